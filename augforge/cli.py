@@ -1,0 +1,306 @@
+"""The command line: parse, call one function, print. Heavy modules are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from augforge.errors import AugforgeError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+app = typer.Typer(
+    name="augforge",
+    help="Turn annotated images into versioned training sets.\n\n"
+    "A recipe (YAML) says where the images are, what to do with them, and how to store the result: "
+    "[bold]augforge build recipes/mosaic.yaml[/bold]. No data at hand? [bold]augforge sample-data data/hands[/bold].",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+DatasetPath = Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of a dataset.")]
+Version = Annotated[Optional[str], typer.Option(help="Another version than the current one; its beginning is enough.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def main() -> None:
+    """Entry point: errors on purpose are printed without a traceback, exit code 1."""
+    try:
+        app()
+    except AugforgeError as error:
+        _console(stderr=True).print(f"[bold red]error:[/bold red] {_escaped(str(error))}", soft_wrap=True)
+        sys.exit(1)
+
+
+@app.command()
+def build(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
+    out: Annotated[Optional[Path], typer.Option(help="Folder of the dataset.  [default: datasets/<name>]")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Worker processes, -1 for one a core.")] = 1,
+    overrides: Annotated[
+        Optional[list[str]],
+        typer.Option("--set", help="Change the recipe: source.path=../data, steps.0.p=0.5. May be given often."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be made and what reused.")] = False,
+    reuse: Annotated[bool, typer.Option(help="Take over what earlier versions and interrupted builds left.")] = True,
+    rehash: Annotated[bool, typer.Option("--rehash", help="Read every source file again, however untouched.")] = False,
+    register: Annotated[bool, typer.Option("--register", help="Enter the result into ./data_manifest.yaml.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Build the dataset that a recipe describes.
+
+    The result is the same bytes for any number of jobs. What did not change since the last build is copied; a build
+    that was stopped goes on where it was. The previous version stays whole until the new one is.
+    """
+    from augforge.builder import build as run
+    from augforge.report.summary import render_summary
+
+    with _progress(quiet=as_json) as progress, _interruptible():
+        summary = run(
+            recipe,
+            out,
+            jobs=jobs,
+            overrides=overrides or (),
+            dry_run=dry_run,
+            reuse=reuse,
+            rehash=rehash,
+            register=register,
+            progress=progress,
+        )
+    _output(asdict(summary), as_json, lambda console: render_summary(summary, console))
+
+
+@app.command()
+def inspect(dataset: DatasetPath, version: Version = None, as_json: Json = False) -> None:
+    """Say what a dataset holds: splits, classes, sizes, rejections, recipe."""
+    from augforge.report.inspect import inspect as report
+    from augforge.report.inspect import render_inspect
+    from augforge.store.dataset import open_dataset
+
+    found = report(open_dataset(dataset, version))
+    _output(found, as_json, lambda console: render_inspect(found, console))
+
+
+@app.command()
+def verify(
+    dataset: DatasetPath,
+    version: Version = None,
+    pixels: Annotated[bool, typer.Option("--pixels", help="Decode every sample and compare its pixel digest.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Prove that a dataset is what its manifest says; exit code 1 and the names where it is not.
+
+    Checks the version, every shard's SHA-256, page checksums, the index against the shards, and payload offsets.
+    """
+    from augforge.store.dataset import open_dataset
+    from augforge.store.verify import verify as check
+
+    manifest = open_dataset(dataset, version).manifest
+    with _progress(quiet=as_json) as progress:
+        progress.start("verify", len(manifest.shards))
+        problems = check(dataset, version, pixels, progress.advance)
+    found = {"version": manifest.version, "shards": len(manifest.shards), "ok": not problems, "problems": problems}
+    _output(found, as_json, lambda console: _print_problems(found, console))
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(
+    dataset: DatasetPath,
+    samples: Annotated[Optional[list[str]], typer.Argument(help="Names of samples; none: a contact sheet.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write, PNG.")] = Path("show.png"),
+    split: Annotated[Optional[str], typer.Option(help="Contact sheet of this split only.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Samples on a contact sheet.")] = 24,
+    version: Version = None,
+) -> None:
+    """Draw samples with their class masks, or a contact sheet of the dataset, to a PNG."""
+    from augforge.report.show import contact_sheet, save_png, show_samples
+    from augforge.store.dataset import open_dataset
+
+    opened = open_dataset(dataset, version)
+    if samples:
+        picture = show_samples([opened.named(name) for name in samples], opened.classes)
+    else:
+        picture = contact_sheet(opened, split=split, limit=limit)
+    save_png(picture, output)
+    _console().print(f"wrote {_escaped(str(output))} ({picture.shape[1]}x{picture.shape[0]})")
+
+
+@app.command()
+def files(dataset: DatasetPath, version: Version = None) -> None:
+    """Print the shards of a dataset's current version, one a line.
+
+    For tools that take file lists; shards/ may hold older versions' files too.
+    """
+    from augforge.store.manifest import read_manifest
+
+    for shard in read_manifest(dataset, version).shards:
+        typer.echo(dataset / shard.path)
+
+
+@app.command()
+def gc(
+    dataset: DatasetPath,
+    keep: Annotated[Optional[int], typer.Option(min=1, help="Keep only so many versions, the newest.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Empty a dataset's work area, and remove old versions and the shards that no version names."""
+    from augforge.store.gc import collect
+
+    freed = collect(dataset, keep)
+    _output(freed, as_json, lambda console: console.print(f"removed {freed['files']} files, {freed['bytes']:,} bytes"))
+
+
+@app.command()
+def ops(
+    name: Annotated[Optional[str], typer.Argument(help="An op; none: a list of all.")] = None, as_json: Json = False
+) -> None:
+    """List the ops that recipes can use, or show one with its parameters."""
+    from augforge.ops import OPS
+    from augforge.report.pages import op_page, ops_table, render_op
+
+    if name is None:
+        _output([op_page(op) for op in sorted(OPS)], as_json, ops_table)
+    else:
+        page = op_page(name)
+        _output(page, as_json, lambda console: render_op(page, console))
+
+
+@app.command()
+def sources(
+    name: Annotated[Optional[str], typer.Argument(help="A format; none: a list of all.")] = None, as_json: Json = False
+) -> None:
+    """List the data formats that recipes can read, or show one with its layout and options."""
+    from augforge.report.pages import render_source, source_page, sources_table
+    from augforge.sources import SOURCES
+
+    if name is None:
+        _output([source_page(source) for source in sorted(SOURCES)], as_json, sources_table)
+    else:
+        page = source_page(name)
+        _output(page, as_json, lambda console: render_source(page, console))
+
+
+@app.command("sample-data")
+def sample_data(
+    out: Annotated[Path, typer.Argument(help="Folder to write; must be new or empty.")],
+    persons: Annotated[int, typer.Option(min=1, help="Persons; each has two hands.")] = 12,
+    size: Annotated[int, typer.Option(min=64, help="Width and height in pixels.")] = 1024,
+    seed: Annotated[int, typer.Option(help="Another seed, other hands.")] = 7,
+    test_persons: Annotated[int, typer.Option(min=0, help="Persons without labels, in test/.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Write generated hand radiographs with 29 bones, in the hand-bone layout, to try everything on."""
+    from augforge.phantom import write_phantom
+
+    with _progress(quiet=as_json) as progress:
+        progress.start("sample data", (persons + test_persons) * 2)
+        done = write_phantom(
+            out,
+            persons=persons,
+            size=size,
+            seed=seed,
+            test_persons=test_persons,
+            progress=lambda count, total: progress.advance(1),
+        )
+    found = {**asdict(done), "path": str(done.path)}
+    _output(found, as_json, lambda console: console.print(f"wrote {done.images} images to {_escaped(str(out))}"))
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        from augforge import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit()
+
+
+class _RichProgress:
+    """Progress bars with rate and time left; rich draws nothing where the output is no terminal."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+        self._task: Any = None
+
+    def start(self, label: str, total: int) -> None:
+        if self._task is not None:
+            self._bar.update(self._task, visible=False)
+        self._task = self._bar.add_task(label, total=total)
+
+    def advance(self, count: int) -> None:
+        self._bar.advance(self._task, count)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[_RichProgress]:
+    from rich import progress as rich_progress
+
+    console = _console(stderr=True)
+    columns = (
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        _rate_column(),
+        rich_progress.TimeRemainingColumn(),
+    )
+    with rich_progress.Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
+        yield _RichProgress(bar)
+
+
+def _rate_column() -> Any:
+    from rich.progress import ProgressColumn, Task
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+    return Rate()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        _console(stderr=True).print("stopped; the previous version is untouched. The same command goes on from here")
+        raise typer.Exit(130) from None
+
+
+def _console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def _output(data: Any, as_json: bool, render: Any) -> None:
+    if as_json:
+        typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
+    else:
+        render(_console())
+
+
+def _print_problems(found: dict[str, Any], console: Console) -> None:
+    for problem in found["problems"]:
+        console.print(f"[red]{_escaped(problem)}[/red]", soft_wrap=True)
+    state = "[green]is whole[/green]" if found["ok"] else f"[red]has {len(found['problems'])} problems[/red]"
+    console.print(f"version {found['version']} with {found['shards']} shards {state}")
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

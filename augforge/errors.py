@@ -1,0 +1,55 @@
+"""The exception tree. Every message states the fact, what was expected, and the remedy.
+
+    AugforgeError
+    ├── RecipeError      the recipe cannot be understood (file and line)
+    ├── SourceError      the annotated data is missing, broken or contradicts itself (the file)
+    ├── PlanError        recipe and data do not fit together
+    ├── TaskError        a task failed while pixels were made (the sample's key and the op)
+    ├── DatasetError     a dataset on disk is missing, damaged or of another format
+    └── MissingExtra     an optional dependency is not installed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class AugforgeError(Exception):
+    """Base of all errors that augforge raises on purpose; the CLI prints them without a traceback."""
+
+
+class RecipeError(AugforgeError):
+    """The recipe cannot be understood. The message names file and line."""
+
+
+class SourceError(AugforgeError):
+    """The annotated data is missing, broken or contradicts itself. The message names the file."""
+
+
+class PlanError(AugforgeError):
+    """Recipe and data do not fit together, seen before any pixel is made."""
+
+
+class TaskError(AugforgeError):
+    """A task failed while pixels were made. The message names the sample's key and the op."""
+
+
+class DatasetError(AugforgeError):
+    """A dataset on disk is missing, damaged or of a format this version does not read."""
+
+
+class MissingExtra(AugforgeError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs {package}, which is not installed. Install it: pip install 'augforge[{extra}]'")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint for a mistyped name: ``" Did you mean 'mosaic'?"``, or the known names, or nothing."""
+    names = sorted(known)
+    close = get_close_matches(word, names, n=1, cutoff=0.6)
+    if close:
+        return f" Did you mean '{close[0]}'?"
+    return f" Known: {', '.join(names)}." if names else ""

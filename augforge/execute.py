@@ -1,0 +1,59 @@
+"""Running a function over tasks, in this process or in several. Knows nothing of samples."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import cv2
+import joblib
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from augforge.errors import AugforgeError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def worker_count(jobs: int) -> int:
+    """Number of processes that `jobs` asks for; 0 and below count from all cores, -1 is every one."""
+    return jobs if jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + jobs if jobs < 0 else os.cpu_count() or 1)
+
+
+def run(function: Callable[[Item], Result], items: Sequence[Item], jobs: int) -> Iterator[Result]:
+    """``function(item)`` for each item, results as they come.
+
+    Args:
+        function: importable, with picklable arguments and results.
+        items: what to run it on.
+        jobs: processes; 1 stays in this one. OpenCV keeps to one thread in each.
+
+    Raises:
+        AugforgeError: a worker process died (usually memory).
+    """
+    if jobs == 1 or len(items) <= 1:
+        yield from _run_here(function, items)
+        return
+    parallel = joblib.Parallel(n_jobs=jobs, backend="loky", return_as="generator_unordered", pre_dispatch="2*n_jobs")
+    try:
+        yield from parallel(joblib.delayed(_single_threaded)(function, item) for item in items)
+    except TerminatedWorkerError:
+        raise AugforgeError(
+            "a worker process was ended from outside, most often for want of memory. What was finished is kept: "
+            "run the same command again with fewer --jobs"
+        ) from None
+
+
+def _run_here(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    threads = cv2.getNumThreads()
+    try:
+        for item in items:
+            yield _single_threaded(function, item)
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def _single_threaded(function: Callable[[Any], Result], item: Any) -> Result:
+    cv2.setNumThreads(1)
+    return function(item)

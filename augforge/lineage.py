@@ -1,0 +1,92 @@
+"""Where every pixel came from: the steps that made a sample, and its root images with their matrices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from augforge.sample import IDENTITY, Box, Matrix, Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A source image inside a sample.
+
+    Attributes:
+        name: of the source sample.
+        matrix: 2x3, source pixel to the sample's pixel.
+        clip: x0, y0, x1, y1, half-open: the source image shows nowhere else.
+    """
+
+    name: str
+    matrix: Matrix
+    clip: Box
+
+    def through(self, placement: Placement) -> Root:
+        """The same source image after an op that placed its sample so."""
+        return Root(self.name, compose(placement.matrix, self.matrix), _moved(self.clip, placement))
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """The steps that made a sample since the last table, oldest first, and all its root images."""
+
+    steps: tuple[dict[str, Any], ...]
+    roots: tuple[Root, ...]
+
+    @classmethod
+    def of_source(cls, name: str, width: int, height: int) -> Lineage:
+        return cls((), (Root(name, IDENTITY, (0, 0, width, height)),))
+
+    def to_json(self) -> dict[str, Any]:
+        roots = [{"name": r.name, "matrix": [*map(list, r.matrix)], "clip": list(r.clip)} for r in self.roots]
+        return {"steps": list(self.steps), "roots": roots}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Lineage:
+        roots = tuple(Root(r["name"], _matrix(r["matrix"]), _box(r["clip"])) for r in data["roots"])
+        return cls(tuple(data["steps"]), roots)
+
+
+def extended(
+    parents: Sequence[tuple[str, Lineage]], placements: Sequence[Placement], step: dict[str, Any]
+) -> Lineage:
+    """Lineage of an op's output from its inputs' names and lineages and from where it placed them."""
+    before = parents[0][1].steps if len(parents) == 1 else ()
+    placed = [
+        {"name": parents[p.input][0], "matrix": [*map(list, p.matrix)], "clip": list(p.clip)} for p in placements
+    ]
+    roots = [root.through(p) for p in placements for root in parents[p.input][1].roots]
+    return Lineage((*before, {**step, "parents": placed}), tuple(roots))
+
+
+def compose(second: Matrix, first: Matrix) -> Matrix:
+    """The matrix that applies `first`, then `second`."""
+    (a, b, c), (d, e, f) = second
+    (g, h, i), (j, k, m) = first
+    return (
+        (a * g + b * j, a * h + b * k, a * i + b * m + c),
+        (d * g + e * j, d * h + e * k, d * i + e * m + f),
+    )
+
+
+def _moved(clip: Box, placement: Placement) -> Box:
+    """The box around a moved box, inside the placement's clip. Pixel x covers x - 0.5 to x + 0.5."""
+    (a, b, c), (d, e, f) = placement.matrix
+    corners = [(x - 0.5, y - 0.5) for x in (clip[0], clip[2]) for y in (clip[1], clip[3])]
+    xs = [round(a * x + b * y + c + 0.5, 6) for x, y in corners]
+    ys = [round(d * x + e * y + f + 0.5, 6) for x, y in corners]
+    x0, y0, x1, y1 = placement.clip
+    x0, y0 = max(x0, math.floor(min(xs))), max(y0, math.floor(min(ys)))
+    return (x0, y0, max(x0, min(x1, math.ceil(max(xs)))), max(y0, min(y1, math.ceil(max(ys)))))
+
+
+def _matrix(data: Any) -> Matrix:
+    return (tuple(data[0]), tuple(data[1]))
+
+
+def _box(data: Any) -> Box:
+    x0, y0, x1, y1 = data
+    return (x0, y0, x1, y1)

@@ -1,0 +1,21 @@
+"""The ops that recipes name. Importing this package registers them all."""
+
+from __future__ import annotations
+
+from augforge.ops import geometry, mosaic
+from augforge.ops.core import OPS, BoundOp, Context, FilterParams, Flag, Op, OpParams, filter_op, get_op, op
+
+__all__ = [
+    "OPS",
+    "BoundOp",
+    "Context",
+    "FilterParams",
+    "Flag",
+    "Op",
+    "OpParams",
+    "filter_op",
+    "geometry",
+    "get_op",
+    "mosaic",
+    "op",
+]

@@ -1,0 +1,112 @@
+"""Ops that move pixels of one image: resize, hflip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from augforge import bitmask
+from augforge.bitmask import Planes
+from augforge.ops.core import Context, OpParams, Size, op
+from augforge.sample import Image, Matrix, Sample
+
+Length = Annotated[int, Field(ge=1, le=32767)]
+Fill = Annotated[int, Field(ge=0, le=65535)]
+
+
+def width_height(size: int | tuple[int, int]) -> Size:
+    """A size as recipes give it: one number for a square, or ``[width, height]``."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def scale_image(image: Image, width: int, height: int) -> Image:
+    """Scale to (height, width): by area where an axis shrinks, then bilinear where one grows."""
+    small = (min(width, image.shape[1]), min(height, image.shape[0]))
+    if small != (image.shape[1], image.shape[0]):
+        image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+    if small != (width, height):
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    return image
+
+
+def scale_planes(planes: Planes, width: int, height: int) -> Planes:
+    """Scale bit-planes to (height, width) by INTER_NEAREST_EXACT: plain nearest shifts by up to 1.5 pixels."""
+    if planes.shape[:2] == (height, width):
+        return planes
+    return bitmask.per_plane(
+        lambda part: cv2.resize(part, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), planes
+    )
+
+
+def scale_matrix(old: Size, new: Size, shift: tuple[float, float] = (0, 0)) -> Matrix:
+    """The matrix of a resize from old to new size, then a shift; pixel centres at integers."""
+    sx, sy = new[0] / old[0], new[1] / old[1]
+    return ((sx, 0.0, (sx - 1) / 2 + shift[0]), (0.0, sy, (sy - 1) / 2 + shift[1]))
+
+
+class Resize(OpParams):
+    """Bring every image to one size.
+
+    Shrinks by area and enlarges bilinearly; bit-planes go by nearest-exact, so masks stay on their pixels.
+    `letterbox` keeps the proportions and fills the rest, `stretch` does not keep them.
+    """
+
+    size: Length | tuple[Length, Length] = Field(description="pixels: one number for a square, or [width, height]")
+    fit: Literal["letterbox", "stretch"] = Field("letterbox", description="keep proportions and fill, or stretch")
+    fill: Fill = Field(0, description="gray value of the filled border")
+
+
+def letterbox(old: Size, target: Size) -> tuple[Size, tuple[int, int]]:
+    """Size of the image inside the target with its proportions kept, and its left and top margin."""
+    scale = min(target[0] / old[0], target[1] / old[1])
+    new = (min(target[0], max(1, round(old[0] * scale))), min(target[1], max(1, round(old[1] * scale))))
+    return new, ((target[0] - new[0]) // 2, (target[1] - new[1]) // 2)
+
+
+@op("resize", Resize, version=1, role="prepare")
+def resize(inputs: Sequence[Sample], drawn: None, params: Resize, ctx: Context) -> Iterator[Sample]:
+    sample = inputs[0]
+    old, target = (sample.width, sample.height), width_height(params.size)
+    new, (left, top) = letterbox(old, target) if params.fit == "letterbox" else (target, (0, 0))
+    image, masks = scale_image(sample.image, *new), scale_planes(sample.masks, *new)
+    if new != target:
+        canvas = np.full((target[1], target[0], *image.shape[2:]), params.fill, image.dtype)
+        planes = np.zeros((target[1], target[0], masks.shape[2]), np.uint8)
+        canvas[top : top + new[1], left : left + new[0]] = image
+        planes[top : top + new[1], left : left + new[0]] = masks
+        image, masks = canvas, planes
+    yield sample.derive(image, masks, matrix=scale_matrix(old, new, (left, top)))
+
+
+@resize.gives_sizes
+def _(sizes: Sequence[Size], params: Resize) -> list[Size]:
+    return [width_height(params.size)]
+
+
+class HFlip(OpParams):
+    """Mirror left and right: x' = W - 1 - x.
+
+    Classes that name a side must be exchanged with their counterpart: ``swap: [[left-lung, right-lung]]``.
+    """
+
+    swap: tuple[tuple[str, str], ...] = Field((), description="pairs of left-right classes to exchange")
+
+    def check(self, ctx: Context) -> None:
+        for pair in self.swap:
+            for name in pair:
+                ctx.class_index(name)
+
+
+@op("hflip", HFlip, version=1, role="augment")
+def hflip(inputs: Sequence[Sample], drawn: None, params: HFlip, ctx: Context) -> Iterator[Sample]:
+    sample = inputs[0]
+    pairs = [(ctx.class_index(a), ctx.class_index(b)) for a, b in params.swap]
+    masks, known = bitmask.per_plane(lambda part: cv2.flip(part, 1), sample.masks), sample.known
+    if pairs:
+        masks, known = bitmask.swap_classes(masks, pairs), bitmask.swap_bits(known, pairs)
+    matrix = ((-1.0, 0.0, sample.width - 1.0), (0.0, 1.0, 0.0))
+    yield sample.derive(cv2.flip(sample.image, 1), masks, matrix=matrix, known=known)

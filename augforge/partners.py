@@ -1,0 +1,69 @@
+"""Who joins whom: partners of an op of several inputs, drawn so that an added sample changes few draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augforge.errors import PlanError
+from augforge.keys import hash64
+from augforge.ops.core import BoundOp
+
+
+class Partners:
+    """Draws partners: each slot goes to the candidate with the best hash of anchor, copy, slot and candidate.
+
+    A sample more or less in the split changes only the draws it wins (rendezvous hashing, Thaler and Ravishankar
+    1998; the weighted race is that of Efraimidis and Spirakis 2006).
+
+    Args:
+        bound: the op.
+        names: the candidates, one split's samples.
+        seed: the recipe's.
+        weights: how likely each is drawn, absolute, rounded to 1/1024; None for all alike.
+    """
+
+    def __init__(
+        self, bound: BoundOp, names: Sequence[str], seed: int, weights: Mapping[str, float] | None = None
+    ) -> None:
+        self._salt = (seed, bound.name, bound.occurrence)
+        self._slots = range(1, bound.op.inputs(bound.params))
+        self._names = sorted(names)
+        self._place = {name: i for i, name in enumerate(self._names)}
+        self._hashes = np.array([hash64("partner", name) for name in self._names], np.uint64)
+        self._weights: NDArray[np.float64] | None = None
+        if weights is not None:
+            self._weights = np.round(np.array([weights[name] for name in self._names]) * 1024) / 1024
+            self._check_enough()
+
+    def _check_enough(self) -> None:
+        usable = int((self._weights > 0).sum()) if self._weights is not None else len(self._names)
+        if usable <= len(self._slots):
+            raise PlanError(
+                f"{self._salt[1]} draws {len(self._slots)} partners, but only {usable} samples have a weight above 0"
+            )
+
+    def of(self, anchor: str, copy: int) -> tuple[str, ...]:
+        """The anchor and its partners, one for each further input, no sample twice."""
+        chosen = [self._place[anchor]]
+        for slot in self._slots:
+            rank = self._rank(hash64("slot", *self._salt, anchor, copy, slot))
+            rank[chosen] = -np.inf
+            chosen.append(int(rank.argmax()))
+        return tuple(self._names[i] for i in chosen)
+
+    def _rank(self, salt: int) -> NDArray[np.float64]:
+        rank = _mix(self._hashes ^ np.uint64(salt)).astype(np.float64)
+        if self._weights is None:
+            return rank
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log((rank + 0.5) / 2.0**64) / self._weights)
+
+
+def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64's finaliser: spreads every input bit over the word (Steele et al. 2014)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

@@ -1,0 +1,71 @@
+"""One phantom radiograph from its ingredients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augforge.phantom.anatomy import SPARSE, Traits, lean_of, pose_hand
+from augforge.phantom.metal import implant, metal_map, ring
+from augforge.phantom.placement import place_hand
+from augforge.phantom.radiograph import Film, expose, mark, shield
+from augforge.sources.class_lists import HAND_BONES
+
+MAX_UPRIGHT_LEAN = 4.0
+TURNED_LEAN = (12.0, 45.0)
+
+
+@dataclass(frozen=True)
+class Hand:
+    """A radiograph, (size, size) uint8, the outline of each class in integer pixels, (n, 2), and the truth about it."""
+
+    image: NDArray[np.uint8]
+    polygons: dict[str, NDArray[np.int64]]
+    tilt_deg: float  # of the middle finger's axis, positive to the right
+
+
+def render_hand(
+    rng: np.random.Generator,
+    size: int,
+    traits: Traits,
+    *,
+    hand: str = "L",
+    outlier: str = "none",
+    turned: bool = False,
+    bent: bool = False,
+) -> Hand:
+    """Draw one hand.
+
+    ``hand`` is "L" or "R" and ``outlier`` "none", "ring" or "implant". The masks describe what is drawn: a bone that
+    leaves the picture or the exposed film ends there.
+    """
+    fingers = tuple(rng.choice((1, 3, 4), size=rng.integers(1, 3), replace=False).tolist()) if bent else ()
+    skeleton = pose_hand(rng, traits, fingers)
+    lean = rng.choice((-1, 1)) * rng.uniform(*TURNED_LEAN) if turned else rng.uniform(-1, 1) * MAX_UPRIGHT_LEAN
+    style = str(rng.choice(("gray", "dark", "plain"), p=(0.45, 0.3, 0.25)))
+    placement = place_hand(
+        rng,
+        skeleton,
+        size,
+        right=hand == "R",
+        enlarge=traits.scale**-0.6,
+        lean=float(lean),
+        turned=turned,
+        framed=style != "plain",
+    )
+    film = Film.draw(rng, style)
+    gray = expose(rng, skeleton, traits, placement, film)
+    marker = str(rng.choice(("none", "letter", "block"), p=(0.35, 0.35, 0.3)))
+    if marker != "none":
+        gray = mark(rng, gray, placement, hand, marker)
+    if outlier != "none":
+        shapes = ring(rng, skeleton, traits.stoutness) if outlier == "ring" else implant(rng, skeleton)
+        gray += (255.0 - gray) * metal_map(shapes, placement)
+    gray = shield(gray, placement, film)
+
+    axis = placement.pixels(np.array([skeleton.bones["finger-11"].axis[0], skeleton.bones["finger-8"].axis[1]]))
+    outlines = {label: placement.pixels(skeleton.bones[label].outline[::SPARSE]) for label in HAND_BONES}
+    polygons = {label: placement.visible(outline) for label, outline in outlines.items()}
+    return Hand(np.rint(np.clip(gray, 0, 255)).astype(np.uint8), polygons, lean_of(axis))

@@ -1,0 +1,338 @@
+"""Stage after stage: plan, run what is not known, decide the filters; then see that every sample has its bytes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from augforge import execute
+from augforge.errors import TaskError
+from augforge.keys import digest
+from augforge.lineage import Lineage
+from augforge.ops.core import Candidate, Context, Flag
+from augforge.plan import Row, Stage, Task, check_names, common_metadata, cut_stages, plan_stage, task_leaves
+from augforge.recipe import Step
+from augforge.sources import Record
+from augforge.store.codec import Encoding
+from augforge.store.ledger import Ledger
+from augforge.store.work import Batch, Payload
+from augforge.worker import Input, Job, Result, Shop, batches, features_key, run_batch
+
+PNG = Encoding.png()
+FAILURES_SHOWN = 10
+BATCH_PIXELS = 1 << 25
+"""Pixels of a batch, about: what is lost when a build is killed, and what one row of the progress bar stands for."""
+
+
+class Progress(Protocol):
+    """Whoever shows how far long work is."""
+
+    def start(self, label: str, total: int) -> None: ...
+    def advance(self, count: int) -> None: ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def start(self, label: str, total: int) -> None:
+        pass
+
+    def advance(self, count: int) -> None:
+        pass
+
+
+@dataclass
+class Pool:
+    """What earlier work left: findings, and payloads by (sample id, encoding)."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    payloads: dict[tuple[str, str], Payload] = field(default_factory=dict)
+    batches: list[Batch] = field(default_factory=list)
+
+    def add(self, batch: Batch) -> None:
+        self.ledger.put(batch.entries)
+        self.payloads |= batch.payloads
+        self.batches.append(replace(batch, entries=[]))
+
+    def facts(self, sample_id: str, encoding: Encoding) -> Any:
+        return self.ledger.get("facts", digest(sample_id, str(encoding)))
+
+
+@dataclass
+class Counts:
+    """How many samples each step made, and how many more were at hand, by (step index, split)."""
+
+    made: Counter[tuple[int, str]] = field(default_factory=Counter)
+    reused: Counter[tuple[int, str]] = field(default_factory=Counter)
+    exact: bool = True
+
+
+@dataclass
+class Outcome:
+    """What a pipeline gives: the final table, the tables between stages, rejections and fitted values."""
+
+    rows: list[Row] = field(default_factory=list)
+    tables: list[list[Row]] = field(default_factory=list)
+    rejected: list[dict[str, Any]] = field(default_factory=list)
+    fitted: dict[str, Any] = field(default_factory=dict)
+    counts: Counts = field(default_factory=Counts)
+
+
+class Pipeline:
+    """Runs a recipe's stages over a source's rows.
+
+    Args:
+        shop: what all jobs share.
+        steps: the recipe's.
+        encoding: of the finished samples.
+        records: of the source samples, by id.
+        pool: what is at hand; what is made is added.
+        jobs: processes.
+        progress: is told how far it is.
+    """
+
+    def __init__(
+        self,
+        shop: Shop,
+        steps: Sequence[Step],
+        encoding: Encoding,
+        records: Mapping[str, Record],
+        pool: Pool,
+        jobs: int = 1,
+        progress: Progress | None = None,
+    ) -> None:
+        self._shop, self._encoding, self._records, self._pool = shop, encoding, records, pool
+        self._stages = cut_stages(steps)
+        self._jobs, self._progress = jobs, progress or Silent()
+        self._ran: list[Stage] = []
+        self._tasks: dict[str, tuple[Task, Stage]] = {}
+
+    def run(self, rows: list[Row], dry: bool = False) -> Outcome:
+        """Take the source's rows through every stage.
+
+        Args:
+            rows: of the source.
+            dry: run nothing: take as many rows as a task may at most make where its result is not known.
+        """
+        outcome = Outcome(rows=rows)
+        check_names(rows)
+        for stage in self._stages:
+            outcome.tables.append(outcome.rows)
+            outcome.rows = self._stage(stage, outcome, dry)
+        if not dry:
+            self._ensure([(row, self._encoding) for row in outcome.rows], "encode")
+        return outcome
+
+    def _stage(self, stage: Stage, outcome: Outcome, dry: bool) -> list[Row]:
+        stage = self._fit_first(stage, outcome)
+        passed, tasks = plan_stage(stage, outcome.rows, self._shop.seed, self._weigh)
+        unknown = [task for task in tasks if not self._pool.ledger.has("task", task.id)]
+        self._count(tasks, {task.id for task in unknown}, outcome.counts)
+        self._ran.append(stage)
+        self._tasks |= {task.id: (task, stage) for task in tasks}
+        if not dry:
+            self._run_tasks(stage, unknown, self._stage_encoding(stage))
+        rows = list(passed)
+        for task in tasks:
+            rows += self._made(task, outcome)
+        check_names(rows)
+        if not dry:
+            self._measure(stage.measures, rows)
+        for step in stage.filters:
+            rows = self._filter(step, rows, outcome)
+        return rows
+
+    def _stage_encoding(self, stage: Stage) -> Encoding:
+        return self._encoding if stage.index == len(self._stages) - 1 and not stage.measures else PNG
+
+    def _count(self, tasks: Iterable[Task], unknown: set[str], counts: Counts) -> None:
+        for task in tasks:
+            leaves = task_leaves(task, self._shop.seed)
+            split = task.inputs[0].split
+            for leaf in leaves:
+                if leaf.made_by:
+                    table = counts.made if task.id in unknown else counts.reused
+                    table[leaf.made_by, split] += 1
+            if task.id in unknown and any(leaf.id is None for leaf in leaves):
+                counts.exact = False
+
+    def _made(self, task: Task, outcome: Outcome) -> list[Row]:
+        """Rows of a task's result; of what it will make at most, where the result is not known (dry runs)."""
+        result = self._pool.ledger.get("task", task.id)
+        anchor = task.inputs[0]
+        inherited = replace(
+            anchor,
+            groups=tuple(sorted({group for row in task.inputs for group in row.groups})),
+            metadata=common_metadata(task.inputs),
+            parents=tuple(row.name for row in task.inputs),
+            task=task.id,
+        )
+        if result is None:
+            leaves = task_leaves(task, self._shop.seed)
+            return [
+                replace(inherited, name=leaf.name, id=leaf.id or leaf.name, width=leaf.size[0], height=leaf.size[1])
+                for leaf in leaves
+            ]
+        for rejection in result["rejected"]:
+            outcome.rejected.append({**rejection, "split": anchor.split, "group": anchor.group, "detail": ""})
+        return [self._row(made, anchor, inherited) for made in result["outputs"]]
+
+    def _row(self, made: dict[str, Any], anchor: Row, inherited: Row) -> Row:
+        if made["id"] == anchor.id:
+            return anchor
+        return replace(
+            inherited,
+            name=made["name"],
+            id=made["id"],
+            width=made["width"],
+            height=made["height"],
+            lineage=Lineage.from_json(made["lineage"]),
+        )
+
+    # Fitting, measuring, filtering
+
+    def _fit_first(self, stage: Stage, outcome: Outcome) -> Stage:
+        """The stage with its first op fitted on the table, if it asks for that."""
+        if stage.head is not None:
+            return replace(stage, head=self._fitted(stage.head, outcome.rows, outcome))
+        if stage.chain and stage.chain[0].bound.op.fit is not None:
+            return replace(stage, chain=(self._fitted(stage.chain[0], outcome.rows, outcome), *stage.chain[1:]))
+        return stage
+
+    def _fitted(self, step: Step, rows: Sequence[Row], outcome: Outcome) -> Step:
+        op = step.bound.op
+        if op.fit is None:
+            return step
+        candidates = [candidate for row in rows if (candidate := self._candidate(step, row)) is not None]
+        value = op.fit(candidates, step.bound.params, self._shop.context(step.bound))
+        outcome.fitted[step.bound.label] = value
+        return replace(step, bound=replace(step.bound, fitted=value))
+
+    def _candidate(self, step: Step, row: Row) -> Candidate | None:
+        """The row as a filter sees it; None if it was not measured (dry runs)."""
+        features: Any = {}
+        if step.bound.op.measure is not None:
+            features = self._pool.ledger.get("features", features_key(step.bound, row.id))
+        if features is None:
+            return None
+        return Candidate(row.name, row.group, row.split, row.width, row.height, row.metadata or {}, features)
+
+    def _weigh(self, step: Step, row: Row) -> float:
+        candidate, weigh = self._candidate(step, row), step.bound.op.weigh
+        if candidate is None or weigh is None:
+            return 1.0
+        return weigh(candidate, step.bound.params, self._shop.context(step.bound))
+
+    def _measure(self, steps: Sequence[Step], rows: Sequence[Row]) -> None:
+        missing = [
+            (row, todo)
+            for row in rows
+            if (todo := tuple(s for s in steps if not self._pool.ledger.has("features", features_key(s.bound, row.id))))
+        ]
+        self._ensure([(row, PNG) for row, _ in missing if row.task is not None], "make again to measure")
+        self._run([Job(None, (self._input(row),), None, measures=todo) for row, todo in missing], "measure")
+
+    def _filter(self, step: Step, rows: Sequence[Row], outcome: Outcome) -> list[Row]:
+        """Decide a filter over a table: keep, tag, or reject with the reason."""
+        step = self._fitted(step, rows, outcome)
+        ctx: Context = self._shop.context(step.bound)
+        kept = []
+        for row in rows:
+            candidate = self._candidate(step, row)
+            if candidate is None:
+                outcome.counts.exact = False
+                kept.append(row)
+                continue
+            flag = step.bound.op.decide(candidate, step.bound.params, ctx)
+            kept += self._judged(step, row, flag, outcome)
+        return kept
+
+    def _judged(self, step: Step, row: Row, flag: Flag | None, outcome: Outcome) -> list[Row]:
+        if flag is None:
+            return [row]
+        if row.split not in step.on or step.bound.params.model_dump()["action"] == "tag":
+            return [replace(row, tags=(*row.tags, f"{step.bound.label}: {flag.reason}"))]
+        detail = "" if flag.score is None else f"score {flag.score:.4g}"
+        outcome.rejected.append(
+            {
+                "name": row.name,
+                "id": row.id,
+                "step": step.bound.label,
+                "reason": flag.reason,
+                "split": row.split,
+                "group": row.group,
+                "detail": detail,
+            }
+        )
+        return []
+
+    # Running
+
+    def _run_tasks(self, stage: Stage, tasks: Sequence[Task], encoding: Encoding, label: str = "") -> None:
+        self._ensure([(row, PNG) for task in tasks for row in task.inputs if row.task is not None], "make again")
+        final = stage.index == len(self._stages) - 1
+        self._run(
+            [
+                Job(task, tuple(map(self._input, task.inputs)), encoding, final and self._missing(task), stage.measures)
+                for task in tasks
+            ],
+            label or f"stage {stage.index + 1}/{len(self._stages)}",
+        )
+
+    def _missing(self, task: Task) -> bool:
+        return (task.inputs[0].id, str(self._encoding)) not in self._pool.payloads
+
+    def _input(self, row: Row) -> Input:
+        if row.task is None:
+            return Input(row, record=self._records[row.id])
+        facts = self._pool.facts(row.id, PNG)
+        return Input(row, payload=self._pool.payloads[row.id, str(PNG)], facts=facts)
+
+    def _has(self, row: Row, encoding: Encoding) -> bool:
+        return (row.id, str(encoding)) in self._pool.payloads and self._pool.facts(row.id, encoding) is not None
+
+    def _ensure(self, needed: Iterable[tuple[Row, Encoding]], label: str) -> None:
+        """See that each row's payload is at hand in an encoding; make again what is not."""
+        missing = {(row.id, str(enc)): (row, enc) for row, enc in needed if not self._has(row, enc)}
+        again: dict[tuple[int, Encoding], dict[str, Task]] = {}
+        jobs = []
+        for row, encoding in missing.values():
+            if row.task is None or (encoding != PNG and self._has(row, PNG)):
+                jobs.append(Job(None, (self._input(row),), encoding))
+            else:
+                task, stage = self._tasks[row.task]
+                again.setdefault((stage.index, encoding), {})[task.id] = task
+        self._run(jobs, label)
+        for (index, encoding), tasks in again.items():
+            self._run_tasks(self._ran[index], list(tasks.values()), encoding, label)
+
+    def _run(self, jobs: Sequence[Job], label: str) -> None:
+        if not jobs:
+            return
+        self._progress.start(label, len(jobs))
+        failures = []
+        size = self._batch_size(jobs)
+        work = [(self._shop, batch) for batch in batches(jobs, size)]
+        for result in execute.run(run_batch, work, self._jobs):
+            self._take(result)
+            failures += result.failures
+            if len(failures) >= FAILURES_SHOWN:
+                break
+        if failures:
+            raise TaskError(_told(failures))
+
+    def _take(self, result: Result) -> None:
+        self._pool.add(result.batch)
+        self._progress.advance(result.jobs)
+
+    def _batch_size(self, jobs: Sequence[Job]) -> int:
+        """As many as hold BATCH_PIXELS, but enough batches to keep every worker busy to the end."""
+        pixels = max(1, sum(given.row.width * given.row.height for job in jobs for given in job.inputs) // len(jobs))
+        return max(1, min(BATCH_PIXELS // pixels, -(-len(jobs) // (8 * self._jobs))))
+
+
+def _told(failures: Sequence[Any]) -> str:
+    lines = [f"{failure.key} ({failure.where}): {failure.message}" for failure in failures[:FAILURES_SHOWN]]
+    return f"{len(failures)} tasks failed; what was finished is kept.\n" + "\n".join(lines)

@@ -1,0 +1,314 @@
+"""Recipe and table to tasks: pure functions, no pixels, no files.
+
+Steps are cut into stages. A stage begins with an op of several inputs or with one that was fitted; the one-input ops
+behind it are fused into the same task; filters end it, because they decide over a whole table.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from augforge.errors import PlanError
+from augforge.keys import Id, digest, unit_hash
+from augforge.lineage import Lineage
+from augforge.ops.core import BoundOp, Size
+from augforge.partners import Partners
+from augforge.recipe import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A sample in a table between stages: everything but pixels.
+
+    Attributes:
+        name, id, group, split, metadata: see the glossary; group, split and metadata are the anchor's.
+        groups: all groups that show in it.
+        width, height: pixels.
+        lineage: how it was made.
+        parents: names of the samples of the table before.
+        tags: findings of filters that tagged it.
+        task: id of the task that made it; None for a source sample.
+    """
+
+    name: str
+    id: Id
+    group: str
+    split: str
+    width: int
+    height: int
+    lineage: Lineage
+    groups: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] | None = None
+    parents: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    task: Id | None = None
+
+    @property
+    def size(self) -> Size:
+        return (self.width, self.height)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Consecutive steps that run as one task for each sample.
+
+    Attributes:
+        index: from 0.
+        head: the op of several inputs it begins with, if any.
+        chain: one-input ops behind it.
+        filters: decided over the whole table at its end.
+        measures: steps whose features are needed of what leaves the chain.
+    """
+
+    index: int
+    head: Step | None
+    chain: tuple[Step, ...]
+    filters: tuple[Step, ...]
+    measures: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One call of a stage's steps on named inputs. Its id is a digest of everything that decides its result."""
+
+    id: Id
+    inputs: tuple[Row, ...]
+    head: Step | None
+    copy: int
+    chain: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A sample that a task will make, as far as it is known before.
+
+    Attributes:
+        id: its content id; None where pixels decide how many there are.
+        made_by: the step that made it; 0 for an input passed on.
+        exact: False if pixels may decide that there is none.
+    """
+
+    name: str
+    id: Id | None
+    size: Size
+    made_by: int
+    exact: bool
+
+
+def cut_stages(steps: Sequence[Step]) -> tuple[Stage, ...]:
+    """Group steps into stages."""
+    stages = [Stage(0, None, (), ())]
+    for step in steps:
+        last, op = stages[-1], step.bound.op
+        if op.role == "filter":
+            stages[-1] = replace(last, filters=(*last.filters, step))
+        elif op.inputs(step.bound.params) > 1:
+            stages.append(Stage(len(stages), step, (), ()))
+        elif last.filters or op.fit is not None:
+            stages.append(Stage(len(stages), None, (step,), ()))
+        else:
+            stages[-1] = replace(last, chain=(*last.chain, step))
+    return tuple(_with_measures(stages))
+
+
+def _with_measures(stages: Sequence[Stage]) -> Iterator[Stage]:
+    """Filters are measured at their stage's end, and so is what a following stage's first op was fitted on."""
+    for stage, following in zip(stages, [*stages[1:], None], strict=True):
+        first = [] if following is None else [following.head, *following.chain[:1]]
+        needed = [*stage.filters, *(s for s in first if s is not None and s.bound.op.role != "filter")]
+        yield replace(stage, measures=tuple(s for s in needed if s.bound.op.measure is not None))
+
+
+def plan_stage(
+    stage: Stage, rows: Sequence[Row], seed: int, weigh: Callable[[Step, Row], float]
+) -> tuple[list[Row], list[Task]]:
+    """What a stage does with a table: the rows that pass untouched, and the tasks.
+
+    Args:
+        stage: with fitted ops where they need to be.
+        rows: the table.
+        seed: the recipe's.
+        weigh: how likely a step's op draws a row as partner.
+
+    Raises:
+        PlanError: a split holds fewer samples than an op takes.
+    """
+    passed, joined = _join(stage.head, rows, seed, weigh) if stage.head else (list(rows), [])
+    untouched, tasks = [], []
+    for row in passed:
+        chain = _acting(stage.chain, row.split)
+        if _changes(row, chain, seed):
+            tasks.append(_task((row,), None, 0, chain, seed))
+        else:
+            untouched.append(row)
+    tasks += [
+        _task(inputs, stage.head, copy, _acting(stage.chain, inputs[0].split), seed) for inputs, copy in joined
+    ]
+    return untouched, tasks
+
+
+def _acting(chain: Sequence[Step], split: str) -> tuple[Step, ...]:
+    return tuple(step for step in chain if split in step.on)
+
+
+def _changes(row: Row, chain: Sequence[Step], seed: int) -> bool:
+    return any(leaf.id != row.id for leaf in unfold(row.name, row.id, row.size, chain, seed, row.metadata))
+
+
+def _task(inputs: tuple[Row, ...], head: Step | None, copy: int, chain: tuple[Step, ...], seed: int) -> Task:
+    steps = [head, *chain] if head else list(chain)
+    identity = [
+        [_identity(step.bound), step.p, step.copies, step.keep_input, _seed(step, seed)] for step in steps
+    ]
+    key = [[row.name, row.id, _read(steps, row.metadata)] for row in inputs]
+    return Task(digest("task", identity, key, copy), inputs, head, copy, chain)
+
+
+def _identity(bound: BoundOp) -> list[Any]:
+    return [str(bound.op), bound.label, bound.params.declared(), bound.fitted]
+
+
+def _seed(step: Step, seed: int) -> int | None:
+    """The seed where chance plays a part, so that a new seed re-makes nothing else."""
+    return seed if step.bound.op.draw is not None or step.p < 1 else None
+
+
+def _read(steps: Iterable[Step], metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: (metadata or {}).get(name) for step in steps for name in step.bound.op.reads}
+
+
+def fired(step: Step, seed: int, name: str) -> list[int]:
+    """The copies a step makes of the sample of that name: for each copy one draw against `p`."""
+    if step.p >= 1:
+        return list(range(step.copies))
+    drawn = (unit_hash("fire", seed, step.bound.name, step.bound.occurrence, name, copy) for copy in range(step.copies))
+    return [copy for copy, u in enumerate(drawn) if u < step.p]
+
+
+def passes(step: Step, copies: Sequence[int]) -> bool:
+    """Whether a step's input itself goes on."""
+    return step.keep_input or not copies
+
+
+def made_name(step: Step, name: str, copy: int, mark: str = "") -> str:
+    """Name of what a step makes of the sample of that name."""
+    number = f"-{copy + 1}" if copy else ""
+    if step.bound.op.inputs(step.bound.params) > 1:
+        return f"{step.bound.label}/{name}-{copy + 1}{mark}"
+    return f"{name}~{step.bound.label}{number}{mark}" if step.renames or mark else name
+
+
+def made_id(
+    step: Step, inputs: Sequence[tuple[str, Id]], copy: int, seed: int, metadata: Mapping[str, Any] | None
+) -> Id:
+    """Id of one call of a step's op; an output's id is `output_id` of it and the output's name."""
+    drawn_from = [_seed(step, seed), [name for name, _ in inputs]] if step.bound.op.draw is not None else None
+    return digest("made", _identity(step.bound), drawn_from, [i for _, i in inputs], copy, _read([step], metadata))
+
+
+def output_id(call: Id, name: str) -> Id:
+    return digest(call, name)
+
+
+def unfold(
+    name: str, id: Id, size: Size, chain: Sequence[Step], seed: int, metadata: Mapping[str, Any] | None, made_by: int = 0
+) -> Iterator[Leaf]:
+    """The samples that a chain makes of one, as far as they are known before any pixel is seen."""
+    if not chain:
+        yield Leaf(name, id, size, made_by, True)
+        return
+    step, rest = chain[0], chain[1:]
+    copies = fired(step, seed, name)
+    if passes(step, copies):
+        yield from unfold(name, id, size, rest, seed, metadata, made_by)
+    for copy in copies:
+        yield from _unfold_copy(step, copy, name, id, size, rest, seed, metadata)
+
+
+def _unfold_copy(
+    step: Step,
+    copy: int,
+    name: str,
+    id: Id,
+    size: Size,
+    rest: Sequence[Step],
+    seed: int,
+    metadata: Mapping[str, Any] | None,
+) -> Iterator[Leaf]:
+    op = step.bound.op
+    sizes = op.sizes([size], step.bound.params)
+    if op.exact and len(sizes) == 1:
+        made = made_name(step, name, copy)
+        call = made_id(step, [(name, id)], copy, seed, metadata)
+        yield from unfold(made, output_id(call, made), sizes[0], rest, seed, metadata, step.index)
+        return
+    for ordinal, made_size in enumerate(sizes):
+        for leaf in unfold(f"{name}~{step.bound.label}@{ordinal}", id, made_size, rest, seed, metadata, step.index):
+            yield replace(leaf, id=None, exact=leaf.exact and op.exact)
+
+
+def task_leaves(task: Task, seed: int) -> list[Leaf]:
+    """The samples that a task will make, as far as they are known before."""
+    row = task.inputs[0]
+    if task.head is None:
+        return list(unfold(row.name, row.id, row.size, task.chain, seed, row.metadata))
+    sizes = [other.size for other in task.inputs]
+    name = made_name(task.head, row.name, task.copy)
+    metadata = common_metadata(task.inputs)
+    call = made_id(task.head, [(r.name, r.id) for r in task.inputs], task.copy, seed, metadata)
+    leaves: list[Leaf] = []
+    for size in task.head.bound.op.sizes(sizes, task.head.bound.params):
+        leaves += unfold(name, output_id(call, name), size, task.chain, seed, metadata, task.head.index)
+    return leaves
+
+
+def common_metadata(rows: Sequence[Row]) -> dict[str, Any]:
+    """What the metadata of all rows agree on: a mosaic of two men and two women has no sex."""
+    first, *others = [row.metadata or {} for row in rows]
+    return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
+
+
+def check_names(rows: Iterable[Row]) -> None:
+    """Raise PlanError if two samples of a table have one name."""
+    twice = [name for name, count in Counter(row.name for row in rows).items() if count > 1]
+    if twice:
+        raise PlanError(
+            f"{len(twice)} names stand for more than one sample, such as '{twice[0]}'. Names must be unique; "
+            "rename the source's samples, or set keep_input: false where a step repeats"
+        )
+
+
+def _join(
+    head: Step, rows: Sequence[Row], seed: int, weigh: Callable[[Step, Row], float]
+) -> tuple[list[Row], list[tuple[tuple[Row, ...], int]]]:
+    """Rows that pass an op of several inputs, and the inputs and copy of each of its calls."""
+    passed: list[Row] = []
+    joined: list[tuple[tuple[Row, ...], int]] = []
+    by_split: dict[str, list[Row]] = {}
+    for row in rows:
+        by_split.setdefault(row.split, []).append(row)
+    for split, members in by_split.items():
+        if split not in head.on:
+            passed += members
+            continue
+        _check_enough(head, split, len(members))
+        weights = None if head.bound.op.weigh is None else {row.name: weigh(head, row) for row in members}
+        partners = Partners(head.bound, [row.name for row in members], seed, weights)
+        named = {row.name: row for row in members}
+        for row in members:
+            copies = fired(head, seed, row.name)
+            joined += [(tuple(named[name] for name in partners.of(row.name, copy)), copy) for copy in copies]
+            passed += [row] if passes(head, copies) else []
+    return passed, joined
+
+
+def _check_enough(head: Step, split: str, members: int) -> None:
+    needed = head.bound.op.inputs(head.bound.params)
+    if members < needed:
+        raise PlanError(
+            f"step {head.index} ({head.bound.name}) joins {needed} samples, but split '{split}' holds {members}. "
+            "Add samples, or let the step act on other splits with `on`"
+        )

@@ -1,0 +1,225 @@
+"""From a finished table to a dataset version: shards, index, stage tables, rejections, card, and last the manifest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from augforge import execute
+from augforge.keys import canonical_json, digest
+from augforge.pipeline import Outcome, Pool, Progress
+from augforge.plan import Row
+from augforge.recipe import Recipe
+from augforge.sources import Listing
+from augforge.store import index as index_store
+from augforge.store.card import dataset_card
+from augforge.store.codec import Encoding
+from augforge.store.filecache import file_sha256
+from augforge.store.files import write_text
+from augforge.store.manifest import (
+    Manifest,
+    RecipeEntry,
+    ShardEntry,
+    SourceEntry,
+    read_manifest,
+    rejected_digest,
+    version_of,
+    write_manifest,
+)
+from augforge.store.shard import FORMAT_VERSION, Shard, ShardPlan, ShardRow, plan_shards, write_shard
+from augforge.store.work import remove_batch
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A build whose samples are all made.
+
+    Attributes:
+        folder: the dataset.
+        recipe, listing: what was asked for, and what the source holds.
+        source_rows: the source's table.
+        outcome: the final table and what led to it.
+        pool: holds every final sample's payload and facts.
+        libraries: versions of what made the pixels.
+    """
+
+    folder: Path
+    recipe: Recipe
+    listing: Listing
+    source_rows: Sequence[Row]
+    outcome: Outcome
+    pool: Pool
+    libraries: dict[str, str]
+
+    @property
+    def encoding(self) -> Encoding:
+        return self.recipe.output.encoding
+
+    def rejected(self) -> list[dict[str, Any]]:
+        """What steps rejected and what the source refused, sorted."""
+        rows = [*refused_rows(self.listing), *self.outcome.rejected]
+        return sorted(rows, key=lambda row: (row["name"], row["step"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """The shards of a version in order: plan and file; and how many of them were written anew."""
+
+    shards: tuple[tuple[ShardPlan, Shard], ...]
+    new: int
+
+
+def refused_rows(listing: Listing) -> list[dict[str, Any]]:
+    """What the source could not use, as rejections of step ``source``."""
+    return [
+        {"name": r.name, "id": "", "group": "", "split": "", "step": "source", "reason": r.reason, "detail": r.detail}
+        for r in listing.refused
+    ]
+
+
+def reasons(rejected: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Rejections counted by ``step: reason``."""
+    return dict(sorted(Counter(f"{row['step']}: {row['reason']}" for row in rejected).items()))
+
+
+def assemble(finished: Finished, jobs: int, progress: Progress) -> Assembled:
+    """Write the shards that are not there yet."""
+    plans = list(plan_shards((_shard_row(finished, row) for row in finished.outcome.rows), str(finished.encoding)))
+    done: dict[str, Shard] = {}
+    for plan in plans:
+        known = finished.pool.ledger.get("shard", plan.key)
+        if known is not None and is_whole(finished.folder / known["path"], known["bytes"]):
+            done[plan.key] = Shard.from_json(known)
+    missing = [(plan, finished.folder) for plan in plans if plan.key not in done]
+    if missing:
+        progress.start("shards", len(missing))
+    for key, shard in execute.run(_write_shard, missing, jobs):
+        done[key] = shard
+        finished.pool.ledger.put([("shard", key, shard.to_json())])
+        progress.advance(1)
+    return Assembled(tuple((plan, done[plan.key]) for plan in plans), len(missing))
+
+
+def is_whole(path: Path, size: int) -> bool:
+    """Whether a shard is there at its full size."""
+    return path.exists() and path.stat().st_size == size
+
+
+def _write_shard(arguments: tuple[ShardPlan, Path]) -> tuple[str, Shard]:
+    plan, folder = arguments
+    return plan.key, write_shard(plan, folder)
+
+
+def _shard_row(finished: Finished, row: Row) -> ShardRow:
+    facts = finished.pool.facts(row.id, finished.encoding)
+    columns = {
+        "id": row.id,
+        "name": row.name,
+        "group": row.group,
+        "split": row.split,
+        "image": f"{row.name}.{finished.encoding.format}",
+        "known": bytes.fromhex(facts["known"]),
+        "width": row.width,
+        "height": row.height,
+        "label": facts["label"],
+        "lineage": canonical_json(row.lineage.to_json()),
+        "metadata": canonical_json(dict(row.metadata or {})),
+    }
+    return ShardRow(columns, finished.pool.payloads[row.id, str(finished.encoding)], facts["payload"])
+
+
+def publish(finished: Finished, assembled: Assembled) -> Manifest:
+    """Write everything of the new version but the manifest, and give that."""
+    entries = [
+        ShardEntry(path=s.path, split=s.split, rows=s.rows, bytes=s.bytes, sha256=s.sha256)
+        for _, s in assembled.shards
+    ]
+    classes, labels = finished.listing.classes, finished.listing.labels
+    rejected = finished.rejected()
+    version = version_of(classes, labels, entries, rejected_digest(rejected))
+    stem = finished.folder / "index" / version
+    index_store.write_index(stem.with_suffix(".parquet"), _index_rows(finished, assembled), classes)
+    index_store.write_rejected(stem.with_suffix(".rejected.parquet"), rejected)
+    index_store.write_stages(stem.with_suffix(".stages.parquet"), _stage_rows(finished.outcome))
+    finished.pool.ledger.save(stem.with_suffix(".ledger.parquet"))
+    rows, recipe = finished.outcome.rows, finished.recipe
+    return Manifest(
+        format=FORMAT_VERSION,
+        name=recipe.name,
+        version=version,
+        samples=len(rows),
+        splits=dict(sorted(Counter(row.split for row in rows).items())),
+        classes=list(classes),
+        labels=list(labels),
+        encoding=str(finished.encoding),
+        source=SourceEntry(
+            format=recipe.source.format,
+            digest=digest("source", sorted(row.id for row in finished.source_rows)),
+            samples=len(finished.source_rows),
+        ),
+        fitted=finished.outcome.fitted,
+        rejected=reasons(rejected),
+        rejected_digest=rejected_digest(rejected),
+        ops={step.bound.name: step.bound.op.version for step in recipe.steps},
+        made_by=finished.libraries,
+        index_sha256=file_sha256(stem.with_suffix(".parquet")),
+        recipe=RecipeEntry(digest=recipe.digest, text=recipe.text),
+        shards=entries,
+    )
+
+
+def commit(finished: Finished, manifest: Manifest) -> bool:
+    """Make the version the current one, and clear the work area of what the shards now hold.
+
+    Returns:
+        Whether it was the current one already.
+    """
+    current = finished.folder / "manifest.yaml"
+    unchanged = current.exists() and read_manifest(finished.folder).version == manifest.version
+    write_text(finished.folder / "README.md", dataset_card(manifest))
+    write_manifest(finished.folder, manifest)
+    stored = {(row.id, str(finished.encoding)) for row in finished.outcome.rows}
+    for batch in finished.pool.batches:
+        if set(batch.payloads) <= stored:
+            remove_batch(batch)
+    return unchanged
+
+
+def _index_rows(finished: Finished, assembled: Assembled) -> list[dict[str, Any]]:
+    names = ("shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes")
+    places = {
+        row.id: dict(zip(names, (shard.path, *offsets), strict=True))
+        for plan, shard in assembled.shards
+        for row, offsets in zip(plan.rows, shard.offsets, strict=True)
+    }
+    rows = finished.outcome.rows
+    metadata = index_store.metadata_columns([row.metadata or {} for row in rows])
+    return [
+        {**_index_row(finished, row), "metadata": values, **places[row.id]}
+        for row, values in zip(rows, metadata, strict=True)
+    ]
+
+
+def _index_row(finished: Finished, row: Row) -> dict[str, Any]:
+    facts = finished.pool.facts(row.id, finished.encoding)
+    return {
+        **index_store.common_columns(row),
+        "step": row.lineage.steps[-1]["step"] if row.lineage.steps else "",
+        "groups": row.groups,
+        "channels": facts["channels"],
+        "dtype": facts["dtype"],
+        "label": facts["label"],
+        "pixel_digest": facts["pixels"],
+        **index_store.class_columns(facts, finished.listing.classes),
+    }
+
+
+def _stage_rows(outcome: Outcome) -> list[dict[str, Any]]:
+    return [
+        {"stage": stage, **index_store.common_columns(row)}
+        for stage, table in enumerate(outcome.tables)
+        for row in sorted(table, key=lambda row: row.name)
+    ]

@@ -1,0 +1,115 @@
+"""A sample's classes in colour over its image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from augforge import bitmask
+from augforge.bitmask import Planes
+from augforge.ops.geometry import scale_image, scale_planes
+from augforge.report.colours import colour_of
+from augforge.report.paint import Picture
+from augforge.sample import Image, Sample
+
+Region = tuple[int, tuple[slice, slice], NDArray[np.uint8]]
+"""Class, its box as slices, and its mask in there: uint8 of 0 and 1."""
+
+_CHECKER = (255, 216)
+_CHECKER_SIDE = 8
+_WINDOW = (0.5, 99.5)  # percentiles of 16-bit images that become black and white
+
+
+def overlay(
+    sample: Sample, classes: Sequence[str], *, alpha: float = 0.45, outline: bool = True, max_side: int | None = None
+) -> Picture:
+    """Draw a sample's classes over its image.
+
+    Where classes overlap, the fill is the mean of their colours, and every class's outline is drawn over the fills.
+    A class that is not known is not drawn. Pixels without a class are the image's own.
+
+    Args:
+        sample: 16-bit images are shown in a window of their own percentiles, RGBA over a checkerboard.
+        classes: the class table.
+        alpha: strength of the fill, 0 to 1.
+        outline: draw the borders of the classes, inside them.
+        max_side: pixels; where the longer side is longer, the sample is scaled down first.
+
+    Returns:
+        RGB, uint8 (H, W, 3).
+    """
+    if max_side is not None and max(sample.width, sample.height) > max_side:
+        sample = fitted(sample, max_side, max_side)
+    picture, masks = as_rgb(sample.image), sample.masks
+    if (sample.known != bitmask.all_bits(len(classes))).any():
+        masks = bitmask.keep(masks, sample.known)
+    _fill(picture, masks, len(classes), alpha)
+    if outline:
+        _outline(picture, masks, len(classes))
+    return picture
+
+
+def fitted(sample: Sample, width: int, height: int) -> Sample:
+    """The sample scaled, up or down, so that it just fits into (height, width)."""
+    scale = min(width / sample.width, height / sample.height)
+    size = (max(1, round(sample.width * scale)), max(1, round(sample.height * scale)))
+    return replace(sample, image=scale_image(sample.image, *size), masks=scale_planes(sample.masks, *size))
+
+
+def as_rgb(image: Image) -> Picture:
+    """An image of any kind that samples may have, as RGB to look at; a new array."""
+    if image.ndim == 2:
+        return np.repeat(_windowed(image)[..., None], 3, axis=2)
+    if image.shape[2] == 3:
+        return _windowed(image).copy()
+    colour, opacity = image[..., :3], image[..., 3:] / np.float32(np.iinfo(image.dtype).max)
+    board = _checkerboard(*image.shape[:2])[..., None]
+    return np.rint(_windowed(colour) * opacity + board * (1 - opacity)).astype(np.uint8)
+
+
+def _windowed(image: Image) -> NDArray[np.uint8]:
+    """uint8 as it is; uint16 stretched between its percentiles, which a few hot pixels do not move."""
+    if image.dtype == np.uint8:
+        return image
+    step = max(1, min(image.shape[:2]) // 512)
+    low, high = np.percentile(image[::step, ::step], _WINDOW)
+    stretched = (image.astype(np.float32) - low) * (255 / max(high - low, 1))
+    return np.rint(np.clip(stretched, 0, 255)).astype(np.uint8)
+
+
+def _checkerboard(height: int, width: int) -> NDArray[np.uint8]:
+    rows, columns = np.arange(height) // _CHECKER_SIDE, np.arange(width) // _CHECKER_SIDE
+    return np.where((rows[:, None] + columns) % 2, *_CHECKER[::-1]).astype(np.uint8)
+
+
+def regions(masks: Planes, classes: int) -> Iterator[Region]:
+    """The classes that have pixels, each in its own box alone."""
+    areas, boxes = bitmask.areas_and_boxes(masks, classes)
+    for c in np.flatnonzero(areas).tolist():
+        x0, y0, x1, y1 = boxes[c].tolist()
+        roi = (slice(y0, y1), slice(x0, x1))
+        yield c, roi, bitmask.class_mask(masks[roi], c)
+
+
+def _fill(picture: Picture, masks: Planes, classes: int, alpha: float) -> None:
+    """Blend the mean of the colours of all classes at a pixel into it, in place."""
+    total = np.zeros(picture.shape, np.uint16)  # 256 classes of 255 just fit
+    for c, roi, mask in regions(masks, classes):
+        cv2.add(total[roi], (*colour_of(c), 0), dst=total[roi], mask=mask)
+    count = bitmask.overlap_count(masks)
+    held = count > 0
+    mean = total[held] / count[held][:, None].astype(np.float32)
+    picture[held] = np.rint(picture[held] * (1 - alpha) + mean * alpha).astype(np.uint8)
+
+
+def _outline(picture: Picture, masks: Planes, classes: int) -> None:
+    """Draw the inner border of every class in its own colour, in place."""
+    side = 2 * max(1, round(max(picture.shape[:2]) / 900)) + 1
+    kernel = np.ones((side, side), np.uint8)
+    for c, roi, mask in regions(masks, classes):
+        inner = cv2.erode(mask, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        picture[roi][mask > inner] = colour_of(c)

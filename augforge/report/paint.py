@@ -1,0 +1,119 @@
+"""Text, strips and grids as RGB arrays: what sheets of pictures are put together from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from augforge.report.colours import Colour
+
+Picture: TypeAlias = NDArray[np.uint8]
+"""RGB, uint8 (H, W, 3)."""
+Span: TypeAlias = tuple[str, Colour]
+"""Text and its colour."""
+
+BACKGROUND: Colour = (24, 26, 30)
+INK: Colour = (228, 231, 236)
+MUTED: Colour = (146, 152, 162)
+TEXT = 14
+"""Size of ordinary text, pixels."""
+GAP = 12
+
+
+@cache
+def _font(size: int) -> Any:
+    return ImageFont.load_default(size)
+
+
+def line_height(size: int = TEXT) -> int:
+    return round(size * 1.4)
+
+
+def text_width(text: str, size: int = TEXT) -> int:
+    """Pixels that a line of text takes."""
+    return int(np.ceil(_font(size).getlength(text)))
+
+
+def elide(text: str, width: int, size: int = TEXT) -> str:
+    """The text, with "…" for its middle where it is wider than ``width`` pixels: names differ at both ends."""
+    if text_width(text, size) <= width:
+        return text
+    for kept in range(len(text) - 1, 0, -1):
+        head = kept // 2
+        shorter = f"{text[:head]}…{text[len(text) - (kept - head) :]}"
+        if text_width(shorter, size) <= width:
+            return shorter
+    return ""
+
+
+def blank(height: int, width: int, colour: Colour = BACKGROUND) -> Picture:
+    return np.full((height, width, 3), colour, np.uint8)
+
+
+def text_line(spans: Sequence[Span], width: int, size: int = TEXT) -> Picture:
+    """One line of spans side by side, (line height, width, 3); what does not fit is shortened."""
+    strip = Image.fromarray(blank(line_height(size), width))
+    pen, x = ImageDraw.Draw(strip), 0
+    for text, colour in spans:
+        shown = elide(text, width - x, size)
+        pen.text((x, round(size * 0.15)), shown, fill=colour, font=_font(size))
+        x += text_width(shown, size) + _space(size)
+    return np.array(strip)
+
+
+def text_flow(spans: Sequence[Span], width: int, size: int = TEXT) -> Picture:
+    """Spans side by side in as many lines as they take; a span is not broken."""
+    return np.concatenate([text_line(line, width, size) for line in _lines(spans, width, size)])
+
+
+def _lines(spans: Sequence[Span], width: int, size: int) -> Iterator[list[Span]]:
+    line: list[Span] = []
+    used = 0
+    for span in spans:
+        needed = text_width(span[0], size) + _space(size)
+        if line and used + needed - _space(size) > width:
+            yield line
+            line, used = [], 0
+        line.append(span)
+        used += needed
+    yield line
+
+
+def _space(size: int) -> int:
+    return round(size * 0.8)
+
+
+def centred(picture: Picture, height: int, width: int) -> Picture:
+    """A picture in the middle of a larger background."""
+    canvas = blank(height, width)
+    top, left = (height - picture.shape[0]) // 2, (width - picture.shape[1]) // 2
+    canvas[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return canvas
+
+
+def grid(cells: Sequence[Picture | None], columns: int, gap: int = GAP) -> Picture:
+    """Cells of one size row by row, ``gap`` pixels apart; None and what the last row lacks stay blank."""
+    height, width = next(cell.shape[:2] for cell in cells if cell is not None)
+    rows = -(-len(cells) // columns)
+    canvas = blank(rows * (height + gap) - gap, columns * (width + gap) - gap)
+    for i, cell in enumerate(cells):
+        if cell is not None:
+            top, left = i // columns * (height + gap), i % columns * (width + gap)
+            canvas[top : top + height, left : left + width] = cell
+    return canvas
+
+
+def stack(parts: Sequence[Picture], gap: int = GAP) -> Picture:
+    """Pictures below each other on the background, as wide as the widest, with a margin around all."""
+    width = max(part.shape[1] for part in parts)
+    height = sum(part.shape[0] for part in parts) + gap * (len(parts) - 1)
+    canvas, top = blank(height + 2 * gap, width + 2 * gap), gap
+    for part in parts:
+        canvas[top : top + part.shape[0], gap : gap + part.shape[1]] = part
+        top += part.shape[0] + gap
+    return canvas

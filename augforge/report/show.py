@@ -1,0 +1,233 @@
+"""Pictures of samples for people: overlays with a legend, and contact sheets of a dataset."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from PIL import Image
+
+from augforge import bitmask
+from augforge.errors import AugforgeError
+from augforge.report.colours import Colour, colour_of
+from augforge.report.overlay import fitted, overlay
+from augforge.report.paint import (
+    GAP,
+    INK,
+    MUTED,
+    TEXT,
+    Picture,
+    Span,
+    blank,
+    centred,
+    grid,
+    line_height,
+    stack,
+    text_flow,
+    text_line,
+    text_width,
+)
+from augforge.sample import Sample
+from augforge.store.dataset import Dataset
+
+__all__ = ["contact_sheet", "legend", "overlay", "save_png", "show_samples"]
+
+SPLIT_COLOURS: Mapping[str, Colour] = {"train": (122, 174, 255), "val": (255, 190, 92), "test": (130, 214, 140)}
+_SUFFIXES = (".png", ".jpg", ".jpeg")
+_CHIP = 14
+_TAG: Colour = (255, 150, 130)
+_LARGE, _MEDIUM = 1400, 760  # longest side of one shown sample, and of several
+
+
+def legend(classes: Sequence[str], present: Collection[int], width: int, unknown: Collection[int] = ()) -> Picture:
+    """Colour chips with class names, in columns.
+
+    Args:
+        classes: the class table.
+        present: indices of the classes to name.
+        width: pixels.
+        unknown: indices of classes that nobody labelled: a hollow chip and a greyed name.
+
+    Returns:
+        RGB, uint8 (as many lines as needed, width, 3).
+    """
+    shown = sorted({*present, *unknown})
+    if not shown:
+        return text_line([("no class is shown", MUTED)], width)
+    labels = [f"{classes[c]} (unlabelled)" if c in unknown else classes[c] for c in shown]
+    cell = min(width, max(map(text_width, labels)) + _CHIP + GAP)
+    columns = max(1, (width + GAP) // (cell + GAP))
+    cells = [_entry(c, label, c in unknown, cell) for c, label in zip(shown, labels, strict=True)]
+    table = grid(_down_columns(cells, columns), columns, GAP)
+    return np.concatenate([table, blank(len(table), width - table.shape[1])], axis=1)
+
+
+def _entry(c: int, label: str, unknown: bool, width: int) -> Picture:
+    offset = _CHIP + GAP // 2
+    text = text_line([(label, MUTED if unknown else INK)], width - offset)
+    entry = np.concatenate([blank(len(text), offset), text], axis=1)
+    top = (len(entry) - _CHIP) // 2
+    entry[top : top + _CHIP, :_CHIP] = MUTED if unknown else colour_of(c)
+    if unknown:
+        entry[top + 2 : top + _CHIP - 2, 2 : _CHIP - 2] = blank(1, 1)
+    return entry
+
+
+def _down_columns(cells: Sequence[Picture], columns: int) -> list[Picture | None]:
+    """Cells reordered so that a grid filled row by row reads down its columns."""
+    rows = -(-len(cells) // columns)
+    padded = [*cells, *[None] * (rows * columns - len(cells))]
+    return [padded[column * rows + row] for row in range(rows) for column in range(columns)]
+
+
+def show_samples(
+    samples: Sequence[Sample], classes: Sequence[str], tags: Mapping[str, Sequence[str]] | None = None
+) -> Picture:
+    """Large overlays, each with a title, and one legend for all.
+
+    Args:
+        samples: what to show; at least one.
+        classes: the class table.
+        tags: by sample name, as the index of a dataset holds them.
+    """
+    if not samples:
+        raise AugforgeError("there is no sample to show. Choose samples by name, or another split")
+    side = _side(samples)
+    height = max(_scaled_height(sample.width, sample.height, side) for sample in samples)
+    cells = [_captioned(sample, classes, side, height, _title(sample, tags or {})) for sample in samples]
+    body = grid(cells, math.ceil(math.sqrt(len(cells))), 2 * GAP)
+    return stack([body, _legend_of(samples, classes, body.shape[1])], 2 * GAP)
+
+
+def _side(samples: Sequence[Sample]) -> int:
+    longest = max(max(sample.width, sample.height) for sample in samples)
+    return min(_LARGE if len(samples) == 1 else _MEDIUM, max(longest, 512))
+
+
+def _title(sample: Sample, tags: Mapping[str, Sequence[str]]) -> list[list[Span]]:
+    size: Span = (f"{sample.width} x {sample.height}", MUTED)
+    tagged: list[Span] = [(tag, _TAG) for tag in tags.get(sample.name, ())]
+    return [[(sample.name, INK)], [size, _split_span(sample.split), *tagged]]
+
+
+def _split_span(split: str) -> Span:
+    return split, SPLIT_COLOURS.get(split, INK)
+
+
+def _captioned(
+    sample: Sample, classes: Sequence[str], width: int, height: int, caption: Iterable[Sequence[Span]]
+) -> Picture:
+    """The overlay in the middle of (height, width), scaled to fit, and a line below for each of the caption's."""
+    picture = overlay(fitted(sample, width, height), classes)
+    lines = [text_line(spans, width) for spans in caption]
+    return np.concatenate([centred(picture, height, width), blank(GAP // 3, width), *lines])
+
+
+def _scaled_height(width: int, height: int, side: int) -> int:
+    """Height of an image scaled to fit into a square."""
+    return max(1, round(height * side / max(width, height)))
+
+
+def _legend_of(samples: Iterable[Sample], classes: Sequence[str], width: int) -> Picture:
+    present, unknown = np.zeros(len(classes), bool), np.zeros(len(classes), bool)
+    for sample in samples:
+        known = bitmask.bits_to_flags(sample.known, len(classes))
+        present |= known & (bitmask.areas_and_boxes(sample.masks, len(classes))[0] > 0)
+        unknown |= ~known
+    never = unknown & ~present
+    return legend(classes, np.flatnonzero(present).tolist(), width, np.flatnonzero(never).tolist())
+
+
+def contact_sheet(
+    dataset: Dataset, *, columns: int | None = None, tile: int = 320, limit: int = 24, split: str | None = None
+) -> Picture:
+    """Small overlays of samples from every split and step, sorted by split, step and name.
+
+    Args:
+        dataset: what to show.
+        columns: tiles side by side; by default such that the sheet is somewhat wider than high.
+        tile: width of a tile in pixels.
+        limit: samples at most.
+        split: show this split alone.
+    """
+    part = dataset if split is None else dataset.split(split)
+    chosen = choose(part.index, limit)
+    if not chosen:
+        raise AugforgeError(f"{dataset.folder} has no sample to show here. Choose another split, or a limit above 0")
+    rows = part.index.select("name", "split", "step", "tags", "width", "height", "area")[chosen].to_dicts()
+    columns = max(1, min(columns or math.ceil(math.sqrt(len(rows) * 1.5)), len(rows)))
+    height = max(_scaled_height(row["width"], row["height"], tile) for row in rows)
+    tiles = [
+        _captioned(part[i], part.classes, tile, height, _caption(row)) for i, row in zip(chosen, rows, strict=True)
+    ]
+    body = grid(tiles, columns)
+    width = body.shape[1]
+    return stack([_header(part, len(rows), width), body, _indexed_legend(rows, part.classes, width)], GAP + GAP // 2)
+
+
+def choose(index: pl.DataFrame, limit: int) -> list[int]:
+    """Rows to show: as many of every split and step, spread over their names; sorted by split, step, name."""
+    table = index.select("split", "step", "name").with_row_index()
+    order = pl.col("split").replace_strict({"train": 0, "val": 1, "test": 2}, default=3)
+    strata = [
+        group["index"].to_list()
+        for _, group in table.sort(order, "step", "name").group_by("split", "step", maintain_order=True)
+    ]
+    shares = _shares([len(stratum) for stratum in strata], limit)
+    return [
+        stratum[(2 * k + 1) * len(stratum) // (2 * share)]
+        for stratum, share in zip(strata, shares, strict=True)
+        for k in range(share)
+    ]
+
+
+def _shares(sizes: Sequence[int], limit: int) -> list[int]:
+    """How many of each stratum: one more for the least served, as long as it has more and the limit allows."""
+    shares = [0] * len(sizes)
+    for _ in range(min(limit, sum(sizes))):
+        open_strata = [i for i, size in enumerate(sizes) if shares[i] < size]
+        shares[min(open_strata, key=lambda i: shares[i])] += 1
+    return shares
+
+
+def _caption(row: Mapping[str, object]) -> list[list[Span]]:
+    tags = row["tags"] if isinstance(row["tags"], list) else []
+    step = str(row["step"] or "source")
+    return [[(str(row["name"]), INK)], [_split_span(str(row["split"])), (step, MUTED), *((t, _TAG) for t in tags)]]
+
+
+def _header(dataset: Dataset, shown: int, width: int) -> Picture:
+    counts = dataset.index.group_by("split").len().sort("split").rows()
+    facts: list[Span] = [
+        (f"version {dataset.version}", MUTED),
+        (f"{len(dataset)} samples", INK),
+        *((f"{split} {count}", _split_span(split)[1]) for split, count in counts),
+        (f"{len(dataset.classes)} classes", INK),
+        *([(f"{shown} shown", MUTED)] if shown < len(dataset) else []),
+    ]
+    return np.concatenate([text_line([(dataset.name, INK)], width, 22), text_flow(facts, width)])
+
+
+def _indexed_legend(rows: Sequence[Mapping[str, dict[str, int | None]]], classes: Sequence[str], width: int) -> Picture:
+    """The legend of some index rows: no mask is looked at."""
+    areas = [list(row["area"].values()) for row in rows]
+    present = {c for area in areas for c, pixels in enumerate(area) if pixels}
+    unknown = {c for area in areas for c, pixels in enumerate(area) if pixels is None}
+    return legend(classes, present, width, unknown - present)
+
+
+def save_png(picture: Picture, path: str | Path) -> None:
+    """Write a picture as PNG, or JPEG if the suffix says so.
+
+    Raises:
+        AugforgeError: another suffix, or no such folder.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in _SUFFIXES:
+        raise AugforgeError(f"{path} does not end in {', '.join(_SUFFIXES)}. Name the picture {path.stem or 'sheet'}.png")
+    if not path.parent.is_dir():
+        raise AugforgeError(f"the folder {path.parent} does not exist. Make it first: mkdir -p {path.parent}")
+    Image.fromarray(picture).save(path)

@@ -1,0 +1,120 @@
+"""Sample, what an op reads and makes; Drop, what it gives instead; Placement, where an input went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augforge.bitmask import Planes
+
+Image = NDArray[Any]
+"""uint8 or uint16: (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA."""
+Label = NDArray[np.float32]
+Matrix = tuple[tuple[float, float, float], tuple[float, float, float]]
+Box = tuple[int, int, int, int]
+
+IDENTITY: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where an input of an op lies in its output.
+
+    Attributes:
+        matrix: 2x3, input pixel (x, y, 1) to output pixel (x, y); pixel centres are at integers.
+        clip: x0, y0, x1, y1 in output pixels, half-open: nothing of the input lies outside.
+        input: which of the op's inputs, 0 for the anchor.
+    """
+
+    matrix: Matrix
+    clip: Box
+    input: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One image with its class masks.
+
+    Attributes:
+        name: the stable key, unique in a data set.
+        image: uint8 or uint16, (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA.
+        masks: bit-planes, uint8 (H, W, P); see `augforge.bitmask`.
+        known: uint8 (P,), a bit per class that somebody labelled: an absent class is not an unlabelled one.
+        group: what may not part between splits, usually the patient.
+        split: ``train``, ``val`` or ``test``.
+        label: float32 (L,) classification vector, or None.
+        metadata: JSON-like values of the sample, such as the patient's age.
+        placements: where the op's inputs went; set by `derive`, read by lineage.
+        mark: tells several outputs of one op apart, such as ``@512,0``.
+    """
+
+    name: str
+    image: Image
+    masks: Planes
+    known: NDArray[np.uint8]
+    group: str = ""
+    split: str = "train"
+    label: Label | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    placements: tuple[Placement, ...] = ()
+    mark: str = ""
+
+    def __post_init__(self) -> None:
+        check_image(self.image)
+        planes = self.known.shape[0]
+        if self.masks.dtype != np.uint8 or self.masks.shape != (*self.image.shape[:2], planes):
+            raise ValueError(
+                f"masks are {self.masks.dtype} {self.masks.shape}; expected uint8 {(*self.image.shape[:2], planes)}"
+            )
+
+    @property
+    def width(self) -> int:
+        return int(self.image.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.image.shape[0])
+
+    def derive(
+        self,
+        image: Image,
+        masks: Planes,
+        *,
+        matrix: Matrix = IDENTITY,
+        placements: tuple[Placement, ...] | None = None,
+        mark: str = "",
+        **changes: Any,
+    ) -> Sample:
+        """What an op makes of this sample: new pixels, and where its inputs went.
+
+        Args:
+            image: the new image.
+            masks: the new bit-planes, same height and width.
+            matrix: 2x3, old pixel to new pixel, for an op of one input that may fill the whole output.
+            placements: one for each input instead, where an op has several.
+            mark: tells several outputs of one op apart.
+            changes: other fields to replace, such as ``label`` or ``known``.
+        """
+        if placements is None:
+            placements = (Placement(matrix, (0, 0, image.shape[1], image.shape[0])),)
+        return replace(self, image=image, masks=masks, placements=placements, mark=mark, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """An op's refusal to make a sample, with the reason in a few words (it is counted by reason)."""
+
+    reason: str
+
+
+def check_image(image: NDArray[Any]) -> None:
+    """Raise ValueError unless the image is uint8 or uint16 and (H, W), (H, W, 3) or (H, W, 4)."""
+    shape_fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))
+    if image.dtype not in (np.uint8, np.uint16) or not shape_fits or 0 in image.shape:
+        raise ValueError(
+            f"image is {image.dtype} {image.shape}; expected uint8 or uint16, (H, W), (H, W, 3) or (H, W, 4)"
+        )

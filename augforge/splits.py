@@ -1,0 +1,74 @@
+"""Who goes where: groups hashed into splits, apart from the order and number of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from augforge.errors import PlanError, nearest
+from augforge.keys import unit_hash
+from augforge.recipe import Split
+
+
+def assign_splits(groups: Iterable[str], split: Split) -> tuple[dict[str, str], list[str]]:
+    """The split of each group, and warnings.
+
+    With shares, each group's hash decides alone, so a new group moves nobody. A split that would stay empty takes
+    the group nearest to it (the lowest hash; for train the highest). With folds, groups are dealt out in hash
+    order, so folds are equally large and each group is `val` in exactly one; a new group may move others.
+
+    Raises:
+        PlanError: fewer groups than splits, or a listed group that does not exist.
+    """
+    names = sorted(set(groups))
+    hashes = {name: unit_hash("split", split.seed, name) for name in names}
+    wanted = ["train", *(name for name in ("val", "test") if getattr(split, name) is not None or _folds(split, name))]
+    if names and len(names) < len(wanted):
+        raise PlanError(
+            f"{len(names)} groups cannot fill the splits {', '.join(wanted)}: a group stays whole. "
+            "Ask for fewer splits, or add groups"
+        )
+    chosen = _listed(names, split)
+    if split.folds is not None:
+        rank = {name: i for i, name in enumerate(sorted(set(names) - set(chosen), key=hashes.__getitem__))}
+        chosen |= {name: "val" for name, i in rank.items() if i % split.folds == split.fold}
+    result = {name: chosen.get(name) or _by_share(hashes[name], split) for name in names}
+    return result, _fill_empty(result, set(chosen), hashes, wanted) if names else []
+
+
+def _folds(split: Split, name: str) -> bool:
+    return name == "val" and split.folds is not None
+
+
+def _listed(names: list[str], split: Split) -> dict[str, str]:
+    chosen: dict[str, str] = {}
+    for part in ("val", "test"):
+        listed = getattr(split, part)
+        for name in listed if isinstance(listed, tuple) else ():
+            if name not in names:
+                raise PlanError(f"split.{part} lists group '{name}', which the source does not hold.{nearest(name, names)}")
+            if name in chosen:
+                raise PlanError(f"group '{name}' is listed for {chosen[name]} and {part}; a group stays whole")
+            chosen[name] = part
+    return chosen
+
+
+def _by_share(value: float, split: Split) -> str:
+    val = split.val if isinstance(split.val, float) else 0.0
+    test = split.test if isinstance(split.test, float) else 0.0
+    if value < val:
+        return "val"
+    return "test" if value < val + test else "train"
+
+
+def _fill_empty(result: dict[str, str], fixed: set[str], hashes: Mapping[str, float], wanted: list[str]) -> list[str]:
+    warnings = []
+    for part in reversed(wanted):
+        if part in result.values():
+            continue
+        spare = [name for name in set(result) - fixed if list(result.values()).count(result[name]) > 1]
+        if not spare:
+            raise PlanError(f"split {part} would stay empty: every group is listed elsewhere. List fewer groups")
+        taken = (max if part == "train" else min)(spare, key=hashes.__getitem__)
+        warnings.append(f"no group fell into {part} by its hash; it takes '{taken}' from {result[taken]}")
+        result[taken] = part
+    return warnings

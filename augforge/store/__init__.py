@@ -1,0 +1,1 @@
+"""Datasets on disk: codecs, shards, index, manifest, reading and verifying."""

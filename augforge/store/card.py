@@ -1,0 +1,61 @@
+"""The dataset card: a README that people read and `datasets.load_dataset(folder)` obeys."""
+
+from __future__ import annotations
+
+from augforge.store.manifest import Manifest
+from augforge.yamlfile import dump_yaml
+
+_CARD = """---
+{front}---
+
+# {name}
+
+A dataset of {samples} annotated images in Parquet shards, built by augforge. Version `{version}`.
+
+| split | samples |
+|---|---|
+{splits}
+
+{count} classes: {classes}.
+
+The shards of this version are listed above; `shards/` may hold older ones too, so do not glob it.
+
+```python
+import augforge
+
+dataset = augforge.open_dataset("{name}")   # this folder
+sample = dataset[0]                          # image (H, W[, C]), masks as bit-planes (H, W, P)
+dataset.index                                # Polars: areas, boxes, lineage of every sample
+
+import datasets
+
+datasets.load_dataset("{name}")              # decodes the image column
+```
+
+Masks are a zstd frame of planar bit-planes: class `c` is bit `c % 8` of plane `c // 8`, in the order above.
+
+## Recipe
+
+```yaml
+{recipe}
+```
+"""
+
+
+def dataset_card(manifest: Manifest) -> str:
+    """Text of the card of a version."""
+    files = [
+        {"split": split, "path": [shard.path for shard in manifest.shards if shard.split == split]}
+        for split in manifest.splits
+    ]
+    front = {"configs": [{"config_name": "default", "data_files": files}]}
+    return _CARD.format(
+        front=dump_yaml(front),
+        name=manifest.name,
+        version=manifest.version,
+        samples=manifest.samples,
+        splits="\n".join(f"| {split} | {count} |" for split, count in manifest.splits.items()),
+        count=len(manifest.classes),
+        classes=", ".join(manifest.classes),
+        recipe=manifest.recipe.text.rstrip(),
+    )

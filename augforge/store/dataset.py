@@ -1,0 +1,146 @@
+"""Reading a dataset: random access by memory map and offset, the index for everything else."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from augforge import bitmask
+from augforge.errors import DatasetError, nearest
+from augforge.sample import Sample
+from augforge.store.codec import decode_image
+from augforge.store.index import read_index
+from augforge.store.manifest import Manifest, read_manifest
+
+
+def open_dataset(path: str | Path, version: str | None = None) -> Dataset:
+    """Open a dataset.
+
+    Args:
+        path: its folder.
+        version: another than the current one; a unique beginning is enough.
+
+    Raises:
+        DatasetError: no dataset there, or no such version.
+    """
+    folder = Path(path)
+    manifest = read_manifest(folder, version)
+    index = folder / manifest.index_path
+    if not index.exists():
+        raise DatasetError(f"{index} is missing, so {folder} is not whole. Build the dataset again")
+    return Dataset(folder, manifest, read_index(index))
+
+
+class Dataset:
+    """A version of a dataset, or a part of one.
+
+    ``len``, iteration and ``[i]`` give Samples; `index` is a Polars table in the same order. Copies for other
+    processes share nothing but the files.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, index: pl.DataFrame) -> None:
+        self.folder, self.manifest, self.index = folder, manifest, index
+        self._maps: dict[str, mmap.mmap] = {}
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def version(self) -> str:
+        return self.manifest.version
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.manifest.classes)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(self.manifest.labels)
+
+    def __repr__(self) -> str:
+        return f"<Dataset {self.name} {self.version}: {len(self)} samples, {len(self.classes)} classes>"
+
+    def __len__(self) -> int:
+        return self.index.height
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, i: int) -> Sample:
+        """Sample i. Its masks are a view of planar memory; `bitmask.contiguous` makes them interleaved."""
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"sample {i} of {len(self)}")
+        row, payload = self._rows[i], self._payloads[i]
+        image, masks = self.encoded(i)
+        height, width = int(payload[4]), int(payload[5])
+        return Sample(
+            name=row["name"],
+            image=decode_image(image),
+            masks=bitmask.decode(masks, height, width, len(self.classes)),
+            known=self._known(row["area"]),
+            group=row["group"],
+            split=row["split"],
+            label=None if row["label"] is None else np.array(row["label"], np.float32),
+            metadata={k: v for k, v in (row.get("metadata") or {}).items() if v is not None},
+        )
+
+    def encoded(self, i: int) -> tuple[memoryview, memoryview]:
+        """Encoded image and encoded masks of sample i, as views of the mapped shard."""
+        image_offset, image_bytes, masks_offset, masks_bytes = (int(n) for n in self._payloads[i, :4])
+        view = memoryview(self._map(self._shards[i]))
+        return view[image_offset : image_offset + image_bytes], view[masks_offset : masks_offset + masks_bytes]
+
+    def named(self, name: str) -> Sample:
+        """The sample of that name."""
+        names = self.index["name"].to_list()
+        if name not in names:
+            raise DatasetError(f"{self.folder} has no sample '{name}'.{nearest(name, names)}")
+        return self[names.index(name)]
+
+    def split(self, name: str) -> Dataset:
+        """The samples of a split."""
+        if name not in self.manifest.splits:
+            raise DatasetError(f"{self.folder} has no split '{name}'.{nearest(name, self.manifest.splits)}")
+        return self.where(pl.col("split") == name)
+
+    def where(self, *conditions: pl.Expr) -> Dataset:
+        """The samples that fulfil Polars expressions over the index."""
+        return Dataset(self.folder, self.manifest, self.index.filter(*conditions))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "manifest": self.manifest, "index": self.index, "_maps": {}}
+
+    @cached_property
+    def _rows(self) -> list[dict[str, Any]]:
+        wanted = [c for c in ("name", "group", "split", "label", "metadata", "area") if c in self.index.columns]
+        return self.index.select(wanted).to_dicts()
+
+    @cached_property
+    def _shards(self) -> list[str]:
+        return self.index["shard"].to_list()
+
+    @cached_property
+    def _payloads(self) -> NDArray[np.int64]:
+        columns = ["image_offset", "image_bytes", "masks_offset", "masks_bytes", "height", "width"]
+        return self.index.select(pl.col(columns).cast(pl.Int64)).to_numpy()
+
+    def _known(self, area: dict[str, Any]) -> NDArray[np.uint8]:
+        flags = np.array([value is not None for value in area.values()])
+        return bitmask.flags_to_bits(flags)
+
+    def _map(self, shard: str) -> mmap.mmap:
+        if shard not in self._maps:
+            try:
+                with (self.folder / shard).open("rb") as stream:
+                    self._maps[shard] = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            except (OSError, ValueError) as error:
+                raise DatasetError(f"{self.folder / shard} cannot be read ({error}). Check: augforge verify") from None
+        return self._maps[shard]

@@ -1,0 +1,47 @@
+"""Sweeping a dataset: the work area, versions no longer wanted, and shards that no version names."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from augforge.store.files import locked
+from augforge.store.manifest import read_manifest, versions
+
+
+def collect(folder: Path, keep: int | None = None) -> dict[str, int]:
+    """Remove what a dataset can do without.
+
+    Args:
+        folder: the dataset.
+        keep: how many versions stay, newest first, the current one always; None keeps all.
+
+    Returns:
+        Number of ``files`` and ``bytes`` removed.
+    """
+    current = read_manifest(folder).version
+    with locked(folder):
+        return _collect(folder, current, keep)
+
+
+def _collect(folder: Path, current: str, keep: int | None) -> dict[str, int]:
+    kept = [current, *(version for version in _newest_first(folder) if version != current)][:keep]
+    wanted = {shard.path for version in kept for shard in read_manifest(folder, version).shards}
+    doomed = [path for path in (folder / "work").rglob("*") if path.is_file()]
+    doomed += [path for path in (folder / "shards").iterdir() if f"shards/{path.name}" not in wanted]
+    for version in set(versions(folder)) - set(kept):
+        doomed += [folder / "versions" / f"{version}.yaml", *(folder / "index").glob(f"{version}.*")]
+    freed = {"files": len(doomed), "bytes": sum(path.stat().st_size for path in doomed)}
+    for path in doomed:
+        path.unlink()
+    shutil.rmtree(folder / "work", ignore_errors=True)
+    return freed
+
+
+def _newest_first(folder: Path) -> list[str]:
+    """Versions by their last entry in the log; those without one are the oldest."""
+    log = folder / "log.jsonl"
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    built = {json.loads(line)["version"]: place for place, line in enumerate(lines)}
+    return sorted(versions(folder), key=lambda version: (-built.get(version, -1), version))
