@@ -27,8 +27,11 @@ from augforge.store.files import locked
 from augforge.store.index import read_index
 from augforge.store.manifest import Manifest, read_manifest, versions
 from augforge.store.registry import REGISTRY, RegisteredDataset, RegisteredSource, read_registry, write_registry
-from augforge.store.work import Payload, read_batches
+from augforge.store.work import Payload, read_batches, sweep
 from augforge.worker import Shop
+
+OWN_FILES = {"work", "shards", "index", "versions", "README.md", ".lock"}
+"""What a build that never came to its manifest may leave in a dataset's folder."""
 
 
 @dataclass
@@ -109,6 +112,7 @@ def build(
     if dry_run:
         return _build(loaded, folder, execute.worker_count(jobs), True, reuse, rehash, progress or Silent())[0]
     with locked(folder):
+        sweep(folder / "work")
         summary, manifest = _build(
             loaded, folder, execute.worker_count(jobs), False, reuse, rehash, progress or Silent()
         )
@@ -128,7 +132,7 @@ def _build(
     pool = _pool(folder, libraries) if reuse else Pool()
     at_hand = set(pool.payloads)
     shop = Shop(recipe.source, listing.classes, listing.labels, recipe.seed, folder / "work", libraries)
-    pipeline = Pipeline(shop, recipe.steps, recipe.output.encoding, table.records, pool, jobs, progress)
+    pipeline = Pipeline(shop, recipe.steps, recipe.output.encoding, table.records, pool, recipe.review, jobs, progress)
     outcome = pipeline.run(table.rows, dry)
     finished = Finished(folder, recipe, listing, table.rows, outcome, pool, libraries)
     summary = _summary(finished, table, at_hand)
@@ -159,8 +163,8 @@ def _check_folder(folder: Path, name: str) -> None:
         other = read_manifest(folder).name
         if other != name:
             raise DatasetError(f"{folder} holds dataset '{other}', not '{name}'. Choose another folder with --out")
-    elif folder.exists() and not (folder / "work").exists() and any(folder.iterdir()):
-        raise DatasetError(f"{folder} is not empty and holds no dataset. Choose another folder with --out")
+    elif folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= OWN_FILES):
+        raise DatasetError(f"{folder} is no empty folder and holds no dataset. Choose another folder with --out")
 
 
 def source_table(listing: Listing, recipe: Recipe) -> SourceTable:

@@ -58,6 +58,8 @@ def extended(
     placed = [
         {"name": parents[p.input][0], "matrix": [*map(list, p.matrix)], "clip": list(p.clip)} for p in placements
     ]
+    if len(placed) == 1:
+        step = {**step, "matrix": placed[0]["matrix"]}
     roots = [root.through(p) for p in placements for root in parents[p.input][1].roots]
     return Lineage((*before, {**step, "parents": placed}), tuple(roots))
 

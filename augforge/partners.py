@@ -22,7 +22,7 @@ class Partners:
         bound: the op.
         names: the candidates, one split's samples.
         seed: the recipe's.
-        weights: how likely each is drawn, absolute, rounded to 1/1024; None for all alike.
+        weights: how likely each is drawn, absolute, rounded to 1/1024; None for all alike; never at 0 or NaN.
     """
 
     def __init__(
@@ -35,14 +35,16 @@ class Partners:
         self._hashes = np.array([hash64("partner", name) for name in self._names], np.uint64)
         self._weights: NDArray[np.float64] | None = None
         if weights is not None:
-            self._weights = np.round(np.array([weights[name] for name in self._names]) * 1024) / 1024
-            self._check_enough()
+            given = np.array([weights[name] for name in self._names], np.float64)
+            self._weights = np.where(given > 0, np.round(given * 1024) / 1024, 0.0)
+        self._check_enough()
 
     def _check_enough(self) -> None:
         usable = int((self._weights > 0).sum()) if self._weights is not None else len(self._names)
         if usable <= len(self._slots):
             raise PlanError(
-                f"{self._salt[1]} draws {len(self._slots)} partners, but only {usable} samples have a weight above 0"
+                f"{self._salt[1]} draws {len(self._slots)} partners for each sample, so it needs {len(self._slots) + 1} "
+                f"samples of a weight above 0, but there are {usable}. Add samples, or change what weighs them"
             )
 
     def of(self, anchor: str, copy: int) -> tuple[str, ...]:

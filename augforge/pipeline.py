@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from augforge import execute
 from augforge.errors import TaskError
+from augforge.judge import Finding, Judge
 from augforge.keys import digest
 from augforge.lineage import Lineage
-from augforge.ops.core import Candidate, Context, Flag
 from augforge.plan import Row, Stage, Task, check_names, common_metadata, cut_stages, plan_stage, task_leaves
-from augforge.recipe import Step
+from augforge.recipe import Step, Verdict
 from augforge.sources import Record
 from augforge.store.codec import Encoding
 from augforge.store.ledger import Ledger
@@ -71,11 +71,12 @@ class Counts:
 
 @dataclass
 class Outcome:
-    """What a pipeline gives: the final table, the tables between stages, rejections and fitted values."""
+    """What a pipeline gives: the final table, the tables between stages, rejections, findings and fitted values."""
 
     rows: list[Row] = field(default_factory=list)
     tables: list[list[Row]] = field(default_factory=list)
     rejected: list[dict[str, Any]] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     fitted: dict[str, Any] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
 
@@ -89,6 +90,7 @@ class Pipeline:
         encoding: of the finished samples.
         records: of the source samples, by id.
         pool: what is at hand; what is made is added.
+        review: a person's verdicts by source sample name.
         jobs: processes.
         progress: is told how far it is.
     """
@@ -100,11 +102,13 @@ class Pipeline:
         encoding: Encoding,
         records: Mapping[str, Record],
         pool: Pool,
+        review: Mapping[str, Verdict] | None = None,
         jobs: int = 1,
         progress: Progress | None = None,
     ) -> None:
         self._shop, self._encoding, self._records, self._pool = shop, encoding, records, pool
         self._stages = cut_stages(steps)
+        self._judge = Judge(shop, pool.ledger, review or {})
         self._jobs, self._progress = jobs, progress or Silent()
         self._ran: list[Stage] = []
         self._tasks: dict[str, tuple[Task, Stage]] = {}
@@ -116,18 +120,20 @@ class Pipeline:
             rows: of the source.
             dry: run nothing: take as many rows as a task may at most make where its result is not known.
         """
-        outcome = Outcome(rows=rows)
+        judge = self._judge
         check_names(rows)
+        outcome = Outcome(judge.reviewed(rows), rejected=judge.rejected, findings=judge.findings, fitted=judge.fitted)
         for stage in self._stages:
             outcome.tables.append(outcome.rows)
             outcome.rows = self._stage(stage, outcome, dry)
         if not dry:
             self._ensure([(row, self._encoding) for row in outcome.rows], "encode")
+        outcome.counts.exact = outcome.counts.exact and judge.complete
         return outcome
 
     def _stage(self, stage: Stage, outcome: Outcome, dry: bool) -> list[Row]:
-        stage = self._fit_first(stage, outcome)
-        passed, tasks = plan_stage(stage, outcome.rows, self._shop.seed, self._weigh)
+        stage, acts = self._prepared(stage, outcome.rows)
+        passed, tasks = plan_stage(stage, outcome.rows, self._shop.seed, self._judge.weigh, acts)
         unknown = [task for task in tasks if not self._pool.ledger.has("task", task.id)]
         self._count(tasks, {task.id for task in unknown}, outcome.counts)
         self._ran.append(stage)
@@ -141,8 +147,18 @@ class Pipeline:
         if not dry:
             self._measure(stage.measures, rows)
         for step in stage.filters:
-            rows = self._filter(step, rows, outcome)
+            rows = self._judge.filter(step, rows)
         return rows
+
+    def _prepared(self, stage: Stage, rows: Sequence[Row]) -> tuple[Stage, Callable[[Step, Row], bool]]:
+        """The stage with its first op fitted, if it asks for that, and which rows each step acts on."""
+        if stage.head is not None:
+            stage = replace(stage, head=self._judge.fit(stage.head, rows))
+        elif stage.chain:
+            stage = replace(stage, chain=(self._judge.fit(stage.chain[0], rows), *stage.chain[1:]))
+        first = stage.head or next(iter(stage.chain), None)
+        chosen = self._judge.fulfilling(first, rows) if first is not None else set()
+        return stage, lambda step, row: row.split in step.on and (step.where is None or row.name in chosen)
 
     def _stage_encoding(self, stage: Stage) -> Encoding:
         return self._encoding if stage.index == len(self._stages) - 1 and not stage.measures else PNG
@@ -191,40 +207,6 @@ class Pipeline:
             lineage=Lineage.from_json(made["lineage"]),
         )
 
-    # Fitting, measuring, filtering
-
-    def _fit_first(self, stage: Stage, outcome: Outcome) -> Stage:
-        """The stage with its first op fitted on the table, if it asks for that."""
-        if stage.head is not None:
-            return replace(stage, head=self._fitted(stage.head, outcome.rows, outcome))
-        if stage.chain and stage.chain[0].bound.op.fit is not None:
-            return replace(stage, chain=(self._fitted(stage.chain[0], outcome.rows, outcome), *stage.chain[1:]))
-        return stage
-
-    def _fitted(self, step: Step, rows: Sequence[Row], outcome: Outcome) -> Step:
-        op = step.bound.op
-        if op.fit is None:
-            return step
-        candidates = [candidate for row in rows if (candidate := self._candidate(step, row)) is not None]
-        value = op.fit(candidates, step.bound.params, self._shop.context(step.bound))
-        outcome.fitted[step.bound.label] = value
-        return replace(step, bound=replace(step.bound, fitted=value))
-
-    def _candidate(self, step: Step, row: Row) -> Candidate | None:
-        """The row as a filter sees it; None if it was not measured (dry runs)."""
-        features: Any = {}
-        if step.bound.op.measure is not None:
-            features = self._pool.ledger.get("features", features_key(step.bound, row.id))
-        if features is None:
-            return None
-        return Candidate(row.name, row.group, row.split, row.width, row.height, row.metadata or {}, features)
-
-    def _weigh(self, step: Step, row: Row) -> float:
-        candidate, weigh = self._candidate(step, row), step.bound.op.weigh
-        if candidate is None or weigh is None:
-            return 1.0
-        return weigh(candidate, step.bound.params, self._shop.context(step.bound))
-
     def _measure(self, steps: Sequence[Step], rows: Sequence[Row]) -> None:
         missing = [
             (row, todo)
@@ -233,42 +215,6 @@ class Pipeline:
         ]
         self._ensure([(row, PNG) for row, _ in missing if row.task is not None], "make again to measure")
         self._run([Job(None, (self._input(row),), None, measures=todo) for row, todo in missing], "measure")
-
-    def _filter(self, step: Step, rows: Sequence[Row], outcome: Outcome) -> list[Row]:
-        """Decide a filter over a table: keep, tag, or reject with the reason."""
-        step = self._fitted(step, rows, outcome)
-        ctx: Context = self._shop.context(step.bound)
-        kept = []
-        for row in rows:
-            candidate = self._candidate(step, row)
-            if candidate is None:
-                outcome.counts.exact = False
-                kept.append(row)
-                continue
-            flag = step.bound.op.decide(candidate, step.bound.params, ctx)
-            kept += self._judged(step, row, flag, outcome)
-        return kept
-
-    def _judged(self, step: Step, row: Row, flag: Flag | None, outcome: Outcome) -> list[Row]:
-        if flag is None:
-            return [row]
-        if row.split not in step.on or step.bound.params.model_dump()["action"] == "tag":
-            return [replace(row, tags=(*row.tags, f"{step.bound.label}: {flag.reason}"))]
-        detail = "" if flag.score is None else f"score {flag.score:.4g}"
-        outcome.rejected.append(
-            {
-                "name": row.name,
-                "id": row.id,
-                "step": step.bound.label,
-                "reason": flag.reason,
-                "split": row.split,
-                "group": row.group,
-                "detail": detail,
-            }
-        )
-        return []
-
-    # Running
 
     def _run_tasks(self, stage: Stage, tasks: Sequence[Task], encoding: Encoding, label: str = "") -> None:
         self._ensure([(row, PNG) for task in tasks for row in task.inputs if row.task is not None], "make again")

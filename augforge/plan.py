@@ -1,7 +1,8 @@
 """Recipe and table to tasks: pure functions, no pixels, no files.
 
-Steps are cut into stages. A stage begins with an op of several inputs or with one that was fitted; the one-input ops
-behind it are fused into the same task; filters end it, because they decide over a whole table.
+Steps are cut into stages. A stage begins with an op of several inputs, with one that is fitted on the table, or with a
+step that chooses its rows by a condition; the one-input ops behind it are fused into the same task; filters end it,
+because they decide over a whole table.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def cut_stages(steps: Sequence[Step]) -> tuple[Stage, ...]:
             stages[-1] = replace(last, filters=(*last.filters, step))
         elif op.inputs(step.bound.params) > 1:
             stages.append(Stage(len(stages), step, (), ()))
-        elif last.filters or op.fit is not None:
+        elif last.filters or op.fit is not None or step.where is not None:
             stages.append(Stage(len(stages), None, (step,), ()))
         else:
             stages[-1] = replace(last, chain=(*last.chain, step))
@@ -119,11 +120,15 @@ def _with_measures(stages: Sequence[Stage]) -> Iterator[Stage]:
     for stage, following in zip(stages, [*stages[1:], None], strict=True):
         first = [] if following is None else [following.head, *following.chain[:1]]
         needed = [*stage.filters, *(s for s in first if s is not None and s.bound.op.role != "filter")]
-        yield replace(stage, measures=tuple(s for s in needed if s.bound.op.measure is not None))
+        yield replace(stage, measures=tuple(s for s in needed if s.bound.measures))
 
 
 def plan_stage(
-    stage: Stage, rows: Sequence[Row], seed: int, weigh: Callable[[Step, Row], float]
+    stage: Stage,
+    rows: Sequence[Row],
+    seed: int,
+    weigh: Callable[[Step, Row], float],
+    acts: Callable[[Step, Row], bool] = lambda step, row: row.split in step.on,
 ) -> tuple[list[Row], list[Task]]:
     """What a stage does with a table: the rows that pass untouched, and the tasks.
 
@@ -132,30 +137,31 @@ def plan_stage(
         rows: the table.
         seed: the recipe's.
         weigh: how likely a step's op draws a row as partner.
+        acts: whether a step acts on a row; others pass it untouched.
 
     Raises:
         PlanError: a split holds fewer samples than an op takes.
     """
-    passed, joined = _join(stage.head, rows, seed, weigh) if stage.head else (list(rows), [])
+    passed, joined = _join(stage.head, rows, seed, weigh, acts) if stage.head else (list(rows), [])
     untouched, tasks = [], []
     for row in passed:
-        chain = _acting(stage.chain, row.split)
+        chain = _acting(stage.chain, row, acts)
         if _changes(row, chain, seed):
             tasks.append(_task((row,), None, 0, chain, seed))
         else:
             untouched.append(row)
     tasks += [
-        _task(inputs, stage.head, copy, _acting(stage.chain, inputs[0].split), seed) for inputs, copy in joined
+        _task(inputs, stage.head, copy, _acting(stage.chain, inputs[0], acts), seed) for inputs, copy in joined
     ]
     return untouched, tasks
 
 
-def _acting(chain: Sequence[Step], split: str) -> tuple[Step, ...]:
-    return tuple(step for step in chain if split in step.on)
+def _acting(chain: Sequence[Step], row: Row, acts: Callable[[Step, Row], bool]) -> tuple[Step, ...]:
+    return tuple(step for step in chain if acts(step, row))
 
 
 def _changes(row: Row, chain: Sequence[Step], seed: int) -> bool:
-    return any(leaf.id != row.id for leaf in unfold(row.name, row.id, row.size, chain, seed, row.metadata))
+    return [leaf.id for leaf in unfold(row.name, row.id, row.size, chain, seed, row.metadata)] != [row.id]
 
 
 def _task(inputs: tuple[Row, ...], head: Step | None, copy: int, chain: tuple[Step, ...], seed: int) -> Task:
@@ -225,29 +231,26 @@ def unfold(
     if passes(step, copies):
         yield from unfold(name, id, size, rest, seed, metadata, made_by)
     for copy in copies:
-        yield from _unfold_copy(step, copy, name, id, size, rest, seed, metadata)
+        yield from _unfold_call(step, [(name, id)], [size], copy, rest, seed, metadata)
 
 
-def _unfold_copy(
+def _unfold_call(
     step: Step,
+    inputs: Sequence[tuple[str, Id]],
+    input_sizes: Sequence[Size],
     copy: int,
-    name: str,
-    id: Id,
-    size: Size,
     rest: Sequence[Step],
     seed: int,
     metadata: Mapping[str, Any] | None,
 ) -> Iterator[Leaf]:
-    op = step.bound.op
-    sizes = op.sizes([size], step.bound.params)
-    if op.exact and len(sizes) == 1:
-        made = made_name(step, name, copy)
-        call = made_id(step, [(name, id)], copy, seed, metadata)
-        yield from unfold(made, output_id(call, made), sizes[0], rest, seed, metadata, step.index)
-        return
-    for ordinal, made_size in enumerate(sizes):
-        for leaf in unfold(f"{name}~{step.bound.label}@{ordinal}", id, made_size, rest, seed, metadata, step.index):
-            yield replace(leaf, id=None, exact=leaf.exact and op.exact)
+    """The samples of one call of an op. What marks several of them apart is the op's to say; here they are counted."""
+    op, call = step.bound.op, made_id(step, inputs, copy, seed, metadata)
+    sizes = op.sizes(input_sizes, step.bound.params)
+    known = op.exact and len(sizes) == 1
+    for ordinal, size in enumerate(sizes):
+        name = made_name(step, inputs[0][0], copy, "" if known else f"@{ordinal}")
+        for leaf in unfold(name, output_id(call, name), size, rest, seed, metadata, step.index):
+            yield leaf if known else replace(leaf, id=None, exact=leaf.exact and op.exact)
 
 
 def task_leaves(task: Task, seed: int) -> list[Leaf]:
@@ -255,14 +258,9 @@ def task_leaves(task: Task, seed: int) -> list[Leaf]:
     row = task.inputs[0]
     if task.head is None:
         return list(unfold(row.name, row.id, row.size, task.chain, seed, row.metadata))
-    sizes = [other.size for other in task.inputs]
-    name = made_name(task.head, row.name, task.copy)
+    inputs, sizes = [(r.name, r.id) for r in task.inputs], [r.size for r in task.inputs]
     metadata = common_metadata(task.inputs)
-    call = made_id(task.head, [(r.name, r.id) for r in task.inputs], task.copy, seed, metadata)
-    leaves: list[Leaf] = []
-    for size in task.head.bound.op.sizes(sizes, task.head.bound.params):
-        leaves += unfold(name, output_id(call, name), size, task.chain, seed, metadata, task.head.index)
-    return leaves
+    return list(_unfold_call(task.head, inputs, sizes, task.copy, task.chain, seed, metadata))
 
 
 def common_metadata(rows: Sequence[Row]) -> dict[str, Any]:
@@ -282,18 +280,20 @@ def check_names(rows: Iterable[Row]) -> None:
 
 
 def _join(
-    head: Step, rows: Sequence[Row], seed: int, weigh: Callable[[Step, Row], float]
+    head: Step,
+    rows: Sequence[Row],
+    seed: int,
+    weigh: Callable[[Step, Row], float],
+    acts: Callable[[Step, Row], bool],
 ) -> tuple[list[Row], list[tuple[tuple[Row, ...], int]]]:
     """Rows that pass an op of several inputs, and the inputs and copy of each of its calls."""
-    passed: list[Row] = []
+    passed = [row for row in rows if not acts(head, row)]
     joined: list[tuple[tuple[Row, ...], int]] = []
     by_split: dict[str, list[Row]] = {}
     for row in rows:
-        by_split.setdefault(row.split, []).append(row)
+        if acts(head, row):
+            by_split.setdefault(row.split, []).append(row)
     for split, members in by_split.items():
-        if split not in head.on:
-            passed += members
-            continue
         _check_enough(head, split, len(members))
         weights = None if head.bound.op.weigh is None else {row.name: weigh(head, row) for row in members}
         partners = Partners(head.bound, [row.name for row in members], seed, weights)

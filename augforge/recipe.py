@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from augforge.conditions import check_syntax
 from augforge.errors import RecipeError, nearest
 from augforge.keys import digest
 from augforge.ops import OPS, BoundOp
 from augforge.sources import SOURCES, Source
 from augforge.store.codec import Encoding
-from augforge.yamlfile import YamlFile, parse_scalar, read_yaml
+from augforge.yamlfile import YamlFile, parse_scalar, read_yaml, shown
 
 SPLITS = ("train", "val", "test")
 SplitName = Literal["train", "val", "test"]
@@ -60,11 +62,21 @@ class StepKeys(_Strict):
     p: Annotated[float, Field(ge=0, le=1)] = Field(1.0, description="chance that a copy is made")
     copies: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="how many are made of each input")
     on: tuple[SplitName, ...] | None = Field(None, description="splits the step acts on; others pass untouched")
+    where: str | None = Field(
+        None, description="SQL condition on the samples the step acts on, such as: abs(tilt.angle_deg) > 10"
+    )
     keep_input: bool = Field(False, description="pass the input on beside what was made of it")
+
+    @field_validator("where")
+    @classmethod
+    def _condition(cls, value: str | None) -> str | None:
+        return value if value is None else check_syntax(value)
 
     @field_validator("on", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
+        if value == []:
+            raise ValueError("no split is named; expected one or more of 'train', 'val' and 'test'")
         return (value,) if isinstance(value, str) else value
 
 
@@ -77,6 +89,7 @@ class Step:
         bound: the op with its parameters and occurrence.
         p, copies, keep_input: how often; see the glossary.
         on: the splits it acts on.
+        where: the condition on the samples it acts on, if any.
     """
 
     index: int
@@ -85,6 +98,7 @@ class Step:
     copies: int = 1
     on: tuple[str, ...] = SPLITS
     keep_input: bool = False
+    where: str | None = None
 
     @property
     def renames(self) -> bool:
@@ -111,13 +125,32 @@ class Output(_Strict):
         return Encoding.jpeg(self.quality or 95) if self.image == "jpeg" else Encoding.png()
 
 
+class Verdict(_Strict):
+    """A person's word on a sample, which stands above every filter's."""
+
+    verdict: Literal["keep", "drop"]
+    why: str = ""
+
+
+class _Review(_Strict):
+    samples: dict[str, Verdict]
+
+
 class _Body(_Strict):
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: str
     seed: int = 0
     source: dict[str, Any]
     split: Split = Split()
+    review: str | None = None
     steps: list[dict[str, Any]] = []
     output: Output = Output()
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
+            raise ValueError(f"'{value}' cannot name a folder; expected letters, digits, '.', '_' and '-' alone")
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +161,7 @@ class Recipe:
         name: of the dataset it makes.
         seed: of the augmentations.
         source: the adapter with its options, its path resolved.
+        review: a person's verdicts, by the names of source samples.
         split, steps, output: see their classes; `output.size` is already the last step.
         path: the file, as given.
         text: the file verbatim.
@@ -138,6 +172,7 @@ class Recipe:
     seed: int
     source: Source
     split: Split
+    review: Mapping[str, Verdict]
     steps: tuple[Step, ...]
     output: Output
     path: Path
@@ -166,6 +201,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         seed=body.seed,
         source=_source(file, body.source, Path() if "source.path" in changed else path.parent),
         split=body.split,
+        review=_review(body.review, path.parent),
         steps=_steps(file, body),
         output=body.output,
         path=path,
@@ -175,6 +211,14 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     )
 
 
+def _review(name: str | None, folder: Path) -> Mapping[str, Verdict]:
+    """The review file: ``samples: {ID007/image1: {verdict: drop, why: nail art}}``."""
+    if name is None:
+        return {}
+    file = read_yaml(folder / name, RecipeError)
+    return file.check(_Review, file.data).samples
+
+
 def _without_path(source: Any) -> Any:
     return {key: value for key, value in source.items() if key != "path"} if isinstance(source, dict) else source
 
@@ -182,40 +226,52 @@ def _without_path(source: Any) -> Any:
 def _override(file: YamlFile, text: str) -> tuple[str, Any]:
     """Apply one ``key.path=value`` to the file's data."""
     key, equals, value = text.partition("=")
-    if not equals or not key:
+    parents = key.split(".")
+    last = parents.pop()
+    if not equals or not all([*parents, last]):
         raise RecipeError(f"--set {text}: expected key=value, such as source.path=data/hands or steps.1.p=0.5")
-    *parents, last = key.split(".")
     node: Any = file.data
+    path: tuple[str | int, ...] = ()
     for part in parents:
-        node = _enter(node, part, text)
-    if isinstance(node, list):
-        node[_index(node, last, text)] = parse_scalar(value)
-    else:
-        node[last] = parse_scalar(value)
-    return key, parse_scalar(value)
+        path = (*path, _slot(node, part, text))
+        node = _below(node, path[-1], text)
+    path = (*path, _slot(node, last, text))
+    node[path[-1]] = parse_scalar(value)
+    file.moved(path, node[path[-1]], f"--set {text}")
+    return key, node[path[-1]]
 
 
-def _enter(node: Any, part: str, text: str) -> Any:
-    if isinstance(node, list):
-        return node[_index(node, part, text)]
-    child = node.setdefault(part, {})
-    if not isinstance(child, (dict, list)):
-        raise RecipeError(f"--set {text}: '{part}' is a plain value; nothing can stand below it")
-    return child
-
-
-def _index(node: list[Any], part: str, text: str) -> int:
-    if not part.isdigit() or int(part) >= len(node):
+def _slot(node: Any, part: str, text: str) -> str | int:
+    """A part of a key path as the key of a dict or the index of a list."""
+    if isinstance(node, dict):
+        return part
+    if not part.isdecimal() or int(part) >= len(node):
         raise RecipeError(f"--set {text}: '{part}' is no item of a list of {len(node)}; items count from 0")
     return int(part)
 
 
+def _below(node: Any, slot: str | int, text: str) -> Any:
+    """The dict or list at a key or index; made where there is nothing yet."""
+    if isinstance(node, dict) and node.get(slot) is None:
+        node[slot] = {}
+    if not isinstance(node[slot], (dict, list)):
+        raise RecipeError(f"--set {text}: '{slot}' is a plain value; nothing can stand below it")
+    return node[slot]
+
+
+def _choice(file: YamlFile, data: Mapping[str, Any], key: str, at: tuple[str | int, ...], known: Collection[str]) -> str:
+    """The value of a key that must name one of `known`."""
+    name = data.get(key)
+    if isinstance(name, str) and name in known:
+        return name
+    if name is None:
+        raise file.fail(at, f"'{key}' is missing; it has no default.{nearest('', known)}")
+    raise file.fail((*at, key), f"there is no {key} {shown(name)}.{nearest(str(name), known)}")
+
+
 def _source(file: YamlFile, data: dict[str, Any], base: Path) -> Source:
-    kind = data.get("format")
-    if kind not in SOURCES:
-        at = ("source", "format") if "format" in data else ("source",)
-        raise file.fail(at, f"'{kind}' is no source format.{nearest(str(kind), SOURCES)}")
-    source = file.check(SOURCES[kind], data, ("source",))
+    model = SOURCES[_choice(file, data, "format", ("source",), SOURCES)]
+    source = file.check(model, data, ("source",))
     if "://" in source.path:
         return source
     return source.model_copy(update={"path": str(base / source.path)})
@@ -232,18 +288,17 @@ def _steps(file: YamlFile, body: _Body) -> tuple[Step, ...]:
 
 
 def _step(file: YamlFile, data: dict[str, Any], at: tuple[str | int, ...], before: Sequence[Step]) -> Step:
-    name = data.get("op")
-    if name not in OPS:
-        raise file.fail((*at, "op"), f"'{name}' is no op.{nearest(str(name), OPS)}")
+    name = _choice(file, data, "op", at, OPS)
     op = OPS[name]
     own = {key: value for key, value in data.items() if key in StepKeys.model_fields}
     keys = file.check(StepKeys, own, at)
-    if op.role == "filter" and (set(own) - {"op", "on"}):
-        raise file.fail(at, f"'{name}' is a filter; p, copies and keep_input have no meaning for it")
+    extra = [key for key in own if key not in ("op", "on")]
+    if op.role == "filter" and extra:
+        raise file.fail((*at, extra[0]), f"'{name}' is a filter; p, copies and keep_input have no meaning for it")
     params = _params(file, data, at, own)
     occurrence = sum(step.bound.name == name for step in before)
     on = keys.on or (("train",) if op.role in ("augment", "filter") else SPLITS)
-    return Step(len(before) + 1, BoundOp(name, params, occurrence), keys.p, keys.copies, on, keys.keep_input)
+    return Step(len(before) + 1, BoundOp(name, params, occurrence), keys.p, keys.copies, on, keys.keep_input, keys.where)
 
 
 def _params(file: YamlFile, data: dict[str, Any], at: tuple[str | int, ...], own: Mapping[str, Any]) -> Any:

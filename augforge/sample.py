@@ -50,6 +50,7 @@ class Sample:
         metadata: JSON-like values of the sample, such as the patient's age.
         placements: where the op's inputs went; set by `derive`, read by lineage.
         mark: tells several outputs of one op apart, such as ``@512,0``.
+        notes: what the op found and did that chance did not decide, such as ``{"angle_deg": 12.5}``; JSON-like.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Sample:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     placements: tuple[Placement, ...] = ()
     mark: str = ""
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_image(self.image)
@@ -87,6 +89,7 @@ class Sample:
         matrix: Matrix = IDENTITY,
         placements: tuple[Placement, ...] | None = None,
         mark: str = "",
+        notes: Mapping[str, Any] | None = None,
         **changes: Any,
     ) -> Sample:
         """What an op makes of this sample: new pixels, and where its inputs went.
@@ -97,11 +100,13 @@ class Sample:
             matrix: 2x3, old pixel to new pixel, for an op of one input that may fill the whole output.
             placements: one for each input instead, where an op has several.
             mark: tells several outputs of one op apart.
+            notes: what the op found, for the lineage.
             changes: other fields to replace, such as ``label`` or ``known``.
         """
         if placements is None:
             placements = (Placement(matrix, (0, 0, image.shape[1], image.shape[0])),)
-        return replace(self, image=image, masks=masks, placements=placements, mark=mark, **changes)
+        made: dict[str, Any] = {"placements": placements, "mark": mark, "notes": notes or {}}
+        return replace(self, image=image, masks=masks, **made, **changes)
 
 
 @dataclass(frozen=True, slots=True)

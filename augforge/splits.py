@@ -13,30 +13,36 @@ def assign_splits(groups: Iterable[str], split: Split) -> tuple[dict[str, str], 
     """The split of each group, and warnings.
 
     With shares, each group's hash decides alone, so a new group moves nobody. A split that would stay empty takes
-    the group nearest to it (the lowest hash; for train the highest). With folds, groups are dealt out in hash
-    order, so folds are equally large and each group is `val` in exactly one; a new group may move others.
+    the group nearest to it (the lowest hash; for train the highest). With folds, the groups that are not `test` are
+    dealt out in hash order, so folds are equally large and each is `val` in exactly one; a new group may move others.
 
     Raises:
-        PlanError: fewer groups than splits, or a listed group that does not exist.
+        PlanError: fewer groups than splits or folds, or a listed group that does not exist.
     """
     names = sorted(set(groups))
+    if not names:
+        return {}, []
     hashes = {name: unit_hash("split", split.seed, name) for name in names}
-    wanted = ["train", *(name for name in ("val", "test") if getattr(split, name) is not None or _folds(split, name))]
-    if names and len(names) < len(wanted):
+    wanted = ["train", *(name for name in ("val", "test") if getattr(split, name) is not None)]
+    if len(names) < len(wanted):
         raise PlanError(
-            f"{len(names)} groups cannot fill the splits {', '.join(wanted)}: a group stays whole. "
+            f"too few groups ({len(names)}) for the splits {', '.join(wanted)}: a group stays whole. "
             "Ask for fewer splits, or add groups"
         )
-    chosen = _listed(names, split)
+    listed = _listed(names, split)
+    result = {name: listed.get(name) or _by_share(hashes[name], split) for name in names}
+    warnings = _fill_empty(result, set(listed), hashes, wanted)
     if split.folds is not None:
-        rank = {name: i for i, name in enumerate(sorted(set(names) - set(chosen), key=hashes.__getitem__))}
-        chosen |= {name: "val" for name, i in rank.items() if i % split.folds == split.fold}
-    result = {name: chosen.get(name) or _by_share(hashes[name], split) for name in names}
-    return result, _fill_empty(result, set(chosen), hashes, wanted) if names else []
+        result |= dict.fromkeys(_fold(result, hashes, split.folds, split.fold or 0), "val")
+    return result, warnings
 
 
-def _folds(split: Split, name: str) -> bool:
-    return name == "val" and split.folds is not None
+def _fold(result: Mapping[str, str], hashes: Mapping[str, float], folds: int, fold: int) -> list[str]:
+    """The groups of one fold."""
+    dealt = sorted((name for name in result if result[name] == "train"), key=hashes.__getitem__)
+    if len(dealt) < folds:
+        raise PlanError(f"too few groups ({len(dealt)}) for {folds} folds: a group stays whole. Ask for fewer folds")
+    return dealt[fold::folds]
 
 
 def _listed(names: list[str], split: Split) -> dict[str, str]:
@@ -47,7 +53,7 @@ def _listed(names: list[str], split: Split) -> dict[str, str]:
             if name not in names:
                 raise PlanError(f"split.{part} lists group '{name}', which the source does not hold.{nearest(name, names)}")
             if name in chosen:
-                raise PlanError(f"group '{name}' is listed for {chosen[name]} and {part}; a group stays whole")
+                raise PlanError(f"group '{name}' is listed twice, for {chosen[name]} and for {part}. List it once")
             chosen[name] = part
     return chosen
 

@@ -189,11 +189,23 @@ def _chain(shop: Shop, chain: Sequence[Step], item: Item) -> Iterator[Item | dic
         return
     step, rest = chain[0], chain[1:]
     copies = fired(step, shop.seed, item.sample.name)
-    if passes(step, copies):
-        yield from _chain(shop, rest, item)
-    for copy in copies:
-        for made in _call(shop, step, [item], copy):
-            yield from _chain(shop, rest, made) if isinstance(made, Item) else [made]
+    made = (out for copy in copies for out in _call(shop, step, [item], copy))
+    for out in _with_input(item, made) if passes(step, copies) else _once(item, made):
+        yield from _chain(shop, rest, out) if isinstance(out, Item) else [out]
+
+
+def _with_input(item: Item, made: Iterable[Item | dict[str, Any]]) -> Iterator[Item | dict[str, Any]]:
+    yield item
+    yield from (out for out in made if out is not item)
+
+
+def _once(item: Item, made: Iterable[Item | dict[str, Any]]) -> Iterator[Item | dict[str, Any]]:
+    """What an op made, and its input at most once: each copy may have found nothing to do."""
+    passed = False
+    for out in made:
+        if out is not item or not passed:
+            yield out
+        passed = passed or out is item
 
 
 def _call(shop: Shop, step: Step, items: Sequence[Item], copy: int) -> Iterator[Item | dict[str, Any]]:
@@ -220,11 +232,14 @@ def _named(
     step: Step, items: Sequence[Item], copy: int, call: Id, record: dict[str, Any], made: Sample | Drop
 ) -> Item | dict[str, Any]:
     name = items[0].sample.name
+    if made is items[0].sample:
+        return items[0]
     if isinstance(made, Drop):
         return {"name": made_name(step, name, copy), "id": call, "step": step.bound.label, "reason": made.reason}
     new = made_name(step, name, copy, made.mark)
+    record = {**record, "notes": dict(made.notes)} if made.notes else record
     lineage = extended([(item.sample.name, item.lineage) for item in items], made.placements, record)
-    return Item(replace(made, name=new, placements=(), mark=""), output_id(call, new), lineage)
+    return Item(replace(made, name=new, placements=(), mark="", notes={}), output_id(call, new), lineage)
 
 
 def _described(item: Item) -> dict[str, Any]:
@@ -243,7 +258,7 @@ def _finish(shop: Shop, job: Job, item: Item, writer: BatchWriter) -> None:
     """Encode and measure what came out."""
     untouched = job.task is not None and item.id == job.inputs[0].row.id
     if job.encoding is not None and (job.encode_input or not untouched):
-        image, masks = job.encoding.encode(item.sample.image), bitmask.encode(item.sample.masks)
+        image, masks = _encoded(job.encoding, item.sample)
         writer.add(item.id, str(job.encoding), image, masks)
         kept = item.sample if job.encoding.lossless else replace(item.sample, image=decode_image(image))
         found = {**facts(kept, len(shop.classes)), "payload": payload_digest(image, masks)}
@@ -251,6 +266,13 @@ def _finish(shop: Shop, job: Job, item: Item, writer: BatchWriter) -> None:
     for step in job.measures:
         found = measure(step.bound, item.sample, shop.context(step.bound))
         writer.batch.entries.append(("features", features_key(step.bound, item.id), found))
+
+
+def _encoded(encoding: Encoding, sample: Sample) -> tuple[bytes, bytes]:
+    try:
+        return encoding.encode(sample.image), bitmask.encode(sample.masks)
+    except Exception as error:
+        raise StepError("encode") from error
 
 
 def measure(bound: BoundOp, sample: Sample, ctx: Context) -> dict[str, Any]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from augforge.ops import geometry, mosaic
+from augforge.ops import (  # noqa: F401  one line a module, so that adding one is a line
+    geometry,
+    mosaic,
+    select,
+)
 from augforge.ops.core import OPS, BoundOp, Context, FilterParams, Flag, Op, OpParams, filter_op, get_op, op
 
 __all__ = [
@@ -14,8 +18,6 @@ __all__ = [
     "Op",
     "OpParams",
     "filter_op",
-    "geometry",
     "get_op",
-    "mosaic",
     "op",
 ]

@@ -90,15 +90,35 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A sample as filters see it: no pixels, but what `measure` found in them (JSON-like)."""
+    """A sample as filters see it: no pixels, but what `measure` found in them.
 
+    Attributes:
+        id, name, group, split, width, height, metadata, tags: see the glossary.
+        features: what the op's own `measure` found, JSON-like.
+        measured: what the steps before found in the same pixels, by step label.
+    """
+
+    id: str
     name: str
     group: str
     split: str
     width: int
     height: int
     metadata: Mapping[str, Any]
+    tags: Sequence[str]
     features: Features
+    measured: Mapping[str, Features] = field(default_factory=dict)
+
+    def columns(self) -> dict[str, Any]:
+        """The sample as conditions see it: its own columns, its metadata, and what filters measured in its pixels."""
+        plain = ("name", "group", "split", "width", "height")
+        return {
+            **{name: getattr(self, name) for name in plain},
+            "tags": list(self.tags),
+            "metadata": dict(self.metadata),
+            **self.measured,
+            **self.features,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +128,22 @@ class Flag:
     Attributes:
         reason: a few words; rejections are counted by it.
         score: how far beyond the threshold, any scale, None where there is no measure.
+        move_to: the split the sample goes to instead of being dropped or tagged.
+        detail: what the finding rests on, such as the name of a sample's twin.
     """
 
     reason: str
     score: float | None = None
+    move_to: str | None = None
+    detail: str = ""
 
 
 def _one_input(params: Any) -> int:
     return 1
+
+
+def _always(params: Any) -> bool:
+    return True
 
 
 def _same_size(sizes: Sequence[Size], params: Any) -> list[Size]:
@@ -146,6 +174,8 @@ class Op:
     draw: Callable[[np.random.Generator, Sequence[Sample], Any, Context], Drawn] | None = None
     measure: Callable[[Sample, Any, Context], dict[str, Any]] | None = None
     measure_reads: tuple[str, ...] = ()
+    measures_when: Callable[[Any], bool] = _always
+    decide_table: Callable[[Sequence[Candidate], Any, Context], Sequence[Flag | None]] | None = None
     fit: Callable[[Sequence[Candidate], Any, Context], Any] | None = None
     weigh: Callable[[Candidate, Any, Context], float] | None = None
 
@@ -155,9 +185,11 @@ class Op:
         result: Iterable[Sample | Drop] = self.function(inputs, drawn, params, ctx)
         return result
 
-    def decide(self, candidate: Candidate, params: OpParams, ctx: Context) -> Flag | None:
-        result: Flag | None = self.function(candidate, params, ctx)
-        return result
+    def decide(self, candidates: Sequence[Candidate], params: OpParams, ctx: Context) -> Sequence[Flag | None]:
+        """A filter's verdict on each candidate."""
+        if self.decide_table is not None:
+            return self.decide_table(candidates, params, ctx)
+        return [self.function(candidate, params, ctx) for candidate in candidates]
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
@@ -177,15 +209,18 @@ class Op:
         self.sizes = function
         return function
 
-    def measures(self, *, reads: tuple[str, ...]) -> Callable[[Function], Function]:
+    def measures(
+        self, *, reads: tuple[str, ...], when: Callable[[Any], bool] = _always
+    ) -> Callable[[Function], Function]:
         """Register ``measure(sample, params, ctx)``: JSON-like features of one sample's pixels, cached.
 
         Args:
             reads: the params it looks at, and all it is given: other thresholds may change without measuring anew.
+            when: whether these params need measuring at all.
         """
 
         def register(function: Function) -> Function:
-            self.measure, self.measure_reads = function, reads
+            self.measure, self.measure_reads, self.measures_when = function, reads, when
             return function
 
         return register
@@ -231,8 +266,19 @@ def op(
 
 
 def filter_op(name: str, params: type[FilterParams], *, version: int) -> Callable[[Callable[..., Any]], Op]:
-    """Make a filter of a ``decide`` function and register it under its name."""
+    """Make a filter of a ``decide(candidate, params, ctx)`` function and register it under its name."""
     return op(name, params, version=version, role="filter", exact=False)
+
+
+def table_filter(name: str, params: type[FilterParams], *, version: int) -> Callable[[Callable[..., Any]], Op]:
+    """Make a filter of a ``decide(candidates, params, ctx)`` function that judges the whole table at once."""
+
+    def register(function: Callable[..., Any]) -> Op:
+        made = filter_op(name, params, version=version)(function)
+        made.decide_table = function
+        return made
+
+    return register
 
 
 def get_op(name: str) -> Op:
@@ -261,6 +307,11 @@ class BoundOp:
     @property
     def op(self) -> Op:
         return OPS[self.name]
+
+    @property
+    def measures(self) -> bool:
+        """Whether features are needed with these params."""
+        return self.op.measure is not None and self.op.measures_when(self.params)
 
     def measured(self) -> dict[str, Any]:
         """The params that `measure` looks at."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import cv2
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from augforge import bitmask
 from augforge.bitmask import Planes
@@ -21,6 +21,14 @@ Fill = Annotated[int, Field(ge=0, le=65535)]
 def width_height(size: int | tuple[int, int]) -> Size:
     """A size as recipes give it: one number for a square, or ``[width, height]``."""
     return (size, size) if isinstance(size, int) else size
+
+
+def canvas(width: int, height: int, fill: int, like: Image) -> Image:
+    """An evenly gray image of the dtype and channels of another; ValueError where its dtype cannot hold the gray."""
+    most = np.iinfo(like.dtype).max
+    if fill > most:
+        raise ValueError(f"fill is {fill}, but the images are {like.dtype}; expected at most {most}")
+    return np.full((height, width, *like.shape[2:]), fill, like.dtype)
 
 
 def scale_image(image: Image, width: int, height: int) -> Image:
@@ -74,11 +82,10 @@ def resize(inputs: Sequence[Sample], drawn: None, params: Resize, ctx: Context) 
     new, (left, top) = letterbox(old, target) if params.fit == "letterbox" else (target, (0, 0))
     image, masks = scale_image(sample.image, *new), scale_planes(sample.masks, *new)
     if new != target:
-        canvas = np.full((target[1], target[0], *image.shape[2:]), params.fill, image.dtype)
-        planes = np.zeros((target[1], target[0], masks.shape[2]), np.uint8)
-        canvas[top : top + new[1], left : left + new[0]] = image
-        planes[top : top + new[1], left : left + new[0]] = masks
-        image, masks = canvas, planes
+        inside = (slice(top, top + new[1]), slice(left, left + new[0]))
+        frame, planes = canvas(*target, params.fill, image), np.zeros((target[1], target[0], masks.shape[2]), np.uint8)
+        frame[inside], planes[inside] = image, masks
+        image, masks = frame, planes
     yield sample.derive(image, masks, matrix=scale_matrix(old, new, (left, top)))
 
 
@@ -94,6 +101,14 @@ class HFlip(OpParams):
     """
 
     swap: tuple[tuple[str, str], ...] = Field((), description="pairs of left-right classes to exchange")
+
+    @model_validator(mode="after")
+    def _sound(self) -> HFlip:
+        names = [name for pair in self.swap for name in pair]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"swap names {twice[0]!r} twice; expected each class in one pair")
+        return self
 
     def check(self, ctx: Context) -> None:
         for pair in self.swap:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from augforge import bitmask
 from augforge.ops.core import Context, OpParams, Size, op
-from augforge.ops.geometry import Fill, Length, scale_image, scale_matrix, scale_planes, width_height
+from augforge.ops.geometry import Fill, Length, canvas, scale_image, scale_matrix, scale_planes, width_height
 from augforge.sample import Box, Label, Placement, Sample
 
 Cells = Annotated[int, Field(ge=1, le=8)]
@@ -51,7 +53,7 @@ def mosaic(inputs: Sequence[Sample], drawn: dict[str, Any], params: Mosaic, ctx:
     anchor = inputs[0]
     _check_alike(inputs)
     width, height = _canvas_size((anchor.width, anchor.height), params)
-    image = np.full((height, width, *anchor.image.shape[2:]), params.fill, anchor.image.dtype)
+    image = canvas(width, height, params.fill, anchor.image)
     masks = np.zeros((height, width, anchor.masks.shape[2]), np.uint8)
     tiles = _tiles(_borders(drawn["rows"], height), _borders(drawn["columns"], width))
     placements, shares = [], []
@@ -65,10 +67,8 @@ def mosaic(inputs: Sequence[Sample], drawn: dict[str, Any], params: Mosaic, ctx:
         shares.append((tile[2] - tile[0]) * (tile[3] - tile[1]) / (width * height))
     known = np.bitwise_and.reduce([sample.known for sample in inputs])
     if any((sample.known != known).any() for sample in inputs):
-        masks &= known
-    yield anchor.derive(
-        image, masks, placements=tuple(placements), known=known, label=mixed_label(inputs, shares)
-    )
+        masks = bitmask.keep(masks, known)
+    yield anchor.derive(image, masks, placements=tuple(placements), known=known, label=mixed_label(inputs, shares))
 
 
 @mosaic.counts_inputs
@@ -123,11 +123,7 @@ def _borders(fractions: Sequence[float], length: int) -> list[int]:
 
 
 def _tiles(rows: Sequence[int], columns: Sequence[int]) -> list[Box]:
-    return [
-        (x0, y0, x1, y1)
-        for y0, y1 in zip(rows[:-1], rows[1:], strict=True)
-        for x0, x1 in zip(columns[:-1], columns[1:], strict=True)
-    ]
+    return [(x0, y0, x1, y1) for y0, y1 in pairwise(rows) for x0, x1 in pairwise(columns)]
 
 
 def _fit(old: Size, tile: Box, fit: str, offset: Sequence[float]) -> tuple[Size, tuple[int, int]]:
@@ -153,6 +149,6 @@ def _clip(tile: Box, size: Size, offset: tuple[int, int]) -> Box:
     )
 
 
-def _paste(canvas: Any, source: Any, clip: Box, offset: tuple[int, int]) -> None:
+def _paste(target: Any, source: Any, clip: Box, offset: tuple[int, int]) -> None:
     x0, y0, x1, y1 = clip
-    canvas[y0:y1, x0:x1] = source[y0 - offset[1] : y1 - offset[1], x0 - offset[0] : x1 - offset[0]]
+    target[y0:y1, x0:x1] = source[y0 - offset[1] : y1 - offset[1], x0 - offset[0] : x1 - offset[0]]

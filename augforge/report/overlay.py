@@ -68,7 +68,7 @@ def as_rgb(image: Image) -> Picture:
         return _windowed(image).copy()
     colour, opacity = image[..., :3], image[..., 3:] / np.float32(np.iinfo(image.dtype).max)
     board = _checkerboard(*image.shape[:2])[..., None]
-    return np.rint(_windowed(colour) * opacity + board * (1 - opacity)).astype(np.uint8)
+    return np.asarray(np.rint(_windowed(colour) * opacity + board * (1 - opacity)), np.uint8)
 
 
 def _windowed(image: Image) -> NDArray[np.uint8]:
@@ -78,12 +78,12 @@ def _windowed(image: Image) -> NDArray[np.uint8]:
     step = max(1, min(image.shape[:2]) // 512)
     low, high = np.percentile(image[::step, ::step], _WINDOW)
     stretched = (image.astype(np.float32) - low) * (255 / max(high - low, 1))
-    return np.rint(np.clip(stretched, 0, 255)).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(stretched, 0, 255)), np.uint8)
 
 
 def _checkerboard(height: int, width: int) -> NDArray[np.uint8]:
     rows, columns = np.arange(height) // _CHECKER_SIDE, np.arange(width) // _CHECKER_SIDE
-    return np.where((rows[:, None] + columns) % 2, *_CHECKER[::-1]).astype(np.uint8)
+    return np.asarray(np.array(_CHECKER, np.uint8)[(rows[:, None] + columns) % 2])
 
 
 def regions(masks: Planes, classes: int) -> Iterator[Region]:
@@ -99,7 +99,7 @@ def _fill(picture: Picture, masks: Planes, classes: int, alpha: float) -> None:
     """Blend the mean of the colours of all classes at a pixel into it, in place."""
     total = np.zeros(picture.shape, np.uint16)  # 256 classes of 255 just fit
     for c, roi, mask in regions(masks, classes):
-        cv2.add(total[roi], (*colour_of(c), 0), dst=total[roi], mask=mask)
+        cv2.add(total[roi], np.array([*colour_of(c), 0], np.float64), dst=total[roi], mask=mask)
     count = bitmask.overlap_count(masks)
     held = count > 0
     mean = total[held] / count[held][:, None].astype(np.float32)

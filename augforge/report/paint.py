@@ -96,14 +96,14 @@ def centred(picture: Picture, height: int, width: int) -> Picture:
     return canvas
 
 
-def grid(cells: Sequence[Picture | None], columns: int, gap: int = GAP) -> Picture:
-    """Cells of one size row by row, ``gap`` pixels apart; None and what the last row lacks stay blank."""
+def grid(cells: Sequence[Picture | None], columns: int, gaps: tuple[int, int] = (GAP, GAP)) -> Picture:
+    """Cells of one size row by row, pixels between rows and columns; None and what the last row lacks stay blank."""
     height, width = next(cell.shape[:2] for cell in cells if cell is not None)
-    rows = -(-len(cells) // columns)
-    canvas = blank(rows * (height + gap) - gap, columns * (width + gap) - gap)
+    down, across = height + gaps[0], width + gaps[1]
+    canvas = blank(-(-len(cells) // columns) * down - gaps[0], columns * across - gaps[1])
     for i, cell in enumerate(cells):
         if cell is not None:
-            top, left = i // columns * (height + gap), i % columns * (width + gap)
+            top, left = i // columns * down, i % columns * across
             canvas[top : top + height, left : left + width] = cell
     return canvas
 

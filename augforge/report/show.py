@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,6 +16,7 @@ from augforge.errors import AugforgeError
 from augforge.report.colours import Colour, colour_of
 from augforge.report.overlay import fitted, overlay
 from augforge.report.paint import (
+    BACKGROUND,
     GAP,
     INK,
     MUTED,
@@ -24,7 +26,6 @@ from augforge.report.paint import (
     blank,
     centred,
     grid,
-    line_height,
     stack,
     text_flow,
     text_line,
@@ -37,12 +38,13 @@ __all__ = ["contact_sheet", "legend", "overlay", "save_png", "show_samples"]
 
 SPLIT_COLOURS: Mapping[str, Colour] = {"train": (122, 174, 255), "val": (255, 190, 92), "test": (130, 214, 140)}
 _SUFFIXES = (".png", ".jpg", ".jpeg")
-_CHIP = 14
 _TAG: Colour = (255, 150, 130)
 _LARGE, _MEDIUM = 1400, 760  # longest side of one shown sample, and of several
 
 
-def legend(classes: Sequence[str], present: Collection[int], width: int, unknown: Collection[int] = ()) -> Picture:
+def legend(
+    classes: Sequence[str], present: Collection[int], width: int, unknown: Collection[int] = (), size: int = TEXT
+) -> Picture:
     """Colour chips with class names, in columns.
 
     Args:
@@ -50,29 +52,30 @@ def legend(classes: Sequence[str], present: Collection[int], width: int, unknown
         present: indices of the classes to name.
         width: pixels.
         unknown: indices of classes that nobody labelled: a hollow chip and a greyed name.
+        size: of the text, pixels.
 
     Returns:
         RGB, uint8 (as many lines as needed, width, 3).
     """
     shown = sorted({*present, *unknown})
     if not shown:
-        return text_line([("no class is shown", MUTED)], width)
+        return text_line([("no class is shown", MUTED)], width, size)
     labels = [f"{classes[c]} (unlabelled)" if c in unknown else classes[c] for c in shown]
-    cell = min(width, max(map(text_width, labels)) + _CHIP + GAP)
-    columns = max(1, (width + GAP) // (cell + GAP))
-    cells = [_entry(c, label, c in unknown, cell) for c, label in zip(shown, labels, strict=True)]
-    table = grid(_down_columns(cells, columns), columns, GAP)
+    cell = min(width, max(text_width(label, size) for label in labels) + 2 * size + GAP)
+    columns = width // cell
+    cells = [_entry(c, label, c in unknown, cell, size) for c, label in zip(shown, labels, strict=True)]
+    table = grid(_down_columns(cells, columns), columns, (size // 4, 0))
     return np.concatenate([table, blank(len(table), width - table.shape[1])], axis=1)
 
 
-def _entry(c: int, label: str, unknown: bool, width: int) -> Picture:
-    offset = _CHIP + GAP // 2
-    text = text_line([(label, MUTED if unknown else INK)], width - offset)
-    entry = np.concatenate([blank(len(text), offset), text], axis=1)
-    top = (len(entry) - _CHIP) // 2
-    entry[top : top + _CHIP, :_CHIP] = MUTED if unknown else colour_of(c)
+def _entry(c: int, label: str, unknown: bool, width: int, size: int) -> Picture:
+    """A chip as large as the text, and the name."""
+    text = text_line([(label, MUTED if unknown else INK)], width - size - size // 2, size)
+    entry = np.concatenate([blank(len(text), size + size // 2), text], axis=1)
+    top = (len(entry) - size) // 2
+    entry[top : top + size, :size] = MUTED if unknown else colour_of(c)
     if unknown:
-        entry[top + 2 : top + _CHIP - 2, 2 : _CHIP - 2] = blank(1, 1)
+        entry[top + 2 : top + size - 2, 2 : size - 2] = BACKGROUND
     return entry
 
 
@@ -98,8 +101,8 @@ def show_samples(
     side = _side(samples)
     height = max(_scaled_height(sample.width, sample.height, side) for sample in samples)
     cells = [_captioned(sample, classes, side, height, _title(sample, tags or {})) for sample in samples]
-    body = grid(cells, math.ceil(math.sqrt(len(cells))), 2 * GAP)
-    return stack([body, _legend_of(samples, classes, body.shape[1])], 2 * GAP)
+    body = grid(cells, math.ceil(math.sqrt(len(cells))), (2 * GAP, 2 * GAP))
+    return stack([body, _legend_of(samples, classes, body.shape[1], _text_size(side))], 2 * GAP)
 
 
 def _side(samples: Sequence[Sample]) -> int:
@@ -122,8 +125,13 @@ def _captioned(
 ) -> Picture:
     """The overlay in the middle of (height, width), scaled to fit, and a line below for each of the caption's."""
     picture = overlay(fitted(sample, width, height), classes)
-    lines = [text_line(spans, width) for spans in caption]
-    return np.concatenate([centred(picture, height, width), blank(GAP // 3, width), *lines])
+    lines = [text_line(spans, width, _text_size(width)) for spans in caption]
+    return np.concatenate([centred(picture, height, width), blank(GAP // 2, width), *lines])
+
+
+def _text_size(width: int) -> int:
+    """Text for a picture of that width: readable where the picture is seen whole."""
+    return min(max(TEXT, 10 + width // 60), 24)
 
 
 def _scaled_height(width: int, height: int, side: int) -> int:
@@ -131,14 +139,14 @@ def _scaled_height(width: int, height: int, side: int) -> int:
     return max(1, round(height * side / max(width, height)))
 
 
-def _legend_of(samples: Iterable[Sample], classes: Sequence[str], width: int) -> Picture:
+def _legend_of(samples: Iterable[Sample], classes: Sequence[str], width: int, size: int) -> Picture:
     present, unknown = np.zeros(len(classes), bool), np.zeros(len(classes), bool)
     for sample in samples:
         known = bitmask.bits_to_flags(sample.known, len(classes))
         present |= known & (bitmask.areas_and_boxes(sample.masks, len(classes))[0] > 0)
         unknown |= ~known
     never = unknown & ~present
-    return legend(classes, np.flatnonzero(present).tolist(), width, np.flatnonzero(never).tolist())
+    return legend(classes, np.flatnonzero(present).tolist(), width, np.flatnonzero(never).tolist(), size)
 
 
 def contact_sheet(
@@ -163,9 +171,10 @@ def contact_sheet(
     tiles = [
         _captioned(part[i], part.classes, tile, height, _caption(row)) for i, row in zip(chosen, rows, strict=True)
     ]
-    body = grid(tiles, columns)
-    width = body.shape[1]
-    return stack([_header(part, len(rows), width), body, _indexed_legend(rows, part.classes, width)], GAP + GAP // 2)
+    body = grid(tiles, columns, (GAP + GAP // 2, GAP))
+    width, size = body.shape[1], _text_size(tile)
+    header, key = _header(part, len(rows), width, size), _indexed_legend(rows, part.classes, width, size)
+    return stack([header, body, key], GAP + GAP // 2)
 
 
 def choose(index: pl.DataFrame, limit: int) -> list[int]:
@@ -193,13 +202,14 @@ def _shares(sizes: Sequence[int], limit: int) -> list[int]:
     return shares
 
 
-def _caption(row: Mapping[str, object]) -> list[list[Span]]:
-    tags = row["tags"] if isinstance(row["tags"], list) else []
-    step = str(row["step"] or "source")
-    return [[(str(row["name"]), INK)], [_split_span(str(row["split"])), (step, MUTED), *((t, _TAG) for t in tags)]]
+def _caption(row: Mapping[str, Any]) -> list[list[Span]]:
+    facts: list[Span] = [_split_span(row["split"]), (row["step"] or "source", MUTED)]
+    if all(pixels is None for pixels in row["area"].values()):
+        facts.append(("unlabelled", MUTED))
+    return [[(row["name"], INK)], [*facts, *((tag, _TAG) for tag in row["tags"] or ())]]
 
 
-def _header(dataset: Dataset, shown: int, width: int) -> Picture:
+def _header(dataset: Dataset, shown: int, width: int, size: int) -> Picture:
     counts = dataset.index.group_by("split").len().sort("split").rows()
     facts: list[Span] = [
         (f"version {dataset.version}", MUTED),
@@ -208,15 +218,15 @@ def _header(dataset: Dataset, shown: int, width: int) -> Picture:
         (f"{len(dataset.classes)} classes", INK),
         *([(f"{shown} shown", MUTED)] if shown < len(dataset) else []),
     ]
-    return np.concatenate([text_line([(dataset.name, INK)], width, 22), text_flow(facts, width)])
+    return np.concatenate([text_line([(dataset.name, INK)], width, 24), text_flow(facts, width, size)])
 
 
-def _indexed_legend(rows: Sequence[Mapping[str, dict[str, int | None]]], classes: Sequence[str], width: int) -> Picture:
+def _indexed_legend(rows: Sequence[Mapping[str, Any]], classes: Sequence[str], width: int, size: int) -> Picture:
     """The legend of some index rows: no mask is looked at."""
     areas = [list(row["area"].values()) for row in rows]
     present = {c for area in areas for c, pixels in enumerate(area) if pixels}
     unknown = {c for area in areas for c, pixels in enumerate(area) if pixels is None}
-    return legend(classes, present, width, unknown - present)
+    return legend(classes, present, width, unknown - present, size)
 
 
 def save_png(picture: Picture, path: str | Path) -> None:
@@ -227,7 +237,7 @@ def save_png(picture: Picture, path: str | Path) -> None:
     """
     path = Path(path)
     if path.suffix.lower() not in _SUFFIXES:
-        raise AugforgeError(f"{path} does not end in {', '.join(_SUFFIXES)}. Name the picture {path.stem or 'sheet'}.png")
+        raise AugforgeError(f"{path} does not end in {', '.join(_SUFFIXES)}. Name the picture {path.stem}.png")
     if not path.parent.is_dir():
         raise AugforgeError(f"the folder {path.parent} does not exist. Make it first: mkdir -p {path.parent}")
     Image.fromarray(picture).save(path)

@@ -50,9 +50,16 @@ class Encoding:
         return data.tobytes()
 
 
+FINDINGS_VERSION = "1"
+"""Of what the ledger keeps of a task, a sample and a shard; goes up when its shape or meaning changes."""
+
+
 def decode_image(data: bytes | memoryview) -> Image:
     """The image of encoded bytes, RGB order; ValueError if they are damaged."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # no bytes at all, or a size beyond OpenCV's limit
+        image = None
     if image is None:
         raise ValueError(f"{len(data)} bytes are no image that OpenCV can decode; the data is damaged")
     return _swap_red_and_blue(image)
@@ -69,6 +76,7 @@ def pixel_digest(image: Image, masks: Planes) -> str:
 def made_by() -> dict[str, str]:
     """Versions of what decides pixels and bytes, and the CPU family: encoded bytes are reused only if they agree."""
     return {
+        "findings": FINDINGS_VERSION,
         "numpy": np.__version__,
         "opencv": cv2.__version__,
         "pillow": PIL.__version__,

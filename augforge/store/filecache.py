@@ -71,10 +71,14 @@ def _stamp(file: Path) -> str:
 
 
 def _read(path: Path) -> dict[tuple[str, str], tuple[str, str]]:
-    """The stored facts; none where the file cannot be read: it is a cache."""
+    """The stored facts; none where the file cannot be read: it is a cache. A damaged one makes room for a new one."""
     try:
         with closing(sqlite3.connect(path)) as db:
             rows = db.execute("SELECT path, kind, stamp, value FROM facts").fetchall()
-    except sqlite3.Error:
+    except sqlite3.OperationalError:
+        return {}
+    except sqlite3.DatabaseError:
+        with suppress(OSError):
+            path.unlink()
         return {}
     return {(file, kind): (stamp, value) for file, kind, stamp, value in rows}

@@ -20,9 +20,9 @@ def collect(folder: Path, keep: int | None = None) -> dict[str, int]:
     Returns:
         Number of ``files`` and ``bytes`` removed.
     """
-    current = read_manifest(folder).version
+    read_manifest(folder)  # so that no other folder is touched
     with locked(folder):
-        return _collect(folder, current, keep)
+        return _collect(folder, read_manifest(folder).version, keep)
 
 
 def _collect(folder: Path, current: str, keep: int | None) -> dict[str, int]:
@@ -30,8 +30,8 @@ def _collect(folder: Path, current: str, keep: int | None) -> dict[str, int]:
     wanted = {shard.path for version in kept for shard in read_manifest(folder, version).shards}
     doomed = [path for path in (folder / "work").rglob("*") if path.is_file()]
     doomed += [path for path in (folder / "shards").iterdir() if f"shards/{path.name}" not in wanted]
-    for version in set(versions(folder)) - set(kept):
-        doomed += [folder / "versions" / f"{version}.yaml", *(folder / "index").glob(f"{version}.*")]
+    for part in ("index", "versions"):
+        doomed += [path for path in (folder / part).iterdir() if path.name.split(".")[0] not in kept]
     freed = {"files": len(doomed), "bytes": sum(path.stat().st_size for path in doomed)}
     for path in doomed:
         path.unlink()

@@ -28,6 +28,9 @@ _STEP = pa.struct(
         pa.field("op", pa.string()),
         pa.field("copy", pa.int32()),
         pa.field("drawn", pa.string()),
+        pa.field("notes", pa.string()),
+        pa.field("angle_deg", pa.float64()),
+        pa.field("matrix", pa.list_(pa.list_(pa.float64()))),
         pa.field("parents", pa.list_(_PLACEMENT)),
     ]
 )
@@ -86,9 +89,13 @@ def class_columns(facts: Mapping[str, Any], classes: Sequence[str]) -> dict[str,
 
 
 def typed_lineage(lineage: Mapping[str, Any]) -> dict[str, Any]:
-    """A lineage with its drawn values as JSON text: each op draws something else, so they have no common type."""
-    steps = [{**step, "drawn": json.dumps(step["drawn"]) if "drawn" in step else None} for step in lineage["steps"]]
-    return {"steps": steps, "roots": lineage["roots"]}
+    """A lineage whose drawn values and notes are JSON text, since each op has others; a turn's angle is lifted out."""
+    return {"steps": [_typed_step(step) for step in lineage["steps"]], "roots": lineage["roots"]}
+
+
+def _typed_step(step: Mapping[str, Any]) -> dict[str, Any]:
+    text = {key: json.dumps(step[key]) for key in ("drawn", "notes") if key in step}
+    return {**step, **text, "angle_deg": step.get("notes", {}).get("angle_deg")}
 
 
 def write_index(path: Path, rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> None:

@@ -18,6 +18,8 @@ from augforge.store.work import Payload, payload_digest
 
 FORMAT_VERSION = 1
 ROW_GROUP_BYTES = 4 << 20
+ROW_GROUP_ROWS = 16384
+"""Arrow begins a new page after 20,000 rows, and a payload column must be one page; see `payload_offsets`."""
 SHARD_PIXELS = 1 << 25
 PAYLOAD_COLUMNS = ("image.bytes", "masks")
 
@@ -187,12 +189,12 @@ def _write(plan: ShardPlan, sink: _Hashing) -> None:
 
 
 def _row_groups(rows: Sequence[ShardRow]) -> Iterator[list[ShardRow]]:
-    """Consecutive rows of about ROW_GROUP_BYTES: one where a row is that large."""
+    """Consecutive rows of about ROW_GROUP_BYTES, at most ROW_GROUP_ROWS: one where a row is that large."""
     group: list[ShardRow] = []
     size = 0
     for row in rows:
         length = row.payload.image_bytes + row.payload.masks_bytes
-        if group and size + length > ROW_GROUP_BYTES:
+        if group and (size + length > ROW_GROUP_BYTES or len(group) == ROW_GROUP_ROWS):
             yield group
             group, size = [], 0
         group.append(row)

@@ -60,7 +60,7 @@ class Batch:
 class BatchWriter:
     """Collects a batch: payload bytes go to one file at once, the rest to a JSON file that makes them valid.
 
-    The JSON file is written last, when the block ends well; payloads without one are swept up by `read_batches`.
+    The JSON file is written last, when the block ends well; payloads without one are swept up by `sweep`.
     """
 
     def __init__(self, folder: Path, made_by: dict[str, str]) -> None:
@@ -90,15 +90,18 @@ class BatchWriter:
 
 
 def read_batches(folder: Path, made_by: dict[str, str]) -> Iterator[Batch]:
-    """The batches of an interrupted or earlier build that the same libraries made; what is unfinished is removed."""
-    finished = {path.stem for path in folder.glob("*.json")}
-    for path in folder.glob("*.bin"):
-        if path.stem not in finished:
-            path.unlink()
+    """The batches of an interrupted or earlier build that the same libraries made."""
     for path in sorted(folder.glob("*.json")):
         batch = _from_json(path)
         if batch is not None and batch.made_by == made_by:
             yield batch
+
+
+def sweep(folder: Path) -> None:
+    """Remove what unfinished batches left. Only for the sole writer: a running build's batches look alike."""
+    for path in folder.glob("*.bin"):
+        if not path.with_suffix(".json").exists():
+            path.unlink()
 
 
 def remove_batch(batch: Batch) -> None:

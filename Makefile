@@ -1,0 +1,64 @@
+# Everything here works from a clean clone with Python (3.10 or newer) and make:
+# each target sets up .venv on its own, and again when pyproject.toml or constraints.txt change.
+
+PYTHON ?= python3
+JOBS ?= 2
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DATA := data/hands
+DATASET := datasets/hands-mosaic
+SHEET := $(DATASET).png
+
+.PHONY: help demo test test-slow lint format clean
+
+help:
+	@echo "make demo       generate hand radiographs, build a dataset from them, look at it"
+	@echo "make test       the tests, without the slow ones   (ARGS='-k mosaic' goes to pytest)"
+	@echo "make test-slow  the slow tests alone"
+	@echo "make lint       ruff, mypy --strict, import-linter"
+	@echo "make format     let ruff put the code into shape"
+	@echo "make clean      remove .venv and caches; data/ and datasets/ stay"
+	@echo "PYTHON=python3.11 chooses the interpreter of a new .venv."
+
+demo: $(READY) $(DATA)
+	$(BIN)/augforge build recipes/mosaic.yaml --out $(DATASET) --jobs $(JOBS)
+	$(BIN)/augforge inspect $(DATASET)
+	$(BIN)/augforge verify $(DATASET) --pixels
+	$(BIN)/augforge show $(DATASET) -o $(SHEET)
+	@echo
+	@echo "Look at it:    $(SHEET)"
+	@echo "The dataset:   $(DATASET)  (README.md in it says how to read it)"
+	@echo "The recipe:    recipes/mosaic.yaml; change it and run make demo again"
+
+$(DATA): | $(READY)
+	$(BIN)/augforge sample-data $(DATA) --persons 12 --size 1024 --seed 7
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "augforge needs Python 3.10 or newer. Choose one: make PYTHON=python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find augforge tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

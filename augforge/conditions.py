@@ -1,0 +1,57 @@
+"""Conditions over a table of samples, as recipes write them: SQL expressions that Polars evaluates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from augforge.errors import PlanError, nearest
+
+
+def check_syntax(expression: str) -> str:
+    """The expression itself; ValueError if it cannot be parsed."""
+    try:
+        pl.sql_expr(expression)
+    except PolarsError as error:
+        raise ValueError(
+            f"'{expression}' is no condition ({_first_line(error)}). Write SQL such as: metadata.age >= 6 AND "
+            "abs(tilt.angle_deg) > 10; quote names with dashes: area.\"finger-16\" > 0"
+        ) from None
+    return expression
+
+
+def holds(expression: str, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
+    """Whether the condition holds for each row; what cannot be said (null) does not hold.
+
+    Args:
+        expression: SQL over the rows' keys; nested values by a dot.
+        rows: the table.
+
+    Raises:
+        PlanError: an unknown column, or no condition.
+    """
+    if not rows:
+        return []
+    table = pl.DataFrame(rows, infer_schema_length=None, strict=False)
+    try:
+        result = table.select(pl.sql_expr(expression).alias("holds"))["holds"]
+    except PolarsError as error:
+        raise PlanError(f"where: '{expression}' cannot be evaluated: {_first_line(error)}.{_columns(table)}") from None
+    if result.dtype != pl.Boolean:
+        raise PlanError(f"where: '{expression}' gives {result.dtype}, expected true or false. Compare it with something")
+    return result.fill_null(False).to_list()
+
+
+def _columns(table: pl.DataFrame) -> str:
+    names = []
+    for name, dtype in table.schema.items():
+        fields = dtype.fields if isinstance(dtype, pl.Struct) else []
+        names += [f"{name}.{field.name}" for field in fields] or [name]
+    return nearest("", names)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

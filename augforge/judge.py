@@ -1,0 +1,161 @@
+"""Filters over a table: fit on it, decide each row, and let a person's review have the last word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from augforge.conditions import holds
+from augforge.ops.core import Candidate, Context, Flag
+from augforge.plan import Row
+from augforge.recipe import Step, Verdict
+from augforge.store.ledger import Ledger
+from augforge.worker import Shop, features_key
+
+
+@dataclass
+class Finding:
+    """What a filter said of a sample.
+
+    Attributes:
+        step, reason, score, detail: who said what, how strongly, resting on what.
+        outcome: ``dropped``, ``tagged``, ``moved to <split>`` or ``kept by review``.
+        features: what the filter measured.
+    """
+
+    name: str
+    id: str
+    group: str
+    split: str
+    step: str
+    reason: str
+    score: float | None
+    detail: str
+    outcome: str
+    features: Mapping[str, Any]
+
+
+@dataclass
+class Judge:
+    """Holds what filters found in a build.
+
+    Attributes:
+        shop: class table and seed.
+        ledger: where features are.
+        review: a person's verdicts by source sample name.
+        fitted: values by step label, for the manifest.
+        rejected: dropped rows with step and reason.
+        findings: everything that any filter said.
+        complete: False once a row could not be judged for want of features (dry runs).
+    """
+
+    shop: Shop
+    ledger: Ledger
+    review: Mapping[str, Verdict] = field(default_factory=dict)
+    fitted: dict[str, Any] = field(default_factory=dict)
+    rejected: list[dict[str, Any]] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    complete: bool = True
+    _measured: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def candidate(self, step: Step, row: Row) -> Candidate | None:
+        """The row as a filter sees it; None if it was not measured."""
+        features: Any = {}
+        if step.bound.measures:
+            features = self.ledger.get("features", features_key(step.bound, row.id))
+            if features is None:
+                return None
+            self._measured.setdefault(row.id, {})[step.bound.label] = features
+        return self._view(row, features)
+
+    def _view(self, row: Row, features: Mapping[str, Any]) -> Candidate:
+        return Candidate(
+            id=row.id,
+            name=row.name,
+            group=row.group,
+            split=row.split,
+            width=row.width,
+            height=row.height,
+            metadata=row.metadata or {},
+            tags=row.tags,
+            features=features,
+            measured=self._measured.get(row.id, {}),
+        )
+
+    def fit(self, step: Step, rows: Iterable[Row]) -> Step:
+        """The step with its op fitted on the rows, if it asks for that."""
+        op = step.bound.op
+        if op.fit is None:
+            return step
+        candidates = [candidate for row in rows if (candidate := self.candidate(step, row)) is not None]
+        value = op.fit(candidates, step.bound.params, self._context(step))
+        self.fitted[step.bound.label] = value
+        return replace(step, bound=replace(step.bound, fitted=value))
+
+    def weigh(self, step: Step, row: Row) -> float:
+        """How likely a step's op draws the row as partner."""
+        candidate, weigh = self.candidate(step, row), step.bound.op.weigh
+        return 1.0 if candidate is None or weigh is None else weigh(candidate, step.bound.params, self._context(step))
+
+    def fulfilling(self, step: Step, rows: Sequence[Row]) -> set[str]:
+        """Names of the rows that a step's `where` lets it act on."""
+        if step.where is None:
+            return {row.name for row in rows}
+        verdicts = holds(step.where, [self._view(row, {}).columns() for row in rows])
+        return {row.name for row, verdict in zip(rows, verdicts, strict=True) if verdict}
+
+    def filter(self, step: Step, rows: Sequence[Row]) -> list[Row]:
+        """Decide a filter over a table: keep, tag, move, or reject with the reason."""
+        step = self.fit(step, rows)
+        seen = [(row, candidate) for row in rows if (candidate := self.candidate(step, row)) is not None]
+        self.complete = self.complete and len(seen) == len(rows)
+        flags = step.bound.op.decide([candidate for _, candidate in seen], step.bound.params, self._context(step))
+        judged = {
+            row.name: self._judged(step, row, candidate, flag)
+            for (row, candidate), flag in zip(seen, flags, strict=True)
+            if flag is not None
+        }
+        return [kept for row in rows if (kept := judged.get(row.name, row)) is not None]
+
+    def reviewed(self, rows: Sequence[Row]) -> list[Row]:
+        """The source's rows without those that a person's review drops."""
+        dropped = {row.name for row in rows if (said := self.review.get(row.name)) and said.verdict == "drop"}
+        for row in rows:
+            if row.name in dropped:
+                self._reject(row, "review", "dropped by review", self.review[row.name].why)
+        return [row for row in rows if row.name not in dropped]
+
+    def _judged(self, step: Step, row: Row, candidate: Candidate, flag: Flag) -> Row | None:
+        outcome = self._outcome(step, row, flag)
+        label, score = step.bound.label, flag.score
+        detail = "; ".join(part for part in (flag.detail, "" if score is None else f"score {score:.4g}") if part)
+        self.findings.append(
+            Finding(
+                row.name, row.id, row.group, row.split, label, flag.reason, score, flag.detail, outcome, candidate.features
+            )
+        )
+        if outcome == "dropped":
+            self._reject(row, label, flag.reason, detail)
+            return None
+        if outcome == "tagged":
+            return replace(row, tags=(*row.tags, f"{label}: {flag.reason}"))
+        return row if flag.move_to is None else replace(row, split=flag.move_to)
+
+    def _outcome(self, step: Step, row: Row, flag: Flag) -> str:
+        """Filters drop from the splits they act on and tag elsewhere; a review that keeps the source stands above."""
+        if any((said := self.review.get(root.name)) and said.verdict == "keep" for root in row.lineage.roots):
+            return "kept by review"
+        if flag.move_to is not None:
+            return f"moved to {flag.move_to}"
+        tags_only = step.bound.params.model_dump()["action"] == "tag"
+        return "tagged" if tags_only or row.split not in step.on else "dropped"
+
+    def _reject(self, row: Row, step: str, reason: str, detail: str) -> None:
+        names = ("name", "id", "group", "split")
+        self.rejected.append(
+            {**{name: getattr(row, name) for name in names}, "step": step, "reason": reason, "detail": detail}
+        )
+
+    def _context(self, step: Step) -> Context:
+        return self.shop.context(step.bound)

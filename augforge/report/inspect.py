@@ -1,0 +1,167 @@
+"""What a dataset holds, from its index and manifest alone: no pixel is decoded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+from rich.progress_bar import ProgressBar
+from rich.syntax import Syntax
+from rich.text import Text
+
+from augforge.report.tables import human_bytes, pairs, plural, rejected_table, split_counts, split_order, table
+from augforge.store.dataset import Dataset
+
+_MANY_SHARDS = 12
+
+
+def inspect(dataset: Dataset) -> dict[str, Any]:
+    """What a dataset, or a part of one, holds.
+
+    Counts are of the samples in `dataset`; shards, rejections, source and recipe are of the version they are from.
+
+    Returns:
+        JSON-like. Per class: ``samples`` in which it has pixels (and the same ``per_split``), its ``pixels`` in all of
+        them, and ``known``, the samples in which it was labelled at all.
+    """
+    manifest, index = dataset.manifest, dataset.index
+    return {
+        "name": dataset.name,
+        "version": dataset.version,
+        "format": manifest.format,
+        "folder": str(dataset.folder),
+        "samples": len(dataset),
+        "splits": _splits(index),
+        "groups": index["group"].n_unique(),
+        "bytes": sum(shard.bytes for shard in manifest.shards),
+        "steps": _counts(index, "step"),
+        "tags": _counts(index.select(tag=pl.col("tags").explode()).drop_nulls(), "tag"),
+        "sizes": _sizes(index),
+        "classes": _classes(index, dataset.classes),
+        "labels": list(dataset.labels),
+        "rejected": dict(manifest.rejected),
+        "shards": [shard.model_dump() for shard in manifest.shards],
+        "encoding": manifest.encoding,
+        "source": manifest.source.model_dump(),
+        "fitted": manifest.fitted,
+        "ops": dict(manifest.ops),
+        "made_by": dict(manifest.made_by),
+        "recipe": manifest.recipe.model_dump(),
+    }
+
+
+def _counts(index: pl.DataFrame, column: str) -> dict[str, int]:
+    return dict(index.group_by(column).len().sort(column).rows())
+
+
+def _splits(index: pl.DataFrame) -> dict[str, int]:
+    return split_order(_counts(index, "split"))
+
+
+def _sizes(index: pl.DataFrame) -> list[dict[str, Any]]:
+    columns = ["width", "height", "channels", "dtype"]
+    sizes = index.group_by(columns).len("samples").sort("samples", *columns, descending=[True, *[False] * 4])
+    return sizes.to_dicts()
+
+
+def _classes(index: pl.DataFrame, classes: tuple[str, ...]) -> list[dict[str, Any]]:
+    """One entry a class; `area` is null where a class is not known."""
+    area = index["area"].struct.unnest()
+    shown = area.select((pl.all() > 0).fill_null(False))
+    splits = list(_splits(index))
+    in_split = {split: shown.filter(index["split"] == split).sum().row(0) for split in splits}
+    pixels, known = area.sum().row(0), area.count().row(0)
+    return [
+        {
+            "name": name,
+            "samples": int(sum(in_split[split][i] for split in splits)),
+            "per_split": {split: int(in_split[split][i]) for split in splits},
+            "pixels": int(pixels[i] or 0),
+            "known": int(known[i]),
+        }
+        for i, name in enumerate(classes)
+    ]
+
+
+def render_inspect(report: dict[str, Any], console: Console) -> None:
+    """Print a report of `inspect` for people; 80 columns are enough."""
+    console.print(Text.assemble((report["name"], "bold"), "  version ", (report["version"], "cyan")))
+    console.print(pairs(_facts(report)), "", sep="\n")
+    _render_classes(report, console)
+    _render_sizes(report, console)
+    _render_rejected(report, console)
+    _render_shards(report, console)
+    console.print(Text(f"Recipe {report['recipe']['digest']}", "bold"))
+    console.print(Syntax(report["recipe"]["text"].rstrip(), "yaml", word_wrap=True, background_color="default"))
+
+
+def _facts(report: dict[str, Any]) -> dict[str, str | Text]:
+    source = report["source"]
+    made = {step or "source": count for step, count in report["steps"].items()}
+    facts: dict[str, str | Text] = {
+        "folder": report["folder"],
+        "samples": Text.assemble(f"{report['samples']:,}  ", split_counts(report["splits"])),
+        "groups": f"{report['groups']:,}",
+        "made by": ", ".join(f"{step} {count:,}" for step, count in made.items()),
+        "bytes": f"{human_bytes(report['bytes'])} in {plural(len(report['shards']), 'shard')}, {report['encoding']}",
+        "source": f"{source['format']}, {plural(source['samples'], 'sample')}",
+    }
+    for name in ("labels", "tags", "fitted"):
+        if report[name]:
+            facts[name] = _listed(report[name])
+    return facts
+
+
+def _listed(values: Any) -> str:
+    items = [f"{name} {value}" for name, value in values.items()] if isinstance(values, dict) else values
+    return ", ".join(map(str, items))
+
+
+def _render_classes(report: dict[str, Any], console: Console) -> None:
+    classes = report["classes"]
+    most, total = (max(1, f(entry["pixels"] for entry in classes)) for f in (max, sum))
+    shown = table("class", "labelled", "samples", "pixels", right=3, title=plural(len(classes), "class"))
+    shown.add_column()
+    for entry in classes:
+        bar = ProgressBar(most, entry["pixels"], width=20, complete_style="cyan", finished_style="cyan")
+        numbers = (f"{entry['known']:,}", f"{entry['samples']:,}", f"{entry['pixels'] / total:.1%}")
+        shown.add_row(Text(entry["name"]), *numbers, bar, style="" if entry["samples"] else "yellow")
+    console.print(shown, "", sep="\n")
+    _point_out(classes, console)
+
+
+def _point_out(classes: list[dict[str, Any]], console: Console) -> None:
+    """Say which classes no sample shows, and which nobody labelled."""
+    absent = [entry["name"] for entry in classes if entry["samples"] == 0 and entry["known"] > 0]
+    unknown = [entry["name"] for entry in classes if entry["known"] == 0]
+    if absent:
+        console.print(Text(f"Labelled, but in no sample: {', '.join(absent)}\n", "yellow"))
+    if unknown:
+        console.print(Text(f"Labelled in no sample: {', '.join(unknown)}\n", "yellow"))
+
+
+def _render_sizes(report: dict[str, Any], console: Console) -> None:
+    sizes = table("size", "channels", "type", "samples", right=1)
+    for size in report["sizes"]:
+        width_height = f"{size['width']} x {size['height']}"
+        sizes.add_row(width_height, str(size["channels"]), size["dtype"], f"{size['samples']:,}")
+    console.print(sizes, "", sep="\n")
+
+
+def _render_rejected(report: dict[str, Any], console: Console) -> None:
+    if not report["rejected"]:
+        console.print("Nothing was rejected.\n")
+        return
+    console.print(rejected_table(report["rejected"]), "", sep="\n")
+
+
+def _render_shards(report: dict[str, Any], console: Console) -> None:
+    shards = table("shard", "rows", "size", right=2)
+    for shard in report["shards"][:_MANY_SHARDS]:
+        shards.add_row(Text(shard["path"]), f"{shard['rows']:,}", human_bytes(shard["bytes"]))
+    console.print(shards, "", sep="\n")
+    if len(report["shards"]) > _MANY_SHARDS:
+        console.print(
+            f"... and {len(report['shards']) - _MANY_SHARDS:,} more: augforge files {report['folder']}\n", markup=False
+        )

@@ -1,0 +1,184 @@
+"""A page for every op and every source, made from the code that runs: it cannot say anything else."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.text import Text
+
+from augforge.errors import AugforgeError, nearest
+from augforge.ops import OPS, Op
+from augforge.recipe import SPLITS, StepKeys
+from augforge.report.fields import describe, example_values, flow
+from augforge.report.tables import pairs, plural, table
+from augforge.sources import SOURCES, Source
+from augforge.sources.class_lists import CLASS_LISTS
+
+_ROLES = {
+    "prepare": "prepares samples",
+    "augment": "makes new samples",
+    "filter": "drops or tags samples",
+}
+_FILTER_KEYS = ("on",)
+_ON_TYPE = f"{' | '.join(SPLITS)}, or a list"
+
+
+def op_page(name: str) -> dict[str, Any]:
+    """All there is to know about an op, JSON-like. AugforgeError with the nearest name where there is none."""
+    if name not in OPS:
+        raise AugforgeError(f"no op is named '{name}'.{nearest(name, OPS)} See them all: augforge ops")
+    op = OPS[name]
+    params = example_values(op.params)
+    return {
+        "name": op.name,
+        "version": op.version,
+        "summary": summary_of(op.params),
+        "description": text_of(op.params),
+        "role": op.role,
+        "on": _default_splits(op),
+        "inputs": op.inputs(op.params.model_validate(params)),
+        "exact": op.exact,
+        "draws": op.draw is not None,
+        "measures": op.measure is not None,
+        "fits": op.fit is not None,
+        "reads": list(op.reads),
+        "parameters": describe(op.params),
+        "step_keys": _step_keys(op),
+        "example": f"- {flow(_example(op, params))}",
+    }
+
+
+def _default_splits(op: Op) -> list[str]:
+    """Where a step of this op acts if the recipe does not say; as `augforge.recipe` decides it."""
+    return list(SPLITS) if op.role == "prepare" else ["train"]
+
+
+def _step_keys(op: Op) -> list[dict[str, Any]]:
+    """The step's own keys that this op's steps may have, with the default of `on` filled in."""
+    keys = [key for key in describe(StepKeys) if key["name"] != "op"]
+    return [
+        {**key, "type": _ON_TYPE, "default": _default_splits(op)} if key["name"] == "on" else key
+        for key in keys
+        if op.role != "filter" or key["name"] in _FILTER_KEYS
+    ]
+
+
+def _example(op: Op, params: dict[str, Any]) -> dict[str, Any]:
+    return {"op": op.name, **params, **({"keep_input": True} if op.role == "augment" else {})}
+
+
+def source_page(name: str) -> dict[str, Any]:
+    """All there is to know about a source, JSON-like. AugforgeError with the nearest name where there is none."""
+    if name not in SOURCES:
+        raise AugforgeError(
+            f"no source format is named '{name}'.{nearest(name, SOURCES)} See them all: augforge sources"
+        )
+    source = SOURCES[name]
+    return {
+        "name": name,
+        "version": source.adapter_version,
+        "summary": summary_of(source),
+        "description": text_of(source),
+        "layout": source.layout,
+        "options": [_named(option) for option in describe(source) if option["name"] != "format"],
+        "class_lists": sorted(CLASS_LISTS),
+        "example": _source_example(name, source),
+    }
+
+
+def _named(option: dict[str, Any]) -> dict[str, Any]:
+    """An option whose default is a whole class list says that list's name instead."""
+    names = [name for name, classes in CLASS_LISTS.items() if list(classes) == option["default"]]
+    return {**option, "default": names[0]} if names else option
+
+
+def _source_example(name: str, source: type[Source]) -> str:
+    fields = source.model_fields
+    required = {key: value for key, value in example_values(source, 0).items() if key not in ("format", "path")}
+    classes = {"classes": name} if name in CLASS_LISTS and not fields["classes"].is_required() else {}
+    options = {"format": name, "path": "../data/FOLDER", **classes, **required}
+    return "\n".join(["source:", *(f"  {key}: {flow(value)}" for key, value in options.items())])
+
+
+def text_of(model: type[BaseModel]) -> str:
+    """A model's docstring with its paragraphs in one line each."""
+    text = inspect.cleandoc(model.__doc__ or "").replace("``", "`")
+    return re.sub(r"(?<!\n)\n(?![\n\s*-])", " ", text)
+
+
+def summary_of(model: type[BaseModel]) -> str:
+    """The first paragraph of a model's docstring."""
+    return text_of(model).partition("\n")[0]
+
+
+def ops_table(console: Console) -> None:
+    """Print all ops, a line or two each."""
+    shown = table("op", "role", "inputs", "what it does")
+    for page in map(op_page, sorted(OPS)):
+        shown.add_row(Text(page["name"], "bold"), page["role"], str(page["inputs"]), Text(page["summary"]))
+    console.print(shown, "", "One of them: augforge ops NAME", sep="\n")
+
+
+def sources_table(console: Console) -> None:
+    """Print all source formats, a line or two each."""
+    shown = table("format", "what it reads")
+    for page in map(source_page, sorted(SOURCES)):
+        shown.add_row(Text(page["name"], "bold"), Text(page["summary"]))
+    console.print(shown, "", "One of them: augforge sources NAME", sep="\n")
+
+
+def render_op(page: dict[str, Any], console: Console) -> None:
+    """Print an op's page."""
+    _title(page, console)
+    console.print(pairs(_op_facts(page)), "", sep="\n")
+    _render_fields("parameter", page["parameters"], console)
+    _render_fields("step's key", page["step_keys"], console)
+    _render_example(page["example"], console)
+
+
+def _op_facts(page: dict[str, Any]) -> dict[str, str | Text]:
+    facts: dict[str, str | Text] = {
+        "role": f"{page['role']}: {_ROLES[page['role']]}, by default of {', '.join(page['on'])}",
+        "inputs": plural(page["inputs"], "sample") + (" with these defaults" if page["inputs"] > 1 else ""),
+        "chance": "draws, and records what it drew" if page["draws"] else "none",
+    }
+    if page["measures"]:
+        fitted = ", then takes thresholds from the training split" if page["fits"] else ""
+        facts["measures"] = f"every sample once, kept for the next build{fitted}"
+    if page["reads"]:
+        facts["reads"] = f"metadata: {', '.join(page['reads'])}"
+    return facts
+
+
+def render_source(page: dict[str, Any], console: Console) -> None:
+    """Print a source's page."""
+    _title(page, console)
+    console.print(Text("layout", "dim"), Text(page["layout"]), "", sep="\n", soft_wrap=True)
+    _render_fields("option", page["options"], console)
+    console.print(pairs({"class lists": ", ".join(page["class_lists"])}), "", sep="\n")
+    _render_example(page["example"], console)
+
+
+def _title(page: dict[str, Any], console: Console) -> None:
+    console.print(Text.assemble((page["name"], "bold"), f"  version {page['version']}"))
+    console.print(Text(page["description"]), "", sep="\n")
+
+
+def _render_fields(kind: str, fields: list[dict[str, Any]], console: Console) -> None:
+    if not fields:
+        console.print(f"It has no {kind}s.\n")
+        return
+    shown = table(kind, "type", "default", "")
+    for field in fields:
+        about = f"{field['description']} ({field['range']})" if field["range"] else field["description"]
+        default = Text("required", "yellow") if field["required"] else Text(flow(field["default"]))
+        shown.add_row(Text(field["name"], "bold"), Text(field["type"]), default, Text(about))
+    console.print(shown, "", sep="\n")
+
+
+def _render_example(example: str, console: Console) -> None:
+    console.print(Text("in a recipe", "dim"), Text(example, "cyan"), sep="\n", soft_wrap=True)

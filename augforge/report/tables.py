@@ -1,0 +1,79 @@
+"""What the tables of this package have in common: how they look, and numbers as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+SPLIT_STYLES: Mapping[str, str] = {"train": "bright_blue", "val": "yellow", "test": "green"}
+
+
+def table(*columns: str, right: int = 0, title: str | None = None) -> Table:
+    """An open table; its last ``right`` columns are numbers, set to the right."""
+    result = Table(
+        box=box.SIMPLE_HEAD,
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="dim",
+        pad_edge=False,
+        show_edge=False,
+    )
+    for i, column in enumerate(columns):
+        is_number = i >= len(columns) - right
+        result.add_column(
+            column,
+            justify="right" if is_number else "left",
+            overflow="fold",
+            no_wrap=is_number,
+            header_style=SPLIT_STYLES.get(column, "dim"),
+        )
+    return result
+
+
+def pairs(facts: Mapping[str, str | Text]) -> Table:
+    """Names and values side by side."""
+    result = Table.grid(padding=(0, 2))
+    result.add_column(style="dim", no_wrap=True)
+    result.add_column(overflow="fold")
+    for name, value in facts.items():
+        result.add_row(name, Text(value) if isinstance(value, str) else value)
+    return result
+
+
+def split_counts(splits: Mapping[str, int]) -> Text:
+    """``train 28  val 4`` in the colours of the splits."""
+    return Text("  ").join(Text(f"{split} {count:,}", SPLIT_STYLES.get(split, "")) for split, count in splits.items())
+
+
+def rejected_table(rejected: Mapping[str, int]) -> Table:
+    """Counts by who rejected (``source`` for what could not be read) and why; keys are ``step: reason``."""
+    shown = table("rejected by", "reason", "samples", right=1)
+    for key, count in rejected.items():
+        step, _, reason = key.partition(": ")
+        shown.add_row(Text(step), Text(reason), f"{count:,}")
+    return shown
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 sample``, ``2 samples``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"
+
+
+def human_bytes(count: int) -> str:
+    """Bytes with a decimal unit: ``51.2 MB``."""
+    value, unit = float(count), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 999.5:
+            break
+        value, unit = value / 1000, larger
+    return f"{count} bytes" if unit == "bytes" else f"{value:.3g} {unit}"
+
+
+def split_order(splits: Mapping[str, int]) -> dict[str, int]:
+    """Counts by split in the order train, val, test, others."""
+    order = {split: place for place, split in enumerate(SPLIT_STYLES)}
+    return {split: splits[split] for split in sorted(splits, key=lambda split: (order.get(split, len(order)), split))}

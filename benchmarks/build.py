@@ -1,0 +1,551 @@
+"""augforge's build against the bare loop and the usual script: same source, same work, side by side in one run.
+
+    python benchmarks/build.py                     # 24 images of 2048x2048; about 5 minutes; prints Markdown
+    python benchmarks/build.py --persons 2 --rounds 1 --small 40     # a quick look
+
+Every contestant runs in a process of its own, timed after its imports; contestants take turns, round after round, and
+the best round of each counts, so a neighbour on the machine disturbs all alike. Before that, the bare loop's pixels and
+the usual script's masks are checked to be those of augforge's dataset.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+# Case -> the recipe's steps. To add an op: a line here, and its function in usual_script.OPS.
+CASES: dict[str, list[dict[str, Any]]] = {
+    "hflip": [{"op": "hflip"}],
+    "hflip, input kept": [{"op": "hflip", "keep_input": True}],
+    "mosaic": [{"op": "mosaic"}],
+}
+LIBRARIES = ("numpy", "opencv-python-headless", "zstandard", "pyarrow", "polars", "joblib")
+
+# ---- children: one contestant each, in a process of its own ----------------------------------------------------------
+
+
+@dataclass
+class Stopwatch:
+    """Wall and CPU seconds of a block; CPU of this process and of the children that ended in the block."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+
+    def __enter__(self) -> Stopwatch:
+        self._start = time.perf_counter(), cpu_seconds()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wall, self.cpu = time.perf_counter() - self._start[0], cpu_seconds() - self._start[1]
+
+
+def cpu_seconds() -> float:
+    return sum(os.times()[:4])
+
+
+@dataclass
+class Phases:
+    """A build's Progress: how long each phase took; what lies between phases is counted as their planning."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        self._label, self._last = "listing and planning", time.perf_counter()
+
+    def start(self, label: str, total: int) -> None:
+        self._lap()
+        self._label, self._left = label, total
+
+    def advance(self, count: int) -> None:
+        self._left -= count
+        if self._left == 0:
+            self._lap()
+            self._label = "planning and publishing"
+
+    def end(self) -> None:
+        self._lap()
+
+    def _lap(self) -> None:
+        now = time.perf_counter()
+        self.seconds[self._label] = self.seconds.get(self._label, 0.0) + now - self._last
+        self._last = now
+
+
+def child_bare(plan: str, out: str | None = None, processes: int = 1) -> dict[str, Any]:
+    """Decode, rasterise, op, encode: the least that must be done. Written to one file if `out`."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    tasks, classes = read_plan(plan)
+    parts = [tasks[i::processes] for i in range(processes)]
+    if processes == 1:
+        with Stopwatch() as watch:
+            bare_loop(tasks, classes, out)
+        return asdict(watch)
+    with ProcessPoolExecutor(processes) as pool:
+        list(pool.map(bare_loop, [part[:1] for part in parts], [classes] * processes))  # processes are up
+        with Stopwatch() as watch:
+            list(pool.map(bare_loop, parts, [classes] * processes))
+    return {"wall": watch.wall, "cpu": None}
+
+
+def bare_loop(tasks: Sequence[Any], classes: Sequence[str], out: str | None = None) -> list[str]:
+    """Returns the names of what was made."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    made = []
+    with Path(out or os.devnull).open("wb") as stream:
+        for name, image, planes in bare_samples(tasks, classes):
+            for data in encoded(image, planes):
+                if out:
+                    stream.write(data)
+            made.append(name)
+    return made
+
+
+def bare_samples(tasks: Sequence[Any], classes: Sequence[str]) -> Iterable[tuple[str, Any, Any]]:
+    from usual_script import OPS
+
+    for task in tasks:
+        images, planes = zip(*(loaded(parent, classes) for parent in task.parents), strict=True)
+        op = OPS[task.op]
+        yield task.name, op(images, task, False), op(planes, task, True)
+        if task.keep:
+            yield f"{task.name}-input", images[0], planes[0]
+
+
+def loaded(parent: Any, classes: Sequence[str]) -> tuple[Any, Any]:
+    import cv2
+
+    from augforge import bitmask
+
+    image = cv2.imread(parent.image, cv2.IMREAD_UNCHANGED)
+    entries = json.loads(Path(parent.annotation).read_bytes())["annotations"]
+    polygons = ((classes.index(entry["label"]), [entry["points"]]) for entry in entries)
+    return image, bitmask.rasterise(polygons, *image.shape[:2], len(classes))
+
+
+def encoded(image: Any, planes: Any) -> tuple[bytes, bytes]:
+    import cv2
+
+    from augforge import bitmask
+
+    return cv2.imencode(".png", image)[1].tobytes(), bitmask.encode(planes)
+
+
+def child_build(recipe: str, outs: list[str], jobs: int = 1, keep: bool = False) -> dict[str, Any]:
+    """augforge's build, once for each of `outs`, in one process: with `jobs` > 1 the second finds the workers up."""
+    from augforge import build
+    from augforge.ops import OPS
+
+    assert OPS
+    runs = []
+    for out in outs:
+        phases = Phases()
+        with Stopwatch() as watch:
+            phases.begin()
+            summary = build(recipe, out, jobs=jobs, progress=phases)
+            phases.end()
+        runs.append({**asdict(watch), "phases": phases.seconds, "summary": asdict(summary)})
+    return {"runs": runs, "wall": runs[0]["wall"], "cpu": runs[0]["cpu"] if jobs == 1 else None, **_worker_peak(jobs)}
+
+
+def _worker_peak(jobs: int) -> dict[str, int]:
+    """Peak memory of the workers; jobs=1 works in this process, whose own peak every child reports."""
+    if jobs == 1:
+        return {}
+    from joblib.externals.loky import get_reusable_executor
+
+    get_reusable_executor().shutdown(wait=True)
+    return {"worker_peak": peak(resource.RUSAGE_CHILDREN)}
+
+
+def peak(who: int) -> int:
+    """Peak resident bytes."""
+    return resource.getrusage(who).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def child_usual(plan: str, out: str, processes: int = 1) -> dict[str, Any]:
+    import usual_script
+
+    tasks, classes = read_plan(plan)
+    with Stopwatch() as watch:
+        usual_script.run(tasks, classes, Path(out), processes)
+    written = sum(file.stat().st_size for file in Path(out).rglob("*.png"))
+    images = sum(file.stat().st_size for file in Path(out).rglob("image.png"))
+    return {**asdict(watch), "bytes": written, "image_bytes": images}
+
+
+def child_plan(dataset: str, source: str, plan: str) -> dict[str, Any]:
+    """Write down what augforge did, for the others to do again, and check that they do the same."""
+    from augforge import open_dataset
+
+    opened, root = open_dataset(dataset), Path(source) / "train"
+    tasks = []
+    made = [row for row in opened.index.to_dicts() if row["lineage"]["steps"]]
+    for row in made:
+        step = row["lineage"]["steps"][-1]
+        parents = [
+            {
+                "image": str(root / "DCM" / f"{p['name']}.png"),
+                "annotation": str(root / "outputs_json" / f"{p['name']}.json"),
+                "matrix": p["matrix"],
+                "clip": p["clip"],
+            }
+            for p in step["parents"]
+        ]
+        keep = len(opened) > len(made)
+        size = [row["width"], row["height"]]
+        tasks.append({"name": row["name"], "op": step["op"].split("@")[0], "parents": parents, "size": size, "keep": keep})
+    Path(plan).write_text(json.dumps({"tasks": tasks, "classes": opened.classes}), encoding="utf-8")
+    _check_same(opened, *read_plan(plan), Path(plan).with_suffix(".check"))
+    return {
+        "samples": len(opened),
+        "image_bytes": int(opened.index["image_bytes"].sum()),
+        "mask_bytes": int(opened.index["masks_bytes"].sum()),
+        "shard_bytes": sum(shard.bytes for shard in opened.manifest.shards),
+        "other_bytes": sum(f.stat().st_size for f in Path(dataset).rglob("*") if f.is_file() and "shards" not in f.parts)
+        - sum(f.stat().st_size for f in (Path(dataset) / "work").rglob("*") if f.is_file()),
+    }
+
+
+def _check_same(opened: Any, tasks: Sequence[Any], classes: Sequence[str], scratch: Path) -> None:
+    """Every sample of the bare loop, and one of the usual script, pixel for pixel."""
+    import cv2
+    import usual_script
+    from augforge import bitmask
+    from augforge.store.codec import pixel_digest
+
+    digests = dict(opened.index.select("name", "pixel_digest").iter_rows())
+    for name, image, planes in bare_samples(tasks, classes):
+        wanted = digests.get(name, digests.get(tasks[0].parents[0].image)) if not name.endswith("-input") else None
+        if wanted is not None and pixel_digest(image, planes) != wanted:
+            raise SystemExit(f"the bare loop's pixels of {name} are not augforge's")
+    usual_script.make(tasks[0], classes, scratch)
+    sample = opened.named(tasks[0].name)
+    for name, mask in zip(classes, bitmask.to_masks(sample.masks, len(classes)), strict=True):
+        found = cv2.imread(str(scratch / tasks[0].name / f"{name}.png"), cv2.IMREAD_UNCHANGED)
+        if (found != mask * 255).any():
+            raise SystemExit(f"the usual script's mask {name} of {tasks[0].name} is not augforge's")
+
+
+def child_read(dataset: str, rounds: int = 5) -> dict[str, Any]:
+    """Milliseconds a sample: `dataset[i]` in random order, and decoding the same bytes from memory; taken in turn."""
+    from augforge import bitmask, open_dataset
+    from augforge.store.codec import decode_image
+
+    opened = open_dataset(dataset)
+    held = [tuple(bytes(part) for part in opened.encoded(i)) for i in range(len(opened))]
+    sizes = opened.index.select("height", "width").rows()
+    ours, plain = [[1e9] * len(opened) for _ in range(2)]
+    for _ in range(rounds):
+        for i in random.sample(range(len(opened)), len(opened)):
+            start = time.perf_counter()
+            opened[i]
+            middle = time.perf_counter()
+            decode_image(held[i][0]), bitmask.decode(held[i][1], *sizes[i], len(opened.classes))
+            ours[i], plain[i] = min(ours[i], middle - start), min(plain[i], time.perf_counter() - middle)
+    return {"ours": statistics.mean(ours) * 1e3, "plain": statistics.mean(plain) * 1e3}
+
+
+def child_phantom(out: str, persons: int, size: int) -> dict[str, Any]:
+    from augforge.phantom import write_phantom
+
+    return {"images": write_phantom(out, persons=persons, size=size, seed=7).images}
+
+
+def read_plan(path: str) -> tuple[list[Any], list[str]]:
+    from usual_script import Parent, Task
+
+    content = json.loads(Path(path).read_text(encoding="utf-8"))
+    tasks = [Task(**{**t, "parents": [Parent(**p) for p in t["parents"]]}) for t in content["tasks"]]
+    return tasks, content["classes"]
+
+
+CHILDREN: dict[str, Callable[..., dict[str, Any]]] = {
+    "bare": child_bare,
+    "build": child_build,
+    "usual": child_usual,
+    "plan": child_plan,
+    "read": child_read,
+    "phantom": child_phantom,
+}
+
+
+def call(child: str, **options: Any) -> dict[str, Any]:
+    """Run a child and give what it measured, with `process`: wall seconds of the whole process, imports included."""
+    start = time.perf_counter()
+    command = [sys.executable, __file__, "--child", child, json.dumps(options)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False, text=True)
+    if done.returncode:
+        raise SystemExit(f"contestant {child} failed")
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return {**result, "process": time.perf_counter() - start}
+
+
+# ---- the contest -----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Contest:
+    """One case: its dataset, the plan of its work, and every contestant's rounds."""
+
+    name: str
+    folder: Path
+    source: Path
+    rounds: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    sizes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def recipe(self) -> Path:
+        return self.folder / "recipe.yaml"
+
+    @property
+    def plan(self) -> Path:
+        return self.folder / "plan.json"
+
+    @property
+    def dataset(self) -> Path:
+        return self.folder / "kept"
+
+    def prepare(self) -> None:
+        write_recipe(self.recipe, self.source, CASES[self.name])
+        call("build", recipe=str(self.recipe), outs=[str(self.dataset)])
+        self.sizes = call("plan", dataset=str(self.dataset), source=str(self.source), plan=str(self.plan))
+
+    def round(self, usual: bool) -> None:
+        plan, recipe = str(self.plan), str(self.recipe)
+        self._take("bare loop", "bare", plan=plan)
+        self._take("augforge, 1 job", "build", recipe=recipe, outs=self._outs(1))
+        self._take("bare loop, written to a file", "bare", plan=plan, out=self._outs(1)[0])
+        self._take("augforge, 2 jobs", "build", recipe=recipe, outs=self._outs(2), jobs=2)
+        self._take("bare loop, 2 processes", "bare", plan=plan, processes=2)
+        if usual:
+            self._take("usual script, 1 process", "usual", plan=plan, out=self._outs(1)[0])
+            self._take("usual script, 2 processes", "usual", plan=plan, out=self._outs(1)[0], processes=2)
+
+    def _outs(self, count: int) -> list[str]:
+        return [str(self.folder / f"out{i}") for i in range(count)]
+
+    def _take(self, label: str, child: str, **options: Any) -> None:
+        self.rounds.setdefault(label, []).append(call(child, **options))
+        for out in self._outs(2):
+            shutil.rmtree(out) if Path(out).is_dir() else Path(out).unlink(missing_ok=True)
+
+    def walls(self, label: str) -> list[float]:
+        """Seconds of each round."""
+        if label == "augforge, 2 jobs, workers up":
+            return [found["runs"][1]["wall"] for found in self.rounds["augforge, 2 jobs"]]
+        return [found["wall"] for found in self.rounds[label]]
+
+    def best(self, label: str) -> float:
+        return min(self.walls(label))
+
+    def cpu(self, label: str) -> float | None:
+        found = [r["cpu"] for r in self.rounds.get(label, []) if r.get("cpu")]
+        return min(found) if found else None
+
+    def fastest(self, label: str) -> dict[str, Any]:
+        return min(self.rounds[label], key=lambda found: found["wall"])
+
+
+def write_recipe(path: Path, source: Path, steps: list[dict[str, Any]]) -> None:
+    """A recipe; JSON is YAML. No validation split: every image does its work."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"name": "bench", "source": {"format": "hand-bone", "path": str(source)}, "steps": steps}
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def rebuilds(folder: Path, count: int) -> dict[str, Any]:
+    """Many small sources: build, build again unchanged, change one annotation, build again. Each in a new process."""
+    source, recipe, out = folder / "source", folder / "recipe.yaml", folder / "out"
+    call("phantom", out=str(source), persons=count // 2, size=256)
+    write_recipe(recipe, source, [{"op": "mosaic", "keep_input": True}])
+    found = {"full": _build_once(recipe, out)}
+    found["same"] = min((_build_once(recipe, out) for _ in range(3)), key=lambda run: run["wall"])
+    before = set((out / "shards").iterdir())
+    annotation = sorted((source / "train/outputs_json").rglob("*.json"))[count // 3]
+    document = json.loads(annotation.read_text(encoding="utf-8"))
+    document["annotations"][0]["points"][0][0] += 2
+    annotation.write_text(json.dumps(document), encoding="utf-8")
+    found["one"] = _build_once(recipe, out)
+    found["one"]["new_bytes"] = sum(f.stat().st_size for f in set((out / "shards").iterdir()) - before)
+    return found
+
+
+def _build_once(recipe: Path, out: Path) -> dict[str, Any]:
+    found = call("build", recipe=str(recipe), outs=[str(out)])
+    return {**found["runs"][0], "process": found["process"]}
+
+
+def wall_of(*command: str, runs: int = 7) -> float:
+    """Best wall seconds of a command."""
+    times = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+# ---- tables ----------------------------------------------------------------------------------------------------------
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def contest_table(contest: Contest) -> str:
+    samples = contest.sizes["samples"]
+    labels = list(contest.rounds)
+    labels.insert(labels.index("augforge, 2 jobs") + 1, "augforge, 2 jobs, workers up")
+    base, ours = contest.best("bare loop"), contest.best("augforge, 1 job")
+
+    def row(label: str) -> list[str]:
+        wall, cpu = contest.best(label), contest.cpu(label)
+        middle = statistics.median(contest.walls(label)) / samples * 1e3
+        per = ["" if value is None else f"{value / samples * 1e3:.1f}" for value in (wall, cpu)]
+        return [label, per[0], f"{middle:.1f}", per[1], f"{wall / base:.2f}", f"{wall / ours:.2f}"]
+
+    head = ["ms per sample", "best wall", "median wall", "best CPU", "wall / bare loop", "wall / augforge, 1 job"]
+    return f"### {contest.name}: {samples} samples\n\n" + table(head, map(row, labels))
+
+
+def goals_table(contests: Sequence[Contest], read: dict[str, Any], again: dict[str, Any] | None, start: dict[str, float]) -> str:
+    rows: list[Sequence[str]] = []
+    for c in contests:
+        ours, fixed = c.best("augforge, 1 job"), c.fastest("augforge, 1 job")
+        ratio = paired(c, "augforge, 1 job", "bare loop")
+        rows.append([f"{c.name}: build / bare loop, wall", "<= 1.25", f"{ours / c.best('bare loop'):.2f} (median of rounds {ratio:.2f})"])
+        cpus = c.cpu("augforge, 1 job"), c.cpu("bare loop")
+        if all(cpus):
+            rows.append([f"{c.name}: build / bare loop, CPU", "<= 1.25", f"{cpus[0] / cpus[1]:.2f}"])  # type: ignore[operator]
+        written = ours / c.best("bare loop, written to a file")
+        rows.append([f"{c.name}: build / bare loop that writes, wall", "", f"{written:.2f}"])
+        faster = c.best("usual script, 1 process") / ours
+        goal = ">= 3" if "flip" in c.name else ">= 4" if "rotate" in c.name else ""
+        rows.append([f"{c.name}: usual script / build, 1 process each", goal, f"{faster:.2f}"])
+        cold, warm = ours / c.best("augforge, 2 jobs"), ours / c.best("augforge, 2 jobs, workers up")
+        ceiling = c.best("bare loop") / c.best("bare loop, 2 processes")
+        rows.append(
+            [f"{c.name}: 1 job / 2 jobs", ">= 1.85", f"{cold:.2f}; workers up {warm:.2f}; bare loop {ceiling:.2f}"]
+        )
+        size = c.sizes
+        extra = size["shard_bytes"] / size["image_bytes"] - 1
+        usual = c.rounds["usual script, 1 process"][0]
+        rows.append(
+            [
+                f"{c.name}: bytes beyond the image's",
+                "< 2 %",
+                f"{extra:.2%} (masks {size['mask_bytes'] / size['samples'] / 1e3:.0f} KB of "
+                f"{size['image_bytes'] / size['samples'] / 1e3:.0f} KB; index and the rest "
+                f"{size['other_bytes'] / size['image_bytes']:.2%} more; usual script "
+                f"{usual['bytes'] / usual['image_bytes'] - 1:.1%})",
+            ]
+        )
+        workers = max(r["worker_peak"] for r in c.rounds["augforge, 2 jobs"])
+        own = max(r["peak"] for r in c.rounds["augforge, 1 job"])
+        rows.append([f"{c.name}: peak memory", "< 1500 MB", f"{own / 1e6:.0f} MB, 1 job; worker {workers / 1e6:.0f} MB"])
+        phases = "; ".join(f"{label} {s * 1e3:.0f} ms" for label, s in fixed["runs"][0]["phases"].items())
+        rows.append([f"{c.name}: where the time of 1 job goes", "", phases])
+    rows.append(["random read / decoding from memory", "<= 1.15", f"{read['ours'] / read['plain']:.3f} ({read['ours']:.2f} ms)"])
+    if again:
+        rows += rebuild_rows(again)
+    rows.append(["`augforge --help`", "< 0.3 s", f"{start['help']:.3f} s (python itself {start['python']:.3f} s)"])
+    return table(["what", "goal", "measured"], rows)
+
+
+def paired(contest: Contest, one: str, other: str) -> float:
+    return statistics.median(a / b for a, b in zip(contest.walls(one), contest.walls(other), strict=True))
+
+
+def rebuild_rows(again: dict[str, Any]) -> list[list[str]]:
+    full, same, one = again["full"], again["same"], again["one"]
+    samples, made = full["summary"]["samples"], one["summary"]["made"]
+    what = f"{samples} samples of 256x256"
+    more = one["cpu"] - same["cpu"]
+    return [
+        [f"full build, {what}", "", f"{full['wall']:.1f} s, {full['wall'] / samples * 1e3:.1f} ms a sample"],
+        ["rebuild, nothing changed", "< 2 s", f"{same['wall']:.2f} s ({same['process']:.2f} s with imports)"],
+        [
+            "rebuild, one annotation changed",
+            "< 2 % of the work",
+            f"{one['wall']:.2f} s; {made} of {samples} samples made ({made / samples:.2%}); "
+            f"{more / full['cpu']:.2%} of the full build's CPU beyond an unchanged rebuild; "
+            f"{one['new_bytes'] / full['summary']['bytes']:.0%} of the shard bytes copied",
+        ],
+    ]
+
+
+def say(text: str) -> None:
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
+
+
+def compete(folder: Path, options: argparse.Namespace) -> list[Contest]:
+    say(f"phantom of {options.persons} persons at {options.size}x{options.size}")
+    call("phantom", out=str(folder / "source"), persons=options.persons, size=options.size)
+    names = options.cases.split(";") if options.cases else list(CASES)
+    contests = [Contest(name, folder / f"case{i}", folder / "source") for i, name in enumerate(names)]
+    for contest in contests:
+        contest.prepare()
+    for i in range(options.rounds):
+        for contest in contests:
+            say(f"round {i + 1} of {options.rounds}: {contest.name}")
+            contest.round(usual=i < options.usual_rounds)
+    return contests
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--persons", type=int, default=12, help="two images each")
+    parser.add_argument("--size", type=int, default=2048)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--usual-rounds", type=int, default=2, help="rounds that the usual script takes part in")
+    parser.add_argument("--small", type=int, default=800, help="sources of 256x256 for the rebuilds; 0: none")
+    parser.add_argument("--cases", help="some of: " + "; ".join(CASES))
+    parser.add_argument("--json", type=Path, help="write every round here")
+    options = parser.parse_args()
+    if options.child:
+        result = CHILDREN[options.child[0]](**json.loads(options.child[1]))
+        print(json.dumps({"peak": peak(resource.RUSAGE_SELF), **result}))
+        return
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as scratch:
+        contests = compete(Path(scratch), options)
+        say("random reads")
+        read = call("read", dataset=str(contests[0].dataset))
+        say(f"rebuilds of {options.small} sources")
+        again = rebuilds(Path(scratch) / "small", options.small) if options.small else None
+        console = shutil.which("augforge", path=str(Path(sys.executable).parent)) or "augforge"
+        start = {"help": wall_of(console, "--help"), "python": wall_of(sys.executable, "-c", "pass")}
+    versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    print(f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions};")
+    print(f"{2 * options.persons} images of {options.size}x{options.size}, best of {options.rounds} rounds.\n")
+    for contest in contests:
+        print(contest_table(contest))
+    print(goals_table(contests, read, again, start))
+    say(f"took {time.monotonic() - started:.0f} s")
+    if options.json:
+        content = {"contests": [{"name": c.name, "sizes": c.sizes, "rounds": c.rounds} for c in contests]}
+        options.json.write_text(json.dumps({**content, "read": read, "rebuilds": again, "start": start}), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

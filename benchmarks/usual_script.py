@@ -1,0 +1,122 @@
+"""The usual script, to compare with: one PNG a class for every image, made by OpenCV in a pool of processes.
+
+It is what people write who know their tools: polygons filled by cv2.fillPoly, the image and each of the 29 masks moved
+by the same cv2 call, everything written by cv2.imwrite, one process a core, OpenCV kept to one thread in each. It
+does not depend on augforge. `build.py` runs it, with the places that augforge drew, so that both do the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing import Pool
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+
+Array: TypeAlias = np.ndarray[Any, Any]
+Size: TypeAlias = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Parent:
+    """An image and its annotation, and where it comes to lie: matrix to the result, clip box there."""
+
+    image: str
+    annotation: str
+    matrix: list[list[float]]
+    clip: list[int] | None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One result: the op, its parents, the result's width and height, and whether the first parent is kept too."""
+
+    name: str
+    op: str
+    parents: list[Parent]
+    size: Size
+    keep: bool = False
+
+
+# ---- ops: one call moves an image, a mask, or a stack of planes ------------------------------------------------------
+
+
+def hflip(arrays: Sequence[Array], task: Task, nearest: bool) -> Array:
+    return cv2.flip(arrays[0], 1)
+
+
+def mosaic(arrays: Sequence[Array], task: Task, nearest: bool) -> Array:
+    canvas = np.zeros((task.size[1], task.size[0], *arrays[0].shape[2:]), arrays[0].dtype)
+    for array, parent in zip(arrays, task.parents, strict=True):
+        (sx, _, tx), (_, sy, ty) = parent.matrix
+        size = (round(array.shape[1] * sx), round(array.shape[0] * sy))
+        left, top = round(tx - (sx - 1) / 2), round(ty - (sy - 1) / 2)
+        shrink, grow = (cv2.INTER_NEAREST_EXACT,) * 2 if nearest else (cv2.INTER_AREA, cv2.INTER_LINEAR)
+        scaled = cv2.resize(array, size, interpolation=shrink if sx <= 1 else grow)
+        x0, y0, x1, y1 = parent.clip or [0, 0, *task.size]
+        canvas[y0:y1, x0:x1] = scaled[y0 - top : y1 - top, x0 - left : x1 - left]
+    return canvas
+
+
+def warp(arrays: Sequence[Array], task: Task, nearest: bool) -> Array:
+    """Any op that moves one image by a matrix, such as a rotation."""
+    how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+    return cv2.warpAffine(arrays[0], np.array(task.parents[0].matrix), task.size, flags=how)
+
+
+OPS: dict[str, Callable[[Sequence[Array], Task, bool], Array]] = {"hflip": hflip, "mosaic": mosaic, "rotate": warp}
+
+
+# ---- the script ------------------------------------------------------------------------------------------------------
+
+
+def make(task: Task, classes: Sequence[str], out: Path) -> None:
+    """Load, move and write one result."""
+    op = OPS[task.op]
+    images = [cv2.imread(parent.image, cv2.IMREAD_UNCHANGED) for parent in task.parents]
+    polygons = [read_polygons(parent.annotation) for parent in task.parents]
+    masks = [
+        [fill(found.get(name, []), image) for image, found in zip(images, polygons, strict=True)] for name in classes
+    ]
+    write(out / task.name, op(images, task, False), [op(parts, task, True) for parts in masks], classes)
+    if task.keep:
+        write(out / f"{task.name}-input", images[0], [parts[0] for parts in masks], classes)
+
+
+def read_polygons(path: str) -> dict[str, list[Array]]:
+    """Class name -> its polygons, whole pixels."""
+    found: dict[str, list[Array]] = {}
+    for entry in json.loads(Path(path).read_text(encoding="utf-8"))["annotations"]:
+        found.setdefault(entry["label"], []).append(np.rint(np.array(entry["points"])).astype(np.int32))
+    return found
+
+
+def fill(polygons: Sequence[Array], image: Array) -> Array:
+    mask = np.zeros(image.shape[:2], np.uint8)
+    for polygon in polygons:
+        cv2.fillPoly(mask, [polygon], (255,))
+    return mask
+
+
+def write(folder: Path, image: Array, masks: Sequence[Array], classes: Sequence[str]) -> None:
+    folder.mkdir(parents=True)
+    cv2.imwrite(str(folder / "image.png"), image)
+    for name, mask in zip(classes, masks, strict=True):
+        cv2.imwrite(str(folder / f"{name}.png"), mask)
+
+
+def run(tasks: Sequence[Task], classes: Sequence[str], out: Path, processes: int) -> None:
+    work = [(task, classes, out) for task in tasks]
+    if processes == 1:
+        cv2.setNumThreads(1)
+        for arguments in work:
+            make(*arguments)
+        return
+    with Pool(processes, cv2.setNumThreads, (1,)) as pool:
+        pool.starmap(make, work, chunksize=1)
+        pool.close()
+        pool.join()
