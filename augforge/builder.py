@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from augforge.lineage import Lineage
 from augforge.ops import Context
 from augforge.pipeline import Outcome, Pipeline, Pool, Progress, Silent
 from augforge.plan import Row
-from augforge.publish import Finished, assemble, commit, is_whole, publish, reasons
+from augforge.publish import Finished, assemble, commit, is_whole, publish
 from augforge.recipe import Recipe, load_recipe
 from augforge.sources import Listing, Record
 from augforge.splits import assign_splits
@@ -25,13 +26,16 @@ from augforge.store.codec import made_by
 from augforge.store.filecache import FileCache
 from augforge.store.files import locked
 from augforge.store.index import read_index
-from augforge.store.manifest import Manifest, read_manifest, versions
+from augforge.store.manifest import Manifest, read_manifest, reasons, versions
 from augforge.store.registry import REGISTRY, RegisteredDataset, RegisteredSource, read_registry, write_registry
 from augforge.store.work import Payload, read_batches, sweep
 from augforge.worker import Shop
 
 OWN_FILES = {"work", "shards", "index", "versions", "README.md", ".lock"}
 """What a build that never came to its manifest may leave in a dataset's folder."""
+
+ROW_BYTES = 1000
+"""What a sample takes in a shard beside its image, about: masks, lineage, names. It matters where images are small."""
 
 
 @dataclass
@@ -250,10 +254,10 @@ def _summary(finished: Finished, table: SourceTable, at_hand: set[tuple[str, str
 
 
 def _estimated_bytes(table: SourceTable, rows: Sequence[Row]) -> int:
-    """Pixels to come, at the bytes per pixel of the source's own files."""
+    """Pixels to come, at the bytes per pixel of the source's own files, and ROW_BYTES a sample."""
     pixels = sum(row.width * row.height for row in table.rows)
     per_pixel = sum(record.bytes for record in table.records.values()) / pixels
-    return round(sum(row.width * row.height for row in rows) * per_pixel)
+    return round(sum(row.width * row.height for row in rows) * per_pixel) + len(rows) * ROW_BYTES
 
 
 def _step_counts(recipe: Recipe, outcome: Outcome) -> list[dict[str, Any]]:
@@ -289,20 +293,25 @@ def _log(recipe: Recipe, summary: Summary, jobs: int) -> None:
 
 
 def _register(recipe: Recipe, manifest: Manifest) -> None:
-    path, name = Path(REGISTRY), Path(recipe.source.path).name
+    path, name = Path(REGISTRY), Path(recipe.source.path).resolve().name
     source = RegisteredSource(
         name=name,
         format=manifest.source.format,
-        path=Path(recipe.source.path).as_posix(),
+        path=_relative(recipe.source.path),
         digest=manifest.source.digest,
         samples=manifest.source.samples,
     )
     dataset = RegisteredDataset(
         name=manifest.name,
-        recipe=recipe.path.as_posix(),
+        recipe=_relative(recipe.path),
         recipe_digest=manifest.recipe.digest,
         source=name,
         version=manifest.version,
         splits=manifest.splits,
     )
     write_registry(path, read_registry(path).having(source, dataset))
+
+
+def _relative(path: str | Path) -> str:
+    """A path as the registry holds it, relative to its folder and with slashes; a URL as it is."""
+    return str(path) if "://" in str(path) else Path(os.path.relpath(path)).as_posix()

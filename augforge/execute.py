@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -36,13 +37,19 @@ def run(function: Callable[[Item], Result], items: Sequence[Item], jobs: int) ->
         yield from _run_here(function, items)
         return
     parallel = joblib.Parallel(n_jobs=jobs, backend="loky", return_as="generator_unordered", pre_dispatch="2*n_jobs")
+    results = parallel(joblib.delayed(_single_threaded)(function, item) for item in items)
     try:
-        yield from parallel(joblib.delayed(_single_threaded)(function, item) for item in items)
+        for result in results:  # noqa: UP028 - `yield from` would close it, and not quietly
+            yield result
     except TerminatedWorkerError:
         raise AugforgeError(
             "a worker process was ended from outside, most often for want of memory. What was finished is kept: "
             "run the same command again with fewer --jobs"
         ) from None
+    finally:
+        with warnings.catch_warnings():  # whoever stops early has a reason; joblib would warn of results not taken
+            warnings.simplefilter("ignore", UserWarning)
+            results.close()
 
 
 def _run_here(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:

@@ -86,11 +86,12 @@ class Judge:
     def fit(self, step: Step, rows: Iterable[Row]) -> Step:
         """The step with its op fitted on the rows, if it asks for that."""
         op = step.bound.op
-        if op.fit is None:
+        if op.fit is None or not step.bound.fits:
             return step
         candidates = [candidate for row in rows if (candidate := self.candidate(step, row)) is not None]
         value = op.fit(candidates, step.bound.params, self._context(step))
-        self.fitted[step.bound.label] = value
+        if value is not None:
+            self.fitted[step.bound.label] = value
         return replace(step, bound=replace(step.bound, fitted=value))
 
     def weigh(self, step: Step, row: Row) -> float:

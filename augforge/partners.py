@@ -43,8 +43,9 @@ class Partners:
         usable = int((self._weights > 0).sum()) if self._weights is not None else len(self._names)
         if usable <= len(self._slots):
             raise PlanError(
-                f"{self._salt[1]} draws {len(self._slots)} partners for each sample, so it needs {len(self._slots) + 1} "
-                f"samples of a weight above 0, but there are {usable}. Add samples, or change what weighs them"
+                f"{self._salt[1]} draws {len(self._slots)} partners for each sample, so it needs "
+                f"{len(self._slots) + 1} samples of a weight above 0, but there are {usable}. "
+                "Add samples, or change what weighs them"
             )
 
     def of(self, anchor: str, copy: int) -> tuple[str, ...]:

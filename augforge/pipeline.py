@@ -171,7 +171,7 @@ class Pipeline:
                 if leaf.made_by:
                     table = counts.made if task.id in unknown else counts.reused
                     table[leaf.made_by, split] += 1
-            if task.id in unknown and any(leaf.id is None for leaf in leaves):
+            if task.id in unknown and not all(leaf.exact for leaf in leaves):
                 counts.exact = False
 
     def _made(self, task: Task, outcome: Outcome) -> list[Row]:

@@ -108,7 +108,7 @@ def cut_stages(steps: Sequence[Step]) -> tuple[Stage, ...]:
             stages[-1] = replace(last, filters=(*last.filters, step))
         elif op.inputs(step.bound.params) > 1:
             stages.append(Stage(len(stages), step, (), ()))
-        elif last.filters or op.fit is not None or step.where is not None:
+        elif last.filters or step.bound.fits or step.where is not None:
             stages.append(Stage(len(stages), None, (step,), ()))
         else:
             stages[-1] = replace(last, chain=(*last.chain, step))
@@ -174,7 +174,9 @@ def _task(inputs: tuple[Row, ...], head: Step | None, copy: int, chain: tuple[St
 
 
 def _identity(bound: BoundOp) -> list[Any]:
-    return [str(bound.op), bound.label, bound.params.declared(), bound.fitted]
+    """What an op is and does; what it was fitted to only where that changes pixels, not just who is drawn."""
+    fitted = bound.fitted if bound.op.weigh is None else None
+    return [str(bound.op), bound.label, bound.params.declared(), fitted]
 
 
 def _seed(step: Step, seed: int) -> int | None:
@@ -246,11 +248,12 @@ def _unfold_call(
     """The samples of one call of an op. What marks several of them apart is the op's to say; here they are counted."""
     op, call = step.bound.op, made_id(step, inputs, copy, seed, metadata)
     sizes = op.sizes(input_sizes, step.bound.params)
-    known = op.exact and len(sizes) == 1
+    exact = op.exact(step.bound.params)
+    known = exact and len(sizes) == 1
     for ordinal, size in enumerate(sizes):
         name = made_name(step, inputs[0][0], copy, "" if known else f"@{ordinal}")
         for leaf in unfold(name, output_id(call, name), size, rest, seed, metadata, step.index):
-            yield leaf if known else replace(leaf, id=None, exact=leaf.exact and op.exact)
+            yield leaf if known else replace(leaf, id=None, exact=leaf.exact and exact)
 
 
 def task_leaves(task: Task, seed: int) -> list[Leaf]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from augforge.store.manifest import (
     ShardEntry,
     SourceEntry,
     read_manifest,
+    reasons,
     rejected_digest,
     version_of,
     write_manifest,
@@ -78,11 +79,6 @@ def refused_rows(listing: Listing) -> list[dict[str, Any]]:
         {"name": r.name, "id": "", "group": "", "split": "", "step": "source", "reason": r.reason, "detail": r.detail}
         for r in listing.refused
     ]
-
-
-def reasons(rejected: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Rejections counted by ``step: reason``."""
-    return dict(sorted(Counter(f"{row['step']}: {row['reason']}" for row in rejected).items()))
 
 
 def assemble(finished: Finished, jobs: int, progress: Progress) -> Assembled:

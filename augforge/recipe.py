@@ -259,7 +259,9 @@ def _below(node: Any, slot: str | int, text: str) -> Any:
     return node[slot]
 
 
-def _choice(file: YamlFile, data: Mapping[str, Any], key: str, at: tuple[str | int, ...], known: Collection[str]) -> str:
+def _choice(
+    file: YamlFile, data: Mapping[str, Any], key: str, at: tuple[str | int, ...], known: Collection[str]
+) -> str:
     """The value of a key that must name one of `known`."""
     name = data.get(key)
     if isinstance(name, str) and name in known:
@@ -294,7 +296,7 @@ def _step(file: YamlFile, data: dict[str, Any], at: tuple[str | int, ...], befor
     keys = file.check(StepKeys, own, at)
     extra = [key for key in own if key not in ("op", "on")]
     if op.role == "filter" and extra:
-        raise file.fail((*at, extra[0]), f"'{name}' is a filter; p, copies and keep_input have no meaning for it")
+        raise file.fail((*at, extra[0]), f"'{name}' is a filter; {extra[0]} has no meaning for it")
     params = _params(file, data, at, own)
     occurrence = sum(step.bound.name == name for step in before)
     on = keys.on or (("train",) if op.role in ("augment", "filter") else SPLITS)
@@ -305,7 +307,8 @@ def _params(file: YamlFile, data: dict[str, Any], at: tuple[str | int, ...], own
     """The op's parameters; an unknown key may be meant for the step, so both are suggested."""
     model = OPS[data["op"]].params
     rest = {key: value for key, value in data.items() if key not in own}
-    unknown = [key for key in rest if key not in model.model_fields]
+    takes_any = model.model_config.get("extra") == "allow"
+    unknown = [key for key in rest if key not in model.model_fields and not takes_any]
     if unknown:
         known = {*model.model_fields, *StepKeys.model_fields}
         raise file.fail((*at, unknown[0]), f"unknown key for op '{data['op']}'.{nearest(str(unknown[0]), known)}")

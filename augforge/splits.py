@@ -51,7 +51,7 @@ def _listed(names: list[str], split: Split) -> dict[str, str]:
         listed = getattr(split, part)
         for name in listed if isinstance(listed, tuple) else ():
             if name not in names:
-                raise PlanError(f"split.{part} lists group '{name}', which the source does not hold.{nearest(name, names)}")
+                raise PlanError(f"split.{part} lists '{name}', but the source has no such group.{nearest(name, names)}")
             if name in chosen:
                 raise PlanError(f"group '{name}' is listed twice, for {chosen[name]} and for {part}. List it once")
             chosen[name] = part

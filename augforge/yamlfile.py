@@ -73,7 +73,8 @@ class YamlFile:
 
     def where(self, path: Path_) -> str:
         """``file:line`` of a key path, or of its nearest ancestor that stands in the file."""
-        return next((self.places[path[:end]] for end in range(len(path), -1, -1) if path[:end] in self.places), self.name)
+        ancestors = (path[:end] for end in range(len(path), -1, -1))
+        return next((self.places[ancestor] for ancestor in ancestors if ancestor in self.places), self.name)
 
     def fail(self, path: Path_, message: str) -> AugforgeError:
         """The error to raise for something at a key path."""
@@ -126,8 +127,8 @@ def read_yaml(path: Path, error: type[AugforgeError]) -> YamlFile:
     except OSError as caught:
         raise error(f"{path}: cannot be read ({caught.strerror}); expected a YAML file. Check the path") from None
     except UnicodeDecodeError as caught:
-        line = caught.object.count(b"\n", 0, caught.start) + 1
-        raise error(f"{path}:{line}: byte 0x{caught.object[caught.start]:02x} is not UTF-8. Save the file as UTF-8") from None
+        line, byte = caught.object.count(b"\n", 0, caught.start) + 1, caught.object[caught.start]
+        raise error(f"{path}:{line}: byte 0x{byte:02x} is not UTF-8. Save the file as UTF-8") from None
     return parse_yaml(text, str(path), error)
 
 
@@ -203,7 +204,9 @@ def _plain(node: Node, value: Any, path: Path_, file: YamlFile) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise file.fail(path, f"expected a finite number, got {node.value}")
     if value is not None and not isinstance(value, (bool, int, float, str)):
-        raise file.fail(path, f"nothing is done with the tag '{node.tag.replace(_TAG, '!!')}'; expected a plain value")
+        raise file.fail(
+            path, f"nothing is done with the tag '{str(node.tag).replace(_TAG, '!!')}'; expected a plain value"
+        )
     return value
 
 
@@ -227,7 +230,8 @@ def _problem(caught: MarkedYAMLError) -> str:
         problem = f"{str(caught.context).splitlines()[0]} {problem}"
     problem = problem.replace("could not determine a constructor for the tag", "nothing is known of the tag")
     remedies = {"'\\t'": "indent with spaces", "<block": "check the indentation", "the tag": "expected a plain value"}
-    return problem.replace(_TAG, "!!") + next((f"; {remedy}" for sign, remedy in remedies.items() if sign in problem), "")
+    remedy = next((f"; {remedy}" for sign, remedy in remedies.items() if sign in problem), "")
+    return problem.replace(_TAG, "!!") + remedy
 
 
 def _messages(model: type[BaseModel], errors: Iterable[Any]) -> Iterable[str]:

@@ -33,13 +33,13 @@ class Parent:
 
 @dataclass(frozen=True)
 class Task:
-    """One result: the op, its parents, the result's width and height, and whether the first parent is kept too."""
+    """One result: the op, its parents, the result's width and height, and the first parent's name if it is kept too."""
 
     name: str
     op: str
     parents: list[Parent]
     size: Size
-    keep: bool = False
+    keep: str = ""
 
 
 # ---- ops: one call moves an image, a mask, or a stack of planes ------------------------------------------------------
@@ -84,7 +84,7 @@ def make(task: Task, classes: Sequence[str], out: Path) -> None:
     ]
     write(out / task.name, op(images, task, False), [op(parts, task, True) for parts in masks], classes)
     if task.keep:
-        write(out / f"{task.name}-input", images[0], [parts[0] for parts in masks], classes)
+        write(out / task.keep, images[0], [parts[0] for parts in masks], classes)
 
 
 def read_polygons(path: str) -> dict[str, list[Array]]:

@@ -56,6 +56,7 @@ def test_errors_arrive_as_they_are(jobs: int) -> None:
     assert sorted(execute.run(fail_at_three, [1, 2], jobs)) == [1, 2], "the next run works"
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # loky's, when it is told to stop
 @pytest.mark.parametrize("end", ["whole", "closed", "error"])
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_opencv_gets_its_threads_back(jobs: int, end: str) -> None:

@@ -88,13 +88,13 @@ def test_digest_is_128_bits_of_hexadecimal() -> None:
 
 
 def test_uniform() -> None:
-    units = np.array([unit_hash("u", i) for i in range(20_000)])
-    assert 0 <= units.min() and units.max() < 1
+    units = np.array([unit_hash("u", i) for i in range(10_000)])
+    assert ((units >= 0) & (units < 1)).all()
     counts, _ = np.histogram(units, 50, (0, 1))
-    assert ((counts - 400) ** 2 / 400).sum() < 100  # chi-square with 49 degrees of freedom: p < 0.0001 beyond 95
-    assert abs(np.corrcoef(units[:-1], units[1:])[0, 1]) < 0.03
-    bits = np.array([[hash64("b", i) >> bit & 1 for bit in range(64)] for i in range(4000)]).mean(axis=0)
-    assert (abs(bits - 0.5) < 0.04).all()
+    assert ((counts - 200) ** 2 / 200).sum() < 100  # chi-square with 49 degrees of freedom: p < 0.0001 beyond 95
+    assert abs(np.corrcoef(units[:-1], units[1:])[0, 1]) < 0.04
+    bits = np.array([[hash64("b", i) >> bit & 1 for bit in range(64)] for i in range(1000)]).mean(axis=0)
+    assert (abs(bits - 0.5) < 0.07).all()
 
 
 def test_unit_hash_stays_below_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,6 +139,6 @@ def test_every_process_agrees() -> None:
             text=True,
             check=True,
         ).stdout
-        for seed in ("1", "2", "77")
+        for seed in ("1", "77")
     }
     assert len(outputs) == 1 and "ID003" in outputs.pop()

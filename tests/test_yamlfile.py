@@ -163,7 +163,7 @@ def test_dump_and_parse_round_trip(tree: dict[str, Any]) -> None:
     lines = text.splitlines()
     for key in tree:
         number = int(file.where((key,)).rpartition(":")[2])
-        assert not lines[number - 1].startswith((" ", "-"))  # a key of the top begins its line
+        assert not lines[number - 1].startswith((" ", "- "))  # a key of the top begins its line
 
 
 def test_dates_and_words_survive_a_round_trip() -> None:
@@ -190,7 +190,7 @@ def test_dates_and_words_survive_a_round_trip() -> None:
         ("C:\\data", "C:\\data"),
         ("*x", "*x"),
         ("1" * 5000, "1" * 5000),
-        ("[" * 3000, "[" * 3000),
+        ("[" * 600 + "]" * 600, "[" * 600 + "]" * 600),
     ],
 )
 def test_parse_scalar(text: str, value: Any) -> None:
@@ -249,7 +249,7 @@ def test_broken_yaml(text: str, line: int, fact: str) -> None:
     assert "\n" not in message and "tag:yaml" not in message and "constructor" not in message
 
 
-@pytest.mark.parametrize("text", ["a: &a [*a]\n", "a: &a {b: *a}\n", f"a: {'[' * 3000}{']' * 3000}\n"])
+@pytest.mark.parametrize("text", ["a: &a [*a]\n", "a: &a {b: *a}\n", f"a: {'[' * 600}{']' * 600}\n"])
 def test_endless_nesting(text: str) -> None:
     assert complaint(text) == "r.yaml: nested too deeply, or an alias stands inside what it names"
 
@@ -268,7 +268,7 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="cannot be read .*expected a YAML file"):
+    with pytest.raises(RecipeError, match=r"cannot be read .*expected a YAML file"):
         read_yaml(tmp_path, RecipeError)
 
 
@@ -327,8 +327,8 @@ def test_byte_order_mark_and_windows_lines(tmp_path: Path) -> None:
         ("axis: {from: [a], to: [b],\n form: 1}\n", ["2: axis.form: unknown key. Did you mean 'from'?"]),
         ("axis: {from: [a], to: [b], zz: 1}\n", ["1: axis.zz: unknown key. Known: from, to."]),
         (
-            "axes:\n- {from: [a], to: [b]}\n- {from: [a], ta: [b], to: []}\n",
-            ["3: axes.1.ta: unknown key. Did you mean 'to'?"],
+            "axes:\n- {from: [a], to: [b]}\n- {from: [a], form: [b], to: []}\n",
+            ["3: axes.1.form: unknown key. Did you mean 'from'?"],
         ),
         ("flg: 1\n", ["1: flg: unknown key. Did you mean 'flag'?"]),
         (

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from augforge.ops import (  # noqa: F401  one line a module, so that adding one is a line
+    albumentations,
+    balance,
+    crops,
+    erasing,
     geometry,
+    mixing,
     mosaic,
+    photometry,
+    ricap,
     select,
+    windows,
 )
 from augforge.ops.core import OPS, BoundOp, Context, FilterParams, Flag, Op, OpParams, filter_op, get_op, op
 

@@ -146,6 +146,10 @@ def _always(params: Any) -> bool:
     return True
 
 
+def _never(params: Any) -> bool:
+    return False
+
+
 def _same_size(sizes: Sequence[Size], params: Any) -> list[Size]:
     return [sizes[0]]
 
@@ -158,7 +162,7 @@ class Op:
         function: ``apply(inputs, drawn, params, ctx)`` or, for a filter, ``decide(candidate, params, ctx)``.
         inputs: how many samples one call takes, from the params; 1 for most.
         sizes: sizes of the outputs from the sizes of the inputs and the params; the planner counts with it.
-        exact: whether `sizes` is exact, or "at most" because pixels decide.
+        exact: whether, with these params, `sizes` is exact, or "at most" because pixels decide.
         reads: metadata fields the op looks at; they enter its results' identity.
     """
 
@@ -168,7 +172,7 @@ class Op:
     params: type[OpParams]
     function: Callable[..., Any]
     reads: tuple[str, ...] = ()
-    exact: bool = True
+    exact: Callable[[Any], bool] = _always
     inputs: Callable[[Any], int] = _one_input
     sizes: Callable[[Sequence[Size], Any], list[Size]] = _same_size
     draw: Callable[[np.random.Generator, Sequence[Sample], Any, Context], Drawn] | None = None
@@ -243,7 +247,13 @@ OPS: dict[str, Op] = {}
 
 
 def op(
-    name: str, params: type[OpParams], *, version: int, role: Role, reads: tuple[str, ...] = (), exact: bool = True
+    name: str,
+    params: type[OpParams],
+    *,
+    version: int,
+    role: Role,
+    reads: tuple[str, ...] = (),
+    exact: bool | Callable[[Any], bool] = True,
 ) -> Callable[[Callable[..., Any]], Op]:
     """Make an op of an ``apply`` function and register it under its name.
 
@@ -253,13 +263,14 @@ def op(
         version: goes up whenever the same inputs give other pixels.
         role: ``prepare`` acts on every split by default, ``augment`` on train alone.
         reads: metadata fields it looks at.
-        exact: False if the number of outputs depends on pixels.
+        exact: False, or a function of the params, if pixels decide how many outputs there are.
     """
 
     def register(function: Callable[..., Any]) -> Op:
         if name in OPS:
             raise ValueError(f"two ops are named '{name}'; names are unique")
-        OPS[name] = Op(name, version, role, params, function, reads=reads, exact=exact)
+        decided = exact if callable(exact) else (_always if exact else _never)
+        OPS[name] = Op(name, version, role, params, function, reads=reads, exact=decided)
         return OPS[name]
 
     return register
@@ -312,6 +323,11 @@ class BoundOp:
     def measures(self) -> bool:
         """Whether features are needed with these params."""
         return self.op.measure is not None and self.op.measures_when(self.params)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the op wants to be fitted with these params: what it measures is what it is fitted on."""
+        return self.op.fit is not None and (self.op.measure is None or self.measures)
 
     def measured(self) -> dict[str, Any]:
         """The params that `measure` looks at."""

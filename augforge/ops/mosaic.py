@@ -1,18 +1,28 @@
-"""Ops that tile several images into one: mosaic."""
+"""mosaic: several images scaled or cropped into the tiles of a grid."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from augforge import bitmask
-from augforge.ops.core import Context, OpParams, Size, op
+from augforge.ops.combine import (
+    ClassWeights,
+    check_alike,
+    check_class_weights,
+    fit_class_weights,
+    jointly_known,
+    mixed_label,
+    heaviest,
+    paste,
+    tiles,
+)
+from augforge.ops.core import Candidate, Context, OpParams, Size, op
 from augforge.ops.geometry import Fill, Length, canvas, scale_image, scale_matrix, scale_planes, width_height
-from augforge.sample import Box, Label, Placement, Sample
+from augforge.ops.select import class_areas
+from augforge.sample import Box, Placement, Sample
 
 Cells = Annotated[int, Field(ge=1, le=8)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -24,6 +34,9 @@ class Mosaic(OpParams):
     The mosaic of YOLOv4 (Bochkovskiy et al. 2020, arXiv:2004.10934). A 2x2 grid's centre lies at a drawn
     fraction of width and height; in larger grids every border is drawn about its even place the same way. A
     class is known in the mosaic if it is known in all its images; label vectors are mixed by tile area.
+
+    Darknet's cut is ``center_range: [0.2, 0.8]``. Ultralytics' rule is ``center_range: [0.25, 0.75], fit: crop, align:
+    centre, fill: 114`` with a `size` of twice the image's: every image keeps its scale and touches the centre.
     """
 
     grid: tuple[Cells, Cells] = Field((2, 2), description="rows and columns of tiles")
@@ -33,6 +46,16 @@ class Mosaic(OpParams):
     fit: Literal["cover", "contain", "stretch", "crop"] = Field(
         "cover",
         description="scale to cover the tile and crop the rest; scale to fit into it; stretch; or crop without scaling",
+    )
+    align: Literal["drawn", "centre"] = Field(
+        "drawn",
+        description="where an image overhangs its tile, or leaves room: shifted by chance (centred where there is room), "
+        "or with its inner corner at the mosaic's centre",
+    )
+    partners: ClassWeights = Field(
+        "uniform",
+        description="who joins: all alike; rather samples that hold rare or small classes; or weights, such as "
+        "{finger-16: 4}, of which a sample's greatest counts (1 without)",
     )
     size: Length | tuple[Length, Length] | None = Field(
         None, description="pixels: one number for a square, or [width, height]; default: the first image's"
@@ -47,27 +70,31 @@ class Mosaic(OpParams):
             raise ValueError("center_range goes from low to high")
         return self
 
+    def check(self, ctx: Context) -> None:
+        check_class_weights(self.partners, ctx)
+
 
 @op("mosaic", Mosaic, version=1, role="augment")
 def mosaic(inputs: Sequence[Sample], drawn: dict[str, Any], params: Mosaic, ctx: Context) -> Iterator[Sample]:
     anchor = inputs[0]
-    _check_alike(inputs)
+    check_alike(inputs)
     width, height = _canvas_size((anchor.width, anchor.height), params)
     image = canvas(width, height, params.fill, anchor.image)
     masks = np.zeros((height, width, anchor.masks.shape[2]), np.uint8)
-    tiles = _tiles(_borders(drawn["rows"], height), _borders(drawn["columns"], width))
+    cells = tiles(_borders(drawn["rows"], height), _borders(drawn["columns"], width))
     placements, shares = [], []
     for slot, sample in enumerate(inputs):
-        tile = tiles[drawn["tiles"][slot]]
-        size, offset = _fit((sample.width, sample.height), tile, params.fit, drawn["offsets"][slot])
+        cell = drawn["tiles"][slot]
+        tile = cells[cell]
+        size = _scaled((sample.width, sample.height), tile, params.fit)
+        shift = _drawn(drawn["offsets"][slot], tile, size) if params.align == "drawn" else _inward(cell, params.grid)
+        offset = _offset(tile, size, shift)
         clip = _clip(tile, size, offset)
-        _paste(image, scale_image(sample.image, *size), clip, offset)
-        _paste(masks, scale_planes(sample.masks, *size), clip, offset)
+        paste(image, scale_image(sample.image, *size), clip, offset)
+        paste(masks, scale_planes(sample.masks, *size), clip, offset)
         placements.append(Placement(scale_matrix((sample.width, sample.height), size, offset), clip, slot))
         shares.append((tile[2] - tile[0]) * (tile[3] - tile[1]) / (width * height))
-    known = np.bitwise_and.reduce([sample.known for sample in inputs])
-    if any((sample.known != known).any() for sample in inputs):
-        masks = bitmask.keep(masks, known)
+    masks, known = jointly_known(inputs, masks)
     yield anchor.derive(image, masks, placements=tuple(placements), known=known, label=mixed_label(inputs, shares))
 
 
@@ -92,21 +119,19 @@ def _(rng: np.random.Generator, inputs: Sequence[Sample], params: Mosaic, ctx: C
     }
 
 
-def mixed_label(inputs: Sequence[Sample], shares: Sequence[float]) -> Label | None:
-    """Label vectors mixed by the share each input has; None if any input has none."""
-    labels = [sample.label for sample in inputs if sample.label is not None]
-    if len(labels) < len(inputs):
-        return None
-    return (np.array(shares, np.float32) @ np.stack(labels)).astype(np.float32, copy=False)
+@mosaic.measures(reads=(), when=lambda params: params.partners != "uniform")
+def _(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+    return {"area": class_areas(sample, ctx)}
 
 
-def _check_alike(inputs: Sequence[Sample]) -> None:
-    kinds = {(str(s.image.dtype), s.image.shape[2:]) for s in inputs}
-    if len(kinds) > 1:
-        raise ValueError(
-            f"images of different kinds cannot share a picture: {sorted(map(str, kinds))}. "
-            "Convert them to one dtype and channel count first"
-        )
+@mosaic.fits
+def _(candidates: Sequence[Candidate], params: Mosaic, ctx: Context) -> dict[str, float] | None:
+    return fit_class_weights(params.partners, candidates)
+
+
+@mosaic.weighs
+def _(candidate: Candidate, params: Mosaic, ctx: Context) -> float:
+    return heaviest(ctx.fitted, candidate)
 
 
 def _canvas_size(anchor: Size, params: Mosaic) -> Size:
@@ -122,22 +147,39 @@ def _borders(fractions: Sequence[float], length: int) -> list[int]:
     return [0, *sorted(min(max(round(f * length), 0), length) for f in fractions), length]
 
 
-def _tiles(rows: Sequence[int], columns: Sequence[int]) -> list[Box]:
-    return [(x0, y0, x1, y1) for y0, y1 in pairwise(rows) for x0, x1 in pairwise(columns)]
-
-
-def _fit(old: Size, tile: Box, fit: str, offset: Sequence[float]) -> tuple[Size, tuple[int, int]]:
-    """Size of the scaled image, and where its left top corner lies on the canvas."""
-    room = (max(1, tile[2] - tile[0]), max(1, tile[3] - tile[1]))
-    ratios = (room[0] / old[0], room[1] / old[1])
+def _scaled(old: Size, tile: Box, fit: str) -> Size:
+    """Size of an image scaled for its tile."""
+    ratios = (max(1, tile[2] - tile[0]) / old[0], max(1, tile[3] - tile[1]) / old[1])
     scale = {"cover": (max(ratios),) * 2, "contain": (min(ratios),) * 2, "stretch": ratios, "crop": (1.0, 1.0)}[fit]
-    size = (max(1, round(old[0] * scale[0])), max(1, round(old[1] * scale[1])))
-    return size, (_start(tile[0], room[0], size[0], offset[0]), _start(tile[1], room[1], size[1], offset[1]))
+    return (max(1, round(old[0] * scale[0])), max(1, round(old[1] * scale[1])))
 
 
-def _start(start: int, room: int, size: int, offset: float) -> int:
-    """Centred where there is room to spare, shifted by the drawn offset where the image overhangs."""
-    return start + (room - size) // 2 if size <= room else start - round(offset * (size - room))
+def _offset(tile: Box, size: Size, shift: Sequence[float | None]) -> tuple[int, int]:
+    """Where the scaled image's left top corner lies on the canvas."""
+    return (_start(tile[0], tile[2], size[0], shift[0]), _start(tile[1], tile[3], size[1], shift[1]))
+
+
+def _start(low: int, high: int, size: int, shift: float | None) -> int:
+    """Shifted by a fraction of what overhangs or is spare; centred for None."""
+    spare = max(1, high - low) - size
+    return low + spare // 2 if shift is None else low + round(shift * spare)
+
+
+def _drawn(shift: Sequence[float], tile: Box, size: Size) -> tuple[float | None, float | None]:
+    """The drawn shifts where the image overhangs its tile; None, for centred, where there is room to spare."""
+    room = (max(1, tile[2] - tile[0]), max(1, tile[3] - tile[1]))
+    return (shift[0] if size[0] > room[0] else None, shift[1] if size[1] > room[1] else None)
+
+
+def _inward(cell: int, grid: tuple[int, int]) -> tuple[float | None, float | None]:
+    """Shifts that bring an image's inner corner to the centre; None along an axis where the cell is the middle one."""
+    row, column = divmod(cell, grid[1])
+    return (_side(column, grid[1]), _side(row, grid[0]))
+
+
+def _side(place: int, cells: int) -> float | None:
+    middle = (cells - 1) / 2
+    return None if place == middle else float(place < middle)
 
 
 def _clip(tile: Box, size: Size, offset: tuple[int, int]) -> Box:
@@ -147,8 +189,3 @@ def _clip(tile: Box, size: Size, offset: tuple[int, int]) -> Box:
         min(tile[2], offset[0] + size[0]),
         min(tile[3], offset[1] + size[1]),
     )
-
-
-def _paste(target: Any, source: Any, clip: Box, offset: tuple[int, int]) -> None:
-    x0, y0, x1, y1 = clip
-    target[y0:y1, x0:x1] = source[y0 - offset[1] : y1 - offset[1], x0 - offset[0] : x1 - offset[0]]

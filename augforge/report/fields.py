@@ -8,7 +8,7 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
@@ -116,10 +116,32 @@ def example_values(model: type[BaseModel], shown: int = 2) -> dict[str, Any]:
     return values
 
 
+def valid_example(model: type[BaseModel]) -> dict[str, Any]:
+    """`example_values`, with one more field where the model asks for one of several, as in "either pixels or share".
+
+    Fields with ``examples`` decide where that does not do.
+    """
+    values = example_values(model)
+    optional = {field.alias or name: field for name, field in model.model_fields.items()}
+    more = [{**values, name: example_value(field)} for name, field in optional.items() if name not in values]
+    return next((candidate for candidate in (values, *more) if _fits(model, candidate)), values)
+
+
+def _fits(model: type[BaseModel], values: dict[str, Any]) -> bool:
+    try:
+        model.model_validate(values)
+    except ValidationError:
+        return False
+    return True
+
+
 def example_value(field: FieldInfo) -> Any:
-    """The field's first example, or a value its type allows."""
+    """The field's first example, what its description gives after "such as: ", or a value its type allows."""
     if field.examples:
         return to_jsonable_python(field.examples[0])
+    _, told, example = (field.description or "").partition("such as: ")
+    if told and field.annotation in (str, str | None):
+        return example
     return _value(field.annotation, _limits(next(_constraints(None, field.metadata))))
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from augforge.errors import AugforgeError, nearest
 from augforge.ops import OPS, Op
 from augforge.recipe import SPLITS, StepKeys
-from augforge.report.fields import describe, example_values, flow
+from augforge.report.fields import describe, example_values, flow, valid_example
 from augforge.report.tables import pairs, plural, table
 from augforge.sources import SOURCES, Source
 from augforge.sources.class_lists import CLASS_LISTS
@@ -32,7 +32,7 @@ def op_page(name: str) -> dict[str, Any]:
     if name not in OPS:
         raise AugforgeError(f"no op is named '{name}'.{nearest(name, OPS)} See them all: augforge ops")
     op = OPS[name]
-    params = example_values(op.params)
+    params = valid_example(op.params)
     return {
         "name": op.name,
         "version": op.version,
@@ -40,8 +40,7 @@ def op_page(name: str) -> dict[str, Any]:
         "description": text_of(op.params),
         "role": op.role,
         "on": _default_splits(op),
-        "inputs": op.inputs(op.params.model_validate(params)),
-        "exact": op.exact,
+        "inputs": op.inputs(op.params.model_construct(**params)),
         "draws": op.draw is not None,
         "measures": op.measure is not None,
         "fits": op.fit is not None,

@@ -31,7 +31,8 @@ def _font(size: int) -> Any:
 
 
 def line_height(size: int = TEXT) -> int:
-    return round(size * 1.4)
+    """Pixels from line to line; what hangs below the base line is inside."""
+    return int(sum(_font(size).getmetrics())) + max(3, size // 5)
 
 
 def text_width(text: str, size: int = TEXT) -> int:
@@ -61,7 +62,7 @@ def text_line(spans: Sequence[Span], width: int, size: int = TEXT) -> Picture:
     pen, x = ImageDraw.Draw(strip), 0
     for text, colour in spans:
         shown = elide(text, width - x, size)
-        pen.text((x, round(size * 0.15)), shown, fill=colour, font=_font(size))
+        pen.text((x, 1), shown, fill=colour, font=_font(size))
         x += text_width(shown, size) + _space(size)
     return np.array(strip)
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from augforge import bitmask
+from augforge.errors import DatasetError
 from augforge.store.files import replacing
 
 _PLACEMENT = pa.struct(
@@ -107,7 +108,19 @@ def write_index(path: Path, rows: Sequence[Mapping[str, Any]], classes: Sequence
 
 
 def read_index(path: Path) -> pl.DataFrame:
-    return pl.read_parquet(path)
+    """The index; DatasetError if the file is damaged or is none."""
+    try:
+        index = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DatasetError(f"{path} cannot be read ({_first_line(error)}). Build the dataset again") from None
+    missing = [name for name in index_schema((), ()).names if name not in index.columns]
+    if missing:
+        raise DatasetError(f"{path} has no column {', '.join(missing)}, so it is no index. Build the dataset again")
+    return index
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def write_rejected(path: Path, rejected: Iterable[Mapping[str, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,10 @@ class Manifest(_Frozen):
     def index_path(self) -> str:
         return f"index/{self.version}.parquet"
 
+    @property
+    def rejected_path(self) -> str:
+        return f"index/{self.version}.rejected.parquet"
+
     def expected_version(self) -> str:
         return version_of(self.classes, self.labels, self.shards, self.rejected_digest)
 
@@ -83,6 +88,11 @@ def version_of(
 
 def rejected_digest(rejected: Iterable[Mapping[str, Any]]) -> str:
     return digest(sorted(canonical_json(row) for row in rejected))
+
+
+def reasons(rejected: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Rejections counted by ``step: reason``."""
+    return dict(sorted(Counter(f"{row['step']}: {row['reason']}" for row in rejected).items()))
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -186,6 +186,7 @@ def _write(plan: ShardPlan, sink: _Hashing) -> None:
     with writer:
         for group in _row_groups(plan.rows):
             writer.write_table(_table(group))
+        writer.add_key_value_metadata(SCHEMA.metadata)  # without `store_schema` Arrow leaves it out
 
 
 def _row_groups(rows: Sequence[ShardRow]) -> Iterator[list[ShardRow]]:

@@ -9,10 +9,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from augforge.errors import DatasetError
 from augforge.store.codec import pixel_digest
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.store.filecache import file_sha256
-from augforge.store.manifest import ShardEntry
+from augforge.store.manifest import ShardEntry, reasons, rejected_digest
 from augforge.store.shard import payload_offsets
 
 COLUMNS = ["name", "group", "split", "width", "height"]
@@ -47,14 +48,30 @@ def _manifest_problems(dataset: Dataset) -> Iterator[str]:
     manifest, index = dataset.manifest, dataset.index
     if manifest.expected_version() != manifest.version:
         yield f"manifest.yaml: version {manifest.version} is not that of its shards ({manifest.expected_version()})"
+    if manifest.samples != sum(manifest.splits.values()):
+        yield f"manifest.yaml: {manifest.samples} samples, but its splits hold {sum(manifest.splits.values())}"
     if file_sha256(dataset.folder / manifest.index_path) != manifest.index_sha256:
         yield f"{manifest.index_path}: its digest is not the manifest's; the index was changed"
     counts = {row["split"]: row["len"] for row in index.group_by("split").len().to_dicts()}
     if counts != manifest.splits:
         yield f"{manifest.index_path}: holds {counts}, the manifest says {manifest.splits}"
+    yield from _rejected_problems(dataset)
     stray = set(index["shard"]) - {shard.path for shard in manifest.shards}
     if stray:
         yield f"{manifest.index_path}: names shards the manifest does not have: {', '.join(sorted(stray))}"
+
+
+def _rejected_problems(dataset: Dataset) -> Iterator[str]:
+    path, manifest = dataset.folder / dataset.manifest.rejected_path, dataset.manifest
+    try:
+        rejected = pl.read_parquet(path).to_dicts()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        yield f"{manifest.rejected_path}: cannot be read: {str(error).splitlines()[0]}"
+        return
+    if rejected_digest(rejected) != manifest.rejected_digest:
+        yield f"{manifest.rejected_path}: its digest is not the manifest's; the rejected samples were changed"
+    elif reasons(rejected) != manifest.rejected:
+        yield f"manifest.yaml: says {manifest.rejected} were rejected, {manifest.rejected_path} says {reasons(rejected)}"
 
 
 def _shard_problems(dataset: Dataset, shard: ShardEntry, pixels: bool) -> list[str]:
@@ -69,7 +86,7 @@ def _shard_problems(dataset: Dataset, shard: ShardEntry, pixels: bool) -> list[s
     part = Dataset(dataset.folder, dataset.manifest, dataset.index.filter(pl.col("shard") == shard.path))
     try:
         problems += _row_problems(part, shard, path)
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, ValueError, DatasetError, pa.ArrowException) as error:
         return [*problems, f"{shard.path}: cannot be read: {str(error).splitlines()[0]}"]
     return problems + (list(_pixel_problems(part)) if pixels else [])
 

@@ -1,0 +1,96 @@
+"""What the ops of several inputs share: tiles, pasting, joint knowledge, mixed labels, who is drawn as partner."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from statistics import median
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augforge import bitmask
+from augforge.bitmask import Planes
+from augforge.ops.core import Candidate, Context
+from augforge.sample import Box, Label, Sample
+
+ClassWeights = Literal["uniform", "rare", "small"] | dict[str, float]
+
+
+def check_alike(inputs: Sequence[Sample]) -> None:
+    """Raise ValueError unless all images have one dtype and channel count."""
+    kinds = {(str(s.image.dtype), s.image.shape[2:]) for s in inputs}
+    if len(kinds) > 1:
+        raise ValueError(
+            f"images of different kinds cannot share a picture: {sorted(map(str, kinds))}. "
+            "Convert them to one dtype and channel count first"
+        )
+
+
+def tiles(rows: Sequence[int], columns: Sequence[int]) -> list[Box]:
+    """Boxes between borders, row by row."""
+    return [(x0, y0, x1, y1) for y0, y1 in pairwise(rows) for x0, x1 in pairwise(columns)]
+
+
+def paste(target: Any, source: Any, clip: Box, offset: tuple[int, int]) -> None:
+    """Copy into the box `clip` what lies there of a source whose left top corner is at `offset`."""
+    x0, y0, x1, y1 = clip
+    target[y0:y1, x0:x1] = source[y0 - offset[1] : y1 - offset[1], x0 - offset[0] : x1 - offset[0]]
+
+
+def jointly_known(inputs: Sequence[Sample], masks: Planes) -> tuple[Planes, NDArray[np.uint8]]:
+    """Masks without the classes that some input does not know, and what all know."""
+    known = np.bitwise_and.reduce([sample.known for sample in inputs])
+    if any((sample.known != known).any() for sample in inputs):
+        masks = bitmask.keep(masks, known)
+    return masks, known
+
+
+def mixed_label(inputs: Sequence[Sample], shares: Sequence[float]) -> Label | None:
+    """Label vectors mixed by the share each input has; None if any input has none."""
+    labels = [sample.label for sample in inputs if sample.label is not None]
+    if len(labels) < len(inputs):
+        return None
+    return (np.array(shares, np.float32) @ np.stack(labels)).astype(np.float32, copy=False)
+
+
+def fit_class_weights(rule: ClassWeights, candidates: Sequence[Candidate]) -> dict[str, float] | None:
+    """Weight of each class for a rule, from the training split; powers of two, so that few draws change with the data.
+
+    ``rare``: one over the share of samples that hold the class. ``small``: one over its median share of the picture,
+    where present, relative to the largest class.
+    """
+    if not isinstance(rule, str):
+        return dict(rule)
+    if rule == "uniform":
+        return None
+    shares: dict[str, list[float]] = {}
+    train = [candidate for candidate in candidates if candidate.split == "train"]
+    for candidate in train:
+        for name, area in candidate.features["area"].items():
+            if area:
+                shares.setdefault(name, []).append(area / (candidate.width * candidate.height))
+    if rule == "rare":
+        return {name: _power_of_two(len(train) / len(found)) for name, found in sorted(shares.items())}
+    largest = max((median(found) for found in shares.values()), default=1.0)
+    return {name: _power_of_two(largest / median(found)) for name, found in sorted(shares.items())}
+
+
+def heaviest(weights: Mapping[str, float] | None, candidate: Candidate) -> float:
+    """Weight of a sample: that of its heaviest class; 1 where no class counts."""
+    if weights is None:
+        return 1.0
+    area = candidate.features["area"]
+    return max((weights[name] for name in weights if area.get(name)), default=1.0)
+
+
+def check_class_weights(rule: ClassWeights, ctx: Context) -> None:
+    """Raise PlanError if a rule weighs a class that does not exist."""
+    for name in rule if isinstance(rule, dict) else ():
+        ctx.class_index(name)
+
+
+def _power_of_two(x: float) -> float:
+    return float(2 ** round(math.log2(x)))

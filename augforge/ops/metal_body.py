@@ -1,0 +1,136 @@
+"""Where the body lies in a radiograph, from the image alone: what the metal filter looks at without masks.
+
+A film's frame, padding and air are darker than bone and even; the body is brighter than air and is not even. Gray values
+are put into three groups by Otsu's method with two thresholds (Otsu 1979): air, soft tissue, bone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Gray = NDArray[np.uint8]
+Flags = NDArray[np.uint8]
+"""0 or 1 at each pixel."""
+
+SIDE = 256
+"""Pixels of the longer side at which the body is sought."""
+EVEN = 2.0
+"""Gray values a pixel, at that size, below which a slope is an even area's."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """Masks (H, W) of 0 and 1 at the size asked for."""
+
+    body: Flags
+    frame: Flags  # even areas at the image's border: air, the film's frame, padding
+
+
+def find_body(gray: Gray) -> Body:
+    """Body and frame of a radiograph, bright bone on darker air, in any turn and with any padding."""
+    height, width = gray.shape
+    small = cv2.medianBlur(_shrink(gray), 3)
+    slope = _slope(small)
+    white = _white_corners(small, slope)
+    air, bone = _otsu(small[white == 0] if white.mean() < 0.9 else small)
+    frame = _frame(small, slope, air, bone) | white
+    air = _air_inside(small, slope, frame, air)
+    body = _skin(small, frame, _parts(small, frame, air), air)
+    enlarged = [cv2.resize(part, (width, height), interpolation=cv2.INTER_NEAREST) for part in (body, frame)]
+    return Body(enlarged[0], enlarged[1])
+
+
+def _shrink(gray: Gray) -> Gray:
+    height, width = gray.shape
+    scale = SIDE / max(height, width)
+    if scale >= 1:
+        return gray
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _slope(small: Gray) -> NDArray[np.float32]:
+    """Gray values a pixel."""
+    x, y = (cv2.Sobel(small, cv2.CV_32F, dx, 1 - dx, ksize=3, scale=1 / 8) for dx in (1, 0))
+    return np.asarray(cv2.magnitude(x, y), np.float32)
+
+
+def _otsu(values: Gray) -> tuple[int, int]:
+    """The two thresholds that part gray values into three groups of the least variance inside."""
+    share = np.bincount(values.ravel(), minlength=256) / values.size
+    weight, total = (np.concatenate([[0.0], np.cumsum(part)]) for part in (share, share * np.arange(256)))
+
+    def between(low: NDArray[np.int_], high: NDArray[np.int_]) -> NDArray[np.float64]:
+        held = np.maximum(weight[high] - weight[low], 1e-12)
+        return np.asarray((total[high] - total[low]) ** 2 / held, np.float64)
+
+    at = np.arange(1, 256)
+    value = between(at * 0, at)[:, None] + between(at[:, None], at[None]) + between(at, at * 0 + 256)[None]
+    value[np.tril_indices(255)] = -1
+    low, high = np.unravel_index(int(value.argmax()), value.shape)
+    return int(low) + 1, int(high) + 1
+
+
+def _white_corners(small: Gray, slope: NDArray[np.float32]) -> Flags:
+    """White even areas that hold a corner of the image: padding, or film outside a round collimator."""
+    flat = ((slope < EVEN) & (small >= 250)).astype(np.uint8)
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(flat, connectivity=4)
+    chosen = np.zeros(count, bool)
+    chosen[[parts[y, x] for y in (0, -1) for x in (0, -1)]] = True
+    chosen &= stats[:, cv2.CC_STAT_AREA] >= 0.004 * small.size
+    chosen[0] = False
+    return np.asarray(cv2.dilate(chosen[parts].astype(np.uint8), np.ones((3, 3), np.uint8)), np.uint8)
+
+
+def _frame(small: Gray, slope: NDArray[np.float32], air: int, bone: int) -> Flags:
+    """Even areas below bone level that touch the border, and bright even ones beside those: a frame in a frame."""
+    flat = cv2.erode(((slope < EVEN) & (small < bone)).astype(np.uint8), np.ones((3, 3), np.uint8))
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(flat, connectivity=4)
+    large = stats[:, cv2.CC_STAT_AREA] >= 0.007 * small.size
+    large[0] = False
+    rim = np.concatenate([parts[[2, -3]].ravel(), parts[:, [2, -3]].ravel()]) if min(small.shape) > 5 else parts.ravel()
+    chosen = large & (np.bincount(rim, minlength=count) >= 0.05 * sum(small.shape))
+    level = np.bincount(parts.ravel(), small.ravel(), count) / np.maximum(stats[:, cv2.CC_STAT_AREA], 1)
+    for _ in range(4):
+        near = cv2.dilate(chosen[parts].astype(np.uint8), np.ones((11, 11), np.uint8))
+        beside = np.bincount(parts[near > 0], minlength=count) >= 20
+        more = beside & large & ~chosen & (level >= air)
+        if not more.any():
+            break
+        chosen |= more
+    return np.asarray(cv2.dilate(chosen[parts].astype(np.uint8), np.ones((3, 3), np.uint8)), np.uint8)
+
+
+def _air_inside(small: Gray, slope: NDArray[np.float32], frame: Flags, air: int) -> int:
+    """The threshold between air and tissue anew from what the frame leaves, where that still holds even air."""
+    rest = frame == 0
+    if not frame.any() or rest.sum() < 100:
+        return air
+    inside, _ = _otsu(small[rest])
+    dark = rest & (small < inside)
+    even = dark.sum() > 0.02 * small.size and float(np.mean(slope[dark] < EVEN)) > 0.6
+    return inside if even else air
+
+
+def _parts(small: Gray, frame: Flags, air: int) -> Flags:
+    """What is brighter than air, without the frame, thin strips and small parts such as markers."""
+    bright = ((small >= air) & (frame == 0)).astype(np.uint8)
+    bright = cv2.morphologyEx(bright, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(bright, connectivity=4)
+    areas = stats[:, cv2.CC_STAT_AREA].copy()
+    areas[0] = 0
+    kept = (areas >= 0.1 * areas.max()) & (areas > 0)
+    return np.asarray(kept[parts], np.uint8)
+
+
+def _skin(small: Gray, frame: Flags, body: Flags, air: int) -> Flags:
+    """The body with the thin tissue at its rim, which is only a little brighter than air."""
+    dark = small[small < air]
+    level = float(dark.mean()) if dark.size else 0.0
+    near = cv2.dilate(body, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (13, 13)))
+    rim = (near > 0) & (small >= level + 0.35 * (air - level)) & (frame == 0)
+    return np.asarray(rim | (body > 0), np.uint8)

@@ -1,0 +1,280 @@
+"""Bright, sharply edged regions of a radiograph and what tells metal from bone in them. No thresholds of the filter.
+
+Metal lets almost nothing of the beam through: it is nearly even, brighter than all bone beside it, and rises to its full
+brightness within the blur of the image. Bone may be as bright, but is graded: its edges are ramps and it is uneven. Gray
+values are measured from air (0) to the body's brightest (1), so exposure hardly matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from augforge.ops.metal_body import Flags, Gray, find_body
+from augforge.sample import Image
+
+SIDE = 1024
+"""Pixels of the longer side at which regions are measured; smaller images are measured as they are."""
+LEVELS = (0.03, 0.07, 0.13, 0.20, 0.30, 0.42)
+"""How far below the brightest a region's threshold lies, in shares of the way down to the body's median."""
+SMALLEST, LARGEST = 4e-5, 0.15
+"""Areas of regions that are looked at, in shares of the image."""
+MOST = 40
+"""Regions that are kept, the most telling first."""
+STEPS = np.array([-3, -2, -1, 0, 3, 4, 5, 6], np.float32)
+"""Pixels across a region's edge, outwards, at which the profile is read: four inside, four outside."""
+NEAR, OUT = 3, 10
+"""Pixels from a region's edge at which its surroundings begin and end."""
+
+
+@dataclass(frozen=True)
+class View:
+    """An image made ready and cut to the body.
+
+    Attributes:
+        gray: 0 (air) to 255 (the body's brightest).
+        body: where the body is.
+        scale: pixels of the image per pixel.
+        left, top: of the cut, in pixels of the shrunk image.
+        whole: width and height of the shrunk image.
+        noise: standard deviation of the gray values' grain.
+    """
+
+    gray: Gray
+    body: Flags
+    scale: float
+    left: int
+    top: int
+    whole: tuple[int, int]
+    noise: float
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.gray.shape[1], self.gray.shape[0]
+
+    @property
+    def pixels(self) -> int:
+        return self.whole[0] * self.whole[1]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A region in its window of the view."""
+
+    features: dict[str, Any]
+    mask: Flags
+    left: int
+    top: int
+
+
+def view_of(image: Image, anatomy: Flags | None = None) -> View:
+    """Shrink an image, find the body (and `anatomy`, masks of any size, in it) and stretch the gray values."""
+    gray = _gray(image)
+    counts = _counts(gray)
+    shares = np.cumsum(counts) / gray.size
+    low, high = (int(np.searchsorted(shares, share)) for share in (0.005, 0.995))
+    body = find_body(_window(gray, low, high)).body
+    if anatomy is not None:
+        body |= cv2.resize(anatomy, gray.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    if not body.any():
+        body[:] = 1
+    brightest = _brightest(_counts(gray, body), max(8, int(3e-5 * gray.size)))
+    x, y, width, height = cv2.boundingRect(body)
+    left, top = max(0, x - OUT), max(0, y - OUT)
+    cut = (slice(top, y + height + OUT), slice(left, x + width + OUT))
+    ready = cv2.medianBlur(_window(gray[cut], low, max(brightest, low + 1)), 3)
+    scale = max(image.shape[:2]) / max(gray.shape)
+    body = np.ascontiguousarray(body[cut])
+    return View(ready, body, scale, left, top, (gray.shape[1], gray.shape[0]), _noise(ready, body))
+
+
+def _noise(gray: Gray, body: Flags) -> float:
+    """Standard deviation of the grain on the body, from the median deviation."""
+    part = (slice(None, None, 3), slice(None, None, 3))
+    grain = (gray.astype(np.int16) - cv2.GaussianBlur(gray, (0, 0), 1.5))[part][body[part] > 0]
+    return float(np.abs(grain).mean()) * 1.25 if grain.size else 0.0
+
+
+def _gray(image: Image) -> Image:
+    height, width = image.shape[:2]
+    scale = min(1.0, SIDE / max(height, width))
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return image if image.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_RGB2GRAY)
+
+
+def _counts(gray: Image, mask: Flags | None = None) -> NDArray[np.float32]:
+    bins = np.iinfo(gray.dtype).max + 1
+    return np.asarray(cv2.calcHist([gray], [0], mask, [bins], [0, bins]).ravel(), np.float32)
+
+
+def _brightest(counts: NDArray[np.float32], pixels: int) -> int:
+    """The gray value that so many pixels reach."""
+    above = np.cumsum(counts[::-1])
+    return len(counts) - 1 - int(np.searchsorted(above, min(pixels, above[-1])))
+
+
+def _window(gray: Image, low: int, high: int) -> Gray:
+    table = (np.arange(np.iinfo(gray.dtype).max + 1, dtype=np.float32) - low) * (255 / max(high - low, 1))
+    return np.asarray(np.clip(np.rint(table), 0, 255).astype(np.uint8)[gray])
+
+
+def find_regions(view: View) -> list[Found]:
+    """Regions that may be metal, the most telling first; of nested ones the most telling."""
+    middle = float(np.median(view.gray[::4, ::4][view.body[::4, ::4] > 0])) if view.body[::4, ::4].any() else 128.0
+    down = Downhill(view.gray)
+    found = [region for level in LEVELS for region in _at_level(view, down, 255 - level * (255 - middle))]
+    found.sort(key=lambda region: -_evidence(region.features))
+    kept: list[Found] = []
+    for region in found:
+        if len(kept) < MOST and not any(_nested(region.features["box"], other.features["box"]) for other in kept):
+            kept.append(region)
+    return kept
+
+
+def _evidence(features: dict[str, Any]) -> float:
+    """How telling a region is among nested ones."""
+    return float(features["prominence"] * features["sharpness"] ** 4 / (0.01 + features["spread"]))
+
+
+def _nested(one: list[int], other: list[int]) -> bool:
+    """Whether boxes share at least half of the smaller one."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    smaller = min((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return width > 0 and height > 0 and width * height >= 0.5 * smaller
+
+
+def _at_level(view: View, down: Downhill, threshold: float) -> Iterator[Found]:
+    """Connected regions above one threshold whose edge is fairly sharp where it lies on the body."""
+    bright = (view.gray >= threshold).astype(np.uint8)
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(bright, connectivity=8)
+    areas = stats[:, cv2.CC_STAT_AREA]
+    looked = (areas >= max(6, SMALLEST * view.pixels)) & (areas <= LARGEST * view.pixels)
+    looked[0] = False
+    if not looked.any():
+        return
+    contact, sharpness, contrast = _read_edge(view, down, bright, parts, looked).of_regions(count)
+    for part in np.flatnonzero(looked & (contact >= 0.2) & (sharpness >= 0.5) & (contrast >= 8)):
+        found = _cut_out(view, parts, bright, int(part), stats[part])
+        if found is not None:
+            found.features.update(
+                contact=round(float(contact[part]), 3),
+                sharpness=round(float(sharpness[part]), 3),
+                contrast=round(float(contrast[part]) / 255, 3),
+            )
+            yield found
+
+
+class Downhill:
+    """Where the gray values fall fastest."""
+
+    def __init__(self, gray: Gray) -> None:
+        smooth = cv2.GaussianBlur(gray, (0, 0), 1.0)
+        self.rise = [cv2.Sobel(smooth, cv2.CV_16S, dx, 1 - dx, ksize=3) for dx in (1, 0)]
+
+    def at(self, y: NDArray[np.int_], x: NDArray[np.int_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Unit vectors x, y at some pixels."""
+        along = [-rise[y, x].astype(np.float32) for rise in self.rise]
+        length = np.maximum(np.hypot(*along), 1e-6)
+        return along[0] / length, along[1] / length
+
+
+@dataclass(frozen=True)
+class Edge:
+    """The rim pixels of all regions at one threshold."""
+
+    part: NDArray[np.int32]  # (n,) which region
+    on_body: NDArray[np.bool_]  # (n,) whether the body lies on the other side
+    step: NDArray[np.float32]  # (n,) how far the gray falls within 3 pixels
+    fall: NDArray[np.float32]  # (n,) how far it falls within 6
+
+    def of_regions(self, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """For each region: the share of its edge on the body, and there the share that is sharp, and the mean step."""
+        rim = np.maximum(np.bincount(self.part, minlength=count), 1)
+        inner = np.bincount(self.part, self.on_body, count)
+        sharp = self.on_body & (self.step > 0.7 * self.fall) & (self.step > 8)
+        enough = np.where(inner >= 6, inner, np.inf)
+        mean = np.bincount(self.part, self.step * self.on_body, count) / enough
+        return inner / rim, np.bincount(self.part, sharp, count) / enough, mean
+
+
+def _read_edge(
+    view: View, down: Downhill, bright: Flags, parts: NDArray[np.int32], looked: NDArray[np.bool_]
+) -> Edge:
+    """Profiles across the rim of the regions that are looked at, along the slope of the gray values."""
+    inner = cv2.erode(bright, np.ones((3, 3), np.uint8), borderValue=1)
+    y, x = np.divmod(np.flatnonzero(bright - inner), bright.shape[1])
+    held = looked[parts[y, x]]
+    x, y = x[held], y[held]
+    at_x, at_y = (
+        np.clip(start[:, None] + along[:, None] * STEPS, 0, limit - 1).astype(np.float32)
+        for start, along, limit in zip((x, y), down.at(y, x), view.size, strict=True)
+    )
+    gray = _sample(view.gray, at_x, at_y)
+    inside, outside = gray[:, :4].max(axis=1), gray[:, 4:]
+    beyond = np.rint(at_y[:, 5]).astype(int), np.rint(at_x[:, 5]).astype(int)
+    fall = np.maximum(inside - outside.min(axis=1), 1)
+    return Edge(parts[y, x], view.body[beyond] > 0, inside - outside[:, 0], fall)
+
+
+def _sample(gray: Gray, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Gray values between pixels; in strips, for cv2.remap takes at most 32767 rows."""
+    strips = np.array_split(np.arange(len(x)), len(x) // 30_000 + 1)
+    read = [cv2.remap(gray, x[rows], y[rows], cv2.INTER_LINEAR) for rows in strips if len(rows)]
+    return np.concatenate(read).astype(np.float32) if read else np.zeros(x.shape, np.float32)
+
+
+def _cut_out(
+    view: View, parts: NDArray[np.int32], bright: Flags, part: int, stats: NDArray[np.int32]
+) -> Found | None:
+    """Features of one region inside its own window; None where nothing of the body surrounds it."""
+    x, y, width, height, area = (int(value) for value in stats)
+    left, top = max(0, x - OUT), max(0, y - OUT)
+    window = (slice(top, y + height + OUT), slice(left, x + width + OUT))
+    mask = (parts[window] == part).astype(np.uint8)
+    near, out = (cv2.dilate(mask, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) for reach in (NEAR, OUT))
+    around = view.gray[window][(out > near) & (view.body[window] > 0) & (bright[window] == 0)]
+    if around.size < 10:
+        return None
+    core = cv2.erode(mask, np.ones((3, 3), np.uint8))
+    inside = view.gray[window][(core if core.sum() >= 12 else mask) > 0]
+    level, spread = float(np.median(inside)), float(np.std(inside))
+    features = {
+        "box": [x, y, x + width, y + height],
+        "area": area,
+        "level": round(level / 255, 3),
+        "prominence": round((level - float(np.percentile(around, 95))) / 255, 3),
+        "spread": round(spread / 255, 4),
+        "sides": _sides(view, x, y, width, height),
+    }
+    return Found(features | _shape(mask), mask, left, top)
+
+
+def _sides(view: View, x: int, y: int, width: int, height: int) -> int:
+    """How many sides of the image a box touches."""
+    left, top = x + view.left, y + view.top
+    return sum((left == 0, top == 0, left + width == view.whole[0], top + height == view.whole[1]))
+
+
+def _shape(mask: Flags) -> dict[str, Any]:
+    """Length, width and direction of the smallest rectangle around a region, in pixels, and how much of its hull it fills."""
+    outline = np.concatenate(cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0])
+    hull = cv2.convexHull(outline)
+    filled = np.zeros_like(mask)
+    cv2.fillConvexPoly(filled, hull, 1)
+    _, (width, height), angle = cv2.minAreaRect(hull)
+    if width < height:
+        width, height, angle = height, width, angle + 90
+    return {
+        "length": round(width + 1, 1),
+        "width": round(height + 1, 1),
+        "angle": round(angle % 180, 1),
+        "solidity": round(float(mask.sum()) / float(filled.sum()), 3),
+    }

@@ -1,0 +1,186 @@
+"""Two images in one: cutmix, mixup, copy_paste."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from augforge import bitmask
+from augforge.ops.combine import check_alike, jointly_known, mixed_label
+from augforge.ops.core import Context, OpParams, op
+from augforge.sample import IDENTITY, Box, Image, Placement, Sample
+
+
+def check_same_size(inputs: Sequence[Sample], name: str) -> None:
+    """Raise ValueError unless all images have one size, dtype and channel count."""
+    check_alike(inputs)
+    sizes = sorted({(sample.width, sample.height) for sample in inputs})
+    if len(sizes) > 1:
+        raise ValueError(
+            f"{name} takes images of one size, got {' and '.join(f'{w}x{h}' for w, h in sizes)}. "
+            "Add a step {op: resize, size: ...} before it"
+        )
+
+
+def _two(params: Any) -> int:
+    return 2
+
+
+def _whole(sample: Sample) -> Box:
+    return (0, 0, sample.width, sample.height)
+
+
+class CutMix(OpParams):
+    """Paste a box of another image of the split (Yun et al. 2019, arXiv:1905.04899).
+
+    The kept share is drawn from Beta(alpha, alpha); the box has the picture's proportions, a uniform centre, and is
+    clipped at the rim. Image and masks are taken from the partner at the same place. Label vectors are mixed by the
+    areas that really show; a class is known if both know it.
+    """
+
+    alpha: float = Field(1.0, gt=0, le=100, description="of the Beta distribution; 1 is uniform")
+
+
+@op("cutmix", CutMix, version=1, role="augment")
+def cutmix(inputs: Sequence[Sample], drawn: dict[str, Any], params: CutMix, ctx: Context) -> Iterator[Sample]:
+    check_same_size(inputs, "cutmix")
+    anchor, partner = inputs
+    x0, y0, x1, y1 = box = _cutmix_box(drawn, anchor.width, anchor.height)
+    image, masks = anchor.image.copy(), np.array(anchor.masks, order="C")
+    image[y0:y1, x0:x1] = partner.image[y0:y1, x0:x1]
+    masks[y0:y1, x0:x1] = partner.masks[y0:y1, x0:x1]
+    masks, known = jointly_known(inputs, masks)
+    share = (x1 - x0) * (y1 - y0) / (anchor.width * anchor.height)
+    placements = (Placement(IDENTITY, _whole(anchor)), Placement(IDENTITY, box, 1))
+    label = mixed_label(inputs, (1 - share, share))
+    yield anchor.derive(image, masks, placements=placements, known=known, label=label)
+
+
+cutmix.counts_inputs(_two)
+
+
+@cutmix.draws
+def _(rng: np.random.Generator, inputs: Sequence[Sample], params: CutMix, ctx: Context) -> dict[str, Any]:
+    return {"kept": float(rng.beta(params.alpha, params.alpha)), "centre": rng.random(2).tolist()}
+
+
+def _cutmix_box(drawn: dict[str, Any], width: int, height: int) -> Box:
+    side = (1 - drawn["kept"]) ** 0.5
+    spans = []
+    for length, centre in ((width, drawn["centre"][0]), (height, drawn["centre"][1])):
+        middle, half = int(centre * length), int(side * length) // 2
+        spans.append((max(0, middle - half), min(length, middle + half)))
+    return (spans[0][0], spans[1][0], spans[0][1], spans[1][1])
+
+
+class MixUp(OpParams):
+    """Blend with another image of the split (Zhang et al. 2018, arXiv:1710.09412).
+
+    The anchor's weight is drawn from Beta(alpha, alpha); pixels and label vectors are mixed by it. Masks cannot be
+    soft: an input's masks count if its weight is at least `mask_weight`, and what counts is united. So a ghost that can
+    hardly be seen is not labelled. A class is known if both know it.
+    """
+
+    alpha: float = Field(0.4, gt=0, le=100, description="of the Beta distribution; small values mix little")
+    mask_weight: float = Field(0.3, gt=0, le=0.5, description="least weight at which an input's masks count")
+
+
+@op("mixup", MixUp, version=1, role="augment")
+def mixup(inputs: Sequence[Sample], drawn: dict[str, Any], params: MixUp, ctx: Context) -> Iterator[Sample]:
+    check_same_size(inputs, "mixup")
+    anchor, partner = inputs
+    weights = (drawn["weight"], 1 - drawn["weight"])
+    image = cv2.addWeighted(anchor.image, weights[0], partner.image, weights[1], 0)
+    counted = [s.masks for s, weight in zip(inputs, weights, strict=True) if weight >= params.mask_weight]
+    masks, known = jointly_known(inputs, np.bitwise_or.reduce(counted))
+    placements = (Placement(IDENTITY, _whole(anchor)), Placement(IDENTITY, _whole(anchor), 1))
+    label = mixed_label(inputs, weights)
+    yield anchor.derive(image, np.ascontiguousarray(masks), placements=placements, known=known, label=label)
+
+
+mixup.counts_inputs(_two)
+
+
+@mixup.draws
+def _(rng: np.random.Generator, inputs: Sequence[Sample], params: MixUp, ctx: Context) -> dict[str, Any]:
+    return {"weight": float(rng.beta(params.alpha, params.alpha))}
+
+
+class CopyPaste(OpParams):
+    """Copy objects of chosen classes from another image of the split (Ghiasi et al. 2021, arXiv:2012.07177).
+
+    Each chosen class of the partner is pasted with soft edges, shifted by a drawn share of the picture, into the anchor.
+    Under a pasted object the partner's masks of all classes replace the anchor's, since its pixels show them.
+    """
+
+    classes: tuple[str, ...] = Field(min_length=1, description="the classes to copy, such as [finger-16, Pisiform]")
+    shift: float = Field(0.1, ge=0, le=1, description="greatest shift, as a fraction of width and height")
+    sigma: float = Field(2.0, ge=0, le=50, description="pixels: softness of the edge; 0 for a hard one")
+
+    def check(self, ctx: Context) -> None:
+        for name in self.classes:
+            ctx.class_index(name)
+
+
+@op("copy_paste", CopyPaste, version=1, role="augment")
+def copy_paste(inputs: Sequence[Sample], drawn: dict[str, Any], params: CopyPaste, ctx: Context) -> Iterator[Sample]:
+    check_alike(inputs)
+    anchor, partner = inputs
+    image, masks = anchor.image.copy(), np.array(anchor.masks, order="C")
+    _, boxes = bitmask.areas_and_boxes(partner.masks, len(ctx.classes))
+    placements = [Placement(IDENTITY, _whole(anchor))]
+    for name, shift in zip(params.classes, drawn["shifts"], strict=True):
+        c = ctx.class_index(name)
+        dx, dy = round(shift[0] * anchor.width), round(shift[1] * anchor.height)
+        box = _pasted_box(boxes[c], (dx, dy), anchor)
+        if box is not None:
+            _paste_object(image, masks, partner, c, box, (dx, dy), params.sigma)
+            placements.append(Placement(((1.0, 0.0, float(dx)), (0.0, 1.0, float(dy))), box, 1))
+    masks, known = jointly_known(inputs, masks)
+    yield anchor.derive(image, masks, placements=tuple(placements), known=known)
+
+
+copy_paste.counts_inputs(_two)
+
+
+@copy_paste.draws
+def _(rng: np.random.Generator, inputs: Sequence[Sample], params: CopyPaste, ctx: Context) -> dict[str, Any]:
+    return {"shifts": rng.uniform(-params.shift, params.shift, (len(params.classes), 2)).tolist()}
+
+
+def _pasted_box(box: NDArray[np.int32], shift: tuple[int, int], anchor: Sample) -> Box | None:
+    """Where a class's box lands on the anchor; None if the class is absent or lands outside."""
+    x0, y0, x1, y1 = (int(n) for n in box)
+    if x0 == x1:
+        return None
+    landed = (
+        max(0, x0 + shift[0]),
+        max(0, y0 + shift[1]),
+        min(anchor.width, x1 + shift[0]),
+        min(anchor.height, y1 + shift[1]),
+    )
+    return landed if landed[0] < landed[2] and landed[1] < landed[3] else None
+
+
+def _paste_object(
+    image: Image, masks: NDArray[np.uint8], partner: Sample, c: int, box: Box, shift: tuple[int, int], sigma: float
+) -> None:
+    """Paste class c of the partner into the box, in place."""
+    x0, y0, x1, y1 = box
+    target = (slice(y0, y1), slice(x0, x1))
+    source = (slice(y0 - shift[1], y1 - shift[1]), slice(x0 - shift[0], x1 - shift[0]))
+    inside = bitmask.class_mask(partner.masks[source], c)
+    alpha = inside.astype(np.float32)
+    if sigma > 0:
+        # Softened inwards only: beyond the object the partner's pixels are not wanted
+        alpha *= np.minimum(1, 2 * cv2.GaussianBlur(alpha, (0, 0), sigma))
+    weight = alpha if image.ndim == 2 else alpha[..., None]
+    blended = weight * partner.image[source] + (1 - weight) * image[target]
+    image[target] = np.rint(blended).astype(image.dtype)
+    chosen = inside.astype(bool)
+    masks[target][chosen] = partner.masks[source][chosen]

@@ -1,0 +1,67 @@
+"""Ops on gray values: normalise_intensity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from augforge.ops.core import Context, OpParams, op
+from augforge.sample import Image, Sample
+
+Percentile = Annotated[float, Field(ge=0, le=100)]
+
+
+class NormaliseIntensity(OpParams):
+    """Stretch each image's own window of gray values over the whole range, and bring 16 bits to 8.
+
+    The window runs between two percentiles of the image's pixels (all colour channels together; an alpha channel is
+    left alone); what lies beyond is clipped. An image of one gray value becomes black.
+    """
+
+    percentiles: tuple[Percentile, Percentile] = Field((1.0, 99.0), description="window: low and high percentile")
+    bits: Literal[8, 16] = Field(8, description="of the result")
+
+    @field_validator("percentiles")
+    @classmethod
+    def _ascending(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] >= value[1]:
+            raise ValueError("percentiles go from low to high")
+        return value
+
+
+@op("normalise_intensity", NormaliseIntensity, version=1, role="prepare")
+def normalise_intensity(
+    inputs: Sequence[Sample], drawn: None, params: NormaliseIntensity, ctx: Context
+) -> Iterator[Sample]:
+    sample = inputs[0]
+    dtype = np.uint8 if params.bits == 8 else np.uint16
+    colours = sample.image[..., :3] if sample.image.ndim == 3 else sample.image
+    low, high = window(colours, params.percentiles)
+    image = _table(low, high, sample.image.dtype, dtype)[colours]
+    if sample.image.shape[2:] == (4,):
+        image = np.dstack([image, _rescaled_alpha(sample.image[..., 3], dtype)])
+    yield sample.derive(image, sample.masks, notes={"window": [low, high]})
+
+
+def window(image: Image, percentiles: tuple[float, float]) -> tuple[int, int]:
+    """The gray values at two percentiles (the smallest value that at least so many per cent do not exceed)."""
+    counts = np.bincount(image.ravel(), minlength=1)
+    shares = np.cumsum(counts) * 100.0 / image.size
+    low, high = (int(np.searchsorted(shares, p - 1e-9)) for p in percentiles)
+    return low, high
+
+
+def _table(low: int, high: int, old: np.dtype[Any], new: type[np.unsignedinteger[Any]]) -> NDArray[Any]:
+    """New gray value of each old one."""
+    values = np.arange(np.iinfo(old).max + 1, dtype=np.float64)
+    stretched = (values - low) / max(1, high - low) if high > low else np.zeros_like(values)
+    return np.rint(np.clip(stretched, 0, 1) * np.iinfo(new).max).astype(new)
+
+
+def _rescaled_alpha(alpha: Image, new: type[np.unsignedinteger[Any]]) -> Image:
+    most = np.iinfo(alpha.dtype).max
+    return np.rint(alpha.astype(np.float64) * (np.iinfo(new).max / most)).astype(new)

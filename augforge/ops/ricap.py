@@ -1,0 +1,84 @@
+"""ricap: four random crops patched together at a drawn boundary point."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from augforge.ops.combine import check_alike, jointly_known, mixed_label, paste, tiles
+from augforge.ops.core import Context, OpParams, op
+from augforge.ops.geometry import canvas
+from augforge.sample import Box, Placement, Sample
+
+
+class Ricap(OpParams):
+    """Random image cropping and patching (Takahashi et al. 2018, arXiv:1811.09030).
+
+    Four images of one split; the boundary's x and y are drawn from independent Beta(beta, beta) distributions, as
+    fractions of width and height; each image gives a crop of its tile's size at a uniform offset. Nothing is resized
+    and no gap stays, so images of one size are needed. Label vectors are mixed by tile area; a class is known if all
+    four know it.
+
+    At the paper's beta of 0.3 the smallest tile is under 1 % of the picture in two cases of three: `min_tile` keeps
+    both boundaries that far from the rim (the same Beta, truncated).
+    """
+
+    beta: float = Field(0.3, gt=0, le=100, description="of the Beta distribution: below 1 favours lopsided tiles")
+    min_tile: float = Field(0.0, ge=0, lt=0.5, description="least side of a tile, as a fraction of width and height")
+
+
+@op("ricap", Ricap, version=1, role="augment")
+def ricap(inputs: Sequence[Sample], drawn: dict[str, Any], params: Ricap, ctx: Context) -> Iterator[Sample]:
+    anchor = inputs[0]
+    check_alike(inputs)
+    width, height = anchor.width, anchor.height
+    image, masks = canvas(width, height, 0, anchor.image), np.zeros_like(anchor.masks, order="C")
+    cells = tiles([0, round(drawn["y"] * height), height], [0, round(drawn["x"] * width), width])
+    placements, shares = [], []
+    for slot, sample in enumerate(inputs):
+        tile = cells[drawn["tiles"][slot]]
+        offset = _offset(sample, tile, drawn["offsets"][slot])
+        paste(image, sample.image, tile, offset)
+        paste(masks, sample.masks, tile, offset)
+        placements.append(Placement(((1.0, 0.0, float(offset[0])), (0.0, 1.0, float(offset[1]))), tile, slot))
+        shares.append((tile[2] - tile[0]) * (tile[3] - tile[1]) / (width * height))
+    masks, known = jointly_known(inputs, masks)
+    yield anchor.derive(image, masks, placements=tuple(placements), known=known, label=mixed_label(inputs, shares))
+
+
+@ricap.counts_inputs
+def _(params: Ricap) -> int:
+    return 4
+
+
+@ricap.draws
+def _(rng: np.random.Generator, inputs: Sequence[Sample], params: Ricap, ctx: Context) -> dict[str, Any]:
+    return {
+        "x": _boundary(rng, params),
+        "y": _boundary(rng, params),
+        "tiles": rng.permutation(4).tolist(),
+        "offsets": rng.random((4, 2)).tolist(),
+    }
+
+
+def _boundary(rng: np.random.Generator, params: Ricap) -> float:
+    """One draw of the truncated Beta; by rejection, so that its shape inside is the paper's."""
+    while True:
+        value = float(rng.beta(params.beta, params.beta))
+        if params.min_tile <= value <= 1 - params.min_tile:
+            return value
+
+
+def _offset(sample: Sample, tile: Box, drawn: Sequence[float]) -> tuple[int, int]:
+    """Where the image's left top corner lies on the canvas, so that its drawn crop fills the tile."""
+    spare = (sample.width - (tile[2] - tile[0]), sample.height - (tile[3] - tile[1]))
+    if min(spare) < 0:
+        raise ValueError(
+            f"{sample.name} is {sample.width}x{sample.height}, smaller than its tile; ricap resizes nothing. "
+            "Add a step {op: resize, size: ...} before it"
+        )
+    # floor(u * (spare + 1)): every offset is as likely, the last one too
+    return (tile[0] - int(drawn[0] * (spare[0] + 1)), tile[1] - int(drawn[1] * (spare[1] + 1)))

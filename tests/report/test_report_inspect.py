@@ -1,0 +1,146 @@
+"""Inspect: the index's numbers are those of the decoded samples, and people can read them in 80 columns."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+from augforge import bitmask
+from augforge.builder import build
+from augforge.phantom import write_phantom
+from augforge.report.inspect import inspect, render_inspect
+from augforge.sources.class_lists import CLASS_LISTS
+from augforge.store.dataset import Dataset, open_dataset
+
+RECIPE = """\
+name: tiny
+source:
+  format: hand-bone
+  path: phantom
+  classes: [Radius, finger-1, never-seen]
+  class_map: {CLASS_MAP}
+split: {val: 0.5}
+steps:
+  - {op: hflip, keep_input: true}
+"""
+
+
+def write_recipe(path: Path) -> Path:
+    left_out = {name: None for name in CLASS_LISTS["hand-bone"] if name not in ("Radius", "finger-1")}
+    path.write_text(RECIPE.replace("{CLASS_MAP}", json.dumps(left_out)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp("inspect")
+    write_phantom(folder / "phantom", persons=2, size=96, seed=7, test_persons=1)
+    build(write_recipe(folder / "tiny.yaml"), folder / "tiny")
+    return open_dataset(folder / "tiny")
+
+
+@pytest.fixture(scope="module")
+def report(dataset: Dataset) -> dict[str, Any]:
+    return inspect(dataset)
+
+
+def rendered(report: dict[str, Any], width: int = 80) -> str:
+    console = Console(record=True, width=width, file=io.StringIO())
+    render_inspect(report, console)
+    return console.export_text()
+
+
+def test_class_counts_are_those_of_the_pixels(dataset: Dataset, report: dict[str, Any]) -> None:
+    expected = {name: {"samples": Counter(), "pixels": 0, "known": 0} for name in dataset.classes}
+    for sample in dataset:
+        known = bitmask.bits_to_flags(sample.known, 3)
+        for c, mask in enumerate(bitmask.to_masks(sample.masks, 3)):
+            entry = expected[dataset.classes[c]]
+            entry["samples"][sample.split] += bool(mask.any())
+            entry["pixels"] += int(mask.sum())
+            entry["known"] += bool(known[c])
+    assert [entry["name"] for entry in report["classes"]] == ["Radius", "finger-1", "never-seen"]
+    for entry in report["classes"]:
+        by_hand = expected[entry["name"]]
+        assert entry["per_split"] == by_hand["samples"]
+        assert entry["samples"] == sum(by_hand["samples"].values())
+        assert entry["pixels"] == by_hand["pixels"]
+        assert entry["known"] == by_hand["known"] == 6
+    assert report["classes"][0]["samples"] == 6
+    assert report["classes"][2]["samples"] == report["classes"][2]["pixels"] == 0
+
+
+def test_counts(dataset: Dataset, report: dict[str, Any]) -> None:
+    assert report["samples"] == 8
+    assert list(report["splits"].items()) == [("train", 4), ("val", 2), ("test", 2)]
+    assert report["groups"] == 3
+    assert report["steps"] == {"": 6, "hflip": 2}
+    assert report["sizes"] == [{"width": 96, "height": 96, "channels": 1, "dtype": "uint8", "samples": 8}]
+    assert report["bytes"] == sum((dataset.folder / shard["path"]).stat().st_size for shard in report["shards"])
+    assert sum(shard["rows"] for shard in report["shards"]) == 8
+    assert report["recipe"]["text"].startswith("name: tiny")
+    assert report["tags"] == {} and report["rejected"] == {}
+
+
+def test_it_is_json(report: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(report)) == report
+
+
+def test_a_part_is_counted_by_itself(dataset: Dataset) -> None:
+    part = inspect(dataset.where(pl.col("split") == "test"))
+    assert part["samples"] == 2
+    assert part["splits"] == {"test": 2}
+    assert [entry["known"] for entry in part["classes"]] == [0, 0, 0]
+    nothing = inspect(dataset.where(pl.col("name") == ""))
+    assert nothing["samples"] == 0 and nothing["classes"][0]["samples"] == 0
+    assert "tiny" in rendered(nothing)
+
+
+def test_tags_are_counted(dataset: Dataset) -> None:
+    tags = pl.Series("tags", [["metal"], ["metal", "dark"], *[[]] * 6])
+    tagged = Dataset(dataset.folder, dataset.manifest, dataset.index.with_columns(tags))
+    report = inspect(tagged)
+    assert report["tags"] == {"dark": 1, "metal": 2}
+    assert "dark 1, metal 2" in rendered(report)
+
+
+def test_people_can_read_it(report: dict[str, Any]) -> None:
+    text = rendered(report)
+    assert max(map(len, text.splitlines())) <= 80
+    for fact in (
+        report["version"],
+        "train 4  val 2  test 2",
+        "96 x 96",
+        "source 6, hflip 2",
+        "Labelled, but in no sample: never-seen",
+        "Nothing was rejected",
+        report["shards"][0]["path"],
+        "op: hflip",
+    ):
+        assert fact in text
+
+
+def test_rejections_labels_and_many_shards(report: dict[str, Any]) -> None:
+    shards = [{**report["shards"][0], "path": f"shards/train-{i:016}.parquet"} for i in range(30)]
+    changed = {
+        **report,
+        "rejected": {"metal: ring [bright]": 3, "source: no annotation: none": 1},
+        "labels": ["left", "right"],
+        "fitted": {"metal": 0.5},
+        "shards": shards,
+    }
+    text = rendered(changed)
+    for fact in ("ring [bright]", "no annotation: none", "left, right", "metal 0.5", "and 18 more"):
+        assert fact in text
+
+
+def test_a_class_nobody_labelled_is_pointed_out(report: dict[str, Any]) -> None:
+    classes = [{**entry, "known": 0, "samples": 0, "pixels": 0} for entry in report["classes"]]
+    assert "Labelled in no sample: Radius, finger-1, never-seen" in rendered({**report, "classes": classes})

@@ -1,0 +1,200 @@
+"""Reading: samples by number, name, split and condition, the same as what went in, for every kind of image."""
+
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import polars as pl
+import pytest
+from toybox import annotation, made, put_hand, tiny_hands
+from toybox import two_versions_fixture  # noqa: F401
+
+from augforge import bitmask
+from augforge.errors import DatasetError
+from augforge.sources.hand_bone import HandBone
+from augforge.store.dataset import Dataset, open_dataset
+from augforge.store.filecache import FileCache
+from augforge.store.verify import verify
+
+
+@pytest.fixture(scope="module")
+def dataset(two_versions: Path) -> Dataset:
+    return open_dataset(two_versions / "toy")
+
+
+def test_length_order_and_iteration(dataset: Dataset) -> None:
+    assert len(dataset) == dataset.index.height == dataset.manifest.samples == 28
+    assert [sample.name for sample in dataset] == dataset.index["name"].to_list()
+    assert [sample.split for sample in dataset] == dataset.index["split"].to_list()
+    assert dataset[-1].name == dataset[27].name
+    assert dataset[-28].name == dataset[0].name
+    assert list(iter(dataset.where(pl.lit(False)))) == []
+    assert repr(dataset) == f"<Dataset toy {dataset.version}: 28 samples, 29 classes>"
+
+
+@pytest.mark.parametrize("i", [28, -29, 10**9])
+def test_beyond_the_end(dataset: Dataset, i: int) -> None:
+    with pytest.raises(IndexError, match=f"sample {i} of 28"):
+        dataset[i]
+
+
+def test_splits_and_conditions(dataset: Dataset) -> None:
+    assert {name: len(dataset.split(name)) for name in ("train", "val", "test")} == dataset.manifest.splits
+    assert all(sample.group == "ID002" for sample in dataset.split("val"))
+    with pytest.raises(DatasetError, match="no split 'vall'. Did you mean 'val'"):
+        dataset.split("vall")
+    radius = pl.col("area").struct.field("Radius")
+    large = dataset.split("train").where(radius > 300, pl.col("step") == "mosaic")
+    assert 0 < len(large) < 12
+    bit = dataset.classes.index("Radius")
+    assert all(bitmask.class_mask(sample.masks, bit).sum() > 300 for sample in large)
+
+
+def test_names(dataset: Dataset) -> None:
+    name = dataset.index["name"][5]
+    assert dataset.named(name).name == name
+    with pytest.raises(DatasetError, match=f"no sample '{name[:-1]}'. Did you mean "):
+        dataset.named(name[:-1])
+
+
+def test_unlabelled_images_know_nothing(dataset: Dataset) -> None:
+    samples = list(dataset.split("test"))
+    assert len(samples) == 2
+    for sample in samples:
+        assert not sample.known.any()
+        assert not sample.masks.any()
+    areas = dataset.split("test").index["area"].to_list()
+    assert areas == [dict.fromkeys(dataset.classes)] * 2
+    assert all(sample.known.tobytes() == bitmask.all_bits(29).tobytes() for sample in dataset.split("train"))
+
+
+def test_areas_and_boxes_are_those_of_the_masks(dataset: Dataset) -> None:
+    for sample, row in zip(dataset.split("train"), dataset.split("train").index.iter_rows(named=True), strict=True):
+        areas, boxes = bitmask.areas_and_boxes(sample.masks, 29)
+        assert list(row["area"].values()) == areas.tolist()
+        assert [box or [0, 0, 0, 0] for box in row["box"].values()] == boxes.tolist()
+
+
+def test_metadata_comes_back(dataset: Dataset, two_versions: Path) -> None:
+    listing = HandBone(path=str(two_versions / "data")).scan(FileCache())
+    wanted = {record.name: dict(record.metadata) for record in listing.records}
+    assert any(wanted.values())
+    for sample in dataset:
+        if sample.name in wanted:
+            assert sample.metadata == wanted[sample.name]
+    mosaic = next(sample for sample in dataset if sample.name.startswith("mosaic/"))
+    assert set(mosaic.metadata) <= set(
+        wanted[dataset.index["name"][0].split("~")[0].split("-")[0].removeprefix("mosaic/")]
+    )
+
+
+def test_encoded_bytes_are_the_images(dataset: Dataset) -> None:
+    image, masks = dataset.encoded(3)
+    sample = dataset[3]
+    assert (cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_UNCHANGED) == sample.image).all()
+    assert (bitmask.decode(masks, sample.height, sample.width, 29) == sample.masks).all()
+
+
+def read_names(dataset: Dataset) -> list[tuple[str, int]]:
+    return [(sample.name, int(sample.image.sum())) for sample in dataset]
+
+
+def test_goes_to_other_processes(dataset: Dataset) -> None:
+    wanted = read_names(dataset)
+    copy = pickle.loads(pickle.dumps(dataset))
+    assert read_names(copy) == wanted
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        assert pool.submit(read_names, dataset.split("val")).result() == read_names(dataset.split("val"))
+
+
+def test_lost_and_empty_shards_are_named(toy_copy: Path) -> None:
+    shard = next((toy_copy / "shards").glob("test-*"))
+    shard.write_bytes(b"")
+    with pytest.raises(DatasetError, match=f"{shard} cannot be read.*augforge verify"):
+        open_dataset(toy_copy).split("test")[0]
+    shard.unlink()
+    with pytest.raises(DatasetError, match=str(shard)):
+        open_dataset(toy_copy).split("test")[0]
+
+
+@pytest.fixture
+def toy_copy(two_versions: Path, tmp_path: Path) -> Path:
+    import shutil
+
+    return Path(shutil.copytree(two_versions / "toy", tmp_path / "toy"))
+
+
+def test_no_dataset_and_no_index(toy_copy: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="is no dataset"):
+        open_dataset(tmp_path)
+    index = toy_copy / open_dataset(toy_copy).manifest.index_path
+    index.unlink()
+    with pytest.raises(DatasetError, match=f"{index} is missing"):
+        open_dataset(str(toy_copy))
+
+
+# ---- every kind of image -----------------------------------------------------------------------------------------------
+
+KINDS = [
+    ("uint8", (), 1),
+    ("uint8", (), 8),
+    ("uint8", (3,), 9),
+    ("uint16", (), 29),
+    ("uint8", (4,), 70),
+    ("uint16", (3,), 70),
+    ("uint16", (4,), 256),
+]
+
+
+@pytest.mark.parametrize(("dtype", "channels", "classes"), KINDS)
+def test_kinds_of_images(tmp_path: Path, dtype: str, channels: tuple[int, ...], classes: int) -> None:
+    rng = np.random.default_rng(classes)
+    names = [f"bone {c}" for c in range(classes)]
+    images: dict[str, np.ndarray] = {}
+    for number in range(1, 7):
+        image = rng.integers(0, np.iinfo(dtype).max, (30, 41, *channels), dtype, endpoint=True)
+        images[put_hand(tmp_path / "data", number, image, names)] = image
+    images[put_hand(tmp_path / "data", 7, images[f"ID001/image{1:013d}"], names, labelled=False)] = images[
+        f"ID001/image{1:013d}"
+    ]
+    steps = ["{op: hflip, keep_input: true}", "{op: mosaic, keep_input: true}"]
+    summary, dataset = made(tmp_path, tmp_path / "data", steps, classes=str(names))
+    assert summary.splits == {"test": 1, "train": 20, "val": 1}
+    assert verify(tmp_path / "out", pixels=True) == []
+    source = HandBone(path=str(tmp_path / "data"), classes=tuple(names))
+    records = {record.name: record for record in source.scan(FileCache()).records}
+    for name, image in images.items():
+        sample, loaded = dataset.named(name), source.load(records[name], tuple(names))
+        assert sample.image.dtype == dtype
+        assert (sample.image == image).all()
+        assert (sample.masks == loaded.masks).all()
+        assert (sample.known == loaded.known).all()
+    flipped = dataset.named(f"ID003/image{3:013d}~hflip")
+    assert (flipped.image == images[f"ID003/image{3:013d}"][:, ::-1]).all()
+    assert (flipped.masks == dataset.named(f"ID003/image{3:013d}").masks[:, ::-1]).all()
+    row = dataset.index.row(0, named=True)
+    assert (row["dtype"], row["channels"]) == (dtype, channels[0] if channels else 1)
+    assert list(row["area"]) == names
+    assert build_again(tmp_path).unchanged
+
+
+def build_again(tmp_path: Path) -> Any:
+    from augforge.builder import build
+
+    return build(tmp_path / "recipe.yaml", tmp_path / "out")
+
+
+def test_unlabelled_only_by_class_map(tmp_path: Path) -> None:
+    """A label left out by the recipe is no pixel of any class, and the class table stays whole."""
+    data = tiny_hands(tmp_path / "data", [10, 20, 30])
+    assert annotation(data, f"ID001/image{1:013d}").exists()
+    recipe_classes = "[a], class_map: {b: null}"
+    _, dataset = made(tmp_path, data, classes=recipe_classes)
+    assert dataset.classes == ("a",)
+    assert all(sample.masks.shape[2] == 1 and not (sample.masks & 254).any() for sample in dataset)

@@ -1,0 +1,267 @@
+"""Verifying: whatever is damaged is found and named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from toybox import toy_fixture, two_versions_fixture  # noqa: F401
+
+from augforge.errors import DatasetError
+from augforge.store.dataset import open_dataset
+from augforge.store.filecache import file_sha256
+from augforge.store.manifest import Manifest, ShardEntry, read_manifest, versions, write_manifest
+from augforge.store.verify import verify
+
+Change = Callable[[pl.DataFrame], pl.DataFrame]
+
+
+def shard_of(folder: Path, split: str = "train") -> tuple[ShardEntry, Path]:
+    shard = next(shard for shard in read_manifest(folder).shards if shard.split == split)
+    return shard, folder / shard.path
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0x10
+    path.write_bytes(data)
+
+
+def index_path(folder: Path) -> Path:
+    return folder / read_manifest(folder).index_path
+
+
+def forge_index(folder: Path, change: Change, *, consistent: bool = True) -> None:
+    """Rewrite the index, and, if `consistent`, its digest in the manifest too."""
+    path = index_path(folder)
+    schema = pq.read_schema(path)
+    pq.write_table(change(pl.read_parquet(path)).to_arrow().cast(schema), path)
+    if consistent:
+        forge_manifest(folder, index_sha256=file_sha256(path))
+
+
+def forge_manifest(folder: Path, **changes: object) -> Manifest:
+    manifest = read_manifest(folder).model_copy(update=changes)
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def in_first(column: str, value: pl.Expr) -> Change:
+    """Change a column of the index's first row."""
+    return lambda index: index.with_columns(
+        pl.when(pl.int_range(pl.len()) == 0).then(value).otherwise(pl.col(column)).alias(column)
+    )
+
+
+def test_whole_dataset_has_no_problems(toy: Path) -> None:
+    done: list[int] = []
+    assert verify(toy, pixels=True, advance=done.append) == []
+    assert len(done) == len(read_manifest(toy).shards)
+    for version in versions(toy):
+        assert verify(str(toy), version, pixels=True) == []
+
+
+@pytest.mark.parametrize("column", ["image", "masks"])
+def test_flipped_payload_byte(toy: Path, column: str) -> None:
+    shard, path = shard_of(toy)
+    row = open_dataset(toy).where(pl.col("shard") == shard.path).index.row(2, named=True)
+    flip(path, row[f"{column}_offset"] + row[f"{column}_bytes"] // 2)
+    problems = verify(toy)
+    assert any(shard.path in line and "SHA-256" in line for line in problems)
+    assert any(shard.path in line and "CRC" in line for line in problems)
+    assert not any(other.path in line for other in read_manifest(toy).shards[1:] for line in problems)
+
+
+@pytest.mark.parametrize("column", ["name", "lineage", "metadata", "group", "known"])
+def test_flipped_byte_in_another_column(toy: Path, column: str) -> None:
+    shard, path = shard_of(toy)
+    group = pq.read_metadata(path).row_group(0)
+    chunk = next(group.column(i) for i in range(group.num_columns) if group.column(i).path_in_schema == column)
+    flip(path, chunk.data_page_offset + chunk.total_compressed_size - 2)
+    problems = verify(toy)
+    assert len(problems) == 2
+    assert all(shard.path in line for line in problems)
+
+
+def test_flipped_byte_in_the_footer(toy: Path) -> None:
+    shard, path = shard_of(toy)
+    flip(path, path.stat().st_size - 6)
+    assert all(shard.path in line for line in verify(toy))
+    assert len(verify(toy)) == 2
+
+
+@pytest.mark.parametrize("keep", [0, 3, 1000, -1])
+def test_truncated_shard(toy: Path, keep: int) -> None:
+    shard, path = shard_of(toy)
+    path.write_bytes(path.read_bytes()[:keep])
+    problems = verify(toy, pixels=True)
+    assert any(shard.path in line and f"the manifest says {shard.bytes}" in line for line in problems)
+
+
+def test_missing_shard(toy: Path) -> None:
+    shard, path = shard_of(toy, "val")
+    path.unlink()
+    assert verify(toy, pixels=True) == [f"{shard.path}: is missing"]
+
+
+def test_swapped_shards(toy: Path) -> None:
+    (train, first), (val, second) = shard_of(toy), shard_of(toy, "val")
+    data = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(data)
+    problems = verify(toy)
+    assert all(any(shard.path in line for line in problems) for shard in (train, val))
+
+
+def test_swapped_shards_with_a_manifest_to_match(toy: Path) -> None:
+    """Digests and sizes agree with the files, so that only the index can tell."""
+    (train, first), (val, second) = shard_of(toy), shard_of(toy, "val")
+    data = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(data)
+    swapped = {
+        train.path: train.model_copy(update={"sha256": val.sha256, "bytes": val.bytes, "rows": val.rows}),
+        val.path: val.model_copy(update={"sha256": train.sha256, "bytes": train.bytes, "rows": train.rows}),
+    }
+    shards = read_manifest(toy).shards
+    forge_manifest(toy, shards=[swapped.get(shard.path, shard) for shard in shards])
+    problems = verify(toy)
+    assert any(f"{val.path}: row 0" in line and "not in the index" in line for line in problems)
+    assert any(train.path in line and "is missing" in line for line in problems)
+
+
+def test_shard_rewritten_by_another_tool(toy: Path) -> None:
+    """The same rows, but compressed: nothing lies at its offset any more."""
+    shard, path = shard_of(toy)
+    pq.write_table(pq.read_table(path), path)
+    new = shard.model_copy(update={"sha256": file_sha256(path), "bytes": path.stat().st_size})
+    shards = [new if other.path == shard.path else other for other in read_manifest(toy).shards]
+    forge_manifest(toy, shards=shards)
+    problems = verify(toy)
+    assert any("version" in line for line in problems)
+    assert any(line.startswith(f"{shard.path}: cannot be read") for line in problems)
+
+
+# ---- index -------------------------------------------------------------------------------------------------------------
+
+
+def test_edited_index_is_seen_by_its_digest(toy: Path) -> None:
+    forge_index(toy, in_first("tags", pl.lit(["mine"])), consistent=False)
+    assert verify(toy) == [f"{read_manifest(toy).index_path}: its digest is not the manifest's; the index was changed"]
+
+
+@pytest.mark.parametrize("column", ["image_offset", "image_bytes", "masks_offset", "masks_bytes"])
+def test_wrong_offset(toy: Path, column: str) -> None:
+    name = open_dataset(toy).index["name"][0]
+    forge_index(toy, in_first(column, pl.col(column) + 1))
+    (problem,) = verify(toy)
+    assert f"the index's offsets of {name} are wrong" in problem
+
+
+@pytest.mark.parametrize("column", ["name", "group", "split"])
+def test_wrong_column(toy: Path, column: str) -> None:
+    row = open_dataset(toy).index.row(0, named=True)
+    forge_index(toy, in_first(column, pl.lit("val" if row[column] != "val" else "train")))
+    assert any(f"{row['name']}) is not what the index says" in line for line in verify(toy))
+
+
+def test_removed_row(toy: Path) -> None:
+    name = open_dataset(toy).index["name"][0]
+    forge_index(toy, lambda index: index[1:])
+    problems = verify(toy)
+    assert any(f"({name}) is not in the index" in line for line in problems)
+    assert any("the manifest says" in line and "index/" in line for line in problems)
+
+
+def test_added_row(toy: Path) -> None:
+    forge_index(
+        toy, lambda index: pl.concat([index, index[:1].with_columns(id=pl.lit("f" * 32), name=pl.lit("stranger"))])
+    )
+    assert any("sample stranger is missing" in line for line in verify(toy))
+
+
+def test_row_of_a_strange_shard(toy: Path) -> None:
+    forge_index(toy, in_first("shard", pl.lit("shards/train-0000.parquet")))
+    assert any("names shards the manifest does not have: shards/train-0000.parquet" in line for line in verify(toy))
+
+
+def test_unreadable_index_is_an_error(toy: Path) -> None:
+    index_path(toy).write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(DatasetError, match=str(index_path(toy))):
+        verify(toy)
+
+
+def test_pixel_drift_is_seen_by_pixels_alone(toy: Path) -> None:
+    name = open_dataset(toy).index["name"][0]
+    forge_index(toy, in_first("pixel_digest", pl.lit("0" * 32)))
+    assert verify(toy) == []
+    assert verify(toy, pixels=True) == [f"{name}: its decoded pixels are not those that were stored"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("image_bytes", 0), ("image_offset", 0), ("masks_bytes", 3), ("width", 5)]
+)
+def test_undecodable_sample_is_named(toy: Path, column: str, value: int) -> None:
+    name = open_dataset(toy).index["name"][0]
+    forge_index(toy, in_first(column, pl.lit(value)))
+    problems = verify(toy, pixels=True)
+    assert any(line.startswith(f"{name}: cannot be decoded") for line in problems)
+    assert len(problems) == 2
+
+
+# ---- manifest ----------------------------------------------------------------------------------------------------------
+
+
+def test_edited_counts(toy: Path) -> None:
+    manifest = read_manifest(toy)
+    forge_manifest(toy, samples=manifest.samples + 1)
+    assert any("manifest.yaml" in line and str(manifest.samples + 1) in line for line in verify(toy))
+    forge_manifest(toy, samples=manifest.samples, splits={**manifest.splits, "val": 3})
+    assert any("the manifest says" in line and "'val': 3" in line for line in verify(toy))
+
+
+def test_edited_version(toy: Path) -> None:
+    text = (toy / "manifest.yaml").read_text()
+    old, new = versions(toy)
+    current = read_manifest(toy).version
+    (toy / "manifest.yaml").write_text(
+        text.replace(f"version: {current}", f"version: {old if current == new else new}")
+    )
+    assert any("manifest.yaml: version" in line for line in verify(toy))
+
+
+def test_edited_classes(toy: Path) -> None:
+    forge_manifest(toy, classes=[*read_manifest(toy).classes[::-1]])
+    assert any("manifest.yaml: version" in line for line in verify(toy))
+
+
+@pytest.mark.parametrize("change", [{"sha256": "0" * 64}, {"bytes": 12}, {"rows": 99}])
+def test_edited_shard_entry(toy: Path, change: dict[str, object]) -> None:
+    shard, _ = shard_of(toy)
+    shards = read_manifest(toy).shards
+    forge_manifest(toy, shards=[other.model_copy(update=change) if other == shard else other for other in shards])
+    assert any(line.startswith(shard.path) for line in verify(toy))
+
+
+def test_dropped_shard_entry(toy: Path) -> None:
+    shard, _ = shard_of(toy, "val")
+    forge_manifest(toy, shards=[other for other in read_manifest(toy).shards if other != shard])
+    problems = verify(toy)
+    assert any("version" in line for line in problems)
+    assert any(shard.path in line for line in problems)
+
+
+def test_edited_rejections(toy: Path) -> None:
+    manifest = read_manifest(toy)
+    path = toy / manifest.rejected_path
+    forge_manifest(toy, rejected={"metal: ring": 2})
+    assert any("'metal: ring': 2" in line for line in verify(toy))
+    forge_manifest(toy, rejected={})
+    names = ("name", "id", "group", "split", "step", "reason", "detail")
+    pl.DataFrame({name: ["x"] for name in names}).write_parquet(path)
+    assert any(line.startswith(manifest.rejected_path) for line in verify(toy))
+    path.unlink()
+    assert any(line.startswith(manifest.rejected_path) for line in verify(toy))
