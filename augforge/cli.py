@@ -22,10 +22,10 @@ app = typer.Typer(
     name="augforge",
     help="Turn annotated images into versioned training sets.\n\n"
     "A recipe (YAML) says where the images are, what to do with them, and how to store the result: "
-    "[bold]augforge build recipes/mosaic.yaml[/bold]. No data at hand? [bold]augforge sample-data data/hands[/bold].",
+    "**augforge build recipes/mosaic.yaml**. No data at hand? **augforge sample-data data/hands**.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -45,8 +45,8 @@ def main() -> None:
 
 @app.command()
 def build(
-    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
-    out: Annotated[Optional[Path], typer.Option(help="Folder of the dataset.  [default: datasets/<name>]")] = None,
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")],
+    out: Annotated[Optional[Path], typer.Option(help="Folder of the dataset; datasets/<name> without it.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", help="Worker processes, -1 for one a core.")] = 1,
     overrides: Annotated[
         Optional[list[str]],
@@ -119,7 +119,7 @@ def verify(
 @app.command()
 def show(
     dataset: DatasetPath,
-    samples: Annotated[Optional[list[str]], typer.Argument(help="Names of samples; none: a contact sheet.")] = None,
+    samples: Annotated[Optional[list[str]], typer.Argument(metavar="[SAMPLE]...", help="Names of samples; none: a contact sheet.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write, PNG.")] = Path("show.png"),
     split: Annotated[Optional[str], typer.Option(help="Contact sheet of this split only.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Samples on a contact sheet.")] = 24,
@@ -165,7 +165,7 @@ def gc(
 
 @app.command()
 def ops(
-    name: Annotated[Optional[str], typer.Argument(help="An op; none: a list of all.")] = None, as_json: Json = False
+    name: Annotated[Optional[str], typer.Argument(metavar="[NAME]", help="An op; none: a list of all.")] = None, as_json: Json = False
 ) -> None:
     """List the ops that recipes can use, or show one with its parameters."""
     from augforge.ops import OPS
@@ -180,7 +180,7 @@ def ops(
 
 @app.command()
 def sources(
-    name: Annotated[Optional[str], typer.Argument(help="A format; none: a list of all.")] = None, as_json: Json = False
+    name: Annotated[Optional[str], typer.Argument(metavar="[NAME]", help="A format; none: a list of all.")] = None, as_json: Json = False
 ) -> None:
     """List the data formats that recipes can read, or show one with its layout and options."""
     from augforge.report.pages import render_source, source_page, sources_table
@@ -195,7 +195,7 @@ def sources(
 
 @app.command("sample-data")
 def sample_data(
-    out: Annotated[Path, typer.Argument(help="Folder to write; must be new or empty.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; must be new or empty.")],
     persons: Annotated[int, typer.Option(min=1, help="Persons; each has two hands.")] = 12,
     size: Annotated[int, typer.Option(min=64, help="Width and height in pixels.")] = 1024,
     seed: Annotated[int, typer.Option(help="Another seed, other hands.")] = 7,

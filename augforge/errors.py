@@ -15,6 +15,10 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
+SHOWN = 30
+"""Names that a hint lists at most."""
+
+
 class AugforgeError(Exception):
     """Base of all errors that augforge raises on purpose; the CLI prints them without a traceback."""
 
@@ -47,9 +51,11 @@ class MissingExtra(AugforgeError):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint for a mistyped name: ``" Did you mean 'mosaic'?"``, or the known names, or nothing."""
+    """A hint for a mistyped name: ``" Did you mean 'mosaic'?"``, or some known names, or nothing."""
     names = sorted(known)
-    close = get_close_matches(word, names, n=1, cutoff=0.6)
+    begun = [name for name in names if word and name.startswith(word)]
+    close = get_close_matches(word, names, n=1, cutoff=0.6) or begun[:1]
     if close:
         return f" Did you mean '{close[0]}'?"
-    return f" Known: {', '.join(names)}." if names else ""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f" Known: {', '.join(names[:SHOWN])}{more}." if names else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -83,25 +83,31 @@ class Judge:
             measured=self._measured.get(row.id, {}),
         )
 
-    def fit(self, step: Step, rows: Iterable[Row]) -> Step:
-        """The step with its op fitted on the rows, if it asks for that."""
+    def fit(self, step: Step, rows: Sequence[Row]) -> Step:
+        """The step with its op fitted on the rows, if it asks for that and all of them are measured."""
         op = step.bound.op
         if op.fit is None or not step.bound.fits:
             return step
         candidates = [candidate for row in rows if (candidate := self.candidate(step, row)) is not None]
+        if len(candidates) < len(rows):
+            self.complete = False
+            return step
         value = op.fit(candidates, step.bound.params, self._context(step))
         if value is not None:
             self.fitted[step.bound.label] = value
         return replace(step, bound=replace(step.bound, fitted=value))
 
     def weigh(self, step: Step, row: Row) -> float:
-        """How likely a step's op draws the row as partner."""
+        """How likely a step's op draws the row as partner; all alike where not all that decides is known (dry runs)."""
         candidate, weigh = self.candidate(step, row), step.bound.op.weigh
-        return 1.0 if candidate is None or weigh is None else weigh(candidate, step.bound.params, self._context(step))
+        self.complete = self.complete and candidate is not None
+        if candidate is None or weigh is None or not self.complete:
+            return 1.0
+        return weigh(candidate, step.bound.params, self._context(step))
 
     def fulfilling(self, step: Step, rows: Sequence[Row]) -> set[str]:
-        """Names of the rows that a step's `where` lets it act on."""
-        if step.where is None:
+        """Names of the rows that a step's `where` lets it act on; all where features are wanting (dry runs)."""
+        if step.where is None or not self.complete:
             return {row.name for row in rows}
         verdicts = holds(step.where, [self._view(row, {}).columns() for row in rows])
         return {row.name for row, verdict in zip(rows, verdicts, strict=True) if verdict}
@@ -111,6 +117,8 @@ class Judge:
         step = self.fit(step, rows)
         seen = [(row, candidate) for row in rows if (candidate := self.candidate(step, row)) is not None]
         self.complete = self.complete and len(seen) == len(rows)
+        if len(seen) < len(rows) and step.bound.op.fit is not None:
+            return list(rows)
         flags = step.bound.op.decide([candidate for _, candidate in seen], step.bound.params, self._context(step))
         judged = {
             row.name: self._judged(step, row, candidate, flag)

@@ -24,6 +24,7 @@ from augforge.plan import (
     common_metadata,
     cut_stages,
     fired,
+    made_id,
     made_name,
     plan_stage,
     task_leaves,
@@ -468,6 +469,12 @@ def test_ids_hang_on_input_op_params_and_copy(monkeypatch: pytest.MonkeyPatch) -
     assert made_ids([step("hflip", copies=2)])[:1] == base  # one more copy leaves the first as it was
     assert made_ids([step("hflip", p=0.999999)]) == base
     assert made_ids([step("hflip", keep_input=True)]) == [row().id, *base]
+
+
+def test_calls_are_told_apart_by_copy() -> None:
+    """The id of a call also stands for what it refused to make, which has no name of its own."""
+    inputs = [("a", "id-a")]
+    assert len({made_id(step("hflip", copies=3), inputs, copy, SEED, None) for copy in range(3)}) == 3
 
 
 def test_a_fitted_value_is_part_of_the_id() -> None:

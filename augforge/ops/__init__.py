@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from augforge.ops import (  # noqa: F401  one line a module, so that adding one is a line
     albumentations,
+    anomaly,
     balance,
     crops,
+    duplicates,
     erasing,
     geometry,
+    levels,
+    metal,
     mixing,
     mosaic,
     photometry,
+    pose,
     ricap,
     select,
+    statistics,
     windows,
 )
 from augforge.ops.core import OPS, BoundOp, Context, FilterParams, Flag, Op, OpParams, filter_op, get_op, op

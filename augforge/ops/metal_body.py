@@ -1,7 +1,7 @@
 """Where the body lies in a radiograph, from the image alone: what the metal filter looks at without masks.
 
-A film's frame, padding and air are darker than bone and even; the body is brighter than air and is not even. Gray values
-are put into three groups by Otsu's method with two thresholds (Otsu 1979): air, soft tissue, bone.
+A film's frame, padding and air are darker than bone and even; the body is brighter than air and is not even. Gray
+values are put into three groups by Otsu's method with two thresholds (Otsu 1979): air, soft tissue, bone.
 """
 
 from __future__ import annotations
@@ -27,21 +27,25 @@ class Body:
     """Masks (H, W) of 0 and 1 at the size asked for."""
 
     body: Flags
-    frame: Flags  # even areas at the image's border: air, the film's frame, padding
+    white: Flags  # white areas that are film or padding, not anatomy
 
 
 def find_body(gray: Gray) -> Body:
-    """Body and frame of a radiograph, bright bone on darker air, in any turn and with any padding."""
+    """Where the body is in a radiograph, bright bone on darker air, in any turn and with any padding."""
     height, width = gray.shape
-    small = cv2.medianBlur(_shrink(gray), 3)
+    small = np.asarray(cv2.medianBlur(_shrink(gray), 3), np.uint8)
     slope = _slope(small)
     white = _white_corners(small, slope)
     air, bone = _otsu(small[white == 0] if white.mean() < 0.9 else small)
-    frame = _frame(small, slope, air, bone) | white
+    frame = _frame(small, slope, air, bone, white)
     air = _air_inside(small, slope, frame, air)
-    body = _skin(small, frame, _parts(small, frame, air), air)
-    enlarged = [cv2.resize(part, (width, height), interpolation=cv2.INTER_NEAREST) for part in (body, frame)]
-    return Body(enlarged[0], enlarged[1])
+    floor = _floor(small, air)
+    body = _skin(small, frame, _parts(small, frame, air), floor)
+    return Body(_enlarge(body, width, height) & (gray >= floor), _enlarge(white, width, height))
+
+
+def _enlarge(part: Flags, width: int, height: int) -> Flags:
+    return np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def _shrink(gray: Gray) -> Gray:
@@ -86,8 +90,8 @@ def _white_corners(small: Gray, slope: NDArray[np.float32]) -> Flags:
     return np.asarray(cv2.dilate(chosen[parts].astype(np.uint8), np.ones((3, 3), np.uint8)), np.uint8)
 
 
-def _frame(small: Gray, slope: NDArray[np.float32], air: int, bone: int) -> Flags:
-    """Even areas below bone level that touch the border, and bright even ones beside those: a frame in a frame."""
+def _frame(small: Gray, slope: NDArray[np.float32], air: int, bone: int, white: Flags) -> Flags:
+    """White corners, even areas below bone level at the border, bright even ones beside those: a frame in a frame."""
     flat = cv2.erode(((slope < EVEN) & (small < bone)).astype(np.uint8), np.ones((3, 3), np.uint8))
     count, parts, stats, _ = cv2.connectedComponentsWithStats(flat, connectivity=4)
     large = stats[:, cv2.CC_STAT_AREA] >= 0.007 * small.size
@@ -96,13 +100,13 @@ def _frame(small: Gray, slope: NDArray[np.float32], air: int, bone: int) -> Flag
     chosen = large & (np.bincount(rim, minlength=count) >= 0.05 * sum(small.shape))
     level = np.bincount(parts.ravel(), small.ravel(), count) / np.maximum(stats[:, cv2.CC_STAT_AREA], 1)
     for _ in range(4):
-        near = cv2.dilate(chosen[parts].astype(np.uint8), np.ones((11, 11), np.uint8))
+        near = cv2.dilate(np.asarray(chosen[parts], np.uint8) | white, np.ones((11, 11), np.uint8))
         beside = np.bincount(parts[near > 0], minlength=count) >= 20
-        more = beside & large & ~chosen & (level >= air)
+        more = beside & large & ~chosen & ((level >= air) | bool(white.any()))
         if not more.any():
             break
         chosen |= more
-    return np.asarray(cv2.dilate(chosen[parts].astype(np.uint8), np.ones((3, 3), np.uint8)), np.uint8)
+    return np.asarray(cv2.dilate(chosen[parts].astype(np.uint8), np.ones((3, 3), np.uint8)), np.uint8) | white
 
 
 def _air_inside(small: Gray, slope: NDArray[np.float32], frame: Flags, air: int) -> int:
@@ -127,10 +131,15 @@ def _parts(small: Gray, frame: Flags, air: int) -> Flags:
     return np.asarray(kept[parts], np.uint8)
 
 
-def _skin(small: Gray, frame: Flags, body: Flags, air: int) -> Flags:
-    """The body with the thin tissue at its rim, which is only a little brighter than air."""
+def _floor(small: Gray, air: int) -> float:
+    """A gray value between the mean of air and the threshold to tissue."""
     dark = small[small < air]
     level = float(dark.mean()) if dark.size else 0.0
+    return level + 0.35 * (air - level)
+
+
+def _skin(small: Gray, frame: Flags, body: Flags, floor: float) -> Flags:
+    """The body with the thin tissue at its rim, which is only a little brighter than air."""
     near = cv2.dilate(body, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (13, 13)))
-    rim = (near > 0) & (small >= level + 0.35 * (air - level)) & (frame == 0)
+    rim = (near > 0) & (small >= floor) & (frame == 0)
     return np.asarray(rim | (body > 0), np.uint8)

@@ -1,13 +1,14 @@
 """Bright, sharply edged regions of a radiograph and what tells metal from bone in them. No thresholds of the filter.
 
-Metal lets almost nothing of the beam through: it is nearly even, brighter than all bone beside it, and rises to its full
-brightness within the blur of the image. Bone may be as bright, but is graded: its edges are ramps and it is uneven. Gray
-values are measured from air (0) to the body's brightest (1), so exposure hardly matters.
+Metal lets almost nothing of the beam through: it is nearly even, brighter than all bone beside it, and rises to its
+full brightness within the blur of the image. Bone may be as bright, but is graded: its edges are ramps and it is
+uneven. Gray values are measured from air (0) to the body's brightest (1), so exposure hardly matters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,12 +23,16 @@ SIDE = 1024
 """Pixels of the longer side at which regions are measured; smaller images are measured as they are."""
 LEVELS = (0.03, 0.07, 0.13, 0.20, 0.30, 0.42)
 """How far below the brightest a region's threshold lies, in shares of the way down to the body's median."""
+COARSE = 384
+"""The same once more for large regions in images that are blurred or sharpened, as dental ones are."""
 SMALLEST, LARGEST = 4e-5, 0.15
 """Areas of regions that are looked at, in shares of the image."""
-MOST = 40
+MOST = 30
 """Regions that are kept, the most telling first."""
-STEPS = np.array([-3, -2, -1, 0, 3, 4, 5, 6], np.float32)
-"""Pixels across a region's edge, outwards, at which the profile is read: four inside, four outside."""
+STEPS = np.array([-3, -2, -1, 0, 1, 2, 3, 4, 5, 6], np.float32)
+"""Pixels across a region's edge, outwards, at which the profile is read."""
+INSIDE, STEP = 4, 7
+"""Where in the profile the outside begins, and where the three pixels end within which metal's edge falls."""
 NEAR, OUT = 3, 10
 """Pixels from a region's edge at which its surroundings begin and end."""
 
@@ -72,32 +77,52 @@ class Found:
     top: int
 
 
-def view_of(image: Image, anatomy: Flags | None = None) -> View:
-    """Shrink an image, find the body (and `anatomy`, masks of any size, in it) and stretch the gray values."""
-    gray = _gray(image)
-    counts = _counts(gray)
-    shares = np.cumsum(counts) / gray.size
+def views_of(image: Image, anatomy: Flags | None = None) -> list[View]:
+    """The views in which metal is sought: fine, and coarse where the image is large enough for two."""
+    gray = cv2.medianBlur(_gray(image), 3)
+    height, width = gray.shape
+    shares = np.cumsum(_counts(gray)) / gray.size
     low, high = (int(np.searchsorted(shares, share)) for share in (0.005, 0.995))
-    body = find_body(_window(gray, low, high)).body
+    found = find_body(_window(gray, low, high))
+    body = found.body
     if anatomy is not None:
-        body |= cv2.resize(anatomy, gray.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        body = body | fit(anatomy, width, height)
     if not body.any():
         body[:] = 1
-    brightest = _brightest(_counts(gray, body), max(8, int(3e-5 * gray.size)))
-    x, y, width, height = cv2.boundingRect(body)
+    scale = max(image.shape[:2]) / max(height, width)
+    views = [_view(gray, low, body, found.white, scale, gray)]
+    if max(height, width) >= 1.5 * COARSE:
+        ratio = COARSE / max(height, width)
+        size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+        small = np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), gray.dtype)
+        firm = cv2.erode(small, np.ones((3, 3), np.uint8))
+        views.append(_view(small, low, fit(body, *size), fit(found.white, *size), scale / ratio, firm))
+    return views
+
+
+def fit(part: Flags, width: int, height: int) -> Flags:
+    """A mask at another size."""
+    return np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+def _view(gray: Image, low: int, body: Flags, white: Flags, scale: float, brightness: Image) -> View:
+    """Cut to the body and stretch the gray values up to the body's highest in `brightness`."""
+    brightest = _brightest(_counts(brightness, body), max(4, int(1e-5 * gray.size)))
+    x, y, across, down = cv2.boundingRect(body)
     left, top = max(0, x - OUT), max(0, y - OUT)
-    cut = (slice(top, y + height + OUT), slice(left, x + width + OUT))
-    ready = cv2.medianBlur(_window(gray[cut], low, max(brightest, low + 1)), 3)
-    scale = max(image.shape[:2]) / max(gray.shape)
+    cut = (slice(top, y + down + OUT), slice(left, x + across + OUT))
+    ready = _window(gray[cut], low, max(brightest, low + 1))
+    ready[white[cut] > 0] = 0
     body = np.ascontiguousarray(body[cut])
     return View(ready, body, scale, left, top, (gray.shape[1], gray.shape[0]), _noise(ready, body))
 
 
 def _noise(gray: Gray, body: Flags) -> float:
-    """Standard deviation of the grain on the body, from the median deviation."""
+    """Standard deviation of the grain on the body, from the median deviation, which edges hardly change."""
     part = (slice(None, None, 3), slice(None, None, 3))
-    grain = (gray.astype(np.int16) - cv2.GaussianBlur(gray, (0, 0), 1.5))[part][body[part] > 0]
-    return float(np.abs(grain).mean()) * 1.25 if grain.size else 0.0
+    smooth = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 1.5)
+    grain = np.abs(gray[part] - smooth[part])[body[part] > 0]
+    return 1.48 * float(np.median(grain)) if grain.size else 0.0
 
 
 def _gray(image: Image) -> Image:
@@ -133,17 +158,17 @@ def find_regions(view: View) -> list[Found]:
     found.sort(key=lambda region: -_evidence(region.features))
     kept: list[Found] = []
     for region in found:
-        if len(kept) < MOST and not any(_nested(region.features["box"], other.features["box"]) for other in kept):
+        if len(kept) < MOST and not any(nested(region.features["box"], other.features["box"]) for other in kept):
             kept.append(region)
     return kept
 
 
 def _evidence(features: dict[str, Any]) -> float:
     """How telling a region is among nested ones."""
-    return float(features["prominence"] * features["sharpness"] ** 4 / (0.01 + features["spread"]))
+    return float(features["plateau"] * features["sharpness"] ** 4)
 
 
-def _nested(one: list[int], other: list[int]) -> bool:
+def nested(one: Sequence[int], other: Sequence[int]) -> bool:
     """Whether boxes share at least half of the smaller one."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
@@ -154,7 +179,8 @@ def _nested(one: list[int], other: list[int]) -> bool:
 def _at_level(view: View, down: Downhill, threshold: float) -> Iterator[Found]:
     """Connected regions above one threshold whose edge is fairly sharp where it lies on the body."""
     bright = (view.gray >= threshold).astype(np.uint8)
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(bright, connectivity=8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(bright, connectivity=8)
+    parts = np.asarray(labels, np.int32)
     areas = stats[:, cv2.CC_STAT_AREA]
     looked = (areas >= max(6, SMALLEST * view.pixels)) & (areas <= LARGEST * view.pixels)
     looked[0] = False
@@ -162,7 +188,7 @@ def _at_level(view: View, down: Downhill, threshold: float) -> Iterator[Found]:
         return
     contact, sharpness, contrast = _read_edge(view, down, bright, parts, looked).of_regions(count)
     for part in np.flatnonzero(looked & (contact >= 0.2) & (sharpness >= 0.5) & (contrast >= 8)):
-        found = _cut_out(view, parts, bright, int(part), stats[part])
+        found = _cut_out(view, parts, bright, int(part), stats[part, :4].tolist())
         if found is not None:
             found.features.update(
                 contact=round(float(contact[part]), 3),
@@ -179,7 +205,7 @@ class Downhill:
         smooth = cv2.GaussianBlur(gray, (0, 0), 1.0)
         self.rise = [cv2.Sobel(smooth, cv2.CV_16S, dx, 1 - dx, ksize=3) for dx in (1, 0)]
 
-    def at(self, y: NDArray[np.int_], x: NDArray[np.int_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def at(self, y: NDArray[np.int_], x: NDArray[np.int_]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Unit vectors x, y at some pixels."""
         along = [-rise[y, x].astype(np.float32) for rise in self.rise]
         length = np.maximum(np.hypot(*along), 1e-6)
@@ -205,9 +231,7 @@ class Edge:
         return inner / rim, np.bincount(self.part, sharp, count) / enough, mean
 
 
-def _read_edge(
-    view: View, down: Downhill, bright: Flags, parts: NDArray[np.int32], looked: NDArray[np.bool_]
-) -> Edge:
+def _read_edge(view: View, down: Downhill, bright: Flags, parts: NDArray[np.int32], looked: NDArray[np.bool_]) -> Edge:
     """Profiles across the rim of the regions that are looked at, along the slope of the gray values."""
     inner = cv2.erode(bright, np.ones((3, 3), np.uint8), borderValue=1)
     y, x = np.divmod(np.flatnonzero(bright - inner), bright.shape[1])
@@ -218,10 +242,10 @@ def _read_edge(
         for start, along, limit in zip((x, y), down.at(y, x), view.size, strict=True)
     )
     gray = _sample(view.gray, at_x, at_y)
-    inside, outside = gray[:, :4].max(axis=1), gray[:, 4:]
-    beyond = np.rint(at_y[:, 5]).astype(int), np.rint(at_x[:, 5]).astype(int)
-    fall = np.maximum(inside - outside.min(axis=1), 1)
-    return Edge(parts[y, x], view.body[beyond] > 0, inside - outside[:, 0], fall)
+    inside = gray[:, :INSIDE].max(axis=1)
+    beyond = np.rint(at_y[:, STEP]).astype(int), np.rint(at_x[:, STEP]).astype(int)
+    step, fall = (inside - gray[:, INSIDE:end].min(axis=1) for end in (STEP, len(STEPS)))
+    return Edge(parts[y, x], view.body[beyond] > 0, step, np.maximum(fall, 1))
 
 
 def _sample(gray: Gray, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -231,11 +255,9 @@ def _sample(gray: Gray, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArr
     return np.concatenate(read).astype(np.float32) if read else np.zeros(x.shape, np.float32)
 
 
-def _cut_out(
-    view: View, parts: NDArray[np.int32], bright: Flags, part: int, stats: NDArray[np.int32]
-) -> Found | None:
+def _cut_out(view: View, parts: NDArray[np.int32], bright: Flags, part: int, box: Sequence[int]) -> Found | None:
     """Features of one region inside its own window; None where nothing of the body surrounds it."""
-    x, y, width, height, area = (int(value) for value in stats)
+    x, y, width, height = box
     left, top = max(0, x - OUT), max(0, y - OUT)
     window = (slice(top, y + height + OUT), slice(left, x + width + OUT))
     mask = (parts[window] == part).astype(np.uint8)
@@ -246,25 +268,36 @@ def _cut_out(
     core = cv2.erode(mask, np.ones((3, 3), np.uint8))
     inside = view.gray[window][(core if core.sum() >= 12 else mask) > 0]
     level, spread = float(np.median(inside)), float(np.std(inside))
+    prominence = (level - float(np.percentile(around, 95))) / 255
     features = {
         "box": [x, y, x + width, y + height],
-        "area": area,
         "level": round(level / 255, 3),
-        "prominence": round((level - float(np.percentile(around, 95))) / 255, 3),
-        "spread": round(spread / 255, 4),
-        "sides": _sides(view, x, y, width, height),
+        "prominence": round(prominence, 3),
+        "plateau": round(prominence / _unevenness(level, spread, view.noise), 2),
+        **_place(view, x, y, width, height),
     }
     return Found(features | _shape(mask), mask, left, top)
 
 
-def _sides(view: View, x: int, y: int, width: int, height: int) -> int:
-    """How many sides of the image a box touches."""
-    left, top = x + view.left, y + view.top
-    return sum((left == 0, top == 0, left + width == view.whole[0], top + height == view.whole[1]))
+def _unevenness(level: float, spread: float, noise: float) -> float:
+    """How far a region is from an even area of the brightest gray, beyond the grain; a little more than 0."""
+    below = max(0.0, 255 - level - noise / 2)
+    uneven = math.sqrt(max(0.0, spread**2 - noise**2))
+    return 0.015 + (below + 2 * uneven) / 255
+
+
+def _place(view: View, x: int, y: int, width: int, height: int) -> dict[str, Any]:
+    """How many sides of the image a box touches, and how far it reaches in from a side along which it lies."""
+    (x, y), (right, bottom) = (x + view.left, y + view.top), view.whole
+    gaps = (x, y, right - x - width, bottom - y - height)
+    depths = [gap + reach for gap, reach in zip(gaps, (width, height, width, height), strict=True)]
+    along = (height, width, height, width)
+    strips = [depth / max(view.whole) for depth, length in zip(depths, along, strict=True) if length >= 4 * depth]
+    return {"sides": gaps.count(0), "strip": round(min(strips), 3) if strips else None}
 
 
 def _shape(mask: Flags) -> dict[str, Any]:
-    """Length, width and direction of the smallest rectangle around a region, in pixels, and how much of its hull it fills."""
+    """Length, width and direction of the rectangle around a region, in pixels, and how much of its hull it fills."""
     outline = np.concatenate(cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0])
     hull = cv2.convexHull(outline)
     filled = np.zeros_like(mask)
@@ -278,3 +311,20 @@ def _shape(mask: Flags) -> dict[str, Any]:
         "angle": round(angle % 180, 1),
         "solidity": round(float(mask.sum()) / float(filled.sum()), 3),
     }
+
+
+def across(view: View, region: Found) -> float:
+    """How much brighter it is beside a region's long sides than beyond its ends: a ring has bone there, none here."""
+    (x, y), (width, height), degrees = cv2.minAreaRect(cv2.findNonZero(region.mask))
+    turn = np.radians(degrees if width >= height else degrees + 90)
+    long, short = max(width, height) / 2 + 6, min(width, height) / 2 + 6
+    smooth = cv2.blur(view.gray, (5, 5))
+
+    def gray(dx: float, dy: float) -> float:
+        column, row = round(x + region.left + dx), round(y + region.top + dy)
+        within = 0 <= column < view.size[0] and 0 <= row < view.size[1]
+        return float(smooth[row, column]) / 255 if within else 0.0
+
+    sides = [gray(-s * short * np.sin(turn), s * short * np.cos(turn)) for s in (-1, 1)]
+    ends = [gray(s * long * np.cos(turn), s * long * np.sin(turn)) for s in (-1, 1)]
+    return round(min(sides) - max(ends), 3)

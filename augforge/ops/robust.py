@@ -8,15 +8,21 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from augforge.ops.core import Candidate
+from augforge.ops.core import Candidate, Flag
 
 Table: TypeAlias = NDArray[np.float64]
 """One row a sample, one column a quantity; NaN where it cannot be said."""
+Norm: TypeAlias = dict[str, dict[str, float]]
+"""What is usual: ``center`` and ``scale`` by quantity; quantities that cannot be judged are left out."""
 
 NORMAL = 1.4826
 """Standard deviations of a normal distribution in one median absolute deviation (MAD)."""
+FARTHEST, FARTHEST_Z = 0.9, 1.645
+"""The share of the samples that are not the farthest tenth, and where that begins in a normal distribution."""
+PRIOR = 20
+"""How many groups the table's common spread weighs against a column's own."""
 DIGITS = 5
-"""Of fitted values: finer differences than that decide nothing."""
+"""Of fitted values."""
 
 
 def training(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -40,11 +46,8 @@ def median(values: Table, axis: int) -> Table:
     return np.asarray(((low + high) / 2)[..., 0])
 
 
-def centred(values: Table) -> tuple[Table, Table]:
-    """Rows and columns freed of their medians by Tukey's median polish (Exploratory Data Analysis, 1977, chapter 11).
-
-    Returns the columns' effects and what is left; each row's effect is its own scale, which nobody asks for.
-    """
+def polished(values: Table) -> tuple[Table, Table]:
+    """Columns' effects, and what is left without them and without the rows' own, by Tukey's median polish (1977)."""
     left, effect = values.copy(), np.zeros(values.shape[1])
     for _ in range(4):
         step = median(left, 0)
@@ -53,19 +56,48 @@ def centred(values: Table) -> tuple[Table, Table]:
     return effect, left
 
 
-def spread(values: Table, floor: float) -> Table:
-    """Standard deviation of each column by its MAD about its median, at least `floor`; NaN without a value."""
-    return np.maximum(NORMAL * median(np.abs(values - median(values, 0)), 0), floor)
+def spread(values: Table, groups: int, floor: float) -> Table:
+    """Standard deviation of each column about its median, as if it were normal; NaN without a value.
+
+    The MAD's, but no less than the farthest tenth begins at, for what a tenth of the samples do is another kind (children
+    among adults) and no outlier. A column's own spread says little where few groups speak, so it leans towards the
+    columns' common one, as moderated variances do (Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3:3). At least `floor`: of
+    equal values the MAD is 0.
+    """
+    off = np.sort(np.abs(values - median(values, 0)), axis=0)  # NaN come last
+    if not len(off):
+        return np.full(off.shape[1:], np.nan)
+    held = np.count_nonzero(~np.isnan(off), axis=0, keepdims=True)
+    reach = np.take_along_axis(off, (FARTHEST * np.maximum(held - 1, 0)).astype(np.intp), axis=0)[0]
+    own = np.maximum(NORMAL * median(off, 0), reach / FARTHEST_Z)
+    moderated = np.sqrt((groups * own**2 + PRIOR * median(own, 0) ** 2) / (groups + PRIOR))
+    return np.asarray(np.maximum(moderated, floor))
 
 
-def named(names: Sequence[str], values: Table) -> dict[str, float]:
-    """The columns' values by name, rounded; columns without a value are left out."""
-    return {name: round(float(value), DIGITS) for name, value in zip(names, values, strict=True) if np.isfinite(value)}
+def groups_of(rows: Iterable[Candidate]) -> int:
+    """How many independent witnesses there are: a group's samples are one, a sample without a group is its own."""
+    return len({row.group or row.name for row in rows})
 
 
-def strongest(scores: Mapping[str, float], count: int = 3) -> list[tuple[str, float]]:
-    """The names of the largest absolute scores, largest first, at most `count`."""
-    return sorted(scores.items(), key=lambda item: (-abs(item[1]), item[0]))[:count]
+def norm(names: Sequence[str], center: Table, scale: Table, left: Table, least: int) -> Norm:
+    """What is usual of the quantities of which at least `least` values are left, rounded."""
+    judged = np.flatnonzero(np.count_nonzero(~np.isnan(left), axis=0) >= least).tolist()
+    return {
+        "center": {names[i]: round(float(center[i]), DIGITS) for i in judged},
+        "scale": {names[i]: round(float(scale[i]), DIGITS) for i in judged},
+    }
+
+
+def deviations(row: Mapping[str, float], usual: Norm) -> dict[str, float]:
+    """z-scores of the quantities that have a norm and a value."""
+    center, scale = usual["center"], usual["scale"]
+    return {name: (row[name] - center[name]) / scale[name] for name in center if name in row and np.isfinite(row[name])}
+
+
+def strongest(scores: Mapping[str, float], threshold: float, count: int = 3) -> list[tuple[str, float]]:
+    """The scores beyond the threshold, largest first, at most `count`."""
+    beyond = [item for item in scores.items() if abs(item[1]) > threshold]
+    return sorted(beyond, key=lambda item: (-abs(item[1]), item[0]))[:count]
 
 
 def told(scores: Iterable[tuple[str, float]]) -> str:
@@ -73,6 +105,12 @@ def told(scores: Iterable[tuple[str, float]]) -> str:
     return ", ".join(f"{name} z={score:.1f}" for name, score in scores)
 
 
-def plain(value: Any) -> Any:
-    """A numpy number as JSON takes it, None for NaN."""
-    return None if value is None or not np.isfinite(value) else round(float(value), DIGITS)
+def flagged(reason: str, scores: Mapping[str, float], threshold: float) -> Flag | None:
+    """A finding if a score lies beyond the threshold."""
+    beyond = strongest(scores, threshold)
+    return Flag(reason, number(abs(beyond[0][1])), detail=told(beyond)) if beyond else None
+
+
+def number(value: Any) -> float:
+    """A feature as JSON takes it, rounded."""
+    return round(float(value), DIGITS)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from augforge.errors import nearest
+from augforge.errors import SourceError, nearest
 from augforge.sample import Sample
 from augforge.sources.class_lists import CLASS_LISTS
+from augforge.sources.options import REST, GroupBy, Join
 from augforge.store.filecache import FileCache
 
 
@@ -72,9 +73,22 @@ class Source(BaseModel, ABC):
 
     format: str = Field(description="the adapter's name")
     path: str = Field(description="folder of the data, relative to the recipe, or a URL")
-    classes: tuple[str, ...] | None = Field(None, description="a named class list, or the list itself")
+    classes: tuple[str, ...] | None = Field(
+        None, description="a named class list, or the list itself; null takes what the data names, in its own order"
+    )
     class_map: dict[str, str | None] = Field(
-        default_factory=dict, description="label in the files -> class; null leaves the label out"
+        default_factory=dict,
+        description="label in the files -> class: renames, and merges labels of one class; null leaves the label out; "
+        "the label '*' is every other one that is no class",
+    )
+    group: GroupBy | None = Field(
+        None, description="what may not part between splits: a folder, a part of the name or a column of the metadata"
+    )
+    metadata: Join | str | None = Field(
+        None, description="table joined to the samples; its path alone joins the first column to the names"
+    )
+    on_error: Literal["error", "reject"] = Field(
+        "error", description="broken files stop the build, all named; or each is a rejected row with the reason"
     )
 
     @field_validator("classes", mode="before")
@@ -97,9 +111,54 @@ class Source(BaseModel, ABC):
                 raise ValueError(f"{len(value)} classes; expected 1 to 256")
         return value
 
+    @model_validator(mode="after")
+    def _map_to_classes(self) -> Source:
+        for label, name in self.class_map.items():
+            if name is not None and self.classes is not None and name not in self.classes:
+                raise ValueError(
+                    f"class_map sends '{label}' to '{name}', which is not in classes.{nearest(name, self.classes)}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _column_of_a_table(self) -> Source:
+        if self.group is not None and self.group.column is not None:
+            if self.metadata is None:
+                raise ValueError(f"group takes column '{self.group.column}' of the metadata, but there is none")
+            if isinstance(self.metadata, Join) and self.metadata.on == "group":
+                raise ValueError("group takes a column of the metadata, which is joined by group; join it by name")
+        return self
+
     @property
     def root(self) -> Path:
         return Path(self.path)
+
+    @property
+    def join(self) -> Join | None:
+        """How a metadata table is joined."""
+        return Join(table=self.metadata) if isinstance(self.metadata, str) else self.metadata
+
+    def class_of(self, label: str) -> str | None:
+        """The class that a label in the files stands for; None where ``class_map`` leaves it out."""
+        if label in self.class_map:
+            return self.class_map[label]
+        if REST in self.class_map and label not in (self.classes or self.class_map.values()):
+            return self.class_map[REST]
+        return label
+
+    def known_class(self, label: str, classes: Collection[str], where: str) -> str | None:
+        """`class_of` for a label at some place; SourceError where that is none of ``classes``."""
+        name = self.class_of(label)
+        if name is not None and name not in classes:
+            raise SourceError(
+                f"{where}: label '{label}' is not in classes.{nearest(name, classes)} "
+                f"Map it: 'class_map: {{{label}: CLASS}}', or null to leave it out."
+            )
+        return name
+
+    def mapped(self, labels: Iterable[str]) -> tuple[str, ...]:
+        """The classes that labels stand for, each once, in the labels' order."""
+        return tuple(dict.fromkeys(name for label in labels if (name := self.class_of(label)) is not None))
 
     @abstractmethod
     def scan(self, cache: FileCache) -> Listing:

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from augforge import bitmask
-from augforge.errors import SourceError, nearest
+from augforge.errors import SourceError
 from augforge.keys import Id, digest
 from augforge.sample import Sample
 from augforge.sources.class_lists import CLASS_LISTS
 from augforge.sources.core import Listing, Record, Refused, Source
-from augforge.sources.images import IMAGE_FACTS, image_facts, read_image
+from augforge.sources.documents import checked_points, is_point, read_json
+from augforge.sources.loading import listed_image, loaded
+from augforge.sources.options import Join
 from augforge.sources.people import PEOPLE_FACTS, Row, Table, person_row, read_people
+from augforge.sources.scanning import IMAGES, Scan, record_of
 from augforge.store.filecache import FileCache
 
 _PARTS = {"train": None, "test": "test"}  # folder -> the split that it prescribes
-_IMAGES = frozenset({".png", ".jpg", ".jpeg"})
 _TABLES = ("meta_data.xlsx", "meta_data.csv", "train/meta_data.xlsx", "train/meta_data.csv")
-_LITTER = frozenset({"thumbs.db", "desktop.ini"})
 _ANNOTATIONS = frozenset({".json"})
-_MAX_PIXEL = 2**31 - 1  # beyond it no polygon can be drawn
-_SHOWN = 10
 
 Polygon = tuple[str, list[list[float]]]
 """Class name and points (x, y)."""
@@ -51,54 +47,43 @@ ROOT/                                       source.path
 
     format: Literal["hand-bone"] = "hand-bone"
     classes: tuple[str, ...] = CLASS_LISTS["hand-bone"]
-    metadata: str | None = Field(
-        None, description="table of persons, relative to path; null looks for meta_data.xlsx/.csv"
+    metadata: Join | str | None = Field(
+        None,
+        description="table of persons, relative to path; null looks for meta_data.xlsx/.csv; with table, key and on, "
+        "any table joined to the samples",
     )
 
-    @model_validator(mode="after")
-    def _map_to_classes(self) -> HandBone:
-        for label, name in self.class_map.items():
-            if name is not None and name not in self.classes:
-                raise ValueError(
-                    f"class_map sends '{label}' to '{name}', which is not in classes.{nearest(name, self.classes)}"
-                )
-        return self
+    @property
+    def join(self) -> Join | None:
+        return self.metadata if isinstance(self.metadata, Join) else None
 
     def scan(self, cache: FileCache) -> Listing:
         self._check_layout()
-        problems: list[str] = []
-        found = _find(self.root, problems)
-        _check_labelled(found, self.root)
-        images = _facts(cache, [image.path for image, _ in found.pairs], IMAGE_FACTS, image_facts, problems)
-        annotated = [annotation.path for _, annotation in found.pairs if annotation]
-        annotations = _facts(cache, annotated, self._annotation_facts, self._read_facts, problems)
-        people = self._people(cache, problems)
-        problems += _size_problems(found.pairs, images, annotations)
-        _raise_all(problems, self.root)
-        rows = {person: person_row(people, person) for person in {image.person for image, _ in found.pairs}}
+        scan = Scan(self, cache)
+        pairs = _find(scan)
+        _check_labelled(pairs, scan)
+        images = scan.images((image.name, image.place) for image, _ in pairs)
+        annotated = [(note.name, note.place) for _, note in pairs if note]
+        annotations = scan.facts(annotated, self._annotation_facts, self._read_facts, "broken annotation")
+        _check_sizes(pairs, images, annotations, scan)
+        people = self._people(scan)
+        rows = {person: person_row(people, person) for person in {image.person for image, _ in pairs}}
         records = (
             _record(
                 image,
-                annotation,
-                images[image.path],
-                annotations[annotation.path]["content"] if annotation else "unlabelled",
+                note,
+                images[image.place],
+                annotations[note.place]["content"] if note else "unlabelled",
                 rows[image.person],
             )
-            for image, annotation in found.pairs
+            for image, note in pairs
+            if image.place in images and (note is None or note.place in annotations)
         )
-        return Listing(self.classes, tuple(records), tuple(found.refused))
+        return scan.listing(records, self.classes)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
-        path = self.root / record.data["image"]
-        image = read_image(path)
-        if image.shape[:2] != (record.height, record.width):
-            raise SourceError(
-                f"{path} is {image.shape[1]}x{image.shape[0]} now; expected {record.width}x{record.height}, as when "
-                "the source was listed. Start again."
-            )
-        masks, known = self._masks(record, classes)
-        split = record.split or "train"
-        return Sample(record.name, image, masks, known, record.group, split, metadata=record.metadata)
+        image = listed_image(self.root, record)
+        return loaded(record, image, *self._masks(record, classes))
 
     def _masks(self, record: Record, classes: tuple[str, ...]) -> tuple[bitmask.Planes, NDArray[np.uint8]]:
         """Planes and ``known``; an image without annotation knows no class."""
@@ -106,11 +91,12 @@ ROOT/                                       source.path
         if record.data["annotation"] is None:
             return bitmask.empty(record.height, record.width, count), np.zeros(bitmask.plane_count(count), np.uint8)
         path = self.root / record.data["annotation"]
+        known = [c for c, name in enumerate(classes) if name in self.classes]
         index = {name: c for c, name in enumerate(classes)}
-        polygons = _polygons(_read_json(path), path, classes, self.class_map)
+        polygons = _polygons(_read_document(path), path, self, classes)
         try:
             drawn = ((index[name], [points]) for name, points in polygons)
-            return bitmask.rasterise(drawn, record.height, record.width, count), bitmask.all_bits(count)
+            return bitmask.rasterise(drawn, record.height, record.width, count), bitmask.select_bits(known, count)
         except ValueError as error:
             raise SourceError(f"{path}: {error} (classes: {', '.join(classes)}). Correct that polygon.") from error
 
@@ -120,18 +106,21 @@ ROOT/                                       source.path
         return f"hand-bone@{self.adapter_version} {digest(self.classes, self.class_map)}"
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
-        document = _read_json(path)
-        polygons = _polygons(document, path, self.classes, self.class_map)
+        document = _read_document(path)
+        polygons = _polygons(document, path, self, self.classes)
         return {"content": digest(sorted(polygons)), "size": _stated_size(document, path)}
 
-    def _people(self, cache: FileCache, problems: list[str]) -> Table:
-        names = _TABLES if self.metadata is None else (self.metadata,)
-        path = next((self.root / name for name in names if (self.root / name).is_file()), None)
-        if path is not None:
-            people: Table = _facts(cache, [path], PEOPLE_FACTS, read_people, problems).get(path, {})
-            return people
-        if self.metadata is not None:
-            problems.append(f"{self.root / self.metadata} does not exist. Correct source.metadata or leave it out.")
+    def _people(self, scan: Scan) -> Table:
+        names = (self.metadata,) if isinstance(self.metadata, str) else _TABLES
+        place = next((name for name in names if (self.root / name).is_file()), None)
+        try:
+            if place is not None and not isinstance(self.metadata, Join):
+                people: Table = scan.cache.get(self.root / place, PEOPLE_FACTS, read_people)
+                return people
+            if isinstance(self.metadata, str):
+                scan.fault(f"{self.root / self.metadata} does not exist. Correct source.metadata or leave it out.")
+        except SourceError as error:
+            scan.fault(str(error))
         return {}
 
     def _check_layout(self) -> None:
@@ -154,7 +143,6 @@ ROOT/                                       source.path
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    path: Path
     place: str  # relative to the root, with /
     part: str  # train or test
     person: str
@@ -165,132 +153,72 @@ class _File:
         return f"{self.person}/{self.stem}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """Images sorted by name, each with its annotation, and what has no place."""
-
-    pairs: list[tuple[_File, _File | None]]
-    refused: list[Refused]
+Pairs = list[tuple[_File, _File | None]]
 
 
-def _find(root: Path, problems: list[str]) -> _Found:
-    """Every image and annotation under ``root``, paired; two files of one name are problems."""
-    found = _Found([], [])
-    names: dict[str, _File] = {}
-    for part in _PARTS:
-        images = _unique(_walk(root, part, "DCM", _IMAGES, found.refused), names, problems)
-        annotations: dict[str, _File] = {}
-        _unique(_walk(root, part, "outputs_json", _ANNOTATIONS, found.refused), annotations, problems)
-        _pair(images, annotations, found)
-    found.pairs.sort(key=lambda pair: pair[0].name)
-    found.refused.sort(key=lambda refused: (refused.name, refused.detail))
-    return found
-
-
-def _pair(images: list[_File], annotations: dict[str, _File], found: _Found) -> None:
-    """Join one part's images with their annotations; what is alone is refused, except images of ``test``."""
-    for image in images:
-        annotation = annotations.pop(image.name, None)
+def _find(scan: Scan) -> Pairs:
+    """Every image with its annotation, sorted by name; what is alone is refused, except images of ``test``."""
+    images = _unique((file for part in _PARTS for file in _files(scan, part, "DCM", IMAGES, "an image")), scan)
+    annotations = {
+        part: _unique(_files(scan, part, "outputs_json", _ANNOTATIONS, "an annotation"), scan) for part in _PARTS
+    }
+    pairs: Pairs = []
+    for name, image in images.items():
+        annotation = annotations[image.part].pop(name, None)
         if annotation is None and image.part == "train":
-            found.refused.append(Refused(image.name, "no annotation", image.place))
+            scan.refused.append(Refused(name, "no annotation", image.place))
         else:
-            found.pairs.append((image, annotation))
-    found.refused.extend(Refused(file.name, "no image", file.place) for file in annotations.values())
+            pairs.append((image, annotation))
+    left = (file for part in annotations.values() for file in part.values())
+    scan.refused.extend(Refused(file.name, "no image", file.place) for file in left)
+    return sorted(pairs, key=lambda pair: pair[0].name)
 
 
-def _walk(root: Path, part: str, folder: str, suffixes: Collection[str], refused: list[Refused]) -> list[_File]:
-    """Files with one of the suffixes, one folder a person and no deeper; everything else but litter is refused."""
-    files = []
-    for person in _entries(root / part / folder):
-        for path in _entries(person) if person.is_dir() else [person]:
-            place = path.relative_to(root).as_posix()
-            readable = place.encode(errors="replace").decode()  # a name that is not UTF-8 cannot stand in a table
-            if readable == place and path is not person and path.suffix.lower() in suffixes and path.is_file():
-                files.append(_File(path, place, part, person.name, path.stem))
-            else:
-                name = readable.removeprefix(f"{part}/{folder}/")
-                refused.append(Refused(name, "not an image" if folder == "DCM" else "not an annotation", readable))
-    return files
+def _files(scan: Scan, part: str, folder: str, suffixes: Collection[str], what: str) -> Iterator[_File]:
+    """Files with one of the suffixes, one folder a person and no deeper; everything else is refused."""
+    top = f"{part}/{folder}"
+    for place in scan.walk(top, suffixes, what):
+        name = place.removeprefix(f"{top}/")
+        if name.count("/") == 1:
+            person, _, file = name.partition("/")
+            yield _File(place, part, person, Path(file).stem)
+        else:
+            scan.refused.append(Refused(name, f"not {what}", place))
 
 
-def _entries(folder: Path) -> list[Path]:
-    """What lies in a folder, by name, without what operating systems leave there; nothing where it is missing."""
-    try:
-        names = sorted(entry.name for entry in os.scandir(folder))
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise SourceError(f"{folder} cannot be read: {error.strerror}. Make it a readable folder.") from error
-    return [folder / name for name in names if not name.startswith(".") and name.lower() not in _LITTER]
+def _unique(files: Iterable[_File], scan: Scan) -> dict[str, _File]:
+    found = {file.place: file for file in files}
+    return {
+        name: found[place] for name, place in scan.unique((file.name, file.place) for file in found.values()).items()
+    }
 
 
-def _unique(files: list[_File], names: dict[str, _File], problems: list[str]) -> list[_File]:
-    """The files, entered in ``names``; one whose name stands there already is a problem."""
-    for file in files:
-        other = names.setdefault(file.name, file)
-        if other is not file:
-            problems.append(
-                f"{other.path} and {file.path} share the name {file.name}; expected one file a name. Rename one."
-            )
-    return files
-
-
-def _check_labelled(found: _Found, root: Path) -> None:
-    if any(annotation for _, annotation in found.pairs):
+def _check_labelled(pairs: Pairs, scan: Scan) -> None:
+    if scan.problems or any(annotation for _, annotation in pairs):
         return
     counts = {
-        reason: sum(refused.reason == reason for refused in found.refused) for reason in ("no annotation", "no image")
+        reason: sum(refused.reason == reason for refused in scan.refused) for reason in ("no annotation", "no image")
     }
     raise SourceError(
-        f"{root} holds no image with an annotation: {counts['no annotation']} images without one, {counts['no image']} "
-        f"annotations without an image; expected\n{HandBone.layout}\nCorrect folders and file names, so that they pair."
+        f"{scan.root} holds no image with an annotation: {counts['no annotation']} images without one, "
+        f"{counts['no image']} annotations without an image; expected\n{HandBone.layout}\n"
+        "Correct folders and file names, so that they pair."
     )
 
 
-# ---- facts, and the problems met on the way --------------------------------------------------------------------------
-
-
-def _facts(
-    cache: FileCache, paths: Iterable[Path], kind: str, compute: Callable[[Path], Any], problems: list[str]
-) -> dict[Path, Any]:
-    """What is known of each file; a file that is broken becomes a problem and not the end."""
-
-    def get(path: Path) -> Any:
-        try:
-            return cache.get(path, kind, compute)
-        except SourceError as error:
-            return error
-        except OSError as error:
-            return SourceError(f"{path} cannot be read: {error.strerror}. Restore the file or its permissions.")
-
-    paths = list(paths)
-    with ThreadPoolExecutor(4) as pool:
-        facts = dict(zip(paths, pool.map(get, paths), strict=True))
-    problems += [str(fact) for fact in facts.values() if isinstance(fact, SourceError)]
-    return {path: fact for path, fact in facts.items() if not isinstance(fact, SourceError)}
-
-
-def _raise_all(problems: Sequence[str], root: Path) -> None:
-    if len(problems) == 1:
-        raise SourceError(problems[0])
-    if problems:
-        more = f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        shown = "".join(f"\n  - {problem}" for problem in problems[:_SHOWN])
-        raise SourceError(f"{len(problems)} problems in {root}:{shown}{more}")
-
-
-def _size_problems(
-    pairs: Iterable[tuple[_File, _File | None]], images: Mapping[Path, Any], annotations: Mapping[Path, Any]
-) -> Iterator[str]:
-    """A line for each annotation that was made on an image of another size."""
+def _check_sizes(pairs: Pairs, images: Mapping[str, Any], annotations: dict[str, Any], scan: Scan) -> None:
+    """An annotation that was made on an image of another size is wrong, and taken out of ``annotations``."""
     for image, annotation in pairs:
-        if annotation and image.path in images and annotation.path in annotations:
-            size = [images[image.path]["width"], images[image.path]["height"]]
-            stated = annotations[annotation.path]["size"]
+        if annotation and image.place in images and annotation.place in annotations:
+            size = [images[image.place]["width"], images[image.place]["height"]]
+            stated = annotations[annotation.place]["size"]
             if stated not in (None, size):
-                yield (
-                    f"{annotation.path}: metadata says {_by(stated)} pixels, {image.path} has {_by(size)}; "
-                    "expected the same. Restore the image that was annotated, or annotate this one."
+                del annotations[annotation.place]
+                scan.wrong(
+                    image.name,
+                    "size differs",
+                    f"{scan.root / annotation.place}: metadata says {_by(stated)} pixels, {scan.root / image.place} has "
+                    f"{_by(size)}; expected the same. Restore the image that was annotated, or annotate this one.",
                 )
 
 
@@ -299,32 +227,24 @@ def _by(size: Sequence[float]) -> str:
 
 
 def _record(image: _File, annotation: _File | None, facts: Mapping[str, Any], content: Id, row: Row | None) -> Record:
-    return Record(
-        name=image.name,
+    record = record_of(
+        image.name,
+        image.place,
+        facts,
+        content,
         group=image.person,
         split=_PARTS[image.part],
-        width=facts["width"],
-        height=facts["height"],
-        bytes=facts["bytes"],
-        content=digest(facts["sha256"], content),
-        metadata=row or {},
-        data={"image": image.place, "annotation": annotation.place if annotation else None},
+        data={"annotation": annotation.place if annotation else None},
     )
+    return replace(record, metadata=row) if row else record
 
 
 # ---- annotations -----------------------------------------------------------------------------------------------------
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_document(path: Path) -> dict[str, Any]:
     """The document with its ``annotations``, a list of objects; whatever is wrong names the file."""
-    try:
-        document: dict[str, Any] = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{path} is not UTF-8 (byte {error.start}). Save it again as UTF-8.") from error
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}. Restore the file or its permissions.") from error
-    except (ValueError, RecursionError) as error:
-        raise SourceError(f"{path} is no JSON: {error}. Correct it there or export it again.") from error
+    document: dict[str, Any] = read_json(path)
     entries = document.get("annotations") if isinstance(document, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise SourceError(
@@ -334,42 +254,18 @@ def _read_json(path: Path) -> dict[str, Any]:
     return document
 
 
-def _polygons(
-    document: Mapping[str, Any], path: Path, classes: Collection[str], class_map: Mapping[str, str | None]
-) -> list[Polygon]:
+def _polygons(document: Mapping[str, Any], path: Path, source: Source, classes: Collection[str]) -> list[Polygon]:
     """Class name and points of each annotation, mapped; what ``class_map`` leaves out is not looked at."""
     polygons = []
     for number, entry in enumerate(document["annotations"], start=1):
         label = entry.get("label")
         if not isinstance(label, str):
             raise SourceError(f"{path}: annotation {number} has no label; expected a class name. Label or remove it.")
-        name = class_map.get(label, label)
-        if name is None:
-            continue
-        if name not in classes:
-            raise SourceError(
-                f"{path}: label '{label}' (annotation {number}) is not in classes.{nearest(label, classes)} "
-                f"Map it: 'class_map: {{{label}: CLASS}}', or null to leave it out."
-            )
-        polygons.append((name, _points(entry.get("points"), f"{path}: annotation {number}, label '{label}'")))
+        name = source.known_class(label, classes, f"{path}: annotation {number}")
+        if name is not None:
+            points = checked_points(entry.get("points"), f"{path}: annotation {number}, label '{label}'")
+            polygons.append((name, points))
     return polygons
-
-
-def _points(points: Any, where: str) -> list[list[float]]:
-    """The points as floats, so that 7 and 7.0 are one value."""
-    if not isinstance(points, list) or not all(_is_point(point) for point in points):
-        raise SourceError(f"{where}: points are not a list of [x, y] in finite pixels. Correct or remove the polygon.")
-    if len(points) < 3:
-        raise SourceError(f"{where}: {len(points)} points; expected 3 or more. Correct or remove the polygon.")
-    return [[float(x), float(y)] for x, y in points]
-
-
-def _is_point(point: Any) -> bool:
-    return isinstance(point, list) and len(point) == 2 and _is_pixel(point[0]) and _is_pixel(point[1])
-
-
-def _is_pixel(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) < _MAX_PIXEL  # no bool; NaN and infinity are not less
 
 
 def _stated_size(document: Mapping[str, Any], path: Path) -> list[float] | None:
@@ -378,6 +274,6 @@ def _stated_size(document: Mapping[str, Any], path: Path) -> list[float] | None:
     size = [metadata.get("width"), metadata.get("height")] if isinstance(metadata, dict) else [metadata]
     if size == [None, None]:
         return None
-    if not _is_point(size):
+    if not is_point(size):
         raise SourceError(f"{path}: metadata holds no size; expected width and height in pixels. Correct or remove it.")
     return [float(value) for value in size if value is not None]

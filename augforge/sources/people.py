@@ -97,7 +97,7 @@ def _same_person(one: tuple[str, int | None], other: tuple[str, int | None]) -> 
 
 def _read_rows(path: Path) -> list[list[Value]]:
     """Cleaned cells, row by row."""
-    readers = {".xlsx": _xlsx_rows, ".csv": _csv_rows}
+    readers = {".xlsx": xlsx_rows, ".csv": _csv_rows}
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise SourceError(f"{path} is no table that is read; expected .xlsx or .csv. Save it as one of them.")
@@ -116,7 +116,7 @@ def _csv_rows(path: Path) -> Iterable[Sequence[Any]]:
     return list(csv.reader(io.StringIO(text, newline=""), strict=True))
 
 
-def _xlsx_rows(path: Path) -> Iterable[Sequence[Any]]:
+def xlsx_rows(path: Path) -> Iterable[Sequence[Any]]:
     import openpyxl  # 0.2 s that most commands do not need
 
     with warnings.catch_warnings(), path.open("rb") as stream:

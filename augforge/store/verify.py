@@ -71,7 +71,7 @@ def _rejected_problems(dataset: Dataset) -> Iterator[str]:
     if rejected_digest(rejected) != manifest.rejected_digest:
         yield f"{manifest.rejected_path}: its digest is not the manifest's; the rejected samples were changed"
     elif reasons(rejected) != manifest.rejected:
-        yield f"manifest.yaml: says {manifest.rejected} were rejected, {manifest.rejected_path} says {reasons(rejected)}"
+        yield f"manifest.yaml: rejected is {manifest.rejected}, but {manifest.rejected_path} says {reasons(rejected)}"
 
 
 def _shard_problems(dataset: Dataset, shard: ShardEntry, pixels: bool) -> list[str]:

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from toybox import toy_fixture, two_versions_fixture  # noqa: F401
-from toybox import write_recipe
+from toybox import toy_fixture, two_versions_fixture, write_recipe  # noqa: F401
 
 from augforge.builder import build
 from augforge.store.dataset import open_dataset
@@ -52,7 +51,7 @@ def test_load_dataset_finds_them_and_decodes(toy: Path, load: Any) -> None:
     assert row["image"].size == (sample.width, sample.height)
     assert (np.asarray(row["image"]) == sample.image).all()
     assert row["id"] in set(ours.index["id"])
-    assert set(row["split"] for row in loaded["val"]) == {"val"}
+    assert {row["split"] for row in loaded["val"]} == {"val"}
 
 
 def test_a_shard_alone_decodes_too(toy: Path, load: Any) -> None:
@@ -70,7 +69,7 @@ def test_odd_names_survive(tmp_path: Path, load: Any) -> None:
     for number in (1, 2):
         put_hand(tmp_path / "data", number, np.full((9, 9), 40, np.uint8), classes)
     text = '["a: b", "c|d", "{e}", "\'f\'", "# g", "-"]'
-    recipe = write_recipe(tmp_path / "r.yaml", tmp_path / "data", classes=text, name="0.1")
+    recipe = write_recipe(tmp_path / "r.yaml", tmp_path / "data", classes=text, name="0.1-rc")
     build(recipe, tmp_path / "out dir")
     assert load(str(tmp_path / "out dir"))["val"].num_rows == 1
     assert read_manifest(tmp_path / "out dir").classes == classes

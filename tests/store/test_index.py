@@ -107,7 +107,7 @@ def test_no_rows_and_many_classes(tmp_path: Path) -> None:
     names = [f"class.{i} [µ]" for i in range(256)]
     write_index(tmp_path / "empty", [], names)
     assert read_index(tmp_path / "empty").height == 0
-    full = row(1, area=dict.fromkeys(names, 3), box=dict.fromkeys(names, [0, 0, 1, 1]))
+    full = row(1, area=dict.fromkeys(names, 3), box={name: [0, 0, 1, 1] for name in names})
     write_index(tmp_path / "full", [full], names)
     assert read_index(tmp_path / "full")["area"][0] == dict.fromkeys(names, 3)
 

@@ -72,7 +72,7 @@ def test_flipped_payload_byte(toy: Path, column: str) -> None:
     problems = verify(toy)
     assert any(shard.path in line and "SHA-256" in line for line in problems)
     assert any(shard.path in line and "CRC" in line for line in problems)
-    assert not any(other.path in line for other in read_manifest(toy).shards[1:] for line in problems)
+    assert all(shard.path in line for line in problems)
 
 
 @pytest.mark.parametrize("column", ["name", "lineage", "metadata", "group", "known"])
@@ -145,7 +145,7 @@ def test_shard_rewritten_by_another_tool(toy: Path) -> None:
     assert any(line.startswith(f"{shard.path}: cannot be read") for line in problems)
 
 
-# ---- index -------------------------------------------------------------------------------------------------------------
+# ---- index -----------------------------------------------------------------------------------------------------------
 
 
 def test_edited_index_is_seen_by_its_digest(toy: Path) -> None:
@@ -212,7 +212,7 @@ def test_undecodable_sample_is_named(toy: Path, column: str, value: int) -> None
     assert len(problems) == 2
 
 
-# ---- manifest ----------------------------------------------------------------------------------------------------------
+# ---- manifest --------------------------------------------------------------------------------------------------------
 
 
 def test_edited_counts(toy: Path) -> None:

@@ -1,0 +1,48 @@
+"""Loading a listed sample: what the adapters' `load` share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augforge import bitmask
+from augforge.errors import SourceError
+from augforge.sample import Image, Label, Sample
+from augforge.sources.core import Record
+from augforge.sources.images import read_image
+
+
+def listed_image(root: Path, record: Record) -> Image:
+    """The image of ``record.data["image"]``; SourceError where it is not what was listed."""
+    path = root / record.data["image"]
+    image = read_image(path)
+    check_size(path, image, record)
+    return image
+
+
+def check_size(path: Path, pixels: NDArray[Any], record: Record) -> None:
+    """SourceError unless image or mask has the size that was listed."""
+    if pixels.shape[:2] != (record.height, record.width):
+        raise SourceError(
+            f"{path} is {pixels.shape[1]}x{pixels.shape[0]} now; expected {record.width}x{record.height}, as when "
+            "the source was listed. Start again."
+        )
+
+
+def known_bits(record: Record, classes: tuple[str, ...]) -> NDArray[np.uint8]:
+    """``known`` of a sample: the classes named in ``record.data["known"]``; all where nothing is said."""
+    known = record.data.get("known")
+    if known is None:
+        return bitmask.all_bits(len(classes))
+    return bitmask.select_bits((c for c, name in enumerate(classes) if name in known), len(classes))
+
+
+def loaded(
+    record: Record, image: Image, masks: bitmask.Planes, known: NDArray[np.uint8], label: Label | None = None
+) -> Sample:
+    """The sample of a record."""
+    split = record.split or "train"
+    return Sample(record.name, image, masks, known, record.group, split, label, record.metadata)

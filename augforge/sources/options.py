@@ -1,0 +1,55 @@
+"""Options that every source understands: how samples are grouped, and which table is joined to them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+IGNORE = "ignore"
+"""The reserved class: pixels that nobody may learn from or be judged by, such as VOC's void or COCO's crowds."""
+
+REST = "*"
+"""The key of a ``class_map`` that stands for every label which neither the map nor the classes name."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class GroupBy(_Strict):
+    """What may not part between splits: one of the three says how a sample's group is found."""
+
+    folder: Annotated[int, Field(ge=1)] | None = Field(None, description="n-th folder of the sample's name, from 1")
+    regex: str | None = Field(None, description="expression sought in the name; its first (group) is the group")
+    column: str | None = Field(None, description="column of the joined metadata")
+
+    @field_validator("regex")
+    @classmethod
+    def _has_a_group(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                groups = re.compile(value).groups
+            except re.error as error:
+                raise ValueError(f"'{value}' is no regular expression: {error}") from None
+            if not groups:
+                raise ValueError(f"'{value}' captures nothing; put what names the group in (brackets)")
+        return value
+
+    @model_validator(mode="after")
+    def _one_way(self) -> GroupBy:
+        given = [key for key in ("folder", "regex", "column") if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError(f"expected one of folder, regex and column, got {', '.join(given) or 'none'}")
+        return self
+
+
+class Join(_Strict):
+    """A table of metadata, one row a sample, or one row a group."""
+
+    table: str = Field(description="the table, relative to source.path: .csv, .xlsx or .parquet")
+    key: str | None = Field(None, description="column that names the sample or group; null takes the first")
+    on: Literal["name", "stem", "group"] = Field(
+        "name", description="what the key names: the sample's whole name, its last part, or its group"
+    )
