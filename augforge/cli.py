@@ -31,6 +31,10 @@ app = typer.Typer(
 
 DatasetPath = Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of a dataset.")]
 Version = Annotated[Optional[str], typer.Option(help="Another version than the current one; its beginning is enough.")]
+Overrides = Annotated[
+    Optional[list[str]],
+    typer.Option("--set", help="Change the recipe: source.path=../data, steps.0.p=0.5. May be given often."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -48,10 +52,7 @@ def build(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")],
     out: Annotated[Optional[Path], typer.Option(help="Folder of the dataset; datasets/<name> without it.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", help="Worker processes, -1 for one a core.")] = 1,
-    overrides: Annotated[
-        Optional[list[str]],
-        typer.Option("--set", help="Change the recipe: source.path=../data, steps.0.p=0.5. May be given often."),
-    ] = None,
+    overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be made and what reused.")] = False,
     reuse: Annotated[bool, typer.Option(help="Take over what earlier versions and interrupted builds left.")] = True,
     rehash: Annotated[bool, typer.Option("--rehash", help="Read every source file again, however untouched.")] = False,
@@ -79,6 +80,33 @@ def build(
             progress=progress,
         )
     _output(asdict(summary), as_json, lambda console: render_summary(summary, console))
+
+
+@app.command()
+def outliers(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe with filters.")],
+    output: Annotated[Optional[Path], typer.Option("--output", "-o", help="A contact sheet to write, PNG.")] = None,
+    truth: Annotated[Optional[Path], typer.Option(help="A CSV file with a column `outlier`, to score against.")] = None,
+    out: Annotated[Optional[Path], typer.Option(help="Folder of the dataset; datasets/<name> without it.")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Worker processes, -1 for one a core.")] = 1,
+    overrides: Overrides = None,
+    limit: Annotated[int, typer.Option(min=1, help="Findings on the contact sheet.")] = 60,
+    as_json: Json = False,
+) -> None:
+    """Show what a recipe's filters find, without building: detector, reason, score, and the region marked.
+
+    Write the names of wrong findings into the recipe's `review` file (verdict: keep); a person's word is final.
+    """
+    from augforge.outliers import find_outliers, read_truth, scores
+    from augforge.report.outliers import describe, outlier_sheet, render_outliers
+    from augforge.report.show import save_png
+
+    with _progress(quiet=as_json) as progress, _interruptible():
+        found = find_outliers(recipe, out, jobs=jobs, overrides=overrides or (), progress=progress)
+    scored = scores(found, read_truth(truth, found.names)) if truth else []
+    if output is not None:
+        save_png(outlier_sheet(found, limit), output)
+    _output(describe(found, scored), as_json, lambda console: render_outliers(found, scored, console))
 
 
 @app.command()
@@ -119,7 +147,9 @@ def verify(
 @app.command()
 def show(
     dataset: DatasetPath,
-    samples: Annotated[Optional[list[str]], typer.Argument(metavar="[SAMPLE]...", help="Names of samples; none: a contact sheet.")] = None,
+    samples: Annotated[
+        Optional[list[str]], typer.Argument(metavar="[SAMPLE]...", help="Names of samples; none: a contact sheet.")
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write, PNG.")] = Path("show.png"),
     split: Annotated[Optional[str], typer.Option(help="Contact sheet of this split only.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Samples on a contact sheet.")] = 24,
@@ -165,7 +195,8 @@ def gc(
 
 @app.command()
 def ops(
-    name: Annotated[Optional[str], typer.Argument(metavar="[NAME]", help="An op; none: a list of all.")] = None, as_json: Json = False
+    name: Annotated[Optional[str], typer.Argument(metavar="[NAME]", help="An op; none: a list of all.")] = None,
+    as_json: Json = False,
 ) -> None:
     """List the ops that recipes can use, or show one with its parameters."""
     from augforge.ops import OPS
@@ -180,7 +211,8 @@ def ops(
 
 @app.command()
 def sources(
-    name: Annotated[Optional[str], typer.Argument(metavar="[NAME]", help="A format; none: a list of all.")] = None, as_json: Json = False
+    name: Annotated[Optional[str], typer.Argument(metavar="[NAME]", help="A format; none: a list of all.")] = None,
+    as_json: Json = False,
 ) -> None:
     """List the data formats that recipes can read, or show one with its layout and options."""
     from augforge.report.pages import render_source, source_page, sources_table

@@ -37,7 +37,7 @@ def holds(expression: str, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
         return []
     table = pl.DataFrame(rows, infer_schema_length=None, strict=False)
     try:
-        result = table.select(pl.sql_expr(expression).alias("holds"))["holds"]
+        result = table.with_columns(pl.sql_expr(expression).alias("holds"))["holds"]
     except PolarsError as error:
         raise PlanError(f"where: '{expression}' cannot be evaluated: {_first_line(error)}.{_columns(table)}") from None
     if result.dtype != pl.Boolean:

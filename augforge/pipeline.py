@@ -14,11 +14,12 @@ from augforge.keys import digest
 from augforge.lineage import Lineage
 from augforge.plan import Row, Stage, Task, check_names, common_metadata, cut_stages, plan_stage, task_leaves
 from augforge.recipe import Step, Verdict
+from augforge.sample import Sample
 from augforge.sources import Record
 from augforge.store.codec import Encoding
 from augforge.store.ledger import Ledger
 from augforge.store.work import Batch, Payload
-from augforge.worker import Input, Job, Result, Shop, batches, features_key, run_batch
+from augforge.worker import Input, Job, Result, Shop, batches, features_key, load_input, run_batch
 
 PNG = Encoding.png()
 FAILURES_SHOWN = 10
@@ -113,12 +114,13 @@ class Pipeline:
         self._ran: list[Stage] = []
         self._tasks: dict[str, tuple[Task, Stage]] = {}
 
-    def run(self, rows: list[Row], dry: bool = False) -> Outcome:
+    def run(self, rows: list[Row], dry: bool = False, encode: bool = True) -> Outcome:
         """Take the source's rows through every stage.
 
         Args:
             rows: of the source.
             dry: run nothing: take as many rows as a task may at most make where its result is not known.
+            encode: see that every final sample has its bytes.
         """
         judge = self._judge
         check_names(rows)
@@ -126,10 +128,15 @@ class Pipeline:
         for stage in self._stages:
             outcome.tables.append(outcome.rows)
             outcome.rows = self._stage(stage, outcome, dry)
-        if not dry:
+        if encode and not dry:
             self._ensure([(row, self._encoding) for row in outcome.rows], "encode")
         outcome.counts.exact = outcome.counts.exact and judge.complete
         return outcome
+
+    def load(self, row: Row) -> Sample:
+        """A sample of any table of the run."""
+        self._ensure([(row, PNG)] if row.task is not None else [], "load")
+        return load_input(self._shop, self._input(row)).sample
 
     def _stage(self, stage: Stage, outcome: Outcome, dry: bool) -> list[Row]:
         stage, acts = self._prepared(stage, outcome.rows)
@@ -183,6 +190,7 @@ class Pipeline:
             groups=tuple(sorted({group for row in task.inputs for group in row.groups})),
             metadata=common_metadata(task.inputs),
             parents=tuple(row.name for row in task.inputs),
+            tags=tuple(dict.fromkeys(tag for row in task.inputs for tag in row.tags)),
             task=task.id,
         )
         if result is None:

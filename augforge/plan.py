@@ -150,9 +150,7 @@ def plan_stage(
             tasks.append(_task((row,), None, 0, chain, seed))
         else:
             untouched.append(row)
-    tasks += [
-        _task(inputs, stage.head, copy, _acting(stage.chain, inputs[0], acts), seed) for inputs, copy in joined
-    ]
+    tasks += [_task(inputs, stage.head, copy, _acting(stage.chain, inputs[0], acts), seed) for inputs, copy in joined]
     return untouched, tasks
 
 
@@ -166,9 +164,7 @@ def _changes(row: Row, chain: Sequence[Step], seed: int) -> bool:
 
 def _task(inputs: tuple[Row, ...], head: Step | None, copy: int, chain: tuple[Step, ...], seed: int) -> Task:
     steps = [head, *chain] if head else list(chain)
-    identity = [
-        [_identity(step.bound), step.p, step.copies, step.keep_input, _seed(step, seed)] for step in steps
-    ]
+    identity = [[_identity(step.bound), step.p, step.copies, step.keep_input, _seed(step, seed)] for step in steps]
     key = [[row.name, row.id, _read(steps, row.metadata)] for row in inputs]
     return Task(digest("task", identity, key, copy), inputs, head, copy, chain)
 
@@ -222,7 +218,13 @@ def output_id(call: Id, name: str) -> Id:
 
 
 def unfold(
-    name: str, id: Id, size: Size, chain: Sequence[Step], seed: int, metadata: Mapping[str, Any] | None, made_by: int = 0
+    name: str,
+    id: Id,
+    size: Size,
+    chain: Sequence[Step],
+    seed: int,
+    metadata: Mapping[str, Any] | None,
+    made_by: int = 0,
 ) -> Iterator[Leaf]:
     """The samples that a chain makes of one, as far as they are known before any pixel is seen."""
     if not chain:

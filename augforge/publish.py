@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from augforge import execute
 from augforge.keys import canonical_json, digest
+from augforge.opening import Opened
 from augforge.pipeline import Outcome, Pool, Progress
 from augforge.plan import Row
 from augforge.recipe import Recipe
@@ -27,33 +27,36 @@ from augforge.store.manifest import (
     read_manifest,
     reasons,
     rejected_digest,
+    tags_digest,
     version_of,
     write_manifest,
 )
-from augforge.store.shard import FORMAT_VERSION, Shard, ShardPlan, ShardRow, plan_shards, write_shard
+from augforge.store.shard import FORMAT_VERSION, Shard, ShardPlan, ShardRow, is_whole, plan_shards, write_shard
 from augforge.store.work import remove_batch
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A build whose samples are all made.
+    """A build whose samples are all made: their payloads and facts are in the pool."""
 
-    Attributes:
-        folder: the dataset.
-        recipe, listing: what was asked for, and what the source holds.
-        source_rows: the source's table.
-        outcome: the final table and what led to it.
-        pool: holds every final sample's payload and facts.
-        libraries: versions of what made the pixels.
-    """
-
-    folder: Path
-    recipe: Recipe
-    listing: Listing
-    source_rows: Sequence[Row]
+    opened: Opened
     outcome: Outcome
-    pool: Pool
-    libraries: dict[str, str]
+
+    @property
+    def folder(self) -> Path:
+        return self.opened.folder
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.opened.recipe
+
+    @property
+    def listing(self) -> Listing:
+        return self.opened.listing
+
+    @property
+    def pool(self) -> Pool:
+        return self.opened.pool
 
     @property
     def encoding(self) -> Encoding:
@@ -99,11 +102,6 @@ def assemble(finished: Finished, jobs: int, progress: Progress) -> Assembled:
     return Assembled(tuple((plan, done[plan.key]) for plan in plans), len(missing))
 
 
-def is_whole(path: Path, size: int) -> bool:
-    """Whether a shard is there at its full size."""
-    return path.exists() and path.stat().st_size == size
-
-
 def _write_shard(arguments: tuple[ShardPlan, Path]) -> tuple[str, Shard]:
     plan, folder = arguments
     return plan.key, write_shard(plan, folder)
@@ -130,12 +128,12 @@ def _shard_row(finished: Finished, row: Row) -> ShardRow:
 def publish(finished: Finished, assembled: Assembled) -> Manifest:
     """Write everything of the new version but the manifest, and give that."""
     entries = [
-        ShardEntry(path=s.path, split=s.split, rows=s.rows, bytes=s.bytes, sha256=s.sha256)
-        for _, s in assembled.shards
+        ShardEntry(path=s.path, split=s.split, rows=s.rows, bytes=s.bytes, sha256=s.sha256) for _, s in assembled.shards
     ]
     classes, labels = finished.listing.classes, finished.listing.labels
     rejected = finished.rejected()
-    version = version_of(classes, labels, entries, rejected_digest(rejected))
+    tags = tags_digest((row.name, row.tags) for row in finished.outcome.rows)
+    version = version_of(classes, labels, entries, rejected_digest(rejected), tags)
     stem = finished.folder / "index" / version
     index_store.write_index(stem.with_suffix(".parquet"), _index_rows(finished, assembled), classes)
     index_store.write_rejected(stem.with_suffix(".rejected.parquet"), rejected)
@@ -153,14 +151,15 @@ def publish(finished: Finished, assembled: Assembled) -> Manifest:
         encoding=str(finished.encoding),
         source=SourceEntry(
             format=recipe.source.format,
-            digest=digest("source", sorted(row.id for row in finished.source_rows)),
-            samples=len(finished.source_rows),
+            digest=digest("source", sorted(row.id for row in finished.opened.table.rows)),
+            samples=len(finished.opened.table.rows),
         ),
         fitted=finished.outcome.fitted,
         rejected=reasons(rejected),
         rejected_digest=rejected_digest(rejected),
+        tags_digest=tags,
         ops={step.bound.name: step.bound.op.version for step in recipe.steps},
-        made_by=finished.libraries,
+        made_by=finished.opened.libraries,
         index_sha256=file_sha256(stem.with_suffix(".parquet")),
         recipe=RecipeEntry(digest=recipe.digest, text=recipe.text),
         shards=entries,

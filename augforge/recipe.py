@@ -300,7 +300,9 @@ def _step(file: YamlFile, data: dict[str, Any], at: tuple[str | int, ...], befor
     params = _params(file, data, at, own)
     occurrence = sum(step.bound.name == name for step in before)
     on = keys.on or (("train",) if op.role in ("augment", "filter") else SPLITS)
-    return Step(len(before) + 1, BoundOp(name, params, occurrence), keys.p, keys.copies, on, keys.keep_input, keys.where)
+    return Step(
+        len(before) + 1, BoundOp(name, params, occurrence), keys.p, keys.copies, on, keys.keep_input, keys.where
+    )
 
 
 def _params(file: YamlFile, data: dict[str, Any], at: tuple[str | int, ...], own: Mapping[str, Any]) -> Any:

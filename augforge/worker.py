@@ -137,7 +137,7 @@ def _failure(job: Job, error: Exception) -> Failure:
 
 
 def _run(shop: Shop, job: Job, writer: BatchWriter) -> None:
-    items = [_load(shop, given) for given in job.inputs]
+    items = [load_input(shop, given) for given in job.inputs]
     if job.task is None:
         _finish(shop, job, items[0], writer)
         return
@@ -151,7 +151,8 @@ def _run(shop: Shop, job: Job, writer: BatchWriter) -> None:
     writer.batch.entries.append(("task", job.task.id, {"outputs": outputs, "rejected": rejected}))
 
 
-def _load(shop: Shop, given: Input) -> Item:
+def load_input(shop: Shop, given: Input) -> Item:
+    """A job's input, decoded."""
     row = given.row
     if given.record is not None:
         sample = shop.source.load(given.record, shop.classes)
@@ -258,9 +259,10 @@ def _finish(shop: Shop, job: Job, item: Item, writer: BatchWriter) -> None:
     """Encode and measure what came out."""
     untouched = job.task is not None and item.id == job.inputs[0].row.id
     if job.encoding is not None and (job.encode_input or not untouched):
-        image, masks = _encoded(job.encoding, item.sample)
+        sample = replace(item.sample, masks=np.moveaxis(bitmask.planar(item.sample.masks), 0, -1))  # once for all uses
+        image, masks = _encoded(job.encoding, sample)
         writer.add(item.id, str(job.encoding), image, masks)
-        kept = item.sample if job.encoding.lossless else replace(item.sample, image=decode_image(image))
+        kept = sample if job.encoding.lossless else replace(sample, image=decode_image(image))
         found = {**facts(kept, len(shop.classes)), "payload": payload_digest(image, masks)}
         writer.batch.entries.append(("facts", digest(item.id, str(job.encoding)), found))
     for step in job.measures:

@@ -36,7 +36,7 @@ from toybox import (
     write_recipe,
 )
 
-from augforge import builder
+from augforge import opening
 from augforge.builder import Summary, build
 from augforge.errors import DatasetError, PlanError, SourceError, TaskError
 from augforge.ops.core import OpParams, op
@@ -272,8 +272,8 @@ def test_other_seed_remakes_what_chance_decides(copy: Built, encodes: list[int])
 
 
 def test_other_libraries_reuse_nothing(copy: Built, base: Built, monkeypatch: pytest.MonkeyPatch) -> None:
-    libraries = builder.made_by()
-    monkeypatch.setattr(builder, "made_by", lambda: {**libraries, "opencv": "0.0.1"})
+    libraries = opening.made_by()
+    monkeypatch.setattr(opening, "made_by", lambda: {**libraries, "opencv": "0.0.1"})
     summary = build(copy.recipe, copy.folder)
     assert (summary.made, summary.reused) == (26, 0)
     assert same(copy.folder, base)

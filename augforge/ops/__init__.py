@@ -14,12 +14,16 @@ from augforge.ops import (  # noqa: F401  one line a module, so that adding one 
     metal,
     mixing,
     mosaic,
+    moves,
     photometry,
     pose,
     ricap,
     select,
     statistics,
+    upright,
+    warp,
     windows,
+    wrist,
 )
 from augforge.ops.core import OPS, BoundOp, Context, FilterParams, Flag, Op, OpParams, filter_op, get_op, op
 

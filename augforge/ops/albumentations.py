@@ -10,19 +10,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, model_validator
 
-from augforge import bitmask
-from augforge.bitmask import Planes
-from augforge.errors import PlanError, nearest
+from augforge.bitmask import Planes, contiguous
+from augforge.errors import nearest
 from augforge.keys import canonical_json
 from augforge.ops.core import Context, OpParams, op
-from augforge.sample import Matrix, Placement, Sample
+from augforge.sample import IDENTITY, Image, Matrix, Sample
 
-_PROBES = ((64, 80), (640, 720), (2112, 2304))
-_GROUPS = 32
+_PROBES = {(64, 80): 8, (640, 720): 2, (2112, 2304): 1}  # size: how often, for chance may pass over what goes wrong
+_GROUPS = 8  # of four planes each: 256 classes
 _SEED = 1 << 31
 
 
@@ -31,11 +31,16 @@ class Albumentations(OpParams):
 
     ``{op: albumentations, name: Emboss, alpha: [0.2, 0.5]}``; every other key is the transform's own, checked against
     its signature. Several are nested as there: ``name: OneOf, transforms: [{name: CLAHE}, {name: Sharpen, p: 0.5}]``.
-    The step's `p` decides how often the outermost one is applied. Each call is seeded from the recipe's seed.
+    The step's `p` decides how often the outermost one is applied. Each call is seeded from the recipe's seed, and each
+    transform in it apart from the others.
 
-    Bit-planes go as masks and are never interpolated. A transform that cannot keep them exact (it computes with mask
-    values, such as Morphological), that needs more than the image (boxes, other images), or that gives other numbers
-    than uint8 or uint16 (Normalize, ToFloat), is refused before any work.
+    Bit-planes go as masks and are never interpolated; so does an alpha channel, which no change of colour touches. The
+    lineage holds the affine matrix that fits best, and as `matrix_residual_px` by how much it is off at most, in pixels
+    (null where hardly anything of the picture is left).
+
+    A transform that cannot keep masks exact (it computes with their values, such as Morphological), that needs more
+    than the image (boxes, other images), or that gives other numbers than uint8 or uint16 (Normalize, ToFloat), is
+    refused before any work; one that treats 16-bit images otherwise than 8-bit ones, at the first such image.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -44,31 +49,37 @@ class Albumentations(OpParams):
     @model_validator(mode="after")
     def _known(self) -> Albumentations:
         _check_node(self.node(), "")
+        for node in _with_children(self.node()):
+            problem = _probe(canonical_json(node))
+            if problem:
+                raise ValueError(f"{node['name']} {problem}")
         return self
 
     def node(self) -> dict[str, Any]:
         """The transform as a tree of names and parameters."""
         return {"name": self.name, **(self.model_extra or {})}
 
-    def check(self, ctx: Context) -> None:
-        for node in _with_children(self.node()):
-            problem = _probe(canonical_json(node))
-            if problem:
-                raise PlanError(f"albumentations: {node['name']} {problem}")
+
+def _keeps_size(params: Albumentations) -> bool:
+    return not _pipeline(canonical_json(params.node()))[1]
 
 
-@op("albumentations", Albumentations, version=1, role="augment", exact=False)
+@op("albumentations", Albumentations, version=1, role="augment", exact=_keeps_size)
 def albumentations(
     inputs: Sequence[Sample], drawn: dict[str, Any], params: Albumentations, ctx: Context
 ) -> Iterator[Sample]:
     sample, text = inputs[0], canonical_json(params.node())
+    if sample.image.dtype == np.uint16 and not _takes_16_bits(text, sample.image.ndim):
+        raise ValueError(
+            f"Albumentations' {params.name} does not treat 16-bit images as it treats 8-bit ones. "
+            "Bring them to 8 bits before it: {op: normalise_intensity}"
+        )
     image, planes, origin = _run(text, drawn["seed"], sample.image, sample.masks)
     if origin is None:
         yield sample.derive(image, planes)
         return
     matrix, residual = _affine(origin)
-    placement = Placement(matrix, (0, 0, image.shape[1], image.shape[0]))
-    yield sample.derive(image, planes, placements=(placement,), notes={"matrix_residual_px": residual})
+    yield sample.derive(image, planes, matrix=matrix, notes={"matrix_residual_px": residual})
 
 
 @albumentations.draws
@@ -121,6 +132,9 @@ def _built(node: Mapping[str, Any], top: bool) -> Any:
     kind = _class(node["name"])
     arguments = {key: tuple(v) if isinstance(v, list) and key != "transforms" else v for key, v in node.items()}
     del arguments["name"]
+    masks = inspect.signature(kind.__init__).parameters.get("mask_interpolation")
+    if masks is not None and "INTER_NEAREST_EXACT" in str(masks.annotation):
+        arguments.setdefault("mask_interpolation", cv2.INTER_NEAREST_EXACT)  # plain nearest would shift them
     if "transforms" in arguments:
         arguments["transforms"] = [_built(child, top=False) for child in arguments["transforms"]]
     if top:
@@ -130,8 +144,7 @@ def _built(node: Mapping[str, Any], top: bool) -> Any:
         try:
             return kind(**arguments)
         except (ValueError, TypeError, UserWarning) as error:
-            lines = [line for line in str(error).splitlines() if "errors.pydantic.dev" not in line]
-            raise ValueError(f"{node['name']}: {' '.join(lines)}") from None
+            raise ValueError(f"{node['name']}: {_told(error)}") from None
 
 
 @lru_cache(maxsize=64)
@@ -139,7 +152,7 @@ def _pipeline(text: str) -> tuple[Any, bool]:
     """The transform of a tree, ready to be called, and whether it moves pixels."""
     library, tree = _library(), json.loads(text)
     transform = _built(tree, top=True)
-    extra = dict.fromkeys([f"planes{i}" for i in range(_GROUPS)] + ["origin"], "mask")
+    extra = dict.fromkeys([f"planes{i}" for i in range(_GROUPS)] + ["origin", "alpha"], "mask")
     moves = any(not isinstance(leaf, library.ImageOnlyTransform) for leaf in _leaves(transform, library))
     return library.Compose([transform], additional_targets=extra), moves
 
@@ -152,31 +165,64 @@ def _leaves(transform: Any, library: Any) -> Iterator[Any]:
         yield transform
 
 
-def _run(text: str, seed: int, image: Any, masks: Planes) -> tuple[Any, Planes, NDArray[np.float32] | None]:
+def _seed(transform: Any, rng: np.random.Generator) -> None:
+    """Seed every transform of a tree apart: the library gives all the same seed, so that two flips always agree."""
+    transform.set_random_seed(int(rng.integers(_SEED)))
+    for child in getattr(transform, "transforms", ()):
+        if hasattr(child, "set_random_seed"):  # ColorJitter keeps plain functions there
+            _seed(child, rng)
+
+
+@lru_cache(maxsize=2)
+def _origin(height: int, width: int) -> NDArray[np.uint16]:
+    """x + 1 and y + 1 of each pixel, (H, W, 2), read-only; 0 is left for pixels that come from nowhere."""
+    origin = np.empty((height, width, 2), np.uint16)
+    origin[..., 0], origin[..., 1] = np.arange(1, width + 1), np.arange(1, height + 1)[:, None]
+    origin.setflags(write=False)
+    return origin
+
+
+def _run(text: str, seed: int, image: Image, masks: Planes) -> tuple[Image, Planes, NDArray[np.uint16] | None]:
     """Transformed image and planes, and for each output pixel x + 1, y + 1 of the input pixel it shows (0: none).
 
     The third is None where nothing moves; the planes are then the input's.
     """
     pipeline, moves = _pipeline(text)
-    pipeline.set_random_seed(seed)
+    _seed(pipeline, np.random.default_rng(seed))
+    targets = {"image": image}
+    if image.shape[2:] == (4,):
+        targets = {"image": np.ascontiguousarray(image[..., :3]), "alpha": np.ascontiguousarray(image[..., 3])}
+    names = [f"planes{i // 4}" for i in range(0, masks.shape[2], 4)] if moves else []
+    if moves:
+        targets["origin"] = _origin(*masks.shape[:2])
+        groups = [masks[..., i : i + 4] for i in range(0, masks.shape[2], 4)]
+        targets |= {name: contiguous(group) for name, group in zip(names, groups, strict=True)}
+    made = _called(pipeline, targets)
+    image = np.dstack([made["image"], made["alpha"]]) if "alpha" in made else made["image"]
     if not moves:
-        return _called(pipeline, image=image)["image"], masks, None
-    height, width = masks.shape[:2]
-    origin = np.dstack(np.meshgrid(np.arange(1, width + 1), np.arange(1, height + 1))).astype(np.float32)
-    groups = {f"planes{i // 4}": np.ascontiguousarray(masks[..., i : i + 4]) for i in range(0, masks.shape[2], 4)}
-    made = _called(pipeline, image=image, origin=origin, **groups)
-    planes = [made[name].reshape(*made[name].shape[:2], -1) for name in groups]
-    return made["image"], np.ascontiguousarray(np.concatenate(planes, axis=2)), made["origin"]
+        return image, masks, None
+    planes = [made[name].reshape(*made[name].shape[:2], -1) for name in names]
+    return image, np.ascontiguousarray(np.concatenate(planes, axis=2)), made["origin"]
 
 
-def _called(pipeline: Any, **targets: Any) -> Any:
+def _called(pipeline: Any, targets: dict[str, Any]) -> Any:
     """The library warns, for one, of a colour transform that does nothing to gray images: that is an error here."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         try:
-            return pipeline(**targets)
-        except UserWarning as warning:
-            raise ValueError(str(warning)) from None
+            made = pipeline(**targets)
+        except Exception as error:
+            image = targets["image"]
+            raise ValueError(f"Albumentations cannot take {image.dtype} {image.shape}: {_told(error)}") from error
+    if made["image"].dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"gives {made['image'].dtype} images; samples are uint8 or uint16. Leave that to the trainer")
+    return made
+
+
+def _told(error: Exception) -> str:
+    """An error in one line, without the library's links."""
+    lines = [line.strip() for line in str(error).splitlines() if "errors.pydantic.dev" not in line]
+    return " ".join(lines) or type(error).__name__
 
 
 @lru_cache(maxsize=64)
@@ -184,42 +230,59 @@ def _probe(text: str) -> str:
     """What speaks against a transform, found by trying it on noise; nothing if all is well."""
     rng = np.random.default_rng(0)
     problem = ""
-    for size in _PROBES:
+    for size, times in _PROBES.items():
         for shape in (size, (*size, 3)):
             image = rng.integers(0, 256, shape, dtype=np.uint8)
             planes = rng.integers(0, 256, (*size, 5), dtype=np.uint8)
             try:
-                return _exactness(text, image, planes)
-            except Exception as error:
-                problem = f"cannot be applied: {str(error).splitlines()[0]}"
+                exact = all(_exact(planes, *_run(text, seed, image, planes)[1:]) for seed in range(times))
+            except ValueError as error:
+                problem = str(error)
+                continue
+            return "" if exact else "computes with mask values, so bit-planes cannot go through it"
     return problem
 
 
-def _exactness(text: str, image: Any, planes: Planes) -> str:
-    made, moved, origin = _run(text, 1, image, planes)
-    if made.dtype not in (np.uint8, np.uint16):
-        return f"gives {made.dtype} images; samples are uint8 or uint16. Leave that to the trainer"
+def _exact(planes: Planes, moved: Planes, origin: NDArray[np.uint16] | None) -> bool:
+    """Whether every moved pixel is the one that it claims to be."""
     if origin is None:
-        return ""
-    at = np.maximum(origin - 1, 0).astype(np.int64)
-    if (origin % 1).any() or origin.max() > max(planes.shape) + 1:
-        return "computes with mask values, so bit-planes cannot go through it"
-    at = np.minimum(at, [planes.shape[1] - 1, planes.shape[0] - 1])
-    expected = np.where(origin[..., :1] > 0, planes[at[..., 1], at[..., 0]], 0)
-    return "" if np.array_equal(expected, moved) else "computes with mask values, so bit-planes cannot go through it"
+        return True
+    known = (origin > 0).all(axis=2) & (origin <= planes.shape[1::-1]).all(axis=2)
+    if not np.array_equal(known, origin.any(axis=2)):
+        return False
+    at = np.where(known[..., None], origin, 1).astype(np.int64) - 1
+    return np.array_equal(np.where(known[..., None], planes[at[..., 1], at[..., 0]], 0), moved)
 
 
-def _affine(origin: NDArray[np.float32]) -> tuple[Matrix, float]:
+@lru_cache(maxsize=64)
+def _takes_16_bits(text: str, ndim: int) -> bool:
+    """Whether a transform does to 16-bit images what it does to the same ones of 8 bits; sizes it cannot take pass."""
+    rng = np.random.default_rng(0)
+    planes = np.zeros((640, 720, 1), np.uint8)
+    image = cv2.GaussianBlur(rng.integers(0, 256, (640, 720, 3)[:ndim], dtype=np.uint8), (0, 0), 2)
+    try:
+        expected = [_run(text, seed, image, planes)[0] for seed in range(3)]
+    except ValueError:
+        return True
+    try:
+        found = [_run(text, seed, image.astype(np.uint16) * 257, planes)[0] for seed in range(3)]
+    except ValueError:
+        return False
+    off = [np.abs(a / 257.0 - b).mean() if a.shape == b.shape else 255 for a, b in zip(found, expected, strict=True)]
+    return max(off) < 2
+
+
+def _affine(origin: NDArray[np.uint16]) -> tuple[Matrix, float | None]:
     """The matrix that fits best from input to output pixels, and the largest distance in pixels it is off."""
     step = max(1, min(origin.shape[:2]) // 48)
     ys, xs = np.mgrid[0 : origin.shape[0] : step, 0 : origin.shape[1] : step]
-    source = origin[ys, xs].reshape(-1, 2) - 1
+    source = origin[ys, xs].reshape(-1, 2) - 1.0
     shown = source[:, 0] >= 0
-    if shown.sum() < 3:
-        return ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), float("inf")
-    target = np.column_stack([xs.ravel(), ys.ravel()])[shown].astype(np.float64)
     points = np.column_stack([source[shown], np.ones(int(shown.sum()))])
-    solution = np.linalg.lstsq(points, target, rcond=None)[0]
+    target = np.column_stack([xs.ravel(), ys.ravel()])[shown].astype(np.float64)
+    solution, _, rank, _ = np.linalg.lstsq(points, target, rcond=None)
+    if rank < 3:
+        return IDENTITY, None
     off = float(np.abs(points @ solution - target).max())
-    a, d, b, e, c, f = (float(value) for value in np.round(solution, 6).ravel())
+    a, d, b, e, c, f = (float(value) for value in np.round(solution, 6).ravel() + 0.0)
     return ((a, b, c), (d, e, f)), round(off, 3)

@@ -6,17 +6,19 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import median
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from augforge import bitmask
 from augforge.bitmask import Planes
 from augforge.ops.core import Candidate, Context
 from augforge.sample import Box, Label, Sample
 
-ClassWeights = Literal["uniform", "rare", "small"] | dict[str, float]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+ClassWeights = Literal["uniform", "rare", "small"] | dict[str, Weight]
 
 
 def check_alike(inputs: Sequence[Sample]) -> None:

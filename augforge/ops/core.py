@@ -36,7 +36,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from augforge.errors import PlanError, nearest
-from augforge.sample import Drop, Sample
+from augforge.sample import Box, Drop, Sample
 
 Role = Literal["prepare", "augment", "filter"]
 Size = tuple[int, int]
@@ -130,12 +130,14 @@ class Flag:
         score: how far beyond the threshold, any scale, None where there is no measure.
         move_to: the split the sample goes to instead of being dropped or tagged.
         detail: what the finding rests on, such as the name of a sample's twin.
+        boxes: regions of the picture it rests on, x0, y0, x1, y1 in pixels, half-open.
     """
 
     reason: str
     score: float | None = None
     move_to: str | None = None
     detail: str = ""
+    boxes: tuple[Box, ...] = ()
 
 
 def _one_input(params: Any) -> int:

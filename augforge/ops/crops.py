@@ -23,9 +23,10 @@ class CropNonEmpty(OpParams):
     """Crops around classes, after CropNonEmptyMaskIfExists of Albumentations, but class first.
 
     A class is drawn among those present (all alike, or by `weights`), then one of its pixels, then the crop's place,
-    uniformly among all places inside the picture that hold that pixel and at least `min_area` pixels of the class, or
-    as many as any such place holds: so small classes are seen as often as large ones, and crops do not pile up at the
-    borders. Without a class to draw, the place is uniform. A picture smaller than the crop is padded around.
+    uniformly among all places inside the picture that hold that pixel and at least `min_area` pixels of the class (as
+    many as any place holds, where none holds so many): so small classes are seen as often as large ones, and crops do
+    not pile up at the borders. Without a class to draw, the place is uniform. A picture smaller than the crop is padded
+    around.
     """
 
     size: Length | tuple[Length, Length] = Field(description="pixels: one number for a square, or [width, height]")
@@ -80,10 +81,13 @@ def _(rng: np.random.Generator, inputs: Sequence[Sample], params: CropNonEmpty, 
     weights = ctx.fitted if isinstance(params.weights, str) else params.weights
     chances = _chances(areas, weights or {}, params.ignore, ctx)
     crops: list[dict[str, Any]] = []
+    places: dict[int, _Places] = {}
     for _ in range(params.count):
         if chances.sum() > 0:
             c = int(rng.choice(len(chances), p=chances))
-            x, y = _place(rng, sample, c, boxes[c], size, params.min_area)
+            if c not in places:
+                places[c] = _Places(sample, c, boxes[c], size, params.min_area)
+            x, y = places[c].draw(rng)
             crops.append({"class": ctx.classes[c], "x": x, "y": y})
         else:
             x, y = _anywhere(rng, sample.width, size[0]), _anywhere(rng, sample.height, size[1])
@@ -105,35 +109,53 @@ def _anywhere(rng: np.random.Generator, length: int, size: int) -> int:
     return -((size - length) // 2) if size >= length else int(rng.integers(0, length - size + 1))
 
 
-def _place(
-    rng: np.random.Generator, sample: Sample, c: int, box: NDArray[np.int32], size: Size, min_area: int
-) -> tuple[int, int]:
-    """Left top corner of a crop that holds a drawn pixel of class c and enough of the class."""
-    x0, y0, x1, y1 = (int(n) for n in box)
-    mask = bitmask.class_mask(sample.masks[y0:y1, x0:x1], c)
-    ys, xs = np.nonzero(mask)
-    at = int(rng.integers(len(xs)))
-    columns = _starts(x0 + int(xs[at]), sample.width, size[0])
-    rows = _starts(y0 + int(ys[at]), sample.height, size[1])
-    held = _held(mask, (x0, y0), columns, rows, size)
-    fits = np.flatnonzero(held >= min(min_area, int(held.max())))
-    row, column = divmod(int(rng.choice(fits)), len(columns))
-    return int(columns[column]), int(rows[row])
+class _Places:
+    """The places inside the picture at which a crop holds enough of one class, and the class's pixels they hold."""
+
+    def __init__(self, sample: Sample, c: int, box: NDArray[np.int32], size: Size, min_area: int) -> None:
+        x0, y0, x1, y1 = (int(n) for n in box)
+        mask = bitmask.class_mask(sample.masks[y0:y1, x0:x1], c)
+        self._size, self._corner = size, (x0, y0)
+        self._columns, self._rows = _starts(x0, x1, sample.width, size[0]), _starts(y0, y1, sample.height, size[1])
+        count = _held(mask, (x0, y0), self._columns, self._rows, size)
+        self._enough = count >= min(min_area, int(count.max()))
+        self._pixels = np.argwhere(mask)
+        if min_area > 1:
+            self._pixels = self._pixels[self._reached(self._pixels)]
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, int]:
+        """Left top corner of a crop: first a pixel, then a place that holds it, each uniform."""
+        (left, right), (top, bottom) = self._around(self._pixels[int(rng.integers(len(self._pixels)))])
+        row, column = divmod(int(rng.choice(np.flatnonzero(self._enough[top:bottom, left:right]))), int(right - left))
+        return int(self._columns[left + column]), int(self._rows[top + row])
+
+    def _around(self, pixels: NDArray[np.int64]) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+        """For pixels (..., 2) as row and column, first and end of the column and row starts of crops that hold them."""
+        spans = []
+        for starts, n, at in ((self._columns, 0, pixels[..., 1]), (self._rows, 1, pixels[..., 0])):
+            at = at + self._corner[n]
+            spans.append((np.searchsorted(starts, at - self._size[n], "right"), np.searchsorted(starts, at, "right")))
+        return spans[0], spans[1]
+
+    def _reached(self, pixels: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which pixels lie in a crop with enough of the class."""
+        (left, right), (top, bottom) = self._around(pixels)
+        table = cv2.integral(self._enough.view(np.uint8))
+        return np.asarray(table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left] > 0)
 
 
-def _starts(pixel: int, length: int, size: int) -> NDArray[np.int64]:
-    """All starts inside the picture whose crop holds the pixel; the centred one where the crop is larger."""
+def _starts(low: int, high: int, length: int, size: int) -> NDArray[np.int64]:
+    """Starts inside the picture of all crops that hold a pixel of low..high; the centred one where a crop is larger."""
     if size >= length:
         return np.array([-((size - length) // 2)])
-    return np.arange(max(0, pixel - size + 1), min(pixel, length - size) + 1)
+    return np.arange(max(0, low - size + 1), min(high - 1, length - size) + 1)
 
 
 def _held(
     mask: NDArray[np.uint8], corner: tuple[int, int], columns: NDArray[np.int64], rows: NDArray[np.int64], size: Size
-) -> NDArray[np.int64]:
+) -> NDArray[np.int32]:
     """Pixels of the mask in the crop at each row and column start, (rows, columns), by a summed-area table."""
-    table = cv2.integral(mask).astype(np.int64)
+    table = cv2.integral(mask)
     left, right = (np.clip(columns + shift - corner[0], 0, mask.shape[1]) for shift in (0, size[0]))
-    top, bottom = (np.clip(rows + shift - corner[1], 0, mask.shape[0])[:, None] for shift in (0, size[1]))
-    held: NDArray[np.int64] = table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
-    return held
+    top, bottom = (np.clip(rows + shift - corner[1], 0, mask.shape[0]) for shift in (0, size[1]))
+    return np.asarray((table[bottom] - table[top])[:, right] - (table[bottom] - table[top])[:, left], np.int32)

@@ -100,7 +100,7 @@ def _hex(waves: NDArray[np.int64]) -> str:
 
 
 def _words(hashes: Sequence[str]) -> Words:
-    return np.frombuffer(bytes.fromhex("".join(hashes)), np.uint64).reshape(len(hashes), -1)
+    return np.frombuffer(bytes.fromhex("".join(hashes)), np.uint64).reshape(len(hashes), BITS // 64)
 
 
 def _pairs(rows: Sequence[Candidate], params: NearDuplicates) -> list[Pair]:

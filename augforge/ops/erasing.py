@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
@@ -23,12 +24,12 @@ class _Erasing(OpParams):
     masks: Masks = Field("keep", description="whether masks stay under what is erased, to be guessed, or are cleared")
 
 
-def _erased(sample: Sample, hidden: NDArray[np.bool_], params: _Erasing) -> Sample:
-    image = sample.image.copy()
-    image[hidden] = canvas(1, 1, params.fill, sample.image)[0, 0]
-    masks = np.array(sample.masks, order="C")
+def _erased(sample: Sample, hidden: NDArray[np.uint8], params: _Erasing) -> Sample:
+    """The sample without the pixels where `hidden` (H, W) is not 0."""
+    blank = canvas(sample.width, sample.height, params.fill, sample.image)
+    image, masks = cv2.copyTo(blank, hidden, sample.image.copy()), sample.masks
     if params.masks == "clear":
-        masks[hidden] = 0
+        masks = bitmask.per_plane(lambda part: cv2.bitwise_and(part, part, mask=1 - hidden), masks)
     return sample.derive(image, masks)
 
 
@@ -51,11 +52,11 @@ class Cutout(_Erasing):
 @op("cutout", Cutout, version=1, role="augment")
 def cutout(inputs: Sequence[Sample], drawn: dict[str, Any], params: Cutout, ctx: Context) -> Iterator[Sample]:
     sample = inputs[0]
-    hidden = np.zeros((sample.height, sample.width), bool)
+    hidden = np.zeros((sample.height, sample.width), np.uint8)
     for hole in drawn["holes"]:
-        side = round(hole["side"] * min(sample.width, sample.height))
+        side = max(1, round(hole["side"] * min(sample.width, sample.height)))
         x0, y0 = int(hole["x"] * sample.width) - side // 2, int(hole["y"] * sample.height) - side // 2
-        hidden[max(0, y0) : max(0, y0 + side), max(0, x0) : max(0, x0 + side)] = True
+        hidden[max(0, y0) : max(0, y0 + side), max(0, x0) : max(0, x0 + side)] = 1
     yield _erased(sample, hidden, params)
 
 
@@ -69,13 +70,13 @@ class GridMask(_Erasing):
     """Erase a regular grid of squares (Chen et al. 2020, arXiv:2001.04086), upright, that leaves objects visible.
 
     A unit's side is a drawn share of the picture's shorter side; in each unit a square of `ratio` times that side is
-    erased; the grid's offset is drawn. If less than `min_visible` of the labelled pixels would be seen, other offsets
-    are tried, then smaller squares, until enough is.
+    erased. The grid's offset is uniform among those that leave `min_visible` of the labelled pixels to be seen; where
+    there is none, the squares shrink, by as little as is needed.
     """
 
     unit: tuple[Share, Share] = Field((0.1, 0.3), description="range of a unit's side, as a share of the shorter side")
     ratio: float = Field(0.5, gt=0, lt=1, description="side of the erased square, as a share of the unit's")
-    min_visible: float = Field(0.6, ge=0, lt=1, description="least share of the labelled pixels that stays visible")
+    min_visible: float = Field(0.6, ge=0, le=1, description="least share of the labelled pixels that stays visible")
 
     @field_validator("unit")
     @classmethod
@@ -86,32 +87,53 @@ class GridMask(_Erasing):
 @op("gridmask", GridMask, version=1, role="augment")
 def gridmask(inputs: Sequence[Sample], drawn: dict[str, Any], params: GridMask, ctx: Context) -> Iterator[Sample]:
     sample = inputs[0]
-    yield _erased(sample, _grid(sample.width, sample.height, drawn), params)
+    columns = (np.arange(sample.width) - drawn["x"]) % drawn["unit"] < drawn["square"]
+    rows = (np.arange(sample.height) - drawn["y"]) % drawn["unit"] < drawn["square"]
+    yield _erased(sample, (rows[:, None] & columns).view(np.uint8), params)
 
 
 @gridmask.draws
 def _(rng: np.random.Generator, inputs: Sequence[Sample], params: GridMask, ctx: Context) -> dict[str, Any]:
     sample = inputs[0]
-    labelled = bitmask.union(sample.masks)
-    total = int(labelled.sum())
     unit = max(2, round(float(rng.uniform(*params.unit)) * min(sample.width, sample.height)))
-    drawn: dict[str, Any] = {}
-    for attempt in range(32):
-        square = int(unit * params.ratio * 0.9 ** (attempt // 8))
-        drawn = {"unit": unit, "square": square, "x": int(rng.integers(unit)), "y": int(rng.integers(unit))}
-        hidden = _grid(sample.width, sample.height, drawn)
-        if total == 0 or 1 - int((labelled & hidden).sum()) / total >= params.min_visible:
-            return drawn
-    return {**drawn, "square": 0}
+    labelled = _folded(bitmask.union(sample.masks), unit)
+    most = (1 - params.min_visible) * int(labelled.sum()) + 1e-6
+    square = _largest(labelled, max(1, round(unit * params.ratio)), most)
+    offsets = np.flatnonzero(_hidden(labelled, square) <= most)
+    y, x = divmod(int(rng.choice(offsets)), unit)
+    return {"unit": unit, "square": square, "x": x, "y": y}
 
 
-def _grid(width: int, height: int, drawn: dict[str, Any]) -> NDArray[np.bool_]:
-    """True in the erased squares."""
-    unit, square = drawn["unit"], drawn["square"]
-    columns = (np.arange(width) - drawn["x"]) % unit < square
-    rows = (np.arange(height) - drawn["y"]) % unit < square
-    hidden: NDArray[np.bool_] = rows[:, None] & columns[None, :]
-    return hidden
+def _folded(labelled: NDArray[np.bool_], unit: int) -> NDArray[np.int64]:
+    """Labelled pixels by their place in a unit, (unit, unit): all units laid upon each other."""
+    for axis in (0, 1):
+        starts = range(0, labelled.shape[axis], unit)
+        parts = np.split(labelled, starts[1:], axis=axis)
+        total = np.zeros((unit, labelled.shape[1]) if axis == 0 else (unit, unit), np.int64)
+        for part in parts:
+            total[: part.shape[0], : part.shape[1]] += part
+        labelled = total
+    return labelled
+
+
+def _largest(labelled: NDArray[np.int64], square: int, most: float) -> int:
+    """Side of the largest square, up to `square`, that hides at most so many pixels at some offset; by bisection."""
+    fits, fails = 0, square + 1
+    while fails - fits > 1:
+        middle = square if fails > square else (fits + fails) // 2
+        if _hidden(labelled, middle).min() <= most:
+            fits = middle
+        else:
+            fails = middle
+    return fits
+
+
+def _hidden(labelled: NDArray[np.int64], square: int) -> NDArray[np.int64]:
+    """Pixels that squares of that side hide at each offset y, x of the grid, (unit, unit), by a summed-area table."""
+    unit = len(labelled)
+    wrapped = np.tile(labelled, (2, 2))[: unit + square, : unit + square].astype(np.float64)
+    table, near, far = cv2.integral(wrapped), slice(unit), slice(square, square + unit)
+    return np.asarray(np.rint(table[far, far] - table[near, far] - table[far, near] + table[near, near]), np.int64)
 
 
 def _ascending(value: tuple[float, float], name: str) -> tuple[float, float]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from augforge.ops.hand_shape import SIDE, Finger, Gray, Hand, Point, find_hand, reduced, without_padding
+from augforge.ops.hand_shape import Finger, Gray, Hand, Point, find_hand, reduced, without_padding
 from augforge.sample import Image
 
 _STEPS, _LANES = 120, 61  # of the strip along the middle ray
-_BEND = 0.3  # what a step aside by one lane costs
+_BEND = 0.2  # what a step aside by one lane costs
 
 
 def hand_tilt(image: Image) -> float | None:
@@ -43,7 +44,7 @@ def middle_finger(hand: Hand) -> Finger:
 def _is_thumb(fingers: tuple[Finger, ...], hand: Hand) -> bool:
     """Whether the first finger begins nearer to the wrist and stands farther off than the others do."""
     begins = [math.dist(finger.base, hand.centre) for finger in fingers]
-    turns = [_between(a, b) for a, b in zip(fingers, fingers[1:], strict=False)]
+    turns = [_between(a, b) for a, b in pairwise(fingers)]
     return begins[0] < 0.92 * begins[1] and begins[0] < 0.95 * begins[-1] and turns[0] > 1.5 * max(turns[1:])
 
 
@@ -62,13 +63,13 @@ def _ray(gray: Gray, hand: Hand, finger: Finger) -> Point:
     across = np.array([-axis[1], axis[0]])
     points = finger.tip - down[:, None, None] * axis + aside[None, :, None] * across
     x, y = (points[..., i].astype(np.float32) for i in (0, 1))
-    strip = cv2.remap(gray, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    strip = np.asarray(cv2.remap(gray, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
     lanes = _brightest(_bones(strip, 0.09 * hand.radius / (aside[1] - aside[0])))
     return np.asarray(points[np.arange(_STEPS), lanes])
 
 
 def _bones(strip: Gray, width: float) -> Gray:
-    """How much brighter than its sides each place is, at a bone's width in lanes; at most 1, so that metal is no more."""
+    """How much brighter than its sides each place is, at a bone's width in lanes; at most 1, lest metal count more."""
     narrow = cv2.GaussianBlur(strip, (0, 0), width, sigmaY=2)
     ridge = narrow - cv2.GaussianBlur(strip, (0, 0), 3 * width, sigmaY=2)
     usual = float(np.median(np.abs(ridge).max(axis=1))) + 0.01
@@ -91,6 +92,3 @@ def _brightest(value: Gray) -> NDArray[np.int64]:
     for origin in reversed(came):
         path.append(int(origin[path[-1]]))
     return np.array(path[::-1])
-
-
-__all__ = ["SIDE", "hand_tilt", "middle_finger"]

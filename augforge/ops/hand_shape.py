@@ -58,9 +58,9 @@ def reduced(image: Image) -> Gray:
     width, height = (max(1, round(length * scale)) for length in image.shape[1::-1])
     kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = cv2.resize(gray, (width, height), interpolation=kind).astype(np.float32)
-    small = cv2.GaussianBlur(small if small.ndim == 2 else small.mean(axis=2), (0, 0), 1.0)
-    low, high = np.percentile(small, [0.5, 99.5])
-    return np.clip((small - low) / max(float(high - low), 1e-6), 0, 1.05).astype(np.float32)
+    smooth = cv2.GaussianBlur(small if small.ndim == 2 else small.mean(axis=2), (0, 0), 1.0)
+    low, high = (float(np.percentile(smooth, share)) for share in (0.5, 99.5))
+    return np.asarray(np.clip((smooth - low) / max(high - low, 1e-6), 0, 1.05), np.float32)
 
 
 def find_hand(gray: Gray) -> Hand | None:
@@ -110,18 +110,18 @@ def _painted(gray: Gray, corner: tuple[int, int], dark: bool) -> Gray:
     area = np.ascontiguousarray(found[1:-1, 1:-1])
     if not 0.002 < area.mean() < 0.95:
         return gray
-    wide = cv2.dilate(area, _disc(3))
-    beside = (cv2.dilate(area, _disc(7)) & (1 - wide)).astype(bool)
+    wide, wider = (cv2.dilate(area, _disc(radius)).astype(bool) for radius in (3, 7))
+    beside = wider & ~wide
     if beside.sum() < 20:
         return gray
-    level, usual = (np.float32(np.quantile(gray[beside], share)) for share in (0.35, 0.5))
+    level, usual = (float(np.quantile(gray[beside], share)) for share in (0.35, 0.5))
     here = float(np.median(gray[area.astype(bool)]))
     if level > here - 0.02:
         if not dark or usual < here + 0.02 or not _convex(1 - area):
             return gray
         level = usual
     rim = gray < max(here, level) + 2 * _SAME  # the padding's blurred edge; what is brighter is the hand's
-    return np.where(wide.astype(bool) & rim, np.minimum(_nearest(gray, beside), level), gray)
+    return np.where(wide & rim, np.minimum(_nearest(gray, beside), np.float32(level)), gray)
 
 
 def _convex(mask: Mask) -> bool:
@@ -183,7 +183,7 @@ def _hand(mask: Mask | None, above: Gray) -> Hand | None:
     """
     if mask is None or _rim(mask) > 0.25:
         return None
-    depth = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
+    depth = np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, 5), np.float32)
     _, radius, _, where = cv2.minMaxLoc(depth)
     if radius < 8 or _share_bright(above, where, radius) < 0.8:
         return None

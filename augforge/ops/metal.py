@@ -127,7 +127,7 @@ def score(region: Mapping[str, Any], burnt: float, params: Metal) -> float:
         max(region["prominence"] / needed, steep),
         region["plateau"] / params.plateau,
         (region["sharpness"] / params.sharpness) ** 4,
-        region["contrast"] / (0.28 if region["coarse"] else 0.08),
+        region["contrast"] / (0.35 if region["coarse"] else 0.08),
     ]
     if region["coarse"]:
         margins.append(region["prominence"] / 0.2)

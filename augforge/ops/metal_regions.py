@@ -31,8 +31,10 @@ MOST = 30
 """Regions that are kept, the most telling first."""
 STEPS = np.array([-3, -2, -1, 0, 1, 2, 3, 4, 5, 6], np.float32)
 """Pixels across a region's edge, outwards, at which the profile is read."""
-INSIDE, STEP = 4, 7
-"""Where in the profile the outside begins, and where the three pixels end within which metal's edge falls."""
+INSIDE = 4
+"""Where in the profile the outside begins."""
+SMALL = 640
+"""Views of a longer side up to this have smaller bones but no wider edges: their edges are read closer by."""
 NEAR, OUT = 3, 10
 """Pixels from a region's edge at which its surroundings begin and end."""
 
@@ -95,7 +97,7 @@ def views_of(image: Image, anatomy: Flags | None = None) -> list[View]:
         ratio = COARSE / max(height, width)
         size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
         small = np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), gray.dtype)
-        firm = cv2.erode(small, np.ones((3, 3), np.uint8))
+        firm = cv2.erode(small, np.ones((5, 5), np.uint8))
         views.append(_view(small, low, fit(body, *size), fit(found.white, *size), scale / ratio, firm))
     return views
 
@@ -218,8 +220,8 @@ class Edge:
 
     part: NDArray[np.int32]  # (n,) which region
     on_body: NDArray[np.bool_]  # (n,) whether the body lies on the other side
-    step: NDArray[np.float32]  # (n,) how far the gray falls within 3 pixels
-    fall: NDArray[np.float32]  # (n,) how far it falls within 6
+    step: NDArray[np.float32]  # (n,) how far the gray falls within 3 pixels, or 2 in a small view
+    fall: NDArray[np.float32]  # (n,) how far it falls within twice as many
 
     def of_regions(self, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """For each region: the share of its edge on the body, and there the share that is sharp, and the mean step."""
@@ -242,9 +244,9 @@ def _read_edge(view: View, down: Downhill, bright: Flags, parts: NDArray[np.int3
         for start, along, limit in zip((x, y), down.at(y, x), view.size, strict=True)
     )
     gray = _sample(view.gray, at_x, at_y)
-    inside = gray[:, :INSIDE].max(axis=1)
-    beyond = np.rint(at_y[:, STEP]).astype(int), np.rint(at_x[:, STEP]).astype(int)
-    step, fall = (inside - gray[:, INSIDE:end].min(axis=1) for end in (STEP, len(STEPS)))
+    inside, reach = gray[:, :INSIDE].max(axis=1), 2 if max(view.whole) <= SMALL else 3
+    beyond = np.rint(at_y[:, INSIDE + 3]).astype(int), np.rint(at_x[:, INSIDE + 3]).astype(int)
+    step, fall = (inside - gray[:, INSIDE : INSIDE + end].min(axis=1) for end in (reach, 2 * reach))
     return Edge(parts[y, x], view.body[beyond] > 0, step, np.maximum(fall, 1))
 
 

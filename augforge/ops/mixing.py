@@ -12,7 +12,8 @@ from pydantic import Field
 
 from augforge import bitmask
 from augforge.ops.combine import check_alike, jointly_known, mixed_label
-from augforge.ops.core import Context, OpParams, op
+from augforge.ops.core import Candidate, Context, OpParams, op
+from augforge.ops.select import class_areas
 from augforge.sample import IDENTITY, Box, Image, Placement, Sample
 
 
@@ -114,13 +115,19 @@ def _(rng: np.random.Generator, inputs: Sequence[Sample], params: MixUp, ctx: Co
 class CopyPaste(OpParams):
     """Copy objects of chosen classes from another image of the split (Ghiasi et al. 2021, arXiv:2012.07177).
 
-    Each chosen class of the partner is pasted with soft edges, shifted by a drawn share of the picture, into the anchor.
-    Under a pasted object the partner's masks of all classes replace the anchor's, since its pixels show them.
+    Each chosen class of the partner is pasted with soft edges into the anchor, shifted by a drawn share of the picture.
+    Under a pasted object the partner's masks of all classes replace the anchor's, since its pixels show them. Only
+    samples that hold one of the classes are drawn as partners. The anchor's label vector stays.
     """
 
     classes: tuple[str, ...] = Field(min_length=1, description="the classes to copy, such as [finger-16, Pisiform]")
     shift: float = Field(0.1, ge=0, le=1, description="greatest shift, as a fraction of width and height")
-    sigma: float = Field(2.0, ge=0, le=50, description="pixels: softness of the edge; 0 for a hard one")
+    sigma: float = Field(
+        2.0,
+        ge=0,
+        le=50,
+        description="softness: the object fades in over two sigma pixels inside its edge; 0 for a hard one",
+    )
 
     def check(self, ctx: Context) -> None:
         for name in self.classes:
@@ -139,7 +146,8 @@ def copy_paste(inputs: Sequence[Sample], drawn: dict[str, Any], params: CopyPast
         dx, dy = round(shift[0] * anchor.width), round(shift[1] * anchor.height)
         box = _pasted_box(boxes[c], (dx, dy), anchor)
         if box is not None:
-            _paste_object(image, masks, partner, c, box, (dx, dy), params.sigma)
+            alpha = _alpha(partner, c, boxes[c], params.sigma)
+            _paste_object(image, masks, partner, alpha, boxes[c], box, (dx, dy))
             placements.append(Placement(((1.0, 0.0, float(dx)), (0.0, 1.0, float(dy))), box, 1))
     masks, known = jointly_known(inputs, masks)
     yield anchor.derive(image, masks, placements=tuple(placements), known=known)
@@ -151,6 +159,16 @@ copy_paste.counts_inputs(_two)
 @copy_paste.draws
 def _(rng: np.random.Generator, inputs: Sequence[Sample], params: CopyPaste, ctx: Context) -> dict[str, Any]:
     return {"shifts": rng.uniform(-params.shift, params.shift, (len(params.classes), 2)).tolist()}
+
+
+@copy_paste.measures(reads=())
+def _(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+    return {"area": class_areas(sample, ctx)}
+
+
+@copy_paste.weighs
+def _(candidate: Candidate, params: CopyPaste, ctx: Context) -> float:
+    return float(any(candidate.features["area"][name] for name in params.classes))
 
 
 def _pasted_box(box: NDArray[np.int32], shift: tuple[int, int], anchor: Sample) -> Box | None:
@@ -167,20 +185,35 @@ def _pasted_box(box: NDArray[np.int32], shift: tuple[int, int], anchor: Sample) 
     return landed if landed[0] < landed[2] and landed[1] < landed[3] else None
 
 
+def _alpha(sample: Sample, c: int, box: NDArray[np.int32], sigma: float) -> NDArray[np.float32]:
+    """Opacity of a class's pixels in its box: rising inwards from its edge, 1 deep inside, at its deepest pixel surely.
+
+    Beyond the object it is 0, for there the sample's pixels are not wanted.
+    """
+    x0, y0, x1, y1 = (int(n) for n in box)
+    mask = bitmask.class_mask(sample.masks[y0:y1, x0:x1], c)
+    if sigma == 0:
+        return mask.astype(np.float32)
+    framed = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(0,))
+    depth = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
+    return np.asarray(np.minimum(1, depth / min(2 * sigma, float(depth.max()))), np.float32)
+
+
 def _paste_object(
-    image: Image, masks: NDArray[np.uint8], partner: Sample, c: int, box: Box, shift: tuple[int, int], sigma: float
+    image: Image,
+    masks: NDArray[np.uint8],
+    partner: Sample,
+    alpha: NDArray[np.float32],
+    box: NDArray[np.int32],
+    landed: Box,
+    shift: tuple[int, int],
 ) -> None:
-    """Paste class c of the partner into the box, in place."""
-    x0, y0, x1, y1 = box
-    target = (slice(y0, y1), slice(x0, x1))
-    source = (slice(y0 - shift[1], y1 - shift[1]), slice(x0 - shift[0], x1 - shift[0]))
-    inside = bitmask.class_mask(partner.masks[source], c)
-    alpha = inside.astype(np.float32)
-    if sigma > 0:
-        # Softened inwards only: beyond the object the partner's pixels are not wanted
-        alpha *= np.minimum(1, 2 * cv2.GaussianBlur(alpha, (0, 0), sigma))
+    """Paste the partner's pixels of a class, whose opacity in its box is given, where they land, in place."""
+    target = (slice(landed[1], landed[3]), slice(landed[0], landed[2]))
+    x0, y0, x1, y1 = (int(n) - shift[i % 2] for i, n in enumerate(landed))
+    alpha = alpha[y0 - box[1] : y1 - box[1], x0 - box[0] : x1 - box[0]]
     weight = alpha if image.ndim == 2 else alpha[..., None]
-    blended = weight * partner.image[source] + (1 - weight) * image[target]
+    blended = weight * partner.image[y0:y1, x0:x1] + (1 - weight) * image[target]
     image[target] = np.rint(blended).astype(image.dtype)
-    chosen = inside.astype(bool)
-    masks[target][chosen] = partner.masks[source][chosen]
+    inside = alpha > 0
+    masks[target][inside] = partner.masks[y0:y1, x0:x1][inside]

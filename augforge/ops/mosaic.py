@@ -13,9 +13,9 @@ from augforge.ops.combine import (
     check_alike,
     check_class_weights,
     fit_class_weights,
+    heaviest,
     jointly_known,
     mixed_label,
-    heaviest,
     paste,
     tiles,
 )
@@ -49,7 +49,7 @@ class Mosaic(OpParams):
     )
     align: Literal["drawn", "centre"] = Field(
         "drawn",
-        description="where an image overhangs its tile, or leaves room: shifted by chance (centred where there is room), "
+        description="where an image overhangs its tile or leaves room: shifted by chance (centred where there is room), "
         "or with its inner corner at the mosaic's centre",
     )
     partners: ClassWeights = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
@@ -48,10 +49,9 @@ def normalise_intensity(
 
 
 def window(image: Image, percentiles: tuple[float, float]) -> tuple[int, int]:
-    """The gray values at two percentiles (the smallest value that at least so many per cent do not exceed)."""
-    counts = np.bincount(image.ravel(), minlength=1)
-    shares = np.cumsum(counts) * 100.0 / image.size
-    low, high = (int(np.searchsorted(shares, p - 1e-9)) for p in percentiles)
+    """The gray values at two percentiles: the smallest that so many per cent do not exceed (numpy's inverted_cdf)."""
+    reached = np.cumsum(np.bincount(image.ravel()))
+    low, high = (int(np.searchsorted(reached, max(1, math.ceil(p * image.size / 100)))) for p in percentiles)
     return low, high
 
 

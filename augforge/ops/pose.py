@@ -11,15 +11,15 @@ from pydantic import Field
 
 from augforge import bitmask
 from augforge.ops.core import Candidate, Context, Flag, filter_op
-from augforge.ops.robust import DIGITS, Table, groups_of, median, number, spread, strongest, told, training
+from augforge.ops.robust import DIGITS, Table, framed, groups_of, median, number, spread, strongest, told, training
 from augforge.ops.select import ClassFilter
-from augforge.ops.statistics import by_class, moments
+from augforge.ops.statistics import boxes_by_class, by_class, moments
 from augforge.sample import Sample
 
 FLOOR = 0.02
 """Least spread of a distance, in units of the body's scale: the median distance of its classes from their middle."""
 NAMED = 0.5
-"""A class is named beside the worst one if its distances are off at least this share as much."""
+"""A class is named beside the worst one if its distances are off more than this share as much."""
 
 Pairs: TypeAlias = NDArray[np.intp]
 """(N, 2): indices of two classes."""
@@ -31,13 +31,12 @@ class Pose(ClassFilter):
     For each class, the distances of its centroid to those of its `neighbours`, the classes that are usually nearest,
     are measured in units of the sample's own scale (the median ratio of all these distances to the usual ones). So
     place, size, rotation and mirroring (left and right hands) do not matter, and one class out of place moves nobody
-    else. The score is the largest robust z of a distance: off from its training median in units of 1.4826 median
-    absolute deviations, the spread being at least 2 % of the classes' median distance from their middle. Named, with
-    the mean |z| of their distances, are the classes most of whose distances are off. Absent and unknown classes are not
-    judged.
+    else. The score is the largest robust z of a distance, as in `class_area`, the spread being at least 2 % of the
+    median distance of the classes from their middle; bent fingers surface where fewer than a tenth are bent. Named are
+    the classes most of whose distances are off, with their mean |z|. Absent and unknown classes are not judged.
     """
 
-    threshold: float = Field(6.0, gt=0, description="least |z| of a distance in a flagged sample")
+    threshold: float = Field(5.0, gt=0, description="least |z| of a distance in a flagged sample")
     neighbours: int = Field(6, ge=2, le=32, description="how many nearest classes a class is compared with")
     min_samples: int = Field(
         8, ge=3, description="a pair that fewer training samples show is not judged, nor anything in a smaller set"
@@ -51,16 +50,16 @@ def pose(candidate: Candidate, params: Pose, ctx: Context) -> Flag | None:
     worst, classes = pose_scores(candidate, ctx.fitted)
     if worst <= params.threshold:
         return None
-    ranked = strongest(classes, 0)
-    return Flag("position", number(worst), detail=told(item for item in ranked if item[1] >= NAMED * ranked[0][1]))
+    ranked = strongest(classes, NAMED * max(classes.values()))
+    regions = framed(candidate.features["box"][name] for name, _ in ranked)
+    return Flag("position", number(worst), detail=told(ranked), boxes=regions)
 
 
 @pose.measures(reads=())
 def measure_centers(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
     areas, boxes = bitmask.areas_and_boxes(sample.masks, len(ctx.classes))
-    return {
-        "center": by_class(sample, ctx, [_center(sample, c, boxes[c]) if areas[c] else None for c in range(len(areas))])
-    }
+    found = [_center(sample, c, boxes[c]) if areas[c] else None for c in range(len(areas))]
+    return {"center": by_class(sample, ctx, found), "box": boxes_by_class(sample, ctx, boxes)}
 
 
 def _center(sample: Sample, c: int, box: NDArray[np.int32]) -> list[float]:
@@ -87,8 +86,8 @@ def fit_pose(candidates: Sequence[Candidate], params: Pose, ctx: Context) -> dic
 
 def _centers(rows: Sequence[Candidate], names: Sequence[str]) -> NDArray[np.float64]:
     """(rows, classes, 2): x and y, NaN where there is none."""
-    nowhere = [np.nan, np.nan]
-    return np.array([[row.features["center"][name] or nowhere for name in names] for row in rows], np.float64)
+    found = [[row.features["center"][name] or (np.nan, np.nan) for name in names] for row in rows]
+    return np.array(found, np.float64).reshape(len(rows), len(names), 2)
 
 
 def _distances(centers: NDArray[np.float64], pairs: Pairs) -> Table:

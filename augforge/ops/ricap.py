@@ -26,8 +26,8 @@ class Ricap(OpParams):
     both boundaries that far from the rim (the same Beta, truncated).
     """
 
-    beta: float = Field(0.3, gt=0, le=100, description="of the Beta distribution: below 1 favours lopsided tiles")
-    min_tile: float = Field(0.0, ge=0, lt=0.5, description="least side of a tile, as a fraction of width and height")
+    beta: float = Field(0.3, ge=0.01, le=100, description="of the Beta distribution: below 1 favours lopsided tiles")
+    min_tile: float = Field(0.0, ge=0, le=0.45, description="least side of a tile, as a fraction of width and height")
 
 
 @op("ricap", Ricap, version=1, role="augment")

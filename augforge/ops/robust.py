@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augforge.ops.core import Candidate, Flag
+from augforge.sample import Box
 
 Table: TypeAlias = NDArray[np.float64]
 """One row a sample, one column a quantity; NaN where it cannot be said."""
@@ -59,10 +60,10 @@ def polished(values: Table) -> tuple[Table, Table]:
 def spread(values: Table, groups: int, floor: float) -> Table:
     """Standard deviation of each column about its median, as if it were normal; NaN without a value.
 
-    The MAD's, but no less than the farthest tenth begins at, for what a tenth of the samples do is another kind (children
-    among adults) and no outlier. A column's own spread says little where few groups speak, so it leans towards the
-    columns' common one, as moderated variances do (Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3:3). At least `floor`: of
-    equal values the MAD is 0.
+    The MAD's, but no less than where the farthest tenth begins: what a tenth of the samples do is another kind (such as
+    children among adults), no outlier. A column's own spread says little where few groups speak, so it leans towards
+    the columns' common one, as moderated variances do (Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3:3). At least
+    `floor`: of equal values the MAD is 0.
     """
     off = np.sort(np.abs(values - median(values, 0)), axis=0)  # NaN come last
     if not len(off):
@@ -105,10 +106,21 @@ def told(scores: Iterable[tuple[str, float]]) -> str:
     return ", ".join(f"{name} z={score:.1f}" for name, score in scores)
 
 
-def flagged(reason: str, scores: Mapping[str, float], threshold: float) -> Flag | None:
-    """A finding if a score lies beyond the threshold."""
+def flagged(
+    reason: str, scores: Mapping[str, float], threshold: float, boxes: Mapping[str, Sequence[int] | None] | None = None
+) -> Flag | None:
+    """A finding if a score lies beyond the threshold; it rests on the boxes of the same name."""
     beyond = strongest(scores, threshold)
-    return Flag(reason, number(abs(beyond[0][1])), detail=told(beyond)) if beyond else None
+    if not beyond:
+        return None
+    regions = framed((boxes or {}).get(name) for name, _ in beyond)
+    return Flag(reason, number(abs(beyond[0][1])), detail=told(beyond), boxes=regions)
+
+
+def framed(boxes: Iterable[Sequence[int] | None]) -> tuple[Box, ...]:
+    """Boxes as a finding has them, each once."""
+    held = [(box[0], box[1], box[2], box[3]) for box in boxes if box is not None]
+    return tuple(dict.fromkeys(held))
 
 
 def number(value: Any) -> float:

@@ -56,8 +56,9 @@ class ClassArea(Statistic):
 
     Compared is the logarithm of a class's area, freed of the sample's own scale (the median over its classes), so that
     the size of the body and of the picture does not matter. The score is the largest robust z: the distance from the
-    training median in units of 1.4826 median absolute deviations (Iglewicz and Hoaglin 1993), the spread being at least
-    5 %. Unknown classes are not judged; an absent one can be reported on its own, as ``class missing``.
+    training median in units of 1.4826 median absolute deviations (Iglewicz and Hoaglin 1993). The spread is at least
+    5 %, and so wide that a tenth of the training set may lie far off: that many are another kind, such as children.
+    Unknown classes are not judged; an absent one can be reported on its own, as ``class missing``.
     """
 
     threshold: float = Field(5.0, gt=0, description="least |z| of a flagged class")
@@ -88,13 +89,15 @@ def class_area(candidate: Candidate, params: ClassArea, ctx: Context) -> Flag | 
     missing = [name for name, share in ctx.fitted["present"].items() if least and share >= least and areas[name] == 0]
     if missing:
         return Flag("class missing", detail=", ".join(missing))
-    return flagged("class area", area_scores(candidate, params, ctx.fitted), params.threshold)
+    return flagged(
+        "class area", area_scores(candidate, params, ctx.fitted), params.threshold, candidate.features["box"]
+    )
 
 
 @class_area.measures(reads=())
 def measure_area(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
     areas, boxes = bitmask.areas_and_boxes(sample.masks, len(ctx.classes))
-    return {"area": by_class(sample, ctx, areas.tolist()), "cut": by_class(sample, ctx, _cut(sample, boxes))}
+    return {"area": by_class(sample, ctx, areas.tolist()), "box": boxes_by_class(sample, ctx, boxes)}
 
 
 @class_area.fits
@@ -142,7 +145,7 @@ class ClassShape(Statistic):
     of their logarithms, as in `class_area`; the spread is at least 5 % and 2 %.
     """
 
-    threshold: float = Field(6.0, gt=0, description="least |z| of a flagged class")
+    threshold: float = Field(5.0, gt=0, description="least |z| of a flagged class")
     min_pixels: int = Field(25, ge=1, description="a class with fewer pixels has no shape to judge")
 
 
@@ -152,7 +155,8 @@ def class_shape(candidate: Candidate, params: ClassShape, ctx: Context) -> Flag 
         return None
     kinds = shape_scores(candidate, params, ctx.fitted)
     scores = {f"{name} {kind}": z for kind, found in kinds.items() for name, z in found.items()}
-    return flagged("class shape", scores, params.threshold)
+    boxes = {f"{name} {kind}": box for kind in kinds for name, box in candidate.features["box"].items()}
+    return flagged("class shape", scores, params.threshold, boxes)
 
 
 @class_shape.measures(reads=())
@@ -163,7 +167,7 @@ def measure_shape(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
         "pixels": by_class(sample, ctx, areas.tolist()),
         "elongation": by_class(sample, ctx, [shape[0] for shape in shapes]),
         "fill": by_class(sample, ctx, [shape[1] for shape in shapes]),
-        "cut": by_class(sample, ctx, _cut(sample, boxes)),
+        "box": boxes_by_class(sample, ctx, boxes),
     }
 
 
@@ -212,14 +216,16 @@ def by_class(sample: Sample, ctx: Context, values: Sequence[Any]) -> dict[str, A
     return {name: value if held else None for name, value, held in zip(ctx.classes, values, known, strict=True)}
 
 
-def _cut(sample: Sample, boxes: NDArray[np.int32]) -> list[bool]:
-    """Which classes touch the picture's border."""
-    x0, y0, x1, y1 = boxes.T
-    touch = (x1 > 0) & ((x0 == 0) | (y0 == 0) | (x1 == sample.width) | (y1 == sample.height))
-    return [bool(value) for value in touch]
+def boxes_by_class(sample: Sample, ctx: Context, boxes: NDArray[np.int32]) -> dict[str, list[int] | None]:
+    """x0, y0, x1, y1 by class name, None where there is none."""
+    return by_class(sample, ctx, [box if box[2] else None for box in boxes.tolist()])
 
 
 def _judged(candidate: Candidate, kind: str, at_border: str) -> dict[str, Any]:
-    """A feature by class, without the classes that are cut."""
-    values, cut = candidate.features[kind], candidate.features["cut"]
-    return {name: value for name, value in values.items() if at_border == "judge" or not cut[name]}
+    """A feature by class; without the classes that touch the border, if these are skipped."""
+    values, boxes = candidate.features[kind], candidate.features["box"]
+    return {name: value for name, value in values.items() if at_border == "judge" or not _cut(boxes[name], candidate)}
+
+
+def _cut(box: Sequence[int] | None, candidate: Candidate) -> bool:
+    return box is not None and (0 in box[:2] or box[2] == candidate.width or box[3] == candidate.height)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
+import cv2
 import numpy as np
-from pydantic import Field
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from augforge import bitmask
+from augforge.keys import unit_hash
 from augforge.ops.core import Context, OpParams, Size, op
 from augforge.ops.geometry import Fill, Length, canvas, width_height
 from augforge.sample import Box, Drop, Placement, Sample
@@ -18,8 +21,10 @@ class SlidingWindow(OpParams):
     """Cut a picture into windows of one size, row by row.
 
     By default every window is kept. With `min_pixels`, only windows in which a class of interest has at least so many
-    pixels (`drop_edge_only` and `keep: centre` say where they must lie), and of the others a drawn share, `empty_share`.
-    A picture smaller than the window is padded at right and bottom. Offsets stand in the name and in the lineage.
+    pixels (`drop_edge_only` and `keep: centre` say where they must lie), and a drawn share of the others, `empty_share`.
+    That holds in every split the step acts on; `on: train` keeps validation whole. Where no class of interest is known,
+    no window can be called empty, and all are kept. A picture smaller than the window is padded at right and bottom.
+    Offsets stand in the name and in the lineage.
     """
 
     size: Length | tuple[Length, Length] = Field(description="pixels: one number for a square, or [width, height]")
@@ -39,6 +44,15 @@ class SlidingWindow(OpParams):
         "anywhere", description="where the pixels must lie: anywhere in the window, or in its middle half"
     )
 
+    @model_validator(mode="after")
+    def _sound(self) -> SlidingWindow:
+        chosen = [name for name in ("classes", "empty_share", "drop_edge_only", "keep") if name in self.declared()]
+        if chosen and self.min_pixels == 0:
+            raise ValueError(f"`{chosen[0]}` chooses among windows, but all are kept; set `min_pixels` to 1 or more")
+        if self.drop_edge_only and 2 * self.rim >= min(width_height(self.size)):
+            raise ValueError(f"a rim of {self.rim} pixels on both sides leaves nothing of the window")
+        return self
+
     def check(self, ctx: Context) -> None:
         for name in self.classes or ():
             ctx.class_index(name)
@@ -52,13 +66,13 @@ def _keeps_all(params: SlidingWindow) -> bool:
 def sliding_window(
     inputs: Sequence[Sample], drawn: dict[str, Any], params: SlidingWindow, ctx: Context
 ) -> Iterator[Sample | Drop]:
-    sample, kept = inputs[0], 0
-    size = width_height(params.size)
-    for box, chance in zip(_boxes((sample.width, sample.height), params), drawn["chances"], strict=True):
-        if _filled(sample, box, params, ctx) or chance < params.empty_share:
-            kept += 1
-            yield _window(sample, box, size, params.fill)
-    if kept == 0:
+    sample, size = inputs[0], width_height(params.size)
+    boxes = _boxes((sample.width, sample.height), params)
+    filled = _filled(sample, boxes, params, ctx)
+    kept = [box for box, held in zip(boxes, filled, strict=True) if held or _lucky(drawn["salt"], box, params)]
+    for box in kept:
+        yield cut(sample, box, size, params.fill, mark=f"@{box[0]},{box[1]}")
+    if not kept:
         yield Drop("no window kept")
 
 
@@ -69,8 +83,12 @@ def _(sizes: Sequence[Size], params: SlidingWindow) -> list[Size]:
 
 @sliding_window.draws
 def _(rng: np.random.Generator, inputs: Sequence[Sample], params: SlidingWindow, ctx: Context) -> dict[str, Any]:
-    count = len(_boxes((inputs[0].width, inputs[0].height), params))
-    return {"chances": [round(float(u), 6) for u in rng.random(count)]}
+    return {"salt": int(rng.integers(1 << 32))}
+
+
+def _lucky(salt: int, box: Box, params: SlidingWindow) -> bool:
+    """Whether an empty window is kept: by a hash of its place, so that one more window changes no other's luck."""
+    return params.empty_share > 0 and unit_hash(salt, box[0], box[1]) < params.empty_share
 
 
 def _boxes(picture: Size, params: SlidingWindow) -> list[Box]:
@@ -84,38 +102,57 @@ def _boxes(picture: Size, params: SlidingWindow) -> list[Box]:
 def starts(length: int, size: int, stride: int, edge: str) -> list[int]:
     """Where windows begin along an axis, by what becomes of a last one that would overhang."""
     inside = list(range(0, max(0, length - size) + 1, stride))
-    rest = length - (inside[-1] + size)
-    if rest <= 0 or edge == "drop":
+    following = inside[-1] + stride
+    if edge == "drop" or following >= length or inside[-1] + size >= length:
         return inside
-    return [*inside, length - size if edge == "shift" else inside[-1] + stride]
+    return [*inside, length - size if edge == "shift" else following]
 
 
-def _filled(sample: Sample, box: Box, params: SlidingWindow, ctx: Context) -> bool:
-    """Whether a class of interest has enough pixels at the right place of the window."""
-    if params.min_pixels == 0:
-        return True
-    x0, y0, x1, y1 = box
-    areas = _areas(sample, (x0, y0, x1, y1), ctx)
+def _filled(sample: Sample, boxes: Sequence[Box], params: SlidingWindow, ctx: Context) -> NDArray[np.bool_]:
+    """Whether in each window a class of interest has enough pixels at the right place."""
+    known = bitmask.bits_to_flags(sample.known, len(ctx.classes))
+    wanted = [c for c in map(ctx.class_index, params.classes or ctx.classes) if known[c]]
+    windows = np.array(boxes)
+    if params.min_pixels == 0 or not wanted:
+        return np.ones(len(windows), bool)
+    filled = np.zeros(len(windows), bool)
+    areas, extents = bitmask.areas_and_boxes(sample.masks, len(ctx.classes))
+    for c in wanted:
+        if areas[c] >= params.min_pixels:
+            filled |= _counted(sample, c, extents[c], windows, params) >= params.min_pixels
+    return filled
+
+
+def _counted(
+    sample: Sample, c: int, extent: NDArray[np.int32], windows: NDArray[np.int64], params: SlidingWindow
+) -> NDArray[np.int64]:
+    """Pixels of a class in each window that count."""
+    x0, y0, x1, y1 = (int(n) for n in extent)
+    mask = bitmask.class_mask(sample.masks[y0:y1, x0:x1], c)
+    counts = held(mask, (x0, y0), windows)
     if params.drop_edge_only:
-        inner = _areas(sample, (x0 + params.rim, y0 + params.rim, x1 - params.rim, y1 - params.rim), ctx)
-        areas = np.where(inner > 0, areas, 0)
+        inner = held(mask, (x0, y0), windows + np.array([1, 1, -1, -1]) * params.rim)
+        counts = np.where(inner > 0, counts, 0)
     if params.keep == "centre":
-        w, h = (x1 - x0) // 4, (y1 - y0) // 4
-        areas = np.minimum(areas, _areas(sample, (x0 + w, y0 + h, x1 - w, y1 - h), ctx))
-    wanted = [ctx.class_index(name) for name in params.classes or ctx.classes]
-    return bool(areas[wanted].max() >= params.min_pixels)
+        width, height = width_height(params.size)
+        margin = np.array([width // 4, height // 4])
+        counts = np.minimum(counts, held(mask, (x0, y0), windows + np.concatenate([margin, -margin])))
+    return counts
 
 
-def _areas(sample: Sample, box: Box, ctx: Context) -> np.ndarray[Any, np.dtype[np.int64]]:
-    x0, y0, x1, y1 = box
-    part = sample.masks[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)]
-    if 0 in part.shape:
-        return np.zeros(len(ctx.classes), np.int64)
-    return bitmask.areas_and_boxes(part, len(ctx.classes))[0]
+def held(mask: NDArray[np.uint8], corner: tuple[int, int], boxes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Pixels of a mask (H, W) in each of many boxes (..., 4), by a summed-area table.
 
-
-def _window(sample: Sample, box: Box, size: Size, fill: int) -> Sample:
-    return cut(sample, box, size, fill, mark=f"@{box[0]},{box[1]}")
+    Args:
+        mask: 0 and 1, a part of the picture.
+        corner: x and y of its first pixel in the picture.
+        boxes: x0, y0, x1, y1 in pixels of the picture, half-open.
+    """
+    table = cv2.integral(mask)
+    left, right = (np.clip(boxes[..., i] - corner[0], 0, mask.shape[1]) for i in (0, 2))
+    top, bottom = (np.clip(boxes[..., i] - corner[1], 0, mask.shape[0]) for i in (1, 3))
+    counts = table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
+    return np.asarray(counts, np.int64)
 
 
 def cut(sample: Sample, box: Box, size: Size, fill: int, mark: str) -> Sample:

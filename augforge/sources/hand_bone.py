@@ -214,11 +214,12 @@ def _check_sizes(pairs: Pairs, images: Mapping[str, Any], annotations: dict[str,
             stated = annotations[annotation.place]["size"]
             if stated not in (None, size):
                 del annotations[annotation.place]
+                made, found = scan.root / annotation.place, scan.root / image.place
                 scan.wrong(
                     image.name,
                     "size differs",
-                    f"{scan.root / annotation.place}: metadata says {_by(stated)} pixels, {scan.root / image.place} has "
-                    f"{_by(size)}; expected the same. Restore the image that was annotated, or annotate this one.",
+                    f"{made}: metadata says {_by(stated)} pixels, {found} has {_by(size)}; expected the same. "
+                    "Restore the image that was annotated, or annotate this one.",
                 )
 
 

@@ -82,8 +82,8 @@ class Scan:
         prefix = f"{folder.strip('/')}/" if folder.strip("/.") else ""
         top = self.root / folder
         found = []
-        for place in self._entries(str(top), prefix, (os.path.realpath(top),)):
-            name = place.removeprefix(prefix)
+        for name in self._entries(str(top), "", (os.path.realpath(top),)):
+            place = prefix + name
             readable = place.encode(errors="replace").decode()
             if readable != place:  # it cannot stand in a table
                 self.refused.append(Refused(readable.removeprefix(prefix), "name is not UTF-8", readable))
@@ -94,7 +94,7 @@ class Scan:
         return sorted(found)
 
     def _entries(self, folder: str, prefix: str, chain: tuple[str, ...]) -> Iterator[str]:
-        """Places of the files below ``folder``; ``chain`` is its real path and those of the folders above."""
+        """Files below ``folder``, named from ``prefix``; ``chain`` is its real path and those of the folders above."""
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except FileNotFoundError:
@@ -113,7 +113,7 @@ class Scan:
             else:
                 yield prefix + entry.name
 
-    def _sound_link(self, path: str, place: str, chain: tuple[str, ...]) -> bool:
+    def _sound_link(self, path: str, name: str, chain: tuple[str, ...]) -> bool:
         real, top = os.path.realpath(path), os.path.realpath(self.root)
         reason = ""
         if not os.path.exists(real):  # noqa: PTH110
@@ -124,7 +124,7 @@ class Scan:
             reason, fact = "link in a circle", "leads back to a folder that it lies in"
         if reason:
             message = f"{path} is a link that {fact}; expected a file or folder below the root. Copy it there."
-            self.wrong(place.encode(errors="replace").decode(), reason, message)
+            self.wrong(name.encode(errors="replace").decode(), reason, message)
         return not reason
 
     def unique(self, files: Files) -> dict[str, str]:

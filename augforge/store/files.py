@@ -25,12 +25,13 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically and durably: after a crash the file is the old one or the new one, whole."""
+def write_text(path: Path, text: str, durable: bool = True) -> None:
+    """Write UTF-8 text atomically; durably too, so that after a power cut the file is the old or the new one, whole."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
         stream.write(text)
         stream.flush()
-        os.fsync(stream.fileno())
+        if durable:
+            os.fsync(stream.fileno())
 
 
 @contextmanager

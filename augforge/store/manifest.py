@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class ShardEntry(_Frozen):
 
 
 class Manifest(_Frozen):
-    """A dataset version. `version` digests format, class and label tables, shards and rejections; nothing else."""
+    """A dataset version. `version` digests format, class and label tables, shards, rejections and tags; no more."""
 
     format: int
     name: str
@@ -60,6 +60,7 @@ class Manifest(_Frozen):
     fitted: dict[str, Any]
     rejected: dict[str, int]
     rejected_digest: str
+    tags_digest: str = ""
     ops: dict[str, int]
     made_by: dict[str, str]
     index_sha256: str
@@ -75,19 +76,29 @@ class Manifest(_Frozen):
         return f"index/{self.version}.rejected.parquet"
 
     def expected_version(self) -> str:
-        return version_of(self.classes, self.labels, self.shards, self.rejected_digest)
+        return version_of(self.classes, self.labels, self.shards, self.rejected_digest, self.tags_digest)
 
 
 def version_of(
-    classes: Iterable[str], labels: Iterable[str], shards: Iterable[ShardEntry], rejected_digest: str
+    classes: Iterable[str],
+    labels: Iterable[str],
+    shards: Iterable[ShardEntry],
+    rejected_digest: str,
+    tags_digest: str = "",
 ) -> str:
-    """The version: 16 hexadecimal digits over what the dataset holds."""
+    """The version: 16 hexadecimal digits over what the dataset holds and what filters said of it."""
     names = sorted(shard.sha256 for shard in shards)
-    return digest(FORMAT_VERSION, list(classes), list(labels), names, rejected_digest)[:16]
+    return digest(FORMAT_VERSION, list(classes), list(labels), names, rejected_digest, tags_digest)[:16]
 
 
 def rejected_digest(rejected: Iterable[Mapping[str, Any]]) -> str:
     return digest(sorted(canonical_json(row) for row in rejected))
+
+
+def tags_digest(tags: Iterable[tuple[str, Sequence[str]]]) -> str:
+    """Digest of (sample name, tags) for every tagged sample; empty where none is."""
+    tagged = sorted([name, list(said)] for name, said in tags if said)
+    return digest("tags", tagged) if tagged else ""
 
 
 def reasons(rejected: Iterable[Mapping[str, Any]]) -> dict[str, int]:

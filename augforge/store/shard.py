@@ -153,6 +153,11 @@ def _jsonable(content: Any) -> Any:
     return json.loads(json.dumps(content, default=lambda value: value.hex()))
 
 
+def is_whole(path: Path, size: int) -> bool:
+    """Whether a shard is there at its full size."""
+    return path.exists() and path.stat().st_size == size
+
+
 def write_shard(plan: ShardPlan, folder: Path) -> Shard:
     """Copy a shard's payloads into place; the same bytes for the same rows, the file named by their digest."""
     temporary = folder / "shards" / f".{plan.split}-{plan.key}.tmp"

@@ -13,7 +13,7 @@ from augforge.errors import DatasetError
 from augforge.store.codec import pixel_digest
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.store.filecache import file_sha256
-from augforge.store.manifest import ShardEntry, reasons, rejected_digest
+from augforge.store.manifest import ShardEntry, reasons, rejected_digest, tags_digest
 from augforge.store.shard import payload_offsets
 
 COLUMNS = ["name", "group", "split", "width", "height"]
@@ -55,6 +55,8 @@ def _manifest_problems(dataset: Dataset) -> Iterator[str]:
     counts = {row["split"]: row["len"] for row in index.group_by("split").len().to_dicts()}
     if counts != manifest.splits:
         yield f"{manifest.index_path}: holds {counts}, the manifest says {manifest.splits}"
+    if tags_digest(index.select("name", "tags").iter_rows()) != manifest.tags_digest:
+        yield f"{manifest.index_path}: its tags are not those of the manifest"
     yield from _rejected_problems(dataset)
     stray = set(index["shard"]) - {shard.path for shard in manifest.shards}
     if stray:
@@ -111,9 +113,7 @@ def _row_problems(part: Dataset, shard: ShardEntry, path: Path) -> Iterator[str]
         yield f"{shard.path}: has {position} rows, the manifest says {shard.rows}"
     for sample_id, found in zip(order, payload_offsets(path, lengths), strict=True):
         known = rows.get(sample_id)
-        stated = known and tuple(
-            known[c] for c in ("image_offset", "image_bytes", "masks_offset", "masks_bytes")
-        )
+        stated = known and tuple(known[c] for c in ("image_offset", "image_bytes", "masks_offset", "masks_bytes"))
         if known and stated != found:
             yield f"{shard.path}: the index's offsets of {known['name']} are wrong: {stated}, found {found}"
 

@@ -43,7 +43,9 @@ def _slice(stream: BinaryIO, offset: int, length: int) -> bytes:
     stream.seek(offset)
     data = stream.read(length)
     if len(data) != length:
-        raise DatasetError(f"{stream.name} ends at byte {offset + len(data)}, expected {offset + length}; it was cut off")
+        raise DatasetError(
+            f"{stream.name} ends at byte {offset + len(data)}, expected {offset + length}; it was cut off"
+        )
     return data
 
 
@@ -73,11 +75,13 @@ class BatchWriter:
         self._stream = self._stem.with_suffix(".bin").open("xb")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         assert self._stream is not None
         self._stream.close()
         if kind is None and self.batch.path is not None:
-            write_text(self.batch.path, _to_json(self.batch))
+            write_text(self.batch.path, _to_json(self.batch), durable=False)  # a cache, guarded by sizes and digests
 
     def add(self, sample_id: str, encoding: str, image: bytes, masks: bytes) -> None:
         """Store the encoded image and masks of a sample."""

@@ -60,10 +60,16 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "empty": [{}, {"classes": ["class-1"], "action": "tag"}],
     "min_area": [{"pixels": 60}, {"share": 0.2, "need": "any"}],
     "where": [{"condition": "metadata.age >= 9"}, {"condition": 'area."class-1" > 100 and channels = 1'}],
+    "class_area": [{}, {"relative_to": "picture", "missing": None, "classes": ["class-0", "class-1"]}],
+    "class_shape": [{}, {"at_border": "judge", "threshold": 3}],
+    "pose": [{}, {"neighbours": 3, "threshold": 2}],
+    "intensity": [{}],
+    "anomaly": [{"min_samples": 8, "threshold": 9}, {"min_samples": 8, "detector": "ecod"}],
+    "near_duplicates": [{}, {"distance": 64, "mirrored": True, "across_splits": "move"}],
     "normalise_intensity": [{}, {"percentiles": [0, 100], "bits": 16}],
     "albumentations": [{"name": "VerticalFlip"}, {"name": "Affine", "rotate": [-40, 40]}],
 }
-NEEDS = {"albumentations": "albumentations"}  # op: a library that need not be installed
+NEEDS = {"albumentations": "albumentations", "anomaly": "pyod"}  # op: a library that need not be installed
 ONE_SIZE = {"ricap", "cutmix", "mixup"}  # they take images of one size
 HIDING = {"cutout", "gridmask"}  # they take pixels away from under the masks
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from augforge import bitmask
 from augforge.errors import SourceError
-from augforge.sources import hand_bone, images
+from augforge.sources import images, scanning
 from augforge.sources.class_lists import HAND_BONES
 from augforge.sources.core import Listing, Record
 from augforge.sources.hand_bone import HandBone
@@ -152,6 +152,7 @@ def test_litter_is_ignored_and_odd_files_are_refused(tmp_path: Path) -> None:
         (tmp_path / "train/outputs_json" / litter).write_bytes(b"x")
     (tmp_path / "train/DCM/ID001/notes.txt").write_text("x")
     (tmp_path / "train/DCM/ID001/older").mkdir()
+    (tmp_path / "train/DCM/ID001/older/x.png").write_bytes(b"x")
     (tmp_path / "train/DCM/stray.png").write_bytes(b"x")
     (tmp_path / "train/outputs_json/ID001/list.csv").write_text("x")
     listing = scan(tmp_path)
@@ -159,7 +160,7 @@ def test_litter_is_ignored_and_odd_files_are_refused(tmp_path: Path) -> None:
     assert [(r.name, r.reason, r.detail) for r in listing.refused] == [
         ("ID001/list.csv", "not an annotation", "train/outputs_json/ID001/list.csv"),
         ("ID001/notes.txt", "not an image", "train/DCM/ID001/notes.txt"),
-        ("ID001/older", "not an image", "train/DCM/ID001/older"),
+        ("ID001/older/x.png", "not an image", "train/DCM/ID001/older/x.png"),
         ("stray.png", "not an image", "train/DCM/stray.png"),
     ]
 
@@ -184,9 +185,37 @@ def test_links_that_lead_nowhere_or_in_circles(tmp_path: Path) -> None:
     (folder / "ID001/dangling.png").symlink_to("nowhere.png")
     (folder / "ID001/circle").symlink_to(".")
     (folder / "self").symlink_to("self")
-    listing = scan(tmp_path)
+    broken(tmp_path, "3 problems", str(folder / "ID001/circle"), "leads nowhere", "leads back")
+    listing = scan(tmp_path, on_error="reject")
     assert [record.name for record in listing.records] == [NAME]
-    assert [r.name for r in listing.refused] == ["ID001/circle", "ID001/dangling.png", "self"]
+    assert [(r.name, r.reason) for r in listing.refused] == [
+        ("ID001/circle", "link in a circle"),
+        ("ID001/dangling.png", "broken link"),
+        ("self", "broken link"),
+    ]
+
+
+def test_broken_files_are_rejected_where_the_recipe_says_so(tmp_path: Path) -> None:
+    put(tmp_path)
+    put(tmp_path, "ID002/bad-json", b"{")
+    put(tmp_path, "ID002/bad-size", document(metadata={"width": 7, "height": 7}))
+    put(tmp_path, "ID003/bad-image")
+    (tmp_path / "train/DCM/ID003/bad-image.png").write_bytes(b"")
+    listing = scan(tmp_path, on_error="reject")
+    assert [record.name for record in listing.records] == [NAME]
+    assert [(r.name, r.reason) for r in listing.refused] == [
+        ("ID002/bad-json", "broken annotation"),
+        ("ID002/bad-size", "size differs"),
+        ("ID003/bad-image", "broken image"),
+    ]
+    assert str(tmp_path) not in "".join(r.detail for r in listing.refused)
+
+
+def test_any_table_can_be_joined(tmp_path: Path) -> None:
+    put(tmp_path)
+    (tmp_path / "scans.csv").write_text("scan,site\nimage1661130828152,north\n")
+    record = only(tmp_path, metadata={"table": "scans.csv", "on": "stem"}, group={"column": "site"})
+    assert (record.group, record.metadata) == ("north", {"site": "north"})
 
 
 def test_a_file_name_that_is_not_utf8(tmp_path: Path) -> None:
@@ -358,7 +387,7 @@ def test_a_file_that_cannot_be_read_is_a_problem_once(tmp_path: Path, monkeypatc
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patch:
-        patch.setattr(hand_bone, "image_facts", forbidden)
+        patch.setattr(scanning, "image_facts", forbidden)
         with pytest.raises(SourceError, match="Permission denied"):
             scan(tmp_path, cache)
     assert len(scan(tmp_path, cache).records) == 1

@@ -1,0 +1,172 @@
+"""Opening a recipe: its source listed, its splits drawn, what earlier builds left at hand, its pipeline ready."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from augforge.errors import DatasetError, PlanError
+from augforge.keys import digest
+from augforge.lineage import Lineage
+from augforge.ops import Context
+from augforge.pipeline import Pipeline, Pool, Progress
+from augforge.plan import Row
+from augforge.recipe import Recipe, Step
+from augforge.sources import Listing, Record
+from augforge.splits import assign_splits
+from augforge.store.codec import made_by
+from augforge.store.filecache import FileCache
+from augforge.store.index import read_index
+from augforge.store.manifest import Manifest, read_manifest, versions
+from augforge.store.shard import is_whole
+from augforge.store.work import Payload, read_batches
+from augforge.worker import Shop
+
+OWN_FILES = {"work", "shards", "index", "versions", "README.md", ".lock"}
+"""What a build that never came to its manifest may leave in a dataset's folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTable:
+    """A source's rows with ids and splits, their records by id, and warnings."""
+
+    rows: list[Row]
+    records: dict[str, Record]
+    warnings: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A recipe ready to run.
+
+    Attributes:
+        recipe: as it was read.
+        folder: of the dataset.
+        listing: what the source holds.
+        table: its rows, records and warnings.
+        pool: what earlier work left.
+        libraries: versions of what makes pixels.
+    """
+
+    recipe: Recipe
+    folder: Path
+    listing: Listing
+    table: SourceTable
+    pool: Pool
+    libraries: dict[str, str]
+
+    def shop(self) -> Shop:
+        """What workers share."""
+        listing, source = self.listing, self.recipe.source
+        return Shop(source, listing.classes, listing.labels, self.recipe.seed, self.folder / "work", self.libraries)
+
+    def pipeline(self, steps: Sequence[Step], jobs: int, progress: Progress) -> Pipeline:
+        """The recipe's pipeline, of all its steps or of the first ones."""
+        recipe = self.recipe
+        return Pipeline(
+            self.shop(), steps, recipe.output.encoding, self.table.records, self.pool, recipe.review, jobs, progress
+        )
+
+
+def open_recipe(
+    recipe: Recipe, folder: Path, *, reuse: bool = True, rehash: bool = False, remember: bool = True
+) -> Opened:
+    """List the source, draw the splits, and gather what earlier builds left.
+
+    Args:
+        recipe: the recipe.
+        folder: of its dataset.
+        reuse: take over what earlier versions and interrupted builds left.
+        rehash: read every source file again instead of trusting its size and modification time.
+        remember: keep what was learned of the source's files in the work area.
+
+    Raises:
+        SourceError, PlanError: the source is broken, or the recipe does not fit it.
+    """
+    listing = _scan(recipe, folder, remember, rehash)
+    libraries = made_by()
+    pool = _pool(folder, libraries) if reuse else Pool()
+    return Opened(recipe, folder, listing, source_table(listing, recipe), pool, libraries)
+
+
+def _scan(recipe: Recipe, folder: Path, remember: bool, rehash: bool) -> Listing:
+    cache = FileCache(folder / "work" / "files.sqlite", trust=not rehash)
+    listing = recipe.source.scan(cache)
+    if remember or folder.exists():
+        cache.save()
+    for step in recipe.steps:
+        step.bound.params.check(Context(listing.classes, listing.labels))
+    return listing
+
+
+def check_folder(folder: Path, name: str) -> None:
+    """A dataset's folder is new, empty, left by an interrupted build, or holds that dataset."""
+    if (folder / "manifest.yaml").exists():
+        other = read_manifest(folder).name
+        if other != name:
+            raise DatasetError(f"{folder} holds dataset '{other}', not '{name}'. Choose another folder with --out")
+    elif folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= OWN_FILES):
+        raise DatasetError(f"{folder} is no empty folder and holds no dataset. Choose another folder with --out")
+
+
+def source_table(listing: Listing, recipe: Recipe) -> SourceTable:
+    """Ids, splits and lineage of what a source listed.
+
+    Raises:
+        PlanError: nothing usable, or splits that cannot be.
+    """
+    if not listing.records:
+        raise PlanError(f"the source at {recipe.source.path} holds no usable sample; {len(listing.refused)} refused")
+    open_groups = {record.group for record in listing.records if record.split is None}
+    fixed = {record.group: record.split for record in listing.records if record.split is not None}
+    both = sorted(open_groups & set(fixed))
+    if both:
+        raise PlanError(
+            f"group '{both[0]}' stands in the source's own {fixed[both[0]]} part and outside it ({len(both)} such "
+            "groups): it would be on both sides. Rename the groups, or leave one part out"
+        )
+    splits, warnings = assign_splits(open_groups, recipe.split)
+    table = SourceTable([], {}, warnings)
+    for record in listing.records:
+        row = _source_row(record, listing, recipe, record.split or splits[record.group])
+        table.rows.append(row)
+        table.records[row.id] = record
+    return table
+
+
+def _source_row(record: Record, listing: Listing, recipe: Recipe, split: str) -> Row:
+    adapter = f"{recipe.source.format}@{recipe.source.adapter_version}"
+    return Row(
+        name=record.name,
+        id=digest("source", record.name, record.content, listing.classes, listing.labels, adapter),
+        group=record.group,
+        split=split,
+        width=record.width,
+        height=record.height,
+        lineage=Lineage.of_source(record.name, record.width, record.height),
+        groups=(record.group,),
+        metadata=record.metadata,
+    )
+
+
+def _pool(folder: Path, libraries: dict[str, str]) -> Pool:
+    """What earlier versions and interrupted builds left, as far as the same libraries made it."""
+    pool = Pool()
+    for version in versions(folder):
+        manifest = read_manifest(folder, version)
+        ledger = folder / "index" / f"{version}.ledger.parquet"
+        if manifest.made_by == libraries and ledger.exists() and (folder / manifest.index_path).exists():
+            pool.ledger.load(ledger)
+            _add_shards(pool, folder, manifest)
+    for batch in read_batches(folder / "work", libraries):
+        pool.add(batch)
+    return pool
+
+
+def _add_shards(pool: Pool, folder: Path, manifest: Manifest) -> None:
+    whole = {shard.path for shard in manifest.shards if is_whole(folder / shard.path, shard.bytes)}
+    columns = ["id", "shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes"]
+    for sample_id, shard, *place in read_index(folder / manifest.index_path).select(columns).iter_rows():
+        if shard in whole:
+            pool.payloads[sample_id, manifest.encoding] = Payload(str(folder / shard), *place)

@@ -1,0 +1,123 @@
+"""Ops that move pixels of one image without interpolating: vflip, transpose90, pad."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
+
+import cv2
+import numpy as np
+from pydantic import Field, model_validator
+
+from augforge import bitmask
+from augforge.ops.core import Context, OpParams, Size, op
+from augforge.ops.geometry import Fill, HFlip, Length, canvas, width_height
+from augforge.ops.warp import about, turned
+from augforge.sample import Placement, Sample
+
+
+class VFlip(HFlip):
+    """Mirror top and bottom: y' = H - 1 - y.
+
+    Like any mirror it turns a left hand into a right one, so classes that name a side are exchanged:
+    ``swap: [[left-lung, right-lung]]``.
+    """
+
+
+@op("vflip", VFlip, version=1, role="augment")
+def vflip(inputs: Sequence[Sample], drawn: None, params: VFlip, ctx: Context) -> Iterator[Sample]:
+    sample = inputs[0]
+    pairs = [(ctx.class_index(a), ctx.class_index(b)) for a, b in params.swap]
+    masks, known = bitmask.per_plane(lambda part: cv2.flip(part, 0), sample.masks), sample.known
+    if pairs:
+        masks, known = bitmask.swap_classes(masks, pairs), bitmask.swap_bits(known, pairs)
+    matrix = ((1.0, 0.0, 0.0), (0.0, -1.0, sample.height - 1.0))
+    yield sample.derive(cv2.flip(sample.image, 0), masks, matrix=matrix, known=known)
+
+
+Quarters = Annotated[int, Field(ge=0, le=3)]
+_TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
+
+
+class Transpose90(OpParams):
+    """Turn by a drawn number of quarter turns, counter-clockwise: pixels are moved, none is interpolated.
+
+    An odd number exchanges width and height; where both odd and even may be drawn, a picture's new size is chance's.
+    """
+
+    quarters: tuple[Quarters, ...] = Field(
+        (1, 2, 3), min_length=1, description="quarter turns to draw from, each as likely; one value to fix it"
+    )
+
+
+def _one_shape(params: Transpose90) -> bool:
+    return len({k % 2 for k in params.quarters}) == 1
+
+
+@op("transpose90", Transpose90, version=1, role="augment", exact=_one_shape)
+def transpose90(inputs: Sequence[Sample], drawn: dict[str, int], params: Transpose90, ctx: Context) -> Iterator[Sample]:
+    sample, quarters = inputs[0], drawn["quarters"]
+    image, masks = sample.image, bitmask.contiguous(sample.masks)
+    if quarters:
+        image = cv2.rotate(image, _TURNS[quarters])
+        masks = bitmask.per_plane(lambda part: cv2.rotate(part, _TURNS[quarters]), masks)
+    after = (image.shape[1], image.shape[0])
+    yield sample.derive(image, masks, matrix=about(turned(90 * quarters), (sample.width, sample.height), after))
+
+
+@transpose90.gives_sizes
+def _(sizes: Sequence[Size], params: Transpose90) -> list[Size]:
+    (width, height), odd = sizes[0], {k % 2 for k in params.quarters}
+    return list(dict.fromkeys((height, width) if k else (width, height) for k in sorted(odd)))
+
+
+@transpose90.draws
+def _(rng: np.random.Generator, inputs: Sequence[Sample], params: Transpose90, ctx: Context) -> dict[str, int]:
+    return {"quarters": params.quarters[int(rng.integers(len(params.quarters)))]}
+
+
+class Pad(OpParams):
+    """Enlarge the canvas to a least size, to multiples of a number, or both; nothing is cut off or scaled."""
+
+    size: Length | tuple[Length, Length] | None = Field(
+        None, description="pixels at least: one number for a square, or [width, height]"
+    )
+    multiple: Length | None = Field(None, description="width and height become multiples of it, such as 32")
+    place: Literal["centre", "top-left"] = Field("centre", description="where the image lies on the canvas")
+    fill: Fill = Field(0, description="gray value of the border")
+
+    @model_validator(mode="after")
+    def _sound(self) -> Pad:
+        if self.size is None and self.multiple is None:
+            raise ValueError("pad has neither size nor multiple; expected at least one of them")
+        return self
+
+
+@op("pad", Pad, version=1, role="prepare")
+def pad(inputs: Sequence[Sample], drawn: None, params: Pad, ctx: Context) -> Iterator[Sample]:
+    sample = inputs[0]
+    width, height = _padded((sample.width, sample.height), params)
+    left, top = (width - sample.width) // 2, (height - sample.height) // 2
+    if params.place == "top-left":
+        left = top = 0
+    box = (left, top, left + sample.width, top + sample.height)
+    image, masks = (
+        canvas(width, height, params.fill, sample.image),
+        np.zeros((height, width, len(sample.known)), np.uint8),
+    )
+    inside = (slice(box[1], box[3]), slice(box[0], box[2]))
+    image[inside], masks[inside] = sample.image, sample.masks
+    placement = Placement(((1.0, 0.0, float(left)), (0.0, 1.0, float(top))), box)
+    yield sample.derive(image, masks, placements=(placement,))
+
+
+@pad.gives_sizes
+def _(sizes: Sequence[Size], params: Pad) -> list[Size]:
+    return [_padded(sizes[0], params)]
+
+
+def _padded(size: Size, params: Pad) -> Size:
+    least = (1, 1) if params.size is None else width_height(params.size)
+    step = params.multiple or 1
+    width, height = (-(-max(a, b) // step) * step for a, b in zip(size, least, strict=True))
+    return width, height

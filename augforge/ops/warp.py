@@ -1,0 +1,209 @@
+"""Ops that turn, scale and shear one image by interpolation: rotate, affine; and `warp`, what they rest on.
+
+Pixel centres are at integers, so a picture's centre is ((W - 1) / 2, (H - 1) / 2). Angles are in degrees and positive
+counter-clockwise on the screen, as in OpenCV, Pillow and torchvision.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal
+
+import cv2
+import numpy as np
+from pydantic import Field, model_validator
+
+from augforge import bitmask
+from augforge.lineage import compose
+from augforge.ops.core import Context, OpParams, Size, op
+from augforge.ops.geometry import Fill, canvas
+from augforge.sample import Matrix, Placement, Sample
+
+Angle = Annotated[float, Field(ge=-360, le=360)]
+Range = tuple[float, float]
+Fit = Literal["crop", "scale", "expand"]
+FIT = "crop: same size, corners leave it; scale: shrunk until all stays in view; expand: canvas large enough for all"
+
+
+def warp(sample: Sample, matrix: Matrix, size: Size, fill: int, notes: dict[str, Any] | None = None) -> Sample:
+    """The sample moved by a matrix, input pixel to output pixel, onto a canvas of that size.
+
+    The image is interpolated bilinearly, bit-planes take the nearest pixel. Where no input reaches, the image is
+    `fill` in all its channels and the planes are empty.
+    """
+    canvas(1, 1, fill, sample.image)  # refuses a gray that the dtype cannot hold
+    flat = np.array(matrix, np.float64)
+    image = cv2.warpAffine(sample.image, flat, size, flags=cv2.INTER_LINEAR, borderValue=(fill,) * 4)
+    masks = bitmask.per_plane(lambda part: cv2.warpAffine(part, flat, size, flags=cv2.INTER_NEAREST), sample.masks)
+    return sample.derive(image, masks, placements=(Placement(matrix, _box(sample, matrix, size)),), notes=notes)
+
+
+def _box(sample: Sample, matrix: Matrix, size: Size) -> tuple[int, int, int, int]:
+    """The box on the canvas around the moved input and the half pixel over which interpolation blends it out."""
+    corners = np.array([(x, y, 1) for x in (-1, sample.width) for y in (-1, sample.height)]) @ np.array(matrix).T
+    (x0, y0), (x1, y1) = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0)) + 1
+    left, top = min(max(0, int(x0)), size[0]), min(max(0, int(y0)), size[1])
+    return (left, top, max(left, min(size[0], int(x1))), max(top, min(size[1], int(y1))))
+
+
+def centre(size: Size) -> tuple[float, float]:
+    """The centre of a picture, between its middle pixels where their number is even."""
+    return ((size[0] - 1) / 2, (size[1] - 1) / 2)
+
+
+def about(linear: tuple[float, float, float, float], before: Size, after: Size) -> Matrix:
+    """The matrix [[a, b], [c, d]] that maps the centre of one size to the centre of another."""
+    a, b, c, d = linear
+    (x, y), (u, v) = centre(before), centre(after)
+    return ((a, b, u - a * x - b * y), (c, d, v - c * x - d * y))
+
+
+def about_point(linear: tuple[float, float, float, float], point: tuple[float, float]) -> Matrix:
+    """The matrix [[a, b], [c, d]] about a point that stays."""
+    a, b, c, d = linear
+    x, y = point
+    return ((a, b, x - a * x - b * y), (c, d, y - c * x - d * y))
+
+
+def turned(degrees: float) -> tuple[float, float, float, float]:
+    """[[a, b], [c, d]] of a turn, positive counter-clockwise on the screen; exact for quarter turns."""
+    quarters, rest = divmod(degrees, 90)
+    c, s = math.cos(math.radians(rest)), math.sin(math.radians(rest))
+    for _ in range(int(quarters) % 4):
+        c, s = -s, c
+    return (c, s, -s, c)
+
+
+def extent(size: Size, degrees: float) -> tuple[float, float]:
+    """Width and height of the box around a turned picture, in pixels."""
+    c, s, _, _ = (abs(value) for value in turned(degrees))
+    return (size[0] * c + size[1] * s, size[0] * s + size[1] * c)
+
+
+def widest(size: Size, angles: Sequence[float], continuous: bool) -> Size:
+    """A canvas that holds a picture at each of the angles, or at any between the first and the last."""
+    if continuous:
+        diagonal = math.degrees(math.atan2(size[1], size[0]))
+        low, high = angles
+        peaks = [sign * diagonal + 180 * k for sign in (1, -1) for k in range(-4, 5)]
+        peaks += [sign * (90 - diagonal) + 180 * k for sign in (1, -1) for k in range(-4, 5)]
+        angles = [low, high, *(peak for peak in peaks if low < peak < high)]
+    boxes = [extent(size, angle) for angle in angles]
+    return (_whole(max(w for w, _ in boxes)), _whole(max(h for _, h in boxes)))
+
+
+def _whole(length: float) -> int:
+    return math.ceil(round(length, 6))
+
+
+def rotation(size: Size, degrees: float, fit: str, canvas_size: Size) -> Matrix:
+    """The matrix that turns a picture about its centre onto a canvas, shrunk into it for `fit: scale`."""
+    scale = 1.0
+    if fit == "scale":
+        box = extent(size, degrees)
+        scale = min(1.0, canvas_size[0] / box[0], canvas_size[1] / box[1])
+    a, b, c, d = (scale * value for value in turned(degrees))
+    return about((a, b, c, d), size, canvas_size)
+
+
+def ordered(low_high: Range, name: str) -> None:
+    """Raise ValueError unless a range goes from low to high."""
+    if low_high[0] > low_high[1]:
+        raise ValueError(f"{name} goes from {low_high[0]} to {low_high[1]}; expected from low to high")
+
+
+class Rotate(OpParams):
+    """Turn by a drawn angle about the centre.
+
+    Degrees, positive counter-clockwise on the screen (OpenCV, Pillow, torchvision). The image is interpolated
+    bilinearly, bit-planes take the nearest pixel, by the same matrix.
+    """
+
+    angle_range: tuple[Angle, Angle] = Field((-30.0, 30.0), description="degrees: the angle is drawn evenly from it")
+    angles: tuple[Angle, ...] | None = Field(
+        None, min_length=1, description="degrees: one of these instead, each as likely"
+    )
+    fit: Fit = Field("crop", description=FIT + " at the widest angle")
+    fill: Fill = Field(0, description="gray value where no image reaches")
+
+    @model_validator(mode="after")
+    def _sound(self) -> Rotate:
+        ordered(self.angle_range, "angle_range")
+        return self
+
+
+@op("rotate", Rotate, version=1, role="augment")
+def rotate(inputs: Sequence[Sample], drawn: dict[str, float], params: Rotate, ctx: Context) -> Iterator[Sample]:
+    sample, degrees = inputs[0], drawn["angle_deg"]
+    size = (sample.width, sample.height)
+    onto = _rotated_size(size, params)
+    yield warp(sample, rotation(size, degrees, params.fit, onto), onto, params.fill)
+
+
+@rotate.gives_sizes
+def _(sizes: Sequence[Size], params: Rotate) -> list[Size]:
+    return [_rotated_size(sizes[0], params)]
+
+
+def _rotated_size(size: Size, params: Rotate) -> Size:
+    if params.fit != "expand":
+        return size
+    return widest(size, params.angles or params.angle_range, continuous=params.angles is None)
+
+
+@rotate.draws
+def _(rng: np.random.Generator, inputs: Sequence[Sample], params: Rotate, ctx: Context) -> dict[str, float]:
+    if params.angles is not None:
+        return {"angle_deg": params.angles[int(rng.integers(len(params.angles)))]}
+    return {"angle_deg": round(float(rng.uniform(*params.angle_range)), 4)}
+
+
+class Affine(OpParams):
+    """Scale, shear, turn and shift by drawn amounts about the centre, in this order; the size stays.
+
+    As torchvision's RandomAffine with a shear along x. Shrinking is bilinear without a filter before it: below about
+    half size use `resize`.
+    """
+
+    scale_range: tuple[float, float] = Field((0.9, 1.1), description="factor, drawn evenly; both axes alike")
+    shear_range: tuple[float, float] = Field((-10.0, 10.0), description="degrees by which upright lines come to lean")
+    translate_range: tuple[float, float] = Field(
+        (-0.05, 0.05), description="fraction of width and of height, drawn for each; positive right and down"
+    )
+    angle_range: tuple[Angle, Angle] = Field((0.0, 0.0), description="degrees, positive counter-clockwise")
+    fill: Fill = Field(0, description="gray value where no image reaches")
+
+    @model_validator(mode="after")
+    def _sound(self) -> Affine:
+        for name in ("scale_range", "shear_range", "translate_range", "angle_range"):
+            ordered(getattr(self, name), name)
+        if self.scale_range[0] < 0.05 or self.scale_range[1] > 20:
+            raise ValueError(f"scale_range is {self.scale_range}; expected within 0.05 to 20")
+        if max(map(abs, self.shear_range)) > 60 or max(map(abs, self.translate_range)) > 1:
+            raise ValueError("expected a shear_range within -60 to 60 degrees and a translate_range within -1 to 1")
+        return self
+
+
+@op("affine", Affine, version=1, role="augment")
+def affine(inputs: Sequence[Sample], drawn: dict[str, Any], params: Affine, ctx: Context) -> Iterator[Sample]:
+    sample = inputs[0]
+    size = (sample.width, sample.height)
+    k, lean = drawn["scale"], math.tan(math.radians(drawn["shear_deg"]))
+    sheared = about((k, -k * lean, 0.0, k), size, size)  # y grows downward: what is above moves to the right
+    (a, b, c), (d, e, f) = compose(about(turned(drawn["angle_deg"]), size, size), sheared)
+    x, y = drawn["translate"]
+    yield warp(sample, ((a, b, c + x * size[0]), (d, e, f + y * size[1])), size, params.fill)
+
+
+@affine.draws
+def _(rng: np.random.Generator, inputs: Sequence[Sample], params: Affine, ctx: Context) -> dict[str, Any]:
+    def even(low_high: Range) -> float:
+        return round(float(rng.uniform(*low_high)), 5)
+
+    return {
+        "scale": even(params.scale_range),
+        "shear_deg": even(params.shear_range),
+        "angle_deg": even(params.angle_range),
+        "translate": [even(params.translate_range), even(params.translate_range)],
+    }

@@ -1,0 +1,111 @@
+"""Outliers for people: a contact sheet with the flagged regions, and tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+from rich.console import Console
+from rich.table import Table
+
+from augforge.judge import Finding
+from augforge.outliers import Outliers, Score
+from augforge.report.overlay import as_rgb, fitted
+from augforge.report.paint import GAP, INK, MUTED, TEXT, Picture, centred, grid, stack, text_line
+from augforge.report.tables import table
+from augforge.sample import Sample
+
+MARK = (255, 70, 70)
+
+
+def describe(found: Outliers, scored: Sequence[Score] = ()) -> dict[str, Any]:
+    """Findings and scores, JSON-like."""
+    return {
+        "samples": len(found.names),
+        "detectors": list(found.detectors),
+        "findings": [_described(finding) for finding in found.findings],
+        "scores": [_scored(score) for score in scored],
+    }
+
+
+def _described(finding: Finding) -> dict[str, Any]:
+    row, flag = finding.row, finding.flag
+    return {
+        "name": row.name,
+        "group": row.group,
+        "split": row.split,
+        "detector": finding.step,
+        "reason": flag.reason,
+        "score": flag.score,
+        "detail": flag.detail,
+        "boxes": [list(box) for box in flag.boxes],
+        "outcome": finding.outcome,
+    }
+
+
+def _scored(score: Score) -> dict[str, Any]:
+    return {
+        "detector": score.detector,
+        "recall": score.recall,
+        "precision": score.precision,
+        "hits": score.hits,
+        "misses": list(score.missed),
+        "false_alarms": list(score.wrong),
+    }
+
+
+def outlier_sheet(found: Outliers, limit: int = 60, tile: int = 360) -> Picture:
+    """Every finding's picture with its regions marked, detector, reason, score and outcome below."""
+    shown = found.findings[:limit]
+    header = text_line([(f"{len(found.findings)} findings", INK), (f"{len(found.names)} samples", MUTED)], 4 * tile, 20)
+    if not shown:
+        return stack([header])
+    cells = [_cell(found.load(finding), finding, tile) for finding in shown]
+    return stack([header, grid(cells, min(len(cells), math.ceil(math.sqrt(len(cells) * 1.5))), (GAP, GAP))])
+
+
+def _cell(sample: Sample, finding: Finding, tile: int) -> Picture:
+    small = fitted(sample, tile, tile)
+    picture = as_rgb(small.image).copy()
+    for box in finding.flag.boxes:
+        _mark(picture, [round(edge * small.width / sample.width) for edge in box])
+    score = "" if finding.flag.score is None else f"{finding.flag.score:.3g}"
+    lines = (
+        [(finding.row.name, INK)],
+        [(f"{finding.step}: {finding.flag.reason}", MARK), (score, INK)],
+        [(finding.row.split, MUTED), (finding.outcome, MUTED), (finding.flag.detail, MUTED)],
+    )
+    return stack([centred(picture, tile, tile), *(text_line(spans, tile, TEXT) for spans in lines)], 0)
+
+
+def _mark(picture: Picture, box: Sequence[int]) -> None:
+    margin = 3
+    corner, opposite = (box[0] - margin, box[1] - margin), (box[2] + margin, box[3] + margin)
+    cv2.rectangle(picture, corner, opposite, MARK, 2)
+
+
+def render_outliers(found: Outliers, scored: Sequence[Score], console: Console) -> None:
+    """Tables of findings and scores."""
+    shown = table("sample", "split", "detector", "reason", "score", "outcome", "detail")
+    for finding in found.findings:
+        flag = finding.flag
+        score = "" if flag.score is None else f"{flag.score:.3g}"
+        shown.add_row(
+            finding.row.name, finding.row.split, finding.step, flag.reason, score, finding.outcome, flag.detail
+        )
+    console.print(shown)
+    console.print(f"{len(found.findings)} findings in {len(found.names)} samples")
+    if scored:
+        console.print(_score_table(scored))
+
+
+def _score_table(scored: Sequence[Score]) -> Table:
+    shown = table("detector", "recall", "precision", "hits", "missed", "false alarms")
+    for score in scored:
+        rates = ("-" if rate is None else f"{rate:.2f}" for rate in (score.recall, score.precision))
+        shown.add_row(
+            score.detector, *rates, str(score.hits), " ".join(score.missed) or "-", " ".join(score.wrong) or "-"
+        )
+    return shown

@@ -1,0 +1,46 @@
+"""The class table that comes of a recipe's options and the labels that the data names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from augforge.errors import SourceError
+from augforge.sources.core import Source
+
+
+@dataclass(frozen=True, slots=True)
+class ClassTable:
+    """The classes of a source, and those of them that its data can name.
+
+    Attributes:
+        names: the class table, in its order.
+        known: the classes that some label of the data stands for. A class that the recipe lists and the data never
+            labels is not known, in every sample. One list for all records: it goes to ``record.data["known"]``.
+    """
+
+    names: tuple[str, ...]
+    known: list[str]
+
+    def content(self, annotation: Any) -> Any:
+        """An annotation in canonical form with the classes that nobody labelled, for `record_of`."""
+        unknown = sorted(set(self.names) - set(self.known))
+        return [annotation, unknown] if unknown else annotation
+
+
+def class_table(source: Source, labels: Iterable[str], where: Path) -> ClassTable:
+    """The table for the labels of a data set, in the data's order where the recipe does not fix it.
+
+    Raises SourceError naming ``where`` for a label that has no class, and where there are no classes, or over 256.
+    """
+    labels = list(labels)
+    names = source.mapped(labels) if source.classes is None else source.classes
+    known = {name for label in labels if (name := source.known_class(label, names, str(where))) is not None}
+    if not 1 <= len(names) <= 256:
+        raise SourceError(
+            f"{where} names {len(names)} classes; expected 1 to 256. List them in source.classes, and merge or leave out "
+            "labels by class_map."
+        )
+    return ClassTable(names, [name for name in names if name in known])

@@ -1,0 +1,129 @@
+"""A folder of masks for each class, one mask an image."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from augforge import bitmask
+from augforge.sample import Sample
+from augforge.sources.classes import ClassTable, class_table
+from augforge.sources.core import Listing, Record, Source
+from augforge.sources.loading import check_size, known_bits, listed_image, loaded
+from augforge.sources.masks import MASK_FACTS, mask_facts, read_mask
+from augforge.sources.scanning import Scan, folder_or_name, name_of, record_of
+from augforge.store.filecache import FileCache
+
+
+class MaskFolder(Source):
+    """Reads one mask per class and image: any pixel that is not zero is the class.
+
+    A mask that is missing says that the class is not there. A class that the recipe lists and that has no folder is
+    unknown in every sample. Classes may overlap. Without ``classes`` they are the folders, sorted.
+
+    A folder ``ignore`` holds pixels that nobody should learn from. Masks are PNG, BMP or TIFF, gray, palette or colour;
+    lossy ones need a threshold.
+    """
+
+    adapter_version: ClassVar[int] = 1
+    layout: ClassVar[str] = """\
+ROOT/                          source.path
+  images/P01/scan1.png         folders are part of the name, and the usual group; .jpg, .bmp, .webp, .tif too
+  masks/heart/P01/scan1.png    the same name below each class; another suffix is fine
+  masks/left-lung/P01/scan1.png"""
+
+    format: Literal["mask-folder"] = "mask-folder"
+    images: str = Field("images", description="folder of the images")
+    masks: str = Field("masks", description="folder that holds a folder for each class")
+    threshold: Annotated[int, Field(ge=0, lt=65535)] = Field(
+        0, description="values above it are the class; for lossy masks something like 127"
+    )
+
+    def scan(self, cache: FileCache) -> Listing:
+        scan = Scan(self, cache)
+        labels = scan.folders(self.masks)
+        table = class_table(self, labels, self.root / self.masks)
+        images = scan.unique((name_of(place, self.images), place) for place in scan.walk(self.images))
+        facts = scan.images(images.items())
+        masks: dict[str, list[str]] = defaultdict(list)
+        digests: dict[str, list[Any]] = defaultdict(list)
+        for label in labels:
+            if (name := self.class_of(label)) is not None:
+                self._add_class(scan, label, name, images, facts, masks, digests)
+        return scan.listing(self._records(table, images, facts, masks, digests), table.names)
+
+    def _add_class(
+        self,
+        scan: Scan,
+        label: str,
+        name: str,
+        images: dict[str, str],
+        facts: dict[str, Any],
+        masks: dict[str, list[str]],
+        digests: dict[str, list[Any]],
+    ) -> None:
+        """Enter one class's masks; an image with a broken one is taken out of ``images``."""
+        folder = f"{self.masks}/{label}"
+        found = scan.unique((name_of(place, folder), place) for place in scan.walk(folder, what="a mask"))
+        _check_images(scan, found, images)
+        kind = f"{MASK_FACTS}{' lossy' if self.threshold else ''}"
+        known = scan.facts(found.items(), kind, partial(mask_facts, threshold=self.threshold), "broken mask")
+        for image, place in found.items():
+            if place not in known or not _same_size(scan, image, place, known[place], images, facts):
+                images.pop(image, None)
+                continue
+            masks[image].append(place)
+            digests[image].append([name, known[place][2]])
+
+    def _records(
+        self,
+        table: ClassTable,
+        images: dict[str, str],
+        facts: Mapping[str, Any],
+        masks: Mapping[str, list[str]],
+        digests: Mapping[str, list[Any]],
+    ) -> Iterator[Record]:
+        for name, place in images.items():
+            if place in facts:
+                annotation = table.content([self.threshold, sorted(digests.get(name, []))])
+                data = {"masks": masks.get(name, []), "known": table.known}
+                yield record_of(name, place, facts[place], annotation, group=folder_or_name(name), data=data)
+
+    def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
+        image = listed_image(self.root, record)
+        planes = bitmask.empty(record.height, record.width, len(classes))
+        for place in record.data["masks"]:
+            path = self.root / place
+            label = place.removeprefix(f"{self.masks}/").partition("/")[0]
+            name = self.known_class(label, classes, str(path))
+            mask = read_mask(path, self.threshold)
+            check_size(path, mask, record)
+            if name is not None:
+                bitmask.merge_class(planes, classes.index(name), mask)
+        return loaded(record, image, planes, known_bits(record, classes))
+
+
+def _check_images(scan: Scan, masks: dict[str, str], images: Mapping[str, str]) -> None:
+    """Masks without an image are wrong, and taken out."""
+    for name in [name for name in masks if name not in images]:
+        path = scan.root / masks.pop(name)
+        scan.wrong(name, "no image", f"{path} has no image of that name; expected one. Add the image or remove it.")
+
+
+def _same_size(
+    scan: Scan, name: str, place: str, mask: list[Any], images: Mapping[str, str], facts: Mapping[str, Any]
+) -> bool:
+    image = facts.get(images.get(name, ""))
+    if image is None or mask[:2] == [image["width"], image["height"]]:
+        return True
+    scan.wrong(
+        name,
+        "size differs",
+        f"{scan.root / place} has {mask[0]}x{mask[1]} pixels, its image {image['width']}x{image['height']}; expected "
+        "the same. Restore the image that was annotated, or annotate this one.",
+    )
+    return False

@@ -1,0 +1,90 @@
+"""anomaly: what PyOD finds in the statistics' features; needs the extra `outliers`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from judging import BONES, candidate, exposed, fitted, hands, is_bent, judged, swapped, truncated
+
+from augforge.errors import MissingExtra
+from augforge.ops import OPS, Context
+from augforge.sample import Sample
+
+needs_pyod = pytest.mark.skipif(find_spec("pyod") is None, reason="the extra `outliers` is not installed")
+
+
+@pytest.fixture(scope="module")
+def usual() -> Context:
+    return fitted("anomaly", hands())
+
+
+def with_faults() -> list[Sample]:
+    """The hands, and six that are broken: val/0 to val/5."""
+    rng = np.random.default_rng(3)
+    broken = [truncated(swapped(hand, rng)[0], rng)[0] for hand in hands()[:6]]
+    return [*hands(), *(replace(sample, name=f"val/{i}", split="val") for i, sample in enumerate(broken))]
+
+
+@needs_pyod
+@pytest.mark.parametrize(("detector", "bent"), [("iforest", 3), ("ecod", 2)])
+def test_faults_and_bent_fingers_surface(detector: str, bent: int, usual: Context) -> None:
+    found = judged("anomaly", with_faults(), usual, detector=detector, threshold={"iforest": 4, "ecod": 3}[detector])
+    assert sum(name.startswith("val/") for name in found) >= 5
+    assert sum(map(is_bent, found)) >= bent
+    assert sum(not is_bent(name) and not name.startswith("val/") for name in found) <= 2
+
+
+@needs_pyod
+@pytest.mark.parametrize("detector", ["iforest", "ecod"])
+def test_scores_do_not_depend_on_the_order(detector: str, usual: Context) -> None:
+    rows = [candidate("anomaly", sample) for sample in with_faults()[::2]]
+    op, params = OPS["anomaly"], OPS["anomaly"].params(detector=detector, threshold=1)
+    flags = op.decide(rows, params, usual)
+    assert any(flags) and list(op.decide(rows[::-1], params, usual))[::-1] == flags
+    assert op.decide(rows, params, usual) == flags
+
+
+@needs_pyod
+def test_training_is_not_swayed_by_the_rest(usual: Context) -> None:
+    alone = judged("anomaly", hands(), usual, threshold=1)
+    beside = judged("anomaly", with_faults(), usual, threshold=1)
+    assert alone == {name: flag for name, flag in beside.items() if not name.startswith("val/")}
+
+
+@needs_pyod
+def test_the_finding_says_what_it_rests_on(usual: Context) -> None:
+    found = judged("anomaly", with_faults(), usual)
+    assert {flag.reason for flag in found.values()} == {"anomaly"}
+    assert all("position z=" in flag.detail for name, flag in found.items() if name.startswith("val/"))
+
+
+@needs_pyod
+def test_little_to_learn_from_flags_nothing() -> None:
+    few = hands()[:19]
+    assert fitted("anomaly", few).fitted is None and judged("anomaly", few, fitted("anomaly", few)) == {}
+    equal = [replace(hands()[0], name=f"e{i}") for i in range(30)]
+    assert judged("anomaly", equal, fitted("anomaly", equal)) == {}
+    assert judged("anomaly", [], replace(BONES, fitted=fitted("anomaly", hands()).fitted)) == {}
+
+
+@needs_pyod
+def test_unlabelled_samples_are_judged_by_their_gray_values(usual: Context) -> None:
+    hand = hands()[0]
+    bare = replace(hand, name="bare", split="val", masks=hand.masks * 0, known=hand.known * 0)
+    assert "bare" not in judged("anomaly", [*hands(), bare], usual)
+    detail = judged("anomaly", [*hands(), exposed(bare, 4)], usual, threshold=0.1)["bare"].detail
+    assert detail.startswith("intensity z=") and "," not in detail
+
+
+def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch, usual: Context) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "pyod"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pyod", None)
+    with pytest.raises(MissingExtra, match=r"`anomaly` needs pyod.*augforge\[outliers\]"):
+        OPS["anomaly"].params().check(BONES)
+    with pytest.raises(MissingExtra, match=r"augforge\[outliers\]"):
+        judged("anomaly", hands(), usual)
