@@ -18,7 +18,7 @@ def check_syntax(expression: str) -> str:
     except PolarsError as error:
         raise ValueError(
             f"'{expression}' is no condition ({_first_line(error)}). Write SQL such as: metadata.age >= 6 AND "
-            "abs(tilt.angle_deg) > 10; quote names with dashes: area.\"finger-16\" > 0"
+            'abs(tilt.angle_deg) > 10; quote names with dashes: area."finger-16" > 0'
         ) from None
     return expression
 
@@ -41,7 +41,7 @@ def holds(expression: str, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
     except PolarsError as error:
         raise PlanError(f"where: '{expression}' cannot be evaluated: {_first_line(error)}.{_columns(table)}") from None
     if result.dtype != pl.Boolean:
-        raise PlanError(f"where: '{expression}' gives {result.dtype}, expected true or false. Compare it with something")
+        raise PlanError(f"where: '{expression}' gives {result.dtype}; expected true or false. Compare it with a value")
     return result.fill_null(False).to_list()
 
 

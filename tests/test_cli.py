@@ -18,10 +18,11 @@ from typer.testing import CliRunner
 
 import augforge
 from augforge import cli
+from augforge.sources import SOURCES
 from augforge.store.dataset import open_dataset
 from augforge.store.manifest import read_manifest, versions
 
-COMMANDS = ["build", "inspect", "verify", "show", "files", "gc", "ops", "sources", "sample-data"]
+COMMANDS = ["build", "outliers", "inspect", "verify", "show", "files", "export", "gc", "ops", "sources", "sample-data"]
 
 
 def run(*arguments: str | Path) -> str:
@@ -353,7 +354,7 @@ def test_ops() -> None:
 
 
 def test_sources() -> None:
-    assert [entry["name"] for entry in json.loads(run("sources", "--json"))] == ["hand-bone"]
+    assert [entry["name"] for entry in json.loads(run("sources", "--json"))] == sorted(SOURCES)
     assert "class_map" in json.dumps(json.loads(run("sources", "hand-bone", "--json")))
     assert "outputs_json" in run("sources", "hand-bone")
 

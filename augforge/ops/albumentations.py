@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -52,7 +53,7 @@ class Albumentations(OpParams):
         for node in _with_children(self.node()):
             problem = _probe(canonical_json(node))
             if problem:
-                raise ValueError(f"{node['name']} {problem}")
+                raise ValueError(problem)
         return self
 
     def node(self) -> dict[str, Any]:
@@ -115,6 +116,8 @@ def _check_node(node: Any, where: str) -> None:
             raise ValueError(
                 f"{where}{node['name']} has no parameter '{key}'.{nearest(key, set(signature) - {'self'})}"
             )
+    if not isinstance(node.get("transforms", []), list):
+        raise ValueError(f"{where}{node['name']}: `transforms` is no list; expected such as [{{name: CLAHE}}]")
     for child in node.get("transforms", ()):
         _check_node(child, f"{where}{node['name']}: ")
     _built(node, top=not where)
@@ -197,7 +200,7 @@ def _run(text: str, seed: int, image: Image, masks: Planes) -> tuple[Image, Plan
         targets["origin"] = _origin(*masks.shape[:2])
         groups = [masks[..., i : i + 4] for i in range(0, masks.shape[2], 4)]
         targets |= {name: contiguous(group) for name, group in zip(names, groups, strict=True)}
-    made = _called(pipeline, targets)
+    made = _called(json.loads(text)["name"], pipeline, targets)
     image = np.dstack([made["image"], made["alpha"]]) if "alpha" in made else made["image"]
     if not moves:
         return image, masks, None
@@ -205,7 +208,7 @@ def _run(text: str, seed: int, image: Image, masks: Planes) -> tuple[Image, Plan
     return image, np.ascontiguousarray(np.concatenate(planes, axis=2)), made["origin"]
 
 
-def _called(pipeline: Any, targets: dict[str, Any]) -> Any:
+def _called(name: str, pipeline: Any, targets: dict[str, Any]) -> Any:
     """The library warns, for one, of a colour transform that does nothing to gray images: that is an error here."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
@@ -213,16 +216,18 @@ def _called(pipeline: Any, targets: dict[str, Any]) -> Any:
             made = pipeline(**targets)
         except Exception as error:
             image = targets["image"]
-            raise ValueError(f"Albumentations cannot take {image.dtype} {image.shape}: {_told(error)}") from error
+            raise ValueError(f"{name} cannot take {image.dtype} {image.shape} and masks: {_told(error)}") from error
     if made["image"].dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"gives {made['image'].dtype} images; samples are uint8 or uint16. Leave that to the trainer")
+        kind = made["image"].dtype
+        raise ValueError(f"{name} gives {kind} images; samples are uint8 or uint16. Leave that to the trainer")
     return made
 
 
 def _told(error: Exception) -> str:
-    """An error in one line, without the library's links."""
-    lines = [line.strip() for line in str(error).splitlines() if "errors.pydantic.dev" not in line]
-    return " ".join(lines) or type(error).__name__
+    """An error in one line, without what pydantic puts around it."""
+    lines = [re.sub(r" \[type=.*", "", line).strip() for line in str(error).splitlines()]
+    told = [line for line in lines if "errors.pydantic.dev" not in line and "validation error" not in line]
+    return " ".join(told) or type(error).__name__
 
 
 @lru_cache(maxsize=64)
@@ -239,7 +244,11 @@ def _probe(text: str) -> str:
             except ValueError as error:
                 problem = str(error)
                 continue
-            return "" if exact else "computes with mask values, so bit-planes cannot go through it"
+            return (
+                ""
+                if exact
+                else f"{json.loads(text)['name']} computes with mask values; bit-planes cannot go through it"
+            )
     return problem
 
 
@@ -247,7 +256,7 @@ def _exact(planes: Planes, moved: Planes, origin: NDArray[np.uint16] | None) -> 
     """Whether every moved pixel is the one that it claims to be."""
     if origin is None:
         return True
-    known = (origin > 0).all(axis=2) & (origin <= planes.shape[1::-1]).all(axis=2)
+    known = np.logical_and.reduce((origin > 0) & (origin <= planes.shape[1::-1]), axis=2)
     if not np.array_equal(known, origin.any(axis=2)):
         return False
     at = np.where(known[..., None], origin, 1).astype(np.int64) - 1

@@ -51,7 +51,7 @@ class Anomaly(FilterParams):
     """
 
     detector: Literal["iforest", "ecod"] = Field("iforest", description="isolation forest, or empirical tails")
-    threshold: float = Field(4.0, gt=0, description="least robust z of a flagged sample's score")
+    threshold: float = Field(4.0, gt=0, description="least robust z of a flagged sample's score; 3 suits ecod")
     min_samples: int = Field(20, ge=8, description="nothing is judged with fewer training samples")
     trees: int = Field(200, ge=1, le=2000, description="trees of the isolation forest")
 

@@ -106,14 +106,14 @@ def _(rng: np.random.Generator, inputs: Sequence[Sample], params: GridMask, ctx:
 
 def _folded(labelled: NDArray[np.bool_], unit: int) -> NDArray[np.int64]:
     """Labelled pixels by their place in a unit, (unit, unit): all units laid upon each other."""
-    for axis in (0, 1):
-        starts = range(0, labelled.shape[axis], unit)
-        parts = np.split(labelled, starts[1:], axis=axis)
-        total = np.zeros((unit, labelled.shape[1]) if axis == 0 else (unit, unit), np.int64)
-        for part in parts:
-            total[: part.shape[0], : part.shape[1]] += part
-        labelled = total
-    return labelled
+    height, width = labelled.shape
+    rows = np.zeros((unit, width), np.int64)
+    for top in range(0, height, unit):
+        rows[: min(unit, height - top)] += labelled[top : top + unit]
+    total = np.zeros((unit, unit), np.int64)
+    for left in range(0, width, unit):
+        total[:, : min(unit, width - left)] += rows[:, left : left + unit]
+    return total
 
 
 def _largest(labelled: NDArray[np.int64], square: int, most: float) -> int:

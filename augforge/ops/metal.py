@@ -60,7 +60,9 @@ class Metal(FilterParams):
 @filter_op("metal", Metal, version=1)
 def metal(candidate: Candidate, params: Metal, ctx: Context) -> Flag | None:
     found = flagged_regions(candidate.features, params)
-    return Flag(found[0].kind, found[0].score) if found else None
+    if not found:
+        return None
+    return Flag(found[0].kind, found[0].score, boxes=tuple(region.box for region in found))
 
 
 @metal.measures(reads=("fingers",))

@@ -31,10 +31,9 @@ MOST = 30
 """Regions that are kept, the most telling first."""
 STEPS = np.array([-3, -2, -1, 0, 1, 2, 3, 4, 5, 6], np.float32)
 """Pixels across a region's edge, outwards, at which the profile is read."""
+LEDGE = 0.1
 INSIDE = 4
 """Where in the profile the outside begins."""
-SMALL = 640
-"""Views of a longer side up to this have smaller bones but no wider edges: their edges are read closer by."""
 NEAR, OUT = 3, 10
 """Pixels from a region's edge at which its surroundings begin and end."""
 
@@ -220,14 +219,14 @@ class Edge:
 
     part: NDArray[np.int32]  # (n,) which region
     on_body: NDArray[np.bool_]  # (n,) whether the body lies on the other side
-    step: NDArray[np.float32]  # (n,) how far the gray falls within 3 pixels, or 2 in a small view
-    fall: NDArray[np.float32]  # (n,) how far it falls within twice as many
+    step: NDArray[np.float32]  # (n,) how far the gray falls within 3 pixels
+    sharp: NDArray[np.bool_]  # (n,) whether it falls little further after that
 
     def of_regions(self, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """For each region: the share of its edge on the body, and there the share that is sharp, and the mean step."""
         rim = np.maximum(np.bincount(self.part, minlength=count), 1)
         inner = np.bincount(self.part, self.on_body, count)
-        sharp = self.on_body & (self.step > 0.7 * self.fall) & (self.step > 8)
+        sharp = self.on_body & self.sharp & (self.step > 8)
         enough = np.where(inner >= 6, inner, np.inf)
         mean = np.bincount(self.part, self.step * self.on_body, count) / enough
         return inner / rim, np.bincount(self.part, sharp, count) / enough, mean
@@ -244,10 +243,11 @@ def _read_edge(view: View, down: Downhill, bright: Flags, parts: NDArray[np.int3
         for start, along, limit in zip((x, y), down.at(y, x), view.size, strict=True)
     )
     gray = _sample(view.gray, at_x, at_y)
-    inside, reach = gray[:, :INSIDE].max(axis=1), 2 if max(view.whole) <= SMALL else 3
+    inside = gray[:, :INSIDE].max(axis=1)
     beyond = np.rint(at_y[:, INSIDE + 3]).astype(int), np.rint(at_x[:, INSIDE + 3]).astype(int)
-    step, fall = (inside - gray[:, INSIDE : INSIDE + end].min(axis=1) for end in (reach, 2 * reach))
-    return Edge(parts[y, x], view.body[beyond] > 0, step, np.maximum(fall, 1))
+    step, fall = (inside - gray[:, INSIDE : INSIDE + end].min(axis=1) for end in (3, 6))
+    ledge = gray[:, INSIDE + 1] - gray[:, INSIDE + 2] < LEDGE * step
+    return Edge(parts[y, x], view.body[beyond] > 0, step, (step > 0.7 * fall) | (ledge & (step > 38)))
 
 
 def _sample(gray: Gray, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -49,7 +49,7 @@ class Mosaic(OpParams):
     )
     align: Literal["drawn", "centre"] = Field(
         "drawn",
-        description="where an image overhangs its tile or leaves room: shifted by chance (centred where there is room), "
+        description="where an image overhangs its tile or leaves room: shifted by chance (centred if there is room), "
         "or with its inner corner at the mosaic's centre",
     )
     partners: ClassWeights = Field(

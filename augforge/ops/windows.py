@@ -21,7 +21,7 @@ class SlidingWindow(OpParams):
     """Cut a picture into windows of one size, row by row.
 
     By default every window is kept. With `min_pixels`, only windows in which a class of interest has at least so many
-    pixels (`drop_edge_only` and `keep: centre` say where they must lie), and a drawn share of the others, `empty_share`.
+    pixels (`drop_edge_only` and `keep: centre` say where they must lie), and a drawn share of the rest, `empty_share`.
     That holds in every split the step acts on; `on: train` keeps validation whole. Where no class of interest is known,
     no window can be called empty, and all are kept. A picture smaller than the window is padded at right and bottom.
     Offsets stand in the name and in the lineage.

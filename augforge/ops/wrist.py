@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 import cv2
 import numpy as np
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from augforge import bitmask
-from augforge.ops.core import Context, OpParams, op
-from augforge.ops.geometry import Fill, canvas
+from augforge.ops.core import Context, OpParams, Size, op
+from augforge.ops.geometry import Fill, canvas, scale_matrix
 from augforge.ops.upright import centroid
 from augforge.ops.warp import about_point, ordered, turned
 from augforge.sample import Sample
@@ -86,35 +87,42 @@ def turning(
 ) -> Field2D:
     """By what share of the angle each output pixel has turned, float32 (H, W): 0 on fixed bones, 1 on turned ones.
 
-    From the distances f to the fixed and t to the turned bones: smoothstep of f / (f + t), on a coarse
-    grid for large pictures.
+    Between a fixed bone at distance f and a turned one at distance t it is u = f / (f + t), which keeps pixels in
+    their order wherever bones part, and in wide gaps its smoothstep, so that what is next to a bone moves with it.
     """
-    height, width = sample.masks.shape[:2]
-    step = -(-max(width, height) // _GRID)
-    still = np.ascontiguousarray(bitmask.union(sample.masks, fixed).astype(np.uint8))
-    moved = cv2.warpAffine(
-        bitmask.union(sample.masks, moving).astype(np.uint8),
-        np.array(about_point(turned(degrees), point)),
-        (width, height),
-        flags=cv2.INTER_NEAREST,
-    )
-    f, t = _distance(still, step), _distance(moved, step)
-    u = f / np.maximum(f + t, np.float32(1e-3))
-    share = u * u * (3 - 2 * u)
-    return np.asarray(cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    size = (sample.width, sample.height)
+    step = -(-max(size) // _GRID)
+    grid = (-(-size[0] // step), -(-size[1] // step))
+    still = cv2.dilate(_coarse(sample, fixed, grid), np.ones((3, 3), np.uint8))  # no turned pixel samples a fixed bone
+    before = cv2.bitwise_and(_coarse(sample, moving, grid), 1 - still)
+    onto = scale_matrix(size, grid)
+    pivot = (onto[0][0] * point[0] + onto[0][2], onto[1][1] * point[1] + onto[1][2])
+    moved = cv2.warpAffine(before, np.array(about_point(turned(degrees), pivot)), grid, flags=cv2.INTER_NEAREST)
+    f, t = (cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5) for mask in (still, moved))
+    gap = np.maximum(f + t, np.float32(1e-3))
+    u = f / gap
+    wide = np.clip(gap / (2 * _way(grid, pivot, degrees) + np.float32(1e-3)) - 1, 0, 1)
+    share = u + wide * (u * u * (3 - 2 * u) - u)
+    return np.asarray(cv2.resize(share, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _distance(mask: NDArray[Any], step: int) -> Field2D:
-    """Distance in grid steps to the nearest pixel of a mask, on a grid of every so many pixels."""
-    size = (-(-mask.shape[1] // step), -(-mask.shape[0] // step))
-    small = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT) if step > 1 else mask
-    return np.asarray(cv2.distanceTransform(1 - small, cv2.DIST_L2, 5), np.float32)
+def _coarse(sample: Sample, classes: Sequence[int], grid: Size) -> NDArray[np.uint8]:
+    """Where any of the classes is, 0 and 1, on the grid."""
+    found = bitmask.union(sample.masks, classes).view(np.uint8)
+    return np.asarray(cv2.resize(found, grid, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+
+
+def _way(grid: Size, pivot: tuple[float, float], degrees: float) -> Field2D:
+    """How far each point of the grid moves with the whole angle, in grid steps."""
+    dx = np.arange(grid[0], dtype=np.float32) - np.float32(pivot[0])
+    dy = np.arange(grid[1], dtype=np.float32)[:, None] - np.float32(pivot[1])
+    return np.asarray(np.sqrt(dx * dx + dy * dy) * np.float32(abs(math.radians(degrees))), np.float32)
 
 
 def _origins(share: Field2D, point: tuple[float, float], degrees: float) -> tuple[Field2D, Field2D]:
     """Where each output pixel comes from, x and y: turned back about the point by its share of the angle."""
     height, width = share.shape
-    c, s = cv2.polarToCart(np.ones_like(share), share * np.float32(np.radians(degrees)))
+    c, s = cv2.polarToCart(np.ones_like(share), share * np.float32(math.radians(degrees)))
     dx = np.arange(width, dtype=np.float32) - np.float32(point[0])
     dy = (np.arange(height, dtype=np.float32) - np.float32(point[1]))[:, None]
     return c * dx - s * dy + np.float32(point[0]), s * dx + c * dy + np.float32(point[1])

@@ -21,7 +21,8 @@ from augforge.sources.documents import checked_points, is_point, read_json
 from augforge.sources.loading import listed_image, loaded
 from augforge.sources.options import Join
 from augforge.sources.people import PEOPLE_FACTS, Row, Table, person_row, read_people
-from augforge.sources.scanning import IMAGES, Scan, record_of
+from augforge.sources.records import record_of
+from augforge.sources.scanning import IMAGES, Scan
 from augforge.store.filecache import FileCache
 
 _PARTS = {"train": None, "test": "test"}  # folder -> the split that it prescribes

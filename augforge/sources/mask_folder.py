@@ -15,7 +15,8 @@ from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Source
 from augforge.sources.loading import check_size, known_bits, listed_image, loaded
 from augforge.sources.masks import MASK_FACTS, mask_facts, read_mask
-from augforge.sources.scanning import Scan, folder_or_name, name_of, record_of
+from augforge.sources.records import folder_or_name, name_of, record_of
+from augforge.sources.scanning import Scan
 from augforge.store.filecache import FileCache
 
 
@@ -66,18 +67,17 @@ ROOT/                          source.path
         masks: dict[str, list[str]],
         digests: dict[str, list[Any]],
     ) -> None:
-        """Enter one class's masks; an image with a broken one is taken out of ``images``."""
+        """Enter one class's masks of images that are sound."""
         folder = f"{self.masks}/{label}"
         found = scan.unique((name_of(place, folder), place) for place in scan.walk(folder, what="a mask"))
-        _check_images(scan, found, images)
         kind = f"{MASK_FACTS}{' lossy' if self.threshold else ''}"
         known = scan.facts(found.items(), kind, partial(mask_facts, threshold=self.threshold), "broken mask")
+        scan.need_images(found, images)
         for image, place in found.items():
-            if place not in known or not _same_size(scan, image, place, known[place], images, facts):
-                images.pop(image, None)
-                continue
-            masks[image].append(place)
-            digests[image].append([name, known[place][2]])
+            if image in images and place in known and images[image] in facts:
+                scan.need_size(image, place, known[place][:2], facts[images[image]])
+                masks[image].append(place)
+                digests[image].append([name, known[place][2]])
 
     def _records(
         self,
@@ -105,25 +105,3 @@ ROOT/                          source.path
             if name is not None:
                 bitmask.merge_class(planes, classes.index(name), mask)
         return loaded(record, image, planes, known_bits(record, classes))
-
-
-def _check_images(scan: Scan, masks: dict[str, str], images: Mapping[str, str]) -> None:
-    """Masks without an image are wrong, and taken out."""
-    for name in [name for name in masks if name not in images]:
-        path = scan.root / masks.pop(name)
-        scan.wrong(name, "no image", f"{path} has no image of that name; expected one. Add the image or remove it.")
-
-
-def _same_size(
-    scan: Scan, name: str, place: str, mask: list[Any], images: Mapping[str, str], facts: Mapping[str, Any]
-) -> bool:
-    image = facts.get(images.get(name, ""))
-    if image is None or mask[:2] == [image["width"], image["height"]]:
-        return True
-    scan.wrong(
-        name,
-        "size differs",
-        f"{scan.root / place} has {mask[0]}x{mask[1]} pixels, its image {image['width']}x{image['height']}; expected "
-        "the same. Restore the image that was annotated, or annotate this one.",
-    )
-    return False

@@ -11,20 +11,19 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from augforge.errors import SourceError
-from augforge.keys import digest
 from augforge.sources.core import Listing, Record, Refused, Source
 from augforge.sources.images import IMAGE_FACTS, image_facts
 from augforge.sources.joining import grouped, join_key, joined_rows, with_row
 from augforge.sources.options import Join
 from augforge.sources.tables import Row
+from augforge.sources.walking import Found, walk
 from augforge.store.filecache import FileCache
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
-_LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 _SHOWN = 10
 _CHUNK = 64
 
@@ -40,6 +39,7 @@ class Scan:
         problems: what stops the build, one message each.
         refused: rejected rows.
         warnings: things worth saying.
+        bad: names of samples that something is wrong with; `listing` leaves them out.
     """
 
     def __init__(self, source: Source, cache: FileCache) -> None:
@@ -47,11 +47,13 @@ class Scan:
         self.problems: list[str] = []
         self.refused: list[Refused] = []
         self.warnings: list[str] = []
+        self.bad: set[str] = set()
 
     # ---- what is wrong ----
 
     def wrong(self, name: str, reason: str, message: str) -> None:
         """Something is wrong with one sample: a problem, or a rejected row. ``reason`` is counted, so a few words."""
+        self.bad.add(name)
         if self.source.on_error == "reject":
             self.refused.append(Refused(name, reason, message.replace(f"{self.root}{os.sep}", "")))
         else:
@@ -79,69 +81,71 @@ class Scan:
         Other files are refused as "not an image", but for what operating systems leave behind. Links that lead
         nowhere, in a circle or out of the root are wrong.
         """
-        prefix = f"{folder.strip('/')}/" if folder.strip("/.") else ""
-        top = self.root / folder
         found = []
-        for name in self._entries(str(top), "", (os.path.realpath(top),)):
-            place = prefix + name
-            readable = place.encode(errors="replace").decode()
-            if readable != place:  # it cannot stand in a table
-                self.refused.append(Refused(readable.removeprefix(prefix), "name is not UTF-8", readable))
-            elif os.path.splitext(place)[1].lower() in suffixes:  # noqa: PTH122 (called 100,000 times)
-                found.append(place)
+        for file in self._found(folder, deep=True):
+            if os.path.splitext(file.place)[1].lower() in suffixes:  # noqa: PTH122 (called 100,000 times)
+                found.append(file.place)
             else:
-                self.refused.append(Refused(name, f"not {what}", place))
+                self.refused.append(Refused(file.name, f"not {what}", file.place))
         return sorted(found)
 
-    def _entries(self, folder: str, prefix: str, chain: tuple[str, ...]) -> Iterator[str]:
-        """Files below ``folder``, named from ``prefix``; ``chain`` is its real path and those of the folders above."""
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            self.fault(f"{folder} cannot be read: {error.strerror}. Make it a readable folder.")
-            return
-        for entry in entries:
-            if entry.name.startswith(".") or entry.name.lower() in _LITTER:
-                continue
-            if entry.is_symlink() and not self._sound_link(entry.path, prefix + entry.name, chain):
-                continue
-            if entry.is_dir():
-                real = os.path.realpath(entry.path) if entry.is_symlink() else f"{chain[-1]}{os.sep}{entry.name}"
-                yield from self._entries(entry.path, f"{prefix}{entry.name}/", (*chain, real))
+    def folders(self, folder: str) -> list[str]:
+        """Names of the folders in a folder, sorted; files beside them are refused. SourceError where there are none."""
+        names = []
+        for file in self._found(folder, deep=False):
+            if file.folder:
+                names.append(file.name)
             else:
-                yield prefix + entry.name
+                self.refused.append(Refused(file.name, "not a folder of a class", file.place))
+        if not names:
+            raise SourceError(
+                f"{self.root / folder} holds no folders; expected\n{self.source.layout}\nCorrect source.path."
+            )
+        return names
 
-    def _sound_link(self, path: str, name: str, chain: tuple[str, ...]) -> bool:
-        real, top = os.path.realpath(path), os.path.realpath(self.root)
-        reason = ""
-        if not os.path.exists(real):  # noqa: PTH110
-            reason, fact = "broken link", "leads nowhere"
-        elif not _below(real, top):
-            reason, fact = "leaves the root", f"leads to {real}, out of {self.root}"
-        elif any(_below(folder, real) for folder in chain):
-            reason, fact = "link in a circle", "leads back to a folder that it lies in"
-        if reason:
-            message = f"{path} is a link that {fact}; expected a file or folder below the root. Copy it there."
-            self.wrong(name.encode(errors="replace").decode(), reason, message)
-        return not reason
+    def _found(self, folder: str, deep: bool) -> Iterator[Found]:
+        """What lies in a folder, or in all folders below it; what cannot be used is wrong or refused."""
+        try:
+            for file in walk(self.root, folder, deep):
+                if file.fault is not None:
+                    self.wrong(file.name, *file.fault)
+                elif not file.readable:
+                    self.refused.append(Refused(file.name, "name is not UTF-8", file.place))
+                else:
+                    yield file
+        except OSError as error:
+            self.fault(f"{error.filename} cannot be read: {error.strerror}. Make it a readable folder.")
 
     def unique(self, files: Files) -> dict[str, str]:
-        """Place of each name, in order. A name that several files share is wrong, and all of them are left out."""
+        """Place of each name, in order. A name that several files share is wrong."""
         places: dict[str, str] = {}
-        shared = set()
         for name, place in files:
             other = places.setdefault(name, place)
             if other != place:
-                shared.add(name)
                 self.wrong(
                     name,
                     "name stands twice",
                     f"{self.root / other} and {self.root / place} share the name {name}; expected one file a name. "
                     "Rename one.",
                 )
-        return {name: place for name, place in places.items() if name not in shared}
+        return places
+
+    def need_images(self, annotations: Mapping[str, str], images: Collection[str]) -> None:
+        """Annotation files, by the names they annotate, that have no image of that name are wrong."""
+        for name, place in annotations.items():
+            if name not in images and name not in self.bad:
+                fact = f"{self.root / place} has no image named {name}; expected one"
+                self.wrong(name, "no image", f"{fact}. Add the image, or remove the file.")
+
+    def need_size(self, name: str, place: str, size: Sequence[int], image: Mapping[str, Any]) -> None:
+        """An annotation of another size than its image's facts say is wrong."""
+        if [*size] != [image["width"], image["height"]]:
+            self.wrong(
+                name,
+                "size differs",
+                f"{self.root / place} has {size[0]}x{size[1]} pixels, its image {image['width']}x{image['height']}; "
+                "expected the same. Restore the image that was annotated, or annotate this one.",
+            )
 
     def facts(self, files: Files, kind: str, compute: Callable[[Path], Any], reason: str) -> dict[str, Any]:
         """What is known of each file, by its place; one that is broken is wrong, for ``reason``, and left out."""
@@ -177,23 +181,16 @@ class Scan:
 
     def listing(self, records: Iterable[Record], classes: tuple[str, ...], labels: tuple[str, ...] = ()) -> Listing:
         """The records, grouped, joined with the metadata and sorted by name. Raises SourceError with all problems."""
-        kept = self._unique_records(records)
+        kept = list(records)
+        self.unique((record.name, str(record.data.get("image", number))) for number, record in enumerate(kept))
         if self.source.group is not None or self.source.metadata is not None:
             kept = list(self._described(kept))
         self.raise_all()
+        kept = sorted((record for record in kept if record.name not in self.bad), key=lambda record: record.name)
         if not kept and not self.refused:
             raise SourceError(f"{self.root} holds no image; expected\n{self.source.layout}\nCorrect source.path.")
-        kept.sort(key=lambda record: record.name)
         refused = sorted(self.refused, key=lambda row: (row.name, row.reason, row.detail))
         return Listing(classes, tuple(kept), tuple(refused), labels, tuple(self.warnings))
-
-    def _unique_records(self, records: Iterable[Record]) -> list[Record]:
-        kept = list(records)
-        places = {record.name: record for record in kept}
-        if len(places) == len(kept):
-            return kept
-        unique = self.unique((record.name, str(record.data.get("image", number))) for number, record in enumerate(kept))
-        return [record for record in kept if record.name in unique]
 
     def _described(self, records: Iterable[Record]) -> Iterator[Record]:
         """Records with the group that the recipe asks for and their rows of metadata."""
@@ -228,67 +225,6 @@ class Scan:
                 f"{self.root / join.table} fits no sample: {said}; expected their {join.on}s in column "
                 f"'{join.key or 1}'. Correct metadata.key or metadata.on."
             )
-
-
-def record_of(
-    name: str,
-    place: str,
-    facts: Mapping[str, Any],
-    content: Any,
-    *,
-    group: str | None = None,
-    split: str | None = None,
-    data: Mapping[str, Any] | None = None,
-    size: tuple[int, int] | None = None,
-) -> Record:
-    """The record of an image file.
-
-    Args:
-        name: the sample's.
-        place: of the image, relative to the root; `load` finds it in ``data["image"]``.
-        facts: its `image_facts`.
-        content: the sample's own annotation in canonical form (or a digest of it), JSON-like, and all else that
-            decides what `load` gives, such as which classes are known.
-        group: default the name.
-        split: that the data set prescribes.
-        data: what else `load` needs.
-    """
-    width, height = size or (facts["width"], facts["height"])
-    return Record(
-        name=name,
-        group=name if group is None else group,
-        split=split,
-        width=width,
-        height=height,
-        bytes=facts["bytes"],
-        content=digest(facts["sha256"], content),
-        data={"image": place, **(data or {})},
-    )
-
-
-def name_of(place: str, folder: str = "") -> str:
-    """The sample's name: a file's place below a folder, without its suffix."""
-    inner = place.removeprefix(f"{folder.strip('/')}/") if folder.strip("/.") else place
-    return os.path.splitext(inner)[0]  # noqa: PTH122 (called 100,000 times)
-
-
-def folder_or_name(name: str) -> str:
-    """The usual group: the folder that a sample lies in, or its own name where there is none."""
-    return name.rpartition("/")[0] or name
-
-
-def inside(root: Path, place: str, where: str) -> str:
-    """A path from an annotation as a place below the root; SourceError where it leaves the root."""
-    path = PurePosixPath(place.replace("\\", "/").replace("\0", "/../../"))
-    plain = os.path.normpath(path)
-    leaves = path.is_absolute() or plain.startswith("..")
-    if leaves or not _below(os.path.realpath(root / path), os.path.realpath(root)):
-        raise SourceError(f"{where}: '{place}' leaves {root}; expected a path below it. Move the file there.")
-    return plain
-
-
-def _below(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def _chunks(files: Files) -> Iterator[list[tuple[str, str]]]:

@@ -64,7 +64,7 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "class_shape": [{}, {"at_border": "judge", "threshold": 3}],
     "pose": [{}, {"neighbours": 3, "threshold": 2}],
     "intensity": [{}],
-    "anomaly": [{"min_samples": 8, "threshold": 9}, {"min_samples": 8, "detector": "ecod"}],
+    "anomaly": [{"min_samples": 8, "detector": "ecod"}],
     "near_duplicates": [{}, {"distance": 64, "mirrored": True, "across_splits": "move"}],
     "normalise_intensity": [{}, {"percentiles": [0, 100], "bits": 16}],
     "albumentations": [{"name": "VerticalFlip"}, {"name": "Affine", "rotate": [-40, 40]}],

@@ -96,6 +96,15 @@ def test_exposure_outliers_surface(gamma: float, least: float, usual: dict[str, 
     assert {flag.reason for flag in found.values()} == {"exposure"}
 
 
+def test_findings_mark_their_classes(usual: dict[str, Context]) -> None:
+    hand = hands()[0]
+    broken = with_masks(hand, {"Scaphoid": mask(hand, "finger-3"), "finger-3": mask(hand, "Scaphoid")})
+    _, boxes = bitmask.areas_and_boxes(broken.masks, len(BONES.classes))
+    marked = {tuple(boxes[BONES.class_index(name)].tolist()) for name in ("Scaphoid", "finger-3")}
+    for name in GEOMETRY:
+        assert set(judged(name, [broken], usual[name])[hand.name].boxes) == marked
+
+
 # What does not matter
 
 

@@ -150,7 +150,11 @@ def test_shard_rewritten_by_another_tool(toy: Path) -> None:
 
 def test_edited_index_is_seen_by_its_digest(toy: Path) -> None:
     forge_index(toy, in_first("tags", pl.lit(["mine"])), consistent=False)
-    assert verify(toy) == [f"{read_manifest(toy).index_path}: its digest is not the manifest's; the index was changed"]
+    path = read_manifest(toy).index_path
+    assert verify(toy) == [
+        f"{path}: its digest is not the manifest's; the index was changed",
+        f"{path}: its tags are not those of the manifest",
+    ]
 
 
 @pytest.mark.parametrize("column", ["image_offset", "image_bytes", "masks_offset", "masks_bytes"])

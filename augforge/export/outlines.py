@@ -1,0 +1,125 @@
+"""Outlines of a class as polygons that give the same pixels again.
+
+A ring goes through the centres of the class's border pixels, so filling it with its boundary, as ``cv2.fillPoly`` and
+Pillow do, gives the class back exactly. Each connected piece is one ring: formats that cannot hold holes get them
+bridged, along a row of pixels that belong to the class. Points are given a quarter pixel right of and below the centre:
+readers that cut off the fraction and readers that round find the same pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Ring = NDArray[np.int32]
+"""(N, 2) pixels, x and y."""
+Polygon = NDArray[np.float64]
+"""(N, 2) points, N >= 3, x and y; pixel centres at integers."""
+
+MIN_IOU = 0.98
+"""What simpler outlines must keep of a class; one that would lose more keeps its exact outline."""
+
+_OFFSET = 0.25
+_SIDE = 0.2  # of the triangle that stands for a single pixel
+
+
+def polygons(mask: NDArray[np.uint8], origin: tuple[int, int], tolerance: float = 0.0) -> list[Polygon]:
+    """One polygon for each connected piece (8 neighbours) of ``mask``, top to bottom.
+
+    Args:
+        mask: uint8 (H, W) of 0 and 1, a class's box.
+        origin: x and y of the box in the image.
+        tolerance: pixels that an outline may leave out of its way to need fewer points; 0 is exact.
+    """
+    rings = sorted(exact_rings(mask), key=lambda ring: (ring[:, 1].min(), ring[:, 0].min()))
+    if tolerance > 0:
+        simple = [cv2.approxPolyDP(ring[:, None], tolerance, True).reshape(-1, 2) for ring in rings]
+        rings = simple if iou(mask, simple) >= MIN_IOU else rings
+    return [_drawable(ring + np.array(origin) + _OFFSET) for ring in rings]
+
+
+def exact_rings(mask: NDArray[np.uint8]) -> list[Ring]:
+    """A ring for each connected piece of ``mask``, holes bridged, with as few points as give it exactly."""
+    found, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    if hierarchy is None:
+        return []
+    parents = hierarchy[0, :, 3]
+    holes: dict[int, list[Ring]] = {int(i): [] for i in np.flatnonzero(parents < 0)}
+    for i in np.flatnonzero(parents >= 0):
+        holes[int(parents[i])].append(found[i].reshape(-1, 2))
+    return [_corners(_bridged(found[i].reshape(-1, 2), inner, mask)) for i, inner in holes.items()]
+
+
+def iou(mask: NDArray[np.uint8], rings: Sequence[Ring]) -> float:
+    """Intersection over union of a mask and rings filled one by one."""
+    drawn = np.zeros_like(mask)
+    for ring in rings:
+        cv2.fillPoly(drawn, [ring], (1,))
+    return cv2.countNonZero(mask & drawn) / max(cv2.countNonZero(mask | drawn), 1)
+
+
+def _bridged(outer: Ring, holes: Sequence[Ring], mask: NDArray[np.uint8]) -> Ring:
+    """One ring of an outer one and holes.
+
+    From the leftmost point of each hole the row goes left through the class until its border. What lies there is the
+    outer ring or a hole that begins further left: all hang together, and no bridge leaves the class.
+    """
+    if not holes:
+        return outer
+    rings = [outer, *sorted(holes, key=lambda ring: int(ring[:, 0].min()))]
+    starts = [0, *(int(ring[:, 0].argmin()) for ring in rings[1:])]
+    places: dict[tuple[int, int], tuple[int, int]] = {}
+    pieces: list[dict[int, list[Ring]]] = [{} for _ in rings]
+    links: list[tuple[int, int]] = [(0, 0)]
+    for i, (ring, start) in enumerate(zip(rings, starts, strict=True)):
+        if i:
+            links.append(places[_border_left_of(*ring[start].tolist(), mask)])
+        for at, (x, y) in enumerate(ring.tolist()):
+            places.setdefault((x, y), (i, at))
+    for i in range(len(rings) - 1, 0, -1):
+        ring = _woven(rings[i], starts[i], pieces[i])
+        parent, at = links[i]
+        pieces[parent].setdefault(at, []).append(np.concatenate([ring, ring[:1]]))
+    return _woven(outer, 0, pieces[0])
+
+
+def _border_left_of(x: int, y: int, mask: NDArray[np.uint8]) -> tuple[int, int]:
+    """The last pixel of the class on the way left from a pixel of it."""
+    empty = np.flatnonzero(mask[y, :x] == 0)
+    return (int(empty[-1]) + 1 if len(empty) else 0), y
+
+
+def _woven(ring: Ring, start: int, pieces: dict[int, list[Ring]]) -> Ring:
+    """The ring from ``start`` on; where pieces hang at a point, each is walked around and the point visited again."""
+    parts, at = [], 0
+    for index in sorted((index - start) % len(ring) for index in pieces):
+        turned = (index + start) % len(ring)
+        point = ring[turned][None]
+        parts.append(np.roll(ring, -start, axis=0)[at : index + 1])
+        for piece in pieces[turned]:
+            parts += [piece, point]
+        at = index + 1
+    return np.concatenate([*parts, np.roll(ring, -start, axis=0)[at:]])
+
+
+def _corners(ring: Ring) -> Ring:
+    """The ring without points that lie straight between their neighbours."""
+    ring = ring[np.any(ring != np.roll(ring, 1, axis=0), axis=1)] if len(ring) > 1 else ring
+    if len(ring) < 3:
+        return ring
+    ahead = np.sign(np.roll(ring, -1, axis=0) - ring)
+    turns = np.any(ahead != np.roll(ahead, 1, axis=0), axis=1)
+    return ring[turns]
+
+
+def _drawable(points: Polygon) -> Polygon:
+    """At least three points, none twice in a row: a pixel becomes a tiny triangle, a line a thin one."""
+    if len(points) > 2:
+        return points
+    if len(points) == 1:
+        return np.concatenate([points, points + (_SIDE, 0), points + _SIDE])
+    upright = points[0, 0] == points[1, 0]
+    return np.concatenate([points, points[1:] + ((_SIDE, 0) if upright else (0, _SIDE))])
