@@ -156,15 +156,15 @@ def _estimated_bytes(table: SourceTable, rows: Sequence[Row]) -> int:
 
 
 def _step_counts(recipe: Recipe, outcome: Outcome) -> list[dict[str, Any]]:
-    def of(counts: Counter[tuple[int, str]], wanted: int) -> dict[str, int]:
-        return {split: count for (index, split), count in sorted(counts.items()) if index == wanted}
+    def of(counts: Counter[tuple[str, str]], wanted: str) -> dict[str, int]:
+        return {split: count for (label, split), count in sorted(counts.items()) if label == wanted}
 
     return [
         {
             "step": step.index,
             "op": step.bound.label,
-            "made": of(outcome.counts.made, step.index),
-            "reused": of(outcome.counts.reused, step.index),
+            "made": of(outcome.counts.made, step.bound.label),
+            "reused": of(outcome.counts.reused, step.bound.label),
         }
         for step in recipe.steps
     ]

@@ -12,7 +12,7 @@ from augforge.errors import TaskError
 from augforge.judge import Finding, Judge
 from augforge.keys import digest
 from augforge.lineage import Lineage
-from augforge.plan import Row, Stage, Task, check_names, common_metadata, cut_stages, plan_stage, task_leaves
+from augforge.plan import Leaf, Row, Stage, Task, check_names, common_metadata, cut_stages, plan_stage, task_leaves
 from augforge.recipe import Step, Verdict
 from augforge.sample import Sample
 from augforge.sources import Record
@@ -63,10 +63,13 @@ class Pool:
 
 @dataclass
 class Counts:
-    """How many samples each step made, and how many more were at hand, by (step index, split)."""
+    """How many samples each step made, and how many more were at hand, by (step label, split).
 
-    made: Counter[tuple[int, str]] = field(default_factory=Counter)
-    reused: Counter[tuple[int, str]] = field(default_factory=Counter)
+    A sample counts for the last step that changed it.
+    """
+
+    made: Counter[tuple[str, str]] = field(default_factory=Counter)
+    reused: Counter[tuple[str, str]] = field(default_factory=Counter)
     exact: bool = True
 
 
@@ -142,14 +145,17 @@ class Pipeline:
         stage, acts = self._prepared(stage, outcome.rows)
         passed, tasks = plan_stage(stage, outcome.rows, self._shop.seed, self._judge.weigh, acts)
         unknown = [task for task in tasks if not self._pool.ledger.has("task", task.id)]
-        self._count(tasks, {task.id for task in unknown}, outcome.counts)
+        fresh = {task.id for task in unknown}
         self._ran.append(stage)
         self._tasks |= {task.id: (task, stage) for task in tasks}
         if not dry:
             self._run_tasks(stage, unknown, self._stage_encoding(stage))
         rows = list(passed)
         for task in tasks:
-            rows += self._made(task, outcome)
+            made = self._made(task, outcome)
+            rows += made
+            counted = outcome.counts.made if task.id in fresh else outcome.counts.reused
+            counted.update((row.step, row.split) for row in made if row.id != task.inputs[0].id)
         check_names(rows)
         if not dry:
             self._measure(stage.measures, rows)
@@ -170,17 +176,6 @@ class Pipeline:
     def _stage_encoding(self, stage: Stage) -> Encoding:
         return self._encoding if stage.index == len(self._stages) - 1 and not stage.measures else PNG
 
-    def _count(self, tasks: Iterable[Task], unknown: set[str], counts: Counts) -> None:
-        for task in tasks:
-            leaves = task_leaves(task, self._shop.seed)
-            split = task.inputs[0].split
-            for leaf in leaves:
-                if leaf.made_by:
-                    table = counts.made if task.id in unknown else counts.reused
-                    table[leaf.made_by, split] += 1
-            if task.id in unknown and not all(leaf.exact for leaf in leaves):
-                counts.exact = False
-
     def _made(self, task: Task, outcome: Outcome) -> list[Row]:
         """Rows of a task's result; of what it will make at most, where the result is not known (dry runs)."""
         result = self._pool.ledger.get("task", task.id)
@@ -195,10 +190,8 @@ class Pipeline:
         )
         if result is None:
             leaves = task_leaves(task, self._shop.seed)
-            return [
-                replace(inherited, name=leaf.name, id=leaf.id or leaf.name, width=leaf.size[0], height=leaf.size[1])
-                for leaf in leaves
-            ]
+            outcome.counts.exact = outcome.counts.exact and all(leaf.exact for leaf in leaves)
+            return [_foreseen(leaf, inherited) for leaf in leaves]
         for rejection in result["rejected"]:
             outcome.rejected.append({**rejection, "split": anchor.split, "group": anchor.group, "detail": ""})
         return [self._row(made, anchor, inherited) for made in result["outputs"]]
@@ -213,6 +206,7 @@ class Pipeline:
             width=made["width"],
             height=made["height"],
             lineage=Lineage.from_json(made["lineage"]),
+            step=made["lineage"]["steps"][-1]["step"],
         )
 
     def _measure(self, steps: Sequence[Step], rows: Sequence[Row]) -> None:
@@ -285,6 +279,13 @@ class Pipeline:
         """As many as hold BATCH_PIXELS, but enough batches to keep every worker busy to the end."""
         pixels = max(1, sum(given.row.width * given.row.height for job in jobs for given in job.inputs) // len(jobs))
         return max(1, min(BATCH_PIXELS // pixels, -(-len(jobs) // (8 * self._jobs))))
+
+
+def _foreseen(leaf: Leaf, inherited: Row) -> Row:
+    """The row that a task will make, as far as it is known; of the input itself where that passes."""
+    step = leaf.made_by or inherited.step
+    width, height = leaf.size
+    return replace(inherited, name=leaf.name, id=leaf.id or leaf.name, width=width, height=height, step=step)
 
 
 def _told(failures: Sequence[Any]) -> str:

@@ -32,6 +32,7 @@ class Row:
         parents: names of the samples of the table before.
         tags: findings of filters that tagged it.
         task: id of the task that made it; None for a source sample.
+        step: label of the last step that changed it; empty for a source sample.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Row:
     parents: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     task: Id | None = None
+    step: str = ""
 
     @property
     def size(self) -> Size:
@@ -88,14 +90,14 @@ class Leaf:
 
     Attributes:
         id: its content id; None where pixels decide how many there are.
-        made_by: the step that made it; 0 for an input passed on.
+        made_by: label of the step that made it; empty for an input passed on.
         exact: False if pixels may decide that there is none.
     """
 
     name: str
     id: Id | None
     size: Size
-    made_by: int
+    made_by: str
     exact: bool
 
 
@@ -224,7 +226,7 @@ def unfold(
     chain: Sequence[Step],
     seed: int,
     metadata: Mapping[str, Any] | None,
-    made_by: int = 0,
+    made_by: str = "",
 ) -> Iterator[Leaf]:
     """The samples that a chain makes of one, as far as they are known before any pixel is seen."""
     if not chain:
@@ -254,7 +256,7 @@ def _unfold_call(
     known = exact and len(sizes) == 1
     for ordinal, size in enumerate(sizes):
         name = made_name(step, inputs[0][0], copy, "" if known else f"@{ordinal}")
-        for leaf in unfold(name, output_id(call, name), size, rest, seed, metadata, step.index):
+        for leaf in unfold(name, output_id(call, name), size, rest, seed, metadata, step.bound.label):
             yield leaf if known else replace(leaf, id=None, exact=leaf.exact and exact)
 
 

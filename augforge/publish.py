@@ -202,7 +202,7 @@ def _index_row(finished: Finished, row: Row) -> dict[str, Any]:
     facts = finished.pool.facts(row.id, finished.encoding)
     return {
         **index_store.common_columns(row),
-        "step": row.lineage.steps[-1]["step"] if row.lineage.steps else "",
+        "step": _making_step(finished.recipe, row),
         "groups": row.groups,
         "channels": facts["channels"],
         "dtype": facts["dtype"],
@@ -210,6 +210,14 @@ def _index_row(finished: Finished, row: Row) -> dict[str, Any]:
         "pixel_digest": facts["pixels"],
         **index_store.class_columns(facts, finished.listing.classes),
     }
+
+
+def _making_step(recipe: Recipe, row: Row) -> str:
+    """Label of the step that made a sample what it is; `output.size` only stores it smaller."""
+    labels = [step["step"] for step in row.lineage.steps]
+    if recipe.output.size is not None and labels and labels[-1] == recipe.steps[-1].bound.label:
+        labels.pop()
+    return labels[-1] if labels else ""
 
 
 def _stage_rows(outcome: Outcome) -> list[dict[str, Any]]:

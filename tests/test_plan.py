@@ -261,8 +261,8 @@ def test_two_steps_multiply() -> None:
         "a~hflip-2",
         "a~hflip-2~toy_draw",
     ]
-    assert [leaf.made_by for leaf in leaves(chain)] == [3] * 6
-    assert [leaf.made_by for leaf in leaves(chain[:2])] == [0, 2, 1, 2, 1, 2]
+    assert [leaf.made_by for leaf in leaves(chain)] == ["toy_prepare"] * 6
+    assert [leaf.made_by for leaf in leaves(chain[:2])] == ["", "toy_draw", "hflip", "toy_draw", "hflip", "toy_draw"]
 
 
 def test_fused_steps_act_on_the_splits_they_name() -> None:
@@ -409,9 +409,9 @@ def test_sizes_are_known_before() -> None:
 def test_what_pixels_decide_is_counted_and_has_no_id() -> None:
     windows = leaves([step("toy_windows"), step("hflip", 2)])
     assert [(leaf.id, leaf.size, leaf.made_by, leaf.exact) for leaf in windows] == [
-        (None, (5, 5), 2, True),
-        (None, (5, 4), 2, True),
-        (None, (5, 3), 2, True),
+        (None, (5, 5), "hflip", True),
+        (None, (5, 4), "hflip", True),
+        (None, (5, 3), "hflip", True),
     ]
     (maybe,) = leaves([step("toy_maybe"), step("hflip", 2)])
     assert maybe.id is None and not maybe.exact

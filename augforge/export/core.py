@@ -129,6 +129,7 @@ class Job:
         splits: samples of each split that is written.
         known: of each split, bool (C,): the classes that some sample knows.
         notes: what the format could not hold or holds in a way worth saying, with the number of times.
+        files: where the image of each sample went; by name. They become ``samples.csv``.
     """
 
     folder: Path
@@ -139,6 +140,7 @@ class Job:
     splits: Mapping[str, int]
     known: Mapping[str, NDArray[np.bool_]]
     notes: Counter[str] = field(default_factory=Counter)
+    files: dict[str, str] = field(default_factory=dict)
 
     def path(self, place: str) -> Path:
         """A file's path below the folder; the folders above it are made."""
@@ -149,6 +151,12 @@ class Job:
     def put(self, place: str, data: bytes | memoryview | str) -> None:
         """Write a file; text as UTF-8."""
         self.path(place).write_bytes(data.encode() if isinstance(data, str) else data)
+
+    def put_image(self, entry: Entry, folder: str) -> None:
+        """Copy the image of a sample, as it is stored, to its file below a folder."""
+        place = f"{folder}/{entry.file}" if folder else entry.file
+        self.files[entry.name] = place
+        self.put(place, entry.image)
 
 
 Writer: TypeAlias = Callable[[Job, Iterable[Entry], Any], None]

@@ -94,15 +94,14 @@ def _border_left_of(x: int, y: int, mask: NDArray[np.uint8]) -> tuple[int, int]:
 
 def _woven(ring: Ring, start: int, pieces: dict[int, list[Ring]]) -> Ring:
     """The ring from ``start`` on; where pieces hang at a point, each is walked around and the point visited again."""
-    parts, at = [], 0
-    for index in sorted((index - start) % len(ring) for index in pieces):
-        turned = (index + start) % len(ring)
-        point = ring[turned][None]
-        parts.append(np.roll(ring, -start, axis=0)[at : index + 1])
-        for piece in pieces[turned]:
-            parts += [piece, point]
-        at = index + 1
-    return np.concatenate([*parts, np.roll(ring, -start, axis=0)[at:]])
+    turned = np.roll(ring, -start, axis=0)
+    parts, done = [], 0
+    for at, hanging in sorted(((index - start) % len(ring), hanging) for index, hanging in pieces.items()):
+        parts.append(turned[done : at + 1])
+        for piece in hanging:
+            parts += [piece, turned[at : at + 1]]
+        done = at + 1
+    return np.concatenate([*parts, turned[done:]])
 
 
 def _corners(ring: Ring) -> Ring:

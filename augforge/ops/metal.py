@@ -49,7 +49,7 @@ class Metal(FilterParams):
 
     prominence: float = Field(0.05, gt=0, le=1, description="how far it is above the brightest bone close by, 0..1")
     plateau: float = Field(2.2, gt=0, description="prominence over its unevenness and what it lacks of the brightest")
-    sharpness: float = Field(0.87, gt=0, le=1, description="share of its edge that is a step, not a ramp")
+    sharpness: float = Field(0.9, gt=0, le=1, description="share of its edge that is a step, not a ramp")
     contact: float = Field(0.3, ge=0, le=1, description="share of its edge that the body surrounds")
     reach: float = Field(0.1, ge=0, description="farthest from any mask, in shares of the longer side")
     fingers: tuple[str, ...] = Field(
@@ -125,20 +125,23 @@ def score(region: Mapping[str, Any], burnt: float, params: Metal) -> float:
         return 0.0
     needed = params.prominence * (1 + FAINT / region["pixels"]) + min(0.25, 2 * max(0.0, burnt - 0.02))
     steep = region["contrast"] / STEEP * min(1.0, region["pixels"] / 60)
+    plain = region["plateau"] >= 4 * params.plateau
+    needed_sharpness = params.sharpness * (0.92 if plain else 1)
     margins = [
         max(region["prominence"] / needed, steep),
         region["plateau"] / params.plateau,
-        (region["sharpness"] / params.sharpness) ** 4,
-        region["contrast"] / (0.35 if region["coarse"] else 0.08),
+        (region["sharpness"] / needed_sharpness) ** 4,
+        region["contrast"] / (0.38 if region["coarse"] else 0.08),
     ]
     if region["coarse"]:
-        margins.append(region["prominence"] / 0.2)
+        margins.append(region["prominence"] / 0.22)
     return round(float(min(margins)), 3)
 
 
 def _of_the_film(region: Mapping[str, Any]) -> bool:
-    """Writing, or a strip along a side of the image."""
-    return bool(region["row"] >= LETTERS or (region["strip"] is not None and region["strip"] < STRIP))
+    """Writing, a corner of the film, or a strip along a side of the image."""
+    strip = region["strip"] is not None and region["strip"] < STRIP
+    return bool(strip or region["sides"] >= 2 or region["row"] >= LETTERS)
 
 
 def kind_of(region: Mapping[str, Any]) -> str:

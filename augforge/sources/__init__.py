@@ -2,10 +2,45 @@
 
 from __future__ import annotations
 
+from augforge.sources.coco import Coco
 from augforge.sources.core import Listing, Record, Refused, Source
+from augforge.sources.csv_table import CsvTable
+from augforge.sources.dataset import AugforgeDataset
 from augforge.sources.hand_bone import HandBone
+from augforge.sources.image_folder import ImageFolder
+from augforge.sources.index_mask import IndexMask
+from augforge.sources.labelme import Labelme
 from augforge.sources.mask_folder import MaskFolder
+from augforge.sources.union import Union
+from augforge.sources.yolo import Yolo
 
-SOURCES: dict[str, type[Source]] = {"hand-bone": HandBone, "mask-folder": MaskFolder}
+SOURCES: dict[str, type[Source]] = {
+    "coco": Coco,
+    "csv": CsvTable,
+    "dataset": AugforgeDataset,
+    "hand-bone": HandBone,
+    "image-folder": ImageFolder,
+    "index-mask": IndexMask,
+    "labelme": Labelme,
+    "mask-folder": MaskFolder,
+    "union": Union,
+    "yolo": Yolo,
+}
 
-__all__ = ["SOURCES", "HandBone", "Listing", "Record", "Refused", "Source"]
+__all__ = [
+    "SOURCES",
+    "AugforgeDataset",
+    "Coco",
+    "CsvTable",
+    "HandBone",
+    "ImageFolder",
+    "IndexMask",
+    "Labelme",
+    "Listing",
+    "MaskFolder",
+    "Record",
+    "Refused",
+    "Source",
+    "Union",
+    "Yolo",
+]

@@ -40,7 +40,7 @@ def class_table(source: Source, labels: Iterable[str], where: Path) -> ClassTabl
     known = {name for label in labels if (name := source.known_class(label, names, str(where))) is not None}
     if not 1 <= len(names) <= 256:
         raise SourceError(
-            f"{where} names {len(names)} classes; expected 1 to 256. List them in source.classes, and merge or leave out "
-            "labels by class_map."
+            f"{where} names {len(names)} classes; expected 1 to 256. List them in source.classes, and merge or leave "
+            "out labels by class_map."
         )
     return ClassTable(names, [name for name in names if name in known])

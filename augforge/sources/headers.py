@@ -143,7 +143,7 @@ def tiff_header(data: bytes, path: Path) -> Header:
     """A TIFF of one page, black at 0, or RGB or RGBA, 8 or 16 bits; uncompressed, deflate, PackBits or LZW."""
     with _TiffPage(data, path) as page:
         shape = (page.imagelength, page.imagewidth) + ((page.samplesperpixel,) if page.samplesperpixel > 1 else ())
-        if page.photometric not in (1, 2) or len(shape) == 3 and shape[2] not in (3, 4) or page.imagedepth != 1:
+        if page.photometric not in (1, 2) or (len(shape) == 3 and shape[2] not in (3, 4)) or page.imagedepth != 1:
             fact = f"is a TIFF of {page.samplesperpixel} channels, {getattr(page.photometric, 'name', '?')}"
             raise convertible(path, fact, "Its colours have to be decided on (invert MINISWHITE, apply the palette)")
         if page.dtype not in ("uint8", "uint16") or page.bitspersample not in (8, 16):

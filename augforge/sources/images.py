@@ -127,7 +127,8 @@ def _foreign(data: bytes, path: Path) -> SourceError:
     kind = next((f"a {name} file" for magic, name in _FOREIGN.items() if data.startswith(magic)), "of an unknown kind")
     return SourceError(
         f"{path} is {kind}, whatever its name; expected PNG, JPEG, BMP, WebP or TIFF. Convert it to PNG, gray, "
-        "RGB or RGBA of 8 or 16 bits (scale float and 32-bit values to 16 bits first), or copy it again if it is damaged."
+        "RGB or RGBA of 8 or 16 bits (scale float and 32-bit values to 16 bits first), or copy it again if it is "
+        "damaged."
     )
 
 

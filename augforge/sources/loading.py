@@ -46,3 +46,18 @@ def loaded(
     """The sample of a record."""
     split = record.split or "train"
     return Sample(record.name, image, masks, known, record.group, split, label, record.metadata)
+
+
+def label_of(record: Record) -> Label:
+    """The label vector of ``record.data["label"]``: a list of weights, or the index of the one label of ``"of"``."""
+    label = record.data["label"]
+    if isinstance(label, int):
+        return np.eye(1, record.data["of"], label, dtype=np.float32).reshape(-1)
+    return np.array(label, np.float32)
+
+
+def labelled_image(root: Path, record: Record, classes: tuple[str, ...]) -> Sample:
+    """The sample of a record that has a label and no masks: it knows no class."""
+    planes = bitmask.empty(record.height, record.width, len(classes))
+    known = np.zeros(bitmask.plane_count(len(classes)), np.uint8)
+    return loaded(record, listed_image(root, record), planes, known, label_of(record))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -18,6 +17,9 @@ from augforge.sources.masks import MASK_FACTS, mask_facts, read_mask
 from augforge.sources.records import folder_or_name, name_of, record_of
 from augforge.sources.scanning import Scan
 from augforge.store.filecache import FileCache
+
+Mask = tuple[str, str, str]
+"""Class, digest and place."""
 
 
 class MaskFolder(Source):
@@ -50,48 +52,42 @@ ROOT/                          source.path
         table = class_table(self, labels, self.root / self.masks)
         images = scan.unique((name_of(place, self.images), place) for place in scan.walk(self.images))
         facts = scan.images(images.items())
-        masks: dict[str, list[str]] = defaultdict(list)
-        digests: dict[str, list[Any]] = defaultdict(list)
+        masks: dict[str, list[Mask]] = {}
         for label in labels:
             if (name := self.class_of(label)) is not None:
-                self._add_class(scan, label, name, images, facts, masks, digests)
-        return scan.listing(self._records(table, images, facts, masks, digests), table.names)
+                self._add_class(scan, label, name, images, facts, masks)
+        records = (
+            self._record(name, place, facts[place], masks.get(name, []), table)
+            for name, place in images.items()
+            if place in facts
+        )
+        return scan.listing(records, table.names)
 
     def _add_class(
         self,
         scan: Scan,
         label: str,
         name: str,
-        images: dict[str, str],
-        facts: dict[str, Any],
-        masks: dict[str, list[str]],
-        digests: dict[str, list[Any]],
+        images: Mapping[str, str],
+        facts: Mapping[str, Any],
+        masks: dict[str, list[Mask]],
     ) -> None:
-        """Enter one class's masks of images that are sound."""
+        """Enter one class's masks, by the names of their images."""
         folder = f"{self.masks}/{label}"
         found = scan.unique((name_of(place, folder), place) for place in scan.walk(folder, what="a mask"))
+        scan.need_images(found, images)
         kind = f"{MASK_FACTS}{' lossy' if self.threshold else ''}"
         known = scan.facts(found.items(), kind, partial(mask_facts, threshold=self.threshold), "broken mask")
-        scan.need_images(found, images)
         for image, place in found.items():
-            if image in images and place in known and images[image] in facts:
-                scan.need_size(image, place, known[place][:2], facts[images[image]])
-                masks[image].append(place)
-                digests[image].append([name, known[place][2]])
+            if place in known and images.get(image) in facts:
+                width, height, content = known[place]
+                scan.need_size(image, place, (width, height), facts[images[image]])
+                masks.setdefault(image, []).append((name, content, place))
 
-    def _records(
-        self,
-        table: ClassTable,
-        images: dict[str, str],
-        facts: Mapping[str, Any],
-        masks: Mapping[str, list[str]],
-        digests: Mapping[str, list[Any]],
-    ) -> Iterator[Record]:
-        for name, place in images.items():
-            if place in facts:
-                annotation = table.content([self.threshold, sorted(digests.get(name, []))])
-                data = {"masks": masks.get(name, []), "known": table.known}
-                yield record_of(name, place, facts[place], annotation, group=folder_or_name(name), data=data)
+    def _record(self, name: str, place: str, facts: Mapping[str, Any], masks: list[Mask], table: ClassTable) -> Record:
+        annotation = [self.threshold, sorted(mask[:2] for mask in masks)]
+        data = {"masks": [mask[2] for mask in masks], "known": table.known}
+        return record_of(name, place, facts, table.content(annotation), group=folder_or_name(name), data=data)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         image = listed_image(self.root, record)

@@ -19,7 +19,6 @@ from augforge.errors import SourceError
 from augforge.sources.headers import Header
 from augforge.sources.images import PNG_MAGIC, decode, inspect, png_chunks, read_bytes, upright
 
-
 MASK_FACTS = "mask@1"
 """The kind of `mask_facts` in a file cache; renamed when this module looks at masks in another way."""
 
@@ -33,8 +32,8 @@ def read_values(path: Path) -> NDArray[Any]:
     values = None if header.kind == "bmp" else _stored(data, header, path)  # a BMP's index cannot be had from cv2
     if values is None:
         raise SourceError(
-            f"{path} ({header.kind}) has {header.channels} channels; expected a palette PNG, or gray, whose values name classes. "
-            "Convert its colours to values in a gray PNG."
+            f"{path} ({header.kind}) has {header.channels} channels; expected a palette PNG, or gray, whose values "
+            "name classes. Convert its colours to values in a gray PNG."
         )
     return upright(values, header.orientation)
 

@@ -10,8 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 IGNORE = "ignore"
 """The reserved class: pixels that nobody may learn from or be judged by, such as VOC's void or COCO's crowds."""
 
+NO_CLASSES = (IGNORE,)
+"""The class table of a source that has labels and no masks: a table cannot be empty, and nobody knows this class."""
+
 REST = "*"
 """The key of a ``class_map`` that stands for every label which neither the map nor the classes name."""
+
+
+OWN_SPLITS = {"train": None, "val": "val", "valid": "val", "validation": "val", "test": "test"}
+"""Names that data sets give their parts, and the split that each prescribes; ``train`` is left to the recipe."""
 
 
 class _Strict(BaseModel):

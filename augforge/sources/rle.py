@@ -24,7 +24,9 @@ def compressed(segmentation: dict[str, Any], where: str) -> tuple[str, tuple[int
     counts = segmentation.get("counts")
     runs = _runs(counts) if isinstance(counts, str) else _listed(counts)
     if runs is None:
-        raise SourceError(f"{where}: counts are no run lengths; expected a list of whole numbers or COCO's text. {_FIX}")
+        raise SourceError(
+            f"{where}: counts are no run lengths; expected a list of whole numbers or COCO's text. {_FIX}"
+        )
     if runs.sum() != height * width:
         raise SourceError(f"{where}: run lengths sum to {runs.sum()}; expected {height}x{width} pixels. {_FIX}")
     return (counts if isinstance(counts, str) else _text(runs, height, width)), (height, width)

@@ -25,8 +25,15 @@ BENT = (3, 17, 31)
 """Persons one of whose hands has bent fingers."""
 
 
-def candidate(name: str, sample: Sample, ctx: Context = BONES, **params: Any) -> Candidate:
-    bound = BoundOp(name, OPS[name].params.model_validate(params))
+@cache
+def features(name: str, sample: Sample, classes: tuple[str, ...]) -> Any:
+    """What a filter measures, through JSON; none of these looks at its params."""
+    assert OPS[name].measure_reads == ()
+    found = measure(BoundOp(name, OPS[name].params()), sample, Context(classes))
+    return json.loads(json.dumps(found, allow_nan=False))
+
+
+def candidate(name: str, sample: Sample, ctx: Context = BONES) -> Candidate:
     return Candidate(
         id=sample.name,
         name=sample.name,
@@ -36,13 +43,13 @@ def candidate(name: str, sample: Sample, ctx: Context = BONES, **params: Any) ->
         height=sample.height,
         metadata={},
         tags=(),
-        features=json.loads(json.dumps(measure(bound, sample, ctx), allow_nan=False)),
+        features=features(name, sample, ctx.classes),
     )
 
 
 def fitted(name: str, samples: Sequence[Sample], ctx: Context = BONES, **params: Any) -> Context:
     """The context after `fit` on the samples, through JSON."""
-    rows = [candidate(name, sample, ctx, **params) for sample in samples]
+    rows = [candidate(name, sample, ctx) for sample in samples]
     op = OPS[name]
     assert op.fit is not None
     return replace(ctx, fitted=json.loads(json.dumps(op.fit(rows, op.params(**params), ctx), allow_nan=False)))
@@ -50,7 +57,7 @@ def fitted(name: str, samples: Sequence[Sample], ctx: Context = BONES, **params:
 
 def judged(name: str, samples: Sequence[Sample], ctx: Context, **params: Any) -> dict[str, Flag]:
     """Findings by sample name; ctx from `fitted` where the filter fits."""
-    rows = [candidate(name, sample, ctx, **params) for sample in samples]
+    rows = [candidate(name, sample, ctx) for sample in samples]
     flags = OPS[name].decide(rows, OPS[name].params.model_validate(params), ctx)
     return {row.name: flag for row, flag in zip(rows, flags, strict=True) if flag is not None}
 

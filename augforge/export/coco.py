@@ -1,0 +1,120 @@
+"""COCO: one JSON of annotations for each split, beside its images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import IO, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from augforge.errors import MissingExtra
+from augforge.export.core import IGNORE, Entry, Job, Options, Region
+from augforge.export.outlines import edge_polygons
+from augforge.export.runs import column_runs, counts
+
+
+class Coco(Options):
+    """COCO annotations: one for each class that an image shows, ids from 1 in the class table's order.
+
+    Run lengths are exact. Polygons go along the edges of pixels, which is exact too for pycocotools, where readers
+    that put pixel centres at integers take up to a pixel more on the right and below; holes are bridged. Class
+    `ignore` is a crowd (`iscrowd: 1`), always as run lengths. What nobody labelled in an image stands in its
+    `not_exhaustive_category_ids`, as in LVIS; a class that nobody labelled anywhere is no category.
+    """
+
+    layout: ClassVar[str] = """\
+OUT/
+  annotations/train.json       one a split
+  images/train/NAME.png        file_name is NAME.png; images as stored
+  samples.csv                  name, file, split, group, labels, metadata"""
+
+    masks: Literal["rle", "polygons"] = Field("rle", description="compressed run lengths, or polygons")
+
+
+def write_coco(job: Job, entries: Iterable[Entry], options: Coco) -> None:
+    """Write a dataset as COCO."""
+    with ExitStack() as stack:
+        files = {split: stack.enter_context(_AnnotationFile(job, split)) for split in job.splits}
+        for entry in entries:
+            job.put_image(entry, f"images/{entry.split}")
+            files[entry.split].add(entry, [_annotation(region, entry, job, options) for region in entry.regions()])
+
+
+class _AnnotationFile:
+    """One split's JSON, its annotations written as they come; images follow at the end."""
+
+    def __init__(self, job: Job, split: str) -> None:
+        self._job, self._split = job, split
+        self._images: list[str] = []
+        self._count = 0
+        self._stream: IO[str]
+
+    def __enter__(self) -> _AnnotationFile:
+        path = self._job.path(f"annotations/{self._split}.json")
+        self._stream = path.open("w", encoding="utf-8", newline="\n")
+        info = {"description": f"{self._job.dataset}, {self._split}", "version": self._job.version}
+        head = {"info": info, "licenses": [], "categories": _categories(self._job)}
+        self._stream.write(f'{_json(head)[:-1]},\n"annotations": [')
+        return self
+
+    def add(self, entry: Entry, annotations: Iterable[dict[str, Any]]) -> None:
+        for annotation in annotations:
+            self._stream.write(",\n" if self._count else "\n")
+            self._count += 1
+            self._stream.write(_json({"id": self._count, **annotation}))
+        self._images.append(_json(_image(entry, self._job)))
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        with self._stream:
+            if kind is None:
+                self._stream.write('\n],\n"images": [\n' + ",\n".join(self._images) + "\n]}\n")
+
+
+def _categories(job: Job) -> list[dict[str, Any]]:
+    labelled = np.logical_or.reduce(list(job.known.values()))
+    return [{"id": c + 1, "name": name, "supercategory": ""} for c, name in enumerate(job.classes) if labelled[c]]
+
+
+def _image(entry: Entry, job: Job) -> dict[str, Any]:
+    image = {"id": entry.number, "file_name": entry.file, "width": entry.width, "height": entry.height}
+    unknown = np.flatnonzero(~entry.known) + 1
+    if not len(unknown):
+        return image
+    job.notes["images with unlabelled classes, named in not_exhaustive_category_ids"] += 1
+    return {**image, "not_exhaustive_category_ids": unknown.tolist()}
+
+
+def _annotation(region: Region, entry: Entry, job: Job, options: Coco) -> dict[str, Any]:
+    crowd = job.classes[region.c] == IGNORE
+    x0, y0 = region.origin
+    height, width = region.mask.shape
+    as_runs = crowd or options.masks == "rle"
+    return {
+        "image_id": entry.number,
+        "category_id": region.c + 1,
+        "iscrowd": int(crowd),
+        "area": int(np.count_nonzero(region.mask)),
+        "bbox": [x0, y0, width, height],
+        "segmentation": _compressed(region, entry) if as_runs else _polygons(region),
+    }
+
+
+def _compressed(region: Region, entry: Entry) -> dict[str, Any]:
+    try:
+        from pycocotools import mask  # an extra
+    except ImportError:
+        raise MissingExtra("pycocotools", "coco", "an export to coco") from None
+    size = [entry.height, entry.width]
+    listed = {"size": size, "counts": counts(column_runs(region, entry.height), entry.height * entry.width)}
+    return {"size": size, "counts": mask.frPyObjects(listed, *size)["counts"].decode("ascii")}
+
+
+def _polygons(region: Region) -> list[list[int]]:
+    return [polygon.reshape(-1).tolist() for polygon in edge_polygons(region.mask, region.origin)]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,90 @@
+"""LabelMe: a JSON of shapes beside each image."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, Literal
+
+import cv2
+from pydantic import Field
+
+from augforge.export.core import Entry, Job, Region, Unlabelled
+from augforge.export.outlines import polygons
+
+VERSION = "5.5.0"
+"""Of LabelMe, whose files these are."""
+
+
+class LabelMe(Unlabelled):
+    """LabelMe files: polygons that people can edit, or masks that are exact.
+
+    A polygon for each connected piece of a class; the pieces of one class share a `group_id`. Holes are bridged. With
+    `tolerance: 0` polygons are exact too, with a point at every bend. A labelled image without classes has a file
+    without shapes, an unlabelled one has no file.
+    """
+
+    layout: ClassVar[str] = """\
+OUT/
+  train/NAME.png               images as stored, a folder a split
+  train/NAME.json              imagePath is the image beside it
+  samples.csv                  name, file, split, group, labels, metadata"""
+
+    masks: Literal["polygons", "masks"] = Field("polygons", description="polygons, or shapes of type mask (LabelMe 5)")
+    tolerance: float = Field(
+        0.5,
+        ge=0,
+        le=16,
+        description="pixels that polygons may move to have fewer points; a class that would lose 2 % stays exact",
+    )
+
+
+def write_labelme(job: Job, entries: Iterable[Entry], options: LabelMe) -> None:
+    """Write a dataset for LabelMe."""
+    for entry in entries:
+        job.put_image(entry, entry.split)
+        if entry.labelled:
+            job.put(f"{entry.split}/{entry.place}.json", json.dumps(_document(entry, job, options), ensure_ascii=False))
+        else:
+            job.notes["unlabelled images, without a file"] += 1
+
+
+def _document(entry: Entry, job: Job, options: LabelMe) -> dict[str, Any]:
+    shapes = _masks if options.masks == "masks" else _polygons
+    return {
+        "version": VERSION,
+        "flags": {},
+        "shapes": [shape for region in entry.regions() for shape in shapes(region, job.classes[region.c], options)],
+        "imagePath": entry.file.rpartition("/")[2],
+        "imageData": None,
+        "imageHeight": entry.height,
+        "imageWidth": entry.width,
+    }
+
+
+def _polygons(region: Region, label: str, options: LabelMe) -> Iterator[dict[str, Any]]:
+    found = polygons(region.mask, region.origin, options.tolerance)
+    group = region.c if len(found) > 1 else None
+    for points in found:
+        yield _shape(label, points.round(2).tolist(), "polygon", group)
+
+
+def _masks(region: Region, label: str, options: LabelMe) -> Iterator[dict[str, Any]]:
+    x0, y0 = region.origin
+    height, width = region.mask.shape
+    picture = base64.b64encode(cv2.imencode(".png", region.mask)[1].tobytes()).decode("ascii")
+    corners = [[x0, y0], [x0 + width - 1, y0 + height - 1]]
+    yield {**_shape(label, corners, "mask"), "mask": picture}
+
+
+def _shape(label: str, points: list[list[float]], kind: str, group: int | None = None) -> dict[str, Any]:
+    return {
+        "label": label,
+        "points": points,
+        "group_id": group,
+        "description": "",
+        "shape_type": kind,
+        "flags": {},
+        "mask": None,
+    }

@@ -1,0 +1,67 @@
+"""YOLO segmentation: a text file of normalised polygons for each image, and data.yaml."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
+
+from pydantic import Field
+
+from augforge.export.core import Entry, Job, Unlabelled
+from augforge.export.outlines import polygons
+
+
+class Yolo(Unlabelled):
+    """YOLO segmentation labels: a line for each connected piece of a class, with its points as shares of the image.
+
+    Filled by `cv2.fillPoly`, as Ultralytics and augforge do, the polygons give the same pixels, single ones too;
+    holes are bridged. Pieces of a class are lines of their own, since YOLO counts objects. A labelled image without
+    classes has an empty label file, an unlabelled one has none (read it with `missing_label: unlabelled`). Class
+    `ignore` is a class like others.
+    """
+
+    layout: ClassVar[str] = """\
+OUT/
+  data.yaml                    names, and the folders of train, val and test
+  images/train/NAME.png        images as stored
+  labels/train/NAME.txt        0 0.102417 0.338013 ...    class from 0, then x y of each point
+  samples.csv                  name, file, split, group, labels, metadata"""
+
+    tolerance: float = Field(
+        0.0,
+        ge=0,
+        le=16,
+        description="pixels that outlines may move to have fewer points; a class that would lose 2 % stays exact",
+    )
+
+
+def write_yolo(job: Job, entries: Iterable[Entry], options: Yolo) -> None:
+    """Write a dataset for YOLO."""
+    for entry in entries:
+        folder = f"images/{entry.split}"
+        job.put_image(entry, folder)
+        if entry.labelled:
+            job.put(_label_place(f"{folder}/{entry.place}"), "".join(_lines(entry, options)))
+        else:
+            job.notes["unlabelled images, without a label file"] += 1
+    job.put("data.yaml", _data_yaml(job))
+
+
+def _label_place(image: str) -> str:
+    """Where YOLO looks for labels: the last folder named images is called labels."""
+    before, _, after = f"/{image}".rpartition("/images/")
+    return f"{before}/labels/{after}.txt"[1:]
+
+
+def _lines(entry: Entry, options: Yolo) -> Iterator[str]:
+    for region in entry.regions():
+        for points in polygons(region.mask, region.origin, options.tolerance):
+            shares = (points / (entry.width, entry.height)).reshape(-1).tolist()
+            yield f"{region.c} {' '.join(f'{share:.6f}' for share in shares)}\n"
+
+
+def _data_yaml(job: Job) -> str:
+    lines = [f"# {job.dataset} {job.version}", *(f"{split}: images/{split}" for split in job.splits)]
+    names = (f"  {c}: {json.dumps(name, ensure_ascii=False)}" for c, name in enumerate(job.classes))
+    return "\n".join([*lines, f"nc: {len(job.classes)}", "names:", *names, ""])

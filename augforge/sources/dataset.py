@@ -1,0 +1,146 @@
+"""Another augforge dataset as a source: recipes chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from augforge import bitmask
+from augforge.errors import DatasetError, SourceError
+from augforge.keys import digest
+from augforge.sample import Sample
+from augforge.sources.classes import ClassTable, class_table
+from augforge.sources.core import Listing, Record, Source
+from augforge.sources.loading import loaded
+from augforge.sources.remapping import Mapping as ClassMapping
+from augforge.sources.remapping import remapped
+from augforge.sources.scanning import Scan
+from augforge.store.codec import decode_image
+from augforge.store.dataset import Dataset, open_dataset
+from augforge.store.filecache import FileCache, file_sha256
+from augforge.store.manifest import Manifest
+from augforge.store.work import Payload
+
+_COLUMNS = ("id", "name", "group", "groups", "split", "width", "height", "label", "area", "metadata", "pixel_digest")
+_PLACE = ("shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes")
+
+
+class AugforgeDataset(Source):
+    """Reads a dataset that augforge built, so that one recipe goes on where another ended.
+
+    Samples keep name, group, split, labels, metadata and what is known of each class, and each is a root of its own: the
+    lineage begins anew. Masks are taken as they are stored. Its classes may be renamed, merged and left out by
+    ``class_map``; a merged class is known where all its parts are.
+
+    Every shard is checked against the manifest's SHA-256 when it is first seen and when it changes.
+    """
+
+    adapter_version: ClassVar[int] = 1
+    layout: ClassVar[str] = """\
+ROOT/                          source.path, as augforge build made it
+  manifest.yaml                the current version
+  versions/3f0a9c1b2d4e5f60.yaml    others, for source.version
+  index/3f0a9c1b2d4e5f60.parquet
+  shards/train-0c5d....parquet"""
+
+    format: Literal["dataset"] = "dataset"
+    version: str | None = Field(
+        None, description="another version than the current one; a unique beginning of it is enough"
+    )
+    keep_split: bool = Field(
+        True, description="samples stay in their splits, whatever the recipe's `split` says; false deals them out anew"
+    )
+
+    def scan(self, cache: FileCache) -> Listing:
+        dataset = self._open(cache)
+        scan = Scan(self, cache)
+        table = class_table(self, dataset.classes, self.root)
+        whole = self._whole_shards(scan, dataset.manifest)
+        if not self.keep_split:
+            self._check_groups(scan, dataset)
+        records = self._records(scan, dataset, table, whole)
+        return scan.listing(records, table.names, dataset.labels)
+
+    def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
+        names, place = record.data["classes"], record.data["place"]
+        payload = Payload(str(self.root / place[0]), *place[1:])
+        try:
+            image, masks = payload.read()
+            planes = bitmask.decode(masks, record.height, record.width, len(names))
+            pixels = decode_image(image)
+            known = bitmask.select_bits(record.data["labelled"], len(names))
+            label = None if record.data["label"] is None else np.array(record.data["label"], np.float32)
+            sample = loaded(record, pixels, bitmask.contiguous(planes), known, label)
+        except (OSError, ValueError, DatasetError) as error:
+            raise SourceError(f"{payload.file}: sample {record.name} cannot be read ({error}). {_REMEDY}") from error
+        return remapped(sample, self._mapping(names, classes), len(classes))
+
+    def _mapping(self, names: tuple[str, ...], classes: tuple[str, ...]) -> ClassMapping:
+        targets = [self.known_class(name, classes, str(self.root)) for name in names]
+        return [None if target is None else classes.index(target) for target in targets]
+
+    # ---- what is there ----
+
+    def _open(self, cache: FileCache) -> Dataset:
+        """The dataset with its index, which must be the manifest's."""
+        try:
+            dataset = open_dataset(self.root, self.version)
+        except DatasetError as error:
+            raise SourceError(str(error)) from error
+        path = self.root / dataset.manifest.index_path
+        if cache.get(path, "sha256", file_sha256) != dataset.manifest.index_sha256:
+            raise SourceError(f"{path} is damaged: its SHA-256 is not the manifest's. {_REMEDY}")
+        return dataset
+
+    def _whole_shards(self, scan: Scan, manifest: Manifest) -> set[str]:
+        """Places of the shards that are what the manifest says; the others are wrong."""
+        wanted = {shard.path: shard.sha256 for shard in manifest.shards}
+        found = scan.facts(((place, place) for place in wanted), "sha256", file_sha256, "damaged shard")
+        for place in found:
+            if found[place] != wanted[place]:
+                message = f"{self.root / place} is damaged: its SHA-256 is not the manifest's"
+                scan.wrong(place, "damaged shard", f"{message}; expected a whole shard. {_REMEDY}")
+        return {place for place in found if found[place] == wanted[place]}
+
+    def _check_groups(self, scan: Scan, dataset: Dataset) -> None:
+        """Samples of several groups cannot be dealt out anew: parts of them would stand on both sides."""
+        mixed = [name for name, groups in dataset.index.select("name", "groups").iter_rows() if len(groups) > 1]
+        if mixed:
+            scan.fault(
+                f"{self.root}: {len(mixed)} samples show several groups, such as {mixed[0]}, so splitting anew would put "
+                "a group on both sides. Set keep_split: true, or split where groups are still apart."
+            )
+
+    def _records(self, scan: Scan, dataset: Dataset, table: ClassTable, whole: set[str]) -> Iterator[Record]:
+        columns = [name for name in (*_COLUMNS, *_PLACE) if name in dataset.index.columns]
+        mapping = [self.class_of(name) for name in dataset.classes]
+        for row in dataset.index.select(columns).iter_rows(named=True):
+            if row["shard"] in whole:
+                yield self._record(row, dataset.classes, table.content(mapping))
+            elif scan.source.on_error == "reject":
+                scan.wrong(row["name"], "damaged shard", f"{self.root / row['shard']} is damaged. {_REMEDY}")
+
+    def _record(self, row: Mapping[str, Any], classes: tuple[str, ...], content: Any) -> Record:
+        labelled = [c for c, area in enumerate(row["area"].values()) if area is not None]
+        return Record(
+            name=row["name"],
+            group=row["group"],
+            split=row["split"] if self.keep_split else None,
+            width=row["width"],
+            height=row["height"],
+            bytes=row["image_bytes"],
+            content=digest(row["id"], row["pixel_digest"], labelled, row["label"], content),
+            metadata={key: value for key, value in (row.get("metadata") or {}).items() if value is not None},
+            data={
+                "place": [row[name] for name in _PLACE],
+                "classes": classes,
+                "labelled": labelled,
+                "label": row["label"],
+            },
+        )
+
+
+_REMEDY = "Check it with augforge verify, and build the dataset again."

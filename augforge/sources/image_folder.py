@@ -1,0 +1,81 @@
+"""Classification: the folder that an image lies in is its class."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from augforge.errors import nearest
+from augforge.sample import Sample
+from augforge.sources.core import Listing, Record, Refused, Source
+from augforge.sources.loading import labelled_image
+from augforge.sources.options import NO_CLASSES, OWN_SPLITS
+from augforge.sources.records import name_of, record_of
+from augforge.sources.scanning import Scan
+from augforge.store.filecache import FileCache
+
+
+class ImageFolder(Source):
+    """Reads classified images: the folder is the class, as a label vector with a 1 where the class is.
+
+    ``classes`` and ``class_map`` name the labels; without ``classes`` they are the folders, sorted. There are no masks:
+    the class table is ``ignore`` alone, unknown everywhere. A folder that ``class_map`` leaves out is refused.
+    """
+
+    adapter_version: ClassVar[int] = 1
+    layout: ClassVar[str] = """\
+ROOT/                          source.path
+  cat/one.jpg                  one folder a class, and any folders in it; .jpg, .png, .bmp, .webp, .tif
+  dog/P01/two.jpg              with split_folders: train/cat/one.jpg, val/dog/P01/two.jpg, test/..."""
+
+    format: Literal["image-folder"] = "image-folder"
+    split_folders: bool = Field(
+        False, description="the first folder is the data's own split: train (or the recipe's), val, valid, test"
+    )
+
+    def scan(self, cache: FileCache) -> Listing:
+        scan = Scan(self, cache)
+        images = scan.unique((name_of(place), place) for place in scan.walk(""))
+        folders = {name: folder for name in images if (folder := self._folder(name, scan)) is not None}
+        found = self.mapped(sorted(set(folders.values())))
+        labels = found if self.classes is None else self.classes
+        facts = scan.images(images.items())
+        records = [
+            self._record(name, images[name], facts[images[name]], folder, labels, scan)
+            for name, folder in folders.items()
+            if images[name] in facts
+        ]
+        return scan.listing((record for record in records if record), NO_CLASSES, labels)
+
+    def _folder(self, name: str, scan: Scan) -> str | None:
+        """The folder that is the class; None, and wrong, for an image that lies in none."""
+        parts = name.split("/")[int(self.split_folders) : -1]
+        split = name.partition("/")[0]
+        if parts and (not self.split_folders or split in OWN_SPLITS):
+            return parts[0]
+        expected = f"{'/'.join(OWN_SPLITS)}, then the class" if self.split_folders else "its class"
+        message = (
+            f"{scan.root / name} lies in no folder of a class; expected {expected}. Move it, or correct source.path."
+        )
+        scan.wrong(name, "no class folder", message)
+        return None
+
+    def _record(
+        self, name: str, place: str, facts: dict[str, Any], folder: str, labels: tuple[str, ...], scan: Scan
+    ) -> Record | None:
+        label = self.class_of(folder)
+        if label is None:
+            scan.refused.append(Refused(name, "class left out", folder))
+            return None
+        if label not in labels:
+            hint = f"Map it: 'class_map: {{{folder}: CLASS}}', or null to leave it out."
+            fact = f"{scan.root / place}: folder '{folder}' is not in classes.{nearest(label, labels)} {hint}"
+            scan.wrong(name, "unknown class", fact)
+            return None
+        split = OWN_SPLITS[name.partition("/")[0]] if self.split_folders else None
+        data = {"label": labels.index(label), "of": len(labels)}
+        return record_of(name, place, facts, label, split=split, data=data)
+
+    def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
+        return labelled_image(self.root, record, classes)

@@ -1,0 +1,157 @@
+"""One mask an image, whose values name the classes: VOC's palette PNGs and gray index PNGs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from augforge import bitmask
+from augforge.errors import SourceError
+from augforge.keys import digest
+from augforge.sample import Sample
+from augforge.sources.classes import ClassTable, class_table
+from augforge.sources.core import Listing, Record, Source
+from augforge.sources.loading import check_size, known_bits, listed_image, loaded
+from augforge.sources.masks import read_values
+from augforge.sources.options import IGNORE
+from augforge.sources.records import folder_or_name, name_of, record_of
+from augforge.sources.scanning import Scan
+from augforge.store.filecache import FileCache
+
+VALUE_FACTS = "values@1"
+"""The kind of `value_facts` in a file cache; renamed when masks are looked at in another way."""
+
+
+class IndexMask(Source):
+    """Reads masks whose stored pixel value (the palette's index, or the gray value) names the class.
+
+    What the values mean: ``values``; or else ``classes`` in order from 1, ``ignore`` left out; or else each value that
+    occurs is a class of its own, named by its number. The background is no class. Pixels of the void value are class
+    ``ignore``, where ``classes`` lists it or is not given; otherwise they are left out, with a warning. A value that
+    names nothing is an error: the masks are decoded once, when they are listed.
+    """
+
+    adapter_version: ClassVar[int] = 1
+    layout: ClassVar[str] = """\
+ROOT/                          source.path
+  images/P01/scan1.jpg         folders are part of the name, and the usual group; VOC: images: JPEGImages
+  masks/P01/scan1.png          the same name; PNG or TIFF, palette or gray; VOC: masks: SegmentationClass"""
+
+    format: Literal["index-mask"] = "index-mask"
+    images: str = Field("images", description="folder of the images")
+    masks: str = Field("masks", description="folder of the masks")
+    values: dict[int, str] | None = Field(
+        None, description='pixel value -> label, such as {"1": cat, "2": dog}; null counts the classes from 1'
+    )
+    background: int | None = Field(0, description="value that is no class, unless values names it; null: there is none")
+    void: int | None = Field(255, description="value of pixels that are class ignore; null: there is none")
+    missing_mask: Literal["error", "empty", "unlabelled"] = Field(
+        "error", description="an image without a mask: broken, or labelled and empty, or with all classes unknown"
+    )
+
+    def scan(self, cache: FileCache) -> Listing:
+        scan = Scan(self, cache)
+        images = scan.unique((name_of(place, self.images), place) for place in scan.walk(self.images))
+        masks = scan.unique((name_of(place, self.masks), place) for place in scan.walk(self.masks, what="a mask"))
+        scan.need_images(masks, images)
+        facts = scan.images(images.items())
+        values = scan.facts(masks.items(), VALUE_FACTS, value_facts, "broken mask")
+        meaning = self._meaning(value for fact in values.values() for value in fact["values"])
+        table = class_table(self, meaning.values(), self.root / self.masks)
+        names = {str(value): self.class_of(label) for value, label in meaning.items()}
+        records = [
+            self._record(scan, name, place, facts[place], masks.get(name), values, names, table)
+            for name, place in images.items()
+            if place in facts
+        ]
+        return scan.listing((record for record in records if record), table.names)
+
+    def _meaning(self, found: Iterable[int]) -> dict[int, str]:
+        """The label of each value; of void too, where it occurs and is a class."""
+        present = set(found)
+        if self.values is not None:
+            meaning = dict(self.values)
+        elif self.classes is not None:
+            meaning = dict(enumerate((name for name in self.classes if name != IGNORE), start=1))
+        else:
+            meaning = {value: str(value) for value in sorted(present - {self.background, self.void})}
+        if self.void is not None and self.void not in meaning:
+            listed = self.void in present if self.classes is None else IGNORE in self.classes
+            meaning |= {self.void: IGNORE} if listed else {}
+        return meaning
+
+    def _record(
+        self,
+        scan: Scan,
+        name: str,
+        place: str,
+        image: Mapping[str, Any],
+        mask: str | None,
+        values: Mapping[str, Any],
+        names: dict[str, str | None],
+        table: ClassTable,
+    ) -> Record | None:
+        known = table.known if mask or self.missing_mask == "empty" else []
+        annotation: Any = [self.missing_mask]
+        if mask is None and self.missing_mask == "error":
+            fact = f"{self.root / place} has no mask {self.masks}/{name}"
+            scan.wrong(name, "no mask", f"{fact}; expected one. Add it, or set missing_mask.")
+        if mask is not None:
+            if mask not in values:
+                return None
+            scan.need_size(name, mask, values[mask]["size"], image)
+            self._check_values(scan, name, mask, values[mask]["values"], names)
+            annotation = [values[mask]["content"], {str(v): names.get(str(v)) for v in values[mask]["values"]}]
+        data = {"mask": mask, "values": names, "known": known}
+        content = table.content(annotation)
+        return record_of(name, place, image, content, group=folder_or_name(name), data=data)
+
+    def _check_values(self, scan: Scan, name: str, mask: str, values: list[int], names: Mapping[str, Any]) -> None:
+        unnamed = [value for value in values if str(value) not in names and value not in (self.background, self.void)]
+        if unnamed:
+            scan.wrong(
+                name,
+                "unknown value",
+                f"{scan.root / mask}: value {unnamed[0]} names no class; expected one of {', '.join(names)}, "
+                f"background {self.background} or void {self.void}. Name it in source.values, or correct the mask.",
+            )
+        if self.void in values and str(self.void) not in names and not scan.warnings:
+            scan.warnings.append(
+                f"void pixels ({self.void}) are left out; list '{IGNORE}' in source.classes to keep them"
+            )
+
+    def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
+        image = listed_image(self.root, record)
+        planes = bitmask.empty(record.height, record.width, len(classes))
+        if record.data["mask"] is not None:
+            path = self.root / record.data["mask"]
+            values = read_values(path)
+            check_size(path, values, record)
+            for value in distinct(values):
+                name = record.data["values"].get(str(value))
+                if name is not None:
+                    bitmask.merge_class(planes, classes.index(name), values == value)
+        return loaded(record, image, planes, known_bits(record, classes))
+
+
+def value_facts(path: Path) -> dict[str, Any]:
+    """What a listing needs of an index mask, JSON-like: its size, the values in it, and a digest of its pixels."""
+    values = read_values(path)
+    if len(found := distinct(values)) > 1000:
+        raise SourceError(
+            f"{path} holds {len(found)} values; expected one for each class. Is it an image, or instances?"
+        )
+    pixels = hashlib.sha256(np.ascontiguousarray(values, "<u2").tobytes()).hexdigest()
+    return {"size": [values.shape[1], values.shape[0]], "values": found, "content": digest(pixels)}
+
+
+def distinct(values: NDArray[Any]) -> list[int]:
+    """The values that occur, ascending."""
+    found: list[int] = np.flatnonzero(np.bincount(values.reshape(-1))).tolist()
+    return found

@@ -1,0 +1,190 @@
+"""LabelMe: one JSON of shapes beside each image."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from augforge.errors import SourceError
+from augforge.keys import digest
+from augforge.sample import Image, Sample
+from augforge.sources import labelme_file
+from augforge.sources.classes import ClassTable, class_table
+from augforge.sources.core import Listing, Record, Refused, Source
+from augforge.sources.images import IMAGE_FACTS, decode, inspect, upright
+from augforge.sources.labelme_file import Shape, Widths
+from augforge.sources.loading import check_size, known_bits, listed_image, loaded
+from augforge.sources.naming import is_name
+from augforge.sources.records import folder_or_name, inside, name_of, record_of
+from augforge.sources.scanning import IMAGES, Scan
+from augforge.sources.shapes import draw
+from augforge.store.filecache import FileCache
+
+Width = Annotated[float, Field(ge=1, le=1000)]
+
+
+class Labelme(Source):
+    """Reads LabelMe files of versions 3 to 5: polygons, rectangles, circles, masks, and lines and points by width.
+
+    The image is the one that ``imagePath`` names, else the one beside the file with its name, else the embedded one.
+    Corners and rims belong to the shape; a polygon that crosses itself is filled by the even-odd rule; what leaves the
+    image is cut. Shapes of one label are united: ``group_id`` is not looked at. The image's own flags become metadata.
+    A file without shapes is a labelled image without any class; an image without a file is refused.
+
+    Without ``classes`` they are the labels, sorted. A class that the recipe lists and no file labels is unknown.
+    """
+
+    adapter_version: ClassVar[int] = 1
+    layout: ClassVar[str] = """\
+ROOT/                          source.path
+  P01/scan1.json               folders are part of the name, and the usual group
+      {"imagePath": "scan1.jpg", "imageData": null, "imageWidth": 800, "imageHeight": 600,
+       "flags": {"blurred": false},
+       "shapes": [{"label": "heart", "shape_type": "polygon", "points": [[x, y], ...]}, ...]}
+  P01/scan1.jpg                unless imageData holds it"""
+
+    format: Literal["labelme"] = "labelme"
+    line_width: Width | None = Field(None, description="pixels across a line or linestrip; null refuses them")
+    point_width: Width | None = Field(None, description="diameter of a point in pixels; null refuses points")
+
+    def scan(self, cache: FileCache) -> Listing:
+        scan = Scan(self, cache)
+        places = scan.walk("", IMAGES | {".json"})
+        notes = scan.unique((name_of(place), place) for place in places if place.lower().endswith(".json"))
+        found = {place for place in places if not place.lower().endswith(".json")}
+        if not notes:
+            raise SourceError(f"{self.root} holds no .json; expected\n{self.layout}\nCorrect source.path.")
+        facts = scan.facts(notes.items(), self._kind, self._read, "broken annotation")
+        table = class_table(self, sorted({label for fact in facts.values() for label in fact["labels"]}), self.root)
+        pairs = dict(self._pairs(scan, notes, facts, found))
+        used = {image for image, embedded in pairs.values() if not embedded}
+        others = sorted(found - used)
+        scan.refused += [Refused(name_of(place), "no annotation", place) for place in others]
+        images = self._image_facts(scan, pairs)
+        return scan.listing(self._records(scan, table, notes, facts, pairs, images), table.names)
+
+    def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
+        path = self.root / record.data["annotation"]
+        document = labelme_file.read_document(path)
+        image = _embedded_image(document, path, record) if record.data["embedded"] else listed_image(self.root, record)
+        named = ((self.known_class(shape.label, classes, shape.where), shape) for shape in self._shapes(document, path))
+        parts = (part for name, shape in named if name is not None for part in shape.parts(name))
+        return loaded(record, image, draw(parts, record.height, record.width, classes), known_bits(record, classes))
+
+    # ---- annotations ----
+
+    @property
+    def _kind(self) -> str:
+        """The kind of `_read` in the cache: everything that decides what it gives, apart from the file."""
+        rules = digest(self.classes, self.class_map, self.line_width, self.point_width)
+        return f"labelme@{self.adapter_version} {rules}"
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        document = labelme_file.read_document(path)
+        found = self._shapes(document, path)
+        if self.classes is not None:
+            for shape in found:
+                self.known_class(shape.label, self.classes, shape.where)
+        image_path = document.get("imagePath")
+        return {
+            "labels": sorted({shape.label for shape in found}),
+            "content": digest(sorted(digest(shape.canonical(self.class_of(shape.label) or "")) for shape in found)),
+            "size": labelme_file.stated_size(document, path),
+            "flags": labelme_file.read_flags(document),
+            "image": image_path if is_name(image_path) else None,
+            "embeds": bool(document.get("imageData")),
+        }
+
+    def _shapes(self, document: Mapping[str, Any], path: Path) -> list[Shape]:
+        widths = Widths(self.line_width, self.point_width)
+        return labelme_file.read_shapes(document, path, lambda label: self.class_of(label) is not None, widths)
+
+    # ---- images ----
+
+    def _pairs(
+        self, scan: Scan, notes: Mapping[str, str], facts: Mapping[str, Any], found: set[str]
+    ) -> Iterator[tuple[str, tuple[str, bool]]]:
+        """For each name the place of its image, and whether that is the annotation file itself, which embeds it."""
+        beside = {name_of(place): place for place in sorted(found, reverse=True)}
+        owners: dict[str, str] = {}
+        for name, note in notes.items():
+            if note not in facts:
+                continue
+            try:
+                image, embedded = self._image_of(note, facts[note], found, beside.get(name))
+            except SourceError as error:
+                scan.wrong(name, "no image", str(error))
+                continue
+            owner = owners.setdefault(image, note)
+            if owner != note:
+                message = f"{self.root / owner} and {self.root / note} both annotate {self.root / image}"
+                scan.wrong(name, "image stands twice", f"{message}; expected one file an image. Remove one.")
+            yield name, (image, embedded)
+
+    def _image_of(self, note: str, facts: Mapping[str, Any], found: set[str], beside: str | None) -> tuple[str, bool]:
+        """Place of an annotation's image, and whether it is embedded. SourceError where there is none."""
+        where, error = self.root / note, None
+        if facts["image"] is not None:
+            try:
+                place = inside(self.root, _joined(note, facts["image"]), str(where))
+                if place in found:
+                    return place, False
+            except SourceError as caught:
+                error = caught
+        if beside is not None or facts["embeds"]:
+            return (note, True) if beside is None else (beside, False)
+        raise error or SourceError(
+            f"{where}: its image '{facts['image']}' does not exist, and none is embedded; expected one. Add the image, "
+            "or correct imagePath."
+        )
+
+    def _image_facts(self, scan: Scan, pairs: Mapping[str, tuple[str, bool]]) -> dict[str, Any]:
+        """Facts of each name's image."""
+        files = [(name, place) for name, (place, embedded) in pairs.items() if not embedded]
+        within = [(name, place) for name, (place, embedded) in pairs.items() if embedded]
+        known = scan.images(files) | scan.facts(within, f"labelme {IMAGE_FACTS}", _embedded_facts, "broken image")
+        return {name: known[place] for name, (place, _) in pairs.items() if place in known}
+
+    def _records(
+        self,
+        scan: Scan,
+        table: ClassTable,
+        notes: Mapping[str, str],
+        facts: Mapping[str, Any],
+        pairs: Mapping[str, tuple[str, bool]],
+        images: Mapping[str, Any],
+    ) -> Iterator[Record]:
+        for name, image in images.items():
+            note, (place, embedded) = notes[name], pairs[name]
+            if facts[note]["size"] is not None:
+                scan.need_size(name, note, facts[note]["size"], image)
+            data = {"annotation": note, "embedded": embedded, "known": table.known}
+            record = record_of(
+                name, place, image, table.content(facts[note]["content"]), group=folder_or_name(name), data=data
+            )
+            yield replace(record, metadata=facts[note]["flags"])
+
+
+def _joined(note: str, image: str) -> str:
+    """``imagePath`` as a path from the root; Windows writes it with backslashes."""
+    return str(PurePosixPath(note).parent / image.replace("\\", "/"))
+
+
+def _embedded_facts(path: Path) -> dict[str, Any]:
+    """As `image_facts`, of the image that an annotation file embeds."""
+    data = labelme_file.embedded(labelme_file.read_document(path), path)
+    width, height = inspect(data, path).size
+    return {"width": width, "height": height, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _embedded_image(document: Mapping[str, Any], path: Path, record: Record) -> Image:
+    data = labelme_file.embedded(document, path)
+    header = inspect(data, path)
+    image = upright(decode(data, header, path), header.orientation)
+    check_size(path, image, record)
+    return image

@@ -1,0 +1,195 @@
+"""CutMix (Yun et al. 2019), MixUp (Zhang et al. 2018) and copy-paste (Ghiasi et al. 2021) against their definitions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import class_names, make_sample
+from provenance import check_provenance, unique
+from scipy import stats
+from toybox import made as built
+from toybox import put_hand, rejected, roots
+
+from augforge import bitmask
+from augforge.errors import PlanError
+from augforge.keys import rng_for
+from augforge.ops import OPS, Context
+from augforge.ops.mixing import CopyPaste, CutMix, MixUp
+from augforge.sample import Sample
+
+CTX, DRAWS = Context(class_names(9)), 10_000
+
+
+def drawn(op: str, params: Any, count: int = DRAWS) -> list[dict[str, Any]]:
+    draw = OPS[op].draw
+    assert draw is not None
+    return [draw(rng_for(21, op, i), [], params, CTX) for i in range(count)]
+
+
+def made_of(op: str, params: Any, inputs: list[Sample], draw: dict[str, Any]) -> Sample:
+    (made,) = OPS[op].apply(inputs, draw, params, CTX)
+    assert isinstance(made, Sample)
+    return made
+
+
+# CutMix
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.4])
+def test_cutmix_draws_share_and_centre(alpha: float) -> None:
+    draws = drawn("cutmix", CutMix(alpha=alpha))
+    kept = np.array([draw["kept"] for draw in draws])
+    centres = np.array([draw["centre"] for draw in draws])
+    assert stats.kstest(kept, stats.beta(alpha, alpha).cdf).pvalue > 0.01
+    for axis in (0, 1):
+        assert stats.kstest(centres[:, axis], "uniform").pvalue > 0.01
+        assert stats.spearmanr(kept, centres[:, axis]).pvalue > 0.01
+    assert stats.spearmanr(*centres.T).pvalue > 0.01
+
+
+def test_cutmix_box_is_the_papers() -> None:
+    """The authors' rand_bbox: half sides W * sqrt(1 - kept) // 2 about a uniform pixel, clipped."""
+    inputs, width, height = [make_sample(seed=i) for i in (0, 1)], 64, 48
+    for draw in drawn("cutmix", CutMix(), 300):
+        ratio = np.sqrt(1 - draw["kept"])
+        half = int(width * ratio) // 2, int(height * ratio) // 2
+        middle = int(draw["centre"][0] * width), int(draw["centre"][1] * height)
+        low = [max(0, m - h) for m, h in zip(middle, half, strict=True)]
+        high = [min(n, m + h) for n, m, h in zip((width, height), middle, half, strict=True)]
+        assert made_of("cutmix", CutMix(), inputs, draw).placements[1].clip == (*low, *high)
+
+
+def test_cutmix_pixels_and_labels() -> None:
+    inputs = [replace(unique(slot), label=np.eye(2, dtype=np.float32)[slot]) for slot in (0, 1)]
+    for draw in drawn("cutmix", CutMix(), 50):
+        made = made_of("cutmix", CutMix(), inputs, draw)
+        shown = check_provenance(made, inputs)
+        np.testing.assert_allclose(made.label, [(shown == 0).mean(), (shown == 1).mean()], atol=1e-6)
+        x0, y0, x1, y1 = made.placements[1].clip
+        assert (shown[y0:y1, x0:x1] == 1).all() and (shown == 1).sum() == (x1 - x0) * (y1 - y0)
+
+
+def test_cutmix_refuses_images_of_two_sizes() -> None:
+    with pytest.raises(ValueError, match=r"cutmix takes images of one size, got 50x48 and 64x48\. Add a step"):
+        made_of("cutmix", CutMix(), [make_sample(), make_sample(width=50)], {"kept": 0.5, "centre": [0.5, 0.5]})
+
+
+# MixUp
+
+
+def test_mixup_draws_its_weight() -> None:
+    weights = [draw["weight"] for draw in drawn("mixup", MixUp(alpha=0.4))]
+    assert stats.kstest(weights, stats.beta(0.4, 0.4).cdf).pvalue > 0.01
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_mixup_blends_pixels(dtype: str, channels: int) -> None:
+    a, b = (make_sample(dtype=dtype, channels=channels, seed=i) for i in (0, 1))
+    made = made_of("mixup", MixUp(), [a, b], {"weight": 0.3})
+    assert made.image.dtype == dtype
+    assert np.abs(made.image - (0.3 * a.image + 0.7 * b.image)).max() <= 0.5 + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("weight", "count"), [(0.0, [1]), (0.29, [1]), (0.3, [0, 1]), (0.5, [0, 1]), (0.71, [0]), (1.0, [0])]
+)
+def test_mixup_masks_count_from_their_weight_on(weight: float, count: list[int]) -> None:
+    inputs = [replace(make_sample(seed=i), label=np.eye(2, dtype=np.float32)[i]) for i in (0, 1)]
+    made = made_of("mixup", MixUp(mask_weight=0.3), inputs, {"weight": weight})
+    np.testing.assert_array_equal(made.masks, np.bitwise_or.reduce([inputs[i].masks for i in count]))
+    np.testing.assert_allclose(made.label, [weight, 1 - weight], atol=1e-6)
+
+
+# Copy-paste
+
+
+def scene(c: int, box: tuple[int, int, int, int], value: int, under: int | None = None) -> Sample:
+    """An evenly gray image with a box of class c, half of it on class `under` too."""
+    sample = make_sample(80, 100)
+    masks = np.zeros_like(sample.masks)
+    x0, y0, x1, y1 = box
+    mask = np.zeros((80, 100), np.uint8)
+    mask[y0:y1, x0:x1] = 1
+    bitmask.set_class(masks, c, mask)
+    if under is not None:
+        mask[:, (x0 + x1) // 2 :] = 0
+        bitmask.set_class(masks, under, mask)
+    return replace(sample, image=np.full((80, 100), value, np.uint8), masks=masks)
+
+
+def test_copy_paste_replaces_masks_and_pixels_under_the_object() -> None:
+    anchor = scene(3, (0, 0, 100, 80), 50)
+    partner = scene(8, (20, 10, 60, 40), 200, under=1)
+    made = made_of("copy_paste", CopyPaste(classes=("class-8",), sigma=0), [anchor, partner], {"shifts": [[0.1, 0.25]]})
+    inside = np.zeros((80, 100), bool)
+    inside[30:60, 30:70] = True
+    assert (made.image[inside] == 200).all() and (made.image[~inside] == 50).all()
+    np.testing.assert_array_equal(made.masks[inside], partner.masks[10:40, 20:60].reshape(-1, 2))
+    np.testing.assert_array_equal(made.masks[~inside], anchor.masks[~inside])
+    assert made.placements[1].matrix == ((1.0, 0.0, 10.0), (0.0, 1.0, 20.0))
+    assert made.placements[1].clip == (30, 30, 70, 60)
+
+
+def test_copy_paste_edges_are_soft_inwards() -> None:
+    anchor, partner = scene(3, (0, 0, 5, 5), 50), scene(8, (20, 10, 60, 40), 250)
+    made = made_of("copy_paste", CopyPaste(classes=("class-8",), sigma=4), [anchor, partner], {"shifts": [[0, 0]]})
+    row = made.image[25].astype(int)
+    assert (row[:20] == 50).all() and (row[60:] == 50).all(), "nothing beyond the object"
+    np.testing.assert_array_equal(row[20:29], [75, 100, 125, 150, 175, 200, 225, 250, 250])
+    np.testing.assert_array_equal(row[20:60], row[59:19:-1])
+    assert bitmask.class_mask(made.masks, 8).sum() == 40 * 30
+
+
+@pytest.mark.parametrize("side", [1, 2, 5])
+def test_copy_paste_shows_objects_thinner_than_its_edge(side: int) -> None:
+    anchor, partner = scene(3, (0, 0, 5, 5), 50), scene(8, (20, 10, 20 + side, 40), 250)
+    made = made_of("copy_paste", CopyPaste(classes=("class-8",), sigma=9), [anchor, partner], {"shifts": [[0, 0]]})
+    assert made.image.max() == 250
+
+
+def test_copy_paste_is_cut_at_the_rim_and_stays_soft_where_it_was() -> None:
+    anchor, partner = scene(3, (0, 0, 5, 5), 50), scene(8, (60, 10, 90, 40), 250)
+    made = made_of("copy_paste", CopyPaste(classes=("class-8",), sigma=2), [anchor, partner], {"shifts": [[0.2, 0]]})
+    assert made.placements[1].clip == (80, 10, 100, 40)
+    np.testing.assert_array_equal(made.image[25, 80:85], [100, 150, 200, 250, 250])
+    assert made.image[25, 99] == 250, "the object goes on beyond the picture: no edge there"
+    assert bitmask.class_mask(made.masks, 8).sum() == 20 * 30
+
+
+@pytest.mark.parametrize("kind", [("uint8", 3), ("uint8", 4), ("uint16", 1)])
+def test_copy_paste_of_any_kind_of_image(kind: tuple[str, int]) -> None:
+    a, b = (make_sample(dtype=kind[0], channels=kind[1], seed=i) for i in (0, 1))
+    made = made_of("copy_paste", CopyPaste(classes=("class-0",), sigma=0), [a, b], {"shifts": [[0, 0]]})
+    inside = bitmask.class_mask(b.masks, 0).astype(bool)
+    np.testing.assert_array_equal(
+        made.image, np.where(inside if a.image.ndim == 2 else inside[..., None], b.image, a.image)
+    )
+
+
+def test_copy_paste_known_is_what_both_know() -> None:
+    a, b = make_sample(seed=0), make_sample(seed=1)
+    known = bitmask.select_bits([0, 1], 9)
+    b = replace(b, known=known, masks=b.masks & known)
+    made = made_of("copy_paste", CopyPaste(classes=("class-0",)), [a, b], {"shifts": [[0, 0]]})
+    np.testing.assert_array_equal(made.known, known)
+    assert not (made.masks & ~known).any()
+
+
+def test_copy_paste_draws_partners_that_hold_a_class(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for person in range(1, 9):  # put_hand draws every class but each third: `rare` is third for most
+        names = ("a", "rare") if person in (2, 5) else ("a", "b", "rare")
+        put_hand(data, person, np.full((40, 40), 20 * person, np.uint8), names)
+    step = "{op: copy_paste, classes: [rare], keep_input: true}"
+    built(tmp_path, data, [step], classes="[a, b, rare]", split="{}")
+    holders = {"ID002/image0000000000002", "ID005/image0000000000005"}
+    drawn_by = {name: shown for name, shown in roots(tmp_path / "out").items() if name.startswith("copy_paste/")}
+    assert len(drawn_by) == 8 and all(shown & holders for shown in drawn_by.values())
+    assert rejected(tmp_path / "out").is_empty()
+    with pytest.raises(PlanError, match="copy_paste draws 1 partners"):
+        built(tmp_path, data, [step.replace("rare", "c")], out="none", classes="[a, b, rare, c]", split="{}")
