@@ -169,6 +169,50 @@ def show(
 
 
 @app.command()
+def export(
+    dataset: DatasetPath,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; must be new or empty.")],
+    to: Annotated[str, typer.Option(help="The format: see above.")],
+    split: Annotated[Optional[list[str]], typer.Option(help="Only this split. May be given often.")] = None,
+    overrides: Annotated[
+        Optional[list[str]], typer.Option("--set", help="An option of the format: masks=polygons. May be given often.")
+    ] = None,
+    version: Version = None,
+    as_json: Json = False,
+) -> None:
+    """Write a dataset in a format that other tools read.
+
+    Images are copied as they are stored. The same dataset gives the same bytes; OUT appears when it is complete.
+
+    | format | what it writes | options (--set KEY=VALUE) |
+    |---|---|---|
+    | coco | a JSON a split, run lengths or polygons | masks=rle, polygons |
+    | yolo | a text file of polygons an image, data.yaml | tolerance=PIXELS, unknown |
+    | labelme | a JSON of shapes an image, to edit | masks=polygons, masks; tolerance=PIXELS; unknown |
+    | mask-folder | a PNG an image and class | unknown |
+    | index-mask | a palette PNG an image, no overlap | order=BOTTOM,...,TOP; unknown |
+    | webdataset | tar files | masks=planes, png; max_count; max_bytes |
+    | csv | a contest's table of run lengths | image_name=auto, file, path; images=true, false |
+
+    unknown=error, absent, skip: what to do with classes that nobody labelled, where the format shows them as absent.
+    """
+    from augforge.export import export as run
+    from augforge.export import render_exported, settings
+    from augforge.store.dataset import open_dataset
+
+    with _progress(quiet=as_json) as progress, _interruptible("nothing was written"):
+        done = run(
+            open_dataset(dataset, version),
+            out,
+            to,
+            splits=split or (),
+            options=settings(overrides or ()),
+            progress=progress,
+        )
+    _output(asdict(done), as_json, lambda console: render_exported(done, console))
+
+
+@app.command()
 def files(dataset: DatasetPath, version: Version = None) -> None:
     """Print the shards of a dataset's current version, one a line.
 
@@ -304,11 +348,13 @@ def _rate_column() -> Any:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def _interruptible(
+    state: str = "the previous version is untouched. The same command goes on from here",
+) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _console(stderr=True).print("stopped; the previous version is untouched. The same command goes on from here")
+        _console(stderr=True).print(f"stopped; {state}")
         raise typer.Exit(130) from None
 
 

@@ -18,7 +18,7 @@ def check_syntax(expression: str) -> str:
     except PolarsError as error:
         raise ValueError(
             f"'{expression}' is no condition ({_first_line(error)}). Write SQL such as: metadata.age >= 6 AND "
-            'abs(tilt.angle_deg) > 10; quote names with dashes: area."finger-16" > 0'
+            'abs(tilt.angle_deg) > 10. Quote names with dashes and SQL words: area."finger-16" > 0, "group" = \'ID001\''
         ) from None
     return expression
 

@@ -220,7 +220,12 @@ def _review(name: str | None, folder: Path) -> Mapping[str, Verdict]:
 
 
 def _without_path(source: Any) -> Any:
-    return {key: value for key, value in source.items() if key != "path"} if isinstance(source, dict) else source
+    """What a source says, but for where its data lies; so for the sources of a union."""
+    if not isinstance(source, dict):
+        return source
+    plain = {key: value for key, value in source.items() if key != "path"}
+    members = plain.get("sources")
+    return {**plain, "sources": list(map(_without_path, members))} if isinstance(members, list) else plain
 
 
 def _override(file: YamlFile, text: str) -> tuple[str, Any]:
@@ -236,7 +241,9 @@ def _override(file: YamlFile, text: str) -> tuple[str, Any]:
         path = (*path, _slot(node, part, text))
         node = _below(node, path[-1], text)
     path = (*path, _slot(node, last, text))
-    node[path[-1]] = parse_scalar(value)
+    node[path[-1]] = found = parse_scalar(value)
+    if re.fullmatch(r"source(\.sources\.\d+)+\.path", key) and isinstance(found, str) and "://" not in found:
+        node[path[-1]] = str(Path(found).absolute())  # a path from the command line is relative to the shell's folder
     file.moved(path, node[path[-1]], f"--set {text}")
     return key, node[path[-1]]
 

@@ -10,7 +10,6 @@ from typing import IO, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from augforge.errors import MissingExtra
 from augforge.export.core import IGNORE, Entry, Job, Options, Region
 from augforge.export.outlines import edge_polygons
 from augforge.export.runs import column_runs, counts
@@ -103,10 +102,8 @@ def _annotation(region: Region, entry: Entry, job: Job, options: Coco) -> dict[s
 
 
 def _compressed(region: Region, entry: Entry) -> dict[str, Any]:
-    try:
-        from pycocotools import mask  # an extra
-    except ImportError:
-        raise MissingExtra("pycocotools", "coco", "an export to coco") from None
+    from pycocotools import mask  # loads only where it is needed
+
     size = [entry.height, entry.width]
     listed = {"size": size, "counts": counts(column_runs(region, entry.height), entry.height * entry.width)}
     return {"size": size, "counts": mask.frPyObjects(listed, *size)["counts"].decode("ascii")}

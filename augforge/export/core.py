@@ -126,6 +126,7 @@ class Job:
         folder: the one to fill.
         dataset, version: what is exported.
         classes, labels: its tables.
+        names: of all samples that are written, in order.
         splits: samples of each split that is written.
         known: of each split, bool (C,): the classes that some sample knows.
         notes: what the format could not hold or holds in a way worth saying, with the number of times.
@@ -137,6 +138,7 @@ class Job:
     version: str
     classes: tuple[str, ...]
     labels: tuple[str, ...]
+    names: Sequence[str]
     splits: Mapping[str, int]
     known: Mapping[str, NDArray[np.bool_]]
     notes: Counter[str] = field(default_factory=Counter)
@@ -152,9 +154,9 @@ class Job:
         """Write a file; text as UTF-8."""
         self.path(place).write_bytes(data.encode() if isinstance(data, str) else data)
 
-    def put_image(self, entry: Entry, folder: str) -> None:
-        """Copy the image of a sample, as it is stored, to its file below a folder."""
-        place = f"{folder}/{entry.file}" if folder else entry.file
+    def put_image(self, entry: Entry, folder: str, file: str | None = None) -> None:
+        """Copy the image of a sample, as it is stored, to its file (or another one) below a folder."""
+        place = f"{folder}/{file or entry.file}"
         self.files[entry.name] = place
         self.put(place, entry.image)
 

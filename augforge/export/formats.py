@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from augforge.export.coco import Coco, write_coco
 from augforge.export.core import Format
-from augforge.export.csv import Csv, write_csv
+from augforge.export.csv_table import Csv, write_csv
 from augforge.export.index_mask import IndexMask, write_index_mask
 from augforge.export.labelme import LabelMe, write_labelme
 from augforge.export.mask_folder import MaskFolder, write_mask_folder

@@ -87,17 +87,16 @@ def _ranks(classes: Sequence[str], order: Sequence[str]) -> dict[str, int]:
     return {name: rank for rank, name in enumerate((name for name in spelt if name != IGNORE), start=1)}
 
 
-def _painted(
-    entry: Entry, classes: Sequence[str], values: dict[str, int], ranks: dict[str, int]
-) -> NDArray[np.uint8]:
+def _painted(entry: Entry, classes: Sequence[str], values: dict[str, int], ranks: dict[str, int]) -> NDArray[np.uint8]:
     """The mask, classes painted from bottom to top; those without a rank first, `ignore` last."""
     painted = np.zeros((entry.height, entry.width), np.uint8)
     names = {value: name for name, value in values.items()}
     for region in sorted(entry.regions(), key=lambda region: _height(classes[region.c], ranks)):
         name, spot = classes[region.c], painted[region.roi]
-        below = spot[(region.mask > 0) & (spot > 0)]
-        if len(below) and name != IGNORE:
-            _allow(entry, names[int(below[0])], name, len(below), ranks)
+        if name != IGNORE:
+            shared = np.bincount(spot[region.mask > 0], minlength=256)
+            for value in np.flatnonzero(shared[1:]).tolist():
+                _allow(entry, names[value + 1], name, int(shared[value + 1]), ranks)
         spot[region.mask > 0] = values[name]
     return painted
 

@@ -49,7 +49,7 @@ def settle(
     everything = list(range(len(table)))
     if holds == "each" or not isinstance(options, Unlabelled):
         return Settled(everything, known, Counter())
-    vague = ~known & _doubtful(table, known, holds)
+    vague: NDArray[np.bool_] = ~known & _doubtful(table, known, holds)
     affected = vague.any(axis=1)
     if not affected.any():
         return Settled(everything, known, Counter())
@@ -65,9 +65,11 @@ def settle(
 def _doubtful(table: Sequence[Mapping[str, Any]], known: NDArray[np.bool_], holds: Holds) -> NDArray[np.bool_]:
     """Where an unlabelled class would be taken for absent: bool (N, C), or (N, 1) for all classes of a sample."""
     if holds == "sample":
-        return known.any(axis=1)[:, None]
-    splits = np.array([row["split"] for row in table])
-    return np.stack([known[splits == split].any(axis=0) for split in splits])
+        return np.asarray(np.any(known, axis=1, keepdims=True), bool)
+    splits = [row["split"] for row in table]
+    of = {split: np.array([other == split for other in splits]) for split in set(splits)}
+    seen = {split: known[rows].any(axis=0) for split, rows in of.items()}
+    return np.stack([seen[split] for split in splits])
 
 
 def _error(
@@ -77,7 +79,7 @@ def _error(
     classes: Sequence[str],
     count: int,
 ) -> AugforgeError:
-    row = int(vague.any(axis=1).argmax())
+    row = int(np.flatnonzero(vague.any(axis=1))[0])
     names = [name for name, flag in zip(classes, vague[row], strict=True) if flag]
     what = f"class {names[0]}" if len(names) == 1 else f"{len(names)} classes, such as {names[0]},"
     others = f", nor are {count - 1} other samples whole" if count > 1 else ""

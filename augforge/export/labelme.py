@@ -33,10 +33,10 @@ OUT/
 
     masks: Literal["polygons", "masks"] = Field("polygons", description="polygons, or shapes of type mask (LabelMe 5)")
     tolerance: float = Field(
-        0.5,
+        1.0,
         ge=0,
         le=16,
-        description="pixels that polygons may move to have fewer points; a class that would lose 2 % stays exact",
+        description="pixels that polygons may move to have fewer points; less where a class would lose 2 %",
     )
 
 

@@ -41,6 +41,7 @@ def listed(
         version=dataset.version,
         classes=dataset.classes,
         labels=dataset.labels,
+        names=[table[i]["name"] for i in settled.rows],
         splits={split: chosen.count(split) for split in dict.fromkeys(chosen)},
         known={split: kept[np.array(chosen) == split].any(axis=0) for split in dict.fromkeys(chosen)},
         notes=settled.notes,

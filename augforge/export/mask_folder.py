@@ -29,7 +29,7 @@ OUT/
 def write_mask_folder(job: Job, entries: Iterable[Entry], options: MaskFolder) -> None:
     """Write a dataset as folders of masks."""
     for split, known in job.known.items():
-        for c in np.flatnonzero(known):
+        for c in np.flatnonzero(known).tolist():
             (job.folder / split / "masks" / folder_of(job.classes[c])).mkdir(parents=True)
     for entry in entries:
         job.put_image(entry, f"{entry.split}/images")

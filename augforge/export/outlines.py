@@ -9,6 +9,7 @@ readers that cut off the fraction and readers that round find the same pixel.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,8 +21,9 @@ Polygon = NDArray[np.float64]
 """(N, 2) points, N >= 3, x and y; pixel centres at integers."""
 
 MIN_IOU = 0.98
-"""What simpler outlines must keep of a class; one that would lose more keeps its exact outline."""
+"""What simpler outlines must keep of a class."""
 
+_LEAST = 0.5  # pixels: less saves no points
 _OFFSET = 0.25
 _SIDE = 0.2  # of the triangle that stands for a single pixel
 
@@ -32,13 +34,24 @@ def polygons(mask: NDArray[np.uint8], origin: tuple[int, int], tolerance: float 
     Args:
         mask: uint8 (H, W) of 0 and 1, a class's box.
         origin: x and y of the box in the image.
-        tolerance: pixels that an outline may leave out of its way to need fewer points; 0 is exact.
+        tolerance: pixels that an outline may move to need fewer points, halved as long as `MIN_IOU` of the class would
+            be lost; below half a pixel it is exact.
     """
     rings = sorted(exact_rings(mask), key=lambda ring: (ring[:, 1].min(), ring[:, 0].min()))
-    if tolerance > 0:
-        simple = [cv2.approxPolyDP(ring[:, None], tolerance, True).reshape(-1, 2) for ring in rings]
-        rings = simple if iou(mask, simple) >= MIN_IOU else rings
+    while tolerance >= _LEAST:
+        simple = [_flat(cv2.approxPolyDP(ring[:, None], tolerance, True)) for ring in rings]
+        if iou(mask, simple) >= MIN_IOU:
+            rings = simple
+            break
+        tolerance /= 2
     return [_drawable(ring + np.array(origin) + _OFFSET) for ring in rings]
+
+
+def edge_polygons(mask: NDArray[np.uint8], origin: tuple[int, int]) -> list[Ring]:
+    """Like `polygons`, exact, but along the edges of pixels: pixel x reaches from x to x + 1, as COCO has it."""
+    doubled = np.repeat(np.repeat(mask, 2, axis=0), 2, axis=1)  # both edges of a pixel are pixels now
+    rings = [_corners((ring + 1) // 2) for ring in exact_rings(doubled)]
+    return sorted((ring + np.array(origin) for ring in rings), key=lambda ring: (ring[:, 1].min(), ring[:, 0].min()))
 
 
 def exact_rings(mask: NDArray[np.uint8]) -> list[Ring]:
@@ -46,11 +59,18 @@ def exact_rings(mask: NDArray[np.uint8]) -> list[Ring]:
     found, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     if hierarchy is None:
         return []
-    parents = hierarchy[0, :, 3]
-    holes: dict[int, list[Ring]] = {int(i): [] for i in np.flatnonzero(parents < 0)}
-    for i in np.flatnonzero(parents >= 0):
-        holes[int(parents[i])].append(found[i].reshape(-1, 2))
-    return [_corners(_bridged(found[i].reshape(-1, 2), inner, mask)) for i, inner in holes.items()]
+    rings = [_flat(ring) for ring in found]
+    parents: list[int] = hierarchy[0, :, 3].tolist()
+    holes: dict[int, list[Ring]] = {i: [] for i, parent in enumerate(parents) if parent < 0}
+    for ring, parent in zip(rings, parents, strict=True):
+        if parent >= 0:
+            holes[parent].append(ring)
+    return [_corners(_bridged(rings[i], inner, mask)) for i, inner in holes.items()]
+
+
+def _flat(contour: NDArray[Any]) -> Ring:
+    """OpenCV's (N, 1, 2) as (N, 2)."""
+    return np.asarray(contour, np.int32).reshape(-1, 2)
 
 
 def iou(mask: NDArray[np.uint8], rings: Sequence[Ring]) -> float:
@@ -76,7 +96,7 @@ def _bridged(outer: Ring, holes: Sequence[Ring], mask: NDArray[np.uint8]) -> Rin
     links: list[tuple[int, int]] = [(0, 0)]
     for i, (ring, start) in enumerate(zip(rings, starts, strict=True)):
         if i:
-            links.append(places[_border_left_of(*ring[start].tolist(), mask)])
+            links.append(places[_border_left_of(ring[start], mask)])
         for at, (x, y) in enumerate(ring.tolist()):
             places.setdefault((x, y), (i, at))
     for i in range(len(rings) - 1, 0, -1):
@@ -86,8 +106,9 @@ def _bridged(outer: Ring, holes: Sequence[Ring], mask: NDArray[np.uint8]) -> Rin
     return _woven(outer, 0, pieces[0])
 
 
-def _border_left_of(x: int, y: int, mask: NDArray[np.uint8]) -> tuple[int, int]:
+def _border_left_of(point: NDArray[np.int32], mask: NDArray[np.uint8]) -> tuple[int, int]:
     """The last pixel of the class on the way left from a pixel of it."""
+    x, y = point.tolist()
     empty = np.flatnonzero(mask[y, :x] == 0)
     return (int(empty[-1]) + 1 if len(empty) else 0), y
 

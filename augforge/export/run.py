@@ -130,7 +130,7 @@ def _appearing(target: Path) -> Iterator[Path]:
         building.rename(real)
     except OSError as error:
         place = str(error.filename or building).replace(str(building), str(target))
-        raise AugforgeError(f"{place} cannot be written: {error.strerror}. Choose another folder, or free it.") from error
+        raise AugforgeError(f"{place} cannot be written: {error.strerror}. Choose another folder") from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
 

@@ -32,7 +32,7 @@ OUT/
         0.0,
         ge=0,
         le=16,
-        description="pixels that outlines may move to have fewer points; a class that would lose 2 % stays exact",
+        description="pixels that outlines may move to have fewer points; less where a class would lose 2 %",
     )
 
 

@@ -21,9 +21,15 @@ from augforge.ops.metal_regions import SIDE, Found, View, across, find_regions, 
 from augforge.sample import Box, Sample
 
 FAINT = 150
-"""Pixels (of an image of 1024) below which a region must stand out the more, the smaller it is."""
+"""Pixels of a view below which a region must stand out the more, the smaller it is."""
+BURNT = 0.02
+"""Share of the body at the brightest gray that metal alone may explain."""
 STEEP = 0.4
 """A sharp step of this height, from air (0) to the brightest (1), is no bone's, however bright the rest is."""
+LENIENT = 0.92
+"""A region that stands out four times as much as asked for may have a little less of its edge sharp."""
+FINE_LEAST, COARSE_LEAST = (1e-6, 0.08), (0.22, 0.38)
+"""The least prominence and contrast; seen coarsely all edges are sharp, so more is asked for."""
 STRIP = 0.05
 """Within this share of the image's longer side, what lies along its rim is the film's border."""
 LETTERS = 4
@@ -47,7 +53,7 @@ class Metal(FilterParams):
     letters or more, is left out).
     """
 
-    prominence: float = Field(0.05, gt=0, le=1, description="how far it is above the brightest bone close by, 0..1")
+    prominence: float = Field(0.045, gt=0, le=1, description="how far it is above the brightest bone close by, 0..1")
     plateau: float = Field(2.2, gt=0, description="prominence over its unevenness and what it lacks of the brightest")
     sharpness: float = Field(0.9, gt=0, le=1, description="share of its edge that is a step, not a ramp")
     contact: float = Field(0.3, ge=0, le=1, description="share of its edge that the body surrounds")
@@ -123,19 +129,26 @@ def score(region: Mapping[str, Any], burnt: float, params: Metal) -> float:
     """How far a region is beyond the threshold it passes by least: 1 and more is metal."""
     if region["contact"] < params.contact or region.get("distance", 0) > params.reach or _of_the_film(region):
         return 0.0
-    needed = params.prominence * (1 + FAINT / region["pixels"]) + min(0.25, 2 * max(0.0, burnt - 0.02))
-    steep = region["contrast"] / STEEP * min(1.0, region["pixels"] / 60)
-    plain = region["plateau"] >= 4 * params.plateau
-    needed_sharpness = params.sharpness * (0.92 if plain else 1)
-    margins = [
-        max(region["prominence"] / needed, steep),
-        region["plateau"] / params.plateau,
-        (region["sharpness"] / needed_sharpness) ** 4,
-        region["contrast"] / (0.38 if region["coarse"] else 0.08),
-    ]
-    if region["coarse"]:
-        margins.append(region["prominence"] / 0.22)
+    least_prominence, least_contrast = COARSE_LEAST if region["coarse"] else FINE_LEAST
+    stands_out = max(region["prominence"] / _needed(region, burnt, params), _steepness(region))
+    plateau = region["plateau"] / params.plateau
+    sharpness = params.sharpness * (LENIENT if plateau >= 4 else 1)
+    margins = (
+        min(stands_out, region["prominence"] / least_prominence),
+        plateau,
+        (region["sharpness"] / sharpness) ** 4,
+        region["contrast"] / least_contrast,
+    )
     return round(float(min(margins)), 3)
+
+
+def _needed(region: Mapping[str, Any], burnt: float, params: Metal) -> float:
+    """The prominence asked for: more of a small region, and more where much of the body is burnt out."""
+    return params.prominence * (1 + FAINT / region["pixels"]) + min(0.25, 2 * max(0.0, burnt - BURNT))
+
+
+def _steepness(region: Mapping[str, Any]) -> float:
+    return float(region["contrast"] / STEEP * min(1.0, region["pixels"] / 60))
 
 
 def _of_the_film(region: Mapping[str, Any]) -> bool:
@@ -146,9 +159,9 @@ def _of_the_film(region: Mapping[str, Any]) -> bool:
 
 def kind_of(region: Mapping[str, Any]) -> str:
     """``ring`` where a flat shape crosses a finger, else ``implant``."""
-    flat = 1.3 <= region["length"] / region["width"] <= 10 and region["length"] <= 0.2
-    crosses = region["across"] > 0 if "finger" in region else region["across"] > 0.04
-    return "ring" if flat and crosses and region.get("finger", 1) >= 0.1 else "implant"
+    flat = 1.3 <= region["length"] / region["width"] <= 8 and region["solidity"] >= 0.45
+    crosses = region["length"] <= 0.15 and region["across"] > 0.005 and region.get("finger", 1) >= 0.1
+    return "ring" if flat and crosses else "implant"
 
 
 def _placed(view: View, region: Found, sample: Sample) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def _white_corners(small: Gray, slope: NDArray[np.float32]) -> Flags:
     chosen[[parts[y, x] for y in (0, -1) for x in (0, -1)]] = True
     chosen &= stats[:, cv2.CC_STAT_AREA] >= 0.004 * small.size
     chosen[0] = False
-    return np.asarray(cv2.dilate(chosen[parts].astype(np.uint8), np.ones((3, 3), np.uint8)), np.uint8)
+    return np.asarray(cv2.dilate(chosen[parts].astype(np.uint8), np.ones((5, 5), np.uint8)), np.uint8)
 
 
 def _frame(small: Gray, slope: NDArray[np.float32], air: int, bone: int, white: Flags) -> Flags:

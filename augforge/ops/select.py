@@ -81,9 +81,9 @@ def min_area(candidate: Candidate, params: MinArea, ctx: Context) -> Flag | None
 class Where(FilterParams):
     """Samples that do not fulfil a condition, in SQL as Polars reads it.
 
-    Columns: ``name``, ``group``, ``split``, ``width``, ``height``, ``tags``, ``metadata.<key>``, ``area."<class>"``
-    (pixels, null where unknown), ``channels``, ``dtype``, and what filters before it measured, such as
-    ``tilt.angle_deg``. What cannot be said (null) does not fulfil a condition.
+    Columns: ``name``, ``"group"`` (an SQL word, so quoted), ``split``, ``width``, ``height``, ``tags``,
+    ``metadata.<key>``, ``area."<class>"`` (pixels, null where unknown), ``channels``, ``dtype``, and what filters
+    before it measured, such as ``tilt.angle_deg``. What cannot be said (null) does not fulfil a condition.
     """
 
     condition: str = Field(description="what the samples that stay fulfil, such as: metadata.age >= 6")

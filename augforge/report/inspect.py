@@ -93,7 +93,8 @@ def render_inspect(report: dict[str, Any], console: Console) -> None:
     _render_rejected(report, console)
     _render_shards(report, console)
     console.print(Text(f"Recipe {report['recipe']['digest']}", "bold"))
-    console.print(Syntax(report["recipe"]["text"].rstrip(), "yaml", word_wrap=True, background_color="default"))
+    text = report["recipe"]["text"].rstrip()
+    console.print(Syntax(text, "yaml", background_color="default").highlight(text), soft_wrap=True, end="")
 
 
 def _facts(report: dict[str, Any]) -> dict[str, str | Text]:

@@ -57,7 +57,7 @@ def _steps(summary: Summary) -> Table:
 
 def _row(counts: Mapping[str, int], splits: list[str], exact: bool) -> list[str]:
     prefix = "" if exact else "at most "
-    cells = [f"{counts[split]:,}" if counts.get(split) else "" for split in splits]
+    cells = [f"{counts.get(split, 0):,}" for split in splits]
     return [*cells, f"{prefix}{sum(counts.values()):,}"]
 
 
@@ -66,7 +66,7 @@ def _facts(summary: Summary) -> dict[str, str | Text]:
     size = human_bytes(summary.bytes)
     facts: dict[str, str | Text] = {
         "samples": Text.assemble(samples, split_counts(split_order(summary.splits))),
-        "would make" if summary.dry else "made": f"{_about(summary)}{summary.made:,}, reused {summary.reused:,}",
+        "to store" if summary.dry else "stored": f"{_about(summary)}{summary.made:,} encoded, {summary.reused:,} reused",
         "bytes": f"about {size}" if summary.dry else f"{size} in {_shards(summary)}",
         "folder": summary.folder,
     }
@@ -102,7 +102,7 @@ def human_seconds(seconds: float) -> str:
 
 def _next(summary: Summary) -> list[tuple[str, str]]:
     if summary.dry:
-        return [("augforge build RECIPE", "the same without --dry-run makes it")]
+        return [("the same without --dry-run", "makes it")]
     folder = shlex.quote(summary.folder)
     return [
         (f"augforge inspect {folder}", "what it holds"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -27,11 +27,18 @@ from augforge.store.filecache import FileCache
 _SHOWN = 20
 
 
+class _Files(NamedTuple):
+    """Places of the annotation file and of the images' folder."""
+
+    annotations: str
+    images: str
+
+
 class Coco(Source):
     """Reads COCO annotations: polygons, and run lengths as counts or compressed text.
 
-    Instances of a class are united; several polygons of one instance are parts of it. A polygon that leaves the image is
-    cut, one that crosses itself is filled by the even-odd rule. An image without annotations is labelled, and empty:
+    Instances of a class are united; several polygons of one instance are parts of it. A polygon that leaves the image
+    is cut, one that crosses itself is filled by the even-odd rule. An image without annotations is labelled, and empty:
     every category is known not to be there. A class that the recipe lists and that is no category is unknown.
 
     Categories go by name, and ids of one name are one class. Crowds (``iscrowd``) become the class ``ignore``, which
@@ -69,21 +76,19 @@ ROOT/                          source.path
         return self
 
     def scan(self, cache: FileCache) -> Listing:
-        scan, annotations = Scan(self, cache), self._annotations()
-        facts = cache.get(self.root / annotations, self._kind, self._read)
+        scan, files = Scan(self, cache), self._files()
+        facts = cache.get(self.root / files.annotations, self._kind, self._read)
         table = ClassTable(tuple(facts["classes"]), facts["known"])
-        for key, count in facts["orphans"]:
-            message = f"{self.root / annotations}: {count} annotations of image id {key}, which 'images' does not hold"
-            scan.wrong(f"image id {key}", "no image", f"{message}. Add the image, or remove them.")
-        found = self._found(scan, annotations)
+        found = self._found(scan, files)
         if not found and facts["images"]:
-            raise SourceError(
-                f"{self.root / self._folder} holds no image; expected\n{self.layout}\nCorrect source.images."
-            )
-        entries = dict(self._entries(scan, annotations, facts["images"], found))
-        self._refuse_others(scan, entries, found)
-        images = scan.images((name_of(place, self._folder), place) for place in entries if place in found)
-        return scan.listing(self._records(scan, annotations, table, entries, images), table.names)
+            fact = f"{self.root / files.images} holds no image"
+            raise SourceError(f"{fact}; expected\n{self.layout}\nCorrect source.path or source.images.")
+        self._tell_orphans(scan, files, facts["orphans"])
+        entries = dict(self._entries(scan, files, facts["images"], found))
+        others = sorted(found - entries.keys())
+        scan.refused += [Refused(name_of(place, files.images), "no annotation", place) for place in others]
+        images = scan.images((name_of(place, files.images), place) for place in entries if place in found)
+        return scan.listing(self._records(scan, files, table, entries, images), table.names)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         image = listed_image(self.root, record)
@@ -110,94 +115,96 @@ ROOT/                          source.path
             known = [*known, IGNORE]
         return {**facts, "classes": classes, "known": known}
 
-    def _annotations(self) -> str:
-        """Place of the annotation file."""
-        if self.annotations is not None:
-            places = [self.annotations]
-        else:
-            places = [path.relative_to(self.root).as_posix() for path in _json_files(self.root)]
-        if not self.root.is_dir() or not places:
-            fact = "holds no .json" if self.root.is_dir() else "is no folder"
-            raise SourceError(f"{self.root} {fact}; expected\n{self.layout}\nCorrect source.path.")
+    # ---- files ----
+
+    def _files(self) -> _Files:
+        """Places of the annotation file and of the images' folder."""
+        if not self.root.is_dir():
+            raise SourceError(f"{self.root} is no folder; expected\n{self.layout}\nCorrect source.path.")
+        images = self.images or ("images" if (self.root / "images").is_dir() else ".")
+        if self.annotations is None:
+            return _Files(self._only_json(), images)
+        if not (self.root / self.annotations).is_file():
+            raise SourceError(f"{self.root / self.annotations} does not exist. Correct source.annotations.")
+        return _Files(self.annotations, images)
+
+    def _only_json(self) -> str:
+        places = _json_files(self.root)
+        if not places:
+            raise SourceError(f"{self.root} holds no .json; expected\n{self.layout}\nCorrect source.path.")
         if len(places) > 1:
             more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
             raise SourceError(
                 f"{self.root} holds {len(places)} annotation files; expected one. Choose it, 'annotations: NAME': "
                 f"{', '.join(places[:_SHOWN])}{more}."
             )
-        if not (self.root / places[0]).is_file():
-            raise SourceError(f"{self.root / places[0]} does not exist. Correct source.annotations.")
         return places[0]
 
-    # ---- images ----
-
-    @property
-    def _folder(self) -> str:
-        if self.images is not None:
-            return self.images
-        return "images" if (self.root / "images").is_dir() else "."
-
-    def _found(self, scan: Scan, annotations: str) -> set[str]:
+    def _found(self, scan: Scan, files: _Files) -> set[str]:
         """Places of all images that are there; annotation files may lie among them."""
-        places = scan.walk(self._folder, IMAGES | {".json"})
-        notes = {annotations, *(place for place in places if place.lower().endswith(".json"))}
-        others = notes - {annotations} - {path.relative_to(self.root).as_posix() for path in _json_files(self.root)}
+        places = scan.walk(files.images, IMAGES | {".json"})
+        notes = {place for place in places if place.lower().endswith(".json")}
+        others = notes - {files.annotations, *_json_files(self.root)}
         scan.refused += [Refused(place, "not an image", place) for place in sorted(others)]
         return set(places) - notes
 
+    # ---- images ----
+
+    def _tell_orphans(self, scan: Scan, files: _Files, orphans: Iterable[tuple[str, int]]) -> None:
+        for key, count in orphans:
+            fact = f"{self.root / files.annotations}: image_id {key} of {count} annotations is none of images"
+            scan.wrong(f"image_id {key}", "no image", f"{fact}. Add the image there, or remove them.")
+
     def _entries(
-        self, scan: Scan, annotations: str, images: Iterable[dict[str, Any]], found: set[str]
+        self, scan: Scan, files: _Files, images: Iterable[dict[str, Any]], found: set[str]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """What the file says of each image, by its place; an image that is not there is wrong."""
         seen: set[str] = set()
-        where = str(self.root / annotations)
+        where = str(self.root / files.annotations)
         for entry in images:
             try:
-                place = self._place(entry["file_name"], where, found)
+                place = self._place(entry["file_name"], files, where, found)
             except SourceError as error:
                 scan.wrong(entry["file_name"], "leaves the root", str(error))
                 continue
-            name = name_of(place, self._folder)
+            name = name_of(place, files.images)
             if place in seen:
-                message = f"{where} holds image {entry['file_name']} twice; expected it once. Keep one of the two ids."
-                scan.wrong(name, "name stands twice", message)
-            if place not in found:
-                message = f"{self.root / place} does not exist, but {where} holds annotations of it"
-                scan.wrong(name, "no image", f"{message}. Add the image, or correct source.images.")
+                fact = f"{where}: images holds {entry['file_name']} twice"
+                scan.wrong(name, "name stands twice", f"{fact}; expected it once. Keep one of the two ids.")
+            elif place not in found and name not in scan.bad:
+                fact = f"{self.root / place} does not exist, but {where} names it"
+                scan.wrong(name, "no image", f"{fact}. Add the image, or correct source.images.")
             seen.add(place)
             yield place, entry
 
-    def _place(self, file_name: str, where: str, found: set[str]) -> str:
+    def _place(self, file_name: str, files: _Files, where: str, found: set[str]) -> str:
         """Place of an image, which must lie below the root."""
-        place = os.path.normpath(os.path.join(self._folder, file_name.replace("\\", "/")))
+        place = os.path.normpath(PurePosixPath(files.images, file_name.replace("\\", "/")))
         return place if place in found else inside(self.root, place, where)
-
-    def _refuse_others(self, scan: Scan, entries: Mapping[str, Any], found: set[str]) -> None:
-        others = sorted(found - entries.keys())
-        scan.refused += [Refused(name_of(place, self._folder), "no annotation", place) for place in others]
 
     def _records(
         self,
         scan: Scan,
-        annotations: str,
+        files: _Files,
         table: ClassTable,
         entries: Mapping[str, dict[str, Any]],
         images: Mapping[str, Any],
     ) -> Iterator[Record]:
         for place, facts in images.items():
-            name, entry = name_of(place, self._folder), entries[place]
+            name, entry = name_of(place, files.images), entries[place]
             if entry["problem"] is not None:
                 scan.wrong(name, "broken annotation", entry["problem"])
             elif entry["size"] is not None:
-                scan.need_size(name, f"{annotations}: image {entry['file_name']}", entry["size"], facts)
+                scan.need_size(name, f"{files.annotations}: {entry['file_name']}", entry["size"], facts)
             content = table.content(entry["shapes"])
             data = {"shapes": entry["shapes"], "known": table.known}
             yield record_of(name, place, facts, content, group=folder_or_name(name), data=data)
 
 
-def _json_files(root: Path) -> list[Path]:
-    """Annotation files where they usually lie."""
-    return [path for folder in (root, root / "annotations") for path in sorted(folder.glob("*.json"))]
+def _json_files(root: Path) -> list[str]:
+    """Places of annotation files where they usually lie."""
+    paths = (path for folder in (root, root / "annotations") for path in sorted(folder.glob("*.json")))
+    return [path.relative_to(root).as_posix() for path in paths]
 
 
 def _parts(record: Record) -> Iterator[Part]:

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeGuard
 
 from augforge.errors import SourceError
 from augforge.keys import canonical_json
 from augforge.sources.documents import is_pixel, read_json
-from augforge.sources.naming import is_name
 from augforge.sources.options import IGNORE
 from augforge.sources.rle import compressed
 from augforge.sources.shapes import Ring, flat_ring, rectangle
+from augforge.sources.values import is_name, whole_size
 
 Crowd: TypeAlias = Literal["ignore", "class", "drop"]
 Boxes: TypeAlias = Literal["error", "rectangle", "drop"]
@@ -113,7 +113,7 @@ def read_images(document: Mapping[str, Any], path: Path, rules: Rules) -> dict[s
     }
 
 
-def _is_key(value: Any) -> bool:
+def _is_key(value: Any) -> TypeGuard[Key]:
     return type(value) is int or is_name(value)
 
 
@@ -131,12 +131,13 @@ def _images(document: Mapping[str, Any], path: Path) -> dict[Key, _Image]:
 
 
 def _size(entry: Mapping[str, Any], where: str) -> Size | None:
-    width, height = size = entry.get("width"), entry.get("height")
-    if size == (None, None):
+    size = [entry.get("width"), entry.get("height")]
+    if size == [None, None]:
         return None
-    if not all(is_pixel(value) and value > 0 and value == int(value) for value in size):
+    whole = whole_size(size)
+    if whole is None:
         raise SourceError(f"{where}: width and height are not whole numbers of pixels. {_REMEDY}")
-    return int(width), int(height)
+    return whole
 
 
 # ---- annotations -----------------------------------------------------------------------------------------------------
@@ -181,8 +182,8 @@ def _box(box: Any, where: str, rules: Rules) -> Iterator[Ring | str]:
     """The rectangle of a box without a mask, where the recipe wants it."""
     if rules.boxes == "error":
         raise SourceError(
-            f"{where} has a box and no mask; expected polygons or run lengths. Set 'boxes: rectangle' to take boxes for "
-            "masks, or 'boxes: drop' to leave them out."
+            f"{where} has a box and no mask; expected polygons or run lengths. Set 'boxes: rectangle' to take boxes "
+            "for masks, or 'boxes: drop' to leave them out."
         )
     if rules.boxes == "rectangle":
         if not (isinstance(box, list) and len(box) == 4 and all(map(is_pixel, box)) and min(box[2:]) > 0):

@@ -31,8 +31,8 @@ _PLACE = ("shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes")
 class AugforgeDataset(Source):
     """Reads a dataset that augforge built, so that one recipe goes on where another ended.
 
-    Samples keep name, group, split, labels, metadata and what is known of each class, and each is a root of its own: the
-    lineage begins anew. Masks are taken as they are stored. Its classes may be renamed, merged and left out by
+    Samples keep name, group, split, labels, metadata and what is known of each class, and each is a root of its own:
+    the lineage begins anew. Masks are taken as they are stored. Its classes may be renamed, merged and left out by
     ``class_map``; a merged class is known where all its parts are.
 
     Every shard is checked against the manifest's SHA-256 when it is first seen and when it changes.
@@ -110,8 +110,8 @@ ROOT/                          source.path, as augforge build made it
         mixed = [name for name, groups in dataset.index.select("name", "groups").iter_rows() if len(groups) > 1]
         if mixed:
             scan.fault(
-                f"{self.root}: {len(mixed)} samples show several groups, such as {mixed[0]}, so splitting anew would put "
-                "a group on both sides. Set keep_split: true, or split where groups are still apart."
+                f"{self.root}: {len(mixed)} samples show several groups, such as {mixed[0]}, so splitting anew would "
+                "put a group on both sides. Set keep_split: true, or split where groups are still apart."
             )
 
     def _records(self, scan: Scan, dataset: Dataset, table: ClassTable, whole: set[str]) -> Iterator[Record]:
@@ -139,6 +139,7 @@ ROOT/                          source.path, as augforge build made it
                 "classes": classes,
                 "labelled": labelled,
                 "label": row["label"],
+                "groups": row["groups"],
             },
         )
 

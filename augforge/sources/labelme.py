@@ -19,10 +19,10 @@ from augforge.sources.core import Listing, Record, Refused, Source
 from augforge.sources.images import IMAGE_FACTS, decode, inspect, upright
 from augforge.sources.labelme_file import Shape, Widths
 from augforge.sources.loading import check_size, known_bits, listed_image, loaded
-from augforge.sources.naming import is_name
 from augforge.sources.records import folder_or_name, inside, name_of, record_of
 from augforge.sources.scanning import IMAGES, Scan
 from augforge.sources.shapes import draw
+from augforge.sources.values import is_name
 from augforge.store.filecache import FileCache
 
 Width = Annotated[float, Field(ge=1, le=1000)]

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from augforge.errors import SourceError, nearest
 from augforge.sources import shapes
-from augforge.sources.documents import MAX_PIXEL, is_pixel, is_point, read_json
+from augforge.sources.documents import MAX_PIXEL, is_point, read_json
 from augforge.sources.images import decode, inspect
-from augforge.sources.naming import is_name
 from augforge.sources.shapes import Part
+from augforge.sources.values import is_name, whole_size
 
 _REMEDY = "Correct or remove the shape."
 
@@ -86,14 +86,15 @@ def read_shapes(document: Mapping[str, Any], path: Path, wanted: Callable[[str],
     return found
 
 
-def stated_size(document: Mapping[str, Any], path: Path) -> list[int] | None:
+def stated_size(document: Mapping[str, Any], path: Path) -> tuple[int, int] | None:
     """Width and height that the file states, or None where it does not."""
     size = [document.get("imageWidth"), document.get("imageHeight")]
     if size == [None, None]:
         return None
-    if not all(is_pixel(value) and value == int(value) for value in size):
+    whole = whole_size(size)
+    if whole is None:
         raise SourceError(f"{path}: imageWidth and imageHeight are no size in pixels. Correct or remove them.")
-    return [int(value) for value in size if value is not None]
+    return whole
 
 
 def read_flags(document: Mapping[str, Any]) -> dict[str, bool]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from augforge.errors import SourceError
 from augforge.sources.images import MAX_PIXELS
+from augforge.sources.values import whole_size
 
 _MOST_DIGITS = 7
 """Of 5 bits each: more than any run length within `MAX_PIXELS` needs."""
@@ -43,11 +44,12 @@ _FIX = "Export the annotation again."
 
 
 def _size(size: Any, where: str) -> tuple[int, int]:
-    if not (isinstance(size, list) and len(size) == 2 and all(type(n) is int and 0 < n <= MAX_PIXELS for n in size)):
+    whole = whole_size(size)
+    if whole is None:
         raise SourceError(f"{where}: size is not [height, width] in pixels. {_FIX}")
-    if size[0] * size[1] > MAX_PIXELS:
-        raise SourceError(f"{where}: size is {size[0]}x{size[1]}; at most {MAX_PIXELS} pixels are read. {_FIX}")
-    return size[0], size[1]
+    if whole[0] * whole[1] > MAX_PIXELS:
+        raise SourceError(f"{where}: size is {whole[0]}x{whole[1]}; at most {MAX_PIXELS} pixels are read. {_FIX}")
+    return whole
 
 
 def _listed(counts: Any) -> NDArray[np.int64] | None:

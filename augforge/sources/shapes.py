@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -82,7 +83,7 @@ def stroke(points: Sequence[Sequence[float]], width: float) -> Iterator[Ring]:
     half = max(0.0, (width - 1) / 2)
     for x, y in points:
         yield disc(x, y, half)
-    for (x0, y0), (x1, y1) in zip(points[:-1], points[1:], strict=True):
+    for (x0, y0), (x1, y1) in pairwise(points):
         length = math.hypot(x1 - x0, y1 - y0)
         if length:
             dx, dy = (y0 - y1) * half / length, (x1 - x0) * half / length

@@ -62,8 +62,9 @@ class Member:
 class Union(Source):
     """Reads several sources as one: each is an entry with its own format, path and options, under one class list.
 
-    A class that a source never labelled is unknown in its samples, not absent. Each source has a class_map of its own, and
-    every class that comes out of it must stand in ``classes``; without ``classes`` they are those of the sources in turn.
+    A class that a source never labelled is unknown in its samples, not absent. Each source has a class_map of its own,
+    and every class that comes out of it must stand in ``classes``; without that list they are those of the sources in
+    turn.
 
     Names begin with the source's ``name``, by default its folder's, so that they stay apart; groups too, unless
     ``shared_groups`` says that the same group is the same patient everywhere.
@@ -121,8 +122,7 @@ source:                        in the recipe
         path = place if "://" in place else str(self.root / place)
         options = {"on_error": self.on_error, **options, "path": path}
         if self.classes is not None and REST in options.get("class_map", {}) and options.get("classes") is None:
-            options["class_map"] = {**dict.fromkeys(self.classes), **options["class_map"]}
-            options["class_map"] |= {name: name for name in self.classes if options["class_map"][name] is None}
+            options["class_map"] = {name: name for name in self.classes} | options["class_map"]
         return Member(entry.get("name") or Path(path).resolve().name or "root", adapter.model_validate(options))
 
     # ---- listing ----
@@ -180,10 +180,11 @@ source:                        in the recipe
     def _record(self, number: int, member: Member, listing: Listing, record: Record, labels: tuple[str, ...]) -> Record:
         adapter = f"{member.source.format}@{member.source.adapter_version}"
         places = [labels.index(label) for label in listing.labels]
+        groups = record.data.get("groups", [record.group])
         return replace(
             record,
             name=f"{member.name}/{record.name}",
-            group=record.group if self.shared_groups else f"{member.name}/{record.group}",
+            group=self._group(member, record.group),
             content=digest(adapter, record.name, record.content, listing.classes, listing.labels),
             data={
                 "source": number,
@@ -191,8 +192,12 @@ source:                        in the recipe
                 "data": record.data,
                 "classes": listing.classes,
                 "labels": [places, len(labels)],
+                "groups": [self._group(member, group) for group in groups],
             },
         )
+
+    def _group(self, member: Member, group: str) -> str:
+        return group if self.shared_groups else f"{member.name}/{group}"
 
 
 def _spread(label: Label | None, places: tuple[Sequence[int], int]) -> Label | None:

@@ -23,13 +23,14 @@ The shards of this version are listed above; `shards/` may hold older ones too, 
 ```python
 import augforge
 
-dataset = augforge.open_dataset("{name}")   # this folder
-sample = dataset[0]                          # image (H, W[, C]), masks as bit-planes (H, W, P)
-dataset.index                                # Polars: areas, boxes, lineage of every sample
+# the path is this folder's
+dataset = augforge.open_dataset("{name}")
+sample = dataset[0]  # image (H, W[, C]), masks as bit-planes (H, W, P)
+dataset.index  # Polars: areas, boxes, lineage of every sample
 
 import datasets
 
-datasets.load_dataset("{name}")              # decodes the image column
+datasets.load_dataset("{name}")  # decodes the image column
 ```
 
 Masks are a zstd frame of planar bit-planes: class `c` is bit `c % 8` of plane `c // 8`, in the order above.

@@ -35,6 +35,18 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     # a fill is at most 128
     "resize": [{"size": 32}, {"size": [51, 24], "fill": 128}, {"size": [200, 40], "fit": "stretch"}],
     "hflip": [{}, {"swap": [["class-0", "class-1"]]}],
+    "rotate": [{}, {"angle_range": [-180, 180], "fit": "scale", "fill": 128}, {"angles": [-40, 25], "fit": "expand"}],
+    "affine": [{}, {"scale_range": [0.5, 0.8], "angle_range": [-30, 30], "fill": 128}],
+    "vflip": [{}, {"swap": [["class-0", "class-1"]]}],
+    "transpose90": [{}, {"quarters": [1, 3]}],
+    "pad": [{"size": 200}, {"multiple": 36, "place": "top-left", "fill": 128}],
+    "rotate_normalise": [
+        {},
+        {"axis": {"from": ["class-0"], "to": ["class-8"]}, "min_angle": 0},
+        {"axis": {"from": ["class-0"], "to": ["class-8"]}, "fallback": "drop", "fit": "scale", "fill": 128},
+    ],
+    "tilt": [{}, {"axis": {"from": ["class-0"], "to": ["class-1"]}, "max_angle": 20, "action": "drop"}],
+    "wrist_deviation": [{"fixed": ["class-1", "class-4"], "pivot": "class-8", "angle_range": [-20, 20]}],
     "mosaic": [
         {},
         {"fit": "contain", "fill": 128},

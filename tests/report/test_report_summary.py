@@ -51,7 +51,7 @@ def test_a_build_says_what_it_did() -> None:
         "Warning: split 'val' is small",
         "hands  version 0123456789abcdef",
         "1,032  train 1,027  val 4  test 1",
-        "500, reused 532",
+        "500 encoded, 532 reused",
         "51.2 MB in 5 shards, 3 of them new",
         "data sets/hands",
         "12 s, 40.0 samples a second",

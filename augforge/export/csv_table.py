@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from augforge.export.core import Entry, Job, Options
+from augforge.errors import AugforgeError
+from augforge.export.core import Entry, Job, Options, Region
 from augforge.export.runs import row_runs
 
 _HEAD = ("image_name", "class", "rle")
@@ -44,5 +46,34 @@ def write_csv(job: Job, entries: Iterable[Entry], options: Csv) -> None:
             stream = stack.enter_context(job.path(f"{split}.csv").open("w", encoding="utf-8", newline=""))
             tables[split] = csv.writer(stream, lineterminator="\n")
             tables[split].writerow(_HEAD)
+        plain = _is_plain(job, options)
         for entry in entries:
-            tables[entry.split].writerows(_rows(entry, entry.file, job))
+            name = entry.file.rpartition("/")[2] if plain else entry.file
+            if options.images:
+                job.put_image(entry, "images", name)
+            tables[entry.split].writerows(_rows(entry, name, job))
+            if not entry.labelled:
+                job.notes["unlabelled images, without rows"] += 1
+
+
+def _is_plain(job: Job, options: Csv) -> bool:
+    """Whether images are named by their file alone. AugforgeError where that is asked for and they share names."""
+    files = Counter(name.rpartition("/")[2] for name in job.names)
+    shared = next((name for name, count in files.items() if count > 1), None)
+    if options.image_name == "file" and shared is not None:
+        raise AugforgeError(
+            f"{files[shared]} samples have the file name {shared}; expected one, as image_name is 'file'. "
+            "Take their folders too: --set image_name=path"
+        )
+    return options.image_name != "path" and shared is None
+
+
+def _rows(entry: Entry, image_name: str, job: Job) -> Iterator[tuple[str, str, str]]:
+    texts = {region.c: _text(region, entry.width) for region in entry.regions()}
+    for c in np.flatnonzero(entry.known).tolist():
+        yield image_name, job.classes[c], texts.get(c, "")
+
+
+def _text(region: Region, width: int) -> str:
+    starts, lengths = row_runs(region, width)
+    return " ".join(map(str, np.stack([starts + 1, lengths], axis=1).reshape(-1).tolist()))

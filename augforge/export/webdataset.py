@@ -1,0 +1,121 @@
+"""WebDataset: tar files of samples, to be read in sequence."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from augforge.bitmask import plane_count
+from augforge.export.core import Entry, Job, Options, suffix_of
+from augforge.export.places import without_dots
+from augforge.export.png import mask_png
+
+_BLOCK = tarfile.BLOCKSIZE
+_END = tarfile.RECORDSIZE
+
+
+class WebDataset(Options):
+    """Tar files with an image, masks and a JSON for each sample, in the order of ids, which is a shuffle.
+
+    Masks are the dataset's own bytes (`masks.zst`: zstd of uint8 planes, their shape in the JSON, class c in bit c % 8
+    of plane c // 8), or with `masks: png` a picture of 0 and 255 for each class that is there, `mask.<c>.png`. The
+    JSON has name, split, group, width, height, classes, known, planes, labels, label and metadata. Dots in the last
+    part of a name are `%2E` in the key, since a suffix begins at the first dot.
+    """
+
+    layout: ClassVar[str] = """\
+OUT/
+  train-000000.tar             NAME.png or .jpg, NAME.masks.zst, NAME.json for each sample"""
+
+    masks: Literal["planes", "png"] = Field("planes", description="stored planes, or a PNG for each class in it")
+    max_count: int = Field(10_000, ge=1, description="samples of a tar file at most")
+    max_bytes: int = Field(1_000_000_000, ge=1, description="bytes of a tar file at most, if it holds several samples")
+
+
+def write_webdataset(job: Job, entries: Iterable[Entry], options: WebDataset) -> None:
+    """Write a dataset as tar files."""
+    with _Tars(job, options) as tars:
+        for entry in entries:
+            tars.add(entry)
+
+
+class _Tars:
+    """The tar files of one split after another."""
+
+    def __init__(self, job: Job, options: WebDataset) -> None:
+        self._job, self._options = job, options
+        self._tar: tarfile.TarFile | None = None
+        self._split = ""
+        self._number = self._count = self._bytes = 0
+
+    def __enter__(self) -> _Tars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._tar is not None:
+            self._tar.close()
+
+    def add(self, entry: Entry) -> None:
+        key = without_dots(entry.place)
+        members = [(f"{key}.{suffix}", data) for suffix, data in _members(entry, self._job, self._options)]
+        size = sum(_tar_size(len(data)) for _, data in members)
+        tar = self._tar_for(entry.split, size)
+        for name, data in members:
+            tar.addfile(_header(name, len(data)), io.BytesIO(data))
+        self._count += 1
+        self._bytes += size
+
+    def _tar_for(self, split: str, size: int) -> tarfile.TarFile:
+        """The open tar file, or the next one where this one is full or of another split."""
+        full = self._count >= self._options.max_count or self._bytes + size + _END > self._options.max_bytes
+        if self._tar is None or split != self._split or (full and self._count):
+            self._number = self._number + 1 if split == self._split else 0
+            if self._tar is not None:
+                self._tar.close()
+            path = self._job.path(f"{split}-{self._number:06d}.tar")
+            self._tar = tarfile.open(path, "w", format=tarfile.GNU_FORMAT)  # noqa: SIM115
+            self._split, self._count, self._bytes = split, 0, 0
+        return self._tar
+
+
+def _members(entry: Entry, job: Job, options: WebDataset) -> Iterator[tuple[str, bytes | memoryview]]:
+    yield suffix_of(entry.image)[1:], entry.image
+    yield "json", json.dumps(_facts(entry, job), ensure_ascii=False).encode()
+    if options.masks == "planes":
+        yield "masks.zst", entry.frame
+    else:
+        for c, roi, mask in entry.regions():
+            yield f"mask.{c}.png", mask_png(mask, roi, entry.height, entry.width)
+
+
+def _facts(entry: Entry, job: Job) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "split": entry.split,
+        "group": entry.group,
+        "width": entry.width,
+        "height": entry.height,
+        "classes": job.classes,
+        "known": [job.classes[c] for c in np.flatnonzero(entry.known)],
+        "planes": [plane_count(len(job.classes)), entry.height, entry.width],
+        "labels": job.labels,
+        "label": entry.label,
+        "metadata": dict(entry.metadata),
+    }
+
+
+def _header(name: str, size: int) -> tarfile.TarInfo:
+    """A member without time, owner or anything else that tells where and when it was written."""
+    header = tarfile.TarInfo(name)
+    header.size, header.mode = size, 0o644
+    return header
+
+
+def _tar_size(size: int) -> int:
+    return _BLOCK + -(-size // _BLOCK) * _BLOCK
