@@ -185,7 +185,7 @@ def _hand(mask: Mask | None, above: Gray) -> Hand | None:
         return None
     depth = np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, 5), np.float32)
     _, radius, _, where = cv2.minMaxLoc(depth)
-    if radius < 8 or _share_bright(above, where, radius) < 0.8:
+    if radius < 8 or _share_bright(above, where, radius) < 0.9:
         return None
     centre = np.array(where, np.float64)
     fingers, stray = _fingers(mask, depth, centre, radius)

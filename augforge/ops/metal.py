@@ -30,6 +30,8 @@ LENIENT = 0.92
 """A region that stands out four times as much as asked for may have a little less of its edge sharp."""
 FINE_LEAST, COARSE_LEAST = (1e-6, 0.08), (0.22, 0.38)
 """The least prominence and contrast; seen coarsely all edges are sharp, so more is asked for."""
+LARGE, EASE = 0.012, (0.75, 0.7, 0.4, 0.75)
+"""From this share of the image on no bone has such steps all round, so shares of what is asked for are enough."""
 STRIP = 0.05
 """Within this share of the image's longer side, what lies along its rim is the film's border."""
 LETTERS = 4
@@ -132,19 +134,21 @@ def score(region: Mapping[str, Any], burnt: float, params: Metal) -> float:
     least_prominence, least_contrast = COARSE_LEAST if region["coarse"] else FINE_LEAST
     stands_out = max(region["prominence"] / _needed(region, burnt, params), _steepness(region))
     plateau = region["plateau"] / params.plateau
-    sharpness = params.sharpness * (LENIENT if plateau >= 4 else 1)
     margins = (
         min(stands_out, region["prominence"] / least_prominence),
         plateau,
-        (region["sharpness"] / sharpness) ** 4,
+        (region["sharpness"] / params.sharpness / (LENIENT if plateau >= 4 else 1)) ** 4,
         region["contrast"] / least_contrast,
     )
-    return round(float(min(margins)), 3)
+    large = region["coarse"] and region["share"] >= LARGE
+    eased = [margin / ease for margin, ease in zip(margins, EASE, strict=True)] if large else margins
+    return round(float(min(eased)), 3)
 
 
 def _needed(region: Mapping[str, Any], burnt: float, params: Metal) -> float:
     """The prominence asked for: more of a small region, and more where much of the body is burnt out."""
-    return params.prominence * (1 + FAINT / region["pixels"]) + min(0.25, 2 * max(0.0, burnt - BURNT))
+    small = float(params.prominence * (1 + FAINT / region["pixels"]))
+    return small + min(0.25, 2 * max(0.0, burnt - BURNT))
 
 
 def _steepness(region: Mapping[str, Any]) -> float:
@@ -174,6 +178,7 @@ def _placed(view: View, region: Found, sample: Sample) -> dict[str, Any]:
         "box": [min(round(float(at)), limit) for at, limit in zip(corners, limits, strict=True)],
         "area": round(area * view.scale**2),
         "pixels": area,
+        "share": round(area / view.pixels, 5),
         "length": round(region.features["length"] / side, 4),
         "width": round(region.features["width"] / side, 4),
     }

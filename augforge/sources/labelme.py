@@ -60,7 +60,9 @@ ROOT/                          source.path
         if not notes:
             raise SourceError(f"{self.root} holds no .json; expected\n{self.layout}\nCorrect source.path.")
         facts = scan.facts(notes.items(), self._kind, self._read, "broken annotation")
-        table = class_table(self, sorted({label for fact in facts.values() for label in fact["labels"]}), self.root)
+        labels = sorted({label for fact in facts.values() for label in fact["labels"]})
+        nothing = ClassTable(self.classes or (), [])
+        table = class_table(self, labels, self.root) if labels or not scan.bad else nothing
         pairs = dict(self._pairs(scan, notes, facts, found))
         used = {image for image, embedded in pairs.values() if not embedded}
         others = sorted(found - used)

@@ -1,7 +1,7 @@
 """COCO's run lengths: column-major, starting with zeros, as a list of counts or compressed to text.
 
-pycocotools packs and unpacks them. It reads past the end of counts that do not fill the mask, so every text is checked
-here first.
+pycocotools packs them. They are unpacked here, because its decoder reads past the end of counts that do not fill the
+mask, and warns under numpy 2.
 """
 
 from __future__ import annotations
@@ -35,9 +35,11 @@ def compressed(segmentation: dict[str, Any], where: str) -> tuple[str, tuple[int
 
 def decode(counts: str, height: int, width: int) -> NDArray[np.uint8]:
     """The mask of compressed counts, as `compressed` gives them: uint8 (H, W) of 0 and 1."""
-    from pycocotools import mask  # loads only where a mask has run lengths
-
-    return np.asarray(mask.decode({"size": [height, width], "counts": counts}), np.uint8)
+    runs = _runs(counts)
+    if runs is None or runs.sum() != height * width:
+        raise ValueError(f"counts do not fill {height}x{width} pixels")
+    values = np.arange(len(runs), dtype=np.uint8) & 1
+    return np.repeat(values, runs).reshape(width, height).T
 
 
 _FIX = "Export the annotation again."
@@ -58,7 +60,7 @@ def _listed(counts: Any) -> NDArray[np.int64] | None:
 
 
 def _text(runs: NDArray[np.int64], height: int, width: int) -> str:
-    from pycocotools import mask
+    from pycocotools import mask  # loads only where counts are a list
 
     packed = mask.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width)
     return str(packed["counts"], "ascii")
@@ -70,7 +72,7 @@ def _runs(text: str) -> NDArray[np.int64] | None:
     A number is little-endian digits of 5 bits, each a character from "0" with bit 5 set on all but the last, in two's
     complement; from the fourth number on it is the difference to the one two before.
     """
-    codes = np.frombuffer(text.encode("utf-8", "replace"), np.uint8).astype(np.int64) - 48
+    codes = np.frombuffer(text.encode("ascii") if text.isascii() else b"", np.uint8).astype(np.int64) - 48
     if not len(codes) or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
         return None
     ends = np.flatnonzero((codes & 32) == 0)

@@ -30,13 +30,13 @@ _REMEDY = "Correct or remove the polygon."
 
 def flat_ring(values: Any, where: str) -> Ring:
     """A polygon's flat [x, y, x, y, ...] as floats, so that 7 and 7.0 are one value; SourceError where it is none."""
-    if not isinstance(values, list) or not {type(value) for value in values} <= {int, float} or len(values) % 2:
+    if not isinstance(values, list) or not set(map(type, values)) <= {int, float} or len(values) % 2:
         raise SourceError(f"{where}: polygon is not a flat list [x, y, x, y, ...] in pixels. {_REMEDY}")
     if len(values) < 6:
         raise SourceError(f"{where}: {len(values) // 2} points; expected 3 or more. {_REMEDY}")
-    if not all(-MAX_PIXEL < value < MAX_PIXEL for value in values):  # NaN is neither
+    if not (-MAX_PIXEL < min(values) and max(values) < MAX_PIXEL) or any(map(math.isnan, values)):
         raise SourceError(f"{where}: polygon has points that are NaN, infinite or beyond any image. {_REMEDY}")
-    return [float(value) for value in values]
+    return list(map(float, values))
 
 
 def draw(parts: Iterable[Part], height: int, width: int, classes: Sequence[str]) -> bitmask.Planes:

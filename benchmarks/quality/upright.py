@@ -86,10 +86,10 @@ CHANGES = {
     "noise of 15 gray values": Change(noisy),
     "white pillars": Change(
         lambda image: cv2.copyMakeBorder(image, 0, 0, image.shape[1] // 4, image.shape[1] // 4, 0, value=255)
-    ),  # fmt: skip
+    ),
     "a quarter of the size": Change(
         lambda image: cv2.resize(image, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
-    ),  # fmt: skip
+    ),
 }
 
 

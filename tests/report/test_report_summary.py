@@ -60,8 +60,8 @@ def test_a_build_says_what_it_did() -> None:
         assert fact in text
     lines = words(text)
     assert ["1", "metal", "made", "14", "4", "18"] in lines
-    assert ["2", "mosaic", "made", "10", "10"] in lines
-    assert ["reused", "490", "490"] in lines
+    assert ["2", "mosaic", "made", "10", "0", "10"] in lines
+    assert ["reused", "490", "0", "490"] in lines
     assert ["metal", "ring", "[bright]", "2"] in lines
     assert ["source", "no", "annotation", "3"] in lines
     assert "about" not in text and "at most" not in text and "would" not in text

@@ -1,0 +1,322 @@
+"""Draw a picture of every op from generated hands, and write the page that shows them: ``make docs-ops``.
+
+An op of samples is shown on its inputs, a filter on hands of which some are spoilt on purpose. A new op needs a line in
+EXAMPLES.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from augforge import bitmask
+from augforge.keys import digest, rng_for
+from augforge.ops import OPS, BoundOp, Context, Op
+from augforge.ops.core import Candidate, Flag
+from augforge.phantom import write_phantom
+from augforge.report.overlay import overlay
+from augforge.report.paint import GAP, INK, MUTED, Picture, blank, centred, grid, stack, text_line
+from augforge.sample import Sample
+from augforge.sources import SOURCES
+from augforge.store.filecache import FileCache
+from augforge.worker import measure
+
+FOLDER = Path(__file__).parent
+SIDE, TEXT = 212, 12
+BYTES = 56_000
+SIZE, PERSONS, SEED = 448, 20, 7
+
+SMALL = ["finger-16", "Pisiform", "Trapezoid", "Triquetrum"]
+AXIS = {"from": ["finger-11"], "to": ["finger-8"]}
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "affine": {"scale_range": [0.7, 1.1], "angle_range": [-25, 25]},
+    "albumentations": {"name": "ElasticTransform", "alpha": 300, "sigma": 14},
+    "anomaly": {},
+    "balance": {"weights": {"Pisiform": 9}},
+    "class_area": {},
+    "class_shape": {},
+    "copy_paste": {"classes": ["Pisiform", "finger-12", "finger-16"], "shift": 0.3, "sigma": 3},
+    "crop_nonempty": {"size": 112, "count": 5, "weights": {name: 6 for name in SMALL}},
+    "cutmix": {},
+    "cutout": {"holes": 3, "side": [0.15, 0.3]},
+    "empty": {},
+    "gridmask": {},
+    "hflip": {},
+    "intensity": {},
+    "metal": {},
+    "min_area": {"pixels": 12},
+    "mixup": {"alpha": 5},
+    "mosaic": {},
+    "near_duplicates": {"across_splits": "move"},
+    "normalise_intensity": {"percentiles": [2, 98]},
+    "pad": {"multiple": 256, "fill": 60},
+    "pose": {},
+    "resize": {"size": [600, 300], "fill": 60},
+    "ricap": {"min_tile": 0.15},
+    "rotate": {"angle_range": [-45, 45]},
+    "rotate_normalise": {"axis": AXIS},
+    "sliding_window": {"size": 200, "stride": 124, "min_pixels": 300, "drop_edge_only": True},
+    "tilt": {"axis": AXIS},
+    "transpose90": {},
+    "vflip": {},
+    "where": {"condition": 'metadata.age >= 40 AND area."Radius" > 100'},
+    "wrist_deviation": {"angle_range": [-25, 25]},
+}
+
+NOT_OFFERED = """\
+## Not offered
+
+**SnapMix** (Huang et al. 2021, arXiv:2012.04846) pastes a box of one image into another and mixes their labels by how
+much of each class's *evidence* lies inside the box and outside. That evidence is the class activation map of the very
+network that is being trained, at that moment: it differs from epoch to epoch and from run to run. A dataset that is
+made once, ahead of training, could only hold maps of some other, finished network. The labels would then say what that
+network looked at, would need its weights to be repeated, and would not be SnapMix. Where masks are there, the honest
+offline relative is `cutmix`: its masks say exactly what shows. For soft labels by evidence, use SnapMix in the
+training loop.
+"""
+
+
+@dataclass
+class Stage:
+    """The generated hands and their classes.
+
+    Attributes:
+        hands: as they were made.
+        odd: the same, some of them spoilt on purpose, and so named.
+    """
+
+    classes: tuple[str, ...]
+    hands: list[Sample]
+    odd: list[Sample] = field(default_factory=list)
+
+    def context(self, fitted: Any = None) -> Context:
+        return Context(self.classes, (), fitted)
+
+
+def main() -> None:
+    stage = make_stage()
+    for name in sys.argv[1:] or sorted(OPS):
+        save(picture_of(OPS[name], stage), FOLDER / f"{name}.png")
+    (FOLDER / "README.md").write_text(page(), encoding="utf-8")
+
+
+def make_stage() -> Stage:
+    with tempfile.TemporaryDirectory() as folder:
+        write_phantom(f"{folder}/hands", persons=PERSONS, size=SIZE, seed=SEED)
+        source = SOURCES["hand-bone"].model_validate(
+            {"format": "hand-bone", "path": f"{folder}/hands", "classes": "hand-bone"}
+        )
+        listing = source.scan(FileCache(Path(folder) / "files.sqlite"))
+        hands = [replace(source.load(r, listing.classes), metadata=r.metadata) for r in listing.records]
+    stage = Stage(listing.classes, hands)
+    stage.odd = list(spoilt(stage))
+    return stage
+
+
+def spoilt(stage: Stage) -> Iterator[Sample]:
+    """The hands, every fifth spoilt in one of the ways that filters look for."""
+    ways = iter([dark, inverted, swapped, halved, shifted, unmasked, copied])
+    for i, hand in enumerate(stage.hands):
+        way = next(ways, None) if i % 5 == 4 else None
+        yield hand if way is None else way(hand, stage)
+
+
+def dark(hand: Sample, stage: Stage) -> Sample:
+    return replace(hand, name="spoilt: dark", image=hand.image // 5)
+
+
+def inverted(hand: Sample, stage: Stage) -> Sample:
+    return replace(hand, name="spoilt: inverted", image=255 - hand.image)
+
+
+def swapped(hand: Sample, stage: Stage) -> Sample:
+    pair = (stage.classes.index("finger-2"), stage.classes.index("finger-14"))
+    return replace(hand, name="spoilt: labels swapped", masks=bitmask.swap_classes(hand.masks, [pair]))
+
+
+def halved(hand: Sample, stage: Stage) -> Sample:
+    c = stage.classes.index("finger-11")
+    mask = bitmask.class_mask(hand.masks, c)
+    rows = np.flatnonzero(mask.any(axis=1))
+    mask[(rows[0] + rows[-1]) // 2 :] = 0
+    return _with_class(hand, c, mask, "spoilt: half a bone")
+
+
+def shifted(hand: Sample, stage: Stage) -> Sample:
+    c = stage.classes.index("finger-7")
+    return _with_class(hand, c, np.roll(bitmask.class_mask(hand.masks, c), 60, axis=1), "spoilt: bone shifted")
+
+
+def _with_class(hand: Sample, c: int, mask: np.ndarray, name: str) -> Sample:
+    masks = hand.masks.copy()
+    bitmask.set_class(masks, c, mask)
+    return replace(hand, name=name, masks=masks)
+
+
+def unmasked(hand: Sample, stage: Stage) -> Sample:
+    return replace(hand, name="spoilt: no masks", masks=np.zeros_like(hand.masks))
+
+
+def copied(hand: Sample, stage: Stage) -> Sample:
+    """Another picture once more, smaller and brighter."""
+    twin = stage.hands[0]
+    image = cv2.resize(twin.image, None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA)
+    masks = bitmask.per_plane(
+        lambda p: cv2.resize(p, image.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT), twin.masks
+    )
+    return replace(
+        hand, name=f"spoilt: {twin.name[-6:]} copied", image=cv2.convertScaleAbs(image, alpha=1.15), masks=masks
+    )
+
+
+# Pictures
+
+
+def picture_of(op: Op, stage: Stage) -> Picture:
+    params = op.params.model_validate(EXAMPLES[op.name])
+    bound = BoundOp(op.name, params)
+    params.check(stage.context())
+    parts = filtered(bound, stage) if op.role == "filter" else applied(bound, stage)
+    declared = json.dumps(EXAMPLES[op.name]).replace('"', "")[1:-1]
+    header = text_line([(op.name, INK), (declared, MUTED)], max(part.shape[1] for part in parts), TEXT + 2)
+    return stack([header, *parts], gap=8)
+
+
+def applied(bound: BoundOp, stage: Stage) -> list[Picture]:
+    """Inputs, and what one or two draws make of them."""
+    op, count = bound.op, bound.op.inputs(bound.params)
+    ctx = stage.context(fitted(bound, stage.hands, stage))
+    inputs = chosen(bound, stage, count)
+    panels = [panel(s, stage, f"input {i + 1}" if count > 1 else "input") for i, s in enumerate(inputs)]
+    outputs, told = [], []
+    for copy in range(2 if op.draw is not None and count < 4 else 1):
+        drawn = op.draw(rng_for(SEED, op.name, copy), inputs, bound.params, ctx) if op.draw else None
+        made = [one for one in op.apply(inputs, drawn, bound.params, ctx) if isinstance(one, Sample)]
+        outputs += [panel(s, stage, f"output {s.mark}") for s in made[:6]]
+        told += [f"drawn: {short(drawn)}"] if drawn is not None else []
+        told += [f"found: {short(dict(made[0].notes))}"] if made and made[0].notes else []
+        if len(made) > 1:
+            break
+    width = 3 if len(panels) + len(outputs) <= 3 else 4
+    cells = grid([*panels, *outputs], min(width, len(panels) + len(outputs)))
+    return [cells, *(text_line([(line, MUTED)], cells.shape[1], TEXT) for line in told)]
+
+
+def chosen(bound: BoundOp, stage: Stage, count: int) -> list[Sample]:
+    """The first hands; for what turns hands upright, a turned one."""
+    if bound.name == "rotate_normalise":
+        candidates = table(BoundOp("tilt", OPS["tilt"].params.model_validate({"axis": AXIS})), stage.hands, stage)
+        leans = [abs(c.features.get("angle_deg") or 0) for c in candidates]
+        return [stage.hands[int(np.argmax(leans))]]
+    return stage.hands[:count]
+
+
+def filtered(bound: BoundOp, stage: Stage) -> list[Picture]:
+    """What a filter flags first, and some of what it keeps."""
+    candidates = table(bound, stage.odd, stage)
+    ctx = stage.context(fitted(bound, stage.odd, stage))
+    flags = bound.op.decide(candidates, bound.params, ctx)
+    found = [(flag, sample) for flag, sample in zip(flags, stage.odd, strict=True) if flag is not None]
+    found.sort(key=lambda one: -(one[0].score or 0))
+    kept = [sample for flag, sample in zip(flags, stage.odd, strict=True) if flag is None]
+    panels = [panel(sample, stage, reason(flag), sample.name) for flag, sample in found[:4]]
+    panels += [panel(sample, stage, "kept", sample.name) for sample in kept[: 6 - len(panels)]]
+    cells = grid(panels, 3)
+    line = f"{len(found)} of {len(stage.odd)} flagged. fitted: {short(ctx.fitted)}" if ctx.fitted else None
+    line = line or f"{len(found)} of {len(stage.odd)} flagged"
+    return [cells, text_line([(line, MUTED)], cells.shape[1], TEXT)]
+
+
+def reason(flag: Flag) -> str:
+    told = [flag.reason, *([f"score {flag.score:.3g}"] if flag.score is not None else []), flag.detail]
+    return " · ".join(part for part in told if part)
+
+
+def fitted(bound: BoundOp, samples: Sequence[Sample], stage: Stage) -> Any:
+    if bound.op.fit is None or not bound.fits:
+        return None
+    return bound.op.fit(table(bound, samples, stage), bound.params, stage.context())
+
+
+def table(bound: BoundOp, samples: Sequence[Sample], stage: Stage) -> list[Candidate]:
+    return [
+        Candidate(
+            id=digest(s.name),
+            name=s.name,
+            group=s.group,
+            split=s.split,
+            width=s.width,
+            height=s.height,
+            metadata=s.metadata,
+            tags=(),
+            features=measure(bound, s, stage.context()) if bound.measures else {},
+        )
+        for s in samples
+    ]
+
+
+def panel(sample: Sample, stage: Stage, *lines: str) -> Picture:
+    picture = overlay(sample, stage.classes, alpha=0.3, max_side=SIDE)
+    captions = [text_line([(line, INK if i == 0 else MUTED)], SIDE, TEXT) for i, line in enumerate(lines)]
+    return np.concatenate([centred(picture, SIDE, SIDE), *captions, blank(GAP // 2, SIDE)])
+
+
+def short(value: Any) -> str:
+    """JSON-like values in a few words."""
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {short(item)}" for key, item in value.items())
+    return f"[{', '.join(map(short, value))}]" if isinstance(value, list) else str(value)
+
+
+def save(picture: Picture, path: Path) -> None:
+    """Write a PNG with as many colours as fit into BYTES."""
+    image = Image.fromarray(picture)
+    for colours in (128, 64, 48, 32, 24, 16):
+        image.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+        if path.stat().st_size <= BYTES:
+            return
+
+
+# The page
+
+
+def page() -> str:
+    rows = "".join(entry(op) for _, op in sorted(OPS.items()))
+    head = (
+        "# The ops\n\nEvery op on generated hands, drawn by `make docs-ops`. `augforge ops NAME` prints its parameters; "
+        "role says what it is for: `prepare` acts on every split by default, `augment` on train alone, `filter` drops "
+        "from train and tags elsewhere.\n"
+    )
+    return f"{head}{rows}\n{NOT_OFFERED}"
+
+
+def entry(op: Op) -> str:
+    papers = "; ".join(dict.fromkeys(re.findall(r"\(([^()]*(?:arXiv|doi):[^()]*)\)", " ".join(text_of(op).split()))))
+    source = f" Source: {papers}." if papers else ""
+    return f"\n## {op.name}\n\n{first_sentence(op)} Role: {op.role}.{source}\n\n![{op.name}]({op.name}.png)\n"
+
+
+def first_sentence(op: Op) -> str:
+    summary = re.sub(r" \([^()]*(?:arXiv|doi):[^()]*\)", "", " ".join(text_of(op).split("\n\n")[0].split()))
+    return summary if summary.endswith(".") else summary + "."
+
+
+def text_of(op: Op) -> str:
+    return op.params.__doc__ or ""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,299 @@
+"""Exports of every format: refusals, the folder that appears whole or not at all, the same bytes, and the command."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from samplebox import CLASSES, box_fixture, dataset_of, made, read, same, tree, written  # noqa: F401
+from typer.testing import CliRunner
+
+from augforge import cli
+from augforge.errors import AugforgeError
+from augforge.export import FORMATS, export
+from augforge.export.core import Entry, Job
+from augforge.export.listing import TABLE
+from augforge.store.dataset import Dataset
+
+OPTIONS = {"index-mask": {"order": "*"}}
+
+
+def put(box: Dataset, out: Path, to: str) -> None:
+    written(box, out, to, **OPTIONS.get(to, {}))
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_same_bytes_twice(box: Dataset, tmp_path: Path, to: str) -> None:
+    put(box, tmp_path / "one", to)
+    put(box, tmp_path / "two", to)
+    assert tree(tmp_path / "one") == tree(tmp_path / "two")
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_images_are_the_stored_bytes(tmp_path: Path, to: str) -> None:
+    jpeg = dataset_of(tmp_path / "jpeg", [made("P01/a", 1)], output={"image": "jpeg"})
+    put(jpeg, tmp_path / "out", to)
+    if to == "webdataset":
+        assert bytes(jpeg.encoded(0)[0]) in next((tmp_path / "out").glob("*.tar")).read_bytes()
+    else:
+        (picture,) = (tmp_path / "out").rglob("*.jpg")
+        assert picture.read_bytes() == bytes(jpeg.encoded(0)[0])
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_one_split(box: Dataset, tmp_path: Path, to: str) -> None:
+    done = written(box, tmp_path / "out", to, splits=("val",), **OPTIONS.get(to, {}))
+    assert done.splits == {"val": 1}
+    held = tree(tmp_path / "out")
+    assert (done.files, done.bytes) == (len(held), sum(map(len, held.values())))
+    assert not any("train" in place or "later" in place for place in held)
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_interrupted_leaves_nothing(box: Dataset, tmp_path: Path, to: str) -> None:
+    class Stop:
+        def start(self, label: str, total: int) -> None:
+            self.left = total - 1
+
+        def advance(self, count: int) -> None:
+            self.left -= count
+            if self.left == 0:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(box, tmp_path / "new/out", to, options=OPTIONS.get(to, {}), progress=Stop())
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_progress_counts_samples(box: Dataset, tmp_path: Path) -> None:
+    class Count:
+        total = seen = 0
+
+        def start(self, label: str, total: int) -> None:
+            self.total = total
+
+        def advance(self, count: int) -> None:
+            self.seen += count
+
+    progress = Count()
+    export(box, tmp_path / "out", "csv", progress=progress)
+    assert (progress.total, progress.seen) == (4, 4)
+
+
+@pytest.mark.parametrize("inside", ["file", "folder"])
+def test_refuses_what_is_not_empty(box: Dataset, tmp_path: Path, inside: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    if inside == "file":
+        (out / "mine.txt").write_text("x")
+    else:
+        (out / "mine").mkdir()
+    with pytest.raises(AugforgeError, match=r"not empty.*Choose another"):
+        put(box, out, "csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    with pytest.raises(AugforgeError, match="not empty"):
+        put(box, box.folder / "manifest.yaml", "csv")
+
+
+def test_takes_an_empty_folder_and_links_to_one(box: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("empty")
+    put(box, tmp_path / "link", "csv")
+    assert (tmp_path / "empty/train.csv").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "link"]
+
+
+def test_what_cannot_be_written_is_an_error(box: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(AugforgeError, match=r"cannot be written: Not a directory"):
+        put(box, tmp_path / "file/out", "csv")
+
+
+@pytest.mark.parametrize(
+    ("to", "options", "told"),
+    [
+        ("cocoo", {}, "no export format is named 'cocoo'. Did you mean 'coco'?"),
+        ("coco", {"mask": "rle"}, "the format coco has no option 'mask'. Did you mean 'masks'?"),
+        (
+            "coco",
+            {"masks": "rl"},
+            "option masks of coco: expected 'rle' or 'polygons', got 'rl'. Correct --set masks=...",
+        ),
+        ("yolo", {"tolerance": -1}, "option tolerance of yolo: expected greater than or equal to 0, got -1"),
+        ("webdataset", {"max_count": 0}, "option max_count of webdataset"),
+        ("csv", {"tolerance": 1}, "the format csv has no option 'tolerance'"),
+    ],
+)
+def test_wrong_options(box: Dataset, tmp_path: Path, to: str, options: dict[str, object], told: str) -> None:
+    with pytest.raises(AugforgeError, match=re.escape(told)):
+        export(box, tmp_path / "out", to, options=options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_splits(box: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(AugforgeError, match="Did you mean 'train'"):
+        export(box, tmp_path / "out", "coco", splits=["trian"])
+    with pytest.raises(AugforgeError, match="no sample to export"):
+        export(box.where(pl.col("name") == "nobody"), tmp_path / "out", "coco")
+
+
+def test_a_part_of_a_dataset(box: Dataset, tmp_path: Path) -> None:
+    done = export(box.where(pl.col("name") == "P01/one"), tmp_path / "out", "csv")
+    assert done.splits == {"train": 1}
+    assert [path.name for path in (tmp_path / "out/images").iterdir()] == ["one.png"]
+
+
+def test_samples_table(tmp_path: Path) -> None:
+    labelled = [made("P01/a", 1, label=np.array([0.25, 0.75], np.float32)), made("P02/b", 2, split="val")]
+    dataset = dataset_of(tmp_path / "data", labelled, labels=("left", "group"))
+    written(dataset, tmp_path / "out", "yolo")
+    with (tmp_path / "out" / TABLE).open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.reader(stream))
+    assert rows == [
+        ["name", "file", "split", "group", "left", "group", "age"],
+        ["P01/a", "images/train/P01/a.png", "train", "P01", "0.25", "0.75", "1.5"],
+        ["P02/b", "images/val/P02/b.png", "val", "P02", "", "", "2.5"],
+    ]
+
+
+def test_samples_table_gives_groups_back(box: Dataset, tmp_path: Path) -> None:
+    flat = dataset_of(tmp_path / "data", [made("a", 1), made("b", 2)])
+    written(flat, tmp_path / "out", "mask-folder")
+    found = read(
+        "mask-folder",
+        tmp_path / "out/train",
+        classes=CLASSES,
+        metadata={"table": f"../{TABLE}"},
+        group={"column": "group"},
+    )
+    assert {name: (sample.group, sample.metadata["age"]) for name, sample in found.items()} == {
+        "a": ("a", 1.5),
+        "b": ("b", 2.5),
+    }
+
+
+# ---- classes that nobody labelled ------------------------------------------------------------------------------------
+
+VAGUE = ("yolo", "labelme", "index-mask")
+
+
+@pytest.fixture(scope="module")
+def partly(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Two whole samples, one that knows but two classes."""
+    samples = [made("P/a", 1), made("P/b", 2, known=(0, 2)), made("P/c", 3)]
+    return dataset_of(tmp_path_factory.mktemp("partly"), samples)
+
+
+@pytest.mark.parametrize("to", [*VAGUE, "mask-folder"])
+def test_unlabelled_classes_are_refused(partly: Dataset, tmp_path: Path, to: str) -> None:
+    with pytest.raises(AugforgeError, match=r"3 classes, such as heart, of sample P/b .*--set unknown=absent"):
+        put(partly, tmp_path / "out", to)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("to", [*VAGUE, "mask-folder"])
+def test_unlabelled_classes_as_absent_or_left_out(partly: Dataset, tmp_path: Path, to: str) -> None:
+    more = OPTIONS.get(to, {})
+    absent = written(partly, tmp_path / "absent", to, unknown="absent", **more)
+    assert absent.splits == {"train": 3}
+    assert absent.notes["unlabelled classes written as absent"] == 1
+    skipped = written(partly, tmp_path / "skip", to, unknown="skip", **more)
+    assert skipped.splits == {"train": 2}
+    assert skipped.notes["left out, since not all their classes are labelled"] == 1
+    assert not any("/b." in place for place in tree(tmp_path / "skip"))
+
+
+def test_all_left_out_is_an_error(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path / "data", [made("P/b", 2, known=(0, 2))])
+    with pytest.raises(AugforgeError, match="no sample is left"):
+        written(dataset, tmp_path / "out", "yolo", unknown="skip")
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+
+
+def run(*arguments: str | Path) -> str:
+    result = CliRunner().invoke(cli.app, ["export", *map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_command(box: Dataset, tmp_path: Path) -> None:
+    told = run(
+        box.folder, tmp_path / "a", "--to", "coco", "--set", "masks=polygons", "--split", "train", "--split", "test"
+    )
+    assert "wrote 3 samples (train 2, test 1) as coco" in told
+    assert "note: 1 images with unlabelled classes" in told
+    found = json.loads(run(box.folder, tmp_path / "b", "--to", "webdataset", "--set", "max_count=1", "--json"))
+    assert found["splits"] == {"train": 2, "val": 1, "test": 1}
+    assert found["options"] == {"masks": "planes", "max_count": 1, "max_bytes": 1_000_000_000}
+    assert (found["files"], found["format"], found["path"]) == (4, "webdataset", str(tmp_path / "b"))
+
+
+def test_help_names_every_format_and_option() -> None:
+    told = run("--help")
+    for name, format in FORMATS.items():
+        assert name in told
+        assert all(option in told for option in format.options.model_fields), name
+
+
+@pytest.mark.parametrize("text", ["masks", "=rle"])
+def test_settings_are_key_and_value(box: Dataset, tmp_path: Path, text: str) -> None:
+    with pytest.raises(AugforgeError, match="expected KEY=VALUE"):
+        run(box.folder, tmp_path / "out", "--to", "coco", "--set", text)
+    with pytest.raises(AugforgeError, match="twice"):
+        run(box.folder, tmp_path / "out", "--to", "coco", "--set", "masks=rle", "--set", "masks=rle")
+
+
+STOPPED = """
+import os, signal
+from augforge.export.core import Entry
+def stopping(self):
+    os.kill(os.getpid(), signal.SIGINT)
+Entry.regions = stopping
+from augforge.cli import main
+main()
+"""
+
+
+def test_control_c(box: Dataset, tmp_path: Path) -> None:
+    program = [sys.executable, "-c", STOPPED, "export", str(box.folder), str(tmp_path / "out"), "--to", "coco"]
+    done = subprocess.run(program, capture_output=True, text=True, env=dict(os.environ))
+    assert done.returncode == 128 + signal.SIGINT
+    assert done.stderr == "stopped; nothing was written\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_layouts_and_pages() -> None:
+    for format in FORMATS.values():
+        assert format.options.layout.startswith("OUT/\n")
+        assert format.options.__doc__
+        assert all(field.description for field in format.options.model_fields.values())
+        assert callable(format.write)
+
+
+def test_entries_come_in_order(box: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, str, int]] = []
+
+    def keep(job: Job, entries: Iterator[Entry], options: object) -> None:
+        seen.extend((entry.split, entry.name, entry.number) for entry in entries)
+        job.put("x", "y")
+
+    monkeypatch.setitem(FORMATS, "kept", type(FORMATS["coco"])(FORMATS["coco"].options, keep))
+    export(box, tmp_path / "out", "kept")
+    assert seen == [
+        ("train", "P01/one", 1),
+        ("train", "P01/two.5", 2),
+        ("val", "P02/a b~rotate-2@5,0", 1),
+        ("test", "P03/later", 1),
+    ]

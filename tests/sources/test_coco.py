@@ -1,0 +1,516 @@
+"""The COCO adapter: polygons and run lengths, crowds and boxes, what one edit changes, and what it calls broken."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
+from pydantic import ValidationError
+
+from augforge import bitmask
+from augforge.errors import SourceError
+from augforge.sample import Sample
+from augforge.sources import rle
+from augforge.sources.coco import Coco
+from augforge.sources.core import Listing, Record
+from augforge.store.filecache import FileCache
+from mutation import mutated_bytes, mutated_json
+
+SQUARE = [2, 2, 6, 2, 6, 5, 2, 5]
+HEART, LUNG = 7, 3
+NOTES = "instances.json"
+
+
+def put_image(root: Path, file_name: str = "a.png", size: tuple[int, int] = (20, 16)) -> Path:
+    path = root / "images" / file_name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(sum(file_name.encode())).integers(0, 256, size[::-1], dtype=np.uint8)
+    path.write_bytes(cv2.imencode(path.suffix, pixels)[1].tobytes())
+    return path
+
+
+def image(number: int = 1, file_name: str = "a.png", **more: Any) -> dict[str, Any]:
+    return {"id": number, "file_name": file_name, "width": 20, "height": 16, **more}
+
+
+def note(segmentation: Any = None, image_id: Any = 1, category: Any = HEART, **more: Any) -> dict[str, Any]:
+    return {
+        "image_id": image_id,
+        "category_id": category,
+        "segmentation": [SQUARE] if segmentation is None else segmentation,
+        **more,
+    }
+
+
+def document(*notes: dict[str, Any], **more: Any) -> dict[str, Any]:
+    categories = [{"id": HEART, "name": "heart"}, {"id": LUNG, "name": "lung", "supercategory": "organ"}]
+    return {"images": [image()], "annotations": list(notes), "categories": categories, **more}
+
+
+def put(root: Path, content: Any = None) -> Path:
+    put_image(root)
+    return put_json(root, document(note()) if content is None else content)
+
+
+def put_json(root: Path, content: Any) -> Path:
+    path = root / NOTES
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    return path
+
+
+def scan(root: Path, **options: Any) -> Listing:
+    return Coco(path=str(root), **options).scan(FileCache())
+
+
+def only(root: Path, **options: Any) -> Record:
+    (record,) = scan(root, **options).records
+    return record
+
+
+def load(root: Path, **options: Any) -> tuple[Sample, tuple[str, ...]]:
+    source = Coco(path=str(root), **options)
+    listing = source.scan(FileCache())
+    return source.load(listing.records[0], listing.classes), listing.classes
+
+
+def drawn(root: Path, name: str = "heart", **options: Any) -> np.ndarray:
+    sample, classes = load(root, **options)
+    return bitmask.class_mask(sample.masks, classes.index(name))
+
+
+def filled(*rings: list[float], size: tuple[int, int] = (16, 20)) -> np.ndarray:
+    canvas = np.zeros(size, np.uint8)
+    for ring in rings:
+        cv2.fillPoly(canvas, [np.rint(np.reshape(ring, (-1, 2))).astype(np.int32)], 1)
+    return canvas
+
+
+def broken(root: Path, *parts: str, **options: Any) -> str:
+    with pytest.raises(SourceError) as caught:
+        scan(root, **options)
+    message = str(caught.value)
+    for part in parts:
+        assert part in message
+    return message
+
+
+def compressed(mask: np.ndarray) -> dict[str, Any]:
+    packed = coco_mask.encode(np.asfortranarray(mask))
+    return {"size": packed["size"], "counts": packed["counts"].decode()}
+
+
+def uncompressed(mask: np.ndarray) -> dict[str, Any]:
+    flat = mask.T.reshape(-1)
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    counts = np.diff(np.concatenate([[0], edges, [flat.size]])).tolist()
+    return {"size": list(mask.shape), "counts": [0, *counts] if flat[0] else counts}
+
+
+BLOB = (np.random.default_rng(3).random((16, 20)) < 0.3).astype(np.uint8)
+
+
+# ---- listing and loading ---------------------------------------------------------------------------------------------
+
+
+def test_listing(tmp_path: Path) -> None:
+    put(tmp_path, document(note(), images=[image(), image(12, "P01/b.jpg"), image("x", "P01\\c.png")]))
+    put_image(tmp_path, "P01/b.jpg")
+    put_image(tmp_path, "P01/c.png")
+    listing = scan(tmp_path)
+    assert listing.classes == ("heart", "lung")
+    assert [(r.name, r.group, r.split) for r in listing.records] == [
+        ("P01/b", "P01", None),
+        ("P01/c", "P01", None),
+        ("a", "a", None),
+    ]
+    assert (listing.records[2].width, listing.records[2].height) == (20, 16)
+    assert listing.refused == ()
+
+
+def test_load(tmp_path: Path) -> None:
+    put(tmp_path, document(note(), note([[8, 8, 12, 8, 12.4, 11.6]], category=LUNG)))
+    sample, classes = load(tmp_path)
+    np.testing.assert_array_equal(bitmask.class_mask(sample.masks, 0), filled(SQUARE))
+    np.testing.assert_array_equal(bitmask.class_mask(sample.masks, 1), filled([8, 8, 12, 8, 12, 12]))
+    assert sample.known.tolist() == bitmask.all_bits(len(classes)).tolist()
+    assert (sample.name, sample.image.shape) == ("a", (16, 20))
+
+
+def test_instances_and_parts_are_united(tmp_path: Path) -> None:
+    rings = [SQUARE, [8, 8, 12, 8, 12, 12], [1, 1, 4, 1, 4, 4, 1, 4]]
+    put(tmp_path, document(note(rings[:2]), note(rings[2:])))
+    np.testing.assert_array_equal(drawn(tmp_path), filled(*rings))
+
+
+@pytest.mark.parametrize("pack", [compressed, uncompressed])
+@pytest.mark.parametrize("mask", [BLOB, 1 - BLOB, BLOB * 0, BLOB * 0 + 1], ids=["blob", "inverse", "none", "all"])
+def test_run_lengths(tmp_path: Path, pack: Any, mask: np.ndarray) -> None:
+    put(tmp_path, document(note(pack(mask))))
+    np.testing.assert_array_equal(drawn(tmp_path), mask)
+
+
+def test_run_lengths_of_a_long_mask() -> None:
+    mask = np.zeros((300, 4000), np.uint8)
+    mask[:, 3] = mask[7:200, 3000:] = 1
+    text, size = rle.compressed(compressed(mask), "x")
+    assert size == mask.shape and text == compressed(mask)["counts"]
+    assert rle.compressed(uncompressed(mask), "x")[0] == text
+    np.testing.assert_array_equal(rle.decode(text, *size), mask)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(0, 3000), min_size=1, max_size=30))
+def test_run_lengths_read_as_pycocotools_does(runs: list[int]) -> None:
+    total = sum(runs) or 1
+    runs = runs if sum(runs) else [1]
+    text = coco_mask.frPyObjects({"size": [1, total], "counts": runs}, 1, total)["counts"].decode()
+    assert rle._runs(text) is not None and rle._runs(text).tolist() == runs  # type: ignore[union-attr]
+
+
+def test_an_image_without_annotations_is_labelled(tmp_path: Path) -> None:
+    put(tmp_path, document())
+    sample, classes = load(tmp_path)
+    assert sample.known.tolist() == bitmask.all_bits(len(classes)).tolist()
+    assert not sample.masks.any()
+
+
+def test_a_class_that_is_no_category_is_unknown(tmp_path: Path) -> None:
+    put(tmp_path)
+    sample, _ = load(tmp_path, classes=["lung", "liver", "heart"])
+    assert bitmask.bits_to_flags(sample.known, 3).tolist() == [True, False, True]
+    assert only(tmp_path).content != only(tmp_path, classes=["lung", "liver", "heart"]).content
+
+
+def test_categories_go_by_name(tmp_path: Path) -> None:
+    names = [{"id": 90, "name": "cat"}, {"id": 1, "name": "dog"}, {"id": 4, "name": "cat"}]
+    other = [8, 8, 12, 8, 12, 12]
+    put(tmp_path, document(note(category=90), note([other], category=4), categories=names))
+    assert scan(tmp_path).classes == ("cat", "dog")
+    np.testing.assert_array_equal(drawn(tmp_path, "cat"), filled(SQUARE, other))
+
+
+def test_class_map(tmp_path: Path) -> None:
+    put(tmp_path, document(note(), note([[0, 0, 3, 0]], category=LUNG)))
+    broken(tmp_path, "2 points")
+    sample, classes = load(tmp_path, class_map={"heart": "organ", "lung": None})
+    assert classes == ("organ",)
+    np.testing.assert_array_equal(bitmask.class_mask(sample.masks, 0), filled(SQUARE))
+    assert load(tmp_path, classes=["heart"], class_map={"*": None})[1] == ("heart",)
+    broken(tmp_path, NOTES, "label 'lung' is not in classes", classes=["heart"])
+
+
+def test_a_polygon_outside_is_cut(tmp_path: Path) -> None:
+    ring = [-5.0, -5.0, 9, -5, 9, 9, -5, 9]
+    put(tmp_path, document(note([ring]), note([[500, 500, 600, 500, 600, 600]], category=LUNG)))
+    np.testing.assert_array_equal(drawn(tmp_path), filled([0, 0, 9, 0, 9, 9, 0, 9]))
+    assert not drawn(tmp_path, "lung").any()
+
+
+def test_a_polygon_that_crosses_itself_is_filled_by_the_even_odd_rule(tmp_path: Path) -> None:
+    twice = [2, 2, 14, 2, 14, 14, 2, 14, 2, 2, 5, 5, 11, 5, 11, 11, 5, 11, 5, 5]
+    put(tmp_path, document(note([twice])))
+    mask = drawn(tmp_path)
+    assert mask[3, 3] == 1 and mask[8, 8] == 0
+
+
+# ---- crowds and boxes ------------------------------------------------------------------------------------------------
+
+
+def test_crowds_become_ignore(tmp_path: Path) -> None:
+    put(tmp_path, document(note(), note(uncompressed(BLOB), category=LUNG, iscrowd=1)))
+    assert scan(tmp_path).classes == ("heart", "lung", "ignore")
+    np.testing.assert_array_equal(drawn(tmp_path, "ignore"), BLOB)
+    assert not drawn(tmp_path, "lung").any()
+    listed = ["ignore", "lung", "heart"]
+    np.testing.assert_array_equal(drawn(tmp_path, "ignore", classes=listed), BLOB)
+    assert load(tmp_path, classes=listed)[0].known.tolist() == bitmask.all_bits(3).tolist()
+
+
+def test_crowds_without_ignore_need_a_decision(tmp_path: Path) -> None:
+    path = put(tmp_path, document(note(), note(uncompressed(BLOB), category=LUNG, iscrowd=1)))
+    listed = ["lung", "heart"]
+    assert broken(tmp_path, "annotation 2 is a crowd", "crowd: drop", classes=listed).startswith(str(path))
+    np.testing.assert_array_equal(drawn(tmp_path, "lung", classes=listed, crowd="class"), BLOB)
+    assert not drawn(tmp_path, "lung", classes=listed, crowd="drop").any()
+    with pytest.raises(ValidationError, match="classes has no 'ignore'"):
+        Coco(path="x", classes=listed, crowd="ignore")
+    assert scan(tmp_path, crowd="drop").classes == ("heart", "lung")
+
+
+def test_boxes(tmp_path: Path) -> None:
+    path = put(tmp_path, document(note([], bbox=[3, 4, 5, 6])))
+    assert broken(tmp_path, "annotation 1 has a box and no mask", "boxes: rectangle").startswith(str(path))
+    expected = np.zeros((16, 20), np.uint8)
+    expected[4:10, 3:8] = 1
+    np.testing.assert_array_equal(drawn(tmp_path, boxes="rectangle"), expected)
+    assert not drawn(tmp_path, boxes="drop").any()
+    refused = scan(tmp_path, on_error="reject").refused
+    assert [(r.name, r.reason) for r in refused] == [("a", "broken annotation")]
+
+
+@pytest.mark.parametrize("box", [None, [1, 2, 3], [1, 2, 0, 4], [1, 2, float("nan"), 4], [1, 2, "3", 4], "1,2,3,4"])
+def test_broken_boxes(tmp_path: Path, box: Any) -> None:
+    put(tmp_path, document(note([], bbox=box)))
+    broken(tmp_path, "bbox is not", boxes="rectangle")
+
+
+# ---- what changes an id ----------------------------------------------------------------------------------------------
+
+
+def contents(root: Path) -> dict[str, str]:
+    return {record.name: record.content for record in scan(root).records}
+
+
+def test_one_edit_changes_one_content(tmp_path: Path) -> None:
+    images = [image(), image(2, "b.png"), image(3, "c.png")]
+    for entry in images:
+        put_image(tmp_path, entry["file_name"])
+    notes = [note(), note(image_id=2), note([[8, 8, 12, 8, 12, 12]], image_id=2, category=LUNG)]
+    put_json(tmp_path, document(*notes, images=images))
+    before = contents(tmp_path)
+    put_json(tmp_path, document(notes[0], notes[2], note([[2, 2, 6, 2, 6, 6]], image_id=2), images=images))
+    after = contents(tmp_path)
+    assert {name for name in before if before[name] != after[name]} == {"b"}
+
+
+def test_ids_order_and_formatting_change_nothing(tmp_path: Path) -> None:
+    notes = [note(), note([[8, 8, 12, 8, 12, 12]], category=LUNG), note(compressed(BLOB))]
+    put(tmp_path, document(*notes))
+    before = contents(tmp_path)
+    other = [{**entry, "image_id": 5, "area": 3.5, "id": 9} for entry in reversed(notes)]
+    other[0]["segmentation"] = uncompressed(BLOB)
+    other[2]["segmentation"] = [[float(value) for value in SQUARE]]
+    content = document(*other, images=[image(5, license=3)], info={})
+    put_json(tmp_path, json.dumps(content, indent=2).encode())
+    assert contents(tmp_path) == before
+
+
+def test_the_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tmp_path / "data"
+    put(data)
+    cache = FileCache(tmp_path / "facts.db")
+    source = Coco(path=str(data))
+    first = source.scan(cache)
+    cache.save()
+    monkeypatch.setattr("augforge.sources.coco.read_document", lambda *_: pytest.fail("parsed"))
+    assert source.scan(FileCache(tmp_path / "facts.db")) == first
+    (data / NOTES).unlink()
+    assert source.load(first.records[0], first.classes).masks.any()
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+def test_places_of_the_files(tmp_path: Path) -> None:
+    put(tmp_path)
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / NOTES).rename(tmp_path / "annotations/train.json")
+    assert only(tmp_path).name == "a"
+    (tmp_path / "images").rename(tmp_path / "train2017")
+    assert only(tmp_path, images="train2017").name == "a"
+    assert broken(tmp_path, "does not exist").startswith(str(tmp_path / "a.png"))
+    (tmp_path / "annotations/val.json").write_text("{}")
+    broken(tmp_path, "holds 2 annotation files", "annotations/train.json, annotations/val.json", images="train2017")
+    assert only(tmp_path, images="train2017", annotations="annotations/train.json").name == "a"
+    broken(tmp_path, "other.json does not exist", annotations="other.json")
+
+
+def test_images_beside_the_file(tmp_path: Path) -> None:
+    put(tmp_path)
+    (tmp_path / "images/a.png").rename(tmp_path / "a.png")
+    (tmp_path / "images").rmdir()
+    listing = scan(tmp_path)
+    assert [record.name for record in listing.records] == ["a"]
+    assert listing.refused == ()
+
+
+def test_missing_files(tmp_path: Path) -> None:
+    broken(tmp_path / "missing", "is no folder", "instances.json")
+    broken(tmp_path, "holds no .json", "instances.json")
+    put_json(tmp_path, document(note()))
+    (tmp_path / "images").mkdir()
+    broken(tmp_path, "images holds no image", "source.images")
+
+
+def test_what_has_no_partner(tmp_path: Path) -> None:
+    put(tmp_path, document(note(), note(image_id=99), images=[image(), image(2, "gone.png")]))
+    put_image(tmp_path, "stray.png")
+    (tmp_path / "images/notes.txt").write_text("x")
+    broken(tmp_path, "gone.png does not exist", "image_id 99 of 1 annotations is none of images")
+    listing = scan(tmp_path, on_error="reject")
+    assert [record.name for record in listing.records] == ["a"]
+    assert [(r.name, r.reason) for r in listing.refused] == [
+        ("gone", "no image"),
+        ("image_id 99", "no image"),
+        ("notes.txt", "not an image"),
+        ("stray", "no annotation"),
+    ]
+
+
+def test_duplicate_names(tmp_path: Path) -> None:
+    put(tmp_path, document(note(), images=[image(), image(2, "./a.png")]))
+    broken(tmp_path, NOTES, "twice")
+    put_image(tmp_path, "a.jpg")
+    put_json(tmp_path, document(note(), images=[image(), image(2, "a.jpg")]))
+    broken(tmp_path, "a.png", "a.jpg", "share the name a")
+    assert [r.reason for r in scan(tmp_path, on_error="reject").refused] == ["name stands twice"]
+
+
+@pytest.mark.parametrize("file_name", ["../../a.png", "/etc/a.png", "..\\..\\a.png", "x/../../../a.png"])
+def test_a_file_name_that_leaves_the_root(tmp_path: Path, file_name: str) -> None:
+    put(tmp_path / "data", document(images=[image(), image(2, file_name)]))
+    put_image(tmp_path, "../a.png")
+    broken(tmp_path / "data", NOTES, "leaves")
+    refused = scan(tmp_path / "data", on_error="reject").refused
+    assert [(r.name, r.reason) for r in refused] == [(file_name, "leaves the root")]
+
+
+def test_links(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    put(root, document(note(), images=[image(), image(2, "out.png")]))
+    put_image(tmp_path, "secret.png")
+    (root / "images/out.png").symlink_to(tmp_path / "images/secret.png")
+    (root / "images/circle").symlink_to(".")
+    broken(root, "leads back to a folder", "out of")
+    listing = scan(root, on_error="reject")
+    assert [record.name for record in listing.records] == ["a"]
+    assert {r.reason for r in listing.refused} == {"leaves the root", "link in a circle"}
+
+
+@pytest.mark.parametrize("keep", [0, 20, -8])
+def test_broken_image(tmp_path: Path, keep: int) -> None:
+    put(tmp_path)
+    path = tmp_path / "images/a.png"
+    path.write_bytes(path.read_bytes()[:keep])
+    assert broken(tmp_path).startswith(str(path))
+
+
+def test_an_image_of_another_size(tmp_path: Path) -> None:
+    put(tmp_path, document(note(), images=[image(width=2000)]))
+    broken(tmp_path, NOTES, "2000x16", "20x16")
+    assert [r.reason for r in scan(tmp_path, on_error="reject").refused] == ["size differs"]
+    put_json(tmp_path, document(note(compressed(BLOB.T)), images=[{"id": 1, "file_name": "a.png"}]))
+    broken(tmp_path, NOTES, "16x20", "20x16")
+    put_json(tmp_path, document(note(), images=[{"id": 1, "file_name": "a.png"}]))
+    assert only(tmp_path).width == 20
+
+
+# ---- broken annotations ----------------------------------------------------------------------------------------------
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("entry", "part"),
+    [
+        (note([[1, 2, 3, 4]]), "2 points"),
+        (note([[1, 2, 3, 4, 5]]), "not a flat list"),
+        (note([[[1, 2], [3, 4], [5, 6]]]), "not a flat list"),
+        (note([["1", 2, 3, 4, 5, 6]]), "not a flat list"),
+        (note([[True, 2, 3, 4, 5, 6]]), "not a flat list"),
+        (note([None]), "not a flat list"),
+        (note([[NAN, 2, 3, 4, 5, 6]]), "NaN"),
+        (note([[1, 2, 3, NAN, 5, 6]]), "NaN"),
+        (note([[1, 2, 3, float("inf"), 5, 6]]), "NaN"),
+        (note([[1, 2, 3, -(10**400), 5, 6]]), "NaN"),
+        (note("polygon"), "neither polygons nor run lengths"),
+        (note(category=5), "category_id is none"),
+        (note(category=None), "category_id is none"),
+        (note(category=[HEART]), "category_id is none"),
+        (note({"counts": "16", "size": [16, 20]}), "sum to"),
+        (note({"counts": "\x60", "size": [16, 20]}), "no run lengths"),
+        (note({"counts": "", "size": [16, 20]}), "no run lengths"),
+        (note({"counts": "ooooooooo0", "size": [16, 20]}), "no run lengths"),
+        (note({"counts": "€", "size": [16, 20]}), "no run lengths"),
+        (note({"counts": "\ud800", "size": [16, 20]}), "no run lengths"),
+        (note({"counts": [320, -1, 1], "size": [16, 20]}), "no run lengths"),
+        (note({"counts": [320.0], "size": [16, 20]}), "no run lengths"),
+        (note({"counts": [319], "size": [16, 20]}), "sum to 319"),
+        (note({"counts": None, "size": [16, 20]}), "no run lengths"),
+        (note({"counts": [4], "size": [2, 2]}), "2x2 pixels"),
+        (note({"counts": [4], "size": [16]}), "size is not"),
+        (note({"counts": [4], "size": [-16, 20]}), "size is not"),
+        (note({"counts": [4], "size": [10**6, 10**6]}), "at most"),
+    ],
+)
+def test_broken_annotations(tmp_path: Path, entry: dict[str, Any], part: str) -> None:
+    other = image(2, "b.png")
+    put_image(tmp_path, "b.png")
+    path = put(tmp_path, document(note(image_id=2), entry, images=[image(), other]))
+    assert broken(tmp_path, part, "annotation 2").startswith(str(path))
+    listing = scan(tmp_path, on_error="reject")
+    assert [record.name for record in listing.records] == ["b"]
+    assert [(r.name, r.reason) for r in listing.refused] == [("a", "broken annotation")]
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        (b"", "no JSON"),
+        (b'{"images": [}', "line 1 column 13"),
+        (b'{"images": [],\n "annotations": [1,,2]}', "line 2 column 20"),
+        (b'{"images": [], "info": "\xb0\xa1"}', "not UTF-8"),
+        (b"[" * 100_000, "no JSON"),
+        ([], "no list 'images'"),
+        ({}, "no list 'images'"),
+        (document(images={}), "no list 'images'"),
+        (document(annotations=[1]), "no list 'annotations'"),
+        (document(categories=None), "no list 'categories'"),
+        (document(categories=[{"id": 1}]), "category 1 has no id and name"),
+        (document(categories=[{"id": True, "name": "x"}]), "category 1 has no id and name"),
+        (document(categories=[{"id": 1, "name": "\ud800"}]), "category 1 has no id and name"),
+        (document(categories=[{"id": 1, "name": "x"}, {"id": 1, "name": "y"}]), "both 'x' and 'y'"),
+        (document(categories=[]), "names 0 classes"),
+        (document(images=[{"id": 1}]), "image 1 has no id and file_name"),
+        (document(images=[image(file_name="a\0.png")]), "image 1 has no id and file_name"),
+        (document(images=[image([1])]), "image 1 has no id and file_name"),
+        (document(images=[image(), image(file_name="b.png")]), "both a.png and b.png"),
+        (document(images=[image(width="20")]), "not whole numbers"),
+        (document(images=[image(width=-20)]), "not whole numbers"),
+        (document(images=[image(width=None)]), "not whole numbers"),
+        (document(note(image_id=None)), "annotation 1 has no image_id"),
+        (document(note(image_id={})), "annotation 1 has no image_id"),
+    ],
+)
+def test_broken_files(tmp_path: Path, content: Any, part: str) -> None:
+    path = put(tmp_path, content)
+    assert broken(tmp_path, part).startswith(str(path))
+    broken(tmp_path, part, on_error="reject")
+
+
+def test_a_byte_order_mark(tmp_path: Path) -> None:
+    put(tmp_path, b"\xef\xbb\xbf" + json.dumps(document(note())).encode())
+    assert only(tmp_path).name == "a"
+
+
+SOUND = document(
+    note(id=1, bbox=[2, 2, 5, 4], iscrowd=0),
+    note(compressed(BLOB), category=LUNG, iscrowd=1),
+    note(uncompressed(BLOB), image_id=2),
+    images=[image(), image(2, "b.png")],
+)
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.one_of(mutated_json(SOUND), mutated_bytes(json.dumps(SOUND).encode())))
+def test_no_mutation_crashes(tmp_path: Path, content: bytes) -> None:
+    put_image(tmp_path)
+    put_image(tmp_path, "b.png")
+    path = put_json(tmp_path, content)
+    for options in ({}, {"on_error": "reject", "boxes": "rectangle", "classes": ["heart", "lung"]}):
+        source = Coco(path=str(tmp_path), **options)
+        try:
+            listing = source.scan(FileCache())
+            samples = [source.load(record, listing.classes) for record in listing.records]
+            assert all(not bitmask.invented_bits(s.masks, len(listing.classes)) for s in samples)
+            json.dumps([r.name + r.detail for r in listing.refused]).encode()
+        except SourceError as error:
+            assert str(path) in str(error) or str(tmp_path / "images") in str(error)
+            str(error).encode()
