@@ -12,7 +12,7 @@ DATA := data/hands
 DATASET := datasets/hands-mosaic
 SHEET := $(DATASET).png
 
-.PHONY: help demo test test-slow lint format clean
+.PHONY: help demo test test-slow lint format docs-ops clean
 
 help:
 	@echo "make demo       generate hand radiographs, build a dataset from them, look at it"
@@ -20,6 +20,7 @@ help:
 	@echo "make test-slow  the slow tests alone"
 	@echo "make lint       ruff, mypy --strict, import-linter"
 	@echo "make format     let ruff put the code into shape"
+	@echo "make docs-ops   draw docs/ops/ anew: a picture of every op   (ARGS='mosaic ricap' draws these)"
 	@echo "make clean      remove .venv and caches; data/ and datasets/ stay"
 	@echo "PYTHON=python3.11 chooses the interpreter of a new .venv."
 
@@ -58,6 +59,9 @@ $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
+
+docs-ops: $(READY)
+	$(BIN)/python docs/ops/make.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,9 +30,9 @@ app = typer.Typer(
 )
 
 DatasetPath = Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of a dataset.")]
-Version = Annotated[Optional[str], typer.Option(help="Another version than the current one; its beginning is enough.")]
+Version = Annotated[str | None, typer.Option(help="Another version than the current one; its beginning is enough.")]
 Overrides = Annotated[
-    Optional[list[str]],
+    list[str] | None,
     typer.Option("--set", help="Change the recipe: source.path=../data, steps.0.p=0.5. May be given often."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -50,7 +50,7 @@ def main() -> None:
 @app.command()
 def build(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")],
-    out: Annotated[Optional[Path], typer.Option(help="Folder of the dataset; datasets/<name> without it.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the dataset; datasets/<name> without it.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", help="Worker processes, -1 for one a core.")] = 1,
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be made and what reused.")] = False,
@@ -85,9 +85,9 @@ def build(
 @app.command()
 def outliers(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe with filters.")],
-    output: Annotated[Optional[Path], typer.Option("--output", "-o", help="A contact sheet to write, PNG.")] = None,
-    truth: Annotated[Optional[Path], typer.Option(help="A CSV file with a column `outlier`, to score against.")] = None,
-    out: Annotated[Optional[Path], typer.Option(help="Folder of the dataset; datasets/<name> without it.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A contact sheet to write, PNG.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="A CSV file with a column `outlier`, to score against.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the dataset; datasets/<name> without it.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", help="Worker processes, -1 for one a core.")] = 1,
     overrides: Overrides = None,
     limit: Annotated[int, typer.Option(min=1, help="Findings on the contact sheet.")] = 60,
@@ -148,10 +148,10 @@ def verify(
 def show(
     dataset: DatasetPath,
     samples: Annotated[
-        Optional[list[str]], typer.Argument(metavar="[SAMPLE]...", help="Names of samples; none: a contact sheet.")
+        list[str] | None, typer.Argument(metavar="[SAMPLE]...", help="Names of samples; none: a contact sheet.")
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write, PNG.")] = Path("show.png"),
-    split: Annotated[Optional[str], typer.Option(help="Contact sheet of this split only.")] = None,
+    split: Annotated[str | None, typer.Option(help="Contact sheet of this split only.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Samples on a contact sheet.")] = 24,
     version: Version = None,
 ) -> None:
@@ -173,9 +173,9 @@ def export(
     dataset: DatasetPath,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; must be new or empty.")],
     to: Annotated[str, typer.Option(help="The format: see above.")],
-    split: Annotated[Optional[list[str]], typer.Option(help="Only this split. May be given often.")] = None,
+    split: Annotated[list[str] | None, typer.Option(help="Only this split. May be given often.")] = None,
     overrides: Annotated[
-        Optional[list[str]], typer.Option("--set", help="An option of the format: masks=polygons. May be given often.")
+        list[str] | None, typer.Option("--set", help="An option of the format: masks=polygons. May be given often.")
     ] = None,
     version: Version = None,
     as_json: Json = False,
@@ -227,7 +227,7 @@ def files(dataset: DatasetPath, version: Version = None) -> None:
 @app.command()
 def gc(
     dataset: DatasetPath,
-    keep: Annotated[Optional[int], typer.Option(min=1, help="Keep only so many versions, the newest.")] = None,
+    keep: Annotated[int | None, typer.Option(min=1, help="Keep only so many versions, the newest.")] = None,
     as_json: Json = False,
 ) -> None:
     """Empty a dataset's work area, and remove old versions and the shards that no version names."""
@@ -239,7 +239,7 @@ def gc(
 
 @app.command()
 def ops(
-    name: Annotated[Optional[str], typer.Argument(metavar="[NAME]", help="An op; none: a list of all.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="An op; none: a list of all.")] = None,
     as_json: Json = False,
 ) -> None:
     """List the ops that recipes can use, or show one with its parameters."""
@@ -255,7 +255,7 @@ def ops(
 
 @app.command()
 def sources(
-    name: Annotated[Optional[str], typer.Argument(metavar="[NAME]", help="A format; none: a list of all.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A format; none: a list of all.")] = None,
     as_json: Json = False,
 ) -> None:
     """List the data formats that recipes can read, or show one with its layout and options."""

@@ -1,19 +1,18 @@
 """The exception tree. Every message states the fact, what was expected, and the remedy.
 
-    AugforgeError
-    ├── RecipeError      the recipe cannot be understood (file and line)
-    ├── SourceError      the annotated data is missing, broken or contradicts itself (the file)
-    ├── PlanError        recipe and data do not fit together
-    ├── TaskError        a task failed while pixels were made (the sample's key and the op)
-    ├── DatasetError     a dataset on disk is missing, damaged or of another format
-    └── MissingExtra     an optional dependency is not installed
+AugforgeError
+├── RecipeError      the recipe cannot be understood (file and line)
+├── SourceError      the annotated data is missing, broken or contradicts itself (the file)
+├── PlanError        recipe and data do not fit together
+├── TaskError        a task failed while pixels were made (the sample's key and the op)
+├── DatasetError     a dataset on disk is missing, damaged or of another format
+└── MissingExtra     an optional dependency is not installed
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-
 
 SHOWN = 30
 """Names that a hint lists at most."""
@@ -47,7 +46,9 @@ class MissingExtra(AugforgeError):
     """An optional dependency is not installed."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs {package}, which is not installed. Install it: pip install 'augforge[{extra}]'")
+        super().__init__(
+            f"{purpose} needs {package}, which is not installed. Install it: pip install 'augforge[{extra}]'"
+        )
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

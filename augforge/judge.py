@@ -8,11 +8,12 @@ from typing import Any
 
 from augforge.conditions import holds
 from augforge.errors import PlanError, nearest
+from augforge.findings import features_key
 from augforge.ops.core import Candidate, Context, Flag
 from augforge.plan import Row
 from augforge.recipe import Step, Verdict
 from augforge.store.ledger import Ledger
-from augforge.worker import Shop, features_key
+from augforge.worker import Shop
 
 
 @dataclass(frozen=True, slots=True)

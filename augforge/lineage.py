@@ -50,14 +50,10 @@ class Lineage:
         return cls(tuple(data["steps"]), roots)
 
 
-def extended(
-    parents: Sequence[tuple[str, Lineage]], placements: Sequence[Placement], step: dict[str, Any]
-) -> Lineage:
+def extended(parents: Sequence[tuple[str, Lineage]], placements: Sequence[Placement], step: dict[str, Any]) -> Lineage:
     """Lineage of an op's output from its inputs' names and lineages and from where it placed them."""
     before = parents[0][1].steps if len(parents) == 1 else ()
-    placed = [
-        {"name": parents[p.input][0], "matrix": [*map(list, p.matrix)], "clip": list(p.clip)} for p in placements
-    ]
+    placed = [{"name": parents[p.input][0], "matrix": [*map(list, p.matrix)], "clip": list(p.clip)} for p in placements]
     if len(placed) == 1:
         step = {**step, "matrix": placed[0]["matrix"]}
     roots = [root.through(p) for p in placements for root in parents[p.input][1].roots]

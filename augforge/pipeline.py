@@ -9,17 +9,19 @@ from typing import Any, Protocol
 
 from augforge import execute
 from augforge.errors import TaskError
+from augforge.findings import features_key
+from augforge.identity import Leaf
 from augforge.judge import Finding, Judge
 from augforge.keys import digest
 from augforge.lineage import Lineage
-from augforge.plan import Leaf, Row, Stage, Task, check_names, common_metadata, cut_stages, plan_stage, task_leaves
+from augforge.plan import Row, Stage, Task, check_names, common_metadata, cut_stages, plan_stage, task_leaves
 from augforge.recipe import Step, Verdict
 from augforge.sample import Sample
 from augforge.sources import Record
 from augforge.store.codec import Encoding
 from augforge.store.ledger import Ledger
 from augforge.store.work import Batch, Payload
-from augforge.worker import Input, Job, Result, Shop, batches, features_key, load_input, run_batch
+from augforge.worker import Input, Job, Result, Shop, batches, load_input, run_batch
 
 PNG = Encoding.png()
 FAILURES_SHOWN = 10

@@ -14,9 +14,10 @@ from augforge.conditions import check_syntax
 from augforge.errors import RecipeError, nearest
 from augforge.keys import digest
 from augforge.ops import OPS, BoundOp
+from augforge.overrides import override
 from augforge.sources import SOURCES, Source
 from augforge.store.codec import Encoding
-from augforge.yamlfile import YamlFile, parse_scalar, read_yaml, shown
+from augforge.yamlfile import YamlFile, read_yaml, shown
 
 SPLITS = ("train", "val", "test")
 SplitName = Literal["train", "val", "test"]
@@ -193,21 +194,23 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     path = Path(path)
     file = read_yaml(path, RecipeError)
-    recipe_digest = digest({**file.data, "source": _without_path(file.data.get("source"))})
-    changed = dict(_override(file, text) for text in overrides)
+    said = {**file.data, "source": _without_path(file.data.get("source"))}
+    changed = dict(override(file, text) for text in overrides)
     body = file.check(_Body, file.data)
+    review = _review(body.review, path.parent)
+    verdicts = {name: verdict.model_dump() for name, verdict in review.items()}
     return Recipe(
         name=body.name,
         seed=body.seed,
         source=_source(file, body.source, Path() if "source.path" in changed else path.parent),
         split=body.split,
-        review=_review(body.review, path.parent),
+        review=review,
         steps=_steps(file, body),
         output=body.output,
         path=path,
         text=file.text,
         overrides=changed,
-        digest=recipe_digest,
+        digest=digest(said, verdicts) if verdicts else digest(said),
     )
 
 
@@ -226,44 +229,6 @@ def _without_path(source: Any) -> Any:
     plain = {key: value for key, value in source.items() if key != "path"}
     members = plain.get("sources")
     return {**plain, "sources": list(map(_without_path, members))} if isinstance(members, list) else plain
-
-
-def _override(file: YamlFile, text: str) -> tuple[str, Any]:
-    """Apply one ``key.path=value`` to the file's data."""
-    key, equals, value = text.partition("=")
-    parents = key.split(".")
-    last = parents.pop()
-    if not equals or not all([*parents, last]):
-        raise RecipeError(f"--set {text}: expected key=value, such as source.path=data/hands or steps.1.p=0.5")
-    node: Any = file.data
-    path: tuple[str | int, ...] = ()
-    for part in parents:
-        path = (*path, _slot(node, part, text))
-        node = _below(node, path[-1], text)
-    path = (*path, _slot(node, last, text))
-    node[path[-1]] = found = parse_scalar(value)
-    if re.fullmatch(r"source(\.sources\.\d+)+\.path", key) and isinstance(found, str) and "://" not in found:
-        node[path[-1]] = str(Path(found).absolute())  # a path from the command line is relative to the shell's folder
-    file.moved(path, node[path[-1]], f"--set {text}")
-    return key, node[path[-1]]
-
-
-def _slot(node: Any, part: str, text: str) -> str | int:
-    """A part of a key path as the key of a dict or the index of a list."""
-    if isinstance(node, dict):
-        return part
-    if not part.isdecimal() or int(part) >= len(node):
-        raise RecipeError(f"--set {text}: '{part}' is no item of a list of {len(node)}; items count from 0")
-    return int(part)
-
-
-def _below(node: Any, slot: str | int, text: str) -> Any:
-    """The dict or list at a key or index; made where there is nothing yet."""
-    if isinstance(node, dict) and node.get(slot) is None:
-        node[slot] = {}
-    if not isinstance(node[slot], (dict, list)):
-        raise RecipeError(f"--set {text}: '{slot}' is a plain value; nothing can stand below it")
-    return node[slot]
 
 
 def _choice(

@@ -6,21 +6,22 @@ import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from augforge import bitmask
 from augforge.errors import AugforgeError
+from augforge.findings import StepError, facts, features_key, measure
+from augforge.identity import fired, made_id, made_name, output_id, passes
 from augforge.keys import Id, digest, rng_for
 from augforge.lineage import Lineage, extended
 from augforge.ops.core import BoundOp, Context
-from augforge.plan import Row, Task, common_metadata, fired, made_id, made_name, output_id, passes
+from augforge.plan import Row, Task, common_metadata
 from augforge.recipe import Step
 from augforge.sample import Drop, Sample
 from augforge.sources import Record, Source
-from augforge.store.codec import Encoding, decode_image, pixel_digest
+from augforge.store.codec import Encoding, decode_image
 from augforge.store.work import Batch, BatchWriter, Payload, payload_digest
 
 
@@ -106,13 +107,6 @@ class Item:
     sample: Sample
     id: Id
     lineage: Lineage
-
-
-class StepError(Exception):
-    """Carries the op's name past the generators to the failure."""
-
-    def __init__(self, where: str) -> None:
-        super().__init__(where)
 
 
 def run_batch(arguments: tuple[Shop, Sequence[Job]]) -> Result:
@@ -275,33 +269,6 @@ def _encoded(encoding: Encoding, sample: Sample) -> tuple[bytes, bytes]:
         return encoding.encode(sample.image), bitmask.encode(sample.masks)
     except Exception as error:
         raise StepError("encode") from error
-
-
-def measure(bound: BoundOp, sample: Sample, ctx: Context) -> dict[str, Any]:
-    """Features of a sample; `measure` sees only the params it declared to read."""
-    assert bound.op.measure is not None
-    try:
-        return bound.op.measure(sample, SimpleNamespace(**bound.measured()), ctx)
-    except Exception as error:
-        raise StepError(f"{bound.label} (measure)") from error
-
-
-def features_key(bound: BoundOp, sample_id: Id) -> str:
-    return digest("features", str(bound.op), bound.measured(), sample_id)
-
-
-def facts(sample: Sample, classes: int) -> dict[str, Any]:
-    """What the index says of a sample's pixels, JSON-like."""
-    areas, boxes = bitmask.areas_and_boxes(sample.masks, classes)
-    return {
-        "known": sample.known.tobytes().hex(),
-        "label": None if sample.label is None else sample.label.tolist(),
-        "channels": 1 if sample.image.ndim == 2 else sample.image.shape[2],
-        "dtype": str(sample.image.dtype),
-        "areas": areas.tolist(),
-        "boxes": boxes.tolist(),
-        "pixels": pixel_digest(sample.image, sample.masks),
-    }
 
 
 def batches(jobs: Sequence[Job], size: int) -> Iterable[list[Job]]:

@@ -13,23 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from augforge.errors import PlanError
+from augforge.identity import Leaf, fired, made_id, made_name, unfold
 from augforge.lineage import Lineage
 from augforge.ops import OPS, BoundOp, FilterParams, OpParams, filter_op, op
-from augforge.plan import (
-    Leaf,
-    Row,
-    Stage,
-    Task,
-    check_names,
-    common_metadata,
-    cut_stages,
-    fired,
-    made_id,
-    made_name,
-    plan_stage,
-    task_leaves,
-    unfold,
-)
+from augforge.plan import Row, Stage, Task, check_names, common_metadata, cut_stages, plan_stage, task_leaves
 from augforge.recipe import SPLITS, Step
 
 SEED = 21

@@ -33,6 +33,8 @@ def listed(
     index = _ordered(dataset, splits, format.order)
     table = index.select("row", "name", "split").to_dicts()
     settled = settle(table, known_flags(index, dataset.classes), dataset.classes, format.holds, options)
+    if not settled.rows:
+        raise AugforgeError("no sample is left: none has all its classes labelled. Choose --set unknown=absent")
     chosen = [table[i]["split"] for i in settled.rows]
     kept = settled.known[settled.rows]
     job = Job(
@@ -85,7 +87,8 @@ def write_table(job: Job, dataset: Dataset) -> None:
     taken = {*_FIXED, *job.labels}
     head = [*_FIXED, *job.labels, *(f"metadata.{key}" if key in taken else key for key in keys)]
     order = {name: i for i, name in enumerate(job.files)}
-    rows = index.filter(pl.col("name").is_in(list(order)))
+    wanted = [name for name in ("name", "split", "group", "label", "metadata") if name in index.columns]
+    rows = index.select(wanted).filter(pl.col("name").is_in(list(order)))
     with job.path(TABLE).open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(head)

@@ -35,4 +35,4 @@ def render_exported(done: Exported, console: Console) -> None:
         soft_wrap=True,
     )
     for note, count in done.notes.items():
-        console.print(f"note: {count:,} {note}", markup=False, soft_wrap=True)
+        console.print(f"note: {note}: {count:,}", markup=False, soft_wrap=True)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from pydantic import Field
 
-from augforge.export.core import Entry, Job, Unlabelled
+from augforge.export.core import Entry, Job, Unlabelled, suffix_of
 from augforge.export.outlines import polygons
+
+_OWN = re.compile(
+    r"(?<![^/])(i(?=mages/)|l(?=abels/))"
+)  # labels are sought where the last folder named images is labels
 
 
 class Yolo(Unlabelled):
@@ -39,19 +44,13 @@ OUT/
 def write_yolo(job: Job, entries: Iterable[Entry], options: Yolo) -> None:
     """Write a dataset for YOLO."""
     for entry in entries:
-        folder = f"images/{entry.split}"
-        job.put_image(entry, folder)
+        place = _OWN.sub(lambda found: f"%{ord(found[0]):02X}", entry.place)
+        job.put_image(entry, f"images/{entry.split}", place + suffix_of(entry.image))
         if entry.labelled:
-            job.put(_label_place(f"{folder}/{entry.place}"), "".join(_lines(entry, options)))
+            job.put(f"labels/{entry.split}/{place}.txt", "".join(_lines(entry, options)))
         else:
             job.notes["unlabelled images, without a label file"] += 1
     job.put("data.yaml", _data_yaml(job))
-
-
-def _label_place(image: str) -> str:
-    """Where YOLO looks for labels: the last folder named images is called labels."""
-    before, _, after = f"/{image}".rpartition("/images/")
-    return f"{before}/labels/{after}.txt"[1:]
 
 
 def _lines(entry: Entry, options: Yolo) -> Iterator[str]:

@@ -28,116 +28,41 @@ measurements are cached::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
-from augforge.errors import PlanError, nearest
-from augforge.sample import Box, Drop, Sample
+from augforge.errors import nearest
+from augforge.ops.model import Candidate, Context, Features, FilterParams, Flag, OpParams
+from augforge.sample import Drop, Sample
+
+__all__ = [
+    "OPS",
+    "BoundOp",
+    "Candidate",
+    "Context",
+    "Drawn",
+    "Features",
+    "FilterParams",
+    "Flag",
+    "Op",
+    "OpParams",
+    "Role",
+    "Size",
+    "filter_op",
+    "get_op",
+    "op",
+    "table_filter",
+]
 
 Role = Literal["prepare", "augment", "filter"]
 Size = tuple[int, int]
 """Width and height in pixels."""
 Drawn = Any
 """What chance decided, JSON-like."""
-Features = Mapping[str, Any]
-"""What `measure` found in one sample, JSON-like."""
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-class OpParams(BaseModel):
-    """Parameters of an op: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def check(self, ctx: Context) -> None:
-        """Raise PlanError if the parameters do not fit the class table; called before any work."""
-
-    def declared(self) -> dict[str, Any]:
-        """The parameters that differ from their defaults: what identity and chance are made of."""
-        return self.model_dump(mode="json", exclude_defaults=True)
-
-
-class FilterParams(OpParams):
-    """Parameters every filter has."""
-
-    action: Literal["drop", "tag"] = Field("drop", description="drop from the `on` splits and tag elsewhere, or tag only")
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What an op may know besides its inputs.
-
-    Attributes:
-        classes: the class table, in bit order.
-        labels: names of the label vector's entries.
-        fitted: what the op's `fit` found in the training split, or None.
-    """
-
-    classes: tuple[str, ...]
-    labels: tuple[str, ...] = ()
-    fitted: Any = None
-
-    def class_index(self, name: str) -> int:
-        """Bit of a class; PlanError with the nearest known name where there is none."""
-        if name not in self.classes:
-            raise PlanError(f"the data has no class '{name}'.{nearest(name, self.classes)}")
-        return self.classes.index(name)
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A sample as filters see it: no pixels, but what `measure` found in them.
-
-    Attributes:
-        id, name, group, split, width, height, metadata, tags: see the glossary.
-        features: what the op's own `measure` found, JSON-like.
-        measured: what the steps before found in the same pixels, by step label.
-    """
-
-    id: str
-    name: str
-    group: str
-    split: str
-    width: int
-    height: int
-    metadata: Mapping[str, Any]
-    tags: Sequence[str]
-    features: Features
-    measured: Mapping[str, Features] = field(default_factory=dict)
-
-    def columns(self) -> dict[str, Any]:
-        """The sample as conditions see it: its own columns, its metadata, and what filters measured in its pixels."""
-        plain = ("name", "group", "split", "width", "height")
-        return {
-            **{name: getattr(self, name) for name in plain},
-            "tags": list(self.tags),
-            "metadata": dict(self.metadata),
-            **self.measured,
-            **self.features,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """A filter's finding: the sample is to be dropped or tagged.
-
-    Attributes:
-        reason: a few words; rejections are counted by it.
-        score: how far beyond the threshold, any scale, None where there is no measure.
-        move_to: the split the sample goes to instead of being dropped or tagged.
-        detail: what the finding rests on, such as the name of a sample's twin.
-        boxes: regions of the picture it rests on, x0, y0, x1, y1 in pixels, half-open.
-    """
-
-    reason: str
-    score: float | None = None
-    move_to: str | None = None
-    detail: str = ""
-    boxes: tuple[Box, ...] = ()
 
 
 def _one_input(params: Any) -> int:
@@ -185,9 +110,7 @@ class Op:
     fit: Callable[[Sequence[Candidate], Any, Context], Any] | None = None
     weigh: Callable[[Candidate, Any, Context], float] | None = None
 
-    def apply(
-        self, inputs: Sequence[Sample], drawn: Drawn, params: OpParams, ctx: Context
-    ) -> Iterable[Sample | Drop]:
+    def apply(self, inputs: Sequence[Sample], drawn: Drawn, params: OpParams, ctx: Context) -> Iterable[Sample | Drop]:
         result: Iterable[Sample | Drop] = self.function(inputs, drawn, params, ctx)
         return result
 
@@ -333,7 +256,7 @@ class BoundOp:
 
     def measured(self) -> dict[str, Any]:
         """The params that `measure` looks at."""
-        return {name: value for name, value in self.params.model_dump(mode="json").items() if name in self.op.measure_reads}
+        return self.params.model_dump(mode="json", include=set(self.op.measure_reads))
 
     @property
     def label(self) -> str:

@@ -27,6 +27,7 @@ SIDE = 256
 _THRESHOLDS = tuple(0.04 * 1.26**i for i in range(11))  # above the air, as a share of the picture's range
 _SAME = 0.035  # gray values that near to a corner's belong to its padding
 _ENOUGH = 9.3  # five long fingers score 10
+_LEAST = 3.5  # less than two long fingers and a short one: no hand
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,13 @@ def reduced(image: Image) -> Gray:
 
 
 def find_hand(gray: Gray) -> Hand | None:
-    """The most hand-like silhouette at any threshold; None where nothing has three fingers."""
+    """The most hand-like silhouette at any threshold; None where nothing looks like one."""
     best: Hand | None = None
     for picture in _pictures(gray):
         above = picture - _air(picture)
         for threshold in _THRESHOLDS:
             hand = _hand(_silhouette(above, threshold), above / np.float32(threshold))
-            if hand is not None and (best is None or hand.score > best.score):
+            if hand is not None and hand.score > (best.score if best else _LEAST):
                 best = hand
         if best is not None and best.score > _ENOUGH:
             break

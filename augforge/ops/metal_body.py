@@ -91,22 +91,39 @@ def _white_corners(small: Gray, slope: NDArray[np.float32]) -> Flags:
 
 
 def _frame(small: Gray, slope: NDArray[np.float32], air: int, bone: int, white: Flags) -> Flags:
-    """White corners, even areas below bone level at the border, bright even ones beside those: a frame in a frame."""
-    flat = cv2.erode(((slope < EVEN) & (small < bone)).astype(np.uint8), np.ones((3, 3), np.uint8))
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(flat, connectivity=4)
-    large = stats[:, cv2.CC_STAT_AREA] >= 0.007 * small.size
+    """White corners, even areas at the border, and even ones beside those: a frame in a frame.
+
+    Areas as bright as bone count only where they are of one gray, and not white: a burnt out forearm leaves the image.
+    """
+    parts, area, level, spread = _even_parts(small, slope, bone)
+    large = (area >= 0.007 * small.size) & ((level < bone) | (spread < 3))
     large[0] = False
     rim = np.concatenate([parts[[2, -3]].ravel(), parts[:, [2, -3]].ravel()]) if min(small.shape) > 5 else parts.ravel()
-    chosen = large & (np.bincount(rim, minlength=count) >= 0.05 * sum(small.shape))
-    level = np.bincount(parts.ravel(), small.ravel(), count) / np.maximum(stats[:, cv2.CC_STAT_AREA], 1)
+    chosen = large & (np.bincount(rim, minlength=len(area)) >= 0.05 * sum(small.shape))
     for _ in range(4):
         near = cv2.dilate(np.asarray(chosen[parts], np.uint8) | white, np.ones((11, 11), np.uint8))
-        beside = np.bincount(parts[near > 0], minlength=count) >= 20
+        beside = np.bincount(parts[near > 0], minlength=len(area)) >= 20
         more = beside & large & ~chosen & ((level >= air) | bool(white.any()))
         if not more.any():
             break
         chosen |= more
     return np.asarray(cv2.dilate(chosen[parts].astype(np.uint8), np.ones((3, 3), np.uint8)), np.uint8) | white
+
+
+def _even_parts(
+    small: Gray, slope: NDArray[np.float32], bone: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Connected even areas, below bone level and above: their labels, and of each the area, mean and deviation."""
+    parts, count = np.zeros(small.shape, np.int32), 1
+    for low, high in ((0, bone), (bone, 245)):
+        flat = ((slope < EVEN) & (small >= low) & (small < high)).astype(np.uint8)
+        more, labels = cv2.connectedComponents(cv2.erode(flat, np.ones((3, 3), np.uint8)), connectivity=4)
+        parts[labels > 0] = labels[labels > 0] + (count - 1)
+        count += more - 1
+    area = np.bincount(parts.ravel(), minlength=count)
+    values, some = small.ravel().astype(float), np.maximum(area, 1)
+    level, square = (np.bincount(parts.ravel(), part, count) / some for part in (values, values**2))
+    return parts, area, level, np.sqrt(np.maximum(square - level**2, 0))
 
 
 def _air_inside(small: Gray, slope: NDArray[np.float32], frame: Flags, air: int) -> int:

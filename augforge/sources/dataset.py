@@ -53,6 +53,12 @@ ROOT/                          source.path, as augforge build made it
     keep_split: bool = Field(
         True, description="samples stay in their splits, whatever the recipe's `split` says; false deals them out anew"
     )
+    separator: str = Field(
+        "~",
+        pattern=r"^[^/\\]+$",
+        description="stands for the ~ in names that the first recipe's steps made; with another one, such as +, a step "
+        "can be repeated that kept its inputs there",
+    )
 
     def scan(self, cache: FileCache) -> Listing:
         dataset = self._open(cache)
@@ -121,12 +127,15 @@ ROOT/                          source.path, as augforge build made it
             if row["shard"] in whole:
                 yield self._record(row, dataset.classes, table.content(mapping))
             elif scan.source.on_error == "reject":
-                scan.wrong(row["name"], "damaged shard", f"{self.root / row['shard']} is damaged. {_REMEDY}")
+                scan.wrong(self._name(row), "damaged shard", f"{self.root / row['shard']} is damaged. {_REMEDY}")
+
+    def _name(self, row: Mapping[str, Any]) -> str:
+        return str(row["name"]).replace("~", self.separator)
 
     def _record(self, row: Mapping[str, Any], classes: tuple[str, ...], content: Any) -> Record:
         labelled = [c for c, area in enumerate(row["area"].values()) if area is not None]
         return Record(
-            name=row["name"],
+            name=self._name(row),
             group=row["group"],
             split=row["split"] if self.keep_split else None,
             width=row["width"],

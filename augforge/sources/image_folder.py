@@ -36,6 +36,7 @@ ROOT/                          source.path
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
+        scan.need_folder("")
         images = scan.unique((name_of(place), place) for place in scan.walk(""))
         folders = {name: folder for name in images if (folder := self._folder(name, scan)) is not None}
         found = self.mapped(sorted(set(folders.values())))

@@ -57,6 +57,8 @@ ROOT/                          source.path
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
+        scan.need_folder(self.images)
+        scan.need_folder(self.masks)
         images = scan.unique((name_of(place, self.images), place) for place in scan.walk(self.images))
         masks = scan.unique((name_of(place, self.masks), place) for place in scan.walk(self.masks, what="a mask"))
         scan.need_images(masks, images)

@@ -65,8 +65,8 @@ ROOT/                          source.path
         table = class_table(self, labels, self.root) if labels or not scan.bad else nothing
         pairs = dict(self._pairs(scan, notes, facts, found))
         used = {image for image, embedded in pairs.values() if not embedded}
-        others = sorted(found - used)
-        scan.refused += [Refused(name_of(place), "no annotation", place) for place in others]
+        others = ((name_of(place), place) for place in sorted(found - used))
+        scan.refused += [Refused(name, "no annotation", place) for name, place in others if name not in scan.bad]
         images = self._image_facts(scan, pairs)
         return scan.listing(self._records(scan, table, notes, facts, pairs, images), table.names)
 

@@ -48,6 +48,7 @@ ROOT/                          source.path
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
+        scan.need_folder(self.images)
         labels = scan.folders(self.masks)
         table = class_table(self, labels, self.root / self.masks)
         images = scan.unique((name_of(place, self.images), place) for place in scan.walk(self.images))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -57,14 +58,14 @@ def name_of(place: str, folder: str = "") -> str:
 
 def folder_or_name(name: str) -> str:
     """The usual group: the folder that a sample lies in, or its own name where there is none."""
-    return name.rpartition("/")[0] or name
+    return sys.intern(name.rpartition("/")[0] or name)  # one text for all samples of a folder
 
 
 def inside(root: Path, place: str, where: str) -> str:
     """A path from an annotation as a place below the root; SourceError where it leaves the root."""
     path = PurePosixPath(place.replace("\\", "/").replace("\0", "/../../"))
     plain = os.path.normpath(path)
-    leaves = path.is_absolute() or plain.startswith("..")
+    leaves = path.is_absolute() or plain == ".." or plain.startswith("../")
     if leaves or not below(os.path.realpath(root / path), os.path.realpath(root)):
         raise SourceError(f"{where}: '{place}' leaves {root}; expected a path below it. Move the file there.")
     return plain

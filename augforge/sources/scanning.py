@@ -8,6 +8,7 @@ all others, or becomes a rejected row. What is wrong with the whole source is a 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -19,6 +20,7 @@ from augforge.sources.core import Listing, Record, Refused, Source
 from augforge.sources.images import IMAGE_FACTS, image_facts
 from augforge.sources.joining import grouped, join_key, joined_rows, with_row
 from augforge.sources.options import Join
+from augforge.sources.records import inside
 from augforge.sources.tables import Row
 from augforge.sources.walking import Found, walk
 from augforge.store.filecache import FileCache
@@ -55,9 +57,14 @@ class Scan:
         """Something is wrong with one sample: a problem, or a rejected row. ``reason`` is counted, so a few words."""
         self.bad.add(name)
         if self.source.on_error == "reject":
-            self.refused.append(Refused(name, reason, message.replace(f"{self.root}{os.sep}", "")))
+            self.refused.append(Refused(name, reason, self._portable(message)))
         else:
             self.problems.append(message)
+
+    def _portable(self, message: str) -> str:
+        """A message without the root's path: what is refused decides a dataset's version, on any machine."""
+        root = re.escape(str(self.root))
+        return re.sub(rf"(?<![\w./-]){root}(?![\w.-])", "the source", re.sub(rf"(?<![\w./-]){root}/", "", message))
 
     def fault(self, message: str) -> None:
         """Something is wrong that concerns no sample alone; it stops the build whatever ``on_error`` says."""
@@ -89,6 +96,12 @@ class Scan:
                 self.refused.append(Refused(file.name, f"not {what}", file.place))
         return sorted(found)
 
+    def need_folder(self, folder: str) -> None:
+        """SourceError with the expected layout unless there is such a folder."""
+        path = self.root / folder
+        if not path.is_dir():
+            raise SourceError(f"{path} is no folder; expected\n{self.source.layout}\nCorrect source.path.")
+
     def folders(self, folder: str) -> list[str]:
         """Names of the folders in a folder, sorted; files beside them are refused. SourceError where there are none."""
         names = []
@@ -105,6 +118,7 @@ class Scan:
 
     def _found(self, folder: str, deep: bool) -> Iterator[Found]:
         """What lies in a folder, or in all folders below it; what cannot be used is wrong or refused."""
+        inside(self.root, folder, f"{self.root}: folder")
         try:
             for file in walk(self.root, folder, deep):
                 if file.fault is not None:

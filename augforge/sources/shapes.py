@@ -34,7 +34,7 @@ def flat_ring(values: Any, where: str) -> Ring:
         raise SourceError(f"{where}: polygon is not a flat list [x, y, x, y, ...] in pixels. {_REMEDY}")
     if len(values) < 6:
         raise SourceError(f"{where}: {len(values) // 2} points; expected 3 or more. {_REMEDY}")
-    if not (-MAX_PIXEL < min(values) and max(values) < MAX_PIXEL) or any(map(math.isnan, values)):
+    if not (min(values) > -MAX_PIXEL and max(values) < MAX_PIXEL) or any(map(math.isnan, values)):
         raise SourceError(f"{where}: polygon has points that are NaN, infinite or beyond any image. {_REMEDY}")
     return list(map(float, values))
 
@@ -72,8 +72,8 @@ def rectangle(x0: float, y0: float, x1: float, y1: float) -> Ring:
 
 
 def disc(x: float, y: float, radius: float) -> Ring:
-    """A ring around a point, less than a tenth of a pixel inside the true circle up to a radius of 8,000."""
-    count = min(512, max(8, 4 * math.ceil(2 * math.sqrt(radius))))
+    """A ring around a point, less than a tenth of a pixel inside the true circle up to a radius of 20,000."""
+    count = min(1024, max(8, 4 * math.ceil(2 * math.sqrt(radius))))
     angles = [2 * math.pi * i / count for i in range(count)]
     return [value for a in angles for value in (x + radius * math.cos(a), y + radius * math.sin(a))]
 

@@ -66,7 +66,7 @@ def _link_fault(path: str, chain: tuple[str, ...], root: str) -> tuple[str, str]
     if not os.path.exists(real):  # noqa: PTH110
         reason, fact = "broken link", "leads nowhere"
     elif not below(real, root):
-        reason, fact = "leaves the root", f"leads to {real}, out of {root}"
+        reason, fact = "leaves the root", f"leads to {Path(path).readlink()}, out of the root"
     elif any(below(folder, real) for folder in chain):
         reason, fact = "link in a circle", "leads back to a folder that it lies in"
     else:

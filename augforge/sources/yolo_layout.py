@@ -17,6 +17,7 @@ def find_images(scan: Scan, said: DataYaml, own_splits: bool) -> dict[str, str |
     """Places of all images, in order, with the split that the data set itself prescribes."""
     parts = {name: list(_part(scan, said, name, texts)) for name, texts in said.parts.items()}
     if not parts:
+        scan.need_folder("images")
         return {place: _folder_split(place) if own_splits else None for place in _images(scan, "images")}
     same = [one for one in parts if any(one != two and set(parts[one]) == set(parts[two]) for two in parts)]
     if same and own_splits:

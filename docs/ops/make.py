@@ -6,7 +6,6 @@ EXAMPLES.
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from augforge.keys import digest, rng_for
 from augforge.ops import OPS, BoundOp, Context, Op
 from augforge.ops.core import Candidate, Flag
 from augforge.phantom import write_phantom
+from augforge.report.overlay import fitted as fitted_into
 from augforge.report.overlay import overlay
 from augforge.report.paint import GAP, INK, MUTED, Picture, blank, centred, grid, stack, text_line
 from augforge.sample import Sample
@@ -46,8 +46,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "balance": {"weights": {"Pisiform": 9}},
     "class_area": {},
     "class_shape": {},
-    "copy_paste": {"classes": ["Pisiform", "finger-12", "finger-16"], "shift": 0.3, "sigma": 3},
-    "crop_nonempty": {"size": 112, "count": 5, "weights": {name: 6 for name in SMALL}},
+    "copy_paste": {"classes": ["Pisiform", "finger-12", "finger-16"], "shift": 0.15, "sigma": 3},
+    "crop_nonempty": {"size": 112, "count": 5, "weights": dict.fromkeys(SMALL, 6)},
     "cutmix": {},
     "cutout": {"holes": 3, "side": [0.15, 0.3]},
     "empty": {},
@@ -55,7 +55,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "hflip": {},
     "intensity": {},
     "metal": {},
-    "min_area": {"pixels": 12},
+    "min_area": {"pixels": 40},
     "mixup": {"alpha": 5},
     "mosaic": {},
     "near_duplicates": {"across_splits": "move"},
@@ -126,7 +126,7 @@ def make_stage() -> Stage:
 
 def spoilt(stage: Stage) -> Iterator[Sample]:
     """The hands, every fifth spoilt in one of the ways that filters look for."""
-    ways = iter([dark, inverted, swapped, halved, shifted, unmasked, copied])
+    ways = iter([dark, inverted, swapped, halved, shifted, unmasked, copied, sliver])
     for i, hand in enumerate(stage.hands):
         way = next(ways, None) if i % 5 == 4 else None
         yield hand if way is None else way(hand, stage)
@@ -156,6 +156,13 @@ def halved(hand: Sample, stage: Stage) -> Sample:
 def shifted(hand: Sample, stage: Stage) -> Sample:
     c = stage.classes.index("finger-7")
     return _with_class(hand, c, np.roll(bitmask.class_mask(hand.masks, c), 60, axis=1), "spoilt: bone shifted")
+
+
+def sliver(hand: Sample, stage: Stage) -> Sample:
+    c = stage.classes.index("finger-3")
+    mask = bitmask.class_mask(hand.masks, c)
+    mask[np.flatnonzero(mask.any(axis=1))[0] + 3 :] = 0
+    return _with_class(hand, c, mask, "spoilt: a sliver")
 
 
 def _with_class(hand: Sample, c: int, mask: np.ndarray, name: str) -> Sample:
@@ -188,7 +195,7 @@ def picture_of(op: Op, stage: Stage) -> Picture:
     bound = BoundOp(op.name, params)
     params.check(stage.context())
     parts = filtered(bound, stage) if op.role == "filter" else applied(bound, stage)
-    declared = json.dumps(EXAMPLES[op.name]).replace('"', "")[1:-1]
+    declared = ", ".join(f"{key}: {short(value)}" for key, value in EXAMPLES[op.name].items())
     header = text_line([(op.name, INK), (declared, MUTED)], max(part.shape[1] for part in parts), TEXT + 2)
     return stack([header, *parts], gap=8)
 
@@ -205,7 +212,7 @@ def applied(bound: BoundOp, stage: Stage) -> list[Picture]:
         made = [one for one in op.apply(inputs, drawn, bound.params, ctx) if isinstance(one, Sample)]
         outputs += [panel(s, stage, f"output {s.mark}") for s in made[:6]]
         told += [f"drawn: {short(drawn)}"] if drawn is not None else []
-        told += [f"found: {short(dict(made[0].notes))}"] if made and made[0].notes else []
+        told += [f"found: {short(dict(made[0].notes))}"] if len(made) == 1 and made[0].notes else []
         if len(made) > 1:
             break
     width = 3 if len(panels) + len(outputs) <= 3 else 4
@@ -230,17 +237,16 @@ def filtered(bound: BoundOp, stage: Stage) -> list[Picture]:
     found = [(flag, sample) for flag, sample in zip(flags, stage.odd, strict=True) if flag is not None]
     found.sort(key=lambda one: -(one[0].score or 0))
     kept = [sample for flag, sample in zip(flags, stage.odd, strict=True) if flag is None]
-    panels = [panel(sample, stage, reason(flag), sample.name) for flag, sample in found[:4]]
-    panels += [panel(sample, stage, "kept", sample.name) for sample in kept[: 6 - len(panels)]]
+    panels = [panel(sample, stage, verdict(flag), flag.detail, sample.name) for flag, sample in found[:4]]
+    panels += [panel(sample, stage, "kept", "", sample.name) for sample in kept[: 6 - len(panels)]]
     cells = grid(panels, 3)
     line = f"{len(found)} of {len(stage.odd)} flagged. fitted: {short(ctx.fitted)}" if ctx.fitted else None
     line = line or f"{len(found)} of {len(stage.odd)} flagged"
     return [cells, text_line([(line, MUTED)], cells.shape[1], TEXT)]
 
 
-def reason(flag: Flag) -> str:
-    told = [flag.reason, *([f"score {flag.score:.3g}"] if flag.score is not None else []), flag.detail]
-    return " · ".join(part for part in told if part)
+def verdict(flag: Flag) -> str:
+    return flag.reason if flag.score is None else f"{flag.reason}, score {flag.score:.3g}"
 
 
 def fitted(bound: BoundOp, samples: Sequence[Sample], stage: Stage) -> Any:
@@ -267,7 +273,7 @@ def table(bound: BoundOp, samples: Sequence[Sample], stage: Stage) -> list[Candi
 
 
 def panel(sample: Sample, stage: Stage, *lines: str) -> Picture:
-    picture = overlay(sample, stage.classes, alpha=0.3, max_side=SIDE)
+    picture = overlay(fitted_into(sample, SIDE, SIDE), stage.classes, alpha=0.3)
     captions = [text_line([(line, INK if i == 0 else MUTED)], SIDE, TEXT) for i, line in enumerate(lines)]
     return np.concatenate([centred(picture, SIDE, SIDE), *captions, blank(GAP // 2, SIDE)])
 
@@ -282,10 +288,10 @@ def short(value: Any) -> str:
 
 
 def save(picture: Picture, path: Path) -> None:
-    """Write a PNG with as many colours as fit into BYTES."""
-    image = Image.fromarray(picture)
-    for colours in (128, 64, 48, 32, 24, 16):
-        image.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+    """Write a PNG with as many levels of gray and colour as fit into BYTES."""
+    for step in (1, 4, 8, 12, 16, 24):
+        coarse = np.minimum(255, (picture.astype(int) + step // 2) // step * step).astype(np.uint8)
+        Image.fromarray(coarse).quantize(192, dither=Image.Dither.NONE).save(path, optimize=True)
         if path.stat().st_size <= BYTES:
             return
 
@@ -295,16 +301,18 @@ def save(picture: Picture, path: Path) -> None:
 
 def page() -> str:
     rows = "".join(entry(op) for _, op in sorted(OPS.items()))
-    head = (
-        "# The ops\n\nEvery op on generated hands, drawn by `make docs-ops`. `augforge ops NAME` prints its parameters; "
-        "role says what it is for: `prepare` acts on every split by default, `augment` on train alone, `filter` drops "
-        "from train and tags elsewhere.\n"
-    )
+    head = """# The ops
+
+Every op on generated hands, drawn by `make docs-ops`. `augforge ops NAME` prints its parameters. The role says what it
+is for: `prepare` acts on every split by default, `augment` on train alone; `filter` drops from train, tags elsewhere.
+"""
     return f"{head}{rows}\n{NOT_OFFERED}"
 
 
 def entry(op: Op) -> str:
-    papers = "; ".join(dict.fromkeys(re.findall(r"\(([^()]*(?:arXiv|doi):[^()]*)\)", " ".join(text_of(op).split()))))
+    papers = "; ".join(
+        dict.fromkeys(re.findall(r"\(([^();]*(?:arXiv|doi):[^();]*)[;)]", " ".join(text_of(op).split())))
+    )
     source = f" Source: {papers}." if papers else ""
     return f"\n## {op.name}\n\n{first_sentence(op)} Role: {op.role}.{source}\n\n![{op.name}]({op.name}.png)\n"
 

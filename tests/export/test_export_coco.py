@@ -15,6 +15,8 @@ from samplebox import CLASSES, box_fixture, dataset_of, made, read, same, writte
 from augforge import bitmask
 from augforge.store.dataset import Dataset
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
+
 SPLITS = ("train", "val", "test")
 
 

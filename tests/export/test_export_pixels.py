@@ -119,6 +119,7 @@ def test_polygons_of_noise_are_exact(share: float) -> None:
     np.testing.assert_array_equal(filled(outlines.polygons(mask, (0, 0)), mask.shape, np.rint), mask)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
 @BIG
 @given(MASKS)
 def test_edge_polygons_are_exact_in_pycocotools(mask: np.ndarray) -> None:

@@ -18,7 +18,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
         ("ID001/image1661130828152~rotate-2@512,0", "ID001/image1661130828152~rotate-2@512,0"),
         ("mosaic/ID001/image1-1", "mosaic/ID001/image1-1"),
         ("a b/뼈.2", "a b/뼈.2"),
-        ("../up", "%2E./up"),
+        ("../up", "%2E%2E/up"),
         ("/root", "%/root"),
         ("a//b/", "a/%/b/%"),
         (".hidden", "%2Ehidden"),

@@ -15,6 +15,7 @@ from samplebox import CLASSES, box_fixture, dataset_of, made, read, same, writte
 
 from augforge import bitmask
 from augforge.builder import build
+from augforge.export.places import name_at
 from augforge.phantom import write_phantom
 from augforge.sample import Sample
 from augforge.sources.class_lists import HAND_BONES
@@ -74,11 +75,13 @@ def test_yolo_of_hands(hands: Dataset, tmp_path: Path, tolerance: float, least: 
         assert worst(sample, hands.named(name.removeprefix("train/")), 29) >= least
 
 
-def test_yolo_labels_of_a_folder_named_images(tmp_path: Path) -> None:
-    dataset = dataset_of(tmp_path / "data", [made("P/images/a", 1)])
+def test_yolo_names_with_yolos_own_folders(tmp_path: Path) -> None:
+    """Labels lie where the last folder named images is named labels: no other may be named so."""
+    dataset = dataset_of(tmp_path / "data", [made("P/images/labels", 1)])
     written(dataset, tmp_path / "out", "yolo")
-    assert (tmp_path / "out/images/train/P/labels/a.txt").exists()
-    (sample,) = read("yolo", tmp_path / "out").values()
+    assert (tmp_path / "out/labels/train/P/%69mages/labels.txt").exists()
+    ((name, sample),) = read("yolo", tmp_path / "out").items()
+    assert name_at(name) == "train/P/images/labels"
     same(sample, dataset[0])
 
 

@@ -233,7 +233,7 @@ def test_command(box: Dataset, tmp_path: Path) -> None:
         box.folder, tmp_path / "a", "--to", "coco", "--set", "masks=polygons", "--split", "train", "--split", "test"
     )
     assert "wrote 3 samples (train 2, test 1) as coco" in told
-    assert "note: 1 images with unlabelled classes" in told
+    assert "not_exhaustive_category_ids: 1\n" in told
     found = json.loads(run(box.folder, tmp_path / "b", "--to", "webdataset", "--set", "max_count=1", "--json"))
     assert found["splits"] == {"train": 2, "val": 1, "test": 1}
     assert found["options"] == {"masks": "planes", "max_count": 1, "max_bytes": 1_000_000_000}

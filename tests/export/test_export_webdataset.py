@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import tarfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,18 @@ from augforge.store.dataset import Dataset
 def iterate(*tars: Path) -> list[dict[str, Any]]:
     import webdataset
 
-    pipeline = webdataset.WebDataset([str(tar) for tar in tars], shardshuffle=False, empty_check=False).decode("pil")
-    return list(pipeline)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # webdataset leaves closing to the garbage collector
+        pipeline = webdataset.WebDataset([str(tar) for tar in tars], shardshuffle=False, empty_check=False).decode()
+        found = list(pipeline)
+        del pipeline
+        gc.collect()
+    return found
+
+
+def pixels(data: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as picture:
+        return np.asarray(picture)
 
 
 def members(tar: Path) -> list[tarfile.TarInfo]:
@@ -40,7 +52,7 @@ def test_webdataset_iterates(box: Dataset, tmp_path: Path) -> None:
         sample = box.named(facts["name"])
         assert name_at(item["__key__"]) == sample.name
         assert (facts["split"], facts["group"], facts["metadata"]) == (sample.split, sample.group, sample.metadata)
-        np.testing.assert_array_equal(np.asarray(item["png"]), sample.image)
+        np.testing.assert_array_equal(pixels(item["png"]), sample.image)
         assert facts["classes"] == list(CLASSES)
         assert facts["planes"] == [1, sample.height, sample.width]
         planes = bitmask.decode(item["masks.zst"], sample.height, sample.width, len(CLASSES))
@@ -56,7 +68,7 @@ def test_masks_as_pictures(box: Dataset, tmp_path: Path) -> None:
         assert {key for key in item if key.startswith("mask.")} == {f"mask.{c}.png" for c in range(4)}
         for c in range(4):
             expected = bitmask.class_mask(sample.masks, c) * 255
-            np.testing.assert_array_equal(np.asarray(item[f"mask.{c}.png"]), expected)
+            np.testing.assert_array_equal(pixels(item[f"mask.{c}.png"]), expected)
 
 
 def test_samples_lie_in_the_order_of_ids(tmp_path: Path) -> None:
@@ -104,5 +116,4 @@ def test_images_decode(tmp_path: Path, channels: int) -> None:
     with tarfile.open(tmp_path / "out/train-000000.tar") as tar:
         data = tar.extractfile("P/a.png")
         assert data is not None
-        with Image.open(io.BytesIO(data.read())) as picture:
-            np.testing.assert_array_equal(np.asarray(picture), dataset[0].image)
+        np.testing.assert_array_equal(pixels(data.read()), dataset[0].image)

@@ -17,7 +17,7 @@ from augforge.ops.core import Candidate
 from augforge.phantom import Traits, render_hand
 from augforge.sample import Sample
 from augforge.sources.class_lists import HAND_BONES
-from augforge.worker import measure
+from augforge.findings import measure
 
 BONES = Context(HAND_BONES)
 PERSONS = 40

@@ -28,7 +28,7 @@ from augforge.ops import OPS, BoundOp, Context, Flag, Op, OpParams
 from augforge.ops.core import Candidate
 from augforge.sample import IDENTITY, Box, Drop, Placement, Sample
 from augforge.store.codec import pixel_digest
-from augforge.worker import measure
+from augforge.findings import measure
 
 EXAMPLES: dict[str, list[dict[str, Any]]] = {
     # op: parameters as in a recipe, for images of 64x48 and of 160x128; classes are named class-0, class-1, ...;

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mutation import mutated_bytes, mutated_json
 from pycocotools import mask as coco_mask
 from pydantic import ValidationError
 
@@ -21,7 +22,6 @@ from augforge.sources import rle
 from augforge.sources.coco import Coco
 from augforge.sources.core import Listing, Record
 from augforge.store.filecache import FileCache
-from mutation import mutated_bytes, mutated_json
 
 SQUARE = [2, 2, 6, 2, 6, 5, 2, 5]
 HEART, LUNG = 7, 3

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mutation import mutated_bytes, mutated_json
 from pydantic import ValidationError
 
 from augforge import bitmask
@@ -22,7 +23,6 @@ from augforge.sources.core import Listing, Record
 from augforge.sources.images import read_image
 from augforge.sources.labelme import Labelme
 from augforge.store.filecache import FileCache
-from mutation import mutated_bytes, mutated_json
 
 SQUARE = [[2, 2], [6, 2], [6, 5], [2, 5]]
 GRID = np.mgrid[0:16, 0:20]
@@ -54,7 +54,15 @@ def shape(points: Any = None, label: Any = "heart", kind: str = "polygon", **mor
 
 def document(*shapes: dict[str, Any], **more: Any) -> dict[str, Any]:
     size = {"imageWidth": 20, "imageHeight": 16}
-    return {"version": "5.4.1", "flags": {}, "shapes": list(shapes), "imagePath": "a.png", "imageData": None, **size, **more}
+    return {
+        "version": "5.4.1",
+        "flags": {},
+        "shapes": list(shapes),
+        "imagePath": "a.png",
+        "imageData": None,
+        **size,
+        **more,
+    }
 
 
 def put_json(root: Path, content: Any, name: str = "a") -> Path:
@@ -130,7 +138,11 @@ def test_load(tmp_path: Path) -> None:
 
 
 def test_a_file_of_version_3_has_polygons_alone(tmp_path: Path) -> None:
-    old = {"version": "3.16.2", "shapes": [{"label": "heart", "points": SQUARE, "line_color": None}], "imagePath": "a.png"}
+    old = {
+        "version": "3.16.2",
+        "shapes": [{"label": "heart", "points": SQUARE, "line_color": None}],
+        "imagePath": "a.png",
+    }
     put(tmp_path, old)
     assert load(tmp_path)[0].masks.any()
 
@@ -438,7 +450,8 @@ def test_coco_and_labelme_give_the_same_planes(tmp_path: Path) -> None:
     put(tmp_path / "labelme", document(*(shape(ring.tolist(), name) for ring, name in rings)))
     names = sorted({name for _, name in rings})
     notes = [
-        {"image_id": 1, "category_id": names.index(name), "segmentation": [ring.reshape(-1).tolist()]} for ring, name in rings
+        {"image_id": 1, "category_id": names.index(name), "segmentation": [ring.reshape(-1).tolist()]}
+        for ring, name in rings
     ]
     (tmp_path / "coco/images").mkdir(parents=True)
     (tmp_path / "coco/images/a.png").write_bytes(picture())

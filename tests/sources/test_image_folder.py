@@ -1,0 +1,86 @@
+"""The image-folder adapter: the folder is the label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from makedata import broken, load, put_image, put_text, rejected, scan
+
+KIND = "image-folder"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in ("dog/P1/one", "cat/two", "dog/three"):
+        put_image(tmp_path / f"{name}.jpg")
+    return tmp_path
+
+
+def test_listing(root: Path) -> None:
+    listing = scan(KIND, root)
+    assert (listing.classes, listing.labels) == (("ignore",), ("cat", "dog"))
+    assert [(r.name, r.group, r.split) for r in listing.records] == [
+        ("cat/two", "cat/two", None),
+        ("dog/P1/one", "dog/P1/one", None),
+        ("dog/three", "dog/three", None),
+    ]
+    assert len({record.content for record in listing.records}) == 3
+
+
+def test_labels(root: Path) -> None:
+    samples = load(KIND, root)
+    label = samples["dog/P1/one"].label
+    assert label is not None and label.dtype == np.float32 and label.tolist() == [0, 1]
+    assert not samples["cat/two"].known.any() and not samples["cat/two"].masks.any()
+
+
+def test_fixed_and_mapped_labels(root: Path) -> None:
+    classes = ["dog", "cow", "cat"]
+    assert scan(KIND, root, classes=classes).labels == ("dog", "cow", "cat")
+    assert load(KIND, root, classes=classes)["cat/two"].label.tolist() == [0, 0, 1]
+    assert scan(KIND, root, class_map={"cat": "pet", "dog": "pet"}).labels == ("pet",)
+    listing = scan(KIND, root, class_map={"cat": None})
+    assert listing.labels == ("dog",)
+    assert [(row.name, row.reason) for row in listing.refused] == [("cat/two", "class left out")]
+    broken(KIND, root, "cat/two.jpg: folder 'cat' is not in classes", "class_map", classes=["dog"])
+    assert rejected(KIND, root, classes=["dog"]) == [("cat/two", "unknown class")]
+
+
+def test_the_label_decides_the_content(root: Path) -> None:
+    before = scan(KIND, root).records[0].content
+    assert scan(KIND, root, class_map={"cat": "lion"}).records[0].content != before
+
+
+def test_split_folders(tmp_path: Path) -> None:
+    for name in ("train/dog/a", "valid/cat/b", "test/dog/c"):
+        put_image(tmp_path / f"{name}.png")
+    listing = scan(KIND, tmp_path, split_folders=True)
+    assert listing.labels == ("cat", "dog")
+    assert {r.name: r.split for r in listing.records} == {
+        "test/dog/c": "test",
+        "train/dog/a": None,
+        "valid/cat/b": "val",
+    }
+    put_image(tmp_path / "more/dog/d.png")
+    broken(KIND, tmp_path, "more/dog/d lies in no folder of a class", split_folders=True)
+
+
+def test_bad_input(root: Path) -> None:
+    put_image(root / "stray.png")
+    put_text(root / "dog/notes.txt", "x")
+    (root / "cat/two.jpg").write_bytes(b"")
+    put_image(root / "dog/three.png")
+    broken(
+        KIND, root, "3 problems", "stray lies in no folder of a class", "two.jpg is empty", "share the name dog/three"
+    )
+    assert rejected(KIND, root) == [
+        ("cat/two", "broken image"),
+        ("dog/notes.txt", "not an image"),
+        ("dog/three", "name stands twice"),
+        ("stray", "no class folder"),
+    ]
+    broken(KIND, root / "missing", "missing", "cat/one.jpg")
+    (root / "empty").mkdir()
+    broken(KIND, root / "empty", "holds no image")

@@ -1,0 +1,182 @@
+"""The index-mask adapter: what values mean, void, and every kind of bad input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from makedata import (
+    block,
+    broken,
+    known_of,
+    load,
+    masks_of,
+    put_image,
+    put_palette,
+    put_pixels,
+    put_text,
+    rejected,
+    scan,
+)
+from PIL import Image
+
+KIND = "index-mask"
+VALUES = block(2, 2, 6, 5, 1) + block(8, 2, 12, 9, 2) + block(0, 14, 20, 16, 255)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in ("a", "b"):
+        put_image(tmp_path / f"images/{name}.jpg")
+        put_palette(tmp_path / f"masks/{name}.png", VALUES if name == "a" else VALUES % 255)
+    return tmp_path
+
+
+def test_values_are_named(root: Path) -> None:
+    values = {"1": "cat", "2": "dog"}
+    listing = scan(KIND, root, values=values)
+    assert listing.classes == ("cat", "dog", "ignore")
+    samples = load(KIND, root, values=values)
+    masks = masks_of(samples["a"], listing.classes)
+    for name, value in {"cat": 1, "dog": 2, "ignore": 255}.items():
+        np.testing.assert_array_equal(masks[name], value == VALUES)
+    assert not masks_of(samples["b"], listing.classes)["ignore"].any()
+    assert known_of(samples["b"], listing.classes) == ["cat", "dog", "ignore"]
+
+
+def test_classes_count_from_one(root: Path) -> None:
+    classes = ("cat", "ignore", "dog", "cow")
+    sample = load(KIND, root, classes=classes)["a"]
+    masks = masks_of(sample, classes)
+    np.testing.assert_array_equal(masks["dog"], VALUES == 2)
+    np.testing.assert_array_equal(masks["ignore"], VALUES == 255)
+    assert known_of(sample, classes) == list(classes)
+
+
+def test_values_without_names(root: Path) -> None:
+    assert scan(KIND, root).classes == ("1", "2", "ignore")
+    assert scan(KIND, root, void=None).classes == ("1", "2", "255")
+    assert scan(KIND, root, background=None).classes == ("0", "1", "2", "ignore")
+    assert scan(KIND, root, class_map={"1": "animal", "2": "animal", "ignore": None}).classes == ("animal",)
+
+
+def test_void_that_is_not_listed_is_left_out_and_told(root: Path) -> None:
+    (warning,) = scan(KIND, root, classes=["cat", "dog"]).warnings
+    assert warning == "void pixels (255) are left out; list 'ignore' in source.classes to keep them"
+    assert masks_of(load(KIND, root, classes=["cat", "dog"])["a"], ("cat", "dog"))["dog"].sum() == 28
+
+
+def test_background_may_be_a_class(root: Path) -> None:
+    values = {"0": "ground", "1": "cat", "2": "dog"}
+    masks = masks_of(load(KIND, root, values=values)["a"], ("ground", "cat", "dog", "ignore"))
+    np.testing.assert_array_equal(masks["ground"], VALUES == 0)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_few_bits_hold_the_value_and_not_the_brightness(tmp_path: Path, bits: int) -> None:
+    put_image(tmp_path / "images/a.png")
+    path = tmp_path / "masks/a.png"
+    path.parent.mkdir()
+    picture = Image.fromarray(block(2, 2, 6, 5, 1), mode="P")
+    picture.putpalette([200, 0, 0, 0, 200, 0])
+    picture.save(path, bits=bits)
+    assert masks_of(load(KIND, tmp_path, values={"1": "cat"})["a"], ("cat",))["cat"].sum() == 12
+
+
+@pytest.mark.parametrize(("suffix", "dtype"), [(".png", np.uint8), (".png", np.uint16), (".tif", np.uint16)])
+def test_gray_masks(tmp_path: Path, suffix: str, dtype: type) -> None:
+    put_image(tmp_path / "images/a.png")
+    values = block(1, 1, 4, 4).astype(dtype) * 0 + np.where(block(1, 1, 4, 4), np.iinfo(dtype).max - 3, 0).astype(dtype)
+    put_pixels(tmp_path / f"masks/a{suffix}", values)
+    name = {str(np.iinfo(dtype).max - 3): "cat"}
+    assert masks_of(load(KIND, tmp_path, values=name)["a"], ("cat",))["cat"].sum() == 9
+
+
+def test_content_is_that_of_the_pixels(root: Path) -> None:
+    before = [record.content for record in scan(KIND, root).records]
+    put_pixels(root / "masks/a.png", VALUES)
+    assert [record.content for record in scan(KIND, root).records] == before
+    put_pixels(root / "masks/a.png", VALUES.T.reshape(16, 20))
+    assert scan(KIND, root).records[0].content != before[0]
+    assert scan(KIND, root, values={"1": "x", "2": "y"}).records[1].content != before[1]
+
+
+def test_missing_masks(root: Path) -> None:
+    put_image(root / "images/c.png")
+    broken(KIND, root, f"{root / 'images/c.png'} has no mask masks/c", "missing_mask")
+    assert rejected(KIND, root) == [("c", "no mask")]
+    classes = ("1", "2", "ignore")
+    assert known_of(load(KIND, root, missing_mask="unlabelled")["c"], classes) == []
+    empty = load(KIND, root, missing_mask="empty")["c"]
+    assert known_of(empty, classes) == list(classes) and not empty.masks.any()
+
+
+def test_a_value_that_names_nothing(root: Path) -> None:
+    broken(KIND, root, str(root / "masks/a.png"), "value 2 names no class", "source.values", values={"1": "cat"})
+    put_palette(root / "masks/b.png", VALUES % 2)
+    assert rejected(KIND, root, values={"1": "cat"}) == [("a", "unknown value")]
+    broken(KIND, root, "label 'dog' is not in classes", values={"1": "cat", "2": "dog"}, classes=["cat"])
+
+
+def test_other_bad_masks(root: Path) -> None:
+    put_pixels(root / "masks/a.png", np.dstack([VALUES] * 3))
+    broken(KIND, root, "masks/a.png (png) has 3 channels", "palette")
+    put_pixels(root / "masks/a.png", VALUES[:4])
+    broken(KIND, root, "masks/a.png has 20x4 pixels, its image 20x16")
+    assert rejected(KIND, root) == [("a", "size differs")]
+    (root / "masks/a.png").rename(root / "masks/z.png")
+    broken(KIND, root, "2 problems", "masks/z.png has no image named z", "images/a.jpg has no mask")
+    assert rejected(KIND, root) == [("a", "no mask"), ("z", "no image")]
+
+
+def test_lossy_and_foreign_masks(root: Path) -> None:
+    (root / "masks/a.png").unlink()
+    path = put_pixels(root / "masks/a.jpg", VALUES)
+    broken(KIND, root, str(path), "is a JPEG, which changes values")
+    path.unlink()
+    path = put_pixels(root / "masks/a.bmp", VALUES)
+    broken(KIND, root, str(path), "(bmp)")
+    path.unlink()
+    many = np.arange(2048, dtype=np.uint16).reshape(32, 64)
+    path = put_pixels(root / "masks/a.png", many)
+    broken(KIND, root, str(path), "holds 2048 values")
+
+
+@pytest.mark.parametrize("keep", [0, 20, -5])
+def test_cut_masks(root: Path, keep: int) -> None:
+    path = root / "masks/a.png"
+    path.write_bytes(path.read_bytes()[:keep])
+    broken(KIND, root, str(path))
+    assert rejected(KIND, root) == [("a", "broken mask")]
+
+
+def test_pixels_behind_good_checksums_are_seen_when_listed(root: Path) -> None:
+    from test_images import png
+
+    path = put_text(root / "masks/a.png", png(20, 16, 8, 0, b"\0" + bytes(20)))
+    broken(KIND, root, str(path), "cannot be decoded")
+
+
+def test_a_turned_mask(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    put_image(tmp_path / "images/a.png")
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(np.ascontiguousarray(np.rot90(VALUES))).save(tmp_path / "masks/a.png", exif=exif)
+    np.testing.assert_array_equal(masks_of(load(KIND, tmp_path)["a"], ("1", "2", "ignore"))["1"], VALUES == 1)
+
+
+def test_missing_folders(root: Path) -> None:
+    (root / "masks").rename(root / "SegmentationClass")
+    broken(KIND, root, "masks is no folder", "VOC: masks: SegmentationClass")
+    assert len(load(KIND, root, masks="SegmentationClass")) == 2
+
+
+def test_images_are_not_decoded(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = []
+    decode = cv2.imdecode
+    monkeypatch.setattr(cv2, "imdecode", lambda *args: shapes.append(len(args[0])) or decode(*args))
+    scan(KIND, root)
+    assert len(shapes) == 2  # the masks alone

@@ -1,0 +1,225 @@
+"""The mask-folder adapter: layouts, classes, what is known, and every kind of bad input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from makedata import (
+    block,
+    broken,
+    known_of,
+    load,
+    masks_of,
+    put_image,
+    put_palette,
+    put_pixels,
+    put_text,
+    rejected,
+    scan,
+)
+
+from augforge.errors import SourceError
+from augforge.sources.mask_folder import MaskFolder
+from augforge.store.filecache import FileCache
+
+KIND = "mask-folder"
+HEART, LUNG = block(2, 2, 6, 5), block(4, 1, 12, 9, value=1)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two images of one patient, one of another; the last has no lung."""
+    for name in ("P1/a", "P1/b", "P2/c"):
+        put_image(tmp_path / f"images/{name}.png")
+        put_pixels(tmp_path / f"masks/heart/{name}.png", HEART)
+        if name != "P2/c":
+            put_pixels(tmp_path / f"masks/lung/{name}.png", LUNG)
+    return tmp_path
+
+
+def test_listing(root: Path) -> None:
+    listing = scan(KIND, root)
+    assert listing.classes == ("heart", "lung")
+    assert [(r.name, r.group, r.split) for r in listing.records] == [
+        ("P1/a", "P1", None),
+        ("P1/b", "P1", None),
+        ("P2/c", "P2", None),
+    ]
+    assert listing.refused == listing.labels == listing.warnings == ()
+    first = listing.records[0]
+    assert (first.width, first.height) == (20, 16)
+    assert first.bytes == (root / "images/P1/a.png").stat().st_size
+
+
+def test_planes(root: Path) -> None:
+    classes = scan(KIND, root).classes
+    samples = load(KIND, root)
+    masks = masks_of(samples["P1/a"], classes)
+    np.testing.assert_array_equal(masks["heart"], HEART > 0)
+    np.testing.assert_array_equal(masks["lung"], LUNG > 0)
+    assert not masks_of(samples["P2/c"], classes)["lung"].any()
+    assert known_of(samples["P2/c"], classes) == ["heart", "lung"]
+    assert samples["P1/a"].split == "train"
+    np.testing.assert_array_equal(
+        samples["P1/a"].image, cv2.imread(str(root / "images/P1/a.png"), cv2.IMREAD_UNCHANGED)
+    )
+
+
+def test_a_class_without_a_folder_is_unknown(root: Path) -> None:
+    classes = ("spine", "heart", "lung")
+    sample = load(KIND, root, classes=classes)["P1/a"]
+    assert known_of(sample, classes) == ["heart", "lung"]
+    before = scan(KIND, root, classes=classes).records[0].content
+    (root / "masks/spine").mkdir()
+    assert known_of(load(KIND, root, classes=classes)["P1/a"], classes) == list(classes)
+    assert scan(KIND, root, classes=classes).records[0].content != before
+
+
+def test_rename_merge_and_drop(root: Path) -> None:
+    merged = {"heart": "chest", "lung": "chest"}
+    sample = load(KIND, root, class_map=merged)["P1/a"]
+    np.testing.assert_array_equal(masks_of(sample, ("chest",))["chest"], (HEART > 0) | (LUNG > 0))
+    assert scan(KIND, root, class_map={"lung": None}).classes == ("heart",)
+    assert scan(KIND, root, classes=["heart"], class_map={"*": None}).classes == ("heart",)
+    broken(KIND, root, "masks: label 'lung' is not in classes", "class_map", classes=["heart"])
+    broken(KIND, root, "names 0 classes", class_map={"*": None})
+
+
+def test_ignore_is_a_class_like_any_other(root: Path) -> None:
+    put_pixels(root / "masks/ignore/P1/a.png", block(0, 0, 3, 3))
+    listing = scan(KIND, root)
+    assert listing.classes == ("heart", "ignore", "lung")
+    assert masks_of(load(KIND, root)["P1/a"], listing.classes)["ignore"].sum() == 9
+
+
+def test_other_folder_names(root: Path) -> None:
+    (root / "images").rename(root / "scans")
+    (root / "masks").rename(root / "labels")
+    assert len(load(KIND, root, images="scans", masks="labels/")) == 3
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pixels"),
+    [
+        (".png", HEART[..., None].repeat(3, axis=2)),
+        (".png", np.dstack([HEART, np.zeros_like(HEART), HEART, np.full_like(HEART, 255)])),
+        (".png", HEART.astype(np.uint16) * 257),
+        (".bmp", HEART),
+        (".tif", HEART),
+        (".png", "palette"),
+    ],
+    ids=["rgb", "opaque", "16 bits", "bmp", "tiff", "palette"],
+)
+def test_masks_of_other_kinds(tmp_path: Path, suffix: str, pixels: Any) -> None:
+    put_image(tmp_path / "images/a.jpg")
+    path = tmp_path / f"masks/heart/a{suffix}"
+    put_palette(path, HEART // 100) if isinstance(pixels, str) else put_pixels(path, pixels)
+    np.testing.assert_array_equal(masks_of(load(KIND, tmp_path)["a"], ("heart",))["heart"], HEART > 0)
+
+
+def test_lossy_masks_need_a_threshold(tmp_path: Path) -> None:
+    put_image(tmp_path / "images/a.png", (32, 32))
+    path = put_pixels(tmp_path / "masks/heart/a.jpg", block(8, 8, 16, 16, size=(32, 32)))
+    broken(KIND, tmp_path, str(path), "threshold")
+    assert masks_of(load(KIND, tmp_path, threshold=127)["a"], ("heart",))["heart"].sum() == 64
+
+
+def test_content_is_that_of_image_and_own_masks(root: Path) -> None:
+    before = [record.content for record in scan(KIND, root).records]
+    put_pixels(root / "masks/lung/P1/b.png", HEART)
+    after = [record.content for record in scan(KIND, root).records]
+    assert [one == two for one, two in zip(before, after, strict=True)] == [True, False, True]
+    assert scan(KIND, root, threshold=1).records[0].content != after[0]
+
+
+def test_nothing_is_decoded_and_nothing_read_twice(root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    cache = FileCache(tmp_path / "facts.db")
+    first = scan(KIND, root, cache)
+    cache.save()
+    monkeypatch.setattr(Path, "read_bytes", lambda *_: pytest.fail("read"))
+    assert scan(KIND, root, FileCache(tmp_path / "facts.db")) == first
+
+
+# ---- bad input -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["images/P1/a.png", "masks/lung/P1/a.png"])
+@pytest.mark.parametrize("keep", [0, 30, -5])
+def test_cut_files(root: Path, place: str, keep: int) -> None:
+    path = root / place
+    path.write_bytes(path.read_bytes()[:keep])
+    broken(KIND, root, str(path))
+    reason = "broken image" if place.startswith("images") else "broken mask"
+    assert rejected(KIND, root) == [("P1/a", reason)]
+    assert [r.name for r in scan(KIND, root, on_error="reject").records] == ["P1/b", "P2/c"]
+
+
+def test_mask_of_another_size(root: Path) -> None:
+    path = put_pixels(root / "masks/lung/P1/a.png", block(0, 0, 1, 1, size=(5, 4)))
+    broken(KIND, root, str(path), "5x4", "20x16")
+    assert rejected(KIND, root) == [("P1/a", "size differs")]
+
+
+def test_mask_without_an_image(root: Path) -> None:
+    path = put_pixels(root / "masks/lung/P9/x.png", LUNG)
+    broken(KIND, root, str(path), "no image named P9/x")
+    assert rejected(KIND, root) == [("P9/x", "no image")]
+
+
+def test_two_files_of_one_name(root: Path) -> None:
+    other = put_image(root / "images/P1/a.jpg")
+    broken(KIND, root, str(other), "share the name P1/a")
+    assert ("P1/a", "name stands twice") in rejected(KIND, root)
+    assert len(scan(KIND, root, on_error="reject").records) == 2
+
+
+def test_two_masks_of_one_name(root: Path) -> None:
+    other = put_pixels(root / "masks/lung/P1/a.bmp", LUNG)
+    broken(KIND, root, str(other), "share the name P1/a")
+
+
+def test_problems_come_together(root: Path) -> None:
+    (root / "images/P1/a.png").write_bytes(b"")
+    (root / "masks/heart/P2/c.png").write_bytes(b"no png")
+    broken(KIND, root, "2 problems", "images/P1/a.png is empty", "masks/heart/P2/c.png is of an unknown kind")
+
+
+def test_odd_files_are_refused_rows(root: Path) -> None:
+    put_text(root / "images/P1/notes.txt", "x")
+    put_text(root / "masks/readme.txt", "x")
+    put_text(root / "masks/heart/P1/.DS_Store", "x")
+    assert rejected(KIND, root) == [("P1/notes.txt", "not an image"), ("readme.txt", "not a folder of a class")]
+    assert len(scan(KIND, root).records) == 3
+
+
+@pytest.mark.parametrize("missing", ["images", "masks"])
+def test_missing_folders_show_the_layout(root: Path, missing: str) -> None:
+    (root / missing).rename(root / "moved")
+    broken(KIND, root, str(root / missing), "masks/heart/P01/scan1.png", "Correct source.path")
+    broken(KIND, root / "elsewhere", "images is no folder", "masks/heart/P01/scan1.png")
+
+
+def test_an_empty_masks_folder(tmp_path: Path) -> None:
+    put_image(tmp_path / "images/a.png")
+    (tmp_path / "masks").mkdir()
+    broken(KIND, tmp_path, "masks holds no folders", "masks/heart/P01/scan1.png")
+
+
+def test_an_empty_images_folder(tmp_path: Path) -> None:
+    (tmp_path / "masks/heart").mkdir(parents=True)
+    (tmp_path / "images").mkdir()
+    broken(KIND, tmp_path, "holds no image", "images/P01")
+
+
+def test_mask_changed_since_the_listing(root: Path) -> None:
+    source = MaskFolder(path=str(root))
+    listing = source.scan(FileCache())
+    path = put_pixels(root / "masks/lung/P1/a.png", block(0, 0, 1, 1, size=(5, 4)))
+    with pytest.raises(SourceError, match="5x4 now; expected 20x16") as caught:
+        source.load(listing.records[0], listing.classes)
+    assert str(path) in str(caught.value)

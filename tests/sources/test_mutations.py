@@ -1,0 +1,106 @@
+"""Files of every format with a few bytes changed or cut: read, or refused with the file's name; never anything else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from makedata import block, put_image, put_palette, put_pixels, put_text
+
+from augforge.errors import SourceError
+from augforge.sources import SOURCES
+from augforge.store.filecache import FileCache
+
+
+def hand_bone(root: Path) -> dict[str, Any]:
+    put_image(root / "train/DCM/ID1/a.png")
+    polygon = {"label": "Ulna", "points": [[1, 1], [9, 1], [9, 9]]}
+    document = {"annotations": [polygon], "metadata": {"width": 20, "height": 16}}
+    put_text(root / "train/outputs_json/ID1/a.json", json.dumps(document))
+    put_text(root / "meta_data.csv", "ID,age\n1,30\n")
+    return {}
+
+
+def mask_folder(root: Path) -> dict[str, Any]:
+    put_image(root / "images/a.png")
+    put_pixels(root / "masks/heart/a.png", block(1, 1, 5, 5))
+    put_text(root / "meta.csv", 'name,age\na,"7"\n')
+    return {"metadata": "meta.csv"}
+
+
+def yolo(root: Path) -> dict[str, Any]:
+    put_image(root / "images/val/a.jpg")
+    put_text(root / "labels/val/a.txt", "0 0.1 0.1 0.9 0.1 0.9 0.9\n1 0.5 0.5 0.2 0.2\n")
+    put_text(root / "data.yaml", "path: .\nnames: {0: cat, 1: dog}\nnc: 2\nval: images/val\n")
+    return {"boxes": "rectangle"}
+
+
+def index_mask(root: Path) -> dict[str, Any]:
+    put_image(root / "images/a.webp")
+    put_palette(root / "masks/a.png", block(1, 1, 5, 5, 1))
+    return {"values": {"1": "cat"}}
+
+
+def image_folder(root: Path) -> dict[str, Any]:
+    put_image(root / "cat/a.bmp")
+    put_image(root / "dog/b.tif")
+    return {}
+
+
+def csv(root: Path) -> dict[str, Any]:
+    put_image(root / "a.png")
+    put_text(root / "train.csv", 'image_name,class,rle\na.png,heart,"1 3 10 3"\na.png,lung,\n')
+    return {}
+
+
+MAKERS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "hand-bone": hand_bone,
+    "mask-folder": mask_folder,
+    "yolo": yolo,
+    "index-mask": index_mask,
+    "image-folder": image_folder,
+    "csv": csv,
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "data"
+
+
+def mutated(data: bytes, draw: Callable[..., Any]) -> bytes:
+    """The bytes with some replaced, put in or cut off."""
+    changed = bytearray(data)
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(changed)))
+        piece = draw(
+            st.binary(max_size=3) | st.sampled_from([b"\n", b",", b'"', b"../", b"nan", b"1e999", b"\0", b": ["])
+        )
+        changed[at : at + draw(st.integers(0, 4))] = piece
+    return bytes(changed[: draw(st.integers(0, len(changed)))] if draw(st.booleans()) else changed)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+@given(data=st.data())
+@settings(max_examples=60, deadline=10_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_mutated_files(root: Path, kind: str, data: st.DataObject) -> None:
+    shutil.rmtree(root, ignore_errors=True)
+    options = MAKERS[kind](root)
+    path = data.draw(st.sampled_from(sorted(path for path in root.rglob("*") if path.is_file())))
+    path.write_bytes(mutated(path.read_bytes(), data.draw))
+    on_error = data.draw(st.sampled_from(["error", "reject"]))
+    source = SOURCES[kind](format=kind, path=str(root), on_error=on_error, **options)
+    try:
+        listing = source.scan(FileCache())
+        for record in listing.records:
+            sample = source.load(record, listing.classes)
+            assert (sample.width, sample.height) == (record.width, record.height)
+        assert listing.records or listing.refused
+    except SourceError as error:
+        assert str(root) in str(error)

@@ -1,0 +1,215 @@
+"""What every source takes: groups, metadata, class options, links and paths; seen through mask-folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import polars as pl
+import pytest
+from makedata import block, broken, put_image, put_pixels, put_text, rejected, scan
+from pydantic import ValidationError
+
+from augforge.errors import SourceError
+from augforge.sources.core import Source
+from augforge.sources.mask_folder import MaskFolder
+from augforge.sources.records import inside
+
+KIND = "mask-folder"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in ("north/P01/a_1", "north/P02/b_1", "south/P03/c_2"):
+        put_image(tmp_path / f"images/{name}.png")
+    put_pixels(tmp_path / "masks/heart/north/P01/a_1.png", block(1, 1, 5, 5))
+    return tmp_path
+
+
+def groups(root: Path, **options: Any) -> list[str]:
+    return [record.group for record in scan(KIND, root, **options).records]
+
+
+# ---- groups ----------------------------------------------------------------------------------------------------------
+
+
+def test_groups(root: Path) -> None:
+    assert groups(root) == ["north/P01", "north/P02", "south/P03"]
+    assert groups(root, group={"folder": 1}) == ["north", "north", "south"]
+    assert groups(root, group={"folder": 2}) == ["P01", "P02", "P03"]
+    assert groups(root, group={"regex": r"_(\d)$"}) == ["1", "1", "2"]
+
+
+@pytest.mark.parametrize("group", [{"folder": 3}, {"regex": "^north/(P..)"}, {"regex": "(x)?_2"}])
+def test_a_name_without_the_group(root: Path, group: dict[str, Any]) -> None:
+    broken(KIND, root, "sample south/P03/c_2", "Correct source.group", group=group)
+    assert ("south/P03/c_2", "no group") in rejected(KIND, root, group=group)
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ({"group": {}}, "expected one of folder, regex and column, got none"),
+        ({"group": {"folder": 1, "regex": "(a)"}}, "got folder, regex"),
+        ({"group": {"regex": "a"}}, "captures nothing"),
+        ({"group": {"regex": "(a"}}, "no regular expression"),
+        ({"group": {"folder": 0}}, "greater than or equal to 1"),
+        ({"group": {"column": "site"}}, "there is none"),
+        ({"group": {"column": "site"}, "metadata": {"table": "t.csv", "on": "group"}}, "join it by name"),
+        ({"on_error": "skip"}, "'error' or 'reject'"),
+        ({"metadata": {"table": "t.csv", "by": "x"}}, "Extra inputs"),
+    ],
+)
+def test_options_are_checked(options: dict[str, Any], part: str) -> None:
+    with pytest.raises(ValidationError, match=".*".join(part.split())):
+        MaskFolder(path="x", **options)
+
+
+# ---- metadata --------------------------------------------------------------------------------------------------------
+
+TABLE = "file,age,site,code\nnorth/P01/a_1,7,N,007\nnorth/P02/b_1,8.5,,x\nsouth/P03/c_2,1e3,S,\n"
+
+
+def as_csv(path: Path) -> Path:
+    return put_text(path.with_suffix(".csv"), "\ufeff" + TABLE)
+
+
+def as_xlsx(path: Path) -> Path:
+    book = openpyxl.Workbook()
+    for line in TABLE.splitlines():
+        book.active.append(line.split(","))
+    book.save(path.with_suffix(".xlsx"))
+    return path.with_suffix(".xlsx")
+
+
+def as_parquet(path: Path) -> Path:
+    pl.read_csv(TABLE.encode(), schema_overrides={"code": pl.String}).write_parquet(path.with_suffix(".parquet"))
+    return path.with_suffix(".parquet")
+
+
+@pytest.mark.parametrize("make", [as_csv, as_xlsx, as_parquet])
+def test_a_joined_table(root: Path, make: Any) -> None:
+    name = make(root / "meta").name
+    first, second, third = scan(KIND, root, metadata={"table": name, "key": "file"}).records
+    assert first.metadata == {"age": 7, "site": "N", "code": "007"}
+    assert second.metadata == {"age": 8.5, "code": "x"}
+    assert third.metadata == {"age": 1000.0, "site": "S"}
+    assert scan(KIND, root, metadata=name).records[0] == first
+
+
+def test_joined_by_stem_and_by_group(root: Path) -> None:
+    put_text(root / "stems.csv", "age,stem\n1,a_1\n2,b_1\n3,c_2\n")
+    put_text(root / "sites.csv", "site,beds\nnorth,10\nsouth,20\n")
+    by_stem = scan(KIND, root, metadata={"table": "stems.csv", "key": "stem", "on": "stem"})
+    assert [record.metadata["age"] for record in by_stem.records] == [1, 2, 3]
+    by_site = scan(KIND, root, group={"folder": 1}, metadata={"table": "sites.csv", "on": "group"})
+    assert [record.metadata["beds"] for record in by_site.records] == [10, 10, 20]
+
+
+def test_grouped_by_a_column(root: Path) -> None:
+    put_text(root / "meta.csv", "name,patient\nnorth/P01/a_1,007\nnorth/P02/b_1,7\nsouth/P03/c_2,007\n")
+    options = {"metadata": "meta.csv", "group": {"column": "patient"}}
+    assert groups(root, **options) == ["007", "7", "007"]
+    put_text(root / "meta.csv", "name,patient\nnorth/P01/a_1,7\nnorth/P02/b_1,\n")
+    broken(KIND, root, "2 problems", "sample north/P02/b_1", "sample south/P03/c_2", "no 'patient'", **options)
+    assert [name for name, _ in rejected(KIND, root, **options)] == ["north/P02/b_1", "south/P03/c_2"]
+
+
+def test_samples_without_a_row_are_told(root: Path) -> None:
+    put_text(root / "meta.csv", "name,age\nnorth/P01/a_1,7\n")
+    (warning,) = scan(KIND, root, metadata="meta.csv").warnings
+    assert warning == "2 samples have no row in meta.csv, such as north/P02/b_1"
+    put_text(root / "meta.csv", "name,age\nP01/a_1,7\n")
+    broken(KIND, root, "meta.csv fits no sample", "3 samples have no row", metadata="meta.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (b"", ["is empty"]),
+        (b"name,age\nx,\xb0\n", ["meta.csv:2", "not UTF-8"]),
+        (b"name,age\nx,1,2\n", ["meta.csv:2: 3 cells; expected 2"]),
+        (b"name,age,age\nx,1,2\n", ["'age' stands twice"]),
+        (b'name,age\nx,"1\n', ["cannot be read as a table"]),
+        (b"name,age\nx,1\nx,2\n", ["meta.csv:3: 'x' stands there twice"]),
+        (None, ["does not exist"]),
+    ],
+)
+def test_broken_tables(root: Path, content: bytes | None, parts: list[str]) -> None:
+    if content is not None:
+        put_text(root / "meta.csv", content)
+    broken(KIND, root, str(root / "meta.csv"), *parts, metadata="meta.csv")
+    broken(KIND, root, *parts, metadata="meta.csv", on_error="reject")
+
+
+def test_a_missing_column_gets_the_nearest(root: Path) -> None:
+    put_text(root / "meta.csv", "name,age\nx,1\n")
+    broken(KIND, root, "no column 'nmae'. Did you mean 'name'?", metadata={"table": "meta.csv", "key": "nmae"})
+    put_text(root / "meta.ods", "x")
+    broken(KIND, root, "meta.ods is no table that is read", metadata="meta.ods")
+    put_text(root / "meta.parquet", "x")
+    broken(KIND, root, "meta.parquet cannot be read as a table", metadata="meta.parquet")
+
+
+# ---- labels ----------------------------------------------------------------------------------------------------------
+
+
+def source(**options: Any) -> Source:
+    return MaskFolder(path="x", **options)
+
+
+def test_class_of() -> None:
+    plain = source(classes=["a", "b"], class_map={"x": "a", "y": None, "*": "b"})
+    assert [plain.class_of(label) for label in ("a", "x", "y", "z")] == ["a", "a", None, "b"]
+    free = source(class_map={"x": "a", "*": None})
+    assert [free.class_of(label) for label in ("a", "x", "z")] == ["a", "a", None]
+    assert source(class_map={"b": "c", "a": "c"}).mapped(["d", "a", "b"]) == ("d", "c")
+
+
+# ---- links and paths -------------------------------------------------------------------------------------------------
+
+
+def test_links(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    outside = put_image(tmp_path_factory.mktemp("outside") / "o.png")
+    folder = root / "images/north"
+    (folder / "circle").symlink_to(root / "images")
+    (folder / "outside").symlink_to(outside.parent)
+    (folder / "outside.png").symlink_to(outside)
+    (folder / "nowhere.png").symlink_to("nothing.png")
+    message = broken(
+        KIND, root, "4 problems", "leads back to a folder", f"leads to {outside}, out of the root", "leads nowhere"
+    )
+    assert str(folder / "circle") in message
+    assert rejected(KIND, root) == [
+        ("north/circle", "link in a circle"),
+        ("north/nowhere.png", "broken link"),
+        ("north/outside", "leaves the root"),
+        ("north/outside.png", "leaves the root"),
+    ]
+
+
+def test_links_below_the_root_are_followed(root: Path) -> None:
+    (root / "images/west").symlink_to(root / "images/south")
+    (root / "images/east.png").symlink_to(root / "images/south/P03/c_2.png")
+    names = [record.name for record in scan(KIND, root).records]
+    assert names == ["east", "north/P01/a_1", "north/P02/b_1", "south/P03/c_2", "west/P03/c_2"]
+
+
+def test_a_root_that_is_a_link(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    link = tmp_path_factory.mktemp("links") / "root"
+    link.symlink_to(root)
+    assert len(scan(KIND, link).records) == 3
+
+
+@pytest.mark.parametrize("place", ["../a.png", "/etc/passwd", "images/../../a.png", "..\\a.png", "a\0b", "link/a.png"])
+def test_paths_that_leave_the_root(root: Path, place: str) -> None:
+    (root / "link").symlink_to("/")
+    with pytest.raises(SourceError, match=r"^file:3: .*leaves.*Move the file"):
+        inside(root, place, "file:3")
+
+
+def test_paths_that_stay(root: Path) -> None:
+    assert inside(root, "images/../masks/./a.png", "") == "masks/a.png"
+    assert inside(root, "images\\north\\a.png", "") == "images/north/a.png"
+    assert inside(root, "..hidden/a.png", "") == "..hidden/a.png"

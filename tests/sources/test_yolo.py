@@ -1,0 +1,261 @@
+"""The YOLO adapter: layouts, splits, polygons and boxes, and every kind of bad input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from makedata import broken, known_of, load, masks_of, put_image, put_text, rejected, scan
+
+from augforge.sources.yolo_files import read_data_yaml
+
+KIND = "yolo"
+NAMES = "names: [cat, dog]\n"
+SQUARE = "0 0.1 0.125 0.3 0.125 0.3 0.3125 0.1 0.3125\n"  # 2..6, 2..5 of 20x16
+TRIANGLE = "1 0.5 0.5 0.9 0.5 0.9 0.9\n"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    put_text(tmp_path / "data.yaml", NAMES)
+    for name, labels in {"train/a": SQUARE + TRIANGLE, "train/b": "", "val/c": SQUARE}.items():
+        put_image(tmp_path / f"images/{name}.jpg")
+        put_text(tmp_path / f"labels/{name}.txt", labels)
+    return tmp_path
+
+
+def splits(root: Path, **options: Any) -> dict[str, str | None]:
+    return {record.name: record.split for record in scan(KIND, root, **options).records}
+
+
+def test_listing(root: Path) -> None:
+    listing = scan(KIND, root)
+    assert listing.classes == ("cat", "dog")
+    assert [(r.name, r.group, r.split) for r in listing.records] == [
+        ("train/a", "train/a", None),
+        ("train/b", "train/b", None),
+        ("val/c", "val/c", "val"),
+    ]
+    assert set(splits(root, own_splits=False).values()) == {None}
+
+
+def test_polygons(root: Path) -> None:
+    samples = load(KIND, root)
+    masks = masks_of(samples["train/a"], ("cat", "dog"))
+    expected = cv2.fillPoly(np.zeros((16, 20), np.uint8), [np.array([[2, 2], [6, 2], [6, 5], [2, 5]], np.int32)], 1)
+    np.testing.assert_array_equal(masks["cat"], expected)
+    assert masks["dog"][8, 18] and masks["dog"].sum() > 10
+    empty = samples["train/b"]
+    assert not empty.masks.any()
+    assert known_of(empty, ("cat", "dog")) == ["cat", "dog"]
+    assert samples["val/c"].split == "val"
+
+
+def test_the_whole_image(root: Path) -> None:
+    put_text(root / "labels/train/a.txt", "0 0 0 1 0 1 1 0 1")
+    assert masks_of(load(KIND, root)["train/a"], ("cat", "dog"))["cat"].all()
+
+
+def test_boxes(root: Path) -> None:
+    path = put_text(root / "labels/train/a.txt", f"{SQUARE}1 0.5 0.5 0.4 0.25\n")
+    broken(KIND, root, f"{path}:2: 4 numbers behind the class, a box", "boxes: rectangle")
+    dog = masks_of(load(KIND, root, boxes="rectangle")["train/a"], ("cat", "dog"))["dog"]
+    assert dog.sum() == 8 * 4 and dog[6:10, 6:14].all()
+
+
+@pytest.mark.parametrize(
+    "names", ["names: {0: cat, 1: dog}", "names: {1: dog, 0: cat}\nnc: 2", "names:\n  0: cat\n  1: dog"]
+)
+def test_names_as_a_map(root: Path, names: str) -> None:
+    put_text(root / "data.yaml", names)
+    assert sorted(scan(KIND, root).classes) == ["cat", "dog"]
+    assert masks_of(load(KIND, root, classes=["cat", "dog"])["train/a"], ("cat", "dog"))["cat"].sum() == 20
+
+
+def test_without_data_yaml(root: Path) -> None:
+    (root / "data.yaml").unlink()
+    broken(KIND, root, "data.yaml has no names of classes", "source.classes")
+    assert splits(root, classes=["x", "y"])["val/c"] == "val"
+    broken(KIND, root, "dataset.yaml does not exist", data="dataset.yaml")
+    broken(KIND, root / "missing", "missing/data.yaml does not exist", "images/train/one.jpg")
+
+
+def test_classes_rename_and_drop(root: Path) -> None:
+    merged = {"cat": "pet", "dog": "pet"}
+    assert masks_of(load(KIND, root, class_map=merged)["train/a"], ("pet",))["pet"].sum() > 20
+    assert scan(KIND, root, class_map={"dog": None}).classes == ("cat",)
+    wide = ("dog", "cat", "cow")
+    assert known_of(load(KIND, root, classes=wide)["train/b"], wide) == ["dog", "cat"]
+    broken(KIND, root, "data.yaml: label 'dog' is not in classes", classes=["cat"])
+
+
+def test_missing_label_files(root: Path) -> None:
+    (root / "labels/train/b.txt").unlink()
+    assert known_of(load(KIND, root)["train/b"], ("cat", "dog")) == ["cat", "dog"]
+    assert known_of(load(KIND, root, missing_label="unlabelled")["train/b"], ("cat", "dog")) == []
+    broken(KIND, root, str(root / "images/train/b.jpg"), "labels/train/b.txt", missing_label="error")
+    assert rejected(KIND, root, missing_label="error") == [("train/b", "no label file")]
+    one, two = (scan(KIND, root, missing_label=how).records[1].content for how in ("empty", "unlabelled"))
+    assert one != two
+
+
+def test_content_is_canonical(root: Path) -> None:
+    before = [record.content for record in scan(KIND, root).records]
+    put_text(root / "labels/train/a.txt", f"\n{TRIANGLE.replace(' ', '   ')}\n\n{SQUARE.replace('0.3 ', '0.30 ')}")
+    assert [record.content for record in scan(KIND, root).records] == before
+    put_text(root / "labels/train/a.txt", SQUARE)
+    assert [a == b for a, b in zip(before, (r.content for r in scan(KIND, root).records), strict=True)] == [
+        False,
+        True,
+        True,
+    ]
+
+
+# ---- splits ----------------------------------------------------------------------------------------------------------
+
+
+def test_splits_of_data_yaml(root: Path) -> None:
+    put_text(root / "data.yaml", NAMES + "train: [images/train]\nval: images/val/\ntest:\n")
+    assert splits(root) == {"train/a": None, "train/b": None, "val/c": "val"}
+    put_text(root / "data.yaml", NAMES + "path: images\ntrain: train\ntest: val\n")
+    assert splits(root) == {"train/a": None, "train/b": None, "val/c": "test"}
+
+
+def test_roboflow(tmp_path: Path) -> None:
+    for part in ("train", "valid"):
+        put_image(tmp_path / f"{part}/images/{part}.jpg")
+        put_text(tmp_path / f"{part}/labels/{part}.txt", SQUARE)
+    put_text(tmp_path / "data.yaml", NAMES + "train: ../train/images\nval: ../valid/images\ntest: ../test/images\n")
+    broken(KIND, tmp_path, "test of data.yaml", "test/images does not exist")
+    put_text(tmp_path / "data.yaml", NAMES + "train: ../train/images\nval: ../valid/images\n")
+    assert splits(tmp_path) == {"train/train": None, "valid/valid": "val"}
+    assert all(sample.masks.any() for sample in load(KIND, tmp_path).values())
+
+
+def test_splits_that_name_the_same_images(root: Path) -> None:
+    put_text(root / "data.yaml", NAMES + "train: images\nval: images\n")
+    listing = scan(KIND, root)
+    assert {record.split for record in listing.records} == {None}
+    assert listing.warnings == ("train and val name the same images; the recipe's split decides",)
+
+
+def test_an_image_in_two_splits(root: Path) -> None:
+    put_text(root / "data.yaml", NAMES + "train: images\nval: images/val\n")
+    broken(KIND, root, "images/val/c.jpg stands in val and in another split")
+    assert rejected(KIND, root) == [("val/c", "in two splits")]
+
+
+def test_lists_of_images(root: Path) -> None:
+    put_text(root / "data.yaml", NAMES + "train: train.txt\nval: lists/val.txt\n")
+    put_text(root / "train.txt", "images/train/a.jpg\n\n")
+    put_text(root / "lists/val.txt", "./../images/val/c.jpg\n")
+    assert splits(root) == {"train/a": None, "val/c": "val"}
+    path = put_text(root / "train.txt", "images/train/a.jpg\n../x.jpg\nimages/train/z.jpg\n/etc/x.jpg\n")
+    broken(KIND, root, "3 problems", f"{path}:2: '../x.jpg' leaves", f"{path}:3", "is no image", f"{path}:4")
+    assert [reason for _, reason in rejected(KIND, root)] == ["no image"] * 3
+
+
+# ---- bad input -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        ("0 0.1 0.1 0.2", "3 numbers behind the class; expected x y of 3 points or more"),
+        ("0", "0 numbers behind the class"),
+        ("0 0.1 0.1 0.2 0.2 0.3", "5 numbers behind the class"),
+        ("0 0.1 0.1 0.2 0.2 0.3 nan", "'nan' is no finite number"),
+        ("0 0.1 0.1 0.2 0.2 0.3 1e999", "is no finite number"),
+        ("0 0.1 0.1 0.2 0.2 0.3 x", "'x' is no finite number"),
+        ("2 0.1 0.1 0.2 0.2 0.3 0.3", "class 2 is not among the names; expected one of 0 to 1"),
+        ("-1 0.1 0.1 0.2 0.2 0.3 0.3", "class -1"),
+        ("0.5 0.1 0.1 0.2 0.2 0.3 0.3", "class 0.5"),
+        ("cat 0.1 0.1 0.2 0.2 0.3 0.3", "'cat' is no finite number"),
+        (
+            "0 12 30 40 30 40 50",
+            "coordinate 12 lies outside the image",
+        ),
+        ("0 0.5 0.5 1.02 0.5 0.6 0.6", "coordinate 1.02 lies outside"),
+    ],
+)
+def test_broken_lines(root: Path, line: str, part: str) -> None:
+    path = put_text(root / "labels/train/a.txt", f"{SQUARE}\n{line}\n")
+    assert broken(KIND, root, part).startswith(f"{path}:3: ")
+    assert rejected(KIND, root) == [("train/a", "broken label file")]
+
+
+def test_broken_boxes(root: Path) -> None:
+    path = put_text(root / "labels/train/a.txt", "0 0.5 0.5 0 0.1")
+    broken(KIND, root, f"{path}:1: the box is 0x0.1", boxes="rectangle")
+    put_text(root / "labels/train/a.txt", "0 0.9 0.5 0.4 0.1")
+    broken(KIND, root, "coordinate 1.1 lies outside", boxes="rectangle")
+
+
+def test_label_file_of_another_encoding(root: Path) -> None:
+    path = put_text(root / "labels/train/a.txt", "0 0.1 \xb5".encode("latin-1"))
+    broken(KIND, root, str(path), "not UTF-8")
+
+
+def test_a_polygon_that_crosses_itself_is_filled(root: Path) -> None:
+    put_text(root / "labels/train/a.txt", "0 0.1 0.1 0.9 0.9 0.9 0.1 0.1 0.9")
+    assert masks_of(load(KIND, root)["train/a"], ("cat", "dog"))["cat"].sum() > 50
+
+
+def test_label_files_without_an_image(root: Path) -> None:
+    path = put_text(root / "labels/train/z.txt", SQUARE)
+    put_text(root / "labels/train/classes.txt", "cat\ndog\n")
+    put_text(root / "labels/train.cache", "x")
+    broken(KIND, root, f"{path} has no image named train/z")
+    assert ("train/z", "no image") in rejected(KIND, root)
+    path.unlink()
+    assert sorted(reason for _, reason in rejected(KIND, root)) == ["not a label file", "not a label file"]
+
+
+def test_damaged_images(root: Path) -> None:
+    (root / "images/train/a.jpg").write_bytes(b"")
+    path = root / "images/val/c.jpg"
+    path.write_bytes(path.read_bytes()[:-2])
+    broken(KIND, root, "2 problems", "a.jpg is empty", "c.jpg is damaged")
+    assert rejected(KIND, root) == [("train/a", "broken image"), ("val/c", "broken image")]
+
+
+def test_two_images_of_one_name(root: Path) -> None:
+    other = put_image(root / "images/train/a.png")
+    broken(KIND, root, str(other), "share the name train/a")
+
+
+def test_images_beside_their_labels(tmp_path: Path) -> None:
+    put_text(tmp_path / "data.yaml", NAMES + "train: all\n")
+    put_image(tmp_path / "all/a.jpg")
+    broken(KIND, tmp_path, "all/a.jpg lies in no folder named images")
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("names: [a, a]", "names holds 'a' twice"),
+        ("names: cat", "names is no list"),
+        ("names: {a: cat}", "names is no list"),
+        ("names: []", "names is no list"),
+        ("names: [a]\nnc: 2", "nc is 2, but names holds 1 classes"),
+        ("names: [a]\ntrain: 3", "train is no path"),
+        ("names: [a]\ntrain: ../../elsewhere", "leaves"),
+        ("names: [a]\ntrain: /etc", "leaves"),
+        ("names: [a]\ntrain: nowhere", "nowhere does not exist"),
+        ("- a", "holds no keys"),
+        ("a: [", "data.yaml:1: not valid YAML"),
+        ("? [a]: b", "not valid YAML"),
+        (b"names: [\xff]", "not UTF-8"),
+    ],
+)
+def test_broken_data_yaml(root: Path, text: str | bytes, part: str) -> None:
+    put_text(root / "data.yaml", text)
+    broken(KIND, root, part)
+
+
+def test_data_yaml(tmp_path: Path) -> None:
+    said = read_data_yaml(put_text(tmp_path / "d.yaml", "names: {3: x}\ntrain: [a, b]\nval: ''\npath: ../q\n"))
+    assert (said.names, said.parts, said.base) == ({3: "x"}, {"train": ["a", "b"]}, "../q")

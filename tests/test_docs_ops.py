@@ -1,0 +1,60 @@
+"""docs/ops: every op has a picture and stands on the page."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from augforge.ops import OPS
+
+FOLDER = Path(__file__).parent.parent / "docs/ops"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_ops_make", FOLDER / "make.py")
+    assert spec is not None and spec.loader is not None
+    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def shipped() -> list[str]:
+    return sorted(name for name, op in OPS.items() if op.function.__module__.startswith("augforge."))
+
+
+def test_every_op_has_an_example_that_fits(script: ModuleType) -> None:
+    assert sorted(script.EXAMPLES) == shipped(), "add what is missing to EXAMPLES in docs/ops/make.py"
+    for name in shipped():
+        OPS[name].params.model_validate(script.EXAMPLES[name])
+
+
+def test_the_page_is_the_scripts(script: ModuleType) -> None:
+    told = "docs/ops/README.md is not what `make docs-ops` writes; run it"
+    assert (FOLDER / "README.md").read_text(encoding="utf-8") == script.page(), told
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_op_stands_on_the_page_with_a_picture(name: str) -> None:
+    page, picture = (FOLDER / "README.md").read_text(encoding="utf-8"), FOLDER / f"{name}.png"
+    assert f"\n## {name}\n" in page and f"![{name}]({name}.png)" in page
+    assert picture.is_file(), f"no picture of {name}; run make docs-ops ARGS={name}"
+    assert picture.stat().st_size < 60_000
+    with Image.open(picture) as image:
+        assert min(image.size) > 200 and np.asarray(image.convert("L")).std() > 10
+
+
+def test_no_picture_is_left_over_and_all_are_small() -> None:
+    pictures = list(FOLDER.glob("*.png"))
+    assert sorted(picture.stem for picture in pictures) == shipped()
+    assert sum(picture.stat().st_size for picture in pictures) < 1_500_000
+
+
+def test_what_is_not_offered_is_explained(script: ModuleType) -> None:
+    assert "snapmix" not in OPS and "class activation map" in script.page()
