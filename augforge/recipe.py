@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -194,7 +195,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     path = Path(path)
     file = read_yaml(path, RecipeError)
-    said = {**file.data, "source": _without_path(file.data.get("source"))}
+    said = deepcopy({**file.data, "source": _without_path(file.data.get("source"))})  # --set changes the data in place
     changed = dict(override(file, text) for text in overrides)
     body = file.check(_Body, file.data)
     review = _review(body.review, path.parent)

@@ -158,9 +158,9 @@ def test_shell_sees_exit_code_and_stderr(tmp_path: Path) -> None:
 def test_build_says_what_it_did(recipe: Path, tmp_path: Path) -> None:
     out = run("build", recipe, "--out", tmp_path / "out")
     assert read_manifest(tmp_path / "out").version in out
-    assert re.search(r"made +7, reused 0", out)
+    assert re.search(r"stored +7 encoded, 0 reused", out)
     again = run("build", recipe, "--out", tmp_path / "out")
-    assert re.search(r"made +0, reused 7", again)
+    assert re.search(r"stored +0 encoded, 7 reused", again)
     assert "unchanged" in again
 
 

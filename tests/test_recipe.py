@@ -64,7 +64,8 @@ def toy_filter() -> Iterator[str]:
 def test_the_recipes_that_come_along(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.path == path and recipe.text == path.read_text(encoding="utf-8")
-    assert recipe.source.root.resolve() == path.parent.parent / "data/hands"
+    data = {"hand-bone": "hands", "mask-folder": "chest", "yolo": "dental"}[recipe.source.format]
+    assert recipe.source.root.resolve() == path.parent.parent / "data" / data
 
 
 def test_the_least_recipe(tmp_path: Path) -> None:

@@ -31,8 +31,9 @@ class WristDeviation(OpParams):
     counter-clockwise on the screen. Bones turn rigidly; Radius and Ulna (`fixed`) stay. Between them image and planes
     follow one field: a pixel turns by a share of the angle that goes smoothly from 0 at the fixed bones to 1 at the
     turned ones with its distance to either, so soft tissue bends and nothing tears or leaves a hole. Where a turned
-    bone comes to lie on a fixed one, the fixed one is in front. Pixels without bone near, such as the film's edge, go
-    with what is nearest. The image is interpolated bilinearly, planes take the nearest pixel.
+    bone comes to lie on a fixed one, the fixed one is in front; where it touched one and parts from it, its rim is
+    drawn out between them. Pixels without bone near, such as the film's edge, go with what is nearest. The image is
+    interpolated bilinearly, planes take the nearest pixel.
 
     A sample that does not know or show the pivot or any fixed class passes untouched. The placement's matrix is that
     of the turned bones; ``pivot`` and ``angle_deg`` stand in the lineage.

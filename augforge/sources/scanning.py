@@ -20,7 +20,7 @@ from augforge.sources.core import Listing, Record, Refused, Source
 from augforge.sources.images import IMAGE_FACTS, image_facts
 from augforge.sources.joining import grouped, join_key, joined_rows, with_row
 from augforge.sources.options import Join
-from augforge.sources.records import inside
+from augforge.sources.records import inside, name_of
 from augforge.sources.tables import Row
 from augforge.sources.walking import Found, walk
 from augforge.store.filecache import FileCache
@@ -42,6 +42,7 @@ class Scan:
         refused: rejected rows.
         warnings: things worth saying.
         bad: names of samples that something is wrong with; `listing` leaves them out.
+        lost: names of links that cannot be followed; what lies in such a folder is not known to be whole.
     """
 
     def __init__(self, source: Source, cache: FileCache) -> None:
@@ -50,6 +51,7 @@ class Scan:
         self.refused: list[Refused] = []
         self.warnings: list[str] = []
         self.bad: set[str] = set()
+        self.lost: set[str] = set()
 
     # ---- what is wrong ----
 
@@ -122,7 +124,8 @@ class Scan:
         try:
             for file in walk(self.root, folder, deep):
                 if file.fault is not None:
-                    self.wrong(file.name, *file.fault)
+                    self.lost.add(name_of(file.name))
+                    self.wrong(name_of(file.name), *file.fault)
                 elif not file.readable:
                     self.refused.append(Refused(file.name, "name is not UTF-8", file.place))
                 else:
@@ -199,12 +202,20 @@ class Scan:
         self.unique((record.name, str(record.data.get("image", number))) for number, record in enumerate(kept))
         if self.source.group is not None or self.source.metadata is not None:
             kept = list(self._described(kept))
+        for record in kept if self.lost else ():
+            self._need_sound_folders(record)
         self.raise_all()
         kept = sorted((record for record in kept if record.name not in self.bad), key=lambda record: record.name)
         if not kept and not self.refused:
             raise SourceError(f"{self.root} holds no image; expected\n{self.source.layout}\nCorrect source.path.")
         refused = sorted(self.refused, key=lambda row: (row.name, row.reason, row.detail))
         return Listing(classes, tuple(kept), tuple(refused), labels, tuple(self.warnings))
+
+    def _need_sound_folders(self, record: Record) -> None:
+        parts = record.name.split("/")
+        lost = next((name for n in range(1, len(parts)) if (name := "/".join(parts[:n])) in self.lost), None)
+        if lost is not None:
+            self.wrong(record.name, "annotation behind a bad link", f"{lost} is a link that cannot be followed.")
 
     def _described(self, records: Iterable[Record]) -> Iterator[Record]:
         """Records with the group that the recipe asks for and their rows of metadata."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -19,11 +20,11 @@ from augforge.sources.loading import known_bits, listed_image, loaded
 from augforge.sources.records import record_of
 from augforge.sources.scanning import Scan
 from augforge.sources.yolo_files import Boxes, DataYaml, Shape, read_data_yaml, read_labels
-from augforge.sources.yolo_layout import find_images, label_place, sample_name
+from augforge.sources.yolo_layout import find_images, label_place, outermost, sample_name
 from augforge.store.filecache import FileCache
 
 _LABELS = frozenset({".txt"})
-_NO_LABELS = frozenset({"classes.txt", "obj.names.txt"})  # what labelling tools leave there
+_NO_LABELS = frozenset({"classes.txt", "notes.txt"})  # what labelling tools leave there
 
 
 class Yolo(Source):
@@ -57,15 +58,16 @@ ROOT/                          source.path
         said = self._said()
         names = self._names(said)
         table = class_table(self, names.values(), self.root / self.data)
-        images = find_images(scan, said, self.own_splits)
+        found = find_images(scan, said, self.own_splits)
+        images = found.splits
         places = scan.unique((sample_name(place), place) for place in images)
         facts = scan.images(places.items())
-        labels = self._label_files(scan, places, said)
+        labels = self._label_files(scan, places, found.folders)
         contents = scan.facts(labels.items(), self._kind(names, table), self._reader(names, table), "broken label file")
         records = (
             self._record(scan, name, place, images[place], facts[place], labels.get(name), contents, table)
             for name, place in places.items()
-            if place in facts and labels.get(name) in (None, *contents)
+            if place in facts and (name not in labels or labels[name] in contents)
         )
         return scan.listing(records, table.names)
 
@@ -85,19 +87,22 @@ ROOT/                          source.path
 
     # ---- label files ----
 
-    def _label_files(self, scan: Scan, images: Mapping[str, str], said: DataYaml) -> dict[str, str]:
+    def _label_files(self, scan: Scan, images: Mapping[str, str], folders: set[str]) -> dict[str, str]:
         """Places of the label files by the names of their images; those without an image are wrong."""
         expected = {label_place(place): name for name, place in images.items()}
-        folders = {_label_folder(place) for place in expected}
-        lists = any(text.endswith(".txt") for texts in said.parts.values() for text in texts)
-        found: dict[str, str] = {}
-        for place in dict.fromkeys(p for folder in sorted(folders) for p in scan.walk(folder, _LABELS, "a label file")):
-            if place in expected:
-                found[expected[place]] = place
-            elif place.rpartition("/")[2] in _NO_LABELS:
-                scan.refused.append(Refused(place, "not a label file", place))
-            elif not lists:
+        walked = {place for folder in outermost(folders) for place in scan.walk(folder, _LABELS, "a label file")}
+        for place in sorted(walked - set(expected)):
+            if place.rpartition("/")[2] in _NO_LABELS:
+                scan.refused.append(Refused(sample_name(place), "not a label file", place))
+            else:
                 scan.need_images({sample_name(place): place}, images)
+        found = {}
+        for place, name in expected.items():
+            path = self.root / place
+            if place in walked or os.path.isfile(path):  # noqa: PTH113 (called 100,000 times)
+                found[name] = place
+            elif os.path.lexists(path):
+                scan.wrong(name, "broken label file", f"{path} is no file that can be read. Put the label file there.")
         return found
 
     def _kind(self, names: Mapping[int, str], table: ClassTable) -> str:
@@ -153,9 +158,3 @@ def _ring(shape: Shape, record: Record) -> np.ndarray[Any, Any]:
     (x0, y0), (x1, y1) = np.rint(points)
     x1, y1 = max(x1 - 1, x0), max(y1 - 1, y0)
     return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
-
-
-def _label_folder(place: str) -> str:
-    """The folder named labels in a label file's place."""
-    parts = place.split("/")
-    return "/".join(parts[: len(parts) - parts[::-1].index("labels")])

@@ -4,39 +4,56 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 from augforge.errors import SourceError
 from augforge.sources.documents import read_text
 from augforge.sources.options import OWN_SPLITS
 from augforge.sources.records import inside, name_of
 from augforge.sources.scanning import Scan
+from augforge.sources.walking import below
 from augforge.sources.yolo_files import DataYaml
 
 
-def find_images(scan: Scan, said: DataYaml, own_splits: bool) -> dict[str, str | None]:
-    """Places of all images, in order, with the split that the data set itself prescribes."""
-    parts = {name: list(_part(scan, said, name, texts)) for name, texts in said.parts.items()}
+@dataclass(frozen=True, slots=True)
+class Images:
+    """What a data set names.
+
+    Attributes:
+        splits: places of all images, in order, with the split that the data set itself prescribes.
+        folders: where label files may lie that belong to them, and none but theirs.
+    """
+
+    splits: dict[str, str | None] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
+
+
+def find_images(scan: Scan, said: DataYaml, own_splits: bool) -> Images:
+    """All images of a data set."""
+    found = Images()
+    parts = {name: list(_part(scan, said, name, texts, found)) for name, texts in said.parts.items()}
     if not parts:
         scan.need_folder("images")
-        return {place: _folder_split(place) if own_splits else None for place in _images(scan, "images")}
+        places = _images(scan, "images", found)
+        found.splits.update((place, _folder_split(place) if own_splits else None) for place in places)
+        return found
     same = [one for one in parts if any(one != two and set(parts[one]) == set(parts[two]) for two in parts)]
     if same and own_splits:
         scan.warnings.append(f"{' and '.join(same)} name the same images; the recipe's split decides")
-    splits: dict[str, str | None] = {}
     for name, places in parts.items():
         split = OWN_SPLITS[name] if own_splits and name not in same else None
         for place in places:
-            if splits.setdefault(place, split) != split:
+            if found.splits.setdefault(place, split) != split:
                 message = f"{scan.root / place} stands in {name} and in another split; expected one. Correct data.yaml."
                 scan.wrong(sample_name(place), "in two splits", message)
-    return splits
+    return found
 
 
-def _part(scan: Scan, said: DataYaml, name: str, texts: Iterable[str]) -> Iterator[str]:
+def _part(scan: Scan, said: DataYaml, name: str, texts: Iterable[str], found: Images) -> Iterator[str]:
     """Places of the images of one split."""
     for text in texts:
         place = _resolve(scan, said, name, text)
-        yield from _listed(scan, place) if place.endswith(".txt") else _images(scan, place)
+        yield from _listed(scan, place) if place.endswith(".txt") else _images(scan, place, found)
 
 
 def _resolve(scan: Scan, said: DataYaml, name: str, text: str) -> str:
@@ -51,7 +68,7 @@ def _resolve(scan: Scan, said: DataYaml, name: str, text: str) -> str:
     return found
 
 
-def _images(scan: Scan, folder: str) -> list[str]:
+def _images(scan: Scan, folder: str, found: Images) -> list[str]:
     places = scan.walk(folder)
     for place in places:
         if "images" not in place.split("/")[:-1]:
@@ -59,6 +76,7 @@ def _images(scan: Scan, folder: str) -> list[str]:
                 f"{scan.root / place} lies in no folder named images; expected one, so that the labels lie in labels:\n"
                 f"{scan.source.layout}\nMove the images."
             )
+        found.folders.add(_label_folder(folder, place))
     return places
 
 
@@ -86,6 +104,21 @@ def _folder_split(place: str) -> str | None:
     """The split of images/val/...: the first folder below images, if it is named like one."""
     folder = place.split("/")[1]
     return OWN_SPLITS.get(folder) if place.count("/") > 1 else None
+
+
+def _label_folder(folder: str, place: str) -> str:
+    """The folder of labels that stands for a folder of images, or for the part of it that an image lies in."""
+    depth = len(folder.split("/")) if "images" in folder.split("/") else place.split("/").index("images") + 1
+    return "/".join(label_place(place).split("/")[:depth])
+
+
+def outermost(folders: Iterable[str]) -> list[str]:
+    """The folders that lie in no other of them, sorted."""
+    found: list[str] = []
+    for folder in sorted(folders):
+        if not any(below(folder, other) for other in found):
+            found.append(folder)
+    return found
 
 
 def sample_name(place: str) -> str:

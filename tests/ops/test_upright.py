@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from augforge import bitmask
 from augforge.errors import PlanError
+from augforge.findings import measure
 from augforge.ops import BoundOp, Context
 from augforge.ops.core import Candidate
 from augforge.ops.hand_axis import hand_tilt
@@ -23,7 +24,6 @@ from augforge.ops.upright import RotateNormalise, Tilt, rotate_normalise, tilt
 from augforge.phantom import Traits, render_hand
 from augforge.sample import Drop, Sample
 from augforge.sources.class_lists import HAND_BONES
-from augforge.findings import measure
 
 CONTEXT = Context(class_names(9))
 UP = {"from": ["class-0"], "to": ["class-1"]}

@@ -190,7 +190,7 @@ def test_links_that_lead_nowhere_or_in_circles(tmp_path: Path) -> None:
     assert [record.name for record in listing.records] == [NAME]
     assert [(r.name, r.reason) for r in listing.refused] == [
         ("ID001/circle", "link in a circle"),
-        ("ID001/dangling.png", "broken link"),
+        ("ID001/dangling", "broken link"),
         ("self", "broken link"),
     ]
 

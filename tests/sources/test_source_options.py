@@ -183,10 +183,23 @@ def test_links(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     assert str(folder / "circle") in message
     assert rejected(KIND, root) == [
         ("north/circle", "link in a circle"),
-        ("north/nowhere.png", "broken link"),
+        ("north/nowhere", "broken link"),
         ("north/outside", "leaves the root"),
-        ("north/outside.png", "leaves the root"),
+        ("north/outside", "leaves the root"),
     ]
+
+
+def test_an_annotation_behind_a_bad_link_is_not_taken_for_an_empty_one(root: Path) -> None:
+    heart = root / "masks/heart"
+    (heart / "south").symlink_to("/")
+    (heart / "north/P02").mkdir()
+    (heart / "north/P02/b_1.png").symlink_to("nowhere.png")
+    assert rejected(KIND, root) == [
+        ("north/P02/b_1", "broken link"),
+        ("south", "leaves the root"),
+        ("south/P03/c_2", "annotation behind a bad link"),
+    ]
+    assert [record.name for record in scan(KIND, root, on_error="reject").records] == ["north/P01/a_1"]
 
 
 def test_links_below_the_root_are_followed(root: Path) -> None:

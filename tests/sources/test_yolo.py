@@ -214,6 +214,22 @@ def test_label_files_without_an_image(root: Path) -> None:
     assert sorted(reason for _, reason in rejected(KIND, root)) == ["not a label file", "not a label file"]
 
 
+def test_labels_of_images_that_data_yaml_does_not_name(root: Path) -> None:
+    put_text(root / "data.yaml", NAMES + "train: images/train\n")
+    assert splits(root) == {"train/a": None, "train/b": None}
+
+
+def test_a_label_file_behind_a_bad_link_is_not_taken_for_a_missing_one(root: Path) -> None:
+    path = root / "labels/train/a.txt"
+    path.unlink()
+    path.symlink_to("nowhere.txt")
+    broken(KIND, root, str(path))
+    assert {name for name, _ in rejected(KIND, root)} == {"train/a"}
+    path.unlink()
+    path.mkdir()
+    broken(KIND, root, f"{path} is no file")
+
+
 def test_damaged_images(root: Path) -> None:
     (root / "images/train/a.jpg").write_bytes(b"")
     path = root / "images/val/c.jpg"
