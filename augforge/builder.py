@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from augforge import execute
-from augforge.opening import Opened, SourceTable, check_folder, open_recipe
+from augforge.opening import Opened, SourceTable, check_folder, dataset_folder, open_recipe
 from augforge.pipeline import Outcome, Progress, Silent
 from augforge.plan import Row
 from augforge.publish import Finished, assemble, commit, publish
@@ -91,7 +91,7 @@ def build(
     loaded = load_recipe(recipe, overrides)
     if register:
         check_registrable(loaded)
-    folder = Path(out) if out is not None else Path("datasets") / loaded.name
+    folder = dataset_folder(out, loaded.name)
     jobs, progress = execute.worker_count(jobs), progress or Silent()
     check_folder(folder, loaded.name)
     if dry_run:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -43,8 +43,16 @@ def main() -> None:
     try:
         app()
     except AugforgeError as error:
-        _console(stderr=True).print(f"[bold red]error:[/bold red] {_escaped(str(error))}", soft_wrap=True)
-        sys.exit(1)
+        _fail(str(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}. Check the path, the permissions and the free space")
+
+
+def _fail(message: str) -> NoReturn:
+    _console(stderr=True).print(f"[bold red]error:[/bold red] {_escaped(message)}", soft_wrap=True)
+    sys.exit(1)
 
 
 @app.command()
@@ -106,6 +114,7 @@ def outliers(
     scored = scores(found, read_truth(truth, found.names)) if truth else []
     if output is not None:
         save_png(outlier_sheet(found, limit), output)
+        _console(stderr=True).print(f"wrote {_escaped(str(output))}")
     _output(describe(found, scored), as_json, lambda console: render_outliers(found, scored, console))
 
 
@@ -374,8 +383,11 @@ def _output(data: Any, as_json: bool, render: Any) -> None:
 def _print_problems(found: dict[str, Any], console: Console) -> None:
     for problem in found["problems"]:
         console.print(f"[red]{_escaped(problem)}[/red]", soft_wrap=True)
-    state = "[green]is whole[/green]" if found["ok"] else f"[red]has {len(found['problems'])} problems[/red]"
+    count = len(found["problems"])
+    state = "[green]is whole[/green]" if found["ok"] else f"[red]has {count} problem{'s' * (count > 1)}[/red]"
     console.print(f"version {found['version']} with {found['shards']} shards {state}")
+    if not found["ok"]:
+        console.print("Damaged shards are made again by: augforge build RECIPE --no-reuse")
 
 
 def _escaped(text: str) -> str:

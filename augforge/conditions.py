@@ -18,7 +18,7 @@ def check_syntax(expression: str) -> str:
     except PolarsError as error:
         raise ValueError(
             f"'{expression}' is no condition ({_first_line(error)}). Write SQL such as: metadata.age >= 6 AND "
-            'abs(tilt.angle_deg) > 10. Quote names with dashes and SQL words: area."finger-16" > 0, "group" = \'ID001\''
+            "abs(tilt.angle_deg) > 10. Quote names with dashes and SQL words: \"group\" = 'ID001'"
         ) from None
     return expression
 
@@ -39,7 +39,8 @@ def holds(expression: str, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
     try:
         result = table.with_columns(pl.sql_expr(expression).alias("holds"))["holds"]
     except PolarsError as error:
-        raise PlanError(f"where: '{expression}' cannot be evaluated: {_first_line(error)}.{_columns(table)}") from None
+        problem = _first_line(error).partition(";")[0]  # Polars goes on to list its columns
+        raise PlanError(f"where: '{expression}' cannot be evaluated: {problem}.{_columns(table)}") from None
     if result.dtype != pl.Boolean:
         raise PlanError(f"where: '{expression}' gives {result.dtype}; expected true or false. Compare it with a value")
     return result.fill_null(False).to_list()

@@ -36,7 +36,7 @@ def run(function: Callable[[Item], Result], items: Sequence[Item], jobs: int) ->
     Raises:
         AugforgeError: a worker process died (usually memory).
     """
-    if jobs == 1 or len(items) <= 1:
+    if jobs == 1 or len(items) <= 2 * jobs:  # starting processes takes longer than that little work
         yield from _run_here(function, items)
         return
     parallel = joblib.Parallel(n_jobs=jobs, backend="loky", return_as="generator_unordered", pre_dispatch="2*n_jobs")

@@ -66,7 +66,7 @@ class Judge:
             self._measured.setdefault(row.id, {})[step.bound.label] = features
         return self._view(row, features)
 
-    def _view(self, row: Row, features: Mapping[str, Any]) -> Candidate:
+    def _view(self, row: Row, features: Mapping[str, Any], measured: bool = True) -> Candidate:
         return Candidate(
             id=row.id,
             name=row.name,
@@ -77,7 +77,7 @@ class Judge:
             metadata=row.metadata or {},
             tags=row.tags,
             features=features,
-            measured=self._measured.get(row.id, {}),
+            measured=self._measured.get(row.id, {}) if measured else {},
         )
 
     def fit(self, step: Step, rows: Sequence[Row]) -> Step:
@@ -104,9 +104,15 @@ class Judge:
 
     def fulfilling(self, step: Step, rows: Sequence[Row]) -> set[str]:
         """Names of the rows that a step's `where` lets it act on; all where features are wanting (dry runs)."""
-        if step.where is None or not self.complete:
-            return {row.name for row in rows}
-        verdicts = holds(step.where, [self._view(row, {}).columns() for row in rows])
+        everyone = {row.name for row in rows}
+        if step.where is None:
+            return everyone
+        try:
+            verdicts = holds(step.where, [self._view(row, {}, self.complete).columns() for row in rows])
+        except PlanError:
+            if self.complete:
+                raise
+            return everyone
         return {row.name for row, verdict in zip(rows, verdicts, strict=True) if verdict}
 
     def filter(self, step: Step, rows: Sequence[Row]) -> list[Row]:

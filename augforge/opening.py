@@ -19,7 +19,7 @@ from augforge.store.codec import made_by
 from augforge.store.filecache import FileCache
 from augforge.store.index import read_index
 from augforge.store.manifest import Manifest, read_manifest, versions
-from augforge.store.shard import is_whole
+from augforge.store.shard import is_sound
 from augforge.store.work import Payload, read_batches
 from augforge.worker import Shop
 
@@ -47,6 +47,7 @@ class Opened:
         table: its rows, records and warnings.
         pool: what earlier work left.
         libraries: versions of what makes pixels.
+        files: what is known of source files and shards.
     """
 
     recipe: Recipe
@@ -55,6 +56,7 @@ class Opened:
     table: SourceTable
     pool: Pool
     libraries: dict[str, str]
+    files: FileCache
 
     def shop(self) -> Shop:
         """What workers share."""
@@ -84,20 +86,20 @@ def open_recipe(
     Raises:
         SourceError, PlanError: the source is broken, or the recipe does not fit it.
     """
-    listing = _scan(recipe, folder, remember, rehash)
-    libraries = made_by()
-    pool = _pool(folder, libraries) if reuse else Pool()
-    return Opened(recipe, folder, listing, source_table(listing, recipe), pool, libraries)
-
-
-def _scan(recipe: Recipe, folder: Path, remember: bool, rehash: bool) -> Listing:
-    cache = FileCache(folder / "work" / "files.sqlite", trust=not rehash)
-    listing = recipe.source.scan(cache)
-    if remember or folder.exists():
-        cache.save()
+    files, libraries = FileCache(folder / "work" / "files.sqlite", trust=not rehash), made_by()
+    listing = recipe.source.scan(files)
     for step in recipe.steps:
         step.bound.params.check(Context(listing.classes, listing.labels))
-    return listing
+    table = source_table(listing, recipe)
+    pool = _pool(folder, libraries, files) if reuse else Pool()
+    if remember or folder.exists():
+        files.save()
+    return Opened(recipe, folder, listing, table, pool, libraries, files)
+
+
+def dataset_folder(out: str | Path | None, name: str) -> Path:
+    """Where a dataset goes: the folder asked for, or ``datasets/<name>``."""
+    return Path(out).expanduser() if out is not None else Path("datasets") / name
 
 
 def check_folder(folder: Path, name: str) -> None:
@@ -145,12 +147,12 @@ def _source_row(record: Record, listing: Listing, recipe: Recipe, split: str) ->
         width=record.width,
         height=record.height,
         lineage=Lineage.of_source(record.name, record.width, record.height),
-        groups=(record.group,),
+        groups=tuple(record.data.get("groups") or (record.group,)),
         metadata=record.metadata,
     )
 
 
-def _pool(folder: Path, libraries: dict[str, str]) -> Pool:
+def _pool(folder: Path, libraries: dict[str, str], files: FileCache) -> Pool:
     """What earlier versions and interrupted builds left, as far as the same libraries made it."""
     pool = Pool()
     for version in versions(folder):
@@ -158,15 +160,16 @@ def _pool(folder: Path, libraries: dict[str, str]) -> Pool:
         ledger = folder / "index" / f"{version}.ledger.parquet"
         if manifest.made_by == libraries and ledger.exists() and (folder / manifest.index_path).exists():
             pool.ledger.load(ledger)
-            _add_shards(pool, folder, manifest)
+            _add_shards(pool, folder, manifest, files)
     for batch in read_batches(folder / "work", libraries):
         pool.add(batch)
     return pool
 
 
-def _add_shards(pool: Pool, folder: Path, manifest: Manifest) -> None:
-    whole = {shard.path for shard in manifest.shards if is_whole(folder / shard.path, shard.bytes)}
+def _add_shards(pool: Pool, folder: Path, manifest: Manifest, files: FileCache) -> None:
+    """Payloads of a version's shards, but for those that were damaged since."""
+    sound = {s.path for s in manifest.shards if is_sound(folder / s.path, s.bytes, s.sha256, files)}
     columns = ["id", "shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes"]
     for sample_id, shard, *place in read_index(folder / manifest.index_path).select(columns).iter_rows():
-        if shard in whole:
+        if shard in sound:
             pool.payloads[sample_id, manifest.encoding] = Payload(str(folder / shard), *place)

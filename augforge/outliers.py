@@ -10,7 +10,7 @@ from pathlib import Path
 from augforge import execute
 from augforge.errors import AugforgeError, PlanError
 from augforge.judge import Finding
-from augforge.opening import Opened, check_folder, open_recipe
+from augforge.opening import Opened, check_folder, dataset_folder, open_recipe
 from augforge.pipeline import Pipeline, Progress, Silent
 from augforge.recipe import load_recipe
 from augforge.sample import Sample
@@ -88,7 +88,7 @@ def find_outliers(
     filters = [step for step in loaded.steps if step.bound.op.role == "filter"]
     if not filters:
         raise PlanError(f"{recipe} has no filter to ask. Add one, such as {{op: metal}}; augforge ops lists them")
-    folder = Path(out) if out is not None else Path("datasets") / loaded.name
+    folder = dataset_folder(out, loaded.name)
     check_folder(folder, loaded.name)
     with locked(folder):
         opened = open_recipe(loaded, folder)

@@ -31,7 +31,7 @@ from augforge.store.manifest import (
     version_of,
     write_manifest,
 )
-from augforge.store.shard import FORMAT_VERSION, Shard, ShardPlan, ShardRow, is_whole, plan_shards, write_shard
+from augforge.store.shard import FORMAT_VERSION, Shard, ShardPlan, ShardRow, is_sound, plan_shards, write_shard
 from augforge.store.work import remove_batch
 
 
@@ -90,7 +90,8 @@ def assemble(finished: Finished, jobs: int, progress: Progress) -> Assembled:
     done: dict[str, Shard] = {}
     for plan in plans:
         known = finished.pool.ledger.get("shard", plan.key)
-        if known is not None and is_whole(finished.folder / known["path"], known["bytes"]):
+        path = finished.folder / known["path"] if known is not None else finished.folder
+        if known is not None and is_sound(path, known["bytes"], known["sha256"], finished.opened.files):
             done[plan.key] = Shard.from_json(known)
     missing = [(plan, finished.folder) for plan in plans if plan.key not in done]
     if missing:
@@ -98,6 +99,7 @@ def assemble(finished: Finished, jobs: int, progress: Progress) -> Assembled:
     for key, shard in execute.run(_write_shard, missing, jobs):
         done[key] = shard
         finished.pool.ledger.put([("shard", key, shard.to_json())])
+        finished.opened.files.remember(finished.folder / shard.path, "sha256", shard.sha256)
         progress.advance(1)
     return Assembled(tuple((plan, done[plan.key]) for plan in plans), len(missing))
 
@@ -176,6 +178,7 @@ def commit(finished: Finished, manifest: Manifest) -> bool:
     unchanged = current.exists() and read_manifest(finished.folder).version == manifest.version
     write_text(finished.folder / "README.md", dataset_card(manifest))
     write_manifest(finished.folder, manifest)
+    finished.opened.files.save()
     stored = {(row.id, str(finished.encoding)) for row in finished.outcome.rows}
     for batch in finished.pool.batches:
         if set(batch.payloads) <= stored:

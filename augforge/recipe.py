@@ -193,7 +193,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: with file, line, expectation and the nearest known name.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     file = read_yaml(path, RecipeError)
     said = deepcopy({**file.data, "source": _without_path(file.data.get("source"))})  # --set changes the data in place
     changed = dict(override(file, text) for text in overrides)
@@ -219,7 +219,7 @@ def _review(name: str | None, folder: Path) -> Mapping[str, Verdict]:
     """The review file: ``samples: {ID007/image1: {verdict: drop, why: nail art}}``."""
     if name is None:
         return {}
-    file = read_yaml(folder / name, RecipeError)
+    file = read_yaml(folder / Path(name).expanduser(), RecipeError)
     return file.check(_Review, file.data).samples
 
 
@@ -249,7 +249,7 @@ def _source(file: YamlFile, data: dict[str, Any], base: Path) -> Source:
     source = file.check(model, data, ("source",))
     if "://" in source.path:
         return source
-    return source.model_copy(update={"path": str(base / source.path)})
+    return source.model_copy(update={"path": str(base / Path(source.path).expanduser())})
 
 
 def _steps(file: YamlFile, body: _Body) -> tuple[Step, ...]:

@@ -63,11 +63,12 @@ def measured(folder: str) -> str:
 
 def scan(folder: Path) -> None:
     before = peak()
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), time.process_time()
     cache = FileCache(folder / "facts.sqlite")
     MaskFolder(path=str(folder / "data")).scan(cache)
     cache.save()
-    print(f"{time.perf_counter() - started:.1f} s | {peak():.0f} MB ({before:.0f} before)")
+    seconds = f"{time.perf_counter() - started:.1f} s ({time.process_time() - worked:.1f} s CPU)"
+    print(f"{seconds} | {peak():.0f} MB ({before:.0f} before)")
 
 
 def peak() -> float:

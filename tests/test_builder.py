@@ -633,3 +633,26 @@ def test_jpeg_refuses_what_it_cannot_hold(tmp_path: Path) -> None:
         put_hand(tmp_path / "data", number, np.full((8, 8), 4000 * number, np.uint16), ["a"])
     with pytest.raises(TaskError, match=r"ID001/image0000000000001 \(encode\): jpeg cannot hold uint16.*image: png"):
         made(tmp_path, tmp_path / "data", classes="[a]", output="{image: jpeg}")
+
+
+def test_a_damaged_shard_is_made_again(copy: Built) -> None:
+    shard = copy.folder / read_manifest(copy.folder).shards[0].path
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    assert verify(copy.folder) != []
+    summary = build(copy.recipe, copy.folder)
+    assert summary.unchanged and summary.new_shards >= 1
+    assert verify(copy.folder, pixels=True) == []
+
+
+def test_a_build_that_fails_at_once_leaves_no_folder(base: Built, tmp_path: Path) -> None:
+    with pytest.raises(SourceError):
+        build(base.recipe, tmp_path / "out", overrides=[f"source.path={tmp_path / 'nowhere'}"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tilde_is_the_home_folder(base: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    build(base.recipe, "~/out")
+    assert open_dataset("~/out").version == read_manifest(tmp_path / "out").version

@@ -89,6 +89,8 @@ def _mark(picture: Picture, box: Sequence[int]) -> None:
 def render_outliers(found: Outliers, scored: Sequence[Score], console: Console) -> None:
     """Tables of findings and scores."""
     shown = table("sample", "split", "detector", "reason", "score", "outcome", "detail")
+    shown.columns[0].overflow = "fold"
+    shown.columns[0].no_wrap = True  # names are for copying into the review file
     for finding in found.findings:
         flag = finding.flag
         score = "" if flag.score is None else f"{flag.score:.3g}"

@@ -66,7 +66,9 @@ def _facts(summary: Summary) -> dict[str, str | Text]:
     size = human_bytes(summary.bytes)
     facts: dict[str, str | Text] = {
         "samples": Text.assemble(samples, split_counts(split_order(summary.splits))),
-        "to store" if summary.dry else "stored": f"{_about(summary)}{summary.made:,} encoded, {summary.reused:,} reused",
+        "to store"
+        if summary.dry
+        else "stored": f"{_about(summary)}{summary.made:,} encoded, {summary.reused:,} reused",
         "bytes": f"about {size}" if summary.dry else f"{size} in {_shards(summary)}",
         "folder": summary.folder,
     }

@@ -30,7 +30,7 @@ def open_dataset(path: str | Path, version: str | None = None) -> Dataset:
     Raises:
         DatasetError: no dataset there, or no such version.
     """
-    folder = Path(path)
+    folder = Path(path).expanduser()
     manifest = read_manifest(folder, version)
     index = folder / manifest.index_path
     if not index.exists():
@@ -81,10 +81,17 @@ class Dataset:
         row, payload = self._rows[i], self._payloads[i]
         image, masks = self.encoded(i)
         height, width = int(payload[4]), int(payload[5])
+        try:
+            picture, planes = decode_image(image), bitmask.decode(masks, height, width, len(self.classes))
+        except ValueError as error:
+            raise DatasetError(
+                f"sample '{row['name']}' in {self.folder / self._shards[i]} cannot be decoded: {error}. "
+                "Check: augforge verify; repair: augforge build"
+            ) from None
         return Sample(
             name=row["name"],
-            image=decode_image(image),
-            masks=bitmask.decode(masks, height, width, len(self.classes)),
+            image=picture,
+            masks=planes,
             known=self._known(row["area"]),
             group=row["group"],
             split=row["split"],

@@ -43,6 +43,11 @@ class FileCache:
         self._facts[key] = self._fresh[key] = (stamp, text)
         return json.loads(text)
 
+    def remember(self, file: Path, kind: str, value: Any) -> None:
+        """Keep a value that is known without computing it, such as the digest of a file just written."""
+        key = (str(file.absolute()), kind)
+        self._facts[key] = self._fresh[key] = (_stamp(file), json.dumps(value))
+
     def save(self) -> None:
         """Write what is new. A cache that cannot be written costs time, never correctness."""
         if self._path is None or not self._fresh:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,10 +37,18 @@ def write_text(path: Path, text: str, durable: bool = True) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Sole writer of a dataset: two builds would sweep up each other's unfinished work."""
+    """Sole writer of a dataset: two builds would sweep up each other's unfinished work.
+
+    A folder that is new and in which nothing was made is removed again if the block fails.
+    """
+    new = not folder.exists()
     (folder / "work").mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):
             yield
     except Timeout:
         raise DatasetError(f"another build is writing to {folder}. Wait for it, or choose another folder") from None
+    except BaseException:
+        if new and not any(folder.rglob("*.json")):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise

@@ -128,7 +128,14 @@ def read_manifest(folder: Path, version: str | None = None) -> Manifest:
             f"{path} is of format {file.data.get('format')}, this augforge reads format {FORMAT_VERSION}. "
             "Update augforge, or build the dataset again"
         )
-    return file.check(Manifest, file.data)
+    try:
+        return file.check(Manifest, file.data)
+    except DatasetError as error:
+        newest = next(reversed(versions(folder)), "<version>")
+        raise DatasetError(
+            f"{str(error).splitlines()[0]}. The manifest is damaged: copy versions/{newest}.yaml over it, "
+            "or build the dataset again in another folder"
+        ) from None
 
 
 def versions(folder: Path) -> list[str]:

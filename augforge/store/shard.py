@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from augforge.errors import DatasetError
 from augforge.keys import digest
+from augforge.store.filecache import FileCache, file_sha256
 from augforge.store.work import Payload, payload_digest
 
 FORMAT_VERSION = 1
@@ -156,6 +157,11 @@ def _jsonable(content: Any) -> Any:
 def is_whole(path: Path, size: int) -> bool:
     """Whether a shard is there at its full size."""
     return path.exists() and path.stat().st_size == size
+
+
+def is_sound(path: Path, size: int, sha256: str, cache: FileCache) -> bool:
+    """Whether a shard is there with its bytes: hashed again if it was touched since it was last known to be."""
+    return is_whole(path, size) and cache.get(path, "sha256", file_sha256) == sha256
 
 
 def write_shard(plan: ShardPlan, folder: Path) -> Shard:

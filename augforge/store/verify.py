@@ -122,8 +122,8 @@ def _pixel_problems(part: Dataset) -> Iterator[str]:
     for i, (name, wanted) in enumerate(part.index.select("name", "pixel_digest").iter_rows()):
         try:
             sample = part[i]
-        except ValueError as error:
-            yield f"{name}: cannot be decoded: {error}"
+        except DatasetError as error:
+            yield str(error)
             continue
         if pixel_digest(sample.image, sample.masks) != wanted:
             yield f"{name}: its decoded pixels are not those that were stored"

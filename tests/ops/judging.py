@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 
 from augforge import bitmask
+from augforge.findings import measure
 from augforge.ops import OPS, BoundOp, Context, Flag
 from augforge.ops.core import Candidate
 from augforge.phantom import Traits, render_hand
 from augforge.sample import Sample
 from augforge.sources.class_lists import HAND_BONES
-from augforge.findings import measure
 
 BONES = Context(HAND_BONES)
 PERSONS = 40

@@ -23,12 +23,12 @@ from pydantic import ValidationError
 
 from augforge import bitmask
 from augforge.errors import PlanError
+from augforge.findings import measure
 from augforge.keys import canonical_json, digest, rng_for
 from augforge.ops import OPS, BoundOp, Context, Flag, Op, OpParams
 from augforge.ops.core import Candidate
 from augforge.sample import IDENTITY, Box, Drop, Placement, Sample
 from augforge.store.codec import pixel_digest
-from augforge.findings import measure
 
 EXAMPLES: dict[str, list[dict[str, Any]]] = {
     # op: parameters as in a recipe, for images of 64x48 and of 160x128; classes are named class-0, class-1, ...;

@@ -148,8 +148,8 @@ def test_a_step_that_kept_its_inputs_is_repeated(made: Path, tmp_path: Path) -> 
     with pytest.raises(PlanError, match="more than one sample"):
         chained(tmp_path, made, steps=steps)
     names = chained(tmp_path, made, ", separator: +", steps).index["name"].to_list()
-    ours = [name for name in names if name.startswith("ID002/")]
-    start = "ID002/image0000000000002"
+    ours = [name for name in names if name.startswith("ID003/")]
+    start = "ID003/image0000000000003"
     assert sorted(ours) == [start, f"{start}+hflip", f"{start}+hflip~hflip", f"{start}~hflip"]
 
 

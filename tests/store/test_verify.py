@@ -212,7 +212,7 @@ def test_undecodable_sample_is_named(toy: Path, column: str, value: int) -> None
     name = open_dataset(toy).index["name"][0]
     forge_index(toy, in_first(column, pl.lit(value)))
     problems = verify(toy, pixels=True)
-    assert any(line.startswith(f"{name}: cannot be decoded") for line in problems)
+    assert any(line.startswith(f"sample '{name}' in ") and "cannot be decoded" in line for line in problems)
     assert len(problems) == 2
 
 
