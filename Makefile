@@ -38,7 +38,7 @@ $(DATA): | $(READY)
 	$(BIN)/augforge sample-data $(DATA) --persons 12 --size 1024 --seed 7
 
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow $(ARGS) || test $$? -eq 5  # 5: there are none

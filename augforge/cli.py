@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from augforge import terminal
 from augforge.errors import AugforgeError
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress as Bar
 
 app = typer.Typer(
     name="augforge",
@@ -51,7 +48,7 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    _console(stderr=True).print(f"[bold red]error:[/bold red] {_escaped(message)}", soft_wrap=True)
+    terminal.console(stderr=True).print(f"[bold red]error:[/bold red] {terminal.escaped(message)}", soft_wrap=True)
     sys.exit(1)
 
 
@@ -75,7 +72,7 @@ def build(
     from augforge.builder import build as run
     from augforge.report.summary import render_summary
 
-    with _progress(quiet=as_json) as progress, _interruptible():
+    with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible():
         summary = run(
             recipe,
             out,
@@ -87,7 +84,7 @@ def build(
             register=register,
             progress=progress,
         )
-    _output(asdict(summary), as_json, lambda console: render_summary(summary, console))
+    terminal.output(asdict(summary), as_json, lambda console: render_summary(summary, console))
 
 
 @app.command()
@@ -109,13 +106,13 @@ def outliers(
     from augforge.report.outliers import describe, outlier_sheet, render_outliers
     from augforge.report.show import save_png
 
-    with _progress(quiet=as_json) as progress, _interruptible():
+    with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible():
         found = find_outliers(recipe, out, jobs=jobs, overrides=overrides or (), progress=progress)
     scored = scores(found, read_truth(truth, found.names)) if truth else []
     if output is not None:
         save_png(outlier_sheet(found, limit), output)
-        _console(stderr=True).print(f"wrote {_escaped(str(output))}")
-    _output(describe(found, scored), as_json, lambda console: render_outliers(found, scored, console))
+        terminal.console(stderr=True).print(f"wrote {terminal.escaped(str(output))}")
+    terminal.output(describe(found, scored), as_json, lambda console: render_outliers(found, scored, console))
 
 
 @app.command()
@@ -126,7 +123,7 @@ def inspect(dataset: DatasetPath, version: Version = None, as_json: Json = False
     from augforge.store.dataset import open_dataset
 
     found = report(open_dataset(dataset, version))
-    _output(found, as_json, lambda console: render_inspect(found, console))
+    terminal.output(found, as_json, lambda console: render_inspect(found, console))
 
 
 @app.command()
@@ -144,11 +141,11 @@ def verify(
     from augforge.store.verify import verify as check
 
     manifest = open_dataset(dataset, version).manifest
-    with _progress(quiet=as_json) as progress:
+    with terminal.progress_bars(quiet=as_json) as progress:
         progress.start("verify", len(manifest.shards))
         problems = check(dataset, version, pixels, progress.advance)
     found = {"version": manifest.version, "shards": len(manifest.shards), "ok": not problems, "problems": problems}
-    _output(found, as_json, lambda console: _print_problems(found, console))
+    terminal.output(found, as_json, lambda console: _print_problems(found, console))
     if problems:
         raise typer.Exit(1)
 
@@ -174,7 +171,7 @@ def show(
     else:
         picture = contact_sheet(opened, split=split, limit=limit)
     save_png(picture, output)
-    _console().print(f"wrote {_escaped(str(output))} ({picture.shape[1]}x{picture.shape[0]})")
+    terminal.console().print(f"wrote {terminal.escaped(str(output))} ({picture.shape[1]}x{picture.shape[0]})")
 
 
 @app.command()
@@ -209,7 +206,7 @@ def export(
     from augforge.export import render_exported, settings
     from augforge.store.dataset import open_dataset
 
-    with _progress(quiet=as_json) as progress, _interruptible("nothing was written"):
+    with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
         done = run(
             open_dataset(dataset, version),
             out,
@@ -218,7 +215,7 @@ def export(
             options=settings(overrides or ()),
             progress=progress,
         )
-    _output(asdict(done), as_json, lambda console: render_exported(done, console))
+    terminal.output(asdict(done), as_json, lambda console: render_exported(done, console))
 
 
 @app.command()
@@ -243,7 +240,9 @@ def gc(
     from augforge.store.gc import collect
 
     freed = collect(dataset, keep)
-    _output(freed, as_json, lambda console: console.print(f"removed {freed['files']} files, {freed['bytes']:,} bytes"))
+    terminal.output(
+        freed, as_json, lambda console: console.print(f"removed {freed['files']} files, {freed['bytes']:,} bytes")
+    )
 
 
 @app.command()
@@ -256,10 +255,10 @@ def ops(
     from augforge.report.pages import op_page, ops_table, render_op
 
     if name is None:
-        _output([op_page(op) for op in sorted(OPS)], as_json, ops_table)
+        terminal.output([op_page(op) for op in sorted(OPS)], as_json, ops_table)
     else:
         page = op_page(name)
-        _output(page, as_json, lambda console: render_op(page, console))
+        terminal.output(page, as_json, lambda console: render_op(page, console))
 
 
 @app.command()
@@ -272,10 +271,10 @@ def sources(
     from augforge.sources import SOURCES
 
     if name is None:
-        _output([source_page(source) for source in sorted(SOURCES)], as_json, sources_table)
+        terminal.output([source_page(source) for source in sorted(SOURCES)], as_json, sources_table)
     else:
         page = source_page(name)
-        _output(page, as_json, lambda console: render_source(page, console))
+        terminal.output(page, as_json, lambda console: render_source(page, console))
 
 
 @app.command("sample-data")
@@ -290,7 +289,7 @@ def sample_data(
     """Write generated hand radiographs with 29 bones, in the hand-bone layout, to try everything on."""
     from augforge.phantom import write_phantom
 
-    with _progress(quiet=as_json) as progress:
+    with terminal.progress_bars(quiet=as_json) as progress:
         progress.start("sample data", (persons + test_persons) * 2)
         done = write_phantom(
             out,
@@ -301,7 +300,9 @@ def sample_data(
             progress=lambda count, total: progress.advance(1),
         )
     found = {**asdict(done), "path": str(done.path)}
-    _output(found, as_json, lambda console: console.print(f"wrote {done.images} images to {_escaped(str(out))}"))
+    terminal.output(
+        found, as_json, lambda console: console.print(f"wrote {done.images} images to {terminal.escaped(str(out))}")
+    )
 
 
 @app.callback(invoke_without_command=True)
@@ -313,84 +314,11 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit()
 
 
-class _RichProgress:
-    """Progress bars with rate and time left; rich draws nothing where the output is no terminal."""
-
-    def __init__(self, bar: Bar) -> None:
-        self._bar = bar
-        self._task: Any = None
-
-    def start(self, label: str, total: int) -> None:
-        if self._task is not None:
-            self._bar.update(self._task, visible=False)
-        self._task = self._bar.add_task(label, total=total)
-
-    def advance(self, count: int) -> None:
-        self._bar.advance(self._task, count)
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[_RichProgress]:
-    from rich import progress as rich_progress
-
-    console = _console(stderr=True)
-    columns = (
-        rich_progress.TextColumn("{task.description}"),
-        rich_progress.BarColumn(),
-        rich_progress.MofNCompleteColumn(),
-        _rate_column(),
-        rich_progress.TimeRemainingColumn(),
-    )
-    with rich_progress.Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
-        yield _RichProgress(bar)
-
-
-def _rate_column() -> Any:
-    from rich.progress import ProgressColumn, Task
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:.1f}/s" if task.speed else "")
-
-    return Rate()
-
-
-@contextmanager
-def _interruptible(
-    state: str = "the previous version is untouched. The same command goes on from here",
-) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        _console(stderr=True).print(f"stopped; {state}")
-        raise typer.Exit(130) from None
-
-
-def _console(stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    return Console(stderr=stderr, highlight=False)
-
-
-def _output(data: Any, as_json: bool, render: Any) -> None:
-    if as_json:
-        typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
-    else:
-        render(_console())
-
-
 def _print_problems(found: dict[str, Any], console: Console) -> None:
     for problem in found["problems"]:
-        console.print(f"[red]{_escaped(problem)}[/red]", soft_wrap=True)
+        console.print(f"[red]{terminal.escaped(problem)}[/red]", soft_wrap=True)
     count = len(found["problems"])
     state = "[green]is whole[/green]" if found["ok"] else f"[red]has {count} problem{'s' * (count > 1)}[/red]"
     console.print(f"version {found['version']} with {found['shards']} shards {state}")
     if not found["ok"]:
         console.print("Damaged shards are made again by: augforge build RECIPE --no-reuse")
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

@@ -244,7 +244,7 @@ def test_control_c(recipe: Path, tmp_path: Path) -> None:
     program = [sys.executable, "-c", code, "build", str(recipe), "--out", str(tmp_path / "out")]
     done = subprocess.run(program, capture_output=True, text=True)
     assert done.returncode == 128 + signal.SIGINT
-    assert done.stderr.startswith("stopped; the previous version is untouched")
+    assert done.stderr.startswith("stopped; what was finished is kept")
     assert "Traceback" not in done.stderr
     assert (tmp_path / "out/manifest.yaml").read_bytes() == before
     assert json.loads(run("build", recipe, "--out", tmp_path / "out", "--json"))["reused"] > 0

@@ -17,7 +17,8 @@ from augforge import bitmask
 from augforge.ops.core import Candidate, Context, FilterParams, Flag, filter_op
 from augforge.ops.geometry import scale_planes
 from augforge.ops.metal_body import Flags
-from augforge.ops.metal_regions import SIDE, Found, View, across, find_regions, fit, nested, views_of
+from augforge.ops.metal_regions import Found, across, find_regions, nested
+from augforge.ops.metal_view import SIDE, View, fit, views_of
 from augforge.sample import Box, Sample
 
 FAINT = 150
@@ -28,7 +29,7 @@ STEEP = 0.4
 """A sharp step of this height, from air (0) to the brightest (1), is no bone's, however bright the rest is."""
 LENIENT = 0.92
 """A region that stands out four times as much as asked for may have a little less of its edge sharp."""
-FINE_LEAST, COARSE_LEAST = (1e-6, 0.08), (0.22, 0.38)
+FINE_LEAST, COARSE_LEAST = (0.001, 0.08), (0.22, 0.38)
 """The least prominence and contrast; seen coarsely all edges are sharp, so more is asked for."""
 LARGE, EASE = 0.012, (0.75, 0.7, 0.4, 0.75)
 """From this share of the image on no bone has such steps all round, so shares of what is asked for are enough."""
@@ -58,7 +59,7 @@ class Metal(FilterParams):
     prominence: float = Field(0.045, gt=0, le=1, description="how far it is above the brightest bone close by, 0..1")
     plateau: float = Field(2.2, gt=0, description="prominence over its unevenness and what it lacks of the brightest")
     sharpness: float = Field(0.9, gt=0, le=1, description="share of its edge that is a step, not a ramp")
-    contact: float = Field(0.3, ge=0, le=1, description="share of its edge that the body surrounds")
+    contact: float = Field(0.4, ge=0, le=1, description="share of its edge that the body surrounds")
     reach: float = Field(0.1, ge=0, description="farthest from any mask, in shares of the longer side")
     fingers: tuple[str, ...] = Field(
         ("finger-*", "*phalan*"), description="classes that a ring may cross; * stands for any letters"

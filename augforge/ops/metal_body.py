@@ -159,8 +159,8 @@ def _skin(small: Gray, frame: Flags, body: Flags, floor: float) -> Flags:
     """The body with the thin tissue at its rim and in fingertips, which is only a little brighter than air."""
     near = cv2.dilate(body, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (31, 31)))
     faint = ((small >= floor) & (frame == 0)).astype(np.uint8) & near
-    faint = cv2.morphologyEx(faint, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
-    count, parts = cv2.connectedComponents(faint | body, connectivity=4)
+    opened = cv2.morphologyEx(faint, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
+    count, parts = cv2.connectedComponents(cv2.bitwise_or(opened, body), connectivity=4)
     held = np.bincount(parts[body > 0], minlength=count) > 0
     held[0] = False
     return np.asarray(held[parts], np.uint8)

@@ -1,0 +1,92 @@
+"""The terminal: progress bars, errors and output, for people and for machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+
+class RichProgress:
+    """Progress bars with rate and time left; rich draws nothing where the output is no terminal."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+        self._task: Any = None
+
+    def start(self, label: str, total: int) -> None:
+        if self._task is not None:
+            self._bar.update(self._task, visible=False)
+        self._task = self._bar.add_task(label, total=total)
+
+    def advance(self, count: int) -> None:
+        self._bar.advance(self._task, count)
+
+
+@contextmanager
+def progress_bars(quiet: bool) -> Iterator[RichProgress]:
+    """Bars on standard error, none for machines."""
+    from rich import progress as rich_progress
+
+    errors = console(stderr=True)
+    columns = (
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        _rate_column(),
+        rich_progress.TimeRemainingColumn(),
+    )
+    with rich_progress.Progress(*columns, console=errors, disable=quiet or not errors.is_terminal) as bar:
+        yield RichProgress(bar)
+
+
+def _rate_column() -> Any:
+    from rich.progress import ProgressColumn, Task
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+    return Rate()
+
+
+@contextmanager
+def interruptible(
+    state: str = "what was finished is kept. The same command goes on from here",
+) -> Iterator[None]:
+    """Ctrl-C ends with exit code 130 and a word on what it left."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console(stderr=True).print(f"stopped; {state}")
+        raise typer.Exit(130) from None
+
+
+def console(stderr: bool = False) -> Console:
+    """Rich's console, without colouring numbers of its own accord."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def output(data: Any, as_json: bool, render: Callable[[Console], None]) -> None:
+    """Print data as JSON, or let `render` draw it for people."""
+    if as_json:
+        typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
+    else:
+        render(console())
+
+
+def escaped(text: str) -> str:
+    """Text in which rich finds no markup."""
+    from rich.markup import escape
+
+    return escape(text)
