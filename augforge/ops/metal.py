@@ -27,10 +27,12 @@ BURNT = 0.02
 """Share of the body at the brightest gray that metal alone may explain."""
 STEEP = 0.4
 """A sharp step of this height, from air (0) to the brightest (1), is no bone's, however bright the rest is."""
-LENIENT = 0.92
-"""A region that stands out four times as much as asked for may have a little less of its edge sharp."""
+LENIENT = 0.82
+"""A region whose plateau is three times what is asked for may have less of its edge sharp: holes, threads."""
 FINE_LEAST, COARSE_LEAST = (0.001, 0.08), (0.22, 0.38)
 """The least prominence and contrast; seen coarsely all edges are sharp, so more is asked for."""
+COARSE_PLATEAU = 0.7
+"""Share of the plateau that is enough there, for what lies round a large region is seen more unevenly."""
 LARGE, EASE = 0.012, (0.75, 0.7, 0.4, 0.75)
 """From this share of the image on no bone has such steps all round, so shares of what is asked for are enough."""
 STRIP = 0.05
@@ -57,7 +59,7 @@ class Metal(FilterParams):
     """
 
     prominence: float = Field(0.045, gt=0, le=1, description="how far it is above the brightest bone close by, 0..1")
-    plateau: float = Field(2.2, gt=0, description="prominence over its unevenness and what it lacks of the brightest")
+    plateau: float = Field(3.2, gt=0, description="prominence over its unevenness and what it lacks of the brightest")
     sharpness: float = Field(0.9, gt=0, le=1, description="share of its edge that is a step, not a ramp")
     contact: float = Field(0.4, ge=0, le=1, description="share of its edge that the body surrounds")
     reach: float = Field(0.1, ge=0, description="farthest from any mask, in shares of the longer side")
@@ -134,11 +136,12 @@ def score(region: Mapping[str, Any], burnt: float, params: Metal) -> float:
         return 0.0
     least_prominence, least_contrast = COARSE_LEAST if region["coarse"] else FINE_LEAST
     stands_out = max(region["prominence"] / _needed(region, burnt, params), _steepness(region))
-    plateau = region["plateau"] / params.plateau
+    plateau = region["plateau"] / params.plateau / (COARSE_PLATEAU if region["coarse"] else 1)
+    plain = plateau >= 3 and burnt < 2 * BURNT and not region["coarse"]
     margins = (
         min(stands_out, region["prominence"] / least_prominence),
         plateau,
-        (region["sharpness"] / params.sharpness / (LENIENT if plateau >= 4 else 1)) ** 4,
+        (region["sharpness"] / params.sharpness / (LENIENT if plain else 1)) ** 4,
         region["contrast"] / least_contrast,
     )
     large = region["coarse"] and region["share"] >= LARGE
@@ -164,8 +167,8 @@ def _of_the_film(region: Mapping[str, Any]) -> bool:
 
 def kind_of(region: Mapping[str, Any]) -> str:
     """``ring`` where a flat shape crosses a finger, else ``implant``."""
-    flat = 1.3 <= region["length"] / region["width"] <= 8 and region["solidity"] >= 0.45
-    crosses = region["length"] <= 0.15 and region["across"] > 0.005 and region.get("finger", 1) >= 0.1
+    flat = 1.3 <= region["length"] / region["width"] <= 8 and region["solidity"] >= 0.3
+    crosses = region["length"] <= 0.13 and region["across"] > 0.005 and region.get("finger", 1) >= 0.1
     return "ring" if flat and crosses else "implant"
 
 

@@ -213,7 +213,8 @@ def across(view: View, region: Found) -> float:
     """How much brighter it is beside a region's long sides than beyond its ends: a ring has bone there, none here."""
     (x, y), (width, height), degrees = cv2.minAreaRect(cv2.findNonZero(region.mask))
     turn = np.radians(degrees if width >= height else degrees + 90)
-    long, short = max(width, height) / 2 + 6, min(width, height) / 2 + 6
+    beyond = max(3.0, 0.006 * max(view.whole))
+    long, short = max(width, height) / 2 + beyond, min(width, height) / 2 + beyond
     smooth = cv2.blur(view.gray, (5, 5))
 
     def gray(dx: float, dy: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,7 +28,7 @@ Image = NDArray[Any]
 Point = NDArray[np.float64]
 
 
-@lru_cache(maxsize=None)
+@cache
 def hand(seed: int, outlier: str = "none", size: int = SIZE, turned: bool = False) -> Sample:
     """A generated hand with its masks; the same hand, film and markers whatever the outlier."""
     traits = Traits.draw(np.random.default_rng([seed, 1]))
@@ -329,7 +329,7 @@ def test_decision_follows_the_thresholds_from_features_alone() -> None:
 
 def test_scores_grow_with_what_metal_is() -> None:
     region = {"contact": 0.9, "sides": 0, "strip": None, "row": 1, "coarse": False, "share": 1e-3, "pixels": 400}
-    base = {**region, "prominence": 0.1, "plateau": 3.0, "sharpness": 0.92, "contrast": 0.15}
+    base = {**region, "prominence": 0.1, "plateau": 4.0, "sharpness": 0.92, "contrast": 0.15}
     assert score(base, 0, Metal()) >= 1
     for name, less in {"prominence": 0.03, "plateau": 1.0, "sharpness": 0.7, "contrast": 0.05, "contact": 0.1}.items():
         assert score({**base, name: less}, 0, Metal()) < 1, name
