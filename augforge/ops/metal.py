@@ -160,15 +160,17 @@ def _steepness(region: Mapping[str, Any]) -> float:
 
 
 def _of_the_film(region: Mapping[str, Any]) -> bool:
-    """Writing, a corner of the film, or a strip along a side of the image."""
+    """Writing, a corner of the film, or a strip along a side of the image or half across it."""
     strip = region["strip"] is not None and region["strip"] < STRIP
-    return bool(strip or region["sides"] >= 2 or region["row"] >= LETTERS)
+    long = region["length"] >= 0.5 and region["width"] <= 0.03
+    return bool(strip or long or region["sides"] >= 2 or region["row"] >= LETTERS)
 
 
 def kind_of(region: Mapping[str, Any]) -> str:
     """``ring`` where a flat shape crosses a finger, else ``implant``."""
-    flat = 1.3 <= region["length"] / region["width"] <= 8 and region["solidity"] >= 0.3
-    crosses = region["length"] <= 0.13 and region["across"] > 0.005 and region.get("finger", 1) >= 0.1
+    aspect = region["length"] / region["width"]
+    flat = 1.4 <= aspect <= 10 and region["solidity"] >= 0.3 and region["length"] <= 0.13
+    crosses = region["across"] > (0.005 if aspect <= 5 else 0.1) and region.get("finger", 1) >= 0.1
     return "ring" if flat and crosses else "implant"
 
 

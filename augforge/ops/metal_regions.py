@@ -224,4 +224,4 @@ def across(view: View, region: Found) -> float:
 
     sides = [gray(-s * short * np.sin(turn), s * short * np.cos(turn)) for s in (-1, 1)]
     ends = [gray(s * long * np.cos(turn), s * long * np.sin(turn)) for s in (-1, 1)]
-    return round(min(sides) - max(ends), 3)
+    return round(min(sides) - sum(ends) / 2, 3)

@@ -70,6 +70,7 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "cutout": [{}, {"holes": 3, "masks": "clear", "fill": 128}],
     "gridmask": [{}, {"masks": "clear", "fill": 128}],
     "empty": [{}, {"classes": ["class-1"], "action": "tag"}],
+    "metal": [{}, {"action": "tag", "prominence": 0.02}],
     "min_area": [{"pixels": 60}, {"share": 0.2, "need": "any"}],
     "where": [{"condition": "metadata.age >= 9"}, {"condition": 'area."class-1" > 100 and channels = 1'}],
     "class_area": [{}, {"relative_to": "picture", "missing": None, "classes": ["class-0", "class-1"]}],

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from augforge import bitmask
 from augforge.keys import canonical_json
-from augforge.ops.core import Candidate, Context
+from augforge.ops.core import Context
 from augforge.ops.metal import LETTERS, Metal, Region, flagged_regions, metal, score
 from augforge.ops.metal_body import find_body
 from augforge.phantom import Traits, render_hand
@@ -114,7 +114,7 @@ def plate(sample: Sample) -> Sample:
 def thin_ring(sample: Sample, finger: str = "finger-14") -> Sample:
     centre, axis, _, width = bone(sample, finger)
     turn = float(np.degrees(np.arctan2(axis[0], -axis[1])))
-    size = (round(width * 1.05), round(width * 0.35))
+    size = (round(width * 0.85), round(width * 0.3))
     return draw(sample, lambda cover: cv2.ellipse(cover, pixel(centre), size, turn, 0, 360, 255, 3, cv2.LINE_AA))
 
 
@@ -174,6 +174,16 @@ def grainy(image: Image) -> Image:
     return np.clip(image + np.random.default_rng(0).normal(0, 4, image.shape), 0, 255).astype(np.uint8)
 
 
+PLACE = {
+    "contact": 0.9,
+    "sides": 0,
+    "strip": None,
+    "row": 1,
+    "coarse": False,
+    "share": 1e-3,
+    "length": 0.1,
+    "width": 0.03,
+}
 CLEAN = [hand(seed, turned=seed % 3 == 0) for seed in range(6)]
 masked = pytest.mark.parametrize("with_masks", [True, False], ids=["masks", "bare"])
 
@@ -235,8 +245,7 @@ def test_marks_of_the_film_are_not_metal(add: Callable[[Sample], Sample], with_m
 
 
 def test_writing_on_the_body_is_not_metal() -> None:
-    row = {"box": [0, 0, 9, 9], "contact": 1.0, "sides": 0, "strip": None, "coarse": False, "share": 1e-3}
-    region = {**row, "prominence": 0.5, "plateau": 30, "sharpness": 1.0, "contrast": 0.6, "pixels": 300}
+    region = {**PLACE, "pixels": 300, "prominence": 0.5, "plateau": 30, "sharpness": 1.0, "contrast": 0.6}
     assert score({**region, "row": LETTERS - 1}, 0, Metal()) > 1
     assert score({**region, "row": LETTERS}, 0, Metal()) == 0
 
@@ -317,8 +326,9 @@ def test_decision_follows_the_thresholds_from_features_alone() -> None:
     assert canonical_json(measured)
 
     def decide(**params: Any) -> Any:
-        candidate = Candidate("a", "", "train", SIZE, SIZE, {}, measured)
-        return metal.decide(candidate, Metal.model_validate(params), CONTEXT)
+        facts = {"name": "a", "group": "", "split": "train", "width": SIZE, "height": SIZE, "metadata": {}}
+        candidate = SimpleNamespace(**facts, features=measured)
+        return metal.function(candidate, Metal.model_validate(params), CONTEXT)
 
     flag = decide()
     assert flag is not None and flag.reason == "ring" and flag.score >= 1
@@ -328,8 +338,7 @@ def test_decision_follows_the_thresholds_from_features_alone() -> None:
 
 
 def test_scores_grow_with_what_metal_is() -> None:
-    region = {"contact": 0.9, "sides": 0, "strip": None, "row": 1, "coarse": False, "share": 1e-3, "pixels": 400}
-    base = {**region, "prominence": 0.1, "plateau": 4.0, "sharpness": 0.92, "contrast": 0.15}
+    base = {**PLACE, "pixels": 400, "prominence": 0.1, "plateau": 4.0, "sharpness": 0.92, "contrast": 0.15}
     assert score(base, 0, Metal()) >= 1
     for name, less in {"prominence": 0.03, "plateau": 1.0, "sharpness": 0.7, "contrast": 0.05, "contact": 0.1}.items():
         assert score({**base, name: less}, 0, Metal()) < 1, name
