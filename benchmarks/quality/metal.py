@@ -47,7 +47,8 @@ class Result:
     @property
     def told(self) -> str:
         regions = ", ".join(f"{region.kind} {region.score:.2f} at {region.box}" for region in self.found)
-        return f"{self.sample.name} ({'with' if self.masks else 'without'} masks): truth {self.truth}, found {regions or NOTHING}"
+        masks = "with" if self.masks else "without"
+        return f"{self.sample.name} ({masks} masks): truth {self.truth}, found {regions or NOTHING}"
 
 
 def samples(data: Path) -> Iterator[tuple[Sample, tuple[str, ...]]]:
@@ -87,9 +88,8 @@ def score(sample: Sample, classes: tuple[str, ...], truth: dict[str, str]) -> It
 
 def report(results: Sequence[Result]) -> None:
     """Print recall, precision and time, then every miss and false alarm."""
-    print(
-        f"{'masks':>7} {'images':>7} {'metal':>6} {'found':>6} {'false':>6} {'recall':>7} {'precision':>9} {'kind':>6} {'ms':>6}"
-    )
+    heads = ("masks", "images", "metal", "found", "false", "recall", "precision", "kind", "ms")
+    print(" ".join(f"{head:>9}" for head in heads))
     for masks in sorted({result.masks for result in results}, reverse=True):
         part = [result for result in results if result.masks == masks]
         print(line("with" if masks else "without", part))
@@ -107,7 +107,8 @@ def line(name: str, part: Sequence[Result]) -> str:
     kind = sum((result.found[0].kind == "ring") == (result.truth == "ring") for result in found)
     ms = float(np.median([result.ms for result in part]))
     shares = [share(len(found), len(positive)), share(len(found), len(found) + false), share(kind, len(found))]
-    return f"{name:>7} {len(part):7} {len(positive):6} {len(found):6} {false:6} {shares[0]:>7} {shares[1]:>9} {shares[2]:>6} {ms:6.0f}"
+    cells = (name, len(part), len(positive), len(found), false, *shares, round(ms))
+    return " ".join(f"{cell:>9}" for cell in cells)
 
 
 def share(part: int, whole: int) -> str:
