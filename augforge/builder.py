@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from augforge import execute
+from augforge.errors import SourceError
 from augforge.opening import Opened, SourceTable, check_folder, dataset_folder, open_recipe
 from augforge.pipeline import Outcome, Progress, Silent
 from augforge.plan import Row
@@ -19,7 +20,7 @@ from augforge.recipe import Recipe, load_recipe
 from augforge.registering import check_registrable, enter
 from augforge.store.files import locked
 from augforge.store.manifest import Manifest, reasons
-from augforge.store.work import sweep
+from augforge.store.work import remove_batch, sweep
 
 ROW_BYTES = 1000
 """What a sample takes in a shard beside its image, about: masks, lineage, names. It matters where images are small."""
@@ -113,8 +114,22 @@ def build(
 
 
 def _run(opened: Opened, jobs: int, progress: Progress, dry: bool = False) -> Finished:
-    outcome = opened.pipeline(opened.recipe.steps, jobs, progress).run(opened.table.rows, dry)
+    try:
+        outcome = opened.pipeline(opened.recipe.steps, jobs, progress).run(opened.table.rows, dry)
+    finally:
+        if not dry:
+            _check_unchanged(opened)
     return Finished(opened, outcome)
+
+
+def _check_unchanged(opened: Opened) -> None:
+    """Raise SourceError if a source file was changed since it was listed: what was made of it is not what its id says."""
+    changed = opened.files.changed()
+    if changed:
+        for batch in opened.pool.batches:
+            remove_batch(batch)
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise SourceError(f"{changed[0]}{more}: changed while the build ran. Nothing was kept; build again")
 
 
 def _complete(finished: Finished, summary: Summary, jobs: int, progress: Progress) -> Manifest:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,17 +17,21 @@ from augforge.store.codec import pixel_digest
 class StepError(Exception):
     """Carries the op's name past the generators to the failure."""
 
-    def __init__(self, where: str) -> None:
-        super().__init__(where)
+
+@contextmanager
+def reported(where: str) -> Iterator[None]:
+    """Whatever fails inside is reported with the op's name, or with what was being done."""
+    try:
+        yield
+    except Exception as error:
+        raise StepError(where) from error
 
 
 def measure(bound: BoundOp, sample: Sample, ctx: Context) -> dict[str, Any]:
     """Features of a sample; `measure` sees only the params it declared to read."""
     assert bound.op.measure is not None
-    try:
+    with reported(f"{bound.label} (measure)"):
         return bound.op.measure(sample, SimpleNamespace(**bound.measured()), ctx)
-    except Exception as error:
-        raise StepError(f"{bound.label} (measure)") from error
 
 
 def features_key(bound: BoundOp, sample_id: Id) -> str:

@@ -71,6 +71,7 @@ class Judge:
             id=row.id,
             name=row.name,
             group=row.group,
+            groups=row.groups,
             split=row.split,
             width=row.width,
             height=row.height,
@@ -163,10 +164,10 @@ class Judge:
 
     def _outcome(self, step: Step, row: Row, flag: Flag) -> str:
         """Filters drop from the splits they act on and tag elsewhere; a review that keeps the source stands above."""
-        if any((said := self.review.get(root.name)) and said.verdict == "keep" for root in row.lineage.roots):
-            return "kept by review"
         if flag.move_to is not None:
-            return f"moved to {flag.move_to}"
+            return f"moved to {flag.move_to}"  # whole groups move, so no single review may hold one of them back
+        if all((said := self.review.get(root.name)) and said.verdict == "keep" for root in row.lineage.roots):
+            return "kept by review"
         tags_only = step.bound.params.model_dump()["action"] == "tag"
         return "tagged" if tags_only or row.split not in step.on else "dropped"
 

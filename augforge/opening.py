@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import pyarrow as pa
 
 from augforge.errors import DatasetError, PlanError
 from augforge.keys import digest
@@ -23,7 +26,7 @@ from augforge.store.shard import is_sound
 from augforge.store.work import Payload, read_batches
 from augforge.worker import Shop
 
-OWN_FILES = {"work", "shards", "index", "versions", "README.md", ".lock"}
+OWN_FILES = {"work", "shards", "index", "versions", "README.md", ".lock", "log.jsonl"}
 """What a build that never came to its manifest may leave in a dataset's folder."""
 
 
@@ -86,7 +89,7 @@ def open_recipe(
     Raises:
         SourceError, PlanError: the source is broken, or the recipe does not fit it.
     """
-    files, libraries = FileCache(folder / "work" / "files.sqlite", trust=not rehash), made_by()
+    files, libraries = FileCache(folder / "work" / "files.sqlite", trust=reuse and not rehash), made_by()
     listing = recipe.source.scan(files)
     for step in recipe.steps:
         step.bound.params.check(Context(listing.classes, listing.labels))
@@ -108,8 +111,13 @@ def check_folder(folder: Path, name: str) -> None:
         other = read_manifest(folder).name
         if other != name:
             raise DatasetError(f"{folder} holds dataset '{other}', not '{name}'. Choose another folder with --out")
-    elif folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= OWN_FILES):
+    elif folder.exists() and not (folder.is_dir() and _names(folder) <= OWN_FILES):
         raise DatasetError(f"{folder} is no empty folder and holds no dataset. Choose another folder with --out")
+
+
+def _names(folder: Path) -> set[str]:
+    """What lies in a folder, but for files that were being written when a build was killed."""
+    return {path.name for path in folder.iterdir() if not (path.name.startswith(".") and path.name.endswith(".tmp"))}
 
 
 def source_table(listing: Listing, recipe: Recipe) -> SourceTable:
@@ -121,13 +129,7 @@ def source_table(listing: Listing, recipe: Recipe) -> SourceTable:
     if not listing.records:
         raise PlanError(f"the source at {recipe.source.path} holds no usable sample; {len(listing.refused)} refused")
     open_groups = {record.group for record in listing.records if record.split is None}
-    fixed = {record.group: record.split for record in listing.records if record.split is not None}
-    both = sorted(open_groups & set(fixed))
-    if both:
-        raise PlanError(
-            f"group '{both[0]}' stands in the source's own {fixed[both[0]]} part and outside it ({len(both)} such "
-            "groups): it would be on both sides. Rename the groups, or leave one part out"
-        )
+    _check_own_splits(listing)
     splits, warnings = assign_splits(open_groups, recipe.split)
     table = SourceTable([], {}, warnings)
     for record in listing.records:
@@ -135,6 +137,21 @@ def source_table(listing: Listing, recipe: Recipe) -> SourceTable:
         table.rows.append(row)
         table.records[row.id] = record
     return table
+
+
+def _check_own_splits(listing: Listing) -> None:
+    """Raise PlanError if a group stands in two of the source's own splits, or in one and outside."""
+    places: dict[str, set[str]] = {}
+    for record in listing.records:
+        for group in record.data.get("groups") or (record.group,):
+            places.setdefault(group, set()).add(record.split or "")
+    both = sorted(group for group, found in places.items() if len(found) > 1)
+    if both:
+        found = " and ".join(name or "no split" for name in sorted(places[both[0]]))
+        raise PlanError(
+            f"group '{both[0]}' stands in the source's own {found} ({len(both)} such groups): it would be on both "
+            "sides. Rename the groups, or leave one part out"
+        )
 
 
 def _source_row(record: Record, listing: Listing, recipe: Recipe, split: str) -> Row:
@@ -156,13 +173,14 @@ def _pool(folder: Path, libraries: dict[str, str], files: FileCache) -> Pool:
     """What earlier versions and interrupted builds left, as far as the same libraries made it."""
     pool = Pool()
     for version in versions(folder):
-        manifest = read_manifest(folder, version)
-        ledger = folder / "index" / f"{version}.ledger.parquet"
-        if manifest.made_by == libraries and ledger.exists() and (folder / manifest.index_path).exists():
-            pool.ledger.load(ledger)
-            _add_shards(pool, folder, manifest, files)
+        # An older version that cannot be read costs time, never a build: its samples are made again
+        with suppress(DatasetError, OSError, pa.ArrowException):
+            manifest = read_manifest(folder, version)
+            if manifest.made_by == libraries:
+                pool.ledger.load(folder / "index" / f"{version}.ledger.parquet")
+                _add_shards(pool, folder, manifest, files)
     for batch in read_batches(folder / "work", libraries):
-        pool.add(batch)
+        pool.add(batch, used=False)
     return pool
 
 

@@ -54,8 +54,8 @@ class Pool:
     payloads: dict[tuple[str, str], Payload] = field(default_factory=dict)
     batches: list[Batch] = field(default_factory=list)
 
-    def add(self, batch: Batch) -> None:
-        self.ledger.put(batch.entries)
+    def add(self, batch: Batch, used: bool = True) -> None:
+        self.ledger.put(batch.entries, used)
         self.payloads |= batch.payloads
         self.batches.append(replace(batch, entries=[]))
 

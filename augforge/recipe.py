@@ -23,6 +23,7 @@ from augforge.yamlfile import YamlFile, read_yaml, shown
 SPLITS = ("train", "val", "test")
 SplitName = Literal["train", "val", "test"]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Groups = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class _Strict(BaseModel):
@@ -36,8 +37,8 @@ class Split(_Strict):
     parts of equal size as `val`.
     """
 
-    val: Share | tuple[str, ...] | None = Field(None, description="share of the groups (0 to 1), or a list of groups")
-    test: Share | tuple[str, ...] | None = Field(None, description="share of the groups (0 to 1), or a list of groups")
+    val: Share | Groups | None = Field(None, description="share of the groups (0 to 1), or a list of groups")
+    test: Share | Groups | None = Field(None, description="share of the groups (0 to 1), or a list of groups")
     folds: Annotated[int, Field(ge=2)] | None = Field(None, description="number of cross-validation folds")
     fold: Annotated[int, Field(ge=0)] | None = Field(None, description="the fold that is `val`, from 0")
     seed: int = Field(0, description="of the hash, apart from the recipe's seed so that recipes stay comparable")

@@ -12,7 +12,7 @@ import numpy as np
 
 from augforge import bitmask
 from augforge.errors import AugforgeError
-from augforge.findings import StepError, facts, features_key, measure
+from augforge.findings import StepError, facts, features_key, measure, reported
 from augforge.identity import fired, made_id, made_name, output_id, passes
 from augforge.keys import Id, digest, rng_for
 from augforge.lineage import Lineage, extended
@@ -142,7 +142,8 @@ def _run(shop: Shop, job: Job, writer: BatchWriter) -> None:
             _finish(shop, job, made, writer)
         else:
             rejected.append(made)
-    writer.batch.entries.append(("task", job.task.id, {"outputs": outputs, "rejected": rejected}))
+    with reported("lineage"):
+        writer.record("task", job.task.id, {"outputs": outputs, "rejected": rejected})
 
 
 def load_input(shop: Shop, given: Input) -> Item:
@@ -258,17 +259,16 @@ def _finish(shop: Shop, job: Job, item: Item, writer: BatchWriter) -> None:
         writer.add(item.id, str(job.encoding), image, masks)
         kept = sample if job.encoding.lossless else replace(sample, image=decode_image(image))
         found = {**facts(kept, len(shop.classes)), "payload": payload_digest(image, masks)}
-        writer.batch.entries.append(("facts", digest(item.id, str(job.encoding)), found))
+        writer.record("facts", digest(item.id, str(job.encoding)), found)
     for step in job.measures:
         found = measure(step.bound, item.sample, shop.context(step.bound))
-        writer.batch.entries.append(("features", features_key(step.bound, item.id), found))
+        with reported(f"{step.bound.label} (measure)"):
+            writer.record("features", features_key(step.bound, item.id), found)
 
 
 def _encoded(encoding: Encoding, sample: Sample) -> tuple[bytes, bytes]:
-    try:
+    with reported("encode"):
         return encoding.encode(sample.image), bitmask.encode(sample.masks)
-    except Exception as error:
-        raise StepError("encode") from error
 
 
 def batches(jobs: Sequence[Job], size: int) -> Iterable[list[Job]]:

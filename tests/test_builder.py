@@ -656,3 +656,30 @@ def test_a_tilde_is_the_home_folder(base: Built, tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("HOME", str(tmp_path))
     build(base.recipe, "~/out")
     assert open_dataset("~/out").version == read_manifest(tmp_path / "out").version
+
+
+def test_a_source_that_changes_during_the_build_is_refused(
+    copy: Built, base: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pixels loaded after an edit must not be kept under the id of what was listed before it."""
+    encode, image = Encoding.encode, next(copy.data.rglob("*.json"))
+    text = image.read_text()
+
+    def editing(self: Encoding, picture: object) -> bytes:
+        image.write_text(text + " ")
+        return encode(self, picture)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Encoding, "encode", editing)
+        with pytest.raises(SourceError, match="changed while the build ran"):
+            build(copy.recipe, copy.folder, reuse=False)
+    image.write_text(text)
+    assert verify(copy.folder) == [] and same(copy.folder, base)
+    assert build(copy.recipe, copy.folder, reuse=False).version == base.summary.version
+
+
+def test_a_finished_dataset_is_never_swept_away(base: Built, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), locked(tmp_path / "out"):
+        shutil.copytree(base.folder / "shards", tmp_path / "out" / "shards")
+        raise KeyboardInterrupt
+    assert any((tmp_path / "out" / "shards").iterdir())

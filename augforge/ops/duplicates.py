@@ -179,6 +179,10 @@ def _moves(rows: Sequence[Candidate], pairs: Sequence[Pair], across: Sequence[Pa
         return group
 
     groups = [row.group or row.name for row in rows]
+    for group, row in zip(groups, rows, strict=True):  # a mosaic ties the groups that it shows
+        for shown in row.groups:
+            one, other = sorted((find(group), find(shown)))
+            root[other] = one
     for first, second, _ in pairs:
         one, other = sorted((find(groups[first]), find(groups[second])))
         root[other] = one

@@ -62,7 +62,7 @@ class Candidate:
     """A sample as filters see it: no pixels, but what `measure` found in them.
 
     Attributes:
-        id, name, group, split, width, height, metadata, tags: see the glossary.
+        id, name, group, groups, split, width, height, metadata, tags: see the glossary.
         features: what the op's own `measure` found, JSON-like.
         measured: what the steps before found in the same pixels, by step label.
     """
@@ -77,6 +77,7 @@ class Candidate:
     tags: Sequence[str]
     features: Features
     measured: Mapping[str, Features] = field(default_factory=dict)
+    groups: Sequence[str] = ()
 
     def columns(self) -> dict[str, Any]:
         """The sample as conditions see it: its own columns, its metadata, and what filters measured in its pixels."""

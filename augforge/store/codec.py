@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Literal
 
 import cv2
@@ -77,6 +78,7 @@ def made_by() -> dict[str, str]:
     """Versions of what decides pixels and bytes, and the CPU family: encoded bytes are reused only if they agree."""
     return {
         "findings": FINDINGS_VERSION,
+        **{name: version(name) for name in ("albumentations", "pyarrow", "pycocotools", "tifffile")},
         "numpy": np.__version__,
         "opencv": cv2.__version__,
         "pillow": PIL.__version__,

@@ -19,6 +19,9 @@ from augforge.store.codec import decode_image
 from augforge.store.index import read_index
 from augforge.store.manifest import Manifest, read_manifest
 
+OPEN_SHARDS = 256
+"""Shards mapped at a time: each holds a file descriptor, of which a process has few."""
+
 
 def open_dataset(path: str | Path, version: str | None = None) -> Dataset:
     """Open a dataset.
@@ -145,6 +148,8 @@ class Dataset:
 
     def _map(self, shard: str) -> mmap.mmap:
         if shard not in self._maps:
+            if len(self._maps) >= OPEN_SHARDS:
+                self._maps.pop(next(iter(self._maps)))
             try:
                 with (self.folder / shard).open("rb") as stream:
                     self._maps[shard] = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)

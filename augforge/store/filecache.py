@@ -24,6 +24,7 @@ class FileCache:
         self._trust = trust
         self._facts: dict[tuple[str, str], tuple[str, str]] = {}
         self._fresh: dict[tuple[str, str], tuple[str, str]] = {}
+        self._seen: dict[str, str] = {}
         if path is not None and path.exists() and trust:
             self._facts = _read(path)
 
@@ -35,7 +36,7 @@ class FileCache:
             kind: what is computed, with everything else that decides it (versions, options).
         """
         key = (str(file.absolute()), kind)
-        stamp = _stamp(file)
+        stamp = self._seen[key[0]] = _stamp(file)
         known = self._facts.get(key)
         if known is not None and known[0] == stamp:
             return json.loads(known[1])
@@ -47,6 +48,10 @@ class FileCache:
         """Keep a value that is known without computing it, such as the digest of a file just written."""
         key = (str(file.absolute()), kind)
         self._facts[key] = self._fresh[key] = (_stamp(file), json.dumps(value))
+
+    def changed(self) -> list[str]:
+        """Files that were asked about and are no longer what they were then."""
+        return sorted(file for file, stamp in self._seen.items() if not _is(Path(file), stamp))
 
     def save(self) -> None:
         """Write what is new. A cache that cannot be written costs time, never correctness."""
@@ -73,6 +78,13 @@ def file_sha256(file: Path) -> str:
 def _stamp(file: Path) -> str:
     stat = file.stat()
     return f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}"
+
+
+def _is(file: Path, stamp: str) -> bool:
+    try:
+        return _stamp(file) == stamp
+    except OSError:
+        return False
 
 
 def _read(path: Path) -> dict[tuple[str, str], tuple[str, str]]:

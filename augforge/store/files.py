@@ -39,7 +39,7 @@ def write_text(path: Path, text: str, durable: bool = True) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Sole writer of a dataset: two builds would sweep up each other's unfinished work.
 
-    A folder that is new and in which nothing was made is removed again if the block fails.
+    A folder that is new is removed again if the block fails before it left anything but its own scaffolding.
     """
     new = not folder.exists()
     (folder / "work").mkdir(parents=True, exist_ok=True)
@@ -49,6 +49,6 @@ def locked(folder: Path) -> Iterator[None]:
     except Timeout:
         raise DatasetError(f"another build is writing to {folder}. Wait for it, or choose another folder") from None
     except BaseException:
-        if new and not any(folder.rglob("*.json")):
+        if new and {path.name for path in folder.rglob("*")} <= {".lock", "work", "files.sqlite"}:
             shutil.rmtree(folder, ignore_errors=True)
         raise

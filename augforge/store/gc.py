@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from augforge.store.files import locked
@@ -29,7 +30,7 @@ def _collect(folder: Path, current: str, keep: int | None) -> dict[str, int]:
     kept = [current, *(version for version in _newest_first(folder) if version != current)][:keep]
     wanted = {shard.path for version in kept for shard in read_manifest(folder, version).shards}
     doomed = [path for path in (folder / "work").rglob("*") if path.is_file()]
-    doomed += [path for path in (folder / "shards").iterdir() if f"shards/{path.name}" not in wanted]
+    doomed += [path for path in (folder / "shards").glob("*") if f"shards/{path.name}" not in wanted]
     for part in ("index", "versions"):
         doomed += [path for path in (folder / part).iterdir() if path.name.split(".")[0] not in kept]
     freed = {"files": len(doomed), "bytes": sum(path.stat().st_size for path in doomed)}
@@ -43,5 +44,8 @@ def _newest_first(folder: Path) -> list[str]:
     """Versions by their last entry in the log; those without one are the oldest."""
     log = folder / "log.jsonl"
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-    built = {json.loads(line)["version"]: place for place, line in enumerate(lines)}
+    built: dict[str, int] = {}
+    for place, line in enumerate(lines):
+        with suppress(json.JSONDecodeError):  # a build that was killed may have left half a line
+            built[json.loads(line)["version"]] = place
     return sorted(versions(folder), key=lambda version: (-built.get(version, -1), version))

@@ -40,14 +40,16 @@ class Ledger:
     def has(self, kind: str, key: str) -> bool:
         return (kind, key) in self._values
 
-    def put(self, entries: Iterable[Entry]) -> None:
+    def put(self, entries: Iterable[Entry], used: bool = True) -> None:
+        """Add entries; those of earlier builds count as unused until they are asked for."""
         for kind, key, value in entries:
             self._values[kind, key] = canonical_json(value)
-            self._used.add((kind, key))
+            if used:
+                self._used.add((kind, key))
 
     def load(self, path: Path) -> None:
         """Add a saved ledger's entries; they count as unused."""
-        columns = pq.read_table(path).to_pydict()
+        columns = pq.ParquetFile(path).read().to_pydict()
         self._values |= zip(zip(columns["kind"], columns["key"], strict=True), columns["value"], strict=True)
 
     def save(self, path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import xxhash
 
 from augforge.errors import DatasetError
+from augforge.keys import canonical_json
 from augforge.store.files import write_text
 from augforge.store.ledger import Entry
 
@@ -82,6 +83,14 @@ class BatchWriter:
         self._stream.close()
         if kind is None and self.batch.path is not None:
             write_text(self.batch.path, _to_json(self.batch), durable=False)  # a cache, guarded by sizes and digests
+
+    def record(self, kind: str, key: str, value: Any) -> None:
+        """Keep a finding for the ledger; ValueError if it is not JSON-like, NaN included."""
+        try:
+            canonical_json(value)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"what was found is not JSON-like ({error}); ops give finite plain numbers") from None
+        self.batch.entries.append((kind, key, value))
 
     def add(self, sample_id: str, encoding: str, image: bytes, masks: bytes) -> None:
         """Store the encoded image and masks of a sample."""

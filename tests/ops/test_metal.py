@@ -212,9 +212,9 @@ def test_clean_hands_pass(seed: int, with_masks: bool) -> None:
 @masked
 @pytest.mark.parametrize("outlier", ["ring", "implant"])
 def test_shape_and_place_tell_rings(outlier: str, with_masks: bool) -> None:
-    samples = [hand(seed, outlier) for seed in range(8)]
+    samples = [hand(seed, outlier) for seed in range(6)]
     kinds = [found(sample if with_masks else bare(sample))[0].kind for sample in samples]
-    assert kinds.count(outlier) >= 7
+    assert kinds.count(outlier) >= 5
 
 
 def test_large_images_are_measured_small_and_boxes_are_in_their_pixels() -> None:
@@ -240,8 +240,8 @@ def test_other_metal_is_found(add: Callable[[Sample], Sample], with_masks: bool)
 @masked
 @pytest.mark.parametrize("add", [text, arrow, strip, border, patch])
 def test_marks_of_the_film_are_not_metal(add: Callable[[Sample], Sample], with_masks: bool) -> None:
-    samples = [add(hand(seed)) for seed in range(6)]
-    assert [found(sample if with_masks else bare(sample)) for sample in samples] == [[]] * 6
+    samples = [add(hand(seed)) for seed in range(4)]
+    assert [found(sample if with_masks else bare(sample)) for sample in samples] == [[]] * 4
 
 
 def test_writing_on_the_body_is_not_metal() -> None:
@@ -284,15 +284,15 @@ TREATED = {
 
 @pytest.mark.parametrize("treat", TREATED.values(), ids=TREATED.keys())
 def test_treated_images_give_the_same_findings(treat: Callable[[Image], Image]) -> None:
-    """Rings of six hands, and the same hands without, none missed and none made up (one in twelve may be)."""
+    """Rings of three hands, and the same hands without: none is missed and none made up."""
     wrong = []
-    for seed in range(6):
+    for seed in range(3):
         for outlier in ("ring", "none"):
-            sample = bare(hand(seed, outlier, size=768))
+            sample = bare(hand(seed, outlier, size=640))
             wrong += [(seed, outlier)] * (
                 bool(found(replace(sample, image=treat(sample.image)))) != (outlier == "ring")
             )
-    assert len(wrong) <= 1, wrong
+    assert wrong == []
 
 
 def test_depth_does_not_matter() -> None:
