@@ -123,7 +123,7 @@ def _run(opened: Opened, jobs: int, progress: Progress, dry: bool = False) -> Fi
 
 
 def _check_unchanged(opened: Opened) -> None:
-    """Raise SourceError if a source file was changed since it was listed: what was made of it is not what its id says."""
+    """Raise SourceError if a source file was changed since it was listed: its id would stand for other pixels."""
     changed = opened.files.changed()
     if changed:
         for batch in opened.pool.batches:

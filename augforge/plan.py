@@ -197,11 +197,7 @@ def _join(
             by_split.setdefault(row.split, []).append(row)
     for split, members in by_split.items():
         _check_enough(head, split, len(members))
-        weights = (
-            None
-            if head.bound.op.weigh is None or not head.bound.measures
-            else {row.name: weigh(head, row) for row in members}
-        )
+        weights = {row.name: weigh(head, row) for row in members} if head.bound.weighs else None
         partners = Partners(head.bound, [row.name for row in members], seed, weights)
         named = {row.name: row for row in members}
         for row in members:

@@ -254,6 +254,11 @@ class BoundOp:
         """Whether the op wants to be fitted with these params: what it measures is what it is fitted on."""
         return self.op.fit is not None and (self.op.measure is None or self.measures)
 
+    @property
+    def weighs(self) -> bool:
+        """Whether partners are weighed with these params: what the op measures is what it weighs by."""
+        return self.op.weigh is not None and (self.op.measure is None or self.measures)
+
     def measured(self) -> dict[str, Any]:
         """The params that `measure` looks at."""
         return self.params.model_dump(mode="json", include=set(self.op.measure_reads))
