@@ -215,6 +215,15 @@ def areas_and_boxes(planes: Planes, classes: int) -> tuple[NDArray[np.int64], ND
     return areas.reshape(-1)[:classes], boxes.reshape(-1, 4)[:classes]
 
 
+def regions(planes: Planes, classes: int) -> Iterator[tuple[int, tuple[slice, slice], NDArray[np.uint8]]]:
+    """Each class that has pixels: its index, rows and columns of its box, and its 0/1 mask in the box."""
+    areas, boxes = areas_and_boxes(planes, classes)
+    for c in np.flatnonzero(areas).tolist():
+        x0, y0, x1, y1 = boxes[c].tolist()
+        roi = (slice(y0, y1), slice(x0, x1))
+        yield c, roi, class_mask(planes[roi], c)
+
+
 def _spans(line: NDArray[np.uint8]) -> NDArray[np.int64]:
     """First index and end of each of the 8 bits along ``line`` (N,): (8, 2), zeros where a bit is never set."""
     flags = _FLAGS[line]

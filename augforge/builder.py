@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from augforge import execute
-from augforge.errors import SourceError
-from augforge.opening import Opened, SourceTable, check_folder, dataset_folder, open_recipe
+from augforge.opening import SourceTable, check_folder, dataset_folder, open_recipe
 from augforge.pipeline import Outcome, Progress, Silent
 from augforge.plan import Row
 from augforge.publish import Finished, assemble, commit, publish
@@ -20,7 +19,7 @@ from augforge.recipe import Recipe, load_recipe
 from augforge.registering import check_registrable, enter
 from augforge.store.files import locked
 from augforge.store.manifest import Manifest, reasons
-from augforge.store.work import remove_batch, sweep
+from augforge.store.work import sweep
 
 ROW_BYTES = 1000
 """What a sample takes in a shard beside its image, about: masks, lineage, names. It matters where images are small."""
@@ -98,12 +97,12 @@ def build(
     if dry_run:
         opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash, remember=False)
         at_hand = set(opened.pool.payloads)
-        return _summary(_run(opened, jobs, progress, dry=True), at_hand)
+        return _summary(Finished(opened, opened.run(opened.pipeline(loaded.steps, jobs, progress), dry=True)), at_hand)
     with locked(folder):
         sweep(folder / "work")
         opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash)
         at_hand = set(opened.pool.payloads)
-        finished = _run(opened, jobs, progress)
+        finished = Finished(opened, opened.run(opened.pipeline(loaded.steps, jobs, progress)))
         summary = _summary(finished, at_hand)
         manifest = _complete(finished, summary, jobs, progress)
     summary.seconds = time.monotonic() - started
@@ -111,25 +110,6 @@ def build(
     if register:
         enter(loaded, manifest)
     return summary
-
-
-def _run(opened: Opened, jobs: int, progress: Progress, dry: bool = False) -> Finished:
-    try:
-        outcome = opened.pipeline(opened.recipe.steps, jobs, progress).run(opened.table.rows, dry)
-    finally:
-        if not dry:
-            _check_unchanged(opened)
-    return Finished(opened, outcome)
-
-
-def _check_unchanged(opened: Opened) -> None:
-    """Raise SourceError if a source file was changed since it was listed: its id would stand for other pixels."""
-    changed = opened.files.changed()
-    if changed:
-        for batch in opened.pool.batches:
-            remove_batch(batch)
-        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-        raise SourceError(f"{changed[0]}{more}: changed while the build ran. Nothing was kept; build again")
 
 
 def _complete(finished: Finished, summary: Summary, jobs: int, progress: Progress) -> Manifest:

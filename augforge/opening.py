@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from augforge.errors import DatasetError, PlanError
+from augforge.errors import DatasetError, PlanError, SourceError
 from augforge.keys import digest
 from augforge.lineage import Lineage
 from augforge.ops import Context
-from augforge.pipeline import Pipeline, Pool, Progress
+from augforge.pipeline import Outcome, Pipeline, Pool, Progress
 from augforge.plan import Row
 from augforge.recipe import Recipe, Step
 from augforge.sources import Listing, Record
@@ -23,7 +23,7 @@ from augforge.store.filecache import FileCache
 from augforge.store.index import read_index
 from augforge.store.manifest import Manifest, read_manifest, versions
 from augforge.store.shard import is_sound
-from augforge.store.work import Payload, read_batches
+from augforge.store.work import Payload, read_batches, remove_batch
 from augforge.worker import Shop
 
 OWN_FILES = {"work", "shards", "index", "versions", "README.md", ".lock", "log.jsonl"}
@@ -72,6 +72,23 @@ class Opened:
         return Pipeline(
             self.shop(), steps, recipe.output.encoding, self.table.records, self.pool, recipe.review, jobs, progress
         )
+
+    def run(self, pipeline: Pipeline, dry: bool = False, encode: bool = True) -> Outcome:
+        """Run a pipeline over the source's rows; see `Pipeline.run`.
+
+        Raises:
+            SourceError: a source file was changed since it was listed, so that its id would stand for other pixels.
+                Nothing is kept.
+        """
+        try:
+            return pipeline.run(self.table.rows, dry, encode)
+        finally:
+            changed = [] if dry else self.files.changed()
+            if changed:
+                for batch in self.pool.batches:
+                    remove_batch(batch)
+                more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+                raise SourceError(f"{changed[0]}{more}: changed while the build ran. Nothing was kept; build again")
 
 
 def open_recipe(

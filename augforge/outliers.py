@@ -94,7 +94,7 @@ def find_outliers(
         opened = open_recipe(loaded, folder)
         steps = loaded.steps[: filters[-1].index]
         pipeline = opened.pipeline(steps, execute.worker_count(jobs), progress or Silent())
-        outcome = pipeline.run(opened.table.rows, encode=False)
+        outcome = opened.run(pipeline, encode=False)
     names = tuple(row.name for row in opened.table.rows)
     labels = tuple(step.bound.label for step in filters)
     return Outliers(tuple(outcome.findings), names, labels, opened, pipeline)

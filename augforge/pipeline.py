@@ -59,6 +59,9 @@ class Pool:
         self.payloads |= batch.payloads
         self.batches.append(replace(batch, entries=[]))
 
+    def has_facts(self, sample_id: str, encoding: Encoding) -> bool:
+        return self.ledger.has("facts", digest(sample_id, str(encoding)))
+
     def facts(self, sample_id: str, encoding: Encoding) -> Any:
         return self.ledger.get("facts", digest(sample_id, str(encoding)))
 
@@ -241,7 +244,7 @@ class Pipeline:
         return Input(row, payload=self._pool.payloads[row.id, str(PNG)], facts=facts)
 
     def _has(self, row: Row, encoding: Encoding) -> bool:
-        return (row.id, str(encoding)) in self._pool.payloads and self._pool.facts(row.id, encoding) is not None
+        return (row.id, str(encoding)) in self._pool.payloads and self._pool.has_facts(row.id, encoding)
 
     def _ensure(self, needed: Iterable[tuple[Row, Encoding]], label: str) -> None:
         """See that each row's payload is at hand in an encoding; make again what is not."""

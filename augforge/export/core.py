@@ -111,11 +111,9 @@ class Entry:
     def regions(self) -> Iterator[Region]:
         """The classes that are known and have pixels, in class order."""
         masks = bitmask.decode(self.frame, self.height, self.width, len(self.known))
-        areas, boxes = bitmask.areas_and_boxes(masks, len(self.known))
-        for c in np.flatnonzero(self.known & (areas > 0)).tolist():
-            x0, y0, x1, y1 = boxes[c].tolist()
-            roi = (slice(y0, y1), slice(x0, x1))
-            yield Region(c, roi, np.ascontiguousarray(bitmask.class_mask(masks[roi], c)))
+        for c, roi, mask in bitmask.regions(masks, len(self.known)):
+            if self.known[c]:
+                yield Region(c, roi, np.ascontiguousarray(mask))
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from augforge import bitmask
-from augforge.ops.combine import ClassWeights, check_class_weights, fit_class_weights
-from augforge.ops.core import Candidate, Context, OpParams, Size, op
-from augforge.ops.select import class_areas
+from augforge.ops.combine import ClassWeights, check_class_weights, fits_class_weights, weights_in
+from augforge.ops.core import Context, OpParams, Size, op
 from augforge.sample import Drop, Sample
 
 
@@ -49,20 +48,13 @@ def _(sizes: Sequence[Size], params: Balance) -> list[Size]:
     return [sizes[0]] * params.most
 
 
-@balance.measures(reads=(), when=lambda params: isinstance(params.weights, str) and params.weights != "uniform")
-def _(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
-    return {"area": class_areas(sample, ctx)}
-
-
-@balance.fits
-def _(candidates: Sequence[Candidate], params: Balance, ctx: Context) -> dict[str, float] | None:
-    return fit_class_weights(params.weights, candidates) if isinstance(params.weights, str) else None
+fits_class_weights(balance)
 
 
 @balance.draws
 def _(rng: np.random.Generator, inputs: Sequence[Sample], params: Balance, ctx: Context) -> dict[str, Any]:
-    weights = ctx.fitted if isinstance(params.weights, str) else params.weights
-    weight = _heaviest_present(inputs[0], weights or {}, ctx)
+    weights = weights_in(params.weights, ctx)
+    weight = _heaviest_present(inputs[0], weights, ctx)
     if weight <= 1:
         return {"times": int(rng.random() < params.others)}
     factor = min(params.most, weight**0.5)

@@ -14,7 +14,8 @@ from pydantic import Field
 
 from augforge import bitmask
 from augforge.bitmask import Planes
-from augforge.ops.core import Candidate, Context
+from augforge.ops.core import Candidate, Context, Op
+from augforge.ops.select import class_areas
 from augforge.sample import Box, Label, Sample
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -78,6 +79,23 @@ def fit_class_weights(rule: ClassWeights, candidates: Sequence[Candidate]) -> di
         return {name: _power_of_two(len(train) / len(found)) for name, found in sorted(shares.items())}
     largest = max((median(found) for found in shares.values()), default=1.0)
     return {name: _power_of_two(largest / median(found)) for name, found in sorted(shares.items())}
+
+
+def fits_class_weights(op: Op) -> None:
+    """Let an op whose param `weights` names a rule measure areas and fit them; see `fit_class_weights`."""
+
+    @op.measures(reads=(), when=lambda params: params.weights in ("rare", "small"))
+    def _(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+        return {"area": class_areas(sample, ctx)}
+
+    @op.fits
+    def _(candidates: Sequence[Candidate], params: Any, ctx: Context) -> dict[str, float] | None:
+        return fit_class_weights(params.weights, candidates)
+
+
+def weights_in(rule: ClassWeights, ctx: Context) -> Mapping[str, float]:
+    """The weights to go by: fitted for a rule, or those given."""
+    return (ctx.fitted or {}) if isinstance(rule, str) else rule
 
 
 def heaviest(weights: Mapping[str, float] | None, candidate: Candidate) -> float:

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from augforge import bitmask
-from augforge.ops.combine import ClassWeights, check_class_weights, fit_class_weights
-from augforge.ops.core import Candidate, Context, OpParams, Size, op
+from augforge.ops.combine import ClassWeights, check_class_weights, fits_class_weights, weights_in
+from augforge.ops.core import Context, OpParams, Size, op
 from augforge.ops.geometry import Fill, Length, width_height
-from augforge.ops.select import class_areas
 from augforge.ops.windows import cut
 from augforge.sample import Sample
 
@@ -64,22 +63,15 @@ def _(sizes: Sequence[Size], params: CropNonEmpty) -> list[Size]:
     return [width_height(params.size)] * params.count
 
 
-@crop_nonempty.measures(reads=(), when=lambda params: params.weights in ("rare", "small"))
-def _(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
-    return {"area": class_areas(sample, ctx)}
-
-
-@crop_nonempty.fits
-def _(candidates: Sequence[Candidate], params: CropNonEmpty, ctx: Context) -> dict[str, float] | None:
-    return fit_class_weights(params.weights, candidates) if isinstance(params.weights, str) else None
+fits_class_weights(crop_nonempty)
 
 
 @crop_nonempty.draws
 def _(rng: np.random.Generator, inputs: Sequence[Sample], params: CropNonEmpty, ctx: Context) -> dict[str, Any]:
     sample, size = inputs[0], width_height(params.size)
     areas, boxes = bitmask.areas_and_boxes(sample.masks, len(ctx.classes))
-    weights = ctx.fitted if isinstance(params.weights, str) else params.weights
-    chances = _chances(areas, weights or {}, params.ignore, ctx)
+    weights = weights_in(params.weights, ctx)
+    chances = _chances(areas, weights, params.ignore, ctx)
     crops: list[dict[str, Any]] = []
     places: dict[int, _Places] = {}
     for _ in range(params.count):

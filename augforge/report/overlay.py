@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
@@ -16,7 +16,6 @@ from augforge.report.colours import colour_of
 from augforge.report.paint import Picture
 from augforge.sample import Image, Sample
 
-Region = tuple[int, tuple[slice, slice], NDArray[np.uint8]]
 """Class, its box as slices, and its mask in there: uint8 of 0 and 1."""
 
 _CHECKER = (255, 216)
@@ -86,19 +85,10 @@ def _checkerboard(height: int, width: int) -> NDArray[np.uint8]:
     return np.asarray(np.array(_CHECKER, np.uint8)[(rows[:, None] + columns) % 2])
 
 
-def regions(masks: Planes, classes: int) -> Iterator[Region]:
-    """The classes that have pixels, each in its own box alone."""
-    areas, boxes = bitmask.areas_and_boxes(masks, classes)
-    for c in np.flatnonzero(areas).tolist():
-        x0, y0, x1, y1 = boxes[c].tolist()
-        roi = (slice(y0, y1), slice(x0, x1))
-        yield c, roi, bitmask.class_mask(masks[roi], c)
-
-
 def _fill(picture: Picture, masks: Planes, classes: int, alpha: float) -> None:
     """Blend the mean of the colours of all classes at a pixel into it, in place."""
     total = np.zeros(picture.shape, np.uint16)  # 256 classes of 255 just fit
-    for c, roi, mask in regions(masks, classes):
+    for c, roi, mask in bitmask.regions(masks, classes):
         cv2.add(total[roi], np.array([*colour_of(c), 0], np.float64), dst=total[roi], mask=mask)
     count = bitmask.overlap_count(masks)
     held = count > 0
@@ -110,6 +100,6 @@ def _outline(picture: Picture, masks: Planes, classes: int) -> None:
     """Draw the inner border of every class in its own colour, in place."""
     side = 2 * max(1, round(max(picture.shape[:2]) / 900)) + 1
     kernel = np.ones((side, side), np.uint8)
-    for c, roi, mask in regions(masks, classes):
+    for c, roi, mask in bitmask.regions(masks, classes):
         inner = cv2.erode(mask, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
         picture[roi][mask > inner] = colour_of(c)
