@@ -12,8 +12,9 @@ from typing import Any
 
 from augforge import execute
 from augforge.opening import SourceTable, check_folder, dataset_folder, open_recipe
-from augforge.pipeline import Outcome, Progress, Silent
+from augforge.pipeline import Outcome
 from augforge.plan import Row
+from augforge.progress import Progress, Silent
 from augforge.publish import Finished, assemble, commit, publish
 from augforge.recipe import Recipe, load_recipe
 from augforge.registering import check_registrable, enter

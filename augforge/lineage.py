@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from augforge.sample import IDENTITY, Box, Matrix, Placement
@@ -18,15 +18,24 @@ class Root:
         name: of the source sample.
         matrix: 2x3, source pixel to the sample's pixel.
         clip: x0, y0, x1, y1, half-open: the source image shows nowhere else.
+        size: width and height of the source image, for the way back.
     """
 
     name: str
     matrix: Matrix
     clip: Box
+    size: tuple[int, int]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**_placed(self.name, self.matrix, self.clip), "size": list(self.size)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Root:
+        return cls(data["name"], _matrix(data["matrix"]), _box(data["clip"]), (data["size"][0], data["size"][1]))
 
     def through(self, placement: Placement) -> Root:
         """The same source image after an op that placed its sample so."""
-        return Root(self.name, compose(placement.matrix, self.matrix), _moved(self.clip, placement))
+        return replace(self, matrix=compose(placement.matrix, self.matrix), clip=_moved(self.clip, placement))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +47,20 @@ class Lineage:
 
     @classmethod
     def of_source(cls, name: str, width: int, height: int) -> Lineage:
-        return cls((), (Root(name, IDENTITY, (0, 0, width, height)),))
+        return cls((), (Root(name, IDENTITY, (0, 0, width, height), (width, height)),))
 
     def to_json(self) -> dict[str, Any]:
-        roots = [{"name": r.name, "matrix": [*map(list, r.matrix)], "clip": list(r.clip)} for r in self.roots]
-        return {"steps": list(self.steps), "roots": roots}
+        return {"steps": list(self.steps), "roots": [root.to_json() for root in self.roots]}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Lineage:
-        roots = tuple(Root(r["name"], _matrix(r["matrix"]), _box(r["clip"])) for r in data["roots"])
-        return cls(tuple(data["steps"]), roots)
+        return cls(tuple(data["steps"]), tuple(map(Root.from_json, data["roots"])))
 
 
 def extended(parents: Sequence[tuple[str, Lineage]], placements: Sequence[Placement], step: dict[str, Any]) -> Lineage:
     """Lineage of an op's output from its inputs' names and lineages and from where it placed them."""
     before = parents[0][1].steps if len(parents) == 1 else ()
-    placed = [{"name": parents[p.input][0], "matrix": [*map(list, p.matrix)], "clip": list(p.clip)} for p in placements]
+    placed = [_placed(parents[p.input][0], p.matrix, p.clip) for p in placements]
     if len(placed) == 1:
         step = {**step, "matrix": placed[0]["matrix"]}
     roots = [root.through(p) for p in placements for root in parents[p.input][1].roots]
@@ -68,6 +75,10 @@ def compose(second: Matrix, first: Matrix) -> Matrix:
         (a * g + b * j, a * h + b * k, a * i + b * m + c),
         (d * g + e * j, d * h + e * k, d * i + e * m + f),
     )
+
+
+def _placed(name: str, matrix: Matrix, clip: Box) -> dict[str, Any]:
+    return {"name": name, "matrix": [*map(list, matrix)], "clip": list(clip)}
 
 
 def _moved(clip: Box, placement: Placement) -> Box:

@@ -13,8 +13,9 @@ from augforge.errors import DatasetError, PlanError, SourceError
 from augforge.keys import digest
 from augforge.lineage import Lineage
 from augforge.ops import Context
-from augforge.pipeline import Outcome, Pipeline, Pool, Progress
+from augforge.pipeline import Outcome, Pipeline, Pool
 from augforge.plan import Row
+from augforge.progress import Progress
 from augforge.recipe import Recipe, Step
 from augforge.sources import Listing, Record
 from augforge.splits import assign_splits

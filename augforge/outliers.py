@@ -11,7 +11,8 @@ from augforge import execute
 from augforge.errors import AugforgeError, PlanError
 from augforge.judge import Finding
 from augforge.opening import Opened, check_folder, dataset_folder, open_recipe
-from augforge.pipeline import Pipeline, Progress, Silent
+from augforge.pipeline import Pipeline
+from augforge.progress import Progress, Silent
 from augforge.recipe import load_recipe
 from augforge.sample import Sample
 from augforge.store.files import locked

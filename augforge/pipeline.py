@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 from augforge import execute
 from augforge.errors import TaskError
@@ -15,6 +15,7 @@ from augforge.judge import Finding, Judge
 from augforge.keys import digest
 from augforge.lineage import Lineage
 from augforge.plan import Row, Stage, Task, check_names, common_metadata, cut_stages, plan_stage, task_leaves
+from augforge.progress import Progress, Silent
 from augforge.recipe import Step, Verdict
 from augforge.sample import Sample
 from augforge.sources import Record
@@ -27,23 +28,6 @@ PNG = Encoding.png()
 FAILURES_SHOWN = 10
 BATCH_PIXELS = 1 << 25
 """Pixels of a batch, about: what is lost when a build is killed, and what one row of the progress bar stands for."""
-
-
-class Progress(Protocol):
-    """Whoever shows how far long work is."""
-
-    def start(self, label: str, total: int) -> None: ...
-    def advance(self, count: int) -> None: ...
-
-
-class Silent:
-    """Shows nothing."""
-
-    def start(self, label: str, total: int) -> None:
-        pass
-
-    def advance(self, count: int) -> None:
-        pass
 
 
 @dataclass

@@ -10,8 +10,9 @@ from typing import Any
 from augforge import execute
 from augforge.keys import canonical_json, digest
 from augforge.opening import Opened
-from augforge.pipeline import Outcome, Pool, Progress
+from augforge.pipeline import Outcome, Pool
 from augforge.plan import Row
+from augforge.progress import Progress
 from augforge.recipe import Recipe
 from augforge.sources import Listing
 from augforge.store import index as index_store

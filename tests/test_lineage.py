@@ -36,7 +36,7 @@ def at(matrix: Matrix, x: float, y: float) -> tuple[float, float]:
 
 
 def moved(clip: Box, *placements: Placement) -> Box:
-    root = Root("a", IDENTITY, clip)
+    root = Root("a", IDENTITY, clip, (9, 7))
     for placement in placements:
         root = root.through(placement)
     return root.clip

@@ -10,9 +10,10 @@ from typing import IO, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from augforge.export.core import IGNORE, Entry, Job, Options, Region
+from augforge.export.core import Entry, Job, Options, Region
 from augforge.export.outlines import edge_polygons
 from augforge.export.runs import column_runs, counts
+from augforge.sample import IGNORE
 
 
 class Coco(Options):

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from augforge import bitmask
 from augforge.export.places import place_of
 
-IGNORE = "ignore"
-"""The reserved class: pixels that nobody may learn from or be judged by."""
-
 Holds: TypeAlias = Literal["each", "sample", "split"]
 """What a format can leave unlabelled: each class of a sample, a whole sample, or a class of a whole split."""
-
-
-class Progress(Protocol):
-    """Whoever shows how far long work is."""
-
-    def start(self, label: str, total: int) -> None: ...
-    def advance(self, count: int) -> None: ...
 
 
 class Options(BaseModel):

@@ -69,11 +69,12 @@ def _is_plain(job: Job, options: Csv) -> bool:
 
 
 def _rows(entry: Entry, image_name: str, job: Job) -> Iterator[tuple[str, str, str]]:
-    texts = {region.c: _text(region, entry.width) for region in entry.regions()}
+    texts = {region.c: rle_text(region, entry.width) for region in entry.regions()}
     for c in np.flatnonzero(entry.known).tolist():
         yield image_name, job.classes[c], texts.get(c, "")
 
 
-def _text(region: Region, width: int) -> str:
+def rle_text(region: Region, width: int) -> str:
+    """A class of an image of that width as ``start length`` pairs along rows, the first pixel is 1."""
     starts, lengths = row_runs(region, width)
     return " ".join(map(str, np.stack([starts + 1, lengths], axis=1).reshape(-1).tolist()))

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from augforge.errors import AugforgeError, nearest
-from augforge.export.core import IGNORE, Entry, Job, Unlabelled
+from augforge.export.core import Entry, Job, Unlabelled
 from augforge.export.png import index_png
+from augforge.sample import IGNORE
 
 VOID = 255
 REST = "*"

@@ -13,9 +13,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from augforge.errors import AugforgeError, nearest
-from augforge.export.core import Entry, Options, Progress
+from augforge.export.core import Entry, Options
 from augforge.export.formats import FORMATS
 from augforge.export.listing import listed, write_table
+from augforge.progress import Progress
 from augforge.store.dataset import Dataset
 
 

@@ -51,7 +51,7 @@ class Encoding:
         return data.tobytes()
 
 
-FINDINGS_VERSION = "1"
+FINDINGS_VERSION = "2"
 """Of what the ledger keeps of a task, a sample and a shard; goes up when its shape or meaning changes."""
 
 

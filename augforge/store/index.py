@@ -16,13 +16,13 @@ from augforge import bitmask
 from augforge.errors import DatasetError
 from augforge.store.files import replacing
 
-_PLACEMENT = pa.struct(
-    [
-        pa.field("name", pa.string()),
-        pa.field("matrix", pa.list_(pa.list_(pa.float64()))),
-        pa.field("clip", pa.list_(pa.int32())),
-    ]
-)
+_PLACED = [
+    pa.field("name", pa.string()),
+    pa.field("matrix", pa.list_(pa.list_(pa.float64()))),
+    pa.field("clip", pa.list_(pa.int32())),
+]
+_PLACEMENT = pa.struct(_PLACED)
+_ROOT = pa.struct([*_PLACED, pa.field("size", pa.list_(pa.int32()))])
 _STEP = pa.struct(
     [
         pa.field("step", pa.string()),
@@ -35,7 +35,7 @@ _STEP = pa.struct(
         pa.field("parents", pa.list_(_PLACEMENT)),
     ]
 )
-LINEAGE = pa.struct([pa.field("steps", pa.list_(_STEP)), pa.field("roots", pa.list_(_PLACEMENT))])
+LINEAGE = pa.struct([pa.field("steps", pa.list_(_STEP)), pa.field("roots", pa.list_(_ROOT))])
 
 REJECTED = {
     "name": pl.String,
