@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -17,11 +17,12 @@ from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Source
+from augforge.sources.lists import listed_names
 from augforge.sources.loading import check_size, known_bits, listed_image, loaded
 from augforge.sources.masks import read_values
-from augforge.sources.options import IGNORE
 from augforge.sources.records import folder_or_name, name_of, record_of
 from augforge.sources.scanning import Scan
+from augforge.sources.value_names import ValueNames
 from augforge.store.filecache import FileCache
 
 VALUE_FACTS = "values@1"
@@ -35,19 +36,28 @@ class IndexMask(Source):
     occurs is a class of its own, named by its number. The background is no class. Pixels of the void value are class
     ``ignore``, where ``classes`` lists it or is not given; otherwise they are left out, with a warning. A value that
     names nothing is an error: the masks are decoded once, when they are listed.
+
+    Pascal VOC: ``images: JPEGImages``, ``masks: SegmentationClass``, ``lists: ImageSets/Segmentation``,
+    ``classes: voc``. With ``lists`` the images that no list names are no samples.
     """
 
     adapter_version: ClassVar[int] = 1
     layout: ClassVar[str] = """\
 ROOT/                          source.path
   images/P01/scan1.jpg         folders are part of the name, and the usual group; VOC: images: JPEGImages
-  masks/P01/scan1.png          the same name; PNG or TIFF, palette or gray; VOC: masks: SegmentationClass"""
+  masks/P01/scan1.png          the same name; PNG or TIFF, palette or gray; VOC: masks: SegmentationClass
+  lists/val.txt                if source.lists: a name a line, P01/scan1; VOC: lists: ImageSets/Segmentation"""
 
     format: Literal["index-mask"] = "index-mask"
     images: str = Field("images", description="folder of the images")
     masks: str = Field("masks", description="folder of the masks")
+    lists: str | None = Field(
+        None,
+        description="folder of .txt files that name the samples: those of val and test are these splits, train and all "
+        "others are left to the recipe; null takes every image",
+    )
     values: dict[int, str] | None = Field(
-        None, description='pixel value -> label, such as {"1": cat, "2": dog}; null counts the classes from 1'
+        None, description="pixel value -> label, such as {1: cat, 2: dog}; null counts the classes from 1"
     )
     background: int | None = Field(0, description="value that is no class, unless values names it; null: there is none")
     void: int | None = Field(255, description="value of pixels that are class ignore; null: there is none")
@@ -55,38 +65,33 @@ ROOT/                          source.path
         "error", description="an image without a mask: broken, or labelled and empty, or with all classes unknown"
     )
 
+    @property
+    def _names(self) -> ValueNames:
+        return ValueNames(self, self.values, self.background, self.void)
+
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
         scan.need_folder(self.images)
         scan.need_folder(self.masks)
         images = scan.unique((name_of(place, self.images), place) for place in scan.walk(self.images))
         masks = scan.unique((name_of(place, self.masks), place) for place in scan.walk(self.masks, what="a mask"))
+        splits: dict[str, str | None] = dict.fromkeys({**images, **masks})
+        if self.lists is not None:
+            splits = listed_names(scan, self.lists, images)
+        images = {name: place for name, place in images.items() if name in splits}
+        masks = {name: place for name, place in masks.items() if name in splits}
         scan.need_images(masks, images)
         facts = scan.images(images.items())
         values = scan.facts(masks.items(), VALUE_FACTS, value_facts, "broken mask")
-        meaning = self._meaning(value for fact in values.values() for value in fact["values"])
+        meaning = self._names.meaning(value for fact in values.values() for value in fact["values"])
         table = class_table(self, meaning.values(), self.root / self.masks)
         names = {str(value): self.class_of(label) for value, label in meaning.items()}
         records = [
-            self._record(scan, name, place, facts[place], masks.get(name), values, names, table)
+            self._record(scan, name, place, facts[place], masks.get(name), values, names, table, splits[name])
             for name, place in images.items()
             if place in facts
         ]
         return scan.listing((record for record in records if record), table.names)
-
-    def _meaning(self, found: Iterable[int]) -> dict[int, str]:
-        """The label of each value; of void too, where it occurs and is a class."""
-        present = set(found)
-        if self.values is not None:
-            meaning = dict(self.values)
-        elif self.classes is not None:
-            meaning = dict(enumerate((name for name in self.classes if name != IGNORE), start=1))
-        else:
-            meaning = {value: str(value) for value in sorted(present - {self.background, self.void})}
-        if self.void is not None and self.void not in meaning:
-            listed = self.void in present if self.classes is None else IGNORE in self.classes
-            meaning |= {self.void: IGNORE} if listed else {}
-        return meaning
 
     def _record(
         self,
@@ -98,6 +103,7 @@ ROOT/                          source.path
         values: Mapping[str, Any],
         names: dict[str, str | None],
         table: ClassTable,
+        split: str | None,
     ) -> Record | None:
         known = table.known if mask or self.missing_mask == "empty" else []
         annotation: Any = [self.missing_mask]
@@ -108,25 +114,11 @@ ROOT/                          source.path
             if mask not in values:
                 return None
             scan.need_size(name, mask, values[mask]["size"], image)
-            self._check_values(scan, name, mask, values[mask]["values"], names)
+            self._names.check(scan, name, mask, values[mask]["values"], names)
             annotation = [values[mask]["content"], {str(v): names.get(str(v)) for v in values[mask]["values"]}]
         data = {"mask": mask, "values": names, "known": known}
         content = table.content(annotation)
-        return record_of(name, place, image, content, group=folder_or_name(name), data=data)
-
-    def _check_values(self, scan: Scan, name: str, mask: str, values: list[int], names: Mapping[str, Any]) -> None:
-        unnamed = [value for value in values if str(value) not in names and value not in (self.background, self.void)]
-        if unnamed:
-            scan.wrong(
-                name,
-                "unknown value",
-                f"{scan.root / mask}: value {unnamed[0]} names no class; expected one of {', '.join(names)}, "
-                f"background {self.background} or void {self.void}. Name it in source.values, or correct the mask.",
-            )
-        if self.void in values and str(self.void) not in names and not scan.warnings:
-            scan.warnings.append(
-                f"void pixels ({self.void}) are left out; list '{IGNORE}' in source.classes to keep them"
-            )
+        return record_of(name, place, image, content, group=folder_or_name(name), split=split, data=data)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         image = listed_image(self.root, record)

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from augforge import bitmask
 from augforge.sample import Sample
+from augforge.sources.class_masks import ClassMasks, Mask
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Source
-from augforge.sources.loading import check_size, known_bits, listed_image, loaded
-from augforge.sources.masks import MASK_FACTS, mask_facts, read_mask
+from augforge.sources.loading import known_bits, listed_image, loaded
 from augforge.sources.records import folder_or_name, name_of, record_of
 from augforge.sources.scanning import Scan
 from augforge.store.filecache import FileCache
-
-Mask = tuple[str, str, str]
-"""Class, digest and place."""
 
 
 class MaskFolder(Source):
@@ -46,6 +41,10 @@ ROOT/                          source.path
         0, description="values above it are the class; for lossy masks something like 127"
     )
 
+    @property
+    def _class_masks(self) -> ClassMasks:
+        return ClassMasks(self, self.masks, self.threshold)
+
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
         scan.need_folder(self.images)
@@ -53,10 +52,7 @@ ROOT/                          source.path
         table = class_table(self, labels, self.root / self.masks)
         images = scan.unique((name_of(place, self.images), place) for place in scan.walk(self.images))
         facts = scan.images(images.items())
-        masks: dict[str, list[Mask]] = {}
-        for label in labels:
-            if (name := self.class_of(label)) is not None:
-                self._add_class(scan, label, name, images, facts, masks)
+        masks = self._class_masks.listed(scan, labels, images, facts)
         records = (
             self._record(name, place, facts[place], masks.get(name, []), table)
             for name, place in images.items()
@@ -64,41 +60,11 @@ ROOT/                          source.path
         )
         return scan.listing(records, table.names)
 
-    def _add_class(
-        self,
-        scan: Scan,
-        label: str,
-        name: str,
-        images: Mapping[str, str],
-        facts: Mapping[str, Any],
-        masks: dict[str, list[Mask]],
-    ) -> None:
-        """Enter one class's masks, by the names of their images."""
-        folder = f"{self.masks}/{label}"
-        found = scan.unique((name_of(place, folder), place) for place in scan.walk(folder, what="a mask"))
-        scan.need_images(found, images)
-        kind = f"{MASK_FACTS}{' lossy' if self.threshold else ''}"
-        known = scan.facts(found.items(), kind, partial(mask_facts, threshold=self.threshold), "broken mask")
-        for image, place in found.items():
-            if place in known and images.get(image) in facts:
-                width, height, content = known[place]
-                scan.need_size(image, place, (width, height), facts[images[image]])
-                masks.setdefault(image, []).append((name, content, place))
-
     def _record(self, name: str, place: str, facts: Mapping[str, Any], masks: list[Mask], table: ClassTable) -> Record:
-        annotation = [self.threshold, sorted(mask[:2] for mask in masks)]
+        content = table.content(self._class_masks.annotation(masks))
         data = {"masks": [mask[2] for mask in masks], "known": table.known}
-        return record_of(name, place, facts, table.content(annotation), group=folder_or_name(name), data=data)
+        return record_of(name, place, facts, content, group=folder_or_name(name), data=data)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         image = listed_image(self.root, record)
-        planes = bitmask.empty(record.height, record.width, len(classes))
-        for place in record.data["masks"]:
-            path = self.root / place
-            label = place.removeprefix(f"{self.masks}/").partition("/")[0]
-            name = self.known_class(label, classes, str(path))
-            mask = read_mask(path, self.threshold)
-            check_size(path, mask, record)
-            if name is not None:
-                bitmask.merge_class(planes, classes.index(name), mask)
-        return loaded(record, image, planes, known_bits(record, classes))
+        return loaded(record, image, self._class_masks.planes(record, classes), known_bits(record, classes))

@@ -1,0 +1,88 @@
+"""A folder of masks for each class, beside the images: what it holds, and its bit-planes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from augforge import bitmask
+from augforge.sources.core import Record, Source
+from augforge.sources.loading import check_size
+from augforge.sources.masks import MASK_FACTS, mask_facts, read_mask
+from augforge.sources.records import name_of
+from augforge.sources.scanning import Scan
+
+Mask = tuple[str, str, str]
+"""Class, digest and place."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMasks:
+    """Masks in ``folder/<label>/<name of the image>``, any pixel above the threshold being the class.
+
+    Attributes:
+        source: says which class a label is.
+        folder: below the source's root.
+        threshold: values above it are the class.
+    """
+
+    source: Source
+    folder: str
+    threshold: int
+
+    def listed(
+        self, scan: Scan, labels: Iterable[str], images: Mapping[str, str], facts: Mapping[str, Any]
+    ) -> dict[str, list[Mask]]:
+        """The masks of each image by its name. Masks without an image, broken or of another size are wrong.
+
+        Args:
+            scan: takes what is wrong.
+            labels: the folders to look into.
+            images: the place of each image by its name.
+            facts: width and height of the sound images by their places.
+        """
+        masks: dict[str, list[Mask]] = {}
+        for label in labels:
+            if (name := self.source.class_of(label)) is not None:
+                self._add(scan, label, name, images, facts, masks)
+        return masks
+
+    def _add(
+        self,
+        scan: Scan,
+        label: str,
+        name: str,
+        images: Mapping[str, str],
+        facts: Mapping[str, Any],
+        masks: dict[str, list[Mask]],
+    ) -> None:
+        """Enter one class's masks, by the names of their images."""
+        folder = f"{self.folder}/{label}"
+        found = scan.unique((name_of(place, folder), place) for place in scan.walk(folder, what="a mask"))
+        scan.need_images(found, images)
+        kind = f"{MASK_FACTS}{' lossy' if self.threshold else ''}"
+        known = scan.facts(found.items(), kind, partial(mask_facts, threshold=self.threshold), "broken mask")
+        for image, place in found.items():
+            if place in known and images.get(image) in facts:
+                width, height, content = known[place]
+                scan.need_size(image, place, (width, height), facts[images[image]])
+                masks.setdefault(image, []).append((name, content, place))
+
+    def annotation(self, masks: Iterable[Mask]) -> list[Any]:
+        """Masks of one image in canonical form."""
+        return [self.threshold, sorted(mask[:2] for mask in masks)]
+
+    def planes(self, record: Record, classes: tuple[str, ...]) -> bitmask.Planes:
+        """The bit-planes of the masks in ``record.data["masks"]``, places. SourceError naming the file."""
+        planes = bitmask.empty(record.height, record.width, len(classes))
+        for place in record.data["masks"]:
+            path = self.source.root / place
+            label = place.removeprefix(f"{self.folder}/").partition("/")[0]
+            name = self.source.known_class(label, classes, str(path))
+            mask = read_mask(path, self.threshold)
+            check_size(path, mask, record)
+            if name is not None:
+                bitmask.merge_class(planes, classes.index(name), mask)
+        return planes

@@ -1,0 +1,124 @@
+"""What a listing needs of DICOM files: their headers, checked; no pixel is decoded."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from augforge.errors import SourceError, nearest
+from augforge.keys import digest
+from augforge.sources.dicom_file import ENDINGS, check_header, frame_count, read_dataset
+from augforge.sources.headers import damaged
+from augforge.sources.images import read_bytes
+from augforge.sources.parsing import parsing
+
+DICOM_FACTS = "dicom@1"
+"""The kind of `dicom_facts` in a file cache; renamed when this module looks at files in another way."""
+
+
+class DicomSuffixes(frozenset[str]):
+    """Suffixes of files that may be DICOM: the usual ones, none, and numbers, for a UID may be a file's name."""
+
+    def __contains__(self, suffix: object) -> bool:
+        return super().__contains__(suffix) or str(suffix)[1:].isdecimal()
+
+
+DICOM_SUFFIXES = DicomSuffixes({*ENDINGS, ""})
+
+
+def dicom_name(place: str, folder: str) -> str:
+    """The name of a DICOM file: its place below a folder, without .dcm or the like; a UID keeps all its numbers."""
+    inner = place.removeprefix(f"{folder.strip('/')}/") if folder.strip("/.") else place
+    path = PurePosixPath(inner)
+    return str(path.with_suffix("")) if path.suffix.lower() in ENDINGS else inner
+
+
+def check_tags(tags: Sequence[str]) -> None:
+    """SourceError for a tag that the DICOM dictionary does not know."""
+    from pydicom.datadict import keyword_dict
+
+    for tag in tags:
+        if tag not in keyword_dict:
+            hint = nearest(tag, keyword_dict)
+            hint = hint if "Did you mean" in hint else ""
+            raise SourceError(f"source.tags: DICOM has no tag '{tag}'; expected a keyword such as PatientSex.{hint}")
+
+
+def tags_kind(tags: Sequence[str]) -> str:
+    """The kind of `dicom_facts` with these tags in a file cache."""
+    return f"{DICOM_FACTS} {digest(sorted(tags))}" if tags else DICOM_FACTS
+
+
+def dicom_facts(path: Path, tags: Sequence[str] = ()) -> dict[str, Any]:
+    """What a listing needs of a DICOM file, JSON-like; no pixel is decoded.
+
+    ``width``, ``height`` and ``frames``, ``bytes``, ``sha256``, ``patient``, the values of ``tags``, and where the
+    slice lies. A file that holds no image says so in ``foreign``, a reason and a detail, and nothing else.
+    """
+    data = read_bytes(path)
+    if data[128:132] != b"DICM":
+        if path.suffix.lower() not in ENDINGS:
+            return {"foreign": ["not a DICOM file", ""]}
+        raise damaged(path, "it lacks the mark DICM at byte 128")
+    dataset = read_dataset(data, path, tags)
+    with parsing(path, "DICOM"):
+        if "PixelData" not in dataset:
+            return {"foreign": ["no pixels", _kind_of_no_image(dataset, path)]}
+        check_header(dataset, path)
+        return {
+            "width": int(dataset.Columns),
+            "height": int(dataset.Rows),
+            "frames": frame_count(dataset),
+            "bytes": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "patient": _text(dataset.get("PatientID")),
+            "tags": {tag: value for tag in tags if (value := _plain(dataset, tag, path)) is not None},
+            "series": _text(dataset.get("SeriesInstanceUID")),
+            "photometric": str(dataset.PhotometricInterpretation),
+            "position": _numbers(dataset.get("ImagePositionPatient"), 3),
+            "orientation": _numbers(dataset.get("ImageOrientationPatient"), 6),
+            "spacing": _numbers(dataset.get("PixelSpacing"), 2),
+        }
+
+
+def _kind_of_no_image(dataset: Any, path: Path) -> str:
+    """What a file without pixels is; SourceError where it says that it is an image, or nothing."""
+    uid = dataset.file_meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID")
+    kind = "file of no stated kind" if uid is None else str(uid.name)
+    if uid is None or "Image Storage" in kind:
+        raise damaged(path, f"it is a DICOM {kind} without pixels")
+    return kind
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).replace("\0", "").strip().encode("utf-8", "replace").decode()
+
+
+def _numbers(value: Any, count: int) -> list[float] | None:
+    """So many finite numbers; None where there are others."""
+    if value is None or isinstance(value, str) or not hasattr(value, "__len__") or len(value) != count:
+        return None
+    numbers = [float(part) for part in value]
+    return numbers if all(map(math.isfinite, numbers)) else None
+
+
+def _plain(dataset: Any, tag: str, path: Path) -> Any:
+    """A tag's value as JSON; None where it is missing or empty."""
+    if tag not in dataset or dataset[tag].is_empty:
+        return None
+    element = dataset[tag]
+    if element.VR == "SQ" or isinstance(element.value, bytes):
+        raise SourceError(f"{path}: tag {tag} is no plain value ({element.VR}). Leave it out of source.tags.")
+    values = list(element.value) if element.VM > 1 else [element.value]
+    plain = [_scalar(value) for value in values]
+    return plain if element.VM > 1 else plain[0]
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, float) or not isinstance(value, int):
+        number = float(value) if isinstance(value, float) else None
+        return number if number is not None and math.isfinite(number) else _text(value)
+    return int(value)

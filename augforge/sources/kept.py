@@ -1,0 +1,51 @@
+"""What was decoded last, kept for the next sample of the same file."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+from typing import Any, TypeVar
+
+Thing = TypeVar("Thing")
+
+KEPT_BYTES = 1 << 29
+"""Memory that a process spends on decoded files: 512 MiB; more only for one that is larger by itself."""
+
+
+class Kept:
+    """Things read from files, the last used ones as far as they fit. A file that changed is read again."""
+
+    def __init__(self, limit: int = KEPT_BYTES) -> None:
+        self._limit, self._lock = limit, Lock()
+        self._things: OrderedDict[tuple[str, str], tuple[tuple[int, ...], Any, int]] = OrderedDict()
+
+    def get(self, path: Path, kind: str, read: Callable[[], Thing], size: Callable[[Thing], int]) -> Thing:
+        """``read()``, or what it gave before.
+
+        Args:
+            path: the file, or folder, that decides the thing.
+            kind: what is read of it, with everything else that decides that.
+            read: gives the thing.
+            size: the bytes that a thing holds.
+        """
+        key, stat = (str(path), kind), path.stat()
+        stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        with self._lock:
+            known = self._things.pop(key, None)
+            if known is None or known[0] != stamp:
+                thing = read()
+                known = (stamp, thing, size(thing))
+            self._things[key] = known
+            self._trim()
+        found: Thing = known[1]
+        return found
+
+    def _trim(self) -> None:
+        while len(self._things) > 1 and sum(size for _, _, size in self._things.values()) > self._limit:
+            self._things.popitem(last=False)
+
+
+KEPT = Kept()
+"""This process's."""

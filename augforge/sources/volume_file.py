@@ -1,0 +1,235 @@
+"""Volumes in files: NIfTI and TIFF stacks. Headers for the listing, values for loading; errors name the file."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augforge.errors import MissingExtra, SourceError
+from augforge.sources.dicom_file import MAX_VOXELS
+from augforge.sources.headers import convertible, damaged
+from augforge.sources.images import MAX_PIXELS
+from augforge.sources.parsing import parsing
+from augforge.sources.records import name_of
+from augforge.sources.volume_grid import Grid
+from augforge.store.filecache import file_sha256
+
+VOLUME_FACTS = "volume@1"
+"""The kind of `volume_facts` in a file cache; renamed when this module reads headers in another way."""
+
+_TIFF_PLAIN = frozenset({1, 8, 32773, 32946})  # none, deflate, PackBits: tifffile reads them alone
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A volume in memory.
+
+    Attributes:
+        values: as stored, real numbers of three dimensions.
+        slope, inter: stored value times slope plus inter is the value meant.
+        grid: its shape and place.
+        ranges: what was found of its values, by percentiles.
+    """
+
+    values: NDArray[Any]
+    slope: float
+    inter: float
+    grid: Grid
+    ranges: dict[tuple[float, float], tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        return self.values.nbytes
+
+    def range(self, percentiles: tuple[float, float]) -> tuple[float, float]:
+        """Two percentiles of all finite values, in the units that are meant."""
+        if percentiles not in self.ranges:
+            finite = self.values if self.values.dtype.kind != "f" else self.values[np.isfinite(self.values)]
+            ends = np.array([0.0, 0.0])
+            if finite.size:
+                whole = percentiles == (0, 100)
+                ends = np.array([finite.min(), finite.max()] if whole else np.percentile(finite, percentiles), float)
+            low, high = sorted((ends * self.slope + self.inter).tolist())
+            self.ranges[percentiles] = low, high
+        return self.ranges[percentiles]
+
+
+def volume_name(place: str, folder: str) -> str:
+    """The name of a volume: its place below a folder, without .nii.gz or another suffix."""
+    name = name_of(place, folder)
+    return name_of(name) if place.lower().endswith(".nii.gz") else name
+
+
+def is_volume(place: str) -> bool:
+    """Whether a file is a volume by its suffix."""
+    return _kind(place) is not None
+
+
+def _kind(place: str) -> str | None:
+    return next((kind for ending, kind in _KINDS.items() if place.lower().endswith(ending)), None)
+
+
+def volume_facts(path: Path) -> dict[str, Any]:
+    """What a listing needs of a volume, JSON-like: ``shape``, ``affine`` or None, ``bytes`` and ``sha256``.
+
+    Headers are read alone, and the file's bytes once for its digest.
+    """
+    size = path.stat().st_size
+    if not size:
+        raise SourceError(f"{path} is empty (0 bytes). Copy it again from the original.")
+    kind = _kind(path.name) or "NIfTI"
+    with parsing(path, kind):
+        facts = _HEADERS[kind](path, size)
+    return {**facts, "bytes": size, "sha256": file_sha256(path)}
+
+
+def read_volume(path: Path) -> Volume:
+    """A volume, decoded whole."""
+    kind = _kind(path.name) or "NIfTI"
+    with parsing(path, kind):
+        facts = _HEADERS[kind](path, path.stat().st_size)
+        values, slope, inter = _VALUES[kind](path)
+        grid = Grid.of(facts)
+        if values.shape != grid.shape:
+            raise damaged(path, f"its values have shape {values.shape}, its header says {grid.shape}")
+        return Volume(values, slope, inter, grid)
+
+
+def check_shape(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """SourceError unless a volume has three dimensions of real numbers, and not too many of them."""
+    if len(shape) != 3 or min(shape) < 1:
+        raise SourceError(
+            f"{path} has the dimensions {list(shape)}; expected three. Save each volume of a series in a file of its "
+            "own, and single pictures for another format (augforge sources)."
+        )
+    if dtype.kind not in "iufb":
+        raise convertible(path, f"holds values of type {dtype}", "Colours and complex numbers have to be decided on")
+    if np.prod(shape, dtype=float) > MAX_VOXELS or np.prod(sorted(shape)[1:], dtype=float) > MAX_PIXELS:
+        raise SourceError(
+            f"{path}: the header says {list(shape)} voxels; at most {MAX_VOXELS} are read, {MAX_PIXELS} a slice. "
+            "Remove the file, or cut the volume into parts."
+        )
+
+
+# ---- NIfTI -----------------------------------------------------------------------------------------------------------
+
+
+def _nifti(path: Path) -> Any:
+    try:
+        import nibabel
+    except ImportError as error:
+        raise MissingExtra("nibabel", "medical", f"reading {path}") from error
+    image = nibabel.load(path, mmap=False)
+    if not isinstance(image, nibabel.Nifti1Image | nibabel.Nifti2Image):
+        raise damaged(path, f"it is {type(image).__name__} and no NIfTI")
+    return image
+
+
+def _nifti_header(path: Path, size: int) -> dict[str, Any]:
+    image = _nifti(path)
+    shape, dtype, proxy = tuple(image.shape), image.get_data_dtype(), image.dataobj
+    shape = shape[:3] if len(shape) > 3 and set(shape[3:]) == {1} else shape
+    check_shape(path, shape, dtype)
+    needed = int(proxy.offset) + int(np.prod(shape)) * dtype.itemsize
+    held = _unpacked_size(path, needed) if path.suffix.lower() == ".gz" else size
+    if held < needed:
+        raise damaged(path, f"it has {held} bytes, not {needed}")
+    affine = np.asarray(image.affine, float)
+    if affine.shape != (4, 4) or not np.isfinite(affine).all() or not abs(np.linalg.det(affine)) > 0:
+        raise damaged(path, f"its affine is {affine.tolist()}, which places no volume")
+    return {"shape": [int(side) for side in shape], "affine": affine.tolist()}
+
+
+def _unpacked_size(path: Path, needed: int) -> int:
+    """Bytes in a gzip file: those its last four tell, if they are as expected; else it is unpacked to see."""
+    with path.open("rb") as stream:
+        stream.seek(-4, 2)
+        if struct.unpack("<I", stream.read(4))[0] == needed % 2**32:
+            return needed
+    held = 0
+    with gzip.open(path) as unpacked:
+        while held < needed and (block := unpacked.read(1 << 20)):
+            held += len(block)
+    return held
+
+
+def _nifti_values(path: Path) -> tuple[NDArray[Any], float, float]:
+    image = _nifti(path)
+    values = np.asarray(image.dataobj.get_unscaled())
+    return values.reshape(values.shape[:3]), float(image.dataobj.slope), float(image.dataobj.inter)
+
+
+# ---- TIFF ------------------------------------------------------------------------------------------------------------
+
+
+def _tiff_header(path: Path, size: int) -> dict[str, Any]:
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        series, page = file.series, file.series[0].keyframe
+        axes = series[0].axes
+        if len(series) != 1 or len(axes) != 3 or axes[1:] != "YX" or page.photometric != 1:
+            shapes = ", ".join(f"{one.axes} {list(one.shape)}" for one in series)
+            raise convertible(path, f"holds {shapes}, {getattr(page.photometric, 'name', '?')}", "Save a gray stack")
+        check_shape(path, series[0].shape, series[0].dtype)
+        if page.compression not in _TIFF_PLAIN:
+            _need_codecs(path, page)
+        if not _chain_is_whole(file, size) or _pixels_end(series[0]) > size:
+            raise damaged(path, f"the TIFF ends at byte {size}, before its pages do")
+        return {"shape": list(series[0].shape), "affine": None}
+
+
+def _need_codecs(path: Path, page: Any) -> None:
+    if find_spec("imagecodecs") is None:
+        raise SourceError(
+            f"{path} is compressed by {getattr(page.compression, 'name', '?')}, and nothing is installed that reads "
+            "it. Install it: pip install imagecodecs; or save the stack with deflate."
+        )
+
+
+def _chain_is_whole(file: Any, size: int) -> bool:
+    """Whether the chain of pages ends as it should: tifffile passes over the pages that a cut file lost."""
+    form, stream, offset, seen = file.tiff, file.filehandle, file.pages[0].offset, set[int]()
+    while offset and offset not in seen:
+        seen.add(offset)
+        if offset + form.tagnosize > size:
+            return False
+        stream.seek(offset)
+        (count,) = struct.unpack(form.tagnoformat, stream.read(form.tagnosize))
+        stream.seek(count * form.tagsize, 1)
+        following = stream.read(form.offsetsize)
+        if len(following) < form.offsetsize:
+            return False
+        (offset,) = struct.unpack(form.offsetformat, following)
+    return True
+
+
+def _pixels_end(series: Any) -> int:
+    if series.dataoffset is not None:
+        return int(series.dataoffset + series.nbytes)
+    pages = (page for page in series.pages if page is not None)
+    parts = (part for page in pages for part in zip(page.dataoffsets, page.databytecounts, strict=True))
+    return max((int(start + count) for start, count in parts), default=0)
+
+
+def _tiff_values(path: Path) -> tuple[NDArray[Any], float, float]:
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        return file.series[0].asarray(), 1.0, 0.0
+
+
+_KINDS = {".nii": "NIfTI", ".nii.gz": "NIfTI", ".tif": "TIFF", ".tiff": "TIFF"}
+_HEADERS: Mapping[str, Callable[[Path, int], dict[str, Any]]] = {"NIfTI": _nifti_header, "TIFF": _tiff_header}
+_VALUES: Mapping[str, Callable[[Path], tuple[NDArray[Any], float, float]]] = {
+    "NIfTI": _nifti_values,
+    "TIFF": _tiff_values,
+}

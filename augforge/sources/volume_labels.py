@@ -1,0 +1,66 @@
+"""Label volumes: whole numbers that name classes, however they are stored, and what a listing needs of them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from augforge.errors import SourceError
+from augforge.keys import digest
+from augforge.sources.kept import KEPT
+from augforge.sources.volume_file import Volume, read_volume
+from augforge.sources.volume_grid import Turn
+
+LABEL_FACTS = "labels@1"
+"""The kind of `label_facts` in a file cache; renamed when this module looks at labels in another way."""
+
+
+def label_kind(turn: Turn) -> str:
+    """The kind of `label_facts` cut that way in a file cache."""
+    return f"{LABEL_FACTS} {digest(turn.order, turn.flips)}"
+
+
+def label_facts(path: Path, turn: Turn) -> dict[str, Any]:
+    """What a listing needs of a label volume, JSON-like: the ``values`` in it, and a digest of each slice.
+
+    The volume is decoded for that, once. SourceError where it is broken, or holds what is no label.
+    """
+    values = turn(read_labels(path).values)
+    counts = np.zeros(1 << 16, np.int64)
+    slices = []
+    for cut in values:
+        counts += np.bincount(cut.reshape(-1), minlength=1 << 16)
+        slices.append(hashlib.sha256(np.ascontiguousarray(cut, "<u2").tobytes()).hexdigest()[:32])
+    found = np.flatnonzero(counts).tolist()
+    if len(found) > 1000:
+        raise SourceError(f"{path} holds {len(found)} values; expected one for each class. Is it an image?")
+    return {"values": found, "slices": slices}
+
+
+def kept_labels(path: Path) -> Volume:
+    """A label volume, kept for its next slice."""
+    return KEPT.get(path, "labels", lambda: read_labels(path), lambda volume: volume.nbytes)
+
+
+def read_labels(path: Path) -> Volume:
+    """A label volume with values uint8 or uint16. SourceError unless it holds whole numbers from 0 to 65535."""
+    volume = read_volume(path)
+    values = volume.values
+    if (volume.slope, volume.inter) != (1, 0):
+        values = values * volume.slope + volume.inter
+    if values.dtype.kind == "f":
+        whole = np.rint(values)
+        odd = ~(np.abs(values - whole) <= 1e-3)  # not for NaN and infinity; by scaling 3 may become 2.9999998
+        if odd.any():
+            raise SourceError(
+                f"{path} holds {values[odd][0]:g}; expected labels that are whole numbers. Was it resampled without "
+                "'nearest'? Export the labels again."
+            )
+        values = whole
+    low, high = values.min(), values.max()
+    if low < 0 or high >= 1 << 16:
+        raise SourceError(f"{path} holds values from {low:g} to {high:g}; expected labels from 0 to 65535.")
+    return Volume(values.astype(np.uint8 if high < 256 else np.uint16), 1.0, 0.0, volume.grid)

@@ -1,0 +1,514 @@
+"""The volume adapter: planes and axes, labels on images, 2.5D, intensities, and every kind of bad input."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from makedata import broken, known_of, load, masks_of, put_text, rejected, scan
+from makemedical import LPS, put_dicom, put_nifti, put_series, put_tiff, uninstall
+from pydantic import ValidationError
+
+from augforge.errors import MissingExtra, SourceError
+from augforge.sources import volume_file, volume_labels, volume_listing
+from augforge.sources.kept import KEPT, Kept
+from augforge.sources.volume import VolumeSlices
+from augforge.store.filecache import FileCache
+
+KIND = "volume"
+SHAPE = (7, 6, 5)  # to the left, to the back, to the head
+VALUES = np.random.default_rng(1).integers(-1000, 1000, SHAPE).astype(np.int16)
+LABELS = np.zeros(SHAPE, np.uint8)
+LABELS[1:4, 2:5, 1:3] = 1
+LABELS[5:, :2, 3:] = 2
+NAMES = {"1": "liver", "2": "spleen"}
+
+
+def as_bits(values: Any, low: float, high: float, bits: int = 8) -> np.ndarray:
+    return np.rint(np.clip((np.asarray(values, float) - low) / (high - low), 0, 1) * (2**bits - 1))
+
+
+def gray(values: Any) -> np.ndarray:
+    return as_bits(values, VALUES.min(), VALUES.max())
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two volumes of one patient, one of another; the last has no spleen."""
+    for name in ("P1/a", "P1/b", "c"):
+        put_nifti(tmp_path / f"images/{name}.nii.gz", VALUES)
+        put_nifti(tmp_path / f"labels/{name}.nii.gz", LABELS % 2 if name == "c" else LABELS)
+    return tmp_path
+
+
+def test_listing(root: Path) -> None:
+    listing = scan(KIND, root, values=NAMES)
+    assert listing.classes == ("liver", "spleen")
+    assert [(r.name, r.group, r.split) for r in listing.records] == [
+        (f"{name}/{k:04d}", group, None)
+        for name, group in (("P1/a", "P1"), ("P1/b", "P1"), ("c", "c"))
+        for k in range(5)
+    ]
+    first = listing.records[0]
+    assert (first.width, first.height, dict(first.metadata)) == (7, 6, {"slice": 0})
+    assert first.bytes == (root / "images/P1/a.nii.gz").stat().st_size // 5
+    assert listing.refused == listing.warnings == ()
+
+
+# ---- planes and axes -------------------------------------------------------------------------------------------------
+
+
+def pictures(root: Path, **options: Any) -> np.ndarray:
+    samples = load(KIND, root, **{"labels": None, **options})
+    return np.stack([samples[name].image for name in sorted(samples)])
+
+
+PLANES = {
+    "axial": (2, 1, 0),  # slices to the head; rows to the back, columns to the left
+    "coronal": (1, 2, 0),
+    "sagittal": (0, 2, 1),
+}
+
+
+@pytest.mark.parametrize("axis", PLANES)
+@pytest.mark.parametrize("codes", ["LPS", "RAS", "SAR", "IPR", "ALI"])
+def test_planes_are_seen_as_radiologists_do(tmp_path: Path, axis: str, codes: str) -> None:
+    """However the axes are stored: the patient's right and front at the left and above, the head above."""
+    lps = nibabel.Nifti1Image(VALUES, LPS)
+    ends = nibabel.orientations.axcodes2ornt(codes)
+    turn = nibabel.orientations.ornt_transform(nibabel.orientations.axcodes2ornt("LPS"), ends)
+    stored = lps.as_reoriented(turn)
+    assert "".join(nibabel.aff2axcodes(stored.affine)) == codes
+    put_nifti(tmp_path / "images/a.nii", np.asarray(stored.dataobj), stored.affine)
+    expected = VALUES.transpose(PLANES[axis])
+    if axis != "axial":
+        expected = expected[:, ::-1]  # rows go from the head to the feet
+    np.testing.assert_array_equal(pictures(tmp_path, axis=axis), gray(expected))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_stored_axes_are_not_turned(tmp_path: Path, axis: int) -> None:
+    put_nifti(tmp_path / "images/a.nii", VALUES, np.diag([3.0, 2, 1, 1]))
+    np.testing.assert_array_equal(pictures(tmp_path, axis=axis), gray(np.moveaxis(VALUES, axis, 0)))
+
+
+def test_axial_is_the_usual_for_nifti(root: Path) -> None:
+    np.testing.assert_array_equal(pictures(root)[:5], pictures(root, axis="axial")[:5])
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_tiff_stacks(tmp_path: Path, compression: str | None) -> None:
+    put_tiff(tmp_path / "images/a.tif", VALUES, compression=compression)
+    put_tiff(tmp_path / "labels/a.tiff", LABELS)
+    np.testing.assert_array_equal(pictures(tmp_path), gray(VALUES))
+    np.testing.assert_array_equal(pictures(tmp_path, axis=2), gray(VALUES.transpose(2, 0, 1)))
+    samples = load(KIND, tmp_path, values=NAMES, axis=1)
+    assert all(
+        (masks_of(samples[f"a/{k:04d}"], ("liver", "spleen"))["liver"] == (LABELS[:, k] == 1)).all() for k in range(6)
+    )
+    broken(KIND, tmp_path, str(tmp_path / "images/a.tif"), "axis to be 0, 1 or 2", axis="axial", labels=None)
+
+
+def test_dicom_series_are_ordered_by_place(tmp_path: Path) -> None:
+    slices = VALUES.transpose(2, 1, 0)
+    put_series(tmp_path / "images/P1/ct", slices, RescaleSlope="2", RescaleIntercept="-5", PatientID="X7")
+    np.testing.assert_array_equal(pictures(tmp_path), gray(slices))
+    np.testing.assert_array_equal(pictures(tmp_path, axis="coronal"), gray(slices.transpose(1, 0, 2)[:, ::-1]))
+    np.testing.assert_array_equal(pictures(tmp_path, window=[-1005, 995]), as_bits(slices * 2.0 - 5, -1005, 995))
+    records = scan(KIND, tmp_path, labels=None).records
+    assert {r.group for r in records} == {"X7"} and records[0].name == "P1/ct/0000"
+
+
+def test_series_whose_slices_are_scaled_apart(tmp_path: Path) -> None:
+    slices = VALUES.transpose(2, 1, 0)
+    put_series(tmp_path / "images/pet", slices)
+    put_dicom(
+        tmp_path / "images/pet/003.dcm",
+        slices[0],
+        ImagePositionPatient=[-10, -20, 5],
+        ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+        PixelSpacing=[1.5, 1],
+        SeriesInstanceUID="1.2.3",
+        RescaleSlope="0.5",
+        RescaleIntercept="0",
+    )
+    expected = slices.astype(float)
+    expected[0] /= 2
+    np.testing.assert_array_equal(pictures(tmp_path, window=[-1000, 1000]), as_bits(expected, -1000, 1000))
+
+
+# ---- labels ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("axis", [*PLANES, 0, 1, 2])
+def test_labels_lie_on_images(tmp_path: Path, axis: Any) -> None:
+    """Labels are the image's values here, stored along other axes: each picture must fit its masks."""
+    image = (LABELS * 100).astype(np.int16)
+    put_nifti(tmp_path / "images/a.nii", image)
+    turned = nibabel.Nifti1Image(LABELS, LPS).as_reoriented([[2, -1], [0, 1], [1, -1]])
+    put_nifti(tmp_path / "labels/a.nii.gz", np.asarray(turned.dataobj), turned.affine)
+    for sample in load(KIND, tmp_path, values=NAMES, axis=axis, window=[0, 255]).values():
+        masks = masks_of(sample, ("liver", "spleen"))
+        np.testing.assert_array_equal(masks["liver"], sample.image == 100)
+        np.testing.assert_array_equal(masks["spleen"], sample.image == 200)
+
+
+def test_labels_of_a_series(tmp_path: Path) -> None:
+    """A NIfTI label volume with the series' affine, stored as other programs do: left, back, head."""
+    put_series(tmp_path / "images/ct", (LABELS * 100).astype(np.int16).transpose(2, 1, 0))
+    affine = LPS @ np.array([[1, 0, 0, -10], [0, 1.5, 0, -20], [0, 0, 2, 5], [0, 0, 0, 1.0]])
+    put_nifti(tmp_path / "labels/ct.nii.gz", LABELS, affine)
+    for sample in load(KIND, tmp_path, values=NAMES, window=[0, 255]).values():
+        np.testing.assert_array_equal(masks_of(sample, ("liver", "spleen"))["spleen"], sample.image == 200)
+
+
+@pytest.mark.parametrize("stored", ["float64", "float32", "int32", "scaled"])
+def test_labels_may_be_stored_as_they_like(root: Path, stored: str) -> None:
+    path = root / "labels/P1/a.nii.gz"
+    if stored == "scaled":
+        put_nifti(path, (LABELS * 3).astype(np.int16), slope=1 / 3)
+    else:
+        put_nifti(path, LABELS.astype(stored))
+    samples = load(KIND, root, values=NAMES)
+    for k in range(5):
+        np.testing.assert_array_equal(samples[f"P1/a/{k:04d}"].masks, samples[f"P1/b/{k:04d}"].masks)
+
+
+def test_values_without_names(root: Path) -> None:
+    assert scan(KIND, root).classes == ("1", "2")
+    assert scan(KIND, root, classes=["x", "y"]).classes == ("x", "y")
+    assert scan(KIND, root, values=NAMES, class_map={"spleen": "liver"}).classes == ("liver",)
+    assert scan(KIND, root, void=2).classes == ("1", "ignore")
+    broken(KIND, root, str(root / "labels/P1/a.nii.gz"), "value 2 names no class", values={"1": "liver"})
+    assert rejected(KIND, root, values={"1": "liver"}) == [("P1/a", "unknown value"), ("P1/b", "unknown value")]
+
+
+def test_a_folder_for_each_class(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        put_nifti(tmp_path / f"images/{name}.nii", VALUES)
+        put_nifti(tmp_path / f"labels/liver/{name}.nii", LABELS * 5)
+    put_nifti(tmp_path / "labels/spleen/a.nii", LABELS // 2)
+    options: dict[str, Any] = {"labels_by": "folder", "missing_labels": "empty"}
+    masks = masks_of(load(KIND, tmp_path, **options)["a/0003"], ("liver", "spleen"))
+    np.testing.assert_array_equal(masks["liver"], LABELS[..., 3].T > 0)
+    np.testing.assert_array_equal(masks["spleen"], LABELS[..., 3].T == 2)
+    assert known_of(load(KIND, tmp_path, **options)["b/0000"], ("liver", "spleen")) == ["liver", "spleen"]
+    options["missing_labels"] = "unlabelled"
+    assert known_of(load(KIND, tmp_path, **options)["b/0000"], ("liver", "spleen")) == ["liver"]
+    broken(KIND, tmp_path, str(tmp_path / "images/b.nii"), "labels/spleen/b", labels_by="folder")
+
+
+def test_missing_labels(root: Path) -> None:
+    put_nifti(root / "images/d.nii", VALUES)
+    broken(KIND, root, f"{root / 'images/d.nii'} has no label volume labels/d", "missing_labels")
+    assert rejected(KIND, root) == [("d", "no labels")]
+    empty = load(KIND, root, missing_labels="empty")["d/0000"]
+    assert known_of(empty, ("1", "2")) == ["1", "2"] and not empty.masks.any()
+    assert known_of(load(KIND, root, missing_labels="unlabelled")["d/0000"], ("1", "2")) == []
+    assert known_of(load(KIND, root, missing_labels="unlabelled")["c/0000"], ("1", "2")) == ["1", "2"]
+
+
+def test_nothing_is_known_without_labels(root: Path) -> None:
+    assert scan(KIND, root, labels=None).classes == ("ignore",)
+    assert known_of(load(KIND, root, labels=None, classes=["liver"])["c/0000"], ("liver",)) == []
+
+
+# ---- neighbours and intensities --------------------------------------------------------------------------------------
+
+
+def test_neighbours_become_channels(root: Path) -> None:
+    samples = load(KIND, root, channels=[-1, 0, 1])
+    axial = gray(VALUES.transpose(2, 1, 0))
+    for k in range(5):
+        image = samples[f"c/{k:04d}"].image
+        assert image.flags.c_contiguous
+        np.testing.assert_array_equal(image, np.stack([axial[max(k - 1, 0)], axial[k], axial[min(k + 1, 4)]], axis=-1))
+        np.testing.assert_array_equal(samples[f"c/{k:04d}"].masks[..., 0], (LABELS % 2)[..., k].T)
+    names = [r.name for r in scan(KIND, root, channels=[-1, 0, 2], edge="drop").records if r.group == "c"]
+    assert names == ["c/0001", "c/0002"]
+    assert scan(KIND, root, channels=[1, 2, 3], edge="drop").records[0].name == "P1/a/0000"
+    assert load(KIND, root, channels=[-2, -1, 0, 1])["c/0000"].image.shape == (6, 7, 4)
+
+
+def test_one_range_for_the_whole_volume(root: Path) -> None:
+    axial = VALUES.transpose(2, 1, 0)
+    np.testing.assert_array_equal(pictures(root, bits=16)[:5], as_bits(axial, VALUES.min(), VALUES.max(), 16))
+    np.testing.assert_array_equal(pictures(root, window=[-160, 240])[:5], as_bits(axial, -160, 240))
+    low, high = np.percentile(VALUES, [5, 90])
+    np.testing.assert_array_equal(pictures(root, percentiles=[5, 90])[:5], as_bits(axial, low, high))
+
+
+def test_scaled_and_odd_values(tmp_path: Path) -> None:
+    put_nifti(tmp_path / "images/a.nii.gz", VALUES, slope=-0.5, inter=7)
+    meant = VALUES.transpose(2, 1, 0) * -0.5 + 7
+    np.testing.assert_array_equal(pictures(tmp_path), as_bits(meant, meant.min(), meant.max()))
+    odd = VALUES.astype(np.float32)
+    odd[0, 0, 0], odd[1, 0, 0], odd[2, 0, 0] = np.nan, np.inf, -np.inf
+    put_nifti(tmp_path / "images/a.nii.gz", odd)
+    finite = odd[np.isfinite(odd)]
+    odd[0, 0, 0] = -np.inf
+    expected = as_bits(odd.transpose(2, 1, 0), finite.min(), finite.max())
+    np.testing.assert_array_equal(pictures(tmp_path), expected)
+    put_nifti(tmp_path / "images/a.nii.gz", np.full(SHAPE, 3.5))
+    assert not pictures(tmp_path).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"channels": [0, 1]}, "expected 3 or 4"),
+        ({"window": [5, 5]}, "lower number first"),
+        ({"percentiles": [99, 1]}, "lower number first"),
+        ({"window": [0, 1], "percentiles": [1, 99]}, "give one of the two"),
+        ({"axis": 3}, "axis"),
+    ],
+)
+def test_odd_options(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        VolumeSlices(path=".", **options)
+
+
+# ---- identity and cost -----------------------------------------------------------------------------------------------
+
+
+def test_content_is_that_of_the_volume_and_its_own_labels(root: Path) -> None:
+    def contents(**options: Any) -> list[str]:
+        return [record.content for record in scan(KIND, root, values=NAMES, **options).records]
+
+    before = contents()
+    for options in ({"bits": 16}, {"axis": 2}, {"window": [0, 1]}, {"percentiles": [1, 99]}, {"channels": [-1, 0, 1]}):
+        assert not set(contents(**options)) & set(before)
+    assert contents(axis="axial") == before
+    changed = LABELS.copy()
+    changed[0, 0, 3] = 1
+    put_nifti(root / "labels/P1/b.nii.gz", changed)
+    assert [number for number, (one, two) in enumerate(zip(before, contents(), strict=True)) if one != two] == [8]
+    put_nifti(root / "images/c.nii.gz", VALUES + 1)
+    assert not set(contents()[10:]) & set(before)
+
+
+def test_a_volume_is_decoded_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = VolumeSlices(path=str(root), values=NAMES)
+    listing = source.scan(FileCache())
+    KEPT._things.clear()
+    read, times = volume_file._nifti_values, []
+    monkeypatch.setitem(volume_file._VALUES, "NIfTI", lambda path: times.append(path.name) or read(path))
+    for record in listing.records:
+        source.load(record, listing.classes)
+    assert sorted(times) == sorted(2 * ["a.nii.gz", "b.nii.gz", "c.nii.gz"])  # image and labels
+
+
+def test_images_are_not_decoded_and_labels_once(root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    read, times = volume_labels.read_volume, []
+    monkeypatch.setattr(volume_labels, "read_volume", lambda path: times.append(path.parent) or read(path))
+    cache = FileCache(tmp_path / "facts.db")
+    first = scan(KIND, root, cache)
+    cache.save()
+    assert len(times) == 3 and all("labels" in str(folder) for folder in times)
+    monkeypatch.setattr(volume_listing, "volume_facts", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr(volume_listing, "label_facts", lambda *_, **__: pytest.fail("read"))
+    assert scan(KIND, root, FileCache(tmp_path / "facts.db")) == first
+
+
+def test_what_is_kept_is_bounded(tmp_path: Path) -> None:
+    kept, path = Kept(limit=100), put_text(tmp_path / "x", "x")
+    read: list[str] = []
+
+    def get(kind: str, size: int) -> str:
+        return kept.get(path, kind, lambda: read.append(kind) or kind, lambda _: size)
+
+    for kind in ("a", "b", "a", "c", "a", "b"):  # c takes the room of b, which was used before a
+        assert get(kind, 50) == kind
+    assert read == ["a", "b", "c", "b"]
+    assert get("large", 1000) == "large" == get("large", 1000)
+    assert read[-1] == "large" and get("a", 50) and read[-2:] == ["large", "a"]
+    put_text(path, "changed")
+    get("a", 50)
+    assert read[-2:] == ["a", "a"]
+
+
+# ---- bad input -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["images/P1/a.nii.gz", "labels/P1/a.nii.gz"])
+@pytest.mark.parametrize("keep", [0, 3, 100, -20])
+def test_cut_files(root: Path, place: str, keep: int) -> None:
+    path = root / place
+    path.write_bytes(path.read_bytes()[:keep])
+    broken(KIND, root, str(path))
+    reason = "broken volume" if place.startswith("images") else "broken labels"
+    assert ("P1/a", reason) in rejected(KIND, root)
+    assert {r.group for r in scan(KIND, root, on_error="reject").records} == {"P1", "c"}
+
+
+@pytest.mark.parametrize("keep", [0, 0.3, 0.6, 0.99])
+@pytest.mark.parametrize("kind", ["nii", "tif", "pages.tif", "zlib.tif"])
+def test_cut_plain_files(tmp_path: Path, kind: str, keep: float) -> None:
+    path = tmp_path / f"images/a.{kind}"
+    big = np.random.default_rng(0).integers(0, 99, (20, 30, 40), dtype=np.uint16)
+    if kind == "nii":
+        put_nifti(path, big)
+    elif kind == "pages.tif":
+        put_tiff(path, big, metadata=None, rowsperstrip=8)
+    else:
+        put_tiff(path, big, compression="zlib" if "zlib" in kind else None)
+    assert len(scan(KIND, tmp_path, labels=None).records) in (20, 40)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * keep)])
+    broken(KIND, tmp_path, str(path), labels=None)
+
+
+def test_several_gzip_members_are_one_file(root: Path) -> None:
+    path = root / "images/c.nii.gz"
+    plain = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(plain[:400]) + gzip.compress(plain[400:]))
+    assert len(pictures(root)) == 15
+
+
+def test_labels_of_another_shape_or_place(root: Path) -> None:
+    path = root / "labels/P1/a.nii.gz"
+    put_nifti(path, LABELS[:-1])
+    broken(KIND, root, str(path), "6x6x5 voxels", str(root / "images/P1/a.nii.gz"), "7x6x5")
+    moved = LPS.copy()
+    moved[0, 3] = 4.5
+    put_nifti(path, LABELS, moved)
+    broken(KIND, root, str(path), "lies elsewhere", "4.5", "check_affine")
+    assert rejected(KIND, root) == [("P1/a", "labels do not fit")]
+    assert len(scan(KIND, root, check_affine=False).records) == 15
+    moved[0, 3] = 0.05  # a twentieth of a voxel: rounding
+    put_nifti(path, LABELS, moved)
+    assert len(scan(KIND, root).records) == 15
+    path.unlink()
+    put_tiff(root / "labels/P1/a.tif", LABELS)
+    broken(KIND, root, "labels/P1/a.tif lies elsewhere", "missing")
+
+
+def test_labels_that_are_none(root: Path) -> None:
+    path = root / "labels/P1/a.nii.gz"
+    for values, said in (
+        (LABELS * 0.5, "holds 0.5;"),
+        (LABELS * np.nan, "holds nan"),
+        (-LABELS.astype(int), "-2 to 0"),
+    ):
+        put_nifti(path, values.astype(np.float32))
+        broken(KIND, root, str(path), said)
+    put_nifti(path, np.arange(7 * 600 * 5, dtype=np.int32).reshape(7, 600, 5))
+    put_nifti(root / "images/P1/a.nii.gz", np.zeros((7, 600, 5), np.int16))
+    broken(KIND, root, str(path), "holds 21000 values")
+
+
+def test_dimensions_and_types(tmp_path: Path) -> None:
+    path = put_nifti(tmp_path / "images/a.nii.gz", np.zeros((3, 4, 5, 6), np.int16))
+    broken(KIND, tmp_path, str(path), "dimensions [3, 4, 5, 6]; expected three", labels=None)
+    put_nifti(path, np.zeros((3, 4, 5, 1), np.int16))
+    assert len(load(KIND, tmp_path, labels=None)) == 5
+    put_nifti(path, np.zeros((3, 4, 5), np.complex64))
+    broken(KIND, tmp_path, str(path), "complex64", labels=None)
+    path.unlink()
+    path = put_tiff(tmp_path / "images/a.tif", np.zeros((4, 20, 3), np.uint8), photometric="rgb")
+    broken(KIND, tmp_path, str(path), "YXS", labels=None)
+    put_tiff(path, np.zeros((4, 20), np.uint8))
+    broken(KIND, tmp_path, str(path), "YX [4, 20]", labels=None)
+
+
+def test_too_many_voxels(tmp_path: Path) -> None:
+    path = put_nifti(tmp_path / "images/a.nii", np.zeros((3, 4, 5), np.uint8))
+    data = bytearray(path.read_bytes())
+    data[42:48] = np.array([30_000, 30_000, 30_000], "<i2").tobytes()
+    path.write_bytes(data)
+    broken(KIND, tmp_path, str(path), "30000, 30000, 30000] voxels; at most", labels=None)
+
+
+def test_an_affine_that_places_nothing(tmp_path: Path) -> None:
+    path = put_nifti(tmp_path / "images/a.nii", VALUES)
+    data = bytearray(path.read_bytes())
+    data[280:296] = np.zeros(4, "<f4").tobytes()
+    path.write_bytes(data)
+    broken(KIND, tmp_path, str(path), "places no volume", labels=None)
+
+
+def test_two_files_of_one_name(root: Path) -> None:
+    other = put_nifti(root / "images/P1/a.nii", VALUES)
+    broken(KIND, root, str(other), "share the name P1/a")
+    assert ("P1/a", "name stands twice") in rejected(KIND, root)
+    put_nifti(root / "labels/P1/b.nii", LABELS)
+    broken(KIND, root, "share the name P1/b")
+
+
+def test_labels_without_an_image(root: Path) -> None:
+    path = put_nifti(root / "labels/x.nii.gz", LABELS)
+    broken(KIND, root, str(path), "no image named x")
+
+
+def test_odd_files_are_refused_rows(root: Path) -> None:
+    put_text(root / "images/P1/notes.txt", "x")
+    put_text(root / "images/P1/b.csv.gz", "x")
+    put_text(root / "labels/b.tar.gz", "x")
+    assert rejected(KIND, root) == [
+        ("P1/notes.txt", "not a volume"),
+        ("images/P1/b.csv.gz", "not a volume"),
+        ("labels/b.tar.gz", "not a label volume"),
+    ]
+
+
+def test_odd_series(tmp_path: Path) -> None:
+    folder = put_series(tmp_path / "images/ct", VALUES)
+    put_text(folder / "README", "x" * 200)
+    assert len(scan(KIND, tmp_path, labels=None).records) == 7
+    assert rejected(KIND, tmp_path, labels=None) == [("images/ct/README", "not a DICOM file")]
+    (folder / "010.dcm").unlink()
+    (warning,) = scan(KIND, tmp_path, labels=None).warnings
+    assert warning == "images/ct: slices lie 2 to 4 mm apart; some may be missing"
+    tags = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [1.5, 1.0], "SeriesInstanceUID": "1.2.3"}
+    other = folder / "x.dcm"
+    put_dicom(other, VALUES[0], ImagePositionPatient=[-10, -20, 5], **tags)
+    broken(KIND, tmp_path, str(folder), "x.dcm lie at the same place", labels=None)
+    put_dicom(other, VALUES[0], ImagePositionPatient=[-10, -20, 500], **tags | {"SeriesInstanceUID": "1.9"})
+    broken(KIND, tmp_path, str(folder), "x.dcm are of two series", labels=None)
+    put_dicom(other, VALUES[0])
+    broken(KIND, tmp_path, "x.dcm does not tell its position and orientation and spacing", labels=None)
+    put_dicom(other, VALUES[:2], ImagePositionPatient=[-10, -20, 500], **tags)
+    broken(KIND, tmp_path, "x.dcm has 2 frames", labels=None)
+    other.write_bytes(other.read_bytes()[:-20])
+    broken(KIND, tmp_path, str(other), "is damaged", labels=None)
+    assert rejected(KIND, tmp_path, labels=None)[0] == ("ct", "broken DICOM")
+
+
+def test_slices_without_a_folder(tmp_path: Path) -> None:
+    put_series(tmp_path / "images", VALUES)
+    broken(KIND, tmp_path, "expected a folder for each series", labels=None)
+
+
+def test_missing_folders_show_the_layout(root: Path) -> None:
+    (root / "labels").rename(root / "elsewhere")
+    broken(KIND, root, str(root / "labels"), "labels: null")
+    broken(KIND, root / "x", "images is no folder")
+    (root / "labels").mkdir()
+    broken(KIND, root, "holds no folders", labels_by="folder")
+
+
+def test_volume_changed_since_the_listing(root: Path) -> None:
+    source = VolumeSlices(path=str(root), labels=None)
+    listing = source.scan(FileCache())
+    path = put_nifti(root / "images/P1/a.nii.gz", VALUES[..., :2])
+    with pytest.raises(SourceError, match="2 slices now") as caught:
+        source.load(listing.records[4], listing.classes)
+    assert str(path) in str(caught.value)
+
+
+def test_only_what_is_read_must_be_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_tiff(tmp_path / "stacks/images/a.tif", VALUES)
+    put_text(tmp_path / "stacks/images/README", "x" * 200)
+    put_nifti(tmp_path / "nifti/images/a.nii", VALUES)
+    put_series(tmp_path / "series/images/ct", VALUES)
+    uninstall("nibabel", monkeypatch)
+    with pytest.raises(MissingExtra, match=r"nibabel.*augforge\[medical\]"):
+        scan(KIND, tmp_path / "nifti", labels=None)
+    uninstall("pydicom", monkeypatch)
+    with pytest.raises(MissingExtra, match=r"pydicom.*augforge\[medical\]"):
+        scan(KIND, tmp_path / "series", labels=None)
+    assert len(load(KIND, tmp_path / "stacks", labels=None)) == 7
