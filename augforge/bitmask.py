@@ -171,6 +171,20 @@ def to_masks(planes: Planes, classes: int) -> Iterator[NDArray[np.uint8]]:
     return (class_mask(layers[c // 8, ..., None], c % 8) for c in range(classes))
 
 
+def class_layers(layers: Any, classes: Sequence[int]) -> Any:
+    """Classes of planar bit-planes, bool (..., C, H, W) in the order of ``classes``, on the device the planes are on.
+
+    ``layers`` is uint8 (..., P, H, W), a numpy array or a torch tensor: batches travel as bits and are unpacked where
+    they are used. ValueError for a class that does not exist.
+    """
+    places = [_place(c, layers.shape[-3] * 8) for c in classes]
+    made_alike = getattr(layers, "new_tensor", np.array)  # torch's, or numpy's
+    bits = made_alike([1 << bit for _, bit in places], dtype=layers.dtype).reshape(-1, 1, 1)
+    chosen = layers[..., [plane for plane, _ in places], :, :]  # a copy
+    chosen &= bits
+    return chosen != 0
+
+
 def merge_class(planes: Planes, c: int, mask: NDArray[Any]) -> None:
     """Add the non-zero pixels of ``mask`` (H, W) to class ``c``, in place."""
     plane, bit = _place(c, planes.shape[-1] * 8)

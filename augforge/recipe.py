@@ -233,9 +233,7 @@ def _without_path(source: Any) -> Any:
     return {**plain, "sources": list(map(_without_path, members))} if isinstance(members, list) else plain
 
 
-def _choice(
-    file: YamlFile, data: Mapping[str, Any], key: str, at: tuple[str | int, ...], known: Collection[str]
-) -> str:
+def choice(file: YamlFile, data: Mapping[str, Any], key: str, at: tuple[str | int, ...], known: Collection[str]) -> str:
     """The value of a key that must name one of `known`."""
     name = data.get(key)
     if isinstance(name, str) and name in known:
@@ -246,7 +244,7 @@ def _choice(
 
 
 def _source(file: YamlFile, data: dict[str, Any], base: Path) -> Source:
-    model = SOURCES[_choice(file, data, "format", ("source",), SOURCES)]
+    model = SOURCES[choice(file, data, "format", ("source",), SOURCES)]
     source = file.check(model, data, ("source",))
     if "://" in source.path:
         return source
@@ -264,14 +262,14 @@ def _steps(file: YamlFile, body: _Body) -> tuple[Step, ...]:
 
 
 def _step(file: YamlFile, data: dict[str, Any], at: tuple[str | int, ...], before: Sequence[Step]) -> Step:
-    name = _choice(file, data, "op", at, OPS)
+    name = choice(file, data, "op", at, OPS)
     op = OPS[name]
     own = {key: value for key, value in data.items() if key in StepKeys.model_fields}
     keys = file.check(StepKeys, own, at)
     extra = [key for key in own if key not in ("op", "on")]
     if op.role == "filter" and extra:
         raise file.fail((*at, extra[0]), f"'{name}' is a filter; {extra[0]} has no meaning for it")
-    params = _params(file, data, at, own)
+    params = op_params(file, data, at, StepKeys.model_fields)
     occurrence = sum(step.bound.name == name for step in before)
     on = keys.on or (("train",) if op.role in ("augment", "filter") else SPLITS)
     return Step(
@@ -279,13 +277,13 @@ def _step(file: YamlFile, data: dict[str, Any], at: tuple[str | int, ...], befor
     )
 
 
-def _params(file: YamlFile, data: dict[str, Any], at: tuple[str | int, ...], own: Mapping[str, Any]) -> Any:
-    """The op's parameters; an unknown key may be meant for the step, so both are suggested."""
+def op_params(file: YamlFile, data: Mapping[str, Any], at: tuple[str | int, ...], own: Collection[str]) -> Any:
+    """The parameters of a step's op: all keys but the step's `own`; an unknown key may be meant for either."""
     model = OPS[data["op"]].params
     rest = {key: value for key, value in data.items() if key not in own}
     takes_any = model.model_config.get("extra") == "allow"
     unknown = [key for key in rest if key not in model.model_fields and not takes_any]
     if unknown:
-        known = {*model.model_fields, *StepKeys.model_fields}
+        known = {*model.model_fields, *own}
         raise file.fail((*at, unknown[0]), f"unknown key for op '{data['op']}'.{nearest(str(unknown[0]), known)}")
     return file.check(model, rest, at)

@@ -17,6 +17,9 @@ Label = NDArray[np.float32]
 Matrix = tuple[tuple[float, float, float], tuple[float, float, float]]
 Box = tuple[int, int, int, int]
 
+IGNORE = "ignore"
+"""The reserved class: pixels that nobody may learn from or be judged by, such as VOC's void or COCO's crowds."""
+
 IDENTITY: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
 
 

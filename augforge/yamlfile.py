@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from augforge.errors import AugforgeError, nearest
 Path_ = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
 
+_WHOLE = re.compile(r"0|-?[1-9][0-9]*")
 _TAG = "tag:yaml.org,2002:"
 _KINDS = {
     "string_type": "text",
@@ -61,7 +63,7 @@ class YamlFile:
         name: the file, as messages name it.
         text: the file verbatim.
         error: the exception class its complaints are raised as.
-        data: JSON-like (YAML 1.2: ``on`` and ``no`` are text, and so are dates).
+        data: JSON-like (YAML 1.2: ``on`` and ``no`` are text, and so are dates); a key that is a whole number is text.
         places: key path to ``file:line``.
     """
 
@@ -195,10 +197,13 @@ def _load(text: str) -> tuple[Any, Any]:
 def _plain(node: Node, value: Any, path: Path_, file: YamlFile) -> Any:
     """The value of a node, seen to be JSON-like, filling in the place of each key and item."""
     if isinstance(node, MappingNode) and isinstance(value, dict):
-        for key, _ in node.value:
-            if key.tag not in (_TAG + "str", _TAG + "timestamp"):
-                raise file.error(f"{file.name}:{key.start_mark.line + 1}: a key is not text; put it in quotes")
-        return {key.value: _child(key, child, value[key.value], (*path, key.value), file) for key, child in node.value}
+        plain: dict[str, Any] = {}
+        for key, child in node.value:
+            name, held = _key(key, file)
+            if held != name and name in value:
+                raise file.error(f"{file.name}:{key.start_mark.line + 1}: the key {name} stands there as text too")
+            plain[name] = _child(key, child, value[held], (*path, name), file)
+        return plain
     if isinstance(node, SequenceNode) and isinstance(value, list):
         return [_child(child, child, value[i], (*path, i), file) for i, child in enumerate(node.value)]
     if isinstance(value, float) and not math.isfinite(value):
@@ -208,6 +213,17 @@ def _plain(node: Node, value: Any, path: Path_, file: YamlFile) -> Any:
             path, f"nothing is done with the tag '{str(node.tag).replace(_TAG, '!!')}'; expected a plain value"
         )
     return value
+
+
+def _key(key: Node, file: YamlFile) -> tuple[str, Any]:
+    """A key as text, as in JSON, and as the data holds it: text, or a whole number such as a pixel value."""
+    if key.tag in (_TAG + "str", _TAG + "timestamp"):
+        return key.value, key.value
+    if key.tag == _TAG + "int" and _WHOLE.fullmatch(key.value):
+        return key.value, int(key.value)
+    raise file.error(
+        f"{file.name}:{key.start_mark.line + 1}: a key is neither text nor a plain whole number; put it in quotes"
+    )
 
 
 def _child(place: Node, node: Node, value: Any, path: Path_, file: YamlFile) -> Any:

@@ -395,3 +395,29 @@ def test_huge_coordinates_keep_the_shape() -> None:
 def test_rasterise_refuses(c: int, ring: list[Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         bitmask.rasterise([(c, [ring])], 8, 8, 9)
+
+
+@given(made=stacks(), data=st.data())
+def test_class_layers_of_planar_planes(made: tuple[NDArray[np.bool_], bitmask.Planes], data: st.DataObject) -> None:
+    stack, planes = made
+    chosen = data.draw(st.lists(st.integers(0, len(stack) - 1), max_size=12))
+    layers = bitmask.planar(planes)
+    found = bitmask.class_layers(layers, chosen)
+    assert found.dtype == bool
+    np.testing.assert_array_equal(found, stack[chosen])
+    several = np.stack([layers, 255 - layers])
+    np.testing.assert_array_equal(bitmask.class_layers(several, chosen), [stack[chosen], ~stack[chosen]])
+
+
+def test_class_layers_of_tensors() -> None:
+    torch = pytest.importorskip("torch")
+    stack = random_stack(3, 29, 5, 7)
+    layers = torch.from_numpy(bitmask.planar(bitmask.from_masks(list(stack))))
+    found = bitmask.class_layers(torch.stack([layers, layers.flip(1)]), [28, 0, 9])
+    assert (found.dtype, found.shape) == (torch.bool, (2, 3, 5, 7))
+    np.testing.assert_array_equal(found.numpy(), np.stack([stack[[28, 0, 9]], stack[[28, 0, 9], ::-1]]))
+
+
+def test_class_layers_refuse_what_there_is_not() -> None:
+    with pytest.raises(ValueError, match="class 16 of 16"):
+        bitmask.class_layers(np.zeros((2, 3, 3), np.uint8), [1, 16])

@@ -335,7 +335,8 @@ def test_several_outputs_have_marks(tmp_path: Path, hands: Path) -> None:
     right = dataset.named(f"{name(3)}~toy_tiles@12,0")
     assert right.image.shape == (16, 12)
     row = dataset.index.filter(pl.col("name") == right.name).row(0, named=True)
-    assert row["lineage"]["roots"] == [{"name": name(3), "matrix": [[1, 0, -12], [0, 1, 0]], "clip": [0, 0, 12, 16]}]
+    root = {"name": name(3), "matrix": [[1, 0, -12], [0, 1, 0]], "clip": [0, 0, 12, 16], "size": [24, 16]}
+    assert row["lineage"]["roots"] == [root]
     again, _ = run(tmp_path, hands, "{op: toy_tiles}", "{op: hflip, keep_input: true}")
     assert (again.made, called["tiles"]) == (0, 8)
     assert [step["reused"] for step in again.steps] == [{"train": 14, "val": 2}, {"train": 14}]

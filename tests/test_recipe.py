@@ -222,7 +222,10 @@ STEP = HEAD + "steps:\n  - op: hflip\n  - {op: OP,\n     KEY}\n"
             "2: source: class_map sends 'a' to 'finger-99', which is not in classes. Did you mean 'finger-9'?",
         ),
         (SOURCE.replace("KEY", "class_map: {a: 3}"), "2: source.class_map.a: expected text, got 3"),
-        (SOURCE.replace("KEY", "class_map: {3: finger-1}"), "2: a key is not text; put it in quotes"),
+        (
+            SOURCE.replace("KEY", "class_map: {3.5: finger-1}"),
+            "2: a key is neither text nor a plain whole number; put it in quotes",
+        ),
         (HEAD + "steps: {op: hflip}\n", "3: steps: expected a list, got {'op': 'hflip'}"),
         (HEAD + "steps:\n  - hflip\n", "4: steps.0: expected keys and values, got 'hflip'"),
         (HEAD + "steps:\n  - p: 1\n", "4: steps.0: 'op' is missing; it has no default. Known: "),

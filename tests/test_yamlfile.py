@@ -85,6 +85,12 @@ anchored: [&b true, *b, &i 7, *i, &s 'q', *s]
     assert {type(value) for value in [*data["yes"], *data["anchored"]]} == {str, int, float, bool, type(None)}
 
 
+def test_whole_numbers_as_keys_are_text() -> None:
+    file = parse("values:\n  0: a\n  -7: b\n  '12': c\nmore: {<<: {1: x, 2: y}, 1: z}\n")
+    assert file.data == {"values": {"0": "a", "-7": "b", "12": "c"}, "more": {"1": "z", "2": "y"}}
+    assert file.where(("values", "-7")) == f"{file.name}:3"
+
+
 def test_anchors_give_separate_copies() -> None:
     data = parse("a: &a {x: [1]}\nb: *a\n").data
     data["a"]["x"].append(2)
@@ -233,10 +239,13 @@ def test_shown_is_cut_short() -> None:
         ("x: 1\na: [1, .nan]\n", 2, "a.1: expected a finite number, got .nan"),
         ("a: -.inf\n", 1, "a: expected a finite number, got -.inf"),
         ("a: 1e400\n", 1, "a: expected a finite number, got 1e400"),
-        ("a: 1\n3: x\n", 2, "a key is not text; put it in quotes"),
-        ("a: {b: 1,\n  true: x}\n", 2, "a key is not text"),
-        ("? [a, b]\n: x\n", 1, "a key is not text"),
-        ("a: {~: 1}\n", 1, "a key is not text"),
+        ("a: 1\n3.5: x\n", 2, "a key is neither text nor a plain whole number; put it in quotes"),
+        ("a: {b: 1,\n  true: x}\n", 2, "a key is neither text"),
+        ("? [a, b]\n: x\n", 1, "a key is neither text"),
+        ("a: {~: 1}\n", 1, "a key is neither text"),
+        ("a: {0x1: 1}\n", 1, "a key is neither text"),
+        ("a:\n  '1': x\n  1: y\n", 3, "the key 1 stands there as text too"),
+        ("a:\n  1: x\n  '1': y\n", 2, "the key 1 stands there as text too"),
         ("", 1, "expected keys and values at the top, got nothing"),
         ("# only a comment\n", 1, "expected keys and values at the top, got nothing"),
         ("- a\n- b\n", 1, "expected keys and values at the top, got ['a', 'b']"),

@@ -16,7 +16,7 @@ from augforge import bitmask
 from augforge.bitmask import Planes
 from augforge.ops.core import Candidate, Context, Op
 from augforge.ops.select import class_areas
-from augforge.sample import Box, Label, Sample
+from augforge.sample import IGNORE, Box, Label, Sample
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 ClassWeights = Literal["uniform", "rare", "small"] | dict[str, Weight]
@@ -73,7 +73,7 @@ def fit_class_weights(rule: ClassWeights, candidates: Sequence[Candidate]) -> di
     train = [candidate for candidate in candidates if candidate.split == "train"]
     for candidate in train:
         for name, area in candidate.features["area"].items():
-            if area:
+            if area and name != IGNORE:
                 shares.setdefault(name, []).append(area / (candidate.width * candidate.height))
     if rule == "rare":
         return {name: _power_of_two(len(train) / len(found)) for name, found in sorted(shares.items())}

@@ -15,7 +15,7 @@ from augforge.ops.combine import ClassWeights, check_class_weights, fits_class_w
 from augforge.ops.core import Context, OpParams, Size, op
 from augforge.ops.geometry import Fill, Length, width_height
 from augforge.ops.windows import cut
-from augforge.sample import Sample
+from augforge.sample import IGNORE, Sample
 
 
 class CropNonEmpty(OpParams):
@@ -91,7 +91,8 @@ def _chances(
     areas: NDArray[np.int64], weights: Mapping[str, float], ignore: Sequence[str], ctx: Context
 ) -> NDArray[np.float64]:
     """Chance of each class, 0 where it is absent or ignored; all 0 where none is left."""
-    chances = np.array([weights.get(name, 1.0) if name not in ignore else 0.0 for name in ctx.classes])
+    usual = {name: 0.0 if name == IGNORE else 1.0 for name in ctx.classes}
+    chances = np.array([weights.get(name, usual[name]) if name not in ignore else 0.0 for name in ctx.classes])
     chances[areas == 0] = 0
     return chances / chances.sum() if chances.sum() > 0 else chances
 

@@ -45,9 +45,15 @@ def scale_planes(planes: Planes, width: int, height: int) -> Planes:
     """Scale bit-planes to (height, width) by INTER_NEAREST_EXACT: plain nearest shifts by up to 1.5 pixels."""
     if planes.shape[:2] == (height, width):
         return planes
-    return bitmask.per_plane(
-        lambda part: cv2.resize(part, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), planes
-    )
+
+    def scaled(part: Image) -> Image:
+        return np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
+
+    if planes[
+        ..., 0
+    ].flags.c_contiguous:  # planar, as decoded: to interleave it at full size takes longer than the rest
+        return bitmask.interleave(np.stack([scaled(layer) for layer in bitmask.planar(planes)]))
+    return bitmask.per_plane(scaled, planes)
 
 
 def scale_matrix(old: Size, new: Size, shift: tuple[float, float] = (0, 0)) -> Matrix:

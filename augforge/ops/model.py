@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from augforge.errors import PlanError, nearest
-from augforge.sample import Box
+from augforge.sample import IGNORE, Box
 
 Features = Mapping[str, Any]
 """What `measure` found in one sample, JSON-like."""
@@ -49,6 +49,11 @@ class Context:
     classes: tuple[str, ...]
     labels: tuple[str, ...] = ()
     fitted: Any = None
+
+    @property
+    def content(self) -> tuple[str, ...]:
+        """The classes that are something to see: all but the reserved `ignore`."""
+        return tuple(name for name in self.classes if name != IGNORE)
 
     def class_index(self, name: str) -> int:
         """Bit of a class; PlanError with the nearest known name where there is none."""

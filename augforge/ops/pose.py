@@ -69,7 +69,7 @@ def _center(sample: Sample, c: int, box: NDArray[np.int32]) -> list[float]:
 
 @pose.fits
 def fit_pose(candidates: Sequence[Candidate], params: Pose, ctx: Context) -> dict[str, Any] | None:
-    rows, names = training(candidates), params.classes or ctx.classes
+    rows, names = training(candidates), params.classes or ctx.content
     if len(rows) < params.min_samples:
         return None
     centers = _centers(rows, names)

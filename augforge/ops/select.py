@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from augforge import bitmask
 from augforge.conditions import check_syntax, holds
 from augforge.ops.core import Candidate, Context, FilterParams, Flag, filter_op, table_filter
-from augforge.sample import Sample
+from augforge.sample import IGNORE, Sample
 
 
 def class_areas(sample: Sample, ctx: Context) -> dict[str, int | None]:
@@ -24,7 +24,7 @@ def class_areas(sample: Sample, ctx: Context) -> dict[str, int | None]:
 class ClassFilter(FilterParams):
     """Parameters of filters that look at some classes or at all."""
 
-    classes: tuple[str, ...] | None = Field(None, description="the classes that count; default: all")
+    classes: tuple[str, ...] | None = Field(None, description="the classes that count; default: all but ignore")
 
     def check(self, ctx: Context) -> None:
         for name in self.classes or ():
@@ -33,7 +33,8 @@ class ClassFilter(FilterParams):
     def areas(self, candidate: Candidate) -> list[int]:
         """Pixels of the classes that count and are known."""
         areas = candidate.features["area"]
-        return [areas[name] for name in self.classes or areas if areas[name] is not None]
+        counted = self.classes or [name for name in areas if name != IGNORE]
+        return [areas[name] for name in counted if areas[name] is not None]
 
 
 class Empty(ClassFilter):

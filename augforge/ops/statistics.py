@@ -48,7 +48,7 @@ class Statistic(ClassFilter):
     )
 
     def names(self, ctx: Context) -> tuple[str, ...]:
-        return self.classes or ctx.classes
+        return self.classes or ctx.content
 
 
 class ClassArea(Statistic):

@@ -35,7 +35,7 @@ class SlidingWindow(OpParams):
         "shift", description="a last window that would overhang: moved inside, filled up, or left out"
     )
     fill: Fill = Field(0, description="gray value beyond the picture")
-    classes: tuple[str, ...] | None = Field(None, description="the classes of interest; default: all")
+    classes: tuple[str, ...] | None = Field(None, description="the classes of interest; default: all but ignore")
     min_pixels: int = Field(0, ge=0, description="least pixels of one class of interest; 0 keeps every window")
     empty_share: float = Field(0.0, ge=0, le=1, description="share of the windows without them that is kept, by chance")
     drop_edge_only: bool = Field(False, description="count no class whose pixels only touch the window's rim")
@@ -111,7 +111,7 @@ def starts(length: int, size: int, stride: int, edge: str) -> list[int]:
 def _filled(sample: Sample, boxes: Sequence[Box], params: SlidingWindow, ctx: Context) -> NDArray[np.bool_]:
     """Whether in each window a class of interest has enough pixels at the right place."""
     known = bitmask.bits_to_flags(sample.known, len(ctx.classes))
-    wanted = [c for c in map(ctx.class_index, params.classes or ctx.classes) if known[c]]
+    wanted = [c for c in map(ctx.class_index, params.classes or ctx.content) if known[c]]
     windows = np.array(boxes)
     if params.min_pixels == 0 or not wanted:
         return np.ones(len(windows), bool)

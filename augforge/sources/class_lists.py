@@ -16,4 +16,29 @@ HAND_BONES: tuple[str, ...] = (
     "Ulna",
 )
 
-CLASS_LISTS: dict[str, tuple[str, ...]] = {"hand-bone": HAND_BONES}
+VOC: tuple[str, ...] = (
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+    "ignore",
+)
+"""Pascal VOC's classes in the order of its masks' values, from 1; `ignore` is its void, 255."""
+
+CLASS_LISTS: dict[str, tuple[str, ...]] = {"hand-bone": HAND_BONES, "voc": VOC}

@@ -9,6 +9,7 @@ from typing import Any
 
 from augforge.errors import SourceError
 from augforge.sources.core import Source
+from augforge.sources.options import IGNORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,8 @@ class ClassTable:
     Attributes:
         names: the class table, in its order.
         known: the classes that some label of the data stands for. A class that the recipe lists and the data never
-            labels is not known, in every sample. One list for all records: it goes to ``record.data["known"]``.
+            labels is not known, in every sample; but `ignore` is, since data that never marks a pixel so has none.
+            One list for all records: it goes to ``record.data["known"]``.
     """
 
     names: tuple[str, ...]
@@ -43,4 +45,4 @@ def class_table(source: Source, labels: Iterable[str], where: Path) -> ClassTabl
             f"{where} names {len(names)} classes; expected 1 to 256. List them in source.classes, and merge or leave "
             "out labels by class_map."
         )
-    return ClassTable(names, [name for name in names if name in known])
+    return ClassTable(names, [name for name in names if name in known or name == IGNORE])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -13,15 +12,13 @@ from pydantic import Field, model_validator
 from augforge.errors import SourceError
 from augforge.keys import digest
 from augforge.sample import Sample
-from augforge.sources import rle
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.coco_file import Boxes, Crowd, Rules, category_names, read_document, read_images
 from augforge.sources.core import Listing, Record, Refused, Source
-from augforge.sources.loading import known_bits, listed_image, loaded
+from augforge.sources.loading import drawn, known_bits, listed_image, loaded
 from augforge.sources.options import IGNORE
 from augforge.sources.records import folder_or_name, inside, name_of, record_of
 from augforge.sources.scanning import IMAGES, Scan
-from augforge.sources.shapes import Part, draw
 from augforge.store.filecache import FileCache
 
 _SHOWN = 20
@@ -39,7 +36,9 @@ class Coco(Source):
 
     Instances of a class are united; several polygons of one instance are parts of it. A polygon that leaves the image
     is cut, one that crosses itself is filled by the even-odd rule. An image without annotations is labelled, and empty:
-    every category is known not to be there. A class that the recipe lists and that is no category is unknown.
+    every category is known not to be there. A class that the recipe lists and that is no category is unknown. In LVIS'
+    files, an image knows the categories that are annotated in it or stand in its ``neg_category_ids``, but for its
+    ``not_exhaustive_category_ids``; a class of several categories is known where all of them are.
 
     Categories go by name, and ids of one name are one class. Crowds (``iscrowd``) become the class ``ignore``, which
     is made for them where the recipe lists no classes. Images that the file does not name are refused.
@@ -80,7 +79,7 @@ ROOT/                          source.path
         facts = cache.get(self.root / files.annotations, self._kind, self._read)
         table = ClassTable(tuple(facts["classes"]), facts["known"])
         found = self._found(scan, files)
-        if not found and facts["images"]:
+        if not found and facts["images"] and not scan.bad:
             fact = f"{self.root / files.images} holds no image"
             raise SourceError(f"{fact}; expected\n{self.layout}\nCorrect source.path or source.images.")
         self._tell_orphans(scan, files, facts["orphans"])
@@ -92,15 +91,14 @@ ROOT/                          source.path
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         image = listed_image(self.root, record)
-        planes = draw(_parts(record), record.height, record.width, classes)
-        return loaded(record, image, planes, known_bits(record, classes))
+        return loaded(record, image, drawn(record, classes), known_bits(record, classes))
 
     # ---- the annotation file ----
 
     @property
     def _kind(self) -> str:
         """The kind of `_read` in the cache: everything that decides what it gives, apart from the file."""
-        return f"coco@{self.adapter_version} {digest(self.classes, self.class_map, self.crowd, self.boxes)}"
+        return f"coco@{self.adapter_version}, facts@2 {digest(self.classes, self.class_map, self.crowd, self.boxes)}"
 
     def _read(self, path: Path) -> dict[str, Any]:
         document = read_document(path)
@@ -196,8 +194,11 @@ ROOT/                          source.path
                 scan.wrong(name, "broken annotation", entry["problem"])
             elif entry["size"] is not None:
                 scan.need_size(name, f"{files.annotations}: {entry['file_name']}", entry["size"], facts)
-            content = table.content(entry["shapes"])
-            data = {"shapes": entry["shapes"], "known": table.known}
+            content, known = table.content(entry["shapes"]), table.known
+            if entry["unknown"]:
+                content = [content, entry["unknown"]]
+                known = [class_ for class_ in known if class_ not in entry["unknown"]]
+            data = {"shapes": entry["shapes"], "known": known}
             yield record_of(name, place, facts, content, group=folder_or_name(name), data=data)
 
 
@@ -205,8 +206,3 @@ def _json_files(root: Path) -> list[str]:
     """Places of annotation files where they usually lie."""
     paths = (path for folder in (root, root / "annotations") for path in sorted(folder.glob("*.json")))
     return [path.relative_to(root).as_posix() for path in paths]
-
-
-def _parts(record: Record) -> Iterator[Part]:
-    for name, shape in json.loads(record.data["shapes"]):
-        yield name, (rle.decode(shape, record.height, record.width), 0, 0) if isinstance(shape, str) else shape

@@ -46,20 +46,33 @@ class Rules:
 
 @dataclass(slots=True)
 class _Image:
-    """An entry of ``images`` with its annotations: canonical JSON texts of [class, ring or run lengths]."""
+    """An entry of ``images`` with its annotations: canonical JSON texts of [class, ring or run lengths].
+
+    LVIS labels each image for some categories alone: those annotated in it (``seen``) and those looked for in vain
+    (``negative``; None where the file is no such), but for those of which it has not every instance (``partial``).
+    """
 
     file_name: str
     size: Size | None
+    negative: set[Key] | None = None
+    partial: set[Key] = field(default_factory=set)
+    seen: set[Key] = field(default_factory=set)
     shapes: set[str] = field(default_factory=set)
     problem: str | None = None
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, rules: Rules) -> dict[str, Any]:
         return {
             "file_name": self.file_name,
             "size": self.size,
             "shapes": f"[{','.join(sorted(self.shapes))}]",
+            "unknown": self._unknown(rules),
             "problem": self.problem,
         }
+
+    def _unknown(self, rules: Rules) -> list[str]:
+        """The classes that the image is not labelled for: those of which a category is not."""
+        unlabelled = set() if self.negative is None else rules.class_of.keys() - self.seen - self.negative
+        return sorted({name for key in unlabelled | self.partial if (name := rules.class_of.get(key)) is not None})
 
 
 def category_names(document: Mapping[str, Any], path: Path) -> dict[Key, str]:
@@ -107,7 +120,7 @@ def read_images(document: Mapping[str, Any], path: Path, rules: Rules) -> dict[s
             except SourceError as error:
                 image.problem = str(error)
     return {
-        "images": [image.facts() for image in images.values()],
+        "images": [image.facts(rules) for image in images.values()],
         "crowd": crowd,
         "orphans": sorted([str(key), count] for key, count in orphans.items()),
     }
@@ -123,7 +136,12 @@ def _images(document: Mapping[str, Any], path: Path) -> dict[Key, _Image]:
         key, file_name = entry.get("id"), entry.get("file_name")
         if not _is_key(key) or not is_name(file_name):
             raise SourceError(f"{path}: image {number} has no id and file_name. {_REMEDY}")
-        image = _Image(file_name, _size(entry, f"{path}: image {number}, {file_name}"))
+        where = f"{path}: image {number}, {file_name}"
+        image = _Image(file_name, _size(entry, where))
+        image.negative = _keys(entry.get("neg_category_ids"), f"{where}: neg_category_ids")
+        image.partial = (
+            _keys(entry.get("not_exhaustive_category_ids"), f"{where}: not_exhaustive_category_ids") or set()
+        )
         other = images.setdefault(key, image)
         if other.file_name != file_name:
             raise SourceError(f"{path}: image id {key} is both {other.file_name} and {file_name}. {_REMEDY}")
@@ -140,12 +158,21 @@ def _size(entry: Mapping[str, Any], where: str) -> Size | None:
     return whole
 
 
+def _keys(value: Any, where: str) -> set[Key] | None:
+    """Ids in a list, None where there is no list."""
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(map(_is_key, value)):
+        raise SourceError(f"{where} is no list of ids. {_REMEDY}")
+    return set(value)
+
+
 # ---- annotations -----------------------------------------------------------------------------------------------------
 
 
 def _shapes(entry: Mapping[str, Any], image: _Image, where: str, rules: Rules) -> Iterator[tuple[str, Ring | str]]:
     """(class, ring or compressed run lengths) of an annotation."""
-    name = _class(entry, where, rules)
+    name = _class(entry, image, where, rules)
     if name is None:
         return
     segmentation = entry.get("segmentation")
@@ -161,11 +188,12 @@ def _shapes(entry: Mapping[str, Any], image: _Image, where: str, rules: Rules) -
         yield name, shape
 
 
-def _class(entry: Mapping[str, Any], where: str, rules: Rules) -> str | None:
+def _class(entry: Mapping[str, Any], image: _Image, where: str, rules: Rules) -> str | None:
     """The class of an annotation; None where it is left out."""
     key = entry.get("category_id")
     if not _is_key(key) or key not in rules.class_of:
         raise SourceError(f"{where}: category_id is none of categories. {_REMEDY}")
+    image.seen.add(key)
     name = rules.class_of[key]
     if name is None or not entry.get("iscrowd"):
         return name

@@ -16,6 +16,9 @@ from augforge.sources.class_lists import CLASS_LISTS
 from augforge.sources.options import REST, GroupBy, Join
 from augforge.store.filecache import FileCache
 
+_NOTHING: Mapping[str, Any] = {}
+"""One for all records without metadata: a listing may hold millions."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -39,8 +42,8 @@ class Record:
     height: int
     bytes: int
     content: str
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    data: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    data: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,10 +34,11 @@ class _Image:
 class CsvTable(Source):
     """Reads a table that names the images, with a mask in each row as run lengths, or with labels.
 
-    With run lengths: one row an image and class; several rows of one are united, an empty cell is an empty mask. With
-    ``label`` a column names the one label of each image; with ``labels`` several columns hold weights from 0 to 1.
-    ``classes`` and ``class_map`` then name the labels, and the class table is ``ignore`` alone, unknown everywhere.
-    Without ``classes`` classes and labels are sorted. Images that the table does not name are no samples.
+    With run lengths: one row an image and class; or, with ``rles``, a column for each class, which it names. Several
+    rows of one image and class are united, an empty cell is an empty mask. With ``label`` a column names the one label
+    of each image; with ``labels`` several columns hold weights from 0 to 1. ``classes`` and ``class_map`` then name the
+    labels, and the class table is ``ignore`` alone, unknown everywhere. Without ``classes`` they are sorted, or as
+    ``rles`` or ``labels`` lists them. Images that the table does not name are no samples.
     """
 
     adapter_version: ClassVar[int] = 1
@@ -46,6 +47,7 @@ ROOT/                          source.path
   train.csv                    image_name,class,rle       or .xlsx, .parquet
                                a.png,finger-1,1 3 10 3    pixels 1 to 3 and 10 to 12
                                a.png,finger-2,            labelled, and not there
+                               or, rles: [heart, lung]:   image_name,heart,lung
   a.png                        where the table says, below folder"""
 
     format: Literal["csv"] = "csv"
@@ -55,6 +57,9 @@ ROOT/                          source.path
     suffix: str = Field("", description="what those paths lack at their end, such as .png")
     rle: str = Field("rle", description="column of run lengths")
     class_column: str | None = Field("class", description="column of the class; null: classes holds the one there is")
+    rles: tuple[str, ...] = Field(
+        (), description="columns of run lengths, each a class, in place of rle and class_column"
+    )
     order: Order = Field("row", description="run lengths go along rows, or along columns as COCO's and Kaggle's do")
     start: Literal[0, 1] = Field(1, description="number of the first pixel")
     missing_row: Literal["empty", "unknown"] = Field(
@@ -67,7 +72,10 @@ ROOT/                          source.path
     def _one_way(self) -> CsvTable:
         if self.label is not None and self.labels:
             raise ValueError("label names one column of labels, labels several of weights; give one of the two")
-        if self.class_column is None and len(self.classes or ()) != 1 and self.label is None and not self.labels:
+        if self.rles and (self.labels or self.label is not None):
+            raise ValueError("rles names columns of run lengths, label and labels columns of labels; give one of them")
+        masks_in_rle = self.label is None and not self.labels and not self.rles
+        if masks_in_rle and self.class_column is None and len(self.classes or ()) != 1:
             raise ValueError("class_column is null; expected classes to hold the one class of all run lengths")
         return self
 
@@ -80,9 +88,9 @@ ROOT/                          source.path
         if self.label is not None or self.labels:
             names = self._label_names(table)
             return scan.listing(self._labelled(table, sound, facts, names, scan), NO_CLASSES, names)
-        labels = [self._class_label(table, row) for row in range(len(table.rows))]
-        classes = class_table(self, sorted(set(labels)), table.path)
-        return scan.listing(self._masked(table, sound, facts, labels, classes, scan), classes.names)
+        labels = self.rles or sorted({label for row in range(len(table.rows)) for label, *_ in self._cells(table, row)})
+        classes = class_table(self, labels, table.path)
+        return scan.listing(self._masked(table, sound, facts, classes, scan), classes.names)
 
     # ---- rows ----
 
@@ -93,6 +101,8 @@ ROOT/                          source.path
         places: dict[str, str] = {}
         for row, cells in enumerate(table.rows):
             text = key_text(cells[column])
+            if text in scan.bad:  # told once, however many rows it has
+                continue
             try:
                 if text not in places:
                     places[text] = self._place(text, table.where(row))
@@ -110,10 +120,14 @@ ROOT/                          source.path
             raise SourceError(f"{where}: {self.root / place} does not exist. Add it, or correct folder and suffix.")
         return place
 
-    def _class_label(self, table: Table, row: int) -> str:
-        if self.class_column is None:
-            return (self.classes or ("",))[0]
-        return key_text(table.rows[row][table.column(self.class_column)])
+    def _cells(self, table: Table, row: int) -> Iterator[tuple[str, str, str]]:
+        """The labels in a row, each with its run lengths and where they stand."""
+        cells, where = table.rows[row], table.where(row)
+        for column in self.rles:
+            yield column, key_text(cells[table.column(column)]), f"{where}: column '{column}'"
+        if not self.rles:
+            named = (self.classes or ("",))[0] if self.class_column is None else cells[table.column(self.class_column)]
+            yield key_text(named), key_text(cells[table.column(self.rle)]), where
 
     # ---- run lengths ----
 
@@ -122,27 +136,26 @@ ROOT/                          source.path
         table: Table,
         images: Mapping[str, _Image],
         facts: Mapping[str, Any],
-        labels: list[str],
         classes: ClassTable,
         scan: Scan,
     ) -> Iterator[Record]:
-        column = table.column(self.rle)
         for name, image in images.items():
             size = facts[image.place]
             pixels = size["width"] * size["height"]
-            named = [(row, self.class_of(labels[row])) for row in image.rows]
-            rows = [(row, label, key_text(table.rows[row][column])) for row, label in named if label is not None]
+            named = [
+                (self.class_of(label), text, at) for row in image.rows for label, text, at in self._cells(table, row)
+            ]
+            masks = [(label, text, at) for label, text, at in named if label is not None]
             try:
                 found = sorted(
-                    [label, runs_digest(parse_runs(text, pixels, self.start, table.where(row)))]
-                    for row, label, text in rows
+                    [label, runs_digest(parse_runs(text, pixels, self.start, at))] for label, text, at in masks
                 )
             except SourceError as error:
                 scan.wrong(name, "broken run lengths", str(error))
                 continue
-            seen = {label for _, label, _ in rows}
+            seen = {label for label, *_ in masks}
             known = classes.known if self.missing_row == "empty" else [name for name in classes.known if name in seen]
-            data = {"runs": [[label, text] for _, label, text in rows if text], "known": known}
+            data = {"runs": [[label, text] for label, text, _ in masks if text], "known": known}
             content = classes.content([self.order, found, known])
             yield record_of(name, image.place, size, content, group=folder_or_name(name), data=data)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -22,6 +24,7 @@ from augforge.store.codec import decode_image
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.store.filecache import FileCache, file_sha256
 from augforge.store.manifest import Manifest
+from augforge.store.remote import Remote, is_url
 from augforge.store.work import Payload
 
 _COLUMNS = ("id", "name", "group", "groups", "split", "width", "height", "label", "area", "metadata", "pixel_digest")
@@ -35,12 +38,14 @@ class AugforgeDataset(Source):
     the lineage begins anew. Masks are taken as they are stored. Its classes may be renamed, merged and left out by
     ``class_map``; a merged class is known where all its parts are.
 
-    Every shard is checked against the manifest's SHA-256 when it is first seen and when it changes.
+    Every shard is checked against the manifest's SHA-256 when it is first seen and when it changes. Of a dataset behind
+    a URL, such as ``s3://bucket/datasets/hands`` (``pip install 'augforge[s3]'``), shards are fetched once, into
+    ``$AUGFORGE_CACHE`` or the user's cache folder.
     """
 
     adapter_version: ClassVar[int] = 1
     layout: ClassVar[str] = """\
-ROOT/                          source.path, as augforge build made it
+ROOT/                          source.path or URL, as augforge build made it
   manifest.yaml                the current version
   versions/3f0a9c1b2d4e5f60.yaml    others, for source.version
   index/3f0a9c1b2d4e5f60.parquet
@@ -60,6 +65,14 @@ ROOT/                          source.path, as augforge build made it
         "can be repeated that kept its inputs there",
     )
 
+    @property
+    def root(self) -> Path:
+        return self._remote.folder if self._remote else Path(self.path)
+
+    @property
+    def _remote(self) -> Remote | None:
+        return Remote(self.path) if is_url(self.path) else None
+
     def scan(self, cache: FileCache) -> Listing:
         dataset = self._open(cache)
         scan = Scan(self, cache)
@@ -74,6 +87,8 @@ ROOT/                          source.path, as augforge build made it
         names, place = record.data["classes"], record.data["place"]
         payload = Payload(str(self.root / place[0]), *place[1:])
         try:
+            if self._remote is not None:  # this may be another machine than the one that listed it
+                self._remote.shard(place[0], record.data["sha256"])
             image, masks = payload.read()
             planes = bitmask.decode(masks, record.height, record.width, len(names))
             pixels = decode_image(image)
@@ -93,7 +108,7 @@ ROOT/                          source.path, as augforge build made it
     def _open(self, cache: FileCache) -> Dataset:
         """The dataset with its index, which must be the manifest's."""
         try:
-            dataset = open_dataset(self.root, self.version)
+            dataset = open_dataset(self.path if self._remote else self.root, self.version)
         except DatasetError as error:
             raise SourceError(str(error)) from error
         path = self.root / dataset.manifest.index_path
@@ -101,15 +116,32 @@ ROOT/                          source.path, as augforge build made it
             raise SourceError(f"{path} is damaged: its SHA-256 is not the manifest's. {_REMEDY}")
         return dataset
 
-    def _whole_shards(self, scan: Scan, manifest: Manifest) -> set[str]:
-        """Places of the shards that are what the manifest says; the others are wrong."""
+    def _whole_shards(self, scan: Scan, manifest: Manifest) -> dict[str, str]:
+        """SHA-256 of each shard, by its place, that is what the manifest says; the others are wrong."""
         wanted = {shard.path: shard.sha256 for shard in manifest.shards}
-        found = scan.facts(((place, place) for place in wanted), "sha256", file_sha256, "damaged shard")
+        for place, problem in self._fetched(wanted):
+            scan.wrong(place, "damaged shard", problem)
+        there = [place for place in wanted if place not in scan.bad]
+        found = scan.facts(((place, place) for place in there), "sha256", file_sha256, "damaged shard")
         for place in found:
             if found[place] != wanted[place]:
                 message = f"{self.root / place} is damaged: its SHA-256 is not the manifest's"
                 scan.wrong(place, "damaged shard", f"{message}; expected a whole shard. {_REMEDY}")
-        return {place for place in found if found[place] == wanted[place]}
+        return {place: sha256 for place, sha256 in found.items() if sha256 == wanted[place]}
+
+    def _fetched(self, wanted: Mapping[str, str]) -> list[tuple[str, str]]:
+        """Fetch the shards of a dataset behind a URL; places and messages of those that cannot be had."""
+
+        def problem(place: str) -> str | None:
+            try:
+                Remote(self.path).shard(place, wanted[place])
+            except DatasetError as error:
+                return str(error)
+            return None
+
+        with ThreadPoolExecutor(4) as pool:
+            problems = list(pool.map(problem, wanted if self._remote else ()))
+        return [(place, said) for place, said in zip(wanted, problems, strict=False) if said]
 
     def _check_groups(self, scan: Scan, dataset: Dataset) -> None:
         """Samples of several groups cannot be dealt out anew: parts of them would stand on both sides."""
@@ -120,19 +152,19 @@ ROOT/                          source.path, as augforge build made it
                 "put a group on both sides. Set keep_split: true, or split where groups are still apart."
             )
 
-    def _records(self, scan: Scan, dataset: Dataset, table: ClassTable, whole: set[str]) -> Iterator[Record]:
+    def _records(self, scan: Scan, dataset: Dataset, table: ClassTable, whole: dict[str, str]) -> Iterator[Record]:
         columns = [name for name in (*_COLUMNS, *_PLACE) if name in dataset.index.columns]
         mapping = [self.class_of(name) for name in dataset.classes]
         for row in dataset.index.select(columns).iter_rows(named=True):
             if row["shard"] in whole:
-                yield self._record(row, dataset.classes, table.content(mapping))
+                yield self._record(row, dataset.classes, table.content(mapping), whole[row["shard"]])
             elif scan.source.on_error == "reject":
                 scan.wrong(self._name(row), "damaged shard", f"{self.root / row['shard']} is damaged. {_REMEDY}")
 
     def _name(self, row: Mapping[str, Any]) -> str:
         return str(row["name"]).replace("~", self.separator)
 
-    def _record(self, row: Mapping[str, Any], classes: tuple[str, ...], content: Any) -> Record:
+    def _record(self, row: Mapping[str, Any], classes: tuple[str, ...], content: Any, sha256: str) -> Record:
         labelled = [c for c, area in enumerate(row["area"].values()) if area is not None]
         return Record(
             name=self._name(row),
@@ -145,6 +177,7 @@ ROOT/                          source.path, as augforge build made it
             metadata={key: value for key, value in (row.get("metadata") or {}).items() if value is not None},
             data={
                 "place": [row[name] for name in _PLACE],
+                "sha256": sha256,
                 "classes": classes,
                 "labelled": labelled,
                 "label": row["label"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,10 @@ from numpy.typing import NDArray
 from augforge import bitmask
 from augforge.errors import SourceError
 from augforge.sample import Image, Label, Sample
+from augforge.sources import rle
 from augforge.sources.core import Record
 from augforge.sources.images import read_image
+from augforge.sources.shapes import Part, draw
 
 
 def listed_image(root: Path, record: Record) -> Image:
@@ -30,6 +34,16 @@ def check_size(path: Path, pixels: NDArray[Any], record: Record) -> None:
             f"{path} is {pixels.shape[1]}x{pixels.shape[0]} now; expected {record.width}x{record.height}, as when "
             "the source was listed. Start again."
         )
+
+
+def drawn(record: Record, classes: tuple[str, ...]) -> bitmask.Planes:
+    """Planes of the shapes in ``record.data["shapes"]``: JSON text of [class, ring or compressed run lengths]."""
+    return draw(_parts(record), record.height, record.width, classes)
+
+
+def _parts(record: Record) -> Iterator[Part]:
+    for name, shape in json.loads(record.data["shapes"]):
+        yield name, (rle.decode(shape, record.height, record.width), 0, 0) if isinstance(shape, str) else shape
 
 
 def known_bits(record: Record, classes: tuple[str, ...]) -> NDArray[np.uint8]:

@@ -54,7 +54,7 @@ ROOT/                          source.path
         facts = scan.images(images.items())
         masks = self._class_masks.listed(scan, labels, images, facts)
         records = (
-            self._record(name, place, facts[place], masks.get(name, []), table)
+            self._record(name, place, facts.pop(place), masks.pop(name, []), table)  # which frees them
             for name, place in images.items()
             if place in facts
         )

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-IGNORE = "ignore"
-"""The reserved class: pixels that nobody may learn from or be judged by, such as VOC's void or COCO's crowds."""
+from augforge.sample import IGNORE as IGNORE  # adapters take all that is reserved from here
 
 NO_CLASSES = (IGNORE,)
 """The class table of a source that has labels and no masks: a table cannot be empty, and nobody knows this class."""

@@ -33,6 +33,13 @@ def compressed(segmentation: dict[str, Any], where: str) -> tuple[str, tuple[int
     return (counts if isinstance(counts, str) else _text(runs, height, width)), (height, width)
 
 
+def encode(mask: NDArray[Any]) -> str:
+    """Compressed counts of a mask (H, W): non-zero is inside."""
+    from pycocotools import mask as coco  # loads only where it is needed
+
+    return str(coco.encode(np.asfortranarray(mask != 0, np.uint8))["counts"], "ascii")
+
+
 def decode(counts: str, height: int, width: int) -> NDArray[np.uint8]:
     """The mask of compressed counts, as `compressed` gives them: uint8 (H, W) of 0 and 1."""
     runs = _runs(counts)

@@ -10,11 +10,12 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
+from augforge import bitmask
 from augforge.errors import SourceError, nearest
 from augforge.keys import digest
 from augforge.sample import Label, Sample
 from augforge.sources.core import Listing, Record, Source
-from augforge.sources.options import REST
+from augforge.sources.options import IGNORE, REST
 from augforge.sources.remapping import remapped
 from augforge.sources.scanning import Scan
 from augforge.store.filecache import FileCache
@@ -29,8 +30,14 @@ def _adapter(entry: dict[str, Any]) -> type[Source]:
     return SOURCES[name]
 
 
+_OWN = ("name", "split")
+"""Keys of an entry that are the union's; the others are its source's."""
+
+_SPLITS = ("train", "val", "test")
+
+
 def _options(entry: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in entry.items() if key != "name"}
+    return {key: value for key, value in entry.items() if key not in _OWN}
 
 
 def _checked(entry: dict[str, Any]) -> dict[str, Any]:
@@ -39,12 +46,16 @@ def _checked(entry: dict[str, Any]) -> dict[str, Any]:
     for key in _options(entry):
         if key not in adapter.model_fields:
             raise ValueError(
-                f"unknown key '{key}' for format {entry['format']}.{nearest(key, ['name', *adapter.model_fields])}"
+                f"unknown key '{key}' for format {entry['format']}.{nearest(key, [*_OWN, *adapter.model_fields])}"
             )
     adapter.model_validate(_options(entry))
     name = entry.get("name", "x")
     if not isinstance(name, str) or not name.strip("/. "):
         raise ValueError(f"name is {name!r}; expected text that goes before the names of samples")
+    if entry.get("split") not in (None, *_SPLITS):
+        raise ValueError(
+            f"split is {entry['split']!r}; expected {', '.join(_SPLITS)}, or none to leave it to the recipe"
+        )
     return entry
 
 
@@ -53,37 +64,42 @@ Entry = Annotated[dict[str, Any], AfterValidator(_checked)]
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One source of a union, and what goes before its samples' names."""
+    """One source of a union, what goes before its samples' names, and the split that all of them stand in, if any."""
 
     name: str
     source: Source
+    split: str | None = None
 
 
 class Union(Source):
     """Reads several sources as one: each is an entry with its own format, path and options, under one class list.
 
-    A class that a source never labelled is unknown in its samples, not absent. Each source has a class_map of its own,
+    A class that a source never labelled is unknown in its samples, not absent; but a source without ``ignore`` has no
+    such pixels. Each source has a class_map of its own,
     and every class that comes out of it must stand in ``classes``; without that list they are those of the sources in
     turn.
 
     Names begin with the source's ``name``, by default its folder's, so that they stay apart; groups too, unless
-    ``shared_groups`` says that the same group is the same patient everywhere.
+    ``shared_groups`` says that the same group is the same patient everywhere. With ``split: test`` (or ``val``, or
+    ``train``) in an entry all its samples stand there, whatever the source or the recipe's ``split`` says.
     """
 
-    adapter_version: ClassVar[int] = 1
+    adapter_version: ClassVar[int] = 2
     layout: ClassVar[str] = """\
 source:                        in the recipe
   format: union
   classes: [heart, left-lung, right-lung]
   sources:
     - {format: coco, path: ../data/clinic-a, class_map: {Heart: heart}}
-    - {format: mask-folder, path: ../data/b/train, name: clinic-b}      else its samples begin with train/"""
+    - {format: mask-folder, path: ../data/b/train, name: clinic-b}      else its samples begin with train/
+    - {format: yolo, path: ../data/c, split: test}                       all of it is for testing"""
 
     format: Literal["union"] = "union"
     path: str = Field(".", description="folder that the sources' paths start from; default the recipe's")
     sources: tuple[Entry, ...] = Field(
         min_length=1,
-        description="each source's format, path and options, and a name for its samples' names to begin with",
+        description="each source's format, path and options; a name for its samples' names to begin with; "
+        "and a split for all of them",
         examples=[[{"format": "hand-bone", "path": "../data/FOLDER"}]],
     )
     shared_groups: bool = Field(False, description="a group's name means the same group in all sources")
@@ -123,7 +139,8 @@ source:                        in the recipe
         options = {"on_error": self.on_error, **options, "path": path}
         if self.classes is not None and REST in options.get("class_map", {}) and options.get("classes") is None:
             options["class_map"] = {name: name for name in self.classes} | options["class_map"]
-        return Member(entry.get("name") or Path(path).resolve().name or "root", adapter.model_validate(options))
+        name = entry.get("name") or Path(path).resolve().name or "root"
+        return Member(name, adapter.model_validate(options), entry.get("split"))
 
     # ---- listing ----
 
@@ -153,7 +170,11 @@ source:                        in the recipe
         sample = member.source.load(inner, names)
         mapping = [classes.index(name) for name in names]
         label = _spread(sample.label, record.data["labels"])
-        return replace(remapped(sample, mapping, len(classes)), name=record.name, label=label)
+        found = remapped(sample, mapping, len(classes))
+        known = found.known
+        if IGNORE in classes and IGNORE not in names and known.any():
+            known = known | bitmask.select_bits([classes.index(IGNORE)], len(classes))
+        return replace(found, name=record.name, label=label, known=known)
 
     def _table(self, listings: Sequence[Listing]) -> tuple[str, ...]:
         """The class table; SourceError for a class of a source that does not stand in it."""
@@ -185,6 +206,7 @@ source:                        in the recipe
             record,
             name=f"{member.name}/{record.name}",
             group=self._group(member, record.group),
+            split=member.split or record.split,
             content=digest(adapter, record.name, record.content, listing.classes, listing.labels),
             data={
                 "source": number,

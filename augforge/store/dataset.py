@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from augforge import bitmask
 from augforge.errors import DatasetError, nearest
@@ -18,6 +18,8 @@ from augforge.sample import Sample
 from augforge.store.codec import decode_image
 from augforge.store.index import read_index
 from augforge.store.manifest import Manifest, read_manifest
+from augforge.store.order import global_order, share
+from augforge.store.remote import Remote, is_url
 
 OPEN_SHARDS = 256
 """Shards mapped at a time: each holds a file descriptor, of which a process has few."""
@@ -27,12 +29,18 @@ def open_dataset(path: str | Path, version: str | None = None) -> Dataset:
     """Open a dataset.
 
     Args:
-        path: its folder.
+        path: its folder, or a URL that fsspec reads, such as ``s3://bucket/datasets/hands``; of that, shards are
+            fetched when they are first needed (see `augforge.store.remote`).
         version: another than the current one; a unique beginning is enough.
 
     Raises:
         DatasetError: no dataset there, or no such version.
+        MissingExtra: nothing is installed that reads such URLs.
     """
+    if is_url(path):
+        remote = Remote(str(path))
+        manifest = remote.manifest(version)
+        return Dataset(remote.folder, manifest, read_index(remote.index(manifest)), remote)
     folder = Path(path).expanduser()
     manifest = read_manifest(folder, version)
     index = folder / manifest.index_path
@@ -48,8 +56,8 @@ class Dataset:
     processes share nothing but the files.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, index: pl.DataFrame) -> None:
-        self.folder, self.manifest, self.index = folder, manifest, index
+    def __init__(self, folder: Path, manifest: Manifest, index: pl.DataFrame, remote: Remote | None = None) -> None:
+        self.folder, self.manifest, self.index, self.remote = folder, manifest, index, remote
         self._maps: dict[str, mmap.mmap] = {}
 
     @property
@@ -123,10 +131,31 @@ class Dataset:
 
     def where(self, *conditions: pl.Expr) -> Dataset:
         """The samples that fulfil Polars expressions over the index."""
-        return Dataset(self.folder, self.manifest, self.index.filter(*conditions))
+        return Dataset(self.folder, self.manifest, self.index.filter(*conditions), self.remote)
+
+    def order(
+        self, seed: int, epoch: int, world: int = 1, rank: int = 0, start: int = 0, weights: ArrayLike | None = None
+    ) -> NDArray[np.int64]:
+        """Positions of the samples that a rank reads in an epoch, in order: int64.
+
+        The global order, a permutation of all samples, depends on seed and epoch alone. Of what follows its first
+        `start` samples, rank r of `world` takes every world-th from the r-th on: disjoint, complete, and resumable from
+        a count of samples, with another world size too.
+
+        Args:
+            seed, epoch: of the permutation.
+            world, rank: how many processes read, and which this one is, from 0.
+            start: samples of this epoch that all ranks together have read.
+            weights: one a sample: as many are drawn, with replacement, in proportion to them.
+
+        Raises:
+            ValueError: no such rank, a start below 0, or weights that do not fit.
+        """
+        return share(global_order(len(self), seed, epoch, weights), world, rank, start)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder, "manifest": self.manifest, "index": self.index, "_maps": {}}
+        kept = ("folder", "manifest", "index", "remote")
+        return {name: getattr(self, name) for name in kept} | {"_maps": {}}
 
     @cached_property
     def _rows(self) -> list[dict[str, Any]]:
@@ -142,6 +171,10 @@ class Dataset:
         columns = ["image_offset", "image_bytes", "masks_offset", "masks_bytes", "height", "width"]
         return self.index.select(pl.col(columns).cast(pl.Int64)).to_numpy()
 
+    @cached_property
+    def _digests(self) -> dict[str, str]:
+        return {shard.path: shard.sha256 for shard in self.manifest.shards}
+
     def _known(self, area: dict[str, Any]) -> NDArray[np.uint8]:
         flags = np.array([value is not None for value in area.values()])
         return bitmask.flags_to_bits(flags)
@@ -150,6 +183,8 @@ class Dataset:
         if shard not in self._maps:
             if len(self._maps) >= OPEN_SHARDS:
                 self._maps.pop(next(iter(self._maps)))
+            if self.remote is not None:
+                self.remote.shard(shard, self._digests[shard])
             try:
                 with (self.folder / shard).open("rb") as stream:
                     self._maps[shard] = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)

@@ -8,25 +8,37 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
+from threading import Lock
 from typing import Any
+from weakref import finalize
+
+_TABLES = """
+PRAGMA journal_mode = OFF;
+CREATE TABLE facts (path, kind, stamp, value, fresh, PRIMARY KEY (path, kind)) WITHOUT ROWID;
+CREATE TABLE seen (path PRIMARY KEY, stamp) WITHOUT ROWID;
+"""
 
 
 class FileCache:
     """Remembers what was computed from a file as long as the file looks untouched.
 
+    What is known lies in a database of its own that SQLite keeps in memory while it is small, and else in a temporary
+    file: a million files cost no more memory than a thousand.
+
     Args:
-        path: the SQLite file; None keeps everything in memory.
+        path: the SQLite file; None keeps everything for this process.
         trust: False computes everything again (and stores it), for ``--rehash``.
     """
 
     def __init__(self, path: Path | None = None, *, trust: bool = True) -> None:
         self._path = path
-        self._trust = trust
-        self._facts: dict[tuple[str, str], tuple[str, str]] = {}
-        self._fresh: dict[tuple[str, str], tuple[str, str]] = {}
-        self._seen: dict[str, str] = {}
+        self._lock = Lock()
+        self._fresh = 0
+        self._db = sqlite3.connect("", check_same_thread=False)
+        finalize(self, self._db.close)
+        self._db.executescript(_TABLES)
         if path is not None and path.exists() and trust:
-            self._facts = _read(path)
+            self._take_over(path)
 
     def get(self, file: Path, kind: str, compute: Callable[[Path], Any]) -> Any:
         """``compute(file)``, or what it gave last time. The result must be JSON-like.
@@ -35,35 +47,56 @@ class FileCache:
             file: the file that decides the result.
             kind: what is computed, with everything else that decides it (versions, options).
         """
-        key = (str(file.absolute()), kind)
-        stamp = self._seen[key[0]] = _stamp(file)
-        known = self._facts.get(key)
-        if known is not None and known[0] == stamp:
-            return json.loads(known[1])
+        path, stamp = str(file.absolute()), _stamp(file)
+        with self._lock:
+            self._db.execute("INSERT OR REPLACE INTO seen VALUES (?, ?)", (path, stamp))
+            sought = "SELECT value FROM facts WHERE path = ? AND kind = ? AND stamp = ?"
+            known = self._db.execute(sought, (path, kind, stamp)).fetchone()
+        if known is not None:
+            return json.loads(known[0])
         text = json.dumps(compute(file))
-        self._facts[key] = self._fresh[key] = (stamp, text)
+        self._keep(path, kind, stamp, text)
         return json.loads(text)
 
     def remember(self, file: Path, kind: str, value: Any) -> None:
         """Keep a value that is known without computing it, such as the digest of a file just written."""
-        key = (str(file.absolute()), kind)
-        self._facts[key] = self._fresh[key] = (_stamp(file), json.dumps(value))
+        self._keep(str(file.absolute()), kind, _stamp(file), json.dumps(value))
 
     def changed(self) -> list[str]:
         """Files that were asked about and are no longer what they were then."""
-        return sorted(file for file, stamp in self._seen.items() if not _is(Path(file), stamp))
+        rows = self._db.execute("SELECT path, stamp FROM seen ORDER BY path")
+        return [path for path, stamp in rows if not _is(Path(path), stamp)]
 
     def save(self) -> None:
         """Write what is new. A cache that cannot be written costs time, never correctness."""
         if self._path is None or not self._fresh:
             return
-        rows = [(*key, *value) for key, value in self._fresh.items()]
+        rows = self._db.execute("SELECT path, kind, stamp, value FROM facts WHERE fresh")
         with suppress(OSError, sqlite3.Error):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self._path)) as db, db:
                 db.execute("CREATE TABLE IF NOT EXISTS facts (path, kind, stamp, value, PRIMARY KEY (path, kind))")
                 db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?)", rows)
-            self._fresh.clear()
+            self._db.execute("UPDATE facts SET fresh = 0 WHERE fresh")
+            self._fresh = 0
+
+    def _keep(self, path: str, kind: str, stamp: str, text: str) -> None:
+        with self._lock:
+            self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, 1)", (path, kind, stamp, text))
+            self._fresh += 1
+
+    def _take_over(self, path: Path) -> None:
+        """Know the stored facts; none where the file cannot be read. A damaged one makes room for a new one."""
+        try:
+            with closing(sqlite3.connect(path)) as db:
+                rows = db.execute("SELECT path, kind, stamp, value FROM facts")
+                self._db.executemany("INSERT INTO facts VALUES (?, ?, ?, ?, 0)", rows)
+        except sqlite3.OperationalError:
+            self._db.execute("DELETE FROM facts")
+        except sqlite3.DatabaseError:
+            self._db.execute("DELETE FROM facts")
+            with suppress(OSError):
+                path.unlink()
 
 
 def file_sha256(file: Path) -> str:
@@ -85,17 +118,3 @@ def _is(file: Path, stamp: str) -> bool:
         return _stamp(file) == stamp
     except OSError:
         return False
-
-
-def _read(path: Path) -> dict[tuple[str, str], tuple[str, str]]:
-    """The stored facts; none where the file cannot be read: it is a cache. A damaged one makes room for a new one."""
-    try:
-        with closing(sqlite3.connect(path)) as db:
-            rows = db.execute("SELECT path, kind, stamp, value FROM facts").fetchall()
-    except sqlite3.OperationalError:
-        return {}
-    except sqlite3.DatabaseError:
-        with suppress(OSError):
-            path.unlink()
-        return {}
-    return {(file, kind): (stamp, value) for file, kind, stamp, value in rows}

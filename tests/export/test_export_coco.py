@@ -62,6 +62,9 @@ def test_unlabelled_classes_are_named(tmp_path: Path) -> None:
     assert [image["not_exhaustive_category_ids"] for image in document["images"]] == [[2, 5], [3, 5]]
     assert sum(done.notes.values()) == 2
     assert document["info"] == {"description": "box, train", "version": dataset.version}
+    found = read("coco", tmp_path / "out", classes=CLASSES, images="images/train")
+    for name, sample in found.items():
+        same(sample, dataset.named(name))
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

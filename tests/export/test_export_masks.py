@@ -39,7 +39,7 @@ def test_mask_folder_files(box: Dataset, tmp_path: Path) -> None:
 
 
 def test_mask_folder_keeps_a_class_unlabelled_everywhere(tmp_path: Path) -> None:
-    dataset = dataset_of(tmp_path / "data", [made("P/a", 1, known=(0, 2)), made("P/b", 2, known=(0, 2))])
+    dataset = dataset_of(tmp_path / "data", [made("P/a", 1, known=(0, 2, 3)), made("P/b", 2, known=(0, 2, 3))])
     assert written(dataset, tmp_path / "out", "mask-folder").notes == {}
     for name, sample in read("mask-folder", tmp_path / "out/train", classes=CLASSES).items():
         same(sample, dataset.named(name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from conftest import class_names, make_sample
@@ -236,3 +237,17 @@ def test_swap_of_an_unknown_class_names_the_nearest() -> None:
 def test_swap_names_a_class_once(swap: list[list[str]]) -> None:
     with pytest.raises(ValidationError, match=r"twice; expected each class in one pair"):
         HFlip.model_validate({"swap": swap})
+
+
+@pytest.mark.parametrize("classes", [1, 9, 40])
+@pytest.mark.parametrize("size", [(20, 30), (150, 99), (64, 20)])
+def test_planes_scale_alike_in_any_memory_layout(classes: int, size: tuple[int, int]) -> None:
+    planes = make_sample(classes=classes).masks
+    planar = np.moveaxis(bitmask.planar(planes), 0, -1)
+    found = scale_planes(planar, *size)
+    assert found.flags.c_contiguous
+    np.testing.assert_array_equal(found, scale_planes(planes, *size))
+    wanted = [
+        cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT) for mask in bitmask.to_masks(planes, classes)
+    ]
+    np.testing.assert_array_equal(list(bitmask.to_masks(found, classes)), wanted)

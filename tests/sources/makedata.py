@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from PIL import Image
 
 from augforge import bitmask
 from augforge.errors import SourceError
+from augforge.export.index_mask import voc_palette
 from augforge.sample import Sample
-from augforge.sources import SOURCES, Listing
+from augforge.sources import SOURCES, Listing, Record
 from augforge.store.filecache import FileCache
 
 SIZE = (20, 16)  # width, height
@@ -34,11 +36,11 @@ def put_pixels(path: Path, pixels: Any) -> Path:
     return path
 
 
-def put_palette(path: Path, values: Any) -> Path:
-    """A palette PNG, such as VOC's, whose colours are not its values."""
+def put_palette(path: Path, values: Any, voc: bool = False) -> Path:
+    """A palette PNG, whose colours are not its values; or VOC's colours."""
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(np.asarray(values, np.uint8), mode="P")
-    picture.putpalette([(7 * i + 13) % 256 for i in range(768)])
+    picture.putpalette(voc_palette().tobytes() if voc else [(7 * i + 13) % 256 for i in range(768)])
     picture.save(path)
     return path
 
@@ -47,6 +49,19 @@ def put_text(path: Path, text: str | bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
+
+
+def put_json(path: Path, content: Any) -> Path:
+    """A JSON file, or one of the bytes that are given."""
+    return put_text(path, content if isinstance(content, bytes) else json.dumps(content))
+
+
+def filled(*rings: Any, size: tuple[int, int] = SIZE) -> np.ndarray:
+    """Where one of the rings is, 0 or 1: as OpenCV fills them, without the code under test."""
+    canvas = np.zeros(size[::-1], np.uint8)
+    for ring in rings:
+        cv2.fillPoly(canvas, [np.rint(np.reshape(ring, (-1, 2))).astype(np.int32)], (1,))
+    return canvas
 
 
 def block(x0: int, y0: int, x1: int, y1: int, value: int = 255, size: tuple[int, int] = SIZE) -> np.ndarray:
@@ -58,6 +73,19 @@ def block(x0: int, y0: int, x1: int, y1: int, value: int = 255, size: tuple[int,
 
 def scan(kind: str, root: Path, cache: FileCache | None = None, **options: Any) -> Listing:
     return SOURCES[kind](format=kind, path=str(root), **options).scan(cache or FileCache())
+
+
+def only(kind: str, root: Path, **options: Any) -> Record:
+    """The one record that is listed."""
+    (record,) = scan(kind, root, **options).records
+    return record
+
+
+def first(kind: str, root: Path, **options: Any) -> tuple[Sample, tuple[str, ...]]:
+    """The first sample, and the class table."""
+    source = SOURCES[kind](format=kind, path=str(root), **options)
+    listing = source.scan(FileCache())
+    return source.load(listing.records[0], listing.classes), listing.classes
 
 
 def broken(kind: str, root: Path, *parts: str, **options: Any) -> str:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
+import makedata
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from makedata import filled
 from mutation import mutated_bytes, mutated_json
 from pycocotools import mask as coco_mask
 from pydantic import ValidationError
 
 from augforge import bitmask
 from augforge.errors import SourceError
-from augforge.sample import Sample
 from augforge.sources import rle
 from augforge.sources.coco import Coco
-from augforge.sources.core import Listing, Record
 from augforge.store.filecache import FileCache
 
 SQUARE = [2, 2, 6, 2, 6, 5, 2, 5]
@@ -28,12 +28,13 @@ HEART, LUNG = 7, 3
 NOTES = "instances.json"
 
 
-def put_image(root: Path, file_name: str = "a.png", size: tuple[int, int] = (20, 16)) -> Path:
-    path = root / "images" / file_name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(sum(file_name.encode())).integers(0, 256, size[::-1], dtype=np.uint8)
-    path.write_bytes(cv2.imencode(path.suffix, pixels)[1].tobytes())
-    return path
+scan, only, load, broken = (
+    partial(call, "coco") for call in (makedata.scan, makedata.only, makedata.first, makedata.broken)
+)
+
+
+def put_image(root: Path, file_name: str = "a.png", size: tuple[int, int] = makedata.SIZE) -> Path:
+    return makedata.put_image(root / "images" / file_name, size)
 
 
 def image(number: int = 1, file_name: str = "a.png", **more: Any) -> dict[str, Any]:
@@ -60,45 +61,12 @@ def put(root: Path, content: Any = None) -> Path:
 
 
 def put_json(root: Path, content: Any) -> Path:
-    path = root / NOTES
-    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
-    return path
-
-
-def scan(root: Path, **options: Any) -> Listing:
-    return Coco(path=str(root), **options).scan(FileCache())
-
-
-def only(root: Path, **options: Any) -> Record:
-    (record,) = scan(root, **options).records
-    return record
-
-
-def load(root: Path, **options: Any) -> tuple[Sample, tuple[str, ...]]:
-    source = Coco(path=str(root), **options)
-    listing = source.scan(FileCache())
-    return source.load(listing.records[0], listing.classes), listing.classes
+    return makedata.put_json(root / NOTES, content)
 
 
 def drawn(root: Path, name: str = "heart", **options: Any) -> np.ndarray:
     sample, classes = load(root, **options)
     return bitmask.class_mask(sample.masks, classes.index(name))
-
-
-def filled(*rings: list[float], size: tuple[int, int] = (16, 20)) -> np.ndarray:
-    canvas = np.zeros(size, np.uint8)
-    for ring in rings:
-        cv2.fillPoly(canvas, [np.rint(np.reshape(ring, (-1, 2))).astype(np.int32)], 1)
-    return canvas
-
-
-def broken(root: Path, *parts: str, **options: Any) -> str:
-    with pytest.raises(SourceError) as caught:
-        scan(root, **options)
-    message = str(caught.value)
-    for part in parts:
-        assert part in message
-    return message
 
 
 def compressed(mask: np.ndarray) -> dict[str, Any]:
@@ -186,6 +154,38 @@ def test_a_class_that_is_no_category_is_unknown(tmp_path: Path) -> None:
     sample, _ = load(tmp_path, classes=["lung", "liver", "heart"])
     assert bitmask.bits_to_flags(sample.known, 3).tolist() == [True, False, True]
     assert only(tmp_path).content != only(tmp_path, classes=["lung", "liver", "heart"]).content
+
+
+def known(root: Path, **options: Any) -> list[str]:
+    sample, classes = load(root, **options)
+    return [name for name, flag in zip(classes, bitmask.bits_to_flags(sample.known, len(classes)), strict=True) if flag]
+
+
+@pytest.mark.parametrize(
+    ("lists", "expected"),
+    [
+        ({}, ["heart", "lung"]),
+        ({"neg_category_ids": []}, ["heart"]),
+        ({"neg_category_ids": [LUNG]}, ["heart", "lung"]),
+        ({"neg_category_ids": [LUNG], "not_exhaustive_category_ids": [HEART]}, ["lung"]),
+        ({"not_exhaustive_category_ids": [LUNG]}, ["heart"]),
+    ],
+)
+def test_lvis_labels_an_image_for_some_categories(tmp_path: Path, lists: dict[str, Any], expected: list[str]) -> None:
+    put(tmp_path, document(note(), images=[image(**lists)]))
+    assert known(tmp_path) == expected
+    plain = known(tmp_path, classes=["lung", "bone", "heart"])
+    assert sorted(plain) == expected
+    both = known(tmp_path, class_map={"heart": "organ", "lung": "organ"})
+    assert both == (["organ"] if len(expected) == 2 else [])
+    before = only(tmp_path).content
+    put(tmp_path, document(note(), images=[image()]))
+    assert (only(tmp_path).content == before) == (len(expected) == 2)
+
+
+def test_broken_lvis_lists(tmp_path: Path) -> None:
+    put(tmp_path, document(note(), images=[image(neg_category_ids=[None])]))
+    broken(tmp_path, str(tmp_path / NOTES), "image 1, a.png: neg_category_ids is no list of ids")
 
 
 def test_categories_go_by_name(tmp_path: Path) -> None:

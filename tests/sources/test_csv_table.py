@@ -85,6 +85,28 @@ def test_other_columns_folder_and_suffix(tmp_path: Path) -> None:
         CsvTable(path="x", class_column=None)
 
 
+def test_a_column_for_each_class(root: Path) -> None:
+    long = {name: sample.masks for name, sample in load(KIND, root).items()}
+    head = "image_name,lung,site,heart"
+    rows = [f"a.png,{runs(LUNG)},N,{runs(HEART)}", f"P1/b.png,{runs(HEART)},S,", f"P1/b.png,{runs(LUNG)},S,"]
+    table(root, *rows, head=head)
+    wide = {"rles": ["heart", "lung"]}
+    listing = scan(KIND, root, **wide)
+    assert listing.classes == ("heart", "lung")
+    samples = load(KIND, root, **wide)
+    for name, sample in samples.items():
+        np.testing.assert_array_equal(sample.masks, long[name])
+        assert known_of(sample, listing.classes) == ["heart", "lung"]
+    assert scan(KIND, root, rles=["lung", "heart"]).classes == ("lung", "heart")
+    one = masks_of(load(KIND, root, rles=["lung", "heart"], class_map={"lung": "all", "heart": "all"})["a"], ("all",))
+    np.testing.assert_array_equal(one["all"], HEART | LUNG)
+    broken(KIND, root, "no column 'hart'. Did you mean 'heart'?", rles=["hart"])
+    table(root, "a.png,1 1,N,99 999", head=head)
+    broken(KIND, root, "train.csv:2: column 'heart'", "outside the image", **wide)
+    with pytest.raises(ValidationError, match="rles names columns of run lengths"):
+        CsvTable(path="x", rles=("a",), label="b")
+
+
 def test_a_class_without_a_row(root: Path) -> None:
     put_image(root / "c.png")
     table(root, f"a.png,heart,{runs(HEART)}", "a.png,lung,", "c.png,lung,1 2")

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mutation import mutated_bytes
 from toybox import annotation, edit_json, move_a_point, tiny_hands, write_recipe
 
 from augforge import bitmask
@@ -208,3 +211,22 @@ def test_damage_after_the_listing(first: Path, damage: str) -> None:
     with pytest.raises(SourceError, match=shard.name) as caught:
         source.load(record, listing.classes)
     assert record.name in str(caught.value)
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=10_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_mutation_crashes(made: Path, tmp_path: Path, data: st.DataObject) -> None:
+    """Files that are read, changed or cut: the same samples or an error that names the dataset."""
+    root = tmp_path / "mutated"
+    shutil.rmtree(root, ignore_errors=True)
+    shutil.copytree(made, root, ignore=shutil.ignore_patterns("work"))
+    read = [root / "manifest.yaml", *root.glob("shards/*"), root / open_dataset(made).manifest.index_path]
+    path = data.draw(st.sampled_from(sorted(read)))
+    path.write_bytes(data.draw(mutated_bytes(path.read_bytes())))
+    source = AugforgeDataset(path=str(root), on_error=data.draw(st.sampled_from(["error", "reject"])))
+    try:
+        listing = source.scan(FileCache())
+        for record in listing.records:
+            source.load(record, listing.classes)
+    except SourceError as error:
+        assert str(root) in str(error)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
+import makedata
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -16,7 +18,6 @@ from augforge import bitmask
 from augforge.errors import SourceError
 from augforge.sources import images, scanning
 from augforge.sources.class_lists import HAND_BONES
-from augforge.sources.core import Listing, Record
 from augforge.sources.hand_bone import HandBone
 from augforge.store.filecache import FileCache
 
@@ -24,15 +25,13 @@ SQUARE = [[2, 2], [6, 2], [6, 5], [2, 5]]
 NAME = "ID001/image1661130828152"
 
 
+scan, only, broken = (partial(call, "hand-bone") for call in (makedata.scan, makedata.only, makedata.broken))
+
+
 def put_image(
-    root: Path, name: str, part: str = "train", suffix: str = ".png", size: tuple[int, int] = (20, 16)
+    root: Path, name: str, part: str = "train", suffix: str = ".png", size: tuple[int, int] = makedata.SIZE
 ) -> Path:
-    path = root / part / "DCM" / f"{name}{suffix}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    seed = sum(name.encode())
-    pixels = np.random.default_rng(seed).integers(0, 256, size[::-1], dtype=np.uint8)
-    path.write_bytes(cv2.imencode(suffix, pixels)[1].tobytes())
-    return path
+    return makedata.put_image(root / part / "DCM" / f"{name}{suffix}", size)
 
 
 def document(*polygons: tuple[str, Any], **more: Any) -> dict[str, Any]:
@@ -45,34 +44,12 @@ def document(*polygons: tuple[str, Any], **more: Any) -> dict[str, Any]:
 
 def put_json(root: Path, name: str, content: Any = None, part: str = "train") -> Path:
     path = root / part / "outputs_json" / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = document(("finger-1", SQUARE)) if content is None else content
-    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
-    return path
+    return makedata.put_json(path, document(("finger-1", SQUARE)) if content is None else content)
 
 
 def put(root: Path, name: str = NAME, content: Any = None) -> Path:
     put_image(root, name)
     return put_json(root, name, content)
-
-
-def scan(root: Path, cache: FileCache | None = None, **options: Any) -> Listing:
-    return HandBone(path=str(root), **options).scan(cache or FileCache())
-
-
-def only(root: Path, **options: Any) -> Record:
-    (record,) = scan(root, **options).records
-    return record
-
-
-def broken(root: Path, *parts: str, **options: Any) -> str:
-    """The scan's error, which holds every one of the parts."""
-    with pytest.raises(SourceError) as caught:
-        scan(root, **options)
-    message = str(caught.value)
-    for part in parts:
-        assert part in message
-    return message
 
 
 # ---- listing ---------------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_values_are_named(root: Path) -> None:
-    values = {"1": "cat", "2": "dog"}
+    values = {1: "cat", "2": "dog"}
     listing = scan(KIND, root, values=values)
     assert listing.classes == ("cat", "dog", "ignore")
     samples = load(KIND, root, values=values)
@@ -172,6 +172,63 @@ def test_missing_folders(root: Path) -> None:
     (root / "masks").rename(root / "SegmentationClass")
     broken(KIND, root, "masks is no folder", "VOC: masks: SegmentationClass")
     assert len(load(KIND, root, masks="SegmentationClass")) == 2
+
+
+# ---- Pascal VOC ------------------------------------------------------------------------------------------------------
+
+VOC = {
+    "images": "JPEGImages",
+    "masks": "SegmentationClass",
+    "lists": "ImageSets/Segmentation",
+    "classes": "voc",
+}
+
+
+@pytest.fixture
+def voc(tmp_path: Path) -> Path:
+    """Four images, three of them with masks and in lists."""
+    for name in "abcd":
+        put_image(tmp_path / f"JPEGImages/2007_{name}.jpg")
+    for name in "abc":
+        put_palette(tmp_path / f"SegmentationClass/2007_{name}.png", VALUES, voc=True)
+    for stem, names in {"train": "a", "val": "b", "trainval": "ab", "test": "c"}.items():
+        put_text(tmp_path / f"ImageSets/Segmentation/{stem}.txt", "".join(f"2007_{name}\n" for name in names))
+    return tmp_path
+
+
+def test_voc(voc: Path) -> None:
+    listing = scan(KIND, voc, **VOC)
+    assert [(r.name, r.split) for r in listing.records] == [("2007_a", None), ("2007_b", "val"), ("2007_c", "test")]
+    assert len(listing.classes) == 21 and not listing.refused and not listing.warnings
+    masks = masks_of(load(KIND, voc, **VOC)["2007_b"], listing.classes)
+    for name, value in {"aeroplane": 1, "bicycle": 2, "ignore": 255}.items():
+        np.testing.assert_array_equal(masks[name], value == VALUES)
+    assert sum(mask.any() for mask in masks.values()) == 3
+
+
+def test_the_lists_word_is_obeyed(voc: Path) -> None:
+    before = scan(KIND, voc, **VOC).records
+    put_text(voc / "ImageSets/Segmentation/train.txt", "2007_a\n\n2007_d \n2007_b\nzebra")
+    message = broken(KIND, voc, "3 problems", "train.txt:5: no image is named zebra", **VOC)
+    assert "train.txt:4 and" in message and "val.txt:1 both name 2007_b" in message
+    assert "2007_d.jpg has no mask" in message
+    refused = [("2007_b", "in two splits"), ("2007_d", "no mask"), ("zebra", "no image")]
+    assert rejected(KIND, voc, **VOC) == refused
+    assert [r.content for r in scan(KIND, voc, on_error="reject", **VOC).records] == [
+        before[0].content,
+        before[2].content,
+    ]
+
+
+def test_bad_lists(voc: Path) -> None:
+    put_text(voc / "ImageSets/Segmentation/val.txt", b"\xff")
+    broken(KIND, voc, "val.txt is not UTF-8", **VOC)
+    broken(KIND, voc, "ImageSets/Main is no folder", "VOC: lists", **{**VOC, "lists": "ImageSets/Main"})
+    put_text(voc / "ImageSets/Main/val.md", "2007_a")
+    broken(KIND, voc, "ImageSets/Main holds no .txt", **{**VOC, "lists": "ImageSets/Main"})
+    (voc / "ImageSets/Segmentation/val.txt").unlink()
+    (voc / "ImageSets/Segmentation/train.txt").unlink()
+    assert [r.split for r in scan(KIND, voc, **VOC).records] == [None, None, "test"]
 
 
 def test_images_are_not_decoded(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

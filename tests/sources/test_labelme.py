@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import base64
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
+import makedata
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from makedata import filled
 from mutation import mutated_bytes, mutated_json
 from pydantic import ValidationError
 
 from augforge import bitmask
 from augforge.errors import SourceError
-from augforge.sample import Sample
 from augforge.sources.coco import Coco
-from augforge.sources.core import Listing, Record
+from augforge.sources.core import Listing
 from augforge.sources.images import read_image
 from augforge.sources.labelme import Labelme
 from augforge.store.filecache import FileCache
 
 SQUARE = [[2, 2], [6, 2], [6, 5], [2, 5]]
 GRID = np.mgrid[0:16, 0:20]
+
+
+scan, only, load, broken = (
+    partial(call, "labelme") for call in (makedata.scan, makedata.only, makedata.first, makedata.broken)
+)
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (20, 16)) -> bytes:
@@ -66,10 +73,7 @@ def document(*shapes: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def put_json(root: Path, content: Any, name: str = "a") -> Path:
-    path = root / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
-    return path
+    return makedata.put_json(root / f"{name}.json", content)
 
 
 def put(root: Path, content: Any = None) -> Path:
@@ -78,41 +82,10 @@ def put(root: Path, content: Any = None) -> Path:
     return path
 
 
-def scan(root: Path, **options: Any) -> Listing:
-    return Labelme(path=str(root), **options).scan(FileCache())
-
-
-def only(root: Path, **options: Any) -> Record:
-    (record,) = scan(root, **options).records
-    return record
-
-
-def load(root: Path, **options: Any) -> tuple[Sample, tuple[str, ...]]:
-    source = Labelme(path=str(root), **options)
-    listing = source.scan(FileCache())
-    return source.load(listing.records[0], listing.classes), listing.classes
-
-
 def drawn(root: Path, *shapes: dict[str, Any], **options: Any) -> np.ndarray:
     put(root, document(*shapes))
     sample, classes = load(root, **options)
     return bitmask.class_mask(sample.masks, classes.index("heart"))
-
-
-def filled(*rings: Any) -> np.ndarray:
-    canvas = np.zeros((16, 20), np.uint8)
-    for ring in rings:
-        cv2.fillPoly(canvas, [np.rint(ring).astype(np.int32)], 1)
-    return canvas
-
-
-def broken(root: Path, *parts: str, **options: Any) -> str:
-    with pytest.raises(SourceError) as caught:
-        scan(root, **options)
-    message = str(caught.value)
-    for part in parts:
-        assert part in message
-    return message
 
 
 # ---- listing ---------------------------------------------------------------------------------------------------------

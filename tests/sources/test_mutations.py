@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from makedata import block, put_image, put_palette, put_pixels, put_text
+from makemedical import put_dicom, put_nifti, put_series, put_tiff
 
 from augforge.errors import SourceError
 from augforge.sources import SOURCES
@@ -59,6 +61,24 @@ def csv(root: Path) -> dict[str, Any]:
     return {}
 
 
+def dicom(root: Path) -> dict[str, Any]:
+    pixels = np.arange(2 * 16 * 20, dtype=np.uint16).reshape(2, 16, 20)
+    put_dicom(root / "images/a.dcm", pixels[0], bits=12, PatientID="P1", WindowCenter="99", WindowWidth="200")
+    put_dicom(root / "images/IM2", pixels, "MONOCHROME1", RescaleSlope="2", RescaleIntercept="-9")
+    put_pixels(root / "masks/heart/IM2/0001.png", block(1, 1, 5, 5))
+    return {"tags": ["PatientID"]}
+
+
+def volume(root: Path) -> dict[str, Any]:
+    values = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
+    for folder in ("images", "labels"):
+        put_nifti(root / f"{folder}/a.nii.gz", values % 3)
+        put_nifti(root / f"{folder}/b.nii", values % 3)
+        put_tiff(root / f"{folder}/c.tif", (values % 3).astype(np.uint8))
+    put_series(root / "images/ct", values[:3])
+    return {"missing_labels": "empty", "channels": [-1, 0, 1]}
+
+
 MAKERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "hand-bone": hand_bone,
     "mask-folder": mask_folder,
@@ -66,6 +86,8 @@ MAKERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "index-mask": index_mask,
     "image-folder": image_folder,
     "csv": csv,
+    "dicom": dicom,
+    "volume": volume,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from makedata import block, broken, put_image, put_pixels, put_text, rejected, scan
 from pydantic import ValidationError
 
-from augforge.errors import SourceError
+from augforge.errors import MissingExtra, SourceError
 from augforge.sources.core import Source
 from augforge.sources.mask_folder import MaskFolder
 from augforge.sources.records import inside
@@ -226,3 +227,12 @@ def test_paths_that_stay(root: Path) -> None:
     assert inside(root, "images/../masks/./a.png", "") == "masks/a.png"
     assert inside(root, "images\\north\\a.png", "") == "images/north/a.png"
     assert inside(root, "..hidden/a.png", "") == "..hidden/a.png"
+
+
+# ---- extras ----------------------------------------------------------------------------------------------------------
+
+
+def test_datumaro_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datumaro", None)
+    with pytest.raises(MissingExtra, match=r"augforge\[datumaro\]"):
+        scan("datumaro", tmp_path)

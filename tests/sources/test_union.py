@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from makedata import known_of
 from pydantic import ValidationError
 from toybox import tiny_hands
 
@@ -93,6 +94,15 @@ def test_what_a_source_never_labelled_is_unknown(both: Path) -> None:
     assert found["one/a"].name == "one/a"
 
 
+def test_a_source_without_ignore_has_no_such_pixels(both: Path) -> None:
+    put_labelme(both / "two", "Herz", "void")
+    two = {**TWO, "class_map": {"Herz": "heart", "void": "ignore"}}
+    for options in ({}, {"classes": ["ignore", "heart", "lung"]}):
+        found, classes = samples(both, ONE, two, **options)
+        known = {name: set(known_of(sample, classes)) for name, sample in found.items()}
+        assert known == {"one/a": {"heart", "lung", "ignore"}, "two/a": {"heart", "ignore"}}
+
+
 def test_every_source_has_its_own_options(both: Path) -> None:
     found, classes = samples(both, {**ONE, "class_map": {"lung": None}}, {**TWO, "class_map": {"*": "other"}})
     assert classes == ("heart", "other")
@@ -150,6 +160,18 @@ def test_group_and_metadata_over_all(both: Path) -> None:
     assert [(r.group, r.metadata["site"]) for r in listing.records] == [("north", "north")] * 2
 
 
+def test_a_split_for_all_of_a_source(both: Path) -> None:
+    put_image(both / "three/images/val/b.png")
+    (both / "three/data.yaml").write_text("names: [liver]\nval: images/val\n")
+    three = {"format": "yolo", "path": "three"}
+    splits = {r.name: r.split for r in scan(both, {**ONE, "split": "test"}, TWO, three).records}
+    assert splits == {"one/a": "test", "two/a": None, "three/val/b": "val"}
+    splits = {r.name: r.split for r in scan(both, ONE, {**three, "split": "train"}).records}
+    assert splits == {"one/a": None, "three/val/b": "train"}
+    plain, put = scan(both, ONE, TWO), scan(both, {**ONE, "split": "test"}, TWO)
+    assert [r.content for r in plain.records] == [r.content for r in put.records]
+
+
 def test_unions_of_unions(both: Path) -> None:
     inner = {"format": "union", "name": "in", "sources": [TWO]}
     found, classes = samples(both, ONE, inner)
@@ -201,6 +223,9 @@ def test_paths_are_relative_to_the_recipe(both: Path, monkeypatch: pytest.Monkey
     assert summary.samples == 2
     dataset = open_dataset(both / "out")
     assert dataset.named("two/a").known.tolist() == [0b101]
+    path.write_text(path.read_text().replace("path: ../two", "path: ../two, split: test"))
+    build(path, both / "out")
+    assert {s.name: s.split for s in open_dataset(both / "out")} == {"one/a": "train", "two/a": "test"}
     plain = load_recipe(path)
     moved = load_recipe(path, ["source.sources.0.path=elsewhere"])
     assert moved.source.members[0].source.root == Path.cwd() / "elsewhere"  # type: ignore[attr-defined]
@@ -225,6 +250,11 @@ def test_paths_are_relative_to_the_recipe(both: Path, monkeypatch: pytest.Monkey
             "r.yaml:8: source.sources.0.crowd: expected 'ignore', 'class' or 'drop'",
         ),
         ("  sources: [{format: coco, path: x, name: ''}]\n", "name is ''"),
+        ("  sources: [{format: coco, path: x, split: tset}]\n", "split is 'tset'; expected train, val, test"),
+        (
+            "  sources: [{format: coco, path: x, splt: val}]\n",
+            "unknown key 'splt' for format coco. Did you mean 'split'",
+        ),
         ("  sources: [{format: coco, path: a/x}, {format: coco, path: b/x}]\n", "two sources are named 'x'"),
         ("  class_map: {a: b}\n" + SOURCES, "give each source its own"),
         ("  classes: [Heart]\n" + SOURCES, "'heart' is not in the union's classes. Did you mean 'Heart'?"),

@@ -241,7 +241,7 @@ def test_an_unwritable_place_is_silent(tmp_path: Path, file: Path, kind: str) ->
 def test_a_locked_cache_is_silent(place: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved(place, file)
     connect = sqlite3.connect
-    monkeypatch.setattr(sqlite3, "connect", lambda path: connect(path, timeout=0.01))
+    monkeypatch.setattr(sqlite3, "connect", lambda path, **more: connect(path, timeout=0.01, **more))
     with closing(connect(place)) as db:
         db.execute("BEGIN EXCLUSIVE")
         saved(place, file, "other")

@@ -1,0 +1,257 @@
+"""Data sets in the many formats that Datumaro reads: CVAT, LabelMe's XML, Cityscapes, Open Images and others."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from augforge import bitmask
+from augforge.errors import SourceError
+from augforge.keys import canonical_json
+from augforge.sample import Sample
+from augforge.sources import rle
+from augforge.sources.classes import ClassTable, class_table
+from augforge.sources.coco_file import Boxes
+from augforge.sources.core import Listing, Record, Source
+from augforge.sources.datumaro_import import Imported, cause_of, import_items, quiet
+from augforge.sources.loading import drawn, known_bits, label_of, listed_image, loaded
+from augforge.sources.options import NO_CLASSES, OWN_SPLITS
+from augforge.sources.records import folder_or_name, inside, record_of
+from augforge.sources.scanning import Scan
+from augforge.sources.shapes import flat_ring, rectangle
+from augforge.sources.values import is_name
+from augforge.store.filecache import FileCache
+
+
+@dataclass(slots=True)
+class _Item:
+    """What Datumaro knows of one image, in all its subsets; ``of`` is their annotations, each as Datumaro's object."""
+
+    place: str
+    size: tuple[int, int] | None
+    subsets: set[str] = field(default_factory=set)
+    of: list[Any] = field(default_factory=list)
+
+
+class Datumaro(Source):
+    """Reads what Datumaro can import: the long tail of formats. Needs ``pip install 'augforge[datumaro]'``.
+
+    Polygons, masks, run lengths, ellipses and rotated boxes become bit-planes, those of a class united. An upright box
+    of something that has a mask too is passed over; another is an error until ``boxes`` decides. Where nothing has a
+    shape, labels become the label vector, and the class table is ``ignore`` alone. What has no pixels, such as points
+    and captions, is left out, with a warning.
+
+    Categories are the classes, in their order, and all are labelled in every image. Some formats list a background, and
+    a void among them: ``class_map: {background: null, ignored: ignore}``. A sample is named by its item's id; its
+    subset goes before it where the same id stands for several images. Subsets ``val`` and ``test`` are the splits of
+    those names; an image that stands in two of ``train``, ``val`` and ``test`` is left to the recipe. What Datumaro
+    itself passes over cannot be told. Images that are no files of their own (in archives, arrays, videos) are refused.
+    """
+
+    adapter_version: ClassVar[int] = 1
+    layout: ClassVar[str] = """\
+ROOT/                          source.path
+  annotations.xml              as the format wants it, such as CVAT's
+  images/P01/scan1.png"""
+
+    format: Literal["datumaro"] = "datumaro"
+    dataset_format: str | None = Field(
+        None, description="Datumaro's name of the format, such as cvat, voc or cityscapes; null lets it find out"
+    )
+    take: Literal["masks", "labels"] | None = Field(
+        None, description="what becomes of annotations: masks or the label vector; null: masks where there are any"
+    )
+    boxes: Boxes = Field("error", description="upright boxes: an error, filled as rectangles, or left out")
+    missing_annotation: Literal["empty", "unlabelled", "error"] = Field(
+        "empty", description="an image without annotations: nothing is there, unlabelled, or broken"
+    )
+    own_splits: bool = Field(True, description="keep the data's own val and test; false leaves all to the recipe")
+
+    def scan(self, cache: FileCache) -> Listing:
+        scan = Scan(self, cache)
+        scan.need_folder("")
+        imported = import_items(self.root, self.dataset_format)
+        labels, items = imported.labels, self._items(scan, imported)
+        masks = self.take == "masks" if self.take else any(map(self._is_shape, _all(items)))
+        self._tell_rest(scan, items, masks)
+        facts = scan.images((name, item.place) for name, item in items.items())
+        sound = {name: item for name, item in items.items() if item.place in facts}
+        if masks:
+            table = class_table(self, labels, self.root)
+            found = [self._masked(scan, name, item, facts[item.place], labels, table) for name, item in sound.items()]
+            return scan.listing(filter(None, found), table.names)
+        names = self.mapped(labels) if self.classes is None else self.classes
+        found = [self._labelled(scan, name, item, facts[item.place], labels, names) for name, item in sound.items()]
+        return scan.listing(filter(None, found), NO_CLASSES, names)
+
+    def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
+        image = listed_image(self.root, record)
+        if "shapes" in record.data:
+            return loaded(record, image, drawn(record, classes), known_bits(record, classes))
+        planes = bitmask.empty(record.height, record.width, len(classes))
+        label = None if record.data["label"] is None else label_of(record)
+        return loaded(record, image, planes, known_bits(record, classes), label)
+
+    # ---- what Datumaro finds ----
+
+    def _items(self, scan: Scan, imported: Imported) -> dict[str, _Item]:
+        """The images by the names of their samples; one without a file below the root is wrong."""
+        places = [(item, self._place(scan, item)) for item in imported.items]
+        several = len({item.id for item, _ in places}) < len({(item.id, place) for item, place in places})
+
+        def name_of(key: str, subset: str) -> str:
+            return f"{subset}/{key}" if several else key
+
+        items: dict[str, _Item] = {}
+        for item, place in places:
+            if place is not None:
+                size = item.media.size if item.media.has_size else None
+                entry = items.setdefault(name_of(item.id, item.subset), _Item(place, size))
+                entry.subsets.add(item.subset)
+                entry.of += item.annotations
+        for (key, subset), message in imported.faults.items():
+            scan.wrong(name_of(key, subset), "broken item", message)
+        return items
+
+    def _place(self, scan: Scan, item: Any) -> str | None:
+        path = getattr(item.media, "path", "") or ""
+        where = f"{self.root}: item '{item.id}' of subset '{item.subset}'"
+        try:
+            if not is_name(item.id) or not os.path.isfile(path):  # noqa: PTH113 (text, and called 100,000 times)
+                raise SourceError(f"{where} has no image file{path and ' '}{path}; expected one. Add it.")
+            return inside(self.root, os.path.relpath(path, self.root), where)
+        except SourceError as error:
+            scan.wrong(str(item.id), "no image", str(error))
+            return None
+
+    def _split(self, item: _Item) -> str | None:
+        """The split that the subsets prescribe, where they are of one mind."""
+        said = {OWN_SPLITS[name.lower()] for name in item.subsets if name.lower() in OWN_SPLITS}
+        return said.pop() if self.own_splits and len(said) == 1 else None
+
+    # ---- annotations ----
+
+    def _is_shape(self, annotation: Any) -> bool:
+        kind = annotation.type.name
+        return kind in _SHAPES and (kind != "bbox" or self.boxes != "drop")
+
+    def _shown(self, item: _Item) -> list[Any]:
+        """The annotations that are drawn: no box of what has a mask or polygon too, which are of its group."""
+        drawn = [annotation for annotation in item.of if self._is_shape(annotation)]
+        groups = {annotation.group for annotation in drawn if annotation.type.name != "bbox"} - {0}
+        return [annotation for annotation in drawn if annotation.type.name != "bbox" or annotation.group not in groups]
+
+    def _tell_rest(self, scan: Scan, items: Mapping[str, _Item], masks: bool) -> None:
+        """Warn of annotations that are left out; boxes were decided by the recipe."""
+        taken = {*_SHAPES} if masks else {"label"}
+        rest = Counter(kind for annotation in _all(items) if (kind := annotation.type.name) not in taken)
+        scan.warnings += [f"{count} annotations of kind {kind} are left out" for kind, count in sorted(rest.items())]
+
+    def _masked(
+        self, scan: Scan, name: str, item: _Item, facts: Mapping[str, Any], labels: list[str], table: ClassTable
+    ) -> Record | None:
+        try:
+            shapes = sorted({canonical_json(shape) for shape in self._shapes(scan, name, item, facts, labels)})
+        except SourceError as error:
+            scan.wrong(name, "broken annotation", str(error))
+            return None
+        known = table.known if self._is_labelled(scan, name, item, self._shown(item)) else []
+        text = f"[{','.join(shapes)}]"
+        content, data = table.content([text, known]), {"shapes": text, "known": known}
+        return record_of(
+            name, item.place, facts, content, group=folder_or_name(name), split=self._split(item), data=data
+        )
+
+    def _shapes(
+        self, scan: Scan, name: str, item: _Item, facts: Mapping[str, Any], labels: list[str]
+    ) -> Iterator[tuple[str, Any]]:
+        """(class, ring or compressed run lengths) of the annotations; a wrong size is told."""
+        where = f"{self.root}: item '{name}'"
+        if item.size is not None:
+            scan.need_size(name, item.place, item.size[::-1], facts)
+        for annotation in self._shown(item):
+            if annotation.type.name == "bbox" and self.boxes == "error":
+                raise SourceError(f"{where} has a box; expected masks. Set 'boxes: rectangle' or 'boxes: drop'.")
+            class_ = self.class_of(_label(annotation, labels, where))
+            if class_ is None:
+                continue
+            shape = _SHAPES[annotation.type.name](annotation, where)
+            if not isinstance(shape, list):
+                scan.need_size(name, item.place, shape.shape[::-1], facts)
+                shape = rle.encode(shape)
+            yield class_, shape
+
+    def _labelled(
+        self, scan: Scan, name: str, item: _Item, facts: Mapping[str, Any], labels: list[str], names: tuple[str, ...]
+    ) -> Record | None:
+        where = f"{self.root}: item '{name}'"
+        given = [annotation for annotation in item.of if annotation.type.name == "label"]
+        try:
+            found = {self.known_class(_label(annotation, labels, where), names, where) for annotation in given}
+        except SourceError as error:
+            scan.wrong(name, "broken label", str(error))
+            return None
+        labelled = self._is_labelled(scan, name, item, given)
+        label = [float(class_ in found) for class_ in names] if labelled else None
+        data: dict[str, Any] = {"label": label, "known": []}
+        return record_of(name, item.place, facts, label, group=folder_or_name(name), split=self._split(item), data=data)
+
+    def _is_labelled(self, scan: Scan, name: str, item: _Item, annotations: Sequence[Any]) -> bool:
+        if not annotations and self.missing_annotation == "error":
+            fact = f"{self.root / item.place} has no annotation"
+            scan.wrong(name, "no annotation", f"{fact}; expected one. Add it, or set missing_annotation.")
+        return bool(annotations) or self.missing_annotation == "empty"
+
+
+def _all(items: Mapping[str, _Item]) -> Iterator[Any]:
+    return (annotation for item in items.values() for annotation in item.of)
+
+
+def _label(annotation: Any, labels: Sequence[str], where: str) -> str:
+    number = annotation.label
+    if number is None or not 0 <= number < len(labels):
+        raise SourceError(f"{where}: a {annotation.type.name} has no label of the categories. Give it one there.")
+    return labels[int(number)]
+
+
+def _mask(annotation: Any, where: str) -> Any:
+    """A mask's pixels (H, W), which some formats read only now."""
+    try:
+        with quiet():
+            return np.atleast_2d(annotation.image)
+    except Exception as error:  # whatever its reader raises
+        raise SourceError(f"{where}: a mask cannot be read ({cause_of(error)}). Copy it again.") from error
+
+
+def _outline(annotation: Any, where: str) -> list[float]:
+    return flat_ring([float(value) for value in annotation.as_polygon()], where)
+
+
+def _ring(annotation: Any, where: str) -> list[float]:
+    return flat_ring([float(value) for value in annotation.points], where)
+
+
+def _rectangle(annotation: Any, where: str) -> list[float]:
+    """A box covers the pixels from its first edge to before its last."""
+    x0, y0, x1, y1 = _finite_box(annotation, where)
+    return rectangle(x0, y0, max(x0, x1 - 1), max(y0, y1 - 1))
+
+
+def _finite_box(annotation: Any, where: str) -> list[float]:
+    points = [float(value) for value in annotation.points]
+    return flat_ring([*points, *points[:2]], where)[:4]
+
+
+_SHAPES: dict[str, Callable[[Any, str], Any]] = {
+    "bbox": _rectangle,
+    "ellipse": _outline,
+    "mask": _mask,
+    "polygon": _ring,
+    "rotated_bbox": _outline,
+}

@@ -1,0 +1,54 @@
+"""Lists of samples beside the data, one file a split, as Pascal VOC has them in ``ImageSets``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import PurePosixPath
+
+from augforge.errors import SourceError
+from augforge.sources.documents import read_text
+from augforge.sources.options import OWN_SPLITS
+from augforge.sources.scanning import Scan
+
+
+def listed_names(scan: Scan, folder: str, images: Collection[str]) -> dict[str, str | None]:
+    """The split that the lists in a folder prescribe for each name in them, or None; in the names' order.
+
+    ``val.txt`` and ``test.txt`` prescribe theirs, ``train.txt`` and any other list (``trainval.txt``) none. A name that
+    is no image's, or that stands in two of train, val and test, is wrong. SourceError where there is no list.
+    """
+    scan.need_folder(folder)
+    places = scan.walk(folder, {".txt"}, "a list")
+    if not places:
+        raise SourceError(f"{scan.root / folder} holds no .txt; expected lists such as val.txt. Correct source.lists.")
+    parts: dict[str, dict[str, str]] = {}
+    for place in places:
+        for where, name in _lines(scan, place):
+            parts.setdefault(name, {}).setdefault(PurePosixPath(place).stem.lower(), where)
+    for name, lists in parts.items():
+        _check(scan, name, lists, images)
+    return {name: _split(lists) for name, lists in sorted(parts.items())}
+
+
+def _lines(scan: Scan, place: str) -> Iterator[tuple[str, str]]:
+    """Where each name of a list stands, and the name."""
+    for number, line in enumerate(read_text(scan.root / place).splitlines(), start=1):
+        if line.strip():
+            yield f"{scan.root / place}:{number}", line.strip()
+
+
+def _check(scan: Scan, name: str, lists: dict[str, str], images: Collection[str]) -> None:
+    splits = [where for stem, where in lists.items() if stem in OWN_SPLITS]
+    if name not in images and name not in scan.bad:
+        fact = f"{next(iter(lists.values()))}: no image is named {name}"
+        scan.wrong(name, "no image", f"{fact}; expected one. Add the image, or remove the line.")
+    elif len({OWN_SPLITS[stem] for stem in lists if stem in OWN_SPLITS}) > 1:
+        scan.wrong(
+            name,
+            "in two splits",
+            f"{splits[0]} and {splits[1]} both name {name}; expected it in one of train, val and test. Remove a line.",
+        )
+
+
+def _split(lists: Collection[str]) -> str | None:
+    return next((split for stem in lists if (split := OWN_SPLITS.get(stem)) is not None), None)

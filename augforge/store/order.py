@@ -1,0 +1,51 @@
+"""The order in which an epoch reads samples: pure, the same for any number of ranks, resumable from a sample count."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from augforge.keys import rng_for
+
+Positions = NDArray[np.int64]
+
+
+def global_order(samples: int, seed: int, epoch: int, weights: ArrayLike | None = None) -> Positions:
+    """Positions 0..samples - 1 in the order in which all ranks together read them in an epoch: int64 (samples,).
+
+    A permutation; with weights, that many draws with replacement, each in proportion to its weight. It depends on the
+    arguments alone.
+
+    Raises:
+        ValueError: weights that are not one finite number from 0 a sample, or all 0.
+    """
+    rng = rng_for("order", seed, epoch)
+    if weights is None:
+        return rng.permutation(samples).astype(np.int64, copy=False)
+    given = np.asarray(weights, np.float64)
+    if given.shape != (samples,) or not np.isfinite(given).all() or (given < 0).any() or not given.any():
+        raise ValueError(f"weights of shape {given.shape}; expected {samples} finite numbers from 0, not all of them 0")
+    return rng.choice(samples, samples, p=given / given.sum()).astype(np.int64, copy=False)
+
+
+def share(order: Positions, world: int = 1, rank: int = 0, start: int = 0) -> Positions:
+    """What one of `world` ranks reads of an order: its entries start + rank, start + rank + world, ...
+
+    The shares of all ranks are disjoint and complete from `start` on, so that an epoch may go on from a sample count
+    with another number of ranks than it began with.
+
+    Raises:
+        ValueError: no such rank, or a start below 0.
+    """
+    if not 0 <= rank < world or start < 0:
+        raise ValueError(f"rank {rank} of {world} from sample {start}; expected 0 <= rank < world and start >= 0")
+    return order[start + rank :: world]
+
+
+def occurrences(order: Positions) -> Positions:
+    """How often each entry's position stands before it in the order: int64, 0 for the first time."""
+    by_position = np.argsort(order, kind="stable")
+    grouped = order[by_position]
+    found = np.empty(len(order), np.int64)
+    found[by_position] = np.arange(len(order)) - np.searchsorted(grouped, grouped)
+    return found

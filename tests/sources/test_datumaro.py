@@ -1,0 +1,237 @@
+"""The datumaro adapter: the same planes as our own adapters on the same shapes, splits, labels and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from makedata import block, broken, known_of, load, masks_of, put_image, put_palette, put_text, rejected, scan
+from mutation import mutated_bytes
+
+from augforge.errors import SourceError
+
+pytest.importorskip("datumaro", reason="holds pandas, pyarrow and Pillow back, so `dev` does not install it")
+
+KIND = "datumaro"
+VALUES = block(2, 2, 6, 5, 1) + block(8, 2, 12, 9, 2) + block(0, 14, 20, 16, 255)
+TRIANGLE = [2.0, 2.0, 9.0, 2.0, 9.0, 8.0]
+
+
+# ---- CVAT ------------------------------------------------------------------------------------------------------------
+
+
+def test_cvat(tmp_path: Path) -> None:
+    root = cvat(tmp_path, polygon(), mask(), '<tag label="cat"></tag>')
+    listing = scan(KIND, root, missing_annotation="unlabelled")
+    assert listing.classes == ("cat", "dog")
+    assert [(r.name, r.group, r.split) for r in listing.records] == [("P1/a", "P1", None), ("b", "b", None)]
+    assert listing.warnings == ("1 annotations of kind label are left out",)
+    samples = load(KIND, root, missing_annotation="unlabelled")
+    planes = masks_of(samples["P1/a"], listing.classes)
+    own = coco(tmp_path / "own")
+    np.testing.assert_array_equal(planes["cat"], masks_of(own, ("cat",))["cat"])
+    np.testing.assert_array_equal(planes["dog"], np.pad([[0, 0, 0, 1], [1, 1, 1, 0]], ((2, 12), (10, 6))))
+    assert known_of(samples["P1/a"], listing.classes) == ["cat", "dog"]
+    assert known_of(samples["b"], listing.classes) == []
+    assert known_of(load(KIND, root)["b"], listing.classes) == ["cat", "dog"]
+
+
+def test_the_format_may_be_named(tmp_path: Path) -> None:
+    root = cvat(tmp_path, polygon())
+    found, named = scan(KIND, root), scan(KIND, root, dataset_format="cvat")
+    assert [r.content for r in found.records] == [r.content for r in named.records]
+    broken(KIND, root, "Datumaro has no format 'cvaat'. Did you mean 'cvat'?", dataset_format="cvaat")
+    broken(KIND, root, "cannot be read by Datumaro as voc", "source.dataset_format", dataset_format="voc")
+
+
+def test_a_content_is_that_of_its_own_annotations(tmp_path: Path) -> None:
+    before = scan(KIND, cvat(tmp_path / "x", polygon())).records
+    after = scan(KIND, cvat(tmp_path / "x", polygon(), mask())).records
+    assert [one.content == other.content for one, other in zip(before, after, strict=True)] == [False, True]
+    assert scan(KIND, cvat(tmp_path / "x", polygon(), polygon())).records == before
+
+
+def test_boxes(tmp_path: Path) -> None:
+    root = cvat(tmp_path, polygon(), '<box label="dog" xtl="8" ytl="2" xbr="12" ybr="9"></box>')
+    broken(KIND, root, "item 'P1/a' has a box", "boxes: rectangle")
+    masks = masks_of(load(KIND, root, boxes="rectangle")["P1/a"], ("cat", "dog"))
+    np.testing.assert_array_equal(masks["dog"], block(8, 2, 12, 9, 1))
+    assert not masks_of(load(KIND, root, boxes="drop")["P1/a"], ("cat", "dog"))["dog"].any()
+
+
+def test_class_maps(tmp_path: Path) -> None:
+    root = cvat(tmp_path, polygon(), mask())
+    listing = scan(KIND, root, class_map={"cat": "animal", "dog": "animal"})
+    assert listing.classes == ("animal",)
+    broken(KIND, root, "label 'dog' is not in classes", classes=["cat", "cow"])
+    options: dict[str, Any] = {"classes": ["cow", "cat"], "class_map": {"dog": None}}
+    sample = load(KIND, root, **options)["P1/a"]
+    assert known_of(sample, ("cow", "cat")) == ["cat"]
+
+
+def test_bad_annotations(tmp_path: Path) -> None:
+    root = cvat(tmp_path, polygon("2,2;3,3"))
+    broken(KIND, root, "Wrong polygon points: [2.0, 2.0, 3.0, 3.0]")
+    root = cvat(tmp_path, polygon("2,2;3,nan;4,4"))
+    broken(KIND, root, "item 'P1/a'", "NaN")
+    assert rejected(KIND, root) == [("P1/a", "broken annotation")]
+    root = cvat(tmp_path, polygon())
+    broken(KIND, root, str(root / "images/b.png"), "has no annotation", missing_annotation="error")
+    put_image(root / "images/b.png", (7, 5))
+    broken(KIND, root, "has 20x16 pixels, its image 7x5")
+    (root / "images/b.png").write_bytes(b"")
+    assert rejected(KIND, root) == [("b", "broken image")]
+    (root / "images/b.png").unlink()
+    broken(KIND, root, "cannot be read by Datumaro", "b.png")
+    put_text(root / "annotations.xml", "<annotations>")
+    broken(KIND, root, "cannot be read by Datumaro as cvat", dataset_format="cvat")
+
+
+def test_an_image_out_of_the_root(tmp_path: Path) -> None:
+    root = cvat(tmp_path / "data", polygon())
+    outside = put_image(tmp_path / "b.png")
+    (root / "images/b.png").unlink()
+    (root / "images/b.png").symlink_to(outside)
+    broken(KIND, root, "item 'b'", "leaves")
+    assert rejected(KIND, root) == [("b", "no image")]
+
+
+def test_labels(tmp_path: Path) -> None:
+    root = cvat(tmp_path, '<tag label="dog"></tag>', '<tag label="cat"></tag>')
+    listing = scan(KIND, root)
+    assert listing.classes == ("ignore",) and listing.labels == ("cat", "dog")
+    samples = load(KIND, root)
+    assert {name: list(sample.label) for name, sample in samples.items()} == {"P1/a": [1, 1], "b": [0, 0]}
+    assert load(KIND, root, missing_annotation="unlabelled")["b"].label is None
+    assert scan(KIND, root, class_map={"dog": None}).labels == ("cat",)
+    assert known_of(samples["P1/a"], listing.classes) == []
+    both = cvat(tmp_path / "both", polygon(), '<tag label="dog"></tag>')
+    assert load(KIND, both, take="labels")["P1/a"].label.tolist() == [0, 1]  # type: ignore[union-attr]
+
+
+# ---- Pascal VOC ------------------------------------------------------------------------------------------------------
+
+
+def test_voc(tmp_path: Path) -> None:
+    root = voc(tmp_path / "voc")
+    options: dict[str, Any] = {
+        "dataset_format": "voc_segmentation",
+        "class_map": {"aeroplane": "plane", "bicycle": "bike", "ignored": "ignore", "*": None},
+    }
+    listing = scan(KIND, root, **options)
+    assert listing.classes == ("plane", "bike", "ignore")
+    assert [(r.name, r.split) for r in listing.records] == [("a", None), ("b", "val"), ("c", None)]
+    assert [r.split for r in scan(KIND, root, own_splits=False, **options).records] == [None] * 3
+    own = load("index-mask", root, images="JPEGImages", masks="SegmentationClass", values={1: "plane", 2: "bike"})
+    for name, sample in load(KIND, root, **options).items():
+        np.testing.assert_array_equal(sample.masks, own[name].masks)
+        np.testing.assert_array_equal(sample.known, own[name].known)
+
+
+def test_voc_with_boxes(tmp_path: Path) -> None:
+    root = voc(tmp_path)
+    broken(KIND, root, "matches more than one format", "source.dataset_format")
+    options: dict[str, Any] = {"dataset_format": "voc_detection", "class_map": {"cat": "cat", "*": None}}
+    sample = load(KIND, root, boxes="rectangle", **options)["a"]
+    np.testing.assert_array_equal(masks_of(sample, ("cat",))["cat"], block(2, 2, 6, 5, 1))
+
+
+def test_a_broken_mask_is_named(tmp_path: Path) -> None:
+    root = voc(tmp_path)
+    (root / "SegmentationClass/a.png").write_bytes(b"x")
+    broken(KIND, root, "item 'a'", dataset_format="voc_segmentation")
+    refused = rejected(KIND, root, dataset_format="voc_segmentation")
+    assert refused == [("a", "broken item"), ("a", "broken item")]  # in train, and in trainval
+
+
+# ---- ids -------------------------------------------------------------------------------------------------------------
+
+
+def test_ids_of_several_images_get_their_subset(tmp_path: Path) -> None:
+    for subset in ("train", "val"):
+        put_image(tmp_path / f"images/{subset}/a.png")
+        put_text(tmp_path / f"annotations/instances_{subset}.json", json.dumps(instances()))
+    listing = scan(KIND, tmp_path, dataset_format="coco_instances")
+    assert [(r.name, r.split) for r in listing.records] == [("train/a", None), ("val/a", "val")]
+    bad = instances()
+    bad["annotations"].append({**bad["annotations"][0], "category_id": 9})
+    put_text(tmp_path / "annotations/instances_val.json", json.dumps(bad))
+    for on_error in ("error", "reject"):
+        options = {"dataset_format": "coco_instances", "on_error": on_error}
+        broken(KIND, tmp_path, "item (1, 'val')", "Undeclared label '9'", **options)
+
+
+# ---- mutations -------------------------------------------------------------------------------------------------------
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=10_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_mutation_crashes(tmp_path: Path, data: st.DataObject) -> None:
+    root = tmp_path / "mutated"
+    shutil.rmtree(root, ignore_errors=True)
+    path = cvat(root, polygon(), mask()) / "annotations.xml"
+    path.write_bytes(data.draw(mutated_bytes(path.read_bytes())))
+    on_error = data.draw(st.sampled_from(["error", "reject"]))
+    try:
+        load(KIND, root, dataset_format="cvat", on_error=on_error)
+    except SourceError as error:
+        assert str(root) in str(error)
+
+
+# ---- data sets -------------------------------------------------------------------------------------------------------
+
+
+def polygon(points: str = "2,2;9,2;9,8") -> str:
+    return f'<polygon label="cat" points="{points}"></polygon>'
+
+
+def mask() -> str:
+    return '<mask label="dog" rle="3, 4, 1" left="10" top="2" width="4" height="2"></mask>'
+
+
+def cvat(root: Path, *shapes: str, b: str = "b.png") -> Path:
+    """Two images: ``P1/a`` with the shapes, and ``b`` without any."""
+    put_image(root / "images/P1/a.png")
+    put_image(root / "images/b.png")
+    labels = "".join(f"<label><name>{name}</name></label>" for name in ("cat", "dog"))
+    images = f"""<image id="0" name="P1/a.png" width="20" height="16">{"".join(shapes)}</image>
+        <image id="1" name="{b}" width="20" height="16"></image>"""
+    meta = f"<meta><task><labels>{labels}</labels></task></meta>"
+    put_text(root / "annotations.xml", f"<annotations><version>1.1</version>{meta}{images}</annotations>")
+    return root
+
+
+def instances() -> dict[str, Any]:
+    shape = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [TRIANGLE], "area": 20, "bbox": [2, 2, 7, 6]}
+    image = {"id": 1, "file_name": "a.png", "width": 20, "height": 16}
+    return {"images": [image], "annotations": [{**shape, "iscrowd": 0}], "categories": [{"id": 1, "name": "cat"}]}
+
+
+def coco(root: Path) -> Any:
+    """The sample of our own coco adapter with the polygon that `polygon` writes."""
+    put_image(root / "images/a.png")
+    put_text(root / "x.json", json.dumps(instances()))
+    return load("coco", root)["a"]
+
+
+def voc(root: Path) -> Path:
+    """Three images with masks; ``c`` stands in train and in val."""
+    for name in "abc":
+        put_image(root / f"JPEGImages/{name}.jpg")
+        put_palette(root / f"SegmentationClass/{name}.png", VALUES if name == "a" else VALUES % 2, voc=True)
+    box = "<bndbox><xmin>2</xmin><ymin>2</ymin><xmax>6</xmax><ymax>5</ymax></bndbox>"
+    size = "<size><width>20</width><height>16</height></size>"
+    put_text(
+        root / "Annotations/a.xml",
+        f"<annotation><filename>a.jpg</filename>{size}<object><name>cat</name>{box}</object></annotation>",
+    )
+    put_text(root / "ImageSets/Main/train.txt", "a\n")
+    for name, names in {"train": "a\nc\n", "val": "b\nc\n", "trainval": "a\nb\nc\n"}.items():
+        put_text(root / f"ImageSets/Segmentation/{name}.txt", names)
+    return root

@@ -1,0 +1,210 @@
+"""Datasets behind URLs: the same samples, each file fetched once and checked, versions, and failures."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toybox import annotation, edit_json, move_a_point, tiny_hands, write_recipe
+
+from augforge.builder import build
+from augforge.errors import DatasetError, MissingExtra, SourceError
+from augforge.sources.dataset import AugforgeDataset
+from augforge.store.dataset import open_dataset
+from augforge.store.filecache import FileCache
+from augforge.store.manifest import read_manifest
+from augforge.store.remote import Remote, cache_folder, is_url
+
+fsspec = pytest.importorskip("fsspec", reason="needs the extra s3")
+
+
+@pytest.fixture(name="made", scope="module")
+def made_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of two versions."""
+    root = tmp_path_factory.mktemp("remote")
+    data = tiny_hands(root / "data", [10, 60, 110], ("a", "b"))
+    recipe = write_recipe(root / "recipe.yaml", data, ("{op: hflip, keep_input: true}",), classes="[a, b]")
+    build(recipe, root / "toy")
+    edit_json(annotation(data, "ID001/image0000000000001"), move_a_point)
+    build(recipe, root / "toy")
+    return root / "toy"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUGFORGE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(name="url")
+def url_fixture(made: Path) -> Iterator[str]:
+    """The dataset in memory."""
+    files = fsspec.filesystem("memory")
+    files.put(str(made), "/data/toy", recursive=True)
+    yield "memory://data/toy"
+    files.rm("/data", recursive=True)
+
+
+def fetched(url: str) -> list[str]:
+    folder = Remote(url).folder
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*") if path.suffix != ".lock")
+
+
+def same(url: str, made: Path, version: str | None = None) -> None:
+    """The samples behind the URL are those in the folder."""
+    far, near = open_dataset(url, version), open_dataset(made, version)
+    assert far.version == near.version and far.index.equals(near.index)
+    for one, other in zip(far, near, strict=True):
+        assert one.name == other.name
+        np.testing.assert_array_equal(one.image, other.image)
+        np.testing.assert_array_equal(one.masks, other.masks)
+
+
+def test_what_is_a_url() -> None:
+    assert is_url("s3://bucket/x") and not is_url("datasets/x") and not is_url(Path("s3://bucket/x"))
+
+
+def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert cache_folder() == tmp_path / "cache"
+    monkeypatch.delenv("AUGFORGE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/x")
+    assert cache_folder() == Path("/x/augforge")
+    assert Remote("s3://b/toy/").folder == Remote("s3://b/toy").folder != Remote("s3://c/toy").folder
+
+
+def test_samples(url: str, made: Path) -> None:
+    same(url, made)
+    same(f"file://{made}/", made)
+
+
+def test_only_what_is_needed_is_fetched(url: str) -> None:
+    dataset = open_dataset(url)
+    index = f"index/{dataset.version}.parquet"
+    assert fetched(url) == [index, "manifest.yaml"]
+    sample = dataset.where(dataset.index["split"] == "val")[0]
+    assert sample.split == "val"
+    assert [place.partition("-")[0] for place in fetched(url)] == [index, "manifest.yaml", "shards/val"]
+
+
+def test_shards_are_fetched_once(url: str, made: Path) -> None:
+    same(url, made)
+    fsspec.filesystem("memory").rm("/data/toy/shards", recursive=True)
+    same(url, made)
+
+
+def test_another_version(url: str, made: Path) -> None:
+    current = open_dataset(made).version
+    other = next(path.stem for path in (made / "versions").glob("*.yaml") if path.stem != current)
+    same(url, made, other[:8])
+    with pytest.raises(DatasetError, match=r"memory://data/toy has no version 'zz'"):
+        open_dataset(url, "zz")
+
+
+def test_a_new_version_is_seen(url: str, made: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(made, tmp_path / "copy"))
+    first = f"file://{copy}"
+    current = open_dataset(first).version
+    other = next(path for path in (copy / "versions").glob("*.yaml") if path.stem != current)
+    shutil.copy(other, copy / "manifest.yaml")
+    assert open_dataset(first).version == other.stem
+
+
+@pytest.mark.parametrize("place", ["manifest.yaml", "index", "shards"])
+def test_what_is_missing_or_damaged(made: Path, tmp_path: Path, place: str) -> None:
+    copy = Path(shutil.copytree(made, tmp_path / "copy"))
+    url = f"file://{copy}"
+    path = copy / place
+    for file in [path] if path.is_file() else list(path.iterdir()):
+        file.write_bytes(b"x: ")
+    with pytest.raises(DatasetError, match=r"format None|SHA-256"):
+        list(open_dataset(url))
+    path.unlink() if path.is_file() else shutil.rmtree(path)
+    with pytest.raises(DatasetError, match=rf"{url} holds no {place}"):
+        list(open_dataset(url))
+
+
+@pytest.mark.parametrize("place", ["../x", "/x", "shards/../../x", "..\\x"])
+def test_a_manifest_that_leads_out_of_the_cache(made: Path, tmp_path: Path, place: str) -> None:
+    copy = Path(shutil.copytree(made, tmp_path / "copy"))
+    shard = read_manifest(copy).shards[0].path
+    manifest = copy / "manifest.yaml"
+    manifest.write_text(manifest.read_text().replace(shard, place))
+    (tmp_path / "x").write_bytes(b"")
+    with pytest.raises(SourceError, match="leaves the dataset"):
+        AugforgeDataset(path=f"file://{copy}").scan(FileCache())
+
+
+def test_unreadable_urls(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DatasetError, match=r"nosuch://x/manifest.yaml cannot be read.*Check the address"):
+        open_dataset("nosuch://x")
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(MissingExtra, match=r"s3fs.*augforge\[s3\]"):
+        open_dataset("s3://bucket/x")
+
+
+# ---- as a source -----------------------------------------------------------------------------------------------------
+
+
+def test_a_source(url: str, made: Path, tmp_path: Path) -> None:
+    far = AugforgeDataset(path=url).scan(FileCache())
+    near = AugforgeDataset(path=str(made)).scan(FileCache())
+    assert [record.content for record in far.records] == [record.content for record in near.records]
+    recipe = tmp_path / "chain.yaml"
+    recipe.write_text(f"name: second\nsplit: {{}}\nsource: {{format: dataset, path: '{url}'}}\n")
+    build(recipe, tmp_path / "second")
+    assert len(open_dataset(tmp_path / "second")) == len(near.records)
+
+
+def test_a_source_fetches_again_what_its_machine_lacks(url: str) -> None:
+    source = AugforgeDataset(path=url)
+    listing = source.scan(FileCache())
+    shutil.rmtree(source.root)
+    assert source.load(listing.records[0], listing.classes).name == listing.records[0].name
+
+
+def test_damaged_shards_of_a_source(made: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(made, tmp_path / "copy"))
+    shard = read_manifest(copy).shards[0]
+    (copy / shard.path).write_bytes(b"x")
+    source = AugforgeDataset(path=f"file://{copy}")
+    with pytest.raises(SourceError, match=f"{shard.path} is damaged"):
+        source.scan(FileCache())
+    listing = source.model_copy(update={"on_error": "reject"}).scan(FileCache())
+    assert {row.reason for row in listing.refused} == {"damaged shard"}
+    assert len(listing.refused) == shard.rows + 1 and listing.records
+
+
+# ---- S3 --------------------------------------------------------------------------------------------------------------
+
+
+def test_s3(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against a server of the S3 protocol on this machine."""
+    pytest.importorskip("s3fs", reason="needs the extra s3")
+    server = pytest.importorskip("moto.server", reason="needs moto[s3], flask and flask-cors")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    running.start()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    try:
+        files = fsspec.filesystem("s3", skip_instance_cache=True)
+        files.mkdir("bucket")
+        for path in sorted(path for path in made.rglob("*") if path.is_file() and "work" not in path.parts):
+            files.put_file(str(path), f"bucket/toy/{path.relative_to(made).as_posix()}")
+        same("s3://bucket/toy", made)
+        assert len(AugforgeDataset(path="s3://bucket/toy").scan(FileCache()).records) == len(open_dataset(made))
+        with pytest.raises(DatasetError, match=r"s3://bucket/none holds no manifest.yaml"):
+            open_dataset("s3://bucket/none")
+    finally:
+        running.stop()
