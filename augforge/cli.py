@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from augforge import terminal
+from augforge import cli_models, terminal
+from augforge.cli_options import DatasetPath, DatasetPlace, Json, Overrides, Version
 from augforge.errors import AugforgeError
 
 if TYPE_CHECKING:
@@ -25,14 +26,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-DatasetPath = Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of a dataset.")]
-Version = Annotated[str | None, typer.Option(help="Another version than the current one; its beginning is enough.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Change the recipe: source.path=../data, steps.0.p=0.5. May be given often."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
 def main() -> None:
@@ -116,7 +109,7 @@ def outliers(
 
 
 @app.command()
-def inspect(dataset: DatasetPath, version: Version = None, as_json: Json = False) -> None:
+def inspect(dataset: DatasetPlace, version: Version = None, as_json: Json = False) -> None:
     """Say what a dataset holds: splits, classes, sizes, rejections, recipe."""
     from augforge.report.inspect import inspect as report
     from augforge.report.inspect import render_inspect
@@ -152,7 +145,7 @@ def verify(
 
 @app.command()
 def show(
-    dataset: DatasetPath,
+    dataset: DatasetPlace,
     samples: Annotated[
         list[str] | None, typer.Argument(metavar="[SAMPLE]...", help="Names of samples; none: a contact sheet.")
     ] = None,
@@ -176,7 +169,7 @@ def show(
 
 @app.command()
 def export(
-    dataset: DatasetPath,
+    dataset: DatasetPlace,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; must be new or empty.")],
     to: Annotated[str, typer.Option(help="The format: see above.")],
     split: Annotated[list[str] | None, typer.Option(help="Only this split. May be given often.")] = None,
@@ -303,6 +296,10 @@ def sample_data(
     terminal.output(
         found, as_json, lambda console: console.print(f"wrote {done.images} images to {terminal.escaped(str(out))}")
     )
+
+
+for command in cli_models.COMMANDS:
+    app.command()(command)
 
 
 @app.callback(invoke_without_command=True)

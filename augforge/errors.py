@@ -6,6 +6,7 @@ AugforgeError
 ├── PlanError        recipe and data do not fit together
 ├── TaskError        a task failed while pixels were made (the sample's key and the op)
 ├── DatasetError     a dataset on disk is missing, damaged or of another format
+├── TrainError       a training run cannot begin, go on or be read
 └── MissingExtra     an optional dependency is not installed
 """
 
@@ -40,6 +41,10 @@ class TaskError(AugforgeError):
 
 class DatasetError(AugforgeError):
     """A dataset on disk is missing, damaged or of a format this version does not read."""
+
+
+class TrainError(AugforgeError):
+    """A training run cannot begin, go on or be read."""
 
 
 class MissingExtra(AugforgeError):

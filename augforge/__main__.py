@@ -1,0 +1,5 @@
+"""``python -m augforge``, which torchrun needs."""
+
+from augforge.cli import main
+
+main()

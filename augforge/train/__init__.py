@@ -1,0 +1,1 @@
+"""The bundled trainer: models trained on shards, measured, compared. Needs the extra ``train``."""

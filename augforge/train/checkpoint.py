@@ -1,0 +1,108 @@
+"""Checkpoints: written whole or not at all, and read without unpickling anything but tensors."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from augforge.errors import TrainError
+from augforge.store.files import replacing
+
+Weights = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """How far a run is.
+
+    Attributes:
+        step: optimizer steps done.
+        epoch: the epoch it is in, from 0.
+        samples: samples of that epoch that all processes together have seen.
+        best: the best validation score so far, None before the first.
+        metrics: bytes of ``metrics.jsonl`` that belong to the steps done.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    samples: int = 0
+    best: float | None = None
+    metrics: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """All that a run needs to go on as if it had never stopped: weights, the states of optimizer and chance, place."""
+
+    weights: Weights
+    state: Mapping[str, Any]
+    progress: Progressed
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write ``folder/<step>``; older ones go once it stands, so a kill at any moment leaves a whole one."""
+    target = folder / f"{checkpoint.progress.step:08d}"
+    temporary = folder / f".{target.name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    save_weights(temporary / "model.safetensors", checkpoint.weights)
+    torch.save(dict(checkpoint.state), temporary / "state.pt")
+    (temporary / "progress.json").write_text(json.dumps(asdict(checkpoint.progress)), encoding="utf-8")
+    if target.exists():
+        shutil.rmtree(target)
+    temporary.rename(target)
+    for old in _checkpoints(folder)[:-1]:
+        shutil.rmtree(old)
+
+
+def load_checkpoint(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint below a folder; None where there is none. TrainError if it is damaged."""
+    found = _checkpoints(folder)
+    if not found:
+        return None
+    try:
+        progress = Progressed(**json.loads((found[-1] / "progress.json").read_text(encoding="utf-8")))
+        state = torch.load(found[-1] / "state.pt", map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise TrainError(f"{found[-1]} is damaged ({_first_line(error)}). Remove it and train anew") from None
+    return Checkpoint(load_weights(last_weights(folder)), state, progress)
+
+
+def last_weights(folder: Path) -> Path:
+    """The weights of the newest checkpoint below a folder; TrainError where there is none."""
+    found = _checkpoints(folder)
+    if not found:
+        raise TrainError(f"{folder} holds no checkpoint. Let the run go on: augforge train --resume")
+    return found[-1] / "model.safetensors"
+
+
+def save_weights(path: Path, weights: Weights) -> None:
+    """Write weights atomically as safetensors, which run no code when they are read."""
+    with replacing(path) as temporary:
+        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}, temporary)
+
+
+def load_weights(path: Path) -> Weights:
+    """Read weights onto the CPU; TrainError if the file is missing or damaged."""
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise TrainError(f"{path} cannot be read ({_first_line(error)}); expected weights as safetensors") from None
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Whole checkpoints, oldest first."""
+    return sorted(path for path in folder.glob("[0-9]*") if path.is_dir())
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,1 @@
+"""How good predictions are, and where they go wrong."""

@@ -1,0 +1,117 @@
+"""Which errors a model makes: classes taken for each other, missed, and seen where they are not.
+
+Classes overlap, so a pixel may truly be several, and an error is told by the classes that are wrong at a pixel, not by
+those that are there. At each pixel, a class is *missed* if it is true and not predicted, *false* if predicted and not
+true; a class that is rightly predicted at a pixel is part of no error there. Then
+
+- a pixel of class a is **confused** with b where a is missed and b is false;
+- it is **under-predicted** where a is missed and nothing is false: predicted as nothing, or as another class that is
+  true there too;
+- a pixel predicted as b is **over-predicted** where b is false: on **background** where no class is true, else on other
+  classes (confused, where one of them is missed).
+
+So the true pixels of a class are its hits, its confused and its under-predicted ones, and recall is 1 minus the two
+shares; precision is 1 minus the over-predicted share. Where two classes are false, a pixel is confused with both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augforge import bitmask
+from augforge.bitmask import Planes
+from augforge.train.measure.scores import without
+
+_CHUNK = 1 << 18  # pixels that are unpacked at a time; float32 counts exactly up to 2**24
+_PAIRS = 10
+
+
+class Breakdown:
+    """Collects errors image by image; all are pixel counts, so those of several processes may be added."""
+
+    def __init__(self, outputs: Sequence[str]) -> None:
+        self.outputs = tuple(outputs)
+        count = len(self.outputs)
+        self.confusion = np.zeros((count, count), np.int64)
+        """Pixels (true class, class predicted in its place)."""
+        self.table = np.zeros((6, count), np.int64)
+        """Pixels by class: true, predicted, missed, false, false on background, confused."""
+
+    def add(self, predicted: Planes, truth: Planes) -> None:
+        """Take in an image's bit-planes (H, W, P), cleared of what does not count (see `Truth.counted`)."""
+        said, true = bitmask.planar(predicted), bitmask.planar(truth)
+        missed, false = (np.moveaxis(layers, 0, -1) for layers in (true & ~said, said & ~true))
+        pairs, confused = _pairs(missed, false, len(self.outputs))
+        on_background = without(false, bitmask.union(truth))
+        counts = [self._areas(planes) for planes in (truth, predicted, missed, false, on_background)]
+        self.confusion += pairs
+        self.table += [*counts, confused]
+
+    def _areas(self, planes: Planes) -> NDArray[np.int64]:
+        return bitmask.areas_and_boxes(planes, len(self.outputs))[0]
+
+    def to_json(self) -> dict[str, Any]:
+        """Shares of every class in order, and the pairs that are confused most.
+
+        Per class, None where it has no pixel to take a share of:
+            confused: share of its true pixels that are taken for another class.
+            confused_with: that share by the class it is taken for, largest first.
+            under_predicted: share of its true pixels that are missed for no other class.
+            over_predicted: share of its predicted pixels that are not it.
+            over_on_background: share of its predicted pixels where no class is.
+        """
+        classes = [self._shares(c, *self.table[:, c].tolist()) for c in range(len(self.outputs))]
+        return {"classes": classes, "pairs": self._most_confused()}
+
+    def _shares(
+        self, c: int, true: int, said: int, missed: int, false: int, on_background: int, confused: int
+    ) -> dict[str, Any]:
+        partners = sorted(np.flatnonzero(self.confusion[c]).tolist(), key=lambda d: -self.confusion[c, d])
+        return {
+            "confused": _share(confused, true),
+            "confused_with": {self.outputs[d]: _share(int(self.confusion[c, d]), true) for d in partners},
+            "under_predicted": _share(missed - confused, true),
+            "over_predicted": _share(false, said),
+            "over_on_background": _share(on_background, said),
+        }
+
+    def _most_confused(self) -> list[dict[str, Any]]:
+        true = self.table[0]
+        shares = self.confusion / np.maximum(true, 1)[:, None]
+        order = np.argsort(-shares, axis=None, kind="stable")[:_PAIRS]
+        places = [divmod(place, len(true)) for place in order.tolist() if shares.flat[place]]
+        return [
+            {
+                "true": self.outputs[c],
+                "predicted": self.outputs[d],
+                "pixels": int(self.confusion[c, d]),
+                "share": float(shares[c, d]),
+            }
+            for c, d in places
+        ]
+
+
+def _pairs(missed: Planes, false: Planes, classes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pixels in which a class is missed and another is false: (C, C), and those of a class with any false one (C,)."""
+    at = bitmask.union(missed) & bitmask.union(false)
+    rows = [bitmask.planar(planes)[:, at] for planes in (missed, false)]
+    pairs, confused = np.zeros((classes, classes)), np.zeros(classes)
+    for start in range(0, rows[0].shape[1], _CHUNK):
+        one, other = (_flags(part[:, start : start + _CHUNK], classes) for part in rows)
+        pairs += one @ other.T
+        confused += one.sum(axis=1)
+    return pairs.astype(np.int64), confused.astype(np.int64)
+
+
+def _flags(pixels: NDArray[np.uint8], classes: int) -> NDArray[np.float32]:
+    """Planes of some pixels (P, n) as a number, 0 or 1, for each class: (C, n)."""
+    planes = np.moveaxis(pixels[:, None], 0, -1)
+    return np.concatenate(list(bitmask.to_masks(planes, classes))).astype(np.float32)
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

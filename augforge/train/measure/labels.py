@@ -1,0 +1,50 @@
+"""How well a classifier names the label of a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augforge.train.measure.scores import mean_known, number
+
+Vectors = NDArray[np.floating[Any]]
+"""(N, L), one row a sample."""
+
+
+def label_scores(probabilities: Vectors, truth: Vectors, labels: Sequence[str]) -> dict[str, Any]:
+    """Accuracy, and of each label precision, recall and the area under the ROC curve.
+
+    Args:
+        probabilities: (N, L), 0 to 1.
+        truth: (N, L), may be soft: a sample's label is its highest entry.
+        labels: the L names.
+
+    Returns:
+        JSON-like; None where there is nothing to take a share of: a label that is never said has no precision, one that
+        no sample or every sample has no AUROC.
+    """
+    said, true = probabilities.argmax(axis=1), truth.argmax(axis=1)
+    classes = {}
+    for c, name in enumerate(labels):
+        hits = np.count_nonzero((said == c) & (true == c))
+        classes[name] = {
+            "auroc": number(auroc(probabilities[:, c], true == c)),
+            "precision": hits / count if (count := np.count_nonzero(said == c)) else None,
+            "recall": hits / count if (count := np.count_nonzero(true == c)) else None,
+            "samples": int(np.count_nonzero(true == c)),
+        }
+    mean = mean_known(np.array([each["auroc"] for each in classes.values()], float))
+    accuracy = float((said == true).mean()) if len(true) else None
+    return {"accuracy": accuracy, "mean_auroc": mean, "classes": classes}
+
+
+def auroc(scores: NDArray[np.floating[Any]], true: NDArray[np.bool_]) -> float:
+    """The chance that a true sample scores above another, ties half (Mann and Whitney 1947); NaN without both kinds."""
+    positive, negative = scores[true], np.sort(scores[~true])
+    if not len(positive) or not len(negative):
+        return np.nan
+    below = sum(negative.searchsorted(positive, side).sum() for side in ("left", "right"))
+    return float(below / 2 / len(positive) / len(negative))

@@ -1,0 +1,68 @@
+"""Where a run computes, in which precision, and how it repeats itself bit for bit."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+import torch
+
+from augforge.errors import TrainError
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device of a name: ``auto`` is a GPU if there is one, else Apple's, else the CPU.
+
+    Raises:
+        TrainError: the named device is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, found in there.items() if found))
+    if not there.get(name, False):
+        found = ", ".join(kind for kind, found in there.items() if found)
+        raise TrainError(f"device: {name} is not there; torch {torch.__version__} finds {found}. Set device=auto")
+    return torch.device(name)
+
+
+def choose_precision(name: str, device: torch.device) -> Precision:
+    """The precision of a name on a device: ``auto`` is bf16 where the device computes in it, else fp16 on a GPU.
+
+    Raises:
+        TrainError: the device cannot train in that precision.
+    """
+    if name == "auto":
+        return _best(device)
+    if name == "fp16" and device.type != "cuda":
+        raise TrainError(f"precision: fp16 needs a CUDA GPU, this run is on {device.type}. Set precision=auto or fp32")
+    if name == "bf16" and device.type == "mps":
+        raise TrainError("precision: bf16 is for CUDA and CPU, this run is on mps. Set precision=auto or fp32")
+    return name  # type: ignore[return-value]
+
+
+def repeatable(seed: int, threads: int | None = None) -> None:
+    """Seed torch and let it use repeatable algorithms only; torch warns of an operation that has none on a GPU.
+
+    Args:
+        seed: of everything that torch draws: weights, dropout.
+        threads: of the CPU; None keeps torch's choice, one a core. Other numbers add up in another order.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with a fixed workspace
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time for nothing
+    torch.manual_seed(seed)
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def _best(device: torch.device) -> Precision:
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
+    return "bf16" if device.type == "cpu" and _cpu_has_bf16() else "fp32"
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies in bf16 (AVX512-BF16 or AMX); elsewhere it is emulated, and slow."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

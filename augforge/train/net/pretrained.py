@@ -1,0 +1,124 @@
+"""Pretrained weights: published ones by name, and files, whose every tensor has to find its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from augforge.errors import TrainError, nearest
+from augforge.train.net.vision import smp, timm
+
+State = dict[str, Tensor]
+
+TIMM = "tu-"
+"""What SMP puts in front of an encoder of timm."""
+_FILES = (".safetensors", ".pt", ".pth")
+
+
+def is_file(weights: str) -> bool:
+    """Whether configured weights are a file, rather than the name of published ones."""
+    return weights.endswith(_FILES)
+
+
+def published(encoder: str, weights: str) -> tuple[str, str | bool]:
+    """The encoder and its weights as SMP takes them: a name of SMP, or a tag of timm, whose first is `imagenet` too."""
+    if encoder.startswith(TIMM):
+        tags = (name.partition(".")[2] for name in timm().list_pretrained(encoder.removeprefix(TIMM) + ".*"))
+        known = ["imagenet", *tags]
+        found: tuple[str, str | bool] = (encoder if weights == "imagenet" else f"{encoder}.{weights}", True)
+    else:
+        known = list(smp().encoders.encoders[encoder]["pretrained_settings"])
+        found = (encoder, weights)
+    if weights not in known:
+        raise TrainError(
+            f"model.weights: {encoder} has no published weights called '{weights}'; expected such a name, or a "
+            f"{' or '.join(_FILES)} file.{nearest(weights, known)}"
+        )
+    return found
+
+
+def fill_encoder(model: nn.Module, encoder: str, file: Path) -> None:
+    """Load a file into the encoder of a network of SMP: an encoder's tensors, or a whole network's by ``encoder.``.
+
+    Raises:
+        TrainError: the file is none of weights, or a tensor is missing, left over or of another shape.
+    """
+    state = _read(file)
+    part = {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")} or state
+    own = model.get_submodule("encoder")
+    _fill(own, _of_timm(part, own, encoder) if encoder.startswith(TIMM) else part, encoder, file)
+
+
+def fill_classifier(model: nn.Module, encoder: str, file: Path) -> None:
+    """Load a file into a classifier of timm, all but a last layer for other labels; raises as `fill_encoder`."""
+    state, own = _read(file), model.state_dict()
+    last = [key for key in own if key.rpartition(".")[0] in _last_layers(model)]
+    kept = {key: own[key] for key in last if key not in state or state[key].shape != own[key].shape}
+    _fill(model, {**state, **kept}, encoder, file)
+
+
+def first_line(caught: BaseException) -> str:
+    """What an error says, in short."""
+    return (str(caught).strip() or type(caught).__name__).splitlines()[0]
+
+
+def _read(file: Path) -> State:
+    """The tensors of a file; nothing in it is executed."""
+    if not file.is_file():
+        raise TrainError(f"{file}: no such file; expected the encoder's weights. Check model.weights")
+    try:
+        found = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, SafetensorError, UnpicklingError) as caught:
+        raise TrainError(
+            f"{file}: cannot be read as weights ({first_line(caught)}); expected tensors by name and nothing else. "
+            "Save them by safetensors, or by torch.save(model.state_dict(), file)"
+        ) from None
+    found = next((found[key] for key in ("state_dict", "model") if isinstance(found, dict) and key in found), found)
+    if not isinstance(found, dict) or not found or not all(isinstance(value, Tensor) for value in found.values()):
+        raise TrainError(f"{file}: holds no tensors by name. Save them by torch.save(model.state_dict(), file)")
+    return found
+
+
+def _of_timm(state: State, own: nn.Module, encoder: str) -> State:
+    """The tensors of a file of timm by the names of its feature extractor, which joins some parts of names by ``_``.
+
+    What the whole network has and the extractor has not, such as its head, is left out; what neither has stays.
+    """
+    names = {_flat(key): key for key in own.state_dict()}
+    whole = {_flat(key) for key in timm().create_model(encoder.removeprefix(TIMM)).state_dict()}
+    flat = {key: _flat(key) for key in state}
+    wanted = (key for key in state if flat[key] in names or flat[key] not in whole)
+    return {names.get(flat[key], key): state[key] for key in wanted}
+
+
+def _flat(key: str) -> str:
+    return key.removeprefix("model.").replace(".", "_")
+
+
+def _last_layers(model: nn.Module) -> tuple[str, ...]:
+    names = cast("dict[str, Any]", model.pretrained_cfg).get("classifier") or ()
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _fill(model: nn.Module, state: State, encoder: str, file: Path) -> None:
+    own = model.state_dict()
+    gray = {key: value.sum(1, keepdim=True) for key, value in state.items() if key in own and _is_gray(own[key], value)}
+    try:
+        model.load_state_dict({**state, **gray})
+    except RuntimeError as caught:
+        lines = [line.strip() for line in str(caught).splitlines()[1:5]]
+        short = "; ".join(line if len(line) <= 160 else line[:157] + "..." for line in lines)
+        raise TrainError(
+            f"{file}: does not fit {encoder}. {short} Set model.encoder to what the weights are of"
+        ) from None
+
+
+def _is_gray(own: Tensor, given: Tensor) -> bool:
+    """Whether a layer of one channel is given the weights of three, which are summed as SMP and timm do."""
+    return given.ndim == 4 and own.shape == (given.shape[0], 1, *given.shape[2:]) and given.shape[1] == 3

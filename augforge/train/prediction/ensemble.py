@@ -1,0 +1,193 @@
+"""Predictions of several models as one: pixel majority vote, or the mean of their probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augforge.errors import TrainError, nearest
+from augforge.progress import Progress, Silent
+from augforge.sample import Box
+from augforge.train.prediction.submission import ImageName, names_alone, write_csv
+from augforge.train.prediction.table import About, Predicted, Predictions, floor_of, image_of, write_predictions
+
+Method = Literal["vote", "mean"]
+
+_ROUNDING = 1e-6  # shares are summed as float32: 0.1 + 0.2 must tie with 0.3
+_MAJORITY = 0.5 + _ROUNDING
+
+Layer = NDArray[np.float32]
+"""float32 (H, W), 0 to 1."""
+
+
+def ensemble(
+    tables: Sequence[Path],
+    out: Path,
+    method: Method = "vote",
+    *,
+    weights: Sequence[float] | None = None,
+    threshold: float | None = None,
+    csv: Path | None = None,
+    image_name: ImageName = "auto",
+    probabilities: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Join tables of predictions of the same images; they are read side by side, image by image.
+
+    Args:
+        tables: two or more, written by `predict` or `ensemble`.
+        out: the table to write.
+        method: ``vote``: a pixel is a class where more than half of the weight says so; a tie is not enough, so of two
+            tables of one weight both must agree. ``mean``: where the weighted mean of the probabilities reaches the
+            threshold; probabilities that were not kept, up to 0.3 or 0.6 of a class's threshold, count as 0.
+        weights: of each table, above 0; alike by default.
+        threshold: of vote, the share of the weight from which a pixel is the class (at least, not more than); of mean,
+            the probability, by default the weighted mean of the tables' own thresholds for the class.
+        csv, image_name: a contest's CSV to write besides; see `predict`.
+        probabilities: keep the mean probabilities, for another ensemble.
+        progress: is told of each image.
+
+    Returns:
+        JSON-like: what was joined, and by class the images and pixels found.
+
+    Raises:
+        TrainError: fewer than two tables, options that do not fit, or tables that differ in classes, images or sizes.
+    """
+    members = [Predictions(path) for path in tables]
+    _check(members, method, threshold, probabilities)
+    shares = _shares(weights, len(members))
+    limits = _limits(members, shares, method, threshold)
+    if csv is not None:
+        names_alone(members[0].files(), image_name)
+    made_by = {"ensemble": [dict(member.about.made_by) for member in members], "method": method, "weights": shares}
+    about = About(members[0].about.classes, limits, made_by, probabilities)
+    progress = progress or Silent()
+    progress.start("ensemble", len(members[0]))
+    least = [_MAJORITY if method == "vote" and threshold is None else limit - _ROUNDING for limit in limits]
+    classes = write_predictions(out, about, _joined(members, about, least, shares, method, progress))
+    if csv is not None:
+        write_csv(out, csv, image_name)
+    return {
+        "method": method,
+        "tables": [str(path) for path in tables],
+        "weights": shares,
+        "images": len(members[0]),
+        "predictions": str(out),
+        "csv": None if csv is None else str(csv),
+        "classes": classes,
+    }
+
+
+def _joined(
+    members: Sequence[Predictions],
+    about: About,
+    least: Sequence[float],
+    shares: Sequence[float],
+    method: Method,
+    progress: Progress,
+) -> Iterator[Predicted]:
+    for images in _aligned(members):
+        layers = zip(_layers(images, members, shares, method), least, about.thresholds, strict=True)
+        keep = about.probabilities
+        classes = ((layer >= start, threshold, layer if keep else None) for layer, start, threshold in layers)
+        yield image_of(images[0].name, images[0].file, classes)
+        progress.advance(1)
+
+
+def _shares(weights: Sequence[float] | None, tables: int) -> list[float]:
+    """Weights that sum to 1."""
+    given = np.ones(tables) if weights is None else np.array(weights, np.float64)
+    if len(given) != tables or not (np.isfinite(given).all() and (given > 0).all()):
+        said = ", ".join(f"{weight:g}" for weight in given)
+        raise TrainError(f"weights are {said}; expected a number above 0 for each of the {tables} tables")
+    return [float(share) for share in given / given.sum()]
+
+
+def _check(members: Sequence[Predictions], method: Method, threshold: float | None, probabilities: bool) -> None:
+    """Raise TrainError unless the tables can be joined so."""
+    if method not in get_args(Method):
+        raise TrainError(f"no method is named '{method}'.{nearest(method, get_args(Method))}")
+    if len(members) < 2:
+        raise TrainError(f"{len(members)} table of predictions was named; expected two or more to join")
+    if threshold is not None and not 0 < threshold <= 1:
+        raise TrainError(f"the threshold is {threshold:g}; expected above 0 and at most 1")
+    first = members[0]
+    for member in members:
+        if set(member.about.classes) != set(first.about.classes):
+            differing = ", ".join(sorted(set(member.about.classes) ^ set(first.about.classes)))
+            raise TrainError(f"{member.path} and {first.path} are not of the same classes: {differing}. Join others")
+        if method == "mean" and not member.about.probabilities:
+            raise TrainError(
+                f"{member.path} holds no probabilities, which method mean needs. Predict again with --probabilities, "
+                "or join by --method vote"
+            )
+        floor = max(map(floor_of, member.about.thresholds))
+        if method == "mean" and threshold is not None and threshold <= floor:
+            raise TrainError(
+                f"{member.path} keeps no probabilities up to {floor:g}, so a mean of {threshold:g} says nothing. "
+                "Take a higher threshold"
+            )
+    if probabilities and method == "vote":
+        raise TrainError("a vote has no probabilities to keep. Join by --method mean, or leave --probabilities out")
+
+
+def _limits(
+    members: Sequence[Predictions], shares: Sequence[float], method: Method, threshold: float | None
+) -> tuple[float, ...]:
+    """The threshold of each class."""
+    classes = members[0].about.classes
+    if threshold is not None or method == "vote":
+        return (0.5 if threshold is None else threshold,) * len(classes)
+    own = [dict(zip(member.about.classes, member.about.thresholds, strict=True)) for member in members]
+    return tuple(sum(share * each[name] for share, each in zip(shares, own, strict=True)) for name in classes)
+
+
+def _aligned(members: Sequence[Predictions]) -> Iterator[Sequence[Predicted]]:
+    """The members' predictions of each image; TrainError where they are not of the same images."""
+    for images in zip_longest(*members):
+        first = min((image for image in images if image is not None), key=lambda image: image.name)
+        for member, image in zip(members, images, strict=True):
+            if image is None or image.name != first.name:
+                raise TrainError(
+                    f"{member.path} has no image {first.name}, which another table has. Predict the same images with "
+                    "each model"
+                )
+            if (image.width, image.height) != (first.width, first.height):
+                raise TrainError(
+                    f"{member.path}: image {image.name} has {image.width}x{image.height} pixels, elsewhere "
+                    f"{first.width}x{first.height}. Predict the same images with each model"
+                )
+        yield images
+
+
+def _layers(
+    images: Sequence[Predicted], members: Sequence[Predictions], shares: Sequence[float], method: Method
+) -> Iterator[Layer]:
+    """Of each class, the share of the weight that votes for it, or its mean probability."""
+    part_of = _vote if method == "vote" else _likely
+    for name in members[0].about.classes:
+        total = np.zeros((images[0].height, images[0].width), np.float32)
+        for image, member, share in zip(images, members, shares, strict=True):
+            found = part_of(image, member.about.classes.index(name))
+            if found is not None:
+                (x0, y0, x1, y1), part = found
+                total[y0:y1, x0:x1] += np.float32(share) * part
+        yield total
+
+
+def _vote(image: Predicted, c: int) -> tuple[Box, NDArray[Any]] | None:
+    box = image.boxes[c]
+    if box is None:
+        return None
+    x0, y0, x1, y1 = box
+    return box, image.mask(c)[y0:y1, x0:x1]
+
+
+def _likely(image: Predicted, c: int) -> tuple[Box, NDArray[Any]] | None:
+    found = image.probabilities(c)
+    return None if found is None else (found[0], found[1] / np.float32(255))

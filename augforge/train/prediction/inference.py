@@ -1,0 +1,244 @@
+"""What a network sees in samples: probabilities at its input's pixels, and from there at any image's own pixels."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from augforge import bitmask
+from augforge.bitmask import Planes
+from augforge.errors import MissingExtra, TrainError
+from augforge.lineage import Lineage, Root, compose
+from augforge.ops.geometry import scale_image, scale_matrix
+from augforge.sample import IDENTITY, Box, Matrix, Placement, Sample
+from augforge.train.data.inputspec import InputSpec
+from augforge.train.net.device import Precision
+from augforge.train.prediction.tta import Pairs, averaged, views
+
+Layer = NDArray[np.float32]
+"""Probabilities of one class, float32 (H, W), 0 to 1."""
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_FLAT = 1e-4  # a deviation below is rounding: the window shows one gray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """Probabilities of each class for an image, kept at the network's input pixels.
+
+    At 2048x2048 pixels and 29 classes they would take half a gigabyte, so they are brought to the image's pixels one
+    class at a time, bilinearly. Where the network did not see the image, they are 0.
+
+    Attributes:
+        name: of the image.
+        probabilities: (C, h, w), 0 to 1, float32; float16 where they are blended from windows.
+        matrix: 2x3, image pixel to input pixel; pixel centres are at integers.
+        clip: x0, y0, x1, y1 in input pixels, half-open: the image shows nowhere else.
+        width, height: of the image, pixels.
+    """
+
+    name: str
+    probabilities: NDArray[np.floating[Any]]
+    matrix: Matrix
+    clip: Box
+    width: int
+    height: int
+
+    def layers(self) -> Iterator[Layer]:
+        """Each class at the image's pixels, (H, W), in order, one at a time."""
+        x0, y0, x1, y1 = self.clip
+        place = self._place()
+        return (place(np.ascontiguousarray(layer[y0:y1, x0:x1], np.float32)) for layer in self.probabilities)
+
+    def planes(self, thresholds: Sequence[float]) -> Planes:
+        """Bit-planes (H, W, P): a pixel is a class where its probability reaches the class's threshold."""
+        return planes_of(self.layers(), thresholds)
+
+    def seen_from(self, root: Root) -> Prediction:
+        """The same in the pixels of the source image that shows in the predicted sample as ``root`` says."""
+        placed = root.through(Placement(self.matrix, self.clip))
+        width, height = root.size
+        return replace(self, name=root.name, matrix=placed.matrix, clip=placed.clip, width=width, height=height)
+
+    def _place(self) -> Callable[[Layer], Layer]:
+        """What brings a class's probabilities inside `clip` to the image's pixels."""
+        x0, y0, x1, y1 = self.clip
+        seen, size = (x1 - x0, y1 - y0), (self.width, self.height)
+        if 0 in seen or 0 in size:
+            return lambda part: np.zeros(size[::-1], np.float32)
+        if np.allclose(self.matrix, scale_matrix(size, seen, (x0, y0)), rtol=0, atol=1e-6):
+            return lambda part: np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR))  # much faster
+        matrix = np.array(compose(((1, 0, -x0), (0, 1, -y0)), self.matrix))
+        linear, nearest = (flag | cv2.WARP_INVERSE_MAP for flag in (cv2.INTER_LINEAR, cv2.INTER_NEAREST))
+        shown = cv2.warpAffine(np.ones(seen[::-1], np.float32), matrix, size, flags=nearest)
+        edge = cv2.BORDER_REPLICATE
+        return lambda part: np.multiply(cv2.warpAffine(part, matrix, size, flags=linear, borderMode=edge), shown)
+
+
+def planes_of(layers: Iterable[Layer], thresholds: Sequence[float]) -> Planes:
+    """Bit-planes (H, W, P) of layers, one class at a time: set where a layer reaches its class's threshold."""
+    return bitmask.from_masks((layer >= t for layer, t in zip(layers, thresholds, strict=True)), len(thresholds))
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Sliding windows over an image that is larger than what the network sees at once.
+
+    Attributes:
+        size: width and height in pixels, multiples of 32; None is the network's input size.
+        overlap: share of a window that the next one covers too, from 0 to below 1.
+        scale: what the image is scaled by before: 1 suits a network trained on windows as samples, and each window is
+            normalised alone, as they were. None scales and normalises the whole image as in training, which suits one
+            trained with `data.crop`.
+    """
+
+    size: tuple[int, int] | None = None
+    overlap: float = 0.25
+    scale: float | None = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap < 1:
+            raise TrainError(f"windows overlap by {self.overlap:g}; expected a share from 0 to below 1, such as 0.25")
+        if self.scale is not None and not 0 < self.scale <= 16:
+            raise TrainError(f"windows are cut at scale {self.scale:g}; expected a factor above 0 and at most 16")
+        if self.size is not None and any(side < 32 or side % 32 for side in self.size):
+            raise TrainError(f"windows have {self.size[0]}x{self.size[1]} pixels; expected multiples of 32")
+
+
+class Predictor:
+    """Runs a network over samples, batch by batch; memory does not grow with their number.
+
+    Args:
+        model: images (N, channels, h, w) to logits (N, C, h, w).
+        outputs: the C classes.
+        spec: how an image becomes the network's input.
+        device: where it computes.
+        precision: ``bf16`` and ``fp16`` by autocast.
+        batch_size: images, or windows, at a time.
+        tta: test-time augmentations whose probabilities are averaged with the plain ones; see `tta.views`.
+        window: sliding windows instead of the whole image at once.
+        swap: left-right classes that the augmentation ``hflip`` exchanges; see `tta.views`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        outputs: tuple[str, ...],
+        spec: InputSpec,
+        device: torch.device,
+        precision: Precision,
+        *,
+        batch_size: int = 8,
+        tta: Sequence[str] = (),
+        window: Window | None = None,
+        swap: Pairs | None = None,
+    ) -> None:
+        self.model, self.outputs, self.spec = model.to(device).eval(), outputs, spec
+        self.device, self.precision = device, precision
+        self.batch_size, self.window, self._views = batch_size, window, views(tta, outputs, swap)
+
+    @torch.inference_mode()
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Normalised images (N, channels, h, w) to the views' mean, float32 (N, C, h, w) of 0 to 1, on the device."""
+        return averaged(self._network, images.to(self.device), self._views)
+
+    def predict(self, samples: Iterable[Sample]) -> Iterator[Prediction]:
+        """A prediction of each sample, in order, for its own pixels; at most `batch_size` samples are read ahead."""
+        rest = iter(samples)
+        while batch := list(islice(rest, self.batch_size if self.window is None else 1)):
+            yield from self._whole(batch) if self.window is None else self._windows(batch[0], self.window)
+
+    def pairs(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, Prediction]]:
+        """`predict` with each prediction's sample."""
+        read: deque[Sample] = deque()
+
+        def remembered() -> Iterator[Sample]:
+            for sample in samples:
+                read.append(sample)
+                yield sample
+
+        return ((read.popleft(), prediction) for prediction in self.predict(remembered()))
+
+    def _network(self, images: Tensor) -> Tensor:
+        dtype = _DTYPES.get(self.precision)
+        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
+            logits: Tensor = self.model(images)
+        return logits.float().sigmoid()
+
+    def _whole(self, samples: Sequence[Sample]) -> Iterator[Prediction]:
+        fitted = [self.spec.fit(sample) for sample in samples]
+        images = torch.stack([self.spec.pixels(each.image) for each in fitted])
+        found = self.probabilities(images).cpu().numpy()
+        for sample, each, probabilities in zip(samples, fitted, found, strict=True):
+            yield _prediction(sample, probabilities, each.placements[0])
+
+    def _windows(self, sample: Sample, window: Window) -> Iterator[Prediction]:
+        """Windows blended by Gaussian weights, highest in their middles (Isensee et al., nnU-Net, 2021)."""
+        size = window.size or self.spec.size
+        seen = _padded(self.spec.fit(sample) if window.scale is None else _scaled(sample, window.scale), size)
+        alone = window.scale is not None and self.spec.normalise == "sample"
+        # what is blended has the dtype of the image: in half precision it takes half of the memory
+        image = self.spec.pixels(seen.image)[None].half()
+        with torch.inference_mode():
+            blended: Tensor = _sliding()(
+                image,
+                roi_size=size[::-1],
+                sw_batch_size=self.batch_size,
+                predictor=lambda part: self.probabilities(_standardised(part.float()) if alone else part.float()),
+                overlap=window.overlap,
+                mode="gaussian",
+                sw_device=self.device,
+                device="cpu",
+            )
+        yield _prediction(sample, blended[0].numpy(), seen.placements[0])
+
+
+def _standardised(images: Tensor) -> Tensor:
+    """Each of (N, channels, h, w) to mean 0 and deviation 1, as a sample of its own."""
+    centred = images - images.mean((1, 2, 3), keepdim=True)
+    deviation = centred.square().mean((1, 2, 3), keepdim=True).sqrt()
+    return centred / torch.where(deviation > _FLAT, deviation, 1)
+
+
+def _prediction(sample: Sample, probabilities: NDArray[np.floating[Any]], placement: Placement) -> Prediction:
+    width, height = sample.width, sample.height
+    placed = Lineage.of_source(sample.name, width, height).roots[0].through(placement)
+    return Prediction(sample.name, probabilities, placed.matrix, placed.clip, width, height)
+
+
+def _scaled(sample: Sample, scale: float) -> Sample:
+    """The image of a sample scaled, without its masks."""
+    old = (sample.width, sample.height)
+    new = (max(1, round(old[0] * scale)), max(1, round(old[1] * scale)))
+    image = scale_image(sample.image, *new)
+    return sample.derive(image, _no_masks(sample, image), matrix=scale_matrix(old, new))
+
+
+def _padded(sample: Sample, size: tuple[int, int]) -> Sample:
+    """The image of a sample in the middle of a black one that is as large as a window, if it was smaller."""
+    matrix = sample.placements[0].matrix if sample.placements else IDENTITY
+    across, down = max(0, size[0] - sample.width), max(0, size[1] - sample.height)
+    left, top = across // 2, down // 2
+    image = cv2.copyMakeBorder(sample.image, top, down - top, left, across - left, cv2.BORDER_CONSTANT, value=0)
+    return sample.derive(image, _no_masks(sample, image), matrix=compose(((1, 0, left), (0, 1, top)), matrix))
+
+
+def _no_masks(sample: Sample, image: NDArray[Any]) -> Planes:
+    return np.zeros((*image.shape[:2], len(sample.known)), np.uint8)
+
+
+def _sliding() -> Any:
+    try:
+        from monai.inferers.utils import sliding_window_inference
+    except ImportError:
+        raise MissingExtra("monai", "train", "predicting by sliding windows") from None
+    return sliding_window_inference

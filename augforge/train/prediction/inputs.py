@@ -1,0 +1,165 @@
+"""What is predicted: image files, or the samples of a dataset, gathered by the image that the prediction is for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import polars as pl
+from pydantic import Field
+
+from augforge import bitmask
+from augforge.errors import TrainError
+from augforge.export.core import suffix_of
+from augforge.lineage import Root
+from augforge.sample import Sample
+from augforge.sources.core import Listing, Record, Source
+from augforge.sources.loading import listed_image, loaded
+from augforge.sources.options import NO_CLASSES
+from augforge.sources.records import name_of, record_of
+from augforge.sources.scanning import Scan
+from augforge.store.dataset import Dataset, open_dataset
+from augforge.store.filecache import FileCache
+from augforge.store.remote import is_url
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A sample to be predicted: how to load it, and where the source image lies in it; None: it is the image."""
+
+    load: Callable[[], Sample]
+    root: Root | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An image that predictions are for: its name, its file, and the samples that show it."""
+
+    name: str
+    file: str
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """All that is predicted.
+
+    Attributes:
+        origin: what it is, JSON-like; no path, for tables of predictions are handed on.
+        targets: the images, sorted by name.
+        skipped: name and reason of what cannot be predicted.
+    """
+
+    origin: dict[str, str]
+    targets: list[Target]
+    skipped: list[dict[str, str]]
+
+
+class Images(Source):
+    """Reads images alone: a folder of them, and the folders in it, or one file. Nothing is labelled."""
+
+    adapter_version: ClassVar[int] = 1
+    layout: ClassVar[str] = """\
+ROOT/                          a folder
+  scan1.png                    images; .jpg, .bmp, .webp, .tif too
+  P01/scan2.png                folders are part of the name"""
+
+    format: Literal["images"] = "images"
+    file: str | None = Field(None, description="this one alone")
+
+    def scan(self, cache: FileCache) -> Listing:
+        scan = Scan(self, cache)
+        scan.need_folder("")
+        places = scan.walk("") if self.file is None else [self.file]
+        images = scan.unique((name_of(place), place) for place in places)
+        facts = scan.images(images.items())
+        records = (record_of(name, place, facts[place], None) for name, place in images.items() if place in facts)
+        return scan.listing(records, NO_CLASSES)
+
+    def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
+        image, unknown = listed_image(self.root, record), np.zeros(bitmask.plane_count(len(classes)), np.uint8)
+        return loaded(record, image, bitmask.empty(record.height, record.width, len(classes)), unknown)
+
+
+def inputs_of(
+    images: str | Path | Source | Dataset, split: str | None = None, on_error: Literal["error", "skip"] = "error"
+) -> Inputs:
+    """The images to predict.
+
+    Args:
+        images: a folder of images, one image file, a dataset's folder or URL, a dataset, or any source.
+        split: of a dataset; None for all of it.
+        on_error: what a file that cannot be read is.
+
+    Raises:
+        SourceError: broken files, all named, unless they are skipped.
+        TrainError: nothing to predict.
+    """
+    if isinstance(images, Source):
+        found = _of_source(images)
+    elif isinstance(images, Dataset):
+        found = _of_dataset(images, split)
+    elif is_url(images) or (Path(images).expanduser() / "manifest.yaml").exists():
+        return inputs_of(open_dataset(images), split, on_error)
+    else:
+        return inputs_of(_image_files(Path(images).expanduser(), on_error), split, on_error)
+    if not found.targets:
+        raise TrainError(f"{_called(images)} holds no image to predict. Choose another folder, dataset or split")
+    return found
+
+
+def _called(images: str | Path | Source | Dataset) -> str:
+    return images.path if isinstance(images, Source) else str(getattr(images, "folder", images))
+
+
+def _image_files(path: Path, on_error: str) -> Images:
+    if not path.exists():
+        raise TrainError(f"{path} does not exist; expected a folder of images, an image or a dataset")
+    folder, file = (path.parent, path.name) if path.is_file() else (path, None)
+    return Images(path=str(folder), file=file, on_error="reject" if on_error == "skip" else "error")
+
+
+def _of_source(source: Source) -> Inputs:
+    listing = source.scan(FileCache())
+    targets = [
+        Target(
+            record.name,
+            str(record.data.get("image", record.name)),
+            (Part(partial(source.load, record, listing.classes)),),
+        )
+        for record in listing.records
+    ]
+    skipped = [
+        {"name": refused.name, "reason": ": ".join(filter(None, (refused.reason, refused.detail)))}
+        for refused in listing.refused
+    ]
+    return Inputs({"folder": source.root.resolve().name}, sorted(targets, key=lambda target: target.name), skipped)
+
+
+def _of_dataset(dataset: Dataset, split: str | None) -> Inputs:
+    """The source images that samples show; a sample that shows several, such as a mosaic, stands for itself."""
+    part = dataset if split is None else dataset.split(split)
+    shown: dict[str, list[tuple[int, Root | None]]] = {}
+    for row, (name, root) in enumerate(_roots(part.index)):
+        shown.setdefault(root.name if root else name, []).append((row, root))
+    targets = [
+        Target(
+            name,
+            name + suffix_of(part.encoded(samples[0][0])[0]),
+            tuple(Part(partial(part.__getitem__, row), root) for row, root in samples),
+        )
+        for name, samples in sorted(shown.items())
+    ]
+    origin = {"dataset": dataset.name, "version": dataset.version}
+    return Inputs(origin | ({"split": split} if split else {}), targets, [])
+
+
+def _roots(index: pl.DataFrame) -> Iterator[tuple[str, Root | None]]:
+    """Name of each sample, and where the one source image lies that it shows; None where it shows several."""
+    for name, lineage in index.select("name", "lineage").iter_rows():
+        roots: list[dict[str, Any]] = lineage["roots"]
+        yield name, Root.from_json(roots[0]) if len(roots) == 1 else None

@@ -1,0 +1,50 @@
+"""Predictions as segmentation contests want them."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from augforge.errors import TrainError
+from augforge.store.files import replacing
+from augforge.train.prediction.table import Predictions
+
+ImageName = Literal["auto", "file", "path"]
+
+
+def write_csv(table: Path, out: Path, image_name: ImageName = "auto") -> None:
+    """Write a table of predictions as segmentation contests want it: ``image_name,class,rle``.
+
+    A row for each image and class; the cell of a class that is not there is empty.
+
+    Args:
+        table: of predictions.
+        out: the CSV file.
+        image_name: the file name alone, with its folders, or alone where no two images share it.
+
+    Raises:
+        TrainError: images share a file name, as `image_name` is ``file``.
+    """
+    predictions = Predictions(table)
+    plain = names_alone(predictions.files(), image_name)
+    with replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("image_name", "class", "rle"))
+        for image in predictions:
+            shown = image.file.rpartition("/")[2] if plain else image.file
+            writer.writerows((shown, *row) for row in zip(predictions.about.classes, image.runs, strict=True))
+
+
+def names_alone(files: Iterable[str], image_name: ImageName) -> bool:
+    """Whether images are named by their file names alone. TrainError where that is asked for and some share one."""
+    counts = Counter(file.rpartition("/")[2] for file in files)
+    shared = next((name for name, count in counts.items() if count > 1), None)
+    if image_name == "file" and shared is not None:
+        raise TrainError(
+            f"{counts[shared]} images have the file name {shared}; expected one, as image_name is 'file'. Take their "
+            "folders too: --image-name path"
+        )
+    return image_name != "path" and shared is None

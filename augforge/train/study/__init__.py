@@ -1,0 +1,1 @@
+"""Several trainings: which dataset helped, which labels are bad."""

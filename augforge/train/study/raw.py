@@ -1,0 +1,58 @@
+"""The raw data that a dataset was made of: its source, found again by what the dataset says of its build."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from augforge.errors import TrainError
+from augforge.overrides import override
+from augforge.sources import SOURCES, Source
+from augforge.store.dataset import Dataset
+from augforge.yamlfile import parse_yaml
+
+
+def raw_source(dataset: Dataset, path: str | None = None) -> Source:
+    """The source that a dataset was built from.
+
+    Its options are those of the recipe in the manifest, with the overrides of the last build. Its place is the one of
+    that build, which may be relative to the folder that `augforge build` was called in.
+
+    Args:
+        dataset: the dataset.
+        path: where the source lies now, if not there.
+
+    Raises:
+        TrainError: nothing lies there.
+    """
+    build = _last_build(dataset)
+    file = parse_yaml(dataset.manifest.recipe.text, f"recipe of {dataset.folder}", TrainError)
+    for key, value in build.get("overrides", {}).items():
+        override(file, f"{key}={json.dumps(value)}")
+    options = file.data["source"]
+    source = file.check(SOURCES[options["format"]], options, ("source",))
+    return source.model_copy(update={"path": _place(dataset, path or build.get("source"))})
+
+
+def _place(dataset: Dataset, path: str | None) -> str:
+    if path is None:
+        raise TrainError(f"{dataset.folder / 'log.jsonl'} does not say where the source lies. Say it: --source PATH")
+    if "://" not in path and not Path(path).expanduser().exists():
+        raise TrainError(
+            f"the source of {dataset.folder} is not at {path}; its raw labels are what models are judged by. Start in "
+            "the folder that the dataset was built in, or say where the source lies: --source PATH"
+        )
+    return str(Path(path).expanduser()) if "://" not in path else path
+
+
+def _last_build(dataset: Dataset) -> dict[str, Any]:
+    """The last entry of the dataset's log for its version; nothing where there is none."""
+    log = dataset.folder / "log.jsonl"
+    found: dict[str, Any] = {}
+    for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
+        with suppress(json.JSONDecodeError):  # a build that was killed may have left half a line
+            entry = json.loads(line)
+            found = entry if entry["version"] == dataset.version else found
+    return found

@@ -1,0 +1,65 @@
+"""The closing words of a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from augforge.report.tables import pairs, table
+
+WORST = 8
+"""Classes that are listed."""
+
+
+def render_summary(summary: Mapping[str, Any], console: Console) -> None:
+    """Print what a run came to, its worst classes, and what to try next."""
+    best, run = summary["best"] or {}, summary["run"]
+    if classes := best.get("classes"):
+        console.print(_worst(classes), "", sep="\n")
+    console.print(Text.assemble((run, "bold"), "  ", _score(best)))
+    console.print(pairs(_facts(summary)))
+    console.print("\nNext:")
+    for command, purpose in _next(summary):
+        console.print(Text.assemble("  ", (command, "cyan"), (f"  # {purpose}", "dim")), soft_wrap=True)
+
+
+def _score(best: Mapping[str, Any]) -> str:
+    for key, name in (("mean_dice", "mean Dice"), ("accuracy", "accuracy")):
+        if best.get(key) is not None:
+            return f"{name} {best[key]:.4f} in validation, best after step {best['step']}"
+    return "was not judged"
+
+
+def _worst(classes: Mapping[str, float | None]) -> Any:
+    """The classes that the network does worst."""
+    known = sorted((dice, name) for name, dice in classes.items() if dice is not None)
+    shown = table("class" if len(known) <= WORST else f"worst {WORST} of {len(known)} classes", "Dice", right=1)
+    for dice, name in known[:WORST]:
+        shown.add_row(name, f"{dice:.4f}")
+    return shown
+
+
+def _facts(summary: Mapping[str, Any]) -> dict[str, str]:
+    rate = summary["samples_per_second"]
+    return {
+        "trained on": ", ".join(f"{data['name']} {data['version']}" for data in summary["datasets"]),
+        "steps": f"{summary['steps']} in {summary['seconds']:.0f} s" + (f", {rate} samples/s" if rate else ""),
+        "device": f"{summary['device']}, {summary['precision']}",
+        "parameters": f"{summary['parameters']:,}",
+    }
+
+
+def _next(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    run, dataset = summary["run"], summary["datasets"][0]["path"]
+    look = (str(Path(run) / "curves.png"), "loss, learning rate and Dice over the steps")
+    if summary["task"] == "classification":
+        return [look, (f"augforge evaluate {run} --shards {dataset}", "by class")]
+    return [
+        look,
+        (f"augforge evaluate {run} --shards {dataset}", "by class, with the worst samples as pictures"),
+        (f"augforge predict {run} IMAGES -o predictions.parquet", "masks of new images"),
+    ]

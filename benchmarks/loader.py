@@ -1,0 +1,222 @@
+"""The trainer's loader against bare decoding and a usual loader: same pictures, same augmentation, side by side.
+
+    python benchmarks/loader.py                              # 512 and 2048 pixels; some minutes; prints Markdown
+    python benchmarks/loader.py --sizes 512 --seconds 3      # a quick look
+
+Contestants read the same generated radiographs with 29 classes, scaled to the network's input, mirrored and turned:
+
+- PNG decode: the same encoded bytes through cv2.imdecode, and nothing else: what no loader of PNG images can be below;
+- augforge: `TrainingBatches`, batches as the trainer gets them, then unpacked into target layers;
+- usual: a torch Dataset that reads an image and a PNG a class with cv2, albumentations, the same DataLoader.
+
+Each is timed in this process alone (CPU milliseconds a sample, which a neighbour on the machine disturbs little), turn
+by turn, and the best of the rounds counts; then with workers (samples a second by the clock). At last, whether loading
+starves the step: samples a second of the workers over those of a training step of Unet++ on this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import albumentations
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+import augforge
+from augforge import bitmask
+from augforge.phantom import write_phantom
+from augforge.store.dataset import Dataset, open_dataset
+from augforge.train.config import ModelConfig, TrainConfig
+from augforge.train.data.batch import to_device
+from augforge.train.data.inputspec import input_spec
+from augforge.train.data.loading import TrainingBatches, default_workers
+from augforge.train.data.trainingset import TrainingSet
+from augforge.train.net.model import build_model
+
+TURN = 15.0  # degrees at most
+ONLINE = ({"op": "hflip", "p": 0.5}, {"op": "rotate", "angle_range": [-TURN, TURN]})
+
+
+def build(root: Path, size: int, persons: int) -> Dataset:
+    write_phantom(root / "data", persons=persons, size=size, seed=7)
+    (root / "recipe.yaml").write_text(
+        "name: bench\nsource: {format: hand-bone, path: data, classes: hand-bone}\nsteps: []\n", encoding="utf-8"
+    )
+    augforge.build(root / "recipe.yaml", root / "shards")
+    return open_dataset(root / "shards").split("train")
+
+
+def write_pngs(dataset: Dataset, folder: Path) -> list[Path]:
+    """A folder a sample: the image and a PNG a class."""
+    for i, sample in enumerate(dataset):
+        (folder / str(i)).mkdir(parents=True)
+        cv2.imwrite(str(folder / str(i) / "image.png"), sample.image)
+        for name, mask in zip(dataset.classes, bitmask.to_masks(sample.masks, len(dataset.classes)), strict=True):
+            cv2.imwrite(str(folder / str(i) / f"{name}.png"), mask * 255)
+    return [folder / str(i) for i in range(len(dataset))]
+
+
+class Usual(torch.utils.data.Dataset[Any]):
+    """What people write: one PNG a class, albumentations."""
+
+    def __init__(self, folders: list[Path], classes: tuple[str, ...], size: tuple[int, int]) -> None:
+        self.folders, self.classes = folders, classes
+        self.transform = albumentations.Compose(
+            [
+                albumentations.Resize(size[1], size[0], interpolation=cv2.INTER_AREA),
+                albumentations.HorizontalFlip(p=0.5),
+                albumentations.Rotate((-TURN, TURN), border_mode=cv2.BORDER_CONSTANT, p=1),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.folders)
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
+        image = cv2.imread(str(self.folders[i] / "image.png"), cv2.IMREAD_GRAYSCALE)
+        masks = [cv2.imread(str(self.folders[i] / f"{name}.png"), cv2.IMREAD_GRAYSCALE) for name in self.classes]
+        made = self.transform(image=image, masks=masks)
+        pixels = made["image"].astype(np.float32)
+        pixels = (pixels - pixels.mean()) / (pixels.std() + 1e-6)
+        return torch.from_numpy(pixels[None]), torch.from_numpy((np.stack(made["masks"]) > 127).astype(np.float32))
+
+
+def one_thread(worker: int) -> None:
+    cv2.setNumThreads(1)
+
+
+# ---- contestants: endless iterators over the number of samples that each turn gave ----------------------------------
+
+
+def decoded(dataset: Dataset) -> Iterator[int]:
+    while True:
+        for i in range(len(dataset)):
+            cv2.imdecode(np.frombuffer(dataset.encoded(i)[0], np.uint8), cv2.IMREAD_UNCHANGED)
+            yield 1
+
+
+def loaded(dataset: Dataset, config: TrainConfig, workers: int, unpack: bool) -> Iterator[int]:
+    samples = TrainingSet([dataset])
+    data = config.data.model_copy(update={"workers": workers})
+    for batch in TrainingBatches(samples, input_spec(config, samples, "cpu"), data, 0).stream():
+        if unpack:
+            to_device(batch, dataset.classes, "cpu")
+        yield len(batch)
+
+
+def usual(folders: list[Path], dataset: Dataset, config: TrainConfig, workers: int) -> Iterator[int]:
+    size = input_spec(config, TrainingSet([dataset]), "cpu").size
+    loader = DataLoader(
+        Usual(folders, dataset.classes, size),
+        batch_size=config.data.batch_size,
+        shuffle=True,
+        num_workers=workers,
+        worker_init_fn=one_thread,
+        multiprocessing_context="forkserver" if workers else None,
+        persistent_workers=workers > 0,
+    )
+    while True:
+        for images, _ in loader:
+            yield len(images)
+
+
+def cpu_ms(turns: Iterator[int], seconds: float) -> float:
+    """CPU milliseconds a sample, after a first turn."""
+    next(turns)
+    start, samples = time.process_time(), 0
+    while time.process_time() - start < seconds:
+        samples += next(turns)
+    return (time.process_time() - start) / samples * 1000
+
+
+def per_second(turns: Iterator[int], seconds: float, ahead: int) -> float:
+    """Samples a second by the clock, after the turns that were loaded ahead."""
+    for _ in islice(turns, ahead):
+        pass
+    start, samples = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        samples += next(turns)
+    return samples / (time.perf_counter() - start)
+
+
+def step_rate(config: TrainConfig, size: tuple[int, int], classes: int, seconds: float, threads: int) -> float:
+    """Samples a second of forward and backward of Unet++ with resnet34, fp32."""
+    torch.set_num_threads(threads)
+    model = build_model(ModelConfig(), 1, classes).to(memory_format=torch.channels_last)
+    images = torch.randn(config.data.batch_size, 1, size[1], size[0])
+
+    def steps() -> Iterator[int]:
+        while True:
+            model(images).square().mean().backward()
+            yield len(images)
+
+    return per_second(steps(), seconds, 1)
+
+
+def compare(size: int, options: argparse.Namespace) -> str:
+    config = TrainConfig.model_validate(
+        {"data": {"batch_size": options.batch, "size": options.input, "online": list(ONLINE)}}
+    )
+    with tempfile.TemporaryDirectory(dir=options.work) as work:
+        dataset = build(Path(work), size, max(2, options.pixels // size**2))
+        folders = write_pngs(dataset, Path(work) / "pngs")
+        alone: dict[str, Callable[[], Iterator[int]]] = {
+            "PNG decode": lambda: decoded(dataset),
+            "augforge": lambda: loaded(dataset, config, 0, True),
+            "usual": lambda: usual(folders, dataset, config, 0),
+        }
+        best = dict.fromkeys(alone, float("inf"))
+        for _ in range(options.rounds):
+            for name, begin in alone.items():
+                best[name] = min(best[name], cpu_ms(begin(), options.seconds))
+        workers = options.workers
+        ours = per_second(loaded(dataset, config, workers, False), options.seconds, 3 * workers)
+        theirs = per_second(usual(folders, dataset, config, workers), options.seconds, 3 * workers)
+    rate = step_rate(config, (options.input, options.input), len(dataset.classes), options.seconds, options.threads)
+    bare = best["PNG decode"]
+    cells = [
+        str(size),
+        f"{bare:.1f}",
+        *(f"{best[name]:.1f} ({best[name] / bare:.2f}x)" for name in ("augforge", "usual")),
+        *(f"{value:.1f}" for value in (ours, theirs, rate, ours / rate)),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[512, 2048], help="stored pixels a side")
+    parser.add_argument("--input", type=int, default=128, help="the network's input, pixels a side")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--pixels", type=int, default=24 << 20, help="of all images of a size, about half of them")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=default_workers())
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of the training step")
+    parser.add_argument("--work", help="folder for the data; default: the system's")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    rows = [compare(size, options) for size in options.sizes]
+    cores = f"{os.cpu_count()} cores, {platform.machine()}; torch {torch.__version__}, OpenCV {cv2.__version__}"
+    print(f"{cores}; input {options.input}x{options.input}, batch {options.batch}, workers {options.workers}.\n")
+    print(
+        "| stored | PNG decode, ms | augforge, ms | usual, ms | augforge, samples/s | usual, samples/s "
+        "| step, samples/s | loader / step |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    print("\n".join(rows))
+
+
+if __name__ == "__main__":
+    main()

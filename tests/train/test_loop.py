@@ -1,0 +1,262 @@
+"""The loop: what it writes, that it repeats itself, that a stopped run goes on as if it had not been; its errors."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from toybox import made, put_hand, tiny_hands
+
+from augforge.errors import AugforgeError, TrainError
+from augforge.phantom import write_phantom
+from augforge.store.dataset import open_dataset
+from augforge.train.averaging import Averaged
+from augforge.train.config import TrainConfig, load_config
+from augforge.train.journal import read_journal
+from augforge.train.loop import train
+from augforge.train.run import Run
+
+TINY = (
+    "model.encoder=tu-test_resnet",
+    "model.architecture=unet",
+    "model.options={decoder_channels: [32, 16, 8, 8, 4]}",
+    "data.size=64",
+    "data.batch_size=2",
+    "data.workers=0",
+    "epochs=2",
+    "precision=fp32",
+)
+
+
+@pytest.fixture(scope="module")
+def hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of 6 samples to train on and 2 to validate on."""
+    folder = tmp_path_factory.mktemp("hands")
+    write_phantom(folder / "data", persons=4, size=96, seed=3)
+    made(folder, folder / "data", (), split="{val: [ID002]}")
+    return folder / "out"
+
+
+def config(*overrides: str) -> TrainConfig:
+    return load_config(None, (*TINY, *overrides))
+
+
+class Stop(BaseException):
+    """What a kill looks like from inside."""
+
+
+class StopAt:
+    """Progress that ends the run before it can write anything more."""
+
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def start(self, label: str, total: int) -> None:
+        pass
+
+    def advance(self, count: int) -> None:
+        self.left -= count
+        if self.left == 0 and count:
+            raise Stop
+
+
+def steps_of(folder: Path) -> list[dict[str, Any]]:
+    return [row for row in read_journal(folder) if row["kind"] == "step"]
+
+
+def test_a_run_leaves_what_people_look_for(hands: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    summary = train([hands], config(), tmp_path / "run", tell=told.append)
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert left >= {
+        "config.yaml",
+        "metrics.jsonl",
+        "summary.json",
+        "curves.png",
+        "environment.json",
+        "best.safetensors",
+    }
+    assert list((tmp_path / "run" / "tensorboard").glob("events*"))
+    assert summary == json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["steps"] == 6
+    assert summary["datasets"] == [{"path": str(hands), "name": "toy", "version": open_dataset(hands).version}]
+    assert len(steps_of(tmp_path / "run")) == 6
+    assert sum("mean Dice" in line for line in told) == 2
+    assert summary["best"]["mean_dice"] == max(
+        row["mean_dice"] for row in read_journal(tmp_path / "run") if row["kind"] == "validation"
+    )
+    assert load_config(tmp_path / "run" / "config.yaml") == config()
+
+
+def test_the_loss_falls(hands: Path, tmp_path: Path) -> None:
+    train([hands], config("epochs=8", "optimizer.lr=0.01", "validate_every=0"), tmp_path / "run")
+    losses = [row["bce"] for row in steps_of(tmp_path / "run")]
+    assert np.mean(losses[-4:]) < 0.6 * np.mean(losses[:4])
+
+
+def test_a_run_repeats_itself_bit_for_bit(hands: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        train([hands], config("data.online=[{op: hflip, p: 0.5}]"), tmp_path / name)
+    assert (tmp_path / "a" / "metrics.jsonl").read_bytes() == (tmp_path / "b" / "metrics.jsonl").read_bytes()
+    assert (tmp_path / "a" / "last.safetensors").read_bytes() == (tmp_path / "b" / "last.safetensors").read_bytes()
+    train([hands], config("data.online=[{op: hflip, p: 0.5}]", "seed=1"), tmp_path / "c")
+    assert (tmp_path / "a" / "metrics.jsonl").read_bytes() != (tmp_path / "c" / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("stop", [2, 3, 5])
+@pytest.mark.parametrize(
+    "extra", [(), ("ema=0.9",), ("optimizer.accumulate=2", "epochs=4"), ("schedule.name=plateau",)]
+)
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(
+    hands: Path, tmp_path: Path, stop: int, extra: tuple[str, ...]
+) -> None:
+    told = config("checkpoint_every=2", "data.online=[{op: hflip, p: 0.5}]", *extra)
+    train([hands], told, tmp_path / "whole")
+    with pytest.raises(Stop):
+        train([hands], told, tmp_path / "stopped", progress=StopAt(stop))
+    train([hands], told, tmp_path / "stopped", resume=True)
+    for name in ("metrics.jsonl", "last.safetensors", "best.safetensors"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "stopped" / name).read_bytes(), name
+
+
+def test_a_finished_run_is_returned_as_it_is(hands: Path, tmp_path: Path) -> None:
+    first = train([hands], config("steps=1"), tmp_path / "run")
+    assert train([hands], config("steps=1"), tmp_path / "run", resume=True, progress=StopAt(1)) == first
+
+
+def test_a_folder_with_a_run_is_not_overwritten(hands: Path, tmp_path: Path) -> None:
+    train([hands], config("steps=1"), tmp_path / "run")
+    with pytest.raises(TrainError, match=r"holds a run already.*--resume"):
+        train([hands], config("steps=1"), tmp_path / "run")
+
+
+def test_a_run_goes_on_with_its_own_configuration_alone(hands: Path, tmp_path: Path) -> None:
+    with pytest.raises(Stop):
+        train([hands], config(), tmp_path / "run", progress=StopAt(1))
+    with pytest.raises(TrainError, match=r"begun with other config.*seed was 0, is 5"):
+        train([hands], config("seed=5"), tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("files", [["state.pt"], ["model.safetensors"], ["progress.json"]])
+def test_a_damaged_checkpoint_is_named(hands: Path, tmp_path: Path, files: list[str]) -> None:
+    told = config("checkpoint_every=1")
+    with pytest.raises(Stop):
+        train([hands], told, tmp_path / "run", progress=StopAt(2))
+    [checkpoint] = (tmp_path / "run" / "checkpoints").iterdir()
+    for name in files:
+        (checkpoint / name).write_bytes(b"nonsense")
+    with pytest.raises(TrainError, match=checkpoint.name):
+        train([hands], told, tmp_path / "run", resume=True)
+
+
+def test_no_code_of_a_checkpoint_is_run(hands: Path, tmp_path: Path) -> None:
+    told = config("checkpoint_every=1")
+    with pytest.raises(Stop):
+        train([hands], told, tmp_path / "run", progress=StopAt(2))
+    [checkpoint] = (tmp_path / "run" / "checkpoints").iterdir()
+    torch.save({"optimizer": Path("/tmp")}, checkpoint / "state.pt")  # unpickling it would call a constructor
+    with pytest.raises(TrainError, match="damaged"):
+        train([hands], told, tmp_path / "run", resume=True)
+
+
+def test_a_dataset_without_validation_split(hands: Path, tmp_path: Path) -> None:
+    made(tmp_path, hands.parent / "data", (), split="{}")
+    with pytest.raises(TrainError, match=r"no split 'val'; there is: train.*validate_every=0"):
+        train([tmp_path / "out"], config(), tmp_path / "run")
+    summary = train([tmp_path / "out"], config("validate_every=0", "steps=1"), tmp_path / "run")
+    assert summary["best"] is None
+    assert Run.open(tmp_path / "run").model("best")
+
+
+def test_a_class_without_pixels_is_said(tmp_path: Path) -> None:
+    data = tiny_hands(tmp_path / "data", [40, 80, 120], classes=("a",))
+    put_hand(data, 9, np.full((40, 40), 90, np.uint8), ("a",))
+    made(tmp_path, data, (), split="{val: 0.3}", classes="[a, b]")
+    told: list[str] = []
+    summary = train([tmp_path / "out"], config("steps=1"), tmp_path / "run", tell=told.append)
+    assert "no training sample has a pixel of b" in summary["warnings"][0]
+    assert f"warning: {summary['warnings'][0]}" in told
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(hands: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainError, match=r"not finite in step \d.*optimizer.lr"):
+        train([hands], config("optimizer.lr=1e30", "optimizer.clip=null", "epochs=9"), tmp_path / "run")
+
+
+def test_memory_that_runs_out_is_said(hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    monkeypatch.setattr("augforge.train.loop.to_device", full)
+    with pytest.raises(TrainError, match=r"memory ran out.*data.batch_size.*--resume"):
+        train([hands], config(), tmp_path / "run")
+
+
+def test_low_precision_is_really_low(hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, set[torch.dtype]] = {"weights": set(), "products": set(), "losses": set()}
+    network = Run.network
+
+    def watched(run: Run, pretrained: bool = False) -> torch.nn.Module:
+        made = network(run, pretrained)
+        seen["weights"] |= {parameter.dtype for parameter in made.parameters()}
+        for module in made.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.register_forward_hook(lambda module, inputs, output: seen["products"].add(output.dtype))
+        return made
+
+    monkeypatch.setattr(Run, "network", watched)
+    for precision, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
+        seen["products"].clear()
+        summary = train([hands], config("steps=1", f"precision={precision}"), tmp_path / precision)
+        assert summary["precision"] == precision
+        assert seen["products"] == {dtype}
+    assert seen["weights"] == {torch.float32}
+
+
+def test_averages_follow_the_weights() -> None:
+    network = torch.nn.Linear(1, 1, bias=False)
+    ema = Averaged(network, TrainConfig(ema=0.5), steps=4)
+    swa = Averaged(network, TrainConfig(swa=0.5), steps=4)
+    for step, value in enumerate([1.0, 2.0, 3.0, 5.0], start=1):
+        network.weight.data.fill_(value)
+        ema.update(network, step)
+        swa.update(network, step)
+    assert ema.model.module.weight.item() == (((1 + 2) / 2 + 3) / 2 + 5) / 2
+    assert swa.model.module.weight.item() == (3 + 5) / 2
+    assert swa.network(2) is None
+    assert swa.network(3) is not None
+
+
+def test_labels_alone_make_a_classifier(tmp_path: Path) -> None:
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for label, level in (("bright", 200), ("dark", 40)):
+        for number in range(8):
+            path = tmp_path / "data" / label / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(level - 30, level + 30, (48, 48)).astype(np.uint8)).save(path)
+    (tmp_path / "recipe.yaml").write_text(
+        "name: levels\nsource: {format: image-folder, path: data}\nsplit: {val: 0.3}\n", encoding="utf-8"
+    )
+    from augforge.builder import build
+
+    build(tmp_path / "recipe.yaml", tmp_path / "out")
+    told = ("model.encoder=resnet10t", "data.normalise=unit", "epochs=12", "data.batch_size=4", "data.workers=0")
+    summary = train([tmp_path / "out"], load_config(None, (*told, "data.size=64")), tmp_path / "run")
+    assert summary["task"] == "classification"
+    assert summary["best"]["accuracy"] > 0.7
+
+
+def test_a_run_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(TrainError, match="is no training run"):
+        Run.open(tmp_path)
+    with pytest.raises(AugforgeError):
+        train([tmp_path], config(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    shutil.rmtree(tmp_path)
