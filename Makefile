@@ -12,7 +12,7 @@ DATA := data/hands
 DATASET := datasets/hands-mosaic
 SHEET := $(DATASET).png
 RUN := runs/hands-mosaic
-# Small enough for two CPU cores: a minute. Without these the trainer takes Unet++ with resnet34, 20 epochs.
+# Small enough for two CPU cores: a minute. Without these the trainer takes Unet++ with resnet34, 12 epochs.
 SHORT := --set model.encoder=resnet18 --set data.size=128 --set epochs=8 --set validate_every=4 --set optimizer.lr=0.003
 
 .PHONY: help demo test test-slow lint format docs-ops clean

@@ -105,7 +105,7 @@ class ScheduleConfig(_Strict):
     )
     final: Annotated[float, Field(ge=0, le=1)] = Field(0.01, description="share of `lr` that cosine ends at")
     every: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.33, description="share of the run after which step falls again"
+        0.34, description="share of the run after which step falls again"
     )
     factor: Annotated[float, Field(gt=0, lt=1)] = Field(0.1, description="what step and plateau multiply the rate by")
     patience: Positive = Field(5, description="validations without a better score until plateau falls")
@@ -133,7 +133,7 @@ class TrainConfig(_Strict):
     loss: tuple[LossConfig, ...] = Field(
         (LossConfig(name="bce"), LossConfig(name="dice")), description="losses by name, summed by weight"
     )
-    epochs: Positive = Field(20, description="times the training split is gone through")
+    epochs: Positive = Field(12, description="times the training split is gone through")
     steps: Positive | None = Field(None, description="optimizer steps instead of epochs")
     seed: int = 0
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
