@@ -55,6 +55,7 @@ def train(
         typer.echo(told.to_yaml(), nl=False)
         return
     _need_trainer()
+    from augforge.store.dataset import open_dataset
     from augforge.train.loop import train as run
     from augforge.train.summary import render_summary
 
@@ -63,7 +64,7 @@ def train(
         summary = run(
             [*shards, *(more or ())],
             told,
-            out or Path("runs") / Path(shards[0]).name,
+            out or Path("runs") / open_dataset(shards[0]).name,
             resume=resume,
             progress=progress,
             tell=lambda line: errors.print(terminal.escaped(line), soft_wrap=True),
@@ -247,11 +248,10 @@ def crossval(
     from augforge.train.study.crossval import render_crossval
 
     told = load_config(config, overrides or ())
-    folder = out or Path("runs") / f"{Path(shards).name}-crossval"
+    dataset = open_dataset(shards)
+    folder = out or Path("runs") / f"{dataset.name}-crossval"
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible():
-        found = run_it(
-            open_dataset(shards), told, folder, folds=folds, split_seed=split_seed, propose=propose, progress=progress
-        )
+        found = run_it(dataset, told, folder, folds=folds, split_seed=split_seed, propose=propose, progress=progress)
     terminal.output(found, as_json, lambda console: render_crossval(found, console))
 
 

@@ -163,7 +163,8 @@ def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shell = load_recipe(path, ["source.path=data"]).source.root
     assert shell.resolve() == tmp_path / "data"
     assert load_recipe(path, ["source.path=/a/b"]).source.path == "/a/b"
-    assert load_recipe(path, ["source.path=s3://bucket/data"]).source.path == "s3://bucket/data"
+    url = ["source.format=dataset", "source.path=s3://bucket/data"]
+    assert load_recipe(path, url).source.path == "s3://bucket/data"
 
 
 # ---- what may not ----------------------------------------------------------------------------------------------------

@@ -39,7 +39,8 @@ OUT/
 
 
 def write_csv(job: Job, entries: Iterable[Entry], options: Csv) -> None:
-    """Write a dataset as run lengths."""
+    """Write a dataset as run lengths. AugforgeError for a class whose name a table cannot hold."""
+    _check_classes(job)
     with ExitStack() as stack:
         tables = {}
         for split in job.splits:
@@ -54,6 +55,15 @@ def write_csv(job: Job, entries: Iterable[Entry], options: Csv) -> None:
             tables[entry.split].writerows(_rows(entry, name, job))
             if not entry.labelled:
                 job.notes["unlabelled images, without rows"] += 1
+
+
+def _check_classes(job: Job) -> None:
+    odd = next((name for name in job.classes if name != name.strip()), None)
+    if odd is not None:
+        raise AugforgeError(
+            f"class '{odd}' begins or ends with a blank; expected a name that comes back out of a table. Rename it by "
+            "source.class_map, and build again"
+        )
 
 
 def _is_plain(job: Job, options: Csv) -> bool:

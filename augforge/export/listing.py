@@ -53,8 +53,8 @@ def listed(
 
 def known_flags(index: pl.DataFrame, classes: Sequence[str]) -> NDArray[np.bool_]:
     """bool (N, C): which classes somebody labelled in each sample."""
-    areas = index["area"].struct
-    return np.stack([areas.field(name).is_not_null().to_numpy() for name in classes], axis=1)
+    areas = index["area"].struct.unnest()  # not struct.field: Polars takes names such as * and ^a$ for patterns
+    return np.stack([areas[name].rename("area").is_not_null().to_numpy() for name in classes], axis=1)
 
 
 def _ordered(dataset: Dataset, splits: Sequence[str], order: str) -> pl.DataFrame:

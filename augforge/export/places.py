@@ -3,8 +3,9 @@
 A sample's name such as ``ID001/image1~rotate-2@512,0`` is a path already, and stays one: ``/`` makes folders, ``~``,
 ``@`` and ``,`` are safe on every file system. What is not safe somewhere is written as ``%`` and two hexadecimal digits
 for each of its UTF-8 bytes, as in a URL: control characters, ``< > : " \\ | ? * %``, a dot that begins a part (hidden
-files, ``..``), a dot or space that ends one, and the first letter of what Windows reserves. A part that is empty is a
-``%`` alone. No two names share a path (but for upper and lower case, where a file system does not tell them apart).
+files, ``..``) or ends one, a blank there (tables lose it), and the first letter of what Windows reserves. A part that
+is empty is a ``%`` alone. No two names share a path (but for upper and lower case, where a file system does not tell
+them apart).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from augforge.errors import AugforgeError
 MAX_BYTES = 240
 """Of a part of a path, so that a suffix fits into the 255 that file systems hold."""
 
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"\\|?*%]|^\.|[. ]$')
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"\\|?*%]|^[.\s]|[.\s]$')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d|thumbs\.db|desktop\.ini|__macosx)(\..*)?", re.IGNORECASE)
 
 

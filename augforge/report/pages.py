@@ -98,8 +98,9 @@ def _named(option: dict[str, Any]) -> dict[str, Any]:
 def _source_example(name: str, source: type[Source]) -> str:
     fields = source.model_fields
     required = {key: value for key, value in example_values(source, 0).items() if key not in ("format", "path")}
+    path = {"path": "../data/FOLDER"} if fields["path"].is_required() else {}
     classes = {"classes": name} if name in CLASS_LISTS and not fields["classes"].is_required() else {}
-    options = {"format": name, "path": "../data/FOLDER", **classes, **required}
+    options = {"format": name, **path, **classes, **required}
     return "\n".join(["source:", *(f"  {key}: {flow(value)}" for key, value in options.items())])
 
 

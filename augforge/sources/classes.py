@@ -9,7 +9,8 @@ from typing import Any
 
 from augforge.errors import SourceError
 from augforge.sources.core import Source
-from augforge.sources.options import IGNORE
+from augforge.sources.options import IGNORE, REST
+from augforge.sources.scanning import Scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,23 @@ def class_table(source: Source, labels: Iterable[str], where: Path) -> ClassTabl
     labels = list(labels)
     names = source.mapped(labels) if source.classes is None else source.classes
     known = {name for label in labels if (name := source.known_class(label, names, str(where))) is not None}
+    if REST in names:
+        raise SourceError(f"{where}: a class is named '{REST}', which stands for all other labels. Rename it there.")
     if not 1 <= len(names) <= 256:
         raise SourceError(
             f"{where} names {len(names)} classes; expected 1 to 256. List them in source.classes, and merge or leave "
             "out labels by class_map."
         )
     return ClassTable(names, [name for name in names if name in known or name == IGNORE])
+
+
+def scanned_table(scan: Scan, labels: Iterable[str], where: Path) -> ClassTable:
+    """`class_table` of what a scan found; where that fails, broken files, which may be why, are told instead."""
+    try:
+        return class_table(scan.source, labels, where)
+    except SourceError as error:
+        scan.raise_all()
+        broken = next((row.detail for row in scan.refused if row.name in scan.bad), None)
+        if broken is None:
+            raise
+        raise SourceError(f"{error} Refused before that: {broken}") from error

@@ -71,11 +71,12 @@ class Source(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     adapter_version: ClassVar[int]
+    takes_urls: ClassVar[bool] = False
     layout: ClassVar[str]
     """The expected files as a drawing, for ``augforge sources NAME``."""
 
     format: str = Field(description="the adapter's name")
-    path: str = Field(description="folder of the data, relative to the recipe, or a URL")
+    path: str = Field(description="folder of the data, relative to the recipe")
     classes: tuple[str, ...] | None = Field(
         None, description="a named class list, or the list itself; null takes what the data names, in its own order"
     )
@@ -94,6 +95,16 @@ class Source(BaseModel, ABC):
         "error", description="broken files stop the build, all named; or each is a rejected row with the reason"
     )
 
+    @field_validator("path")
+    @classmethod
+    def _is_folder(cls, value: str) -> str:
+        if "://" in value and not cls.takes_urls:
+            raise ValueError(
+                f"path is the URL {value}; expected a folder, as only format dataset reads URLs. Copy the data to a "
+                "folder and give that"
+            )
+        return value
+
     @field_validator("classes", mode="before")
     @classmethod
     def _named_list(cls, value: Any) -> Any:
@@ -110,6 +121,10 @@ class Source(BaseModel, ABC):
             twice = sorted({name for name in value if value.count(name) > 1})
             if twice:
                 raise ValueError(f"classes stand twice in the list: {', '.join(twice)}")
+            if REST in value:
+                raise ValueError(
+                    f"a class is named '{REST}', which stands for all other labels in class_map; rename it"
+                )
             if not 1 <= len(value) <= 256:
                 raise ValueError(f"{len(value)} classes; expected 1 to 256")
         return value

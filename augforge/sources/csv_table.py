@@ -51,12 +51,16 @@ ROOT/                          source.path
   a.png                        where the table says, below folder"""
 
     format: Literal["csv"] = "csv"
-    table: str = Field("train.csv", description="the table, relative to path: .csv, .xlsx or .parquet")
-    image: str = Field("image_name", description="column of the images' paths")
+    table: str = Field(
+        "train.csv", description="the table, relative to path: .csv, .xlsx or .parquet", examples=["train.csv"]
+    )
+    image: str = Field("image_name", description="column of the images' paths", examples=["image_name"])
     folder: str = Field("", description="folder that those paths start from, relative to path")
     suffix: str = Field("", description="what those paths lack at their end, such as .png")
-    rle: str = Field("rle", description="column of run lengths")
-    class_column: str | None = Field("class", description="column of the class; null: classes holds the one there is")
+    rle: str = Field("rle", description="column of run lengths", examples=["rle"])
+    class_column: str | None = Field(
+        "class", description="column of the class; null: classes holds the one there is", examples=["class"]
+    )
     rles: tuple[str, ...] = Field(
         (), description="columns of run lengths, each a class, in place of rle and class_column"
     )

@@ -21,9 +21,10 @@ from augforge.sources.remapping import Mapping as ClassMapping
 from augforge.sources.remapping import remapped
 from augforge.sources.scanning import Scan
 from augforge.store.codec import decode_image
-from augforge.store.dataset import Dataset, open_dataset
+from augforge.store.dataset import Dataset
 from augforge.store.filecache import FileCache, file_sha256
-from augforge.store.manifest import Manifest
+from augforge.store.index import read_index
+from augforge.store.manifest import Manifest, read_manifest
 from augforge.store.remote import Remote, is_url
 from augforge.store.work import Payload
 
@@ -44,6 +45,7 @@ class AugforgeDataset(Source):
     """
 
     adapter_version: ClassVar[int] = 1
+    takes_urls: ClassVar[bool] = True
     layout: ClassVar[str] = """\
 ROOT/                          source.path or URL, as augforge build made it
   manifest.yaml                the current version
@@ -52,6 +54,7 @@ ROOT/                          source.path or URL, as augforge build made it
   shards/train-0c5d....parquet"""
 
     format: Literal["dataset"] = "dataset"
+    path: str = Field(description="folder of the dataset, relative to the recipe, or a URL")
     version: str | None = Field(
         None, description="another version than the current one; a unique beginning of it is enough"
     )
@@ -70,6 +73,10 @@ ROOT/                          source.path or URL, as augforge build made it
         return self._remote.folder if self._remote else Path(self.path)
 
     @property
+    def _remedy(self) -> str:
+        return f"{self._remote.remedy}." if self._remote else _REMEDY
+
+    @property
     def _remote(self) -> Remote | None:
         return Remote(self.path) if is_url(self.path) else None
 
@@ -77,7 +84,8 @@ ROOT/                          source.path or URL, as augforge build made it
         dataset = self._open(cache)
         scan = Scan(self, cache)
         table = class_table(self, dataset.classes, self.root)
-        whole = self._whole_shards(scan, dataset.manifest)
+        whole = self._whole_shards(scan, dataset.manifest, cache)
+        self._check_index(scan, dataset)
         if not self.keep_split:
             self._check_groups(scan, dataset)
         records = self._records(scan, dataset, table, whole)
@@ -88,7 +96,7 @@ ROOT/                          source.path or URL, as augforge build made it
         payload = Payload(str(self.root / place[0]), *place[1:])
         try:
             if self._remote is not None:  # this may be another machine than the one that listed it
-                self._remote.shard(place[0], record.data["sha256"])
+                self._remote.shard(place[0], *record.data["whole"])
             image, masks = payload.read()
             planes = bitmask.decode(masks, record.height, record.width, len(names))
             pixels = decode_image(image)
@@ -96,7 +104,9 @@ ROOT/                          source.path or URL, as augforge build made it
             label = None if record.data["label"] is None else np.array(record.data["label"], np.float32)
             sample = loaded(record, pixels, bitmask.contiguous(planes), known, label)
         except (OSError, ValueError, DatasetError) as error:
-            raise SourceError(f"{payload.file}: sample {record.name} cannot be read ({error}). {_REMEDY}") from error
+            raise SourceError(
+                f"{payload.file}: sample {record.name} cannot be read ({error}). {self._remedy}"
+            ) from error
         return remapped(sample, self._mapping(names, classes), len(classes))
 
     def _mapping(self, names: tuple[str, ...], classes: tuple[str, ...]) -> ClassMapping:
@@ -106,20 +116,27 @@ ROOT/                          source.path or URL, as augforge build made it
     # ---- what is there ----
 
     def _open(self, cache: FileCache) -> Dataset:
-        """The dataset with its index, which must be the manifest's."""
+        """The dataset with its index, which is looked at only where it is the manifest's."""
+        remote = self._remote
         try:
-            dataset = open_dataset(self.path if self._remote else self.root, self.version)
+            manifest = remote.manifest(self.version) if remote else read_manifest(self.root, self.version)
+            if manifest.expected_version() != manifest.version:
+                raise DatasetError(
+                    f"{self.path}: its manifest is damaged: what it names is version {manifest.expected_version()}, "
+                    f"and it says {manifest.version}. {_REMEDY}"
+                )
+            path = remote.index(manifest) if remote else self.root / manifest.index_path
+            if not path.exists() or cache.get(path, "sha256", file_sha256) != manifest.index_sha256:
+                fact = "is damaged: its SHA-256 is not the manifest's" if path.exists() else "is missing"
+                raise DatasetError(f"{path} {fact}. {_REMEDY}")
+            return Dataset(self.root, manifest, read_index(path), remote)
         except DatasetError as error:
             raise SourceError(str(error)) from error
-        path = self.root / dataset.manifest.index_path
-        if cache.get(path, "sha256", file_sha256) != dataset.manifest.index_sha256:
-            raise SourceError(f"{path} is damaged: its SHA-256 is not the manifest's. {_REMEDY}")
-        return dataset
 
-    def _whole_shards(self, scan: Scan, manifest: Manifest) -> dict[str, str]:
-        """SHA-256 of each shard, by its place, that is what the manifest says; the others are wrong."""
+    def _whole_shards(self, scan: Scan, manifest: Manifest, cache: FileCache) -> dict[str, tuple[str, int]]:
+        """SHA-256 and size of each shard, by its place, that is what the manifest says; the others are wrong."""
         wanted = {shard.path: shard.sha256 for shard in manifest.shards}
-        for place, problem in self._fetched(wanted):
+        for place, problem in self._fetched(wanted, cache):
             scan.wrong(place, "damaged shard", problem)
         there = [place for place in wanted if place not in scan.bad]
         found = scan.facts(((place, place) for place in there), "sha256", file_sha256, "damaged shard")
@@ -127,14 +144,17 @@ ROOT/                          source.path or URL, as augforge build made it
             if found[place] != wanted[place]:
                 message = f"{self.root / place} is damaged: its SHA-256 is not the manifest's"
                 scan.wrong(place, "damaged shard", f"{message}; expected a whole shard. {_REMEDY}")
-        return {place: sha256 for place, sha256 in found.items() if sha256 == wanted[place]}
+        return {s.path: (s.sha256, s.bytes) for s in manifest.shards if found.get(s.path) == s.sha256}
 
-    def _fetched(self, wanted: Mapping[str, str]) -> list[tuple[str, str]]:
+    def _fetched(self, wanted: Mapping[str, str], cache: FileCache) -> list[tuple[str, str]]:
         """Fetch the shards of a dataset behind a URL; places and messages of those that cannot be had."""
+
+        def sha256(copy: Path) -> str:
+            return str(cache.get(copy, "sha256", file_sha256))
 
         def problem(place: str) -> str | None:
             try:
-                Remote(self.path).shard(place, wanted[place])
+                Remote(self.path).checked_shard(place, wanted[place], sha256)
             except DatasetError as error:
                 return str(error)
             return None
@@ -142,6 +162,12 @@ ROOT/                          source.path or URL, as augforge build made it
         with ThreadPoolExecutor(4) as pool:
             problems = list(pool.map(problem, wanted if self._remote else ()))
         return [(place, said) for place, said in zip(wanted, problems, strict=False) if said]
+
+    def _check_index(self, scan: Scan, dataset: Dataset) -> None:
+        """A shard that the index names and the manifest does not would be left out in silence."""
+        stray = sorted(set(dataset.index["shard"]) - {shard.path for shard in dataset.manifest.shards})
+        if stray:
+            scan.fault(f"{self.root}: its index names {stray[0]}, its manifest does not. {_REMEDY}")
 
     def _check_groups(self, scan: Scan, dataset: Dataset) -> None:
         """Samples of several groups cannot be dealt out anew: parts of them would stand on both sides."""
@@ -152,7 +178,9 @@ ROOT/                          source.path or URL, as augforge build made it
                 "put a group on both sides. Set keep_split: true, or split where groups are still apart."
             )
 
-    def _records(self, scan: Scan, dataset: Dataset, table: ClassTable, whole: dict[str, str]) -> Iterator[Record]:
+    def _records(
+        self, scan: Scan, dataset: Dataset, table: ClassTable, whole: dict[str, tuple[str, int]]
+    ) -> Iterator[Record]:
         columns = [name for name in (*_COLUMNS, *_PLACE) if name in dataset.index.columns]
         mapping = [self.class_of(name) for name in dataset.classes]
         for row in dataset.index.select(columns).iter_rows(named=True):
@@ -164,7 +192,7 @@ ROOT/                          source.path or URL, as augforge build made it
     def _name(self, row: Mapping[str, Any]) -> str:
         return str(row["name"]).replace("~", self.separator)
 
-    def _record(self, row: Mapping[str, Any], classes: tuple[str, ...], content: Any, sha256: str) -> Record:
+    def _record(self, row: Mapping[str, Any], classes: tuple[str, ...], content: Any, whole: tuple[str, int]) -> Record:
         labelled = [c for c, area in enumerate(row["area"].values()) if area is not None]
         return Record(
             name=self._name(row),
@@ -177,7 +205,7 @@ ROOT/                          source.path or URL, as augforge build made it
             metadata={key: value for key, value in (row.get("metadata") or {}).items() if value is not None},
             data={
                 "place": [row[name] for name in _PLACE],
-                "sha256": sha256,
+                "whole": whole,
                 "classes": classes,
                 "labelled": labelled,
                 "label": row["label"],

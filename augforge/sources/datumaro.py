@@ -16,7 +16,7 @@ from augforge.errors import SourceError
 from augforge.keys import canonical_json
 from augforge.sample import Sample
 from augforge.sources import rle
-from augforge.sources.classes import ClassTable, class_table
+from augforge.sources.classes import ClassTable, scanned_table
 from augforge.sources.coco_file import Boxes
 from augforge.sources.core import Listing, Record, Source
 from augforge.sources.datumaro_import import Imported, cause_of, import_items, quiet
@@ -62,12 +62,16 @@ ROOT/                          source.path
 
     format: Literal["datumaro"] = "datumaro"
     dataset_format: str | None = Field(
-        None, description="Datumaro's name of the format, such as cvat, voc or cityscapes; null lets it find out"
+        None,
+        description="Datumaro's name of the format, such as cvat, voc or cityscapes; null lets it find out",
+        examples=["cvat"],
     )
     take: Literal["masks", "labels"] | None = Field(
         None, description="what becomes of annotations: masks or the label vector; null: masks where there are any"
     )
-    boxes: Boxes = Field("error", description="upright boxes: an error, filled as rectangles, or left out")
+    boxes: Boxes = Field(
+        "error", description="upright boxes: an error, filled as rectangles, or left out", examples=["rectangle"]
+    )
     missing_annotation: Literal["empty", "unlabelled", "error"] = Field(
         "empty", description="an image without annotations: nothing is there, unlabelled, or broken"
     )
@@ -83,7 +87,7 @@ ROOT/                          source.path
         facts = scan.images((name, item.place) for name, item in items.items())
         sound = {name: item for name, item in items.items() if item.place in facts}
         if masks:
-            table = class_table(self, labels, self.root)
+            table = scanned_table(scan, labels, self.root)
             found = [self._masked(scan, name, item, facts[item.place], labels, table) for name, item in sound.items()]
             return scan.listing(filter(None, found), table.names)
         names = self.mapped(labels) if self.classes is None else self.classes

@@ -19,7 +19,8 @@ from augforge.sources.dicom_file import need_pydicom, open_dicom
 from augforge.sources.dicom_pixels import View, Window
 from augforge.sources.loading import check_size, known_bits, loaded
 from augforge.sources.options import NO_CLASSES
-from augforge.sources.records import folder_or_name, record_of
+from augforge.sources.patients import patient_of, tell_mixed
+from augforge.sources.records import record_of
 from augforge.sources.scanning import Scan
 from augforge.store.filecache import FileCache
 
@@ -31,8 +32,9 @@ class Dicom(Source):
     were a folder: ``P01/scan1/0000`` is the first. Files are .dcm, .dicom, .ima or without suffix; a file that is DICOM
     and no image (a DICOMDIR, a report) is refused. Slices that make up a volume are read by the format volume.
 
-    The group is the PatientID, or the folder where a file has none; the ID then stands in the dataset, so set ``group``
-    where it must not, or where anonymising made it useless.
+    The group is the PatientID, or the first folder of the name where a file has none, ``P01`` here; folders with files
+    of several groups are told. The ID then stands in the dataset, so set ``group`` where it must not, or where
+    anonymising made it useless.
 
     Masks are those of the format mask-folder: in ``masks/<class>``, any pixel that is not zero is the class, a missing
     one says that it is not there. Without masks (``masks: null``) nothing is known of any class.
@@ -40,17 +42,19 @@ class Dicom(Source):
     Compressed files need a decoder: JPEG, JPEG 2000 and RLE are read as they are, other kinds with pylibjpeg.
     """
 
-    adapter_version: ClassVar[int] = 1
+    adapter_version: ClassVar[int] = 2
     layout: ClassVar[str] = """\
 ROOT/                          source.path
-  images/P01/scan1.dcm         folders are part of the name; IM0001 or 1.2.840.1.7 will do too
+  images/P01/scan1.dcm         folders are part of the name, the first is the group; IM0001 or 1.2.840.1.7 too
   masks/heart/P01/scan1.png    masks of its size, if there are any, else masks: null
   masks/heart/P02/cine/0000.png    of the first frame of images/P02/cine.dcm"""
 
     format: Literal["dicom"] = "dicom"
     images: str = Field("images", description="folder of the DICOM files; . is source.path itself")
     masks: str | None = Field(
-        "masks", description="folder that holds a folder of masks for each class; null: nothing is labelled"
+        "masks",
+        description="folder that holds a folder of masks for each class; null: nothing is labelled",
+        examples=["masks"],
     )
     threshold: Annotated[int, Field(ge=0, lt=65535)] = Field(
         0, description="mask values above it are the class; for lossy masks something like 127"
@@ -59,9 +63,14 @@ ROOT/                          source.path
         "file",
         description="gray from black to white. file: by the table or window that the file names, or else as data; "
         "data: least to greatest value in the file; full: all that its bits can hold; [center, width]: after rescaling",
+        examples=["file"],
     )
     bits: Literal[8, 16] = Field(8, description="of the images: uint8 or uint16")
-    tags: tuple[str, ...] = Field((), description="DICOM keywords that become metadata, such as [PatientSex, KVP]")
+    tags: tuple[str, ...] = Field(
+        (),
+        description="DICOM keywords that become metadata, such as [PatientSex, KVP]",
+        examples=[["PatientSex", "KVP"]],
+    )
 
     @field_validator("window")
     @classmethod
@@ -86,6 +95,7 @@ ROOT/                          source.path
         labels = scan.folders(self.masks) if self.masks is not None else []
         table = self._table(labels)
         facts = self._facts(scan)
+        tell_mixed(scan, ((dicom_name(place, self.images), fact["patient"]) for place, fact in facts.items()))
         images = scan.unique(frame for place, fact in facts.items() for frame in self._frames(place, fact))
         masks = self._class_masks.listed(scan, labels, images, facts)
         records = (
@@ -123,7 +133,7 @@ ROOT/                          source.path
         metadata = dict(facts["tags"])
         if facts["frames"] > 1:
             data["frame"] = metadata["frame"] = int(name.removeprefix(f"{file}/"))
-        group = facts["patient"] or folder_or_name(file)
+        group = patient_of(file, facts["patient"])
         own = {**facts, "bytes": facts["bytes"] // facts["frames"]}
         return replace(
             record_of(name, place, own, table.content(annotation), group=group, data=data), metadata=metadata

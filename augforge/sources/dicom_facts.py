@@ -15,8 +15,12 @@ from augforge.sources.headers import damaged
 from augforge.sources.images import read_bytes
 from augforge.sources.parsing import parsing
 
-DICOM_FACTS = "dicom@1"
+DICOM_FACTS = "dicom@2"
 """The kind of `dicom_facts` in a file cache; renamed when this module looks at files in another way."""
+
+
+_ONE = frozenset({"1", "0-1"})
+"""Multiplicities of tags in the DICOM dictionary that have one value."""
 
 
 class DicomSuffixes(frozenset[str]):
@@ -62,7 +66,10 @@ def dicom_facts(path: Path, tags: Sequence[str] = ()) -> dict[str, Any]:
     if data[128:132] != b"DICM":
         if path.suffix.lower() not in ENDINGS:
             return {"foreign": ["not a DICOM file", ""]}
-        raise damaged(path, "it lacks the mark DICM at byte 128")
+        raise SourceError(
+            f"{path} lacks the mark DICM at byte 128; expected a DICOM file with its preamble. Save it again in that "
+            "form (dcmconv), or remove it if it is no DICOM or damaged."
+        )
     dataset = read_dataset(data, path, tags)
     with parsing(path, "DICOM"):
         if "PixelData" not in dataset:
@@ -106,7 +113,9 @@ def _numbers(value: Any, count: int) -> list[float] | None:
 
 
 def _plain(dataset: Any, tag: str, path: Path) -> Any:
-    """A tag's value as JSON; None where it is missing or empty."""
+    """A tag's value as JSON, a list where the standard allows several; None where it is missing or empty."""
+    from pydicom.datadict import dictionary_VM
+
     if tag not in dataset or dataset[tag].is_empty:
         return None
     element = dataset[tag]
@@ -114,7 +123,7 @@ def _plain(dataset: Any, tag: str, path: Path) -> Any:
         raise SourceError(f"{path}: tag {tag} is no plain value ({element.VR}). Leave it out of source.tags.")
     values = list(element.value) if element.VM > 1 else [element.value]
     plain = [_scalar(value) for value in values]
-    return plain if element.VM > 1 else plain[0]
+    return plain if element.VM > 1 or dictionary_VM(element.tag) not in _ONE else plain[0]
 
 
 def _scalar(value: Any) -> Any:

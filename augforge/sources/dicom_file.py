@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augforge.errors import MissingExtra, SourceError
+from augforge.sources.dicom_packing import check_frames, check_inflated
 from augforge.sources.headers import convertible, damaged
 from augforge.sources.images import MAX_PIXELS, read_bytes
 from augforge.sources.kept import KEPT
@@ -20,6 +22,9 @@ from augforge.sources.parsing import parsing
 
 MAX_VOXELS = 1 << 30
 """Of all frames or slices of a file together; a header that claims more is refused before anything is decoded."""
+
+MAX_FRAMES = 1 << 16
+"""Of a file: each is a sample."""
 
 ENDINGS = (".dcm", ".dicom", ".ima")
 GRAY = frozenset({"MONOCHROME1", "MONOCHROME2"})
@@ -33,6 +38,7 @@ _TAGS = [
     *("SOPClassUID", "SeriesInstanceUID", "PatientID", "ImagePositionPatient", "ImageOrientationPatient"),
     *("PixelSpacing", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows"),
     *("Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept"),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth", *_PALETTE),
     *("PaletteColorLookupTableUID", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData"),
@@ -48,19 +54,39 @@ def check_header(dataset: Any, path: Path) -> None:
     rows, columns, frames = int(dataset.Rows), int(dataset.Columns), frame_count(dataset)
     if rows < 1 or columns < 1 or frames < 1:
         raise damaged(path, f"its header says {frames} frames of {columns}x{rows} pixels")
-    if rows * columns > MAX_PIXELS or rows * columns * frames > MAX_VOXELS:
+    if rows * columns > MAX_PIXELS or rows * columns * frames > MAX_VOXELS or frames > MAX_FRAMES:
         raise SourceError(
             f"{path}: the header says {frames} frames of {columns}x{rows} pixels; at most {MAX_PIXELS} a frame and "
-            f"{MAX_VOXELS} together are read. Remove the file, or cut it into parts."
+            f"{MAX_VOXELS} together are read, in {MAX_FRAMES} frames. Remove the file, or cut it into parts."
         )
     photometric, samples = str(dataset.PhotometricInterpretation), int(dataset.SamplesPerPixel)
     one = photometric in GRAY or photometric == "PALETTE COLOR"
     if photometric not in GRAY | COLOUR or samples != (1 if one else 3):
         fact = f"is a DICOM file of {samples} channels, {photometric}"
         raise convertible(path, fact, "Its colours have to be decided on")
-    if not 1 <= int(dataset.BitsStored) <= int(dataset.BitsAllocated) <= 32:
-        raise damaged(path, f"its header says {dataset.BitsStored} of {dataset.BitsAllocated} bits")
+    _check_bits(dataset, path)
     _check_data(dataset, path)
+
+
+def _check_bits(dataset: Any, path: Path) -> None:
+    """SourceError unless the stored bits lie in the allocated ones."""
+    if not 1 <= int(dataset.BitsStored) <= _high_bit(dataset) + 1 <= int(dataset.BitsAllocated) <= 32:
+        raise damaged(
+            path,
+            f"its header says {dataset.BitsStored} of {dataset.BitsAllocated} bits, the highest {_high_bit(dataset)}",
+        )
+    if int(dataset.PixelRepresentation) not in (0, 1):
+        raise damaged(path, f"its header says PixelRepresentation {dataset.PixelRepresentation}")
+
+
+def _high_bit(dataset: Any) -> int:
+    """The number of the highest stored bit. Codestreams such as JPEG's have no bits below the stored ones."""
+    from pydicom.uid import RLELossless
+
+    syntax, usual = dataset.file_meta.TransferSyntaxUID, int(dataset.BitsStored) - 1
+    plain = not syntax.is_compressed or syntax.is_deflated or syntax == RLELossless
+    high = dataset.get("HighBit") if plain else None
+    return usual if high is None else int(high)
 
 
 def _check_data(dataset: Any, path: Path) -> None:
@@ -80,6 +106,7 @@ def _check_data(dataset: Any, path: Path) -> None:
         ready = False
     if not ready:
         raise _undecodable(path, syntax, "nothing is installed that reads it")
+    check_frames(dataset, path, frame_count(dataset))
 
 
 def _undecodable(path: Path, syntax: Any, fact: str) -> SourceError:
@@ -103,6 +130,7 @@ def need_pydicom(what: str) -> None:
         import pydicom  # noqa: F401
     except ImportError as error:
         raise MissingExtra("pydicom", "medical", what) from error
+    warnings.filterwarnings("ignore", module=r"pydicom\.")  # of values that it makes good; what counts is checked here
 
 
 def read_dataset(data: bytes, path: Path, tags: Sequence[str] = ()) -> Any:
@@ -111,6 +139,7 @@ def read_dataset(data: bytes, path: Path, tags: Sequence[str] = ()) -> Any:
     import pydicom
 
     with parsing(path, "DICOM"):
+        check_inflated(data, path)
         return pydicom.dcmread(io.BytesIO(data), specific_tags=[*_TAGS, *tags])
 
 
@@ -135,16 +164,17 @@ class DicomFile:
 
         with parsing(self.path, "DICOM"):
             pixels = self._decoded(frame)
-            if self.photometric == "PALETTE COLOR":
-                return apply_color_lut(pixels, self.dataset)
-            return _used_bits(pixels, int(self.dataset.BitsStored)) if pixels.ndim == 2 else pixels
+            pixels = pixels if pixels.ndim == 3 else _used_bits(pixels, self.dataset)
+            return apply_color_lut(pixels, self.dataset) if self.photometric == "PALETTE COLOR" else pixels
 
     def _decoded(self, frame: int) -> NDArray[Any]:
         from pydicom.pixels.utils import pixel_array
 
         syntax = self.dataset.file_meta.TransferSyntaxUID
+        unused: dict[str, Any] = {"correct_unused_bits": False} if int(self.dataset.SamplesPerPixel) == 1 else {}
         try:
-            return pixel_array(self.dataset, index=frame)
+            # Unused bits of one channel are left to us: pydicom takes the stored ones to be the lowest
+            return pixel_array(self.dataset, index=frame, **unused)
         except RuntimeError as error:
             if not syntax.is_compressed:
                 raise
@@ -193,10 +223,24 @@ class DicomFile:
 
     @cached_property
     def least_and_greatest(self) -> tuple[float, float]:
-        """Of the values of all frames, in their units."""
-        frames = (self.modality(k, self.stored(k)) for k in range(frame_count(self.dataset)))
-        ranges = [(float(values.min()), float(values.max())) for values in frames]
-        return min(low for low, _ in ranges), max(high for _, high in ranges)
+        """Of the values of all frames, in their units; padding around the picture does not count (C.7.5.1.1.2)."""
+        ranges = [range_ for k in range(frame_count(self.dataset)) for range_ in self._ranges(k)]
+        return (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else (0.0, 0.0)
+
+    def _ranges(self, frame: int) -> list[tuple[float, float]]:
+        """Least and greatest value of a frame, in its units; nothing where all is padding."""
+        stored = self.stored(frame)
+        values = self.modality(frame, stored)[~self._padding(stored)]
+        return [(float(values.min()), float(values.max()))] if values.size else []
+
+    def _padding(self, stored: NDArray[Any]) -> NDArray[np.bool_]:
+        """Where stored values only pad the picture."""
+        first = self.dataset.get("PixelPaddingValue")
+        if first is None:
+            return np.zeros(stored.shape, np.bool_)
+        last = self.dataset.get("PixelPaddingRangeLimit")
+        low, high = sorted((int(first), int(first if last is None else last)))
+        return (stored >= low) & (stored <= high)
 
 
 def open_dicom(path: Path, keep: bool = False) -> DicomFile:
@@ -211,7 +255,7 @@ def _opened(path: Path) -> DicomFile:
     return DicomFile(path, dataset)
 
 
-def _used_bits(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Stored values without what old files keep in the unused high bits, such as overlays."""
-    spare = 8 * pixels.dtype.itemsize - bits
-    return (pixels << spare) >> spare if spare else pixels
+def _used_bits(pixels: NDArray[Any], dataset: Any) -> NDArray[Any]:
+    """Stored values without what old files keep in the bits above and below them, such as overlays."""
+    width, bits = 8 * pixels.dtype.itemsize, int(dataset.BitsStored)
+    return (pixels << (width - 1 - _high_bit(dataset))) >> (width - bits) if bits < width else pixels

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from augforge.errors import SourceError
 from augforge.sample import Image
 from augforge.sources.dicom_file import DicomFile
 from augforge.sources.parsing import parsing
@@ -94,7 +95,13 @@ def _own_window(file: DicomFile, frame: int, values: NDArray[Any]) -> NDArray[np
     center, width = _first(holder.get("WindowCenter")), _first(holder.get("WindowWidth"))
     if center is None or width is None or not width > 0:
         return None
-    return _FUNCTIONS[str(holder.get("VOILUTFunction") or "LINEAR").upper()](values, center, width)
+    name = str(holder.get("VOILUTFunction") or "LINEAR").upper()
+    if name not in _FUNCTIONS:
+        raise SourceError(
+            f"{file.path} names the window function {name}; expected {', '.join(_FUNCTIONS)}. Choose what is "
+            "shown: set source.window to data, full or [center, width]."
+        )
+    return _FUNCTIONS[name](values, center, width)
 
 
 def _first(value: Any) -> float | None:

@@ -15,7 +15,7 @@ from augforge import bitmask
 from augforge.errors import SourceError
 from augforge.keys import digest
 from augforge.sample import Sample
-from augforge.sources.classes import ClassTable, class_table
+from augforge.sources.classes import ClassTable, scanned_table
 from augforge.sources.core import Listing, Record, Source
 from augforge.sources.lists import listed_names
 from augforge.sources.loading import check_size, known_bits, listed_image, loaded
@@ -57,10 +57,14 @@ ROOT/                          source.path
         "others are left to the recipe; null takes every image",
     )
     values: dict[int, str] | None = Field(
-        None, description="pixel value -> label, such as {1: cat, 2: dog}; null counts the classes from 1"
+        None,
+        description="pixel value -> label, such as {1: cat, 2: dog}; null counts the classes from 1",
+        examples=[{1: "cat", 2: "dog"}],
     )
     background: int | None = Field(0, description="value that is no class, unless values names it; null: there is none")
-    void: int | None = Field(255, description="value of pixels that are class ignore; null: there is none")
+    void: int | None = Field(
+        255, description="value of pixels that are class ignore; null: there is none", examples=[255]
+    )
     missing_mask: Literal["error", "empty", "unlabelled"] = Field(
         "error", description="an image without a mask: broken, or labelled and empty, or with all classes unknown"
     )
@@ -84,7 +88,7 @@ ROOT/                          source.path
         facts = scan.images(images.items())
         values = scan.facts(masks.items(), VALUE_FACTS, value_facts, "broken mask")
         meaning = self._names.meaning(value for fact in values.values() for value in fact["values"])
-        table = class_table(self, meaning.values(), self.root / self.masks)
+        table = scanned_table(scan, meaning.values(), self.root / self.masks)
         names = {str(value): self.class_of(label) for value, label in meaning.items()}
         records = [
             self._record(scan, name, place, facts[place], masks.get(name), values, names, table, splits[name])

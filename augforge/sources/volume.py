@@ -13,14 +13,15 @@ from pydantic import Field, model_validator
 from augforge import bitmask
 from augforge.errors import SourceError
 from augforge.sample import Image, Sample
-from augforge.sources.classes import ClassTable, class_table
-from augforge.sources.core import Listing, Record, Source
+from augforge.sources.classes import ClassTable, scanned_table
+from augforge.sources.core import Listing, Record, Refused, Source
 from augforge.sources.dicom_pixels import between, to_bits
 from augforge.sources.index_mask import distinct
 from augforge.sources.kept import KEPT
 from augforge.sources.loading import check_size, known_bits, loaded
 from augforge.sources.options import NO_CLASSES
-from augforge.sources.records import folder_or_name, record_of
+from augforge.sources.patients import patient_of, tell_mixed
+from augforge.sources.records import record_of
 from augforge.sources.scanning import Scan
 from augforge.sources.value_names import ValueNames
 from augforge.sources.volume_file import Volume, read_volume
@@ -47,7 +48,8 @@ class VolumeSlices(Source):
     the slice itself; four channels count as RGBA in steps that treat colours. Values become 8 or 16 bits by one range
     for a whole volume, so that its slices stay comparable; NaN is the least.
 
-    A volume is one group (with its folder, or the PatientID of a DICOM series), so slices of a patient never part.
+    A group is the first folder of the name, ``P01`` here, ``sub-01`` in BIDS, or the PatientID of a DICOM series, so
+    slices of a patient never part; folders with files of several groups are told.
 
     Label volumes are NIfTI or TIFF, of whole numbers however they are stored, and must lie where their image lies;
     their axes may be stored in another order. Their values name classes: by ``values``; or else ``classes`` in order
@@ -56,10 +58,10 @@ class VolumeSlices(Source):
     are listed, images only when they are loaded: whole, and the last ones are kept, up to 512 MiB in each process.
     """
 
-    adapter_version: ClassVar[int] = 1
+    adapter_version: ClassVar[int] = 2
     layout: ClassVar[str] = """\
 ROOT/                          source.path
-  images/P01/scan1.nii.gz      folders are part of the name, and the usual group; .nii, .tif too
+  images/P01/scan1.nii.gz      folders are part of the name, the first is the usual group; .nii, .tif too
   images/P02/ct/IM0001         or a folder for each DICOM series, in files of any name
   labels/P01/scan1.nii.gz      the same name; masks: labels/liver/P01/scan1.nii.gz with labels_by: folder
   labels/P02/ct.nii.gz         labels: null where there are none"""
@@ -71,7 +73,9 @@ ROOT/                          source.path
         "value", description="what names a class: the value of a voxel, or the folder that a volume lies in"
     )
     values: dict[int, str] | None = Field(
-        None, description='voxel value -> label, such as {"1": liver, "2": spleen}; null counts the classes from 1'
+        None,
+        description='voxel value -> label, such as {"1": liver, "2": spleen}; null counts the classes from 1',
+        examples=[{1: "liver", 2: "spleen"}],
     )
     background: int | None = Field(0, description="value that is no class, unless values names it; null: there is none")
     void: int | None = Field(
@@ -85,16 +89,22 @@ ROOT/                          source.path
         True, description="false: labels lie on the image voxel by voxel as stored, whatever their affines say"
     )
     axis: Axis | None = Field(
-        None, description="slices are axial, coronal or sagittal, or along the file's axis 0, 1 or 2; null: see above"
+        None,
+        description="slices are axial, coronal or sagittal, or along the file's axis 0, 1 or 2; null: see above",
+        examples=["axial"],
     )
     channels: tuple[int, ...] | None = Field(
         None, description="slices that make up a colour image, 3 or 4 of them, such as [-1, 0, 1]; null: gray"
     )
     edge: Literal["repeat", "drop"] = Field(
-        "repeat", description="where a neighbour lacks: the slice at the edge stands for it, or no sample is made"
+        "repeat",
+        description="where a neighbour lacks: the slice at the edge stands for it, or no sample is made; "
+        "a volume too thin for any is refused",
     )
     window: tuple[float, float] | None = Field(
-        None, description="values from black to white, [low, high], such as [-160, 240] in Hounsfield units"
+        None,
+        description="values from black to white, [low, high], such as [-160, 240] in Hounsfield units",
+        examples=[(-160, 240)],
     )
     percentiles: tuple[Percent, Percent] = Field(
         (0, 100), description="without window: percentiles of the volume's values that are black and white"
@@ -123,8 +133,9 @@ ROOT/                          source.path
         scan.need_folder(self.images)
         folders = self._label_folders(scan)
         images = image_volumes(scan, self.images, self.axis)
+        tell_mixed(scan, ((name, image.facts.get("patient", "")) for name, image in images.items()))
         labels = {label: label_volumes(scan, place, images, self.check_affine) for label, place in folders.items()}
-        table, names = self._classes(labels)
+        table, names = self._classes(scan, labels)
         records = [
             record
             for name, image in images.items()
@@ -141,7 +152,9 @@ ROOT/                          source.path
             return {"": self.labels}
         return {label: f"{self.labels}/{label}" for label in scan.folders(self.labels)}
 
-    def _classes(self, labels: Mapping[str, Mapping[str, Labels]]) -> tuple[ClassTable, dict[str, str | None]]:
+    def _classes(
+        self, scan: Scan, labels: Mapping[str, Mapping[str, Labels]]
+    ) -> tuple[ClassTable, dict[str, str | None]]:
         """The class table, and the class of each value or folder."""
         if self.labels is None:
             return ClassTable(self.classes or NO_CLASSES, []), {}
@@ -150,7 +163,7 @@ ROOT/                          source.path
         else:
             found = (value for listed in labels[""].values() for value in listed.facts["values"])
             meaning = {str(value): label for value, label in self._names.meaning(found).items()}
-        table = class_table(self, meaning.values(), self.root / self.labels)
+        table = scanned_table(scan, meaning.values(), self.root / self.labels)
         return table, {key: self.class_of(label) for key, label in meaning.items()}
 
     def _records(
@@ -176,9 +189,12 @@ ROOT/                          source.path
             "series": image.facts if "files" in image.facts else None,
         }
         count, height, width = image.shape
+        if not self._slices(count):
+            detail = f"{image.place} has {count} slices, fewer than channels {list(self.channels or ())} reach over"
+            scan.refused.append(Refused(name, "too few slices", detail))
         view = [self.window, self.percentiles, self.bits, self.channels, self.edge, data["turn"], data["known"]]
         facts = {**image.facts, "bytes": image.facts["bytes"] // count}
-        group = image.facts.get("patient") or folder_or_name(name)
+        group = patient_of(name, image.facts.get("patient", ""))
         for k in self._slices(count):
             annotation = table.content(
                 [view, [[label, found.facts["slices"][k]] for label, found in own.items()], names]

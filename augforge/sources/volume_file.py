@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,8 +23,11 @@ from augforge.sources.records import name_of
 from augforge.sources.volume_grid import Grid
 from augforge.store.filecache import file_sha256
 
-VOLUME_FACTS = "volume@1"
+VOLUME_FACTS = "volume@2"
 """The kind of `volume_facts` in a file cache; renamed when this module reads headers in another way."""
+
+_SPARE = 1 << 24
+"""Bytes that a NIfTI file may hold after its voxels."""
 
 _TIFF_PLAIN = frozenset({1, 8, 32773, 32946})  # none, deflate, PackBits: tifffile reads them alone
 
@@ -80,7 +84,7 @@ def _kind(place: str) -> str | None:
 def volume_facts(path: Path) -> dict[str, Any]:
     """What a listing needs of a volume, JSON-like: ``shape``, ``affine`` or None, ``bytes`` and ``sha256``.
 
-    Headers are read alone, and the file's bytes once for its digest.
+    No value is decoded, but the file's bytes are read once for its digest, and a gzip is unpacked to its end.
     """
     size = path.stat().st_size
     if not size:
@@ -127,6 +131,7 @@ def _nifti(path: Path) -> Any:
         import nibabel
     except ImportError as error:
         raise MissingExtra("nibabel", "medical", f"reading {path}") from error
+    logging.getLogger("nibabel").setLevel(logging.CRITICAL)  # what it makes good in headers; ours are checked below
     image = nibabel.load(path, mmap=False)
     if not isinstance(image, nibabel.Nifti1Image | nibabel.Nifti2Image):
         raise damaged(path, f"it is {type(image).__name__} and no NIfTI")
@@ -149,15 +154,13 @@ def _nifti_header(path: Path, size: int) -> dict[str, Any]:
 
 
 def _unpacked_size(path: Path, needed: int) -> int:
-    """Bytes in a gzip file: those its last four tell, if they are as expected; else it is unpacked to see."""
-    with path.open("rb") as stream:
-        stream.seek(-4, 2)
-        if struct.unpack("<I", stream.read(4))[0] == needed % 2**32:
-            return needed
+    """Bytes in a gzip file, unpacked to its end, for only there its checksum stands; more than fit are refused."""
     held = 0
     with gzip.open(path) as unpacked:
-        while held < needed and (block := unpacked.read(1 << 20)):
+        while block := unpacked.read(1 << 20):
             held += len(block)
+            if held > needed + _SPARE:
+                raise damaged(path, f"it unpacks to more than {needed} bytes, which its header tells")
     return held
 
 
@@ -173,9 +176,14 @@ def _nifti_values(path: Path) -> tuple[NDArray[Any], float, float]:
 def _tiff_header(path: Path, size: int) -> dict[str, Any]:
     import tifffile
 
-    with tifffile.TiffFile(path) as file:
+    with tifffile.TiffFile(path, _multifile=False) as file:
         series, page = file.series, file.series[0].keyframe
         axes = series[0].axes
+        if len(series) == len(file.pages) == 1 and axes == "YX":
+            raise SourceError(
+                f"{path} is a TIFF of one page; expected a stack. Read pictures as another format (augforge sources), "
+                "or remove it."
+            )
         if len(series) != 1 or len(axes) != 3 or axes[1:] != "YX" or page.photometric != 1:
             shapes = ", ".join(f"{one.axes} {list(one.shape)}" for one in series)
             raise convertible(path, f"holds {shapes}, {getattr(page.photometric, 'name', '?')}", "Save a gray stack")
@@ -223,7 +231,7 @@ def _pixels_end(series: Any) -> int:
 def _tiff_values(path: Path) -> tuple[NDArray[Any], float, float]:
     import tifffile
 
-    with tifffile.TiffFile(path) as file:
+    with tifffile.TiffFile(path, _multifile=False) as file:
         return file.series[0].asarray(), 1.0, 0.0
 
 

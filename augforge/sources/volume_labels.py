@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from augforge.errors import SourceError
 from augforge.keys import digest
@@ -14,7 +15,7 @@ from augforge.sources.kept import KEPT
 from augforge.sources.volume_file import Volume, read_volume
 from augforge.sources.volume_grid import Turn
 
-LABEL_FACTS = "labels@1"
+LABEL_FACTS = "labels@2"
 """The kind of `label_facts` in a file cache; renamed when this module looks at labels in another way."""
 
 
@@ -48,9 +49,15 @@ def kept_labels(path: Path) -> Volume:
 def read_labels(path: Path) -> Volume:
     """A label volume with values uint8 or uint16. SourceError unless it holds whole numbers from 0 to 65535."""
     volume = read_volume(path)
-    values = volume.values
-    if (volume.slope, volume.inter) != (1, 0):
-        values = values * volume.slope + volume.inter
+    labels = np.empty_like(volume.values, np.uint16)
+    axis = int(np.argmax(volume.values.strides))  # whose slices lie together
+    for found, cut in zip(np.moveaxis(labels, axis, 0), np.moveaxis(volume.values, axis, 0), strict=True):
+        found[...] = _whole(cut if (volume.slope, volume.inter) == (1, 0) else cut * volume.slope + volume.inter, path)
+    return Volume(labels.astype(np.uint8) if labels.max() < 256 else labels, 1.0, 0.0, volume.grid)
+
+
+def _whole(values: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Values as they are meant, made whole; SourceError where they are no labels."""
     if values.dtype.kind == "f":
         whole = np.rint(values)
         odd = ~(np.abs(values - whole) <= 1e-3)  # not for NaN and infinity; by scaling 3 may become 2.9999998
@@ -63,4 +70,4 @@ def read_labels(path: Path) -> Volume:
     low, high = values.min(), values.max()
     if low < 0 or high >= 1 << 16:
         raise SourceError(f"{path} holds values from {low:g} to {high:g}; expected labels from 0 to 65535.")
-    return Volume(values.astype(np.uint8 if high < 256 else np.uint16), 1.0, 0.0, volume.grid)
+    return values

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+_WAYS = 64
+"""That lead to one folder by links: a few links in each folder multiply."""
 
 _LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 
@@ -18,7 +22,7 @@ class Found(NamedTuple):
         place: its path below the root.
         folder: whether it is a folder.
         readable: whether its name is UTF-8.
-        fault: a reason in a few words and a message, for a link that cannot be followed.
+        fault: a reason in a few words and a message, for a link that cannot be followed and for what is no file.
     """
 
     name: str
@@ -35,18 +39,21 @@ def walk(root: Path, folder: str, deep: bool = True) -> Iterator[Found]:
     """
     prefix = f"{folder.strip('/')}/" if folder.strip("/.") else ""
     top = str(root / folder)
-    yield from _entries(top, prefix, "", (os.path.realpath(top),), os.path.realpath(root), deep)
+    yield from _entries(top, prefix, "", (os.path.realpath(top),), os.path.realpath(root), deep, Counter())
 
 
-def _entries(folder: str, prefix: str, inner: str, chain: tuple[str, ...], root: str, deep: bool) -> Iterator[Found]:
-    """What lies in ``folder``; ``chain`` is its real path and those of the folders above."""
+def _entries(
+    folder: str, prefix: str, inner: str, chain: tuple[str, ...], root: str, deep: bool, ways: Counter[str]
+) -> Iterator[Found]:
+    """What lies in ``folder``; ``chain`` is its real path and those of the folders above, ``ways`` counts links."""
     for entry in _sorted_entries(folder):
         name = inner + entry.name
         readable = name.encode(errors="replace").decode()
-        fault = _link_fault(entry.path, chain, root) if entry.is_symlink() else None
+        fault = _link_fault(entry.path, chain, root, ways) if entry.is_symlink() else None
+        fault = fault or _kind_fault(entry)
         if fault is None and deep and entry.is_dir():
             real = os.path.realpath(entry.path) if entry.is_symlink() else f"{chain[-1]}{os.sep}{entry.name}"
-            yield from _entries(entry.path, prefix, f"{name}/", (*chain, real), root, deep)
+            yield from _entries(entry.path, prefix, f"{name}/", (*chain, real), root, deep, ways)
         else:
             is_folder = not deep and fault is None and entry.is_dir()
             yield Found(readable, prefix + readable, is_folder, readable == name, fault)
@@ -61,14 +68,24 @@ def _sorted_entries(folder: str) -> list[os.DirEntry[str]]:
     return sorted(found, key=lambda entry: entry.name)
 
 
-def _link_fault(path: str, chain: tuple[str, ...], root: str) -> tuple[str, str] | None:
+def _kind_fault(entry: os.DirEntry[str]) -> tuple[str, str] | None:
+    """Reading a pipe or a device may wait forever."""
+    if entry.is_file() or entry.is_dir():
+        return None
+    return "no file", f"{entry.path} is a pipe, socket or device; expected a file or folder. Remove it."
+
+
+def _link_fault(path: str, chain: tuple[str, ...], root: str, ways: Counter[str]) -> tuple[str, str] | None:
     real = os.path.realpath(path)
+    ways[real] += os.path.isdir(real)  # noqa: PTH112
     if not os.path.exists(real):  # noqa: PTH110
         reason, fact = "broken link", "leads nowhere"
     elif not below(real, root):
         reason, fact = "leaves the root", f"leads to {Path(path).readlink()}, out of the root"
     elif any(below(folder, real) for folder in chain):
         reason, fact = "link in a circle", "leads back to a folder that it lies in"
+    elif ways[real] > _WAYS:
+        reason, fact = "too many links", f"is one of more than {_WAYS} ways to {real}"
     else:
         return None
     return reason, f"{path} is a link that {fact}; expected a file or folder below the root. Copy it there."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,13 +68,23 @@ def _names(data: Mapping[Any, Any], path: Path) -> dict[int, str] | None:
     found = dict(enumerate(names)) if isinstance(names, list) else names
     if not isinstance(found, dict) or not found or not all(type(number) is int and number >= 0 for number in found):
         raise SourceError(f"{path}: names is no list of classes, and no map from numbers to classes. Correct it.")
+    odd = next((name for name in found.values() if name is None or isinstance(name, list | dict)), "")
+    if odd != "":
+        raise SourceError(f"{path}: names holds {_cut(odd)}; expected the name of one class each. Correct it.")
     texts = {number: str(name) for number, name in found.items()}
     twice = sorted({name for name in texts.values() if list(texts.values()).count(name) > 1})
     if twice:
-        raise SourceError(f"{path}: names holds '{twice[0]}' twice; expected each class once. Rename one.")
+        raise SourceError(f"{path}: names holds '{_cut(twice[0])}' twice; expected each class once. Rename one.")
     if data.get("nc", len(texts)) != len(texts):
-        raise SourceError(f"{path}: nc is {data['nc']}, but names holds {len(texts)} classes. Correct one of them.")
+        raise SourceError(
+            f"{path}: nc is {_cut(data['nc'])}, but names holds {len(texts)} classes. Correct one of them."
+        )
     return texts
+
+
+def _cut(value: Any) -> str:
+    """A value as messages show it: no more of it than a line, however much its aliases stand for."""
+    return reprlib.repr(value)[:60] if not isinstance(value, str) else value[:60]
 
 
 def _texts(value: Any, path: Path, key: str) -> list[str]:

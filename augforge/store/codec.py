@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 import cv2
@@ -74,17 +74,33 @@ def pixel_digest(image: Image, masks: Planes) -> str:
     return state.hexdigest()
 
 
+_DECODERS = (
+    *("pydicom", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "pyjpegls", "python-gdcm"),
+    *("nibabel", "imagecodecs", "datumaro"),
+)
+"""Of optional extras: they decide pixels where they are installed."""
+
+
 def made_by() -> dict[str, str]:
     """Versions of what decides pixels and bytes, and the CPU family: encoded bytes are reused only if they agree."""
     return {
         "findings": FINDINGS_VERSION,
         **{name: version(name) for name in ("albumentations", "pyarrow", "pycocotools", "tifffile")},
+        **{name: found for name in _DECODERS if (found := _installed(name))},
         "numpy": np.__version__,
         "opencv": cv2.__version__,
         "pillow": PIL.__version__,
         "zstandard": zstandard.__version__,
         "cpu": _cpu(),
     }
+
+
+def _installed(package: str) -> str:
+    """Its version; empty where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def _cpu() -> str:

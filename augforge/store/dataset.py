@@ -76,6 +76,10 @@ class Dataset:
     def labels(self) -> tuple[str, ...]:
         return tuple(self.manifest.labels)
 
+    @property
+    def _remedy(self) -> str:
+        return self.remote.remedy if self.remote else "Check: augforge verify; repair: augforge build"
+
     def __repr__(self) -> str:
         return f"<Dataset {self.name} {self.version}: {len(self)} samples, {len(self.classes)} classes>"
 
@@ -96,8 +100,7 @@ class Dataset:
             picture, planes = decode_image(image), bitmask.decode(masks, height, width, len(self.classes))
         except ValueError as error:
             raise DatasetError(
-                f"sample '{row['name']}' in {self.folder / self._shards[i]} cannot be decoded: {error}. "
-                "Check: augforge verify; repair: augforge build"
+                f"sample '{row['name']}' in {self.folder / self._shards[i]} cannot be decoded: {error}. {self._remedy}"
             ) from None
         return Sample(
             name=row["name"],
@@ -172,8 +175,8 @@ class Dataset:
         return self.index.select(pl.col(columns).cast(pl.Int64)).to_numpy()
 
     @cached_property
-    def _digests(self) -> dict[str, str]:
-        return {shard.path: shard.sha256 for shard in self.manifest.shards}
+    def _digests(self) -> dict[str, tuple[str, int]]:
+        return {shard.path: (shard.sha256, shard.bytes) for shard in self.manifest.shards}
 
     def _known(self, area: dict[str, Any]) -> NDArray[np.uint8]:
         flags = np.array([value is not None for value in area.values()])
@@ -184,10 +187,10 @@ class Dataset:
             if len(self._maps) >= OPEN_SHARDS:
                 self._maps.pop(next(iter(self._maps)))
             if self.remote is not None:
-                self.remote.shard(shard, self._digests[shard])
+                self.remote.shard(shard, *self._digests[shard])
             try:
                 with (self.folder / shard).open("rb") as stream:
                     self._maps[shard] = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
             except (OSError, ValueError) as error:
-                raise DatasetError(f"{self.folder / shard} cannot be read ({error}). Check: augforge verify") from None
+                raise DatasetError(f"{self.folder / shard} cannot be read ({error}). {self._remedy}") from None
         return self._maps[shard]

@@ -7,7 +7,7 @@ in ``$AUGFORGE_CACHE``, by default ``augforge`` in the user's cache folder, and 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -45,6 +45,11 @@ class Remote:
         plain = self.url.rstrip("/")
         return cache_folder() / f"{PurePosixPath(plain).name}-{digest(plain)[:16]}"
 
+    @property
+    def remedy(self) -> str:
+        """What to do about a damaged copy."""
+        return f"It is a copy of {self.url}: delete {self.folder}, and it is fetched again"
+
     def manifest(self, version: str | None = None) -> Manifest:
         """The current manifest, or that of a version (a unique beginning is enough).
 
@@ -64,13 +69,20 @@ class Remote:
             self._download(manifest.index_path, manifest.index_sha256)
         return target
 
-    def shard(self, place: str, sha256: str) -> Path:
-        """A shard, fetched unless there is a copy; DatasetError where it is not the one that it should be."""
+    def shard(self, place: str, sha256: str, size: int) -> Path:
+        """A shard, fetched unless there is a copy of its size; DatasetError where it is not the one it should be."""
+        return self._fetched(place, sha256, lambda copy: copy.exists() and copy.stat().st_size == size)
+
+    def checked_shard(self, place: str, sha256: str, digest_of: Callable[[Path], str] = file_sha256) -> Path:
+        """A shard, fetched unless there is a copy with its digest, by ``digest_of``."""
+        return self._fetched(place, sha256, lambda copy: copy.exists() and digest_of(copy) == sha256)
+
+    def _fetched(self, place: str, sha256: str, is_whole: Callable[[Path], bool]) -> Path:
         target = self._copy(place)
-        if not target.exists():
+        if not is_whole(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(target.with_name(f".{target.name}.lock")):  # workers ask for the same one at once
-                if not target.exists():
+                if not is_whole(target):
                     self._download(place, sha256)
         return target
 

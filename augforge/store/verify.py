@@ -14,6 +14,7 @@ from augforge.store.codec import pixel_digest
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.store.filecache import file_sha256
 from augforge.store.manifest import ShardEntry, reasons, rejected_digest, tags_digest
+from augforge.store.remote import is_url
 from augforge.store.shard import payload_offsets
 
 COLUMNS = ["name", "group", "split", "width", "height"]
@@ -36,6 +37,8 @@ def verify(
     Returns:
         What is wrong, a line each, naming the file or the sample; empty if all is well.
     """
+    if is_url(folder):
+        raise DatasetError(f"{folder} is a URL, and only folders are verified. Copy the dataset to one, and give that")
     dataset = open_dataset(folder, version)
     problems = list(_manifest_problems(dataset))
     for shard in dataset.manifest.shards:

@@ -61,7 +61,7 @@ class DataConfig(_Strict):
         "sample",
         description="each sample to mean 0 and deviation 1; or by the encoder's pretraining; or to the range 0 to 1",
     )
-    batch_size: Positive = Field(8, description="samples in a step, of each process")
+    batch_size: Positive = Field(8, description="samples in a batch, of each process")
     workers: Annotated[int, Field(ge=0)] | None = Field(
         None, description="loading processes; null chooses by the cores"
     )
@@ -90,10 +90,10 @@ class OptimizerConfig(_Strict):
 
     name: str = Field("adamw", description="adam, adamw, sgd, or another of timm: adamp, lookahead_adamp, lion")
     lr: Annotated[float, Field(gt=0)] = Field(1e-3, description="the highest learning rate")
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    weight_decay: Annotated[float, Field(ge=0)] = Field(1e-2, description="of weights; biases and norms have none")
     momentum: Share = Field(0.9, description="of sgd")
     clip: Annotated[float, Field(gt=0)] | None = Field(1.0, description="largest norm of the gradients; null for none")
-    accumulate: Positive = Field(1, description="batches whose gradients are summed for one step")
+    accumulate: Positive = Field(1, description="batches whose gradients are averaged for one step")
 
 
 class ScheduleConfig(_Strict):
@@ -115,7 +115,7 @@ class LossConfig(_Strict):
     """One loss of the sum."""
 
     name: LossName
-    weight: Annotated[float, Field(gt=0)] = 1.0
+    weight: Annotated[float, Field(gt=0)] = Field(1.0, description="its share of the sum")
     smoothing: Annotated[float, Field(ge=0, lt=0.5)] = Field(0.0, description="label smoothing, of bce and focal")
     gamma: Annotated[float, Field(ge=0)] = Field(2.0, description="of focal: how much easy pixels count less")
     alpha: Annotated[float, Field(ge=0, le=1)] = Field(
@@ -135,13 +135,13 @@ class TrainConfig(_Strict):
     )
     epochs: Positive = Field(12, description="times the training split is gone through")
     steps: Positive | None = Field(None, description="optimizer steps instead of epochs")
-    seed: int = 0
+    seed: int = Field(0, description="of first weights, order and augmentation")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="of the computation (AMP); auto is bf16 where the device is fast at it, else fp16 on a GPU"
     )
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto is a GPU where there is one")
     threads: Positive | None = Field(None, description="CPU threads of the computation; null is one a core")
-    channels_last: bool = True
+    channels_last: bool = Field(True, description="memory layout of the network; faster on GPUs and CPUs with bf16")
     compile: bool = Field(False, description="torch.compile: slow to start, then faster")
     ema: Share | None = Field(None, description="decay of an exponential moving average of the weights, such as 0.999")
     swa: Share | None = Field(None, description="share of the run at whose end weights are averaged, such as 0.25")
@@ -157,6 +157,8 @@ class TrainConfig(_Strict):
     def _sound(self) -> TrainConfig:
         if not self.loss:
             raise ValueError("no loss is named; expected one or more, such as loss: [{name: bce}, {name: dice}]")
+        if self.schedule.name == "plateau" and not self.validate_every:
+            raise ValueError("schedule plateau goes by validations, but validate_every is 0. Choose another schedule")
         if self.ema is not None and self.swa is not None:
             raise ValueError("ema and swa both average the weights; give one of the two")
         return self

@@ -27,20 +27,20 @@ def explained(folder: Path) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         raise TrainError(f"{_OUT_OF_MEMORY.format(folder=folder)} ({str(error).splitlines()[0]})") from None
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         text = str(error)
         if "can't allocate memory" in text or "out of memory" in text:
             raise TrainError(f"{_OUT_OF_MEMORY.format(folder=folder)} ({text.splitlines()[0]})") from None
-        if "more than 1 value per channel" in text:
+        if "more than 1 value per channel" in text or "Output size is too small" in text:
             raise TrainError(_ONE_VALUE) from None
         raise
 
 
 _OUT_OF_MEMORY = (
-    "memory ran out. Set a smaller data.batch_size (optimizer.accumulate makes up for it), data.size or data.crop; "
-    "precision=bf16 halves it too. {folder} keeps its last checkpoint: the same command with --resume goes on"
+    "memory ran out. Begin another run with a smaller data.batch_size (optimizer.accumulate makes up for it), data.size "
+    "or data.crop; precision=bf16 halves it too. Where other programs took the memory, --resume goes on with {folder}"
 )
 _ONE_VALUE = (
-    "this architecture's batch norm sees one value a channel: the batch or the picture is too small for it. "
+    "the batch or the picture is too small for this architecture: its batch norm sees one value a channel, or nothing. "
     "Set data.batch_size to 2 or more, or a larger data.size"
 )

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import DistributedDataParallelKwargs, broadcast
 from torch import Tensor, nn
 
 from augforge.errors import TrainError
@@ -152,12 +153,12 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.schedule.step()
-        ended, step = batches[-1].epoch != self.place.epoch, self.place.step + 1
+        epoch, step = self.place.epoch, self.place.step + 1
         self.place = replace(self.place, step=step, epoch=batches[-1].epoch, samples=batches[-1].samples)
         if self.average is not None:
             self.average.update(self.network, step)
-        self._note("step", {"epoch": self.place.epoch, "lr": rate, **_mean(losses)})
-        self._due(ended or step == self.steps)
+        self._note("step", {"epoch": epoch, "lr": rate, **_mean(losses)})
+        self._due(self.place.epoch != epoch or step == self.steps)
 
     def _backward(self, batch: Batch, last: bool) -> dict[str, float]:
         """Add a batch's gradients; processes exchange them once a step, with the last batch."""
@@ -192,6 +193,9 @@ class Trainer:
     def _validate(self) -> None:
         """Judge the network, or the average that follows it, and keep it where it is the best so far."""
         judged = self._judged()
+        if self.accelerator.num_processes > 1:  # statistics of batch norm are each process's own until the next step
+            for buffer in judged.buffers():
+                broadcast(buffer)
         found = validate(judged, self.material.validation, self.run, self.precision, self.accelerator)
         score = found.pop("score")
         self.schedule.validated(score)
@@ -223,6 +227,7 @@ class Trainer:
     def _state(self) -> dict[str, Any]:
         scaler = self.accelerator.scaler
         return {
+            "processes": self.accelerator.num_processes,
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "scaler": {} if scaler is None else scaler.state_dict(),
@@ -237,6 +242,11 @@ class Trainer:
         if found is None:
             return
         self.place, state = found.progress, found.state
+        if state["processes"] != self.accelerator.num_processes:
+            raise TrainError(
+                f"{self.run.folder} was trained by {state['processes']} processes and cannot go on with "
+                f"{self.accelerator.num_processes}: its steps would mean other numbers of samples. Start as many"
+            )
         self.network.load_state_dict(found.weights)
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
@@ -275,8 +285,8 @@ class Trainer:
             "samples_per_second": round(steps * each / seconds, 2) if seconds else None,
             "warnings": self.material.warnings,
         }
-        write_json(self.run.folder / "summary.json", summary)
         save_png(curves(read_journal(self.run.folder)), self.run.folder / "curves.png")
+        write_json(self.run.folder / "summary.json", summary)
 
 
 def _silent(line: str) -> None:
@@ -285,29 +295,46 @@ def _silent(line: str) -> None:
 
 def _begin(run: Run, resume: bool) -> None:
     """Begin a run in its folder, or find it there; TrainError where it should not or cannot go on."""
-    if not run.folder.exists() or not any(run.folder.iterdir()):
+    held = {path.name for path in run.folder.iterdir()} if run.folder.exists() else set()
+    if held <= {"config.yaml", "environment.json"}:  # nothing, or what a run that was killed at once leaves
         run.write()
         return
+    if "run.json" not in held:
+        raise TrainError(f"{run.folder} holds other files; expected a new folder. Choose another --out")
     before = Run.open(run.folder)
     if not resume:
         raise TrainError(f"{run.folder} holds a run already. Choose another --out, or let it go on: --resume")
-    for what, old, new in (
-        ("config", before.config.model_dump(), run.config.model_dump()),
-        ("data", asdict(before.described), asdict(run.described)),
-    ):
-        changed = [f"{key} was {shown(old[key])}, is {shown(new[key])}" for key in old if old[key] != new[key]]
-        if changed:
-            raise TrainError(
-                f"{run.folder} was begun with other {what}, so it cannot go on: {'; '.join(changed)}. "
-                "Say the same as then, or choose another --out"
-            )
+    old, new = _decisive(before), _decisive(run)
+    changed = [f"{key} was {shown(old.get(key))}, is {shown(new.get(key))}" for key in new if old.get(key) != new[key]]
+    if changed:
+        raise TrainError(
+            f"{run.folder} was begun otherwise, so it cannot go on: {'; '.join(changed)}. "
+            "Say the same as then, or choose another --out"
+        )
+
+
+def _decisive(run: Run) -> dict[str, Any]:
+    """All that decides a run's results, by key; not where its data lies and how many processes load it."""
+    described = run.described
+    data = {**asdict(described), "datasets": [f"{each['name']} {each['version']}" for each in described.datasets]}
+    keys = _flat({**run.config.model_dump(mode="json"), **data})
+    return {key: value for key, value in keys.items() if key not in ("data.workers", "checkpoint_every")}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
 
 
 def _accelerator(device: torch.device, precision: Precision) -> Accelerator:
     """Mixed precision and several processes. Accelerate's state is global, so a second run resets it."""
     if not PartialState._shared_state or PartialState().num_processes == 1:
         AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(mixed_precision="no" if precision == "fp32" else precision, cpu=device.type == "cpu")
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # SMP's efficientnets have some
+    mixed = "no" if precision == "fp32" else precision
+    return Accelerator(mixed_precision=mixed, cpu=device.type == "cpu", kwargs_handlers=[unused])
 
 
 def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:

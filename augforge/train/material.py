@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import polars as pl
 import torch
 
 from augforge.errors import TrainError
@@ -38,13 +39,16 @@ class Material:
     ) -> None:
         opened = [each if isinstance(each, Dataset) else open_dataset(each) for each in datasets]
         wanted = bool(config.validate_every)
-        train = [parts[0]] if parts else [_split(dataset, "train", _NO_TRAIN) for dataset in opened]
-        judge = [parts[1]] if parts else [_split(dataset, "val", _NO_VAL) for dataset in opened] if wanted else []
+        train = [parts[0]] if parts else [_split(dataset, "train") for dataset in opened]
+        judge = [parts[1]] if parts else [_split(dataset, "val") for dataset in opened]
         self.config = config
-        self.training = TrainingSet(train)
-        self.validation = judge if wanted else []
+        self.training = TrainingSet(list(map(_learnable, train)))
+        self.validation = [part for part in map(_learnable, judge) if len(part)] if wanted else []
+        if wanted and not self.validation:
+            held = ", ".join(sorted({split for dataset in opened for split, n in dataset.manifest.splits.items() if n}))
+            raise TrainError(f"{opened[0].folder} has no labelled split 'val'; there is: {held}. {_NO_VAL}")
         self.described = self._described(opened, device)
-        self.warnings = list(self._warnings())
+        self.warnings = [*self._warnings(), *_leaks(train, self.validation)]
 
     def _described(self, opened: Sequence[Dataset], device: torch.device) -> Described:
         classes, labels = self.training.classes, self.training.labels
@@ -55,7 +59,10 @@ class Material:
             task="segmentation" if outputs else "classification",
             outputs=outputs,
             labels=labels,
-            datasets=tuple({"path": str(d.folder), "name": d.name, "version": d.version} for d in opened),
+            datasets=tuple(
+                {"path": str(d.remote.url if d.remote else d.folder), "name": d.name, "version": d.version}
+                for d in opened
+            ),
             input=input_spec(self.config, self.training, device.type),
         )
 
@@ -85,15 +92,33 @@ class Material:
         return TrainingBatches(self.training, spec, self.config.data, self.config.seed, world=world, rank=rank, pin=pin)
 
 
-_NO_TRAIN = "Train on a dataset that has one"
 _NO_VAL = (
     "Give the recipe a split, such as split: {val: 0.2}, and build again; or train without being judged: "
     "--set validate_every=0"
 )
 
 
-def _split(dataset: Dataset, name: str, remedy: str) -> Dataset:
-    if not dataset.manifest.splits.get(name):
-        held = ", ".join(split for split, count in dataset.manifest.splits.items() if count) or "none"
-        raise TrainError(f"{dataset.folder} has no split '{name}'; there is: {held}. {remedy}")
-    return dataset.split(name)
+def _split(dataset: Dataset, name: str) -> Dataset:
+    """The samples of a split, which may be none."""
+    return dataset.where(pl.col("split") == name)
+
+
+def _learnable(part: Dataset) -> Dataset:
+    """The samples of which something is known: a class, or labels where there are no classes."""
+    if part.classes == NO_CLASSES:
+        return part.where(pl.col("label").is_not_null())
+    known = [pl.col("area").struct.field(name).is_not_null() for name in part.classes if name != IGNORE]
+    return part.where(pl.any_horizontal(known)) if known else part.where(pl.lit(False))
+
+
+def _leaks(training: Sequence[Dataset], validation: Sequence[Dataset]) -> Iterator[str]:
+    """Groups that one dataset trains on and another one judges by."""
+    seen = {group for part in training for groups in part.index["groups"].to_list() for group in groups}
+    shared = sorted(
+        seen & {group for part in validation for groups in part.index["groups"].to_list() for group in groups}
+    )
+    if shared:
+        yield (
+            f"{len(shared)} groups are trained on and judged by, such as {shared[0]}, so validation is flattered. "
+            "Split the datasets alike, unless the same name means another person"
+        )

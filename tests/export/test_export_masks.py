@@ -14,6 +14,8 @@ from samplebox import CLASSES, SAMPLES, box_fixture, dataset_of, made, read, sam
 
 from augforge import bitmask
 from augforge.errors import AugforgeError
+from augforge.export.listing import known_flags
+from augforge.export.places import name_at
 from augforge.store.dataset import Dataset
 
 # ---- mask-folder -----------------------------------------------------------------------------------------------------
@@ -51,6 +53,14 @@ def test_class_names_are_single_folders(tmp_path: Path) -> None:
     written(dataset, tmp_path / "out", "mask-folder")
     folders = sorted(path.name for path in (tmp_path / "out/train/masks").iterdir())
     assert folders == ["%2E.%2Fa%2Fb", "%2Ee", "%63on", "c%3Ad", "f"]
+
+
+@pytest.mark.parametrize("odd", ["*", "*a", "^a$", "^.*$", "a|b"])
+def test_class_names_are_no_patterns(tmp_path: Path, odd: str) -> None:
+    classes = (odd, "a", "b", "ignore", "e")
+    dataset = dataset_of(tmp_path / "data", [made("P/a", 1, known=(0, 2, 3))], classes)
+    assert known_flags(dataset.index, classes).tolist() == [[True, False, True, True, False]]
+    written(dataset, tmp_path / "out", "mask-folder")
 
 
 # ---- index-mask ------------------------------------------------------------------------------------------------------
@@ -191,3 +201,18 @@ def test_csv_names(tmp_path: Path) -> None:
         written(dataset, tmp_path / "file", "csv", image_name="file")
     written(dataset, tmp_path / "bare", "csv", images=False)
     assert [path.name for path in (tmp_path / "bare").iterdir()] == ["train.csv"]
+
+
+def test_csv_has_no_class_between_blanks(tmp_path: Path) -> None:
+    """Tables lose them, and the class would be another one."""
+    classes = ("lung", "heart ", "rib", "ignore", "never")
+    dataset = dataset_of(tmp_path / "data", [made("P/a", 1)], classes)
+    with pytest.raises(AugforgeError, match="class 'heart ' begins or ends with a blank"):
+        written(dataset, tmp_path / "out", "csv")
+
+
+def test_csv_names_may_hold_blanks(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path / "data", [made("P /\u00a0a ", 1)])
+    written(dataset, tmp_path / "out", "csv")
+    (sample,) = read("csv", tmp_path / "out", classes=CLASSES, folder="images").values()
+    assert name_at(sample.name) == "\u00a0a "

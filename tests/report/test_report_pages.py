@@ -97,6 +97,27 @@ def test_source_pages(name: str, tmp_path: Path) -> None:
     assert all(option["name"] in text and option["description"] for option in page["options"])
 
 
+def test_source_examples_show_what_matters() -> None:
+    def example(name: str) -> str:
+        return str(pages.source_page(name)["example"])
+
+    assert example("union").count("path:") == 1
+    for name, keys in {
+        "volume": ("values", "window", "axis"),
+        "dicom": ("masks", "window", "tags"),
+        "csv": ("table", "image", "rle", "class_column"),
+        "datumaro": ("dataset_format", "boxes"),
+        "index-mask": ("values", "void"),
+    }.items():
+        assert all(f"\n  {key}: " in example(name) for key in keys)
+
+
+def test_only_the_page_of_datasets_speaks_of_urls() -> None:
+    for name in SOURCES:
+        (path,) = (option for option in pages.source_page(name)["options"] if option["name"] == "path")
+        assert ("URL" in path["description"]) == (name == "dataset")
+
+
 def test_a_class_list_is_named() -> None:
     options = {option["name"]: option for option in pages.source_page("hand-bone")["options"]}
     assert options["classes"]["default"] == "hand-bone"

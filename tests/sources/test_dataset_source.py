@@ -22,7 +22,8 @@ from augforge.sample import Sample
 from augforge.sources.core import Listing
 from augforge.sources.dataset import AugforgeDataset
 from augforge.store.dataset import Dataset, open_dataset
-from augforge.store.filecache import FileCache
+from augforge.store.filecache import FileCache, file_sha256
+from augforge.store.manifest import read_manifest, write_manifest
 
 CLASSES = ("a", "b", "c")
 STEPS = ("{op: hflip, keep_input: true}",)
@@ -190,6 +191,24 @@ def test_a_changed_index(first: Path) -> None:
     broken(first, str(index))
     index.unlink()
     broken(first, str(index), "is missing")
+
+
+def test_a_manifest_without_all_its_shards(first: Path) -> None:
+    """Cut at a line it is YAML still, and what it no longer names would be missing in silence."""
+    path = first / "manifest.yaml"
+    lines = path.read_text().splitlines(keepends=True)
+    last = max(number for number, line in enumerate(lines) if line.lstrip().startswith("- "))
+    path.write_text("".join(lines[:last]))
+    for on_error in ("error", "reject"):
+        broken(first, str(first), "its manifest is damaged", on_error=on_error)
+
+
+def test_an_index_of_other_shards(first: Path) -> None:
+    manifest = read_manifest(first)
+    index = first / manifest.index_path
+    pl.read_parquet(index).with_columns(shard=pl.lit("shards/x.parquet")).write_parquet(index)
+    write_manifest(first, manifest.model_copy(update={"index_sha256": file_sha256(index)}))
+    broken(first, "index names shards/x.parquet", on_error="reject")
 
 
 def test_a_broken_manifest(first: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,23 @@ import numpy as np
 import pytest
 from makedata import block, broken, known_of, load, masks_of, put_pixels, put_text, rejected, scan
 from makemedical import dicom, put_dicom, uninstall
+from PIL import Image
 from pydantic import ValidationError
+from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.pixels.processing import apply_modality_lut, apply_voi, apply_windowing
-from pydicom.uid import JPEGLSLossless, MediaStorageDirectoryStorage, RLELossless
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
+    MediaStorageDirectoryStorage,
+    RLELossless,
+)
 
 from augforge.errors import MissingExtra, SourceError
+from augforge.sources import dicom_file, dicom_packing
 from augforge.sources.dicom import Dicom
 from augforge.sources.dicom_file import KEPT
 from augforge.store.filecache import FileCache
@@ -92,6 +105,19 @@ def test_eight_bits_stay_as_they_are(tmp_path: Path) -> None:
     np.testing.assert_array_equal(shown(tmp_path, pixels, window="full"), pixels)
 
 
+def test_padding_is_no_value(tmp_path: Path) -> None:
+    values = RAMP.astype(np.int16)
+    padded = np.where(block(0, 0, 20, 3), -2000, values).astype(np.int16)
+    picture = shown(tmp_path, padded, PixelPaddingValue=-2000)
+    low = float(values[3:].min())
+    np.testing.assert_array_equal(picture[3:], np.rint((values[3:] - low) / (values.max() - low) * 255))
+    assert not picture[:3].any()
+    wide = np.where(padded == -2000, -1990, padded).astype(np.int16)
+    limits = {"PixelPaddingValue": -1980, "PixelPaddingRangeLimit": -2000}
+    np.testing.assert_array_equal(shown(tmp_path, wide, **limits), picture)
+    assert not shown(tmp_path, np.full((4, 4), 7, np.uint16), PixelPaddingValue=7).any()
+
+
 def test_monochrome1_is_inverted(tmp_path: Path) -> None:
     plain = shown(tmp_path, RAMP, bits=12)
     np.testing.assert_array_equal(shown(tmp_path, RAMP, "MONOCHROME1", bits=12), np.rint(255 - RAMP / 3828 * 255))
@@ -164,6 +190,34 @@ def test_unused_high_bits_do_not_count(tmp_path: Path) -> None:
     np.testing.assert_array_equal(shown(tmp_path, RAMP | 0x8000, bits=12), shown(tmp_path, RAMP, bits=12))
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_stored_bits_may_lie_high(tmp_path: Path, signed: bool) -> None:
+    stored = RAMP.astype(np.int16) - 2048 if signed else RAMP
+    expected = shown(tmp_path, stored, bits=12)
+    high = (stored << 4) | 5  # what lies below the stored bits does not count
+    np.testing.assert_array_equal(shown(tmp_path, high, bits=12, HighBit=15), expected)
+    broken(KIND, put_dicom(tmp_path / "x/images/a.dcm", RAMP, bits=12, HighBit=16).parents[1], "highest 16", masks=None)
+
+
+def test_packed_values_lie_low_whatever_the_header_says(tmp_path: Path) -> None:
+    """JPEG and its kind pack the values alone, so that only the wrong number can stand there."""
+    data = packed(RAMP // 16, "JPEG")
+    put_packed(tmp_path / "images/a.dcm", [data], JPEGBaseline8Bit, RAMP // 16, HighBit=3)
+    picture = load(KIND, tmp_path, masks=None, window="full")["a"].image
+    np.testing.assert_array_equal(picture, np.asarray(Image.open(io.BytesIO(data))))
+
+
+def test_the_first_folder_is_the_patient(tmp_path: Path) -> None:
+    for place in ("P1/visit1/a", "P1/visit2/a", "P2/a"):
+        put_dicom(tmp_path / f"images/{place}.dcm", RAMP)
+    listing = scan(KIND, tmp_path, masks=None)
+    assert [r.group for r in listing.records] == ["P1", "P1", "P2"] and not listing.warnings
+    put_dicom(tmp_path / "images/P1/visit2/a.dcm", RAMP, PatientID="X7")
+    (warning,) = scan(KIND, tmp_path, masks=None).warnings
+    assert "such as P1" in warning and "source.group" in warning
+    assert not scan(KIND, tmp_path, masks=None, group={"folder": 1}).warnings
+
+
 def test_colours(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 20, 3), dtype=np.uint8)
     np.testing.assert_array_equal(shown(tmp_path, pixels, "RGB"), pixels)
@@ -191,6 +245,75 @@ def test_compressed_without_loss(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load(KIND, tmp_path, masks=None)["a"].image, np.rint(RAMP / RAMP.max() * 255))
     path.write_bytes(path.read_bytes()[:-40])
     broken(KIND, tmp_path, str(path), "is damaged", masks=None)
+
+
+def put_packed(path: Path, streams: list[bytes], syntax: str, pixels: Any = RAMP, **tags: Any) -> Path:
+    """A file of codestreams with the header of some pixels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ds = dicom(np.asarray(pixels, np.uint8), **tags)
+    ds.file_meta.TransferSyntaxUID = syntax
+    ds.PixelData = encapsulate(streams)
+    ds["PixelData"].is_undefined_length = True
+    ds.save_as(path, enforce_file_format=True)
+    return path
+
+
+def packed(pixels: Any, suffix: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(buffer, suffix)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(("suffix", "syntax"), [("JPEG", JPEGBaseline8Bit), ("JPEG2000", JPEG2000Lossless)])
+def test_a_codestream_of_another_size(tmp_path: Path, suffix: str, syntax: str) -> None:
+    """Decoders look at as many values as the header says, and put them in its rows."""
+    gray = (RAMP // 16).astype(np.uint8)
+    put_packed(tmp_path / "images/a.dcm", [packed(gray, suffix)], syntax, gray)
+    assert load(KIND, tmp_path, masks=None)["a"].image.shape == (16, 20)
+    path = put_packed(tmp_path / "images/a.dcm", [packed(gray.T, suffix)], syntax, gray)
+    broken(KIND, tmp_path, str(path), "frame 0 holds 16x20 pixels, its header says 20x16", masks=None)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_another_number_of_codestreams(tmp_path: Path, count: int) -> None:
+    gray = (RAMP // 16).astype(np.uint8)
+    streams, pixels = [packed(gray, "JPEG")] * count, np.stack([gray, gray])
+    path = put_packed(tmp_path / "images/a.dcm", streams, JPEGBaseline8Bit, pixels)
+    broken(KIND, tmp_path, str(path), "is damaged", "frame", masks=None)
+
+
+@pytest.mark.parametrize("tag", ["PixelRepresentation", "BitsStored", "SamplesPerPixel"])
+def test_headers_without_what_decoding_needs(tmp_path: Path, tag: str) -> None:
+    path = tmp_path / "images/a.dcm"
+    path.parent.mkdir()
+    ds = dicom(RAMP)
+    delattr(ds, tag)
+    ds.save_as(path, enforce_file_format=True)
+    broken(KIND, tmp_path, str(path), "is damaged", tag, masks=None)
+
+
+def test_deflated_files_are_not_unpacked_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "images/a.dcm"
+    path.parent.mkdir()
+    ds = dicom(np.zeros((512, 512), np.uint8))
+    ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    ds.save_as(path, enforce_file_format=True)
+    assert path.stat().st_size < 2000
+    assert load(KIND, tmp_path, masks=None)["a"].image.shape == (512, 512)
+    monkeypatch.setattr(dicom_packing, "MAX_INFLATED", 1 << 17)
+    broken(KIND, tmp_path, str(path), "unpacks to more than 131072 bytes", masks=None)
+
+
+def test_a_file_that_only_names_deflation(tmp_path: Path) -> None:
+    put_dicom(tmp_path / "images/a.dcm", RAMP, InstanceCreatorUID=DeflatedExplicitVRLittleEndian)
+    assert len(scan(KIND, tmp_path, masks=None).records) == 1
+
+
+def test_frames_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put_dicom(tmp_path / "images/a.dcm", np.zeros((9, 1, 1), np.uint8))
+    assert len(scan(KIND, tmp_path, masks=None).records) == 9
+    monkeypatch.setattr(dicom_file, "MAX_FRAMES", 8)
+    broken(KIND, tmp_path, str(path), "9 frames of 1x1 pixels", "in 8 frames", masks=None)
 
 
 # ---- frames ----------------------------------------------------------------------------------------------------------
@@ -336,6 +459,22 @@ def test_unreadable_compression_names_a_decoder(root: Path) -> None:
     broken(KIND, root, str(path), "JPEG-LS Lossless", "pip install pylibjpeg")
 
 
+def test_a_window_function_that_nobody_knows(root: Path) -> None:
+    put_dicom(root / "images/x/a.dcm", RAMP, WindowCenter=100, WindowWidth=50, VOILUTFunction="FOO")
+    with pytest.raises(SourceError, match=r"a\.dcm names the window function FOO; expected LINEAR.*source\.window"):
+        load(KIND, root)
+    assert load(KIND, root, window="data")
+
+
+def test_warnings_of_pydicom_are_not_told(root: Path) -> None:
+    with disable_value_validation():
+        put_dicom(root / "images/x/a.dcm", RAMP, PatientID="P" * 70)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert load(KIND, root)
+    assert not told
+
+
 def test_colours_that_are_not_read(root: Path) -> None:
     path = put_dicom(root / "images/b.dcm", RAMP, "HSV")
     broken(KIND, root, str(path), "1 channels, HSV")
@@ -360,6 +499,16 @@ def test_unknown_and_odd_tags(root: Path) -> None:
     with pytest.raises(SourceError, match=r"no tag 'PatientSecs'.*Did you mean"):
         scan(KIND, root, tags=["PatientSecs"])
     broken(KIND, root, "no plain value (OW)", tags=["PixelData"])
+
+
+def test_tags_of_several_values_are_lists(root: Path) -> None:
+    """However many a file gives, so that a table of them has columns of one type."""
+    put_dicom(root / "images/x/a.dcm", RAMP, ImageType=["DERIVED", "SECONDARY"], WindowCenter="40", KVP="60")
+    put_dicom(root / "images/y/IM0001", RAMP, ImageType="DERIVED", WindowCenter=["40", "1"])
+    one, two, three = (dict(r.metadata) for r in scan(KIND, root, tags=["ImageType", "WindowCenter", "KVP"]).records)
+    assert one == {"ImageType": ["DERIVED", "SECONDARY"], "WindowCenter": [40.0], "KVP": 60.0}
+    assert two == {"ImageType": ["DERIVED"], "WindowCenter": [40.0, 1.0]}
+    assert three == {}
 
 
 def test_file_changed_since_the_listing(root: Path) -> None:

@@ -152,6 +152,14 @@ def test_cut_masks(root: Path, keep: int) -> None:
     assert rejected(KIND, root) == [("a", "broken mask")]
 
 
+def test_broken_masks_are_told_before_missing_classes(root: Path) -> None:
+    for name in "ab":
+        path = root / f"masks/{name}.png"
+        path.write_bytes(path.read_bytes()[:-5])
+    assert "classes" not in broken(KIND, root, "2 problems", str(path), "is damaged")
+    broken(KIND, root, "names 0 classes", "masks/a.png is damaged", on_error="reject")
+
+
 def test_pixels_behind_good_checksums_are_seen_when_listed(root: Path) -> None:
     from test_images import png
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from makedata import block, broken, put_image, put_pixels, put_text, rejected, s
 from pydantic import ValidationError
 
 from augforge.errors import MissingExtra, SourceError
+from augforge.sources import SOURCES
 from augforge.sources.core import Source
 from augforge.sources.mask_folder import MaskFolder
 from augforge.sources.records import inside
@@ -210,6 +212,34 @@ def test_links_below_the_root_are_followed(root: Path) -> None:
     assert names == ["east", "north/P01/a_1", "north/P02/b_1", "south/P03/c_2", "west/P03/c_2"]
 
 
+def test_a_file_may_have_many_links(root: Path) -> None:
+    for number in range(99):
+        (root / f"images/{number}.png").symlink_to(root / "images/south/P03/c_2.png")
+    assert len(scan(KIND, root).records) == 102
+
+
+def test_links_that_multiply_come_to_an_end(tmp_path: Path) -> None:
+    """Two links in each of 24 folders are 16 million ways to the last."""
+    for number in range(24):
+        (tmp_path / f"images/{number:02d}").mkdir(parents=True)
+    for number in range(23):
+        for name in "ab":
+            (tmp_path / f"images/{number:02d}/{name}").symlink_to(tmp_path / f"images/{number + 1:02d}")
+    put_image(tmp_path / "images/23/x.png")
+    (tmp_path / "masks/heart").mkdir(parents=True)
+    broken(KIND, tmp_path, "is one of more than 64 ways to", "images/23; expected")
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_pipes_are_not_read(root: Path, link: bool) -> None:
+    pipe = root / "images/x.png"
+    os.mkfifo(root / "pipe" if link else pipe)
+    if link:
+        pipe.symlink_to(root / "pipe")
+    broken(KIND, root, f"{pipe} is a pipe, socket or device")
+    assert rejected(KIND, root) == [("x", "no file")]
+
+
 def test_a_root_that_is_a_link(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     link = tmp_path_factory.mktemp("links") / "root"
     link.symlink_to(root)
@@ -227,6 +257,23 @@ def test_paths_that_stay(root: Path) -> None:
     assert inside(root, "images/../masks/./a.png", "") == "masks/a.png"
     assert inside(root, "images\\north\\a.png", "") == "images/north/a.png"
     assert inside(root, "..hidden/a.png", "") == "..hidden/a.png"
+
+
+# ---- paths and names -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES.keys() - {"dataset", "union"}))
+def test_only_datasets_are_read_from_urls(name: str) -> None:
+    given = {"format": name, "path": "s3://bucket/data", "classes": ["a"]}
+    with pytest.raises(ValidationError, match=r"path is the URL s3://bucket/data; .* only format dataset"):
+        SOURCES[name](**given)
+
+
+def test_no_class_is_named_like_all_others(root: Path) -> None:
+    with pytest.raises(ValidationError, match=r"a class is named '\*'"):
+        scan(KIND, root, classes=["*", "heart"])
+    (root / "masks/*").mkdir()
+    broken(KIND, root, "a class is named '*'")
 
 
 # ---- extras ----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -369,6 +371,89 @@ def test_several_gzip_members_are_one_file(root: Path) -> None:
     assert len(pictures(root)) == 15
 
 
+def test_a_volume_too_thin_for_its_neighbours_is_refused(tmp_path: Path) -> None:
+    put_nifti(tmp_path / "images/thin.nii", VALUES[..., :2])
+    put_nifti(tmp_path / "images/thick.nii", VALUES[..., :3])
+    listing = scan(KIND, tmp_path, labels=None, channels=[-1, 0, 1], edge="drop")
+    assert [r.name for r in listing.records] == ["thick/0001"]
+    assert [(row.name, row.reason) for row in listing.refused] == [("thin", "too few slices")]
+    assert "images/thin.nii has 2 slices" in listing.refused[0].detail
+
+
+def test_labels_take_little_more_memory_than_their_file(tmp_path: Path) -> None:
+    values = np.zeros((96, 128, 64))
+    values[5, 6, 7] = 300
+    path = put_nifti(tmp_path / "a.nii", values)
+    tracemalloc.start()
+    labels = volume_labels.read_labels(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(labels.values, values)
+    assert labels.values.dtype == np.uint16 and peak < 2.5 * values.nbytes
+
+
+def test_a_damaged_gzip_is_seen_when_listed(tmp_path: Path) -> None:
+    """A flipped bit leaves the length that the last four bytes tell; only the checksum before them knows."""
+    path = put_nifti(tmp_path / "images/a.nii.gz", np.zeros((200, 200, 20), np.int16))
+    data = gzip.compress(gzip.decompress(path.read_bytes()), 0)  # stored, so that the bit is one of a voxel
+    path.write_bytes(data[:-90_000] + b"\1" + data[-89_999:])
+    broken(KIND, tmp_path, str(path), "is damaged", "CRC", labels=None)
+    assert rejected(KIND, tmp_path, labels=None) == [("a", "broken volume")]
+
+
+def test_a_gzip_that_unpacks_to_far_more(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(volume_file, "_SPARE", 1 << 10)
+    path = root / "images/c.nii.gz"
+    plain = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(plain + bytes(1 << 10)))
+    assert len(pictures(root)) == 15
+    path.write_bytes(gzip.compress(plain + bytes(1 << 22)))
+    broken(KIND, root, str(path), "unpacks to more than")
+
+
+def test_a_stack_is_its_own_file_alone(tmp_path: Path) -> None:
+    """OME-TIFF may name other files that hold a part of the pages; they could lie anywhere."""
+    first, other = tmp_path / "data/images/a.ome.tif", tmp_path / "elsewhere/b.ome.tif"
+    planes = "".join(
+        f'<TiffData FirstZ="{z}" IFD="{z % 2}" PlaneCount="1">'
+        f'<UUID FileName="{name}">urn:uuid:{z // 2}</UUID></TiffData>'
+        for z, name in enumerate(["a.ome.tif"] * 2 + ["../../elsewhere/b.ome.tif"] * 2)
+    )
+    for number, path in enumerate((first, other)):
+        said = (
+            f'<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            f'UUID="urn:uuid:{number}"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" '
+            f'SizeX="6" SizeY="7" SizeZ="4" SizeC="1" SizeT="1"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>{planes}'
+            "</Pixels></Image></OME>"
+        )
+        put_tiff(path, np.full((2, 7, 6), 100 + number, np.uint8), metadata=None, description=said)
+    samples = load(KIND, tmp_path / "data", labels=None, window=[0, 255])
+    assert [sample.image[0, 0] for sample in samples.values()] == [100, 100]
+
+
+def test_the_first_folder_is_the_patient(tmp_path: Path) -> None:
+    for place in ("sub-0/ses-1/anat/t1", "sub-0/ses-2/anat/t1", "sub-1/t1"):
+        put_nifti(tmp_path / f"images/{place}.nii", VALUES)
+    listing = scan(KIND, tmp_path, labels=None)
+    assert {r.name: r.group for r in listing.records if r.name.endswith("0000")} == {
+        "sub-0/ses-1/anat/t1/0000": "sub-0",
+        "sub-0/ses-2/anat/t1/0000": "sub-0",
+        "sub-1/t1/0000": "sub-1",
+    }
+    assert not listing.warnings
+    put_series(tmp_path / "images/sub-0/ct", VALUES, PatientID="X7")
+    (warning,) = scan(KIND, tmp_path, labels=None).warnings
+    assert "such as sub-0" in warning and "source.group" in warning
+
+
+def test_broken_labels_are_told_before_missing_classes(tmp_path: Path) -> None:
+    put_nifti(tmp_path / "images/a.nii", VALUES)
+    path = put_nifti(tmp_path / "labels/a.nii", LABELS)
+    path.write_bytes(path.read_bytes()[:-9])
+    assert "classes" not in broken(KIND, tmp_path, str(path), "is damaged")
+    broken(KIND, tmp_path, "names 0 classes", "labels/a.nii is damaged", on_error="reject")
+
+
 def test_labels_of_another_shape_or_place(root: Path) -> None:
     path = root / "labels/P1/a.nii.gz"
     put_nifti(path, LABELS[:-1])
@@ -392,13 +477,27 @@ def test_labels_that_are_none(root: Path) -> None:
     for values, said in (
         (LABELS * 0.5, "holds 0.5;"),
         (LABELS * np.nan, "holds nan"),
-        (-LABELS.astype(int), "-2 to 0"),
+        (-LABELS.astype(int), "holds values from -1 to 0"),
     ):
         put_nifti(path, values.astype(np.float32))
         broken(KIND, root, str(path), said)
     put_nifti(path, np.arange(7 * 600 * 5, dtype=np.int32).reshape(7, 600, 5))
     put_nifti(root / "images/P1/a.nii.gz", np.zeros((7, 600, 5), np.int16))
     broken(KIND, root, str(path), "holds 21000 values")
+
+
+def test_a_picture_is_no_volume(tmp_path: Path) -> None:
+    path = put_tiff(tmp_path / "images/a.tif", np.zeros((8, 9), np.uint8))
+    broken(KIND, tmp_path, str(path), "is a TIFF of one page; expected a stack", labels=None)
+
+
+def test_what_nibabel_says_is_not_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = put_nifti(tmp_path / "images/a.nii", VALUES)
+    data = bytearray(path.read_bytes())
+    data[80:84] = struct.pack("<f", -1)  # pixdim
+    path.write_bytes(data)
+    assert scan(KIND, tmp_path, labels=None).records
+    assert not caplog.records
 
 
 def test_dimensions_and_types(tmp_path: Path) -> None:
@@ -412,7 +511,7 @@ def test_dimensions_and_types(tmp_path: Path) -> None:
     path = put_tiff(tmp_path / "images/a.tif", np.zeros((4, 20, 3), np.uint8), photometric="rgb")
     broken(KIND, tmp_path, str(path), "YXS", labels=None)
     put_tiff(path, np.zeros((4, 20), np.uint8))
-    broken(KIND, tmp_path, str(path), "YX [4, 20]", labels=None)
+    broken(KIND, tmp_path, str(path), "is a TIFF of one page", labels=None)
 
 
 def test_too_many_voxels(tmp_path: Path) -> None:

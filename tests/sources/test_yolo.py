@@ -75,6 +75,14 @@ def test_names_as_a_map(root: Path, names: str) -> None:
     assert masks_of(load(KIND, root, classes=["cat", "dog"])["train/a"], ("cat", "dog"))["cat"].sum() == 20
 
 
+def test_names_that_are_none(root: Path) -> None:
+    bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+    bomb += "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 7))
+    for names in (f"{bomb}names: *a6\n", f"{bomb}{NAMES}nc: *a6\n", "names: [cat, {dog: 1}]\n", "names: [cat, ~]\n"):
+        put_text(root / "data.yaml", names)
+        assert len(broken(KIND, root, str(root / "data.yaml"), "Correct")) < 300
+
+
 def test_without_data_yaml(root: Path) -> None:
     (root / "data.yaml").unlink()
     broken(KIND, root, "data.yaml has no names of classes", "source.classes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from importlib.metadata import PackageNotFoundError
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from conftest import make_sample
 from PIL import Image
 
 from augforge import bitmask
+from augforge.store import codec
 from augforge.store.codec import Encoding, decode_image, made_by, pixel_digest
 
 KINDS = [("uint8", 1), ("uint8", 3), ("uint8", 4), ("uint16", 1), ("uint16", 3), ("uint16", 4)]
@@ -164,3 +166,15 @@ def test_made_by_names_what_decides_bytes() -> None:
     versions = made_by()
     assert versions["opencv"] == cv2.__version__ and versions["zstandard"] == zstandard.__version__
     assert all(isinstance(value, str) and value for value in versions.values()) and "cpu" in versions
+
+
+def test_made_by_names_the_decoders_that_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def installed(package: str) -> str:
+        if package in ("nibabel", "imagecodecs"):
+            raise PackageNotFoundError(package)
+        return f"{package}-7"
+
+    monkeypatch.setattr(codec, "version", installed)
+    versions = made_by()
+    assert versions["pydicom"] == "pydicom-7" and versions["pylibjpeg-openjpeg"] == "pylibjpeg-openjpeg-7"
+    assert not {"nibabel", "imagecodecs"} & versions.keys()

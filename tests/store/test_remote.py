@@ -19,6 +19,7 @@ from augforge.store.dataset import open_dataset
 from augforge.store.filecache import FileCache
 from augforge.store.manifest import read_manifest
 from augforge.store.remote import Remote, cache_folder, is_url
+from augforge.store.verify import verify
 
 fsspec = pytest.importorskip("fsspec", reason="needs the extra s3")
 
@@ -94,6 +95,40 @@ def test_shards_are_fetched_once(url: str, made: Path) -> None:
     same(url, made)
     fsspec.filesystem("memory").rm("/data/toy/shards", recursive=True)
     same(url, made)
+
+
+@pytest.mark.parametrize("size", ["same", "cut"])
+def test_a_damaged_copy_is_fetched_again(url: str, made: Path, size: str) -> None:
+    def damage() -> None:
+        for copy in (Remote(url).folder / "shards").glob("*.parquet"):
+            data = copy.read_bytes()
+            copy.write_bytes(data[:-9] if size == "cut" else data[:-9] + b"?" * 9)
+
+    same(url, made)
+    damage()
+    source = AugforgeDataset(path=url)
+    listing = source.scan(FileCache())
+    assert len(listing.records) == len(open_dataset(made))
+    if size == "cut":  # a digest for each sample would cost more than the sample
+        damage()
+        assert source.load(listing.records[0], listing.classes).name == listing.records[0].name
+        same(url, made)
+
+
+def test_a_copy_that_cannot_be_read_is_named(url: str) -> None:
+    source = AugforgeDataset(path=url)
+    listing = source.scan(FileCache())
+    for copy in (source.root / "shards").glob("*.parquet"):
+        copy.write_bytes(bytes(copy.stat().st_size))
+    with pytest.raises(SourceError, match=rf"{source.root}/shards/.*delete {source.root}, and it is fetched again"):
+        source.load(listing.records[0], listing.classes)
+    with pytest.raises(DatasetError, match=rf"{source.root}/shards/.*delete {source.root}, and it is fetched again"):
+        list(open_dataset(url))
+
+
+def test_only_folders_are_verified(url: str) -> None:
+    with pytest.raises(DatasetError, match=rf"{url} is a URL, and only folders are verified"):
+        verify(url)
 
 
 def test_another_version(url: str, made: Path) -> None:

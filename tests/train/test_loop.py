@@ -16,6 +16,7 @@ from augforge.errors import AugforgeError, TrainError
 from augforge.phantom import write_phantom
 from augforge.store.dataset import open_dataset
 from augforge.train.averaging import Averaged
+from augforge.train.checkpoint import load_weights
 from augforge.train.config import TrainConfig, load_config
 from augforge.train.journal import read_journal
 from augforge.train.loop import train
@@ -31,6 +32,9 @@ TINY = (
     "epochs=2",
     "precision=fp32",
 )
+
+
+DROPOUT = ("model.architecture=fpn", "model.options={decoder_dropout: 0.5}", "data.batch_size=3", "epochs=3")
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +114,7 @@ def test_a_run_repeats_itself_bit_for_bit(hands: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stop", [2, 3, 5])
 @pytest.mark.parametrize(
-    "extra", [(), ("ema=0.9",), ("optimizer.accumulate=2", "epochs=4"), ("schedule.name=plateau",)]
+    "extra", [(), ("ema=0.9",), ("optimizer.accumulate=2", "epochs=4"), ("schedule.name=plateau",), DROPOUT]
 )
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(
     hands: Path, tmp_path: Path, stop: int, extra: tuple[str, ...]
@@ -218,6 +222,61 @@ def test_low_precision_is_really_low(hands: Path, tmp_path: Path, monkeypatch: p
     assert seen["weights"] == {torch.float32}
 
 
+def weights_of(path: Path) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in load_weights(path).items() if tensor.is_floating_point()}
+
+
+def test_batches_that_are_summed_for_a_step_count_as_their_mean(hands: Path, tmp_path: Path) -> None:
+    told = ("data.batch_size=6", "steps=1", "optimizer.name=sgd", "optimizer.clip=null", "validate_every=0")
+    for name, several in (
+        ("one", 1),
+        ("two", 2),
+    ):  # an epoch is one batch, so both see the same samples, once and twice
+        train([hands], config(*told, f"optimizer.accumulate={several}"), tmp_path / name)
+    one, two = (weights_of(tmp_path / name / "last.safetensors") for name in ("one", "two"))
+    network = [name for name in one if "running" not in name]
+    assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in network)
+
+
+def test_gradients_are_clipped(hands: Path, tmp_path: Path) -> None:
+    told = ("steps=1", "optimizer.name=sgd", "optimizer.lr=1", "optimizer.weight_decay=0", "schedule.warmup=0")
+    for name, clip in (("start", "1e-12"), ("short", "0.01"), ("free", "null")):
+        train([hands], config(*told, "validate_every=0", f"optimizer.clip={clip}"), tmp_path / name)
+    start, short, free = (weights_of(tmp_path / name / "last.safetensors") for name in ("start", "short", "free"))
+    moved = [
+        sum(((end[name] - start[name]) ** 2).sum().item() for name in start if "running" not in name) ** 0.5
+        for end in (short, free)
+    ]
+    assert moved[0] == pytest.approx(0.01, rel=0.01)
+    assert moved[1] > 0.05
+
+
+def test_the_average_is_what_is_judged_and_kept(hands: Path, tmp_path: Path) -> None:
+    for name, extra in (("plain", ()), ("ema", ("ema=0.9",)), ("swa", ("swa=0.5",))):
+        train([hands], config(*extra, "validate_every=2"), tmp_path / name)
+    plain, ema, swa = (weights_of(tmp_path / name / "last.safetensors") for name in ("plain", "ema", "swa"))
+    bare = weights_of(next((tmp_path / "ema" / "checkpoints").glob("*/model.safetensors")))
+    assert all(torch.equal(plain[name], bare[name]) for name in plain), "averaging changes nothing in what is trained"
+    assert not all(torch.equal(plain[name], ema[name]) for name in plain)
+    assert not all(torch.equal(plain[name], swa[name]) for name in plain)
+    best = weights_of(tmp_path / "ema" / "best.safetensors")
+    assert all(torch.equal(best[name], ema[name]) for name in best)
+
+
+def test_a_plateau_lowers_the_rate(hands: Path, tmp_path: Path) -> None:
+    told = ("schedule.name=plateau", "schedule.patience=1", "schedule.warmup=0", "schedule.factor=0.5", "epochs=3")
+    train([hands], config(*told, "threshold=0.999"), tmp_path / "run")  # nothing is predicted: no score is better
+    assert [row["lr"] for row in steps_of(tmp_path / "run")][::3] == [0.001, 0.001, 0.0005]
+
+
+def test_the_threshold_of_the_configuration_judges(hands: Path, tmp_path: Path) -> None:
+    for threshold in (0.001, 0.999):
+        train([hands], config("steps=1", f"threshold={threshold}"), tmp_path / str(threshold))
+    low, high = (Run.open(tmp_path / str(threshold)).summary()["best"]["classes"] for threshold in (0.001, 0.999))
+    assert high != low
+    assert set(high.values()) == {0.0}, "nothing is predicted, and every bone is there"
+
+
 def test_averages_follow_the_weights() -> None:
     network = torch.nn.Linear(1, 1, bias=False)
     ema = Averaged(network, TrainConfig(ema=0.5), steps=4)
@@ -230,6 +289,15 @@ def test_averages_follow_the_weights() -> None:
     assert swa.model.module.weight.item() == (3 + 5) / 2
     assert swa.network(2) is None
     assert swa.network(3) is not None
+
+
+def test_statistics_of_batch_norm_are_averaged() -> None:
+    network = torch.nn.BatchNorm1d(1)
+    ema = Averaged(network, TrainConfig(ema=0.5), steps=2)
+    for step, value in enumerate([1.0, 2.0], start=1):
+        network.running_mean.fill_(value)  # type: ignore[union-attr, operator]
+        ema.update(network, step)
+    assert ema.model.module.running_mean.item() == 1.5
 
 
 def test_labels_alone_make_a_classifier(tmp_path: Path) -> None:

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-import polars as pl
 from pydantic import Field
 
 from augforge import bitmask
@@ -25,6 +24,7 @@ from augforge.sources.scanning import Scan
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.store.filecache import FileCache
 from augforge.store.remote import is_url
+from augforge.train.prediction.mirrored import exchanges_classes, is_mirrored
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +141,10 @@ def _of_source(source: Source) -> Inputs:
 
 
 def _of_dataset(dataset: Dataset, split: str | None) -> Inputs:
-    """The source images that samples show; a sample that shows several, such as a mosaic, stands for itself."""
+    """The source images that samples show; one that shows several, or is mirrored with its classes, stands for itself."""
     part = dataset if split is None else dataset.split(split)
     shown: dict[str, list[tuple[int, Root | None]]] = {}
-    for row, (name, root) in enumerate(_roots(part.index)):
+    for row, (name, root) in enumerate(_roots(part)):
         shown.setdefault(root.name if root else name, []).append((row, root))
     targets = [
         Target(
@@ -158,8 +158,12 @@ def _of_dataset(dataset: Dataset, split: str | None) -> Inputs:
     return Inputs(origin | ({"split": split} if split else {}), targets, [])
 
 
-def _roots(index: pl.DataFrame) -> Iterator[tuple[str, Root | None]]:
-    """Name of each sample, and where the one source image lies that it shows; None where it shows several."""
-    for name, lineage in index.select("name", "lineage").iter_rows():
-        roots: list[dict[str, Any]] = lineage["roots"]
-        yield name, Root.from_json(roots[0]) if len(roots) == 1 else None
+def _roots(dataset: Dataset) -> Iterator[tuple[str, Root | None]]:
+    """Name of each sample, and where the one source image lies that it shows.
+
+    None where it shows several, and where it is mirrored with left and right classes exchanged.
+    """
+    exchanged = exchanges_classes(dataset)
+    for name, lineage in dataset.index.select("name", "lineage").iter_rows():
+        roots = [Root.from_json(root) for root in lineage["roots"]]
+        yield name, None if len(roots) != 1 or (exchanged and is_mirrored(roots[0])) else roots[0]

@@ -57,7 +57,8 @@ def predict(
 
     A dataset's samples are turned back to the pixels of the source image that they show, through the lineage. Where
     several show one, such as windows, the mean of their probabilities counts; where none does, nothing is predicted. A
-    sample that shows several source images, such as a mosaic, is predicted in its own pixels, under its own name.
+    sample that shows several source images, such as a mosaic, or that was mirrored with its left and right classes
+    exchanged, is predicted in its own pixels, under its own name.
 
     Args:
         run: the training run; its tuned thresholds count, if there are any.

@@ -59,6 +59,8 @@ def tune_thresholds(
     """
     from augforge.train.run import write_json
 
+    if not run.outputs:
+        raise TrainError(f"{run.folder} predicts labels, which have no thresholds to tune; expected a run with classes")
     part = dataset.split(split)
     tuning = Tuning(run.outputs, [*grid, run.config.threshold])
     progress = progress or Silent()

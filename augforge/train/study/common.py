@@ -18,6 +18,7 @@ from augforge.sources import Listing, Record, Source
 from augforge.store.dataset import Dataset
 from augforge.store.filecache import FileCache
 from augforge.train.prediction.blend import window
+from augforge.train.prediction.mirrored import exchanges_classes, is_mirrored
 from augforge.train.study.learner import need_masks
 from augforge.train.study.raw import raw_source
 
@@ -140,13 +141,14 @@ def _side(label: str, dataset: Dataset) -> Side:
     val = dataset.split("val")
     views: dict[str, list[View]] = {}
     roots = val.index["lineage"].struct.field("roots").to_list()
+    exchanged, left_out = exchanges_classes(dataset), 0
     for row, found in enumerate(roots):
         root = Root.from_json(found[0])
-        if (
-            len(found) == 1 and min(window(root)[0].size) > 0
-        ):  # a window beside a turned image shows only what was filled
+        if len(found) != 1 or (exchanged and is_mirrored(root)):
+            left_out += 1
+        elif min(window(root)[0].size) > 0:  # a window beside a turned image shows only what was filled
             views.setdefault(root.name, []).append(View(row, root))
-    return Side(label, dataset, val, views, sum(len(found) != 1 for found in roots))
+    return Side(label, dataset, val, views, left_out)
 
 
 def _check_classes(sides: Sequence[Side]) -> None:
