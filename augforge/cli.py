@@ -48,7 +48,7 @@ def _fail(message: str) -> NoReturn:
 @app.command()
 def build(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")],
-    out: Annotated[Path | None, typer.Option(help="Folder of the dataset; datasets/<name> without it.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the dataset; datasets/NAME without it.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", help="Worker processes, -1 for one a core.")] = 1,
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be made and what reused.")] = False,
@@ -85,7 +85,7 @@ def outliers(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe with filters.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A contact sheet to write, PNG.")] = None,
     truth: Annotated[Path | None, typer.Option(help="A CSV file with a column `outlier`, to score against.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the dataset; datasets/<name> without it.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the dataset; datasets/NAME without it.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", help="Worker processes, -1 for one a core.")] = 1,
     overrides: Overrides = None,
     limit: Annotated[int, typer.Option(min=1, help="Findings on the contact sheet.")] = 60,

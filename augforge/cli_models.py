@@ -35,7 +35,7 @@ def train(
     more: MoreShards = None,
     config: Config = None,
     overrides: Changes = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/<name of the dataset> without it.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/NAME of the dataset without it.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     show_config: Annotated[bool, typer.Option("--show-config", help="Print the whole configuration and stop.")] = False,
     as_json: Json = False,
@@ -78,7 +78,9 @@ def evaluate(
     shards: Shards,
     more: MoreShards = None,
     split: Split = "val",
-    tolerance: Annotated[float, typer.Option(help="Pixels by which an outline may be off, of surface Dice.")] = 2.0,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Pixels by which an outline may be off, of surface Dice.")
+    ] = 2.0,
     worst: Annotated[int, typer.Option(min=0, help="Samples to draw, those of the lowest Dice.")] = 8,
     tta: Tta = None,
     swap: Swap = None,
@@ -231,7 +233,7 @@ def crossval(
     split_seed: Annotated[int, typer.Option(help="Of the hash that deals groups into folds.")] = 0,
     config: Config = None,
     overrides: Changes = None,
-    out: Annotated[Path | None, typer.Option(help="Folder; runs/<name of the dataset>-crossval without it.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder; runs/NAME-crossval without it.")] = None,
     propose: Annotated[int, typer.Option(min=0, help="Write a review file that drops so many of the worst.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -295,6 +297,6 @@ def _need_trainer() -> None:
             raise MissingExtra(package, "train", "the trainer")
 
 
-_STOPPED = "the last checkpoint is kept. The same command with --resume goes on from there"
+_STOPPED = "what was trained so far is kept. The same command with --resume goes on from there"
 
 COMMANDS: list[Callable[..., None]] = [train, evaluate, predict, tune_thresholds, ensemble, crossval, compare]

@@ -23,7 +23,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run.")]
 Shards = Annotated[list[str], typer.Option(metavar="DATASET [DATASET]...", help="Datasets: folders or URLs.")]
-MoreShards = Annotated[list[str] | None, typer.Argument(metavar="[DATASET]...", help="More datasets.", hidden=True)]
+MoreShards = Annotated[list[str] | None, typer.Argument(metavar="DATASET", help="More datasets.", hidden=True)]
 Split = Annotated[str, typer.Option(help="Which samples of it.")]
 Tta = Annotated[
     list[str] | None, typer.Option(help="See each image again: hflip, vflip, scale1.25. May be given often.")

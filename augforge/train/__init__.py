@@ -2,5 +2,5 @@
 
 import os
 
-# OpenMP's threads spin while they wait; where loading processes want the cores too, a step then takes ten times as long.
+# OpenMP's threads spin while they wait: where loading processes want the cores too, a step took ten times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

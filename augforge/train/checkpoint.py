@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from augforge.errors import TrainError
@@ -87,8 +87,8 @@ def last_weights(folder: Path) -> Path:
 
 def save_weights(path: Path, weights: Weights) -> None:
     """Write weights atomically as safetensors, which run no code when they are read."""
-    with replacing(path) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}, temporary)
+    with replacing(path) as temporary:  # safetensors' own files could be read by nobody else
+        temporary.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}))
 
 
 def load_weights(path: Path) -> Weights:

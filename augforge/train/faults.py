@@ -37,10 +37,10 @@ def explained(folder: Path) -> Iterator[None]:
 
 
 _OUT_OF_MEMORY = (
-    "memory ran out. Begin another run with a smaller data.batch_size (optimizer.accumulate makes up for it), data.size "
+    "memory ran out. Begin a run with a smaller data.batch_size (optimizer.accumulate makes up for it), data.size "
     "or data.crop; precision=bf16 halves it too. Where other programs took the memory, --resume goes on with {folder}"
 )
 _ONE_VALUE = (
-    "the batch or the picture is too small for this architecture: its batch norm sees one value a channel, or nothing. "
+    "the batch or the picture is too small for this network: its batch norm sees one value a channel. "
     "Set data.batch_size to 2 or more, or a larger data.size"
 )

@@ -34,6 +34,7 @@ from augforge.train.net.device import Precision, choose_device, choose_precision
 from augforge.train.net.losses import Losses, class_loss
 from augforge.train.net.optim import build_optimizer, build_schedule
 from augforge.train.run import Run, write_json
+from augforge.train.stopping import stop_on_signals
 from augforge.train.validation import validate
 from augforge.yamlfile import shown
 
@@ -71,7 +72,7 @@ def train(
     material = Material(datasets, config, device, parts)
     run = Run(Path(out), config, material.described)
     if accelerator.is_main_process:
-        _begin(run, resume)
+        _check_folder(run, resume, tell or _silent)
     accelerator.wait_for_everyone()
     if (run.folder / "summary.json").exists():
         return run.summary()
@@ -117,16 +118,22 @@ class Trainer:
 
     def fit(self) -> dict[str, Any]:
         """Do the steps that are left, and write the summary."""
+        if self.main and not (self.run.folder / "run.json").exists():
+            self.run.write()  # only now: what cannot be built leaves no folder behind
         self._resume()
         began, first = time.monotonic(), self.place
         for text in self.material.warnings:
             self.tell(f"warning: {text}")
         self.progress.start("train", self.steps)
         self.progress.advance(first.step)
-        with self._journal(), closing(self.batches.stream(first.epoch, first.samples)) as stream:
+        batches = self.batches.stream(first.epoch, first.samples)
+        with stop_on_signals() as stop, self._journal(), closing(batches) as stream:
             while self.place.step < self.steps:
                 self._step(list(islice(stream, self.config.optimizer.accumulate)))
                 self.progress.advance(1)
+                if stop.wanted and self.place.step < self.steps:
+                    self._checkpoint()
+                    raise KeyboardInterrupt
         return self._finish(time.monotonic() - began, self.place.step - first.step)
 
     @contextmanager
@@ -293,11 +300,12 @@ def _silent(line: str) -> None:
     pass
 
 
-def _begin(run: Run, resume: bool) -> None:
-    """Begin a run in its folder, or find it there; TrainError where it should not or cannot go on."""
+def _check_folder(run: Run, resume: bool, tell: Tell) -> None:
+    """Raise TrainError where a run should not begin in its folder, or cannot go on there."""
     held = {path.name for path in run.folder.iterdir()} if run.folder.exists() else set()
     if held <= {"config.yaml", "environment.json"}:  # nothing, or what a run that was killed at once leaves
-        run.write()
+        if resume:
+            tell(f"{run.folder} holds no run to go on with: a new one begins")
         return
     if "run.json" not in held:
         raise TrainError(f"{run.folder} holds other files; expected a new folder. Choose another --out")

@@ -142,7 +142,7 @@ def test_a_folder_with_a_run_is_not_overwritten(hands: Path, tmp_path: Path) -> 
 def test_a_run_goes_on_with_its_own_configuration_alone(hands: Path, tmp_path: Path) -> None:
     with pytest.raises(Stop):
         train([hands], config(), tmp_path / "run", progress=StopAt(1))
-    with pytest.raises(TrainError, match=r"begun with other config.*seed was 0, is 5"):
+    with pytest.raises(TrainError, match=r"begun otherwise.*seed was 0, is 5"):
         train([hands], config("seed=5"), tmp_path / "run", resume=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from itertools import chain, tee
 from pathlib import Path
@@ -70,9 +71,21 @@ def evaluate(
         measures = Measures(run.outputs, run.thresholds, surface_tolerance, worst)
         _segmentation(run, parts, measures, progress, options)
         found = measures.write(folder)
-    report = {**_about(run, parts, split), **found, "warnings": _trained_on(run, parts), "folder": str(folder)}
+    warnings = [*_trained_on(run, parts), *_tuned_on(run, parts, split)]
+    report = {**_about(run, parts, split), **found, "warnings": warnings, "folder": str(folder)}
     write_json(folder / "evaluation.json", report)
     return report
+
+
+def _tuned_on(run: Run, parts: Sequence[Dataset], split: str) -> list[str]:
+    """A warning where the thresholds were tuned on what is judged here."""
+    path = run.folder / "thresholds.json"
+    if not path.exists():
+        return []
+    tuned = json.loads(path.read_text(encoding="utf-8"))
+    if tuned["split"] != split or tuned["version"] not in [part.version for part in parts]:
+        return []
+    return [f"the thresholds of {path} were tuned on this very split, so the figures flatter: judge on another"]
 
 
 def _about(run: Run, parts: Sequence[Dataset], split: str) -> dict[str, Any]:

@@ -58,6 +58,8 @@ def ensemble(
     Raises:
         TrainError: fewer than two tables, options that do not fit, or tables that differ in classes, images or sizes.
     """
+    if out.resolve() in [path.resolve() for path in tables]:
+        raise TrainError(f"{out} is one of the tables to join, and would be lost. Choose another name: -o")
     members = [Predictions(path) for path in tables]
     _check(members, method, threshold, probabilities)
     shares = _shares(weights, len(members))

@@ -141,7 +141,7 @@ def _of_source(source: Source) -> Inputs:
 
 
 def _of_dataset(dataset: Dataset, split: str | None) -> Inputs:
-    """The source images that samples show; one that shows several, or is mirrored with its classes, stands for itself."""
+    """The source images that samples show; what shows several, or is mirrored with its classes, stands for itself."""
     part = dataset if split is None else dataset.split(split)
     shown: dict[str, list[tuple[int, Root | None]]] = {}
     for row, (name, root) in enumerate(_roots(part)):
