@@ -1,0 +1,160 @@
+"""Online augmentation: steps as in a recipe, drawn anew for each sample in each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from augforge.errors import PlanError, TrainError
+from augforge.keys import rng_for
+from augforge.ops import OPS, BoundOp, Context
+from augforge.recipe import choice, op_params
+from augforge.sample import Sample
+from augforge.yamlfile import YamlFile
+
+AT = ("data", "online")
+_REFUSED = {
+    "copies": "each epoch makes one sample of a sample; train for more epochs instead",
+    "keep_input": "each epoch makes one sample of a sample; p below 1 lets the sample itself through",
+    "on": "online steps act on the training samples alone",
+    "where": "conditions choose among the samples of a recipe; put the step there",
+}
+
+
+class OnlineKeys(BaseModel):
+    """The keys of an online step that are its own; every other key is its op's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    op: str
+    p: Annotated[float, Field(ge=0, le=1)] = Field(1.0, description="chance that the step acts on a sample")
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineStep:
+    """An op with its parameters, and how often it acts."""
+
+    bound: BoundOp
+    p: float = 1.0
+
+
+def online_steps(steps: Iterable[Mapping[str, Any]], file: YamlFile | None = None) -> tuple[OnlineStep, ...]:
+    """Check the steps of ``data.online``.
+
+    Args:
+        steps: as they stand in the configuration.
+        file: where they stand, to be named in complaints.
+
+    Raises:
+        TrainError: with the place, the expectation and the nearest known name.
+    """
+    file = file or YamlFile("the configuration", "", TrainError)
+    made: list[OnlineStep] = []
+    for index, data in enumerate(steps):
+        made.append(_step(file, data, (*AT, index), made))
+    return tuple(made)
+
+
+def _step(
+    file: YamlFile, data: Mapping[str, Any], at: tuple[str | int, ...], before: Sequence[OnlineStep]
+) -> OnlineStep:
+    name = choice(file, data, "op", at, OPS)
+    for key in data:
+        if key in _REFUSED and key not in OPS[name].params.model_fields:
+            raise file.fail((*at, key), f"no key of an online step: {_REFUSED[key]}")
+    keys = file.check(OnlineKeys, {key: data[key] for key in OnlineKeys.model_fields if key in data}, at)
+    params = op_params(file, data, at, OnlineKeys.model_fields)
+    bound = BoundOp(name, params, sum(step.bound.name == name for step in before))
+    reason = _unfit(bound, keys.p)
+    if reason:
+        raise file.fail((*at, "op"), f"'{name}' {reason}")
+    return OnlineStep(bound, keys.p)
+
+
+def _unfit(bound: BoundOp, p: float) -> str:
+    """Why an op cannot act online; empty if it can."""
+    if bound.op.role == "filter":
+        return "is a filter, and nothing is dropped online. Put it into the recipe"
+    if bound.fits:
+        return "with these parameters is fitted on the whole training split first. Put it into the recipe"
+    if bound.op.role == "prepare" and p == 1:
+        return (
+            "prepares samples, and validation would not be prepared alike. "
+            "Put it into the recipe, or give p below 1 to augment by it"
+        )
+    return ""
+
+
+class Online:
+    """Augments samples.
+
+    What chance decides depends on the parts it is given and on the step alone, as in a recipe.
+
+    Args:
+        steps: what to do, in order.
+        ctx: class and label table.
+        count: how many samples there are.
+        load: the sample of a position, 0..count - 1, as it is before the first step.
+
+    Raises:
+        TrainError: a step does not fit the class table, or wants more partners than there are.
+    """
+
+    def __init__(self, steps: Sequence[OnlineStep], ctx: Context, count: int, load: Callable[[int], Sample]) -> None:
+        self._steps, self._ctx, self._count, self._load = steps, ctx, count, load
+        for step in steps:
+            self._check(step.bound)
+
+    def _check(self, bound: BoundOp) -> None:
+        inputs = bound.op.inputs(bound.params)
+        if inputs > self._count:
+            raise TrainError(
+                f"data.online: {bound.label} takes {inputs} samples at a time, but the training split has "
+                f"{self._count}. Take the step out, or add samples"
+            )
+        try:
+            bound.params.check(self._ctx)
+        except PlanError as error:
+            raise TrainError(f"data.online: {bound.label}: {error}") from None
+
+    def sample(self, position: int, *chance: Any) -> Sample:
+        """The augmented sample of a position; the same for the same JSON-like parts of chance."""
+        return self._after(len(self._steps), position, chance)
+
+    def _after(self, steps: int, position: int, chance: tuple[Any, ...]) -> Sample:
+        """The sample as it is after so many steps."""
+        sample = self._load(position)
+        chance = (*chance, sample.name)
+        for index, step in enumerate(self._steps[:steps]):
+            rng = rng_for("online", *chance, step.bound.name, step.bound.occurrence)
+            if rng.random() < step.p:
+                partners = self._partners(rng, index, position, chance)
+                sample = self._made(rng, step.bound, [sample, *partners])
+        return sample
+
+    def _partners(self, rng: np.random.Generator, index: int, position: int, chance: tuple[Any, ...]) -> list[Sample]:
+        """The other inputs of a step: other samples, none twice, each as it is before that step."""
+        bound = self._steps[index].bound
+        wanted = bound.op.inputs(bound.params) - 1
+        others = rng.choice(self._count - 1, wanted, replace=False) if wanted else ()
+        return [
+            self._after(index, int(other) + (other >= position), (*chance, bound.label, slot))
+            for slot, other in enumerate(others, start=1)
+        ]
+
+    def _made(self, rng: np.random.Generator, bound: BoundOp, inputs: Sequence[Sample]) -> Sample:
+        """What an op makes: one of several by chance, the input where it makes none."""
+        try:
+            made = called(bound, inputs, rng, self._ctx)
+        except ValueError as error:
+            raise TrainError(f"data.online: {bound.label} of sample '{inputs[0].name}': {error}") from error
+        return made[int(rng.integers(len(made)))] if made else inputs[0]
+
+
+def called(bound: BoundOp, inputs: Sequence[Sample], rng: np.random.Generator, ctx: Context) -> list[Sample]:
+    """The samples that an op draws and makes of its inputs."""
+    drawn = None if bound.op.draw is None else bound.op.draw(rng, inputs, bound.params, ctx)
+    return [made for made in bound.op.apply(inputs, drawn, bound.params, ctx) if isinstance(made, Sample)]
