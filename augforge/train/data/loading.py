@@ -225,7 +225,7 @@ class TrainingBatches:
                 raise
             raise TrainError(
                 "a loading process was ended from outside, most often for want of memory, or of shared memory "
-                "(/dev/shm). Give the machine more, or go on with fewer data.workers: 0 loads without any. In a script, "
+                "(/dev/shm). Give it more, or go on with fewer data.workers: 0 loads without any. In a script, "
                 "train below `if __name__ == '__main__':`, for loading processes import it"
             ) from error
 
