@@ -170,7 +170,7 @@ def test_no_code_of_a_checkpoint_is_run(hands: Path, tmp_path: Path) -> None:
 
 def test_a_dataset_without_validation_split(hands: Path, tmp_path: Path) -> None:
     made(tmp_path, hands.parent / "data", (), split="{}")
-    with pytest.raises(TrainError, match=r"no split 'val'; there is: train.*validate_every=0"):
+    with pytest.raises(TrainError, match=r"no labelled split 'val'; there is: train.*validate_every=0"):
         train([tmp_path / "out"], config(), tmp_path / "run")
     summary = train([tmp_path / "out"], config("validate_every=0", "steps=1"), tmp_path / "run")
     assert summary["best"] is None
