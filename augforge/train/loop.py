@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from itertools import islice
@@ -27,6 +27,7 @@ from augforge.train.checkpoint import Checkpoint, Progressed, load_checkpoint, s
 from augforge.train.config import TrainConfig
 from augforge.train.data.batch import Batch, images_on, to_device
 from augforge.train.faults import explained, not_finite
+from augforge.train.folder import Tell, check_folder
 from augforge.train.journal import Journal, read_journal
 from augforge.train.material import Material, Parts
 from augforge.train.measure.pictures import curves
@@ -36,9 +37,6 @@ from augforge.train.net.optim import build_optimizer, build_schedule
 from augforge.train.run import Run, write_json
 from augforge.train.stopping import stop_on_signals
 from augforge.train.validation import validate
-from augforge.yamlfile import shown
-
-Tell = Callable[[str], None]
 
 
 def train(
@@ -72,7 +70,7 @@ def train(
     material = Material(datasets, config, device, parts)
     run = Run(Path(out), config, material.described)
     if accelerator.is_main_process:
-        _check_folder(run, resume, tell or _silent)
+        check_folder(run, resume, tell or _silent)
     accelerator.wait_for_everyone()
     if (run.folder / "summary.json").exists():
         return run.summary()
@@ -298,42 +296,6 @@ class Trainer:
 
 def _silent(line: str) -> None:
     pass
-
-
-def _check_folder(run: Run, resume: bool, tell: Tell) -> None:
-    """Raise TrainError where a run should not begin in its folder, or cannot go on there."""
-    held = {path.name for path in run.folder.iterdir()} if run.folder.exists() else set()
-    if held <= {"config.yaml", "environment.json"}:  # nothing, or what a run that was killed at once leaves
-        if resume:
-            tell(f"{run.folder} holds no run to go on with: a new one begins")
-        return
-    if "run.json" not in held:
-        raise TrainError(f"{run.folder} holds other files; expected a new folder. Choose another --out")
-    before = Run.open(run.folder)
-    if not resume:
-        raise TrainError(f"{run.folder} holds a run already. Choose another --out, or let it go on: --resume")
-    old, new = _decisive(before), _decisive(run)
-    changed = [f"{key} was {shown(old.get(key))}, is {shown(new.get(key))}" for key in new if old.get(key) != new[key]]
-    if changed:
-        raise TrainError(
-            f"{run.folder} was begun otherwise, so it cannot go on: {'; '.join(changed)}. "
-            "Say the same as then, or choose another --out"
-        )
-
-
-def _decisive(run: Run) -> dict[str, Any]:
-    """All that decides a run's results, by key; not where its data lies and how many processes load it."""
-    described = run.described
-    data = {**asdict(described), "datasets": [f"{each['name']} {each['version']}" for each in described.datasets]}
-    keys = _flat({**run.config.model_dump(mode="json"), **data})
-    return {key: value for key, value in keys.items() if key not in ("data.workers", "checkpoint_every")}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return found
 
 
 def _accelerator(device: torch.device, precision: Precision) -> Accelerator:
