@@ -59,12 +59,13 @@ def train(
     from augforge.train.loop import train as run
     from augforge.train.summary import render_summary
 
+    datasets = [open_dataset(place) for place in (*shards, *(more or ()))]
     errors = terminal.console(stderr=True)
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible(_STOPPED):
         summary = run(
-            [*shards, *(more or ())],
+            datasets,
             told,
-            out or Path("runs") / open_dataset(shards[0]).name,
+            out or Path("runs") / datasets[0].name,
             resume=resume,
             progress=progress,
             tell=lambda line: errors.print(terminal.escaped(line), soft_wrap=True),

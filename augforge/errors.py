@@ -12,7 +12,7 @@ AugforgeError
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 SHOWN = 30
@@ -63,5 +63,10 @@ def nearest(word: str, known: Iterable[str]) -> str:
     close = get_close_matches(word, names, n=1, cutoff=0.6) or begun[:1]
     if close:
         return f" Did you mean '{close[0]}'?"
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f" Known: {', '.join(names[:SHOWN])}{more}." if names else ""
+    return f" Known: {some(names)}." if names else ""
+
+
+def some(names: Sequence[str], most: int = SHOWN) -> str:
+    """The first names, and how many more there are: ``a, b and 3 more``."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from augforge.errors import SourceError
+from augforge.errors import SourceError, some
 from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
@@ -131,10 +131,9 @@ ROOT/                          source.path
         if not places:
             raise SourceError(f"{self.root} holds no .json; expected\n{self.layout}\nCorrect source.path.")
         if len(places) > 1:
-            more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
             raise SourceError(
                 f"{self.root} holds {len(places)} annotation files; expected one. Choose it, 'annotations: NAME': "
-                f"{', '.join(places[:_SHOWN])}{more}."
+                f"{some(places, _SHOWN)}."
             )
         return places[0]
 

@@ -80,6 +80,11 @@ class Dataset:
     def _remedy(self) -> str:
         return self.remote.remedy if self.remote else "Check: augforge verify; repair: augforge build"
 
+    @property
+    def groups(self) -> set[str]:
+        """All groups that show in the samples; a mosaic shows several."""
+        return set(self.index["groups"].explode().drop_nulls().to_list())
+
     def __repr__(self) -> str:
         return f"<Dataset {self.name} {self.version}: {len(self)} samples, {len(self.classes)} classes>"
 

@@ -74,15 +74,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
         state = torch.load(found[-1] / "state.pt", map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
         raise TrainError(f"{found[-1]} is damaged ({_first_line(error)}). Remove it and train anew") from None
-    return Checkpoint(load_weights(last_weights(folder)), state, progress)
-
-
-def last_weights(folder: Path) -> Path:
-    """The weights of the newest checkpoint below a folder; TrainError where there is none."""
-    found = _checkpoints(folder)
-    if not found:
-        raise TrainError(f"{folder} holds no checkpoint. Let the run go on: augforge train --resume")
-    return found[-1] / "model.safetensors"
+    return Checkpoint(load_weights(found[-1] / "model.safetensors"), state, progress)
 
 
 def save_weights(path: Path, weights: Weights) -> None:

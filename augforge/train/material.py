@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import torch
 
-from augforge.errors import TrainError
+from augforge.errors import TrainError, some
 from augforge.sources.options import IGNORE, NO_CLASSES
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.config import TrainConfig
@@ -80,9 +80,8 @@ class Material:
                 "Look at the masks: augforge show"
             )
         if absent:
-            shown = ", ".join(absent[:SHOWN]) + (f" and {len(absent) - SHOWN} more" if len(absent) > SHOWN else "")
             yield (
-                f"no training sample has a pixel of {shown}: the network learns that it is never there. "
+                f"no training sample has a pixel of {some(absent, SHOWN)}: the network learns that it is never there. "
                 "Leave it out with class_map, or add samples"
             )
 
@@ -113,10 +112,8 @@ def _learnable(part: Dataset) -> Dataset:
 
 def _leaks(training: Sequence[Dataset], validation: Sequence[Dataset]) -> Iterator[str]:
     """Groups that one dataset trains on and another one judges by."""
-    seen = {group for part in training for groups in part.index["groups"].to_list() for group in groups}
-    shared = sorted(
-        seen & {group for part in validation for groups in part.index["groups"].to_list() for group in groups}
-    )
+    judged = {group for part in validation for group in part.groups}
+    shared = sorted(judged & {group for part in training for group in part.groups})
     if shared:
         yield (
             f"{len(shared)} groups are trained on and judged by, such as {shared[0]}, so validation is flattered. "

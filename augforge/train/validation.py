@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, tee
+from collections.abc import Iterator, Sequence
+from itertools import tee
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from numpy.typing import NDArray
 from torch import nn
 
 from augforge.sample import Sample
 from augforge.store.dataset import Dataset
-from augforge.train.data.inputspec import InputSpec
 from augforge.train.measure.scores import Scores, truth_of
 from augforge.train.net.device import Precision
+from augforge.train.prediction.classifier import label_probabilities
 from augforge.train.prediction.inference import Predictor
 from augforge.train.run import Run
 
@@ -44,8 +42,7 @@ def _segmentation(
     )
     scores, thresholds = Scores(run.outputs), [run.config.threshold] * len(run.outputs)
     for dataset in datasets:
-        seen, compared = tee(_share(dataset, accelerator))  # a batch apart at most
-        for prediction, sample in zip(predictor.predict(seen), compared, strict=True):
+        for sample, prediction in predictor.pairs(_share(dataset, accelerator)):
             scores.add(prediction.planes(thresholds), truth_of(sample, dataset.classes, run.outputs))
     parts = gather_object([(scores.table, scores.images)])
     scores.table, scores.images = sum(table for table, _ in parts), sum(images for _, images in parts)
@@ -66,24 +63,6 @@ def _classification(
     found = gather_object(hits)
     accuracy = sum(found) / len(found) if found else 0.0
     return {"score": accuracy, "accuracy": accuracy}
-
-
-def label_probabilities(
-    network: nn.Module,
-    samples: Iterable[Sample],
-    spec: InputSpec,
-    device: torch.device,
-    precision: Precision = "fp32",
-    batch_size: int = 8,
-) -> Iterator[NDArray[np.float32]]:
-    """A classifier's probabilities of the labels, float32 (L,), sample by sample."""
-    low = torch.float16 if precision == "fp16" else torch.bfloat16
-    source = iter(samples)
-    while several := list(islice(source, batch_size)):
-        images = torch.stack([spec.pixels(spec.fit(sample).image) for sample in several]).to(device)
-        with torch.inference_mode(), torch.autocast(device.type, low, enabled=precision != "fp32"):
-            logits = network(images)
-        yield from logits.float().softmax(dim=1).cpu().numpy()
 
 
 def _share(dataset: Dataset, accelerator: Accelerator) -> Iterator[Sample]:

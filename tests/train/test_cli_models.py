@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from tinyrun import NETWORK, settings
 from toybox import made
 from typer.testing import CliRunner
 
@@ -18,16 +19,7 @@ from augforge.errors import MissingExtra, TrainError
 from augforge.phantom import write_phantom
 from augforge.train.prediction.inference import Window
 
-TINY = {
-    "model.architecture": "unet",
-    "model.encoder": "tu-test_resnet",
-    "model.options": "{decoder_channels: [32, 16, 8, 8, 4]}",
-    "data.size": 64,
-    "data.batch_size": 4,
-    "data.workers": 0,
-    "precision": "fp32",
-}
-SETTINGS = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
+SETTINGS = settings(*NETWORK, "data.batch_size=4")
 
 
 def answer(*arguments: str | Path) -> dict[str, Any]:

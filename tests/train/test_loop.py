@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tinyrun import config
 from toybox import made, put_hand, tiny_hands
 
 from augforge.errors import AugforgeError, TrainError
@@ -22,18 +23,6 @@ from augforge.train.journal import read_journal
 from augforge.train.loop import train
 from augforge.train.run import Run
 
-TINY = (
-    "model.encoder=tu-test_resnet",
-    "model.architecture=unet",
-    "model.options={decoder_channels: [32, 16, 8, 8, 4]}",
-    "data.size=64",
-    "data.batch_size=2",
-    "data.workers=0",
-    "epochs=2",
-    "precision=fp32",
-)
-
-
 DROPOUT = ("model.architecture=fpn", "model.options={decoder_dropout: 0.5}", "data.batch_size=3", "epochs=3")
 
 
@@ -44,10 +33,6 @@ def hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_phantom(folder / "data", persons=4, size=96, seed=3)
     made(folder, folder / "data", (), split="{val: [ID002]}")
     return folder / "out"
-
-
-def config(*overrides: str) -> TrainConfig:
-    return load_config(None, (*TINY, *overrides))
 
 
 class Stop(BaseException):

@@ -9,31 +9,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from tinyrun import NETWORK, settings
 from toybox import made
 
 from augforge.phantom import write_phantom
 from augforge.train.journal import read_journal
 
-TOLD = (
-    "model.architecture=unet",
-    "model.encoder=tu-test_resnet",
-    "model.options={decoder_channels: [32, 16, 8, 8, 4]}",
-    "data.size=64",
-    "data.workers=0",
-    "precision=fp32",
-    "threads=1",
-    "device=cpu",
-    "epochs=2",
-    "checkpoint_every=1",
-)
+TOLD = (*NETWORK, "threads=1", "device=cpu", "epochs=2", "checkpoint_every=1")
 
 
 def train(folder: Path, out: str, processes: int, *told: str) -> Path:
-    settings = [part for setting in (*TOLD, *told) for part in ("--set", setting)]
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] * (processes > 1)
     command = [sys.executable, *launch, "-m", "augforge", "train", "--shards", str(folder / "out")]
     done = subprocess.run(
-        [*command, "--out", str(folder / out), *settings, "--json"],
+        [*command, "--out", str(folder / out), *settings(*TOLD, *told), "--json"],
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -13,29 +13,20 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
-from toybox import made
+from tinyrun import config
+from toybox import made, write_recipe
 
 from augforge.builder import build
 from augforge.errors import TrainError
 from augforge.phantom import write_phantom
 from augforge.store.dataset import open_dataset
 from augforge.train.checkpoint import load_checkpoint
-from augforge.train.config import TrainConfig, load_config
+from augforge.train.config import load_config
 from augforge.train.journal import read_journal
 from augforge.train.loop import train
 from augforge.train.prediction.inputs import inputs_of
+from augforge.train.prediction.mirrored import exchanges_classes
 from augforge.train.run import Run
-
-TINY = (
-    "model.encoder=tu-test_resnet",
-    "model.architecture=unet",
-    "model.options={decoder_channels: [32, 16, 8, 8, 4]}",
-    "data.size=64",
-    "data.batch_size=2",
-    "data.workers=0",
-    "epochs=2",
-    "precision=fp32",
-)
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +40,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hands(data: Path) -> Path:
     made(data.parent, data, split="{val: [ID002]}")
     return data.parent / "out"
-
-
-def config(*overrides: str) -> TrainConfig:
-    return load_config(None, (*TINY, *overrides))
 
 
 class Asks:
@@ -185,3 +172,10 @@ def test_weights_can_be_read_by_others(hands: Path, tmp_path: Path) -> None:
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "run").glob("*.safetensors")}
     assert set(modes.values()) == {(tmp_path / "run" / "run.json").stat().st_mode & 0o777}
     assert json.loads((tmp_path / "run" / "run.json").read_text())["task"] == Run.open(tmp_path / "run").described.task
+
+
+def test_an_override_of_the_build_counts_as_its_recipe(data: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", data, ("{op: hflip}",))
+    assert not exchanges_classes(open_dataset(build(recipe, tmp_path / "plain").folder))
+    swap = ["steps.0.swap=[[finger-1, finger-2]]"]
+    assert exchanges_classes(open_dataset(build(recipe, tmp_path / "swapped", overrides=swap).folder))

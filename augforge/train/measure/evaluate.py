@@ -140,7 +140,7 @@ def _classification(
     if wanted:
         raise TrainError(f"{run.folder} is a classifier, so it is judged without {', '.join(wanted)}. Leave that out")
     from augforge.train.net.device import choose_device
-    from augforge.train.validation import label_probabilities
+    from augforge.train.prediction.classifier import label_probabilities
 
     labelled = [part.where(pl.col("label").is_not_null()) for part in parts]
     device, seen, rows = choose_device("auto"), chain.from_iterable(labelled), []
@@ -159,7 +159,7 @@ def _classification(
 
 def _trained_on(run: Run, parts: Sequence[Dataset]) -> list[str]:
     """Warnings: groups that are judged and were trained on, and where that cannot be told."""
-    judged = {group for part in parts for group in _groups(part)}
+    judged = {group for part in parts for group in part.groups}
     warnings = []
     for entry in run.datasets:
         try:
@@ -168,7 +168,7 @@ def _trained_on(run: Run, parts: Sequence[Dataset]) -> list[str]:
             place = f"{entry['path']}, version {entry['version']}, that the model was trained on"
             warnings.append(f"{place}, is not there any more, so it is not known whether it held any group judged here")
             continue
-        shared = sorted(judged & _groups(dataset.where(pl.col("split") == "train")))
+        shared = sorted(judged & dataset.where(pl.col("split") == "train").groups)
         if shared:
             named = ", ".join(shared[:_NAMED]) + (" ..." if len(shared) > _NAMED else "")
             warnings.append(
@@ -176,7 +176,3 @@ def _trained_on(run: Run, parts: Sequence[Dataset]) -> list[str]:
                 f"figures flatter it. Judge by groups that {entry['path']} does not train on, such as its split val"
             )
     return warnings
-
-
-def _groups(part: Dataset) -> set[str]:
-    return set(part.index["groups"].explode().drop_nulls().to_list())

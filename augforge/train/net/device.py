@@ -42,6 +42,12 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     return name  # type: ignore[return-value]
 
 
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """A context in which networks compute in a precision on a device."""
+    low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    return torch.autocast(device.type, dtype=low, enabled=low is not None)
+
+
 def repeatable(seed: int, threads: int | None = None) -> None:
     """Seed torch and let it use repeatable algorithms only; torch warns of an operation that has none on a GPU.
 

@@ -21,13 +21,12 @@ from augforge.lineage import Lineage, Root, compose
 from augforge.ops.geometry import scale_image, scale_matrix
 from augforge.sample import IDENTITY, Box, Matrix, Placement, Sample
 from augforge.train.data.inputspec import InputSpec
-from augforge.train.net.device import Precision
+from augforge.train.net.device import Precision, autocast
 from augforge.train.prediction.tta import Pairs, averaged, views
 
 Layer = NDArray[np.float32]
 """Probabilities of one class, float32 (H, W), 0 to 1."""
 
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _FLAT = 1e-4  # a deviation below is rounding: the window shows one gray
 
 
@@ -169,8 +168,7 @@ class Predictor:
         return ((read.popleft(), prediction) for prediction in self.predict(remembered()))
 
     def _network(self, images: Tensor) -> Tensor:
-        dtype = _DTYPES.get(self.precision)
-        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
+        with autocast(self.device, self.precision):
             logits: Tensor = self.model(images)
         return logits.float().sigmoid()
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from augforge.errors import DatasetError
 from augforge.lineage import Root
 from augforge.store.dataset import Dataset
-from augforge.yamlfile import parse_yaml
+from augforge.train.built import built_recipe
 
 
 def exchanges_classes(dataset: Dataset) -> bool:
     """Whether a step of the dataset's recipe exchanges classes where it mirrors."""
-    recipe = parse_yaml(dataset.manifest.recipe.text, f"{dataset.folder}: recipe", DatasetError).data
-    return any(step.get("swap") for step in recipe.get("steps") or ())
+    return any(step.get("swap") for step in built_recipe(dataset).data.get("steps") or ())
 
 
 def is_mirrored(root: Root) -> bool:

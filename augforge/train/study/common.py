@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from augforge.errors import TrainError
+from augforge.errors import TrainError, some
 from augforge.lineage import Root
 from augforge.sample import Sample
 from augforge.sources import Listing, Record, Source
@@ -221,6 +221,4 @@ def _warnings(sides: Sequence[Side]) -> Iterator[str]:
 
 def _some(names: Iterable[Any]) -> str:
     """A few names, and how many more."""
-    listed = sorted(names)
-    more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
-    return ", ".join(listed[:SHOWN]) + more if listed else "none"
+    return some(sorted(names), SHOWN) or "none"

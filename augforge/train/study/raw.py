@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from augforge.errors import TrainError
-from augforge.overrides import override
 from augforge.sources import SOURCES, Source
 from augforge.store.dataset import Dataset
-from augforge.yamlfile import parse_yaml
+from augforge.train.built import built_recipe, last_build
 
 
 def raw_source(dataset: Dataset, path: str | None = None) -> Source:
@@ -27,13 +23,10 @@ def raw_source(dataset: Dataset, path: str | None = None) -> Source:
     Raises:
         TrainError: nothing lies there.
     """
-    build = _last_build(dataset)
-    file = parse_yaml(dataset.manifest.recipe.text, f"recipe of {dataset.folder}", TrainError)
-    for key, value in build.get("overrides", {}).items():
-        override(file, f"{key}={json.dumps(value)}")
+    file = built_recipe(dataset)
     options = file.data["source"]
     source = file.check(SOURCES[options["format"]], options, ("source",))
-    return source.model_copy(update={"path": _place(dataset, path or build.get("source"))})
+    return source.model_copy(update={"path": _place(dataset, path or last_build(dataset).get("source"))})
 
 
 def _place(dataset: Dataset, path: str | None) -> str:
@@ -45,14 +38,3 @@ def _place(dataset: Dataset, path: str | None) -> str:
             "the folder that the dataset was built in, or say where the source lies: --source PATH"
         )
     return str(Path(path).expanduser()) if "://" not in path else path
-
-
-def _last_build(dataset: Dataset) -> dict[str, Any]:
-    """The last entry of the dataset's log for its version; nothing where there is none."""
-    log = dataset.folder / "log.jsonl"
-    found: dict[str, Any] = {}
-    for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
-        with suppress(json.JSONDecodeError):  # a build that was killed may have left half a line
-            entry = json.loads(line)
-            found = entry if entry["version"] == dataset.version else found
-    return found
