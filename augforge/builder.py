@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from augforge import execute
-from augforge.opening import SourceTable, check_folder, dataset_folder, open_recipe
+from augforge.opening import check_folder, dataset_folder, open_recipe
 from augforge.pipeline import Outcome
 from augforge.plan import Row
 from augforge.progress import Progress, Silent
@@ -138,16 +138,16 @@ def _summary(finished: Finished, at_hand: set[tuple[str, str]]) -> Summary:
         made=len(outcome.rows) - reused,
         reused=reused,
         exact=outcome.counts.exact,
-        bytes=_estimated_bytes(table, outcome.rows),
+        bytes=_estimated_bytes(finished, outcome.rows),
         rejected=reasons(finished.rejected()),
         warnings=[*table.warnings, *finished.opened.listing.warnings],
     )
 
 
-def _estimated_bytes(table: SourceTable, rows: Sequence[Row]) -> int:
+def _estimated_bytes(finished: Finished, rows: Sequence[Row]) -> int:
     """Pixels to come, at the bytes per pixel of the source's own files, and ROW_BYTES a sample."""
-    pixels = sum(row.width * row.height for row in table.rows)
-    per_pixel = sum(record.bytes for record in table.records.values()) / pixels
+    records = finished.listing.records
+    per_pixel = sum(r.bytes for r in records) / sum(r.width * r.height for r in records)
     return round(sum(row.width * row.height for row in rows) * per_pixel) + len(rows) * ROW_BYTES
 
 

@@ -33,10 +33,9 @@ OWN_FILES = {"work", "shards", "index", "versions", "README.md", ".lock", "log.j
 
 @dataclass(frozen=True, slots=True)
 class SourceTable:
-    """A source's rows with ids and splits, their records by id, and warnings."""
+    """A source's rows with ids and splits, and warnings."""
 
     rows: list[Row]
-    records: dict[str, Record]
     warnings: list[str]
 
 
@@ -48,7 +47,7 @@ class Opened:
         recipe: as it was read.
         folder: of the dataset.
         listing: what the source holds.
-        table: its rows, records and warnings.
+        table: its rows and warnings.
         pool: what earlier work left.
         libraries: versions of what makes pixels.
         files: what is known of source files and shards.
@@ -71,7 +70,7 @@ class Opened:
         """The recipe's pipeline, of all its steps or of the first ones."""
         recipe = self.recipe
         return Pipeline(
-            self.shop(), steps, recipe.output.encoding, self.table.records, self.pool, recipe.review, jobs, progress
+            self.shop(), steps, recipe.output.encoding, self.listing.records, self.pool, recipe.review, jobs, progress
         )
 
     def run(self, pipeline: Pipeline, dry: bool = False, encode: bool = True) -> Outcome:
@@ -149,12 +148,8 @@ def source_table(listing: Listing, recipe: Recipe) -> SourceTable:
     open_groups = {record.group for record in listing.records if record.split is None}
     _check_own_splits(listing)
     splits, warnings = assign_splits(open_groups, recipe.split)
-    table = SourceTable([], {}, warnings)
-    for record in listing.records:
-        row = _source_row(record, listing, recipe, record.split or splits[record.group])
-        table.rows.append(row)
-        table.records[row.id] = record
-    return table
+    rows = [_source_row(record, listing, recipe, record.split or splits[record.group]) for record in listing.records]
+    return SourceTable(rows, warnings)
 
 
 def _check_own_splits(listing: Listing) -> None:

@@ -18,7 +18,7 @@ from augforge.plan import Row, Stage, Task, check_names, common_metadata, cut_st
 from augforge.progress import Progress, Silent
 from augforge.recipe import Step, Verdict
 from augforge.sample import Sample
-from augforge.sources import Record
+from augforge.sources import Records
 from augforge.store.codec import Encoding
 from augforge.store.ledger import Ledger
 from augforge.store.work import Batch, Payload
@@ -81,7 +81,7 @@ class Pipeline:
         shop: what all jobs share.
         steps: the recipe's.
         encoding: of the finished samples.
-        records: of the source samples, by id.
+        records: of the source samples.
         pool: what is at hand; what is made is added.
         review: a person's verdicts by source sample name.
         jobs: processes.
@@ -93,7 +93,7 @@ class Pipeline:
         shop: Shop,
         steps: Sequence[Step],
         encoding: Encoding,
-        records: Mapping[str, Record],
+        records: Records,
         pool: Pool,
         review: Mapping[str, Verdict] | None = None,
         jobs: int = 1,
@@ -223,7 +223,7 @@ class Pipeline:
 
     def _input(self, row: Row) -> Input:
         if row.task is None:
-            return Input(row, record=self._records[row.id])
+            return Input(row, record=self._records.named(row.name))
         facts = self._pool.facts(row.id, PNG)
         return Input(row, payload=self._pool.payloads[row.id, str(PNG)], facts=facts)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from augforge.sources.coco import Coco
-from augforge.sources.core import Listing, Record, Refused, Source
+from augforge.sources.core import Listing, Record, Records, Refused, Source
 from augforge.sources.csv_table import CsvTable
 from augforge.sources.dataset import AugforgeDataset
 from augforge.sources.datumaro import Datumaro
@@ -47,6 +47,7 @@ __all__ = [
     "Listing",
     "MaskFolder",
     "Record",
+    "Records",
     "Refused",
     "Source",
     "Union",

@@ -13,6 +13,7 @@ from augforge.sources.loading import check_size
 from augforge.sources.masks import MASK_FACTS, mask_facts, read_mask
 from augforge.sources.records import name_of
 from augforge.sources.scanning import Scan
+from augforge.store.shelf import Shelf
 
 Mask = tuple[str, str, str]
 """Class, digest and place."""
@@ -34,7 +35,7 @@ class ClassMasks:
 
     def listed(
         self, scan: Scan, labels: Iterable[str], images: Mapping[str, str], facts: Mapping[str, Any]
-    ) -> dict[str, list[Mask]]:
+    ) -> Shelf[list[Mask]]:
         """The masks of each image by its name. Masks without an image, broken or of another size are wrong.
 
         Args:
@@ -43,7 +44,7 @@ class ClassMasks:
             images: the place of each image by its name.
             facts: width and height of the sound images by their places.
         """
-        masks: dict[str, list[Mask]] = {}
+        masks: Shelf[list[Mask]] = Shelf()
         for label in labels:
             if (name := self.source.class_of(label)) is not None:
                 self._add(scan, label, name, images, facts, masks)
@@ -56,7 +57,7 @@ class ClassMasks:
         name: str,
         images: Mapping[str, str],
         facts: Mapping[str, Any],
-        masks: dict[str, list[Mask]],
+        masks: Shelf[list[Mask]],
     ) -> None:
         """Enter one class's masks, by the names of their images."""
         folder = f"{self.folder}/{label}"
@@ -65,10 +66,11 @@ class ClassMasks:
         kind = f"{MASK_FACTS}{' lossy' if self.threshold else ''}"
         known = scan.facts(found.items(), kind, partial(mask_facts, threshold=self.threshold), "broken mask")
         for image, place in found.items():
-            if place in known and images.get(image) in facts:
-                width, height, content = known[place]
-                scan.need_size(image, place, (width, height), facts[images[image]])
-                masks.setdefault(image, []).append((name, content, place))
+            fact, image_fact = known.get(place), facts.get(images.get(image, ""))
+            if fact is not None and image_fact is not None:
+                width, height, content = fact
+                scan.need_size(image, place, (width, height), image_fact)
+                masks[image] = [*masks.get(image, []), (name, content, place)]
 
     def annotation(self, masks: Iterable[Mask]) -> list[Any]:
         """Masks of one image in canonical form."""

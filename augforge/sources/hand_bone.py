@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -207,7 +207,7 @@ def _check_labelled(pairs: Pairs, scan: Scan) -> None:
     )
 
 
-def _check_sizes(pairs: Pairs, images: Mapping[str, Any], annotations: dict[str, Any], scan: Scan) -> None:
+def _check_sizes(pairs: Pairs, images: Mapping[str, Any], annotations: MutableMapping[str, Any], scan: Scan) -> None:
     """An annotation that was made on an image of another size is wrong, and taken out of ``annotations``."""
     for image, annotation in pairs:
         if annotation and image.place in images and annotation.place in annotations:

@@ -82,8 +82,9 @@ ROOT/                          source.path
         splits: dict[str, str | None] = dict.fromkeys({**images, **masks})
         if self.lists is not None:
             splits = listed_names(scan, self.lists, images)
-        images = {name: place for name, place in images.items() if name in splits}
-        masks = {name: place for name, place in masks.items() if name in splits}
+            for places in (images, masks):
+                for name in [name for name in places if name not in splits]:
+                    del places[name]
         scan.need_images(masks, images)
         facts = scan.images(images.items())
         values = scan.facts(masks.items(), VALUE_FACTS, value_facts, "broken mask")

@@ -149,7 +149,8 @@ ROOT/                          source.path
         """Facts of each name's image."""
         files = [(name, place) for name, (place, embedded) in pairs.items() if not embedded]
         within = [(name, place) for name, (place, embedded) in pairs.items() if embedded]
-        known = scan.images(files) | scan.facts(within, f"labelme {IMAGE_FACTS}", _embedded_facts, "broken image")
+        known = scan.images(files)
+        known.update(scan.facts(within, f"labelme {IMAGE_FACTS}", _embedded_facts, "broken image"))
         return {name: known[place] for name, (place, _) in pairs.items() if place in known}
 
     def _records(

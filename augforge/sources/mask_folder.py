@@ -54,9 +54,9 @@ ROOT/                          source.path
         facts = scan.images(images.items())
         masks = self._class_masks.listed(scan, labels, images, facts)
         records = (
-            self._record(name, place, facts.pop(place), masks.pop(name, []), table)  # which frees them
+            self._record(name, place, fact, masks.get(name, []), table)
             for name, place in images.items()
-            if place in facts
+            if (fact := facts.get(place)) is not None
         )
         return scan.listing(records, table.names)
 

@@ -11,12 +11,13 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from augforge.errors import SourceError
-from augforge.sources.core import Listing, Record, Refused, Source
+from augforge.sources.core import Listing, Record, Records, Refused, Source
 from augforge.sources.images import IMAGE_FACTS, image_facts
 from augforge.sources.joining import grouped, join_key, joined_rows, with_row
 from augforge.sources.options import Join
@@ -24,10 +25,13 @@ from augforge.sources.records import inside, name_of
 from augforge.sources.tables import Row
 from augforge.sources.walking import Found, walk
 from augforge.store.filecache import FileCache
+from augforge.store.shelf import Shelf
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 _SHOWN = 10
-_CHUNK = 64
+_CHUNK = 256
+_LARGE = 1 << 16
+"""Bytes of a file that is worth a thread; what is smaller takes longer to hand over than to read."""
 
 Files = Iterable[tuple[str, str]]
 """(name of a sample, place of one of its files relative to the root, with ``/``)."""
@@ -133,19 +137,18 @@ class Scan:
         except OSError as error:
             self.fault(f"{error.filename} cannot be read: {error.strerror}. Make it a readable folder.")
 
-    def unique(self, files: Files) -> dict[str, str]:
-        """Place of each name, in order. A name that several files share is wrong."""
-        places: dict[str, str] = {}
+    def unique(self, files: Files) -> Shelf[str]:
+        """Place of each name. A name that several files share is wrong."""
+        places: Shelf[str] = Shelf()
         for name, place in files:
             other = places.setdefault(name, place)
             if other != place:
-                self.wrong(
-                    name,
-                    "name stands twice",
-                    f"{self.root / other} and {self.root / place} share the name {name}; expected one file a name. "
-                    "Rename one.",
-                )
+                self._twice(name, other, place)
         return places
+
+    def _twice(self, name: str, one: str, other: str) -> None:
+        places = f"{self.root / one} and {self.root / other}"
+        self.wrong(name, "name stands twice", f"{places} share the name {name}; expected one file a name. Rename one.")
 
     def need_images(self, annotations: Mapping[str, str], images: Collection[str]) -> None:
         """Annotation files, by the names they annotate, that have no image of that name are wrong."""
@@ -164,52 +167,56 @@ class Scan:
                 "expected the same. Restore the image that was annotated, or annotate this one.",
             )
 
-    def facts(self, files: Files, kind: str, compute: Callable[[Path], Any], reason: str) -> dict[str, Any]:
+    def facts(self, files: Files, kind: str, compute: Callable[[Path], Any], reason: str) -> Shelf[Any]:
         """What is known of each file, by its place; one that is broken is wrong, for ``reason``, and left out."""
-
-        def get(chunk: Sequence[tuple[str, str]]) -> list[Any]:
-            return [self._fact(place, kind, compute) for _, place in chunk]
-
-        known: dict[str, Any] = {}
+        known: Shelf[Any] = Shelf()
         with ThreadPoolExecutor(4) as pool:
-            chunks = list(_chunks(files))
-            for chunk, facts in zip(chunks, pool.map(get, chunks), strict=True):
-                for (name, place), fact in zip(chunk, facts, strict=True):
-                    if isinstance(fact, SourceError):
-                        self.wrong(name, reason, str(fact))
-                    else:
-                        known[place] = fact
+            for chunk in _chunks(files):
+                asked = [self._asked(pool, self.root / place, kind, compute) for _, place in chunk]
+                for (name, place), answer in zip(chunk, asked, strict=True):
+                    try:
+                        known[place] = answer()
+                    except SourceError as error:
+                        self.wrong(name, reason, str(error))
         return known
 
-    def images(self, files: Files) -> dict[str, Any]:
+    def images(self, files: Files) -> Shelf[Any]:
         """`image_facts` of each image by its place; damaged ones are wrong and left out."""
         return self.facts(files, IMAGE_FACTS, image_facts, "broken image")
 
-    def _fact(self, place: str, kind: str, compute: Callable[[Path], Any]) -> Any:
-        path = self.root / place
+    def _asked(
+        self, pool: ThreadPoolExecutor, path: Path, kind: str, compute: Callable[[Path], Any]
+    ) -> Callable[[], Any]:
+        """What gives a fact; threads are at work on large files that have to be read."""
+        if _size(path) >= _LARGE and not self.cache.has(path, kind):
+            return pool.submit(self._fact, path, kind, compute).result
+        return partial(self._fact, path, kind, compute)
+
+    def _fact(self, path: Path, kind: str, compute: Callable[[Path], Any]) -> Any:
         try:
             return self.cache.get(path, kind, compute)
-        except SourceError as error:
-            return error
         except OSError as error:
-            return SourceError(f"{path} cannot be read: {error.strerror}. Restore the file or its permissions.")
+            fact = f"{path} cannot be read: {error.strerror}"
+            raise SourceError(f"{fact}. Restore the file or its permissions.") from error
 
     # ---- the listing ----
 
     def listing(self, records: Iterable[Record], classes: tuple[str, ...], labels: tuple[str, ...] = ()) -> Listing:
         """The records, grouped, joined with the metadata and sorted by name. Raises SourceError with all problems."""
-        kept = list(records)
-        self.unique((record.name, str(record.data.get("image", number))) for number, record in enumerate(kept))
-        if self.source.group is not None or self.source.metadata is not None:
-            kept = list(self._described(kept))
-        for record in kept if self.lost else ():
-            self._need_sound_folders(record)
+        kept: Shelf[Record] = Shelf()
+        for record in self._described(records):
+            other = kept.setdefault(record.name, record)
+            if other is not record:
+                self._twice(record.name, *(str(r.data.get("image", r.name)) for r in (other, record)))
+            if self.lost:
+                self._need_sound_folders(record)
         self.raise_all()
-        kept = sorted((record for record in kept if record.name not in self.bad), key=lambda record: record.name)
+        for name in self.bad:
+            kept.pop(name, None)
         if not kept and not self.refused:
             raise SourceError(f"{self.root} holds no image; expected\n{self.source.layout}\nCorrect source.path.")
         refused = sorted(self.refused, key=lambda row: (row.name, row.reason, row.detail))
-        return Listing(classes, tuple(kept), tuple(refused), labels, tuple(self.warnings))
+        return Listing(classes, Records(kept), tuple(refused), labels, tuple(self.warnings))
 
     def _need_sound_folders(self, record: Record) -> None:
         parts = record.name.split("/")
@@ -221,18 +228,19 @@ class Scan:
         """Records with the group that the recipe asks for and their rows of metadata."""
         join = self.source.join
         rows = self._rows(join) if join else {}
-        lonely, fitting = [], 0
+        first, lonely, fitting = "", 0, 0
         for record in records:
             try:
                 found = grouped(record, self.source)
                 row = rows.get(join_key(found, join)) if join else None
-                lonely += [record.name] if join and row is None else []
+                first = first or (record.name if row is None else "")
+                lonely += row is None
                 fitting += row is not None
                 yield with_row(found, row, self.source)
             except SourceError as error:
                 self.wrong(record.name, "no group", str(error))
         if join and lonely and rows:
-            self._tell_lonely(join, lonely, fitting)
+            self._tell_lonely(join, f"{lonely} samples have no row in {join.table}, such as {first}", fitting > 0)
 
     def _rows(self, join: Join) -> Mapping[str, Row]:
         try:
@@ -241,15 +249,22 @@ class Scan:
             self.fault(str(error))
             return {}
 
-    def _tell_lonely(self, join: Join, lonely: list[str], fitting: int) -> None:
-        said = f"{len(lonely)} samples have no row in {join.table}, such as {lonely[0]}"
-        if fitting:
+    def _tell_lonely(self, join: Join, said: str, others_fit: bool) -> None:
+        if others_fit:
             self.warnings.append(said)
         else:
             self.fault(
                 f"{self.root / join.table} fits no sample: {said}; expected their {join.on}s in column "
                 f"'{join.key or 1}'. Correct metadata.key or metadata.on."
             )
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _chunks(files: Files) -> Iterator[list[tuple[str, str]]]:

@@ -58,6 +58,12 @@ class FileCache:
         self._keep(path, kind, stamp, text)
         return json.loads(text)
 
+    def has(self, file: Path, kind: str) -> bool:
+        """Whether `get` knows the answer already."""
+        sought = "SELECT 1 FROM facts WHERE path = ? AND kind = ? AND stamp = ?"
+        with self._lock:
+            return self._db.execute(sought, (str(file.absolute()), kind, _stamp(file))).fetchone() is not None
+
     def remember(self, file: Path, kind: str, value: Any) -> None:
         """Keep a value that is known without computing it, such as the digest of a file just written."""
         self._keep(str(file.absolute()), kind, _stamp(file), json.dumps(value))

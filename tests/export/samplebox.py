@@ -17,9 +17,10 @@ from augforge.export import Exported, export
 from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources import SOURCES
-from augforge.sources.core import Listing, Record, Source
+from augforge.sources.core import Listing, Record, Records, Source
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.store.filecache import FileCache
+from augforge.store.shelf import Shelf
 
 CLASSES = ("lung", "heart", "rib 1", "ignore", "never")
 
@@ -48,7 +49,9 @@ class InMemory(Source):
             )
             for name, sample in sorted(self.samples.items())
         ]
-        return Listing(self.names, tuple(records), labels=self.labels)
+        shelf: Shelf[Record] = Shelf()
+        shelf.update((record.name, record) for record in records)
+        return Listing(self.names, Records(shelf), labels=self.labels)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         return self.samples[record.name]
