@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from augforge import execute
 from augforge.opening import check_folder, dataset_folder, open_recipe
-from augforge.pipeline import Outcome
+from augforge.outcome import Outcome
 from augforge.plan import Row
 from augforge.progress import Progress, Silent
 from augforge.publish import Finished, assemble, commit, publish
@@ -140,8 +140,13 @@ def _summary(finished: Finished, at_hand: set[tuple[str, str]]) -> Summary:
         exact=outcome.counts.exact,
         bytes=_estimated_bytes(finished, outcome.rows),
         rejected=reasons(finished.rejected()),
-        warnings=[*table.warnings, *finished.opened.listing.warnings],
+        warnings=[*table.warnings, *finished.listing.warnings, *_emptied(table.rows, outcome.rows)],
     )
+
+
+def _emptied(before: Sequence[Row], after: Sequence[Row]) -> Iterator[str]:
+    for split in sorted({row.split for row in before} - {row.split for row in after}):
+        yield f"split '{split}' is empty: all of its samples were rejected or moved"
 
 
 def _estimated_bytes(finished: Finished, rows: Sequence[Row]) -> int:

@@ -13,7 +13,8 @@ from augforge.errors import DatasetError, PlanError, SourceError
 from augforge.keys import digest
 from augforge.lineage import Lineage
 from augforge.ops import Context
-from augforge.pipeline import Outcome, Pipeline, Pool
+from augforge.outcome import Outcome, Pool
+from augforge.pipeline import Pipeline
 from augforge.plan import Row
 from augforge.progress import Progress
 from augforge.recipe import Recipe, Step

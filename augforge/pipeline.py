@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from augforge import execute
-from augforge.errors import TaskError
+from augforge.errors import PlanError, TaskError
 from augforge.findings import features_key
 from augforge.identity import Leaf
-from augforge.judge import Finding, Judge
-from augforge.keys import digest
+from augforge.judge import Judge
 from augforge.lineage import Lineage
+from augforge.outcome import Outcome, Pool
 from augforge.plan import Row, Stage, Task, check_names, common_metadata, cut_stages, plan_stage, task_leaves
 from augforge.progress import Progress, Silent
 from augforge.recipe import Step, Verdict
 from augforge.sample import Sample
-from augforge.sources import Records
+from augforge.sources import Records, Refused
 from augforge.store.codec import Encoding
-from augforge.store.ledger import Ledger
-from augforge.store.work import Batch, Payload
 from augforge.worker import Input, Job, Result, Shop, batches, load_input, run_batch
 
 PNG = Encoding.png()
@@ -30,48 +27,11 @@ BATCH_PIXELS = 1 << 25
 """Pixels of a batch, about: what is lost when a build is killed, and what one row of the progress bar stands for."""
 
 
-@dataclass
-class Pool:
-    """What earlier work left: findings, and payloads by (sample id, encoding)."""
+class _Unreadable(Exception):
+    """Source samples that turned out to be unreadable: they are left out, and planned without."""
 
-    ledger: Ledger = field(default_factory=Ledger)
-    payloads: dict[tuple[str, str], Payload] = field(default_factory=dict)
-    batches: list[Batch] = field(default_factory=list)
-
-    def add(self, batch: Batch, used: bool = True) -> None:
-        self.ledger.put(batch.entries, used)
-        self.payloads |= batch.payloads
-        self.batches.append(replace(batch, entries=[]))
-
-    def has_facts(self, sample_id: str, encoding: Encoding) -> bool:
-        return self.ledger.has("facts", digest(sample_id, str(encoding)))
-
-    def facts(self, sample_id: str, encoding: Encoding) -> Any:
-        return self.ledger.get("facts", digest(sample_id, str(encoding)))
-
-
-@dataclass
-class Counts:
-    """How many samples each step made, and how many more were at hand, by (step label, split).
-
-    A sample counts for the last step that changed it.
-    """
-
-    made: Counter[tuple[str, str]] = field(default_factory=Counter)
-    reused: Counter[tuple[str, str]] = field(default_factory=Counter)
-    exact: bool = True
-
-
-@dataclass
-class Outcome:
-    """What a pipeline gives: the final table, the tables between stages, rejections, findings and fitted values."""
-
-    rows: list[Row] = field(default_factory=list)
-    tables: list[list[Row]] = field(default_factory=list)
-    rejected: list[dict[str, Any]] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    fitted: dict[str, Any] = field(default_factory=dict)
-    counts: Counts = field(default_factory=Counts)
+    def __init__(self, refused: list[Refused]) -> None:
+        self.refused = refused
 
 
 class Pipeline:
@@ -101,10 +61,12 @@ class Pipeline:
     ) -> None:
         self._shop, self._encoding, self._records, self._pool = shop, encoding, records, pool
         self._stages = cut_stages(steps)
-        self._judge = Judge(shop, pool.ledger, review or {})
+        self._review = review or {}
         self._jobs, self._progress = jobs, progress or Silent()
+        self._judge: Judge
         self._ran: list[Stage] = []
         self._tasks: dict[str, tuple[Task, Stage]] = {}
+        self._fresh: set[str] = set()
 
     def run(self, rows: list[Row], dry: bool = False, encode: bool = True) -> Outcome:
         """Take the source's rows through every stage.
@@ -113,10 +75,33 @@ class Pipeline:
             rows: of the source.
             dry: run nothing: take as many rows as a task may at most make where its result is not known.
             encode: see that every final sample has its bytes.
+
+        Raises:
+            TaskError: tasks failed; what was finished is kept.
+            PlanError: recipe and samples do not fit together, or no sample can be read.
         """
-        judge = self._judge
         check_names(rows)
-        outcome = Outcome(judge.reviewed(rows), rejected=judge.rejected, findings=judge.findings, fitted=judge.fitted)
+        refused: dict[str, Refused] = {}
+        while True:
+            try:
+                return self._through(rows, refused, dry, encode)
+            except _Unreadable as found:
+                refused |= {row.name: row for row in found.refused}
+
+    def _through(self, rows: list[Row], refused: Mapping[str, Refused], dry: bool, encode: bool) -> Outcome:
+        """One run through the stages, without the rows that cannot be read. Raises _Unreadable where there are more."""
+        self._judge = judge = Judge(self._shop, self._pool.ledger, self._review)
+        self._ran, self._tasks = [], {}
+        readable = [row for row in judge.reviewed(rows) if row.name not in refused]
+        if refused and not readable:
+            raise PlanError(f"no sample of the source can be read, such as {next(iter(refused.values())).detail}")
+        outcome = Outcome(
+            readable,
+            rejected=judge.rejected,
+            refused=tuple(refused.values()),
+            findings=judge.findings,
+            fitted=judge.fitted,
+        )
         for stage in self._stages:
             outcome.tables.append(outcome.rows)
             outcome.rows = self._stage(stage, outcome, dry)
@@ -134,7 +119,7 @@ class Pipeline:
         stage, acts = self._prepared(stage, outcome.rows)
         passed, tasks = plan_stage(stage, outcome.rows, self._shop.seed, self._judge.weigh, acts)
         unknown = [task for task in tasks if not self._pool.ledger.has("task", task.id)]
-        fresh = {task.id for task in unknown}
+        self._fresh |= {task.id for task in unknown}
         self._ran.append(stage)
         self._tasks |= {task.id: (task, stage) for task in tasks}
         if not dry:
@@ -143,7 +128,7 @@ class Pipeline:
         for task in tasks:
             made = self._made(task, outcome)
             rows += made
-            counted = outcome.counts.made if task.id in fresh else outcome.counts.reused
+            counted = outcome.counts.made if task.id in self._fresh else outcome.counts.reused
             counted.update((row.step, row.split) for row in made if row.id != task.inputs[0].id)
         check_names(rows)
         if not dry:
@@ -249,16 +234,19 @@ class Pipeline:
         if not jobs:
             return
         self._progress.start(label, len(jobs))
-        failures = []
+        failures, unreadable = [], []
         size = self._batch_size(jobs)
         work = [(self._shop, batch) for batch in batches(jobs, size)]
         for result in execute.run(run_batch, work, self._jobs):
             self._take(result)
             failures += result.failures
+            unreadable += result.unreadable
             if len(failures) >= FAILURES_SHOWN:
                 break
         if failures:
             raise TaskError(_told(failures))
+        if unreadable:
+            raise _Unreadable(unreadable)
 
     def _take(self, result: Result) -> None:
         self._pool.add(result.batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,11 @@ from typing import Any
 from augforge import execute
 from augforge.keys import canonical_json, digest
 from augforge.opening import Opened
-from augforge.pipeline import Outcome, Pool
+from augforge.outcome import Outcome, Pool
 from augforge.plan import Row
 from augforge.progress import Progress
 from augforge.recipe import Recipe
-from augforge.sources import Listing
+from augforge.sources import Listing, Refused
 from augforge.store import index as index_store
 from augforge.store.card import dataset_card
 from augforge.store.codec import Encoding
@@ -65,7 +66,7 @@ class Finished:
 
     def rejected(self) -> list[dict[str, Any]]:
         """What steps rejected and what the source refused, sorted."""
-        rows = [*refused_rows(self.listing), *self.outcome.rejected]
+        rows = [*refused_rows([*self.listing.refused, *self.outcome.refused]), *self.outcome.rejected]
         return sorted(rows, key=lambda row: (row["name"], row["step"]))
 
 
@@ -77,11 +78,11 @@ class Assembled:
     new: int
 
 
-def refused_rows(listing: Listing) -> list[dict[str, Any]]:
+def refused_rows(refused: Iterable[Refused]) -> list[dict[str, Any]]:
     """What the source could not use, as rejections of step ``source``."""
     return [
         {"name": r.name, "id": "", "group": "", "split": "", "step": "source", "reason": r.reason, "detail": r.detail}
-        for r in listing.refused
+        for r in refused
     ]
 
 

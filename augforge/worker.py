@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from augforge import bitmask
-from augforge.errors import AugforgeError
+from augforge.errors import AugforgeError, SourceError
 from augforge.findings import StepError, facts, features_key, measure, reported
 from augforge.identity import fired, made_id, made_name, output_id, passes
 from augforge.keys import Id, digest, rng_for
@@ -20,7 +20,7 @@ from augforge.ops.core import BoundOp, Context
 from augforge.plan import Row, Task, common_metadata
 from augforge.recipe import Step
 from augforge.sample import Drop, Sample
-from augforge.sources import Record, Source
+from augforge.sources import Record, Refused, Source
 from augforge.store.codec import Encoding, decode_image
 from augforge.store.work import Batch, BatchWriter, Payload, payload_digest
 
@@ -93,11 +93,20 @@ class Failure:
 
 @dataclass
 class Result:
-    """What a batch of jobs left, and the jobs that failed."""
+    """What a batch of jobs left, the jobs that failed, and source samples that cannot be read and are rejected."""
 
     batch: Batch
     jobs: int
     failures: list[Failure] = field(default_factory=list)
+    unreadable: list[Refused] = field(default_factory=list)
+
+
+class Unreadable(SourceError):
+    """A source sample that cannot be read, and becomes a rejected row."""
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused.detail)
+        self.refused = refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +126,8 @@ def run_batch(arguments: tuple[Shop, Sequence[Job]]) -> Result:
         for job in jobs:
             try:
                 _run(shop, job, writer)
+            except Unreadable as error:
+                result.unreadable.append(error.refused)
             except Exception as error:
                 result.failures.append(_failure(job, error))
     return result
@@ -150,7 +161,7 @@ def load_input(shop: Shop, given: Input) -> Item:
     """A job's input, decoded."""
     row = given.row
     if given.record is not None:
-        sample = shop.source.load(given.record, shop.classes)
+        sample = _source_sample(shop, given.record)
         return Item(replace(sample, group=row.group, split=row.split), row.id, row.lineage)
     assert given.payload is not None and given.facts is not None
     image, masks = given.payload.read()
@@ -167,6 +178,16 @@ def load_input(shop: Shop, given: Input) -> Item:
         metadata=row.metadata or {},
     )
     return Item(sample, row.id, row.lineage)
+
+
+def _source_sample(shop: Shop, record: Record) -> Sample:
+    try:
+        return shop.source.load(record, shop.classes)
+    except SourceError as error:
+        refused = shop.source.unreadable(record, error)
+        if refused is None:
+            raise
+        raise Unreadable(refused) from error
 
 
 def _steps(shop: Shop, task: Task, items: Sequence[Item]) -> Iterator[Item | dict[str, Any]]:

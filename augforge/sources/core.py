@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -208,6 +209,16 @@ class Source(BaseModel, ABC):
     def mapped(self, labels: Iterable[str]) -> tuple[str, ...]:
         """The classes that labels stand for, each once, in the labels' order."""
         return tuple(dict.fromkeys(name for label in labels if (name := self.class_of(label)) is not None))
+
+    def rejected(self, name: str, reason: str, message: str) -> Refused:
+        """A rejected row without the root's path: what is refused decides a dataset's version, on any machine."""
+        root = re.escape(str(self.root))
+        inner = re.sub(rf"(?<![\w./-]){root}/", "", message)
+        return Refused(name, reason, re.sub(rf"(?<![\w./-]){root}(?![\w.-])", "the source", inner))
+
+    def unreadable(self, record: Record, error: SourceError) -> Refused | None:
+        """The rejected row that a sample becomes where `load` fails; None where that stops the build."""
+        return self.rejected(record.name, "broken pixels", str(error)) if self.on_error == "reject" else None
 
     @abstractmethod
     def scan(self, cache: FileCache) -> Listing:

@@ -8,7 +8,6 @@ all others, or becomes a rejected row. What is wrong with the whole source is a 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -63,14 +62,9 @@ class Scan:
         """Something is wrong with one sample: a problem, or a rejected row. ``reason`` is counted, so a few words."""
         self.bad.add(name)
         if self.source.on_error == "reject":
-            self.refused.append(Refused(name, reason, self._portable(message)))
+            self.refused.append(self.source.rejected(name, reason, message))
         else:
             self.problems.append(message)
-
-    def _portable(self, message: str) -> str:
-        """A message without the root's path: what is refused decides a dataset's version, on any machine."""
-        root = re.escape(str(self.root))
-        return re.sub(rf"(?<![\w./-]){root}(?![\w.-])", "the source", re.sub(rf"(?<![\w./-]){root}/", "", message))
 
     def fault(self, message: str) -> None:
         """Something is wrong that concerns no sample alone; it stops the build whatever ``on_error`` says."""

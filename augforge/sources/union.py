@@ -14,7 +14,7 @@ from augforge import bitmask
 from augforge.errors import SourceError, nearest
 from augforge.keys import digest
 from augforge.sample import Label, Sample
-from augforge.sources.core import Listing, Record, Source
+from augforge.sources.core import Listing, Record, Refused, Source
 from augforge.sources.options import IGNORE, REST
 from augforge.sources.remapping import remapped
 from augforge.sources.scanning import Scan
@@ -164,9 +164,19 @@ source:                        in the recipe
         )
         return scan.listing(records, classes, labels)
 
-    def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
-        member, names = self.members[record.data["source"]], record.data["classes"]
+    def unreadable(self, record: Record, error: SourceError) -> Refused | None:
+        member, inner = self._inner(record)
+        refused = member.source.unreadable(inner, error)
+        return None if refused is None else replace(refused, name=record.name)
+
+    def _inner(self, record: Record) -> tuple[Member, Record]:
+        """The source that a record comes from, and its record there."""
         inner = replace(record, name=record.data["name"], data=record.data["data"])
+        return self.members[record.data["source"]], inner
+
+    def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
+        member, inner = self._inner(record)
+        names = record.data["classes"]
         sample = member.source.load(inner, names)
         mapping = [classes.index(name) for name in names]
         label = _spread(sample.label, record.data["labels"])
