@@ -1,5 +1,6 @@
 # Everything here works from a clean clone with Python (3.10 or newer) and make:
 # each target sets up .venv on its own, and again when pyproject.toml or constraints.txt change.
+# test-extras has an environment apart, since Datumaro holds pandas, Pillow and pyarrow back.
 
 PYTHON ?= python3
 JOBS ?= 2
@@ -8,6 +9,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+EXTRAS := .venv-extras
 DATA := data/hands
 DATASET := datasets/hands-mosaic
 SHEET := $(DATASET).png
@@ -17,16 +19,17 @@ SHORT := --set model.architecture=unet --set model.encoder=tu-test_resnet \
 	--set 'model.options={decoder_channels: [64, 48, 32, 32, 32]}' --set 'loss=[{name: dice}]' --set data.size=128 \
 	--set data.batch_size=4 --set optimizer.lr=0.003 --set epochs=20 --set validate_every=5
 
-.PHONY: help demo test test-slow lint format docs-ops clean
+.PHONY: help demo test test-slow test-extras lint format docs-ops clean
 
 help:
-	@echo "make demo       generate hand radiographs, build a dataset from them, train on it, look at it"
-	@echo "make test       the tests, without the slow ones   (ARGS='-k mosaic' goes to pytest)"
-	@echo "make test-slow  the slow tests alone"
-	@echo "make lint       ruff, mypy --strict, import-linter"
-	@echo "make format     let ruff put the code into shape"
-	@echo "make docs-ops   draw docs/ops/ anew: a picture of every op   (ARGS='mosaic ricap' draws these)"
-	@echo "make clean      remove .venv and caches; data/ and datasets/ stay"
+	@echo "make demo         generate hand radiographs, build a dataset from them, train on it, look at it"
+	@echo "make test         the tests, without the slow ones   (ARGS='-k mosaic' goes to pytest)"
+	@echo "make test-slow    the slow tests alone"
+	@echo "make test-extras  the tests of Datumaro, PyOD and S3 alone, in an environment of their own, .venv-extras"
+	@echo "make lint         ruff, mypy --strict, import-linter"
+	@echo "make format       let ruff put the code into shape"
+	@echo "make docs-ops     draw docs/ops/ anew: a picture of every op   (ARGS='mosaic ricap' draws these)"
+	@echo "make clean        remove .venv, .venv-extras and caches; data/ and datasets/ stay"
 	@echo "PYTHON=python3.11 chooses the interpreter of a new .venv."
 
 demo: $(READY) $(DATA)
@@ -52,6 +55,9 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow $(ARGS) || test $$? -eq 5  # 5: there are none
 
+test-extras: $(EXTRAS)/.ready
+	$(EXTRAS)/bin/python -m pytest -m extras $$(grep -rl --include='test_*.py' mark.extras tests) $(ARGS)
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -62,16 +68,18 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-$(READY): pyproject.toml constraints.txt
+$(READY): WANTED := dev,train
+$(EXTRAS)/.ready: WANTED := test-extras
+$(READY) $(EXTRAS)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "augforge needs Python 3.10 or newer. Choose one: make PYTHON=python3.11"; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,train]'
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(WANTED)]'
 	@touch $@
 
 docs-ops: $(READY)
 	$(BIN)/python docs/ops/make.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(EXTRAS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find augforge tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

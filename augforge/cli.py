@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from augforge import cli_models, terminal
-from augforge.cli_options import DatasetPath, DatasetPlace, Json, Overrides, Version
+from augforge.cli_options import DatasetPlace, Json, Overrides, Version
 from augforge.errors import AugforgeError
 
 if TYPE_CHECKING:
@@ -121,14 +121,15 @@ def inspect(dataset: DatasetPlace, version: Version = None, as_json: Json = Fals
 
 @app.command()
 def verify(
-    dataset: DatasetPath,
+    dataset: DatasetPlace,
     version: Version = None,
     pixels: Annotated[bool, typer.Option("--pixels", help="Decode every sample and compare its pixel digest.")] = False,
     as_json: Json = False,
 ) -> None:
     """Prove that a dataset is what its manifest says; exit code 1 and the names where it is not.
 
-    Checks the version, every shard's SHA-256, page checksums, the index against the shards, and payload offsets.
+    Checks the version, every shard's SHA-256, page checksums, the index against the shards, and payload offsets. Of a
+    URL, shards are fetched to the cache; what lies there whole is not fetched again, only its size compared.
     """
     from augforge.store.dataset import open_dataset
     from augforge.store.verify import verify as check
@@ -212,24 +213,27 @@ def export(
 
 
 @app.command()
-def files(dataset: DatasetPath, version: Version = None) -> None:
-    """Print the shards of a dataset's current version, one a line.
+def files(dataset: DatasetPlace, version: Version = None) -> None:
+    """Print the shards of a dataset's current version, one a line; of a URL, their URLs.
 
     For tools that take file lists; shards/ may hold older versions' files too.
     """
-    from augforge.store.manifest import read_manifest
+    from augforge.store.remote import shard_places
 
-    for shard in read_manifest(dataset, version).shards:
-        typer.echo(dataset / shard.path)
+    for place in shard_places(dataset, version):
+        typer.echo(place)
 
 
 @app.command()
 def gc(
-    dataset: DatasetPath,
+    dataset: DatasetPlace,
     keep: Annotated[int | None, typer.Option(min=1, help="Keep only so many versions, the newest.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Empty a dataset's work area, and remove old versions and the shards that no version names."""
+    """Empty a dataset's work area, and remove old versions and the shards that no version names.
+
+    Takes a folder, no URL.
+    """
     from augforge.store.gc import collect
 
     freed = collect(dataset, keep)
@@ -318,4 +322,4 @@ def _print_problems(found: dict[str, Any], console: Console) -> None:
     state = "[green]is whole[/green]" if found["ok"] else f"[red]has {count} problem{'s' * (count > 1)}[/red]"
     console.print(f"version {found['version']} with {found['shards']} shards {state}")
     if not found["ok"]:
-        console.print("Damaged shards are made again by: augforge build RECIPE --no-reuse")
+        console.print("Damaged shards are made again by: augforge build RECIPE --no-reuse; upload those of a URL anew")

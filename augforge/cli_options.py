@@ -12,7 +12,6 @@ from augforge.errors import TrainError
 if TYPE_CHECKING:
     from augforge.train.prediction.inference import Window
 
-DatasetPath = Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of a dataset.")]
 DatasetPlace = Annotated[str, typer.Argument(metavar="DATASET", help="Folder of a dataset, or its URL.")]
 Version = Annotated[str | None, typer.Option(help="Another version than the current one; its beginning is enough.")]
 Overrides = Annotated[

@@ -1,13 +1,15 @@
-"""Mutations of annotation files for hypothesis: bytes changed, and JSON with values and keys changed."""
+"""Mutations of files for hypothesis: bytes changed, and JSON and YAML with values and keys changed."""
 
 from __future__ import annotations
 
 import copy
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 ODD: list[Any] = [
     None,
@@ -39,6 +41,27 @@ def mutated_bytes(data: bytes) -> st.SearchStrategy[bytes]:
         return data[:at] if cut else data[:at] + new + data[at + length :]
 
     return st.builds(change, st.integers(0, len(data)), st.integers(0, 8), st.binary(max_size=6), st.booleans())
+
+
+def mutated_file(path: Path) -> st.SearchStrategy[bytes]:
+    """A file's bytes with several changed, or, where it has keys, with those and their values changed."""
+    data = path.read_bytes()
+    if path.suffix not in (".json", ".yaml"):
+        return _mauled(data)
+    return _mauled(data) | mutated_json(YAML(typ="safe").load(data))  # JSON is YAML, and back
+
+
+@st.composite
+def _mauled(draw: st.DrawFn, data: bytes) -> bytes:
+    """The bytes with some replaced, put in or cut off."""
+    changed = bytearray(data)
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(changed)))
+        piece = draw(
+            st.binary(max_size=3) | st.sampled_from([b"\n", b",", b'"', b"../", b"nan", b"1e999", b"\0", b": ["])
+        )
+        changed[at : at + draw(st.integers(0, 4))] = piece
+    return bytes(changed[: draw(st.integers(0, len(changed)))] if draw(st.booleans()) else changed)
 
 
 def mutated_json(document: Any) -> st.SearchStrategy[bytes]:

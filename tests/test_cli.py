@@ -112,6 +112,7 @@ def test_wrong_usage_is_two(arguments: list[str], monkeypatch: pytest.MonkeyPatc
         (["verify", "."], "is no dataset"),
         (["files", "."], "is no dataset"),
         (["gc", "."], "is no dataset"),
+        (["gc", "s3://bucket/toy"], "gc takes folders alone"),
         (["show", "."], "is no dataset"),
         (["ops", "mosaik"], "mosaic"),
         (["sources", "hand_bone"], "hand-bone"),
@@ -301,6 +302,17 @@ def test_verify(toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     found = json.loads(capsys.readouterr().out)
     assert not found["ok"]
     assert any(shard in problem for problem in found["problems"])
+
+
+def test_a_url(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("AUGFORGE_CACHE", str(tmp_path / "cache"))
+    url, shards = f"file://{toy}", read_manifest(toy).shards
+    assert run("files", url).splitlines() == [f"{url}/{shard.path}" for shard in shards]
+    assert json.loads(run("verify", url, "--pixels", "--json"))["ok"]
+    (toy / shards[1].path).unlink()
+    assert call(monkeypatch, "verify", url, "--json") == 1
+    (problem,) = json.loads(capsys.readouterr().out)["problems"]
+    assert problem.startswith(f"{url} holds no {shards[1].path}")
 
 
 def test_verify_with_a_broken_index_has_no_traceback(toy: Path) -> None:

@@ -7,20 +7,31 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from augforge.errors import DatasetError
 from augforge.store.files import locked
 from augforge.store.manifest import read_manifest, versions
+from augforge.store.remote import Remote, is_url
 
 
-def collect(folder: Path, keep: int | None = None) -> dict[str, int]:
+def collect(place: str | Path, keep: int | None = None) -> dict[str, int]:
     """Remove what a dataset can do without.
 
     Args:
-        folder: the dataset.
+        place: folder of the dataset; a URL is refused.
         keep: how many versions stay, newest first, the current one always; None keeps all.
 
     Returns:
         Number of ``files`` and ``bytes`` removed.
+
+    Raises:
+        DatasetError: a URL, no dataset there, or a build is writing to it.
     """
+    if is_url(place):
+        raise DatasetError(
+            f"{place} is a URL, and gc takes folders alone. Run it on the folder that was uploaded, and mirror that to "
+            f"the URL. What was read from the URL lies in {Remote(str(place)).folder}, and may be deleted"
+        )
+    folder = Path(place)
     read_manifest(folder)  # so that no other folder is touched
     with locked(folder):
         return _collect(folder, read_manifest(folder).version, keep)

@@ -33,6 +33,20 @@ def cache_folder() -> Path:
     return Path(os.environ.get("AUGFORGE_CACHE") or usual).expanduser()
 
 
+def shard_places(dataset: str | Path, version: str | None = None) -> list[str]:
+    """Where the shards of a dataset lie: paths in its folder, or URLs below its own.
+
+    Raises:
+        DatasetError: no dataset there, or no such version.
+        MissingExtra: nothing is installed that reads such URLs.
+    """
+    if is_url(dataset):
+        remote = Remote(str(dataset))
+        return [remote.at(shard.path) for shard in remote.manifest(version).shards]
+    folder = Path(dataset)
+    return [str(folder / shard.path) for shard in read_manifest(folder, version).shards]
+
+
 @dataclass(frozen=True, slots=True)
 class Remote:
     """A dataset behind a URL that fsspec reads: ``s3://``, ``https://``, ``gs://``, ``memory://`` and others."""
@@ -44,6 +58,10 @@ class Remote:
         """Of the local copy."""
         plain = self.url.rstrip("/")
         return cache_folder() / f"{PurePosixPath(plain).name}-{digest(plain)[:16]}"
+
+    def at(self, place: str) -> str:
+        """URL of a file of the dataset."""
+        return f"{self.url.rstrip('/')}/{place}"
 
     @property
     def remedy(self) -> str:
@@ -60,7 +78,10 @@ class Remote:
         places = ["manifest.yaml"] if version is None else self._versions(version)
         for place in places:
             self._download(place)
-        return read_manifest(self.folder, version)
+        try:
+            return read_manifest(self.folder, version)
+        except DatasetError as error:  # the copy is fresh, so what is wrong is wrong there
+            raise DatasetError(str(error).replace(str(self.folder), self.url.rstrip("/"))) from None
 
     def index(self, manifest: Manifest) -> Path:
         """The index of a version, fetched unless the copy is what the manifest says."""
@@ -68,6 +89,17 @@ class Remote:
         if not target.exists() or file_sha256(target) != manifest.index_sha256:
             self._download(manifest.index_path, manifest.index_sha256)
         return target
+
+    def rejected(self, manifest: Manifest) -> Path:
+        """The table of rejected samples of a version, fetched anew: the manifest has no digest of its bytes."""
+        self._download(manifest.rejected_path)
+        return self._copy(manifest.rejected_path)
+
+    def size(self, place: str) -> int | None:
+        """Bytes of a file there; None where the server does not say."""
+        with self._reading(place) as (files, path):
+            size: int | None = files.size(path)
+            return size
 
     def shard(self, place: str, sha256: str, size: int) -> Path:
         """A shard, fetched unless there is a copy of its size; DatasetError where it is not the one it should be."""
@@ -107,7 +139,7 @@ class Remote:
                 files.get_file(path, str(temporary))
             if sha256 is not None and file_sha256(temporary) != sha256:
                 raise DatasetError(
-                    f"{self.url}/{place} is damaged: its SHA-256 is not the manifest's. Upload it again, or build the "
+                    f"{self.at(place)} is damaged: its SHA-256 is not the manifest's. Upload it again, or build the "
                     "dataset again"
                 )
 
@@ -119,13 +151,13 @@ class Remote:
         except ImportError as error:
             raise MissingExtra("fsspec", "s3", f"reading {self.url}") from error
         try:
-            yield url_to_fs(f"{self.url.rstrip('/')}/{place}")
+            yield url_to_fs(self.at(place))
         except FileNotFoundError as error:
             raise DatasetError(f"{self.url} holds no {place}, so it is no whole dataset. Check the address") from error
         except Exception as error:  # each file system raises what its client raises
             if isinstance(error, ImportError) and self.url.startswith("s3"):
                 raise MissingExtra("s3fs", "s3", f"reading {self.url}") from error
             raise DatasetError(
-                f"{self.url}/{place} cannot be read ({type(error).__name__}: {error}). Check the address, the network "
+                f"{self.at(place)} cannot be read ({type(error).__name__}: {error}). Check the address, the network "
                 "and your rights"
             ) from error

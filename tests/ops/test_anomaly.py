@@ -1,11 +1,10 @@
-"""anomaly: what PyOD finds in the statistics' features; needs the extra `outliers`."""
+"""anomaly: what PyOD finds in the statistics' features; most of it is tested by `make test-extras`."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import replace
 from functools import cache
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -14,8 +13,6 @@ from judging import BONES, candidate, exposed, fitted, hands, is_bent, judged, s
 from augforge.errors import MissingExtra
 from augforge.ops import OPS, Context
 from augforge.sample import Sample
-
-needs_pyod = pytest.mark.skipif(find_spec("pyod") is None, reason="the extra `outliers` is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +28,7 @@ def with_faults() -> list[Sample]:
     return [*hands(), *(replace(sample, name=f"val/{i}", split="val") for i, sample in enumerate(broken))]
 
 
-@needs_pyod
+@pytest.mark.extras
 @pytest.mark.parametrize(("detector", "bent"), [("iforest", 3), ("ecod", 1)])
 def test_faults_and_bent_fingers_surface(detector: str, bent: int, usual: Context) -> None:
     found = judged("anomaly", with_faults(), usual, detector=detector, threshold={"iforest": 4, "ecod": 3}[detector])
@@ -40,7 +37,7 @@ def test_faults_and_bent_fingers_surface(detector: str, bent: int, usual: Contex
     assert sum(not is_bent(name) and not name.startswith("val/") for name in found) <= 2
 
 
-@needs_pyod
+@pytest.mark.extras
 @pytest.mark.parametrize("detector", ["iforest", "ecod"])
 def test_scores_do_not_depend_on_the_order(detector: str, usual: Context) -> None:
     rows = [candidate("anomaly", sample) for sample in with_faults()[::2]]
@@ -50,21 +47,21 @@ def test_scores_do_not_depend_on_the_order(detector: str, usual: Context) -> Non
     assert op.decide(rows, params, usual) == flags
 
 
-@needs_pyod
+@pytest.mark.extras
 def test_training_is_not_swayed_by_the_rest(usual: Context) -> None:
     alone = judged("anomaly", hands(), usual, threshold=1, trees=50)
     beside = judged("anomaly", with_faults(), usual, threshold=1, trees=50)
     assert alone == {name: flag for name, flag in beside.items() if not name.startswith("val/")}
 
 
-@needs_pyod
+@pytest.mark.extras
 def test_the_finding_says_what_it_rests_on(usual: Context) -> None:
     found = judged("anomaly", with_faults(), usual)
     assert {flag.reason for flag in found.values()} == {"anomaly"}
     assert all("position z=" in flag.detail for name, flag in found.items() if name.startswith("val/"))
 
 
-@needs_pyod
+@pytest.mark.extras
 def test_little_to_learn_from_flags_nothing() -> None:
     few = hands()[:19]
     assert fitted("anomaly", few).fitted is None and judged("anomaly", few, fitted("anomaly", few)) == {}
@@ -73,7 +70,7 @@ def test_little_to_learn_from_flags_nothing() -> None:
     assert judged("anomaly", [], replace(BONES, fitted=fitted("anomaly", hands()).fitted)) == {}
 
 
-@needs_pyod
+@pytest.mark.extras
 def test_unlabelled_samples_are_judged_by_their_gray_values(usual: Context) -> None:
     hand = hands()[0]
     bare = replace(hand, name="bare", split="val", masks=hand.masks * 0, known=hand.known * 0)

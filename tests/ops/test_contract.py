@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,7 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "normalise_intensity": [{}, {"percentiles": [0, 100], "bits": 16}],
     "albumentations": [{"name": "VerticalFlip"}, {"name": "Affine", "rotate": [-40, 40]}],
 }
-NEEDS = {"albumentations": "albumentations", "anomaly": "pyod"}  # op: a library that need not be installed
+EXTRAS = {"anomaly"}  # ops that need a library of an extra; `make test-extras` tests them
 ONE_SIZE = {"ricap", "cutmix", "mixup"}  # they take images of one size
 HIDING = {"cutout", "gridmask"}  # they take pixels away from under the masks
 
@@ -185,8 +184,7 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(item)
 
 
-RUNNABLE = {name: op for name, op in SHIPPED.items() if find_spec(NEEDS.get(name, "augforge"))}
-CASES = [Case(op, op.params.model_validate(e)) for name, op in RUNNABLE.items() for e in EXAMPLES.get(name, [])]
+CASES = [Case(op, op.params.model_validate(e)) for name, op in SHIPPED.items() for e in EXAMPLES.get(name, [])]
 CHANGING = [case for case in CASES if case.op.role != "filter"]
 FILTERS = [case for case in CASES if case.op.role == "filter"]
 MATRIX = [
@@ -197,9 +195,16 @@ MATRIX = [
     if case.fits(n) and (kind == "gray" or n in (9, 29))
 ]
 
+
+def every(cases: Sequence[Case]) -> pytest.MarkDecorator:
+    marked = [pytest.param(c, marks=pytest.mark.extras) if c.op.name in EXTRAS else c for c in cases]
+    return pytest.mark.parametrize("case", marked, ids=str)
+
+
 every_op = pytest.mark.parametrize("op", SHIPPED.values(), ids=str)
-changing = pytest.mark.parametrize("case", CHANGING, ids=str)
-filters = pytest.mark.parametrize("case", FILTERS, ids=str)
+every_case = every(CASES)
+changing = every(CHANGING)
+filters = every(FILTERS)
 
 
 def everything(results: Sequence[Sample | Drop]) -> list[Any]:
@@ -237,8 +242,9 @@ def test_every_op_has_an_example() -> None:
     assert all(EXAMPLES.values()), "an op has no example: give it at least {}"
 
 
-def test_every_example_fits_nine_classes() -> None:
-    assert [str(case) for case in CASES if not case.fits(9)] == []
+@every_case
+def test_every_example_fits_nine_classes(case: Case) -> None:
+    case.params.check(Context(class_names(9)))
 
 
 @every_op
@@ -255,7 +261,7 @@ def test_params_are_documented(op: Op) -> None:
     assert [name for name, field in op.params.model_fields.items() if not field.description] == []
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@every_case
 def test_params_are_frozen_and_strict(case: Case) -> None:
     with pytest.raises(ValidationError, match="surely_unknown"):
         case.op.params.model_validate({**case.params.declared(), "surely_unknown": 1})
@@ -334,7 +340,7 @@ def test_only_declared_metadata_is_read(case: Case) -> None:
     assert [told(replace(made, metadata={})) for made in Call(case, bare).samples()] == given
 
 
-@pytest.mark.parametrize("case", [case for case in CHANGING if case.op.draw], ids=str)
+@every([case for case in CHANGING if case.op.draw])
 def test_draws_are_json_and_differ_between_copies(case: Case) -> None:
     calls = [Call(case, case.inputs(), copy=copy) for copy in range(16)]
     drawn = [call.drawn() for call in calls]
@@ -511,7 +517,7 @@ def test_filter_decides_from_what_it_measured(case: Case) -> None:
         assert found is None or found.score is None or math.isfinite(found.score)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.op.weigh], ids=str)
+@every([case for case in CASES if case.op.weigh])
 def test_weights_are_finite_and_not_negative(case: Case) -> None:
     call = Call(case, collection())
     assert case.op.weigh is not None
@@ -534,7 +540,7 @@ def golden() -> dict[str, Any]:
     return kept
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@every_case
 def test_golden(case: Case, golden: dict[str, Any]) -> None:
     found = golden_result(case)
     if str(case) not in golden:
@@ -554,8 +560,8 @@ def test_golden_holds_nothing_else(golden: dict[str, Any]) -> None:
 
 
 def stale(key: str) -> bool:
-    """Whether no example makes a golden result; that of an op whose library is not installed stays."""
-    return key not in map(str, CASES) and key.split("@")[0] not in SHIPPED.keys() - RUNNABLE.keys()
+    """Whether no example makes a golden result."""
+    return key not in map(str, CASES)
 
 
 def golden_result(case: Case) -> dict[str, Any]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fsspec
 import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from toybox import annotation, edit_json, move_a_point, tiny_hands, write_recipe
 
@@ -16,12 +19,11 @@ from augforge.builder import build
 from augforge.errors import DatasetError, MissingExtra, SourceError
 from augforge.sources.dataset import AugforgeDataset
 from augforge.store.dataset import open_dataset
-from augforge.store.filecache import FileCache
-from augforge.store.manifest import read_manifest
-from augforge.store.remote import Remote, cache_folder, is_url
+from augforge.store.filecache import FileCache, file_sha256
+from augforge.store.gc import collect
+from augforge.store.manifest import read_manifest, write_manifest
+from augforge.store.remote import Remote, cache_folder, is_url, shard_places
 from augforge.store.verify import verify
-
-fsspec = pytest.importorskip("fsspec", reason="needs the extra s3")
 
 
 @pytest.fixture(name="made", scope="module")
@@ -126,11 +128,6 @@ def test_a_copy_that_cannot_be_read_is_named(url: str) -> None:
         list(open_dataset(url))
 
 
-def test_only_folders_are_verified(url: str) -> None:
-    with pytest.raises(DatasetError, match=rf"{url} is a URL, and only folders are verified"):
-        verify(url)
-
-
 def test_another_version(url: str, made: Path) -> None:
     current = open_dataset(made).version
     other = next(path.stem for path in (made / "versions").glob("*.yaml") if path.stem != current)
@@ -162,6 +159,15 @@ def test_what_is_missing_or_damaged(made: Path, tmp_path: Path, place: str) -> N
         list(open_dataset(url))
 
 
+def test_a_damaged_manifest_is_named_by_its_url(made: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(made, tmp_path / "copy"))
+    with (copy / "manifest.yaml").open("a") as stream:
+        stream.write("strange: 1\n")
+    with pytest.raises(DatasetError, match=rf"^file://{copy}/manifest.yaml:.*strange") as caught:
+        open_dataset(f"file://{copy}")
+    assert str(cache_folder()) not in str(caught.value)
+
+
 @pytest.mark.parametrize("place", ["../x", "/x", "shards/../../x", "..\\x"])
 def test_a_manifest_that_leads_out_of_the_cache(made: Path, tmp_path: Path, place: str) -> None:
     copy = Path(shutil.copytree(made, tmp_path / "copy"))
@@ -179,6 +185,117 @@ def test_unreadable_urls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(MissingExtra, match=r"s3fs.*augforge\[s3\]"):
         open_dataset("s3://bucket/x")
+
+
+# ---- verify, files, gc -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(name="there")
+def there_fixture(made: Path, tmp_path: Path) -> Path:
+    """A copy, to be damaged, that is read by its URL."""
+    return Path(shutil.copytree(made, tmp_path / "there"))
+
+
+def far(there: Path) -> str:
+    return f"file://{there}"
+
+
+def change(path: Path) -> None:
+    """Another byte in the middle, the size kept."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_a_whole_dataset_has_no_problems(url: str, made: Path, end: str) -> None:
+    done: list[int] = []
+    assert verify(url + end, pixels=True, advance=done.append) == []
+    assert len(done) == len(read_manifest(made).shards)
+    other = next(path.stem for path in (made / "versions").glob("*.yaml") if path.stem != open_dataset(made).version)
+    assert verify(url, other) == []
+
+
+@pytest.mark.parametrize("damage", [change, lambda path: path.write_bytes(b"PAR1"), Path.unlink])
+def test_a_damaged_shard_is_told_by_its_url(there: Path, damage: Callable[[Path], object]) -> None:
+    shards = read_manifest(there).shards
+    damage(there / shards[0].path)
+    (problem,) = verify(far(there), pixels=True)
+    assert far(there) in problem and shards[0].path in problem
+    assert str(cache_folder()) not in problem
+    assert shards[1].path in fetched(far(there)) and shards[0].path not in fetched(far(there))
+
+
+def test_a_damaged_copy_is_not_blamed_on_the_remote(there: Path) -> None:
+    assert verify(far(there)) == []
+    copies = [Remote(far(there)).folder / shard.path for shard in read_manifest(there).shards]
+    change(copies[0])
+    copies[1].write_bytes(b"")
+    change(Remote(far(there)).folder / read_manifest(there).index_path)
+    change(Remote(far(there)).folder / read_manifest(there).rejected_path)
+    assert verify(far(there), pixels=True) == []
+    assert [file_sha256(copy) for copy in copies] == [shard.sha256 for shard in read_manifest(there).shards]
+
+
+def test_shards_that_vanished_or_shrank_are_seen_in_spite_of_a_copy(there: Path) -> None:
+    assert verify(far(there)) == []
+    first, second = (shard.path for shard in read_manifest(there).shards[:2])
+    (there / first).unlink()
+    (there / second).write_bytes(b"x")
+    gone, cut = verify(far(there))
+    assert gone.startswith(f"{far(there)} holds no {first}")
+    assert cut.startswith(f"{far(there)}/{second}: has 1 bytes, the manifest says ")
+
+
+def test_what_stands_in_the_files_is_checked(there: Path) -> None:
+    """Manifest, index and rejections that agree in their digests, and not in what they say."""
+    manifest = read_manifest(there)
+    path = there / manifest.index_path
+    index = pl.read_parquet(path)
+    name = index["name"][0]
+    first = pl.int_range(pl.len()) == 0
+    lied = index.with_columns(group=pl.when(first).then(pl.lit("x")).otherwise("group"), pixel_digest=pl.lit("0"))
+    pq.write_table(lied.to_arrow().cast(pq.read_schema(path)), path)
+    changes = {"index_sha256": file_sha256(path), "samples": 99, "rejected": {"metal: ring": 2}}
+    write_manifest(there, manifest.model_copy(update=changes))
+    problems = verify(far(there), pixels=True)
+    assert sum(line.startswith(f"{far(there)}/manifest.yaml: ") for line in problems) == 2
+    shard = index["shard"][0]
+    assert any(line.startswith(f"{far(there)}/{shard}: row") and f"({name}) is not what" in line for line in problems)
+    assert f"{name}: its decoded pixels are not those that were stored" in problems
+    (there / manifest.rejected_path).unlink()
+    assert any(line.startswith(f"{far(there)} holds no {manifest.rejected_path}") for line in verify(far(there)))
+
+
+def test_a_sample_that_cannot_be_decoded_is_told_by_its_url(there: Path) -> None:
+    manifest = read_manifest(there)
+    path = there / manifest.index_path
+    index = pl.read_parquet(path).with_columns(width=pl.lit(5, pl.Int32))
+    pq.write_table(index.to_arrow().cast(pq.read_schema(path)), path)
+    write_manifest(there, manifest.model_copy(update={"index_sha256": file_sha256(path)}))
+    problems = [line for line in verify(far(there), pixels=True) if "cannot be decoded" in line]
+    assert len(problems) == index.height
+    assert all(f" in {far(there)}/shards/" in line and str(cache_folder()) not in line for line in problems)
+
+
+def test_an_index_that_is_damaged_there(there: Path) -> None:
+    change(there / read_manifest(there).index_path)
+    with pytest.raises(DatasetError, match=rf"{far(there)}/index/.*is damaged"):
+        verify(far(there))
+
+
+def test_places_of_shards(there: Path) -> None:
+    shards = [shard.path for shard in read_manifest(there).shards]
+    assert shard_places(f"{far(there)}/") == [f"{far(there)}/{shard}" for shard in shards]
+    assert shard_places(there) == [f"{there}/{shard}" for shard in shards]
+    assert fetched(far(there)) == ["manifest.yaml"]
+    old = next(path.stem for path in (there / "versions").glob("*.yaml") if path.stem != read_manifest(there).version)
+    assert shard_places(far(there), old) != shard_places(far(there))
+
+
+def test_only_folders_are_swept(url: str) -> None:
+    with pytest.raises(DatasetError, match=rf"{url} is a URL, and gc takes folders.*{Remote(url).folder}"):
+        collect(url)
 
 
 # ---- as a source -----------------------------------------------------------------------------------------------------
@@ -216,10 +333,11 @@ def test_damaged_shards_of_a_source(made: Path, tmp_path: Path) -> None:
 # ---- S3 --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.extras
 def test_s3(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against a server of the S3 protocol on this machine."""
-    pytest.importorskip("s3fs", reason="needs the extra s3")
-    server = pytest.importorskip("moto.server", reason="needs moto[s3], flask and flask-cors")
+    from moto import server
+
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -239,6 +357,9 @@ def test_s3(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             files.put_file(str(path), f"bucket/toy/{path.relative_to(made).as_posix()}")
         same("s3://bucket/toy", made)
         assert len(AugforgeDataset(path="s3://bucket/toy").scan(FileCache()).records) == len(open_dataset(made))
+        assert verify("s3://bucket/toy") == []
+        files.pipe_file("bucket/toy/" + read_manifest(made).shards[0].path, b"PAR1")
+        assert verify("s3://bucket/toy")[0].startswith(shard_places("s3://bucket/toy")[0])
         with pytest.raises(DatasetError, match=r"s3://bucket/none holds no manifest.yaml"):
             open_dataset("s3://bucket/none")
     finally:
