@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -145,12 +146,20 @@ def source_table(listing: Listing, recipe: Recipe) -> SourceTable:
         PlanError: nothing usable, or splits that cannot be.
     """
     if not listing.records:
-        raise PlanError(f"the source at {recipe.source.path} holds no usable sample; {len(listing.refused)} refused")
+        raise PlanError(f"the source at {recipe.source.path} holds no usable sample; {_refusals(listing)}")
     open_groups = {record.group for record in listing.records if record.split is None}
     _check_own_splits(listing)
-    splits, warnings = assign_splits(open_groups, recipe.split)
+    own = {record.split for record in listing.records if record.split is not None}
+    splits, warnings = assign_splits(open_groups, recipe.split, own)
     rows = [_source_row(record, listing, recipe, record.split or splits[record.group]) for record in listing.records]
     return SourceTable(rows, warnings)
+
+
+def _refusals(listing: Listing) -> str:
+    """How many were refused, and why most of them were."""
+    reason, count = Counter(row.reason for row in listing.refused).most_common(1)[0]
+    first = next(row for row in listing.refused if row.reason == reason)
+    return f"{len(listing.refused)} refused, {count} for: {reason}. Such as {first.name}: {first.detail or reason}"
 
 
 def _check_own_splits(listing: Listing) -> None:
@@ -161,10 +170,13 @@ def _check_own_splits(listing: Listing) -> None:
             places.setdefault(group, set()).add(record.split or "")
     both = sorted(group for group, found in places.items() if len(found) > 1)
     if both:
-        found = " and ".join(name or "no split" for name in sorted(places[both[0]]))
+        found = " and ".join(
+            f"its own {name}" if name else "what the recipe splits" for name in sorted(places[both[0]])
+        )
         raise PlanError(
-            f"group '{both[0]}' stands in the source's own {found} ({len(both)} such groups): it would be on both "
-            "sides. Rename the groups, or leave one part out"
+            f"group '{both[0]}' of the source stands in {found} ({len(both)} such groups): it would be on both sides. "
+            "Rename the groups, or leave one part out; where they are not the same, say so with source.group, such as "
+            "`group: {regex: '(.*)/'}`, the whole folder"
         )
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from augforge.errors import PlanError, nearest
 from augforge.keys import unit_hash
 from augforge.recipe import Split
 
 
-def assign_splits(groups: Iterable[str], split: Split) -> tuple[dict[str, str], list[str]]:
+def assign_splits(groups: Iterable[str], split: Split, own: Collection[str] = ()) -> tuple[dict[str, str], list[str]]:
     """The split of each group, and warnings.
 
     With shares, each group's hash decides alone, so a new group moves nobody. A split that would stay empty takes
     the group nearest to it (the lowest hash; for train the highest). With folds, the groups that are not `test` are
     dealt out in hash order, so folds are equally large and each is `val` in exactly one; a new group may move others.
+
+    Args:
+        groups: that stand in no split of the data's own.
+        split: the recipe's.
+        own: splits that the data has, and that stay empty here without harm.
 
     Raises:
         PlanError: fewer groups than splits or folds, or a listed group that does not exist.
@@ -23,11 +28,13 @@ def assign_splits(groups: Iterable[str], split: Split) -> tuple[dict[str, str], 
     if not names:
         return {}, []
     hashes = {name: unit_hash("split", split.seed, name) for name in names}
-    wanted = ["train", *(name for name in ("val", "test") if getattr(split, name) is not None)]
+    asked = ["train", *(name for name in ("val", "test") if getattr(split, name) is not None)]
+    wanted = [name for name in asked if name not in own]
     if len(names) < len(wanted):
         raise PlanError(
-            f"too few groups ({len(names)}) for the splits {', '.join(wanted)}: a group stays whole. "
-            "Ask for fewer splits, or add groups"
+            f"too few groups ({len(names)}: {', '.join(names)}) for the splits {', '.join(wanted)}: a group stays "
+            "whole. Ask for fewer splits, add groups, or say with source.group what a group is; "
+            "`group: {regex: '(.*)'}` makes each sample one"
         )
     listed = _listed(names, split)
     result = {name: listed.get(name) or _by_share(hashes[name], split) for name in names}

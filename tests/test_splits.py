@@ -106,9 +106,17 @@ def test_fewer_groups_than_splits(names: list[str], split: Split, wanted: str) -
     with pytest.raises(PlanError) as caught:
         assign_splits(names, split)
     assert str(caught.value) == (
-        f"too few groups ({len(names)}) for the splits {wanted}: a group stays whole. "
-        "Ask for fewer splits, or add groups"
+        f"too few groups ({len(names)}: {', '.join(names)}) for the splits {wanted}: a group stays whole. "
+        "Ask for fewer splits, add groups, or say with source.group what a group is; `group: {regex: '(.*)'}` makes "
+        "each sample one"
     )
+
+
+def test_a_split_that_the_data_has_takes_no_group() -> None:
+    names, split = MANY[:2], Split(val=1e-9)
+    assert list(assign_splits(names, split)[0].values()).count("val") == 1
+    assert assign_splits(names, split, own={"val"}) == (dict.fromkeys(names, "train"), [])
+    assert assign_splits(names[:1], split, own={"val"}) == ({names[0]: "train"}, [])
 
 
 # ---- lists -----------------------------------------------------------------------------------------------------------

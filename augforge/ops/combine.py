@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from statistics import median
 from typing import Annotated, Any, Literal
@@ -22,14 +24,21 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 ClassWeights = Literal["uniform", "rare", "small"] | dict[str, Weight]
 
 
-def check_alike(inputs: Sequence[Sample]) -> None:
-    """Raise ValueError unless all images have one dtype and channel count."""
-    kinds = {(str(s.image.dtype), s.image.shape[2:]) for s in inputs}
+def alike(inputs: Sequence[Sample]) -> list[Sample]:
+    """The inputs, gray images as RGB where another is RGB. ValueError unless all have one dtype and channel count."""
+    colour = any(sample.image.shape[2:] == (3,) for sample in inputs)
+    found = [_rgb(sample) if colour and sample.image.ndim == 2 else sample for sample in inputs]
+    kinds = {(str(sample.image.dtype), sample.image.shape[2:]) for sample in found}
     if len(kinds) > 1:
         raise ValueError(
             f"images of different kinds cannot share a picture: {sorted(map(str, kinds))}. "
             "Convert them to one dtype and channel count first"
         )
+    return found
+
+
+def _rgb(sample: Sample) -> Sample:
+    return replace(sample, image=np.repeat(sample.image[..., None], 3, axis=2))
 
 
 def tiles(rows: Sequence[int], columns: Sequence[int]) -> list[Box]:
@@ -62,21 +71,23 @@ def mixed_label(inputs: Sequence[Sample], shares: Sequence[float]) -> Label | No
 def fit_class_weights(rule: ClassWeights, candidates: Sequence[Candidate]) -> dict[str, float] | None:
     """Weight of each class for a rule, from the training split; powers of two, so that few draws change with the data.
 
-    ``rare``: one over the share of samples that hold the class. ``small``: one over its median share of the picture,
-    where present, relative to the largest class.
+    ``rare``: one over the share of samples that hold the class, of those that know it. ``small``: one over its median
+    share of the picture, where present, relative to the largest class.
     """
     if not isinstance(rule, str):
         return dict(rule)
     if rule == "uniform":
         return None
     shares: dict[str, list[float]] = {}
+    known: Counter[str] = Counter()
     train = [candidate for candidate in candidates if candidate.split == "train"]
     for candidate in train:
         for name, area in candidate.features["area"].items():
+            known[name] += area is not None
             if area and name != IGNORE:
                 shares.setdefault(name, []).append(area / (candidate.width * candidate.height))
     if rule == "rare":
-        return {name: _power_of_two(len(train) / len(found)) for name, found in sorted(shares.items())}
+        return {name: _power_of_two(known[name] / len(found)) for name, found in sorted(shares.items())}
     largest = max((median(found) for found in shares.values()), default=1.0)
     return {name: _power_of_two(largest / median(found)) for name, found in sorted(shares.items())}
 

@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from augforge import bitmask
-from augforge.ops.combine import check_alike, jointly_known, mixed_label
+from augforge.ops.combine import alike, jointly_known, mixed_label
 from augforge.ops.core import Candidate, Context, OpParams, op
 from augforge.ops.select import class_areas
 from augforge.sample import IDENTITY, Box, Image, Placement, Sample
 
 
-def check_same_size(inputs: Sequence[Sample], name: str) -> None:
-    """Raise ValueError unless all images have one size, dtype and channel count."""
-    check_alike(inputs)
+def same_size(inputs: Sequence[Sample], name: str) -> list[Sample]:
+    """The inputs `alike`. ValueError unless all have one size."""
     sizes = sorted({(sample.width, sample.height) for sample in inputs})
     if len(sizes) > 1:
         raise ValueError(
             f"{name} takes images of one size, got {' and '.join(f'{w}x{h}' for w, h in sizes)}. "
             "Add a step {op: resize, size: ...} before it"
         )
+    return alike(inputs)
 
 
 def _two(params: Any) -> int:
@@ -49,8 +49,7 @@ class CutMix(OpParams):
 
 @op("cutmix", CutMix, version=1, role="augment")
 def cutmix(inputs: Sequence[Sample], drawn: dict[str, Any], params: CutMix, ctx: Context) -> Iterator[Sample]:
-    check_same_size(inputs, "cutmix")
-    anchor, partner = inputs
+    anchor, partner = same_size(inputs, "cutmix")
     x0, y0, x1, y1 = box = _cutmix_box(drawn, anchor.width, anchor.height)
     image, masks = anchor.image.copy(), np.array(anchor.masks, order="C")
     image[y0:y1, x0:x1] = partner.image[y0:y1, x0:x1]
@@ -93,8 +92,7 @@ class MixUp(OpParams):
 
 @op("mixup", MixUp, version=1, role="augment")
 def mixup(inputs: Sequence[Sample], drawn: dict[str, Any], params: MixUp, ctx: Context) -> Iterator[Sample]:
-    check_same_size(inputs, "mixup")
-    anchor, partner = inputs
+    anchor, partner = same_size(inputs, "mixup")
     weights = (drawn["weight"], 1 - drawn["weight"])
     image = cv2.addWeighted(anchor.image, weights[0], partner.image, weights[1], 0)
     counted = [s.masks for s, weight in zip(inputs, weights, strict=True) if weight >= params.mask_weight]
@@ -136,8 +134,7 @@ class CopyPaste(OpParams):
 
 @op("copy_paste", CopyPaste, version=1, role="augment")
 def copy_paste(inputs: Sequence[Sample], drawn: dict[str, Any], params: CopyPaste, ctx: Context) -> Iterator[Sample]:
-    check_alike(inputs)
-    anchor, partner = inputs
+    anchor, partner = alike(inputs)
     image, masks = anchor.image.copy(), np.array(anchor.masks, order="C")
     _, boxes = bitmask.areas_and_boxes(partner.masks, len(ctx.classes))
     placements = [Placement(IDENTITY, _whole(anchor))]

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from augforge.ops.combine import (
     ClassWeights,
-    check_alike,
+    alike,
     check_class_weights,
     fit_class_weights,
     heaviest,
@@ -76,8 +76,7 @@ class Mosaic(OpParams):
 
 @op("mosaic", Mosaic, version=1, role="augment")
 def mosaic(inputs: Sequence[Sample], drawn: dict[str, Any], params: Mosaic, ctx: Context) -> Iterator[Sample]:
-    anchor = inputs[0]
-    check_alike(inputs)
+    anchor, *_ = inputs = alike(inputs)
     width, height = _canvas_size((anchor.width, anchor.height), params)
     image = canvas(width, height, params.fill, anchor.image)
     masks = np.zeros((height, width, anchor.masks.shape[2]), np.uint8)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from augforge.ops.combine import check_alike, jointly_known, mixed_label, paste, tiles
+from augforge.ops.combine import alike, jointly_known, mixed_label, paste, tiles
 from augforge.ops.core import Context, OpParams, op
 from augforge.ops.geometry import canvas
 from augforge.sample import Box, Placement, Sample
@@ -32,8 +32,7 @@ class Ricap(OpParams):
 
 @op("ricap", Ricap, version=1, role="augment")
 def ricap(inputs: Sequence[Sample], drawn: dict[str, Any], params: Ricap, ctx: Context) -> Iterator[Sample]:
-    anchor = inputs[0]
-    check_alike(inputs)
+    anchor, *_ = inputs = alike(inputs)
     width, height = anchor.width, anchor.height
     image, masks = canvas(width, height, 0, anchor.image), np.zeros_like(anchor.masks, order="C")
     cells = tiles([0, round(drawn["y"] * height), height], [0, round(drawn["x"] * width), width])

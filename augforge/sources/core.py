@@ -104,6 +104,8 @@ class Source(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid")
     adapter_version: ClassVar[int]
     takes_urls: ClassVar[bool] = False
+    names_are_places: ClassVar[bool] = True
+    """Whether the folders in samples' names are folders of the data, whose names may say a split."""
     layout: ClassVar[str]
     """The expected files as a drawing, for ``augforge sources NAME``."""
 
@@ -122,6 +124,11 @@ class Source(BaseModel, ABC):
     )
     metadata: Join | str | None = Field(
         None, description="table joined to the samples; its path alone joins the first column to the names"
+    )
+    own_splits: bool = Field(
+        True,
+        description="keep the data's own val and test, as folders or files name them (val/..., test/...); what is "
+        "called train is left to the recipe, and false leaves it all",
     )
     on_error: Literal["error", "reject"] = Field(
         "error", description="broken files stop the build, all named; or each is a rejected row with the reason"
@@ -171,12 +178,10 @@ class Source(BaseModel, ABC):
         return self
 
     @model_validator(mode="after")
-    def _column_of_a_table(self) -> Source:
-        if self.group is not None and self.group.column is not None:
-            if self.metadata is None:
-                raise ValueError(f"group takes column '{self.group.column}' of the metadata, but there is none")
-            if isinstance(self.metadata, Join) and self.metadata.on == "group":
-                raise ValueError("group takes a column of the metadata, which is joined by group; join it by name")
+    def _joined_before_grouped(self) -> Source:
+        by_group = isinstance(self.metadata, Join) and self.metadata.on == "group"
+        if by_group and self.group is not None and self.group.column is not None:
+            raise ValueError("group takes a column of the metadata, which is joined by group; join it by name")
         return self
 
     @property

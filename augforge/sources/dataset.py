@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -16,7 +17,7 @@ from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Source
-from augforge.sources.loading import loaded
+from augforge.sources.loading import loaded, with_ignore
 from augforge.sources.remapping import Mapping as ClassMapping
 from augforge.sources.remapping import remapped
 from augforge.sources.scanning import Scan
@@ -44,8 +45,9 @@ class AugforgeDataset(Source):
     ``$AUGFORGE_CACHE`` or the user's cache folder.
     """
 
-    adapter_version: ClassVar[int] = 1
+    adapter_version: ClassVar[int] = 2
     takes_urls: ClassVar[bool] = True
+    names_are_places: ClassVar[bool] = False
     layout: ClassVar[str] = """\
 ROOT/                          source.path or URL, as augforge build made it
   manifest.yaml                the current version
@@ -58,7 +60,7 @@ ROOT/                          source.path or URL, as augforge build made it
     version: str | None = Field(
         None, description="another version than the current one; a unique beginning of it is enough"
     )
-    keep_split: bool = Field(
+    own_splits: bool = Field(
         True, description="samples stay in their splits, whatever the recipe's `split` says; false deals them out anew"
     )
     separator: str = Field(
@@ -86,7 +88,7 @@ ROOT/                          source.path or URL, as augforge build made it
         table = class_table(self, dataset.classes, self.root)
         whole = self._whole_shards(scan, dataset.manifest, cache)
         self._check_index(scan, dataset)
-        if not self.keep_split:
+        if not self.own_splits:
             self._check_groups(scan, dataset)
         records = self._records(scan, dataset, table, whole)
         return scan.listing(records, table.names, dataset.labels)
@@ -107,7 +109,8 @@ ROOT/                          source.path or URL, as augforge build made it
             raise SourceError(
                 f"{payload.file}: sample {record.name} cannot be read ({error}). {self._remedy}"
             ) from error
-        return remapped(sample, self._mapping(names, classes), len(classes))
+        found = remapped(sample, self._mapping(names, classes), len(classes))
+        return replace(found, known=with_ignore(found.known, classes))
 
     def _mapping(self, names: tuple[str, ...], classes: tuple[str, ...]) -> ClassMapping:
         targets = [self.known_class(name, classes, str(self.root)) for name in names]
@@ -175,7 +178,7 @@ ROOT/                          source.path or URL, as augforge build made it
         if mixed:
             scan.fault(
                 f"{self.root}: {len(mixed)} samples show several groups, such as {mixed[0]}, so splitting anew would "
-                "put a group on both sides. Set keep_split: true, or split where groups are still apart."
+                "put a group on both sides. Set own_splits: true, or split where groups are still apart."
             )
 
     def _records(
@@ -197,7 +200,7 @@ ROOT/                          source.path or URL, as augforge build made it
         return Record(
             name=self._name(row),
             group=row["group"],
-            split=row["split"] if self.keep_split else None,
+            split=row["split"] if self.own_splits else None,
             width=row["width"],
             height=row["height"],
             bytes=row["image_bytes"],

@@ -21,7 +21,7 @@ from augforge.sources.coco_file import Boxes
 from augforge.sources.core import Listing, Record, Source
 from augforge.sources.datumaro_import import Imported, cause_of, import_items, quiet
 from augforge.sources.loading import drawn, known_bits, label_of, listed_image, loaded
-from augforge.sources.options import NO_CLASSES, OWN_SPLITS
+from augforge.sources.options import NO_CLASSES, names_split, own_split
 from augforge.sources.records import folder_or_name, inside, record_of
 from augforge.sources.scanning import Scan
 from augforge.sources.shapes import flat_ring, rectangle
@@ -75,7 +75,6 @@ ROOT/                          source.path
     missing_annotation: Literal["empty", "unlabelled", "error"] = Field(
         "empty", description="an image without annotations: nothing is there, unlabelled, or broken"
     )
-    own_splits: bool = Field(True, description="keep the data's own val and test; false leaves all to the recipe")
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
@@ -136,8 +135,8 @@ ROOT/                          source.path
 
     def _split(self, item: _Item) -> str | None:
         """The split that the subsets prescribe, where they are of one mind."""
-        said = {OWN_SPLITS[name.lower()] for name in item.subsets if name.lower() in OWN_SPLITS}
-        return said.pop() if self.own_splits and len(said) == 1 else None
+        said = {own_split(name) for name in item.subsets if names_split(name)}
+        return said.pop() if len(said) == 1 else None
 
     # ---- annotations ----
 

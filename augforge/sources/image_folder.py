@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
-
-from augforge.errors import nearest
+from augforge.errors import nearest, some
 from augforge.sample import Sample
 from augforge.sources.core import Listing, Record, Refused, Source
 from augforge.sources.loading import labelled_image
-from augforge.sources.options import NO_CLASSES, OWN_SPLITS
+from augforge.sources.options import NO_CLASSES, names_split
 from augforge.sources.records import name_of, record_of
 from augforge.sources.scanning import Scan
 from augforge.store.filecache import FileCache
@@ -27,18 +26,16 @@ class ImageFolder(Source):
     layout: ClassVar[str] = """\
 ROOT/                          source.path
   cat/one.jpg                  one folder a class, and any folders in it; .jpg, .png, .bmp, .webp, .tif
-  dog/P01/two.jpg              with split_folders: train/cat/one.jpg, val/dog/P01/two.jpg, test/..."""
+  dog/P01/two.jpg              or train/cat/one.jpg, val/dog/P01/two.jpg, test/..."""
 
     format: Literal["image-folder"] = "image-folder"
-    split_folders: bool = Field(
-        False, description="the first folder is the data's own split: train (or the recipe's), val, valid, test"
-    )
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
         scan.need_folder("")
         images = scan.unique((name_of(place), place) for place in scan.walk(""))
-        folders = {name: folder for name in images if (folder := self._folder(name, scan)) is not None}
+        depth = self._depth(images, scan)
+        folders = {name: folder for name in images if (folder := self._folder(name, depth, scan)) is not None}
         found = self.mapped(sorted(set(folders.values())))
         labels = found if self.classes is None else self.classes
         facts = scan.images(images.items())
@@ -49,17 +46,24 @@ ROOT/                          source.path
         ]
         return scan.listing((record for record in records if record), NO_CLASSES, labels)
 
-    def _folder(self, name: str, scan: Scan) -> str | None:
+    def _depth(self, names: Iterable[str], scan: Scan) -> int:
+        """Which folder of a name is the class: the first, or the second where the first ones name splits."""
+        tops = sorted({first for name in names if (first := name.partition("/")[0]) != name})
+        splits = [top for top in tops if names_split(top)]
+        if splits and len(splits) < len(tops):
+            others = some([top for top in tops if top not in splits], 3)
+            fact = f"{self.root}: {some(splits)} are named as splits are, {others} are not"
+            expected = "folders of classes, or folders of splits with those of the classes in each"
+            scan.fault(f"{fact}; expected {expected}. Move them, or correct source.path.")
+        return int(bool(splits))
+
+    def _folder(self, name: str, depth: int, scan: Scan) -> str | None:
         """The folder that is the class; None, and wrong, for an image that lies in none."""
-        parts = name.split("/")[int(self.split_folders) : -1]
-        split = name.partition("/")[0]
-        if parts and (not self.split_folders or split in OWN_SPLITS):
-            return parts[0]
-        expected = f"{'/'.join(OWN_SPLITS)}, then the class" if self.split_folders else "its class"
-        message = (
-            f"{scan.root / name} lies in no folder of a class; expected {expected}. Move it, or correct source.path."
-        )
-        scan.wrong(name, "no class folder", message)
+        folders = name.split("/")[:-1]
+        if len(folders) > depth:
+            return folders[depth]
+        fact = f"{scan.root / name} lies in no folder of a class; expected {'its split, then ' * depth}its class"
+        scan.wrong(name, "no class folder", f"{fact}. Move it, or correct source.path.")
         return None
 
     def _record(
@@ -74,9 +78,8 @@ ROOT/                          source.path
             fact = f"{scan.root / place}: folder '{folder}' is not in classes.{nearest(label, labels)} {hint}"
             scan.wrong(name, "unknown class", fact)
             return None
-        split = OWN_SPLITS[name.partition("/")[0]] if self.split_folders else None
         data = {"label": labels.index(label), "of": len(labels)}
-        return record_of(name, place, facts, label, split=split, data=data)
+        return record_of(name, place, facts, label, data=data)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         return labelled_image(self.root, record, classes)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from augforge.errors import SourceError
+from augforge.errors import SourceError, nearest
 from augforge.keys import digest
 from augforge.sources.core import Record, Source
-from augforge.sources.options import Join
+from augforge.sources.options import Join, names_split, own_split
 from augforge.sources.tables import TABLE_FACTS, Row, read_keyed
 from augforge.store.filecache import FileCache
 
@@ -19,9 +19,25 @@ def joined_rows(path: Path, join: Join, cache: FileCache) -> Mapping[str, Row]:
     """The table's rows by their key; SourceError where it is missing or broken."""
     if not path.is_file():
         raise SourceError(f"{path} does not exist. Correct source.metadata or leave it out.")
-    kind = f"{TABLE_FACTS} {digest(join.key)}"
-    rows: Mapping[str, Row] = cache.get(path, kind, lambda table: read_keyed(table, join.key))
+    kind = f"{TABLE_FACTS} {digest(join.key, join.columns)}"
+    rows: Mapping[str, Row] = cache.get(path, kind, lambda table: read_keyed(table, join.key, join.columns))
     return rows
+
+
+def placed(record: Record, source: Source) -> Record:
+    """The record in the data's own split; a first folder that names a split is no part of its group."""
+    if not source.names_are_places:
+        return record
+    first, _, rest = record.name.partition("/")
+    group, split = record.group, record.split
+    if rest and names_split(first):
+        split = split or own_split(first)
+        if group == first:
+            group = rest.partition("/")[0] if "/" in rest else record.name
+        elif group != record.name:
+            group = group.removeprefix(f"{first}/")
+    split = split if source.own_splits else None
+    return record if (group, split) == (record.group, record.split) else replace(record, group=group, split=split)
 
 
 def grouped(record: Record, source: Source) -> Record:
@@ -46,10 +62,11 @@ def grouped(record: Record, source: Source) -> Record:
     return replace(record, group=found.group(1))
 
 
-def join_key(record: Record, join: Join) -> str:
-    """What the table must name for its row to be this record's."""
+def row_of(record: Record, join: Join, rows: Mapping[str, Row]) -> Row | None:
+    """The record's row; names may end in the image's suffix there."""
     keys = {"name": record.name, "stem": record.name.rpartition("/")[2], "group": record.group}
-    return keys[join.on]
+    key = keys[join.on]
+    return rows.get(key) or rows.get(key + PurePosixPath(record.data.get("image", "")).suffix)
 
 
 def with_row(record: Record, row: Row | None, source: Source) -> Record:
@@ -61,7 +78,7 @@ def with_row(record: Record, row: Row | None, source: Source) -> Record:
         return record
     if column not in record.metadata:
         raise SourceError(
-            f"sample {record.name} in {source.root} has no '{column}' in its metadata; expected its group there. "
-            "Fill the cell or correct source.group.column."
+            f"sample {record.name} in {source.root} has no '{column}' in its metadata; expected its group there. Fill "
+            f"the cell, or correct source.group.column.{nearest(column, record.metadata)}"
         )
     return replace(record, group=str(record.metadata[column]))

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from augforge.errors import SourceError
 from augforge.sources.documents import read_text
-from augforge.sources.options import OWN_SPLITS
+from augforge.sources.options import names_split, own_split
 from augforge.sources.scanning import Scan
 
 
@@ -38,11 +38,11 @@ def _lines(scan: Scan, place: str) -> Iterator[tuple[str, str]]:
 
 
 def _check(scan: Scan, name: str, lists: dict[str, str], images: Collection[str]) -> None:
-    splits = [where for stem, where in lists.items() if stem in OWN_SPLITS]
+    splits = [where for stem, where in lists.items() if names_split(stem)]
     if name not in images and name not in scan.bad:
         fact = f"{next(iter(lists.values()))}: no image is named {name}"
         scan.wrong(name, "no image", f"{fact}; expected one. Add the image, or remove the line.")
-    elif len({OWN_SPLITS[stem] for stem in lists if stem in OWN_SPLITS}) > 1:
+    elif len({own_split(stem) for stem in lists if names_split(stem)}) > 1:
         scan.wrong(
             name,
             "in two splits",
@@ -51,4 +51,4 @@ def _check(scan: Scan, name: str, lists: dict[str, str], images: Collection[str]
 
 
 def _split(lists: Collection[str]) -> str | None:
-    return next((split for stem in lists if (split := OWN_SPLITS.get(stem)) is not None), None)
+    return next((split for stem in lists if (split := own_split(stem)) is not None), None)

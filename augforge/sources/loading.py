@@ -16,6 +16,7 @@ from augforge.sample import Image, Label, Sample
 from augforge.sources import rle
 from augforge.sources.core import Record
 from augforge.sources.images import read_image
+from augforge.sources.options import IGNORE
 from augforge.sources.shapes import Part, draw
 
 
@@ -51,7 +52,16 @@ def known_bits(record: Record, classes: tuple[str, ...]) -> NDArray[np.uint8]:
     known = record.data.get("known")
     if known is None:
         return bitmask.all_bits(len(classes))
-    return bitmask.select_bits((c for c, name in enumerate(classes) if name in known), len(classes))
+    return with_ignore(
+        bitmask.select_bits((c for c, name in enumerate(classes) if name in known), len(classes)), classes
+    )
+
+
+def with_ignore(known: NDArray[np.uint8], classes: tuple[str, ...]) -> NDArray[np.uint8]:
+    """``known`` with `ignore`, where any class is known: data that marks no such pixel has none."""
+    if IGNORE not in classes or not known.any():
+        return known
+    return known | bitmask.select_bits([classes.index(IGNORE)], len(classes))
 
 
 def loaded(

@@ -16,8 +16,22 @@ REST = "*"
 """The key of a ``class_map`` that stands for every label which neither the map nor the classes name."""
 
 
-OWN_SPLITS = {"train": None, "val": "val", "valid": "val", "validation": "val", "test": "test"}
-"""Names that data sets give their parts, and the split that each prescribes; ``train`` is left to the recipe."""
+_OWN_SPLITS = {
+    **dict.fromkeys(("train", "training"), None),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+_YEAR = re.compile(r"[-_]?(19|20)\d\d$")
+
+
+def names_split(word: str) -> bool:
+    """Whether data sets call one of their parts so: train, Val, testing, ``train2017``."""
+    return _YEAR.sub("", word.casefold()) in _OWN_SPLITS
+
+
+def own_split(word: str) -> str | None:
+    """The split that a part of that name prescribes; ``train``, and any other word, leave it to the recipe."""
+    return _OWN_SPLITS.get(_YEAR.sub("", word.casefold()))
 
 
 class _Strict(BaseModel):
@@ -52,10 +66,13 @@ class GroupBy(_Strict):
 
 
 class Join(_Strict):
-    """A table of metadata, one row a sample, or one row a group."""
+    """A table of metadata: what a row says of a sample or group."""
 
     table: str = Field(description="the table, relative to source.path: .csv, .xlsx or .parquet")
     key: str | None = Field(None, description="column that names the sample or group; null takes the first")
+    columns: tuple[str, ...] | None = Field(
+        None, description="what is taken of it, which must be the same in all rows of a key; null takes all"
+    )
     on: Literal["name", "stem", "group"] = Field(
         "name", description="what the key names: the sample's whole name, its last part, or its group"
     )

@@ -18,7 +18,7 @@ from typing import Any
 from augforge.errors import SourceError
 from augforge.sources.core import Listing, Record, Records, Refused, Source
 from augforge.sources.images import IMAGE_FACTS, image_facts
-from augforge.sources.joining import grouped, join_key, joined_rows, with_row
+from augforge.sources.joining import grouped, joined_rows, placed, row_of, with_row
 from augforge.sources.options import Join
 from augforge.sources.records import inside, name_of
 from augforge.sources.tables import Row
@@ -225,8 +225,8 @@ class Scan:
         first, lonely, fitting = "", 0, 0
         for record in records:
             try:
-                found = grouped(record, self.source)
-                row = rows.get(join_key(found, join)) if join else None
+                found = grouped(placed(record, self.source), self.source)
+                row = row_of(found, join, rows) if join else None
                 first = first or (record.name if row is None else "")
                 lonely += row is None
                 fitting += row is not None
@@ -234,7 +234,11 @@ class Scan:
             except SourceError as error:
                 self.wrong(record.name, "no group", str(error))
         if join and lonely and rows:
-            self._tell_lonely(join, f"{lonely} samples have no row in {join.table}, such as {first}", fitting > 0)
+            said = f"{lonely} samples have no row in {join.table}, such as {first}"
+            if fitting:
+                self.warnings.append(said)
+            else:
+                self.fault(_no_row_fits(self.root / join.table, said, join, next(iter(rows))))
 
     def _rows(self, join: Join) -> Mapping[str, Row]:
         try:
@@ -243,14 +247,13 @@ class Scan:
             self.fault(str(error))
             return {}
 
-    def _tell_lonely(self, join: Join, said: str, others_fit: bool) -> None:
-        if others_fit:
-            self.warnings.append(said)
-        else:
-            self.fault(
-                f"{self.root / join.table} fits no sample: {said}; expected their {join.on}s in column "
-                f"'{join.key or 1}'. Correct metadata.key or metadata.on."
-            )
+
+def _no_row_fits(table: Path, said: str, join: Join, key: str) -> str:
+    column = "its first column" if join.key is None else f"column '{join.key}'"
+    return (
+        f"{table} fits no sample: {said}; expected their {join.on}s in {column}, where '{key}' stands. Correct "
+        "metadata.key or metadata.on."
+    )
 
 
 def _size(path: Path) -> int:

@@ -125,21 +125,25 @@ _READERS: dict[str, Callable[[Path], Iterable[tuple[int, Sequence[Any]]]]] = {
 # ---- joined tables ---------------------------------------------------------------------------------------------------
 
 
-def read_keyed(path: Path, key: str | None) -> dict[str, Row]:
-    """The rows by the text in column ``key``, None for the first column; SourceError where two rows contradict."""
+def read_keyed(path: Path, key: str | None, columns: Iterable[str] | None = None) -> dict[str, Row]:
+    """The rows by the text in column ``key``, None for the first column; SourceError where two rows contradict.
+
+    Args:
+        columns: those to take; None takes all.
+    """
     table = read_table(path)
     at = 0 if key is None else table.column(key)
+    taken = [index for index, name in enumerate(table.columns) if name and index != at]
+    if columns is not None:
+        taken = [table.column(name) for name in columns]
     rows: dict[str, Row] = {}
     for number, cells in enumerate(table.rows):
         name = key_text(cells[at])
-        row = {
-            column: value
-            for index, (column, cell) in enumerate(zip(table.columns, cells, strict=True))
-            if column and index != at and (value := _value(cell)) != ""
-        }
+        row = {table.columns[index]: value for index in taken if (value := _value(cells[index])) != ""}
         if name and rows.setdefault(name, row) != row:
             raise SourceError(
-                f"{table.where(number)}: '{name}' stands there twice, with other values. Keep one of the rows."
+                f"{table.where(number)}: '{name}' stands there twice, with other values. Keep one of the rows, or name "
+                "the columns that are the same with metadata.columns."
             )
     return rows
 

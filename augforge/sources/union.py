@@ -10,12 +10,12 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
-from augforge import bitmask
 from augforge.errors import SourceError, nearest
 from augforge.keys import digest
 from augforge.sample import Label, Sample
 from augforge.sources.core import Listing, Record, Refused, Source
-from augforge.sources.options import IGNORE, REST
+from augforge.sources.loading import with_ignore
+from augforge.sources.options import REST
 from augforge.sources.remapping import remapped
 from augforge.sources.scanning import Scan
 from augforge.store.filecache import FileCache
@@ -85,6 +85,7 @@ class Union(Source):
     """
 
     adapter_version: ClassVar[int] = 2
+    names_are_places: ClassVar[bool] = False
     layout: ClassVar[str] = """\
 source:                        in the recipe
   format: union
@@ -136,7 +137,7 @@ source:                        in the recipe
         adapter, options = _adapter(entry), _options(entry)
         place = adapter.model_validate(options).path
         path = place if "://" in place else str(self.root / place)
-        options = {"on_error": self.on_error, **options, "path": path}
+        options = {"on_error": self.on_error, "own_splits": self.own_splits, **options, "path": path}
         if self.classes is not None and REST in options.get("class_map", {}) and options.get("classes") is None:
             options["class_map"] = {name: name for name in self.classes} | options["class_map"]
         name = entry.get("name") or Path(path).resolve().name or "root"
@@ -181,10 +182,7 @@ source:                        in the recipe
         mapping = [classes.index(name) for name in names]
         label = _spread(sample.label, record.data["labels"])
         found = remapped(sample, mapping, len(classes))
-        known = found.known
-        if IGNORE in classes and IGNORE not in names and known.any():
-            known = known | bitmask.select_bits([classes.index(IGNORE)], len(classes))
-        return replace(found, name=record.name, label=label, known=known)
+        return replace(found, name=record.name, label=label, known=with_ignore(found.known, classes))
 
     def _table(self, listings: Sequence[Listing]) -> tuple[str, ...]:
         """The class table; SourceError for a class of a source that does not stand in it."""

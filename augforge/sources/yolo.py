@@ -51,7 +51,6 @@ ROOT/                          source.path
     missing_label: Literal["empty", "unlabelled", "error"] = Field(
         "empty", description="an image without a label file: nothing is there (YOLO's rule), unlabelled, or broken"
     )
-    own_splits: bool = Field(True, description="keep the data's own val and test; false leaves all to the recipe")
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from augforge.errors import SourceError
 from augforge.sources.documents import read_text
-from augforge.sources.options import OWN_SPLITS
+from augforge.sources.options import own_split
 from augforge.sources.records import inside, name_of
 from augforge.sources.scanning import Scan
 from augforge.sources.walking import below
@@ -35,13 +35,13 @@ def find_images(scan: Scan, said: DataYaml, own_splits: bool) -> Images:
     if not parts:
         scan.need_folder("images")
         places = _images(scan, "images", found)
-        found.splits.update((place, _folder_split(place) if own_splits else None) for place in places)
+        found.splits.update((place, None) for place in places)  # images/val/... is named val/..., which says it
         return found
     same = [one for one in parts if any(one != two and set(parts[one]) == set(parts[two]) for two in parts)]
     if same and own_splits:
         scan.warnings.append(f"{' and '.join(same)} name the same images; the recipe's split decides")
     for name, places in parts.items():
-        split = OWN_SPLITS[name] if own_splits and name not in same else None
+        split = own_split(name) if own_splits and name not in same else None
         for place in places:
             if found.splits.setdefault(place, split) != split:
                 message = f"{scan.root / place} stands in {name} and in another split; expected one. Correct data.yaml."
@@ -98,12 +98,6 @@ def _listed_image(scan: Scan, text: str, where: str) -> str:
     if not os.path.isfile(scan.root / place) or "images" not in place.split("/")[:-1]:  # noqa: PTH113
         raise SourceError(f"{where}: {scan.root / place} is no image in a folder named images. Correct the line.")
     return place
-
-
-def _folder_split(place: str) -> str | None:
-    """The split of images/val/...: the first folder below images, if it is named like one."""
-    folder = place.split("/")[1]
-    return OWN_SPLITS.get(folder) if place.count("/") > 1 else None
 
 
 def _label_folder(folder: str, place: str) -> str:

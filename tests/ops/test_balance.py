@@ -90,6 +90,11 @@ def test_rare_weighs_by_the_share_of_training_samples() -> None:
     assert fit_class_weights("rare", rows) == {"a": 1.0, "b": 4.0}
 
 
+def test_rare_counts_only_samples_that_know_the_class() -> None:
+    rows = candidates(*({"a": 50, "b": 9 if i < 2 else None} for i in range(8)))
+    assert fit_class_weights("rare", rows) == {"a": 1.0, "b": 1.0}
+
+
 def test_small_weighs_by_the_median_share_of_the_picture() -> None:
     rows = candidates({"a": 64, "b": 4}, {"a": 64, "b": 4}, {"a": 64, "b": 90}, {"a": 0, "b": None})
     assert fit_class_weights("small", rows) == {"a": 1.0, "b": 16.0}

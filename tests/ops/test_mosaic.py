@@ -215,7 +215,14 @@ def test_colour(channels: int) -> None:
     np.testing.assert_array_equal(made.image, np.stack(grays, axis=-1))
 
 
-@pytest.mark.parametrize("odd", [{"dtype": "uint16"}, {"channels": 3}])
+def test_gray_beside_rgb_becomes_rgb() -> None:
+    inputs = [make_sample(seed=0), make_sample(seed=1, channels=3), make_sample(seed=2), make_sample(seed=3)]
+    colour = [s if s.image.ndim == 3 else replace(s, image=np.stack([s.image] * 3, axis=-1)) for s in inputs]
+    drawn = draw(Mosaic(), 0)
+    np.testing.assert_array_equal(tiled(inputs, drawn, Mosaic()).image, tiled(colour, drawn, Mosaic()).image)
+
+
+@pytest.mark.parametrize("odd", [{"dtype": "uint16"}, {"channels": 4}])
 def test_images_of_two_kinds_are_refused(odd: dict[str, Any]) -> None:
     inputs = [make_sample(seed=seed) for seed in range(3)] + [make_sample(**odd)]
     with pytest.raises(ValueError, match=r"different kinds.*Convert them to one dtype and channel count first"):

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mutation import mutated_bytes
+from mutation import mutated_file
 from toybox import annotation, edit_json, move_a_point, tiny_hands, write_recipe
 
 from augforge import bitmask
@@ -111,15 +111,15 @@ def test_another_version(made: Path) -> None:
 
 
 def test_splitting_anew(made: Path, tmp_path: Path) -> None:
-    assert {r.split for r in scan(made, keep_split=False).records} == {None}
-    splits = set(chained(tmp_path, made, ", keep_split: false", split="{val: [ID003]}").index["split"])
+    assert {r.split for r in scan(made, own_splits=False).records} == {None}
+    splits = set(chained(tmp_path, made, ", own_splits: false", split="{val: [ID003]}").index["split"])
     assert splits == {"train", "val"}
 
 
 def test_samples_of_several_groups_are_not_split_anew(made: Path, tmp_path: Path) -> None:
     mosaic = chained(tmp_path, made, steps="[{op: mosaic}]").folder
     assert scan(mosaic).records
-    broken(mosaic, "show several groups", "keep_split: true", keep_split=False)
+    broken(mosaic, "show several groups", "own_splits: true", own_splits=False)
 
 
 def test_classes_are_mapped(made: Path) -> None:
@@ -241,7 +241,7 @@ def test_no_mutation_crashes(made: Path, tmp_path: Path, data: st.DataObject) ->
     shutil.copytree(made, root, ignore=shutil.ignore_patterns("work"))
     read = [root / "manifest.yaml", *root.glob("shards/*"), root / open_dataset(made).manifest.index_path]
     path = data.draw(st.sampled_from(sorted(read)))
-    path.write_bytes(data.draw(mutated_bytes(path.read_bytes())))
+    path.write_bytes(data.draw(mutated_file(path)))
     source = AugforgeDataset(path=str(root), on_error=data.draw(st.sampled_from(["error", "reject"])))
     try:
         listing = source.scan(FileCache())
@@ -249,3 +249,12 @@ def test_no_mutation_crashes(made: Path, tmp_path: Path, data: st.DataObject) ->
             source.load(record, listing.classes)
     except SourceError as error:
         assert str(root) in str(error)
+
+
+def test_ignore_is_known_where_anything_is(made: Path) -> None:
+    found, classes = samples(made, classes=["a", "b", "c", "ignore"])
+    flags = {name: bitmask.bits_to_flags(sample.known, len(classes)).tolist() for name, sample in found.items()}
+    assert set(map(tuple, flags.values())) == {(True, True, True, True)}
+    partly, classes = samples(made, classes=["a", "other", "ignore"], class_map={"b": None, "c": None})
+    flags = {name: bitmask.bits_to_flags(sample.known, len(classes)).tolist() for name, sample in partly.items()}
+    assert set(map(tuple, flags.values())) == {(True, False, True)}

@@ -56,15 +56,18 @@ def test_the_label_decides_the_content(root: Path) -> None:
 def test_split_folders(tmp_path: Path) -> None:
     for name in ("train/dog/a", "valid/cat/b", "test/dog/c"):
         put_image(tmp_path / f"{name}.png")
-    listing = scan(KIND, tmp_path, split_folders=True)
+    listing = scan(KIND, tmp_path)
     assert listing.labels == ("cat", "dog")
     assert {r.name: r.split for r in listing.records} == {
         "test/dog/c": "test",
         "train/dog/a": None,
         "valid/cat/b": "val",
     }
+    assert {r.split for r in scan(KIND, tmp_path, own_splits=False).records} == {None}
+    put_image(tmp_path / "test/d.png")
+    broken(KIND, tmp_path, "test/d lies in no folder of a class; expected its split, then its class")
     put_image(tmp_path / "more/dog/d.png")
-    broken(KIND, tmp_path, "more/dog/d lies in no folder of a class", split_folders=True)
+    broken(KIND, tmp_path, "test, train, valid are named as splits are, more are not")
 
 
 def test_bad_input(root: Path) -> None:

@@ -13,7 +13,8 @@ import pytest
 from makedata import block, broken, put_image, put_pixels, put_text, rejected, scan
 from pydantic import ValidationError
 
-from augforge.errors import MissingExtra, SourceError
+from augforge.builder import build
+from augforge.errors import MissingExtra, PlanError, SourceError
 from augforge.sources import SOURCES
 from augforge.sources.core import Source
 from augforge.sources.mask_folder import MaskFolder
@@ -58,7 +59,6 @@ def test_a_name_without_the_group(root: Path, group: dict[str, Any]) -> None:
         ({"group": {"regex": "a"}}, "captures nothing"),
         ({"group": {"regex": "(a"}}, "no regular expression"),
         ({"group": {"folder": 0}}, "greater than or equal to 1"),
-        ({"group": {"column": "site"}}, "there is none"),
         ({"group": {"column": "site"}, "metadata": {"table": "t.csv", "on": "group"}}, "join it by name"),
         ({"on_error": "skip"}, "'error' or 'reject'"),
         ({"metadata": {"table": "t.csv", "by": "x"}}, "Extra inputs"),
@@ -67,6 +67,53 @@ def test_a_name_without_the_group(root: Path, group: dict[str, Any]) -> None:
 def test_options_are_checked(options: dict[str, Any], part: str) -> None:
     with pytest.raises(ValidationError, match=".*".join(part.split())):
         MaskFolder(path="x", **options)
+
+
+# ---- the data's own splits -------------------------------------------------------------------------------------------
+
+
+def own(root: Path, *names: str, **options: Any) -> dict[str, tuple[str, str | None]]:
+    """Group and split of each image, in a data set of these images."""
+    for name in names:
+        put_image(root / f"images/{name}.png")
+    put_pixels(root / f"masks/heart/{names[0]}.png", block(1, 1, 5, 5))
+    return {record.name: (record.group, record.split) for record in scan(KIND, root, **options).records}
+
+
+def test_a_first_folder_may_name_a_split_and_is_no_part_of_the_group(tmp_path: Path) -> None:
+    found = own(tmp_path, "train/a", "Val/a", "test2017/a", "training/P1/b", "validation/P2/c/d", "trains/P3/e")
+    assert found == {
+        "Val/a": ("Val/a", "val"),
+        "test2017/a": ("test2017/a", "test"),
+        "train/a": ("train/a", None),
+        "training/P1/b": ("P1", None),
+        "trains/P3/e": ("trains/P3", None),
+        "validation/P2/c/d": ("P2/c", "val"),
+    }
+
+
+def test_own_splits_are_left_to_the_recipe_where_it_says_so(tmp_path: Path) -> None:
+    found = own(tmp_path, "train/P1/a", "val/P1/b", own_splits=False, group={"folder": 1})
+    assert found == {"train/P1/a": ("train", None), "val/P1/b": ("val", None)}
+
+
+def test_a_patient_in_two_own_splits_stops_the_build(tmp_path: Path) -> None:
+    own(tmp_path / "data", "train/P1/a", "val/P1/b", "val/P2/c")
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("name: x\nsource: {format: mask-folder, path: data}\nsteps: []\n", encoding="utf-8")
+    with pytest.raises(PlanError, match=r"group 'P1' of the source stands in what the recipe splits and its own val"):
+        build(recipe, tmp_path / "out")
+    text = recipe.read_text(encoding="utf-8").replace("path: data", 'path: data, group: {regex: "(.*)/"}')
+    recipe.write_text(text, encoding="utf-8")
+    assert build(recipe, tmp_path / "out").splits == {"train": 1, "val": 2}
+
+
+def test_why_nothing_is_usable(root: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "r.yaml"
+    source = f"{{format: mask-folder, path: {root}, on_error: reject, group: {{folder: 3}}}}"
+    recipe.write_text(f"name: x\nsource: {source}\nsteps: []\n", encoding="utf-8")
+    with pytest.raises(PlanError, match=r"3 refused, 3 for: no group\. Such as north/P01/a_1: sample .* has 2 folders"):
+        build(recipe, tmp_path / "out")
 
 
 # ---- metadata --------------------------------------------------------------------------------------------------------
@@ -110,6 +157,22 @@ def test_joined_by_stem_and_by_group(root: Path) -> None:
     assert [record.metadata["beds"] for record in by_site.records] == [10, 10, 20]
 
 
+def test_keys_may_have_the_images_suffix(root: Path) -> None:
+    put_text(root / "meta.csv", "file,age\na_1.png,1\nb_1.png,2\nc_2.jpg,3\n")
+    listing = scan(KIND, root, metadata={"table": "meta.csv", "on": "stem"})
+    assert [record.metadata.get("age") for record in listing.records] == [1, 2, None]
+
+
+def test_some_columns_of_a_table_with_several_rows_a_sample(root: Path) -> None:
+    put_text(root / "meta.csv", "file,class,patient\na_1,x,7\na_1,y,7\nb_1,x,8\nc_2,x,9\n")
+    broken(KIND, root, "meta.csv:3: 'a_1' stands there twice", metadata={"table": "meta.csv", "on": "stem"})
+    join = {"table": "meta.csv", "on": "stem", "columns": ["patient"]}
+    records = scan(KIND, root, metadata=join, group={"column": "patient"}).records
+    assert [(record.group, record.metadata) for record in records] == [(p, {"patient": int(p)}) for p in "789"]
+    join["columns"] = ["patent"]
+    broken(KIND, root, "no column 'patent'. Did you mean 'patient'?", metadata=join)
+
+
 def test_grouped_by_a_column(root: Path) -> None:
     put_text(root / "meta.csv", "name,patient\nnorth/P01/a_1,007\nnorth/P02/b_1,7\nsouth/P03/c_2,007\n")
     options = {"metadata": "meta.csv", "group": {"column": "patient"}}
@@ -124,7 +187,8 @@ def test_samples_without_a_row_are_told(root: Path) -> None:
     (warning,) = scan(KIND, root, metadata="meta.csv").warnings
     assert warning == "2 samples have no row in meta.csv, such as north/P02/b_1"
     put_text(root / "meta.csv", "name,age\nP01/a_1,7\n")
-    broken(KIND, root, "meta.csv fits no sample", "3 samples have no row", metadata="meta.csv")
+    parts = ["meta.csv fits no sample: 3 samples have no row", "its first column, where 'P01/a_1'"]
+    broken(KIND, root, *parts, metadata="meta.csv")
 
 
 @pytest.mark.parametrize(

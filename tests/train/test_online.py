@@ -200,7 +200,7 @@ def test_the_sample_itself_where_an_op_drops_it(ops: None) -> None:
 
 
 def test_a_failing_op_is_named() -> None:
-    mixed = [make_sample(seed=0), make_sample(seed=1, channels=3)]
+    mixed = [make_sample(seed=0), make_sample(seed=1, dtype="uint16")]
     with pytest.raises(TrainError, match=r"data\.online: cutmix of sample 'sample-0': images of different kinds"):
         online({"op": "cutmix"}, samples=mixed).sample(0, 0)
 

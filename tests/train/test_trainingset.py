@@ -65,7 +65,7 @@ def test_rare_classes_weigh_more() -> None:
         dict.fromkeys(("a", "b", "ignore", "c")),  # unlabelled
     ]
     weights = stub(areas).rarity()
-    assert weights.tolist() == [5 / 3, 5 / 2, 5, 1, 1]
+    assert weights.tolist() == [4 / 3, 4 / 2, 4, 1, 1]
 
 
 def test_weights_make_classes_as_frequent() -> None:

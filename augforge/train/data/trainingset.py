@@ -74,12 +74,14 @@ class TrainingSet:
     def rarity(self) -> NDArray[np.float64]:
         """A sampling weight a sample, by which rare classes come as often as common ones.
 
-        One over the share of the samples that hold its rarest class; 1 for a sample that holds none. `ignore` is no
-        class. Without classes it goes by labels of at least 0.5.
+        One over the share of the samples that hold its rarest class, of those that know it; 1 for a sample that holds
+        none. `ignore` is no class. Without classes it goes by labels of at least 0.5.
         """
-        classes = [c for c, name in enumerate(self.classes) if name != IGNORE]
-        held = self.present[:, classes] if classes else self.labelled
-        shares = np.maximum(held.mean(axis=0), 1 / len(held))
+        names = [name for name in self.classes if name != IGNORE]
+        areas = [[area[name] for name in names] for area in self.column("area")]
+        held = np.array(areas, float) > 0 if names else self.labelled  # of a class that is not known, NaN
+        known = ~np.isnan(np.array(areas, float)) if names else np.ones(held.shape, bool)
+        shares = np.maximum(held.sum(axis=0), 1) / np.maximum(known.sum(axis=0), 1)
         return np.asarray(np.where(held, 1 / shares, 1.0).max(axis=1, initial=1.0))
 
 
