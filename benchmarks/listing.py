@@ -1,74 +1,124 @@
-"""Listing a large mask-folder: time and memory, first and again, on tiny PNGs made on the spot.
+"""Listing large data sets: time and memory, first and again, against the bare loop, on tiny PNGs made on the spot.
 
-    python benchmarks/listing.py --images 100000 --classes 1
+    python benchmarks/listing.py --images 100000 --formats mask-folder coco yolo
 
-Each figure comes from a process of its own, so that peak memory is its own. Prints Markdown.
+The bare loop walks the folders, reads every file and takes its SHA-256: what any listing must do that proves what it
+read. Each figure comes from a process of its own, so that peak memory is its own. Prints Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
+import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from augforge.sources import MaskFolder
+from augforge.sources import SOURCES
 from augforge.store.filecache import FileCache
 
 FOLDER = 1000  # images in one folder
+BOX = [1, 1, 6, 1, 6, 6, 1, 6]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=100_000)
-    parser.add_argument("--classes", type=int, default=1)
-    parser.add_argument("--scan", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--formats", nargs="+", choices=MAKERS, default=list(MAKERS))
+    parser.add_argument("--one", nargs=2, metavar=("WHAT", "FOLDER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.scan is not None:
-        scan(arguments.scan)
+    if arguments.one is not None:
+        measure(arguments.one[0], Path(arguments.one[1]))
         return
-    print("| images | masks | first listing | peak memory | again, cached | peak memory |")
-    print("|---|---|---|---|---|---|")
-    for images in (arguments.images // 10, arguments.images):
-        with tempfile.TemporaryDirectory() as folder:
-            make(Path(folder), images, arguments.classes)
-            first, again = measured(folder), measured(folder)
-        print(f"| {images:,} | {images * arguments.classes:,} | {first} | {again} |", flush=True)
+    print("| format | images | bare loop | first listing | peak memory | again, cached | peak memory |")
+    print("|---|---|---|---|---|---|---|")
+    for name in arguments.formats:
+        for images in (arguments.images // 10, arguments.images):
+            with tempfile.TemporaryDirectory() as folder:
+                make(Path(folder) / "data", images, MAKERS[name])
+                bare, first, again = (measured(what, folder) for what in ("bare", name, name))
+            share = f"{first['seconds']:.1f} s ({first['seconds'] / bare['seconds']:.1f}x)"
+            peaks = (f"{run['peak']:.0f} MB ({run['before']:.0f} before)" for run in (first, again))
+            cells = (f"{bare['seconds']:.1f} s", share, next(peaks), f"{again['seconds']:.1f} s", next(peaks))
+            print(f"| {name} | {images:,} | {' | '.join(cells)} |", flush=True)
 
 
-def make(folder: Path, images: int, classes: int) -> None:
-    """Images of 8x8 pixels, all different, and as many masks for each class."""
-    tops = [folder / "data/images", *(folder / f"data/masks/class-{c}" for c in range(classes))]
-    for number in range(images):
+# ---- data ------------------------------------------------------------------------------------------------------------
+
+
+def make(data: Path, images: int, annotate: Callable[[Path, list[str], bytes], None]) -> None:
+    """Images of 8x8 pixels, all different, in folders of FOLDER, and their annotations."""
+    names = [f"P{number // FOLDER:04d}/scan{number:06d}" for number in range(images)]
+    for number, name in enumerate(names):
         pixels = np.frombuffer(np.array([number] * 8, "<u8").tobytes(), np.uint8).reshape(8, 8)
-        data = cv2.imencode(".png", pixels)[1].tobytes()
-        for top in tops:
-            path = top / f"P{number // FOLDER:04d}" / f"scan{number:06d}.png"
-            if number % FOLDER == 0:
-                path.parent.mkdir(parents=True)
-            path.write_bytes(data)
+        write(data / f"images/{name}.png", cv2.imencode(".png", pixels)[1].tobytes())
+    annotate(data, names, cv2.imencode(".png", np.eye(8, dtype=np.uint8))[1].tobytes())
 
 
-def measured(folder: str) -> str:
-    """Seconds and peak memory of one listing, in a process of its own."""
-    command = [sys.executable, __file__, "--scan", folder]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+def write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
 
 
-def scan(folder: Path) -> None:
-    before = peak()
-    started, worked = time.perf_counter(), time.process_time()
-    cache = FileCache(folder / "facts.sqlite")
-    MaskFolder(path=str(folder / "data")).scan(cache)
-    cache.save()
-    seconds = f"{time.perf_counter() - started:.1f} s ({time.process_time() - worked:.1f} s CPU)"
-    print(f"{seconds} | {peak():.0f} MB ({before:.0f} before)")
+def mask_folder(data: Path, names: list[str], mask: bytes) -> None:
+    for name in names:
+        write(data / f"masks/heart/{name}.png", mask)
+
+
+def yolo(data: Path, names: list[str], mask: bytes) -> None:
+    write(data / "data.yaml", b"names: [heart]\n")
+    for name in names:
+        write(data / f"labels/{name}.txt", f"0 {' '.join(f'{x / 8}' for x in BOX)}\n".encode())
+
+
+def coco(data: Path, names: list[str], mask: bytes) -> None:
+    sizes = {"width": 8, "height": 8}
+    document = {
+        "images": [{"id": i, "file_name": f"{name}.png", **sizes} for i, name in enumerate(names)],
+        "annotations": [{"id": i, "image_id": i, "category_id": 1, "segmentation": [BOX]} for i, _ in enumerate(names)],
+        "categories": [{"id": 1, "name": "heart"}],
+    }
+    write(data / "annotations.json", json.dumps(document).encode())
+
+
+MAKERS: dict[str, Callable[[Path, list[str], bytes], None]] = {"mask-folder": mask_folder, "yolo": yolo, "coco": coco}
+
+
+# ---- measuring -------------------------------------------------------------------------------------------------------
+
+
+def measured(what: str, folder: str) -> dict[str, float]:
+    """Seconds and peak memory of one listing, or of the bare loop, in a process of its own."""
+    command = [sys.executable, __file__, "--one", what, folder]
+    found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return found
+
+
+def measure(what: str, folder: Path) -> None:
+    before, started = peak(), time.perf_counter()
+    if what == "bare":
+        bare(folder / "data")
+    else:
+        cache = FileCache(folder / "facts.sqlite")
+        SOURCES[what](format=what, path=str(folder / "data")).scan(cache)
+        cache.save()
+    print(json.dumps({"seconds": time.perf_counter() - started, "peak": peak(), "before": before}))
+
+
+def bare(data: Path) -> None:
+    for folder, _, files in os.walk(data):
+        for file in files:
+            with open(os.path.join(folder, file), "rb") as stream:  # noqa: PTH118, PTH123 (the least that can be done)
+                hashlib.sha256(stream.read()).hexdigest()
 
 
 def peak() -> float:

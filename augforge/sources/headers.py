@@ -6,7 +6,9 @@ None of the three has checksums: a cut file is seen, damage inside the pixels ma
 from __future__ import annotations
 
 import io
+import math
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 from augforge.errors import SourceError
 
 _TIFF_PLAIN = frozenset({1, 8, 32773, 32946})  # none, deflate, PackBits: tifffile reads them alone
+_TIFF_DEFLATE = frozenset({8, 32946})
 _TIFF_LZW = 5  # cv2 reads it
 
 
@@ -166,8 +169,19 @@ def tiff_pixels(data: bytes, path: Path) -> Any:
     with _TiffPage(data, path) as page:
         if page.compression == _TIFF_LZW:
             return None
+        _check_inflated(page, data, path)
         pixels = page.asarray()
         return pixels.transpose(1, 2, 0) if pixels.ndim == 3 and page.planarconfig == 2 else pixels
+
+
+def _check_inflated(page: Any, data: bytes, path: Path) -> None:
+    """SourceError where a part of the pixels unpacks to more than the header tells: tifffile would unpack it all."""
+    most = max(page.nbytes, math.prod(page.chunks) * page.dtype.itemsize if page.is_tiled else 0)
+    for start, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+        if page.compression in _TIFF_DEFLATE:
+            held = len(zlib.decompressobj().decompress(data[start : start + count], most + 1))
+            if held > most:
+                raise damaged(path, f"its pixels unpack to more than the {most} bytes that its header tells")
 
 
 class _TiffPage:

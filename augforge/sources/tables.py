@@ -22,7 +22,7 @@ from augforge.sources.people import xlsx_rows
 Value: TypeAlias = str | int | float | bool
 Row: TypeAlias = dict[str, Value]
 
-TABLE_FACTS = "table@1"
+TABLE_FACTS = "table@2"
 """The kind of `read_keyed` in a file cache; renamed when this module reads tables in another way."""
 
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d+)?([eE][+-]?\d{1,2})?")
@@ -60,6 +60,8 @@ def read_table(path: Path) -> Table:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise SourceError(f"{path} is no table that is read; expected .csv, .xlsx or .parquet. Save it as one of them.")
+    if path.exists() and not path.is_file():
+        raise SourceError(f"{path} is no regular file; expected a table. Put the table there.")
     try:
         found = [(line, cells) for line, cells in reader(path) if any(cell not in ("", None) for cell in cells)]
     except UnicodeDecodeError as error:
@@ -96,7 +98,10 @@ def _checked(path: Path, found: list[tuple[int, Sequence[Any]]]) -> Table:
 
 
 def _csv_rows(path: Path) -> Iterable[tuple[int, Sequence[Any]]]:
-    reader = csv.reader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""), strict=True)
+    text = path.read_bytes().decode("utf-8-sig")
+    head = text.partition("\n")[0]
+    comma = next((sign for sign in ",;\t" if sign in head), ",")  # a comma is ; where it is the decimal point
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=comma, strict=True)
     before = 0
     for cells in reader:
         yield before + 1, cells

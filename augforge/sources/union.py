@@ -120,12 +120,15 @@ source:                        in the recipe
 
     @model_validator(mode="after")
     def _names_apart(self) -> Union:
-        names = [member.name for member in self.members]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(
-                f"two sources are named '{twice[0]}'; expected names that differ. Set `name` in one of them"
-            )
+        seen: dict[str, str] = {}
+        for member, entry in zip(self.members, self.sources, strict=True):
+            said = f"{entry.get('name') or entry.get('path', '.')}"  # what paths are relative to is not known yet
+            if member.name in seen:
+                raise ValueError(
+                    f"two sources, {seen[member.name]} and {said}, have one name for their samples' names to begin "
+                    "with; expected names that differ. Set `name` in one of them"
+                )
+            seen[member.name] = said
         return self
 
     @property

@@ -7,7 +7,9 @@ import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
+from errno import EINVAL
 from pathlib import Path
+from stat import S_ISREG
 from threading import Lock
 from typing import Any
 from weakref import finalize
@@ -116,6 +118,8 @@ def file_sha256(file: Path) -> str:
 
 def _stamp(file: Path) -> str:
     stat = file.stat()
+    if not S_ISREG(stat.st_mode):  # reading a pipe or a device may wait forever
+        raise OSError(EINVAL, "it is no regular file", str(file))
     return f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}"
 
 

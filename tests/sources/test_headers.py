@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +167,16 @@ def test_mutated_bytes_are_read_or_refused_by_name(
         read(tmp_path, bytes(data))
     except SourceError as error:
         assert str(tmp_path / "a.png") in str(error)
+
+
+@pytest.mark.parametrize("options", [{}, {"tile": (16, 16)}])
+def test_a_tiff_that_unpacks_to_more_than_its_header_tells(tmp_path: Path, options: dict[str, Any]) -> None:
+    noise = RNG.integers(0, 256, (32, 32), dtype=np.uint8)
+    whole = tiff(noise, compression="zlib", photometric="minisblack", **options)
+    with tifffile.TiffFile(io.BytesIO(whole)) as file:
+        start, count = file.pages[0].dataoffsets[0], file.pages[0].databytecounts[0]
+    small, most = zlib.compress(bytes(1 << 16), 9), noise.size
+    assert len(small) <= count  # so that it fits in the place of the sound one
+    data = whole[:start] + small.ljust(count, b"\0") + whole[start + count :]
+    with pytest.raises(SourceError, match=f"unpack to more than the {most} bytes"):
+        read(tmp_path, data)

@@ -19,6 +19,7 @@ from augforge.sources import SOURCES
 from augforge.sources.core import Source
 from augforge.sources.mask_folder import MaskFolder
 from augforge.sources.records import inside
+from augforge.sources.tables import read_table
 
 KIND = "mask-folder"
 
@@ -208,6 +209,13 @@ def test_broken_tables(root: Path, content: bytes | None, parts: list[str]) -> N
         put_text(root / "meta.csv", content)
     broken(KIND, root, str(root / "meta.csv"), *parts, metadata="meta.csv")
     broken(KIND, root, *parts, metadata="meta.csv", on_error="reject")
+
+
+def test_a_table_that_is_no_file(root: Path) -> None:
+    os.mkfifo(root / "meta.csv")
+    broken(KIND, root, "meta.csv does not exist", metadata="meta.csv")
+    with pytest.raises(SourceError, match=r"meta\.csv is no regular file"):
+        read_table(root / "meta.csv")
 
 
 def test_a_missing_column_gets_the_nearest(root: Path) -> None:

@@ -255,7 +255,10 @@ def test_paths_are_relative_to_the_recipe(both: Path, monkeypatch: pytest.Monkey
             "  sources: [{format: coco, path: x, splt: val}]\n",
             "unknown key 'splt' for format coco. Did you mean 'split'",
         ),
-        ("  sources: [{format: coco, path: a/x}, {format: coco, path: b/x}]\n", "two sources are named 'x'"),
+        (
+            "  sources: [{format: coco, path: a/x}, {format: coco, path: b/x}]\n",
+            "two sources, a/x and b/x, have one name",
+        ),
         ("  class_map: {a: b}\n" + SOURCES, "give each source its own"),
         ("  classes: [Heart]\n" + SOURCES, "'heart' is not in the union's classes. Did you mean 'Heart'?"),
     ],

@@ -167,6 +167,12 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
         FileCache().get(tmp_path / "none", "k", Counter())
 
 
+def test_a_pipe_is_an_error_and_no_wait(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match=r"no regular file.*pipe"):
+        FileCache().get(tmp_path / "pipe", "k", Counter())
+
+
 def test_errors_are_not_remembered(file: Path) -> None:
     cache, compute = FileCache(), Counter()
 
