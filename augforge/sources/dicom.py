@@ -108,7 +108,7 @@ ROOT/                          source.path
             return ClassTable(self.classes or NO_CLASSES, [])
         return class_table(self, labels, self.root / self.masks)
 
-    def _facts(self, scan: Scan) -> dict[str, Any]:
+    def _facts(self, scan: Scan) -> Mapping[str, Any]:
         """`dicom_facts` of the sound images; what is DICOM and no image, or no DICOM, is refused."""
         places = scan.walk(self.images, DICOM_SUFFIXES, "a DICOM file")
         files = scan.unique((dicom_name(place, self.images), place) for place in places)

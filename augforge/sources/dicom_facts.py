@@ -10,12 +10,12 @@ from typing import Any
 
 from augforge.errors import SourceError, nearest
 from augforge.keys import digest
-from augforge.sources.dicom_file import ENDINGS, check_header, frame_count, read_dataset
+from augforge.sources.dicom_file import ENDINGS, DicomFile, check_header, frame_count, read_dataset
 from augforge.sources.headers import damaged
 from augforge.sources.images import read_bytes
 from augforge.sources.parsing import parsing
 
-DICOM_FACTS = "dicom@2"
+DICOM_FACTS = "dicom@3"
 """The kind of `dicom_facts` in a file cache; renamed when this module looks at files in another way."""
 
 
@@ -81,14 +81,27 @@ def dicom_facts(path: Path, tags: Sequence[str] = ()) -> dict[str, Any]:
             "frames": frame_count(dataset),
             "bytes": len(data),
             "sha256": hashlib.sha256(data).hexdigest(),
-            "patient": _text(dataset.get("PatientID")),
+            "patient": text_of(dataset.get("PatientID")),
             "tags": {tag: value for tag in tags if (value := _plain(dataset, tag, path)) is not None},
-            "series": _text(dataset.get("SeriesInstanceUID")),
+            "series": text_of(dataset.get("SeriesInstanceUID")),
             "photometric": str(dataset.PhotometricInterpretation),
-            "position": _numbers(dataset.get("ImagePositionPatient"), 3),
-            "orientation": _numbers(dataset.get("ImageOrientationPatient"), 6),
-            "spacing": _numbers(dataset.get("PixelSpacing"), 2),
+            **lie_of(DicomFile(path, dataset), 0),
         }
+
+
+def lie_of(file: DicomFile, frame: int) -> dict[str, list[float] | None]:
+    """Where a frame lies in the patient: ``position``, ``orientation`` and ``spacing``, None each where none is said.
+
+    Enhanced files say that a frame, or for all frames (PS3.3 C.7.6.16), others say it once.
+    """
+    place, plane, measures = (
+        file.described(frame, f"{kind}Sequence") for kind in ("PlanePosition", "PlaneOrientation", "PixelMeasures")
+    )
+    return {
+        "position": _numbers(place.get("ImagePositionPatient"), 3),
+        "orientation": _numbers(plane.get("ImageOrientationPatient"), 6),
+        "spacing": _numbers(measures.get("PixelSpacing"), 2),
+    }
 
 
 def _kind_of_no_image(dataset: Any, path: Path) -> str:
@@ -100,7 +113,8 @@ def _kind_of_no_image(dataset: Any, path: Path) -> str:
     return kind
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A value as text that can be written; empty where there is none."""
     return "" if value is None else str(value).replace("\0", "").strip().encode("utf-8", "replace").decode()
 
 
@@ -129,5 +143,5 @@ def _plain(dataset: Any, tag: str, path: Path) -> Any:
 def _scalar(value: Any) -> Any:
     if isinstance(value, float) or not isinstance(value, int):
         number = float(value) if isinstance(value, float) else None
-        return number if number is not None and math.isfinite(number) else _text(value)
+        return number if number is not None and math.isfinite(number) else text_of(value)
     return int(value)

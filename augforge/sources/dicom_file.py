@@ -26,6 +26,9 @@ MAX_VOXELS = 1 << 30
 MAX_FRAMES = 1 << 16
 """Of a file: each is a sample."""
 
+Padding = tuple[int, int] | None
+"""Least and greatest stored value that only pad a picture; None where none does."""
+
 ENDINGS = (".dcm", ".dicom", ".ima")
 GRAY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR"})
@@ -41,6 +44,7 @@ _TAGS = [
     *("PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth", *_PALETTE),
     *("PaletteColorLookupTableUID", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    *("DimensionIndexSequence", "SegmentSequence", "SegmentationType"),
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData"),
 ]
 """All that is parsed of a file: what else it holds cannot be wrong."""
@@ -84,7 +88,7 @@ def _high_bit(dataset: Any) -> int:
     from pydicom.uid import RLELossless
 
     syntax, usual = dataset.file_meta.TransferSyntaxUID, int(dataset.BitsStored) - 1
-    plain = not syntax.is_compressed or syntax.is_deflated or syntax == RLELossless
+    plain = _is_native(syntax) or syntax == RLELossless
     high = dataset.get("HighBit") if plain else None
     return usual if high is None else int(high)
 
@@ -95,7 +99,7 @@ def _check_data(dataset: Any, path: Path) -> None:
     from pydicom.pixels.utils import get_expected_length
 
     syntax, held = dataset.file_meta.TransferSyntaxUID, len(dataset.PixelData)
-    if not syntax.is_compressed or syntax.is_deflated:
+    if _is_native(syntax):
         expected = get_expected_length(dataset)
         if held < expected:
             raise damaged(path, f"it has {held} bytes of pixels, not {expected}")
@@ -171,6 +175,8 @@ class DicomFile:
         from pydicom.pixels.utils import pixel_array
 
         syntax = self.dataset.file_meta.TransferSyntaxUID
+        if int(self.dataset.BitsAllocated) == 1 and _is_native(syntax):
+            return _unpacked(self.dataset, frame)
         unused: dict[str, Any] = {"correct_unused_bits": False} if int(self.dataset.SamplesPerPixel) == 1 else {}
         try:
             # Unused bits of one channel are left to us: pydicom takes the stored ones to be the lowest
@@ -181,7 +187,7 @@ class DicomFile:
             raise _undecodable(self.path, syntax, f"cannot be decoded ({' '.join(str(error).split())})") from error
 
     def described(self, frame: int, sequence: str) -> Any:
-        """Where a frame's window or rescale values stand: enhanced files say them a frame, or for all frames."""
+        """Where a frame's window, rescale or place stands: enhanced files say them a frame, or for all frames."""
         with parsing(self.path, "DICOM"):
             frames = self.dataset.get("PerFrameFunctionalGroupsSequence") or ()
             shared = self.dataset.get("SharedFunctionalGroupsSequence") or ()
@@ -230,17 +236,24 @@ class DicomFile:
     def _ranges(self, frame: int) -> list[tuple[float, float]]:
         """Least and greatest value of a frame, in its units; nothing where all is padding."""
         stored = self.stored(frame)
-        values = self.modality(frame, stored)[~self._padding(stored)]
+        values = self.modality(frame, stored)[~pads(stored, self.padding)]
         return [(float(values.min()), float(values.max()))] if values.size else []
 
-    def _padding(self, stored: NDArray[Any]) -> NDArray[np.bool_]:
-        """Where stored values only pad the picture."""
-        first = self.dataset.get("PixelPaddingValue")
-        if first is None:
-            return np.zeros(stored.shape, np.bool_)
-        last = self.dataset.get("PixelPaddingRangeLimit")
-        low, high = sorted((int(first), int(first if last is None else last)))
-        return (stored >= low) & (stored <= high)
+    @property
+    def padding(self) -> Padding:
+        """The least and the greatest stored value that only pad the picture."""
+        with parsing(self.path, "DICOM"):
+            first, last = (self.dataset.get(f"PixelPadding{end}") for end in ("Value", "RangeLimit"))
+            if first is None:
+                return None
+            low, high = sorted((int(first), int(first if last is None else last)))
+            return low, high
+
+
+def pads(stored: NDArray[Any], padding: Padding) -> NDArray[np.bool_]:
+    """Where stored values only pad the picture."""
+    low, high = padding or (1, 0)
+    return (stored >= low) & (stored <= high)
 
 
 def open_dicom(path: Path, keep: bool = False) -> DicomFile:
@@ -253,6 +266,19 @@ def _opened(path: Path) -> DicomFile:
     with parsing(path, "DICOM"):
         check_header(dataset, path)
     return DicomFile(path, dataset)
+
+
+def _is_native(syntax: Any) -> bool:
+    """Whether pixels lie there as they are, once the file is inflated."""
+    return not syntax.is_compressed or syntax.is_deflated
+
+
+def _unpacked(dataset: Any, frame: int) -> NDArray[np.uint8]:
+    """A frame of single bits (PS3.5 8.1.1); pydicom 3.0 loses some of those that begin within a byte."""
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    start, size = frame * rows * columns, rows * columns
+    held = np.frombuffer(dataset.PixelData, np.uint8)[start // 8 : (start + size + 7) // 8]
+    return np.unpackbits(held, bitorder="little")[start % 8 :][:size].reshape(rows, columns)
 
 
 def _used_bits(pixels: NDArray[Any], dataset: Any) -> NDArray[Any]:

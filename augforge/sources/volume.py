@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import astuple, replace
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -12,41 +13,50 @@ from pydantic import Field, model_validator
 
 from augforge import bitmask
 from augforge.errors import SourceError
-from augforge.sample import Image, Sample
-from augforge.sources.classes import ClassTable, scanned_table
+from augforge.sample import Sample
 from augforge.sources.core import Listing, Record, Refused, Source
-from augforge.sources.dicom_pixels import between, to_bits
 from augforge.sources.index_mask import distinct
 from augforge.sources.kept import KEPT
 from augforge.sources.loading import check_size, known_bits, loaded
-from augforge.sources.options import NO_CLASSES
 from augforge.sources.patients import patient_of, tell_mixed
 from augforge.sources.records import record_of
 from augforge.sources.scanning import Scan
 from augforge.sources.value_names import ValueNames
-from augforge.sources.volume_file import Volume, read_volume
+from augforge.sources.volume_classes import LabelRules, LabelsBy, Missing, VolumeClasses
+from augforge.sources.volume_file import Volume, read_volumes
 from augforge.sources.volume_grid import Axis, Grid, Turn
 from augforge.sources.volume_labels import kept_labels
-from augforge.sources.volume_listing import Labels, Listed, image_volumes, label_volumes
+from augforge.sources.volume_listing import Listed, image_volumes
+from augforge.sources.volume_pictures import View
+from augforge.sources.volume_segments import kept_segments
 from augforge.sources.volume_series import read_series
 from augforge.store.filecache import FileCache
 
 Percent = Annotated[float, Field(ge=0, le=100)]
+Number = Annotated[int, Field(ge=0)]
+
+_SERIES = ("slices", "shape", "affine", "sha256")
+"""Facts of a series that loading needs."""
 
 
 class VolumeSlices(Source):
-    """Reads volumes slice by slice: NIfTI, gray TIFF stacks, and folders of DICOM slices, which are put in order.
+    """Reads volumes slice by slice: NIfTI, gray TIFF stacks, and DICOM, whose slices are put in order by their places.
+
+    A folder of DICOM files is a volume, a series; but a file of many frames (enhanced CT, MR or PET) is one by itself.
 
     Slices are cut along ``axis`` and named by their number from 0: ``P01/scan1/0042``. The planes ``axial``,
     ``coronal`` and ``sagittal`` are found by the volume's affine, the nearest axis each, and seen as radiologists do:
     the patient's right at the picture's left (front, in sagittal ones), the head or the front above; they count from
     feet to head, front to back, right to left. The axes 0, 1 and 2 are those of the file (nibabel's for NIfTI; for
-    TIFF and DICOM pages or files, rows, columns), and nothing is turned. Default are axial slices of NIfTI, and pages
-    or files as they are.
+    TIFF and DICOM pages or slices, rows, columns), and nothing is turned. Default are axial slices of NIfTI, and pages
+    or DICOM slices as they are.
 
     With ``channels`` the neighbours of a slice become the channels of a colour image (2.5D), the masks being those of
-    the slice itself; four channels count as RGBA in steps that treat colours. Values become 8 or 16 bits by one range
-    for a whole volume, so that its slices stay comparable; NaN is the least.
+    the slice itself; four channels count as RGBA in steps that treat colours. Of 4D NIfTI files, which hold modalities
+    or times, ``modalities`` chooses one, or makes 3 or 4 of them the channels.
+
+    Values become 8 or 16 bits by one range for a whole volume, so that its slices stay comparable. NaN and the padding
+    of DICOM files have no part in that range and are black.
 
     A group is the first folder of the name, ``P01`` here, ``sub-01`` in BIDS, or the PatientID of a DICOM series, so
     slices of a patient never part; folders with files of several groups are told.
@@ -54,23 +64,29 @@ class VolumeSlices(Source):
     Label volumes are NIfTI or TIFF, of whole numbers however they are stored, and must lie where their image lies;
     their axes may be stored in another order. Their values name classes: by ``values``; or else ``classes`` in order
     from 1; or else each value that occurs is a class, named by its number. With ``labels_by: folder`` there is a folder
-    of volumes for each class instead, any voxel that is not zero being the class. Label volumes are decoded when they
-    are listed, images only when they are loaded: whole, and the last ones are kept, up to 512 MiB in each process.
+    of volumes for each class instead, any voxel that is not zero being the class. With ``labels_by: segment`` labels of
+    DICOM images are binary DICOM segmentations (SEG): their frames are laid on the slices by their places, the labels
+    of their segments name classes, and segments may overlap. Labels are decoded when they are listed, images only when
+    they are loaded: whole, and the last ones are kept, up to 512 MiB in each process.
     """
 
-    adapter_version: ClassVar[int] = 2
+    adapter_version: ClassVar[int] = 3
     layout: ClassVar[str] = """\
 ROOT/                          source.path
   images/P01/scan1.nii.gz      folders are part of the name, the first is the usual group; .nii, .tif too
   images/P02/ct/IM0001         or a folder for each DICOM series, in files of any name
+  images/P03/mr.dcm            or an enhanced DICOM file of many frames
   labels/P01/scan1.nii.gz      the same name; masks: labels/liver/P01/scan1.nii.gz with labels_by: folder
-  labels/P02/ct.nii.gz         labels: null where there are none"""
+  labels/P02/ct.nii.gz         labels: null where there are none
+  labels/P02/ct.dcm            or a DICOM SEG, also labels/P02/ct/1-1.dcm, with labels_by: segment"""
 
     format: Literal["volume"] = "volume"
     images: str = Field("images", description="folder of the volumes")
     labels: str | None = Field("labels", description="folder of the label volumes; null: nothing is labelled")
-    labels_by: Literal["value", "folder"] = Field(
-        "value", description="what names a class: the value of a voxel, or the folder that a volume lies in"
+    labels_by: LabelsBy = Field(
+        "value",
+        description="what names a class: the value of a voxel, the folder that a volume lies in, or a segment of a "
+        "DICOM SEG by its label",
     )
     values: dict[int, str] | None = Field(
         None,
@@ -81,9 +97,10 @@ ROOT/                          source.path
     void: int | None = Field(
         None, description="value of voxels that are class ignore, such as 255; null: there is none"
     )
-    missing_labels: Literal["error", "empty", "unlabelled"] = Field(
+    missing_labels: Missing = Field(
         "error",
-        description="a volume without labels, or without those of a folder: broken, or labelled and empty, or unknown",
+        description="a volume without labels, or without those of a folder or segment: broken, or labelled and empty, "
+        "or unknown",
     )
     check_affine: bool = Field(
         True, description="false: labels lie on the image voxel by voxel as stored, whatever their affines say"
@@ -101,6 +118,11 @@ ROOT/                          source.path
         description="where a neighbour lacks: the slice at the edge stands for it, or no sample is made; "
         "a volume too thin for any is refused",
     )
+    modalities: Number | tuple[Number, ...] | None = Field(
+        None,
+        description="which volumes of a 4D NIfTI file are read, counted from 0: one is gray; 3 or 4, such as [0, 1, 3],"
+        " are the channels of a colour image, each with a range of its own; null: files hold one volume",
+    )
     window: tuple[float, float] | None = Field(
         None,
         description="values from black to white, [low, high], such as [-160, 240] in Hounsfield units",
@@ -115,6 +137,10 @@ ROOT/                          source.path
     def _sound(self) -> VolumeSlices:
         if self.channels is not None and len(self.channels) not in (3, 4):
             raise ValueError(f"channels are {list(self.channels)}; expected 3 or 4 neighbours, such as [-1, 0, 1]")
+        if isinstance(self.modalities, tuple) and len(self.modalities) not in (3, 4):
+            raise ValueError(f"modalities are {list(self.modalities)}; expected a number, or 3 or 4, such as [0, 1, 3]")
+        if isinstance(self.modalities, tuple) and self.channels is not None:
+            raise ValueError("modalities and channels both say what the channels are; give one of the two")
         for key, ends in (("window", self.window), ("percentiles", self.percentiles)):
             if ends is not None and not (np.isfinite(ends).all() and ends[0] < ends[1]):
                 raise ValueError(f"{key} are {list(ends)}; expected the lower number first")
@@ -123,115 +149,62 @@ ROOT/                          source.path
         return self
 
     @property
-    def _names(self) -> ValueNames:
-        return ValueNames(self, self.values, self.background, self.void)
+    def _numbers(self) -> tuple[int, ...] | None:
+        """Numbers of the volumes that are read of a file."""
+        return (self.modalities,) if isinstance(self.modalities, int) else self.modalities
+
+    @property
+    def _view(self) -> View:
+        return View(self.window, self.percentiles, self.bits, self.channels or (0,))
 
     # ---- listing ----
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
         scan.need_folder(self.images)
-        folders = self._label_folders(scan)
-        images = image_volumes(scan, self.images, self.axis)
+        if self.labels is not None:
+            scan.need_folder(self.labels)
+        images = image_volumes(scan, self.images, self.axis, self._numbers)
         tell_mixed(scan, ((name, image.facts.get("patient", "")) for name, image in images.items()))
-        labels = {label: label_volumes(scan, place, images, self.check_affine) for label, place in folders.items()}
-        table, names = self._classes(scan, labels)
-        records = [
-            record
-            for name, image in images.items()
-            for record in self._records(scan, name, image, labels, table, names)
-        ]
-        return scan.listing(records, table.names)
+        values = ValueNames(self, self.values, self.background, self.void)
+        rules = LabelRules(self.labels, self.labels_by, self.missing_labels, values, self.check_affine)
+        labels = rules.listed(scan, images)
+        records = (record for name, image in images.items() for record in self._records(scan, name, image, labels))
+        return scan.listing(records, labels.table.names)
 
-    def _label_folders(self, scan: Scan) -> dict[str, str]:
-        """Where label volumes lie, by the label that the folder stands for; empty where their values name classes."""
-        if self.labels is None:
-            return {}
-        scan.need_folder(self.labels)
-        if self.labels_by == "value":
-            return {"": self.labels}
-        return {label: f"{self.labels}/{label}" for label in scan.folders(self.labels)}
-
-    def _classes(
-        self, scan: Scan, labels: Mapping[str, Mapping[str, Labels]]
-    ) -> tuple[ClassTable, dict[str, str | None]]:
-        """The class table, and the class of each value or folder."""
-        if self.labels is None:
-            return ClassTable(self.classes or NO_CLASSES, []), {}
-        if self.labels_by == "folder":
-            meaning = {label: label for label in labels}
-        else:
-            found = (value for listed in labels[""].values() for value in listed.facts["values"])
-            meaning = {str(value): label for value, label in self._names.meaning(found).items()}
-        table = scanned_table(scan, meaning.values(), self.root / self.labels)
-        return table, {key: self.class_of(label) for key, label in meaning.items()}
-
-    def _records(
-        self,
-        scan: Scan,
-        name: str,
-        image: Listed,
-        labels: Mapping[str, Mapping[str, Labels]],
-        table: ClassTable,
-        names: dict[str, str | None],
-    ) -> Iterator[Record]:
+    def _records(self, scan: Scan, name: str, image: Listed, labels: VolumeClasses) -> Iterator[Record]:
         """The slices of a volume."""
-        own = {label: found[name] for label, found in labels.items() if name in found}
-        missing = [label for label in labels if label not in own]
-        self._check(scan, name, image, own, missing, names)
+        labels.check(scan, name, image)
         if name in scan.bad:
             return
+        own = labels.of(name)
         data: dict[str, Any] = {
             "turn": [image.turn.order, image.turn.flips],
             "labels": [[label, found.place, found.turn.order, found.turn.flips] for label, found in own.items()],
-            "names": names,
-            "known": self._known(table, missing, names),
-            "series": image.facts if "files" in image.facts else None,
+            "frames": next((found.facts.get("frames") for found in own.values()), None),
+            "names": labels.names,
+            "known": labels.known(name),
+            "series": {key: image.facts[key] for key in _SERIES} if "slices" in image.facts else None,
         }
         count, height, width = image.shape
         if not self._slices(count):
             detail = f"{image.place} has {count} slices, fewer than channels {list(self.channels or ())} reach over"
             scan.refused.append(Refused(name, "too few slices", detail))
-        view = [self.window, self.percentiles, self.bits, self.channels, self.edge, data["turn"], data["known"]]
+        view = [astuple(self._view), self._numbers, self.edge, data["turn"], data["known"]]
         facts = {**image.facts, "bytes": image.facts["bytes"] // count}
         group = patient_of(name, image.facts.get("patient", ""))
         for k in self._slices(count):
-            annotation = table.content(
-                [view, [[label, found.facts["slices"][k]] for label, found in own.items()], names]
-            )
+            shown = [[label, found.facts["slices"][k]] for label, found in own.items()]
             record = record_of(
                 f"{name}/{k:04d}",
                 image.place,
                 facts,
-                annotation,
+                labels.table.content([view, shown, labels.names]),
                 group=group,
                 data={**data, "slice": k},
                 size=(width, height),
             )
             yield replace(record, metadata={"slice": k})
-
-    def _check(
-        self,
-        scan: Scan,
-        name: str,
-        image: Listed,
-        own: Mapping[str, Labels],
-        missing: Sequence[str],
-        names: Mapping[str, str | None],
-    ) -> None:
-        """Labels that are missing, or whose values name nothing, are wrong."""
-        if missing and self.missing_labels == "error" and name not in scan.bad:
-            where = "/".join(part for part in (self.labels, missing[0], name) if part)
-            fact = f"{scan.root / image.place} has no label volume {where}"
-            scan.wrong(name, "no labels", f"{fact}; expected one. Add it, or set missing_labels.")
-        if self.labels_by == "value" and own:
-            self._names.check(scan, name, own[""].place, own[""].facts["values"], names)
-
-    def _known(self, table: ClassTable, missing: Sequence[str], names: Mapping[str, str | None]) -> list[str]:
-        if not missing or self.missing_labels == "empty":
-            return table.known
-        lost = {names[label] for label in missing} if self.labels_by == "folder" else set(table.known)
-        return [name for name in table.known if name not in lost]
 
     def _slices(self, count: int) -> range:
         if self.channels is None or self.edge == "repeat":
@@ -241,55 +214,49 @@ ROOT/                          source.path
     # ---- loading ----
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
-        volume = self._volume(record)
-        image = self._picture(volume, Turn(*record.data["turn"])(volume.values), record)
+        volumes = self._volumes(record)
+        turn = Turn(*record.data["turn"])
+        _check_cuts(self.root / record.data["image"], turn(volumes[0].values), record)
+        image = self._view.picture(volumes, turn, record.data["slice"])
         planes = bitmask.empty(record.height, record.width, len(classes))
-        for label, place, *turn in record.data["labels"]:
-            cuts = Turn(*turn)(kept_labels(self.root / place).values)
-            self._check_cuts(place, cuts, record)
-            for name, mask in self._masks(cuts[record.data["slice"]], label, record.data["names"]):
+        for label, place, *cut in record.data["labels"]:
+            for name, mask in self._masks(record, label, self.root / place, Turn(*cut)):
                 if name is not None:
                     bitmask.merge_class(planes, classes.index(name), mask)
         return loaded(record, image, planes, known_bits(record, classes))
 
-    def _volume(self, record: Record) -> Volume:
-        """The record's volume, kept for its next slice."""
-        path, facts = self.root / record.data["image"], record.data.get("series")
-        if facts is None:
-            return KEPT.get(path, "volume", lambda: read_volume(path), lambda volume: volume.nbytes)
-        return KEPT.get(
-            path,
-            f"series {facts['sha256']}",
-            lambda: read_series(self.root, facts["files"], Grid.of(facts)),
-            lambda volume: volume.nbytes,
-        )
+    def _volumes(self, record: Record) -> list[Volume]:
+        """The record's volume, or one for each of its modalities, kept for its next slice."""
+        path, series = self.root / record.data["image"], record.data["series"]
 
-    def _check_cuts(self, place: str, cuts: NDArray[Any], record: Record) -> None:
-        """SourceError unless a volume still has the slice that was listed."""
-        check_size(self.root / place, cuts[0], record)
-        if record.data["slice"] >= len(cuts):
-            raise SourceError(f"{self.root / place} has {len(cuts)} slices now, fewer than were listed. Start again.")
+        def read() -> list[Volume]:
+            if series is None:
+                return read_volumes(path, self._numbers or (0,))
+            return [read_series(path, series["slices"], Grid.of(series))] * len(self._numbers or (0,))
 
-    def _picture(self, volume: Volume, cuts: NDArray[Any], record: Record) -> Image:
-        """A slice with 8 or 16 bits: (H, W), or (H, W, 3|4) of it and its neighbours."""
-        self._check_cuts(record.data["image"], cuts, record)
-        low, high = self.window or volume.range(self.percentiles)
-
-        def gray(number: int) -> Image:
-            cut = cuts[min(max(number, 0), len(cuts) - 1)].astype(np.float64) * volume.slope + volume.inter
-            return to_bits(between(np.nan_to_num(cut, nan=low, posinf=high, neginf=low), low, high), self.bits)
-
-        k = record.data["slice"]
-        if self.channels is None:
-            return np.ascontiguousarray(gray(k))
-        return np.ascontiguousarray(np.stack([gray(k + offset) for offset in self.channels], axis=-1))
+        kind = f"volumes {self._numbers} {series and series['sha256']}"
+        return KEPT.get(path, kind, read, lambda volumes: sum(volume.nbytes for volume in volumes))
 
     def _masks(
-        self, cut: NDArray[Any], label: str, names: Mapping[str, str | None]
+        self, record: Record, label: str, path: Path, turn: Turn
     ) -> Iterator[tuple[str | None, NDArray[np.bool_]]]:
-        """The classes in a slice of labels, and where they are."""
-        if self.labels_by == "folder":
-            yield names[label], cut > 0
+        """The classes that a file names in a slice, by a label or by values, and where they are."""
+        names, k = record.data["names"], record.data["slice"]
+        if self.labels_by == "segment":
+            segments = kept_segments(path, record.data["frames"], record.data["series"]["shape"])
+            yield names[label], segments.mask(turn(segments.codes)[k], label)
             return
-        for value in distinct(cut):
-            yield names.get(str(value)), cut == value
+        cuts = turn(kept_labels(path).values)
+        _check_cuts(path, cuts, record)
+        if self.labels_by == "folder":
+            yield names[label], cuts[k] > 0
+            return
+        for value in distinct(cuts[k]):
+            yield names.get(str(value)), cuts[k] == value
+
+
+def _check_cuts(path: Path, cuts: NDArray[Any], record: Record) -> None:
+    """SourceError unless a volume still has the slice that was listed."""
+    check_size(path, cuts[0], record)
+    if record.data["slice"] >= len(cuts):
+        raise SourceError(f"{path} has {len(cuts)} slices now, fewer than were listed. Start again.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augforge.errors import MissingExtra, SourceError
-from augforge.sources.dicom_file import MAX_VOXELS
+from augforge.sources.dicom_file import MAX_VOXELS, Padding, pads
 from augforge.sources.headers import convertible, damaged
 from augforge.sources.images import MAX_PIXELS
 from augforge.sources.parsing import parsing
@@ -23,7 +23,7 @@ from augforge.sources.records import name_of
 from augforge.sources.volume_grid import Grid
 from augforge.store.filecache import file_sha256
 
-VOLUME_FACTS = "volume@2"
+VOLUME_FACTS = "volume@3"
 """The kind of `volume_facts` in a file cache; renamed when this module reads headers in another way."""
 
 _SPARE = 1 << 24
@@ -40,6 +40,7 @@ class Volume:
         values: as stored, real numbers of three dimensions.
         slope, inter: stored value times slope plus inter is the value meant.
         grid: its shape and place.
+        padding: stored values that only pad the pictures.
         ranges: what was found of its values, by percentiles.
     """
 
@@ -47,23 +48,38 @@ class Volume:
     slope: float
     inter: float
     grid: Grid
+    padding: Padding = None
     ranges: dict[tuple[float, float], tuple[float, float]] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
         return self.values.nbytes
 
+    def meant(self, stored: NDArray[Any]) -> NDArray[np.float64]:
+        """The values that some stored ones mean; NaN where they are padding."""
+        values: NDArray[np.float64] = stored.astype(np.float64) * self.slope + self.inter
+        values[pads(stored, self.padding)] = np.nan
+        return values
+
     def range(self, percentiles: tuple[float, float]) -> tuple[float, float]:
-        """Two percentiles of all finite values, in the units that are meant."""
+        """Two percentiles of all finite values but padding, in the units that are meant; equal where there are none."""
         if percentiles not in self.ranges:
-            finite = self.values if self.values.dtype.kind != "f" else self.values[np.isfinite(self.values)]
+            counted = self._counted()
             ends = np.array([0.0, 0.0])
-            if finite.size:
+            if counted.size:
                 whole = percentiles == (0, 100)
-                ends = np.array([finite.min(), finite.max()] if whole else np.percentile(finite, percentiles), float)
+                ends = np.array([counted.min(), counted.max()] if whole else np.percentile(counted, percentiles), float)
             low, high = sorted((ends * self.slope + self.inter).tolist())
             self.ranges[percentiles] = low, high
         return self.ranges[percentiles]
+
+    def _counted(self) -> NDArray[Any]:
+        counted = self.values
+        if counted.dtype.kind == "f":
+            counted = counted[np.isfinite(counted)]
+        elif self.padding is not None:
+            counted = counted[~pads(counted, self.padding)]
+        return counted
 
 
 def volume_name(place: str, folder: str) -> str:
@@ -82,9 +98,10 @@ def _kind(place: str) -> str | None:
 
 
 def volume_facts(path: Path) -> dict[str, Any]:
-    """What a listing needs of a volume, JSON-like: ``shape``, ``affine`` or None, ``bytes`` and ``sha256``.
+    """What a listing needs of a file, JSON-like: ``shape``, ``affine`` or None, ``bytes`` and ``sha256``.
 
-    No value is decoded, but the file's bytes are read once for its digest, and a gzip is unpacked to its end.
+    A file of several volumes of that shape, such as modalities, tells their number as ``volumes``. No value is decoded,
+    but the file's bytes are read once for its digest, and a gzip is unpacked to its end.
     """
     size = path.stat().st_size
     if not size:
@@ -96,30 +113,37 @@ def volume_facts(path: Path) -> dict[str, Any]:
 
 
 def read_volume(path: Path) -> Volume:
-    """A volume, decoded whole."""
+    """A volume, or the first in its file, decoded whole."""
+    return read_volumes(path, (0,))[0]
+
+
+def read_volumes(path: Path, numbers: Sequence[int]) -> list[Volume]:
+    """Volumes of a file by their numbers, from 0; the file is decoded once, whole."""
     kind = _kind(path.name) or "NIfTI"
     with parsing(path, kind):
-        facts = _HEADERS[kind](path, path.stat().st_size)
+        grid = Grid.of(_HEADERS[kind](path, path.stat().st_size))
         values, slope, inter = _VALUES[kind](path)
-        grid = Grid.of(facts)
-        if values.shape != grid.shape:
+        if values.shape[:3] != grid.shape:
             raise damaged(path, f"its values have shape {values.shape}, its header says {grid.shape}")
-        return Volume(values, slope, inter, grid)
+        held = values.reshape(*grid.shape, -1)
+        alone = held.shape[3] == 1
+        return [Volume(held[..., k] if alone else held[..., k].copy("K"), slope, inter, grid) for k in numbers]
 
 
-def check_shape(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """SourceError unless a volume has three dimensions of real numbers, and not too many of them."""
-    if len(shape) != 3 or min(shape) < 1:
+def check_shape(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], volumes: int = 1) -> None:
+    """SourceError unless the volumes of a file have three dimensions of real numbers, and not too many of them."""
+    if len(shape) != 3 or min(*shape, volumes) < 1:
         raise SourceError(
             f"{path} has the dimensions {list(shape)}; expected three. Save each volume of a series in a file of its "
             "own, and single pictures for another format (augforge sources)."
         )
     if dtype.kind not in "iufb":
         raise convertible(path, f"holds values of type {dtype}", "Colours and complex numbers have to be decided on")
-    if np.prod(shape, dtype=float) > MAX_VOXELS or np.prod(sorted(shape)[1:], dtype=float) > MAX_PIXELS:
+    if np.prod(shape, dtype=float) * volumes > MAX_VOXELS or np.prod(sorted(shape)[1:], dtype=float) > MAX_PIXELS:
+        several = f" in each of {volumes} volumes" if volumes > 1 else ""
         raise SourceError(
-            f"{path}: the header says {list(shape)} voxels; at most {MAX_VOXELS} are read, {MAX_PIXELS} a slice. "
-            "Remove the file, or cut the volume into parts."
+            f"{path}: the header says {list(shape)} voxels{several}; at most {MAX_VOXELS} are read, {MAX_PIXELS} "
+            "a slice. Remove the file, or cut the volume into parts."
         )
 
 
@@ -141,8 +165,8 @@ def _nifti(path: Path) -> Any:
 def _nifti_header(path: Path, size: int) -> dict[str, Any]:
     image = _nifti(path)
     shape, dtype, proxy = tuple(image.shape), image.get_data_dtype(), image.dataobj
-    shape = shape[:3] if len(shape) > 3 and set(shape[3:]) == {1} else shape
-    check_shape(path, shape, dtype)
+    several = [side for side in shape[3:] if side != 1]  # of modalities or times: in one of the further dimensions
+    check_shape(path, shape if len(several) > 1 else shape[:3], dtype, *several[:1])
     needed = int(proxy.offset) + int(np.prod(shape)) * dtype.itemsize
     held = _unpacked_size(path, needed) if path.suffix.lower() == ".gz" else size
     if held < needed:
@@ -150,7 +174,8 @@ def _nifti_header(path: Path, size: int) -> dict[str, Any]:
     affine = np.asarray(image.affine, float)
     if affine.shape != (4, 4) or not np.isfinite(affine).all() or not abs(np.linalg.det(affine)) > 0:
         raise damaged(path, f"its affine is {affine.tolist()}, which places no volume")
-    return {"shape": [int(side) for side in shape], "affine": affine.tolist()}
+    volumes = {"volumes": int(several[0])} if several else {}
+    return {"shape": [int(side) for side in shape[:3]], "affine": affine.tolist(), **volumes}
 
 
 def _unpacked_size(path: Path, needed: int) -> int:
@@ -167,7 +192,7 @@ def _unpacked_size(path: Path, needed: int) -> int:
 def _nifti_values(path: Path) -> tuple[NDArray[Any], float, float]:
     image = _nifti(path)
     values = np.asarray(image.dataobj.get_unscaled())
-    return values.reshape(values.shape[:3]), float(image.dataobj.slope), float(image.dataobj.inter)
+    return values, float(image.dataobj.slope), float(image.dataobj.inter)
 
 
 # ---- TIFF ------------------------------------------------------------------------------------------------------------

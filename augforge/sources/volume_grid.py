@@ -19,6 +19,9 @@ Direction = tuple[int, int]
 TOLERANCE = 0.1
 """Voxels that a label volume may lie off its image, by rounding of what the files say."""
 
+LPS = np.diag([-1.0, -1.0, 1.0])
+"""From DICOM's directions, left, back and head (C.7.6.2), to right, front and head; and back."""
+
 _LEFT, _BACK, _FEET, _HEAD = (0, -1), (1, -1), (2, -1), (2, 1)
 _PLANES: dict[str, tuple[Direction, Direction, Direction]] = {
     "axial": (_HEAD, _BACK, _LEFT),

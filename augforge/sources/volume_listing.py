@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from augforge.errors import SourceError
+from augforge.keys import digest
 from augforge.sources.core import Refused
 from augforge.sources.dicom_facts import (
     DICOM_FACTS,
@@ -18,9 +20,11 @@ from augforge.sources.dicom_facts import (
 )
 from augforge.sources.scanning import Scan
 from augforge.sources.volume_file import VOLUME_FACTS, is_volume, volume_facts, volume_name
+from augforge.sources.volume_frames import FRAMES_FACTS, frames_facts
 from augforge.sources.volume_grid import Axis, Grid, Turn, aligned
 from augforge.sources.volume_labels import label_facts, label_kind
-from augforge.sources.volume_series import series_of
+from augforge.sources.volume_segments import SEGMENT_FACTS, segment_facts
+from augforge.sources.volume_series import series_facts
 
 _LABELS = frozenset({".nii", ".gz", ".tif", ".tiff"})
 _IMAGES = DicomSuffixes(DICOM_SUFFIXES | _LABELS)
@@ -52,24 +56,24 @@ class Labels:
 # ---- images ----------------------------------------------------------------------------------------------------------
 
 
-def image_volumes(scan: Scan, folder: str, axis: Axis | None) -> dict[str, Listed]:
+def image_volumes(
+    scan: Scan, folder: str, axis: Axis | None, modalities: Sequence[int] | None = None
+) -> dict[str, Listed]:
     """The volumes in a folder by their names; broken ones are wrong and left out.
 
     Args:
-        axis: to cut along; None is ``axial`` for NIfTI, the files of a series and the pages of a TIFF.
+        axis: to cut along; None is ``axial`` for NIfTI, the slices of a series and the pages of a TIFF.
+        modalities: numbers of the volumes that are read of each file; None is its only one.
     """
     files, series = _walked(scan, folder)
     named = [(volume_name(place, folder), place) for place in files]
-    facts = scan.facts(named, VOLUME_FACTS, volume_facts, "broken volume")
+    facts: MutableMapping[str, Any] = scan.facts(named, VOLUME_FACTS, volume_facts, "broken volume")
     for at, members in series.items():
-        name = dicom_name(at, folder) if at.strip("/") != folder.strip("/") else ""
-        named.append((name, at))
-        _add_series(scan, name, at, members, facts)
-    places = scan.unique(named)
+        named += _add_dicom(scan, folder, at, members, facts)
     found: dict[str, Listed] = {}
-    for name, place in places.items():
+    for name, place in scan.unique(named).items():
         if place in facts:
-            _add_cut(scan, name, place, facts[place], axis, found)
+            _add_cut(scan, name, place, facts[place], axis, modalities, found)
     return found
 
 
@@ -87,39 +91,81 @@ def _walked(scan: Scan, folder: str) -> tuple[list[str], dict[str, list[str]]]:
     return files, series
 
 
-def _add_series(scan: Scan, name: str, folder: str, files: list[str], facts: dict[str, Any]) -> None:
-    """Enter the facts of a folder of DICOM slices; what is no image in it is refused."""
+def _add_dicom(
+    scan: Scan, images: str, folder: str, files: list[str], facts: MutableMapping[str, Any]
+) -> list[tuple[str, str]]:
+    """Names and places of the volumes in a folder of DICOM files, whose facts are entered; no images are refused.
+
+    A file of several frames is a volume, all others together are one: of a broken one it is not known which.
+    """
+    name = dicom_name(folder, images) if folder.strip("/") != images.strip("/") else ""
     known = scan.facts(((name, place) for place in files), DICOM_FACTS, dicom_facts, "broken DICOM")
-    slices = {}
+    slices: dict[str, Any] = {}
+    frames: dict[str, Any] = {}
     for place, fact in known.items():
         if "foreign" in fact:
             reason, detail = fact["foreign"]
             scan.refused.append(Refused(place, reason, f"{place} {detail}".strip()))
         else:
-            slices[place] = fact
-    if not slices or len(known) < len(files):
-        return
+            (slices if fact["frames"] == 1 else frames)[place] = fact
+    named = [(dicom_name(place, images), place) for place in frames]
+    found = scan.facts(named, FRAMES_FACTS, frames_facts, "broken volume")
+    for place, stack in found.items():
+        _tell_odd(scan, place, stack)
+        facts[place] = {**stack, **{key: frames[place][key] for key in ("bytes", "sha256", "patient")}}
+    if slices and len(known) == len(files):
+        _add_series(scan, name, folder, slices, facts)
+    return [*named, (name, folder)] if slices else named
+
+
+def _add_series(scan: Scan, name: str, folder: str, slices: Mapping[str, Any], facts: MutableMapping[str, Any]) -> None:
+    """Enter the facts of the series that some slices make up."""
     try:
         if not name:
             raise SourceError(f"{scan.root / folder} holds slices; expected a folder for each series in it. Make one.")
-        series = series_of(scan.root / folder, slices)
+        files = {place.rpartition("/")[2]: fact for place, fact in slices.items()}
+        facts[folder] = series_facts(scan.root / folder, files)
+        _tell_odd(scan, folder, facts[folder])
     except SourceError as error:
         scan.wrong(name, "broken series", str(error))
-        return
-    facts[folder] = series.facts
-    if series.warning:
-        scan.warnings.append(f"{folder}: {series.warning}")
+
+
+def _tell_odd(scan: Scan, place: str, stack: Mapping[str, Any]) -> None:
+    if stack["warning"]:
+        scan.warnings.append(f"{place}: {stack['warning']}")
 
 
 def _add_cut(
-    scan: Scan, name: str, place: str, facts: Mapping[str, Any], axis: Axis | None, found: dict[str, Listed]
+    scan: Scan,
+    name: str,
+    place: str,
+    facts: Mapping[str, Any],
+    axis: Axis | None,
+    modalities: Sequence[int] | None,
+    found: dict[str, Listed],
 ) -> None:
     grid = Grid.of(facts)
-    usual: Axis = 0 if grid.affine is None or "files" in facts else "axial"
+    usual: Axis = 0 if grid.affine is None or "slices" in facts else "axial"
     try:
+        _check_number(scan.root / place, facts, modalities)
         found[name] = Listed(place, facts, grid.cut(usual if axis is None else axis, scan.root / place))
     except SourceError as error:
-        scan.wrong(name, "no direction", str(error))
+        scan.wrong(name, "no such slices", str(error))
+
+
+def _check_number(path: Path, facts: Mapping[str, Any], modalities: Sequence[int] | None) -> None:
+    """SourceError unless a file holds the volumes that are asked for."""
+    count = facts.get("volumes", 1)
+    if modalities is None and count > 1:
+        raise SourceError(
+            f"{path} holds {count} volumes in its fourth dimension; expected one. Choose by modalities which are read, "
+            "such as 0 for the first, or [0, 1, 2] for the channels of a colour image."
+        )
+    if modalities is not None and max(modalities) >= count:
+        raise SourceError(
+            f"{path} holds {count} volumes, and modalities asks for number {max(modalities)}; expected numbers from 0 "
+            f"to {count - 1}. Correct modalities."
+        )
 
 
 # ---- labels ----------------------------------------------------------------------------------------------------------
@@ -154,7 +200,42 @@ def _turn_on(
 ) -> Turn | None:
     labels, grid = Grid.of(facts), Grid.of(image.facts)
     try:
+        if (count := facts.get("volumes", 1)) > 1:
+            raise SourceError(
+                f"{scan.root / place} holds {count} volumes; expected one of labels. Save that one alone."
+            )
         return aligned(labels, scan.root / place, grid, scan.root / image.place, image.turn, check_affine)
     except SourceError as error:
         scan.wrong(name, "labels do not fit", str(error))
         return None
+
+
+def segmentations(scan: Scan, folder: str, images: Mapping[str, Listed]) -> dict[str, dict[str, Labels]]:
+    """The DICOM segmentations in a folder, by the labels of their segments and the names of their images.
+
+    One is named as its image, or lies alone in a folder that is. What does not fit is wrong and left out.
+    """
+    named = []
+    for place in scan.walk(folder, DICOM_SUFFIXES, "a DICOM file"):
+        name = dicom_name(place, folder)
+        named.append((name if name in images else name.rpartition("/")[0] or name, place))
+    found = scan.unique(named)
+    scan.need_images(found, images)
+    labels: dict[str, dict[str, Labels]] = {}
+    for name, place in found.items():
+        if name in images and (facts := _segment_facts(scan, name, place, images[name])):
+            for label in facts["labels"]:
+                labels.setdefault(label, {})[name] = Labels(place, facts, images[name].turn)
+    return dict(sorted(labels.items()))
+
+
+def _segment_facts(scan: Scan, name: str, place: str, image: Listed) -> dict[str, Any] | None:
+    """`segment_facts` on the slices of an image; None where it is wrong."""
+    if "slices" not in image.facts:
+        fact = f"{scan.root / place} is the segmentation of {scan.root / image.place}; expected an image that is DICOM"
+        scan.wrong(name, "labels do not fit", f"{fact}. Save the labels as {image.place.rpartition('.')[2]}, too.")
+        return None
+    grid = {key: image.facts[key] for key in ("shape", "affine", "positions")}
+    kind = f"{SEGMENT_FACTS} {digest(grid, image.turn.order, image.turn.flips)}"
+    facts = scan.facts([(name, place)], kind, partial(segment_facts, image=grid, turn=image.turn), "labels do not fit")
+    return facts.get(place)

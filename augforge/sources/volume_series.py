@@ -1,9 +1,11 @@
-"""A volume as a folder of DICOM slices: put in order by where they lie, not by their names or numbers."""
+"""A volume as DICOM slices: put in order by where they lie, not by their names or numbers.
+
+Slices are the files of a folder, or the frames of an enhanced file (`augforge.sources.volume_frames`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,15 @@ from numpy.typing import NDArray
 
 from augforge.errors import SourceError
 from augforge.keys import digest
-from augforge.sources.dicom_file import open_dicom
+from augforge.sources.dicom_file import DicomFile, open_dicom, pads
 from augforge.sources.volume_file import Volume, check_shape
-from augforge.sources.volume_grid import Grid
+from augforge.sources.volume_grid import LPS, Grid
+
+Name = str | int
+"""Of a slice: of its file, or the number of its frame."""
+
+Slice = Mapping[str, Any]
+"""``series``, ``photometric``, ``width`` and ``height`` of a slice, and where it lies (`lie_of`)."""
 
 _PARALLEL = 1e-3
 """How much a part of two slices' directions may differ."""
@@ -22,76 +30,91 @@ _UNEVEN = 0.1
 """How much a distance of two slices may differ from the usual one, as a share, before it is told."""
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
-    """A series of slices.
+def series_facts(folder: Path, files: Mapping[str, Slice]) -> dict[str, Any]:
+    """What a listing needs of the series that DICOM files of a folder make up, by their names and `dicom_facts`.
 
-    Attributes:
-        facts: as `volume_facts` gives, with the ``patient`` and the ``files`` in the order of the slices.
-        warning: what is odd about their distances, or nothing.
+    As `volume_facts` gives, with the ``patient``, the names of the files in the order of the ``slices``, and a
+    ``warning`` of what is odd about their distances, or nothing. SourceError where they are not one volume.
     """
+    facts = stacked(folder, files, "Put each series in a folder of its own.")
+    ordered = [files[name] for name in facts["slices"]]
+    return {
+        **facts,
+        "bytes": sum(file["bytes"] for file in ordered),
+        "sha256": digest([file["sha256"] for file in ordered]),
+        "patient": ordered[0]["patient"],
+    }
 
-    facts: dict[str, Any]
-    warning: str = ""
 
+def stacked(path: Path, slices: Mapping[Any, Slice], remedy: str) -> dict[str, Any]:
+    """Slices by their names or numbers, put in order from the first to the last along their normal.
 
-def series_of(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> Series:
-    """The series that the DICOM files of a folder make up, by their `dicom_facts`.
+    Their names in that order as ``slices``, the ``positions`` of these, ``shape``, ``affine`` and ``warning``.
 
-    SourceError where they are not the slices of one volume: parallel, of one size, each at a place of its own.
+    Args:
+        path: of the file or folder that holds them, for errors.
+        slices: one or more; with what is said of them apart from their place in ``dimensions``, if anything.
+        remedy: where they are several volumes.
+
+    Raises:
+        SourceError: they are not the slices of one volume: parallel, of one size, each at a place of its own.
     """
-    slices = list(files.values())
-    first = slices[0]
-    _check_alike(folder, files)
+    names, first = list(slices), next(iter(slices.values()))
+    _check_alike(path, slices, remedy)
     across, down = np.array(first["orientation"][:3]), np.array(first["orientation"][3:])
     normal = np.cross(across, down)
-    positions = np.array([fact["position"] for fact in slices])
+    positions = np.array([one["position"] for one in slices.values()])
     depths = positions @ normal
     order = np.argsort(depths, kind="stable")
     steps = np.diff(depths[order])
     if len(steps) and steps.min() <= 1e-6:
-        one, two = order[int(steps.argmin())], order[int(steps.argmin()) + 1]
-        places = list(files)
-        raise SourceError(
-            f"{folder}: {places[one]} and {places[two]} lie at the same place; expected one file a slice. Put each "
-            "series in a folder of its own."
-        )
-    affine = _affine(positions[order], normal, across, down, first["spacing"])
+        at = int(steps.argmin())
+        raise _several(path, slices, (names[order[at]], names[order[at + 1]]), "lie at the same place", remedy)
     shape = (len(slices), first["height"], first["width"])
-    check_shape(folder, shape, np.dtype(np.int32))
-    places = list(files)
-    facts = {
+    check_shape(path, shape, np.dtype(np.int32))
+    return {
+        "slices": [names[at] for at in order],
+        "positions": positions[order].tolist(),
         "shape": list(shape),
-        "affine": affine.tolist(),
-        "bytes": sum(fact["bytes"] for fact in slices),
-        "sha256": digest([slices[at]["sha256"] for at in order]),
-        "patient": first["patient"],
-        "files": [places[at] for at in order],
+        "affine": _affine(positions[order], normal, across, down, first["spacing"]).tolist(),
+        "warning": _uneven(steps),
     }
-    return Series(facts, _uneven(steps))
 
 
-def _check_alike(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
-    first_place, first = next(iter(files.items()))
-    for place, fact in files.items():
-        if fact["frames"] != 1 or fact["photometric"] != "MONOCHROME2":
+def _check_alike(path: Path, slices: Mapping[Any, Slice], remedy: str) -> None:
+    first_name, first = next(iter(slices.items()))
+    for name, one in slices.items():
+        if one["photometric"] != "MONOCHROME2":
             raise SourceError(
-                f"{folder}: {place} has {fact['frames']} frames, {fact['photometric']}; expected one gray slice, "
-                "MONOCHROME2. Read such files as pictures (format: dicom)."
+                f"{path}: {_told(name)} is {one['photometric']}; expected gray slices, MONOCHROME2. Read such files as "
+                "pictures (format: dicom)."
             )
-        missing = [key for key in ("position", "orientation", "spacing") if fact[key] is None]
+        missing = [key for key in ("position", "orientation", "spacing") if one[key] is None]
         if missing:
             raise SourceError(
-                f"{folder}: {place} does not tell its {' and '.join(missing)} in the patient; expected slices of a "
+                f"{path}: {_told(name)} does not tell its {' and '.join(missing)} in the patient; expected slices of a "
                 "volume. Read pictures as format: dicom."
             )
-        alike = all(fact[key] == first[key] for key in ("series", "width", "height", "spacing"))
-        turn = np.abs(np.subtract(fact["orientation"], first["orientation"])).max()
+        alike = all(one[key] == first[key] for key in ("series", "width", "height", "spacing"))
+        turn = np.abs(np.subtract(one["orientation"], first["orientation"])).max()
         if not alike or turn > _PARALLEL:
-            raise SourceError(
-                f"{folder}: {first_place} and {place} are of two series, or differ in size or direction; expected the "
-                "slices of one volume. Put each series in a folder of its own."
-            )
+            fact = "are of two series or stacks, or differ in size or direction"
+            raise _several(path, slices, (first_name, name), fact, remedy)
+
+
+def _several(path: Path, slices: Mapping[Any, Slice], names: tuple[Name, Name], fact: str, remedy: str) -> SourceError:
+    """The error for two slices that are not of one volume; it tells what else they differ in."""
+    one, two = (slices[name].get("dimensions", {}) for name in names)
+    differ = [f"{key} {one[key]} and {two[key]}" for key in one.keys() & two.keys() if one[key] != two[key]]
+    told = f": {', '.join(sorted(differ))}" if differ else ""
+    return SourceError(
+        f"{path}: {_told(names[0])} and {_told(names[1])} {fact}{told}; expected the slices of one volume, each at a "
+        f"place of its own. {remedy}"
+    )
+
+
+def _told(name: Name) -> str:
+    return f"frame {name}" if isinstance(name, int) else name
 
 
 def _affine(
@@ -106,7 +129,8 @@ def _affine(
         across * spacing[1],
         positions[0],
     )
-    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    affine[:3] = LPS @ affine[:3]
+    return affine
 
 
 def _uneven(steps: NDArray[Any]) -> str:
@@ -115,15 +139,31 @@ def _uneven(steps: NDArray[Any]) -> str:
     return f"slices lie {steps.min():.3g} to {steps.max():.3g} mm apart; some may be missing"
 
 
-def read_series(root: Path, files: Sequence[str], grid: Grid) -> Volume:
-    """The volume of some DICOM files in the order of their slices, decoded whole."""
-    opened = [open_dicom(root / place) for place in files]
-    stored = [file.stored(0) for file in opened]
-    for place, pixels in zip(files, stored, strict=True):
+def read_series(path: Path, slices: Sequence[Name], grid: Grid) -> Volume:
+    """The volume of DICOM slices in their order, decoded whole: files of a folder, or frames of a file.
+
+    Where the slices are scaled, or padded, each in a way of its own, the values are those meant, and NaN is padding.
+    """
+    opened = _opened(path, slices)
+    stored = [file.stored(frame) for file, frame in opened]
+    for (file, _), pixels in zip(opened, stored, strict=True):
         if pixels.shape != grid.shape[1:]:
-            raise SourceError(f"{root / place} has {pixels.shape} pixels now; expected {grid.shape[1:]}. Start again.")
-    rescales = {file.rescale(0) for file in opened}
-    if len(rescales) == 1 and not any(file.dataset.get("ModalityLUTSequence") for file in opened):
-        return Volume(np.stack(stored), *rescales.pop(), grid)
-    values = [file.modality(0, pixels).astype(np.float32) for file, pixels in zip(opened, stored, strict=True)]
+            raise SourceError(f"{file.path} has {pixels.shape} pixels now; expected {grid.shape[1:]}. Start again.")
+    ways = {(*file.rescale(frame), file.padding) for file, frame in opened}
+    if len(ways) == 1 and not any(file.dataset.get("ModalityLUTSequence") for file, _ in opened):
+        slope, inter, padding = ways.pop()
+        return Volume(np.stack(stored), slope, inter, grid, padding)
+    values = [_meant(file, frame, pixels) for (file, frame), pixels in zip(opened, stored, strict=True)]
     return Volume(np.stack(values), 1.0, 0.0, grid)
+
+
+def _opened(path: Path, slices: Sequence[Name]) -> list[tuple[DicomFile, int]]:
+    """The file of each slice, and its frame there."""
+    whole = open_dicom(path) if any(isinstance(one, int) for one in slices) else None
+    return [(whole, one) if whole and isinstance(one, int) else (open_dicom(path / str(one)), 0) for one in slices]
+
+
+def _meant(file: DicomFile, frame: int, stored: NDArray[Any]) -> NDArray[np.float32]:
+    values = file.modality(frame, stored).astype(np.float32)
+    values[pads(stored, file.padding)] = np.nan
+    return values

@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 import tifffile
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+from pydicom.sequence import Sequence
+from pydicom.tag import Tag
+from pydicom.uid import (
+    EnhancedCTImageStorage,
+    ExplicitVRLittleEndian,
+    SecondaryCaptureImageStorage,
+    SegmentationStorage,
+    generate_uid,
+)
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -64,6 +72,61 @@ def put_series(folder: Path, volume: Any, spacing: float = 2.0, **tags: Any) -> 
             },
         )
     return folder
+
+
+def item(**values: Any) -> Dataset:
+    """An item of a DICOM sequence; what is an item itself is one of a sequence by its name."""
+    made = Dataset()
+    for name, value in values.items():
+        setattr(made, name, Sequence([value]) if isinstance(value, Dataset) else value)
+    return made
+
+
+def frame(z: float, dimensions: Any = None, **groups: Any) -> Dataset:
+    """Functional groups of an axial frame at that height, where `put_series` lays its slices."""
+    place = {"PlanePositionSequence": item(ImagePositionPatient=[-10.0, -20.0, z])}
+    content = {} if dimensions is None else {"FrameContentSequence": item(DimensionIndexValues=dimensions)}
+    return item(**{**place, **content, **groups})
+
+
+def put_enhanced(path: Path, volume: Any, frames: Any, dimensions: Any = (), **tags: Any) -> Path:
+    """One file of axial slices (N, H, W), as enhanced CT and MR, and their functional groups in that order."""
+    pointers = [item(DimensionIndexPointer=Tag(keyword)) for keyword in dimensions]
+    shared = item(
+        PlaneOrientationSequence=item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0]),
+        PixelMeasuresSequence=item(PixelSpacing=[1.5, 1.0], SliceThickness="2"),
+    )
+    usual = {
+        "SOPClassUID": EnhancedCTImageStorage,
+        "SharedFunctionalGroupsSequence": [shared],
+        "PerFrameFunctionalGroupsSequence": list(frames),
+        "DimensionIndexSequence": pointers,
+    }
+    return put_dicom(path, volume, **{**usual, **tags})
+
+
+def put_segments(path: Path, masks: Any, labels: Any, spacing: float = 2.0, **tags: Any) -> Path:
+    """A binary DICOM SEG of masks {number: (N, H, W)} on the slices of `put_series`, only of those that hold some."""
+    numbers = [(number, z) for number, mask in masks.items() for z in range(len(mask)) if mask[z].any()]
+    planes = np.array([masks[number][z] for number, z in numbers], np.uint8)
+    groups = [item(SegmentIdentificationSequence=item(ReferencedSegmentNumber=number)) for number, _ in numbers]
+    for group, (_, z) in zip(groups, numbers, strict=True):
+        group.update(frame(5.0 + spacing * z))
+    usual = {
+        "SOPClassUID": SegmentationStorage,
+        "SegmentationType": "BINARY",
+        "SegmentSequence": [item(SegmentNumber=number, SegmentLabel=label) for number, label in labels.items()],
+        "BitsAllocated": 1,
+        "BitsStored": 1,
+        "HighBit": 0,
+        "PixelData": _packed(planes),
+    }
+    return put_enhanced(path, planes, groups, **{**usual, **tags})
+
+
+def _packed(planes: Any) -> bytes:
+    packed = np.packbits(planes.reshape(-1), bitorder="little").tobytes()
+    return packed + b"\0" * (len(packed) % 2)
 
 
 def put_nifti(path: Path, volume: Any, affine: Any = LPS, slope: float | None = None, inter: float = 0) -> Path:

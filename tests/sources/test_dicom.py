@@ -199,6 +199,16 @@ def test_stored_bits_may_lie_high(tmp_path: Path, signed: bool) -> None:
     broken(KIND, put_dicom(tmp_path / "x/images/a.dcm", RAMP, bits=12, HighBit=16).parents[1], "highest 16", masks=None)
 
 
+def test_frames_of_single_bits_begin_anywhere(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 2, (5, 3, 5), dtype=np.uint8)
+    packed = np.packbits(frames.reshape(-1), bitorder="little").tobytes()
+    tags = {"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0, "PixelData": packed}
+    put_dicom(tmp_path / "images/a.dcm", frames, **tags)
+    samples = load(KIND, tmp_path, masks=None)
+    for k in range(5):
+        np.testing.assert_array_equal(samples[f"a/{k:04d}"].image, frames[k] * 255)
+
+
 def test_packed_values_lie_low_whatever_the_header_says(tmp_path: Path) -> None:
     """JPEG and its kind pack the values alone, so that only the wrong number can stand there."""
     data = packed(RAMP // 16, "JPEG")

@@ -12,7 +12,14 @@ import nibabel
 import numpy as np
 import pytest
 from makedata import broken, known_of, load, masks_of, put_text, rejected, scan
-from makemedical import LPS, put_dicom, put_nifti, put_series, put_tiff, uninstall
+from makemedical import (
+    LPS,
+    put_dicom,
+    put_nifti,
+    put_series,
+    put_tiff,
+    uninstall,
+)
 from pydantic import ValidationError
 
 from augforge.errors import MissingExtra, SourceError
@@ -166,6 +173,9 @@ def test_labels_of_a_series(tmp_path: Path) -> None:
     put_nifti(tmp_path / "labels/ct.nii.gz", LABELS, affine)
     for sample in load(KIND, tmp_path, values=NAMES, window=[0, 255]).values():
         np.testing.assert_array_equal(masks_of(sample, ("liver", "spleen"))["spleen"], sample.image == 200)
+    path = tmp_path / "images/ct/010.dcm"
+    path.write_bytes(path.read_bytes()[:-9])
+    assert rejected(KIND, tmp_path, values=NAMES) == [("ct", "broken DICOM")]  # and nothing of labels that do not fit
 
 
 @pytest.mark.parametrize("stored", ["float64", "float32", "int32", "scaled"])
@@ -244,6 +254,72 @@ def test_one_range_for_the_whole_volume(root: Path) -> None:
     np.testing.assert_array_equal(pictures(root, percentiles=[5, 90])[:5], as_bits(axial, low, high))
 
 
+def test_modalities_are_chosen(tmp_path: Path) -> None:
+    """One is gray, several are channels; each has a range of its own."""
+    held = np.stack([VALUES, VALUES[::-1] * 3.0, VALUES**2], axis=-1)
+    put_nifti(tmp_path / "images/a.nii.gz", held)
+    put_nifti(tmp_path / "images/b.nii", held[..., None, :].astype(np.float32))  # as vectors are stored
+    shown = [as_bits(held[..., k], held[..., k].min(), held[..., k].max()).transpose(2, 1, 0) for k in range(3)]
+    for k in range(3):
+        np.testing.assert_array_equal(pictures(tmp_path, modalities=k), np.concatenate([shown[k]] * 2))
+    colours = pictures(tmp_path, modalities=[2, 0, 1, 0])
+    np.testing.assert_array_equal(colours[:5], np.stack([shown[k] for k in (2, 0, 1, 0)], axis=-1))
+    windowed = pictures(tmp_path, modalities=[2, 0, 1], window=[0, 500])[5:]
+    np.testing.assert_array_equal(windowed[..., 1], as_bits(VALUES.transpose(2, 1, 0), 0, 500))
+    put_nifti(tmp_path / "labels/a.nii", LABELS)
+    put_nifti(tmp_path / "labels/b.nii", LABELS)
+    masks = masks_of(load(KIND, tmp_path, values=NAMES, modalities=1)["a/0002"], ("liver", "spleen"))
+    np.testing.assert_array_equal(masks["liver"], LABELS[..., 2].T == 1)
+    broken(KIND, tmp_path, "images/a.nii.gz holds 3 volumes", "asks for number 3", "from 0 to 2", modalities=3)
+    put_nifti(tmp_path / "labels/b.nii", np.stack([LABELS, LABELS], axis=-1))
+    broken(KIND, tmp_path, "labels/b.nii holds 2 volumes; expected one of labels", modalities=0)
+
+
+@pytest.mark.parametrize("shape", [(1,), (1, 1)])
+def test_further_dimensions_of_one(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    put_nifti(tmp_path / "images/a.nii", VALUES.reshape(*SHAPE, *shape))
+    put_nifti(tmp_path / "labels/a.nii", LABELS.reshape(*SHAPE, *shape))
+    np.testing.assert_array_equal(pictures(tmp_path), gray(VALUES.transpose(2, 1, 0)))
+    masks = masks_of(load(KIND, tmp_path, values=NAMES, modalities=0)["a/0003"], ("liver", "spleen"))
+    np.testing.assert_array_equal(masks["spleen"], LABELS[..., 3].T == 2)
+
+
+@pytest.mark.parametrize("limit", [None, -1990])
+@pytest.mark.parametrize("apart", [False, True])
+def test_padding_is_no_value(tmp_path: Path, limit: int | None, apart: bool) -> None:
+    """It has no part in the range, and is black; whether all slices are scaled and padded alike or not."""
+    inside = np.ones(VALUES.shape, np.bool_)
+    inside[:, :2] = inside[3] = False
+    padded = np.where(inside, VALUES, -2000).astype(np.int16)
+    padded[:, 0] = -2000 if limit is None else -1995
+    tags: dict[str, Any] = {"PixelPaddingValue": -2000, "RescaleIntercept": "-5", "RescaleSlope": "2"}
+    tags |= {} if limit is None else {"PixelPaddingRangeLimit": limit}
+    folder = put_series(tmp_path / "images/ct", padded, **tags)
+    if apart:
+        tags |= {"ImagePositionPatient": [-10, -20, 9], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+        tags |= {"PixelSpacing": [1.5, 1], "SeriesInstanceUID": "1.2.3"}
+        tags |= {"PixelPaddingValue": 3000, "PixelPaddingRangeLimit": 3000, "RescaleIntercept": "-1005"}
+        put_dicom(folder / "017.dcm", np.where(inside[2], VALUES[2] + 500, 3000).astype(np.int16), **tags)
+    counted = VALUES[inside] * 2.0 - 5
+    middle = np.percentile(counted, [5, 90])
+    for options, (low, high) in (({}, (counted.min(), counted.max())), ({"percentiles": [5, 90]}, middle)):
+        expected = np.where(inside, as_bits(VALUES * 2.0 - 5, low, high), 0)
+        np.testing.assert_array_equal(pictures(tmp_path, **options), expected)
+
+
+def test_bright_padding_is_black_too(tmp_path: Path) -> None:
+    inside = np.arange(7)[:, None, None] < 4
+    put_series(tmp_path / "images/ct", np.where(inside, VALUES, 5000).astype(np.int16), PixelPaddingValue=5000)
+    expected = np.where(inside, as_bits(VALUES, VALUES[:4].min(), VALUES[:4].max()), 0)
+    np.testing.assert_array_equal(pictures(tmp_path), expected)
+    np.testing.assert_array_equal(pictures(tmp_path, window=[-5000, 5000])[4:], 0)
+
+
+def test_nothing_but_padding_is_black(tmp_path: Path) -> None:
+    put_series(tmp_path / "images/ct", np.full((3, 4, 5), 7, np.uint16), PixelPaddingValue=7)
+    assert not pictures(tmp_path).any() and not pictures(tmp_path, percentiles=[1, 99], bits=16).any()
+
+
 def test_scaled_and_odd_values(tmp_path: Path) -> None:
     put_nifti(tmp_path / "images/a.nii.gz", VALUES, slope=-0.5, inter=7)
     meant = VALUES.transpose(2, 1, 0) * -0.5 + 7
@@ -267,6 +343,9 @@ def test_scaled_and_odd_values(tmp_path: Path) -> None:
         ({"percentiles": [99, 1]}, "lower number first"),
         ({"window": [0, 1], "percentiles": [1, 99]}, "give one of the two"),
         ({"axis": 3}, "axis"),
+        ({"modalities": [0, 1]}, "expected a number, or 3 or 4"),
+        ({"modalities": -1}, "greater than or equal to 0"),
+        ({"modalities": [0, 1, 2], "channels": [-1, 0, 1]}, "give one of the two"),
     ],
 )
 def test_odd_options(options: dict[str, Any], message: str) -> None:
@@ -502,9 +581,11 @@ def test_what_nibabel_says_is_not_told(tmp_path: Path, caplog: pytest.LogCapture
 
 def test_dimensions_and_types(tmp_path: Path) -> None:
     path = put_nifti(tmp_path / "images/a.nii.gz", np.zeros((3, 4, 5, 6), np.int16))
-    broken(KIND, tmp_path, str(path), "dimensions [3, 4, 5, 6]; expected three", labels=None)
-    put_nifti(path, np.zeros((3, 4, 5, 1), np.int16))
-    assert len(load(KIND, tmp_path, labels=None)) == 5
+    broken(KIND, tmp_path, str(path), "6 volumes in its fourth dimension", "Choose by modalities", labels=None)
+    put_nifti(path, np.zeros((3, 4, 5, 2, 2), np.int16))
+    broken(KIND, tmp_path, str(path), "dimensions [3, 4, 5, 2, 2]; expected three", labels=None)
+    put_nifti(path, np.zeros((3, 4, 5, 0), np.int16))
+    broken(KIND, tmp_path, str(path), "dimensions [3, 4, 5]", labels=None)
     put_nifti(path, np.zeros((3, 4, 5), np.complex64))
     broken(KIND, tmp_path, str(path), "complex64", labels=None)
     path.unlink()
@@ -570,8 +651,8 @@ def test_odd_series(tmp_path: Path) -> None:
     broken(KIND, tmp_path, str(folder), "x.dcm are of two series", labels=None)
     put_dicom(other, VALUES[0])
     broken(KIND, tmp_path, "x.dcm does not tell its position and orientation and spacing", labels=None)
-    put_dicom(other, VALUES[:2], ImagePositionPatient=[-10, -20, 500], **tags)
-    broken(KIND, tmp_path, "x.dcm has 2 frames", labels=None)
+    put_dicom(other, VALUES[0], "MONOCHROME1", ImagePositionPatient=[-10, -20, 500], **tags)
+    broken(KIND, tmp_path, "x.dcm is MONOCHROME1; expected gray slices", labels=None)
     other.write_bytes(other.read_bytes()[:-20])
     broken(KIND, tmp_path, str(other), "is damaged", labels=None)
     assert rejected(KIND, tmp_path, labels=None)[0] == ("ct", "broken DICOM")

@@ -1,0 +1,103 @@
+"""What label volumes say of the classes: which there are, which are known in a volume, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from augforge.sources.classes import ClassTable, scanned_table
+from augforge.sources.options import NO_CLASSES
+from augforge.sources.scanning import Scan
+from augforge.sources.value_names import ValueNames
+from augforge.sources.volume_listing import Labels, Listed, label_volumes, segmentations
+
+LabelsBy = Literal["value", "folder", "segment"]
+Missing = Literal["error", "empty", "unlabelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRules:
+    """How label volumes are to be read.
+
+    Attributes:
+        folder: where they lie; None: nothing is labelled.
+        by: what names a class.
+        missing: what a volume is that has none, or not all.
+        values: what values mean, if they name classes.
+        check_affine: whether they must say that they lie where their image lies.
+    """
+
+    folder: str | None
+    by: LabelsBy
+    missing: Missing
+    values: ValueNames
+    check_affine: bool
+
+    def listed(self, scan: Scan, images: Mapping[str, Listed]) -> VolumeClasses:
+        """The label volumes of some images, and the classes that they name."""
+        if self.folder is None:
+            return VolumeClasses(self, {}, ClassTable(scan.source.classes or NO_CLASSES, []), {})
+        labels = self._found(scan, self.folder, images)
+        if self.by == "value":
+            found = (value for listed in labels[""].values() for value in listed.facts["values"])
+            meaning = {str(value): label for value, label in self.values.meaning(found).items()}
+        else:
+            meaning = {label: label for label in labels}
+        table = scanned_table(scan, meaning.values(), scan.root / self.folder)
+        return VolumeClasses(self, labels, table, {key: scan.source.class_of(label) for key, label in meaning.items()})
+
+    def _found(self, scan: Scan, folder: str, images: Mapping[str, Listed]) -> dict[str, dict[str, Labels]]:
+        """Label volumes by the label that they stand for, empty where their values name classes, and their names."""
+        scan.need_folder(folder)
+        if self.by == "segment":
+            return segmentations(scan, folder, images)
+        folders = {"": folder} if self.by == "value" else {label: f"{folder}/{label}" for label in scan.folders(folder)}
+        return {label: label_volumes(scan, place, images, self.check_affine) for label, place in folders.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeClasses:
+    """The label volumes of a source.
+
+    Attributes:
+        rules: by which they are read.
+        labels: by the label that they stand for, and the names of their images.
+        table: the classes.
+        names: the class of each value, folder or segment.
+    """
+
+    rules: LabelRules
+    labels: Mapping[str, Mapping[str, Labels]]
+    table: ClassTable
+    names: dict[str, str | None]
+
+    def of(self, name: str) -> dict[str, Labels]:
+        """The label volumes of an image."""
+        return {label: found[name] for label, found in self.labels.items() if name in found}
+
+    def _missing(self, name: str) -> Iterator[str]:
+        return (label for label, found in self.labels.items() if name not in found)
+
+    def check(self, scan: Scan, name: str, image: Listed) -> None:
+        """Labels that are missing, or whose values name nothing, are wrong."""
+        missing = next(self._missing(name), None)
+        if missing is not None and self.rules.missing == "error" and name not in scan.bad:
+            fact = f"{scan.root / image.place} has no {self._told(missing, name)}"
+            scan.wrong(name, "no labels", f"{fact}; expected one. Add it, or set missing_labels.")
+        if self.rules.by == "value" and (own := self.of(name)):
+            self.rules.values.check(scan, name, own[""].place, own[""].facts["values"], self.names)
+
+    def _told(self, label: str, name: str) -> str:
+        """The labels of an image that a label, if there is one, stands for."""
+        if self.rules.by == "segment":
+            return f"segment '{label}' in {self.rules.folder}/{name}"
+        return f"label volume {'/'.join(part for part in (self.rules.folder, label, name) if part)}"
+
+    def known(self, name: str) -> list[str]:
+        """The classes that somebody labelled in a volume."""
+        missing = list(self._missing(name))
+        if not missing or self.rules.missing == "empty":
+            return self.table.known
+        lost = set(self.table.known) if self.rules.by == "value" else {self.names[label] for label in missing}
+        return [name for name in self.table.known if name not in lost]
