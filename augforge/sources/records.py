@@ -63,9 +63,10 @@ def folder_or_name(name: str) -> str:
 
 def inside(root: Path, place: str, where: str) -> str:
     """A path from an annotation as a place below the root; SourceError where it leaves the root."""
-    path = PurePosixPath(place.replace("\\", "/").replace("\0", "/../../"))
+    text = place.encode(errors="replace").decode()  # lone surrogates are no file's name
+    path = PurePosixPath(text.replace("\\", "/").replace("\0", "/../../"))
     plain = os.path.normpath(path)
     leaves = path.is_absolute() or plain == ".." or plain.startswith("../")
     if leaves or not below(os.path.realpath(root / path), os.path.realpath(root)):
-        raise SourceError(f"{where}: '{place}' leaves {root}; expected a path below it. Move the file there.")
+        raise SourceError(f"{where}: '{text}' leaves {root}; expected a path below it. Move the file there.")
     return plain

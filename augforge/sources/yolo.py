@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -15,16 +15,14 @@ from augforge.errors import SourceError
 from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
-from augforge.sources.core import Listing, Record, Refused, Source
+from augforge.sources.core import Listing, Record, Source
+from augforge.sources.kept import KEPT
 from augforge.sources.loading import known_bits, listed_image, loaded
 from augforge.sources.records import record_of
 from augforge.sources.scanning import Scan
-from augforge.sources.yolo_files import Boxes, DataYaml, Shape, read_data_yaml, read_labels
-from augforge.sources.yolo_layout import find_images, label_place, outermost, sample_name
+from augforge.sources.yolo_files import Boxes, DataYaml, Shape, find_data, read_data, read_labels
+from augforge.sources.yolo_layout import find_images, label_files, label_place, part_of, sample_name, split_of
 from augforge.store.filecache import FileCache
-
-_LABELS = frozenset({".txt"})
-_NO_LABELS = frozenset({"classes.txt", "notes.txt"})  # what labelling tools leave there
 
 
 class Yolo(Source):
@@ -33,76 +31,93 @@ class Yolo(Source):
     A point (x, y) is pixel (x * width, y * height), as converters write it; what lies a hair outside is cut. Classes
     are in the order of ``names``. Label files lie where ``labels`` stands in place of ``images`` in the image's path.
     The folders of ``val`` and ``test`` are the splits val and test; ``train`` is left to the recipe's split. Where two
-    splits name the same images, as some exports do, the recipe splits all.
+    splits name the same images, as some exports do, neither counts. Paths written on another machine or from another
+    folder (``/content/cats/train/images``, ``data/images/one.jpg``) are read below the root, without what leads there.
     """
 
-    adapter_version: ClassVar[int] = 1
+    adapter_version: ClassVar[int] = 2
     layout: ClassVar[str] = """\
 ROOT/                          source.path
   data.yaml                    names: [cat, dog] or {0: cat, 1: dog}; train, val, test: folders or .txt lists
-  images/train/one.jpg         or images/one.jpg, or train/images/one.jpg
+  images/train/one.jpg         or images/one.jpg; train/images/one.jpg where data.yaml names train/images
   labels/train/one.txt         0 0.1 0.1 0.9 0.1 0.5 0.8      class, then x y of each point
   images/val/two.jpg           without data.yaml: train, val and test below images are the splits
   labels/val/two.txt           empty: nothing is there"""
 
     format: Literal["yolo"] = "yolo"
-    data: str = Field("data.yaml", description="file with names and splits, relative to path; may be missing")
+    data: str | None = Field(
+        None,
+        description="file with names and splits, relative to path; null takes data.yaml, or the only .yaml there that "
+        "has names, or names from classes.txt, or source.classes in the order of the numbers",
+    )
     boxes: Boxes = Field("error", description="lines of a box (x y width height): broken, or filled as rectangles")
-    missing_label: Literal["empty", "unlabelled", "error"] = Field(
-        "empty", description="an image without a label file: nothing is there (YOLO's rule), unlabelled, or broken"
+    missing_label: Literal["empty", "unlabelled", "error"] | None = Field(
+        None,
+        description="an image without a label file: nothing is there, unlabelled, or broken; null takes YOLO's rule, "
+        "nothing is there, unless its whole split has no label file: then it is unlabelled",
     )
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
-        said = self._said()
+        scan.need_folder("")
+        said = find_data(self.root, self.data)
         names = self._names(said)
-        table = class_table(self, names.values(), self.root / self.data)
-        found = find_images(scan, said, self.own_splits)
-        images = found.splits
-        places = scan.unique((sample_name(place), place) for place in images)
+        table = class_table(self, names.values(), self.root / said.names_file)
+        found = find_images(scan, said)
+        places = scan.unique((sample_name(place), place) for place in found.parts)
         facts = scan.images(places.items())
-        labels = self._label_files(scan, places, found.folders)
+        labels = label_files(scan, places, found.folders, needed=self.missing_label is None)
+        unlabelled = self._unlabelled(scan, places, found.parts, labels)
         contents = scan.facts(labels.items(), self._kind(names, table), self._reader(names, table), "broken label file")
-        records = (
-            self._record(scan, name, place, images[place], facts[place], labels.get(name), contents, table)
-            for name, place in places.items()
-            if place in facts and (name not in labels or labels[name] in contents)
-        )
-        return scan.listing(records, table.names)
 
-    def _said(self) -> DataYaml:
-        path = self.root / self.data
-        if path.is_file():
-            return read_data_yaml(path)
-        if "data" in self.model_fields_set or not self.root.is_dir():
-            raise SourceError(f"{path} does not exist; expected\n{self.layout}\nCorrect source.path or source.data.")
-        return DataYaml()
+        def record(name: str, place: str, label: str | None) -> Record:
+            missing = "unlabelled" if name in unlabelled else "empty"
+            annotation = table.content(missing if label is None else contents[label])
+            known = [] if name in unlabelled else table.known
+            data = {"labels": label, "known": known, "names": None if said.names is None else said.names_file}
+            split = split_of(name, found.parts[place])
+            return record_of(name, place, facts[place], annotation, split=split, data=data)
+
+        all_of = ((name, place, labels.get(name)) for name, place in places.items() if place in facts)
+        sound = (files for files in all_of if files[2] is None or files[2] in contents)
+        return scan.listing((record(*files) for files in sound), table.names)
 
     def _names(self, said: DataYaml) -> dict[int, str]:
-        """Labels by their number: those of data.yaml, or the recipe's classes in order."""
+        """Labels by their number: those that the data name, or the recipe's classes in order."""
         if said.names is None and self.classes is None:
-            raise SourceError(f"{self.root / self.data} has no names of classes. Add names there, or source.classes.")
+            path = self.root / said.file
+            others = "and no other .yaml, .yml or classes.txt there has names of classes"
+            fact = f"{path} has no names of classes" if path.is_file() else f"{path} does not exist, {others}"
+            raise SourceError(f"{fact}. Add names there, or set source.classes in the order of the numbers.")
         return said.names if said.names is not None else dict(enumerate(self.classes or ()))
 
     # ---- label files ----
 
-    def _label_files(self, scan: Scan, images: Mapping[str, str], folders: set[str]) -> dict[str, str]:
-        """Places of the label files by the names of their images; those without an image are wrong."""
-        expected = {label_place(place): name for name, place in images.items()}
-        walked = {place for folder in outermost(folders) for place in scan.walk(folder, _LABELS, "a label file")}
-        for place in sorted(walked - set(expected)):
-            if place.rpartition("/")[2] in _NO_LABELS:
-                scan.refused.append(Refused(sample_name(place), "not a label file", place))
-            else:
-                scan.need_images({sample_name(place): place}, images)
-        found = {}
-        for place, name in expected.items():
-            path = self.root / place
-            if place in walked or os.path.isfile(path):  # noqa: PTH113 (called 100,000 times)
-                found[name] = place
-            elif os.path.lexists(path):
-                scan.wrong(name, "broken label file", f"{path} is no file that can be read. Put the label file there.")
-        return found
+    def _unlabelled(
+        self, scan: Scan, images: Mapping[str, str], parts: Mapping[str, str], labels: Mapping[str, str]
+    ) -> set[str]:
+        """Names of the images that nobody labelled; in others without a label file nothing is there."""
+        bare = {name: place for name, place in images.items() if name not in labels}
+        if self.missing_label == "error":
+            for name, place in bare.items():
+                fact = f"{self.root / place} has no label file {label_place(place)}"
+                scan.wrong(name, "no label file", f"{fact}; expected one. Add it, or set missing_label.")
+        if self.missing_label is not None:
+            return set(bare) if self.missing_label == "unlabelled" else set()
+        if bare and not labels:
+            self._tell_no_labels(scan, len(bare), next(iter(bare.values())))
+        labelled = {part for name in labels for part in (part_of(name, ""), parts[images[name]])}
+        unlabelled = {name: part_of(name, parts[place]) for name, place in bare.items()}
+        unlabelled = {name: part for name, part in unlabelled.items() if part and part not in labelled}
+        for part, count in sorted(Counter(unlabelled.values()).items()):
+            scan.warnings.append(f"{part}: none of {count} images has a label file, so they are taken for unlabelled")
+        return set(unlabelled)
+
+    def _tell_no_labels(self, scan: Scan, count: int, place: str) -> None:
+        scan.fault(
+            f"{self.root}: none of {count} images has a label file; expected {label_place(place)} for {place}. Put the "
+            "labels there, or set missing_label: empty if nothing is there, unlabelled if nobody looked."
+        )
 
     def _kind(self, names: Mapping[int, str], table: ClassTable) -> str:
         """The kind of a label file's facts in the cache: everything that decides them, apart from the file."""
@@ -116,25 +131,6 @@ ROOT/                          source.path
 
         return read
 
-    def _record(
-        self,
-        scan: Scan,
-        name: str,
-        place: str,
-        split: str | None,
-        facts: Mapping[str, Any],
-        label: str | None,
-        contents: Mapping[str, str],
-        table: ClassTable,
-    ) -> Record:
-        if label is None and self.missing_label == "error":
-            fact = f"{self.root / place} has no label file {label_place(place)}"
-            scan.wrong(name, "no label file", f"{fact}; expected one. Add it, or set missing_label.")
-        known = [] if label is None and self.missing_label == "unlabelled" else table.known
-        annotation = table.content(contents[label] if label else self.missing_label)
-        data = {"labels": label, "known": known}
-        return record_of(name, place, facts, annotation, split=split, data=data)
-
     # ---- pixels ----
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
@@ -142,11 +138,20 @@ ROOT/                          source.path
         planes = bitmask.empty(record.height, record.width, len(classes))
         if record.data["labels"] is not None:
             path = self.root / record.data["labels"]
-            names = self._names(self._said())
+            names = self._names_in(record.data["names"])
             shapes = [(self.class_of(names[shape.number]), shape) for shape in read_labels(path, names, self.boxes)]
             rings = ((classes.index(name), [_ring(shape, record)]) for name, shape in shapes if name is not None)
             planes = bitmask.rasterise(rings, record.height, record.width, len(classes))
         return loaded(record, image, planes, known_bits(record, classes))
+
+    def _names_in(self, file: str | None) -> Mapping[int, str]:
+        """Labels by their number, of a file that was read when the samples were listed."""
+        if file is None:
+            return dict(enumerate(self.classes or ()))
+        path = self.root / file
+        return KEPT.get(
+            path, "yolo names", lambda: read_data(path).names or {}, lambda names: sum(map(len, names.values()))
+        )
 
 
 def _ring(shape: Shape, record: Record) -> np.ndarray[Any, Any]:

@@ -1,18 +1,19 @@
-"""The files of a YOLO data set: ``data.yaml`` and label files, read strictly."""
+"""The files of a YOLO data set: ``data.yaml`` or what stands for it, and label files, read strictly."""
 
 from __future__ import annotations
 
 import math
 import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from ruamel.yaml import YAML
 
-from augforge.errors import SourceError
+from augforge.errors import SourceError, nearest
 from augforge.sources.documents import read_text
+from augforge.sources.options import names_split
 
 _SLACK = 0.01
 """How far outside 0 to 1 a coordinate may lie: what tools round or draw at the border; it is cut to the image."""
@@ -20,6 +21,9 @@ _SLACK = 0.01
 Boxes = Literal["error", "rectangle"]
 Points = list[list[float]]
 """Normalised (x, y); for a box its corners."""
+
+DATA = "data.yaml"
+_LISTS = ("classes.txt", "labels/classes.txt")  # where Label Studio and labelImg write the names
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,29 +40,84 @@ class DataYaml:
     """What a ``data.yaml`` says.
 
     Attributes:
-        names: class names by their number; None where it names none.
-        parts: folders or lists of images, by the names of their splits.
+        names: class names by their number; None where nothing names them.
+        parts: folders or lists of images, by the data set's own names of its splits.
         base: folder that they start from, as the file says.
+        file: the file, relative to the root; it may be missing.
+        names_file: the file that names the classes.
     """
 
     names: dict[int, str] | None = None
     parts: dict[str, list[str]] = field(default_factory=dict)
     base: str = ""
+    file: str = DATA
+    names_file: str = DATA
 
 
-def read_data_yaml(path: Path) -> DataYaml:
-    """Read a ``data.yaml``. Raises SourceError naming the file, and the key."""
+def find_data(root: Path, data: str | None) -> DataYaml:
+    """What the file of a data set says: the one asked for, or what stands for ``data.yaml``, or nothing.
+
+    Raises SourceError where the file asked for is missing, or several may be meant.
+    """
+    file = _asked(root, data) if data else _usual(root)
+    found = replace(read_data(root / file), file=file, names_file=file) if file else DataYaml()
+    named = next((place for place in _LISTS if (root / place).is_file()), None) if found.names is None else None
+    return replace(found, names=read_data(root / named).names, names_file=named) if named else found
+
+
+def _asked(root: Path, data: str) -> str:
+    if not (root / data).is_file():
+        hint = nearest(data, (path.name for path in _yaml_files(root)))
+        raise SourceError(f"{root / data} does not exist.{hint} Correct source.data, or leave it out.")
+    return data
+
+
+def _usual(root: Path) -> str | None:
+    """``data.yaml``, or else the only YAML file beside it that names classes."""
+    if (root / DATA).is_file():
+        return DATA
+    found = [path.name for path in _yaml_files(root) if _has_names(path)]
+    if len(found) > 1:
+        raise SourceError(
+            f"{root / DATA} does not exist, and {len(found)} other files have names of classes: {', '.join(found)}; "
+            "expected one. Say by source.data which it is."
+        )
+    return found[0] if found else None
+
+
+def _yaml_files(root: Path) -> list[Path]:
+    files = (path for path in root.iterdir() if path.suffix.lower() in (".yaml", ".yml"))
+    return sorted(path for path in files if path.is_file() and not path.name.startswith("."))
+
+
+def _has_names(path: Path) -> bool:
+    data = _yaml(path)
+    return isinstance(data, dict) and data.get("names") is not None
+
+
+def read_data(path: Path) -> DataYaml:
+    """Read a ``data.yaml``, or a ``.txt`` with a class a line. Raises SourceError naming the file, and the key."""
+    if path.suffix.lower() == ".txt":
+        return DataYaml(
+            _names({"names": [line.strip() or None for line in read_text(path).rstrip().splitlines()]}, path)
+        )
+    data = _yaml(path)
+    if not isinstance(data, dict):
+        raise SourceError(f"{path} holds no keys; expected names, train and val. Correct it.")
+    parts = {
+        key: _texts(data[key], path, key) for key in data if isinstance(key, str) and names_split(key) and data[key]
+    }
+    base = data.get("path")
+    return DataYaml(_names(data, path), parts, base if isinstance(base, str) else "")
+
+
+def _yaml(path: Path) -> Any:
     text = read_text(path)
     try:
-        data = YAML(typ="safe", pure=True).load(text)
+        return YAML(typ="safe", pure=True).load(text)
     except Exception as error:  # ruamel raises what its constructors raise
         line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
         raise SourceError(f"{path}:{line}: not valid YAML ({str(error).splitlines()[0]}). Correct it there.") from error
-    if not isinstance(data, dict):
-        raise SourceError(f"{path} holds no keys; expected names, train and val. Correct it.")
-    parts = {name: _texts(data[name], path, name) for name in ("train", "val", "valid", "test") if data.get(name)}
-    base = data.get("path")
-    return DataYaml(_names(data, path), parts, base if isinstance(base, str) else "")
 
 
 def _names(data: Mapping[Any, Any], path: Path) -> dict[int, str] | None:
@@ -106,7 +165,7 @@ def _shape(words: Sequence[str], names: Mapping[int, str], boxes: Boxes, where: 
     if number != values[0] or number not in names:
         raise SourceError(
             f"{where}: class {words[0]} is not among the names; expected one of {min(names)} to {max(names)}. "
-            "Correct the line, or names in data.yaml."
+            "Correct the line, or the names."
         )
     if len(values) == 5:
         return Shape(number, _box(values[1:], boxes, where), box=True)

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import posixpath
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from augforge.errors import SourceError
+from augforge.sources.core import Refused
 from augforge.sources.documents import read_text
-from augforge.sources.options import own_split
+from augforge.sources.options import names_split, own_split
 from augforge.sources.records import inside, name_of
 from augforge.sources.scanning import Scan
 from augforge.sources.walking import below
 from augforge.sources.yolo_files import DataYaml
+
+_LABELS = frozenset({".txt"})
+_NO_LABELS = frozenset({"classes.txt", "notes.txt"})  # what labelling tools leave there
+_ABSOLUTE = re.compile(r"([A-Za-z]:)?/")
+
+
+# ---- images ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,58 +31,79 @@ class Images:
     """What a data set names.
 
     Attributes:
-        splits: places of all images, in order, with the split that the data set itself prescribes.
+        parts: places of all images, in order, with the part of ``data.yaml`` that names them, or nothing.
         folders: where label files may lie that belong to them, and none but theirs.
     """
 
-    splits: dict[str, str | None] = field(default_factory=dict)
+    parts: dict[str, str] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
 
 
-def find_images(scan: Scan, said: DataYaml, own_splits: bool) -> Images:
+def find_images(scan: Scan, said: DataYaml) -> Images:
     """All images of a data set."""
     found = Images()
-    parts = {name: list(_part(scan, said, name, texts, found)) for name, texts in said.parts.items()}
-    if not parts:
+    if not said.parts:
         scan.need_folder("images")
-        places = _images(scan, "images", found)
-        found.splits.update((place, None) for place in places)  # images/val/... is named val/..., which says it
+        found.parts.update(dict.fromkeys(_images(scan, "images", found), ""))
         return found
-    same = [one for one in parts if any(one != two and set(parts[one]) == set(parts[two]) for two in parts)]
+    parts = _parts(scan, said, found)
+    sets = {name: set(places) for name, places in parts.items() if places}
+    same = [one for one in sets if any(own_split(one) != own_split(two) and sets[one] == sets[two] for two in sets)]
+    own_splits = scan.source.own_splits
     if same and own_splits:
-        scan.warnings.append(f"{' and '.join(same)} name the same images; the recipe's split decides")
+        scan.warnings.append(f"{' and '.join(same)} name the same images, so neither counts as a split")
     for name, places in parts.items():
-        split = own_split(name) if own_splits and name not in same else None
+        part = "" if name in same else name
         for place in places:
-            if found.splits.setdefault(place, split) != split:
-                message = f"{scan.root / place} stands in {name} and in another split; expected one. Correct data.yaml."
-                scan.wrong(sample_name(place), "in two splits", message)
+            if own_split(found.parts.setdefault(place, part)) != own_split(part) and own_splits:
+                fact = f"{scan.root / place} stands in {name} and in another split"
+                scan.wrong(sample_name(place), "in two splits", f"{fact}; expected one. Correct {said.file}.")
     return found
 
 
-def _part(scan: Scan, said: DataYaml, name: str, texts: Iterable[str], found: Images) -> Iterator[str]:
-    """Places of the images of one split."""
-    for text in texts:
-        place = _resolve(scan, said, name, text)
-        yield from _listed(scan, place) if place.endswith(".txt") else _images(scan, place, found)
+def split_of(name: str, part: str) -> str | None:
+    """The split that ``data.yaml`` prescribes: what it calls train stays there against the name of a folder."""
+    folder, _, rest = name.partition("/")
+    return own_split(part) or ("train" if part and rest and own_split(folder) else None)
 
 
-def _resolve(scan: Scan, said: DataYaml, name: str, text: str) -> str:
-    """A path in data.yaml below the root; ``../train/images``, as Roboflow writes it, is train/images."""
-    where = f"{scan.root}: {name} of data.yaml"
-    bases = [said.base] if said.base and not said.base.startswith(("/", "..")) else []
-    stripped = text.removeprefix("../") if not os.path.exists(scan.root / text) else text  # noqa: PTH110
-    candidates = [inside(scan.root, f"{base}/{stripped}" if base else stripped, where) for base in (*bases, "")]
-    found = next((place for place in candidates if os.path.exists(scan.root / place)), None)  # noqa: PTH110
-    if found is None:
-        raise SourceError(f"{where}: {scan.root / candidates[-1]} does not exist. Correct the path, or leave it out.")
-    return found
+def part_of(name: str, part: str) -> str:
+    """The folder that names a sample's split, or else the part of ``data.yaml`` that it belongs to."""
+    folder, _, rest = name.partition("/")
+    return folder if rest and names_split(folder) else part
+
+
+def _parts(scan: Scan, said: DataYaml, found: Images) -> dict[str, list[str]]:
+    """Places of the images of each part; a folder that two parts name is walked once."""
+    asked = [(name, posixpath.join(said.base, _plain(text))) for name, texts in said.parts.items() for text in texts]
+    texts = _moved(scan, said.file, [text for _, text in asked], lambda place: os.path.exists(scan.root / place))  # noqa: PTH110
+    read: dict[str, list[str]] = {}
+    parts: dict[str, list[str]] = {name: [] for name in said.parts}
+    for (name, _), text in zip(asked, texts, strict=True):
+        place = _part_place(scan, said, name, text)
+        if place is not None:
+            if place not in read:
+                read[place] = _listed(scan, place) if place.endswith(".txt") else _images(scan, place, found)
+            parts[name] += read[place]
+    return parts
+
+
+def _part_place(scan: Scan, said: DataYaml, name: str, text: str) -> str | None:
+    """A folder or list that is there; None for one of test images, which Roboflow names even where it has none."""
+    where = f"{scan.root / said.file}: {name}"
+    place = _below(scan.root, text, where)
+    if os.path.exists(scan.root / place):  # noqa: PTH110
+        return place
+    if own_split(name) != "test":
+        raise SourceError(f"{where}: {scan.root / place} does not exist. Correct the path, or leave it out.")
+    scan.warnings.append(f"{name} of {said.file} names {place}, which does not exist")
+    return None
 
 
 def _images(scan: Scan, folder: str, found: Images) -> list[str]:
     places = scan.walk(folder)
     for place in places:
-        if "images" not in place.split("/")[:-1]:
+        if not _in_images(place):
             raise SourceError(
                 f"{scan.root / place} lies in no folder named images; expected one, so that the labels lie in labels:\n"
                 f"{scan.source.layout}\nMove the images."
@@ -80,24 +112,124 @@ def _images(scan: Scan, folder: str, found: Images) -> list[str]:
     return places
 
 
-def _listed(scan: Scan, place: str) -> Iterator[str]:
+def _in_images(place: str) -> bool:
+    return "images" in place.split("/")[:-1]
+
+
+def _listed(scan: Scan, place: str) -> list[str]:
     """Places of the images that a .txt file lists, one a line, relative to the root or, with ./, to the file."""
-    path = scan.root / place
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        text = line.strip()
-        base = place.rpartition("/")[0] if text.startswith("./") else ""
+    lines = [(n, line) for n, row in enumerate(read_text(scan.root / place).splitlines(), 1) if (line := row.strip())]
+    folder = posixpath.dirname(place)
+    texts = [posixpath.join(folder, text) if text.startswith("./") else text for _, text in lines]
+    found = []
+    for (n, _), text in zip(lines, _moved(scan, place, texts, lambda place: _is_image(scan, place)), strict=True):
         try:
-            if text:
-                yield _listed_image(scan, f"{base}/{text}" if base else text, f"{path}:{number}")
+            found.append(_listed_image(scan, text, f"{scan.root / place}:{n}"))
         except SourceError as error:
             scan.wrong(text, "no image", str(error))
+    return found
 
 
 def _listed_image(scan: Scan, text: str, where: str) -> str:
-    place = inside(scan.root, text, where)
-    if not os.path.isfile(scan.root / place) or "images" not in place.split("/")[:-1]:  # noqa: PTH113
+    place = _below(scan.root, text, where)
+    if not _is_image(scan, place):
         raise SourceError(f"{where}: {scan.root / place} is no image in a folder named images. Correct the line.")
     return place
+
+
+def _is_image(scan: Scan, place: str) -> bool:
+    return _in_images(place) and os.path.isfile(scan.root / place)  # noqa: PTH113 (called 100,000 times)
+
+
+# ---- paths that were written elsewhere -------------------------------------------------------------------------------
+
+
+def _moved(scan: Scan, file: str, texts: Iterable[str], is_there: Callable[[str], bool]) -> list[str]:
+    """Paths of a file, from the root of a data set that may have been moved or copied since they were written.
+
+    They lose the leading folders that the root does not have, such as ``/content/cats/`` or ``data/``: the fewest
+    without which one of them is there, so a path that is there as it stands keeps all as they are.
+    """
+    roots = (os.path.abspath(scan.root), os.path.realpath(scan.root))  # noqa: PTH100
+    paths = [_from_root(roots, text) for text in texts]
+    start = _start(paths, is_there)
+    other = next((path for path in paths if path.startswith(start)), "")
+    if _ABSOLUTE.match(start) and os.path.exists(other):  # noqa: PTH110
+        scan.warnings.append(f"{file} names {other}, which exists; what was read lies below source.path")
+    return [path.removeprefix(start) for path in paths]
+
+
+def _plain(text: str) -> str:
+    """A path of data.yaml; ``../train/images``, as Roboflow writes it, is train/images."""
+    return text.replace("\\", "/").removeprefix("../")
+
+
+def _from_root(roots: Iterable[str], text: str) -> str:
+    path = posixpath.normpath(text.replace("\\", "/"))
+    return next((posixpath.relpath(path, root) for root in roots if below(path, root)), path)
+
+
+def _start(paths: Sequence[str], is_there: Callable[[str], bool]) -> str:
+    for depth in range(max((path.count("/") for path in paths), default=0) + 1):
+        for path in paths:
+            parts = path.split("/")
+            if len(parts) > depth and parts[depth] not in ("", "..") and is_there("/".join(parts[depth:])):
+                return "".join(f"{part}/" for part in parts[:depth])
+    return ""
+
+
+def _below(root: Path, text: str, where: str) -> str:
+    if _ABSOLUTE.match(text):
+        raise SourceError(
+            f"{where}: {text} is an absolute path, and not below {root}; expected one relative to that. Correct it."
+        )
+    return inside(root, text, where)
+
+
+# ---- label files -----------------------------------------------------------------------------------------------------
+
+
+def label_files(scan: Scan, images: Mapping[str, str], folders: Iterable[str], needed: bool) -> Mapping[str, str]:
+    """Places of the label files by the names of their images; those without an image are wrong.
+
+    Args:
+        scan: the scan.
+        images: places of the images by name.
+        folders: that hold label files of these images alone.
+        needed: an image is wrong that has a file of another kind, such as .json, in place of its label file.
+    """
+    expected = {name_of(label_place(place)): name for name, place in images.items()}
+    walked = [place for folder in _outermost(folders) for place in scan.walk(folder, _LABELS, "a label file")]
+    others = {name_of(row.detail): row.detail for row in scan.refused if row.reason == "not a label file"}
+    for place in walked:
+        if place.rpartition("/")[2] in _NO_LABELS:
+            scan.refused.append(Refused(sample_name(place), "not a label file", place))
+        elif name_of(place) not in expected:
+            scan.need_images({sample_name(place): place}, ())
+    found = scan.unique((expected[stem], place) for place in walked if (stem := name_of(place)) in expected)
+    for stem, name in expected.items():
+        if name not in found:
+            file = _unwalked(scan, stem, name)
+            if file is not None:
+                found[name] = file
+            elif stem in others and needed:
+                fact = f"{scan.root / others[stem]} is no label file of YOLO; expected {stem}.txt"
+                scan.wrong(name, "broken label file", f"{fact}. Convert it, or set missing_label.")
+    used = set(found.values())
+    scan.refused[:] = [row for row in scan.refused if row.detail not in used]  # where images and labels share a folder
+    return found
+
+
+def _unwalked(scan: Scan, stem: str, name: str) -> str | None:
+    """A label file of an image from a list; something there that is no file to be read is wrong."""
+    place = next((place for place in (f"{stem}.txt", f"{stem}.TXT") if os.path.lexists(scan.root / place)), None)
+    try:
+        if place is None or os.path.isfile(scan.root / inside(scan.root, place, f"{scan.root}: label file")):  # noqa: PTH113
+            return place
+        raise SourceError(f"{scan.root / place} is no file that can be read. Put the label file there.")
+    except SourceError as error:
+        scan.wrong(name, "broken label file", str(error))
+        return None
 
 
 def _label_folder(folder: str, place: str) -> str:
@@ -106,7 +238,7 @@ def _label_folder(folder: str, place: str) -> str:
     return "/".join(label_place(place).split("/")[:depth])
 
 
-def outermost(folders: Iterable[str]) -> list[str]:
+def _outermost(folders: Iterable[str]) -> list[str]:
     """The folders that lie in no other of them, sorted."""
     found: list[str] = []
     for folder in sorted(folders):

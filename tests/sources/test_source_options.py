@@ -329,6 +329,7 @@ def test_paths_that_stay(root: Path) -> None:
     assert inside(root, "images/../masks/./a.png", "") == "masks/a.png"
     assert inside(root, "images\\north\\a.png", "") == "images/north/a.png"
     assert inside(root, "..hidden/a.png", "") == "..hidden/a.png"
+    assert inside(root, "a\ud800.png", "") == "a?.png"  # as a walk names what is not UTF-8
 
 
 # ---- paths and names -------------------------------------------------------------------------------------------------

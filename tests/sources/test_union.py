@@ -163,7 +163,7 @@ def test_group_and_metadata_over_all(both: Path) -> None:
 def test_a_split_for_all_of_a_source(both: Path) -> None:
     put_image(both / "three/images/val/b.png")
     (both / "three/data.yaml").write_text("names: [liver]\nval: images/val\n")
-    three = {"format": "yolo", "path": "three"}
+    three = {"format": "yolo", "path": "three", "missing_label": "empty"}
     splits = {r.name: r.split for r in scan(both, {**ONE, "split": "test"}, TWO, three).records}
     assert splits == {"one/a": "test", "two/a": None, "three/val/b": "val"}
     splits = {r.name: r.split for r in scan(both, ONE, {**three, "split": "train"}).records}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from makedata import broken, known_of, load, masks_of, put_image, put_text, rejected, scan
 
-from augforge.sources.yolo_files import read_data_yaml
+from augforge.sources.yolo_files import read_data
 
 KIND = "yolo"
 NAMES = "names: [cat, dog]\n"
@@ -83,12 +83,62 @@ def test_names_that_are_none(root: Path) -> None:
         assert len(broken(KIND, root, str(root / "data.yaml"), "Correct")) < 300
 
 
+# ---- what names the classes ------------------------------------------------------------------------------------------
+
+
+def cats(root: Path, **options: Any) -> int:
+    """Pixels of class cat in the first image: 20, where 0 is cat."""
+    options = {"classes": ["dog", "cat"], **options}
+    return int(masks_of(load(KIND, root, **options)["train/a"], ("dog", "cat"))["cat"].sum())
+
+
 def test_without_data_yaml(root: Path) -> None:
     (root / "data.yaml").unlink()
-    broken(KIND, root, "data.yaml has no names of classes", "source.classes")
+    broken(KIND, root, "data.yaml does not exist, and no other", "classes.txt", "source.classes")
     assert splits(root, classes=["x", "y"])["val/c"] == "val"
-    broken(KIND, root, "dataset.yaml does not exist", data="dataset.yaml")
-    broken(KIND, root / "missing", "missing/data.yaml does not exist", "images/train/one.jpg")
+    assert cats(root) != 20  # the recipe's order is all there is
+    put_text(root / "dataset.yml", "nc: 2\n")
+    broken(KIND, root, "Did you mean 'dataset.yml'?", data="dataset.yaml")
+    broken(KIND, root / "missing", "missing is no folder", "images/train/one.jpg")
+    put_text(root / "data.yaml", "nc: 2\n")
+    broken(KIND, root, "data.yaml has no names of classes. Add names there")
+
+
+@pytest.mark.parametrize("file", ["dataset.yaml", "data.yml", "coco8-seg.YAML"])
+def test_names_of_another_yaml(root: Path, file: str) -> None:
+    (root / "data.yaml").rename(root / file)
+    put_text(root / "environment.yaml", "name: x\n")
+    put_text(root / "list.yml", "- names\n")
+    put_text(root / "._other.yaml", b"\xff")
+    assert cats(root) == 20
+    assert scan(KIND, root).classes == ("cat", "dog")
+    put_text(root / file, NAMES + "train: images/train\n")
+    assert set(splits(root)) == {"train/a", "train/b"}
+    broken(KIND, root, f"{root / file}: label 'dog' is not in classes", classes=["cat"])
+
+
+def test_names_of_several_yamls(root: Path) -> None:
+    (root / "data.yaml").rename(root / "b.yaml")
+    put_text(root / "a.yml", "names: [dog, cat]\n")
+    broken(
+        KIND, root, "data.yaml does not exist, and 2 other files have names of classes: a.yml, b.yaml", "source.data"
+    )
+    assert cats(root, data="b.yaml") == 20
+    put_text(root / "data.yaml", NAMES)
+    assert cats(root) == 20
+
+
+@pytest.mark.parametrize("file", ["classes.txt", "labels/classes.txt"])
+@pytest.mark.parametrize("data", [None, "images: 3\n"])
+def test_names_of_classes_txt(root: Path, file: str, data: str | None) -> None:
+    (root / "data.yaml").unlink()
+    if data is not None:
+        put_text(root / "data.yaml", data)
+    path = put_text(root / file, "cat\r\ndog \n\n")
+    assert cats(root) == 20
+    assert scan(KIND, root).classes == ("cat", "dog")
+    put_text(path, "cat\n\ndog\n")
+    broken(KIND, root, f"{path}: names holds None")
 
 
 def test_classes_rename_and_drop(root: Path) -> None:
@@ -100,6 +150,9 @@ def test_classes_rename_and_drop(root: Path) -> None:
     broken(KIND, root, "data.yaml: label 'dog' is not in classes", classes=["cat"])
 
 
+# ---- images without a label file -------------------------------------------------------------------------------------
+
+
 def test_missing_label_files(root: Path) -> None:
     (root / "labels/train/b.txt").unlink()
     assert known_of(load(KIND, root)["train/b"], ("cat", "dog")) == ["cat", "dog"]
@@ -108,6 +161,71 @@ def test_missing_label_files(root: Path) -> None:
     assert rejected(KIND, root, missing_label="error") == [("train/b", "no label file")]
     one, two = (scan(KIND, root, missing_label=how).records[1].content for how in ("empty", "unlabelled"))
     assert one != two
+
+
+@pytest.mark.parametrize("folder", ["label", "labels_seg"])
+def test_no_label_file_at_all(root: Path, folder: str) -> None:
+    (root / "labels").rename(root / folder)
+    broken(KIND, root, "none of 3 images has a label file; expected labels/train/a.txt for images/train/a.jpg")
+    broken(KIND, root, "none of 3 images", on_error="reject")
+    for how, known in {"empty": ["cat", "dog"], "unlabelled": []}.items():
+        assert known_of(load(KIND, root, missing_label=how)["train/a"], ("cat", "dog")) == known
+
+
+@pytest.mark.parametrize("data", ["", "train: images/train\nval: images/val\ntest: images/test\n", "train: images\n"])
+def test_a_split_without_label_files_is_unlabelled(root: Path, data: str) -> None:
+    put_text(root / "data.yaml", NAMES + data)
+    put_image(root / "images/test/d.jpg")
+    (root / "labels/train/b.txt").unlink()
+    assert scan(KIND, root).warnings == ("test: none of 1 images has a label file, so they are taken for unlabelled",)
+    samples = load(KIND, root)
+    assert known_of(samples["test/d"], ("cat", "dog")) == []
+    assert known_of(samples["train/b"], ("cat", "dog")) == ["cat", "dog"]
+    one, two = ({r.name: r.content for r in scan(KIND, root, missing_label=how).records} for how in (None, "empty"))
+    assert [name for name in one if one[name] != two[name]] == ["test/d"]
+
+
+def test_a_folder_of_background_belongs_to_its_split(root: Path) -> None:
+    put_image(root / "images/background/d.jpg")
+    assert known_of(load(KIND, root)["background/d"], ("cat", "dog")) == ["cat", "dog"]
+    put_text(root / "data.yaml", NAMES + "train: [images/train, images/background]\n")
+    assert known_of(load(KIND, root)["background/d"], ("cat", "dog")) == ["cat", "dog"]
+    put_text(root / "data.yaml", NAMES + "train: images/train\ntest: images/background\n")
+    assert known_of(load(KIND, root)["background/d"], ("cat", "dog")) == []
+
+
+@pytest.mark.parametrize("data", ["", "train: list.txt\n"])
+def test_suffixes_of_label_files(root: Path, data: str) -> None:
+    """.TXT is one, too; and where another kind lies in place of a label file, it is not that nothing is there."""
+    put_text(root / "data.yaml", NAMES + data)
+    put_text(root / "list.txt", "images/train/a.jpg\nimages/train/b.jpg\n")
+    path = root / "labels/train/a.txt"
+    path.rename(path.with_suffix(".TXT"))
+    assert masks_of(load(KIND, root)["train/a"], ("cat", "dog"))["cat"].sum() == 20
+
+
+def test_label_files_of_another_kind(root: Path) -> None:
+    (root / "labels/train/a.txt").rename(root / "labels/train/a.json")
+    put_text(root / "labels/train/b.json", "{}")
+    broken(KIND, root, f"{root / 'labels/train/a.json'} is no label file of YOLO; expected labels/train/a.txt")
+    assert ("train/a", "broken label file") in rejected(KIND, root)
+    assert [record.name for record in scan(KIND, root, on_error="reject").records] == ["train/b", "val/c"]
+    assert known_of(load(KIND, root, missing_label="empty")["train/a"], ("cat", "dog")) == ["cat", "dog"]
+
+
+def test_two_label_files_of_an_image(root: Path) -> None:
+    put_text(root / "labels/train/a.TXT", "")
+    broken(KIND, root, "labels/train/a.TXT", "share the name train/a")
+
+
+def test_a_label_file_out_of_the_root(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = root / "labels/train/a.txt"
+    path.unlink()
+    path.symlink_to(put_text(tmp_path_factory.mktemp("other") / "a.txt", SQUARE))
+    put_text(root / "data.yaml", NAMES + "train: list.txt\n")
+    put_text(root / "list.txt", "images/train/a.jpg\nimages/train/b.jpg\n")
+    broken(KIND, root, "'labels/train/a.txt' leaves")
+    assert rejected(KIND, root) == [("train/a", "broken label file")]
 
 
 def test_content_is_canonical(root: Path) -> None:
@@ -132,22 +250,58 @@ def test_splits_of_data_yaml(root: Path) -> None:
     assert splits(root) == {"train/a": None, "train/b": None, "val/c": "test"}
 
 
+def test_splits_of_other_spellings(root: Path) -> None:
+    put_text(root / "data.yaml", NAMES + "Train: images/train\nvalidation: images/val\n3: x\nnotes: y\n")
+    assert splits(root) == {"train/a": None, "train/b": None, "val/c": "val"}
+    put_text(root / "data.yaml", NAMES + "training: images/train\nTesting: images/val\n")
+    assert splits(root) == {"train/a": None, "train/b": None, "val/c": "test"}
+
+
+@pytest.mark.parametrize("names", [("Train", "Val", "Test"), ("train2017", "valid", "testing")])
+def test_splits_of_folders(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        put_image(tmp_path / f"images/{name}/x.jpg")
+        put_text(tmp_path / f"labels/{name}/x.txt", SQUARE)
+    found = splits(tmp_path, classes=["cat"])
+    assert [found[f"{name}/x"] for name in names] == [None, "val", "test"]
+
+
+def test_data_yaml_counts_more_than_the_names_of_folders(root: Path) -> None:
+    """As in the VOC of Ultralytics, which trains on train and val, and validates on test."""
+    put_image(root / "images/test/d.jpg")
+    put_text(root / "labels/test/d.txt", SQUARE)
+    put_text(root / "data.yaml", NAMES + "train: [images/train, images/val]\nval: images/test\n")
+    assert splits(root) == {"test/d": "val", "train/a": None, "train/b": None, "val/c": "train"}
+    assert set(splits(root, own_splits=False).values()) == {None}
+
+
 def test_roboflow(tmp_path: Path) -> None:
     for part in ("train", "valid"):
         put_image(tmp_path / f"{part}/images/{part}.jpg")
         put_text(tmp_path / f"{part}/labels/{part}.txt", SQUARE)
     put_text(tmp_path / "data.yaml", NAMES + "train: ../train/images\nval: ../valid/images\ntest: ../test/images\n")
-    broken(KIND, tmp_path, "test of data.yaml", "test/images does not exist")
-    put_text(tmp_path / "data.yaml", NAMES + "train: ../train/images\nval: ../valid/images\n")
+    assert scan(KIND, tmp_path).warnings == ("test of data.yaml names test/images, which does not exist",)
     assert splits(tmp_path) == {"train/train": None, "valid/valid": "val"}
     assert all(sample.masks.any() for sample in load(KIND, tmp_path).values())
+    put_text(tmp_path / "data.yaml", NAMES + "train: ../train/images\nval: ../val/images\n")
+    broken(KIND, tmp_path, "data.yaml: val", "val/images does not exist")
 
 
 def test_splits_that_name_the_same_images(root: Path) -> None:
-    put_text(root / "data.yaml", NAMES + "train: images\nval: images\n")
+    put_text(root / "data.yaml", NAMES + "train: images/train\nval: images/train/\n")
     listing = scan(KIND, root)
     assert {record.split for record in listing.records} == {None}
-    assert listing.warnings == ("train and val name the same images; the recipe's split decides",)
+    assert listing.warnings == ("train and val name the same images, so neither counts as a split",)
+    put_text(root / "data.yaml", NAMES + "val: images/val\nvalid: images/val\n")
+    assert (splits(root), scan(KIND, root).warnings) == ({"val/c": "val"}, ())
+
+
+def test_a_folder_is_walked_once_and_its_labels_are_not_refused(root: Path) -> None:
+    put_text(root / "data.yaml", NAMES + "train: .\nval: .\n")
+    put_text(root / "README.md", "x")
+    listing = scan(KIND, root)
+    assert [row.detail for row in listing.refused] == ["README.md", "data.yaml"]
+    assert len(listing.records) == 3
 
 
 def test_an_image_in_two_splits(root: Path) -> None:
@@ -164,6 +318,60 @@ def test_lists_of_images(root: Path) -> None:
     path = put_text(root / "train.txt", "images/train/a.jpg\n../x.jpg\nimages/train/z.jpg\n/etc/x.jpg\n")
     broken(KIND, root, "3 problems", f"{path}:2: '../x.jpg' leaves", f"{path}:3", "is no image", f"{path}:4")
     assert [reason for _, reason in rejected(KIND, root)] == ["no image"] * 3
+
+
+# ---- paths that were written elsewhere -------------------------------------------------------------------------------
+
+SPLITS = {"train/a": None, "train/b": None, "val/c": "val"}
+
+
+@pytest.mark.parametrize(
+    "start", ["{root}/", "/content/cats-1/", "cats-1/", "../cats/", "../../x/cats/", "C:\\Users\\me\\cats\\", "./"]
+)
+def test_paths_of_data_yaml(root: Path, start: str) -> None:
+    start = start.format(root=root)
+    put_text(root / "data.yaml", NAMES + f"train: {start}images/train\nval: {start}images/val\n")
+    assert (splits(root), scan(KIND, root).warnings) == (SPLITS, ())
+    put_text(root / "data.yaml", NAMES + f"path: {start}\ntrain: images/train\nval: images/val\n")
+    assert (splits(root), scan(KIND, root).warnings) == (SPLITS, ())
+    put_text(root / "data.yaml", NAMES + f"path: {start}\ntrain: {start}images/train\nval: {start}images/val\n")
+    if start.startswith("/"):
+        assert (splits(root), scan(KIND, root).warnings) == (SPLITS, ())
+
+
+@pytest.mark.parametrize("start", ["{root}/", "/home/x/cats/", "data/", "D:\\cats\\", "./", "../"])
+def test_paths_of_lists(root: Path, start: str) -> None:
+    start = start.format(root=root)
+    put_text(root / "train.txt", f"{start}images/train/a.jpg\n{start}images/train/b.jpg\n")
+    put_text(root / "val.txt", "images/val/c.jpg\n")
+    put_text(root / "data.yaml", NAMES + "train: train.txt\nval: val.txt\n")
+    assert (splits(root), scan(KIND, root).warnings) == (SPLITS, ())
+
+
+def test_a_relative_root(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_text(root / "data.yaml", NAMES + f"train: {root}/images/train\nval: {root}/images/val\n")
+    monkeypatch.chdir(root.parent)
+    assert splits(Path(root.name)) == SPLITS
+
+
+def test_all_paths_lose_the_same_folders(root: Path) -> None:
+    """So that another folder of the same name is not taken for one that is missing."""
+    put_image(root / "val/images/d.jpg")
+    put_text(root / "data.yaml", NAMES + "train: /x/images/train\nval: /x/y/images/val\n")
+    broken(KIND, root, "y/images/val does not exist")
+    put_text(root / "data.yaml", NAMES + "train: /x/images/train\nval: /y/images/val\n")
+    broken(KIND, root, "data.yaml: val: /y/images/val is an absolute path, and not below")
+    put_text(root / "data.yaml", NAMES + "train: images/train\nval: data/images/val\n")
+    broken(KIND, root, "data/images/val does not exist")
+
+
+def test_absolute_paths_of_data_that_is_here_too(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = tmp_path_factory.mktemp("original")
+    put_image(other / "images/train/z.jpg")
+    put_text(root / "data.yaml", NAMES + f"path: {other}\ntrain: images/train\nval: images/val\n")
+    assert splits(root) == SPLITS
+    warning = f"data.yaml names {other}/images/train, which exists; what was read lies below source.path"
+    assert scan(KIND, root).warnings == (warning,)
 
 
 # ---- bad input -------------------------------------------------------------------------------------------------------
@@ -267,7 +475,7 @@ def test_images_beside_their_labels(tmp_path: Path) -> None:
         ("names: [a]\nnc: 2", "nc is 2, but names holds 1 classes"),
         ("names: [a]\ntrain: 3", "train is no path"),
         ("names: [a]\ntrain: ../../elsewhere", "leaves"),
-        ("names: [a]\ntrain: /etc", "leaves"),
+        ("names: [a]\ntrain: /etc", "train: /etc is an absolute path"),
         ("names: [a]\ntrain: nowhere", "nowhere does not exist"),
         ("- a", "holds no keys"),
         ("a: [", "data.yaml:1: not valid YAML"),
@@ -281,5 +489,5 @@ def test_broken_data_yaml(root: Path, text: str | bytes, part: str) -> None:
 
 
 def test_data_yaml(tmp_path: Path) -> None:
-    said = read_data_yaml(put_text(tmp_path / "d.yaml", "names: {3: x}\ntrain: [a, b]\nval: ''\npath: ../q\n"))
+    said = read_data(put_text(tmp_path / "d.yaml", "names: {3: x}\ntrain: [a, b]\nval: ''\npath: ../q\n"))
     assert (said.names, said.parts, said.base) == ({3: "x"}, {"train": ["a", "b"]}, "../q")
