@@ -1,9 +1,11 @@
-"""COCO: one JSON of annotations for a folder of images."""
+"""COCO: a JSON of annotations, or one a split, for folders of images."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import posixpath
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -14,57 +16,92 @@ from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.coco_file import Boxes, Crowd, Rules, category_names, read_document, read_images
+from augforge.sources.coco_layout import annotation_files, image_folder, json_files, outermost, split_of
 from augforge.sources.core import Listing, Record, Refused, Source
 from augforge.sources.loading import drawn, known_bits, listed_image, loaded
-from augforge.sources.options import IGNORE
+from augforge.sources.options import IGNORE, names_split
 from augforge.sources.records import folder_or_name, inside, name_of, record_of
 from augforge.sources.scanning import IMAGES, Scan
+from augforge.sources.shapes import off_image
 from augforge.store.filecache import FileCache
 
-_SHOWN = 20
 
+class _Part(NamedTuple):
+    """An annotation file.
 
-class _Files(NamedTuple):
-    """Places of the annotation file and of the images' folder."""
+    Attributes:
+        place: the file's own.
+        images: folder of its images.
+        split: the first folder of its samples' names, where it is one of several; else empty.
+        facts: what it says.
+        table: its classes; the names are the source's, ``known`` those that it labels.
+    """
 
-    annotations: str
+    place: str
     images: str
+    split: str
+    facts: Mapping[str, Any]
+    table: ClassTable
+
+    def name(self, place: str) -> str:
+        """The sample's name for an image of this file."""
+        name = name_of(place, self.images).removeprefix("images/")
+        first, _, rest = name.partition("/")
+        return f"{self.split}/{rest if rest and names_split(first) else name}" if self.split else name
+
+
+class _Entry(NamedTuple):
+    """What an annotation file says of an image."""
+
+    part: _Part
+    facts: Mapping[str, Any]
 
 
 class Coco(Source):
     """Reads COCO annotations: polygons, and run lengths as counts or compressed text.
 
     Instances of a class are united; several polygons of one instance are parts of it. A polygon that leaves the image
-    is cut, one that crosses itself is filled by the even-odd rule. An image without annotations is labelled, and empty:
-    every category is known not to be there. A class that the recipe lists and that is no category is unknown. In LVIS'
-    files, an image knows the categories that are annotated in it or stand in its ``neg_category_ids``, but for its
-    ``not_exhaustive_category_ids``; a class of several categories is known where all of them are.
+    is cut, one wholly outside is an error, and one that crosses itself is filled by the even-odd rule. Polygons are
+    filled with the pixels of their outline (``cv2.fillPoly``), which is about half a pixel wider than pycocotools'
+    masks. An image without annotations is labelled, and empty: every category is known not to be there. A class that
+    the recipe lists and that is no category is unknown. In LVIS' files, an image knows the categories that are
+    annotated in it or stand in its ``neg_category_ids``, but for its ``not_exhaustive_category_ids``; a class of
+    several categories is known where all of them are.
 
     Categories go by name, and ids of one name are one class. Crowds (``iscrowd``) become the class ``ignore``, which
     is made for them where the recipe lists no classes. Images that the file does not name are refused.
+
+    Files of several splits are read as one: instances_train2017.json and instances_val2017.json, or Roboflow's
+    train/, valid/ and test/ with a file each. The split goes before the samples' names. Beside others, a file without
+    any annotation leaves its images unlabelled.
     """
 
     adapter_version: ClassVar[int] = 1
     layout: ClassVar[str] = """\
 ROOT/                          source.path
-  instances.json               the only .json here or in annotations/, or source.annotations
+  instances.json               the only .json here or in annotations/, or one a split there or in the splits' folders,
+                               such as train/_annotations.coco.json; or source.annotations
       {"images": [{"id": 1, "file_name": "P01/scan1.jpg", "width": 800, "height": 600}, ...],
        "annotations": [{"image_id": 1, "category_id": 3, "segmentation": [[x, y, ...]], "iscrowd": 0}, ...],
        "categories": [{"id": 3, "name": "heart"}, ...]}
-  images/P01/scan1.jpg         file_name is relative to images/, or source.images; folders are the usual group"""
+  images/P01/scan1.jpg         file_name is relative to images/, images/SPLIT/, SPLIT/, the file's own folder or ROOT;
+                               or to source.images; folders are the usual group"""
 
     format: Literal["coco"] = "coco"
     annotations: str | None = Field(
-        None, description="the JSON file, relative to path; null takes the only one there or in annotations/"
+        None,
+        description="the JSON file, relative to path; null takes the only one, or one a split; of several, those named "
+        "instances...",
     )
     images: str | None = Field(
         None,
-        description="folder of the images, relative to path; null takes images/ where there is one, else path itself",
+        description="folder of the images, or of a folder of them for each split, relative to path; null finds it",
     )
     crowd: Crowd | None = Field(
         None,
         description=f"crowds become the class {IGNORE}, stay in their class, or are left out (and so count as absent); "
-        f"null is {IGNORE} if classes has it or is null, else an error",
+        f"null is {IGNORE}, but an error where classes has no {IGNORE}, and where a category has only crowds, as some "
+        "tools mark all masks so",
     )
     boxes: Boxes = Field("error", description="annotations with a box alone: an error, a rectangle, or left out")
 
@@ -75,125 +112,172 @@ ROOT/                          source.path
         return self
 
     def scan(self, cache: FileCache) -> Listing:
-        scan, files = Scan(self, cache), self._files()
-        facts = cache.get(self.root / files.annotations, self._kind, self._read)
-        table = ClassTable(tuple(facts["classes"]), facts["known"])
-        found = self._found(scan, files)
-        if not found and facts["images"] and not scan.bad:
-            fact = f"{self.root / files.images} holds no image"
-            raise SourceError(f"{fact}; expected\n{self.layout}\nCorrect source.path or source.images.")
-        self._tell_orphans(scan, files, facts["orphans"])
-        entries = dict(self._entries(scan, files, facts["images"], found))
+        scan, parts = Scan(self, cache), self._parts(cache)
+        found = self._found(scan, parts)
+        for part in parts:
+            self._need_images(scan, part, found)
+        entries: dict[str, _Entry] = {}
+        for part in parts:
+            self._tell_orphans(scan, part)
+            self._add_entries(scan, part, found, entries)
+        self._tell_unlabelled(scan, parts)
+        self._tell_crowds(scan, parts)
+        top = os.path.commonpath([part.images for part in parts])
         others = sorted(found - entries.keys())
-        scan.refused += [Refused(name_of(place, files.images), "no annotation", place) for place in others]
-        images = scan.images((name_of(place, files.images), place) for place in entries if place in found)
-        return scan.listing(self._records(scan, files, table, entries, images), table.names)
+        scan.refused += [Refused(name_of(place, top), "no annotation", place) for place in others]
+        images = scan.images((part.name(place), place) for place, (part, _) in entries.items() if place in found)
+        return scan.listing(self._records(scan, entries, images), parts[0].table.names)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         image = listed_image(self.root, record)
         return loaded(record, image, drawn(record, classes), known_bits(record, classes))
 
-    # ---- the annotation file ----
+    # ---- the annotation files ----
+
+    def _parts(self, cache: FileCache) -> list[_Part]:
+        places = self._places()
+        facts = [cache.get(self.root / place, self._kind, self._read) for place in places]
+        tables = self._tables(places, facts)
+        splits = [split_of(place) if len(places) > 1 else "" for place in places]
+        folders = [self._image_folder(place, said) for place, said in zip(places, facts, strict=True)]
+        return list(map(_Part, places, folders, splits, facts, tables))
+
+    def _places(self) -> list[str]:
+        if not self.root.is_dir():
+            raise SourceError(f"{self.root} is no folder; expected\n{self.layout}\nCorrect source.path.")
+        if self.annotations is None:
+            return annotation_files(self.root, self.layout)
+        if not (self.root / self.annotations).is_file():
+            raise SourceError(f"{self.root / self.annotations} does not exist. Correct source.annotations.")
+        return [posixpath.normpath(self.annotations)]
+
+    def _image_folder(self, place: str, facts: Mapping[str, Any]) -> str:
+        return image_folder(self.root, place, self.images, (entry["file_name"] for entry in facts["images"]))
+
+    @property
+    def _crowd(self) -> Crowd | None:
+        """What becomes of crowds; None where the recipe has to say."""
+        ignores = self.crowd is None and (self.classes is None or IGNORE in self.classes)
+        return "ignore" if ignores else self.crowd
 
     @property
     def _kind(self) -> str:
         """The kind of `_read` in the cache: everything that decides what it gives, apart from the file."""
-        return f"coco@{self.adapter_version}, facts@2 {digest(self.classes, self.class_map, self.crowd, self.boxes)}"
+        return f"coco@{self.adapter_version}, facts@3 {digest(self.classes, self.class_map, self.crowd, self.boxes)}"
 
     def _read(self, path: Path) -> dict[str, Any]:
         document = read_document(path)
         names = category_names(document, path)
-        table = class_table(self, names.values(), path)
-        ignores = self.crowd is None and (self.classes is None or IGNORE in self.classes)
-        crowd: Crowd | None = "ignore" if ignores else self.crowd
-        facts = read_images(document, path, Rules({key: self.class_of(names[key]) for key in names}, crowd, self.boxes))
-        classes, known = table.names, table.known
-        if crowd == "ignore" and IGNORE not in known and (facts["crowd"] or IGNORE in classes):
-            classes = classes if IGNORE in classes else (*classes, IGNORE)
-            known = [*known, IGNORE]
-        return {**facts, "classes": classes, "known": known}
+        rules = Rules({key: self.class_of(name) for key, name in names.items()}, self._crowd, self.boxes)
+        facts = read_images(document, path, rules)
+        return {
+            **facts,
+            "labels": list(names.values()),
+            "annotated": bool(document["annotations"]),
+            "drawn": [[names[key], *counts] for key, *counts in facts["drawn"]],
+        }
 
-    # ---- files ----
+    def _tables(self, places: Sequence[str], facts: Sequence[Mapping[str, Any]]) -> list[ClassTable]:
+        """The classes of each file: all have the names of all, and know those of their own; none if unlabelled."""
+        own = [class_table(self, said["labels"], self.root / place) for place, said in zip(places, facts, strict=True)]
+        names = class_table(self, [label for said in facts for label in said["labels"]], self.root).names
+        crowds = sum(count for said in facts for _, _, count in said["drawn"])
+        if self._crowd == "ignore" and crowds and IGNORE not in names:
+            names = (*names, IGNORE)
+        labelled = [len(facts) == 1 or said["annotated"] for said in facts]
+        return [
+            ClassTable(names, [name for name in names if is_labelled and name in (*table.known, IGNORE)])
+            for table, is_labelled in zip(own, labelled, strict=True)
+        ]
 
-    def _files(self) -> _Files:
-        """Places of the annotation file and of the images' folder."""
-        if not self.root.is_dir():
-            raise SourceError(f"{self.root} is no folder; expected\n{self.layout}\nCorrect source.path.")
-        images = self.images or ("images" if (self.root / "images").is_dir() else ".")
-        if self.annotations is None:
-            return _Files(self._only_json(), images)
-        if not (self.root / self.annotations).is_file():
-            raise SourceError(f"{self.root / self.annotations} does not exist. Correct source.annotations.")
-        return _Files(self.annotations, images)
+    def _tell_unlabelled(self, scan: Scan, parts: Sequence[_Part]) -> None:
+        scan.warnings += [
+            f"{part.place} holds no annotation, unlike other files; its images are unlabelled"
+            for part in parts
+            if len(parts) > 1 and not part.facts["annotated"]
+        ]
 
-    def _only_json(self) -> str:
-        places = _json_files(self.root)
-        if not places:
-            raise SourceError(f"{self.root} holds no .json; expected\n{self.layout}\nCorrect source.path.")
-        if len(places) > 1:
-            raise SourceError(
-                f"{self.root} holds {len(places)} annotation files; expected one. Choose it, 'annotations: NAME': "
-                f"{some(places, _SHOWN)}."
+    def _tell_crowds(self, scan: Scan, parts: Sequence[_Part]) -> None:
+        """Warn of crowds that become ignore by default; where a category has nothing else, that is an error."""
+        counts: Counter[str] = Counter()
+        crowds: Counter[str] = Counter()
+        for label, count, crowd in (entry for part in parts for entry in part.facts["drawn"]):
+            counts[label] += count
+            crowds[label] += crowd
+        if self.crowd is not None or not crowds.total():
+            return
+        places = [part.place for part in parts]
+        empty = [label for label in counts if counts[label] == crowds[label]]
+        if empty:
+            scan.fault(
+                f"{', '.join(str(self.root / place) for place in places)}: all annotations of {some(empty)} are crowds "
+                f"(iscrowd: 1), which would become {IGNORE}; expected some that are not, but some tools mark all masks "
+                f"so. Set 'crowd: class' if they are objects, or 'crowd: {IGNORE}' if they are crowds."
             )
-        return places[0]
-
-    def _found(self, scan: Scan, files: _Files) -> set[str]:
-        """Places of all images that are there; annotation files may lie among them."""
-        places = scan.walk(files.images, IMAGES | {".json"})
-        notes = {place for place in places if place.lower().endswith(".json")}
-        others = notes - {files.annotations, *_json_files(self.root)}
-        scan.refused += [Refused(place, "not an image", place) for place in sorted(others)]
-        return set(places) - notes
+        scan.warnings.append(
+            f"{', '.join(places)}: {crowds.total()} of {counts.total()} annotations are crowds and became {IGNORE}; "
+            "set 'crowd: class' if your tool marks masks so"
+        )
 
     # ---- images ----
 
-    def _tell_orphans(self, scan: Scan, files: _Files, orphans: Iterable[tuple[str, int]]) -> None:
-        for key, count in orphans:
-            fact = f"{self.root / files.annotations}: image_id {key} of {count} annotations is none of images"
+    def _found(self, scan: Scan, parts: Sequence[_Part]) -> set[str]:
+        """Places of all images that are there; annotation files may lie among them."""
+        folders = outermost(part.images for part in parts)
+        places = [place for folder in folders for place in scan.walk(folder, IMAGES | {".json"})]
+        notes = {place for place in places if place.lower().endswith(".json")}
+        others = notes - {part.place for part in parts} - {*json_files(self.root)}
+        scan.refused += [Refused(place, "not an image", place) for place in sorted(others)]
+        return set(places) - notes
+
+    def _need_images(self, scan: Scan, part: _Part, found: set[str]) -> None:
+        """SourceError where none of an annotation file's images is there, unless something known may be why."""
+        places = [_joined(part, entry["file_name"]) for entry in part.facts["images"]]
+        below = [place for place in places if not place.startswith(("/", "../"))]
+        if below and not scan.bad and not scan.problems and found.isdisjoint(below):
+            raise SourceError(
+                f"{self.root / below[0]} does not exist, and none of the {len(places)} images that "
+                f"{self.root / part.place} names is there. Add them, or correct source.images, the folder that "
+                "file_name is relative to, or source.annotations."
+            )
+
+    def _tell_orphans(self, scan: Scan, part: _Part) -> None:
+        for key, count in part.facts["orphans"]:
+            fact = f"{self.root / part.place}: image_id {key} of {count} annotations is none of images"
             scan.wrong(f"image_id {key}", "no image", f"{fact}. Add the image there, or remove them.")
 
-    def _entries(
-        self, scan: Scan, files: _Files, images: Iterable[dict[str, Any]], found: set[str]
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
-        """What the file says of each image, by its place; an image that is not there is wrong."""
-        seen: set[str] = set()
-        where = str(self.root / files.annotations)
-        for entry in images:
+    def _add_entries(self, scan: Scan, part: _Part, found: set[str], entries: dict[str, _Entry]) -> None:
+        """What a file says of each image, by its place; an image that is not there is wrong."""
+        where = str(self.root / part.place)
+        for entry in part.facts["images"]:
+            place = _joined(part, entry["file_name"])
             try:
-                place = self._place(entry["file_name"], files, where, found)
+                place = place if place in found else inside(self.root, place, where)
             except SourceError as error:
                 scan.wrong(entry["file_name"], "leaves the root", str(error))
                 continue
-            name = name_of(place, files.images)
-            if place in seen:
-                fact = f"{where}: images holds {entry['file_name']} twice"
-                scan.wrong(name, "name stands twice", f"{fact}; expected it once. Keep one of the two ids.")
+            name, other = part.name(place), entries.get(place)
+            if other is not None:
+                wheres = where if other.part is part else f"{self.root / other.part.place} and {where}"
+                fact = f"{wheres}: images holds {entry['file_name']} twice"
+                scan.wrong(name, "name stands twice", f"{fact}; expected it once. Keep one of the two.")
             elif place not in found and name not in scan.bad:
                 fact = f"{self.root / place} does not exist, but {where} names it"
                 scan.wrong(name, "no image", f"{fact}. Add the image, or correct source.images.")
-            seen.add(place)
-            yield place, entry
+            entries[place] = _Entry(part, entry)
 
-    def _place(self, file_name: str, files: _Files, where: str, found: set[str]) -> str:
-        """Place of an image, which must lie below the root."""
-        place = os.path.normpath(PurePosixPath(files.images, file_name.replace("\\", "/")))
-        return place if place in found else inside(self.root, place, where)
-
-    def _records(
-        self,
-        scan: Scan,
-        files: _Files,
-        table: ClassTable,
-        entries: Mapping[str, dict[str, Any]],
-        images: Mapping[str, Any],
-    ) -> Iterator[Record]:
+    def _records(self, scan: Scan, entries: Mapping[str, _Entry], images: Mapping[str, Any]) -> Iterator[Record]:
         for place, facts in images.items():
-            name, entry = name_of(place, files.images), entries[place]
+            part, entry = entries[place]
+            name, path = part.name(place), self.root / part.place
+            outside = off_image(entry["far"], facts, path)
             if entry["problem"] is not None:
                 scan.wrong(name, "broken annotation", entry["problem"])
-            elif entry["size"] is not None:
-                scan.need_size(name, f"{files.annotations}: {entry['file_name']}", entry["size"], facts)
-            content, known = table.content(entry["shapes"]), table.known
+            elif entry["size"] is not None and entry["size"] != [facts["width"], facts["height"]]:
+                scan.need_size(name, f"{part.place}: {entry['file_name']}", entry["size"], facts)
+            elif outside is not None:
+                scan.wrong(name, "outside the image", outside)
+            content, known = part.table.content(entry["shapes"]), part.table.known
             if entry["unknown"]:
                 content = [content, entry["unknown"]]
                 known = [class_ for class_ in known if class_ not in entry["unknown"]]
@@ -201,7 +285,6 @@ ROOT/                          source.path
             yield record_of(name, place, facts, content, group=folder_or_name(name), data=data)
 
 
-def _json_files(root: Path) -> list[str]:
-    """Places of annotation files where they usually lie."""
-    paths = (path for folder in (root, root / "annotations") for path in sorted(folder.glob("*.json")))
-    return [path.relative_to(root).as_posix() for path in paths]
+def _joined(part: _Part, file_name: str) -> str:
+    """Place of an image, which may lead out of the root."""
+    return os.path.normpath(PurePosixPath(part.images, file_name.replace("\\", "/")))

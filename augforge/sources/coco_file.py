@@ -6,7 +6,8 @@ image, so that one bad polygon does not cost the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeGuard
@@ -16,7 +17,7 @@ from augforge.keys import canonical_json
 from augforge.sources.documents import is_pixel, read_json
 from augforge.sources.options import IGNORE
 from augforge.sources.rle import compressed
-from augforge.sources.shapes import Ring, flat_ring, rectangle
+from augforge.sources.shapes import Far, Ring, box_of, farther, flat_ring, rectangle
 from augforge.sources.values import is_name, whole_size
 
 Crowd: TypeAlias = Literal["ignore", "class", "drop"]
@@ -58,13 +59,22 @@ class _Image:
     partial: set[Key] = field(default_factory=set)
     seen: set[Key] = field(default_factory=set)
     shapes: set[str] = field(default_factory=set)
+    far: Far = field(default_factory=list)
     problem: str | None = None
+
+    def add(self, shapes: Iterable[tuple[str, Ring | str]], annotation: str) -> None:
+        """The shapes of one annotation."""
+        for name, shape in shapes:
+            self.shapes.add(canonical_json([name, shape]))
+            if not isinstance(shape, str):
+                self.far = farther(self.far, box_of(zip(shape[::2], shape[1::2], strict=True)), annotation)
 
     def facts(self, rules: Rules) -> dict[str, Any]:
         return {
             "file_name": self.file_name,
             "size": self.size,
             "shapes": f"[{','.join(sorted(self.shapes))}]",
+            "far": self.far,
             "unknown": self._unknown(rules),
             "problem": self.problem,
         }
@@ -98,30 +108,45 @@ def read_document(path: Path) -> dict[str, Any]:
                 '{"images": [...], "annotations": [...], "categories": [...]}. '
                 "Name another file in source.annotations, or export it again."
             )
+    if any("segments_info" in entry for entry in document["annotations"]):
+        raise SourceError(
+            f"{path} is a panoptic file, whose masks are PNGs; expected instances with a segmentation each. Name "
+            "another file in source.annotations, or convert it."
+        )
     return dict(document)
 
 
 def read_images(document: Mapping[str, Any], path: Path, rules: Rules) -> dict[str, Any]:
-    """Facts of all images, JSON-like: ``images``, ``crowd`` (there is one) and ``orphans`` (without an image)."""
+    """Facts of all images, JSON-like.
+
+    They are ``images``; ``drawn``, a list of [category id, annotations that are drawn, crowds among them], without
+    categories that are `ignore`; and ``orphans``, a list of [image id, annotations] without an image.
+    """
     images = _images(document, path)
-    orphans: dict[Key, int] = {}
-    crowd = False
+    orphans: Counter[Key] = Counter()
+    drawn: Counter[Key] = Counter()
+    crowds: Counter[Key] = Counter()
     for number, entry in enumerate(document["annotations"], start=1):
         key = entry.get("image_id")
         if not _is_key(key):
             raise SourceError(f"{path}: annotation {number} has no image_id. {_REMEDY}")
         image = images.get(key)
         if image is None:
-            orphans[key] = orphans.get(key, 0) + 1
+            orphans[key] += 1
         elif image.problem is None:
-            crowd = crowd or bool(entry.get("iscrowd"))
             try:
-                image.shapes.update(map(canonical_json, _shapes(entry, image, f"{path}: annotation {number}", rules)))
+                shapes = list(_shapes(entry, image, f"{path}: annotation {number}", rules))
             except SourceError as error:
                 image.problem = str(error)
+                continue
+            image.add(shapes, f"annotation {number}")
+            category = entry["category_id"]
+            if shapes and rules.class_of[category] != IGNORE:
+                drawn[category] += 1
+                crowds[category] += bool(entry.get("iscrowd"))
     return {
         "images": [image.facts(rules) for image in images.values()],
-        "crowd": crowd,
+        "drawn": [[key, count, crowds[key]] for key, count in drawn.items()],
         "orphans": sorted([str(key), count] for key, count in orphans.items()),
     }
 

@@ -23,6 +23,7 @@ from augforge.sources.options import Join
 from augforge.sources.people import PEOPLE_FACTS, Row, Table, person_row, read_people
 from augforge.sources.records import record_of
 from augforge.sources.scanning import IMAGES, Scan
+from augforge.sources.shapes import Far, box_of, farther, off_image
 from augforge.store.filecache import FileCache
 
 _PARTS = {"train": None, "test": "test"}  # folder -> the split that it prescribes
@@ -34,7 +35,10 @@ Polygon = tuple[str, list[list[float]]]
 
 
 class HandBone(Source):
-    """Lists and loads hand radiographs: ``train/`` with polygons, ``test/`` without."""
+    """Lists and loads hand radiographs: ``train/`` with polygons, ``test/`` without.
+
+    A polygon that leaves the image is cut; one that lies wholly outside is an error.
+    """
 
     adapter_version: ClassVar[int] = 1
     layout: ClassVar[str] = """\
@@ -104,12 +108,12 @@ ROOT/                                       source.path
     @property
     def _annotation_facts(self) -> str:
         """The kind of `_read_facts` in the cache: everything that decides what it gives, apart from the file."""
-        return f"hand-bone@{self.adapter_version} {digest(self.classes, self.class_map)}"
+        return f"hand-bone@{self.adapter_version}, facts@2 {digest(self.classes, self.class_map)}"
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
         document = _read_document(path)
         polygons = _polygons(document, path, self, self.classes)
-        return {"content": digest(sorted(polygons)), "size": _stated_size(document, path)}
+        return {"content": digest(sorted(polygons)), "size": _stated_size(document, path), "far": _far(polygons)}
 
     def _people(self, scan: Scan) -> Table:
         names = (self.metadata,) if isinstance(self.metadata, str) else _TABLES
@@ -208,11 +212,15 @@ def _check_labelled(pairs: Pairs, scan: Scan) -> None:
 
 
 def _check_sizes(pairs: Pairs, images: Mapping[str, Any], annotations: MutableMapping[str, Any], scan: Scan) -> None:
-    """An annotation that was made on an image of another size is wrong, and taken out of ``annotations``."""
+    """An annotation that was made on an image of another size is wrong, and taken out of ``annotations``.
+
+    So is one with a polygon that misses the image, which stays.
+    """
     for image, annotation in pairs:
         if annotation and image.place in images and annotation.place in annotations:
             size = [images[image.place]["width"], images[image.place]["height"]]
             stated = annotations[annotation.place]["size"]
+            outside = off_image(annotations[annotation.place]["far"], images[image.place], scan.root / annotation.place)
             if stated not in (None, size):
                 del annotations[annotation.place]
                 made, found = scan.root / annotation.place, scan.root / image.place
@@ -222,6 +230,8 @@ def _check_sizes(pairs: Pairs, images: Mapping[str, Any], annotations: MutableMa
                     f"{made}: metadata says {_by(stated)} pixels, {found} has {_by(size)}; expected the same. "
                     "Restore the image that was annotated, or annotate this one.",
                 )
+            elif outside is not None:
+                scan.wrong(image.name, "outside the image", outside)
 
 
 def _by(size: Sequence[float]) -> str:
@@ -268,6 +278,13 @@ def _polygons(document: Mapping[str, Any], path: Path, source: Source, classes: 
             points = checked_points(entry.get("points"), f"{path}: annotation {number}, label '{label}'")
             polygons.append((name, points))
     return polygons
+
+
+def _far(polygons: Iterable[Polygon]) -> Far:
+    far: Far = []
+    for name, points in polygons:
+        far = farther(far, box_of(points), f"the polygon of {name}")
+    return far
 
 
 def _stated_size(document: Mapping[str, Any], path: Path) -> list[float] | None:

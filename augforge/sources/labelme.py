@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from augforge.errors import SourceError
+from augforge.errors import SourceError, some
 from augforge.keys import digest
 from augforge.sample import Image, Sample
 from augforge.sources import labelme_file
@@ -21,20 +22,42 @@ from augforge.sources.labelme_file import Shape, Widths
 from augforge.sources.loading import check_size, known_bits, listed_image, loaded
 from augforge.sources.records import folder_or_name, inside, name_of, record_of
 from augforge.sources.scanning import IMAGES, Scan
-from augforge.sources.shapes import draw
+from augforge.sources.shapes import draw, off_image
 from augforge.sources.values import is_name
 from augforge.store.filecache import FileCache
 
 Width = Annotated[float, Field(ge=1, le=1000)]
 
 
+class ImagePlaces:
+    """Where images lie: all places, those by the name of the sample beside them, and those by their file name."""
+
+    def __init__(self, places: Collection[str]) -> None:
+        self.all = places
+        self.beside = {name_of(place): place for place in sorted(places, reverse=True)}
+        self.named: dict[str, list[str]] = {}
+        for place in sorted(places):
+            self.named.setdefault(file_name(place), []).append(place)
+        self._folders = {place.rpartition("/")[0] for place in places}
+
+    def parallel(self, note: str, file: str) -> list[str]:
+        """Images of a file name in folders that differ from an annotation's in one place, if that holds no images."""
+        folder = note.rpartition("/")[0]
+        if folder in self._folders:
+            return []
+        return [place for place in self.named.get(file, ()) if _one_apart(place.rpartition("/")[0], folder)]
+
+
 class Labelme(Source):
     """Reads LabelMe files of versions 3 to 5: polygons, rectangles, circles, masks, and lines and points by width.
 
-    The image is the one that ``imagePath`` names, else the one beside the file with its name, else the embedded one.
+    The image is the one that ``imagePath`` names, else the one beside the file with its name, else the embedded one,
+    else the one of that file name in a parallel folder: images/P01/scan1.jpg for json/P01/scan1.json.
     Corners and rims belong to the shape; a polygon that crosses itself is filled by the even-odd rule; what leaves the
-    image is cut. Shapes of one label are united: ``group_id`` is not looked at. The image's own flags become metadata.
-    A file without shapes is a labelled image without any class; an image without a file is refused.
+    image is cut, and a shape wholly outside is an error. Shapes are filled with the pixels of their outline
+    (``cv2.fillPoly``), which is about half a pixel wider than pycocotools' masks. Shapes of one label are united:
+    ``group_id`` is not looked at. The image's own flags become metadata. A file without shapes is a labelled image
+    without any class; an image without a file is refused.
 
     Without ``classes`` they are the labels, sorted. A class that the recipe lists and no file labels is unknown.
     """
@@ -84,7 +107,7 @@ ROOT/                          source.path
     def _kind(self) -> str:
         """The kind of `_read` in the cache: everything that decides what it gives, apart from the file."""
         rules = digest(self.classes, self.class_map, self.line_width, self.point_width)
-        return f"labelme@{self.adapter_version} {rules}"
+        return f"labelme@{self.adapter_version}, facts@2 {rules}"
 
     def _read(self, path: Path) -> dict[str, Any]:
         document = labelme_file.read_document(path)
@@ -97,6 +120,7 @@ ROOT/                          source.path
             "labels": sorted({shape.label for shape in found}),
             "content": digest(sorted(digest(shape.canonical(self.class_of(shape.label) or "")) for shape in found)),
             "size": labelme_file.stated_size(document, path),
+            "far": labelme_file.farthest(found, path),
             "flags": labelme_file.read_flags(document),
             "image": image_path if is_name(image_path) else None,
             "embeds": bool(document.get("imageData")),
@@ -112,13 +136,13 @@ ROOT/                          source.path
         self, scan: Scan, notes: Mapping[str, str], facts: Mapping[str, Any], found: set[str]
     ) -> Iterator[tuple[str, tuple[str, bool]]]:
         """For each name the place of its image, and whether that is the annotation file itself, which embeds it."""
-        beside = {name_of(place): place for place in sorted(found, reverse=True)}
+        places = ImagePlaces(found)
         owners: dict[str, str] = {}
         for name, note in notes.items():
             if note not in facts:
                 continue
             try:
-                image, embedded = self._image_of(note, facts[note], found, beside.get(name))
+                image, embedded = self._image_of(note, facts[note], places)
             except SourceError as error:
                 scan.wrong(name, "no image", str(error))
                 continue
@@ -128,21 +152,26 @@ ROOT/                          source.path
                 scan.wrong(name, "image stands twice", f"{message}; expected one file an image. Remove one.")
             yield name, (image, embedded)
 
-    def _image_of(self, note: str, facts: Mapping[str, Any], found: set[str], beside: str | None) -> tuple[str, bool]:
+    def _image_of(self, note: str, facts: Mapping[str, Any], places: ImagePlaces) -> tuple[str, bool]:
         """Place of an annotation's image, and whether it is embedded. SourceError where there is none."""
-        where, error = self.root / note, None
-        if facts["image"] is not None:
-            try:
-                place = inside(self.root, _joined(note, facts["image"]), str(where))
-                if place in found:
-                    return place, False
-            except SourceError as caught:
-                error = caught
+        where, error, named = self.root / note, None, facts["image"] or ""
+        try:
+            place = inside(self.root, _joined(note, named), str(where)) if named else ""
+            if place in places.all:
+                return place, False
+        except SourceError as caught:
+            error = caught
+        beside = places.beside.get(name_of(note))
         if beside is not None or facts["embeds"]:
             return (note, True) if beside is None else (beside, False)
+        parallel = places.parallel(note, file_name(named))
+        if len(parallel) == 1:
+            return parallel[0], False
+        others = places.named.get(file_name(named))
+        hint = f" There are images of that name: {some(others)}." if others else ""
         raise error or SourceError(
             f"{where}: its image '{facts['image']}' does not exist, and none is embedded; expected one. Add the image, "
-            "or correct imagePath."
+            f"or correct imagePath.{hint}"
         )
 
     def _image_facts(self, scan: Scan, pairs: Mapping[str, tuple[str, bool]]) -> dict[str, Any]:
@@ -162,15 +191,36 @@ ROOT/                          source.path
         pairs: Mapping[str, tuple[str, bool]],
         images: Mapping[str, Any],
     ) -> Iterator[Record]:
+        top = _apart(notes.values(), [place for place, _ in pairs.values()])
         for name, image in images.items():
             note, (place, embedded) = notes[name], pairs[name]
             if facts[note]["size"] is not None:
                 scan.need_size(name, note, facts[note]["size"], image)
+            outside = off_image(facts[note]["far"], image, self.root / note)
+            if outside is not None and name not in scan.bad:
+                scan.wrong(name, "outside the image", outside)
             data = {"annotation": note, "embedded": embedded, "known": table.known}
-            record = record_of(
-                name, place, image, table.content(facts[note]["content"]), group=folder_or_name(name), data=data
-            )
+            inner = name.removeprefix(top)
+            group = folder_or_name(inner) if "/" in inner else name
+            record = record_of(name, place, image, table.content(facts[note]["content"]), group=group, data=data)
             yield replace(record, metadata=facts[note]["flags"])
+
+
+def _apart(notes: Iterable[str], images: Iterable[str]) -> str:
+    """The folder with all annotation files and no image, as json/: it groups nothing. Empty where there is none."""
+    top = os.path.commonpath({os.path.dirname(note) for note in notes})  # noqa: PTH120 (places, not paths)
+    return f"{top}/" if top and not any(image.startswith(f"{top}/") for image in images) else ""
+
+
+def file_name(path: str) -> str:
+    """The last part of a path of any system."""
+    return path.replace("\\", "/").rpartition("/")[2]
+
+
+def _one_apart(one: str, other: str) -> bool:
+    """Whether two folders' paths differ in one folder."""
+    pairs = zip(one.split("/"), other.split("/"), strict=False)
+    return one.count("/") == other.count("/") and sum(a != b for a, b in pairs) == 1
 
 
 def _joined(note: str, image: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,12 @@ class Shape:
         mask = hashlib.sha256(self.mask).hexdigest() if self.mask else ""
         return [name, self.kind, self.points, self.width, mask]
 
+    def box(self) -> shapes.Box:
+        """Around what is drawn of it."""
+        if self.kind == "circle":
+            return shapes.box_of(self.points[:1], math.dist(*self.points))
+        return shapes.box_of(self.points, self.width / 2)
+
     def parts(self, name: str) -> Iterator[Part]:
         """What is drawn of it."""
         for ring in _DRAWN[self.kind](self):
@@ -102,6 +108,14 @@ def read_flags(document: Mapping[str, Any]) -> dict[str, bool]:
     flags = document.get("flags")
     items = flags.items() if isinstance(flags, dict) else ()
     return {name: value for name, value in items if is_name(name) and isinstance(value, bool)}
+
+
+def farthest(found: Iterable[Shape], path: Path) -> shapes.Far:
+    """The file's shapes that lie farthest out, for `shapes.off_image`."""
+    far: shapes.Far = []
+    for shape in found:
+        far = shapes.farther(far, shape.box(), shape.where.removeprefix(f"{path}: "))
+    return far
 
 
 def embedded(document: Mapping[str, Any], path: Path) -> bytes:

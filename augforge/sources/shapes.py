@@ -9,8 +9,9 @@ rule: what it encloses twice is left out. Parts of one class are united.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,6 +25,11 @@ Ring: TypeAlias = list[float]
 Mask: TypeAlias = tuple[NDArray[Any], int, int]
 """Pixels (H, W), non-zero where the class is, and the x and y of the first one in the image."""
 Part: TypeAlias = tuple[str, Ring | Mask]
+Box: TypeAlias = tuple[float, float, float, float]
+"""The smallest and the largest x and y: x0, y0, x1, y1."""
+Far: TypeAlias = list[tuple[float, str]]
+"""The shapes that lie farthest out to the left, above, to the right and below: how far their boxes reach in, and which
+they are; empty where there are no shapes."""
 
 _REMEDY = "Correct or remove the polygon."
 
@@ -64,6 +70,34 @@ def _paste(planes: bitmask.Planes, c: int, mask: Mask) -> None:
     x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + width, columns), min(y + height, rows)
     if x0 < x1 and y0 < y1:
         bitmask.merge_class(planes[y0:y1, x0:x1], c, pixels[y0 - y : y1 - y, x0 - x : x1 - x])
+
+
+def box_of(points: Iterable[Sequence[float]], around: float = 0.0) -> Box:
+    """The box of points (x, y), and of what lies ``around`` them."""
+    xs, ys = zip(*points, strict=True)
+    return min(xs) - around, min(ys) - around, max(xs) + around, max(ys) + around
+
+
+def farther(far: Far, box: Box, shape: str) -> Far:
+    """`Far` with one more shape, which is named for messages."""
+    x0, y0, x1, y1 = box
+    reach = [(edge, shape) for edge in (x1, y1, -x0, -y0)]
+    return list(map(min, far, reach)) if far else reach
+
+
+def off_image(far: Far, image: Mapping[str, Any], path: Path) -> str | None:
+    """The message that a shape lies wholly outside the image of these facts; None where none does.
+
+    What reaches the image by one of the two usual meanings of x = 0, the first pixel's centre or its edge, is inside.
+    """
+    limits = (-0.5, -0.5, -image["width"], -image["height"])
+    shape = next((shape for (reach, shape), limit in zip(far, limits, strict=False) if reach < limit), None)
+    if shape is None:
+        return None
+    return (
+        f"{path}: {shape} lies outside its image of {image['width']}x{image['height']} pixels; expected some of it "
+        "inside. Restore the image that was annotated, or correct or remove the annotation."
+    )
 
 
 def rectangle(x0: float, y0: float, x1: float, y1: float) -> Ring:

@@ -206,11 +206,36 @@ def test_class_map(tmp_path: Path) -> None:
     broken(tmp_path, NOTES, "label 'lung' is not in classes", classes=["heart"])
 
 
-def test_a_polygon_outside_is_cut(tmp_path: Path) -> None:
+def test_a_polygon_partly_outside_is_cut(tmp_path: Path) -> None:
     ring = [-5.0, -5.0, 9, -5, 9, 9, -5, 9]
-    put(tmp_path, document(note([ring]), note([[500, 500, 600, 500, 600, 600]], category=LUNG)))
+    put(tmp_path, document(note([ring])))
     np.testing.assert_array_equal(drawn(tmp_path), filled([0, 0, 9, 0, 9, 9, 0, 9]))
-    assert not drawn(tmp_path, "lung").any()
+
+
+@pytest.mark.parametrize("stated", [{}, {"width": None, "height": None}])
+@pytest.mark.parametrize("shift", [(-7, 0), (0, -6), (18.5, 0), (0, 14.5), (500, 500)])
+def test_a_polygon_wholly_outside(tmp_path: Path, shift: tuple[float, float], stated: dict[str, None]) -> None:
+    entry = {key: value for key, value in (image() | stated).items() if value is not None}
+    ring = [value + shift[i % 2] for i, value in enumerate(SQUARE)]
+    path = put(tmp_path, document(note(), note([SQUARE, ring], category=LUNG), images=[entry, image(2, "b.png")]))
+    put_image(tmp_path, "b.png")
+    assert broken(tmp_path, "annotation 2 lies outside its image of 20x16 pixels").startswith(str(path))
+    listing = scan(tmp_path, on_error="reject")
+    assert [(r.name, r.reason) for r in listing.refused] == [("a", "outside the image")]
+    assert [record.name for record in listing.records] == ["b"]
+
+
+@pytest.mark.parametrize("shift", [(-6.5, 0), (0, -5.5), (18, 0), (0, 14)])
+def test_a_polygon_on_the_rim_of_the_image(tmp_path: Path, shift: tuple[float, float]) -> None:
+    """COCO's x = 20 is the right edge of an image of 20 pixels."""
+    put(tmp_path, document(note([[value + shift[i % 2] for i, value in enumerate(SQUARE)]])))
+    assert only(tmp_path).name == "a"
+
+
+def test_a_box_wholly_outside(tmp_path: Path) -> None:
+    put(tmp_path, document(note([], bbox=[30, 4, 5, 6])))
+    broken(tmp_path, "annotation 1 lies outside", boxes="rectangle")
+    assert only(tmp_path, boxes="drop").name == "a"
 
 
 def test_a_polygon_that_crosses_itself_is_filled_by_the_even_odd_rule(tmp_path: Path) -> None:
@@ -223,14 +248,32 @@ def test_a_polygon_that_crosses_itself_is_filled_by_the_even_odd_rule(tmp_path: 
 # ---- crowds and boxes ------------------------------------------------------------------------------------------------
 
 
+OTHER = [12, 12, 14, 12, 14, 14]
+
+
 def test_crowds_become_ignore(tmp_path: Path) -> None:
-    put(tmp_path, document(note(), note(uncompressed(BLOB), category=LUNG, iscrowd=1)))
-    assert scan(tmp_path).classes == ("heart", "lung", "ignore")
+    notes = [note(), note([OTHER], category=LUNG), note(uncompressed(BLOB), category=LUNG, iscrowd=1)]
+    put(tmp_path, document(*notes))
+    listing = scan(tmp_path)
+    assert listing.classes == ("heart", "lung", "ignore")
+    (warning,) = listing.warnings
+    assert warning.startswith("instances.json: 1 of 3 annotations are crowds and became ignore; set 'crowd: class'")
+    assert scan(tmp_path, crowd="ignore").warnings == scan(tmp_path, crowd="class").warnings == ()
     np.testing.assert_array_equal(drawn(tmp_path, "ignore"), BLOB)
-    assert not drawn(tmp_path, "lung").any()
+    np.testing.assert_array_equal(drawn(tmp_path, "lung"), filled(OTHER))
     listed = ["ignore", "lung", "heart"]
     np.testing.assert_array_equal(drawn(tmp_path, "ignore", classes=listed), BLOB)
     assert load(tmp_path, classes=listed)[0].known.tolist() == bitmask.all_bits(3).tolist()
+
+
+def test_a_category_of_crowds_alone_needs_a_decision(tmp_path: Path) -> None:
+    """CVAT and Datumaro write each mask as a crowd."""
+    path = put(tmp_path, document(note(), note(uncompressed(BLOB), category=LUNG, iscrowd=1)))
+    assert broken(tmp_path, "all annotations of lung are crowds", "crowd: class").startswith(str(path))
+    broken(tmp_path, "crowd: ignore", on_error="reject", classes=["heart", "lung", "ignore"])
+    np.testing.assert_array_equal(drawn(tmp_path, "lung", crowd="class"), BLOB)
+    np.testing.assert_array_equal(drawn(tmp_path, "ignore", crowd="ignore"), BLOB)
+    assert scan(tmp_path, class_map={"lung": "ignore"}).warnings == ()
 
 
 def test_crowds_without_ignore_need_a_decision(tmp_path: Path) -> None:
@@ -311,15 +354,144 @@ def test_the_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_places_of_the_files(tmp_path: Path) -> None:
     put(tmp_path)
     (tmp_path / "annotations").mkdir()
-    (tmp_path / NOTES).rename(tmp_path / "annotations/train.json")
+    (tmp_path / NOTES).rename(tmp_path / "annotations/notes.json")
     assert only(tmp_path).name == "a"
-    (tmp_path / "images").rename(tmp_path / "train2017")
-    assert only(tmp_path, images="train2017").name == "a"
-    assert broken(tmp_path, "does not exist").startswith(str(tmp_path / "a.png"))
-    (tmp_path / "annotations/val.json").write_text("{}")
-    broken(tmp_path, "holds 2 annotation files", "annotations/train.json, annotations/val.json", images="train2017")
-    assert only(tmp_path, images="train2017", annotations="annotations/train.json").name == "a"
-    broken(tmp_path, "other.json does not exist", annotations="other.json")
+    (tmp_path / "images").rename(tmp_path / "pictures")
+    assert only(tmp_path, images="./pictures/").name == "a"
+    missing = broken(tmp_path, "none of the 1 images", "source.images")
+    assert missing.startswith(f"{tmp_path / 'a.png'} does not exist")
+    (tmp_path / "annotations/other.json").write_text("{}")
+    broken(
+        tmp_path,
+        "holds 2 annotation files",
+        "annotations/notes.json, annotations/other.json",
+        "{format: coco, path: PATH, annotations: annotations/notes.json, name: NAME}",
+        images="pictures",
+    )
+    assert only(tmp_path, images="pictures", annotations="./annotations/notes.json").name == "a"
+    broken(tmp_path, "none.json does not exist", annotations="none.json")
+
+
+@pytest.mark.parametrize(
+    ("notes", "file_name", "place", "options"),
+    [
+        ("annotations/instances_default.json", "P1/a.png", "images/default/P1/a.png", {}),  # CVAT, Datumaro
+        ("annotations/instances_my_set.json", "P1/a.png", "images/my_set/P1/a.png", {}),
+        ("annotations/instances_val2017.json", "P1/a.png", "val2017/P1/a.png", {}),
+        ("annotations/instances_val2017.json", "P1/a.png", "images/val2017/P1/a.png", {}),
+        ("result.json", "images\\P1\\a.png", "images/P1/a.png", {}),  # Label Studio
+        ("train/_annotations.coco.json", "P1/a.png", "train/P1/a.png", {}),  # Roboflow
+        ("valid/notes.json", "P1/a.png", "valid/images/P1/a.png", {}),
+        ("annotations/train.json", "P1/a.png", "pictures/train/P1/a.png", {"images": "pictures"}),
+    ],
+)
+def test_where_the_images_lie(tmp_path: Path, notes: str, file_name: str, place: str, options: dict[str, str]) -> None:
+    makedata.put_json(tmp_path / notes, document(note(), images=[image(1, file_name)]))
+    makedata.put_image(tmp_path / place)
+    record = only(tmp_path, **options)
+    assert (record.name, record.group, record.split, record.data["image"]) == ("P1/a", "P1", None, place)
+
+
+# ---- several files ---------------------------------------------------------------------------------------------------
+
+CAT, DOG = {"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}
+SPLITS = {
+    "coco": ("annotations/instances_{}2017.json", "{}2017/{}", ("train", "val")),
+    "images": ("annotations/{}.json", "images/{}/{}", ("train", "val", "test")),
+    "roboflow": ("{}/_annotations.coco.json", "{}/{}", ("train", "valid", "test")),
+}
+
+
+def put_splits(root: Path, layout: str) -> dict[str, str | None]:
+    """The split of each sample's name; the first file has cats, the others dogs, both by one id."""
+    notes, place, splits = SPLITS[layout]
+    for split in splits:
+        entry = note(category=1)
+        content = document(entry, images=[image(1, "P1/a.png")], categories=[CAT if split == "train" else DOG])
+        makedata.put_json(root / notes.format(split), content)
+        makedata.put_image(root / place.format(split, "P1/a.png"))
+    year = "2017" if layout == "coco" else ""
+    return {f"{split}{year}/P1/a": {"train": None, "valid": "val"}.get(split, split) for split in splits}
+
+
+@pytest.mark.parametrize("layout", SPLITS)
+def test_a_file_a_split(tmp_path: Path, layout: str) -> None:
+    expected = put_splits(tmp_path, layout)
+    (tmp_path / "annotations").mkdir(exist_ok=True)
+    if layout == "coco":
+        (tmp_path / "annotations/captions_train2017.json").write_text("{}")
+        (tmp_path / "annotations/._instances_train2017.json").write_text("what macOS leaves")
+    listing = scan(tmp_path)
+    assert {record.name: record.split for record in listing.records} == expected
+    assert {record.group for record in listing.records} == {"P1"}
+    assert listing.refused == ()
+    assert sorted(listing.classes) == ["cat", "dog"]
+    assert {record.split for record in scan(tmp_path, own_splits=False).records} == {None}
+    for name, sample in makedata.load("coco", tmp_path).items():
+        own = "cat" if name.startswith("train") else "dog"
+        assert makedata.known_of(sample, listing.classes) == [own]
+        np.testing.assert_array_equal(makedata.masks_of(sample, listing.classes)[own], filled(SQUARE))
+
+
+def test_a_file_a_split_and_one_folder(tmp_path: Path) -> None:
+    for split, names in {"train": ("train/a.png", "b.png"), "val": ("c.png",)}.items():
+        images = [image(i, name) for i, name in enumerate(names)]
+        makedata.put_json(tmp_path / f"annotations/{split}.json", document(images=images))
+    for name in ("train/a.png", "b.png", "c.png", "stray.png"):
+        put_image(tmp_path, name)
+    listing = scan(tmp_path)
+    assert [(r.name, r.group, r.split) for r in listing.records] == [
+        ("train/a", "train/a", None),
+        ("train/b", "train/b", None),
+        ("val/c", "val/c", "val"),
+    ]
+    assert [(r.name, r.reason) for r in listing.refused] == [("stray", "no annotation")]
+    makedata.put_json(tmp_path / "annotations/val.json", document(images=[image(1, "b.png")]))
+    broken(tmp_path, "annotations/train.json and", "annotations/val.json: images holds b.png twice")
+
+
+def test_a_file_without_annotations_beside_others_is_unlabelled(tmp_path: Path) -> None:
+    put_splits(tmp_path, "roboflow")
+    test = tmp_path / SPLITS["roboflow"][0].format("test")
+    makedata.put_json(test, document(images=[image(1, "P1/a.png")], categories=[CAT]))
+    listing = scan(tmp_path)
+    (warning,) = listing.warnings
+    assert warning.startswith("test/_annotations.coco.json holds no annotation")
+    samples = makedata.load("coco", tmp_path)
+    assert [makedata.known_of(samples[f"{split}/P1/a"], listing.classes) for split in ("test", "valid")] == [
+        [],
+        ["dog"],
+    ]
+    assert known(tmp_path, annotations="test/_annotations.coco.json") == ["cat"]
+
+
+def test_crowds_of_several_files(tmp_path: Path) -> None:
+    """A category of which one file has crowds alone has others in another; all samples know of ignore."""
+    put_splits(tmp_path, "roboflow")
+    notes = SPLITS["roboflow"][0]
+    crowd = document(note(category=1, iscrowd=1), images=[image(1, "P1/a.png")], categories=[DOG])
+    makedata.put_json(tmp_path / notes.format("valid"), crowd)
+    listing = scan(tmp_path)
+    assert listing.classes[-1] == "ignore"
+    assert "1 of 3 annotations are crowds" in listing.warnings[0]
+    samples = makedata.load("coco", tmp_path)
+    assert all("ignore" in makedata.known_of(sample, listing.classes) for sample in samples.values())
+    assert makedata.masks_of(samples["valid/P1/a"], listing.classes)["ignore"].any()
+
+
+def test_files_of_no_split_or_of_the_same(tmp_path: Path) -> None:
+    put_splits(tmp_path, "images")
+    makedata.put_json(tmp_path / "annotations/more.json", document())
+    broken(tmp_path, "holds 4 annotation files", "annotations/more.json")
+    (tmp_path / "annotations/more.json").rename(tmp_path / "annotations/other-train.json")
+    broken(tmp_path, "holds 4 annotation files", "annotations/other-train.json")
+
+
+def test_a_split_without_its_images(tmp_path: Path) -> None:
+    put_splits(tmp_path, "coco")
+    (tmp_path / "train2017/P1/a.png").unlink()
+    broken(tmp_path, "none of the 1 images that", "instances_train2017.json names is there", "source.annotations")
+    assert only(tmp_path, annotations="annotations/instances_val2017.json").name == "P1/a"
 
 
 def test_images_beside_the_file(tmp_path: Path) -> None:
@@ -336,7 +508,7 @@ def test_missing_files(tmp_path: Path) -> None:
     broken(tmp_path, "holds no .json", "instances.json")
     put_json(tmp_path, document(note()))
     (tmp_path / "images").mkdir()
-    broken(tmp_path, "images holds no image", "source.images")
+    broken(tmp_path, "images/a.png does not exist", "source.images")
 
 
 def test_what_has_no_partner(tmp_path: Path) -> None:
@@ -477,6 +649,7 @@ def test_broken_annotations(tmp_path: Path, entry: dict[str, Any], part: str) ->
         (document(images=[image(width=None)]), "not whole numbers"),
         (document(note(image_id=None)), "annotation 1 has no image_id"),
         (document(note(image_id={})), "annotation 1 has no image_id"),
+        (document({"image_id": 1, "file_name": "a.png", "segments_info": []}), "is a panoptic file"),
     ],
 )
 def test_broken_files(tmp_path: Path, content: Any, part: str) -> None:
@@ -493,7 +666,7 @@ def test_a_byte_order_mark(tmp_path: Path) -> None:
 SOUND = document(
     note(id=1, bbox=[2, 2, 5, 4], iscrowd=0),
     note(compressed(BLOB), category=LUNG, iscrowd=1),
-    note(uncompressed(BLOB), image_id=2),
+    note(uncompressed(BLOB), image_id=2, category=LUNG),
     images=[image(), image(2, "b.png")],
 )
 

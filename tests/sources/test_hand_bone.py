@@ -341,6 +341,17 @@ def test_annotation_of_another_size(tmp_path: Path) -> None:
     broken(tmp_path, str(path), "2048x16", "20x16")
 
 
+def test_a_polygon_wholly_outside(tmp_path: Path) -> None:
+    path = put(tmp_path, content=document(("Ulna", SQUARE), ("Radius", [[30, 2], [36, 2], [36, 5]]), metadata=None))
+    said = broken(tmp_path, "the polygon of Radius lies outside its image of 20x16 pixels")
+    assert said.startswith(str(path))
+    put(tmp_path, "ID002/a")
+    refused = scan(tmp_path, on_error="reject").refused
+    assert [(r.name, r.reason) for r in refused] == [(NAME, "outside the image")]
+    put(tmp_path, content=document(("Radius", [[3, 2], [36, 2], [36, 5]]), metadata=None))
+    assert scan(tmp_path).refused == ()
+
+
 @pytest.mark.parametrize("metadata", [None, {}, {"width": None, "height": None}, {"width": 20.0, "height": 16.0}])
 def test_missing_or_equal_size_is_accepted(tmp_path: Path, metadata: Any) -> None:
     put(tmp_path, NAME, document(metadata=metadata))

@@ -211,10 +211,34 @@ def test_a_mask(tmp_path: Path) -> None:
     np.testing.assert_array_equal(drawn(tmp_path, {**entry, "points": [[-2, 15], [1, 16]]})[15, :2], blob[0, 2:])
 
 
-def test_a_shape_outside_is_cut(tmp_path: Path) -> None:
-    mask = drawn(tmp_path, shape([[-5, -5], [4, -5], [4, 4], [-5, 4]]), shape([[90, 90], [95, 99]], kind="rectangle"))
+def test_a_shape_partly_outside_is_cut(tmp_path: Path) -> None:
+    mask = drawn(tmp_path, shape([[-5, -5], [4, -5], [4, 4], [-5, 4]]))
     np.testing.assert_array_equal(mask, filled([[0, 0], [4, 0], [4, 4], [0, 4]]))
     assert drawn(tmp_path, shape([[0, 0], [1e9, 1]], kind="circle")).all()
+    assert drawn(tmp_path, shape([[-9, 8], [-9, 30]], kind="circle")).any()
+    assert drawn(tmp_path, shape([[-2, 3], [-2, 9]], kind="line"), line_width=9)[:, 0].any()
+
+
+@pytest.mark.parametrize("stated", [{}, {"imageWidth": None, "imageHeight": None}])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        shape([[90, 90], [99, 90], [95, 99]]),
+        shape([[22, 3], [29, 9]], kind="rectangle"),
+        shape([[10, 30], [10, 40]], kind="circle"),
+        shape([[-9, 3], [-3, 9]], kind="line"),
+        shape([[4, -3]], kind="point"),
+        shape([[30, 3], [31, 4]], kind="mask", mask=mask_text(np.ones((2, 2), np.uint8))),
+    ],
+)
+def test_a_shape_wholly_outside(tmp_path: Path, entry: dict[str, Any], stated: dict[str, None]) -> None:
+    path = put(tmp_path, document(shape(), entry, **stated))
+    options: dict[str, Any] = {"line_width": 3, "point_width": 3}
+    said = broken(tmp_path, "shape 2, label 'heart' lies outside its image of 20x16 pixels", **options)
+    assert said.startswith(str(path))
+    assert [(r.name, r.reason) for r in scan(tmp_path, on_error="reject", **options).refused] == [
+        ("a", "outside the image")
+    ]
 
 
 def test_options_are_checked() -> None:
@@ -237,6 +261,44 @@ def test_image_path_goes_before_the_name(tmp_path: Path) -> None:
     assert [(r.name, r.reason) for r in listing.refused] == [("notes/a", "no annotation")]
     (tmp_path / "pictures/scan.png").unlink()
     assert only(tmp_path).data["image"] == "notes/a.png"
+
+
+@pytest.mark.parametrize("image_path", ["a.png", "C:\\Users\\x\\a.png", "/home/x/a.png"])
+def test_an_image_in_a_parallel_folder(tmp_path: Path, image_path: str) -> None:
+    for i, patient in enumerate(("P1", "P2")):
+        put_json(tmp_path, document(shape(), imagePath=image_path), f"json/{patient}/a")
+        (tmp_path / f"images/{patient}").mkdir(parents=True)
+        (tmp_path / f"images/{patient}/a.png").write_bytes(picture(i))
+    assert [(r.name, r.group, r.data["image"]) for r in scan(tmp_path).records] == [
+        ("json/P1/a", "P1", "images/P1/a.png"),
+        ("json/P2/a", "P2", "images/P2/a.png"),
+    ]
+    (tmp_path / "images/P1/a.png").unlink()
+    broken(tmp_path, "json/P1/a.json", "" if "/" in image_path else "There are images of that name: images/P2/a.png")
+
+
+def test_an_image_in_one_of_two_parallel_folders(tmp_path: Path) -> None:
+    put_json(tmp_path, document(shape()), "json/a")
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.png").write_bytes(picture())
+    broken(tmp_path, "json/a.json", "images/a.png, masks/a.png", "correct imagePath")
+    (tmp_path / "masks/a.png").unlink()
+    assert (only(tmp_path).name, only(tmp_path).group) == ("json/a", "json/a")
+
+
+def test_the_one_folder_of_images_and_files_is_a_group(tmp_path: Path) -> None:
+    put_json(tmp_path, document(shape()), "P1/a")
+    (tmp_path / "P1/a.png").write_bytes(picture())
+    assert only(tmp_path).group == "P1"
+
+
+def test_no_other_patients_image_is_taken(tmp_path: Path) -> None:
+    put_json(tmp_path, document(shape()), "P1/a")
+    for name in ("P1/b", "P2/a"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.png").write_bytes(picture())
+    broken(tmp_path, "'a.png' does not exist", "There are images of that name: P2/a.png")
 
 
 def test_an_embedded_image(tmp_path: Path) -> None:

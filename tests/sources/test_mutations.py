@@ -87,7 +87,7 @@ def coco(root: Path) -> dict[str, Any]:
     runs = {**shape, "id": 2, "category_id": 4, "iscrowd": 1, "segmentation": {"size": [16, 20], "counts": [9, 7, 304]}}
     images = [{"id": 1, "file_name": "a.png", "width": 20, "height": 16}]
     put_json(root / "x.json", {"images": images, "categories": categories, "annotations": [polygon, runs]})
-    return {}
+    return {"crowd": "ignore"}
 
 
 def labelme(root: Path) -> dict[str, Any]:
