@@ -158,7 +158,7 @@ def _is_key(value: Any) -> TypeGuard[Key]:
 def _images(document: Mapping[str, Any], path: Path) -> dict[Key, _Image]:
     images: dict[Key, _Image] = {}
     for number, entry in enumerate(document["images"], start=1):
-        key, file_name = entry.get("id"), entry.get("file_name")
+        key, file_name = entry.get("id"), entry.get("file_name", _file_of(entry.get("coco_url")))
         if not _is_key(key) or not is_name(file_name):
             raise SourceError(f"{path}: image {number} has no id and file_name. {_REMEDY}")
         where = f"{path}: image {number}, {file_name}"
@@ -171,6 +171,11 @@ def _images(document: Mapping[str, Any], path: Path) -> dict[Key, _Image]:
         if other.file_name != file_name:
             raise SourceError(f"{path}: image id {key} is both {other.file_name} and {file_name}. {_REMEDY}")
     return images
+
+
+def _file_of(url: Any) -> Any:
+    """``val2017/000000000139.jpg`` of the URL that LVIS names an image by."""
+    return "/".join(url.split("/")[-2:]) if is_name(url) else None
 
 
 def _size(entry: Mapping[str, Any], where: str) -> Size | None:

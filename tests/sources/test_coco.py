@@ -183,6 +183,13 @@ def test_lvis_labels_an_image_for_some_categories(tmp_path: Path, lists: dict[st
     assert (only(tmp_path).content == before) == (len(expected) == 2)
 
 
+def test_images_that_lvis_names_by_their_urls(tmp_path: Path) -> None:
+    entry = {"id": 1, "coco_url": "http://images/coco/val2017/a.png", "width": 20, "height": 16}
+    put(tmp_path, document(note(), images=[entry]))
+    put_image(tmp_path, "val2017/a.png")
+    assert [r.name for r in scan(tmp_path).records] == ["val2017/a"]
+
+
 def test_broken_lvis_lists(tmp_path: Path) -> None:
     put(tmp_path, document(note(), images=[image(neg_category_ids=[None])]))
     broken(tmp_path, str(tmp_path / NOTES), "image 1, a.png: neg_category_ids is no list of ids")
