@@ -8,11 +8,13 @@ from functools import partial
 from typing import Any
 
 from augforge import bitmask
+from augforge.errors import SourceError
 from augforge.sources.core import Record, Source
 from augforge.sources.loading import check_size
+from augforge.sources.mask_files import masks_in, plain
 from augforge.sources.masks import MASK_FACTS, mask_facts, read_mask
-from augforge.sources.records import name_of
-from augforge.sources.scanning import Scan
+from augforge.sources.scanning import IMAGES, Scan
+from augforge.sources.walking import below
 from augforge.store.shelf import Shelf
 
 Mask = tuple[str, str, str]
@@ -21,17 +23,37 @@ Mask = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class ClassMasks:
-    """Masks in ``folder/<label>/<name of the image>``, any pixel above the threshold being the class.
+    """Masks in ``folder/<label>/<name of the image><suffix>``, any pixel above the threshold being the class.
 
     Attributes:
         source: says which class a label is.
         folder: below the source's root.
         threshold: values above it are the class.
+        suffix: what names of masks end with before the extension.
     """
 
     source: Source
     folder: str
     threshold: int
+    suffix: str = ""
+
+    def labels(self, scan: Scan, images: str) -> list[str]:
+        """The folders of classes, of which the images' is none. SourceError where there are none."""
+        try:
+            return [label for label in scan.folders(self.folder) if not below(plain(images), self.place(label))]
+        except SourceError as error:
+            flat = next((row.name for row in scan.refused if row.name.lower().endswith(tuple(IMAGES))), None)
+            if flat is None:
+                raise
+            raise SourceError(
+                f"{scan.root / self.folder} holds {flat} and no folder of a class. If there is one mask an image, read "
+                "them by format: index-mask, with 'values: {255: NAME}' for a class that is 255; or move them into a "
+                "folder that is named as their class."
+            ) from error
+
+    def place(self, label: str) -> str:
+        """The folder of a class, relative to the root."""
+        return plain(f"{self.folder}/{label}")
 
     def listed(
         self, scan: Scan, labels: Iterable[str], images: Mapping[str, str], facts: Mapping[str, Any]
@@ -60,8 +82,7 @@ class ClassMasks:
         masks: Shelf[list[Mask]],
     ) -> None:
         """Enter one class's masks, by the names of their images."""
-        folder = f"{self.folder}/{label}"
-        found = scan.unique((name_of(place, folder), place) for place in scan.walk(folder, what="a mask"))
+        found = masks_in(scan, self.place(label), self.suffix, images)
         scan.need_images(found, images)
         kind = f"{MASK_FACTS}{' lossy' if self.threshold else ''}"
         known = scan.facts(found.items(), kind, partial(mask_facts, threshold=self.threshold), "broken mask")
@@ -81,7 +102,7 @@ class ClassMasks:
         planes = bitmask.empty(record.height, record.width, len(classes))
         for place in record.data["masks"]:
             path = self.source.root / place
-            label = place.removeprefix(f"{self.folder}/").partition("/")[0]
+            label = place.removeprefix(f"{plain(self.folder)}/").partition("/")[0]
             name = self.source.known_class(label, classes, str(path))
             mask = read_mask(path, self.threshold)
             check_size(path, mask, record)

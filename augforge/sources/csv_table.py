@@ -35,10 +35,11 @@ class CsvTable(Source):
     """Reads a table that names the images, with a mask in each row as run lengths, or with labels.
 
     With run lengths: one row an image and class; or, with ``rles``, a column for each class, which it names. Several
-    rows of one image and class are united, an empty cell is an empty mask. With ``label`` a column names the one label
-    of each image; with ``labels`` several columns hold weights from 0 to 1. ``classes`` and ``class_map`` then name the
-    labels, and the class table is ``ignore`` alone, unknown everywhere. Without ``classes`` they are sorted, or as
-    ``rles`` or ``labels`` lists them. Images that the table does not name are no samples.
+    rows of one image and class are united. An empty cell, or -1, is an empty mask; where the class is empty too, the
+    image was looked at and holds none. With ``label`` a column names the one label of each image; with ``labels``
+    several columns hold weights from 0 to 1. ``classes`` and ``class_map`` then name the labels, and the class table is
+    ``ignore`` alone, unknown everywhere. Without ``classes`` they are sorted, or as ``rles`` or ``labels`` lists them.
+    Images that the table does not name are no samples.
     """
 
     adapter_version: ClassVar[int] = 1
@@ -52,7 +53,9 @@ ROOT/                          source.path
 
     format: Literal["csv"] = "csv"
     table: str = Field(
-        "train.csv", description="the table, relative to path: .csv, .xlsx or .parquet", examples=["train.csv"]
+        "train.csv",
+        description="the table, relative to path: .csv, with comma, semicolon or tab, .xlsx or .parquet",
+        examples=["train.csv"],
     )
     image: str = Field("image_name", description="column of the images' paths", examples=["image_name"])
     folder: str = Field("", description="folder that those paths start from, relative to path")
@@ -86,13 +89,17 @@ ROOT/                          source.path
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
         table = read_table(self.root / self.table)
+        if not table.rows:
+            raise SourceError(f"{table.path} holds no row but the names of its columns; expected rows. Fill it.")
         images = self._images(table, scan)
         facts = scan.images((name, image.place) for name, image in images.items())
         sound = {name: image for name, image in images.items() if image.place in facts}
         if self.label is not None or self.labels:
             names = self._label_names(table)
             return scan.listing(self._labelled(table, sound, facts, names, scan), NO_CLASSES, names)
-        labels = self.rles or sorted({label for row in range(len(table.rows)) for label, *_ in self._cells(table, row)})
+        labels = self.rles or sorted(
+            {label for row in range(len(table.rows)) for label, *_ in self._cells(table, row) if label}
+        )
         classes = class_table(self, labels, table.path)
         return scan.listing(self._masked(table, sound, facts, classes, scan), classes.names)
 
@@ -128,10 +135,10 @@ ROOT/                          source.path
         """The labels in a row, each with its run lengths and where they stand."""
         cells, where = table.rows[row], table.where(row)
         for column in self.rles:
-            yield column, key_text(cells[table.column(column)]), f"{where}: column '{column}'"
+            yield column, _runs_text(cells[table.column(column)]), f"{where}: column '{column}'"
         if not self.rles:
             named = (self.classes or ("",))[0] if self.class_column is None else cells[table.column(self.class_column)]
-            yield key_text(named), key_text(cells[table.column(self.rle)]), where
+            yield key_text(named), _runs_text(cells[table.column(self.rle)]), where
 
     # ---- run lengths ----
 
@@ -146,11 +153,10 @@ ROOT/                          source.path
         for name, image in images.items():
             size = facts[image.place]
             pixels = size["width"] * size["height"]
-            named = [
-                (self.class_of(label), text, at) for row in image.rows for label, text, at in self._cells(table, row)
-            ]
-            masks = [(label, text, at) for label, text, at in named if label is not None]
+            cells = [cell for row in image.rows for cell in self._cells(table, row)]
             try:
+                named = [(self._class(label, at), text, at) for label, text, at in cells if label or text]
+                masks = [(label, text, at) for label, text, at in named if label is not None]
                 found = sorted(
                     [label, runs_digest(parse_runs(text, pixels, self.start, at))] for label, text, at in masks
                 )
@@ -158,17 +164,24 @@ ROOT/                          source.path
                 scan.wrong(name, "broken run lengths", str(error))
                 continue
             seen = {label for label, *_ in masks}
-            known = classes.known if self.missing_row == "empty" else [name for name in classes.known if name in seen]
+            whole = self.missing_row == "empty" or any(not (label or text) for label, text, _ in cells)
+            known = classes.known if whole else [name for name in classes.known if name in seen]
             data = {"runs": [[label, text] for label, text, _ in masks if text], "known": known}
             content = classes.content([self.order, found, known])
             yield record_of(name, image.place, size, content, group=folder_or_name(name), data=data)
+
+    def _class(self, label: str, where: str) -> str | None:
+        if not label:
+            fact = f"{where}: column '{self.class_column}' is empty beside run lengths; expected their class"
+            raise SourceError(f"{fact}. Fill the cell.")
+        return self.class_of(label)
 
     # ---- labels ----
 
     def _label_names(self, table: Table) -> tuple[str, ...]:
         column = table.column(self.label) if self.label is not None else 0
         labels = self.labels or sorted({key_text(cells[column]) for cells in table.rows})
-        found = self.mapped(labels)
+        found = self.mapped(label for label in labels if label or label in self.class_map)
         return found if self.classes is None else self.classes
 
     def _labelled(
@@ -195,7 +208,13 @@ ROOT/                          source.path
             raise SourceError(f"{table.where(image.rows[1])}: {image.place} stands there twice. Keep one of the rows.")
         cells = table.rows[row]
         if self.label is not None:
-            name = self.known_class(key_text(cells[table.column(self.label)]), names, where)
+            label = key_text(cells[table.column(self.label)])
+            if not label and label not in self.class_map:
+                raise SourceError(
+                    f"{where}: column '{self.label}' is empty; expected the image's label. Fill the cell, or name what "
+                    "empty means: 'class_map: {\"\": LABEL}'."
+                )
+            name = self.known_class(label, names, where)
             if name is None:
                 raise SourceError(f"{where}: class_map leaves its label out, and it has no other.")
             return names.index(name)
@@ -218,6 +237,12 @@ ROOT/                          source.path
             )
             bitmask.merge_class(planes, classes.index(name), runs_mask(runs, record.height, record.width, self.order))
         return loaded(record, image, planes, known_bits(record, classes))
+
+
+def _runs_text(cell: Any) -> str:
+    """Run lengths as they stand in a cell; -1 says that there are none."""
+    text = key_text(cell)
+    return "" if text == "-1" else text
 
 
 def _weight(cell: Any, where: str) -> float:

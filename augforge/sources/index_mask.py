@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from augforge import bitmask
 from augforge.errors import SourceError
@@ -19,11 +19,24 @@ from augforge.sources.classes import ClassTable, scanned_table
 from augforge.sources.core import Listing, Record, Source
 from augforge.sources.lists import listed_names
 from augforge.sources.loading import check_size, known_bits, listed_image, loaded
+from augforge.sources.mask_files import (
+    IMAGE_SUFFIX,
+    MASK_SUFFIX,
+    masks_in,
+    named,
+    need_masks,
+    outside,
+    part_masks,
+    plain,
+    sample_of,
+)
 from augforge.sources.masks import read_values
-from augforge.sources.records import folder_or_name, name_of, record_of
+from augforge.sources.records import folder_or_name, record_of
 from augforge.sources.scanning import Scan
 from augforge.sources.value_names import ValueNames
+from augforge.sources.walking import below
 from augforge.store.filecache import FileCache
+from augforge.store.shelf import Shelf
 
 VALUE_FACTS = "values@1"
 """The kind of `value_facts` in a file cache; renamed when masks are looked at in another way."""
@@ -32,10 +45,13 @@ VALUE_FACTS = "values@1"
 class IndexMask(Source):
     """Reads masks whose stored pixel value (the palette's index, or the gray value) names the class.
 
-    What the values mean: ``values``; or else ``classes`` in order from 1, ``ignore`` left out; or else each value that
-    occurs is a class of its own, named by its number. The background is no class. Pixels of the void value are class
-    ``ignore``, where ``classes`` lists it or is not given; otherwise they are left out, with a warning. A value that
-    names nothing is an error: the masks are decoded once, when they are listed.
+    What the values mean: ``values``; or else ``classes`` in order from 1, without the background, ``ignore`` left out;
+    or else each value that occurs is a class of its own, named by its number. The background is no class. Pixels of the
+    void value are class ``ignore``, where ``classes`` lists it or is not given; otherwise they are left out, with a
+    warning. A value that names nothing is an error: the masks are decoded once, when they are listed.
+
+    Masks of one class, 0 and 255: ``values: {255: lesion}``. RGB masks are read where their channels are equal. Images
+    and masks may lie in one folder, a.png and a_mask.png: ``images: .``, ``masks: .``, ``mask_suffix: _mask``.
 
     Pascal VOC: ``images: JPEGImages``, ``masks: SegmentationClass``, ``lists: ImageSets/Segmentation``,
     ``classes: voc``. With ``lists`` the images that no list names are no samples.
@@ -51,6 +67,8 @@ ROOT/                          source.path
     format: Literal["index-mask"] = "index-mask"
     images: str = Field("images", description="folder of the images")
     masks: str = Field("masks", description="folder of the masks")
+    image_suffix: str = IMAGE_SUFFIX
+    mask_suffix: str = MASK_SUFFIX
     lists: str | None = Field(
         None,
         description="folder of .txt files that name the samples: those of val and test are these splits, train and all "
@@ -69,6 +87,14 @@ ROOT/                          source.path
         "error", description="an image without a mask: broken, or labelled and empty, or with all classes unknown"
     )
 
+    @model_validator(mode="after")
+    def _apart(self) -> IndexMask:
+        if plain(self.images) == plain(self.masks) and not self.mask_suffix:
+            raise ValueError(
+                f"images and masks both lie in '{self.images}'; tell them apart by mask_suffix, such as _mask"
+            )
+        return self
+
     @property
     def _names(self) -> ValueNames:
         return ValueNames(self, self.values, self.background, self.void)
@@ -77,8 +103,7 @@ ROOT/                          source.path
         scan = Scan(self, cache)
         scan.need_folder(self.images)
         scan.need_folder(self.masks)
-        images = scan.unique((name_of(place, self.images), place) for place in scan.walk(self.images))
-        masks = scan.unique((name_of(place, self.masks), place) for place in scan.walk(self.masks, what="a mask"))
+        images, masks = self._files(scan)
         splits: dict[str, str | None] = dict.fromkeys({**images, **masks})
         if self.lists is not None:
             splits = listed_names(scan, self.lists, images)
@@ -98,6 +123,22 @@ ROOT/                          source.path
         ]
         return scan.listing((record for record in records if record), table.names)
 
+    def _files(self, scan: Scan) -> tuple[Shelf[str], Shelf[str]]:
+        """The places of images and of masks by their names."""
+        image_folder, mask_folder = plain(self.images), plain(self.masks)
+        places = scan.walk(image_folder)
+        if image_folder != mask_folder:
+            own = places if below(image_folder, mask_folder) else outside(places, [mask_folder])
+            images = named(scan, own, image_folder, "image_suffix", self.image_suffix)
+            return images, masks_in(scan, mask_folder, self.mask_suffix, images)
+        ours = {place for place in places if sample_of(place, image_folder, self.mask_suffix) is not None}
+        images = named(scan, [p for p in places if p not in ours], image_folder, "image_suffix", self.image_suffix)
+        found = sorted(ours) or places  # where none is a mask, that is told of all
+        masks = named(scan, found, image_folder, "mask_suffix", self.mask_suffix)
+        part_masks(scan, self.mask_suffix, images)
+        need_masks(scan, image_folder, self.mask_suffix, masks, images)
+        return images, masks
+
     def _record(
         self,
         scan: Scan,
@@ -112,8 +153,8 @@ ROOT/                          source.path
     ) -> Record | None:
         known = table.known if mask or self.missing_mask == "empty" else []
         annotation: Any = [self.missing_mask]
-        if mask is None and self.missing_mask == "error":
-            fact = f"{self.root / place} has no mask {self.masks}/{name}"
+        if mask is None and self.missing_mask == "error" and name not in scan.bad:
+            fact = f"{self.root / place} has no mask {plain(f'{self.masks}/{name}{self.mask_suffix}')}"
             scan.wrong(name, "no mask", f"{fact}; expected one. Add it, or set missing_mask.")
         if mask is not None:
             if mask not in values:

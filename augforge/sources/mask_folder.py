@@ -12,7 +12,8 @@ from augforge.sources.class_masks import ClassMasks, Mask
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Source
 from augforge.sources.loading import known_bits, listed_image, loaded
-from augforge.sources.records import folder_or_name, name_of, record_of
+from augforge.sources.mask_files import IMAGE_SUFFIX, MASK_SUFFIX, named, outside, plain
+from augforge.sources.records import folder_or_name, record_of
 from augforge.sources.scanning import Scan
 from augforge.store.filecache import FileCache
 
@@ -24,33 +25,38 @@ class MaskFolder(Source):
     unknown in every sample. Classes may overlap. Without ``classes`` they are the folders, sorted.
 
     A folder ``ignore`` holds pixels that nobody should learn from. Masks are PNG, BMP or TIFF, gray, palette or colour;
-    lossy ones need a threshold.
+    lossy ones need a threshold. In a palette PNG the index counts: 0 is no class, even where it is shown white. Alpha
+    does not count: a black mask with a shape in its alpha alone is empty.
+
+    One mask an image, not in a folder of its class, is read by the format index-mask.
     """
 
     adapter_version: ClassVar[int] = 1
     layout: ClassVar[str] = """\
 ROOT/                          source.path
   images/P01/scan1.png         folders are part of the name, and the usual group; .jpg, .bmp, .webp, .tif too
-  masks/heart/P01/scan1.png    the same name below each class; another suffix is fine
+  masks/heart/P01/scan1.png    the same name below each class; .bmp, .tif too
   masks/left-lung/P01/scan1.png"""
 
     format: Literal["mask-folder"] = "mask-folder"
     images: str = Field("images", description="folder of the images")
     masks: str = Field("masks", description="folder that holds a folder for each class")
+    image_suffix: str = IMAGE_SUFFIX
+    mask_suffix: str = MASK_SUFFIX
     threshold: Annotated[int, Field(ge=0, lt=65535)] = Field(
         0, description="values above it are the class; for lossy masks something like 127"
     )
 
     @property
     def _class_masks(self) -> ClassMasks:
-        return ClassMasks(self, self.masks, self.threshold)
+        return ClassMasks(self, self.masks, self.threshold, self.mask_suffix)
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
         scan.need_folder(self.images)
-        labels = scan.folders(self.masks)
+        labels = self._class_masks.labels(scan, self.images)
         table = class_table(self, labels, self.root / self.masks)
-        images = scan.unique((name_of(place, self.images), place) for place in scan.walk(self.images))
+        images = self._images(scan, labels)
         facts = scan.images(images.items())
         masks = self._class_masks.listed(scan, labels, images, facts)
         records = (
@@ -59,6 +65,12 @@ ROOT/                          source.path
             if (fact := facts.get(place)) is not None
         )
         return scan.listing(records, table.names)
+
+    def _images(self, scan: Scan, labels: list[str]) -> Mapping[str, str]:
+        """The place of each image; masks that lie below the images' folder are none."""
+        folder = plain(self.images)
+        places = outside(scan.walk(folder), map(self._class_masks.place, labels))
+        return named(scan, places, folder, "image_suffix", self.image_suffix)
 
     def _record(self, name: str, place: str, facts: Mapping[str, Any], masks: list[Mask], table: ClassTable) -> Record:
         content = table.content(self._class_masks.annotation(masks))

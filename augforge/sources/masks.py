@@ -24,12 +24,17 @@ MASK_FACTS = "mask@1"
 
 
 def read_values(path: Path) -> NDArray[Any]:
-    """The stored values of a palette or gray picture: uint8 or uint16 (H, W). SourceError for any other picture."""
+    """The stored values of a palette or gray picture: uint8 or uint16 (H, W). SourceError for any other picture.
+
+    Gray pictures may be stored as RGB with equal channels.
+    """
     data = read_bytes(path)
     header = inspect(data, path)
     if header.kind == "jpeg":
         raise SourceError(f"{path} is a JPEG, which changes values; expected a lossless picture. Export it as PNG.")
     values = None if header.kind == "bmp" else _stored(data, header, path)  # a BMP's index cannot be had from cv2
+    if values is None:
+        values = _gray(data, header, path)
     if values is None:
         raise SourceError(
             f"{path} ({header.kind}) has {header.channels} channels; expected a palette PNG, or gray, whose values "
@@ -70,6 +75,15 @@ def _stored(data: bytes, header: Header, path: Path) -> NDArray[Any] | None:
     if header.kind == "png":
         return _png_values(data, path)
     return decode(data, header, path) if header.channels == 1 else None
+
+
+def _gray(data: bytes, header: Header, path: Path) -> NDArray[Any] | None:
+    """The values of a gray and opaque PNG or TIFF that is stored with colours; None for any other picture."""
+    if header.kind not in ("png", "tiff") or header.channels < 3:
+        return None
+    pixels = decode(data, header, path)
+    opaque = (pixels[..., 3:] == np.iinfo(pixels.dtype).max).all()
+    return pixels[..., 0] if opaque and (pixels[..., :1] == pixels[..., 1:3]).all() else None
 
 
 def _png_values(data: bytes, path: Path) -> NDArray[Any] | None:

@@ -184,7 +184,7 @@ def test_damaged_images(root: Path) -> None:
         (b"image_name,class,rle\na.png,\xff,\n", "train.csv:2: byte 27 is not UTF-8"),
         ("image_name,class,rle\na.png,b,1 2,3\n", "train.csv:2: 4 cells; expected 3"),
         ('image_name,class,rle\n"a.png,b,\n', "cannot be read as a table"),
-        ("image_name,class,rle\n", "names 0 classes"),
+        ("image_name,class,rle\n", "holds no row but the names of its columns"),
     ],
 )
 def test_broken_tables(tmp_path: Path, text: str | bytes | None, part: str) -> None:
@@ -192,6 +192,32 @@ def test_broken_tables(tmp_path: Path, text: str | bytes | None, part: str) -> N
     if text is not None:
         put_text(tmp_path / "train.csv", text)
     broken(KIND, tmp_path, str(tmp_path / "train.csv"), part)
+
+
+def test_an_empty_class(root: Path) -> None:
+    table(root, f"a.png,heart,{runs(HEART)}", "P1/b.png,,")
+    for options in ({}, {"classes": ["heart"]}, {"missing_row": "unknown"}, {"class_map": {"": None}}):
+        assert scan(KIND, root, **options).classes == ("heart",)
+        negative = load(KIND, root, **options)["P1/b"]
+        assert known_of(negative, ("heart",)) == ["heart"] and not negative.masks.any()
+    path = table(root, f"a.png,heart,{runs(HEART)}", "P1/b.png,,1 2")
+    broken(KIND, root, f"{path}:3: column 'class' is empty beside run lengths")
+    assert rejected(KIND, root) == [("P1/b", "broken run lengths")]
+
+
+def test_minus_one_is_an_empty_mask(root: Path) -> None:
+    table(root, f"a.png,heart,{runs(HEART)}", "P1/b.png,heart,-1")
+    assert not load(KIND, root)["P1/b"].masks.any()
+    table(root, f"a.png,{runs(HEART)},-1", "P1/b.png,-1,1 2", head="image_name,heart,lung")
+    samples = load(KIND, root, rles=["heart", "lung"])
+    np.testing.assert_array_equal(masks_of(samples["a"], ("heart", "lung"))["heart"], HEART)
+    assert [int(mask.sum()) for mask in masks_of(samples["P1/b"], ("heart", "lung")).values()] == [0, 2]
+
+
+@pytest.mark.parametrize("comma", [";", "\t"])
+def test_other_commas(root: Path, comma: str) -> None:
+    table(root, f"a.png{comma}heart, left{comma}{runs(HEART)}", head=comma.join(["image_name", "class", "rle"]))
+    np.testing.assert_array_equal(masks_of(load(KIND, root)["a"], ("heart, left",))["heart, left"], HEART)
 
 
 def test_a_cell_longer_than_csv_allows_by_itself(tmp_path: Path) -> None:
@@ -215,6 +241,17 @@ def test_one_label(root: Path) -> None:
     table(root, "a.png,sick", "P1/b.png,well", head="image_name,state")
     assert rejected(KIND, root, label="state", classes=["sick"]) == [("P1/b", "broken label")]
     assert rejected(KIND, root, label="state", class_map={"well": None}) == [("P1/b", "broken label")]
+
+
+def test_an_empty_label(root: Path) -> None:
+    path = table(root, "a.png,sick", "P1/b.png,", head="image_name,state")
+    for classes in (None, ["sick"]):
+        broken(KIND, root, f"{path}:3: column 'state' is empty", label="state", classes=classes)
+    assert rejected(KIND, root, label="state") == [("P1/b", "broken label")]
+    assert scan(KIND, root, label="state", on_error="reject").labels == ("sick",)
+    named = {"label": "state", "class_map": {"": "well"}}
+    assert scan(KIND, root, **named).labels == ("well", "sick")
+    assert load(KIND, root, **named)["P1/b"].label.tolist() == [1, 0]
 
 
 def test_weights(root: Path) -> None:

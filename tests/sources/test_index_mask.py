@@ -21,6 +21,9 @@ from makedata import (
     scan,
 )
 from PIL import Image
+from pydantic import ValidationError
+
+from augforge.sources.index_mask import IndexMask
 
 KIND = "index-mask"
 VALUES = block(2, 2, 6, 5, 1) + block(8, 2, 12, 9, 2) + block(0, 14, 20, 16, 255)
@@ -94,6 +97,40 @@ def test_gray_masks(tmp_path: Path, suffix: str, dtype: type) -> None:
     assert masks_of(load(KIND, tmp_path, values=name)["a"], ("cat",))["cat"].sum() == 9
 
 
+@pytest.mark.parametrize(("suffix", "channels"), [(".png", 3), (".png", 4), (".tif", 3)])
+def test_gray_stored_as_colours(tmp_path: Path, suffix: str, channels: int) -> None:
+    put_image(tmp_path / "images/a.png")
+    pixels = np.dstack([VALUES] * 3 + [np.full_like(VALUES, 255)])[..., :channels]
+    path = put_pixels(tmp_path / f"masks/a{suffix}", pixels)
+    masks = masks_of(load(KIND, tmp_path)["a"], ("1", "2", "ignore"))
+    for name, value in {"1": 1, "2": 2, "ignore": 255}.items():
+        np.testing.assert_array_equal(masks[name], value == VALUES)
+    pixels[3, 3, channels - 1] = 7
+    put_pixels(path, pixels)
+    broken(KIND, tmp_path, str(path), f"has {channels} channels")
+
+
+def test_masks_of_one_class_are_not_taken_for_void(root: Path) -> None:
+    for name in "ab":
+        put_pixels(root / f"masks/{name}.png", block(2, 2, 6, 5, 255))
+    for options in ({}, {"classes": ["lesion"]}, {"values": {"1": "lesion"}}):
+        broken(KIND, root, "255 is the only value", "values: {255: lesion}", **options)
+    assert load(KIND, root, values={255: "lesion"})["a"].masks.sum() == 12
+    assert scan(KIND, root, values={255: "ignore"}).classes == scan(KIND, root, classes=["ignore"]).classes
+    assert scan(KIND, root, values={0: "ground"}).classes == ("ground", "ignore")
+    assert scan(KIND, root, void=None).classes == ("255",)
+    assert scan(KIND, root, classes=["lesion", "ignore"]).classes == ("lesion", "ignore")
+
+
+@pytest.mark.parametrize("name", ["background", "_Background_", "bg", "unlabelled"])
+def test_a_background_among_the_classes_would_shift_them(root: Path, name: str) -> None:
+    remedy = f"values: {{0: {name}, 1: cat, 2: dog}}"
+    broken(KIND, root, f"begins with '{name}'", "Leave it out", remedy, classes=[name, "cat", "dog"])
+    values = {0: name, 1: "cat", 2: "dog"}
+    masks = masks_of(load(KIND, root, classes=[name, "cat", "dog"], values=values)["a"], (name, "cat", "dog"))
+    np.testing.assert_array_equal(masks["cat"], VALUES == 1)
+
+
 def test_content_is_that_of_the_pixels(root: Path) -> None:
     before = [record.content for record in scan(KIND, root).records]
     put_pixels(root / "masks/a.png", VALUES)
@@ -121,7 +158,7 @@ def test_a_value_that_names_nothing(root: Path) -> None:
 
 
 def test_other_bad_masks(root: Path) -> None:
-    put_pixels(root / "masks/a.png", np.dstack([VALUES] * 3))
+    put_pixels(root / "masks/a.png", np.dstack([VALUES, VALUES, VALUES // 2]))
     broken(KIND, root, "masks/a.png (png) has 3 channels", "palette")
     put_pixels(root / "masks/a.png", VALUES[:4])
     broken(KIND, root, "masks/a.png has 20x4 pixels, its image 20x16")
@@ -142,6 +179,113 @@ def test_lossy_and_foreign_masks(root: Path) -> None:
     many = np.arange(2048, dtype=np.uint16).reshape(32, 64)
     path = put_pixels(root / "masks/a.png", many)
     broken(KIND, root, str(path), "holds 2048 values")
+
+
+def test_masks_that_cannot_be_read(root: Path) -> None:
+    path = (root / "masks/b.png").rename(root / "masks/b.gif")
+    message = broken(KIND, root, f"{path} is no mask that is read", "Convert it to PNG")
+    assert "no mask masks" not in message
+    broken(KIND, root, str(path), missing_mask="empty")
+    assert rejected(KIND, root, missing_mask="empty") == [("b", "not a mask")]
+    (root / "masks/a.png").rename(root / "masks/a.npy")
+    for options in ({}, {"missing_mask": "empty", "classes": ["cat"]}, {"on_error": "reject"}):
+        broken(KIND, root, "masks holds no mask of an image, but a.npy", "convert", **options)
+
+
+def test_other_files_beside_masks_are_refused(root: Path) -> None:
+    put_text(root / "masks/a.txt", "beside its mask")
+    put_text(root / "masks/readme.txt", "of no image")
+    assert rejected(KIND, root) == [("a.txt", "not a mask"), ("readme.txt", "not a mask")]
+    assert len(scan(KIND, root).records) == 2
+
+
+# ---- names -----------------------------------------------------------------------------------------------------------
+
+
+def test_suffixes(tmp_path: Path) -> None:
+    for city, values in (("aachen", VALUES), ("bremen", VALUES % 255)):
+        stem = f"train/{city}/{city}_0"
+        put_image(tmp_path / f"images/{stem}_leftImg8bit.png")
+        put_palette(tmp_path / f"masks/{stem}_gtFine_labelIds.png", values)
+        put_palette(tmp_path / f"masks/{stem}_gtFine_instanceIds.png", values * 0 + 9)
+        put_text(tmp_path / f"masks/{stem}_gtFine_polygons.json", "{}")
+    named = {"image_suffix": "_leftImg8bit", "mask_suffix": "_gtFine_labelIds"}
+    listing = scan(KIND, tmp_path, **named)
+    assert [(r.name, r.group) for r in listing.records] == [
+        ("train/aachen/aachen_0", "aachen"),
+        ("train/bremen/bremen_0", "bremen"),
+    ]
+    assert {(r.name, r.reason) for r in listing.refused if "bremen" in r.name} == {
+        ("train/bremen/bremen_0_gtFine_instanceIds", "name without mask_suffix"),
+        ("train/bremen/bremen_0_gtFine_polygons.json", "not a mask"),
+    }
+    masks = masks_of(load(KIND, tmp_path, **named)["train/aachen/aachen_0"], listing.classes)
+    np.testing.assert_array_equal(masks["2"], VALUES == 2)
+    path = put_text(tmp_path / "masks/train/aachen/aachen_0_gtFine_labelIds.npy", "x")
+    assert len(scan(KIND, tmp_path, **named).records) == 2
+    (tmp_path / "masks/train/aachen/aachen_0_gtFine_labelIds.png").unlink()
+    broken(KIND, tmp_path, f"{path} is no mask", **named)
+
+
+def test_suffixes_that_lack_are_told(root: Path) -> None:
+    for name in "ab":
+        (root / f"masks/{name}.png").rename(root / f"masks/{name}_mask.png")
+    for options in ({}, {"missing_mask": "empty", "classes": ["1", "2"]}, {"on_error": "reject"}):
+        broken(KIND, root, "no mask of an image, but a_mask;", "such as a.png", "source.mask_suffix", **options)
+    assert len(load(KIND, root, mask_suffix="_mask")) == 2
+    for option in ("image_suffix", "mask_suffix"):
+        broken(KIND, root, "no name ends with '_x'", f"source.{option}", **{option: "_x"}, on_error="reject")
+    put_palette(root / "masks/_mask.png", VALUES)
+    assert rejected(KIND, root, mask_suffix="_mask") == [("_mask", "name without mask_suffix")]
+
+
+@pytest.mark.parametrize("folder", [".", "P1/"])
+def test_images_and_masks_side_by_side(tmp_path: Path, folder: str) -> None:
+    for name in ("P1/a", "P1/b"):
+        put_image(tmp_path / f"{name}.jpg")
+        put_palette(tmp_path / f"{name}_mask.png", VALUES)
+    places = {"images": folder, "masks": folder.strip("/"), "mask_suffix": "_mask"}
+    listing = scan(KIND, tmp_path, **places)
+    assert [r.name for r in listing.records] == ["P1/a", "P1/b"] if folder == "." else ["a", "b"]
+    assert not listing.refused
+    sample = next(iter(load(KIND, tmp_path, **places).values()))
+    np.testing.assert_array_equal(masks_of(sample, listing.classes)["1"], VALUES == 1)
+    put_text(tmp_path / "P1/b.txt", "a note")
+    assert [row.reason for row in scan(KIND, tmp_path, **places).refused] == ["not an image"]
+    (tmp_path / "P1/b_mask.png").rename(tmp_path / "P1/b_mask.gif")
+    broken(KIND, tmp_path, "b_mask.gif is no mask", missing_mask="empty", **places)
+    broken(KIND, tmp_path, "source.mask_suffix", missing_mask="empty", **{**places, "mask_suffix": "_msk"})
+    with pytest.raises(ValidationError, match="tell them apart by mask_suffix"):
+        IndexMask(path="x", images=".", masks="./")
+
+
+@pytest.mark.parametrize("masks", [".", "masks"])
+def test_a_second_mask_of_an_image(tmp_path: Path, masks: str) -> None:
+    for name in ("a", "face_mask_1"):
+        put_image(tmp_path / f"{name}.jpg")
+        put_palette(tmp_path / masks / f"{name}_mask.png", VALUES)
+    places = {"images": ".", "masks": masks, "mask_suffix": "_mask", "missing_mask": "empty"}
+    assert len(scan(KIND, tmp_path, **places).records) == 2
+    path = put_palette(tmp_path / masks / "a_mask_1.png", VALUES)
+    broken(KIND, tmp_path, f"{path} seems to be another mask of a; expected one, a_mask", **places)
+    assert rejected(KIND, tmp_path, **places) == [("a", "several masks")]
+    assert [r.name for r in scan(KIND, tmp_path, on_error="reject", **places).records] == ["face_mask_1"]
+    (tmp_path / "a.jpg").rename(tmp_path / "a_im.jpg")
+    (tmp_path / "face_mask_1.jpg").rename(tmp_path / "face_mask_1_im.jpg")
+    assert rejected(KIND, tmp_path, image_suffix="_im", **places)[0] == ("a", "several masks")
+
+
+def test_a_folder_of_masks_among_the_images(tmp_path: Path) -> None:
+    put_image(tmp_path / "a.jpg")
+    put_palette(tmp_path / "masks/a.png", VALUES)
+    assert [r.name for r in scan(KIND, tmp_path, images=".").records] == ["a"]
+    assert len(scan(KIND, tmp_path, images="./", masks="./masks/").records) == 1
+    (tmp_path / "masks/images").mkdir()
+    (tmp_path / "a.jpg").rename(tmp_path / "masks/images/a.jpg")
+    broken(KIND, tmp_path, "has no image named images/a", images="masks/images")
+
+
+# ---- bad input -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("keep", [0, 20, -5])

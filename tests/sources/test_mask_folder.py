@@ -102,6 +102,44 @@ def test_other_folder_names(root: Path) -> None:
     assert len(load(KIND, root, images="scans", masks="labels/")) == 3
 
 
+def test_class_folders_beside_the_images(root: Path) -> None:
+    for label in ("heart", "lung"):
+        (root / f"masks/{label}").rename(root / label)
+    (root / "masks").rmdir()
+    listing = scan(KIND, root, masks=".")
+    assert listing.classes == ("heart", "lung")
+    before = masks_of(load(KIND, root, masks="./")["P1/b"], listing.classes)
+    np.testing.assert_array_equal(before["heart"], HEART > 0)
+    (root / "scans").mkdir()
+    (root / "images").rename(root / "scans/raw")
+    assert scan(KIND, root, images="scans/raw", masks=".").classes == ("heart", "lung")
+
+
+def test_masks_below_the_images_are_no_images(root: Path) -> None:
+    (root / "masks").rename(root / "images/masks")
+    listing = scan(KIND, root, masks="images/masks")
+    assert [r.name for r in listing.records] == ["P1/a", "P1/b", "P2/c"]
+    masks = masks_of(load(KIND, root, masks="images/masks")["P1/a"], listing.classes)
+    np.testing.assert_array_equal(masks["lung"], LUNG > 0)
+
+
+def test_suffixes(root: Path) -> None:
+    for path in sorted(root.rglob("*.png")):
+        path.rename(path.with_stem(f"{path.stem}_{'im' if 'images' in path.parts else 'mask'}"))
+    named = {"image_suffix": "_im", "mask_suffix": "_mask"}
+    listing = scan(KIND, root, **named)
+    assert [(r.name, r.group) for r in listing.records] == [("P1/a", "P1"), ("P1/b", "P1"), ("P2/c", "P2")]
+    masks = masks_of(load(KIND, root, **named)["P1/a"], listing.classes)
+    np.testing.assert_array_equal(masks["lung"], LUNG > 0)
+    assert not masks_of(load(KIND, root, **named)["P2/c"], listing.classes)["lung"].any()
+    put_pixels(root / "masks/lung/P1/a_colour.png", LUNG)
+    put_image(root / "images/P1/overview.png")
+    assert rejected(KIND, root, **named) == [
+        ("P1/a_colour", "name without mask_suffix"),
+        ("P1/overview", "name without image_suffix"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("suffix", "pixels"),
     [
@@ -171,6 +209,22 @@ def test_mask_without_an_image(root: Path) -> None:
     assert rejected(KIND, root) == [("P9/x", "no image")]
 
 
+def test_masks_that_would_be_missed(root: Path) -> None:
+    """What is no mask by its name or kind must not make the class absent."""
+    for name in ("P1/a", "P1/b"):
+        (root / f"masks/lung/{name}.png").rename(root / f"masks/lung/{name}_mask.png")
+    for on_error in ("error", "reject"):
+        parts = ("masks/lung holds no mask of an image, but P1/a_mask;", "such as P1/a.png", "source.mask_suffix")
+        broken(KIND, root, *parts, on_error=on_error)
+    for name in ("P1/a", "P1/b"):
+        (root / f"masks/lung/{name}_mask.png").rename(root / f"masks/lung/{name}.gif")
+    broken(KIND, root, "masks/lung holds no mask of an image, but P1/a.gif", "convert", on_error="reject")
+    put_pixels(root / "masks/lung/P1/a.png", LUNG)
+    broken(KIND, root, f"{root / 'masks/lung/P1/b.gif'} is no mask", "Convert it to PNG")
+    assert rejected(KIND, root) == [("P1/a.gif", "not a mask"), ("P1/b", "not a mask")]
+    assert [r.name for r in scan(KIND, root, on_error="reject").records] == ["P1/a", "P2/c"]
+
+
 def test_two_files_of_one_name(root: Path) -> None:
     other = put_image(root / "images/P1/a.jpg")
     broken(KIND, root, str(other), "share the name P1/a")
@@ -208,6 +262,12 @@ def test_an_empty_masks_folder(tmp_path: Path) -> None:
     put_image(tmp_path / "images/a.png")
     (tmp_path / "masks").mkdir()
     broken(KIND, tmp_path, "masks holds no folders", "masks/heart/P01/scan1.png")
+
+
+def test_masks_without_folders_of_classes(tmp_path: Path) -> None:
+    put_image(tmp_path / "images/a.png")
+    put_pixels(tmp_path / "masks/a.PNG", HEART)
+    broken(KIND, tmp_path, "masks holds a.PNG", "index-mask", "values: {255: NAME}")
 
 
 def test_an_empty_images_folder(tmp_path: Path) -> None:
