@@ -182,11 +182,12 @@ def test_csv_source_gives_the_same_samples(box: Dataset, tmp_path: Path, split: 
 
 
 def test_csv_leaves_out_rows_of_unlabelled_classes(tmp_path: Path) -> None:
-    dataset = dataset_of(tmp_path / "data", [made("P/a", 1, known=(0, 2)), made("P/b", 2)])
+    dataset = dataset_of(tmp_path / "data", [made("P/a", 1, known=(0, 2, 3)), made("P/b", 2)])
     written(dataset, tmp_path / "out", "csv")
     with (tmp_path / "out/train.csv").open() as stream:
         rows = [row[:2] for row in csv.reader(stream)][1:]
-    assert rows == [["a.png", "lung"], ["a.png", "rib 1"], *(["b.png", name] for name in CLASSES)]
+    labelled = ["lung", "rib 1", "ignore"]
+    assert rows == [*(["a.png", name] for name in labelled), *(["b.png", name] for name in CLASSES)]
     found = read("csv", tmp_path / "out", classes=CLASSES, folder="images", missing_row="unknown")
     for name, sample in found.items():
         same(sample, dataset.named(f"P/{name}"))
