@@ -1,15 +1,14 @@
-"""Data sets in the many formats that Datumaro reads: CVAT, LabelMe's XML, Cityscapes, Open Images and others."""
+"""Data sets in the formats that Datumaro reads: CVAT, LabelMe's XML, CamVid, Mapillary Vistas and others."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from augforge import bitmask
 from augforge.errors import SourceError
@@ -17,14 +16,14 @@ from augforge.keys import canonical_json
 from augforge.sample import Sample
 from augforge.sources import rle
 from augforge.sources.classes import ClassTable, scanned_table
-from augforge.sources.coco_file import Boxes
+from augforge.sources.coco_file import Boxes, Crowd
 from augforge.sources.core import Listing, Record, Source
-from augforge.sources.datumaro_import import Imported, cause_of, import_items, quiet
+from augforge.sources.datumaro_import import Imported, import_items, unlisted
+from augforge.sources.datumaro_shapes import SHAPES, label_name, thing
 from augforge.sources.loading import drawn, known_bits, label_of, listed_image, loaded
-from augforge.sources.options import NO_CLASSES, names_split, own_split
+from augforge.sources.options import IGNORE, NO_CLASSES, names_split, own_split
 from augforge.sources.records import folder_or_name, inside, record_of
 from augforge.sources.scanning import Scan
-from augforge.sources.shapes import flat_ring, rectangle
 from augforge.sources.values import is_name
 from augforge.store.filecache import FileCache
 
@@ -42,19 +41,25 @@ class _Item:
 class Datumaro(Source):
     """Reads what Datumaro can import: the long tail of formats. Needs ``pip install 'augforge[datumaro]'``.
 
-    Polygons, masks, run lengths, ellipses and rotated boxes become bit-planes, those of a class united. An upright box
-    of something that has a mask too is passed over; another is an error until ``boxes`` decides. Where nothing has a
-    shape, labels become the label vector, and the class table is ``ignore`` alone. What has no pixels, such as points
-    and captions, is left out, with a warning.
+    These formats were checked: cvat, datumaro, label_me, voc_segmentation, camvid, kitti_segmentation,
+    mapillary_vistas_instances and mapillary_vistas_panoptic, coco_panoptic, mvtec_segmentation and
+    common_semantic_segmentation. Others are read with a warning; cityscapes, open_images and ade20k2020 are refused, as
+    Datumaro misreads them. Formats coco, yolo, labelme (JSON) and index-mask read theirs without Datumaro.
+
+    Polygons, masks, run lengths, ellipses and turned boxes become bit-planes, united by class. An upright box of
+    something that has a mask too (of its label and group) is passed over; another is an error until ``boxes`` decides,
+    and so is a crowd until ``crowd`` does. Where nothing has a shape, labels become the label vector, and the class
+    table is ``ignore`` alone. What has no pixels, such as points and captions, is left out, with a warning. CVAT's
+    ellipses and cuboids, which Datumaro does not read, are errors; what a CVAT track leaves outside is left out.
 
     Categories are the classes, in their order, and all are labelled in every image. Some formats list a background, and
     a void among them: ``class_map: {background: null, ignored: ignore}``. A sample is named by its item's id; its
     subset goes before it where the same id stands for several images. Subsets ``val`` and ``test`` are the splits of
     those names; an image that stands in two of ``train``, ``val`` and ``test`` is left to the recipe. What Datumaro
-    itself passes over cannot be told. Images that are no files of their own (in archives, arrays, videos) are refused.
+    warns of is a warning here. Images that are no files of their own (in archives, arrays, videos) are refused.
     """
 
-    adapter_version: ClassVar[int] = 1
+    adapter_version: ClassVar[int] = 2
     layout: ClassVar[str] = """\
 ROOT/                          source.path
   annotations.xml              as the format wants it, such as CVAT's
@@ -63,7 +68,7 @@ ROOT/                          source.path
     format: Literal["datumaro"] = "datumaro"
     dataset_format: str | None = Field(
         None,
-        description="Datumaro's name of the format, such as cvat, voc or cityscapes; null lets it find out",
+        description="Datumaro's name of the format, such as cvat or voc_segmentation; null lets it find out",
         examples=["cvat"],
     )
     take: Literal["masks", "labels"] | None = Field(
@@ -72,21 +77,34 @@ ROOT/                          source.path
     boxes: Boxes = Field(
         "error", description="upright boxes: an error, filled as rectangles, or left out", examples=["rectangle"]
     )
+    crowd: Crowd | None = Field(
+        None,
+        description=f"crowds (is_crowd) become the class {IGNORE}, stay in their class, or are left out; null is an "
+        "error, as tools mark objects so: Datumaro and CVAT all masks in COCO files, KITTI all without instances",
+    )
     missing_annotation: Literal["empty", "unlabelled", "error"] = Field(
         "empty", description="an image without annotations: nothing is there, unlabelled, or broken"
     )
+
+    @model_validator(mode="after")
+    def _has_ignore(self) -> Datumaro:
+        if self.crowd == "ignore" and self.classes is not None and IGNORE not in self.classes:
+            raise ValueError(f"crowd is {IGNORE}, but classes has no '{IGNORE}'; add it to the list")
+        return self
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
         scan.need_folder("")
         imported = import_items(self.root, self.dataset_format)
         labels, items = imported.labels, self._items(scan, imported)
+        scan.warnings += imported.warnings
         masks = self.take == "masks" if self.take else any(map(self._is_shape, _all(items)))
         self._tell_rest(scan, items, masks)
+        scan.warnings += unlisted(self.root, {item.place for item in items.values()})
         facts = scan.images((name, item.place) for name, item in items.items())
         sound = {name: item for name, item in items.items() if item.place in facts}
         if masks:
-            table = scanned_table(scan, labels, self.root)
+            table = self._table(scan, labels)
             found = [self._masked(scan, name, item, facts[item.place], labels, table) for name, item in sound.items()]
             return scan.listing(filter(None, found), table.names)
         names = self.mapped(labels) if self.classes is None else self.classes
@@ -140,21 +158,33 @@ ROOT/                          source.path
 
     # ---- annotations ----
 
+    def _table(self, scan: Scan, labels: list[str]) -> ClassTable:
+        table = scanned_table(scan, labels, self.root)
+        if self.crowd != "ignore" or IGNORE in table.names:
+            return table
+        return ClassTable((*table.names, IGNORE), [*table.known, IGNORE])
+
     def _is_shape(self, annotation: Any) -> bool:
         kind = annotation.type.name
-        return kind in _SHAPES and (kind != "bbox" or self.boxes != "drop")
+        return kind in SHAPES and (kind != "bbox" or self.boxes != "drop")
 
     def _shown(self, item: _Item) -> list[Any]:
-        """The annotations that are drawn: no box of what has a mask or polygon too, which are of its group."""
+        """The annotations that are drawn: no box of what has a mask or polygon too, of its label and group."""
         drawn = [annotation for annotation in item.of if self._is_shape(annotation)]
-        groups = {annotation.group for annotation in drawn if annotation.type.name != "bbox"} - {0}
-        return [annotation for annotation in drawn if annotation.type.name != "bbox" or annotation.group not in groups]
+        masked = {thing(annotation) for annotation in drawn if annotation.type.name != "bbox" and annotation.group}
+        return [annotation for annotation in drawn if annotation.type.name != "bbox" or thing(annotation) not in masked]
 
     def _tell_rest(self, scan: Scan, items: Mapping[str, _Item], masks: bool) -> None:
-        """Warn of annotations that are left out; boxes were decided by the recipe."""
-        taken = {*_SHAPES} if masks else {"label"}
+        """Warn of annotations that are left out, but for boxes, and of images without any; options decide of those."""
+        taken = {*SHAPES} if masks else {"label"}
         rest = Counter(kind for annotation in _all(items) if (kind := annotation.type.name) not in taken)
         scan.warnings += [f"{count} annotations of kind {kind} are left out" for kind, count in sorted(rest.items())]
+        bare = [name for name, item in items.items() if not item.of]
+        if bare and "missing_annotation" not in self.model_fields_set:
+            scan.warnings.append(
+                f"{len(bare)} of {len(items)} images have no annotations, such as {bare[0]}: nothing is there, unless "
+                "missing_annotation says that they are unlabelled"
+            )
 
     def _masked(
         self, scan: Scan, name: str, item: _Item, facts: Mapping[str, Any], labels: list[str], table: ClassTable
@@ -179,16 +209,32 @@ ROOT/                          source.path
         if item.size is not None:
             scan.need_size(name, item.place, item.size[::-1], facts)
         for annotation in self._shown(item):
-            if annotation.type.name == "bbox" and self.boxes == "error":
-                raise SourceError(f"{where} has a box; expected masks. Set 'boxes: rectangle' or 'boxes: drop'.")
-            class_ = self.class_of(_label(annotation, labels, where))
+            class_ = self._class(annotation, labels, where)
             if class_ is None:
                 continue
-            shape = _SHAPES[annotation.type.name](annotation, where)
+            shape = SHAPES[annotation.type.name](annotation, where)
             if not isinstance(shape, list):
                 scan.need_size(name, item.place, shape.shape[::-1], facts)
                 shape = rle.encode(shape)
             yield class_, shape
+
+    def _class(self, annotation: Any, labels: list[str], where: str) -> str | None:
+        """The class of an annotation that is drawn; None where it is left out. What needs a decision is an error."""
+        class_ = self.class_of(label_name(annotation, labels, where))
+        if class_ is None or annotation.attributes.get("outside") is True:  # of a CVAT track: not in this frame
+            return None
+        kind = annotation.type.name
+        if kind == "bbox" and self.boxes == "error":
+            raise SourceError(f"{where} has a box; expected masks. Set 'boxes: rectangle' or 'boxes: drop'.")
+        if not annotation.attributes.get("is_crowd"):
+            return class_
+        if self.crowd is None:
+            raise SourceError(
+                f"{where} has a crowd (is_crowd); expected a decision. Set 'crowd: class' if the data marks objects "
+                f"so, or 'crowd: {IGNORE}' or 'crowd: drop'."
+            )
+        chosen: dict[str, str | None] = {"ignore": IGNORE, "class": class_, "drop": None}
+        return chosen[self.crowd]
 
     def _labelled(
         self, scan: Scan, name: str, item: _Item, facts: Mapping[str, Any], labels: list[str], names: tuple[str, ...]
@@ -196,7 +242,7 @@ ROOT/                          source.path
         where = f"{self.root}: item '{name}'"
         given = [annotation for annotation in item.of if annotation.type.name == "label"]
         try:
-            found = {self.known_class(_label(annotation, labels, where), names, where) for annotation in given}
+            found = {self.known_class(label_name(annotation, labels, where), names, where) for annotation in given}
         except SourceError as error:
             scan.wrong(name, "broken label", str(error))
             return None
@@ -214,47 +260,3 @@ ROOT/                          source.path
 
 def _all(items: Mapping[str, _Item]) -> Iterator[Any]:
     return (annotation for item in items.values() for annotation in item.of)
-
-
-def _label(annotation: Any, labels: Sequence[str], where: str) -> str:
-    number = annotation.label
-    if number is None or not 0 <= number < len(labels):
-        raise SourceError(f"{where}: a {annotation.type.name} has no label of the categories. Give it one there.")
-    return labels[int(number)]
-
-
-def _mask(annotation: Any, where: str) -> Any:
-    """A mask's pixels (H, W), which some formats read only now."""
-    try:
-        with quiet():
-            return np.atleast_2d(annotation.image)
-    except Exception as error:  # whatever its reader raises
-        raise SourceError(f"{where}: a mask cannot be read ({cause_of(error)}). Copy it again.") from error
-
-
-def _outline(annotation: Any, where: str) -> list[float]:
-    return flat_ring([float(value) for value in annotation.as_polygon()], where)
-
-
-def _ring(annotation: Any, where: str) -> list[float]:
-    return flat_ring([float(value) for value in annotation.points], where)
-
-
-def _rectangle(annotation: Any, where: str) -> list[float]:
-    """A box covers the pixels from its first edge to before its last."""
-    x0, y0, x1, y1 = _finite_box(annotation, where)
-    return rectangle(x0, y0, max(x0, x1 - 1), max(y0, y1 - 1))
-
-
-def _finite_box(annotation: Any, where: str) -> list[float]:
-    points = [float(value) for value in annotation.points]
-    return flat_ring([*points, *points[:2]], where)[:4]
-
-
-_SHAPES: dict[str, Callable[[Any, str], Any]] = {
-    "bbox": _rectangle,
-    "ellipse": _outline,
-    "mask": _mask,
-    "polygon": _ring,
-    "rotated_bbox": _outline,
-}

@@ -92,7 +92,7 @@ ROOT/                          source.path
         check_tags(self.tags)
         scan = Scan(self, cache)
         scan.need_folder(self.images)
-        labels = scan.folders(self.masks) if self.masks is not None else []
+        labels = self._class_masks.labels(scan, self.images) if self.masks is not None else []
         table = self._table(labels)
         facts = self._facts(scan)
         tell_mixed(scan, ((dicom_name(place, self.images), fact["patient"]) for place, fact in facts.items()))

@@ -11,12 +11,26 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from makedata import block, broken, known_of, load, masks_of, put_image, put_palette, put_text, rejected, scan
-from mutation import mutated_bytes
+from makedata import (
+    block,
+    broken,
+    filled,
+    known_of,
+    load,
+    masks_of,
+    put_image,
+    put_json,
+    put_palette,
+    put_text,
+    rejected,
+    scan,
+)
+from mutation import mutated_file
 
 from augforge.errors import SourceError
+from augforge.sources import Datumaro
 
-pytest.importorskip("datumaro", reason="holds pandas, pyarrow and Pillow back, so `dev` does not install it")
+pytestmark = pytest.mark.extras  # Datumaro holds much back, so `dev` does not install it
 
 KIND = "datumaro"
 VALUES = block(2, 2, 6, 5, 1) + block(8, 2, 12, 9, 2) + block(0, 14, 20, 16, 255)
@@ -54,7 +68,8 @@ def test_a_content_is_that_of_its_own_annotations(tmp_path: Path) -> None:
     before = scan(KIND, cvat(tmp_path / "x", polygon())).records
     after = scan(KIND, cvat(tmp_path / "x", polygon(), mask())).records
     assert [one.content == other.content for one, other in zip(before, after, strict=True)] == [False, True]
-    assert scan(KIND, cvat(tmp_path / "x", polygon(), polygon())).records == before
+    twice = scan(KIND, cvat(tmp_path / "x", polygon(), polygon())).records
+    assert list(twice) == list(before)
 
 
 def test_boxes(tmp_path: Path) -> None:
@@ -63,6 +78,81 @@ def test_boxes(tmp_path: Path) -> None:
     masks = masks_of(load(KIND, root, boxes="rectangle")["P1/a"], ("cat", "dog"))
     np.testing.assert_array_equal(masks["dog"], block(8, 2, 12, 9, 1))
     assert not masks_of(load(KIND, root, boxes="drop")["P1/a"], ("cat", "dog"))["dog"].any()
+
+
+def test_a_box_of_the_same_thing(tmp_path: Path) -> None:
+    """A group of CVAT's is of several things: its boxes are of the polygon only where the label is."""
+    ring = '<polygon label="cat" group_id="3" points="2,2;9,2;9,8"></polygon>'
+    box = '<box label="LABEL" group_id="3" xtl="8" ytl="2" xbr="12" ybr="9"></box>'
+    broken(KIND, cvat(tmp_path, ring, box.replace("LABEL", "dog")), "item 'P1/a' has a box")
+    sample = load(KIND, cvat(tmp_path, ring, box.replace("LABEL", "cat")))["P1/a"]
+    np.testing.assert_array_equal(masks_of(sample, ("cat", "dog"))["cat"], filled(TRIANGLE))
+
+
+def test_a_rotated_box(tmp_path: Path) -> None:
+    box = '<box label="cat" xtl="3" ytl="7" xbr="13" ybr="9" rotation="90"></box>'
+    sample = load(KIND, cvat(tmp_path, box))["P1/a"]
+    np.testing.assert_array_equal(masks_of(sample, ("cat", "dog"))["cat"], filled([7, 3, 9, 3, 9, 13, 7, 13]))
+
+
+def test_what_datumaro_passes_over_in_cvat(tmp_path: Path) -> None:
+    ellipse = '<ellipse label="cat" cx="9" cy="8" rx="5" ry="3"></ellipse>'
+    root = cvat(tmp_path / "x", ellipse, polygon(), '<cuboid label="cat" xtl1="1"></cuboid>')
+    broken(KIND, root, f"{root}/annotations.xml: image 'P1/a' has cuboid and ellipse", "format coco")
+    assert rejected(KIND, root) == [("P1/a", "broken item")]
+    root = cvat(tmp_path / "y", polygon())
+    put_image(root / "more/images/c.png")
+    put_text(root / "more/annotations.xml", (root / "annotations.xml").read_text().replace("b.png", "c.png"))
+    broken(KIND, root, f"{root}/more/annotations.xml: image 'c' is passed over", "other .xml")
+    put_text(root / "more/annotations.xml", "<x>")
+    broken(KIND, root, f"{root}/more/annotations.xml cannot be read as XML")
+
+
+def test_subsets_of_cvat(tmp_path: Path) -> None:
+    """A project's file names the subsets of its tasks; an image of another is passed over."""
+    root = cvat(tmp_path, polygon())
+    path = root / "annotations.xml"
+    task = "<task><subset>Train</subset></task>"
+    text = (
+        path.read_text()
+        .replace("<task>", f"<project><tasks>{task}</tasks>")
+        .replace("</task></meta>", "</project></meta>")
+    )
+    put_text(path, text.replace("<image ", '<image subset="Train" '))
+    assert [r.name for r in scan(KIND, root).records] == ["P1/a", "b"]
+    put_text(
+        path,
+        text.replace('<image id="0"', '<image subset="Train" id="0"').replace(
+            '<image id="1"', '<image subset="Val" id="1"'
+        ),
+    )
+    broken(KIND, root, "image 'b' is passed over", "its subset 'Val'")
+    put_text(path, text.replace(">Train<", "><").replace("<image ", '<image subset="default" '))
+    broken(KIND, root, "2 problems", "its subset 'default'")
+
+
+def test_tracks_of_cvat(tmp_path: Path) -> None:
+    """What a track leaves outside of a frame is not there."""
+    for number in range(4):
+        put_image(tmp_path / f"images/frame_{number:06d}.png")
+    shape = '<polygon frame="{}" outside="{}" points="2,2;9,2;9,8"></polygon>'
+    meta = "<meta><task><labels><label><name>cat</name></label></labels><original_size><height>16</height>"
+    track = f'<track id="0" label="cat">{shape.format(0, 0)}{shape.format(1, 1)}</track>'
+    end = "<width>20</width></original_size></task></meta>"
+    put_text(tmp_path / "annotations.xml", f"<annotations>{meta}{end}{track}</annotations>")
+    listing, samples = scan(KIND, tmp_path), load(KIND, tmp_path)
+    assert [bool(samples[name].masks.any()) for name in ("frame_000000", "frame_000001")] == [True, False]
+    assert listing.warnings == ("2 images are not in the annotations, such as images/frame_000002.png",)
+    lost = track.replace("</track>", '<ellipse frame="3" outside="0" cx="5" cy="5" rx="2" ry="2"></ellipse></track>')
+    put_text(tmp_path / "annotations.xml", f"<annotations>{meta}{end}{lost}</annotations>")
+    broken(KIND, tmp_path, "image 'frame_000003' has ellipse")
+
+
+def test_images_without_annotations_are_told(tmp_path: Path) -> None:
+    root = cvat(tmp_path, polygon())
+    (warning,) = scan(KIND, root).warnings
+    assert warning.startswith("1 of 2 images have no annotations, such as b")
+    assert not scan(KIND, root, missing_annotation="empty").warnings
 
 
 def test_class_maps(tmp_path: Path) -> None:
@@ -113,6 +203,51 @@ def test_labels(tmp_path: Path) -> None:
     assert known_of(samples["P1/a"], listing.classes) == []
     both = cvat(tmp_path / "both", polygon(), '<tag label="dog"></tag>')
     assert load(KIND, both, take="labels")["P1/a"].label.tolist() == [0, 1]  # type: ignore[union-attr]
+
+
+# ---- crowds, and shapes of Datumaro's own format ---------------------------------------------------------------------
+
+
+def test_crowds_need_a_decision(tmp_path: Path) -> None:
+    put_image(tmp_path / "images/train/a.png")
+    document = instances()
+    document["categories"].append({"id": 2, "name": "dog"})
+    runs = {"size": [16, 20], "counts": [33, 5, 282]}
+    crowd = {**document["annotations"][0], "id": 2, "category_id": 2, "iscrowd": 1, "segmentation": runs}
+    put_json(
+        tmp_path / "annotations/instances_train.json", {**document, "annotations": [*document["annotations"], crowd]}
+    )
+    broken(KIND, tmp_path, "item 'a' has a crowd (is_crowd)", "crowd: class")
+    drawn = np.zeros((16, 20), np.uint8)
+    drawn[1:6, 2] = 1
+    for chosen, classes in {
+        "class": ("cat", "dog"),
+        "drop": ("cat", "dog"),
+        "ignore": ("cat", "dog", "ignore"),
+    }.items():
+        assert scan(KIND, tmp_path, crowd=chosen).classes == classes
+        sample = load(KIND, tmp_path, crowd=chosen)["a"]
+        masks = masks_of(sample, classes)
+        np.testing.assert_array_equal(masks["cat"], filled(TRIANGLE))
+        np.testing.assert_array_equal(masks["dog"], drawn if chosen == "class" else 0 * drawn)
+        np.testing.assert_array_equal(masks.get("ignore", 0 * drawn), drawn if chosen == "ignore" else 0 * drawn)
+        assert known_of(sample, classes) == list(classes)
+    with pytest.raises(ValueError, match="classes has no 'ignore'"):
+        Datumaro(path="x", classes=("cat",), crowd="ignore")
+
+
+def test_shapes_of_its_own_format(tmp_path: Path) -> None:
+    root = own_format(tmp_path, {"type": "ellipse", "points": [3, 4, 15, 10]})
+    mask = masks_of(load(KIND, root)["a"], ("cat",))["cat"]
+    angles = np.linspace(0, 2 * np.pi, 500)
+    np.testing.assert_array_equal(mask, filled(np.stack([9 + 6 * np.cos(angles), 7 + 3 * np.sin(angles)], -1)))
+    turned = {"attributes": {"rotation": 30.0}}
+    broken(KIND, own_format(tmp_path, {"type": "ellipse", "points": [3, 4, 15, 10], **turned}), "has a rotation")
+    box = {"type": "bbox", "bbox": [3, 4, 6, 2]}
+    broken(KIND, own_format(tmp_path, {**box, **turned}), "bbox has a rotation", boxes="rectangle")
+    root = own_format(tmp_path, {**box, "attributes": {"rotation": 0.0}})
+    mask = masks_of(load(KIND, root, boxes="rectangle")["a"], ("cat",))["cat"]
+    np.testing.assert_array_equal(mask, block(3, 4, 9, 6, 1))
 
 
 # ---- Pascal VOC ------------------------------------------------------------------------------------------------------
@@ -175,11 +310,16 @@ def test_ids_of_several_images_get_their_subset(tmp_path: Path) -> None:
 def test_no_mutation_crashes(tmp_path: Path, data: st.DataObject) -> None:
     root = tmp_path / "mutated"
     shutil.rmtree(root, ignore_errors=True)
-    path = cvat(root, polygon(), mask()) / "annotations.xml"
-    path.write_bytes(data.draw(mutated_bytes(path.read_bytes())))
+    dataset_format = data.draw(st.sampled_from(["cvat", "coco_instances"]))
+    if dataset_format == "cvat":
+        path = cvat(root, polygon(), mask()) / "annotations.xml"
+    else:
+        put_image(root / "images/train/a.png")
+        path = put_json(root / "annotations/instances_train.json", instances())
+    path.write_bytes(data.draw(mutated_file(path)))
     on_error = data.draw(st.sampled_from(["error", "reject"]))
     try:
-        load(KIND, root, dataset_format="cvat", on_error=on_error)
+        load(KIND, root, dataset_format=dataset_format, on_error=on_error)
     except SourceError as error:
         assert str(root) in str(error)
 
@@ -204,6 +344,20 @@ def cvat(root: Path, *shapes: str, b: str = "b.png") -> Path:
         <image id="1" name="{b}" width="20" height="16"></image>"""
     meta = f"<meta><task><labels>{labels}</labels></task></meta>"
     put_text(root / "annotations.xml", f"<annotations><version>1.1</version>{meta}{images}</annotations>")
+    return root
+
+
+def own_format(root: Path, annotation: dict[str, Any]) -> Path:
+    """Datumaro's own JSON of one image."""
+    put_image(root / "images/train/a.png")
+    labels = {"labels": [{"name": "cat", "parent": "", "attributes": []}], "attributes": []}
+    rest = {"id": 1, "label_id": 0, "group": 0, "z_order": 0, "attributes": {}}
+    image = {"path": "a.png", "size": [16, 20]}
+    item = {"id": "a", "annotations": [{**rest, **annotation}], "image": image}
+    put_json(
+        root / "annotations/train.json",
+        {"infos": {}, "categories": {"label": labels}, "items": [item]},
+    )
     return root
 
 
