@@ -30,7 +30,8 @@ class Dicom(Source):
 
     Values become 8 or 16 bits by ``window``, rounded. A file of many frames is a sample a frame, named as if the file
     were a folder: ``P01/scan1/0000`` is the first. Files are .dcm, .dicom, .ima or without suffix; a file that is DICOM
-    and no image (a DICOMDIR, a report) is refused. Slices that make up a volume are read by the format volume.
+    and no picture (a DICOMDIR, a report, a segmentation, a dose) is refused. Slices that make up a volume are read by
+    the format volume.
 
     The group is the PatientID, or the first folder of the name where a file has none, ``P01`` here; folders with files
     of several groups are told. The ID then stands in the dataset, so set ``group`` where it must not, or where
@@ -42,7 +43,7 @@ class Dicom(Source):
     Compressed files need a decoder: JPEG, JPEG 2000 and RLE are read as they are, other kinds with pylibjpeg.
     """
 
-    adapter_version: ClassVar[int] = 2
+    adapter_version: ClassVar[int] = 3
     layout: ClassVar[str] = """\
 ROOT/                          source.path
   images/P01/scan1.dcm         folders are part of the name, the first is the group; IM0001 or 1.2.840.1.7 too
@@ -109,7 +110,7 @@ ROOT/                          source.path
         return class_table(self, labels, self.root / self.masks)
 
     def _facts(self, scan: Scan) -> Mapping[str, Any]:
-        """`dicom_facts` of the sound images; what is DICOM and no image, or no DICOM, is refused."""
+        """`dicom_facts` of the sound images; what is DICOM and no picture, or no DICOM, is refused."""
         places = scan.walk(self.images, DICOM_SUFFIXES, "a DICOM file")
         files = scan.unique((dicom_name(place, self.images), place) for place in places)
         facts = scan.facts(files.items(), tags_kind(self.tags), partial(dicom_facts, tags=self.tags), "broken DICOM")

@@ -15,9 +15,13 @@ from augforge.sources.headers import damaged
 from augforge.sources.images import read_bytes
 from augforge.sources.parsing import parsing
 
-DICOM_FACTS = "dicom@3"
+DICOM_FACTS = "dicom@4"
 """The kind of `dicom_facts` in a file cache; renamed when this module looks at files in another way."""
 
+SEGMENTATIONS = frozenset(f"1.2.840.10008.5.1.4.1.1.66.{kind}" for kind in (4, 7, 8))
+"""SOP classes of segmentations that have pixels: SEG, label map and height map; pydicom does not name all of them."""
+
+_DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
 
 _ONE = frozenset({"1", "0-1"})
 """Multiplicities of tags in the DICOM dictionary that have one value."""
@@ -60,7 +64,8 @@ def dicom_facts(path: Path, tags: Sequence[str] = ()) -> dict[str, Any]:
     """What a listing needs of a DICOM file, JSON-like; no pixel is decoded.
 
     ``width``, ``height`` and ``frames``, ``bytes``, ``sha256``, ``patient``, the values of ``tags``, and where the
-    slice lies. A file that holds no image says so in ``foreign``, a reason and a detail, and nothing else.
+    slice lies. A file that holds no picture, but a segmentation or radiation dose, or nothing, says so in ``foreign``,
+    a reason and a detail, and nothing else.
     """
     data = read_bytes(path)
     if data[128:132] != b"DICM":
@@ -74,6 +79,10 @@ def dicom_facts(path: Path, tags: Sequence[str] = ()) -> dict[str, Any]:
     with parsing(path, "DICOM"):
         if "PixelData" not in dataset:
             return {"foreign": ["no pixels", _kind_of_no_image(dataset, path)]}
+        if dataset.get("SOPClassUID") in SEGMENTATIONS:
+            return {"foreign": ["a segmentation, not a picture", "is for labels of volumes (labels_by: segment)"]}
+        if dataset.get("SOPClassUID") == _DOSE:
+            return {"foreign": ["a radiation dose, not a picture", ""]}
         check_header(dataset, path)
         return {
             "width": int(dataset.Columns),

@@ -26,7 +26,8 @@ from augforge.sources.volume_classes import LabelRules, LabelsBy, Missing, Volum
 from augforge.sources.volume_file import Volume, read_volumes
 from augforge.sources.volume_grid import Axis, Grid, Turn
 from augforge.sources.volume_labels import kept_labels
-from augforge.sources.volume_listing import Listed, image_volumes
+from augforge.sources.volume_listing import IMAGES, Listed, image_volumes
+from augforge.sources.volume_naming import NamePattern, Naming, check_apart, parted
 from augforge.sources.volume_pictures import View
 from augforge.sources.volume_segments import kept_segments
 from augforge.sources.volume_series import read_series
@@ -43,6 +44,7 @@ class VolumeSlices(Source):
     """Reads volumes slice by slice: NIfTI, gray TIFF stacks, and DICOM, whose slices are put in order by their places.
 
     A folder of DICOM files is a volume, a series; but a file of many frames (enhanced CT, MR or PET) is one by itself.
+    Segmentations and doses among them are refused.
 
     Slices are cut along ``axis`` and named by their number from 0: ``P01/scan1/0042``. The planes ``axial``,
     ``coronal`` and ``sagittal`` are found by the volume's affine, the nearest axis each, and seen as radiologists do:
@@ -68,9 +70,20 @@ class VolumeSlices(Source):
     DICOM images are binary DICOM segmentations (SEG): their frames are laid on the slices by their places, the labels
     of their segments name classes, and segments may overlap. Labels are decoded when they are listed, images only when
     they are loaded: whole, and the last ones are kept, up to 512 MiB in each process.
+
+    Where names of images and labels differ, ``image_name`` and ``label_name`` say what in them is the sample's. They
+    are regular expressions that names fit, of files below the folder, or of the folders of DICOM files. Images and
+    labels may then lie in one folder. Of a case with a file a modality one is read; for colour images make them 4D.
+
+    - nnU-Net: ``images: imagesTr, labels: labelsTr, image_name: (.*)_0000``
+    - LiTS: ``images: ., labels: ., image_name: .*volume-(.*), label_name: .*segmentation-(.*)``
+    - KiTS: ``images: ., labels: ., image_name: (.*)/imaging, label_name: (.*)/segmentation``
+    - BraTS: ``images: ., labels: ., image_name: (.*)_flair, label_name: (.*)_seg``
+    - TotalSegmentator: ``images: ., labels: ., labels_by: folder, image_name: (.*)/ct,
+    label_name: (.*)/segmentations/(.*)``
     """
 
-    adapter_version: ClassVar[int] = 3
+    adapter_version: ClassVar[int] = 4
     layout: ClassVar[str] = """\
 ROOT/                          source.path
   images/P01/scan1.nii.gz      folders are part of the name, the first is the usual group; .nii, .tif too
@@ -83,6 +96,16 @@ ROOT/                          source.path
     format: Literal["volume"] = "volume"
     images: str = Field("images", description="folder of the volumes")
     labels: str | None = Field("labels", description="folder of the label volumes; null: nothing is labelled")
+    image_name: NamePattern | None = Field(
+        None,
+        description="regular expression that names of images fit, whole and without .nii.gz; its first (group) is the "
+        "sample's name, others are refused; null: every volume is an image",
+    )
+    label_name: NamePattern | None = Field(
+        None,
+        description="the same for labels; its first (group) is the name of their image, with labels_by: folder a "
+        "second one the class",
+    )
     labels_by: LabelsBy = Field(
         "value",
         description="what names a class: the value of a voxel, the folder that a volume lies in, or a segment of a "
@@ -135,6 +158,7 @@ ROOT/                          source.path
 
     @model_validator(mode="after")
     def _sound(self) -> VolumeSlices:
+        check_apart(*self._namings, self.labels_by == "folder")
         if self.channels is not None and len(self.channels) not in (3, 4):
             raise ValueError(f"channels are {list(self.channels)}; expected 3 or 4 neighbours, such as [-1, 0, 1]")
         if isinstance(self.modalities, tuple) and len(self.modalities) not in (3, 4):
@@ -154,6 +178,12 @@ ROOT/                          source.path
         return (self.modalities,) if isinstance(self.modalities, int) else self.modalities
 
     @property
+    def _namings(self) -> tuple[Naming, Naming | None]:
+        """Of the images and of the labels."""
+        labels = None if self.labels is None else Naming("label_name", self.labels, self.label_name)
+        return Naming("image_name", self.images, self.image_name), labels
+
+    @property
     def _view(self) -> View:
         return View(self.window, self.percentiles, self.bits, self.channels or (0,))
 
@@ -164,10 +194,12 @@ ROOT/                          source.path
         scan.need_folder(self.images)
         if self.labels is not None:
             scan.need_folder(self.labels)
-        images = image_volumes(scan, self.images, self.axis, self._numbers)
+        naming, labels_naming = self._namings
+        places, files = parted(scan.walk(self.images, IMAGES, "a volume"), naming, labels_naming)
+        images = image_volumes(scan, naming, places, self.axis, self._numbers)
         tell_mixed(scan, ((name, image.facts.get("patient", "")) for name, image in images.items()))
         values = ValueNames(self, self.values, self.background, self.void)
-        rules = LabelRules(self.labels, self.labels_by, self.missing_labels, values, self.check_affine)
+        rules = LabelRules(files, self.labels_by, self.missing_labels, values, self.check_affine)
         labels = rules.listed(scan, images)
         records = (record for name, image in images.items() for record in self._records(scan, name, image, labels))
         return scan.listing(records, labels.table.names)

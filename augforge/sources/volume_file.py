@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import logging
+import math
 import struct
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,6 +32,7 @@ _SPARE = 1 << 24
 """Bytes that a NIfTI file may hold after its voxels."""
 
 _TIFF_PLAIN = frozenset({1, 8, 32773, 32946})  # none, deflate, PackBits: tifffile reads them alone
+_TIFF_DEFLATE = frozenset({8, 32946})
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,16 +251,36 @@ def _chain_is_whole(file: Any, size: int) -> bool:
 def _pixels_end(series: Any) -> int:
     if series.dataoffset is not None:
         return int(series.dataoffset + series.nbytes)
-    pages = (page for page in series.pages if page is not None)
-    parts = (part for page in pages for part in zip(page.dataoffsets, page.databytecounts, strict=True))
-    return max((int(start + count) for start, count in parts), default=0)
+    return max((start + count for start, count in _parts(series)), default=0)
+
+
+def _parts(series: Any) -> Iterator[tuple[int, int]]:
+    """Where each strip or tile of the pages begins, and how many bytes it has."""
+    for page in series.pages:
+        if page is not None:
+            yield from zip(page.dataoffsets, page.databytecounts, strict=True)
 
 
 def _tiff_values(path: Path) -> tuple[NDArray[Any], float, float]:
     import tifffile
 
     with tifffile.TiffFile(path, _multifile=False) as file:
+        _check_inflated(file, path)
         return file.series[0].asarray(), 1.0, 0.0
+
+
+def _check_inflated(file: Any, path: Path) -> None:
+    """SourceError where a part of a page unpacks to more than its header tells: tifffile would unpack it all."""
+    page = file.series[0].keyframe
+    if page.compression not in _TIFF_DEFLATE:
+        return
+    tile = min(math.prod(page.chunks), MAX_PIXELS) if page.is_tiled else 0  # it may reach over the edge
+    most = max(page.nbytes, tile * page.dtype.itemsize)
+    for start, count in _parts(file.series[0]):
+        file.filehandle.seek(start)
+        held = len(zlib.decompressobj().decompress(file.filehandle.read(count), most + 1))
+        if held > most:
+            raise damaged(path, f"its pixels unpack to more than the {most} bytes that its header tells")
 
 
 _KINDS = {".nii": "NIfTI", ".nii.gz": "NIfTI", ".tif": "TIFF", ".tiff": "TIFF"}

@@ -9,7 +9,6 @@ from augforge.errors import SourceError
 from augforge.sources.dicom_facts import lie_of
 from augforge.sources.dicom_file import DicomFile, frame_count, open_dicom
 from augforge.sources.parsing import parsing
-from augforge.sources.volume_segments import SEGMENTATION
 from augforge.sources.volume_series import stacked
 
 FRAMES_FACTS = "frames@1"
@@ -23,11 +22,6 @@ def frames_facts(path: Path) -> dict[str, Any]:
     """
     file = open_dicom(path)
     with parsing(path, "DICOM"):
-        if file.dataset.get("SOPClassUID") == SEGMENTATION:
-            raise SourceError(
-                f"{path} is a segmentation; expected an image. Put it into the folder of the labels, and set "
-                "labels_by: segment."
-            )
         if not file.dataset.get("PerFrameFunctionalGroupsSequence"):
             raise SourceError(
                 f"{path} has {frame_count(file.dataset)} frames and does not tell where each lies; expected slices of "

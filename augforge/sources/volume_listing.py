@@ -16,18 +16,19 @@ from augforge.sources.dicom_facts import (
     DICOM_SUFFIXES,
     DicomSuffixes,
     dicom_facts,
-    dicom_name,
 )
 from augforge.sources.scanning import Scan
-from augforge.sources.volume_file import VOLUME_FACTS, is_volume, volume_facts, volume_name
+from augforge.sources.volume_file import VOLUME_FACTS, is_volume, volume_facts
 from augforge.sources.volume_frames import FRAMES_FACTS, frames_facts
 from augforge.sources.volume_grid import Axis, Grid, Turn, aligned
 from augforge.sources.volume_labels import label_facts, label_kind
+from augforge.sources.volume_naming import LabelFiles, Naming
 from augforge.sources.volume_segments import SEGMENT_FACTS, segment_facts
 from augforge.sources.volume_series import series_facts
 
 _LABELS = frozenset({".nii", ".gz", ".tif", ".tiff"})
-_IMAGES = DicomSuffixes(DICOM_SUFFIXES | _LABELS)
+IMAGES = DicomSuffixes(DICOM_SUFFIXES | _LABELS)
+"""Suffixes of files that may be volumes, or slices of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +58,20 @@ class Labels:
 
 
 def image_volumes(
-    scan: Scan, folder: str, axis: Axis | None, modalities: Sequence[int] | None = None
+    scan: Scan, naming: Naming, places: Sequence[str], axis: Axis | None, modalities: Sequence[int] | None = None
 ) -> dict[str, Listed]:
-    """The volumes in a folder by their names; broken ones are wrong and left out.
+    """The volumes that files are, by the names of their samples; broken ones are wrong and left out.
 
     Args:
+        places: of the files; those of other names are refused.
         axis: to cut along; None is ``axial`` for NIfTI, the slices of a series and the pages of a TIFF.
         modalities: numbers of the volumes that are read of each file; None is its only one.
     """
-    files, series = _walked(scan, folder)
-    named = [(volume_name(place, folder), place) for place in files]
+    files, series = _kinds(scan, naming.fitting(scan, places))
+    named = [(str(naming.sample(place)), place) for place in files]
     facts: MutableMapping[str, Any] = scan.facts(named, VOLUME_FACTS, volume_facts, "broken volume")
     for at, members in series.items():
-        named += _add_dicom(scan, folder, at, members, facts)
+        named += _add_dicom(scan, naming, at, members, facts)
     found: dict[str, Listed] = {}
     for name, place in scan.unique(named).items():
         if place in facts:
@@ -77,11 +79,11 @@ def image_volumes(
     return found
 
 
-def _walked(scan: Scan, folder: str) -> tuple[list[str], dict[str, list[str]]]:
+def _kinds(scan: Scan, places: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
     """Files that are volumes, and files that may be slices by their folders."""
     files: list[str] = []
     series: dict[str, list[str]] = {}
-    for place in scan.walk(folder, _IMAGES, "a volume"):
+    for place in places:
         if is_volume(place):
             files.append(place)
         elif place.lower().endswith(".gz"):
@@ -92,13 +94,13 @@ def _walked(scan: Scan, folder: str) -> tuple[list[str], dict[str, list[str]]]:
 
 
 def _add_dicom(
-    scan: Scan, images: str, folder: str, files: list[str], facts: MutableMapping[str, Any]
+    scan: Scan, naming: Naming, folder: str, files: list[str], facts: MutableMapping[str, Any]
 ) -> list[tuple[str, str]]:
     """Names and places of the volumes in a folder of DICOM files, whose facts are entered; no images are refused.
 
     A file of several frames is a volume, all others together are one: of a broken one it is not known which.
     """
-    name = dicom_name(folder, images) if folder.strip("/") != images.strip("/") else ""
+    name = naming.of_folder(folder) or ""
     known = scan.facts(((name, place) for place in files), DICOM_FACTS, dicom_facts, "broken DICOM")
     slices: dict[str, Any] = {}
     frames: dict[str, Any] = {}
@@ -108,7 +110,7 @@ def _add_dicom(
             scan.refused.append(Refused(place, reason, f"{place} {detail}".strip()))
         else:
             (slices if fact["frames"] == 1 else frames)[place] = fact
-    named = [(dicom_name(place, images), place) for place in frames]
+    named = [(str(naming.sample(place)), place) for place in frames]
     found = scan.facts(named, FRAMES_FACTS, frames_facts, "broken volume")
     for place, stack in found.items():
         _tell_odd(scan, place, stack)
@@ -171,15 +173,19 @@ def _check_number(path: Path, facts: Mapping[str, Any], modalities: Sequence[int
 # ---- labels ----------------------------------------------------------------------------------------------------------
 
 
-def label_volumes(scan: Scan, folder: str, images: Mapping[str, Listed], check_affine: bool) -> dict[str, Labels]:
-    """The label volumes in a folder by the names of their images; what does not fit is wrong and left out."""
-    places = []
-    for place in scan.walk(folder, _LABELS, "a label volume"):
-        if is_volume(place):
-            places.append((volume_name(place, folder), place))
-        else:
-            scan.refused.append(Refused(place, "not a label volume", place))
-    found = scan.unique(places)
+def label_places(scan: Scan, files: LabelFiles) -> list[str]:
+    """Places of the label volumes; others are refused."""
+    places = files.walk(scan, _LABELS, "a label volume")
+    scan.refused += [Refused(place, "not a label volume", place) for place in places if not is_volume(place)]
+    return [place for place in places if is_volume(place)]
+
+
+def label_volumes(
+    scan: Scan, files: LabelFiles, places: Sequence[str], images: Mapping[str, Listed], check_affine: bool
+) -> dict[str, Labels]:
+    """Label volumes by the names of their images; what does not fit is wrong and left out."""
+    found = scan.unique((str(files.naming.sample(place)), place) for place in places)
+    files.need_one(scan, found, images)
     scan.need_images(found, images)
     known = scan.facts(found.items(), VOLUME_FACTS, volume_facts, "broken labels")
     cuts: dict[Turn, list[tuple[str, str]]] = {}
@@ -189,9 +195,9 @@ def label_volumes(scan: Scan, folder: str, images: Mapping[str, Listed], check_a
             if turn is not None:
                 cuts.setdefault(turn, []).append((name, place))
     labels: dict[str, Labels] = {}
-    for turn, files in cuts.items():
-        facts = scan.facts(files, label_kind(turn), partial(label_facts, turn=turn), "broken labels")
-        labels |= {name: Labels(place, facts[place], turn) for name, place in files if place in facts}
+    for turn, named in cuts.items():
+        facts = scan.facts(named, label_kind(turn), partial(label_facts, turn=turn), "broken labels")
+        labels |= {name: Labels(place, facts[place], turn) for name, place in named if place in facts}
     return labels
 
 
@@ -210,16 +216,17 @@ def _turn_on(
         return None
 
 
-def segmentations(scan: Scan, folder: str, images: Mapping[str, Listed]) -> dict[str, dict[str, Labels]]:
-    """The DICOM segmentations in a folder, by the labels of their segments and the names of their images.
+def segmentations(scan: Scan, files: LabelFiles, images: Mapping[str, Listed]) -> dict[str, dict[str, Labels]]:
+    """DICOM segmentations, by the labels of their segments and the names of their images.
 
     One is named as its image, or lies alone in a folder that is. What does not fit is wrong and left out.
     """
     named = []
-    for place in scan.walk(folder, DICOM_SUFFIXES, "a DICOM file"):
-        name = dicom_name(place, folder)
-        named.append((name if name in images else name.rpartition("/")[0] or name, place))
+    for place in files.walk(scan, DICOM_SUFFIXES, "a DICOM file"):
+        name = str(files.naming.sample(place))
+        named.append((name if name in images else files.naming.of_folder(place.rpartition("/")[0]) or name, place))
     found = scan.unique(named)
+    files.need_one(scan, found, images)
     scan.need_images(found, images)
     labels: dict[str, dict[str, Labels]] = {}
     for name, place in found.items():

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from augforge.errors import SourceError
 from augforge.keys import digest
-from augforge.sources.dicom_facts import lie_of, text_of
+from augforge.sources.dicom_facts import SEGMENTATIONS, lie_of, text_of
 from augforge.sources.dicom_file import DicomFile, frame_count, open_dicom
 from augforge.sources.headers import damaged
 from augforge.sources.index_mask import distinct
@@ -23,8 +23,6 @@ from augforge.sources.volume_grid import LPS, TOLERANCE, Turn
 
 SEGMENT_FACTS = "segments@1"
 """The kind of `segment_facts` in a file cache; renamed when this module looks at segmentations in another way."""
-
-SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +109,7 @@ def _add(cut: NDArray[np.uint16], mask: NDArray[np.bool_], label: str, sets: dic
 
 def _check_kind(file: DicomFile) -> None:
     dataset = file.dataset
-    kind = dataset.get("SegmentationType") if dataset.get("SOPClassUID") == SEGMENTATION else "no segmentation"
+    kind = dataset.get("SegmentationType") if dataset.get("SOPClassUID") in SEGMENTATIONS else "no segmentation"
     if kind != "BINARY":
         raise SourceError(
             f"{file.path} is {kind}; expected a DICOM SEG of type BINARY. Save it as that, or as a label volume "

@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from augforge.errors import SourceError
 from augforge.keys import digest
-from augforge.sources.dicom_file import DicomFile, open_dicom, pads
+from augforge.sources.dicom_facts import text_of
+from augforge.sources.dicom_file import DicomFile, open_dicom, pads, read_dataset
+from augforge.sources.images import read_bytes
+from augforge.sources.parsing import parsing
 from augforge.sources.volume_file import Volume, check_shape
 from augforge.sources.volume_grid import LPS, Grid
 
@@ -23,6 +26,9 @@ Name = str | int
 
 Slice = Mapping[str, Any]
 """``series``, ``photometric``, ``width`` and ``height`` of a slice, and where it lies (`lie_of`)."""
+
+_DIMENSIONS = ("AcquisitionNumber", "EchoTime", "TemporalPositionIdentifier", "TriggerTime", "DiffusionBValue")
+"""What slices of several volumes in a series, which lie at the same places, differ in."""
 
 _PARALLEL = 1e-3
 """How much a part of two slices' directions may differ."""
@@ -104,13 +110,20 @@ def _check_alike(path: Path, slices: Mapping[Any, Slice], remedy: str) -> None:
 
 def _several(path: Path, slices: Mapping[Any, Slice], names: tuple[Name, Name], fact: str, remedy: str) -> SourceError:
     """The error for two slices that are not of one volume; it tells what else they differ in."""
-    one, two = (slices[name].get("dimensions", {}) for name in names)
+    one, two = (slices[name].get("dimensions") or _dimensions(path / str(name)) for name in names)
     differ = [f"{key} {one[key]} and {two[key]}" for key in one.keys() & two.keys() if one[key] != two[key]]
     told = f": {', '.join(sorted(differ))}" if differ else ""
     return SourceError(
         f"{path}: {_told(names[0])} and {_told(names[1])} {fact}{told}; expected the slices of one volume, each at a "
         f"place of its own. {remedy}"
     )
+
+
+def _dimensions(path: Path) -> dict[str, str]:
+    """What a slice in a file of its own is of, apart from its place."""
+    dataset = read_dataset(read_bytes(path), path, _DIMENSIONS) if path.is_file() else {}
+    with parsing(path, "DICOM"):
+        return {key: text_of(dataset.get(key)) for key in _DIMENSIONS if key in dataset}
 
 
 def _told(name: Name) -> str:

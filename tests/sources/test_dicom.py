@@ -447,6 +447,23 @@ def test_what_is_no_image_is_refused(root: Path) -> None:
     broken(KIND, root, str(path), "lacks the mark DICM")
 
 
+@pytest.mark.parametrize(
+    ("uid", "reason"),
+    [
+        ("1.2.840.10008.5.1.4.1.1.66.4", "a segmentation, not a picture"),
+        ("1.2.840.10008.5.1.4.1.1.66.7", "a segmentation, not a picture"),
+        ("1.2.840.10008.5.1.4.1.1.66.8", "a segmentation, not a picture"),
+        ("1.2.840.10008.5.1.4.1.1.481.2", "a radiation dose, not a picture"),
+    ],
+)
+def test_segmentations_and_doses_are_no_pictures(root: Path, uid: str, reason: str) -> None:
+    before = scan(KIND, root, masks=None).records
+    put_dicom(root / "images/x/seg.dcm", np.stack([RAMP] * 3), SOPClassUID=uid)
+    listing = scan(KIND, root, masks=None)
+    assert listing.records == before
+    assert [(row.name, row.reason) for row in listing.refused] == [("x/seg", reason)]
+
+
 def test_too_many_pixels(root: Path) -> None:
     ds = dicom(RAMP)
     ds.Rows = ds.Columns = 60_000

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import struct
 import tracemalloc
+import zlib
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 from makedata import broken, known_of, load, masks_of, put_text, rejected, scan
 from makemedical import (
     LPS,
@@ -212,6 +214,25 @@ def test_a_folder_for_each_class(tmp_path: Path) -> None:
     options["missing_labels"] = "unlabelled"
     assert known_of(load(KIND, tmp_path, **options)["b/0000"], ("liver", "spleen")) == ["liver"]
     broken(KIND, tmp_path, str(tmp_path / "images/b.nii"), "labels/spleen/b", labels_by="folder")
+
+
+def test_ignore_is_known_where_any_class_is(tmp_path: Path) -> None:
+    """A volume whose labels mark no such voxel has none; one without labels tells nothing."""
+    for name in ("a", "b", "c"):
+        put_nifti(tmp_path / f"images/{name}.nii", VALUES)
+    put_nifti(tmp_path / "labels/liver/a.nii", LABELS)
+    put_nifti(tmp_path / "labels/liver/b.nii", LABELS)
+    options: dict[str, Any] = {"labels_by": "folder", "missing_labels": "unlabelled", "classes": ["ignore", "liver"]}
+
+    def known() -> list[list[str]]:
+        samples = load(KIND, tmp_path, **options)
+        return [known_of(samples[f"{name}/0000"], ("ignore", "liver")) for name in ("a", "b", "c")]
+
+    assert known() == [["ignore", "liver"], ["ignore", "liver"], []]
+    put_nifti(tmp_path / "labels/ignore/a.nii", LABELS)
+    assert known() == [["ignore", "liver"], ["ignore", "liver"], []]
+    lists = [record.data["known"] for record in scan(KIND, tmp_path, **options).records[::5]]
+    assert lists == [["ignore", "liver"], ["ignore", "liver"], []]
 
 
 def test_missing_labels(root: Path) -> None:
@@ -490,6 +511,24 @@ def test_a_gzip_that_unpacks_to_far_more(root: Path, monkeypatch: pytest.MonkeyP
     broken(KIND, root, str(path), "unpacks to more than")
 
 
+@pytest.mark.parametrize("options", [{}, {"rowsperstrip": 8}, {"tile": (32, 32)}, {"metadata": None}])
+def test_a_stack_that_unpacks_to_far_more(tmp_path: Path, options: dict[str, Any]) -> None:
+    """A strip of a page, as the labels are decoded when they are listed; tiles may reach over the edge."""
+    values = np.random.default_rng(0).integers(0, 3, (3, 20, 30), np.uint8)
+    put_tiff(tmp_path / "images/a.tif", values)
+    path = put_tiff(tmp_path / "labels/a.tif", values, compression="zlib", **options)
+    assert len(load(KIND, tmp_path, values={1: "liver", 2: "spleen"})) == 3
+    bomb = zlib.compress(bytes(1 << 22))
+    with tifffile.TiffFile(path) as file:
+        tags = file.pages[1].tags
+        starts, counts = (tags.get(f"Tile{key}") or tags[f"Strip{key}"] for key in ("Offsets", "ByteCounts"))
+        data = bytearray(path.read_bytes())
+        for tag, value in ((starts, len(data)), (counts, len(bomb))):
+            struct.pack_into("<" + {3: "H", 4: "I"}[int(tag.dtype)], data, tag.valueoffset, value)
+    path.write_bytes(data + bomb)
+    broken(KIND, tmp_path, str(path), "unpack to more than the", values={1: "liver", 2: "spleen"})
+
+
 def test_a_stack_is_its_own_file_alone(tmp_path: Path) -> None:
     """OME-TIFF may name other files that hold a part of the pages; they could lie anywhere."""
     first, other = tmp_path / "data/images/a.ome.tif", tmp_path / "elsewhere/b.ome.tif"
@@ -646,7 +685,11 @@ def test_odd_series(tmp_path: Path) -> None:
     tags = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [1.5, 1.0], "SeriesInstanceUID": "1.2.3"}
     other = folder / "x.dcm"
     put_dicom(other, VALUES[0], ImagePositionPatient=[-10, -20, 5], **tags)
-    broken(KIND, tmp_path, str(folder), "x.dcm lie at the same place", labels=None)
+    broken(KIND, tmp_path, str(folder), "x.dcm lie at the same place; expected", labels=None)
+    echo = {"AcquisitionNumber": 2, "EchoTime": 4.6}
+    put_dicom(other, VALUES[0], ImagePositionPatient=[-10, -20, 5], **tags | echo)
+    put_dicom(folder / "003.dcm", VALUES[0], ImagePositionPatient=[-10, -20, 5], **tags | echo | {"EchoTime": 2.3})
+    broken(KIND, tmp_path, "003.dcm and x.dcm lie at the same place: EchoTime 2.3 and 4.6; expected", labels=None)
     put_dicom(other, VALUES[0], ImagePositionPatient=[-10, -20, 500], **tags | {"SeriesInstanceUID": "1.9"})
     broken(KIND, tmp_path, str(folder), "x.dcm are of two series", labels=None)
     put_dicom(other, VALUES[0])

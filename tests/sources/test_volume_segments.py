@@ -134,8 +134,12 @@ def test_segmentations_that_do_not_fit(tmp_path: Path) -> None:
     wrong("is no segmentation")
     put_segments(path, SEGMENTS, {4: "liver", 9: "tumour"})
     wrong("is damaged", "KeyError: 2")
+    put_segments(
+        path, SEGMENTS, SEGMENT_LABELS, SOPClassUID="1.2.840.10008.5.1.4.1.1.66.7", SegmentationType="LABELMAP"
+    )
+    wrong("is LABELMAP; expected a DICOM SEG of type BINARY")
     put_segments(folder / "seg.dcm", SEGMENTS, SEGMENT_LABELS)
-    broken(KIND, tmp_path, f"{folder / 'seg.dcm'} is a segmentation", "labels_by: segment", labels=None)
+    assert rejected(KIND, tmp_path, labels=None) == [("images/ct/seg.dcm", "a segmentation, not a picture")]
     (folder / "seg.dcm").rename(path)
     put_nifti(tmp_path / "images/mr.nii", VALUES)
     put_segments(tmp_path / "labels/mr.dcm", SEGMENTS, SEGMENT_LABELS)
