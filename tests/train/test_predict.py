@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from oracles import OracleRun, Remember, iou, put, shapes, spec, truth, write_shapes
+from toybox import put_unreadable_pixels
 
 from augforge import bitmask
 from augforge.builder import build
@@ -111,6 +112,23 @@ def test_broken_files_stop_it_all_named_or_are_skipped_and_listed(tmp_path: Path
     assert found["images"] == 3
     assert sorted(entry["name"] for entry in found["skipped"]) == ["cut", "empty", "notes.txt"]
     assert all(entry["reason"] for entry in found["skipped"])
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_damage_that_only_decoding_shows_is_skipped_too(tmp_path: Path, images: Path, batch_size: int) -> None:
+    whole = predict(oracle(tmp_path), images, tmp_path / "whole.parquet")  # type: ignore[arg-type]
+    put(images / "bad.png", shapes(64, 64, 0))
+    put_unreadable_pixels(images / "bad.png")
+    with pytest.raises(SourceError, match=r"bad\.png is damaged"):
+        predict(oracle(tmp_path), images, tmp_path / "out.parquet")  # type: ignore[arg-type]
+    out, run = tmp_path / "out.parquet", oracle(tmp_path)
+    found = predict(run, images, out, on_error="skip", batch_size=batch_size)  # type: ignore[arg-type]
+    assert found["images"] == whole["images"]
+    assert [entry["name"] for entry in found["skipped"]] == ["bad"]
+    masks = masks_in(tmp_path / "whole.parquet")
+    assert masks.keys() == masks_in(out).keys()
+    for name, mask in masks_in(out).items():
+        np.testing.assert_array_equal(mask, masks[name])
 
 
 def test_what_cannot_be_predicted_is_said(tmp_path: Path, images: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -52,11 +52,13 @@ class Inputs:
         origin: what it is, JSON-like; no path, for tables of predictions are handed on.
         targets: the images, sorted by name.
         skipped: name and reason of what cannot be predicted.
+        unreadable: the same of targets whose damage only decoding shows; filled meanwhile.
     """
 
     origin: dict[str, str]
     targets: list[Target]
     skipped: list[dict[str, str]]
+    unreadable: list[dict[str, str]] = field(default_factory=list)
 
 
 class Images(Source):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from augforge import bitmask
-from augforge.errors import TrainError
+from augforge.errors import SourceError, TrainError
 from augforge.export.places import place_of
 from augforge.progress import Progress, Silent
 from augforge.report.show import save_png, show_samples
@@ -25,7 +26,7 @@ from augforge.sources.core import Source
 from augforge.store.dataset import Dataset
 from augforge.train.prediction.blend import blended, covered
 from augforge.train.prediction.inference import Layer, Prediction, Predictor, Window
-from augforge.train.prediction.inputs import Target, inputs_of
+from augforge.train.prediction.inputs import Inputs, Target, inputs_of
 from augforge.train.prediction.submission import ImageName, names_alone, write_csv
 from augforge.train.prediction.table import About, Predicted, image_of, write_predictions
 from augforge.train.prediction.tta import Pairs
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from augforge.train.run import Run
 
 _SHOWN = 10
+
+Seen = tuple[Target, tuple[Sample, ...], tuple[Prediction, ...]]
+"""A target, its samples and their predictions."""
 
 
 def predict(
@@ -90,15 +94,16 @@ def predict(
     about = About(run.outputs, run.thresholds, made_by, probabilities)
     progress = progress or Silent()
     progress.start("predict", len(inputs.targets))
-    classes = write_predictions(out, about, _predicted(inputs.targets, predictor, about, overlays, progress))
+    seen = _seen(inputs, predictor, on_error)
+    classes = write_predictions(out, about, _predicted(seen, about, overlays, progress))
     if csv is not None:
         write_csv(out, csv, image_name)
     places = {"predictions": out, "csv": csv, "overlays": overlays}
     return {
         "run": str(run.folder),
-        "images": len(inputs.targets),
+        "images": len(inputs.targets) - len(inputs.unreadable),
         **{key: None if path is None else str(path) for key, path in places.items()},
-        "skipped": inputs.skipped,
+        "skipped": [*inputs.skipped, *inputs.unreadable],
         "classes": classes,
     }
 
@@ -109,11 +114,9 @@ def _predictor(run: Run, **options: Any) -> Predictor:
     return run.predictor(**{key: value for key, value in options.items() if value is not None})
 
 
-def _predicted(
-    targets: Sequence[Target], predictor: Predictor, about: About, overlays: Path | None, progress: Progress
-) -> Iterator[Predicted]:
+def _predicted(seen: Iterable[Seen], about: About, overlays: Path | None, progress: Progress) -> Iterator[Predicted]:
     keep = about.probabilities
-    for target, samples, parts in _seen(targets, predictor):
+    for target, samples, parts in seen:
         layers = zip(_layers(target, parts), about.thresholds, strict=True)
         classes = ((layer >= threshold, threshold, layer if keep else None) for layer, threshold in layers)
         predicted = image_of(target.name, target.file, classes)
@@ -123,13 +126,26 @@ def _predicted(
         progress.advance(1)
 
 
-def _seen(
-    targets: Sequence[Target], predictor: Predictor
-) -> Iterator[tuple[Target, tuple[Sample, ...], tuple[Prediction, ...]]]:
-    """Each target with its samples and their predictions."""
-    pairs = predictor.pairs(part.load() for target in targets for part in target.parts)
-    for target in targets:
-        samples, found = zip(*islice(pairs, len(target.parts)), strict=True)
+def _seen(inputs: Inputs, predictor: Predictor, on_error: Literal["error", "skip"]) -> Iterator[Seen]:
+    """Each target that can be read, with its samples and their predictions."""
+    read: deque[Target] = deque()
+
+    def loaded() -> Iterator[Sample]:
+        for target in inputs.targets:
+            try:
+                samples = [part.load() for part in target.parts]
+            except SourceError as error:
+                if on_error == "error":
+                    raise
+                inputs.unreadable.append({"name": target.name, "reason": str(error)})
+            else:
+                read.append(target)
+                yield from samples
+
+    pairs = predictor.pairs(loaded())
+    for pair in pairs:
+        target = read.popleft()
+        samples, found = zip(pair, *islice(pairs, len(target.parts) - 1), strict=True)
         if len(found) > 1:  # an image's windows are held together: half the precision, half the memory
             found = tuple(replace(each, probabilities=each.probabilities.astype(np.float16)) for each in found)
         yield target, samples, found
