@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from augforge import cli_models, terminal
-from augforge.cli_options import DatasetPlace, Json, Overrides, Version
+from augforge.cli_options import DatasetPlace, Json, Overrides, PageName, Version
 from augforge.errors import AugforgeError
 
 if TYPE_CHECKING:
@@ -172,29 +172,21 @@ def show(
 def export(
     dataset: DatasetPlace,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; must be new or empty.")],
-    to: Annotated[str, typer.Option(help="The format: see above.")],
+    to: Annotated[str, typer.Option(help="The format, as augforge exports lists them.")],
     split: Annotated[list[str] | None, typer.Option(help="Only this split. May be given often.")] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="An option of the format: masks=polygons. May be given often.")
+        list[str] | None, typer.Option("--set", help="An option of the format, masks=polygons. May be given often.")
     ] = None,
     version: Version = None,
     as_json: Json = False,
 ) -> None:
     """Write a dataset in a format that other tools read.
 
-    Images are copied as they are stored. The same dataset gives the same bytes; OUT appears when it is complete.
+    Formats: coco, yolo, labelme, mask-folder, index-mask, webdataset, csv. **augforge exports NAME** shows one: its
+    files, its options, and the recipe that reads it back.
 
-    | format | what it writes | options (--set KEY=VALUE) |
-    |---|---|---|
-    | coco | a JSON a split, run lengths or polygons | masks=rle, polygons |
-    | yolo | a text file of polygons an image, data.yaml | tolerance=PIXELS, unknown |
-    | labelme | a JSON of shapes an image, to edit | masks=polygons, masks; tolerance=PIXELS; unknown |
-    | mask-folder | a PNG an image and class | unknown |
-    | index-mask | a palette PNG an image, no overlap | order=BOTTOM,...,TOP; unknown |
-    | webdataset | tar files | masks=planes, png; max_count; max_bytes |
-    | csv | a contest's table of run lengths | image_name=auto, file, path; images=true, false |
-
-    unknown=error, absent, skip: what to do with classes that nobody labelled, where the format shows them as absent.
+    Images are copied as they are stored, after the dataset was seen to be whole. The same dataset gives the same bytes;
+    they appear in OUT when all are there.
     """
     from augforge.export import export as run
     from augforge.export import render_exported, settings
@@ -243,35 +235,21 @@ def gc(
 
 
 @app.command()
-def ops(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="An op; none: a list of all.")] = None,
-    as_json: Json = False,
-) -> None:
+def ops(name: PageName = None, as_json: Json = False) -> None:
     """List the ops that recipes can use, or show one with its parameters."""
-    from augforge.ops import OPS
-    from augforge.report.pages import op_page, ops_table, render_op
-
-    if name is None:
-        terminal.output([op_page(op) for op in sorted(OPS)], as_json, ops_table)
-    else:
-        page = op_page(name)
-        terminal.output(page, as_json, lambda console: render_op(page, console))
+    _print_pages("ops", name, as_json)
 
 
 @app.command()
-def sources(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A format; none: a list of all.")] = None,
-    as_json: Json = False,
-) -> None:
+def sources(name: PageName = None, as_json: Json = False) -> None:
     """List the data formats that recipes can read, or show one with its layout and options."""
-    from augforge.report.pages import render_source, source_page, sources_table
-    from augforge.sources import SOURCES
+    _print_pages("sources", name, as_json)
 
-    if name is None:
-        terminal.output([source_page(source) for source in sorted(SOURCES)], as_json, sources_table)
-    else:
-        page = source_page(name)
-        terminal.output(page, as_json, lambda console: render_source(page, console))
+
+@app.command()
+def exports(name: PageName = None, as_json: Json = False) -> None:
+    """List the formats that datasets can be exported to, or show one: files, options, the recipe that reads it back."""
+    _print_pages("exports", name, as_json)
 
 
 @app.command("sample-data")
@@ -313,6 +291,18 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
         typer.echo(__version__)
         raise typer.Exit()
+
+
+def _print_pages(kind: str, name: str | None, as_json: bool) -> None:
+    """The page of that name, or a list of all."""
+    from augforge.report.pages import KINDS
+
+    names, page_of, table, render = KINDS[kind]
+    if name is None:
+        terminal.output([page_of(each) for each in sorted(names)], as_json, table)
+    else:
+        page = page_of(name)
+        terminal.output(page, as_json, lambda console: render(page, console))
 
 
 def _print_problems(found: dict[str, Any], console: Console) -> None:

@@ -18,6 +18,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", help="Change the recipe: source.path=../data, steps.0.p=0.5. May be given often."),
 ]
+PageName = Annotated[str | None, typer.Argument(metavar="[NAME]", help="One of them; none: a list of all.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run.")]

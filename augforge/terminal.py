@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -12,6 +15,10 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as Bar
+
+
+_ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_ECHO = 1.0  # seconds: closing a terminal may send SIGHUP twice, and the second must not cut a clean-up short
 
 
 class RichProgress:
@@ -62,12 +69,29 @@ def _rate_column() -> Any:
 def interruptible(
     state: str = "what was finished is kept. The same command goes on from here",
 ) -> Iterator[None]:
-    """Ctrl-C ends with exit code 130 and a word on what it left."""
+    """Ctrl-C, SIGTERM and SIGHUP (a closed terminal) end with exit code 128 + their number and a word on what is left.
+
+    All unwind as Ctrl-C does; what ``nohup`` ignores stays ignored.
+    """
+    taken: list[tuple[int, float]] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        echo = bool(taken) and time.monotonic() - taken[-1][1] < _ECHO
+        taken.append((number, time.monotonic()))
+        if not echo:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in _ENDING if signal.getsignal(number) != signal.SIG_IGN}
     try:
         yield
-    except KeyboardInterrupt:
+    except BaseException as error:  # libraries wrap an interruption in errors of their own, as Polars does
+        if not taken and not isinstance(error, KeyboardInterrupt):
+            raise
         console(stderr=True).print(f"stopped; {state}")
-        raise typer.Exit(130) from None
+        raise typer.Exit(128 + (taken[0][0] if taken else signal.SIGINT)) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def console(stderr: bool = False) -> Console:

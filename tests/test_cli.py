@@ -18,12 +18,13 @@ from typer.testing import CliRunner
 
 import augforge
 from augforge import cli
+from augforge.export import FORMATS
 from augforge.sources import SOURCES
 from augforge.store.dataset import open_dataset
 from augforge.store.manifest import read_manifest, versions
 
-COMMANDS = ["build", "outliers", "inspect", "verify", "show", "files", "export", "gc", "ops", "sources", "sample-data"]
-COMMANDS += ["train", "evaluate", "predict", "tune-thresholds", "ensemble", "crossval", "compare"]
+COMMANDS = ["build", "outliers", "inspect", "verify", "show", "files", "export", "gc", "ops", "sources", "exports"]
+COMMANDS += ["sample-data", "train", "evaluate", "predict", "tune-thresholds", "ensemble", "crossval", "compare"]
 
 
 def run(*arguments: str | Path) -> str:
@@ -116,6 +117,7 @@ def test_wrong_usage_is_two(arguments: list[str], monkeypatch: pytest.MonkeyPatc
         (["show", "."], "is no dataset"),
         (["ops", "mosaik"], "mosaic"),
         (["sources", "hand_bone"], "hand-bone"),
+        (["exports", "mask_folder"], "mask-folder"),
         (["sample-data", "here"], "not empty"),
     ],
 )
@@ -238,14 +240,15 @@ main()
 """
 
 
-def test_control_c(recipe: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_stopped_by_a_signal(recipe: Path, tmp_path: Path, name: str) -> None:
     run("build", recipe, "--out", tmp_path / "out")
     before = (tmp_path / "out/manifest.yaml").read_bytes()
     write_recipe(recipe, tmp_path / "data", ["{op: hflip, copies: 3}", "{op: resize, size: 9}"], classes="[a, b]")
-    code = STOPPED.format(count=4)
+    code = STOPPED.format(count=4).replace("SIGINT", name)
     program = [sys.executable, "-c", code, "build", str(recipe), "--out", str(tmp_path / "out")]
     done = subprocess.run(program, capture_output=True, text=True)
-    assert done.returncode == 128 + signal.SIGINT
+    assert done.returncode == 128 + getattr(signal, name)
     assert done.stderr.startswith("stopped; what was finished is kept")
     assert "Traceback" not in done.stderr
     assert (tmp_path / "out/manifest.yaml").read_bytes() == before
@@ -370,6 +373,13 @@ def test_sources() -> None:
     assert [entry["name"] for entry in json.loads(run("sources", "--json"))] == sorted(SOURCES)
     assert "class_map" in json.dumps(json.loads(run("sources", "hand-bone", "--json")))
     assert "outputs_json" in run("sources", "hand-bone")
+
+
+def test_exports() -> None:
+    assert [entry["name"] for entry in json.loads(run("exports", "--json"))] == sorted(FORMATS)
+    assert json.loads(run("exports", "yolo", "--json"))["read_back"].startswith("source:\n  format: yolo\n")
+    assert all(name in run("exports") for name in FORMATS)
+    assert "missing_label: unlabelled" in run("exports", "yolo")
 
 
 def test_sample_data(tmp_path: Path) -> None:

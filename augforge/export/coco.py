@@ -19,10 +19,13 @@ from augforge.sample import IGNORE
 class Coco(Options):
     """COCO annotations: one for each class that an image shows, ids from 1 in the class table's order.
 
-    Run lengths are exact. Polygons go along the edges of pixels, which is exact too for pycocotools, where readers
-    that put pixel centres at integers take up to a pixel more on the right and below; holes are bridged. Class
-    `ignore` is a crowd (`iscrowd: 1`), always as run lengths. What nobody labelled in an image stands in its
-    `not_exhaustive_category_ids`, as in LVIS; a class that nobody labelled anywhere is no category.
+    A dataset holds classes, not instances: those of a class that an image shows are one annotation.
+
+    Run lengths are exact. Polygons go along the edges of pixels (pixel x reaches from x to x + 1), which is exact too
+    for pycocotools, where readers that put pixel centres at integers, augforge among them, take up to a pixel more on
+    the right and below; holes are bridged, along a line that is walked twice. Class `ignore` is a crowd (`iscrowd: 1`),
+    always as run lengths. What nobody labelled in an image stands in its `not_exhaustive_category_ids`, as in LVIS; a
+    class that nobody labelled anywhere is no category.
     """
 
     layout: ClassVar[str] = """\
@@ -30,6 +33,11 @@ OUT/
   annotations/train.json       one a split
   images/train/NAME.png        file_name is NAME.png; images as stored
   samples.csv                  name, file, split, group, labels, metadata"""
+    read_back: ClassVar[str] = """\
+source:
+  format: coco
+  path: OUT                    # splits val and test stay; a split goes before its samples' names
+  classes: [heart, lung]       # the dataset's: one that nobody labelled is no category"""
 
     masks: Literal["rle", "polygons"] = Field("rle", description="compressed run lengths, or polygons")
 

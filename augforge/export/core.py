@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from augforge import bitmask
+from augforge.errors import DatasetError
 from augforge.export.places import place_of
 
 Holds: TypeAlias = Literal["each", "sample", "split"]
@@ -30,6 +31,8 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     layout: ClassVar[str]
     """The files that it writes, as a drawing."""
+    read_back: ClassVar[str]
+    """The source of a recipe that reads them, or Python where none does."""
 
 
 class Unlabelled(Options):
@@ -99,8 +102,14 @@ class Entry:
         return self.place + suffix_of(self.image)
 
     def regions(self) -> Iterator[Region]:
-        """The classes that are known and have pixels, in class order."""
-        masks = bitmask.decode(self.frame, self.height, self.width, len(self.known))
+        """The classes that are known and have pixels, in class order. DatasetError where they cannot be decoded."""
+        try:
+            masks = bitmask.decode(self.frame, self.height, self.width, len(self.known))
+        except ValueError as error:
+            raise DatasetError(
+                f"the masks of sample '{self.name}' cannot be decoded: {error}. Check: augforge verify --pixels; "
+                "repair: augforge build"
+            ) from None
         for c, roi, mask in bitmask.regions(masks, len(self.known)):
             if self.known[c]:
                 yield Region(c, roi, np.ascontiguousarray(mask))

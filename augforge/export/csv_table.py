@@ -22,15 +22,23 @@ class Csv(Options):
     """A row for each image and class, in the class table's order: `image_name,class,rle`.
 
     Run lengths are `start length` pairs along rows, the first pixel is 1; a class that is not there is an empty
-    cell, and one that nobody labelled has no row (read it with `missing_row: unknown`). `image_name` is the file name
+    cell, and one that nobody labelled has no row. `image_name` is the file name
     alone, `image1661130828152.png`, where no two samples share it; otherwise all have their folders before it.
     """
 
     layout: ClassVar[str] = """\
 OUT/
   train.csv                    one a split: image_name,class,rle
-  images/IMAGE_NAME            images as stored (read it with folder: images)
+  images/IMAGE_NAME            images as stored
   samples.csv                  name, file, split, group, labels, metadata"""
+    read_back: ClassVar[str] = """\
+source:
+  format: csv
+  path: OUT
+  table: train.csv             # one split; format union joins several
+  folder: images
+  missing_row: unknown
+  classes: [heart, lung]       # the dataset's, in its order"""
 
     image_name: Literal["auto", "file", "path"] = Field(
         "auto", description="the file name alone, with folders, or alone where it is unique"

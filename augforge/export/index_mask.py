@@ -23,7 +23,7 @@ class IndexMask(Unlabelled):
 
     A pixel holds one class. Where two overlap it is an error, unless `order` names both: the later lies on top, `*`
     stands for all others in the class table's order. `ignore` lies above all. The palette is VOC's. An unlabelled
-    image has no mask (read it with `missing_mask: unlabelled`).
+    image has no mask.
     """
 
     layout: ClassVar[str] = """\
@@ -32,6 +32,14 @@ OUT/
   train/masks/NAME.png         palette PNG
   classes.txt                  value and class a line
   samples.csv                  name, file, split, group, labels, metadata"""
+    read_back: ClassVar[str] = """\
+source:
+  format: index-mask
+  path: OUT/train              # one split; format union joins several
+  classes: [heart, lung]       # the dataset's, in its order
+  metadata: {table: ../samples.csv, columns: [group]}
+  group: {column: group}
+  missing_mask: unlabelled"""
 
     order: tuple[str, ...] = Field((), description="classes from bottom to top, such as '*,Radius'")
 

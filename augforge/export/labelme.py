@@ -20,9 +20,12 @@ VERSION = "5.5.0"
 class LabelMe(Unlabelled):
     """LabelMe files: polygons that people can edit, or masks that are exact.
 
-    A polygon for each connected piece of a class; the pieces of one class share a `group_id`. Holes are bridged. With
-    `tolerance: 0` polygons are exact too, with a point at every bend. A labelled image without classes has a file
-    without shapes, an unlabelled one has no file.
+    A polygon for each connected piece of a class; the pieces of one class share a `group_id`. Polygons go through the
+    centres of a class's border pixels, a quarter pixel to the right and below, and are filled with their outline, as
+    LabelMe, Pillow and `cv2.fillPoly` do; holes are bridged, along a line that is walked twice. `tolerance: 0` is
+    exact, with a point at every bend; 1 leaves a tenth to a third of the points, and at least 98 % (IoU) of each class
+    in each image. Instances of a class that touch are one piece. A labelled image without classes has a file without
+    shapes, an unlabelled one has no file.
     """
 
     layout: ClassVar[str] = """\
@@ -30,6 +33,11 @@ OUT/
   train/NAME.png               images as stored, a folder a split
   train/NAME.json              imagePath is the image beside it
   samples.csv                  name, file, split, group, labels, metadata"""
+    read_back: ClassVar[str] = """\
+source:
+  format: labelme
+  path: OUT                    # splits val and test stay; a split goes before its samples' names
+  classes: [heart, lung]       # the dataset's, in its order"""
 
     masks: Literal["polygons", "masks"] = Field("polygons", description="polygons, or shapes of type mask (LabelMe 5)")
     tolerance: float = Field(

@@ -3,7 +3,8 @@
 A ring goes through the centres of the class's border pixels, so filling it with its boundary, as ``cv2.fillPoly`` and
 Pillow do, gives the class back exactly. Each connected piece is one ring: formats that cannot hold holes get them
 bridged, along a row of pixels that belong to the class. Points are given a quarter pixel right of and below the centre:
-readers that cut off the fraction and readers that round find the same pixel.
+readers that cut off the fraction and readers that round find the same pixel. Slanted edges are not drawn alike, so
+simpler outlines are judged by both OpenCV and Pillow.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 Ring = NDArray[np.int32]
 """(N, 2) pixels, x and y."""
@@ -34,17 +36,18 @@ def polygons(mask: NDArray[np.uint8], origin: tuple[int, int], tolerance: float 
     Args:
         mask: uint8 (H, W) of 0 and 1, a class's box.
         origin: x and y of the box in the image.
-        tolerance: pixels that an outline may move to need fewer points, halved as long as `MIN_IOU` of the class would
-            be lost; below half a pixel it is exact.
+        tolerance: pixels that an outline may move to need fewer points, halved as long as less than `MIN_IOU` of the
+            class would stay; below half a pixel it is exact.
     """
     rings = sorted(exact_rings(mask), key=lambda ring: (ring[:, 1].min(), ring[:, 0].min()))
+    found = [_drawable(ring) for ring in rings]
     while tolerance >= _LEAST:
-        simple = [_flat(cv2.approxPolyDP(ring[:, None], tolerance, True)) for ring in rings]
+        simple = [_drawable(_flat(cv2.approxPolyDP(ring[:, None], tolerance, True))) for ring in rings]
         if iou(mask, simple) >= MIN_IOU:
-            rings = simple
+            found = simple
             break
         tolerance /= 2
-    return [_drawable(ring + np.array(origin) + _OFFSET) for ring in rings]
+    return [polygon + np.array(origin) for polygon in found]
 
 
 def edge_polygons(mask: NDArray[np.uint8], origin: tuple[int, int]) -> list[Ring]:
@@ -73,12 +76,15 @@ def _flat(contour: NDArray[Any]) -> Ring:
     return np.asarray(contour, np.int32).reshape(-1, 2)
 
 
-def iou(mask: NDArray[np.uint8], rings: Sequence[Ring]) -> float:
-    """Intersection over union of a mask and rings filled one by one."""
-    drawn = np.zeros_like(mask)
-    for ring in rings:
-        cv2.fillPoly(drawn, [ring], (1,))
-    return cv2.countNonZero(mask & drawn) / max(cv2.countNonZero(mask | drawn), 1)
+def iou(mask: NDArray[np.uint8], outlines: Sequence[Polygon]) -> float:
+    """Intersection over union of a mask and outlines filled one by one, as OpenCV or as Pillow does: the lower one."""
+    drawn, picture = np.zeros_like(mask), Image.new("L", mask.shape[::-1])
+    pen = ImageDraw.Draw(picture)
+    for polygon in outlines:
+        cv2.fillPoly(drawn, [polygon.astype(np.int32)], (1,))
+        pen.polygon(polygon.reshape(-1).tolist(), fill=1, outline=1)
+    pairs = ((cv2.countNonZero(mask & found), cv2.countNonZero(mask | found)) for found in (drawn, np.asarray(picture)))
+    return min(shared / max(either, 1) for shared, either in pairs)
 
 
 def _bridged(outer: Ring, holes: Sequence[Ring], mask: NDArray[np.uint8]) -> Ring:
@@ -135,8 +141,9 @@ def _corners(ring: Ring) -> Ring:
     return ring[turns]
 
 
-def _drawable(points: Polygon) -> Polygon:
+def _drawable(ring: Ring) -> Polygon:
     """At least three points, none twice in a row: a pixel becomes a tiny triangle, a line a thin one."""
+    points = ring + np.float64(_OFFSET)
     if len(points) > 2:
         return points
     if len(points) == 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from pydantic import ValidationError
 
 from augforge.errors import AugforgeError, nearest
@@ -57,25 +57,27 @@ def export(
 
     Args:
         dataset: as `open_dataset` gives it, or a part of it.
-        out: a folder, new or empty; it appears when it is complete.
+        out: a folder, new or empty; the files appear in it when they are complete.
         to: the format; see `FORMATS`.
         splits: only these; none for all.
         options: of the format.
-        progress: is told of each sample.
+        progress: is told of each shard that is checked, then of each sample.
 
     Raises:
-        AugforgeError: an unknown format, split or option, a folder that is in use, or samples that the format cannot
-            hold. Nothing is left behind.
+        AugforgeError: an unknown format, split or option, a folder that is in use, samples that the format cannot
+            hold, or (DatasetError) a dataset that is not whole. Nothing is left behind.
     """
     checked = checked_options(to, options or {})
     format, target = FORMATS[to], Path(out)
     _check_unused(target)
+    part = dataset.where(pl.col("split").is_in(list(splits))) if splits else dataset
     with _appearing(target) as folder:
-        job, entries = listed(dataset, folder, splits, format, checked)
+        job, entries = listed(part, folder, splits, format, checked)
+        _check_whole(part, progress)
         if progress is not None:
             progress.start(f"export {to}", sum(job.splits.values()))
         format.write(job, _told(entries, progress), checked)
-        write_table(job, dataset)
+        write_table(job, part)
         sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     return Exported(
         format=to,
@@ -111,6 +113,12 @@ def _complaint(to: str, model: type[Options], error: Mapping[str, Any]) -> str:
 
 
 def _check_unused(target: Path) -> None:
+    building = _building(target)
+    if building.exists():
+        raise AugforgeError(
+            f"{building} is there, so another export to {target} is running or was killed. Wait for it, or delete that "
+            "folder."
+        )
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise AugforgeError(
             f"{target} exists and is not empty; an export needs a new or empty folder. "
@@ -118,22 +126,44 @@ def _check_unused(target: Path) -> None:
         )
 
 
+def _building(target: Path) -> Path:
+    """Where an export is made: in its folder if that exists, which may be a mount point or the shell's, else beside."""
+    real = target.resolve()
+    return (real if real.exists() else real.parent) / f".{real.name}.tmp"
+
+
 @contextmanager
 def _appearing(target: Path) -> Iterator[Path]:
-    """A temporary folder beside ``target`` that takes its place when the block ends well, and vanishes otherwise."""
-    real = target.resolve()
-    building = real.with_name(f".{real.name}.{secrets.token_hex(4)}.tmp")
+    """A temporary folder whose files are in ``target`` when the block ends well, and vanish otherwise."""
+    real, building = target.resolve(), _building(target)
     try:
         building.mkdir(parents=True)
-        yield building
-        if real.exists():
-            real.rmdir()  # empty, but not on every system may a folder take its place
-        building.rename(real)
+        try:
+            yield building
+            _move(building, real)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
     except OSError as error:
         place = str(error.filename or building).replace(str(building), str(target))
         raise AugforgeError(f"{place} cannot be written: {error.strerror}. Choose another folder") from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+
+
+def _move(building: Path, real: Path) -> None:
+    """Let what was built take its place."""
+    if building.parent != real:
+        building.rename(real)
+        return
+    for path in list(building.iterdir()):
+        path.rename(real / path.name)
+
+
+def _check_whole(dataset: Dataset, progress: Progress | None) -> None:
+    """Find every changed byte before anything is written: images are copied, and nothing would decode them."""
+    if progress is None:
+        dataset.check()
+    else:
+        progress.start("check", dataset.index["shard"].n_unique())
+        dataset.check(progress.advance)
 
 
 def _told(entries: Iterable[Entry], progress: Progress | None) -> Iterator[Entry]:

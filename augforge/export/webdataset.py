@@ -32,6 +32,14 @@ class WebDataset(Options):
     layout: ClassVar[str] = """\
 OUT/
   train-000000.tar             NAME.png or .jpg, NAME.masks.zst, NAME.json for each sample"""
+    read_back: ClassVar[str] = """\
+import json, numpy, webdataset, zstandard
+for sample in webdataset.WebDataset("OUT/train-000000.tar", shardshuffle=False):
+    image = sample.get("png") or sample.get("jpg")  # encoded
+    facts = json.loads(sample["json"])
+    content = zstandard.decompress(sample["masks.zst"])
+    planes = numpy.frombuffer(content, numpy.uint8).reshape(facts["planes"])
+    masks = {name: planes[c // 8] >> (c % 8) & 1 for c, name in enumerate(facts["classes"])}"""
 
     masks: Literal["planes", "png"] = Field("planes", description="stored planes, or a PNG for each class in it")
     max_count: int = Field(10_000, ge=1, description="samples of a tar file at most")

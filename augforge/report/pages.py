@@ -1,16 +1,18 @@
-"""A page for every op and every source, made from the code that runs: it cannot say anything else."""
+"""A page for every op, source and export format, made from the code that runs: it cannot say anything else."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 from rich.console import Console
 from rich.text import Text
 
 from augforge.errors import AugforgeError, nearest
+from augforge.export.formats import FORMATS
 from augforge.ops import OPS, Op
 from augforge.recipe import SPLITS, StepKeys
 from augforge.report.fields import describe, example_values, flow, valid_example
@@ -104,6 +106,24 @@ def _source_example(name: str, source: type[Source]) -> str:
     return "\n".join(["source:", *(f"  {key}: {flow(value)}" for key, value in options.items())])
 
 
+def export_page(name: str) -> dict[str, Any]:
+    """All there is to know about an export format, JSON-like. AugforgeError with the nearest name for no format."""
+    if name not in FORMATS:
+        raise AugforgeError(
+            f"no export format is named '{name}'.{nearest(name, FORMATS)} See them all: augforge exports"
+        )
+    options = FORMATS[name].options
+    return {
+        "name": name,
+        "summary": summary_of(options),
+        "description": text_of(options),
+        "layout": options.layout,
+        "options": describe(options),
+        "example": f"augforge export DATASET OUT --to {name}",
+        "read_back": options.read_back,
+    }
+
+
 def text_of(model: type[BaseModel]) -> str:
     """A model's docstring with its paragraphs in one line each."""
     text = inspect.cleandoc(model.__doc__ or "").replace("``", "`")
@@ -131,13 +151,21 @@ def sources_table(console: Console) -> None:
     console.print(shown, "", "One of them: augforge sources NAME", sep="\n")
 
 
+def exports_table(console: Console) -> None:
+    """Print all export formats, a line or two each."""
+    shown = table("format", "what it writes")
+    for page in map(export_page, sorted(FORMATS)):
+        shown.add_row(Text(page["name"], "bold"), Text(page["summary"]))
+    console.print(shown, "", "One of them: augforge exports NAME", sep="\n")
+
+
 def render_op(page: dict[str, Any], console: Console) -> None:
     """Print an op's page."""
     _title(page, console)
     console.print(pairs(_op_facts(page)), "", sep="\n")
     _render_fields("parameter", page["parameters"], console)
     _render_fields("step's key", page["step_keys"], console)
-    _render_example(page["example"], console)
+    _render_block("in a recipe", page["example"], console)
 
 
 def _op_facts(page: dict[str, Any]) -> dict[str, str | Text]:
@@ -157,14 +185,27 @@ def _op_facts(page: dict[str, Any]) -> dict[str, str | Text]:
 def render_source(page: dict[str, Any], console: Console) -> None:
     """Print a source's page."""
     _title(page, console)
-    console.print(Text("layout", "dim"), Text(page["layout"]), "", sep="\n", soft_wrap=True)
+    _render_block("layout", page["layout"], console, "")
+    console.print()
     _render_fields("option", page["options"], console)
     console.print(pairs({"class lists": ", ".join(page["class_lists"])}), "", sep="\n")
-    _render_example(page["example"], console)
+    _render_block("in a recipe", page["example"], console)
+
+
+def render_export(page: dict[str, Any], console: Console) -> None:
+    """Print an export format's page."""
+    _title(page, console)
+    _render_block("layout", page["layout"], console, "")
+    console.print()
+    _render_fields("option", page["options"], console)
+    _render_block("in the shell, options as --set NAME=VALUE", page["example"], console)
+    console.print()
+    _render_block("read back", page["read_back"], console)
 
 
 def _title(page: dict[str, Any], console: Console) -> None:
-    console.print(Text.assemble((page["name"], "bold"), f"  version {page['version']}"))
+    version = f"  version {page['version']}" if "version" in page else ""
+    console.print(Text.assemble((page["name"], "bold"), version))
     console.print(Text(page["description"]), "", sep="\n")
 
 
@@ -180,5 +221,21 @@ def _render_fields(kind: str, fields: list[dict[str, Any]], console: Console) ->
     console.print(shown, "", sep="\n")
 
 
-def _render_example(example: str, console: Console) -> None:
-    console.print(Text("in a recipe", "dim"), Text(example, "cyan"), sep="\n", soft_wrap=True)
+def _render_block(title: str, text: str, console: Console, style: str = "cyan") -> None:
+    console.print(Text(title, "dim"), Text(text, style), sep="\n", soft_wrap=True)
+
+
+class Kind(NamedTuple):
+    """What there are pages of: their names, the page of one, and how a list and a page are printed."""
+
+    names: Iterable[str]
+    page: Callable[[str], dict[str, Any]]
+    table: Callable[[Console], None]
+    render: Callable[[dict[str, Any], Console], None]
+
+
+KINDS = {
+    "ops": Kind(OPS, op_page, ops_table, render_op),
+    "sources": Kind(SOURCES, source_page, sources_table, render_source),
+    "exports": Kind(FORMATS, export_page, exports_table, render_export),
+}

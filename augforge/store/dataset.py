@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from augforge import bitmask
 from augforge.errors import DatasetError, nearest
 from augforge.sample import Sample
 from augforge.store.codec import decode_image
+from augforge.store.filecache import file_sha256
 from augforge.store.index import read_index
 from augforge.store.manifest import Manifest, read_manifest
 from augforge.store.order import global_order, share
@@ -119,10 +120,37 @@ class Dataset:
         )
 
     def encoded(self, i: int) -> tuple[memoryview, memoryview]:
-        """Encoded image and encoded masks of sample i, as views of the mapped shard."""
+        """Encoded image and encoded masks of sample i, as views of the mapped shard.
+
+        DatasetError where the shard ends before they do; other damage shows when they are decoded, or in `check`.
+        """
         image_offset, image_bytes, masks_offset, masks_bytes = (int(n) for n in self._payloads[i, :4])
-        view = memoryview(self._map(self._shards[i]))
+        shard = self._map(self._shards[i])
+        if len(shard) < max(image_offset + image_bytes, masks_offset + masks_bytes):
+            raise DatasetError(
+                f"{self.folder / self._shards[i]} is cut off: it ends at byte {len(shard)}, before sample "
+                f"'{self.index['name'][i]}' does. {self._remedy}"
+            )
+        view = memoryview(shard)
         return view[image_offset : image_offset + image_bytes], view[masks_offset : masks_offset + masks_bytes]
+
+    def check(self, advance: Callable[[int], None] = lambda count: None) -> None:
+        """Prove by SHA-256 that the index and the shards of these samples are what the manifest says.
+
+        Of a dataset behind a URL, a damaged copy is fetched again.
+
+        Args:
+            advance: is told how many shards are done.
+
+        Raises:
+            DatasetError: naming the file that is damaged or missing.
+        """
+        held = set(self._shards)
+        self._check_file(self.manifest.index_path, self.manifest.index_sha256)
+        for shard in self.manifest.shards:
+            if shard.path in held:
+                self._check_file(shard.path, shard.sha256)
+                advance(1)
 
     def named(self, name: str) -> Sample:
         """The sample of that name."""
@@ -186,6 +214,19 @@ class Dataset:
     def _known(self, area: dict[str, Any]) -> NDArray[np.uint8]:
         flags = np.array([value is not None for value in area.values()])
         return bitmask.flags_to_bits(flags)
+
+    def _check_file(self, place: str, sha256: str) -> None:
+        path = self.folder / place
+        if self.remote is not None:
+            self.remote.checked_shard(place, sha256)
+            self._maps.pop(place, None)  # of a copy that may have been fetched anew
+            return
+        try:
+            found = file_sha256(path)
+        except OSError as error:
+            raise DatasetError(f"{path} cannot be read ({error.strerror}). {self._remedy}") from None
+        if found != sha256:
+            raise DatasetError(f"{path} is damaged: its SHA-256 is not the manifest's. {self._remedy}")
 
     def _map(self, shard: str) -> mmap.mmap:
         if shard not in self._maps:

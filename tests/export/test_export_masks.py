@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -50,9 +51,14 @@ def test_mask_folder_keeps_a_class_unlabelled_everywhere(tmp_path: Path) -> None
 def test_class_names_are_single_folders(tmp_path: Path) -> None:
     classes = ("../a/b", "con", "c:d", ".e", "f")
     dataset = dataset_of(tmp_path / "data", [made("P/a", 1)], classes)
-    written(dataset, tmp_path / "out", "mask-folder")
+    done = written(dataset, tmp_path / "out", "mask-folder")
     folders = sorted(path.name for path in (tmp_path / "out/train/masks").iterdir())
     assert folders == ["%2E.%2Fa%2Fb", "%2Ee", "%63on", "c%3Ad", "f"]
+    ((note, count),) = done.notes.items()
+    told, _, class_map = note.partition("class_map: ")
+    assert told and count == 4
+    found = read("mask-folder", tmp_path / "out/train", classes=classes, class_map=json.loads(class_map))
+    same(found["P/a"], dataset.named("P/a"))
 
 
 @pytest.mark.parametrize("odd", ["*", "*a", "^a$", "^.*$", "a|b"])

@@ -92,7 +92,17 @@ def test_yolo_empty_and_unlabelled(tmp_path: Path) -> None:
     done = written(dataset, tmp_path / "out", "yolo")
     assert (tmp_path / "out/labels/train/P/empty.txt").read_text() == ""
     assert not (tmp_path / "out/labels/train/P/unlabelled.txt").exists()
-    assert done.notes == {"unlabelled images, without a label file": 1}
+    assert done.notes["unlabelled images, without a label file"] == 1
+
+
+def test_yolo_without_val_says_what_ultralytics_wants(box: Dataset, tmp_path: Path) -> None:
+    assert not any("Ultralytics" in note for note in written(box, tmp_path / "all", "yolo").notes)
+    notes = written(box, tmp_path / "train", "yolo", splits=("train",)).notes
+    ((note, count),) = notes.items()
+    assert "none of them in split val" in note and "split: {val: 0.2}" in note and count == 2
+    notes = written(box, tmp_path / "val", "yolo", splits=("val",)).notes
+    ((note, count),) = notes.items()
+    assert "none of them in split train" in note and "'train:'" in note and count == 1
 
 
 # ---- LabelMe ---------------------------------------------------------------------------------------------------------

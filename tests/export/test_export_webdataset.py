@@ -16,6 +16,7 @@ from samplebox import CLASSES, box_fixture, dataset_of, made, written  # noqa: F
 
 from augforge import bitmask
 from augforge.export.places import name_at
+from augforge.export.webdataset import WebDataset
 from augforge.store.dataset import Dataset
 
 
@@ -59,6 +60,20 @@ def test_webdataset_iterates(box: Dataset, tmp_path: Path) -> None:
         np.testing.assert_array_equal(planes, sample.masks)
         flags = bitmask.bits_to_flags(sample.known, len(CLASSES))
         assert facts["known"] == [name for name, flag in zip(CLASSES, flags, strict=True) if flag]
+
+
+def test_the_page_s_python_reads_it(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path / "data", [made("P01/one", 1)])
+    written(dataset, tmp_path / "out", "webdataset")
+    found: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        exec(WebDataset.read_back.replace("OUT", str(tmp_path / "out")), found)
+        gc.collect()
+    np.testing.assert_array_equal(pixels(found["image"]), dataset[0].image)
+    assert list(found["masks"]) == list(CLASSES)
+    for c, mask in enumerate(found["masks"].values()):
+        np.testing.assert_array_equal(mask, bitmask.class_mask(dataset[0].masks, c))
 
 
 def test_masks_as_pictures(box: Dataset, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pages of ops and sources: complete, and their examples are recipes that load."""
+"""Pages of ops, sources and export formats: complete, and their examples are recipes that load."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from augforge.errors import AugforgeError
+from augforge.export import FORMATS
 from augforge.ops import OPS
 from augforge.recipe import SPLITS, load_recipe
 from augforge.report import pages
@@ -110,6 +111,26 @@ def test_source_examples_show_what_matters() -> None:
         "index-mask": ("values", "void"),
     }.items():
         assert all(f"\n  {key}: " in example(name) for key in keys)
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_export_pages(name: str) -> None:
+    page = pages.export_page(name)
+    assert json.loads(json.dumps(page)) == page
+    assert page["layout"].startswith("OUT/\n") and page["summary"].endswith(".")
+    assert [option["name"] for option in page["options"]] == list(FORMATS[name].options.model_fields)
+    text = rendered(pages.render_export, page)
+    assert all(option["name"] in text and option["description"] for option in page["options"])
+    assert page["read_back"] in text and f"--to {name}\n" in text and page["layout"].splitlines()[-1] in text
+
+
+def test_export_pages_state_where_polygons_lie_and_what_is_lost() -> None:
+    for name, facts in {
+        "coco": ("along the edges of pixels", "not instances", "bridged"),
+        "yolo": ("quarter pixel", "touch are one", "98 %", "bridged"),
+        "labelme": ("quarter pixel", "98 %", "bridged"),
+    }.items():
+        assert all(fact in pages.export_page(name)["description"] for fact in facts)
 
 
 def test_only_the_page_of_datasets_speaks_of_urls() -> None:

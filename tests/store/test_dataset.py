@@ -130,6 +130,51 @@ def test_lost_and_empty_shards_are_named(toy_copy: Path) -> None:
         open_dataset(toy_copy).split("test")[0]
 
 
+def test_a_shard_that_is_cut_off_is_named(toy_copy: Path) -> None:
+    dataset = open_dataset(toy_copy).split("test")
+    shard = next((toy_copy / "shards").glob("test-*"))
+    ends = (pl.col("masks_offset") + pl.col("masks_bytes")).alias("end")
+    i = int(dataset.index.select(ends)["end"].arg_max() or 0)
+    end = dataset.index.select(ends)["end"][i]
+    shard.write_bytes(shard.read_bytes()[:end])
+    dataset.encoded(i)
+    shard.write_bytes(shard.read_bytes()[: end - 1])
+    with pytest.raises(DatasetError, match=rf"^{shard} is cut off: .* '{dataset.index['name'][i]}' .*augforge verify"):
+        open_dataset(toy_copy).split("test").encoded(i)
+
+
+@pytest.mark.parametrize("at", [0, 0.3, 0.7, -1])
+def test_check_finds_every_flipped_byte(toy_copy: Path, at: float) -> None:
+    dataset, done = open_dataset(toy_copy), []
+    dataset.check(done.append)
+    assert sum(done) == len(dataset.manifest.shards)
+    shard = toy_copy / dataset.split("val").index["shard"][0]
+    data = bytearray(shard.read_bytes())
+    data[int(at * len(data)) if at >= 0 else -1] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(DatasetError, match=f"^{shard} is damaged: its SHA-256 .*augforge verify"):
+        dataset.check()
+    dataset.split("train").check()
+    shard.unlink()
+    with pytest.raises(DatasetError, match=f"^{shard} cannot be read"):
+        dataset.check()
+
+
+def test_check_fetches_a_damaged_copy_again(
+    two_versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUGFORGE_CACHE", str(tmp_path / "cache"))
+    dataset = open_dataset(f"file://{two_versions / 'toy'}")
+    image = bytes(dataset.encoded(0)[0])
+    shard = dataset.folder / dataset.index["shard"][0]
+    data = bytearray(shard.read_bytes())
+    data[dataset.index["image_offset"][0] + 9] ^= 1
+    shard.write_bytes(data)
+    assert bytes(dataset.encoded(0)[0]) != image
+    dataset.check()
+    assert bytes(dataset.encoded(0)[0]) == image
+
+
 @pytest.fixture
 def toy_copy(two_versions: Path, tmp_path: Path) -> Path:
     import shutil
