@@ -18,30 +18,56 @@ def assign_splits(groups: Iterable[str], split: Split, own: Collection[str] = ()
 
     Args:
         groups: that stand in no split of the data's own.
-        split: the recipe's.
-        own: splits that the data has, and that stay empty here without harm.
+        split: the recipe's. Its shares are of what the data has no split of its own for.
+        own: splits that the data has.
 
     Raises:
-        PlanError: fewer groups than splits or folds, or a listed group that does not exist.
+        PlanError: fewer groups than splits or folds, a listed group that does not exist, or folds of data with an own
+            validation split.
     """
     names = sorted(set(groups))
     if not names:
-        return {}, []
+        return {}, _nothing_to_deal(split, own)
+    if split.folds is not None and "val" in own:
+        raise PlanError(
+            "split.folds deals out val, and the data has one of its own. Set source.own_splits: false to deal out "
+            "all, or leave the folds out"
+        )
+    split, warnings = _without_own(split, own)
     hashes = {name: unit_hash("split", split.seed, name) for name in names}
-    asked = ["train", *(name for name in ("val", "test") if getattr(split, name) is not None)]
-    wanted = [name for name in asked if name not in own]
+    wanted = ["train", *(name for name in ("val", "test") if getattr(split, name) is not None)]
     if len(names) < len(wanted):
         raise PlanError(
             f"too few groups ({len(names)}: {', '.join(names)}) for the splits {', '.join(wanted)}: a group stays "
             "whole. Ask for fewer splits, add groups, or say with source.group what a group is; "
             "`group: {regex: '(.*)'}` makes each sample one"
         )
-    listed = _listed(names, split)
+    listed = _listed(names, split, own)
     result = {name: listed.get(name) or _by_share(hashes[name], split) for name in names}
-    warnings = _fill_empty(result, set(listed), hashes, wanted)
+    warnings += _fill_empty(result, set(listed), hashes, wanted)
     if split.folds is not None:
         result |= dict.fromkeys(_fold(result, hashes, split.folds, split.fold or 0), "val")
     return result, warnings
+
+
+def _nothing_to_deal(split: Split, own: Collection[str]) -> list[str]:
+    """A warning where a recipe asks for splits, or has no training split, and every sample stands in one already."""
+    asked = (split.val, split.test, split.folds) != (None, None, None)
+    if not own or ("train" in own and not asked):
+        return []
+    fact = f"every sample stands in the data's own {' or '.join(sorted(own))}, so the recipe's split deals out nothing"
+    return [f"{fact}; set source.own_splits: false to deal out all"]
+
+
+def _without_own(split: Split, own: Collection[str]) -> tuple[Split, list[str]]:
+    """The recipe's split without shares of what the data has itself, and warnings that say so."""
+    twice = [part for part in ("val", "test") if part in own and isinstance(getattr(split, part), float)]
+    warnings = [
+        f"the data has its own {part}, so split.{part} takes nothing more; name groups there to add them, or set "
+        "source.own_splits: false to deal out all"
+        for part in twice
+    ]
+    return split.model_copy(update=dict.fromkeys(twice)), warnings
 
 
 def _fold(result: Mapping[str, str], hashes: Mapping[str, float], folds: int, fold: int) -> list[str]:
@@ -52,13 +78,15 @@ def _fold(result: Mapping[str, str], hashes: Mapping[str, float], folds: int, fo
     return dealt[fold::folds]
 
 
-def _listed(names: list[str], split: Split) -> dict[str, str]:
+def _listed(names: list[str], split: Split, own: Collection[str]) -> dict[str, str]:
     chosen: dict[str, str] = {}
     for part in ("val", "test"):
         listed = getattr(split, part)
         for name in listed if isinstance(listed, tuple) else ():
             if name not in names:
-                raise PlanError(f"split.{part} lists '{name}', but the source has no such group.{nearest(name, names)}")
+                outside = " outside its own splits" if own else ""
+                fact = f"split.{part} lists '{name}', but the source has no such group{outside}"
+                raise PlanError(f"{fact}.{nearest(name, names)}")
             if name in chosen:
                 raise PlanError(f"group '{name}' is listed twice, for {chosen[name]} and for {part}. List it once")
             chosen[name] = part

@@ -115,8 +115,37 @@ def test_fewer_groups_than_splits(names: list[str], split: Split, wanted: str) -
 def test_a_split_that_the_data_has_takes_no_group() -> None:
     names, split = MANY[:2], Split(val=1e-9)
     assert list(assign_splits(names, split)[0].values()).count("val") == 1
-    assert assign_splits(names, split, own={"val"}) == (dict.fromkeys(names, "train"), [])
-    assert assign_splits(names[:1], split, own={"val"}) == ({names[0]: "train"}, [])
+    for some in (names, names[:1]):
+        result, (warning,) = assign_splits(some, split, own={"val"})
+        assert result == dict.fromkeys(some, "train")
+        assert warning.startswith("the data has its own val, so split.val takes nothing more; name groups there")
+
+
+def test_groups_that_are_named_join_a_split_that_the_data_has() -> None:
+    result, warnings = assign_splits(MANY[:4], Split(val=(MANY[2],)), own={"val"})
+    assert (result[MANY[2]], list(result.values()).count("val"), warnings) == ("val", 1, [])
+    with pytest.raises(PlanError, match="no such group outside its own splits"):
+        assign_splits(MANY[:4], Split(val=("x",)), own={"val"})
+
+
+def test_folds_of_data_with_a_validation_split() -> None:
+    with pytest.raises(PlanError, match=r"own_splits: false"):
+        assign_splits(MANY, Split(folds=3, fold=0), own={"val"})
+    assert list(assign_splits(MANY[:9], Split(folds=3, fold=0), own={"test"})[0].values()).count("val") == 3
+
+
+@pytest.mark.parametrize(
+    ("split", "own", "told"),
+    [
+        (Split(), {"train", "val"}, False),
+        (Split(val=0.2), {"train", "val"}, True),
+        (Split(folds=2, fold=0), {"train"}, True),
+        (Split(), {"test"}, True),
+    ],
+)
+def test_nothing_to_deal_out(split: Split, own: set[str], told: bool) -> None:
+    result, warnings = assign_splits([], split, own)
+    assert result == {} and len(warnings) == told
 
 
 # ---- lists -----------------------------------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ from augforge.sources.coco_file import Boxes, Crowd, Rules, category_names, read
 from augforge.sources.coco_layout import annotation_files, image_folder, json_files, outermost, split_of
 from augforge.sources.core import Listing, Record, Refused, Source
 from augforge.sources.loading import drawn, known_bits, listed_image, loaded
-from augforge.sources.options import IGNORE, names_split
+from augforge.sources.options import IGNORE
+from augforge.sources.own_splits import names_split
 from augforge.sources.records import folder_or_name, inside, name_of, record_of
 from augforge.sources.scanning import IMAGES, Scan
 from augforge.sources.shapes import off_image

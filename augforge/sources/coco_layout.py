@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from augforge.errors import SourceError, some
-from augforge.sources.options import names_split
+from augforge.sources.own_splits import names_split
 
 _SHOWN = 20
 

@@ -21,7 +21,8 @@ from augforge.sources.core import Listing, Record, Source
 from augforge.sources.datumaro_import import Imported, import_items, unlisted
 from augforge.sources.datumaro_shapes import SHAPES, label_name, thing
 from augforge.sources.loading import drawn, known_bits, label_of, listed_image, loaded
-from augforge.sources.options import IGNORE, NO_CLASSES, names_split, own_split
+from augforge.sources.options import IGNORE, NO_CLASSES
+from augforge.sources.own_splits import names_split, own_split
 from augforge.sources.records import folder_or_name, inside, record_of
 from augforge.sources.scanning import Scan
 from augforge.sources.values import is_name

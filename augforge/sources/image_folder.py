@@ -9,7 +9,8 @@ from augforge.errors import nearest, some
 from augforge.sample import Sample
 from augforge.sources.core import Listing, Record, Refused, Source
 from augforge.sources.loading import labelled_image
-from augforge.sources.options import NO_CLASSES, names_split
+from augforge.sources.options import NO_CLASSES
+from augforge.sources.own_splits import names_split
 from augforge.sources.records import name_of, record_of
 from augforge.sources.scanning import Scan
 from augforge.store.filecache import FileCache
@@ -20,6 +21,9 @@ class ImageFolder(Source):
 
     ``classes`` and ``class_map`` name the labels; without ``classes`` they are the folders, sorted. There are no masks:
     the class table is ``ignore`` alone, unknown everywhere. A folder that ``class_map`` leaves out is refused.
+
+    Folders in those of the classes are the usual groups, so that a patient's images stay together, whatever the class;
+    elsewhere each image is one.
     """
 
     adapter_version: ClassVar[int] = 1
@@ -35,40 +39,45 @@ ROOT/                          source.path
         scan.need_folder("")
         images = scan.unique((name_of(place), place) for place in scan.walk(""))
         depth = self._depth(images, scan)
-        folders = {name: folder for name in images if (folder := self._folder(name, depth, scan)) is not None}
-        found = self.mapped(sorted(set(folders.values())))
+        folders = {name: parts for name in images if (parts := self._folders(name, depth, scan))}
+        found = self.mapped(sorted({folder for folder, *_ in folders.values()}))
         labels = found if self.classes is None else self.classes
         facts = scan.images(images.items())
         records = [
-            self._record(name, images[name], facts[images[name]], folder, labels, scan)
-            for name, folder in folders.items()
+            self._record(name, images[name], facts[images[name]], parts, labels, scan)
+            for name, parts in folders.items()
             if images[name] in facts
         ]
         return scan.listing((record for record in records if record), NO_CLASSES, labels)
 
     def _depth(self, names: Iterable[str], scan: Scan) -> int:
         """Which folder of a name is the class: the first, or the second where the first ones name splits."""
-        tops = sorted({first for name in names if (first := name.partition("/")[0]) != name})
+        folders = [parts for name in names if (parts := name.split("/")[:-1])]
+        tops = sorted({parts[0] for parts in folders})
         splits = [top for top in tops if names_split(top)]
-        if splits and len(splits) < len(tops):
+        below = sorted({parts[1] for parts in folders if len(parts) > 1})
+        if self.own_splits and splits and len(splits) < len(tops):
             others = some([top for top in tops if top not in splits], 3)
             fact = f"{self.root}: {some(splits)} are named as splits are, {others} are not"
             expected = "folders of classes, or folders of splits with those of the classes in each"
-            scan.fault(f"{fact}; expected {expected}. Move them, or correct source.path.")
-        return int(bool(splits))
+            scan.fault(f"{fact}; expected {expected}. Move them, or set own_splits: false where all are classes.")
+            scan.raise_all()
+        if self.own_splits and len(tops) == 1 and not splits and below and all(map(names_split, below)):
+            scan.fault(f"{self.root} holds {tops[0]}/ alone, and splits in it. Set source.path to {tops[0]}.")
+        return int(bool(splits) and len(splits) == len(tops))
 
-    def _folder(self, name: str, depth: int, scan: Scan) -> str | None:
-        """The folder that is the class; None, and wrong, for an image that lies in none."""
-        folders = name.split("/")[:-1]
-        if len(folders) > depth:
-            return folders[depth]
-        fact = f"{scan.root / name} lies in no folder of a class; expected {'its split, then ' * depth}its class"
-        scan.wrong(name, "no class folder", f"{fact}. Move it, or correct source.path.")
-        return None
+    def _folders(self, name: str, depth: int, scan: Scan) -> list[str]:
+        """The folder that is the class, and those in it; none, and wrong, for an image that lies in no class."""
+        folders = name.split("/")[depth:-1]
+        if not folders:
+            fact = f"{scan.root / name} lies in no folder of a class; expected {'its split, then ' * depth}its class"
+            scan.wrong(name, "no class folder", f"{fact}. Move it, or correct source.path.")
+        return folders
 
     def _record(
-        self, name: str, place: str, facts: dict[str, Any], folder: str, labels: tuple[str, ...], scan: Scan
+        self, name: str, place: str, facts: dict[str, Any], folders: list[str], labels: tuple[str, ...], scan: Scan
     ) -> Record | None:
+        folder, *inner = folders
         label = self.class_of(folder)
         if label is None:
             scan.refused.append(Refused(name, "class left out", folder))
@@ -79,7 +88,7 @@ ROOT/                          source.path
             scan.wrong(name, "unknown class", fact)
             return None
         data = {"label": labels.index(label), "of": len(labels)}
-        return record_of(name, place, facts, label, data=data)
+        return record_of(name, place, facts, label, group="/".join(inner) or None, data=data)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         return labelled_image(self.root, record, classes)

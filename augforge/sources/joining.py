@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from augforge.errors import SourceError, nearest
 from augforge.keys import digest
 from augforge.sources.core import Record, Source
-from augforge.sources.options import Join, names_split, own_split
+from augforge.sources.options import Join
 from augforge.sources.tables import TABLE_FACTS, Row, read_keyed
 from augforge.store.filecache import FileCache
 
@@ -22,22 +22,6 @@ def joined_rows(path: Path, join: Join, cache: FileCache) -> Mapping[str, Row]:
     kind = f"{TABLE_FACTS} {digest(join.key, join.columns)}"
     rows: Mapping[str, Row] = cache.get(path, kind, lambda table: read_keyed(table, join.key, join.columns))
     return rows
-
-
-def placed(record: Record, source: Source) -> Record:
-    """The record in the data's own split; a first folder that names a split is no part of its group."""
-    if not source.names_are_places:
-        return record
-    first, _, rest = record.name.partition("/")
-    group, split = record.group, record.split
-    if rest and names_split(first):
-        split = split or own_split(first)
-        if group == first:
-            group = rest.partition("/")[0] if "/" in rest else record.name
-        elif group != record.name:
-            group = group.removeprefix(f"{first}/")
-    split = split if source.own_splits else None
-    return record if (group, split) == (record.group, record.split) else replace(record, group=group, split=split)
 
 
 def grouped(record: Record, source: Source) -> Record:

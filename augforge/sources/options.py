@@ -16,24 +16,6 @@ REST = "*"
 """The key of a ``class_map`` that stands for every label which neither the map nor the classes name."""
 
 
-_OWN_SPLITS = {
-    **dict.fromkeys(("train", "training"), None),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-_YEAR = re.compile(r"[-_]?(19|20)\d\d$")
-
-
-def names_split(word: str) -> bool:
-    """Whether data sets call one of their parts so: train, Val, testing, ``train2017``."""
-    return _YEAR.sub("", word.casefold()) in _OWN_SPLITS
-
-
-def own_split(word: str) -> str | None:
-    """The split that a part of that name prescribes; ``train``, and any other word, leave it to the recipe."""
-    return _OWN_SPLITS.get(_YEAR.sub("", word.casefold()))
-
-
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 

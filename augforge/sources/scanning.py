@@ -18,8 +18,9 @@ from typing import Any
 from augforge.errors import SourceError
 from augforge.sources.core import Listing, Record, Records, Refused, Source
 from augforge.sources.images import IMAGE_FACTS, image_facts
-from augforge.sources.joining import grouped, joined_rows, placed, row_of, with_row
+from augforge.sources.joining import grouped, joined_rows, row_of, with_row
 from augforge.sources.options import Join
+from augforge.sources.own_splits import Splits
 from augforge.sources.records import inside, name_of
 from augforge.sources.tables import Row
 from augforge.sources.walking import Found, walk
@@ -197,13 +198,15 @@ class Scan:
 
     def listing(self, records: Iterable[Record], classes: tuple[str, ...], labels: tuple[str, ...] = ()) -> Listing:
         """The records, grouped, joined with the metadata and sorted by name. Raises SourceError with all problems."""
-        kept: Shelf[Record] = Shelf()
-        for record in self._described(records):
-            other = kept.setdefault(record.name, record)
+        found: Shelf[Record] = Shelf()
+        for record in records:
+            other = found.setdefault(record.name, record)
             if other is not record:
                 self._twice(record.name, *(str(r.data.get("image", r.name)) for r in (other, record)))
             if self.lost:
                 self._need_sound_folders(record)
+        kept: Shelf[Record] = Shelf()
+        kept.update((record.name, record) for record in self._described(found))
         self.raise_all()
         for name in self.bad:
             kept.pop(name, None)
@@ -218,14 +221,15 @@ class Scan:
         if lost is not None:
             self.wrong(record.name, "annotation behind a bad link", f"{lost} is a link that cannot be followed.")
 
-    def _described(self, records: Iterable[Record]) -> Iterator[Record]:
-        """Records with the group that the recipe asks for and their rows of metadata."""
-        join = self.source.join
+    def _described(self, records: Shelf[Record]) -> Iterator[Record]:
+        """Records in their splits and groups, with their rows of metadata."""
+        join, splits = self.source.join, Splits.of(self.source, records)
+        self.warnings += splits.warnings
         rows = self._rows(join) if join else {}
         first, lonely, fitting = "", 0, 0
-        for record in records:
+        for record in records.values():
             try:
-                found = grouped(placed(record, self.source), self.source)
+                found = grouped(splits.placed(record), self.source)
                 row = row_of(found, join, rows) if join else None
                 first = first or (record.name if row is None else "")
                 lonely += row is None

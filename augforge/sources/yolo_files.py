@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from augforge.errors import SourceError, nearest
 from augforge.sources.documents import read_text
-from augforge.sources.options import names_split
+from augforge.sources.own_splits import names_split
 
 _SLACK = 0.01
 """How far outside 0 to 1 a coordinate may lie: what tools round or draw at the border; it is cut to the image."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from augforge.errors import SourceError
 from augforge.sources.core import Refused
 from augforge.sources.documents import read_text
-from augforge.sources.options import names_split, own_split
+from augforge.sources.own_splits import names_split, own_split
 from augforge.sources.records import inside, name_of
 from augforge.sources.scanning import Scan
 from augforge.sources.walking import below

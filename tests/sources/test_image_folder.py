@@ -23,7 +23,7 @@ def test_listing(root: Path) -> None:
     assert (listing.classes, listing.labels) == (("ignore",), ("cat", "dog"))
     assert [(r.name, r.group, r.split) for r in listing.records] == [
         ("cat/two", "cat/two", None),
-        ("dog/P1/one", "dog/P1/one", None),
+        ("dog/P1/one", "P1", None),
         ("dog/three", "dog/three", None),
     ]
     assert len({record.content for record in listing.records}) == 3
@@ -53,6 +53,12 @@ def test_the_label_decides_the_content(root: Path) -> None:
     assert scan(KIND, root, class_map={"cat": "lion"}).records[0].content != before
 
 
+def test_the_folder_above_is_no_class(tmp_path: Path) -> None:
+    for name in ("images/train/dog/a", "images/val/cat/b"):
+        put_image(tmp_path / f"{name}.png")
+    broken(KIND, tmp_path, "holds images/ alone, and splits in it. Set source.path to images")
+
+
 def test_split_folders(tmp_path: Path) -> None:
     for name in ("train/dog/a", "valid/cat/b", "test/dog/c"):
         put_image(tmp_path / f"{name}.png")
@@ -67,7 +73,14 @@ def test_split_folders(tmp_path: Path) -> None:
     put_image(tmp_path / "test/d.png")
     broken(KIND, tmp_path, "test/d lies in no folder of a class; expected its split, then its class")
     put_image(tmp_path / "more/dog/d.png")
-    broken(KIND, tmp_path, "test, train, valid are named as splits are, more are not")
+    broken(KIND, tmp_path, "test, train, valid are named as splits are, more are not", "own_splits: false")
+    assert scan(KIND, tmp_path, own_splits=False).labels == ("more", "test", "train", "valid")
+
+
+def test_a_patient_stays_together_whatever_the_class(tmp_path: Path) -> None:
+    for name in ("train/dog/P1/a", "train/cat/P1/b", "val/cat/P2/x/c"):
+        put_image(tmp_path / f"{name}.png")
+    assert [record.group for record in scan(KIND, tmp_path).records] == ["P1", "P1", "P2/x"]
 
 
 def test_bad_input(root: Path) -> None:

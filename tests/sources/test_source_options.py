@@ -82,15 +82,32 @@ def own(root: Path, *names: str, **options: Any) -> dict[str, tuple[str, str | N
 
 
 def test_a_first_folder_may_name_a_split_and_is_no_part_of_the_group(tmp_path: Path) -> None:
-    found = own(tmp_path, "train/a", "Val/a", "test2017/a", "training/P1/b", "validation/P2/c/d", "trains/P3/e")
+    found = own(tmp_path, "train/a", "Val/a", "test2017/a", "training/P1/b", "validation/P2/c/d")
     assert found == {
         "Val/a": ("Val/a", "val"),
         "test2017/a": ("test2017/a", "test"),
         "train/a": ("train/a", None),
         "training/P1/b": ("P1", None),
-        "trains/P3/e": ("trains/P3", None),
         "validation/P2/c/d": ("P2/c", "val"),
     }
+
+
+def test_a_person_called_test(tmp_path: Path) -> None:
+    assert own(tmp_path, "P1/a", "TEST/b", "TEST/c")["TEST/b"] == ("TEST/b", "test")
+    (warning,) = scan(KIND, tmp_path).warnings
+    assert warning.startswith(
+        "folders TEST are taken for the data's own splits, beside P1; set source.own_splits: false"
+    )
+    assert own(tmp_path, "P1/a", own_splits=False)["TEST/b"] == ("TEST", None)
+    assert not scan(KIND, tmp_path, own_splits=False).warnings
+
+
+def test_copies_of_roboflow_stay_together(tmp_path: Path) -> None:
+    copies = [f"train/one_jpg.rf.{letter * 32}" for letter in "abc"]
+    found = own(tmp_path, *copies, "train/two.rf.short", "valid/one_jpg.rf.0123456789abcdef0123456789abcdef")
+    assert [found[name] for name in copies] == [("train/one_jpg", None)] * 3
+    assert found["train/two.rf.short"] == ("train/two.rf.short", None)
+    assert found["valid/one_jpg.rf.0123456789abcdef0123456789abcdef"] == ("valid/one_jpg", "val")
 
 
 def test_own_splits_are_left_to_the_recipe_where_it_says_so(tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""The splits that a data set itself prescribes, as it names its folders, files and parts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from augforge.errors import some
+from augforge.sources.core import Record, Source
+
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), None),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+_YEAR = re.compile(r"[-_]?(19|20)\d\d$")
+_COPY = re.compile(r"\.rf\.[0-9A-Za-z]{20,}$")
+"""What Roboflow appends to each augmented copy of an image."""
+
+
+@lru_cache(1 << 12)
+def names_split(word: str) -> bool:
+    """Whether data sets call one of their parts so: train, Val, testing, ``train2017``."""
+    return _YEAR.sub("", word.casefold()) in _SPLITS
+
+
+def own_split(word: str) -> str | None:
+    """The split that a part of that name prescribes; ``train``, and any other word, leave it to the recipe."""
+    return _SPLITS.get(_YEAR.sub("", word.casefold()))
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """What the first folders of samples' names say.
+
+    Attributes:
+        source: whose ``own_splits`` counts.
+        mixed: they name splits and other things, so that one of them may be a person called Test.
+        warnings: things worth saying.
+    """
+
+    source: Source
+    mixed: bool
+    warnings: list[str]
+
+    @classmethod
+    def of(cls, source: Source, names: Iterable[str]) -> Splits:
+        """Those of all samples, by their names."""
+        tops: dict[str, None] = {}
+        if source.names_are_places:
+            tops = dict.fromkeys(first for first, inner, _ in (name.partition("/") for name in names) if inner)
+        splits = [top for top in tops if names_split(top)]
+        others = [top for top in tops if not names_split(top)]
+        warnings = []
+        if splits and others and source.own_splits:
+            warnings.append(
+                f"folders {some(splits)} are taken for the data's own splits, beside {some(others, 3)}; set "
+                "source.own_splits: false if they are none"
+            )
+        return cls(source, bool(splits and others), warnings)
+
+    def placed(self, record: Record) -> Record:
+        """The record in its own split, and in its group, of which a folder that names a split is no part."""
+        if not self.source.names_are_places:
+            return record
+        first, _, rest = record.name.partition("/")
+        group, split = record.group, record.split
+        if rest and names_split(first) and (self.source.own_splits or not self.mixed):
+            split = split or own_split(first)
+            if group == first:
+                group = rest.partition("/")[0] if "/" in rest else record.name
+            elif group != record.name:
+                group = group.removeprefix(f"{first}/")
+        if group == record.name:
+            group = _COPY.sub("", group)  # copies of one photo
+        split = split if self.source.own_splits else None
+        return record if (group, split) == (record.group, record.split) else replace(record, group=group, split=split)
