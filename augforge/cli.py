@@ -101,7 +101,7 @@ def outliers(
 
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible():
         found = find_outliers(recipe, out, jobs=jobs, overrides=overrides or (), progress=progress)
-    scored = scores(found, read_truth(truth, found.names)) if truth else []
+    scored = scores(found, read_truth(truth, [*found.names, *(row.name for row in found.unreadable)])) if truth else []
     if output is not None:
         save_png(outlier_sheet(found, limit), output)
         terminal.console(stderr=True).print(f"wrote {terminal.escaped(str(output))}")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from sys import intern
 
 import pyarrow as pa
 
@@ -185,7 +186,7 @@ def _source_row(record: Record, listing: Listing, recipe: Recipe, split: str) ->
     return Row(
         name=record.name,
         id=digest("source", record.name, record.content, listing.classes, listing.labels, adapter),
-        group=record.group,
+        group=intern(record.group),  # one text for all samples of a group
         split=split,
         width=record.width,
         height=record.height,

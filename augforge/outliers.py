@@ -15,6 +15,7 @@ from augforge.pipeline import Pipeline
 from augforge.progress import Progress, Silent
 from augforge.recipe import load_recipe
 from augforge.sample import Sample
+from augforge.sources import Refused
 from augforge.store.files import locked
 
 
@@ -24,12 +25,14 @@ class Outliers:
 
     Attributes:
         findings: in the order of the steps.
-        names: of all source samples.
+        names: of all source samples that could be read.
+        unreadable: the others.
         detectors: labels of the filters.
     """
 
     findings: tuple[Finding, ...]
     names: tuple[str, ...]
+    unreadable: tuple[Refused, ...]
     detectors: tuple[str, ...]
     opened: Opened
     _pipeline: Pipeline
@@ -96,9 +99,10 @@ def find_outliers(
         steps = loaded.steps[: filters[-1].index]
         pipeline = opened.pipeline(steps, execute.worker_count(jobs), progress or Silent())
         outcome = opened.run(pipeline, encode=False)
-    names = tuple(row.name for row in opened.table.rows)
+    unreadable = {row.name for row in outcome.refused}
+    names = tuple(row.name for row in opened.table.rows if row.name not in unreadable)
     labels = tuple(step.bound.label for step in filters)
-    return Outliers(tuple(outcome.findings), names, labels, opened, pipeline)
+    return Outliers(tuple(outcome.findings), names, outcome.refused, labels, opened, pipeline)
 
 
 def read_truth(path: Path, names: Iterable[str]) -> dict[str, str]:
@@ -132,6 +136,8 @@ def scores(found: Outliers, truth: Mapping[str, str]) -> list[Score]:
     flagged = {label: {_source(f) for f in found.findings if f.step == label} for label in found.detectors}
     if len(flagged) > 1:
         flagged["any"] = set().union(*flagged.values())
+    unreadable = {row.name for row in found.unreadable}
+    truth = {name: kind for name, kind in truth.items() if name not in unreadable}
     outliers = {name for name, kind in truth.items() if kind}
     return [_score(label, names & set(truth), outliers) for label, names in flagged.items()]
 

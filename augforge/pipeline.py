@@ -19,19 +19,12 @@ from augforge.recipe import Step, Verdict
 from augforge.sample import Sample
 from augforge.sources import Records, Refused
 from augforge.store.codec import Encoding
-from augforge.worker import Input, Job, Result, Shop, batches, load_input, run_batch
+from augforge.worker import Input, Job, Result, Shop, Unreadable, batches, load_input, run_batch
 
 PNG = Encoding.png()
 FAILURES_SHOWN = 10
 BATCH_PIXELS = 1 << 25
 """Pixels of a batch, about: what is lost when a build is killed, and what one row of the progress bar stands for."""
-
-
-class _Unreadable(Exception):
-    """Source samples that turned out to be unreadable: they are left out, and planned without."""
-
-    def __init__(self, refused: list[Refused]) -> None:
-        self.refused = refused
 
 
 class Pipeline:
@@ -85,11 +78,11 @@ class Pipeline:
         while True:
             try:
                 return self._through(rows, refused, dry, encode)
-            except _Unreadable as found:
+            except Unreadable as found:
                 refused |= {row.name: row for row in found.refused}
 
     def _through(self, rows: list[Row], refused: Mapping[str, Refused], dry: bool, encode: bool) -> Outcome:
-        """One run through the stages, without the rows that cannot be read. Raises _Unreadable where there are more."""
+        """One run through the stages, without the rows that cannot be read. Raises Unreadable where there are more."""
         self._judge = judge = Judge(self._shop, self._pool.ledger, self._review)
         self._ran, self._tasks = [], {}
         readable = [row for row in judge.reviewed(rows) if row.name not in refused]
@@ -111,7 +104,7 @@ class Pipeline:
         return outcome
 
     def load(self, row: Row) -> Sample:
-        """A sample of any table of the run."""
+        """A sample of any table of the run. Raises SourceError where its file cannot be read any more."""
         self._ensure([(row, PNG)] if row.task is not None else [], "load")
         return load_input(self._shop, self._input(row)).sample
 
@@ -246,7 +239,7 @@ class Pipeline:
         if failures:
             raise TaskError(_told(failures))
         if unreadable:
-            raise _Unreadable(unreadable)
+            raise Unreadable(unreadable)
 
     def _take(self, result: Result) -> None:
         self._pool.add(result.batch)

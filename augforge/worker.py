@@ -102,10 +102,10 @@ class Result:
 
 
 class Unreadable(SourceError):
-    """A source sample that cannot be read, and becomes a rejected row."""
+    """Source samples that cannot be read, and become rejected rows: they are left out, and planned without."""
 
-    def __init__(self, refused: Refused) -> None:
-        super().__init__(refused.detail)
+    def __init__(self, refused: list[Refused]) -> None:
+        super().__init__(refused[0].detail)
         self.refused = refused
 
 
@@ -127,7 +127,7 @@ def run_batch(arguments: tuple[Shop, Sequence[Job]]) -> Result:
             try:
                 _run(shop, job, writer)
             except Unreadable as error:
-                result.unreadable.append(error.refused)
+                result.unreadable += error.refused
             except Exception as error:
                 result.failures.append(_failure(job, error))
     return result
@@ -161,7 +161,7 @@ def load_input(shop: Shop, given: Input) -> Item:
     """A job's input, decoded."""
     row = given.row
     if given.record is not None:
-        sample = _source_sample(shop, given.record)
+        sample = _source_sample(shop, given.record, row.name)
         return Item(replace(sample, group=row.group, split=row.split), row.id, row.lineage)
     assert given.payload is not None and given.facts is not None
     image, masks = given.payload.read()
@@ -180,14 +180,14 @@ def load_input(shop: Shop, given: Input) -> Item:
     return Item(sample, row.id, row.lineage)
 
 
-def _source_sample(shop: Shop, record: Record) -> Sample:
+def _source_sample(shop: Shop, record: Record, name: str) -> Sample:
     try:
         return shop.source.load(record, shop.classes)
     except SourceError as error:
         refused = shop.source.unreadable(record, error)
         if refused is None:
             raise
-        raise Unreadable(refused) from error
+        raise Unreadable([replace(refused, name=name)]) from error
 
 
 def _steps(shop: Shop, task: Task, items: Sequence[Item]) -> Iterator[Item | dict[str, Any]]:

@@ -9,6 +9,10 @@ from toybox import copy_tree, ids, put_unreadable_pixels, rejected, tiny_hands, 
 
 from augforge.builder import Summary, build
 from augforge.errors import PlanError, TaskError
+from augforge.outliers import find_outliers, scores
+from augforge.report.outliers import describe
+from augforge.store.gc import collect
+from augforge.store.verify import verify
 
 LEVELS = (10, 40, 70, 100, 130, 160, 190, 220)
 
@@ -85,6 +89,36 @@ def test_a_mended_file_comes_back(tmp_path: Path, data: Path) -> None:
     assert build(recipe, tmp_path / "out").version != before.version
     picture(data, 3).write_bytes(whole)
     assert build(recipe, tmp_path / "out").version == before.version
+
+
+def test_what_an_earlier_build_made_is_made_again_where_it_is_needed(tmp_path: Path, data: Path) -> None:
+    steps = (
+        "{op: hflip}",
+        "{op: mosaic, grid: [1, 2], keep_input: true}",
+        "{op: ricap, keep_input: true}",
+        "{op: vflip}",
+    )
+    recipe = rejecting(tmp_path / "r.yaml", data, steps)
+    build(recipe, tmp_path / "out")
+    collect(tmp_path / "out")  # the work area, with all that lies between stages
+    put_unreadable_pixels(picture(data, 3))
+    build(recipe, tmp_path / "out")
+    other = without(copy_tree(data, tmp_path / "other"), 3)
+    build(rejecting(tmp_path / "clean.yaml", other, steps), tmp_path / "clean")
+    assert ids(tmp_path / "out") == ids(tmp_path / "clean")
+    assert not verify(tmp_path / "out", pixels=True)
+
+
+def test_filters_tell_what_they_could_not_see(tmp_path: Path, data: Path) -> None:
+    put_unreadable_pixels(picture(data, 3))
+    found = find_outliers(rejecting(tmp_path / "r.yaml", data, ("{op: intensity}",)), tmp_path / "out")
+    assert [row.name for row in found.unreadable] == [name(3)]
+    assert len(found.names) == 7 and name(3) not in found.names
+    truth = {name(person): "ring" if person in (3, 4) else "" for person in range(1, 9)}
+    (score,) = scores(found, truth)
+    assert score.missed == (name(4),)  # the intensities are all alike, so nothing is found
+    told = describe(found)
+    assert list(told["unreadable"]) == [name(3)] and told["samples"] == 7
 
 
 def test_without_reject_it_stops_the_build(tmp_path: Path, data: Path) -> None:

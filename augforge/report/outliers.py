@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from augforge.judge import Finding
@@ -24,6 +25,7 @@ def describe(found: Outliers, scored: Sequence[Score] = ()) -> dict[str, Any]:
     """Findings and scores, JSON-like."""
     return {
         "samples": len(found.names),
+        "unreadable": {row.name: row.detail for row in found.unreadable},
         "detectors": list(found.detectors),
         "findings": [_described(finding) for finding in found.findings],
         "scores": [_scored(score) for score in scored],
@@ -99,6 +101,11 @@ def render_outliers(found: Outliers, scored: Sequence[Score], console: Console) 
         )
     console.print(shown)
     console.print(f"{len(found.findings)} findings in {len(found.names)} samples")
+    if found.unreadable:
+        count, first = len(found.unreadable), found.unreadable[0]
+        console.print(
+            f"{count} more cannot be read, such as {escape(first.name)}: {escape(first.detail)}", style="yellow"
+        )
     if scored:
         console.print(_score_table(scored))
 

@@ -21,7 +21,7 @@ class ClassTable:
         names: the class table, in its order.
         known: the classes that some label of the data stands for. A class that the recipe lists and the data never
             labels is not known, in every sample; but `ignore` is, since data that never marks a pixel so has none.
-            One list for all records: it goes to ``record.data["known"]``.
+            It goes to ``record.data["known"]``.
     """
 
     names: tuple[str, ...]

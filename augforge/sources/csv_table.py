@@ -42,7 +42,7 @@ class CsvTable(Source):
     Images that the table does not name are no samples.
     """
 
-    adapter_version: ClassVar[int] = 1
+    adapter_version: ClassVar[int] = 2
     layout: ClassVar[str] = """\
 ROOT/                          source.path
   train.csv                    image_name,class,rle       or .xlsx, .parquet

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 
 from augforge.sources.scanning import Scan
@@ -10,7 +9,7 @@ from augforge.sources.scanning import Scan
 
 def first_folder(name: str) -> str:
     """The first folder of a sample's name, ``sub-01`` of ``sub-01/ses-1/anat``; the name where there is none."""
-    return sys.intern(name.partition("/")[0])  # one text for all samples of a patient
+    return name.partition("/")[0]
 
 
 def patient_of(name: str, patient: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -58,7 +57,7 @@ def name_of(place: str, folder: str = "") -> str:
 
 def folder_or_name(name: str) -> str:
     """The usual group: the folder that a sample lies in, or its own name where there is none."""
-    return sys.intern(name.rpartition("/")[0] or name)  # one text for all samples of a folder
+    return name.rpartition("/")[0] or name
 
 
 def inside(root: Path, place: str, where: str) -> str:

@@ -183,9 +183,15 @@ class Scan:
         self, pool: ThreadPoolExecutor, path: Path, kind: str, compute: Callable[[Path], Any]
     ) -> Callable[[], Any]:
         """What gives a fact; threads are at work on large files that have to be read."""
-        if _size(path) >= _LARGE and not self.cache.has(path, kind):
+        if self._is_work(path, kind):
             return pool.submit(self._fact, path, kind, compute).result
         return partial(self._fact, path, kind, compute)
+
+    def _is_work(self, path: Path, kind: str) -> bool:
+        try:
+            return path.stat().st_size >= _LARGE and not self.cache.has(path, kind)
+        except OSError:  # told by `_fact`
+            return False
 
     def _fact(self, path: Path, kind: str, compute: Callable[[Path], Any]) -> Any:
         try:
@@ -258,14 +264,6 @@ def _no_row_fits(table: Path, said: str, join: Join, key: str) -> str:
         f"{table} fits no sample: {said}; expected their {join.on}s in {column}, where '{key}' stands. Correct "
         "metadata.key or metadata.on."
     )
-
-
-def _size(path: Path) -> int:
-    """Bytes of a file; 0 where there is none."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 def _chunks(files: Files) -> Iterator[list[tuple[str, str]]]:

@@ -170,8 +170,7 @@ source:                        in the recipe
 
     def unreadable(self, record: Record, error: SourceError) -> Refused | None:
         member, inner = self._inner(record)
-        refused = member.source.unreadable(inner, error)
-        return None if refused is None else replace(refused, name=record.name)
+        return member.source.unreadable(inner, error)
 
     def _inner(self, record: Record) -> tuple[Member, Record]:
         """The source that a record comes from, and its record there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sqlite3
-from collections.abc import ItemsView, Iterator, MutableMapping
+from collections.abc import ItemsView, Iterator, MutableMapping, ValuesView
 from typing import TypeVar
 from weakref import finalize
 
@@ -53,12 +53,10 @@ class Shelf(MutableMapping[str, Value]):
         return default if added.rowcount else self[key]
 
     def items(self) -> ItemsView[str, Value]:
-        return _Items(self)
+        return _Items(self, self._db)
 
-    def rows(self) -> Iterator[tuple[str, Value]]:
-        """Keys and values, read together."""
-        for key, value in self._db.execute("SELECT key, value FROM shelf ORDER BY key"):
-            yield _text(key), pickle.loads(value)
+    def values(self) -> ValuesView[Value]:
+        return _Values(self, self._db)
 
     def __len__(self) -> int:
         count: int = self._db.execute("SELECT count(*) FROM shelf").fetchone()[0]
@@ -75,9 +73,22 @@ def _text(key: bytes) -> str:
 
 
 class _Items(ItemsView[str, Value]):
-    def __init__(self, shelf: Shelf[Value]) -> None:
+    """Keys and values read together, and not a query a key."""
+
+    def __init__(self, shelf: Shelf[Value], db: sqlite3.Connection) -> None:
         super().__init__(shelf)
-        self._shelf = shelf
+        self._db = db
 
     def __iter__(self) -> Iterator[tuple[str, Value]]:
-        return self._shelf.rows()
+        for key, value in self._db.execute("SELECT key, value FROM shelf ORDER BY key"):
+            yield _text(key), pickle.loads(value)
+
+
+class _Values(ValuesView[Value]):
+    def __init__(self, shelf: Shelf[Value], db: sqlite3.Connection) -> None:
+        super().__init__(shelf)
+        self._db = db
+
+    def __iter__(self) -> Iterator[Value]:
+        for (value,) in self._db.execute("SELECT value FROM shelf ORDER BY key"):
+            yield pickle.loads(value)

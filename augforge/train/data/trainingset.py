@@ -78,9 +78,9 @@ class TrainingSet:
         none. `ignore` is no class. Without classes it goes by labels of at least 0.5.
         """
         names = [name for name in self.classes if name != IGNORE]
-        areas = [[area[name] for name in names] for area in self.column("area")]
-        held = np.array(areas, float) > 0 if names else self.labelled  # of a class that is not known, NaN
-        known = ~np.isnan(np.array(areas, float)) if names else np.ones(held.shape, bool)
+        areas = np.array([[area[name] for name in names] for area in self.column("area")], float)  # NaN: not known
+        held = areas > 0 if names else self.labelled
+        known = ~np.isnan(areas) if names else np.ones(held.shape, bool)
         shares = np.maximum(held.sum(axis=0), 1) / np.maximum(known.sum(axis=0), 1)
         return np.asarray(np.where(held, 1 / shares, 1.0).max(axis=1, initial=1.0))
 
