@@ -16,12 +16,19 @@ from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.coco_file import Boxes, Crowd, Rules, category_names, read_document, read_images
-from augforge.sources.coco_layout import annotation_files, image_folder, json_files, outermost, split_of
+from augforge.sources.coco_layout import (
+    annotation_files,
+    image_folder,
+    json_files,
+    outermost,
+    sample_name,
+    split_of,
+    usual_group,
+)
 from augforge.sources.core import Listing, Record, Refused, Source
 from augforge.sources.loading import drawn, known_bits, listed_image, loaded
 from augforge.sources.options import IGNORE
-from augforge.sources.own_splits import names_split
-from augforge.sources.records import folder_or_name, inside, name_of, record_of
+from augforge.sources.records import inside, name_of, record_of
 from augforge.sources.scanning import IMAGES, Scan
 from augforge.sources.shapes import off_image
 from augforge.store.filecache import FileCache
@@ -46,9 +53,11 @@ class _Part(NamedTuple):
 
     def name(self, place: str) -> str:
         """The sample's name for an image of this file."""
-        name = name_of(place, self.images).removeprefix("images/")
-        first, _, rest = name.partition("/")
-        return f"{self.split}/{rest if rest and names_split(first) else name}" if self.split else name
+        return sample_name(name_of(place, self.images).removeprefix("images/"), self.split)
+
+    def group(self, place: str) -> str:
+        """The usual group of an image of this file."""
+        return usual_group(name_of(place, self.images).removeprefix("images/"), self.split)
 
 
 class _Entry(NamedTuple):
@@ -69,15 +78,14 @@ class Coco(Source):
     annotated in it or stand in its ``neg_category_ids``, but for its ``not_exhaustive_category_ids``; a class of
     several categories is known where all of them are.
 
-    Categories go by name, and ids of one name are one class. Crowds (``iscrowd``) become the class ``ignore``, which
-    is made for them where the recipe lists no classes. Images that the file does not name are refused.
-
-    Files of several splits are read as one: instances_train2017.json and instances_val2017.json, or Roboflow's
-    train/, valid/ and test/ with a file each. The split goes before the samples' names. Beside others, a file without
-    any annotation leaves its images unlabelled.
+    Categories go by name, and ids of one name are one class. Crowds (``iscrowd``) become the class ``ignore``, which is
+    made for them where the recipe lists no classes. Images that the file does not name are refused. Files of several
+    splits are read as one: instances_train2017.json and instances_val2017.json, or Roboflow's train/, valid/ and test/
+    with a file each; where these are, another .json in ROOT is left alone unless it is COCO's. The split goes before
+    the samples' names. Beside others, a file without any annotation leaves its images unlabelled.
     """
 
-    adapter_version: ClassVar[int] = 1
+    adapter_version: ClassVar[int] = 2
     layout: ClassVar[str] = """\
 ROOT/                          source.path
   instances.json               the only .json here or in annotations/, or one a split there or in the splits' folders,
@@ -85,8 +93,8 @@ ROOT/                          source.path
       {"images": [{"id": 1, "file_name": "P01/scan1.jpg", "width": 800, "height": 600}, ...],
        "annotations": [{"image_id": 1, "category_id": 3, "segmentation": [[x, y, ...]], "iscrowd": 0}, ...],
        "categories": [{"id": 3, "name": "heart"}, ...]}
-  images/P01/scan1.jpg         file_name is relative to images/, images/SPLIT/, SPLIT/, the file's own folder or ROOT;
-                               or to source.images; folders are the usual group"""
+  images/P01/scan1.jpg         file_name is relative to images/, images/SPLIT/, SPLIT/, data/, the file's own folder
+                               or ROOT; or to source.images; folders are the usual group"""
 
     format: Literal["coco"] = "coco"
     annotations: str | None = Field(
@@ -283,7 +291,7 @@ ROOT/                          source.path
                 content = [content, entry["unknown"]]
                 known = [class_ for class_ in known if class_ not in entry["unknown"]]
             data = {"shapes": entry["shapes"], "known": known}
-            yield record_of(name, place, facts, content, group=folder_or_name(name), data=data)
+            yield record_of(name, place, facts, content, group=part.group(place), data=data)
 
 
 def _joined(part: _Part, file_name: str) -> str:

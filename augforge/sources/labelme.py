@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal
@@ -19,6 +18,7 @@ from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Refused, Source
 from augforge.sources.images import IMAGE_FACTS, decode, inspect, upright
 from augforge.sources.labelme_file import Shape, Widths
+from augforge.sources.labelme_layout import ImagePlaces, file_name, sample_names, swapped
 from augforge.sources.loading import check_size, known_bits, listed_image, loaded
 from augforge.sources.records import folder_or_name, inside, name_of, record_of
 from augforge.sources.scanning import IMAGES, Scan
@@ -29,30 +29,12 @@ from augforge.store.filecache import FileCache
 Width = Annotated[float, Field(ge=1, le=1000)]
 
 
-class ImagePlaces:
-    """Where images lie: all places, those by the name of the sample beside them, and those by their file name."""
-
-    def __init__(self, places: Collection[str]) -> None:
-        self.all = places
-        self.beside = {name_of(place): place for place in sorted(places, reverse=True)}
-        self.named: dict[str, list[str]] = {}
-        for place in sorted(places):
-            self.named.setdefault(file_name(place), []).append(place)
-        self._folders = {place.rpartition("/")[0] for place in places}
-
-    def parallel(self, note: str, file: str) -> list[str]:
-        """Images of a file name in folders that differ from an annotation's in one place, if that holds no images."""
-        folder = note.rpartition("/")[0]
-        if folder in self._folders:
-            return []
-        return [place for place in self.named.get(file, ()) if _one_apart(place.rpartition("/")[0], folder)]
-
-
 class Labelme(Source):
     """Reads LabelMe files of versions 3 to 5: polygons, rectangles, circles, masks, and lines and points by width.
 
     The image is the one that ``imagePath`` names, else the one beside the file with its name, else the embedded one,
-    else the one of that file name in a parallel folder: images/P01/scan1.jpg for json/P01/scan1.json.
+    else the one of that file name in a parallel folder, with a warning: images/P01/scan1.jpg for json/P01/scan1.json,
+    where all files lie so. Such a folder of annotations is no part of the names, nor is one above train/ and val/.
     Corners and rims belong to the shape; a polygon that crosses itself is filled by the even-odd rule; what leaves the
     image is cut, and a shape wholly outside is an error. Shapes are filled with the pixels of their outline
     (``cv2.fillPoly``), which is about half a pixel wider than pycocotools' masks. Shapes of one label are united:
@@ -62,7 +44,7 @@ class Labelme(Source):
     Without ``classes`` they are the labels, sorted. A class that the recipe lists and no file labels is unknown.
     """
 
-    adapter_version: ClassVar[int] = 1
+    adapter_version: ClassVar[int] = 2
     layout: ClassVar[str] = """\
 ROOT/                          source.path
   P01/scan1.json               folders are part of the name, and the usual group
@@ -86,12 +68,13 @@ ROOT/                          source.path
         labels = sorted({label for fact in facts.values() for label in fact["labels"]})
         nothing = ClassTable(self.classes or (), [])
         table = class_table(self, labels, self.root) if labels or not scan.bad else nothing
-        pairs = dict(self._pairs(scan, notes, facts, found))
-        used = {image for image, embedded in pairs.values() if not embedded}
+        pairs = self._pairs(scan, notes, facts, found)
+        used = {*pairs.values()}
         others = ((name_of(place), place) for place in sorted(found - used))
         scan.refused += [Refused(name, "no annotation", place) for name, place in others if name not in scan.bad]
-        images = self._image_facts(scan, pairs)
-        return scan.listing(self._records(scan, table, notes, facts, pairs, images), table.names)
+        names = sample_names(pairs)
+        images = self._image_facts(scan, names, pairs)
+        return scan.listing(self._records(scan, table, names, facts, pairs, images), table.names)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         path = self.root / record.data["annotation"]
@@ -132,95 +115,86 @@ ROOT/                          source.path
 
     # ---- images ----
 
-    def _pairs(
-        self, scan: Scan, notes: Mapping[str, str], facts: Mapping[str, Any], found: set[str]
-    ) -> Iterator[tuple[str, tuple[str, bool]]]:
-        """For each name the place of its image, and whether that is the annotation file itself, which embeds it."""
-        places = ImagePlaces(found)
+    def _pairs(self, scan: Scan, notes: Mapping[str, str], facts: Mapping[str, Any], found: set[str]) -> dict[str, str]:
+        """For the place of each annotation that of its image, which is the same where the image is embedded."""
+        places = ImagePlaces(found, notes.values())
+        own = {note: self._own_image(note, fact, places) for note, fact in facts.items()}
+        lost = {note: file_name(facts[note]["image"] or "") for note, image in own.items() if image is None}
+        parallel = places.parallel(lost)
+        self._tell_parallel(scan, parallel)
+        pairs: dict[str, str] = {}
         owners: dict[str, str] = {}
         for name, note in notes.items():
-            if note not in facts:
-                continue
-            try:
-                image, embedded = self._image_of(note, facts[note], places)
-            except SourceError as error:
-                scan.wrong(name, "no image", str(error))
-                continue
-            owner = owners.setdefault(image, note)
-            if owner != note:
-                message = f"{self.root / owner} and {self.root / note} both annotate {self.root / image}"
+            image = own.get(note) or parallel.get(note)
+            if image is None and note in facts:
+                scan.wrong(name, "no image", self._no_image(note, facts[note], places))
+            elif image is not None and owners.setdefault(image, note) != note:
+                message = f"{self.root / owners[image]} and {self.root / note} both annotate {self.root / image}"
                 scan.wrong(name, "image stands twice", f"{message}; expected one file an image. Remove one.")
-            yield name, (image, embedded)
+            elif image is not None:
+                pairs[note] = image
+        return pairs
 
-    def _image_of(self, note: str, facts: Mapping[str, Any], places: ImagePlaces) -> tuple[str, bool]:
-        """Place of an annotation's image, and whether it is embedded. SourceError where there is none."""
-        where, error, named = self.root / note, None, facts["image"] or ""
+    def _own_image(self, note: str, facts: Mapping[str, Any], places: ImagePlaces) -> str | None:
+        """Place of the image that an annotation names, that lies beside it or that it embeds."""
         try:
-            place = inside(self.root, _joined(note, named), str(where)) if named else ""
-            if place in places.all:
-                return place, False
-        except SourceError as caught:
-            error = caught
-        beside = places.beside.get(name_of(note))
-        if beside is not None or facts["embeds"]:
-            return (note, True) if beside is None else (beside, False)
-        parallel = places.parallel(note, file_name(named))
-        if len(parallel) == 1:
-            return parallel[0], False
+            place = inside(self.root, _joined(note, facts["image"]), "") if facts["image"] else ""
+        except SourceError:
+            place = ""
+        if place in places.all:
+            return place
+        return places.beside.get(name_of(note)) or (note if facts["embeds"] else None)
+
+    def _tell_parallel(self, scan: Scan, parallel: Mapping[str, str]) -> None:
+        for note, image in list(parallel.items())[:1]:
+            here, there = swapped(note, image) or ("", "")
+            scan.warnings.append(
+                f"imagePath of {len(parallel)} files leads to no image; those of their names in parallel folders were "
+                f"taken, {there} for {here}, such as {image} for {note}"
+            )
+
+    def _no_image(self, note: str, facts: Mapping[str, Any], places: ImagePlaces) -> str:
+        """Why an annotation has no image: its path leaves the root, or nothing is there."""
+        where, named = str(self.root / note), facts["image"] or ""
+        try:
+            inside(self.root, _joined(note, named), where)
+        except SourceError as error:
+            return str(error)
         others = places.named.get(file_name(named))
         hint = f" There are images of that name: {some(others)}." if others else ""
-        raise error or SourceError(
-            f"{where}: its image '{facts['image']}' does not exist, and none is embedded; expected one. Add the image, "
-            f"or correct imagePath.{hint}"
-        )
+        fact = f"{where}: its image '{facts['image']}' does not exist, and none is embedded; expected one"
+        return f"{fact}. Add the image, or correct imagePath.{hint}"
 
-    def _image_facts(self, scan: Scan, pairs: Mapping[str, tuple[str, bool]]) -> dict[str, Any]:
-        """Facts of each name's image."""
-        files = [(name, place) for name, (place, embedded) in pairs.items() if not embedded]
-        within = [(name, place) for name, (place, embedded) in pairs.items() if embedded]
-        known = scan.images(files)
+    def _image_facts(self, scan: Scan, names: Mapping[str, str], pairs: Mapping[str, str]) -> Mapping[str, Any]:
+        """Facts of the images by their places."""
+        known = scan.images((names[note], image) for note, image in pairs.items() if image != note)
+        within = ((names[note], note) for note, image in pairs.items() if image == note)
         known.update(scan.facts(within, f"labelme {IMAGE_FACTS}", _embedded_facts, "broken image"))
-        return {name: known[place] for name, (place, _) in pairs.items() if place in known}
+        return known
 
     def _records(
         self,
         scan: Scan,
         table: ClassTable,
-        notes: Mapping[str, str],
+        names: Mapping[str, str],
         facts: Mapping[str, Any],
-        pairs: Mapping[str, tuple[str, bool]],
+        pairs: Mapping[str, str],
         images: Mapping[str, Any],
     ) -> Iterator[Record]:
-        top = _apart(notes.values(), [place for place, _ in pairs.values()])
-        for name, image in images.items():
-            note, (place, embedded) = notes[name], pairs[name]
-            if facts[note]["size"] is not None:
-                scan.need_size(name, note, facts[note]["size"], image)
-            outside = off_image(facts[note]["far"], image, self.root / note)
+        for note, place in pairs.items():
+            if place not in images:
+                continue
+            name, said, image = names[note], facts[note], images[place]
+            if said["size"] is not None:
+                scan.need_size(name, note, said["size"], image)
+            outside = off_image(said["far"], image, self.root / note)
             if outside is not None and name not in scan.bad:
                 scan.wrong(name, "outside the image", outside)
-            data = {"annotation": note, "embedded": embedded, "known": table.known}
-            inner = name.removeprefix(top)
-            group = folder_or_name(inner) if "/" in inner else name
-            record = record_of(name, place, image, table.content(facts[note]["content"]), group=group, data=data)
-            yield replace(record, metadata=facts[note]["flags"])
-
-
-def _apart(notes: Iterable[str], images: Iterable[str]) -> str:
-    """The folder with all annotation files and no image, as json/: it groups nothing. Empty where there is none."""
-    top = os.path.commonpath({os.path.dirname(note) for note in notes})  # noqa: PTH120 (places, not paths)
-    return f"{top}/" if top and not any(image.startswith(f"{top}/") for image in images) else ""
-
-
-def file_name(path: str) -> str:
-    """The last part of a path of any system."""
-    return path.replace("\\", "/").rpartition("/")[2]
-
-
-def _one_apart(one: str, other: str) -> bool:
-    """Whether two folders' paths differ in one folder."""
-    pairs = zip(one.split("/"), other.split("/"), strict=False)
-    return one.count("/") == other.count("/") and sum(a != b for a, b in pairs) == 1
+            data = {"annotation": note, "embedded": place == note, "known": table.known}
+            record = record_of(
+                name, place, image, table.content(said["content"]), group=folder_or_name(name), data=data
+            )
+            yield replace(record, metadata=said["flags"])
 
 
 def _joined(note: str, image: str) -> str:

@@ -21,7 +21,7 @@ from augforge.sources.loading import known_bits, listed_image, loaded
 from augforge.sources.records import record_of
 from augforge.sources.scanning import Scan
 from augforge.sources.yolo_files import Boxes, DataYaml, Shape, find_data, read_data, read_labels
-from augforge.sources.yolo_layout import find_images, label_files, label_place, part_of, sample_name, split_of
+from augforge.sources.yolo_layout import find_images, group_of, label_files, label_place, part_of, sample_name, split_of
 from augforge.store.filecache import FileCache
 
 
@@ -30,16 +30,19 @@ class Yolo(Source):
 
     A point (x, y) is pixel (x * width, y * height), as converters write it; what lies a hair outside is cut. Classes
     are in the order of ``names``. Label files lie where ``labels`` stands in place of ``images`` in the image's path.
-    The folders of ``val`` and ``test`` are the splits val and test; ``train`` is left to the recipe's split. Where two
-    splits name the same images, as some exports do, neither counts. Paths written on another machine or from another
-    folder (``/content/cats/train/images``, ``data/images/one.jpg``) are read below the root, without what leads there.
+    The folders of ``val`` and ``test`` are the splits val and test; ``train`` is left to the recipe's split. Where
+    ``train`` and another name the same images, as some exports do, neither counts; where ``val`` and ``test`` do,
+    they are val. Paths written on another machine or from another folder (``/content/cats/train/images``,
+    ``data/images/one.jpg``) are read below the root, without what leads there, but never without the folder that names
+    a split.
     """
 
-    adapter_version: ClassVar[int] = 2
+    adapter_version: ClassVar[int] = 3
     layout: ClassVar[str] = """\
 ROOT/                          source.path
   data.yaml                    names: [cat, dog] or {0: cat, 1: dog}; train, val, test: folders or .txt lists
-  images/train/one.jpg         or images/one.jpg; train/images/one.jpg where data.yaml names train/images
+  images/train/one.jpg         or images/one.jpg, or train/images/one.jpg and train/labels/one.txt; folders below are
+                               the usual group
   labels/train/one.txt         0 0.1 0.1 0.9 0.1 0.5 0.8      class, then x y of each point
   images/val/two.jpg           without data.yaml: train, val and test below images are the splits
   labels/val/two.txt           empty: nothing is there"""
@@ -75,8 +78,9 @@ ROOT/                          source.path
             annotation = table.content(missing if label is None else contents[label])
             known = [] if name in unlabelled else table.known
             data = {"labels": label, "known": known, "names": None if said.names is None else said.names_file}
-            split = split_of(name, found.parts[place])
-            return record_of(name, place, facts[place], annotation, split=split, data=data)
+            part = found.parts[place]
+            group, split = group_of(name, found.own.get(part, "")), split_of(name, part)
+            return record_of(name, place, facts[place], annotation, group=group, split=split, data=data)
 
         all_of = ((name, place, labels.get(name)) for name, place in places.items() if place in facts)
         sound = (files for files in all_of if files[2] is None or files[2] in contents)

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 import posixpath
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from augforge.errors import SourceError
 from augforge.sources.core import Refused
 from augforge.sources.documents import read_text
 from augforge.sources.own_splits import names_split, own_split
-from augforge.sources.records import inside, name_of
+from augforge.sources.records import folder_or_name, inside, name_of
 from augforge.sources.scanning import Scan
 from augforge.sources.walking import below
 from augforge.sources.yolo_files import DataYaml
+from augforge.sources.yolo_paths import below_root, moved, plain
 
 _LABELS = frozenset({".txt"})
 _NO_LABELS = frozenset({"classes.txt", "notes.txt"})  # what labelling tools leave there
-_ABSOLUTE = re.compile(r"([A-Za-z]:)?/")
 
 
 # ---- images ----------------------------------------------------------------------------------------------------------
@@ -33,32 +32,61 @@ class Images:
     Attributes:
         parts: places of all images, in order, with the part of ``data.yaml`` that names them, or nothing.
         folders: where label files may lie that belong to them, and none but theirs.
+        own: the folder of each part that has but one, as in the names of its samples.
     """
 
     parts: dict[str, str] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
+    own: dict[str, str] = field(default_factory=dict)
 
 
 def find_images(scan: Scan, said: DataYaml) -> Images:
     """All images of a data set."""
     found = Images()
+    if not said.parts and not (scan.root / "images").is_dir():
+        said = replace(said, parts=_split_folders(scan.root), base="")
     if not said.parts:
         scan.need_folder("images")
         found.parts.update(dict.fromkeys(_images(scan, "images", found), ""))
         return found
     parts = _parts(scan, said, found)
     sets = {name: set(places) for name, places in parts.items() if places}
-    same = [one for one in sets if any(own_split(one) != own_split(two) and sets[one] == sets[two] for two in sets)]
     own_splits = scan.source.own_splits
-    if same and own_splits:
-        scan.warnings.append(f"{' and '.join(same)} name the same images, so neither counts as a split")
+    counted = _counted(scan, sets)
     for name, places in parts.items():
-        part = "" if name in same else name
+        part = counted.get(name, name)
         for place in places:
             if own_split(found.parts.setdefault(place, part)) != own_split(part) and own_splits:
                 fact = f"{scan.root / place} stands in {name} and in another split"
                 scan.wrong(sample_name(place), "in two splits", f"{fact}; expected one. Correct {said.file}.")
     return found
+
+
+def _counted(scan: Scan, sets: Mapping[str, set[str]]) -> dict[str, str]:
+    """Parts of the same images but other splits, and what counts in their place: nothing, or val without train."""
+    counted = {}
+    for one in sets:
+        same = [two for two in sets if sets[two] == sets[one]]
+        if len({own_split(two) for two in same}) > 1:
+            held_out = all(own_split(two) for two in same)
+            counted[one] = next(two for two in same if own_split(two) == "val") if held_out else ""
+            told = "which are taken for val" if held_out else "so neither counts as a split"
+            warning = f"{' and '.join(same)} name the same images, {told}"
+            if scan.source.own_splits and warning not in scan.warnings:
+                scan.warnings.append(warning)
+    return counted
+
+
+def _split_folders(root: Path) -> dict[str, list[str]]:
+    """The parts of Roboflow's layout, without a ``data.yaml`` that names them."""
+    names = sorted(path.parent.name for path in root.glob("*/images") if path.is_dir())
+    return {name: [f"{name}/images"] for name in names if names_split(name)}
+
+
+def group_of(name: str, own: str) -> str:
+    """The usual group: the folder that a sample lies in below its part's own, or its name where there is none."""
+    inner = name.removeprefix(f"{own}/")
+    return folder_or_name(inner) if "/" in inner else name
 
 
 def split_of(name: str, part: str) -> str | None:
@@ -75,8 +103,12 @@ def part_of(name: str, part: str) -> str:
 
 def _parts(scan: Scan, said: DataYaml, found: Images) -> dict[str, list[str]]:
     """Places of the images of each part; a folder that two parts name is walked once."""
-    asked = [(name, posixpath.join(said.base, _plain(text))) for name, texts in said.parts.items() for text in texts]
-    texts = _moved(scan, said.file, [text for _, text in asked], lambda place: os.path.exists(scan.root / place))  # noqa: PTH110
+    asked = [(name, posixpath.join(said.base, plain(text))) for name, texts in said.parts.items() for text in texts]
+
+    def is_there(place: str) -> bool:
+        return os.path.exists(scan.root / place)  # noqa: PTH110
+
+    texts = moved(scan, said.file, [text for _, text in asked], is_there, said.base)
     read: dict[str, list[str]] = {}
     parts: dict[str, list[str]] = {name: [] for name in said.parts}
     for (name, _), text in zip(asked, texts, strict=True):
@@ -85,13 +117,15 @@ def _parts(scan: Scan, said: DataYaml, found: Images) -> dict[str, list[str]]:
             if place not in read:
                 read[place] = _listed(scan, place) if place.endswith(".txt") else _images(scan, place, found)
             parts[name] += read[place]
+            if len(said.parts[name]) == 1 and not place.endswith(".txt"):
+                found.own[name] = sample_name(f"{place}/x").rpartition("/")[0]
     return parts
 
 
 def _part_place(scan: Scan, said: DataYaml, name: str, text: str) -> str | None:
     """A folder or list that is there; None for one of test images, which Roboflow names even where it has none."""
     where = f"{scan.root / said.file}: {name}"
-    place = _below(scan.root, text, where)
+    place = below_root(scan.root, text, where)
     if os.path.exists(scan.root / place):  # noqa: PTH110
         return place
     if own_split(name) != "test":
@@ -122,7 +156,9 @@ def _listed(scan: Scan, place: str) -> list[str]:
     folder = posixpath.dirname(place)
     texts = [posixpath.join(folder, text) if text.startswith("./") else text for _, text in lines]
     found = []
-    for (n, _), text in zip(lines, _moved(scan, place, texts, lambda place: _is_image(scan, place)), strict=True):
+    for (n, _), text in zip(
+        lines, moved(scan, place, texts, lambda place: _is_image(scan, place), folder), strict=True
+    ):
         try:
             found.append(_listed_image(scan, text, f"{scan.root / place}:{n}"))
         except SourceError as error:
@@ -131,7 +167,7 @@ def _listed(scan: Scan, place: str) -> list[str]:
 
 
 def _listed_image(scan: Scan, text: str, where: str) -> str:
-    place = _below(scan.root, text, where)
+    place = below_root(scan.root, text, where)
     if not _is_image(scan, place):
         raise SourceError(f"{where}: {scan.root / place} is no image in a folder named images. Correct the line.")
     return place
@@ -139,51 +175,6 @@ def _listed_image(scan: Scan, text: str, where: str) -> str:
 
 def _is_image(scan: Scan, place: str) -> bool:
     return _in_images(place) and os.path.isfile(scan.root / place)  # noqa: PTH113 (called 100,000 times)
-
-
-# ---- paths that were written elsewhere -------------------------------------------------------------------------------
-
-
-def _moved(scan: Scan, file: str, texts: Iterable[str], is_there: Callable[[str], bool]) -> list[str]:
-    """Paths of a file, from the root of a data set that may have been moved or copied since they were written.
-
-    They lose the leading folders that the root does not have, such as ``/content/cats/`` or ``data/``: the fewest
-    without which one of them is there, so a path that is there as it stands keeps all as they are.
-    """
-    roots = (os.path.abspath(scan.root), os.path.realpath(scan.root))  # noqa: PTH100
-    paths = [_from_root(roots, text) for text in texts]
-    start = _start(paths, is_there)
-    other = next((path for path in paths if path.startswith(start)), "")
-    if _ABSOLUTE.match(start) and os.path.exists(other):  # noqa: PTH110
-        scan.warnings.append(f"{file} names {other}, which exists; what was read lies below source.path")
-    return [path.removeprefix(start) for path in paths]
-
-
-def _plain(text: str) -> str:
-    """A path of data.yaml; ``../train/images``, as Roboflow writes it, is train/images."""
-    return text.replace("\\", "/").removeprefix("../")
-
-
-def _from_root(roots: Iterable[str], text: str) -> str:
-    path = posixpath.normpath(text.replace("\\", "/"))
-    return next((posixpath.relpath(path, root) for root in roots if below(path, root)), path)
-
-
-def _start(paths: Sequence[str], is_there: Callable[[str], bool]) -> str:
-    for depth in range(max((path.count("/") for path in paths), default=0) + 1):
-        for path in paths:
-            parts = path.split("/")
-            if len(parts) > depth and parts[depth] not in ("", "..") and is_there("/".join(parts[depth:])):
-                return "".join(f"{part}/" for part in parts[:depth])
-    return ""
-
-
-def _below(root: Path, text: str, where: str) -> str:
-    if _ABSOLUTE.match(text):
-        raise SourceError(
-            f"{where}: {text} is an absolute path, and not below {root}; expected one relative to that. Correct it."
-        )
-    return inside(root, text, where)
 
 
 # ---- label files -----------------------------------------------------------------------------------------------------

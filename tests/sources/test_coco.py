@@ -390,6 +390,7 @@ def test_places_of_the_files(tmp_path: Path) -> None:
         ("train/_annotations.coco.json", "P1/a.png", "train/P1/a.png", {}),  # Roboflow
         ("valid/notes.json", "P1/a.png", "valid/images/P1/a.png", {}),
         ("annotations/train.json", "P1/a.png", "pictures/train/P1/a.png", {"images": "pictures"}),
+        ("labels.json", "P1/a.png", "data/P1/a.png", {}),  # FiftyOne
     ],
 )
 def test_where_the_images_lie(tmp_path: Path, notes: str, file_name: str, place: str, options: dict[str, str]) -> None:
@@ -455,6 +456,39 @@ def test_a_file_a_split_and_one_folder(tmp_path: Path) -> None:
     assert [(r.name, r.reason) for r in listing.refused] == [("stray", "no annotation")]
     makedata.put_json(tmp_path / "annotations/val.json", document(images=[image(1, "b.png")]))
     broken(tmp_path, "annotations/train.json and", "annotations/val.json: images holds b.png twice")
+
+
+def test_files_of_splits_that_were_made_anew(tmp_path: Path) -> None:
+    """Images of one base name keep the folder that they lie in, which is no group."""
+    parts = {"train": ("train/1.png", "val/1.png", "val/P1/1.png"), "val": ("train2017/2.png", "val/2.png")}
+    for split, names in parts.items():
+        images = [image(i, name) for i, name in enumerate(names)]
+        makedata.put_json(tmp_path / f"annotations/{split}.json", document(images=images))
+        for name in names:
+            put_image(tmp_path, name)
+    assert [(r.name, r.group, r.split) for r in scan(tmp_path).records] == [
+        ("train/1", "train/1", None),
+        ("train/val/1", "train/val/1", None),
+        ("train/val/P1/1", "P1", None),
+        ("val/2", "val/2", "val"),
+        ("val/train2017/2", "val/train2017/2", "val"),
+    ]
+
+
+@pytest.mark.parametrize("content", [{"a": 1}, [], [{"annotations": []}], b"", b"{}"])
+def test_another_json_beside_the_folders_of_splits(tmp_path: Path, content: Any) -> None:
+    expected = put_splits(tmp_path, "roboflow")
+    makedata.put_json(tmp_path / "export.json", content)
+    assert {record.name: record.split for record in scan(tmp_path).records} == expected
+    broken(tmp_path, "export.json", annotations="export.json")
+
+
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf\n"])
+def test_a_file_of_coco_beside_the_folders_of_splits(tmp_path: Path, start: bytes) -> None:
+    put_splits(tmp_path, "roboflow")
+    content = document(images=[image(1, "train/P1/a.png")])
+    makedata.put_json(tmp_path / "all.json", start + json.dumps({"info": {}, **content}).encode())
+    assert only(tmp_path).data["image"] == "train/P1/a.png"
 
 
 def test_a_file_without_annotations_beside_others_is_unlabelled(tmp_path: Path) -> None:

@@ -254,7 +254,7 @@ def test_image_path_goes_before_the_name(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures/scan.png").write_bytes(picture())
     assert only(tmp_path).data["image"] == "pictures/scan.png"
-    assert only(tmp_path).name == "notes/a"
+    assert only(tmp_path).name == "a"
     (tmp_path / "notes/a.png").write_bytes(picture(1))
     listing = scan(tmp_path)
     assert listing.records[0].data["image"] == "pictures/scan.png"
@@ -270,9 +270,11 @@ def test_an_image_in_a_parallel_folder(tmp_path: Path, image_path: str) -> None:
         (tmp_path / f"images/{patient}").mkdir(parents=True)
         (tmp_path / f"images/{patient}/a.png").write_bytes(picture(i))
     assert [(r.name, r.group, r.data["image"]) for r in scan(tmp_path).records] == [
-        ("json/P1/a", "P1", "images/P1/a.png"),
-        ("json/P2/a", "P2", "images/P2/a.png"),
+        ("P1/a", "P1", "images/P1/a.png"),
+        ("P2/a", "P2", "images/P2/a.png"),
     ]
+    (warning,) = scan(tmp_path).warnings
+    assert "2 files leads to no image" in warning and "images for json, such as images/P1/a.png for json/P1" in warning
     (tmp_path / "images/P1/a.png").unlink()
     broken(tmp_path, "json/P1/a.json", "" if "/" in image_path else "There are images of that name: images/P2/a.png")
 
@@ -284,7 +286,7 @@ def test_an_image_in_one_of_two_parallel_folders(tmp_path: Path) -> None:
         (tmp_path / folder / "a.png").write_bytes(picture())
     broken(tmp_path, "json/a.json", "images/a.png, masks/a.png", "correct imagePath")
     (tmp_path / "masks/a.png").unlink()
-    assert (only(tmp_path).name, only(tmp_path).group) == ("json/a", "json/a")
+    assert (only(tmp_path).name, only(tmp_path).group) == ("a", "a")
 
 
 def test_the_one_folder_of_images_and_files_is_a_group(tmp_path: Path) -> None:
@@ -293,12 +295,61 @@ def test_the_one_folder_of_images_and_files_is_a_group(tmp_path: Path) -> None:
     assert only(tmp_path).group == "P1"
 
 
-def test_no_other_patients_image_is_taken(tmp_path: Path) -> None:
-    put_json(tmp_path, document(shape()), "P1/a")
-    for name in ("P1/b", "P2/a"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / f"{name}.png").write_bytes(picture())
-    broken(tmp_path, "'a.png' does not exist", "There are images of that name: P2/a.png")
+def put_parts(root: Path, notes: list[str], images: list[str]) -> None:
+    """Annotations that name an image beside them, and images, by their places."""
+    for note in notes:
+        put_json(root, document(shape(), imagePath=f"{Path(note).name}.png"), note)
+    for number, image in enumerate(images):
+        (root / image).parent.mkdir(parents=True, exist_ok=True)
+        (root / f"{image}.png").write_bytes(picture(number))
+
+
+@pytest.mark.parametrize(
+    ("notes", "images", "hint"),
+    [
+        (["P1/a"], ["P1/b", "P2/a"], "P2/a.png"),
+        (["P1/a", "P3/b"], ["P2/a", "P3/b"], "P2/a.png"),
+        (["P1/a", "P3/b"], ["P2/a", "P4/b"], "P2/a.png"),
+        (["train/a", "train/b"], ["test/a", "test/b"], "test/a.png"),
+        (["json/train/a"], ["json/val/a"], "json/val/a.png"),
+        (["json/a", "json/b"], ["images/a", "overlay/b"], "images/a.png"),
+    ],
+)
+def test_no_other_patients_image_is_taken(tmp_path: Path, notes: list[str], images: list[str], hint: str) -> None:
+    put_parts(tmp_path, notes, images)
+    broken(tmp_path, "'a.png' does not exist", f"There are images of that name: {hint}")
+
+
+@pytest.mark.parametrize(
+    ("note", "image"),
+    [
+        ("annotations/{}", "images/{}"),
+        ("{}/json", "{}/images"),
+        ("cats/{}/json", "cats/{}/images"),
+        ("data/{}", "data/{}"),
+    ],
+)
+@pytest.mark.parametrize("patient", ["", "P1/"])
+def test_splits_of_folders_that_are_not_the_first(tmp_path: Path, note: str, image: str, patient: str) -> None:
+    splits = {"train": None, "val": "val"}
+    places = [(f"{note.format(split)}/{patient}a", f"{image.format(split)}/{patient}a") for split in splits]
+    put_parts(tmp_path, [one for one, _ in places], [other for _, other in places])
+    assert [(r.name, r.group, r.split, r.data["image"]) for r in scan(tmp_path).records] == [
+        (name := f"{split}/{patient}a", "P1" if patient else name, splits[split], f"{place}.png")
+        for split, (_, place) in zip(splits, places, strict=True)
+    ]
+
+
+def test_an_image_far_from_all_annotations(tmp_path: Path) -> None:
+    put_json(tmp_path, document(shape(), imagePath="../../pictures/a.png"), "notes/train/a")
+    put_json(tmp_path, document(shape(), imagePath="../../pictures/b.png"), "notes/test/b")
+    put_parts(tmp_path, [], ["pictures/a", "pictures/b"])
+    assert [(r.name, r.group, r.split) for r in scan(tmp_path).records] == [
+        ("test/b", "test/b", "test"),
+        ("train/a", "train/a", None),
+    ]
+    (tmp_path / "notes/train/a.json").unlink()
+    assert (only(tmp_path).name, only(tmp_path).split) == ("test/b", "test")
 
 
 def test_an_embedded_image(tmp_path: Path) -> None:

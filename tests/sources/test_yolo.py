@@ -296,6 +296,18 @@ def test_splits_that_name_the_same_images(root: Path) -> None:
     assert (splits(root), scan(KIND, root).warnings) == ({"val/c": "val"}, ())
 
 
+@pytest.mark.parametrize("val", ["val", "Valid"])
+def test_held_out_images_that_val_and_test_share_are_val(root: Path, val: str) -> None:
+    put_image(root / "images/held/d.jpg")
+    put_text(root / "labels/held/d.txt", SQUARE)
+    put_text(root / "data.yaml", NAMES + f"train: images/train\ntest: images/held\n{val}: images/held\n")
+    assert splits(root) == {"train/a": None, "train/b": None, "held/d": "val"}
+    assert scan(KIND, root).warnings[0] == f"test and {val} name the same images, which are taken for val"
+    assert splits(root, own_splits=False)["held/d"] is None
+    put_text(root / "data.yaml", NAMES + "train: images/held\ntest: images/held\nval: images/held\n")
+    assert splits(root) == {"held/d": None}
+
+
 def test_a_folder_is_walked_once_and_its_labels_are_not_refused(root: Path) -> None:
     put_text(root / "data.yaml", NAMES + "train: .\nval: .\n")
     put_text(root / "README.md", "x")
@@ -313,11 +325,58 @@ def test_an_image_in_two_splits(root: Path) -> None:
 def test_lists_of_images(root: Path) -> None:
     put_text(root / "data.yaml", NAMES + "train: train.txt\nval: lists/val.txt\n")
     put_text(root / "train.txt", "images/train/a.jpg\n\n")
-    put_text(root / "lists/val.txt", "./../images/val/c.jpg\n")
-    assert splits(root) == {"train/a": None, "val/c": "val"}
+    for text in ("./../images/val/c.jpg\n", "./images/val/c.jpg\n"):  # from the list's folder, or from the root
+        put_text(root / "lists/val.txt", text)
+        assert (splits(root), scan(KIND, root).warnings) == ({"train/a": None, "val/c": "val"}, ())
     path = put_text(root / "train.txt", "images/train/a.jpg\n../x.jpg\nimages/train/z.jpg\n/etc/x.jpg\n")
     broken(KIND, root, "3 problems", f"{path}:2: '../x.jpg' leaves", f"{path}:3", "is no image", f"{path}:4")
     assert [reason for _, reason in rejected(KIND, root)] == ["no image"] * 3
+
+
+@pytest.mark.parametrize("data", ["", "nc: 2\n", NAMES])
+def test_roboflow_without_parts(tmp_path: Path, data: str) -> None:
+    for part in ("train", "valid", "test", "other"):
+        put_image(tmp_path / f"{part}/images/{part}.jpg")
+        put_text(tmp_path / f"{part}/labels/{part}.txt", SQUARE)
+    if data:
+        put_text(tmp_path / "data.yaml", data)
+    assert splits(tmp_path, classes=["cat", "dog"]) == {"train/train": None, "valid/valid": "val", "test/test": "test"}
+    assert all(sample.masks.any() for sample in load(KIND, tmp_path, classes=["cat", "dog"]).values())
+
+
+# ---- groups ----------------------------------------------------------------------------------------------------------
+
+
+def groups(root: Path, folder: str, data: str) -> set[str]:
+    """Groups of two images in a folder."""
+    for name in "xy":
+        put_image(root / folder / f"{name}.jpg")
+        put_text(root / folder.replace("images", "labels") / f"{name}.txt", SQUARE)
+    put_text(root / "data.yaml", NAMES + data)
+    return {record.group for record in scan(KIND, root).records if record.name[-1] in "xy"}
+
+
+@pytest.mark.parametrize(
+    ("folder", "data", "expected"),
+    [
+        ("images/P1", "", {"P1"}),
+        ("images/train/P1", "", {"P1"}),
+        ("images/train/P1", "train: images/train\n", {"P1"}),
+        ("images/P1", "train: images\n", {"P1"}),
+        ("images/P1", "train: [images/train, images/P1]\n", {"P1"}),
+        ("train/images/P1", "train: train/images\n", {"P1"}),
+        ("images", "", {"x", "y"}),
+        ("images/train", "", {"train/x", "train/y"}),
+        ("images/val", "train: images/train\nval: images/val\n", {"val/x", "val/y"}),
+        ("train/images", "train: ../train/images\n", {"train/x", "train/y"}),
+        ("images/most", "train: images/most\nval: images/val\n", {"most/x", "most/y"}),
+        ("images/most/P1", "train: images/most\n", {"P1"}),
+    ],
+)
+def test_a_folder_of_images_is_a_group_unless_it_is_the_whole_split(
+    root: Path, folder: str, data: str, expected: set[str]
+) -> None:
+    assert groups(root, folder, data) == expected
 
 
 # ---- paths that were written elsewhere -------------------------------------------------------------------------------
@@ -331,7 +390,8 @@ SPLITS = {"train/a": None, "train/b": None, "val/c": "val"}
 def test_paths_of_data_yaml(root: Path, start: str) -> None:
     start = start.format(root=root)
     put_text(root / "data.yaml", NAMES + f"train: {start}images/train\nval: {start}images/val\n")
-    assert (splits(root), scan(KIND, root).warnings) == (SPLITS, ())
+    told = [warning.partition(", which does not exist")[2] for warning in scan(KIND, root).warnings]
+    assert (splits(root), told) == (SPLITS, ["; images/train was read"] if "cats" in start and start[0] in "c." else [])
     put_text(root / "data.yaml", NAMES + f"path: {start}\ntrain: images/train\nval: images/val\n")
     assert (splits(root), scan(KIND, root).warnings) == (SPLITS, ())
     put_text(root / "data.yaml", NAMES + f"path: {start}\ntrain: {start}images/train\nval: {start}images/val\n")
@@ -346,6 +406,23 @@ def test_paths_of_lists(root: Path, start: str) -> None:
     put_text(root / "val.txt", "images/val/c.jpg\n")
     put_text(root / "data.yaml", NAMES + "train: train.txt\nval: val.txt\n")
     assert (splits(root), scan(KIND, root).warnings) == (SPLITS, ())
+
+
+def test_folders_that_are_lost_without_evidence(root: Path) -> None:
+    """What may be another folder is told, and what is another split's is an error."""
+    put_text(root / "data.yaml", NAMES + "train: v2/images\n")
+    assert scan(KIND, root).warnings == ("data.yaml names v2/images, which does not exist; images was read",)
+    put_text(root / "data.yaml", NAMES + f"train: {root.name}/images/train\n")
+    assert scan(KIND, root).warnings == ()
+    for start in ("..", "/content/cats"):
+        put_text(root / "data.yaml", NAMES + f"val: {start}/valid/images\n")
+        broken(KIND, root, "data.yaml: val: ", "valid/images")
+    put_text(root / "data.yaml", NAMES + "train: list.txt\n")
+    put_text(root / "list.txt", "data/train/images/d.jpg\n")
+    put_image(root / "images/d.jpg")
+    broken(KIND, root, "train/images/d.jpg is no image")
+    put_text(root / "data.yaml", NAMES + "train: /home/x/test/cats/images/train\n")
+    assert splits(root) == {"train/a": None, "train/b": None}
 
 
 def test_a_relative_root(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
