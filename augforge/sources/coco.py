@@ -121,7 +121,8 @@ ROOT/                          source.path
         return self
 
     def scan(self, cache: FileCache) -> Listing:
-        scan, parts = Scan(self, cache), self._parts(cache)
+        scan = Scan(self, cache)
+        parts = self._parts(scan)
         found = self._found(scan, parts)
         for part in parts:
             self._need_images(scan, part, found)
@@ -143,9 +144,9 @@ ROOT/                          source.path
 
     # ---- the annotation files ----
 
-    def _parts(self, cache: FileCache) -> list[_Part]:
+    def _parts(self, scan: Scan) -> list[_Part]:
         places = self._places()
-        facts = [cache.get(self.root / place, self._kind, self._read) for place in places]
+        facts = [scan.fact(self.root / place, self._kind, self._read) for place in places]
         tables = self._tables(places, facts)
         splits = [split_of(place) if len(places) > 1 else "" for place in places]
         folders = [self._image_folder(place, said) for place, said in zip(places, facts, strict=True)]
@@ -172,7 +173,7 @@ ROOT/                          source.path
     @property
     def _kind(self) -> str:
         """The kind of `_read` in the cache: everything that decides what it gives, apart from the file."""
-        return f"coco@{self.adapter_version}, facts@3 {digest(self.classes, self.class_map, self.crowd, self.boxes)}"
+        return f"coco@{self.adapter_version}, facts@4 {digest(self.classes, self.class_map, self.crowd, self.boxes)}"
 
     def _read(self, path: Path) -> dict[str, Any]:
         document = read_document(path)
@@ -188,16 +189,18 @@ ROOT/                          source.path
 
     def _tables(self, places: Sequence[str], facts: Sequence[Mapping[str, Any]]) -> list[ClassTable]:
         """The classes of each file: all have the names of all, and know those of their own; none if unlabelled."""
-        own = [class_table(self, said["labels"], self.root / place) for place, said in zip(places, facts, strict=True)]
+        own = [self._known(self.root / place, said, len(facts) > 1) for place, said in zip(places, facts, strict=True)]
         names = class_table(self, [label for said in facts for label in said["labels"]], self.root).names
         crowds = sum(count for said in facts for _, _, count in said["drawn"])
         if self._crowd == "ignore" and crowds and IGNORE not in names:
             names = (*names, IGNORE)
-        labelled = [len(facts) == 1 or said["annotated"] for said in facts]
-        return [
-            ClassTable(names, [name for name in names if is_labelled and name in (*table.known, IGNORE)])
-            for table, is_labelled in zip(own, labelled, strict=True)
-        ]
+        return [ClassTable(names, [name for name in names if name in known]) for known in own]
+
+    def _known(self, path: Path, facts: Mapping[str, Any], one_of_several: bool) -> list[str]:
+        """The classes that a file's images know; a file for testing may have no annotation, or no category either."""
+        if one_of_several and not facts["annotated"]:
+            return []
+        return [*class_table(self, facts["labels"], path).known, IGNORE]
 
     def _tell_unlabelled(self, scan: Scan, parts: Sequence[_Part]) -> None:
         scan.warnings += [
@@ -281,7 +284,7 @@ ROOT/                          source.path
             name, path = part.name(place), self.root / part.place
             outside = off_image(entry["far"], facts, path)
             if entry["problem"] is not None:
-                scan.wrong(name, "broken annotation", entry["problem"])
+                scan.wrong(name, "broken annotation", f"{path}: {entry['problem']}")
             elif entry["size"] is not None and entry["size"] != [facts["width"], facts["height"]]:
                 scan.need_size(name, f"{part.place}: {entry['file_name']}", entry["size"], facts)
             elif outside is not None:

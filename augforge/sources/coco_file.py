@@ -119,8 +119,9 @@ def read_document(path: Path) -> dict[str, Any]:
 def read_images(document: Mapping[str, Any], path: Path, rules: Rules) -> dict[str, Any]:
     """Facts of all images, JSON-like.
 
-    They are ``images``; ``drawn``, a list of [category id, annotations that are drawn, crowds among them], without
-    categories that are `ignore`; and ``orphans``, a list of [image id, annotations] without an image.
+    They are ``images``, each with its ``problem``, which does not say the file, for facts outlive its path; ``drawn``, a
+    list of [category id, annotations that are drawn, crowds among them], without categories that are `ignore`; and
+    ``orphans``, a list of [image id, annotations] without an image.
     """
     images = _images(document, path)
     orphans: Counter[Key] = Counter()
@@ -135,7 +136,7 @@ def read_images(document: Mapping[str, Any], path: Path, rules: Rules) -> dict[s
             orphans[key] += 1
         elif image.problem is None:
             try:
-                shapes = list(_shapes(entry, image, f"{path}: annotation {number}", rules))
+                shapes = list(_shapes(entry, image, f"annotation {number}", rules))
             except SourceError as error:
                 image.problem = str(error)
                 continue

@@ -184,16 +184,17 @@ class Scan:
     ) -> Callable[[], Any]:
         """What gives a fact; threads are at work on large files that have to be read."""
         if self._is_work(path, kind):
-            return pool.submit(self._fact, path, kind, compute).result
-        return partial(self._fact, path, kind, compute)
+            return pool.submit(self.fact, path, kind, compute).result
+        return partial(self.fact, path, kind, compute)
 
     def _is_work(self, path: Path, kind: str) -> bool:
         try:
             return path.stat().st_size >= _LARGE and not self.cache.has(path, kind)
-        except OSError:  # told by `_fact`
+        except OSError:  # told by `fact`
             return False
 
-    def _fact(self, path: Path, kind: str, compute: Callable[[Path], Any]) -> Any:
+    def fact(self, path: Path, kind: str, compute: Callable[[Path], Any]) -> Any:
+        """What is known of one file. SourceError where it cannot be read, and whatever ``compute`` raises."""
         try:
             return self.cache.get(path, kind, compute)
         except OSError as error:

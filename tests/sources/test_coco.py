@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -489,6 +490,31 @@ def test_a_file_of_coco_beside_the_folders_of_splits(tmp_path: Path, start: byte
     content = document(images=[image(1, "train/P1/a.png")])
     makedata.put_json(tmp_path / "all.json", start + json.dumps({"info": {}, **content}).encode())
     assert only(tmp_path).data["image"] == "train/P1/a.png"
+
+
+def test_what_is_rejected_does_not_hang_on_the_path_or_on_what_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "data", document(note([[1, 1, 2]])))
+    (tmp_path / "deep").mkdir()
+    cache = FileCache()
+    for folder, root in ((tmp_path, "data"), (tmp_path / "deep", "../data")):
+        monkeypatch.chdir(folder)
+        (row,) = Coco(path=root, on_error="reject").scan(cache).refused
+        assert row.detail.startswith(f"{NOTES}: annotation 1: polygon is not a flat list")
+
+
+def test_a_file_without_categories_beside_others_is_unlabelled(tmp_path: Path) -> None:
+    put_splits(tmp_path, "roboflow")
+    makedata.put_json(tmp_path / "test/_annotations.coco.json", document(images=[image(1, "P1/a.png")], categories=[]))
+    assert not makedata.load("coco", tmp_path)["test/P1/a"].known.any()
+
+
+def test_an_annotation_file_that_is_a_pipe(tmp_path: Path) -> None:
+    put_image(tmp_path)
+    os.mkfifo(tmp_path / "notes.json")
+    broken(tmp_path, "notes.json does not exist", annotations="notes.json")
+    broken(tmp_path, "notes.json cannot be read: it is no regular file")
 
 
 def test_a_file_without_annotations_beside_others_is_unlabelled(tmp_path: Path) -> None:
