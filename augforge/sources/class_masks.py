@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from augforge import bitmask
-from augforge.errors import SourceError
+from augforge.errors import SourceError, some
 from augforge.sources.core import Record, Source
 from augforge.sources.loading import check_size
-from augforge.sources.mask_files import masks_in, plain
+from augforge.sources.mask_files import bare_splits, masks_in, plain, split_folder
 from augforge.sources.masks import MASK_FACTS, mask_facts, read_mask
+from augforge.sources.options import IGNORE
 from augforge.sources.scanning import IMAGES, Scan
 from augforge.sources.walking import below
 from augforge.store.shelf import Shelf
@@ -46,10 +49,21 @@ class ClassMasks:
             if flat is None:
                 raise
             raise SourceError(
-                f"{scan.root / self.folder} holds {flat} and no folder of a class. If there is one mask an image, read "
-                "them by format: index-mask, with 'values: {255: NAME}' for a class that is 255; or move them into a "
-                "folder that is named as their class."
+                f"{scan.root / self.folder} holds {flat} and no folder of a class. {self._remedy(flat)}"
             ) from error
+
+    def _remedy(self, flat: str) -> str:
+        """How masks are read that lie in no folder of a class."""
+        parent, name = os.path.split(plain(self.folder))
+        if name != "." and flat.lower().endswith((".jpg", ".jpeg", ".webp")):
+            return (
+                "If they are masks of one class, their folder is its own: set "
+                f"'masks: {parent or '.'}', 'class_map: {{{name}: NAME}}' and, as they are lossy, 'threshold: 127'."
+            )
+        return (
+            "If there is one mask an image, read them by format: index-mask, with 'values: {255: NAME}' for a class "
+            "that is 255; or move them into a folder that is named as their class."
+        )
 
     def place(self, label: str) -> str:
         """The folder of a class, relative to the root."""
@@ -72,6 +86,20 @@ class ClassMasks:
                 self._add(scan, label, name, images, facts, masks)
         return masks
 
+    def unlabelled(self, scan: Scan, images: Iterable[str], masks: Mapping[str, Iterable[Mask]]) -> set[str]:
+        """The data's own splits, by their folders, of which no image has a mask: nobody labelled them.
+
+        A class that has masks in other splits alone is not there, as everywhere; but it is told.
+        """
+        seen: dict[str, set[str]] = {}
+        for name, found in masks.items():
+            seen.setdefault(split_folder(name), set()).update(mask[0] for mask in found)
+        classes = set().union(*seen.values()) - {IGNORE}
+        for part in sorted(filter(None, seen)):
+            if lacking := sorted(classes - seen[part]):
+                scan.warnings.append(f"{part}: no image has a mask of {some(lacking)}, so it counts as not there")
+        return bare_splits(scan, map(split_folder, images), seen)
+
     def _add(
         self,
         scan: Scan,
@@ -82,11 +110,14 @@ class ClassMasks:
         masks: Shelf[list[Mask]],
     ) -> None:
         """Enter one class's masks, by the names of their images."""
-        found = masks_in(scan, self.place(label), self.suffix, images)
+        found, more = masks_in(scan, self.place(label), self.suffix, images)
         scan.need_images(found, images)
+        further = [(image, place) for image, places in more.items() for place in places]
         kind = f"{MASK_FACTS}{' lossy' if self.threshold else ''}"
-        known = scan.facts(found.items(), kind, partial(mask_facts, threshold=self.threshold), "broken mask")
-        for image, place in found.items():
+        known = scan.facts(
+            chain(found.items(), further), kind, partial(mask_facts, threshold=self.threshold), "broken mask"
+        )
+        for image, place in chain(found.items(), further):
             fact, image_fact = known.get(place), facts.get(images.get(image, ""))
             if fact is not None and image_fact is not None:
                 width, height, content = fact

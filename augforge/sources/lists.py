@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from augforge.errors import SourceError
 from augforge.sources.documents import read_text
+from augforge.sources.mask_files import split_folder
 from augforge.sources.own_splits import names_split, own_split
 from augforge.sources.scanning import Scan
 
@@ -14,8 +15,9 @@ from augforge.sources.scanning import Scan
 def listed_names(scan: Scan, folder: str, images: Collection[str]) -> dict[str, str | None]:
     """The split that the lists in a folder prescribe for each name in them, or None; in the names' order.
 
-    ``val.txt`` and ``test.txt`` prescribe theirs, ``train.txt`` and any other list (``trainval.txt``) none. A name that
-    is no image's, or that stands in two of train, val and test, is wrong. SourceError where there is no list.
+    ``val.txt`` and ``test.txt`` prescribe theirs, ``train.txt`` and any other list (``trainval.txt``) none; but what
+    ``train.txt`` names stays there against the name of its folder. A name that is no image's, or that stands in two of
+    train, val and test, is wrong. SourceError where there is no list.
     """
     scan.need_folder(folder)
     places = scan.walk(folder, {".txt"}, "a list")
@@ -27,7 +29,7 @@ def listed_names(scan: Scan, folder: str, images: Collection[str]) -> dict[str, 
             parts.setdefault(name, {}).setdefault(PurePosixPath(place).stem.lower(), where)
     for name, lists in parts.items():
         _check(scan, name, lists, images)
-    return {name: _split(lists) for name, lists in sorted(parts.items())}
+    return {name: _split(name, lists) for name, lists in sorted(parts.items())}
 
 
 def _lines(scan: Scan, place: str) -> Iterator[tuple[str, str]]:
@@ -50,5 +52,8 @@ def _check(scan: Scan, name: str, lists: dict[str, str], images: Collection[str]
         )
 
 
-def _split(lists: Collection[str]) -> str | None:
-    return next((split for stem in lists if (split := own_split(stem)) is not None), None)
+def _split(name: str, lists: Collection[str]) -> str | None:
+    splits = {own_split(stem) for stem in lists if names_split(stem)}
+    if splits == {None} and own_split(split_folder(name)):
+        return "train"
+    return next(iter(splits - {None}), None)

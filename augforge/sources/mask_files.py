@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, MutableMapping, Sequence
 from typing import Literal
 
@@ -10,6 +12,7 @@ from pydantic import Field
 
 from augforge.errors import SourceError
 from augforge.sources.core import Refused
+from augforge.sources.own_splits import names_split, own_split
 from augforge.sources.records import name_of
 from augforge.sources.scanning import Scan
 from augforge.store.shelf import Shelf
@@ -24,6 +27,9 @@ _OTHER_KIND = ("not a mask", "not an image")
 
 _OTHER_NAME = ("name without mask_suffix", "name without image_suffix")
 
+_NUMBER = re.compile(r"[-_ ]?\(?\d+\)?")
+"""What further masks of an image have behind the suffix."""
+
 
 def plain(folder: str) -> str:
     """A folder of a recipe as it begins places: without ``./`` and the last ``/``; ``.`` is the root."""
@@ -34,6 +40,48 @@ def outside(places: Iterable[str], folders: Iterable[str]) -> list[str]:
     """The places that lie in none of the folders."""
     inner = tuple(f"{folder}/" for folder in folders)
     return [place for place in places if not place.startswith(inner)]
+
+
+def split_folder(name: str) -> str:
+    """The first folder of a sample's name if it names a split, else nothing."""
+    folder, _, rest = name.partition("/")
+    return folder if rest and names_split(folder) else ""
+
+
+def need_images_folder(scan: Scan, folder: str) -> None:
+    """`Scan.need_folder`; where each split has a folder of images of its own, the error shows how they are read."""
+    if not (scan.root / folder).is_dir() and scan.root.is_dir():
+        parts = sorted(path.name for path in scan.root.iterdir() if names_split(path.name) and (path / folder).is_dir())
+        if parts:
+            raise SourceError(_one_a_split(scan, folder, parts))
+    scan.need_folder(folder)
+
+
+def _one_a_split(scan: Scan, folder: str, parts: Sequence[str]) -> str:
+    splits = {part: f", split: {split}" if (split := own_split(part)) else "" for part in parts}
+    kind, path = scan.source.format, scan.source.path.rstrip("/")
+    entries = "".join(f"\n    - {{format: {kind}, path: {path}/{part}{split}}}" for part, split in splits.items())
+    return (
+        f"{scan.root / folder} is no folder, but {scan.root / parts[0] / folder} is; expected one for all splits. Read "
+        f"each as a source of its own:\n  format: union\n  sources:{entries}\nwith all other options in each entry."
+    )
+
+
+def bare_splits(scan: Scan, parts: Iterable[str], labelled: Collection[str]) -> set[str]:
+    """The data's own splits that hold no mask, beside others that do: nobody labelled them, which is told.
+
+    Args:
+        scan: takes the warnings.
+        parts: the split of each image, or nothing.
+        labelled: the splits of all masks, or nothing.
+    """
+    counts = Counter(parts)
+    if not labelled or ("" in counts and not scan.source.own_splits):  # test may be a person there
+        return set()
+    bare = {part: count for part, count in counts.items() if part and part not in labelled}
+    for part, count in sorted(bare.items()):
+        scan.warnings.append(f"{part}: none of {count} images has a mask, so they are taken for unlabelled")
+    return set(bare)
 
 
 def sample_of(place: str, folder: str, suffix: str) -> str | None:
@@ -61,21 +109,21 @@ def _named(scan: Scan, places: Iterable[str], folder: str, option: Option, suffi
             scan.refused.append(Refused(name_of(place, folder), f"name without {option}", place))
 
 
-def masks_in(scan: Scan, folder: str, suffix: str, images: Collection[str]) -> Shelf[str]:
-    """The place of each mask in a folder, checked as by `need_masks`."""
+def masks_in(scan: Scan, folder: str, suffix: str, images: Collection[str]) -> tuple[Shelf[str], dict[str, list[str]]]:
+    """The place of each mask in a folder, and what `need_masks` says of them."""
     start = len(scan.refused)
     found = named(scan, scan.walk(folder, what="a mask"), folder, "mask_suffix", suffix)
-    need_masks(scan, folder, suffix, found, images, start)
-    return found
+    return found, need_masks(scan, folder, suffix, found, images, start)
 
 
 def need_masks(
     scan: Scan, folder: str, suffix: str, masks: Collection[str], images: Collection[str], start: int = 0
-) -> None:
-    """What looks like a mask and is none must not pass for an image where nothing is.
+) -> dict[str, list[str]]:
+    """Further masks of images, such as a_mask_1 beside a_mask, which are told: places by the names of the images.
 
-    A file of another kind in the place of a mask, and a second mask of an image, a_mask_1 beside a_mask, are wrong.
-    SourceError where no file in the folder is an image's mask.
+    What looks like a mask and is none must not pass for an image where nothing is: a file of another kind in the place
+    of a mask, and an unnumbered one beside it, such as a_mask_old, are wrong. SourceError where no file in the folder
+    is an image's mask.
 
     Args:
         masks, images: their names.
@@ -86,18 +134,25 @@ def need_masks(
     if images and (masks or others) and not any(name in images or name in scan.bad for name in masks):
         scan.raise_all()
         raise _no_mask(scan, folder, next(iter([*masks, *others])), next(iter(images)))
+    more: dict[str, list[str]] = {}
     for row in refused:
         path = scan.root / row.detail
         sample = sample_of(row.detail, folder, suffix) or ""
-        other = name_of(row.detail, folder).rpartition(suffix)[0] if row.reason in _OTHER_NAME else ""
+        other, _, tail = name_of(row.detail, folder).rpartition(suffix) if row.reason in _OTHER_NAME else ("", "", "")
         if row.reason in _OTHER_KIND and sample in images and sample not in masks:
             fact = f"{path} is no mask that is read; expected PNG or TIFF"
             scan.wrong(sample, "not a mask", f"{fact}. Convert it to PNG, or move it away.")
+        elif other in images and other in masks and _NUMBER.fullmatch(tail):
+            more.setdefault(other, []).append(row.detail)
         elif other in images:
             fact = f"{path} seems to be another mask of {other}; expected one, {other}{suffix}"
             scan.wrong(other, "several masks", f"{fact}. Unite them in one file, or move it away.")
         else:
             scan.refused.append(row)
+    if more:
+        first = next(iter(more.values()))[0]
+        scan.warnings.append(f"images with several masks, which are united: {len(more)}, such as the one of {first}")
+    return more
 
 
 def part_masks(scan: Scan, suffix: str, images: MutableMapping[str, str]) -> None:

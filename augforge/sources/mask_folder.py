@@ -12,7 +12,15 @@ from augforge.sources.class_masks import ClassMasks, Mask
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Source
 from augforge.sources.loading import known_bits, listed_image, loaded
-from augforge.sources.mask_files import IMAGE_SUFFIX, MASK_SUFFIX, named, outside, plain
+from augforge.sources.mask_files import (
+    IMAGE_SUFFIX,
+    MASK_SUFFIX,
+    named,
+    need_images_folder,
+    outside,
+    plain,
+    split_folder,
+)
 from augforge.sources.records import folder_or_name, record_of
 from augforge.sources.scanning import Scan
 from augforge.store.filecache import FileCache
@@ -21,14 +29,17 @@ from augforge.store.filecache import FileCache
 class MaskFolder(Source):
     """Reads one mask per class and image: any pixel that is not zero is the class.
 
-    A mask that is missing says that the class is not there. A class that the recipe lists and that has no folder is
-    unknown in every sample. Classes may overlap. Without ``classes`` they are the folders, sorted.
+    A mask that is missing says that the class is not there; but where no image in test/ (val/, train/) has a mask, they
+    are unlabelled. A class that only some splits have is not there in the others, which is told. A class that the
+    recipe lists and that has no folder is unknown in every sample. Without ``classes`` they are the folders, sorted.
+    Classes may overlap. Numbered masks of a class, a_mask.png and a_mask_1.png, are united.
 
     A folder ``ignore`` holds pixels that nobody should learn from. Masks are PNG, BMP or TIFF, gray, palette or colour;
     lossy ones need a threshold. In a palette PNG the index counts: 0 is no class, even where it is shown white. Alpha
     does not count: a black mask with a shape in its alpha alone is empty.
 
-    One mask an image, not in a folder of its class, is read by the format index-mask.
+    One mask an image, not in a folder of its class, is read by the format index-mask. JPEG masks of one class in
+    masks/: ``masks: ., class_map: {masks: polyp}, threshold: 127``.
     """
 
     adapter_version: ClassVar[int] = 1
@@ -53,14 +64,15 @@ ROOT/                          source.path
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
-        scan.need_folder(self.images)
+        need_images_folder(scan, self.images)
         labels = self._class_masks.labels(scan, self.images)
         table = class_table(self, labels, self.root / self.masks)
         images = self._images(scan, labels)
         facts = scan.images(images.items())
         masks = self._class_masks.listed(scan, labels, images, facts)
+        unlabelled = self._class_masks.unlabelled(scan, images, masks)
         records = (
-            self._record(name, place, fact, masks.get(name, []), table)
+            self._record(name, place, fact, None if split_folder(name) in unlabelled else masks.get(name, []), table)
             for name, place in images.items()
             if (fact := facts.get(place)) is not None
         )
@@ -72,9 +84,12 @@ ROOT/                          source.path
         places = outside(scan.walk(folder), map(self._class_masks.place, labels))
         return named(scan, places, folder, "image_suffix", self.image_suffix)
 
-    def _record(self, name: str, place: str, facts: Mapping[str, Any], masks: list[Mask], table: ClassTable) -> Record:
-        content = table.content(self._class_masks.annotation(masks))
-        data = {"masks": [mask[2] for mask in masks], "known": table.known}
+    def _record(
+        self, name: str, place: str, facts: Mapping[str, Any], masks: list[Mask] | None, table: ClassTable
+    ) -> Record:
+        """The record of an image; masks are None where it is unlabelled."""
+        content = table.content("unlabelled" if masks is None else self._class_masks.annotation(masks))
+        data = {"masks": [mask[2] for mask in masks or ()], "known": [] if masks is None else table.known}
         return record_of(name, place, facts, content, group=folder_or_name(name), data=data)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:

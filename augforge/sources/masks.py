@@ -31,7 +31,10 @@ def read_values(path: Path) -> NDArray[Any]:
     data = read_bytes(path)
     header = inspect(data, path)
     if header.kind == "jpeg":
-        raise SourceError(f"{path} is a JPEG, which changes values; expected a lossless picture. Export it as PNG.")
+        raise SourceError(
+            f"{path} is a JPEG, which changes values; expected a lossless picture. Export it as PNG; or masks of one "
+            "class are read by format: mask-folder with a threshold."
+        )
     values = None if header.kind == "bmp" else _stored(data, header, path)  # a BMP's index cannot be had from cv2
     if values is None:
         values = _gray(data, header, path)

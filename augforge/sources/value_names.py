@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from augforge.errors import SourceError
+from augforge.errors import SourceError, some
 from augforge.sources.core import Source
 from augforge.sources.options import IGNORE
 from augforge.sources.scanning import Scan
@@ -34,19 +35,18 @@ class ValueNames:
     def meaning(self, found: Iterable[int]) -> dict[int, str]:
         """The label of each value; of void too, where it occurs and is a class.
 
-        SourceError where the first class is the background by its name, and where nothing but void is labelled.
+        SourceError where the first class is the background by its name.
         """
         present = set(found)
         self._need_no_background()
         if self.values is not None:
             meaning = dict(self.values)
         elif self.source.classes is not None:
-            meaning = dict(enumerate((name for name in self.source.classes if name != IGNORE), start=1))
+            meaning = dict(enumerate(self._counted, start=1))
         else:
             meaning = {value: str(value) for value in sorted(present - {self.background, self.void})}
         if self.void is not None and self.void not in meaning:
             listed = self.void in present if self.source.classes is None else IGNORE in self.source.classes
-            self._need_more_than_void(present, meaning)
             meaning |= {self.void: IGNORE} if listed else {}
         return meaning
 
@@ -60,18 +60,60 @@ class ValueNames:
                 f"background to be no class. Leave it out, or name all values, such as 'values: {{{named}}}'."
             )
 
-    def _need_more_than_void(self, present: set[int], meaning: Mapping[int, str]) -> None:
-        """Masks of one class are often 0 and 255; taken for void, it would be lost."""
-        if self.void in present <= {self.background, self.void} - meaning.keys() and not self._lists_ignore:
-            raise SourceError(
-                f"{self.source.root}: {self.void} is the only value in the masks, and it is void; expected one that is "
-                f"a class. Name it, such as 'values: {{{self.void}: lesion}}', or '{{{self.void}: {IGNORE}}}' if it is "
-                "void indeed."
-            )
-
     @property
-    def _lists_ignore(self) -> bool:
-        return IGNORE in (self.source.classes or ())
+    def _counted(self) -> list[str]:
+        """The classes that values count, where none are named."""
+        return [name for name in self.source.classes or () if name != IGNORE]
+
+    def meaning_in(
+        self, scan: Scan, masks: Iterable[tuple[str, Collection[int]]], found: Collection[int]
+    ) -> dict[int, str]:
+        """`meaning` of what is found in masks, given with the split of each; misread values are told, or a fault."""
+        self._need_labels(scan, masks)
+        self._tell_shift(scan, found)
+        return self.meaning(found)
+
+    def _need_labels(self, scan: Scan, masks: Iterable[tuple[str, Collection[int]]]) -> None:
+        """Masks of one class are often 0 and 255: taken for void, which was not asked for, it would be lost.
+
+        Masks that hold nothing but void are told; where most do, or all of a split, it is a fault.
+
+        Args:
+            scan: takes the warning.
+            masks: for each its split, or nothing, and its values.
+        """
+        named = self.values or {}
+        if self.void is None or self.void in named or "void" in self.source.model_fields_set:
+            return
+        held, void, others = Counter[str](), Counter[str](), set[int]()
+        for part, values in masks:
+            things = {value for value in values if value in named or value != self.background}
+            held[part] += bool(things)
+            void[part] += things == {self.void}
+            others |= things - {self.void}
+        if not void.total():
+            return
+        labels = ", ".join(f"{value}: lesion" for value in [*sorted(others)[:1], self.void])
+        fact = f"{void.total()} of {held.total()} masks that are not empty hold nothing but {self.void}, which is void"
+        remedy = f"If that is a class, name it: 'values: {{{labels}}}'; if it is void indeed, set 'void: {self.void}'."
+        parts = sorted(part for part, count in void.items() if part and count and count == held[part])
+        if parts or 2 * void.total() > held.total():
+            where = f", and so all of {some(parts)}" if parts and len(parts) < len(+held) else ""
+            scan.fault(f"{self.source.root}: {fact}{where}; expected a class in them. {remedy}")
+        else:
+            scan.warnings.append(f"{fact}. {remedy}")
+
+    def _tell_shift(self, scan: Scan, found: Iterable[int]) -> None:
+        """Where the first class is value 0, counting from 1 would shift all: told where the values look like it."""
+        classes, values = self._counted, set(found) - {self.void}
+        if self.values is not None or len(classes) < 2 or "background" in self.source.model_fields_set:
+            return
+        if 0 in values and max(values) == len(classes) - 1:
+            named = ", ".join(f"{value}: {name}" for value, name in enumerate(classes[:3]))
+            scan.warnings.append(
+                f"classes count from value 1, but no mask holds {len(classes)} ({classes[-1]}), and some hold 0: if 0 "
+                f"is {classes[0]}, name all values, such as 'values: {{{named}}}'; if not, set 'background: 0'"
+            )
 
     def check(self, scan: Scan, name: str, place: str, values: Iterable[int], names: Mapping[str, Any]) -> None:
         """Values of a mask that name nothing are wrong; void ones that are no class are told."""
@@ -84,7 +126,6 @@ class ValueNames:
                 f"{scan.root / place}: value {unnamed[0]} names no class; expected one of {', '.join(names)}, "
                 f"background {self.background} or void {self.void}. Name it in source.values, or correct the mask.",
             )
-        if self.void in values and str(self.void) not in names and not scan.warnings:
-            scan.warnings.append(
-                f"void pixels ({self.void}) are left out; list '{IGNORE}' in source.classes to keep them"
-            )
+        told = f"void pixels ({self.void}) are left out; list '{IGNORE}' in source.classes to keep them"
+        if self.void in values and str(self.void) not in names and told not in scan.warnings:
+            scan.warnings.append(told)

@@ -31,6 +31,7 @@ from augforge.sources.volume_naming import NamePattern, Naming, check_apart, par
 from augforge.sources.volume_pictures import View
 from augforge.sources.volume_segments import kept_segments
 from augforge.sources.volume_series import read_series
+from augforge.sources.volume_values import named_values
 from augforge.store.filecache import FileCache
 
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -64,9 +65,10 @@ class VolumeSlices(Source):
     slices of a patient never part; folders with files of several groups are told.
 
     Label volumes are NIfTI or TIFF, of whole numbers however they are stored, and must lie where their image lies;
-    their axes may be stored in another order. Their values name classes: by ``values``; or else ``classes`` in order
-    from 1; or else each value that occurs is a class, named by its number. With ``labels_by: folder`` there is a folder
-    of volumes for each class instead, any voxel that is not zero being the class. With ``labels_by: segment`` labels of
+    their axes may be stored in another order. Their values name classes: by ``values``; or else by ``labels`` in a
+    dataset.json (nnU-Net, Decathlon), unless ``classes`` has others; or else ``classes`` in order from 1; or else each
+    value that occurs is a class, named by its number. With ``labels_by: folder`` there is a folder of volumes for each
+    class instead, any voxel that is not zero being the class. With ``labels_by: segment`` labels of
     DICOM images are binary DICOM segmentations (SEG): their frames are laid on the slices by their places, the labels
     of their segments name classes, and segments may overlap. Labels are decoded when they are listed, images only when
     they are loaded: whole, and the last ones are kept, up to 512 MiB in each process.
@@ -83,7 +85,7 @@ class VolumeSlices(Source):
     label_name: (.*)/segmentations/(.*)``
     """
 
-    adapter_version: ClassVar[int] = 4
+    adapter_version: ClassVar[int] = 5
     layout: ClassVar[str] = """\
 ROOT/                          source.path
   images/P01/scan1.nii.gz      folders are part of the name, the first is the usual group; .nii, .tif too
@@ -113,7 +115,7 @@ ROOT/                          source.path
     )
     values: dict[int, str] | None = Field(
         None,
-        description='voxel value -> label, such as {"1": liver, "2": spleen}; null counts the classes from 1',
+        description='voxel value -> label, such as {"1": liver}; null takes dataset.json, or counts the classes from 1',
         examples=[{1: "liver", 2: "spleen"}],
     )
     background: int | None = Field(0, description="value that is no class, unless values names it; null: there is none")
@@ -198,7 +200,10 @@ ROOT/                          source.path
         places, files = parted(scan.walk(self.images, IMAGES, "a volume"), naming, labels_naming)
         images = image_volumes(scan, naming, places, self.axis, self._numbers)
         tell_mixed(scan, ((name, image.facts.get("patient", "")) for name, image in images.items()))
-        values = ValueNames(self, self.values, self.background, self.void)
+        named = self.values
+        if named is None and self.labels is not None and self.labels_by == "value":
+            named = named_values(scan, self.background)
+        values = ValueNames(self, named, self.background, self.void)
         rules = LabelRules(files, self.labels_by, self.missing_labels, values, self.check_affine)
         labels = rules.listed(scan, images)
         records = (record for name, image in images.items() for record in self._records(scan, name, image, labels))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -113,13 +114,46 @@ def test_gray_stored_as_colours(tmp_path: Path, suffix: str, channels: int) -> N
 def test_masks_of_one_class_are_not_taken_for_void(root: Path) -> None:
     for name in "ab":
         put_pixels(root / f"masks/{name}.png", block(2, 2, 6, 5, 255))
-    for options in ({}, {"classes": ["lesion"]}, {"values": {"1": "lesion"}}):
-        broken(KIND, root, "255 is the only value", "values: {255: lesion}", **options)
+    for options in ({}, {"classes": ["lesion"]}, {"values": {"1": "lesion"}}, {"classes": ["lesion", "ignore"]}):
+        parts = ("2 of 2 masks", "nothing but 255, which is void", "values: {255: lesion}", "set 'void: 255'")
+        broken(KIND, root, *parts, **options)
     assert load(KIND, root, values={255: "lesion"})["a"].masks.sum() == 12
-    assert scan(KIND, root, values={255: "ignore"}).classes == scan(KIND, root, classes=["ignore"]).classes
+    assert scan(KIND, root, values={255: "ignore"}).classes == scan(KIND, root, void=255).classes == ("ignore",)
     assert scan(KIND, root, values={0: "ground"}).classes == ("ground", "ignore")
     assert scan(KIND, root, void=None).classes == ("255",)
-    assert scan(KIND, root, classes=["lesion", "ignore"]).classes == ("lesion", "ignore")
+    assert scan(KIND, root, classes=["lesion", "ignore"], void=255).classes == ("lesion", "ignore")
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"classes": ["lesion", "ignore"]}, {"classes": ["lesion"]}, {"values": {1: "lesion"}}]
+)
+def test_masks_that_hold_void_alone(tmp_path: Path, options: dict[str, Any]) -> None:
+    masks = {"train/a": 1, "train/b": 1, "train/c": 255, "train/d": 0, "test/e": 1}
+    for name, value in masks.items():
+        put_image(tmp_path / f"images/{name}.png")
+        put_pixels(tmp_path / f"masks/{name}.png", block(2, 2, 6, 5, value))
+    told = "1 of 4 masks that are not empty hold nothing but 255, which is void. If that is a class, name it: "
+    assert scan(KIND, tmp_path, **options).warnings[0].startswith(f"{told}'values: {{1: lesion, 255: lesion}}'")
+    assert "nothing but" not in " ".join(scan(KIND, tmp_path, void=255, **options).warnings)
+    united = {**options, "values": {1: "lesion", 255: "lesion"}}
+    assert sum(load(KIND, tmp_path, **united)["train/c"].masks.reshape(-1)) == 12
+    put_pixels(tmp_path / "masks/test/e.png", block(2, 2, 6, 5, 255))
+    broken(KIND, tmp_path, "2 of 4", "and so all of test", "values: {1: lesion, 255: lesion}", **options)
+    (tmp_path / "masks/test/e.png").rename(tmp_path / "masks/train/e.png")
+    (tmp_path / "images/test/e.png").rename(tmp_path / "images/train/e.png")
+    assert scan(KIND, tmp_path, **options).warnings[0].startswith("2 of 4 masks")
+    put_pixels(tmp_path / "masks/train/a.png", block(2, 2, 6, 5, 255))
+    broken(KIND, tmp_path, "3 of 4 masks that are not empty", on_error="reject", **options)
+
+
+def test_a_first_class_that_is_zero_is_told(root: Path) -> None:
+    classes = ["road", "sidewalk", "car"]
+    assert "no mask holds 3 (car)" in scan(KIND, root, classes=[*classes, "ignore"]).warnings[0]
+    assert "'values: {0: road, 1: sidewalk, 2: car}'" in scan(KIND, root, classes=classes).warnings[0]
+    assert not scan(KIND, root, classes=[*classes, "ignore"], background=0).warnings
+    assert not scan(KIND, root, classes=[*classes, "tree", "ignore"]).warnings
+    assert not scan(KIND, root, classes=["road", "sidewalk", "ignore"]).warnings
+    assert not scan(KIND, root, values=dict(enumerate(classes))).warnings
 
 
 @pytest.mark.parametrize("name", ["background", "_Background_", "bg", "unlabelled"])
@@ -266,7 +300,7 @@ def test_a_second_mask_of_an_image(tmp_path: Path, masks: str) -> None:
         put_palette(tmp_path / masks / f"{name}_mask.png", VALUES)
     places = {"images": ".", "masks": masks, "mask_suffix": "_mask", "missing_mask": "empty"}
     assert len(scan(KIND, tmp_path, **places).records) == 2
-    path = put_palette(tmp_path / masks / "a_mask_1.png", VALUES)
+    path = put_palette(tmp_path / masks / "a_mask_old.png", VALUES)
     broken(KIND, tmp_path, f"{path} seems to be another mask of a; expected one, a_mask", **places)
     assert rejected(KIND, tmp_path, **places) == [("a", "several masks")]
     assert [r.name for r in scan(KIND, tmp_path, on_error="reject", **places).records] == ["face_mask_1"]
@@ -283,6 +317,70 @@ def test_a_folder_of_masks_among_the_images(tmp_path: Path) -> None:
     (tmp_path / "masks/images").mkdir()
     (tmp_path / "a.jpg").rename(tmp_path / "masks/images/a.jpg")
     broken(KIND, tmp_path, "has no image named images/a", images="masks/images")
+
+
+@pytest.mark.parametrize("masks", [".", "masks"])
+def test_numbered_masks_of_an_image_are_united(tmp_path: Path, masks: str) -> None:
+    put_image(tmp_path / "a.jpg")
+    put_palette(tmp_path / masks / "a_mask.png", block(2, 2, 6, 5, 1))
+    path = put_palette(tmp_path / masks / "a_mask_1.png", block(4, 2, 8, 5, 2) + block(10, 2, 14, 5, 1))
+    places = {"images": ".", "masks": masks, "mask_suffix": "_mask"}
+    listing = scan(KIND, tmp_path, **places)
+    (warning,) = listing.warnings
+    assert warning.endswith(f"1, such as the one of {path.relative_to(tmp_path)}") and not listing.refused
+    found = masks_of(load(KIND, tmp_path, **places)["a"], listing.classes)
+    np.testing.assert_array_equal(found["1"], block(2, 2, 6, 5) + block(10, 2, 14, 5) > 0)
+    np.testing.assert_array_equal(found["2"], block(4, 2, 8, 5) > 0)
+    put_palette(path, block(4, 2, 8, 5, 2))
+    assert scan(KIND, tmp_path, **places).records[0].content != listing.records[0].content
+    put_palette(path, block(4, 2, 8, 5, 7))
+    assert rejected(KIND, tmp_path, values={1: "x", 2: "y"}, **places) == [("a", "unknown value")]
+    put_pixels(path, block(0, 0, 1, 1, 2, size=(5, 4)))
+    assert rejected(KIND, tmp_path, **places) == [("a", "size differs")]
+    path.write_bytes(path.read_bytes()[:30])
+    assert rejected(KIND, tmp_path, **places) == [("a", "broken mask")]
+    (tmp_path / masks / "a_mask.png").unlink()
+    if masks == ".":
+        return
+    put_image(tmp_path / "b.jpg")
+    put_palette(tmp_path / masks / "b_mask.png", VALUES)
+    assert rejected(KIND, tmp_path, **places) == [("a", "several masks")]
+
+
+# ---- splits ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing", ["error", "empty", "unlabelled"])
+def test_a_split_without_any_mask_is_unlabelled(tmp_path: Path, missing: str) -> None:
+    for name in ("train/a", "train/b", "test/c"):
+        put_image(tmp_path / f"images/{name}.png")
+    for name in ("train/a", "train/b"):
+        put_palette(tmp_path / f"masks/{name}.png", VALUES)
+    listing = scan(KIND, tmp_path, missing_mask=missing)
+    assert listing.warnings == ("test: none of 1 images has a mask, so they are taken for unlabelled",)
+    samples = load(KIND, tmp_path, missing_mask=missing)
+    assert known_of(samples["test/c"], listing.classes) == []
+    assert known_of(samples["train/a"], listing.classes) == list(listing.classes)
+    put_image(tmp_path / "images/test/d.png")
+    put_palette(tmp_path / "masks/test/d.png", VALUES)
+    if missing == "error":
+        broken(KIND, tmp_path, "test/c.png has no mask", missing_mask=missing)
+    else:
+        known = known_of(load(KIND, tmp_path, missing_mask=missing)["test/c"], listing.classes)
+        assert known == ([] if missing == "unlabelled" else list(listing.classes))
+
+
+def test_no_mask_at_all_is_no_unlabelled_split(tmp_path: Path) -> None:
+    put_image(tmp_path / "images/test/c.png")
+    (tmp_path / "masks").mkdir()
+    broken(KIND, tmp_path, "test/c.png has no mask", values={1: "x"})
+
+
+def test_folders_of_images_in_those_of_splits(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        put_image(tmp_path / f"{split}/img/a.png")
+    entries = [f"- {{format: index-mask, path: {tmp_path}/{entry}}}" for entry in ("test, split: test", "train")]
+    broken(KIND, tmp_path, "img is no folder", "format: union", *entries, images="img")
 
 
 # ---- bad input -------------------------------------------------------------------------------------------------------
@@ -370,6 +468,25 @@ def test_the_lists_word_is_obeyed(voc: Path) -> None:
         before[0].content,
         before[2].content,
     ]
+
+
+def test_lists_stand_above_folders(tmp_path: Path) -> None:
+    for name in ("train/a", "train/b", "val/c", "val/d", "test/e"):
+        put_image(tmp_path / f"images/{name}.png")
+        put_palette(tmp_path / f"masks/{name}.png", VALUES)
+    for stem, names in {"train": "train/a val/c", "val": "train/b", "all": "val/d test/e train/a"}.items():
+        put_text(tmp_path / f"lists/{stem}.txt", names.replace(" ", "\n"))
+    splits = {record.name: record.split for record in scan(KIND, tmp_path, lists="lists").records}
+    assert splits == {"train/a": None, "train/b": "val", "val/c": "train", "val/d": "val", "test/e": "test"}
+    splits = {record.name: record.split for record in scan(KIND, tmp_path, lists="lists", own_splits=False).records}
+    assert set(splits.values()) == {None}
+
+
+def test_a_list_without_any_mask_is_unlabelled(voc: Path) -> None:
+    (voc / "SegmentationClass/2007_c.png").unlink()
+    listing = scan(KIND, voc, **VOC)
+    assert listing.warnings == ("test: none of 1 images has a mask, so they are taken for unlabelled",)
+    assert known_of(load(KIND, voc, **VOC)["2007_c"], listing.classes) == []
 
 
 def test_bad_lists(voc: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import yaml
 from makedata import (
     block,
     broken,
@@ -183,6 +184,66 @@ def test_nothing_is_decoded_and_nothing_read_twice(root: Path, monkeypatch: pyte
     assert scan(KIND, root, FileCache(tmp_path / "facts.db")) == first
 
 
+# ---- splits ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def splits(tmp_path: Path) -> Path:
+    """A training and a test image; the test image has no mask."""
+    for name in ("train/a", "val/b", "test/c"):
+        put_image(tmp_path / f"images/{name}.png")
+    for name in ("train/a", "val/b"):
+        for label in ("heart", "lung"):
+            put_pixels(tmp_path / f"masks/{label}/{name}.png", HEART)
+    return tmp_path
+
+
+def test_a_split_without_any_mask_is_unlabelled(splits: Path) -> None:
+    listing = scan(KIND, splits)
+    assert listing.warnings == ("test: none of 1 images has a mask, so they are taken for unlabelled",)
+    samples = load(KIND, splits)
+    assert {name: known_of(sample, listing.classes) for name, sample in samples.items()} == {
+        "train/a": ["heart", "lung"],
+        "val/b": ["heart", "lung"],
+        "test/c": [],
+    }
+    put_image(splits / "images/test/d.png")
+    put_pixels(splits / "masks/lung/test/d.png", HEART * 0)
+    listing = scan(KIND, splits)
+    assert known_of(load(KIND, splits)["test/c"], listing.classes) == ["heart", "lung"]
+    assert listing.records[0].content != scan(KIND, splits, classes=["lung", "heart", "x"]).records[0].content
+
+
+def test_a_class_that_a_split_lacks_is_told(splits: Path) -> None:
+    (splits / "masks/lung/val/b.png").unlink()
+    listing = scan(KIND, splits)
+    assert "val: no image has a mask of lung, so it counts as not there" in listing.warnings
+    assert known_of(load(KIND, splits)["val/b"], listing.classes) == ["heart", "lung"]
+
+
+def test_nobody_labelled_anything_or_test_is_a_person(splits: Path) -> None:
+    put_image(splits / "images/P1/d.png")
+    assert known_of(load(KIND, splits)["test/c"], ("heart", "lung")) == []
+    assert known_of(load(KIND, splits, own_splits=False)["test/c"], ("heart", "lung")) == ["heart", "lung"]
+    for path in splits.glob("masks/*/*/*.png"):
+        path.unlink()
+    assert known_of(load(KIND, splits)["test/c"], ("heart", "lung")) == ["heart", "lung"]
+
+
+def test_folders_of_images_in_those_of_splits(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        put_image(tmp_path / f"{split}/images/a.png")
+        put_pixels(tmp_path / f"{split}/masks/heart/a.png", HEART)
+    entries = [
+        f"- {{format: mask-folder, path: {tmp_path}/train}}\n",
+        f"- {{format: mask-folder, path: {tmp_path}/valid, split: val}}\n",
+    ]
+    message = broken(KIND, tmp_path, "images is no folder", "format: union", *entries)
+    shown = yaml.safe_load(message[message.index("  format") : message.index("with all other")])
+    listing = scan(shown.pop("format"), tmp_path, **shown)
+    assert [(record.name, record.split) for record in listing.records] == [("train/a", None), ("valid/a", "val")]
+
+
 # ---- bad input -------------------------------------------------------------------------------------------------------
 
 
@@ -268,6 +329,36 @@ def test_masks_without_folders_of_classes(tmp_path: Path) -> None:
     put_image(tmp_path / "images/a.png")
     put_pixels(tmp_path / "masks/a.PNG", HEART)
     broken(KIND, tmp_path, "masks holds a.PNG", "index-mask", "values: {255: NAME}")
+
+
+def test_lossy_masks_without_folders_of_classes(tmp_path: Path) -> None:
+    put_image(tmp_path / "images/a.png", (32, 32))
+    path = put_pixels(tmp_path / "masks/a.jpg", block(8, 8, 16, 16, size=(32, 32)))
+    remedy = ("'masks: .', 'class_map: {masks: NAME}'", "'threshold: 127'")
+    broken(KIND, tmp_path, "masks holds a.jpg", *remedy)
+    broken("index-mask", tmp_path, str(path), "is a JPEG", "format: mask-folder with a threshold")
+    sample = load(KIND, tmp_path, masks=".", class_map={"masks": "polyp"}, threshold=127)["a"]
+    assert masks_of(sample, ("polyp",))["polyp"].sum() == 64
+    (tmp_path / "data").mkdir()
+    (tmp_path / "masks").rename(tmp_path / "data/polyps")
+    broken(KIND, tmp_path, "'masks: data', 'class_map: {polyps: NAME}'", masks="data/polyps")
+
+
+def test_numbered_masks_of_an_image_are_united(tmp_path: Path) -> None:
+    put_image(tmp_path / "images/a.png")
+    for tail, mask in {"": HEART, "_1": LUNG, " (2)": block(14, 10, 16, 12)}.items():
+        path = put_pixels(tmp_path / f"masks/heart/a_mask{tail}.png", mask)
+    listing = scan(KIND, tmp_path, mask_suffix="_mask")
+    (warning,) = listing.warnings
+    assert warning.startswith("images with several masks, which are united: 1, such as the one of masks/heart/a_mask")
+    found = masks_of(load(KIND, tmp_path, mask_suffix="_mask")["a"], ("heart",))["heart"]
+    np.testing.assert_array_equal(found, (HEART > 0) | (LUNG > 0) | (block(14, 10, 16, 12) > 0))
+    put_pixels(path, HEART)
+    assert scan(KIND, tmp_path, mask_suffix="_mask").records[0].content != listing.records[0].content
+    path.write_bytes(path.read_bytes()[:30])
+    assert rejected(KIND, tmp_path, mask_suffix="_mask") == [("a", "broken mask")]
+    path.rename(path.with_stem("a_mask_old"))
+    broken(KIND, tmp_path, "a_mask_old.png seems to be another mask of a", mask_suffix="_mask")
 
 
 def test_an_empty_images_folder(tmp_path: Path) -> None:

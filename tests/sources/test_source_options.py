@@ -77,7 +77,7 @@ def own(root: Path, *names: str, **options: Any) -> dict[str, tuple[str, str | N
     """Group and split of each image, in a data set of these images."""
     for name in names:
         put_image(root / f"images/{name}.png")
-    put_pixels(root / f"masks/heart/{names[0]}.png", block(1, 1, 5, 5))
+        put_pixels(root / f"masks/heart/{name}.png", block(1, 1, 5, 5))
     return {record.name: (record.group, record.split) for record in scan(KIND, root, **options).records}
 
 

@@ -13,7 +13,7 @@ import nibabel
 import numpy as np
 import pytest
 import tifffile
-from makedata import broken, known_of, load, masks_of, put_text, rejected, scan
+from makedata import broken, known_of, load, masks_of, put_json, put_text, rejected, scan
 from makemedical import (
     LPS,
     put_dicom,
@@ -190,6 +190,45 @@ def test_labels_may_be_stored_as_they_like(root: Path, stored: str) -> None:
     samples = load(KIND, root, values=NAMES)
     for k in range(5):
         np.testing.assert_array_equal(samples[f"P1/a/{k:04d}"].masks, samples[f"P1/b/{k:04d}"].masks)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"background": 0, "spleen": 2, "liver": 1, "ignore": 3},
+        {"0": "background", "1": "liver", "2": "spleen", "3": "ignore"},
+    ],
+    ids=["nnU-Net", "Decathlon"],
+)
+def test_values_are_named_by_dataset_json(root: Path, labels: dict[str, Any]) -> None:
+    path = put_json(root / "dataset.json", {"labels": labels})
+    put_nifti(root / "labels/c.nii.gz", LABELS * 3 // 2)
+    assert scan(KIND, root).classes == ("liver", "spleen", "ignore")
+    assert scan(KIND, root, class_map={"spleen": "liver"}).classes == ("liver", "ignore")
+    classes = ("spleen", "liver", "ignore")
+    masks = masks_of(load(KIND, root, classes=classes)["P1/a/0001"], classes)
+    for name, mask in masks_of(load(KIND, root)["P1/a/0001"], ("liver", "spleen", "ignore")).items():
+        np.testing.assert_array_equal(masks[name], mask)
+    assert masks["liver"].any() and not masks["spleen"].any()
+    assert masks_of(load(KIND, root)["c/0003"], ("liver", "spleen", "ignore"))["ignore"].any()
+    others = ["x", "y", "z"]  # other words: they count from 1
+    assert scan(KIND, root, classes=others).classes == tuple(others)
+    assert scan(KIND, root, values={1: "a", 2: "b", 3: "c"}).classes == ("a", "b", "c")
+    put_text(path, "{")
+    broken(KIND, root, str(path), "is no JSON")
+    assert scan(KIND, root, values={1: "a", 2: "b", 3: "c"}).classes == ("a", "b", "c")
+
+
+def test_a_dataset_json_that_names_no_values(root: Path) -> None:
+    for content in ([], {}, {"labels": {}}, {"labels": "x"}):
+        put_json(root / "dataset.json", content)
+        assert scan(KIND, root).classes == ("1", "2") and not scan(KIND, root).warnings
+    put_json(root / "dataset.json", {"labels": {"background": 0, "whole": [1, 2], "core": 2}})
+    listing = scan(KIND, root)
+    assert listing.classes == ("1", "2")
+    assert listing.warnings == (
+        "dataset.json gives labels several values, so it names none; name them in source.values",
+    )
 
 
 def test_values_without_names(root: Path) -> None:
