@@ -6,7 +6,7 @@ import os
 import posixpath
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
@@ -19,6 +19,7 @@ from augforge.sources.coco_file import Boxes, Crowd, Rules, category_names, read
 from augforge.sources.coco_layout import (
     annotation_files,
     image_folder,
+    image_place,
     json_files,
     outermost,
     sample_name,
@@ -244,7 +245,7 @@ ROOT/                          source.path
 
     def _need_images(self, scan: Scan, part: _Part, found: set[str]) -> None:
         """SourceError where none of an annotation file's images is there, unless something known may be why."""
-        places = [_joined(part, entry["file_name"]) for entry in part.facts["images"]]
+        places = [image_place(part.images, entry["file_name"]) for entry in part.facts["images"]]
         below = [place for place in places if not place.startswith(("/", "../"))]
         if below and not scan.bad and not scan.problems and found.isdisjoint(below):
             raise SourceError(
@@ -262,7 +263,7 @@ ROOT/                          source.path
         """What a file says of each image, by its place; an image that is not there is wrong."""
         where = str(self.root / part.place)
         for entry in part.facts["images"]:
-            place = _joined(part, entry["file_name"])
+            place = image_place(part.images, entry["file_name"])
             try:
                 place = place if place in found else inside(self.root, place, where)
             except SourceError as error:
@@ -295,8 +296,3 @@ ROOT/                          source.path
                 known = [class_ for class_ in known if class_ not in entry["unknown"]]
             data = {"shapes": entry["shapes"], "known": known}
             yield record_of(name, place, facts, content, group=part.group(place), data=data)
-
-
-def _joined(part: _Part, file_name: str) -> str:
-    """Place of an image, which may lead out of the root."""
-    return os.path.normpath(PurePosixPath(part.images, file_name.replace("\\", "/")))

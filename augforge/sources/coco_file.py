@@ -119,8 +119,8 @@ def read_document(path: Path) -> dict[str, Any]:
 def read_images(document: Mapping[str, Any], path: Path, rules: Rules) -> dict[str, Any]:
     """Facts of all images, JSON-like.
 
-    They are ``images``, each with its ``problem``, which does not say the file, for facts outlive its path; ``drawn``, a
-    list of [category id, annotations that are drawn, crowds among them], without categories that are `ignore`; and
+    They are ``images``, each with its ``problem``, which does not say the file, as facts outlive its path; ``drawn``,
+    a list of [category id, annotations that are drawn, crowds among them], without categories that are `ignore`; and
     ``orphans``, a list of [image id, annotations] without an image.
     """
     images = _images(document, path)

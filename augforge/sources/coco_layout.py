@@ -85,6 +85,11 @@ def usual_group(inner: str, split: str) -> str:
     return folder_or_name(name)
 
 
+def image_place(folder: str, file_name: str) -> str:
+    """Place of an image by its ``file_name``, which may lead out of the root."""
+    return os.path.normpath(PurePosixPath(folder, file_name.replace("\\", "/")))
+
+
 def outermost(folders: Iterable[str]) -> list[str]:
     """The folders that lie in no other of them."""
     paths = sorted({PurePosixPath(folder) for folder in folders})
