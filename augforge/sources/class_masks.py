@@ -112,6 +112,8 @@ class ClassMasks:
         """Enter one class's masks, by the names of their images."""
         found, more = masks_in(scan, self.place(label), self.suffix, images)
         scan.need_images(found, images)
+        if not found:
+            scan.warnings.append(f"{self.place(label)} holds no mask, so {name} counts as not there in all images")
         further = [(image, place) for image, places in more.items() for place in places]
         kind = f"{MASK_FACTS}{' lossy' if self.threshold else ''}"
         known = scan.facts(

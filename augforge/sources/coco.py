@@ -204,14 +204,12 @@ ROOT/                          source.path
         return [*class_table(self, facts["labels"], path).known, IGNORE]
 
     def _tell_unlabelled(self, scan: Scan, parts: Sequence[_Part]) -> None:
-        scan.warnings += [
-            f"{part.place} holds no annotation, unlike other files; its images are unlabelled"
-            for part in parts
-            if len(parts) > 1 and not part.facts["annotated"]
-        ]
+        meaning = "unlike other files; its images are unlabelled" if len(parts) > 1 else "so all its images are empty"
+        bare = [part.place for part in parts if not part.facts["annotated"]]
+        scan.warnings += [f"{place} holds no annotation, {meaning}" for place in bare]
 
     def _tell_crowds(self, scan: Scan, parts: Sequence[_Part]) -> None:
-        """Warn of crowds that become ignore by default; where a category has nothing else, that is an error."""
+        """Warn of crowds that become ignore by default; where they are many and all of a category, that is an error."""
         counts: Counter[str] = Counter()
         crowds: Counter[str] = Counter()
         for label, count, crowd in (entry for part in parts for entry in part.facts["drawn"]):
@@ -221,7 +219,7 @@ ROOT/                          source.path
             return
         places = [part.place for part in parts]
         empty = [label for label in counts if counts[label] == crowds[label]]
-        if empty:
+        if empty and 5 * crowds.total() > counts.total():  # of COCO's own annotations one in a hundred is a crowd
             scan.fault(
                 f"{', '.join(str(self.root / place) for place in places)}: all annotations of {some(empty)} are crowds "
                 f"(iscrowd: 1), which would become {IGNORE}; expected some that are not, but some tools mark all masks "

@@ -15,6 +15,7 @@ from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Source
 from augforge.sources.loading import known_bits, labelled_image, listed_image, loaded
+from augforge.sources.mask_files import plain
 from augforge.sources.options import NO_CLASSES
 from augforge.sources.records import folder_or_name, inside, name_of, record_of
 from augforge.sources.runs import Order, parse_runs, runs_digest, runs_mask
@@ -88,7 +89,7 @@ ROOT/                          source.path
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
-        table = read_table(self.root / self.table)
+        table = read_table(self.root / self.table, whole_rows=True)
         if not table.rows:
             raise SourceError(f"{table.path} holds no row but the names of its columns; expected rows. Fill it.")
         images = self._images(table, scan)
@@ -117,7 +118,7 @@ ROOT/                          source.path
             try:
                 if text not in places:
                     places[text] = self._place(text, table.where(row))
-                image = images.setdefault(name_of(places[text], self.folder), _Image(places[text]))
+                image = images.setdefault(name_of(places[text], plain(self.folder)), _Image(places[text]))
                 if image.place != places[text]:
                     raise SourceError(f"{table.where(row)}: '{text}' has the name of {image.place}. Rename one.")
                 image.rows.append(row)

@@ -18,6 +18,7 @@ from augforge.sources.dicom_facts import DICOM_SUFFIXES, check_tags, dicom_facts
 from augforge.sources.dicom_file import need_pydicom, open_dicom
 from augforge.sources.dicom_pixels import View, Window
 from augforge.sources.loading import check_size, known_bits, loaded
+from augforge.sources.mask_files import plain, split_folder
 from augforge.sources.options import NO_CLASSES
 from augforge.sources.patients import patient_of, tell_mixed
 from augforge.sources.records import record_of
@@ -38,7 +39,8 @@ class Dicom(Source):
     anonymising made it useless.
 
     Masks are those of the format mask-folder: in ``masks/<class>``, any pixel that is not zero is the class, a missing
-    one says that it is not there. Without masks (``masks: null``) nothing is known of any class.
+    one says that it is not there; but where no image in test/ (val/, train/) has a mask, they are unlabelled. Without
+    masks (``masks: null``) nothing is known of any class.
 
     Compressed files need a decoder: JPEG, JPEG 2000 and RLE are read as they are, other kinds with pylibjpeg.
     """
@@ -96,11 +98,15 @@ ROOT/                          source.path
         labels = self._class_masks.labels(scan, self.images) if self.masks is not None else []
         table = self._table(labels)
         facts = self._facts(scan)
-        tell_mixed(scan, ((dicom_name(place, self.images), fact["patient"]) for place, fact in facts.items()))
+        tell_mixed(scan, ((self._name(place), fact["patient"]) for place, fact in facts.items()))
         images = scan.unique(frame for place, fact in facts.items() for frame in self._frames(place, fact))
         masks = self._class_masks.listed(scan, labels, images, facts)
+        unlabelled = self._class_masks.unlabelled(scan, images, masks)
         records = (
-            self._record(name, place, facts[place], masks.get(name, []), table) for name, place in images.items()
+            self._record(
+                name, place, facts[place], None if split_folder(name) in unlabelled else masks.get(name, []), table
+            )
+            for name, place in images.items()
         )
         return scan.listing(records, table.names)
 
@@ -111,8 +117,8 @@ ROOT/                          source.path
 
     def _facts(self, scan: Scan) -> Mapping[str, Any]:
         """`dicom_facts` of the sound images; what is DICOM and no picture, or no DICOM, is refused."""
-        places = scan.walk(self.images, DICOM_SUFFIXES, "a DICOM file")
-        files = scan.unique((dicom_name(place, self.images), place) for place in places)
+        places = scan.walk(plain(self.images), DICOM_SUFFIXES, "a DICOM file")
+        files = scan.unique((self._name(place), place) for place in places)
         facts = scan.facts(files.items(), tags_kind(self.tags), partial(dicom_facts, tags=self.tags), "broken DICOM")
         for name, place in files.items():
             if "foreign" in facts.get(place, ()):
@@ -120,25 +126,30 @@ ROOT/                          source.path
                 scan.refused.append(Refused(name, reason, f"{place} {detail}".strip()))
         return facts
 
+    def _name(self, place: str) -> str:
+        return dicom_name(place, plain(self.images))
+
     def _frames(self, place: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Name and place of each frame of a file."""
-        name = dicom_name(place, self.images)
+        name = self._name(place)
         if facts["frames"] == 1:
             return [(name, place)]
         return [(f"{name}/{frame:04d}", place) for frame in range(facts["frames"])]
 
-    def _record(self, name: str, place: str, facts: Mapping[str, Any], masks: list[Mask], table: ClassTable) -> Record:
-        annotation = [self.window, self.bits, self._class_masks.annotation(masks)]
-        file = dicom_name(place, self.images)
-        data: dict[str, Any] = {"masks": [mask[2] for mask in masks], "known": table.known}
-        metadata = dict(facts["tags"])
+    def _record(
+        self, name: str, place: str, facts: Mapping[str, Any], masks: list[Mask] | None, table: ClassTable
+    ) -> Record:
+        """The record of a frame; masks are None where it is unlabelled."""
+        shown = "unlabelled" if masks is None else self._class_masks.annotation(masks)
+        content = table.content([self.window, self.bits, shown])
+        known = [] if masks is None else table.known
+        data: dict[str, Any] = {"masks": [mask[2] for mask in masks or ()], "known": known}
+        file, metadata = self._name(place), dict(facts["tags"])
         if facts["frames"] > 1:
             data["frame"] = metadata["frame"] = int(name.removeprefix(f"{file}/"))
         group = patient_of(file, facts["patient"])
         own = {**facts, "bytes": facts["bytes"] // facts["frames"]}
-        return replace(
-            record_of(name, place, own, table.content(annotation), group=group, data=data), metadata=metadata
-        )
+        return replace(record_of(name, place, own, content, group=group, data=data), metadata=metadata)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         path, frame = self.root / record.data["image"], record.data.get("frame")

@@ -9,16 +9,19 @@ import io
 import math
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from augforge.errors import SourceError
 
-_TIFF_PLAIN = frozenset({1, 8, 32773, 32946})  # none, deflate, PackBits: tifffile reads them alone
+TIFF_PLAIN = frozenset({1, 8, 32773, 32946})
+"""Compressions of TIFF that tifffile reads alone: none, deflate, PackBits."""
+
 _TIFF_DEFLATE = frozenset({8, 32946})
 _TIFF_LZW = 5  # cv2 reads it
+_TIFF_TILE = 1 << 28  # pixels that a tile may have
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +155,7 @@ def tiff_header(data: bytes, path: Path) -> Header:
         if page.dtype not in ("uint8", "uint16") or page.bitspersample not in (8, 16):
             fact = f"is a TIFF of {page.bitspersample} bits, {page.dtype}"
             raise convertible(path, fact, "Float, signed, 1-bit and 32-bit values have to be scaled to 16 bits first")
-        if page.compression not in {*_TIFF_PLAIN, _TIFF_LZW}:
+        if page.compression not in {*TIFF_PLAIN, _TIFF_LZW}:
             fact = f"is a TIFF compressed by {getattr(page.compression, 'name', '?')}"
             raise convertible(path, fact, "Such a file is read by other programs")
         ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
@@ -169,19 +172,27 @@ def tiff_pixels(data: bytes, path: Path) -> Any:
     with _TiffPage(data, path) as page:
         if page.compression == _TIFF_LZW:
             return None
-        _check_inflated(page, data, path)
+        places = zip(page.dataoffsets, page.databytecounts, strict=True)
+        check_inflated(page, (data[start : start + count] for start, count in places), path)
         pixels = page.asarray()
         return pixels.transpose(1, 2, 0) if pixels.ndim == 3 and page.planarconfig == 2 else pixels
 
 
-def _check_inflated(page: Any, data: bytes, path: Path) -> None:
-    """SourceError where a part of the pixels unpacks to more than the header tells: tifffile would unpack it all."""
-    most = max(page.nbytes, math.prod(page.chunks) * page.dtype.itemsize if page.is_tiled else 0)
-    for start, count in zip(page.dataoffsets, page.databytecounts, strict=True):
-        if page.compression in _TIFF_DEFLATE:
-            held = len(zlib.decompressobj().decompress(data[start : start + count], most + 1))
-            if held > most:
-                raise damaged(path, f"its pixels unpack to more than the {most} bytes that its header tells")
+def check_inflated(page: Any, parts: Iterable[bytes], path: Path) -> None:
+    """SourceError where a part of the pixels unpacks to more than the header tells: tifffile would unpack it all.
+
+    Args:
+        page: tifffile's, or one that stands for all pages of a stack.
+        parts: strips or tiles, as they are stored.
+        path: for the error.
+    """
+    if page.compression not in _TIFF_DEFLATE:
+        return
+    tile = min(math.prod(page.chunks), _TIFF_TILE) if page.is_tiled else 0  # it may reach over the edge
+    most = max(page.nbytes, tile * page.dtype.itemsize)
+    for part in parts:
+        if len(zlib.decompressobj().decompress(part, most + 1)) > most:
+            raise damaged(path, f"its pixels unpack to more than the {most} bytes that its header tells")
 
 
 class _TiffPage:

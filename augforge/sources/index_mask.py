@@ -92,8 +92,8 @@ ROOT/                          source.path
     )
     missing_mask: Literal["error", "empty", "unlabelled"] = Field(
         "error",
-        description="an image without a mask: broken, or labelled and empty, or with all classes unknown, as it is "
-        "anyhow where no image in test/ (val/, train/) has a mask",
+        description="an image without a mask: labelled and empty, or with all classes unknown, or broken; but unknown "
+        "then too where no image of a split (in test/, val/ or train/) has a mask",
     )
 
     @model_validator(mode="after")
@@ -118,12 +118,13 @@ ROOT/                          source.path
         facts = scan.images(images.items())
         values = self._value_facts(scan, masks, more)
         parts = {name: split or split_folder(name) for name, split in splits.items()}
-        bare = bare_splits(scan, map(parts.__getitem__, images), {parts[name] for name in masks})
+        labelled = {parts[name] for name in masks}
+        bare = bare_splits(scan, map(parts.__getitem__, images), labelled) if self.missing_mask == "error" else set()
         names, table = self._classes(scan, parts, masks, values)
 
         def record(name: str, place: str) -> Record | None:
             own = [masks[name], *more.get(name, ())] if name in masks else []
-            missing = "unlabelled" if parts[name] in bare else self.missing_mask
+            missing = "unlabelled" if parts[name] in bare and self.missing_mask != "empty" else self.missing_mask
             if not self._sound(scan, name, place, facts[place], own, values, names, missing):
                 return None
             said = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from augforge.sample import IGNORE as IGNORE  # adapters take all that is reserved from here
 
@@ -16,6 +16,20 @@ REST = "*"
 """The key of a ``class_map`` that stands for every label which neither the map nor the classes name."""
 
 
+def _with_group(pattern: str) -> str:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"'{pattern}' is no regular expression: {error}") from None
+    if not groups:
+        raise ValueError(f"'{pattern}' captures nothing; put what is sought in (brackets)")
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_with_group)]
+"""A regular expression with a group."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,20 +38,8 @@ class GroupBy(_Strict):
     """What may not part between splits: one of the three says how a sample's group is found."""
 
     folder: Annotated[int, Field(ge=1)] | None = Field(None, description="n-th folder of the sample's name, from 1")
-    regex: str | None = Field(None, description="expression sought in the name; its first (group) is the group")
+    regex: Pattern | None = Field(None, description="expression sought in the name; its first (group) is the group")
     column: str | None = Field(None, description="column of the joined metadata")
-
-    @field_validator("regex")
-    @classmethod
-    def _has_a_group(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                groups = re.compile(value).groups
-            except re.error as error:
-                raise ValueError(f"'{value}' is no regular expression: {error}") from None
-            if not groups:
-                raise ValueError(f"'{value}' captures nothing; put what names the group in (brackets)")
-        return value
 
     @model_validator(mode="after")
     def _one_way(self) -> GroupBy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from augforge.sources.own_splits import names_split
 from augforge.sources.scanning import Scan
 
 
@@ -26,7 +27,8 @@ def tell_mixed(scan: Scan, patients: Iterable[tuple[str, str]]) -> None:
         return
     found: dict[str, set[str]] = {}
     for name, patient in patients:
-        found.setdefault(first_folder(name), set()).add(patient)
+        first, _, inner = name.partition("/")
+        found.setdefault(first_folder(inner) if inner and names_split(first) else first, set()).add(patient)
     mixed = [folder for folder, ids in found.items() if len(ids) > 1]
     if mixed:
         scan.warnings.append(

@@ -55,8 +55,13 @@ class Table:
         return f"{self.path}:{self.lines[row]}"
 
 
-def read_table(path: Path) -> Table:
-    """Read a table with its column names in the first row. Raises SourceError naming the file, and the line."""
+def read_table(path: Path, whole_rows: bool = False) -> Table:
+    """Read a table with its column names in the first row. Raises SourceError naming the file, and the line.
+
+    Args:
+        path: the file.
+        whole_rows: a row of a CSV that lacks cells is broken, and not filled up.
+    """
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise SourceError(f"{path} is no table that is read; expected .csv, .xlsx or .parquet. Save it as one of them.")
@@ -75,16 +80,21 @@ def read_table(path: Path) -> Table:
         ) from error
     if not found:
         raise SourceError(f"{path} is empty; expected a row of column names, then one row a sample. Fill or remove it.")
-    return _checked(path, found)
+    return _checked(path, found, whole_rows and path.suffix.lower() == ".csv")
 
 
-def _checked(path: Path, found: list[tuple[int, Sequence[Any]]]) -> Table:
+def _checked(path: Path, found: list[tuple[int, Sequence[Any]]], whole_rows: bool) -> Table:
     (_, head), *rest = found
     columns = tuple("" if cell is None else str(cell).strip() for cell in head)
     twice = sorted({name for name in columns if name and columns.count(name) > 1})
     if twice:
         raise SourceError(f"{path}: column '{twice[0]}' stands twice; expected it once. Remove or rename one.")
     for line, cells in rest:
+        if len(cells) < len(columns) and whole_rows:
+            raise SourceError(
+                f"{path}:{line}: {len(cells)} cells; expected {len(columns)}, as in the first row. Copy the file again "
+                "if it was cut, or write empty cells, with their commas."
+            )
         if len(cells) > len(columns):
             raise SourceError(
                 f"{path}:{line}: {len(cells)} cells; expected {len(columns)}, as in the first row. Put text that holds "

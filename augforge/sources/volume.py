@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -12,33 +12,31 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from augforge import bitmask
-from augforge.errors import SourceError
 from augforge.sample import Sample
 from augforge.sources.core import Listing, Record, Refused, Source
 from augforge.sources.index_mask import distinct
 from augforge.sources.kept import KEPT
-from augforge.sources.loading import check_size, known_bits, loaded
+from augforge.sources.loading import known_bits, loaded
+from augforge.sources.mask_files import plain
+from augforge.sources.options import Pattern
 from augforge.sources.patients import patient_of, tell_mixed
 from augforge.sources.records import record_of
 from augforge.sources.scanning import Scan
 from augforge.sources.value_names import ValueNames
 from augforge.sources.volume_classes import LabelRules, LabelsBy, Missing, VolumeClasses
 from augforge.sources.volume_file import Volume, read_volumes
-from augforge.sources.volume_grid import Axis, Grid, Turn
-from augforge.sources.volume_labels import kept_labels
-from augforge.sources.volume_listing import IMAGES, Listed, image_volumes
-from augforge.sources.volume_naming import NamePattern, Naming, check_apart, parted
+from augforge.sources.volume_grid import Axis, Turn
+from augforge.sources.volume_labels import check_cuts, cut_digest, kept_labels
+from augforge.sources.volume_listing import IMAGES, Labels, Listed, image_volumes
+from augforge.sources.volume_naming import Naming, check_apart, parted
 from augforge.sources.volume_pictures import View
-from augforge.sources.volume_segments import kept_segments
-from augforge.sources.volume_series import read_series
+from augforge.sources.volume_segments import kept_segments, lie_on
+from augforge.sources.volume_stack import read_stack, slice_places
 from augforge.sources.volume_values import named_values
 from augforge.store.filecache import FileCache
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 Number = Annotated[int, Field(ge=0)]
-
-_SERIES = ("slices", "shape", "affine", "sha256")
-"""Facts of a series that loading needs."""
 
 
 class VolumeSlices(Source):
@@ -98,12 +96,12 @@ ROOT/                          source.path
     format: Literal["volume"] = "volume"
     images: str = Field("images", description="folder of the volumes")
     labels: str | None = Field("labels", description="folder of the label volumes; null: nothing is labelled")
-    image_name: NamePattern | None = Field(
+    image_name: Pattern | None = Field(
         None,
         description="regular expression that names of images fit, whole and without .nii.gz; its first (group) is the "
         "sample's name, others are refused; null: every volume is an image",
     )
-    label_name: NamePattern | None = Field(
+    label_name: Pattern | None = Field(
         None,
         description="the same for labels; its first (group) is the name of their image, with labels_by: folder a "
         "second one the class",
@@ -182,8 +180,8 @@ ROOT/                          source.path
     @property
     def _namings(self) -> tuple[Naming, Naming | None]:
         """Of the images and of the labels."""
-        labels = None if self.labels is None else Naming("label_name", self.labels, self.label_name)
-        return Naming("image_name", self.images, self.image_name), labels
+        labels = None if self.labels is None else Naming("label_name", plain(self.labels), self.label_name)
+        return Naming("image_name", plain(self.images), self.image_name), labels
 
     @property
     def _view(self) -> View:
@@ -193,11 +191,11 @@ ROOT/                          source.path
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
-        scan.need_folder(self.images)
-        if self.labels is not None:
-            scan.need_folder(self.labels)
         naming, labels_naming = self._namings
-        places, files = parted(scan.walk(self.images, IMAGES, "a volume"), naming, labels_naming)
+        scan.need_folder(naming.folder)
+        if labels_naming is not None:
+            scan.need_folder(labels_naming.folder)
+        places, files = parted(scan.walk(naming.folder, IMAGES, "a volume"), naming, labels_naming)
         images = image_volumes(scan, naming, places, self.axis, self._numbers)
         tell_mixed(scan, ((name, image.facts.get("patient", "")) for name, image in images.items()))
         named = self.values
@@ -215,14 +213,7 @@ ROOT/                          source.path
         if name in scan.bad:
             return
         own = labels.of(name)
-        data: dict[str, Any] = {
-            "turn": [image.turn.order, image.turn.flips],
-            "labels": [[label, found.place, found.turn.order, found.turn.flips] for label, found in own.items()],
-            "frames": next((found.facts.get("frames") for found in own.values()), None),
-            "names": labels.names,
-            "known": labels.known(name),
-            "series": {key: image.facts[key] for key in _SERIES} if "slices" in image.facts else None,
-        }
+        data = {**_shared(image, own), "names": labels.names, "known": labels.known(name)}
         count, height, width = image.shape
         if not self._slices(count):
             detail = f"{image.place} has {count} slices, fewer than channels {list(self.channels or ())} reach over"
@@ -230,6 +221,7 @@ ROOT/                          source.path
         view = [astuple(self._view), self._numbers, self.edge, data["turn"], data["known"]]
         facts = {**image.facts, "bytes": image.facts["bytes"] // count}
         group = patient_of(name, image.facts.get("patient", ""))
+        nothing = cut_digest(np.zeros((height, width))) if self.labels_by == "folder" else None
         for k in self._slices(count):
             shown = [[label, found.facts["slices"][k]] for label, found in own.items()]
             record = record_of(
@@ -238,7 +230,11 @@ ROOT/                          source.path
                 facts,
                 labels.table.content([view, shown, labels.names]),
                 group=group,
-                data={**data, "slice": k},
+                data={
+                    **data,
+                    "labels": [[label, *own[label].where] for label, cut in shown if cut != nothing],
+                    "slice": k,
+                },
                 size=(width, height),
             )
             yield replace(record, metadata={"slice": k})
@@ -253,38 +249,39 @@ ROOT/                          source.path
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         volumes = self._volumes(record)
         turn = Turn(*record.data["turn"])
-        _check_cuts(self.root / record.data["image"], turn(volumes[0].values), record)
+        check_cuts(self.root / record.data["image"], turn(volumes[0].values), record)
         image = self._view.picture(volumes, turn, record.data["slice"])
         planes = bitmask.empty(record.height, record.width, len(classes))
         for label, place, *cut in record.data["labels"]:
-            for name, mask in self._masks(record, label, self.root / place, Turn(*cut)):
+            for name, mask in self._masks(record, label, self.root / place, Turn(*cut), volumes[0]):
                 if name is not None:
                     bitmask.merge_class(planes, classes.index(name), mask)
         return loaded(record, image, planes, known_bits(record, classes))
 
     def _volumes(self, record: Record) -> list[Volume]:
         """The record's volume, or one for each of its modalities, kept for its next slice."""
-        path, series = self.root / record.data["image"], record.data["series"]
+        place, stack, numbers = record.data["image"], record.data["stack"], self._numbers or (0,)
 
         def read() -> list[Volume]:
-            if series is None:
-                return read_volumes(path, self._numbers or (0,))
-            return [read_series(path, series["slices"], Grid.of(series))] * len(self._numbers or (0,))
+            if stack is None:
+                return read_volumes(self.root / place, numbers)
+            slices, _ = parted(slice_places(self.root, place), *self._namings)
+            return [read_stack(self.root, place, slices, stack)] * len(numbers)
 
-        kind = f"volumes {self._numbers} {series and series['sha256']}"
-        return KEPT.get(path, kind, read, lambda volumes: sum(volume.nbytes for volume in volumes))
+        kind = f"volumes {numbers} {stack}"
+        return KEPT.get(self.root / place, kind, read, lambda volumes: sum(volume.nbytes for volume in volumes))
 
     def _masks(
-        self, record: Record, label: str, path: Path, turn: Turn
+        self, record: Record, label: str, path: Path, turn: Turn, image: Volume
     ) -> Iterator[tuple[str | None, NDArray[np.bool_]]]:
         """The classes that a file names in a slice, by a label or by values, and where they are."""
         names, k = record.data["names"], record.data["slice"]
-        if self.labels_by == "segment":
-            segments = kept_segments(path, record.data["frames"], record.data["series"]["shape"])
+        if image.stack is not None and self.labels_by == "segment":
+            segments = kept_segments(path, image.stack, record.data["lie"])
             yield names[label], segments.mask(turn(segments.codes)[k], label)
             return
         cuts = turn(kept_labels(path).values)
-        _check_cuts(path, cuts, record)
+        check_cuts(path, cuts, record)
         if self.labels_by == "folder":
             yield names[label], cuts[k] > 0
             return
@@ -292,8 +289,11 @@ ROOT/                          source.path
             yield names.get(str(value)), cuts[k] == value
 
 
-def _check_cuts(path: Path, cuts: NDArray[Any], record: Record) -> None:
-    """SourceError unless a volume still has the slice that was listed."""
-    check_size(path, cuts[0], record)
-    if record.data["slice"] >= len(cuts):
-        raise SourceError(f"{path} has {len(cuts)} slices now, fewer than were listed. Start again.")
+def _shared(image: Listed, labels: Mapping[str, Labels]) -> dict[str, Any]:
+    """What loading needs of a volume for each of its slices: how it is cut, and what DICOM files must be as listed."""
+    frames = next((one.facts["frames"] for one in labels.values() if "frames" in one.facts), None)
+    return {
+        "turn": [image.turn.order, image.turn.flips],
+        "stack": image.facts["sha256"] if "slices" in image.facts else None,
+        "lie": None if frames is None else lie_on(frames, image.facts["shape"]),
+    }

@@ -87,7 +87,7 @@ class LabelRules:
         else:
             for label in scan.folders(files.naming.folder):
                 own = files.within(label)
-                if not below(plain(files.images.folder), plain(own.naming.folder)):
+                if not below(files.images.folder, own.naming.folder):
                     yield label, own, label_places(scan, own)
 
 

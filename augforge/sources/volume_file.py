@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
-import math
 import struct
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -18,7 +16,7 @@ from numpy.typing import NDArray
 
 from augforge.errors import MissingExtra, SourceError
 from augforge.sources.dicom_file import MAX_VOXELS, Padding, pads
-from augforge.sources.headers import convertible, damaged
+from augforge.sources.headers import TIFF_PLAIN, check_inflated, convertible, damaged
 from augforge.sources.images import MAX_PIXELS
 from augforge.sources.parsing import parsing
 from augforge.sources.records import name_of
@@ -31,9 +29,6 @@ VOLUME_FACTS = "volume@3"
 _SPARE = 1 << 24
 """Bytes that a NIfTI file may hold after its voxels."""
 
-_TIFF_PLAIN = frozenset({1, 8, 32773, 32946})  # none, deflate, PackBits: tifffile reads them alone
-_TIFF_DEFLATE = frozenset({8, 32946})
-
 
 @dataclass(frozen=True, eq=False)
 class Volume:
@@ -44,6 +39,7 @@ class Volume:
         slope, inter: stored value times slope plus inter is the value meant.
         grid: its shape and place.
         padding: stored values that only pad the pictures.
+        stack: how DICOM slices make it up (`volume_series.stacked`); None for other files.
         ranges: what was found of its values, by percentiles.
     """
 
@@ -52,6 +48,7 @@ class Volume:
     inter: float
     grid: Grid
     padding: Padding = None
+    stack: Mapping[str, Any] | None = None
     ranges: dict[tuple[float, float], tuple[float, float]] = field(default_factory=dict)
 
     @property
@@ -216,7 +213,7 @@ def _tiff_header(path: Path, size: int) -> dict[str, Any]:
             shapes = ", ".join(f"{one.axes} {list(one.shape)}" for one in series)
             raise convertible(path, f"holds {shapes}, {getattr(page.photometric, 'name', '?')}", "Save a gray stack")
         check_shape(path, series[0].shape, series[0].dtype)
-        if page.compression not in _TIFF_PLAIN:
+        if page.compression not in TIFF_PLAIN:
             _need_codecs(path, page)
         if not _chain_is_whole(file, size) or _pixels_end(series[0]) > size:
             raise damaged(path, f"the TIFF ends at byte {size}, before its pages do")
@@ -265,22 +262,15 @@ def _tiff_values(path: Path) -> tuple[NDArray[Any], float, float]:
     import tifffile
 
     with tifffile.TiffFile(path, _multifile=False) as file:
-        _check_inflated(file, path)
+        check_inflated(file.series[0].keyframe, _stored(file), path)
         return file.series[0].asarray(), 1.0, 0.0
 
 
-def _check_inflated(file: Any, path: Path) -> None:
-    """SourceError where a part of a page unpacks to more than its header tells: tifffile would unpack it all."""
-    page = file.series[0].keyframe
-    if page.compression not in _TIFF_DEFLATE:
-        return
-    tile = min(math.prod(page.chunks), MAX_PIXELS) if page.is_tiled else 0  # it may reach over the edge
-    most = max(page.nbytes, tile * page.dtype.itemsize)
+def _stored(file: Any) -> Iterator[bytes]:
+    """The strips or tiles of the pages."""
     for start, count in _parts(file.series[0]):
         file.filehandle.seek(start)
-        held = len(zlib.decompressobj().decompress(file.filehandle.read(count), most + 1))
-        if held > most:
-            raise damaged(path, f"its pixels unpack to more than the {most} bytes that its header tells")
+        yield file.filehandle.read(count)
 
 
 _KINDS = {".nii": "NIfTI", ".nii.gz": "NIfTI", ".tif": "TIFF", ".tiff": "TIFF"}

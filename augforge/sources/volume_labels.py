@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from augforge.errors import SourceError
 from augforge.keys import digest
+from augforge.sources.core import Record
 from augforge.sources.kept import KEPT
+from augforge.sources.loading import check_size
 from augforge.sources.volume_file import Volume, read_volume
 from augforge.sources.volume_grid import Turn
 
@@ -34,11 +36,16 @@ def label_facts(path: Path, turn: Turn) -> dict[str, Any]:
     slices = []
     for cut in values:
         counts += np.bincount(cut.reshape(-1), minlength=1 << 16)
-        slices.append(hashlib.sha256(np.ascontiguousarray(cut, "<u2").tobytes()).hexdigest()[:32])
+        slices.append(cut_digest(cut))
     found = np.flatnonzero(counts).tolist()
     if len(found) > 1000:
         raise SourceError(f"{path} holds {len(found)} values; expected one for each class. Is it an image?")
     return {"values": found, "slices": slices}
+
+
+def cut_digest(cut: NDArray[Any]) -> str:
+    """A digest of the values in a slice."""
+    return hashlib.sha256(np.ascontiguousarray(cut, "<u2").tobytes()).hexdigest()[:32]
 
 
 def kept_labels(path: Path) -> Volume:
@@ -71,3 +78,10 @@ def _whole(values: NDArray[Any], path: Path) -> NDArray[Any]:
     if low < 0 or high >= 1 << 16:
         raise SourceError(f"{path} holds values from {low:g} to {high:g}; expected labels from 0 to 65535.")
     return values
+
+
+def check_cuts(path: Path, cuts: NDArray[Any], record: Record) -> None:
+    """SourceError unless a volume still has the slice that was listed."""
+    check_size(path, cuts[0], record)
+    if record.data["slice"] >= len(cuts):
+        raise SourceError(f"{path} has {len(cuts)} slices now, fewer than were listed. Start again.")

@@ -53,6 +53,11 @@ class Labels:
     facts: Mapping[str, Any]
     turn: Turn
 
+    @property
+    def where(self) -> tuple[Any, ...]:
+        """What loading needs of it."""
+        return self.place, self.turn.order, self.turn.flips
+
 
 # ---- images ----------------------------------------------------------------------------------------------------------
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
-
-from pydantic import AfterValidator
+from typing import Literal
 
 from augforge.errors import SourceError
 from augforge.sources.core import Refused
@@ -24,7 +22,7 @@ class Naming:
 
     Attributes:
         option: of the recipe that gives the pattern.
-        folder: below the source's root.
+        folder: below the source's root, `plain`.
         pattern: that whole names of files fit; its first group is the sample, a second one a label. None: the names are
             the samples.
     """
@@ -39,14 +37,14 @@ class Naming:
 
     def of_folder(self, place: str) -> str | None:
         """The sample of a folder of DICOM files; None where its name does not fit, and for the folder of all."""
-        return None if place in ("", plain(self.folder)) else self._group(place, 0)
+        return None if place in ("", self.folder) else self._group(place, 0)
 
     def label(self, place: str) -> str | None:
         """The label that a file's name says."""
         return self._group(place, 1)
 
     def _group(self, place: str, number: int) -> str | None:
-        name = (volume_name if is_volume(place) else dicom_name)(place, plain(self.folder))
+        name = (volume_name if is_volume(place) else dicom_name)(place, self.folder)
         if self.pattern is None:
             return name
         found = re.fullmatch(self.pattern, name)
@@ -59,7 +57,7 @@ class Naming:
 
     def within(self, folder: str) -> Naming:
         """The naming for a folder in this one."""
-        return replace(self, folder=f"{self.folder}/{folder}")
+        return replace(self, folder=plain(f"{self.folder}/{folder}"))
 
     def fitting(self, scan: Scan, places: Sequence[str]) -> list[str]:
         """The files whose names fit; others, or their folders of DICOM, are refused. SourceError where all are."""
@@ -82,20 +80,6 @@ def _shown(place: str) -> str:
     return place if is_volume(place) else place.rpartition("/")[0] or place
 
 
-def _with_group(pattern: str) -> str:
-    try:
-        groups = re.compile(pattern).groups
-    except re.error as error:
-        raise ValueError(f"'{pattern}' is no regular expression: {error}") from None
-    if not groups:
-        raise ValueError(f"'{pattern}' captures nothing; put what names the sample in (brackets)")
-    return pattern
-
-
-NamePattern = Annotated[str, AfterValidator(_with_group)]
-"""A regular expression with a group."""
-
-
 @dataclass(frozen=True, slots=True)
 class LabelFiles:
     """Where files of labels are found.
@@ -116,7 +100,7 @@ class LabelFiles:
 
     def walk(self, scan: Scan, suffixes: Collection[str], what: str) -> list[str]:
         """Places of the files; those of other names are refused."""
-        top, other = plain(self.naming.folder), plain(self.images.folder)
+        top, other = self.naming.folder, self.images.folder
         if top == other:
             places = [*self.beside]
         else:
@@ -137,7 +121,7 @@ class LabelFiles:
 
 def check_apart(images: Naming, labels: Naming | None, by_folder: bool) -> None:
     """ValueError where images and labels lie in one folder, and names do not tell them apart."""
-    if labels is None or plain(images.folder) != plain(labels.folder):
+    if labels is None or images.folder != labels.folder:
         return
     if labels.pattern is None or (by_folder and not labels.names_labels):
         example = "(.*)/masks/(.*), whose second group is the class" if by_folder else "(.*)_seg"
@@ -150,7 +134,7 @@ def parted(places: Sequence[str], images: Naming, labels: Naming | None) -> tupl
     """Files in the images' folder without those of labels, and where labels are found."""
     if labels is None:
         return [*places], None
-    top, other = plain(images.folder), plain(labels.folder)
+    top, other = images.folder, labels.folder
     if top != other:
         return [*places] if below(top, other) else outside(places, [other]), LabelFiles(labels, images)
     ours = {place for place in places if labels.sample(place) is not None}

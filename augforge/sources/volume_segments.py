@@ -69,25 +69,36 @@ def segment_facts(path: Path, image: Mapping[str, Any], turn: Turn) -> dict[str,
         _check_kind(file)
         labels = sorted(set(_labels(file).values()))
         frames = _slices(file, image)
-    segments = read_segments(path, frames, image["shape"])
+    segments = read_segments(file, frames, image["shape"])
     slices = [segments.digest(cut) for cut in turn(segments.codes)]
     return {"labels": labels, "frames": frames, "slices": slices}
 
 
-def kept_segments(path: Path, frames: Sequence[int], shape: Sequence[int]) -> Segments:
-    """`read_segments`, kept for the next slice."""
-    kind = f"segments {digest(frames, shape)}"
-    return KEPT.get(path, kind, lambda: read_segments(path, frames, shape), lambda segments: segments.codes.nbytes)
+def kept_segments(path: Path, image: Mapping[str, Any], lie: str) -> Segments:
+    """`read_segments` on the slices of an image, kept for the next of them.
+
+    SourceError unless they lie as they did when they were listed, which ``lie`` tells (`lie_on`).
+    """
+
+    def read() -> Segments:
+        file = open_dicom(path)
+        with parsing(path, "DICOM"):
+            frames = _slices(file, image)
+        if lie_on(frames, image["shape"]) != lie:
+            raise SourceError(f"{path} lies on other slices now than when it was listed. Start again.")
+        return read_segments(file, frames, image["shape"])
+
+    return KEPT.get(path, f"segments {lie}", read, lambda segments: segments.codes.nbytes)
 
 
-def read_segments(path: Path, frames: Sequence[int], shape: Sequence[int]) -> Segments:
+def lie_on(frames: Sequence[int], shape: Sequence[int]) -> str:
+    """A digest of the numbers of the slices that frames lie on, in a volume of that shape."""
+    return digest([*frames], [*shape])
+
+
+def read_segments(file: DicomFile, frames: Sequence[int], shape: Sequence[int]) -> Segments:
     """The segments of a file, each frame on the slice of that number, in a volume of that shape."""
-    file = open_dicom(path)
-    with parsing(path, "DICOM"):
-        if frame_count(file.dataset) != len(frames):
-            raise SourceError(
-                f"{path} has {frame_count(file.dataset)} frames now; expected {len(frames)}. Start again."
-            )
+    with parsing(file.path, "DICOM"):
         labels, codes = _labels(file), np.zeros(shape, np.uint16)
         sets: dict[tuple[str, ...], int] = {(): 0}
         for frame, number in enumerate(frames):

@@ -152,12 +152,12 @@ def _uneven(steps: NDArray[Any]) -> str:
     return f"slices lie {steps.min():.3g} to {steps.max():.3g} mm apart; some may be missing"
 
 
-def read_series(path: Path, slices: Sequence[Name], grid: Grid) -> Volume:
-    """The volume of DICOM slices in their order, decoded whole: files of a folder, or frames of a file.
+def read_series(path: Path, stack: Mapping[str, Any]) -> Volume:
+    """The volume of DICOM slices in their order, as `stacked` tells it, decoded whole.
 
     Where the slices are scaled, or padded, each in a way of its own, the values are those meant, and NaN is padding.
     """
-    opened = _opened(path, slices)
+    grid, opened = Grid.of(stack), _opened(path, stack["slices"])
     stored = [file.stored(frame) for file, frame in opened]
     for (file, _), pixels in zip(opened, stored, strict=True):
         if pixels.shape != grid.shape[1:]:
@@ -165,9 +165,9 @@ def read_series(path: Path, slices: Sequence[Name], grid: Grid) -> Volume:
     ways = {(*file.rescale(frame), file.padding) for file, frame in opened}
     if len(ways) == 1 and not any(file.dataset.get("ModalityLUTSequence") for file, _ in opened):
         slope, inter, padding = ways.pop()
-        return Volume(np.stack(stored), slope, inter, grid, padding)
+        return Volume(np.stack(stored), slope, inter, grid, padding, stack)
     values = [_meant(file, frame, pixels) for (file, frame), pixels in zip(opened, stored, strict=True)]
-    return Volume(np.stack(values), 1.0, 0.0, grid)
+    return Volume(np.stack(values), 1.0, 0.0, grid, stack=stack)
 
 
 def _opened(path: Path, slices: Sequence[Name]) -> list[tuple[DicomFile, int]]:

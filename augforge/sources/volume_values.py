@@ -33,7 +33,9 @@ def named_values(scan: Scan, background: int | None) -> dict[int, str] | None:
 
 
 def _pair(key: str, value: Any) -> tuple[int, str] | None:
-    """A value and its label; None where it is neither of the two."""
+    """A value and its label; None where it is neither of the two. Values may be text on either side."""
     if type(value) is int:
         return value, key
-    return (int(key), value) if key.isdecimal() and isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    return (int(key), value) if key.isdecimal() else (int(value), key) if value.isdecimal() else None

@@ -282,6 +282,13 @@ def test_a_category_of_crowds_alone_needs_a_decision(tmp_path: Path) -> None:
     np.testing.assert_array_equal(drawn(tmp_path, "lung", crowd="class"), BLOB)
     np.testing.assert_array_equal(drawn(tmp_path, "ignore", crowd="ignore"), BLOB)
     assert scan(tmp_path, class_map={"lung": "ignore"}).warnings == ()
+    put(tmp_path, document(*[note()] * 6, note(uncompressed(BLOB), category=LUNG, iscrowd=1)))
+    assert [warning.partition(" are")[0] for warning in scan(tmp_path).warnings] == [f"{NOTES}: 1 of 7 annotations"]
+
+
+def test_one_file_without_annotations_is_told(tmp_path: Path) -> None:
+    put(tmp_path, document())
+    assert scan(tmp_path).warnings == (f"{NOTES} holds no annotation, so all its images are empty",)
 
 
 def test_crowds_without_ignore_need_a_decision(tmp_path: Path) -> None:

@@ -265,3 +265,18 @@ def test_weights(root: Path) -> None:
         broken(KIND, root, f"{path}:2: column 'flu' holds '{cell}'", labels=["cold", "flu"])
     with pytest.raises(ValidationError, match="give one of the two"):
         CsvTable(path="x", label="a", labels=["b"])
+
+
+def test_rows_that_were_cut(tmp_path: Path) -> None:
+    put_image(tmp_path / "a.png")
+    put_text(tmp_path / "train.csv", "image_name,class,rle\na.png,cat,1 2\na.png,dog\n")
+    broken(KIND, tmp_path, "train.csv:3: 2 cells; expected 3")
+    put_text(tmp_path / "train.csv", "image_name,class,rle\na.png,cat,1 2\na.png,dog,\n")
+    assert scan(KIND, tmp_path).classes == ("cat", "dog")
+
+
+def test_a_folder_by_any_spelling(tmp_path: Path) -> None:
+    put_image(tmp_path / "imgs/a.png")
+    put_text(tmp_path / "train.csv", "image_name,class,rle\na.png,cat,1 2\n")
+    for folder in ("imgs", "./imgs", "imgs/", "x/../imgs/."):
+        assert [record.name for record in scan(KIND, tmp_path, folder=folder).records] == ["a"]

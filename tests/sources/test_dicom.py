@@ -87,6 +87,27 @@ def test_nothing_is_known_without_masks(root: Path) -> None:
     broken(KIND, root, str(root / "masks"), "masks: null")
 
 
+@pytest.mark.parametrize("spelled", ["./images", "images/", "images/."])
+def test_a_folder_may_be_spelled_otherwise(root: Path, spelled: str) -> None:
+    put_dicom(root / "images/z/cine.dcm", np.stack([RAMP, RAMP]))
+    assert scan(KIND, root, images=spelled, masks="./masks") == scan(KIND, root)
+
+
+def test_a_split_without_any_mask_is_unlabelled(root: Path) -> None:
+    before = {record.name: record.content for record in scan(KIND, root).records}
+    put_dicom(root / "images/test/cine.dcm", np.stack([RAMP, RAMP]), bits=12)
+    listing = scan(KIND, root)
+    assert "test: none of 2 images has a mask, so they are taken for unlabelled" in listing.warnings
+    samples = load(KIND, root)
+    assert [known_of(samples[name], ("heart",)) for name in ("test/cine/0000", "y/IM0001")] == [[], ["heart"]]
+    bare = {record.name: record.content for record in listing.records}
+    assert before.items() <= bare.items()
+    put_pixels(root / "masks/heart/test/cine/0001.png", HEART)
+    assert known_of(load(KIND, root)["test/cine/0000"], ("heart",)) == ["heart"]
+    after = {record.name: record.content for record in scan(KIND, root).records}
+    assert {name for name in after if after[name] != bare[name]} == {"test/cine/0000", "test/cine/0001"}
+
+
 # ---- pixels ----------------------------------------------------------------------------------------------------------
 
 

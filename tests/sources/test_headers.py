@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from augforge.errors import SourceError
-from augforge.sources import images
+from augforge.sources import headers, images
 
 RNG = np.random.default_rng(5)
 GRAY = RNG.integers(0, 256, (8, 9), dtype=np.uint8)
@@ -180,3 +181,12 @@ def test_a_tiff_that_unpacks_to_more_than_its_header_tells(tmp_path: Path, optio
     data = whole[:start] + small.ljust(count, b"\0") + whole[start + count :]
     with pytest.raises(SourceError, match=f"unpack to more than the {most} bytes"):
         read(tmp_path, data)
+
+
+def test_a_tile_that_claims_to_be_huge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not what bounds the pixels."""
+    monkeypatch.setattr(headers, "_TIFF_TILE", 100)
+    page = SimpleNamespace(compression=8, is_tiled=True, chunks=(1 << 20, 1 << 20), nbytes=50, dtype=np.dtype(np.uint8))
+    headers.check_inflated(page, [zlib.compress(bytes(100))], Path("a.tif"))
+    with pytest.raises(SourceError, match="unpack to more than the 100 bytes"):
+        headers.check_inflated(page, [zlib.compress(bytes(101))], Path("a.tif"))

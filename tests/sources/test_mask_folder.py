@@ -374,3 +374,8 @@ def test_mask_changed_since_the_listing(root: Path) -> None:
     with pytest.raises(SourceError, match="5x4 now; expected 20x16") as caught:
         source.load(listing.records[0], listing.classes)
     assert str(path) in str(caught.value)
+
+
+def test_a_class_without_any_mask_is_told(root: Path) -> None:
+    (root / "masks/rib").mkdir()
+    assert scan(KIND, root).warnings == ("masks/rib holds no mask, so rib counts as not there in all images",)

@@ -197,8 +197,9 @@ def test_labels_may_be_stored_as_they_like(root: Path, stored: str) -> None:
     [
         {"background": 0, "spleen": 2, "liver": 1, "ignore": 3},
         {"0": "background", "1": "liver", "2": "spleen", "3": "ignore"},
+        {"background": "0", "liver": "1", "spleen": "2", "ignore": "3"},
     ],
-    ids=["nnU-Net", "Decathlon"],
+    ids=["nnU-Net", "Decathlon", "text"],
 )
 def test_values_are_named_by_dataset_json(root: Path, labels: dict[str, Any]) -> None:
     path = put_json(root / "dataset.json", {"labels": labels})
@@ -253,6 +254,24 @@ def test_a_folder_for_each_class(tmp_path: Path) -> None:
     options["missing_labels"] = "unlabelled"
     assert known_of(load(KIND, tmp_path, **options)["b/0000"], ("liver", "spleen")) == ["liver"]
     broken(KIND, tmp_path, str(tmp_path / "images/b.nii"), "labels/spleen/b", labels_by="folder")
+
+
+def test_volumes_that_mark_nothing_in_a_slice_are_not_read_for_it(tmp_path: Path) -> None:
+    """Of a hundred organs a few are in a slice."""
+    put_nifti(tmp_path / "images/a.nii", VALUES)
+    for label, value in (("liver", 1), ("spleen", 2), ("nose", 3)):
+        put_nifti(tmp_path / f"labels/{label}/a.nii", (value == LABELS).astype(np.uint8) * 200)
+    source = VolumeSlices(path=str(tmp_path), labels_by="folder")
+    listing = source.scan(FileCache())
+    assert all(record.data["known"] == ["liver", "nose", "spleen"] for record in listing.records)
+    KEPT._things.clear()
+    for label in ("nose", "spleen"):  # the spleen begins in slice 3
+        (tmp_path / f"labels/{label}/a.nii").unlink()
+    masks = masks_of(source.load(listing.records.named("a/0002"), listing.classes), listing.classes)
+    np.testing.assert_array_equal(masks["liver"], LABELS[..., 2].T == 1)
+    assert not masks["spleen"].any() and not masks["nose"].any()
+    with pytest.raises((SourceError, OSError)):
+        source.load(listing.records.named("a/0003"), listing.classes)
 
 
 def test_ignore_is_known_where_any_class_is(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from makedata import broken, load, masks_of, put_text, rejected, scan
-from makemedical import frame, put_enhanced, put_nifti, put_segments, put_series
+from makemedical import frame, put_enhanced, put_nifti, put_segments, put_series, put_tiff
 from pydantic import ValidationError
 
 from augforge.report.pages import source_page
@@ -176,3 +176,23 @@ def test_dicom_is_named_by_its_folder_too(tmp_path: Path) -> None:
     (tmp_path / "P2/study/seg/1-1.dcm").unlink()
     said = "P2/study/ct has no segment 'liver' in P2/study (label_name: (.*)/seg)"
     broken(KIND, tmp_path, said, **options)
+
+
+@pytest.mark.parametrize("spelled", ["./{}", "{}/", "{}/."])
+@pytest.mark.parametrize("by", ["value", "folder", "segment"])
+def test_a_folder_may_be_spelled_otherwise(tmp_path: Path, spelled: str, by: str) -> None:
+    for patient in ("P1", "P2"):
+        folder = put_series(tmp_path / f"images/{patient}/ct", LABELS.transpose(2, 1, 0).astype(np.int16))
+        if by == "segment":
+            put_segments(tmp_path / f"labels/{patient}/ct.dcm", {1: LABELS.transpose(2, 1, 0) == 1}, {1: "liver"})
+        else:
+            inner = "liver/" if by == "folder" else ""
+            put_tiff(tmp_path / f"labels/{inner}{patient}/ct.tif", LABELS.transpose(2, 1, 0))
+    put_text(folder / "notes.txt", "x")
+    options = {"labels_by": by, "check_affine": False}
+    usual = scan(KIND, tmp_path, **options)
+    other = scan(KIND, tmp_path, images=spelled.format("images"), labels=spelled.format("labels"), **options)
+    assert other == usual and {record.group for record in other.records} == {"P1", "P2"}
+    (tmp_path / "labels").rename(tmp_path / "images/labels")
+    options |= {"images": spelled.format("images"), "labels": spelled.format("images/labels")}
+    assert [record.content for record in scan(KIND, tmp_path, **options).records] == [r.content for r in usual.records]
