@@ -8,6 +8,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
+from augforge.errors import SourceError
+
 Thing = TypeVar("Thing")
 
 KEPT_BYTES = 1 << 29
@@ -29,8 +31,14 @@ class Kept:
             kind: what is read of it, with everything else that decides that.
             read: gives the thing.
             size: the bytes that a thing holds.
+
+        Raises:
+            SourceError: the file is gone.
         """
-        key, stat = (str(path), kind), path.stat()
+        try:
+            key, stat = (str(path), kind), path.stat()
+        except OSError as error:
+            raise SourceError(f"{path} cannot be read: {error.strerror}. Restore the file and build again.") from error
         stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
         with self._lock:
             known = self._things.pop(key, None)

@@ -779,6 +779,9 @@ def test_volume_changed_since_the_listing(root: Path) -> None:
     with pytest.raises(SourceError, match="2 slices now") as caught:
         source.load(listing.records[4], listing.classes)
     assert str(path) in str(caught.value)
+    path.unlink()
+    with pytest.raises(SourceError, match=rf"{path} cannot be read: No such file"):
+        source.load(listing.records[4], listing.classes)
 
 
 def test_only_what_is_read_must_be_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
