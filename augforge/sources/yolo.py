@@ -28,8 +28,11 @@ from augforge.store.filecache import FileCache
 class Yolo(Source):
     """Reads YOLO segmentation labels: polygons whose points are shares of the image's width and height.
 
-    A point (x, y) is pixel (x * width, y * height), as converters write it; what lies a hair outside is cut. Classes
-    are in the order of ``names``. Label files lie where ``labels`` stands in place of ``images`` in the image's path.
+    A point (x, y) is pixel (x * width, y * height), as converters write it; what lies a hair outside is cut. Polygons
+    are filled with the pixels of their outline (`cv2.fillPoly`), as Ultralytics does: half a pixel wider than COCO's
+    masks. Classes are in the order of ``names``. Label files lie where ``labels`` stands in place of ``images`` in the
+    image's path.
+
     The folders of ``val`` and ``test`` are the splits val and test; ``train`` is left to the recipe's split. Where
     ``train`` and another name the same images, as some exports do, neither counts; where ``val`` and ``test`` do,
     they are val. Paths written on another machine or from another folder (``/content/cats/train/images``,
