@@ -13,9 +13,11 @@ from augforge import bitmask
 from augforge.errors import SourceError, some
 from augforge.sources.core import Record, Source
 from augforge.sources.loading import check_size
-from augforge.sources.mask_files import bare_splits, masks_in, plain, split_folder
+from augforge.sources.mask_files import bare_splits, masks_in
 from augforge.sources.masks import MASK_FACTS, mask_facts, read_mask
 from augforge.sources.options import IGNORE
+from augforge.sources.own_splits import split_folder
+from augforge.sources.records import plain
 from augforge.sources.scanning import IMAGES, Scan
 from augforge.sources.walking import below
 from augforge.store.shelf import Shelf

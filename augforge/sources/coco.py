@@ -21,7 +21,6 @@ from augforge.sources.coco_layout import (
     image_folder,
     image_place,
     json_files,
-    outermost,
     sample_name,
     split_of,
     usual_group,
@@ -32,6 +31,7 @@ from augforge.sources.options import IGNORE
 from augforge.sources.records import inside, name_of, record_of
 from augforge.sources.scanning import IMAGES, Scan
 from augforge.sources.shapes import off_image
+from augforge.sources.walking import outermost
 from augforge.store.filecache import FileCache
 
 

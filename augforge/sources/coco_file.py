@@ -233,8 +233,13 @@ def _class(entry: Mapping[str, Any], image: _Image, where: str, rules: Rules) ->
             f"{where} is a crowd, and classes has no '{IGNORE}' for it; expected one, or a decision. Add '{IGNORE}' to "
             "source.classes, or set 'crowd: class' or 'crowd: drop'."
         )
-    chosen: dict[str, str | None] = {"ignore": IGNORE, "class": name, "drop": None}
-    return chosen[rules.crowd]
+    return crowd_class(rules.crowd, name)
+
+
+def crowd_class(crowd: Crowd, name: str) -> str | None:
+    """What a crowd of a class becomes; None where it is left out."""
+    chosen: dict[Crowd, str | None] = {"ignore": IGNORE, "class": name, "drop": None}
+    return chosen[crowd]
 
 
 def _box(box: Any, where: str, rules: Rules) -> Iterator[Ring | str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from augforge.errors import SourceError, some
-from augforge.sources.own_splits import names_split, own_split
+from augforge.sources.own_splits import names_split, own_split, split_folders
 from augforge.sources.records import folder_or_name
 
 _SHOWN = 20
@@ -22,7 +22,7 @@ def json_files(root: Path) -> list[str]:
 
     Where files lie in those, another in the root has to look like COCO's to count.
     """
-    of_splits = [place for folder in _split_folders(root) for place in _json_in(root, folder)]
+    of_splits = [place for folder in split_folders(root) for place in _json_in(root, folder)]
     here = [place for place in _json_in(root, ".") if not of_splits or _looks_like_coco(root / place)]
     return [*here, *_json_in(root, "annotations")] or of_splits
 
@@ -90,12 +90,6 @@ def image_place(folder: str, file_name: str) -> str:
     return os.path.normpath(PurePosixPath(folder, file_name.replace("\\", "/")))
 
 
-def outermost(folders: Iterable[str]) -> list[str]:
-    """The folders that lie in no other of them."""
-    paths = sorted({PurePosixPath(folder) for folder in folders})
-    return [str(path) for path in paths if not set(path.parents) & set(paths)]
-
-
 def _json_in(root: Path, folder: str) -> list[str]:
     paths = sorted(path for path in (root / folder).glob("*.json") if not path.name.startswith("."))
     return [path.relative_to(root).as_posix() for path in paths]
@@ -109,7 +103,3 @@ def _looks_like_coco(path: Path) -> bool:
     except OSError:
         return True  # which is told when it is read
     return bool(re.match(rb'\s*(\xef\xbb\xbf)?\s*\{.*"(images|annotations|categories)"\s*:', head, re.DOTALL))
-
-
-def _split_folders(root: Path) -> list[str]:
-    return sorted(path.name for path in root.iterdir() if path.is_dir() and names_split(path.name))

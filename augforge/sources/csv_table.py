@@ -15,9 +15,8 @@ from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Source
 from augforge.sources.loading import known_bits, labelled_image, listed_image, loaded
-from augforge.sources.mask_files import plain
 from augforge.sources.options import NO_CLASSES
-from augforge.sources.records import folder_or_name, inside, name_of, record_of
+from augforge.sources.records import folder_or_name, inside, name_of, plain, record_of
 from augforge.sources.runs import Order, parse_runs, runs_digest, runs_mask
 from augforge.sources.scanning import Scan
 from augforge.sources.tables import Table, key_text, read_table

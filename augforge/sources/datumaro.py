@@ -16,7 +16,7 @@ from augforge.keys import canonical_json
 from augforge.sample import Sample
 from augforge.sources import rle
 from augforge.sources.classes import ClassTable, scanned_table
-from augforge.sources.coco_file import Boxes, Crowd
+from augforge.sources.coco_file import Boxes, Crowd, crowd_class
 from augforge.sources.core import Listing, Record, Source
 from augforge.sources.datumaro_import import Imported, import_items, unlisted
 from augforge.sources.datumaro_shapes import SHAPES, label_name, thing
@@ -234,8 +234,7 @@ ROOT/                          source.path
                 f"{where} has a crowd (is_crowd); expected a decision. Set 'crowd: class' if the data marks objects "
                 f"so, or 'crowd: {IGNORE}' or 'crowd: drop'."
             )
-        chosen: dict[str, str | None] = {"ignore": IGNORE, "class": class_, "drop": None}
-        return chosen[self.crowd]
+        return crowd_class(self.crowd, class_)
 
     def _labelled(
         self, scan: Scan, name: str, item: _Item, facts: Mapping[str, Any], labels: list[str], names: tuple[str, ...]

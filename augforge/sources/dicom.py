@@ -18,10 +18,10 @@ from augforge.sources.dicom_facts import DICOM_SUFFIXES, check_tags, dicom_facts
 from augforge.sources.dicom_file import need_pydicom, open_dicom
 from augforge.sources.dicom_pixels import View, Window
 from augforge.sources.loading import check_size, known_bits, loaded
-from augforge.sources.mask_files import plain, split_folder
 from augforge.sources.options import NO_CLASSES
+from augforge.sources.own_splits import split_folder
 from augforge.sources.patients import patient_of, tell_mixed
-from augforge.sources.records import record_of
+from augforge.sources.records import plain, record_of
 from augforge.sources.scanning import Scan
 from augforge.store.filecache import FileCache
 

@@ -30,12 +30,11 @@ from augforge.sources.mask_files import (
     need_masks,
     outside,
     part_masks,
-    plain,
     sample_of,
-    split_folder,
 )
 from augforge.sources.masks import read_values
-from augforge.sources.records import folder_or_name, record_of
+from augforge.sources.own_splits import split_folder
+from augforge.sources.records import folder_or_name, plain, record_of
 from augforge.sources.scanning import Scan
 from augforge.sources.value_names import ValueNames
 from augforge.sources.walking import below

@@ -7,8 +7,7 @@ from pathlib import PurePosixPath
 
 from augforge.errors import SourceError
 from augforge.sources.documents import read_text
-from augforge.sources.mask_files import split_folder
-from augforge.sources.own_splits import names_split, own_split
+from augforge.sources.own_splits import names_split, own_split, split_folder
 from augforge.sources.scanning import Scan
 
 

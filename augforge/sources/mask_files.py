@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, MutableMapping, Sequence
@@ -12,7 +11,7 @@ from pydantic import Field
 
 from augforge.errors import SourceError
 from augforge.sources.core import Refused
-from augforge.sources.own_splits import names_split, own_split
+from augforge.sources.own_splits import own_split, split_folders
 from augforge.sources.records import name_of
 from augforge.sources.scanning import Scan
 from augforge.store.shelf import Shelf
@@ -31,29 +30,16 @@ _NUMBER = re.compile(r"[-_ ]?\(?\d+\)?")
 """What further masks of an image have behind the suffix."""
 
 
-def plain(folder: str) -> str:
-    """A folder of a recipe as it begins places: without ``./`` and the last ``/``; ``.`` is the root."""
-    return os.path.normpath(folder)
-
-
 def outside(places: Iterable[str], folders: Iterable[str]) -> list[str]:
     """The places that lie in none of the folders."""
     inner = tuple(f"{folder}/" for folder in folders)
     return [place for place in places if not place.startswith(inner)]
 
 
-def split_folder(name: str) -> str:
-    """The first folder of a sample's name if it names a split, else nothing."""
-    folder, _, rest = name.partition("/")
-    return folder if rest and names_split(folder) else ""
-
-
 def need_images_folder(scan: Scan, folder: str) -> None:
     """`Scan.need_folder`; where each split has a folder of images of its own, the error shows how they are read."""
-    if not (scan.root / folder).is_dir() and scan.root.is_dir():
-        parts = sorted(path.name for path in scan.root.iterdir() if names_split(path.name) and (path / folder).is_dir())
-        if parts:
-            raise SourceError(_one_a_split(scan, folder, parts))
+    if not (scan.root / folder).is_dir() and (parts := split_folders(scan.root, folder)):
+        raise SourceError(_one_a_split(scan, folder, parts))
     scan.need_folder(folder)
 
 

@@ -12,16 +12,9 @@ from augforge.sources.class_masks import ClassMasks, Mask
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Source
 from augforge.sources.loading import known_bits, listed_image, loaded
-from augforge.sources.mask_files import (
-    IMAGE_SUFFIX,
-    MASK_SUFFIX,
-    named,
-    need_images_folder,
-    outside,
-    plain,
-    split_folder,
-)
-from augforge.sources.records import folder_or_name, record_of
+from augforge.sources.mask_files import IMAGE_SUFFIX, MASK_SUFFIX, named, need_images_folder, outside
+from augforge.sources.own_splits import split_folder
+from augforge.sources.records import folder_or_name, plain, record_of
 from augforge.sources.scanning import Scan
 from augforge.store.filecache import FileCache
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 
 from augforge.errors import some
 from augforge.sources.core import Record, Source
@@ -29,6 +30,18 @@ def names_split(word: str) -> bool:
 def own_split(word: str) -> str | None:
     """The split that a part of that name prescribes; ``train``, and any other word, leave it to the recipe."""
     return _SPLITS.get(_YEAR.sub("", word.casefold()))
+
+
+def split_folder(name: str) -> str:
+    """The first folder of a sample's name if it names a split, else nothing."""
+    folder, _, rest = name.partition("/")
+    return folder if rest and names_split(folder) else ""
+
+
+def split_folders(root: Path, inner: str = ".") -> list[str]:
+    """The folders of a root that name splits and hold a folder ``inner``, sorted."""
+    paths = root.iterdir() if root.is_dir() else ()
+    return sorted(path.name for path in paths if names_split(path.name) and (path / inner).is_dir())
 
 
 @dataclass(frozen=True, slots=True)

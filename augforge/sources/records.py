@@ -55,6 +55,11 @@ def name_of(place: str, folder: str = "") -> str:
     return os.path.splitext(inner)[0]  # noqa: PTH122 (called 100,000 times)
 
 
+def plain(folder: str) -> str:
+    """A folder of a recipe as it begins places: without ``./`` and the last ``/``; ``.`` is the root."""
+    return os.path.normpath(folder)
+
+
 def folder_or_name(name: str) -> str:
     """The usual group: the folder that a sample lies in, or its own name where there is none."""
     return name.rpartition("/")[0] or name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,10 +54,9 @@ class ValueNames:
         """Data sets list the background as the class of value 0; counted from 1, it would shift all others."""
         classes = self.source.classes or ("",)
         if self.values is None and classes[0].casefold().strip("_") in _BACKGROUNDS:
-            named = ", ".join(f"{value}: {name}" for value, name in enumerate(classes[:3]))
             raise SourceError(
                 f"{self.source.root}: classes begins with '{classes[0]}', but they count from value 1; expected the "
-                f"background to be no class. Leave it out, or name all values, such as 'values: {{{named}}}'."
+                f"background to be no class. Leave it out, or name all values, such as '{_from_zero(classes)}'."
             )
 
     @property
@@ -109,10 +108,9 @@ class ValueNames:
         if self.values is not None or len(classes) < 2 or "background" in self.source.model_fields_set:
             return
         if 0 in values and max(values) == len(classes) - 1:
-            named = ", ".join(f"{value}: {name}" for value, name in enumerate(classes[:3]))
             scan.warnings.append(
                 f"classes count from value 1, but no mask holds {len(classes)} ({classes[-1]}), and some hold 0: if 0 "
-                f"is {classes[0]}, name all values, such as 'values: {{{named}}}'; if not, set 'background: 0'"
+                f"is {classes[0]}, name all values, such as '{_from_zero(classes)}'; if not, set 'background: 0'"
             )
 
     def check(self, scan: Scan, name: str, place: str, values: Iterable[int], names: Mapping[str, Any]) -> None:
@@ -129,3 +127,8 @@ class ValueNames:
         told = f"void pixels ({self.void}) are left out; list '{IGNORE}' in source.classes to keep them"
         if self.void in values and str(self.void) not in names and told not in scan.warnings:
             scan.warnings.append(told)
+
+
+def _from_zero(classes: Sequence[str]) -> str:
+    """The option ``values`` for classes that count from 0, begun."""
+    return f"values: {{{', '.join(f'{value}: {name}' for value, name in enumerate(classes[:3]))}}}"

@@ -17,10 +17,9 @@ from augforge.sources.core import Listing, Record, Refused, Source
 from augforge.sources.index_mask import distinct
 from augforge.sources.kept import KEPT
 from augforge.sources.loading import known_bits, loaded
-from augforge.sources.mask_files import plain
 from augforge.sources.options import Pattern
 from augforge.sources.patients import patient_of, tell_mixed
-from augforge.sources.records import record_of
+from augforge.sources.records import plain, record_of
 from augforge.sources.scanning import Scan
 from augforge.sources.value_names import ValueNames
 from augforge.sources.volume_classes import LabelRules, LabelsBy, Missing, VolumeClasses

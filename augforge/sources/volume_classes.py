@@ -8,8 +8,8 @@ from typing import Literal
 
 from augforge.sources.classes import ClassTable, scanned_table
 from augforge.sources.core import Refused
-from augforge.sources.mask_files import plain
 from augforge.sources.options import IGNORE, NO_CLASSES
+from augforge.sources.records import plain
 from augforge.sources.scanning import Scan
 from augforge.sources.value_names import ValueNames
 from augforge.sources.volume_listing import Labels, Listed, label_places, label_volumes, segmentations

@@ -10,7 +10,8 @@ from typing import Literal
 from augforge.errors import SourceError
 from augforge.sources.core import Refused
 from augforge.sources.dicom_facts import dicom_name
-from augforge.sources.mask_files import outside, plain
+from augforge.sources.mask_files import outside
+from augforge.sources.records import plain
 from augforge.sources.scanning import Scan
 from augforge.sources.volume_file import is_volume, volume_name
 from augforge.sources.walking import below

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 _WAYS = 64
@@ -89,6 +89,12 @@ def _link_fault(path: str, chain: tuple[str, ...], root: str, ways: Counter[str]
     else:
         return None
     return reason, f"{path} is a link that {fact}; expected a file or folder below the root. Copy it there."
+
+
+def outermost(folders: Iterable[str]) -> list[str]:
+    """The folders that lie in no other of them, sorted."""
+    paths = sorted({PurePosixPath(folder) for folder in folders})
+    return [str(path) for path in paths if not set(path.parents) & set(paths)]
 
 
 def below(path: str, folder: str) -> bool:

@@ -6,15 +6,14 @@ import os
 import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from augforge.errors import SourceError
 from augforge.sources.core import Refused
 from augforge.sources.documents import read_text
-from augforge.sources.own_splits import names_split, own_split
+from augforge.sources.own_splits import own_split, split_folder, split_folders
 from augforge.sources.records import folder_or_name, inside, name_of
 from augforge.sources.scanning import Scan
-from augforge.sources.walking import below
+from augforge.sources.walking import outermost
 from augforge.sources.yolo_files import DataYaml
 from augforge.sources.yolo_paths import below_root, moved, plain
 
@@ -44,7 +43,8 @@ def find_images(scan: Scan, said: DataYaml) -> Images:
     """All images of a data set."""
     found = Images()
     if not said.parts and not (scan.root / "images").is_dir():
-        said = replace(said, parts=_split_folders(scan.root), base="")
+        roboflows = {name: [f"{name}/images"] for name in split_folders(scan.root, "images")}
+        said = replace(said, parts=roboflows, base="")
     if not said.parts:
         scan.need_folder("images")
         found.parts.update(dict.fromkeys(_images(scan, "images", found), ""))
@@ -77,12 +77,6 @@ def _counted(scan: Scan, sets: Mapping[str, set[str]]) -> dict[str, str]:
     return counted
 
 
-def _split_folders(root: Path) -> dict[str, list[str]]:
-    """The parts of Roboflow's layout, without a ``data.yaml`` that names them."""
-    names = sorted(path.parent.name for path in root.glob("*/images") if path.is_dir())
-    return {name: [f"{name}/images"] for name in names if names_split(name)}
-
-
 def group_of(name: str, own: str) -> str:
     """The usual group: the folder that a sample lies in below its part's own, or its name where there is none."""
     inner = name.removeprefix(f"{own}/")
@@ -91,14 +85,12 @@ def group_of(name: str, own: str) -> str:
 
 def split_of(name: str, part: str) -> str | None:
     """The split that ``data.yaml`` prescribes: what it calls train stays there against the name of a folder."""
-    folder, _, rest = name.partition("/")
-    return own_split(part) or ("train" if part and rest and own_split(folder) else None)
+    return own_split(part) or ("train" if part and own_split(split_folder(name)) else None)
 
 
 def part_of(name: str, part: str) -> str:
     """The folder that names a sample's split, or else the part of ``data.yaml`` that it belongs to."""
-    folder, _, rest = name.partition("/")
-    return folder if rest and names_split(folder) else part
+    return split_folder(name) or part
 
 
 def _parts(scan: Scan, said: DataYaml, found: Images) -> dict[str, list[str]]:
@@ -190,7 +182,7 @@ def label_files(scan: Scan, images: Mapping[str, str], folders: Iterable[str], n
         needed: an image is wrong that has a file of another kind, such as .json, in place of its label file.
     """
     expected = {name_of(label_place(place)): name for name, place in images.items()}
-    walked = [place for folder in _outermost(folders) for place in scan.walk(folder, _LABELS, "a label file")]
+    walked = [place for folder in outermost(folders) for place in scan.walk(folder, _LABELS, "a label file")]
     others = {name_of(row.detail): row.detail for row in scan.refused if row.reason == "not a label file"}
     for place in walked:
         if place.rpartition("/")[2] in _NO_LABELS:
@@ -227,15 +219,6 @@ def _label_folder(folder: str, place: str) -> str:
     """The folder of labels that stands for a folder of images, or for the part of it that an image lies in."""
     depth = len(folder.split("/")) if "images" in folder.split("/") else place.split("/").index("images") + 1
     return "/".join(label_place(place).split("/")[:depth])
-
-
-def _outermost(folders: Iterable[str]) -> list[str]:
-    """The folders that lie in no other of them, sorted."""
-    found: list[str] = []
-    for folder in sorted(folders):
-        if not any(below(folder, other) for other in found):
-            found.append(folder)
-    return found
 
 
 def sample_name(place: str) -> str:
