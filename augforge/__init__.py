@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from augforge.builder import build
+    from augforge.engine.builder import build
     from augforge.sample import Sample
     from augforge.store.dataset import Dataset, open_dataset
 
 __all__ = ["Dataset", "Sample", "build", "open_dataset"]
 
-_HOMES = {"build": "builder", "Sample": "sample", "Dataset": "store.dataset", "open_dataset": "store.dataset"}
+_HOMES = {"build": "engine.builder", "Sample": "sample", "Dataset": "store.dataset", "open_dataset": "store.dataset"}
 
 
 def __getattr__(name: str) -> Any:

@@ -23,8 +23,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from augforge.cache.filecache import FileCache
 from augforge.sources import SOURCES
-from augforge.store.filecache import FileCache
 
 FOLDER = 1000  # images in one folder
 BOX = [1, 1, 6, 1, 6, 6, 1, 6]

@@ -118,9 +118,9 @@ def test_global_random_state_is_untouched() -> None:
 SCRIPT = """
 from augforge.keys import digest, hash64, rng_for
 from augforge.ops import OPS, BoundOp
-from augforge.partners import Partners
-from augforge.recipe import Split
-from augforge.splits import assign_splits
+from augforge.planning.partners import Partners
+from augforge.planning.splits import Split
+from augforge.planning.splits import assign_splits
 names = {f"ID{i:03}" for i in range(40)}
 mosaic = BoundOp("mosaic", OPS["mosaic"].params())
 print(digest({"b": 1, "a": [2]}), hash64("x"), rng_for(3, "y").random(),

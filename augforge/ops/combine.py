@@ -17,7 +17,7 @@ from pydantic import Field
 from augforge import bitmask
 from augforge.bitmask import Planes
 from augforge.ops.core import Candidate, Context, Op
-from augforge.ops.select import class_areas
+from augforge.ops.filters.select import class_areas
 from augforge.sample import IGNORE, Box, Label, Sample
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -13,7 +13,7 @@ from pydantic import Field
 from augforge import bitmask
 from augforge.ops.combine import alike, jointly_known, mixed_label
 from augforge.ops.core import Candidate, Context, OpParams, op
-from augforge.ops.select import class_areas
+from augforge.ops.filters.select import class_areas
 from augforge.sample import IDENTITY, Box, Image, Placement, Sample
 
 

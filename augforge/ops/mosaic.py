@@ -20,8 +20,8 @@ from augforge.ops.combine import (
     tiles,
 )
 from augforge.ops.core import Candidate, Context, OpParams, Size, op
+from augforge.ops.filters.select import class_areas
 from augforge.ops.geometry import Fill, Length, canvas, scale_image, scale_matrix, scale_planes, width_height
-from augforge.ops.select import class_areas
 from augforge.sample import Box, Placement, Sample
 
 Cells = Annotated[int, Field(ge=1, le=8)]

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_serializer
 
 from augforge import bitmask
 from augforge.ops.core import Candidate, Context, FilterParams, Flag, OpParams, Size, filter_op, op
+from augforge.ops.filters.hand_axis import hand_tilt
 from augforge.ops.geometry import Fill
-from augforge.ops.hand_axis import hand_tilt
 from augforge.ops.warp import FIT, Fit, rotation, warp, widest
 from augforge.sample import Drop, Sample
 

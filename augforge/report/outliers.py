@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from augforge.judge import Finding
-from augforge.outliers import Outliers, Score
+from augforge.engine.judge import Finding
+from augforge.engine.outliers import Outliers, Score
 from augforge.report.overlay import as_rgb, fitted
 from augforge.report.paint import GAP, INK, MUTED, TEXT, Picture, centred, grid, stack, text_line
 from augforge.report.tables import table

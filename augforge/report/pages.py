@@ -14,7 +14,7 @@ from rich.text import Text
 from augforge.errors import AugforgeError, nearest
 from augforge.export.formats import FORMATS
 from augforge.ops import OPS, Op
-from augforge.recipe import SPLITS, StepKeys
+from augforge.planning.steps import SPLITS, StepKeys
 from augforge.report.fields import describe, example_values, flow, valid_example
 from augforge.report.tables import pairs, plural, table
 from augforge.sources import SOURCES, Source

@@ -13,7 +13,7 @@ from rich.text import Text
 from augforge.report.tables import human_bytes, pairs, plural, rejected_table, split_counts, split_order, table
 
 if TYPE_CHECKING:
-    from augforge.builder import Summary
+    from augforge.engine.builder import Summary
 
 
 def render_summary(summary: Summary, console: Console) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from augforge.sources.coco import Coco
 from augforge.sources.core import Listing, Record, Records, Refused, Source
-from augforge.sources.csv_table import CsvTable
-from augforge.sources.dataset import AugforgeDataset
-from augforge.sources.datumaro import Datumaro
-from augforge.sources.dicom import Dicom
-from augforge.sources.hand_bone import HandBone
-from augforge.sources.image_folder import ImageFolder
-from augforge.sources.index_mask import IndexMask
-from augforge.sources.labelme import Labelme
-from augforge.sources.mask_folder import MaskFolder
-from augforge.sources.union import Union
-from augforge.sources.volume import VolumeSlices
-from augforge.sources.yolo import Yolo
+from augforge.sources.formats.coco.source import Coco
+from augforge.sources.formats.csv_table import CsvTable
+from augforge.sources.formats.dataset import AugforgeDataset
+from augforge.sources.formats.datumaro.source import Datumaro
+from augforge.sources.formats.dicom.source import Dicom
+from augforge.sources.formats.hand_bone import HandBone
+from augforge.sources.formats.image_folder import ImageFolder
+from augforge.sources.formats.index_mask import IndexMask
+from augforge.sources.formats.labelme.source import Labelme
+from augforge.sources.formats.mask_folder import MaskFolder
+from augforge.sources.formats.union import Union
+from augforge.sources.formats.volume.source import VolumeSlices
+from augforge.sources.formats.yolo.source import Yolo
 
 SOURCES: dict[str, type[Source]] = {
     "coco": Coco,

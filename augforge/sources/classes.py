@@ -10,7 +10,7 @@ from typing import Any
 from augforge.errors import SourceError
 from augforge.sources.core import Source
 from augforge.sources.options import IGNORE, REST
-from augforge.sources.scanning import Scan
+from augforge.sources.scan.scanning import Scan
 
 
 @dataclass(frozen=True, slots=True)

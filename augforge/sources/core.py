@@ -11,12 +11,12 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from augforge.cache.filecache import FileCache
+from augforge.cache.shelf import Shelf
 from augforge.errors import SourceError, nearest
 from augforge.sample import Sample
 from augforge.sources.class_lists import CLASS_LISTS
 from augforge.sources.options import REST, GroupBy, Join
-from augforge.store.filecache import FileCache
-from augforge.store.shelf import Shelf
 
 
 @dataclass(frozen=True, slots=True)

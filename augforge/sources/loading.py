@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from augforge import bitmask
 from augforge.errors import SourceError
 from augforge.sample import Image, Label, Sample
-from augforge.sources import rle
 from augforge.sources.core import Record
-from augforge.sources.images import read_image
 from augforge.sources.options import IGNORE
-from augforge.sources.shapes import Part, draw
+from augforge.sources.raster import rle
+from augforge.sources.raster.shapes import Part, draw
+from augforge.sources.scan.images import read_image
 
 
 def listed_image(root: Path, record: Record) -> Image:

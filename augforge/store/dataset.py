@@ -13,10 +13,10 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from augforge import bitmask
+from augforge.cache.filecache import file_sha256
 from augforge.errors import DatasetError, nearest
 from augforge.sample import Sample
 from augforge.store.codec import decode_image
-from augforge.store.filecache import file_sha256
 from augforge.store.index import read_index
 from augforge.store.manifest import Manifest, read_manifest
 from augforge.store.order import global_order, share

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from augforge.errors import DatasetError
-from augforge.store.files import locked
+from augforge.files import locked
 from augforge.store.manifest import read_manifest, versions
 from augforge.store.remote import Remote, is_url
 

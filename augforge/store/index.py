@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from augforge import bitmask
 from augforge.errors import DatasetError
-from augforge.store.files import replacing
+from augforge.files import replacing
 
 _PLACED = [
     pa.field("name", pa.string()),

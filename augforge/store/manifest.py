@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from augforge.errors import DatasetError, nearest
+from augforge.files import write_text
 from augforge.keys import canonical_json, digest
-from augforge.store.files import write_text
 from augforge.store.shard import FORMAT_VERSION
 from augforge.yamlfile import dump_yaml, read_yaml
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from augforge.errors import DatasetError
-from augforge.store.files import write_text
+from augforge.files import write_text
 from augforge.yamlfile import dump_yaml, read_yaml
 
 REGISTRY = "data_manifest.yaml"

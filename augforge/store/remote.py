@@ -15,10 +15,10 @@ from typing import Any
 
 from filelock import FileLock
 
+from augforge.cache.filecache import file_sha256
 from augforge.errors import DatasetError, MissingExtra
+from augforge.files import replacing
 from augforge.keys import digest
-from augforge.store.filecache import file_sha256
-from augforge.store.files import replacing
 from augforge.store.manifest import Manifest, read_manifest
 
 

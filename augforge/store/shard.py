@@ -12,10 +12,10 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from augforge.cache.filecache import FileCache, file_sha256
+from augforge.cache.work import Payload, payload_digest
 from augforge.errors import DatasetError
 from augforge.keys import digest
-from augforge.store.filecache import FileCache, file_sha256
-from augforge.store.work import Payload, payload_digest
 
 FORMAT_VERSION = 1
 ROW_GROUP_BYTES = 4 << 20

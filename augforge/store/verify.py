@@ -9,10 +9,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from augforge.cache.filecache import file_sha256
 from augforge.errors import DatasetError
 from augforge.store.codec import pixel_digest
 from augforge.store.dataset import Dataset, open_dataset
-from augforge.store.filecache import file_sha256
 from augforge.store.manifest import ShardEntry, reasons, rejected_digest, tags_digest
 from augforge.store.remote import Remote
 from augforge.store.shard import payload_offsets

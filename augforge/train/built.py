@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from augforge.errors import TrainError
-from augforge.overrides import override
+from augforge.recipe.overrides import override
 from augforge.store.dataset import Dataset
 from augforge.yamlfile import YamlFile, parse_yaml
 

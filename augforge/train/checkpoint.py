@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from augforge.errors import TrainError
-from augforge.store.files import replacing
+from augforge.files import replacing
 
 Weights = dict[str, Tensor]
 

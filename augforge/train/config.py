@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from augforge.errors import TrainError
-from augforge.overrides import override
+from augforge.recipe.overrides import override
 from augforge.train.data.online import online_steps
 from augforge.yamlfile import dump_yaml, parse_yaml, read_yaml
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from augforge.errors import TrainError
+from augforge.files import write_text
 from augforge.ops.geometry import width_height
-from augforge.store.files import write_text
 from augforge.train.config import TrainConfig, load_config
 
 if TYPE_CHECKING:

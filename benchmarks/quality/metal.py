@@ -20,14 +20,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from augforge.cache.filecache import FileCache
 from augforge.ops import Context
-from augforge.ops.metal import Metal, Region, flagged_regions, metal
+from augforge.ops.filters.metal import Metal, Region, flagged_regions, metal
 from augforge.phantom import write_phantom
 from augforge.sample import Sample
 from augforge.sources.class_lists import HAND_BONES
-from augforge.sources.hand_bone import HandBone
-from augforge.sources.images import read_image
-from augforge.store.filecache import FileCache
+from augforge.sources.formats.hand_bone import HandBone
+from augforge.sources.scan.images import read_image
 
 NOTHING = "none"
 IMAGES = (".png", ".jpg", ".jpeg")

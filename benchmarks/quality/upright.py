@@ -23,13 +23,13 @@ from typing import Any
 import cv2
 import numpy as np
 
+from augforge.cache.filecache import FileCache
 from augforge.ops import Context
 from augforge.ops.upright import RotateNormalise, rotate_normalise
 from augforge.phantom import write_phantom
 from augforge.sample import Sample
 from augforge.sources.class_lists import HAND_BONES
-from augforge.sources.hand_bone import HandBone
-from augforge.store.filecache import FileCache
+from augforge.sources.formats.hand_bone import HandBone
 
 AXES: dict[str, Any] = {
     "labels: finger-11 to finger-8": {"from": ["finger-11"], "to": ["finger-8"]},

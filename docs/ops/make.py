@@ -19,6 +19,8 @@ import numpy as np
 from PIL import Image
 
 from augforge import bitmask
+from augforge.cache.filecache import FileCache
+from augforge.engine.worker import measure
 from augforge.keys import digest, rng_for
 from augforge.ops import OPS, BoundOp, Context, Op
 from augforge.ops.core import Candidate, Flag
@@ -28,8 +30,6 @@ from augforge.report.overlay import overlay
 from augforge.report.paint import GAP, INK, MUTED, Picture, blank, centred, grid, stack, text_line
 from augforge.sample import Sample
 from augforge.sources import SOURCES
-from augforge.store.filecache import FileCache
-from augforge.worker import measure
 
 FOLDER = Path(__file__).parent
 SIDE, TEXT = 212, 12

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from samplebox import CLASSES, box_fixture, dataset_of, made, read, same, written  # noqa: F401
 
 from augforge import bitmask
-from augforge.builder import build
+from augforge.engine.builder import build
 from augforge.export.places import name_at
 from augforge.phantom import write_phantom
 from augforge.sample import Sample

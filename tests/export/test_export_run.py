@@ -22,7 +22,8 @@ from ruamel.yaml import YAML
 from samplebox import CLASSES, box_fixture, dataset_of, made, read, same, tree, written  # noqa: F401
 from typer.testing import CliRunner
 
-from augforge import bitmask, cli
+from augforge import bitmask
+from augforge.cli import app as cli
 from augforge.errors import AugforgeError, DatasetError
 from augforge.export import FORMATS, export
 from augforge.export.core import Entry, Job

@@ -27,7 +27,7 @@ from augforge.errors import RecipeError
 from augforge.keys import canonical_json
 from augforge.ops import OPS, Context
 from augforge.ops.albumentations import Albumentations
-from augforge.recipe import load_recipe
+from augforge.recipe.recipe import load_recipe
 from augforge.sample import Sample
 from augforge.store.codec import pixel_digest
 
@@ -231,7 +231,9 @@ def test_same_seed_same_bytes_in_any_order_and_whatever_chance_did_elsewhere() -
 def test_same_seed_same_bytes_in_another_process() -> None:
     code = "import json, sys, test_albumentations as t; print(json.dumps([t.digest(n, 4) for n in t.NODES[::-1]]))"
     folder = Path(__file__).parent
-    path = os.pathsep.join([str(folder), str(folder.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join(
+        [str(folder), str(folder.parent), str(folder.parent / "support"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "7"}
     told = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment, cwd=folder.parent
@@ -332,7 +334,7 @@ def test_nothing_imports_the_library_before_it_is_used(tmp_path: Path) -> None:
     put_hand(tmp_path / "data", 1, np.full((16, 24), 60, np.uint8), ("a", "b"))
     recipe = write_recipe(tmp_path / "r.yaml", tmp_path / "data", ["{op: hflip}"], classes="[a, b]", split="{}")
     python(
-        "import sys, augforge.ops, augforge.cli; from augforge.builder import build\n"
+        "import sys, augforge.ops, augforge.cli; from augforge.engine.builder import build\n"
         f"build({str(recipe)!r}, {str(tmp_path / 'out')!r}, dry_run=True)\n"
         "assert not {'albumentations', 'torch', 'scipy'} & set(sys.modules), 'imported'"
     )

@@ -21,8 +21,8 @@ from conftest import class_names, make_sample
 from pydantic import ValidationError
 
 from augforge import bitmask
+from augforge.engine.findings import measure
 from augforge.errors import PlanError
-from augforge.findings import measure
 from augforge.keys import canonical_json, digest, rng_for
 from augforge.ops import OPS, BoundOp, Context, Flag, Op, OpParams
 from augforge.ops.core import Candidate

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from augforge import bitmask
+from augforge.engine.findings import measure
 from augforge.errors import PlanError
-from augforge.findings import measure
 from augforge.ops import BoundOp, Context
 from augforge.ops.core import Candidate
-from augforge.ops.hand_axis import hand_tilt
+from augforge.ops.filters.hand_axis import hand_tilt
 from augforge.ops.upright import RotateNormalise, Tilt, rotate_normalise, tilt
 from augforge.phantom import Traits, render_hand
 from augforge.sample import Drop, Sample

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from augforge import bitmask
-from augforge.builder import build
+from augforge.engine.builder import build
 from augforge.phantom import write_phantom
 from augforge.report.inspect import inspect, render_inspect
 from augforge.sources.class_lists import CLASS_LISTS

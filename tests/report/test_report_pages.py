@@ -14,7 +14,8 @@ from rich.console import Console
 from augforge.errors import AugforgeError
 from augforge.export import FORMATS
 from augforge.ops import OPS
-from augforge.recipe import SPLITS, load_recipe
+from augforge.planning.steps import SPLITS
+from augforge.recipe.recipe import load_recipe
 from augforge.report import pages
 from augforge.sources import SOURCES
 

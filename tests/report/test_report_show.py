@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from augforge import bitmask
-from augforge.builder import build
+from augforge.engine.builder import build
 from augforge.errors import AugforgeError
 from augforge.phantom import write_phantom
 from augforge.report import show

@@ -15,9 +15,9 @@ from makedata import block, put_image, put_json, put_palette, put_pixels, put_te
 from makemedical import put_dicom, put_nifti, put_series, put_tiff
 from mutation import mutated_file
 
+from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError
 from augforge.sources import SOURCES
-from augforge.store.filecache import FileCache
 
 
 def hand_bone(root: Path) -> dict[str, Any]:

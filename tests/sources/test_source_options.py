@@ -13,13 +13,13 @@ import pytest
 from makedata import block, broken, put_image, put_pixels, put_text, rejected, scan
 from pydantic import ValidationError
 
-from augforge.builder import build
+from augforge.engine.builder import build
 from augforge.errors import MissingExtra, PlanError, SourceError
 from augforge.sources import SOURCES
 from augforge.sources.core import Source
-from augforge.sources.mask_folder import MaskFolder
-from augforge.sources.records import inside
-from augforge.sources.tables import read_table
+from augforge.sources.formats.mask_folder import MaskFolder
+from augforge.sources.scan.records import inside
+from augforge.sources.scan.tables import read_table
 
 KIND = "mask-folder"
 

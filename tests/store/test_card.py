@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from toybox import toy_fixture, two_versions_fixture, write_recipe  # noqa: F401
 
-from augforge.builder import build
+from augforge.engine.builder import build
 from augforge.store.dataset import open_dataset
 from augforge.store.manifest import read_manifest, versions
 

@@ -21,10 +21,10 @@ from toybox import (
 )
 
 from augforge import bitmask
+from augforge.cache.filecache import FileCache
 from augforge.errors import DatasetError
-from augforge.sources.hand_bone import HandBone
+from augforge.sources.formats.hand_bone import HandBone
 from augforge.store.dataset import Dataset, open_dataset
-from augforge.store.filecache import FileCache
 from augforge.store.verify import verify
 
 
@@ -237,7 +237,7 @@ def test_kinds_of_images(tmp_path: Path, dtype: str, channels: tuple[int, ...], 
 
 
 def build_again(tmp_path: Path) -> Any:
-    from augforge.builder import build
+    from augforge.engine.builder import build
 
     return build(tmp_path / "recipe.yaml", tmp_path / "out")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from toybox import shas, toy_fixture, two_versions_fixture  # noqa: F401
 
-from augforge.builder import Summary, build
+from augforge.engine.builder import Summary, build
 from augforge.errors import DatasetError
-from augforge.store.files import locked
+from augforge.files import locked
 from augforge.store.gc import collect
 from augforge.store.manifest import read_manifest, versions
 from augforge.store.verify import verify

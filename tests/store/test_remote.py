@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from toybox import annotation, edit_json, move_a_point, tiny_hands, write_recipe
 
-from augforge.builder import build
+from augforge.cache.filecache import FileCache, file_sha256
+from augforge.engine.builder import build
 from augforge.errors import DatasetError, MissingExtra, SourceError
-from augforge.sources.dataset import AugforgeDataset
+from augforge.sources.formats.dataset import AugforgeDataset
 from augforge.store.dataset import open_dataset
-from augforge.store.filecache import FileCache, file_sha256
 from augforge.store.gc import collect
 from augforge.store.manifest import read_manifest, write_manifest
 from augforge.store.remote import Remote, cache_folder, is_url, shard_places

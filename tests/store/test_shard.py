@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from augforge.cache.work import Payload, payload_digest
 from augforge.errors import DatasetError
 from augforge.store.shard import (
     ROW_GROUP_BYTES,
@@ -26,7 +27,6 @@ from augforge.store.shard import (
     plan_shards,
     write_shard,
 )
-from augforge.store.work import Payload, payload_digest
 
 
 def row(file: Path, number: int, image: bytes = b"image", masks: bytes = b"masks", pixels: int = 64) -> ShardRow:

@@ -141,7 +141,7 @@ def test_source_that_moved(tmp_path: Path, root: Path) -> None:
 def test_overrides_of_the_build_count(tmp_path: Path, root: Path) -> None:
     from toybox import write_recipe
 
-    from augforge.builder import build
+    from augforge.engine.builder import build
 
     recipe = write_recipe(tmp_path / "recipe.yaml", tmp_path / "nowhere")
     overrides = [f"source.path={root / 'data'}", "source.classes=[Ulna, Radius]", "source.class_map={'*': null}"]

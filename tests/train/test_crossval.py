@@ -18,9 +18,8 @@ from toybox import annotation, edit_json, made
 from augforge import bitmask
 from augforge.errors import TrainError
 from augforge.phantom import write_phantom
-from augforge.recipe import Split
+from augforge.planning.splits import Split, assign_splits
 from augforge.sample import Sample
-from augforge.splits import assign_splits
 from augforge.store.dataset import Dataset
 from augforge.train.config import TrainConfig
 from augforge.train.prediction.table import Predictions

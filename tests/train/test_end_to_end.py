@@ -19,7 +19,7 @@ from toybox import made
 
 from augforge import open_dataset
 from augforge.phantom import write_phantom
-from augforge.sources.runs import parse_runs, runs_mask
+from augforge.sources.raster.runs import parse_runs, runs_mask
 from augforge.train.loop import train
 from augforge.train.run import Run
 

@@ -10,7 +10,7 @@ import pytest
 
 from augforge import bitmask
 from augforge.errors import TrainError
-from augforge.sources.runs import parse_runs, runs_mask
+from augforge.sources.raster.runs import parse_runs, runs_mask
 from augforge.train.prediction.ensemble import ensemble
 from augforge.train.prediction.table import About, Predictions, floor_of, image_of, write_predictions
 

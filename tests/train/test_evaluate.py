@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 
 from augforge import bitmask
-from augforge.builder import build
+from augforge.engine.builder import build
 from augforge.errors import TrainError
 from augforge.sample import IDENTITY, Sample
 from augforge.store.dataset import open_dataset

@@ -297,7 +297,7 @@ def test_labels_alone_make_a_classifier(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(
         "name: levels\nsource: {format: image-folder, path: data}\nsplit: {val: 0.3}\n", encoding="utf-8"
     )
-    from augforge.builder import build
+    from augforge.engine.builder import build
 
     build(tmp_path / "recipe.yaml", tmp_path / "out")
     told = ("model.encoder=resnet10t", "data.normalise=unit", "epochs=12", "data.batch_size=4", "data.workers=0")

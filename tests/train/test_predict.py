@@ -12,10 +12,10 @@ from oracles import OracleRun, Remember, iou, put, shapes, spec, truth, write_sh
 from toybox import put_unreadable_pixels
 
 from augforge import bitmask
-from augforge.builder import build
+from augforge.engine.builder import build
 from augforge.errors import SourceError, TrainError
 from augforge.lineage import Root
-from augforge.sources.runs import parse_runs, runs_mask
+from augforge.sources.raster.runs import parse_runs, runs_mask
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.prediction.blend import window
 from augforge.train.prediction.inference import Window

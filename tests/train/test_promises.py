@@ -16,7 +16,7 @@ from PIL import Image
 from tinyrun import config
 from toybox import made, write_recipe
 
-from augforge.builder import build
+from augforge.engine.builder import build
 from augforge.errors import TrainError
 from augforge.phantom import write_phantom
 from augforge.store.dataset import open_dataset

@@ -11,7 +11,7 @@ from toybox import made, rejected
 
 from augforge.errors import TrainError
 from augforge.phantom import write_phantom
-from augforge.recipe import load_recipe
+from augforge.recipe.recipe import load_recipe
 from augforge.train.study.quality import (
     TABLE,
     class_quality,
@@ -135,7 +135,7 @@ def test_a_review_drops_what_was_proposed(tmp_path: Path, data: Path, table: pl.
     review = load_recipe(recipe).review
     assert {name: verdict.verdict for name, verdict in review.items()} == dict.fromkeys(names, "drop")
     assert review[names[0]].why == "label quality 0.100, out-of-fold Dice 0.100; worst Ulna, Dice 0.100"
-    from augforge.builder import build
+    from augforge.engine.builder import build
 
     build(recipe, tmp_path / "out")
     assert set(rejected(tmp_path / "out")["name"]) == set(names)

@@ -11,7 +11,7 @@ from oracles import OracleRun, spec, write_shapes
 from rich.console import Console
 
 from augforge import bitmask
-from augforge.builder import build
+from augforge.engine.builder import build
 from augforge.errors import TrainError
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.measure.scores import Scores, Truth

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from augforge.errors import PlanError, TrainError
 from augforge.keys import rng_for
 from augforge.ops import OPS, BoundOp, Context
-from augforge.recipe import choice, op_params
+from augforge.recipe.recipe import choice, op_params
 from augforge.sample import Sample
 from augforge.yamlfile import YamlFile
 

@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 
 from augforge.errors import DatasetError, TrainError
+from augforge.files import replacing
 from augforge.progress import Progress, Silent
 from augforge.store.dataset import Dataset, open_dataset
-from augforge.store.files import replacing
 from augforge.train.measure.labels import label_scores
 from augforge.train.measure.measures import ABOUT, Measures
 from augforge.train.measure.scores import check_classes

@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 
 from augforge import bitmask
+from augforge.files import replacing
 from augforge.report.show import save_png
 from augforge.sample import Sample
 from augforge.store.dataset import Dataset
-from augforge.store.files import replacing
 from augforge.train.measure import pictures
 from augforge.train.measure.boundary import boundary
 from augforge.train.measure.breakdown import Breakdown

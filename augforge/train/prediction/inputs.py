@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from augforge import bitmask
+from augforge.cache.filecache import FileCache
 from augforge.errors import TrainError
 from augforge.export.core import suffix_of
 from augforge.lineage import Root
@@ -19,10 +20,9 @@ from augforge.sample import Sample
 from augforge.sources.core import Listing, Record, Source
 from augforge.sources.loading import listed_image, loaded
 from augforge.sources.options import NO_CLASSES
-from augforge.sources.records import name_of, record_of
-from augforge.sources.scanning import Scan
+from augforge.sources.scan.records import name_of, record_of
+from augforge.sources.scan.scanning import Scan
 from augforge.store.dataset import Dataset, open_dataset
-from augforge.store.filecache import FileCache
 from augforge.store.remote import is_url
 from augforge.train.prediction.mirrored import exchanges_classes, is_mirrored
 

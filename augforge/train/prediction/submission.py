@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from augforge.errors import TrainError
-from augforge.store.files import replacing
+from augforge.files import replacing
 from augforge.train.prediction.table import Predictions
 
 ImageName = Literal["auto", "file", "path"]

@@ -35,9 +35,9 @@ from augforge.bitmask import Planes
 from augforge.errors import SourceError, TrainError
 from augforge.export.core import Region
 from augforge.export.csv_table import rle_text
+from augforge.files import replacing
 from augforge.sample import Box
-from augforge.sources.runs import parse_runs, runs_mask
-from augforge.store.files import replacing
+from augforge.sources.raster.runs import parse_runs, runs_mask
 
 _FORMAT = 1
 _ROWS = 1024

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from augforge.cache.filecache import FileCache
 from augforge.errors import TrainError, some
 from augforge.lineage import Root
 from augforge.sample import Sample
 from augforge.sources import Listing, Record, Source
 from augforge.store.dataset import Dataset
-from augforge.store.filecache import FileCache
 from augforge.train.prediction.blend import window
 from augforge.train.prediction.mirrored import exchanges_classes, is_mirrored
 from augforge.train.study.learner import need_masks

@@ -11,13 +11,13 @@ import numpy as np
 import polars as pl
 
 from augforge.errors import TrainError
+from augforge.files import replacing
 from augforge.keys import digest, rng_for
 from augforge.progress import Progress, Silent
 from augforge.report.show import save_png
 from augforge.report.tables import plural
 from augforge.sample import IGNORE
 from augforge.store.dataset import Dataset
-from augforge.store.files import replacing
 from augforge.train.config import TrainConfig
 from augforge.train.run import write_json
 from augforge.train.study.bootstrap import Estimate, Values, estimate, means, over_classes, resampled

@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.text import Text
 
 from augforge import bitmask
+from augforge.files import replacing
 from augforge.keys import digest
 from augforge.progress import Progress, Silent
 from augforge.report.tables import pairs, table
 from augforge.store.dataset import Dataset
-from augforge.store.files import replacing
 from augforge.train.config import TrainConfig
 from augforge.train.measure.scores import Truth, dice, number, overlap, truth_of
 from augforge.train.prediction.table import About, ClassFound, Predicted, Predictions, image_of, write_predictions

@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from augforge.errors import TrainError
-from augforge.store.files import replacing, write_text
+from augforge.files import replacing, write_text
 from augforge.yamlfile import dump_yaml
 
 TEMPERATURE = 0.1

@@ -1,0 +1,259 @@
+"""The command line: parse, call one function, print. Heavy modules are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from augforge.cli import models as cli_models
+from augforge.cli import pages as cli_pages
+from augforge.cli import terminal
+from augforge.cli.options import DatasetPlace, Json, Overrides, Version
+from augforge.errors import AugforgeError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    name="augforge",
+    help="Turn annotated images into versioned training sets.\n\n"
+    "A recipe (YAML) says where the images are, what to do with them, and how to store the result: "
+    "**augforge build recipes/mosaic.yaml**. No data at hand? **augforge sample-data data/hands**.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Entry point: errors on purpose are printed without a traceback, exit code 1."""
+    try:
+        app()
+    except AugforgeError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}. Check the path, the permissions and the free space")
+
+
+def _fail(message: str) -> NoReturn:
+    terminal.console(stderr=True).print(f"[bold red]error:[/bold red] {terminal.escaped(message)}", soft_wrap=True)
+    sys.exit(1)
+
+
+@app.command()
+def build(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the dataset; datasets/NAME without it.")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Worker processes, -1 for one a core.")] = 1,
+    overrides: Overrides = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be made and what reused.")] = False,
+    reuse: Annotated[bool, typer.Option(help="Take over what earlier versions and interrupted builds left.")] = True,
+    rehash: Annotated[bool, typer.Option("--rehash", help="Read every source file again, however untouched.")] = False,
+    register: Annotated[bool, typer.Option("--register", help="Enter the result into ./data_manifest.yaml.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Build the dataset that a recipe describes.
+
+    The result is the same bytes for any number of jobs. What did not change since the last build is copied; a build
+    that was stopped goes on where it was. The previous version stays whole until the new one is.
+    """
+    from augforge.engine.builder import build as run
+    from augforge.report.summary import render_summary
+
+    with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible():
+        summary = run(
+            recipe,
+            out,
+            jobs=jobs,
+            overrides=overrides or (),
+            dry_run=dry_run,
+            reuse=reuse,
+            rehash=rehash,
+            register=register,
+            progress=progress,
+        )
+    terminal.output(asdict(summary), as_json, lambda console: render_summary(summary, console))
+
+
+@app.command()
+def outliers(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe with filters.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A contact sheet to write, PNG.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="A CSV file with a column `outlier`, to score against.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the dataset; datasets/NAME without it.")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Worker processes, -1 for one a core.")] = 1,
+    overrides: Overrides = None,
+    limit: Annotated[int, typer.Option(min=1, help="Findings on the contact sheet.")] = 60,
+    as_json: Json = False,
+) -> None:
+    """Show what a recipe's filters find, without building: detector, reason, score, and the region marked.
+
+    Write the names of wrong findings into the recipe's `review` file (verdict: keep); a person's word is final.
+    """
+    from augforge.engine.outliers import find_outliers, read_truth, scores
+    from augforge.report.outliers import describe, outlier_sheet, render_outliers
+    from augforge.report.show import save_png
+
+    with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible():
+        found = find_outliers(recipe, out, jobs=jobs, overrides=overrides or (), progress=progress)
+    scored = scores(found, read_truth(truth, [*found.names, *(row.name for row in found.unreadable)])) if truth else []
+    if output is not None:
+        save_png(outlier_sheet(found, limit), output)
+        terminal.console(stderr=True).print(f"wrote {terminal.escaped(str(output))}")
+    terminal.output(describe(found, scored), as_json, lambda console: render_outliers(found, scored, console))
+
+
+@app.command()
+def inspect(dataset: DatasetPlace, version: Version = None, as_json: Json = False) -> None:
+    """Say what a dataset holds: splits, classes, sizes, rejections, recipe."""
+    from augforge.report.inspect import inspect as report
+    from augforge.report.inspect import render_inspect
+    from augforge.store.dataset import open_dataset
+
+    found = report(open_dataset(dataset, version))
+    terminal.output(found, as_json, lambda console: render_inspect(found, console))
+
+
+@app.command()
+def verify(
+    dataset: DatasetPlace,
+    version: Version = None,
+    pixels: Annotated[bool, typer.Option("--pixels", help="Decode every sample and compare its pixel digest.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Prove that a dataset is what its manifest says; exit code 1 and the names where it is not.
+
+    Checks the version, every shard's SHA-256, page checksums, the index against the shards, and payload offsets. Of a
+    URL, shards are fetched to the cache; what lies there whole is not fetched again, only its size compared.
+    """
+    from augforge.store.dataset import open_dataset
+    from augforge.store.verify import verify as check
+
+    manifest = open_dataset(dataset, version).manifest
+    with terminal.progress_bars(quiet=as_json) as progress:
+        progress.start("verify", len(manifest.shards))
+        problems = check(dataset, version, pixels, progress.advance)
+    found = {"version": manifest.version, "shards": len(manifest.shards), "ok": not problems, "problems": problems}
+    terminal.output(found, as_json, lambda console: _print_problems(found, console))
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(
+    dataset: DatasetPlace,
+    samples: Annotated[
+        list[str] | None, typer.Argument(metavar="[SAMPLE]...", help="Names of samples; none: a contact sheet.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write, PNG.")] = Path("show.png"),
+    split: Annotated[str | None, typer.Option(help="Contact sheet of this split only.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Samples on a contact sheet.")] = 24,
+    version: Version = None,
+) -> None:
+    """Draw samples with their class masks, or a contact sheet of the dataset, to a PNG."""
+    from augforge.report.show import contact_sheet, save_png, show_samples
+    from augforge.store.dataset import open_dataset
+
+    opened = open_dataset(dataset, version)
+    if samples:
+        picture = show_samples([opened.named(name) for name in samples], opened.classes)
+    else:
+        picture = contact_sheet(opened, split=split, limit=limit)
+    save_png(picture, output)
+    terminal.console().print(f"wrote {terminal.escaped(str(output))} ({picture.shape[1]}x{picture.shape[0]})")
+
+
+@app.command()
+def export(
+    dataset: DatasetPlace,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; must be new or empty.")],
+    to: Annotated[str, typer.Option(help="The format, as augforge exports lists them.")],
+    split: Annotated[list[str] | None, typer.Option(help="Only this split. May be given often.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="An option of the format, masks=polygons. May be given often.")
+    ] = None,
+    version: Version = None,
+    as_json: Json = False,
+) -> None:
+    """Write a dataset in a format that other tools read.
+
+    Formats: coco, yolo, labelme, mask-folder, index-mask, webdataset, csv. **augforge exports NAME** shows one: its
+    files, its options, and the recipe that reads it back.
+
+    Images are copied as they are stored, after the dataset was seen to be whole. The same dataset gives the same bytes;
+    they appear in OUT when all are there.
+    """
+    from augforge.export import export as run
+    from augforge.export import render_exported, settings
+    from augforge.store.dataset import open_dataset
+
+    with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
+        done = run(
+            open_dataset(dataset, version),
+            out,
+            to,
+            splits=split or (),
+            options=settings(overrides or ()),
+            progress=progress,
+        )
+    terminal.output(asdict(done), as_json, lambda console: render_exported(done, console))
+
+
+@app.command()
+def files(dataset: DatasetPlace, version: Version = None) -> None:
+    """Print the shards of a dataset's current version, one a line; of a URL, their URLs.
+
+    For tools that take file lists; shards/ may hold older versions' files too.
+    """
+    from augforge.store.remote import shard_places
+
+    for place in shard_places(dataset, version):
+        typer.echo(place)
+
+
+@app.command()
+def gc(
+    dataset: DatasetPlace,
+    keep: Annotated[int | None, typer.Option(min=1, help="Keep only so many versions, the newest.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Empty a dataset's work area, and remove old versions and the shards that no version names.
+
+    Takes a folder, no URL.
+    """
+    from augforge.store.gc import collect
+
+    freed = collect(dataset, keep)
+    terminal.output(
+        freed, as_json, lambda console: console.print(f"removed {freed['files']} files, {freed['bytes']:,} bytes")
+    )
+
+
+for command in (*cli_pages.COMMANDS, *cli_models.COMMANDS):
+    app.command()(command)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        from augforge import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit()
+
+
+def _print_problems(found: dict[str, Any], console: Console) -> None:
+    for problem in found["problems"]:
+        console.print(f"[red]{terminal.escaped(problem)}[/red]", soft_wrap=True)
+    count = len(found["problems"])
+    state = "[green]is whole[/green]" if found["ok"] else f"[red]has {count} problem{'s' * (count > 1)}[/red]"
+    console.print(f"version {found['version']} with {found['shards']} shards {state}")
+    if not found["ok"]:
+        console.print("Damaged shards are made again by: augforge build RECIPE --no-reuse; upload those of a URL anew")

@@ -1,0 +1,70 @@
+"""Commands to begin with: what there is to use, each with a page, and data to try it on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from augforge.cli import terminal
+from augforge.cli.options import Json, PageName
+
+
+def ops(name: PageName = None, as_json: Json = False) -> None:
+    """List the ops that recipes can use, or show one with its parameters."""
+    _print_pages("ops", name, as_json)
+
+
+def sources(name: PageName = None, as_json: Json = False) -> None:
+    """List the data formats that recipes can read, or show one with its layout and options."""
+    _print_pages("sources", name, as_json)
+
+
+def exports(name: PageName = None, as_json: Json = False) -> None:
+    """List the formats that datasets can be exported to, or show one: files, options, the recipe that reads it back."""
+    _print_pages("exports", name, as_json)
+
+
+def sample_data(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; must be new or empty.")],
+    persons: Annotated[int, typer.Option(min=1, help="Persons; each has two hands.")] = 12,
+    size: Annotated[int, typer.Option(min=64, help="Width and height in pixels.")] = 1024,
+    seed: Annotated[int, typer.Option(help="Another seed, other hands.")] = 7,
+    test_persons: Annotated[int, typer.Option(min=0, help="Persons without labels, in test/.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Write generated hand radiographs with 29 bones, in the hand-bone layout, to try everything on."""
+    from augforge.phantom import write_phantom
+
+    with terminal.progress_bars(quiet=as_json) as progress:
+        progress.start("sample data", (persons + test_persons) * 2)
+        done = write_phantom(
+            out,
+            persons=persons,
+            size=size,
+            seed=seed,
+            test_persons=test_persons,
+            progress=lambda count, total: progress.advance(1),
+        )
+    found = {**asdict(done), "path": str(done.path)}
+    terminal.output(
+        found, as_json, lambda console: console.print(f"wrote {done.images} images to {terminal.escaped(str(out))}")
+    )
+
+
+def _print_pages(kind: str, name: str | None, as_json: bool) -> None:
+    """The page of that name, or a list of all."""
+    from augforge.report.pages import KINDS
+
+    names, page_of, table, render = KINDS[kind]
+    if name is None:
+        terminal.output([page_of(each) for each in sorted(names)], as_json, table)
+    else:
+        page = page_of(name)
+        terminal.output(page, as_json, lambda console: render(page, console))
+
+
+COMMANDS: list[Callable[..., None]] = [ops, sources, exports, sample_data]

@@ -1,0 +1,1 @@
+"""Building: wires source, plan, cache and store together."""

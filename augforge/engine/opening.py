@@ -1,0 +1,221 @@
+"""Opening a recipe: its source listed, its splits drawn, what earlier builds left at hand, its pipeline ready."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from sys import intern
+
+import pyarrow as pa
+
+from augforge.cache.filecache import FileCache
+from augforge.cache.work import Payload, read_batches, remove_batch
+from augforge.engine.outcome import Outcome, Pool
+from augforge.engine.pipeline import Pipeline
+from augforge.engine.worker import Shop
+from augforge.errors import DatasetError, PlanError, SourceError
+from augforge.keys import digest
+from augforge.lineage import Lineage
+from augforge.ops import Context
+from augforge.planning.rows import Row
+from augforge.planning.splits import assign_splits
+from augforge.planning.steps import Step
+from augforge.progress import Progress
+from augforge.recipe.recipe import Recipe
+from augforge.sources import Listing, Record
+from augforge.store.codec import made_by
+from augforge.store.index import read_index
+from augforge.store.manifest import Manifest, read_manifest, versions
+from augforge.store.shard import is_sound
+
+OWN_FILES = {"work", "shards", "index", "versions", "README.md", ".lock", "log.jsonl"}
+"""What a build that never came to its manifest may leave in a dataset's folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTable:
+    """A source's rows with ids and splits, and warnings."""
+
+    rows: list[Row]
+    warnings: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A recipe ready to run.
+
+    Attributes:
+        recipe: as it was read.
+        folder: of the dataset.
+        listing: what the source holds.
+        table: its rows and warnings.
+        pool: what earlier work left.
+        libraries: versions of what makes pixels.
+        files: what is known of source files and shards.
+    """
+
+    recipe: Recipe
+    folder: Path
+    listing: Listing
+    table: SourceTable
+    pool: Pool
+    libraries: dict[str, str]
+    files: FileCache
+
+    def shop(self) -> Shop:
+        """What workers share."""
+        listing, source = self.listing, self.recipe.source
+        return Shop(source, listing.classes, listing.labels, self.recipe.seed, self.folder / "work", self.libraries)
+
+    def pipeline(self, steps: Sequence[Step], jobs: int, progress: Progress) -> Pipeline:
+        """The recipe's pipeline, of all its steps or of the first ones."""
+        recipe = self.recipe
+        return Pipeline(
+            self.shop(), steps, recipe.output.encoding, self.listing.records, self.pool, recipe.review, jobs, progress
+        )
+
+    def run(self, pipeline: Pipeline, dry: bool = False, encode: bool = True) -> Outcome:
+        """Run a pipeline over the source's rows; see `Pipeline.run`.
+
+        Raises:
+            SourceError: a source file was changed since it was listed, so that its id would stand for other pixels.
+                Nothing is kept.
+        """
+        try:
+            return pipeline.run(self.table.rows, dry, encode)
+        finally:
+            changed = [] if dry else self.files.changed()
+            if changed:
+                for batch in self.pool.batches:
+                    remove_batch(batch)
+                more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+                raise SourceError(f"{changed[0]}{more}: changed while the build ran. Nothing was kept; build again")
+
+
+def open_recipe(
+    recipe: Recipe, folder: Path, *, reuse: bool = True, rehash: bool = False, remember: bool = True
+) -> Opened:
+    """List the source, draw the splits, and gather what earlier builds left.
+
+    Args:
+        recipe: the recipe.
+        folder: of its dataset.
+        reuse: take over what earlier versions and interrupted builds left.
+        rehash: read every source file again instead of trusting its size and modification time.
+        remember: keep what was learned of the source's files in the work area.
+
+    Raises:
+        SourceError, PlanError: the source is broken, or the recipe does not fit it.
+    """
+    files, libraries = FileCache(folder / "work" / "files.sqlite", trust=reuse and not rehash), made_by()
+    listing = recipe.source.scan(files)
+    for step in recipe.steps:
+        step.bound.params.check(Context(listing.classes, listing.labels))
+    table = source_table(listing, recipe)
+    pool = _pool(folder, libraries, files) if reuse else Pool()
+    if remember or folder.exists():
+        files.save()
+    return Opened(recipe, folder, listing, table, pool, libraries, files)
+
+
+def dataset_folder(out: str | Path | None, name: str) -> Path:
+    """Where a dataset goes: the folder asked for, or ``datasets/<name>``."""
+    return Path(out).expanduser() if out is not None else Path("datasets") / name
+
+
+def check_folder(folder: Path, name: str) -> None:
+    """A dataset's folder is new, empty, left by an interrupted build, or holds that dataset."""
+    if (folder / "manifest.yaml").exists():
+        other = read_manifest(folder).name
+        if other != name:
+            raise DatasetError(f"{folder} holds dataset '{other}', not '{name}'. Choose another folder with --out")
+    elif folder.exists() and not (folder.is_dir() and _names(folder) <= OWN_FILES):
+        raise DatasetError(f"{folder} is no empty folder and holds no dataset. Choose another folder with --out")
+
+
+def _names(folder: Path) -> set[str]:
+    """What lies in a folder, but for files that were being written when a build was killed."""
+    return {path.name for path in folder.iterdir() if not (path.name.startswith(".") and path.name.endswith(".tmp"))}
+
+
+def source_table(listing: Listing, recipe: Recipe) -> SourceTable:
+    """Ids, splits and lineage of what a source listed.
+
+    Raises:
+        PlanError: nothing usable, or splits that cannot be.
+    """
+    if not listing.records:
+        raise PlanError(f"the source at {recipe.source.path} holds no usable sample; {_refusals(listing)}")
+    open_groups = {record.group for record in listing.records if record.split is None}
+    _check_own_splits(listing)
+    own = {record.split for record in listing.records if record.split is not None}
+    splits, warnings = assign_splits(open_groups, recipe.split, own)
+    rows = [_source_row(record, listing, recipe, record.split or splits[record.group]) for record in listing.records]
+    return SourceTable(rows, warnings)
+
+
+def _refusals(listing: Listing) -> str:
+    """How many were refused, and why most of them were."""
+    reason, count = Counter(row.reason for row in listing.refused).most_common(1)[0]
+    first = next(row for row in listing.refused if row.reason == reason)
+    return f"{len(listing.refused)} refused, {count} for: {reason}. Such as {first.name}: {first.detail or reason}"
+
+
+def _check_own_splits(listing: Listing) -> None:
+    """Raise PlanError if a group stands in two of the source's own splits, or in one and outside."""
+    places: dict[str, set[str]] = {}
+    for record in listing.records:
+        for group in record.data.get("groups") or (record.group,):
+            places.setdefault(group, set()).add(record.split or "")
+    both = sorted(group for group, found in places.items() if len(found) > 1)
+    if both:
+        found = " and ".join(
+            f"its own {name}" if name else "what the recipe splits" for name in sorted(places[both[0]])
+        )
+        raise PlanError(
+            f"group '{both[0]}' of the source stands in {found} ({len(both)} such groups): it would be on both sides. "
+            "Rename the groups, or leave one part out; where they are not the same, say so with source.group, such as "
+            "`group: {regex: '(.*)/'}`, the whole folder"
+        )
+
+
+def _source_row(record: Record, listing: Listing, recipe: Recipe, split: str) -> Row:
+    adapter = f"{recipe.source.format}@{recipe.source.adapter_version}"
+    return Row(
+        name=record.name,
+        id=digest("source", record.name, record.content, listing.classes, listing.labels, adapter),
+        group=intern(record.group),  # one text for all samples of a group
+        split=split,
+        width=record.width,
+        height=record.height,
+        lineage=Lineage.of_source(record.name, record.width, record.height),
+        groups=tuple(record.data.get("groups") or (record.group,)),
+        metadata=record.metadata,
+    )
+
+
+def _pool(folder: Path, libraries: dict[str, str], files: FileCache) -> Pool:
+    """What earlier versions and interrupted builds left, as far as the same libraries made it."""
+    pool = Pool()
+    for version in versions(folder):
+        # An older version that cannot be read costs time, never a build: its samples are made again
+        with suppress(DatasetError, OSError, pa.ArrowException):
+            manifest = read_manifest(folder, version)
+            if manifest.made_by == libraries:
+                pool.ledger.load(folder / "index" / f"{version}.ledger.parquet")
+                _add_shards(pool, folder, manifest, files)
+    for batch in read_batches(folder / "work", libraries):
+        pool.add(batch, used=False)
+    return pool
+
+
+def _add_shards(pool: Pool, folder: Path, manifest: Manifest, files: FileCache) -> None:
+    """Payloads of a version's shards, but for those that were damaged since."""
+    sound = {s.path for s in manifest.shards if is_sound(folder / s.path, s.bytes, s.sha256, files)}
+    columns = ["id", "shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes"]
+    for sample_id, shard, *place in read_index(folder / manifest.index_path).select(columns).iter_rows():
+        if shard in sound:
+            pool.payloads[sample_id, manifest.encoding] = Payload(str(folder / shard), *place)

@@ -1,0 +1,69 @@
+"""What a pipeline works with and leaves: what is at hand, what was counted, and the tables that come out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from augforge.cache.ledger import Ledger
+from augforge.cache.work import Batch, Payload
+from augforge.engine.judge import Finding
+from augforge.keys import digest
+from augforge.planning.rows import Row
+from augforge.sources import Refused
+from augforge.store.codec import Encoding
+
+
+@dataclass
+class Pool:
+    """What earlier work left: findings, and payloads by (sample id, encoding)."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    payloads: dict[tuple[str, str], Payload] = field(default_factory=dict)
+    batches: list[Batch] = field(default_factory=list)
+
+    def add(self, batch: Batch, used: bool = True) -> None:
+        self.ledger.put(batch.entries, used)
+        self.payloads |= batch.payloads
+        self.batches.append(replace(batch, entries=[]))
+
+    def has_facts(self, sample_id: str, encoding: Encoding) -> bool:
+        return self.ledger.has("facts", digest(sample_id, str(encoding)))
+
+    def facts(self, sample_id: str, encoding: Encoding) -> Any:
+        return self.ledger.get("facts", digest(sample_id, str(encoding)))
+
+
+@dataclass
+class Counts:
+    """How many samples each step made, and how many more were at hand, by (step label, split).
+
+    A sample counts for the last step that changed it.
+    """
+
+    made: Counter[tuple[str, str]] = field(default_factory=Counter)
+    reused: Counter[tuple[str, str]] = field(default_factory=Counter)
+    exact: bool = True
+
+
+@dataclass
+class Outcome:
+    """What a pipeline gives.
+
+    Attributes:
+        rows: the final table.
+        tables: those between stages.
+        rejected: by steps.
+        refused: source samples that could not be read.
+        findings, fitted: of filters.
+        counts: samples made by each step.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    tables: list[list[Row]] = field(default_factory=list)
+    rejected: list[dict[str, Any]] = field(default_factory=list)
+    refused: tuple[Refused, ...] = ()
+    findings: list[Finding] = field(default_factory=list)
+    fitted: dict[str, Any] = field(default_factory=dict)
+    counts: Counts = field(default_factory=Counts)

@@ -1,0 +1,47 @@
+"""Entering a build into the registry, `data_manifest.yaml` in the current folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from augforge.errors import PlanError
+from augforge.recipe.recipe import Recipe
+from augforge.store.manifest import Manifest
+from augforge.store.registry import REGISTRY, RegisteredDataset, RegisteredSource, read_registry, write_registry
+
+
+def check_registrable(recipe: Recipe) -> None:
+    """Raise PlanError for a recipe that was changed on the command line: CI could not build its version again."""
+    changed = sorted(set(recipe.overrides) - {"source.path"})
+    if changed:
+        raise PlanError(
+            f"--register stands for what the recipe file says, but --set changed {', '.join(changed)}. "
+            "Write the change into the recipe, or leave --register out"
+        )
+
+
+def enter(recipe: Recipe, manifest: Manifest) -> None:
+    """Write the recipe's source and dataset into the registry."""
+    path, name = Path(REGISTRY), Path(recipe.source.path).resolve().name
+    source = RegisteredSource(
+        name=name,
+        format=manifest.source.format,
+        path=_relative(recipe.source.path),
+        digest=manifest.source.digest,
+        samples=manifest.source.samples,
+    )
+    dataset = RegisteredDataset(
+        name=manifest.name,
+        recipe=_relative(recipe.path),
+        recipe_digest=manifest.recipe.digest,
+        source=name,
+        version=manifest.version,
+        splits=manifest.splits,
+    )
+    write_registry(path, read_registry(path).having(source, dataset))
+
+
+def _relative(path: str | Path) -> str:
+    """A path as the registry holds it, relative to its folder and with slashes; a URL as it is."""
+    return str(path) if "://" in str(path) else Path(os.path.relpath(path)).as_posix()

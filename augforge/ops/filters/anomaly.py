@@ -1,0 +1,165 @@
+"""anomaly: samples that are unusual as a whole, by a detector of PyOD over what the other statistics measure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from augforge.errors import MissingExtra
+from augforge.ops.core import Candidate, Context, FilterParams, Flag, table_filter
+from augforge.ops.filters.levels import Intensity, fit_levels, level_scores, measure_levels
+from augforge.ops.filters.pose import Pose, fit_pose, measure_centers, pose_scores
+from augforge.ops.filters.robust import NORMAL, Table, median, number, training
+from augforge.ops.filters.statistics import (
+    ClassArea,
+    ClassShape,
+    area_scores,
+    fit_area,
+    fit_shape,
+    measure_area,
+    measure_shape,
+    shape_scores,
+)
+from augforge.sample import Sample
+
+SEED = 0
+AREA, SHAPE, POSE, LEVELS = ClassArea(), ClassShape(), Pose(), Intensity()
+FAMILIES = ("area", "elongation", "fill", "position", "intensity")
+COLUMNS = tuple(f"{family} {kind}" for family in FAMILIES for kind in ("largest", "overall"))
+
+
+class Anomaly(FilterParams):
+    """Samples that are unusual as a whole: a little in many ways, where no single statistic would flag them.
+
+    The features are those of `class_area`, `class_shape`, `pose` and `intensity` with their defaults. Of the z-scores
+    of area, elongation, fill, position and gray values, the largest and the root mean square over the classes (or gray
+    values) go in: 10 numbers, whatever the class table; where one cannot be said, the training median stands. A
+    detector of PyOD (Zhao, Nasrullah and Li 2019, JMLR 20:96), fitted on the training split, scores them: `iforest` by
+    how few random cuts leave a sample alone (Liu, Ting and Zhou 2008, ICDM; fixed seed), `ecod` by how far out in the
+    tails its numbers lie together (Li et al. 2022, arXiv:2201.00382; finds less here, and takes long where many samples
+    are outside `train`, for each is scored alone). A sample is flagged whose score lies `threshold` robust standard
+    deviations (1.4826 median absolute deviations) above the training median.
+
+    Needs the extra `outliers`. Other versions of PyOD and scikit-learn may score a little differently.
+    """
+
+    detector: Literal["iforest", "ecod"] = Field("iforest", description="isolation forest, or empirical tails")
+    threshold: float = Field(4.0, gt=0, description="least robust z of a flagged sample's score; 3 suits ecod")
+    min_samples: int = Field(20, ge=8, description="nothing is judged with fewer training samples")
+    trees: int = Field(200, ge=1, le=2000, description="trees of the isolation forest")
+
+    def check(self, ctx: Context) -> None:
+        if find_spec("pyod") is None:
+            raise _missing()
+
+
+@table_filter("anomaly", Anomaly, version=1)
+def anomaly(candidates: Sequence[Candidate], params: Anomaly, ctx: Context) -> list[Flag | None]:
+    if ctx.fitted is None:
+        return [None] * len(candidates)
+    rows = sorted(candidates, key=lambda row: row.name)
+    z = _scores(rows, params, ctx.fitted)
+    flags = {
+        row.name: _flag(row, score, ctx.fitted) for row, score in zip(rows, z, strict=True) if score > params.threshold
+    }
+    return [flags.get(candidate.name) for candidate in candidates]
+
+
+@anomaly.measures(reads=())
+def _(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+    measures = {"area": measure_area, "shape": measure_shape, "position": measure_centers, "intensity": measure_levels}
+    return {name: measure(sample, params, ctx) for name, measure in measures.items()}
+
+
+@anomaly.fits
+def _(candidates: Sequence[Candidate], params: Anomaly, ctx: Context) -> dict[str, Any] | None:
+    rows = training(candidates)
+    if len(rows) < params.min_samples:
+        return None
+    area, shape = fit_area(_part(rows, "area"), AREA, ctx), fit_shape(_part(rows, "shape"), SHAPE, ctx)
+    position, levels = fit_pose(_part(rows, "position"), POSE, ctx), fit_levels(_part(rows, "intensity"), LEVELS, ctx)
+    return {"area": area, "shape": shape, "position": position, "intensity": levels}
+
+
+def _part(rows: Iterable[Candidate], name: str) -> list[Candidate]:
+    """The candidates with the features of one statistic."""
+    return [replace(row, features=row.features[name]) for row in rows]
+
+
+def _scores(rows: Sequence[Candidate], params: Anomaly, fitted: Mapping[str, Any]) -> list[float]:
+    """Robust z of each row's anomaly score; 0 for all if there is nothing to learn from."""
+    table = np.array([_features(row, fitted) for row in rows], np.float64).reshape(len(rows), len(COLUMNS))
+    learn = np.array([row.split == "train" for row in rows], bool)
+    if np.count_nonzero(learn) < params.min_samples:
+        return [0.0] * len(rows)
+    table = np.where(np.isnan(table), np.nan_to_num(median(table[learn], 0)), table)
+    table = table[:, np.ptp(table[learn], axis=0) > 0]
+    raw = _detected(table, learn, params) if table.shape[1] else np.zeros(len(rows))
+    center = np.median(raw[learn])
+    scale = NORMAL * np.median(np.abs(raw[learn] - center))
+    return [float(z) for z in (raw - center) / scale] if scale > 0 else [0.0] * len(rows)
+
+
+def _detected(table: Table, learn: NDArray[np.bool_], params: Anomaly) -> Table:
+    """The detector's scores, larger for stranger rows."""
+    detector = _detector(params)
+    detector.fit(table[learn])
+    scores = np.zeros(len(table))
+    scores[learn] = detector.decision_scores_
+    step = 1 if params.detector == "ecod" else max(1, len(table))  # ECOD counts the rows it scores into the tails
+    others = np.flatnonzero(~learn)
+    for start in range(0, len(others), step):
+        at = others[start : start + step]
+        scores[at] = detector.decision_function(table[at])
+    return scores
+
+
+def _detector(params: Anomaly) -> Any:
+    try:
+        if params.detector == "ecod":
+            return import_module("pyod.models.ecod").ECOD()
+        return import_module("pyod.models.iforest").IForest(n_estimators=params.trees, random_state=SEED)
+    except ImportError:
+        raise _missing() from None
+
+
+def _missing() -> MissingExtra:
+    return MissingExtra("pyod", "outliers", "the filter `anomaly`")
+
+
+def _features(row: Candidate, fitted: Mapping[str, Any]) -> list[float]:
+    """COLUMNS of one sample."""
+    area, shape, position, levels = (_part([row], name)[0] for name in ("area", "shape", "position", "intensity"))
+    shapes = shape_scores(shape, SHAPE, fitted["shape"])
+    farthest, apart = pose_scores(position, fitted["position"])
+    found = [
+        _summary(area_scores(area, AREA, fitted["area"])),
+        _summary(shapes["elongation"]),
+        _summary(shapes["fill"]),
+        (farthest if apart else np.nan, _summary(apart)[1]),
+        _summary(level_scores(levels, fitted["intensity"])),
+    ]
+    return [value for pair in found for value in pair]
+
+
+def _summary(scores: Mapping[str, float]) -> tuple[float, float]:
+    """Largest absolute value and root mean square; NaN of nothing."""
+    z = np.abs([*scores.values()])
+    return (float(z.max()), float(np.sqrt(np.mean(z**2)))) if len(z) else (np.nan, np.nan)
+
+
+def _flag(row: Candidate, score: float, fitted: Mapping[str, Any]) -> Flag:
+    found = dict(zip(COLUMNS, _features(row, fitted), strict=True))
+    largest = sorted(
+        ((found[f"{family} largest"], family) for family in FAMILIES), key=lambda item: -np.nan_to_num(item[0])
+    )
+    return Flag(
+        "anomaly", number(score), detail=", ".join(f"{family} z={z:.1f}" for z, family in largest[:3] if z == z)
+    )

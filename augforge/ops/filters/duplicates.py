@@ -1,0 +1,226 @@
+"""near_duplicates: pictures that are the same but for size, exposure and compression, found by a perceptual hash."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from augforge.errors import PlanError
+from augforge.ops.core import Candidate, Context, FilterParams, Flag, table_filter
+from augforge.ops.filters.levels import gray_of
+from augforge.ops.filters.robust import number
+from augforge.sample import Image, Sample
+
+SIDE, WAVES = 64, 16
+"""Pixels of the thumbnail's side, and how many of its cosine waves are looked at in each direction."""
+BITS = WAVES * WAVES
+COSINES = np.rint(
+    2**15 * np.cos(np.pi / (2 * SIDE) * np.outer(np.arange(1, WAVES + 1), 2 * np.arange(SIDE) + 1))
+).astype(np.int64)
+"""Rows of the discrete cosine transform but the constant one; whole numbers, so that every CPU gives the same bits."""
+BLOCK = 1 << 21
+"""Pairs that are compared at once."""
+MOST_PAIRS = 5_000_000
+
+Words: TypeAlias = NDArray[np.uint64]
+"""(n, 4): hashes of 256 bits."""
+Pair: TypeAlias = tuple[int, int, int]
+"""Two samples and the bits in which they differ."""
+
+
+class NearDuplicates(FilterParams):
+    """Pictures that show the same: copies resized, exposed or compressed otherwise, or, if asked for, mirrored.
+
+    Each picture has a perceptual hash of 256 bits: the signs of the 16x16 lowest frequencies, without the constant
+    ones, of the discrete cosine transform of its 64x64 gray thumbnail (after Zauner 2010, Implementation and
+    Benchmarking of Perceptual Image Hash Functions). Brightness, contrast and size change it by 0 to 5 bits, JPEG by up
+    to 16, a gamma of 0.7 or 1.4 by 10 to 25; a shift by 1 % or a turn by 1 degree by 20 to 45, so these are no twins.
+    Different radiographs of one kind are mostly 50 to 130 bits apart, and rarely less than 30. Blank pictures are
+    duplicates of each other.
+
+    Of twins in one split, the one whose name comes first stays, and the others are flagged: in the order of names, each
+    sample is flagged that is near one that stays. So every flagged sample's twin stays, no two that stay are near, and
+    the order of the table does not matter.
+
+    Twins in different splits flatter validation. `across_splits: error` names them; `move` moves to `train` all
+    samples of both groups, and of the groups that are near those in turn, so that neither twins nor groups part:
+    validation and test may lose samples, even all, but never meet one that training has seen. The moved ones stay, and
+    their twins in `train` are flagged. `ignore` compares only within splits. What is moved is moved, whatever `action`
+    says.
+
+    Every picture is compared with every other: 20,000 take 2 to 4 seconds on one core, 100,000 up to two minutes.
+    """
+
+    distance: int = Field(20, ge=0, le=64, description="most bits of 256 in which twins' hashes differ")
+    within: Literal["group", "all"] = Field("all", description="compare pictures of one group only, or all")
+    across_splits: Literal["error", "move", "ignore"] = Field(
+        "error", description="what to do about twins in different splits"
+    )
+    mirrored: bool = Field(False, description="whether a picture and its mirror image (left-right) are twins")
+
+
+@table_filter("near_duplicates", NearDuplicates, version=1)
+def near_duplicates(candidates: Sequence[Candidate], params: NearDuplicates, ctx: Context) -> list[Flag | None]:
+    rows = sorted(candidates, key=lambda row: row.name)
+    pairs = _pairs(rows, params)
+    across = [pair for pair in pairs if rows[pair[0]].split != rows[pair[1]].split]
+    flags: dict[int, Flag] = {}
+    if across and params.across_splits == "error":
+        raise PlanError(_told(rows, across))
+    if across and params.across_splits == "move":
+        flags = _moves(rows, pairs, across)
+    if params.across_splits == "ignore":
+        pairs = [pair for pair in pairs if rows[pair[0]].split == rows[pair[1]].split]
+    flags |= _drops(rows, pairs, flags)
+    by_name = {rows[i].name: flag for i, flag in flags.items()}
+    return [by_name.get(candidate.name) for candidate in candidates]
+
+
+@near_duplicates.measures(reads=())
+def _(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+    return perceptual_hash(sample.image)
+
+
+def perceptual_hash(image: Image) -> dict[str, str]:
+    """The hashes of a picture and of its mirror image, in hexadecimal."""
+    small = cv2.resize(gray_of(image), (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.int64)
+    waves = COSINES @ (small - int(small.mean())) @ COSINES.T
+    mirror = waves * np.where(np.arange(WAVES) % 2, 1, -1)  # the first wave is odd: mirrored, it changes its sign
+    return {"hash": _hex(waves), "mirror": _hex(mirror)}
+
+
+def _hex(waves: NDArray[np.int64]) -> str:
+    return np.packbits(waves.T > 0).tobytes().hex()
+
+
+def _words(hashes: Sequence[str]) -> Words:
+    return np.frombuffer(bytes.fromhex("".join(hashes)), np.uint64).reshape(len(hashes), BITS // 64)
+
+
+def _pairs(rows: Sequence[Candidate], params: NearDuplicates) -> list[Pair]:
+    """Twins, the first before the second."""
+    words = _words([row.features["hash"] for row in rows])
+    mirror = _words([row.features["mirror"] for row in rows]) if params.mirrored else None
+    parts: Mapping[str, list[int]] = {"": list(range(len(rows)))}
+    if params.within == "group":
+        parts = defaultdict(list)
+        for i, row in enumerate(rows):
+            parts[row.group or row.name].append(i)
+    found: dict[tuple[int, int], int] = {}
+    for part in parts.values():
+        for others in (words, mirror):
+            if others is not None:
+                for first, second, bits in near_pairs(words[part], others[part], params.distance):
+                    key = part[first], part[second]
+                    found[key] = min(bits, found.get(key, BITS))
+                    _check_number(len(found))
+    return [(*key, bits) for key, bits in sorted(found.items())]
+
+
+def near_pairs(words: Words, others: Words, distance: int) -> Iterator[Pair]:
+    """Pairs i < j of hashes (n, 4) in which `words[i]` and `others[j]` differ by at most `distance` bits."""
+    step = max(1, BLOCK // max(1, len(words)))
+    for start in range(0, len(words), step):
+        block = words[start : start + step]
+        first = _ones(block[:, None, 0] ^ others[None, start:, 0])
+        i, j = np.nonzero(first <= distance)
+        ahead = i < j
+        i, j = i[ahead], j[ahead] + start
+        bits = _ones(block[i] ^ others[j]).sum(axis=1, dtype=np.int64)
+        near = bits <= distance
+        yield from zip((i[near] + start).tolist(), j[near].tolist(), bits[near].tolist(), strict=True)
+
+
+if hasattr(np, "bitwise_count"):  # numpy 2
+
+    def _ones(words: Words) -> NDArray[np.uint8]:
+        return np.asarray(np.bitwise_count(words))
+
+else:
+    _TABLE = np.array([value.bit_count() for value in range(1 << 16)], np.uint8)
+
+    def _ones(words: Words) -> NDArray[np.uint8]:
+        parts = _TABLE[np.ascontiguousarray(words).view(np.uint16)]
+        return np.asarray(parts.reshape(*words.shape, 4).sum(axis=-1, dtype=np.uint8))
+
+
+def _check_number(pairs: int) -> None:
+    if pairs > MOST_PAIRS:
+        raise PlanError(
+            f"near_duplicates: more than {MOST_PAIRS:,} pairs of pictures are near each other; expected few. "
+            "Lower `distance`, or drop blank pictures first"
+        )
+
+
+def _told(rows: Sequence[Candidate], across: Sequence[Pair]) -> str:
+    first, second, bits = min(across, key=lambda pair: pair[2])
+    one, other = rows[first], rows[second]
+    return (
+        f"near_duplicates: '{one.name}' ({one.split}) and '{other.name}' ({other.split}) show the same "
+        f"({bits} of {BITS} bits differ), and {len(across)} such pair(s) are in different splits; validation would be "
+        "flattered. Set `across_splits: move` to bring them all to train, or `ignore`, or split by other groups"
+    )
+
+
+def _moves(rows: Sequence[Candidate], pairs: Sequence[Pair], across: Sequence[Pair]) -> dict[int, Flag]:
+    """Flags that move to train the groups that twins in different splits tie together."""
+    root: dict[str, str] = {}
+
+    def find(group: str) -> str:
+        while (up := root.get(group, group)) != group:
+            root[group] = root.get(up, up)
+            group = up
+        return group
+
+    groups = [row.group or row.name for row in rows]
+    for group, row in zip(groups, rows, strict=True):  # a mosaic ties the groups that it shows
+        for shown in row.groups:
+            one, other = sorted((find(group), find(shown)))
+            root[other] = one
+    for first, second, _ in pairs:
+        one, other = sorted((find(groups[first]), find(groups[second])))
+        root[other] = one
+    torn, twins = {find(groups[first]) for first, _, _ in across}, _twins(pairs)
+    return {
+        i: _move(rows, i, twins.get(i, {}))
+        for i, row in enumerate(rows)
+        if row.split != "train" and find(groups[i]) in torn
+    }
+
+
+def _move(rows: Sequence[Candidate], i: int, twins: Mapping[int, int]) -> Flag:
+    elsewhere = {j: bits for j, bits in twins.items() if rows[j].split != rows[i].split}
+    if not elsewhere:
+        return Flag("tied to a near-duplicate in another split", move_to="train", detail=f"group {rows[i].group}")
+    return _flag("near-duplicate in another split", rows, elsewhere, move_to="train")
+
+
+def _flag(reason: str, rows: Sequence[Candidate], twins: Mapping[int, int], move_to: str | None = None) -> Flag:
+    """A finding that names the nearest twin; its score is the share of bits that are equal."""
+    twin = min(twins, key=lambda j: (twins[j], j))
+    return Flag(reason, number(1 - twins[twin] / BITS), move_to, f"{rows[twin].name}, {twins[twin]} bits apart")
+
+
+def _drops(rows: Sequence[Candidate], pairs: Sequence[Pair], moved: Mapping[int, Flag]) -> dict[int, Flag]:
+    """Flags of those that are near one that stays; moved ones stay, and then whose name comes first."""
+    gone: dict[int, Flag] = {}
+    twins = _twins(pairs)
+    for i in sorted(twins):
+        staying = {j: bits for j, bits in twins[i].items() if j in moved or (j < i and j not in gone)}
+        if staying and i not in moved:
+            gone[i] = _flag("near-duplicate", rows, staying)
+    return gone
+
+
+def _twins(pairs: Sequence[Pair]) -> dict[int, dict[int, int]]:
+    """For each sample that has twins, the bits by twin."""
+    found: dict[int, dict[int, int]] = defaultdict(dict)
+    for first, second, bits in pairs:
+        found[first][second] = found[second][first] = bits
+    return dict(found)

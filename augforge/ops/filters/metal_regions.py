@@ -1,0 +1,227 @@
+"""Bright, sharply edged regions of a radiograph and what tells metal from bone in them. No thresholds of the filter.
+
+Metal lets almost nothing of the beam through: it is nearly even, brighter than all bone beside it, and rises to its
+full brightness within the blur of the image. Bone may be as bright, but is graded: its edges are ramps and it is
+uneven. Gray values are measured from air (0) to the body's brightest (1), so exposure hardly matters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from augforge.ops.filters.metal_body import Flags, Gray
+from augforge.ops.filters.metal_view import OUT, View
+
+LEVELS = (0.03, 0.07, 0.13, 0.20, 0.30, 0.42)
+"""How far below the brightest a region's threshold lies, in shares of the way down to the body's median."""
+SMALLEST, LARGEST = 4e-5, 0.15
+"""Areas of regions that are looked at, in shares of the image."""
+MOST = 30
+"""Regions that are kept, the most telling first."""
+STEPS = np.array([-3, -2, -1, 0, 1, 2, 3, 4, 5, 6], np.float32)
+"""Pixels across a region's edge, outwards, at which the profile is read."""
+INSIDE = 4
+"""Where in the profile the outside begins."""
+LEDGE = 0.1
+"""Where the third pixel outside falls by less than this share of the step, the step ends there."""
+NEAR = 3
+"""Pixels from a region's edge at which its surroundings begin; they end at `OUT`."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A region in its window of the view."""
+
+    features: dict[str, Any]
+    mask: Flags
+    left: int
+    top: int
+
+
+def find_regions(view: View) -> list[Found]:
+    """Regions that may be metal, the most telling first; of nested ones the most telling."""
+    middle = float(np.median(view.gray[::4, ::4][view.body[::4, ::4] > 0])) if view.body[::4, ::4].any() else 128.0
+    down = Downhill(view.gray)
+    found = [region for level in LEVELS for region in _at_level(view, down, 255 - level * (255 - middle))]
+    found.sort(key=lambda region: -_evidence(region.features))
+    kept: list[Found] = []
+    for region in found:
+        if len(kept) < MOST and not any(nested(region.features["box"], other.features["box"]) for other in kept):
+            kept.append(region)
+    return kept
+
+
+def _evidence(features: dict[str, Any]) -> float:
+    """How telling a region is among nested ones."""
+    return float(features["plateau"] * features["sharpness"] ** 4)
+
+
+def nested(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether boxes share at least half of the smaller one."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    smaller = min((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return width > 0 and height > 0 and width * height >= 0.5 * smaller
+
+
+def _at_level(view: View, down: Downhill, threshold: float) -> Iterator[Found]:
+    """Connected regions above one threshold whose edge is fairly sharp where it lies on the body."""
+    bright = (view.gray >= threshold).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(bright, connectivity=8)
+    parts = np.asarray(labels, np.int32)
+    areas = stats[:, cv2.CC_STAT_AREA]
+    looked = (areas >= max(6, SMALLEST * view.pixels)) & (areas <= LARGEST * view.pixels)
+    looked[0] = False
+    if not looked.any():
+        return
+    contact, sharpness, contrast = _read_edge(view, down, bright, parts, looked).of_regions(count)
+    for part in np.flatnonzero(looked & (contact >= 0.2) & (sharpness >= 0.5) & (contrast >= 8)):
+        found = _cut_out(view, parts, bright, int(part), stats[part, :4].tolist())
+        if found is not None:
+            found.features.update(
+                contact=round(float(contact[part]), 3),
+                sharpness=round(float(sharpness[part]), 3),
+                contrast=round(float(contrast[part]) / 255, 3),
+            )
+            yield found
+
+
+class Downhill:
+    """Where the gray values fall fastest."""
+
+    def __init__(self, gray: Gray) -> None:
+        smooth = cv2.GaussianBlur(gray, (0, 0), 1.0)
+        self.rise = [cv2.Sobel(smooth, cv2.CV_16S, dx, 1 - dx, ksize=3) for dx in (1, 0)]
+
+    def at(self, y: NDArray[np.int_], x: NDArray[np.int_]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Unit vectors x, y at some pixels."""
+        along = [-rise[y, x].astype(np.float32) for rise in self.rise]
+        length = np.maximum(np.hypot(*along), 1e-6)
+        return along[0] / length, along[1] / length
+
+
+@dataclass(frozen=True)
+class Edge:
+    """The rim pixels of all regions at one threshold."""
+
+    part: NDArray[np.int32]  # (n,) which region
+    on_body: NDArray[np.bool_]  # (n,) whether the body lies on the other side
+    step: NDArray[np.float32]  # (n,) how far the gray falls within 3 pixels
+    sharp: NDArray[np.bool_]  # (n,) whether it falls little further after that
+
+    def of_regions(self, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """For each region: the share of its edge on the body, and there the share that is sharp, and the mean step."""
+        rim = np.maximum(np.bincount(self.part, minlength=count), 1)
+        inner = np.bincount(self.part, self.on_body, count)
+        sharp = self.on_body & self.sharp & (self.step > 8)
+        enough = np.where(inner >= 6, inner, np.inf)
+        mean = np.bincount(self.part, self.step * self.on_body, count) / enough
+        return inner / rim, np.bincount(self.part, sharp, count) / enough, mean
+
+
+def _read_edge(view: View, down: Downhill, bright: Flags, parts: NDArray[np.int32], looked: NDArray[np.bool_]) -> Edge:
+    """Profiles across the rim of the regions that are looked at, along the slope of the gray values."""
+    inner = cv2.erode(bright, np.ones((3, 3), np.uint8), borderValue=1)
+    y, x = np.divmod(np.flatnonzero(bright - inner), bright.shape[1])
+    held = looked[parts[y, x]]
+    x, y = x[held], y[held]
+    at_x, at_y = (
+        np.clip(start[:, None] + along[:, None] * STEPS, 0, limit - 1).astype(np.float32)
+        for start, along, limit in zip((x, y), down.at(y, x), view.size, strict=True)
+    )
+    gray = _sample(view.gray, at_x, at_y)
+    inside = gray[:, :INSIDE].max(axis=1)
+    beyond = np.rint(at_y[:, INSIDE + 3]).astype(int), np.rint(at_x[:, INSIDE + 3]).astype(int)
+    step, fall = (inside - gray[:, INSIDE : INSIDE + end].min(axis=1) for end in (3, 6))
+    ledge = gray[:, INSIDE + 1] - gray[:, INSIDE + 2] < LEDGE * step
+    return Edge(parts[y, x], view.body[beyond] > 0, step, (step > 0.7 * fall) | (ledge & (step > 38)))
+
+
+def _sample(gray: Gray, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Gray values between pixels; in strips, for cv2.remap takes at most 32767 rows."""
+    strips = np.array_split(np.arange(len(x)), len(x) // 30_000 + 1)
+    read = [cv2.remap(gray, x[rows], y[rows], cv2.INTER_LINEAR) for rows in strips if len(rows)]
+    return np.concatenate(read).astype(np.float32) if read else np.zeros(x.shape, np.float32)
+
+
+def _cut_out(view: View, parts: NDArray[np.int32], bright: Flags, part: int, box: Sequence[int]) -> Found | None:
+    """Features of one region inside its own window; None where nothing of the body surrounds it."""
+    x, y, width, height = box
+    left, top = max(0, x - OUT), max(0, y - OUT)
+    window = (slice(top, y + height + OUT), slice(left, x + width + OUT))
+    mask = (parts[window] == part).astype(np.uint8)
+    near, out = (cv2.dilate(mask, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) for reach in (NEAR, OUT))
+    around = view.gray[window][(out > near) & (view.body[window] > 0) & (bright[window] == 0)]
+    if around.size < 10:
+        return None
+    core = cv2.erode(mask, np.ones((3, 3), np.uint8))
+    inside = view.gray[window][(core if core.sum() >= 12 else mask) > 0]
+    level, spread = float(np.median(inside)), float(np.std(inside))
+    prominence = (level - float(np.percentile(around, 95))) / 255
+    features = {
+        "box": [x, y, x + width, y + height],
+        "level": round(level / 255, 3),
+        "prominence": round(prominence, 3),
+        "plateau": round(prominence / _unevenness(level, spread, view.noise), 2),
+        **_place(view, x, y, width, height),
+    }
+    return Found(features | _shape(mask), mask, left, top)
+
+
+def _unevenness(level: float, spread: float, noise: float) -> float:
+    """How far a region is from an even area of the brightest gray, beyond the grain; a little more than 0."""
+    below = max(0.0, 255 - level - noise / 2)
+    uneven = math.sqrt(max(0.0, spread**2 - noise**2))
+    return 0.015 + (below + 2 * uneven) / 255
+
+
+def _place(view: View, x: int, y: int, width: int, height: int) -> dict[str, Any]:
+    """How many sides of the image a box touches, and how far it reaches in from a side along which it lies."""
+    (x, y), (right, bottom) = (x + view.left, y + view.top), view.whole
+    gaps = (x, y, right - x - width, bottom - y - height)
+    depths = [gap + reach for gap, reach in zip(gaps, (width, height, width, height), strict=True)]
+    along = (height, width, height, width)
+    strips = [depth / max(view.whole) for depth, length in zip(depths, along, strict=True) if length >= 4 * depth]
+    return {"sides": gaps.count(0), "strip": round(min(strips), 3) if strips else None}
+
+
+def _shape(mask: Flags) -> dict[str, Any]:
+    """Length, width and direction of the rectangle around a region, in pixels, and how much of its hull it fills."""
+    outline = np.concatenate(cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0])
+    hull = cv2.convexHull(outline)
+    filled = np.zeros_like(mask)
+    cv2.fillConvexPoly(filled, hull, 1)
+    _, (width, height), angle = cv2.minAreaRect(hull)
+    if width < height:
+        width, height, angle = height, width, angle + 90
+    return {
+        "length": round(width + 1, 1),
+        "width": round(height + 1, 1),
+        "angle": round(angle % 180, 1),
+        "solidity": round(float(mask.sum()) / float(filled.sum()), 3),
+    }
+
+
+def across(view: View, region: Found) -> float:
+    """How much brighter it is beside a region's long sides than beyond its ends: a ring has bone there, none here."""
+    (x, y), (width, height), degrees = cv2.minAreaRect(cv2.findNonZero(region.mask))
+    turn = np.radians(degrees if width >= height else degrees + 90)
+    beyond = max(3.0, 0.006 * max(view.whole))
+    long, short = max(width, height) / 2 + beyond, min(width, height) / 2 + beyond
+    smooth = cv2.blur(view.gray, (5, 5))
+
+    def gray(dx: float, dy: float) -> float:
+        column, row = round(x + region.left + dx), round(y + region.top + dy)
+        within = 0 <= column < view.size[0] and 0 <= row < view.size[1]
+        return float(smooth[row, column]) / 255 if within else 0.0
+
+    sides = [gray(-s * short * np.sin(turn), s * short * np.cos(turn)) for s in (-1, 1)]
+    ends = [gray(s * long * np.cos(turn), s * long * np.sin(turn)) for s in (-1, 1)]
+    return round(min(sides) - sum(ends) / 2, 3)

@@ -1,0 +1,113 @@
+"""Filters over what is in the masks and in the table: empty, min_area, where."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from augforge import bitmask
+from augforge.ops.conditions import check_syntax, holds
+from augforge.ops.core import Candidate, Context, FilterParams, Flag, filter_op, table_filter
+from augforge.sample import IGNORE, Sample
+
+
+def class_areas(sample: Sample, ctx: Context) -> dict[str, int | None]:
+    """Pixels of each class; None where the class is not known."""
+    areas, _ = bitmask.areas_and_boxes(sample.masks, len(ctx.classes))
+    known = bitmask.bits_to_flags(sample.known, len(ctx.classes))
+    return {name: int(areas[i]) if known[i] else None for i, name in enumerate(ctx.classes)}
+
+
+class ClassFilter(FilterParams):
+    """Parameters of filters that look at some classes or at all."""
+
+    classes: tuple[str, ...] | None = Field(None, description="the classes that count; default: all but ignore")
+
+    def check(self, ctx: Context) -> None:
+        for name in self.classes or ():
+            ctx.class_index(name)
+
+    def areas(self, candidate: Candidate) -> list[int]:
+        """Pixels of the classes that count and are known."""
+        areas = candidate.features["area"]
+        counted = self.classes or [name for name in areas if name != IGNORE]
+        return [areas[name] for name in counted if areas[name] is not None]
+
+
+class Empty(ClassFilter):
+    """Samples without a single pixel of the classes that count.
+
+    A sample whose classes are not known (nobody labelled it) is not empty: absent and unlabelled are different.
+    """
+
+
+@filter_op("empty", Empty, version=1)
+def empty(candidate: Candidate, params: Empty, ctx: Context) -> Flag | None:
+    areas = params.areas(candidate)
+    return Flag("empty") if areas and not any(areas) else None
+
+
+class MinArea(ClassFilter):
+    """Samples in which a class that is present covers too little: slivers at a window's rim, broken polygons.
+
+    Exactly one of `pixels` and `share` is given. Absent classes (no pixel) and unknown ones do not count.
+    """
+
+    pixels: int | None = Field(None, ge=1, description="least pixels of a class")
+    share: float | None = Field(None, gt=0, lt=1, description="least share of the picture's pixels")
+    need: Literal["every", "any"] = Field(
+        "every", description="keep a sample if every present class is large enough, or if any is"
+    )
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> MinArea:
+        if (self.pixels is None) == (self.share is None):
+            raise ValueError("expected either `pixels` or `share`")
+        return self
+
+
+@filter_op("min_area", MinArea, version=1)
+def min_area(candidate: Candidate, params: MinArea, ctx: Context) -> Flag | None:
+    present = [area for area in params.areas(candidate) if area > 0]
+    least = params.pixels if params.share is None else params.share * candidate.width * candidate.height
+    if not present or least is None:
+        return None
+    decisive = min(present) if params.need == "every" else max(present)
+    return Flag("class too small", decisive / least) if decisive < least else None
+
+
+class Where(FilterParams):
+    """Samples that do not fulfil a condition, in SQL as Polars reads it.
+
+    Columns: ``name``, ``"group"`` (an SQL word, so quoted), ``split``, ``width``, ``height``, ``tags``,
+    ``metadata.<key>``, ``area."<class>"`` (pixels, null where unknown), ``channels``, ``dtype``, and what filters
+    before it measured, such as ``tilt.angle_deg``. What cannot be said (null) does not fulfil a condition.
+    """
+
+    condition: str = Field(description="what the samples that stay fulfil, such as: metadata.age >= 6")
+
+    @field_validator("condition")
+    @classmethod
+    def _parses(cls, value: str) -> str:
+        return check_syntax(value)
+
+
+@table_filter("where", Where, version=1)
+def where(candidates: Sequence[Candidate], params: Where, ctx: Context) -> list[Flag | None]:
+    verdicts = holds(params.condition, [candidate.columns() for candidate in candidates])
+    return [None if verdict else Flag("condition not fulfilled", detail=params.condition) for verdict in verdicts]
+
+
+@where.measures(reads=(), when=lambda params: bool(re.search(r"\b(area|channels|dtype)\b", params.condition)))
+def _(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+    channels = 1 if sample.image.ndim == 2 else sample.image.shape[2]
+    return {"area": class_areas(sample, ctx), "channels": channels, "dtype": str(sample.image.dtype)}
+
+
+@empty.measures(reads=())
+@min_area.measures(reads=())
+def _(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+    return {"area": class_areas(sample, ctx)}

@@ -1,0 +1,1 @@
+"""Recipe and table to tasks: no pixels, no files, no YAML."""

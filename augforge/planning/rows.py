@@ -1,0 +1,76 @@
+"""The tables and tasks of a plan: Row, Stage, Task. No pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from augforge.keys import Id
+from augforge.lineage import Lineage
+from augforge.ops.core import Size
+from augforge.planning.steps import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A sample in a table between stages: everything but pixels.
+
+    Attributes:
+        name, id, group, split, metadata: see the glossary; group, split and metadata are the anchor's.
+        groups: all groups that show in it.
+        width, height: pixels.
+        lineage: how it was made.
+        parents: names of the samples of the table before.
+        tags: findings of filters that tagged it.
+        task: id of the task that made it; None for a source sample.
+        step: label of the last step that changed it; empty for a source sample.
+    """
+
+    name: str
+    id: Id
+    group: str
+    split: str
+    width: int
+    height: int
+    lineage: Lineage
+    groups: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] | None = None
+    parents: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    task: Id | None = None
+    step: str = ""
+
+    @property
+    def size(self) -> Size:
+        return (self.width, self.height)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Consecutive steps that run as one task for each sample.
+
+    Attributes:
+        index: from 0.
+        head: the op of several inputs it begins with, if any.
+        chain: one-input ops behind it.
+        filters: decided over the whole table at its end.
+        measures: steps whose features are needed of what leaves the chain.
+    """
+
+    index: int
+    head: Step | None
+    chain: tuple[Step, ...]
+    filters: tuple[Step, ...]
+    measures: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One call of a stage's steps on named inputs. Its id is a digest of everything that decides its result."""
+
+    id: Id
+    inputs: tuple[Row, ...]
+    head: Step | None
+    copy: int
+    chain: tuple[Step, ...]

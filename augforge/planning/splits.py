@@ -1,0 +1,149 @@
+"""Who goes where: groups hashed into splits, apart from the order and number of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from augforge.errors import PlanError, nearest
+from augforge.keys import unit_hash
+from augforge.planning.steps import Strict
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Groups = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class Split(Strict):
+    """Who goes where: groups are hashed, so no patient stands on both sides.
+
+    `val` and `test` are shares of the groups, or lists of groups; or `folds` and `fold` take one of several
+    parts of equal size as `val`.
+    """
+
+    val: Share | Groups | None = Field(None, description="share of the groups (0 to 1), or a list of groups")
+    test: Share | Groups | None = Field(None, description="share of the groups (0 to 1), or a list of groups")
+    folds: Annotated[int, Field(ge=2)] | None = Field(None, description="number of cross-validation folds")
+    fold: Annotated[int, Field(ge=0)] | None = Field(None, description="the fold that is `val`, from 0")
+    seed: int = Field(0, description="of the hash, apart from the recipe's seed so that recipes stay comparable")
+
+    @model_validator(mode="after")
+    def _sound(self) -> Split:
+        if (self.folds is None) != (self.fold is None):
+            raise ValueError("`folds` and `fold` go together")
+        if self.folds is not None and self.fold is not None:
+            if self.fold >= self.folds:
+                raise ValueError(f"fold {self.fold} of {self.folds} does not exist; folds count from 0")
+            if self.val is not None:
+                raise ValueError("`folds` decides `val`; give one of the two")
+        shares = [share for share in (self.val, self.test) if isinstance(share, float)]
+        if sum(shares) >= 1:
+            raise ValueError("`val` and `test` leave nothing for train; their shares must sum to less than 1")
+        return self
+
+
+def assign_splits(groups: Iterable[str], split: Split, own: Collection[str] = ()) -> tuple[dict[str, str], list[str]]:
+    """The split of each group, and warnings.
+
+    With shares, each group's hash decides alone, so a new group moves nobody. A split that would stay empty takes
+    the group nearest to it (the lowest hash; for train the highest). With folds, the groups that are not `test` are
+    dealt out in hash order, so folds are equally large and each is `val` in exactly one; a new group may move others.
+
+    Args:
+        groups: that stand in no split of the data's own.
+        split: the recipe's. Its shares are of what the data has no split of its own for.
+        own: splits that the data has.
+
+    Raises:
+        PlanError: fewer groups than splits or folds, a listed group that does not exist, or folds of data with an own
+            validation split.
+    """
+    names = sorted(set(groups))
+    if not names:
+        return {}, _nothing_to_deal(split, own)
+    if split.folds is not None and "val" in own:
+        raise PlanError(
+            "split.folds deals out val, and the data has one of its own. Set source.own_splits: false to deal out "
+            "all, or leave the folds out"
+        )
+    split, warnings = _without_own(split, own)
+    hashes = {name: unit_hash("split", split.seed, name) for name in names}
+    wanted = ["train", *(name for name in ("val", "test") if getattr(split, name) is not None)]
+    if len(names) < len(wanted):
+        raise PlanError(
+            f"too few groups ({len(names)}: {', '.join(names)}) for the splits {', '.join(wanted)}: a group stays "
+            "whole. Ask for fewer splits, add groups, or say with source.group what a group is; "
+            "`group: {regex: '(.*)'}` makes each sample one"
+        )
+    listed = _listed(names, split, own)
+    result = {name: listed.get(name) or _by_share(hashes[name], split) for name in names}
+    warnings += _fill_empty(result, set(listed), hashes, wanted)
+    if split.folds is not None:
+        result |= dict.fromkeys(_fold(result, hashes, split.folds, split.fold or 0), "val")
+    return result, warnings
+
+
+def _nothing_to_deal(split: Split, own: Collection[str]) -> list[str]:
+    """A warning where a recipe asks for splits, or has no training split, and every sample stands in one already."""
+    asked = (split.val, split.test, split.folds) != (None, None, None)
+    if not own or ("train" in own and not asked):
+        return []
+    fact = f"every sample stands in the data's own {' or '.join(sorted(own))}, so the recipe's split deals out nothing"
+    return [f"{fact}; set source.own_splits: false to deal out all"]
+
+
+def _without_own(split: Split, own: Collection[str]) -> tuple[Split, list[str]]:
+    """The recipe's split without shares of what the data has itself, and warnings that say so."""
+    twice = [part for part in ("val", "test") if part in own and isinstance(getattr(split, part), float)]
+    warnings = [
+        f"the data has its own {part}, so split.{part} takes nothing more; name groups there to add them, or set "
+        "source.own_splits: false to deal out all"
+        for part in twice
+    ]
+    return split.model_copy(update=dict.fromkeys(twice)), warnings
+
+
+def _fold(result: Mapping[str, str], hashes: Mapping[str, float], folds: int, fold: int) -> list[str]:
+    """The groups of one fold."""
+    dealt = sorted((name for name in result if result[name] == "train"), key=hashes.__getitem__)
+    if len(dealt) < folds:
+        raise PlanError(f"too few groups ({len(dealt)}) for {folds} folds: a group stays whole. Ask for fewer folds")
+    return dealt[fold::folds]
+
+
+def _listed(names: list[str], split: Split, own: Collection[str]) -> dict[str, str]:
+    chosen: dict[str, str] = {}
+    for part in ("val", "test"):
+        listed = getattr(split, part)
+        for name in listed if isinstance(listed, tuple) else ():
+            if name not in names:
+                outside = " outside its own splits" if own else ""
+                fact = f"split.{part} lists '{name}', but the source has no such group{outside}"
+                raise PlanError(f"{fact}.{nearest(name, names)}")
+            if name in chosen:
+                raise PlanError(f"group '{name}' is listed twice, for {chosen[name]} and for {part}. List it once")
+            chosen[name] = part
+    return chosen
+
+
+def _by_share(value: float, split: Split) -> str:
+    val = split.val if isinstance(split.val, float) else 0.0
+    test = split.test if isinstance(split.test, float) else 0.0
+    if value < val:
+        return "val"
+    return "test" if value < val + test else "train"
+
+
+def _fill_empty(result: dict[str, str], fixed: set[str], hashes: Mapping[str, float], wanted: list[str]) -> list[str]:
+    warnings = []
+    for part in reversed(wanted):
+        if part in result.values():
+            continue
+        spare = [name for name in set(result) - fixed if list(result.values()).count(result[name]) > 1]
+        if not spare:
+            raise PlanError(f"split {part} would stay empty: every group is listed elsewhere. List fewer groups")
+        taken = (max if part == "train" else min)(spare, key=hashes.__getitem__)
+        warnings.append(f"no group fell into {part} by its hash; it takes '{taken}' from {result[taken]}")
+        result[taken] = part
+    return warnings

@@ -1,0 +1,1 @@
+"""Recipes: YAML becomes planning's steps."""

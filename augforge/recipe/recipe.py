@@ -1,0 +1,202 @@
+"""The recipe: what a YAML file may say, checked strictly, with file and line in every complaint."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from augforge.errors import RecipeError, nearest
+from augforge.keys import digest
+from augforge.ops import OPS, BoundOp
+from augforge.planning.splits import Split
+from augforge.planning.steps import SPLITS, Step, StepKeys, Strict
+from augforge.recipe.overrides import override
+from augforge.sources import SOURCES, Source
+from augforge.store.codec import Encoding
+from augforge.yamlfile import YamlFile, read_yaml, shown
+
+
+class Output(Strict):
+    """How samples are stored."""
+
+    size: int | tuple[int, int] | None = Field(None, description="a last resize: one number, or [width, height]")
+    fit: Literal["letterbox", "stretch"] = Field("letterbox", description="how `size` is reached")
+    image: Literal["png", "jpeg"] = Field("png", description="png is lossless; jpeg is smaller")
+    quality: Annotated[int, Field(ge=1, le=100)] | None = Field(None, description="of jpeg, default 95")
+
+    @model_validator(mode="after")
+    def _sound(self) -> Output:
+        if self.quality is not None and self.image != "jpeg":
+            raise ValueError("`quality` belongs to `image: jpeg`; png is lossless")
+        return self
+
+    @property
+    def encoding(self) -> Encoding:
+        return Encoding.jpeg(self.quality or 95) if self.image == "jpeg" else Encoding.png()
+
+
+class Verdict(Strict):
+    """A person's word on a sample, which stands above every filter's."""
+
+    verdict: Literal["keep", "drop"]
+    why: str = ""
+
+
+class _Review(Strict):
+    samples: dict[str, Verdict]
+
+
+class _Body(Strict):
+    name: str
+    seed: int = 0
+    source: dict[str, Any]
+    split: Split = Split()
+    review: str | None = None
+    steps: list[dict[str, Any]] = Field(default_factory=list)
+    output: Output = Output()
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
+            raise ValueError(f"'{value}' cannot name a folder; expected letters, digits, '.', '_' and '-' alone")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A checked recipe.
+
+    Attributes:
+        name: of the dataset it makes.
+        seed: of the augmentations.
+        source: the adapter with its options, its path resolved.
+        review: a person's verdicts, by the names of source samples.
+        split, steps, output: see their classes; `output.size` is already the last step.
+        path: the file, as given.
+        text: the file verbatim.
+        overrides: what ``--set`` changed.
+    """
+
+    name: str
+    seed: int
+    source: Source
+    split: Split
+    review: Mapping[str, Verdict]
+    steps: tuple[Step, ...]
+    output: Output
+    path: Path
+    text: str
+    overrides: Mapping[str, Any]
+    digest: str
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read and check a recipe.
+
+    Args:
+        path: the YAML file.
+        overrides: ``key.path=value`` strings; a ``source.path`` among them is relative to the current folder.
+
+    Raises:
+        RecipeError: with file, line, expectation and the nearest known name.
+    """
+    path = Path(path).expanduser()
+    file = read_yaml(path, RecipeError)
+    said = deepcopy({**file.data, "source": _without_path(file.data.get("source"))})  # --set changes the data in place
+    changed = dict(override(file, text) for text in overrides)
+    body = file.check(_Body, file.data)
+    review = _review(body.review, path.parent)
+    verdicts = {name: verdict.model_dump() for name, verdict in review.items()}
+    return Recipe(
+        name=body.name,
+        seed=body.seed,
+        source=_source(file, body.source, Path() if "source.path" in changed else path.parent),
+        split=body.split,
+        review=review,
+        steps=_steps(file, body),
+        output=body.output,
+        path=path,
+        text=file.text,
+        overrides=changed,
+        digest=digest(said, verdicts) if verdicts else digest(said),
+    )
+
+
+def _review(name: str | None, folder: Path) -> Mapping[str, Verdict]:
+    """The review file: ``samples: {ID007/image1: {verdict: drop, why: nail art}}``."""
+    if name is None:
+        return {}
+    file = read_yaml(folder / Path(name).expanduser(), RecipeError)
+    return file.check(_Review, file.data).samples
+
+
+def _without_path(source: Any) -> Any:
+    """What a source says, but for where its data lies; so for the sources of a union."""
+    if not isinstance(source, dict):
+        return source
+    plain = {key: value for key, value in source.items() if key != "path"}
+    members = plain.get("sources")
+    return {**plain, "sources": list(map(_without_path, members))} if isinstance(members, list) else plain
+
+
+def choice(file: YamlFile, data: Mapping[str, Any], key: str, at: tuple[str | int, ...], known: Collection[str]) -> str:
+    """The value of a key that must name one of `known`."""
+    name = data.get(key)
+    if isinstance(name, str) and name in known:
+        return name
+    if name is None:
+        raise file.fail(at, f"'{key}' is missing; it has no default.{nearest('', known)}")
+    raise file.fail((*at, key), f"there is no {key} {shown(name)}.{nearest(str(name), known)}")
+
+
+def _source(file: YamlFile, data: dict[str, Any], base: Path) -> Source:
+    model = SOURCES[choice(file, data, "format", ("source",), SOURCES)]
+    source = file.check(model, data, ("source",))
+    if "://" in source.path:
+        return source
+    return source.model_copy(update={"path": str(base / Path(source.path).expanduser())})
+
+
+def _steps(file: YamlFile, body: _Body) -> tuple[Step, ...]:
+    steps: list[Step] = []
+    for index, data in enumerate(body.steps):
+        steps.append(_step(file, data, ("steps", index), steps))
+    if body.output.size is not None:
+        resize = {"op": "resize", "size": body.output.size, "fit": body.output.fit}
+        steps.append(_step(file, resize, ("output",), steps))
+    return tuple(steps)
+
+
+def _step(file: YamlFile, data: dict[str, Any], at: tuple[str | int, ...], before: Sequence[Step]) -> Step:
+    name = choice(file, data, "op", at, OPS)
+    op = OPS[name]
+    own = {key: value for key, value in data.items() if key in StepKeys.model_fields}
+    keys = file.check(StepKeys, own, at)
+    extra = [key for key in own if key not in ("op", "on")]
+    if op.role == "filter" and extra:
+        raise file.fail((*at, extra[0]), f"'{name}' is a filter; {extra[0]} has no meaning for it")
+    params = op_params(file, data, at, StepKeys.model_fields)
+    occurrence = sum(step.bound.name == name for step in before)
+    on = keys.on or (("train",) if op.role in ("augment", "filter") else SPLITS)
+    return Step(
+        len(before) + 1, BoundOp(name, params, occurrence), keys.p, keys.copies, on, keys.keep_input, keys.where
+    )
+
+
+def op_params(file: YamlFile, data: Mapping[str, Any], at: tuple[str | int, ...], own: Collection[str]) -> Any:
+    """The parameters of a step's op: all keys but the step's `own`; an unknown key may be meant for either."""
+    model = OPS[data["op"]].params
+    rest = {key: value for key, value in data.items() if key not in own}
+    takes_any = model.model_config.get("extra") == "allow"
+    unknown = [key for key in rest if key not in model.model_fields and not takes_any]
+    if unknown:
+        known = {*model.model_fields, *own}
+        raise file.fail((*at, unknown[0]), f"unknown key for op '{data['op']}'.{nearest(str(unknown[0]), known)}")
+    return file.check(model, rest, at)

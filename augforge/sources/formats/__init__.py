@@ -1,0 +1,1 @@
+"""The formats that sources read: a module each, or a folder where one module would be too long."""

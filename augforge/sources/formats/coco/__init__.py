@@ -1,0 +1,1 @@
+"""COCO: JSON files of annotations for folders of images."""

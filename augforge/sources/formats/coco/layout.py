@@ -1,0 +1,105 @@
+"""Where the annotation files of a COCO data set lie, and where each has its images."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from augforge.errors import SourceError, some
+from augforge.sources.scan.own_splits import names_split, own_split, split_folders
+from augforge.sources.scan.records import folder_or_name
+
+_SHOWN = 20
+_HEAD = 1 << 16
+"""Bytes in which one of COCO's lists begins."""
+
+
+def json_files(root: Path) -> list[str]:
+    """Places of annotation files where they usually lie: in the root, in annotations/, or else in the splits' folders.
+
+    Where files lie in those, another in the root has to look like COCO's to count.
+    """
+    of_splits = [place for folder in split_folders(root) for place in _json_in(root, folder)]
+    here = [place for place in _json_in(root, ".") if not of_splits or _looks_like_coco(root / place)]
+    return [*here, *_json_in(root, "annotations")] or of_splits
+
+
+def annotation_files(root: Path, layout: str) -> list[str]:
+    """Those that are read together: the only one, or one a split. SourceError where the recipe has to choose."""
+    places = json_files(root)
+    if not places:
+        raise SourceError(f"{root} holds no .json; expected\n{layout}\nCorrect source.path.")
+    if len(places) > 1:
+        places = [place for place in places if PurePosixPath(place).name.startswith("instances")] or places
+    splits = {split_of(place) for place in places}
+    if len(places) > 1 and ("" in splits or len(splits) < len(places)):
+        raise SourceError(
+            f"{root} holds {len(places)} annotation files; expected one, or one a split, as train.json and val.json: "
+            f"{some(places, _SHOWN)}. Choose one, 'annotations: {places[0]}', or read several by format union, with an "
+            f"entry for each: '{{format: coco, path: PATH, annotations: {places[0]}, name: NAME}}'."
+        )
+    return places
+
+
+def split_of(place: str) -> str:
+    """The word in an annotation file's name, or the name of its folder, that names a split; else empty."""
+    path = PurePosixPath(place)
+    words = [*re.split(r"[ ._-]", path.stem), path.parent.name]
+    return next((word for word in words if names_split(word)), "")
+
+
+def image_folder(root: Path, place: str, images: str | None, file_names: Iterable[str]) -> str:
+    """The folder of an annotation file's images: the first of the usual ones with an image that the file names.
+
+    Below ``images``, or beside the file and in the root, these are a folder of the file's name without
+    ``instances_``, or of its split, itself or in images/; images/; data/, as FiftyOne has it; and the folder itself.
+    """
+    path = PurePosixPath(place)
+    subsets = [subset for subset in (split_of(place), path.stem.removeprefix("instances_")) if subset]
+    inner = [*(f"images/{subset}" for subset in subsets), *subsets, "images", "data", "."]
+    bases = ((str(path.parent), inner), (".", inner)) if images is None else ((images, [*subsets, "."]),)
+    folders = dict.fromkeys(posixpath.normpath(posixpath.join(base, name)) for base, names in bases for name in names)
+    names = [name.replace("\\", "/") for name in file_names]
+    for folder in (folder for folder in folders if (root / folder).is_dir()):
+        if any(os.path.lexists(f"{root}/{folder}/{name}") for name in names):
+            return folder
+    usual = "images" if (root / "images").is_dir() else "."
+    return usual if images is None else posixpath.normpath(images)
+
+
+def sample_name(inner: str, split: str) -> str:
+    """A sample's name: that of its image below the images' folder, behind the split, where there are several."""
+    first, _, rest = inner.partition("/")
+    own = rest and names_split(first) and own_split(first) == own_split(split)
+    return f"{split}/{rest if own else inner}" if split else inner
+
+
+def usual_group(inner: str, split: str) -> str:
+    """The folder of a sample, or its name; the folder of another split, which a file names anew, is no part of it."""
+    name, (first, _, rest) = sample_name(inner, split), inner.partition("/")
+    if split and names_split(first):
+        return folder_or_name(rest) if "/" in rest else name
+    return folder_or_name(name)
+
+
+def image_place(folder: str, file_name: str) -> str:
+    """Place of an image by its ``file_name``, which may lead out of the root."""
+    return os.path.normpath(PurePosixPath(folder, file_name.replace("\\", "/")))
+
+
+def _json_in(root: Path, folder: str) -> list[str]:
+    paths = sorted(path for path in (root / folder).glob("*.json") if not path.name.startswith("."))
+    return [path.relative_to(root).as_posix() for path in paths]
+
+
+def _looks_like_coco(path: Path) -> bool:
+    """Whether a file starts as COCO's do, by one of its lists; it may be too large to be read for this."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return True  # which is told when it is read
+    return bool(re.match(rb'\s*(\xef\xbb\xbf)?\s*\{.*"(images|annotations|categories)"\s*:', head, re.DOTALL))

@@ -1,0 +1,220 @@
+"""Another augforge dataset as a source: recipes chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from augforge import bitmask
+from augforge.cache.filecache import FileCache, file_sha256
+from augforge.cache.work import Payload
+from augforge.errors import DatasetError, SourceError
+from augforge.keys import digest
+from augforge.sample import Sample
+from augforge.sources.classes import ClassTable, class_table
+from augforge.sources.core import Listing, Record, Source
+from augforge.sources.loading import loaded, with_ignore
+from augforge.sources.raster.remapping import Mapping as ClassMapping
+from augforge.sources.raster.remapping import remapped
+from augforge.sources.scan.scanning import Scan
+from augforge.store.codec import decode_image
+from augforge.store.dataset import Dataset
+from augforge.store.index import read_index
+from augforge.store.manifest import Manifest, read_manifest
+from augforge.store.remote import Remote, is_url
+
+_COLUMNS = ("id", "name", "group", "groups", "split", "width", "height", "label", "area", "metadata", "pixel_digest")
+_PLACE = ("shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes")
+
+
+class AugforgeDataset(Source):
+    """Reads a dataset that augforge built, so that one recipe goes on where another ended.
+
+    Samples keep name, group, split, labels, metadata and what is known of each class, and each is a root of its own:
+    the lineage begins anew. Masks are taken as they are stored. Its classes may be renamed, merged and left out by
+    ``class_map``; a merged class is known where all its parts are.
+
+    Every shard is checked against the manifest's SHA-256 when it is first seen and when it changes. Of a dataset behind
+    a URL, such as ``s3://bucket/datasets/hands`` (``pip install 'augforge[s3]'``), shards are fetched once, into
+    ``$AUGFORGE_CACHE`` or the user's cache folder.
+    """
+
+    adapter_version: ClassVar[int] = 2
+    takes_urls: ClassVar[bool] = True
+    names_are_places: ClassVar[bool] = False
+    layout: ClassVar[str] = """\
+ROOT/                          source.path or URL, as augforge build made it
+  manifest.yaml                the current version
+  versions/3f0a9c1b2d4e5f60.yaml    others, for source.version
+  index/3f0a9c1b2d4e5f60.parquet
+  shards/train-0c5d....parquet"""
+
+    format: Literal["dataset"] = "dataset"
+    path: str = Field(description="folder of the dataset, relative to the recipe, or a URL")
+    version: str | None = Field(
+        None, description="another version than the current one; a unique beginning of it is enough"
+    )
+    own_splits: bool = Field(
+        True, description="samples stay in their splits, whatever the recipe's `split` says; false deals them out anew"
+    )
+    separator: str = Field(
+        "~",
+        pattern=r"^[^/\\]+$",
+        description="stands for the ~ in names that the first recipe's steps made; with another one, such as +, a step "
+        "can be repeated that kept its inputs there",
+    )
+
+    @property
+    def root(self) -> Path:
+        return self._remote.folder if self._remote else Path(self.path)
+
+    @property
+    def _remedy(self) -> str:
+        return f"{self._remote.remedy}." if self._remote else _REMEDY
+
+    @property
+    def _remote(self) -> Remote | None:
+        return Remote(self.path) if is_url(self.path) else None
+
+    def scan(self, cache: FileCache) -> Listing:
+        dataset = self._open(cache)
+        scan = Scan(self, cache)
+        table = class_table(self, dataset.classes, self.root)
+        whole = self._whole_shards(scan, dataset.manifest, cache)
+        self._check_index(scan, dataset)
+        if not self.own_splits:
+            self._check_groups(scan, dataset)
+        records = self._records(scan, dataset, table, whole)
+        return scan.listing(records, table.names, dataset.labels)
+
+    def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
+        names, place = record.data["classes"], record.data["place"]
+        payload = Payload(str(self.root / place[0]), *place[1:])
+        try:
+            if self._remote is not None:  # this may be another machine than the one that listed it
+                self._remote.shard(place[0], *record.data["whole"])
+            image, masks = payload.read()
+            planes = bitmask.decode(masks, record.height, record.width, len(names))
+            pixels = decode_image(image)
+            known = bitmask.select_bits(record.data["labelled"], len(names))
+            label = None if record.data["label"] is None else np.array(record.data["label"], np.float32)
+            sample = loaded(record, pixels, bitmask.contiguous(planes), known, label)
+        except (OSError, ValueError, DatasetError) as error:
+            raise SourceError(
+                f"{payload.file}: sample {record.name} cannot be read ({error}). {self._remedy}"
+            ) from error
+        found = remapped(sample, self._mapping(names, classes), len(classes))
+        return replace(found, known=with_ignore(found.known, classes))
+
+    def _mapping(self, names: tuple[str, ...], classes: tuple[str, ...]) -> ClassMapping:
+        targets = [self.known_class(name, classes, str(self.root)) for name in names]
+        return [None if target is None else classes.index(target) for target in targets]
+
+    # ---- what is there ----
+
+    def _open(self, cache: FileCache) -> Dataset:
+        """The dataset with its index, which is looked at only where it is the manifest's."""
+        remote = self._remote
+        try:
+            manifest = remote.manifest(self.version) if remote else read_manifest(self.root, self.version)
+            if manifest.expected_version() != manifest.version:
+                raise DatasetError(
+                    f"{self.path}: its manifest is damaged: what it names is version {manifest.expected_version()}, "
+                    f"and it says {manifest.version}. {_REMEDY}"
+                )
+            path = remote.index(manifest) if remote else self.root / manifest.index_path
+            if not path.exists() or cache.get(path, "sha256", file_sha256) != manifest.index_sha256:
+                fact = "is damaged: its SHA-256 is not the manifest's" if path.exists() else "is missing"
+                raise DatasetError(f"{path} {fact}. {_REMEDY}")
+            return Dataset(self.root, manifest, read_index(path), remote)
+        except DatasetError as error:
+            raise SourceError(str(error)) from error
+
+    def _whole_shards(self, scan: Scan, manifest: Manifest, cache: FileCache) -> dict[str, tuple[str, int]]:
+        """SHA-256 and size of each shard, by its place, that is what the manifest says; the others are wrong."""
+        wanted = {shard.path: shard.sha256 for shard in manifest.shards}
+        for place, problem in self._fetched(wanted, cache):
+            scan.wrong(place, "damaged shard", problem)
+        there = [place for place in wanted if place not in scan.bad]
+        found = scan.facts(((place, place) for place in there), "sha256", file_sha256, "damaged shard")
+        for place in found:
+            if found[place] != wanted[place]:
+                message = f"{self.root / place} is damaged: its SHA-256 is not the manifest's"
+                scan.wrong(place, "damaged shard", f"{message}; expected a whole shard. {_REMEDY}")
+        return {s.path: (s.sha256, s.bytes) for s in manifest.shards if found.get(s.path) == s.sha256}
+
+    def _fetched(self, wanted: Mapping[str, str], cache: FileCache) -> list[tuple[str, str]]:
+        """Fetch the shards of a dataset behind a URL; places and messages of those that cannot be had."""
+
+        def sha256(copy: Path) -> str:
+            return str(cache.get(copy, "sha256", file_sha256))
+
+        def problem(place: str) -> str | None:
+            try:
+                Remote(self.path).checked_shard(place, wanted[place], sha256)
+            except DatasetError as error:
+                return str(error)
+            return None
+
+        with ThreadPoolExecutor(4) as pool:
+            problems = list(pool.map(problem, wanted if self._remote else ()))
+        return [(place, said) for place, said in zip(wanted, problems, strict=False) if said]
+
+    def _check_index(self, scan: Scan, dataset: Dataset) -> None:
+        """A shard that the index names and the manifest does not would be left out in silence."""
+        stray = sorted(set(dataset.index["shard"]) - {shard.path for shard in dataset.manifest.shards})
+        if stray:
+            scan.fault(f"{self.root}: its index names {stray[0]}, its manifest does not. {_REMEDY}")
+
+    def _check_groups(self, scan: Scan, dataset: Dataset) -> None:
+        """Samples of several groups cannot be dealt out anew: parts of them would stand on both sides."""
+        mixed = [name for name, groups in dataset.index.select("name", "groups").iter_rows() if len(groups) > 1]
+        if mixed:
+            scan.fault(
+                f"{self.root}: {len(mixed)} samples show several groups, such as {mixed[0]}, so splitting anew would "
+                "put a group on both sides. Set own_splits: true, or split where groups are still apart."
+            )
+
+    def _records(
+        self, scan: Scan, dataset: Dataset, table: ClassTable, whole: dict[str, tuple[str, int]]
+    ) -> Iterator[Record]:
+        columns = [name for name in (*_COLUMNS, *_PLACE) if name in dataset.index.columns]
+        mapping = [self.class_of(name) for name in dataset.classes]
+        for row in dataset.index.select(columns).iter_rows(named=True):
+            if row["shard"] in whole:
+                yield self._record(row, dataset.classes, table.content(mapping), whole[row["shard"]])
+            elif scan.source.on_error == "reject":
+                scan.wrong(self._name(row), "damaged shard", f"{self.root / row['shard']} is damaged. {_REMEDY}")
+
+    def _name(self, row: Mapping[str, Any]) -> str:
+        return str(row["name"]).replace("~", self.separator)
+
+    def _record(self, row: Mapping[str, Any], classes: tuple[str, ...], content: Any, whole: tuple[str, int]) -> Record:
+        labelled = [c for c, area in enumerate(row["area"].values()) if area is not None]
+        return Record(
+            name=self._name(row),
+            group=row["group"],
+            split=row["split"] if self.own_splits else None,
+            width=row["width"],
+            height=row["height"],
+            bytes=row["image_bytes"],
+            content=digest(row["id"], row["pixel_digest"], labelled, row["label"], content),
+            metadata={key: value for key, value in (row.get("metadata") or {}).items() if value is not None},
+            data={
+                "place": [row[name] for name in _PLACE],
+                "whole": whole,
+                "classes": classes,
+                "labelled": labelled,
+                "label": row["label"],
+                "groups": row["groups"],
+            },
+        )
+
+
+_REMEDY = "Check it with augforge verify, and build the dataset again."

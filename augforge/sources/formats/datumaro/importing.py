@@ -1,0 +1,196 @@
+"""What Datumaro's importers find in a folder: labels, items, and what they could not read, told apart.
+
+Some importers pass things over without a word. What they tell their log becomes warnings here; for CVAT's files, what
+they leave out is sought in the files; formats that they misread are refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import posixpath
+import warnings
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from augforge.errors import MissingExtra, SourceError, nearest
+from augforge.sources.scan.records import name_of
+from augforge.sources.scan.scanning import IMAGES
+
+CHECKED = frozenset(
+    {
+        *("camvid", "coco_instances", "coco_panoptic", "common_semantic_segmentation", "cvat", "datumaro"),
+        *("kitti_segmentation", "label_me", "mapillary_vistas_instances", "mapillary_vistas_panoptic"),
+        *("mvtec_segmentation", "voc_detection", "voc_instance_segmentation", "voc_segmentation"),
+    }
+)
+"""The formats whose examples came out right, pixel by pixel, with Datumaro 1.13."""
+
+_MISREAD = {
+    "ade20k2020": "it adds the polygons of hidden parts to the masks of what is seen. Convert it to masks",
+    "cityscapes": "it loses the roads, or the cars and people. Read gtFine/*_labelIds.png by format index-mask",
+    "open_images": "it loses masks, and takes labels that were found not to be there for labels. Convert it to masks",
+}
+"""What is wrong with formats that Datumaro 1.13 reads into wrong labels, and what to do."""
+
+_CVAT_KINDS = frozenset({"box", "mask", "points", "polygon", "polyline", "skeleton", "tag"})
+"""Annotations of CVAT that are imported; of skeletons the points are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A data set as Datumaro imports it.
+
+    Attributes:
+        labels: by their number.
+        items: Datumaro's own, by subset and id.
+        faults: by id and subset, the items that it could not read, or not wholly.
+        warnings: what it says about the rest.
+    """
+
+    labels: list[str]
+    items: list[Any]
+    faults: dict[tuple[str, str], str]
+    warnings: list[str]
+
+
+def import_items(root: Path, format: str | None) -> Imported:
+    """Import a folder as a format of Datumaro's, or one that it finds itself. Raises SourceError with what it says."""
+    try:
+        from datumaro import AnnotationType, Dataset
+        from datumaro.components.contexts.importer import ImportErrorPolicy
+    except ImportError as error:
+        raise MissingExtra("datumaro", "datumaro", "source format datumaro") from error
+    _need_right(root, format)
+    faults: dict[tuple[str, str], str] = {}
+
+    class Tell(ImportErrorPolicy):  # type: ignore[misc]  # the library is untyped
+        def report_item_error(self, error: Exception, *, item_id: tuple[str, str]) -> None:
+            where = f"{root}: item '{item_id[0]}' of subset '{item_id[1]}'"
+            faults[str(item_id[0]), str(item_id[1])] = (
+                f"{where} cannot be read by Datumaro ({cause_of(error)}). Correct it there."
+            )
+
+    try:
+        with quiet(), _heard(root) as said:
+            dataset = Dataset.import_from(str(root), format, error_policy=Tell())
+            items = sorted(dataset, key=lambda item: (item.subset, item.id))
+            categories = dataset.categories().get(AnnotationType.label, ())
+    except Exception as error:  # its formats raise what their parsers raise
+        raise SourceError(_refusal(root, format, error)) from error
+    _need_right(root, dataset.format)
+    if dataset.format == "cvat":
+        faults |= _cvat_faults(root, {(item.id, item.subset) for item in items})
+    if dataset.format not in CHECKED:
+        said.append(f"how Datumaro reads format {dataset.format} was not checked: compare some samples with the data")
+    return Imported([label.name for label in categories], items, faults, said)
+
+
+def _need_right(root: Path, format: str | None) -> None:
+    if format in _MISREAD:
+        raise SourceError(f"{root}: Datumaro misreads format {format}: {_MISREAD[format]}.")
+
+
+def _refusal(root: Path, format: str | None, error: Exception) -> str:
+    from datumaro.components.environment import DEFAULT_ENVIRONMENT
+
+    known = list(DEFAULT_ENVIRONMENT.importers)
+    if format is not None and format not in known:
+        return f"{root}: Datumaro has no format '{format}'.{nearest(format, known)}"
+    return (
+        f"{root} cannot be read by Datumaro as {format or 'a format that it finds itself'} ({cause_of(error)}). "
+        "Correct the data, or name its format in source.dataset_format."
+    )
+
+
+# ---- what it passes over ----
+
+
+@contextmanager
+def _heard(root: Path) -> Iterator[list[str]]:
+    """What Datumaro warns of in its log, filled in at the end: the first line of each kind, and how many there are."""
+    heard: dict[tuple[str, int], list[str]] = {}
+    said: list[str] = []
+
+    class Hear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "datumaro" in PurePosixPath(record.pathname).parts:
+                heard.setdefault((record.pathname, record.lineno), []).append(record.getMessage())
+
+    handler = Hear(logging.WARNING)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield said
+    finally:
+        logging.getLogger().removeHandler(handler)
+        for lines in heard.values():
+            more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+            said.append(f"Datumaro: {lines[0].replace(f'{root}/', '')}{more}")
+
+
+def _cvat_faults(root: Path, known: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """By id and subset: images of CVAT's files that are passed over, and those with annotations that are."""
+    ids = {key for key, _ in known}
+    faults = {}
+    for path in sorted(root.rglob("*.xml")):
+        for key, subset, kinds in _cvat_images(path):
+            where, lost = f"{path}: image '{key}'", sorted(kinds - _CVAT_KINDS)
+            if lost:
+                faults[key, subset or path.stem] = (
+                    f"{where} has {' and '.join(lost)}, which Datumaro passes over. Make polygons of it in CVAT, or "
+                    "export the task as COCO and read it by format coco."
+                )
+            elif key not in ids if subset is None else (key, subset) not in known:
+                faults[key, subset or path.stem] = (
+                    f"{where} is passed over by Datumaro: no task there has its subset '{subset or ''}', or other .xml "
+                    "lie further up. Export each task by itself, and read it alone."
+                )
+    return faults
+
+
+def _cvat_images(path: Path) -> Iterator[tuple[str, str | None, set[str]]]:
+    """(id, subset, kinds of annotations) of the images in CVAT's file, and of each frame that a track annotates."""
+    from defusedxml import ElementTree
+
+    try:
+        for _, element in ElementTree.iterparse(path):
+            if element.tag in ("image", "track"):
+                subset = element.get("subset")
+                if element.tag == "image":
+                    yield name_of(element.get("name", "")), subset, {child.tag for child in element}
+                else:
+                    yield from ((f"frame_{child.get('frame', ''):0>6}", subset, {child.tag}) for child in element)
+                element.clear()
+    except (ElementTree.ParseError, OSError, ValueError) as error:
+        raise SourceError(f"{path} cannot be read as XML ({error}). Correct it there or export it again.") from error
+
+
+def unlisted(root: Path, places: Collection[str]) -> list[str]:
+    """A warning of the images that lie beside those of items and are of none, if there are any."""
+    beside = [
+        place
+        for folder in sorted({posixpath.dirname(place) for place in places})
+        for file in os.scandir(root / folder)
+        if Path(file.name).suffix.lower() in IMAGES and (place := posixpath.join(folder, file.name)) not in places
+    ]
+    return [f"{len(beside)} images are not in the annotations, such as {min(beside)}"] if beside else []
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the warnings of the libraries that Datumaro calls."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def cause_of(error: BaseException) -> str:
+    """What an error comes from, in its own words."""
+    chain = [error]
+    while chain[-1].__cause__ is not None:
+        chain.append(chain[-1].__cause__)
+    said = [f"{type(cause).__name__}: {str(cause).strip().removesuffix('.')}" for cause in chain]
+    return ", for ".join(said[1:] or said)

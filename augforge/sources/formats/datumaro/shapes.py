@@ -1,0 +1,75 @@
+"""Datumaro's annotations as shapes: rings, and the pixels of masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from augforge.errors import SourceError
+from augforge.sources.formats.datumaro.importing import cause_of, quiet
+from augforge.sources.raster.shapes import flat_ring, rectangle
+
+
+def thing(annotation: Any) -> tuple[Any, Any]:
+    """What a box and the mask of the same thing share."""
+    return annotation.group, annotation.label
+
+
+def label_name(annotation: Any, labels: Sequence[str], where: str) -> str:
+    number = annotation.label
+    if number is None or not 0 <= number < len(labels):
+        raise SourceError(f"{where}: a {annotation.type.name} has no label of the categories. Give it one there.")
+    return labels[int(number)]
+
+
+def _mask(annotation: Any, where: str) -> Any:
+    """A mask's pixels (H, W), which some formats read only now."""
+    try:
+        with quiet():
+            return np.atleast_2d(annotation.image)
+    except Exception as error:  # whatever its reader raises
+        raise SourceError(f"{where}: a mask cannot be read ({cause_of(error)}). Copy it again.") from error
+
+
+def _outline(annotation: Any, where: str) -> list[float]:
+    return flat_ring(np.ravel(annotation.as_polygon()).tolist(), where)
+
+
+def _ellipse(annotation: Any, where: str) -> list[float]:
+    _need_upright(annotation, where)
+    return _outline(annotation, where)
+
+
+def _need_upright(annotation: Any, where: str) -> None:
+    """CVAT writes the angle of boxes and ellipses as an attribute, in formats that have no angles."""
+    angle = annotation.attributes.get("rotation")
+    if isinstance(angle, int | float) and angle:
+        raise SourceError(f"{where}: a {annotation.type.name} has a rotation, which is not drawn. Make it a polygon.")
+
+
+def _ring(annotation: Any, where: str) -> list[float]:
+    return flat_ring([float(value) for value in annotation.points], where)
+
+
+def _rectangle(annotation: Any, where: str) -> list[float]:
+    """A box covers the pixels from its first edge to before its last."""
+    x0, y0, x1, y1 = _finite_box(annotation, where)
+    return rectangle(x0, y0, max(x0, x1 - 1), max(y0, y1 - 1))
+
+
+def _finite_box(annotation: Any, where: str) -> list[float]:
+    _need_upright(annotation, where)
+    points = [float(value) for value in annotation.points]
+    return flat_ring([*points, *points[:2]], where)[:4]
+
+
+SHAPES: dict[str, Callable[[Any, str], Any]] = {
+    "bbox": _rectangle,
+    "ellipse": _ellipse,
+    "mask": _mask,
+    "polygon": _ring,
+    "rotated_bbox": _outline,
+}
+"""What draws each kind of annotation: a ring, or a mask (H, W). Raises SourceError naming where it stands."""

@@ -1,0 +1,1 @@
+"""DICOM pictures: radiographs, ultrasound, single slices."""

@@ -1,0 +1,298 @@
+"""Hand radiographs with one JSON of polygons an image, one folder a person."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from augforge import bitmask
+from augforge.cache.filecache import FileCache
+from augforge.errors import SourceError
+from augforge.keys import Id, digest
+from augforge.sample import Sample
+from augforge.sources.class_lists import CLASS_LISTS
+from augforge.sources.core import Listing, Record, Refused, Source
+from augforge.sources.loading import listed_image, loaded
+from augforge.sources.options import Join
+from augforge.sources.raster.shapes import Far, box_of, farther, off_image
+from augforge.sources.scan.documents import checked_points, is_point, read_json
+from augforge.sources.scan.people import PEOPLE_FACTS, Row, Table, person_row, read_people
+from augforge.sources.scan.records import record_of
+from augforge.sources.scan.scanning import IMAGES, Scan
+
+_PARTS = {"train": None, "test": "test"}  # folder -> the split that it prescribes
+_TABLES = ("meta_data.xlsx", "meta_data.csv", "train/meta_data.xlsx", "train/meta_data.csv")
+_ANNOTATIONS = frozenset({".json"})
+
+Polygon = tuple[str, list[list[float]]]
+"""Class name and points (x, y)."""
+
+
+class HandBone(Source):
+    """Lists and loads hand radiographs: ``train/`` with polygons, ``test/`` without.
+
+    A polygon that leaves the image is cut; one that lies wholly outside is an error.
+    """
+
+    adapter_version: ClassVar[int] = 1
+    layout: ClassVar[str] = """\
+ROOT/                                       source.path
+  train/DCM/ID001/image1661130828152.png    one folder a person; .png, .jpg or .jpeg
+  train/outputs_json/ID001/image1661130828152.json
+      {"annotations": [{"label": "finger-1", "points": [[x, y], ...]}, ...],
+       "metadata": {"width": 2048, "height": 2048}}
+  test/DCM/ID301/image1661319116107.png     optional; no labels
+  meta_data.xlsx                            optional, or .csv, also in train/: ID, age, sex, height, weight"""
+
+    format: Literal["hand-bone"] = "hand-bone"
+    classes: tuple[str, ...] = CLASS_LISTS["hand-bone"]
+    metadata: Join | str | None = Field(
+        None,
+        description="table of persons, relative to path; null looks for meta_data.xlsx/.csv; with table, key and on, "
+        "any table joined to the samples",
+    )
+
+    @property
+    def join(self) -> Join | None:
+        return self.metadata if isinstance(self.metadata, Join) else None
+
+    def scan(self, cache: FileCache) -> Listing:
+        self._check_layout()
+        scan = Scan(self, cache)
+        pairs = _find(scan)
+        _check_labelled(pairs, scan)
+        images = scan.images((image.name, image.place) for image, _ in pairs)
+        annotated = [(note.name, note.place) for _, note in pairs if note]
+        annotations = scan.facts(annotated, self._annotation_facts, self._read_facts, "broken annotation")
+        _check_sizes(pairs, images, annotations, scan)
+        people = self._people(scan)
+        rows = {person: person_row(people, person) for person in {image.person for image, _ in pairs}}
+        records = (
+            _record(
+                image,
+                note,
+                images[image.place],
+                annotations[note.place]["content"] if note else "unlabelled",
+                rows[image.person],
+            )
+            for image, note in pairs
+            if image.place in images and (note is None or note.place in annotations)
+        )
+        return scan.listing(records, self.classes)
+
+    def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
+        image = listed_image(self.root, record)
+        return loaded(record, image, *self._masks(record, classes))
+
+    def _masks(self, record: Record, classes: tuple[str, ...]) -> tuple[bitmask.Planes, NDArray[np.uint8]]:
+        """Planes and ``known``; an image without annotation knows no class."""
+        count = len(classes)
+        if record.data["annotation"] is None:
+            return bitmask.empty(record.height, record.width, count), np.zeros(bitmask.plane_count(count), np.uint8)
+        path = self.root / record.data["annotation"]
+        known = [c for c, name in enumerate(classes) if name in self.classes]
+        index = {name: c for c, name in enumerate(classes)}
+        polygons = _polygons(_read_document(path), path, self, classes)
+        try:
+            drawn = ((index[name], [points]) for name, points in polygons)
+            return bitmask.rasterise(drawn, record.height, record.width, count), bitmask.select_bits(known, count)
+        except ValueError as error:
+            raise SourceError(f"{path}: {error} (classes: {', '.join(classes)}). Correct that polygon.") from error
+
+    @property
+    def _annotation_facts(self) -> str:
+        """The kind of `_read_facts` in the cache: everything that decides what it gives, apart from the file."""
+        return f"hand-bone@{self.adapter_version}, facts@2 {digest(self.classes, self.class_map)}"
+
+    def _read_facts(self, path: Path) -> dict[str, Any]:
+        document = _read_document(path)
+        polygons = _polygons(document, path, self, self.classes)
+        return {"content": digest(sorted(polygons)), "size": _stated_size(document, path), "far": _far(polygons)}
+
+    def _people(self, scan: Scan) -> Table:
+        names = (self.metadata,) if isinstance(self.metadata, str) else _TABLES
+        place = next((name for name in names if (self.root / name).is_file()), None)
+        try:
+            if place is not None and not isinstance(self.metadata, Join):
+                people: Table = scan.cache.get(self.root / place, PEOPLE_FACTS, read_people)
+                return people
+            if isinstance(self.metadata, str):
+                scan.fault(f"{self.root / self.metadata} does not exist. Correct source.metadata or leave it out.")
+        except SourceError as error:
+            scan.fault(str(error))
+        return {}
+
+    def _check_layout(self) -> None:
+        root = self.root
+        if not (root / "train/DCM").is_dir():
+            missing = root / "train/DCM" if root.is_dir() else root
+            hint = f" Did you mean {root.parent}?" if (root / "DCM").is_dir() else ""
+            raise SourceError(
+                f"{missing} is no folder; expected\n{self.layout}\nSet source.path to the ROOT of such a tree.{hint}"
+            )
+        if not (root / "train/outputs_json").is_dir():
+            raise SourceError(
+                f"{root / 'train/outputs_json'} is no folder, so nothing is labelled; expected\n{self.layout}\n"
+                "Copy the annotations there."
+            )
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    place: str  # relative to the root, with /
+    part: str  # train or test
+    person: str
+    stem: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.person}/{self.stem}"
+
+
+Pairs = list[tuple[_File, _File | None]]
+
+
+def _find(scan: Scan) -> Pairs:
+    """Every image with its annotation, sorted by name; what is alone is refused, except images of ``test``."""
+    images = _unique((file for part in _PARTS for file in _files(scan, part, "DCM", IMAGES, "an image")), scan)
+    annotations = {
+        part: _unique(_files(scan, part, "outputs_json", _ANNOTATIONS, "an annotation"), scan) for part in _PARTS
+    }
+    pairs: Pairs = []
+    for name, image in images.items():
+        annotation = annotations[image.part].pop(name, None)
+        if annotation is None and image.part == "train":
+            scan.refused.append(Refused(name, "no annotation", image.place))
+        else:
+            pairs.append((image, annotation))
+    left = (file for part in annotations.values() for file in part.values())
+    scan.refused.extend(Refused(file.name, "no image", file.place) for file in left)
+    return sorted(pairs, key=lambda pair: pair[0].name)
+
+
+def _files(scan: Scan, part: str, folder: str, suffixes: Collection[str], what: str) -> Iterator[_File]:
+    """Files with one of the suffixes, one folder a person and no deeper; everything else is refused."""
+    top = f"{part}/{folder}"
+    for place in scan.walk(top, suffixes, what):
+        name = place.removeprefix(f"{top}/")
+        if name.count("/") == 1:
+            person, _, file = name.partition("/")
+            yield _File(place, part, person, Path(file).stem)
+        else:
+            scan.refused.append(Refused(name, f"not {what}", place))
+
+
+def _unique(files: Iterable[_File], scan: Scan) -> dict[str, _File]:
+    found = {file.place: file for file in files}
+    return {
+        name: found[place] for name, place in scan.unique((file.name, file.place) for file in found.values()).items()
+    }
+
+
+def _check_labelled(pairs: Pairs, scan: Scan) -> None:
+    if scan.problems or any(annotation for _, annotation in pairs):
+        return
+    counts = {
+        reason: sum(refused.reason == reason for refused in scan.refused) for reason in ("no annotation", "no image")
+    }
+    raise SourceError(
+        f"{scan.root} holds no image with an annotation: {counts['no annotation']} images without one, "
+        f"{counts['no image']} annotations without an image; expected\n{HandBone.layout}\n"
+        "Correct folders and file names, so that they pair."
+    )
+
+
+def _check_sizes(pairs: Pairs, images: Mapping[str, Any], annotations: MutableMapping[str, Any], scan: Scan) -> None:
+    """An annotation that was made on an image of another size is wrong, and taken out of ``annotations``.
+
+    So is one with a polygon that misses the image, which stays.
+    """
+    for image, annotation in pairs:
+        if annotation and image.place in images and annotation.place in annotations:
+            size = [images[image.place]["width"], images[image.place]["height"]]
+            stated = annotations[annotation.place]["size"]
+            outside = off_image(annotations[annotation.place]["far"], images[image.place], scan.root / annotation.place)
+            if stated not in (None, size):
+                del annotations[annotation.place]
+                made, found = scan.root / annotation.place, scan.root / image.place
+                scan.wrong(
+                    image.name,
+                    "size differs",
+                    f"{made}: metadata says {_by(stated)} pixels, {found} has {_by(size)}; expected the same. "
+                    "Restore the image that was annotated, or annotate this one.",
+                )
+            elif outside is not None:
+                scan.wrong(image.name, "outside the image", outside)
+
+
+def _by(size: Sequence[float]) -> str:
+    return f"{size[0]:g}x{size[1]:g}"
+
+
+def _record(image: _File, annotation: _File | None, facts: Mapping[str, Any], content: Id, row: Row | None) -> Record:
+    record = record_of(
+        image.name,
+        image.place,
+        facts,
+        content,
+        group=image.person,
+        split=_PARTS[image.part],
+        data={"annotation": annotation.place if annotation else None},
+    )
+    return replace(record, metadata=row) if row else record
+
+
+# ---- annotations -----------------------------------------------------------------------------------------------------
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    """The document with its ``annotations``, a list of objects; whatever is wrong names the file."""
+    document: dict[str, Any] = read_json(path)
+    entries = document.get("annotations") if isinstance(document, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise SourceError(
+            f'{path} holds no annotations; expected {{"annotations": [{{"label": ..., "points": ...}}, ...]}}. '
+            "Export it again."
+        )
+    return document
+
+
+def _polygons(document: Mapping[str, Any], path: Path, source: Source, classes: Collection[str]) -> list[Polygon]:
+    """Class name and points of each annotation, mapped; what ``class_map`` leaves out is not looked at."""
+    polygons = []
+    for number, entry in enumerate(document["annotations"], start=1):
+        label = entry.get("label")
+        if not isinstance(label, str):
+            raise SourceError(f"{path}: annotation {number} has no label; expected a class name. Label or remove it.")
+        name = source.known_class(label, classes, f"{path}: annotation {number}")
+        if name is not None:
+            points = checked_points(entry.get("points"), f"{path}: annotation {number}, label '{label}'")
+            polygons.append((name, points))
+    return polygons
+
+
+def _far(polygons: Iterable[Polygon]) -> Far:
+    far: Far = []
+    for name, points in polygons:
+        far = farther(far, box_of(points), f"the polygon of {name}")
+    return far
+
+
+def _stated_size(document: Mapping[str, Any], path: Path) -> list[float] | None:
+    """Width and height from ``metadata``, or None where they are missing."""
+    metadata = document.get("metadata") or {}
+    size = [metadata.get("width"), metadata.get("height")] if isinstance(metadata, dict) else [metadata]
+    if size == [None, None]:
+        return None
+    if not is_point(size):
+        raise SourceError(f"{path}: metadata holds no size; expected width and height in pixels. Correct or remove it.")
+    return [float(value) for value in size if value is not None]

@@ -1,0 +1,230 @@
+"""One mask an image, whose values name the classes: VOC's palette PNGs and gray index PNGs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from augforge import bitmask
+from augforge.cache.filecache import FileCache
+from augforge.cache.shelf import Shelf
+from augforge.errors import SourceError
+from augforge.keys import digest
+from augforge.sample import Sample
+from augforge.sources.classes import ClassTable, scanned_table
+from augforge.sources.core import Listing, Record, Source
+from augforge.sources.loading import check_size, known_bits, listed_image, loaded
+from augforge.sources.raster.masks import read_values
+from augforge.sources.raster.value_names import ValueNames
+from augforge.sources.scan.lists import listed_names
+from augforge.sources.scan.mask_files import (
+    IMAGE_SUFFIX,
+    MASK_SUFFIX,
+    bare_splits,
+    masks_in,
+    named,
+    need_images_folder,
+    need_masks,
+    outside,
+    part_masks,
+    sample_of,
+)
+from augforge.sources.scan.own_splits import split_folder
+from augforge.sources.scan.records import folder_or_name, plain, record_of
+from augforge.sources.scan.scanning import Scan
+from augforge.sources.scan.walking import below
+
+VALUE_FACTS = "values@1"
+"""The kind of `value_facts` in a file cache; renamed when masks are looked at in another way."""
+
+
+class IndexMask(Source):
+    """Reads masks whose stored pixel value (the palette's index, or the gray value) names the class.
+
+    What the values mean: ``values``; or else ``classes`` in order from 1, without the background, ``ignore`` left out;
+    or else each value that occurs is a class of its own, named by its number. The background is no class. Pixels of the
+    void value are class ``ignore``, where ``classes`` lists it or is not given; otherwise they are left out, with a
+    warning. Masks that hold void alone are told; where most do, or all of a split, it is an error, unless the recipe
+    itself sets ``void: 255``. A value that names nothing is an error: the masks are decoded once, when they are listed.
+    Numbered masks of an image, a_mask.png and a_mask_1.png, are united.
+
+    Masks of one class, 0 and 255: ``values: {255: lesion}``. The first class is 0: ``values: {0: road, 1: car}``. RGB
+    masks are read where their channels are equal. Images and masks may lie in one folder, a.png and a_mask.png:
+    ``images: .``, ``masks: .``, ``mask_suffix: _mask``.
+
+    Pascal VOC: ``images: JPEGImages``, ``masks: SegmentationClass``, ``lists: ImageSets/Segmentation``,
+    ``classes: voc``. With ``lists`` the images that no list names are no samples.
+    """
+
+    adapter_version: ClassVar[int] = 2
+    layout: ClassVar[str] = """\
+ROOT/                          source.path
+  images/P01/scan1.jpg         folders are part of the name, and the usual group; VOC: images: JPEGImages
+  masks/P01/scan1.png          the same name; PNG or TIFF, palette or gray; VOC: masks: SegmentationClass
+  lists/val.txt                if source.lists: a name a line, P01/scan1; VOC: lists: ImageSets/Segmentation"""
+
+    format: Literal["index-mask"] = "index-mask"
+    images: str = Field("images", description="folder of the images")
+    masks: str = Field("masks", description="folder of the masks")
+    image_suffix: str = IMAGE_SUFFIX
+    mask_suffix: str = MASK_SUFFIX
+    lists: str | None = Field(
+        None,
+        description="folder of .txt files that name the samples: those of val and test are these splits, train "
+        "(whatever folder it names) and all others are left to the recipe; null takes every image",
+    )
+    values: dict[int, str] | None = Field(
+        None,
+        description="pixel value -> label, such as {1: cat, 2: dog}; null counts the classes from 1",
+        examples=[{1: "cat", 2: "dog"}],
+    )
+    background: int | None = Field(0, description="value that is no class, unless values names it; null: there is none")
+    void: int | None = Field(
+        255, description="value of pixels that are class ignore; null: there is none", examples=[255]
+    )
+    missing_mask: Literal["error", "empty", "unlabelled"] = Field(
+        "error",
+        description="an image without a mask: labelled and empty, or with all classes unknown, or broken; but unknown "
+        "then too where no image of a split (in test/, val/ or train/) has a mask",
+    )
+
+    @model_validator(mode="after")
+    def _apart(self) -> IndexMask:
+        if plain(self.images) == plain(self.masks) and not self.mask_suffix:
+            raise ValueError(
+                f"images and masks both lie in '{self.images}'; tell them apart by mask_suffix, such as _mask"
+            )
+        return self
+
+    @property
+    def _names(self) -> ValueNames:
+        return ValueNames(self, self.values, self.background, self.void)
+
+    def scan(self, cache: FileCache) -> Listing:
+        scan = Scan(self, cache)
+        need_images_folder(scan, self.images)
+        scan.need_folder(self.masks)
+        images, masks, more = self._files(scan)
+        splits = self._splits(scan, images, masks)
+        scan.need_images(masks, images)
+        facts = scan.images(images.items())
+        values = self._value_facts(scan, masks, more)
+        parts = {name: split or split_folder(name) for name, split in splits.items()}
+        labelled = {parts[name] for name in masks}
+        bare = bare_splits(scan, map(parts.__getitem__, images), labelled) if self.missing_mask == "error" else set()
+        names, table = self._classes(scan, parts, masks, values)
+
+        def record(name: str, place: str) -> Record | None:
+            own = [masks[name], *more.get(name, ())] if name in masks else []
+            missing = "unlabelled" if parts[name] in bare and self.missing_mask != "empty" else self.missing_mask
+            if not self._sound(scan, name, place, facts[place], own, values, names, missing):
+                return None
+            said = [
+                [values[mask]["content"], {str(v): names.get(str(v)) for v in values[mask]["values"]}] for mask in own
+            ]
+            data = {"masks": own, "values": names, "known": table.known if own or missing == "empty" else []}
+            group, split = folder_or_name(name), splits[name]
+            return record_of(
+                name, place, facts[place], table.content(said or missing), group=group, split=split, data=data
+            )
+
+        records = (record(name, place) for name, place in images.items() if place in facts)
+        return scan.listing((record for record in records if record), table.names)
+
+    def _splits(self, scan: Scan, images: Shelf[str], masks: Shelf[str]) -> dict[str, str | None]:
+        """The split of each sample that a list prescribes; images and masks that no list names are taken out."""
+        if self.lists is None:
+            return dict.fromkeys({**images, **masks})
+        splits = listed_names(scan, self.lists, images)
+        for places in (images, masks):
+            for name in [name for name in places if name not in splits]:
+                del places[name]
+        return splits
+
+    def _classes(
+        self, scan: Scan, parts: Mapping[str, str], masks: Mapping[str, str], values: Mapping[str, Any]
+    ) -> tuple[dict[str, str | None], ClassTable]:
+        """The class of each value, and the class table."""
+        held = ((parts[name], values[place]["values"]) for name, place in masks.items() if place in values)
+        found = {value for fact in values.values() for value in fact["values"]}
+        meaning = self._names.meaning_in(scan, held, found)
+        table = scanned_table(scan, meaning.values(), self.root / self.masks)
+        return {str(value): self.class_of(label) for value, label in meaning.items()}, table
+
+    def _files(self, scan: Scan) -> tuple[Shelf[str], Shelf[str], dict[str, list[str]]]:
+        """The places of images and of masks by their names, and of further masks of an image."""
+        image_folder, mask_folder = plain(self.images), plain(self.masks)
+        places = scan.walk(image_folder)
+        if image_folder != mask_folder:
+            own = places if below(image_folder, mask_folder) else outside(places, [mask_folder])
+            images = named(scan, own, image_folder, "image_suffix", self.image_suffix)
+            return images, *masks_in(scan, mask_folder, self.mask_suffix, images)
+        ours = {place for place in places if sample_of(place, image_folder, self.mask_suffix) is not None}
+        images = named(scan, [p for p in places if p not in ours], image_folder, "image_suffix", self.image_suffix)
+        found = sorted(ours) or places  # where none is a mask, that is told of all
+        masks = named(scan, found, image_folder, "mask_suffix", self.mask_suffix)
+        part_masks(scan, self.mask_suffix, images)
+        return images, masks, need_masks(scan, image_folder, self.mask_suffix, masks, images)
+
+    def _value_facts(self, scan: Scan, masks: Mapping[str, str], more: Mapping[str, list[str]]) -> Mapping[str, Any]:
+        """`value_facts` of each mask by its place."""
+        further = ((name, place) for name, places in more.items() if name in masks for place in places)
+        return scan.facts(chain(masks.items(), further), VALUE_FACTS, value_facts, "broken mask")
+
+    def _sound(
+        self,
+        scan: Scan,
+        name: str,
+        place: str,
+        image: Mapping[str, Any],
+        masks: Collection[str],
+        values: Mapping[str, Any],
+        names: Mapping[str, str | None],
+        missing: str,
+    ) -> bool:
+        """Whether an image's masks can be read; what else is wrong with them is told."""
+        if not masks and missing == "error" and name not in scan.bad:
+            fact = f"{self.root / place} has no mask {plain(f'{self.masks}/{name}{self.mask_suffix}')}"
+            scan.wrong(name, "no mask", f"{fact}; expected one. Add it, or set missing_mask.")
+        sound = [mask for mask in masks if mask in values]
+        for mask in sound:
+            scan.need_size(name, mask, values[mask]["size"], image)
+            self._names.check(scan, name, mask, values[mask]["values"], names)
+        return len(sound) == len(masks)
+
+    def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
+        image = listed_image(self.root, record)
+        planes = bitmask.empty(record.height, record.width, len(classes))
+        for place in record.data["masks"]:
+            path = self.root / place
+            values = read_values(path)
+            check_size(path, values, record)
+            for value in distinct(values):
+                name = record.data["values"].get(str(value))
+                if name is not None:
+                    bitmask.merge_class(planes, classes.index(name), values == value)
+        return loaded(record, image, planes, known_bits(record, classes))
+
+
+def value_facts(path: Path) -> dict[str, Any]:
+    """What a listing needs of an index mask, JSON-like: its size, the values in it, and a digest of its pixels."""
+    values = read_values(path)
+    if len(found := distinct(values)) > 1000:
+        raise SourceError(
+            f"{path} holds {len(found)} values; expected one for each class. Is it an image, or instances?"
+        )
+    pixels = hashlib.sha256(np.ascontiguousarray(values, "<u2").tobytes()).hexdigest()
+    return {"size": [values.shape[1], values.shape[0]], "values": found, "content": digest(pixels)}
+
+
+def distinct(values: NDArray[Any]) -> list[int]:
+    """The values that occur, ascending."""
+    found: list[int] = np.flatnonzero(np.bincount(values.reshape(-1))).tolist()
+    return found

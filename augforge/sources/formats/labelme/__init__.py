@@ -1,0 +1,1 @@
+"""LabelMe: one JSON of shapes beside each image."""

@@ -1,0 +1,229 @@
+"""A LabelMe file: its shapes in canonical form, and as parts to draw."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augforge.errors import SourceError, nearest
+from augforge.sources.raster import shapes
+from augforge.sources.raster.shapes import Part
+from augforge.sources.raster.values import is_name, whole_size
+from augforge.sources.scan.documents import MAX_PIXEL, is_point, read_json
+from augforge.sources.scan.images import decode, inspect
+
+_REMEDY = "Correct or remove the shape."
+
+
+@dataclass(frozen=True, slots=True)
+class Widths:
+    """How wide what has no area is drawn, in pixels; None refuses it."""
+
+    line: float | None
+    point: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A shape as the file holds it, checked.
+
+    Attributes:
+        label: as it stands there.
+        kind: polygon, rectangle, circle, linestrip, line, point or mask.
+        points: (x, y) pixels.
+        width: of what has no area.
+        mask: the PNG of a mask; its two points are the first and the last pixel.
+        where: file and number, for messages.
+    """
+
+    label: str
+    kind: str
+    points: list[tuple[float, float]]
+    width: float
+    mask: bytes
+    where: str
+
+    def canonical(self, name: str) -> Any:
+        """What decides the pixels of its class, JSON-like."""
+        mask = hashlib.sha256(self.mask).hexdigest() if self.mask else ""
+        return [name, self.kind, self.points, self.width, mask]
+
+    def box(self) -> shapes.Box:
+        """Around what is drawn of it."""
+        if self.kind == "circle":
+            return shapes.box_of(self.points[:1], math.dist(*self.points))
+        return shapes.box_of(self.points, self.width / 2)
+
+    def parts(self, name: str) -> Iterator[Part]:
+        """What is drawn of it."""
+        for ring in _DRAWN[self.kind](self):
+            yield name, ring
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """The file with its ``shapes``, a list of objects."""
+    document: Any = read_json(path)
+    entries = document.get("shapes") if isinstance(document, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise SourceError(
+            f'{path} holds no shapes; expected LabelMe\'s {{"shapes": [{{"label": ..., "points": ...}}, ...], '
+            '"imagePath": ...}. Export it again, or remove the file.'
+        )
+    return dict(document)
+
+
+def read_shapes(document: Mapping[str, Any], path: Path, wanted: Callable[[str], bool], widths: Widths) -> list[Shape]:
+    """The shapes whose labels are wanted; the others are not looked at. SourceError for one that cannot be drawn."""
+    found = []
+    for number, entry in enumerate(document["shapes"], start=1):
+        label = entry.get("label")
+        if not is_name(label):
+            raise SourceError(f"{path}: shape {number} has no label; expected a class name. Label or remove it.")
+        if wanted(label):
+            found.append(_shape(entry, label, f"{path}: shape {number}, label '{label}'", widths))
+    return found
+
+
+def stated_size(document: Mapping[str, Any], path: Path) -> tuple[int, int] | None:
+    """Width and height that the file states, or None where it does not."""
+    size = [document.get("imageWidth"), document.get("imageHeight")]
+    if size == [None, None]:
+        return None
+    whole = whole_size(size)
+    if whole is None:
+        raise SourceError(f"{path}: imageWidth and imageHeight are no size in pixels. Correct or remove them.")
+    return whole
+
+
+def read_flags(document: Mapping[str, Any]) -> dict[str, bool]:
+    """The image's own flags."""
+    flags = document.get("flags")
+    items = flags.items() if isinstance(flags, dict) else ()
+    return {name: value for name, value in items if is_name(name) and isinstance(value, bool)}
+
+
+def farthest(found: Iterable[Shape], path: Path) -> shapes.Far:
+    """The file's shapes that lie farthest out, for `shapes.off_image`."""
+    far: shapes.Far = []
+    for shape in found:
+        far = shapes.farther(far, shape.box(), shape.where.removeprefix(f"{path}: "))
+    return far
+
+
+def embedded(document: Mapping[str, Any], path: Path) -> bytes:
+    """The bytes of ``imageData``; SourceError where they are none."""
+    return _unpacked(document.get("imageData"), f"{path}: imageData")
+
+
+def _unpacked(text: Any, where: str) -> bytes:
+    try:
+        data = base64.b64decode(text, validate=True) if isinstance(text, str) else b""
+    except ValueError:
+        data = b""
+    if not data:
+        raise SourceError(f"{where} is no base64 of an image; expected a whole image file. Export it again.")
+    return data
+
+
+# ---- shapes ----------------------------------------------------------------------------------------------------------
+
+_COUNTS = {"rectangle": 2, "circle": 2, "line": 2, "point": 1, "mask": 2}
+_AT_LEAST = {"polygon": 3, "linestrip": 2}
+
+
+def _shape(entry: Mapping[str, Any], label: str, where: str, widths: Widths) -> Shape:
+    kind = entry.get("shape_type", "polygon")  # LabelMe 3 has no other
+    if not isinstance(kind, str) or kind not in _DRAWN:
+        raise SourceError(f"{where}: shape_type {str(kind)!r:.40} is not drawn.{nearest(str(kind), _DRAWN)} {_REMEDY}")
+    points = _points(entry.get("points"), kind, where)
+    mask = _mask(entry.get("mask"), points, where) if kind == "mask" else b""
+    return Shape(label, kind, points, _width(kind, where, widths), mask, where)
+
+
+def _points(points: Any, kind: str, where: str) -> list[tuple[float, float]]:
+    if not isinstance(points, list) or not all(is_point(point) for point in points):
+        raise SourceError(f"{where}: points are not a list of [x, y] in finite pixels. {_REMEDY}")
+    exact, least = _COUNTS.get(kind), _AT_LEAST.get(kind, 0)
+    if len(points) < least or exact not in (None, len(points)):
+        expected = f"{least} or more" if exact is None else str(exact)
+        raise SourceError(f"{where}: {len(points)} points; expected {expected} for a {kind}. {_REMEDY}")
+    checked = [(float(x), float(y)) for x, y in points]
+    if kind == "circle" and math.dist(*checked) + max(map(abs, checked[0])) >= MAX_PIXEL:
+        raise SourceError(f"{where}: the circle reaches beyond any image. {_REMEDY}")
+    return checked
+
+
+def _width(kind: str, where: str, widths: Widths) -> float:
+    """The width of what has no area, 0 for the others."""
+    option = {"line": "line_width", "linestrip": "line_width", "point": "point_width"}.get(kind)
+    if option is None:
+        return 0.0
+    width = widths.point if kind == "point" else widths.line
+    if width is None:
+        raise SourceError(
+            f"{where}: a {kind} has no area; expected a width to draw it with. Set source.{option} in pixels, or leave "
+            "the label out by class_map."
+        )
+    return width
+
+
+def _mask(text: Any, points: list[tuple[float, float]], where: str) -> bytes:
+    """The PNG of a mask shape, as large as its points say."""
+    data = _unpacked(text, f"{where}: mask")
+    header = inspect(data, Path(f"{where}: mask"))
+    (x0, y0), (x1, y1) = points
+    size = (int(x1) - int(x0) + 1, int(y1) - int(y0) + 1)
+    if header.kind != "png" or header.size != size:
+        raise SourceError(
+            f"{where}: the mask is a {header.kind} of {header.width}x{header.height} pixels; expected a png of "
+            f"{size[0]}x{size[1]}, as its points say. {_REMEDY}"
+        )
+    return data
+
+
+# ---- drawing ---------------------------------------------------------------------------------------------------------
+
+
+def _polygon(shape: Shape) -> Iterator[shapes.Ring]:
+    yield [value for point in shape.points for value in point]
+
+
+def _rectangle(shape: Shape) -> Iterator[shapes.Ring]:
+    (x0, y0), (x1, y1) = shape.points
+    yield shapes.rectangle(x0, y0, x1, y1)
+
+
+def _circle(shape: Shape) -> Iterator[shapes.Ring]:
+    centre, rim = shape.points
+    yield shapes.disc(*centre, math.dist(centre, rim))
+
+
+def _stroke(shape: Shape) -> Iterator[shapes.Ring]:
+    yield from shapes.stroke(shape.points, shape.width)
+
+
+def _pasted(shape: Shape) -> Iterator[shapes.Mask]:
+    path = Path(f"{shape.where}: mask")
+    pixels: NDArray[Any] = decode(shape.mask, inspect(shape.mask, path), path)
+    marked = pixels if pixels.ndim == 2 else pixels[..., :3].max(axis=2)
+    x, y = (int(value) for value in shape.points[0])
+    yield np.asarray(marked), x, y
+
+
+_DRAWN: dict[str, Callable[[Shape], Iterator[shapes.Ring] | Iterator[shapes.Mask]]] = {
+    "polygon": _polygon,
+    "rectangle": _rectangle,
+    "circle": _circle,
+    "linestrip": _stroke,
+    "line": _stroke,
+    "point": _stroke,
+    "mask": _pasted,
+}

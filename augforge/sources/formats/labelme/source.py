@@ -1,0 +1,217 @@
+"""LabelMe: one JSON of shapes beside each image."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from augforge.cache.filecache import FileCache
+from augforge.errors import SourceError, some
+from augforge.keys import digest
+from augforge.sample import Image, Sample
+from augforge.sources.classes import ClassTable, class_table
+from augforge.sources.core import Listing, Record, Refused, Source
+from augforge.sources.formats.labelme import file as labelme_file
+from augforge.sources.formats.labelme.file import Shape, Widths
+from augforge.sources.formats.labelme.layout import ImagePlaces, file_name, sample_names, swapped
+from augforge.sources.loading import check_size, known_bits, listed_image, loaded
+from augforge.sources.raster.shapes import draw, off_image
+from augforge.sources.raster.values import is_name
+from augforge.sources.scan.images import IMAGE_FACTS, decode, inspect, upright
+from augforge.sources.scan.records import folder_or_name, inside, name_of, record_of
+from augforge.sources.scan.scanning import IMAGES, Scan
+
+Width = Annotated[float, Field(ge=1, le=1000)]
+
+
+class Labelme(Source):
+    """Reads LabelMe files of versions 3 to 5: polygons, rectangles, circles, masks, and lines and points by width.
+
+    The image is the one that ``imagePath`` names, else the one beside the file with its name, else the embedded one,
+    else the one of that file name in a parallel folder, with a warning: images/P01/scan1.jpg for json/P01/scan1.json,
+    where all files lie so. Such a folder of annotations is no part of the names, nor is one above train/ and val/.
+    Corners and rims belong to the shape; a polygon that crosses itself is filled by the even-odd rule; what leaves the
+    image is cut, and a shape wholly outside is an error. Shapes are filled with the pixels of their outline
+    (``cv2.fillPoly``), which is about half a pixel wider than pycocotools' masks. Shapes of one label are united:
+    ``group_id`` is not looked at. The image's own flags become metadata. A file without shapes is a labelled image
+    without any class; an image without a file is refused.
+
+    Without ``classes`` they are the labels, sorted. A class that the recipe lists and no file labels is unknown.
+    """
+
+    adapter_version: ClassVar[int] = 2
+    layout: ClassVar[str] = """\
+ROOT/                          source.path
+  P01/scan1.json               folders are part of the name, and the usual group
+      {"imagePath": "scan1.jpg", "imageData": null, "imageWidth": 800, "imageHeight": 600,
+       "flags": {"blurred": false},
+       "shapes": [{"label": "heart", "shape_type": "polygon", "points": [[x, y], ...]}, ...]}
+  P01/scan1.jpg                unless imageData holds it"""
+
+    format: Literal["labelme"] = "labelme"
+    line_width: Width | None = Field(None, description="pixels across a line or linestrip; null refuses them")
+    point_width: Width | None = Field(None, description="diameter of a point in pixels; null refuses points")
+
+    def scan(self, cache: FileCache) -> Listing:
+        scan = Scan(self, cache)
+        places = scan.walk("", IMAGES | {".json"})
+        notes = scan.unique((name_of(place), place) for place in places if place.lower().endswith(".json"))
+        found = {place for place in places if not place.lower().endswith(".json")}
+        if not notes:
+            raise SourceError(f"{self.root} holds no .json; expected\n{self.layout}\nCorrect source.path.")
+        facts = scan.facts(notes.items(), self._kind, self._read, "broken annotation")
+        labels = sorted({label for fact in facts.values() for label in fact["labels"]})
+        nothing = ClassTable(self.classes or (), [])
+        table = class_table(self, labels, self.root) if labels or not scan.bad else nothing
+        pairs = self._pairs(scan, notes, facts, found)
+        used = {*pairs.values()}
+        others = ((name_of(place), place) for place in sorted(found - used))
+        scan.refused += [Refused(name, "no annotation", place) for name, place in others if name not in scan.bad]
+        names = sample_names(pairs)
+        images = self._image_facts(scan, names, pairs)
+        return scan.listing(self._records(scan, table, names, facts, pairs, images), table.names)
+
+    def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
+        path = self.root / record.data["annotation"]
+        document = labelme_file.read_document(path)
+        image = _embedded_image(document, path, record) if record.data["embedded"] else listed_image(self.root, record)
+        named = ((self.known_class(shape.label, classes, shape.where), shape) for shape in self._shapes(document, path))
+        parts = (part for name, shape in named if name is not None for part in shape.parts(name))
+        return loaded(record, image, draw(parts, record.height, record.width, classes), known_bits(record, classes))
+
+    # ---- annotations ----
+
+    @property
+    def _kind(self) -> str:
+        """The kind of `_read` in the cache: everything that decides what it gives, apart from the file."""
+        rules = digest(self.classes, self.class_map, self.line_width, self.point_width)
+        return f"labelme@{self.adapter_version}, facts@2 {rules}"
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        document = labelme_file.read_document(path)
+        found = self._shapes(document, path)
+        if self.classes is not None:
+            for shape in found:
+                self.known_class(shape.label, self.classes, shape.where)
+        image_path = document.get("imagePath")
+        return {
+            "labels": sorted({shape.label for shape in found}),
+            "content": digest(sorted(digest(shape.canonical(self.class_of(shape.label) or "")) for shape in found)),
+            "size": labelme_file.stated_size(document, path),
+            "far": labelme_file.farthest(found, path),
+            "flags": labelme_file.read_flags(document),
+            "image": image_path if is_name(image_path) else None,
+            "embeds": bool(document.get("imageData")),
+        }
+
+    def _shapes(self, document: Mapping[str, Any], path: Path) -> list[Shape]:
+        widths = Widths(self.line_width, self.point_width)
+        return labelme_file.read_shapes(document, path, lambda label: self.class_of(label) is not None, widths)
+
+    # ---- images ----
+
+    def _pairs(self, scan: Scan, notes: Mapping[str, str], facts: Mapping[str, Any], found: set[str]) -> dict[str, str]:
+        """For the place of each annotation that of its image, which is the same where the image is embedded."""
+        places = ImagePlaces(found, notes.values())
+        own = {note: self._own_image(note, fact, places) for note, fact in facts.items()}
+        lost = {note: file_name(facts[note]["image"] or "") for note, image in own.items() if image is None}
+        parallel = places.parallel(lost)
+        self._tell_parallel(scan, parallel)
+        pairs: dict[str, str] = {}
+        owners: dict[str, str] = {}
+        for name, note in notes.items():
+            image = own.get(note) or parallel.get(note)
+            if image is None and note in facts:
+                scan.wrong(name, "no image", self._no_image(note, facts[note], places))
+            elif image is not None and owners.setdefault(image, note) != note:
+                message = f"{self.root / owners[image]} and {self.root / note} both annotate {self.root / image}"
+                scan.wrong(name, "image stands twice", f"{message}; expected one file an image. Remove one.")
+            elif image is not None:
+                pairs[note] = image
+        return pairs
+
+    def _own_image(self, note: str, facts: Mapping[str, Any], places: ImagePlaces) -> str | None:
+        """Place of the image that an annotation names, that lies beside it or that it embeds."""
+        try:
+            place = inside(self.root, _joined(note, facts["image"]), "") if facts["image"] else ""
+        except SourceError:
+            place = ""
+        if place in places.all:
+            return place
+        return places.beside.get(name_of(note)) or (note if facts["embeds"] else None)
+
+    def _tell_parallel(self, scan: Scan, parallel: Mapping[str, str]) -> None:
+        for note, image in list(parallel.items())[:1]:
+            here, there = swapped(note, image) or ("", "")
+            scan.warnings.append(
+                f"imagePath of {len(parallel)} files leads to no image; those of their names in parallel folders were "
+                f"taken, {there} for {here}, such as {image} for {note}"
+            )
+
+    def _no_image(self, note: str, facts: Mapping[str, Any], places: ImagePlaces) -> str:
+        """Why an annotation has no image: its path leaves the root, or nothing is there."""
+        where, named = str(self.root / note), facts["image"] or ""
+        try:
+            inside(self.root, _joined(note, named), where)
+        except SourceError as error:
+            return str(error)
+        others = places.named.get(file_name(named))
+        hint = f" There are images of that name: {some(others)}." if others else ""
+        fact = f"{where}: its image '{facts['image']}' does not exist, and none is embedded; expected one"
+        return f"{fact}. Add the image, or correct imagePath.{hint}"
+
+    def _image_facts(self, scan: Scan, names: Mapping[str, str], pairs: Mapping[str, str]) -> Mapping[str, Any]:
+        """Facts of the images by their places."""
+        known = scan.images((names[note], image) for note, image in pairs.items() if image != note)
+        within = ((names[note], note) for note, image in pairs.items() if image == note)
+        known.update(scan.facts(within, f"labelme {IMAGE_FACTS}", _embedded_facts, "broken image"))
+        return known
+
+    def _records(
+        self,
+        scan: Scan,
+        table: ClassTable,
+        names: Mapping[str, str],
+        facts: Mapping[str, Any],
+        pairs: Mapping[str, str],
+        images: Mapping[str, Any],
+    ) -> Iterator[Record]:
+        for note, place in pairs.items():
+            if place not in images:
+                continue
+            name, said, image = names[note], facts[note], images[place]
+            if said["size"] is not None:
+                scan.need_size(name, note, said["size"], image)
+            outside = off_image(said["far"], image, self.root / note)
+            if outside is not None and name not in scan.bad:
+                scan.wrong(name, "outside the image", outside)
+            data = {"annotation": note, "embedded": place == note, "known": table.known}
+            record = record_of(
+                name, place, image, table.content(said["content"]), group=folder_or_name(name), data=data
+            )
+            yield replace(record, metadata=said["flags"])
+
+
+def _joined(note: str, image: str) -> str:
+    """``imagePath`` as a path from the root; Windows writes it with backslashes."""
+    return str(PurePosixPath(note).parent / image.replace("\\", "/"))
+
+
+def _embedded_facts(path: Path) -> dict[str, Any]:
+    """As `image_facts`, of the image that an annotation file embeds."""
+    data = labelme_file.embedded(labelme_file.read_document(path), path)
+    width, height = inspect(data, path).size
+    return {"width": width, "height": height, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _embedded_image(document: Mapping[str, Any], path: Path, record: Record) -> Image:
+    data = labelme_file.embedded(document, path)
+    header = inspect(data, path)
+    image = upright(decode(data, header, path), header.orientation)
+    check_size(path, image, record)
+    return image

@@ -1,0 +1,90 @@
+"""A folder of masks for each class, one mask an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from augforge.cache.filecache import FileCache
+from augforge.sample import Sample
+from augforge.sources.classes import ClassTable, class_table
+from augforge.sources.core import Listing, Record, Source
+from augforge.sources.loading import known_bits, listed_image, loaded
+from augforge.sources.raster.class_masks import ClassMasks, Mask
+from augforge.sources.scan.mask_files import IMAGE_SUFFIX, MASK_SUFFIX, named, need_images_folder, outside
+from augforge.sources.scan.own_splits import split_folder
+from augforge.sources.scan.records import folder_or_name, plain, record_of
+from augforge.sources.scan.scanning import Scan
+
+
+class MaskFolder(Source):
+    """Reads one mask per class and image: any pixel that is not zero is the class.
+
+    A mask that is missing says that the class is not there; but where no image in test/ (val/, train/) has a mask, they
+    are unlabelled. A class that only some splits have is not there in the others, which is told. A class that the
+    recipe lists and that has no folder is unknown in every sample. Without ``classes`` they are the folders, sorted.
+    Classes may overlap. Numbered masks of a class, a_mask.png and a_mask_1.png, are united.
+
+    A folder ``ignore`` holds pixels that nobody should learn from. Masks are PNG, BMP or TIFF, gray, palette or colour;
+    lossy ones need a threshold. In a palette PNG the index counts: 0 is no class, even where it is shown white. Alpha
+    does not count: a black mask with a shape in its alpha alone is empty.
+
+    One mask an image, not in a folder of its class, is read by the format index-mask. JPEG masks of one class in
+    masks/: ``masks: ., class_map: {masks: polyp}, threshold: 127``.
+    """
+
+    adapter_version: ClassVar[int] = 1
+    layout: ClassVar[str] = """\
+ROOT/                          source.path
+  images/P01/scan1.png         folders are part of the name, and the usual group; .jpg, .bmp, .webp, .tif too
+  masks/heart/P01/scan1.png    the same name below each class; .bmp, .tif too
+  masks/left-lung/P01/scan1.png"""
+
+    format: Literal["mask-folder"] = "mask-folder"
+    images: str = Field("images", description="folder of the images")
+    masks: str = Field("masks", description="folder that holds a folder for each class")
+    image_suffix: str = IMAGE_SUFFIX
+    mask_suffix: str = MASK_SUFFIX
+    threshold: Annotated[int, Field(ge=0, lt=65535)] = Field(
+        0, description="values above it are the class; for lossy masks something like 127"
+    )
+
+    @property
+    def _class_masks(self) -> ClassMasks:
+        return ClassMasks(self, self.masks, self.threshold, self.mask_suffix)
+
+    def scan(self, cache: FileCache) -> Listing:
+        scan = Scan(self, cache)
+        need_images_folder(scan, self.images)
+        labels = self._class_masks.labels(scan, self.images)
+        table = class_table(self, labels, self.root / self.masks)
+        images = self._images(scan, labels)
+        facts = scan.images(images.items())
+        masks = self._class_masks.listed(scan, labels, images, facts)
+        unlabelled = self._class_masks.unlabelled(scan, images, masks)
+        records = (
+            self._record(name, place, fact, None if split_folder(name) in unlabelled else masks.get(name, []), table)
+            for name, place in images.items()
+            if (fact := facts.get(place)) is not None
+        )
+        return scan.listing(records, table.names)
+
+    def _images(self, scan: Scan, labels: list[str]) -> Mapping[str, str]:
+        """The place of each image; masks that lie below the images' folder are none."""
+        folder = plain(self.images)
+        places = outside(scan.walk(folder), map(self._class_masks.place, labels))
+        return named(scan, places, folder, "image_suffix", self.image_suffix)
+
+    def _record(
+        self, name: str, place: str, facts: Mapping[str, Any], masks: list[Mask] | None, table: ClassTable
+    ) -> Record:
+        """The record of an image; masks are None where it is unlabelled."""
+        content = table.content("unlabelled" if masks is None else self._class_masks.annotation(masks))
+        data = {"masks": [mask[2] for mask in masks or ()], "known": [] if masks is None else table.known}
+        return record_of(name, place, facts, content, group=folder_or_name(name), data=data)
+
+    def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
+        image = listed_image(self.root, record)
+        return loaded(record, image, self._class_masks.planes(record, classes), known_bits(record, classes))

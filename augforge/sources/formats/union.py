@@ -1,0 +1,242 @@
+"""Several sources as one, under one class list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import AfterValidator, Field, model_validator
+
+from augforge.cache.filecache import FileCache
+from augforge.errors import SourceError, nearest
+from augforge.keys import digest
+from augforge.sample import Label, Sample
+from augforge.sources.core import Listing, Record, Refused, Source
+from augforge.sources.loading import with_ignore
+from augforge.sources.options import REST
+from augforge.sources.raster.remapping import remapped
+from augforge.sources.scan.scanning import Scan
+
+
+def _adapter(entry: dict[str, Any]) -> type[Source]:
+    from augforge.sources import SOURCES  # which names this module's source too
+
+    name = entry.get("format")
+    if not isinstance(name, str) or name not in SOURCES:
+        raise ValueError(f"there is no format '{name}'.{nearest(str(name), SOURCES)}")
+    return SOURCES[name]
+
+
+_OWN = ("name", "split")
+"""Keys of an entry that are the union's; the others are its source's."""
+
+_SPLITS = ("train", "val", "test")
+
+
+def _options(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key not in _OWN}
+
+
+def _checked(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry of ``sources``, seen to be a source's options; what pydantic finds keeps its place in the recipe."""
+    adapter = _adapter(entry)
+    for key in _options(entry):
+        if key not in adapter.model_fields:
+            raise ValueError(
+                f"unknown key '{key}' for format {entry['format']}.{nearest(key, [*_OWN, *adapter.model_fields])}"
+            )
+    adapter.model_validate(_options(entry))
+    name = entry.get("name", "x")
+    if not isinstance(name, str) or not name.strip("/. "):
+        raise ValueError(f"name is {name!r}; expected text that goes before the names of samples")
+    if entry.get("split") not in (None, *_SPLITS):
+        raise ValueError(
+            f"split is {entry['split']!r}; expected {', '.join(_SPLITS)}, or none to leave it to the recipe"
+        )
+    return entry
+
+
+Entry = Annotated[dict[str, Any], AfterValidator(_checked)]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One source of a union, what goes before its samples' names, and the split that all of them stand in, if any."""
+
+    name: str
+    source: Source
+    split: str | None = None
+
+
+class Union(Source):
+    """Reads several sources as one: each is an entry with its own format, path and options, under one class list.
+
+    A class that a source never labelled is unknown in its samples, not absent; but a source without ``ignore`` has no
+    such pixels. Each source has a class_map of its own,
+    and every class that comes out of it must stand in ``classes``; without that list they are those of the sources in
+    turn.
+
+    Names begin with the source's ``name``, by default its folder's, so that they stay apart; groups too, unless
+    ``shared_groups`` says that the same group is the same patient everywhere. With ``split: test`` (or ``val``, or
+    ``train``) in an entry all its samples stand there, whatever the source or the recipe's ``split`` says.
+    """
+
+    adapter_version: ClassVar[int] = 2
+    names_are_places: ClassVar[bool] = False
+    layout: ClassVar[str] = """\
+source:                        in the recipe
+  format: union
+  classes: [heart, left-lung, right-lung]
+  sources:
+    - {format: coco, path: ../data/clinic-a, class_map: {Heart: heart}}
+    - {format: mask-folder, path: ../data/b/train, name: clinic-b}      else its samples begin with train/
+    - {format: yolo, path: ../data/c, split: test}                       all of it is for testing"""
+
+    format: Literal["union"] = "union"
+    path: str = Field(".", description="folder that the sources' paths start from; default the recipe's")
+    sources: tuple[Entry, ...] = Field(
+        min_length=1,
+        description="each source's format, path and options; a name for its samples' names to begin with; "
+        "and a split for all of them",
+        examples=[[{"format": "hand-bone", "path": "../data/FOLDER"}]],
+    )
+    shared_groups: bool = Field(False, description="a group's name means the same group in all sources")
+
+    @model_validator(mode="after")
+    def _one_class_list(self) -> Union:
+        if self.class_map:
+            raise ValueError("class_map stands here, where labels have no meaning yet; give each source its own")
+        for number, member in enumerate(self.members):
+            named = {*member.source.class_map.values(), *(member.source.classes or ())} - {None}
+            for name in sorted(str(name) for name in named):
+                if self.classes is not None and name not in self.classes:
+                    raise ValueError(
+                        f"sources.{number}: '{name}' is not in the union's classes.{nearest(name, self.classes)}"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _names_apart(self) -> Union:
+        seen: dict[str, str] = {}
+        for member, entry in zip(self.members, self.sources, strict=True):
+            said = f"{entry.get('name') or entry.get('path', '.')}"  # what paths are relative to is not known yet
+            if member.name in seen:
+                raise ValueError(
+                    f"two sources, {seen[member.name]} and {said}, have one name for their samples' names to begin "
+                    "with; expected names that differ. Set `name` in one of them"
+                )
+            seen[member.name] = said
+        return self
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The sources, their paths resolved."""
+        return tuple(map(self._member, self.sources))
+
+    def _member(self, entry: dict[str, Any]) -> Member:
+        adapter, options = _adapter(entry), _options(entry)
+        place = adapter.model_validate(options).path
+        path = place if "://" in place else str(self.root / place)
+        options = {"on_error": self.on_error, "own_splits": self.own_splits, **options, "path": path}
+        if self.classes is not None and REST in options.get("class_map", {}) and options.get("classes") is None:
+            options["class_map"] = {name: name for name in self.classes} | options["class_map"]
+        name = entry.get("name") or Path(path).resolve().name or "root"
+        return Member(name, adapter.model_validate(options), entry.get("split"))
+
+    # ---- listing ----
+
+    def scan(self, cache: FileCache) -> Listing:
+        scan = Scan(self, cache)
+        listings = []
+        for member in self.members:
+            try:
+                listings.append(member.source.scan(cache))
+            except SourceError as error:
+                scan.fault(str(error))
+        scan.raise_all()
+        classes = self._table(listings)
+        labels = tuple(dict.fromkeys(label for listing in listings for label in listing.labels))
+        for member, listing in zip(self.members, listings, strict=True):
+            self._take_over(scan, member, listing, labels)
+        records = (
+            self._record(number, member, listing, record, labels)
+            for number, (member, listing) in enumerate(zip(self.members, listings, strict=True))
+            for record in listing.records
+        )
+        return scan.listing(records, classes, labels)
+
+    def unreadable(self, record: Record, error: SourceError) -> Refused | None:
+        member, inner = self._inner(record)
+        return member.source.unreadable(inner, error)
+
+    def _inner(self, record: Record) -> tuple[Member, Record]:
+        """The source that a record comes from, and its record there."""
+        inner = replace(record, name=record.data["name"], data=record.data["data"])
+        return self.members[record.data["source"]], inner
+
+    def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
+        member, inner = self._inner(record)
+        names = record.data["classes"]
+        sample = member.source.load(inner, names)
+        mapping = [classes.index(name) for name in names]
+        label = _spread(sample.label, record.data["labels"])
+        found = remapped(sample, mapping, len(classes))
+        return replace(found, name=record.name, label=label, known=with_ignore(found.known, classes))
+
+    def _table(self, listings: Sequence[Listing]) -> tuple[str, ...]:
+        """The class table; SourceError for a class of a source that does not stand in it."""
+        if self.classes is None:
+            return tuple(dict.fromkeys(name for listing in listings for name in listing.classes))
+        for member, listing in zip(self.members, listings, strict=True):
+            for name in listing.classes:
+                if name not in self.classes:
+                    raise SourceError(
+                        f"{member.source.path}: label '{name}' is not in the union's classes."
+                        f"{nearest(name, self.classes)} Map it in that source: 'class_map: {{{name}: CLASS}}', or null "
+                        "to leave it out."
+                    )
+        return self.classes
+
+    def _take_over(self, scan: Scan, member: Member, listing: Listing, labels: Sequence[str]) -> None:
+        """What a source refused and warned of, and the label names that it does not have."""
+        scan.refused += [replace(row, name=f"{member.name}/{row.name}") for row in listing.refused]
+        scan.warnings += [f"{member.name}: {text}" for text in listing.warnings]
+        missing = [label for label in labels if label not in listing.labels]
+        if listing.labels and missing:
+            scan.warnings.append(f"{member.name} has no label {', '.join(missing)}: it counts as 0 in its samples")
+
+    def _record(self, number: int, member: Member, listing: Listing, record: Record, labels: tuple[str, ...]) -> Record:
+        adapter = f"{member.source.format}@{member.source.adapter_version}"
+        places = [labels.index(label) for label in listing.labels]
+        groups = record.data.get("groups", [record.group])
+        return replace(
+            record,
+            name=f"{member.name}/{record.name}",
+            group=self._group(member, record.group),
+            split=member.split or record.split,
+            content=digest(adapter, record.name, record.content, listing.classes, listing.labels),
+            data={
+                "source": number,
+                "name": record.name,
+                "data": record.data,
+                "classes": listing.classes,
+                "labels": [places, len(labels)],
+                "groups": [self._group(member, group) for group in groups],
+            },
+        )
+
+    def _group(self, member: Member, group: str) -> str:
+        return group if self.shared_groups else f"{member.name}/{group}"
+
+
+def _spread(label: Label | None, places: tuple[Sequence[int], int]) -> Label | None:
+    """A label vector in the union's table."""
+    if label is None:
+        return None
+    index, count = places
+    spread = np.zeros(count, np.float32)
+    spread[list(index)] = label
+    return spread

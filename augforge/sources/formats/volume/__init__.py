@@ -1,0 +1,1 @@
+"""Volumes as slices: NIfTI, TIFF stacks and DICOM series."""

@@ -1,0 +1,134 @@
+"""What label volumes say of the classes: which there are, which are known in a volume, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from augforge.sources.classes import ClassTable, scanned_table
+from augforge.sources.core import Refused
+from augforge.sources.formats.volume.listing import Labels, Listed, label_places, label_volumes, segmentations
+from augforge.sources.formats.volume.naming import LabelFiles
+from augforge.sources.options import IGNORE, NO_CLASSES
+from augforge.sources.raster.value_names import ValueNames
+from augforge.sources.scan.records import plain
+from augforge.sources.scan.scanning import Scan
+from augforge.sources.scan.walking import below
+
+LabelsBy = Literal["value", "folder", "segment"]
+Missing = Literal["error", "empty", "unlabelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRules:
+    """How label volumes are to be read.
+
+    Attributes:
+        files: where they lie; None: nothing is labelled.
+        by: what names a class.
+        missing: what a volume is that has none, or not all.
+        values: what values mean, if they name classes.
+        check_affine: whether they must say that they lie where their image lies.
+    """
+
+    files: LabelFiles | None
+    by: LabelsBy
+    missing: Missing
+    values: ValueNames
+    check_affine: bool
+
+    def listed(self, scan: Scan, images: Mapping[str, Listed]) -> VolumeClasses:
+        """The label volumes of some images, and the classes that they name."""
+        if self.files is None:
+            return VolumeClasses(self, {}, ClassTable(scan.source.classes or NO_CLASSES, []), {})
+        labels = self._found(scan, self.files, images)
+        if self.by == "value":
+            found = (value for listed in labels[""].values() for value in listed.facts["values"])
+            meaning = {str(value): label for value, label in self.values.meaning(found).items()}
+        else:
+            meaning = {label: label for label in labels}
+        table = scanned_table(scan, meaning.values(), scan.root / self.files.naming.folder)
+        return VolumeClasses(self, labels, table, {key: scan.source.class_of(label) for key, label in meaning.items()})
+
+    def told(self, label: str, name: str) -> str:
+        """The labels of an image that a label, if there is one, stands for."""
+        if self.files is None:
+            return "labels"
+        naming = self.files.naming
+        by_name = f" (label_name: {naming.pattern})" if naming.pattern else ""
+        if self.by == "segment":
+            return f"segment '{label}' in {plain(f'{naming.folder}/{name}')}{by_name}"
+        return f"label volume {plain(f'{naming.folder}/{label}/{name}')}{by_name}"
+
+    def _found(self, scan: Scan, files: LabelFiles, images: Mapping[str, Listed]) -> dict[str, dict[str, Labels]]:
+        """Label volumes by the label that they stand for, empty where their values name classes, and their names."""
+        scan.need_folder(files.naming.folder)
+        if self.by == "segment":
+            return segmentations(scan, files, images)
+        found: dict[str, dict[str, Labels]] = {}
+        for label, own, places in self._by_label(scan, files):
+            if self.by == "value" or scan.source.class_of(label) is not None:
+                found[label] = label_volumes(scan, own, places, images, self.check_affine)
+        return found
+
+    def _by_label(self, scan: Scan, files: LabelFiles) -> Iterator[tuple[str, LabelFiles, list[str]]]:
+        """A label, where its volumes are found, and their places."""
+        if self.by == "value":
+            yield "", files, label_places(scan, files)
+        elif files.naming.names_labels:
+            places: dict[str, list[str]] = {}
+            for place in label_places(scan, files):
+                if label := files.naming.label(place):
+                    places.setdefault(label, []).append(place)
+                else:
+                    scan.refused.append(Refused(place, "name does not fit label_name", place))
+            yield from ((label, files, places[label]) for label in sorted(places))
+        else:
+            for label in scan.folders(files.naming.folder):
+                own = files.within(label)
+                if not below(files.images.folder, own.naming.folder):
+                    yield label, own, label_places(scan, own)
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeClasses:
+    """The label volumes of a source.
+
+    Attributes:
+        rules: by which they are read.
+        labels: by the label that they stand for, and the names of their images.
+        table: the classes.
+        names: the class of each value, folder or segment.
+    """
+
+    rules: LabelRules
+    labels: Mapping[str, Mapping[str, Labels]]
+    table: ClassTable
+    names: dict[str, str | None]
+
+    def of(self, name: str) -> dict[str, Labels]:
+        """The label volumes of an image."""
+        return {label: found[name] for label, found in self.labels.items() if name in found}
+
+    def _missing(self, name: str) -> Iterator[str]:
+        return (label for label, found in self.labels.items() if name not in found)
+
+    def check(self, scan: Scan, name: str, image: Listed) -> None:
+        """Labels that are missing, or whose values name nothing, are wrong."""
+        missing = next(self._missing(name), None)
+        if missing is not None and self.rules.missing == "error" and name not in scan.bad:
+            fact = f"{scan.root / image.place} has no {self.rules.told(missing, name)}"
+            scan.wrong(name, "no labels", f"{fact}; expected one. Add it, or set missing_labels.")
+        if self.rules.by == "value" and (own := self.of(name)):
+            self.rules.values.check(scan, name, own[""].place, own[""].facts["values"], self.names)
+
+    def known(self, name: str) -> list[str]:
+        """The classes that somebody labelled in a volume; `ignore` is where any is."""
+        missing = list(self._missing(name))
+        if not missing or self.rules.missing == "empty":
+            return self.table.known
+        if not self.of(name):
+            return []
+        lost = {self.names[label] for label in missing} - {IGNORE}
+        return [name for name in self.table.known if name not in lost]

@@ -1,0 +1,53 @@
+"""A volume of DICOM slices as it was listed: where it is loaded, the order of its slices is found again.
+
+That is as long as the volume, so a listing that kept it with every slice would grow with the square of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from augforge.cache.filecache import file_sha256
+from augforge.errors import SourceError
+from augforge.sources.formats.dicom.facts import DICOM_SUFFIXES, dicom_facts
+from augforge.sources.formats.volume.file import Volume
+from augforge.sources.formats.volume.frames import frames_facts
+from augforge.sources.formats.volume.series import read_series, series_facts
+from augforge.sources.scan.walking import walk
+
+
+def slice_places(root: Path, place: str) -> list[str]:
+    """Places of the files in a folder that may be slices of its series; a file holds none."""
+    found = walk(root, place, deep=False) if (root / place).is_dir() else ()
+    files = (file.place for file in found if file.readable and not file.folder and file.fault is None)
+    return [file for file in files if os.path.splitext(file)[1].lower() in DICOM_SUFFIXES]  # noqa: PTH122
+
+
+def read_stack(root: Path, place: str, slices: Iterable[str], sha256: str) -> Volume:
+    """The volume of the slices in a folder, or of the frames of a file, decoded whole.
+
+    Args:
+        root: of the source.
+        place: of the folder or file.
+        slices: places of the files in the folder that may be slices.
+        sha256: of the volume, as the listing has it.
+
+    Raises:
+        SourceError: they are other slices than were listed, or cannot be decoded.
+    """
+    path = root / place
+    facts = _series(path, {file.rpartition("/")[2]: dicom_facts(root / file) for file in slices})
+    if path.is_file():
+        facts = {**frames_facts(path), "sha256": file_sha256(path)}
+    if facts.get("sha256") != sha256:
+        raise SourceError(f"{path} holds other slices now than were listed. Start again.")
+    return read_series(path, facts)
+
+
+def _series(path: Path, files: Mapping[str, Any]) -> dict[str, Any]:
+    """`series_facts` of the files that are slices; nothing where there are none."""
+    slices = {name: fact for name, fact in files.items() if fact.get("frames") == 1}
+    return series_facts(path, slices) if slices else {}

@@ -1,0 +1,1 @@
+"""YOLO segmentation: label files of normalised polygons."""

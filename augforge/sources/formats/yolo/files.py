@@ -1,0 +1,213 @@
+"""The files of a YOLO data set: ``data.yaml`` or what stands for it, and label files, read strictly."""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from ruamel.yaml import YAML
+
+from augforge.errors import SourceError, nearest
+from augforge.sources.scan.documents import read_text
+from augforge.sources.scan.own_splits import names_split
+
+_SLACK = 0.01
+"""How far outside 0 to 1 a coordinate may lie: what tools round or draw at the border; it is cut to the image."""
+
+Boxes = Literal["error", "rectangle"]
+Points = list[list[float]]
+"""Normalised (x, y); for a box its corners."""
+
+DATA = "data.yaml"
+_LISTS = ("classes.txt", "labels/classes.txt")  # where Label Studio and labelImg write the names
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One line of a label file: class number, normalised points, and whether they are the corners of a box."""
+
+    number: int
+    points: Points
+    box: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DataYaml:
+    """What a ``data.yaml`` says.
+
+    Attributes:
+        names: class names by their number; None where nothing names them.
+        parts: folders or lists of images, by the data set's own names of its splits.
+        base: folder that they start from, as the file says.
+        file: the file, relative to the root; it may be missing.
+        names_file: the file that names the classes.
+    """
+
+    names: dict[int, str] | None = None
+    parts: dict[str, list[str]] = field(default_factory=dict)
+    base: str = ""
+    file: str = DATA
+    names_file: str = DATA
+
+
+def find_data(root: Path, data: str | None) -> DataYaml:
+    """What the file of a data set says: the one asked for, or what stands for ``data.yaml``, or nothing.
+
+    Raises SourceError where the file asked for is missing, or several may be meant.
+    """
+    file = _asked(root, data) if data else _usual(root)
+    found = replace(read_data(root / file), file=file, names_file=file) if file else DataYaml()
+    named = next((place for place in _LISTS if (root / place).is_file()), None) if found.names is None else None
+    return replace(found, names=read_data(root / named).names, names_file=named) if named else found
+
+
+def _asked(root: Path, data: str) -> str:
+    if not (root / data).is_file():
+        hint = nearest(data, (path.name for path in _yaml_files(root)))
+        raise SourceError(f"{root / data} does not exist.{hint} Correct source.data, or leave it out.")
+    return data
+
+
+def _usual(root: Path) -> str | None:
+    """``data.yaml``, or else the only YAML file beside it that names classes."""
+    if (root / DATA).is_file():
+        return DATA
+    found = [path.name for path in _yaml_files(root) if _has_names(path)]
+    if len(found) > 1:
+        raise SourceError(
+            f"{root / DATA} does not exist, and {len(found)} other files have names of classes: {', '.join(found)}; "
+            "expected one. Say by source.data which it is."
+        )
+    return found[0] if found else None
+
+
+def _yaml_files(root: Path) -> list[Path]:
+    files = (path for path in root.iterdir() if path.suffix.lower() in (".yaml", ".yml"))
+    return sorted(path for path in files if path.is_file() and not path.name.startswith("."))
+
+
+def _has_names(path: Path) -> bool:
+    data = _yaml(path)
+    return isinstance(data, dict) and data.get("names") is not None
+
+
+def read_data(path: Path) -> DataYaml:
+    """Read a ``data.yaml``, or a ``.txt`` with a class a line. Raises SourceError naming the file, and the key."""
+    if path.suffix.lower() == ".txt":
+        return DataYaml(
+            _names({"names": [line.strip() or None for line in read_text(path).rstrip().splitlines()]}, path)
+        )
+    data = _yaml(path)
+    if not isinstance(data, dict):
+        raise SourceError(f"{path} holds no keys; expected names, train and val. Correct it.")
+    parts = {
+        key: _texts(data[key], path, key) for key in data if isinstance(key, str) and names_split(key) and data[key]
+    }
+    base = data.get("path")
+    return DataYaml(_names(data, path), parts, base if isinstance(base, str) else "")
+
+
+def _yaml(path: Path) -> Any:
+    text = read_text(path)
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except Exception as error:  # ruamel raises what its constructors raise
+        line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
+        raise SourceError(f"{path}:{line}: not valid YAML ({str(error).splitlines()[0]}). Correct it there.") from error
+
+
+def _names(data: Mapping[Any, Any], path: Path) -> dict[int, str] | None:
+    names = data.get("names")
+    if names is None:
+        return None
+    found = dict(enumerate(names)) if isinstance(names, list) else names
+    if not isinstance(found, dict) or not found or not all(type(number) is int and number >= 0 for number in found):
+        raise SourceError(f"{path}: names is no list of classes, and no map from numbers to classes. Correct it.")
+    odd = next((name for name in found.values() if name is None or isinstance(name, list | dict)), "")
+    if odd != "":
+        raise SourceError(f"{path}: names holds {_cut(odd)}; expected the name of one class each. Correct it.")
+    texts = {number: str(name) for number, name in found.items()}
+    twice = sorted({name for name in texts.values() if list(texts.values()).count(name) > 1})
+    if twice:
+        raise SourceError(f"{path}: names holds '{_cut(twice[0])}' twice; expected each class once. Rename one.")
+    if data.get("nc", len(texts)) != len(texts):
+        raise SourceError(
+            f"{path}: nc is {_cut(data['nc'])}, but names holds {len(texts)} classes. Correct one of them."
+        )
+    return texts
+
+
+def _cut(value: Any) -> str:
+    """A value as messages show it: no more of it than a line, however much its aliases stand for."""
+    return reprlib.repr(value)[:60] if not isinstance(value, str) else value[:60]
+
+
+def _texts(value: Any, path: Path, key: str) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(text, str) and text for text in values):
+        raise SourceError(f"{path}: {key} is no path and no list of paths. Correct it.")
+    return values
+
+
+def read_labels(path: Path, names: Mapping[int, str], boxes: Boxes) -> list[Shape]:
+    """The shapes of a label file, one a line; blank lines do not count. Raises SourceError with file and line."""
+    lines = enumerate(read_text(path).splitlines(), start=1)
+    return [_shape(line.split(), names, boxes, f"{path}:{number}") for number, line in lines if line.strip()]
+
+
+def _shape(words: Sequence[str], names: Mapping[int, str], boxes: Boxes, where: str) -> Shape:
+    values = [_number(word, where) for word in words]
+    number = int(values[0])
+    if number != values[0] or number not in names:
+        raise SourceError(
+            f"{where}: class {words[0]} is not among the names; expected one of {min(names)} to {max(names)}. "
+            "Correct the line, or the names."
+        )
+    if len(values) == 5:
+        return Shape(number, _box(values[1:], boxes, where), box=True)
+    points = [list(pair) for pair in zip(values[1::2], values[2::2], strict=False)]
+    if len(values) % 2 == 0 or len(points) < 3:
+        fact = f"{where}: {len(values) - 1} numbers behind the class"
+        raise SourceError(f"{fact}; expected x y of 3 points or more. Correct or remove the line.")
+    _check_bounds(points, where)
+    return Shape(number, points)
+
+
+def _number(word: str, where: str) -> float:
+    try:
+        value = float(word)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise SourceError(f"{where}: '{word[:40]}' is no finite number. Correct or remove the line.")
+    return value
+
+
+def _box(values: Sequence[float], boxes: Boxes, where: str) -> Points:
+    """Corners of centre, width and height."""
+    if boxes == "error":
+        raise SourceError(
+            f"{where}: 4 numbers behind the class, a box; expected a polygon of 3 points or more. Set boxes: rectangle "
+            "to fill boxes, or remove the line."
+        )
+    x, y, width, height = values
+    if width <= 0 or height <= 0:
+        raise SourceError(
+            f"{where}: the box is {width:g}x{height:g}; expected more than 0. Correct or remove the line."
+        )
+    corners = [[x - width / 2, y - height / 2], [x + width / 2, y + height / 2]]
+    _check_bounds(corners, where)
+    return corners
+
+
+def _check_bounds(points: Points, where: str) -> None:
+    outside = next((value for point in points for value in point if not -_SLACK <= value <= 1 + _SLACK), None)
+    if outside is not None:
+        raise SourceError(
+            f"{where}: coordinate {outside:g} lies outside the image; expected 0 to 1, shares of its width and height. "
+            "Divide pixels by them, or correct the line."
+        )

@@ -1,0 +1,238 @@
+"""Where the images and label files of a YOLO data set lie, and to which split they belong."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from augforge.errors import SourceError
+from augforge.sources.core import Refused
+from augforge.sources.formats.yolo.files import DataYaml
+from augforge.sources.formats.yolo.paths import below_root, moved, plain
+from augforge.sources.scan.documents import read_text
+from augforge.sources.scan.own_splits import own_split, split_folder, split_folders
+from augforge.sources.scan.records import folder_or_name, inside, name_of
+from augforge.sources.scan.scanning import Scan
+from augforge.sources.scan.walking import outermost
+
+_LABELS = frozenset({".txt"})
+_NO_LABELS = frozenset({"classes.txt", "notes.txt"})  # what labelling tools leave there
+
+
+# ---- images ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """What a data set names.
+
+    Attributes:
+        parts: places of all images, in order, with the part of ``data.yaml`` that names them, or nothing.
+        folders: where label files may lie that belong to them, and none but theirs.
+        own: the folder of each part that has but one, as in the names of its samples.
+    """
+
+    parts: dict[str, str] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
+    own: dict[str, str] = field(default_factory=dict)
+
+
+def find_images(scan: Scan, said: DataYaml) -> Images:
+    """All images of a data set."""
+    found = Images()
+    if not said.parts and not (scan.root / "images").is_dir():
+        roboflows = {name: [f"{name}/images"] for name in split_folders(scan.root, "images")}
+        said = replace(said, parts=roboflows, base="")
+    if not said.parts:
+        scan.need_folder("images")
+        found.parts.update(dict.fromkeys(_images(scan, "images", found), ""))
+        return found
+    parts = _parts(scan, said, found)
+    sets = {name: set(places) for name, places in parts.items() if places}
+    own_splits = scan.source.own_splits
+    counted = _counted(scan, sets)
+    for name, places in parts.items():
+        part = counted.get(name, name)
+        for place in places:
+            if own_split(found.parts.setdefault(place, part)) != own_split(part) and own_splits:
+                fact = f"{scan.root / place} stands in {name} and in another split"
+                scan.wrong(sample_name(place), "in two splits", f"{fact}; expected one. Correct {said.file}.")
+    return found
+
+
+def _counted(scan: Scan, sets: Mapping[str, set[str]]) -> dict[str, str]:
+    """Parts of the same images but other splits, and what counts in their place: nothing, or val without train."""
+    counted = {}
+    for one in sets:
+        same = [two for two in sets if sets[two] == sets[one]]
+        if len({own_split(two) for two in same}) > 1:
+            held_out = all(own_split(two) for two in same)
+            counted[one] = next(two for two in same if own_split(two) == "val") if held_out else ""
+            told = "which are taken for val" if held_out else "so neither counts as a split"
+            warning = f"{' and '.join(same)} name the same images, {told}"
+            if scan.source.own_splits and warning not in scan.warnings:
+                scan.warnings.append(warning)
+    return counted
+
+
+def group_of(name: str, own: str) -> str:
+    """The usual group: the folder that a sample lies in below its part's own, or its name where there is none."""
+    inner = name.removeprefix(f"{own}/")
+    return folder_or_name(inner) if "/" in inner else name
+
+
+def split_of(name: str, part: str) -> str | None:
+    """The split that ``data.yaml`` prescribes: what it calls train stays there against the name of a folder."""
+    return own_split(part) or ("train" if part and own_split(split_folder(name)) else None)
+
+
+def part_of(name: str, part: str) -> str:
+    """The folder that names a sample's split, or else the part of ``data.yaml`` that it belongs to."""
+    return split_folder(name) or part
+
+
+def _parts(scan: Scan, said: DataYaml, found: Images) -> dict[str, list[str]]:
+    """Places of the images of each part; a folder that two parts name is walked once."""
+    asked = [(name, posixpath.join(said.base, plain(text))) for name, texts in said.parts.items() for text in texts]
+
+    def is_there(place: str) -> bool:
+        return os.path.exists(scan.root / place)  # noqa: PTH110
+
+    texts = moved(scan, said.file, [text for _, text in asked], is_there, said.base)
+    read: dict[str, list[str]] = {}
+    parts: dict[str, list[str]] = {name: [] for name in said.parts}
+    for (name, _), text in zip(asked, texts, strict=True):
+        place = _part_place(scan, said, name, text)
+        if place is not None:
+            if place not in read:
+                read[place] = _listed(scan, place) if place.endswith(".txt") else _images(scan, place, found)
+            parts[name] += read[place]
+            if len(said.parts[name]) == 1 and not place.endswith(".txt"):
+                found.own[name] = sample_name(f"{place}/x").rpartition("/")[0]
+    return parts
+
+
+def _part_place(scan: Scan, said: DataYaml, name: str, text: str) -> str | None:
+    """A folder or list that is there; None for one of test images, which Roboflow names even where it has none."""
+    where = f"{scan.root / said.file}: {name}"
+    place = below_root(scan.root, text, where)
+    if os.path.exists(scan.root / place):  # noqa: PTH110
+        return place
+    if own_split(name) != "test":
+        raise SourceError(f"{where}: {scan.root / place} does not exist. Correct the path, or leave it out.")
+    scan.warnings.append(f"{name} of {said.file} names {place}, which does not exist")
+    return None
+
+
+def _images(scan: Scan, folder: str, found: Images) -> list[str]:
+    places = scan.walk(folder)
+    for place in places:
+        if not _in_images(place):
+            raise SourceError(
+                f"{scan.root / place} lies in no folder named images; expected one, so that the labels lie in labels:\n"
+                f"{scan.source.layout}\nMove the images."
+            )
+        found.folders.add(_label_folder(folder, place))
+    return places
+
+
+def _in_images(place: str) -> bool:
+    return "images" in place.split("/")[:-1]
+
+
+def _listed(scan: Scan, place: str) -> list[str]:
+    """Places of the images that a .txt file lists, one a line, relative to the root or, with ./, to the file."""
+    lines = [(n, line) for n, row in enumerate(read_text(scan.root / place).splitlines(), 1) if (line := row.strip())]
+    folder = posixpath.dirname(place)
+    texts = [posixpath.join(folder, text) if text.startswith("./") else text for _, text in lines]
+    found = []
+    for (n, _), text in zip(
+        lines, moved(scan, place, texts, lambda place: _is_image(scan, place), folder), strict=True
+    ):
+        try:
+            found.append(_listed_image(scan, text, f"{scan.root / place}:{n}"))
+        except SourceError as error:
+            scan.wrong(text, "no image", str(error))
+    return found
+
+
+def _listed_image(scan: Scan, text: str, where: str) -> str:
+    place = below_root(scan.root, text, where)
+    if not _is_image(scan, place):
+        raise SourceError(f"{where}: {scan.root / place} is no image in a folder named images. Correct the line.")
+    return place
+
+
+def _is_image(scan: Scan, place: str) -> bool:
+    return _in_images(place) and os.path.isfile(scan.root / place)  # noqa: PTH113 (called 100,000 times)
+
+
+# ---- label files -----------------------------------------------------------------------------------------------------
+
+
+def label_files(scan: Scan, images: Mapping[str, str], folders: Iterable[str], needed: bool) -> Mapping[str, str]:
+    """Places of the label files by the names of their images; those without an image are wrong.
+
+    Args:
+        scan: the scan.
+        images: places of the images by name.
+        folders: that hold label files of these images alone.
+        needed: an image is wrong that has a file of another kind, such as .json, in place of its label file.
+    """
+    expected = {name_of(label_place(place)): name for name, place in images.items()}
+    walked = [place for folder in outermost(folders) for place in scan.walk(folder, _LABELS, "a label file")]
+    others = {name_of(row.detail): row.detail for row in scan.refused if row.reason == "not a label file"}
+    for place in walked:
+        if place.rpartition("/")[2] in _NO_LABELS:
+            scan.refused.append(Refused(sample_name(place), "not a label file", place))
+        elif name_of(place) not in expected:
+            scan.need_images({sample_name(place): place}, ())
+    found = scan.unique((expected[stem], place) for place in walked if (stem := name_of(place)) in expected)
+    for stem, name in expected.items():
+        if name not in found:
+            file = _unwalked(scan, stem, name)
+            if file is not None:
+                found[name] = file
+            elif stem in others and needed:
+                fact = f"{scan.root / others[stem]} is no label file of YOLO; expected {stem}.txt"
+                scan.wrong(name, "broken label file", f"{fact}. Convert it, or set missing_label.")
+    used = set(found.values())
+    scan.refused[:] = [row for row in scan.refused if row.detail not in used]  # where images and labels share a folder
+    return found
+
+
+def _unwalked(scan: Scan, stem: str, name: str) -> str | None:
+    """A label file of an image from a list; something there that is no file to be read is wrong."""
+    place = next((place for place in (f"{stem}.txt", f"{stem}.TXT") if os.path.lexists(scan.root / place)), None)
+    try:
+        if place is None or os.path.isfile(scan.root / inside(scan.root, place, f"{scan.root}: label file")):  # noqa: PTH113
+            return place
+        raise SourceError(f"{scan.root / place} is no file that can be read. Put the label file there.")
+    except SourceError as error:
+        scan.wrong(name, "broken label file", str(error))
+        return None
+
+
+def _label_folder(folder: str, place: str) -> str:
+    """The folder of labels that stands for a folder of images, or for the part of it that an image lies in."""
+    depth = len(folder.split("/")) if "images" in folder.split("/") else place.split("/").index("images") + 1
+    return "/".join(label_place(place).split("/")[:depth])
+
+
+def sample_name(place: str) -> str:
+    """The place of an image or label file without its folder named images or labels, and without its suffix."""
+    parts = name_of(place).split("/")
+    marks = [index for index, part in enumerate(parts[:-1]) if part in ("images", "labels")]
+    if marks:
+        del parts[marks[-1]]
+    return "/".join(parts)
+
+
+def label_place(place: str) -> str:
+    """The label file of an image: labels in place of the last folder named images, and .txt."""
+    parts = name_of(place).split("/")
+    last = max(index for index, part in enumerate(parts[:-1]) if part == "images")
+    parts[last] = "labels"
+    return "/".join(parts) + ".txt"

@@ -1,0 +1,79 @@
+"""Paths in the files of a YOLO data set, which may have been written on another machine or from another folder."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from augforge.errors import SourceError
+from augforge.sources.scan.own_splits import names_split
+from augforge.sources.scan.records import inside
+from augforge.sources.scan.scanning import Scan
+from augforge.sources.scan.walking import below
+
+_ABSOLUTE = re.compile(r"([A-Za-z]:)?/")
+_USUAL = ("", "..", "data")
+"""Folders that tools write before a path and that say nothing of the data."""
+
+
+def moved(scan: Scan, file: str, texts: Iterable[str], is_there: Callable[[str], bool], base: str = "") -> list[str]:
+    """Paths of a file, from the root of a data set that may have been moved or copied since they were written.
+
+    They lose the leading folders that the root does not have, such as ``/content/cats/`` or ``data/``: the fewest
+    without which one of them is there, so a path that is there as it stands keeps all as they are. The last folder
+    that names a split is never lost: ``valid/images`` is not ``images``.
+
+    Args:
+        scan: the scan, which is told of what may be wrong.
+        file: whose paths they are.
+        texts: the paths.
+        is_there: whether a place below the root is what a path has to lead to.
+        base: the folder that they start from, as the file says; nothing is told of it.
+    """
+    roots = (os.path.abspath(scan.root), os.path.realpath(scan.root))  # noqa: PTH100
+    paths = [_from_root(roots, text) for text in texts]
+    start = _start(paths, is_there)
+    other = next((path for path in paths if path.startswith(start)), "")
+    if _ABSOLUTE.match(start):
+        if os.path.exists(other):  # noqa: PTH110
+            scan.warnings.append(f"{file} names {other}, which exists; what was read lies below source.path")
+    elif {*start.removeprefix(f"{_from_root(roots, base)}/").split("/")} - {*_USUAL, scan.root.name}:
+        scan.warnings.append(f"{file} names {other}, which does not exist; {other.removeprefix(start)} was read")
+    return [path.removeprefix(start) for path in paths]
+
+
+def plain(text: str) -> str:
+    """A path of data.yaml; ``../train/images``, as Roboflow writes it, is train/images."""
+    return text.replace("\\", "/").removeprefix("../")
+
+
+def below_root(root: Path, text: str, where: str) -> str:
+    """A path as a place below the root; SourceError where it is none."""
+    if _ABSOLUTE.match(text):
+        raise SourceError(
+            f"{where}: {text} is an absolute path, and not below {root}; expected one relative to that. Correct it."
+        )
+    return inside(root, text, where)
+
+
+def _from_root(roots: Iterable[str], text: str) -> str:
+    path = posixpath.normpath(text.replace("\\", "/"))
+    return next((posixpath.relpath(path, root) for root in roots if below(path, root)), path)
+
+
+def _start(paths: Sequence[str], is_there: Callable[[str], bool]) -> str:
+    for depth in range(max((path.count("/") for path in paths), default=0) + 1):
+        for path in paths:
+            lost, kept = path.split("/")[:depth], path.split("/")[depth:]
+            if _may_lose(lost, kept) and is_there("/".join(kept)):
+                return "".join(f"{part}/" for part in lost)
+    return ""
+
+
+def _may_lose(lost: Sequence[str], kept: Sequence[str]) -> bool:
+    if not kept or kept[0] in ("", ".."):
+        return False
+    return any(map(names_split, kept)) or not any(map(names_split, lost))

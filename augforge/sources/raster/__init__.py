@@ -1,0 +1,1 @@
+"""Annotations as bit-planes: polygons, run lengths, mask pictures and their values."""

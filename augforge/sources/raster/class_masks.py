@@ -1,0 +1,146 @@
+"""A folder of masks for each class, beside the images: what it holds, and its bit-planes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import Any
+
+from augforge import bitmask
+from augforge.cache.shelf import Shelf
+from augforge.errors import SourceError, some
+from augforge.sources.core import Record, Source
+from augforge.sources.loading import check_size
+from augforge.sources.options import IGNORE
+from augforge.sources.raster.masks import MASK_FACTS, mask_facts, read_mask
+from augforge.sources.scan.mask_files import bare_splits, masks_in
+from augforge.sources.scan.own_splits import split_folder
+from augforge.sources.scan.records import plain
+from augforge.sources.scan.scanning import IMAGES, Scan
+from augforge.sources.scan.walking import below
+
+Mask = tuple[str, str, str]
+"""Class, digest and place."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMasks:
+    """Masks in ``folder/<label>/<name of the image><suffix>``, any pixel above the threshold being the class.
+
+    Attributes:
+        source: says which class a label is.
+        folder: below the source's root.
+        threshold: values above it are the class.
+        suffix: what names of masks end with before the extension.
+    """
+
+    source: Source
+    folder: str
+    threshold: int
+    suffix: str = ""
+
+    def labels(self, scan: Scan, images: str) -> list[str]:
+        """The folders of classes, of which the images' is none. SourceError where there are none."""
+        try:
+            return [label for label in scan.folders(self.folder) if not below(plain(images), self.place(label))]
+        except SourceError as error:
+            flat = next((row.name for row in scan.refused if row.name.lower().endswith(tuple(IMAGES))), None)
+            if flat is None:
+                raise
+            raise SourceError(
+                f"{scan.root / self.folder} holds {flat} and no folder of a class. {self._remedy(flat)}"
+            ) from error
+
+    def _remedy(self, flat: str) -> str:
+        """How masks are read that lie in no folder of a class."""
+        parent, name = os.path.split(plain(self.folder))
+        if name != "." and flat.lower().endswith((".jpg", ".jpeg", ".webp")):
+            return (
+                "If they are masks of one class, their folder is its own: set "
+                f"'masks: {parent or '.'}', 'class_map: {{{name}: NAME}}' and, as they are lossy, 'threshold: 127'."
+            )
+        return (
+            "If there is one mask an image, read them by format: index-mask, with 'values: {255: NAME}' for a class "
+            "that is 255; or move them into a folder that is named as their class."
+        )
+
+    def place(self, label: str) -> str:
+        """The folder of a class, relative to the root."""
+        return plain(f"{self.folder}/{label}")
+
+    def listed(
+        self, scan: Scan, labels: Iterable[str], images: Mapping[str, str], facts: Mapping[str, Any]
+    ) -> Shelf[list[Mask]]:
+        """The masks of each image by its name. Masks without an image, broken or of another size are wrong.
+
+        Args:
+            scan: takes what is wrong.
+            labels: the folders to look into.
+            images: the place of each image by its name.
+            facts: width and height of the sound images by their places.
+        """
+        masks: Shelf[list[Mask]] = Shelf()
+        for label in labels:
+            if (name := self.source.class_of(label)) is not None:
+                self._add(scan, label, name, images, facts, masks)
+        return masks
+
+    def unlabelled(self, scan: Scan, images: Iterable[str], masks: Mapping[str, Iterable[Mask]]) -> set[str]:
+        """The data's own splits, by their folders, of which no image has a mask: nobody labelled them.
+
+        A class that has masks in other splits alone is not there, as everywhere; but it is told.
+        """
+        seen: dict[str, set[str]] = {}
+        for name, found in masks.items():
+            seen.setdefault(split_folder(name), set()).update(mask[0] for mask in found)
+        classes = set().union(*seen.values()) - {IGNORE}
+        for part in sorted(filter(None, seen)):
+            if lacking := sorted(classes - seen[part]):
+                scan.warnings.append(f"{part}: no image has a mask of {some(lacking)}, so it counts as not there")
+        return bare_splits(scan, map(split_folder, images), seen)
+
+    def _add(
+        self,
+        scan: Scan,
+        label: str,
+        name: str,
+        images: Mapping[str, str],
+        facts: Mapping[str, Any],
+        masks: Shelf[list[Mask]],
+    ) -> None:
+        """Enter one class's masks, by the names of their images."""
+        found, more = masks_in(scan, self.place(label), self.suffix, images)
+        scan.need_images(found, images)
+        if not found:
+            scan.warnings.append(f"{self.place(label)} holds no mask, so {name} counts as not there in all images")
+        further = [(image, place) for image, places in more.items() for place in places]
+        kind = f"{MASK_FACTS}{' lossy' if self.threshold else ''}"
+        known = scan.facts(
+            chain(found.items(), further), kind, partial(mask_facts, threshold=self.threshold), "broken mask"
+        )
+        for image, place in chain(found.items(), further):
+            fact, image_fact = known.get(place), facts.get(images.get(image, ""))
+            if fact is not None and image_fact is not None:
+                width, height, content = fact
+                scan.need_size(image, place, (width, height), image_fact)
+                masks[image] = [*masks.get(image, []), (name, content, place)]
+
+    def annotation(self, masks: Iterable[Mask]) -> list[Any]:
+        """Masks of one image in canonical form."""
+        return [self.threshold, sorted(mask[:2] for mask in masks)]
+
+    def planes(self, record: Record, classes: tuple[str, ...]) -> bitmask.Planes:
+        """The bit-planes of the masks in ``record.data["masks"]``, places. SourceError naming the file."""
+        planes = bitmask.empty(record.height, record.width, len(classes))
+        for place in record.data["masks"]:
+            path = self.source.root / place
+            label = place.removeprefix(f"{plain(self.folder)}/").partition("/")[0]
+            name = self.source.known_class(label, classes, str(path))
+            mask = read_mask(path, self.threshold)
+            check_size(path, mask, record)
+            if name is not None:
+                bitmask.merge_class(planes, classes.index(name), mask)
+        return planes

@@ -1,0 +1,108 @@
+"""Pictures that are annotations: masks, and index pictures whose values name classes. Never lossy, never rescaled.
+
+A picture's *stored* value counts: the palette's index and not its colour, and in a gray PNG of 1, 2 or 4 bits the
+number that stands there and not the brightness it is shown with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augforge.errors import SourceError
+from augforge.sources.scan.headers import Header
+from augforge.sources.scan.images import PNG_MAGIC, decode, inspect, png_chunks, read_bytes, upright
+
+MASK_FACTS = "mask@1"
+"""The kind of `mask_facts` in a file cache; renamed when this module looks at masks in another way."""
+
+
+def read_values(path: Path) -> NDArray[Any]:
+    """The stored values of a palette or gray picture: uint8 or uint16 (H, W). SourceError for any other picture.
+
+    Gray pictures may be stored as RGB with equal channels.
+    """
+    data = read_bytes(path)
+    header = inspect(data, path)
+    if header.kind == "jpeg":
+        raise SourceError(
+            f"{path} is a JPEG, which changes values; expected a lossless picture. Export it as PNG; or masks of one "
+            "class are read by format: mask-folder with a threshold."
+        )
+    values = None if header.kind == "bmp" else _stored(data, header, path)  # a BMP's index cannot be had from cv2
+    if values is None:
+        values = _gray(data, header, path)
+    if values is None:
+        raise SourceError(
+            f"{path} ({header.kind}) has {header.channels} channels; expected a palette PNG, or gray, whose values "
+            "name classes. Convert its colours to values in a gray PNG."
+        )
+    return upright(values, header.orientation)
+
+
+def read_mask(path: Path, threshold: int = 0) -> NDArray[np.bool_]:
+    """Where a mask's stored value, or any of its colours, is above a threshold: bool (H, W). Alpha does not count."""
+    data = read_bytes(path)
+    header = inspect(data, path)
+    _check_lossless(header, path, threshold)
+    values = _stored(data, header, path)
+    if values is None:
+        values = decode(data, header, path)[..., :3].max(axis=2)
+    return upright(values > threshold, header.orientation)
+
+
+def mask_facts(path: Path, threshold: int = 0) -> list[Any]:
+    """What a listing needs of a mask, JSON-like: upright width and height, and a digest of the file's bytes."""
+    data = read_bytes(path)
+    header = inspect(data, path)
+    _check_lossless(header, path, threshold)
+    return [*header.size, hashlib.sha256(data).hexdigest()[:32]]
+
+
+def _check_lossless(header: Header, path: Path, threshold: int) -> None:
+    if header.kind in ("jpeg", "webp") and not threshold:
+        raise SourceError(
+            f"{path} is a {header.kind.upper()}, whose zeros may not be zero; expected a lossless mask. Export it as "
+            "PNG, or set threshold (such as 127)."
+        )
+
+
+def _stored(data: bytes, header: Header, path: Path) -> NDArray[Any] | None:
+    """Stored values before turning; None for colours."""
+    if header.kind == "png":
+        return _png_values(data, path)
+    return decode(data, header, path) if header.channels == 1 else None
+
+
+def _gray(data: bytes, header: Header, path: Path) -> NDArray[Any] | None:
+    """The values of a gray and opaque PNG or TIFF that is stored with colours; None for any other picture."""
+    if header.kind not in ("png", "tiff") or header.channels < 3:
+        return None
+    pixels = decode(data, header, path)
+    opaque = (pixels[..., 3:] == np.iinfo(pixels.dtype).max).all()
+    return pixels[..., 0] if opaque and (pixels[..., :1] == pixels[..., 1:3]).all() else None
+
+
+def _png_values(data: bytes, path: Path) -> NDArray[Any] | None:
+    """Stored values of a gray or palette PNG; a palette is left out, so that cv2 gives the index."""
+    chunks: dict[bytes, list[memoryview]] = {}
+    for kind, body in png_chunks(data, path):
+        chunks.setdefault(kind, []).append(body)
+    header = bytes(chunks[b"IHDR"][0])
+    width, height, depth, colour = struct.unpack(">IIBB", header[:10])
+    if colour not in (0, 3):
+        return None
+    plain = [(b"IHDR", header[:9] + b"\0" + header[10:]), (b"IDAT", b"".join(chunks[b"IDAT"])), (b"IEND", b"")]
+    gray = PNG_MAGIC + b"".join(_chunk(kind, body) for kind, body in plain)
+    pixels = decode(gray, Header(width, height, 1, max(depth, 8)), path)
+    return pixels // (255 // (2**depth - 1)) if depth < 8 else pixels
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

@@ -1,0 +1,95 @@
+"""COCO's run lengths: column-major, starting with zeros, as a list of counts or compressed to text.
+
+pycocotools packs them. They are unpacked here, because its decoder reads past the end of counts that do not fill the
+mask, and warns under numpy 2.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augforge.errors import SourceError
+from augforge.sources.raster.values import whole_size
+from augforge.sources.scan.images import MAX_PIXELS
+
+_MOST_DIGITS = 7
+"""Of 5 bits each: more than any run length within `MAX_PIXELS` needs."""
+
+
+def compressed(segmentation: dict[str, Any], where: str) -> tuple[str, tuple[int, int]]:
+    """Compressed counts of a COCO run-length mask, and its height and width; SourceError where it is none."""
+    height, width = _size(segmentation.get("size"), where)
+    counts = segmentation.get("counts")
+    runs = _runs(counts) if isinstance(counts, str) else _listed(counts)
+    if runs is None:
+        raise SourceError(
+            f"{where}: counts are no run lengths; expected a list of whole numbers or COCO's text. {_FIX}"
+        )
+    if runs.sum() != height * width:
+        raise SourceError(f"{where}: run lengths sum to {runs.sum()}; expected {height}x{width} pixels. {_FIX}")
+    return (counts if isinstance(counts, str) else _text(runs, height, width)), (height, width)
+
+
+def encode(mask: NDArray[Any]) -> str:
+    """Compressed counts of a mask (H, W): non-zero is inside."""
+    from pycocotools import mask as coco  # loads only where it is needed
+
+    return str(coco.encode(np.asfortranarray(mask != 0, np.uint8))["counts"], "ascii")
+
+
+def decode(counts: str, height: int, width: int) -> NDArray[np.uint8]:
+    """The mask of compressed counts, as `compressed` gives them: uint8 (H, W) of 0 and 1."""
+    runs = _runs(counts)
+    if runs is None or runs.sum() != height * width:
+        raise ValueError(f"counts do not fill {height}x{width} pixels")
+    values = np.arange(len(runs), dtype=np.uint8) & 1
+    return np.repeat(values, runs).reshape(width, height).T
+
+
+_FIX = "Export the annotation again."
+
+
+def _size(size: Any, where: str) -> tuple[int, int]:
+    whole = whole_size(size)
+    if whole is None:
+        raise SourceError(f"{where}: size is not [height, width] in pixels. {_FIX}")
+    if whole[0] * whole[1] > MAX_PIXELS:
+        raise SourceError(f"{where}: size is {whole[0]}x{whole[1]}; at most {MAX_PIXELS} pixels are read. {_FIX}")
+    return whole
+
+
+def _listed(counts: Any) -> NDArray[np.int64] | None:
+    sound = isinstance(counts, list) and counts and all(type(n) is int and 0 <= n <= MAX_PIXELS for n in counts)
+    return np.array(counts, np.int64) if sound else None
+
+
+def _text(runs: NDArray[np.int64], height: int, width: int) -> str:
+    from pycocotools import mask  # loads only where counts are a list
+
+    packed = mask.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width)
+    return str(packed["counts"], "ascii")
+
+
+def _runs(text: str) -> NDArray[np.int64] | None:
+    """Run lengths of compressed counts; None where the text is none.
+
+    A number is little-endian digits of 5 bits, each a character from "0" with bit 5 set on all but the last, in two's
+    complement; from the fourth number on it is the difference to the one two before.
+    """
+    codes = np.frombuffer(text.encode("ascii") if text.isascii() else b"", np.uint8).astype(np.int64) - 48
+    if not len(codes) or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
+        return None
+    ends = np.flatnonzero((codes & 32) == 0)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - starts + 1
+    if lengths.max() > _MOST_DIGITS:
+        return None
+    digit = np.arange(len(codes)) - np.repeat(starts, lengths)
+    runs: NDArray[np.int64] = np.add.reduceat((codes & 31) << 5 * digit, starts)
+    runs -= np.where(codes[ends] & 16, np.int64(1) << 5 * lengths, 0)
+    for first in (1, 2):
+        runs[first::2] = np.cumsum(runs[first::2])
+    return runs if runs.min() >= 0 and runs.max() <= MAX_PIXELS else None

@@ -1,0 +1,124 @@
+"""Annotated shapes in their own image: polygons, discs, strokes and masks, drawn into bit-planes.
+
+A drawing is made of parts, each a class with either a ring, flat ``[x, y, x, y, ...]`` in pixels, pixel centres at
+integers, or a mask with the place of its upper left corner. Rings follow `bitmask.rasterise`: rounded by ``np.rint``,
+filled by ``cv2.fillPoly`` with their boundary, cut to the image. A ring that crosses itself is filled by the even-odd
+rule: what it encloses twice is left out. Parts of one class are united.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augforge import bitmask
+from augforge.errors import SourceError
+from augforge.sources.scan.documents import MAX_PIXEL
+
+Ring: TypeAlias = list[float]
+Mask: TypeAlias = tuple[NDArray[Any], int, int]
+"""Pixels (H, W), non-zero where the class is, and the x and y of the first one in the image."""
+Part: TypeAlias = tuple[str, Ring | Mask]
+Box: TypeAlias = tuple[float, float, float, float]
+"""The smallest and the largest x and y: x0, y0, x1, y1."""
+Far: TypeAlias = list[tuple[float, str]]
+"""The shapes that lie farthest out to the left, above, to the right and below: how far their boxes reach in, and which
+they are; empty where there are no shapes."""
+
+_REMEDY = "Correct or remove the polygon."
+
+
+def flat_ring(values: Any, where: str) -> Ring:
+    """A polygon's flat [x, y, x, y, ...] as floats, so that 7 and 7.0 are one value; SourceError where it is none."""
+    if not isinstance(values, list) or not set(map(type, values)) <= {int, float} or len(values) % 2:
+        raise SourceError(f"{where}: polygon is not a flat list [x, y, x, y, ...] in pixels. {_REMEDY}")
+    if len(values) < 6:
+        raise SourceError(f"{where}: {len(values) // 2} points; expected 3 or more. {_REMEDY}")
+    if not (min(values) > -MAX_PIXEL and max(values) < MAX_PIXEL) or any(map(math.isnan, values)):
+        raise SourceError(f"{where}: polygon has points that are NaN, infinite or beyond any image. {_REMEDY}")
+    return list(map(float, values))
+
+
+def draw(parts: Iterable[Part], height: int, width: int, classes: Sequence[str]) -> bitmask.Planes:
+    """Planes (H, W, P) of the parts."""
+    index = {name: c for c, name in enumerate(classes)}
+    masks: list[tuple[int, Mask]] = []
+
+    def rings() -> Iterator[tuple[int, list[NDArray[np.float64]]]]:
+        for name, shape in parts:
+            if isinstance(shape, tuple):
+                masks.append((index[name], shape))
+            else:
+                yield index[name], [np.reshape(shape, (-1, 2))]
+
+    planes = bitmask.rasterise(rings(), height, width, len(classes))
+    for c, mask in masks:
+        _paste(planes, c, mask)
+    return planes
+
+
+def _paste(planes: bitmask.Planes, c: int, mask: Mask) -> None:
+    """Add a mask to class ``c``, cut to the image."""
+    pixels, x, y = mask
+    (height, width), (rows, columns) = pixels.shape, planes.shape[:2]
+    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + width, columns), min(y + height, rows)
+    if x0 < x1 and y0 < y1:
+        bitmask.merge_class(planes[y0:y1, x0:x1], c, pixels[y0 - y : y1 - y, x0 - x : x1 - x])
+
+
+def box_of(points: Iterable[Sequence[float]], around: float = 0.0) -> Box:
+    """The box of points (x, y), and of what lies ``around`` them."""
+    xs, ys = zip(*points, strict=True)
+    return min(xs) - around, min(ys) - around, max(xs) + around, max(ys) + around
+
+
+def farther(far: Far, box: Box, shape: str) -> Far:
+    """`Far` with one more shape, which is named for messages."""
+    x0, y0, x1, y1 = box
+    reach = [(edge, shape) for edge in (x1, y1, -x0, -y0)]
+    return list(map(min, far, reach)) if far else reach
+
+
+def off_image(far: Far, image: Mapping[str, Any], path: Path) -> str | None:
+    """The message that a shape lies wholly outside the image of these facts; None where none does.
+
+    What reaches the image by one of the two usual meanings of x = 0, the first pixel's centre or its edge, is inside.
+    """
+    limits = (-0.5, -0.5, -image["width"], -image["height"])
+    shape = next((shape for (reach, shape), limit in zip(far, limits, strict=False) if reach < limit), None)
+    if shape is None:
+        return None
+    return (
+        f"{path}: {shape} lies outside its image of {image['width']}x{image['height']} pixels; expected some of it "
+        "inside. Restore the image that was annotated, or correct or remove the annotation."
+    )
+
+
+def rectangle(x0: float, y0: float, x1: float, y1: float) -> Ring:
+    """The ring through two opposite corners; both lie inside."""
+    return [x0, y0, x1, y0, x1, y1, x0, y1]
+
+
+def disc(x: float, y: float, radius: float) -> Ring:
+    """A ring around a point, less than a tenth of a pixel inside the true circle up to a radius of 20,000."""
+    count = min(1024, max(8, 4 * math.ceil(2 * math.sqrt(radius))))
+    angles = [2 * math.pi * i / count for i in range(count)]
+    return [value for a in angles for value in (x + radius * math.cos(a), y + radius * math.sin(a))]
+
+
+def stroke(points: Sequence[Sequence[float]], width: float) -> Iterator[Ring]:
+    """Rings of a line through points, ``width`` pixels wide with round ends; 1 is a line of single pixels."""
+    half = max(0.0, (width - 1) / 2)
+    for x, y in points:
+        yield disc(x, y, half)
+    for (x0, y0), (x1, y1) in pairwise(points):
+        length = math.hypot(x1 - x0, y1 - y0)
+        if length:
+            dx, dy = (y0 - y1) * half / length, (x1 - x0) * half / length
+            yield [x0 + dx, y0 + dy, x1 + dx, y1 + dy, x1 - dx, y1 - dy, x0 - dx, y0 - dy]

@@ -1,0 +1,23 @@
+"""What stands in annotations, checked: names and sizes."""
+
+from __future__ import annotations
+
+from typing import Any, TypeGuard
+
+from augforge.sources.scan.documents import is_pixel
+
+
+def is_name(value: Any) -> TypeGuard[str]:
+    """Whether a JSON value is text that can name something: not empty, without NUL and halves of surrogate pairs."""
+    return (
+        isinstance(value, str) and value != "" and value == value.encode("utf-8", "replace").decode().replace("\0", "")
+    )
+
+
+def whole_size(size: Any) -> tuple[int, int] | None:
+    """Two positive whole numbers of pixels, 7.0 as well as 7; None for anything else."""
+    if not isinstance(size, list) or len(size) != 2:
+        return None
+    if not all(is_pixel(value) and value > 0 and value == int(value) for value in size):
+        return None
+    return int(size[0]), int(size[1])

@@ -1,0 +1,1 @@
+"""Listing: walking folders, reading headers and tables, matching files by name."""

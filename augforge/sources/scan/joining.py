@@ -1,0 +1,68 @@
+"""What the recipe adds to listed samples: the group that it takes from the name, and rows of a metadata table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from augforge.cache.filecache import FileCache
+from augforge.errors import SourceError, nearest
+from augforge.keys import digest
+from augforge.sources.core import Record, Source
+from augforge.sources.options import Join
+from augforge.sources.scan.tables import TABLE_FACTS, Row, read_keyed
+
+
+def joined_rows(path: Path, join: Join, cache: FileCache) -> Mapping[str, Row]:
+    """The table's rows by their key; SourceError where it is missing or broken."""
+    if not path.is_file():
+        raise SourceError(f"{path} does not exist. Correct source.metadata or leave it out.")
+    kind = f"{TABLE_FACTS} {digest(join.key, join.columns)}"
+    rows: Mapping[str, Row] = cache.get(path, kind, lambda table: read_keyed(table, join.key, join.columns))
+    return rows
+
+
+def grouped(record: Record, source: Source) -> Record:
+    """The record with the group that the recipe takes from the name; SourceError where the name has none."""
+    by = source.group
+    if by is None or by.column is not None:
+        return record
+    if by.folder is not None:
+        folders = record.name.split("/")[:-1]
+        if by.folder > len(folders):
+            raise SourceError(
+                f"sample {record.name} in {source.root} has {len(folders)} folders; expected {by.folder} or more, for "
+                "group is the name's folder. Correct source.group."
+            )
+        return replace(record, group=folders[by.folder - 1])
+    found = re.search(by.regex or "", record.name)
+    if found is None or not found.group(1):
+        raise SourceError(
+            f"sample {record.name} in {source.root} does not match {by.regex}; expected its group there. "
+            "Correct source.group.regex."
+        )
+    return replace(record, group=found.group(1))
+
+
+def row_of(record: Record, join: Join, rows: Mapping[str, Row]) -> Row | None:
+    """The record's row; names may end in the image's suffix there."""
+    keys = {"name": record.name, "stem": record.name.rpartition("/")[2], "group": record.group}
+    key = keys[join.on]
+    return rows.get(key) or rows.get(key + PurePosixPath(record.data.get("image", "")).suffix)
+
+
+def with_row(record: Record, row: Row | None, source: Source) -> Record:
+    """The record with its row, and the group from the row where the recipe says so."""
+    if row is not None:
+        record = replace(record, metadata={**record.metadata, **row})
+    column = source.group.column if source.group else None
+    if column is None:
+        return record
+    if column not in record.metadata:
+        raise SourceError(
+            f"sample {record.name} in {source.root} has no '{column}' in its metadata; expected its group there. Fill "
+            f"the cell, or correct source.group.column.{nearest(column, record.metadata)}"
+        )
+    return replace(record, group=str(record.metadata[column]))

@@ -1,0 +1,76 @@
+"""Records of image files: their names, groups and places."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from augforge.errors import SourceError
+from augforge.keys import digest
+from augforge.sources.core import Record
+from augforge.sources.scan.walking import below
+
+
+def record_of(
+    name: str,
+    place: str,
+    facts: Mapping[str, Any],
+    content: Any,
+    *,
+    group: str | None = None,
+    split: str | None = None,
+    data: Mapping[str, Any] | None = None,
+    size: tuple[int, int] | None = None,
+) -> Record:
+    """The record of an image file.
+
+    Args:
+        name: the sample's.
+        place: of the image, relative to the root; `load` finds it in ``data["image"]``.
+        facts: its `image_facts`.
+        content: the sample's own annotation in canonical form (or a digest of it), JSON-like, and all else that
+            decides what `load` gives, such as which classes are known.
+        group: default the name.
+        split: that the data set prescribes.
+        data: what else `load` needs.
+    """
+    width, height = size or (facts["width"], facts["height"])
+    return Record(
+        name=name,
+        group=name if group is None else group,
+        split=split,
+        width=width,
+        height=height,
+        bytes=facts["bytes"],
+        content=digest(facts["sha256"], content),
+        data={"image": place, **(data or {})},
+    )
+
+
+def name_of(place: str, folder: str = "") -> str:
+    """The sample's name: a file's place below a folder, without its suffix."""
+    inner = place.removeprefix(f"{folder.strip('/')}/") if folder.strip("/.") else place
+    return os.path.splitext(inner)[0]  # noqa: PTH122 (called 100,000 times)
+
+
+def plain(folder: str) -> str:
+    """A folder of a recipe as it begins places: without ``./`` and the last ``/``; ``.`` is the root."""
+    return os.path.normpath(folder)
+
+
+def folder_or_name(name: str) -> str:
+    """The usual group: the folder that a sample lies in, or its own name where there is none."""
+    return name.rpartition("/")[0] or name
+
+
+def inside(root: Path, place: str, where: str) -> str:
+    """A path from an annotation as a place below the root; SourceError where it leaves the root."""
+    text = place.encode(errors="replace").decode()  # lone surrogates are no file's name
+    path = PurePosixPath(text.replace("\\", "/").replace("\0", "/../../"))
+    plain = os.path.normpath(path)
+    leaves = path.is_absolute() or plain == ".." or plain.startswith("../")
+    if leaves or not below(os.path.realpath(root / path), os.path.realpath(root)):
+        raise SourceError(f"{where}: '{text}' leaves {root}; expected a path below it. Move the file there.")
+    return plain

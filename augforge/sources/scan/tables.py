@@ -1,0 +1,185 @@
+"""Tables beside the images: CSV, XLSX and Parquet as rows of text and numbers, and rows joined to samples by a key.
+
+Text stays text, except that in a joined table what is written as a plain number (``7``, ``-0.5``, not ``007``) becomes
+one. Empty cells are left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from augforge.errors import SourceError, nearest
+from augforge.sources.scan.people import xlsx_rows
+
+Value: TypeAlias = str | int | float | bool
+Row: TypeAlias = dict[str, Value]
+
+TABLE_FACTS = "table@2"
+"""The kind of `read_keyed` in a file cache; renamed when this module reads tables in another way."""
+
+_NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d+)?([eE][+-]?\d{1,2})?")
+csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a mask's run lengths in one cell are longer than its 128 KiB
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as it stands in its file.
+
+    Attributes:
+        path: the file.
+        columns: their names.
+        rows: cells as text or, where the file is typed, as values; "" where there is nothing.
+        lines: the line, or row of a sheet, where each row begins, from 1.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: list[Sequence[Any]]
+    lines: list[int]
+
+    def column(self, name: str) -> int:
+        """Index of a column; SourceError with the nearest name where there is none."""
+        if name not in self.columns:
+            raise SourceError(f"{self.path} has no column '{name}'.{nearest(name, self.columns)}")
+        return self.columns.index(name)
+
+    def where(self, row: int) -> str:
+        return f"{self.path}:{self.lines[row]}"
+
+
+def read_table(path: Path, whole_rows: bool = False) -> Table:
+    """Read a table with its column names in the first row. Raises SourceError naming the file, and the line.
+
+    Args:
+        path: the file.
+        whole_rows: a row of a CSV that lacks cells is broken, and not filled up.
+    """
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise SourceError(f"{path} is no table that is read; expected .csv, .xlsx or .parquet. Save it as one of them.")
+    if path.exists() and not path.is_file():
+        raise SourceError(f"{path} is no regular file; expected a table. Put the table there.")
+    try:
+        found = [(line, cells) for line, cells in reader(path) if any(cell not in ("", None) for cell in cells)]
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise SourceError(f"{path}:{line}: byte {error.start} is not UTF-8. Save it again as 'CSV UTF-8'.") from error
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}. Restore the file or its permissions.") from error
+    except Exception as error:  # each library raises what its parsers raise
+        raise SourceError(
+            f"{path} cannot be read as a table ({type(error).__name__}: {error}). Save it again."
+        ) from error
+    if not found:
+        raise SourceError(f"{path} is empty; expected a row of column names, then one row a sample. Fill or remove it.")
+    return _checked(path, found, whole_rows and path.suffix.lower() == ".csv")
+
+
+def _checked(path: Path, found: list[tuple[int, Sequence[Any]]], whole_rows: bool) -> Table:
+    (_, head), *rest = found
+    columns = tuple("" if cell is None else str(cell).strip() for cell in head)
+    twice = sorted({name for name in columns if name and columns.count(name) > 1})
+    if twice:
+        raise SourceError(f"{path}: column '{twice[0]}' stands twice; expected it once. Remove or rename one.")
+    for line, cells in rest:
+        if len(cells) < len(columns) and whole_rows:
+            raise SourceError(
+                f"{path}:{line}: {len(cells)} cells; expected {len(columns)}, as in the first row. Copy the file again "
+                "if it was cut, or write empty cells, with their commas."
+            )
+        if len(cells) > len(columns):
+            raise SourceError(
+                f"{path}:{line}: {len(cells)} cells; expected {len(columns)}, as in the first row. Put text that holds "
+                "commas in quotes."
+            )
+    blank = [""] * len(columns)
+    rows: list[Sequence[Any]] = [
+        cells if len(cells) == len(columns) else [*cells, *blank[len(cells) :]] for _, cells in rest
+    ]
+    return Table(path, columns, rows, [line for line, _ in rest])
+
+
+def _csv_rows(path: Path) -> Iterable[tuple[int, Sequence[Any]]]:
+    text = path.read_bytes().decode("utf-8-sig")
+    head = text.partition("\n")[0]
+    comma = next((sign for sign in ",;\t" if sign in head), ",")  # a comma is ; where it is the decimal point
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=comma, strict=True)
+    before = 0
+    for cells in reader:
+        yield before + 1, cells
+        before = reader.line_num
+
+
+def _xlsx_rows(path: Path) -> Iterable[tuple[int, Sequence[Any]]]:
+    return enumerate(xlsx_rows(path), start=1)
+
+
+def _parquet_rows(path: Path) -> Iterable[tuple[int, Sequence[Any]]]:
+    import pyarrow.parquet as pq  # tens of milliseconds that most commands do not need
+
+    table = pq.read_table(path)
+    yield 1, table.column_names
+    yield from enumerate(zip(*(column.to_pylist() for column in table.columns), strict=True), start=2)
+
+
+_READERS: dict[str, Callable[[Path], Iterable[tuple[int, Sequence[Any]]]]] = {
+    ".csv": _csv_rows,
+    ".xlsx": _xlsx_rows,
+    ".parquet": _parquet_rows,
+}
+
+
+# ---- joined tables ---------------------------------------------------------------------------------------------------
+
+
+def read_keyed(path: Path, key: str | None, columns: Iterable[str] | None = None) -> dict[str, Row]:
+    """The rows by the text in column ``key``, None for the first column; SourceError where two rows contradict.
+
+    Args:
+        columns: those to take; None takes all.
+    """
+    table = read_table(path)
+    at = 0 if key is None else table.column(key)
+    taken = [index for index, name in enumerate(table.columns) if name and index != at]
+    if columns is not None:
+        taken = [table.column(name) for name in columns]
+    rows: dict[str, Row] = {}
+    for number, cells in enumerate(table.rows):
+        name = key_text(cells[at])
+        row = {table.columns[index]: value for index in taken if (value := _value(cells[index])) != ""}
+        if name and rows.setdefault(name, row) != row:
+            raise SourceError(
+                f"{table.where(number)}: '{name}' stands there twice, with other values. Keep one of the rows, or name "
+                "the columns that are the same with metadata.columns."
+            )
+    return rows
+
+
+def key_text(cell: Any) -> str:
+    """A cell as text that names something: ``7`` for 7.0, ``007`` for "007"."""
+    if cell is None:
+        return ""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell).strip()
+
+
+def _value(cell: Any) -> Value:
+    """A cell as JSON; "" where it holds nothing, or what JSON cannot hold."""
+    if isinstance(cell, bool | int):
+        return cell
+    if isinstance(cell, float):
+        return cell if math.isfinite(cell) else ""
+    text = key_text(cell)
+    if not _NUMBER.fullmatch(text):
+        return text
+    number = float(text)
+    return int(number) if number.is_integer() and not set(text) & set(".eE") else number

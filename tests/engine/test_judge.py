@@ -1,0 +1,120 @@
+"""A person's review stands above every filter, is versioned, and cannot be mistyped unseen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from toybox import ids, rejected, roots, tiny_hands, write_recipe
+
+from augforge.engine.builder import Summary, build
+from augforge.errors import PlanError, RecipeError
+from augforge.store.dataset import open_dataset
+
+LEVELS = (50, 90, 120, 150, 200)
+DARK = "{op: where, condition: \"name <> 'ID003/image0000000000003'\"}"
+
+
+def name(person: int) -> str:
+    return f"ID{person:03d}/image{person:013d}"
+
+
+def reviewed(
+    tmp_path: Path, verdicts: dict[int | str, str], *steps: str, out: str = "out", why: str = "seen"
+) -> Summary:
+    """Build with a review file in a folder beside the recipe's."""
+    if not (tmp_path / "data").exists():
+        tiny_hands(tmp_path / "data", LEVELS)
+    recipe = write_recipe(tmp_path / "recipes" / "r.yaml", tmp_path / "data", steps, classes="[a, b]")
+    recipe.write_text("review: ../reviews/mine.yaml\n" + recipe.read_text())
+    samples = {key if isinstance(key, str) else name(key): {"verdict": v, "why": why} for key, v in verdicts.items()}
+    (tmp_path / "reviews").mkdir(exist_ok=True)
+    (tmp_path / "reviews/mine.yaml").write_text(json.dumps({"samples": samples}))
+    return build(recipe, tmp_path / out)
+
+
+def test_drop_removes_a_sample_from_any_split(tmp_path: Path) -> None:
+    summary = reviewed(tmp_path, {1: "drop", 2: "drop"}, why="nail art")  # person 2 is `val`
+    assert summary.samples == 3 and not {name(1), name(2)} & set(roots(tmp_path / "out"))
+    table = rejected(tmp_path / "out")
+    assert sorted(table["name"]) == [name(1), name(2)]
+    assert set(table["step"]) == {"review"} and set(table["detail"]) == {"nail art"}
+    assert summary.rejected == {"review: dropped by review": 2}
+
+
+def test_a_dropped_sample_joins_no_mosaic(tmp_path: Path) -> None:
+    reviewed(tmp_path, {1: "drop"}, "{op: mosaic, grid: [1, 2], keep_input: true}")
+    assert all(name(1) not in shown for shown in roots(tmp_path / "out").values())
+
+
+def test_keep_overrides_a_filter(tmp_path: Path) -> None:
+    reviewed(tmp_path, {}, DARK)
+    assert list(rejected(tmp_path / "out")["name"]) == [name(3)]
+    reviewed(tmp_path, {3: "keep"}, DARK, out="kept")
+    assert rejected(tmp_path / "kept").is_empty()
+    row = open_dataset(tmp_path / "kept").index.filter(open_dataset(tmp_path / "kept").index["name"] == name(3))
+    assert row["tags"].to_list() == [[]], "nor is it tagged"
+
+
+def test_keep_holds_for_what_is_made_of_a_sample(tmp_path: Path) -> None:
+    never = '{op: where, condition: "width > 1000"}'
+    summary = reviewed(tmp_path, {3: "keep", 2: "keep"}, "{op: hflip, keep_input: true}", never)
+    assert set(roots(tmp_path / "out")) == {name(2), name(3), f"{name(3)}~hflip"}
+    assert summary.rejected == {"where: condition not fulfilled": 6}
+
+
+def test_the_review_is_part_of_the_version(tmp_path: Path) -> None:
+    versions = [
+        reviewed(tmp_path, {}, DARK).version,
+        reviewed(tmp_path, {3: "keep"}, DARK).version,
+        reviewed(tmp_path, {1: "drop"}, DARK).version,
+        reviewed(tmp_path, {1: "drop"}, DARK, why="another reason").version,
+    ]
+    assert len(set(versions)) == 4
+    assert reviewed(tmp_path, {}, DARK).version == versions[0]
+
+
+def test_a_review_remakes_nothing(tmp_path: Path) -> None:
+    reviewed(tmp_path, {}, "{op: hflip, keep_input: true}")
+    before = ids(tmp_path / "out")
+    summary = reviewed(tmp_path, {1: "drop"}, "{op: hflip, keep_input: true}")
+    assert summary.made == 0 and ids(tmp_path / "out").items() <= before.items()
+
+
+@pytest.mark.parametrize(
+    ("typo", "told"),
+    [
+        ("ID003/image000000000003", "Did you mean 'ID003/image0000000000003'"),
+        (f"{name(3)}~hflip", "Did you mean 'ID003/image0000000000003'"),
+        ("nothing-alike", "Known: ID001/"),
+    ],
+)
+def test_a_mistyped_name_is_an_error(tmp_path: Path, typo: str, told: str) -> None:
+    with pytest.raises(PlanError, match=r"the review names .* no usable sample of that name") as error:
+        reviewed(tmp_path, {typo: "drop", 1: "keep"})
+    assert told in str(error.value) and "Correct the review file" in str(error.value)
+    assert not (tmp_path / "out/manifest.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("samples: {x: {verdict: maybe}}", "mine.yaml:1"),
+        ("samples: {x: {why: because}}", "mine.yaml:1"),
+        ("samples: {x: drop}", "mine.yaml:1"),
+        ("sample: {}", "mine.yaml:1"),
+    ],
+)
+def test_a_broken_review_names_its_line(tmp_path: Path, text: str, told: str) -> None:
+    reviewed(tmp_path, {})
+    (tmp_path / "reviews/mine.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=told):
+        build(tmp_path / "recipes/r.yaml", tmp_path / "out")
+
+
+def test_a_missing_review_is_an_error(tmp_path: Path) -> None:
+    reviewed(tmp_path, {})
+    (tmp_path / "reviews/mine.yaml").unlink()
+    with pytest.raises(RecipeError, match=r"mine\.yaml"):
+        build(tmp_path / "recipes/r.yaml", tmp_path / "out")

@@ -1,0 +1,145 @@
+"""Conditions in SQL: what holds, what cannot be said, and what is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toybox import made as built
+from toybox import put_hand, roots, tiny_hands
+
+from augforge.errors import PlanError, RecipeError
+from augforge.ops.conditions import check_syntax, holds
+
+ROWS: list[dict[str, Any]] = [
+    {
+        "name": "a",
+        "width": 10,
+        "tags": ["metal: ring"],
+        "metadata": {"age": 3, "sex": "F"},
+        "tilt": {"angle_deg": -12.5},
+    },
+    {"name": "b", "width": 20, "tags": [], "metadata": {"age": 9.5, "sex": None}, "tilt": {"angle_deg": 2.0}},
+    {"name": "c", "width": 30, "tags": ["empty: empty", "metal: ring"], "metadata": {"age": None}},
+]
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("width >= 20", [False, True, True]),
+        ("metadata.age >= 6", [False, True, False]),
+        ("NOT metadata.age >= 6", [True, False, False]),
+        ("metadata.age IS NULL", [False, False, True]),
+        ("metadata.sex = 'F' OR width = 30", [True, False, True]),
+        ("abs(tilt.angle_deg) > 10", [True, False, False]),
+        ("tilt.angle_deg BETWEEN 0 AND 5", [False, True, False]),
+        ("name IN ('a', 'c')", [True, False, True]),
+        ("name LIKE 'b%'", [False, True, False]),
+        ("array_contains(tags, 'metal: ring')", [True, False, True]),
+        ("width > avg(width)", [False, False, True]),
+        ("1 = 1", [True, True, True]),
+        ("false", [False, False, False]),
+        ("max(width) > 25", [True, True, True]),
+        ("null", [False, False, False]),
+    ],
+)
+def test_what_holds(expression: str, expected: list[bool]) -> None:
+    check_syntax(expression)
+    if expression == "null":
+        with pytest.raises(PlanError, match="expected true or false"):
+            holds(expression, ROWS)
+    else:
+        assert holds(expression, ROWS) == expected
+
+
+def test_quoted_names() -> None:
+    assert holds('area."finger-16" > 3 AND "my column" = 1', [{"area": {"finger-16": 5}, "my column": 1}]) == [True]
+
+
+def test_rows_without_metadata_or_tags() -> None:
+    rows = [{"name": "a", "metadata": {}, "tags": []}, {"name": "b", "metadata": {}, "tags": []}]
+    assert holds("name = 'a'", rows) == [True, False]
+    assert holds("name = 'a'", []) == []
+
+
+def test_a_late_row_may_bring_a_column() -> None:
+    """Measured columns are there for some rows alone, however late the first of them comes."""
+    rows: list[dict[str, Any]] = [{"name": str(i)} for i in range(500)] + [{"name": "x", "tilt": {"angle_deg": 20}}]
+    assert sum(holds("tilt.angle_deg > 10", rows)) == 1
+
+
+def test_a_reserved_word_is_explained() -> None:
+    with pytest.raises(ValueError, match="Quote names with dashes and SQL words"):
+        check_syntax("group = 'ID001'")
+    assert holds("\"group\" = 'ID001'", [{"group": "ID001"}, {"group": "ID002"}]) == [True, False]
+
+
+@pytest.mark.parametrize("wrong", ["metadata.age >=", "SELECT 1", "", "age > > 3", "width > 3; drop table x"])
+def test_syntax_is_checked_early(wrong: str) -> None:
+    with pytest.raises(ValueError, match="is no condition"):
+        check_syntax(wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("metadata.agee > 3", "metadata.age"),
+        ("heigth > 3", "width"),
+        ("width + 1", "expected true or false"),
+        ("metadata.sex > 3", "cannot be evaluated"),
+    ],
+)
+def test_unknown_columns_and_other_types(wrong: str, told: str) -> None:
+    with pytest.raises(PlanError, match=told):
+        holds(wrong, ROWS)
+
+
+def test_a_broken_condition_names_the_line(tmp_path: Path) -> None:
+    tiny_hands(tmp_path / "data", [50, 90])
+    with pytest.raises(RecipeError, match=r"recipe.yaml:\d+: .*is no condition"):
+        built(tmp_path, tmp_path / "data", ["{op: hflip}", "{op: hflip, where: 'metadata.age >='}"], classes="[a, b]")
+
+
+def names(tmp_path: Path) -> set[str]:
+    return set(roots(tmp_path / "out"))
+
+
+def test_steps_choose_by_metadata(tmp_path: Path) -> None:
+    hands(tmp_path / "data", 5)
+    (tmp_path / "data/meta_data.csv").write_text("ID,age\n" + "".join(f"ID{i:03d},{10 * i}\n" for i in range(1, 6)))
+    built(tmp_path, tmp_path / "data", ["{op: hflip, where: metadata.age > 25}"], classes="[a, b]", split="{}")
+    assert {name[:5] for name in names(tmp_path) if name.endswith("~hflip")} == {"ID003", "ID004", "ID005"}
+    assert len(names(tmp_path)) == 5, "others pass untouched"
+
+
+def test_steps_choose_by_tags(tmp_path: Path) -> None:
+    hands(tmp_path / "data", 5)
+    steps = [
+        "{op: where, condition: \"name <> 'ID002/image0000000000002'\", action: tag}",
+        "{op: hflip, where: \"array_contains(tags, 'where: condition not fulfilled')\"}",
+    ]
+    built(tmp_path, tmp_path / "data", steps, classes="[a, b]", split="{}")
+    assert {name[:5] for name in names(tmp_path) if name.endswith("~hflip")} == {"ID002"}
+
+
+def test_ops_of_several_inputs_choose_anchor_and_partners(tmp_path: Path) -> None:
+    hands(tmp_path / "data", 6)
+    step = "{op: cutmix, where: '\"group\" IN (''ID001'', ''ID004'', ''ID006'')', keep_input: true}"
+    built(tmp_path, tmp_path / "data", [step], classes="[a, b]", split="{}")
+    chosen = {f"ID00{i}/image000000000000{i}" for i in (1, 4, 6)}
+    mixed = {name: shown for name, shown in roots(tmp_path / "out").items() if name.startswith("cutmix/")}
+    assert {name.split("/", 1)[1].rsplit("-", 1)[0] for name in mixed} == chosen
+    assert all(shown <= chosen and len(shown) == 2 for shown in mixed.values())
+    assert len(names(tmp_path)) == 9
+    with pytest.raises(PlanError, match="joins 2 samples, but split 'train' holds 1"):
+        lonely = step.replace(", ''ID004'', ''ID006''", "")
+        built(tmp_path, tmp_path / "data", [lonely], out="lonely", classes="[a, b]", split="{}")
+
+
+def hands(data: Path, count: int) -> None:
+    import numpy as np
+
+    for person in range(1, count + 1):
+        put_hand(data, person, np.full((16, 24), 20 * person, np.uint8), ("a", "b"))
