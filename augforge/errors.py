@@ -7,13 +7,16 @@ AugforgeError
 ├── TaskError        a task failed while pixels were made (the sample's key and the op)
 ├── DatasetError     a dataset on disk is missing, damaged or of another format
 ├── TrainError       a training run cannot begin, go on or be read
+├── PluginError      an op or source of a plugin cannot be loaded
 └── MissingExtra     an optional dependency is not installed
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 SHOWN = 30
 """Names that a hint lists at most."""
@@ -47,6 +50,10 @@ class TrainError(AugforgeError):
     """A training run cannot begin, go on or be read."""
 
 
+class PluginError(AugforgeError):
+    """An op or source of a plugin cannot be loaded. The message names the package or the file."""
+
+
 class MissingExtra(AugforgeError):
     """An optional dependency is not installed."""
 
@@ -70,3 +77,9 @@ def some(names: Sequence[str], most: int = SHOWN) -> str:
     """The first names, and how many more there are: ``a, b and 3 more``."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def shorten(value: Any) -> str:
+    """A value as messages show it, cut short."""
+    text = "nothing" if value is None else json.dumps(value, ensure_ascii=False, default=str).replace('"', "'")
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -27,15 +27,15 @@ def reported(where: str) -> Iterator[None]:
         raise StepError(where) from error
 
 
-def measure(bound: BoundOp, sample: Sample, ctx: Context) -> dict[str, Any]:
+def measure(bound: BoundOp, sample: Sample, ctx: Context) -> Mapping[str, Any]:
     """Features of a sample; `measure` sees only the params it declared to read."""
     assert bound.op.measure is not None
     with reported(f"{bound.label} (measure)"):
-        return bound.op.measure(sample, SimpleNamespace(**bound.measured()), ctx)
+        return bound.op.measure(sample, SimpleNamespace(**bound.measured_params()), ctx)
 
 
 def features_key(bound: BoundOp, sample_id: Id) -> str:
-    return digest("features", str(bound.op), bound.measured(), sample_id)
+    return digest("features", str(bound.op), bound.measured_params(), sample_id)
 
 
 def facts(sample: Sample, classes: int) -> dict[str, Any]:

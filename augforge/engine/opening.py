@@ -183,10 +183,9 @@ def _check_own_splits(listing: Listing) -> None:
 
 
 def _source_row(record: Record, listing: Listing, recipe: Recipe, split: str) -> Row:
-    adapter = f"{recipe.source.format}@{recipe.source.adapter_version}"
     return Row(
         name=record.name,
-        id=digest("source", record.name, record.content, listing.classes, listing.labels, adapter),
+        id=digest("source", record.name, record.content, listing.classes, listing.labels, recipe.source.adapter()),
         group=intern(record.group),  # one text for all samples of a group
         split=split,
         width=record.width,

@@ -283,9 +283,9 @@ def _finish(shop: Shop, job: Job, item: Item, writer: BatchWriter) -> None:
         found = {**facts(kept, len(shop.classes)), "payload": payload_digest(image, masks)}
         writer.record("facts", digest(item.id, str(job.encoding)), found)
     for step in job.measures:
-        found = measure(step.bound, item.sample, shop.context(step.bound))
+        features = measure(step.bound, item.sample, shop.context(step.bound))
         with reported(f"{step.bound.label} (measure)"):
-            writer.record("features", features_key(step.bound, item.id), found)
+            writer.record("features", features_key(step.bound, item.id), features)
 
 
 def _encoded(encoding: Encoding, sample: Sample) -> tuple[bytes, bytes]:

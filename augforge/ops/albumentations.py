@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Field, model_validator
 from augforge.bitmask import Planes, contiguous
 from augforge.errors import nearest
 from augforge.keys import canonical_json
-from augforge.ops.core import Context, OpParams, op
+from augforge.ops.core import Context, Examples, OpParams, op
 from augforge.sample import IDENTITY, Image, Matrix, Sample
 
 _PROBES = {(64, 80): 8, (640, 720): 2, (2112, 2304): 1}  # size: how often, for chance may pass over what goes wrong
@@ -65,7 +65,17 @@ def _keeps_size(params: Albumentations) -> bool:
     return not _pipeline(canonical_json(params.node()))[1]
 
 
-@op("albumentations", Albumentations, version=1, role="augment", exact=_keeps_size)
+@op(
+    "albumentations",
+    Albumentations,
+    version=1,
+    role="augment",
+    exact=_keeps_size,
+    examples=Examples(
+        [{"name": "VerticalFlip"}, {"name": "Affine", "rotate": [-40, 40]}],
+        picture={"name": "ElasticTransform", "alpha": 300, "sigma": 14},
+    ),
+)
 def albumentations(
     inputs: Sequence[Sample], drawn: dict[str, Any], params: Albumentations, ctx: Context
 ) -> Iterator[Sample]:
@@ -84,7 +94,9 @@ def albumentations(
 
 
 @albumentations.draws
-def _(rng: np.random.Generator, inputs: Sequence[Sample], params: Albumentations, ctx: Context) -> dict[str, Any]:
+def draw_albumentations(
+    rng: np.random.Generator, inputs: Sequence[Sample], params: Albumentations, ctx: Context
+) -> dict[str, Any]:
     return {"seed": int(rng.integers(_SEED))}
 
 

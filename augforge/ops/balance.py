@@ -10,7 +10,7 @@ from pydantic import Field
 
 from augforge import bitmask
 from augforge.ops.combine import ClassWeights, check_class_weights, fits_class_weights, weights_in
-from augforge.ops.core import Context, OpParams, Size, op
+from augforge.ops.core import Context, Examples, OpParams, Size, op
 from augforge.sample import Drop, Sample
 
 
@@ -32,7 +32,16 @@ class Balance(OpParams):
         check_class_weights(self.weights, ctx)
 
 
-@op("balance", Balance, version=1, role="augment", exact=False)
+@op(
+    "balance",
+    Balance,
+    version=1,
+    role="augment",
+    exact=False,
+    examples=Examples(
+        [{"weights": {"class-8": 2}, "others": 0.5}, {"others": 0.5}], picture={"weights": {"Pisiform": 9}}
+    ),
+)
 def balance(inputs: Sequence[Sample], drawn: dict[str, Any], params: Balance, ctx: Context) -> Iterator[Sample | Drop]:
     sample = inputs[0]
     if drawn["times"] == 0:
@@ -44,7 +53,7 @@ def balance(inputs: Sequence[Sample], drawn: dict[str, Any], params: Balance, ct
 
 
 @balance.gives_sizes
-def _(sizes: Sequence[Size], params: Balance) -> list[Size]:
+def balance_sizes(sizes: Sequence[Size], params: Balance) -> list[Size]:
     return [sizes[0]] * params.most
 
 
@@ -52,7 +61,7 @@ fits_class_weights(balance)
 
 
 @balance.draws
-def _(rng: np.random.Generator, inputs: Sequence[Sample], params: Balance, ctx: Context) -> dict[str, Any]:
+def draw_balance(rng: np.random.Generator, inputs: Sequence[Sample], params: Balance, ctx: Context) -> dict[str, Any]:
     weights = weights_in(params.weights, ctx)
     weight = _heaviest_present(inputs[0], weights, ctx)
     if weight <= 1:

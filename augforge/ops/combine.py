@@ -92,15 +92,15 @@ def fit_class_weights(rule: ClassWeights, candidates: Sequence[Candidate]) -> di
     return {name: _power_of_two(largest / median(found)) for name, found in sorted(shares.items())}
 
 
-def fits_class_weights(op: Op) -> None:
+def fits_class_weights(op: Op[Any]) -> None:
     """Let an op whose param `weights` names a rule measure areas and fit them; see `fit_class_weights`."""
 
     @op.measures(reads=(), when=lambda params: params.weights in ("rare", "small"))
-    def _(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+    def measure_class_areas(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
         return {"area": class_areas(sample, ctx)}
 
     @op.fits
-    def _(candidates: Sequence[Candidate], params: Any, ctx: Context) -> dict[str, float] | None:
+    def fit_weights(candidates: Sequence[Candidate], params: Any, ctx: Context) -> dict[str, float] | None:
         return fit_class_weights(params.weights, candidates)
 
 

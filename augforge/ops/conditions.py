@@ -1,18 +1,24 @@
-"""Conditions over a table of samples, as recipes write them: SQL expressions that Polars evaluates."""
+"""Conditions over a table of samples, as recipes write them: SQL expressions that Polars evaluates.
+
+Polars is imported where a condition is parsed or evaluated: planning without conditions does without it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import polars as pl
-from polars.exceptions import PolarsError
+from typing import TYPE_CHECKING, Any
 
 from augforge.errors import PlanError, nearest
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def check_syntax(expression: str) -> str:
     """The expression itself; ValueError if it cannot be parsed."""
+    import polars as pl
+    from polars.exceptions import PolarsError
+
     try:
         pl.sql_expr(expression)
     except PolarsError as error:
@@ -35,6 +41,9 @@ def holds(expression: str, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
     """
     if not rows:
         return []
+    import polars as pl
+    from polars.exceptions import PolarsError
+
     table = pl.DataFrame(rows, infer_schema_length=None, strict=False)
     try:
         result = table.with_columns(pl.sql_expr(expression).alias("holds"))["holds"]
@@ -47,6 +56,8 @@ def holds(expression: str, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
 
 
 def _columns(table: pl.DataFrame) -> str:
+    import polars as pl
+
     names = []
     for name, dtype in table.schema.items():
         fields = dtype.fields if isinstance(dtype, pl.Struct) else []

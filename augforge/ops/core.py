@@ -10,7 +10,7 @@ An op that changes samples::
         ...
 
     @flip.draws                                  # optional: what chance decides, small, JSON-like, recorded
-    def _(rng, inputs, params, ctx): ...
+    def draw_side(rng, inputs, params, ctx): ...
 
 A filter decides from measurements, never from pixels, so its decisions are made anew on every build while the
 measurements are cached::
@@ -20,22 +20,39 @@ measurements are cached::
         return Flag("too dark") if candidate.features["mean"] < ctx.fitted else None
 
     @too_dark.measures(reads=())                 # which params it looks at: a new value measures anew
-    def _(sample, params, ctx): return {"mean": float(sample.image.mean())}
+    def measure_mean(sample, params, ctx): return {"mean": float(sample.image.mean())}
 
     @too_dark.fits                               # optional: thresholds, from the training split's candidates
-    def _(candidates, params, ctx): ...          # JSON-like; found again as ctx.fitted
+    def fit_threshold(candidates, params, ctx): ...   # JSON-like; found again as ctx.fitted
+
+`augforge.ops.hooks` has the signature of each of these functions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from functools import cached_property
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 
-from augforge.errors import nearest
-from augforge.ops.model import Candidate, Context, Features, FilterParams, Flag, OpParams
+from augforge.catalogue import Catalogue, origin_of, plugin_file, unpickled
+from augforge.ops.hooks import (
+    Apply,
+    CountInputs,
+    Decide,
+    DecideTable,
+    Draw,
+    Drawn,
+    Fit,
+    GiveSizes,
+    Measure,
+    Params,
+    Size,
+    Weigh,
+)
+from augforge.ops.model import Candidate, Context, Examples, Features, FilterParams, Flag, OpParams
 from augforge.sample import Drop, Sample
 
 __all__ = [
@@ -44,6 +61,7 @@ __all__ = [
     "Candidate",
     "Context",
     "Drawn",
+    "Examples",
     "Features",
     "FilterParams",
     "Flag",
@@ -52,20 +70,15 @@ __all__ = [
     "Role",
     "Size",
     "filter_op",
-    "get_op",
     "op",
     "table_filter",
 ]
 
 Role = Literal["prepare", "augment", "filter"]
-Size = tuple[int, int]
-"""Width and height in pixels."""
-Drawn = Any
-"""What chance decided, JSON-like."""
-Function = TypeVar("Function", bound=Callable[..., Any])
+Thresholds = TypeVar("Thresholds", bound=FilterParams)
 
 
-def _one_input(params: Any) -> int:
+def _one_input(params: Any, /) -> int:
     return 1
 
 
@@ -77,110 +90,124 @@ def _never(params: Any) -> bool:
     return False
 
 
-def _same_size(sizes: Sequence[Size], params: Any) -> list[Size]:
+def _make_nothing(inputs: Any, drawn: Any, params: Any, ctx: Any, /) -> Iterable[Sample | Drop]:
+    raise TypeError("a filter makes no samples; it decides over a table")
+
+
+def _decide_nothing(candidates: Any, params: Any, ctx: Any, /) -> Sequence[Flag | None]:
+    raise TypeError("an op that makes samples decides nothing; only filters do")
+
+
+def _same_size(sizes: Sequence[Size], params: Any, /) -> list[Size]:
     return [sizes[0]]
 
 
 @dataclass(eq=False)
-class Op:
-    """A named, versioned function on samples. Made by `op` or `filter_op`, found by `get_op`.
+class Op(Generic[Params]):
+    """A named, versioned function on samples. Made by `op`, `filter_op` or `table_filter`, found in `OPS`.
 
     Attributes:
-        function: ``apply(inputs, drawn, params, ctx)`` or, for a filter, ``decide(candidate, params, ctx)``.
+        params: the model of its parameters.
+        examples: parameters that tests and the op's picture use.
+        module: the module that defines it.
+        reads: metadata fields the op looks at; they enter its results' identity.
+        exact: whether, with these params, `sizes` is exact, or "at most" because pixels decide.
         inputs: how many samples one call takes, from the params; 1 for most.
         sizes: sizes of the outputs from the sizes of the inputs and the params; the planner counts with it.
-        exact: whether, with these params, `sizes` is exact, or "at most" because pixels decide.
-        reads: metadata fields the op looks at; they enter its results' identity.
+        apply: makes samples; a filter's raises TypeError.
+        decide: gives a filter's verdict on each candidate of a table; TypeError for any other op.
+        measure_reads: params that `measure` looks at.
+        measures_when: whether these params need measuring at all.
     """
 
     name: str
     version: int
     role: Role
-    params: type[OpParams]
-    function: Callable[..., Any]
+    params: type[Params]
+    examples: Examples
+    module: str
     reads: tuple[str, ...] = ()
-    exact: Callable[[Any], bool] = _always
-    inputs: Callable[[Any], int] = _one_input
-    sizes: Callable[[Sequence[Size], Any], list[Size]] = _same_size
-    draw: Callable[[np.random.Generator, Sequence[Sample], Any, Context], Drawn] | None = None
-    measure: Callable[[Sample, Any, Context], dict[str, Any]] | None = None
+    exact: Callable[[Params], bool] = _always
+    inputs: CountInputs[Params] = _one_input
+    sizes: GiveSizes[Params] = _same_size
+    apply: Apply[Params] = _make_nothing
+    decide: DecideTable[Params] = _decide_nothing
+    draw: Draw[Params] | None = None
+    measure: Measure[Params] | None = None
     measure_reads: tuple[str, ...] = ()
-    measures_when: Callable[[Any], bool] = _always
-    decide_table: Callable[[Sequence[Candidate], Any, Context], Sequence[Flag | None]] | None = None
-    fit: Callable[[Sequence[Candidate], Any, Context], Any] | None = None
-    weigh: Callable[[Candidate, Any, Context], float] | None = None
-
-    def apply(self, inputs: Sequence[Sample], drawn: Drawn, params: OpParams, ctx: Context) -> Iterable[Sample | Drop]:
-        result: Iterable[Sample | Drop] = self.function(inputs, drawn, params, ctx)
-        return result
-
-    def decide(self, candidates: Sequence[Candidate], params: OpParams, ctx: Context) -> Sequence[Flag | None]:
-        """A filter's verdict on each candidate."""
-        if self.decide_table is not None:
-            return self.decide_table(candidates, params, ctx)
-        return [self.function(candidate, params, ctx) for candidate in candidates]
+    measures_when: Callable[[Params], bool] = _always
+    fit: Fit[Params] | None = None
+    weigh: Weigh[Params] | None = None
 
     def __str__(self) -> str:
-        return f"{self.name}@{self.version}"
+        """Name, version and, for a plugin's op, where its code comes from: what ids hold of an op."""
+        return f"{self.name}@{self.version}" + (f"+{self.origin}" if self.origin else "")
 
-    def draws(self, function: Function) -> Function:
-        """Register ``draw(rng, inputs, params, ctx)``: all that chance decides, JSON-like."""
+    @cached_property
+    def origin(self) -> str:
+        """Distribution and version, or the file's digest, of a plugin's op; empty for augforge's own."""
+        return origin_of(self.module)
+
+    def draws(self, function: Draw[Params]) -> Draw[Params]:
+        """Register the function that draws all that chance decides, JSON-like."""
         self.draw = function
         return function
 
-    def counts_inputs(self, function: Function) -> Function:
-        """Register how many inputs a call takes, from the params."""
+    def counts_inputs(self, function: CountInputs[Params]) -> CountInputs[Params]:
+        """Register the function that says how many inputs a call takes."""
         self.inputs = function
         return function
 
-    def gives_sizes(self, function: Function) -> Function:
-        """Register ``sizes(input sizes, params)``: width and height of each output."""
+    def gives_sizes(self, function: GiveSizes[Params]) -> GiveSizes[Params]:
+        """Register the function that says width and height of each output."""
         self.sizes = function
         return function
 
     def measures(
-        self, *, reads: tuple[str, ...], when: Callable[[Any], bool] = _always
-    ) -> Callable[[Function], Function]:
-        """Register ``measure(sample, params, ctx)``: JSON-like features of one sample's pixels, cached.
+        self, *, reads: tuple[str, ...], when: Callable[[Params], bool] = _always
+    ) -> Callable[[Measure[Params]], Measure[Params]]:
+        """Register the function that measures one sample's pixels: JSON-like features, cached.
 
         Args:
             reads: the params it looks at, and all it is given: other thresholds may change without measuring anew.
             when: whether these params need measuring at all.
         """
 
-        def register(function: Function) -> Function:
+        def register(function: Measure[Params]) -> Measure[Params]:
             self.measure, self.measure_reads, self.measures_when = function, reads, when
             return function
 
         return register
 
-    def fits(self, function: Function) -> Function:
-        """Register ``fit(candidates, params, ctx)``: JSON-like, rounded where it changes pixels; see ``ctx.fitted``.
+    def fits(self, function: Fit[Params]) -> Fit[Params]:
+        """Register the function that fits on a table: JSON-like, rounded where it changes pixels; see ``ctx.fitted``.
 
         It is given every split's candidates and takes thresholds from ``train`` alone.
         """
         self.fit = function
         return function
 
-    def weighs(self, function: Function) -> Function:
-        """Register ``weigh(candidate, params, ctx)``: how likely a sample is drawn as partner, 0 for never."""
+    def weighs(self, function: Weigh[Params]) -> Weigh[Params]:
+        """Register the function that says how likely a sample is drawn as partner, 0 for never."""
         self.weigh = function
         return function
 
 
-OPS: dict[str, Op] = {}
+OPS: Catalogue[Op[Any]] = Catalogue("op", "augforge.ops", "augforge.ops")
+"""Every op by its name."""
 
 
 def op(
     name: str,
-    params: type[OpParams],
+    params: type[Params],
     *,
     version: int,
     role: Role,
     reads: tuple[str, ...] = (),
-    exact: bool | Callable[[Any], bool] = True,
-) -> Callable[[Callable[..., Any]], Op]:
-    """Make an op of an ``apply`` function and register it under its name.
+    exact: bool | Callable[[Params], bool] = True,
+    examples: Examples | None = None,
+) -> Callable[[Apply[Params]], Op[Params]]:
+    """Make an op of a function that makes samples, and register it under its name.
 
     Args:
         name: what recipes call it.
@@ -189,39 +216,67 @@ def op(
         role: ``prepare`` acts on every split by default, ``augment`` on train alone.
         reads: metadata fields it looks at.
         exact: False, or a function of the params, if pixels decide how many outputs there are.
+        examples: what the contract test calls it with; None for the defaults alone.
     """
+    decided = exact if callable(exact) else (_always if exact else _never)
 
-    def register(function: Callable[..., Any]) -> Op:
-        if name in OPS:
-            raise ValueError(f"two ops are named '{name}'; names are unique")
-        decided = exact if callable(exact) else (_always if exact else _never)
-        OPS[name] = Op(name, version, role, params, function, reads=reads, exact=decided)
-        return OPS[name]
-
-    return register
-
-
-def filter_op(name: str, params: type[FilterParams], *, version: int) -> Callable[[Callable[..., Any]], Op]:
-    """Make a filter of a ``decide(candidate, params, ctx)`` function and register it under its name."""
-    return op(name, params, version=version, role="filter", exact=False)
-
-
-def table_filter(name: str, params: type[FilterParams], *, version: int) -> Callable[[Callable[..., Any]], Op]:
-    """Make a filter of a ``decide(candidates, params, ctx)`` function that judges the whole table at once."""
-
-    def register(function: Callable[..., Any]) -> Op:
-        made = filter_op(name, params, version=version)(function)
-        made.decide_table = function
+    def register(function: Apply[Params]) -> Op[Params]:
+        module = _module_of(function)
+        made = Op(name, version, role, params, examples or Examples(), module, reads, decided, apply=function)
+        OPS.add(name, made, module)
         return made
 
     return register
 
 
-def get_op(name: str) -> Op:
-    """The op of that name; KeyError with the nearest known name where there is none."""
-    if name not in OPS:
-        raise KeyError(f"no op is named '{name}'.{nearest(name, OPS)}")
-    return OPS[name]
+def filter_op(
+    name: str, params: type[Thresholds], *, version: int, examples: Examples | None = None
+) -> Callable[[Decide[Thresholds]], Op[Thresholds]]:
+    """Make a filter of a function that decides on one candidate, and register it under its name."""
+
+    def register(function: Decide[Thresholds]) -> Op[Thresholds]:
+        def decide_each(candidates: Sequence[Candidate], params: Thresholds, ctx: Context) -> Sequence[Flag | None]:
+            return [function(candidate, params, ctx) for candidate in candidates]
+
+        return _register_filter(name, params, version, examples, decide_each, _module_of(function))
+
+    return register
+
+
+def table_filter(
+    name: str, params: type[Thresholds], *, version: int, examples: Examples | None = None
+) -> Callable[[DecideTable[Thresholds]], Op[Thresholds]]:
+    """Make a filter of a function that judges the whole table at once, and register it under its name."""
+
+    def register(function: DecideTable[Thresholds]) -> Op[Thresholds]:
+        return _register_filter(name, params, version, examples, function, _module_of(function))
+
+    return register
+
+
+def _register_filter(
+    name: str,
+    params: type[Thresholds],
+    version: int,
+    examples: Examples | None,
+    decide: DecideTable[Thresholds],
+    module: str,
+) -> Op[Thresholds]:
+    made = Op(name, version, "filter", params, examples or Examples(), module, exact=_never, decide=decide)
+    OPS.add(name, made, module)
+    return made
+
+
+def _module_of(function: Callable[..., Any]) -> str:
+    return function.__module__
+
+
+@dataclass(frozen=True, slots=True)
+class OpCall:
+    """One call of an op: what chance decided, and what the op makes of it, made as it is iterated."""
+
+    drawn: Drawn
+    results: Iterable[Sample | Drop]
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +284,7 @@ class BoundOp:
     """An op with checked parameters at its place in a recipe.
 
     Attributes:
-        op: the registered op.
+        name: of the registered op.
         params: its parameters.
         occurrence: how many steps of the same op stand before it; chance hashes it, so that two flips differ.
         fitted: what `fit` found, once it has run.
@@ -240,9 +295,18 @@ class BoundOp:
     occurrence: int = 0
     fitted: Any = field(default=None, compare=False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        plugin = plugin_file(self.op.module)
+        return unpickled, (plugin, __name__, type(self).__name__), self.__getstate__()
+
     @property
-    def op(self) -> Op:
+    def op(self) -> Op[Any]:
         return OPS[self.name]
+
+    @property
+    def inputs(self) -> int:
+        """How many samples one call takes."""
+        return self.op.inputs(self.params)
 
     @property
     def measures(self) -> bool:
@@ -259,7 +323,7 @@ class BoundOp:
         """Whether partners are weighed with these params: what the op measures is what it weighs by."""
         return self.op.weigh is not None and (self.op.measure is None or self.measures)
 
-    def measured(self) -> dict[str, Any]:
+    def measured_params(self) -> dict[str, Any]:
         """The params that `measure` looks at."""
         return self.params.model_dump(mode="json", include=set(self.op.measure_reads))
 
@@ -267,3 +331,25 @@ class BoundOp:
     def label(self) -> str:
         """The op's name in sample names: ``rotate``, and ``rotate.2`` for the recipe's second one."""
         return self.name if self.occurrence == 0 else f"{self.name}.{self.occurrence + 1}"
+
+    def call(
+        self,
+        inputs: Sequence[Sample],
+        ctx: Context,
+        rng: np.random.Generator | None = None,
+        drawn: Drawn = None,
+    ) -> OpCall:
+        """Draw what chance decides and apply the op. Nothing else draws or applies an op.
+
+        Args:
+            inputs: as many samples as the op takes.
+            ctx: class table, labels and fitted values.
+            rng: what the op draws from; None to call it with what was drawn before.
+            drawn: what was drawn before, as a lineage records it.
+
+        Raises:
+            Whatever the op raises: at once if it draws, else when the results are iterated.
+        """
+        if rng is not None and self.op.draw is not None:
+            drawn = self.op.draw(rng, inputs, self.params, ctx)
+        return OpCall(drawn, self.op.apply(inputs, drawn, self.params, ctx))

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from augforge import bitmask
 from augforge.ops.combine import ClassWeights, check_class_weights, fits_class_weights, weights_in
-from augforge.ops.core import Context, OpParams, Size, op
+from augforge.ops.core import Context, Examples, OpParams, Size, op
 from augforge.ops.geometry import Fill, Length, width_height
 from augforge.ops.windows import cut
 from augforge.sample import IGNORE, Sample
@@ -44,7 +44,16 @@ class CropNonEmpty(OpParams):
             ctx.class_index(name)
 
 
-@op("crop_nonempty", CropNonEmpty, version=1, role="augment")
+@op(
+    "crop_nonempty",
+    CropNonEmpty,
+    version=1,
+    role="augment",
+    examples=Examples(
+        [{"size": [50, 40], "count": 4}, {"size": 52, "count": 5, "weights": {"class-8": 9}, "fill": 128}],
+        picture={"size": 112, "count": 5, "weights": {"finger-16": 6, "Pisiform": 6, "Trapezoid": 6, "Triquetrum": 6}},
+    ),
+)
 def crop_nonempty(
     inputs: Sequence[Sample], drawn: dict[str, Any], params: CropNonEmpty, ctx: Context
 ) -> Iterator[Sample]:
@@ -59,7 +68,7 @@ def crop_nonempty(
 
 
 @crop_nonempty.gives_sizes
-def _(sizes: Sequence[Size], params: CropNonEmpty) -> list[Size]:
+def crop_nonempty_sizes(sizes: Sequence[Size], params: CropNonEmpty) -> list[Size]:
     return [width_height(params.size)] * params.count
 
 
@@ -67,7 +76,9 @@ fits_class_weights(crop_nonempty)
 
 
 @crop_nonempty.draws
-def _(rng: np.random.Generator, inputs: Sequence[Sample], params: CropNonEmpty, ctx: Context) -> dict[str, Any]:
+def draw_crop_nonempty(
+    rng: np.random.Generator, inputs: Sequence[Sample], params: CropNonEmpty, ctx: Context
+) -> dict[str, Any]:
     sample, size = inputs[0], width_height(params.size)
     areas, boxes = bitmask.areas_and_boxes(sample.masks, len(ctx.classes))
     weights = weights_in(params.weights, ctx)

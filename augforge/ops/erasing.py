@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from augforge import bitmask
-from augforge.ops.core import Context, OpParams, op
+from augforge.ops.core import Context, Examples, OpParams, op
 from augforge.ops.geometry import Fill, canvas
 from augforge.sample import Sample
 
@@ -49,7 +49,15 @@ class Cutout(_Erasing):
         return _ascending(value, "side")
 
 
-@op("cutout", Cutout, version=1, role="augment")
+@op(
+    "cutout",
+    Cutout,
+    version=1,
+    role="augment",
+    examples=Examples(
+        [{}, {"holes": 3, "masks": "clear", "fill": 128}], picture={"holes": 3, "side": [0.15, 0.3]}, hides=True
+    ),
+)
 def cutout(inputs: Sequence[Sample], drawn: dict[str, Any], params: Cutout, ctx: Context) -> Iterator[Sample]:
     sample = inputs[0]
     hidden = np.zeros((sample.height, sample.width), np.uint8)
@@ -61,7 +69,7 @@ def cutout(inputs: Sequence[Sample], drawn: dict[str, Any], params: Cutout, ctx:
 
 
 @cutout.draws
-def _(rng: np.random.Generator, inputs: Sequence[Sample], params: Cutout, ctx: Context) -> dict[str, Any]:
+def draw_cutout(rng: np.random.Generator, inputs: Sequence[Sample], params: Cutout, ctx: Context) -> dict[str, Any]:
     drawn = zip(rng.uniform(*params.side, params.holes), *rng.random((2, params.holes)), strict=True)
     return {"holes": [{"side": float(side), "x": float(x), "y": float(y)} for side, x, y in drawn]}
 
@@ -84,7 +92,13 @@ class GridMask(_Erasing):
         return _ascending(value, "unit")
 
 
-@op("gridmask", GridMask, version=1, role="augment")
+@op(
+    "gridmask",
+    GridMask,
+    version=1,
+    role="augment",
+    examples=Examples([{}, {"masks": "clear", "fill": 128}], hides=True),
+)
 def gridmask(inputs: Sequence[Sample], drawn: dict[str, Any], params: GridMask, ctx: Context) -> Iterator[Sample]:
     sample = inputs[0]
     columns = (np.arange(sample.width) - drawn["x"]) % drawn["unit"] < drawn["square"]
@@ -93,7 +107,7 @@ def gridmask(inputs: Sequence[Sample], drawn: dict[str, Any], params: GridMask, 
 
 
 @gridmask.draws
-def _(rng: np.random.Generator, inputs: Sequence[Sample], params: GridMask, ctx: Context) -> dict[str, Any]:
+def draw_gridmask(rng: np.random.Generator, inputs: Sequence[Sample], params: GridMask, ctx: Context) -> dict[str, Any]:
     sample = inputs[0]
     unit = max(2, round(float(rng.uniform(*params.unit)) * min(sample.width, sample.height)))
     labelled = _folded(bitmask.union(sample.masks), unit)

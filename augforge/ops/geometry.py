@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from augforge import bitmask
 from augforge.bitmask import Planes
-from augforge.ops.core import Context, OpParams, Size, op
+from augforge.ops.core import Context, Examples, OpParams, Size, op
 from augforge.sample import Image, Matrix, Sample
 
 Length = Annotated[int, Field(ge=1, le=32767)]
@@ -81,7 +81,16 @@ def letterbox(old: Size, target: Size) -> tuple[Size, tuple[int, int]]:
     return new, ((target[0] - new[0]) // 2, (target[1] - new[1]) // 2)
 
 
-@op("resize", Resize, version=1, role="prepare")
+@op(
+    "resize",
+    Resize,
+    version=1,
+    role="prepare",
+    examples=Examples(
+        [{"size": 32}, {"size": [51, 24], "fill": 128}, {"size": [200, 40], "fit": "stretch"}],
+        picture={"size": [600, 300], "fill": 60},
+    ),
+)
 def resize(inputs: Sequence[Sample], drawn: None, params: Resize, ctx: Context) -> Iterator[Sample]:
     sample = inputs[0]
     old, target = (sample.width, sample.height), width_height(params.size)
@@ -96,7 +105,7 @@ def resize(inputs: Sequence[Sample], drawn: None, params: Resize, ctx: Context) 
 
 
 @resize.gives_sizes
-def _(sizes: Sequence[Size], params: Resize) -> list[Size]:
+def resize_sizes(sizes: Sequence[Size], params: Resize) -> list[Size]:
     return [width_height(params.size)]
 
 
@@ -122,7 +131,7 @@ class HFlip(OpParams):
                 ctx.class_index(name)
 
 
-@op("hflip", HFlip, version=1, role="augment")
+@op("hflip", HFlip, version=1, role="augment", examples=Examples([{}, {"swap": [["class-0", "class-1"]]}]))
 def hflip(inputs: Sequence[Sample], drawn: None, params: HFlip, ctx: Context) -> Iterator[Sample]:
     sample = inputs[0]
     pairs = [(ctx.class_index(a), ctx.class_index(b)) for a, b in params.swap]

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from augforge import bitmask
 from augforge.ops.combine import alike, jointly_known, mixed_label
-from augforge.ops.core import Candidate, Context, OpParams, op
+from augforge.ops.core import Candidate, Context, Examples, OpParams, op
 from augforge.ops.filters.select import class_areas
 from augforge.sample import IDENTITY, Box, Image, Placement, Sample
 
@@ -47,7 +47,7 @@ class CutMix(OpParams):
     alpha: float = Field(1.0, gt=0, le=100, description="of the Beta distribution; 1 is uniform")
 
 
-@op("cutmix", CutMix, version=1, role="augment")
+@op("cutmix", CutMix, version=1, role="augment", examples=Examples(one_size=True))
 def cutmix(inputs: Sequence[Sample], drawn: dict[str, Any], params: CutMix, ctx: Context) -> Iterator[Sample]:
     anchor, partner = same_size(inputs, "cutmix")
     x0, y0, x1, y1 = box = _cutmix_box(drawn, anchor.width, anchor.height)
@@ -65,7 +65,7 @@ cutmix.counts_inputs(_two)
 
 
 @cutmix.draws
-def _(rng: np.random.Generator, inputs: Sequence[Sample], params: CutMix, ctx: Context) -> dict[str, Any]:
+def draw_cutmix(rng: np.random.Generator, inputs: Sequence[Sample], params: CutMix, ctx: Context) -> dict[str, Any]:
     return {"kept": float(rng.beta(params.alpha, params.alpha)), "centre": rng.random(2).tolist()}
 
 
@@ -90,7 +90,13 @@ class MixUp(OpParams):
     mask_weight: float = Field(0.3, gt=0, le=0.5, description="least weight at which an input's masks count")
 
 
-@op("mixup", MixUp, version=1, role="augment")
+@op(
+    "mixup",
+    MixUp,
+    version=1,
+    role="augment",
+    examples=Examples([{}, {"alpha": 5, "mask_weight": 0.5}], picture={"alpha": 5}, one_size=True),
+)
 def mixup(inputs: Sequence[Sample], drawn: dict[str, Any], params: MixUp, ctx: Context) -> Iterator[Sample]:
     anchor, partner = same_size(inputs, "mixup")
     weights = (drawn["weight"], 1 - drawn["weight"])
@@ -106,7 +112,7 @@ mixup.counts_inputs(_two)
 
 
 @mixup.draws
-def _(rng: np.random.Generator, inputs: Sequence[Sample], params: MixUp, ctx: Context) -> dict[str, Any]:
+def draw_mixup(rng: np.random.Generator, inputs: Sequence[Sample], params: MixUp, ctx: Context) -> dict[str, Any]:
     return {"weight": float(rng.beta(params.alpha, params.alpha))}
 
 
@@ -132,7 +138,16 @@ class CopyPaste(OpParams):
             ctx.class_index(name)
 
 
-@op("copy_paste", CopyPaste, version=1, role="augment")
+@op(
+    "copy_paste",
+    CopyPaste,
+    version=1,
+    role="augment",
+    examples=Examples(
+        [{"classes": ["class-8"]}, {"classes": ["class-8", "class-0"], "shift": 0.3, "sigma": 0}],
+        picture={"classes": ["Pisiform", "finger-12", "finger-16"], "shift": 0.15, "sigma": 3},
+    ),
+)
 def copy_paste(inputs: Sequence[Sample], drawn: dict[str, Any], params: CopyPaste, ctx: Context) -> Iterator[Sample]:
     anchor, partner = alike(inputs)
     image, masks = anchor.image.copy(), np.array(anchor.masks, order="C")
@@ -154,17 +169,19 @@ copy_paste.counts_inputs(_two)
 
 
 @copy_paste.draws
-def _(rng: np.random.Generator, inputs: Sequence[Sample], params: CopyPaste, ctx: Context) -> dict[str, Any]:
+def draw_copy_paste(
+    rng: np.random.Generator, inputs: Sequence[Sample], params: CopyPaste, ctx: Context
+) -> dict[str, Any]:
     return {"shifts": rng.uniform(-params.shift, params.shift, (len(params.classes), 2)).tolist()}
 
 
 @copy_paste.measures(reads=())
-def _(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+def measure_copy_paste(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
     return {"area": class_areas(sample, ctx)}
 
 
 @copy_paste.weighs
-def _(candidate: Candidate, params: CopyPaste, ctx: Context) -> float:
+def weigh_copy_paste(candidate: Candidate, params: CopyPaste, ctx: Context) -> float:
     return float(any(candidate.features["area"][name] for name in params.classes))
 
 

@@ -36,6 +36,28 @@ class FilterParams(OpParams):
     )
 
 
+@dataclass(frozen=True)
+class Examples:
+    """What an op shows of itself: parameters for its contract test and for the picture on its page.
+
+    The contract test calls the op on images of 64x48 and 160x128 pixels with classes named ``class-0``, ``class-1``
+    and so on; a fill is at most 128. The picture is drawn from generated hands.
+
+    Attributes:
+        params: sets of parameters as in a recipe, one or more.
+        picture: parameters of the picture.
+        one_size: the op takes several images of one size only.
+        hides: the op takes pixels away from under the masks.
+        extra: the extra whose packages the op needs, if any.
+    """
+
+    params: Sequence[Mapping[str, Any]] = ({},)
+    picture: Mapping[str, Any] = field(default_factory=dict)
+    one_size: bool = False
+    hides: bool = False
+    extra: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What an op may know besides its inputs.

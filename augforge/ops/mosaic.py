@@ -19,7 +19,7 @@ from augforge.ops.combine import (
     paste,
     tiles,
 )
-from augforge.ops.core import Candidate, Context, OpParams, Size, op
+from augforge.ops.core import Candidate, Context, Examples, OpParams, Size, op
 from augforge.ops.filters.select import class_areas
 from augforge.ops.geometry import Fill, Length, canvas, scale_image, scale_matrix, scale_planes, width_height
 from augforge.sample import Box, Placement, Sample
@@ -74,7 +74,23 @@ class Mosaic(OpParams):
         check_class_weights(self.partners, ctx)
 
 
-@op("mosaic", Mosaic, version=1, role="augment")
+@op(
+    "mosaic",
+    Mosaic,
+    version=1,
+    role="augment",
+    examples=Examples(
+        [
+            {},
+            {"fit": "contain", "fill": 128},
+            {"fit": "stretch", "size": [150, 101]},
+            {"fit": "crop", "center_range": [0.5, 0.5]},
+            {"grid": [1, 2]},
+            {"grid": [3, 3], "center_range": [0.1, 0.9]},
+            {"align": "centre", "partners": "rare"},
+        ]
+    ),
+)
 def mosaic(inputs: Sequence[Sample], drawn: dict[str, Any], params: Mosaic, ctx: Context) -> Iterator[Sample]:
     anchor, *_ = inputs = alike(inputs)
     width, height = _canvas_size((anchor.width, anchor.height), params)
@@ -98,17 +114,17 @@ def mosaic(inputs: Sequence[Sample], drawn: dict[str, Any], params: Mosaic, ctx:
 
 
 @mosaic.counts_inputs
-def _(params: Mosaic) -> int:
+def count_mosaic_inputs(params: Mosaic) -> int:
     return params.grid[0] * params.grid[1]
 
 
 @mosaic.gives_sizes
-def _(sizes: Sequence[Size], params: Mosaic) -> list[Size]:
+def mosaic_sizes(sizes: Sequence[Size], params: Mosaic) -> list[Size]:
     return [_canvas_size(sizes[0], params)]
 
 
 @mosaic.draws
-def _(rng: np.random.Generator, inputs: Sequence[Sample], params: Mosaic, ctx: Context) -> dict[str, Any]:
+def draw_mosaic(rng: np.random.Generator, inputs: Sequence[Sample], params: Mosaic, ctx: Context) -> dict[str, Any]:
     rows, columns = params.grid
     return {
         "rows": [_border(rng, i, rows, params.center_range) for i in range(1, rows)],
@@ -119,17 +135,17 @@ def _(rng: np.random.Generator, inputs: Sequence[Sample], params: Mosaic, ctx: C
 
 
 @mosaic.measures(reads=(), when=lambda params: params.partners != "uniform")
-def _(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+def measure_mosaic(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
     return {"area": class_areas(sample, ctx)}
 
 
 @mosaic.fits
-def _(candidates: Sequence[Candidate], params: Mosaic, ctx: Context) -> dict[str, float] | None:
+def fit_mosaic(candidates: Sequence[Candidate], params: Mosaic, ctx: Context) -> dict[str, float] | None:
     return fit_class_weights(params.partners, candidates)
 
 
 @mosaic.weighs
-def _(candidate: Candidate, params: Mosaic, ctx: Context) -> float:
+def weigh_mosaic(candidate: Candidate, params: Mosaic, ctx: Context) -> float:
     return heaviest(ctx.fitted, candidate)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from augforge import bitmask
-from augforge.ops.core import Context, OpParams, Size, op
+from augforge.ops.core import Context, Examples, OpParams, Size, op
 from augforge.ops.geometry import Fill, HFlip, Length, canvas, width_height
 from augforge.ops.warp import about, turned
 from augforge.sample import Placement, Sample
@@ -24,7 +24,7 @@ class VFlip(HFlip):
     """
 
 
-@op("vflip", VFlip, version=1, role="augment")
+@op("vflip", VFlip, version=1, role="augment", examples=Examples([{}, {"swap": [["class-0", "class-1"]]}]))
 def vflip(inputs: Sequence[Sample], drawn: None, params: VFlip, ctx: Context) -> Iterator[Sample]:
     sample = inputs[0]
     pairs = [(ctx.class_index(a), ctx.class_index(b)) for a, b in params.swap]
@@ -54,7 +54,14 @@ def _one_shape(params: Transpose90) -> bool:
     return len({k % 2 for k in params.quarters}) == 1
 
 
-@op("transpose90", Transpose90, version=1, role="augment", exact=_one_shape)
+@op(
+    "transpose90",
+    Transpose90,
+    version=1,
+    role="augment",
+    exact=_one_shape,
+    examples=Examples([{}, {"quarters": [1, 3]}]),
+)
 def transpose90(inputs: Sequence[Sample], drawn: dict[str, int], params: Transpose90, ctx: Context) -> Iterator[Sample]:
     sample, quarters = inputs[0], drawn["quarters"]
     image, masks = sample.image, bitmask.contiguous(sample.masks)
@@ -66,13 +73,15 @@ def transpose90(inputs: Sequence[Sample], drawn: dict[str, int], params: Transpo
 
 
 @transpose90.gives_sizes
-def _(sizes: Sequence[Size], params: Transpose90) -> list[Size]:
+def transpose90_sizes(sizes: Sequence[Size], params: Transpose90) -> list[Size]:
     (width, height), odd = sizes[0], {k % 2 for k in params.quarters}
     return list(dict.fromkeys((height, width) if k else (width, height) for k in sorted(odd)))
 
 
 @transpose90.draws
-def _(rng: np.random.Generator, inputs: Sequence[Sample], params: Transpose90, ctx: Context) -> dict[str, int]:
+def draw_transpose90(
+    rng: np.random.Generator, inputs: Sequence[Sample], params: Transpose90, ctx: Context
+) -> dict[str, int]:
     return {"quarters": params.quarters[int(rng.integers(len(params.quarters)))]}
 
 
@@ -93,7 +102,15 @@ class Pad(OpParams):
         return self
 
 
-@op("pad", Pad, version=1, role="prepare")
+@op(
+    "pad",
+    Pad,
+    version=1,
+    role="prepare",
+    examples=Examples(
+        [{"size": 200}, {"multiple": 36, "place": "top-left", "fill": 128}], picture={"multiple": 256, "fill": 60}
+    ),
+)
 def pad(inputs: Sequence[Sample], drawn: None, params: Pad, ctx: Context) -> Iterator[Sample]:
     sample = inputs[0]
     width, height = _padded((sample.width, sample.height), params)
@@ -112,7 +129,7 @@ def pad(inputs: Sequence[Sample], drawn: None, params: Pad, ctx: Context) -> Ite
 
 
 @pad.gives_sizes
-def _(sizes: Sequence[Size], params: Pad) -> list[Size]:
+def pad_sizes(sizes: Sequence[Size], params: Pad) -> list[Size]:
     return [_padded(sizes[0], params)]
 
 

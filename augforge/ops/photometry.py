@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from augforge.ops.core import Context, OpParams, op
+from augforge.ops.core import Context, Examples, OpParams, op
 from augforge.sample import Image, Sample
 
 Percentile = Annotated[float, Field(ge=0, le=100)]
@@ -34,7 +34,13 @@ class NormaliseIntensity(OpParams):
         return value
 
 
-@op("normalise_intensity", NormaliseIntensity, version=1, role="prepare")
+@op(
+    "normalise_intensity",
+    NormaliseIntensity,
+    version=1,
+    role="prepare",
+    examples=Examples([{}, {"percentiles": [0, 100], "bits": 16}], picture={"percentiles": [2, 98]}),
+)
 def normalise_intensity(
     inputs: Sequence[Sample], drawn: None, params: NormaliseIntensity, ctx: Context
 ) -> Iterator[Sample]:

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from augforge.ops.combine import alike, jointly_known, mixed_label, paste, tiles
-from augforge.ops.core import Context, OpParams, op
+from augforge.ops.core import Context, Examples, OpParams, op
 from augforge.ops.geometry import canvas
 from augforge.sample import Box, Placement, Sample
 
@@ -30,7 +30,13 @@ class Ricap(OpParams):
     min_tile: float = Field(0.0, ge=0, le=0.45, description="least side of a tile, as a fraction of width and height")
 
 
-@op("ricap", Ricap, version=1, role="augment")
+@op(
+    "ricap",
+    Ricap,
+    version=1,
+    role="augment",
+    examples=Examples([{}, {"beta": 1.5, "min_tile": 0.2}], picture={"min_tile": 0.15}, one_size=True),
+)
 def ricap(inputs: Sequence[Sample], drawn: dict[str, Any], params: Ricap, ctx: Context) -> Iterator[Sample]:
     anchor, *_ = inputs = alike(inputs)
     width, height = anchor.width, anchor.height
@@ -49,12 +55,12 @@ def ricap(inputs: Sequence[Sample], drawn: dict[str, Any], params: Ricap, ctx: C
 
 
 @ricap.counts_inputs
-def _(params: Ricap) -> int:
+def count_ricap_inputs(params: Ricap) -> int:
     return 4
 
 
 @ricap.draws
-def _(rng: np.random.Generator, inputs: Sequence[Sample], params: Ricap, ctx: Context) -> dict[str, Any]:
+def draw_ricap(rng: np.random.Generator, inputs: Sequence[Sample], params: Ricap, ctx: Context) -> dict[str, Any]:
     return {
         "x": _boundary(rng, params),
         "y": _boundary(rng, params),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_serializer
 
 from augforge import bitmask
-from augforge.ops.core import Candidate, Context, FilterParams, Flag, OpParams, Size, filter_op, op
+from augforge.ops.core import Candidate, Context, Examples, FilterParams, Flag, OpParams, Size, filter_op, op
 from augforge.ops.filters.hand_axis import hand_tilt
 from augforge.ops.geometry import Fill
 from augforge.ops.warp import FIT, Fit, rotation, warp, widest
@@ -71,7 +71,21 @@ class RotateNormalise(OpParams):
             self.axis.check(ctx)
 
 
-@op("rotate_normalise", RotateNormalise, version=1, role="prepare", exact=False)
+@op(
+    "rotate_normalise",
+    RotateNormalise,
+    version=1,
+    role="prepare",
+    exact=False,
+    examples=Examples(
+        [
+            {},
+            {"axis": {"from": ["class-0"], "to": ["class-8"]}, "min_angle": 0},
+            {"axis": {"from": ["class-0"], "to": ["class-8"]}, "fallback": "drop", "fit": "scale", "fill": 128},
+        ],
+        picture={"axis": {"from": ["finger-11"], "to": ["finger-8"]}},
+    ),
+)
 def rotate_normalise(
     inputs: Sequence[Sample], drawn: None, params: RotateNormalise, ctx: Context
 ) -> Iterator[Sample | Drop]:
@@ -90,7 +104,7 @@ def rotate_normalise(
 
 
 @rotate_normalise.gives_sizes
-def _(sizes: Sequence[Size], params: RotateNormalise) -> list[Size]:
+def rotate_normalise_sizes(sizes: Sequence[Size], params: RotateNormalise) -> list[Size]:
     return [_upright_size(sizes[0], params)]
 
 
@@ -121,7 +135,15 @@ class Tilt(FilterParams):
             self.axis.check(ctx)
 
 
-@filter_op("tilt", Tilt, version=1)
+@filter_op(
+    "tilt",
+    Tilt,
+    version=1,
+    examples=Examples(
+        [{}, {"axis": {"from": ["class-0"], "to": ["class-1"]}, "max_angle": 20, "action": "drop"}],
+        picture={"axis": {"from": ["finger-11"], "to": ["finger-8"]}},
+    ),
+)
 def tilt(candidate: Candidate, params: Tilt, ctx: Context) -> Flag | None:
     lean = candidate.features["angle_deg"]
     if lean is None or abs(lean) <= params.max_angle:
@@ -130,7 +152,7 @@ def tilt(candidate: Candidate, params: Tilt, ctx: Context) -> Flag | None:
 
 
 @tilt.measures(reads=("axis", "fallback"))
-def _(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+def measure_tilt(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
     axis = params.axis if params.axis == "image" else Axis.model_validate(params.axis)
     lean, found = measured_tilt(sample, axis, params.fallback, ctx)
     return {"angle_deg": lean, "axis": found}

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from augforge import bitmask
 from augforge.lineage import compose
-from augforge.ops.core import Context, OpParams, Size, op
+from augforge.ops.core import Context, Examples, OpParams, Size, op
 from augforge.ops.geometry import Fill, canvas
 from augforge.sample import Matrix, Placement, Sample
 
@@ -133,7 +133,16 @@ class Rotate(OpParams):
         return self
 
 
-@op("rotate", Rotate, version=1, role="augment")
+@op(
+    "rotate",
+    Rotate,
+    version=1,
+    role="augment",
+    examples=Examples(
+        [{}, {"angle_range": [-180, 180], "fit": "scale", "fill": 128}, {"angles": [-40, 25], "fit": "expand"}],
+        picture={"angle_range": [-45, 45]},
+    ),
+)
 def rotate(inputs: Sequence[Sample], drawn: dict[str, float], params: Rotate, ctx: Context) -> Iterator[Sample]:
     sample, degrees = inputs[0], drawn["angle_deg"]
     size = (sample.width, sample.height)
@@ -142,7 +151,7 @@ def rotate(inputs: Sequence[Sample], drawn: dict[str, float], params: Rotate, ct
 
 
 @rotate.gives_sizes
-def _(sizes: Sequence[Size], params: Rotate) -> list[Size]:
+def rotate_sizes(sizes: Sequence[Size], params: Rotate) -> list[Size]:
     return [_rotated_size(sizes[0], params)]
 
 
@@ -153,7 +162,7 @@ def _rotated_size(size: Size, params: Rotate) -> Size:
 
 
 @rotate.draws
-def _(rng: np.random.Generator, inputs: Sequence[Sample], params: Rotate, ctx: Context) -> dict[str, float]:
+def draw_rotate(rng: np.random.Generator, inputs: Sequence[Sample], params: Rotate, ctx: Context) -> dict[str, float]:
     if params.angles is not None:
         return {"angle_deg": params.angles[int(rng.integers(len(params.angles)))]}
     return {"angle_deg": round(float(rng.uniform(*params.angle_range)), 4)}
@@ -185,7 +194,16 @@ class Affine(OpParams):
         return self
 
 
-@op("affine", Affine, version=1, role="augment")
+@op(
+    "affine",
+    Affine,
+    version=1,
+    role="augment",
+    examples=Examples(
+        [{}, {"scale_range": [0.5, 0.8], "angle_range": [-30, 30], "fill": 128}],
+        picture={"scale_range": [0.7, 1.1], "angle_range": [-25, 25]},
+    ),
+)
 def affine(inputs: Sequence[Sample], drawn: dict[str, Any], params: Affine, ctx: Context) -> Iterator[Sample]:
     sample = inputs[0]
     size = (sample.width, sample.height)
@@ -197,7 +215,7 @@ def affine(inputs: Sequence[Sample], drawn: dict[str, Any], params: Affine, ctx:
 
 
 @affine.draws
-def _(rng: np.random.Generator, inputs: Sequence[Sample], params: Affine, ctx: Context) -> dict[str, Any]:
+def draw_affine(rng: np.random.Generator, inputs: Sequence[Sample], params: Affine, ctx: Context) -> dict[str, Any]:
     def even(low_high: Range) -> float:
         return round(float(rng.uniform(*low_high)), 5)
 

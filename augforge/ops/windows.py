@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from augforge import bitmask
 from augforge.keys import unit_hash
-from augforge.ops.core import Context, OpParams, Size, op
+from augforge.ops.core import Context, Examples, OpParams, Size, op
 from augforge.ops.geometry import Fill, Length, canvas, width_height
 from augforge.sample import Box, Drop, Placement, Sample
 
@@ -62,7 +62,21 @@ def _keeps_all(params: SlidingWindow) -> bool:
     return params.min_pixels == 0
 
 
-@op("sliding_window", SlidingWindow, version=1, role="prepare", exact=_keeps_all)
+@op(
+    "sliding_window",
+    SlidingWindow,
+    version=1,
+    role="prepare",
+    exact=_keeps_all,
+    examples=Examples(
+        [
+            {"size": 48},
+            {"size": [40, 50], "stride": 16, "edge": "pad", "fill": 128},
+            {"size": [50, 40], "stride": 10, "min_pixels": 150, "empty_share": 0.3, "keep": "centre"},
+        ],
+        picture={"size": 200, "stride": 124, "min_pixels": 300, "drop_edge_only": True},
+    ),
+)
 def sliding_window(
     inputs: Sequence[Sample], drawn: dict[str, Any], params: SlidingWindow, ctx: Context
 ) -> Iterator[Sample | Drop]:
@@ -77,12 +91,14 @@ def sliding_window(
 
 
 @sliding_window.gives_sizes
-def _(sizes: Sequence[Size], params: SlidingWindow) -> list[Size]:
+def sliding_window_sizes(sizes: Sequence[Size], params: SlidingWindow) -> list[Size]:
     return [width_height(params.size)] * len(_boxes(sizes[0], params))
 
 
 @sliding_window.draws
-def _(rng: np.random.Generator, inputs: Sequence[Sample], params: SlidingWindow, ctx: Context) -> dict[str, Any]:
+def draw_sliding_window(
+    rng: np.random.Generator, inputs: Sequence[Sample], params: SlidingWindow, ctx: Context
+) -> dict[str, Any]:
     return {"salt": int(rng.integers(1 << 32))}
 
 

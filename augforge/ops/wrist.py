@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from augforge import bitmask
-from augforge.ops.core import Context, OpParams, Size, op
+from augforge.ops.core import Context, Examples, OpParams, Size, op
 from augforge.ops.geometry import Fill, canvas, scale_matrix
 from augforge.ops.upright import centroid
 from augforge.ops.warp import about_point, ordered, turned
@@ -56,7 +56,17 @@ class WristDeviation(OpParams):
             ctx.class_index(name)
 
 
-@op("wrist_deviation", WristDeviation, version=1, role="augment", exact=False)
+@op(
+    "wrist_deviation",
+    WristDeviation,
+    version=1,
+    role="augment",
+    exact=False,
+    examples=Examples(
+        [{"fixed": ["class-1", "class-4"], "pivot": "class-8", "angle_range": [-20, 20]}],
+        picture={"angle_range": [-25, 25]},
+    ),
+)
 def wrist_deviation(
     inputs: Sequence[Sample], drawn: dict[str, float], params: WristDeviation, ctx: Context
 ) -> Iterator[Sample]:
@@ -79,7 +89,9 @@ def wrist_deviation(
 
 
 @wrist_deviation.draws
-def _(rng: np.random.Generator, inputs: Sequence[Sample], params: WristDeviation, ctx: Context) -> dict[str, float]:
+def draw_wrist_deviation(
+    rng: np.random.Generator, inputs: Sequence[Sample], params: WristDeviation, ctx: Context
+) -> dict[str, float]:
     return {"angle_deg": round(float(rng.uniform(*params.angle_range)), 4)}
 
 

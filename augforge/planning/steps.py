@@ -1,17 +1,33 @@
-"""Steps of a recipe: an op with its parameters, how often it acts and on what."""
+"""Steps: an op with its parameters, how often it acts and on what; and how they are read from plain data."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from augforge.errors import nearest, shorten
 from augforge.ops.conditions import check_syntax
-from augforge.ops.core import BoundOp
+from augforge.ops.core import OPS, BoundOp, OpParams
 
 SPLITS = ("train", "val", "test")
 SplitName = Literal["train", "val", "test"]
+
+
+KeyPath = tuple[str | int, ...]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Document(Protocol):
+    """Where steps stand, such as a YAML file: it knows the line of each key, and what to raise."""
+
+    def fail(self, path: KeyPath, message: str) -> Exception:
+        """The error to raise for something at a key path."""
+
+    def check(self, model: type[Model], data: Any, at: KeyPath = ()) -> Model:
+        """Data at a key path, checked against a model. Raises this document's error."""
 
 
 class Strict(BaseModel):
@@ -69,3 +85,55 @@ class Step:
     def renames(self) -> bool:
         """Whether its outputs get a new name. What replaces its input one for one, to prepare it, keeps the name."""
         return self.bound.op.role == "augment" or self.keep_input or self.copies > 1 or self.p < 1
+
+
+def read_step(
+    document: Document,
+    data: Mapping[str, Any],
+    at: KeyPath,
+    before: Sequence[Step],
+    refused: Mapping[str, str] | None = None,
+) -> Step:
+    """Check one step: keys of its own, and parameters of its op.
+
+    Args:
+        document: where it stands; its error is raised, with place, expectation and the nearest known name.
+        data: the step.
+        at: its key path.
+        before: the steps before it.
+        refused: keys of steps that have no meaning here, and why; a filter's own keys are refused too.
+    """
+    op = OPS[choose(document, data, "op", at, OPS)]
+    for key in data:
+        if refused and key in refused and key not in op.params.model_fields:
+            raise document.fail((*at, key), refused[key])
+    own = {key: value for key, value in data.items() if key in StepKeys.model_fields}
+    keys = document.check(StepKeys, own, at)
+    extra = [key for key in own if key not in ("op", "on")]
+    if op.role == "filter" and extra and not refused:
+        raise document.fail((*at, extra[0]), f"'{op.name}' is a filter; {extra[0]} has no meaning for it")
+    bound = BoundOp(op.name, _read_params(document, data, at), sum(step.bound.name == op.name for step in before))
+    on = keys.on or (("train",) if op.role in ("augment", "filter") else SPLITS)
+    return Step(len(before) + 1, bound, keys.p, keys.copies, on, keys.keep_input, keys.where)
+
+
+def _read_params(document: Document, data: Mapping[str, Any], at: KeyPath) -> OpParams:
+    """The parameters of a step's op: all keys but the step's own. An unknown key may be meant for either."""
+    model: type[OpParams] = OPS[data["op"]].params
+    rest = {key: value for key, value in data.items() if key not in StepKeys.model_fields}
+    takes_any = model.model_config.get("extra") == "allow"
+    unknown = [key for key in rest if key not in model.model_fields and not takes_any]
+    if unknown:
+        known = {*model.model_fields, *StepKeys.model_fields}
+        raise document.fail((*at, unknown[0]), f"unknown key for op '{data['op']}'.{nearest(str(unknown[0]), known)}")
+    return document.check(model, rest, at)
+
+
+def choose(document: Document, data: Mapping[str, Any], key: str, at: KeyPath, known: Collection[str]) -> str:
+    """The value of a key that must name one of `known`."""
+    name = data.get(key)
+    if isinstance(name, str) and name in known:
+        return name
+    if name is None:
+        raise document.fail(at, f"'{key}' is missing; it has no default.{nearest('', known)}")
+    raise document.fail((*at, key), f"there is no {key} {shorten(name)}.{nearest(str(name), known)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +11,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from augforge.errors import RecipeError, nearest
+from augforge.errors import RecipeError
 from augforge.keys import digest
-from augforge.ops import OPS, BoundOp
 from augforge.planning.splits import Split
-from augforge.planning.steps import SPLITS, Step, StepKeys, Strict
-from augforge.recipe.overrides import override
+from augforge.planning.steps import Step, Strict, choose, read_step
 from augforge.sources import SOURCES, Source
 from augforge.store.codec import Encoding
-from augforge.yamlfile import YamlFile, read_yaml, shown
+from augforge.yamlfile import YamlFile, override, read_yaml
 
 
 class Output(Strict):
@@ -146,18 +144,8 @@ def _without_path(source: Any) -> Any:
     return {**plain, "sources": list(map(_without_path, members))} if isinstance(members, list) else plain
 
 
-def choice(file: YamlFile, data: Mapping[str, Any], key: str, at: tuple[str | int, ...], known: Collection[str]) -> str:
-    """The value of a key that must name one of `known`."""
-    name = data.get(key)
-    if isinstance(name, str) and name in known:
-        return name
-    if name is None:
-        raise file.fail(at, f"'{key}' is missing; it has no default.{nearest('', known)}")
-    raise file.fail((*at, key), f"there is no {key} {shown(name)}.{nearest(str(name), known)}")
-
-
 def _source(file: YamlFile, data: dict[str, Any], base: Path) -> Source:
-    model = SOURCES[choice(file, data, "format", ("source",), SOURCES)]
+    model = SOURCES[choose(file, data, "format", ("source",), SOURCES)]
     source = file.check(model, data, ("source",))
     if "://" in source.path:
         return source
@@ -167,36 +155,8 @@ def _source(file: YamlFile, data: dict[str, Any], base: Path) -> Source:
 def _steps(file: YamlFile, body: _Body) -> tuple[Step, ...]:
     steps: list[Step] = []
     for index, data in enumerate(body.steps):
-        steps.append(_step(file, data, ("steps", index), steps))
+        steps.append(read_step(file, data, ("steps", index), steps))
     if body.output.size is not None:
         resize = {"op": "resize", "size": body.output.size, "fit": body.output.fit}
-        steps.append(_step(file, resize, ("output",), steps))
+        steps.append(read_step(file, resize, ("output",), steps))
     return tuple(steps)
-
-
-def _step(file: YamlFile, data: dict[str, Any], at: tuple[str | int, ...], before: Sequence[Step]) -> Step:
-    name = choice(file, data, "op", at, OPS)
-    op = OPS[name]
-    own = {key: value for key, value in data.items() if key in StepKeys.model_fields}
-    keys = file.check(StepKeys, own, at)
-    extra = [key for key in own if key not in ("op", "on")]
-    if op.role == "filter" and extra:
-        raise file.fail((*at, extra[0]), f"'{name}' is a filter; {extra[0]} has no meaning for it")
-    params = op_params(file, data, at, StepKeys.model_fields)
-    occurrence = sum(step.bound.name == name for step in before)
-    on = keys.on or (("train",) if op.role in ("augment", "filter") else SPLITS)
-    return Step(
-        len(before) + 1, BoundOp(name, params, occurrence), keys.p, keys.copies, on, keys.keep_input, keys.where
-    )
-
-
-def op_params(file: YamlFile, data: Mapping[str, Any], at: tuple[str | int, ...], own: Collection[str]) -> Any:
-    """The parameters of a step's op: all keys but the step's `own`; an unknown key may be meant for either."""
-    model = OPS[data["op"]].params
-    rest = {key: value for key, value in data.items() if key not in own}
-    takes_any = model.model_config.get("extra") == "allow"
-    unknown = [key for key in rest if key not in model.model_fields and not takes_any]
-    if unknown:
-        known = {*model.model_fields, *own}
-        raise file.fail((*at, unknown[0]), f"unknown key for op '{data['op']}'.{nearest(str(unknown[0]), known)}")
-    return file.check(model, rest, at)

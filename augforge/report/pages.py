@@ -53,12 +53,12 @@ def op_page(name: str) -> dict[str, Any]:
     }
 
 
-def _default_splits(op: Op) -> list[str]:
+def _default_splits(op: Op[Any]) -> list[str]:
     """Where a step of this op acts if the recipe does not say; as `augforge.recipe` decides it."""
     return list(SPLITS) if op.role == "prepare" else ["train"]
 
 
-def _step_keys(op: Op) -> list[dict[str, Any]]:
+def _step_keys(op: Op[Any]) -> list[dict[str, Any]]:
     """The step's own keys that this op's steps may have, with the default of `on` filled in."""
     keys = [key for key in describe(StepKeys) if key["name"] != "op"]
     return [
@@ -68,7 +68,7 @@ def _step_keys(op: Op) -> list[dict[str, Any]]:
     ]
 
 
-def _example(op: Op, params: dict[str, Any]) -> dict[str, Any]:
+def _example(op: Op[Any], params: dict[str, Any]) -> dict[str, Any]:
     return {"op": op.name, **params, **({"keep_input": True} if op.role == "augment" else {})}
 
 

@@ -7,12 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from augforge.cache.filecache import FileCache
 from augforge.cache.shelf import Shelf
+from augforge.catalogue import Catalogue, origin_of, plugin_file, unpickled
 from augforge.errors import SourceError, nearest
 from augforge.sample import Sample
 from augforge.sources.class_lists import CLASS_LISTS
@@ -181,6 +182,16 @@ class Source(BaseModel, ABC):
             raise ValueError("group takes a column of the metadata, which is joined by group; join it by name")
         return self
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        cls = type(self)
+        return unpickled, (plugin_file(cls.__module__), cls.__module__, cls.__qualname__), self.__getstate__()
+
+    @classmethod
+    def adapter(cls) -> str:
+        """Format, adapter version and, for a plugin's, where its code comes from: what ids hold of a source."""
+        origin = origin_of(cls.__module__)
+        return f"{cls.model_fields['format'].default}@{cls.adapter_version}" + (f"+{origin}" if origin else "")
+
     @property
     def root(self) -> Path:
         return Path(self.path)
@@ -232,3 +243,18 @@ class Source(BaseModel, ABC):
     @abstractmethod
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         """Read one sample: image and bit-planes. Raises SourceError naming the file."""
+
+
+SOURCES: Catalogue[type[Source]] = Catalogue("source format", "augforge.sources.formats", "augforge.sources")
+"""Every source by its format's name."""
+
+SourceClass = TypeVar("SourceClass", bound=Source)
+
+
+def source(cls: type[SourceClass]) -> type[SourceClass]:
+    """Register a source under its format's name: the default of its field `format`, which must be a Literal."""
+    name = cls.model_fields["format"].default
+    if not isinstance(name, str):
+        raise ValueError(f'{cls.__name__} names no format; expected a field such as format: Literal["mine"] = "mine"')
+    SOURCES.add(name, cls, cls.__module__)
+    return cls

@@ -7,9 +7,8 @@ from contextlib import suppress
 from typing import Any
 
 from augforge.errors import TrainError
-from augforge.recipe.overrides import override
 from augforge.store.dataset import Dataset
-from augforge.yamlfile import YamlFile, parse_yaml
+from augforge.yamlfile import YamlFile, override, parse_yaml
 
 
 def built_recipe(dataset: Dataset) -> YamlFile:

@@ -9,9 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from augforge.errors import TrainError
-from augforge.recipe.overrides import override
 from augforge.train.data.online import online_steps
-from augforge.yamlfile import dump_yaml, parse_yaml, read_yaml
+from augforge.yamlfile import dump_yaml, override, parse_yaml, read_yaml
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from augforge.errors import TrainError
+from augforge.errors import TrainError, shorten
 from augforge.train.run import Run
-from augforge.yamlfile import shown
 
 Tell = Callable[[str], None]
 """Who is told a line: of progress, or a warning."""
@@ -27,7 +26,9 @@ def check_folder(run: Run, resume: bool, tell: Tell) -> None:
     if not resume:
         raise TrainError(f"{run.folder} holds a run already. Choose another --out, or let it go on: --resume")
     old, new = _decisive(before), _decisive(run)
-    changed = [f"{key} was {shown(old.get(key))}, is {shown(new.get(key))}" for key in new if old.get(key) != new[key]]
+    changed = [
+        f"{key} was {shorten(old.get(key))}, is {shorten(new.get(key))}" for key in new if old.get(key) != new[key]
+    ]
     if changed:
         raise TrainError(
             f"{run.folder} was begun otherwise, so it cannot go on: {'; '.join(changed)}. "

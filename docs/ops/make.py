@@ -1,7 +1,7 @@
 """Draw a picture of every op from generated hands, and write the page that shows them: ``make docs-ops``.
 
-An op of samples is shown on its inputs, a filter on hands of which some are spoilt on purpose. A new op needs a line in
-EXAMPLES.
+An op of samples is shown on its inputs, a filter on hands of which some are spoilt on purpose. The parameters are those
+that the op's `Examples` name for its picture.
 """
 
 from __future__ import annotations
@@ -36,43 +36,7 @@ SIDE, TEXT = 212, 12
 BYTES = 56_000
 SIZE, PERSONS, SEED = 448, 20, 7
 
-SMALL = ["finger-16", "Pisiform", "Trapezoid", "Triquetrum"]
 AXIS = {"from": ["finger-11"], "to": ["finger-8"]}
-
-EXAMPLES: dict[str, dict[str, Any]] = {
-    "affine": {"scale_range": [0.7, 1.1], "angle_range": [-25, 25]},
-    "albumentations": {"name": "ElasticTransform", "alpha": 300, "sigma": 14},
-    "anomaly": {},
-    "balance": {"weights": {"Pisiform": 9}},
-    "class_area": {},
-    "class_shape": {},
-    "copy_paste": {"classes": ["Pisiform", "finger-12", "finger-16"], "shift": 0.15, "sigma": 3},
-    "crop_nonempty": {"size": 112, "count": 5, "weights": dict.fromkeys(SMALL, 6)},
-    "cutmix": {},
-    "cutout": {"holes": 3, "side": [0.15, 0.3]},
-    "empty": {},
-    "gridmask": {},
-    "hflip": {},
-    "intensity": {},
-    "metal": {},
-    "min_area": {"pixels": 40},
-    "mixup": {"alpha": 5},
-    "mosaic": {},
-    "near_duplicates": {"across_splits": "move"},
-    "normalise_intensity": {"percentiles": [2, 98]},
-    "pad": {"multiple": 256, "fill": 60},
-    "pose": {},
-    "resize": {"size": [600, 300], "fill": 60},
-    "ricap": {"min_tile": 0.15},
-    "rotate": {"angle_range": [-45, 45]},
-    "rotate_normalise": {"axis": AXIS},
-    "sliding_window": {"size": 200, "stride": 124, "min_pixels": 300, "drop_edge_only": True},
-    "tilt": {"axis": AXIS},
-    "transpose90": {},
-    "vflip": {},
-    "where": {"condition": 'metadata.age >= 40 AND area."Radius" > 100'},
-    "wrist_deviation": {"angle_range": [-25, 25]},
-}
 
 NOT_OFFERED = """\
 ## Not offered
@@ -190,12 +154,12 @@ def copied(hand: Sample, stage: Stage) -> Sample:
 # Pictures
 
 
-def picture_of(op: Op, stage: Stage) -> Picture:
-    params = op.params.model_validate(EXAMPLES[op.name])
+def picture_of(op: Op[Any], stage: Stage) -> Picture:
+    params = op.params.model_validate(op.examples.picture)
     bound = BoundOp(op.name, params)
     params.check(stage.context())
     parts = filtered(bound, stage) if op.role == "filter" else applied(bound, stage)
-    declared = ", ".join(f"{key}: {short(value)}" for key, value in EXAMPLES[op.name].items())
+    declared = ", ".join(f"{key}: {short(value)}" for key, value in op.examples.picture.items())
     header = text_line([(op.name, INK), (declared, MUTED)], max(part.shape[1] for part in parts), TEXT + 2)
     return stack([header, *parts], gap=8)
 
@@ -208,8 +172,8 @@ def applied(bound: BoundOp, stage: Stage) -> list[Picture]:
     panels = [panel(s, stage, f"input {i + 1}" if count > 1 else "input") for i, s in enumerate(inputs)]
     outputs, told = [], []
     for copy in range(2 if op.draw is not None and count < 4 else 1):
-        drawn = op.draw(rng_for(SEED, op.name, copy), inputs, bound.params, ctx) if op.draw else None
-        made = [one for one in op.apply(inputs, drawn, bound.params, ctx) if isinstance(one, Sample)]
+        call = bound.call(inputs, ctx, rng_for(SEED, op.name, copy))
+        drawn, made = call.drawn, [one for one in call.results if isinstance(one, Sample)]
         outputs += [panel(s, stage, f"output {s.mark}") for s in made[:6]]
         told += [f"drawn: {short(drawn)}"] if drawn is not None else []
         told += [f"found: {short(dict(made[0].notes))}"] if len(made) == 1 and made[0].notes else []
@@ -309,7 +273,7 @@ is for: `prepare` acts on every split by default, `augment` on train alone; `fil
     return f"{head}{rows}\n{NOT_OFFERED}"
 
 
-def entry(op: Op) -> str:
+def entry(op: Op[Any]) -> str:
     papers = "; ".join(
         dict.fromkeys(re.findall(r"\(([^();]*(?:arXiv|doi):[^();]*)[;)]", " ".join(text_of(op).split())))
     )
@@ -317,12 +281,12 @@ def entry(op: Op) -> str:
     return f"\n## {op.name}\n\n{first_sentence(op)} Role: {op.role}.{source}\n\n![{op.name}]({op.name}.png)\n"
 
 
-def first_sentence(op: Op) -> str:
+def first_sentence(op: Op[Any]) -> str:
     summary = re.sub(r" \([^()]*(?:arXiv|doi):[^()]*\)", "", " ".join(text_of(op).split("\n\n")[0].split()))
     return summary if summary.endswith(".") else summary + "."
 
 
-def text_of(op: Op) -> str:
+def text_of(op: Op[Any]) -> str:
     return op.params.__doc__ or ""
 
 

@@ -27,7 +27,6 @@ from toybox import (
     ids,
     made,
     move_a_point,
-    own_ops,
     put_unreadable_pixels,
     rejected,
     roots,
@@ -40,7 +39,7 @@ from augforge.engine import opening
 from augforge.engine.builder import Summary, build
 from augforge.errors import DatasetError, PlanError, SourceError, TaskError
 from augforge.files import locked
-from augforge.ops.core import OpParams, op
+from augforge.ops.core import OPS, OpParams, op
 from augforge.phantom import write_phantom
 from augforge.store.codec import Encoding
 from augforge.store.dataset import open_dataset
@@ -324,10 +323,10 @@ class Fragile(OpParams):
 
 @pytest.fixture
 def fragile() -> Iterator[None]:
-    with own_ops():
+    with OPS.restored():
 
         @op("toy_fragile", Fragile, version=1, role="augment")
-        def _(inputs: Any, drawn: Any, params: Fragile, ctx: Any) -> Any:
+        def fragile_op(inputs: Any, drawn: Any, params: Fragile, ctx: Any) -> Any:
             if inputs[0].name == params.on_name:
                 raise RuntimeError("glass broke")
             yield inputs[0].derive(inputs[0].image ^ 1, inputs[0].masks)

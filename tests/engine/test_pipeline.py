@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from toybox import class_pixels, ids, made, own_ops, rejected, roots, tiny_hands, write_recipe
+from toybox import class_pixels, ids, made, rejected, roots, tiny_hands, write_recipe
 
 from augforge.engine.builder import Summary, build
 from augforge.errors import PlanError, TaskError
-from augforge.ops.core import FilterParams, Flag, OpParams, filter_op, op
+from augforge.ops.core import OPS, FilterParams, Flag, OpParams, filter_op, op
 from augforge.sample import Drop
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.store.manifest import read_manifest
@@ -61,7 +61,7 @@ class Pair(OpParams):
 @pytest.fixture(autouse=True)
 def toy_ops() -> Iterator[None]:
     called.clear()
-    with own_ops():
+    with OPS.restored():
         _register_filters()
         _register_ops()
         yield

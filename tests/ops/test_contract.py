@@ -1,6 +1,6 @@
 """What every op in the registry keeps to, whoever wrote it.
 
-A new op needs a line in EXAMPLES and, once it does what it should, an entry in golden.json.
+Its `Examples` say what it is called with. What it gives is kept in golden.json, so that changed pixels are seen.
 """
 
 from __future__ import annotations
@@ -29,63 +29,7 @@ from augforge.ops.core import Candidate
 from augforge.sample import IDENTITY, Box, Drop, Placement, Sample
 from augforge.store.codec import pixel_digest
 
-EXAMPLES: dict[str, list[dict[str, Any]]] = {
-    # op: parameters as in a recipe, for images of 64x48 and of 160x128; classes are named class-0, class-1, ...;
-    # a fill is at most 128
-    "resize": [{"size": 32}, {"size": [51, 24], "fill": 128}, {"size": [200, 40], "fit": "stretch"}],
-    "hflip": [{}, {"swap": [["class-0", "class-1"]]}],
-    "rotate": [{}, {"angle_range": [-180, 180], "fit": "scale", "fill": 128}, {"angles": [-40, 25], "fit": "expand"}],
-    "affine": [{}, {"scale_range": [0.5, 0.8], "angle_range": [-30, 30], "fill": 128}],
-    "vflip": [{}, {"swap": [["class-0", "class-1"]]}],
-    "transpose90": [{}, {"quarters": [1, 3]}],
-    "pad": [{"size": 200}, {"multiple": 36, "place": "top-left", "fill": 128}],
-    "rotate_normalise": [
-        {},
-        {"axis": {"from": ["class-0"], "to": ["class-8"]}, "min_angle": 0},
-        {"axis": {"from": ["class-0"], "to": ["class-8"]}, "fallback": "drop", "fit": "scale", "fill": 128},
-    ],
-    "tilt": [{}, {"axis": {"from": ["class-0"], "to": ["class-1"]}, "max_angle": 20, "action": "drop"}],
-    "wrist_deviation": [{"fixed": ["class-1", "class-4"], "pivot": "class-8", "angle_range": [-20, 20]}],
-    "mosaic": [
-        {},
-        {"fit": "contain", "fill": 128},
-        {"fit": "stretch", "size": [150, 101]},
-        {"fit": "crop", "center_range": [0.5, 0.5]},
-        {"grid": [1, 2]},
-        {"grid": [3, 3], "center_range": [0.1, 0.9]},
-        {"align": "centre", "partners": "rare"},
-    ],
-    "ricap": [{}, {"beta": 1.5, "min_tile": 0.2}],
-    "cutmix": [{}],
-    "mixup": [{}, {"alpha": 5, "mask_weight": 0.5}],
-    "copy_paste": [{"classes": ["class-8"]}, {"classes": ["class-8", "class-0"], "shift": 0.3, "sigma": 0}],
-    "sliding_window": [
-        {"size": 48},
-        {"size": [40, 50], "stride": 16, "edge": "pad", "fill": 128},
-        {"size": [50, 40], "stride": 10, "min_pixels": 150, "empty_share": 0.3, "keep": "centre"},
-    ],
-    "crop_nonempty": [{"size": [50, 40], "count": 4}, {"size": 52, "count": 5, "weights": {"class-8": 9}, "fill": 128}],
-    "balance": [{"weights": {"class-8": 2}, "others": 0.5}, {"others": 0.5}],
-    "cutout": [{}, {"holes": 3, "masks": "clear", "fill": 128}],
-    "gridmask": [{}, {"masks": "clear", "fill": 128}],
-    "empty": [{}, {"classes": ["class-1"], "action": "tag"}],
-    "metal": [{}, {"action": "tag", "prominence": 0.02}],
-    "min_area": [{"pixels": 60}, {"share": 0.2, "need": "any"}],
-    "where": [{"condition": "metadata.age >= 9"}, {"condition": 'area."class-1" > 100 and channels = 1'}],
-    "class_area": [{}, {"relative_to": "picture", "missing": None, "classes": ["class-0", "class-1"]}],
-    "class_shape": [{}, {"at_border": "judge", "threshold": 3}],
-    "pose": [{}, {"neighbours": 3, "threshold": 2}],
-    "intensity": [{}],
-    "anomaly": [{"min_samples": 8, "detector": "ecod"}],
-    "near_duplicates": [{}, {"distance": 64, "mirrored": True, "across_splits": "move"}],
-    "normalise_intensity": [{}, {"percentiles": [0, 100], "bits": 16}],
-    "albumentations": [{"name": "VerticalFlip"}, {"name": "Affine", "rotate": [-40, 40]}],
-}
-EXTRAS = {"anomaly"}  # ops that need a library of an extra; `make test-extras` tests them
-ONE_SIZE = {"ricap", "cutmix", "mixup"}  # they take images of one size
-HIDING = {"cutout", "gridmask"}  # they take pixels away from under the masks
-
-SHIPPED = {name: op for name, op in OPS.items() if op.function.__module__.startswith("augforge.")}
+SHIPPED = {name: op for name, op in OPS.items() if not op.origin}
 KINDS = {"gray": ("uint8", 1), "gray16": ("uint16", 1), "rgb": ("uint8", 3), "rgba": ("uint8", 4)}
 COUNTS = (1, 8, 9, 29, 70)
 LABELS = ("left", "right", "both")
@@ -97,7 +41,7 @@ GOLDEN = Path(__file__).with_name("golden.json")
 class Case:
     """An op with one of its examples."""
 
-    op: Op
+    op: Op[Any]
     params: OpParams
 
     def __str__(self) -> str:
@@ -116,7 +60,7 @@ class Case:
 
     def inputs(self, height: int = 48, width: int = 64, **kind: Any) -> list[Sample]:
         """One sample a slot, each of its own size if the op can take that."""
-        odd = self.op.name not in ONE_SIZE
+        odd = not self.op.examples.one_size
         return [make_sample(height + 4 * i * odd, width - 3 * i * odd, seed=i, **kind) for i in self.slots]
 
     def named(self, classes: int) -> np.ndarray:
@@ -184,7 +128,7 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(item)
 
 
-CASES = [Case(op, op.params.model_validate(e)) for name, op in SHIPPED.items() for e in EXAMPLES.get(name, [])]
+CASES = [Case(op, op.params.model_validate(example)) for op in SHIPPED.values() for example in op.examples.params]
 CHANGING = [case for case in CASES if case.op.role != "filter"]
 FILTERS = [case for case in CASES if case.op.role == "filter"]
 MATRIX = [
@@ -197,7 +141,7 @@ MATRIX = [
 
 
 def every(cases: Sequence[Case]) -> pytest.MarkDecorator:
-    marked = [pytest.param(c, marks=pytest.mark.extras) if c.op.name in EXTRAS else c for c in cases]
+    marked = [pytest.param(c, marks=pytest.mark.extras) if c.op.examples.extra else c for c in cases]
     return pytest.mark.parametrize("case", marked, ids=str)
 
 
@@ -235,11 +179,10 @@ def bits_held(sample: Sample) -> np.ndarray:
 # The interface
 
 
-def test_every_op_has_an_example() -> None:
-    missing, stale = sorted(SHIPPED.keys() - EXAMPLES), sorted(EXAMPLES.keys() - SHIPPED)
-    assert not missing, f'no example of {missing}: add a line such as "{missing[0]}": [{{}}] to EXAMPLES in this file'
-    assert not stale, f"no op is named {stale}: remove the lines from EXAMPLES"
-    assert all(EXAMPLES.values()), "an op has no example: give it at least {}"
+@every_op
+def test_every_op_has_examples(op: Op[Any]) -> None:
+    assert op.examples.params, "an op needs one example or more: `examples=Examples([{}])` are its defaults"
+    assert op.params.model_validate(op.examples.picture)
 
 
 @every_case
@@ -248,7 +191,7 @@ def test_every_example_fits_nine_classes(case: Case) -> None:
 
 
 @every_op
-def test_op_is_well_made(op: Op) -> None:
+def test_op_is_well_made(op: Op[Any]) -> None:
     assert op.name == op.name.lower() and op.name.replace("_", "").isalnum()
     assert isinstance(op.version, int) and op.version >= 1
     assert op.role in ("prepare", "augment", "filter")
@@ -256,7 +199,7 @@ def test_op_is_well_made(op: Op) -> None:
 
 
 @every_op
-def test_params_are_documented(op: Op) -> None:
+def test_params_are_documented(op: Op[Any]) -> None:
     assert op.params.__doc__ and op.params.__doc__.strip() and op.params.__doc__ != OpParams.__doc__
     assert [name for name, field in op.params.model_fields.items() if not field.description] == []
 
@@ -446,7 +389,7 @@ def check_square(case: Case, made: Sample, dark: Sample, inputs: Sequence[Sample
     if len(own) != 1:
         return False
     corners = square_corners(inputs[slot], own[0])
-    if case.op.name in HIDING:
+    if case.op.examples.hides:
         assert not (bright & ~mask).any() or case.params.model_dump()["masks"] == "clear"
         return bool(bright.any() and np.ptp(np.argwhere(bright), axis=0).max() < SQUARE)
     if not within(corners, own[0].clip):

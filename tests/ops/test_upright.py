@@ -273,7 +273,7 @@ def test_tilt_of_nothing_is_no_finding() -> None:
 
 def test_threshold_does_not_measure_anew() -> None:
     bound = [BoundOp("tilt", Tilt.model_validate({"axis": UP, "max_angle": angle})) for angle in (5, 20)]
-    assert bound[0].measured() == bound[1].measured() == {"axis": UP, "fallback": "image"}
+    assert bound[0].measured_params() == bound[1].measured_params() == {"axis": UP, "fallback": "image"}
 
 
 def test_rotate_normalise_knows_every_kind_of_image() -> None:

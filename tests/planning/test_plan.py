@@ -58,11 +58,9 @@ def register_toys() -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def toys() -> Iterator[None]:
-    before = dict(OPS)
-    register_toys()
-    yield
-    OPS.clear()
-    OPS.update(before)
+    with OPS.restored():
+        register_toys()
+        yield
 
 
 def step(

@@ -49,12 +49,13 @@ def toy_filter() -> Iterator[str]:
 
         limit: float = 0.5
 
-    @filter_op("toy_filter", Toy, version=1)
-    def toy(candidate: Any, params: Toy, ctx: Any) -> Flag | None:
-        return None
+    with OPS.restored():
 
-    yield "toy_filter"
-    del OPS["toy_filter"]
+        @filter_op("toy_filter", Toy, version=1)
+        def toy(candidate: Any, params: Toy, ctx: Any) -> Flag | None:
+            return None
+
+        yield "toy_filter"
 
 
 # ---- what may be said ------------------------------------------------------------------------------------------------

@@ -74,15 +74,16 @@ def test_roles_decide_where_a_step_acts() -> None:
     assert keys["on"]["default"] == ["train"]
 
 
-def test_filters_have_no_copies(monkeypatch: pytest.MonkeyPatch) -> None:
-    from augforge.ops.core import FilterParams, Op
+def test_filters_have_no_copies() -> None:
+    from augforge.ops.core import Examples, FilterParams, Op
 
     class TooDark(FilterParams):
         """Leave out dark images."""
 
-    op = Op("too_dark", 1, "filter", TooDark, lambda *_: None, measure=lambda *_: {}, fit=lambda *_: 1, reads=("age",))
-    monkeypatch.setitem(OPS, "too_dark", op)
-    page = pages.op_page("too_dark")
+    op = Op("too_dark", 1, "filter", TooDark, Examples(), __name__, ("age",), measure=lambda *_: {}, fit=lambda *_: 1)
+    with OPS.restored():
+        OPS.add("too_dark", op, __name__)
+        page = pages.op_page("too_dark")
     assert [key["name"] for key in page["step_keys"]] == ["on"]
     assert page["example"] == "- {op: too_dark, action: drop}"
     text = rendered(pages.render_op, page)

@@ -68,8 +68,8 @@ def dataset_of(folder: Path, samples: Iterable[Sample], classes: tuple[str, ...]
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(json.dumps({**recipe, "output": more.pop("output", {})}))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(SOURCES, "in-memory", InMemory)
+    with pytest.MonkeyPatch.context() as patch, SOURCES.restored():
+        SOURCES.add("in-memory", InMemory, __name__)
         patch.setattr(InMemory, "samples", held)
         patch.setattr(InMemory, "names", classes)
         patch.setattr(InMemory, "labels", more.pop("labels", ()))

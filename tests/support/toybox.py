@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ import pytest
 
 from augforge import bitmask
 from augforge.engine.builder import Summary, build
-from augforge.ops.core import OPS
 from augforge.phantom import write_phantom
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.store.manifest import read_manifest
@@ -144,17 +142,6 @@ def put_unreadable_pixels(path: Path) -> None:
 
 def class_pixels(sample: Any, c: int) -> np.ndarray:
     return bitmask.class_mask(sample.masks, c).astype(bool)
-
-
-@contextmanager
-def own_ops() -> Iterator[None]:
-    """Ops registered inside are gone afterwards."""
-    before = dict(OPS)
-    try:
-        yield
-    finally:
-        OPS.clear()
-        OPS.update(before)
 
 
 _made: dict[str, Path] = {}

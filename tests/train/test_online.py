@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 import pytest
 from conftest import class_names, make_sample
-from toybox import own_ops
 
 from augforge import bitmask
 from augforge.errors import TrainError
-from augforge.ops.core import Context, OpParams, filter_op, op
+from augforge.ops.core import OPS, Context, OpParams, filter_op, op
+from augforge.planning.steps import Step
 from augforge.sample import Drop, Sample
 from augforge.train.config import load_config
-from augforge.train.data.online import Online, OnlineStep, online_steps
+from augforge.train.data.online import Online, online_steps
 
 SAMPLES = [make_sample(seed=seed) for seed in range(6)]
 CONTEXT = Context(class_names(9))
@@ -26,7 +26,7 @@ CONTEXT = Context(class_names(9))
 
 @pytest.fixture
 def ops() -> Iterator[None]:
-    with own_ops():
+    with OPS.restored():
         yield
 
 
@@ -215,4 +215,4 @@ def test_filters_with_own_names_too(ops: None) -> None:
 
 def test_steps_are_plain_values() -> None:
     assert online_steps([{"op": "hflip"}]) == online_steps([{"op": "hflip", "p": 1.0}])
-    assert isinstance(online_steps([{"op": "hflip"}])[0], OnlineStep)
+    assert isinstance(online_steps([{"op": "hflip"}])[0], Step)

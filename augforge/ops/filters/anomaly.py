@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from augforge.errors import MissingExtra
-from augforge.ops.core import Candidate, Context, FilterParams, Flag, table_filter
+from augforge.ops.core import Candidate, Context, Examples, FilterParams, Flag, table_filter
 from augforge.ops.filters.levels import Intensity, fit_levels, level_scores, measure_levels
 from augforge.ops.filters.pose import Pose, fit_pose, measure_centers, pose_scores
 from augforge.ops.filters.robust import NORMAL, Table, median, number, training
@@ -60,7 +60,9 @@ class Anomaly(FilterParams):
             raise _missing()
 
 
-@table_filter("anomaly", Anomaly, version=1)
+@table_filter(
+    "anomaly", Anomaly, version=1, examples=Examples([{"min_samples": 8, "detector": "ecod"}], extra="outliers")
+)
 def anomaly(candidates: Sequence[Candidate], params: Anomaly, ctx: Context) -> list[Flag | None]:
     if ctx.fitted is None:
         return [None] * len(candidates)
@@ -72,14 +74,27 @@ def anomaly(candidates: Sequence[Candidate], params: Anomaly, ctx: Context) -> l
     return [flags.get(candidate.name) for candidate in candidates]
 
 
+_MEASURES: dict[str, Callable[..., Any]] = {
+    "area": measure_area,
+    "shape": measure_shape,
+    "position": measure_centers,
+    "intensity": measure_levels,
+}
+
+
 @anomaly.measures(reads=())
-def _(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
-    measures = {"area": measure_area, "shape": measure_shape, "position": measure_centers, "intensity": measure_levels}
+def measure_anomaly(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+    measures: dict[str, Callable[..., Any]] = {
+        "area": measure_area,
+        "shape": measure_shape,
+        "position": measure_centers,
+        "intensity": measure_levels,
+    }
     return {name: measure(sample, params, ctx) for name, measure in measures.items()}
 
 
 @anomaly.fits
-def _(candidates: Sequence[Candidate], params: Anomaly, ctx: Context) -> dict[str, Any] | None:
+def fit_anomaly(candidates: Sequence[Candidate], params: Anomaly, ctx: Context) -> dict[str, Any] | None:
     rows = training(candidates)
     if len(rows) < params.min_samples:
         return None

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from augforge.errors import PlanError
-from augforge.ops.core import Candidate, Context, FilterParams, Flag, table_filter
+from augforge.ops.core import Candidate, Context, Examples, FilterParams, Flag, table_filter
 from augforge.ops.filters.levels import gray_of
 from augforge.ops.filters.robust import number
 from augforge.sample import Image, Sample
@@ -65,7 +65,14 @@ class NearDuplicates(FilterParams):
     mirrored: bool = Field(False, description="whether a picture and its mirror image (left-right) are twins")
 
 
-@table_filter("near_duplicates", NearDuplicates, version=1)
+@table_filter(
+    "near_duplicates",
+    NearDuplicates,
+    version=1,
+    examples=Examples(
+        [{}, {"distance": 64, "mirrored": True, "across_splits": "move"}], picture={"across_splits": "move"}
+    ),
+)
 def near_duplicates(candidates: Sequence[Candidate], params: NearDuplicates, ctx: Context) -> list[Flag | None]:
     rows = sorted(candidates, key=lambda row: row.name)
     pairs = _pairs(rows, params)
@@ -83,7 +90,7 @@ def near_duplicates(candidates: Sequence[Candidate], params: NearDuplicates, ctx
 
 
 @near_duplicates.measures(reads=())
-def _(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+def measure_near_duplicates(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
     return perceptual_hash(sample.image)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from augforge import bitmask
-from augforge.ops.core import Candidate, Context, FilterParams, Flag, filter_op
+from augforge.ops.core import Candidate, Context, Examples, FilterParams, Flag, filter_op
 from augforge.ops.filters.metal_body import Flags
 from augforge.ops.filters.metal_regions import Found, across, find_regions, nested
 from augforge.ops.filters.metal_view import SIDE, View, fit, views_of
@@ -68,7 +68,7 @@ class Metal(FilterParams):
     )
 
 
-@filter_op("metal", Metal, version=1)
+@filter_op("metal", Metal, version=1, examples=Examples([{}, {"action": "tag", "prominence": 0.02}]))
 def metal(candidate: Candidate, params: Metal, ctx: Context) -> Flag | None:
     found = flagged_regions(candidate.features, params)
     if not found:
@@ -77,7 +77,7 @@ def metal(candidate: Candidate, params: Metal, ctx: Context) -> Flag | None:
 
 
 @metal.measures(reads=("fingers",))
-def _(sample: Sample, params: Metal, ctx: Context) -> dict[str, Any]:
+def measure_metal(sample: Sample, params: Metal, ctx: Context) -> dict[str, Any]:
     anatomy = _Anatomy.of(sample, params.fingers, ctx.classes)
     views = views_of(sample.image, None if anatomy is None else anatomy.union)
     regions = [

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from augforge import bitmask
-from augforge.ops.core import Candidate, Context, Flag, filter_op
+from augforge.ops.core import Candidate, Context, Examples, Flag, filter_op
 from augforge.ops.filters.robust import (
     DIGITS,
     Table,
@@ -54,7 +54,7 @@ class Pose(ClassFilter):
     )
 
 
-@filter_op("pose", Pose, version=1)
+@filter_op("pose", Pose, version=1, examples=Examples([{}, {"neighbours": 3, "threshold": 2}]))
 def pose(candidate: Candidate, params: Pose, ctx: Context) -> Flag | None:
     if ctx.fitted is None:
         return None

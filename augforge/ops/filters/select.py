@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from augforge import bitmask
 from augforge.ops.conditions import check_syntax, holds
-from augforge.ops.core import Candidate, Context, FilterParams, Flag, filter_op, table_filter
+from augforge.ops.core import Candidate, Context, Examples, FilterParams, Flag, filter_op, table_filter
 from augforge.sample import IGNORE, Sample
 
 
@@ -44,7 +44,7 @@ class Empty(ClassFilter):
     """
 
 
-@filter_op("empty", Empty, version=1)
+@filter_op("empty", Empty, version=1, examples=Examples([{}, {"classes": ["class-1"], "action": "tag"}]))
 def empty(candidate: Candidate, params: Empty, ctx: Context) -> Flag | None:
     areas = params.areas(candidate)
     return Flag("empty") if areas and not any(areas) else None
@@ -69,7 +69,12 @@ class MinArea(ClassFilter):
         return self
 
 
-@filter_op("min_area", MinArea, version=1)
+@filter_op(
+    "min_area",
+    MinArea,
+    version=1,
+    examples=Examples([{"pixels": 60}, {"share": 0.2, "need": "any"}], picture={"pixels": 40}),
+)
 def min_area(candidate: Candidate, params: MinArea, ctx: Context) -> Flag | None:
     present = [area for area in params.areas(candidate) if area > 0]
     least = params.pixels if params.share is None else params.share * candidate.width * candidate.height
@@ -95,19 +100,29 @@ class Where(FilterParams):
         return check_syntax(value)
 
 
-@table_filter("where", Where, version=1)
+@table_filter(
+    "where",
+    Where,
+    version=1,
+    examples=Examples(
+        [{"condition": "metadata.age >= 9"}, {"condition": 'area."class-1" > 100 and channels = 1'}],
+        picture={"condition": 'metadata.age >= 40 AND area."Radius" > 100'},
+    ),
+)
 def where(candidates: Sequence[Candidate], params: Where, ctx: Context) -> list[Flag | None]:
     verdicts = holds(params.condition, [candidate.columns() for candidate in candidates])
     return [None if verdict else Flag("condition not fulfilled", detail=params.condition) for verdict in verdicts]
 
 
 @where.measures(reads=(), when=lambda params: bool(re.search(r"\b(area|channels|dtype)\b", params.condition)))
-def _(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+def measure_where(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
     channels = 1 if sample.image.ndim == 2 else sample.image.shape[2]
     return {"area": class_areas(sample, ctx), "channels": channels, "dtype": str(sample.image.dtype)}
 
 
-@empty.measures(reads=())
-@min_area.measures(reads=())
-def _(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+def measure_class_areas(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
     return {"area": class_areas(sample, ctx)}
+
+
+empty.measures(reads=())(measure_class_areas)
+min_area.measures(reads=())(measure_class_areas)

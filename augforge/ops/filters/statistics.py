@@ -13,7 +13,7 @@ from pydantic import Field
 
 from augforge import bitmask
 from augforge.errors import PlanError
-from augforge.ops.core import Candidate, Context, Flag, filter_op
+from augforge.ops.core import Candidate, Context, Examples, Flag, filter_op
 from augforge.ops.filters.robust import (
     Norm,
     Table,
@@ -81,7 +81,12 @@ class ClassArea(Statistic):
             )
 
 
-@filter_op("class_area", ClassArea, version=1)
+@filter_op(
+    "class_area",
+    ClassArea,
+    version=1,
+    examples=Examples([{}, {"relative_to": "picture", "missing": None, "classes": ["class-0", "class-1"]}]),
+)
 def class_area(candidate: Candidate, params: ClassArea, ctx: Context) -> Flag | None:
     if ctx.fitted is None:
         return None
@@ -149,7 +154,7 @@ class ClassShape(Statistic):
     min_pixels: int = Field(25, ge=1, description="a class with fewer pixels has no shape to judge")
 
 
-@filter_op("class_shape", ClassShape, version=1)
+@filter_op("class_shape", ClassShape, version=1, examples=Examples([{}, {"at_border": "judge", "threshold": 3}]))
 def class_shape(candidate: Candidate, params: ClassShape, ctx: Context) -> Flag | None:
     if ctx.fitted is None:
         return None

@@ -14,7 +14,7 @@ from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
-from augforge.sources.core import Listing, Record, Source
+from augforge.sources.core import Listing, Record, Source, source
 from augforge.sources.loading import known_bits, labelled_image, listed_image, loaded
 from augforge.sources.options import NO_CLASSES
 from augforge.sources.raster.runs import Order, parse_runs, runs_digest, runs_mask
@@ -31,6 +31,7 @@ class _Image:
     rows: list[int] = field(default_factory=list)
 
 
+@source
 class CsvTable(Source):
     """Reads a table that names the images, with a mask in each row as run lengths, or with labels.
 

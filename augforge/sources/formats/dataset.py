@@ -18,7 +18,7 @@ from augforge.errors import DatasetError, SourceError
 from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
-from augforge.sources.core import Listing, Record, Source
+from augforge.sources.core import Listing, Record, Source, source
 from augforge.sources.loading import loaded, with_ignore
 from augforge.sources.raster.remapping import Mapping as ClassMapping
 from augforge.sources.raster.remapping import remapped
@@ -33,6 +33,7 @@ _COLUMNS = ("id", "name", "group", "groups", "split", "width", "height", "label"
 _PLACE = ("shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes")
 
 
+@source
 class AugforgeDataset(Source):
     """Reads a dataset that augforge built, so that one recipe goes on where another ended.
 

@@ -17,7 +17,7 @@ from augforge.errors import SourceError
 from augforge.keys import Id, digest
 from augforge.sample import Sample
 from augforge.sources.class_lists import CLASS_LISTS
-from augforge.sources.core import Listing, Record, Refused, Source
+from augforge.sources.core import Listing, Record, Refused, Source, source
 from augforge.sources.loading import listed_image, loaded
 from augforge.sources.options import Join
 from augforge.sources.raster.shapes import Far, box_of, farther, off_image
@@ -34,6 +34,7 @@ Polygon = tuple[str, list[list[float]]]
 """Class name and points (x, y)."""
 
 
+@source
 class HandBone(Source):
     """Lists and loads hand radiographs: ``train/`` with polygons, ``test/`` without.
 

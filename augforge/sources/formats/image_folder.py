@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from augforge.cache.filecache import FileCache
 from augforge.errors import nearest, some
 from augforge.sample import Sample
-from augforge.sources.core import Listing, Record, Refused, Source
+from augforge.sources.core import Listing, Record, Refused, Source, source
 from augforge.sources.loading import labelled_image
 from augforge.sources.options import NO_CLASSES
 from augforge.sources.scan.own_splits import names_split
@@ -16,6 +16,7 @@ from augforge.sources.scan.records import name_of, record_of
 from augforge.sources.scan.scanning import Scan
 
 
+@source
 class ImageFolder(Source):
     """Reads classified images: the folder is the class, as a label vector with a 1 where the class is.
 

@@ -19,7 +19,7 @@ from augforge.errors import SourceError
 from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, scanned_table
-from augforge.sources.core import Listing, Record, Source
+from augforge.sources.core import Listing, Record, Source, source
 from augforge.sources.loading import check_size, known_bits, listed_image, loaded
 from augforge.sources.raster.masks import read_values
 from augforge.sources.raster.value_names import ValueNames
@@ -45,6 +45,7 @@ VALUE_FACTS = "values@1"
 """The kind of `value_facts` in a file cache; renamed when masks are looked at in another way."""
 
 
+@source
 class IndexMask(Source):
     """Reads masks whose stored pixel value (the palette's index, or the gray value) names the class.
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from augforge.cache.filecache import FileCache
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
-from augforge.sources.core import Listing, Record, Source
+from augforge.sources.core import Listing, Record, Source, source
 from augforge.sources.loading import known_bits, listed_image, loaded
 from augforge.sources.raster.class_masks import ClassMasks, Mask
 from augforge.sources.scan.mask_files import IMAGE_SUFFIX, MASK_SUFFIX, named, need_images_folder, outside
@@ -19,6 +19,7 @@ from augforge.sources.scan.records import folder_or_name, plain, record_of
 from augforge.sources.scan.scanning import Scan
 
 
+@source
 class MaskFolder(Source):
     """Reads one mask per class and image: any pixel that is not zero is the class.
 

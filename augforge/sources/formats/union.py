@@ -14,7 +14,7 @@ from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError, nearest
 from augforge.keys import digest
 from augforge.sample import Label, Sample
-from augforge.sources.core import Listing, Record, Refused, Source
+from augforge.sources.core import SOURCES, Listing, Record, Refused, Source, source
 from augforge.sources.loading import with_ignore
 from augforge.sources.options import REST
 from augforge.sources.raster.remapping import remapped
@@ -22,8 +22,6 @@ from augforge.sources.scan.scanning import Scan
 
 
 def _adapter(entry: dict[str, Any]) -> type[Source]:
-    from augforge.sources import SOURCES  # which names this module's source too
-
     name = entry.get("format")
     if not isinstance(name, str) or name not in SOURCES:
         raise ValueError(f"there is no format '{name}'.{nearest(str(name), SOURCES)}")
@@ -71,6 +69,7 @@ class Member:
     split: str | None = None
 
 
+@source
 class Union(Source):
     """Reads several sources as one: each is an entry with its own format, path and options, under one class list.
 
@@ -209,7 +208,7 @@ source:                        in the recipe
             scan.warnings.append(f"{member.name} has no label {', '.join(missing)}: it counts as 0 in its samples")
 
     def _record(self, number: int, member: Member, listing: Listing, record: Record, labels: tuple[str, ...]) -> Record:
-        adapter = f"{member.source.format}@{member.source.adapter_version}"
+        adapter = member.source.adapter()
         places = [labels.index(label) for label in listing.labels]
         groups = record.data.get("groups", [record.group])
         return replace(

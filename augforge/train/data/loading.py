@@ -27,7 +27,7 @@ from augforge.store.order import Positions, global_order, occurrences, share
 from augforge.train.config import DataConfig
 from augforge.train.data.batch import Batch
 from augforge.train.data.inputspec import InputSpec, channels_first, in_channels
-from augforge.train.data.online import Online, called, online_steps
+from augforge.train.data.online import Online, online_steps
 from augforge.train.data.trainingset import TrainingSet
 
 MOST_WORKERS = 16
@@ -94,8 +94,8 @@ class _Reader:
     def _window(self, sample: Sample, size: tuple[int, int], rng: np.random.Generator) -> Sample:
         """A random window: one in two holds a drawn class, so that rare ones are seen; the others lie anywhere."""
         params = CropNonEmpty(size=size, ignore=self._context.classes if rng.random() < ANYWHERE else ())
-        made = called(BoundOp("crop_nonempty", params), [sample], rng, self._context)
-        return made[0]
+        made = BoundOp("crop_nonempty", params).call([sample], self._context, rng).results
+        return next(window for window in made if isinstance(window, Sample))
 
 
 def _collated(items: Sequence[_Item | AugforgeError]) -> Batch | AugforgeError:

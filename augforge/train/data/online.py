@@ -3,45 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from augforge.errors import PlanError, TrainError
 from augforge.keys import rng_for
-from augforge.ops import OPS, BoundOp, Context
-from augforge.recipe.recipe import choice, op_params
+from augforge.ops.core import BoundOp, Context
+from augforge.planning.steps import Step, read_step
 from augforge.sample import Sample
-from augforge.yamlfile import YamlFile
+from augforge.yamlfile import KeyPath, YamlFile
 
 AT = ("data", "online")
 _REFUSED = {
-    "copies": "each epoch makes one sample of a sample; train for more epochs instead",
-    "keep_input": "each epoch makes one sample of a sample; p below 1 lets the sample itself through",
-    "on": "online steps act on the training samples alone",
-    "where": "conditions choose among the samples of a recipe; put the step there",
+    "copies": "no key of an online step: each epoch makes one sample of a sample; train for more epochs instead",
+    "keep_input": (
+        "no key of an online step: each epoch makes one sample of a sample; p below 1 lets the sample itself through"
+    ),
+    "on": "no key of an online step: online steps act on the training samples alone",
+    "where": "no key of an online step: conditions choose among the samples of a recipe; put the step there",
 }
 
 
-class OnlineKeys(BaseModel):
-    """The keys of an online step that are its own; every other key is its op's."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    op: str
-    p: Annotated[float, Field(ge=0, le=1)] = Field(1.0, description="chance that the step acts on a sample")
-
-
-@dataclass(frozen=True, slots=True)
-class OnlineStep:
-    """An op with its parameters, and how often it acts."""
-
-    bound: BoundOp
-    p: float = 1.0
-
-
-def online_steps(steps: Iterable[Mapping[str, Any]], file: YamlFile | None = None) -> tuple[OnlineStep, ...]:
+def online_steps(steps: Iterable[Mapping[str, Any]], file: YamlFile | None = None) -> tuple[Step, ...]:
     """Check the steps of ``data.online``.
 
     Args:
@@ -52,26 +36,18 @@ def online_steps(steps: Iterable[Mapping[str, Any]], file: YamlFile | None = Non
         TrainError: with the place, the expectation and the nearest known name.
     """
     file = file or YamlFile("the configuration", "", TrainError)
-    made: list[OnlineStep] = []
+    made: list[Step] = []
     for index, data in enumerate(steps):
-        made.append(_step(file, data, (*AT, index), made))
+        made.append(_online_step(file, data, (*AT, index), made))
     return tuple(made)
 
 
-def _step(
-    file: YamlFile, data: Mapping[str, Any], at: tuple[str | int, ...], before: Sequence[OnlineStep]
-) -> OnlineStep:
-    name = choice(file, data, "op", at, OPS)
-    for key in data:
-        if key in _REFUSED and key not in OPS[name].params.model_fields:
-            raise file.fail((*at, key), f"no key of an online step: {_REFUSED[key]}")
-    keys = file.check(OnlineKeys, {key: data[key] for key in OnlineKeys.model_fields if key in data}, at)
-    params = op_params(file, data, at, OnlineKeys.model_fields)
-    bound = BoundOp(name, params, sum(step.bound.name == name for step in before))
-    reason = _unfit(bound, keys.p)
+def _online_step(file: YamlFile, data: Mapping[str, Any], at: KeyPath, before: Sequence[Step]) -> Step:
+    step = read_step(file, data, at, before, _REFUSED)
+    reason = _unfit(step.bound, step.p)
     if reason:
-        raise file.fail((*at, "op"), f"'{name}' {reason}")
-    return OnlineStep(bound, keys.p)
+        raise file.fail((*at, "op"), f"'{step.bound.name}' {reason}")
+    return step
 
 
 def _unfit(bound: BoundOp, p: float) -> str:
@@ -103,13 +79,13 @@ class Online:
         TrainError: a step does not fit the class table, or wants more partners than there are.
     """
 
-    def __init__(self, steps: Sequence[OnlineStep], ctx: Context, count: int, load: Callable[[int], Sample]) -> None:
+    def __init__(self, steps: Sequence[Step], ctx: Context, count: int, load: Callable[[int], Sample]) -> None:
         self._steps, self._ctx, self._count, self._load = steps, ctx, count, load
         for step in steps:
             self._check(step.bound)
 
     def _check(self, bound: BoundOp) -> None:
-        inputs = bound.op.inputs(bound.params)
+        inputs = bound.inputs
         if inputs > self._count:
             raise TrainError(
                 f"data.online: {bound.label} takes {inputs} samples at a time, but the training split has "
@@ -138,7 +114,7 @@ class Online:
     def _partners(self, rng: np.random.Generator, index: int, position: int, chance: tuple[Any, ...]) -> list[Sample]:
         """The other inputs of a step: other samples, none twice, each as it is before that step."""
         bound = self._steps[index].bound
-        wanted = bound.op.inputs(bound.params) - 1
+        wanted = bound.inputs - 1
         others = rng.choice(self._count - 1, wanted, replace=False) if wanted else ()
         return [
             self._after(index, int(other) + (other >= position), (*chance, bound.label, slot))
@@ -148,13 +124,7 @@ class Online:
     def _made(self, rng: np.random.Generator, bound: BoundOp, inputs: Sequence[Sample]) -> Sample:
         """What an op makes: one of several by chance, the input where it makes none."""
         try:
-            made = called(bound, inputs, rng, self._ctx)
+            made = [made for made in bound.call(inputs, self._ctx, rng).results if isinstance(made, Sample)]
         except ValueError as error:
             raise TrainError(f"data.online: {bound.label} of sample '{inputs[0].name}': {error}") from error
         return made[int(rng.integers(len(made)))] if made else inputs[0]
-
-
-def called(bound: BoundOp, inputs: Sequence[Sample], rng: np.random.Generator, ctx: Context) -> list[Sample]:
-    """The samples that an op draws and makes of its inputs."""
-    drawn = None if bound.op.draw is None else bound.op.draw(rng, inputs, bound.params, ctx)
-    return [made for made in bound.op.apply(inputs, drawn, bound.params, ctx) if isinstance(made, Sample)]

@@ -328,7 +328,7 @@ def test_decision_follows_the_thresholds_from_features_alone() -> None:
     def decide(**params: Any) -> Any:
         facts = {"name": "a", "group": "", "split": "train", "width": SIZE, "height": SIZE, "metadata": {}}
         candidate = SimpleNamespace(**facts, features=measured)
-        return metal.function(candidate, Metal.model_validate(params), CONTEXT)
+        return metal.decide([candidate], Metal.model_validate(params), CONTEXT)[0]
 
     flag = decide()
     assert flag is not None and flag.reason == "ring" and flag.score >= 1

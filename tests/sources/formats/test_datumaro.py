@@ -28,7 +28,7 @@ from makedata import (
 from mutation import mutated_file
 
 from augforge.errors import SourceError
-from augforge.sources import Datumaro
+from augforge.sources.formats.datumaro.source import Datumaro
 
 pytestmark = pytest.mark.extras  # Datumaro holds much back, so `dev` does not install it
 

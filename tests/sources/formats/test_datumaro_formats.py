@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from makedata import block, broken, load, masks_of, put_image, put_json, put_pixels, put_text, scan
 
-from augforge.sources import Datumaro
 from augforge.sources.formats.datumaro.importing import CHECKED
+from augforge.sources.formats.datumaro.source import Datumaro
 
 pytestmark = pytest.mark.extras  # Datumaro holds much back, so `dev` does not install it
 

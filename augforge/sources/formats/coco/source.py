@@ -16,7 +16,7 @@ from augforge.errors import SourceError, some
 from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
-from augforge.sources.core import Listing, Record, Refused, Source
+from augforge.sources.core import Listing, Record, Refused, Source, source
 from augforge.sources.formats.coco.file import Boxes, Crowd, Rules, category_names, read_document, read_images
 from augforge.sources.formats.coco.layout import (
     annotation_files,
@@ -68,6 +68,7 @@ class _Entry(NamedTuple):
     facts: Mapping[str, Any]
 
 
+@source
 class Coco(Source):
     """Reads COCO annotations: polygons, and run lengths as counts or compressed text.
 

@@ -16,7 +16,7 @@ from augforge.errors import SourceError
 from augforge.keys import canonical_json
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, scanned_table
-from augforge.sources.core import Listing, Record, Source
+from augforge.sources.core import Listing, Record, Source, source
 from augforge.sources.formats.coco.file import Boxes, Crowd, crowd_class
 from augforge.sources.formats.datumaro.importing import Imported, import_items, unlisted
 from augforge.sources.formats.datumaro.shapes import SHAPES, label_name, thing
@@ -39,6 +39,7 @@ class _Item:
     of: list[Any] = field(default_factory=list)
 
 
+@source
 class Datumaro(Source):
     """Reads what Datumaro can import: the long tail of formats. Needs ``pip install 'augforge[datumaro]'``.
 

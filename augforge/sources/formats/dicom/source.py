@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from augforge.cache.filecache import FileCache
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
-from augforge.sources.core import Listing, Record, Refused, Source
+from augforge.sources.core import Listing, Record, Refused, Source, source
 from augforge.sources.formats.dicom.facts import DICOM_SUFFIXES, check_tags, dicom_facts, dicom_name, tags_kind
 from augforge.sources.formats.dicom.file import need_pydicom, open_dicom
 from augforge.sources.formats.dicom.pixels import View, Window
@@ -26,6 +26,7 @@ from augforge.sources.scan.records import plain, record_of
 from augforge.sources.scan.scanning import Scan
 
 
+@source
 class Dicom(Source):
     """Reads DICOM images as a viewer shows them: rescaled, windowed, MONOCHROME1 inverted, colours as RGB.
 

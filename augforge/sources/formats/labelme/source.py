@@ -15,7 +15,7 @@ from augforge.errors import SourceError, some
 from augforge.keys import digest
 from augforge.sample import Image, Sample
 from augforge.sources.classes import ClassTable, class_table
-from augforge.sources.core import Listing, Record, Refused, Source
+from augforge.sources.core import Listing, Record, Refused, Source, source
 from augforge.sources.formats.labelme import file as labelme_file
 from augforge.sources.formats.labelme.file import Shape, Widths
 from augforge.sources.formats.labelme.layout import ImagePlaces, file_name, sample_names, swapped
@@ -29,6 +29,7 @@ from augforge.sources.scan.scanning import IMAGES, Scan
 Width = Annotated[float, Field(ge=1, le=1000)]
 
 
+@source
 class Labelme(Source):
     """Reads LabelMe files of versions 3 to 5: polygons, rectangles, circles, masks, and lines and points by width.
 

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from augforge import bitmask
 from augforge.cache.filecache import FileCache
 from augforge.sample import Sample
-from augforge.sources.core import Listing, Record, Refused, Source
+from augforge.sources.core import Listing, Record, Refused, Source, source
 from augforge.sources.formats.index_mask import distinct
 from augforge.sources.formats.volume.classes import LabelRules, LabelsBy, Missing, VolumeClasses
 from augforge.sources.formats.volume.file import Volume, read_volumes
@@ -38,6 +38,7 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 Number = Annotated[int, Field(ge=0)]
 
 
+@source
 class VolumeSlices(Source):
     """Reads volumes slice by slice: NIfTI, gray TIFF stacks, and DICOM, whose slices are put in order by their places.
 

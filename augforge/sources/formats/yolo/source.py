@@ -16,7 +16,7 @@ from augforge.errors import SourceError
 from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
-from augforge.sources.core import Listing, Record, Source
+from augforge.sources.core import Listing, Record, Source, source
 from augforge.sources.formats.yolo.files import Boxes, DataYaml, Shape, find_data, read_data, read_labels
 from augforge.sources.formats.yolo.layout import (
     find_images,
@@ -33,6 +33,7 @@ from augforge.sources.scan.records import record_of
 from augforge.sources.scan.scanning import Scan
 
 
+@source
 class Yolo(Source):
     """Reads YOLO segmentation labels: polygons whose points are shares of the image's width and height.
 

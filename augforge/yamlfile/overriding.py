@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from augforge.errors import RecipeError
-from augforge.yamlfile import YamlFile, parse_scalar
+from augforge.yamlfile.document import YamlFile
+from augforge.yamlfile.parsing import parse_scalar
 
 
 def override(file: YamlFile, text: str) -> tuple[str, Any]:

@@ -1,0 +1,137 @@
+"""YAML to plain data with the line of every key, and back."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+from ruamel.yaml.reader import ReaderError
+
+from augforge.errors import AugforgeError, shorten
+from augforge.yamlfile.document import KeyPath, YamlFile
+
+_WHOLE = re.compile(r"0|-?[1-9][0-9]*")
+_TAG = "tag:yaml.org,2002:"
+
+
+def read_yaml(path: Path, error: type[AugforgeError]) -> YamlFile:
+    """Parse a YAML file; `error` is raised, with file and line, for whatever is wrong with it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise error(f"{path}: no such file; expected a YAML file. Check the path") from None
+    except OSError as caught:
+        raise error(f"{path}: cannot be read ({caught.strerror}); expected a YAML file. Check the path") from None
+    except UnicodeDecodeError as caught:
+        line, byte = caught.object.count(b"\n", 0, caught.start) + 1, caught.object[caught.start]
+        raise error(f"{path}:{line}: byte 0x{byte:02x} is not UTF-8. Save the file as UTF-8") from None
+    return parse_yaml(text, str(path), error)
+
+
+def parse_yaml(text: str, name: str, error: type[AugforgeError]) -> YamlFile:
+    """Parse YAML text; `name` is what messages call it."""
+    file = YamlFile(name, text, error)
+    try:
+        node, data = _load(text)
+        if not isinstance(data, dict):
+            raise error(f"{name}:1: expected keys and values at the top, got {shorten(data)}")
+        file.places[()] = f"{name}:{node.start_mark.line + 1}"
+        file.data.update(_plain(node, data, (), file))
+    except MarkedYAMLError as caught:
+        line = caught.problem_mark.line + 1 if caught.problem_mark else 1
+        raise error(f"{name}:{line}: not valid YAML: {_problem(caught)}") from None
+    except ReaderError as caught:
+        line = text.count("\n", 0, caught.position) + 1
+        raise error(f"{name}:{line}: not valid YAML: character #x{caught.character:04x} is not allowed") from None
+    except RecursionError:
+        raise error(f"{name}: nested too deeply, or an alias stands inside what it names") from None
+    except (YAMLError, ValueError) as caught:
+        raise error(f"{name}: not valid YAML: {str(caught).splitlines()[0]}") from None
+    return file
+
+
+def dump_yaml(data: Any) -> str:
+    """YAML text of plain data, keys in the order given."""
+    yaml = YAML(typ="rt")
+    yaml.width = 120
+    stream = io.StringIO()
+    yaml.dump(data, stream)
+    return stream.getvalue()
+
+
+def parse_scalar(text: str) -> Any:
+    """A value from the command line, read as YAML: numbers, lists and booleans as in a recipe."""
+    try:
+        return _load(text)[1]
+    except (YAMLError, ValueError, RecursionError):
+        return text
+
+
+class _Constructor(SafeConstructor):
+    """Plain data; a date is text, as YAML 1.2 has it."""
+
+
+_Constructor.add_constructor(_TAG + "timestamp", SafeConstructor.construct_yaml_str)
+
+
+def _load(text: str) -> tuple[Any, Any]:
+    """The tree with its line numbers, merged keys in place, and the data."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = _Constructor
+    node = yaml.compose(text)
+    return node, None if node is None else yaml.constructor.construct_document(node)
+
+
+def _plain(node: Node, value: Any, path: KeyPath, file: YamlFile) -> Any:
+    """The value of a node, seen to be JSON-like, filling in the place of each key and item."""
+    if isinstance(node, MappingNode) and isinstance(value, dict):
+        plain: dict[str, Any] = {}
+        for key, child in node.value:
+            name, held = _key(key, file)
+            if held != name and name in value:
+                raise file.error(f"{file.name}:{key.start_mark.line + 1}: the key {name} stands there as text too")
+            plain[name] = _child(key, child, value[held], (*path, name), file)
+        return plain
+    if isinstance(node, SequenceNode) and isinstance(value, list):
+        return [_child(child, child, value[i], (*path, i), file) for i, child in enumerate(node.value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise file.fail(path, f"expected a finite number, got {node.value}")
+    if value is not None and not isinstance(value, (bool, int, float, str)):
+        raise file.fail(
+            path, f"nothing is done with the tag '{str(node.tag).replace(_TAG, '!!')}'; expected a plain value"
+        )
+    return value
+
+
+def _key(key: Node, file: YamlFile) -> tuple[str, Any]:
+    """A key as text, as in JSON, and as the data holds it: text, or a whole number such as a pixel value."""
+    if key.tag in (_TAG + "str", _TAG + "timestamp"):
+        return key.value, key.value
+    if key.tag == _TAG + "int" and _WHOLE.fullmatch(key.value):
+        return key.value, int(key.value)
+    raise file.error(
+        f"{file.name}:{key.start_mark.line + 1}: a key is neither text nor a plain whole number; put it in quotes"
+    )
+
+
+def _child(place: Node, node: Node, value: Any, path: KeyPath, file: YamlFile) -> Any:
+    file.places[path] = f"{file.name}:{place.start_mark.line + 1}"
+    return _plain(node, value, path, file)
+
+
+def _problem(caught: MarkedYAMLError) -> str:
+    """What the parser says, with a remedy for the common slips."""
+    problem = str(caught.problem or caught.context).strip().splitlines()[0]
+    if problem.startswith("but "):
+        problem = f"{str(caught.context).splitlines()[0]} {problem}"
+    problem = problem.replace("could not determine a constructor for the tag", "nothing is known of the tag")
+    remedies = {"'\\t'": "indent with spaces", "<block": "check the indentation", "the tag": "expected a plain value"}
+    remedy = next((f"; {remedy}" for sign, remedy in remedies.items() if sign in problem), "")
+    return problem.replace(_TAG, "!!") + remedy
