@@ -39,7 +39,16 @@ class PlanError(AugforgeError):
 
 
 class TaskError(AugforgeError):
-    """A task failed while pixels were made. The message names the sample's key and the op."""
+    """Tasks failed while pixels were made. The message names the samples and the ops.
+
+    Args:
+        message: for people.
+        failures: one for each of the first failed tasks, with attributes sample, step, message and traceback.
+    """
+
+    def __init__(self, message: str, failures: Iterable[Any] = ()) -> None:
+        super().__init__(message)
+        self.failures = tuple(failures)
 
 
 class DatasetError(AugforgeError):

@@ -12,6 +12,7 @@ import typer
 from augforge.cli import models as cli_models
 from augforge.cli import pages as cli_pages
 from augforge.cli import terminal
+from augforge.cli.everywhere import debugging, with_common_options
 from augforge.cli.options import DatasetPlace, Json, Overrides, Version
 from augforge.errors import AugforgeError
 
@@ -35,6 +36,8 @@ def main() -> None:
     try:
         app()
     except AugforgeError as error:
+        if debugging():
+            terminal.print_traceback(error)
         _fail(str(error))
     except OSError as error:
         if error.filename is None:
@@ -238,6 +241,9 @@ def gc(
 
 for command in (*cli_pages.COMMANDS, *cli_models.COMMANDS):
     app.command()(command)
+for registered in app.registered_commands:
+    assert registered.callback is not None
+    registered.callback = with_common_options(registered.callback)
 
 
 @app.callback(invoke_without_command=True)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import signal
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from augforge.errors import AugforgeError, TaskError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -92,6 +95,15 @@ def interruptible(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def print_traceback(error: AugforgeError) -> None:
+    """Print the traceback of an error, or those of the tasks that failed in worker processes, on standard error."""
+    failures = error.failures if isinstance(error, TaskError) else ()
+    for failure in failures:
+        typer.echo(f"{failure.sample} ({failure.step}):\n{failure.traceback}", err=True)
+    if not failures:
+        typer.echo("".join(traceback.format_exception(error)), err=True)
 
 
 def console(stderr: bool = False) -> Console:

@@ -1,4 +1,4 @@
-"""Building a dataset: recipe and source in, stages run, a version published."""
+"""Building a dataset: from a recipe to a published version."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from augforge.engine.opening import check_folder, dataset_folder, open_recipe
 from augforge.engine.outcome import Outcome
 from augforge.engine.publish import Finished, assemble, commit, publish
 from augforge.engine.registering import check_registrable, enter
+from augforge.errors import TaskError
 from augforge.files import locked
 from augforge.planning.rows import Row
 from augforge.progress import Progress, Silent
@@ -23,7 +24,7 @@ from augforge.recipe.recipe import Recipe, load_recipe
 from augforge.store.manifest import Manifest, reasons
 
 ROW_BYTES = 1000
-"""What a sample takes in a shard beside its image, about: masks, lineage, names. It matters where images are small."""
+"""Bytes of a sample in a shard beside its image, about: masks, lineage, names. They matter if images are small."""
 
 
 @dataclass
@@ -32,12 +33,12 @@ class Summary:
 
     Attributes:
         samples, splits: of the finished dataset.
-        steps: per step its op and, per split, how many samples it made and how many were at hand.
-        made, reused: finished samples encoded anew, and copied as they were.
+        steps: for each step its op and, for each split, how many samples it made and how many were reused.
+        made, reused: finished samples that were encoded anew, and that were copied from earlier builds.
         exact: False if the numbers are "at most", because pixels decide.
         bytes: of the shards; an estimate for a dry run.
         rejected: counts by ``step: reason``.
-        unchanged: the version was the current one already.
+        unchanged: whether the version was already the current one.
     """
 
     name: str
@@ -76,13 +77,13 @@ def build(
     Args:
         recipe: the YAML file.
         out: folder of the dataset, default ``datasets/<name>``.
-        jobs: worker processes, -1 for one a core; the result is the same for any number.
+        jobs: worker processes, -1 for one per core; the result is the same for any number.
         overrides: ``key.path=value`` strings that change the recipe.
         dry_run: plan only, and say what would be made.
-        reuse: take over what earlier versions and interrupted builds left.
+        reuse: take over what earlier versions and interrupted builds made.
         rehash: read every source file again instead of trusting its size and modification time.
         register: enter source and dataset into ``data_manifest.yaml`` in the current folder.
-        progress: is told how far it is.
+        progress: is told how far the work is.
 
     Raises:
         RecipeError, SourceError, PlanError: before any work.
@@ -97,23 +98,36 @@ def build(
     check_folder(folder, loaded.name)
     if dry_run:
         opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash, remember=False)
-        at_hand = set(opened.pool.payloads)
-        return _summary(Finished(opened, opened.run(opened.pipeline(loaded.steps, jobs, progress), dry=True)), at_hand)
+        reusable = set(opened.pool.payloads)
+        outcome = opened.make_samples(opened.pipeline(loaded.steps, jobs, progress), dry=True)
+        return _summary(Finished(opened, outcome), reusable)
     with locked(folder):
         sweep(folder / "work")
         opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash)
-        at_hand = set(opened.pool.payloads)
-        finished = Finished(opened, opened.run(opened.pipeline(loaded.steps, jobs, progress)))
-        summary = _summary(finished, at_hand)
-        manifest = _complete(finished, summary, jobs, progress)
+        reusable = set(opened.pool.payloads)
+        try:
+            finished = Finished(opened, opened.make_samples(opened.pipeline(loaded.steps, jobs, progress)))
+        except TaskError as error:
+            _log(folder, loaded, jobs, failures=[asdict(failure) for failure in error.failures])
+            raise
+        summary = _summary(finished, reusable)
+        manifest = _publish(finished, summary, jobs, progress)
     summary.seconds = time.monotonic() - started
-    _log(loaded, summary, jobs)
+    _log(
+        folder,
+        loaded,
+        jobs,
+        version=summary.version,
+        made=summary.made,
+        reused=summary.reused,
+        seconds=round(summary.seconds, 3),
+    )
     if register:
         enter(loaded, manifest)
     return summary
 
 
-def _complete(finished: Finished, summary: Summary, jobs: int, progress: Progress) -> Manifest:
+def _publish(finished: Finished, summary: Summary, jobs: int, progress: Progress) -> Manifest:
     """Publish a finished build as the current version, and say so in the summary."""
     assembled = assemble(finished, jobs, progress)
     manifest = publish(finished, assembled)
@@ -124,9 +138,9 @@ def _complete(finished: Finished, summary: Summary, jobs: int, progress: Progres
     return manifest
 
 
-def _summary(finished: Finished, at_hand: set[tuple[str, str]]) -> Summary:
+def _summary(finished: Finished, reusable: set[tuple[str, str]]) -> Summary:
     outcome, table = finished.outcome, finished.opened.table
-    reused = sum((row.id, str(finished.encoding)) in at_hand for row in outcome.rows)
+    reused = sum((row.id, str(finished.encoding)) in reusable for row in outcome.rows)
     return Summary(
         name=finished.recipe.name,
         version="",
@@ -140,11 +154,11 @@ def _summary(finished: Finished, at_hand: set[tuple[str, str]]) -> Summary:
         exact=outcome.counts.exact,
         bytes=_estimated_bytes(finished, outcome.rows),
         rejected=reasons(finished.rejected()),
-        warnings=[*table.warnings, *finished.listing.warnings, *_emptied(table.rows, outcome.rows)],
+        warnings=[*table.warnings, *finished.listing.warnings, *_warn_of_empty_splits(table.rows, outcome.rows)],
     )
 
 
-def _emptied(before: Sequence[Row], after: Sequence[Row]) -> Iterator[str]:
+def _warn_of_empty_splits(before: Sequence[Row], after: Sequence[Row]) -> Iterator[str]:
     for split in sorted({row.split for row in before} - {row.split for row in after}):
         yield f"split '{split}' is empty: all of its samples were rejected or moved"
 
@@ -171,18 +185,19 @@ def _step_counts(recipe: Recipe, outcome: Outcome) -> list[dict[str, Any]]:
     ]
 
 
-def _log(recipe: Recipe, summary: Summary, jobs: int) -> None:
-    """Append what is no part of the version: when, from where, with which overrides, how long."""
+def _log(folder: Path, recipe: Recipe, jobs: int, **entries: Any) -> None:
+    """Append to the log what is no part of a version: when, from where, with which overrides, how long.
+
+    A failed build has `failures` with tracebacks, and no version.
+    """
     line = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "version": summary.version,
+        "version": None,
         "recipe": str(recipe.path),
         "source": recipe.source.path,
         "overrides": dict(recipe.overrides),
-        "made": summary.made,
-        "reused": summary.reused,
         "jobs": jobs,
-        "seconds": round(summary.seconds, 3),
+        **entries,
     }
-    with (Path(summary.folder) / "log.jsonl").open("a", encoding="utf-8") as stream:
+    with (folder / "log.jsonl").open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(line) + "\n")

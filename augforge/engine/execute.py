@@ -1,4 +1,4 @@
-"""Running a function over tasks, in this process or in several. Knows nothing of samples."""
+"""Mapping a function over items, in this process or in several. Knows nothing of samples."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def worker_count(jobs: int) -> int:
     return jobs if jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + jobs if jobs < 0 else os.cpu_count() or 1)
 
 
-def run(function: Callable[[Item], Result], items: Sequence[Item], jobs: int) -> Iterator[Result]:
-    """``function(item)`` for each item, results as they come.
+def map_unordered(function: Callable[[Item], Result], items: Sequence[Item], jobs: int) -> Iterator[Result]:
+    """Call a function on each item, in this process or in several; results in the order in which they are finished.
 
     Args:
         function: importable, with picklable arguments and results.
-        items: what to run it on.
-        jobs: processes; 1 stays in this one. OpenCV keeps to one thread in each.
+        items: what to call it on.
+        jobs: number of processes; 1 stays in this one. OpenCV keeps to one thread in each.
 
     Raises:
         AugforgeError: a worker process died (usually memory).

@@ -1,4 +1,4 @@
-"""Filters over a table: fit on it, decide each row, and let a person's review have the last word."""
+"""Filters over a table: fit on it, decide on each row, and let a person's review have the last word."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from augforge.cache.ledger import Ledger
-from augforge.engine.findings import features_key
-from augforge.engine.worker import Shop
+from augforge.engine.measuring import features_key
+from augforge.engine.worker import WorkerContext
 from augforge.errors import PlanError, nearest
 from augforge.ops.conditions import holds
-from augforge.ops.core import Candidate, Context, Flag
+from augforge.ops.core import Candidate, Flag
 from augforge.planning.rows import Row
 from augforge.planning.steps import Step
 from augforge.recipe.recipe import Verdict
@@ -36,19 +36,19 @@ class Finding:
 
 @dataclass
 class Judge:
-    """Holds what filters found in a build.
+    """Fits and applies filters, and keeps what they found in a build.
 
     Attributes:
-        shop: class table and seed.
-        ledger: where features are.
+        context: class table and seed.
+        ledger: holds the features.
         review: a person's verdicts by source sample name.
         fitted: values by step label, for the manifest.
         rejected: dropped rows with step and reason.
         findings: everything that any filter said.
-        complete: False once a row could not be judged for want of features (dry runs).
+        complete: False once features of a row were missing, as in dry runs: what follows is a guess.
     """
 
-    shop: Shop
+    context: WorkerContext
     ledger: Ledger
     review: Mapping[str, Verdict] = field(default_factory=dict)
     fitted: dict[str, Any] = field(default_factory=dict)
@@ -58,16 +58,16 @@ class Judge:
     _measured: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def candidate(self, step: Step, row: Row) -> Candidate | None:
-        """The row as a filter sees it; None if it was not measured."""
+        """The row as a filter sees it; None if its features are not known."""
         features: Any = {}
         if step.bound.measures:
             features = self.ledger.get("features", features_key(step.bound, row.id))
             if features is None:
                 return None
             self._measured.setdefault(row.id, {})[step.bound.label] = features
-        return self._view(row, features)
+        return self._candidate(row, features)
 
-    def _view(self, row: Row, features: Mapping[str, Any], measured: bool = True) -> Candidate:
+    def _candidate(self, row: Row, features: Mapping[str, Any], measured: bool = True) -> Candidate:
         return Candidate(
             id=row.id,
             name=row.name,
@@ -91,26 +91,26 @@ class Judge:
         if len(candidates) < len(rows):
             self.complete = False
             return step
-        value = op.fit(candidates, step.bound.params, self._context(step))
+        value = op.fit(candidates, step.bound.params, self.context.op_context(step.bound))
         if value is not None:
             self.fitted[step.bound.label] = value
         return replace(step, bound=replace(step.bound, fitted=value))
 
     def weigh(self, step: Step, row: Row) -> float:
-        """How likely a step's op draws the row as partner; all alike where not all that decides is known (dry runs)."""
+        """How likely a step's op draws the row as partner; 1 for every row while features are missing (dry runs)."""
         candidate, weigh = self.candidate(step, row), step.bound.op.weigh
         self.complete = self.complete and candidate is not None
         if candidate is None or weigh is None or not self.complete:
             return 1.0
-        return weigh(candidate, step.bound.params, self._context(step))
+        return weigh(candidate, step.bound.params, self.context.op_context(step.bound))
 
-    def fulfilling(self, step: Step, rows: Sequence[Row]) -> set[str]:
-        """Names of the rows that a step's `where` lets it act on; all where features are wanting (dry runs)."""
+    def rows_matching_where(self, step: Step, rows: Sequence[Row]) -> set[str]:
+        """Names of the rows that fulfil a step's `where`; all rows if features are missing (dry runs)."""
         everyone = {row.name for row in rows}
         if step.where is None:
             return everyone
         try:
-            verdicts = holds(step.where, [self._view(row, {}, self.complete).columns() for row in rows])
+            verdicts = holds(step.where, [self._candidate(row, {}, self.complete).columns() for row in rows])
         except PlanError:
             if self.complete:
                 raise
@@ -118,42 +118,44 @@ class Judge:
         return {row.name for row, verdict in zip(rows, verdicts, strict=True) if verdict}
 
     def filter(self, step: Step, rows: Sequence[Row]) -> list[Row]:
-        """Decide a filter over a table: keep, tag, move, or reject with the reason."""
+        """Apply a filter to a table: keep, tag, move or reject each row."""
         step = self.fit(step, rows)
         seen = [(row, candidate) for row in rows if (candidate := self.candidate(step, row)) is not None]
         self.complete = self.complete and len(seen) == len(rows)
         if len(seen) < len(rows) and step.bound.op.fit is not None:
-            return list(rows)
-        flags = step.bound.op.decide([candidate for _, candidate in seen], step.bound.params, self._context(step))
+            return list(rows)  # a threshold that was fitted on some of the rows would be another one
+        flags = step.bound.op.decide(
+            [candidate for _, candidate in seen], step.bound.params, self.context.op_context(step.bound)
+        )
         judged = {
-            row.name: self._judged(step, row, flag)
+            row.name: self._apply_flag(step, row, flag)
             for (row, _), flag in zip(seen, flags, strict=True)
             if flag is not None
         }
         return [kept for row in rows if (kept := judged.get(row.name, row)) is not None]
 
-    def reviewed(self, rows: Sequence[Row]) -> list[Row]:
+    def apply_review(self, rows: Sequence[Row]) -> list[Row]:
         """The source's rows without those that a person's review drops.
 
         Raises:
-            PlanError: the review speaks of a sample that is not there, so that a typo cannot go unseen.
+            PlanError: the review names a sample that does not exist; a typo must not pass unnoticed.
         """
-        strangers = sorted(self.review.keys() - {row.name for row in rows})
-        if strangers:
+        unknown = sorted(self.review.keys() - {row.name for row in rows})
+        if unknown:
             raise PlanError(
-                f"the review names '{strangers[0]}', but the source has no usable sample of that name "
-                f"({len(strangers)} such names).{nearest(strangers[0], [row.name for row in rows])} "
+                f"the review names '{unknown[0]}', but the source has no usable sample of that name "
+                f"({len(unknown)} such names).{nearest(unknown[0], [row.name for row in rows])} "
                 "Correct the review file, or take the line out"
             )
-        dropped = {row.name for row in rows if (said := self.review.get(row.name)) and said.verdict == "drop"}
+        dropped = {row.name for row in rows if (review := self.review.get(row.name)) and review.verdict == "drop"}
         for row in rows:
             if row.name in dropped:
                 self._reject(row, "review", "dropped by review", self.review[row.name].why)
         return [row for row in rows if row.name not in dropped]
 
-    def _judged(self, step: Step, row: Row, flag: Flag) -> Row | None:
-        """What becomes of a flagged row; None if it is dropped."""
-        outcome, label = self._outcome(step, row, flag), step.bound.label
+    def _apply_flag(self, step: Step, row: Row, flag: Flag) -> Row | None:
+        """The row after a filter flagged it; None if it is dropped."""
+        outcome, label = self._decide_outcome(step, row, flag), step.bound.label
         self.findings.append(Finding(row, label, flag, outcome))
         if outcome == "dropped":
             score = "" if flag.score is None else f"score {flag.score:.4g}"
@@ -163,11 +165,14 @@ class Judge:
             return replace(row, tags=(*row.tags, f"{label}: {flag.reason}"))
         return replace(row, split=flag.move_to) if outcome.startswith("moved") and flag.move_to else row
 
-    def _outcome(self, step: Step, row: Row, flag: Flag) -> str:
-        """Filters drop from the splits they act on and tag elsewhere; a review that keeps the source stands above."""
+    def _decide_outcome(self, step: Step, row: Row, flag: Flag) -> str:
+        """What happens to a flagged row: filters drop from the splits they act on and tag elsewhere.
+
+        A review overrules the filter only if it keeps every source image that shows in the sample.
+        """
         if flag.move_to is not None:
             return f"moved to {flag.move_to}"  # whole groups move, so no single review may hold one of them back
-        if all((said := self.review.get(root.name)) and said.verdict == "keep" for root in row.lineage.roots):
+        if all((review := self.review.get(root.name)) and review.verdict == "keep" for root in row.lineage.roots):
             return "kept by review"
         tags_only = step.bound.params.model_dump()["action"] == "tag"
         return "tagged" if tags_only or row.split not in step.on else "dropped"
@@ -177,6 +182,3 @@ class Judge:
         self.rejected.append(
             {**{name: getattr(row, name) for name in names}, "step": step, "reason": reason, "detail": detail}
         )
-
-    def _context(self, step: Step) -> Context:
-        return self.shop.context(step.bound)

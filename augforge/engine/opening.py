@@ -1,4 +1,4 @@
-"""Opening a recipe: its source listed, its splits drawn, what earlier builds left at hand, its pipeline ready."""
+"""Opening a recipe: list its source, assign its splits, and gather what earlier builds left."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from augforge.cache.filecache import FileCache
 from augforge.cache.work import Payload, read_batches, remove_batch
 from augforge.engine.outcome import Outcome, Pool
 from augforge.engine.pipeline import Pipeline
-from augforge.engine.worker import Shop
+from augforge.engine.worker import WorkerContext
 from augforge.errors import DatasetError, PlanError, SourceError
 from augforge.keys import digest
 from augforge.lineage import Lineage
@@ -32,7 +32,7 @@ from augforge.store.manifest import Manifest, read_manifest, versions
 from augforge.store.shard import is_sound
 
 OWN_FILES = {"work", "shards", "index", "versions", "README.md", ".lock", "log.jsonl"}
-"""What a build that never came to its manifest may leave in a dataset's folder."""
+"""What a build that was stopped before its manifest may leave in a dataset's folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +45,16 @@ class SourceTable:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A recipe ready to run.
+    """A recipe with its source listed, ready to build.
 
     Attributes:
-        recipe: as it was read.
+        recipe: the checked recipe.
         folder: of the dataset.
         listing: what the source holds.
         table: its rows and warnings.
-        pool: what earlier work left.
-        libraries: versions of what makes pixels.
-        files: what is known of source files and shards.
+        pool: results and payloads of earlier builds.
+        libraries: versions of the libraries that decide pixels.
+        files: facts of source files and shards.
     """
 
     recipe: Recipe
@@ -65,27 +65,36 @@ class Opened:
     libraries: dict[str, str]
     files: FileCache
 
-    def shop(self) -> Shop:
-        """What workers share."""
+    def worker_context(self) -> WorkerContext:
+        """What all jobs of the build share."""
         listing, source = self.listing, self.recipe.source
-        return Shop(source, listing.classes, listing.labels, self.recipe.seed, self.folder / "work", self.libraries)
+        return WorkerContext(
+            source, listing.classes, listing.labels, self.recipe.seed, self.folder / "work", self.libraries
+        )
 
     def pipeline(self, steps: Sequence[Step], jobs: int, progress: Progress) -> Pipeline:
         """The recipe's pipeline, of all its steps or of the first ones."""
         recipe = self.recipe
         return Pipeline(
-            self.shop(), steps, recipe.output.encoding, self.listing.records, self.pool, recipe.review, jobs, progress
+            self.worker_context(),
+            steps,
+            recipe.output.encoding,
+            self.listing.records,
+            self.pool,
+            recipe.review,
+            jobs,
+            progress,
         )
 
-    def run(self, pipeline: Pipeline, dry: bool = False, encode: bool = True) -> Outcome:
-        """Run a pipeline over the source's rows; see `Pipeline.run`.
+    def make_samples(self, pipeline: Pipeline, dry: bool = False, encode: bool = True) -> Outcome:
+        """Take the source's rows through a pipeline; see `Pipeline.make_samples`.
 
         Raises:
             SourceError: a source file was changed since it was listed, so that its id would stand for other pixels.
                 Nothing is kept.
         """
         try:
-            return pipeline.run(self.table.rows, dry, encode)
+            return pipeline.make_samples(self.table.rows, dry, encode)
         finally:
             changed = [] if dry else self.files.changed()
             if changed:
@@ -98,14 +107,14 @@ class Opened:
 def open_recipe(
     recipe: Recipe, folder: Path, *, reuse: bool = True, rehash: bool = False, remember: bool = True
 ) -> Opened:
-    """List the source, draw the splits, and gather what earlier builds left.
+    """List the source, assign the splits, and gather what earlier builds left.
 
     Args:
         recipe: the recipe.
         folder: of its dataset.
-        reuse: take over what earlier versions and interrupted builds left.
+        reuse: take over what earlier versions and interrupted builds made.
         rehash: read every source file again instead of trusting its size and modification time.
-        remember: keep what was learned of the source's files in the work area.
+        remember: keep facts of the source's files in the work area.
 
     Raises:
         SourceError, PlanError: the source is broken, or the recipe does not fit it.
@@ -122,12 +131,12 @@ def open_recipe(
 
 
 def dataset_folder(out: str | Path | None, name: str) -> Path:
-    """Where a dataset goes: the folder asked for, or ``datasets/<name>``."""
+    """The folder of a dataset: the one asked for, or ``datasets/<name>``."""
     return Path(out).expanduser() if out is not None else Path("datasets") / name
 
 
 def check_folder(folder: Path, name: str) -> None:
-    """A dataset's folder is new, empty, left by an interrupted build, or holds that dataset."""
+    """Raise DatasetError unless the folder is new, empty, left by an interrupted build, or holds this dataset."""
     if (folder / "manifest.yaml").exists():
         other = read_manifest(folder).name
         if other != name:
@@ -137,15 +146,15 @@ def check_folder(folder: Path, name: str) -> None:
 
 
 def _names(folder: Path) -> set[str]:
-    """What lies in a folder, but for files that were being written when a build was killed."""
+    """Names in a folder, without temporary files that a killed build left."""
     return {path.name for path in folder.iterdir() if not (path.name.startswith(".") and path.name.endswith(".tmp"))}
 
 
 def source_table(listing: Listing, recipe: Recipe) -> SourceTable:
-    """Ids, splits and lineage of what a source listed.
+    """Rows of what a source listed, with ids, splits and lineage.
 
     Raises:
-        PlanError: nothing usable, or splits that cannot be.
+        PlanError: the source holds no usable sample, or the splits cannot be assigned.
     """
     if not listing.records:
         raise PlanError(f"the source at {recipe.source.path} holds no usable sample; {_refusals(listing)}")
@@ -158,7 +167,7 @@ def source_table(listing: Listing, recipe: Recipe) -> SourceTable:
 
 
 def _refusals(listing: Listing) -> str:
-    """How many were refused, and why most of them were."""
+    """How many samples were refused, and the most frequent reason."""
     reason, count = Counter(row.reason for row in listing.refused).most_common(1)[0]
     first = next(row for row in listing.refused if row.reason == reason)
     return f"{len(listing.refused)} refused, {count} for: {reason}. Such as {first.name}: {first.detail or reason}"

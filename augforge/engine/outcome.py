@@ -1,4 +1,4 @@
-"""What a pipeline works with and leaves: what is at hand, what was counted, and the tables that come out."""
+"""What a pipeline starts from and what it gives: results of earlier work, counts, and tables of samples."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from augforge.store.codec import Encoding
 
 @dataclass
 class Pool:
-    """What earlier work left: findings, and payloads by (sample id, encoding)."""
+    """Results of earlier and of this build: the ledger, and payloads by (sample id, encoding)."""
 
     ledger: Ledger = field(default_factory=Ledger)
     payloads: dict[tuple[str, str], Payload] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Pool:
 
 @dataclass
 class Counts:
-    """How many samples each step made, and how many more were at hand, by (step label, split).
+    """How many samples each step made, and how many more were reused, by (step label, split).
 
     A sample counts for the last step that changed it.
     """

@@ -98,7 +98,7 @@ def find_outliers(
         opened = open_recipe(loaded, folder)
         steps = loaded.steps[: filters[-1].index]
         pipeline = opened.pipeline(steps, execute.worker_count(jobs), progress or Silent())
-        outcome = opened.run(pipeline, encode=False)
+        outcome = opened.make_samples(pipeline, encode=False)
     unreadable = {row.name for row in outcome.refused}
     names = tuple(row.name for row in opened.table.rows if row.name not in unreadable)
     labels = tuple(step.bound.label for step in filters)

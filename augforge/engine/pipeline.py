@@ -1,4 +1,4 @@
-"""Stage after stage: plan, run what is not known, decide the filters; then see that every sample has its bytes."""
+"""Stage after stage: plan, make what is not known, decide the filters; then see that every sample has its bytes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,23 @@ from dataclasses import replace
 from typing import Any
 
 from augforge.engine import execute
-from augforge.engine.findings import features_key
 from augforge.engine.judge import Judge
+from augforge.engine.measuring import features_key
 from augforge.engine.outcome import Outcome, Pool
-from augforge.engine.worker import Input, Job, Result, Shop, Unreadable, batches, load_input, run_batch
+from augforge.engine.worker import (
+    BatchResult,
+    Failure,
+    Job,
+    JobInput,
+    UnreadableSamples,
+    WorkerContext,
+    load_input,
+    perform_batch,
+)
 from augforge.errors import PlanError, TaskError
 from augforge.lineage import Lineage
-from augforge.planning.identity import Leaf
-from augforge.planning.plan import check_names, common_metadata, cut_stages, plan_stage, task_leaves
+from augforge.planning.identity import ExpectedSample
+from augforge.planning.plan import check_names, common_metadata, cut_stages, expect_of_task, plan_stage
 from augforge.planning.rows import Row, Stage, Task
 from augforge.planning.steps import Step
 from augforge.progress import Progress, Silent
@@ -30,22 +39,22 @@ BATCH_PIXELS = 1 << 25
 
 
 class Pipeline:
-    """Runs a recipe's stages over a source's rows.
+    """Takes a source's rows through a recipe's stages.
 
     Args:
-        shop: what all jobs share.
+        context: what all jobs share.
         steps: the recipe's.
         encoding: of the finished samples.
         records: of the source samples.
-        pool: what is at hand; what is made is added.
+        pool: results and payloads of earlier work; what is made is added.
         review: a person's verdicts by source sample name.
-        jobs: processes.
-        progress: is told how far it is.
+        jobs: number of processes.
+        progress: is told how far the work is.
     """
 
     def __init__(
         self,
-        shop: Shop,
+        context: WorkerContext,
         steps: Sequence[Step],
         encoding: Encoding,
         records: Records,
@@ -54,21 +63,21 @@ class Pipeline:
         jobs: int = 1,
         progress: Progress | None = None,
     ) -> None:
-        self._shop, self._encoding, self._records, self._pool = shop, encoding, records, pool
+        self._context, self._encoding, self._records, self._pool = context, encoding, records, pool
         self._stages = cut_stages(steps)
         self._review = review or {}
         self._jobs, self._progress = jobs, progress or Silent()
         self._judge: Judge
-        self._ran: list[Stage] = []
+        self._fitted_stages: list[Stage] = []
         self._tasks: dict[str, tuple[Task, Stage]] = {}
-        self._fresh: set[str] = set()
+        self._new_tasks: set[str] = set()
 
-    def run(self, rows: list[Row], dry: bool = False, encode: bool = True) -> Outcome:
+    def make_samples(self, rows: list[Row], dry: bool = False, encode: bool = True) -> Outcome:
         """Take the source's rows through every stage.
 
         Args:
             rows: of the source.
-            dry: run nothing: take as many rows as a task may at most make where its result is not known.
+            dry: make nothing; if a task's result is not known, count as many rows as it may make at most.
             encode: see that every final sample has its bytes.
 
         Raises:
@@ -77,17 +86,26 @@ class Pipeline:
         """
         check_names(rows)
         refused: dict[str, Refused] = {}
+        # A sample that turns out to be unreadable was already planned with: it may be a mosaic's partner, or count in
+        # what a filter was fitted on. So the plan is made again without it, as if it had never been listed, and the
+        # dataset is the one that a source without this file gives. What was made before stays in the pool. Each round
+        # refuses one sample or more, so this ends.
         while True:
             try:
-                return self._through(rows, refused, dry, encode)
-            except Unreadable as found:
+                return self._pass_stages(rows, refused, dry, encode)
+            except UnreadableSamples as found:
                 refused |= {row.name: row for row in found.refused}
 
-    def _through(self, rows: list[Row], refused: Mapping[str, Refused], dry: bool, encode: bool) -> Outcome:
-        """One run through the stages, without the rows that cannot be read. Raises Unreadable where there are more."""
-        self._judge = judge = Judge(self._shop, self._pool.ledger, self._review)
-        self._ran, self._tasks = [], {}
-        readable = [row for row in judge.reviewed(rows) if row.name not in refused]
+    def load(self, row: Row) -> Sample:
+        """A sample of any table of the pipeline. Raises SourceError if its file cannot be read any more."""
+        self._make_available([(row, PNG)] if row.task is not None else [], "load")
+        return load_input(self._context, self._job_input(row)).sample
+
+    def _pass_stages(self, rows: list[Row], refused: Mapping[str, Refused], dry: bool, encode: bool) -> Outcome:
+        """Take the rows that can be read through every stage. Raises UnreadableSamples if more cannot be read."""
+        self._judge = judge = Judge(self._context, self._pool.ledger, self._review)
+        self._fitted_stages, self._tasks = [], {}
+        readable = [row for row in judge.apply_review(rows) if row.name not in refused]
         if refused and not readable:
             raise PlanError(f"no sample of the source can be read, such as {next(iter(refused.values())).detail}")
         outcome = Outcome(
@@ -99,32 +117,28 @@ class Pipeline:
         )
         for stage in self._stages:
             outcome.tables.append(outcome.rows)
-            outcome.rows = self._stage(stage, outcome, dry)
+            outcome.rows = self._pass_stage(stage, outcome, dry)
         if encode and not dry:
-            self._ensure([(row, self._encoding) for row in outcome.rows], "encode")
+            self._make_available([(row, self._encoding) for row in outcome.rows], "encode")
         outcome.counts.exact = outcome.counts.exact and judge.complete
         return outcome
 
-    def load(self, row: Row) -> Sample:
-        """A sample of any table of the run. Raises SourceError where its file cannot be read any more."""
-        self._ensure([(row, PNG)] if row.task is not None else [], "load")
-        return load_input(self._shop, self._input(row)).sample
-
-    def _stage(self, stage: Stage, outcome: Outcome, dry: bool) -> list[Row]:
-        stage, acts = self._prepared(stage, outcome.rows)
-        passed, tasks = plan_stage(stage, outcome.rows, self._shop.seed, self._judge.weigh, acts)
+    def _pass_stage(self, stage: Stage, outcome: Outcome, dry: bool) -> list[Row]:
+        """The table behind a stage."""
+        stage, acts = self._fit_stage(stage, outcome.rows)
+        untouched, tasks = plan_stage(stage, outcome.rows, self._context.seed, self._judge.weigh, acts)
         unknown = [task for task in tasks if not self._pool.ledger.has("task", task.id)]
-        self._fresh |= {task.id for task in unknown}
-        self._ran.append(stage)
+        self._new_tasks |= {task.id for task in unknown}
+        self._fitted_stages.append(stage)
         self._tasks |= {task.id: (task, stage) for task in tasks}
         if not dry:
-            self._run_tasks(stage, unknown, self._stage_encoding(stage))
-        rows = list(passed)
+            self._perform_tasks(stage, unknown, self._stage_encoding(stage))
+        rows = list(untouched)
         for task in tasks:
-            made = self._made(task, outcome)
+            made = self._task_rows(task, outcome)
             rows += made
-            counted = outcome.counts.made if task.id in self._fresh else outcome.counts.reused
-            counted.update((row.step, row.split) for row in made if row.id != task.inputs[0].id)
+            counts = outcome.counts.made if task.id in self._new_tasks else outcome.counts.reused
+            counts.update((row.step, row.split) for row in made if row.id != task.inputs[0].id)
         check_names(rows)
         if not dry:
             self._measure(stage.measures, rows)
@@ -132,21 +146,25 @@ class Pipeline:
             rows = self._judge.filter(step, rows)
         return rows
 
-    def _prepared(self, stage: Stage, rows: Sequence[Row]) -> tuple[Stage, Callable[[Step, Row], bool]]:
-        """The stage with its first op fitted, if it asks for that, and which rows each step acts on."""
+    def _fit_stage(self, stage: Stage, rows: Sequence[Row]) -> tuple[Stage, Callable[[Step, Row], bool]]:
+        """The stage with its first op fitted if it asks for that, and whether a step acts on a row.
+
+        Only the first op of a stage may be fitted or have a condition: `cut_stages` starts a new stage for either.
+        """
         if stage.head is not None:
             stage = replace(stage, head=self._judge.fit(stage.head, rows))
         elif stage.chain:
             stage = replace(stage, chain=(self._judge.fit(stage.chain[0], rows), *stage.chain[1:]))
         first = stage.head or next(iter(stage.chain), None)
-        chosen = self._judge.fulfilling(first, rows) if first is not None else set()
-        return stage, lambda step, row: row.split in step.on and (step.where is None or row.name in chosen)
+        matching = self._judge.rows_matching_where(first, rows) if first is not None else set()
+        return stage, lambda step, row: row.split in step.on and (step.where is None or row.name in matching)
 
     def _stage_encoding(self, stage: Stage) -> Encoding:
+        """The final encoding for the last stage, unless its samples are measured: filters may drop many of them."""
         return self._encoding if stage.index == len(self._stages) - 1 and not stage.measures else PNG
 
-    def _made(self, task: Task, outcome: Outcome) -> list[Row]:
-        """Rows of a task's result; of what it will make at most, where the result is not known (dry runs)."""
+    def _task_rows(self, task: Task, outcome: Outcome) -> list[Row]:
+        """Rows of a task's result. If that is not known (dry runs), those that it makes at most."""
         result = self._pool.ledger.get("task", task.id)
         anchor = task.inputs[0]
         inherited = replace(
@@ -158,92 +176,97 @@ class Pipeline:
             task=task.id,
         )
         if result is None:
-            leaves = task_leaves(task, self._shop.seed)
-            outcome.counts.exact = outcome.counts.exact and all(leaf.exact for leaf in leaves)
-            return [_foreseen(leaf, inherited) for leaf in leaves]
+            expected = expect_of_task(task, self._context.seed)
+            outcome.counts.exact = outcome.counts.exact and all(sample.exact for sample in expected)
+            return [_expected_row(sample, inherited) for sample in expected]
         for rejection in result["rejected"]:
             outcome.rejected.append({**rejection, "split": anchor.split, "group": anchor.group, "detail": ""})
-        return [self._row(made, anchor, inherited) for made in result["outputs"]]
-
-    def _row(self, made: dict[str, Any], anchor: Row, inherited: Row) -> Row:
-        if made["id"] == anchor.id:
-            return anchor
-        return replace(
-            inherited,
-            name=made["name"],
-            id=made["id"],
-            width=made["width"],
-            height=made["height"],
-            lineage=Lineage.from_json(made["lineage"]),
-            step=made["lineage"]["steps"][-1]["step"],
-        )
+        return [_output_row(made, anchor, inherited) for made in result["outputs"]]
 
     def _measure(self, steps: Sequence[Step], rows: Sequence[Row]) -> None:
+        """Measure the features that the ledger does not hold yet."""
         missing = [
             (row, todo)
             for row in rows
             if (todo := tuple(s for s in steps if not self._pool.ledger.has("features", features_key(s.bound, row.id))))
         ]
-        self._ensure([(row, PNG) for row, _ in missing if row.task is not None], "make again to measure")
-        self._run([Job(None, (self._input(row),), None, measures=todo) for row, todo in missing], "measure")
+        self._make_available([(row, PNG) for row, _ in missing if row.task is not None], "make again to measure")
+        self._perform([Job(None, (self._job_input(row),), None, measures=todo) for row, todo in missing], "measure")
 
-    def _run_tasks(self, stage: Stage, tasks: Sequence[Task], encoding: Encoding, label: str = "") -> None:
-        self._ensure([(row, PNG) for task in tasks for row in task.inputs if row.task is not None], "make again")
+    def _perform_tasks(self, stage: Stage, tasks: Sequence[Task], encoding: Encoding, label: str = "") -> None:
+        inputs = [(row, PNG) for task in tasks for row in task.inputs if row.task is not None]
+        self._make_available(inputs, "make again")
         final = stage.index == len(self._stages) - 1
-        self._run(
-            [
-                Job(task, tuple(map(self._input, task.inputs)), encoding, final and self._missing(task), stage.measures)
-                for task in tasks
-            ],
-            label or f"stage {stage.index + 1}/{len(self._stages)}",
-        )
+        jobs = [
+            Job(
+                task,
+                tuple(map(self._job_input, task.inputs)),
+                encoding,
+                encode_input=final and not self._has_payload(task.inputs[0], self._encoding),
+                measures=stage.measures,
+            )
+            for task in tasks
+        ]
+        self._perform(jobs, label or f"stage {stage.index + 1}/{len(self._stages)}")
 
-    def _missing(self, task: Task) -> bool:
-        return (task.inputs[0].id, str(self._encoding)) not in self._pool.payloads
+    def _make_available(self, needed: Iterable[tuple[Row, Encoding]], label: str) -> None:
+        """See that each row's pixels are in the pool in an encoding.
 
-    def _input(self, row: Row) -> Input:
-        if row.task is None:
-            return Input(row, record=self._records.named(row.name))
-        facts = self._pool.facts(row.id, PNG)
-        return Input(row, payload=self._pool.payloads[row.id, str(PNG)], facts=facts)
-
-    def _has(self, row: Row, encoding: Encoding) -> bool:
-        return (row.id, str(encoding)) in self._pool.payloads and self._pool.has_facts(row.id, encoding)
-
-    def _ensure(self, needed: Iterable[tuple[Row, Encoding]], label: str) -> None:
-        """See that each row's payload is at hand in an encoding; make again what is not."""
-        missing = {(row.id, str(enc)): (row, enc) for row, enc in needed if not self._has(row, enc)}
+        A task whose result is known is not performed, but only its ids are sure to be there: its pixels may lie in the
+        shards of an earlier version, or be gone, since the work area is a cache and intermediate samples are in no
+        shard. What is gone is made again: encoded anew from the source or from lossless pixels, else by its task. That
+        task's own inputs may be gone too; `_perform_tasks` calls this for them, stage by stage up to the source.
+        """
+        missing = {(row.id, str(enc)): (row, enc) for row, enc in needed if not self._is_available(row, enc)}
         again: dict[tuple[int, Encoding], dict[str, Task]] = {}
         jobs = []
         for row, encoding in missing.values():
-            if row.task is None or (encoding != PNG and self._has(row, PNG)):
-                jobs.append(Job(None, (self._input(row),), encoding))
+            if row.task is None or (encoding != PNG and self._is_available(row, PNG)):
+                jobs.append(Job(None, (self._job_input(row),), encoding))
             else:
                 task, stage = self._tasks[row.task]
                 again.setdefault((stage.index, encoding), {})[task.id] = task
-        self._run(jobs, label)
+        self._perform(jobs, label)
         for (index, encoding), tasks in again.items():
-            self._run_tasks(self._ran[index], list(tasks.values()), encoding, label)
+            self._perform_tasks(self._fitted_stages[index], list(tasks.values()), encoding, label)
 
-    def _run(self, jobs: Sequence[Job], label: str) -> None:
+    def _is_available(self, row: Row, encoding: Encoding) -> bool:
+        return self._has_payload(row, encoding) and self._pool.has_facts(row.id, encoding)
+
+    def _has_payload(self, row: Row, encoding: Encoding) -> bool:
+        return (row.id, str(encoding)) in self._pool.payloads
+
+    def _job_input(self, row: Row) -> JobInput:
+        if row.task is None:
+            return JobInput(row, record=self._records.named(row.name))
+        facts = self._pool.facts(row.id, PNG)
+        return JobInput(row, payload=self._pool.payloads[row.id, str(PNG)], facts=facts)
+
+    def _perform(self, jobs: Sequence[Job], label: str) -> None:
+        """Perform jobs in batches, in several processes, and take their results into the pool.
+
+        Raises:
+            TaskError: jobs failed; no more are begun once FAILURES_SHOWN have.
+            UnreadableSamples: source samples could not be read, and no job failed otherwise.
+        """
         if not jobs:
             return
         self._progress.start(label, len(jobs))
         failures, unreadable = [], []
         size = self._batch_size(jobs)
-        work = [(self._shop, batch) for batch in batches(jobs, size)]
-        for result in execute.run(run_batch, work, self._jobs):
+        batches = [(self._context, jobs[start : start + size]) for start in range(0, len(jobs), size)]
+        for result in execute.map_unordered(perform_batch, batches, self._jobs):
             self._take(result)
             failures += result.failures
             unreadable += result.unreadable
             if len(failures) >= FAILURES_SHOWN:
                 break
         if failures:
-            raise TaskError(_told(failures))
+            raise _task_error(failures)
         if unreadable:
-            raise Unreadable(unreadable)
+            raise UnreadableSamples(unreadable)
 
-    def _take(self, result: Result) -> None:
+    def _take(self, result: BatchResult) -> None:
         self._pool.add(result.batch)
         self._progress.advance(result.jobs)
 
@@ -253,13 +276,29 @@ class Pipeline:
         return max(1, min(BATCH_PIXELS // pixels, -(-len(jobs) // (8 * self._jobs))))
 
 
-def _foreseen(leaf: Leaf, inherited: Row) -> Row:
-    """The row that a task will make, as far as it is known; of the input itself where that passes."""
-    step = leaf.made_by or inherited.step
-    width, height = leaf.size
-    return replace(inherited, name=leaf.name, id=leaf.id or leaf.name, width=width, height=height, step=step)
+def _output_row(made: dict[str, Any], anchor: Row, inherited: Row) -> Row:
+    """The row of a task's output as the ledger keeps it; the anchor's own if the task passed it on."""
+    if made["id"] == anchor.id:
+        return anchor
+    return replace(
+        inherited,
+        name=made["name"],
+        id=made["id"],
+        width=made["width"],
+        height=made["height"],
+        lineage=Lineage.from_json(made["lineage"]),
+        step=made["lineage"]["steps"][-1]["step"],
+    )
 
 
-def _told(failures: Sequence[Any]) -> str:
-    lines = [f"{failure.key} ({failure.where}): {failure.message}" for failure in failures[:FAILURES_SHOWN]]
-    return f"{len(failures)} tasks failed; what was finished is kept.\n" + "\n".join(lines)
+def _expected_row(sample: ExpectedSample, inherited: Row) -> Row:
+    """The row of a sample that a task will make, as far as it is known before."""
+    step = sample.made_by or inherited.step
+    width, height = sample.size
+    return replace(inherited, name=sample.name, id=sample.id or sample.name, width=width, height=height, step=step)
+
+
+def _task_error(failures: Sequence[Failure]) -> TaskError:
+    lines = [f"{failure.sample} ({failure.step}): {failure.message}" for failure in failures[:FAILURES_SHOWN]]
+    message = f"{len(failures)} tasks failed; what was finished is kept.\n" + "\n".join(lines)
+    return TaskError(message, failures[:FAILURES_SHOWN])

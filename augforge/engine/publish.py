@@ -98,7 +98,7 @@ def assemble(finished: Finished, jobs: int, progress: Progress) -> Assembled:
     missing = [(plan, finished.folder) for plan in plans if plan.key not in done]
     if missing:
         progress.start("shards", len(missing))
-    for key, shard in execute.run(_write_shard, missing, jobs):
+    for key, shard in execute.map_unordered(_write_shard, missing, jobs):
         done[key] = shard
         finished.pool.ledger.put([("shard", key, shard.to_json())])
         finished.opened.files.remember(finished.folder / shard.path, "sha256", shard.sha256)

@@ -1,4 +1,4 @@
-"""What a worker does: load a job's inputs, run its steps, encode and measure what comes out."""
+"""What a worker process does: load a job's inputs, run its steps, encode and measure what comes out."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 
 from augforge import bitmask
 from augforge.cache.work import Batch, BatchWriter, Payload, payload_digest
-from augforge.engine.findings import StepError, facts, features_key, measure, reported
+from augforge.engine.measuring import StepError, describe_pixels, failing_in, features_key, measure_features
 from augforge.errors import AugforgeError, SourceError
 from augforge.keys import Id, digest, rng_for
 from augforge.lineage import Lineage, extended
 from augforge.ops.core import BoundOp, Context
-from augforge.planning.identity import fired, made_id, made_name, output_id, passes
+from augforge.planning.identity import call_id, drawn_copies, input_passes, output_id, output_name
 from augforge.planning.plan import common_metadata
 from augforge.planning.rows import Row, Task
 from augforge.planning.steps import Step
@@ -25,9 +25,12 @@ from augforge.sample import Drop, Sample
 from augforge.sources import Record, Refused, Source
 from augforge.store.codec import Encoding, decode_image
 
+Rejection = dict[str, Any]
+"""A sample that a step dropped, as a row of the rejected table."""
+
 
 @dataclass(frozen=True, slots=True)
-class Shop:
+class WorkerContext:
     """What all jobs of a build share.
 
     Attributes:
@@ -35,7 +38,7 @@ class Shop:
         classes, labels: the class table and the label names.
         seed: the recipe's.
         folder: the work area.
-        made_by: versions of what decides pixels.
+        made_by: versions of the libraries that decide pixels.
     """
 
     source: Source
@@ -45,13 +48,14 @@ class Shop:
     folder: Path
     made_by: dict[str, str]
 
-    def context(self, bound: BoundOp) -> Context:
+    def op_context(self, bound: BoundOp) -> Context:
+        """What an op may know besides its inputs."""
         return Context(self.classes, self.labels, bound.fitted)
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
-    """How to get a job's input: a listed record, or a payload with its facts."""
+class JobInput:
+    """How to get a job's input: a listed record, or a payload with the facts of its pixels."""
 
     row: Row
     record: Record | None = None
@@ -67,33 +71,41 @@ class Job:
         task: its steps; None to take the one input as it is.
         inputs: how to get the pixels.
         encoding: how to encode what comes out; None to encode nothing.
-        encode_input: whether to encode the input too where it passes on.
-        measures: steps whose features are needed of what comes out.
+        encode_input: whether to encode the input too if it passes on.
+        measures: steps that need features of what comes out.
     """
 
     task: Task | None
-    inputs: tuple[Input, ...]
+    inputs: tuple[JobInput, ...]
     encoding: Encoding | None
     encode_input: bool = False
     measures: tuple[Step, ...] = ()
 
     @property
-    def key(self) -> str:
+    def sample_name(self) -> str:
+        """The name of the first input, which messages name."""
         return self.inputs[0].row.name
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A job that failed: the sample's key, the op or action, what happened, and the traceback for developers."""
+    """A job that failed.
 
-    key: str
-    where: str
+    Attributes:
+        sample: name of the job's first input.
+        step: label of the step, or what was being done, such as ``encode``.
+        message: what happened.
+        traceback: of the original exception, as Python prints it.
+    """
+
+    sample: str
+    step: str
     message: str
-    trace: str
+    traceback: str
 
 
 @dataclass
-class Result:
+class BatchResult:
     """What a batch of jobs left, the jobs that failed, and source samples that cannot be read and are rejected."""
 
     batch: Batch
@@ -102,8 +114,8 @@ class Result:
     unreadable: list[Refused] = field(default_factory=list)
 
 
-class Unreadable(SourceError):
-    """Source samples that cannot be read, and become rejected rows: they are left out, and planned without."""
+class UnreadableSamples(SourceError):
+    """Source samples that cannot be read and become rejected rows: the plan is made again without them."""
 
     def __init__(self, refused: list[Refused]) -> None:
         super().__init__(refused[0].detail)
@@ -112,61 +124,61 @@ class Unreadable(SourceError):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A sample in work, with its id and lineage."""
+    """A sample between two steps, with its id and lineage."""
 
     sample: Sample
     id: Id
     lineage: Lineage
 
 
-def run_batch(arguments: tuple[Shop, Sequence[Job]]) -> Result:
-    """Run jobs one after another; a failing job is reported, and the others go on."""
-    shop, jobs = arguments
-    with BatchWriter(shop.folder, shop.made_by) as writer:
-        result = Result(writer.batch, len(jobs))
+def perform_batch(arguments: tuple[WorkerContext, Sequence[Job]]) -> BatchResult:
+    """Perform jobs one after another. A failing job is reported, and the others go on."""
+    context, jobs = arguments
+    with BatchWriter(context.folder, context.made_by) as writer:
+        result = BatchResult(writer.batch, len(jobs))
         for job in jobs:
             try:
-                _run(shop, job, writer)
-            except Unreadable as error:
+                _perform_job(context, job, writer)
+            except UnreadableSamples as error:
                 result.unreadable += error.refused
             except Exception as error:
-                result.failures.append(_failure(job, error))
+                result.failures.append(_describe_failure(job, error))
     return result
 
 
-def _failure(job: Job, error: Exception) -> Failure:
-    where = "load"
+def _describe_failure(job: Job, error: Exception) -> Failure:
+    step = "load"
     if isinstance(error, StepError) and isinstance(error.__cause__, Exception):
-        where, error = str(error), error.__cause__
-    text = str(error) if isinstance(error, AugforgeError | ValueError) else f"{type(error).__name__}: {error}"
-    return Failure(job.key, where, text, "".join(traceback.format_exception(error)))
+        step, error = str(error), error.__cause__
+    message = str(error) if isinstance(error, AugforgeError | ValueError) else f"{type(error).__name__}: {error}"
+    return Failure(job.sample_name, step, message, "".join(traceback.format_exception(error)))
 
 
-def _run(shop: Shop, job: Job, writer: BatchWriter) -> None:
-    items = [load_input(shop, given) for given in job.inputs]
+def _perform_job(context: WorkerContext, job: Job, writer: BatchWriter) -> None:
+    items = [load_input(context, given) for given in job.inputs]
     if job.task is None:
-        _finish(shop, job, items[0], writer)
+        _store(context, job, items[0], writer)
         return
     outputs, rejected = [], []
-    for made in _steps(shop, job.task, items):
+    for made in _run_task(context, job.task, items):
         if isinstance(made, Item):
-            outputs.append(_described(made))
-            _finish(shop, job, made, writer)
+            outputs.append(_ledger_entry(made))
+            _store(context, job, made, writer)
         else:
             rejected.append(made)
-    with reported("lineage"):
+    with failing_in("lineage"):
         writer.record("task", job.task.id, {"outputs": outputs, "rejected": rejected})
 
 
-def load_input(shop: Shop, given: Input) -> Item:
+def load_input(context: WorkerContext, given: JobInput) -> Item:
     """A job's input, decoded."""
     row = given.row
     if given.record is not None:
-        sample = _source_sample(shop, given.record, row.name)
+        sample = _load_source_sample(context, given.record, row.name)
         return Item(replace(sample, group=row.group, split=row.split), row.id, row.lineage)
     assert given.payload is not None and given.facts is not None
     image, masks = given.payload.read()
-    planes = bitmask.decode(masks, row.height, row.width, len(shop.classes))
+    planes = bitmask.decode(masks, row.height, row.width, len(context.classes))
     label = given.facts["label"]
     sample = Sample(
         name=row.name,
@@ -181,44 +193,45 @@ def load_input(shop: Shop, given: Input) -> Item:
     return Item(sample, row.id, row.lineage)
 
 
-def _source_sample(shop: Shop, record: Record, name: str) -> Sample:
+def _load_source_sample(context: WorkerContext, record: Record, name: str) -> Sample:
     try:
-        return shop.source.load(record, shop.classes)
+        return context.source.load(record, context.classes)
     except SourceError as error:
-        refused = shop.source.unreadable(record, error)
+        refused = context.source.unreadable(record, error)
         if refused is None:
             raise
-        raise Unreadable([replace(refused, name=name)]) from error
+        raise UnreadableSamples([replace(refused, name=name)]) from error
 
 
-def _steps(shop: Shop, task: Task, items: Sequence[Item]) -> Iterator[Item | dict[str, Any]]:
-    """What a task's steps make of its inputs: items, and drops as rejections."""
+def _run_task(context: WorkerContext, task: Task, items: Sequence[Item]) -> Iterator[Item | Rejection]:
+    """What a task's steps make of its inputs."""
     if task.head is None:
-        yield from _chain(shop, task.chain, items[0])
+        yield from _run_chain(context, task.chain, items[0])
         return
     anchor = replace(items[0], sample=replace(items[0].sample, metadata=common_metadata(task.inputs)))
-    for made in _call(shop, task.head, [anchor, *items[1:]], task.copy):
-        yield from _chain(shop, task.chain, made) if isinstance(made, Item) else [made]
+    for made in _call_step(context, task.head, [anchor, *items[1:]], task.copy):
+        yield from _run_chain(context, task.chain, made) if isinstance(made, Item) else [made]
 
 
-def _chain(shop: Shop, chain: Sequence[Step], item: Item) -> Iterator[Item | dict[str, Any]]:
+def _run_chain(context: WorkerContext, chain: Sequence[Step], item: Item) -> Iterator[Item | Rejection]:
     if not chain:
         yield item
         return
     step, rest = chain[0], chain[1:]
-    copies = fired(step, shop.seed, item.sample.name)
-    made = (out for copy in copies for out in _call(shop, step, [item], copy))
-    for out in _with_input(item, made) if passes(step, copies) else _once(item, made):
-        yield from _chain(shop, rest, out) if isinstance(out, Item) else [out]
+    copies = drawn_copies(step, context.seed, item.sample.name)
+    made = (out for copy in copies for out in _call_step(context, step, [item], copy))
+    for out in _with_input(item, made) if input_passes(step, copies) else _input_once(item, made):
+        yield from _run_chain(context, rest, out) if isinstance(out, Item) else [out]
 
 
-def _with_input(item: Item, made: Iterable[Item | dict[str, Any]]) -> Iterator[Item | dict[str, Any]]:
+def _with_input(item: Item, made: Iterable[Item | Rejection]) -> Iterator[Item | Rejection]:
+    """The input itself, and what an op made of it."""
     yield item
     yield from (out for out in made if out is not item)
 
 
-def _once(item: Item, made: Iterable[Item | dict[str, Any]]) -> Iterator[Item | dict[str, Any]]:
-    """What an op made, and its input at most once: each copy may have found nothing to do."""
+def _input_once(item: Item, made: Iterable[Item | Rejection]) -> Iterator[Item | Rejection]:
+    """What an op made. An op that finds nothing to do yields its input: over several copies that counts once."""
     passed = False
     for out in made:
         if out is not item or not passed:
@@ -226,41 +239,41 @@ def _once(item: Item, made: Iterable[Item | dict[str, Any]]) -> Iterator[Item | 
         passed = passed or out is item
 
 
-def _call(shop: Shop, step: Step, items: Sequence[Item], copy: int) -> Iterator[Item | dict[str, Any]]:
-    """One call of an op: draw, apply, name and trace what it gives."""
-    bound = step.bound
-    inputs = [item.sample for item in items]
-    ctx = shop.context(bound)
-    metadata = inputs[0].metadata
-    call = made_id(step, [(item.sample.name, item.id) for item in items], copy, shop.seed, metadata)
+def _call_step(context: WorkerContext, step: Step, items: Sequence[Item], copy: int) -> Iterator[Item | Rejection]:
+    """One call of a step's op; what it makes gets name, id and lineage."""
+    bound, inputs = step.bound, [item.sample for item in items]
+    names = [sample.name for sample in inputs]
+    call = call_id(
+        step, list(zip(names, (item.id for item in items), strict=True)), copy, context.seed, inputs[0].metadata
+    )
     record: dict[str, Any] = {"step": bound.label, "op": str(bound.op), "copy": copy}
-    try:
-        drawn = None
+    with failing_in(bound.label):
+        rng = None
         if bound.op.draw is not None:
-            names = [sample.name for sample in inputs]
-            rng = rng_for(shop.seed, bound.name, bound.occurrence, bound.params.declared(), names, copy)
-            record["drawn"] = drawn = bound.op.draw(rng, inputs, bound.params, ctx)
-        for made in bound.op.apply(inputs, drawn, bound.params, ctx):
-            yield _named(step, items, copy, call, record, made)
-    except Exception as error:
-        raise StepError(bound.label) from error
+            rng = rng_for(context.seed, bound.name, bound.occurrence, bound.params.declared(), names, copy)
+        made = bound.call(inputs, context.op_context(bound), rng)
+        if rng is not None:
+            record["drawn"] = made.drawn
+        for result in made.results:
+            yield _trace_output(step, items, copy, call, record, result)
 
 
-def _named(
+def _trace_output(
     step: Step, items: Sequence[Item], copy: int, call: Id, record: dict[str, Any], made: Sample | Drop
-) -> Item | dict[str, Any]:
+) -> Item | Rejection:
+    """Name, id and lineage of what an op gave; the input's own if it gave the input back."""
     name = items[0].sample.name
     if made is items[0].sample:
         return items[0]
     if isinstance(made, Drop):
-        return {"name": made_name(step, name, copy), "id": call, "step": step.bound.label, "reason": made.reason}
-    new = made_name(step, name, copy, made.mark)
+        return {"name": output_name(step, name, copy), "id": call, "step": step.bound.label, "reason": made.reason}
+    new = output_name(step, name, copy, made.mark)
     record = {**record, "notes": dict(made.notes)} if made.notes else record
     lineage = extended([(item.sample.name, item.lineage) for item in items], made.placements, record)
     return Item(replace(made, name=new, placements=(), mark="", notes={}), output_id(call, new), lineage)
 
 
-def _described(item: Item) -> dict[str, Any]:
+def _ledger_entry(item: Item) -> dict[str, Any]:
     """A task's output as the ledger keeps it."""
     sample = item.sample
     return {
@@ -272,27 +285,23 @@ def _described(item: Item) -> dict[str, Any]:
     }
 
 
-def _finish(shop: Shop, job: Job, item: Item, writer: BatchWriter) -> None:
-    """Encode and measure what came out."""
+def _store(context: WorkerContext, job: Job, item: Item, writer: BatchWriter) -> None:
+    """Encode and measure what came out, and put it into the work area."""
     untouched = job.task is not None and item.id == job.inputs[0].row.id
     if job.encoding is not None and (job.encode_input or not untouched):
-        sample = replace(item.sample, masks=np.moveaxis(bitmask.planar(item.sample.masks), 0, -1))  # once for all uses
-        image, masks = _encoded(job.encoding, sample)
+        # Facts, digest and encoding all read planes one by one: they are made planar once for all of them.
+        sample = replace(item.sample, masks=np.moveaxis(bitmask.planar(item.sample.masks), 0, -1))
+        image, masks = _encode(job.encoding, sample)
         writer.add(item.id, str(job.encoding), image, masks)
-        kept = sample if job.encoding.lossless else replace(sample, image=decode_image(image))
-        found = {**facts(kept, len(shop.classes)), "payload": payload_digest(image, masks)}
-        writer.record("facts", digest(item.id, str(job.encoding)), found)
+        stored = sample if job.encoding.lossless else replace(sample, image=decode_image(image))
+        facts = {**describe_pixels(stored, len(context.classes)), "payload": payload_digest(image, masks)}
+        writer.record("facts", digest(item.id, str(job.encoding)), facts)
     for step in job.measures:
-        features = measure(step.bound, item.sample, shop.context(step.bound))
-        with reported(f"{step.bound.label} (measure)"):
+        features = measure_features(step.bound, item.sample, context.op_context(step.bound))
+        with failing_in(f"{step.bound.label} (measure)"):
             writer.record("features", features_key(step.bound, item.id), features)
 
 
-def _encoded(encoding: Encoding, sample: Sample) -> tuple[bytes, bytes]:
-    with reported("encode"):
+def _encode(encoding: Encoding, sample: Sample) -> tuple[bytes, bytes]:
+    with failing_in("encode"):
         return encoding.encode(sample.image), bitmask.encode(sample.masks)
-
-
-def batches(jobs: Sequence[Job], size: int) -> Iterable[list[Job]]:
-    """Jobs in batches of at most `size`."""
-    return [list(jobs[i : i + size]) for i in range(0, len(jobs), size)]

@@ -1,4 +1,4 @@
-"""Who a sample is: names, ids and chances of what steps make, known before any pixel is seen."""
+"""Names, ids and chances of the samples that steps make, known before any pixel is seen."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from augforge.planning.steps import Step
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
+class ExpectedSample:
     """A sample that a task will make, as far as it is known before.
 
     Attributes:
         id: its content id; None where pixels decide how many there are.
-        made_by: label of the step that made it; empty for an input passed on.
+        made_by: label of the step that made it; empty for an input that passes on.
         exact: False if pixels may decide that there is none.
     """
 
@@ -28,55 +28,59 @@ class Leaf:
     exact: bool
 
 
-def identity(bound: BoundOp) -> list[Any]:
-    """What an op is and does; what it was fitted to only where that changes pixels, not just who is drawn."""
+def op_identity(bound: BoundOp) -> list[Any]:
+    """What decides an op's results. Fitted values count only if they change pixels, not if they just weigh partners."""
     fitted = bound.fitted if bound.op.weigh is None else None
     return [str(bound.op), bound.label, bound.params.declared(), fitted]
 
 
-def seed_of(step: Step, seed: int) -> int | None:
-    """The seed where chance plays a part, so that a new seed re-makes nothing else."""
+def seed_if_random(step: Step, seed: int) -> int | None:
+    """The seed if chance decides something in the step, so that a new seed re-makes nothing else."""
     return seed if step.bound.op.draw is not None or step.p < 1 else None
 
 
-def read_fields(steps: Iterable[Step], metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+def metadata_read(steps: Iterable[Step], metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The metadata fields that the steps' ops look at."""
     return {name: (metadata or {}).get(name) for step in steps for name in step.bound.op.reads}
 
 
-def fired(step: Step, seed: int, name: str) -> list[int]:
-    """The copies a step makes of the sample of that name: for each copy one draw against `p`."""
+def drawn_copies(step: Step, seed: int, name: str) -> list[int]:
+    """Numbers of the copies that a step makes of the sample of that name: each copy is drawn against `p`."""
     if step.p >= 1:
         return list(range(step.copies))
     drawn = (unit_hash("fire", seed, step.bound.name, step.bound.occurrence, name, copy) for copy in range(step.copies))
     return [copy for copy, u in enumerate(drawn) if u < step.p]
 
 
-def passes(step: Step, copies: Sequence[int]) -> bool:
+def input_passes(step: Step, copies: Sequence[int]) -> bool:
     """Whether a step's input itself goes on."""
     return step.keep_input or not copies
 
 
-def made_name(step: Step, name: str, copy: int, mark: str = "") -> str:
+def output_name(step: Step, name: str, copy: int, mark: str = "") -> str:
     """Name of what a step makes of the sample of that name."""
     number = f"-{copy + 1}" if copy else ""
-    if step.bound.op.inputs(step.bound.params) > 1:
+    if step.bound.inputs > 1:
         return f"{step.bound.label}/{name}-{copy + 1}{mark}"
     return f"{name}~{step.bound.label}{number}{mark}" if step.renames or mark else name
 
 
-def made_id(
+def call_id(
     step: Step, inputs: Sequence[tuple[str, Id]], copy: int, seed: int, metadata: Mapping[str, Any] | None
 ) -> Id:
     """Id of one call of a step's op; an output's id is `output_id` of it and the output's name."""
-    drawn_from = [seed_of(step, seed), [name for name, _ in inputs]] if step.bound.op.draw is not None else None
-    return digest("made", identity(step.bound), drawn_from, [i for _, i in inputs], copy, read_fields([step], metadata))
+    drawn_from = [seed_if_random(step, seed), [name for name, _ in inputs]] if step.bound.op.draw is not None else None
+    return digest(
+        "made", op_identity(step.bound), drawn_from, [i for _, i in inputs], copy, metadata_read([step], metadata)
+    )
 
 
 def output_id(call: Id, name: str) -> Id:
+    """Id of the output of that name of one call of an op."""
     return digest(call, name)
 
 
-def unfold(
+def expect_samples(
     name: str,
     id: Id,
     size: Size,
@@ -84,20 +88,20 @@ def unfold(
     seed: int,
     metadata: Mapping[str, Any] | None,
     made_by: str = "",
-) -> Iterator[Leaf]:
-    """The samples that a chain makes of one, as far as they are known before any pixel is seen."""
+) -> Iterator[ExpectedSample]:
+    """The samples that a chain of steps makes of one sample, as far as they are known before any pixel is seen."""
     if not chain:
-        yield Leaf(name, id, size, made_by, True)
+        yield ExpectedSample(name, id, size, made_by, True)
         return
     step, rest = chain[0], chain[1:]
-    copies = fired(step, seed, name)
-    if passes(step, copies):
-        yield from unfold(name, id, size, rest, seed, metadata, made_by)
+    copies = drawn_copies(step, seed, name)
+    if input_passes(step, copies):
+        yield from expect_samples(name, id, size, rest, seed, metadata, made_by)
     for copy in copies:
-        yield from unfold_call(step, [(name, id)], [size], copy, rest, seed, metadata)
+        yield from expect_of_call(step, [(name, id)], [size], copy, rest, seed, metadata)
 
 
-def unfold_call(
+def expect_of_call(
     step: Step,
     inputs: Sequence[tuple[str, Id]],
     input_sizes: Sequence[Size],
@@ -105,13 +109,16 @@ def unfold_call(
     rest: Sequence[Step],
     seed: int,
     metadata: Mapping[str, Any] | None,
-) -> Iterator[Leaf]:
-    """The samples of one call of an op. What marks several of them apart is the op's to say; here they are counted."""
-    op, call = step.bound.op, made_id(step, inputs, copy, seed, metadata)
+) -> Iterator[ExpectedSample]:
+    """The samples of one call of an op and of the steps behind it.
+
+    The op itself gives several outputs their marks, when it sees pixels; until then they are only counted.
+    """
+    op, call = step.bound.op, call_id(step, inputs, copy, seed, metadata)
     sizes = op.sizes(input_sizes, step.bound.params)
     exact = op.exact(step.bound.params)
     known = exact and len(sizes) == 1
     for ordinal, size in enumerate(sizes):
-        name = made_name(step, inputs[0][0], copy, "" if known else f"@{ordinal}")
-        for leaf in unfold(name, output_id(call, name), size, rest, seed, metadata, step.bound.label):
-            yield leaf if known else replace(leaf, id=None, exact=leaf.exact and exact)
+        name = output_name(step, inputs[0][0], copy, "" if known else f"@{ordinal}")
+        for sample in expect_samples(name, output_id(call, name), size, rest, seed, metadata, step.bound.label):
+            yield sample if known else replace(sample, id=None, exact=sample.exact and exact)

@@ -1,4 +1,4 @@
-"""Recipe and table to tasks: pure functions, no pixels, no files.
+"""From steps and a table of samples to tasks: pure functions, no pixels, no files.
 
 Steps are cut into stages. A stage begins with an op of several inputs, with one that is fitted on the table, or with a
 step that chooses its rows by a condition; the one-input ops behind it are fused into the same task; filters end it,
@@ -14,7 +14,16 @@ from typing import Any
 
 from augforge.errors import PlanError
 from augforge.keys import digest
-from augforge.planning.identity import Leaf, fired, identity, passes, read_fields, seed_of, unfold, unfold_call
+from augforge.planning.identity import (
+    ExpectedSample,
+    drawn_copies,
+    expect_of_call,
+    expect_samples,
+    input_passes,
+    metadata_read,
+    op_identity,
+    seed_if_random,
+)
 from augforge.planning.partners import Partners
 from augforge.planning.rows import Row, Stage, Task
 from augforge.planning.steps import Step
@@ -27,7 +36,7 @@ def cut_stages(steps: Sequence[Step]) -> tuple[Stage, ...]:
         last, op = stages[-1], step.bound.op
         if op.role == "filter":
             stages[-1] = replace(last, filters=(*last.filters, step))
-        elif op.inputs(step.bound.params) > 1:
+        elif step.bound.inputs > 1:
             stages.append(Stage(len(stages), step, (), ()))
         elif last.filters or step.bound.fits or step.where is not None:
             stages.append(Stage(len(stages), None, (step,), ()))
@@ -37,7 +46,7 @@ def cut_stages(steps: Sequence[Step]) -> tuple[Stage, ...]:
 
 
 def _with_measures(stages: Sequence[Stage]) -> Iterator[Stage]:
-    """Filters are measured at their stage's end, and so is what a following stage's first op was fitted on."""
+    """Give each stage the steps that need features of its samples: its filters, and the next stage's first op."""
     for stage, following in zip(stages, [*stages[1:], None], strict=True):
         first = [] if following is None else [following.head, *following.chain[:1]]
         needed = [*stage.filters, *(s for s in first if s is not None and s.bound.op.role != "filter")]
@@ -51,7 +60,7 @@ def plan_stage(
     weigh: Callable[[Step, Row], float],
     acts: Callable[[Step, Row], bool] = lambda step, row: row.split in step.on,
 ) -> tuple[list[Row], list[Task]]:
-    """What a stage does with a table: the rows that pass untouched, and the tasks.
+    """Split a table into the rows that pass a stage untouched, and the tasks for the others.
 
     Args:
         stage: with fitted ops where they need to be.
@@ -63,7 +72,7 @@ def plan_stage(
     Raises:
         PlanError: a split holds fewer samples than an op takes.
     """
-    passed, joined = _join(stage.head, rows, seed, weigh, acts) if stage.head else (list(rows), [])
+    passed, joined = _group_inputs(stage.head, rows, seed, weigh, acts) if stage.head else (list(rows), [])
     untouched, tasks = [], []
     for row in passed:
         chain = _acting(stage.chain, row, acts)
@@ -80,50 +89,52 @@ def _acting(chain: Sequence[Step], row: Row, acts: Callable[[Step, Row], bool]) 
 
 
 def _changes(row: Row, chain: Sequence[Step], seed: int) -> bool:
-    return [leaf.id for leaf in unfold(row.name, row.id, row.size, chain, seed, row.metadata)] != [row.id]
+    return [leaf.id for leaf in expect_samples(row.name, row.id, row.size, chain, seed, row.metadata)] != [row.id]
 
 
 def _task(inputs: tuple[Row, ...], head: Step | None, copy: int, chain: tuple[Step, ...], seed: int) -> Task:
     steps = [head, *chain] if head else list(chain)
-    said = [[identity(step.bound), step.p, step.copies, step.keep_input, seed_of(step, seed)] for step in steps]
-    key = [[row.name, row.id, read_fields(steps, row.metadata)] for row in inputs]
-    return Task(digest("task", said, key, copy), inputs, head, copy, chain)
+    identities = [
+        [op_identity(step.bound), step.p, step.copies, step.keep_input, seed_if_random(step, seed)] for step in steps
+    ]
+    key = [[row.name, row.id, metadata_read(steps, row.metadata)] for row in inputs]
+    return Task(digest("task", identities, key, copy), inputs, head, copy, chain)
 
 
-def task_leaves(task: Task, seed: int) -> list[Leaf]:
-    """The samples that a task will make, as far as they are known before."""
+def expect_of_task(task: Task, seed: int) -> list[ExpectedSample]:
+    """The samples that a task will make, as far as they are known before any pixel is seen."""
     row = task.inputs[0]
     if task.head is None:
-        return list(unfold(row.name, row.id, row.size, task.chain, seed, row.metadata))
+        return list(expect_samples(row.name, row.id, row.size, task.chain, seed, row.metadata))
     inputs, sizes = [(r.name, r.id) for r in task.inputs], [r.size for r in task.inputs]
     metadata = common_metadata(task.inputs)
-    return list(unfold_call(task.head, inputs, sizes, task.copy, task.chain, seed, metadata))
+    return list(expect_of_call(task.head, inputs, sizes, task.copy, task.chain, seed, metadata))
 
 
 def common_metadata(rows: Sequence[Row]) -> dict[str, Any]:
-    """What the metadata of all rows agree on: a mosaic of two men and two women has no sex."""
+    """The metadata that all rows agree on: a mosaic of two men and two women has no sex."""
     first, *others = [row.metadata or {} for row in rows]
     return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
 
 
 def check_names(rows: Iterable[Row]) -> None:
     """Raise PlanError if two samples of a table have one name."""
-    twice = [name for name, count in Counter(row.name for row in rows).items() if count > 1]
-    if twice:
+    duplicates = [name for name, count in Counter(row.name for row in rows).items() if count > 1]
+    if duplicates:
         raise PlanError(
-            f"{len(twice)} names stand for more than one sample, such as '{twice[0]}'. Names must be unique; "
+            f"{len(duplicates)} names stand for more than one sample, such as '{duplicates[0]}'. Names must be unique; "
             "rename the source's samples, or set keep_input: false where a step repeats"
         )
 
 
-def _join(
+def _group_inputs(
     head: Step,
     rows: Sequence[Row],
     seed: int,
     weigh: Callable[[Step, Row], float],
     acts: Callable[[Step, Row], bool],
 ) -> tuple[list[Row], list[tuple[tuple[Row, ...], int]]]:
-    """Rows that pass an op of several inputs, and the inputs and copy of each of its calls."""
+    """The rows that pass an op of several inputs, and the inputs and copy number of each of its calls."""
     passed = [row for row in rows if not acts(head, row)]
     joined: list[tuple[tuple[Row, ...], int]] = []
     by_split: dict[str, list[Row]] = {}
@@ -136,14 +147,14 @@ def _join(
         partners = Partners(head.bound, [row.name for row in members], seed, weights)
         named = {row.name: row for row in members}
         for row in members:
-            copies = fired(head, seed, row.name)
+            copies = drawn_copies(head, seed, row.name)
             joined += [(tuple(named[name] for name in partners.of(row.name, copy)), copy) for copy in copies]
-            passed += [row] if passes(head, copies) else []
+            passed += [row] if input_passes(head, copies) else []
     return passed, joined
 
 
 def _check_enough(head: Step, split: str, members: int) -> None:
-    needed = head.bound.op.inputs(head.bound.params)
+    needed = head.bound.inputs
     if members < needed:
         raise PlanError(
             f"step {head.index} ({head.bound.name}) joins {needed} samples, but split '{split}' holds {members}. "

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -356,8 +356,14 @@ def test_failed_task_names_sample_and_op(copy: Built, fragile: None, encodes: li
     broken = names(copy)[4]
     steps = [MOSAIC[0], f"{{op: toy_fragile, on_name: {broken}, keep_input: true}}"]
     write_recipe(copy.recipe, copy.data, steps)
-    with pytest.raises(TaskError, match=rf"1 tasks failed.*\n{broken} \(toy_fragile\): RuntimeError: glass broke"):
+    with pytest.raises(
+        TaskError, match=rf"1 tasks failed.*\n{broken} \(toy_fragile\): RuntimeError: glass broke"
+    ) as caught:
         build(copy.recipe, copy.folder)
+    (failure,) = caught.value.failures
+    assert 'raise RuntimeError("glass broke")' in failure.traceback, "the op's own line"
+    logged = json.loads((copy.folder / "log.jsonl").read_text().splitlines()[-1])
+    assert logged["version"] is None and logged["failures"] == [asdict(failure)]
     assert is_untouched(copy, before)
     encoded = len(encodes)
     write_recipe(copy.recipe, copy.data, [MOSAIC[0], "{op: toy_fragile, keep_input: true}"])

@@ -8,7 +8,7 @@ import signal
 import cv2
 import pytest
 
-from augforge.engine.execute import run, worker_count
+from augforge.engine.execute import map_unordered, worker_count
 from augforge.errors import AugforgeError
 
 
@@ -35,21 +35,21 @@ def test_worker_count() -> None:
 
 def test_one_job_stays_here_and_gives_opencv_its_threads_back() -> None:
     threads = cv2.getNumThreads()
-    found = list(run(double, range(5), 1))
+    found = list(map_unordered(double, range(5), 1))
     assert found == [(i * 2, os.getpid(), 1) for i in range(5)]
     assert cv2.getNumThreads() == threads
     with pytest.raises(ValueError, match="three"):
-        list(run(fail_at_three, range(5), 1))
+        list(map_unordered(fail_at_three, range(5), 1))
     assert cv2.getNumThreads() == threads
 
 
 def test_results_of_one_job_come_as_they_are_made() -> None:
-    results = run(fail_at_three, range(5), 1)
+    results = map_unordered(fail_at_three, range(5), 1)
     assert [next(results), next(results), next(results)] == [0, 1, 2]
 
 
 def test_two_jobs() -> None:
-    found = list(run(double, range(20), 2))
+    found = list(map_unordered(double, range(20), 2))
     assert sorted(value for value, _, _ in found) == [2 * i for i in range(20)]
     assert os.getpid() not in {process for _, process, _ in found}
     assert {threads for _, _, threads in found} == {1}
@@ -57,11 +57,11 @@ def test_two_jobs() -> None:
 
 def test_a_worker_that_dies_is_told() -> None:
     with pytest.raises(AugforgeError, match=r"a worker process was ended from outside.*fewer --jobs"):
-        list(run(die_at_three, range(8), 2))
+        list(map_unordered(die_at_three, range(8), 2))
 
 
 def test_a_reader_that_stops_early_leaves_no_mess() -> None:
-    results = run(double, range(30), 2)
+    results = map_unordered(double, range(30), 2)
     next(results)
     results.close()
-    assert len(list(run(double, range(4), 2))) == 4
+    assert len(list(map_unordered(double, range(4), 2))) == 4

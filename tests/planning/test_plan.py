@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from augforge.errors import PlanError
 from augforge.lineage import Lineage
 from augforge.ops import OPS, BoundOp, FilterParams, OpParams, filter_op, op
-from augforge.planning.identity import Leaf, fired, made_id, made_name, unfold
-from augforge.planning.plan import check_names, common_metadata, cut_stages, plan_stage, task_leaves
+from augforge.planning.identity import ExpectedSample, call_id, drawn_copies, expect_samples, output_name
+from augforge.planning.plan import check_names, common_metadata, cut_stages, expect_of_task, plan_stage
 from augforge.planning.rows import Row, Stage, Task
 from augforge.planning.steps import SPLITS, Step
 
@@ -88,9 +88,9 @@ def plan(rows: Sequence[Row], *steps: Step, seed: int = SEED) -> tuple[list[Row]
     return plan_stage(stages[-1], rows, seed, lambda step, row: 1.0)
 
 
-def leaves(chain: Sequence[Step], given: Row | None = None, seed: int = SEED) -> list[Leaf]:
+def leaves(chain: Sequence[Step], given: Row | None = None, seed: int = SEED) -> list[ExpectedSample]:
     given = given or row()
-    return list(unfold(given.name, given.id, given.size, chain, seed, given.metadata))
+    return list(expect_samples(given.name, given.id, given.size, chain, seed, given.metadata))
 
 
 def names(chain: Sequence[Step], **given: Any) -> list[str]:
@@ -177,13 +177,13 @@ def test_table_of_p_copies_and_keep_input(name: str, p: float, copies: int, keep
     for kept in untouched:
         made[kept.name].append(kept.name)
     for task in tasks:
-        made[task.inputs[0].name] += [leaf.name for leaf in task_leaves(task, SEED)]
+        made[task.inputs[0].name] += [leaf.name for leaf in expect_of_task(task, SEED)]
     seen = set()
     for acted in rows:
-        copied = fired(acting, SEED, acted.name) if acted.split in acting.on else []
+        copied = drawn_copies(acting, SEED, acted.name) if acted.split in acting.on else []
         seen |= {(acted.split, len(copied))}
         passes = keep_input or not copied or acted.split == "test"
-        new = [made_name(acting, acted.name, copy) for copy in copied]
+        new = [output_name(acting, acted.name, copy) for copy in copied]
         assert made[acted.name] == [acted.name] * passes + new
     if p in (0, 1):
         assert {count for split, count in seen if split != "test"} == {copies * int(p)}
@@ -211,30 +211,34 @@ def test_an_op_that_gives_nothing_is_still_a_task() -> None:
     """Where the sizes say that nothing is left, such as windows larger than the image, the input does not pass."""
     untouched, tasks = plan([row()], step("toy_nothing"))
     assert untouched == [] and len(tasks) == 1
-    assert task_leaves(tasks[0], SEED) == []
+    assert expect_of_task(tasks[0], SEED) == []
 
 
 def test_chance_is_fair_and_hangs_on_names_alone() -> None:
     many = [f"n{i}" for i in range(1500)]
     flip = step("hflip", p=0.3, copies=2)
-    drawn = np.array([[copy in fired(flip, SEED, name) for copy in (0, 1)] for name in many])
+    drawn = np.array([[copy in drawn_copies(flip, SEED, name) for copy in (0, 1)] for name in many])
     assert (abs(drawn.mean(axis=0) - 0.3) < 0.04).all()
     assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.08  # copies are drawn apart
-    assert [fired(flip, SEED, name) for name in reversed(many)][::-1] == [fired(flip, SEED, name) for name in many]
-    assert [fired(flip, SEED, n) for n in many] != [fired(flip, SEED + 1, n) for n in many]
-    assert [fired(flip, SEED, n) for n in many] != [
-        fired(step("hflip", occurrence=1, p=0.3, copies=2), SEED, n) for n in many
+    assert [drawn_copies(flip, SEED, name) for name in reversed(many)][::-1] == [
+        drawn_copies(flip, SEED, name) for name in many
     ]
-    assert [fired(flip, SEED, n) for n in many] == [fired(step("hflip", 7, p=0.3, copies=2), SEED, n) for n in many]
+    assert [drawn_copies(flip, SEED, n) for n in many] != [drawn_copies(flip, SEED + 1, n) for n in many]
+    assert [drawn_copies(flip, SEED, n) for n in many] != [
+        drawn_copies(step("hflip", occurrence=1, p=0.3, copies=2), SEED, n) for n in many
+    ]
+    assert [drawn_copies(flip, SEED, n) for n in many] == [
+        drawn_copies(step("hflip", 7, p=0.3, copies=2), SEED, n) for n in many
+    ]
 
 
 @property_test
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(1, 5), st.text(min_size=1, max_size=5))
 def test_a_larger_p_or_more_copies_only_add(p: float, q: float, copies: int, name: str) -> None:
     low, high = sorted((p, q))
-    fewer = fired(step("hflip", p=low, copies=copies), SEED, name)
-    assert set(fewer) <= set(fired(step("hflip", p=high, copies=copies), SEED, name))
-    assert set(fewer) <= set(fired(step("hflip", p=low, copies=copies + 1), SEED, name))
+    fewer = drawn_copies(step("hflip", p=low, copies=copies), SEED, name)
+    assert set(fewer) <= set(drawn_copies(step("hflip", p=high, copies=copies), SEED, name))
+    assert set(fewer) <= set(drawn_copies(step("hflip", p=low, copies=copies + 1), SEED, name))
 
 
 def test_two_steps_multiply() -> None:
@@ -266,7 +270,7 @@ def test_steps_behind_a_mosaic_act_on_what_passed_it_and_on_what_it_made() -> No
     rows = [row(f"t{i}") for i in range(4)] + [row("v", "val")]
     untouched, tasks = plan(rows, step("mosaic", keep_input=True), step("hflip", 2))
     assert untouched == [rows[-1]]
-    assert [leaf.name for task in tasks for leaf in task_leaves(task, SEED)] == [
+    assert [leaf.name for task in tasks for leaf in expect_of_task(task, SEED)] == [
         *(f"t{i}~hflip" for i in range(4)),
         *(f"mosaic/t{i}-1~hflip" for i in range(4)),
     ]
@@ -345,10 +349,10 @@ def test_names(chain: list[tuple[str, dict[str, Any]]], made: list[str]) -> None
 
 
 def test_names_of_what_has_several_parents() -> None:
-    assert made_name(step("mosaic"), "ID001/a", 0) == "mosaic/ID001/a-1"
-    assert made_name(step("mosaic"), "ID001/a", 2) == "mosaic/ID001/a-3"
-    assert made_name(step("mosaic", occurrence=1), "a", 0) == "mosaic.2/a-1"
-    assert made_name(step("toy_windows", copies=2), "a", 1, "@512,0") == "a~toy_windows-2@512,0"
+    assert output_name(step("mosaic"), "ID001/a", 0) == "mosaic/ID001/a-1"
+    assert output_name(step("mosaic"), "ID001/a", 2) == "mosaic/ID001/a-3"
+    assert output_name(step("mosaic", occurrence=1), "a", 0) == "mosaic.2/a-1"
+    assert output_name(step("toy_windows", copies=2), "a", 1, "@512,0") == "a~toy_windows-2@512,0"
 
 
 @property_test
@@ -387,9 +391,9 @@ def test_sizes_are_known_before() -> None:
     assert [leaf.size for leaf in leaves(chain)] == [(12, 9), (12, 9)]
     rows = [row(f"t{i}", width=10 + i, height=20 + i) for i in range(4)]
     _, tasks = plan(rows, step("mosaic"))
-    assert [task_leaves(task, SEED)[0].size for task in tasks] == [(10 + i, 20 + i) for i in range(4)]
+    assert [expect_of_task(task, SEED)[0].size for task in tasks] == [(10 + i, 20 + i) for i in range(4)]
     _, tasks = plan(rows, step("mosaic", size=(6, 4)))
-    assert {task_leaves(task, SEED)[0].size for task in tasks} == {(6, 4)}
+    assert {expect_of_task(task, SEED)[0].size for task in tasks} == {(6, 4)}
 
 
 def test_what_pixels_decide_is_counted_and_has_no_id() -> None:
@@ -417,7 +421,7 @@ def mosaic_ids(rows: Sequence[Row], acting: Step, seed: int = SEED) -> dict[str,
     return {
         leaf.name: (leaf.id, [given.name for given in task.inputs])
         for task in tasks
-        for leaf in task_leaves(task, seed)
+        for leaf in expect_of_task(task, seed)
     }
 
 
@@ -460,7 +464,7 @@ def test_ids_hang_on_input_op_params_and_copy(monkeypatch: pytest.MonkeyPatch) -
 def test_calls_are_told_apart_by_copy() -> None:
     """The id of a call also stands for what it refused to make, which has no name of its own."""
     inputs = [("a", "id-a")]
-    assert len({made_id(step("hflip", copies=3), inputs, copy, SEED, None) for copy in range(3)}) == 3
+    assert len({call_id(step("hflip", copies=3), inputs, copy, SEED, None) for copy in range(3)}) == 3
 
 
 def test_a_fitted_value_is_part_of_the_id() -> None:

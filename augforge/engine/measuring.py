@@ -15,30 +15,31 @@ from augforge.store.codec import pixel_digest
 
 
 class StepError(Exception):
-    """Carries the op's name past the generators to the failure."""
+    """Names the step in which the exception that caused it was raised, through the generators that run a task."""
 
 
 @contextmanager
-def reported(where: str) -> Iterator[None]:
-    """Whatever fails inside is reported with the op's name, or with what was being done."""
+def failing_in(step: str) -> Iterator[None]:
+    """An exception raised inside becomes the cause of a StepError that names the step, or what was being done."""
     try:
         yield
     except Exception as error:
-        raise StepError(where) from error
+        raise StepError(step) from error
 
 
-def measure(bound: BoundOp, sample: Sample, ctx: Context) -> Mapping[str, Any]:
-    """Features of a sample; `measure` sees only the params it declared to read."""
+def measure_features(bound: BoundOp, sample: Sample, ctx: Context) -> Mapping[str, Any]:
+    """Features of a sample. The op's `measure` sees only the params that it declared to read."""
     assert bound.op.measure is not None
-    with reported(f"{bound.label} (measure)"):
+    with failing_in(f"{bound.label} (measure)"):
         return bound.op.measure(sample, SimpleNamespace(**bound.measured_params()), ctx)
 
 
 def features_key(bound: BoundOp, sample_id: Id) -> str:
+    """The key under which the ledger keeps a sample's features."""
     return digest("features", str(bound.op), bound.measured_params(), sample_id)
 
 
-def facts(sample: Sample, classes: int) -> dict[str, Any]:
+def describe_pixels(sample: Sample, classes: int) -> dict[str, Any]:
     """What the index says of a sample's pixels, JSON-like."""
     areas, boxes = bitmask.areas_and_boxes(sample.masks, classes)
     return {
