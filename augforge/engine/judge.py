@@ -8,6 +8,7 @@ from typing import Any
 
 from augforge.cache.ledger import Ledger
 from augforge.engine.measuring import features_key
+from augforge.engine.outcome import Finding
 from augforge.engine.worker import WorkerContext
 from augforge.errors import PlanError, nearest
 from augforge.ops.conditions import holds
@@ -15,23 +16,6 @@ from augforge.ops.core import Candidate, Flag
 from augforge.planning.rows import Row
 from augforge.planning.steps import Step
 from augforge.recipe.recipe import Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a filter said of a sample.
-
-    Attributes:
-        row: the sample.
-        step: label of the filter's step.
-        flag: reason, score, detail and regions.
-        outcome: ``dropped``, ``tagged``, ``moved to <split>`` or ``kept by review``.
-    """
-
-    row: Row
-    step: str
-    flag: Flag
-    outcome: str
 
 
 @dataclass

@@ -8,8 +8,8 @@ from typing import Any
 
 from augforge.cache.ledger import Ledger
 from augforge.cache.work import Batch, Payload
-from augforge.engine.judge import Finding
 from augforge.keys import digest
+from augforge.ops.core import Flag
 from augforge.planning.rows import Row
 from augforge.sources import Refused
 from augforge.store.codec import Encoding
@@ -45,6 +45,23 @@ class Counts:
     made: Counter[tuple[str, str]] = field(default_factory=Counter)
     reused: Counter[tuple[str, str]] = field(default_factory=Counter)
     exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a filter said of a sample.
+
+    Attributes:
+        row: the sample.
+        step: label of the filter's step.
+        flag: reason, score, detail and regions.
+        outcome: ``dropped``, ``tagged``, ``moved to <split>`` or ``kept by review``.
+    """
+
+    row: Row
+    step: str
+    flag: Flag
+    outcome: str
 
 
 @dataclass

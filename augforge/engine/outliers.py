@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from augforge.engine import execute
-from augforge.engine.judge import Finding
 from augforge.engine.opening import Opened, check_folder, dataset_folder, open_recipe
+from augforge.engine.outcome import Finding
 from augforge.engine.pipeline import Pipeline
 from augforge.errors import AugforgeError, PlanError
 from augforge.files import locked

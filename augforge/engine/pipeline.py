@@ -23,8 +23,8 @@ from augforge.engine.worker import (
 from augforge.errors import PlanError, TaskError
 from augforge.lineage import Lineage
 from augforge.planning.identity import ExpectedSample
-from augforge.planning.plan import check_names, common_metadata, cut_stages, expect_of_task, plan_stage
-from augforge.planning.rows import Row, Stage, Task
+from augforge.planning.plan import check_names, cut_stages, expect_of_task, plan_stage
+from augforge.planning.rows import Row, Stage, Task, common_metadata
 from augforge.planning.steps import Step
 from augforge.progress import Progress, Silent
 from augforge.recipe.recipe import Verdict

@@ -10,6 +10,7 @@ from typing import Any
 
 from augforge.cache.filecache import file_sha256
 from augforge.cache.work import remove_batch
+from augforge.catalogue import origin_of
 from augforge.engine import execute
 from augforge.engine.opening import Opened
 from augforge.engine.outcome import Outcome, Pool
@@ -163,11 +164,19 @@ def publish(finished: Finished, assembled: Assembled) -> Manifest:
         rejected_digest=rejected_digest(rejected),
         tags_digest=tags,
         ops={step.bound.name: step.bound.op.version for step in recipe.steps},
+        plugins=_plugins(recipe),
         made_by=finished.opened.libraries,
         index_sha256=file_sha256(stem.with_suffix(".parquet")),
         recipe=RecipeEntry(digest=recipe.digest, text=recipe.text),
         shards=entries,
     )
+
+
+def _plugins(recipe: Recipe) -> dict[str, str]:
+    """Where the code of each op, and of the source, that a plugin defines came from."""
+    origins = {step.bound.name: step.bound.op.origin for step in recipe.steps}
+    origins[recipe.source.format] = origin_of(type(recipe.source).__module__)
+    return {name: origin for name, origin in sorted(origins.items()) if origin}
 
 
 def commit(finished: Finished, manifest: Manifest) -> bool:

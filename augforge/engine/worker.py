@@ -18,8 +18,7 @@ from augforge.keys import Id, digest, rng_for
 from augforge.lineage import Lineage, extended
 from augforge.ops.core import BoundOp, Context
 from augforge.planning.identity import call_id, drawn_copies, input_passes, output_id, output_name
-from augforge.planning.plan import common_metadata
-from augforge.planning.rows import Row, Task
+from augforge.planning.rows import Row, Task, common_metadata
 from augforge.planning.steps import Step
 from augforge.sample import Drop, Sample
 from augforge.sources import Record, Refused, Source

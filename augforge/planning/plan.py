@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from augforge.errors import PlanError
 from augforge.keys import digest
@@ -25,7 +24,7 @@ from augforge.planning.identity import (
     seed_if_random,
 )
 from augforge.planning.partners import Partners
-from augforge.planning.rows import Row, Stage, Task
+from augforge.planning.rows import Row, Stage, Task, common_metadata
 from augforge.planning.steps import Step
 
 
@@ -109,12 +108,6 @@ def expect_of_task(task: Task, seed: int) -> list[ExpectedSample]:
     inputs, sizes = [(r.name, r.id) for r in task.inputs], [r.size for r in task.inputs]
     metadata = common_metadata(task.inputs)
     return list(expect_of_call(task.head, inputs, sizes, task.copy, task.chain, seed, metadata))
-
-
-def common_metadata(rows: Sequence[Row]) -> dict[str, Any]:
-    """The metadata that all rows agree on: a mosaic of two men and two women has no sex."""
-    first, *others = [row.metadata or {} for row in rows]
-    return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
 
 
 def check_names(rows: Iterable[Row]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,3 +74,9 @@ class Task:
     head: Step | None
     copy: int
     chain: tuple[Step, ...]
+
+
+def common_metadata(rows: Sequence[Row]) -> dict[str, Any]:
+    """The metadata that all rows agree on: a mosaic of two men and two women has no sex."""
+    first, *others = [row.metadata or {} for row in rows]
+    return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}

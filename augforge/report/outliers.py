@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from augforge.engine.judge import Finding
+from augforge.engine.outcome import Finding
 from augforge.engine.outliers import Outliers, Score
 from augforge.report.overlay import as_rgb, fitted
 from augforge.report.paint import GAP, INK, MUTED, TEXT, Picture, centred, grid, stack, text_line

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.text import Text
 
+from augforge.catalogue import origin_of
 from augforge.errors import AugforgeError, nearest
 from augforge.export.formats import FORMATS
 from augforge.ops import OPS, Op
@@ -38,6 +39,7 @@ def op_page(name: str) -> dict[str, Any]:
     return {
         "name": op.name,
         "version": op.version,
+        "plugin": op.origin,
         "summary": summary_of(op.params),
         "description": text_of(op.params),
         "role": op.role,
@@ -82,6 +84,7 @@ def source_page(name: str) -> dict[str, Any]:
     return {
         "name": name,
         "version": source.adapter_version,
+        "plugin": origin_of(source.__module__),
         "summary": summary_of(source),
         "description": text_of(source),
         "layout": source.layout,
@@ -139,15 +142,20 @@ def ops_table(console: Console) -> None:
     """Print all ops, a line or two each."""
     shown = table("op", "role", "inputs", "what it does")
     for page in map(op_page, sorted(OPS)):
-        shown.add_row(Text(page["name"], "bold"), page["role"], str(page["inputs"]), Text(page["summary"]))
+        shown.add_row(Text(page["name"], "bold"), page["role"], str(page["inputs"]), _summary_line(page))
     console.print(shown, "", "One of them: augforge ops NAME", sep="\n")
+
+
+def _summary_line(page: dict[str, Any]) -> Text:
+    """The summary of an op or source; that of a plugin names it."""
+    return Text(page["summary"] + (f" (plugin {page['plugin']})" if page["plugin"] else ""))
 
 
 def sources_table(console: Console) -> None:
     """Print all source formats, a line or two each."""
     shown = table("format", "what it reads")
     for page in map(source_page, sorted(SOURCES)):
-        shown.add_row(Text(page["name"], "bold"), Text(page["summary"]))
+        shown.add_row(Text(page["name"], "bold"), _summary_line(page))
     console.print(shown, "", "One of them: augforge sources NAME", sep="\n")
 
 
@@ -205,6 +213,7 @@ def render_export(page: dict[str, Any], console: Console) -> None:
 
 def _title(page: dict[str, Any], console: Console) -> None:
     version = f"  version {page['version']}" if "version" in page else ""
+    version += f"  of the plugin {page['plugin']}" if page.get("plugin") else ""
     console.print(Text.assemble((page["name"], "bold"), version))
     console.print(Text(page["description"]), "", sep="\n")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from augforge.errors import DatasetError, nearest
 from augforge.files import write_text
@@ -46,7 +46,10 @@ class ShardEntry(_Frozen):
 
 
 class Manifest(_Frozen):
-    """A dataset version. `version` digests format, class and label tables, shards, rejections and tags; no more."""
+    """A dataset version. `version` digests format, class and label tables, shards, rejections and tags; no more.
+
+    `plugins` says of each op, and of the source, that a plugin defines, where its code came from.
+    """
 
     format: int
     name: str
@@ -62,6 +65,7 @@ class Manifest(_Frozen):
     rejected_digest: str
     tags_digest: str = ""
     ops: dict[str, int]
+    plugins: dict[str, str] = Field(default_factory=dict)
     made_by: dict[str, str]
     index_sha256: str
     recipe: RecipeEntry

@@ -1,0 +1,1 @@
+"""An op and a source for augforge."""
