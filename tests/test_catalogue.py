@@ -90,9 +90,10 @@ def test_a_loader_process_loads_little() -> None:
 
 
 def test_an_op_that_is_imported_is_found_without_the_others() -> None:
-    code = "import sys; from augforge.ops.geometry import hflip; from augforge.ops import OPS; print(OPS['hflip'] is hflip)"
-    code += "; print('augforge.ops.mosaic' in sys.modules)"
-    assert in_new_process(code).split() == ["True", "False"]
+    code = (
+        "import sys; from augforge.ops.geometry import hflip; from augforge.ops import OPS; print(OPS['hflip'] is hflip"
+    )
+    assert in_new_process(code + ", 'augforge.ops.mosaic' in sys.modules)").split() == ["True", "False"]
 
 
 # ---- registering ----
@@ -243,10 +244,10 @@ def site(tmp_path: Path) -> Path:
 
 
 def test_an_installed_package_is_found(site: Path, tmp_path: Path) -> None:
-    recipe = write_recipe(
-        tmp_path / "recipe.yaml", tiny_hands(tmp_path / "data", range(4)), ["{op: gain}"], classes="[a, b]"
-    )
-    code = f"from augforge import build; from augforge.ops import OPS; print(OPS['gain']); build({str(recipe)!r}, {str(tmp_path / 'out')!r})"
+    data = tiny_hands(tmp_path / "data", range(4))
+    recipe = write_recipe(tmp_path / "recipe.yaml", data, ["{op: gain}"], classes="[a, b]")
+    code = "from augforge import build; from augforge.ops import OPS; print(OPS['gain'])"
+    code += f"; build({str(recipe)!r}, {str(tmp_path / 'out')!r})"
     assert in_new_process(code, site).strip() == "gain@1+augforge-gain-0.1.0"
     assert read_manifest(tmp_path / "out").plugins == {"gain": "augforge-gain-0.1.0"}
 

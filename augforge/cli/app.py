@@ -12,7 +12,7 @@ import typer
 from augforge.cli import models as cli_models
 from augforge.cli import pages as cli_pages
 from augforge.cli import terminal
-from augforge.cli.everywhere import debugging, with_common_options
+from augforge.cli.everywhere import COMMON, with_common_options
 from augforge.cli.options import DatasetPlace, Json, Overrides, Version
 from augforge.errors import AugforgeError
 
@@ -36,7 +36,7 @@ def main() -> None:
     try:
         app()
     except AugforgeError as error:
-        if debugging():
+        if COMMON.debug:
             terminal.print_traceback(error)
         _fail(str(error))
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,12 +21,19 @@ Plugins = Annotated[
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Print the traceback of an error too.")]
 
-_debug = False
+
+@dataclass
+class Common:
+    """What the common options of the running command say.
+
+    Attributes:
+        debug: whether to print the traceback of an error.
+    """
+
+    debug: bool = False
 
 
-def debugging() -> bool:
-    """Whether the command was given ``--debug``."""
-    return _debug
+COMMON = Common()
 
 
 def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -33,8 +41,7 @@ def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(*, plugin: list[Path] | None, debug: bool, **arguments: Any) -> None:
-        global _debug
-        _debug = debug
+        COMMON.debug = debug
         if plugin:
             from augforge.catalogue import load_plugin
 

@@ -32,11 +32,13 @@ class RichProgress:
         self._task: Any = None
 
     def start(self, label: str, total: int) -> None:
+        """Show a new bar instead of the last one."""
         if self._task is not None:
             self._bar.update(self._task, visible=False)
         self._task = self._bar.add_task(label, total=total)
 
     def advance(self, count: int) -> None:
+        """Move the bar on."""
         self._bar.advance(self._task, count)
 
 

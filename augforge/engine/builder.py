@@ -14,8 +14,9 @@ from augforge.cache.work import sweep
 from augforge.engine import execute
 from augforge.engine.opening import check_folder, dataset_folder, open_recipe
 from augforge.engine.outcome import Outcome
-from augforge.engine.publish import Finished, assemble, commit, publish
-from augforge.engine.registering import check_registrable, enter
+from augforge.engine.publish import Finished, commit, write_shards, write_version
+from augforge.engine.registering import check_registrable
+from augforge.engine.registering import register as register_dataset
 from augforge.errors import TaskError
 from augforge.files import locked
 from augforge.planning.rows import Row
@@ -123,17 +124,17 @@ def build(
         seconds=round(summary.seconds, 3),
     )
     if register:
-        enter(loaded, manifest)
+        register_dataset(loaded, manifest)
     return summary
 
 
 def _publish(finished: Finished, summary: Summary, jobs: int, progress: Progress) -> Manifest:
     """Publish a finished build as the current version, and say so in the summary."""
-    assembled = assemble(finished, jobs, progress)
-    manifest = publish(finished, assembled)
+    written = write_shards(finished, jobs, progress)
+    manifest = write_version(finished, written)
     summary.dry, summary.version, summary.exact = False, manifest.version, True
     summary.bytes = sum(shard.bytes for shard in manifest.shards)
-    summary.shards, summary.new_shards = len(manifest.shards), assembled.new
+    summary.shards, summary.new_shards = len(manifest.shards), written.new
     summary.unchanged = commit(finished, manifest)
     return manifest
 

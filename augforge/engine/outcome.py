@@ -24,14 +24,17 @@ class Pool:
     batches: list[Batch] = field(default_factory=list)
 
     def add(self, batch: Batch, used: bool = True) -> None:
+        """Take in a batch; entries of an earlier build's batch count as unused until they are asked for."""
         self.ledger.put(batch.entries, used)
         self.payloads |= batch.payloads
         self.batches.append(replace(batch, entries=[]))
 
     def has_facts(self, sample_id: str, encoding: Encoding) -> bool:
+        """Whether the facts of a sample's pixels are known, as they are after encoding."""
         return self.ledger.has("facts", digest(sample_id, str(encoding)))
 
     def facts(self, sample_id: str, encoding: Encoding) -> Any:
+        """The facts of a sample's pixels after encoding; None if they are not known."""
         return self.ledger.get("facts", digest(sample_id, str(encoding)))
 
 

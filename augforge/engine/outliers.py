@@ -1,4 +1,4 @@
-"""What a recipe's filters find, without building: for people to look at, and for scoring against a truth."""
+"""Runs a recipe's filters without building: findings to look at, and their score against a truth."""
 
 from __future__ import annotations
 
@@ -61,10 +61,12 @@ class Score:
 
     @property
     def recall(self) -> float | None:
+        """The share of the outliers that are flagged; None if there are none."""
         return self.hits / (self.hits + self.misses) if self.hits + self.misses else None
 
     @property
     def precision(self) -> float | None:
+        """The share of the flagged samples that are outliers; None if none is flagged."""
         return self.hits / (self.hits + self.false_alarms) if self.hits + self.false_alarms else None
 
 
@@ -76,14 +78,14 @@ def find_outliers(
     overrides: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Outliers:
-    """Run a recipe as far as its last filter, and say what the filters found.
+    """Run a recipe as far as its last filter, and return what the filters found.
 
     Args:
         recipe: the YAML file.
         out: folder of its dataset, whose work area keeps the measurements; default ``datasets/<name>``.
         jobs: worker processes.
         overrides: ``key.path=value`` strings that change the recipe.
-        progress: is told how far it is.
+        progress: is told how far the work is.
 
     Raises:
         PlanError: the recipe has no filter.
@@ -91,7 +93,7 @@ def find_outliers(
     loaded = load_recipe(recipe, overrides)
     filters = [step for step in loaded.steps if step.bound.op.role == "filter"]
     if not filters:
-        raise PlanError(f"{recipe} has no filter to ask. Add one, such as {{op: metal}}; augforge ops lists them")
+        raise PlanError(f"{recipe} has no filter. Add one, such as {{op: metal}}; augforge ops lists them")
     folder = dataset_folder(out, loaded.name)
     check_folder(folder, loaded.name)
     with locked(folder):
@@ -108,7 +110,7 @@ def find_outliers(
 def read_truth(path: Path, names: Iterable[str]) -> dict[str, str]:
     """Kind of outlier by source sample name; empty for none.
 
-    The table has a column ``outlier`` (``none`` or empty: no outlier) and says the sample by ``name``, or by ``image``
+    The table has a column ``outlier`` (``none`` or empty: no outlier). It names a sample by ``name``, or by ``image``
     (a file name) with or without ``person`` (its folder).
     """
     known = {name: name for name in names} | {name.rpartition("/")[2]: name for name in names}
@@ -116,16 +118,16 @@ def read_truth(path: Path, names: Iterable[str]) -> dict[str, str]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             for line, row in enumerate(csv.DictReader(stream), start=2):
-                truth[_named(row, known, f"{path}:{line}")] = "" if row["outlier"] == "none" else row["outlier"]
+                truth[_sample_name(row, known, f"{path}:{line}")] = "" if row["outlier"] == "none" else row["outlier"]
     except (OSError, UnicodeDecodeError, KeyError) as error:
         raise AugforgeError(f"{path}: cannot be read as a truth table with a column `outlier` ({error!r})") from None
     return truth
 
 
-def _named(row: Mapping[str, str], known: Mapping[str, str], where: str) -> str:
-    said = row.get("name") or Path(row.get("image") or "").stem
-    full = f"{row['person']}/{said}" if row.get("person") and not row.get("name") else said
-    name = known.get(full) or known.get(said)
+def _sample_name(row: Mapping[str, str], known: Mapping[str, str], where: str) -> str:
+    given = row.get("name") or Path(row.get("image") or "").stem
+    full = f"{row['person']}/{given}" if row.get("person") and not row.get("name") else given
+    name = known.get(full) or known.get(given)
     if name is None:
         raise AugforgeError(f"{where}: '{full}' is no sample of the source. Check the truth file's names")
     return name
@@ -133,7 +135,7 @@ def _named(row: Mapping[str, str], known: Mapping[str, str], where: str) -> str:
 
 def scores(found: Outliers, truth: Mapping[str, str]) -> list[Score]:
     """Every detector, and all together, against the truth."""
-    flagged = {label: {_source(f) for f in found.findings if f.step == label} for label in found.detectors}
+    flagged = {label: {_source_name(f) for f in found.findings if f.step == label} for label in found.detectors}
     if len(flagged) > 1:
         flagged["any"] = set().union(*flagged.values())
     unreadable = {row.name for row in found.unreadable}
@@ -142,7 +144,7 @@ def scores(found: Outliers, truth: Mapping[str, str]) -> list[Score]:
     return [_score(label, names & set(truth), outliers) for label, names in flagged.items()]
 
 
-def _source(finding: Finding) -> str:
+def _source_name(finding: Finding) -> str:
     return finding.row.lineage.roots[0].name
 
 

@@ -1,4 +1,4 @@
-"""From a finished table to a dataset version: shards, index, stage tables, rejections, card, and last the manifest."""
+"""From a finished table to a dataset version: shards, index, stage tables, rejections, card; the manifest is last."""
 
 from __future__ import annotations
 
@@ -40,55 +40,60 @@ from augforge.store.shard import FORMAT_VERSION, Shard, ShardPlan, ShardRow, is_
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A build whose samples are all made: their payloads and facts are in the pool."""
+    """A build whose samples are all made; their payloads and facts are in the pool."""
 
     opened: Opened
     outcome: Outcome
 
     @property
     def folder(self) -> Path:
+        """The dataset's folder."""
         return self.opened.folder
 
     @property
     def recipe(self) -> Recipe:
+        """The recipe that was built."""
         return self.opened.recipe
 
     @property
     def listing(self) -> Listing:
+        """What the source holds."""
         return self.opened.listing
 
     @property
     def pool(self) -> Pool:
+        """Where payloads and facts of the samples are."""
         return self.opened.pool
 
     @property
     def encoding(self) -> Encoding:
+        """How the samples are stored."""
         return self.recipe.output.encoding
 
     def rejected(self) -> list[dict[str, Any]]:
-        """What steps rejected and what the source refused, sorted."""
+        """Rows of the rejected table: what steps rejected and what the source refused, sorted."""
         rows = [*refused_rows([*self.listing.refused, *self.outcome.refused]), *self.outcome.rejected]
         return sorted(rows, key=lambda row: (row["name"], row["step"]))
 
 
 @dataclass(frozen=True, slots=True)
-class Assembled:
-    """The shards of a version in order: plan and file; and how many of them were written anew."""
+class WrittenShards:
+    """The shards of a version in order, each with its plan, and how many of them were written anew."""
 
     shards: tuple[tuple[ShardPlan, Shard], ...]
     new: int
 
 
 def refused_rows(refused: Iterable[Refused]) -> list[dict[str, Any]]:
-    """What the source could not use, as rejections of step ``source``."""
+    """What the source refused, as rows of the rejected table with the step ``source``."""
     return [
         {"name": r.name, "id": "", "group": "", "split": "", "step": "source", "reason": r.reason, "detail": r.detail}
         for r in refused
     ]
 
 
-def assemble(finished: Finished, jobs: int, progress: Progress) -> Assembled:
-    """Write the shards that are not there yet."""
+def write_shards(finished: Finished, jobs: int, progress: Progress) -> WrittenShards:
+    """Write the shards that do not exist yet; the others are taken as they are if their digest is right."""
     plans = list(plan_shards((_shard_row(finished, row) for row in finished.outcome.rows), str(finished.encoding)))
     done: dict[str, Shard] = {}
     for plan in plans:
@@ -104,7 +109,7 @@ def assemble(finished: Finished, jobs: int, progress: Progress) -> Assembled:
         finished.pool.ledger.put([("shard", key, shard.to_json())])
         finished.opened.files.remember(finished.folder / shard.path, "sha256", shard.sha256)
         progress.advance(1)
-    return Assembled(tuple((plan, done[plan.key]) for plan in plans), len(missing))
+    return WrittenShards(tuple((plan, done[plan.key]) for plan in plans), len(missing))
 
 
 def _write_shard(arguments: tuple[ShardPlan, Path]) -> tuple[str, Shard]:
@@ -130,17 +135,17 @@ def _shard_row(finished: Finished, row: Row) -> ShardRow:
     return ShardRow(columns, finished.pool.payloads[row.id, str(finished.encoding)], facts["payload"])
 
 
-def publish(finished: Finished, assembled: Assembled) -> Manifest:
-    """Write everything of the new version but the manifest, and give that."""
+def write_version(finished: Finished, written: WrittenShards) -> Manifest:
+    """Write everything of the new version except the manifest, and return the manifest."""
     entries = [
-        ShardEntry(path=s.path, split=s.split, rows=s.rows, bytes=s.bytes, sha256=s.sha256) for _, s in assembled.shards
+        ShardEntry(path=s.path, split=s.split, rows=s.rows, bytes=s.bytes, sha256=s.sha256) for _, s in written.shards
     ]
     classes, labels = finished.listing.classes, finished.listing.labels
     rejected = finished.rejected()
     tags = tags_digest((row.name, row.tags) for row in finished.outcome.rows)
     version = version_of(classes, labels, entries, rejected_digest(rejected), tags)
     stem = finished.folder / "index" / version
-    index_store.write_index(stem.with_suffix(".parquet"), _index_rows(finished, assembled), classes)
+    index_store.write_index(stem.with_suffix(".parquet"), _index_rows(finished, written), classes)
     index_store.write_rejected(stem.with_suffix(".rejected.parquet"), rejected)
     index_store.write_stages(stem.with_suffix(".stages.parquet"), _stage_rows(finished.outcome))
     finished.pool.ledger.save(stem.with_suffix(".ledger.parquet"))
@@ -180,16 +185,17 @@ def _plugins(recipe: Recipe) -> dict[str, str]:
 
 
 def commit(finished: Finished, manifest: Manifest) -> bool:
-    """Make the version the current one, and clear the work area of what the shards now hold.
+    """Write the manifest, which makes the version the current one, and remove work batches that the shards now hold.
 
     Returns:
-        Whether it was the current one already.
+        Whether the version was already the current one.
     """
     current = finished.folder / "manifest.yaml"
     unchanged = current.exists() and read_manifest(finished.folder).version == manifest.version
     write_text(finished.folder / "README.md", dataset_card(manifest))
     write_manifest(finished.folder, manifest)
     finished.opened.files.save()
+    # A batch of intermediate samples stays: no shard holds them, and the next build may need their pixels.
     stored = {(row.id, str(finished.encoding)) for row in finished.outcome.rows}
     for batch in finished.pool.batches:
         if set(batch.payloads) <= stored:
@@ -197,11 +203,11 @@ def commit(finished: Finished, manifest: Manifest) -> bool:
     return unchanged
 
 
-def _index_rows(finished: Finished, assembled: Assembled) -> list[dict[str, Any]]:
+def _index_rows(finished: Finished, written: WrittenShards) -> list[dict[str, Any]]:
     names = ("shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes")
     places = {
         row.id: dict(zip(names, (shard.path, *offsets), strict=True))
-        for plan, shard in assembled.shards
+        for plan, shard in written.shards
         for row, offsets in zip(plan.rows, shard.offsets, strict=True)
     }
     rows = finished.outcome.rows
@@ -227,7 +233,7 @@ def _index_row(finished: Finished, row: Row) -> dict[str, Any]:
 
 
 def _making_step(recipe: Recipe, row: Row) -> str:
-    """Label of the step that made a sample what it is; `output.size` only stores it smaller."""
+    """Label of the last step that changed a sample; the resize of `output.size` does not count."""
     labels = [step["step"] for step in row.lineage.steps]
     if recipe.output.size is not None and labels and labels[-1] == recipe.steps[-1].bound.label:
         labels.pop()

@@ -16,12 +16,12 @@ def check_registrable(recipe: Recipe) -> None:
     changed = sorted(set(recipe.overrides) - {"source.path"})
     if changed:
         raise PlanError(
-            f"--register stands for what the recipe file says, but --set changed {', '.join(changed)}. "
+            f"--register records what the recipe file says, but --set changed {', '.join(changed)}. "
             "Write the change into the recipe, or leave --register out"
         )
 
 
-def enter(recipe: Recipe, manifest: Manifest) -> None:
+def register(recipe: Recipe, manifest: Manifest) -> None:
     """Write the recipe's source and dataset into the registry."""
     path, name = Path(REGISTRY), Path(recipe.source.path).resolve().name
     source = RegisteredSource(

@@ -297,7 +297,8 @@ class BoundOp:
 
     def __reduce__(self) -> tuple[Any, ...]:
         plugin = plugin_file(self.op.module)
-        return unpickled, (plugin, __name__, type(self).__name__), self.__getstate__()
+        state = [self.name, self.params, self.occurrence, self.fitted]
+        return unpickled, (plugin, __name__, type(self).__name__), state
 
     @property
     def op(self) -> Op[Any]:

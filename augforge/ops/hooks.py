@@ -14,7 +14,7 @@ from augforge.ops.model import Candidate, Context, Flag, OpParams
 from augforge.sample import Drop, Sample
 
 Params = TypeVar("Params", bound=OpParams)
-_Params = TypeVar("_Params", bound=OpParams, contravariant=True)
+Params_contra = TypeVar("Params_contra", bound=OpParams, contravariant=True)
 
 Size = tuple[int, int]
 """Width and height in pixels."""
@@ -22,59 +22,61 @@ Drawn = Any
 """What chance decided, JSON-like."""
 
 
-class Apply(Protocol[_Params]):
+class Apply(Protocol[Params_contra]):
     """Makes samples of samples: pure, never writing into its inputs; the same for the same inputs and `drawn`."""
 
     def __call__(
-        self, inputs: Sequence[Sample], drawn: Any, params: _Params, ctx: Context, /
+        self, inputs: Sequence[Sample], drawn: Any, params: Params_contra, ctx: Context, /
     ) -> Iterable[Sample | Drop]: ...
 
 
-class Draw(Protocol[_Params]):
+class Draw(Protocol[Params_contra]):
     """Draws all that chance decides in one call of an op. The result is JSON-like, small, and recorded."""
 
     def __call__(
-        self, rng: np.random.Generator, inputs: Sequence[Sample], params: _Params, ctx: Context, /
+        self, rng: np.random.Generator, inputs: Sequence[Sample], params: Params_contra, ctx: Context, /
     ) -> Drawn: ...
 
 
-class CountInputs(Protocol[_Params]):
+class CountInputs(Protocol[Params_contra]):
     """Says how many samples one call takes."""
 
-    def __call__(self, params: _Params, /) -> int: ...
+    def __call__(self, params: Params_contra, /) -> int: ...
 
 
-class GiveSizes(Protocol[_Params]):
+class GiveSizes(Protocol[Params_contra]):
     """Says width and height of each output, from those of the inputs."""
 
-    def __call__(self, sizes: Sequence[Size], params: _Params, /) -> list[Size]: ...
+    def __call__(self, sizes: Sequence[Size], params: Params_contra, /) -> list[Size]: ...
 
 
-class Measure(Protocol[_Params]):
+class Measure(Protocol[Params_contra]):
     """Measures one sample's pixels. It sees only the params that it declared to read; features are JSON-like."""
 
-    def __call__(self, sample: Sample, params: _Params, ctx: Context, /) -> Mapping[str, Any]: ...
+    def __call__(self, sample: Sample, params: Params_contra, ctx: Context, /) -> Mapping[str, Any]: ...
 
 
-class Decide(Protocol[_Params]):
+class Decide(Protocol[Params_contra]):
     """Decides on one candidate: None keeps it, a Flag drops, tags or moves it."""
 
-    def __call__(self, candidate: Candidate, params: _Params, ctx: Context, /) -> Flag | None: ...
+    def __call__(self, candidate: Candidate, params: Params_contra, ctx: Context, /) -> Flag | None: ...
 
 
-class DecideTable(Protocol[_Params]):
+class DecideTable(Protocol[Params_contra]):
     """Decides on a whole table at once: one verdict per candidate, in their order."""
 
-    def __call__(self, candidates: Sequence[Candidate], params: _Params, ctx: Context, /) -> Sequence[Flag | None]: ...
+    def __call__(
+        self, candidates: Sequence[Candidate], params: Params_contra, ctx: Context, /
+    ) -> Sequence[Flag | None]: ...
 
 
-class Fit(Protocol[_Params]):
+class Fit(Protocol[Params_contra]):
     """Finds thresholds or weights in a table, JSON-like; None if there is nothing to fit on."""
 
-    def __call__(self, candidates: Sequence[Candidate], params: _Params, ctx: Context, /) -> Any: ...
+    def __call__(self, candidates: Sequence[Candidate], params: Params_contra, ctx: Context, /) -> Any: ...
 
 
-class Weigh(Protocol[_Params]):
+class Weigh(Protocol[Params_contra]):
     """Says how likely a sample is drawn as partner: absolute, 0 for never."""
 
-    def __call__(self, candidate: Candidate, params: _Params, ctx: Context, /) -> float: ...
+    def __call__(self, candidate: Candidate, params: Params_contra, ctx: Context, /) -> float: ...

@@ -1,4 +1,4 @@
-"""Who joins whom: partners of an op of several inputs, drawn so that an added sample changes few draws."""
+"""Draws partners for an op of several inputs, so that an added sample changes few of the draws."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from augforge.ops.core import BoundOp
 
 
 class Partners:
-    """Draws partners: each slot goes to the candidate with the best hash of anchor, copy, slot and candidate.
+    """Draws partners: each slot takes the candidate with the best hash of anchor, copy, slot and candidate.
 
-    A sample more or less in the split changes only the draws it wins (rendezvous hashing, Thaler and Ravishankar
+    A sample that is added or removed changes only the draws that it wins (rendezvous hashing, Thaler and Ravishankar
     1998; the weighted race is that of Efraimidis and Spirakis 2006).
 
     Args:
         bound: the op.
         names: the candidates, one split's samples.
         seed: the recipe's.
-        weights: how likely each is drawn, absolute, rounded to 1/1024; None for all alike; never at 0 or NaN.
+        weights: how likely each is drawn: absolute, rounded to 1/1024; 0 or NaN for never. None weighs all alike.
     """
 
     def __init__(
@@ -69,4 +69,4 @@ def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """SplitMix64's finaliser: spreads every input bit over the word (Steele et al. 2014)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    return np.asarray(x ^ (x >> np.uint64(31)))

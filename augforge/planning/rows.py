@@ -43,6 +43,7 @@ class Row:
 
     @property
     def size(self) -> Size:
+        """Width and height in pixels."""
         return (self.width, self.height)
 
 

@@ -1,4 +1,4 @@
-"""Who goes where: groups hashed into splits, apart from the order and number of the others."""
+"""Assigns groups to splits by hashing each group, so that neither order nor other groups matter."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Groups = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class Split(Strict):
-    """Who goes where: groups are hashed, so no patient stands on both sides.
+    """How groups are assigned to splits: each is hashed as a whole, so that no patient is in two splits.
 
-    `val` and `test` are shares of the groups, or lists of groups; or `folds` and `fold` take one of several
-    parts of equal size as `val`.
+    `val` and `test` are shares of the groups, or lists of groups. Or `folds` and `fold` make one of several
+    equally large parts `val`.
     """
 
     val: Share | Groups | None = Field(None, description="share of the groups (0 to 1), or a list of groups")
@@ -29,7 +29,7 @@ class Split(Strict):
     seed: int = Field(0, description="of the hash, apart from the recipe's seed so that recipes stay comparable")
 
     @model_validator(mode="after")
-    def _sound(self) -> Split:
+    def _check(self) -> Split:
         if (self.folds is None) != (self.fold is None):
             raise ValueError("`folds` and `fold` go together")
         if self.folds is not None and self.fold is not None:
@@ -44,15 +44,15 @@ class Split(Strict):
 
 
 def assign_splits(groups: Iterable[str], split: Split, own: Collection[str] = ()) -> tuple[dict[str, str], list[str]]:
-    """The split of each group, and warnings.
+    """Assign each group to a split; give the assignment and warnings.
 
     With shares, each group's hash decides alone, so a new group moves nobody. A split that would stay empty takes
-    the group nearest to it (the lowest hash; for train the highest). With folds, the groups that are not `test` are
-    dealt out in hash order, so folds are equally large and each is `val` in exactly one; a new group may move others.
+    the group nearest to it (the lowest hash; for train the highest). With folds, the groups outside `test` are dealt
+    out in hash order: folds are equally large, and each group is `val` in exactly one; a new group may move others.
 
     Args:
-        groups: that stand in no split of the data's own.
-        split: the recipe's. Its shares are of what the data has no split of its own for.
+        groups: those that are in no split of the data's own.
+        split: the recipe's; a share of a split that the data has itself is not used.
         own: splits that the data has.
 
     Raises:
@@ -61,13 +61,13 @@ def assign_splits(groups: Iterable[str], split: Split, own: Collection[str] = ()
     """
     names = sorted(set(groups))
     if not names:
-        return {}, _nothing_to_deal(split, own)
+        return {}, _warn_of_unused_split(split, own)
     if split.folds is not None and "val" in own:
         raise PlanError(
-            "split.folds deals out val, and the data has one of its own. Set source.own_splits: false to deal out "
+            "split.folds assigns val, and the data has one of its own. Set source.own_splits: false to assign "
             "all, or leave the folds out"
         )
-    split, warnings = _without_own(split, own)
+    split, warnings = _drop_own_shares(split, own)
     hashes = {name: unit_hash("split", split.seed, name) for name in names}
     wanted = ["train", *(name for name in ("val", "test") if getattr(split, name) is not None)]
     if len(names) < len(wanted):
@@ -76,35 +76,35 @@ def assign_splits(groups: Iterable[str], split: Split, own: Collection[str] = ()
             "whole. Ask for fewer splits, add groups, or say with source.group what a group is; "
             "`group: {regex: '(.*)'}` makes each sample one"
         )
-    listed = _listed(names, split, own)
-    result = {name: listed.get(name) or _by_share(hashes[name], split) for name in names}
-    warnings += _fill_empty(result, set(listed), hashes, wanted)
+    listed = _assign_listed(names, split, own)
+    result = {name: listed.get(name) or _split_by_share(hashes[name], split) for name in names}
+    warnings += _fill_empty_splits(result, set(listed), hashes, wanted)
     if split.folds is not None:
-        result |= dict.fromkeys(_fold(result, hashes, split.folds, split.fold or 0), "val")
+        result |= dict.fromkeys(_groups_of_fold(result, hashes, split.folds, split.fold or 0), "val")
     return result, warnings
 
 
-def _nothing_to_deal(split: Split, own: Collection[str]) -> list[str]:
-    """A warning where a recipe asks for splits, or has no training split, and every sample stands in one already."""
+def _warn_of_unused_split(split: Split, own: Collection[str]) -> list[str]:
+    """A warning if the recipe asks for splits, or there is no training split, and every sample already has a split."""
     asked = (split.val, split.test, split.folds) != (None, None, None)
     if not own or ("train" in own and not asked):
         return []
-    fact = f"every sample stands in the data's own {' or '.join(sorted(own))}, so the recipe's split deals out nothing"
-    return [f"{fact}; set source.own_splits: false to deal out all"]
+    fact = f"every sample is in the data's own {' or '.join(sorted(own))}, so the recipe's split assigns nothing"
+    return [f"{fact}; set source.own_splits: false to assign all samples"]
 
 
-def _without_own(split: Split, own: Collection[str]) -> tuple[Split, list[str]]:
-    """The recipe's split without shares of what the data has itself, and warnings that say so."""
+def _drop_own_shares(split: Split, own: Collection[str]) -> tuple[Split, list[str]]:
+    """The recipe's split without shares of splits that the data has itself, and warnings that say so."""
     twice = [part for part in ("val", "test") if part in own and isinstance(getattr(split, part), float)]
     warnings = [
         f"the data has its own {part}, so split.{part} takes nothing more; name groups there to add them, or set "
-        "source.own_splits: false to deal out all"
+        "source.own_splits: false to assign all samples"
         for part in twice
     ]
     return split.model_copy(update=dict.fromkeys(twice)), warnings
 
 
-def _fold(result: Mapping[str, str], hashes: Mapping[str, float], folds: int, fold: int) -> list[str]:
+def _groups_of_fold(result: Mapping[str, str], hashes: Mapping[str, float], folds: int, fold: int) -> list[str]:
     """The groups of one fold."""
     dealt = sorted((name for name in result if result[name] == "train"), key=hashes.__getitem__)
     if len(dealt) < folds:
@@ -112,7 +112,7 @@ def _fold(result: Mapping[str, str], hashes: Mapping[str, float], folds: int, fo
     return dealt[fold::folds]
 
 
-def _listed(names: list[str], split: Split, own: Collection[str]) -> dict[str, str]:
+def _assign_listed(names: list[str], split: Split, own: Collection[str]) -> dict[str, str]:
     chosen: dict[str, str] = {}
     for part in ("val", "test"):
         listed = getattr(split, part)
@@ -127,7 +127,7 @@ def _listed(names: list[str], split: Split, own: Collection[str]) -> dict[str, s
     return chosen
 
 
-def _by_share(value: float, split: Split) -> str:
+def _split_by_share(value: float, split: Split) -> str:
     val = split.val if isinstance(split.val, float) else 0.0
     test = split.test if isinstance(split.test, float) else 0.0
     if value < val:
@@ -135,7 +135,9 @@ def _by_share(value: float, split: Split) -> str:
     return "test" if value < val + test else "train"
 
 
-def _fill_empty(result: dict[str, str], fixed: set[str], hashes: Mapping[str, float], wanted: list[str]) -> list[str]:
+def _fill_empty_splits(
+    result: dict[str, str], fixed: set[str], hashes: Mapping[str, float], wanted: list[str]
+) -> list[str]:
     warnings = []
     for part in reversed(wanted):
         if part in result.values():

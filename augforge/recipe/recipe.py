@@ -1,4 +1,4 @@
-"""The recipe: what a YAML file may say, checked strictly, with file and line in every complaint."""
+"""Recipes: what their YAML may say, checked strictly, with file and line in every error."""
 
 from __future__ import annotations
 
@@ -29,18 +29,19 @@ class Output(Strict):
     quality: Annotated[int, Field(ge=1, le=100)] | None = Field(None, description="of jpeg, default 95")
 
     @model_validator(mode="after")
-    def _sound(self) -> Output:
+    def _check(self) -> Output:
         if self.quality is not None and self.image != "jpeg":
             raise ValueError("`quality` belongs to `image: jpeg`; png is lossless")
         return self
 
     @property
     def encoding(self) -> Encoding:
+        """How samples are encoded."""
         return Encoding.jpeg(self.quality or 95) if self.image == "jpeg" else Encoding.png()
 
 
 class Verdict(Strict):
-    """A person's word on a sample, which stands above every filter's."""
+    """A person's verdict on a sample, which overrules every filter."""
 
     verdict: Literal["keep", "drop"]
     why: str = ""
@@ -61,7 +62,7 @@ class _Body(Strict):
 
     @field_validator("name")
     @classmethod
-    def _names_a_folder(cls, value: str) -> str:
+    def _check_folder_name(cls, value: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
             raise ValueError(f"'{value}' cannot name a folder; expected letters, digits, '.', '_' and '-' alone")
         return value
@@ -107,7 +108,8 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     path = Path(path).expanduser()
     file = read_yaml(path, RecipeError)
-    said = deepcopy({**file.data, "source": _without_path(file.data.get("source"))})  # --set changes the data in place
+    source = _without_path(file.data.get("source"))
+    declared = deepcopy({**file.data, "source": source})  # --set changes the data in place
     changed = dict(override(file, text) for text in overrides)
     body = file.check(_Body, file.data)
     review = _review(body.review, path.parent)
@@ -123,7 +125,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         path=path,
         text=file.text,
         overrides=changed,
-        digest=digest(said, verdicts) if verdicts else digest(said),
+        digest=digest(declared, verdicts) if verdicts else digest(declared),
     )
 
 
@@ -136,7 +138,7 @@ def _review(name: str | None, folder: Path) -> Mapping[str, Verdict]:
 
 
 def _without_path(source: Any) -> Any:
-    """What a source says, but for where its data lies; so for the sources of a union."""
+    """A source's options without the path of its data, which is no part of a recipe's digest; nested for a union."""
     if not isinstance(source, dict):
         return source
     plain = {key: value for key, value in source.items() if key != "path"}
