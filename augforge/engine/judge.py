@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from augforge.cache.ledger import Ledger
+from augforge.engine.jobs import WorkerContext
 from augforge.engine.measuring import features_key
 from augforge.engine.outcome import Finding
-from augforge.engine.worker import WorkerContext
 from augforge.errors import PlanError, nearest
 from augforge.ops.conditions import holds
 from augforge.ops.core import Candidate, Flag

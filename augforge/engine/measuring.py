@@ -9,7 +9,8 @@ from typing import Any
 
 from augforge import bitmask
 from augforge.keys import Id, digest
-from augforge.ops.core import BoundOp, Context
+from augforge.ops.bound import BoundOp
+from augforge.ops.core import Context
 from augforge.sample import Sample
 from augforge.store.codec import pixel_digest
 

@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from augforge.cache.filecache import FileCache
 from augforge.cache.work import Payload, read_batches, remove_batch
+from augforge.engine.jobs import WorkerContext
 from augforge.engine.outcome import Outcome, Pool
 from augforge.engine.pipeline import Pipeline
-from augforge.engine.worker import WorkerContext
 from augforge.errors import DatasetError, PlanError, SourceError
 from augforge.keys import digest
 from augforge.lineage import Lineage

@@ -7,20 +7,20 @@ from dataclasses import replace
 from typing import Any
 
 from augforge.engine import execute
-from augforge.engine.judge import Judge
-from augforge.engine.measuring import features_key
-from augforge.engine.outcome import Outcome, Pool
-from augforge.engine.worker import (
+from augforge.engine.jobs import (
+    FAILURES_SHOWN,
     BatchResult,
-    Failure,
     Job,
     JobInput,
     UnreadableSamples,
     WorkerContext,
-    load_input,
-    perform_batch,
+    task_error,
 )
-from augforge.errors import PlanError, TaskError
+from augforge.engine.judge import Judge
+from augforge.engine.measuring import features_key
+from augforge.engine.outcome import Outcome, Pool
+from augforge.engine.worker import load_input, perform_batch
+from augforge.errors import PlanError
 from augforge.lineage import Lineage
 from augforge.planning.identity import ExpectedSample
 from augforge.planning.plan import check_names, cut_stages, expect_of_task, plan_stage
@@ -33,7 +33,6 @@ from augforge.sources import Records, Refused
 from augforge.store.codec import Encoding
 
 PNG = Encoding.png()
-FAILURES_SHOWN = 10
 BATCH_PIXELS = 1 << 25
 """Pixels of a batch, about: what is lost when a build is killed, and what one row of the progress bar stands for."""
 
@@ -262,7 +261,7 @@ class Pipeline:
             if len(failures) >= FAILURES_SHOWN:
                 break
         if failures:
-            raise _task_error(failures)
+            raise task_error(failures)
         if unreadable:
             raise UnreadableSamples(unreadable)
 
@@ -296,9 +295,3 @@ def _expected_row(sample: ExpectedSample, inherited: Row) -> Row:
     step = sample.made_by or inherited.step
     width, height = sample.size
     return replace(inherited, name=sample.name, id=sample.id or sample.name, width=width, height=height, step=step)
-
-
-def _task_error(failures: Sequence[Failure]) -> TaskError:
-    lines = [f"{failure.sample} ({failure.step}): {failure.message}" for failure in failures[:FAILURES_SHOWN]]
-    message = f"{len(failures)} tasks failed; what was finished is kept.\n" + "\n".join(lines)
-    return TaskError(message, failures[:FAILURES_SHOWN])

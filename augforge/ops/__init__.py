@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from augforge.ops.bound import BoundOp
 from augforge.ops.core import (
     OPS,
-    BoundOp,
     Candidate,
     Context,
     Examples,

@@ -31,13 +31,11 @@ measurements are cached::
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar
 
-import numpy as np
-
-from augforge.catalogue import Catalogue, origin_of, plugin_file, unpickled
+from augforge.catalogue import Catalogue, origin_of
 from augforge.ops.hooks import (
     Apply,
     CountInputs,
@@ -57,7 +55,6 @@ from augforge.sample import Drop, Sample
 
 __all__ = [
     "OPS",
-    "BoundOp",
     "Candidate",
     "Context",
     "Drawn",
@@ -269,88 +266,3 @@ def _register_filter(
 
 def _module_of(function: Callable[..., Any]) -> str:
     return function.__module__
-
-
-@dataclass(frozen=True, slots=True)
-class OpCall:
-    """One call of an op: what chance decided, and what the op makes of it, made as it is iterated."""
-
-    drawn: Drawn
-    results: Iterable[Sample | Drop]
-
-
-@dataclass(frozen=True, slots=True)
-class BoundOp:
-    """An op with checked parameters at its place in a recipe.
-
-    Attributes:
-        name: of the registered op.
-        params: its parameters.
-        occurrence: how many steps of the same op stand before it; chance hashes it, so that two flips differ.
-        fitted: what `fit` found, once it has run.
-    """
-
-    name: str
-    params: OpParams
-    occurrence: int = 0
-    fitted: Any = field(default=None, compare=False)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        plugin = plugin_file(self.op.module)
-        state = [self.name, self.params, self.occurrence, self.fitted]
-        return unpickled, (plugin, __name__, type(self).__name__), state
-
-    @property
-    def op(self) -> Op[Any]:
-        return OPS[self.name]
-
-    @property
-    def inputs(self) -> int:
-        """How many samples one call takes."""
-        return self.op.inputs(self.params)
-
-    @property
-    def measures(self) -> bool:
-        """Whether features are needed with these params."""
-        return self.op.measure is not None and self.op.measures_when(self.params)
-
-    @property
-    def fits(self) -> bool:
-        """Whether the op wants to be fitted with these params: what it measures is what it is fitted on."""
-        return self.op.fit is not None and (self.op.measure is None or self.measures)
-
-    @property
-    def weighs(self) -> bool:
-        """Whether partners are weighed with these params: what the op measures is what it weighs by."""
-        return self.op.weigh is not None and (self.op.measure is None or self.measures)
-
-    def measured_params(self) -> dict[str, Any]:
-        """The params that `measure` looks at."""
-        return self.params.model_dump(mode="json", include=set(self.op.measure_reads))
-
-    @property
-    def label(self) -> str:
-        """The op's name in sample names: ``rotate``, and ``rotate.2`` for the recipe's second one."""
-        return self.name if self.occurrence == 0 else f"{self.name}.{self.occurrence + 1}"
-
-    def call(
-        self,
-        inputs: Sequence[Sample],
-        ctx: Context,
-        rng: np.random.Generator | None = None,
-        drawn: Drawn = None,
-    ) -> OpCall:
-        """Draw what chance decides and apply the op. Nothing else draws or applies an op.
-
-        Args:
-            inputs: as many samples as the op takes.
-            ctx: class table, labels and fitted values.
-            rng: what the op draws from; None to call it with what was drawn before.
-            drawn: what was drawn before, as a lineage records it.
-
-        Raises:
-            Whatever the op raises: at once if it draws, else when the results are iterated.
-        """
-        if rng is not None and self.op.draw is not None:
-            drawn = self.op.draw(rng, inputs, self.params, ctx)
-        return OpCall(drawn, self.op.apply(inputs, drawn, self.params, ctx))

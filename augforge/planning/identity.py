@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from augforge.keys import Id, digest, unit_hash
-from augforge.ops.core import BoundOp, Size
+from augforge.ops.bound import BoundOp
+from augforge.ops.core import Size
 from augforge.planning.steps import Step
 
 

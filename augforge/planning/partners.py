@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from augforge.errors import PlanError
 from augforge.keys import hash64
-from augforge.ops.core import BoundOp
+from augforge.ops.bound import BoundOp
 
 
 class Partners:

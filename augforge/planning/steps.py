@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from augforge.errors import nearest, shorten
+from augforge.ops.bound import BoundOp
 from augforge.ops.conditions import check_syntax
-from augforge.ops.core import OPS, BoundOp, OpParams
+from augforge.ops.core import OPS, OpParams
 
 SPLITS = ("train", "val", "test")
 SplitName = Literal["train", "val", "test"]

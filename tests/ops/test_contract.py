@@ -17,11 +17,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from augforge.engine.findings import measure
 from conftest import class_names, make_sample
 from pydantic import ValidationError
 
 from augforge import bitmask
-from augforge.engine.findings import measure
 from augforge.errors import PlanError
 from augforge.keys import canonical_json, digest, rng_for
 from augforge.ops import OPS, BoundOp, Context, Flag, Op, OpParams

@@ -10,12 +10,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from augforge.engine.findings import measure
 from conftest import class_names, make_sample
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from augforge import bitmask
-from augforge.engine.findings import measure
 from augforge.errors import PlanError
 from augforge.ops import BoundOp, Context
 from augforge.ops.core import Candidate

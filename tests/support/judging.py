@@ -10,9 +10,9 @@ from typing import Any
 
 import cv2
 import numpy as np
+from augforge.engine.findings import measure
 
 from augforge import bitmask
-from augforge.engine.findings import measure
 from augforge.ops import OPS, BoundOp, Context, Flag
 from augforge.ops.core import Candidate
 from augforge.phantom import Traits, render_hand

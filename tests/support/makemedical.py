@@ -150,7 +150,7 @@ def uninstall(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def without(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name.split(".")[0] == package:
+        if name.split(".", maxsplit=1)[0] == package:
             raise ImportError(name)
         return real(name, *args, **kwargs)
 

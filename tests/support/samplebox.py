@@ -96,7 +96,7 @@ def made(
     planes = bitmask.from_masks([mask * (c in known) for c, mask in enumerate(masks)])
     shape = size if channels == 1 else (*size, channels)
     image = rng.integers(0, 255, shape, np.uint8, endpoint=True)
-    group = name.split("/")[0]
+    group = name.split("/", maxsplit=1)[0]
     bits = bitmask.select_bits(known, len(CLASSES))
     return Sample(name, image, planes, bits, group, split, metadata={"age": seed + 0.5}, **more)
 

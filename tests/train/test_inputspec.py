@@ -72,7 +72,7 @@ def test_channels() -> None:
 )
 def test_multiples_of_32(text: str, line: int, near: str, tmp_path: Path) -> None:
     (tmp_path / "train.yaml").write_text(f"data:\n  {text}\n")
-    with pytest.raises(TrainError, match=rf"train\.yaml:{line}: data\.{text.split(':')[0]}: {near}"):
+    with pytest.raises(TrainError, match=rf"train\.yaml:{line}: data\.{text.split(':', maxsplit=1)[0]}: {near}"):
         load_config(tmp_path / "train.yaml")
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from augforge.errors import PlanError, TrainError
 from augforge.keys import rng_for
-from augforge.ops.core import BoundOp, Context
+from augforge.ops.bound import BoundOp
+from augforge.ops.core import Context
 from augforge.planning.steps import Step, read_step
 from augforge.sample import Sample
 from augforge.yamlfile import KeyPath, YamlFile

@@ -1,0 +1,119 @@
+"""What goes to worker processes and what comes back: jobs, failures, batches of results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from augforge.cache.work import Batch, Payload
+from augforge.errors import SourceError, TaskError
+from augforge.ops.bound import BoundOp
+from augforge.ops.core import Context
+from augforge.planning.rows import Row, Task
+from augforge.planning.steps import Step
+from augforge.sources import Record, Refused, Source
+from augforge.store.codec import Encoding
+
+FAILURES_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerContext:
+    """What all jobs of a build share.
+
+    Attributes:
+        source: the adapter, to load source samples.
+        classes, labels: the class table and the label names.
+        seed: the recipe's.
+        folder: the work area.
+        made_by: versions of the libraries that decide pixels.
+    """
+
+    source: Source
+    classes: tuple[str, ...]
+    labels: tuple[str, ...]
+    seed: int
+    folder: Path
+    made_by: dict[str, str]
+
+    def op_context(self, bound: BoundOp) -> Context:
+        """What an op may know besides its inputs."""
+        return Context(self.classes, self.labels, bound.fitted)
+
+
+@dataclass(frozen=True, slots=True)
+class JobInput:
+    """How to get a job's input: a listed record, or a payload with the facts of its pixels."""
+
+    row: Row
+    record: Record | None = None
+    payload: Payload | None = None
+    facts: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A task to run, or an untouched sample to encode or measure.
+
+    Attributes:
+        task: its steps; None to take the one input as it is.
+        inputs: how to get the pixels.
+        encoding: how to encode what comes out; None to encode nothing.
+        encode_input: whether to encode the input too if it passes on.
+        measures: steps that need features of what comes out.
+    """
+
+    task: Task | None
+    inputs: tuple[JobInput, ...]
+    encoding: Encoding | None
+    encode_input: bool = False
+    measures: tuple[Step, ...] = ()
+
+    @property
+    def sample_name(self) -> str:
+        """The name of the first input, which messages name."""
+        return self.inputs[0].row.name
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A job that failed.
+
+    Attributes:
+        sample: name of the job's first input.
+        step: label of the step, or what was being done, such as ``encode``.
+        message: what happened.
+        traceback: of the original exception, as Python prints it.
+    """
+
+    sample: str
+    step: str
+    message: str
+    traceback: str
+
+
+@dataclass
+class BatchResult:
+    """What a batch of jobs left, the jobs that failed, and source samples that cannot be read and are rejected."""
+
+    batch: Batch
+    jobs: int
+    failures: list[Failure] = field(default_factory=list)
+    unreadable: list[Refused] = field(default_factory=list)
+
+
+class UnreadableSamples(SourceError):
+    """Source samples that cannot be read and become rejected rows: the plan is made again without them."""
+
+    def __init__(self, refused: list[Refused]) -> None:
+        super().__init__(refused[0].detail)
+        self.refused = refused
+
+
+def task_error(failures: Sequence[Failure]) -> TaskError:
+    """The error that tells of the first failed jobs."""
+    lines = [f"{failure.sample} ({failure.step}): {failure.message}" for failure in failures[:FAILURES_SHOWN]]
+    message = f"{len(failures)} tasks failed; what was finished is kept.\n" + "\n".join(lines)
+    return TaskError(message, failures[:FAILURES_SHOWN])
