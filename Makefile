@@ -39,7 +39,7 @@ demo: $(READY) $(DATA)
 	$(BIN)/augforge show $(DATASET) -o $(SHEET)
 	rm -rf $(RUN)
 	$(BIN)/augforge train --shards $(DATASET) --out $(RUN) $(SHORT)
-	$(BIN)/augforge evaluate $(RUN) --shards $(DATASET) --worst 2 --out $(RUN)/evaluation
+	$(BIN)/augforge evaluate $(RUN) $(DATASET) --worst 2 --out $(RUN)/evaluation
 	@echo
 	@echo "Look at it:    $(SHEET)"
 	@echo "The dataset:   $(DATASET)  (README.md in it says how to read it)"
@@ -47,7 +47,7 @@ demo: $(READY) $(DATA)
 	@echo "The model:     $(RUN)/curves.png and $(RUN)/evaluation/worst-1.png; half a minute's training, so rough"
 
 $(DATA): | $(READY)
-	$(BIN)/augforge sample-data $(DATA) --persons 12 --size 1024 --seed 7
+	$(BIN)/augforge sample-data --out $(DATA) --persons 12 --size 1024 --seed 7
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 $(ARGS)

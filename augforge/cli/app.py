@@ -12,7 +12,20 @@ import typer
 from augforge.cli import models as cli_models
 from augforge.cli import pages as cli_pages
 from augforge.cli import terminal
-from augforge.cli.options import DatasetPlace, Json, Overrides, Version
+from augforge.cli.options import (
+    Command,
+    DatasetPlace,
+    Jobs,
+    Json,
+    NewFolder,
+    OldFolder,
+    OldOutput,
+    Overrides,
+    Version,
+    given,
+    out_option,
+    outliers_places,
+)
 from augforge.errors import AugforgeError
 
 if TYPE_CHECKING:
@@ -22,7 +35,7 @@ app = typer.Typer(
     name="augforge",
     help="Turn annotated images into versioned training sets.\n\n"
     "A recipe (YAML) says where the images are, what to do with them, and how to store the result: "
-    "**augforge build recipes/mosaic.yaml**. No data at hand? **augforge sample-data data/hands**.",
+    "**augforge build recipes/mosaic.yaml**. No data at hand? **augforge sample-data -o data/hands**.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -47,11 +60,11 @@ def _fail(message: str) -> NoReturn:
     sys.exit(1)
 
 
-@app.command()
+@app.command(cls=Command)
 def build(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")],
-    out: Annotated[Path | None, typer.Option(help="Folder of the dataset; datasets/NAME without it.")] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Worker processes, -1 for one a core.")] = 1,
+    out: Annotated[Path | None, out_option("Folder of the dataset; datasets/NAME by default.")] = None,
+    jobs: Jobs = 1,
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be made and what reused.")] = False,
     reuse: Annotated[bool, typer.Option(help="Take over what earlier versions and interrupted builds left.")] = True,
@@ -82,13 +95,22 @@ def build(
     terminal.output(asdict(summary), as_json, lambda console: render_summary(summary, console))
 
 
-@app.command()
+@app.command(cls=Command)
 def outliers(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe with filters.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A contact sheet to write, PNG.")] = None,
+    dataset: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DATASET",
+            help="Folder of the recipe's dataset, where measurements are kept; datasets/NAME by default.",
+        ),
+    ] = None,
+    out: Annotated[
+        list[Path] | None, typer.Option("--out", "-o", metavar="PICTURE", help="A contact sheet to write, PNG or JPEG.")
+    ] = None,
+    old_output: OldOutput = None,
     truth: Annotated[Path | None, typer.Option(help="A CSV file with a column `outlier`, to score against.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the dataset; datasets/NAME without it.")] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Worker processes, -1 for one a core.")] = 1,
+    jobs: Jobs = 1,
     overrides: Overrides = None,
     limit: Annotated[int, typer.Option(min=1, help="Findings on the contact sheet.")] = 60,
     as_json: Json = False,
@@ -101,16 +123,17 @@ def outliers(
     from augforge.report.outliers import describe, outlier_sheet, render_outliers
     from augforge.report.show import save_png
 
+    folder, sheet = outliers_places(dataset, [*(out or ()), *([old_output] if old_output else [])])
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible():
-        found = find_outliers(recipe, out, jobs=jobs, overrides=overrides or (), progress=progress)
+        found = find_outliers(recipe, folder, jobs=jobs, overrides=overrides or (), progress=progress)
     scored = scores(found, read_truth(truth, [*found.names, *(row.name for row in found.unreadable)])) if truth else []
-    if output is not None:
-        save_png(outlier_sheet(found, limit), output)
-        terminal.console(stderr=True).print(f"wrote {terminal.escaped(str(output))}")
+    if sheet is not None:
+        save_png(outlier_sheet(found, limit), sheet)
+        terminal.console(stderr=True).print(f"wrote {terminal.escaped(str(sheet))}")
     terminal.output(describe(found, scored), as_json, lambda console: render_outliers(found, scored, console))
 
 
-@app.command()
+@app.command(cls=Command)
 def inspect(dataset: DatasetPlace, version: Version = None, as_json: Json = False) -> None:
     """Say what a dataset holds: splits, classes, sizes, rejections, recipe."""
     from augforge.report.inspect import inspect as report
@@ -121,7 +144,7 @@ def inspect(dataset: DatasetPlace, version: Version = None, as_json: Json = Fals
     terminal.output(found, as_json, lambda console: render_inspect(found, console))
 
 
-@app.command()
+@app.command(cls=Command)
 def verify(
     dataset: DatasetPlace,
     version: Version = None,
@@ -146,13 +169,14 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Command)
 def show(
     dataset: DatasetPlace,
     samples: Annotated[
-        list[str] | None, typer.Argument(metavar="[SAMPLE]...", help="Names of samples; none: a contact sheet.")
+        list[str] | None, typer.Argument(metavar="SAMPLE", help="Names of samples; none: a contact sheet.")
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write, PNG.")] = Path("show.png"),
+    out: Annotated[Path | None, out_option("The picture to write, PNG or JPEG.", "show.png")] = None,
+    old_output: OldOutput = None,
     split: Annotated[str | None, typer.Option(help="Contact sheet of this split only.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Samples on a contact sheet.")] = 24,
     version: Version = None,
@@ -166,15 +190,17 @@ def show(
         picture = show_samples([opened.named(name) for name in samples], opened.classes)
     else:
         picture = contact_sheet(opened, split=split, limit=limit)
-    save_png(picture, output)
-    terminal.console().print(f"wrote {terminal.escaped(str(output))} ({picture.shape[1]}x{picture.shape[0]})")
+    path = old_output or out or Path("show.png")
+    save_png(picture, path)
+    terminal.console().print(f"wrote {terminal.escaped(str(path))} ({picture.shape[1]}x{picture.shape[0]})")
 
 
-@app.command()
+@app.command(cls=Command)
 def export(
     dataset: DatasetPlace,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; must be new or empty.")],
     to: Annotated[str, typer.Option(help="The format, as augforge exports lists them.")],
+    out: NewFolder = None,
+    old_out: OldFolder = None,
     split: Annotated[list[str] | None, typer.Option(help="Only this split. May be given often.")] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="An option of the format, masks=polygons. May be given often.")
@@ -194,10 +220,11 @@ def export(
     from augforge.export import render_exported, settings
     from augforge.store.dataset import open_dataset
 
+    folder = given("-o/--out", out, old_out)
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
         done = run(
             open_dataset(dataset, version),
-            out,
+            folder,
             to,
             splits=split or (),
             options=settings(overrides or ()),
@@ -206,7 +233,7 @@ def export(
     terminal.output(asdict(done), as_json, lambda console: render_exported(done, console))
 
 
-@app.command()
+@app.command(cls=Command)
 def files(dataset: DatasetPlace, version: Version = None) -> None:
     """Print the shards of a dataset's current version, one a line; of a URL, their URLs.
 
@@ -218,7 +245,7 @@ def files(dataset: DatasetPlace, version: Version = None) -> None:
         typer.echo(place)
 
 
-@app.command()
+@app.command(cls=Command)
 def gc(
     dataset: DatasetPlace,
     keep: Annotated[int | None, typer.Option(min=1, help="Keep only so many versions, the newest.")] = None,
@@ -237,7 +264,7 @@ def gc(
 
 
 for command in (*cli_pages.COMMANDS, *cli_models.COMMANDS):
-    app.command()(command)
+    app.command(cls=Command)(command)
 
 
 @app.callback(invoke_without_command=True)

@@ -101,6 +101,11 @@ def console(stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False)
 
 
+def notice(text: str) -> None:
+    """One line on standard error that changes nothing of the result."""
+    console(stderr=True).print(f"[yellow]notice:[/yellow] {escaped(text)}", soft_wrap=True)
+
+
 def output(data: Any, as_json: bool, render: Callable[[Console], None]) -> None:
     """Print data as JSON, or let `render` draw it for people."""
     if as_json:

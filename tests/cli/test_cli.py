@@ -118,7 +118,7 @@ def test_wrong_usage_is_two(arguments: list[str], monkeypatch: pytest.MonkeyPatc
         (["ops", "mosaik"], "mosaic"),
         (["sources", "hand_bone"], "hand-bone"),
         (["exports", "mask_folder"], "mask-folder"),
-        (["sample-data", "here"], "not empty"),
+        (["sample-data", "-o", "here"], "not empty"),
     ],
 )
 def test_errors_are_one_and_told_without_traceback(
@@ -329,7 +329,7 @@ def test_verify_with_a_broken_index_has_no_traceback(toy: Path) -> None:
 def test_show(toy: Path, tmp_path: Path) -> None:
     name = open_dataset(toy).index["name"][0]
     run("show", toy, name, "-o", tmp_path / "one.png")
-    run("show", toy, "--split", "val", "--limit", "1", "--output", tmp_path / "sheet.png")
+    run("show", toy, "--split", "val", "--limit", "1", "--out", tmp_path / "sheet.png")
     run("show", toy, "-o", tmp_path / "all.png")
     sizes = [cv2.imread(str(tmp_path / f"{file}.png")).shape for file in ("one", "sheet", "all")]
     assert all(min(size[:2]) >= 96 for size in sizes)
@@ -384,7 +384,7 @@ def test_exports() -> None:
 
 def test_sample_data(tmp_path: Path) -> None:
     arguments = ["--persons", "2", "--size", "64", "--test-persons", "1", "--json"]
-    found = json.loads(run("sample-data", tmp_path / "data", *arguments))
+    found = json.loads(run("sample-data", "-o", tmp_path / "data", *arguments))
     assert (found["persons"], found["images"], found["path"]) == (3, 6, str(tmp_path / "data"))
     assert len(list((tmp_path / "data/train/DCM").rglob("*.png"))) == 4
     edit_json(next((tmp_path / "data/train/outputs_json").rglob("*.json")), move_a_point)
@@ -393,7 +393,7 @@ def test_sample_data(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_demo_as_the_readme_tells_it(tmp_path: Path) -> None:
     """Sample data, build with two workers, verify: three commands in a shell of their own."""
-    assert shell("sample-data", tmp_path / "data", "--persons", "3", "--size", "64").returncode == 0
+    assert shell("sample-data", "-o", tmp_path / "data", "--persons", "3", "--size", "64").returncode == 0
     recipe = write_recipe(tmp_path / "r.yaml", tmp_path / "data", ["{op: hflip, keep_input: true}"])
     done = shell("build", recipe, "--out", tmp_path / "out", "-j", "2")
     assert (done.returncode, done.stderr) == (0, "")

@@ -79,7 +79,7 @@ def test_a_wrong_key_names_its_line(folder: Path, tmp_path: Path) -> None:
 
 
 def test_evaluate(folder: Path, tmp_path: Path) -> None:
-    told = ("evaluate", folder / "run", "--shards", folder / "plain", "--worst", "1", "--out", tmp_path / "out")
+    told = ("evaluate", folder / "run", folder / "plain", "--worst", "1", "--out", tmp_path / "out")
     found = answer(*told, "--split", "train", "--tolerance", "3")
     assert found["samples"] == 6
     assert (tmp_path / "out" / "worst-1.png").exists()
@@ -88,7 +88,7 @@ def test_evaluate(folder: Path, tmp_path: Path) -> None:
 
 def test_tune_thresholds(folder: Path, tmp_path: Path) -> None:
     said("train", "--shards", folder / "plain", "--out", tmp_path / "run", *SETTINGS, "--set", "steps=1")
-    assert answer("tune-thresholds", tmp_path / "run", "--shards", folder / "plain")["classes"]
+    assert answer("tune-thresholds", tmp_path / "run", folder / "plain")["classes"]
     assert (tmp_path / "run" / "thresholds.json").exists()
 
 
@@ -112,7 +112,7 @@ def test_predict_and_ensemble(folder: Path, tmp_path: Path) -> None:
 
 
 def test_crossval(folder: Path, tmp_path: Path) -> None:
-    told = ("crossval", "--shards", folder / "plain", "--folds", "2", *SETTINGS, "--set", "steps=1")
+    told = ("crossval", folder / "plain", "--folds", "2", *SETTINGS, "--set", "steps=1")
     answer(*told, "--out", tmp_path / "cv", "--propose", "2")
     assert pl.read_csv(tmp_path / "cv" / "label_quality.csv").height == 8
     assert (tmp_path / "cv" / "review.yaml").read_text().count("verdict: drop") == 2
@@ -129,7 +129,7 @@ def test_compare(folder: Path, tmp_path: Path) -> None:
 def test_commands_name_the_extra_that_is_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli_models, "find_spec", lambda name: None if name == "torch" else find_spec(name))
     with pytest.raises(MissingExtra, match=r"torch.*augforge\[train\]"):
-        said("evaluate", folder / "run", "--shards", folder / "plain")
+        said("evaluate", folder / "run", folder / "plain")
 
 
 def test_pairs_of_classes() -> None:
