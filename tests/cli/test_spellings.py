@@ -8,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import click
 import pytest
 import typer
 from toybox import tiny_hands, toy_fixture, two_versions_fixture, write_recipe  # noqa: F401
@@ -35,7 +34,7 @@ def notices(result: Result) -> list[str]:
     return [line for line in result.stderr.splitlines() if line.startswith("notice: ")]
 
 
-def options_of(command: click.Command) -> dict[str, Any]:
+def options_of(command: Any) -> dict[str, Any]:
     return {spelling: param for param in command.params for spelling in param.opts}
 
 
