@@ -53,7 +53,8 @@ def test_every_command_is_one_that_augforge_takes(name: str) -> None:
     for block in blocks(name):
         if language_of(block) == "sh":
             for words in docshell.commands_in(block.code):
-                docshell.check(words)
+                if "augforge" in words or "skip" not in block.marks:
+                    docshell.check(words)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -59,7 +59,7 @@ class _Reader:
         i = 0
         while i < len(self.lines):
             line = self.lines[i]
-            if line.startswith("<!--"):
+            if line.lstrip().startswith("<!--"):
                 i = self._comment(i)
             elif fence := _FENCE.fullmatch(line):
                 block, i = self._fenced(i, fence)
@@ -79,7 +79,7 @@ class _Reader:
     def _comment(self, start: int) -> int:
         """Read a comment and keep what it says for the block that follows; the line after it."""
         end = next(i for i in range(start, len(self.lines)) if "-->" in self.lines[i])
-        mark = _MARK.match("\n".join(self.lines[start : end + 1]))
+        mark = _MARK.match("\n".join(self.lines[start : end + 1]).lstrip())
         if mark is not None:
             word, rest = mark["word"], mark["rest"].strip()
             if word not in MARKS or (word == "slow") == bool(rest):
