@@ -22,7 +22,7 @@ from augforge.cli.options import (
     OldOutput,
     Overrides,
     Version,
-    given,
+    exactly_one,
     out_option,
     outliers_places,
 )
@@ -44,7 +44,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Entry point: errors on purpose are printed without a traceback, exit code 1."""
+    """Entry point: expected errors are printed without a traceback, and the exit code is 1."""
     try:
         app()
     except AugforgeError as error:
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    terminal.console(stderr=True).print(f"[bold red]error:[/bold red] {terminal.escaped(message)}", soft_wrap=True)
+    terminal.console(stderr=True).print(f"[bold red]error:[/bold red] {terminal.escape(message)}", soft_wrap=True)
     sys.exit(1)
 
 
@@ -66,16 +66,20 @@ def build(
     out: Annotated[Path | None, out_option("Folder of the dataset; datasets/NAME by default.")] = None,
     jobs: Jobs = 1,
     overrides: Overrides = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be made and what reused.")] = False,
-    reuse: Annotated[bool, typer.Option(help="Take over what earlier versions and interrupted builds left.")] = True,
-    rehash: Annotated[bool, typer.Option("--rehash", help="Read every source file again, however untouched.")] = False,
-    register: Annotated[bool, typer.Option("--register", help="Enter the result into ./data_manifest.yaml.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only report what would be made, and what reused.")
+    ] = False,
+    reuse: Annotated[bool, typer.Option(help="Reuse what earlier versions and interrupted builds made.")] = True,
+    rehash: Annotated[
+        bool, typer.Option("--rehash", help="Read every source file again, even if it looks untouched.")
+    ] = False,
+    register: Annotated[bool, typer.Option("--register", help="Add the result to ./data_manifest.yaml.")] = False,
     as_json: Json = False,
 ) -> None:
     """Build the dataset that a recipe describes.
 
-    The result is the same bytes for any number of jobs. What did not change since the last build is copied; a build
-    that was stopped goes on where it was. The previous version stays whole until the new one is.
+    The result is the same bytes for any number of jobs. What did not change since the last build is copied, and a
+    build that was stopped continues where it was. The previous version stays whole until the new one is complete.
     """
     from augforge.engine.builder import build as run
     from augforge.report.summary import render_summary
@@ -117,7 +121,7 @@ def outliers(
 ) -> None:
     """Show what a recipe's filters find, without building: detector, reason, score, and the region marked.
 
-    Write the names of wrong findings into the recipe's `review` file (verdict: keep); a person's word is final.
+    Write the names of samples that are fine into the recipe's `review` file (verdict: keep): a person's word is final.
     """
     from augforge.engine.outliers import find_outliers, read_truth, scores
     from augforge.report.outliers import describe, outlier_sheet, render_outliers
@@ -129,13 +133,13 @@ def outliers(
     scored = scores(found, read_truth(truth, [*found.names, *(row.name for row in found.unreadable)])) if truth else []
     if sheet is not None:
         save_png(outlier_sheet(found, limit), sheet)
-        terminal.console(stderr=True).print(f"wrote {terminal.escaped(str(sheet))}")
+        terminal.console(stderr=True).print(f"wrote {terminal.escape(str(sheet))}")
     terminal.output(describe(found, scored), as_json, lambda console: render_outliers(found, scored, console))
 
 
 @app.command(cls=Command)
 def inspect(dataset: DatasetPlace, version: Version = None, as_json: Json = False) -> None:
-    """Say what a dataset holds: splits, classes, sizes, rejections, recipe."""
+    """Summarise a dataset: splits, classes, sizes, rejections, recipe."""
     from augforge.report.inspect import inspect as report
     from augforge.report.inspect import render_inspect
     from augforge.store.dataset import open_dataset
@@ -151,10 +155,10 @@ def verify(
     pixels: Annotated[bool, typer.Option("--pixels", help="Decode every sample and compare its pixel digest.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Prove that a dataset is what its manifest says; exit code 1 and the names where it is not.
+    """Prove that a dataset is what its manifest says; if it is not, name what is damaged and exit with code 1.
 
-    Checks the version, every shard's SHA-256, page checksums, the index against the shards, and payload offsets. Of a
-    URL, shards are fetched to the cache; what lies there whole is not fetched again, only its size compared.
+    Checks the version, every shard's SHA-256, page checksums, the index against the shards, and payload offsets. Shards
+    of a URL are fetched into the cache; those that are complete there are not fetched again, only their sizes compared.
     """
     from augforge.store.dataset import open_dataset
     from augforge.store.verify import verify as check
@@ -173,11 +177,11 @@ def verify(
 def show(
     dataset: DatasetPlace,
     samples: Annotated[
-        list[str] | None, typer.Argument(metavar="SAMPLE", help="Names of samples; none: a contact sheet.")
+        list[str] | None, typer.Argument(metavar="SAMPLE", help="Names of samples; without any, a contact sheet.")
     ] = None,
     out: Annotated[Path | None, out_option("The picture to write, PNG or JPEG.", "show.png")] = None,
     old_output: OldOutput = None,
-    split: Annotated[str | None, typer.Option(help="Contact sheet of this split only.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only this split, on a contact sheet.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Samples on a contact sheet.")] = 24,
     version: Version = None,
 ) -> None:
@@ -192,7 +196,7 @@ def show(
         picture = contact_sheet(opened, split=split, limit=limit)
     path = old_output or out or Path("show.png")
     save_png(picture, path)
-    terminal.console().print(f"wrote {terminal.escaped(str(path))} ({picture.shape[1]}x{picture.shape[0]})")
+    terminal.console().print(f"wrote {terminal.escape(str(path))} ({picture.shape[1]}x{picture.shape[0]})")
 
 
 @app.command(cls=Command)
@@ -201,9 +205,10 @@ def export(
     to: Annotated[str, typer.Option(help="The format, as augforge exports lists them.")],
     out: NewFolder = None,
     old_out: OldFolder = None,
-    split: Annotated[list[str] | None, typer.Option(help="Only this split. May be given often.")] = None,
+    split: Annotated[list[str] | None, typer.Option(help="Only this split. May be repeated.")] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="An option of the format, masks=polygons. May be given often.")
+        list[str] | None,
+        typer.Option("--set", help="An option of the format, such as masks=polygons. May be repeated."),
     ] = None,
     version: Version = None,
     as_json: Json = False,
@@ -213,14 +218,14 @@ def export(
     Formats: coco, yolo, labelme, mask-folder, index-mask, webdataset, csv. **augforge exports NAME** shows one: its
     files, its options, and the recipe that reads it back.
 
-    Images are copied as they are stored, after the dataset was seen to be whole. The same dataset gives the same bytes;
-    they appear in OUT when all are there.
+    Images are copied as they are stored, after a check that the dataset is whole. The same dataset gives the same
+    bytes, and the files appear in the folder only when all of them are complete.
     """
     from augforge.export import export as run
     from augforge.export import render_exported, settings
     from augforge.store.dataset import open_dataset
 
-    folder = given("-o/--out", out, old_out)
+    folder = exactly_one("-o/--out", out, old_out)
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
         done = run(
             open_dataset(dataset, version),
@@ -235,9 +240,9 @@ def export(
 
 @app.command(cls=Command)
 def files(dataset: DatasetPlace, version: Version = None) -> None:
-    """Print the shards of a dataset's current version, one a line; of a URL, their URLs.
+    """Print the shards of a dataset's current version, one path or URL per line.
 
-    For tools that take file lists; shards/ may hold older versions' files too.
+    For tools that take lists of files: shards/ may hold files of older versions too.
     """
     from augforge.store.remote import shard_places
 
@@ -248,12 +253,14 @@ def files(dataset: DatasetPlace, version: Version = None) -> None:
 @app.command(cls=Command)
 def gc(
     dataset: DatasetPlace,
-    keep: Annotated[int | None, typer.Option(min=1, help="Keep only so many versions, the newest.")] = None,
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="How many versions to keep, the newest; all without it.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Empty a dataset's work area, and remove old versions and the shards that no version names.
 
-    Takes a folder, no URL.
+    Takes a folder, not a URL.
     """
     from augforge.store.gc import collect
 
@@ -278,9 +285,9 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 def _print_problems(found: dict[str, Any], console: Console) -> None:
     for problem in found["problems"]:
-        console.print(f"[red]{terminal.escaped(problem)}[/red]", soft_wrap=True)
+        console.print(f"[red]{terminal.escape(problem)}[/red]", soft_wrap=True)
     count = len(found["problems"])
     state = "[green]is whole[/green]" if found["ok"] else f"[red]has {count} problem{'s' * (count > 1)}[/red]"
     console.print(f"version {found['version']} with {found['shards']} shards {state}")
     if not found["ok"]:
-        console.print("Damaged shards are made again by: augforge build RECIPE --no-reuse; upload those of a URL anew")
+        console.print("Make damaged shards again: augforge build RECIPE --no-reuse. At a URL, upload them again")

@@ -29,7 +29,7 @@ from augforge.cli.options import (
     Swap,
     Tta,
     datasets_of,
-    given,
+    exactly_one,
     out_option,
     pairs_of,
     window_of,
@@ -76,7 +76,7 @@ def train(
             out or Path("runs") / opened[0].name,
             resume=resume,
             progress=progress,
-            tell=lambda line: errors.print(terminal.escaped(line), soft_wrap=True),
+            tell=lambda line: errors.print(terminal.escape(line), soft_wrap=True),
         )
     if os.environ.get("RANK", "0") == "0":  # one of torchrun's processes speaks for all
         terminal.output(summary, as_json, lambda console: render_summary(summary, console))
@@ -192,7 +192,7 @@ def tune_thresholds(
 
     They suit the split that they were found on: judge them on another.
     """
-    place = given("DATASET", shards, dataset)
+    place = exactly_one("DATASET", shards, dataset)
     _need_trainer()
     from augforge.store.dataset import open_dataset
     from augforge.train.prediction.thresholds import render_thresholds
@@ -258,7 +258,7 @@ def crossval(
     use: join it with `source.metadata`, and drop or weigh by it in `where`. Groups are never parted. What is finished
     is kept: the same command goes on.
     """
-    place = given("DATASET", shards, dataset)
+    place = exactly_one("DATASET", shards, dataset)
     _need_trainer()
     from augforge.store.dataset import open_dataset
     from augforge.train.config import load_config
