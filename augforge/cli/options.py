@@ -1,6 +1,6 @@
 """Options that several commands share, their earlier spellings, and how their texts are read.
 
-Every command writes its result to ``-o/--out`` and takes datasets as plain arguments. Earlier spellings keep working, as
+Every command writes its result to ``-o/--out`` and takes datasets as plain arguments. Earlier spellings keep working:
 hidden options and arguments that print a notice and give the same result.
 """
 
