@@ -167,37 +167,37 @@ OPEN = "augforge.store.dataset.open_dataset"
 def test_datasets(new: tuple[str, ...], old: tuple[str, ...] | None, handed: Callable[..., Any]) -> None:
     assert handed(OPEN, *new) == (["d"], [])
     if old is not None:
-        seen, told = handed(OPEN, *old)
-        assert (seen, len(told)) == (["d"], 1)
+        seen, notes = handed(OPEN, *old)
+        assert (seen, len(notes)) == (["d"], 1)
 
 
 def test_datasets_of_evaluate(handed: Callable[..., Any]) -> None:
     measure = "augforge.train.measure.evaluate.evaluate"
-    new, told = handed(measure, "evaluate", "run", "a", "b")
-    assert (new, told) == (["run", "['a', 'b']"], [])
+    new, notes = handed(measure, "evaluate", "run", "a", "b")
+    assert (new, notes) == (["run", "['a', 'b']"], [])
     for old in (
         ["run", "--shards", "a", "b"],
         ["--shards", "a", "run", "b"],
         ["run", "--shards", "a", "--shards", "b"],
     ):
-        seen, told = handed(measure, "evaluate", *old)
-        assert (seen, len(told)) == (new, 1)
+        seen, notes = handed(measure, "evaluate", *old)
+        assert (seen, len(notes)) == (new, 1)
 
 
 def test_dataset_of_tune_thresholds(handed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("augforge.train.run.Run.open", lambda folder: folder)
     assert handed(OPEN, "tune-thresholds", "run", "d") == (["d"], [])
-    seen, told = handed(OPEN, "tune-thresholds", "run", "--shards", "d")
-    assert (seen, len(told)) == (["d"], 1)
+    seen, notes = handed(OPEN, "tune-thresholds", "run", "--shards", "d")
+    assert (seen, len(notes)) == (["d"], 1)
 
 
 def test_table_of_ensemble(handed: Callable[..., Any]) -> None:
     join = "augforge.train.prediction.ensemble.ensemble"
     (_, default, _), _ = handed(join, "ensemble", "a", "b")
     (_, new, _), nothing = handed(join, "ensemble", "a", "b", "-o", "c")
-    (_, old, _), told = handed(join, "ensemble", "a", "b", "--output", "c")
+    (_, old, _), notes = handed(join, "ensemble", "a", "b", "--output", "c")
     assert (default, new, old) == ("ensemble.parquet", "c", "c")
-    assert (nothing, len(told)) == ([], 1)
+    assert (nothing, len(notes)) == ([], 1)
 
 
 def test_table_of_predict(handed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,9 +206,9 @@ def test_table_of_predict(handed: Callable[..., Any], monkeypatch: pytest.Monkey
     function = "augforge.train.prediction.predict.predict"
     (*_, default), _ = handed(function, "predict", "run", "images")
     (*_, new), nothing = handed(function, "predict", "run", "images", "--out", "c")
-    (*_, old), told = handed(function, "predict", "run", "images", "--output", "c")
+    (*_, old), notes = handed(function, "predict", "run", "images", "--output", "c")
     assert (default, new, old) == ("predictions.parquet", "c", "c")
-    assert (nothing, len(told)) == ([], 1)
+    assert (nothing, len(notes)) == ([], 1)
 
 
 @pytest.mark.parametrize("command", [("train",), ("evaluate", "run"), ("tune-thresholds", "run"), ("crossval",)])
