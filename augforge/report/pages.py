@@ -119,7 +119,7 @@ def export_page(name: str) -> dict[str, Any]:
         "description": text_of(options),
         "layout": options.layout,
         "options": describe(options),
-        "example": f"augforge export DATASET --to {name} -o OUT",
+        "example": f"augforge export DATASET -o OUT --to {name}",
         "read_back": options.read_back,
     }
 
