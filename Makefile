@@ -19,7 +19,7 @@ SHORT := --set model.architecture=unet --set model.encoder=tu-test_resnet \
 	--set 'model.options={decoder_channels: [64, 48, 32, 32, 32]}' --set 'loss=[{name: dice}]' --set data.size=128 \
 	--set data.batch_size=4 --set optimizer.lr=0.003 --set epochs=20 --set validate_every=5
 
-.PHONY: help demo test test-slow test-extras lint format docs-ops clean
+.PHONY: help demo test test-slow test-extras lint format mutants docs docs-ops clean
 
 help:
 	@echo "make demo         generate hand radiographs, build a dataset from them, train on it, look at it"
@@ -28,6 +28,9 @@ help:
 	@echo "make test-extras  the tests of Datumaro, PyOD and S3 alone, in an environment of their own, .venv-extras"
 	@echo "make lint         ruff, mypy --strict, import-linter"
 	@echo "make format       let ruff put the code into shape"
+	@echo "make mutants      change the code in many places, one at a time, to see which change no test notices; takes hours"
+	@echo "                  (ARGS='--module judge --limit 20 --jobs 2')"
+	@echo "make docs         write docs/commands.md and docs/configuration.md from the code"
 	@echo "make docs-ops     draw docs/ops/ anew: a picture of every op   (ARGS='mosaic ricap' draws these)"
 	@echo "make clean        remove .venv, .venv-extras and caches; data/ and datasets/ stay"
 	@echo "PYTHON=python3.11 chooses the interpreter of a new .venv."
@@ -39,7 +42,7 @@ demo: $(READY) $(DATA)
 	$(BIN)/augforge show $(DATASET) -o $(SHEET)
 	rm -rf $(RUN)
 	$(BIN)/augforge train --shards $(DATASET) --out $(RUN) $(SHORT)
-	$(BIN)/augforge evaluate $(RUN) --shards $(DATASET) --worst 2 --out $(RUN)/evaluation
+	$(BIN)/augforge evaluate $(RUN) $(DATASET) --worst 2 --out $(RUN)/evaluation
 	@echo
 	@echo "Look at it:    $(SHEET)"
 	@echo "The dataset:   $(DATASET)  (README.md in it says how to read it)"
@@ -47,7 +50,7 @@ demo: $(READY) $(DATA)
 	@echo "The model:     $(RUN)/curves.png and $(RUN)/evaluation/worst-1.png; half a minute's training, so rough"
 
 $(DATA): | $(READY)
-	$(BIN)/augforge sample-data $(DATA) --persons 12 --size 1024 --seed 7
+	$(BIN)/augforge sample-data --out $(DATA) --persons 12 --size 1024 --seed 7
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 $(ARGS)
@@ -76,6 +79,12 @@ $(READY) $(EXTRAS)/.ready: pyproject.toml constraints.txt
 	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(WANTED)]'
 	@touch $@
+
+mutants: $(READY)
+	$(BIN)/python tests/mutants.py $(ARGS)
+
+docs: $(READY)
+	$(BIN)/python docs/reference.py
 
 docs-ops: $(READY)
 	$(BIN)/python docs/ops/make.py $(ARGS)

@@ -13,7 +13,20 @@ from augforge.cli import models as cli_models
 from augforge.cli import pages as cli_pages
 from augforge.cli import terminal
 from augforge.cli.everywhere import COMMON, with_common_options
-from augforge.cli.options import DatasetPlace, Json, Overrides, Version
+from augforge.cli.options import (
+    Command,
+    DatasetPlace,
+    Jobs,
+    Json,
+    NewFolder,
+    OldFolder,
+    OldOutput,
+    Overrides,
+    Version,
+    exactly_one,
+    out_option,
+    outliers_places,
+)
 from augforge.errors import AugforgeError
 
 if TYPE_CHECKING:
@@ -23,7 +36,7 @@ app = typer.Typer(
     name="augforge",
     help="Turn annotated images into versioned training sets.\n\n"
     "A recipe (YAML) says where the images are, what to do with them, and how to store the result: "
-    "**augforge build recipes/mosaic.yaml**. No data at hand? **augforge sample-data data/hands**.",
+    "**augforge build recipes/mosaic.yaml**. No data at hand? **augforge sample-data -o data/hands**.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -32,7 +45,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Entry point: errors on purpose are printed without a traceback, exit code 1."""
+    """Entry point: expected errors are printed without a traceback, and the exit code is 1."""
     try:
         app()
     except AugforgeError as error:
@@ -46,26 +59,30 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    terminal.console(stderr=True).print(f"[bold red]error:[/bold red] {terminal.escaped(message)}", soft_wrap=True)
+    terminal.console(stderr=True).print(f"[bold red]error:[/bold red] {terminal.escape(message)}", soft_wrap=True)
     sys.exit(1)
 
 
-@app.command()
+@app.command(cls=Command)
 def build(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")],
-    out: Annotated[Path | None, typer.Option(help="Folder of the dataset; datasets/NAME without it.")] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Worker processes, -1 for one a core.")] = 1,
+    out: Annotated[Path | None, out_option("Folder of the dataset; datasets/NAME by default.")] = None,
+    jobs: Jobs = 1,
     overrides: Overrides = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be made and what reused.")] = False,
-    reuse: Annotated[bool, typer.Option(help="Take over what earlier versions and interrupted builds left.")] = True,
-    rehash: Annotated[bool, typer.Option("--rehash", help="Read every source file again, however untouched.")] = False,
-    register: Annotated[bool, typer.Option("--register", help="Enter the result into ./data_manifest.yaml.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only report what would be made, and what reused.")
+    ] = False,
+    reuse: Annotated[bool, typer.Option(help="Reuse what earlier versions and interrupted builds made.")] = True,
+    rehash: Annotated[
+        bool, typer.Option("--rehash", help="Read every source file again, even if it looks untouched.")
+    ] = False,
+    register: Annotated[bool, typer.Option("--register", help="Add the result to ./data_manifest.yaml.")] = False,
     as_json: Json = False,
 ) -> None:
     """Build the dataset that a recipe describes.
 
-    The result is the same bytes for any number of jobs. What did not change since the last build is copied; a build
-    that was stopped goes on where it was. The previous version stays whole until the new one is.
+    The result is the same bytes for any number of jobs. What did not change since the last build is copied, and a
+    build that was stopped continues where it was. The previous version stays whole until the new one is complete.
     """
     from augforge.engine.builder import build as run
     from augforge.report.summary import render_summary
@@ -85,37 +102,47 @@ def build(
     terminal.output(asdict(summary), as_json, lambda console: render_summary(summary, console))
 
 
-@app.command()
+@app.command(cls=Command)
 def outliers(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe with filters.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A contact sheet to write, PNG.")] = None,
+    dataset: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DATASET",
+            help="Folder of the recipe's dataset, where measurements are kept; datasets/NAME by default.",
+        ),
+    ] = None,
+    out: Annotated[
+        list[Path] | None, typer.Option("--out", "-o", metavar="PICTURE", help="A contact sheet to write, PNG or JPEG.")
+    ] = None,
+    old_output: OldOutput = None,
     truth: Annotated[Path | None, typer.Option(help="A CSV file with a column `outlier`, to score against.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the dataset; datasets/NAME without it.")] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Worker processes, -1 for one a core.")] = 1,
+    jobs: Jobs = 1,
     overrides: Overrides = None,
     limit: Annotated[int, typer.Option(min=1, help="Findings on the contact sheet.")] = 60,
     as_json: Json = False,
 ) -> None:
     """Show what a recipe's filters find, without building: detector, reason, score, and the region marked.
 
-    Write the names of wrong findings into the recipe's `review` file (verdict: keep); a person's word is final.
+    Write the names of samples that are fine into the recipe's `review` file (verdict: keep): a person's word is final.
     """
     from augforge.engine.outliers import find_outliers, read_truth, scores
     from augforge.report.outliers import describe, outlier_sheet, render_outliers
     from augforge.report.show import save_png
 
+    folder, sheet = outliers_places(dataset, [*(out or ()), *([old_output] if old_output else [])])
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible():
-        found = find_outliers(recipe, out, jobs=jobs, overrides=overrides or (), progress=progress)
+        found = find_outliers(recipe, folder, jobs=jobs, overrides=overrides or (), progress=progress)
     scored = scores(found, read_truth(truth, [*found.names, *(row.name for row in found.unreadable)])) if truth else []
-    if output is not None:
-        save_png(outlier_sheet(found, limit), output)
-        terminal.console(stderr=True).print(f"wrote {terminal.escaped(str(output))}")
+    if sheet is not None:
+        save_png(outlier_sheet(found, limit), sheet)
+        terminal.console(stderr=True).print(f"wrote {terminal.escape(str(sheet))}")
     terminal.output(describe(found, scored), as_json, lambda console: render_outliers(found, scored, console))
 
 
-@app.command()
+@app.command(cls=Command)
 def inspect(dataset: DatasetPlace, version: Version = None, as_json: Json = False) -> None:
-    """Say what a dataset holds: splits, classes, sizes, rejections, recipe."""
+    """Summarise a dataset: splits, classes, sizes, rejections, recipe."""
     from augforge.report.inspect import inspect as report
     from augforge.report.inspect import render_inspect
     from augforge.store.dataset import open_dataset
@@ -124,17 +151,17 @@ def inspect(dataset: DatasetPlace, version: Version = None, as_json: Json = Fals
     terminal.output(found, as_json, lambda console: render_inspect(found, console))
 
 
-@app.command()
+@app.command(cls=Command)
 def verify(
     dataset: DatasetPlace,
     version: Version = None,
     pixels: Annotated[bool, typer.Option("--pixels", help="Decode every sample and compare its pixel digest.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Prove that a dataset is what its manifest says; exit code 1 and the names where it is not.
+    """Prove that a dataset is what its manifest says; if it is not, name what is damaged and exit with code 1.
 
-    Checks the version, every shard's SHA-256, page checksums, the index against the shards, and payload offsets. Of a
-    URL, shards are fetched to the cache; what lies there whole is not fetched again, only its size compared.
+    Checks the version, every shard's SHA-256, page checksums, the index against the shards, and payload offsets. Shards
+    of a URL are fetched into the cache; those that are complete there are not fetched again, only their sizes compared.
     """
     from augforge.store.dataset import open_dataset
     from augforge.store.verify import verify as check
@@ -149,14 +176,15 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Command)
 def show(
     dataset: DatasetPlace,
     samples: Annotated[
-        list[str] | None, typer.Argument(metavar="[SAMPLE]...", help="Names of samples; none: a contact sheet.")
+        list[str] | None, typer.Argument(metavar="SAMPLE", help="Names of samples; without any, a contact sheet.")
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write, PNG.")] = Path("show.png"),
-    split: Annotated[str | None, typer.Option(help="Contact sheet of this split only.")] = None,
+    out: Annotated[Path | None, out_option("The picture to write, PNG or JPEG.", "show.png")] = None,
+    old_output: OldOutput = None,
+    split: Annotated[str | None, typer.Option(help="Only this split, on a contact sheet.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Samples on a contact sheet.")] = 24,
     version: Version = None,
 ) -> None:
@@ -169,18 +197,21 @@ def show(
         picture = show_samples([opened.named(name) for name in samples], opened.classes)
     else:
         picture = contact_sheet(opened, split=split, limit=limit)
-    save_png(picture, output)
-    terminal.console().print(f"wrote {terminal.escaped(str(output))} ({picture.shape[1]}x{picture.shape[0]})")
+    path = old_output or out or Path("show.png")
+    save_png(picture, path)
+    terminal.console().print(f"wrote {terminal.escape(str(path))} ({picture.shape[1]}x{picture.shape[0]})")
 
 
-@app.command()
+@app.command(cls=Command)
 def export(
     dataset: DatasetPlace,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; must be new or empty.")],
     to: Annotated[str, typer.Option(help="The format, as augforge exports lists them.")],
-    split: Annotated[list[str] | None, typer.Option(help="Only this split. May be given often.")] = None,
+    out: NewFolder = None,
+    old_out: OldFolder = None,
+    split: Annotated[list[str] | None, typer.Option(help="Only this split. May be repeated.")] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="An option of the format, masks=polygons. May be given often.")
+        list[str] | None,
+        typer.Option("--set", help="An option of the format, such as masks=polygons. May be repeated."),
     ] = None,
     version: Version = None,
     as_json: Json = False,
@@ -190,17 +221,18 @@ def export(
     Formats: coco, yolo, labelme, mask-folder, index-mask, webdataset, csv. **augforge exports NAME** shows one: its
     files, its options, and the recipe that reads it back.
 
-    Images are copied as they are stored, after the dataset was seen to be whole. The same dataset gives the same bytes;
-    they appear in OUT when all are there.
+    Images are copied as they are stored, after a check that the dataset is whole. The same dataset gives the same
+    bytes, and the files appear in the folder only when all of them are complete.
     """
     from augforge.export import export as run
     from augforge.export import render_exported, settings
     from augforge.store.dataset import open_dataset
 
+    folder = exactly_one("-o/--out", out, old_out)
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
         done = run(
             open_dataset(dataset, version),
-            out,
+            folder,
             to,
             splits=split or (),
             options=settings(overrides or ()),
@@ -209,11 +241,11 @@ def export(
     terminal.output(asdict(done), as_json, lambda console: render_exported(done, console))
 
 
-@app.command()
+@app.command(cls=Command)
 def files(dataset: DatasetPlace, version: Version = None) -> None:
-    """Print the shards of a dataset's current version, one a line; of a URL, their URLs.
+    """Print the shards of a dataset's current version, one path or URL per line.
 
-    For tools that take file lists; shards/ may hold older versions' files too.
+    For tools that take lists of files: shards/ may hold files of older versions too.
     """
     from augforge.store.remote import shard_places
 
@@ -221,15 +253,17 @@ def files(dataset: DatasetPlace, version: Version = None) -> None:
         typer.echo(place)
 
 
-@app.command()
+@app.command(cls=Command)
 def gc(
     dataset: DatasetPlace,
-    keep: Annotated[int | None, typer.Option(min=1, help="Keep only so many versions, the newest.")] = None,
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="How many versions to keep, the newest; all without it.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Empty a dataset's work area, and remove old versions and the shards that no version names.
 
-    Takes a folder, no URL.
+    Takes a folder, not a URL.
     """
     from augforge.store.gc import collect
 
@@ -240,7 +274,7 @@ def gc(
 
 
 for command in (*cli_pages.COMMANDS, *cli_models.COMMANDS):
-    app.command()(command)
+    app.command(cls=Command)(command)
 for registered in app.registered_commands:
     assert registered.callback is not None
     registered.callback = with_common_options(registered.callback)
@@ -257,9 +291,9 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 def _print_problems(found: dict[str, Any], console: Console) -> None:
     for problem in found["problems"]:
-        console.print(f"[red]{terminal.escaped(problem)}[/red]", soft_wrap=True)
+        console.print(f"[red]{terminal.escape(problem)}[/red]", soft_wrap=True)
     count = len(found["problems"])
     state = "[green]is whole[/green]" if found["ok"] else f"[red]has {count} problem{'s' * (count > 1)}[/red]"
     console.print(f"version {found['version']} with {found['shards']} shards {state}")
     if not found["ok"]:
-        console.print("Damaged shards are made again by: augforge build RECIPE --no-reuse; upload those of a URL anew")
+        console.print("Make damaged shards again: augforge build RECIPE --no-reuse. At a URL, upload them again")

@@ -16,14 +16,21 @@ from augforge.cli.options import (
     Changes,
     Config,
     Csv,
+    Datasets,
     ImageName,
     Json,
-    MoreShards,
+    OldOutput,
+    OldShard,
+    OldShards,
+    OneDataset,
     RunFolder,
     Shards,
     Split,
     Swap,
     Tta,
+    datasets_of,
+    exactly_one,
+    out_option,
     pairs_of,
     window_of,
 )
@@ -31,11 +38,11 @@ from augforge.errors import MissingExtra
 
 
 def train(
-    shards: Shards,
-    more: MoreShards = None,
+    datasets: Datasets = None,
+    shards: Shards = None,
     config: Config = None,
     overrides: Changes = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/NAME of the dataset without it.")] = None,
+    out: Annotated[Path | None, out_option("Folder of the run; runs/NAME of the dataset by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     show_config: Annotated[bool, typer.Option("--show-config", help="Print the whole configuration and stop.")] = False,
     as_json: Json = False,
@@ -54,21 +61,22 @@ def train(
     if show_config:
         typer.echo(told.to_yaml(), nl=False)
         return
+    places = datasets_of(shards, datasets)
     _need_trainer()
     from augforge.store.dataset import open_dataset
     from augforge.train.loop import train as run
     from augforge.train.summary import render_summary
 
-    datasets = [open_dataset(place) for place in (*shards, *(more or ()))]
+    opened = [open_dataset(place) for place in places]
     errors = terminal.console(stderr=True)
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible(_STOPPED):
         summary = run(
-            datasets,
+            opened,
             told,
-            out or Path("runs") / datasets[0].name,
+            out or Path("runs") / opened[0].name,
             resume=resume,
             progress=progress,
-            tell=lambda line: errors.print(terminal.escaped(line), soft_wrap=True),
+            tell=lambda line: errors.print(terminal.escape(line), soft_wrap=True),
         )
     if os.environ.get("RANK", "0") == "0":  # one of torchrun's processes speaks for all
         terminal.output(summary, as_json, lambda console: render_summary(summary, console))
@@ -76,8 +84,8 @@ def train(
 
 def evaluate(
     run: RunFolder,
-    shards: Shards,
-    more: MoreShards = None,
+    datasets: Datasets = None,
+    shards: OldShards = None,
     split: Split = "val",
     tolerance: Annotated[
         float, typer.Option(min=0, help="Pixels by which an outline may be off, of surface Dice.")
@@ -85,7 +93,7 @@ def evaluate(
     worst: Annotated[int, typer.Option(min=0, help="Samples to draw, those of the lowest Dice.")] = 8,
     tta: Tta = None,
     swap: Swap = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for tables and pictures; by default below RUN.")] = None,
+    out: Annotated[Path | None, out_option("Folder for tables and pictures; by default below RUN.")] = None,
     as_json: Json = False,
 ) -> None:
     """Measure a model by the samples of a split, at their full size.
@@ -94,6 +102,7 @@ def evaluate(
     calibration, what is confused with what, missed and invented. Writes a table with a row a sample, and pictures of
     the worst samples.
     """
+    places = datasets_of(shards, datasets)
     _need_trainer()
     from augforge.train.measure.evaluate import evaluate as measure
     from augforge.train.measure.tables import render_evaluation
@@ -102,7 +111,7 @@ def evaluate(
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
         found = measure(
             run,
-            [*shards, *(more or ())],
+            places,
             split=split,
             surface_tolerance=tolerance,
             worst=worst,
@@ -116,7 +125,8 @@ def evaluate(
 def predict(
     run: RunFolder,
     images: Annotated[str, typer.Argument(metavar="IMAGES", help="A folder of images, one image, or a dataset.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The table to write.")] = Path("predictions.parquet"),
+    out: Annotated[Path | None, out_option("The table to write.", "predictions.parquet")] = None,
+    old_output: OldOutput = None,
     csv: Csv = None,
     image_name: ImageName = "auto",
     split: Annotated[str | None, typer.Option(help="Of a dataset: only this split.")] = None,
@@ -153,7 +163,7 @@ def predict(
         found = run_it(
             opened,
             images,
-            output,
+            old_output or out or Path("predictions.parquet"),
             csv=csv,
             image_name=image_name,  # type: ignore[arg-type]
             split=split,
@@ -171,7 +181,8 @@ def predict(
 
 def tune_thresholds(
     run: RunFolder,
-    shards: Annotated[str, typer.Option(metavar="DATASET", help="A dataset: folder or URL.")],
+    dataset: OneDataset = None,
+    shards: OldShard = None,
     split: Split = "val",
     tta: Tta = None,
     swap: Swap = None,
@@ -181,6 +192,7 @@ def tune_thresholds(
 
     They suit the split that they were found on: judge them on another.
     """
+    place = exactly_one("DATASET", shards, dataset)
     _need_trainer()
     from augforge.store.dataset import open_dataset
     from augforge.train.prediction.thresholds import render_thresholds
@@ -189,13 +201,14 @@ def tune_thresholds(
 
     ways: dict[str, Any] = {"tta": tta or (), "swap": pairs_of(swap)}
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
-        found = tune(Run.open(run), open_dataset(shards), split, progress=progress, **ways)
+        found = tune(Run.open(run), open_dataset(place), split, progress=progress, **ways)
     terminal.output(found, as_json, lambda console: render_thresholds(found, console))
 
 
 def ensemble(
-    tables: Annotated[list[Path], typer.Argument(metavar="TABLE...", help="Tables that augforge predict wrote.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The table to write.")] = Path("ensemble.parquet"),
+    tables: Annotated[list[Path], typer.Argument(metavar="TABLE", help="Tables that augforge predict wrote.")],
+    out: Annotated[Path | None, out_option("The table to write.", "ensemble.parquet")] = None,
+    old_output: OldOutput = None,
     method: Annotated[str, typer.Option(help="vote: of the masks, by pixel; mean: of the probabilities.")] = "vote",
     weight: Annotated[list[float] | None, typer.Option(help="Of each table, in order; alike without it.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Of mean: probability; of vote: share of the weight.")] = None,
@@ -216,7 +229,7 @@ def ensemble(
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
         found = join(
             tables,
-            output,
+            old_output or out or Path("ensemble.parquet"),
             method,  # type: ignore[arg-type]
             weights=weight,
             threshold=threshold,
@@ -229,12 +242,13 @@ def ensemble(
 
 
 def crossval(
-    shards: Annotated[str, typer.Option(metavar="DATASET", help="A dataset: folder or URL.")],
+    dataset: OneDataset = None,
+    shards: OldShard = None,
     folds: Annotated[int, typer.Option(min=2, help="Parts of the groups, each held back once.")] = 5,
     split_seed: Annotated[int, typer.Option(help="Of the hash that deals groups into folds.")] = 0,
     config: Config = None,
     overrides: Changes = None,
-    out: Annotated[Path | None, typer.Option(help="Folder; runs/NAME-crossval without it.")] = None,
+    out: Annotated[Path | None, out_option("Folder of the study; runs/NAME-crossval by default.")] = None,
     propose: Annotated[int, typer.Option(min=0, help="Write a review file that drops so many of the worst.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -244,6 +258,7 @@ def crossval(
     use: join it with `source.metadata`, and drop or weigh by it in `where`. Groups are never parted. What is finished
     is kept: the same command goes on.
     """
+    place = exactly_one("DATASET", shards, dataset)
     _need_trainer()
     from augforge.store.dataset import open_dataset
     from augforge.train.config import load_config
@@ -251,22 +266,22 @@ def crossval(
     from augforge.train.study.crossval import render_crossval
 
     told = load_config(config, overrides or ())
-    dataset = open_dataset(shards)
-    folder = out or Path("runs") / f"{dataset.name}-crossval"
+    opened = open_dataset(place)
+    folder = out or Path("runs") / f"{opened.name}-crossval"
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible():
-        found = run_it(dataset, told, folder, folds=folds, split_seed=split_seed, propose=propose, progress=progress)
+        found = run_it(opened, told, folder, folds=folds, split_seed=split_seed, propose=propose, progress=progress)
     terminal.output(found, as_json, lambda console: render_crossval(found, console))
 
 
 def compare(
     datasets: Annotated[
-        list[str], typer.Argument(metavar="DATASET...", help="Datasets; others are compared to the first.")
+        list[str], typer.Argument(metavar="DATASET", help="Datasets; others are compared to the first.")
     ],
     seeds: Annotated[int, typer.Option(min=1, help="Models trained on each.")] = 3,
     budget: Annotated[int | None, typer.Option(min=1, help="Optimizer steps of each model.")] = None,
     config: Config = None,
     overrides: Changes = None,
-    out: Annotated[Path, typer.Option(help="Folder of the comparison.")] = Path("runs/compare"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the comparison.")] = Path("runs/compare"),
     source: Annotated[
         str | None, typer.Option(help="Where the raw data lies, if it was moved since the build.")
     ] = None,

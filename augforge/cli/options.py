@@ -1,51 +1,145 @@
-"""Options that several commands share, and how their texts are read."""
+"""Options that several commands share, their earlier spellings, and how their texts are read.
+
+Every command writes its result to ``-o/--out`` and takes datasets as plain arguments. Earlier spellings keep working:
+hidden options and arguments that print a notice and give the same result.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
+from augforge.cli import terminal
 from augforge.errors import TrainError
 
 if TYPE_CHECKING:
     from augforge.train.prediction.inference import Window
 
-DatasetPlace = Annotated[str, typer.Argument(metavar="DATASET", help="Folder of a dataset, or its URL.")]
-Version = Annotated[str | None, typer.Option(help="Another version than the current one; its beginning is enough.")]
+T = TypeVar("T")
+_PICTURES = (".png", ".jpg", ".jpeg")
+
+
+class Command(TyperCommand):
+    """A command whose usage line leaves out hidden arguments, as its list of arguments does."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        shown = [param for param in self.get_params(ctx) if not getattr(param, "hidden", False)]
+        return ["[OPTIONS]", *(piece for param in shown for piece in param.get_usage_pieces(ctx))]
+
+
+def _notice_callback(old: str, new: str) -> Callable[[typer.Context, Any], Any]:
+    """A callback for an earlier spelling: a notice on standard error names the one that replaced it."""
+
+    def notify(context: typer.Context, value: Any) -> Any:
+        if value and not context.resilient_parsing:  # shell completion parses without running the command
+            terminal.notice(f"{old} is now {new}. The earlier spelling keeps working")
+        return value
+
+    return notify
+
+
+def out_option(help: str, default: str = "") -> Any:
+    """``-o/--out``, the option of every command that writes a result."""
+    return typer.Option("--out", "-o", help=help, show_default=default or True)
+
+
+OldOutput = Annotated[
+    Path | None, typer.Option("--output", hidden=True, callback=_notice_callback("--output", "-o/--out"))
+]
+OldFolder = Annotated[
+    Path | None, typer.Argument(metavar="OUT", hidden=True, callback=_notice_callback("the argument OUT", "-o OUT"))
+]
+OldShards = Annotated[
+    list[str] | None,
+    typer.Option("--shards", hidden=True, callback=_notice_callback("--shards DATASET", "the argument DATASET")),
+]
+
+OldShard = Annotated[
+    str | None,
+    typer.Option("--shards", hidden=True, callback=_notice_callback("--shards DATASET", "the argument DATASET")),
+]
+NewFolder = Annotated[Path | None, out_option("Folder to write; must be new or empty. Required.")]
+DatasetPlace = Annotated[str, typer.Argument(metavar="DATASET", help="Folder or URL of a dataset.")]
+Version = Annotated[
+    str | None, typer.Option(help="A version other than the current one; the beginning of its name is enough.")
+]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Change the recipe: source.path=../data, steps.0.p=0.5. May be given often."),
+    typer.Option("--set", help="Change the recipe: source.path=../data, steps.0.p=0.5. May be repeated."),
 ]
-PageName = Annotated[str | None, typer.Argument(metavar="[NAME]", help="One of them; none: a list of all.")]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Worker processes; -1 for one per core.")]
+PageName = Annotated[
+    str | None, typer.Argument(metavar="NAME", help="The one to show; without a name, all are listed.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run.")]
-Shards = Annotated[list[str], typer.Option(metavar="DATASET [DATASET]...", help="Datasets: folders or URLs.")]
-MoreShards = Annotated[list[str] | None, typer.Argument(metavar="DATASET", help="More datasets.", hidden=True)]
-Split = Annotated[str, typer.Option(help="Which samples of it.")]
+Shards = Annotated[
+    list[str] | None, typer.Option(metavar="DATASET [DATASET]...", help="Another way to name the datasets.")
+]
+OneDataset = Annotated[str | None, typer.Argument(metavar="DATASET", help="A dataset: folder or URL. Required.")]
+Datasets = Annotated[list[str] | None, typer.Argument(metavar="DATASET", help="One or more datasets: folders or URLs.")]
+Split = Annotated[str, typer.Option(help="The split whose samples are used.")]
 Tta = Annotated[
-    list[str] | None, typer.Option(help="See each image again: hflip, vflip, scale1.25. May be given often.")
+    list[str] | None,
+    typer.Option(help="Also predict a changed view of each image: hflip, vflip, scale1.25. May be repeated."),
 ]
 Swap = Annotated[
     list[str] | None,
-    typer.Option(help="Classes that hflip exchanges, left-lung:right-lung; or none. May be given often."),
+    typer.Option(help="Classes that hflip exchanges, such as left-lung:right-lung; or none. May be repeated."),
 ]
-Csv = Annotated[Path | None, typer.Option(help="A contest's CSV to write besides: image_name,class,rle.")]
-Config = Annotated[Path | None, typer.Option(help="The configuration, a YAML file; see augforge train --help.")]
+Csv = Annotated[Path | None, typer.Option(help="Also write a contest's CSV: image_name,class,rle.")]
+Config = Annotated[
+    Path | None, typer.Option(help="The configuration, a YAML file; augforge train --show-config prints one.")
+]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Change the configuration: model.encoder=resnet18. May be given often."),
+    typer.Option("--set", help="Change the configuration: model.encoder=resnet18. May be repeated."),
 ]
 ImageName = Annotated[
-    str, typer.Option(help="Images in the CSV: file, path, or auto: the file name where it is unique.")
+    str, typer.Option(help="How the CSV names images: file, path, or auto (the file name if it is unique).")
 ]
-BatchSize = Annotated[int | None, typer.Option(min=1, help="Images or windows at a time; that of training without it.")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Images or windows per batch; by default as in training.")]
+
+
+def exactly_one(argument: str, *values: T | None) -> T:
+    """The one value that was given, under a new or an earlier spelling.
+
+    Raises:
+        typer.BadParameter: none was given, or several.
+    """
+    found = [value for value in values if value is not None]
+    if len(found) != 1:
+        fact = f"it was given {len(found)} times. Give it once" if found else "it is required, but was not given"
+        raise typer.BadParameter(fact, param_hint=argument)
+    return found[0]
+
+
+def datasets_of(shards: list[str] | None, datasets: list[str] | None) -> list[str]:
+    """The datasets of ``--shards``, then those of plain arguments.
+
+    Raises:
+        typer.BadParameter: there are none.
+    """
+    return exactly_one("DATASET", [*(shards or ()), *(datasets or ())] or None)
+
+
+def outliers_places(dataset: Path | None, outs: list[Path]) -> tuple[Path | None, Path | None]:
+    """The dataset's folder and the contact sheet of ``augforge outliers``, whose ``--out`` once meant the folder."""
+    sheets = [path for path in outs if path.suffix.lower() in _PICTURES]
+    folders = [path for path in outs if path not in sheets]
+    if folders:
+        terminal.notice(f"--out {folders[-1]} is no .png or .jpg file: it is used as the argument DATASET, as before")
+    folder = exactly_one("DATASET", dataset, folders[-1] if folders else None) if dataset or folders else None
+    return folder, sheets[-1] if sheets else None
 
 
 def pairs_of(swap: list[str] | None) -> list[tuple[str, str]] | None:
-    """Pairs of classes from ``left:right`` texts, or none of them from ``none``; None where nothing is said."""
+    """Pairs of classes from ``left:right`` texts, an empty list from ``none``, and None if there are no texts."""
     if swap is None or swap == ["none"]:
         return None if swap is None else []
     pairs = [(left, right) for left, _, right in (text.partition(":") for text in swap)]
@@ -56,7 +150,7 @@ def pairs_of(swap: list[str] | None) -> list[tuple[str, str]] | None:
 
 
 def window_of(size: int | None, overlap: float, scale: str | None, crop: bool) -> Window | None:
-    """The windows that options ask for; ``fit`` scales images as in training, as a network trained on crops needs."""
+    """The sliding windows that the options ask for, or None. ``fit`` scales images as in training."""
     from augforge.train.prediction.inference import Window
 
     if size is None:

@@ -1,16 +1,15 @@
-"""Commands to begin with: what there is to use, each with a page, and data to try it on."""
+"""Commands to begin with: lists and pages of what recipes can use, and data to try it on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from augforge.cli import terminal
-from augforge.cli.options import Json, PageName
+from augforge.cli.options import Json, NewFolder, OldFolder, PageName, exactly_one
 
 
 def ops(name: PageName = None, as_json: Json = False) -> None:
@@ -29,20 +28,22 @@ def exports(name: PageName = None, as_json: Json = False) -> None:
 
 
 def sample_data(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; must be new or empty.")],
+    out: NewFolder = None,
+    old_out: OldFolder = None,
     persons: Annotated[int, typer.Option(min=1, help="Persons; each has two hands.")] = 12,
     size: Annotated[int, typer.Option(min=64, help="Width and height in pixels.")] = 1024,
-    seed: Annotated[int, typer.Option(help="Another seed, other hands.")] = 7,
+    seed: Annotated[int, typer.Option(help="Seed of the drawing; another seed gives other hands.")] = 7,
     test_persons: Annotated[int, typer.Option(min=0, help="Persons without labels, in test/.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Write generated hand radiographs with 29 bones, in the hand-bone layout, to try everything on."""
     from augforge.phantom import write_phantom
 
+    folder = exactly_one("-o/--out", out, old_out)
     with terminal.progress_bars(quiet=as_json) as progress:
         progress.start("sample data", (persons + test_persons) * 2)
         done = write_phantom(
-            out,
+            folder,
             persons=persons,
             size=size,
             seed=seed,
@@ -51,12 +52,12 @@ def sample_data(
         )
     found = {**asdict(done), "path": str(done.path)}
     terminal.output(
-        found, as_json, lambda console: console.print(f"wrote {done.images} images to {terminal.escaped(str(out))}")
+        found, as_json, lambda console: console.print(f"wrote {done.images} images to {terminal.escape(str(folder))}")
     )
 
 
 def _print_pages(kind: str, name: str | None, as_json: bool) -> None:
-    """The page of that name, or a list of all."""
+    """Print the page of that name, or a list of all."""
     from augforge.report.pages import KINDS
 
     names, page_of, table, render = KINDS[kind]

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
 
-_ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-_ECHO = 1.0  # seconds: closing a terminal may send SIGHUP twice, and the second must not cut a clean-up short
+_STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_REPEAT = 1.0  # seconds: closing a terminal may send SIGHUP twice, and the second must not interrupt the clean-up
 
 
 class RichProgress:
-    """Progress bars with rate and time left; rich draws nothing where the output is no terminal."""
+    """Progress bars with rate and remaining time; rich draws nothing if the output is not a terminal."""
 
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
@@ -44,7 +44,7 @@ class RichProgress:
 
 @contextmanager
 def progress_bars(quiet: bool) -> Iterator[RichProgress]:
-    """Bars on standard error, none for machines."""
+    """Bars on standard error; none if `quiet`, for machines."""
     from rich import progress as rich_progress
 
     errors = console(stderr=True)
@@ -72,28 +72,30 @@ def _rate_column() -> Any:
 
 @contextmanager
 def interruptible(
-    state: str = "what was finished is kept. The same command goes on from here",
+    state: str = "what was finished is kept. The same command continues from here",
 ) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP (a closed terminal) end with exit code 128 + their number and a word on what is left.
+    """Ctrl-C, SIGTERM and SIGHUP (a closed terminal) exit with code 128 + their number, and `state` says what is left.
 
-    All unwind as Ctrl-C does; what ``nohup`` ignores stays ignored.
+    All of them unwind the stack as Ctrl-C does, so that clean-ups run. A signal that ``nohup`` ignores stays ignored.
     """
-    taken: list[tuple[int, float]] = []
+    received: list[tuple[int, float]] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
-        echo = bool(taken) and time.monotonic() - taken[-1][1] < _ECHO
-        taken.append((number, time.monotonic()))
-        if not echo:
+        repeated = bool(received) and time.monotonic() - received[-1][1] < _REPEAT
+        received.append((number, time.monotonic()))
+        if not repeated:
             raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in _ENDING if signal.getsignal(number) != signal.SIG_IGN}
+    before = {
+        number: signal.signal(number, stop) for number in _STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN
+    }
     try:
         yield
     except BaseException as error:  # libraries wrap an interruption in errors of their own, as Polars does
-        if not taken and not isinstance(error, KeyboardInterrupt):
+        if not received and not isinstance(error, KeyboardInterrupt):
             raise
         console(stderr=True).print(f"stopped; {state}")
-        raise typer.Exit(128 + (taken[0][0] if taken else signal.SIGINT)) from None
+        raise typer.Exit(128 + (received[0][0] if received else signal.SIGINT)) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -109,10 +111,15 @@ def print_traceback(error: AugforgeError) -> None:
 
 
 def console(stderr: bool = False) -> Console:
-    """Rich's console, without colouring numbers of its own accord."""
+    """Rich's console, which here colours no numbers by itself."""
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False)
+
+
+def notice(text: str) -> None:
+    """Print one line on standard error; the result and standard output stay the same."""
+    console(stderr=True).print(f"[yellow]notice:[/yellow] {escape(text)}", soft_wrap=True)
 
 
 def output(data: Any, as_json: bool, render: Callable[[Console], None]) -> None:
@@ -123,8 +130,8 @@ def output(data: Any, as_json: bool, render: Callable[[Console], None]) -> None:
         render(console())
 
 
-def escaped(text: str) -> str:
-    """Text in which rich finds no markup."""
-    from rich.markup import escape
+def escape(text: str) -> str:
+    """Escape what rich would read as markup, such as ``[a, b]`` in a message."""
+    from rich import markup
 
-    return escape(text)
+    return markup.escape(text)

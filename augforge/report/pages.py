@@ -122,7 +122,7 @@ def export_page(name: str) -> dict[str, Any]:
         "description": text_of(options),
         "layout": options.layout,
         "options": describe(options),
-        "example": f"augforge export DATASET OUT --to {name}",
+        "example": f"augforge export DATASET -o OUT --to {name}",
         "read_back": options.read_back,
     }
 

@@ -57,9 +57,9 @@ def _next(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     run, dataset = summary["run"], summary["datasets"][0]["path"]
     look = (str(Path(run) / "curves.png"), "loss, learning rate and Dice over the steps")
     if summary["task"] == "classification":
-        return [look, (f"augforge evaluate {run} --shards {dataset}", "by class")]
+        return [look, (f"augforge evaluate {run} {dataset}", "by class")]
     return [
         look,
-        (f"augforge evaluate {run} --shards {dataset}", "by class, with the worst samples as pictures"),
+        (f"augforge evaluate {run} {dataset}", "by class, with the worst samples as pictures"),
         (f"augforge predict {run} IMAGES -o predictions.parquet", "masks of new images"),
     ]

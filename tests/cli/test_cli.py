@@ -106,7 +106,7 @@ def test_wrong_usage_is_two(arguments: list[str], monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["build", "nowhere.yaml"], "nowhere.yaml"),
         (["inspect", "."], "is no dataset"),
@@ -118,12 +118,12 @@ def test_wrong_usage_is_two(arguments: list[str], monkeypatch: pytest.MonkeyPatc
         (["ops", "mosaik"], "mosaic"),
         (["sources", "hand_bone"], "hand-bone"),
         (["exports", "mask_folder"], "mask-folder"),
-        (["sample-data", "here"], "not empty"),
+        (["sample-data", "-o", "here"], "not empty"),
     ],
 )
-def test_errors_are_one_and_told_without_traceback(
+def test_errors_are_printed_without_traceback(
     arguments: list[str],
-    told: str,
+    expected: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -135,7 +135,7 @@ def test_errors_are_one_and_told_without_traceback(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("error: ")
-    assert told in err
+    assert expected in err
     assert "Traceback" not in err
     assert {path.name for path in tmp_path.iterdir()} == {"here"}
 
@@ -241,7 +241,7 @@ main()
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_stopped_by_a_signal(recipe: Path, tmp_path: Path, name: str) -> None:
+def test_a_signal_stops_a_build(recipe: Path, tmp_path: Path, name: str) -> None:
     run("build", recipe, "--out", tmp_path / "out")
     before = (tmp_path / "out/manifest.yaml").read_bytes()
     write_recipe(recipe, tmp_path / "data", ["{op: hflip, copies: 3}", "{op: resize, size: 9}"], classes="[a, b]")
@@ -329,7 +329,7 @@ def test_verify_with_a_broken_index_has_no_traceback(toy: Path) -> None:
 def test_show(toy: Path, tmp_path: Path) -> None:
     name = open_dataset(toy).index["name"][0]
     run("show", toy, name, "-o", tmp_path / "one.png")
-    run("show", toy, "--split", "val", "--limit", "1", "--output", tmp_path / "sheet.png")
+    run("show", toy, "--split", "val", "--limit", "1", "--out", tmp_path / "sheet.png")
     run("show", toy, "-o", tmp_path / "all.png")
     sizes = [cv2.imread(str(tmp_path / f"{file}.png")).shape for file in ("one", "sheet", "all")]
     assert all(min(size[:2]) >= 96 for size in sizes)
@@ -384,16 +384,16 @@ def test_exports() -> None:
 
 def test_sample_data(tmp_path: Path) -> None:
     arguments = ["--persons", "2", "--size", "64", "--test-persons", "1", "--json"]
-    found = json.loads(run("sample-data", tmp_path / "data", *arguments))
+    found = json.loads(run("sample-data", "-o", tmp_path / "data", *arguments))
     assert (found["persons"], found["images"], found["path"]) == (3, 6, str(tmp_path / "data"))
     assert len(list((tmp_path / "data/train/DCM").rglob("*.png"))) == 4
     edit_json(next((tmp_path / "data/train/outputs_json").rglob("*.json")), move_a_point)
 
 
 @pytest.mark.slow
-def test_demo_as_the_readme_tells_it(tmp_path: Path) -> None:
+def test_demo_as_in_the_readme(tmp_path: Path) -> None:
     """Sample data, build with two workers, verify: three commands in a shell of their own."""
-    assert shell("sample-data", tmp_path / "data", "--persons", "3", "--size", "64").returncode == 0
+    assert shell("sample-data", "-o", tmp_path / "data", "--persons", "3", "--size", "64").returncode == 0
     recipe = write_recipe(tmp_path / "r.yaml", tmp_path / "data", ["{op: hflip, keep_input: true}"])
     done = shell("build", recipe, "--out", tmp_path / "out", "-j", "2")
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""Commands around models: that options reach the functions, and what is said of wrong ones."""
+"""Commands around models: options reach the functions, and wrong ones are reported."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from augforge.train.prediction.inference import Window
 SETTINGS = settings(*NETWORK, "data.batch_size=4")
 
 
-def answer(*arguments: str | Path) -> dict[str, Any]:
+def parsed(*arguments: str | Path) -> dict[str, Any]:
     """What a command that must succeed prints as JSON; without --json it must print something for people too."""
     texts = [str(argument) for argument in arguments]
     result = CliRunner().invoke(cli.app, [*texts, "--json"], catch_exceptions=False)
@@ -32,7 +32,7 @@ def answer(*arguments: str | Path) -> dict[str, Any]:
     return found
 
 
-def said(*arguments: str | Path) -> str:
+def printed(*arguments: str | Path) -> str:
     result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
@@ -47,89 +47,89 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made(
         folder, folder / "data", ("{op: hflip, keep_input: true}",), split="{val: [ID002]}", name="mirror", out="mirror"
     )
-    answer("train", "--shards", folder / "plain", "--out", folder / "run", *SETTINGS, "--set", "steps=2")
+    parsed("train", "--shards", folder / "plain", "--out", folder / "run", *SETTINGS, "--set", "steps=2")
     return folder
 
 
-def test_train_says_what_came_out_and_what_next(folder: Path) -> None:
-    out = said(
+def test_train_prints_its_result_and_what_to_do_next(folder: Path) -> None:
+    out = printed(
         "train", "--shards", folder / "plain", "--out", folder / "run", *SETTINGS, "--set", "steps=2", "--resume"
     )
     assert "mean Dice" in out
     assert "augforge evaluate" in out
 
 
-def test_several_datasets_follow_one_option(folder: Path, tmp_path: Path) -> None:
-    told = ["--out", tmp_path / "run", *SETTINGS, "--set", "steps=1"]
-    summary = answer("train", "--shards", folder / "plain", folder / "mirror", *told)
+def test_one_option_takes_several_datasets(folder: Path, tmp_path: Path) -> None:
+    command = ["--out", tmp_path / "run", *SETTINGS, "--set", "steps=1"]
+    summary = parsed("train", "--shards", folder / "plain", folder / "mirror", *command)
     assert [data["name"] for data in summary["datasets"]] == ["plain", "mirror"]
 
 
-def test_the_configuration_can_be_written_and_read(folder: Path, tmp_path: Path) -> None:
-    text = said("train", "--shards", folder / "plain", "--set", "optimizer.lr=0.5", "--show-config")
+def test_the_configuration_can_be_printed_and_read_back(folder: Path, tmp_path: Path) -> None:
+    text = printed("train", "--shards", folder / "plain", "--set", "optimizer.lr=0.5", "--show-config")
     (tmp_path / "train.yaml").write_text(text)
-    assert said("train", "--shards", folder / "plain", "--config", tmp_path / "train.yaml", "--show-config") == text
+    assert printed("train", "--shards", folder / "plain", "--config", tmp_path / "train.yaml", "--show-config") == text
     assert "lr: 0.5" in text
 
 
 def test_a_wrong_key_names_its_line(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "train.yaml").write_text("epochs: 3\nmodel:\n  encodr: resnet18\n")
     with pytest.raises(TrainError, match=r"train\.yaml:3: model\.encodr: unknown key\. Did you mean 'encoder'"):
-        said("train", "--shards", folder / "plain", "--config", tmp_path / "train.yaml")
+        printed("train", "--shards", folder / "plain", "--config", tmp_path / "train.yaml")
 
 
 def test_evaluate(folder: Path, tmp_path: Path) -> None:
-    told = ("evaluate", folder / "run", "--shards", folder / "plain", "--worst", "1", "--out", tmp_path / "out")
-    found = answer(*told, "--split", "train", "--tolerance", "3")
+    command = ("evaluate", folder / "run", folder / "plain", "--worst", "1", "--out", tmp_path / "out")
+    found = parsed(*command, "--split", "train", "--tolerance", "3")
     assert found["samples"] == 6
     assert (tmp_path / "out" / "worst-1.png").exists()
-    assert "Radius" in said(*told)
+    assert "Radius" in printed(*command)
 
 
 def test_tune_thresholds(folder: Path, tmp_path: Path) -> None:
-    said("train", "--shards", folder / "plain", "--out", tmp_path / "run", *SETTINGS, "--set", "steps=1")
-    assert answer("tune-thresholds", tmp_path / "run", "--shards", folder / "plain")["classes"]
+    printed("train", "--shards", folder / "plain", "--out", tmp_path / "run", *SETTINGS, "--set", "steps=1")
+    assert parsed("tune-thresholds", tmp_path / "run", folder / "plain")["classes"]
     assert (tmp_path / "run" / "thresholds.json").exists()
 
 
 def test_predict_and_ensemble(folder: Path, tmp_path: Path) -> None:
     images = folder / "data" / "train" / "DCM"
-    told = ("predict", folder / "run", images, "--probabilities")
-    assert answer(*told, "-o", tmp_path / "a.parquet", "--overlays", tmp_path / "pictures")["images"] == 8
+    command = ("predict", folder / "run", images, "--probabilities")
+    assert parsed(*command, "-o", tmp_path / "a.parquet", "--overlays", tmp_path / "pictures")["images"] == 8
     assert len([*(tmp_path / "pictures").rglob("*.png")]) == 8
     windows = ("--window", "64", "--overlap", "0.5", "--scale", "fit", "--batch-size", "2")
-    answer(*told, "-o", tmp_path / "b.parquet", *windows, "--image-name", "path", "--csv", tmp_path / "b.csv")
+    parsed(*command, "-o", tmp_path / "b.parquet", *windows, "--image-name", "path", "--csv", tmp_path / "b.csv")
     assert "ID001/" in (tmp_path / "b.csv").read_text()
     a, b = (pl.read_parquet(tmp_path / f"{name}.parquet") for name in "ab")
     assert a["name"].to_list() == b["name"].to_list()
     assert a["rle"].to_list() != b["rle"].to_list()
     for method in ("vote", "mean"):
         tables = (tmp_path / "a.parquet", tmp_path / "b.parquet")
-        found = answer(
+        found = parsed(
             "ensemble", *tables, "-o", tmp_path / "e.parquet", "--method", method, "--csv", tmp_path / "e.csv"
         )
         assert found["images"] == 8
 
 
 def test_crossval(folder: Path, tmp_path: Path) -> None:
-    told = ("crossval", "--shards", folder / "plain", "--folds", "2", *SETTINGS, "--set", "steps=1")
-    answer(*told, "--out", tmp_path / "cv", "--propose", "2")
+    command = ("crossval", folder / "plain", "--folds", "2", *SETTINGS, "--set", "steps=1")
+    parsed(*command, "--out", tmp_path / "cv", "--propose", "2")
     assert pl.read_csv(tmp_path / "cv" / "label_quality.csv").height == 8
     assert (tmp_path / "cv" / "review.yaml").read_text().count("verdict: drop") == 2
 
 
 def test_compare(folder: Path, tmp_path: Path) -> None:
-    told = ("compare", folder / "plain", folder / "mirror", "--seeds", "1", "--budget", "1", *SETTINGS)
-    found = answer(*told, "--out", tmp_path / "study")
+    command = ("compare", folder / "plain", folder / "mirror", "--seeds", "1", "--budget", "1", *SETTINGS)
+    found = parsed(*command, "--out", tmp_path / "study")
     assert [entry["label"] for entry in found["datasets"]] == ["plain", "mirror"]
     assert (tmp_path / "study" / "compare.png").exists()
-    assert "mirror to plain" in said(*told, "--out", tmp_path / "study")
+    assert "mirror to plain" in printed(*command, "--out", tmp_path / "study")
 
 
 def test_commands_name_the_extra_that_is_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli_models, "find_spec", lambda name: None if name == "torch" else find_spec(name))
     with pytest.raises(MissingExtra, match=r"torch.*augforge\[train\]"):
-        said("evaluate", folder / "run", "--shards", folder / "plain")
+        printed("evaluate", folder / "run", folder / "plain")
 
 
 def test_pairs_of_classes() -> None:

@@ -64,6 +64,17 @@ def test_keep_holds_for_what_is_made_of_a_sample(tmp_path: Path) -> None:
     assert summary.rejected == {"where: condition not fulfilled": 6}
 
 
+def test_a_mosaic_is_kept_only_if_all_its_images_are(tmp_path: Path) -> None:
+    """One image that somebody looked at says nothing of the others that show in the same mosaic."""
+    steps = ("{op: mosaic, grid: [1, 2]}", '{op: where, condition: "width > 1000"}')
+    summary = reviewed(tmp_path, {1: "keep"}, *steps)
+    assert set(roots(tmp_path / "out")) == {name(2)}, "the sample of `val` is tagged; each mosaic shows another image"
+    assert summary.rejected == {"where: condition not fulfilled": 4}
+    reviewed(tmp_path, {1: "keep", 3: "keep", 4: "keep", 5: "keep"}, *steps, out="kept")
+    kept = roots(tmp_path / "kept")
+    assert sorted(len(shown) for shown in kept.values()) == [1, 2, 2, 2, 2]
+
+
 def test_the_review_is_part_of_the_version(tmp_path: Path) -> None:
     versions = [
         reviewed(tmp_path, {}, DARK).version,

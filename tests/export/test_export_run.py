@@ -345,11 +345,21 @@ def run(*arguments: str | Path) -> str:
 
 def test_command(box: Dataset, tmp_path: Path) -> None:
     told = run(
-        box.folder, tmp_path / "a", "--to", "coco", "--set", "masks=polygons", "--split", "train", "--split", "test"
+        box.folder,
+        "-o",
+        tmp_path / "a",
+        "--to",
+        "coco",
+        "--set",
+        "masks=polygons",
+        "--split",
+        "train",
+        "--split",
+        "test",
     )
     assert "wrote 3 samples (train 2, test 1) as coco" in told
     assert "not_exhaustive_category_ids: 1\n" in told
-    found = json.loads(run(box.folder, tmp_path / "b", "--to", "webdataset", "--set", "max_count=1", "--json"))
+    found = json.loads(run(box.folder, "-o", tmp_path / "b", "--to", "webdataset", "--set", "max_count=1", "--json"))
     assert found["splits"] == {"train": 2, "val": 1, "test": 1}
     assert found["options"] == {"masks": "planes", "max_count": 1, "max_bytes": 1_000_000_000}
     assert (found["files"], found["format"], found["path"]) == (4, "webdataset", str(tmp_path / "b"))
@@ -364,9 +374,9 @@ def test_help_names_every_format() -> None:
 @pytest.mark.parametrize("text", ["masks", "=rle"])
 def test_settings_are_key_and_value(box: Dataset, tmp_path: Path, text: str) -> None:
     with pytest.raises(AugforgeError, match="expected KEY=VALUE"):
-        run(box.folder, tmp_path / "out", "--to", "coco", "--set", text)
+        run(box.folder, "-o", tmp_path / "out", "--to", "coco", "--set", text)
     with pytest.raises(AugforgeError, match="twice"):
-        run(box.folder, tmp_path / "out", "--to", "coco", "--set", "masks=rle", "--set", "masks=rle")
+        run(box.folder, "-o", tmp_path / "out", "--to", "coco", "--set", "masks=rle", "--set", "masks=rle")
 
 
 STOPPED = """
@@ -387,7 +397,7 @@ def test_stopped_by_a_signal(box: Dataset, tmp_path: Path, name: str, there: boo
     if there:
         out.mkdir()
     code = STOPPED.replace("SIGINT", name)
-    program = [sys.executable, "-c", code, "export", str(box.folder), str(out), "--to", "coco"]
+    program = [sys.executable, "-c", code, "export", str(box.folder), "-o", str(out), "--to", "coco"]
     done = subprocess.run(program, capture_output=True, text=True, env=dict(os.environ))
     assert done.returncode == 128 + getattr(signal, name)
     assert done.stderr == "stopped; nothing was written\n"
@@ -400,7 +410,7 @@ def test_a_second_signal_does_not_cut_the_clean_up_short(box: Dataset, tmp_path:
         "shutil.rmtree = lambda *a, **k: (os.kill(os.getpid(), signal.SIGHUP), remove(*a, **k))\n"
     )
     code = again + STOPPED.replace("SIGINT", "SIGTERM")
-    program = [sys.executable, "-c", code, "export", str(box.folder), str(tmp_path / "out"), "--to", "coco"]
+    program = [sys.executable, "-c", code, "export", str(box.folder), "-o", str(tmp_path / "out"), "--to", "coco"]
     done = subprocess.run(program, capture_output=True, text=True, env=dict(os.environ))
     assert (done.returncode, list(tmp_path.iterdir())) == (128 + signal.SIGTERM, [])
 
@@ -409,7 +419,7 @@ def test_nohup_is_heeded(box: Dataset, tmp_path: Path) -> None:
     code = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n" + STOPPED.replace(
         "SIGINT)", "SIGHUP)\n    return iter(())"
     )
-    program = [sys.executable, "-c", code, "export", str(box.folder), str(tmp_path / "out"), "--to", "coco"]
+    program = [sys.executable, "-c", code, "export", str(box.folder), "-o", str(tmp_path / "out"), "--to", "coco"]
     done = subprocess.run(program, capture_output=True, text=True, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
 

@@ -91,7 +91,7 @@ def test_a_killed_run_has_the_losses_of_one_that_was_not(run: Path, hands: Path,
 
 
 def test_evaluate(run: Path, hands: Path) -> None:
-    found = answer("evaluate", run, "--shards", hands, "--worst", "1")
+    found = answer("evaluate", run, hands, "--worst", "1")
     best = json.loads((run / "summary.json").read_text())["best"]
     assert found["mean_dice"] == pytest.approx(best["mean_dice"], abs=1e-9)
     assert {name: values["dice"] for name, values in found["classes"].items()} == pytest.approx(best["classes"])

@@ -13,7 +13,7 @@ from PIL import Image
 
 from augforge.ops import OPS
 
-FOLDER = Path(__file__).parent.parent / "docs/ops"
+FOLDER = Path(__file__).parents[2] / "docs/ops"
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,181 @@
+"""Write docs/commands.md and docs/configuration.md from the code that they describe: ``make docs``."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel
+from typer.models import ArgumentInfo, OptionInfo
+
+from augforge.cli import app as cli
+from augforge.report.fields import describe, flow
+from augforge.train.config import TrainConfig
+
+FOLDER = Path(__file__).parent
+WRITTEN = "Written by `make docs` from the code; change the code, not this page.\n"
+INTRODUCTION = """\
+A YAML file, given by `augforge train --config`. Every key has a default, unknown keys are errors, and
+`--set model.encoder=resnet18` changes one key. `augforge train --show-config` prints them all.
+"""
+_VALUES = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
+
+
+def main() -> None:
+    for name, page in PAGES.items():
+        (FOLDER / name).write_text(page(), encoding="utf-8")
+
+
+# ---- commands --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """An argument or option of a command, as its function declares it."""
+
+    name: str
+    kind: Any
+    info: ArgumentInfo | OptionInfo
+    default: Any
+
+    @property
+    def repeats(self) -> bool:
+        return any(get_origin(kind) is list for kind in (self.kind, *get_args(self.kind)))
+
+    @property
+    def required(self) -> bool:
+        return self.default is inspect.Parameter.empty
+
+
+def commands_page() -> str:
+    """Every command with its help, arguments and options."""
+    found = dict(_functions())
+    lines = [f"- [{name}](#{name}): {_first_sentence(function)}" for name, function in sorted(found.items())]
+    head = "Results go to `-o/--out`, and datasets are plain arguments. `augforge --version` prints the version.\n"
+    pages = (_command(name, function) for name, function in sorted(found.items()))
+    return "\n".join(["# Commands\n", WRITTEN, head, *lines, "", *pages])
+
+
+def _functions() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """The functions behind the commands, by the commands' names."""
+    for command in cli.app.registered_commands:
+        if command.callback is not None:
+            yield command.name or command.callback.__name__.replace("_", "-"), command.callback
+
+
+def _first_sentence(function: Callable[..., Any]) -> str:
+    return re.split(r"(?<=[.?])\s", inspect.getdoc(function) or "", maxsplit=1)[0]
+
+
+def _parameters(function: Callable[..., Any]) -> Iterator[Parameter]:
+    hints = get_type_hints(function, include_extras=True)
+    for name, parameter in inspect.signature(function).parameters.items():
+        kind, info = get_args(hints[name])
+        if not info.hidden:
+            yield Parameter(name, kind, info, parameter.default)
+
+
+def _command(name: str, function: Callable[..., Any]) -> str:
+    parameters = list(_parameters(function))
+    arguments = [parameter for parameter in parameters if isinstance(parameter.info, ArgumentInfo)]
+    options = [parameter for parameter in parameters if isinstance(parameter.info, OptionInfo)]
+    usage = " ".join(["augforge", name, *map(_usage, arguments), *(["[OPTIONS]"] if options else [])])
+    parts = [f"## {name}\n", f"`{usage}`\n", f"{inspect.getdoc(function)}\n"]
+    if arguments:
+        rows = ((f"`{argument.info.metavar}`", argument.info.help or "") for argument in arguments)
+        parts.append(_table(("argument", "meaning"), rows))
+    if options:
+        parts.append(_table(("option", "default", "meaning"), map(_option, options)))
+    return "\n".join(parts)
+
+
+def _usage(argument: Parameter) -> str:
+    name = argument.info.metavar if argument.required else f"[{argument.info.metavar}]"
+    return f"{name}..." if argument.repeats else f"{name}"
+
+
+def _option(option: Parameter) -> tuple[str, str, str]:
+    long = f"--{option.name.replace('_', '-')}"
+    declared = (option.info.default, *(option.info.param_decls or ()))  # typer keeps the first one as the default
+    spellings = [str(text) for text in declared if str(text).startswith("-")] or [long]
+    spellings.sort(key=lambda text: text.startswith("--"))
+    if option.kind is bool and option.default is True:
+        spellings.append(f"--no-{option.name}")
+    value = "" if option.kind is bool else f" {option.info.metavar or _value_name(option.kind)}"
+    least = "" if option.info.min is None else f" At least {option.info.min}."
+    names = ", ".join(f"`{text}{value if text == spellings[-1] else ''}`" for text in spellings)
+    return names, _default(option), f"{option.info.help}{least}"
+
+
+def _value_name(kind: Any) -> str:
+    return next(_VALUES[inner] for inner in (kind, *get_args(kind), *_inner(kind)) if inner in _VALUES)
+
+
+def _inner(kind: Any) -> Iterator[Any]:
+    """The types within lists."""
+    return (inner for part in (kind, *get_args(kind)) for inner in get_args(part))
+
+
+def _default(option: Parameter) -> str:
+    if option.required:
+        return "required"
+    shown = option.info.show_default if isinstance(option.info.show_default, str) else option.default
+    if shown is None or shown is False:
+        return ""
+    return f"`--{option.name}`" if shown is True else f"`{shown}`"
+
+
+# ---- configuration ---------------------------------------------------------------------------------------------------
+
+
+def configuration_page() -> str:
+    """Every key of a training configuration: type, default, meaning."""
+    sections = dict(_sections())
+    own = [field for field in describe(TrainConfig) if field["name"] not in sections]
+    contents = "".join(f"- [`{name}`](#{name}): {_about(model)}\n" for name, model in sections.items())
+    parts = [
+        "# The configuration of a training run\n",
+        WRITTEN,
+        INTRODUCTION,
+        _keys(own),
+        "Sections, each a mapping with keys of its own:\n",
+        contents,
+        *(f"## {name}\n\n{_about(model)}\n\n{_keys(describe(model))}" for name, model in sections.items()),
+    ]
+    return "\n".join(parts)
+
+
+def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
+    """The keys whose value is a mapping, or a list of mappings."""
+    for name, field in TrainConfig.model_fields.items():
+        kinds = [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type)]
+        yield from ((name, kind) for kind in kinds if issubclass(kind, BaseModel))
+
+
+def _about(model: type[BaseModel]) -> str:
+    return inspect.cleandoc(model.__doc__ or "").replace("``", "`")
+
+
+def _keys(fields: Iterable[dict[str, Any]]) -> str:
+    return _table(("key", "type", "default", "meaning"), map(_key, fields))
+
+
+def _key(field: dict[str, Any]) -> tuple[str, str, str, str]:
+    default = "required" if field["required"] else f"`{flow(field['default'])}`"
+    kind = f"`{field['type']}`" + (f", {field['range']}" if field["range"] else "")
+    return f"`{field['name']}`", kind, default, field["description"]
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+PAGES: dict[str, Callable[[], str]] = {"commands.md": commands_page, "configuration.md": configuration_page}
+
+if __name__ == "__main__":
+    main()
