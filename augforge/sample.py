@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from augforge.bitmask import Planes
+if TYPE_CHECKING:  # for annotations alone: planning knows samples, and must not load OpenCV
+    from augforge.bitmask import Planes
 
 Image = NDArray[Any]
 """uint8 or uint16: (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA."""

@@ -166,8 +166,8 @@ def sliver(hand: Sample, stage: Stage) -> Sample:
 
 
 def _with_class(hand: Sample, c: int, mask: np.ndarray, name: str) -> Sample:
-    masks = hand.masks.copy()
-    bitmask.set_class(masks, c, mask)
+    masks = bitmask.keep(hand.masks, ~bitmask.select_bits([c], hand.masks.shape[-1] * 8))
+    bitmask.merge_class(masks, c, mask)
     return replace(hand, name=name, masks=masks)
 
 

@@ -127,7 +127,7 @@ def test_order_must_name_both(box: Dataset, tmp_path: Path) -> None:
 
 def test_ignore_lies_above_without_an_order(tmp_path: Path) -> None:
     sample = made("P/a", 1, known=(0, 3, 1, 2, 4), overlap=False)
-    bitmask.set_class(sample.masks, 3, np.ones((44, 61), np.uint8))
+    bitmask.merge_class(sample.masks, 3, np.ones((44, 61), np.uint8))
     written(dataset_of(tmp_path / "data", [sample]), tmp_path / "out", "index-mask")
     with Image.open(tmp_path / "out/train/masks/P/a.png") as mask:
         assert (np.asarray(mask) == 255).all()

@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from planes import replace_class
 
 from augforge import bitmask
 from augforge.engine.findings import measure
@@ -89,9 +90,9 @@ def mask(sample: Sample, bone: str) -> np.ndarray:
 
 
 def with_masks(sample: Sample, changes: Mapping[str, np.ndarray]) -> Sample:
-    masks = np.array(sample.masks)
+    masks = sample.masks
     for bone, pixels in changes.items():
-        bitmask.set_class(masks, HAND_BONES.index(bone), pixels)
+        masks = replace_class(masks, HAND_BONES.index(bone), pixels)
     return replace(sample, masks=masks)
 
 
