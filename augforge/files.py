@@ -1,7 +1,8 @@
-"""Writing files so that a reader sees the old one or the new one, never half of one."""
+"""Writing files so that a reader sees the old one or the new one, never half of one; locks and digests of files."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -36,7 +37,7 @@ def write_text(path: Path, text: str, durable: bool = True) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def writer_lock(folder: Path) -> Iterator[None]:
     """Sole writer of a dataset: two builds would sweep up each other's unfinished work.
 
     A folder that is new is removed again if the block fails before it left anything but its own scaffolding.
@@ -52,3 +53,17 @@ def locked(folder: Path) -> Iterator[None]:
         if new and {path.name for path in folder.rglob("*")} <= {".lock", "work", "files.sqlite"}:
             shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def is_url(path: str | Path) -> bool:
+    """Whether a place is no folder or file, but a URL such as ``s3://bucket/datasets/hands``."""
+    return "://" in str(path)
+
+
+def file_sha256(file: Path) -> str:
+    """SHA-256 of a file's bytes, 64 hexadecimal digits; read in blocks of 1 MiB."""
+    state = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            state.update(block)
+    return state.hexdigest()

@@ -253,7 +253,7 @@ def _check_same(opened: Any, tasks: Sequence[Any], classes: Sequence[str], scrat
     if digests:
         raise SystemExit(f"the bare loop did not make {', '.join(digests)}")
     usual_script.make(tasks[0], classes, scratch)
-    sample = opened.named(tasks[0].name)
+    sample = opened.by_name(tasks[0].name)
     for name, mask in zip(classes, bitmask.to_masks(sample.masks, len(classes)), strict=True):
         found: Any = cv2.imread(str(scratch / tasks[0].name / f"{name}.png"), cv2.IMREAD_UNCHANGED)
         if (found != mask * 255).any():
@@ -266,7 +266,7 @@ def child_read(dataset: str, rounds: int = 5) -> dict[str, Any]:
     from augforge.store.codec import decode_image
 
     opened = open_dataset(dataset)
-    held = [tuple(bytes(part) for part in opened.encoded(i)) for i in range(len(opened))]
+    held = [tuple(bytes(part) for part in opened.payload(i)) for i in range(len(opened))]
     sizes = opened.index.select("height", "width").rows()
     ours, plain = [[1e9] * len(opened) for _ in range(2)]
     for _ in range(rounds):

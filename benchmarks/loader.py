@@ -101,7 +101,7 @@ def one_thread(worker: int) -> None:
 def decoded(dataset: Dataset) -> Iterator[int]:
     while True:
         for i in range(len(dataset)):
-            cv2.imdecode(np.frombuffer(dataset.encoded(i)[0], np.uint8), cv2.IMREAD_UNCHANGED)
+            cv2.imdecode(np.frombuffer(dataset.payload(i)[0], np.uint8), cv2.IMREAD_UNCHANGED)
             yield 1
 
 

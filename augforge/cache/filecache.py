@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Callable
@@ -105,15 +104,6 @@ class FileCache:
             self._db.execute("DELETE FROM facts")
             with suppress(OSError):
                 path.unlink()
-
-
-def file_sha256(file: Path) -> str:
-    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
-    state = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            state.update(block)
-    return state.hexdigest()
 
 
 def _stamp(file: Path) -> str:

@@ -163,7 +163,7 @@ def show(
 
     opened = open_dataset(dataset, version)
     if samples:
-        picture = show_samples([opened.named(name) for name in samples], opened.classes)
+        picture = show_samples([opened.by_name(name) for name in samples], opened.classes)
     else:
         picture = contact_sheet(opened, split=split, limit=limit)
     save_png(picture, output)
@@ -212,9 +212,9 @@ def files(dataset: DatasetPlace, version: Version = None) -> None:
 
     For tools that take file lists; shards/ may hold older versions' files too.
     """
-    from augforge.store.remote import shard_places
+    from augforge.store.remote import shard_locations
 
-    for place in shard_places(dataset, version):
+    for place in shard_locations(dataset, version):
         typer.echo(place)
 
 

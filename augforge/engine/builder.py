@@ -16,11 +16,11 @@ from augforge.engine.opening import check_folder, dataset_folder, open_recipe
 from augforge.engine.outcome import Outcome
 from augforge.engine.publish import Finished, assemble, commit, publish
 from augforge.engine.registering import check_registrable, enter
-from augforge.files import locked
+from augforge.files import writer_lock
 from augforge.planning.rows import Row
 from augforge.progress import Progress, Silent
 from augforge.recipe.recipe import Recipe, load_recipe
-from augforge.store.manifest import Manifest, reasons
+from augforge.store.manifest import Manifest, count_reasons
 
 ROW_BYTES = 1000
 """What a sample takes in a shard beside its image, about: masks, lineage, names. It matters where images are small."""
@@ -99,7 +99,7 @@ def build(
         opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash, remember=False)
         at_hand = set(opened.pool.payloads)
         return _summary(Finished(opened, opened.run(opened.pipeline(loaded.steps, jobs, progress), dry=True)), at_hand)
-    with locked(folder):
+    with writer_lock(folder):
         sweep(folder / "work")
         opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash)
         at_hand = set(opened.pool.payloads)
@@ -139,7 +139,7 @@ def _summary(finished: Finished, at_hand: set[tuple[str, str]]) -> Summary:
         reused=reused,
         exact=outcome.counts.exact,
         bytes=_estimated_bytes(finished, outcome.rows),
-        rejected=reasons(finished.rejected()),
+        rejected=count_reasons(finished.rejected()),
         warnings=[*table.warnings, *finished.listing.warnings, *_emptied(table.rows, outcome.rows)],
     )
 

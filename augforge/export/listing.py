@@ -73,7 +73,7 @@ def _entries(dataset: Dataset, index: pl.DataFrame, known: NDArray[np.bool_]) ->
     split, number = "", 0
     for row, flags in zip(index.select(columns).iter_rows(named=True), known, strict=True):
         split, number = row["split"], number + 1 if row["split"] == split else 1
-        image, frame = dataset.encoded(row.pop("row"))
+        image, frame = dataset.payload(row.pop("row"))
         metadata = {key: value for key, value in (row.pop("metadata", None) or {}).items() if value is not None}
         yield Entry(**row, number=number, metadata=metadata, known=flags, image=image, frame=frame)
 

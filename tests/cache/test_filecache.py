@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from augforge.cache.filecache import FileCache, file_sha256
+from augforge.cache.filecache import FileCache
+from augforge.files import file_sha256
 
 
 class Counter:

@@ -34,7 +34,7 @@ def test_pycocotools_gives_the_same_planes(box: Dataset, tmp_path: Path, masks: 
         names = {entry["id"]: entry["name"] for entry in coco.dataset["categories"]}
         assert list(names.items()) == list(enumerate(CLASSES, start=1))
         for key, image in coco.imgs.items():
-            sample = box.named(image["file_name"].removesuffix(".png"))
+            sample = box.by_name(image["file_name"].removesuffix(".png"))
             assert (image["width"], image["height"], sample.split) == (sample.width, sample.height, split)
             planes = bitmask.empty(sample.height, sample.width, len(CLASSES))
             for annotation in coco.loadAnns(coco.getAnnIds(imgIds=[key])):
@@ -64,7 +64,7 @@ def test_unlabelled_classes_are_named(tmp_path: Path) -> None:
     assert document["info"] == {"description": "box, train", "version": dataset.version}
     found = read("coco", tmp_path / "out", classes=CLASSES, images="images/train")
     for name, sample in found.items():
-        same(sample, dataset.named(name))
+        same(sample, dataset.by_name(name))
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -75,7 +75,7 @@ def test_source_gives_the_same_samples(box: Dataset, tmp_path: Path, split: str)
     )
     assert set(found) == set(box.split(split).index["name"])
     for name, sample in found.items():
-        same(sample, box.named(name))
+        same(sample, box.by_name(name))
 
 
 def test_source_draws_polygons_a_pixel_wider_at_most(box: Dataset, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_source_draws_polygons_a_pixel_wider_at_most(box: Dataset, tmp_path: Pat
     written(box, tmp_path / "out", "coco", masks="polygons")
     found = read("coco", tmp_path / "out", classes=CLASSES, annotations="annotations/train.json", images="images/train")
     for name, sample in found.items():
-        for one, other in zip(*(bitmask.to_masks(s.masks, 3) for s in (sample, box.named(name))), strict=True):
+        for one, other in zip(*(bitmask.to_masks(s.masks, 3) for s in (sample, box.by_name(name))), strict=True):
             wider = np.pad(other, ((1, 0), (1, 0)))
             wider = wider[1:, 1:] | wider[1:, :-1] | wider[:-1, 1:] | wider[:-1, :-1]
             assert not (other & ~one & 1).any()

@@ -28,7 +28,7 @@ def test_mask_folder_source_gives_the_same_samples(box: Dataset, tmp_path: Path,
     found = read("mask-folder", tmp_path / "out" / split, classes=CLASSES)
     assert set(found) == set(box.split(split).index["name"])
     for name, sample in found.items():
-        same(sample, box.named(name))
+        same(sample, box.by_name(name))
 
 
 def test_mask_folder_files(box: Dataset, tmp_path: Path) -> None:
@@ -38,14 +38,14 @@ def test_mask_folder_files(box: Dataset, tmp_path: Path) -> None:
     assert not (tmp_path / "out/test/masks").exists()
     with Image.open(tmp_path / "out/train/masks/rib 1/P01/one.png") as mask:
         assert mask.mode == "L"
-        np.testing.assert_array_equal(np.asarray(mask), bitmask.class_mask(box.named("P01/one").masks, 2) * 255)
+        np.testing.assert_array_equal(np.asarray(mask), bitmask.class_mask(box.by_name("P01/one").masks, 2) * 255)
 
 
 def test_mask_folder_keeps_a_class_unlabelled_everywhere(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path / "data", [made("P/a", 1, known=(0, 2, 3)), made("P/b", 2, known=(0, 2, 3))])
     assert written(dataset, tmp_path / "out", "mask-folder").notes == {}
     for name, sample in read("mask-folder", tmp_path / "out/train", classes=CLASSES).items():
-        same(sample, dataset.named(name))
+        same(sample, dataset.by_name(name))
 
 
 def test_class_names_are_single_folders(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_class_names_are_single_folders(tmp_path: Path) -> None:
     told, _, class_map = note.partition("class_map: ")
     assert told and count == 4
     found = read("mask-folder", tmp_path / "out/train", classes=classes, class_map=json.loads(class_map))
-    same(found["P/a"], dataset.named("P/a"))
+    same(found["P/a"], dataset.by_name("P/a"))
 
 
 @pytest.mark.parametrize("odd", ["*", "*a", "^a$", "^.*$", "a|b"])
@@ -85,7 +85,7 @@ def test_index_mask_source_gives_the_same_samples(apart: Dataset, tmp_path: Path
     found = read("index-mask", tmp_path / "out/train", classes=CLASSES, missing_mask="unlabelled")
     assert set(found) == {"P/a", "P/b", "P/c"}
     for name, sample in found.items():
-        same(sample, apart.named(name))
+        same(sample, apart.by_name(name))
     assert (tmp_path / "out/classes.txt").read_text() == "1 lung\n2 heart\n3 rib 1\n4 never\n255 ignore\n"
 
 
@@ -164,7 +164,7 @@ def test_csv_decodes_to_the_masks(box: Dataset, tmp_path: Path) -> None:
         assert list(table.columns) == ["image_name", "class", "rle"]
         assert table["class"].tolist() == list(CLASSES) * len(box.split(split))
         for row in table.itertuples():
-            sample = box.named(names[row.image_name])
+            sample = box.by_name(names[row.image_name])
             expected = bitmask.class_mask(sample.masks, CLASSES.index(row[2]))
             np.testing.assert_array_equal(decoded(row.rle, sample.height, sample.width), expected)
             assert (row.rle == "") == (not expected.any())
@@ -184,7 +184,7 @@ def test_csv_source_gives_the_same_samples(box: Dataset, tmp_path: Path, split: 
     found = read("csv", tmp_path / "out", classes=CLASSES, table=f"{split}.csv", folder="images", missing_row="unknown")
     assert set(found) == set(box.split(split).index["name"])
     for name, sample in found.items():
-        same(sample, box.named(name))
+        same(sample, box.by_name(name))
 
 
 def test_csv_leaves_out_rows_of_unlabelled_classes(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_csv_leaves_out_rows_of_unlabelled_classes(tmp_path: Path) -> None:
     assert rows == [*(["a.png", name] for name in labelled), *(["b.png", name] for name in CLASSES)]
     found = read("csv", tmp_path / "out", classes=CLASSES, folder="images", missing_row="unknown")
     for name, sample in found.items():
-        same(sample, dataset.named(f"P/{name}"))
+        same(sample, dataset.by_name(f"P/{name}"))
 
 
 def test_csv_names(tmp_path: Path) -> None:

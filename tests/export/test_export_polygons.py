@@ -47,8 +47,8 @@ def test_yolo_source_gives_the_same_samples(box: Dataset, tmp_path: Path) -> Non
     assert {name.partition("/")[2] for name in found} == set(box.index["name"])
     for name, sample in found.items():
         split, _, original = name.partition("/")
-        assert box.named(original).split == split
-        same(sample, box.named(original))
+        assert box.by_name(original).split == split
+        same(sample, box.by_name(original))
 
 
 def test_yolo_as_ultralytics_reads_it(box: Dataset, tmp_path: Path) -> None:
@@ -58,7 +58,9 @@ def test_yolo_as_ultralytics_reads_it(box: Dataset, tmp_path: Path) -> None:
     assert names == dict(enumerate(CLASSES))
     for image in (tmp_path / "out/images").rglob("*.png"):
         label = Path("/labels/".join(str(image).rsplit("/images/", 1))).with_suffix(".txt")
-        sample = box.named(image.relative_to(tmp_path / "out/images").as_posix().partition("/")[2].removesuffix(".png"))
+        sample = box.by_name(
+            image.relative_to(tmp_path / "out/images").as_posix().partition("/")[2].removesuffix(".png")
+        )
         assert label.exists() == (sample.split != "test")
         masks = [np.zeros((sample.height, sample.width), np.uint8) for _ in CLASSES]
         for line in label.read_text().splitlines() if label.exists() else ():
@@ -72,7 +74,7 @@ def test_yolo_as_ultralytics_reads_it(box: Dataset, tmp_path: Path) -> None:
 def test_yolo_of_hands(hands: Dataset, tmp_path: Path, tolerance: float, least: float) -> None:
     written(hands, tmp_path / "out", "yolo", tolerance=tolerance)
     for name, sample in read("yolo", tmp_path / "out").items():
-        assert worst(sample, hands.named(name.removeprefix("train/")), 29) >= least
+        assert worst(sample, hands.by_name(name.removeprefix("train/")), 29) >= least
 
 
 def test_yolo_names_with_yolos_own_folders(tmp_path: Path) -> None:
@@ -115,7 +117,7 @@ def test_labelme_source_gives_the_same_samples(box: Dataset, tmp_path: Path, opt
         found = read("labelme", tmp_path / f"out/{split}", classes=CLASSES)
         assert set(found) == set(box.split(split).index["name"])
         for name, sample in found.items():
-            expected = box.named(name)
+            expected = box.by_name(name)
             np.testing.assert_array_equal(bitmask.contiguous(sample.masks), bitmask.contiguous(expected.masks))
             assert bitmask.bits_to_flags(sample.known, 5).tolist() == [True] * 4 + [False]  # no shape says `never`
 
@@ -124,7 +126,7 @@ def test_labelme_of_hands(hands: Dataset, tmp_path: Path) -> None:
     written(hands, tmp_path / "out", "labelme")
     points = []
     for name, sample in read("labelme", tmp_path / "out/train", classes=HAND_BONES).items():
-        assert worst(sample, hands.named(name), 29) >= 0.98
+        assert worst(sample, hands.by_name(name), 29) >= 0.98
         shapes = json.loads((tmp_path / f"out/train/{name}.json").read_text())["shapes"]
         points += [len(shape["points"]) for shape in shapes]
     assert np.mean(points) < 40  # exact ones have 63
@@ -139,7 +141,7 @@ def test_labelme_file(box: Dataset, tmp_path: Path) -> None:
         "imageWidth": 61,
         "imageHeight": 44,
     }
-    sample = box.named("P01/one")
+    sample = box.by_name("P01/one")
     for shape in document["shapes"]:
         (x0, y0), (x1, y1) = shape["points"]
         picture = np.frombuffer(base64.b64decode(shape["mask"]), np.uint8)

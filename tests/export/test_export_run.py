@@ -49,10 +49,10 @@ def test_images_are_the_stored_bytes(tmp_path: Path, to: str) -> None:
     jpeg = dataset_of(tmp_path / "jpeg", [made("P01/a", 1)], output={"image": "jpeg"})
     put(jpeg, tmp_path / "out", to)
     if to == "webdataset":
-        assert bytes(jpeg.encoded(0)[0]) in next((tmp_path / "out").glob("*.tar")).read_bytes()
+        assert bytes(jpeg.payload(0)[0]) in next((tmp_path / "out").glob("*.tar")).read_bytes()
     else:
         (picture,) = (tmp_path / "out").rglob("*.jpg")
-        assert picture.read_bytes() == bytes(jpeg.encoded(0)[0])
+        assert picture.read_bytes() == bytes(jpeg.payload(0)[0])
 
 
 @pytest.mark.parametrize("to", FORMATS)
@@ -292,7 +292,7 @@ def test_a_changed_index_is_an_error(copy: Dataset, tmp_path: Path) -> None:
 
 def test_masks_that_cannot_be_decoded_name_the_sample(box: Dataset) -> None:
     known = np.ones(len(CLASSES), bool)
-    entry = Entry(1, "P/a", "train", "P", 61, 44, {}, None, known, memoryview(b""), box.encoded(0)[1][:9])
+    entry = Entry(1, "P/a", "train", "P", 61, 44, {}, None, known, memoryview(b""), box.payload(0)[1][:9])
     with pytest.raises(DatasetError, match=r"masks of sample 'P/a' cannot be decoded.*augforge verify"):
         list(entry.regions())
 

@@ -50,7 +50,7 @@ def test_webdataset_iterates(box: Dataset, tmp_path: Path) -> None:
     assert len(found) == 4
     for item in found:
         facts = item["json"]
-        sample = box.named(facts["name"])
+        sample = box.by_name(facts["name"])
         assert name_at(item["__key__"]) == sample.name
         assert (facts["split"], facts["group"], facts["metadata"]) == (sample.split, sample.group, sample.metadata)
         np.testing.assert_array_equal(pixels(item["png"]), sample.image)
@@ -79,7 +79,7 @@ def test_the_page_s_python_reads_it(tmp_path: Path) -> None:
 def test_masks_as_pictures(box: Dataset, tmp_path: Path) -> None:
     written(box, tmp_path / "out", "webdataset", masks="png", splits=("train",))
     for item in iterate(tmp_path / "out/train-000000.tar"):
-        sample = box.named(item["json"]["name"])
+        sample = box.by_name(item["json"]["name"])
         assert {key for key in item if key.startswith("mask.")} == {f"mask.{c}.png" for c in range(4)}
         for c in range(4):
             expected = bitmask.class_mask(sample.masks, c) * 255

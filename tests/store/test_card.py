@@ -47,7 +47,7 @@ def test_load_dataset_finds_them_and_decodes(toy: Path, load: Any) -> None:
     for split, part in loaded.items():
         assert sorted(part["name"]) == sorted(ours.split(split).index["name"])
     row = loaded["train"][0]
-    sample = ours.named(row["name"])
+    sample = ours.by_name(row["name"])
     assert row["image"].size == (sample.width, sample.height)
     assert (np.asarray(row["image"]) == sample.image).all()
     assert row["id"] in set(ours.index["id"])

@@ -14,7 +14,7 @@ from PIL import Image
 
 from augforge import bitmask
 from augforge.store import codec
-from augforge.store.codec import Encoding, decode_image, made_by, pixel_digest
+from augforge.store.codec import Encoding, decode_image, library_versions, pixel_digest
 
 KINDS = [("uint8", 1), ("uint8", 3), ("uint8", 4), ("uint16", 1), ("uint16", 3), ("uint16", 4)]
 PNG, JPEG = Encoding.png(), Encoding.jpeg(95)
@@ -163,7 +163,7 @@ def test_digest_is_the_same_tomorrow() -> None:
 
 
 def test_made_by_names_what_decides_bytes() -> None:
-    versions = made_by()
+    versions = library_versions()
     assert versions["opencv"] == cv2.__version__ and versions["zstandard"] == zstandard.__version__
     assert all(isinstance(value, str) and value for value in versions.values()) and "cpu" in versions
 
@@ -175,6 +175,6 @@ def test_made_by_names_the_decoders_that_are_installed(monkeypatch: pytest.Monke
         return f"{package}-7"
 
     monkeypatch.setattr(codec, "version", installed)
-    versions = made_by()
+    versions = library_versions()
     assert versions["pydicom"] == "pydicom-7" and versions["pylibjpeg-openjpeg"] == "pylibjpeg-openjpeg-7"
     assert not {"nibabel", "imagecodecs"} & versions.keys()

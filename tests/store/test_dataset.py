@@ -65,9 +65,9 @@ def test_splits_and_conditions(dataset: Dataset) -> None:
 
 def test_names(dataset: Dataset) -> None:
     name = dataset.index["name"][5]
-    assert dataset.named(name).name == name
+    assert dataset.by_name(name).name == name
     with pytest.raises(DatasetError, match=f"no sample '{name[:-1]}'. Did you mean "):
-        dataset.named(name[:-1])
+        dataset.by_name(name[:-1])
 
 
 def test_unlabelled_images_know_nothing(dataset: Dataset) -> None:
@@ -102,7 +102,7 @@ def test_metadata_comes_back(dataset: Dataset, two_versions: Path) -> None:
 
 
 def test_encoded_bytes_are_the_images(dataset: Dataset) -> None:
-    image, masks = dataset.encoded(3)
+    image, masks = dataset.payload(3)
     sample = dataset[3]
     assert (cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_UNCHANGED) == sample.image).all()
     assert (bitmask.decode(masks, sample.height, sample.width, 29) == sample.masks).all()
@@ -137,10 +137,10 @@ def test_a_shard_that_is_cut_off_is_named(toy_copy: Path) -> None:
     i = int(dataset.index.select(ends)["end"].arg_max() or 0)
     end = dataset.index.select(ends)["end"][i]
     shard.write_bytes(shard.read_bytes()[:end])
-    dataset.encoded(i)
+    dataset.payload(i)
     shard.write_bytes(shard.read_bytes()[: end - 1])
     with pytest.raises(DatasetError, match=rf"^{shard} is cut off: .* '{dataset.index['name'][i]}' .*augforge verify"):
-        open_dataset(toy_copy).split("test").encoded(i)
+        open_dataset(toy_copy).split("test").payload(i)
 
 
 @pytest.mark.parametrize("at", [0, 0.3, 0.7, -1])
@@ -165,14 +165,14 @@ def test_check_fetches_a_damaged_copy_again(
 ) -> None:
     monkeypatch.setenv("AUGFORGE_CACHE", str(tmp_path / "cache"))
     dataset = open_dataset(f"file://{two_versions / 'toy'}")
-    image = bytes(dataset.encoded(0)[0])
+    image = bytes(dataset.payload(0)[0])
     shard = dataset.folder / dataset.index["shard"][0]
     data = bytearray(shard.read_bytes())
     data[dataset.index["image_offset"][0] + 9] ^= 1
     shard.write_bytes(data)
-    assert bytes(dataset.encoded(0)[0]) != image
+    assert bytes(dataset.payload(0)[0]) != image
     dataset.check()
-    assert bytes(dataset.encoded(0)[0]) == image
+    assert bytes(dataset.payload(0)[0]) == image
 
 
 @pytest.fixture
@@ -222,14 +222,14 @@ def test_kinds_of_images(tmp_path: Path, dtype: str, channels: tuple[int, ...], 
     source = HandBone(path=str(tmp_path / "data"), classes=tuple(names))
     records = {record.name: record for record in source.scan(FileCache()).records}
     for name, image in images.items():
-        sample, loaded = dataset.named(name), source.load(records[name], tuple(names))
+        sample, loaded = dataset.by_name(name), source.load(records[name], tuple(names))
         assert sample.image.dtype == dtype
         assert (sample.image == image).all()
         assert (sample.masks == loaded.masks).all()
         assert (sample.known == loaded.known).all()
-    flipped = dataset.named(f"ID003/image{3:013d}~hflip")
+    flipped = dataset.by_name(f"ID003/image{3:013d}~hflip")
     assert (flipped.image == images[f"ID003/image{3:013d}"][:, ::-1]).all()
-    assert (flipped.masks == dataset.named(f"ID003/image{3:013d}").masks[:, ::-1]).all()
+    assert (flipped.masks == dataset.by_name(f"ID003/image{3:013d}").masks[:, ::-1]).all()
     row = dataset.index.row(0, named=True)
     assert (row["dtype"], row["channels"]) == (dtype, channels[0] if channels else 1)
     assert list(row["area"]) == names

@@ -9,7 +9,7 @@ from toybox import shas, toy_fixture, two_versions_fixture  # noqa: F401
 
 from augforge.engine.builder import Summary, build
 from augforge.errors import DatasetError
-from augforge.files import locked
+from augforge.files import writer_lock
 from augforge.store.gc import collect
 from augforge.store.manifest import read_manifest, versions
 from augforge.store.verify import verify
@@ -68,7 +68,7 @@ def test_rebuilding_afterwards_makes_nothing(two_versions: Path, toy: Path) -> N
 
 
 def test_not_while_a_build_runs_and_not_elsewhere(toy: Path, tmp_path: Path) -> None:
-    with locked(toy), pytest.raises(DatasetError, match="another build"):
+    with writer_lock(toy), pytest.raises(DatasetError, match="another build"):
         collect(toy)
     (tmp_path / "mine/work").mkdir(parents=True)
     (tmp_path / "mine/work/precious").write_text("x")

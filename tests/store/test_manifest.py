@@ -8,18 +8,18 @@ import pytest
 
 from augforge.errors import DatasetError
 from augforge.store.manifest import (
+    FORMAT_VERSION,
     Manifest,
     RecipeEntry,
     ShardEntry,
     SourceEntry,
+    count_reasons,
     read_manifest,
-    reasons,
     rejected_digest,
     version_of,
     versions,
     write_manifest,
 )
-from augforge.store.shard import FORMAT_VERSION
 
 SHARDS = [
     ShardEntry(path=f"shards/train-{letter * 16}.parquet", split="train", rows=3, bytes=99, sha256=letter * 64)
@@ -45,7 +45,7 @@ def manifest(**changes: object) -> Manifest:
         "encoding": "png",
         "source": SourceEntry(format="hand-bone", digest="d", samples=9),
         "fitted": {"metal": {"threshold": 0.25, "by": [1, None]}},
-        "rejected": reasons(REJECTED),
+        "rejected": count_reasons(REJECTED),
         "rejected_digest": rejected_digest(REJECTED),
         "ops": {"hflip": 1},
         "made_by": {"numpy": "2"},
@@ -89,7 +89,7 @@ def test_version_is_what_the_dataset_holds() -> None:
 def test_rejections_count_in_any_order() -> None:
     assert rejected_digest(REJECTED[::-1]) == rejected_digest(REJECTED)
     assert rejected_digest(REJECTED[1:]) != rejected_digest(REJECTED)
-    assert reasons(REJECTED) == {"metal: ring": 2, "source: no image": 1}
+    assert count_reasons(REJECTED) == {"metal: ring": 2, "source: no image": 1}
 
 
 def test_no_dataset(tmp_path: Path) -> None:

@@ -15,14 +15,15 @@ import pyarrow.parquet as pq
 import pytest
 from toybox import annotation, edit_json, move_a_point, tiny_hands, write_recipe
 
-from augforge.cache.filecache import FileCache, file_sha256
+from augforge.cache.filecache import FileCache
 from augforge.engine.builder import build
 from augforge.errors import DatasetError, MissingExtra, SourceError
+from augforge.files import file_sha256, is_url
 from augforge.sources.formats.dataset import AugforgeDataset
 from augforge.store.dataset import open_dataset
 from augforge.store.gc import collect
 from augforge.store.manifest import read_manifest, write_manifest
-from augforge.store.remote import Remote, cache_folder, is_url, shard_places
+from augforge.store.remote import Remote, cache_folder, shard_locations
 from augforge.store.verify import verify
 
 
@@ -286,11 +287,11 @@ def test_an_index_that_is_damaged_there(there: Path) -> None:
 
 def test_places_of_shards(there: Path) -> None:
     shards = [shard.path for shard in read_manifest(there).shards]
-    assert shard_places(f"{far(there)}/") == [f"{far(there)}/{shard}" for shard in shards]
-    assert shard_places(there) == [f"{there}/{shard}" for shard in shards]
+    assert shard_locations(f"{far(there)}/") == [f"{far(there)}/{shard}" for shard in shards]
+    assert shard_locations(there) == [f"{there}/{shard}" for shard in shards]
     assert fetched(far(there)) == ["manifest.yaml"]
     old = next(path.stem for path in (there / "versions").glob("*.yaml") if path.stem != read_manifest(there).version)
-    assert shard_places(far(there), old) != shard_places(far(there))
+    assert shard_locations(far(there), old) != shard_locations(far(there))
 
 
 def test_only_folders_are_swept(url: str) -> None:
@@ -359,7 +360,7 @@ def test_s3(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(AugforgeDataset(path="s3://bucket/toy").scan(FileCache()).records) == len(open_dataset(made))
         assert verify("s3://bucket/toy") == []
         files.pipe_file("bucket/toy/" + read_manifest(made).shards[0].path, b"PAR1")
-        assert verify("s3://bucket/toy")[0].startswith(shard_places("s3://bucket/toy")[0])
+        assert verify("s3://bucket/toy")[0].startswith(shard_locations("s3://bucket/toy")[0])
         with pytest.raises(DatasetError, match=r"s3://bucket/none holds no manifest.yaml"):
             open_dataset("s3://bucket/none")
     finally:

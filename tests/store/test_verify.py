@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from toybox import toy_fixture, two_versions_fixture  # noqa: F401
 
-from augforge.cache.filecache import file_sha256
 from augforge.errors import DatasetError
+from augforge.files import file_sha256
 from augforge.store.dataset import open_dataset
 from augforge.store.manifest import Manifest, ShardEntry, read_manifest, versions, write_manifest
 from augforge.store.verify import verify
