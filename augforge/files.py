@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old one or the new one, never half of one; locks and digests of files."""
+"""Files: atomic writing, so that a reader sees the old or the new content and never half of it; lock and digest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from augforge.errors import DatasetError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that takes its place when the block ends well, and vanishes otherwise."""
+    """A temporary path beside `path`: the file written to it replaces `path` when the block succeeds.
+
+    It is deleted if the block fails. Missing parent folders are created.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -28,7 +31,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str, durable: bool = True) -> None:
-    """Write UTF-8 text atomically; durably too, so that after a power cut the file is the old or the new one, whole."""
+    """Write UTF-8 text atomically.
+
+    With ``durable`` it is on disk when the function returns: even a power cut leaves the old or the new content.
+    """
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
         stream.write(text)
         stream.flush()
@@ -38,9 +44,12 @@ def write_text(path: Path, text: str, durable: bool = True) -> None:
 
 @contextmanager
 def writer_lock(folder: Path) -> Iterator[None]:
-    """Sole writer of a dataset: two builds would sweep up each other's unfinished work.
+    """Make this process the only writer of a dataset: two builds would delete each other's unfinished work.
 
-    A folder that is new is removed again if the block fails before it left anything but its own scaffolding.
+    A folder that did not exist is removed again if the block fails before it wrote a result.
+
+    Raises:
+        DatasetError: another process is writing to the dataset.
     """
     new = not folder.exists()
     (folder / "work").mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from augforge import bitmask
-from augforge.lineage import Lineage, Root, compose, extended
+from augforge.lineage import Lineage, Root, compose, extend_lineage
 from augforge.ops import OPS, Context
 from augforge.sample import IDENTITY, Box, Matrix, Placement, Sample
 
@@ -38,7 +38,7 @@ def at(matrix: Matrix, x: float, y: float) -> tuple[float, float]:
 def moved(clip: Box, *placements: Placement) -> Box:
     root = Root("a", IDENTITY, clip, (9, 7))
     for placement in placements:
-        root = root.through(placement)
+        root = root.transform(placement)
     return root.clip
 
 
@@ -64,7 +64,7 @@ def test_a_chain_of_ops_multiplies(chain: list[Matrix]) -> None:
     lineage = Lineage.of_source("a", 9, 7)
     expected = np.eye(3)
     for i, matrix in enumerate(chain):
-        lineage = extended([(f"name{i}", lineage)], [Placement(matrix, HUGE)], {"step": f"s{i}"})
+        lineage = extend_lineage([(f"name{i}", lineage)], [Placement(matrix, HUGE)], {"step": f"s{i}"})
         expected = full(matrix) @ expected
     (root,) = lineage.roots
     assert root.name == "a"
@@ -135,21 +135,21 @@ def test_flipping_twice_is_nothing(clip: Box, width: int) -> None:
 
 def test_several_parents_and_the_same_one_twice() -> None:
     one, two = Lineage.of_source("a", 4, 4), Lineage.of_source("b", 4, 4)
-    one = extended([("a", one)], [Placement(FLIP, HUGE)], {"step": "hflip"})
+    one = extend_lineage([("a", one)], [Placement(FLIP, HUGE)], {"step": "hflip"})
     shift: Matrix = ((1.0, 0.0, 4.0), (0.0, 1.0, 0.0))
     placements = [
         Placement(IDENTITY, (0, 0, 4, 4), 1),
         Placement(shift, (4, 0, 8, 4), 0),
         Placement(shift, (4, 0, 6, 2), 1),
     ]
-    joined = extended([("a~hflip", one), ("b", two)], placements, {"step": "mosaic", "copy": 0})
+    joined = extend_lineage([("a~hflip", one), ("b", two)], placements, {"step": "mosaic", "copy": 0})
     assert [root.name for root in joined.roots] == ["b", "a", "b"]
     assert joined.roots[1].matrix == compose(shift, FLIP)
     assert [root.clip for root in joined.roots] == [(0, 0, 4, 4), (10, 0, 10, 4), (4, 0, 6, 2)]
     (step,) = joined.steps  # what made each parent stands in the table before
     assert (step["step"], step["copy"]) == ("mosaic", 0)
     assert [parent["name"] for parent in step["parents"]] == ["b", "a~hflip", "b"]
-    again = extended([("m", joined)], [Placement(IDENTITY, HUGE)], {"step": "resize"})
+    again = extend_lineage([("m", joined)], [Placement(IDENTITY, HUGE)], {"step": "resize"})
     assert [s["step"] for s in again.steps] == ["mosaic", "resize"]
     assert again.roots == joined.roots
 
@@ -160,10 +160,10 @@ def test_json_round_trip(chain: list[tuple[Matrix, Box]], fan: list[tuple[Matrix
     lineage = Lineage.of_source("ä/1", 9, 7)
     for matrix, clip in chain:
         step = {"step": "s", "drawn": {"x": [0.1, 2], "y": None}}
-        lineage = extended([("p", lineage)], [Placement(matrix, clip)], step)
+        lineage = extend_lineage([("p", lineage)], [Placement(matrix, clip)], step)
     assume(fan or chain)
     if fan:
-        lineage = extended(
+        lineage = extend_lineage(
             [("p", lineage), ("q", lineage)], [Placement(m, c, i % 2) for i, (m, c) in enumerate(fan)], {}
         )
     text = json.dumps(lineage.to_json())
@@ -195,7 +195,7 @@ def run(
     (made,) = OPS[name].apply(inputs, drawn, OPS[name].params(**params), CTX)
     assert isinstance(made, Sample)
     named = [(sample.name, lineage) for sample, lineage in parents]
-    return made, extended(named, made.placements, {"step": name})
+    return made, extend_lineage(named, made.placements, {"step": name})
 
 
 @pytest.mark.parametrize("dot", [(0, 0), (3, 5), (15, 11), (8, 2)])

@@ -87,7 +87,7 @@ class Opened:
         try:
             return pipeline.run(self.table.rows, dry, encode)
         finally:
-            changed = [] if dry else self.files.changed()
+            changed = [] if dry else self.files.changed_files()
             if changed:
                 for batch in self.pool.batches:
                     remove_batch(batch)

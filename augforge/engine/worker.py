@@ -15,7 +15,7 @@ from augforge.cache.work import Batch, BatchWriter, Payload, payload_digest
 from augforge.engine.findings import StepError, facts, features_key, measure, reported
 from augforge.errors import AugforgeError, SourceError
 from augforge.keys import Id, digest, rng_for
-from augforge.lineage import Lineage, extended
+from augforge.lineage import Lineage, extend_lineage
 from augforge.ops.core import BoundOp, Context
 from augforge.planning.identity import fired, made_id, made_name, output_id, passes
 from augforge.planning.plan import common_metadata
@@ -256,7 +256,7 @@ def _named(
         return {"name": made_name(step, name, copy), "id": call, "step": step.bound.label, "reason": made.reason}
     new = made_name(step, name, copy, made.mark)
     record = {**record, "notes": dict(made.notes)} if made.notes else record
-    lineage = extended([(item.sample.name, item.lineage) for item in items], made.placements, record)
+    lineage = extend_lineage([(item.sample.name, item.lineage) for item in items], made.placements, record)
     return Item(replace(made, name=new, placements=(), mark="", notes={}), output_id(call, new), lineage)
 
 
