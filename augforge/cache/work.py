@@ -41,7 +41,7 @@ class Payload:
 
 
 def payload_digest(image: bytes, masks: bytes) -> str:
-    """64-bit xxHash of the image bytes and of the masks bytes, 32 hexadecimal digits; it shows damage before sharding."""
+    """64-bit xxHashes of encoded image and masks, 32 hexadecimal digits together: they show damage before a shard."""
     return xxhash.xxh3_64(image).hexdigest() + xxhash.xxh3_64(masks).hexdigest()
 
 

@@ -191,7 +191,7 @@ def export(
     they appear in OUT when all are there.
     """
     from augforge.export import export as run
-    from augforge.export import render_exported, settings
+    from augforge.export import parse_settings, render_export_summary
     from augforge.store.dataset import open_dataset
 
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
@@ -200,10 +200,10 @@ def export(
             out,
             to,
             splits=split or (),
-            options=settings(overrides or ()),
+            options=parse_settings(overrides or ()),
             progress=progress,
         )
-    terminal.output(asdict(done), as_json, lambda console: render_exported(done, console))
+    terminal.output(asdict(done), as_json, lambda console: render_export_summary(done, console))
 
 
 @app.command()

@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 from samplebox import CLASSES, SAMPLES, box_fixture, dataset_of, made, read, same, written  # noqa: F401
+from samplenames import name_at
 
 from augforge import bitmask
 from augforge.errors import AugforgeError
 from augforge.export.listing import known_flags
-from augforge.export.places import name_at
 from augforge.store.dataset import Dataset
 
 # ---- mask-folder -----------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from augforge.export import outlines
 from augforge.export.core import Region
 from augforge.export.index_mask import voc_palette
 from augforge.export.png import index_png, mask_png
-from augforge.export.runs import column_runs, counts, row_runs
+from augforge.export.run_lengths import coco_counts, column_runs, row_runs
 
 MASKS = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
     lambda size: arrays(np.uint8, size, elements=st.integers(0, 1))
@@ -45,7 +45,7 @@ def test_runs(mask: np.ndarray, left: int, top: int) -> None:
     region, (height, width) = boxed(full), full.shape
     for runs, flat in ((row_runs(region, width), full.ravel()), (column_runs(region, height), full.T.ravel())):
         assert tuple(part.tolist() for part in runs) == plain_runs(flat)
-    listed = {"size": [height, width], "counts": counts(column_runs(region, height), full.size)}
+    listed = {"size": [height, width], "counts": coco_counts(column_runs(region, height), full.size)}
     assert coco_mask.frPyObjects(listed, height, width) == coco_mask.encode(np.asfortranarray(full))
 
 

@@ -12,10 +12,10 @@ import polars as pl
 import pytest
 from ruamel.yaml import YAML
 from samplebox import CLASSES, box_fixture, dataset_of, made, read, same, written  # noqa: F401
+from samplenames import name_at
 
 from augforge import bitmask
 from augforge.engine.builder import build
-from augforge.export.places import name_at
 from augforge.phantom import write_phantom
 from augforge.sample import Sample
 from augforge.sources.class_lists import HAND_BONES

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from samplebox import CLASSES, box_fixture, dataset_of, made, written  # noqa: F401
+from samplenames import name_at
 
 from augforge import bitmask
-from augforge.export.places import name_at
 from augforge.export.webdataset import WebDataset
 from augforge.store.dataset import Dataset
 

@@ -15,7 +15,7 @@ from augforge import bitmask
 from augforge.cache.filecache import FileCache
 from augforge.cache.shelf import Shelf
 from augforge.engine.builder import build
-from augforge.export import Exported, export
+from augforge.export import ExportSummary, export
 from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources import SOURCES
@@ -136,7 +136,7 @@ def read(source: str, path: Path, **options: Any) -> dict[str, Sample]:
     return {record.name: adapter.load(record, listing.classes) for record in listing.records}
 
 
-def written(dataset: Dataset, out: Path, to: str, **options: Any) -> Exported:
+def written(dataset: Dataset, out: Path, to: str, **options: Any) -> ExportSummary:
     splits = options.pop("splits", ())
     return export(dataset, out, to, splits=splits, options=options)
 

@@ -1,4 +1,4 @@
-"""Exports on the command line: options as text, and what was written."""
+"""Exports on the command line: options from text, and a report of what was written."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from rich.console import Console
 
 from augforge.errors import AugforgeError
-from augforge.export.run import Exported
+from augforge.export.exporting import ExportSummary
 from augforge.yamlfile import parse_scalar
 
 
-def settings(texts: Iterable[str]) -> dict[str, Any]:
-    """Options of ``KEY=VALUE`` texts. AugforgeError where one is none, or a key stands twice."""
+def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
+    """Options from ``KEY=VALUE`` texts; AugforgeError for a text of another form, or a duplicate key."""
     found: dict[str, Any] = {}
     for text in texts:
         key, sign, value = text.partition("=")
@@ -21,12 +21,13 @@ def settings(texts: Iterable[str]) -> dict[str, Any]:
             raise AugforgeError(f"--set {text} is no option; expected KEY=VALUE, such as masks=polygons")
         if key in found:
             raise AugforgeError(f"--set gives {key} twice; expected it once. Leave one out")
+        # `order` lists class names, which stay text even if they look like a number or `*` like a YAML alias.
         found[key] = value if key == "order" else parse_scalar(value)
     return found
 
 
-def render_exported(done: Exported, console: Console) -> None:
-    """Print what an export wrote, and what is worth saying about it."""
+def render_export_summary(done: ExportSummary, console: Console) -> None:
+    """Print what an export wrote, and its notes."""
     splits = ", ".join(f"{split} {count:,}" for split, count in done.splits.items())
     console.print(
         f"wrote {sum(done.splits.values()):,} samples ({splits}) as {done.format}: {done.files:,} files, "
