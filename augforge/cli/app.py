@@ -98,7 +98,7 @@ def outliers(
     Write the names of wrong findings into the recipe's `review` file (verdict: keep); a person's word is final.
     """
     from augforge.engine.outliers import find_outliers, read_truth, scores
-    from augforge.report.outliers import describe, outlier_sheet, render_outliers
+    from augforge.report.outliers import outlier_sheet, outliers_json, render_outliers
     from augforge.report.show import save_png
 
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible():
@@ -107,7 +107,7 @@ def outliers(
     if output is not None:
         save_png(outlier_sheet(found, limit), output)
         terminal.console(stderr=True).print(f"wrote {terminal.escaped(str(output))}")
-    terminal.output(describe(found, scored), as_json, lambda console: render_outliers(found, scored, console))
+    terminal.output(outliers_json(found, scored), as_json, lambda console: render_outliers(found, scored, console))
 
 
 @app.command()

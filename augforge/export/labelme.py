@@ -22,9 +22,10 @@ class LabelMe(UnlabelledOptions):
 
     Each connected piece of a class is a polygon; the pieces of one class share a `group_id`. Polygons go through the
     centres of a class's border pixels, shifted right and down by a quarter pixel, and are to be filled with their
-    outline, as LabelMe, Pillow and `cv2.fillPoly` do. Holes are bridged by a line that is followed in both directions. `tolerance: 0` is exact, with a point at every bend; 1 keeps a tenth to a third of the points and
-    an IoU of at least 98 % for each class in each image. Objects of a class that touch are one piece. A labelled image
-    without classes has a file without shapes, an unlabelled image has no file.
+    outline, as LabelMe, Pillow and `cv2.fillPoly` do. Holes are bridged by a line that is followed in both directions.
+    `tolerance: 0` is exact, with a point at every bend; 1 keeps a tenth to a third of the points and an IoU of at least
+    98 % for each class in each image. Objects of a class that touch are one piece. A labelled image without classes has
+    a file without shapes, an unlabelled image has no file.
     """
 
     layout: ClassVar[str] = """\

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Optional
 import pytest
 from pydantic import BaseModel, Field, model_validator
 
-from augforge.report.fields import describe, example_values, flow, type_name, valid_example
+from augforge.report.fields import describe_fields, example_values, flow, type_name, valid_example
 from augforge.yamlfile import parse_scalar
 
 Cell = Annotated[int, Field(ge=1, le=8)]
@@ -56,7 +56,7 @@ def test_types_read_well(annotation: Any, text: str) -> None:
 
 
 def test_fields_are_described() -> None:
-    fields = {field["name"]: field for field in describe(Everything)}
+    fields = {field["name"]: field for field in describe_fields(Everything)}
     assert fields["path"]["description"] == "where it lies"  # of the field it overrides
     assert fields["path"]["required"]
     assert fields["grid"] == {

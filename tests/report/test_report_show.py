@@ -118,7 +118,7 @@ def index_of(*strata: tuple[str, str, int]) -> pl.DataFrame:
 
 def test_choice_takes_every_split_and_step() -> None:
     index = index_of(("train", "", 90), ("train", "mosaic", 200), ("val", "", 3), ("test", "", 1))
-    chosen = index[show.choose(index, 12)]
+    chosen = index[show.choose_rows(index, 12)]
     counts = dict(chosen.group_by(pl.concat_str("split", pl.lit(" "), "step")).len().rows())
     assert counts == {"train ": 4, "train mosaic": 4, "val ": 3, "test ": 1}
     assert chosen["split"].to_list() == ["train"] * 8 + ["val"] * 3 + ["test"]
@@ -127,10 +127,10 @@ def test_choice_takes_every_split_and_step() -> None:
 
 def test_choice_is_all_where_the_limit_allows() -> None:
     index = index_of(("val", "", 3), ("train", "", 4))
-    chosen = index[show.choose(index, 50)]["name"].to_list()
+    chosen = index[show.choose_rows(index, 50)]["name"].to_list()
     assert chosen == [f"train{i:03}" for i in range(4)] + [f"val{i:03}" for i in range(3)]
-    assert len(show.choose(index, 1)) == 1
-    assert show.choose(index, 0) == []
+    assert len(show.choose_rows(index, 1)) == 1
+    assert show.choose_rows(index, 0) == []
 
 
 def test_sheet(dataset: Dataset) -> None:
