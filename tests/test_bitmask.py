@@ -101,7 +101,7 @@ def test_from_masks_refuses(masks: Any, classes: int | None, message: str) -> No
 
 @property_test
 @given(stacks())
-def test_layouts(pair: tuple[NDArray[np.bool_], bitmask.Planes]) -> None:
+def test_memory_layouts(pair: tuple[NDArray[np.bool_], bitmask.Planes]) -> None:
     _, planes = pair
     layers, whole = bitmask.planar(planes), bitmask.contiguous(planes)
     assert layers.flags.c_contiguous and (layers == np.moveaxis(planes, -1, 0)).all()
@@ -122,7 +122,7 @@ def test_layouts_do_not_copy_without_need() -> None:
 @pytest.mark.parametrize(
     "wrong", [np.zeros((40, 40), np.uint8), np.zeros((40, 40, 40), np.uint8), np.zeros((40, 4, 4))]
 )
-def test_layouts_refuse_what_are_no_planes(wrong: NDArray[Any]) -> None:
+def test_memory_layouts_refuse_other_arrays(wrong: NDArray[Any]) -> None:
     for function in (bitmask.planar, bitmask.interleave):
         with pytest.raises(ValueError, match="1 to 32 planes"):
             function(wrong)
@@ -307,7 +307,7 @@ def test_damaged_frames() -> None:
         bitmask.decode(data, 20, 31, 29)
 
 
-def test_decode_trusts_no_size_it_did_not_expect() -> None:
+def test_decode_refuses_unexpected_sizes() -> None:
     bomb = zstandard.ZstdCompressor().compress(bytes(50_000_000))
     nameless = zstandard.ZstdCompressor(write_content_size=False).compress(bytes(2400))
     for data in (bomb, nameless):
@@ -418,6 +418,6 @@ def test_class_layers_of_tensors() -> None:
     np.testing.assert_array_equal(found.numpy(), np.stack([stack[[28, 0, 9]], stack[[28, 0, 9], ::-1]]))
 
 
-def test_class_layers_refuse_what_there_is_not() -> None:
+def test_class_layers_refuse_classes_that_do_not_exist() -> None:
     with pytest.raises(ValueError, match="class 16 of 16"):
         bitmask.class_layers(np.zeros((2, 3, 3), np.uint8), [1, 16])

@@ -35,7 +35,7 @@ def at(matrix: Matrix, x: float, y: float) -> tuple[float, float]:
     return float(moved[0]), float(moved[1])
 
 
-def moved(clip: Box, *placements: Placement) -> Box:
+def transform_clip(clip: Box, *placements: Placement) -> Box:
     root = Root("a", IDENTITY, clip, (9, 7))
     for placement in placements:
         root = root.transform(placement)
@@ -97,14 +97,14 @@ QUARTER: Matrix = ((0.0, -1.0, 6.0), (1.0, 0.0, 0.0))
     ],
 )
 def test_clips(clip: Box, placement: Placement, expected: Box) -> None:
-    found = moved(clip, placement)
+    found = transform_clip(clip, placement)
     assert found == expected or (expected[0] == expected[2] and (found[0] >= found[2] or found[1] >= found[3]))
 
 
 @property_test
 @given(matrices, boxes, boxes)
-def test_a_clip_holds_every_pixel_that_shows(matrix: Matrix, clip: Box, limit: Box) -> None:
-    found = moved(clip, Placement(matrix, limit))
+def test_a_clip_contains_every_visible_pixel(matrix: Matrix, clip: Box, limit: Box) -> None:
+    found = transform_clip(clip, Placement(matrix, limit))
     assert found[0] <= found[2] and found[1] <= found[3]
     empty = found[0] == found[2] or found[1] == found[3]
     assert empty or (limit[0] <= found[0] and limit[1] <= found[1] and found[2] <= limit[2] and found[3] <= limit[3])
@@ -120,14 +120,14 @@ def test_a_clip_holds_every_pixel_that_shows(matrix: Matrix, clip: Box, limit: B
 def test_a_resize_fills_its_target_exactly(width: int, height: int, new_width: int, new_height: int) -> None:
     sx, sy = new_width / width, new_height / height
     matrix: Matrix = ((sx, 0.0, (sx - 1) / 2), (0.0, sy, (sy - 1) / 2))
-    assert moved((0, 0, width, height), Placement(matrix, HUGE)) == (0, 0, new_width, new_height)
+    assert transform_clip((0, 0, width, height), Placement(matrix, HUGE)) == (0, 0, new_width, new_height)
 
 
 @property_test
 @given(boxes, st.integers(10, 30))
-def test_flipping_twice_is_nothing(clip: Box, width: int) -> None:
+def test_flipping_twice_is_the_identity(clip: Box, width: int) -> None:
     flip = Placement(((-1.0, 0.0, width - 1.0), (0.0, 1.0, 0.0)), HUGE)
-    assert moved(clip, flip, flip) == clip
+    assert transform_clip(clip, flip, flip) == clip
 
 
 # ---- several parents, and JSON ---------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def test_json_round_trip(chain: list[tuple[Matrix, Box]], fan: list[tuple[Matrix
 CTX = Context(("a", "b"))
 
 
-def dotted(name: str, size: tuple[int, int], dot: tuple[int, int]) -> Sample:
+def sample_with_dot(name: str, size: tuple[int, int], dot: tuple[int, int]) -> Sample:
     """A dark image with one bright pixel, which is also its only pixel of class a."""
     image = np.zeros(size[::-1], np.uint8)
     masks = bitmask.empty(size[1], size[0], 2)
@@ -200,8 +200,8 @@ def run(
 
 @pytest.mark.parametrize("dot", [(0, 0), (3, 5), (15, 11), (8, 2)])
 @pytest.mark.parametrize("flips", [0, 1, 2])
-def test_a_pixel_lies_where_its_root_says(dot: tuple[int, int], flips: int) -> None:
-    made = (dotted("a", (16, 12), dot), Lineage.of_source("a", 16, 12))
+def test_pixels_are_where_their_roots_say(dot: tuple[int, int], flips: int) -> None:
+    made = (sample_with_dot("a", (16, 12), dot), Lineage.of_source("a", 16, 12))
     for _ in range(flips):
         made = run("hflip", [made])
     sample, lineage = run("resize", [made], size=(64, 60))  # four times larger, letterboxed by 6 rows
@@ -222,7 +222,7 @@ def test_a_mosaic_of_flipped_samples(seed: int, fit: str, flipped: bool) -> None
     for name in "abcd":
         size = (int(rng.integers(8, 40)), int(rng.integers(8, 40)))
         dots[name] = (int(rng.integers(size[0])), int(rng.integers(size[1])))
-        made = (dotted(name, size, dots[name]), Lineage.of_source(name, *size))
+        made = (sample_with_dot(name, size, dots[name]), Lineage.of_source(name, *size))
         parents.append(run("hflip", [made]) if flipped else made)
     params = {"fit": fit, "size": (96, 80)}
     mosaic = OPS["mosaic"]

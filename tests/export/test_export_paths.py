@@ -31,13 +31,13 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
         ("", "%"),
     ],
 )
-def test_places(name: str, place: str) -> None:
+def test_sample_paths(name: str, place: str) -> None:
     assert sample_path(name) == place
     assert name_at(place) == name
 
 
 @given(NAMES)
-def test_places_are_safe_and_reversible(name: str) -> None:
+def test_paths_are_safe_and_reversible(name: str) -> None:
     place = sample_path(name)
     assert name_at(place) == name
     assert name_at(escape_dots(place)) == name
@@ -50,7 +50,7 @@ def test_places_are_safe_and_reversible(name: str) -> None:
 
 
 @given(NAMES, NAMES)
-def test_no_two_names_share_a_place(one: str, other: str) -> None:
+def test_different_names_have_different_paths(one: str, other: str) -> None:
     assert (sample_path(one) == sample_path(other)) == (one == other)
     assert (class_folder(one) == class_folder(other)) == (one == other)
 

@@ -51,7 +51,7 @@ class Everything(Base):
         (Any, "anything"),
     ],
 )
-def test_types_read_well(annotation: Any, text: str) -> None:
+def test_type_names(annotation: Any, text: str) -> None:
     assert type_name(annotation) == text
 
 
@@ -110,6 +110,6 @@ def test_examples_name_one_of_several_fields_where_one_is_needed() -> None:
         ("", '""'),
     ],
 )
-def test_flow_is_yaml(value: Any, text: str) -> None:
+def test_flow_gives_yaml(value: Any, text: str) -> None:
     assert flow(value) == text
     assert parse_scalar(text) == value

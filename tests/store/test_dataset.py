@@ -44,7 +44,7 @@ def test_length_order_and_iteration(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("i", [28, -29, 10**9])
-def test_beyond_the_end(dataset: Dataset, i: int) -> None:
+def test_index_out_of_range(dataset: Dataset, i: int) -> None:
     with pytest.raises(IndexError, match=f"sample {i} of 28"):
         dataset[i]
 
@@ -63,14 +63,14 @@ def test_splits_and_conditions(dataset: Dataset) -> None:
     assert all(bitmask.class_mask(sample.masks, bit).sum() > middle for sample in large)
 
 
-def test_names(dataset: Dataset) -> None:
+def test_samples_by_name(dataset: Dataset) -> None:
     name = dataset.index["name"][5]
     assert dataset.by_name(name).name == name
     with pytest.raises(DatasetError, match=f"no sample '{name[:-1]}'. Did you mean "):
         dataset.by_name(name[:-1])
 
 
-def test_unlabelled_images_know_nothing(dataset: Dataset) -> None:
+def test_unlabelled_images_know_no_class(dataset: Dataset) -> None:
     samples = list(dataset.split("test"))
     assert len(samples) == 2
     for sample in samples:
@@ -88,7 +88,7 @@ def test_areas_and_boxes_are_those_of_the_masks(dataset: Dataset) -> None:
         assert [box or [0, 0, 0, 0] for box in row["box"].values()] == boxes.tolist()
 
 
-def test_metadata_comes_back(dataset: Dataset, two_versions: Path) -> None:
+def test_metadata_round_trip(dataset: Dataset, two_versions: Path) -> None:
     listing = HandBone(path=str(two_versions / "data")).scan(FileCache())
     wanted = {record.name: dict(record.metadata) for record in listing.records}
     assert any(wanted.values())
@@ -101,7 +101,7 @@ def test_metadata_comes_back(dataset: Dataset, two_versions: Path) -> None:
     )
 
 
-def test_encoded_bytes_are_the_images(dataset: Dataset) -> None:
+def test_payloads_are_the_encoded_images(dataset: Dataset) -> None:
     image, masks = dataset.payload(3)
     sample = dataset[3]
     assert (cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_UNCHANGED) == sample.image).all()
@@ -112,7 +112,7 @@ def read_names(dataset: Dataset) -> list[tuple[str, int]]:
     return [(sample.name, int(sample.image.sum())) for sample in dataset]
 
 
-def test_goes_to_other_processes(dataset: Dataset) -> None:
+def test_datasets_can_be_pickled(dataset: Dataset) -> None:
     wanted = read_names(dataset)
     copy = pickle.loads(pickle.dumps(dataset))
     assert read_names(copy) == wanted
@@ -120,7 +120,7 @@ def test_goes_to_other_processes(dataset: Dataset) -> None:
         assert pool.submit(read_names, dataset.split("val")).result() == read_names(dataset.split("val"))
 
 
-def test_lost_and_empty_shards_are_named(toy_copy: Path) -> None:
+def test_error_names_missing_and_empty_shards(toy_copy: Path) -> None:
     shard = next((toy_copy / "shards").glob("test-*"))
     shard.write_bytes(b"")
     with pytest.raises(DatasetError, match=f"{shard} cannot be read.*augforge verify"):
@@ -130,7 +130,7 @@ def test_lost_and_empty_shards_are_named(toy_copy: Path) -> None:
         open_dataset(toy_copy).split("test")[0]
 
 
-def test_a_shard_that_is_cut_off_is_named(toy_copy: Path) -> None:
+def test_error_names_a_truncated_shard(toy_copy: Path) -> None:
     dataset = open_dataset(toy_copy).split("test")
     shard = next((toy_copy / "shards").glob("test-*"))
     ends = (pl.col("masks_offset") + pl.col("masks_bytes")).alias("end")
@@ -144,7 +144,7 @@ def test_a_shard_that_is_cut_off_is_named(toy_copy: Path) -> None:
 
 
 @pytest.mark.parametrize("at", [0, 0.3, 0.7, -1])
-def test_check_finds_every_flipped_byte(toy_copy: Path, at: float) -> None:
+def test_check_finds_a_flipped_byte(toy_copy: Path, at: float) -> None:
     dataset, done = open_dataset(toy_copy), []
     dataset.check(done.append)
     assert sum(done) == len(dataset.manifest.shards)
@@ -182,7 +182,7 @@ def toy_copy(two_versions: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(two_versions / "toy", tmp_path / "toy"))
 
 
-def test_no_dataset_and_no_index(toy_copy: Path, tmp_path: Path) -> None:
+def test_error_without_dataset_or_index(toy_copy: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="is no dataset"):
         open_dataset(tmp_path)
     index = toy_copy / open_dataset(toy_copy).manifest.index_path
@@ -205,7 +205,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize(("dtype", "channels", "classes"), KINDS)
-def test_kinds_of_images(tmp_path: Path, dtype: str, channels: tuple[int, ...], classes: int) -> None:
+def test_all_kinds_of_images_round_trip(tmp_path: Path, dtype: str, channels: tuple[int, ...], classes: int) -> None:
     rng = np.random.default_rng(classes)
     names = [f"bone {c}" for c in range(classes)]
     images: dict[str, np.ndarray] = {}

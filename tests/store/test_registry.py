@@ -47,14 +47,14 @@ def test_entries_are_replaced_by_name_and_sorted() -> None:
     assert [(entry.name, entry.version) for entry in registry.datasets] == [("a", dataset().version), ("b", "f" * 16)]
 
 
-def test_a_stated_licence_wins() -> None:
+def test_a_stated_licence_replaces_the_old_one() -> None:
     registry = (
         Registry().with_entries(source(licence="MIT"), dataset()).with_entries(source(licence="CC0-1.0"), dataset())
     )
     assert registry.sources[0].licence == "CC0-1.0"
 
 
-def test_broken_registry_is_told(tmp_path: Path) -> None:
+def test_error_names_the_wrong_entry_of_a_registry(tmp_path: Path) -> None:
     path = tmp_path / "data_manifest.yaml"
     path.write_text("sources: []\ndatasets:\n- name: toy\n")
     with pytest.raises(DatasetError, match=rf"{path}:3: .*missing"):
