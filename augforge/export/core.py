@@ -87,7 +87,7 @@ class Entry:
     frame: memoryview
 
     @property
-    def labelled(self) -> bool:
+    def is_labelled(self) -> bool:
         """Whether any class was labelled."""
         return bool(self.known.any())
 

@@ -62,7 +62,7 @@ def write_csv(job: Job, entries: Iterable[Entry], options: Csv) -> None:
             if options.images:
                 job.put_image(entry, "images", name)
             tables[entry.split].writerows(_rows(entry, name, job))
-            if not entry.labelled:
+            if not entry.is_labelled:
                 job.notes["unlabelled images, without rows"] += 1
 
 

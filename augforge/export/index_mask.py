@@ -56,7 +56,7 @@ def write_index_mask(job: Job, entries: Iterable[Entry], options: IndexMask) -> 
     job.put("classes.txt", "".join(f"{value} {name}\n" for name, value in sorted(values.items(), key=lambda i: i[1])))
     for entry in entries:
         job.put_image(entry, f"{entry.split}/images")
-        if entry.labelled:
+        if entry.is_labelled:
             mask = _paint(entry, job.classes, values, ranks)
             job.put(f"{entry.split}/masks/{entry.stem}.png", index_png(mask, palette))
         else:

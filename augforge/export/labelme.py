@@ -52,7 +52,7 @@ def write_labelme(job: Job, entries: Iterable[Entry], options: LabelMe) -> None:
     """Write a dataset for LabelMe."""
     for entry in entries:
         job.put_image(entry, entry.split)
-        if entry.labelled:
+        if entry.is_labelled:
             job.put(f"{entry.split}/{entry.stem}.json", json.dumps(_document(entry, job, options), ensure_ascii=False))
         else:
             job.notes["unlabelled images, without a file"] += 1

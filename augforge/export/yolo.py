@@ -63,7 +63,7 @@ def write_yolo(job: Job, entries: Iterable[Entry], options: Yolo) -> None:
     for entry in entries:
         stem = _FOLDER_NAMES.sub(lambda found: f"%{ord(found[0]):02X}", entry.stem)
         job.put_image(entry, f"images/{entry.split}", stem + suffix_of(entry.image))
-        if entry.labelled:
+        if entry.is_labelled:
             job.put(f"labels/{entry.split}/{stem}.txt", "".join(_lines(entry, options)))
         else:
             job.notes["unlabelled images, without a label file"] += 1

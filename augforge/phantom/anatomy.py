@@ -55,7 +55,7 @@ class Traits:
         )
 
     @property
-    def growing(self) -> bool:
+    def is_growing(self) -> bool:
         """Whether the growth plates are still open; they show as dark lines near the ends of the bones."""
         return self.age < 16
 
@@ -192,7 +192,7 @@ def _pose_ray(
         widths = np.array(ray.widths[step]) * traits.scale * traits.slimness
         bones.append(_long_bone(rng, f"finger-{ray.last - step}", kind, np.array([start, tip]), widths))
         chain.append(tip)
-        gap = 2.0 if traits.growing else 1.5  # cartilage does not show
+        gap = 2.0 if traits.is_growing else 1.5  # cartilage does not show
         start = tip + direction(float(lean)) * gap * traits.scale
     return bones, np.array(chain)
 

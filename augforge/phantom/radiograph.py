@@ -63,7 +63,7 @@ def expose(rng: np.random.Generator, skeleton: Skeleton, traits: Traits, placeme
     bones = _bones(rng, skeleton, traits, placement)
     depth += bones * film.bone
     rise = 1.0 - np.exp(-depth)
-    air = film.air + _uneven(placement.size, film)
+    air = film.air + _air_variation(placement.size, film)
     gray = air + (250.0 - air) * (rise if film.gamma == 1 else np.power(rise, film.gamma))
     grain = rng.standard_normal(gray.shape, dtype=np.float32)
     gray = cv2.GaussianBlur(gray, (0, 0), 0.55 + 0.25 * placement.size / 1024)
@@ -192,7 +192,7 @@ def _bone_depth(
     core = 0.7 - 0.3 * shaft + 0.16 * (1.0 - shaft) * np.clip(inward / 5.0, 0.0, 1.0)
     rounded = np.clip(0.22 + inward / (1.5 - 0.8 * shaft), 0.0, 1.0)  # thin at the edge, like round bodies
     depth = cover / np.float32(255) * rounded * (core + (0.3 + 0.46 * shaft) * rim)
-    if traits.growing:
+    if traits.is_growing:
         depth *= _growth_plate(bone, along)
     return np.asarray(depth * _DENSITY[bone.kind] * traits.scale, np.float32)
 
@@ -228,7 +228,7 @@ def _trabeculae(rng: np.random.Generator, placement: Placement) -> Image:
     return grain
 
 
-def _uneven(size: int, film: Film) -> Image:
+def _air_variation(size: int, film: Film) -> Image:
     """Heel effect and vignetting: deviation of the air level at each pixel."""
     ramp = np.linspace(-1, 1, size, dtype=np.float32)
     tilt = ramp[None, :] * np.float32(film.slope[0]) + ramp[:, None] * np.float32(film.slope[1])
