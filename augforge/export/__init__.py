@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from augforge.export.command_line import parse_settings, render_export_summary
 from augforge.export.core import Entry, Format, Job, Options
-from augforge.export.exporting import ExportSummary, export
+from augforge.export.exporting import ExportSummary, export, parse_settings, render_export_summary
 from augforge.export.formats import FORMATS
 
 __all__ = [

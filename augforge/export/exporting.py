@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from pydantic import ValidationError
@@ -18,6 +18,10 @@ from augforge.export.formats import FORMATS
 from augforge.export.listing import prepare_job, write_table
 from augforge.progress import Progress
 from augforge.store.dataset import Dataset
+from augforge.yamlfile import parse_scalar
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,20 @@ def export(
         bytes=sum(sizes),
         notes=dict(sorted(job.notes.items())),
     )
+
+
+def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
+    """Options from ``KEY=VALUE`` texts; AugforgeError for a text of another form, or a duplicate key."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise AugforgeError(f"--set {text} is no option; expected KEY=VALUE, such as masks=polygons")
+        if key in found:
+            raise AugforgeError(f"--set gives {key} twice; expected it once. Leave one out")
+        # `order` lists class names, which stay text even if they look like a number or `*` like a YAML alias.
+        found[key] = value if key == "order" else parse_scalar(value)
+    return found
 
 
 def parse_options(to: str, given: Mapping[str, Any]) -> Options:
@@ -176,3 +194,16 @@ def _report_progress(entries: Iterable[Entry], progress: Progress | None) -> Ite
         yield entry
         if progress is not None:
             progress.advance(1)
+
+
+def render_export_summary(done: ExportSummary, console: Console) -> None:
+    """Print what an export wrote, and its notes."""
+    splits = ", ".join(f"{split} {count:,}" for split, count in done.splits.items())
+    console.print(
+        f"wrote {sum(done.splits.values()):,} samples ({splits}) as {done.format}: {done.files:,} files, "
+        f"{done.bytes / 1e6:,.1f} MB in {done.path}",
+        markup=False,
+        soft_wrap=True,
+    )
+    for note, count in done.notes.items():
+        console.print(f"note: {note}: {count:,}", markup=False, soft_wrap=True)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from augforge.engine.judge import Finding
-from augforge.engine.outliers import Outliers, Score
 from augforge.report.overlay import as_rgb, scale_to_fit
 from augforge.report.paint import GAP, INK, MUTED, TEXT, Picture, centre, grid, stack, text_line
 from augforge.report.tables import table
 from augforge.sample import Sample
+
+if TYPE_CHECKING:
+    from augforge.engine.judge import Finding
+    from augforge.engine.outliers import Outliers, Score
 
 MARK = (255, 70, 70)
 

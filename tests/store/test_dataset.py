@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -250,3 +252,12 @@ def test_unlabelled_only_by_class_map(tmp_path: Path) -> None:
     _, dataset = made(tmp_path, data, classes=recipe_classes)
     assert dataset.classes == ("a",)
     assert all(sample.masks.shape[2] == 1 and not (sample.masks & 254).any() for sample in dataset)
+
+
+def test_a_loader_process_imports_only_what_reading_needs() -> None:
+    """Each worker of a DataLoader imports this module, so what opening and checking need must not come along."""
+    code = "import sys, augforge.store.dataset; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert not {"pyarrow", "ruamel.yaml", "fsspec", "sqlite3", "rich"} & set(loaded)
+    assert not {"augforge.cache", "augforge.store.index", "augforge.store.remote", "augforge.yamlfile"} & set(loaded)
+    assert sum(name.split(".")[0] == "augforge" for name in loaded) <= 15
