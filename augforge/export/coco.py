@@ -74,7 +74,7 @@ class _AnnotationFile:
         return self
 
     def add(self, entry: Entry, annotations: Iterable[dict[str, Any]]) -> None:
-        """Write the annotations of one image, numbered on."""
+        """Write the annotations of one image; their ids continue those of the images before."""
         for annotation in annotations:
             separator = ",\n" if self._count else "\n"
             self._count += 1

@@ -105,7 +105,7 @@ def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
         if not sign or not key:
             raise AugforgeError(f"--set {text} is no option; expected KEY=VALUE, such as masks=polygons")
         if key in found:
-            raise AugforgeError(f"--set gives {key} twice; expected it once. Leave one out")
+            raise AugforgeError(f"--set gives {key} twice. Give it once")
         # `order` lists class names, which stay text even if they look like a number or `*` like a YAML alias.
         found[key] = value if key == "order" else parse_scalar(value)
     return found
