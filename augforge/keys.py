@@ -1,7 +1,7 @@
-"""Canonical JSON, digests and the random streams that hang on them.
+"""Canonical JSON, digests, and random generators seeded by them.
 
-Chance hashes *names*, never order, rank or time, so a build draws the same on any machine and an edit
-elsewhere redraws nothing.
+Seeds are hashes of *names*, never of order, rank or time, so a build draws the same values on any machine, and an edit
+of one image changes no draw of another.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ Id = str
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no white space: equal values give equal text. NaN is refused with ValueError."""
+    """JSON with sorted keys and no white space: equal values give equal text. ValueError for NaN and infinity."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def digest(*parts: Any) -> Id:
-    """Digest of JSON-like parts, 32 hexadecimal digits."""
+    """Digest of JSON-like parts: 32 hexadecimal digits (128 bits of a SHA-256)."""
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()[:32]
 
 
 def hash64(*parts: Any) -> int:
-    """A uniform 64-bit hash of JSON-like parts."""
+    """A uniform hash of JSON-like parts: 0 to 2**64 - 1."""
     return int.from_bytes(hashlib.sha256(canonical_json(parts).encode()).digest()[:8], "big")
 
 
 def unit_hash(*parts: Any) -> float:
-    """A uniform number in [0, 1) that depends on the parts alone."""
+    """A uniform number in [0, 1) that depends only on the JSON-like parts."""
     return (hash64(*parts) >> 11) / 2.0**53
 
 
 def rng_for(*parts: Any) -> np.random.Generator:
-    """A Generator that depends on the parts alone; PCG64 by name, so that numpy's default may change."""
+    """A Generator that depends only on the JSON-like parts; PCG64 by name, since numpy may change its default."""
     seed = hashlib.sha256(canonical_json(parts).encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(seed, "big")))

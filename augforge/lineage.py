@@ -1,4 +1,4 @@
-"""Where every pixel came from: the steps that made a sample, and its root images with their matrices."""
+"""Where every pixel came from: the steps that made a sample, and its source images with their matrices."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Root:
     Attributes:
         name: of the source sample.
         matrix: 2x3, source pixel to the sample's pixel.
-        clip: x0, y0, x1, y1, half-open: the source image shows nowhere else.
-        size: width and height of the source image, for the way back.
+        clip: x0, y0, x1, y1 in the sample's pixels, half-open: the source image shows nowhere else.
+        size: width and height of the source image, to map pixels back.
     """
 
     name: str
@@ -27,48 +27,66 @@ class Root:
     size: tuple[int, int]
 
     def to_json(self) -> dict[str, Any]:
-        return {**_placed(self.name, self.matrix, self.clip), "size": list(self.size)}
+        """The root as plain dicts and lists."""
+        return {**_placement_json(self.name, self.matrix, self.clip), "size": list(self.size)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Root:
+        """`to_json` undone."""
         return cls(data["name"], _matrix(data["matrix"]), _box(data["clip"]), (data["size"][0], data["size"][1]))
 
-    def through(self, placement: Placement) -> Root:
-        """The same source image after an op that placed its sample so."""
-        return replace(self, matrix=compose(placement.matrix, self.matrix), clip=_moved(self.clip, placement))
+    def transform(self, placement: Placement) -> Root:
+        """The same source image after an op that placed the sample in its output like this."""
+        return replace(self, matrix=compose(placement.matrix, self.matrix), clip=_transform_box(self.clip, placement))
 
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """The steps that made a sample since the last table, oldest first, and all its root images."""
+    """How a sample was made.
+
+    Attributes:
+        steps: what was done since the last table between stages, oldest first, JSON-like.
+        roots: all source images that show in the sample.
+    """
 
     steps: tuple[dict[str, Any], ...]
     roots: tuple[Root, ...]
 
     @classmethod
     def of_source(cls, name: str, width: int, height: int) -> Lineage:
+        """Lineage of a source sample: no step, and itself as the only root."""
         return cls((), (Root(name, IDENTITY, (0, 0, width, height), (width, height)),))
 
     def to_json(self) -> dict[str, Any]:
+        """The lineage as plain dicts and lists."""
         return {"steps": list(self.steps), "roots": [root.to_json() for root in self.roots]}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Lineage:
+        """`to_json` undone."""
         return cls(tuple(data["steps"]), tuple(map(Root.from_json, data["roots"])))
 
 
-def extended(parents: Sequence[tuple[str, Lineage]], placements: Sequence[Placement], step: dict[str, Any]) -> Lineage:
-    """Lineage of an op's output from its inputs' names and lineages and from where it placed them."""
+def extend_lineage(
+    parents: Sequence[tuple[str, Lineage]], placements: Sequence[Placement], step: dict[str, Any]
+) -> Lineage:
+    """Lineage of an op's output.
+
+    Args:
+        parents: name and lineage of each input.
+        placements: where the op placed its inputs.
+        step: what was done, JSON-like; ``parents`` is added, and ``matrix`` if one input was placed.
+    """
     before = parents[0][1].steps if len(parents) == 1 else ()
-    placed = [_placed(parents[p.input][0], p.matrix, p.clip) for p in placements]
+    placed = [_placement_json(parents[p.input][0], p.matrix, p.clip) for p in placements]
     if len(placed) == 1:
         step = {**step, "matrix": placed[0]["matrix"]}
-    roots = [root.through(p) for p in placements for root in parents[p.input][1].roots]
+    roots = [root.transform(p) for p in placements for root in parents[p.input][1].roots]
     return Lineage((*before, {**step, "parents": placed}), tuple(roots))
 
 
 def compose(second: Matrix, first: Matrix) -> Matrix:
-    """The matrix that applies `first`, then `second`."""
+    """The 2x3 matrix that applies `first`, then `second`."""
     (a, b, c), (d, e, f) = second
     (g, h, i), (j, k, m) = first
     return (
@@ -77,12 +95,12 @@ def compose(second: Matrix, first: Matrix) -> Matrix:
     )
 
 
-def _placed(name: str, matrix: Matrix, clip: Box) -> dict[str, Any]:
+def _placement_json(name: str, matrix: Matrix, clip: Box) -> dict[str, Any]:
     return {"name": name, "matrix": [*map(list, matrix)], "clip": list(clip)}
 
 
-def _moved(clip: Box, placement: Placement) -> Box:
-    """The box around a moved box, inside the placement's clip. Pixel x covers x - 0.5 to x + 0.5."""
+def _transform_box(clip: Box, placement: Placement) -> Box:
+    """The box around the transformed box, within the placement's clip. Pixel x covers x - 0.5 to x + 0.5."""
     (a, b, c), (d, e, f) = placement.matrix
     corners = [(x - 0.5, y - 0.5) for x in (clip[0], clip[2]) for y in (clip[1], clip[3])]
     xs = [round(a * x + b * y + c + 0.5, 6) for x, y in corners]

@@ -1,4 +1,4 @@
-"""How long work tells how far it is, to whoever shows it."""
+"""How long-running work reports its progress to whoever displays it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Whoever shows how far long work is."""
+    """A display of progress, such as a bar in the terminal."""
 
-    def start(self, label: str, total: int) -> None: ...
-    def advance(self, count: int) -> None: ...
+    def start(self, label: str, total: int) -> None:
+        """Begin a new piece of work of ``total`` units; the one before is complete."""
+
+    def advance(self, count: int) -> None:
+        """Say that ``count`` more units are done."""
 
 
 class Silent:
-    """Shows nothing."""
+    """A `Progress` that displays nothing."""
 
     def start(self, label: str, total: int) -> None:
-        pass
+        """Do nothing."""
 
     def advance(self, count: int) -> None:
-        pass
+        """Do nothing."""

@@ -1,15 +1,16 @@
-"""Sample, what an op reads and makes; Drop, what it gives instead; Placement, where an input went."""
+"""What ops read and return: Sample, an image with its masks; Drop, a refusal; Placement, where an input went."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from augforge.bitmask import Planes
+if TYPE_CHECKING:  # for annotations alone: planning knows samples, and must not load OpenCV
+    from augforge.bitmask import Planes
 
 Image = NDArray[Any]
 """uint8 or uint16: (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA."""
@@ -18,7 +19,7 @@ Matrix = tuple[tuple[float, float, float], tuple[float, float, float]]
 Box = tuple[int, int, int, int]
 
 IGNORE = "ignore"
-"""The reserved class: pixels that nobody may learn from or be judged by, such as VOC's void or COCO's crowds."""
+"""The reserved class of pixels that count neither in training nor in evaluation: VOC's void, COCO's crowds."""
 
 IDENTITY: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
 
@@ -29,8 +30,8 @@ class Placement:
 
     Attributes:
         matrix: 2x3, input pixel (x, y, 1) to output pixel (x, y); pixel centres are at integers.
-        clip: x0, y0, x1, y1 in output pixels, half-open: nothing of the input lies outside.
-        input: which of the op's inputs, 0 for the anchor.
+        clip: x0, y0, x1, y1 in output pixels, half-open: the input shows nowhere else.
+        input: index of the op's input, 0 for the anchor.
     """
 
     matrix: Matrix
@@ -43,17 +44,17 @@ class Sample:
     """One image with its class masks.
 
     Attributes:
-        name: the stable key, unique in a data set.
+        name: the stable key, unique in a dataset.
         image: uint8 or uint16, (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA.
         masks: bit-planes, uint8 (H, W, P); see `augforge.bitmask`.
-        known: uint8 (P,), a bit per class that somebody labelled: an absent class is not an unlabelled one.
-        group: what may not part between splits, usually the patient.
+        known: uint8 (P,), one bit per class, set if somebody labelled it: absent and unlabelled are different.
+        group: what must stay in one split, usually the patient.
         split: ``train``, ``val`` or ``test``.
         label: float32 (L,) classification vector, or None.
         metadata: JSON-like values of the sample, such as the patient's age.
         placements: where the op's inputs went; set by `derive`, read by lineage.
-        mark: tells several outputs of one op apart, such as ``@512,0``.
-        notes: what the op found and did that chance did not decide, such as ``{"angle_deg": 12.5}``; JSON-like.
+        mark: distinguishes several outputs of one op in their names, such as ``@512,0``.
+        notes: what the op computed rather than drew, such as ``{"angle_deg": 12.5}``; JSON-like.
     """
 
     name: str
@@ -78,10 +79,12 @@ class Sample:
 
     @property
     def width(self) -> int:
+        """Pixels."""
         return int(self.image.shape[1])
 
     @property
     def height(self) -> int:
+        """Pixels."""
         return int(self.image.shape[0])
 
     def derive(
@@ -95,15 +98,15 @@ class Sample:
         notes: Mapping[str, Any] | None = None,
         **changes: Any,
     ) -> Sample:
-        """What an op makes of this sample: new pixels, and where its inputs went.
+        """The sample that an op makes of this one: new pixels, and where the inputs went.
 
         Args:
             image: the new image.
             masks: the new bit-planes, same height and width.
-            matrix: 2x3, old pixel to new pixel, for an op of one input that may fill the whole output.
-            placements: one for each input instead, where an op has several.
-            mark: tells several outputs of one op apart.
-            notes: what the op found, for the lineage.
+            matrix: 2x3, old pixel to new pixel, for an op with one input, which may fill the whole output.
+            placements: one per input that shows, for an op with several; instead of ``matrix``.
+            mark: distinguishes several outputs of one op in their names.
+            notes: what the op computed, for the lineage.
             changes: other fields to replace, such as ``label`` or ``known``.
         """
         if placements is None:
@@ -114,7 +117,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """An op's refusal to make a sample, with the reason in a few words (it is counted by reason)."""
+    """An op's refusal to make a sample; ``reason`` is a few words, by which refusals are counted."""
 
     reason: str
 

@@ -87,7 +87,6 @@ def main() -> None:
         ("overlap_count", lambda: bitmask.overlap_count(planes), None),
         ("keep", lambda: bitmask.keep(planes, everything), None),
         ("swap_classes", lambda: bitmask.swap_classes(planes, pairs), None),
-        ("invented_bits", lambda: bitmask.invented_bits(planes, CLASSES), None),
     ]
     print(f"{'':30}{'planes':>10}{'29 masks or numpy':>20}")
     for name, ours, plain in rows:

@@ -1,12 +1,12 @@
-"""augforge's build against the bare loop and the usual script: same source, same work, side by side in one run.
+"""augforge's build against the bare loop and the usual script: same source and same work, compared in one run.
 
     python benchmarks/build.py                     # 16 images of 2048x2048; about 5 minutes; prints Markdown
     python benchmarks/build.py --persons 2 --rounds 1 --small 40     # a quick look
 
-Every contestant runs in a process of its own, timed after its imports and a first small run: what a process does once
-is no part of a sample's cost, and stands in a line of its own. Contestants take turns, round after round, so that a
-neighbour on the machine disturbs all alike, and the best round of each counts. Before that, the bare loop's pixels and
-the usual script's masks are checked to be those of augforge's dataset.
+Every contestant runs in a process of its own and is timed after its imports and a first small run: what a process does
+once is not part of the cost of a sample, and is reported separately. Contestants take turns, round after round, so that
+other load on the machine disturbs all alike, and the best round of each counts. First, the pixels of the bare loop and
+the masks of the usual script are checked to be those of augforge's dataset.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def cpu_seconds() -> float:
 
 @dataclass
 class Phases:
-    """A build's Progress: how long each phase took; what lies between phases is counted as their planning."""
+    """The Progress of a build that measures its phases; time between phases counts as planning."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -89,7 +89,7 @@ class Phases:
 
 
 def child_bare(plan: str, out: str | None = None, processes: int = 1) -> dict[str, Any]:
-    """Decode, rasterise, op, encode: the least that must be done. Written to one file if `out`."""
+    """Decode, rasterise, op, encode: the minimum of work. The results are written to one file if `out` is given."""
     from concurrent.futures import ProcessPoolExecutor
 
     tasks, classes = read_plan(plan)
@@ -106,14 +106,14 @@ def child_bare(plan: str, out: str | None = None, processes: int = 1) -> dict[st
 
 
 def bare_loop(tasks: Sequence[Any], classes: Sequence[str], out: str | None = None) -> list[str]:
-    """Returns the names of what was made."""
+    """Make all samples of the tasks; returns their names."""
     import cv2
 
     cv2.setNumThreads(1)
     made = []
     with Path(out or os.devnull).open("wb") as stream:
         for name, image, planes in bare_samples(tasks, classes):
-            for data in encoded(image, planes):
+            for data in encode(image, planes):
                 if out:
                     stream.write(data)
             made.append(name)
@@ -124,14 +124,14 @@ def bare_samples(tasks: Sequence[Any], classes: Sequence[str]) -> Iterable[tuple
     from usual_script import OPS
 
     for task in tasks:
-        images, planes = zip(*(loaded(parent, classes) for parent in task.parents), strict=True)
+        images, planes = zip(*(load_parent(parent, classes) for parent in task.parents), strict=True)
         op = OPS[task.op]
         yield task.name, op(images, task, False), op(planes, task, True)
         if task.keep:
             yield task.keep, images[0], planes[0]
 
 
-def loaded(parent: Any, classes: Sequence[str]) -> tuple[Any, Any]:
+def load_parent(parent: Any, classes: Sequence[str]) -> tuple[Any, Any]:
     import cv2
 
     from augforge import bitmask
@@ -142,7 +142,7 @@ def loaded(parent: Any, classes: Sequence[str]) -> tuple[Any, Any]:
     return image, bitmask.rasterise(polygons, image.shape[0], image.shape[1], len(classes))
 
 
-def encoded(image: Any, planes: Any) -> tuple[bytes, bytes]:
+def encode(image: Any, planes: Any) -> tuple[bytes, bytes]:
     import cv2
 
     from augforge import bitmask
@@ -151,10 +151,10 @@ def encoded(image: Any, planes: Any) -> tuple[bytes, bytes]:
 
 
 def child_build(recipe: str, outs: list[str], jobs: int = 1, warm: str = "") -> dict[str, Any]:
-    """augforge's build, once for each of `outs`, in one process: with 2 jobs the second build finds the workers up.
+    """augforge's build, once for each of `outs`, in one process: with 2 jobs the second build finds running workers.
 
     Args:
-        warm: the recipe of a tiny source that is built first with one job, so that what is done once is done.
+        warm: the recipe of a tiny source that is built first with one job, so that one-time work is not measured.
     """
     from augforge import build
     from augforge.ops import OPS
@@ -179,7 +179,7 @@ def child_build(recipe: str, outs: list[str], jobs: int = 1, warm: str = "") -> 
 
 
 def _worker_peak(jobs: int) -> dict[str, int]:
-    """Peak memory of the workers; jobs=1 works in this process, whose own peak every child reports."""
+    """Peak memory of the workers; none with 1 job, which works in this process, whose peak is reported anyway."""
     if jobs == 1:
         return {}
     from joblib.externals.loky import get_reusable_executor
@@ -207,7 +207,7 @@ def child_usual(plan: str, out: str, processes: int = 1) -> dict[str, Any]:
 
 
 def child_plan(dataset: str, source: str, plan: str) -> dict[str, Any]:
-    """Write down what augforge did, for the others to do again, and check that they do the same."""
+    """Write what augforge did to a file, for the others to repeat, and check that they get the same."""
     from augforge import open_dataset
 
     opened, root = open_dataset(dataset), Path(source) / "train"
@@ -253,7 +253,7 @@ def _check_same(opened: Any, tasks: Sequence[Any], classes: Sequence[str], scrat
     if digests:
         raise SystemExit(f"the bare loop did not make {', '.join(digests)}")
     usual_script.make(tasks[0], classes, scratch)
-    sample = opened.named(tasks[0].name)
+    sample = opened.by_name(tasks[0].name)
     for name, mask in zip(classes, bitmask.to_masks(sample.masks, len(classes)), strict=True):
         found: Any = cv2.imread(str(scratch / tasks[0].name / f"{name}.png"), cv2.IMREAD_UNCHANGED)
         if (found != mask * 255).any():
@@ -261,12 +261,12 @@ def _check_same(opened: Any, tasks: Sequence[Any], classes: Sequence[str], scrat
 
 
 def child_read(dataset: str, rounds: int = 5) -> dict[str, Any]:
-    """Milliseconds a sample: `dataset[i]` in random order, and decoding the same bytes from memory; taken in turn."""
+    """Milliseconds per sample of `dataset[i]` in random order and of decoding the same bytes from memory, in turn."""
     from augforge import bitmask, open_dataset
     from augforge.store.codec import decode_image
 
     opened = open_dataset(dataset)
-    held = [tuple(bytes(part) for part in opened.encoded(i)) for i in range(len(opened))]
+    payloads = [tuple(bytes(part) for part in opened.payload(i)) for i in range(len(opened))]
     sizes = opened.index.select("height", "width").rows()
     ours, plain = [[1e9] * len(opened) for _ in range(2)]
     for _ in range(rounds):
@@ -274,7 +274,7 @@ def child_read(dataset: str, rounds: int = 5) -> dict[str, Any]:
             start = time.perf_counter()
             opened[i]
             middle = time.perf_counter()
-            decode_image(held[i][0]), bitmask.decode(held[i][1], sizes[i][0], sizes[i][1], len(opened.classes))
+            decode_image(payloads[i][0]), bitmask.decode(payloads[i][1], sizes[i][0], sizes[i][1], len(opened.classes))
             ours[i], plain[i] = min(ours[i], middle - start), min(plain[i], time.perf_counter() - middle)
     return {"ours": statistics.mean(ours) * 1e3, "plain": statistics.mean(plain) * 1e3}
 
@@ -304,7 +304,7 @@ CHILDREN: dict[str, Callable[..., dict[str, Any]]] = {
 
 
 def call(child: str, **options: Any) -> dict[str, Any]:
-    """Run a child and give what it measured, with `process`: wall seconds of the whole process, imports included."""
+    """Run a child process; returns what it measured, and `process`: its wall seconds, including imports."""
     start = time.perf_counter()
     command = [sys.executable, __file__, "--child", child, json.dumps(options)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False, text=True)
@@ -465,7 +465,7 @@ def goals_table(
 
 def contest_rows(c: Contest) -> Iterable[tuple[str, str, str]]:
     ours, bare = c.best("augforge, 1 job"), c.best("bare loop")
-    middle = paired(c, "augforge, 1 job", "bare loop")
+    middle = median_ratio(c, "augforge, 1 job", "bare loop")
     cpu = (c.cpu("augforge, 1 job") or 0) / (c.cpu("bare loop") or 1)
     wall = f"wall {ours / bare:.2f} (median of rounds {middle:.2f}), CPU {cpu:.2f}"
     yield f"{c.name}: build / bare loop", "<= 1.25", wall
@@ -493,7 +493,7 @@ def contest_rows(c: Contest) -> Iterable[tuple[str, str, str]]:
 
 
 def in_parallel(run: dict[str, Any]) -> float:
-    """Seconds of the phases that workers share."""
+    """Seconds of the phases that are divided among workers."""
     return sum(seconds for label, seconds in run["phases"].items() if "planning" not in label)
 
 
@@ -505,7 +505,7 @@ def bytes_beyond(c: Contest) -> str:
     return f"{shards:.2%} (masks {masks:.0f} KB, image {image:.0f} KB); index {index:.2%} more; usual script {pngs:.1%}"
 
 
-def paired(contest: Contest, one: str, other: str) -> float:
+def median_ratio(contest: Contest, one: str, other: str) -> float:
     return statistics.median(a / b for a, b in zip(contest.walls(one), contest.walls(other), strict=True))
 
 

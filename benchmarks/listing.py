@@ -2,8 +2,8 @@
 
     python benchmarks/listing.py --images 100000 --formats mask-folder coco yolo
 
-The bare loop walks the folders, reads every file and takes its SHA-256: what any listing must do that proves what it
-read. Each figure comes from a process of its own, so that peak memory is its own. Prints Markdown.
+The bare loop walks the folders, reads every file and computes its SHA-256, as any listing must that verifies its input.
+Each figure comes from a process of its own, so that peak memory is its own too. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main() -> None:
         for images in (arguments.images // 10, arguments.images):
             with tempfile.TemporaryDirectory() as folder:
                 make(Path(folder) / "data", images, MAKERS[name])
-                bare, first, again = (measured(what, folder) for what in ("bare", name, name))
+                bare, first, again = (measure_in_process(what, folder) for what in ("bare", name, name))
             share = f"{first['seconds']:.1f} s ({first['seconds'] / bare['seconds']:.1f}x)"
             peaks = (f"{run['peak']:.0f} MB ({run['before']:.0f} before)" for run in (first, again))
             cells = (f"{bare['seconds']:.1f} s", share, next(peaks), f"{again['seconds']:.1f} s", next(peaks))
@@ -96,7 +96,7 @@ MAKERS: dict[str, Callable[[Path, list[str], bytes], None]] = {"mask-folder": ma
 # ---- measuring -------------------------------------------------------------------------------------------------------
 
 
-def measured(what: str, folder: str) -> dict[str, float]:
+def measure_in_process(what: str, folder: str) -> dict[str, float]:
     """Seconds and peak memory of one listing, or of the bare loop, in a process of its own."""
     command = [sys.executable, __file__, "--one", what, folder]
     found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -106,7 +106,7 @@ def measured(what: str, folder: str) -> dict[str, float]:
 def measure(what: str, folder: Path) -> None:
     before, started = peak(), time.perf_counter()
     if what == "bare":
-        bare(folder / "data")
+        hash_files(folder / "data")
     else:
         cache = FileCache(folder / "facts.sqlite")
         SOURCES[what](format=what, path=str(folder / "data")).scan(cache)
@@ -114,7 +114,7 @@ def measure(what: str, folder: Path) -> None:
     print(json.dumps({"seconds": time.perf_counter() - started, "peak": peak(), "before": before}))
 
 
-def bare(data: Path) -> None:
+def hash_files(data: Path) -> None:
     for folder, _, files in os.walk(data):
         for file in files:
             with open(os.path.join(folder, file), "rb") as stream:  # noqa: PTH118, PTH123 (the least that can be done)

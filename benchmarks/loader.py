@@ -1,17 +1,17 @@
-"""The trainer's loader against bare decoding and a usual loader: same pictures, same augmentation, side by side.
+"""The trainer's loader against bare decoding and a usual loader: same images, same augmentation.
 
     python benchmarks/loader.py                              # 512 and 2048 pixels; some minutes; prints Markdown
     python benchmarks/loader.py --sizes 512 --seconds 3      # a quick look
 
 Contestants read the same generated radiographs with 29 classes, scaled to the network's input, mirrored and turned:
 
-- PNG decode: the same encoded bytes through cv2.imdecode, and nothing else: what no loader of PNG images can be below;
-- augforge: `TrainingBatches`, batches as the trainer gets them, then unpacked into target layers;
-- usual: a torch Dataset that reads an image and a PNG a class with cv2, albumentations, the same DataLoader.
+- PNG decode: the same encoded bytes through cv2.imdecode alone, the lower limit for any loader of PNG images;
+- augforge: `TrainingBatches`, the batches that the trainer gets, then unpacked into target layers;
+- usual: a torch Dataset that reads the image and one PNG per class with cv2, albumentations, the same DataLoader.
 
-Each is timed in this process alone (CPU milliseconds a sample, which a neighbour on the machine disturbs little), turn
-by turn, and the best of the rounds counts; then with workers (samples a second by the clock). At last, whether loading
-starves the step: samples a second of the workers over those of a training step of Unet++ on this machine.
+Each is timed in this process alone (CPU milliseconds per sample, which other load on the machine hardly changes), in
+turn, and the best round counts; then with workers (samples per second of wall time). Finally, whether loading starves
+the training step: samples per second of the workers over those of a training step of Unet++ on this machine.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def build(root: Path, size: int, persons: int) -> Dataset:
 
 
 def write_pngs(dataset: Dataset, folder: Path) -> list[Path]:
-    """A folder a sample: the image and a PNG a class."""
+    """Write one folder per sample: the image, and one PNG per class."""
     for i, sample in enumerate(dataset):
         (folder / str(i)).mkdir(parents=True)
         cv2.imwrite(str(folder / str(i) / "image.png"), sample.image)
@@ -66,8 +66,8 @@ def write_pngs(dataset: Dataset, folder: Path) -> list[Path]:
     return [folder / str(i) for i in range(len(dataset))]
 
 
-class Usual(torch.utils.data.Dataset[Any]):
-    """What people write: one PNG a class, albumentations."""
+class UsualDataset(torch.utils.data.Dataset[Any]):
+    """What people usually write: one PNG per class, and albumentations."""
 
     def __init__(self, folders: list[Path], classes: tuple[str, ...], size: tuple[int, int]) -> None:
         self.folders, self.classes = folders, classes
@@ -95,17 +95,17 @@ def one_thread(worker: int) -> None:
     cv2.setNumThreads(1)
 
 
-# ---- contestants: endless iterators over the number of samples that each turn gave ----------------------------------
+# ---- contestants: endless iterators that give the number of samples just loaded ----------------------------------
 
 
-def decoded(dataset: Dataset) -> Iterator[int]:
+def decode_pngs(dataset: Dataset) -> Iterator[int]:
     while True:
         for i in range(len(dataset)):
-            cv2.imdecode(np.frombuffer(dataset.encoded(i)[0], np.uint8), cv2.IMREAD_UNCHANGED)
+            cv2.imdecode(np.frombuffer(dataset.payload(i)[0], np.uint8), cv2.IMREAD_UNCHANGED)
             yield 1
 
 
-def loaded(dataset: Dataset, config: TrainConfig, workers: int, unpack: bool) -> Iterator[int]:
+def load_by_augforge(dataset: Dataset, config: TrainConfig, workers: int, unpack: bool) -> Iterator[int]:
     samples = TrainingSet([dataset])
     data = config.data.model_copy(update={"workers": workers})
     for batch in TrainingBatches(samples, input_spec(config, samples, "cpu"), data, 0).stream():
@@ -114,10 +114,10 @@ def loaded(dataset: Dataset, config: TrainConfig, workers: int, unpack: bool) ->
         yield len(batch)
 
 
-def usual(folders: list[Path], dataset: Dataset, config: TrainConfig, workers: int) -> Iterator[int]:
+def load_by_usual(folders: list[Path], dataset: Dataset, config: TrainConfig, workers: int) -> Iterator[int]:
     size = input_spec(config, TrainingSet([dataset]), "cpu").size
     loader = DataLoader(
-        Usual(folders, dataset.classes, size),
+        UsualDataset(folders, dataset.classes, size),
         batch_size=config.data.batch_size,
         shuffle=True,
         num_workers=workers,
@@ -131,7 +131,7 @@ def usual(folders: list[Path], dataset: Dataset, config: TrainConfig, workers: i
 
 
 def cpu_ms(turns: Iterator[int], seconds: float) -> float:
-    """CPU milliseconds a sample, after a first turn."""
+    """CPU milliseconds per sample, after a first turn."""
     next(turns)
     start, samples = time.process_time(), 0
     while time.process_time() - start < seconds:
@@ -140,7 +140,7 @@ def cpu_ms(turns: Iterator[int], seconds: float) -> float:
 
 
 def per_second(turns: Iterator[int], seconds: float, ahead: int) -> float:
-    """Samples a second by the clock, after the turns that were loaded ahead."""
+    """Samples per second of wall time, after the turns that were loaded ahead."""
     for _ in islice(turns, ahead):
         pass
     start, samples = time.perf_counter(), 0
@@ -150,7 +150,7 @@ def per_second(turns: Iterator[int], seconds: float, ahead: int) -> float:
 
 
 def step_rate(config: TrainConfig, size: tuple[int, int], classes: int, seconds: float, threads: int) -> float:
-    """Samples a second of forward and backward of Unet++ with resnet34, fp32."""
+    """Samples per second of forward and backward passes of Unet++ with resnet34, fp32."""
     torch.set_num_threads(threads)
     model = build_model(ModelConfig(), 1, classes).to(memory_format=torch.channels_last)
     images = torch.randn(config.data.batch_size, 1, size[1], size[0])
@@ -171,17 +171,17 @@ def compare(size: int, options: argparse.Namespace) -> str:
         dataset = build(Path(work), size, max(2, options.pixels // size**2))
         folders = write_pngs(dataset, Path(work) / "pngs")
         alone: dict[str, Callable[[], Iterator[int]]] = {
-            "PNG decode": lambda: decoded(dataset),
-            "augforge": lambda: loaded(dataset, config, 0, True),
-            "usual": lambda: usual(folders, dataset, config, 0),
+            "PNG decode": lambda: decode_pngs(dataset),
+            "augforge": lambda: load_by_augforge(dataset, config, 0, True),
+            "usual": lambda: load_by_usual(folders, dataset, config, 0),
         }
         best = dict.fromkeys(alone, float("inf"))
         for _ in range(options.rounds):
             for name, begin in alone.items():
                 best[name] = min(best[name], cpu_ms(begin(), options.seconds))
         workers = options.workers
-        ours = per_second(loaded(dataset, config, workers, False), options.seconds, 3 * workers)
-        theirs = per_second(usual(folders, dataset, config, workers), options.seconds, 3 * workers)
+        ours = per_second(load_by_augforge(dataset, config, workers, False), options.seconds, 3 * workers)
+        theirs = per_second(load_by_usual(folders, dataset, config, workers), options.seconds, 3 * workers)
     rate = step_rate(config, (options.input, options.input), len(dataset.classes), options.seconds, options.threads)
     bare = best["PNG decode"]
     cells = [
@@ -195,8 +195,8 @@ def compare(size: int, options: argparse.Namespace) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[512, 2048], help="stored pixels a side")
-    parser.add_argument("--input", type=int, default=128, help="the network's input, pixels a side")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[512, 2048], help="pixels per side as stored")
+    parser.add_argument("--input", type=int, default=128, help="the network's input, pixels per side")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--pixels", type=int, default=24 << 20, help="of all images of a size, about half of them")
     parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")

@@ -1,8 +1,8 @@
-"""The usual script, to compare with: one PNG a class for every image, made by OpenCV in a pool of processes.
+"""The usual script, to compare with: one PNG per class and image, made by OpenCV in a pool of processes.
 
-It is what people write who know their tools: polygons filled by cv2.fillPoly, the image and each of the 29 masks moved
-by the same cv2 call, everything written by cv2.imwrite, one process a core, OpenCV kept to one thread in each. It
-does not depend on augforge. `build.py` runs it, with the places that augforge drew, so that both do the same.
+People who know their tools write it like this: polygons filled by cv2.fillPoly, the image and each of the 29 masks
+moved by the same cv2 call, everything written by cv2.imwrite, one process per core, each with one OpenCV thread. It
+does not depend on augforge. `build.py` runs it with the placements that augforge drew, so that both do the same work.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Size: TypeAlias = tuple[int, int]
 
 @dataclass(frozen=True)
 class Parent:
-    """An image and its annotation, and where it comes to lie: matrix to the result, clip box there."""
+    """An image with its annotation, and its placement: matrix to the result's pixels, clip box there."""
 
     image: str
     annotation: str

@@ -12,6 +12,7 @@ import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from planes import has_extra_bits, replace_class
 
 from augforge import bitmask
 
@@ -100,7 +101,7 @@ def test_from_masks_refuses(masks: Any, classes: int | None, message: str) -> No
 
 @property_test
 @given(stacks())
-def test_layouts(pair: tuple[NDArray[np.bool_], bitmask.Planes]) -> None:
+def test_memory_layouts(pair: tuple[NDArray[np.bool_], bitmask.Planes]) -> None:
     _, planes = pair
     layers, whole = bitmask.planar(planes), bitmask.contiguous(planes)
     assert layers.flags.c_contiguous and (layers == np.moveaxis(planes, -1, 0)).all()
@@ -121,7 +122,7 @@ def test_layouts_do_not_copy_without_need() -> None:
 @pytest.mark.parametrize(
     "wrong", [np.zeros((40, 40), np.uint8), np.zeros((40, 40, 40), np.uint8), np.zeros((40, 4, 4))]
 )
-def test_layouts_refuse_what_are_no_planes(wrong: NDArray[Any]) -> None:
+def test_memory_layouts_refuse_other_arrays(wrong: NDArray[Any]) -> None:
     for function in (bitmask.planar, bitmask.interleave):
         with pytest.raises(ValueError, match="1 to 32 planes"):
             function(wrong)
@@ -129,13 +130,12 @@ def test_layouts_refuse_what_are_no_planes(wrong: NDArray[Any]) -> None:
 
 @property_test
 @given(stacks(), st.data())
-def test_set_and_merge(pair: tuple[NDArray[np.bool_], bitmask.Planes], data: st.DataObject) -> None:
+def test_merge_class_and_replace_class(pair: tuple[NDArray[np.bool_], bitmask.Planes], data: st.DataObject) -> None:
     stack, planes = pair
     c = data.draw(st.integers(0, len(stack) - 1))
     mask = random_stack(1, 3, *stack.shape[1:])[2] * 3
-    merged, replaced = planes.copy(), planes.copy()
+    merged, replaced = planes.copy(), replace_class(planes, c, mask)
     bitmask.merge_class(merged, c, mask)
-    bitmask.set_class(replaced, c, mask)
     for changed, expected in ((merged, stack[c] | (mask != 0)), (replaced, mask != 0)):
         wanted = stack.copy()
         wanted[c] = expected
@@ -162,7 +162,7 @@ def test_areas_are_exact_past_float32() -> None:
 
 
 def test_functions_refuse_planes_of_another_class_count() -> None:
-    for function in (bitmask.areas_and_boxes, bitmask.to_masks, bitmask.invented_bits):
+    for function in (bitmask.areas_and_boxes, bitmask.to_masks):
         with pytest.raises(ValueError, match="2 planes; expected 4 for 29 classes"):
             function(bitmask.empty(3, 3, 9), 29)
 
@@ -199,13 +199,13 @@ def test_bit_vectors(classes: int) -> None:
 
 
 @pytest.mark.parametrize("classes", CLASSES)
-def test_invented_bits(classes: int) -> None:
+def test_has_extra_bits(classes: int) -> None:
     planes = bitmask.empty(4, 5, classes) + bitmask.all_bits(classes)
-    assert not bitmask.invented_bits(planes, classes)
+    assert not has_extra_bits(planes, classes)
     for c in range(classes, planes.shape[-1] * 8):
         planes[:] = 0
         planes[3, 2, -1] = 1 << c % 8
-        assert bitmask.invented_bits(planes, classes)
+        assert has_extra_bits(planes, classes)
 
 
 @property_test
@@ -242,7 +242,7 @@ def test_remap(pair: tuple[NDArray[np.bool_], bitmask.Planes], data: st.DataObje
         if target is not None:
             expected[target] |= mask
     remapped = bitmask.remap(planes, mapping, classes_out)
-    assert (unpack(remapped, classes_out) == expected).all() and not bitmask.invented_bits(remapped, classes_out)
+    assert (unpack(remapped, classes_out) == expected).all() and not has_extra_bits(remapped, classes_out)
     assert (bitmask.remap(planes, range(len(stack)), len(stack)) == planes).all()
 
 
@@ -289,7 +289,7 @@ def test_decoded_planes_work_everywhere_and_are_read_only() -> None:
     stack = random_stack(3, 29, 20, 30)
     decoded = bitmask.decode(bitmask.encode(bitmask.from_masks(stack)), 20, 30, 29)
     with pytest.raises(ValueError, match="read-only"):
-        bitmask.set_class(decoded, 0, stack[0])
+        bitmask.merge_class(decoded, 0, stack[0])
     assert (bitmask.areas_and_boxes(decoded, 29)[0] == stack.sum(axis=(1, 2))).all()
     assert (bitmask.swap_classes(decoded, [(0, 28)]) == bitmask.from_masks(stack[[28, *range(1, 28), 0]])).all()
     assert (bitmask.per_plane(lambda a: cv2.flip(a, 1), decoded) == decoded[:, ::-1]).all()
@@ -307,7 +307,7 @@ def test_damaged_frames() -> None:
         bitmask.decode(data, 20, 31, 29)
 
 
-def test_decode_trusts_no_size_it_did_not_expect() -> None:
+def test_decode_refuses_unexpected_sizes() -> None:
     bomb = zstandard.ZstdCompressor().compress(bytes(50_000_000))
     nameless = zstandard.ZstdCompressor(write_content_size=False).compress(bytes(2400))
     for data in (bomb, nameless):
@@ -418,6 +418,6 @@ def test_class_layers_of_tensors() -> None:
     np.testing.assert_array_equal(found.numpy(), np.stack([stack[[28, 0, 9]], stack[[28, 0, 9], ::-1]]))
 
 
-def test_class_layers_refuse_what_there_is_not() -> None:
+def test_class_layers_refuse_classes_that_do_not_exist() -> None:
     with pytest.raises(ValueError, match="class 16 of 16"):
         bitmask.class_layers(np.zeros((2, 3, 3), np.uint8), [1, 16])

@@ -10,7 +10,7 @@ from augforge import errors
 from augforge.errors import AugforgeError, MissingExtra, nearest
 
 
-def test_every_error_is_an_augforge_error_and_stands_in_the_drawing() -> None:
+def test_every_error_is_an_augforge_error_and_in_the_docstring_tree() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
     assert len(kinds) == 9
     for kind in kinds:

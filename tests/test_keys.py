@@ -57,7 +57,7 @@ def test_unequal_values_have_unequal_digests(one: Any, other: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), [{"a": -float("inf")}], {1, 2}, b"x", object()])
-def test_what_is_no_json_is_refused(value: Any) -> None:
+def test_values_that_are_not_json_are_refused(value: Any) -> None:
     with pytest.raises((ValueError, TypeError)):
         canonical_json(value)
     for function in (digest, hash64, unit_hash, rng_for):
@@ -65,7 +65,7 @@ def test_what_is_no_json_is_refused(value: Any) -> None:
             function("a", value)
 
 
-def test_parts_are_not_glued_together() -> None:
+def test_parts_are_not_concatenated() -> None:
     kinds = [
         ("ab", "c"),
         ("a", "bc"),
@@ -102,7 +102,7 @@ def test_unit_hash_stays_below_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert unit_hash("x") < 1
 
 
-def test_streams_are_apart_and_repeat() -> None:
+def test_streams_are_independent_and_repeatable() -> None:
     first = [rng_for(seed, "op", 0, {}, ["a"], copy).random() for seed in range(10) for copy in range(10)]
     again = [rng_for(seed, "op", 0, {}, ["a"], copy).random() for seed in range(10) for copy in range(10)]
     assert first == again and len(set(first)) == 100

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from augforge import bitmask
-from augforge.lineage import Lineage, Root, compose, extended
+from augforge.lineage import Lineage, Root, compose, extend_lineage
 from augforge.ops import OPS, Context
 from augforge.sample import IDENTITY, Box, Matrix, Placement, Sample
 
@@ -35,10 +35,10 @@ def at(matrix: Matrix, x: float, y: float) -> tuple[float, float]:
     return float(moved[0]), float(moved[1])
 
 
-def moved(clip: Box, *placements: Placement) -> Box:
+def transform_clip(clip: Box, *placements: Placement) -> Box:
     root = Root("a", IDENTITY, clip, (9, 7))
     for placement in placements:
-        root = root.through(placement)
+        root = root.transform(placement)
     return root.clip
 
 
@@ -64,7 +64,7 @@ def test_a_chain_of_ops_multiplies(chain: list[Matrix]) -> None:
     lineage = Lineage.of_source("a", 9, 7)
     expected = np.eye(3)
     for i, matrix in enumerate(chain):
-        lineage = extended([(f"name{i}", lineage)], [Placement(matrix, HUGE)], {"step": f"s{i}"})
+        lineage = extend_lineage([(f"name{i}", lineage)], [Placement(matrix, HUGE)], {"step": f"s{i}"})
         expected = full(matrix) @ expected
     (root,) = lineage.roots
     assert root.name == "a"
@@ -97,14 +97,14 @@ QUARTER: Matrix = ((0.0, -1.0, 6.0), (1.0, 0.0, 0.0))
     ],
 )
 def test_clips(clip: Box, placement: Placement, expected: Box) -> None:
-    found = moved(clip, placement)
+    found = transform_clip(clip, placement)
     assert found == expected or (expected[0] == expected[2] and (found[0] >= found[2] or found[1] >= found[3]))
 
 
 @property_test
 @given(matrices, boxes, boxes)
-def test_a_clip_holds_every_pixel_that_shows(matrix: Matrix, clip: Box, limit: Box) -> None:
-    found = moved(clip, Placement(matrix, limit))
+def test_a_clip_contains_every_visible_pixel(matrix: Matrix, clip: Box, limit: Box) -> None:
+    found = transform_clip(clip, Placement(matrix, limit))
     assert found[0] <= found[2] and found[1] <= found[3]
     empty = found[0] == found[2] or found[1] == found[3]
     assert empty or (limit[0] <= found[0] and limit[1] <= found[1] and found[2] <= limit[2] and found[3] <= limit[3])
@@ -120,14 +120,14 @@ def test_a_clip_holds_every_pixel_that_shows(matrix: Matrix, clip: Box, limit: B
 def test_a_resize_fills_its_target_exactly(width: int, height: int, new_width: int, new_height: int) -> None:
     sx, sy = new_width / width, new_height / height
     matrix: Matrix = ((sx, 0.0, (sx - 1) / 2), (0.0, sy, (sy - 1) / 2))
-    assert moved((0, 0, width, height), Placement(matrix, HUGE)) == (0, 0, new_width, new_height)
+    assert transform_clip((0, 0, width, height), Placement(matrix, HUGE)) == (0, 0, new_width, new_height)
 
 
 @property_test
 @given(boxes, st.integers(10, 30))
-def test_flipping_twice_is_nothing(clip: Box, width: int) -> None:
+def test_flipping_twice_is_the_identity(clip: Box, width: int) -> None:
     flip = Placement(((-1.0, 0.0, width - 1.0), (0.0, 1.0, 0.0)), HUGE)
-    assert moved(clip, flip, flip) == clip
+    assert transform_clip(clip, flip, flip) == clip
 
 
 # ---- several parents, and JSON ---------------------------------------------------------------------------------------
@@ -135,21 +135,21 @@ def test_flipping_twice_is_nothing(clip: Box, width: int) -> None:
 
 def test_several_parents_and_the_same_one_twice() -> None:
     one, two = Lineage.of_source("a", 4, 4), Lineage.of_source("b", 4, 4)
-    one = extended([("a", one)], [Placement(FLIP, HUGE)], {"step": "hflip"})
+    one = extend_lineage([("a", one)], [Placement(FLIP, HUGE)], {"step": "hflip"})
     shift: Matrix = ((1.0, 0.0, 4.0), (0.0, 1.0, 0.0))
     placements = [
         Placement(IDENTITY, (0, 0, 4, 4), 1),
         Placement(shift, (4, 0, 8, 4), 0),
         Placement(shift, (4, 0, 6, 2), 1),
     ]
-    joined = extended([("a~hflip", one), ("b", two)], placements, {"step": "mosaic", "copy": 0})
+    joined = extend_lineage([("a~hflip", one), ("b", two)], placements, {"step": "mosaic", "copy": 0})
     assert [root.name for root in joined.roots] == ["b", "a", "b"]
     assert joined.roots[1].matrix == compose(shift, FLIP)
     assert [root.clip for root in joined.roots] == [(0, 0, 4, 4), (10, 0, 10, 4), (4, 0, 6, 2)]
     (step,) = joined.steps  # what made each parent stands in the table before
     assert (step["step"], step["copy"]) == ("mosaic", 0)
     assert [parent["name"] for parent in step["parents"]] == ["b", "a~hflip", "b"]
-    again = extended([("m", joined)], [Placement(IDENTITY, HUGE)], {"step": "resize"})
+    again = extend_lineage([("m", joined)], [Placement(IDENTITY, HUGE)], {"step": "resize"})
     assert [s["step"] for s in again.steps] == ["mosaic", "resize"]
     assert again.roots == joined.roots
 
@@ -160,10 +160,10 @@ def test_json_round_trip(chain: list[tuple[Matrix, Box]], fan: list[tuple[Matrix
     lineage = Lineage.of_source("ä/1", 9, 7)
     for matrix, clip in chain:
         step = {"step": "s", "drawn": {"x": [0.1, 2], "y": None}}
-        lineage = extended([("p", lineage)], [Placement(matrix, clip)], step)
+        lineage = extend_lineage([("p", lineage)], [Placement(matrix, clip)], step)
     assume(fan or chain)
     if fan:
-        lineage = extended(
+        lineage = extend_lineage(
             [("p", lineage), ("q", lineage)], [Placement(m, c, i % 2) for i, (m, c) in enumerate(fan)], {}
         )
     text = json.dumps(lineage.to_json())
@@ -178,7 +178,7 @@ def test_json_round_trip(chain: list[tuple[Matrix, Box]], fan: list[tuple[Matrix
 CTX = Context(("a", "b"))
 
 
-def dotted(name: str, size: tuple[int, int], dot: tuple[int, int]) -> Sample:
+def sample_with_dot(name: str, size: tuple[int, int], dot: tuple[int, int]) -> Sample:
     """A dark image with one bright pixel, which is also its only pixel of class a."""
     image = np.zeros(size[::-1], np.uint8)
     masks = bitmask.empty(size[1], size[0], 2)
@@ -195,13 +195,13 @@ def run(
     (made,) = OPS[name].apply(inputs, drawn, OPS[name].params(**params), CTX)
     assert isinstance(made, Sample)
     named = [(sample.name, lineage) for sample, lineage in parents]
-    return made, extended(named, made.placements, {"step": name})
+    return made, extend_lineage(named, made.placements, {"step": name})
 
 
 @pytest.mark.parametrize("dot", [(0, 0), (3, 5), (15, 11), (8, 2)])
 @pytest.mark.parametrize("flips", [0, 1, 2])
-def test_a_pixel_lies_where_its_root_says(dot: tuple[int, int], flips: int) -> None:
-    made = (dotted("a", (16, 12), dot), Lineage.of_source("a", 16, 12))
+def test_pixels_are_where_their_roots_say(dot: tuple[int, int], flips: int) -> None:
+    made = (sample_with_dot("a", (16, 12), dot), Lineage.of_source("a", 16, 12))
     for _ in range(flips):
         made = run("hflip", [made])
     sample, lineage = run("resize", [made], size=(64, 60))  # four times larger, letterboxed by 6 rows
@@ -222,7 +222,7 @@ def test_a_mosaic_of_flipped_samples(seed: int, fit: str, flipped: bool) -> None
     for name in "abcd":
         size = (int(rng.integers(8, 40)), int(rng.integers(8, 40)))
         dots[name] = (int(rng.integers(size[0])), int(rng.integers(size[1])))
-        made = (dotted(name, size, dots[name]), Lineage.of_source(name, *size))
+        made = (sample_with_dot(name, size, dots[name]), Lineage.of_source(name, *size))
         parents.append(run("hflip", [made]) if flipped else made)
     params = {"fit": fit, "size": (96, 80)}
     mosaic = OPS["mosaic"]

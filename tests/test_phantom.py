@@ -148,7 +148,7 @@ def test_the_forearm_ends_where_an_upright_picture_ends(made: tuple[Path, Phanto
         assert outlines["Radius"][:, 1].max() == outlines["Ulna"][:, 1].max() == SIZE - 1
 
 
-def test_the_hand_is_told_by_its_thumb_and_its_tilt_by_its_middle_finger(made: tuple[Path, PhantomSummary]) -> None:
+def test_thumb_shows_the_side_and_middle_finger_the_tilt(made: tuple[Path, PhantomSummary]) -> None:
     for row in labelled(made[0]):
         outlines = polygons(made[0], row)
         base, tip = (outlines[label].mean(axis=0) for label in ("finger-11", "finger-8"))
@@ -183,7 +183,7 @@ def test_metal_is_saturated_and_nothing_else_of_the_hand_is(made: tuple[Path, Ph
             assert image(made[0], row)[carpus].max() < 255
 
 
-def test_metal_lies_on_the_bone(made: tuple[Path, PhantomSummary]) -> None:
+def test_metal_is_on_the_bone(made: tuple[Path, PhantomSummary]) -> None:
     for row in labelled(made[0]):
         if row["outlier"] == "ring":
             outlines = polygons(made[0], row)
@@ -217,7 +217,7 @@ def test_any_hand_fits_into_its_picture(index: int) -> None:
             assert polygon.max() < 127, label
 
 
-def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "keep.txt").write_text("precious", encoding="utf-8")
     with pytest.raises(AugforgeError, match=r"not empty.*Choose another folder"):
@@ -235,7 +235,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_empty_folder_is_used_and_progress_is_told(tmp_path: Path) -> None:
+def test_an_empty_folder_is_used_and_progress_is_reported(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     write_phantom(tmp_path, persons=1, size=64, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(1, 2), (2, 2)]
@@ -252,7 +252,7 @@ def test_an_empty_folder_is_used_and_progress_is_told(tmp_path: Path) -> None:
         ({"seed": -1}, "negative"),
     ],
 )
-def test_impossible_wishes_are_refused(tmp_path: Path, wrong: dict[str, int], message: str) -> None:
+def test_arguments_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, int], message: str) -> None:
     with pytest.raises(AugforgeError, match=message):
         write_phantom(tmp_path / "set", **wrong)  # type: ignore[arg-type]
     assert not (tmp_path / "set").exists()

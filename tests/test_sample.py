@@ -15,7 +15,7 @@ from augforge.sample import IDENTITY, Placement, Sample
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 3), (4, 5, 4), (1, 1)])
-def test_images_that_fit(shape: tuple[int, ...], dtype: str) -> None:
+def test_valid_images(shape: tuple[int, ...], dtype: str) -> None:
     sample = Sample("a", np.zeros(shape, dtype), bitmask.empty(*shape[:2], 9), bitmask.all_bits(9))
     assert (sample.height, sample.width) == shape[:2]
     assert (sample.group, sample.split, sample.label, dict(sample.metadata)) == ("", "train", None, {})
@@ -36,7 +36,7 @@ def test_images_that_fit(shape: tuple[int, ...], dtype: str) -> None:
         ((4, 0, 3), "uint8"),
     ],
 )
-def test_images_that_do_not(shape: tuple[int, ...], dtype: str) -> None:
+def test_invalid_images(shape: tuple[int, ...], dtype: str) -> None:
     with pytest.raises(ValueError, match=rf"image is {dtype} .*; expected uint8 or uint16, \(H, W\)"):
         Sample("a", np.zeros(shape, dtype), bitmask.empty(4, 5, 9), bitmask.all_bits(9))
 
@@ -51,7 +51,7 @@ def test_images_that_do_not(shape: tuple[int, ...], dtype: str) -> None:
         bitmask.empty(4, 5, 9)[..., 0],
     ],
 )
-def test_masks_that_do_not_fit(masks: Any) -> None:
+def test_invalid_masks(masks: Any) -> None:
     with pytest.raises(ValueError, match=r"masks are .*; expected uint8 \(4, 5, 2\)"):
         Sample("a", np.zeros((4, 5), np.uint8), masks, bitmask.all_bits(9))
 

@@ -1,8 +1,7 @@
-"""Facts of files, computed once: keyed by path, size, modification time and inode."""
+"""What was computed from files, such as digests, kept until a file's size, modification time or inode changes."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Callable
@@ -24,12 +23,13 @@ CREATE TABLE seen (path PRIMARY KEY, stamp) WITHOUT ROWID;
 class FileCache:
     """Remembers what was computed from a file as long as the file looks untouched.
 
-    What is known lies in a database of its own that SQLite keeps in memory while it is small, and else in a temporary
-    file: a million files cost no more memory than a thousand.
+    The process works on a database of its own, which SQLite keeps in memory while it is small and in a temporary file
+    otherwise: a million files need no more memory than a thousand. `save` writes what is new to ``path``, so processes
+    that share the file never wait for each other.
 
     Args:
-        path: the SQLite file; None keeps everything for this process.
-        trust: False computes everything again (and stores it), for ``--rehash``.
+        path: the SQLite file; None keeps results for this process alone.
+        trust: False ignores stored results and replaces them, for ``--rehash``.
     """
 
     def __init__(self, path: Path | None = None, *, trust: bool = True) -> None:
@@ -40,43 +40,47 @@ class FileCache:
         finalize(self, self._db.close)
         self._db.executescript(_TABLES)
         if path is not None and path.exists() and trust:
-            self._take_over(path)
+            self._load(path)
 
     def get(self, file: Path, kind: str, compute: Callable[[Path], Any]) -> Any:
-        """``compute(file)``, or what it gave last time. The result must be JSON-like.
+        """``compute(file)``, or its stored result if the file is untouched.
 
         Args:
-            file: the file that decides the result.
-            kind: what is computed, with everything else that decides it (versions, options).
+            file: the file that the result depends on.
+            kind: what is computed, and everything else that the result depends on (versions, options).
+            compute: returns something JSON-like.
+
+        Raises:
+            OSError: there is no such file, or it is no regular file.
         """
         path, stamp = str(file.absolute()), _stamp(file)
         with self._lock:
             self._db.execute("INSERT OR REPLACE INTO seen VALUES (?, ?)", (path, stamp))
-            sought = "SELECT value FROM facts WHERE path = ? AND kind = ? AND stamp = ?"
-            known = self._db.execute(sought, (path, kind, stamp)).fetchone()
-        if known is not None:
-            return json.loads(known[0])
+            query = "SELECT value FROM facts WHERE path = ? AND kind = ? AND stamp = ?"
+            stored = self._db.execute(query, (path, kind, stamp)).fetchone()
+        if stored is not None:
+            return json.loads(stored[0])
         text = json.dumps(compute(file))
-        self._keep(path, kind, stamp, text)
+        self._store(path, kind, stamp, text)
         return json.loads(text)
 
     def has(self, file: Path, kind: str) -> bool:
-        """Whether `get` knows the answer already."""
-        sought = "SELECT 1 FROM facts WHERE path = ? AND kind = ? AND stamp = ?"
+        """Whether `get` has a stored result."""
+        query = "SELECT 1 FROM facts WHERE path = ? AND kind = ? AND stamp = ?"
         with self._lock:
-            return self._db.execute(sought, (str(file.absolute()), kind, _stamp(file))).fetchone() is not None
+            return self._db.execute(query, (str(file.absolute()), kind, _stamp(file))).fetchone() is not None
 
     def remember(self, file: Path, kind: str, value: Any) -> None:
-        """Keep a value that is known without computing it, such as the digest of a file just written."""
-        self._keep(str(file.absolute()), kind, _stamp(file), json.dumps(value))
+        """Store a result that is known without computing it, such as the digest of a file just written."""
+        self._store(str(file.absolute()), kind, _stamp(file), json.dumps(value))
 
-    def changed(self) -> list[str]:
-        """Files that were asked about and are no longer what they were then."""
+    def changed_files(self) -> list[str]:
+        """Paths of the files that changed or vanished since `get` was asked about them in this process."""
         rows = self._db.execute("SELECT path, stamp FROM seen ORDER BY path")
-        return [path for path, stamp in rows if not _is(Path(path), stamp)]
+        return [path for path, stamp in rows if not _is_unchanged(Path(path), stamp)]
 
     def save(self) -> None:
-        """Write what is new. A cache that cannot be written costs time, never correctness."""
+        """Write new results to the file. If that fails, later builds compute them again."""
         if self._path is None or not self._fresh:
             return
         rows = self._db.execute("SELECT path, kind, stamp, value FROM facts WHERE fresh")
@@ -88,32 +92,23 @@ class FileCache:
             self._db.execute("UPDATE facts SET fresh = 0 WHERE fresh")
             self._fresh = 0
 
-    def _keep(self, path: str, kind: str, stamp: str, text: str) -> None:
+    def _store(self, path: str, kind: str, stamp: str, text: str) -> None:
         with self._lock:
             self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, 1)", (path, kind, stamp, text))
             self._fresh += 1
 
-    def _take_over(self, path: Path) -> None:
-        """Know the stored facts; none where the file cannot be read. A damaged one makes room for a new one."""
+    def _load(self, path: Path) -> None:
+        """Copy all stored results in; none if the file cannot be read. A damaged file is deleted."""
         try:
             with closing(sqlite3.connect(path)) as db:
                 rows = db.execute("SELECT path, kind, stamp, value FROM facts")
                 self._db.executemany("INSERT INTO facts VALUES (?, ?, ?, ?, 0)", rows)
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError:  # locked or not readable: leave it to others
             self._db.execute("DELETE FROM facts")
         except sqlite3.DatabaseError:
             self._db.execute("DELETE FROM facts")
             with suppress(OSError):
                 path.unlink()
-
-
-def file_sha256(file: Path) -> str:
-    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
-    state = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            state.update(block)
-    return state.hexdigest()
 
 
 def _stamp(file: Path) -> str:
@@ -123,7 +118,7 @@ def _stamp(file: Path) -> str:
     return f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}"
 
 
-def _is(file: Path, stamp: str) -> bool:
+def _is_unchanged(file: Path, stamp: str) -> bool:
     try:
         return _stamp(file) == stamp
     except OSError:

@@ -1,4 +1,4 @@
-"""What earlier builds found out, kept by key, so that nothing is worked out twice."""
+"""Results of earlier builds by key, so that nothing is computed twice."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Entry = tuple[str, str, Any]
 class Ledger:
     """A table of kind, key and JSON value.
 
-    Kinds: ``task`` (what a task made), ``facts`` (what is known of a sample's pixels), ``features`` (what a filter
-    measured), ``shard`` (which file holds which rows). Keys are digests of everything that decides the value, so an
-    entry is true for ever. What a build neither reads nor writes is left out when it saves.
+    Kinds: ``task`` (the outputs of a task), ``facts`` (areas, boxes and digest of a sample), ``features`` (a filter's
+    measurements), ``shard`` (the file that holds given rows). Keys are digests of everything that the value depends on,
+    so entries never become outdated. `save` leaves out entries that the build neither read nor added.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Ledger:
         self._used: set[tuple[str, str]] = set()
 
     def get(self, kind: str, key: str) -> Any:
-        """The value, or None."""
+        """The value, or None. The entry counts as used."""
         text = self._values.get((kind, key))
         if text is None:
             return None
@@ -38,10 +38,11 @@ class Ledger:
         return json.loads(text)
 
     def has(self, kind: str, key: str) -> bool:
+        """Whether there is an entry; asking does not make it used."""
         return (kind, key) in self._values
 
     def put(self, entries: Iterable[Entry], used: bool = True) -> None:
-        """Add entries; those of earlier builds count as unused until they are asked for."""
+        """Add entries. Those of earlier builds are added unused, and saved only if this build asks for them."""
         for kind, key, value in entries:
             self._values[kind, key] = canonical_json(value)
             if used:
@@ -53,7 +54,7 @@ class Ledger:
         self._values |= zip(zip(columns["kind"], columns["key"], strict=True), columns["value"], strict=True)
 
     def save(self, path: Path) -> None:
-        """Write the entries this build used, sorted."""
+        """Write the entries that this build used, sorted by kind and key."""
         keys = sorted(self._used)
         table = pa.table(
             {

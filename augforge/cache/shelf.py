@@ -1,4 +1,4 @@
-"""A mapping that lies in a temporary database."""
+"""A mapping in a temporary database, for tables that may outgrow memory."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ Value = TypeVar("Value")
 
 
 class Shelf(MutableMapping[str, Value]):
-    """Text to values, in the order of the keys: a million of them cost no more memory than a thousand.
+    """A mapping from text to values, iterated in the order of the keys.
 
-    SQLite keeps the database in memory while it is small, and else in a temporary file. Values are copied in and out:
-    one that is changed must be set again. Entries may be taken out, but not put in, while it is looped over.
+    SQLite keeps the database in memory while it is small and in a temporary file otherwise, so a million entries need
+    no more memory than a thousand. Values are pickled in and out: a value that was changed must be set again. While
+    iterating, entries may be deleted, but not added.
     """
 
     def __init__(self) -> None:
@@ -40,22 +41,24 @@ class Shelf(MutableMapping[str, Value]):
             raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
-        sought = "SELECT 1 FROM shelf WHERE key = ?"
-        return isinstance(key, str) and self._db.execute(sought, (_bytes(key),)).fetchone() is not None
+        query = "SELECT 1 FROM shelf WHERE key = ?"
+        return isinstance(key, str) and self._db.execute(query, (_bytes(key),)).fetchone() is not None
 
     def __iter__(self) -> Iterator[str]:
         for (key,) in self._db.execute("SELECT key FROM shelf ORDER BY key"):
             yield _text(key)
 
     def setdefault(self, key: str, default: Value) -> Value:
-        """The value of a key; it is ``default`` itself where the key is new."""
+        """The value of a key; ``default`` itself, which is stored, if the key is new."""
         added = self._db.execute("INSERT OR IGNORE INTO shelf VALUES (?, ?)", (_bytes(key), pickle.dumps(default)))
         return default if added.rowcount else self[key]
 
     def items(self) -> ItemsView[str, Value]:
+        """Keys and values, read with one query."""
         return _Items(self, self._db)
 
     def values(self) -> ValuesView[Value]:
+        """Values in the order of their keys, read with one query."""
         return _Values(self, self._db)
 
     def __len__(self) -> int:
@@ -64,7 +67,7 @@ class Shelf(MutableMapping[str, Value]):
 
 
 def _bytes(key: str) -> bytes:
-    """SQLite takes no text with lone surrogates; bytes are ordered as the characters are."""
+    """A key as SQLite stores it: it takes no text with lone surrogates. Bytes sort as the characters do."""
     return key.encode("utf-8", "surrogatepass")
 
 
@@ -73,7 +76,7 @@ def _text(key: bytes) -> str:
 
 
 class _Items(ItemsView[str, Value]):
-    """Keys and values read together, and not a query a key."""
+    """Keys and values read together; the inherited one would run a query per key."""
 
     def __init__(self, shelf: Shelf[Value], db: sqlite3.Connection) -> None:
         super().__init__(shelf)

@@ -1,4 +1,9 @@
-"""The work area: encoded samples on their way into shards. A cache: it may be deleted at any time."""
+"""The work area: encoded samples on their way into shards. It is a cache and may be deleted at any time.
+
+A worker writes the samples of a batch of tasks into two files with the same random name: ``<name>.bin`` holds the
+payloads, ``<name>.json`` says what is where. The JSON file is written last and atomically: a batch without it is
+unfinished and ignored, and a build that was killed keeps the batches that it had finished.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +25,7 @@ from augforge.keys import canonical_json
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """Where an encoded image and its encoded masks lie in a file."""
+    """Where an encoded image and its encoded masks are: a file, offsets and lengths in bytes."""
 
     file: str
     image_offset: int
@@ -29,18 +34,18 @@ class Payload:
     masks_bytes: int
 
     def read(self) -> tuple[bytes, bytes]:
-        """The encoded image and the encoded masks."""
+        """The encoded image and the encoded masks; DatasetError if the file ends before they do."""
         with Path(self.file).open("rb") as stream:
-            image = _slice(stream, self.image_offset, self.image_bytes)
-            return image, _slice(stream, self.masks_offset, self.masks_bytes)
+            image = _read_at(stream, self.image_offset, self.image_bytes)
+            return image, _read_at(stream, self.masks_offset, self.masks_bytes)
 
 
 def payload_digest(image: bytes, masks: bytes) -> str:
-    """64-bit xxHash of encoded bytes: damage on the way into a shard is seen."""
+    """64-bit xxHashes of encoded image and masks, 32 hexadecimal digits together: they show damage before a shard."""
     return xxhash.xxh3_64(image).hexdigest() + xxhash.xxh3_64(masks).hexdigest()
 
 
-def _slice(stream: BinaryIO, offset: int, length: int) -> bytes:
+def _read_at(stream: BinaryIO, offset: int, length: int) -> bytes:
     stream.seek(offset)
     data = stream.read(length)
     if len(data) != length:
@@ -52,7 +57,14 @@ def _slice(stream: BinaryIO, offset: int, length: int) -> bytes:
 
 @dataclass
 class Batch:
-    """What a batch of tasks left: findings for the ledger, and payloads by (sample id, encoding)."""
+    """The results of a batch of tasks.
+
+    Attributes:
+        made_by: versions of the libraries that made them, as `augforge.store.codec.library_versions` gives them.
+        entries: for the ledger.
+        payloads: by (sample id, encoding).
+        path: of the JSON file; None if the batch is not on disk.
+    """
 
     made_by: dict[str, str]
     entries: list[Entry] = field(default_factory=list)
@@ -61,19 +73,21 @@ class Batch:
 
 
 class BatchWriter:
-    """Collects a batch: payload bytes go to one file at once, the rest to a JSON file that makes them valid.
+    """Writes a batch as a context manager: payloads as they are added, the JSON file when the block succeeds.
 
-    The JSON file is written last, when the block ends well; payloads without one are swept up by `sweep`.
+    If the block fails, the payloads stay behind without a JSON file until `sweep` deletes them.
     """
 
     def __init__(self, folder: Path, made_by: dict[str, str]) -> None:
-        self._stem = folder / secrets.token_hex(8)
+        name = secrets.token_hex(8)  # workers of several machines may write to one folder
+        self._payloads = folder / f"{name}.bin"
+        self._index = folder / f"{name}.json"
         self._stream: BinaryIO | None = None
-        self.batch = Batch(made_by, path=self._stem.with_suffix(".json"))
+        self.batch = Batch(made_by, path=self._index)
 
     def __enter__(self) -> BatchWriter:
-        self._stem.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = self._stem.with_suffix(".bin").open("xb")
+        self._payloads.parent.mkdir(parents=True, exist_ok=True)
+        self._stream = self._payloads.open("xb")
         return self
 
     def __exit__(
@@ -81,29 +95,30 @@ class BatchWriter:
     ) -> None:
         assert self._stream is not None
         self._stream.close()
-        if kind is None and self.batch.path is not None:
-            write_text(self.batch.path, _to_json(self.batch), durable=False)  # a cache, guarded by sizes and digests
+        if kind is None:
+            # Not durable: after a power cut a torn batch is found by its sizes and digests, and its tasks run again.
+            write_text(self._index, _to_json(self.batch), durable=False)
 
     def record(self, kind: str, key: str, value: Any) -> None:
-        """Keep a finding for the ledger; ValueError if it is not JSON-like, NaN included."""
+        """Add an entry for the ledger; ValueError if its value is not JSON-like, as NaN is not."""
         try:
             canonical_json(value)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"what was found is not JSON-like ({error}); ops give finite plain numbers") from None
+            raise ValueError(f"its {kind} entry is not JSON-like ({error}); give finite plain numbers") from None
         self.batch.entries.append((kind, key, value))
 
     def add(self, sample_id: str, encoding: str, image: bytes, masks: bytes) -> None:
-        """Store the encoded image and masks of a sample."""
+        """Write the encoded image and masks of a sample."""
         assert self._stream is not None
         start = self._stream.tell()
         self._stream.write(image)
         self._stream.write(masks)
-        file = str(self._stem.with_suffix(".bin"))
-        self.batch.payloads[sample_id, encoding] = Payload(file, start, len(image), start + len(image), len(masks))
+        payload = Payload(str(self._payloads), start, len(image), start + len(image), len(masks))
+        self.batch.payloads[sample_id, encoding] = payload
 
 
 def read_batches(folder: Path, made_by: dict[str, str]) -> Iterator[Batch]:
-    """The batches of an interrupted or earlier build that the same libraries made."""
+    """All finished batches in a folder that were made by the same libraries, in the order of their names."""
     for path in sorted(folder.glob("*.json")):
         batch = _from_json(path)
         if batch is not None and batch.made_by == made_by:
@@ -111,13 +126,17 @@ def read_batches(folder: Path, made_by: dict[str, str]) -> Iterator[Batch]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what unfinished batches left. Only for the sole writer: a running build's batches look alike."""
+    """Delete the payloads of unfinished batches.
+
+    Call it only while holding `augforge.files.writer_lock`: the batches of a running build look unfinished too.
+    """
     for path in folder.glob("*.bin"):
         if not path.with_suffix(".json").exists():
             path.unlink()
 
 
 def remove_batch(batch: Batch) -> None:
+    """Delete a batch's files, the JSON file first, so that no half of a batch ever looks finished."""
     if batch.path is not None:
         batch.path.unlink(missing_ok=True)
         batch.path.with_suffix(".bin").unlink(missing_ok=True)
@@ -129,11 +148,13 @@ def _to_json(batch: Batch) -> str:
 
 
 def _from_json(path: Path) -> Batch | None:
-    """None for a file that cannot be read: the work area is a cache."""
+    """A batch from its JSON file; None if it cannot be read or its payloads are cut off: its tasks run again."""
     try:
         data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         size = path.with_suffix(".bin").stat().st_size
-        payloads = {(i, e): Payload(**{**p, "file": str(path.with_suffix(".bin"))}) for i, e, p in data["payloads"]}
+        # The folder may have been moved since, so the path in the JSON file is not used.
+        file = str(path.with_suffix(".bin"))
+        payloads = {(i, e): Payload(**{**p, "file": file}) for i, e, p in data["payloads"]}
         entries: Sequence[Entry] = [(kind, key, value) for kind, key, value in data["entries"]]
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -127,7 +127,7 @@ def outliers(
     Write the names of samples that are fine into the recipe's `review` file (verdict: keep): a person's word is final.
     """
     from augforge.engine.outliers import find_outliers, read_truth, scores
-    from augforge.report.outliers import describe, outlier_sheet, render_outliers
+    from augforge.report.outliers import outlier_sheet, outliers_json, render_outliers
     from augforge.report.show import save_png
 
     folder, sheet = outliers_places(dataset, [*(out or ()), *([old_output] if old_output else [])])
@@ -137,7 +137,7 @@ def outliers(
     if sheet is not None:
         save_png(outlier_sheet(found, limit), sheet)
         terminal.console(stderr=True).print(f"wrote {terminal.escape(str(sheet))}")
-    terminal.output(describe(found, scored), as_json, lambda console: render_outliers(found, scored, console))
+    terminal.output(outliers_json(found, scored), as_json, lambda console: render_outliers(found, scored, console))
 
 
 @app.command(cls=Command)
@@ -194,7 +194,7 @@ def show(
 
     opened = open_dataset(dataset, version)
     if samples:
-        picture = show_samples([opened.named(name) for name in samples], opened.classes)
+        picture = show_samples([opened.by_name(name) for name in samples], opened.classes)
     else:
         picture = contact_sheet(opened, split=split, limit=limit)
     path = old_output or out or Path("show.png")
@@ -225,7 +225,7 @@ def export(
     bytes, and the files appear in the folder only when all of them are complete.
     """
     from augforge.export import export as run
-    from augforge.export import render_exported, settings
+    from augforge.export import parse_settings, render_export_summary
     from augforge.store.dataset import open_dataset
 
     folder = exactly_one("-o/--out", out, old_out)
@@ -235,10 +235,10 @@ def export(
             folder,
             to,
             splits=split or (),
-            options=settings(overrides or ()),
+            options=parse_settings(overrides or ()),
             progress=progress,
         )
-    terminal.output(asdict(done), as_json, lambda console: render_exported(done, console))
+    terminal.output(asdict(done), as_json, lambda console: render_export_summary(done, console))
 
 
 @app.command(cls=Command)
@@ -247,9 +247,9 @@ def files(dataset: DatasetPlace, version: Version = None) -> None:
 
     For tools that take lists of files: shards/ may hold files of older versions too.
     """
-    from augforge.store.remote import shard_places
+    from augforge.store.remote import shard_locations
 
-    for place in shard_places(dataset, version):
+    for place in shard_locations(dataset, version):
         typer.echo(place)
 
 

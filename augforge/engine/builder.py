@@ -18,11 +18,11 @@ from augforge.engine.publish import Finished, commit, write_shards, write_versio
 from augforge.engine.registering import check_registrable
 from augforge.engine.registering import register as register_dataset
 from augforge.errors import TaskError
-from augforge.files import locked
+from augforge.files import writer_lock
 from augforge.planning.rows import Row
 from augforge.progress import Progress, Silent
 from augforge.recipe.recipe import Recipe, load_recipe
-from augforge.store.manifest import Manifest, reasons
+from augforge.store.manifest import Manifest, count_reasons
 
 ROW_BYTES = 1000
 """Bytes of a sample in a shard beside its image, about: masks, lineage, names. They matter if images are small."""
@@ -102,7 +102,7 @@ def build(
         reusable = set(opened.pool.payloads)
         outcome = opened.make_samples(opened.pipeline(loaded.steps, jobs, progress), dry=True)
         return _summary(Finished(opened, outcome), reusable)
-    with locked(folder):
+    with writer_lock(folder):
         sweep(folder / "work")
         opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash)
         reusable = set(opened.pool.payloads)
@@ -154,7 +154,7 @@ def _summary(finished: Finished, reusable: set[tuple[str, str]]) -> Summary:
         reused=reused,
         exact=outcome.counts.exact,
         bytes=_estimated_bytes(finished, outcome.rows),
-        rejected=reasons(finished.rejected()),
+        rejected=count_reasons(finished.rejected()),
         warnings=[*table.warnings, *finished.listing.warnings, *_warn_of_empty_splits(table.rows, outcome.rows)],
     )
 

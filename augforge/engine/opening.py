@@ -26,10 +26,10 @@ from augforge.planning.steps import Step
 from augforge.progress import Progress
 from augforge.recipe.recipe import Recipe
 from augforge.sources import Listing, Record
-from augforge.store.codec import made_by
+from augforge.store.codec import library_versions
 from augforge.store.index import read_index
 from augforge.store.manifest import Manifest, read_manifest, versions
-from augforge.store.shard import is_sound
+from augforge.store.shard import is_intact
 
 OWN_FILES = {"work", "shards", "index", "versions", "README.md", ".lock", "log.jsonl"}
 """What a build that was stopped before its manifest may leave in a dataset's folder."""
@@ -96,7 +96,7 @@ class Opened:
         try:
             return pipeline.make_samples(self.table.rows, dry, encode)
         finally:
-            changed = [] if dry else self.files.changed()
+            changed = [] if dry else self.files.changed_files()
             if changed:
                 for batch in self.pool.batches:
                     remove_batch(batch)
@@ -119,7 +119,7 @@ def open_recipe(
     Raises:
         SourceError, PlanError: the source is broken, or the recipe does not fit it.
     """
-    files, libraries = FileCache(folder / "work" / "files.sqlite", trust=reuse and not rehash), made_by()
+    files, libraries = FileCache(folder / "work" / "files.sqlite", trust=reuse and not rehash), library_versions()
     listing = recipe.source.scan(files)
     for step in recipe.steps:
         step.bound.params.check(Context(listing.classes, listing.labels))
@@ -222,7 +222,7 @@ def _pool(folder: Path, libraries: dict[str, str], files: FileCache) -> Pool:
 
 def _add_shards(pool: Pool, folder: Path, manifest: Manifest, files: FileCache) -> None:
     """Payloads of a version's shards, but for those that were damaged since."""
-    sound = {s.path for s in manifest.shards if is_sound(folder / s.path, s.bytes, s.sha256, files)}
+    sound = {s.path for s in manifest.shards if is_intact(folder / s.path, s.bytes, s.sha256, files)}
     columns = ["id", "shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes"]
     for sample_id, shard, *place in read_index(folder / manifest.index_path).select(columns).iter_rows():
         if shard in sound:

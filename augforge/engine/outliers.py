@@ -12,7 +12,7 @@ from augforge.engine.opening import Opened, check_folder, dataset_folder, open_r
 from augforge.engine.outcome import Finding
 from augforge.engine.pipeline import Pipeline
 from augforge.errors import AugforgeError, PlanError
-from augforge.files import locked
+from augforge.files import writer_lock
 from augforge.progress import Progress, Silent
 from augforge.recipe.recipe import load_recipe
 from augforge.sample import Sample
@@ -96,7 +96,7 @@ def find_outliers(
         raise PlanError(f"{recipe} has no filter. Add one, such as {{op: metal}}; augforge ops lists them")
     folder = dataset_folder(out, loaded.name)
     check_folder(folder, loaded.name)
-    with locked(folder):
+    with writer_lock(folder):
         opened = open_recipe(loaded, folder)
         steps = loaded.steps[: filters[-1].index]
         pipeline = opened.pipeline(steps, execute.worker_count(jobs), progress or Silent())

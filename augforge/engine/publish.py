@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from augforge.cache.filecache import file_sha256
 from augforge.cache.work import remove_batch
 from augforge.catalogue import origin_of
 from augforge.engine import execute
 from augforge.engine.opening import Opened
 from augforge.engine.outcome import Outcome, Pool
-from augforge.files import write_text
+from augforge.files import file_sha256, write_text
 from augforge.keys import canonical_json, digest
 from augforge.planning.rows import Row
 from augforge.progress import Progress
@@ -24,18 +23,19 @@ from augforge.store import index as index_store
 from augforge.store.card import dataset_card
 from augforge.store.codec import Encoding
 from augforge.store.manifest import (
+    FORMAT_VERSION,
     Manifest,
     RecipeEntry,
     ShardEntry,
     SourceEntry,
+    count_reasons,
     read_manifest,
-    reasons,
     rejected_digest,
     tags_digest,
     version_of,
     write_manifest,
 )
-from augforge.store.shard import FORMAT_VERSION, Shard, ShardPlan, ShardRow, is_sound, plan_shards, write_shard
+from augforge.store.shard import Shard, ShardPlan, ShardRow, is_intact, plan_shards, write_shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def write_shards(finished: Finished, jobs: int, progress: Progress) -> WrittenSh
     for plan in plans:
         known = finished.pool.ledger.get("shard", plan.key)
         path = finished.folder / known["path"] if known is not None else finished.folder
-        if known is not None and is_sound(path, known["bytes"], known["sha256"], finished.opened.files):
+        if known is not None and is_intact(path, known["bytes"], known["sha256"], finished.opened.files):
             done[plan.key] = Shard.from_json(known)
     missing = [(plan, finished.folder) for plan in plans if plan.key not in done]
     if missing:
@@ -165,7 +165,7 @@ def write_version(finished: Finished, written: WrittenShards) -> Manifest:
             samples=len(finished.opened.table.rows),
         ),
         fitted=finished.outcome.fitted,
-        rejected=reasons(rejected),
+        rejected=count_reasons(rejected),
         rejected_digest=rejected_digest(rejected),
         tags_digest=tags,
         ops={step.bound.name: step.bound.op.version for step in recipe.steps},

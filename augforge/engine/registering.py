@@ -39,7 +39,7 @@ def register(recipe: Recipe, manifest: Manifest) -> None:
         version=manifest.version,
         splits=manifest.splits,
     )
-    write_registry(path, read_registry(path).having(source, dataset))
+    write_registry(path, read_registry(path).with_entries(source, dataset))
 
 
 def _relative(path: str | Path) -> str:

@@ -15,7 +15,7 @@ from augforge.engine.jobs import BatchResult, Failure, Job, JobInput, Unreadable
 from augforge.engine.measuring import StepError, describe_pixels, failing_in, features_key, measure_features
 from augforge.errors import AugforgeError, SourceError
 from augforge.keys import Id, digest, rng_for
-from augforge.lineage import Lineage, extended
+from augforge.lineage import Lineage, extend_lineage
 from augforge.planning.identity import call_id, drawn_copies, input_passes, output_id, output_name
 from augforge.planning.rows import Task, common_metadata
 from augforge.planning.steps import Step
@@ -174,7 +174,7 @@ def _trace_output(
         return {"name": output_name(step, name, copy), "id": call, "step": step.bound.label, "reason": made.reason}
     new = output_name(step, name, copy, made.mark)
     record = {**record, "notes": dict(made.notes)} if made.notes else record
-    lineage = extended([(item.sample.name, item.lineage) for item in items], made.placements, record)
+    lineage = extend_lineage([(item.sample.name, item.lineage) for item in items], made.placements, record)
     return Item(replace(made, name=new, placements=(), mark="", notes={}), output_id(call, new), lineage)
 
 

@@ -1,10 +1,19 @@
-"""Datasets in formats that other tools read. One module a format; `FORMATS` names them, `export` writes one."""
+"""Datasets in formats that other tools read. One module per format; `FORMATS` names them, `export` writes one."""
 
 from __future__ import annotations
 
 from augforge.export.core import Entry, Format, Job, Options
+from augforge.export.exporting import ExportSummary, export, parse_settings, render_export_summary
 from augforge.export.formats import FORMATS
-from augforge.export.run import Exported, export
-from augforge.export.shown import render_exported, settings
 
-__all__ = ["FORMATS", "Entry", "Exported", "Format", "Job", "Options", "export", "render_exported", "settings"]
+__all__ = [
+    "FORMATS",
+    "Entry",
+    "ExportSummary",
+    "Format",
+    "Job",
+    "Options",
+    "export",
+    "parse_settings",
+    "render_export_summary",
+]

@@ -1,4 +1,4 @@
-"""COCO: one JSON of annotations for each split, beside its images."""
+"""COCO: one JSON file of annotations per split, and its images."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from pydantic import Field
 
 from augforge.export.core import Entry, Job, Options, Region
 from augforge.export.outlines import edge_polygons
-from augforge.export.runs import column_runs, counts
+from augforge.export.run_lengths import coco_counts, column_runs
 from augforge.sample import IGNORE
 
 
 class Coco(Options):
-    """COCO annotations: one for each class that an image shows, ids from 1 in the class table's order.
+    """COCO annotations: one per class and image, with category ids from 1 in the class table's order.
 
-    A dataset holds classes, not instances: those of a class that an image shows are one annotation.
+    A dataset holds classes, not instances: all objects of a class in an image are one annotation.
 
-    Run lengths are exact. Polygons go along the edges of pixels (pixel x reaches from x to x + 1), which is exact too
-    for pycocotools, where readers that put pixel centres at integers, augforge among them, take up to a pixel more on
-    the right and below; holes are bridged, along a line that is walked twice. Class `ignore` is a crowd (`iscrowd: 1`),
-    always as run lengths. What nobody labelled in an image stands in its `not_exhaustive_category_ids`, as in LVIS; a
-    class that nobody labelled anywhere is no category.
+    Run lengths are exact. Polygons run along the edges of pixels (pixel x reaches from x to x + 1). That is exact for
+    pycocotools too; readers that put pixel centres at integers, augforge among them, add up to a pixel on the right and
+    below. Holes are bridged by a line that is followed in both directions. Class `ignore` is a crowd
+    (`iscrowd: 1`), always as run lengths. Classes that nobody labelled in an image are listed in its
+    `not_exhaustive_category_ids`, as in LVIS; a class that nobody labelled anywhere is not a category.
     """
 
     layout: ClassVar[str] = """\
 OUT/
-  annotations/train.json       one a split
+  annotations/train.json       one file per split
   images/train/NAME.png        file_name is NAME.png; images as stored
   samples.csv                  name, file, split, group, labels, metadata"""
     read_back: ClassVar[str] = """\
 source:
   format: coco
-  path: OUT                    # splits val and test stay; a split goes before its samples' names
-  classes: [heart, lung]       # the dataset's: one that nobody labelled is no category"""
+  path: OUT                    # splits val and test are kept; names begin with the split
+  classes: [heart, lung]       # those of the dataset: unlabelled ones are no categories"""
 
     masks: Literal["rle", "polygons"] = Field("rle", description="compressed run lengths, or polygons")
 
@@ -52,7 +52,11 @@ def write_coco(job: Job, entries: Iterable[Entry], options: Coco) -> None:
 
 
 class _AnnotationFile:
-    """One split's JSON, its annotations written as they come; images follow at the end."""
+    """The JSON file of one split.
+
+    Annotations are written at once and not kept: there may be millions. The list of images, which is short, follows
+    when the file is closed; readers accept the keys in any order.
+    """
 
     def __init__(self, job: Job, split: str) -> None:
         self._job, self._split = job, split
@@ -65,19 +69,21 @@ class _AnnotationFile:
         self._stream = path.open("w", encoding="utf-8", newline="\n")
         info = {"description": f"{self._job.dataset}, {self._split}", "version": self._job.version}
         head = {"info": info, "licenses": [], "categories": _categories(self._job)}
+        # The object stays open: its closing brace is cut off here and written by __exit__.
         self._stream.write(f'{_json(head)[:-1]},\n"annotations": [')
         return self
 
     def add(self, entry: Entry, annotations: Iterable[dict[str, Any]]) -> None:
+        """Write the annotations of one image; their ids continue those of the images before."""
         for annotation in annotations:
-            self._stream.write(",\n" if self._count else "\n")
+            separator = ",\n" if self._count else "\n"
             self._count += 1
-            self._stream.write(_json({"id": self._count, **annotation}))
+            self._stream.write(separator + _json({"id": self._count, **annotation}))
         self._images.append(_json(_image(entry, self._job)))
 
     def __exit__(self, kind: object, *_: object) -> None:
         with self._stream:
-            if kind is None:
+            if kind is None:  # else the export fails, and its folder is deleted
                 self._stream.write('\n],\n"images": [\n' + ",\n".join(self._images) + "\n]}\n")
 
 
@@ -88,7 +94,7 @@ def _categories(job: Job) -> list[dict[str, Any]]:
 
 def _image(entry: Entry, job: Job) -> dict[str, Any]:
     image = {"id": entry.number, "file_name": entry.file, "width": entry.width, "height": entry.height}
-    unknown = np.flatnonzero(~entry.known) + 1
+    unknown = np.flatnonzero(~entry.known) + 1  # as category ids
     if not len(unknown):
         return image
     job.notes["images with unlabelled classes, named in not_exhaustive_category_ids"] += 1
@@ -106,16 +112,16 @@ def _annotation(region: Region, entry: Entry, job: Job, options: Coco) -> dict[s
         "iscrowd": int(crowd),
         "area": int(np.count_nonzero(region.mask)),
         "bbox": [x0, y0, width, height],
-        "segmentation": _compressed(region, entry) if as_runs else _polygons(region),
+        "segmentation": _rle(region, entry) if as_runs else _polygons(region),
     }
 
 
-def _compressed(region: Region, entry: Entry) -> dict[str, Any]:
-    from pycocotools import mask  # loads only where it is needed
+def _rle(region: Region, entry: Entry) -> dict[str, Any]:
+    from pycocotools import mask  # imported on use: listing the formats does not need it
 
     size = [entry.height, entry.width]
-    listed = {"size": size, "counts": counts(column_runs(region, entry.height), entry.height * entry.width)}
-    return {"size": size, "counts": mask.frPyObjects(listed, *size)["counts"].decode("ascii")}
+    plain = {"size": size, "counts": coco_counts(column_runs(region, entry.height), entry.height * entry.width)}
+    return {"size": size, "counts": mask.frPyObjects(plain, *size)["counts"].decode("ascii")}
 
 
 def _polygons(region: Region) -> list[list[int]]:

@@ -1,8 +1,7 @@
-"""What every export format is: checked options and a writer, and what the writers share.
+"""The parts of an export format, its options and its writer, and what all writers share.
 
-A writer gets a `Job`, the folder to fill, and the `Entry` of each sample one at a time, without pixels being decoded:
-images are copied as the bytes that they are stored as, and masks are decoded by `Entry.regions` for the writers that
-look at them, class by class in its own box.
+A writer gets a `Job`, which knows the folder to fill, and one `Entry` per sample. No pixel is decoded for it: images
+are copied as stored bytes, and only writers that need masks decode them, by `Entry.regions`, class by class in its box.
 """
 
 from __future__ import annotations
@@ -19,24 +18,24 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from augforge import bitmask
 from augforge.errors import DatasetError
-from augforge.export.places import place_of
+from augforge.export.paths import sample_path
 
-Holds: TypeAlias = Literal["each", "sample", "split"]
-"""What a format can leave unlabelled: each class of a sample, a whole sample, or a class of a whole split."""
+UnlabelledScope: TypeAlias = Literal["each", "sample", "split"]
+"""What a format can mark as unlabelled: each class of each sample, a whole sample, or a class in a whole split."""
 
 
 class Options(BaseModel):
-    """Options of a format. Unknown ones are refused."""
+    """Base of the options of a format; unknown options are refused. The docstring is the format's page."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     layout: ClassVar[str]
-    """The files that it writes, as a drawing."""
+    """The files that the format writes, as an outline."""
     read_back: ClassVar[str]
-    """The source of a recipe that reads them, or Python where none does."""
+    """The source of a recipe that reads them back, or Python code if no source does."""
 
 
-class Unlabelled(Options):
-    """Options of a format that cannot say of each class and sample whether somebody labelled it."""
+class UnlabelledOptions(Options):
+    """Base for formats that cannot mark each class of each sample as unlabelled."""
 
     unknown: Literal["error", "absent", "skip"] = Field(
         "error", description="what the format cannot tell from absent: refused, or written as absent, or left out"
@@ -44,12 +43,12 @@ class Unlabelled(Options):
 
 
 class Region(NamedTuple):
-    """A class that has pixels, in its own box.
+    """One class of a sample that has pixels, in its own box.
 
     Attributes:
         c: index of the class.
         roi: the box, as slices of rows and columns.
-        mask: uint8 of 0 and 1, C-contiguous, as large as the box.
+        mask: uint8 of 0 and 1, C-contiguous, with the shape of the box.
     """
 
     c: int
@@ -67,10 +66,10 @@ class Entry:
     """One sample to be written.
 
     Attributes:
-        number: in its split, from 1.
+        number: of the sample in its split, from 1.
         name, split, group, width, height, metadata: the sample's.
-        label: floats, or None.
-        known: bool (C,): the classes that somebody labelled.
+        label: the label vector, or None.
+        known: bool (C,): whether somebody labelled the class.
         image: PNG or JPEG bytes as stored.
         frame: the stored masks; see `bitmask.decode`.
     """
@@ -88,21 +87,22 @@ class Entry:
     frame: memoryview
 
     @property
-    def labelled(self) -> bool:
+    def is_labelled(self) -> bool:
+        """Whether any class was labelled."""
         return bool(self.known.any())
 
     @property
-    def place(self) -> str:
-        """The name as a path without suffix."""
-        return place_of(self.name)
+    def stem(self) -> str:
+        """The name as a path without suffix; see `augforge.export.paths`."""
+        return sample_path(self.name)
 
     @property
     def file(self) -> str:
-        """The image's path below a folder of images."""
-        return self.place + suffix_of(self.image)
+        """The path of the image, with suffix, below a folder of images."""
+        return self.stem + suffix_of(self.image)
 
     def regions(self) -> Iterator[Region]:
-        """The classes that are known and have pixels, in class order. DatasetError where they cannot be decoded."""
+        """The classes that are known and have pixels, in class order; DatasetError if the masks cannot be decoded."""
         try:
             masks = bitmask.decode(self.frame, self.height, self.width, len(self.known))
         except ValueError as error:
@@ -117,17 +117,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class Job:
-    """What is written where.
+    """What is exported, and where it is written.
 
     Attributes:
-        folder: the one to fill.
-        dataset, version: what is exported.
-        classes, labels: its tables.
-        names: of all samples that are written, in order.
-        splits: samples of each split that is written.
-        known: of each split, bool (C,): the classes that some sample knows.
-        notes: what the format could not hold or holds in a way worth saying, with the number of times.
-        files: where the image of each sample went; by name. They become ``samples.csv``.
+        folder: the folder to fill.
+        dataset, version: name and version of the dataset.
+        classes, labels: its class and label tables.
+        names: of all samples to be written, in order.
+        splits: number of samples per split that is written.
+        known: per split, bool (C,): whether any sample knows the class.
+        notes: remarks for the user, such as on what the format cannot represent, and how often each applies.
+        files: path of each sample's image by the sample's name; they become ``samples.csv``.
     """
 
     folder: Path
@@ -141,21 +141,21 @@ class Job:
     notes: Counter[str] = field(default_factory=Counter)
     files: dict[str, str] = field(default_factory=dict)
 
-    def path(self, place: str) -> Path:
-        """A file's path below the folder; the folders above it are made."""
-        path = self.folder / place
+    def path(self, relative: str) -> Path:
+        """The path of a file below the folder; missing folders above it are created."""
+        path = self.folder / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def put(self, place: str, data: bytes | memoryview | str) -> None:
+    def put(self, relative: str, data: bytes | memoryview | str) -> None:
         """Write a file; text as UTF-8."""
-        self.path(place).write_bytes(data.encode() if isinstance(data, str) else data)
+        self.path(relative).write_bytes(data.encode() if isinstance(data, str) else data)
 
     def put_image(self, entry: Entry, folder: str, file: str | None = None) -> None:
-        """Copy the image of a sample, as it is stored, to its file (or another one) below a folder."""
-        place = f"{folder}/{file or entry.file}"
-        self.files[entry.name] = place
-        self.put(place, entry.image)
+        """Write the stored image of a sample to its `Entry.file`, or to ``file``, below a folder."""
+        relative = f"{folder}/{file or entry.file}"
+        self.files[entry.name] = relative
+        self.put(relative, entry.image)
 
 
 Writer: TypeAlias = Callable[[Job, Iterable[Entry], Any], None]
@@ -163,21 +163,21 @@ Writer: TypeAlias = Callable[[Job, Iterable[Entry], Any], None]
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format: its options, its writer, and what the writer relies on.
+    """An export format.
 
     Attributes:
-        options: the model; its docstring is the format's page.
-        write: takes every entry, once, in order.
-        holds: what it can leave unlabelled; the rest is settled before by the option ``unknown``.
-        order: of the entries in a split: by name for people, or by id, which is a shuffle.
+        options: the model of its options; its docstring is the format's page.
+        write: called once with the job, all entries in order, and the options.
+        marks_unlabelled: what the format can mark as unlabelled; the option ``unknown`` decides about the rest.
+        order: of the entries within a split: by name for people, or by id, which is a shuffle.
     """
 
     options: type[Options]
     write: Writer
-    holds: Holds = "each"
+    marks_unlabelled: UnlabelledScope = "each"
     order: Literal["name", "id"] = "name"
 
 
 def suffix_of(image: memoryview) -> str:
-    """``.jpg`` or ``.png``, by the bytes."""
+    """``.jpg`` or ``.png``, by the first bytes of an encoded image."""
     return ".jpg" if bytes(image[:2]) == b"\xff\xd8" else ".png"

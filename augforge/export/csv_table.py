@@ -1,4 +1,4 @@
-"""CSV of run lengths, as segmentation contests want it."""
+"""CSV of run lengths, as segmentation contests use it."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from pydantic import Field
 
 from augforge.errors import AugforgeError
 from augforge.export.core import Entry, Job, Options, Region
-from augforge.export.runs import row_runs
+from augforge.export.run_lengths import row_runs
 
 _HEAD = ("image_name", "class", "rle")
 
 
 class Csv(Options):
-    """A row for each image and class, in the class table's order: `image_name,class,rle`.
+    """One row per image and class, in the class table's order: `image_name,class,rle`.
 
-    Run lengths are `start length` pairs along rows, the first pixel is 1; a class that is not there is an empty
-    cell, and one that nobody labelled has no row. `image_name` is the file name
-    alone, `image1661130828152.png`, where no two samples share it; otherwise all have their folders before it.
+    Run lengths are `start length` pairs along rows, and the first pixel is 1. An absent class has an empty cell, an
+    unlabelled class has no row. `image_name` is the file name alone, `image1661130828152.png`, if no two samples share
+    it; otherwise all of them include their folders.
     """
 
     layout: ClassVar[str] = """\
 OUT/
-  train.csv                    one a split: image_name,class,rle
+  train.csv                    one file per split: image_name,class,rle
   images/IMAGE_NAME            images as stored
   samples.csv                  name, file, split, group, labels, metadata"""
     read_back: ClassVar[str] = """\
@@ -41,13 +41,14 @@ source:
   classes: [heart, lung]       # the dataset's, in its order"""
 
     image_name: Literal["auto", "file", "path"] = Field(
-        "auto", description="the file name alone, with folders, or alone where it is unique"
+        "auto",
+        description="auto: the file name if all are unique, else the path; file: the file name; path: with folders",
     )
     images: bool = Field(True, description="copy the images; false writes the tables alone")
 
 
 def write_csv(job: Job, entries: Iterable[Entry], options: Csv) -> None:
-    """Write a dataset as run lengths. AugforgeError for a class whose name a table cannot hold."""
+    """Write a dataset as run lengths. AugforgeError for a class name or file names that the table cannot represent."""
     _check_classes(job)
     with ExitStack() as stack:
         tables = {}
@@ -55,27 +56,27 @@ def write_csv(job: Job, entries: Iterable[Entry], options: Csv) -> None:
             stream = stack.enter_context(job.path(f"{split}.csv").open("w", encoding="utf-8", newline=""))
             tables[split] = csv.writer(stream, lineterminator="\n")
             tables[split].writerow(_HEAD)
-        plain = _is_plain(job, options)
+        plain = _uses_plain_names(job, options)
         for entry in entries:
             name = entry.file.rpartition("/")[2] if plain else entry.file
             if options.images:
                 job.put_image(entry, "images", name)
             tables[entry.split].writerows(_rows(entry, name, job))
-            if not entry.labelled:
+            if not entry.is_labelled:
                 job.notes["unlabelled images, without rows"] += 1
 
 
 def _check_classes(job: Job) -> None:
-    odd = next((name for name in job.classes if name != name.strip()), None)
-    if odd is not None:
+    padded = next((name for name in job.classes if name != name.strip()), None)
+    if padded is not None:
         raise AugforgeError(
-            f"class '{odd}' begins or ends with a blank; expected a name that comes back out of a table. Rename it by "
+            f"class '{padded}' begins or ends with a blank, which readers of tables strip. Rename it by "
             "source.class_map, and build again"
         )
 
 
-def _is_plain(job: Job, options: Csv) -> bool:
-    """Whether images are named by their file alone. AugforgeError where that is asked for and they share names."""
+def _uses_plain_names(job: Job, options: Csv) -> bool:
+    """Whether ``image_name`` is the file name alone; AugforgeError if that is required but names are not unique."""
     files = Counter(name.rpartition("/")[2] for name in job.names)
     shared = next((name for name, count in files.items() if count > 1), None)
     if options.image_name == "file" and shared is not None:
@@ -93,6 +94,6 @@ def _rows(entry: Entry, image_name: str, job: Job) -> Iterator[tuple[str, str, s
 
 
 def rle_text(region: Region, width: int) -> str:
-    """A class of an image of that width as ``start length`` pairs along rows, the first pixel is 1."""
+    """A class as ``start length`` pairs along the rows of an image of that width; the first pixel is 1."""
     starts, lengths = row_runs(region, width)
     return " ".join(map(str, np.stack([starts + 1, lengths], axis=1).reshape(-1).tolist()))

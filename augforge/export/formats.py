@@ -1,4 +1,4 @@
-"""The export formats by name. One module a format."""
+"""The export formats by name. One module per format."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from augforge.export.yolo import Yolo, write_yolo
 FORMATS: dict[str, Format] = {
     "coco": Format(Coco, write_coco),
     "csv": Format(Csv, write_csv),
-    "index-mask": Format(IndexMask, write_index_mask, holds="sample"),
-    "labelme": Format(LabelMe, write_labelme, holds="sample"),
-    "mask-folder": Format(MaskFolder, write_mask_folder, holds="split"),
+    "index-mask": Format(IndexMask, write_index_mask, marks_unlabelled="sample"),
+    "labelme": Format(LabelMe, write_labelme, marks_unlabelled="sample"),
+    "mask-folder": Format(MaskFolder, write_mask_folder, marks_unlabelled="split"),
     "webdataset": Format(WebDataset, write_webdataset, order="id"),
-    "yolo": Format(Yolo, write_yolo, holds="sample"),
+    "yolo": Format(Yolo, write_yolo, marks_unlabelled="sample"),
 }

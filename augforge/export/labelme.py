@@ -1,4 +1,4 @@
-"""LabelMe: a JSON of shapes beside each image."""
+"""LabelMe: a JSON file of shapes beside each image."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from typing import Any, ClassVar, Literal
 import cv2
 from pydantic import Field
 
-from augforge.export.core import Entry, Job, Region, Unlabelled
+from augforge.export.core import Entry, Job, Region, UnlabelledOptions
 from augforge.export.outlines import polygons
 
 VERSION = "5.5.0"
-"""Of LabelMe, whose files these are."""
+"""The version of LabelMe whose file format is written."""
 
 
-class LabelMe(Unlabelled):
+class LabelMe(UnlabelledOptions):
     """LabelMe files: polygons that people can edit, or masks that are exact.
 
-    A polygon for each connected piece of a class; the pieces of one class share a `group_id`. Polygons go through the
-    centres of a class's border pixels, a quarter pixel to the right and below, and are filled with their outline, as
-    LabelMe, Pillow and `cv2.fillPoly` do; holes are bridged, along a line that is walked twice. `tolerance: 0` is
-    exact, with a point at every bend; 1 leaves a tenth to a third of the points, and at least 98 % (IoU) of each class
-    in each image. Instances of a class that touch are one piece. A labelled image without classes has a file without
-    shapes, an unlabelled one has no file.
+    Each connected piece of a class is a polygon; the pieces of one class share a `group_id`. Polygons go through the
+    centres of a class's border pixels, shifted right and down by a quarter pixel, and are to be filled with their
+    outline, as LabelMe, Pillow and `cv2.fillPoly` do. Holes are bridged by a line that is followed in both directions.
+    `tolerance: 0` is exact, with a point at every bend; 1 keeps a tenth to a third of the points and an IoU of at least
+    98 % for each class in each image. Objects of a class that touch are one piece. A labelled image without classes has
+    a file without shapes, an unlabelled image has no file.
     """
 
     layout: ClassVar[str] = """\
 OUT/
-  train/NAME.png               images as stored, a folder a split
+  train/NAME.png               images as stored, one folder per split
   train/NAME.json              imagePath is the image beside it
   samples.csv                  name, file, split, group, labels, metadata"""
     read_back: ClassVar[str] = """\
 source:
   format: labelme
-  path: OUT                    # splits val and test stay; a split goes before its samples' names
-  classes: [heart, lung]       # the dataset's, in its order"""
+  path: OUT                    # splits val and test are kept; names begin with the split
+  classes: [heart, lung]       # those of the dataset, in its order"""
 
     masks: Literal["polygons", "masks"] = Field("polygons", description="polygons, or shapes of type mask (LabelMe 5)")
     tolerance: float = Field(
         1.0,
         ge=0,
         le=16,
-        description="pixels that polygons may move to have fewer points; less where a class would lose 2 %",
+        description="pixels by which outlines may move to save points; less if a class would lose more than 2 %",
     )
 
 
@@ -52,8 +52,8 @@ def write_labelme(job: Job, entries: Iterable[Entry], options: LabelMe) -> None:
     """Write a dataset for LabelMe."""
     for entry in entries:
         job.put_image(entry, entry.split)
-        if entry.labelled:
-            job.put(f"{entry.split}/{entry.place}.json", json.dumps(_document(entry, job, options), ensure_ascii=False))
+        if entry.is_labelled:
+            job.put(f"{entry.split}/{entry.stem}.json", json.dumps(_document(entry, job, options), ensure_ascii=False))
         else:
             job.notes["unlabelled images, without a file"] += 1
 

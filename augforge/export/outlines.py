@@ -1,10 +1,10 @@
-"""Outlines of a class as polygons that give the same pixels again.
+"""Outlines of a class as polygons that give the same pixels when they are filled.
 
 A ring goes through the centres of the class's border pixels, so filling it with its boundary, as ``cv2.fillPoly`` and
-Pillow do, gives the class back exactly. Each connected piece is one ring: formats that cannot hold holes get them
-bridged, along a row of pixels that belong to the class. Points are given a quarter pixel right of and below the centre:
-readers that cut off the fraction and readers that round find the same pixel. Slanted edges are not drawn alike, so
-simpler outlines are judged by both OpenCV and Pillow.
+Pillow do, gives the class back exactly. Each connected piece is one ring: for formats without holes, a hole is joined
+to the outline by a bridge, a line of the class's pixels that is followed there and back. Points are shifted right and
+down by a quarter pixel: readers that truncate and readers that round then find the same pixel. OpenCV and Pillow draw
+slanted edges differently, so simplified outlines must be good in both.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 Ring = NDArray[np.int32]
-"""(N, 2) pixels, x and y."""
+"""int32 (N, 2): x and y of pixels."""
 Polygon = NDArray[np.float64]
-"""(N, 2) points, N >= 3, x and y; pixel centres at integers."""
+"""float64 (N, 2), N >= 3: x and y of points; pixel centres are at integers."""
 
 MIN_IOU = 0.98
-"""What simpler outlines must keep of a class."""
+"""Least IoU of a class with its simplified outlines."""
 
-_LEAST = 0.5  # pixels: less saves no points
+_MIN_TOLERANCE = 0.5  # pixels: less saves no points
 _OFFSET = 0.25
-_SIDE = 0.2  # of the triangle that stands for a single pixel
+_SIDE = 0.2  # side of the triangle that represents a single pixel
 
 
 def polygons(mask: NDArray[np.uint8], origin: tuple[int, int], tolerance: float = 0.0) -> list[Polygon]:
-    """One polygon for each connected piece (8 neighbours) of ``mask``, top to bottom.
+    """One polygon per connected piece (8 neighbours) of ``mask``, from top to bottom.
 
     Args:
-        mask: uint8 (H, W) of 0 and 1, a class's box.
+        mask: uint8 (H, W) of 0 and 1, the box of a class.
         origin: x and y of the box in the image.
-        tolerance: pixels that an outline may move to need fewer points, halved as long as less than `MIN_IOU` of the
-            class would stay; below half a pixel it is exact.
+        tolerance: pixels by which outlines may move to save points. It is halved until their IoU with the class is at
+            least `MIN_IOU`; below half a pixel they are exact.
     """
     rings = sorted(exact_rings(mask), key=lambda ring: (ring[:, 1].min(), ring[:, 0].min()))
-    found = [_drawable(ring) for ring in rings]
-    while tolerance >= _LEAST:
-        simple = [_drawable(_flat(cv2.approxPolyDP(ring[:, None], tolerance, True))) for ring in rings]
+    found = [_make_drawable(ring) for ring in rings]
+    while tolerance >= _MIN_TOLERANCE:
+        simple = [_make_drawable(_as_ring(cv2.approxPolyDP(ring[:, None], tolerance, True))) for ring in rings]
         if iou(mask, simple) >= MIN_IOU:
             found = simple
             break
@@ -51,33 +51,35 @@ def polygons(mask: NDArray[np.uint8], origin: tuple[int, int], tolerance: float 
 
 
 def edge_polygons(mask: NDArray[np.uint8], origin: tuple[int, int]) -> list[Ring]:
-    """Like `polygons`, exact, but along the edges of pixels: pixel x reaches from x to x + 1, as COCO has it."""
-    doubled = np.repeat(np.repeat(mask, 2, axis=0), 2, axis=1)  # both edges of a pixel are pixels now
-    rings = [_corners((ring + 1) // 2) for ring in exact_rings(doubled)]
+    """Exact polygons along the edges of pixels, int32: pixel x reaches from x to x + 1, as in COCO. See `polygons`."""
+    doubled = np.repeat(
+        np.repeat(mask, 2, axis=0), 2, axis=1
+    )  # every pixel becomes 2x2, so each of its edges has pixels of its own
+    rings = [_drop_straight_points((ring + 1) // 2) for ring in exact_rings(doubled)]
     return sorted((ring + np.array(origin) for ring in rings), key=lambda ring: (ring[:, 1].min(), ring[:, 0].min()))
 
 
 def exact_rings(mask: NDArray[np.uint8]) -> list[Ring]:
-    """A ring for each connected piece of ``mask``, holes bridged, with as few points as give it exactly."""
+    """One ring per connected piece of ``mask``, holes bridged, without points that are not needed to be exact."""
     found, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     if hierarchy is None:
         return []
-    rings = [_flat(ring) for ring in found]
+    rings = [_as_ring(ring) for ring in found]
     parents: list[int] = hierarchy[0, :, 3].tolist()
     holes: dict[int, list[Ring]] = {i: [] for i, parent in enumerate(parents) if parent < 0}
     for ring, parent in zip(rings, parents, strict=True):
         if parent >= 0:
             holes[parent].append(ring)
-    return [_corners(_bridged(rings[i], inner, mask)) for i, inner in holes.items()]
+    return [_drop_straight_points(_bridge_holes(rings[i], inner, mask)) for i, inner in holes.items()]
 
 
-def _flat(contour: NDArray[Any]) -> Ring:
-    """OpenCV's (N, 1, 2) as (N, 2)."""
+def _as_ring(contour: NDArray[Any]) -> Ring:
+    """An OpenCV contour, (N, 1, 2), as (N, 2)."""
     return np.asarray(contour, np.int32).reshape(-1, 2)
 
 
 def iou(mask: NDArray[np.uint8], outlines: Sequence[Polygon]) -> float:
-    """Intersection over union of a mask and outlines filled one by one, as OpenCV or as Pillow does: the lower one."""
+    """IoU of a mask (H, W) with outlines filled one by one: the lower of what OpenCV and Pillow draw."""
     drawn, picture = np.zeros_like(mask), Image.new("L", mask.shape[::-1])
     pen = ImageDraw.Draw(picture)
     for polygon in outlines:
@@ -87,52 +89,56 @@ def iou(mask: NDArray[np.uint8], outlines: Sequence[Polygon]) -> float:
     return min(shared / max(either, 1) for shared, either in pairs)
 
 
-def _bridged(outer: Ring, holes: Sequence[Ring], mask: NDArray[np.uint8]) -> Ring:
-    """One ring of an outer one and holes.
+def _bridge_holes(outer: Ring, holes: Sequence[Ring], mask: NDArray[np.uint8]) -> Ring:
+    """One ring from an outer one and its holes.
 
-    From the leftmost point of each hole the row goes left through the class until its border. What lies there is the
-    outer ring or a hole that begins further left: all hang together, and no bridge leaves the class.
+    From the leftmost point of each hole a bridge runs left along the row, through pixels of the class, to the first
+    border. That border is the outer ring or a hole that begins further left, so with all bridges everything is
+    connected, and no bridge leaves the class. Each hole with what hangs on it is then inserted into the ring that its
+    bridge ends at, the rightmost hole first: by then it holds everything that hangs on it.
     """
     if not holes:
         return outer
     rings = [outer, *sorted(holes, key=lambda ring: int(ring[:, 0].min()))]
     starts = [0, *(int(ring[:, 0].argmin()) for ring in rings[1:])]
-    places: dict[tuple[int, int], tuple[int, int]] = {}
-    pieces: list[dict[int, list[Ring]]] = [{} for _ in rings]
-    links: list[tuple[int, int]] = [(0, 0)]
+    ring_at: dict[tuple[int, int], tuple[int, int]] = {}  # pixel -> index of a ring, index of its point
+    detours: list[dict[int, list[Ring]]] = [
+        {} for _ in rings
+    ]  # of each ring: index of a point -> rings that hang there
+    links: list[tuple[int, int]] = [(0, 0)]  # of each ring: where its bridge ends; the outer one has none
     for i, (ring, start) in enumerate(zip(rings, starts, strict=True)):
         if i:
-            links.append(places[_border_left_of(ring[start], mask)])
+            links.append(ring_at[_border_left_of(ring[start], mask)])
         for at, (x, y) in enumerate(ring.tolist()):
-            places.setdefault((x, y), (i, at))
+            ring_at.setdefault((x, y), (i, at))
     for i in range(len(rings) - 1, 0, -1):
-        ring = _woven(rings[i], starts[i], pieces[i])
+        ring = _insert_detours(rings[i], starts[i], detours[i])
         parent, at = links[i]
-        pieces[parent].setdefault(at, []).append(np.concatenate([ring, ring[:1]]))
-    return _woven(outer, 0, pieces[0])
+        detours[parent].setdefault(at, []).append(np.concatenate([ring, ring[:1]]))
+    return _insert_detours(outer, 0, detours[0])
 
 
 def _border_left_of(point: NDArray[np.int32], mask: NDArray[np.uint8]) -> tuple[int, int]:
-    """The last pixel of the class on the way left from a pixel of it."""
+    """The last pixel of the class, going left from one of its pixels."""
     x, y = point.tolist()
     empty = np.flatnonzero(mask[y, :x] == 0)
     return (int(empty[-1]) + 1 if len(empty) else 0), y
 
 
-def _woven(ring: Ring, start: int, pieces: dict[int, list[Ring]]) -> Ring:
-    """The ring from ``start`` on; where pieces hang at a point, each is walked around and the point visited again."""
+def _insert_detours(ring: Ring, start: int, detours: dict[int, list[Ring]]) -> Ring:
+    """The ring from point ``start`` on; at a point with detours each is followed, and the point visited again."""
     turned = np.roll(ring, -start, axis=0)
     parts, done = [], 0
-    for at, hanging in sorted(((index - start) % len(ring), hanging) for index, hanging in pieces.items()):
+    for at, hanging in sorted(((index - start) % len(ring), hanging) for index, hanging in detours.items()):
         parts.append(turned[done : at + 1])
-        for piece in hanging:
-            parts += [piece, turned[at : at + 1]]
+        for detour in hanging:
+            parts += [detour, turned[at : at + 1]]
         done = at + 1
     return np.concatenate([*parts, turned[done:]])
 
 
-def _corners(ring: Ring) -> Ring:
-    """The ring without points that lie straight between their neighbours."""
+def _drop_straight_points(ring: Ring) -> Ring:
+    """The ring without points on a straight line between their neighbours."""
     ring = ring[np.any(ring != np.roll(ring, 1, axis=0), axis=1)] if len(ring) > 1 else ring
     if len(ring) < 3:
         return ring
@@ -141,8 +147,8 @@ def _corners(ring: Ring) -> Ring:
     return ring[turns]
 
 
-def _drawable(ring: Ring) -> Polygon:
-    """At least three points, none twice in a row: a pixel becomes a tiny triangle, a line a thin one."""
+def _make_drawable(ring: Ring) -> Polygon:
+    """A ring as a polygon of at least three points: a single pixel becomes a tiny triangle, a line a thin one."""
     points = ring + np.float64(_OFFSET)
     if len(points) > 2:
         return points

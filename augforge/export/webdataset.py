@@ -1,4 +1,4 @@
-"""WebDataset: tar files of samples, to be read in sequence."""
+"""WebDataset: tar files of samples, to be read sequentially."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import Field
 
 from augforge.bitmask import plane_count
 from augforge.export.core import Entry, Job, Options, suffix_of
-from augforge.export.places import without_dots
+from augforge.export.paths import escape_dots
 from augforge.export.png import mask_png
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -21,17 +21,17 @@ _END = tarfile.RECORDSIZE
 
 
 class WebDataset(Options):
-    """Tar files with an image, masks and a JSON for each sample, in the order of ids, which is a shuffle.
+    """Tar files with an image, masks and a JSON file per sample, in the order of ids, which is a shuffle.
 
-    Masks are the dataset's own bytes (`masks.zst`: zstd of uint8 planes, their shape in the JSON, class c in bit c % 8
-    of plane c // 8), or with `masks: png` a picture of 0 and 255 for each class that is there, `mask.<c>.png`. The
-    JSON has name, split, group, width, height, classes, known, planes, labels, label and metadata. Dots in the last
-    part of a name are `%2E` in the key, since a suffix begins at the first dot.
+    Masks are the stored bytes of the dataset, `masks.zst`: zstd of uint8 planes, with class c in bit c % 8 of plane c
+    // 8, and the shape in the JSON file. With `masks: png` they are one image of 0 and 255 per class that the sample
+    shows, `mask.<c>.png`. The JSON file has name, split, group, width, height, classes, known, planes, labels, label
+    and metadata. Dots in the last part of a name are written `%2E` in the key, since a suffix begins at the first dot.
     """
 
     layout: ClassVar[str] = """\
 OUT/
-  train-000000.tar             NAME.png or .jpg, NAME.masks.zst, NAME.json for each sample"""
+  train-000000.tar             per sample NAME.png or .jpg, NAME.masks.zst, NAME.json"""
     read_back: ClassVar[str] = """\
 import json, numpy, webdataset, zstandard
 for sample in webdataset.WebDataset("OUT/train-000000.tar", shardshuffle=False):
@@ -41,9 +41,11 @@ for sample in webdataset.WebDataset("OUT/train-000000.tar", shardshuffle=False):
     planes = numpy.frombuffer(content, numpy.uint8).reshape(facts["planes"])
     masks = {name: planes[c // 8] >> (c % 8) & 1 for c, name in enumerate(facts["classes"])}"""
 
-    masks: Literal["planes", "png"] = Field("planes", description="stored planes, or a PNG for each class in it")
-    max_count: int = Field(10_000, ge=1, description="samples of a tar file at most")
-    max_bytes: int = Field(1_000_000_000, ge=1, description="bytes of a tar file at most, if it holds several samples")
+    masks: Literal["planes", "png"] = Field(
+        "planes", description="the stored planes, or one PNG per class in the sample"
+    )
+    max_count: int = Field(10_000, ge=1, description="most samples of a tar file")
+    max_bytes: int = Field(1_000_000_000, ge=1, description="most bytes of a tar file, unless one sample has more")
 
 
 def write_webdataset(job: Job, entries: Iterable[Entry], options: WebDataset) -> None:
@@ -54,7 +56,7 @@ def write_webdataset(job: Job, entries: Iterable[Entry], options: WebDataset) ->
 
 
 class _Tars:
-    """The tar files of one split after another."""
+    """Writes the tar files of one split after another, one file open at a time."""
 
     def __init__(self, job: Job, options: WebDataset) -> None:
         self._job, self._options = job, options
@@ -70,7 +72,8 @@ class _Tars:
             self._tar.close()
 
     def add(self, entry: Entry) -> None:
-        key = without_dots(entry.place)
+        """Write a sample; its files stay together in one tar file."""
+        key = escape_dots(entry.stem)
         members = [(f"{key}.{suffix}", data) for suffix, data in _members(entry, self._job, self._options)]
         size = sum(_tar_size(len(data)) for _, data in members)
         tar = self._tar_for(entry.split, size)
@@ -80,7 +83,7 @@ class _Tars:
         self._bytes += size
 
     def _tar_for(self, split: str, size: int) -> tarfile.TarFile:
-        """The open tar file, or the next one where this one is full or of another split."""
+        """The open tar file, or a new one if this one is full or of another split."""
         full = self._count >= self._options.max_count or self._bytes + size + _END > self._options.max_bytes
         if self._tar is None or split != self._split or (full and self._count):
             self._number = self._number + 1 if split == self._split else 0
@@ -119,7 +122,7 @@ def _facts(entry: Entry, job: Job) -> dict[str, Any]:
 
 
 def _header(name: str, size: int) -> tarfile.TarInfo:
-    """A member without time, owner or anything else that tells where and when it was written."""
+    """A tar header without time, owner or anything else that would differ between two exports."""
     header = tarfile.TarInfo(name)
     header.size, header.mode = size, 0o644
     return header

@@ -1,4 +1,4 @@
-"""YOLO segmentation: a text file of normalised polygons for each image, and data.yaml."""
+"""YOLO segmentation: a text file of normalised polygons per image, and data.yaml."""
 
 from __future__ import annotations
 
@@ -9,31 +9,33 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from augforge.export.core import Entry, Job, Unlabelled, suffix_of
+from augforge.export.core import Entry, Job, UnlabelledOptions, suffix_of
 from augforge.export.outlines import polygons
 
-_OWN = re.compile(
-    r"(?<![^/])(i(?=mages/)|l(?=abels/))"
-)  # labels are sought where the last folder named images is labels
+_FOLDER_NAMES = re.compile(r"(?<![^/])(i(?=mages/)|l(?=abels/))")
+"""First letters of folders named images or labels inside a sample's name.
 
-_LACKS = (
+YOLO finds a label file by replacing the last folder "images" of the image's path, so these must be named otherwise.
+"""
+
+_MISSING_SPLIT = (
     "images, none of them in split {0}: Ultralytics refuses a data.yaml without '{0}:'. Give the recipe another split, "
     "such as 'split: {{val: 0.2}}', and build again, or write '{0}:' into data.yaml"
 )
 
 
-class Yolo(Unlabelled):
-    """YOLO segmentation labels: a line for each connected piece of a class, with its points as shares of the image.
+class Yolo(UnlabelledOptions):
+    """YOLO segmentation labels: one line per connected piece of a class, with its points relative to the image size.
 
-    Polygons go through the centres of a class's border pixels, a quarter pixel to the right and below: filled with
-    their outline by `cv2.fillPoly`, as Ultralytics and augforge do, or by Pillow, they give the same pixels, single
-    ones too; holes are bridged, along a line that is walked twice. `tolerance: 1` leaves a tenth to a third of the
-    points, and at least 98 % (IoU) of each class in each image.
+    Polygons go through the centres of a class's border pixels, shifted right and down by a quarter pixel. Filled with
+    their outline by `cv2.fillPoly`, as Ultralytics and augforge do, or by Pillow, they give the same pixels, even a
+    single one. Holes are bridged by a line that is followed in both directions. `tolerance: 1` keeps a
+    tenth to a third of the points and an IoU of at least 98 % for each class in each image.
 
-    A dataset holds classes, not instances: pieces of a class are lines of their own, since YOLO counts objects, but
-    instances of a class that touch are one. Ultralytics wants a split val in data.yaml, so give the dataset one. A
-    labelled image without classes has an empty label file, an unlabelled one has none. Class `ignore` is a class like
-    others.
+    A dataset holds classes, not instances: each connected piece of a class has a line, since YOLO counts objects, but
+    objects of a class that touch are one piece. Ultralytics requires a split val in data.yaml, so give the dataset one.
+    A labelled image without classes has an empty label file, an unlabelled image has none. Class `ignore` is written
+    like any other class.
     """
 
     layout: ClassVar[str] = """\
@@ -45,30 +47,30 @@ OUT/
     read_back: ClassVar[str] = """\
 source:
   format: yolo
-  path: OUT                    # splits val and test stay; a split goes before its samples' names
+  path: OUT                    # splits val and test are kept; names begin with the split
   missing_label: unlabelled    # group: {folder: 2} where names begin with the patient's folder"""
 
     tolerance: float = Field(
         0.0,
         ge=0,
         le=16,
-        description="pixels that outlines may move to have fewer points; less where a class would lose 2 %",
+        description="pixels by which outlines may move to save points; less if a class would lose more than 2 %",
     )
 
 
 def write_yolo(job: Job, entries: Iterable[Entry], options: Yolo) -> None:
     """Write a dataset for YOLO."""
     for entry in entries:
-        place = _OWN.sub(lambda found: f"%{ord(found[0]):02X}", entry.place)
-        job.put_image(entry, f"images/{entry.split}", place + suffix_of(entry.image))
-        if entry.labelled:
-            job.put(f"labels/{entry.split}/{place}.txt", "".join(_lines(entry, options)))
+        stem = _FOLDER_NAMES.sub(lambda found: f"%{ord(found[0]):02X}", entry.stem)
+        job.put_image(entry, f"images/{entry.split}", stem + suffix_of(entry.image))
+        if entry.is_labelled:
+            job.put(f"labels/{entry.split}/{stem}.txt", "".join(_lines(entry, options)))
         else:
             job.notes["unlabelled images, without a label file"] += 1
     job.put("data.yaml", _data_yaml(job))
     for split in ("train", "val"):
         if split not in job.splits:
-            job.notes[_LACKS.format(split)] += len(job.names)
+            job.notes[_MISSING_SPLIT.format(split)] += len(job.names)
 
 
 def _lines(entry: Entry, options: Yolo) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Made hand radiographs in a segmentation contest's layout: data for the demo, the tests and the benchmarks."""
+"""Synthetic hand radiographs in the layout of a segmentation contest: data for the demo, tests and benchmarks."""
 
 from augforge.phantom.anatomy import Traits
 from augforge.phantom.hand import Hand, render_hand

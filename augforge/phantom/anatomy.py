@@ -22,7 +22,7 @@ FOREARM = ("Radius", "Ulna")
 
 @dataclass(frozen=True)
 class Traits:
-    """What stays the same between the two hands of a person. ``scale`` is 1.0 for a man of 175 cm."""
+    """Traits that both hands of a person share. ``scale`` is 1.0 for a height of 175 cm."""
 
     age: int
     male: bool
@@ -36,6 +36,7 @@ class Traits:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Traits:
+        """Random traits of a person aged 9 to 84."""
         age = int(np.clip(rng.normal(34, 19), 9, 84))
         male = bool(rng.random() < 0.5)
         adult = rng.normal(174.0 if male else 161.0, 5.5)
@@ -54,14 +55,14 @@ class Traits:
         )
 
     @property
-    def growing(self) -> bool:
-        """Whether the growth plates are still open, which shows as dark lines near the ends of the bones."""
+    def is_growing(self) -> bool:
+        """Whether the growth plates are still open; they show as dark lines near the ends of the bones."""
         return self.age < 16
 
 
 @dataclass(frozen=True)
 class Bone:
-    """One bone. ``axis`` runs from its base (nearer the body) to its tip; the outline is closed, without a repeat."""
+    """One bone. ``axis`` runs from its base, nearer the body, to its tip; the outline is closed without repetition."""
 
     label: str
     kind: str  # "metacarpal", "phalanx", "distal", "carpal", "forearm", "pea"
@@ -72,7 +73,7 @@ class Bone:
 
 @dataclass(frozen=True)
 class Skeleton:
-    """All bones of one hand and the chains of joints on which the soft tissue is built."""
+    """All bones of one hand, and the chains of joints that the soft tissue surrounds."""
 
     bones: dict[str, Bone]
     chains: tuple[Points, ...]  # for each ray the ends of its bones, wrist to fingertip
@@ -83,7 +84,7 @@ class _Ray:
     last: int  # number of the metacarpal's class
     base: tuple[float, float]
     angles: tuple[float, ...]  # lean of each bone in degrees, positive to the thumb's side
-    splay: float  # how far the finger leans further at spread 1
+    splay: float  # additional lean at spread 1
     lengths: tuple[float, ...]
     widths: tuple[tuple[float, float, float], ...]  # half widths of base, shaft, head
 
@@ -131,7 +132,7 @@ _WRIST: dict[str, tuple[tuple[float, float], ...]] = {
 
 
 def pose_hand(rng: np.random.Generator, traits: Traits, bent: tuple[int, ...] = ()) -> Skeleton:
-    """The skeleton of a left hand in millimetres. ``bent`` names the rays with bent fingers, 1 index to 4 little."""
+    """The skeleton of a left hand in millimetres. ``bent`` are the rays with bent fingers, 1 (index) to 4 (little)."""
     bones: dict[str, Bone] = {}
     chains = []
     spread = float(np.clip(traits.spread + rng.normal(0, 0.1), 0.05, 1.1))
@@ -151,7 +152,7 @@ def pose_hand(rng: np.random.Generator, traits: Traits, bent: tuple[int, ...] = 
 
 
 def spline(points: Points, per_segment: int) -> Points:
-    """A closed Catmull-Rom curve through (n, 2) points: (n * per_segment, 2), starting at the first one."""
+    """A closed Catmull-Rom curve through (n, 2) points: (n * per_segment, 2), beginning at the first point."""
     p0, p1, p2, p3 = (np.roll(points, shift, axis=0)[:, None] for shift in (1, 0, -1, -2))
     t = (np.arange(per_segment) / per_segment)[None, :, None]
     curve = 2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3
@@ -159,7 +160,7 @@ def spline(points: Points, per_segment: int) -> Points:
 
 
 def direction(degrees: float) -> Points:
-    """The unit vector that leans by so many degrees to the right of straight up."""
+    """The unit vector (2,) that leans to the right of straight up by this many degrees."""
     lean = np.radians(degrees)
     return np.array([np.sin(lean), -np.cos(lean)])
 
@@ -173,7 +174,7 @@ def lean_of(axis: Points) -> float:
 def _pose_ray(
     rng: np.random.Generator, traits: Traits, ray: _Ray, number: int, spread: float, bent: bool
 ) -> tuple[list[Bone], Points]:
-    """The bones of one ray from the metacarpal out, and the ends of their axes."""
+    """The bones of one ray, from the metacarpal outward, and the ends of their axes."""
     wobble = rng.normal(0, 1.2, len(ray.lengths))
     leans = np.array(ray.angles) + wobble + ray.splay * spread * np.array([0.12, 1, 0.95, 0.9])[: len(wobble)]
     factors = traits.lengths[number] * rng.normal(1.0, 0.012, len(wobble))
@@ -191,7 +192,7 @@ def _pose_ray(
         widths = np.array(ray.widths[step]) * traits.scale * traits.slimness
         bones.append(_long_bone(rng, f"finger-{ray.last - step}", kind, np.array([start, tip]), widths))
         chain.append(tip)
-        gap = 2.0 if traits.growing else 1.5  # cartilage does not show
+        gap = 2.0 if traits.is_growing else 1.5  # cartilage does not show
         start = tip + direction(float(lean)) * gap * traits.scale
     return bones, np.array(chain)
 
@@ -210,7 +211,7 @@ def _long_bone(rng: np.random.Generator, label: str, kind: str, axis: Points, wi
 
 
 def _wrist(rng: np.random.Generator, traits: Traits) -> list[Bone]:
-    """Carpals, radius and ulna, each a little different from the table."""
+    """Carpals, radius and ulna, each varied a little from the table."""
     stretch = traits.scale * rng.normal(1.0, 0.015, 2)
     bones = []
     for label, table in _WRIST.items():
@@ -226,7 +227,7 @@ def _wrist(rng: np.random.Generator, traits: Traits) -> list[Bone]:
 
 
 def _pea(label: str, centre: Points, radii: Points) -> Bone:
-    """A small round body that shows in the picture and is no class: the thumb's sesamoid, the hook of the hamate."""
+    """A small round body that is visible but not annotated: the sesamoid of the thumb, the hook of the hamate."""
     turn = np.linspace(0, 2 * np.pi, 8, endpoint=False)
     control = centre + np.stack([np.cos(turn), np.sin(turn)], axis=1) * radii
     return Bone(label, "pea", spline(control, DENSE), np.array([centre + radii, centre - radii]), float(radii[0]))

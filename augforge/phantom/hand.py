@@ -1,4 +1,4 @@
-"""One phantom radiograph from its ingredients."""
+"""One phantom radiograph, composed of skeleton, placement, film and metal."""
 
 from __future__ import annotations
 
@@ -19,11 +19,17 @@ TURNED_LEAN = (12.0, 45.0)
 
 @dataclass(frozen=True)
 class Hand:
-    """A radiograph, (size, size) uint8, the outline of each class in integer pixels, (n, 2), and the truth about it."""
+    """A radiograph with its ground truth.
+
+    Attributes:
+        image: uint8 (size, size).
+        polygons: outline of each class in integer pixels, (n, 2); empty if nothing of it is visible.
+        tilt_deg: of the middle finger's axis from straight up, positive to the right.
+    """
 
     image: NDArray[np.uint8]
     polygons: dict[str, NDArray[np.int64]]
-    tilt_deg: float  # of the middle finger's axis, positive to the right
+    tilt_deg: float
 
 
 def render_hand(
@@ -38,8 +44,16 @@ def render_hand(
 ) -> Hand:
     """Draw one hand.
 
-    ``hand`` is "L" or "R" and ``outlier`` "none", "ring" or "implant". The masks describe what is drawn: a bone that
-    leaves the picture or the exposed film ends there.
+    The outlines cover what is visible: a bone that leaves the picture or the exposed film ends there.
+
+    Args:
+        rng: decides everything that is not given.
+        size: side of the square picture in pixels.
+        traits: of the person.
+        hand: "L" or "R".
+        outlier: "none", "ring" or "implant".
+        turned: whether the hand leans by 12 to 45 degrees instead of at most 4.
+        bent: whether one or two fingers are bent.
     """
     fingers = tuple(rng.choice((1, 3, 4), size=rng.integers(1, 3), replace=False).tolist()) if bent else ()
     skeleton = pose_hand(rng, traits, fingers)

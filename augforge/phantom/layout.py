@@ -29,15 +29,15 @@ TRUTH_COLUMNS = ("person", "image", "hand", "outlier", "tilt_deg", "bent")
 
 _FIRST_STAMP = 1_661_000_000_000  # image names look like the millisecond of the exposure
 _EPOCH = datetime(2023, 1, 1)
-_TRAITS, _LEFT, _RIGHT, _CASES, _FORM = 9, 1, 2, 8, 7  # last words of the seeds, none of them 0
+_TRAITS, _LEFT, _RIGHT, _CASES, _FORM = 9, 1, 2, 8, 7  # last numbers of the seeds, one per use and none of them 0
 
-# Every so many persons, from an offset that the seed chooses, comes one whose picture is special.
+# One person in so many has a special picture; the seed chooses the first one.
 _RING_EVERY, _IMPLANT_EVERY, _IMPLANT_WITHIN, _TURN_EVERY, _BENT_EVERY = 6, 18, 12, 7, 9
 
 
 @dataclass(frozen=True)
 class PhantomSummary:
-    """What was written: persons and images, test persons included, and how many images are special."""
+    """What was written: numbers of persons and images, including test persons, and of special images."""
 
     path: Path
     persons: int
@@ -49,7 +49,7 @@ class PhantomSummary:
 
 @dataclass(frozen=True)
 class Case:
-    """What is special about one image."""
+    """How one image is special."""
 
     hand: str  # "L" or "R"
     outlier: str = "none"  # or "ring", "implant"
@@ -66,11 +66,21 @@ def write_phantom(
     test_persons: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> PhantomSummary:
-    """Write a data set of made hand radiographs, two hands a person, to a new folder.
+    """Write a data set of synthetic hand radiographs, two hands per person, to a new folder.
 
-    ``size`` is the side of the square pictures in pixels; the same ``seed`` gives the same bytes, and a person's
-    files do not depend on how many persons there are. ``test_persons`` more persons get pictures without outlines.
-    ``progress`` is called with (images done, images in all). The folder appears only when it is complete.
+    The same arguments give the same bytes, and the files of a person do not depend on the number of persons. The folder
+    appears only when it is complete.
+
+    Args:
+        out: a new or empty folder.
+        persons: number of persons with outlines, 1 to 999 with the test persons.
+        size: side of the square pictures in pixels, at least 64.
+        seed: 0 or more.
+        test_persons: number of further persons, whose pictures have no outlines.
+        progress: called with (images done, all images).
+
+    Raises:
+        AugforgeError: a number out of range, or a folder that is not empty.
     """
     _check(persons, size, seed, test_persons)
     target = Path(out)
@@ -92,7 +102,7 @@ def write_phantom(
 
 
 def cases(seed: int, person: int) -> tuple[Case, Case]:
-    """What is special about a person's left and right image; depends on the seed and the person only."""
+    """How the left and the right image of a person are special; depends only on the seed and the person."""
     offsets = np.random.default_rng([seed, _CASES]).integers(
         0, [_RING_EVERY, _IMPLANT_WITHIN, _TURN_EVERY, _BENT_EVERY]
     )
@@ -164,7 +174,7 @@ def _render(seed: int, person: int, size: int, traits: Traits, case: Case) -> Ha
 
 
 def _stem(seed: int, person: int, hand: str) -> str:
-    """A name that is unique in the data set: each image has its own hundred milliseconds."""
+    """A name that is unique in the data set: each image has an interval of 100 milliseconds of its own."""
     number = 2 * person + (hand == "R")
     jitter = int(np.random.default_rng([seed, number, _FORM]).integers(0, 100))
     return f"image{_FIRST_STAMP + seed % 10_000 * 1_000_000 + number * 100 + jitter}"
@@ -210,7 +220,7 @@ def _meta_row(seed: int, person: int, traits: Traits) -> tuple[object, ...]:
 
 
 def _workbook(rows: list[tuple[object, ...]]) -> bytes:
-    """An xlsx file whose bytes depend on the rows only: openpyxl's time stamps are replaced by a fixed one."""
+    """An xlsx file whose bytes depend only on the rows: openpyxl's time stamps are replaced by a fixed one."""
     book = openpyxl.Workbook()
     book.properties.created = _EPOCH
     sheet = book.active

@@ -1,4 +1,4 @@
-"""Rings and implants: sharp shapes that let nothing through, in hand millimetres."""
+"""Rings and implants: sharp, opaque shapes, in millimetres of the hand's coordinates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from augforge.phantom.anatomy import Points, Skeleton, spline
 from augforge.phantom.placement import Placement
 
-Shape = tuple[Points, float]  # an outline in mm and how opaque it is; later shapes replace earlier ones
+Shape = tuple[Points, float]  # an outline in mm and its opacity, 0 to 1; later shapes replace earlier ones
 
 _RING_FINGERS = ("finger-6", "finger-10", "finger-14", "finger-18")
 _SHIFT = 4  # bits of sub-pixel precision when filling
@@ -45,7 +45,7 @@ def implant(rng: np.random.Generator, skeleton: Skeleton) -> list[Shape]:
 
 
 def metal_map(shapes: list[Shape], placement: Placement) -> NDArray[np.float32]:
-    """How opaque the metal is at each pixel, (size, size) in 0..1."""
+    """Opacity of the metal at each pixel: float32 (size, size), 0 to 1."""
     canvas = np.zeros((placement.size, placement.size), np.uint8)
     for outline, opacity in shapes:
         fixed = np.rint(placement.pixels(outline) * (1 << _SHIFT)).astype(np.int32)
@@ -54,7 +54,7 @@ def metal_map(shapes: list[Shape], placement: Placement) -> NDArray[np.float32]:
 
 
 def _plate(rng: np.random.Generator, start: Points, end: Points, *, holes: int, half: float) -> list[Shape]:
-    """A waisted plate, a screw through each of its holes, some of them seen a little from the side."""
+    """A waisted plate with a screw through each hole, all seen a little from the side."""
     along = (end - start) / np.hypot(*(end - start))
     across = np.array([-along[1], along[0]])
     places = [start + (end - start) * t for t in np.linspace(0, 1, holes)]
@@ -67,7 +67,7 @@ def _plate(rng: np.random.Generator, start: Points, end: Points, *, holes: int, 
 
 
 def _radius_plate(rng: np.random.Generator, top: Points) -> list[Shape]:
-    """The T-shaped plate of a broken wrist with pegs that reach toward the joint."""
+    """The T-shaped plate for a broken wrist, with pegs that reach toward the joint."""
     head = spline(np.array([[-9, 13], [-4, 11], [4, 9.5], [11, 9], [13, 13], [8, 17], [3, 20], [-5, 19]], float), 5)
     pegs = [np.array([x, 12.0 - 0.16 * x]) for x in np.linspace(-6, 10, 4)]
     stem = _plate(rng, top + np.array([0.0, 18.0]), top + np.array([-1.5, 52.0]), holes=5, half=3.0)

@@ -1,4 +1,4 @@
-"""Where a hand lies in the picture: the map from millimetres to pixels and the exposed part of the film."""
+"""Where a hand is in the picture: the map from millimetres to pixels, and the exposed part of the film."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from augforge.phantom.anatomy import FOREARM, Points, Skeleton, lean_of
 
-_FULL_SCALE = 4.0 / 1024  # pixels of a millimetre in a picture one pixel wide
+_FULL_SCALE = 4.0 / 1024  # pixels per millimetre and per pixel of the picture's side
 _SKIN = 9.0  # mm of soft tissue around the outermost bones
-_MARGIN = 0.03  # of the picture stays free around the hand
+_MARGIN = 0.03  # share of the picture that stays free around the hand
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Placement:
     offset: Points  # (2,)
     scale: float  # pixels per millimetre
     size: int
-    exposed: Points  # (4, 2) pixels, clockwise: what lies outside was shielded
-    frame_lean: float  # degrees, the turn of the film
+    exposed: Points  # (4, 2) pixels, clockwise: the film was shielded outside
+    frame_lean: float  # degrees by which the film is turned
 
     def pixels(self, points: Points) -> Points:
         """Hand millimetres (n, 2) to pixels (n, 2)."""
@@ -34,7 +34,7 @@ class Placement:
         return _transform(pixels - self.offset, np.asarray(np.linalg.inv(self.matrix), np.float64))
 
     def visible(self, outline: Points) -> NDArray[np.int64]:
-        """The part of an outline in pixels that lies in the exposed area and in the picture, rounded, (n, 2) int."""
+        """The part of an outline, in pixels, that is inside the exposed area and the picture; rounded, int64 (n, 2)."""
         border = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * (self.size - 1.0)
         shown = np.rint(clip_convex(clip_convex(outline, self.exposed), border)).astype(np.int64)
         return np.asarray(shown[np.any(shown != np.roll(shown, 1, axis=0), axis=1)])
@@ -51,10 +51,19 @@ def place_hand(
     turned: bool,
     framed: bool,
 ) -> Placement:
-    """Put a hand into a square picture so that its middle finger leans by ``lean`` degrees.
+    """Place a hand in a square picture so that its middle finger leans by ``lean`` degrees.
 
-    ``enlarge`` multiplies the usual scale: a child's hand is pictured larger. An upright
-    forearm leaves at the lower border. The film of a turned hand is turned with it when ``framed``.
+    An upright forearm leaves the picture at the lower border.
+
+    Args:
+        rng: varies scale, offset and margins.
+        skeleton: of a left hand, in millimetres.
+        size: side of the picture in pixels.
+        right: mirror it to a right hand.
+        enlarge: factor on the usual scale: children's hands are imaged larger.
+        lean: degrees, positive to the right.
+        turned: whether the hand, and the film with it, was turned.
+        framed: whether the exposed area is smaller than the picture.
     """
     mirror = np.diag([-1.0 if right else 1.0, 1.0])
     middle = np.array([skeleton.bones["finger-11"].axis[0], skeleton.bones["finger-8"].axis[1]])
@@ -79,19 +88,19 @@ def place_hand(
 
 
 def rotation(degrees: float) -> Points:
-    """The matrix that turns a picture clockwise."""
+    """The 2x2 matrix that turns a picture clockwise."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     return np.array([[c, -s], [s, c]])
 
 
 def _transform(points: Points, matrix: Points) -> Points:
-    """matrix @ point for (n, 2) points, spelled out: BLAS may round differently with another number of threads."""
+    """matrix @ point for (n, 2) points, written out: BLAS may round differently with another number of threads."""
     x, y = points[:, 0], points[:, 1]
     return np.stack([matrix[0, 0] * x + matrix[0, 1] * y, matrix[1, 0] * x + matrix[1, 1] * y], axis=1)
 
 
 def clip_convex(polygon: Points, window: Points) -> Points:
-    """The part of a polygon inside a convex window whose corners run clockwise on the screen."""
+    """The part of a polygon, (n, 2), inside a convex window whose corners run clockwise on the screen."""
     for start, end in zip(window, np.roll(window, -1, axis=0), strict=True):
         along = end - start
         side = along[0] * (polygon[:, 1] - start[1]) - along[1] * (polygon[:, 0] - start[0])
@@ -111,7 +120,7 @@ def clip_convex(polygon: Points, window: Points) -> Points:
 
 
 def _box_in_frame(rng: np.random.Generator, posed: Points, frame_lean: float) -> tuple[float, float, float, float]:
-    """Left, top, right, bottom of the hand in the film's own directions, in mm; the bottom cuts the forearm."""
+    """Left, top, right, bottom of the hand along the directions of the film, in mm; the bottom cuts the forearm."""
     in_frame = posed @ rotation(-frame_lean).T
     low, high = in_frame.min(axis=0) - _SKIN, in_frame.max(axis=0) + _SKIN
     return float(low[0]), float(low[1]), float(high[0]), float(high[1] + rng.uniform(8, 22))

@@ -1,7 +1,7 @@
-"""The picture: soft tissue and bone weaken the beam, the film and its frame shape what is left.
+"""The picture: soft tissue and bone attenuate the beam, and the film and its frame record the rest.
 
-The weakening is added up as a dimensionless depth (``exp(-depth)`` of the beam gets through) and turned into gray
-values at the end, so overlapping bones brighten each other as on a real radiograph.
+Attenuation is summed as a dimensionless depth (``exp(-depth)`` of the beam passes) and converted to gray values at the
+end, so that overlapping bones are brighter, as on a real radiograph.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Image = NDArray[np.float32]
 
 _GRID = 256  # the distance to the skin is smooth: it is computed on a coarse grid and enlarged
 _SHIFT = 4
-_MELT = 1.9  # mm over which neighbouring parts melt together
+_MELT = 1.9  # mm over which neighbouring parts merge smoothly
 _ROUND = 10.0  # mm below the skin where the tissue has its full thickness
 _THICKER = ((-110.0, -80.0, -50.0, -25.0, 0.0, 20.0, 60.0), (1.0, 1.15, 1.6, 2.05, 2.6, 3.1, 3.0))
 _CORTEX = {"metacarpal": 1.9, "phalanx": 1.6, "distal": 1.0, "carpal": 0.8, "forearm": 1.7, "pea": 0.8}
@@ -31,10 +31,10 @@ _DENSITY = {"metacarpal": 0.62, "phalanx": 0.56, "distal": 0.4, "carpal": 0.56, 
 class Film:
     """How the picture was taken. Gray values are 0..255."""
 
-    air: float  # where nothing weakens the beam
-    shielded: float  # outside the exposed area
-    tissue: float  # beam weakening of tissue
-    bone: float
+    air: float  # gray value where nothing attenuates the beam
+    shielded: float  # gray value outside the exposed area
+    tissue: float  # attenuation by tissue
+    bone: float  # attenuation by bone
     gamma: float
     slope: Points  # (2,) change of the air level across the picture
     noise: float
@@ -42,7 +42,7 @@ class Film:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, style: str) -> Film:
-        """``style``: "gray" a bright film in a lighter frame, "dark" black air, "plain" anything between."""
+        """A random film: "gray", bright in a lighter frame; "dark", with black air; or "plain", anything between."""
         air = {"gray": rng.uniform(52, 84), "dark": rng.uniform(1, 7), "plain": rng.uniform(12, 48)}[style]
         lighter = rng.uniform(22, 45) if rng.random() < 0.6 else -0.35 * air
         return cls(
@@ -58,12 +58,12 @@ class Film:
 
 
 def expose(rng: np.random.Generator, skeleton: Skeleton, traits: Traits, placement: Placement, film: Film) -> Image:
-    """The radiograph without metal and marks, (size, size) gray values around 0..255."""
+    """The radiograph without metal and marks: float32 (size, size), gray values of about 0 to 255."""
     depth = _tissue(skeleton, traits, placement) * film.tissue
     bones = _bones(rng, skeleton, traits, placement)
     depth += bones * film.bone
     rise = 1.0 - np.exp(-depth)
-    air = film.air + _uneven(placement.size, film)
+    air = film.air + _air_variation(placement.size, film)
     gray = air + (250.0 - air) * (rise if film.gamma == 1 else np.power(rise, film.gamma))
     grain = rng.standard_normal(gray.shape, dtype=np.float32)
     gray = cv2.GaussianBlur(gray, (0, 0), 0.55 + 0.25 * placement.size / 1024)
@@ -72,7 +72,7 @@ def expose(rng: np.random.Generator, skeleton: Skeleton, traits: Traits, placeme
 
 
 def shield(gray: Image, placement: Placement, film: Film) -> Image:
-    """Cover what lies outside the exposed area; some films have a bright rim along it."""
+    """Cover the film outside the exposed area; some films have a bright rim along it."""
     inside = np.zeros(gray.shape, np.uint8)
     fixed = np.rint(np.clip(placement.exposed, -3e4, 3e4) * (1 << _SHIFT)).astype(np.int32)
     cv2.fillConvexPoly(inside, fixed, 255, cv2.LINE_AA, _SHIFT)
@@ -86,7 +86,7 @@ def shield(gray: Image, placement: Placement, film: Film) -> Image:
 
 
 def mark(rng: np.random.Generator, gray: Image, placement: Placement, letter: str, kind: str) -> Image:
-    """Burn a side marker into the exposed area's lower corner: a "letter" or a "block"."""
+    """Draw a side marker, a "letter" or a "block", into a lower corner of the exposed area."""
     size = placement.size
     patch = np.zeros((96, 96), np.uint8)
     if kind == "letter":
@@ -150,7 +150,7 @@ def _flesh(skeleton: Skeleton, traits: Traits) -> list[tuple[Points, Points, flo
 
 
 def _distance(points: Image, start: Points, end: Points, r0: float, r1: float) -> Image:
-    """Signed distance (n,) of (n, 2) points to a capsule whose radius goes from r0 to r1; negative inside."""
+    """Signed distance (n,) of (n, 2) points from a capsule whose radius goes from r0 to r1; negative inside."""
     (dx, dy), x, y = end - start, points[:, 0] - np.float32(start[0]), points[:, 1] - np.float32(start[1])
     dx, dy = np.float32(dx), np.float32(dy)
     t = np.clip((x * dx + y * dy) / (dx * dx + dy * dy), 0.0, 1.0)
@@ -190,9 +190,9 @@ def _bone_depth(
     shell = np.float32(0.55) + (_CORTEX[bone.kind] * traits.scale - 0.55) * shaft
     rim = np.exp(-(((inward - 0.6 * shell) / shell) ** 2))
     core = 0.7 - 0.3 * shaft + 0.16 * (1.0 - shaft) * np.clip(inward / 5.0, 0.0, 1.0)
-    rounded = np.clip(0.22 + inward / (1.5 - 0.8 * shaft), 0.0, 1.0)  # thin at the edge, as round bodies are
+    rounded = np.clip(0.22 + inward / (1.5 - 0.8 * shaft), 0.0, 1.0)  # thin at the edge, like round bodies
     depth = cover / np.float32(255) * rounded * (core + (0.3 + 0.46 * shaft) * rim)
-    if traits.growing:
+    if traits.is_growing:
         depth *= _growth_plate(bone, along)
     return np.asarray(depth * _DENSITY[bone.kind] * traits.scale, np.float32)
 
@@ -207,7 +207,7 @@ def _along(bone: Bone, low: NDArray[np.int_], high: NDArray[np.int_], placement:
 
 
 def _growth_plate(bone: Bone, along: Image) -> Image:
-    """A factor for a growing bone: a dark seam of cartilage between two dense lines, at the end that grows."""
+    """A factor for the depth of a growing bone: a dark seam of cartilage between two dense lines, near one end."""
     if bone.kind in ("carpal", "pea"):
         return np.ones_like(along)
     length = float(np.hypot(*(bone.axis[1] - bone.axis[0])))
@@ -219,7 +219,7 @@ def _growth_plate(bone: Bone, along: Image) -> Image:
 
 
 def _trabeculae(rng: np.random.Generator, placement: Placement) -> Image:
-    """The fine grain inside of bones, (size, size), around 0: short strands along the hand and coarser spots."""
+    """The fine grain inside bones, (size, size), around 0: short strands along the hand and coarser spots."""
     grain = np.zeros((placement.size, placement.size), np.float32)
     for across, along, strength in ((0.36, 1.1, 0.075), (0.8, 1.0, 0.05)):  # mm
         tile = rng.standard_normal((512, 512), dtype=np.float32) * np.float32(strength)
@@ -228,8 +228,8 @@ def _trabeculae(rng: np.random.Generator, placement: Placement) -> Image:
     return grain
 
 
-def _uneven(size: int, film: Film) -> Image:
-    """Heel effect and vignetting: how far the air level is off at each pixel."""
+def _air_variation(size: int, film: Film) -> Image:
+    """Heel effect and vignetting: deviation of the air level at each pixel."""
     ramp = np.linspace(-1, 1, size, dtype=np.float32)
     tilt = ramp[None, :] * np.float32(film.slope[0]) + ramp[:, None] * np.float32(film.slope[1])
     return np.asarray(tilt - np.float32(0.06 * film.air) * (ramp[None, :] ** 2 + ramp[:, None] ** 2), np.float32)

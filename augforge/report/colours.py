@@ -1,4 +1,4 @@
-"""A colour for every class: the same for the same class index, far from gray, and far from its neighbours."""
+"""A colour for every class index: always the same, far from gray, and far from those of neighbouring indices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Colour = tuple[int, int, int]
 MAX_CLASSES = 256
 _LEVELS = np.array([0, 24, 48, 72, 96, 120, 144, 168, 192, 216, 240, 255])
 _CHROMA, _LIGHTNESS = (0.10, 0.25), (0.58, 0.90)
-_NEAR = 0.3
+_NEAR = 0.3  # Oklab distance below which the last colour counts as close
 # Linear sRGB to cone responses, and their cube roots to Oklab: B. Ottosson, 2020.
 _TO_CONES = np.array(
     [
@@ -39,9 +39,10 @@ def colour_of(c: int) -> Colour:
 
 @cache
 def palette() -> NDArray[np.uint8]:
-    """RGB of the classes, uint8 (256, 3): each is the candidate farthest from all before it, and never near the last.
+    """RGB of the classes, uint8 (256, 3).
 
-    So the first N are about as distinguishable as N colours that stand out on gray can be, for every N.
+    Each colour is the candidate farthest from all before it, and not close to the last one. So for every N, the first N
+    are about as easy to tell apart as N colours that stand out on gray can be.
     """
     candidates = _candidates()
     lab = oklab(candidates)
@@ -55,7 +56,7 @@ def palette() -> NDArray[np.uint8]:
 
 
 def oklab(colours: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """RGB (N, 3) as Oklab (N, 3): lightness 0 to 1 and two axes of colour; distances are about what people see."""
+    """RGB, uint8 (N, 3), as Oklab (N, 3): lightness 0 to 1 and two colour axes. Distances match perception."""
     share = colours / 255.0
     linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
     lab: NDArray[np.float64] = np.cbrt(linear @ _TO_CONES.T) @ _TO_LAB.T

@@ -1,4 +1,4 @@
-"""Fields of pydantic models as people read them: type, range, default, and a value that would do."""
+"""Fields of pydantic models for documentation: type, range, default, and an example value."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pydantic_core import to_jsonable_python
 _NAMES = {type(None): "null", str: "text", float: "number", Any: "anything"}
 _SEQUENCES = (tuple, list, set, frozenset)
 _PLAIN = re.compile(r"(?!(true|false|null|yes|no|on|off)$)[^\W\d][\w ./~-]*|\.\./[\w/.-]*", re.IGNORECASE)
-"""Text that YAML reads as text without quotes."""
+"""Text that YAML reads as text even without quotes."""
 _USUAL_INT, _USUAL_FLOAT = 512, 0.5
 
 
-def describe(model: type[BaseModel]) -> list[dict[str, Any]]:
-    """One entry a field: name, type, range, required, default (JSON-like), description."""
+def describe_fields(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """One dict per field: name, type, range, required, default (JSON-like), description."""
     return [
         {
             "name": field.alias or name,
@@ -35,24 +35,24 @@ def describe(model: type[BaseModel]) -> list[dict[str, Any]]:
 
 
 def _description(model: type[BaseModel], name: str) -> str:
-    """A field's description, or that of the field it overrides."""
+    """The description of a field, or of the field in a base class that it overrides."""
     bases = (base for base in model.__mro__ if issubclass(base, BaseModel) and base is not BaseModel)
     found = (base.model_fields[name].description for base in bases if name in base.model_fields)
     return next((text for text in found if text), "")
 
 
 def default_of(field: FieldInfo) -> Any:
-    """The default, JSON-like; None also where there is none."""
+    """The default, JSON-like; None for a required field too."""
     return None if field.is_required() else to_jsonable_python(field.get_default(call_default_factory=True))
 
 
 def type_name(annotation: Any) -> str:
-    """A type as a recipe's author reads it: ``int or [int, int]``, ``cover | contain``, ``list of text``."""
+    """A type in words for authors of recipes: ``int or [int, int]``, ``cover | contain``, ``list of text``."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return type_name(args[0])
     if origin in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(type_name(arg) for arg in _null_last(args)))
+        return " or ".join(dict.fromkeys(type_name(arg) for arg in _sort_null_last(args)))
     if origin is Literal:
         return " | ".join(flow(arg) for arg in args)
     if origin in _SEQUENCES:
@@ -65,23 +65,23 @@ def type_name(annotation: Any) -> str:
     return _NAMES.get(annotation) or str(getattr(annotation, "__name__", annotation))
 
 
-def _null_last(args: Iterable[Any]) -> list[Any]:
+def _sort_null_last(args: Iterable[Any]) -> list[Any]:
     return sorted(args, key=lambda arg: arg is type(None))
 
 
 def _is_open(origin: Any, args: tuple[Any, ...]) -> bool:
-    """Whether a sequence type takes any number of items."""
+    """Whether a sequence type accepts any number of items."""
     return origin is not tuple or args[-1] is Ellipsis
 
 
 def range_text(field: FieldInfo) -> str:
-    """``1 to 8``, ``above 0, below 1`` or nothing: where all numbers in the field share one range."""
+    """``1 to 8``, ``above 0, below 1``; empty unless all numbers in the field share one range."""
     found = {text for constraints in _constraints(field.annotation, field.metadata) if (text := _bounds(constraints))}
     return found.pop() if len(found) == 1 else ""
 
 
 def _constraints(annotation: Any, metadata: Iterable[Any]) -> Iterator[list[Any]]:
-    """The constraints of a type and of all types within it."""
+    """The constraints of a type, and of each type nested in it."""
     yield [part for item in metadata for part in (item.metadata if isinstance(item, FieldInfo) else [item])]
     if get_origin(annotation) is Annotated:
         inner, *extra = get_args(annotation)
@@ -104,7 +104,7 @@ def _bounds(constraints: Iterable[Any]) -> str:
 
 
 def example_values(model: type[BaseModel], shown: int = 2) -> dict[str, Any]:
-    """Values for an example: every required field, those with ``examples``, and up to ``shown`` telling defaults."""
+    """Values for an example: all required fields, those with ``examples``, and up to ``shown`` non-trivial defaults."""
     values: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         default = default_of(field)
@@ -117,9 +117,10 @@ def example_values(model: type[BaseModel], shown: int = 2) -> dict[str, Any]:
 
 
 def valid_example(model: type[BaseModel]) -> dict[str, Any]:
-    """`example_values`, with one more field where the model asks for one of several, as in "either pixels or share".
+    """`example_values` that the model accepts.
 
-    Fields with ``examples`` decide where that does not do.
+    If it refuses them because one of several fields is needed, as in "either pixels or share", one field is added. If
+    that does not help, they are returned as they are: then fields need ``examples``.
     """
     values = example_values(model)
     optional = {field.alias or name: field for name, field in model.model_fields.items()}
@@ -136,11 +137,11 @@ def _fits(model: type[BaseModel], values: dict[str, Any]) -> bool:
 
 
 def example_value(field: FieldInfo) -> Any:
-    """The field's first example, what its description gives after "such as: ", or a value its type allows."""
+    """A field's first example, the text after "such as: " in its description, or a value that its type allows."""
     if field.examples:
         return to_jsonable_python(field.examples[0])
-    _, told, example = (field.description or "").partition("such as: ")
-    if told and field.annotation in (str, str | None):
+    _, marker, example = (field.description or "").partition("such as: ")
+    if marker and field.annotation in (str, str | None):
         return example
     return _value(field.annotation, _limits(next(_constraints(None, field.metadata))))
 
@@ -150,7 +151,7 @@ def _value(annotation: Any, limits: dict[str, Any]) -> Any:
     if origin is Annotated:
         return _value(args[0], _limits(next(_constraints(None, args[1:]))))
     if origin in (Union, types.UnionType):
-        return _value(_null_last(args)[0], limits)
+        return _value(_sort_null_last(args)[0], limits)
     if origin is Literal:
         return args[0]
     if origin in _SEQUENCES:
@@ -175,7 +176,7 @@ def _plain_value(annotation: Any, limits: dict[str, Any]) -> Any:
 
 
 def flow(value: Any) -> str:
-    """A JSON-like value as YAML in one line."""
+    """A JSON-like value as YAML in one line (flow style)."""
     if isinstance(value, dict):
         return f"{{{', '.join(f'{flow(key)}: {flow(item)}' for key, item in value.items())}}}"
     if isinstance(value, (list, tuple)):

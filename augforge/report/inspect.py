@@ -1,4 +1,4 @@
-"""What a dataset holds, from its index and manifest alone: no pixel is decoded."""
+"""What a dataset contains, from its index and manifest alone; no pixel is decoded."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _MANY_SHARDS = 12
 
 
 def inspect(dataset: Dataset) -> dict[str, Any]:
-    """What a dataset, or a part of one, holds.
+    """What a dataset, or a part of one, contains.
 
-    Counts are of the samples in `dataset`; shards, rejections, source and recipe are of the version they are from.
+    Counts are over the samples of `dataset`; shards, rejections, source and recipe are those of the whole version.
 
     Returns:
-        JSON-like. Per class: ``samples`` in which it has pixels (and the same ``per_split``), its ``pixels`` in all of
-        them, and ``known``, the samples in which it was labelled at all.
+        JSON-like. Per class: the number of ``samples`` in which it has pixels (also ``per_split``), its ``pixels`` in
+        all of them, and ``known``, the number of samples in which it was labelled at all.
     """
     manifest, index = dataset.manifest, dataset.index
     return {
@@ -66,7 +66,7 @@ def _sizes(index: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _classes(index: pl.DataFrame, classes: tuple[str, ...]) -> list[dict[str, Any]]:
-    """One entry a class; `area` is null where a class is not known."""
+    """One dict per class; the index's `area` is null in samples in which the class is not known."""
     area = index["area"].struct.unnest()
     shown = area.select((pl.all() > 0).fill_null(False))
     splits = list(_splits(index))
@@ -85,7 +85,7 @@ def _classes(index: pl.DataFrame, classes: tuple[str, ...]) -> list[dict[str, An
 
 
 def render_inspect(report: dict[str, Any], console: Console) -> None:
-    """Print a report of `inspect` for people; 80 columns are enough."""
+    """Print a report of `inspect` for people; it fits into 80 columns."""
     console.print(Text.assemble((report["name"], "bold"), "  version ", (report["version"], "cyan")))
     console.print(pairs(_facts(report)), "", sep="\n")
     _render_classes(report, console)
@@ -110,11 +110,11 @@ def _facts(report: dict[str, Any]) -> dict[str, str | Text]:
     }
     for name in ("labels", "tags", "fitted"):
         if report[name]:
-            facts[name] = _listed(report[name])
+            facts[name] = _join_items(report[name])
     return facts
 
 
-def _listed(values: Any) -> str:
+def _join_items(values: Any) -> str:
     items = [f"{name} {value}" for name, value in values.items()] if isinstance(values, dict) else values
     return ", ".join(map(str, items))
 
@@ -129,11 +129,11 @@ def _render_classes(report: dict[str, Any], console: Console) -> None:
         numbers = (f"{entry['known']:,}", f"{entry['samples']:,}", f"{entry['pixels'] / total:.1%}")
         shown.add_row(Text(entry["name"]), *numbers, bar, style="" if entry["samples"] else "yellow")
     console.print(shown, "", sep="\n")
-    _point_out(classes, console)
+    _print_missing_classes(classes, console)
 
 
-def _point_out(classes: list[dict[str, Any]], console: Console) -> None:
-    """Say which classes no sample shows, and which nobody labelled."""
+def _print_missing_classes(classes: list[dict[str, Any]], console: Console) -> None:
+    """Print which classes are labelled but in no sample, and which are labelled nowhere."""
     absent = [entry["name"] for entry in classes if entry["samples"] == 0 and entry["known"] > 0]
     unknown = [entry["name"] for entry in classes if entry["known"] == 0]
     if absent:

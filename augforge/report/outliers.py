@@ -1,38 +1,40 @@
-"""Outliers for people: a contact sheet with the flagged regions, and tables."""
+"""Reports of outliers: a contact sheet with the flagged regions marked, and tables."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from augforge.engine.outcome import Finding
-from augforge.engine.outliers import Outliers, Score
-from augforge.report.overlay import as_rgb, fitted
-from augforge.report.paint import GAP, INK, MUTED, TEXT, Picture, centred, grid, stack, text_line
+from augforge.report.overlay import as_rgb, scale_to_fit
+from augforge.report.paint import GAP, INK, MUTED, TEXT, Picture, centre, grid, stack, text_line
 from augforge.report.tables import table
 from augforge.sample import Sample
+
+if TYPE_CHECKING:
+    from augforge.engine.outcome import Finding
+    from augforge.engine.outliers import Outliers, Score
 
 MARK = (255, 70, 70)
 
 
-def describe(found: Outliers, scored: Sequence[Score] = ()) -> dict[str, Any]:
-    """Findings and scores, JSON-like."""
+def outliers_json(found: Outliers, scored: Sequence[Score] = ()) -> dict[str, Any]:
+    """Findings and scores, JSON-like; the keys are those of ``--json``."""
     return {
         "samples": len(found.names),
         "unreadable": {row.name: row.detail for row in found.unreadable},
         "detectors": list(found.detectors),
-        "findings": [_described(finding) for finding in found.findings],
-        "scores": [_scored(score) for score in scored],
+        "findings": [_finding_json(finding) for finding in found.findings],
+        "scores": [_score_json(score) for score in scored],
     }
 
 
-def _described(finding: Finding) -> dict[str, Any]:
+def _finding_json(finding: Finding) -> dict[str, Any]:
     row, flag = finding.row, finding.flag
     return {
         "name": row.name,
@@ -47,7 +49,7 @@ def _described(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _scored(score: Score) -> dict[str, Any]:
+def _score_json(score: Score) -> dict[str, Any]:
     return {
         "detector": score.detector,
         "recall": score.recall,
@@ -59,7 +61,13 @@ def _scored(score: Score) -> dict[str, Any]:
 
 
 def outlier_sheet(found: Outliers, limit: int = 60, tile: int = 360) -> Picture:
-    """Every finding's picture with its regions marked, detector, reason, score and outcome below."""
+    """The flagged images with their regions marked; below each: detector, reason, score and outcome.
+
+    Args:
+        found: what the detectors found.
+        limit: most findings to show.
+        tile: side of an image in pixels.
+    """
     shown = found.findings[:limit]
     header = text_line([(f"{len(found.findings)} findings", INK), (f"{len(found.names)} samples", MUTED)], 4 * tile, 20)
     if not shown:
@@ -69,7 +77,7 @@ def outlier_sheet(found: Outliers, limit: int = 60, tile: int = 360) -> Picture:
 
 
 def _cell(sample: Sample, finding: Finding, tile: int) -> Picture:
-    small = fitted(sample, tile, tile)
+    small = scale_to_fit(sample, tile, tile)
     picture = as_rgb(small.image).copy()
     for box in finding.flag.boxes:
         _mark(picture, [round(edge * small.width / sample.width) for edge in box])
@@ -79,7 +87,7 @@ def _cell(sample: Sample, finding: Finding, tile: int) -> Picture:
         [(f"{finding.step}: {finding.flag.reason}", MARK), (score, INK)],
         [(finding.row.split, MUTED), (finding.outcome, MUTED), (finding.flag.detail, MUTED)],
     )
-    return stack([centred(picture, tile, tile), *(text_line(spans, tile, TEXT) for spans in lines)], 0)
+    return stack([centre(picture, tile, tile), *(text_line(spans, tile, TEXT) for spans in lines)], 0)
 
 
 def _mark(picture: Picture, box: Sequence[int]) -> None:
@@ -89,10 +97,10 @@ def _mark(picture: Picture, box: Sequence[int]) -> None:
 
 
 def render_outliers(found: Outliers, scored: Sequence[Score], console: Console) -> None:
-    """Tables of findings and scores."""
+    """Print the findings, and the scores of detectors if there are any."""
     shown = table("sample", "split", "detector", "reason", "score", "outcome", "detail")
     shown.columns[0].overflow = "fold"
-    shown.columns[0].no_wrap = True  # names are for copying into the review file
+    shown.columns[0].no_wrap = True  # people copy names into the review file
     for finding in found.findings:
         flag = finding.flag
         score = "" if flag.score is None else f"{flag.score:.3g}"

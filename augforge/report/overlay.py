@@ -1,4 +1,4 @@
-"""A sample's classes in colour over its image."""
+"""The classes of a sample in colour over its image."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from augforge.report.colours import colour_of
 from augforge.report.paint import Picture
 from augforge.sample import Image, Sample
 
-"""Class, its box as slices, and its mask in there: uint8 of 0 and 1."""
-
 _CHECKER = (255, 216)
 _CHECKER_SIDE = 8
 _WINDOW = (0.5, 99.5)  # percentiles of 16-bit images that become black and white
@@ -26,23 +24,23 @@ _WINDOW = (0.5, 99.5)  # percentiles of 16-bit images that become black and whit
 def overlay(
     sample: Sample, classes: Sequence[str], *, alpha: float = 0.45, outline: bool = True, max_side: int | None = None
 ) -> Picture:
-    """Draw a sample's classes over its image.
+    """Draw the classes of a sample over its image.
 
-    Where classes overlap, the fill is the mean of their colours, and every class's outline is drawn over the fills.
-    A class that is not known is not drawn. Pixels without a class are the image's own.
+    Where classes overlap, the fill is the mean of their colours; the outlines of all classes are drawn over the fills.
+    Classes that are not known are not drawn. Pixels without a class are unchanged.
 
     Args:
-        sample: 16-bit images are shown in a window of their own percentiles, RGBA over a checkerboard.
+        sample: a 16-bit image is shown in the range of its own percentiles, an RGBA image over a checkerboard.
         classes: the class table.
-        alpha: strength of the fill, 0 to 1.
+        alpha: opacity of the fill, 0 to 1.
         outline: draw the borders of the classes, inside them.
-        max_side: pixels; where the longer side is longer, the sample is scaled down first.
+        max_side: pixels; if the longer side is longer, the sample is scaled down first.
 
     Returns:
         RGB, uint8 (H, W, 3).
     """
     if max_side is not None and max(sample.width, sample.height) > max_side:
-        sample = fitted(sample, max_side, max_side)
+        sample = scale_to_fit(sample, max_side, max_side)
     picture, masks = as_rgb(sample.image), sample.masks
     if (sample.known != bitmask.all_bits(len(classes))).any():
         masks = bitmask.keep(masks, sample.known)
@@ -52,26 +50,26 @@ def overlay(
     return picture
 
 
-def fitted(sample: Sample, width: int, height: int) -> Sample:
-    """The sample scaled, up or down, so that it just fits into (height, width)."""
+def scale_to_fit(sample: Sample, width: int, height: int) -> Sample:
+    """The sample scaled up or down, keeping its aspect ratio, so that it just fits into (height, width)."""
     scale = min(width / sample.width, height / sample.height)
     size = (max(1, round(sample.width * scale)), max(1, round(sample.height * scale)))
     return replace(sample, image=scale_image(sample.image, *size), masks=scale_planes(sample.masks, *size))
 
 
 def as_rgb(image: Image) -> Picture:
-    """An image of any kind that samples may have, as RGB to look at; a new array."""
+    """Any image that a sample may have, as RGB for display, uint8 (H, W, 3); a new array."""
     if image.ndim == 2:
-        return np.repeat(_windowed(image)[..., None], 3, axis=2)
+        return np.repeat(_to_8_bit(image)[..., None], 3, axis=2)
     if image.shape[2] == 3:
-        return _windowed(image).copy()
+        return _to_8_bit(image).copy()
     colour, opacity = image[..., :3], image[..., 3:] / np.float32(np.iinfo(image.dtype).max)
     board = _checkerboard(*image.shape[:2])[..., None]
-    return np.asarray(np.rint(_windowed(colour) * opacity + board * (1 - opacity)), np.uint8)
+    return np.asarray(np.rint(_to_8_bit(colour) * opacity + board * (1 - opacity)), np.uint8)
 
 
-def _windowed(image: Image) -> NDArray[np.uint8]:
-    """uint8 as it is; uint16 stretched between its percentiles, which a few hot pixels do not move."""
+def _to_8_bit(image: Image) -> NDArray[np.uint8]:
+    """uint8 as it is; uint16 stretched between its percentiles, which a few very bright pixels do not change."""
     if image.dtype == np.uint8:
         return image
     step = max(1, min(image.shape[:2]) // 512)
@@ -86,14 +84,14 @@ def _checkerboard(height: int, width: int) -> NDArray[np.uint8]:
 
 
 def _fill(picture: Picture, masks: Planes, classes: int, alpha: float) -> None:
-    """Blend the mean of the colours of all classes at a pixel into it, in place."""
-    total = np.zeros(picture.shape, np.uint16)  # 256 classes of 255 just fit
+    """Blend into each pixel the mean colour of the classes it has, in place."""
+    total = np.zeros(picture.shape, np.uint16)  # the sum of 256 colour values of 255 just fits
     for c, roi, mask in bitmask.regions(masks, classes):
         cv2.add(total[roi], np.array([*colour_of(c), 0], np.float64), dst=total[roi], mask=mask)
     count = bitmask.overlap_count(masks)
-    held = count > 0
-    mean = total[held] / count[held][:, None].astype(np.float32)
-    picture[held] = np.rint(picture[held] * (1 - alpha) + mean * alpha).astype(np.uint8)
+    covered = count > 0
+    mean = total[covered] / count[covered][:, None].astype(np.float32)
+    picture[covered] = np.rint(picture[covered] * (1 - alpha) + mean * alpha).astype(np.uint8)
 
 
 def _outline(picture: Picture, masks: Planes, classes: int) -> None:

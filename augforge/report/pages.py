@@ -1,4 +1,4 @@
-"""A page for every op, source and export format, made from the code that runs: it cannot say anything else."""
+"""A page for every op, source and export format, generated from the code, so that it is never outdated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from augforge.errors import AugforgeError, nearest
 from augforge.export.formats import FORMATS
 from augforge.ops import OPS, Op
 from augforge.planning.steps import SPLITS, StepKeys
-from augforge.report.fields import describe, example_values, flow, valid_example
+from augforge.report.fields import describe_fields, example_values, flow, valid_example
 from augforge.report.tables import pairs, plural, table
 from augforge.sources import SOURCES, Source
 from augforge.sources.class_lists import CLASS_LISTS
@@ -31,7 +31,7 @@ _ON_TYPE = f"{' | '.join(SPLITS)}, or a list"
 
 
 def op_page(name: str) -> dict[str, Any]:
-    """All there is to know about an op, JSON-like. AugforgeError with the nearest name where there is none."""
+    """The documentation of an op, JSON-like; AugforgeError with the nearest name if there is no such op."""
     if name not in OPS:
         raise AugforgeError(f"no op is named '{name}'.{nearest(name, OPS)} See them all: augforge ops")
     op = OPS[name]
@@ -49,7 +49,7 @@ def op_page(name: str) -> dict[str, Any]:
         "measures": op.measure is not None,
         "fits": op.fit is not None,
         "reads": list(op.reads),
-        "parameters": describe(op.params),
+        "parameters": describe_fields(op.params),
         "step_keys": _step_keys(op),
         "example": f"- {flow(_example(op, params))}",
     }
@@ -62,7 +62,7 @@ def _default_splits(op: Op[Any]) -> list[str]:
 
 def _step_keys(op: Op[Any]) -> list[dict[str, Any]]:
     """The step's own keys that this op's steps may have, with the default of `on` filled in."""
-    keys = [key for key in describe(StepKeys) if key["name"] != "op"]
+    keys = [key for key in describe_fields(StepKeys) if key["name"] != "op"]
     return [
         {**key, "type": _ON_TYPE, "default": _default_splits(op)} if key["name"] == "on" else key
         for key in keys
@@ -75,7 +75,7 @@ def _example(op: Op[Any], params: dict[str, Any]) -> dict[str, Any]:
 
 
 def source_page(name: str) -> dict[str, Any]:
-    """All there is to know about a source, JSON-like. AugforgeError with the nearest name where there is none."""
+    """The documentation of a source, JSON-like; AugforgeError with the nearest name if there is no such format."""
     if name not in SOURCES:
         raise AugforgeError(
             f"no source format is named '{name}'.{nearest(name, SOURCES)} See them all: augforge sources"
@@ -88,14 +88,14 @@ def source_page(name: str) -> dict[str, Any]:
         "summary": summary_of(source),
         "description": text_of(source),
         "layout": source.layout,
-        "options": [_named(option) for option in describe(source) if option["name"] != "format"],
+        "options": [_name_class_list(option) for option in describe_fields(source) if option["name"] != "format"],
         "class_lists": sorted(CLASS_LISTS),
         "example": _source_example(name, source),
     }
 
 
-def _named(option: dict[str, Any]) -> dict[str, Any]:
-    """An option whose default is a whole class list says that list's name instead."""
+def _name_class_list(option: dict[str, Any]) -> dict[str, Any]:
+    """The option; if its default is one of the named class lists, its default is that list's name instead."""
     names = [name for name, classes in CLASS_LISTS.items() if list(classes) == option["default"]]
     return {**option, "default": names[0]} if names else option
 
@@ -110,7 +110,7 @@ def _source_example(name: str, source: type[Source]) -> str:
 
 
 def export_page(name: str) -> dict[str, Any]:
-    """All there is to know about an export format, JSON-like. AugforgeError with the nearest name for no format."""
+    """The documentation of an export format, JSON-like; AugforgeError with the nearest name for an unknown one."""
     if name not in FORMATS:
         raise AugforgeError(
             f"no export format is named '{name}'.{nearest(name, FORMATS)} See them all: augforge exports"
@@ -121,14 +121,14 @@ def export_page(name: str) -> dict[str, Any]:
         "summary": summary_of(options),
         "description": text_of(options),
         "layout": options.layout,
-        "options": describe(options),
+        "options": describe_fields(options),
         "example": f"augforge export DATASET -o OUT --to {name}",
         "read_back": options.read_back,
     }
 
 
 def text_of(model: type[BaseModel]) -> str:
-    """A model's docstring with its paragraphs in one line each."""
+    """The docstring of a model, each paragraph in one line."""
     text = inspect.cleandoc(model.__doc__ or "").replace("``", "`")
     return re.sub(r"(?<!\n)\n(?![\n\s*-])", " ", text)
 
@@ -139,7 +139,7 @@ def summary_of(model: type[BaseModel]) -> str:
 
 
 def ops_table(console: Console) -> None:
-    """Print all ops, a line or two each."""
+    """Print all ops, a line or two for each."""
     shown = table("op", "role", "inputs", "what it does")
     for page in map(op_page, sorted(OPS)):
         shown.add_row(Text(page["name"], "bold"), page["role"], str(page["inputs"]), _summary_line(page))
@@ -152,7 +152,7 @@ def _summary_line(page: dict[str, Any]) -> Text:
 
 
 def sources_table(console: Console) -> None:
-    """Print all source formats, a line or two each."""
+    """Print all source formats, a line or two for each."""
     shown = table("format", "what it reads")
     for page in map(source_page, sorted(SOURCES)):
         shown.add_row(Text(page["name"], "bold"), _summary_line(page))
@@ -160,7 +160,7 @@ def sources_table(console: Console) -> None:
 
 
 def exports_table(console: Console) -> None:
-    """Print all export formats, a line or two each."""
+    """Print all export formats, a line or two for each."""
     shown = table("format", "what it writes")
     for page in map(export_page, sorted(FORMATS)):
         shown.add_row(Text(page["name"], "bold"), Text(page["summary"]))
@@ -168,7 +168,7 @@ def exports_table(console: Console) -> None:
 
 
 def render_op(page: dict[str, Any], console: Console) -> None:
-    """Print an op's page."""
+    """Print what `op_page` gives."""
     _title(page, console)
     console.print(pairs(_op_facts(page)), "", sep="\n")
     _render_fields("parameter", page["parameters"], console)
@@ -191,7 +191,7 @@ def _op_facts(page: dict[str, Any]) -> dict[str, str | Text]:
 
 
 def render_source(page: dict[str, Any], console: Console) -> None:
-    """Print a source's page."""
+    """Print what `source_page` gives."""
     _title(page, console)
     _render_block("layout", page["layout"], console, "")
     console.print()
@@ -201,7 +201,7 @@ def render_source(page: dict[str, Any], console: Console) -> None:
 
 
 def render_export(page: dict[str, Any], console: Console) -> None:
-    """Print an export format's page."""
+    """Print what `export_page` gives."""
     _title(page, console)
     _render_block("layout", page["layout"], console, "")
     console.print()
@@ -235,7 +235,14 @@ def _render_block(title: str, text: str, console: Console, style: str = "cyan") 
 
 
 class Kind(NamedTuple):
-    """What there are pages of: their names, the page of one, and how a list and a page are printed."""
+    """One kind of pages.
+
+    Attributes:
+        names: of all pages.
+        page: returns a page by name, JSON-like.
+        table: prints all names with their summaries.
+        render: prints a page.
+    """
 
     names: Iterable[str]
     page: Callable[[str], dict[str, Any]]

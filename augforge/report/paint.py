@@ -1,4 +1,4 @@
-"""Text, strips and grids as RGB arrays: what sheets of pictures are put together from."""
+"""Text, strips and grids as RGB arrays, of which sheets of pictures are composed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from augforge.report.colours import Colour
 Picture: TypeAlias = NDArray[np.uint8]
 """RGB, uint8 (H, W, 3)."""
 Span: TypeAlias = tuple[str, Colour]
-"""Text and its colour."""
+"""A piece of text and its colour."""
 
 BACKGROUND: Colour = (24, 26, 30)
 INK: Colour = (228, 231, 236)
 MUTED: Colour = (146, 152, 162)
 TEXT = 14
-"""Size of ordinary text, pixels."""
+"""Size of ordinary text in pixels."""
 GAP = 12
+"""Pixels between pictures."""
 
 
 @cache
@@ -31,17 +32,20 @@ def _font(size: int) -> Any:
 
 
 def line_height(size: int = TEXT) -> int:
-    """Pixels from line to line; what hangs below the base line is inside."""
+    """Height of a line of text in pixels, including descenders."""
     return int(sum(_font(size).getmetrics())) + max(3, size // 5)
 
 
 def text_width(text: str, size: int = TEXT) -> int:
-    """Pixels that a line of text takes."""
+    """Width of a line of text in pixels."""
     return int(np.ceil(_font(size).getlength(text)))
 
 
 def elide(text: str, width: int, size: int = TEXT) -> str:
-    """The text, with "…" for its middle where it is wider than ``width`` pixels: names differ at both ends."""
+    """The text, shortened in the middle by "…" to at most ``width`` pixels: names differ at both ends.
+
+    Empty if not even one character fits.
+    """
     if text_width(text, size) <= width:
         return text
     for kept in range(len(text) - 1, 0, -1):
@@ -53,11 +57,12 @@ def elide(text: str, width: int, size: int = TEXT) -> str:
 
 
 def blank(height: int, width: int, colour: Colour = BACKGROUND) -> Picture:
+    """A picture of one colour."""
     return np.full((height, width, 3), colour, np.uint8)
 
 
 def text_line(spans: Sequence[Span], width: int, size: int = TEXT) -> Picture:
-    """One line of spans side by side, (line height, width, 3); what does not fit is shortened."""
+    """One line of spans side by side, (line height, width, 3); a span that does not fit is shortened."""
     strip = Image.fromarray(blank(line_height(size), width))
     pen, x = ImageDraw.Draw(strip), 0
     for text, colour in spans:
@@ -68,7 +73,7 @@ def text_line(spans: Sequence[Span], width: int, size: int = TEXT) -> Picture:
 
 
 def text_flow(spans: Sequence[Span], width: int, size: int = TEXT) -> Picture:
-    """Spans side by side in as many lines as they take; a span is not broken."""
+    """Spans side by side in as many lines of ``width`` pixels as they need; no span is broken."""
     return np.concatenate([text_line(line, width, size) for line in _lines(spans, width, size)])
 
 
@@ -89,8 +94,8 @@ def _space(size: int) -> int:
     return round(size * 0.8)
 
 
-def centred(picture: Picture, height: int, width: int) -> Picture:
-    """A picture in the middle of a larger background."""
+def centre(picture: Picture, height: int, width: int) -> Picture:
+    """A picture in the middle of a background of (height, width), which must not be smaller."""
     canvas = blank(height, width)
     top, left = (height - picture.shape[0]) // 2, (width - picture.shape[1]) // 2
     canvas[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
@@ -98,7 +103,7 @@ def centred(picture: Picture, height: int, width: int) -> Picture:
 
 
 def grid(cells: Sequence[Picture | None], columns: int, gaps: tuple[int, int] = (GAP, GAP)) -> Picture:
-    """Cells of one size row by row, pixels between rows and columns; None and what the last row lacks stay blank."""
+    """Cells of equal size, row by row, with gaps in pixels between rows and between columns; None is a blank cell."""
     height, width = next(cell.shape[:2] for cell in cells if cell is not None)
     down, across = height + gaps[0], width + gaps[1]
     canvas = blank(-(-len(cells) // columns) * down - gaps[0], columns * across - gaps[1])
@@ -110,7 +115,7 @@ def grid(cells: Sequence[Picture | None], columns: int, gaps: tuple[int, int] = 
 
 
 def stack(parts: Sequence[Picture], gap: int = GAP) -> Picture:
-    """Pictures below each other on the background, as wide as the widest, with a margin around all."""
+    """Pictures below each other on a background as wide as the widest, with gaps and a margin of ``gap`` pixels."""
     width = max(part.shape[1] for part in parts)
     height = sum(part.shape[0] for part in parts) + gap * (len(parts) - 1)
     canvas, top = blank(height + 2 * gap, width + 2 * gap), gap

@@ -14,7 +14,7 @@ from PIL import Image
 from augforge import bitmask
 from augforge.errors import AugforgeError
 from augforge.report.colours import Colour, colour_of
-from augforge.report.overlay import fitted, overlay
+from augforge.report.overlay import overlay, scale_to_fit
 from augforge.report.paint import (
     BACKGROUND,
     GAP,
@@ -24,7 +24,7 @@ from augforge.report.paint import (
     Picture,
     Span,
     blank,
-    centred,
+    centre,
     grid,
     stack,
     text_flow,
@@ -39,7 +39,7 @@ __all__ = ["contact_sheet", "legend", "overlay", "save_png", "show_samples"]
 SPLIT_COLOURS: Mapping[str, Colour] = {"train": (122, 174, 255), "val": (255, 190, 92), "test": (130, 214, 140)}
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _TAG: Colour = (255, 150, 130)
-_LARGE, _MEDIUM = 1400, 760  # longest side of one shown sample, and of several
+_LARGE, _MEDIUM = 1400, 760  # most pixels of the longer side of a single sample, and of one of several
 
 
 def legend(
@@ -50,9 +50,9 @@ def legend(
     Args:
         classes: the class table.
         present: indices of the classes to name.
-        width: pixels.
-        unknown: indices of classes that nobody labelled: a hollow chip and a greyed name.
-        size: of the text, pixels.
+        width: of the picture in pixels.
+        unknown: indices of classes that nobody labelled; they get a hollow chip and a gray name.
+        size: of the text in pixels.
 
     Returns:
         RGB, uint8 (as many lines as needed, width, 3).
@@ -69,7 +69,7 @@ def legend(
 
 
 def _entry(c: int, label: str, unknown: bool, width: int, size: int) -> Picture:
-    """A chip as large as the text, and the name."""
+    """A chip as high as the text, and the name."""
     text = text_line([(label, MUTED if unknown else INK)], width - size - size // 2, size)
     entry = np.concatenate([blank(len(text), size + size // 2), text], axis=1)
     top = (len(entry) - size) // 2
@@ -89,18 +89,21 @@ def _down_columns(cells: Sequence[Picture], columns: int) -> list[Picture | None
 def show_samples(
     samples: Sequence[Sample], classes: Sequence[str], tags: Mapping[str, Sequence[str]] | None = None
 ) -> Picture:
-    """Large overlays, each with a title, and one legend for all.
+    """Large overlays, each with a title, and a common legend.
 
     Args:
         samples: what to show; at least one.
         classes: the class table.
-        tags: by sample name, as the index of a dataset holds them.
+        tags: by sample name, as the index of a dataset has them.
+
+    Raises:
+        AugforgeError: no samples.
     """
     if not samples:
         raise AugforgeError("there is no sample to show. Choose samples by name, or another split")
     side = _side(samples)
     height = max(_scaled_height(sample.width, sample.height, side) for sample in samples)
-    cells = [_captioned(sample, classes, side, height, _title(sample, tags or {})) for sample in samples]
+    cells = [_captioned_overlay(sample, classes, side, height, _title(sample, tags or {})) for sample in samples]
     body = grid(cells, math.ceil(math.sqrt(len(cells))), (2 * GAP, 2 * GAP))
     return stack([body, _legend_of(samples, classes, body.shape[1], _text_size(side))], 2 * GAP)
 
@@ -120,17 +123,17 @@ def _split_span(split: str) -> Span:
     return split, SPLIT_COLOURS.get(split, INK)
 
 
-def _captioned(
+def _captioned_overlay(
     sample: Sample, classes: Sequence[str], width: int, height: int, caption: Iterable[Sequence[Span]]
 ) -> Picture:
-    """The overlay in the middle of (height, width), scaled to fit, and a line below for each of the caption's."""
-    picture = overlay(fitted(sample, width, height), classes)
+    """The overlay, scaled to fit and centred in (height, width), with the lines of the caption below."""
+    picture = overlay(scale_to_fit(sample, width, height), classes)
     lines = [text_line(spans, width, _text_size(width)) for spans in caption]
-    return np.concatenate([centred(picture, height, width), blank(GAP // 2, width), *lines])
+    return np.concatenate([centre(picture, height, width), blank(GAP // 2, width), *lines])
 
 
 def _text_size(width: int) -> int:
-    """Text for a picture of that width: readable where the picture is seen whole."""
+    """Size of the text for a picture of this width, so that it is readable when the whole picture is on the screen."""
     return min(max(TEXT, 10 + width // 60), 24)
 
 
@@ -156,29 +159,36 @@ def contact_sheet(
 
     Args:
         dataset: what to show.
-        columns: tiles side by side; by default such that the sheet is somewhat wider than high.
+        columns: tiles side by side; by default chosen so that the sheet is somewhat wider than high.
         tile: width of a tile in pixels.
-        limit: samples at most.
-        split: show this split alone.
+        limit: most samples to show.
+        split: show only this split.
+
+    Raises:
+        AugforgeError: no sample to show, or no such split.
     """
     part = dataset if split is None else dataset.split(split)
-    chosen = choose(part.index, limit)
+    chosen = choose_rows(part.index, limit)
     if not chosen:
         raise AugforgeError(f"{dataset.folder} has no sample to show here. Choose another split, or a limit above 0")
     rows = part.index.select("name", "split", "step", "tags", "width", "height", "area")[chosen].to_dicts()
     columns = max(1, min(columns or math.ceil(math.sqrt(len(rows) * 1.5)), len(rows)))
     height = max(_scaled_height(row["width"], row["height"], tile) for row in rows)
     tiles = [
-        _captioned(part[i], part.classes, tile, height, _caption(row)) for i, row in zip(chosen, rows, strict=True)
+        _captioned_overlay(part[i], part.classes, tile, height, _caption(row))
+        for i, row in zip(chosen, rows, strict=True)
     ]
     body = grid(tiles, columns, (GAP + GAP // 2, GAP))
     width, size = body.shape[1], _text_size(tile)
-    header, key = _header(part, len(rows), width, size), _indexed_legend(rows, part.classes, width, size)
+    header, key = _header(part, len(rows), width, size), _legend_from_index(rows, part.classes, width, size)
     return stack([header, body, key], GAP + GAP // 2)
 
 
-def choose(index: pl.DataFrame, limit: int) -> list[int]:
-    """Rows to show: as many of every split and step, spread over their names; sorted by split, step, name."""
+def choose_rows(index: pl.DataFrame, limit: int) -> list[int]:
+    """Positions of up to ``limit`` index rows to show, sorted by split, step and name.
+
+    Each pair of split and step gets an equal share where it can, spread evenly over its names.
+    """
     table = index.select("split", "step", "name").with_row_index()
     order = pl.col("split").replace_strict({"train": 0, "val": 1, "test": 2}, default=3)
     strata = [
@@ -194,7 +204,7 @@ def choose(index: pl.DataFrame, limit: int) -> list[int]:
 
 
 def _shares(sizes: Sequence[int], limit: int) -> list[int]:
-    """How many of each stratum: one more for the least served, as long as it has more and the limit allows."""
+    """How many rows each stratum gets: one after another goes to the one with the fewest that has rows left."""
     shares = [0] * len(sizes)
     for _ in range(min(limit, sum(sizes))):
         open_strata = [i for i, size in enumerate(sizes) if shares[i] < size]
@@ -221,8 +231,8 @@ def _header(dataset: Dataset, shown: int, width: int, size: int) -> Picture:
     return np.concatenate([text_line([(dataset.name, INK)], width, 24), text_flow(facts, width, size)])
 
 
-def _indexed_legend(rows: Sequence[Mapping[str, Any]], classes: Sequence[str], width: int, size: int) -> Picture:
-    """The legend of some index rows: no mask is looked at."""
+def _legend_from_index(rows: Sequence[Mapping[str, Any]], classes: Sequence[str], width: int, size: int) -> Picture:
+    """The legend of some index rows, from their areas instead of their masks."""
     areas = [list(row["area"].values()) for row in rows]
     present = {c for area in areas for c, pixels in enumerate(area) if pixels}
     unknown = {c for area in areas for c, pixels in enumerate(area) if pixels is None}
@@ -230,7 +240,7 @@ def _indexed_legend(rows: Sequence[Mapping[str, Any]], classes: Sequence[str], w
 
 
 def save_png(picture: Picture, path: str | Path) -> None:
-    """Write a picture as PNG, or JPEG if the suffix says so.
+    """Write a picture as PNG or JPEG, by the suffix.
 
     Raises:
         AugforgeError: another suffix, or no such folder.

@@ -1,4 +1,4 @@
-"""The closing words of a build: what it made, what it took over, and what to try next."""
+"""The summary printed after a build: what it made, what it reused, and what to do next."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def render_summary(summary: Summary, console: Console) -> None:
-    """Print what a build did, or, for a dry run, what it would do."""
+    """Print what a build did, or what a dry run would do."""
     for warning in summary.warnings:
         console.print(Text(f"Warning: {warning}", "yellow"))
     if summary.steps:
@@ -43,7 +43,7 @@ def _headline(summary: Summary) -> Text:
 
 
 def _steps(summary: Summary) -> Table:
-    """Per step and split what was made and what was at hand."""
+    """Samples per step and split that were made, and that were reused."""
     splits = list(split_order({split: 0 for step in summary.steps for split in (*step["made"], *step["reused"])}))
     made = "would make" if summary.dry else "made"
     shown = table("step", "", *splits, "in all", right=len(splits) + 1)
@@ -62,13 +62,13 @@ def _row(counts: Mapping[str, int], splits: list[str], exact: bool) -> list[str]
 
 
 def _facts(summary: Summary) -> dict[str, str | Text]:
-    samples = f"{_about(summary)}{summary.samples:,}  "
+    samples = f"{_prefix(summary)}{summary.samples:,}  "
     size = human_bytes(summary.bytes)
     facts: dict[str, str | Text] = {
         "samples": Text.assemble(samples, split_counts(split_order(summary.splits))),
         "to store"
         if summary.dry
-        else "stored": f"{_about(summary)}{summary.made:,} encoded, {summary.reused:,} reused",
+        else "stored": f"{_prefix(summary)}{summary.made:,} encoded, {summary.reused:,} reused",
         "bytes": f"about {size}" if summary.dry else f"{size} in {_shards(summary)}",
         "folder": summary.folder,
     }
@@ -77,7 +77,7 @@ def _facts(summary: Summary) -> dict[str, str | Text]:
     return facts
 
 
-def _about(summary: Summary) -> str:
+def _prefix(summary: Summary) -> str:
     return "" if summary.exact else "at most "
 
 

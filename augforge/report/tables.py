@@ -1,4 +1,4 @@
-"""What the tables of this package have in common: how they look, and numbers as people read them."""
+"""The common look of tables, and numbers formatted for people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SPLIT_STYLES: Mapping[str, str] = {"train": "bright_blue", "val": "yellow", "tes
 
 
 def table(*columns: str, right: int = 0, title: str | None = None) -> Table:
-    """An open table; its last ``right`` columns are numbers, set to the right."""
+    """An empty table without frame; its last ``right`` columns hold numbers and are right-aligned."""
     result = Table(
         box=box.SIMPLE_HEAD,
         title=title,
@@ -35,7 +35,7 @@ def table(*columns: str, right: int = 0, title: str | None = None) -> Table:
 
 
 def pairs(facts: Mapping[str, str | Text]) -> Table:
-    """Names and values side by side."""
+    """A table of names and values side by side."""
     result = Table.grid(padding=(0, 2))
     result.add_column(style="dim", no_wrap=True)
     result.add_column(overflow="fold")
@@ -50,7 +50,7 @@ def split_counts(splits: Mapping[str, int]) -> Text:
 
 
 def rejected_table(rejected: Mapping[str, int]) -> Table:
-    """Counts by who rejected (``source`` for what could not be read) and why; keys are ``step: reason``."""
+    """Counts by step (``source`` for what could not be read) and reason; the keys are ``step: reason``."""
     shown = table("rejected by", "reason", "samples", right=1)
     for key, count in rejected.items():
         step, _, reason = key.partition(": ")
@@ -64,7 +64,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def human_bytes(count: int) -> str:
-    """Bytes with a decimal unit: ``51.2 MB``."""
+    """A number of bytes with a decimal unit: ``51.2 MB``."""
     value, unit = float(count), "bytes"
     for larger in ("kB", "MB", "GB", "TB"):
         if value < 999.5:
@@ -74,6 +74,6 @@ def human_bytes(count: int) -> str:
 
 
 def split_order(splits: Mapping[str, int]) -> dict[str, int]:
-    """Counts by split in the order train, val, test, others."""
+    """Counts by split, sorted: train, val, test, then others by name."""
     order = {split: place for place, split in enumerate(SPLIT_STYLES)}
     return {split: splits[split] for split in sorted(splits, key=lambda split: (order.get(split, len(order)), split))}

@@ -1,1 +1,1 @@
-"""Datasets on disk: codecs, shards, index, manifest, reading and verifying."""
+"""Datasets on disk or behind a URL: codecs, shards, index, manifest, reading and verifying."""

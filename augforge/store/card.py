@@ -1,4 +1,4 @@
-"""The dataset card: a README that people read and `datasets.load_dataset(folder)` obeys."""
+"""The dataset card: a README for people, whose front matter tells `datasets.load_dataset(folder)` what to read."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Masks are a zstd frame of planar bit-planes: class `c` is bit `c % 8` of plane `
 
 
 def dataset_card(manifest: Manifest) -> str:
-    """Text of the card of a version."""
+    """Text of ``README.md`` for a version, with the list of its shards as front matter."""
     files = [
         {"split": split, "path": [shard.path for shard in manifest.shards if shard.split == split]}
         for split in manifest.splits

@@ -20,28 +20,34 @@ from augforge.sample import Image
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How images are stored. `str` of it is part of a payload's identity."""
+    """How images are stored. Its text, ``png`` or ``jpeg-95``, is part of a payload's identity."""
 
     format: Literal["png", "jpeg"] = "png"
     quality: int = 0
 
     @classmethod
     def png(cls) -> Encoding:
+        """PNG with OpenCV's default compression."""
         return cls()
 
     @classmethod
     def jpeg(cls, quality: int) -> Encoding:
+        """JPEG of a quality from 1 to 100."""
         return cls("jpeg", quality)
 
     @property
     def lossless(self) -> bool:
+        """Whether decoding gives the same pixels back."""
         return self.format == "png"
 
     def __str__(self) -> str:
         return self.format if self.lossless else f"{self.format}-{self.quality}"
 
     def encode(self, image: Image) -> bytes:
-        """Encode uint8 or uint16 (H, W), (H, W, 3) RGB or (H, W, 4) RGBA. JPEG holds uint8 without alpha only."""
+        """Encode an image: uint8 or uint16, (H, W), (H, W, 3) RGB or (H, W, 4) RGBA.
+
+        ValueError for JPEG of 16 bits or with alpha, which it cannot hold, or if OpenCV fails.
+        """
         if not self.lossless and (image.dtype != np.uint8 or image.shape[2:] == (4,)):
             raise ValueError(f"jpeg cannot hold {image.dtype} {image.shape}; set `output.image: png`")
         flags = [] if self.lossless else [cv2.IMWRITE_JPEG_QUALITY, self.quality]
@@ -52,11 +58,11 @@ class Encoding:
 
 
 FINDINGS_VERSION = "2"
-"""Of what the ledger keeps of a task, a sample and a shard; goes up when its shape or meaning changes."""
+"""Version of the ledger's entries about tasks, samples and shards. Raise it when their form or meaning changes."""
 
 
 def decode_image(data: bytes | memoryview) -> Image:
-    """The image of encoded bytes, RGB order; ValueError if they are damaged."""
+    """Decode PNG or JPEG bytes to uint8 or uint16, (H, W), (H, W, 3) RGB or (H, W, 4) RGBA; ValueError if damaged."""
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:  # no bytes at all, or a size beyond OpenCV's limit
@@ -67,7 +73,10 @@ def decode_image(data: bytes | memoryview) -> Image:
 
 
 def pixel_digest(image: Image, masks: Planes) -> str:
-    """128-bit xxHash of decoded pixels: dtype, shape, image, planar bit-planes. Names drift, proves nothing."""
+    """128-bit xxHash of dtype, shapes, image and planar bit-planes, 32 hexadecimal digits.
+
+    It shows when libraries decode the same bytes to other pixels; it is no proof against forgery.
+    """
     state = xxhash.xxh3_128(f"{image.dtype}{image.shape}{masks.shape}".encode())
     state.update(np.ascontiguousarray(image).data)
     state.update(bitmask.planar(masks).data)
@@ -78,15 +87,18 @@ _DECODERS = (
     *("pydicom", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "pyjpegls", "python-gdcm"),
     *("nibabel", "imagecodecs", "datumaro"),
 )
-"""Of optional extras: they decide pixels where they are installed."""
+"""Packages of optional extras: if they are installed, pixels depend on them."""
 
 
-def made_by() -> dict[str, str]:
-    """Versions of what decides pixels and bytes, and the CPU family: encoded bytes are reused only if they agree."""
+def library_versions() -> dict[str, str]:
+    """Versions of all packages that decide pixels and bytes, and the CPU family, by name.
+
+    Encoded bytes of earlier builds are reused only if these are equal.
+    """
     return {
         "findings": FINDINGS_VERSION,
         **{name: version(name) for name in ("albumentations", "pyarrow", "pycocotools", "tifffile")},
-        **{name: found for name in _DECODERS if (found := _installed(name))},
+        **{name: found for name in _DECODERS if (found := _version_or_empty(name))},
         "numpy": np.__version__,
         "opencv": cv2.__version__,
         "pillow": PIL.__version__,
@@ -95,8 +107,8 @@ def made_by() -> dict[str, str]:
     }
 
 
-def _installed(package: str) -> str:
-    """Its version; empty where it is not installed."""
+def _version_or_empty(package: str) -> str:
+    """The version of an installed package, or empty text."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -104,12 +116,13 @@ def _installed(package: str) -> str:
 
 
 def _cpu() -> str:
-    """Machine and the vector features OpenCV dispatches on: resampling differs in the last bit between them."""
+    """Machine and the vector features that OpenCV chooses code by: its resampling differs in the last bit by them."""
     wide = [name for name, feature in _FEATURES.items() if cv2.checkHardwareSupport(feature)]
     return "-".join([platform.machine(), *wide])
 
 
-_FEATURES = {"avx2": 11, "neon": 100, "avx512": 256}  # numbers of OpenCV's CpuFeatures, which the wheel does not name
+# Numbers in OpenCV's enum CpuFeatures, which the wheel does not export.
+_FEATURES = {"avx2": 11, "neon": 100, "avx512": 256}
 
 
 def _swap_red_and_blue(image: Image) -> Image:

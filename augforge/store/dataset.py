@@ -1,4 +1,8 @@
-"""Reading a dataset: random access by memory map and offset, the index for everything else."""
+"""Reading a dataset: samples at random by memory map and offset; the index for everything else.
+
+A process that loads data for training imports this module. Code that only an opening or a checking process needs (the
+index file, remote access, YAML) is therefore imported where it is used.
+"""
 
 from __future__ import annotations
 
@@ -6,55 +10,60 @@ import mmap
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from augforge import bitmask
-from augforge.cache.filecache import file_sha256
 from augforge.errors import DatasetError, nearest
+from augforge.files import file_sha256, is_url
 from augforge.sample import Sample
 from augforge.store.codec import decode_image
-from augforge.store.index import read_index
 from augforge.store.manifest import Manifest, read_manifest
 from augforge.store.order import global_order, share
-from augforge.store.remote import Remote, is_url
+
+if TYPE_CHECKING:
+    from augforge.store.remote import Remote
 
 OPEN_SHARDS = 256
-"""Shards mapped at a time: each holds a file descriptor, of which a process has few."""
+"""Most shards mapped at a time: each holds a file descriptor, of which a process has few."""
 
 
 def open_dataset(path: str | Path, version: str | None = None) -> Dataset:
     """Open a dataset.
 
     Args:
-        path: its folder, or a URL that fsspec reads, such as ``s3://bucket/datasets/hands``; of that, shards are
+        path: its folder, or a URL that fsspec reads, such as ``s3://bucket/datasets/hands``. Shards behind a URL are
             fetched when they are first needed (see `augforge.store.remote`).
-        version: another than the current one; a unique beginning is enough.
+        version: a version or the beginning of one, if it is unique; None for the current version.
 
     Raises:
-        DatasetError: no dataset there, or no such version.
-        MissingExtra: nothing is installed that reads such URLs.
+        DatasetError: there is no dataset, or no such version.
+        MissingExtra: the package that reads such URLs is not installed.
     """
+    from augforge.store.index import read_index  # a loader process gets the rows pickled, and needs no Arrow
+
     if is_url(path):
+        from augforge.store.remote import Remote
+
         remote = Remote(str(path))
-        manifest = remote.manifest(version)
-        return Dataset(remote.folder, manifest, read_index(remote.index(manifest)), remote)
+        manifest = remote.fetch_manifest(version)
+        return Dataset(remote.folder, manifest, read_index(remote.fetch_index(manifest)), remote)
     folder = Path(path).expanduser()
     manifest = read_manifest(folder, version)
     index = folder / manifest.index_path
     if not index.exists():
-        raise DatasetError(f"{index} is missing, so {folder} is not whole. Build the dataset again")
+        raise DatasetError(f"{index} is missing, so {folder} is incomplete. Build the dataset again")
     return Dataset(folder, manifest, read_index(index))
 
 
 class Dataset:
-    """A version of a dataset, or a part of one.
+    """A version of a dataset, or some of its samples.
 
-    ``len``, iteration and ``[i]`` give Samples; `index` is a Polars table in the same order. Copies for other
-    processes share nothing but the files.
+    ``len``, iteration and ``[i]`` give Samples; `index` is a Polars table with one row per sample, in the same order.
+    Copies for other processes share nothing but the files.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, index: pl.DataFrame, remote: Remote | None = None) -> None:
@@ -63,27 +72,27 @@ class Dataset:
 
     @property
     def name(self) -> str:
+        """The recipe's name."""
         return self.manifest.name
 
     @property
     def version(self) -> str:
+        """16 hexadecimal digits; see `augforge.store.manifest.version_of`."""
         return self.manifest.version
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """Names of the classes; class c is bit c of the masks."""
         return tuple(self.manifest.classes)
 
     @property
     def labels(self) -> tuple[str, ...]:
+        """Names of the entries of label vectors; empty without labels."""
         return tuple(self.manifest.labels)
 
     @property
-    def _remedy(self) -> str:
-        return self.remote.remedy if self.remote else "Check: augforge verify; repair: augforge build"
-
-    @property
     def groups(self) -> set[str]:
-        """All groups that show in the samples; a mosaic shows several."""
+        """All groups whose images appear in the samples; a mosaic has several."""
         return set(self.index["groups"].explode().drop_nulls().to_list())
 
     def __repr__(self) -> str:
@@ -96,14 +105,20 @@ class Dataset:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, i: int) -> Sample:
-        """Sample i. Its masks are a view of planar memory; `bitmask.contiguous` makes them interleaved."""
+        """Sample i. Its masks are a view of planar memory; `bitmask.contiguous` makes them interleaved.
+
+        Raises:
+            IndexError: i outside -len..len-1.
+            DatasetError: the shard is missing or cut off, or the sample cannot be decoded.
+        """
         if not -len(self) <= i < len(self):
             raise IndexError(f"sample {i} of {len(self)}")
-        row, payload = self._rows[i], self._payloads[i]
-        image, masks = self.encoded(i)
-        height, width = int(payload[4]), int(payload[5])
+        row = self._rows[i]
+        height, width = self._sizes[i].tolist()
+        image, masks = self.payload(i)
         try:
-            picture, planes = decode_image(image), bitmask.decode(masks, height, width, len(self.classes))
+            picture = decode_image(image)
+            planes = bitmask.decode(masks, height, width, len(self.classes))
         except ValueError as error:
             raise DatasetError(
                 f"sample '{row['name']}' in {self.folder / self._shards[i]} cannot be decoded: {error}. {self._remedy}"
@@ -112,19 +127,19 @@ class Dataset:
             name=row["name"],
             image=picture,
             masks=planes,
-            known=self._known(row["area"]),
+            known=bitmask.flags_to_bits(np.array([pixels is not None for pixels in row["area"].values()])),
             group=row["group"],
             split=row["split"],
             label=None if row["label"] is None else np.array(row["label"], np.float32),
-            metadata={k: v for k, v in (row.get("metadata") or {}).items() if v is not None},
+            metadata={key: value for key, value in (row.get("metadata") or {}).items() if value is not None},
         )
 
-    def encoded(self, i: int) -> tuple[memoryview, memoryview]:
+    def payload(self, i: int) -> tuple[memoryview, memoryview]:
         """Encoded image and encoded masks of sample i, as views of the mapped shard.
 
-        DatasetError where the shard ends before they do; other damage shows when they are decoded, or in `check`.
+        DatasetError if the shard ends before they do. Other damage shows when they are decoded, or in `check`.
         """
-        image_offset, image_bytes, masks_offset, masks_bytes = (int(n) for n in self._payloads[i, :4])
+        image_offset, image_bytes, masks_offset, masks_bytes = self._offsets[i].tolist()
         shard = self._map(self._shards[i])
         if len(shard) < max(image_offset + image_bytes, masks_offset + masks_bytes):
             raise DatasetError(
@@ -135,57 +150,57 @@ class Dataset:
         return view[image_offset : image_offset + image_bytes], view[masks_offset : masks_offset + masks_bytes]
 
     def check(self, advance: Callable[[int], None] = lambda count: None) -> None:
-        """Prove by SHA-256 that the index and the shards of these samples are what the manifest says.
+        """Check by SHA-256 that the index and the shards of these samples are those of the manifest.
 
-        Of a dataset behind a URL, a damaged copy is fetched again.
+        Damaged copies of files behind a URL are fetched again.
 
         Args:
-            advance: is told how many shards are done.
+            advance: called with the number of shards just checked.
 
         Raises:
-            DatasetError: naming the file that is damaged or missing.
+            DatasetError: a file is damaged or missing; the message names it.
         """
-        held = set(self._shards)
+        shards = set(self._shards)
         self._check_file(self.manifest.index_path, self.manifest.index_sha256)
         for shard in self.manifest.shards:
-            if shard.path in held:
+            if shard.path in shards:
                 self._check_file(shard.path, shard.sha256)
                 advance(1)
 
-    def named(self, name: str) -> Sample:
-        """The sample of that name."""
+    def by_name(self, name: str) -> Sample:
+        """The sample with this name; DatasetError with the nearest name if there is none."""
         names = self.index["name"].to_list()
         if name not in names:
             raise DatasetError(f"{self.folder} has no sample '{name}'.{nearest(name, names)}")
         return self[names.index(name)]
 
     def split(self, name: str) -> Dataset:
-        """The samples of a split."""
+        """The samples of a split; DatasetError with the nearest name if the dataset has no such split."""
         if name not in self.manifest.splits:
             raise DatasetError(f"{self.folder} has no split '{name}'.{nearest(name, self.manifest.splits)}")
         return self.where(pl.col("split") == name)
 
     def where(self, *conditions: pl.Expr) -> Dataset:
-        """The samples that fulfil Polars expressions over the index."""
+        """The samples that fulfil all conditions, Polars expressions over the index."""
         return Dataset(self.folder, self.manifest, self.index.filter(*conditions), self.remote)
 
     def order(
         self, seed: int, epoch: int, world: int = 1, rank: int = 0, start: int = 0, weights: ArrayLike | None = None
     ) -> NDArray[np.int64]:
-        """Positions of the samples that a rank reads in an epoch, in order: int64.
+        """Positions of the samples that a rank reads in an epoch, in reading order: int64.
 
-        The global order, a permutation of all samples, depends on seed and epoch alone. Of what follows its first
-        `start` samples, rank r of `world` takes every world-th from the r-th on: disjoint, complete, and resumable from
-        a count of samples, with another world size too.
+        The global order, a permutation of all samples, depends on seed and epoch alone. Of the samples after the first
+        `start`, rank r of `world` takes every world-th, beginning with the r-th. The ranks' shares are disjoint and
+        complete, and an epoch can be resumed from a number of samples, even with another world size.
 
         Args:
             seed, epoch: of the permutation.
             world, rank: how many processes read, and which this one is, from 0.
-            start: samples of this epoch that all ranks together have read.
-            weights: one a sample: as many are drawn, with replacement, in proportion to them.
+            start: number of samples of this epoch that all ranks together have read.
+            weights: one number per sample; as many samples are drawn, with replacement, in proportion to them.
 
         Raises:
-            ValueError: no such rank, a start below 0, or weights that do not fit.
+            ValueError: no such rank, a negative start, or weights that do not fit.
         """
         return share(global_order(len(self), seed, epoch, weights), world, rank, start)
 
@@ -193,33 +208,40 @@ class Dataset:
         kept = ("folder", "manifest", "index", "remote")
         return {name: getattr(self, name) for name in kept} | {"_maps": {}}
 
+    # Plain lists and arrays of the index columns that reading needs: looking up one row in Polars takes about as long
+    # as decoding a small image.
+
     @cached_property
     def _rows(self) -> list[dict[str, Any]]:
-        wanted = [c for c in ("name", "group", "split", "label", "metadata", "area") if c in self.index.columns]
-        return self.index.select(wanted).to_dicts()
+        wanted = ("name", "group", "split", "label", "metadata", "area")
+        return self.index.select([column for column in wanted if column in self.index.columns]).to_dicts()
 
     @cached_property
     def _shards(self) -> list[str]:
         return self.index["shard"].to_list()
 
     @cached_property
-    def _payloads(self) -> NDArray[np.int64]:
-        columns = ["image_offset", "image_bytes", "masks_offset", "masks_bytes", "height", "width"]
+    def _offsets(self) -> NDArray[np.int64]:
+        columns = ["image_offset", "image_bytes", "masks_offset", "masks_bytes"]
         return self.index.select(pl.col(columns).cast(pl.Int64)).to_numpy()
 
     @cached_property
-    def _digests(self) -> dict[str, tuple[str, int]]:
+    def _sizes(self) -> NDArray[np.int64]:
+        return self.index.select(pl.col("height", "width").cast(pl.Int64)).to_numpy()
+
+    @cached_property
+    def _shard_facts(self) -> dict[str, tuple[str, int]]:
         return {shard.path: (shard.sha256, shard.bytes) for shard in self.manifest.shards}
 
-    def _known(self, area: dict[str, Any]) -> NDArray[np.uint8]:
-        flags = np.array([value is not None for value in area.values()])
-        return bitmask.flags_to_bits(flags)
+    @property
+    def _remedy(self) -> str:
+        return self.remote.remedy if self.remote else "Check: augforge verify; repair: augforge build"
 
     def _check_file(self, place: str, sha256: str) -> None:
         path = self.folder / place
         if self.remote is not None:
-            self.remote.checked_shard(place, sha256)
-            self._maps.pop(place, None)  # of a copy that may have been fetched anew
+            self.remote.fetch_intact_shard(place, sha256)
+            self._maps.pop(place, None)  # the copy may have been fetched again, and the map shows the old one
             return
         try:
             found = file_sha256(path)
@@ -229,11 +251,12 @@ class Dataset:
             raise DatasetError(f"{path} is damaged: its SHA-256 is not the manifest's. {self._remedy}")
 
     def _map(self, shard: str) -> mmap.mmap:
+        """The memory map of a shard, made on first use; the oldest one makes room."""
         if shard not in self._maps:
             if len(self._maps) >= OPEN_SHARDS:
                 self._maps.pop(next(iter(self._maps)))
             if self.remote is not None:
-                self.remote.shard(shard, *self._digests[shard])
+                self.remote.fetch_shard(shard, *self._shard_facts[shard])
             try:
                 with (self.folder / shard).open("rb") as stream:
                     self._maps[shard] = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)

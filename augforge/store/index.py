@@ -1,4 +1,4 @@
-"""The index: one row a sample, typed, no pixels; to filter, balance and inspect with Polars."""
+"""The index: one typed row per sample, without pixels, to filter, balance and inspect with Polars."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from augforge import bitmask
 from augforge.errors import DatasetError
 from augforge.files import replacing
 
-_PLACED = [
+_PLACEMENT_FIELDS = [
     pa.field("name", pa.string()),
     pa.field("matrix", pa.list_(pa.list_(pa.float64()))),
     pa.field("clip", pa.list_(pa.int32())),
 ]
-_PLACEMENT = pa.struct(_PLACED)
-_ROOT = pa.struct([*_PLACED, pa.field("size", pa.list_(pa.int32()))])
+_PLACEMENT = pa.struct(_PLACEMENT_FIELDS)
+_ROOT = pa.struct([*_PLACEMENT_FIELDS, pa.field("size", pa.list_(pa.int32()))])
 _STEP = pa.struct(
     [
         pa.field("step", pa.string()),
@@ -36,6 +36,7 @@ _STEP = pa.struct(
     ]
 )
 LINEAGE = pa.struct([pa.field("steps", pa.list_(_STEP)), pa.field("roots", pa.list_(_ROOT))])
+"""Steps, oldest first, with their drawn values and parents; roots with their matrices to the sample's pixels."""
 
 REJECTED = {
     "name": pl.String,
@@ -46,12 +47,18 @@ REJECTED = {
     "reason": pl.String,
     "detail": pl.String,
 }
+"""Columns of the table of rejected samples."""
 
 
 def index_schema(classes: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> pa.Schema:
-    """Arrow schema of an index: `area` and `box` are structs with a field for each class, `metadata` for each key."""
+    """Arrow schema of an index.
+
+    Args:
+        classes: the class table; `area` and `box` are structs with a field per class.
+        metadata: of all samples; `metadata` is a struct with a field per key, and left out if there are no keys.
+    """
     keys = sorted({key for values in metadata for key in values})
-    fields = [pa.field(key, _type([values.get(key) for values in metadata])) for key in keys]
+    fields = [pa.field(key, _column_type([values.get(key) for values in metadata])) for key in keys]
     return pa.schema(
         [
             *(pa.field(name, pa.string()) for name in ("id", "name", "group", "split", "step")),
@@ -73,13 +80,20 @@ def index_schema(classes: Sequence[str], metadata: Sequence[Mapping[str, Any]]) 
 
 
 def common_columns(row: Any) -> dict[str, Any]:
-    """What index and stage tables both say of a planned row."""
+    """The columns of a planned row (`augforge.planning.rows.Row`) that index and stage tables share."""
     plain = ("id", "name", "group", "split", "width", "height", "parents", "tags")
     return {**{name: getattr(row, name) for name in plain}, "lineage": typed_lineage(row.lineage.to_json())}
 
 
 def class_columns(facts: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-    """`area` and `box` of a sample; null where a class is not known, box null where it is absent."""
+    """`area` (pixels) and `box` (x0, y0, x1, y1, half-open) of a sample, by class.
+
+    Both are null for a class that is not known; the box is null for an absent class too.
+
+    Args:
+        facts: ``known`` as hexadecimal bits, ``areas`` and ``boxes`` of all classes.
+        classes: the class table.
+    """
     bits = np.frombuffer(bytes.fromhex(facts["known"]), np.uint8)
     known = bitmask.bits_to_flags(bits, len(classes))
     area, box = facts["areas"], facts["boxes"]
@@ -90,7 +104,10 @@ def class_columns(facts: Mapping[str, Any], classes: Sequence[str]) -> dict[str,
 
 
 def typed_lineage(lineage: Mapping[str, Any]) -> dict[str, Any]:
-    """A lineage whose drawn values and notes are JSON text, since each op has others; a turn's angle is lifted out."""
+    """A JSON-like lineage in the form of `LINEAGE`.
+
+    Drawn values and notes differ from op to op, so they become JSON text; the angle of a rotation is a column too.
+    """
     return {"steps": [_typed_step(step) for step in lineage["steps"]], "roots": lineage["roots"]}
 
 
@@ -100,7 +117,7 @@ def _typed_step(step: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_index(path: Path, rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> None:
-    """Write index rows, sorted by id; the same rows give the same bytes."""
+    """Write index rows, sorted by id. The same rows give the same bytes."""
     schema = index_schema(classes, [row.get("metadata") or {} for row in rows])
     ordered = sorted(rows, key=lambda row: str(row["id"]))
     with replacing(path) as temporary:
@@ -108,7 +125,7 @@ def write_index(path: Path, rows: Sequence[Mapping[str, Any]], classes: Sequence
 
 
 def read_index(path: Path) -> pl.DataFrame:
-    """The index; DatasetError if the file is damaged or is none."""
+    """Read an index; DatasetError if the file is damaged or is no index."""
     try:
         index = pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
@@ -124,12 +141,16 @@ def _first_line(error: Exception) -> str:
 
 
 def write_rejected(path: Path, rejected: Iterable[Mapping[str, Any]]) -> None:
+    """Write the table of rejected samples; rows have the columns of `REJECTED`."""
     with replacing(path) as temporary:
         pl.DataFrame(list(rejected), schema=REJECTED).write_parquet(temporary)
 
 
 def write_stages(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write the samples between stages: what the parents in the index's lineage were themselves made of."""
+    """Write the samples between stages.
+
+    The index names the parents of a sample; this table says what the parents themselves were made of.
+    """
     schema = pa.schema(
         [
             pa.field("stage", pa.int32()),
@@ -145,8 +166,8 @@ def write_stages(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), temporary, compression="zstd")
 
 
-def _type(values: Sequence[Any]) -> pa.DataType:
-    """The Arrow type of a metadata column: numbers and booleans as such where all agree, text otherwise."""
+def _column_type(values: Sequence[Any]) -> pa.DataType:
+    """The Arrow type of a metadata column: boolean or number if all values are, text otherwise."""
     kinds = {type(value) for value in values if value is not None}
     for accepted, kind in (({bool}, pa.bool_()), ({int}, pa.int64()), ({int, float}, pa.float64())):
         if kinds and kinds <= accepted:
@@ -155,11 +176,11 @@ def _type(values: Sequence[Any]) -> pa.DataType:
 
 
 def metadata_columns(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Metadata whose mixed columns became text, to fit `index_schema`."""
+    """Metadata of all samples, to fit `index_schema`: in columns of mixed types every value becomes text."""
     keys = sorted({key for row in rows for key in row})
-    text = {key for key in keys if _type([row.get(key) for row in rows]) == pa.string()}
-    return [{key: _text(value) if key in text else value for key, value in row.items()} for row in rows]
+    text = {key for key in keys if _column_type([row.get(key) for row in rows]) == pa.string()}
+    return [{key: _as_text(value) if key in text else value for key, value in row.items()} for row in rows]
 
 
-def _text(value: Any) -> str | None:
+def _as_text(value: Any) -> str | None:
     return value if value is None or isinstance(value, str) else json.dumps(value)

@@ -1,4 +1,4 @@
-"""The manifest: what a dataset version is. Written last, atomically: it is the commit."""
+"""The manifest: what a dataset version is. It is written last and atomically: writing it is the commit."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from augforge.errors import DatasetError, nearest
 from augforge.files import write_text
 from augforge.keys import canonical_json, digest
-from augforge.store.shard import FORMAT_VERSION
-from augforge.yamlfile import dump_yaml, read_yaml
+
+FORMAT_VERSION = 1
+"""Version of the on-disk format. Raise it when an older augforge can no longer read what this one writes."""
 
 
 class _Frozen(BaseModel):
@@ -21,14 +22,14 @@ class _Frozen(BaseModel):
 
 
 class RecipeEntry(_Frozen):
-    """The recipe verbatim, and the digest of what it says (white space, comments and the source's path left out)."""
+    """The recipe verbatim, and the digest of its content, without white space, comments and source path."""
 
     digest: str
     text: str
 
 
 class SourceEntry(_Frozen):
-    """The source: how it was read, the digest over its samples' ids, and how many they are."""
+    """The source: the format it was read as, a digest over the ids of its samples, and their number."""
 
     format: str
     digest: str
@@ -36,7 +37,7 @@ class SourceEntry(_Frozen):
 
 
 class ShardEntry(_Frozen):
-    """A shard: its path in the dataset, rows, bytes and digest."""
+    """A shard: its path relative to the dataset, split, rows, size in bytes and SHA-256."""
 
     path: str
     split: str
@@ -73,13 +74,16 @@ class Manifest(_Frozen):
 
     @property
     def index_path(self) -> str:
+        """The index, relative to the dataset."""
         return f"index/{self.version}.parquet"
 
     @property
     def rejected_path(self) -> str:
+        """The table of rejected samples, relative to the dataset."""
         return f"index/{self.version}.rejected.parquet"
 
     def expected_version(self) -> str:
+        """The version that the manifest's content gives; another one in `version` means that somebody edited it."""
         return version_of(self.classes, self.labels, self.shards, self.rejected_digest, self.tags_digest)
 
 
@@ -90,39 +94,52 @@ def version_of(
     rejected_digest: str,
     tags_digest: str = "",
 ) -> str:
-    """The version: 16 hexadecimal digits over what the dataset holds and what filters said of it."""
+    """The version of a dataset with this content: 16 hexadecimal digits.
+
+    It covers what the dataset holds and what filters decided: paths, times and the recipe's text do not enter.
+    """
     names = sorted(shard.sha256 for shard in shards)
     return digest(FORMAT_VERSION, list(classes), list(labels), names, rejected_digest, tags_digest)[:16]
 
 
 def rejected_digest(rejected: Iterable[Mapping[str, Any]]) -> str:
+    """Digest of the rows of the rejected table, in any order: 32 hexadecimal digits."""
     return digest(sorted(canonical_json(row) for row in rejected))
 
 
 def tags_digest(tags: Iterable[tuple[str, Sequence[str]]]) -> str:
-    """Digest of (sample name, tags) for every tagged sample; empty where none is."""
-    tagged = sorted([name, list(said)] for name, said in tags if said)
+    """Digest of (sample name, tags) of all tagged samples: 32 hexadecimal digits, or empty text if there are none."""
+    tagged = sorted([name, list(texts)] for name, texts in tags if texts)
     return digest("tags", tagged) if tagged else ""
 
 
-def reasons(rejected: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Rejections counted by ``step: reason``."""
+def count_reasons(rejected: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Number of rejections per ``step: reason``, sorted by it."""
     return dict(sorted(Counter(f"{row['step']}: {row['reason']}" for row in rejected).items()))
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write ``versions/<version>.yaml``, then ``manifest.yaml``: from then on the version is the current one."""
+    """Write ``versions/<version>.yaml``, then ``manifest.yaml``, which makes the version the current one."""
+    from augforge.yamlfile import dump_yaml  # as in `read_manifest`
+
     text = dump_yaml(manifest.model_dump())
     write_text(folder / "versions" / f"{manifest.version}.yaml", text)
     write_text(folder / "manifest.yaml", text)
 
 
 def read_manifest(folder: Path, version: str | None = None) -> Manifest:
-    """The current manifest of a dataset, or that of a version (a unique beginning of it is enough).
+    """Read the current manifest of a dataset, or that of another version.
+
+    Args:
+        folder: of the dataset.
+        version: a version or the beginning of one, if it is unique; None for the current one.
 
     Raises:
-        DatasetError: no dataset there, no such version, or a manifest that cannot be read.
+        DatasetError: there is no dataset, no such version, or the manifest cannot be read.
     """
+    # A process that loads data unpickles manifests and reads none, so it does not load the YAML library.
+    from augforge.yamlfile import read_yaml
+
     path = folder / "manifest.yaml" if version is None else _version_file(folder, version)
     if not path.exists():
         raise DatasetError(f"{folder} holds no manifest.yaml, so it is no dataset. Build one: augforge build RECIPE")
@@ -143,7 +160,7 @@ def read_manifest(folder: Path, version: str | None = None) -> Manifest:
 
 
 def versions(folder: Path) -> list[str]:
-    """All versions whose manifests are there."""
+    """All versions that have a manifest, sorted by name."""
     return sorted(path.stem for path in (folder / "versions").glob("*.yaml"))
 
 
@@ -151,6 +168,6 @@ def _version_file(folder: Path, version: str) -> Path:
     known = versions(folder)
     found = [name for name in known if name.startswith(version)]
     if len(found) != 1:
-        problem = "has no version" if not found else "has several versions that begin with"
+        problem = "has several versions that begin with" if found else "has no version"
         raise DatasetError(f"{folder} {problem} '{version}'.{nearest(version, known)}")
     return folder / "versions" / f"{found[0]}.yaml"

@@ -1,4 +1,4 @@
-"""The order in which an epoch reads samples: pure, the same for any number of ranks, resumable from a sample count."""
+"""The order in which an epoch reads samples: the same for any number of ranks, and resumable from a sample count."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Positions = NDArray[np.int64]
 def global_order(samples: int, seed: int, epoch: int, weights: ArrayLike | None = None) -> Positions:
     """Positions 0..samples - 1 in the order in which all ranks together read them in an epoch: int64 (samples,).
 
-    A permutation; with weights, that many draws with replacement, each in proportion to its weight. It depends on the
-    arguments alone.
+    Without weights it is a permutation; with weights, as many positions are drawn with replacement, in proportion to
+    them. It depends on the arguments alone.
 
     Raises:
-        ValueError: weights that are not one finite number from 0 a sample, or all 0.
+        ValueError: the weights are not one finite, non-negative number per sample, or all 0.
     """
     rng = rng_for("order", seed, epoch)
     if weights is None:
@@ -29,13 +29,13 @@ def global_order(samples: int, seed: int, epoch: int, weights: ArrayLike | None 
 
 
 def share(order: Positions, world: int = 1, rank: int = 0, start: int = 0) -> Positions:
-    """What one of `world` ranks reads of an order: its entries start + rank, start + rank + world, ...
+    """The entries of an order that one of `world` ranks reads: start + rank, start + rank + world, ...
 
-    The shares of all ranks are disjoint and complete from `start` on, so that an epoch may go on from a sample count
+    The shares of all ranks are disjoint and complete from `start` on, so an epoch can be resumed from a sample count
     with another number of ranks than it began with.
 
     Raises:
-        ValueError: no such rank, or a start below 0.
+        ValueError: no such rank, or a negative start.
     """
     if not 0 <= rank < world or start < 0:
         raise ValueError(f"rank {rank} of {world} from sample {start}; expected 0 <= rank < world and start >= 0")
@@ -43,7 +43,7 @@ def share(order: Positions, world: int = 1, rank: int = 0, start: int = 0) -> Po
 
 
 def occurrences(order: Positions) -> Positions:
-    """How often each entry's position stands before it in the order: int64, 0 for the first time."""
+    """For each entry, how often its position occurs earlier in the order: int64, 0 for the first time."""
     by_position = np.argsort(order, kind="stable")
     grouped = order[by_position]
     found = np.empty(len(order), np.int64)

@@ -1,4 +1,4 @@
-"""The registry, `data_manifest.yaml`: which sources and datasets a repository stands for. CI checks it."""
+"""The registry, `data_manifest.yaml`: the sources and datasets that a repository stands for. CI checks it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Frozen(BaseModel):
 
 
 class RegisteredSource(_Frozen):
-    """A source: name, how and where it is read, digest over its samples' ids, how many they are, and its licence."""
+    """A source: name, format, path, digest over the ids of its samples, their number, and the licence."""
 
     name: str
     format: str
@@ -31,7 +31,7 @@ class RegisteredSource(_Frozen):
 
 
 class RegisteredDataset(_Frozen):
-    """A dataset: its recipe's path and digest, the source by name, the version it gives, samples per split."""
+    """A dataset: path and digest of its recipe, name of the source, the version built, and samples per split."""
 
     name: str
     recipe: str
@@ -47,19 +47,22 @@ class Registry(_Frozen):
     sources: list[RegisteredSource] = []
     datasets: list[RegisteredDataset] = []
 
-    def having(self, source: RegisteredSource, dataset: RegisteredDataset) -> Registry:
-        """The registry with both entered in place of those of the same names; a stated licence is kept."""
+    def with_entries(self, source: RegisteredSource, dataset: RegisteredDataset) -> Registry:
+        """The registry with both added, or replacing entries of the same names; a source keeps its licence.
+
+        Builds do not know the licence: somebody states it in the file, and it survives the next build.
+        """
         before = next((s for s in self.sources if s.name == source.name), None)
         if before is not None and source.licence is None:
             source = source.model_copy(update={"licence": before.licence})
         return Registry(
-            sources=_entered(self.sources, source),
-            datasets=_entered(self.datasets, dataset),
+            sources=_replace_entry(self.sources, source),
+            datasets=_replace_entry(self.datasets, dataset),
         )
 
 
 def read_registry(path: Path) -> Registry:
-    """The registry; an empty one where there is no file."""
+    """Read a registry; an empty one if there is no file. DatasetError with file and line for a wrong entry."""
     if not path.exists():
         return Registry()
     file = read_yaml(path, DatasetError)
@@ -67,8 +70,9 @@ def read_registry(path: Path) -> Registry:
 
 
 def write_registry(path: Path, registry: Registry) -> None:
+    """Write a registry atomically."""
     write_text(path, _HEAD + dump_yaml(registry.model_dump()))
 
 
-def _entered(entries: list[Any], new: Any) -> list[Any]:
+def _replace_entry(entries: list[Any], new: Any) -> list[Any]:
     return sorted([*(entry for entry in entries if entry.name != new.name), new], key=lambda entry: str(entry.name))

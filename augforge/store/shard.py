@@ -1,8 +1,11 @@
-"""Shards: ordinary Parquet files of samples, whose payloads lie whole and uncompressed at known offsets."""
+"""Shards: ordinary Parquet files of samples, whose payloads lie whole and uncompressed at known offsets.
+
+A payload is the encoded image and the encoded masks of a sample. Its bytes are copied into the shard as they are, and
+the index records where they lie, so that a reader slices them out of a memory map without a Parquet library.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -12,51 +15,49 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from augforge.cache.filecache import FileCache, file_sha256
+from augforge.cache.filecache import FileCache
 from augforge.cache.work import Payload, payload_digest
 from augforge.errors import DatasetError
+from augforge.files import file_sha256
 from augforge.keys import digest
+from augforge.store.manifest import FORMAT_VERSION
 
-FORMAT_VERSION = 1
 ROW_GROUP_BYTES = 4 << 20
 ROW_GROUP_ROWS = 16384
 """Arrow begins a new page after 20,000 rows, and a payload column must be one page; see `payload_offsets`."""
 SHARD_PIXELS = 1 << 25
+"""Pixels of a shard of mean length."""
 PAYLOAD_COLUMNS = ("image.bytes", "masks")
 
-# `datasets` decodes the image column of its own accord where it finds exactly these types.
-_FEATURES = {
-    "id": {"dtype": "string", "_type": "Value"},
-    "name": {"dtype": "string", "_type": "Value"},
-    "group": {"dtype": "string", "_type": "Value"},
-    "split": {"dtype": "string", "_type": "Value"},
-    "image": {"_type": "Image"},
-    "masks": {"dtype": "binary", "_type": "Value"},
-    "known": {"dtype": "binary", "_type": "Value"},
-    "width": {"dtype": "int32", "_type": "Value"},
-    "height": {"dtype": "int32", "_type": "Value"},
-    "label": {"feature": {"dtype": "float32", "_type": "Value"}, "_type": "List"},
-    "lineage": {"dtype": "string", "_type": "Value"},
-    "metadata": {"dtype": "string", "_type": "Value"},
-}
 
+def _feature(kind: pa.DataType) -> dict[str, Any]:
+    """An Arrow type as the library `datasets` describes it; the only struct here is the image."""
+    if pa.types.is_struct(kind):
+        return {"_type": "Image"}
+    if pa.types.is_list(kind):
+        return {"feature": _feature(kind.value_type), "_type": "List"}
+    return {"dtype": {"float": "float32"}.get(str(kind), str(kind)), "_type": "Value"}
+
+
+_COLUMNS = {
+    "id": pa.string(),
+    "name": pa.string(),
+    "group": pa.string(),
+    "split": pa.string(),
+    "image": pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())]),
+    "masks": pa.binary(),
+    "known": pa.binary(),
+    "width": pa.int32(),
+    "height": pa.int32(),
+    "label": pa.list_(pa.float32()),
+    "lineage": pa.string(),
+    "metadata": pa.string(),
+}
 SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.string()),
-        pa.field("name", pa.string()),
-        pa.field("group", pa.string()),
-        pa.field("split", pa.string()),
-        pa.field("image", pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])),
-        pa.field("masks", pa.binary()),
-        pa.field("known", pa.binary()),
-        pa.field("width", pa.int32()),
-        pa.field("height", pa.int32()),
-        pa.field("label", pa.list_(pa.float32())),
-        pa.field("lineage", pa.string()),
-        pa.field("metadata", pa.string()),
-    ],
+    list(_COLUMNS.items()),
     metadata={
-        "huggingface": json.dumps({"info": {"features": _FEATURES}}),
+        # With exactly these types, `datasets` decodes the image column without being told to.
+        "huggingface": json.dumps({"info": {"features": {name: _feature(kind) for name, kind in _COLUMNS.items()}}}),
         "augforge": json.dumps({"format": FORMAT_VERSION}),
     },
 )
@@ -64,7 +65,13 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class ShardRow:
-    """A row as it will stand in a shard: every column, where to copy image and masks from, and their digest."""
+    """A row of a shard to be written.
+
+    Attributes:
+        columns: values of all columns of `SCHEMA` but ``masks``; ``image`` is the image's file name.
+        payload: where to copy the encoded image and masks from.
+        digest: `payload_digest` of both, checked when they are copied.
+    """
 
     columns: dict[str, Any]
     payload: Payload
@@ -72,12 +79,13 @@ class ShardRow:
 
     @property
     def id(self) -> str:
+        """The sample's id, 32 hexadecimal digits."""
         return str(self.columns["id"])
 
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
-    """The rows of a shard to be, and a key that names its content before it is made."""
+    """The rows of a shard to be written, and a key that identifies its content before it is made."""
 
     split: str
     rows: tuple[ShardRow, ...]
@@ -86,10 +94,14 @@ class ShardPlan:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A finished shard: its file in the dataset's ``shards/``, and each row's payload offsets.
+    """A finished shard.
 
     Attributes:
-        path: relative to the dataset.
+        path: of its file, relative to the dataset: ``shards/<split>-<digest>.parquet``.
+        split: of all its rows.
+        rows: their number.
+        bytes: size of the file.
+        sha256: of the file.
         offsets: per row image offset, image bytes, masks offset, masks bytes.
     """
 
@@ -101,45 +113,53 @@ class Shard:
     offsets: tuple[tuple[int, int, int, int], ...]
 
     def to_json(self) -> dict[str, Any]:
+        """The shard as the ledger keeps it."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Shard:
+        """`to_json` undone."""
         return cls(**{**data, "offsets": tuple(map(tuple, data["offsets"]))})
 
 
 def plan_shards(rows: Iterable[ShardRow], encoding: str) -> Iterator[ShardPlan]:
-    """Cut each split's rows, sorted by id, where an id's hash says so: a changed row changes one shard.
+    """Sort the rows of each split by id and cut them into shards.
 
-    The mean is a power of two in rows, such that a shard holds about SHARD_PIXELS pixels.
+    An id's last digits decide whether a shard ends after it, so a changed, new or removed row changes one shard (or
+    splits one, or joins two), and versions share all others. `mean_rows` gives the mean length.
+
+    Args:
+        rows: of all splits, in any order.
+        encoding: of the payloads; it enters the shards' keys.
     """
     by_split: dict[str, list[ShardRow]] = {}
     for row in rows:
         by_split.setdefault(row.columns["split"], []).append(row)
     mean = mean_rows([row.columns["width"] * row.columns["height"] for part in by_split.values() for row in part])
     for split in sorted(by_split):
-        for part in _cut(sorted(by_split[split], key=lambda row: row.id), mean):
-            content = [[row.columns, row.digest] for row in part]
-            key = digest("shard", FORMAT_VERSION, pa.__version__, encoding, _jsonable(content))
+        for part in _cut_by_id(sorted(by_split[split], key=lambda row: row.id), mean):
+            content = json.dumps([[row.columns, row.digest] for row in part], default=lambda value: value.hex())
+            key = digest("shard", FORMAT_VERSION, pa.__version__, encoding, json.loads(content))
             yield ShardPlan(split, tuple(part), key)
 
 
 def mean_rows(pixels: Sequence[int]) -> int:
-    """Mean rows of a shard: 8 at 2048x2048, 128 at 512x512, 8192 at 64x64; from the median picture."""
+    """Mean number of rows of a shard: the power of two that gives about SHARD_PIXELS for the median image.
+
+    8 at 2048x2048, 128 at 512x512, at most 8192 (at 64x64).
+
+    Args:
+        pixels: of every image.
+    """
     if not pixels:
         return 1
     median = sorted(pixels)[len(pixels) // 2]
     wanted = max(1.0, min(8192.0, SHARD_PIXELS / median))
-    return 1 << round(_log2(wanted))
+    below = 1 << int(wanted).bit_length() - 1
+    return below * 2 if wanted > 1.5 * below else below
 
 
-def _log2(x: float) -> int:
-    """The nearest power of two's exponent."""
-    low = int(x).bit_length() - 1
-    return low + (x / (1 << low) > 1.5)
-
-
-def _cut(rows: Sequence[ShardRow], mean: int) -> Iterator[list[ShardRow]]:
+def _cut_by_id(rows: Sequence[ShardRow], mean: int) -> Iterator[list[ShardRow]]:
     part: list[ShardRow] = []
     for row in rows:
         part.append(row)
@@ -150,48 +170,41 @@ def _cut(rows: Sequence[ShardRow], mean: int) -> Iterator[list[ShardRow]]:
         yield part
 
 
-def _jsonable(content: Any) -> Any:
-    return json.loads(json.dumps(content, default=lambda value: value.hex()))
-
-
-def is_whole(path: Path, size: int) -> bool:
-    """Whether a shard is there at its full size."""
-    return path.exists() and path.stat().st_size == size
-
-
-def is_sound(path: Path, size: int, sha256: str, cache: FileCache) -> bool:
-    """Whether a shard is there with its bytes: hashed again if it was touched since it was last known to be."""
-    return is_whole(path, size) and cache.get(path, "sha256", file_sha256) == sha256
+def is_intact(path: Path, size: int, sha256: str, cache: FileCache) -> bool:
+    """Whether a shard exists with this size and SHA-256; it is hashed again only if it was touched since last time."""
+    return path.exists() and path.stat().st_size == size and cache.get(path, "sha256", file_sha256) == sha256
 
 
 def write_shard(plan: ShardPlan, folder: Path) -> Shard:
-    """Copy a shard's payloads into place; the same bytes for the same rows, the file named by their digest."""
+    """Write a shard below ``folder``, the dataset's: payloads are copied, and the file is named by its digest.
+
+    The same rows give the same bytes. DatasetError if a payload is damaged.
+    """
     temporary = folder / "shards" / f".{plan.split}-{plan.key}.tmp"
     temporary.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with temporary.open("wb") as stream:
-            sink = _Hashing(stream)
-            _write(plan, sink)
+        _write_parquet(plan, temporary)
         lengths = [(row.payload.image_bytes, row.payload.masks_bytes) for row in plan.rows]
         offsets = tuple(payload_offsets(temporary, lengths))
-        path = f"shards/{plan.split}-{sink.sha.hexdigest()[:16]}.parquet"
+        size, sha256 = temporary.stat().st_size, file_sha256(temporary)
+        path = f"shards/{plan.split}-{sha256[:16]}.parquet"
         temporary.replace(folder / path)
     finally:
         temporary.unlink(missing_ok=True)
-    return Shard(path, plan.split, len(plan.rows), sink.size, sink.sha.hexdigest(), offsets)
+    return Shard(path, plan.split, len(plan.rows), size, sha256, offsets)
 
 
-def _write(plan: ShardPlan, sink: _Hashing) -> None:
+def _write_parquet(plan: ShardPlan, path: Path) -> None:
     small = [name for name in SCHEMA.names if name not in ("image", "masks")]
     writer = pq.ParquetWriter(
-        pa.PythonFile(sink, mode="w"),
+        path,
         SCHEMA,
         compression={"image.bytes": "none", "image.path": "zstd", "masks": "none", **dict.fromkeys(small, "zstd")},
         use_dictionary=False,
         column_encoding=dict.fromkeys(PAYLOAD_COLUMNS, "PLAIN"),
-        write_statistics=[*(name for name in small if name != "label")],
+        write_statistics=[name for name in small if name != "label"],
         write_page_checksum=True,
-        data_page_size=1 << 30,
+        data_page_size=1 << 30,  # one page per row group, which `payload_offsets` relies on
         store_schema=False,
     )
     with writer:
@@ -201,7 +214,7 @@ def _write(plan: ShardPlan, sink: _Hashing) -> None:
 
 
 def _row_groups(rows: Sequence[ShardRow]) -> Iterator[list[ShardRow]]:
-    """Consecutive rows of about ROW_GROUP_BYTES, at most ROW_GROUP_ROWS: one where a row is that large."""
+    """Consecutive rows of about ROW_GROUP_BYTES, at most ROW_GROUP_ROWS; a larger row is a group of its own."""
     group: list[ShardRow] = []
     size = 0
     for row in rows:
@@ -216,17 +229,17 @@ def _row_groups(rows: Sequence[ShardRow]) -> Iterator[list[ShardRow]]:
 
 
 def _table(rows: Sequence[ShardRow]) -> pa.Table:
-    payloads = [_copied(row) for row in rows]
+    payloads = [_read_payload(row) for row in rows]
     columns = {name: [row.columns.get(name) for row in rows] for name in SCHEMA.names}
     columns["image"] = [
         {"bytes": image, "path": row.columns["image"]} for row, (image, _) in zip(rows, payloads, strict=True)
     ]
     columns["masks"] = [masks for _, masks in payloads]
-    return pa.table({name: pa.array(columns[name], SCHEMA.field(name).type) for name in SCHEMA.names}, schema=SCHEMA)
+    return pa.table({name: pa.array(columns[name], kind) for name, kind in _COLUMNS.items()}, schema=SCHEMA)
 
 
-def _copied(row: ShardRow) -> tuple[bytes, bytes]:
-    """Encoded image and masks; DatasetError if they are no longer what was stored."""
+def _read_payload(row: ShardRow) -> tuple[bytes, bytes]:
+    """Encoded image and masks; DatasetError if they are no longer the bytes that were stored."""
     image, masks = row.payload.read()
     if payload_digest(image, masks) != row.digest:
         raise DatasetError(
@@ -236,42 +249,18 @@ def _copied(row: ShardRow) -> tuple[bytes, bytes]:
     return image, masks
 
 
-class _Hashing:
-    """A writable file that digests what passes through it."""
-
-    closed = False
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream, self.sha, self.size = stream, hashlib.sha256(), 0
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data)
-        self.sha.update(view)
-        self.size += view.nbytes
-        return self._stream.write(view)
-
-    def tell(self) -> int:
-        return self.size
-
-    def flush(self) -> None:
-        self._stream.flush()
-
-    def close(self) -> None:
-        self.closed = True
-
-
 def payload_offsets(path: Path, lengths: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int, int]]:
     """Image offset and bytes, masks offset and bytes of each row, from the file's own structure.
 
-    A payload column is one uncompressed PLAIN page a row group, so its values, each behind a 4-byte length, end where
-    the column chunk ends.
+    A payload column is one uncompressed PLAIN page per row group. Its values, each behind a 4-byte length, therefore
+    end where the column chunk ends, and are found by counting back from there.
 
     Args:
-        path: a shard.
+        path: of a shard.
         lengths: image bytes and masks bytes of each row.
 
     Raises:
-        DatasetError: the file does not hold values of these lengths at these places.
+        DatasetError: the file has no values of these lengths at these offsets.
     """
     metadata = pq.read_metadata(path)
     if metadata.num_rows != len(lengths):
@@ -281,19 +270,17 @@ def payload_offsets(path: Path, lengths: Sequence[tuple[int, int]]) -> Iterator[
         for index in range(metadata.num_row_groups):
             group = metadata.row_group(index)
             part = lengths[done : done + group.num_rows]
-            ends = {c.path_in_schema: c.data_page_offset + c.total_compressed_size for c in _chunks(group)}
-            images = _offsets(stream, ends["image.bytes"], [image for image, _ in part])
-            masks = _offsets(stream, ends["masks"], [mask for _, mask in part])
+            chunks = [group.column(i) for i in range(group.num_columns)]
+            ends = {chunk.path_in_schema: chunk.data_page_offset + chunk.total_compressed_size for chunk in chunks}
+            images = _value_offsets(stream, ends["image.bytes"], [image for image, _ in part])
+            masks = _value_offsets(stream, ends["masks"], [mask for _, mask in part])
             for (image, mask), image_at, mask_at in zip(part, images, masks, strict=True):
                 yield image_at, image, mask_at, mask
             done += group.num_rows
 
 
-def _chunks(group: Any) -> Iterator[Any]:
-    return (group.column(i) for i in range(group.num_columns))
-
-
-def _offsets(stream: BinaryIO, end: int, lengths: Sequence[int]) -> list[int]:
+def _value_offsets(stream: BinaryIO, end: int, lengths: Sequence[int]) -> list[int]:
+    """Offsets of the values of a column chunk that ends at ``end``; DatasetError if a stored length is another."""
     at = end - sum(4 + length for length in lengths)
     offsets = []
     for length in lengths:

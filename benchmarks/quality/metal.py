@@ -1,4 +1,4 @@
-"""How many of the images with metal the filter `metal` finds, and how many of its findings are none.
+"""How many of the images with metal the filter `metal` finds, and how many of its findings are false.
 
 python benchmarks/quality/metal.py DATA                  a hand-bone folder with truth.csv, or any folder of images
 python benchmarks/quality/metal.py --phantom 60          generated hands of so many persons
@@ -45,7 +45,7 @@ class Result:
     ms: float
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         regions = ", ".join(f"{region.kind} {region.score:.2f} at {region.box}" for region in self.found)
         masks = "with" if self.masks else "without"
         return f"{self.sample.name} ({masks} masks): truth {self.truth}, found {regions or NOTHING}"
@@ -95,9 +95,8 @@ def report(results: Sequence[Result]) -> None:
         print(line("with" if masks else "without", part))
     for result in results:
         if bool(result.found) != (result.truth not in (None, NOTHING)):
-            print(
-                ("false alarm" if result.found and result.truth else "found" if result.found else "missed"), result.told
-            )
+            outcome = "false alarm" if result.found and result.truth else "found" if result.found else "missed"
+            print(outcome, result.description)
 
 
 def line(name: str, part: Sequence[Result]) -> str:

@@ -62,15 +62,15 @@ class Change:
 
 
 def clockwise(degrees: float, fill: int) -> Change:
-    def turned(image: np.ndarray) -> np.ndarray:
+    def turn(image: np.ndarray) -> np.ndarray:
         size = (image.shape[1], image.shape[0])
         matrix = cv2.getRotationMatrix2D(((size[0] - 1) / 2, (size[1] - 1) / 2), -degrees, 0.8)
         return cv2.warpAffine(image, matrix, size, borderValue=fill)
 
-    return Change(turned, lambda lean: lean + degrees)
+    return Change(turn, lambda lean: lean + degrees)
 
 
-def noisy(image: np.ndarray) -> np.ndarray:
+def add_noise(image: np.ndarray) -> np.ndarray:
     return (image + np.random.default_rng(0).normal(0, 15, image.shape)).clip(0, 255).astype(np.uint8)
 
 
@@ -83,7 +83,7 @@ CHANGES = {
     "half as bright": Change(lambda image: image // 2),
     "gamma 1.6": Change(lambda image: (255 * (image / 255.0) ** 1.6).astype(np.uint8)),
     "gamma 0.6": Change(lambda image: (255 * (image / 255.0) ** 0.6).astype(np.uint8)),
-    "noise of 15 gray values": Change(noisy),
+    "noise of 15 gray values": Change(add_noise),
     "white pillars": Change(
         lambda image: cv2.copyMakeBorder(image, 0, 0, image.shape[1] // 4, image.shape[1] // 4, 0, value=255)
     ),
@@ -115,7 +115,7 @@ def upright(sample: Sample, truth: float, axis: Any) -> Result:
     return Result(sample.name, truth, made, made.notes.get("angle_deg", 0.0), ms)
 
 
-def changed(sample: Sample, truth: float, change: Change) -> tuple[Sample, float]:
+def apply_change(sample: Sample, truth: float, change: Change) -> tuple[Sample, float]:
     image = change.image(sample.image)
     masks = np.zeros((*image.shape[:2], sample.masks.shape[2]), np.uint8)
     return replace(sample, image=image, masks=masks, known=sample.known * 0), change.lean(truth)
@@ -134,8 +134,8 @@ def sheet(results: Sequence[Result], path: Path) -> None:
         tile = cv2.resize(result.made.image, (TILE, TILE), interpolation=cv2.INTER_AREA)
         tile = cv2.cvtColor(tile, cv2.COLOR_GRAY2BGR)
         cv2.line(tile, (TILE // 2, 0), (TILE // 2, TILE - 1), (0, 160, 255), 1)
-        told = f"{result.truth:+.1f} turned {result.turned:+.1f} left {result.residual:+.1f}"
-        tiles.append(cv2.putText(tile, told, (5, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 255, 255), 1))
+        caption = f"{result.truth:+.1f} turned {result.turned:+.1f} left {result.residual:+.1f}"
+        tiles.append(cv2.putText(tile, caption, (5, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 255, 255), 1))
     columns = min(6, len(tiles))
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
     cv2.imwrite(str(path), np.vstack([np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]))
@@ -148,7 +148,7 @@ def report(data: Path, with_changes: bool, sheet_path: Path | None) -> None:
         for name, axis in AXES.items():
             results[name].append(upright(sample, truth, axis))
         for name in others:
-            others[name].append(upright(*changed(sample, truth, CHANGES[name]), "image"))
+            others[name].append(upright(*apply_change(sample, truth, CHANGES[name]), "image"))
     print("| axis | images | median left, degrees | worst | beyond the limit | ms |\n|---|---|---|---|---|---|")
     for name, limit in zip(AXES, (3.0, 10.0), strict=True):
         print(row(name, results[name], limit))

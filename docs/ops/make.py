@@ -25,9 +25,8 @@ from augforge.keys import digest, rng_for
 from augforge.ops import OPS, BoundOp, Context, Op
 from augforge.ops.core import Candidate, Flag
 from augforge.phantom import write_phantom
-from augforge.report.overlay import fitted as fitted_into
-from augforge.report.overlay import overlay
-from augforge.report.paint import GAP, INK, MUTED, Picture, blank, centred, grid, stack, text_line
+from augforge.report.overlay import overlay, scale_to_fit
+from augforge.report.paint import GAP, INK, MUTED, Picture, blank, centre, grid, stack, text_line
 from augforge.sample import Sample
 from augforge.sources import SOURCES
 
@@ -130,8 +129,8 @@ def sliver(hand: Sample, stage: Stage) -> Sample:
 
 
 def _with_class(hand: Sample, c: int, mask: np.ndarray, name: str) -> Sample:
-    masks = hand.masks.copy()
-    bitmask.set_class(masks, c, mask)
+    masks = bitmask.keep(hand.masks, ~bitmask.select_bits([c], hand.masks.shape[-1] * 8))
+    bitmask.merge_class(masks, c, mask)
     return replace(hand, name=name, masks=masks)
 
 
@@ -237,9 +236,9 @@ def table(bound: BoundOp, samples: Sequence[Sample], stage: Stage) -> list[Candi
 
 
 def panel(sample: Sample, stage: Stage, *lines: str) -> Picture:
-    picture = overlay(fitted_into(sample, SIDE, SIDE), stage.classes, alpha=0.3)
+    picture = overlay(scale_to_fit(sample, SIDE, SIDE), stage.classes, alpha=0.3)
     captions = [text_line([(line, INK if i == 0 else MUTED)], SIDE, TEXT) for i, line in enumerate(lines)]
-    return np.concatenate([centred(picture, SIDE, SIDE), *captions, blank(GAP // 2, SIDE)])
+    return np.concatenate([centre(picture, SIDE, SIDE), *captions, blank(GAP // 2, SIDE)])
 
 
 def short(value: Any) -> str:

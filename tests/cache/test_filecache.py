@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from augforge.cache.filecache import FileCache, file_sha256
+from augforge.cache.filecache import FileCache
+from augforge.files import file_sha256
 
 
 class Counter:
@@ -39,7 +40,7 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "work" / "deep" / "facts.sqlite"
 
 
-def saved(place: Path, file: Path, kind: str = "k") -> None:
+def save(place: Path, file: Path, kind: str = "k") -> None:
     cache = FileCache(place)
     cache.get(file, kind, Counter())
     cache.save()
@@ -53,7 +54,7 @@ def test_remembers_in_memory(file: Path) -> None:
 
 
 def test_remembers_on_disk(place: Path, file: Path) -> None:
-    saved(place, file)
+    save(place, file)
     compute = Counter()
     assert FileCache(place).get(file, "k", compute) == "ONE"
     assert compute.calls == 0
@@ -64,15 +65,15 @@ def test_nothing_is_stored_without_save(place: Path, file: Path) -> None:
     assert not place.exists()
 
 
-def test_what_is_known_writes_nothing(place: Path, file: Path) -> None:
-    saved(place, file)
+def test_save_without_new_results_writes_nothing(place: Path, file: Path) -> None:
+    save(place, file)
     place.unlink()
     FileCache(place).save()
     assert not place.exists()
 
 
-def test_kinds_and_files_are_apart(place: Path, file: Path, tmp_path: Path) -> None:
-    saved(place, file)
+def test_results_are_separate_per_kind_and_file(place: Path, file: Path, tmp_path: Path) -> None:
+    save(place, file)
     other = tmp_path / "other.txt"
     other.write_text("two")
     cache, compute = FileCache(place), Counter()
@@ -89,7 +90,7 @@ def test_kinds_and_files_are_apart(place: Path, file: Path, tmp_path: Path) -> N
     assert unused.calls == 0
 
 
-def test_relative_and_absolute_paths_are_one(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_and_absolute_paths_are_the_same_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(file.parent)
     cache, compute = FileCache(), Counter()
     cache.get(file, "k", compute)
@@ -97,19 +98,19 @@ def test_relative_and_absolute_paths_are_one(file: Path, monkeypatch: pytest.Mon
     assert compute.calls == 1
 
 
-def grown(file: Path) -> None:
+def grow(file: Path) -> None:
     stat = file.stat()
     file.write_text("longer")
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
-def touched(file: Path) -> None:
+def touch(file: Path) -> None:
     stat = file.stat()
     file.write_text("two")
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
 
 
-def replaced(file: Path) -> None:
+def replace_file(file: Path) -> None:
     """Another file of the same size and time, moved over the first: only the inode tells."""
     stat = file.stat()
     new = file.with_name("new")
@@ -118,7 +119,7 @@ def replaced(file: Path) -> None:
     new.replace(file)
 
 
-@pytest.mark.parametrize("change", [grown, touched, replaced])
+@pytest.mark.parametrize("change", [grow, touch, replace_file])
 @pytest.mark.parametrize("on_disk", [False, True])
 def test_computes_again_when_the_file_changed(
     place: Path, file: Path, change: Callable[[Path], None], on_disk: bool
@@ -136,8 +137,8 @@ def test_computes_again_when_the_file_changed(
     assert after.calls == 0
 
 
-def test_distrust_computes_again_and_stores(place: Path, file: Path) -> None:
-    saved(place, file)
+def test_without_trust_results_are_computed_again_and_stored(place: Path, file: Path) -> None:
+    save(place, file)
     stat = file.stat()
     file.write_text("two")
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # changed behind its back
@@ -150,10 +151,10 @@ def test_distrust_computes_again_and_stores(place: Path, file: Path) -> None:
     assert FileCache(place).get(file, "k", Counter()) == "TWO"
 
 
-def test_distrust_keeps_what_it_did_not_look_at(place: Path, file: Path, tmp_path: Path) -> None:
+def test_without_trust_other_stored_results_are_kept(place: Path, file: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.txt"
     other.write_text("two")
-    saved(place, other)
+    save(place, other)
     cache = FileCache(place, trust=False)
     cache.get(file, "k", Counter())
     cache.save()
@@ -167,7 +168,7 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
         FileCache().get(tmp_path / "none", "k", Counter())
 
 
-def test_a_pipe_is_an_error_and_no_wait(tmp_path: Path) -> None:
+def test_a_pipe_is_an_error_instead_of_a_wait(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match=r"no regular file.*pipe"):
         FileCache().get(tmp_path / "pipe", "k", Counter())
@@ -194,14 +195,14 @@ def test_results_are_the_same_first_and_later(place: Path, file: Path) -> None:
     assert FileCache(place).get(file, "k", Counter()) == first
 
 
-def test_what_is_returned_may_be_changed(file: Path) -> None:
+def test_returned_results_may_be_changed(file: Path) -> None:
     cache = FileCache()
     cache.get(file, "k", lambda path: {"a": [1]})["a"].append(2)
     cache.get(file, "k", Counter())["a"].append(3)
     assert cache.get(file, "k", Counter()) == {"a": [1]}
 
 
-def test_what_is_no_json_is_refused(file: Path) -> None:
+def test_values_that_are_not_json_are_refused(file: Path) -> None:
     with pytest.raises(TypeError):
         FileCache().get(file, "k", lambda path: {1, 2})
 
@@ -215,8 +216,8 @@ DAMAGE: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_cache_is_ignored_and_made_anew(place: Path, file: Path, damage: str) -> None:
-    saved(place, file)
+def test_a_damaged_cache_is_replaced(place: Path, file: Path, damage: str) -> None:
+    save(place, file)
     DAMAGE[damage](place)
     cache, compute = FileCache(place), Counter()
     assert cache.get(file, "k", compute) == "ONE" and compute.calls == 1
@@ -226,37 +227,37 @@ def test_a_damaged_cache_is_ignored_and_made_anew(place: Path, file: Path, damag
     assert after.calls == 0
 
 
-def test_a_database_of_another_make_is_ignored_and_kept(place: Path, file: Path) -> None:
+def test_a_database_with_other_tables_is_ignored_and_kept(place: Path, file: Path) -> None:
     place.parent.mkdir(parents=True)
     with closing(sqlite3.connect(place)) as db, db:
         db.execute("CREATE TABLE facts (something)")
         db.execute("INSERT INTO facts VALUES ('else')")
-    saved(place, file)
+    save(place, file)
     with closing(sqlite3.connect(place)) as db:
         assert db.execute("SELECT something FROM facts").fetchall() == [("else",)]
 
 
 @pytest.mark.parametrize("kind", ["a folder", "below a file"])
-def test_an_unwritable_place_is_silent(tmp_path: Path, file: Path, kind: str) -> None:
+def test_an_unwritable_path_is_no_error(tmp_path: Path, file: Path, kind: str) -> None:
     place = tmp_path if kind == "a folder" else file / "facts.sqlite"
-    saved(place, file)
+    save(place, file)
     assert FileCache(place).get(file, "k", Counter()) == "ONE"
     assert file.read_text() == "one"
 
 
-def test_a_locked_cache_is_silent(place: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    saved(place, file)
+def test_a_locked_cache_is_no_error(place: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(place, file)
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda path, **more: connect(path, timeout=0.01, **more))
     with closing(connect(place)) as db:
         db.execute("BEGIN EXCLUSIVE")
-        saved(place, file, "other")
+        save(place, file, "other")
     compute = Counter()
     FileCache(place).get(file, "k", compute)
     assert compute.calls == 0  # it was kept
 
 
-def test_what_could_not_be_saved_is_saved_next_time(tmp_path: Path, file: Path) -> None:
+def test_unsaved_results_are_saved_next_time(tmp_path: Path, file: Path) -> None:
     blocked = tmp_path / "blocked"
     blocked.write_text("")
     cache = FileCache(blocked / "facts.sqlite")

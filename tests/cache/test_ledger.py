@@ -7,7 +7,7 @@ from pathlib import Path
 from augforge.cache.ledger import Ledger
 
 
-def test_values_are_json_and_none_is_unknown() -> None:
+def test_values_are_json_and_none_means_unknown() -> None:
     ledger = Ledger()
     ledger.put([("task", "k", {"b": (1, 2), "a": None}), ("facts", "k", "é")])
     assert ledger.get("task", "k") == {"a": None, "b": [1, 2]}
@@ -23,7 +23,7 @@ def test_a_value_that_was_read_cannot_be_changed() -> None:
     assert ledger.get("facts", "k") == {"areas": [1]}
 
 
-def test_saves_what_was_used(tmp_path: Path) -> None:
+def test_save_writes_used_entries_only(tmp_path: Path) -> None:
     first = Ledger()
     first.put([("task", f"{i}", i) for i in range(9)])
     first.save(tmp_path / "ledger")

@@ -25,7 +25,7 @@ def test_a_shelf_is_a_dict_in_the_order_of_its_keys(actions: list[tuple[str, str
     assert all(key in shelf for key in plain)
 
 
-def test_what_is_not_there() -> None:
+def test_missing_keys() -> None:
     shelf: Shelf[int] = Shelf()
     shelf["a"] = 1
     assert "b" not in shelf and 1 not in shelf and shelf.get("b") is None
@@ -35,7 +35,7 @@ def test_what_is_not_there() -> None:
         del shelf["b"]
 
 
-def test_values_are_copied_in_and_out_and_a_new_default_is_not() -> None:
+def test_values_are_copied_but_a_new_default_is_not() -> None:
     shelf: Shelf[list[int]] = Shelf()
     value = [1]
     assert shelf.setdefault("a", value) is value
@@ -45,7 +45,7 @@ def test_values_are_copied_in_and_out_and_a_new_default_is_not() -> None:
     assert shelf.setdefault("a", value) == [1]
 
 
-def test_entries_are_taken_out_in_a_loop() -> None:
+def test_entries_may_be_deleted_while_iterating() -> None:
     shelf: Shelf[int] = Shelf()
     shelf.update({str(number): number for number in range(1000)})
     for key, number in shelf.items():

@@ -32,19 +32,19 @@ def test_round_trip(tmp_path: Path) -> None:
     assert read.payloads["id-2", "jpeg-95"].read() == (b"", b"m")
 
 
-def test_moved_folder_is_read_where_it_is(tmp_path: Path) -> None:
+def test_batches_can_be_read_after_moving_the_folder(tmp_path: Path) -> None:
     write(tmp_path / "work")
     (tmp_path / "work").rename(tmp_path / "moved")
     (read,) = read_batches(tmp_path / "moved", LIBRARIES)
     assert read.payloads["id-1", "png"].read() == (b"image one", b"masks one")
 
 
-def test_other_libraries_are_left_out(tmp_path: Path) -> None:
+def test_batches_of_other_libraries_are_ignored(tmp_path: Path) -> None:
     write(tmp_path)
     assert list(read_batches(tmp_path, {"numpy": "3"})) == []
 
 
-def test_failed_batch_leaves_nothing_to_read(tmp_path: Path) -> None:
+def test_a_failed_batch_is_not_read(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), BatchWriter(tmp_path, LIBRARIES) as writer:
         writer.add("id-1", "png", b"image", b"masks")
         raise KeyboardInterrupt
@@ -55,7 +55,7 @@ def test_failed_batch_leaves_nothing_to_read(tmp_path: Path) -> None:
     assert files(tmp_path) == set()
 
 
-def test_sweep_keeps_what_is_whole(tmp_path: Path) -> None:
+def test_sweep_keeps_finished_batches(tmp_path: Path) -> None:
     batch = write(tmp_path)
     sweep(tmp_path)
     assert list(read_batches(tmp_path, LIBRARIES)) == [batch]
@@ -63,7 +63,7 @@ def test_sweep_keeps_what_is_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "half json", "no json", "other json"])
-def test_damaged_batch_is_left_out(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_batch_is_ignored(tmp_path: Path, damage: str) -> None:
     whole = write(tmp_path)
     (data,) = tmp_path.glob("*.bin")
     text = data.with_suffix(".json")
@@ -79,17 +79,17 @@ def test_damaged_batch_is_left_out(tmp_path: Path, damage: str) -> None:
     assert whole != other
 
 
-def test_removed_batch_is_gone(tmp_path: Path) -> None:
+def test_remove_batch(tmp_path: Path) -> None:
     remove_batch(write(tmp_path))
     assert files(tmp_path) == set()
 
 
-def test_payload_beyond_its_file(tmp_path: Path) -> None:
+def test_payload_past_the_end_of_its_file(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"12345")
     assert Payload(str(tmp_path / "f"), 1, 2, 3, 2).read() == (b"23", b"45")
     with pytest.raises(DatasetError, match="ends at byte 5, expected 6"):
         Payload(str(tmp_path / "f"), 0, 2, 3, 3).read()
 
 
-def test_payload_digest_tells_image_from_masks() -> None:
+def test_payload_digest_separates_image_and_masks() -> None:
     assert len({payload_digest(b"ab", b"c"), payload_digest(b"a", b"bc"), payload_digest(b"c", b"ab")}) == 3

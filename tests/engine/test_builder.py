@@ -38,7 +38,7 @@ from toybox import (
 from augforge.engine import opening
 from augforge.engine.builder import Summary, build
 from augforge.errors import DatasetError, PlanError, SourceError, TaskError
-from augforge.files import locked
+from augforge.files import writer_lock
 from augforge.ops.core import OPS, OpParams, op
 from augforge.phantom import write_phantom
 from augforge.store.codec import Encoding
@@ -271,8 +271,8 @@ def test_other_seed_remakes_what_chance_decides(copy: Built, encodes: list[int])
 
 
 def test_other_libraries_reuse_nothing(copy: Built, base: Built, monkeypatch: pytest.MonkeyPatch) -> None:
-    libraries = opening.made_by()
-    monkeypatch.setattr(opening, "made_by", lambda: {**libraries, "opencv": "0.0.1"})
+    libraries = opening.library_versions()
+    monkeypatch.setattr(opening, "library_versions", lambda: {**libraries, "opencv": "0.0.1"})
     summary = build(copy.recipe, copy.folder)
     assert (summary.made, summary.reused) == (26, 0)
     assert same(copy.folder, base)
@@ -406,7 +406,7 @@ def test_broken_source_is_told_before_work(copy: Built) -> None:
 
 
 def test_one_builder_a_folder(copy: Built) -> None:
-    with locked(copy.folder), pytest.raises(DatasetError, match="another build"):
+    with writer_lock(copy.folder), pytest.raises(DatasetError, match="another build"):
         build(copy.recipe, copy.folder)
     assert build(copy.recipe, copy.folder).unchanged
 
@@ -616,12 +616,12 @@ def test_jpeg_keeps_stages_lossless(base: Built, tmp_path: Path) -> None:
     assert verify(tmp_path / "out", pixels=True) == []
     exact = open_dataset(base.folder)
     for sample in exact:
-        found = lossy.named(sample.name)
+        found = lossy.by_name(sample.name)
         wanted = cv2.imdecode(np.frombuffer(Encoding.jpeg(90).encode(sample.image), np.uint8), cv2.IMREAD_UNCHANGED)
         assert (found.image == wanted).all(), sample.name  # compressed once, whatever the number of stages
         assert (found.masks == sample.masks).all()
     assert ids(tmp_path / "out") == ids(base.folder)
-    assert bytes(lossy.encoded(0)[0][:3]) == b"\xff\xd8\xff"
+    assert bytes(lossy.payload(0)[0][:3]) == b"\xff\xd8\xff"
 
 
 def test_png_after_jpeg_in_one_folder(base: Built, tmp_path: Path) -> None:
@@ -684,7 +684,7 @@ def test_a_source_that_changes_during_the_build_is_refused(
 
 
 def test_a_finished_dataset_is_never_swept_away(base: Built, tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), locked(tmp_path / "out"):
+    with pytest.raises(KeyboardInterrupt), writer_lock(tmp_path / "out"):
         shutil.copytree(base.folder / "shards", tmp_path / "out" / "shards")
         raise KeyboardInterrupt
     assert any((tmp_path / "out" / "shards").iterdir())

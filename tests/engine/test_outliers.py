@@ -14,7 +14,7 @@ from augforge.cli import app as cli
 from augforge.engine.outliers import find_outliers, read_truth, scores
 from augforge.errors import AugforgeError, PlanError
 from augforge.phantom import write_phantom
-from augforge.report.outliers import MARK, describe, outlier_sheet
+from augforge.report.outliers import MARK, outlier_sheet, outliers_json
 from augforge.store.dataset import open_dataset
 
 RECIPE = """
@@ -120,5 +120,5 @@ def test_several_detectors_are_scored_together(folder: Path, tmp_path: Path) -> 
     found = find_outliers(folder / "two.yaml", tmp_path / "out")
     scored = scores(found, {name: "" if kind == "none" else kind for name, kind in truth_of(folder).items()})
     assert [score.detector for score in scored] == ["metal", "min_area", "any"]
-    assert describe(found, scored)["scores"][1]["precision"] is None
+    assert outliers_json(found, scored)["scores"][1]["precision"] is None
     assert outlier_sheet(found, limit=1).shape[2] == 3

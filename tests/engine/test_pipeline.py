@@ -332,7 +332,7 @@ def test_several_outputs_have_marks(tmp_path: Path, hands: Path) -> None:
     wanted = {f"{name(3)}~toy_tiles@0,0", f"{name(3)}~toy_tiles@12,0", f"{name(3)}~toy_tiles@12,0~hflip"}
     assert wanted < set(ids(tmp_path / "out"))
     assert len(set(ids(tmp_path / "out").values())) == 30
-    right = dataset.named(f"{name(3)}~toy_tiles@12,0")
+    right = dataset.by_name(f"{name(3)}~toy_tiles@12,0")
     assert right.image.shape == (16, 12)
     row = dataset.index.filter(pl.col("name") == right.name).row(0, named=True)
     root = {"name": name(3), "matrix": [[1, 0, -12], [0, 1, 0]], "clip": [0, 0, 12, 16], "size": [24, 16]}
@@ -345,8 +345,8 @@ def test_several_outputs_have_marks(tmp_path: Path, hands: Path) -> None:
 def test_masks_follow_the_tiles(tmp_path: Path, hands: Path) -> None:
     _, dataset = run(tmp_path, hands, "{op: toy_tiles, columns: 3, keep_input: true}")
     for person in (1, 4, 8):
-        whole = dataset.named(name(person))
-        parts = [dataset.named(f"{name(person)}~toy_tiles@{x},0") for x in (0, 8, 16)]
+        whole = dataset.by_name(name(person))
+        parts = [dataset.by_name(f"{name(person)}~toy_tiles@{x},0") for x in (0, 8, 16)]
         for c in range(2):
             assert (np.hstack([class_pixels(part, c) for part in parts]) == class_pixels(whole, c)).all()
 
@@ -357,7 +357,7 @@ def test_masks_follow_the_tiles(tmp_path: Path, hands: Path) -> None:
 def test_fitted_value_enters_the_id(tmp_path: Path, hands: Path) -> None:
     _, dataset = run(tmp_path, hands, "{op: toy_center}")
     assert read_manifest(tmp_path / "out").fitted == {"toy_center": 110}
-    assert dataset.named(name(3)).image[12, 12] == 90 // 2 + 10
+    assert dataset.by_name(name(3)).image[12, 12] == 90 // 2 + 10
     before, done = ids(tmp_path / "out"), called["center"]
     more = tiny_hands(tmp_path / "data", (*LEVELS, 111))  # the median moves from 110 to round(110.5), an even 110
     run(tmp_path, more, "{op: toy_center}")
@@ -369,7 +369,7 @@ def test_fitted_value_enters_the_id(tmp_path: Path, hands: Path) -> None:
     assert fitted == 118
     assert called["center"] == done + 1 + 10
     assert all(ids(tmp_path / "out")[key] != before[key] for key in before)
-    assert dataset.named(name(3)).image[12, 12] == 90 // 2 + 18
+    assert dataset.by_name(name(3)).image[12, 12] == 90 // 2 + 18
 
 
 def test_fit_behind_another_step_sees_its_pixels(tmp_path: Path, hands: Path) -> None:

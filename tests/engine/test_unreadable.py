@@ -10,7 +10,7 @@ from toybox import copy_tree, ids, put_unreadable_pixels, rejected, tiny_hands, 
 from augforge.engine.builder import Summary, build
 from augforge.engine.outliers import find_outliers, scores
 from augforge.errors import PlanError, TaskError
-from augforge.report.outliers import describe
+from augforge.report.outliers import outliers_json
 from augforge.store.gc import collect
 from augforge.store.verify import verify
 
@@ -117,7 +117,7 @@ def test_filters_tell_what_they_could_not_see(tmp_path: Path, data: Path) -> Non
     truth = {name(person): "ring" if person in (3, 4) else "" for person in range(1, 9)}
     (score,) = scores(found, truth)
     assert score.missed == (name(4),)  # the intensities are all alike, so nothing is found
-    told = describe(found)
+    told = outliers_json(found)
     assert list(told["unreadable"]) == [name(3)] and told["samples"] == 7
 
 

@@ -17,7 +17,7 @@ from augforge.export import outlines
 from augforge.export.core import Region
 from augforge.export.index_mask import voc_palette
 from augforge.export.png import index_png, mask_png
-from augforge.export.runs import column_runs, counts, row_runs
+from augforge.export.run_lengths import coco_counts, column_runs, row_runs
 
 MASKS = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
     lambda size: arrays(np.uint8, size, elements=st.integers(0, 1))
@@ -25,7 +25,7 @@ MASKS = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
 BIG = settings(max_examples=150, deadline=None)
 
 
-def boxed(mask: np.ndarray) -> Region:
+def region_of(mask: np.ndarray) -> Region:
     """The class in its own box."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     roi = (slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
@@ -42,15 +42,15 @@ def plain_runs(flat: np.ndarray) -> tuple[list[int], list[int]]:
 @given(MASKS.filter(np.any), st.integers(0, 2), st.integers(0, 2))
 def test_runs(mask: np.ndarray, left: int, top: int) -> None:
     full = np.pad(mask, ((top, 1), (left, 0)))
-    region, (height, width) = boxed(full), full.shape
+    region, (height, width) = region_of(full), full.shape
     for runs, flat in ((row_runs(region, width), full.ravel()), (column_runs(region, height), full.T.ravel())):
         assert tuple(part.tolist() for part in runs) == plain_runs(flat)
-    listed = {"size": [height, width], "counts": counts(column_runs(region, height), full.size)}
+    listed = {"size": [height, width], "counts": coco_counts(column_runs(region, height), full.size)}
     assert coco_mask.frPyObjects(listed, height, width) == coco_mask.encode(np.asfortranarray(full))
 
 
-def test_runs_of_a_full_image_are_one() -> None:
-    starts, lengths = row_runs(boxed(np.ones((3, 4), np.uint8)), 4)
+def test_a_full_image_is_one_run() -> None:
+    starts, lengths = row_runs(region_of(np.ones((3, 4), np.uint8)), 4)
     assert (starts.tolist(), lengths.tolist()) == ([0], [12])
 
 
@@ -63,7 +63,7 @@ def test_runs_beyond_32_bits() -> None:
 @given(MASKS.filter(np.any), st.integers(0, 300), st.integers(0, 300))
 def test_mask_png(mask: np.ndarray, above: int, below: int) -> None:
     full = np.pad(mask, ((above, below), (2, 1)))
-    region = boxed(full)
+    region = region_of(full)
     data = mask_png(region.mask, region.roi, *full.shape)
     with Image.open(io.BytesIO(data)) as picture:
         assert picture.mode == "L"
@@ -81,20 +81,20 @@ def test_index_png(rows: tuple[int, int]) -> None:
         np.testing.assert_array_equal(np.asarray(picture), values)
 
 
-def test_voc_palette_is_vocs() -> None:
+def test_voc_palette() -> None:
     """The first colours of Pascal VOC, and its void."""
     expected = {1: (128, 0, 0), 2: (0, 128, 0), 3: (128, 128, 0), 15: (192, 128, 128), 255: (224, 224, 192)}
     assert {value: tuple(voc_palette()[value].tolist()) for value in expected} == expected
 
 
-def filled(polygons: list[np.ndarray], shape: tuple[int, int], rounding: np.ufunc) -> np.ndarray:
+def fill_by_opencv(polygons: list[np.ndarray], shape: tuple[int, int], rounding: np.ufunc) -> np.ndarray:
     mask = np.zeros(shape, np.uint8)
     for points in polygons:
         cv2.fillPoly(mask, [rounding(points).astype(np.int32)], (1,))
     return mask
 
 
-def inked(polygons: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+def fill_by_pillow(polygons: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
     """As LabelMe draws them."""
     picture = Image.new("L", shape[::-1])
     for points in polygons:
@@ -112,9 +112,9 @@ def test_polygons_are_exact(mask: np.ndarray) -> None:
     for points in polygons:
         assert len(points) >= 3
         assert (points != np.roll(points, 1, axis=0)).any(axis=1).all()
-    np.testing.assert_array_equal(filled(polygons, full.shape, np.rint), full)
-    np.testing.assert_array_equal(filled(polygons, full.shape, np.trunc), full)
-    np.testing.assert_array_equal(inked(polygons, full.shape), full)
+    np.testing.assert_array_equal(fill_by_opencv(polygons, full.shape, np.rint), full)
+    np.testing.assert_array_equal(fill_by_opencv(polygons, full.shape, np.trunc), full)
+    np.testing.assert_array_equal(fill_by_pillow(polygons, full.shape), full)
 
 
 def noisy(seed: int, share: float) -> np.ndarray:
@@ -125,7 +125,7 @@ def noisy(seed: int, share: float) -> np.ndarray:
 def test_polygons_of_noise_are_exact(share: float) -> None:
     """Hundreds of holes in one piece."""
     mask = noisy(3, share)
-    np.testing.assert_array_equal(filled(outlines.polygons(mask, (0, 0)), mask.shape, np.rint), mask)
+    np.testing.assert_array_equal(fill_by_opencv(outlines.polygons(mask, (0, 0)), mask.shape, np.rint), mask)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
@@ -151,7 +151,7 @@ def test_tolerance_saves_points_and_keeps_classes(tolerance: float) -> None:
     cv2.circle(disc, (49, 49), 40, 1, -1)
     (simple,), (exact,) = outlines.polygons(disc, (0, 0), tolerance), outlines.polygons(disc, (0, 0))
     assert len(simple) < len(exact)
-    drawn = filled([simple], disc.shape, np.rint)
+    drawn = fill_by_opencv([simple], disc.shape, np.rint)
     assert (drawn & disc).sum() / (drawn | disc).sum() >= outlines.MIN_IOU
 
 
@@ -160,13 +160,13 @@ def test_tolerance_holds_for_pillow_too(tolerance: float) -> None:
     """A thin slanted bone, which OpenCV and Pillow do not draw alike: by OpenCV alone, fewer points would do."""
     bone = np.zeros((60, 90), np.uint8)
     cv2.ellipse(bone, (45, 30), (38, 3), 25, 0, 360, 1, -1)
-    np.testing.assert_array_equal(inked(outlines.polygons(bone, (0, 0)), bone.shape), bone)
-    drawn = inked(outlines.polygons(bone, (0, 0), tolerance), bone.shape)
+    np.testing.assert_array_equal(fill_by_pillow(outlines.polygons(bone, (0, 0)), bone.shape), bone)
+    drawn = fill_by_pillow(outlines.polygons(bone, (0, 0), tolerance), bone.shape)
     assert (drawn & bone).sum() / (drawn | bone).sum() >= outlines.MIN_IOU
 
 
 @pytest.mark.parametrize("tolerance", [1, 16])
-def test_tolerance_spares_what_is_small(tolerance: float) -> None:
+def test_tolerance_keeps_small_classes(tolerance: float) -> None:
     for mask in (noisy(1, 0.2), np.ones((1, 1), np.uint8), np.eye(5, dtype=np.uint8)):
-        drawn = filled(outlines.polygons(mask, (0, 0), tolerance), mask.shape, np.rint)
+        drawn = fill_by_opencv(outlines.polygons(mask, (0, 0), tolerance), mask.shape, np.rint)
         assert (drawn & mask).sum() / (drawn | mask).sum() >= outlines.MIN_IOU

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 import pytest
 from ruamel.yaml import YAML
-from samplebox import CLASSES, box_fixture, dataset_of, made, read, same, tree, written  # noqa: F401
+from samplebox import CLASSES, assert_same, box_fixture, box_sample, dataset_of, export_to, read, tree  # noqa: F401
 from typer.testing import CliRunner
 
 from augforge import bitmask
@@ -34,11 +34,11 @@ OPTIONS = {"index-mask": {"order": "*"}}
 
 
 def put(box: Dataset, out: Path, to: str) -> None:
-    written(box, out, to, **OPTIONS.get(to, {}))
+    export_to(box, out, to, **OPTIONS.get(to, {}))
 
 
 @pytest.mark.parametrize("to", FORMATS)
-def test_same_bytes_twice(box: Dataset, tmp_path: Path, to: str) -> None:
+def test_same_export_gives_the_same_bytes(box: Dataset, tmp_path: Path, to: str) -> None:
     put(box, tmp_path / "one", to)
     put(box, tmp_path / "two", to)
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
@@ -46,18 +46,18 @@ def test_same_bytes_twice(box: Dataset, tmp_path: Path, to: str) -> None:
 
 @pytest.mark.parametrize("to", FORMATS)
 def test_images_are_the_stored_bytes(tmp_path: Path, to: str) -> None:
-    jpeg = dataset_of(tmp_path / "jpeg", [made("P01/a", 1)], output={"image": "jpeg"})
+    jpeg = dataset_of(tmp_path / "jpeg", [box_sample("P01/a", 1)], output={"image": "jpeg"})
     put(jpeg, tmp_path / "out", to)
     if to == "webdataset":
-        assert bytes(jpeg.encoded(0)[0]) in next((tmp_path / "out").glob("*.tar")).read_bytes()
+        assert bytes(jpeg.payload(0)[0]) in next((tmp_path / "out").glob("*.tar")).read_bytes()
     else:
         (picture,) = (tmp_path / "out").rglob("*.jpg")
-        assert picture.read_bytes() == bytes(jpeg.encoded(0)[0])
+        assert picture.read_bytes() == bytes(jpeg.payload(0)[0])
 
 
 @pytest.mark.parametrize("to", FORMATS)
 def test_one_split(box: Dataset, tmp_path: Path, to: str) -> None:
-    done = written(box, tmp_path / "out", to, splits=("val",), **OPTIONS.get(to, {}))
+    done = export_to(box, tmp_path / "out", to, splits=("val",), **OPTIONS.get(to, {}))
     assert done.splits == {"val": 1}
     held = tree(tmp_path / "out")
     assert (done.files, done.bytes) == (len(held), sum(map(len, held.values())))
@@ -65,7 +65,7 @@ def test_one_split(box: Dataset, tmp_path: Path, to: str) -> None:
 
 
 @pytest.mark.parametrize("to", FORMATS)
-def test_interrupted_leaves_nothing(box: Dataset, tmp_path: Path, to: str) -> None:
+def test_an_interrupted_export_leaves_nothing(box: Dataset, tmp_path: Path, to: str) -> None:
     class Stop:
         def start(self, label: str, total: int) -> None:
             self.left = total - 1 if label.startswith("export") else -1
@@ -100,7 +100,7 @@ def test_progress_counts_samples(box: Dataset, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("inside", ["file", "folder"])
-def test_refuses_what_is_not_empty(box: Dataset, tmp_path: Path, inside: str) -> None:
+def test_a_folder_that_is_not_empty_is_refused(box: Dataset, tmp_path: Path, inside: str) -> None:
     out = tmp_path / "out"
     out.mkdir()
     if inside == "file":
@@ -115,7 +115,7 @@ def test_refuses_what_is_not_empty(box: Dataset, tmp_path: Path, inside: str) ->
 
 
 @pytest.mark.parametrize("to", FORMATS)
-def test_fills_a_folder_that_is_there(box: Dataset, tmp_path: Path, to: str) -> None:
+def test_an_existing_empty_folder_is_filled(box: Dataset, tmp_path: Path, to: str) -> None:
     """It may be a mount point, and its parent read-only: nothing beside it is written, and it is not replaced."""
     out = tmp_path / "parent/out"
     out.mkdir(parents=True)
@@ -128,14 +128,14 @@ def test_fills_a_folder_that_is_there(box: Dataset, tmp_path: Path, to: str) -> 
     assert tree(out) == tree(tmp_path / "new")
 
 
-def test_the_shell_s_own_folder(box: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exporting_into_the_working_folder(box: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     put(box, Path(), "csv")
     assert Path("train.csv").read_bytes() == (tmp_path / "train.csv").read_bytes()
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_what_a_killed_export_left_is_named(box: Dataset, tmp_path: Path, there: bool) -> None:
+def test_error_names_the_remains_of_a_killed_export(box: Dataset, tmp_path: Path, there: bool) -> None:
     """Another export may be running as well, so that it is not simply removed."""
     out = tmp_path / "out"
     left = (out if there else tmp_path) / ".out.tmp"
@@ -147,7 +147,7 @@ def test_what_a_killed_export_left_is_named(box: Dataset, tmp_path: Path, there:
     put(box, out, "csv")
 
 
-def test_two_at_once(box: Dataset, tmp_path: Path) -> None:
+def test_two_exports_at_once(box: Dataset, tmp_path: Path) -> None:
     class Another:
         def start(self, label: str, total: int) -> None:
             with pytest.raises(AugforgeError, match="another export"):
@@ -168,7 +168,7 @@ def test_takes_an_empty_folder_and_links_to_one(box: Dataset, tmp_path: Path) ->
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "link"]
 
 
-def test_what_cannot_be_written_is_an_error(box: Dataset, tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_an_error(box: Dataset, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(AugforgeError, match=r"cannot be written: Not a directory"):
         put(box, tmp_path / "file/out", "csv")
@@ -209,9 +209,9 @@ def test_a_part_of_a_dataset(box: Dataset, tmp_path: Path) -> None:
 
 
 def test_samples_table(tmp_path: Path) -> None:
-    labelled = [made("P01/a", 1, label=np.array([0.25, 0.75], np.float32)), made("P02/b", 2, split="val")]
+    labelled = [box_sample("P01/a", 1, label=np.array([0.25, 0.75], np.float32)), box_sample("P02/b", 2, split="val")]
     dataset = dataset_of(tmp_path / "data", labelled, labels=("left", "group"))
-    written(dataset, tmp_path / "out", "yolo")
+    export_to(dataset, tmp_path / "out", "yolo")
     with (tmp_path / "out" / TABLE).open(encoding="utf-8", newline="") as stream:
         rows = list(csv.reader(stream))
     assert rows == [
@@ -222,8 +222,8 @@ def test_samples_table(tmp_path: Path) -> None:
 
 
 def test_samples_table_gives_groups_back(box: Dataset, tmp_path: Path) -> None:
-    flat = dataset_of(tmp_path / "data", [made("a", 1), made("b", 2)])
-    written(flat, tmp_path / "out", "mask-folder")
+    flat = dataset_of(tmp_path / "data", [box_sample("a", 1), box_sample("b", 2)])
+    export_to(flat, tmp_path / "out", "mask-folder")
     found = read(
         "mask-folder",
         tmp_path / "out/train",
@@ -240,14 +240,14 @@ def test_samples_table_gives_groups_back(box: Dataset, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def apart(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Samples that every format holds, in groups that their names do not tell."""
-    samples = [made("P/a", 1, overlap=False), made("P/b", 2, overlap=False, split="val")]
+    samples = [box_sample("P/a", 1, overlap=False), box_sample("P/b", 2, overlap=False, split="val")]
     regrouped = [replace(sample, group=group) for sample, group in zip(samples, ("one", "two"), strict=True)]
     return dataset_of(tmp_path_factory.mktemp("apart"), regrouped)
 
 
 @pytest.mark.parametrize("to", [name for name in FORMATS if name != "webdataset"])
 def test_the_page_s_recipe_reads_it_back(apart: Dataset, tmp_path: Path, to: str) -> None:
-    written(apart, tmp_path / "out", to, **({"tolerance": 0} if to == "labelme" else {}))
+    export_to(apart, tmp_path / "out", to, **({"tolerance": 0} if to == "labelme" else {}))
     text = FORMATS[to].options.read_back.replace("OUT", str(tmp_path / "out"))
     recipe = YAML(typ="safe").load(text.replace("[heart, lung]", json.dumps(CLASSES)))["source"]
     found = read(recipe.pop("format"), Path(recipe.pop("path")), **recipe)
@@ -280,7 +280,7 @@ def test_a_damaged_shard_is_an_error(copy: Dataset, tmp_path: Path, to: str, dam
     with pytest.raises(DatasetError, match=rf"^{shard} (is damaged|cannot be read).*augforge verify"):
         put(copy, tmp_path / "out", to)
     assert [path.name for path in tmp_path.iterdir()] == ["copy"]
-    assert written(copy, tmp_path / "out", to, splits=("train",), **OPTIONS.get(to, {})).splits == {"train": 2}
+    assert export_to(copy, tmp_path / "out", to, splits=("train",), **OPTIONS.get(to, {})).splits == {"train": 2}
 
 
 def test_a_changed_index_is_an_error(copy: Dataset, tmp_path: Path) -> None:
@@ -290,9 +290,9 @@ def test_a_changed_index_is_an_error(copy: Dataset, tmp_path: Path) -> None:
         put(copy, tmp_path / "out", "csv")
 
 
-def test_masks_that_cannot_be_decoded_name_the_sample(box: Dataset) -> None:
+def test_error_names_the_sample_of_undecodable_masks(box: Dataset) -> None:
     known = np.ones(len(CLASSES), bool)
-    entry = Entry(1, "P/a", "train", "P", 61, 44, {}, None, known, memoryview(b""), box.encoded(0)[1][:9])
+    entry = Entry(1, "P/a", "train", "P", 61, 44, {}, None, known, memoryview(b""), box.payload(0)[1][:9])
     with pytest.raises(DatasetError, match=r"masks of sample 'P/a' cannot be decoded.*augforge verify"):
         list(entry.regions())
 
@@ -305,7 +305,7 @@ VAGUE = ("yolo", "labelme", "index-mask")
 @pytest.fixture(scope="module")
 def partly(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Two whole samples, one that knows but two classes."""
-    samples = [made("P/a", 1), made("P/b", 2, known=(0, 2)), made("P/c", 3)]
+    samples = [box_sample("P/a", 1), box_sample("P/b", 2, known=(0, 2)), box_sample("P/c", 3)]
     return dataset_of(tmp_path_factory.mktemp("partly"), samples)
 
 
@@ -319,19 +319,19 @@ def test_unlabelled_classes_are_refused(partly: Dataset, tmp_path: Path, to: str
 @pytest.mark.parametrize("to", [*VAGUE, "mask-folder"])
 def test_unlabelled_classes_as_absent_or_left_out(partly: Dataset, tmp_path: Path, to: str) -> None:
     more = OPTIONS.get(to, {})
-    absent = written(partly, tmp_path / "absent", to, unknown="absent", **more)
+    absent = export_to(partly, tmp_path / "absent", to, unknown="absent", **more)
     assert absent.splits == {"train": 3}
     assert absent.notes["unlabelled classes written as absent"] == 1
-    skipped = written(partly, tmp_path / "skip", to, unknown="skip", **more)
+    skipped = export_to(partly, tmp_path / "skip", to, unknown="skip", **more)
     assert skipped.splits == {"train": 2}
     assert skipped.notes["left out, since not all their classes are labelled"] == 1
     assert not any("/b." in place for place in tree(tmp_path / "skip"))
 
 
-def test_all_left_out_is_an_error(tmp_path: Path) -> None:
-    dataset = dataset_of(tmp_path / "data", [made("P/b", 2, known=(0, 2))])
+def test_leaving_out_all_samples_is_an_error(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path / "data", [box_sample("P/b", 2, known=(0, 2))])
     with pytest.raises(AugforgeError, match="no sample is left"):
-        written(dataset, tmp_path / "out", "yolo", unknown="skip")
+        export_to(dataset, tmp_path / "out", "yolo", unknown="skip")
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------
@@ -415,7 +415,7 @@ def test_a_second_signal_does_not_cut_the_clean_up_short(box: Dataset, tmp_path:
     assert (done.returncode, list(tmp_path.iterdir())) == (128 + signal.SIGTERM, [])
 
 
-def test_nohup_is_heeded(box: Dataset, tmp_path: Path) -> None:
+def test_nohup_is_respected(box: Dataset, tmp_path: Path) -> None:
     code = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n" + STOPPED.replace(
         "SIGINT)", "SIGHUP)\n    return iter(())"
     )

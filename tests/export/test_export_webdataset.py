@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from samplebox import CLASSES, box_fixture, dataset_of, made, written  # noqa: F401
+from samplebox import CLASSES, box_fixture, box_sample, dataset_of, export_to  # noqa: F401
+from samplenames import name_at
 
 from augforge import bitmask
-from augforge.export.places import name_at
 from augforge.export.webdataset import WebDataset
 from augforge.store.dataset import Dataset
 
@@ -43,14 +43,14 @@ def members(tar: Path) -> list[tarfile.TarInfo]:
 
 
 def test_webdataset_iterates(box: Dataset, tmp_path: Path) -> None:
-    written(box, tmp_path / "out", "webdataset")
+    export_to(box, tmp_path / "out", "webdataset")
     tars = sorted((tmp_path / "out").iterdir())
     assert [tar.name for tar in tars] == ["test-000000.tar", "train-000000.tar", "val-000000.tar"]
     found = iterate(*tars)
     assert len(found) == 4
     for item in found:
         facts = item["json"]
-        sample = box.named(facts["name"])
+        sample = box.by_name(facts["name"])
         assert name_at(item["__key__"]) == sample.name
         assert (facts["split"], facts["group"], facts["metadata"]) == (sample.split, sample.group, sample.metadata)
         np.testing.assert_array_equal(pixels(item["png"]), sample.image)
@@ -63,8 +63,8 @@ def test_webdataset_iterates(box: Dataset, tmp_path: Path) -> None:
 
 
 def test_the_page_s_python_reads_it(tmp_path: Path) -> None:
-    dataset = dataset_of(tmp_path / "data", [made("P01/one", 1)])
-    written(dataset, tmp_path / "out", "webdataset")
+    dataset = dataset_of(tmp_path / "data", [box_sample("P01/one", 1)])
+    export_to(dataset, tmp_path / "out", "webdataset")
     found: dict[str, Any] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
@@ -76,39 +76,39 @@ def test_the_page_s_python_reads_it(tmp_path: Path) -> None:
         np.testing.assert_array_equal(mask, bitmask.class_mask(dataset[0].masks, c))
 
 
-def test_masks_as_pictures(box: Dataset, tmp_path: Path) -> None:
-    written(box, tmp_path / "out", "webdataset", masks="png", splits=("train",))
+def test_masks_as_png(box: Dataset, tmp_path: Path) -> None:
+    export_to(box, tmp_path / "out", "webdataset", masks="png", splits=("train",))
     for item in iterate(tmp_path / "out/train-000000.tar"):
-        sample = box.named(item["json"]["name"])
+        sample = box.by_name(item["json"]["name"])
         assert {key for key in item if key.startswith("mask.")} == {f"mask.{c}.png" for c in range(4)}
         for c in range(4):
             expected = bitmask.class_mask(sample.masks, c) * 255
             np.testing.assert_array_equal(pixels(item[f"mask.{c}.png"]), expected)
 
 
-def test_samples_lie_in_the_order_of_ids(tmp_path: Path) -> None:
-    dataset = dataset_of(tmp_path / "data", [made(f"P/{i}", i) for i in range(9)])
-    written(dataset, tmp_path / "out", "webdataset")
+def test_samples_are_in_the_order_of_ids(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path / "data", [box_sample(f"P/{i}", i) for i in range(9)])
+    export_to(dataset, tmp_path / "out", "webdataset")
     names = [item["json"]["name"] for item in iterate(tmp_path / "out/train-000000.tar")]
     assert names == dataset.index.sort("id")["name"].to_list()
     assert names != sorted(names)
 
 
 def test_tars_are_cut_by_count_and_bytes(tmp_path: Path) -> None:
-    dataset = dataset_of(tmp_path / "data", [made(f"P/{i}", i) for i in range(5)])
-    written(dataset, tmp_path / "count", "webdataset", max_count=2)
+    dataset = dataset_of(tmp_path / "data", [box_sample(f"P/{i}", i) for i in range(5)])
+    export_to(dataset, tmp_path / "count", "webdataset", max_count=2)
     by_count = sorted((tmp_path / "count").iterdir())
     assert [len(iterate(tar)) for tar in by_count] == [2, 2, 1]
-    written(dataset, tmp_path / "bytes", "webdataset", max_bytes=30_000)
+    export_to(dataset, tmp_path / "bytes", "webdataset", max_bytes=30_000)
     by_bytes = sorted((tmp_path / "bytes").iterdir())
     assert 1 < len(by_bytes) < 5
     assert all(tar.stat().st_size <= 30_000 for tar in by_bytes)
-    written(dataset, tmp_path / "tiny", "webdataset", max_bytes=1)
+    export_to(dataset, tmp_path / "tiny", "webdataset", max_bytes=1)
     assert [len(iterate(tar)) for tar in sorted((tmp_path / "tiny").iterdir())] == [1] * 5
 
 
-def test_nothing_tells_where_and_when(box: Dataset, tmp_path: Path) -> None:
-    written(box, tmp_path / "out", "webdataset")
+def test_tar_headers_hold_no_time_or_owner(box: Dataset, tmp_path: Path) -> None:
+    export_to(box, tmp_path / "out", "webdataset")
     for tar in (tmp_path / "out").iterdir():
         for member in members(tar):
             assert (member.mtime, member.uid, member.gid, member.uname, member.gname) == (0, 0, 0, "", "")
@@ -117,8 +117,8 @@ def test_nothing_tells_where_and_when(box: Dataset, tmp_path: Path) -> None:
 
 def test_long_names(tmp_path: Path) -> None:
     name = "P/" + "/".join(["x" * 90] * 4) + "~hflip.2"
-    dataset = dataset_of(tmp_path / "data", [made(name, 1)])
-    written(dataset, tmp_path / "out", "webdataset")
+    dataset = dataset_of(tmp_path / "data", [box_sample(name, 1)])
+    export_to(dataset, tmp_path / "out", "webdataset")
     (item,) = iterate(tmp_path / "out/train-000000.tar")
     assert item["json"]["name"] == name_at(item["__key__"]) == name
     assert item["__key__"].endswith("~hflip%2E2")
@@ -126,8 +126,8 @@ def test_long_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_images_decode(tmp_path: Path, channels: int) -> None:
-    dataset = dataset_of(tmp_path / "data", [made("P/a", 1, channels=channels)])
-    written(dataset, tmp_path / "out", "webdataset")
+    dataset = dataset_of(tmp_path / "data", [box_sample("P/a", 1, channels=channels)])
+    export_to(dataset, tmp_path / "out", "webdataset")
     with tarfile.open(tmp_path / "out/train-000000.tar") as tar:
         data = tar.extractfile("P/a.png")
         assert data is not None

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import class_names, make_sample
+from planes import has_extra_bits
 from provenance import unique
 from pydantic import ValidationError
 from toybox import put_hand, write_recipe
@@ -101,7 +102,7 @@ def test_planes_move_with_the_image(node: dict[str, Any]) -> None:
         if node["name"] == "CoarseDropout":  # what it hides, masks keep
             expected = sample.masks
         np.testing.assert_array_equal(made.masks, expected)
-        assert not bitmask.invented_bits(made.masks, classes)
+        assert not has_extra_bits(made.masks, classes)
         changed += made.image.shape != sample.image.shape or not np.array_equal(made.image, sample.image)
     assert changed
 

@@ -30,7 +30,7 @@ def holding(*classes: int) -> Sample:
     sample = make_sample(classes=3)
     masks = np.zeros_like(sample.masks)
     for c in classes:
-        bitmask.set_class(masks, c, np.ones((48, 64), np.uint8))
+        bitmask.merge_class(masks, c, np.ones((48, 64), np.uint8))
     return replace(sample, masks=masks)
 
 

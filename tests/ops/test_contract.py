@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from augforge.engine.findings import measure
 from conftest import class_names, make_sample
+from planes import has_extra_bits
 from pydantic import ValidationError
 
 from augforge import bitmask
@@ -232,7 +233,7 @@ def test_output_is_of_the_inputs_kind(case: Case, kind: str, classes: int) -> No
         assert made.image.dtype == f"uint{getattr(case.params, 'bits', dtype[4:])}"
         assert made.image.shape[2:] == inputs[0].image.shape[2:]
         assert made.masks.shape == (made.height, made.width, bitmask.plane_count(classes))
-        assert not bitmask.invented_bits(made.masks, classes)
+        assert not has_extra_bits(made.masks, classes)
         assert not (bits_held(made) & ~allowed).any(), "a class that no input shows"
         assert made.known.dtype == np.uint8 and not (made.known & ~bitmask.all_bits(classes)).any()
     sizes = [(made.width, made.height) for made in call.samples()]
@@ -349,7 +350,7 @@ def planted(case: Case, slot: int) -> list[Sample]:
         if i == slot:
             x, y = corner(sample)
             image[y : y + SQUARE, x : x + SQUARE] = 255
-            bitmask.set_class(masks, 8, image)
+            bitmask.merge_class(masks, 8, image)
         inputs.append(replace(sample, image=image, masks=masks))
     return inputs
 

@@ -115,10 +115,10 @@ def scene(c: int, box: tuple[int, int, int, int], value: int, under: int | None 
     x0, y0, x1, y1 = box
     mask = np.zeros((80, 100), np.uint8)
     mask[y0:y1, x0:x1] = 1
-    bitmask.set_class(masks, c, mask)
+    bitmask.merge_class(masks, c, mask)
     if under is not None:
         mask[:, (x0 + x1) // 2 :] = 0
-        bitmask.set_class(masks, under, mask)
+        bitmask.merge_class(masks, under, mask)
     return replace(sample, image=np.full((80, 100), value, np.uint8), masks=masks)
 
 

@@ -43,7 +43,7 @@ def leaning(degrees: float, side: int = 160, reach: float = 50) -> Sample:
     for c, sign in ((0, -1), (1, 1)):
         disc = np.zeros((side, side), np.uint8)
         cv2.circle(disc, tuple(np.rint(side / 2 + sign * along).astype(int).tolist()), 12, 1, -1)
-        bitmask.set_class(masks, c, disc)
+        bitmask.merge_class(masks, c, disc)
     image = np.random.default_rng(0).integers(0, 255, (side, side), np.uint8)
     return Sample("leaning", image, masks, bitmask.all_bits(9))
 
@@ -107,7 +107,7 @@ def test_several_classes_are_their_union() -> None:
     masks = sample.masks.copy()
     box = np.zeros((160, 160), np.uint8)
     box[20:40, 100:140] = 1
-    bitmask.set_class(masks, 2, box)
+    bitmask.merge_class(masks, 2, box)
     made = made_of(replace(sample, masks=masks), axis={"from": ["class-0"], "to": ["class-1", "class-2"]})
     assert isinstance(made, Sample)
     y, x = np.nonzero((bitmask.class_mask(masks, 1) | box) != 0)

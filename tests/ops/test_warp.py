@@ -38,7 +38,7 @@ def spot(x: float, y: float, width: int = 160, height: int = 120) -> Sample:
     across, down = np.meshgrid(np.arange(width), np.arange(height))
     bell = np.exp(-((across - x) ** 2 + (down - y) ** 2) / (2 * 6.0**2))
     masks = bitmask.empty(height, width, 9)
-    bitmask.set_class(masks, 0, bell > 0.3)
+    bitmask.merge_class(masks, 0, bell > 0.3)
     return Sample("spot", np.rint(bell * 60000).astype(np.uint16), masks, bitmask.all_bits(9))
 
 

@@ -54,7 +54,7 @@ def arm(scale: int = 1, channels: int = 1, dtype: str = "uint8") -> Sample:
         else:
             x0, y0, x1, y1 = (scale * value for value in box)
             part[y0:y1, x0:x1] = 1
-        bitmask.set_class(masks, c, part)
+        bitmask.merge_class(masks, c, part)
         image[part > 0] = GRAYS[c]
     image = image.astype(dtype) * (257 if dtype == "uint16" else 1)
     shape = image if channels == 1 else np.stack([image] * channels, axis=-1)

@@ -32,5 +32,5 @@ def test_no_colour_is_gray_or_dark() -> None:
     assert lab[:, 0].min() >= 0.58
 
 
-def test_colours_stay_what_they_are() -> None:
+def test_colours_are_stable() -> None:
     assert [colour_of(c) for c in range(4)] == [(240, 0, 0), (0, 255, 120), (0, 120, 255), (255, 192, 255)]

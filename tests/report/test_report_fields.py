@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Optional
 import pytest
 from pydantic import BaseModel, Field, model_validator
 
-from augforge.report.fields import describe, example_values, flow, type_name, valid_example
+from augforge.report.fields import describe_fields, example_values, flow, type_name, valid_example
 from augforge.yamlfile import parse_scalar
 
 Cell = Annotated[int, Field(ge=1, le=8)]
@@ -51,12 +51,12 @@ class Everything(Base):
         (Any, "anything"),
     ],
 )
-def test_types_read_well(annotation: Any, text: str) -> None:
+def test_type_names(annotation: Any, text: str) -> None:
     assert type_name(annotation) == text
 
 
 def test_fields_are_described() -> None:
-    fields = {field["name"]: field for field in describe(Everything)}
+    fields = {field["name"]: field for field in describe_fields(Everything)}
     assert fields["path"]["description"] == "where it lies"  # of the field it overrides
     assert fields["path"]["required"]
     assert fields["grid"] == {
@@ -110,6 +110,6 @@ def test_examples_name_one_of_several_fields_where_one_is_needed() -> None:
         ("", '""'),
     ],
 )
-def test_flow_is_yaml(value: Any, text: str) -> None:
+def test_flow_gives_yaml(value: Any, text: str) -> None:
     assert flow(value) == text
     assert parse_scalar(text) == value

@@ -51,7 +51,7 @@ def report(dataset: Dataset) -> dict[str, Any]:
     return inspect(dataset)
 
 
-def rendered(report: dict[str, Any], width: int = 80) -> str:
+def render_text(report: dict[str, Any], width: int = 80) -> str:
     console = Console(record=True, width=width, file=io.StringIO())
     render_inspect(report, console)
     return console.export_text()
@@ -89,18 +89,18 @@ def test_counts(dataset: Dataset, report: dict[str, Any]) -> None:
     assert report["tags"] == {} and report["rejected"] == {}
 
 
-def test_it_is_json(report: dict[str, Any]) -> None:
+def test_report_is_json(report: dict[str, Any]) -> None:
     assert json.loads(json.dumps(report)) == report
 
 
-def test_a_part_is_counted_by_itself(dataset: Dataset) -> None:
+def test_counts_of_a_part_of_a_dataset(dataset: Dataset) -> None:
     part = inspect(dataset.where(pl.col("split") == "test"))
     assert part["samples"] == 2
     assert part["splits"] == {"test": 2}
     assert [entry["known"] for entry in part["classes"]] == [0, 0, 0]
     nothing = inspect(dataset.where(pl.col("name") == ""))
     assert nothing["samples"] == 0 and nothing["classes"][0]["samples"] == 0
-    assert "tiny" in rendered(nothing)
+    assert "tiny" in render_text(nothing)
 
 
 def test_tags_are_counted(dataset: Dataset) -> None:
@@ -108,11 +108,11 @@ def test_tags_are_counted(dataset: Dataset) -> None:
     tagged = Dataset(dataset.folder, dataset.manifest, dataset.index.with_columns(tags))
     report = inspect(tagged)
     assert report["tags"] == {"dark": 1, "metal": 2}
-    assert "dark 1, metal 2" in rendered(report)
+    assert "dark 1, metal 2" in render_text(report)
 
 
-def test_people_can_read_it(report: dict[str, Any]) -> None:
-    text = rendered(report)
+def test_report_for_people(report: dict[str, Any]) -> None:
+    text = render_text(report)
     before, _, recipe = text.partition("Recipe ")
     assert max(map(len, before.splitlines())) <= 80
     assert report["recipe"]["text"].rstrip() in recipe  # as it was written, for copying out of a pipe
@@ -138,11 +138,11 @@ def test_rejections_labels_and_many_shards(report: dict[str, Any]) -> None:
         "fitted": {"metal": 0.5},
         "shards": shards,
     }
-    text = rendered(changed)
+    text = render_text(changed)
     for fact in ("ring [bright]", "no annotation: none", "left, right", "metal 0.5", "and 18 more"):
         assert fact in text
 
 
-def test_a_class_nobody_labelled_is_pointed_out(report: dict[str, Any]) -> None:
+def test_unlabelled_classes_are_mentioned(report: dict[str, Any]) -> None:
     classes = [{**entry, "known": 0, "samples": 0, "pixels": 0} for entry in report["classes"]]
-    assert "Labelled in no sample: Radius, finger-1, never-seen" in rendered({**report, "classes": classes})
+    assert "Labelled in no sample: Radius, finger-1, never-seen" in render_text({**report, "classes": classes})

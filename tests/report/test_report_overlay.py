@@ -47,7 +47,7 @@ def test_colour_is_exactly_where_the_masks_are(dtype: str, channels: int, classe
         assert (picture[bitmask.class_mask(sample.masks, c) > 0] == colour_of(c)).all()
 
 
-def test_overlapping_classes_are_both_seen() -> None:
+def test_overlapping_classes_are_both_visible() -> None:
     sample = boxes_sample({0: (4, 4, 30, 30), 3: (15, 15, 45, 36)}, 9)
     base = as_rgb(sample.image).astype(float)
     picture = overlay(sample, names(9), alpha=0.5)
@@ -79,7 +79,7 @@ def test_unlabelled_classes_are_not_drawn() -> None:
     np.testing.assert_array_equal(overlay(nothing, names(9)), as_rgb(whole.image))
 
 
-def test_the_sample_is_untouched_and_planar_masks_will_do() -> None:
+def test_the_sample_is_unchanged_and_may_have_planar_masks() -> None:
     sample = boxes_sample({0: (4, 4, 30, 30)}, 9, channels=3)
     stored = bitmask.decode(bitmask.encode(sample.masks), H, W, 9)
     before = sample.image.copy()
@@ -101,7 +101,7 @@ def test_max_side_scales_down_first() -> None:
     assert overlay(sample, names(9), max_side=500).shape == (H, W, 3)
 
 
-def test_16_bits_are_shown_in_their_own_window() -> None:
+def test_16_bits_are_shown_in_the_range_of_their_percentiles() -> None:
     image = np.full((50, 50), 1000, np.uint16)
     image[:, 25:] = 1400
     image[0, 0] = 65535  # one hot pixel moves nothing
@@ -112,7 +112,7 @@ def test_16_bits_are_shown_in_their_own_window() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
-def test_alpha_shows_the_board(dtype: str) -> None:
+def test_transparent_pixels_show_the_checkerboard(dtype: str) -> None:
     image = np.zeros((16, 16, 4), dtype)
     image[:, 8:, 3] = np.iinfo(dtype).max
     shown = as_rgb(image)

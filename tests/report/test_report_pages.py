@@ -20,7 +20,7 @@ from augforge.report import pages
 from augforge.sources import SOURCES
 
 
-def rendered(render: Any, *args: Any) -> str:
+def render_text(render: Any, *args: Any) -> str:
     console = Console(record=True, width=80, file=io.StringIO())
     render(*args, console)
     return console.export_text()
@@ -50,7 +50,7 @@ def test_op_pages_are_complete(name: str) -> None:
     assert page["summary"].endswith(".")
     assert [field["name"] for field in page["parameters"]] == list(OPS[name].params.model_fields)
     assert all(field["description"] for field in [*page["parameters"], *page["step_keys"]])
-    text = rendered(pages.render_op, page)
+    text = render_text(pages.render_op, page)
     assert all(field["name"] in text for field in [*page["parameters"], *page["step_keys"]])
     assert page["example"] in text
 
@@ -62,7 +62,7 @@ def test_the_page_of_mosaic() -> None:
     assert fields["grid"]["type"] == "[int, int]" and fields["grid"]["default"] == [2, 2]
     assert fields["size"]["type"] == "int or [int, int] or null"
     assert fields["fit"]["type"] == "cover | contain | stretch | crop"
-    text = rendered(pages.render_op, page)
+    text = render_text(pages.render_op, page)
     for fact in ("version 1", "4 samples", "arXiv:2004.10934", "[0.3, 0.7]", "keep_input"):
         assert fact in text
 
@@ -86,7 +86,7 @@ def test_filters_have_no_copies() -> None:
         page = pages.op_page("too_dark")
     assert [key["name"] for key in page["step_keys"]] == ["on"]
     assert page["example"] == "- {op: too_dark, action: drop}"
-    text = rendered(pages.render_op, page)
+    text = render_text(pages.render_op, page)
     assert "drops or tags" in text and "thresholds" in text and "metadata: age" in text
 
 
@@ -95,7 +95,7 @@ def test_source_pages(name: str, tmp_path: Path) -> None:
     page = pages.source_page(name)
     assert json.loads(json.dumps(page)) == page
     assert load(tmp_path, page["example"]).source.format == name
-    text = rendered(pages.render_source, page)
+    text = render_text(pages.render_source, page)
     assert page["layout"].splitlines()[0] in text
     assert all(option["name"] in text and option["description"] for option in page["options"])
 
@@ -121,7 +121,7 @@ def test_export_pages(name: str) -> None:
     assert json.loads(json.dumps(page)) == page
     assert page["layout"].startswith("OUT/\n") and page["summary"].endswith(".")
     assert [option["name"] for option in page["options"]] == list(FORMATS[name].options.model_fields)
-    text = rendered(pages.render_export, page)
+    text = render_text(pages.render_export, page)
     assert all(option["name"] in text and option["description"] for option in page["options"])
     assert page["read_back"] in text and f"--to {name}\n" in text and page["layout"].splitlines()[-1] in text
 
@@ -135,7 +135,7 @@ def test_export_pages_state_where_polygons_lie_and_what_is_lost() -> None:
         assert all(fact in pages.export_page(name)["description"] for fact in facts)
 
 
-def test_only_the_page_of_datasets_speaks_of_urls() -> None:
+def test_only_the_page_of_datasets_mentions_urls() -> None:
     for name in SOURCES:
         (path,) = (option for option in pages.source_page(name)["options"] if option["name"] == "path")
         assert ("URL" in path["description"]) == (name == "dataset")
@@ -148,7 +148,7 @@ def test_a_class_list_is_named() -> None:
 
 
 def test_tables_list_all() -> None:
-    ops, sources = rendered(pages.ops_table), rendered(pages.sources_table)
+    ops, sources = render_text(pages.ops_table), render_text(pages.sources_table)
     assert all(name in ops for name in OPS)
     assert all(name in sources for name in SOURCES)
     assert max(map(len, ops.splitlines())) <= 80

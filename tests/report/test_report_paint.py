@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from augforge.report.paint import BACKGROUND, INK, blank, centred, elide, grid, line_height, stack, text_flow, text_line
+from augforge.report.paint import BACKGROUND, INK, blank, centre, elide, grid, line_height, stack, text_flow, text_line
 from augforge.report.paint import text_width as width_of
 
 
@@ -47,4 +47,4 @@ def test_grid_and_stack() -> None:
     assert ink(sheet).sum() == 2 * 4 * 6
     assert ink(sheet)[7:, :6].all()
     assert stack([sheet, cell], 2).shape == (11 + 2 + 4 + 4, 17 + 4, 3)
-    assert ink(centred(cell, 8, 10))[2:6, 2:8].all()
+    assert ink(centre(cell, 8, 10))[2:6, 2:8].all()

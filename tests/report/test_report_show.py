@@ -74,7 +74,7 @@ def test_legend_greys_what_is_unlabelled() -> None:
     assert not has(show.legend(CLASSES, [0], 600), MUTED)
 
 
-def test_legend_of_nothing_says_so() -> None:
+def test_legend_without_classes() -> None:
     assert has(show.legend(CLASSES, [], 300), MUTED)
 
 
@@ -116,21 +116,21 @@ def index_of(*strata: tuple[str, str, int]) -> pl.DataFrame:
     return pl.DataFrame(rows, ["split", "step", "name"], orient="row").sample(fraction=1, shuffle=True, seed=3)
 
 
-def test_choice_takes_every_split_and_step() -> None:
+def test_rows_of_every_split_and_step_are_chosen() -> None:
     index = index_of(("train", "", 90), ("train", "mosaic", 200), ("val", "", 3), ("test", "", 1))
-    chosen = index[show.choose(index, 12)]
+    chosen = index[show.choose_rows(index, 12)]
     counts = dict(chosen.group_by(pl.concat_str("split", pl.lit(" "), "step")).len().rows())
     assert counts == {"train ": 4, "train mosaic": 4, "val ": 3, "test ": 1}
     assert chosen["split"].to_list() == ["train"] * 8 + ["val"] * 3 + ["test"]
     assert chosen["name"].to_list()[:4] == ["train011", "train033", "train056", "train078"]
 
 
-def test_choice_is_all_where_the_limit_allows() -> None:
+def test_all_rows_are_chosen_if_the_limit_allows() -> None:
     index = index_of(("val", "", 3), ("train", "", 4))
-    chosen = index[show.choose(index, 50)]["name"].to_list()
+    chosen = index[show.choose_rows(index, 50)]["name"].to_list()
     assert chosen == [f"train{i:03}" for i in range(4)] + [f"val{i:03}" for i in range(3)]
-    assert len(show.choose(index, 1)) == 1
-    assert show.choose(index, 0) == []
+    assert len(show.choose_rows(index, 1)) == 1
+    assert show.choose_rows(index, 0) == []
 
 
 def test_sheet(dataset: Dataset) -> None:
@@ -159,7 +159,7 @@ def test_sheet_of_one_split(dataset: Dataset) -> None:
         show.contact_sheet(dataset, split="trian")
 
 
-def test_sheet_of_nothing_is_an_error(dataset: Dataset) -> None:
+def test_sheet_without_samples_is_an_error(dataset: Dataset) -> None:
     with pytest.raises(AugforgeError, match="no sample to show"):
         show.contact_sheet(dataset.where(pl.col("name") == "nobody"))
 
@@ -181,7 +181,7 @@ def test_pictures_are_saved(tmp_path: Path, name: str) -> None:
         assert np.abs(np.asarray(saved).astype(int) - picture).max() <= 3  # red, not blue
 
 
-def test_saving_refuses_with_a_remedy(tmp_path: Path) -> None:
+def test_save_png_errors_name_a_remedy(tmp_path: Path) -> None:
     picture = np.zeros((2, 2, 3), np.uint8)
     with pytest.raises(AugforgeError, match=r"Name the picture sheet\.png"):
         show.save_png(picture, tmp_path / "sheet.bmp")

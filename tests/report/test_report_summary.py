@@ -35,7 +35,7 @@ DONE = Summary(
 )
 
 
-def rendered(summary: Summary, width: int = 80) -> str:
+def render_text(summary: Summary, width: int = 80) -> str:
     console = Console(record=True, width=width, file=io.StringIO())
     render_summary(summary, console)
     return console.export_text()
@@ -45,8 +45,8 @@ def words(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines()]
 
 
-def test_a_build_says_what_it_did() -> None:
-    text = rendered(DONE)
+def test_summary_of_a_build() -> None:
+    text = render_text(DONE)
     for fact in (
         "Warning: split 'val' is small",
         "hands  version 0123456789abcdef",
@@ -68,23 +68,23 @@ def test_a_build_says_what_it_did() -> None:
 
 
 def test_a_dry_run_promises_no_more_than_it_knows() -> None:
-    text = rendered(replace(DONE, dry=True, exact=False, version="", seconds=0.0))
+    text = render_text(replace(DONE, dry=True, exact=False, version="", seconds=0.0))
     for fact in ("dry run: nothing was written", "would make", "at most 1,032", "at most 500", "about 51.2 MB"):
         assert fact in text
     assert ["1", "metal", "would", "make", "14", "4", "at", "most", "18"] in words(text)
     assert "samples a second" not in text and "verify" not in text
-    assert "at most" not in rendered(replace(DONE, dry=True))
+    assert "at most" not in render_text(replace(DONE, dry=True))
 
 
-def test_nothing_changed() -> None:
-    text = rendered(replace(DONE, unchanged=True, made=0, steps=[], rejected={}, warnings=[]))
+def test_summary_of_an_unchanged_build() -> None:
+    text = render_text(replace(DONE, unchanged=True, made=0, steps=[], rejected={}, warnings=[]))
     assert "is unchanged: version 0123456789abcdef was the current one already" in text
     assert "samples a second" not in text and "Warning" not in text and "rejected by" not in text
 
 
 @pytest.mark.parametrize("width", [40, 200])
-def test_any_width_will_do(width: int) -> None:
-    assert "0123456789abcdef" in rendered(DONE, width)
+def test_summary_fits_any_width(width: int) -> None:
+    assert "0123456789abcdef" in render_text(DONE, width)
 
 
 @pytest.mark.parametrize(

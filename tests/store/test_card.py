@@ -39,7 +39,7 @@ def test_card_lists_the_current_shards(toy: Path) -> None:
     assert manifest.recipe.text.strip() in text
 
 
-def test_load_dataset_finds_them_and_decodes(toy: Path, load: Any) -> None:
+def test_load_dataset_finds_the_current_shards_and_decodes_images(toy: Path, load: Any) -> None:
     loaded = load(str(toy))
     ours = open_dataset(toy)
     assert {split: part.num_rows for split, part in loaded.items()} == ours.manifest.splits
@@ -47,14 +47,14 @@ def test_load_dataset_finds_them_and_decodes(toy: Path, load: Any) -> None:
     for split, part in loaded.items():
         assert sorted(part["name"]) == sorted(ours.split(split).index["name"])
     row = loaded["train"][0]
-    sample = ours.named(row["name"])
+    sample = ours.by_name(row["name"])
     assert row["image"].size == (sample.width, sample.height)
     assert (np.asarray(row["image"]) == sample.image).all()
     assert row["id"] in set(ours.index["id"])
     assert {row["split"] for row in loaded["val"]} == {"val"}
 
 
-def test_a_shard_alone_decodes_too(toy: Path, load: Any) -> None:
+def test_load_dataset_decodes_a_single_shard(toy: Path, load: Any) -> None:
     shard = read_manifest(toy).shards[0]
     part = load("parquet", data_files=str(toy / shard.path), split="train")
     assert type(part.features["image"]).__name__ == "Image"
@@ -62,7 +62,7 @@ def test_a_shard_alone_decodes_too(toy: Path, load: Any) -> None:
     assert part.num_rows == shard.rows
 
 
-def test_odd_names_survive(tmp_path: Path, load: Any) -> None:
+def test_card_escapes_unusual_names(tmp_path: Path, load: Any) -> None:
     from toybox import put_hand
 
     classes = ["a: b", "c|d", "{e}", "'f'", "# g", "-"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -44,7 +46,7 @@ def test_length_order_and_iteration(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("i", [28, -29, 10**9])
-def test_beyond_the_end(dataset: Dataset, i: int) -> None:
+def test_index_out_of_range(dataset: Dataset, i: int) -> None:
     with pytest.raises(IndexError, match=f"sample {i} of 28"):
         dataset[i]
 
@@ -63,14 +65,14 @@ def test_splits_and_conditions(dataset: Dataset) -> None:
     assert all(bitmask.class_mask(sample.masks, bit).sum() > middle for sample in large)
 
 
-def test_names(dataset: Dataset) -> None:
+def test_samples_by_name(dataset: Dataset) -> None:
     name = dataset.index["name"][5]
-    assert dataset.named(name).name == name
+    assert dataset.by_name(name).name == name
     with pytest.raises(DatasetError, match=f"no sample '{name[:-1]}'. Did you mean "):
-        dataset.named(name[:-1])
+        dataset.by_name(name[:-1])
 
 
-def test_unlabelled_images_know_nothing(dataset: Dataset) -> None:
+def test_unlabelled_images_know_no_class(dataset: Dataset) -> None:
     samples = list(dataset.split("test"))
     assert len(samples) == 2
     for sample in samples:
@@ -88,7 +90,7 @@ def test_areas_and_boxes_are_those_of_the_masks(dataset: Dataset) -> None:
         assert [box or [0, 0, 0, 0] for box in row["box"].values()] == boxes.tolist()
 
 
-def test_metadata_comes_back(dataset: Dataset, two_versions: Path) -> None:
+def test_metadata_round_trip(dataset: Dataset, two_versions: Path) -> None:
     listing = HandBone(path=str(two_versions / "data")).scan(FileCache())
     wanted = {record.name: dict(record.metadata) for record in listing.records}
     assert any(wanted.values())
@@ -101,8 +103,8 @@ def test_metadata_comes_back(dataset: Dataset, two_versions: Path) -> None:
     )
 
 
-def test_encoded_bytes_are_the_images(dataset: Dataset) -> None:
-    image, masks = dataset.encoded(3)
+def test_payloads_are_the_encoded_images(dataset: Dataset) -> None:
+    image, masks = dataset.payload(3)
     sample = dataset[3]
     assert (cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_UNCHANGED) == sample.image).all()
     assert (bitmask.decode(masks, sample.height, sample.width, 29) == sample.masks).all()
@@ -112,7 +114,7 @@ def read_names(dataset: Dataset) -> list[tuple[str, int]]:
     return [(sample.name, int(sample.image.sum())) for sample in dataset]
 
 
-def test_goes_to_other_processes(dataset: Dataset) -> None:
+def test_datasets_can_be_pickled(dataset: Dataset) -> None:
     wanted = read_names(dataset)
     copy = pickle.loads(pickle.dumps(dataset))
     assert read_names(copy) == wanted
@@ -120,7 +122,7 @@ def test_goes_to_other_processes(dataset: Dataset) -> None:
         assert pool.submit(read_names, dataset.split("val")).result() == read_names(dataset.split("val"))
 
 
-def test_lost_and_empty_shards_are_named(toy_copy: Path) -> None:
+def test_error_names_missing_and_empty_shards(toy_copy: Path) -> None:
     shard = next((toy_copy / "shards").glob("test-*"))
     shard.write_bytes(b"")
     with pytest.raises(DatasetError, match=f"{shard} cannot be read.*augforge verify"):
@@ -130,21 +132,21 @@ def test_lost_and_empty_shards_are_named(toy_copy: Path) -> None:
         open_dataset(toy_copy).split("test")[0]
 
 
-def test_a_shard_that_is_cut_off_is_named(toy_copy: Path) -> None:
+def test_error_names_a_truncated_shard(toy_copy: Path) -> None:
     dataset = open_dataset(toy_copy).split("test")
     shard = next((toy_copy / "shards").glob("test-*"))
     ends = (pl.col("masks_offset") + pl.col("masks_bytes")).alias("end")
     i = int(dataset.index.select(ends)["end"].arg_max() or 0)
     end = dataset.index.select(ends)["end"][i]
     shard.write_bytes(shard.read_bytes()[:end])
-    dataset.encoded(i)
+    dataset.payload(i)
     shard.write_bytes(shard.read_bytes()[: end - 1])
     with pytest.raises(DatasetError, match=rf"^{shard} is cut off: .* '{dataset.index['name'][i]}' .*augforge verify"):
-        open_dataset(toy_copy).split("test").encoded(i)
+        open_dataset(toy_copy).split("test").payload(i)
 
 
 @pytest.mark.parametrize("at", [0, 0.3, 0.7, -1])
-def test_check_finds_every_flipped_byte(toy_copy: Path, at: float) -> None:
+def test_check_finds_a_flipped_byte(toy_copy: Path, at: float) -> None:
     dataset, done = open_dataset(toy_copy), []
     dataset.check(done.append)
     assert sum(done) == len(dataset.manifest.shards)
@@ -165,14 +167,14 @@ def test_check_fetches_a_damaged_copy_again(
 ) -> None:
     monkeypatch.setenv("AUGFORGE_CACHE", str(tmp_path / "cache"))
     dataset = open_dataset(f"file://{two_versions / 'toy'}")
-    image = bytes(dataset.encoded(0)[0])
+    image = bytes(dataset.payload(0)[0])
     shard = dataset.folder / dataset.index["shard"][0]
     data = bytearray(shard.read_bytes())
     data[dataset.index["image_offset"][0] + 9] ^= 1
     shard.write_bytes(data)
-    assert bytes(dataset.encoded(0)[0]) != image
+    assert bytes(dataset.payload(0)[0]) != image
     dataset.check()
-    assert bytes(dataset.encoded(0)[0]) == image
+    assert bytes(dataset.payload(0)[0]) == image
 
 
 @pytest.fixture
@@ -182,7 +184,7 @@ def toy_copy(two_versions: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(two_versions / "toy", tmp_path / "toy"))
 
 
-def test_no_dataset_and_no_index(toy_copy: Path, tmp_path: Path) -> None:
+def test_error_without_dataset_or_index(toy_copy: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="is no dataset"):
         open_dataset(tmp_path)
     index = toy_copy / open_dataset(toy_copy).manifest.index_path
@@ -205,7 +207,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize(("dtype", "channels", "classes"), KINDS)
-def test_kinds_of_images(tmp_path: Path, dtype: str, channels: tuple[int, ...], classes: int) -> None:
+def test_all_kinds_of_images_round_trip(tmp_path: Path, dtype: str, channels: tuple[int, ...], classes: int) -> None:
     rng = np.random.default_rng(classes)
     names = [f"bone {c}" for c in range(classes)]
     images: dict[str, np.ndarray] = {}
@@ -222,14 +224,14 @@ def test_kinds_of_images(tmp_path: Path, dtype: str, channels: tuple[int, ...], 
     source = HandBone(path=str(tmp_path / "data"), classes=tuple(names))
     records = {record.name: record for record in source.scan(FileCache()).records}
     for name, image in images.items():
-        sample, loaded = dataset.named(name), source.load(records[name], tuple(names))
+        sample, loaded = dataset.by_name(name), source.load(records[name], tuple(names))
         assert sample.image.dtype == dtype
         assert (sample.image == image).all()
         assert (sample.masks == loaded.masks).all()
         assert (sample.known == loaded.known).all()
-    flipped = dataset.named(f"ID003/image{3:013d}~hflip")
+    flipped = dataset.by_name(f"ID003/image{3:013d}~hflip")
     assert (flipped.image == images[f"ID003/image{3:013d}"][:, ::-1]).all()
-    assert (flipped.masks == dataset.named(f"ID003/image{3:013d}").masks[:, ::-1]).all()
+    assert (flipped.masks == dataset.by_name(f"ID003/image{3:013d}").masks[:, ::-1]).all()
     row = dataset.index.row(0, named=True)
     assert (row["dtype"], row["channels"]) == (dtype, channels[0] if channels else 1)
     assert list(row["area"]) == names
@@ -250,3 +252,12 @@ def test_unlabelled_only_by_class_map(tmp_path: Path) -> None:
     _, dataset = made(tmp_path, data, classes=recipe_classes)
     assert dataset.classes == ("a",)
     assert all(sample.masks.shape[2] == 1 and not (sample.masks & 254).any() for sample in dataset)
+
+
+def test_a_loader_process_imports_only_what_reading_needs() -> None:
+    """Each worker of a DataLoader imports this module, so what opening and checking need must not come along."""
+    code = "import sys, augforge.store.dataset; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert not {"pyarrow", "ruamel.yaml", "fsspec", "sqlite3", "rich"} & set(loaded)
+    assert not {"augforge.cache", "augforge.store.index", "augforge.store.remote", "augforge.yamlfile"} & set(loaded)
+    assert sum(name.split(".")[0] == "augforge" for name in loaded) <= 15

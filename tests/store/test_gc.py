@@ -9,7 +9,7 @@ from toybox import shas, toy_fixture, two_versions_fixture  # noqa: F401
 
 from augforge.engine.builder import Summary, build
 from augforge.errors import DatasetError
-from augforge.files import locked
+from augforge.files import writer_lock
 from augforge.store.gc import collect
 from augforge.store.manifest import read_manifest, versions
 from augforge.store.verify import verify
@@ -23,7 +23,7 @@ def size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def test_versions_stay_unless_told(toy: Path) -> None:
+def test_collect_keeps_all_versions_by_default(toy: Path) -> None:
     (toy / "shards/.train-0.tmp").write_bytes(b"left by a kill")
     (toy / "shards/train-feedfeed.parquet").write_bytes(b"of no version")
     (toy / "index/feed.parquet").write_bytes(b"of no version")
@@ -39,7 +39,7 @@ def test_versions_stay_unless_told(toy: Path) -> None:
     assert list((toy / "work").rglob("*")) == []
 
 
-def test_keeps_the_newest(toy: Path) -> None:
+def test_collect_keeps_the_newest_versions(toy: Path) -> None:
     current, digests = read_manifest(toy).version, shas(toy)
     collect(toy, keep=1)
     assert versions(toy) == [current]
@@ -51,7 +51,7 @@ def test_keeps_the_newest(toy: Path) -> None:
     assert (again["files"], again["bytes"]) == (0, 0)
 
 
-def test_current_version_stays_though_it_is_not_the_newest(two_versions: Path, toy: Path) -> None:
+def test_collect_keeps_the_current_version_even_if_it_is_older(two_versions: Path, toy: Path) -> None:
     current = read_manifest(toy).version
     (old,) = set(versions(toy)) - {current}
     (toy / "manifest.yaml").write_bytes((toy / f"versions/{old}.yaml").read_bytes())
@@ -60,15 +60,15 @@ def test_current_version_stays_though_it_is_not_the_newest(two_versions: Path, t
     assert verify(toy, pixels=True) == []
 
 
-def test_rebuilding_afterwards_makes_nothing(two_versions: Path, toy: Path) -> None:
+def test_building_after_collect_makes_nothing_again(two_versions: Path, toy: Path) -> None:
     version = read_manifest(toy).version
     collect(toy, keep=1)
     summary = rebuilt(two_versions, toy)
     assert (summary.version, summary.made, summary.new_shards, summary.unchanged) == (version, 0, 0, True)
 
 
-def test_not_while_a_build_runs_and_not_elsewhere(toy: Path, tmp_path: Path) -> None:
-    with locked(toy), pytest.raises(DatasetError, match="another build"):
+def test_collect_refuses_a_running_build_and_other_folders(toy: Path, tmp_path: Path) -> None:
+    with writer_lock(toy), pytest.raises(DatasetError, match="another build"):
         collect(toy)
     (tmp_path / "mine/work").mkdir(parents=True)
     (tmp_path / "mine/work/precious").write_text("x")

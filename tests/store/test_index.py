@@ -85,7 +85,9 @@ def test_unknown_classes_have_no_area_and_absent_ones_no_box() -> None:
         ([None, None, None], pl.String, [None, None, None]),
     ],
 )
-def test_metadata_is_typed_where_all_agree(tmp_path: Path, values: list[Any], dtype: Any, read: list[Any]) -> None:
+def test_metadata_columns_are_typed_if_all_values_agree(
+    tmp_path: Path, values: list[Any], dtype: Any, read: list[Any]
+) -> None:
     metadata = metadata_columns([{"key": value} for value in values])
     write_index(tmp_path / "index", [row(i, id=f"{i}", metadata=found) for i, found in enumerate(metadata)], ["a", "b"])
     column = read_index(tmp_path / "index")["metadata"].struct.field("key")
@@ -93,7 +95,7 @@ def test_metadata_is_typed_where_all_agree(tmp_path: Path, values: list[Any], dt
     assert column.to_list() == read
 
 
-def test_keys_that_only_some_have_are_null_elsewhere(tmp_path: Path) -> None:
+def test_missing_metadata_keys_are_null(tmp_path: Path) -> None:
     metadata = [{"age": 7}, {}, {"sex": "F"}]
     write_index(tmp_path / "index", [row(i, id=f"{i}", metadata=found) for i, found in enumerate(metadata)], ["a", "b"])
     assert read_index(tmp_path / "index")["metadata"].to_list() == [
@@ -112,7 +114,7 @@ def test_no_rows_and_many_classes(tmp_path: Path) -> None:
     assert read_index(tmp_path / "full")["area"][0] == dict.fromkeys(names, 3)
 
 
-def test_damaged_index_is_named(tmp_path: Path) -> None:
+def test_error_names_a_damaged_index(tmp_path: Path) -> None:
     path = tmp_path / "index.parquet"
     write_index(path, [row(1)], ["a", "b"])
     whole = path.read_bytes()
@@ -120,11 +122,11 @@ def test_damaged_index_is_named(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(DatasetError, match=str(path)):
             read_index(path)
-    pq.write_table(pq.read_table(_written(path)).drop_columns(["shard", "width"]), path)
+    pq.write_table(pq.read_table(_write_one(path)).drop_columns(["shard", "width"]), path)
     with pytest.raises(DatasetError, match="has no column width, shard"):
         read_index(path)
 
 
-def _written(path: Path) -> Path:
+def _write_one(path: Path) -> Path:
     write_index(path, [row(1)], ["a", "b"])
     return path

@@ -8,18 +8,18 @@ import pytest
 
 from augforge.errors import DatasetError
 from augforge.store.manifest import (
+    FORMAT_VERSION,
     Manifest,
     RecipeEntry,
     ShardEntry,
     SourceEntry,
+    count_reasons,
     read_manifest,
-    reasons,
     rejected_digest,
     version_of,
     versions,
     write_manifest,
 )
-from augforge.store.shard import FORMAT_VERSION
 
 SHARDS = [
     ShardEntry(path=f"shards/train-{letter * 16}.parquet", split="train", rows=3, bytes=99, sha256=letter * 64)
@@ -45,7 +45,7 @@ def manifest(**changes: object) -> Manifest:
         "encoding": "png",
         "source": SourceEntry(format="hand-bone", digest="d", samples=9),
         "fitted": {"metal": {"threshold": 0.25, "by": [1, None]}},
-        "rejected": reasons(REJECTED),
+        "rejected": count_reasons(REJECTED),
         "rejected_digest": rejected_digest(REJECTED),
         "ops": {"hflip": 1},
         "made_by": {"numpy": "2"},
@@ -64,14 +64,14 @@ def test_round_trip(tmp_path: Path) -> None:
     assert manifest().expected_version() == manifest().version
 
 
-def test_numbers_that_look_like_others_survive(tmp_path: Path) -> None:
+def test_texts_that_look_like_numbers_round_trip(tmp_path: Path) -> None:
     """Digests of digits alone, or like 1e5, must come back as text."""
     tricky = {"name": "1e5", "encoding": "no", "index_sha256": "0123456789" * 6, "classes": ["1", "null", "on", "0x1f"]}
     write_manifest(tmp_path, manifest(**tricky, version="12345678901234e5"))
     assert read_manifest(tmp_path) == manifest(**tricky, version="12345678901234e5")
 
 
-def test_version_is_what_the_dataset_holds() -> None:
+def test_version_depends_on_content_alone() -> None:
     whole = version_of(["a", "b"], ["l"], SHARDS, "r")
     assert version_of(["a", "b"], ["l"], SHARDS[::-1], "r") == whole
     moved = [shard.model_copy(update={"path": "elsewhere", "rows": 7}) for shard in SHARDS]
@@ -86,13 +86,13 @@ def test_version_is_what_the_dataset_holds() -> None:
     assert len({whole, *others}) == 6
 
 
-def test_rejections_count_in_any_order() -> None:
+def test_rejected_digest_does_not_depend_on_order() -> None:
     assert rejected_digest(REJECTED[::-1]) == rejected_digest(REJECTED)
     assert rejected_digest(REJECTED[1:]) != rejected_digest(REJECTED)
-    assert reasons(REJECTED) == {"metal: ring": 2, "source: no image": 1}
+    assert count_reasons(REJECTED) == {"metal: ring": 2, "source: no image": 1}
 
 
-def test_no_dataset(tmp_path: Path) -> None:
+def test_error_without_dataset(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"holds no manifest.yaml.*augforge build"):
         read_manifest(tmp_path)
 
@@ -106,13 +106,13 @@ def test_unknown_version_names_the_nearest(tmp_path: Path) -> None:
         read_manifest(tmp_path, manifest().version[:2])
 
 
-def test_other_format_is_refused(tmp_path: Path) -> None:
+def test_another_format_version_is_refused(tmp_path: Path) -> None:
     write_manifest(tmp_path, manifest(format=99))
     with pytest.raises(DatasetError, match="of format 99, this augforge reads format 1"):
         read_manifest(tmp_path)
 
 
-def test_damage_is_told_with_file_and_line(tmp_path: Path) -> None:
+def test_error_names_file_and_line_of_a_damaged_manifest(tmp_path: Path) -> None:
     write_manifest(tmp_path, manifest())
     path = tmp_path / "manifest.yaml"
     whole = path.read_text(encoding="utf-8")

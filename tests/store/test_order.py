@@ -30,7 +30,7 @@ def read(order: NDArray[np.int64], world: int, start: int, stop: int | None = No
 
 
 @given(samples=st.integers(1, 60), seed=st.integers(0, 5), epoch=st.integers(0, 5))
-def test_every_sample_once(samples: int, seed: int, epoch: int) -> None:
+def test_every_sample_occurs_once(samples: int, seed: int, epoch: int) -> None:
     order = global_order(samples, seed, epoch)
     assert order.dtype == np.int64
     assert sorted(order.tolist()) == list(range(samples))
@@ -39,9 +39,7 @@ def test_every_sample_once(samples: int, seed: int, epoch: int) -> None:
 @given(
     samples=st.integers(1, 60), worlds=st.lists(WORLDS, min_size=1, max_size=5), cuts=st.lists(COUNTS), w=st.booleans()
 )
-def test_any_ranks_changing_in_mid_epoch_read_the_global_order(
-    samples: int, worlds: list[int], cuts: list[int], w: bool
-) -> None:
+def test_number_of_ranks_may_change_within_an_epoch(samples: int, worlds: list[int], cuts: list[int], w: bool) -> None:
     """The epoch is stopped at several counts, and goes on each time with another world size."""
     order = global_order(samples, 7, 3, weights_of(samples, samples) if w else None)
     found: list[int] = []
@@ -56,7 +54,7 @@ def test_epochs_and_seeds_differ() -> None:
     assert orders[0] == tuple(global_order(30, 0, 0).tolist())
 
 
-def test_the_order_is_even() -> None:
+def test_orders_are_uniform() -> None:
     """Over many epochs every sample stands first about as often: chi-square, far beyond chance at 60 for 9 degrees."""
     first = np.bincount([global_order(10, 1, epoch)[0] for epoch in range(2000)], minlength=10)
     assert ((first - 200) ** 2 / 200).sum() < 60
@@ -69,13 +67,13 @@ def test_weights() -> None:
 
 
 @pytest.mark.parametrize("weights", [[1, 1], [1, -1, 1], [0, 0, 0], [1, float("nan"), 1], [[1, 1, 1]], [1, np.inf, 1]])
-def test_refused_weights(weights: list[float]) -> None:
+def test_wrong_weights_are_refused(weights: list[float]) -> None:
     with pytest.raises(ValueError, match="expected 3 finite numbers from 0, not all of them 0"):
         global_order(3, 0, 0, weights)
 
 
 @pytest.mark.parametrize(("world", "rank", "start"), [(2, 2, 0), (2, -1, 0), (0, 0, 0), (1, 0, -1)])
-def test_refused_shares(world: int, rank: int, start: int) -> None:
+def test_wrong_ranks_are_refused(world: int, rank: int, start: int) -> None:
     with pytest.raises(ValueError, match=f"rank {rank} of {world} from sample {start}; expected 0 <= rank < world"):
         share(np.arange(4), world, rank, start)
 
@@ -94,7 +92,7 @@ def dataset(two_versions: Path) -> Dataset:
     return open_dataset(two_versions / "toy")
 
 
-def test_of_a_dataset(dataset: Dataset) -> None:
+def test_order_of_a_dataset(dataset: Dataset) -> None:
     whole = dataset.order(5, 2).tolist()
     assert sorted(whole) == list(range(28))
     assert [dataset.order(5, 2, 8, rank, 3).tolist() for rank in range(8)] == [whole[3 + r :: 8] for r in range(8)]

@@ -15,14 +15,15 @@ import pyarrow.parquet as pq
 import pytest
 from toybox import annotation, edit_json, move_a_point, tiny_hands, write_recipe
 
-from augforge.cache.filecache import FileCache, file_sha256
+from augforge.cache.filecache import FileCache
 from augforge.engine.builder import build
 from augforge.errors import DatasetError, MissingExtra, SourceError
+from augforge.files import file_sha256, is_url
 from augforge.sources.formats.dataset import AugforgeDataset
 from augforge.store.dataset import open_dataset
 from augforge.store.gc import collect
 from augforge.store.manifest import read_manifest, write_manifest
-from augforge.store.remote import Remote, cache_folder, is_url, shard_places
+from augforge.store.remote import Remote, cache_folder, shard_locations
 from augforge.store.verify import verify
 
 
@@ -52,12 +53,12 @@ def url_fixture(made: Path) -> Iterator[str]:
     files.rm("/data", recursive=True)
 
 
-def fetched(url: str) -> list[str]:
+def fetched_files(url: str) -> list[str]:
     folder = Remote(url).folder
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*") if path.suffix != ".lock")
 
 
-def same(url: str, made: Path, version: str | None = None) -> None:
+def assert_same(url: str, made: Path, version: str | None = None) -> None:
     """The samples behind the URL are those in the folder."""
     far, near = open_dataset(url, version), open_dataset(made, version)
     assert far.version == near.version and far.index.equals(near.index)
@@ -67,11 +68,11 @@ def same(url: str, made: Path, version: str | None = None) -> None:
         np.testing.assert_array_equal(one.masks, other.masks)
 
 
-def test_what_is_a_url() -> None:
+def test_is_url() -> None:
     assert is_url("s3://bucket/x") and not is_url("datasets/x") and not is_url(Path("s3://bucket/x"))
 
 
-def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert cache_folder() == tmp_path / "cache"
     monkeypatch.delenv("AUGFORGE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/x")
@@ -80,23 +81,23 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 
 def test_samples(url: str, made: Path) -> None:
-    same(url, made)
-    same(f"file://{made}/", made)
+    assert_same(url, made)
+    assert_same(f"file://{made}/", made)
 
 
 def test_only_what_is_needed_is_fetched(url: str) -> None:
     dataset = open_dataset(url)
     index = f"index/{dataset.version}.parquet"
-    assert fetched(url) == [index, "manifest.yaml"]
+    assert fetched_files(url) == [index, "manifest.yaml"]
     sample = dataset.where(dataset.index["split"] == "val")[0]
     assert sample.split == "val"
-    assert [place.partition("-")[0] for place in fetched(url)] == [index, "manifest.yaml", "shards/val"]
+    assert [place.partition("-")[0] for place in fetched_files(url)] == [index, "manifest.yaml", "shards/val"]
 
 
 def test_shards_are_fetched_once(url: str, made: Path) -> None:
-    same(url, made)
+    assert_same(url, made)
     fsspec.filesystem("memory").rm("/data/toy/shards", recursive=True)
-    same(url, made)
+    assert_same(url, made)
 
 
 @pytest.mark.parametrize("size", ["same", "cut"])
@@ -106,7 +107,7 @@ def test_a_damaged_copy_is_fetched_again(url: str, made: Path, size: str) -> Non
             data = copy.read_bytes()
             copy.write_bytes(data[:-9] if size == "cut" else data[:-9] + b"?" * 9)
 
-    same(url, made)
+    assert_same(url, made)
     damage()
     source = AugforgeDataset(path=url)
     listing = source.scan(FileCache())
@@ -114,10 +115,10 @@ def test_a_damaged_copy_is_fetched_again(url: str, made: Path, size: str) -> Non
     if size == "cut":  # a digest for each sample would cost more than the sample
         damage()
         assert source.load(listing.records[0], listing.classes).name == listing.records[0].name
-        same(url, made)
+        assert_same(url, made)
 
 
-def test_a_copy_that_cannot_be_read_is_named(url: str) -> None:
+def test_error_names_an_unreadable_copy(url: str) -> None:
     source = AugforgeDataset(path=url)
     listing = source.scan(FileCache())
     for copy in (source.root / "shards").glob("*.parquet"):
@@ -131,7 +132,7 @@ def test_a_copy_that_cannot_be_read_is_named(url: str) -> None:
 def test_another_version(url: str, made: Path) -> None:
     current = open_dataset(made).version
     other = next(path.stem for path in (made / "versions").glob("*.yaml") if path.stem != current)
-    same(url, made, other[:8])
+    assert_same(url, made, other[:8])
     with pytest.raises(DatasetError, match=r"memory://data/toy has no version 'zz'"):
         open_dataset(url, "zz")
 
@@ -146,7 +147,7 @@ def test_a_new_version_is_seen(url: str, made: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["manifest.yaml", "index", "shards"])
-def test_what_is_missing_or_damaged(made: Path, tmp_path: Path, place: str) -> None:
+def test_errors_for_missing_and_damaged_files(made: Path, tmp_path: Path, place: str) -> None:
     copy = Path(shutil.copytree(made, tmp_path / "copy"))
     url = f"file://{copy}"
     path = copy / place
@@ -159,7 +160,7 @@ def test_what_is_missing_or_damaged(made: Path, tmp_path: Path, place: str) -> N
         list(open_dataset(url))
 
 
-def test_a_damaged_manifest_is_named_by_its_url(made: Path, tmp_path: Path) -> None:
+def test_error_names_the_url_of_a_damaged_manifest(made: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(made, tmp_path / "copy"))
     with (copy / "manifest.yaml").open("a") as stream:
         stream.write("strange: 1\n")
@@ -169,7 +170,7 @@ def test_a_damaged_manifest_is_named_by_its_url(made: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("place", ["../x", "/x", "shards/../../x", "..\\x"])
-def test_a_manifest_that_leads_out_of_the_cache(made: Path, tmp_path: Path, place: str) -> None:
+def test_a_manifest_cannot_lead_out_of_the_cache(made: Path, tmp_path: Path, place: str) -> None:
     copy = Path(shutil.copytree(made, tmp_path / "copy"))
     shard = read_manifest(copy).shards[0].path
     manifest = copy / "manifest.yaml"
@@ -208,7 +209,7 @@ def change(path: Path) -> None:
 
 
 @pytest.mark.parametrize("end", ["", "/"])
-def test_a_whole_dataset_has_no_problems(url: str, made: Path, end: str) -> None:
+def test_intact_remote_dataset_has_no_problems(url: str, made: Path, end: str) -> None:
     done: list[int] = []
     assert verify(url + end, pixels=True, advance=done.append) == []
     assert len(done) == len(read_manifest(made).shards)
@@ -217,13 +218,13 @@ def test_a_whole_dataset_has_no_problems(url: str, made: Path, end: str) -> None
 
 
 @pytest.mark.parametrize("damage", [change, lambda path: path.write_bytes(b"PAR1"), Path.unlink])
-def test_a_damaged_shard_is_told_by_its_url(there: Path, damage: Callable[[Path], object]) -> None:
+def test_problem_names_the_url_of_a_damaged_shard(there: Path, damage: Callable[[Path], object]) -> None:
     shards = read_manifest(there).shards
     damage(there / shards[0].path)
     (problem,) = verify(far(there), pixels=True)
     assert far(there) in problem and shards[0].path in problem
     assert str(cache_folder()) not in problem
-    assert shards[1].path in fetched(far(there)) and shards[0].path not in fetched(far(there))
+    assert shards[1].path in fetched_files(far(there)) and shards[0].path not in fetched_files(far(there))
 
 
 def test_a_damaged_copy_is_not_blamed_on_the_remote(there: Path) -> None:
@@ -237,7 +238,7 @@ def test_a_damaged_copy_is_not_blamed_on_the_remote(there: Path) -> None:
     assert [file_sha256(copy) for copy in copies] == [shard.sha256 for shard in read_manifest(there).shards]
 
 
-def test_shards_that_vanished_or_shrank_are_seen_in_spite_of_a_copy(there: Path) -> None:
+def test_missing_and_truncated_remote_shards_are_found_despite_a_copy(there: Path) -> None:
     assert verify(far(there)) == []
     first, second = (shard.path for shard in read_manifest(there).shards[:2])
     (there / first).unlink()
@@ -247,7 +248,7 @@ def test_shards_that_vanished_or_shrank_are_seen_in_spite_of_a_copy(there: Path)
     assert cut.startswith(f"{far(there)}/{second}: has 1 bytes, the manifest says ")
 
 
-def test_what_stands_in_the_files_is_checked(there: Path) -> None:
+def test_content_of_remote_files_is_checked(there: Path) -> None:
     """Manifest, index and rejections that agree in their digests, and not in what they say."""
     manifest = read_manifest(there)
     path = there / manifest.index_path
@@ -267,7 +268,7 @@ def test_what_stands_in_the_files_is_checked(there: Path) -> None:
     assert any(line.startswith(f"{far(there)} holds no {manifest.rejected_path}") for line in verify(far(there)))
 
 
-def test_a_sample_that_cannot_be_decoded_is_told_by_its_url(there: Path) -> None:
+def test_problem_names_the_url_of_an_undecodable_sample(there: Path) -> None:
     manifest = read_manifest(there)
     path = there / manifest.index_path
     index = pl.read_parquet(path).with_columns(width=pl.lit(5, pl.Int32))
@@ -278,22 +279,22 @@ def test_a_sample_that_cannot_be_decoded_is_told_by_its_url(there: Path) -> None
     assert all(f" in {far(there)}/shards/" in line and str(cache_folder()) not in line for line in problems)
 
 
-def test_an_index_that_is_damaged_there(there: Path) -> None:
+def test_a_damaged_remote_index_is_an_error(there: Path) -> None:
     change(there / read_manifest(there).index_path)
     with pytest.raises(DatasetError, match=rf"{far(there)}/index/.*is damaged"):
         verify(far(there))
 
 
-def test_places_of_shards(there: Path) -> None:
+def test_shard_locations(there: Path) -> None:
     shards = [shard.path for shard in read_manifest(there).shards]
-    assert shard_places(f"{far(there)}/") == [f"{far(there)}/{shard}" for shard in shards]
-    assert shard_places(there) == [f"{there}/{shard}" for shard in shards]
-    assert fetched(far(there)) == ["manifest.yaml"]
+    assert shard_locations(f"{far(there)}/") == [f"{far(there)}/{shard}" for shard in shards]
+    assert shard_locations(there) == [f"{there}/{shard}" for shard in shards]
+    assert fetched_files(far(there)) == ["manifest.yaml"]
     old = next(path.stem for path in (there / "versions").glob("*.yaml") if path.stem != read_manifest(there).version)
-    assert shard_places(far(there), old) != shard_places(far(there))
+    assert shard_locations(far(there), old) != shard_locations(far(there))
 
 
-def test_only_folders_are_swept(url: str) -> None:
+def test_collect_refuses_a_url(url: str) -> None:
     with pytest.raises(DatasetError, match=rf"{url} is a URL, and gc takes folders.*{Remote(url).folder}"):
         collect(url)
 
@@ -301,7 +302,7 @@ def test_only_folders_are_swept(url: str) -> None:
 # ---- as a source -----------------------------------------------------------------------------------------------------
 
 
-def test_a_source(url: str, made: Path, tmp_path: Path) -> None:
+def test_a_dataset_behind_a_url_as_source(url: str, made: Path, tmp_path: Path) -> None:
     far = AugforgeDataset(path=url).scan(FileCache())
     near = AugforgeDataset(path=str(made)).scan(FileCache())
     assert [record.content for record in far.records] == [record.content for record in near.records]
@@ -311,14 +312,14 @@ def test_a_source(url: str, made: Path, tmp_path: Path) -> None:
     assert len(open_dataset(tmp_path / "second")) == len(near.records)
 
 
-def test_a_source_fetches_again_what_its_machine_lacks(url: str) -> None:
+def test_a_source_fetches_missing_copies_again(url: str) -> None:
     source = AugforgeDataset(path=url)
     listing = source.scan(FileCache())
     shutil.rmtree(source.root)
     assert source.load(listing.records[0], listing.classes).name == listing.records[0].name
 
 
-def test_damaged_shards_of_a_source(made: Path, tmp_path: Path) -> None:
+def test_a_source_rejects_damaged_shards(made: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(made, tmp_path / "copy"))
     shard = read_manifest(copy).shards[0]
     (copy / shard.path).write_bytes(b"x")
@@ -355,11 +356,11 @@ def test_s3(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         files.mkdir("bucket")
         for path in sorted(path for path in made.rglob("*") if path.is_file() and "work" not in path.parts):
             files.put_file(str(path), f"bucket/toy/{path.relative_to(made).as_posix()}")
-        same("s3://bucket/toy", made)
+        assert_same("s3://bucket/toy", made)
         assert len(AugforgeDataset(path="s3://bucket/toy").scan(FileCache()).records) == len(open_dataset(made))
         assert verify("s3://bucket/toy") == []
         files.pipe_file("bucket/toy/" + read_manifest(made).shards[0].path, b"PAR1")
-        assert verify("s3://bucket/toy")[0].startswith(shard_places("s3://bucket/toy")[0])
+        assert verify("s3://bucket/toy")[0].startswith(shard_locations("s3://bucket/toy")[0])
         with pytest.raises(DatasetError, match=r"s3://bucket/none holds no manifest.yaml"):
             open_dataset("s3://bucket/none")
     finally:

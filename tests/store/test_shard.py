@@ -51,7 +51,7 @@ def row(file: Path, number: int, image: bytes = b"image", masks: bytes = b"masks
     return ShardRow(columns, payload, payload_digest(image, masks))
 
 
-def written(folder: Path, rows: Sequence[ShardRow]) -> tuple[Shard, Path]:
+def write(folder: Path, rows: Sequence[ShardRow]) -> tuple[Shard, Path]:
     shard = write_shard(ShardPlan("train", tuple(rows), "key"), folder)
     return shard, folder / shard.path
 
@@ -63,7 +63,7 @@ def noise() -> Iterator[bytes]:
 
 def test_any_tool_reads_a_shard(tmp_path: Path) -> None:
     rows = [row(tmp_path, i, b"i" * (i + 1), b"m" * (50 - i)) for i in range(40)]
-    shard, path = written(tmp_path, rows)
+    shard, path = write(tmp_path, rows)
     names = [r.columns["name"] for r in rows]
     assert pq.read_table(path).column("name").to_pylist() == names
     lazy = pl.scan_parquet(path)
@@ -79,7 +79,7 @@ def test_any_tool_reads_a_shard(tmp_path: Path) -> None:
 
 
 def test_types_are_exactly_those_of_the_schema(tmp_path: Path) -> None:
-    schema = pq.read_schema(written(tmp_path, [row(tmp_path, 1)])[1])
+    schema = pq.read_schema(write(tmp_path, [row(tmp_path, 1)])[1])
     assert schema.remove_metadata().equals(SCHEMA.remove_metadata())
     assert schema.field("image").type == pa.struct({"bytes": pa.binary(), "path": pa.string()})
     assert schema.field("masks").type == pa.binary()
@@ -91,14 +91,14 @@ def test_types_are_exactly_those_of_the_schema(tmp_path: Path) -> None:
 
 def test_payload_lies_at_the_stated_offsets(tmp_path: Path, noise: bytes) -> None:
     pieces = [(noise[i : i + 1 + 997 * i], noise[-1 - 13 * i :]) for i in range(1, 60)]
-    shard, path = written(tmp_path, [row(tmp_path, i, *piece) for i, piece in enumerate(pieces)])
+    shard, path = write(tmp_path, [row(tmp_path, i, *piece) for i, piece in enumerate(pieces)])
     data = path.read_bytes()
     found = [(data[a : a + b], data[c : c + d]) for a, b, c, d in shard.offsets]
     assert found == pieces
 
 
 def test_payload_pages_are_plain_and_uncompressed(tmp_path: Path, noise: bytes) -> None:
-    _, path = written(tmp_path, [row(tmp_path, i, noise[:100_000], b"0" * 9000) for i in range(30)])
+    _, path = write(tmp_path, [row(tmp_path, i, noise[:100_000], b"0" * 9000) for i in range(30)])
     metadata = pq.read_metadata(path)
     columns = [metadata.row_group(0).column(i) for i in range(metadata.num_columns)]
     by_name = {column.path_in_schema: column for column in columns}
@@ -111,7 +111,7 @@ def test_payload_pages_are_plain_and_uncompressed(tmp_path: Path, noise: bytes) 
 
 
 def test_row_groups_hold_about_four_megabytes(tmp_path: Path, noise: bytes) -> None:
-    _, path = written(tmp_path, [row(tmp_path, i, noise[: 200_000 + i], b"") for i in range(60)])
+    _, path = write(tmp_path, [row(tmp_path, i, noise[: 200_000 + i], b"") for i in range(60)])
     metadata = pq.read_metadata(path)
     sizes = [metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)]
     assert all(0.9 * ROW_GROUP_BYTES < size < 1.1 * ROW_GROUP_BYTES for size in sizes[:-1])
@@ -119,22 +119,22 @@ def test_row_groups_hold_about_four_megabytes(tmp_path: Path, noise: bytes) -> N
 
 
 def test_a_large_row_is_a_row_group_of_its_own(tmp_path: Path, noise: bytes) -> None:
-    shard, path = written(tmp_path, [row(tmp_path, i, noise + bytes([i]), noise) for i in range(3)])
+    shard, path = write(tmp_path, [row(tmp_path, i, noise + bytes([i]), noise) for i in range(3)])
     assert pq.read_metadata(path).num_row_groups == 3
     assert len(shard.offsets) == 3
 
 
-def test_tiny_rows_by_the_ten_thousand(tmp_path: Path) -> None:
+def test_tens_of_thousands_of_tiny_rows(tmp_path: Path) -> None:
     """Arrow breaks a column into pages after 20,000 rows; offsets must hold all the same."""
     rows = [row(tmp_path, i, b"i" * 30, b"m" * 9) for i in range(20_500)]
-    shard, path = written(tmp_path, rows)
+    shard, path = write(tmp_path, rows)
     data = path.read_bytes()
     assert all((data[a : a + b], data[c : c + d]) == (b"i" * 30, b"m" * 9) for a, b, c, d in shard.offsets)
 
 
 @pytest.mark.parametrize("column", ["image", "masks"])
 def test_flipped_payload_byte_fails_the_page_checksum(tmp_path: Path, noise: bytes, column: str) -> None:
-    shard, path = written(tmp_path, [row(tmp_path, i, noise[:5000], noise[:700]) for i in range(5)])
+    shard, path = write(tmp_path, [row(tmp_path, i, noise[:5000], noise[:700]) for i in range(5)])
     data = bytearray(path.read_bytes())
     data[shard.offsets[3][0 if column == "image" else 2] + 99] ^= 1
     path.write_bytes(data)
@@ -143,27 +143,27 @@ def test_flipped_payload_byte_fails_the_page_checksum(tmp_path: Path, noise: byt
         pq.read_table(path, columns=[column], page_checksum_verification=True)
 
 
-def test_damage_before_copying_is_seen(tmp_path: Path) -> None:
+def test_damaged_payload_is_an_error(tmp_path: Path) -> None:
     damaged = row(tmp_path, 5, b"abcdef", b"ghi")
     Path(damaged.payload.file).write_bytes(b"abcdefgHi")
     with pytest.raises(DatasetError, match=rf"ID005/é-5 in {damaged.payload.file} are damaged"):
-        written(tmp_path, [row(tmp_path, 1), damaged])
+        write(tmp_path, [row(tmp_path, 1), damaged])
     assert list((tmp_path / "shards").iterdir()) == []
 
 
-def test_cut_off_payload_is_seen(tmp_path: Path) -> None:
+def test_truncated_payload_is_an_error(tmp_path: Path) -> None:
     short = row(tmp_path, 5, b"abcdef", b"ghi")
     Path(short.payload.file).write_bytes(b"abcdefg")
     with pytest.raises(DatasetError, match="cut off"):
-        written(tmp_path, [short])
+        write(tmp_path, [short])
 
 
-def test_same_rows_same_file_other_columns_another(tmp_path: Path) -> None:
+def test_same_rows_give_the_same_file_and_other_columns_another(tmp_path: Path) -> None:
     rows = [row(tmp_path, i) for i in range(9)]
-    first, _ = written(tmp_path, rows)
-    assert written(tmp_path, rows)[0] == first
+    first, _ = write(tmp_path, rows)
+    assert write(tmp_path, rows)[0] == first
     rows[4].columns["metadata"] = '{"age":7}'
-    assert written(tmp_path, rows)[0].sha256 != first.sha256
+    assert write(tmp_path, rows)[0].sha256 != first.sha256
 
 
 # ---- cuts ------------------------------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def plans(rows: Sequence[ShardRow]) -> dict[str, list[str]]:
     return {plan.key: [r.id for r in plan.rows] for plan in plan_shards(rows, "png")}
 
 
-def test_cuts_hit_the_mean(tmp_path: Path) -> None:
+def test_mean_length_of_shards(tmp_path: Path) -> None:
     sizes = [len(part) for part in plans([row(tmp_path, i, pixels=2048) for i in range(4000)]).values()]
     assert 7 < sum(sizes) / len(sizes) < 9.2
 
@@ -192,7 +192,7 @@ def test_shards_are_sorted_by_id(tmp_path: Path) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
 @given(data=st.data())
-def test_one_sample_more_changes_few_shards(tmp_path: Path, data: st.DataObject) -> None:
+def test_another_sample_changes_few_shards(tmp_path: Path, data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 150))
     rows = [row(tmp_path, i, pixels=2048) for i in range(count)]
     before, after = plans(rows), plans([*rows, row(tmp_path, data.draw(st.integers(1000, 9999)), pixels=2048)])

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from toybox import toy_fixture, two_versions_fixture  # noqa: F401
 
-from augforge.cache.filecache import file_sha256
 from augforge.errors import DatasetError
+from augforge.files import file_sha256
 from augforge.store.dataset import open_dataset
 from augforge.store.manifest import Manifest, ShardEntry, read_manifest, versions, write_manifest
 from augforge.store.verify import verify
@@ -56,7 +56,7 @@ def in_first(column: str, value: pl.Expr) -> Change:
     )
 
 
-def test_whole_dataset_has_no_problems(toy: Path) -> None:
+def test_intact_dataset_has_no_problems(toy: Path) -> None:
     done: list[int] = []
     assert verify(toy, pixels=True, advance=done.append) == []
     assert len(done) == len(read_manifest(toy).shards)
@@ -116,7 +116,7 @@ def test_swapped_shards(toy: Path) -> None:
     assert all(any(shard.path in line for line in problems) for shard in (train, val))
 
 
-def test_swapped_shards_with_a_manifest_to_match(toy: Path) -> None:
+def test_swapped_shards_with_a_matching_manifest(toy: Path) -> None:
     """Digests and sizes agree with the files, so that only the index can tell."""
     (train, first), (val, second) = shard_of(toy), shard_of(toy, "val")
     data = first.read_bytes()
@@ -148,7 +148,7 @@ def test_shard_rewritten_by_another_tool(toy: Path) -> None:
 # ---- index -----------------------------------------------------------------------------------------------------------
 
 
-def test_edited_index_is_seen_by_its_digest(toy: Path) -> None:
+def test_edited_index_has_another_digest(toy: Path) -> None:
     forge_index(toy, in_first("tags", pl.lit(["mine"])), consistent=False)
     path = read_manifest(toy).index_path
     assert verify(toy) == [
@@ -187,7 +187,7 @@ def test_added_row(toy: Path) -> None:
     assert any("sample stranger is missing" in line for line in verify(toy))
 
 
-def test_row_of_a_strange_shard(toy: Path) -> None:
+def test_row_of_an_unknown_shard(toy: Path) -> None:
     forge_index(toy, in_first("shard", pl.lit("shards/train-0000.parquet")))
     assert any("names shards the manifest does not have: shards/train-0000.parquet" in line for line in verify(toy))
 
@@ -198,7 +198,7 @@ def test_unreadable_index_is_an_error(toy: Path) -> None:
         verify(toy)
 
 
-def test_pixel_drift_is_seen_by_pixels_alone(toy: Path) -> None:
+def test_only_pixels_shows_changed_pixels(toy: Path) -> None:
     name = open_dataset(toy).index["name"][0]
     forge_index(toy, in_first("pixel_digest", pl.lit("0" * 32)))
     assert verify(toy) == []
@@ -208,7 +208,7 @@ def test_pixel_drift_is_seen_by_pixels_alone(toy: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "value"), [("image_bytes", 0), ("image_offset", 0), ("masks_bytes", 3), ("width", 5)]
 )
-def test_undecodable_sample_is_named(toy: Path, column: str, value: int) -> None:
+def test_problem_names_an_undecodable_sample(toy: Path, column: str, value: int) -> None:
     name = open_dataset(toy).index["name"][0]
     forge_index(toy, in_first(column, pl.lit(value)))
     problems = verify(toy, pixels=True)
@@ -250,7 +250,7 @@ def test_edited_shard_entry(toy: Path, change: dict[str, object]) -> None:
     assert any(line.startswith(shard.path) for line in verify(toy))
 
 
-def test_dropped_shard_entry(toy: Path) -> None:
+def test_removed_shard_entry(toy: Path) -> None:
     shard, _ = shard_of(toy, "val")
     forge_manifest(toy, shards=[other for other in read_manifest(toy).shards if other != shard])
     problems = verify(toy)

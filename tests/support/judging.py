@@ -10,9 +10,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from augforge.engine.findings import measure
+from planes import replace_class
 
 from augforge import bitmask
+from augforge.engine.measuring import measure_features as measure
 from augforge.ops import OPS, BoundOp, Context, Flag
 from augforge.ops.core import Candidate
 from augforge.phantom import Traits, render_hand
@@ -89,9 +90,9 @@ def mask(sample: Sample, bone: str) -> np.ndarray:
 
 
 def with_masks(sample: Sample, changes: Mapping[str, np.ndarray]) -> Sample:
-    masks = np.array(sample.masks)
+    masks = sample.masks
     for bone, pixels in changes.items():
-        bitmask.set_class(masks, HAND_BONES.index(bone), pixels)
+        masks = replace_class(masks, HAND_BONES.index(bone), pixels)
     return replace(sample, masks=masks)
 
 

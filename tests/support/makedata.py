@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from planes import has_extra_bits
 
 from augforge import bitmask
 from augforge.cache.filecache import FileCache
@@ -114,7 +115,7 @@ def load(kind: str, root: Path, **options: Any) -> dict[str, Sample]:
         sample = samples[record.name]
         assert (sample.width, sample.height) == (record.width, record.height)
         assert (sample.group, sample.metadata) == (record.group, record.metadata)
-        assert not bitmask.invented_bits(sample.masks, len(listing.classes))
+        assert not has_extra_bits(sample.masks, len(listing.classes))
     return samples
 
 

@@ -15,7 +15,7 @@ from augforge import bitmask
 from augforge.cache.filecache import FileCache
 from augforge.cache.shelf import Shelf
 from augforge.engine.builder import build
-from augforge.export import Exported, export
+from augforge.export import ExportSummary, export
 from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources import SOURCES
@@ -77,7 +77,7 @@ def dataset_of(folder: Path, samples: Iterable[Sample], classes: tuple[str, ...]
     return open_dataset(folder / "dataset")
 
 
-def made(
+def box_sample(
     name: str,
     seed: int,
     split: str = "train",
@@ -121,10 +121,10 @@ def _apart(masks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 SAMPLES = (
-    made("P01/one", 1),
-    made("P01/two.5", 2, channels=3),
-    made("P02/a b~rotate-2@5,0", 3, split="val"),
-    made("P03/later", 4, split="test", known=()),
+    box_sample("P01/one", 1),
+    box_sample("P01/two.5", 2, channels=3),
+    box_sample("P02/a b~rotate-2@5,0", 3, split="val"),
+    box_sample("P03/later", 4, split="test", known=()),
 )
 
 
@@ -136,12 +136,12 @@ def read(source: str, path: Path, **options: Any) -> dict[str, Sample]:
     return {record.name: adapter.load(record, listing.classes) for record in listing.records}
 
 
-def written(dataset: Dataset, out: Path, to: str, **options: Any) -> Exported:
+def export_to(dataset: Dataset, out: Path, to: str, **options: Any) -> ExportSummary:
     splits = options.pop("splits", ())
     return export(dataset, out, to, splits=splits, options=options)
 
 
-def same(found: Sample, expected: Sample) -> None:
+def assert_same(found: Sample, expected: Sample) -> None:
     """Image, planes and known agree."""
     np.testing.assert_array_equal(found.image, expected.image)
     np.testing.assert_array_equal(found.known, expected.known)

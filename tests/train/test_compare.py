@@ -74,7 +74,7 @@ def test_common_set_is_what_all_hold_back(root: Path, plain: Dataset, mosaics: D
     assert common.warnings == ()
     raw = list(common.raw())
     assert [sample.name for sample in raw] == common.names
-    assert all((sample.masks == plain.named(sample.name).masks).all() for sample in raw)
+    assert all((sample.masks == plain.by_name(sample.name).masks).all() for sample in raw)
 
 
 def test_nothing_in_common(root: Path, plain: Dataset) -> None:

@@ -205,7 +205,7 @@ def test_what_is_written(tmp_path: Path, dataset: Dataset) -> None:
     names = []
     for image in predictions:
         names.append(image.name)
-        assert (image.planes() == bitmask.contiguous(dataset.named(image.name).masks)).all()
+        assert (image.planes() == bitmask.contiguous(dataset.by_name(image.name).masks)).all()
     assert names == single["name"].to_list()
     assert found["review"] is None
     assert json.loads((tmp_path / "crossval.json").read_text(encoding="utf-8")) == found

@@ -113,7 +113,7 @@ def test_predict_writes_the_contest_file(run: Path, hands: Path, tmp_path: Path)
     assert [row["class"] for row in rows] == [*trained.outputs] * len(files)
 
     dataset = open_dataset(hands)
-    samples = [dataset.named(f"ID002/{name.removesuffix('.png')}") for name in files]
+    samples = [dataset.by_name(f"ID002/{name.removesuffix('.png')}") for name in files]
     predictions = trained.predictor().predict(samples)
     told = iter(rows)
     for prediction in predictions:

@@ -256,7 +256,7 @@ def moved(op: str, image: np.ndarray, **params: object) -> tuple[Sample, Root]:
     drawn = chosen.draw(np.random.default_rng(0), [sample_of(image)], checked, ctx) if chosen.draw else None
     [made] = chosen.apply([sample_of(image)], drawn, checked, ctx)
     assert isinstance(made, Sample)
-    return made, before.through(made.placements[0])
+    return made, before.transform(made.placements[0])
 
 
 def test_seen_from_a_mirrored_source_to_the_pixel() -> None:

@@ -256,7 +256,7 @@ def test_a_mosaic_is_predicted_in_its_own_pixels(tmp_path: Path) -> None:
     assert mosaics
     assert {"P0/shape", "P1/shape", "P2/shape"} == set(masks) - set(mosaics)
     for name in mosaics:
-        image = dataset.named(name).image
+        image = dataset.by_name(name).image
         np.testing.assert_array_equal(masks[name], image >= 128)
 
 

@@ -12,9 +12,10 @@ import numpy as np
 from pydantic import Field
 
 from augforge import bitmask
-from augforge.cache.filecache import FileCache, file_sha256
+from augforge.cache.filecache import FileCache
 from augforge.cache.work import Payload
 from augforge.errors import DatasetError, SourceError
+from augforge.files import file_sha256, is_url
 from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
@@ -27,7 +28,7 @@ from augforge.store.codec import decode_image
 from augforge.store.dataset import Dataset
 from augforge.store.index import read_index
 from augforge.store.manifest import Manifest, read_manifest
-from augforge.store.remote import Remote, is_url
+from augforge.store.remote import Remote
 
 _COLUMNS = ("id", "name", "group", "groups", "split", "width", "height", "label", "area", "metadata", "pixel_digest")
 _PLACE = ("shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes")
@@ -99,7 +100,7 @@ ROOT/                          source.path or URL, as augforge build made it
         payload = Payload(str(self.root / place[0]), *place[1:])
         try:
             if self._remote is not None:  # this may be another machine than the one that listed it
-                self._remote.shard(place[0], *record.data["whole"])
+                self._remote.fetch_shard(place[0], *record.data["whole"])
             image, masks = payload.read()
             planes = bitmask.decode(masks, record.height, record.width, len(names))
             pixels = decode_image(image)
@@ -123,13 +124,13 @@ ROOT/                          source.path or URL, as augforge build made it
         """The dataset with its index, which is looked at only where it is the manifest's."""
         remote = self._remote
         try:
-            manifest = remote.manifest(self.version) if remote else read_manifest(self.root, self.version)
+            manifest = remote.fetch_manifest(self.version) if remote else read_manifest(self.root, self.version)
             if manifest.expected_version() != manifest.version:
                 raise DatasetError(
                     f"{self.path}: its manifest is damaged: what it names is version {manifest.expected_version()}, "
                     f"and it says {manifest.version}. {_REMEDY}"
                 )
-            path = remote.index(manifest) if remote else self.root / manifest.index_path
+            path = remote.fetch_index(manifest) if remote else self.root / manifest.index_path
             if not path.exists() or cache.get(path, "sha256", file_sha256) != manifest.index_sha256:
                 fact = "is damaged: its SHA-256 is not the manifest's" if path.exists() else "is missing"
                 raise DatasetError(f"{path} {fact}. {_REMEDY}")
@@ -158,7 +159,7 @@ ROOT/                          source.path or URL, as augforge build made it
 
         def problem(place: str) -> str | None:
             try:
-                Remote(self.path).checked_shard(place, wanted[place], sha256)
+                Remote(self.path).fetch_intact_shard(place, wanted[place], sha256)
             except DatasetError as error:
                 return str(error)
             return None

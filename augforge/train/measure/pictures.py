@@ -14,7 +14,7 @@ from augforge import bitmask
 from augforge.bitmask import Planes
 from augforge.ops.geometry import scale_planes
 from augforge.report.colours import Colour, colour_of
-from augforge.report.overlay import as_rgb, fitted
+from augforge.report.overlay import as_rgb, scale_to_fit
 from augforge.report.paint import (
     BACKGROUND,
     GAP,
@@ -109,7 +109,7 @@ def errors(
         outputs: their names.
         scores: the sample's Dice by name; the lowest are told.
     """
-    small = fitted(sample, *_shown_size(sample))
+    small = scale_to_fit(sample, *_shown_size(sample))
     size = (small.width, small.height)
     said, true = (bitmask.planar(scale_planes(truth.counted(planes), *size)) for planes in (predicted, truth.planes))
     missed, false = (bitmask.union(np.moveaxis(layers, 0, -1)) for layers in (true & ~said, said & ~true))

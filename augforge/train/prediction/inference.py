@@ -64,7 +64,7 @@ class Prediction:
 
     def seen_from(self, root: Root) -> Prediction:
         """The same in the pixels of the source image that shows in the predicted sample as ``root`` says."""
-        placed = root.through(Placement(self.matrix, self.clip))
+        placed = root.transform(Placement(self.matrix, self.clip))
         width, height = root.size
         return replace(self, name=root.name, matrix=placed.matrix, clip=placed.clip, width=width, height=height)
 
@@ -209,7 +209,7 @@ def _standardised(images: Tensor) -> Tensor:
 
 def _prediction(sample: Sample, probabilities: NDArray[np.floating[Any]], placement: Placement) -> Prediction:
     width, height = sample.width, sample.height
-    placed = Lineage.of_source(sample.name, width, height).roots[0].through(placement)
+    placed = Lineage.of_source(sample.name, width, height).roots[0].transform(placement)
     return Prediction(sample.name, probabilities, placed.matrix, placed.clip, width, height)
 
 

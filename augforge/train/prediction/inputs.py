@@ -15,6 +15,7 @@ from augforge import bitmask
 from augforge.cache.filecache import FileCache
 from augforge.errors import TrainError
 from augforge.export.core import suffix_of
+from augforge.files import is_url
 from augforge.lineage import Root
 from augforge.sample import Sample
 from augforge.sources.core import Listing, Record, Source
@@ -23,7 +24,6 @@ from augforge.sources.options import NO_CLASSES
 from augforge.sources.scan.records import name_of, record_of
 from augforge.sources.scan.scanning import Scan
 from augforge.store.dataset import Dataset, open_dataset
-from augforge.store.remote import is_url
 from augforge.train.prediction.mirrored import exchanges_classes, is_mirrored
 
 
@@ -151,7 +151,7 @@ def _of_dataset(dataset: Dataset, split: str | None) -> Inputs:
     targets = [
         Target(
             name,
-            name + suffix_of(part.encoded(samples[0][0])[0]),
+            name + suffix_of(part.payload(samples[0][0])[0]),
             tuple(Part(partial(part.__getitem__, row), root) for row, root in samples),
         )
         for name, samples in sorted(shown.items())

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from augforge import bitmask
 from augforge.errors import SourceError, TrainError
-from augforge.export.places import place_of
+from augforge.export.paths import sample_path
 from augforge.progress import Progress, Silent
 from augforge.report.show import save_png, show_samples
 from augforge.report.tables import plural, table
@@ -176,7 +176,7 @@ def _picture(target: Target, samples: Sequence[Sample]) -> Image:
 
 def _draw(predicted: Predicted, picture: Image, about: About, folder: Path) -> None:
     known = bitmask.all_bits(len(about.classes))
-    path = folder / f"{place_of(predicted.name)}.png"
+    path = folder / f"{sample_path(predicted.name)}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     sample = Sample(predicted.name, picture, predicted.planes(), known, split="predicted")
     save_png(show_samples([sample], about.classes), path)

@@ -48,7 +48,7 @@ def discs(radii: dict[str, int], centers: dict[str, tuple[int, int]] | None = No
     masks = bitmask.empty(160, 160, 3)
     for label, radius in radii.items():
         layer = np.zeros((160, 160), np.uint8)
-        bitmask.set_class(masks, THREE.class_index(label), cv2.circle(layer, at[label], radius, (1,), -1))
+        bitmask.merge_class(masks, THREE.class_index(label), cv2.circle(layer, at[label], radius, (1,), -1))
     return Sample(name, np.full((160, 160), 90, np.uint8), masks, bitmask.all_bits(3), group=name)
 
 
@@ -232,7 +232,7 @@ def test_shape_of_known_figures() -> None:
     cv2.circle(ring, (80, 80), 40, (1,), 8)
     cv2.ellipse(tilted, (70, 70), (60, 20), 30, 0, 360, (1,), -1)
     for c, layer in enumerate((box, ring, tilted)):
-        bitmask.set_class(masks, c, layer)
+        bitmask.merge_class(masks, c, layer)
     found = candidate("class_shape", replace(discs({}), masks=masks), THREE).features
     assert found["elongation"]["a"] == pytest.approx(3, abs=1e-3)
     assert found["fill"]["a"] == pytest.approx(3 / np.pi, abs=1e-3)  # a rectangle of its ellipse

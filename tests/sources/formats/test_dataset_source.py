@@ -16,9 +16,10 @@ from mutation import mutated_file
 from toybox import annotation, edit_json, move_a_point, tiny_hands, write_recipe
 
 from augforge import bitmask
-from augforge.cache.filecache import FileCache, file_sha256
+from augforge.cache.filecache import FileCache
 from augforge.engine.builder import build
 from augforge.errors import PlanError, SourceError
+from augforge.files import file_sha256
 from augforge.sample import Sample
 from augforge.sources.core import Listing
 from augforge.sources.formats.dataset import AugforgeDataset

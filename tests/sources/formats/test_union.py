@@ -222,7 +222,7 @@ def test_paths_are_relative_to_the_recipe(both: Path, monkeypatch: pytest.Monkey
     summary = build(path, both / "out")
     assert summary.samples == 2
     dataset = open_dataset(both / "out")
-    assert dataset.named("two/a").known.tolist() == [0b101]
+    assert dataset.by_name("two/a").known.tolist() == [0b101]
     path.write_text(path.read_text().replace("path: ../two", "path: ../two, split: test"))
     build(path, both / "out")
     assert {s.name: s.split for s in open_dataset(both / "out")} == {"one/a": "train", "two/a": "test"}

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augforge.cache.filecache import file_sha256
 from augforge.errors import MissingExtra, SourceError
+from augforge.files import file_sha256
 from augforge.sources.formats.dicom.file import MAX_VOXELS, Padding, pads
 from augforge.sources.formats.volume.grid import Grid
 from augforge.sources.scan.headers import TIFF_PLAIN, check_inflated, convertible, damaged

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from augforge.cache.filecache import file_sha256
 from augforge.errors import SourceError
+from augforge.files import file_sha256
 from augforge.sources.formats.dicom.facts import DICOM_SUFFIXES, dicom_facts
 from augforge.sources.formats.volume.file import Volume
 from augforge.sources.formats.volume.frames import frames_facts

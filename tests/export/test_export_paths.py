@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from samplenames import name_at
 
 from augforge.errors import AugforgeError
-from augforge.export.places import folder_of, name_at, place_of, without_dots
+from augforge.export.paths import class_folder, escape_dots, sample_path
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
@@ -30,31 +31,31 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
         ("", "%"),
     ],
 )
-def test_places(name: str, place: str) -> None:
-    assert place_of(name) == place
+def test_sample_paths(name: str, place: str) -> None:
+    assert sample_path(name) == place
     assert name_at(place) == name
 
 
 @given(NAMES)
-def test_places_are_safe_and_reversible(name: str) -> None:
-    place = place_of(name)
+def test_paths_are_safe_and_reversible(name: str) -> None:
+    place = sample_path(name)
     assert name_at(place) == name
-    assert name_at(without_dots(place)) == name
-    assert name_at(folder_of(name)) == name
-    assert "/" not in folder_of(name)
-    assert "." not in without_dots(place).rpartition("/")[2]
+    assert name_at(escape_dots(place)) == name
+    assert name_at(class_folder(name)) == name
+    assert "/" not in class_folder(name)
+    assert "." not in escape_dots(place).rpartition("/")[2]
     for part in place.split("/"):
         assert part and part == part.strip() and not part.startswith(".") and not part.endswith(".")
         assert not set(part) & set('<>:"\\|?*\0\n')
 
 
 @given(NAMES, NAMES)
-def test_no_two_names_share_a_place(one: str, other: str) -> None:
-    assert (place_of(one) == place_of(other)) == (one == other)
-    assert (folder_of(one) == folder_of(other)) == (one == other)
+def test_different_names_have_different_paths(one: str, other: str) -> None:
+    assert (sample_path(one) == sample_path(other)) == (one == other)
+    assert (class_folder(one) == class_folder(other)) == (one == other)
 
 
 def test_a_name_too_long_for_a_file_is_an_error() -> None:
-    assert place_of("a" * 240)
+    assert sample_path("a" * 240)
     with pytest.raises(AugforgeError, match=r"240 bytes.*Shorten"):
-        place_of("P01/" + "뼈" * 100)
+        sample_path("P01/" + "뼈" * 100)
