@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from augforge.errors import RecipeError
-from augforge.yamlfile import YamlFile, dump_yaml, parse_scalar, parse_yaml, read_yaml, shown
+from augforge.errors import RecipeError, shorten
+from augforge.yamlfile import YamlFile, dump_yaml, parse_scalar, parse_yaml, read_yaml
 
 
 def parse(text: str) -> YamlFile:
@@ -209,11 +209,11 @@ def test_parse_scalar(text: str, value: Any) -> None:
     [(None, "nothing"), (True, "true"), ("a", "'a'"), ((0, 3), "[0, 3]"), ({"a": None}, "{'a': null}"), (0.1, "0.1")],
 )
 def test_shown(value: Any, text: str) -> None:
-    assert shown(value) == text
+    assert shorten(value) == text
 
 
 def test_shown_is_cut_short() -> None:
-    assert len(shown("x" * 500)) == 60 and shown("x" * 500).endswith("...")
+    assert len(shorten("x" * 500)) == 60 and shorten("x" * 500).endswith("...")
 
 
 # ---- what cannot be read ---------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ class Shelf(MutableMapping[str, Value]):
         row = self._db.execute("SELECT value FROM shelf WHERE key = ?", (_bytes(key),)).fetchone()
         if row is None:
             raise KeyError(key)
-        value: Value = pickle.loads(row[0])
+        value: Value = pickle.loads(row[0])  # noqa: S301  (our own temporary file)
         return value
 
     def __delitem__(self, key: str) -> None:
@@ -84,7 +84,7 @@ class _Items(ItemsView[str, Value]):
 
     def __iter__(self) -> Iterator[tuple[str, Value]]:
         for key, value in self._db.execute("SELECT key, value FROM shelf ORDER BY key"):
-            yield _text(key), pickle.loads(value)
+            yield _text(key), pickle.loads(value)  # noqa: S301  (our own temporary file)
 
 
 class _Values(ValuesView[Value]):
@@ -94,4 +94,4 @@ class _Values(ValuesView[Value]):
 
     def __iter__(self) -> Iterator[Value]:
         for (value,) in self._db.execute("SELECT value FROM shelf ORDER BY key"):
-            yield pickle.loads(value)
+            yield pickle.loads(value)  # noqa: S301  (our own temporary file)

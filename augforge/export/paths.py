@@ -1,4 +1,4 @@
-"""Names of samples and classes as file paths, reversibly.
+r"""Names of samples and classes as file paths, reversibly.
 
 A sample's name such as ``ID001/image1~rotate-2@512,0`` is used as a path: ``/`` makes folders, and ``~``, ``@`` and
 ``,`` are safe on every file system. Characters that are unsafe on some system are written as ``%`` and two hexadecimal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -57,8 +57,8 @@ def write(folder: Path, rows: Sequence[ShardRow]) -> tuple[Shard, Path]:
 
 
 @pytest.fixture
-def noise() -> Iterator[bytes]:
-    yield random.Random(7).randbytes(3_000_000)
+def noise() -> bytes:
+    return random.Random(7).randbytes(3_000_000)
 
 
 def test_any_tool_reads_a_shard(tmp_path: Path) -> None:
