@@ -38,10 +38,10 @@ from augforge.phantom import write_phantom
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.config import ModelConfig, TrainConfig
 from augforge.train.data.batch import to_device
-from augforge.train.data.inputspec import input_spec
 from augforge.train.data.loading import TrainingBatches, default_workers
 from augforge.train.data.trainingset import TrainingSet
 from augforge.train.net.model import build_model
+from augforge.train.rundata import choose_input_spec
 
 TURN = 15.0  # degrees at most
 ONLINE = ({"op": "hflip", "p": 0.5}, {"op": "rotate", "angle_range": [-TURN, TURN]})
@@ -108,14 +108,14 @@ def decoded(dataset: Dataset) -> Iterator[int]:
 def loaded(dataset: Dataset, config: TrainConfig, workers: int, unpack: bool) -> Iterator[int]:
     samples = TrainingSet([dataset])
     data = config.data.model_copy(update={"workers": workers})
-    for batch in TrainingBatches(samples, input_spec(config, samples, "cpu"), data, 0).stream():
+    for batch in TrainingBatches(samples, choose_input_spec(config, samples, "cpu"), data, 0).stream():
         if unpack:
             to_device(batch, dataset.classes, "cpu")
         yield len(batch)
 
 
 def usual(folders: list[Path], dataset: Dataset, config: TrainConfig, workers: int) -> Iterator[int]:
-    size = input_spec(config, TrainingSet([dataset]), "cpu").size
+    size = choose_input_spec(config, TrainingSet([dataset]), "cpu").size
     loader = DataLoader(
         Usual(folders, dataset.classes, size),
         batch_size=config.data.batch_size,

@@ -68,7 +68,7 @@ def train(
             out or Path("runs") / datasets[0].name,
             resume=resume,
             progress=progress,
-            tell=lambda line: errors.print(terminal.escaped(line), soft_wrap=True),
+            log=lambda line: errors.print(terminal.escaped(line), soft_wrap=True),
         )
     if os.environ.get("RANK", "0") == "0":  # one of torchrun's processes speaks for all
         terminal.output(summary, as_json, lambda console: render_summary(summary, console))
@@ -95,8 +95,8 @@ def evaluate(
     the worst samples.
     """
     _need_trainer()
-    from augforge.train.measure.evaluate import evaluate as measure
-    from augforge.train.measure.tables import render_evaluation
+    from augforge.train.evaluation.evaluate import evaluate as measure
+    from augforge.train.evaluation.tables import render_evaluation
 
     ways: dict[str, Any] = {"tta": tta, "swap": pairs_of(swap)} if tta else {}  # a classifier has none
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
@@ -144,10 +144,10 @@ def predict(
     """
     _need_trainer()
     from augforge.train.prediction.predict import predict as run_it
-    from augforge.train.prediction.predict import render_predicted
-    from augforge.train.run import Run
+    from augforge.train.prediction.predict import render_predictions
+    from augforge.train.run import TrainingRun
 
-    opened = Run.open(run)
+    opened = TrainingRun.open(run)
     windows = window_of(window, overlap, scale, crop=opened.config.data.crop is not None)
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
         found = run_it(
@@ -166,7 +166,7 @@ def predict(
             on_error="skip" if skip_broken else "error",
             progress=progress,
         )
-    terminal.output(found, as_json, lambda console: render_predicted(found, console))
+    terminal.output(found, as_json, lambda console: render_predictions(found, console))
 
 
 def tune_thresholds(
@@ -185,11 +185,11 @@ def tune_thresholds(
     from augforge.store.dataset import open_dataset
     from augforge.train.prediction.thresholds import render_thresholds
     from augforge.train.prediction.thresholds import tune_thresholds as tune
-    from augforge.train.run import Run
+    from augforge.train.run import TrainingRun
 
     ways: dict[str, Any] = {"tta": tta or (), "swap": pairs_of(swap)}
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
-        found = tune(Run.open(run), open_dataset(shards), split, progress=progress, **ways)
+        found = tune(TrainingRun.open(run), open_dataset(shards), split, progress=progress, **ways)
     terminal.output(found, as_json, lambda console: render_thresholds(found, console))
 
 
@@ -211,7 +211,7 @@ def ensemble(
     """
     _need_trainer()
     from augforge.train.prediction.ensemble import ensemble as join
-    from augforge.train.prediction.predict import render_predicted
+    from augforge.train.prediction.predict import render_predictions
 
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
         found = join(
@@ -225,7 +225,7 @@ def ensemble(
             probabilities=probabilities,
             progress=progress,
         )
-    terminal.output(found, as_json, lambda console: render_predicted(found, console))
+    terminal.output(found, as_json, lambda console: render_predictions(found, console))
 
 
 def crossval(

@@ -171,7 +171,7 @@ def test_bad_labels_come_out_worst(tmp_path: Path, corrupted: tuple[Dataset, dic
         return np.clip(blurred + rng.normal(0, 0.05, blurred.shape), 0, 1).astype(np.float32)
 
     learner = FakeLearner(learned_the_truth)
-    found = crossval(dataset, CONFIG, tmp_path, folds=4, propose=3, learn=learner)
+    found = crossval(dataset, CONFIG, tmp_path, folds=4, propose=3, train_model=learner)
     assert len(learner.trained) == 4
     assert all(config.validate_every == 0 for _, _, config, _ in learner.trained)
     table = pl.read_csv(tmp_path / "label_quality.csv")
@@ -189,7 +189,7 @@ def test_bad_labels_come_out_worst(tmp_path: Path, corrupted: tuple[Dataset, dic
 
 
 def test_what_is_written(tmp_path: Path, dataset: Dataset) -> None:
-    found = crossval(dataset, CONFIG, tmp_path, folds=4, learn=FakeLearner())
+    found = crossval(dataset, CONFIG, tmp_path, folds=4, train_model=FakeLearner())
     assert (found["mean"]["dice"], found["mean"]["sd"]) == (1.0, 0.0)
     single = dataset.index.filter(
         pl.col("split") != "test", pl.col("lineage").struct.field("roots").list.len() == 1
@@ -221,7 +221,7 @@ def test_scores_by_fold(tmp_path: Path, dataset: Dataset) -> None:
             factor[0] = 0
         return masks * factor
 
-    found = crossval(dataset, CONFIG, tmp_path, folds=4, learn=FakeLearner(spoil))
+    found = crossval(dataset, CONFIG, tmp_path, folds=4, train_model=FakeLearner(spoil))
     assert [fold["dice"] for fold in found["folds"]] == pytest.approx([1, 1, 28 / 29, 1])
     entry = found["by_class"][dataset.classes[0]]
     assert entry["dice"] == pytest.approx(0.75)
@@ -231,18 +231,18 @@ def test_scores_by_fold(tmp_path: Path, dataset: Dataset) -> None:
 
 def test_finished_folds_are_reused(tmp_path: Path, dataset: Dataset) -> None:
     with pytest.raises(KeyboardInterrupt):
-        crossval(dataset, CONFIG, tmp_path, folds=4, learn=FakeLearner(stop_after=2))
+        crossval(dataset, CONFIG, tmp_path, folds=4, train_model=FakeLearner(stop_after=2))
     rest = FakeLearner()
-    found = crossval(dataset, CONFIG, tmp_path, folds=4, learn=rest)
+    found = crossval(dataset, CONFIG, tmp_path, folds=4, train_model=rest)
     assert len(rest.trained) == 2
-    assert found == crossval(dataset, CONFIG, tmp_path, folds=4, learn=FakeLearner(stop_after=0))
+    assert found == crossval(dataset, CONFIG, tmp_path, folds=4, train_model=FakeLearner(stop_after=0))
     other = FakeLearner()
-    crossval(dataset, CONFIG.model_copy(update={"seed": 1}), tmp_path, folds=4, learn=other)
+    crossval(dataset, CONFIG.model_copy(update={"seed": 1}), tmp_path, folds=4, train_model=other)
     assert len(other.trained) == 4
 
 
 def test_for_people(tmp_path: Path, dataset: Dataset) -> None:
-    found = crossval(dataset, CONFIG, tmp_path, folds=4, propose=2, learn=FakeLearner())
+    found = crossval(dataset, CONFIG, tmp_path, folds=4, propose=2, train_model=FakeLearner())
     console = Console(width=100, file=io.StringIO())
     render_crossval(found, console)
     text = console.file.getvalue()  # type: ignore[attr-defined]

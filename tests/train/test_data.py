@@ -160,7 +160,7 @@ def test_rare_classes_come_more_often(tmp_path: Path) -> None:
     seen = [name.startswith("ID010") for batch in islice(stream, 250) for name in batch.names]
     assert 0.45 < np.mean(seen) < 0.6  # 10 of 19
     epoch = names(epoch_of(batches(dataset, sampling="class").stream()))
-    order = dataset.order(7, 0, weights=TrainingSet([dataset]).rarity())
+    order = dataset.order(7, 0, weights=TrainingSet([dataset]).rarity_weights())
     assert epoch[:10] == [dataset.index["name"][int(i)] for i in order]
 
 
@@ -221,7 +221,7 @@ def test_all_kinds_of_images_go_together(tmp_path: Path) -> None:
         pictures[put_hand(tmp_path / "hands", number, picture.astype(dtype), ["a"])] = picture
     dataset = build(tmp_path, tmp_path / "hands", ("a",))
     samples = TrainingSet([dataset])
-    assert (samples.colour, samples.deep) == (True, True)
+    assert (samples.has_colour, samples.has_uint16) == (True, True)
     for channels in (1, 3):
         batch = next(batches(samples, InputSpec((32, 32), channels)).stream())
         assert (batch.images.dtype, batch.images.shape) == (torch.uint16, (4, channels, 32, 32))

@@ -24,10 +24,10 @@ from augforge.errors import TrainError
 from augforge.sample import IDENTITY, Sample
 from augforge.store.dataset import open_dataset
 from augforge.train.data.inputspec import InputSpec
-from augforge.train.measure import evaluate as module
-from augforge.train.measure.evaluate import evaluate
-from augforge.train.measure.labels import auroc, label_scores
-from augforge.train.measure.tables import render_evaluation
+from augforge.train.evaluation import evaluate as module
+from augforge.train.evaluation.evaluate import evaluate
+from augforge.train.evaluation.labels import auroc, label_scores
+from augforge.train.evaluation.tables import render_evaluation
 from augforge.train.prediction.inference import Prediction
 
 OUTPUTS = ("heart", "lung")
@@ -85,7 +85,7 @@ class FakeRun:
     thresholds: tuple[float, ...] = (0.5, 0.5)
     datasets: tuple[dict[str, str], ...] = ()
     labels: tuple[str, ...] = ()
-    described: Any = field(default_factory=lambda: SimpleNamespace(task="segmentation"))
+    spec: Any = field(default_factory=lambda: SimpleNamespace(task="segmentation"))
     asked: dict[str, Any] = field(default_factory=dict)
 
     def predictor(self, **options: Any) -> FakeRun:
@@ -106,7 +106,7 @@ def judged(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
 
     def judge(run: FakeRun | None = None, paths: Iterable[Path] = (toy,), **options: Any) -> dict[str, Any]:
         found = run or FakeRun(tmp_path / "run")
-        monkeypatch.setattr(module.Run, "open", lambda folder: found)
+        monkeypatch.setattr(module.TrainingRun, "open", lambda folder: found)
         return evaluate(tmp_path / "run", list(paths), **{"worst": 0, **options})
 
     return judge
@@ -287,7 +287,7 @@ class Brightness(torch.nn.Module):
 @dataclass
 class FakeClassifier(FakeRun):
     labels: tuple[str, ...] = ("bright", "dark")
-    described: Any = field(default_factory=lambda: SimpleNamespace(task="classification"))
+    spec: Any = field(default_factory=lambda: SimpleNamespace(task="classification"))
     input: InputSpec = field(
         default_factory=lambda: InputSpec.from_json(
             {"size": [32, 32], "channels": 1, "normalise": "unit", "mean": [], "std": []}

@@ -16,12 +16,12 @@ from toybox import made, put_hand, tiny_hands
 from augforge.errors import AugforgeError, TrainError
 from augforge.phantom import write_phantom
 from augforge.store.dataset import open_dataset
-from augforge.train.averaging import Averaged
 from augforge.train.checkpoint import load_weights
 from augforge.train.config import TrainConfig, load_config
 from augforge.train.journal import read_journal
 from augforge.train.loop import train
-from augforge.train.run import Run
+from augforge.train.net.optim import WeightAverage
+from augforge.train.run import TrainingRun
 
 DROPOUT = ("model.architecture=fpn", "model.options={decoder_dropout: 0.5}", "data.batch_size=3", "epochs=3")
 
@@ -60,7 +60,7 @@ def steps_of(folder: Path) -> list[dict[str, Any]]:
 
 def test_a_run_leaves_what_people_look_for(hands: Path, tmp_path: Path) -> None:
     told: list[str] = []
-    summary = train([hands], config(), tmp_path / "run", tell=told.append)
+    summary = train([hands], config(), tmp_path / "run", log=told.append)
     left = {path.name for path in (tmp_path / "run").iterdir()}
     assert left >= {
         "config.yaml",
@@ -127,7 +127,7 @@ def test_a_folder_with_a_run_is_not_overwritten(hands: Path, tmp_path: Path) -> 
 def test_a_run_goes_on_with_its_own_configuration_alone(hands: Path, tmp_path: Path) -> None:
     with pytest.raises(Stop):
         train([hands], config(), tmp_path / "run", progress=StopAt(1))
-    with pytest.raises(TrainError, match=r"begun otherwise.*seed was 0, is 5"):
+    with pytest.raises(TrainError, match=r"begun with other settings.*seed was 0, is 5"):
         train([hands], config("seed=5"), tmp_path / "run", resume=True)
 
 
@@ -159,7 +159,7 @@ def test_a_dataset_without_validation_split(hands: Path, tmp_path: Path) -> None
         train([tmp_path / "out"], config(), tmp_path / "run")
     summary = train([tmp_path / "out"], config("validate_every=0", "steps=1"), tmp_path / "run")
     assert summary["best"] is None
-    assert Run.open(tmp_path / "run").model("best")
+    assert TrainingRun.open(tmp_path / "run").model("best")
 
 
 def test_a_class_without_pixels_is_said(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_class_without_pixels_is_said(tmp_path: Path) -> None:
     put_hand(data, 9, np.full((40, 40), 90, np.uint8), ("a",))
     made(tmp_path, data, (), split="{val: 0.3}", classes="[a, b]")
     told: list[str] = []
-    summary = train([tmp_path / "out"], config("steps=1"), tmp_path / "run", tell=told.append)
+    summary = train([tmp_path / "out"], config("steps=1"), tmp_path / "run", log=told.append)
     assert "no training sample has a pixel of b" in summary["warnings"][0]
     assert f"warning: {summary['warnings'][0]}" in told
 
@@ -188,9 +188,9 @@ def test_memory_that_runs_out_is_said(hands: Path, tmp_path: Path, monkeypatch: 
 
 def test_low_precision_is_really_low(hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, set[torch.dtype]] = {"weights": set(), "products": set(), "losses": set()}
-    network = Run.network
+    network = TrainingRun.network
 
-    def watched(run: Run, pretrained: bool = False) -> torch.nn.Module:
+    def watched(run: TrainingRun, pretrained: bool = False) -> torch.nn.Module:
         made = network(run, pretrained)
         seen["weights"] |= {parameter.dtype for parameter in made.parameters()}
         for module in made.modules():
@@ -198,7 +198,7 @@ def test_low_precision_is_really_low(hands: Path, tmp_path: Path, monkeypatch: p
                 module.register_forward_hook(lambda module, inputs, output: seen["products"].add(output.dtype))
         return made
 
-    monkeypatch.setattr(Run, "network", watched)
+    monkeypatch.setattr(TrainingRun, "network", watched)
     for precision, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
         seen["products"].clear()
         summary = train([hands], config("steps=1", f"precision={precision}"), tmp_path / precision)
@@ -257,15 +257,17 @@ def test_a_plateau_lowers_the_rate(hands: Path, tmp_path: Path) -> None:
 def test_the_threshold_of_the_configuration_judges(hands: Path, tmp_path: Path) -> None:
     for threshold in (0.001, 0.999):
         train([hands], config("steps=1", f"threshold={threshold}"), tmp_path / str(threshold))
-    low, high = (Run.open(tmp_path / str(threshold)).summary()["best"]["classes"] for threshold in (0.001, 0.999))
+    low, high = (
+        TrainingRun.open(tmp_path / str(threshold)).summary()["best"]["classes"] for threshold in (0.001, 0.999)
+    )
     assert high != low
     assert set(high.values()) == {0.0}, "nothing is predicted, and every bone is there"
 
 
 def test_averages_follow_the_weights() -> None:
     network = torch.nn.Linear(1, 1, bias=False)
-    ema = Averaged(network, TrainConfig(ema=0.5), steps=4)
-    swa = Averaged(network, TrainConfig(swa=0.5), steps=4)
+    ema = WeightAverage(network, TrainConfig(ema=0.5), steps=4)
+    swa = WeightAverage(network, TrainConfig(swa=0.5), steps=4)
     for step, value in enumerate([1.0, 2.0, 3.0, 5.0], start=1):
         network.weight.data.fill_(value)
         ema.update(network, step)
@@ -278,7 +280,7 @@ def test_averages_follow_the_weights() -> None:
 
 def test_statistics_of_batch_norm_are_averaged() -> None:
     network = torch.nn.BatchNorm1d(1)
-    ema = Averaged(network, TrainConfig(ema=0.5), steps=2)
+    ema = WeightAverage(network, TrainConfig(ema=0.5), steps=2)
     for step, value in enumerate([1.0, 2.0], start=1):
         network.running_mean.fill_(value)  # type: ignore[union-attr, operator]
         ema.update(network, step)
@@ -308,7 +310,7 @@ def test_labels_alone_make_a_classifier(tmp_path: Path) -> None:
 
 def test_a_run_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(TrainError, match="is no training run"):
-        Run.open(tmp_path)
+        TrainingRun.open(tmp_path)
     with pytest.raises(AugforgeError):
         train([tmp_path], config(), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from augforge import bitmask
 from augforge.sample import IGNORE
-from augforge.train.data.inputspec import normalised
+from augforge.train.data.inputspec import normalise
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +78,10 @@ def to_device(
     counted = batch.known[:, outputs, None, None]
     if IGNORE in classes:
         counted = counted & ~bitmask.class_layers(batch.planes, [classes.index(IGNORE)])
-    return images_on(batch, device, channels), target, counted
+    return images_to_device(batch, device, channels), target, counted
 
 
-def images_on(batch: Batch, device: torch.device | str, channels: int | None = None) -> Tensor:
+def images_to_device(batch: Batch, device: torch.device | str, channels: int | None = None) -> Tensor:
     """The normalised images of a batch, float32 (N, channels, H, W), on a device."""
-    images = normalised(batch.images.to(device, non_blocking=True).float(), batch.shift_and_scale.to(device))
+    images = normalise(batch.images.to(device, non_blocking=True).float(), batch.shift_and_scale.to(device))
     return images if channels is None else images.expand(-1, channels, -1, -1)

@@ -53,11 +53,11 @@ class TrainingSet:
         return np.array([self.column("width"), self.column("height")], np.int64).T
 
     @property
-    def colour(self) -> bool:
+    def has_colour(self) -> bool:
         return any(channels > 1 for channels in self.column("channels"))
 
     @property
-    def deep(self) -> bool:
+    def has_uint16(self) -> bool:
         return "uint16" in self.column("dtype")
 
     @property
@@ -71,7 +71,7 @@ class TrainingSet:
         none = [0.0] * len(self.labels)
         return np.array([none if label is None else label for label in self.column("label")]) >= 0.5
 
-    def rarity(self) -> NDArray[np.float64]:
+    def rarity_weights(self) -> NDArray[np.float64]:
         """A sampling weight a sample, by which rare classes come as often as common ones.
 
         One over the share of the samples that hold its rarest class, of those that know it; 1 for a sample that holds

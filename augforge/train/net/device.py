@@ -48,7 +48,7 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     return torch.autocast(device.type, dtype=low, enabled=low is not None)
 
 
-def repeatable(seed: int, threads: int | None = None) -> None:
+def make_repeatable(seed: int, threads: int | None = None) -> None:
     """Seed torch and let it use repeatable algorithms only; torch warns of an operation that has none on a GPU.
 
     Args:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from augforge.errors import MissingExtra
-from augforge.train.config import LossConfig, LossName
 from augforge.train.net.vision import smp
+
+if TYPE_CHECKING:
+    from augforge.train.config import LossConfig, LossName
 
 Term = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Of logits, targets and bool `counted`, float32 and all (N, C, H, W), to a scalar."""

@@ -6,14 +6,16 @@ import inspect
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from augforge.errors import TrainError, nearest
-from augforge.train.config import ModelConfig
 from augforge.train.net.pretrained import TIMM, fill_classifier, fill_encoder, first_line, is_file, published
 from augforge.train.net.vision import smp, timm
+
+if TYPE_CHECKING:
+    from augforge.train.config import ModelConfig
 
 Numbers = tuple[float, ...]
 

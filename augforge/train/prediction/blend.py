@@ -18,7 +18,7 @@ Rectangle = tuple[slice, slice]
 """Rows and columns."""
 
 
-def blended(predictions: Sequence[Prediction], roots: Sequence[Root]) -> Iterator[NDArray[np.float32]]:
+def blend(predictions: Sequence[Prediction], roots: Sequence[Root]) -> Iterator[NDArray[np.float32]]:
     """Predictions of samples that show one source image, turned back to its pixels, class by class.
 
     Where several show a pixel, as overlapping windows do, it is their mean; where none does, it is 0: absent.
@@ -30,10 +30,10 @@ def blended(predictions: Sequence[Prediction], roots: Sequence[Root]) -> Iterato
     Returns:
         a float32 (H, W) for each class, of the source image's size.
     """
-    samples = np.maximum(counted(roots), 1).astype(np.float32)
-    windows = [window(root) for root in roots]
-    shown = [(roi, covered(part)) for part, roi in windows]
-    parts = [prediction.seen_from(part).layers() for prediction, (part, _) in zip(predictions, windows, strict=True)]
+    samples = np.maximum(count_samples(roots), 1).astype(np.float32)
+    windows = [visible_part(root) for root in roots]
+    shown = [(roi, covered_pixels(part)) for part, roi in windows]
+    parts = [prediction.in_source(part).layers() for prediction, (part, _) in zip(predictions, windows, strict=True)]
     for layers in zip(*parts, strict=True):
         total = np.zeros_like(samples)
         for (roi, inside), layer in zip(shown, layers, strict=True):
@@ -41,17 +41,17 @@ def blended(predictions: Sequence[Prediction], roots: Sequence[Root]) -> Iterato
         yield total / samples
 
 
-def counted(roots: Sequence[Root]) -> NDArray[np.uint16]:
+def count_samples(roots: Sequence[Root]) -> NDArray[np.uint16]:
     """How many samples show each pixel of a source image: (H, W)."""
     width, height = roots[0].size
     counts = np.zeros((height, width), np.uint16)
     for root in roots:
-        part, roi = window(root)
-        counts[roi] += covered(part)
+        part, roi = visible_part(root)
+        counts[roi] += covered_pixels(part)
     return counts
 
 
-def window(root: Root) -> tuple[Root, Rectangle]:
+def visible_part(root: Root) -> tuple[Root, Rectangle]:
     """The part of a source image that a sample may show, as a source image of its own, and its rows and columns."""
     (a, b, c), (d, e, f) = root.matrix
     corners = np.array([(x - 0.5, y - 0.5) for x in root.clip[0::2] for y in root.clip[1::2]])
@@ -62,7 +62,7 @@ def window(root: Root) -> tuple[Root, Rectangle]:
     return replace(root, matrix=moved, size=(x1 - x0, y1 - y0)), (slice(y0, y1), slice(x0, x1))
 
 
-def covered(root: Root) -> NDArray[np.bool_]:
+def covered_pixels(root: Root) -> NDArray[np.bool_]:
     """Which pixels of a source image a sample shows: bool (H, W). Pixel x covers x - 0.5 to x + 0.5."""
     (a, b, c), (d, e, f) = root.matrix
     x, y = np.arange(root.size[0])[None, :], np.arange(root.size[1])[:, None]

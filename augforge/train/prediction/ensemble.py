@@ -13,8 +13,15 @@ from numpy.typing import NDArray
 from augforge.errors import TrainError, nearest
 from augforge.progress import Progress, Silent
 from augforge.sample import Box
-from augforge.train.prediction.submission import ImageName, names_alone, write_csv
-from augforge.train.prediction.table import About, Predicted, Predictions, floor_of, image_of, write_predictions
+from augforge.train.prediction.submission import ImageName, use_file_names, write_csv
+from augforge.train.prediction.table import (
+    ImagePrediction,
+    Predictions,
+    TableHeader,
+    encode_image,
+    probability_floor,
+    write_predictions,
+)
 
 Method = Literal["vote", "mean"]
 
@@ -65,13 +72,13 @@ def ensemble(
     shares = _shares(weights, len(members))
     limits = _limits(members, shares, method, threshold)
     if csv is not None:
-        names_alone(members[0].files(), image_name)
-    made_by = {"ensemble": [dict(member.about.made_by) for member in members], "method": method, "weights": shares}
-    about = About(members[0].about.classes, limits, made_by, probabilities)
+        use_file_names(members[0].files(), image_name)
+    made_by = {"ensemble": [dict(member.header.made_by) for member in members], "method": method, "weights": shares}
+    header = TableHeader(members[0].header.classes, limits, made_by, probabilities)
     progress = progress or Silent()
     progress.start("ensemble", len(members[0]))
     least = [_MAJORITY if method == "vote" and threshold is None else limit - _ROUNDING for limit in limits]
-    classes = write_predictions(out, about, _joined(members, about, least, shares, method, progress))
+    classes = write_predictions(out, header, _joined(members, header, least, shares, method, progress))
     if csv is not None:
         write_csv(out, csv, image_name)
     return {
@@ -87,17 +94,17 @@ def ensemble(
 
 def _joined(
     members: Sequence[Predictions],
-    about: About,
+    header: TableHeader,
     least: Sequence[float],
     shares: Sequence[float],
     method: Method,
     progress: Progress,
-) -> Iterator[Predicted]:
+) -> Iterator[ImagePrediction]:
     for images in _aligned(members):
-        layers = zip(_layers(images, members, shares, method), least, about.thresholds, strict=True)
-        keep = about.probabilities
+        layers = zip(_layers(images, members, shares, method), least, header.thresholds, strict=True)
+        keep = header.probabilities
         classes = ((layer >= start, threshold, layer if keep else None) for layer, start, threshold in layers)
-        yield image_of(images[0].name, images[0].file, classes)
+        yield encode_image(images[0].name, images[0].file, classes)
         progress.advance(1)
 
 
@@ -120,15 +127,15 @@ def _check(members: Sequence[Predictions], method: Method, threshold: float | No
         raise TrainError(f"the threshold is {threshold:g}; expected above 0 and at most 1")
     first = members[0]
     for member in members:
-        if set(member.about.classes) != set(first.about.classes):
-            differing = ", ".join(sorted(set(member.about.classes) ^ set(first.about.classes)))
+        if set(member.header.classes) != set(first.header.classes):
+            differing = ", ".join(sorted(set(member.header.classes) ^ set(first.header.classes)))
             raise TrainError(f"{member.path} and {first.path} are not of the same classes: {differing}. Join others")
-        if method == "mean" and not member.about.probabilities:
+        if method == "mean" and not member.header.probabilities:
             raise TrainError(
                 f"{member.path} holds no probabilities, which method mean needs. Predict again with --probabilities, "
                 "or join by --method vote"
             )
-        floor = max(map(floor_of, member.about.thresholds))
+        floor = max(map(probability_floor, member.header.thresholds))
         if method == "mean" and threshold is not None and threshold <= floor:
             raise TrainError(
                 f"{member.path} keeps no probabilities up to {floor:g}, so a mean of {threshold:g} says nothing. "
@@ -142,14 +149,14 @@ def _limits(
     members: Sequence[Predictions], shares: Sequence[float], method: Method, threshold: float | None
 ) -> tuple[float, ...]:
     """The threshold of each class."""
-    classes = members[0].about.classes
+    classes = members[0].header.classes
     if threshold is not None or method == "vote":
         return (0.5 if threshold is None else threshold,) * len(classes)
-    own = [dict(zip(member.about.classes, member.about.thresholds, strict=True)) for member in members]
+    own = [dict(zip(member.header.classes, member.header.thresholds, strict=True)) for member in members]
     return tuple(sum(share * each[name] for share, each in zip(shares, own, strict=True)) for name in classes)
 
 
-def _aligned(members: Sequence[Predictions]) -> Iterator[Sequence[Predicted]]:
+def _aligned(members: Sequence[Predictions]) -> Iterator[Sequence[ImagePrediction]]:
     """The members' predictions of each image; TrainError where they are not of the same images."""
     for images in zip_longest(*members):
         first = min((image for image in images if image is not None), key=lambda image: image.name)
@@ -168,21 +175,21 @@ def _aligned(members: Sequence[Predictions]) -> Iterator[Sequence[Predicted]]:
 
 
 def _layers(
-    images: Sequence[Predicted], members: Sequence[Predictions], shares: Sequence[float], method: Method
+    images: Sequence[ImagePrediction], members: Sequence[Predictions], shares: Sequence[float], method: Method
 ) -> Iterator[Layer]:
     """Of each class, the share of the weight that votes for it, or its mean probability."""
     part_of = _vote if method == "vote" else _likely
-    for name in members[0].about.classes:
+    for name in members[0].header.classes:
         total = np.zeros((images[0].height, images[0].width), np.float32)
         for image, member, share in zip(images, members, shares, strict=True):
-            found = part_of(image, member.about.classes.index(name))
+            found = part_of(image, member.header.classes.index(name))
             if found is not None:
                 (x0, y0, x1, y1), part = found
                 total[y0:y1, x0:x1] += np.float32(share) * part
         yield total
 
 
-def _vote(image: Predicted, c: int) -> tuple[Box, NDArray[Any]] | None:
+def _vote(image: ImagePrediction, c: int) -> tuple[Box, NDArray[Any]] | None:
     box = image.boxes[c]
     if box is None:
         return None
@@ -190,6 +197,6 @@ def _vote(image: Predicted, c: int) -> tuple[Box, NDArray[Any]] | None:
     return box, image.mask(c)[y0:y1, x0:x1]
 
 
-def _likely(image: Predicted, c: int) -> tuple[Box, NDArray[Any]] | None:
+def _likely(image: ImagePrediction, c: int) -> tuple[Box, NDArray[Any]] | None:
     found = image.probabilities(c)
     return None if found is None else (found[0], found[1] / np.float32(255))

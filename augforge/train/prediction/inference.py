@@ -22,7 +22,7 @@ from augforge.ops.geometry import scale_image, scale_matrix
 from augforge.sample import IDENTITY, Box, Matrix, Placement, Sample
 from augforge.train.data.inputspec import InputSpec
 from augforge.train.net.device import Precision, autocast
-from augforge.train.prediction.tta import Pairs, averaged, views
+from augforge.train.prediction.tta import Pairs, average_views, build_views
 
 Layer = NDArray[np.float32]
 """Probabilities of one class, float32 (H, W), 0 to 1."""
@@ -55,20 +55,20 @@ class Prediction:
     def layers(self) -> Iterator[Layer]:
         """Each class at the image's pixels, (H, W), in order, one at a time."""
         x0, y0, x1, y1 = self.clip
-        place = self._place()
+        place = self._to_image_pixels()
         return (place(np.ascontiguousarray(layer[y0:y1, x0:x1], np.float32)) for layer in self.probabilities)
 
     def planes(self, thresholds: Sequence[float]) -> Planes:
         """Bit-planes (H, W, P): a pixel is a class where its probability reaches the class's threshold."""
-        return planes_of(self.layers(), thresholds)
+        return planes_from_layers(self.layers(), thresholds)
 
-    def seen_from(self, root: Root) -> Prediction:
+    def in_source(self, root: Root) -> Prediction:
         """The same in the pixels of the source image that shows in the predicted sample as ``root`` says."""
         placed = root.through(Placement(self.matrix, self.clip))
         width, height = root.size
         return replace(self, name=root.name, matrix=placed.matrix, clip=placed.clip, width=width, height=height)
 
-    def _place(self) -> Callable[[Layer], Layer]:
+    def _to_image_pixels(self) -> Callable[[Layer], Layer]:
         """What brings a class's probabilities inside `clip` to the image's pixels."""
         x0, y0, x1, y1 = self.clip
         seen, size = (x1 - x0, y1 - y0), (self.width, self.height)
@@ -83,7 +83,7 @@ class Prediction:
         return lambda part: np.multiply(cv2.warpAffine(part, matrix, size, flags=linear, borderMode=edge), shown)
 
 
-def planes_of(layers: Iterable[Layer], thresholds: Sequence[float]) -> Planes:
+def planes_from_layers(layers: Iterable[Layer], thresholds: Sequence[float]) -> Planes:
     """Bit-planes (H, W, P) of layers, one class at a time: set where a layer reaches its class's threshold."""
     return bitmask.from_masks((layer >= t for layer, t in zip(layers, thresholds, strict=True)), len(thresholds))
 
@@ -123,9 +123,9 @@ class Predictor:
         device: where it computes.
         precision: ``bf16`` and ``fp16`` by autocast.
         batch_size: images, or windows, at a time.
-        tta: test-time augmentations whose probabilities are averaged with the plain ones; see `tta.views`.
+        tta: test-time augmentations whose probabilities are averaged with the plain ones; see `tta.build_views`.
         window: sliding windows instead of the whole image at once.
-        swap: left-right classes that the augmentation ``hflip`` exchanges; see `tta.views`.
+        swap: left-right classes that the augmentation ``hflip`` exchanges; see `tta.build_views`.
     """
 
     def __init__(
@@ -143,98 +143,100 @@ class Predictor:
     ) -> None:
         self.model, self.outputs, self.spec = model.to(device).eval(), outputs, spec
         self.device, self.precision = device, precision
-        self.batch_size, self.window, self._views = batch_size, window, views(tta, outputs, swap)
+        self.batch_size, self.window, self._views = batch_size, window, build_views(tta, outputs, swap)
 
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
         """Normalised images (N, channels, h, w) to the views' mean, float32 (N, C, h, w) of 0 to 1, on the device."""
-        return averaged(self._network, images.to(self.device), self._views)
+        return average_views(self._forward, images.to(self.device), self._views)
 
     def predict(self, samples: Iterable[Sample]) -> Iterator[Prediction]:
         """A prediction of each sample, in order, for its own pixels; at most `batch_size` samples are read ahead."""
         rest = iter(samples)
         while batch := list(islice(rest, self.batch_size if self.window is None else 1)):
-            yield from self._whole(batch) if self.window is None else self._windows(batch[0], self.window)
+            yield from (
+                self._predict_whole(batch) if self.window is None else self._predict_windows(batch[0], self.window)
+            )
 
     def pairs(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, Prediction]]:
         """`predict` with each prediction's sample."""
         read: deque[Sample] = deque()
 
-        def remembered() -> Iterator[Sample]:
+        def remember() -> Iterator[Sample]:
             for sample in samples:
                 read.append(sample)
                 yield sample
 
-        return ((read.popleft(), prediction) for prediction in self.predict(remembered()))
+        return ((read.popleft(), prediction) for prediction in self.predict(remember()))
 
-    def _network(self, images: Tensor) -> Tensor:
+    def _forward(self, images: Tensor) -> Tensor:
         with autocast(self.device, self.precision):
             logits: Tensor = self.model(images)
         return logits.float().sigmoid()
 
-    def _whole(self, samples: Sequence[Sample]) -> Iterator[Prediction]:
+    def _predict_whole(self, samples: Sequence[Sample]) -> Iterator[Prediction]:
         fitted = [self.spec.fit(sample) for sample in samples]
         images = torch.stack([self.spec.pixels(each.image) for each in fitted])
         found = self.probabilities(images).cpu().numpy()
         for sample, each, probabilities in zip(samples, fitted, found, strict=True):
-            yield _prediction(sample, probabilities, each.placements[0])
+            yield _to_prediction(sample, probabilities, each.placements[0])
 
-    def _windows(self, sample: Sample, window: Window) -> Iterator[Prediction]:
+    def _predict_windows(self, sample: Sample, window: Window) -> Iterator[Prediction]:
         """Windows blended by Gaussian weights, highest in their middles (Isensee et al., nnU-Net, 2021)."""
         size = window.size or self.spec.size
-        seen = _padded(self.spec.fit(sample) if window.scale is None else _scaled(sample, window.scale), size)
+        seen = _pad(self.spec.fit(sample) if window.scale is None else _scale(sample, window.scale), size)
         alone = window.scale is not None and self.spec.normalise == "sample"
         # what is blended has the dtype of the image: in half precision it takes half of the memory
         image = self.spec.pixels(seen.image)[None].half()
         with torch.inference_mode():
-            blended: Tensor = _sliding()(
+            blended: Tensor = _load_sliding_window()(
                 image,
                 roi_size=size[::-1],
                 sw_batch_size=self.batch_size,
-                predictor=lambda part: self.probabilities(_standardised(part.float()) if alone else part.float()),
+                predictor=lambda part: self.probabilities(_standardise(part.float()) if alone else part.float()),
                 overlap=window.overlap,
                 mode="gaussian",
                 sw_device=self.device,
                 device="cpu",
             )
-        yield _prediction(sample, blended[0].numpy(), seen.placements[0])
+        yield _to_prediction(sample, blended[0].numpy(), seen.placements[0])
 
 
-def _standardised(images: Tensor) -> Tensor:
+def _standardise(images: Tensor) -> Tensor:
     """Each of (N, channels, h, w) to mean 0 and deviation 1, as a sample of its own."""
     centred = images - images.mean((1, 2, 3), keepdim=True)
     deviation = centred.square().mean((1, 2, 3), keepdim=True).sqrt()
     return centred / torch.where(deviation > _FLAT, deviation, 1)
 
 
-def _prediction(sample: Sample, probabilities: NDArray[np.floating[Any]], placement: Placement) -> Prediction:
+def _to_prediction(sample: Sample, probabilities: NDArray[np.floating[Any]], placement: Placement) -> Prediction:
     width, height = sample.width, sample.height
     placed = Lineage.of_source(sample.name, width, height).roots[0].through(placement)
     return Prediction(sample.name, probabilities, placed.matrix, placed.clip, width, height)
 
 
-def _scaled(sample: Sample, scale: float) -> Sample:
+def _scale(sample: Sample, scale: float) -> Sample:
     """The image of a sample scaled, without its masks."""
     old = (sample.width, sample.height)
     new = (max(1, round(old[0] * scale)), max(1, round(old[1] * scale)))
     image = scale_image(sample.image, *new)
-    return sample.derive(image, _no_masks(sample, image), matrix=scale_matrix(old, new))
+    return sample.derive(image, _empty_masks(sample, image), matrix=scale_matrix(old, new))
 
 
-def _padded(sample: Sample, size: tuple[int, int]) -> Sample:
+def _pad(sample: Sample, size: tuple[int, int]) -> Sample:
     """The image of a sample in the middle of a black one that is as large as a window, if it was smaller."""
     matrix = sample.placements[0].matrix if sample.placements else IDENTITY
     across, down = max(0, size[0] - sample.width), max(0, size[1] - sample.height)
     left, top = across // 2, down // 2
     image = cv2.copyMakeBorder(sample.image, top, down - top, left, across - left, cv2.BORDER_CONSTANT, value=0)
-    return sample.derive(image, _no_masks(sample, image), matrix=compose(((1, 0, left), (0, 1, top)), matrix))
+    return sample.derive(image, _empty_masks(sample, image), matrix=compose(((1, 0, left), (0, 1, top)), matrix))
 
 
-def _no_masks(sample: Sample, image: NDArray[Any]) -> Planes:
+def _empty_masks(sample: Sample, image: NDArray[Any]) -> Planes:
     return np.zeros((*image.shape[:2], len(sample.known)), np.uint8)
 
 
-def _sliding() -> Any:
+def _load_sliding_window() -> Any:
     try:
         from monai.inferers.utils import sliding_window_inference
     except ImportError:

@@ -24,7 +24,7 @@ from augforge.sources.scan.records import name_of, record_of
 from augforge.sources.scan.scanning import Scan
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.store.remote import is_url
-from augforge.train.prediction.mirrored import exchanges_classes, is_mirrored
+from augforge.train.built import exchanges_classes, is_mirrored
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ ROOT/                          a folder
         return loaded(record, image, bitmask.empty(record.height, record.width, len(classes)), unknown)
 
 
-def inputs_of(
+def list_inputs(
     images: str | Path | Source | Dataset, split: str | None = None, on_error: Literal["error", "skip"] = "error"
 ) -> Inputs:
     """The images to predict.
@@ -106,9 +106,9 @@ def inputs_of(
     elif isinstance(images, Dataset):
         found = _of_dataset(images, split)
     elif is_url(images) or (Path(images).expanduser() / "manifest.yaml").exists():
-        return inputs_of(open_dataset(images), split, on_error)
+        return list_inputs(open_dataset(images), split, on_error)
     else:
-        return inputs_of(_image_files(Path(images).expanduser(), on_error), split, on_error)
+        return list_inputs(_image_files(Path(images).expanduser(), on_error), split, on_error)
     if not found.targets:
         raise TrainError(f"{_called(images)} holds no image to predict. Choose another folder, dataset or split")
     return found

@@ -24,15 +24,15 @@ from augforge.report.tables import plural, table
 from augforge.sample import Image, Sample
 from augforge.sources.core import Source
 from augforge.store.dataset import Dataset
-from augforge.train.prediction.blend import blended, covered
+from augforge.train.prediction.blend import blend, covered_pixels
 from augforge.train.prediction.inference import Layer, Prediction, Predictor, Window
-from augforge.train.prediction.inputs import Inputs, Target, inputs_of
-from augforge.train.prediction.submission import ImageName, names_alone, write_csv
-from augforge.train.prediction.table import About, Predicted, image_of, write_predictions
+from augforge.train.prediction.inputs import Inputs, Target, list_inputs
+from augforge.train.prediction.submission import ImageName, use_file_names, write_csv
+from augforge.train.prediction.table import ImagePrediction, TableHeader, encode_image, write_predictions
 from augforge.train.prediction.tta import Pairs
 
 if TYPE_CHECKING:
-    from augforge.train.run import Run
+    from augforge.train.run import TrainingRun
 
 _SHOWN = 10
 
@@ -41,7 +41,7 @@ Seen = tuple[Target, tuple[Sample, ...], tuple[Prediction, ...]]
 
 
 def predict(
-    run: Run,
+    run: TrainingRun,
     images: str | Path | Source | Dataset,
     out: Path,
     *,
@@ -86,16 +86,16 @@ def predict(
         SourceError: files that cannot be read. No table is left behind.
     """
     predictor = _predictor(run, batch_size=batch_size, window=window, tta=tta, swap=swap)
-    inputs = inputs_of(images, split, on_error)
+    inputs = list_inputs(images, split, on_error)
     if csv is not None:
-        names_alone((target.file for target in inputs.targets), image_name)  # rather now than after hours
+        use_file_names((target.file for target in inputs.targets), image_name)  # rather now than after hours
     trained_on = [{"name": each["name"], "version": each["version"]} for each in run.datasets]
     made_by = {"run": run.folder.name, "trained_on": trained_on, "tta": list(tta), "images": inputs.origin}
-    about = About(run.outputs, run.thresholds, made_by, probabilities)
+    header = TableHeader(run.outputs, run.thresholds, made_by, probabilities)
     progress = progress or Silent()
     progress.start("predict", len(inputs.targets))
     seen = _seen(inputs, predictor, on_error)
-    classes = write_predictions(out, about, _predicted(seen, about, overlays, progress))
+    classes = write_predictions(out, header, _predicted(seen, header, overlays, progress))
     if csv is not None:
         write_csv(out, csv, image_name)
     places = {"predictions": out, "csv": csv, "overlays": overlays}
@@ -108,20 +108,22 @@ def predict(
     }
 
 
-def _predictor(run: Run, **options: Any) -> Predictor:
+def _predictor(run: TrainingRun, **options: Any) -> Predictor:
     if not run.outputs:
         raise TrainError(f"{run.folder} classifies whole images; expected a run that predicts masks. Take another run")
     return run.predictor(**{key: value for key, value in options.items() if value is not None})
 
 
-def _predicted(seen: Iterable[Seen], about: About, overlays: Path | None, progress: Progress) -> Iterator[Predicted]:
-    keep = about.probabilities
+def _predicted(
+    seen: Iterable[Seen], header: TableHeader, overlays: Path | None, progress: Progress
+) -> Iterator[ImagePrediction]:
+    keep = header.probabilities
     for target, samples, parts in seen:
-        layers = zip(_layers(target, parts), about.thresholds, strict=True)
+        layers = zip(_layers(target, parts), header.thresholds, strict=True)
         classes = ((layer >= threshold, threshold, layer if keep else None) for layer, threshold in layers)
-        predicted = image_of(target.name, target.file, classes)
+        predicted = encode_image(target.name, target.file, classes)
         if overlays is not None:
-            _draw(predicted, _picture(target, samples), about, overlays)
+            _draw(predicted, _picture(target, samples), header, overlays)
         yield predicted
         progress.advance(1)
 
@@ -156,7 +158,7 @@ def _layers(target: Target, parts: Sequence[Prediction]) -> Iterator[Layer]:
     roots = [part.root for part in target.parts if part.root is not None]
     if not roots:
         return parts[0].layers()
-    return parts[0].seen_from(roots[0]).layers() if len(roots) == 1 else blended(parts, roots)
+    return parts[0].in_source(roots[0]).layers() if len(roots) == 1 else blend(parts, roots)
 
 
 def _picture(target: Target, samples: Sequence[Sample]) -> Image:
@@ -169,20 +171,20 @@ def _picture(target: Target, samples: Sequence[Sample]) -> Image:
     for sample, root in zip(samples, roots, strict=True):
         flags, edge = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_REPLICATE
         back = cv2.warpAffine(sample.image, np.array(root.matrix), root.size, flags=flags, borderMode=edge)
-        shown = covered(root)
+        shown = covered_pixels(root)
         picture[shown] = back[shown]
     return picture
 
 
-def _draw(predicted: Predicted, picture: Image, about: About, folder: Path) -> None:
-    known = bitmask.all_bits(len(about.classes))
+def _draw(predicted: ImagePrediction, picture: Image, header: TableHeader, folder: Path) -> None:
+    known = bitmask.all_bits(len(header.classes))
     path = folder / f"{place_of(predicted.name)}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     sample = Sample(predicted.name, picture, predicted.planes(), known, split="predicted")
-    save_png(show_samples([sample], about.classes), path)
+    save_png(show_samples([sample], header.classes), path)
 
 
-def render_predicted(found: dict[str, Any], console: Console) -> None:
+def render_predictions(found: dict[str, Any], console: Console) -> None:
     """Print what `predict` or `ensemble` did for people."""
     shown = table("class", "threshold", "images", "pixels", right=3)
     for entry in found["classes"]:

@@ -29,16 +29,16 @@ def write_csv(table: Path, out: Path, image_name: ImageName = "auto") -> None:
         TrainError: images share a file name, as `image_name` is ``file``.
     """
     predictions = Predictions(table)
-    plain = names_alone(predictions.files(), image_name)
+    plain = use_file_names(predictions.files(), image_name)
     with replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(("image_name", "class", "rle"))
         for image in predictions:
             shown = image.file.rpartition("/")[2] if plain else image.file
-            writer.writerows((shown, *row) for row in zip(predictions.about.classes, image.runs, strict=True))
+            writer.writerows((shown, *row) for row in zip(predictions.header.classes, image.rles, strict=True))
 
 
-def names_alone(files: Iterable[str], image_name: ImageName) -> bool:
+def use_file_names(files: Iterable[str], image_name: ImageName) -> bool:
     """Whether images are named by their file names alone. TrainError where that is asked for and some share one."""
     counts = Counter(file.rpartition("/")[2] for file in files)
     shared = next((name for name, count in counts.items() if count > 1), None)

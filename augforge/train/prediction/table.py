@@ -58,7 +58,7 @@ Levels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class TableHeader:
     """What a table of predictions says of itself.
 
     Attributes:
@@ -75,12 +75,12 @@ class About:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Predicted:
+class ImagePrediction:
     """The predictions of one image, of every class in order.
 
     Attributes:
         name, file, width, height: the image's.
-        runs: run lengths as text, see the table above.
+        rles: run lengths of each class as text; see the table above.
         boxes: x0, y0, x1, y1, half-open; None where a class is not there.
         thresholds: of each class.
         levels: box and probabilities of each class, None where none is above the floor; None if they were not kept.
@@ -90,7 +90,7 @@ class Predicted:
     file: str
     width: int
     height: int
-    runs: Sequence[str]
+    rles: Sequence[str]
     boxes: Sequence[Box | None]
     thresholds: Sequence[float]
     levels: Sequence[tuple[Box, bytes] | None] | None = None
@@ -98,20 +98,20 @@ class Predicted:
     @property
     def areas(self) -> list[int]:
         """Pixels of each class."""
-        return [sum(map(int, text.split()[1::2])) for text in self.runs]
+        return [sum(map(int, text.split()[1::2])) for text in self.rles]
 
     def mask(self, c: int) -> NDArray[np.uint8]:
         """Class ``c``: uint8 (H, W) of 0 and 1."""
         try:
-            runs = parse_runs(self.runs[c], self.width * self.height, 1, f"prediction of {self.name}, class {c}")
+            runs = parse_runs(self.rles[c], self.width * self.height, 1, f"prediction of {self.name}, class {c}")
         except SourceError as error:
             raise TrainError(str(error)) from None
         return runs_mask(runs, self.height, self.width, "row")
 
     def planes(self) -> Planes:
         """All classes as bit-planes (H, W, P)."""
-        planes = bitmask.empty(self.height, self.width, len(self.runs))
-        for c, text in enumerate(self.runs):
+        planes = bitmask.empty(self.height, self.width, len(self.rles))
+        for c, text in enumerate(self.rles):
             if text:
                 bitmask.merge_class(planes, c, self.mask(c))
         return planes
@@ -126,27 +126,27 @@ class Predicted:
         return kept[0], np.frombuffer(content, np.uint8).reshape(y1 - y0, x1 - x0)
 
 
-def floor_of(threshold: float) -> float:
+def probability_floor(threshold: float) -> float:
     """The probability up to which none is kept of a class with that threshold."""
     return min(0.3, 0.6 * threshold)
 
 
-ClassFound = tuple[NDArray[Any], float, NDArray[np.float32] | None]
+ClassPrediction = tuple[NDArray[Any], float, NDArray[np.float32] | None]
 """A class's mask (H, W), its threshold, and its probabilities (H, W) where they are to be kept."""
 
 
-def image_of(name: str, file: str, classes: Iterable[ClassFound]) -> Predicted:
+def encode_image(name: str, file: str, classes: Iterable[ClassPrediction]) -> ImagePrediction:
     """The predictions of an image, whose classes are taken one at a time."""
     rows, levels, size = [], [], (0, 0)
     for c, (mask, threshold, layer) in enumerate(classes):
-        size, box = (mask.shape[1], mask.shape[0]), box_of(mask)
+        size, box = (mask.shape[1], mask.shape[0]), bounding_box(mask)
         rows.append(("" if box is None else rle_text(_region(c, mask, box), size[0]), box, float(threshold)))
-        levels += [] if layer is None else [_levels(layer, floor_of(threshold))]
+        levels += [] if layer is None else [_levels(layer, probability_floor(threshold))]
     runs, boxes, thresholds = zip(*rows, strict=True)
-    return Predicted(name, file, *size, runs, boxes, thresholds, levels or None)
+    return ImagePrediction(name, file, *size, runs, boxes, thresholds, levels or None)
 
 
-def box_of(mask: NDArray[Any]) -> Box | None:
+def bounding_box(mask: NDArray[Any]) -> Box | None:
     """x0, y0, x1, y1, half-open, around what is not zero; None where all is."""
     rows = np.flatnonzero(mask.any(axis=1))
     if not len(rows):
@@ -163,7 +163,7 @@ def _region(c: int, mask: NDArray[Any], box: Box) -> Region:
 
 
 def _levels(layer: NDArray[np.float32], floor: float) -> tuple[Box, bytes] | None:
-    box = box_of(layer > floor)
+    box = bounding_box(layer > floor)
     if box is None:
         return None
     x0, y0, x1, y1 = box
@@ -172,12 +172,12 @@ def _levels(layer: NDArray[np.float32], floor: float) -> tuple[Box, bytes] | Non
     return box, zstandard.ZstdCompressor(level=3).compress(levels.tobytes())
 
 
-def write_predictions(path: Path, about: About, images: Iterable[Predicted]) -> list[dict[str, Any]]:
+def write_predictions(path: Path, header: TableHeader, images: Iterable[ImagePrediction]) -> list[dict[str, Any]]:
     """Write a table of predictions image by image; it appears when all are written, and not at all if that fails.
 
     Args:
         path: of the table.
-        about: what is predicted, and by what.
+        header: what is predicted, and by what.
         images: sorted by name.
 
     Returns:
@@ -187,7 +187,7 @@ def write_predictions(path: Path, about: About, images: Iterable[Predicted]) -> 
         TrainError: an image's name does not come after the last one's.
     """
     last, rows = "", list[dict[str, Any]]()
-    schema, counts = _schema(about), np.zeros((2, len(about.classes)), np.int64)
+    schema, counts = _schema(header), np.zeros((2, len(header.classes)), np.int64)
     options = {"compression": "zstd", "write_page_checksum": True}
     with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, **options) as writer:
         for image in images:
@@ -196,28 +196,28 @@ def write_predictions(path: Path, about: About, images: Iterable[Predicted]) -> 
                 raise TrainError(f"image {image.name} comes {same}; expected each once, sorted by name. Rename one")
             last, areas = image.name, np.array(image.areas)
             counts += np.stack([areas > 0, areas])
-            rows += _rows(image, about)
+            rows += _rows(image, header)
             if len(rows) >= _ROWS:
                 writer.write_table(pa.Table.from_pylist(rows, schema=schema))
                 rows = []
         writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-    columns = (about.classes, about.thresholds, *counts.tolist())
+    columns = (header.classes, header.thresholds, *counts.tolist())
     names = ("name", "threshold", "images", "pixels")
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
-def _schema(about: About) -> pa.Schema:
-    said = {"format": _FORMAT, "classes": about.classes, "thresholds": about.thresholds, "made_by": about.made_by}
-    schema = pa.schema([*_SCHEMA, *(_SPARSE if about.probabilities else [])])
+def _schema(header: TableHeader) -> pa.Schema:
+    said = {"format": _FORMAT, "classes": header.classes, "thresholds": header.thresholds, "made_by": header.made_by}
+    schema = pa.schema([*_SCHEMA, *(_SPARSE if header.probabilities else [])])
     return schema.with_metadata({"augforge": json.dumps(said, ensure_ascii=False)})
 
 
-def _rows(image: Predicted, about: About) -> Iterator[dict[str, Any]]:
+def _rows(image: ImagePrediction, header: TableHeader) -> Iterator[dict[str, Any]]:
     common = {"name": image.name, "file": image.file, "width": image.width, "height": image.height}
-    columns = (about.classes, image.runs, image.areas, image.boxes, image.thresholds)
+    columns = (header.classes, image.rles, image.areas, image.boxes, image.thresholds)
     for c, values in enumerate(zip(*columns, strict=True)):
         row = common | dict(zip(("class", "rle", "area", "box", "threshold"), values, strict=True))
-        if about.probabilities and image.levels is not None:
+        if header.probabilities and image.levels is not None:
             extent, frame = image.levels[c] or (None, None)
             row |= {"probabilities": frame, "extent": extent}
         yield row
@@ -236,15 +236,15 @@ class Predictions:
                 schema, self._rows = file.schema_arrow, file.metadata.num_rows
             said = json.loads(schema.metadata[b"augforge"])
             sparse = "probabilities" in schema.names
-            self.about = About(tuple(said["classes"]), tuple(said["thresholds"]), said["made_by"], sparse)
+            self.header = TableHeader(tuple(said["classes"]), tuple(said["thresholds"]), said["made_by"], sparse)
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
             fact = "is no table of predictions" if path.exists() else "does not exist"
             raise TrainError(f"{path} {fact}; expected a file that augforge predict wrote with -o") from None
 
     def __len__(self) -> int:
-        return int(self._rows // len(self.about.classes))
+        return int(self._rows // len(self.header.classes))
 
-    def __iter__(self) -> Iterator[Predicted]:
+    def __iter__(self) -> Iterator[ImagePrediction]:
         for name, rows in groupby(self._read(), key=lambda row: row["name"]):
             yield self._image(name, list(rows))
 
@@ -260,12 +260,12 @@ class Predictions:
         except (OSError, pa.ArrowException) as error:
             raise TrainError(f"{self.path} is damaged ({str(error).splitlines()[0]}). Predict again") from None
 
-    def _image(self, name: str, rows: Sequence[Mapping[str, Any]]) -> Predicted:
-        if tuple(row["class"] for row in rows) != self.about.classes:
+    def _image(self, name: str, rows: Sequence[Mapping[str, Any]]) -> ImagePrediction:
+        if tuple(row["class"] for row in rows) != self.header.classes:
             raise TrainError(f"{self.path}: the rows of image {name} are not one for each class. Predict again")
         first = rows[0]
         levels = [(tuple(row["extent"]), row["probabilities"]) if row.get("extent") else None for row in rows]
-        return Predicted(
+        return ImagePrediction(
             name,
             first["file"],
             first["width"],
@@ -273,5 +273,5 @@ class Predictions:
             [row["rle"] for row in rows],
             [tuple(row["box"]) if row["box"] else None for row in rows],
             [row["threshold"] for row in rows],
-            levels if self.about.probabilities else None,
+            levels if self.header.probabilities else None,
         )

@@ -1,4 +1,4 @@
-"""Tuning the probability from which a pixel is a class, for each class on its own."""
+"""ThresholdTuner the probability from which a pixel is a class, for each class on its own."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from augforge.errors import TrainError
 from augforge.progress import Progress, Silent
 from augforge.report.tables import plural, table
 from augforge.store.dataset import Dataset
-from augforge.train.measure.scores import Truth, dice, truth_of
+from augforge.train.evaluation.scores import Truth, dice, truth_of
 
 if TYPE_CHECKING:
     from augforge.train.prediction.inference import Layer
-    from augforge.train.run import Run
+    from augforge.train.run import TrainingRun
 
 GRID = tuple(round(0.05 * step, 2) for step in range(1, 20))
 """0.05, 0.1, ..., 0.95."""
 
 
 def tune_thresholds(
-    run: Run,
+    run: TrainingRun,
     dataset: Dataset,
     split: str = "val",
     *,
@@ -36,7 +36,7 @@ def tune_thresholds(
 ) -> dict[str, Any]:
     """Find each class's threshold of the highest mean Dice and write them to the run's ``thresholds.json``.
 
-    Dice is counted as in `measure.scores`: by image at the sample's own pixels, 1 where neither prediction nor label
+    Dice is counted as in `evaluation.scores`: by image at the sample's own pixels, 1 where neither prediction nor label
     has any, the mean over the images that know the class; ignored pixels do not count. Of thresholds that are as
     good, the one nearest to the configuration's counts. A class without a positive sample in the split keeps that one:
     there the highest threshold would always win.
@@ -62,7 +62,7 @@ def tune_thresholds(
     if not run.outputs:
         raise TrainError(f"{run.folder} predicts labels, which have no thresholds to tune; expected a run with classes")
     part = dataset.split(split)
-    tuning = Tuning(run.outputs, [*grid, run.config.threshold])
+    tuning = ThresholdTuner(run.outputs, [*grid, run.config.threshold])
     progress = progress or Silent()
     progress.start("tune thresholds", len(part))
     for sample, prediction in run.predictor(**options).pairs(part):
@@ -84,7 +84,7 @@ def tune_thresholds(
     return found
 
 
-class Tuning:
+class ThresholdTuner:
     """Collects the Dice of each class at each threshold, image by image.
 
     Only pixels at or above the lowest threshold are looked at, once each: how many lie between two thresholds, and how

@@ -35,7 +35,7 @@ class View:
     back: Callable[[Tensor, Sequence[int]], Tensor]
 
 
-def views(names: Sequence[str], outputs: Sequence[str], swap: Pairs | None = None) -> list[View]:
+def build_views(names: Sequence[str], outputs: Sequence[str], swap: Pairs | None = None) -> list[View]:
     """The image as it is, and one more view for each name.
 
     Args:
@@ -53,7 +53,7 @@ def views(names: Sequence[str], outputs: Sequence[str], swap: Pairs | None = Non
     return [View(lambda images: images, lambda found, size: found), *(_view(name, outputs, swap) for name in names)]
 
 
-def averaged(network: Callable[[Tensor], Tensor], images: Tensor, ways: Sequence[View]) -> Tensor:
+def average_views(network: Callable[[Tensor], Tensor], images: Tensor, ways: Sequence[View]) -> Tensor:
     """The mean of what ``network`` finds in each view: images (N, ch, h, w) to probabilities (N, C, h, w)."""
     size = images.shape[2:]
     total = ways[0].back(network(ways[0].turn(images)), size)
@@ -76,14 +76,14 @@ def _view(name: str, outputs: Sequence[str], swap: Pairs | None) -> View:
             f"a factor from {_SMALLEST} to {_LARGEST:g}, such as scale1.25"
         )
     factor = float(scale.group(1))
-    return View(lambda images: _resized(images, _rounded(images.shape[2:], factor)), _resized)
+    return View(lambda images: _resize(images, _round_size(images.shape[2:], factor)), _resize)
 
 
-def _rounded(size: Sequence[int], factor: float) -> list[int]:
+def _round_size(size: Sequence[int], factor: float) -> list[int]:
     return [max(1, round(side * factor / STRIDE)) * STRIDE for side in size]
 
 
-def _resized(images: Tensor, size: Sequence[int]) -> Tensor:
+def _resize(images: Tensor, size: Sequence[int]) -> Tensor:
     return functional.interpolate(images, list(size), mode="bilinear", align_corners=False, antialias=True)
 
 

@@ -30,8 +30,8 @@ from augforge.report.paint import (
 )
 from augforge.report.show import SPLIT_COLOURS, legend
 from augforge.sample import Sample
-from augforge.train.measure.charts import PANEL, Axis, Line, cells, chart
-from augforge.train.measure.scores import Truth
+from augforge.train.evaluation.charts import PANEL, Axis, Line, cells, chart
+from augforge.train.evaluation.scores import Truth
 
 MISSED: Colour = (70, 140, 255)
 FALSE: Colour = (255, 140, 40)
@@ -39,7 +39,7 @@ CONFUSED: Colour = (255, 60, 190)
 TRUE: Colour = (0, 205, 85)
 _WHITE: Colour = (255, 255, 255)
 _WIDTH = 1400
-_SHOWN = 40  # classes in the confusion picture
+MAX_CLASSES = 40  # classes in the confusion picture
 
 
 def curves(rows: Iterable[Mapping[str, Any]]) -> Picture:
@@ -111,7 +111,9 @@ def errors(
     """
     small = fitted(sample, *_shown_size(sample))
     size = (small.width, small.height)
-    said, true = (bitmask.planar(scale_planes(truth.counted(planes), *size)) for planes in (predicted, truth.planes))
+    said, true = (
+        bitmask.planar(scale_planes(truth.clear_uncounted(planes), *size)) for planes in (predicted, truth.planes)
+    )
     missed, false = (bitmask.union(np.moveaxis(layers, 0, -1)) for layers in (true & ~said, said & ~true))
     picture = as_rgb(small.image)
     if truth.ignore is not None:
@@ -154,7 +156,7 @@ def confusion(classes: Mapping[str, Mapping[str, Any]]) -> Picture:
         classes: by name, what `Breakdown.to_json` gives. Where there are more than 40, those with the most errors.
     """
     wrong = {name: (each["confused"] or 0) + (each["under_predicted"] or 0) for name, each in classes.items()}
-    kept = set(sorted(wrong, key=lambda name: -wrong[name])[:_SHOWN])
+    kept = set(sorted(wrong, key=lambda name: -wrong[name])[:MAX_CLASSES])
     names = [name for name in classes if name in kept]
     columns = [*names, "right", "under-predicted", "over: background", "over: other classes"]
     shares = np.array([_shares(name, classes[name], names) for name in names])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from augforge import bitmask
 from augforge.bitmask import Planes
-from augforge.train.measure.scores import Truth, mean_known, number
+from augforge.train.evaluation.scores import Truth, mean_known, none_if_nan
 
 BINS = 10
 _MARGIN = 0.1
@@ -82,7 +82,7 @@ def _figures(pixels: Any, true: Any, probability: Any, error: Any) -> dict[str, 
         "brier": float(error.sum() / total) if total else None,
         "reliability": {
             "pixels": pixels.astype(int).tolist(),
-            "probability": [number(value) for value in said],
-            "frequency": [number(value) for value in came],
+            "probability": [none_if_nan(value) for value in said],
+            "frequency": [none_if_nan(value) for value in came],
         },
     }

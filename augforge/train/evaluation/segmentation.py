@@ -14,20 +14,20 @@ from augforge.files import replacing
 from augforge.report.show import save_png
 from augforge.sample import Sample
 from augforge.store.dataset import Dataset
-from augforge.train.measure import pictures
-from augforge.train.measure.boundary import boundary
-from augforge.train.measure.breakdown import Breakdown
-from augforge.train.measure.calibration import Calibration
-from augforge.train.measure.scores import PerClass, Scores, mean_known, number, truth_of
+from augforge.train.evaluation import pictures
+from augforge.train.evaluation.boundary import boundary
+from augforge.train.evaluation.breakdown import Breakdown
+from augforge.train.evaluation.calibration import Calibration
+from augforge.train.evaluation.scores import PerClass, Scores, mean_known, none_if_nan, truth_of
 
 if TYPE_CHECKING:
     from augforge.train.prediction.inference import Prediction
 
-ABOUT = ("id", "name", "group", "split")
+ID_COLUMNS = ("id", "name", "group", "split")
 """Columns of the index that tables of samples begin with."""
 
 
-class Measures:
+class SegmentationMetrics:
     """Collects what is measured, sample by sample; of pixels it keeps the encoded masks of the worst alone.
 
     Args:
@@ -51,19 +51,19 @@ class Measures:
         predicted = prediction.planes(self.thresholds)
         dices = self.scores.add(predicted, truth)
         self.calibration.add(prediction.layers(), predicted, truth)
-        counted, true = truth.counted(predicted), truth.counted(truth.planes)
+        counted, true = truth.clear_uncounted(predicted), truth.clear_uncounted(truth.planes)
         self.breakdown.add(counted, true)
         surface, farthest = boundary(counted, true, len(self.outputs), self.tolerance)
         mean = mean_known(dices)
         figures = {"dice": self._named(dices), "surface_dice": self._named(surface), "hd95": self._named(farthest)}
-        about = part.index.select(ABOUT).row(i, named=True)
+        about = part.index.select(ID_COLUMNS).row(i, named=True)
         self._rows.append({**about, "mean_dice": mean, **figures})
         if mean is not None:
             self._worst.append((mean, len(self._rows) - 1, part, i, bitmask.encode(predicted)))
             self._worst = sorted(self._worst, key=lambda entry: entry[:2])[: self._keep]
 
     def _named(self, values: PerClass) -> dict[str, float | None]:
-        return {name: number(value) for name, value in zip(self.outputs, values, strict=True)}
+        return {name: none_if_nan(value) for name, value in zip(self.outputs, values, strict=True)}
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write ``samples.parquet`` and the pictures into a folder, and return `to_json` with the ``worst``."""
@@ -95,7 +95,7 @@ class Measures:
         """A row a sample; `dice`, `surface_dice` and `hd95` are structs with a field for each class."""
         figures = pl.Struct(dict.fromkeys(self.outputs, pl.Float64))
         columns = dict.fromkeys(("dice", "surface_dice", "hd95"), figures)
-        schema: dict[str, Any] = {**dict.fromkeys(ABOUT, pl.String), "mean_dice": pl.Float64, **columns}
+        schema: dict[str, Any] = {**dict.fromkeys(ID_COLUMNS, pl.String), "mean_dice": pl.Float64, **columns}
         with replacing(path) as temporary:
             pl.DataFrame(self._rows, schema=schema).write_parquet(temporary)
 

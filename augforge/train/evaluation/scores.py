@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from augforge import bitmask
 from augforge.bitmask import Planes
 from augforge.errors import TrainError
 from augforge.sample import IGNORE, Sample
+
+if TYPE_CHECKING:
+    from augforge.store.dataset import Dataset
 
 Flags = NDArray[np.bool_]
 PerClass = NDArray[np.float64]
@@ -37,11 +40,11 @@ class Truth:
     known: Flags
     ignore: NDArray[np.bool_] | None = None
 
-    def counted(self, planes: Planes) -> Planes:
+    def clear_uncounted(self, planes: Planes) -> Planes:
         """Planes (H, W, P) over the outputs without the pixels that do not count and the classes that are not known."""
         if not self.known.all():
             planes = bitmask.keep(planes, bitmask.flags_to_bits(self.known))
-        return planes if self.ignore is None else without(planes, self.ignore)
+        return planes if self.ignore is None else clear_pixels(planes, self.ignore)
 
 
 def truth_of(sample: Sample, classes: Sequence[str], outputs: Sequence[str]) -> Truth:
@@ -70,6 +73,15 @@ def check_classes(classes: Sequence[str], outputs: Sequence[str], where: str = "
         )
 
 
+def check_has_masks(dataset: Dataset) -> None:
+    """Raise TrainError if a dataset has labels and no masks: there is no Dice to compare models by."""
+    if set(dataset.classes) <= {IGNORE}:
+        raise TrainError(
+            f"{dataset.folder} has no classes with masks, and here models are judged by the Dice of masks. For "
+            "labels there are augforge train and augforge evaluate"
+        )
+
+
 def overlap(
     predicted: Planes, truth: Planes, classes: int, ignore: NDArray[np.bool_] | None = None
 ) -> NDArray[np.int64]:
@@ -82,13 +94,13 @@ def overlap(
         ignore: bool (H, W), pixels that do not count.
     """
     if ignore is not None:
-        predicted, truth = without(predicted, ignore), without(truth, ignore)
+        predicted, truth = clear_pixels(predicted, ignore), clear_pixels(truth, ignore)
     layers = bitmask.planar(predicted), bitmask.planar(truth)
     both = np.moveaxis(layers[0] & layers[1], 0, -1)
     return np.stack([bitmask.areas_and_boxes(planes, classes)[0] for planes in (both, predicted, truth)])
 
 
-def without(planes: Planes, pixels: NDArray[np.bool_]) -> Planes:
+def clear_pixels(planes: Planes, pixels: NDArray[np.bool_]) -> Planes:
     """Planes (H, W, P) with every class cleared at `pixels`, bool (H, W); a new array."""
     return np.moveaxis(bitmask.planar(planes) & np.where(pixels, np.uint8(0), np.uint8(255)), 0, -1)
 
@@ -159,7 +171,7 @@ class Scores:
         shares = np.where(known > 0, 1 / np.maximum(known, 1), np.nan)
         values = [dices * shares, ious * shares, np.where(known > 0, dice(self.table[3:]), np.nan)]
         classes = {
-            name: {"dice": number(d), "iou": number(i), "pooled_dice": number(p), "images": int(n)}
+            name: {"dice": none_if_nan(d), "iou": none_if_nan(i), "pooled_dice": none_if_nan(p), "images": int(n)}
             for name, d, i, p, n in zip(self.outputs, *values, known, strict=True)
         }
         mean_dice, mean_iou, pooled_dice = map(mean_known, values)
@@ -172,6 +184,6 @@ def mean_known(values: NDArray[Any]) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def number(value: float) -> float | None:
+def none_if_nan(value: float) -> float | None:
     """None for NaN, which JSON lacks."""
     return None if np.isnan(value) else float(value)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augforge.train.measure.scores import mean_known, number
+from augforge.train.evaluation.scores import mean_known, none_if_nan
 
 Vectors = NDArray[np.floating[Any]]
 """(N, L), one row a sample."""
@@ -31,7 +31,7 @@ def label_scores(probabilities: Vectors, truth: Vectors, labels: Sequence[str]) 
     for c, name in enumerate(labels):
         hits = np.count_nonzero((said == c) & (true == c))
         classes[name] = {
-            "auroc": number(auroc(probabilities[:, c], true == c)),
+            "auroc": none_if_nan(auroc(probabilities[:, c], true == c)),
             "precision": hits / count if (count := np.count_nonzero(said == c)) else None,
             "recall": hits / count if (count := np.count_nonzero(true == c)) else None,
             "samples": int(np.count_nonzero(true == c)),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from augforge import bitmask
 from augforge.bitmask import Planes
-from augforge.train.measure.scores import PerClass
+from augforge.train.evaluation.scores import PerClass
 
 Mask = NDArray[np.uint8]
 """uint8 (H, W) of 0 and 1."""

@@ -15,10 +15,10 @@ from augforge.errors import DatasetError, TrainError
 from augforge.files import replacing
 from augforge.progress import Progress, Silent
 from augforge.store.dataset import Dataset, open_dataset
-from augforge.train.measure.labels import label_scores
-from augforge.train.measure.measures import ABOUT, Measures
-from augforge.train.measure.scores import check_classes
-from augforge.train.run import Run, write_json
+from augforge.train.evaluation.labels import label_scores
+from augforge.train.evaluation.scores import check_classes
+from augforge.train.evaluation.segmentation import ID_COLUMNS, SegmentationMetrics
+from augforge.train.run import TrainingRun, write_json
 
 _NAMED = 5
 
@@ -47,7 +47,7 @@ def evaluate(
         worst: samples of the lowest mean Dice to draw.
         out: folder to write into; by default ``RUN/evaluation/<dataset>-<version>-<split>``.
         progress: shown the samples.
-        options: Predictor's own: ``tta``, ``window``, ``batch_size``; and Run's ``weights``.
+        options: Predictor's own: ``tta``, ``window``, ``batch_size``; and ``weights`` of `TrainingRun.predictor`.
 
     Returns:
         JSON-like: `Score.to_json`, with ``surface_dice`` and ``hd95`` (see `boundary`), what `Breakdown` and
@@ -57,7 +57,7 @@ def evaluate(
     Raises:
         TrainError: no run there, no such split, or classes that the model was not trained for.
     """
-    run = Run.open(run_folder)
+    run = TrainingRun.open(run_folder)
     parts = [_part(open_dataset(path), split) for path in dataset_paths]
     for part in parts:
         _check_fit(run, part)
@@ -65,19 +65,19 @@ def evaluate(
     folder.mkdir(parents=True, exist_ok=True)
     progress = progress or Silent()
     progress.start("evaluate", sum(map(len, parts)))
-    if run.described.task == "classification":
+    if run.spec.task == "classification":
         found = _classification(run, parts, folder, progress, **options)
     else:
-        measures = Measures(run.outputs, run.thresholds, surface_tolerance, worst)
-        _segmentation(run, parts, measures, progress, options)
-        found = measures.write(folder)
+        metrics = SegmentationMetrics(run.outputs, run.thresholds, surface_tolerance, worst)
+        _segmentation(run, parts, metrics, progress, options)
+        found = metrics.write(folder)
     warnings = [*_trained_on(run, parts), *_tuned_on(run, parts, split)]
     report = {**_about(run, parts, split), **found, "warnings": warnings, "folder": str(folder)}
     write_json(folder / "evaluation.json", report)
     return report
 
 
-def _tuned_on(run: Run, parts: Sequence[Dataset], split: str) -> list[str]:
+def _tuned_on(run: TrainingRun, parts: Sequence[Dataset], split: str) -> list[str]:
     """A warning where the thresholds were tuned on what is judged here."""
     path = run.folder / "thresholds.json"
     if not path.exists():
@@ -88,10 +88,10 @@ def _tuned_on(run: Run, parts: Sequence[Dataset], split: str) -> list[str]:
     return [f"the thresholds of {path} were tuned on this very split, so the figures flatter: judge on another"]
 
 
-def _about(run: Run, parts: Sequence[Dataset], split: str) -> dict[str, Any]:
+def _about(run: TrainingRun, parts: Sequence[Dataset], split: str) -> dict[str, Any]:
     return {
         "run": str(run.folder),
-        "task": run.described.task,
+        "task": run.spec.task,
         "datasets": [{"path": str(part.folder), "name": part.name, "version": part.version} for part in parts],
         "split": split,
         "samples": sum(map(len, parts)),
@@ -106,9 +106,9 @@ def _part(dataset: Dataset, split: str) -> Dataset:
     return dataset.split(split)
 
 
-def _check_fit(run: Run, part: Dataset) -> None:
+def _check_fit(run: TrainingRun, part: Dataset) -> None:
     """Raise TrainError unless a dataset has the classes, or for a classifier the labels, of the run."""
-    if run.described.task == "segmentation":
+    if run.spec.task == "segmentation":
         check_classes(part.classes, run.outputs, str(part.folder))
     elif part.labels != tuple(run.labels):
         raise TrainError(
@@ -117,17 +117,19 @@ def _check_fit(run: Run, part: Dataset) -> None:
         )
 
 
-def _segmentation(run: Run, parts: Sequence[Dataset], measures: Measures, progress: Progress, options: Any) -> None:
+def _segmentation(
+    run: TrainingRun, parts: Sequence[Dataset], metrics: SegmentationMetrics, progress: Progress, options: Any
+) -> None:
     predictor = run.predictor(**options)
     places = ((part, i) for part in parts for i in range(len(part)))
     ahead, here = tee(chain.from_iterable(parts))  # the predictor reads a batch ahead
     for (part, i), sample, prediction in zip(places, here, predictor.predict(ahead), strict=True):
-        measures.add(part, i, sample, prediction)
+        metrics.add(part, i, sample, prediction)
         progress.advance(1)
 
 
 def _classification(
-    run: Run,
+    run: TrainingRun,
     parts: Sequence[Dataset],
     folder: Path,
     progress: Progress,
@@ -148,7 +150,7 @@ def _classification(
     for probabilities in label_probabilities(network, seen, run.input, device, batch_size=batch_size):
         rows.append(probabilities)
         progress.advance(1)
-    about = pl.concat([part.index.select(*ABOUT, "label") for part in labelled])
+    about = pl.concat([part.index.select(*ID_COLUMNS, "label") for part in labelled])
     said, truth = np.array(rows).reshape(-1, len(run.labels)), np.array(about["label"].to_list())
     with replacing(folder / "samples.parquet") as temporary:
         named = [dict(zip(run.labels, row, strict=True)) for row in said.tolist()]
@@ -157,7 +159,7 @@ def _classification(
     return {**label_scores(said, truth.reshape(said.shape), run.labels), "labelled": len(rows)}
 
 
-def _trained_on(run: Run, parts: Sequence[Dataset]) -> list[str]:
+def _trained_on(run: TrainingRun, parts: Sequence[Dataset]) -> list[str]:
     """Warnings: groups that are judged and were trained on, and where that cannot be told."""
     judged = {group for part in parts for group in part.groups}
     warnings = []

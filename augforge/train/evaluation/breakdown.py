@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from augforge import bitmask
 from augforge.bitmask import Planes
-from augforge.train.measure.scores import without
+from augforge.train.evaluation.scores import clear_pixels
 
 _CHUNK = 1 << 18  # pixels that are unpacked at a time; float32 counts exactly up to 2**24
 _PAIRS = 10
@@ -42,11 +42,11 @@ class Breakdown:
         """Pixels by class: true, predicted, missed, false, false on background, confused."""
 
     def add(self, predicted: Planes, truth: Planes) -> None:
-        """Take in an image's bit-planes (H, W, P), cleared of what does not count (see `Truth.counted`)."""
+        """Take in an image's bit-planes (H, W, P), cleared of what does not count (see `Truth.clear_uncounted`)."""
         said, true = bitmask.planar(predicted), bitmask.planar(truth)
         missed, false = (np.moveaxis(layers, 0, -1) for layers in (true & ~said, said & ~true))
         pairs, confused = _pairs(missed, false, len(self.outputs))
-        on_background = without(false, bitmask.union(truth))
+        on_background = clear_pixels(false, bitmask.union(truth))
         counts = [self._areas(planes) for planes in (truth, predicted, missed, false, on_background)]
         self.confusion += pairs
         self.table += [*counts, confused]
