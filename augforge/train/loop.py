@@ -53,7 +53,7 @@ def train(
         out: the run's folder; must be new or empty unless the run resumes.
         resume: go on from the last checkpoint, even in the middle of an epoch; a finished run is returned as it is.
         train_and_val: samples to train on and to validate on, instead of the datasets' splits.
-        progress: is told of each step.
+        progress: advances with each step.
         log: gets one line for each validation and each warning.
 
     Raises:

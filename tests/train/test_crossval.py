@@ -74,11 +74,11 @@ def test_nobody_is_trained_on_who_is_judged(dataset: Dataset) -> None:
         roots = {root["name"].split("/")[0] for row in fold.train.index["lineage"] for root in row["roots"]}
         assert not fold.groups & seen
         assert not fold.groups & roots
-        assert set(fold.held.index["group"]) == fold.groups
+        assert set(fold.held_out.index["group"]) == fold.groups
         clear = index.filter(pl.col("groups").list.set_intersection(sorted(fold.groups)).list.len() == 0)
         assert set(fold.train.index["name"]) == set(clear["name"])
     assert any(len(groups) > 1 for fold in folds for groups in fold.train.index["groups"])
-    held = [name for fold in folds for name in fold.held.index["name"]]
+    held = [name for fold in folds for name in fold.held_out.index["name"]]
     assert sorted(held) == sorted(single["name"])
 
 
@@ -91,7 +91,7 @@ def test_a_sample_of_two_groups_is_judged_where_both_are_held_out(dataset: Datas
         other = next(g for g, fold in fold_of.items() if g != person and (fold == fold_of[person]) == same)
         pair = pl.when(pl.col("name") == first).then(pl.lit([person, other])).otherwise(pl.col("groups"))
         folds = folds_of(Dataset(dataset.folder, dataset.manifest, dataset.index.with_columns(groups=pair)), 4)
-        held = [fold.number for fold in folds if first in fold.held.index["name"]]
+        held = [fold.number for fold in folds if first in fold.held_out.index["name"]]
         trained = {fold.number for fold in folds if first in fold.train.index["name"]}
         assert held == ([fold_of[person]] if same else [])
         assert trained == {0, 1, 2, 3} - {fold_of[person], fold_of[other]}
@@ -105,7 +105,7 @@ def test_what_filters_found_in_val_is_judged_and_not_trained_on(root: Path) -> N
     tagged = {name for name, tags in val.select("name", "tags").iter_rows() if tags}
     assert tagged == set(val["name"])
     folds = folds_of(dataset, 3)
-    assert tagged <= {name for fold in folds for name in fold.held.index["name"]}
+    assert tagged <= {name for fold in folds for name in fold.held_out.index["name"]}
     assert not tagged & {name for fold in folds for name in fold.train.index["name"]}
 
 

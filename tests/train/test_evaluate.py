@@ -232,7 +232,7 @@ def test_groups_that_were_trained_on_are_told(judged: Callable[..., dict[str, An
     run = FakeRun(tmp_path / "run", datasets=(entry,))
     assert judged(run)["warnings"] == []
     (warning,) = judged(run, split="train")["warnings"]
-    assert "trained on 1 of the 1 groups judged here (P03)" in warning
+    assert "trained on 1 of the 1 groups evaluated here (P03)" in warning
 
 
 def test_a_dataset_that_is_gone_is_told(judged: Callable[..., dict[str, Any]], toy: Path, tmp_path: Path) -> None:

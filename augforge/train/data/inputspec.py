@@ -20,13 +20,13 @@ _NO_CONTEXT = Context(())  # resizing looks at neither classes nor labels
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """What samples are made into before they go into the network.
+    """How samples are converted into the network's input.
 
     Attributes:
         size: width and height in pixels that a sample is scaled to, letterboxed.
-        channels: 1, where colour becomes gray, or 3, where gray stands in all of them. Transparency is left out.
-        normalise: ``sample``: to mean 0 and deviation 1, over all pixels and channels of the scaled sample, border
-            included; ``encoder``: by `mean` and `std`; ``unit``: to the range 0 to 1.
+        channels: 1, for which colour becomes gray, or 3, all of which gray is copied to. Transparency is dropped.
+        normalise: ``sample``: to mean 0 and deviation 1, over all pixels and channels of the scaled sample with its
+            border; ``encoder``: by `mean` and `std`; ``unit``: to the range 0 to 1.
         mean, std: of each channel on the scale 0 to 1.
     """
 
@@ -45,23 +45,23 @@ class InputSpec:
         return cls((size[0], size[1]), data["channels"], data["normalise"], mean, std)
 
     def fit(self, sample: Sample) -> Sample:
-        """The sample scaled into the network's input; ``placements[0].matrix`` takes its pixels there."""
+        """Scale a sample to the network's input; ``placements[0].matrix`` of the result maps its pixels there."""
         [fitted] = resize.apply([sample], None, Resize(size=self.size), _NO_CONTEXT)
         assert isinstance(fitted, Sample)
         return fitted
 
     def shift_and_scale(self, image: Image) -> NDArray[np.float32]:
         """What to subtract from an image's values and to divide them by: float32 (2, channels), or (2, 1) for all."""
-        most = float(np.iinfo(image.dtype).max)
+        largest = float(np.iinfo(image.dtype).max)
         if self.normalise == "unit":
-            return np.array([[0.0], [most]], np.float32)
+            return np.array([[0.0], [largest]], np.float32)
         if self.normalise == "encoder":
-            return np.array([self.mean, self.std], np.float32) * np.float32(most)
+            return np.array([self.mean, self.std], np.float32) * np.float32(largest)
         mean, deviation = cv2.meanStdDev(image.reshape(image.shape[0], -1))
         return np.array([mean[0], np.where(deviation[0] > 0, deviation[0], 1)], np.float32)
 
     def pixels(self, image: Image) -> torch.Tensor:
-        """A fitted image as the network takes it: float32 (channels, H, W)."""
+        """A scaled image as the network takes it: float32 (channels, H, W)."""
         values = convert_channels(image, self.channels)
         layers = torch.from_numpy(channels_first(values)).float()
         return normalise(layers, torch.from_numpy(self.shift_and_scale(values))).expand(self.channels, -1, -1)
@@ -92,17 +92,17 @@ class RunSpec:
 
 
 def normalise(layers: torch.Tensor, shift_and_scale: torch.Tensor) -> torch.Tensor:
-    """Float images (..., C, H, W), normalised by (..., 2, C or 1)."""
+    """Normalise float images (..., C, H, W) by (..., 2, C or 1)."""
     return (layers - shift_and_scale[..., 0, :, None, None]) / shift_and_scale[..., 1, :, None, None]
 
 
 def channels_first(image: Image) -> Image:
-    """(H, W) or (H, W, C) as contiguous (C, H, W)."""
+    """Convert (H, W) or (H, W, C) to contiguous (C, H, W)."""
     return np.ascontiguousarray(image[None] if image.ndim == 2 else np.moveaxis(image, -1, 0))
 
 
 def convert_channels(image: Image, channels: int) -> Image:
-    """An image without transparency, and gray (H, W) where one channel is wanted; gray stays (H, W) for three."""
+    """Drop transparency, and convert colour to gray (H, W) for one channel; a gray image stays (H, W) for three."""
     if image.ndim == 3 and channels == 1:
         return np.asarray(cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_RGB2GRAY))
     return image if image.ndim == 2 else np.ascontiguousarray(image[..., :3])

@@ -1,1 +1,1 @@
-"""How good predictions are, and where they go wrong."""
+"""How good predictions are, and which errors they make."""

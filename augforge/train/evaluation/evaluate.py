@@ -1,4 +1,4 @@
-"""Judging a run by a split of datasets: overlap, outlines, calibration, errors by class, and the worst samples."""
+"""Evaluating a run on a split of datasets: overlap, outlines, calibration, errors by class, and the worst samples."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from augforge.train.evaluation.scores import check_classes
 from augforge.train.evaluation.segmentation import ID_COLUMNS, SegmentationMetrics
 from augforge.train.run import TrainingRun, write_json
 
-_NAMED = 5
+_MAX_GROUPS_NAMED = 5
 
 
 def evaluate(
@@ -34,61 +34,61 @@ def evaluate(
     progress: Progress | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Judge a run's model by the samples of a split, at their stored size, and write down what was found.
+    """Evaluate a run's model on the samples of a split, at their stored size, and write the results to a folder.
 
-    Beside ``evaluation.json``, which is what is returned, the folder holds ``samples.parquet`` (a row a sample, with
-    structs of figures by class), ``worst-N.png``, ``errors.png`` and ``reliability.png``.
+    The folder gets ``evaluation.json`` (the result that is returned), ``samples.parquet`` (one row per sample, with
+    structs of scores by class), ``worst-N.png``, ``errors.png`` and ``reliability.png``.
 
     Args:
         run_folder: of a training run.
-        dataset_paths: datasets, judged together.
+        dataset_paths: datasets, evaluated together.
         split: which of their samples.
         surface_tolerance: pixels by which an outline may be off in surface Dice.
-        worst: samples of the lowest mean Dice to draw.
+        worst: number of samples with the lowest mean Dice to draw.
         out: folder to write into; by default ``RUN/evaluation/<dataset>-<version>-<split>``.
-        progress: shown the samples.
-        options: Predictor's own: ``tta``, ``window``, ``batch_size``; and ``weights`` of `TrainingRun.predictor`.
+        progress: advances with each sample.
+        options: of `TrainingRun.predictor`: ``weights``, ``tta``, ``swap``, ``window``, ``batch_size``.
 
     Returns:
-        JSON-like: `Score.to_json`, with ``surface_dice`` and ``hd95`` (see `boundary`), what `Breakdown` and
-        `Calibration` say, all of them by class in ``classes`` and in the mean, ``worst``, ``warnings``, ``folder``.
-        For a classifier, `label_scores`.
+        JSON-like: `Score.to_json`, ``surface_dice`` and ``hd95`` (see `boundary`), and the results of `Breakdown` and
+        `Calibration`: by class in ``classes``, and as means; also ``worst``, ``warnings``, ``folder``. For a
+        classifier, `label_scores`.
 
     Raises:
-        TrainError: no run there, no such split, or classes that the model was not trained for.
+        TrainError: the folder is no run, there is no such split, or the model was not trained for the classes.
     """
     run = TrainingRun.open(run_folder)
-    parts = [_part(open_dataset(path), split) for path in dataset_paths]
+    parts = [_select_split(open_dataset(path), split) for path in dataset_paths]
     for part in parts:
-        _check_fit(run, part)
+        _check_classes_or_labels(run, part)
     folder = out or run.folder / "evaluation" / "+".join(f"{part.name}-{part.version}-{split}" for part in parts)
     folder.mkdir(parents=True, exist_ok=True)
     progress = progress or Silent()
     progress.start("evaluate", sum(map(len, parts)))
     if run.spec.task == "classification":
-        found = _classification(run, parts, folder, progress, **options)
+        result = _evaluate_classification(run, parts, folder, progress, **options)
     else:
         metrics = SegmentationMetrics(run.outputs, run.thresholds, surface_tolerance, worst)
-        _segmentation(run, parts, metrics, progress, options)
-        found = metrics.write(folder)
-    warnings = [*_trained_on(run, parts), *_tuned_on(run, parts, split)]
-    report = {**_about(run, parts, split), **found, "warnings": warnings, "folder": str(folder)}
+        _evaluate_segmentation(run, parts, metrics, progress, options)
+        result = metrics.write(folder)
+    warnings = [*_training_warnings(run, parts), *_tuning_warning(run, parts, split)]
+    report = {**_describe(run, parts, split), **result, "warnings": warnings, "folder": str(folder)}
     write_json(folder / "evaluation.json", report)
     return report
 
 
-def _tuned_on(run: TrainingRun, parts: Sequence[Dataset], split: str) -> list[str]:
-    """A warning where the thresholds were tuned on what is judged here."""
+def _tuning_warning(run: TrainingRun, parts: Sequence[Dataset], split: str) -> list[str]:
+    """A warning if the thresholds were tuned on the samples that are evaluated here."""
     path = run.folder / "thresholds.json"
     if not path.exists():
         return []
     tuned = json.loads(path.read_text(encoding="utf-8"))
     if tuned["split"] != split or tuned["version"] not in [part.version for part in parts]:
         return []
-    return [f"the thresholds of {path} were tuned on this very split, so the figures flatter: judge on another"]
+    return [f"the thresholds of {path} were tuned on this very split, so scores are too good: evaluate on another one"]
 
 
-def _about(run: TrainingRun, parts: Sequence[Dataset], split: str) -> dict[str, Any]:
+def _describe(run: TrainingRun, parts: Sequence[Dataset], split: str) -> dict[str, Any]:
     return {
         "run": str(run.folder),
         "task": run.spec.task,
@@ -98,15 +98,15 @@ def _about(run: TrainingRun, parts: Sequence[Dataset], split: str) -> dict[str, 
     }
 
 
-def _part(dataset: Dataset, split: str) -> Dataset:
+def _select_split(dataset: Dataset, split: str) -> Dataset:
     splits = dataset.manifest.splits
     if not splits.get(split):
-        have = ", ".join(f"{name} ({count:,} samples)" for name, count in splits.items() if count)
-        raise TrainError(f"{dataset.folder} has no split '{split}'; it has {have}. Choose one of these: --split")
+        existing = ", ".join(f"{name} ({count:,} samples)" for name, count in splits.items() if count)
+        raise TrainError(f"{dataset.folder} has no split '{split}'; it has {existing}. Choose one of these: --split")
     return dataset.split(split)
 
 
-def _check_fit(run: TrainingRun, part: Dataset) -> None:
+def _check_classes_or_labels(run: TrainingRun, part: Dataset) -> None:
     """Raise TrainError unless a dataset has the classes, or for a classifier the labels, of the run."""
     if run.spec.task == "segmentation":
         check_classes(part.classes, run.outputs, str(part.folder))
@@ -117,18 +117,18 @@ def _check_fit(run: TrainingRun, part: Dataset) -> None:
         )
 
 
-def _segmentation(
+def _evaluate_segmentation(
     run: TrainingRun, parts: Sequence[Dataset], metrics: SegmentationMetrics, progress: Progress, options: Any
 ) -> None:
     predictor = run.predictor(**options)
-    places = ((part, i) for part in parts for i in range(len(part)))
-    ahead, here = tee(chain.from_iterable(parts))  # the predictor reads a batch ahead
-    for (part, i), sample, prediction in zip(places, here, predictor.predict(ahead), strict=True):
+    rows = ((part, i) for part in parts for i in range(len(part)))
+    to_predict, to_compare = tee(chain.from_iterable(parts))  # the predictor reads a batch ahead
+    for (part, i), sample, prediction in zip(rows, to_compare, predictor.predict(to_predict), strict=True):
         metrics.add(part, i, sample, prediction)
         progress.advance(1)
 
 
-def _classification(
+def _evaluate_classification(
     run: TrainingRun,
     parts: Sequence[Dataset],
     folder: Path,
@@ -137,44 +137,49 @@ def _classification(
     batch_size: int = 8,
     **others: Any,
 ) -> dict[str, Any]:
-    """Measure a classifier by the samples that have a label."""
-    wanted = [name for name, value in others.items() if value]
-    if wanted:
-        raise TrainError(f"{run.folder} is a classifier, so it is judged without {', '.join(wanted)}. Leave that out")
+    """Evaluate a classifier on the samples that have a label."""
+    unsupported = [name for name, value in others.items() if value]
+    if unsupported:
+        raise TrainError(
+            f"{run.folder} is a classifier, so it is evaluated without {', '.join(unsupported)}. Leave that out"
+        )
     from augforge.train.net.device import choose_device
     from augforge.train.prediction.classifier import label_probabilities
 
     labelled = [part.where(pl.col("label").is_not_null()) for part in parts]
-    device, seen, rows = choose_device("auto"), chain.from_iterable(labelled), []
+    device, samples, rows = choose_device("auto"), chain.from_iterable(labelled), []
     network = run.model(weights).to(device)
-    for probabilities in label_probabilities(network, seen, run.input, device, batch_size=batch_size):
+    for probabilities in label_probabilities(network, samples, run.input, device, batch_size=batch_size):
         rows.append(probabilities)
         progress.advance(1)
-    about = pl.concat([part.index.select(*ID_COLUMNS, "label") for part in labelled])
-    said, truth = np.array(rows).reshape(-1, len(run.labels)), np.array(about["label"].to_list())
+    ids = pl.concat([part.index.select(*ID_COLUMNS, "label") for part in labelled])
+    predicted, truth = np.array(rows).reshape(-1, len(run.labels)), np.array(ids["label"].to_list())
     with replacing(folder / "samples.parquet") as temporary:
-        named = [dict(zip(run.labels, row, strict=True)) for row in said.tolist()]
-        figures = pl.Struct(dict.fromkeys(run.labels, pl.Float64))
-        about.with_columns(probability=pl.Series(named, dtype=figures)).write_parquet(temporary)
-    return {**label_scores(said, truth.reshape(said.shape), run.labels), "labelled": len(rows)}
+        named = [dict(zip(run.labels, row, strict=True)) for row in predicted.tolist()]
+        by_label = pl.Struct(dict.fromkeys(run.labels, pl.Float64))
+        ids.with_columns(probability=pl.Series(named, dtype=by_label)).write_parquet(temporary)
+    return {**label_scores(predicted, truth.reshape(predicted.shape), run.labels), "labelled": len(rows)}
 
 
-def _trained_on(run: TrainingRun, parts: Sequence[Dataset]) -> list[str]:
-    """Warnings: groups that are judged and were trained on, and where that cannot be told."""
-    judged = {group for part in parts for group in part.groups}
+def _training_warnings(run: TrainingRun, parts: Sequence[Dataset]) -> list[str]:
+    """Warnings if the model was trained on groups that are evaluated here, or may have been."""
+    evaluated = {group for part in parts for group in part.groups}
     warnings = []
     for entry in run.datasets:
         try:
             dataset = open_dataset(entry["path"], entry["version"])
         except DatasetError:
-            place = f"{entry['path']}, version {entry['version']}, that the model was trained on"
-            warnings.append(f"{place}, is not there any more, so it is not known whether it held any group judged here")
-            continue
-        shared = sorted(judged & dataset.where(pl.col("split") == "train").groups)
-        if shared:
-            named = ", ".join(shared[:_NAMED]) + (" ..." if len(shared) > _NAMED else "")
+            dataset_version = f"{entry['path']}, version {entry['version']}, that the model was trained on"
             warnings.append(
-                f"the model was trained on {len(shared)} of the {len(judged)} groups judged here ({named}), so the "
-                f"figures flatter it. Judge by groups that {entry['path']} does not train on, such as its split val"
+                f"{dataset_version}, does not exist any more, so it is not known whether it held groups evaluated here"
+            )
+            continue
+        shared = sorted(evaluated & dataset.where(pl.col("split") == "train").groups)
+        if shared:
+            named = ", ".join(shared[:_MAX_GROUPS_NAMED]) + (" ..." if len(shared) > _MAX_GROUPS_NAMED else "")
+            warnings.append(
+                f"the model was trained on {len(shared)} of the {len(evaluated)} groups evaluated here ({named}), so "
+                f"its scores are too good. Evaluate on groups that {entry['path']} does not train on, such as its "
+                "split val"
             )
     return warnings

@@ -107,9 +107,9 @@ def common_set(datasets: Sequence[Dataset], source: str | None = None) -> Common
     _check_same_classes(compared)
     names = sorted(set.intersection(*(set(each.views) for each in compared)))
     if not names:
-        held = "; ".join(f"{each.label} {_some(each.views)}" for each in compared)
+        listed = "; ".join(f"{each.label} {_some(each.views)}" for each in compared)
         raise TrainError(
-            f"no source image is in the validation split of every dataset, so nothing compares them. They hold {held}. "
+            f"no source image is in the validation split of every dataset, so nothing compares them. They hold {listed}. "
             "Build them with the same `split`"
         )
     adapter = raw_source(datasets[0], source)

@@ -63,7 +63,7 @@ def compare(
         budget: optimizer steps of each model; None takes ``config.steps``, or else what the configuration's epochs
             come to on the first dataset.
         source: where the raw data is now, if it was moved since the first dataset was built.
-        progress: is told how far the work is.
+        progress: shows how far the work is.
         train_model: trains a model; by default the bundled trainer.
 
     Raises:

@@ -51,7 +51,7 @@ SAMPLE_COLUMNS = {
 
 
 class FoldFiles(NamedTuple):
-    """Files of a fold whose held samples were scored."""
+    """Files of a fold whose held-out samples were scored."""
 
     scores: Path
     predictions: Path
@@ -87,7 +87,7 @@ def crossval(
         folds: number of folds.
         split_seed: of the hash that assigns groups to folds.
         propose: number of source images in ``review.yaml``.
-        progress: is told how far the work is.
+        progress: shows how far the work is.
         train_model: trains a model; by default the bundled trainer.
 
     Raises:
@@ -123,7 +123,7 @@ def _train_and_score(
     run_folder = out / f"fold{fold.number}-{fold_digest}"
     files = FoldFiles(run_folder / "judged.parquet", run_folder / "predictions.parquet")
     if not files.scores.exists():
-        model = train_model(dataset, config, run_folder, progress, (fold.train, fold.held))
+        model = train_model(dataset, config, run_folder, progress, (fold.train, fold.held_out))
         scores = score_fold(fold, model, files.predictions, progress)
         with replacing(files.scores) as temporary:  # after the predictions: if it exists, both are complete
             scores.write_parquet(temporary)
@@ -131,33 +131,33 @@ def _train_and_score(
 
 
 def score_fold(fold: Fold, model: TrainedModel, out: Path, progress: Progress) -> pl.DataFrame:
-    """Predict the held samples of a fold, at their own pixels, and compare with their labels.
+    """Predict the held-out samples of a fold, at their own pixels, and compare with their labels.
 
     Args:
         fold: the fold.
-        model: a model that was not trained on the held samples.
+        model: a model that was not trained on the held-out samples.
         out: the table of predictions to write.
-        progress: is told how far the work is.
+        progress: shows how far the work is.
 
     Returns:
         a row for each sample and class, see `SAMPLE_COLUMNS`.
     """
-    progress.start("judge", len(fold.held))
+    progress.start("judge", len(fold.held_out))
     rows: list[tuple[Any, ...]] = []
     thresholds = (model.threshold,) * len(model.outputs)
-    header = TableHeader(model.outputs, thresholds, {"crossval": fold.held.version, "fold": fold.number})
-    write_predictions(out, header, _predict_held(fold, model, rows, progress))
+    header = TableHeader(model.outputs, thresholds, {"crossval": fold.held_out.version, "fold": fold.number})
+    write_predictions(out, header, _predict_held_out(fold, model, rows, progress))
     table = pl.DataFrame(rows, schema=SAMPLE_COLUMNS, orient="row")
     return table.with_columns(pl.col("dice", "quality").fill_nan(None))
 
 
-def _predict_held(
+def _predict_held_out(
     fold: Fold, model: TrainedModel, rows: list[tuple[Any, ...]], progress: Progress
 ) -> Iterator[ImagePrediction]:
-    """Predictions of the held samples; the scores of each are appended to `rows` once its prediction is consumed."""
-    sources = fold.held.index["lineage"].struct.field("roots").list.first().struct.field("name").to_list()
-    for source, sample, prediction in zip(sources, fold.held, model.predict(iter(fold.held)), strict=True):
-        truth = truth_of(sample, fold.held.classes, model.outputs)
+    """Predictions of the held-out samples; the scores of each are appended to `rows` once its prediction is consumed."""
+    sources = fold.held_out.index["lineage"].struct.field("roots").list.first().struct.field("name").to_list()
+    for source, sample, prediction in zip(sources, fold.held_out, model.predict(iter(fold.held_out)), strict=True):
+        truth = truth_of(sample, fold.held_out.classes, model.outputs)
         scorer = _SampleScorer(truth, model)
         yield encode_image(sample.name, f"{sample.name}.png", scorer.score_classes(prediction))
         scores = zip(model.outputs, scorer.dice(), scorer.quality.tolist(), strict=True)
@@ -214,7 +214,7 @@ def _summarise(
                 "fold": fold.number,
                 "groups": len(fold.groups),
                 "train": len(fold.train),
-                "held": len(fold.held),
+                "held": len(fold.held_out),
                 "dice": none_if_nan(mean),
             }
             for fold, mean in zip(folds, means, strict=True)

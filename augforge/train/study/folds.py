@@ -1,4 +1,4 @@
-"""Folds of a dataset by groups: what is held out, and what may be trained on meanwhile."""
+"""Folds of a dataset by groups: what is held out, and what may be trained on then."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Fold:
         number: from 0.
         groups: the groups held out.
         train: samples in which none of these groups shows.
-        held: samples of these groups alone that show a single source image.
+        held_out: samples of these groups alone that show a single source image.
     """
 
     number: int
     groups: frozenset[str]
     train: Dataset
-    held: Dataset
+    held_out: Dataset
 
 
 def folds_of(dataset: Dataset, folds: int, seed: int = 0) -> list[Fold]:
@@ -46,7 +46,7 @@ def folds_of(dataset: Dataset, folds: int, seed: int = 0) -> list[Fold]:
     fold_of = fold_by_group(pool.index["groups"].explode().drop_nulls(), folds, seed)
     all_folds = [_fold(pool, k, frozenset(g for g, fold in fold_of.items() if fold == k)) for k in range(folds)]
     for fold in all_folds:
-        if not len(fold.train) or not len(fold.held):
+        if not len(fold.train) or not len(fold.held_out):
             lacking = "train on" if not len(fold.train) else "judge"
             raise TrainError(
                 f"fold {fold.number} of {dataset.folder} has no sample to {lacking}: too many show several groups. "
@@ -68,7 +68,7 @@ def _fold(pool: Dataset, number: int, groups: frozenset[str]) -> Fold:
     all_held = held_groups == pl.col("groups").list.n_unique()
     single_root = pl.col("lineage").struct.field("roots").list.len() == 1
     tagged = (pl.col("split") == "val") & (pl.col("tags").list.len() > 0)
-    # Tables of predictions are sorted by name, and predictions come in the order of the held samples.
+    # Sorted, because predictions come in the order of these samples, and their tables are sorted by name.
     by_name = Dataset(pool.folder, pool.manifest, pool.index.sort("name"), pool.remote)
     return Fold(
         number, groups, pool.where(held_groups == 0, ~tagged), by_name.where(held_groups > 0, all_held, single_root)
