@@ -92,8 +92,8 @@ class Trainer:
         self.is_main = bool(accelerator.is_main_process)  # the process that writes files for all
         world, rank = accelerator.num_processes, accelerator.process_index
         self.batches = data.batches(world, rank, pin=accelerator.device.type == "cuda")
-        batches = self.config.epochs * self.batches.steps
-        self.total_steps = self.config.steps or max(1, batches // self.config.optimizer.accumulate)
+        batch_count = self.config.epochs * self.batches.per_epoch
+        self.total_steps = self.config.steps or max(1, batch_count // self.config.optimizer.accumulate)
         self.state = TrainState()
         self.journal: Journal | None = None
         self._build(run.network(pretrained=True))
@@ -120,12 +120,12 @@ class Trainer:
         if self.is_main and not (self.run.folder / "run.json").exists():
             self.run.write()  # not earlier: a network that cannot be built must leave no folder behind
         self._resume()
-        started, first = time.monotonic(), self.state
+        start_time, start = time.monotonic(), self.state
         for warning in self.data.warnings:
             self.log(f"warning: {warning}")
         self.progress.start("train", self.total_steps)
-        self.progress.advance(first.step)
-        batches = self.batches.stream(first.epoch, first.samples)
+        self.progress.advance(start.step)
+        batches = self.batches.stream(start.epoch, start.samples)  # endless, so a run of steps may end in mid-epoch
         with stop_on_signals() as stop, self._open_journal(), closing(batches) as stream:
             while self.state.step < self.total_steps:
                 self._train_step(list(islice(stream, self.config.optimizer.accumulate)))
@@ -133,7 +133,7 @@ class Trainer:
                 if stop.pending and self.state.step < self.total_steps:
                     self._save_checkpoint()
                     raise KeyboardInterrupt  # to the caller it is an ordinary Ctrl-C, but nothing is lost
-        return self._finish(time.monotonic() - started, self.state.step - first.step)
+        return self._finish(time.monotonic() - start_time, self.state.step - start.step)
 
     @contextmanager
     def _open_journal(self) -> Iterator[None]:
@@ -223,7 +223,7 @@ class Trainer:
     # ---- stopping, resuming, finishing ----
 
     def _components(self) -> dict[str, Any]:
-        """All that has a state to save besides the network, by its name in a checkpoint."""
+        """Everything besides the network whose state a checkpoint saves, by its name there."""
         always = {"optimizer": self.optimizer, "schedule": self.schedule}
         optional = {"scaler": self.accelerator.scaler, "average": self.average}
         return {**always, **{name: part for name, part in optional.items() if part is not None}}

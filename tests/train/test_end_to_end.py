@@ -115,8 +115,8 @@ def test_predict_writes_the_contest_file(run: Path, hands: Path, tmp_path: Path)
     dataset = open_dataset(hands)
     samples = [dataset.named(f"ID002/{name.removesuffix('.png')}") for name in files]
     predictions = trained.predictor().predict(samples)
-    told = iter(rows)
+    table_rows = iter(rows)
     for prediction in predictions:
         for layer, threshold in zip(prediction.layers(), trained.thresholds, strict=True):
-            runs = parse_runs(next(told)["rle"], SIZE * SIZE, 1, "p.csv")
+            runs = parse_runs(next(table_rows)["rle"], SIZE * SIZE, 1, "p.csv")
             assert np.array_equal(runs_mask(runs, SIZE, SIZE, "row"), layer >= threshold)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from augforge.sources.raster.runs import parse_runs, runs_mask
 
 from augforge import bitmask
 from augforge.errors import TrainError
+from augforge.sources.raster.runs import parse_runs, runs_mask
 from augforge.train.prediction.ensemble import ensemble
 from augforge.train.prediction.table import Predictions, TableHeader, encode_image, probability_floor, write_predictions
 

@@ -227,7 +227,9 @@ def test_other_classes_are_refused(judged: Callable[..., dict[str, Any]], tmp_pa
     assert not (tmp_path / "run").exists()
 
 
-def test_groups_that_were_trained_on_are_told(judged: Callable[..., dict[str, Any]], toy: Path, tmp_path: Path) -> None:
+def test_groups_that_were_trained_on_are_reported(
+    judged: Callable[..., dict[str, Any]], toy: Path, tmp_path: Path
+) -> None:
     entry = {"path": str(toy), "name": "toy", "version": open_dataset(toy).version}
     run = FakeRun(tmp_path / "run", datasets=(entry,))
     assert judged(run)["warnings"] == []
@@ -235,7 +237,7 @@ def test_groups_that_were_trained_on_are_told(judged: Callable[..., dict[str, An
     assert "trained on 1 of the 1 groups evaluated here (P03)" in warning
 
 
-def test_a_dataset_that_is_gone_is_told(judged: Callable[..., dict[str, Any]], toy: Path, tmp_path: Path) -> None:
+def test_a_dataset_that_is_gone_is_reported(judged: Callable[..., dict[str, Any]], toy: Path, tmp_path: Path) -> None:
     shutil.copytree(toy, tmp_path / "gone")
     entry = {"path": str(tmp_path / "gone"), "name": "toy", "version": open_dataset(toy).version}
     shutil.rmtree(tmp_path / "gone")

@@ -59,8 +59,8 @@ def steps_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_a_run_leaves_what_people_look_for(hands: Path, tmp_path: Path) -> None:
-    told: list[str] = []
-    summary = train([hands], config(), tmp_path / "run", log=told.append)
+    lines: list[str] = []
+    summary = train([hands], config(), tmp_path / "run", log=lines.append)
     left = {path.name for path in (tmp_path / "run").iterdir()}
     assert left >= {
         "config.yaml",
@@ -75,7 +75,7 @@ def test_a_run_leaves_what_people_look_for(hands: Path, tmp_path: Path) -> None:
     assert summary["steps"] == 6
     assert summary["datasets"] == [{"path": str(hands), "name": "toy", "version": open_dataset(hands).version}]
     assert len(steps_of(tmp_path / "run")) == 6
-    assert sum("mean Dice" in line for line in told) == 2
+    assert sum("mean Dice" in line for line in lines) == 2
     assert summary["best"]["mean_dice"] == max(
         row["mean_dice"] for row in read_journal(tmp_path / "run") if row["kind"] == "validation"
     )
@@ -104,11 +104,11 @@ def test_a_run_repeats_itself_bit_for_bit(hands: Path, tmp_path: Path) -> None:
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(
     hands: Path, tmp_path: Path, stop: int, extra: tuple[str, ...]
 ) -> None:
-    told = config("checkpoint_every=2", "data.online=[{op: hflip, p: 0.5}]", *extra)
-    train([hands], told, tmp_path / "whole")
+    settings = config("checkpoint_every=2", "data.online=[{op: hflip, p: 0.5}]", *extra)
+    train([hands], settings, tmp_path / "whole")
     with pytest.raises(Stop):
-        train([hands], told, tmp_path / "stopped", progress=StopAt(stop))
-    train([hands], told, tmp_path / "stopped", resume=True)
+        train([hands], settings, tmp_path / "stopped", progress=StopAt(stop))
+    train([hands], settings, tmp_path / "stopped", resume=True)
     for name in ("metrics.jsonl", "last.safetensors", "best.safetensors"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "stopped" / name).read_bytes(), name
 
@@ -133,24 +133,24 @@ def test_a_run_goes_on_with_its_own_configuration_alone(hands: Path, tmp_path: P
 
 @pytest.mark.parametrize("files", [["state.pt"], ["model.safetensors"], ["progress.json"]])
 def test_a_damaged_checkpoint_is_named(hands: Path, tmp_path: Path, files: list[str]) -> None:
-    told = config("checkpoint_every=1")
+    settings = config("checkpoint_every=1")
     with pytest.raises(Stop):
-        train([hands], told, tmp_path / "run", progress=StopAt(2))
+        train([hands], settings, tmp_path / "run", progress=StopAt(2))
     [checkpoint] = (tmp_path / "run" / "checkpoints").iterdir()
     for name in files:
         (checkpoint / name).write_bytes(b"nonsense")
     with pytest.raises(TrainError, match=checkpoint.name):
-        train([hands], told, tmp_path / "run", resume=True)
+        train([hands], settings, tmp_path / "run", resume=True)
 
 
 def test_no_code_of_a_checkpoint_is_run(hands: Path, tmp_path: Path) -> None:
-    told = config("checkpoint_every=1")
+    settings = config("checkpoint_every=1")
     with pytest.raises(Stop):
-        train([hands], told, tmp_path / "run", progress=StopAt(2))
+        train([hands], settings, tmp_path / "run", progress=StopAt(2))
     [checkpoint] = (tmp_path / "run" / "checkpoints").iterdir()
     torch.save({"optimizer": Path("/tmp")}, checkpoint / "state.pt")  # unpickling it would call a constructor
     with pytest.raises(TrainError, match="damaged"):
-        train([hands], told, tmp_path / "run", resume=True)
+        train([hands], settings, tmp_path / "run", resume=True)
 
 
 def test_a_dataset_without_validation_split(hands: Path, tmp_path: Path) -> None:
@@ -162,14 +162,14 @@ def test_a_dataset_without_validation_split(hands: Path, tmp_path: Path) -> None
     assert TrainingRun.open(tmp_path / "run").model("best")
 
 
-def test_a_class_without_pixels_is_said(tmp_path: Path) -> None:
+def test_a_class_without_pixels_is_reported(tmp_path: Path) -> None:
     data = tiny_hands(tmp_path / "data", [40, 80, 120], classes=("a",))
     put_hand(data, 9, np.full((40, 40), 90, np.uint8), ("a",))
     made(tmp_path, data, (), split="{val: 0.3}", classes="[a, b]")
-    told: list[str] = []
-    summary = train([tmp_path / "out"], config("steps=1"), tmp_path / "run", log=told.append)
+    lines: list[str] = []
+    summary = train([tmp_path / "out"], config("steps=1"), tmp_path / "run", log=lines.append)
     assert "no training sample has a pixel of b" in summary["warnings"][0]
-    assert f"warning: {summary['warnings'][0]}" in told
+    assert f"warning: {summary['warnings'][0]}" in lines
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(hands: Path, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(hands: Path, tmp_path: Path) -> 
         train([hands], config("optimizer.lr=1e30", "optimizer.clip=null", "epochs=9"), tmp_path / "run")
 
 
-def test_memory_that_runs_out_is_said(hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_runs_out_is_reported(hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
 
@@ -212,21 +212,21 @@ def weights_of(path: Path) -> dict[str, torch.Tensor]:
 
 
 def test_batches_that_are_summed_for_a_step_count_as_their_mean(hands: Path, tmp_path: Path) -> None:
-    told = ("data.batch_size=6", "steps=1", "optimizer.name=sgd", "optimizer.clip=null", "validate_every=0")
+    overrides = ("data.batch_size=6", "steps=1", "optimizer.name=sgd", "optimizer.clip=null", "validate_every=0")
     for name, several in (
         ("one", 1),
         ("two", 2),
     ):  # an epoch is one batch, so both see the same samples, once and twice
-        train([hands], config(*told, f"optimizer.accumulate={several}"), tmp_path / name)
+        train([hands], config(*overrides, f"optimizer.accumulate={several}"), tmp_path / name)
     one, two = (weights_of(tmp_path / name / "last.safetensors") for name in ("one", "two"))
     network = [name for name in one if "running" not in name]
     assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in network)
 
 
 def test_gradients_are_clipped(hands: Path, tmp_path: Path) -> None:
-    told = ("steps=1", "optimizer.name=sgd", "optimizer.lr=1", "optimizer.weight_decay=0", "schedule.warmup=0")
+    overrides = ("steps=1", "optimizer.name=sgd", "optimizer.lr=1", "optimizer.weight_decay=0", "schedule.warmup=0")
     for name, clip in (("start", "1e-12"), ("short", "0.01"), ("free", "null")):
-        train([hands], config(*told, "validate_every=0", f"optimizer.clip={clip}"), tmp_path / name)
+        train([hands], config(*overrides, "validate_every=0", f"optimizer.clip={clip}"), tmp_path / name)
     start, short, free = (weights_of(tmp_path / name / "last.safetensors") for name in ("start", "short", "free"))
     moved = [
         sum(((end[name] - start[name]) ** 2).sum().item() for name in start if "running" not in name) ** 0.5
@@ -249,8 +249,8 @@ def test_the_average_is_what_is_judged_and_kept(hands: Path, tmp_path: Path) -> 
 
 
 def test_a_plateau_lowers_the_rate(hands: Path, tmp_path: Path) -> None:
-    told = ("schedule.name=plateau", "schedule.patience=1", "schedule.warmup=0", "schedule.factor=0.5", "epochs=3")
-    train([hands], config(*told, "threshold=0.999"), tmp_path / "run")  # nothing is predicted: no score is better
+    overrides = ("schedule.name=plateau", "schedule.patience=1", "schedule.warmup=0", "schedule.factor=0.5", "epochs=3")
+    train([hands], config(*overrides, "threshold=0.999"), tmp_path / "run")  # nothing is predicted: no score is better
     assert [row["lr"] for row in steps_of(tmp_path / "run")][::3] == [0.001, 0.001, 0.0005]
 
 
@@ -302,8 +302,8 @@ def test_labels_alone_make_a_classifier(tmp_path: Path) -> None:
     from augforge.engine.builder import build
 
     build(tmp_path / "recipe.yaml", tmp_path / "out")
-    told = ("model.encoder=resnet10t", "data.normalise=unit", "epochs=12", "data.batch_size=4", "data.workers=0")
-    summary = train([tmp_path / "out"], load_config(None, (*told, "data.size=64")), tmp_path / "run")
+    overrides = ("model.encoder=resnet10t", "data.normalise=unit", "epochs=12", "data.batch_size=4", "data.workers=0")
+    summary = train([tmp_path / "out"], load_config(None, (*overrides, "data.size=64")), tmp_path / "run")
     assert summary["task"] == "classification"
     assert summary["best"]["accuracy"] > 0.7
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from augforge.sources.raster.runs import parse_runs, runs_mask
 from oracles import OracleRun, Remember, iou, put, shapes, spec, truth, write_shapes
 from toybox import put_unreadable_pixels
 
@@ -16,6 +15,7 @@ from augforge import bitmask
 from augforge.engine.builder import build
 from augforge.errors import SourceError, TrainError
 from augforge.lineage import Root
+from augforge.sources.raster.runs import parse_runs, runs_mask
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.prediction.blend import visible_part
 from augforge.train.prediction.inference import Window
@@ -131,7 +131,7 @@ def test_damage_that_only_decoding_shows_is_skipped_too(tmp_path: Path, images: 
         np.testing.assert_array_equal(mask, masks[name])
 
 
-def test_what_cannot_be_predicted_is_said(tmp_path: Path, images: Path) -> None:
+def test_what_cannot_be_predicted_is_reported(tmp_path: Path, images: Path) -> None:
     out = tmp_path / "out.parquet"
     with pytest.raises(TrainError, match=r"none does not exist"):
         predict(oracle(tmp_path), tmp_path / "none", out)  # type: ignore[arg-type]

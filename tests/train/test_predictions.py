@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from augforge.sources.raster.runs import parse_runs, runs_mask
 
 from augforge import bitmask
 from augforge.errors import TrainError
+from augforge.sources.raster.runs import parse_runs, runs_mask
 from augforge.train.prediction.submission import write_csv
 from augforge.train.prediction.table import (
     ImagePrediction,

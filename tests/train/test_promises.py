@@ -84,10 +84,10 @@ def test_a_folder_of_other_files_is_left_alone(hands: Path, tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_resuming_nothing_is_said(hands: Path, tmp_path: Path) -> None:
-    told: list[str] = []
-    train([hands], config("steps=1"), tmp_path / "run", resume=True, log=told.append)
-    assert "holds no run to resume: a new one begins" in told[0]
+def test_resuming_nothing_is_reported(hands: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    train([hands], config("steps=1"), tmp_path / "run", resume=True, log=lines.append)
+    assert "holds no run to resume: a new one begins" in lines[0]
 
 
 def test_what_cannot_change_results_may_change(hands: Path, tmp_path: Path) -> None:
@@ -132,8 +132,8 @@ def test_samples_without_label_are_left_out(tmp_path: Path) -> None:
         pl.when(pl.int_range(pl.len()) == 0).then(None).otherwise(pl.col("label")).alias("label")
     )
     part = type(dataset)(dataset.folder, dataset.manifest, index)
-    told = ("model.encoder=tu-test_resnet", "data.size=64", "data.workers=0", "data.batch_size=8", "steps=2")
-    train([dataset], load_config(None, told), tmp_path / "run", train_and_val=(part, dataset))
+    overrides = ("model.encoder=tu-test_resnet", "data.size=64", "data.workers=0", "data.batch_size=8", "steps=2")
+    train([dataset], load_config(None, overrides), tmp_path / "run", train_and_val=(part, dataset))
     losses = [row["loss"] for row in read_journal(tmp_path / "run") if row["kind"] == "step"]
     assert np.isfinite(losses).all()
 
@@ -146,11 +146,11 @@ def test_a_validation_split_that_knows_nothing_is_refused(hands: Path, tmp_path:
         train([dataset], config("steps=1"), tmp_path / "run", train_and_val=(dataset.split("train"), val))
 
 
-def test_groups_on_both_sides_of_two_datasets_are_told(data: Path, hands: Path, tmp_path: Path) -> None:
+def test_groups_on_both_sides_of_two_datasets_are_reported(data: Path, hands: Path, tmp_path: Path) -> None:
     made(tmp_path, data, split="{val: [ID003]}")
-    told: list[str] = []
-    train([hands, tmp_path / "out"], config("steps=1"), tmp_path / "run", log=told.append)
-    assert "2 groups are in training and in validation, such as ID002" in told[0]
+    lines: list[str] = []
+    train([hands, tmp_path / "out"], config("steps=1"), tmp_path / "run", log=lines.append)
+    assert "2 groups are in training and in validation, such as ID002" in lines[0]
 
 
 def test_a_dataset_without_validation_split_may_stand_beside_one_with(data: Path, hands: Path, tmp_path: Path) -> None:

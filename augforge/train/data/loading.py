@@ -210,8 +210,8 @@ class TrainingBatches:
         self._weights = samples.rarity_weights() if data.sampling == "class" else None
 
     @property
-    def steps(self) -> int:
-        """Batches of a whole epoch, for each rank."""
+    def per_epoch(self) -> int:
+        """Number of batches of a whole epoch, for each rank."""
         return -(-len(self._samples) // (self._data.batch_size * self._world))
 
     def stream(self, epoch: int = 0, start: int = 0) -> Generator[Batch]:

@@ -109,8 +109,8 @@ def common_set(datasets: Sequence[Dataset], source: str | None = None) -> Common
     if not names:
         listed = "; ".join(f"{each.label} {_some(each.views)}" for each in compared)
         raise TrainError(
-            f"no source image is in the validation split of every dataset, so nothing compares them. They hold {listed}. "
-            "Build them with the same `split`"
+            "no source image is in the validation split of every dataset, so nothing compares them. "
+            f"They hold {listed}. Build them with the same `split`"
         )
     adapter = raw_source(datasets[0], source)
     listing = adapter.scan(FileCache(datasets[0].folder / "work" / "files.sqlite"))

@@ -91,13 +91,13 @@ def compare(
 
 
 def _default_budget(config: TrainConfig, dataset: Dataset) -> int:
-    """Optimizer steps of the configuration's epochs on a dataset."""
+    """Optimizer steps that the configuration's epochs come to on a dataset."""
     batches = math.ceil(dataset.manifest.splits.get("train", 0) / config.data.batch_size)
     return max(1, config.epochs * batches // config.optimizer.accumulate)
 
 
 def _run_config(config: TrainConfig, steps: int, seed: int) -> TrainConfig:
-    """The configuration of one run. Checkpoints go by steps: on a small dataset there would be far too many epochs."""
+    """The configuration of one run. Checkpoints are written by steps: on a small dataset, epochs are far too short."""
     checkpoint_every = config.checkpoint_every or max(1, steps // CHECKPOINTS)
     changes = {"seed": seed, "steps": steps, "checkpoint_every": checkpoint_every}
     return without_validation(config).model_copy(update=changes)

@@ -154,7 +154,7 @@ def score_fold(fold: Fold, model: TrainedModel, out: Path, progress: Progress) -
 def _predict_held_out(
     fold: Fold, model: TrainedModel, rows: list[tuple[Any, ...]], progress: Progress
 ) -> Iterator[ImagePrediction]:
-    """Predictions of the held-out samples; the scores of each are appended to `rows` once its prediction is consumed."""
+    """Predictions of the held-out samples; once a prediction is consumed, its scores are appended to `rows`."""
     sources = fold.held_out.index["lineage"].struct.field("roots").list.first().struct.field("name").to_list()
     for source, sample, prediction in zip(sources, fold.held_out, model.predict(iter(fold.held_out)), strict=True):
         truth = truth_of(sample, fold.held_out.classes, model.outputs)
