@@ -38,10 +38,10 @@ from augforge.phantom import write_phantom
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.config import ModelConfig, TrainConfig
 from augforge.train.data.batch import to_device
-from augforge.train.data.inputspec import input_spec
 from augforge.train.data.loading import TrainingBatches, default_workers
 from augforge.train.data.trainingset import TrainingSet
 from augforge.train.net.model import build_model
+from augforge.train.rundata import choose_input_spec
 
 TURN = 15.0  # degrees at most
 ONLINE = ({"op": "hflip", "p": 0.5}, {"op": "rotate", "angle_range": [-TURN, TURN]})
@@ -108,14 +108,14 @@ def decode_pngs(dataset: Dataset) -> Iterator[int]:
 def load_by_augforge(dataset: Dataset, config: TrainConfig, workers: int, unpack: bool) -> Iterator[int]:
     samples = TrainingSet([dataset])
     data = config.data.model_copy(update={"workers": workers})
-    for batch in TrainingBatches(samples, input_spec(config, samples, "cpu"), data, 0).stream():
+    for batch in TrainingBatches(samples, choose_input_spec(config, samples, "cpu"), data, 0).stream():
         if unpack:
             to_device(batch, dataset.classes, "cpu")
         yield len(batch)
 
 
-def load_by_usual(folders: list[Path], dataset: Dataset, config: TrainConfig, workers: int) -> Iterator[int]:
-    size = input_spec(config, TrainingSet([dataset]), "cpu").size
+def usual(folders: list[Path], dataset: Dataset, config: TrainConfig, workers: int) -> Iterator[int]:
+    size = choose_input_spec(config, TrainingSet([dataset]), "cpu").size
     loader = DataLoader(
         UsualDataset(folders, dataset.classes, size),
         batch_size=config.data.batch_size,
@@ -173,7 +173,7 @@ def compare(size: int, options: argparse.Namespace) -> str:
         alone: dict[str, Callable[[], Iterator[int]]] = {
             "PNG decode": lambda: decode_pngs(dataset),
             "augforge": lambda: load_by_augforge(dataset, config, 0, True),
-            "usual": lambda: load_by_usual(folders, dataset, config, 0),
+            "usual": lambda: usual(folders, dataset, config, 0),
         }
         best = dict.fromkeys(alone, float("inf"))
         for _ in range(options.rounds):
@@ -181,7 +181,7 @@ def compare(size: int, options: argparse.Namespace) -> str:
                 best[name] = min(best[name], cpu_ms(begin(), options.seconds))
         workers = options.workers
         ours = per_second(load_by_augforge(dataset, config, workers, False), options.seconds, 3 * workers)
-        theirs = per_second(load_by_usual(folders, dataset, config, workers), options.seconds, 3 * workers)
+        theirs = per_second(usual(folders, dataset, config, workers), options.seconds, 3 * workers)
     rate = step_rate(config, (options.input, options.input), len(dataset.classes), options.seconds, options.threads)
     bare = best["PNG decode"]
     cells = [

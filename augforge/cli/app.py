@@ -11,6 +11,7 @@ import typer
 
 from augforge.cli import models as cli_models
 from augforge.cli import pages as cli_pages
+from augforge.cli import studies as cli_studies
 from augforge.cli import terminal
 from augforge.cli.everywhere import COMMON, with_common_options
 from augforge.cli.options import (
@@ -273,7 +274,7 @@ def gc(
     )
 
 
-for command in (*cli_pages.COMMANDS, *cli_models.COMMANDS):
+for command in (*cli_pages.COMMANDS, *cli_models.COMMANDS, *cli_studies.COMMANDS):
     app.command(cls=Command)(command)
 for registered in app.registered_commands:
     assert registered.callback is not None

@@ -1,4 +1,4 @@
-"""Commands around models: train, measure, predict, compare. Torch is imported by the command that needs it."""
+"""Commands around models: train, evaluate, predict. Each imports torch only when it is called."""
 
 from __future__ import annotations
 
@@ -10,42 +10,19 @@ from typing import Annotated, Any
 
 import typer
 
-from augforge.cli import terminal
-from augforge.cli.options import (
-    BatchSize,
-    Changes,
-    Config,
-    Csv,
-    Datasets,
-    ImageName,
-    Json,
-    OldOutput,
-    OldShard,
-    OldShards,
-    OneDataset,
-    RunFolder,
-    Shards,
-    Split,
-    Swap,
-    Tta,
-    datasets_of,
-    exactly_one,
-    out_option,
-    pairs_of,
-    window_of,
-)
+from augforge.cli import options, terminal
 from augforge.errors import MissingExtra
 
 
 def train(
-    datasets: Datasets = None,
-    shards: Shards = None,
-    config: Config = None,
-    overrides: Changes = None,
-    out: Annotated[Path | None, out_option("Folder of the run; runs/NAME of the dataset by default.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    datasets: options.Datasets = None,
+    shards: options.Shards = None,
+    config: options.Config = None,
+    overrides: options.Changes = None,
+    out: Annotated[Path | None, options.out_option("Folder of the run; runs/NAME of the dataset by default.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume a run that was stopped.")] = False,
     show_config: Annotated[bool, typer.Option("--show-config", help="Print the whole configuration and stop.")] = False,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Train a segmentation network on the shards of datasets; a classifier where they hold labels alone.
 
@@ -57,59 +34,57 @@ def train(
     """
     from augforge.train.config import load_config
 
-    told = load_config(config, overrides or ())
+    settings = load_config(config, overrides or ())
     if show_config:
-        typer.echo(told.to_yaml(), nl=False)
+        typer.echo(settings.to_yaml(), nl=False)
         return
-    places = datasets_of(shards, datasets)
-    _need_trainer()
+    places = options.datasets_of(shards, datasets)
+    need_trainer()
     from augforge.store.dataset import open_dataset
-    from augforge.train.loop import train as run
+    from augforge.train.loop import train as train_model
     from augforge.train.summary import render_summary
 
     opened = [open_dataset(place) for place in places]
-    errors = terminal.console(stderr=True)
-    with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible(_STOPPED):
-        summary = run(
-            opened,
-            told,
-            out or Path("runs") / opened[0].name,
-            resume=resume,
-            progress=progress,
-            tell=lambda line: errors.print(terminal.escape(line), soft_wrap=True),
-        )
-    if os.environ.get("RANK", "0") == "0":  # one of torchrun's processes speaks for all
+    folder, stderr = out or Path("runs") / opened[0].name, terminal.console(stderr=True)
+
+    def log(line: str) -> None:
+        stderr.print(terminal.escape(line), soft_wrap=True)
+
+    with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible(_RESUMABLE):
+        summary = train_model(opened, settings, folder, resume=resume, progress=progress, log=log)
+    if os.environ.get("RANK", "0") == "0":  # of torchrun's processes, the first one prints for all
         terminal.output(summary, as_json, lambda console: render_summary(summary, console))
 
 
 def evaluate(
-    run: RunFolder,
-    datasets: Datasets = None,
-    shards: OldShards = None,
-    split: Split = "val",
+    run: options.RunFolder,
+    datasets: options.Datasets = None,
+    shards: options.OldShards = None,
+    split: options.Split = "val",
     tolerance: Annotated[
-        float, typer.Option(min=0, help="Pixels by which an outline may be off, of surface Dice.")
+        float, typer.Option(min=0, help="Pixels by which an outline may be off in surface Dice.")
     ] = 2.0,
-    worst: Annotated[int, typer.Option(min=0, help="Samples to draw, those of the lowest Dice.")] = 8,
-    tta: Tta = None,
-    swap: Swap = None,
-    out: Annotated[Path | None, out_option("Folder for tables and pictures; by default below RUN.")] = None,
-    as_json: Json = False,
+    worst: Annotated[int, typer.Option(min=0, help="Number of samples with the lowest Dice to draw.")] = 8,
+    tta: options.Tta = None,
+    swap: options.Swap = None,
+    out: Annotated[Path | None, options.out_option("Folder for tables and pictures; by default below RUN.")] = None,
+    as_json: options.Json = False,
 ) -> None:
-    """Measure a model by the samples of a split, at their full size.
+    """Evaluate a model on the samples of a split, at their full size.
 
-    Dice and IoU by class, mean Dice as the hand-bone contest counts it, surface Dice and HD95 of the outlines,
-    calibration, what is confused with what, missed and invented. Writes a table with a row a sample, and pictures of
-    the worst samples.
+    Dice and IoU by class, mean Dice as the hand-bone contest computes it, surface Dice and HD95 of the outlines,
+    calibration, and which classes are confused, missed or invented. Writes a table with one row per sample, and
+    pictures of the worst samples.
     """
-    places = datasets_of(shards, datasets)
-    _need_trainer()
-    from augforge.train.measure.evaluate import evaluate as measure
-    from augforge.train.measure.tables import render_evaluation
+    places = options.datasets_of(shards, datasets)
+    need_trainer()
+    from augforge.train.evaluation.evaluate import evaluate as evaluate_run
+    from augforge.train.evaluation.tables import render_evaluation
 
-    ways: dict[str, Any] = {"tta": tta, "swap": pairs_of(swap)} if tta else {}  # a classifier has none
+    # Passed only if asked for: a classifier accepts none.
+    augmentation: dict[str, Any] = {"tta": tta, "swap": options.pairs_of(swap)} if tta else {}
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
-        found = measure(
+        result = evaluate_run(
             run,
             places,
             split=split,
@@ -117,117 +92,121 @@ def evaluate(
             worst=worst,
             out=out,
             progress=progress,
-            **ways,
+            **augmentation,
         )
-    terminal.output(found, as_json, lambda console: render_evaluation(found, console))
+    terminal.output(result, as_json, lambda console: render_evaluation(result, console))
 
 
 def predict(
-    run: RunFolder,
+    run: options.RunFolder,
     images: Annotated[str, typer.Argument(metavar="IMAGES", help="A folder of images, one image, or a dataset.")],
-    out: Annotated[Path | None, out_option("The table to write.", "predictions.parquet")] = None,
-    old_output: OldOutput = None,
-    csv: Csv = None,
-    image_name: ImageName = "auto",
-    split: Annotated[str | None, typer.Option(help="Of a dataset: only this split.")] = None,
+    out: Annotated[Path | None, options.out_option("The table to write.", "predictions.parquet")] = None,
+    old_output: options.OldOutput = None,
+    csv: options.Csv = None,
+    image_name: options.ImageName = "auto",
+    split: Annotated[str | None, typer.Option(help="Only this split of a dataset.")] = None,
     window: Annotated[
-        int | None, typer.Option(help="Sliding windows of so many pixels instead of whole images.")
+        int | None, typer.Option(help="Predict by sliding windows of this many pixels, not whole images.")
     ] = None,
     overlap: Annotated[float, typer.Option(help="Share of a window that the next one covers too.")] = 0.25,
     scale: Annotated[
-        str | None, typer.Option(help="Of images before windows are cut: a factor, or fit, as in training.")
+        str | None, typer.Option(help="Scale of images before windows are cut: a factor, or fit, as in training.")
     ] = None,
-    tta: Tta = None,
-    swap: Swap = None,
+    tta: options.Tta = None,
+    swap: options.Swap = None,
     probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Keep those above 0.3, for ensembles.")
+        bool, typer.Option("--probabilities", help="Keep probabilities above 0.3, for ensembles.")
     ] = False,
     overlays: Annotated[Path | None, typer.Option(help="Folder for a picture of each image with its classes.")] = None,
-    batch_size: BatchSize = None,
+    batch_size: options.BatchSize = None,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out files that cannot be read.")] = False,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Predict the classes of images, at their own pixels.
 
-    The table has a row an image and class with its run lengths; **--csv** writes a contest's file besides. A dataset's
-    samples are turned back to the pixels of the source images that they were made from.
+    The table has one row per image and class, with its run lengths; **--csv** also writes a contest's file. Predictions
+    of a dataset's samples are turned back to the pixels of the source images that the samples were made from.
     """
-    _need_trainer()
-    from augforge.train.prediction.predict import predict as run_it
-    from augforge.train.prediction.predict import render_predicted
-    from augforge.train.run import Run
+    need_trainer()
+    from augforge.train.prediction.predict import predict as predict_images
+    from augforge.train.prediction.predict import render_predictions
+    from augforge.train.run import TrainingRun
 
-    opened = Run.open(run)
-    windows = window_of(window, overlap, scale, crop=opened.config.data.crop is not None)
+    trained = TrainingRun.open(run)
+    windows = options.window_of(window, overlap, scale, crop=trained.config.data.crop is not None)
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
-        found = run_it(
-            opened,
+        result = predict_images(
+            trained,
             images,
             old_output or out or Path("predictions.parquet"),
             csv=csv,
             image_name=image_name,  # type: ignore[arg-type]
             split=split,
-            window=windows or opened.window,
+            window=windows or trained.window,
             tta=tta or (),
-            swap=pairs_of(swap),
+            swap=options.pairs_of(swap),
             probabilities=probabilities,
             overlays=overlays,
             batch_size=batch_size,
             on_error="skip" if skip_broken else "error",
             progress=progress,
         )
-    terminal.output(found, as_json, lambda console: render_predicted(found, console))
+    terminal.output(result, as_json, lambda console: render_predictions(result, console))
 
 
 def tune_thresholds(
-    run: RunFolder,
-    dataset: OneDataset = None,
-    shards: OldShard = None,
-    split: Split = "val",
-    tta: Tta = None,
-    swap: Swap = None,
-    as_json: Json = False,
+    run: options.RunFolder,
+    dataset: options.OneDataset = None,
+    shards: options.OldShard = None,
+    split: options.Split = "val",
+    tta: options.Tta = None,
+    swap: options.Swap = None,
+    as_json: options.Json = False,
 ) -> None:
     """Find each class's threshold of the highest Dice; predict uses them from then on.
 
-    They suit the split that they were found on: judge them on another.
+    They fit the split that they were found on: evaluate them on another one.
     """
-    place = exactly_one("DATASET", shards, dataset)
-    _need_trainer()
+    place = options.exactly_one("DATASET", shards, dataset)
+    need_trainer()
     from augforge.store.dataset import open_dataset
     from augforge.train.prediction.thresholds import render_thresholds
     from augforge.train.prediction.thresholds import tune_thresholds as tune
-    from augforge.train.run import Run
+    from augforge.train.run import TrainingRun
 
-    ways: dict[str, Any] = {"tta": tta or (), "swap": pairs_of(swap)}
+    trained, opened = TrainingRun.open(run), open_dataset(place)
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
-        found = tune(Run.open(run), open_dataset(place), split, progress=progress, **ways)
-    terminal.output(found, as_json, lambda console: render_thresholds(found, console))
+        result = tune(trained, opened, split, progress=progress, tta=tta or (), swap=options.pairs_of(swap))
+    terminal.output(result, as_json, lambda console: render_thresholds(result, console))
 
 
 def ensemble(
-    tables: Annotated[list[Path], typer.Argument(metavar="TABLE", help="Tables that augforge predict wrote.")],
-    out: Annotated[Path | None, out_option("The table to write.", "ensemble.parquet")] = None,
-    old_output: OldOutput = None,
+    tables: Annotated[list[Path], typer.Argument(metavar="TABLE...", help="Tables that augforge predict wrote.")],
+    out: Annotated[Path | None, options.out_option("The table to write.", "ensemble.parquet")] = None,
+    old_output: options.OldOutput = None,
     method: Annotated[str, typer.Option(help="vote: of the masks, by pixel; mean: of the probabilities.")] = "vote",
-    weight: Annotated[list[float] | None, typer.Option(help="Of each table, in order; alike without it.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Of mean: probability; of vote: share of the weight.")] = None,
-    csv: Csv = None,
-    image_name: ImageName = "auto",
-    probabilities: Annotated[bool, typer.Option("--probabilities", help="Keep the mean ones above 0.3.")] = False,
-    as_json: Json = False,
+    weight: Annotated[
+        list[float] | None, typer.Option(help="Weight of each table, in order; equal without it.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Of mean: the probability; of vote: the share of the weight.")
+    ] = None,
+    csv: options.Csv = None,
+    image_name: options.ImageName = "auto",
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Keep mean probabilities above 0.3.")] = False,
+    as_json: options.Json = False,
 ) -> None:
     """Join the predictions of several models for the same images.
 
-    **vote** takes what more than half of the models say; **mean** needs tables that were written with
-    **--probabilities**. Memory does not grow with the number of images.
+    With **vote**, a pixel is a class if more than half of the models say so; **mean** needs tables that were written
+    with **--probabilities**. Memory does not grow with the number of images.
     """
-    _need_trainer()
+    need_trainer()
     from augforge.train.prediction.ensemble import ensemble as join
-    from augforge.train.prediction.predict import render_predicted
+    from augforge.train.prediction.predict import render_predictions
 
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
-        found = join(
+        result = join(
             tables,
             old_output or out or Path("ensemble.parquet"),
             method,  # type: ignore[arg-type]
@@ -238,81 +217,16 @@ def ensemble(
             probabilities=probabilities,
             progress=progress,
         )
-    terminal.output(found, as_json, lambda console: render_predicted(found, console))
+    terminal.output(result, as_json, lambda console: render_predictions(result, console))
 
 
-def crossval(
-    dataset: OneDataset = None,
-    shards: OldShard = None,
-    folds: Annotated[int, typer.Option(min=2, help="Parts of the groups, each held back once.")] = 5,
-    split_seed: Annotated[int, typer.Option(help="Of the hash that deals groups into folds.")] = 0,
-    config: Config = None,
-    overrides: Changes = None,
-    out: Annotated[Path | None, out_option("Folder of the study; runs/NAME-crossval by default.")] = None,
-    propose: Annotated[int, typer.Option(min=0, help="Write a review file that drops so many of the worst.")] = 0,
-    as_json: Json = False,
-) -> None:
-    """Train on all folds but one, in turn, to find samples whose labels are bad.
-
-    Writes every sample's prediction by the model that has not seen it, and a table of label quality that a recipe can
-    use: join it with `source.metadata`, and drop or weigh by it in `where`. Groups are never parted. What is finished
-    is kept: the same command goes on.
-    """
-    place = exactly_one("DATASET", shards, dataset)
-    _need_trainer()
-    from augforge.store.dataset import open_dataset
-    from augforge.train.config import load_config
-    from augforge.train.study.crossval import crossval as run_it
-    from augforge.train.study.crossval import render_crossval
-
-    told = load_config(config, overrides or ())
-    opened = open_dataset(place)
-    folder = out or Path("runs") / f"{opened.name}-crossval"
-    with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible():
-        found = run_it(opened, told, folder, folds=folds, split_seed=split_seed, propose=propose, progress=progress)
-    terminal.output(found, as_json, lambda console: render_crossval(found, console))
-
-
-def compare(
-    datasets: Annotated[
-        list[str], typer.Argument(metavar="DATASET", help="Datasets; others are compared to the first.")
-    ],
-    seeds: Annotated[int, typer.Option(min=1, help="Models trained on each.")] = 3,
-    budget: Annotated[int | None, typer.Option(min=1, help="Optimizer steps of each model.")] = None,
-    config: Config = None,
-    overrides: Changes = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the comparison.")] = Path("runs/compare"),
-    source: Annotated[
-        str | None, typer.Option(help="Where the raw data lies, if it was moved since the build.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Which recipe made the model better, and on which class?
-
-    Trains the same model, with the same budget and seeds, on each dataset's training split, and judges every model by
-    the source images that all of them hold back for validation, at the source's own pixels and raw labels: recipes
-    that prepare differently stay comparable. Differences come with 95 % intervals over seeds and images.
-    What is finished is kept: the same command goes on.
-    """
-    _need_trainer()
-    from augforge.store.dataset import open_dataset
-    from augforge.train.config import load_config
-    from augforge.train.study.compare import compare as run_it
-    from augforge.train.study.forest import render_compare
-
-    told = load_config(config, overrides or ())
-    opened = [open_dataset(path) for path in datasets]
-    with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible():
-        found = run_it(opened, told, out, seeds=seeds, budget=budget, source=source, progress=progress)
-    terminal.output(found, as_json, lambda console: render_compare(found, console))
-
-
-def _need_trainer() -> None:
+def need_trainer() -> None:
+    """Raise MissingExtra unless the packages of the trainer are installed."""
     for module, package in (("torch", "torch"), ("segmentation_models_pytorch", "segmentation-models-pytorch")):
         if find_spec(module) is None:
             raise MissingExtra(package, "train", "the trainer")
 
 
-_STOPPED = "what was trained so far is kept. The same command with --resume goes on from there"
+_RESUMABLE = "what was trained so far is kept. The same command with --resume goes on from there"
 
-COMMANDS: list[Callable[..., None]] = [train, evaluate, predict, tune_thresholds, ensemble, crossval, compare]
+COMMANDS: list[Callable[..., None]] = [train, evaluate, predict, tune_thresholds, ensemble]

@@ -1,14 +1,19 @@
-"""How a dataset was built, by what it says itself: the manifest's recipe and the log's last entry."""
+"""What a dataset says about its own build: the recipe in its manifest and the last entry of its log."""
 
 from __future__ import annotations
 
 import json
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from augforge.errors import TrainError
-from augforge.store.dataset import Dataset
 from augforge.yamlfile import YamlFile, override, parse_yaml
+
+if TYPE_CHECKING:
+    from augforge.lineage import Root
+    from augforge.sources.core import Source
+    from augforge.store.dataset import Dataset
 
 
 def built_recipe(dataset: Dataset) -> YamlFile:
@@ -20,11 +25,59 @@ def built_recipe(dataset: Dataset) -> YamlFile:
 
 
 def last_build(dataset: Dataset) -> dict[str, Any]:
-    """The last entry of the dataset's log for its version; nothing where there is none."""
+    """The last log entry of the dataset's version; empty if there is none."""
     log = dataset.folder / "log.jsonl"
-    found: dict[str, Any] = {}
+    last: dict[str, Any] = {}
     for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
         with suppress(json.JSONDecodeError):  # a build that was killed may have left half a line
             entry = json.loads(line)
-            found = entry if entry["version"] == dataset.version else found
-    return found
+            last = entry if entry["version"] == dataset.version else last
+    return last
+
+
+def raw_source(dataset: Dataset, path: str | None = None) -> Source:
+    """The source that a dataset was built from, which holds the raw images and labels.
+
+    Its options are those of the recipe in the manifest, with the overrides of the last build. Its path is the one of
+    that build, which may be relative to the folder in which `augforge build` was called.
+
+    Args:
+        dataset: the dataset.
+        path: where the source is now, if it was moved.
+
+    Raises:
+        TrainError: there is nothing at that path.
+    """
+    from augforge.sources import SOURCES  # the only place where the trainer reaches a data set's format
+
+    file = built_recipe(dataset)
+    options = file.data["source"]
+    source = file.check(SOURCES[options["format"]], options, ("source",))
+    return source.model_copy(update={"path": _source_path(dataset, path or last_build(dataset).get("source"))})
+
+
+def _source_path(dataset: Dataset, path: str | None) -> str:
+    if path is None:
+        raise TrainError(f"{dataset.folder / 'log.jsonl'} does not say where the source lies. Say it: --source PATH")
+    if "://" in path:
+        return path
+    if not Path(path).expanduser().exists():
+        raise TrainError(
+            f"the source of {dataset.folder} is not at {path}; its raw labels are what models are judged by. Start in "
+            "the folder that the dataset was built in, or say where the source lies: --source PATH"
+        )
+    return str(Path(path).expanduser())
+
+
+def exchanges_classes(dataset: Dataset) -> bool:
+    """Whether a step of the dataset's recipe exchanges left and right classes when it mirrors.
+
+    Such a mirrored sample cannot be turned back to its source image: its classes would stay exchanged.
+    """
+    return any(step.get("swap") for step in built_recipe(dataset).data.get("steps") or ())
+
+
+def is_mirrored(root: Root) -> bool:
+    """Whether a sample shows its source image mirrored: its matrix has a negative determinant."""
+    (a, b, _), (d, e, _) = root.matrix
+    return a * e - b * d < 0

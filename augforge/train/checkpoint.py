@@ -21,14 +21,14 @@ Weights = dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class Progressed:
-    """How far a run is.
+class TrainState:
+    """How far a run has come.
 
     Attributes:
         step: optimizer steps done.
-        epoch: the epoch it is in, from 0.
+        epoch: the current epoch, from 0.
         samples: samples of that epoch that all processes together have seen.
-        best: the best validation score so far, None before the first.
+        best: the best validation score so far, None before the first validation.
         metrics: bytes of ``metrics.jsonl`` that belong to the steps done.
     """
 
@@ -41,22 +41,28 @@ class Progressed:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """All that a run needs to go on as if it had never stopped: weights, the states of optimizer and chance, place."""
+    """All that a run needs to go on as if it had never stopped.
+
+    Attributes:
+        weights: of the network.
+        components: the number of processes, and the states of optimizer, schedule and random generators, by name.
+        state: how far the run has come.
+    """
 
     weights: Weights
-    state: Mapping[str, Any]
-    progress: Progressed
+    components: Mapping[str, Any]
+    state: TrainState
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write ``folder/<step>``; older ones go once it stands, so a kill at any moment leaves a whole one."""
-    target = folder / f"{checkpoint.progress.step:08d}"
+    """Write ``folder/<step>``, then remove older ones: a kill at any moment leaves a complete checkpoint behind."""
+    target = folder / f"{checkpoint.state.step:08d}"
     temporary = folder / f".{target.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     save_weights(temporary / "model.safetensors", checkpoint.weights)
-    torch.save(dict(checkpoint.state), temporary / "state.pt")
-    (temporary / "progress.json").write_text(json.dumps(asdict(checkpoint.progress)), encoding="utf-8")
+    torch.save(dict(checkpoint.components), temporary / "state.pt")
+    (temporary / "progress.json").write_text(json.dumps(asdict(checkpoint.state)), encoding="utf-8")
     if target.exists():
         shutil.rmtree(target)
     temporary.rename(target)
@@ -65,21 +71,22 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint below a folder; None where there is none. TrainError if it is damaged."""
-    found = _checkpoints(folder)
-    if not found:
+    """The newest checkpoint below a folder, or None. TrainError if it is damaged."""
+    checkpoints = _checkpoints(folder)
+    if not checkpoints:
         return None
+    newest = checkpoints[-1]
     try:
-        progress = Progressed(**json.loads((found[-1] / "progress.json").read_text(encoding="utf-8")))
-        state = torch.load(found[-1] / "state.pt", map_location="cpu", weights_only=True)
+        state = TrainState(**json.loads((newest / "progress.json").read_text(encoding="utf-8")))
+        components = torch.load(newest / "state.pt", map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise TrainError(f"{found[-1]} is damaged ({_first_line(error)}). Remove it and train anew") from None
-    return Checkpoint(load_weights(found[-1] / "model.safetensors"), state, progress)
+        raise TrainError(f"{newest} is damaged ({_first_line(error)}). Remove it and train anew") from None
+    return Checkpoint(load_weights(newest / "model.safetensors"), components, state)
 
 
 def save_weights(path: Path, weights: Weights) -> None:
-    """Write weights atomically as safetensors, which run no code when they are read."""
-    with replacing(path) as temporary:  # safetensors' own files could be read by nobody else
+    """Write weights atomically as safetensors, a format that runs no code when it is read."""
+    with replacing(path) as temporary:  # not by safetensors itself, whose files only their owner could read
         temporary.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}))
 
 
@@ -92,7 +99,7 @@ def load_weights(path: Path) -> Weights:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    """Whole checkpoints, oldest first."""
+    """Complete checkpoints, oldest first; temporary ones begin with a dot."""
     return sorted(path for path in folder.glob("[0-9]*") if path.is_dir())
 
 

@@ -1,4 +1,4 @@
-"""What a training run is told: a strict YAML file whose every key has a default that works."""
+"""The configuration of a training run: a strict YAML file in which every key has a default."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ModelConfig(_Strict):
     )
     encoder: str = Field(
         "resnet34",
-        description="an encoder of SMP, or tu-NAME for one of timm; a timm model where there are only labels",
+        description="an encoder of SMP, or tu-NAME for one of timm; a timm model if the dataset has only labels",
     )
     weights: str | None = Field(
         None,
@@ -51,35 +51,36 @@ class DataConfig(_Strict):
         "the stored size, at most 512 on a GPU and 128 on a CPU",
     )
     crop: Positive | tuple[Positive, Positive] | None = Field(
-        None, description="pixels of a random window for training after scaling; whole samples then go window by window"
+        None,
+        description="pixels of a random window for training, cut after scaling; whole samples are predicted by windows",
     )
     channels: Literal[1, 3] | None = Field(
-        None, description="of the network's input; null is 3 where any sample has colour, else 1"
+        None, description="of the network's input; null is 3 if any sample has colour, else 1"
     )
     normalise: Literal["sample", "encoder", "unit"] = Field(
         "sample",
-        description="each sample to mean 0 and deviation 1; or by the encoder's pretraining; or to the range 0 to 1",
+        description="each sample to mean 0 and deviation 1; or as in the encoder's pretraining; or to the range 0 to 1",
     )
     batch_size: Positive = Field(8, description="samples in a batch, of each process")
     workers: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="loading processes; null chooses by the cores"
+        None, description="loading processes; null chooses by the number of cores"
     )
     online: tuple[dict[str, Any], ...] = Field(
-        (), description="augmentations of each sample anew in each epoch: steps as in a recipe, with p"
+        (), description="augmentations drawn anew for each sample in each epoch: steps as in a recipe, with p"
     )
     sampling: Literal["even", "class"] = Field(
-        "even", description="every sample once an epoch; or drawn so that rare classes come as often as common ones"
+        "even", description="every sample once per epoch; or drawn so that rare classes come as often as common ones"
     )
 
     @field_validator("size", "crop")
     @classmethod
-    def _halved_five_times(cls, value: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
+    def _check_multiple_of_stride(cls, value: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
         for length in (value,) if isinstance(value, int) else value or ():
             if length % STRIDE:
                 below, above = length // STRIDE * STRIDE, length // STRIDE * STRIDE + STRIDE
                 near = f"{below} or {above}" if below else str(above)
                 raise ValueError(
-                    f"{length} is no multiple of {STRIDE}, and networks halve their input five times. Take {near}"
+                    f"{length} is not a multiple of {STRIDE}, and networks halve their input five times. Take {near}"
                 )
         return value
 
@@ -89,25 +90,27 @@ class OptimizerConfig(_Strict):
 
     name: str = Field("adamw", description="adam, adamw, sgd, or another of timm: adamp, lookahead_adamp, lion")
     lr: Annotated[float, Field(gt=0)] = Field(1e-3, description="the highest learning rate")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(1e-2, description="of weights; biases and norms have none")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        1e-2, description="of weights; biases and normalisation layers have none"
+    )
     momentum: Share = Field(0.9, description="of sgd")
     clip: Annotated[float, Field(gt=0)] | None = Field(1.0, description="largest norm of the gradients; null for none")
     accumulate: Positive = Field(1, description="batches whose gradients are averaged for one step")
 
 
 class ScheduleConfig(_Strict):
-    """How the learning rate goes."""
+    """How the learning rate changes."""
 
     name: Literal["cosine", "step", "plateau", "constant"] = "cosine"
-    warmup: Share = Field(
-        0.05, description="share of the steps in which the rate climbs from 0, in front of any schedule"
-    )
-    final: Annotated[float, Field(ge=0, le=1)] = Field(0.01, description="share of `lr` that cosine ends at")
+    warmup: Share = Field(0.05, description="share of the steps in which the rate first rises from 0")
+    final: Annotated[float, Field(ge=0, le=1)] = Field(0.01, description="share of `lr` at which cosine ends")
     every: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.34, description="share of the run after which step falls again"
+        0.34, description="share of the run after which step drops the rate again"
     )
-    factor: Annotated[float, Field(gt=0, lt=1)] = Field(0.1, description="what step and plateau multiply the rate by")
-    patience: Positive = Field(5, description="validations without a better score until plateau falls")
+    factor: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.1, description="factor by which step and plateau drop the rate"
+    )
+    patience: Positive = Field(5, description="validations without a better score before plateau drops it")
 
 
 class LossConfig(_Strict):
@@ -116,9 +119,9 @@ class LossConfig(_Strict):
     name: LossName
     weight: Annotated[float, Field(gt=0)] = Field(1.0, description="its share of the sum")
     smoothing: Annotated[float, Field(ge=0, lt=0.5)] = Field(0.0, description="label smoothing, of bce and focal")
-    gamma: Annotated[float, Field(ge=0)] = Field(2.0, description="of focal: how much easy pixels count less")
+    gamma: Annotated[float, Field(ge=0)] = Field(2.0, description="of focal: how much less easy pixels count")
     alpha: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.5, description="of tversky: weight of false positives; 1 - alpha of negatives"
+        0.5, description="of tversky: weight of false positives; false negatives have 1 - alpha"
     )
 
 
@@ -132,18 +135,18 @@ class TrainConfig(_Strict):
     loss: tuple[LossConfig, ...] = Field(
         (LossConfig(name="bce"), LossConfig(name="dice")), description="losses by name, summed by weight"
     )
-    epochs: Positive = Field(12, description="times the training split is gone through")
+    epochs: Positive = Field(12, description="passes over the training split")
     steps: Positive | None = Field(None, description="optimizer steps instead of epochs")
-    seed: int = Field(0, description="of first weights, order and augmentation")
+    seed: int = Field(0, description="of initial weights, order and augmentation")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="of the computation (AMP); auto is bf16 where the device is fast at it, else fp16 on a GPU"
+        "auto", description="of the computation (AMP); auto is bf16 if the device is fast at it, else fp16 on a GPU"
     )
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto is a GPU where there is one")
-    threads: Positive | None = Field(None, description="CPU threads of the computation; null is one a core")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto is a GPU if there is one")
+    threads: Positive | None = Field(None, description="CPU threads of the computation; null is one per core")
     channels_last: bool = Field(True, description="memory layout of the network; faster on GPUs and CPUs with bf16")
     compile: bool = Field(False, description="torch.compile: slow to start, then faster")
     ema: Share | None = Field(None, description="decay of an exponential moving average of the weights, such as 0.999")
-    swa: Share | None = Field(None, description="share of the run at whose end weights are averaged, such as 0.25")
+    swa: Share | None = Field(None, description="last share of the run, over which weights are averaged, such as 0.25")
     validate_every: Annotated[int, Field(ge=0)] = Field(1, description="epochs between validations; 0 for none at all")
     checkpoint_every: Positive | None = Field(
         None, description="optimizer steps between checkpoints; null is each epoch"
@@ -153,11 +156,11 @@ class TrainConfig(_Strict):
     )
 
     @model_validator(mode="after")
-    def _sound(self) -> TrainConfig:
+    def _check_combinations(self) -> TrainConfig:
         if not self.loss:
             raise ValueError("no loss is named; expected one or more, such as loss: [{name: bce}, {name: dice}]")
         if self.schedule.name == "plateau" and not self.validate_every:
-            raise ValueError("schedule plateau goes by validations, but validate_every is 0. Choose another schedule")
+            raise ValueError("schedule plateau needs validations, but validate_every is 0. Choose another schedule")
         if self.ema is not None and self.swa is not None:
             raise ValueError("ema and swa both average the weights; give one of the two")
         return self
@@ -167,7 +170,7 @@ class TrainConfig(_Strict):
 
 
 def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> TrainConfig:
-    """Read and check a training configuration; the defaults where there is no file.
+    """Read and check a training configuration; the defaults if there is no file.
 
     Args:
         path: the YAML file.

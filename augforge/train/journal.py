@@ -1,4 +1,4 @@
-"""What a run writes down while it goes: ``metrics.jsonl`` and TensorBoard's events."""
+"""The journal of a run: ``metrics.jsonl`` and TensorBoard's events."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from augforge.errors import TrainError
 
 
 class Journal:
-    """Rows of ``metrics.jsonl``: ``kind`` is ``step`` or ``validation``; nothing in them hangs on the clock.
+    """Writes rows of ``metrics.jsonl``, whose ``kind`` is ``step`` or ``validation``; nothing in them depends on time.
 
     Args:
         folder: the run's.
-        size: bytes to keep of an interrupted run's journal; what stands behind belongs to steps that are done again.
+        size: bytes to keep of an interrupted run's journal; the rest belongs to steps that are repeated.
         step: optimizer steps that are done.
     """
 
@@ -34,7 +34,7 @@ class Journal:
         return self._stream.tell()
 
     def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
-        """Enter a row; its numbers, nested ones too, become TensorBoard's scalars."""
+        """Write a row; its numbers, nested ones too, become TensorBoard's scalars."""
         row = {"kind": kind, "step": step, **values}
         self._stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         self._stream.flush()
@@ -47,7 +47,7 @@ class Journal:
 
 
 def read_journal(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a run's journal; TrainError where there is none."""
+    """The rows of a run's journal; TrainError if there is none."""
     try:
         text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
     except OSError:

@@ -1,11 +1,10 @@
-"""The training loop: open the data, build the network, step, validate, keep the best; and go on where it stopped."""
+"""The training loop: open the data, build the network, train, validate, keep the best; resume where a run stopped."""
 
 from __future__ import annotations
 
 import json
-import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from itertools import islice
@@ -15,27 +14,24 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import DistributedDataParallelKwargs, broadcast
+from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from augforge.errors import TrainError
 from augforge.progress import Progress, Silent
 from augforge.report.show import save_png
 from augforge.store.dataset import Dataset
-from augforge.train.averaging import Averaged
-from augforge.train.checkpoint import Checkpoint, Progressed, load_checkpoint, save_checkpoint, save_weights
+from augforge.train.checkpoint import Checkpoint, TrainState, load_checkpoint, save_checkpoint, save_weights
 from augforge.train.config import TrainConfig
-from augforge.train.data.batch import Batch, images_on, to_device
-from augforge.train.faults import explained, not_finite
-from augforge.train.folder import Tell, check_folder
+from augforge.train.data.batch import Batch, images_to_device, to_device
+from augforge.train.evaluation.pictures import curves
+from augforge.train.guards import check_finite, explain_torch_errors, stop_on_signals
 from augforge.train.journal import Journal, read_journal
-from augforge.train.material import Material, Parts
-from augforge.train.measure.pictures import curves
-from augforge.train.net.device import Precision, choose_device, choose_precision, repeatable
+from augforge.train.net.device import Precision, choose_device, choose_precision, make_repeatable
 from augforge.train.net.losses import Losses, class_loss
-from augforge.train.net.optim import build_optimizer, build_schedule
-from augforge.train.run import Run, write_json
-from augforge.train.stopping import stop_on_signals
+from augforge.train.net.optim import Schedule, build_average, build_optimizer
+from augforge.train.run import Log, TrainingRun, check_folder, write_json
+from augforge.train.rundata import RunData, TrainAndVal
 from augforge.train.validation import validate
 
 
@@ -45,267 +41,258 @@ def train(
     out: Path,
     *,
     resume: bool = False,
-    parts: Parts | None = None,
+    train_and_val: TrainAndVal | None = None,
     progress: Progress | None = None,
-    tell: Tell | None = None,
+    log: Log | None = None,
 ) -> dict[str, Any]:
-    """Train a model and return its summary, as it stands in ``out/summary.json``.
+    """Train a model and return its summary, which is also written to ``out/summary.json``.
 
     Args:
-        datasets: what to train on; their `val` splits judge.
-        config: all that decides the run, beside the data.
-        out: the run's folder; must be new or empty unless it resumes.
-        resume: go on from the last checkpoint, in mid-epoch too; a finished run is returned as it is.
-        parts: samples to train on and to judge by, instead of the splits.
-        progress: shown the steps.
-        tell: told a line for each validation, and warnings.
+        datasets: what to train on; their `val` splits are for validation.
+        config: everything that decides the result, apart from the data.
+        out: the run's folder; must be new or empty unless the run resumes.
+        resume: go on from the last checkpoint, even in the middle of an epoch; a finished run is returned as it is.
+        train_and_val: samples to train on and to validate on, instead of the datasets' splits.
+        progress: advances with each step.
+        log: gets one line for each validation and each warning.
 
     Raises:
-        TrainError: the data does not fit, the run cannot go on, the loss is not finite, memory ran out.
+        TrainError: the data does not fit, the run cannot be resumed, the loss is not finite, memory ran out.
     """
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
-    accelerator = _accelerator(device, precision)
-    repeatable(config.seed, config.threads)
-    material = Material(datasets, config, device, parts)
-    run = Run(Path(out), config, material.described)
+    accelerator = _build_accelerator(device, precision)
+    make_repeatable(config.seed, config.threads)
+    data = RunData(datasets, config, device, train_and_val)
+    run = TrainingRun(Path(out), config, data.spec)
+    log = log if log is not None and accelerator.is_main_process else lambda line: None
     if accelerator.is_main_process:
-        check_folder(run, resume, tell or _silent)
-    accelerator.wait_for_everyone()
+        check_folder(run, resume, log)
+    accelerator.wait_for_everyone()  # no process may look for a summary before the folder is known to be this run's
     if (run.folder / "summary.json").exists():
         return run.summary()
-    with explained(run.folder):
-        return Trainer(run, material, accelerator, precision, progress or Silent(), tell or _silent).fit()
+    with explain_torch_errors(run.folder):
+        return Trainer(run, data, accelerator, precision, progress or Silent(), log).fit()
 
 
 class Trainer:
-    """One run in work: the network with its optimizer, and how far it is."""
+    """A training run in progress: the network, what trains it, and the state it has reached."""
 
     def __init__(
         self,
-        run: Run,
-        material: Material,
+        run: TrainingRun,
+        data: RunData,
         accelerator: Accelerator,
         precision: Precision,
         progress: Progress,
-        tell: Tell,
+        log: Log,
     ) -> None:
-        self.run, self.config, self.material = run, run.config, material
-        self.accelerator, self.precision, self.progress = accelerator, precision, progress
-        self.tell = tell if accelerator.is_main_process else _silent
+        self.run, self.config, self.data = run, run.config, data
+        self.accelerator, self.precision, self.progress, self.log = accelerator, precision, progress, log
+        self.is_main = bool(accelerator.is_main_process)  # the process that writes files for all
         world, rank = accelerator.num_processes, accelerator.process_index
-        self.batches = material.batches(world, rank, pin=accelerator.device.type == "cuda")
-        batches = self.config.epochs * self.batches.steps
-        self.steps = self.config.steps or max(1, batches // self.config.optimizer.accumulate)
-        self.place = Progressed()
+        self.batches = data.batches(world, rank, pin=accelerator.device.type == "cuda")
+        batch_count = self.config.epochs * self.batches.per_epoch
+        self.total_steps = self.config.steps or max(1, batch_count // self.config.optimizer.accumulate)
+        self.state = TrainState()
         self.journal: Journal | None = None
         self._build(run.network(pretrained=True))
 
     def _build(self, network: nn.Module) -> None:
-        """The network on its device, once bare and once as it is called, and all that changes or follows it."""
+        """Set up the network and all that trains or follows it.
+
+        `network` is the plain module, whose weights are saved; `model` is the same one wrapped for compilation and for
+        several processes, and the one to call in training.
+        """
         layout = torch.channels_last if self.config.channels_last else torch.contiguous_format
         self.network = network.to(self.accelerator.device).to(memory_format=layout)  # type: ignore[call-overload]
         optimizer = build_optimizer(self.network, self.config.optimizer)
-        self.schedule = build_schedule(optimizer, self.config.schedule, self.steps)
-        self.average = Averaged.wanted(self.network, self.config, self.steps)
-        called = torch.compile(self.network) if self.config.compile else self.network
-        self.model, self.optimizer = self.accelerator.prepare(called, optimizer)
+        self.schedule = Schedule(optimizer, self.config.schedule, self.total_steps)
+        self.average = build_average(self.network, self.config, self.total_steps)
+        compiled = torch.compile(self.network) if self.config.compile else self.network
+        self.model, self.optimizer = self.accelerator.prepare(compiled, optimizer)
         self.losses = Losses(self.config.loss)
 
-    # ---- the run ----
+    # ---- training ----
 
     def fit(self) -> dict[str, Any]:
-        """Do the steps that are left, and write the summary."""
-        if self.main and not (self.run.folder / "run.json").exists():
-            self.run.write()  # only now: what cannot be built leaves no folder behind
+        """Take the remaining steps and write the summary."""
+        if self.is_main and not (self.run.folder / "run.json").exists():
+            self.run.write()  # not earlier: a network that cannot be built must leave no folder behind
         self._resume()
-        began, first = time.monotonic(), self.place
-        for text in self.material.warnings:
-            self.tell(f"warning: {text}")
-        self.progress.start("train", self.steps)
-        self.progress.advance(first.step)
-        batches = self.batches.stream(first.epoch, first.samples)
-        with stop_on_signals() as stop, self._journal(), closing(batches) as stream:
-            while self.place.step < self.steps:
-                self._step(list(islice(stream, self.config.optimizer.accumulate)))
+        start_time, start = time.monotonic(), self.state
+        for warning in self.data.warnings:
+            self.log(f"warning: {warning}")
+        self.progress.start("train", self.total_steps)
+        self.progress.advance(start.step)
+        batches = self.batches.stream(start.epoch, start.samples)  # endless, so a run of steps may end in mid-epoch
+        with stop_on_signals() as stop, self._open_journal(), closing(batches) as stream:
+            while self.state.step < self.total_steps:
+                self._train_step(list(islice(stream, self.config.optimizer.accumulate)))
                 self.progress.advance(1)
-                if stop.wanted and self.place.step < self.steps:
-                    self._checkpoint()
-                    raise KeyboardInterrupt
-        return self._finish(time.monotonic() - began, self.place.step - first.step)
+                if stop.pending and self.state.step < self.total_steps:
+                    self._save_checkpoint()
+                    raise KeyboardInterrupt  # to the caller it is an ordinary Ctrl-C, but nothing is lost
+        return self._finish(time.monotonic() - start_time, self.state.step - start.step)
 
     @contextmanager
-    def _journal(self) -> Iterator[None]:
-        """The journal of the process that writes, open from where the run stands."""
-        if not self.main:
+    def _open_journal(self) -> Iterator[None]:
+        """Open the journal in the main process; rows of steps after the resumed state are cut off."""
+        if not self.is_main:
             yield
             return
-        with closing(Journal(self.run.folder, self.place.metrics, self.place.step)) as self.journal:
+        with closing(Journal(self.run.folder, self.state.metrics, self.state.step)) as self.journal:
             yield
 
-    @property
-    def main(self) -> bool:
-        """Whether this process writes for all."""
-        return bool(self.accelerator.is_main_process)
-
-    def _step(self, batches: Sequence[Batch]) -> None:
-        """One optimizer step from one or more batches; then whatever is due after it."""
-        self.network.train()
-        rate = self.optimizer.param_groups[0]["lr"]
-        losses = [self._backward(batch, last=batch is batches[-1]) for batch in batches]
+    def _train_step(self, batches: Sequence[Batch]) -> None:
+        """One optimizer step on one or more batches; then validate and save if it is time for it."""
+        self.network.train()  # a validation has left it in evaluation mode
+        learning_rate = self.optimizer.param_groups[0]["lr"]  # of this step: the schedule changes it below
+        losses = [self._backward(batch, is_last=batch is batches[-1]) for batch in batches]
         if self.config.optimizer.clip is not None:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.schedule.step()
-        epoch, step = self.place.epoch, self.place.step + 1
-        self.place = replace(self.place, step=step, epoch=batches[-1].epoch, samples=batches[-1].samples)
+        # A batch carries the epoch and sample to go on from after it, so the state is resumable from here on.
+        epoch, step = self.state.epoch, self.state.step + 1
+        self.state = replace(self.state, step=step, epoch=batches[-1].epoch, samples=batches[-1].samples)
         if self.average is not None:
             self.average.update(self.network, step)
-        self._note("step", {"epoch": epoch, "lr": rate, **_mean(losses)})
-        self._due(self.place.epoch != epoch or step == self.steps)
+        mean_losses = {name: sum(values[name] for values in losses) / len(losses) for name in losses[0]}
+        self._record("step", {"epoch": epoch, "lr": learning_rate, **mean_losses})
+        self._validate_and_save_if_due(epoch_ended=self.state.epoch != epoch or step == self.total_steps)
 
-    def _backward(self, batch: Batch, last: bool) -> dict[str, float]:
-        """Add a batch's gradients; processes exchange them once a step, with the last batch."""
-        with nullcontext() if last else self.accelerator.no_sync(self.model):
-            losses = self._losses(batch)
+    def _backward(self, batch: Batch, is_last: bool) -> dict[str, float]:
+        """Add a batch's gradients. Processes exchange gradients once per step, with the last batch."""
+        with nullcontext() if is_last else self.accelerator.no_sync(self.model):
+            losses = self._forward(batch)
             values = {name: value.item() for name, value in self.accelerator.reduce(losses, "mean").items()}
-            if not math.isfinite(values["loss"]):
-                raise not_finite(self.place.step + 1, values, batch.names)
+            check_finite(values, self.state.step + 1, batch.names)
             self.accelerator.backward(losses["loss"] / self.config.optimizer.accumulate)
         return values
 
-    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+    def _forward(self, batch: Batch) -> dict[str, Tensor]:
+        """The losses of a batch by name, with their sum as ``loss``."""
         device, channels = self.accelerator.device, self.run.input.channels
-        if self.run.described.task == "classification":
+        if self.run.spec.task == "classification":
             with self.accelerator.autocast():
-                logits = self.model(images_on(batch, device, channels))
+                logits = self.model(images_to_device(batch, device, channels))
             return {"loss": class_loss(logits, batch.labels.to(device))}
-        images, target, counted = to_device(batch, self.material.training.classes, device, channels)
+        images, target, counted = to_device(batch, self.data.training.classes, device, channels)
         with self.accelerator.autocast():
             logits = self.model(images)
         return self.losses(logits, target, counted)
 
-    def _due(self, epoch_ended: bool) -> None:
-        """Validate, and write a checkpoint, where it is time for it."""
-        every, checkpoint = self.config.validate_every, self.config.checkpoint_every
-        finished = self.place.step == self.steps
-        if every and epoch_ended and (finished or self.place.epoch % every == 0):
-            self._validate()
-        if finished or (epoch_ended if checkpoint is None else self.place.step % checkpoint == 0):
-            self._checkpoint()
+    def _record(self, kind: str, values: dict[str, Any]) -> None:
+        """Write a row of the journal, and remember its length: a resumed run cuts off what comes after."""
+        if self.journal is not None:
+            self.journal.write(kind, self.state.step, values)
+            self.state = replace(self.state, metrics=self.journal.size)
+
+    # ---- validation ----
+
+    def _validate_and_save_if_due(self, epoch_ended: bool) -> None:
+        validate_every, checkpoint_every = self.config.validate_every, self.config.checkpoint_every
+        finished = self.state.step == self.total_steps
+        if validate_every and epoch_ended and (finished or self.state.epoch % validate_every == 0):
+            self._validate()  # before the checkpoint, which then includes the score and the journal's row
+        if finished or (epoch_ended if checkpoint_every is None else self.state.step % checkpoint_every == 0):
+            self._save_checkpoint()
 
     def _validate(self) -> None:
-        """Judge the network, or the average that follows it, and keep it where it is the best so far."""
-        judged = self._judged()
-        if self.accelerator.num_processes > 1:  # statistics of batch norm are each process's own until the next step
-            for buffer in judged.buffers():
-                broadcast(buffer)
-        found = validate(judged, self.material.validation, self.run, self.precision, self.accelerator)
-        score = found.pop("score")
-        self.schedule.validated(score)
-        self._note("validation", {"epoch": self.place.epoch, **found})
+        """Score the network, or the running average of its weights, and save it if it is the best so far."""
+        network = self._network_to_keep()
+        scores = validate(network, self.data.validation, self.run, self.precision, self.accelerator)
+        score = scores.pop("score")
+        self.schedule.record_score(score)
+        self._record("validation", {"epoch": self.state.epoch, **scores})
         name = "mean Dice" if self.run.outputs else "accuracy"
-        self.tell(f"epoch {self.place.epoch}, step {self.place.step}: {name} {score:.4f}")
-        if self.place.best is None or score > self.place.best:
-            self.place = replace(self.place, best=score)
-            if self.main:
-                save_weights(self.run.folder / "best.safetensors", judged.state_dict())
-                write_json(self.run.folder / "best.json", {"step": self.place.step, **found})
+        self.log(f"epoch {self.state.epoch}, step {self.state.step}: {name} {score:.4f}")
+        if self.state.best is None or score > self.state.best:
+            self.state = replace(self.state, best=score)
+            if self.is_main:
+                save_weights(self.run.folder / "best.safetensors", network.state_dict())
+                write_json(self.run.folder / "best.json", {"step": self.state.step, **scores})
 
-    def _judged(self) -> nn.Module:
-        average = None if self.average is None else self.average.network(self.place.step)
-        return self.network if average is None else average
+    def _network_to_keep(self) -> nn.Module:
+        """The averaged network, if there is one by now, else the trained one."""
+        averaged = None if self.average is None else self.average.network(self.state.step)
+        return self.network if averaged is None else averaged
 
-    def _note(self, kind: str, values: dict[str, Any]) -> None:
-        if self.journal is not None:
-            self.journal.write(kind, self.place.step, values)
-            self.place = replace(self.place, metrics=self.journal.size)
+    # ---- stopping, resuming, finishing ----
 
-    # ---- stopping and going on ----
+    def _components(self) -> dict[str, Any]:
+        """Everything besides the network whose state a checkpoint saves, by its name there."""
+        always = {"optimizer": self.optimizer, "schedule": self.schedule}
+        optional = {"scaler": self.accelerator.scaler, "average": self.average}
+        return {**always, **{name: part for name, part in optional.items() if part is not None}}
 
-    def _checkpoint(self) -> None:
-        if self.main:
-            save_checkpoint(self.run.checkpoints, Checkpoint(self.network.state_dict(), self._state(), self.place))
+    def _save_checkpoint(self) -> None:
+        if self.is_main:
+            components = {
+                "processes": self.accelerator.num_processes,
+                **{name: part.state_dict() for name, part in self._components().items()},
+                "chance": torch.get_rng_state(),
+                "chance_gpu": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            }
+            save_checkpoint(self.run.checkpoints, Checkpoint(self.network.state_dict(), components, self.state))
         self.accelerator.wait_for_everyone()
 
-    def _state(self) -> dict[str, Any]:
-        scaler = self.accelerator.scaler
-        return {
-            "processes": self.accelerator.num_processes,
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "scaler": {} if scaler is None else scaler.state_dict(),
-            "average": {} if self.average is None else self.average.model.state_dict(),
-            "chance": torch.get_rng_state(),
-            "chance_gpu": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        }
-
     def _resume(self) -> None:
-        """Take over the last checkpoint, if there is one."""
-        found = load_checkpoint(self.run.checkpoints)
-        if found is None:
+        """Go back to the last checkpoint, if there is one."""
+        checkpoint = load_checkpoint(self.run.checkpoints)
+        if checkpoint is None:
             return
-        self.place, state = found.progress, found.state
-        if state["processes"] != self.accelerator.num_processes:
+        saved = checkpoint.components
+        if saved["processes"] != self.accelerator.num_processes:
             raise TrainError(
-                f"{self.run.folder} was trained by {state['processes']} processes and cannot go on with "
-                f"{self.accelerator.num_processes}: its steps would mean other numbers of samples. Start as many"
+                f"{self.run.folder} was trained by {saved['processes']} processes and cannot go on with "
+                f"{self.accelerator.num_processes}: a step would take another number of samples. Start as many"
             )
-        self.network.load_state_dict(found.weights)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        if self.accelerator.scaler is not None:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
-        if self.average is not None:
-            self.average.model.load_state_dict(state["average"])
-        torch.set_rng_state(state["chance"])
-        if state["chance_gpu"] and torch.cuda.device_count() == len(state["chance_gpu"]):
-            torch.cuda.set_rng_state_all(state["chance_gpu"])
+        self.state = checkpoint.state
+        self.network.load_state_dict(checkpoint.weights)
+        for name, part in self._components().items():
+            part.load_state_dict(saved[name])
+        torch.set_rng_state(saved["chance"])
+        if saved["chance_gpu"] and torch.cuda.device_count() == len(saved["chance_gpu"]):
+            torch.cuda.set_rng_state_all(saved["chance_gpu"])
 
     def _finish(self, seconds: float, steps: int) -> dict[str, Any]:
-        """Write the weights as they are at the end, the curves and the summary."""
-        if self.main:
-            weights = self._judged().state_dict()
+        """Write the final weights, the curves and the summary, and return the summary."""
+        if self.is_main:
+            weights = self._network_to_keep().state_dict()
             save_weights(self.run.folder / "last.safetensors", weights)
-            if self.place.best is None:
+            if self.state.best is None:  # never validated: the last weights are the only ones
                 save_weights(self.run.folder / "best.safetensors", weights)
-            self._summarise(seconds, steps)
+            save_png(curves(read_journal(self.run.folder)), self.run.folder / "curves.png")
+            write_json(self.run.folder / "summary.json", self._summarise(seconds, steps))
         self.accelerator.wait_for_everyone()
         return self.run.summary()
 
-    def _summarise(self, seconds: float, steps: int) -> None:
+    def _summarise(self, seconds: float, steps: int) -> dict[str, Any]:
+        """The summary; speed is that of this call alone, which took `steps` of the run's steps."""
         best = self.run.folder / "best.json"
-        each = self.config.optimizer.accumulate * self.config.data.batch_size * self.accelerator.num_processes
-        summary = {
+        step_size = self.config.optimizer.accumulate * self.config.data.batch_size * self.accelerator.num_processes
+        return {
             "run": str(self.run.folder),
-            **asdict(self.run.described),
-            "steps": self.place.step,
+            **asdict(self.run.spec),
+            "steps": self.state.step,
             "best": json.loads(best.read_text(encoding="utf-8")) if best.exists() else None,
             "parameters": sum(parameter.numel() for parameter in self.network.parameters()),
             "device": str(self.accelerator.device),
             "precision": self.precision,
             "processes": self.accelerator.num_processes,
             "seconds": round(seconds, 1),
-            "samples_per_second": round(steps * each / seconds, 2) if seconds else None,
-            "warnings": self.material.warnings,
+            "samples_per_second": round(steps * step_size / seconds, 2) if seconds else None,
+            "warnings": self.data.warnings,
         }
-        save_png(curves(read_journal(self.run.folder)), self.run.folder / "curves.png")
-        write_json(self.run.folder / "summary.json", summary)
 
 
-def _silent(line: str) -> None:
-    pass
-
-
-def _accelerator(device: torch.device, precision: Precision) -> Accelerator:
-    """Mixed precision and several processes. Accelerate's state is global, so a second run resets it."""
+def _build_accelerator(device: torch.device, precision: Precision) -> Accelerator:
+    """Mixed precision and several processes. Accelerate's state is global, so a second run has to reset it."""
     if not PartialState._shared_state or PartialState().num_processes == 1:
         AcceleratorState._reset_state(reset_partial_state=True)
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # SMP's efficientnets have some
     mixed = "no" if precision == "fp32" else precision
     return Accelerator(mixed_precision=mixed, cpu=device.type == "cpu", kwargs_handlers=[unused])
-
-
-def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}

@@ -1,25 +1,28 @@
-"""A run's folder: what was trained, on what, and the model that came out."""
+"""The folder of a training run: what was trained, on which data, and the model that came out."""
 
 from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from augforge.errors import TrainError
+from augforge.errors import TrainError, shorten
 from augforge.files import write_text
 from augforge.ops.geometry import width_height
 from augforge.train.config import TrainConfig, load_config
+from augforge.train.data.inputspec import InputSpec, RunSpec
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from augforge.train.data.inputspec import InputSpec
     from augforge.train.prediction.inference import Predictor, Window
+
+Log = Callable[[str], None]
+"""Takes one line of text: about progress, or a warning."""
 
 _LIBRARIES = (
     "torch",
@@ -33,82 +36,55 @@ _LIBRARIES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
-    """What the trainer found when it began, beside the configuration.
-
-    Attributes:
-        task: ``segmentation`` into `outputs`, or ``classification`` into `labels`.
-        outputs: classes that the network predicts, in order; `ignore` is none.
-        labels: names of the label vector's entries.
-        datasets: path, name and version of what is trained on.
-        input: the network's input.
-    """
-
-    task: Literal["segmentation", "classification"]
-    outputs: tuple[str, ...]
-    labels: tuple[str, ...]
-    datasets: tuple[dict[str, str], ...]
-    input: InputSpec
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Described:
-        from augforge.train.data.inputspec import InputSpec
-
-        tables = {key: tuple(data[key]) for key in ("outputs", "labels", "datasets")}
-        return cls(data["task"], **tables, input=InputSpec.from_json(data["input"]))
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
+class TrainingRun:
     """A training run on disk.
 
     Attributes:
         folder: the run's.
-        config: as it was asked for; what it left to the data stands in `described`.
-        described: task, classes, datasets and input.
+        config: as the user asked for it; what it leaves to the data stands in `spec`.
+        spec: task, classes, datasets and input.
     """
 
     folder: Path
     config: TrainConfig
-    described: Described
+    spec: RunSpec
 
     @classmethod
-    def open(cls, folder: str | Path) -> Run:
-        """Raises TrainError where there is no run."""
+    def open(cls, folder: str | Path) -> TrainingRun:
+        """Raises TrainError if the folder is not a run."""
         folder = Path(folder).expanduser()
         try:
-            data = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-            described = Described.from_json(data)
+            spec = RunSpec.from_json(json.loads((folder / "run.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, KeyError):
             raise TrainError(f"{folder} is no training run; expected run.json, as augforge train writes it") from None
-        return cls(folder, load_config(folder / "config.yaml"), described)
+        return cls(folder, load_config(folder / "config.yaml"), spec)
 
     def write(self) -> None:
-        """Write what describes the run."""
+        """Write the configuration, the environment and the spec, from which `open` reads the run again."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.folder / "config.yaml", self.config.to_yaml())
         write_json(self.folder / "environment.json", environment())
-        write_json(self.folder / "run.json", asdict(self.described))
+        write_json(self.folder / "run.json", asdict(self.spec))
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        return self.described.outputs
+        return self.spec.outputs
 
     @property
     def labels(self) -> tuple[str, ...]:
-        return self.described.labels
+        return self.spec.labels
 
     @property
     def datasets(self) -> tuple[dict[str, str], ...]:
-        return self.described.datasets
+        return self.spec.datasets
 
     @property
     def input(self) -> InputSpec:
-        return self.described.input
+        return self.spec.input
 
     @property
     def window(self) -> Window | None:
-        """Windows that a whole sample is predicted by, where the network was trained on windows; else None."""
+        """How to predict a whole sample with a network that was trained on windows; None if it was not."""
         from augforge.train.prediction.inference import Window
 
         crop = self.config.data.crop
@@ -120,29 +96,29 @@ class Run:
 
     @property
     def thresholds(self) -> tuple[float, ...]:
-        """The probability from which a pixel is the class: tuned ones where there are any."""
+        """The probability from which a pixel is the class, for each class; tuned values if there are any."""
         path = self.folder / "thresholds.json"
         tuned = json.loads(path.read_text(encoding="utf-8"))["thresholds"] if path.exists() else {}
         return tuple(tuned.get(name, self.config.threshold) for name in self.outputs)
 
     def summary(self) -> dict[str, Any]:
-        """What the finished run says of itself; TrainError while there is none."""
+        """The summary of a finished run; TrainError while it is not finished."""
         try:
-            found: dict[str, Any] = json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
+            summary: dict[str, Any] = json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             raise TrainError(f"{self.folder} is not finished. Let it go on: augforge train --resume") from None
-        return found
+        return summary
 
     def network(self, pretrained: bool = False) -> nn.Module:
         """The untrained network."""
         from augforge.train.net.model import build_classifier, build_model
 
-        if self.described.task == "classification":
+        if self.spec.task == "classification":
             return build_classifier(self.config.model, self.input.channels, len(self.labels), pretrained=pretrained)
         return build_model(self.config.model, self.input.channels, len(self.outputs), pretrained=pretrained)
 
     def model(self, weights: Literal["best", "last"] = "best") -> nn.Module:
-        """The trained network, ready to predict, on the CPU; the best of the validations, or as it was at the end."""
+        """The trained network on the CPU, ready to predict: as it was at its best validation, or at the end."""
         from augforge.train.checkpoint import load_weights
 
         path = self.folder / f"{weights}.safetensors"
@@ -163,14 +139,52 @@ class Run:
         from augforge.train.net.device import choose_device, choose_precision
         from augforge.train.prediction.inference import Predictor
 
-        device = choose_device("auto")  # what it was trained on may not be here
+        device = choose_device("auto")  # the device of the training may not exist on this machine
         precision = choose_precision("auto" if self.config.precision == "fp16" else self.config.precision, device)
         options = {"batch_size": self.config.data.batch_size, "window": self.window, **options}
         return Predictor(self.model(weights), self.outputs, self.input, device, precision, **options)
 
 
+def check_folder(run: TrainingRun, resume: bool, log: Log) -> None:
+    """Raise TrainError if a run must not begin in its folder, or cannot be resumed there."""
+    existing = {path.name for path in run.folder.iterdir()} if run.folder.exists() else set()
+    if existing <= {"config.yaml", "environment.json"}:  # empty, or left by a run that was killed while it began
+        if resume:
+            log(f"{run.folder} holds no run to resume: a new one begins")
+        return
+    if "run.json" not in existing:
+        raise TrainError(f"{run.folder} holds other files; expected a new folder. Choose another --out")
+    before = TrainingRun.open(run.folder)
+    if not resume:
+        raise TrainError(f"{run.folder} holds a run already. Choose another --out, or let it go on: --resume")
+    old, new = _decisive_settings(before), _decisive_settings(run)
+    changed = [
+        f"{key} was {shorten(old.get(key))}, is {shown(new.get(key))}" for key in new if old.get(key) != new[key]
+    ]
+    if changed:
+        raise TrainError(
+            f"{run.folder} was begun with other settings, so it cannot go on: {'; '.join(changed)}. "
+            "Use the same as then, or choose another --out"
+        )
+
+
+def _decisive_settings(run: TrainingRun) -> dict[str, Any]:
+    """All settings that decide a run's results, by key; not where its data lies, nor how many processes load it."""
+    spec = {**asdict(run.spec), "datasets": [f"{each['name']} {each['version']}" for each in run.datasets]}
+    keys = _flatten({**run.config.model_dump(mode="json"), **spec})
+    return {key: value for key, value in keys.items() if key not in ("data.workers", "checkpoint_every")}
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dots in its keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
 def environment() -> dict[str, Any]:
-    """Versions and machine: what results hang on besides configuration and data."""
+    """Library versions and machine: what results depend on besides configuration and data."""
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""The closing words of a training run."""
+"""What the command line prints at the end of a training run."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from rich.text import Text
 from augforge.report.tables import pairs, table
 
 WORST = 8
-"""Classes that are listed."""
+"""Number of classes listed."""
 
 
 def render_summary(summary: Mapping[str, Any], console: Console) -> None:
-    """Print what a run came to, its worst classes, and what to try next."""
+    """Print a run's score, its worst classes, and what to do next."""
     best, run = summary["best"] or {}, summary["run"]
     if classes := best.get("classes"):
-        console.print(_worst(classes), "", sep="\n")
+        console.print(_worst_classes(classes), "", sep="\n")
     console.print(Text.assemble((run, "bold"), "  ", _score(best)))
     console.print(pairs(_facts(summary)))
     console.print("\nNext:")
-    for command, purpose in _next(summary):
+    for command, purpose in _next_commands(summary):
         console.print(Text.assemble("  ", (command, "cyan"), (f"  # {purpose}", "dim")), soft_wrap=True)
 
 
@@ -31,11 +31,11 @@ def _score(best: Mapping[str, Any]) -> str:
     for key, name in (("mean_dice", "mean Dice"), ("accuracy", "accuracy")):
         if best.get(key) is not None:
             return f"{name} {best[key]:.4f} in validation, best after step {best['step']}"
-    return "was not judged"
+    return "was not validated"
 
 
-def _worst(classes: Mapping[str, float | None]) -> Any:
-    """The classes that the network does worst."""
+def _worst_classes(classes: Mapping[str, float | None]) -> Any:
+    """A table of the classes with the lowest Dice."""
     known = sorted((dice, name) for name, dice in classes.items() if dice is not None)
     shown = table("class" if len(known) <= WORST else f"worst {WORST} of {len(known)} classes", "Dice", right=1)
     for dice, name in known[:WORST]:
@@ -53,7 +53,7 @@ def _facts(summary: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _next(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _next_commands(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     run, dataset = summary["run"], summary["datasets"][0]["path"]
     look = (str(Path(run) / "curves.png"), "loss, learning rate and Dice over the steps")
     if summary["task"] == "classification":

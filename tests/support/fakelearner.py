@@ -15,9 +15,9 @@ from augforge.sample import IDENTITY, Sample
 from augforge.sources.options import IGNORE
 from augforge.store.dataset import Dataset
 from augforge.train.config import TrainConfig
-from augforge.train.material import Parts
 from augforge.train.prediction.inference import Prediction
-from augforge.train.study.learner import Learned
+from augforge.train.rundata import TrainAndVal
+from augforge.train.study.learner import TrainedModel
 
 Masks = NDArray[np.float32]
 Spoil = Callable[[Masks, Sample, Dataset, int], Masks]
@@ -33,15 +33,20 @@ class FakeLearner:
     """Predicts 0.9 where a class is and 0.1 elsewhere, after `spoil`; and remembers what it was asked to train."""
 
     spoil: Spoil = as_it_is
-    trained: list[tuple[Path, Dataset, TrainConfig, Parts | None]] = field(default_factory=list)
+    trained: list[tuple[Path, Dataset, TrainConfig, TrainAndVal | None]] = field(default_factory=list)
     stop_after: int = 10**6
 
     def __call__(
-        self, dataset: Dataset, config: TrainConfig, out: Path, progress: Progress, parts: Parts | None = None
-    ) -> Learned:
+        self,
+        dataset: Dataset,
+        config: TrainConfig,
+        out: Path,
+        progress: Progress,
+        train_and_val: TrainAndVal | None = None,
+    ) -> TrainedModel:
         if len(self.trained) == self.stop_after:
             raise KeyboardInterrupt
-        self.trained.append((out, dataset, config, parts))
+        self.trained.append((out, dataset, config, train_and_val))
         outputs = tuple(name for name in dataset.classes if name != IGNORE)
         places = [dataset.classes.index(name) for name in outputs]
 
@@ -52,4 +57,4 @@ class FakeLearner:
                 box = (0, 0, sample.width, sample.height)
                 yield Prediction(sample.name, seen, IDENTITY, box, sample.width, sample.height)
 
-        return Learned(outputs, config.threshold, predict)
+        return TrainedModel(outputs, config.threshold, predict)

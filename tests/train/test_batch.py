@@ -9,7 +9,7 @@ from conftest import make_sample
 torch = pytest.importorskip("torch")
 
 from augforge import bitmask  # noqa: E402
-from augforge.train.data.batch import Batch, images_on, to_device  # noqa: E402
+from augforge.train.data.batch import Batch, images_to_device, to_device  # noqa: E402
 from augforge.train.data.inputspec import InputSpec  # noqa: E402
 
 CLASSES = tuple(f"class-{c}" for c in range(9))
@@ -38,7 +38,7 @@ def test_images_are_as_in_prediction(dtype: str) -> None:
         assert images.shape == (2, channels, 32, 64)
         wanted = torch.stack([InputSpec((64, 32), channels).pixels(sample.image) for sample in samples])
         torch.testing.assert_close(images, wanted, rtol=0, atol=0)
-        torch.testing.assert_close(images_on(batch, "cpu", channels), images, rtol=0, atol=0)
+        torch.testing.assert_close(images_to_device(batch, "cpu", channels), images, rtol=0, atol=0)
 
 
 def test_targets_are_the_masks() -> None:

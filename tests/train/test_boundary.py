@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from augforge import bitmask
-from augforge.train.measure.boundary import boundary, hd95, outline, outline_distances, surface_dice
+from augforge.train.evaluation.boundary import boundary, hd95, outline, outline_distances, surface_dice
 
 
 def square(x0: int, y0: int, side: int = 10, size: int = 40) -> np.ndarray:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from augforge import bitmask
-from augforge.train.measure import breakdown
-from augforge.train.measure.breakdown import Breakdown
+from augforge.train.evaluation import breakdown
+from augforge.train.evaluation.breakdown import Breakdown
 
 Box = tuple[int, int, int, int]
 

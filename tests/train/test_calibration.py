@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from augforge import bitmask
-from augforge.train.measure.calibration import Calibration
-from augforge.train.measure.scores import Truth
+from augforge.train.evaluation.calibration import Calibration
+from augforge.train.evaluation.scores import Truth
 
 
 def whole(size: int = 100) -> bitmask.Planes:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from augforge.report.paint import INK
-from augforge.train.measure.charts import PANEL, Axis, Line, cells, chart
+from augforge.train.evaluation.charts import PANEL, Axis, Line, cells, chart
 
 RED = (255, 0, 0)
 

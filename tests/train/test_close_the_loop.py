@@ -12,7 +12,7 @@ from toybox import made
 from augforge.phantom import write_phantom
 from augforge.store.dataset import Dataset
 from augforge.train.config import load_config
-from augforge.train.run import Run
+from augforge.train.run import TrainingRun
 from augforge.train.study.compare import compare
 from augforge.train.study.crossval import crossval
 
@@ -39,7 +39,7 @@ def stamps(out: Path) -> dict[str, int]:
 
 def test_compare_trains_judges_and_does_neither_twice(datasets: list[Dataset], tmp_path: Path) -> None:
     found = compare(datasets, CONFIG, tmp_path, seeds=2)
-    runs = [Run.open(folder) for folder in (tmp_path / "runs").iterdir()]
+    runs = [TrainingRun.open(folder) for folder in (tmp_path / "runs").iterdir()]
     assert sorted((run.datasets[0]["name"], run.config.seed) for run in runs) == [
         (name, seed) for name in ("mosaics", "plain") for seed in (0, 1)
     ]

@@ -22,14 +22,14 @@ from augforge.phantom import write_phantom
 from augforge.progress import Silent
 from augforge.sample import IDENTITY, Sample
 from augforge.store.dataset import Dataset, open_dataset
+from augforge.train.built import raw_source
 from augforge.train.config import TrainConfig
-from augforge.train.prediction.blend import blended, counted
+from augforge.train.prediction.blend import blend, count_samples
 from augforge.train.prediction.inference import Prediction
 from augforge.train.study.common import common_set
 from augforge.train.study.compare import compare
 from augforge.train.study.forest import forest_plot, render_compare, tick_values
-from augforge.train.study.judged import judge
-from augforge.train.study.raw import raw_source
+from augforge.train.study.scoring import score_model
 
 CONFIG = TrainConfig.model_validate({"data": {"size": 64, "batch_size": 4}, "epochs": 3})
 MOSAIC = ("{op: hflip, keep_input: true}", "{op: mosaic, keep_input: true}")
@@ -72,7 +72,7 @@ def test_common_set_is_what_all_hold_back(root: Path, plain: Dataset, mosaics: D
     assert common.groups == ["ID004", "ID004"]
     assert common.left_out == {"plain": 2, "mosaics": 2, "fewer": 0}
     assert common.warnings == ()
-    raw = list(common.raw())
+    raw = list(common.raw_samples())
     assert [sample.name for sample in raw] == common.names
     assert all((sample.masks == plain.by_name(sample.name).masks).all() for sample in raw)
 
@@ -156,8 +156,8 @@ def test_overrides_of_the_build_count(tmp_path: Path, root: Path) -> None:
 
 def judged(learner: FakeLearner, datasets: list[Dataset], place: int) -> pl.DataFrame:
     common = common_set(datasets)
-    learned = learner(datasets[place], CONFIG, Path("nowhere"), Silent())
-    return judge(learned, common.sides[place], common, Silent())
+    model = learner(datasets[place], CONFIG, Path("nowhere"), Silent())
+    return score_model(model, common.compared[place], common, Silent())
 
 
 def pooled(table: pl.DataFrame) -> float:
@@ -198,11 +198,11 @@ def test_the_way_back_is_not_half_a_pixel_off(root: Path, plain: Dataset) -> Non
     It is twice as large: at other factors, selected mask pixels lie a little aside themselves.
     """
     common = common_set([plain, built(root, "upright", UPRIGHT)])
-    side = common.sides[1]
-    learned = FakeLearner()(side.dataset, CONFIG, Path("nowhere"), Silent())
+    compared = common.compared[1]
+    model = FakeLearner()(compared.dataset, CONFIG, Path("nowhere"), Silent())
     scores: dict[tuple[int, int], list[float]] = {}
-    for raw, prediction in zip(common.raw(), learned.predict(side.samples(common.names)), strict=True):
-        found = np.stack([*blended([prediction], [side.views[raw.name][0].root])]) >= 0.5
+    for raw, prediction in zip(common.raw_samples(), model.predict(compared.samples(common.names)), strict=True):
+        found = np.stack([*blend([prediction], [compared.views[raw.name][0].root])]) >= 0.5
         true = np.stack([*bitmask.to_masks(raw.masks, 29)]).astype(bool)
         for shift in ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)):
             moved = np.roll(found, shift, axis=(1, 2))
@@ -219,11 +219,11 @@ def test_windows_that_overlap_are_averaged() -> None:
     predictions = [
         Prediction("a", np.full((2, 4, 6), value, np.float32), IDENTITY, (0, 0, 6, 4), 6, 4) for value in (0.2, 0.6)
     ]
-    first, second = blended(predictions, roots)
+    first, second = blend(predictions, roots)
     np.testing.assert_allclose(first, [[0.2] * 4 + [0.4] * 2 + [0.6] * 4] * 4, rtol=1e-6)
     assert (first == second).all()
-    assert counted(roots).tolist() == [[1] * 4 + [2] * 2 + [1] * 4] * 4
-    half = blended(predictions[:1], roots[:1])
+    assert count_samples(roots).tolist() == [[1] * 4 + [2] * 2 + [1] * 4] * 4
+    half = blend(predictions[:1], roots[:1])
     assert (next(half)[:, 6:] == 0).all()
 
 
@@ -251,7 +251,7 @@ def worse_ulna(masks: Masks, sample: Sample, dataset: Dataset, seed: int) -> Mas
 
 def test_compare(tmp_path: Path, plain: Dataset, mosaics: Dataset) -> None:
     learner = FakeLearner(worse_ulna)
-    found = compare([plain, mosaics], CONFIG, tmp_path, learn=learner)
+    found = compare([plain, mosaics], CONFIG, tmp_path, train_model=learner)
     name = plain.classes[1]
     # the same steps and seeds for both: 3 epochs of 6 training images in batches of 4
     assert len(plain.split("train")) == 6
@@ -281,20 +281,20 @@ def test_compare(tmp_path: Path, plain: Dataset, mosaics: Dataset) -> None:
 def test_finished_runs_are_reused(tmp_path: Path, root: Path, plain: Dataset, mosaics: Dataset) -> None:
     stopped = FakeLearner(worse_ulna, stop_after=3)
     with pytest.raises(KeyboardInterrupt):
-        compare([plain, mosaics], CONFIG, tmp_path, learn=stopped)
+        compare([plain, mosaics], CONFIG, tmp_path, train_model=stopped)
     rest = FakeLearner(worse_ulna)
-    found = compare([plain, mosaics], CONFIG, tmp_path, learn=rest)
+    found = compare([plain, mosaics], CONFIG, tmp_path, train_model=rest)
     assert len(rest.trained) == 3
-    assert found == compare([plain, mosaics], CONFIG, tmp_path / "new", learn=FakeLearner(worse_ulna))
-    assert found == compare([plain, mosaics], CONFIG, tmp_path, learn=FakeLearner(stop_after=0))
+    assert found == compare([plain, mosaics], CONFIG, tmp_path / "new", train_model=FakeLearner(worse_ulna))
+    assert found == compare([plain, mosaics], CONFIG, tmp_path, train_model=FakeLearner(stop_after=0))
     # another seed or budget is another run, and another common set is another judgement of the same runs
     for options, runs in (({"seeds": 4}, 2), ({"budget": 5}, 6)):
         more = FakeLearner(worse_ulna)
-        compare([plain, mosaics], CONFIG, tmp_path, learn=more, **options)
+        compare([plain, mosaics], CONFIG, tmp_path, train_model=more, **options)
         assert len(more.trained) == runs
     again = FakeLearner(worse_ulna)
     fewer = built(root, "fewer", split="{val: [ID004]}")
-    found = compare([plain, mosaics, fewer], CONFIG, tmp_path, learn=again)
+    found = compare([plain, mosaics, fewer], CONFIG, tmp_path, train_model=again)
     assert sum("holds back 2 images more" in note for note in found["notes"]) == 2
     folders = {run[0] for run in again.trained}
     assert len(folders) == 9
@@ -304,23 +304,23 @@ def test_finished_runs_are_reused(tmp_path: Path, root: Path, plain: Dataset, mo
 def test_corrected_labels_are_judged_anew(tmp_path: Path, root: Path) -> None:
     data = Path(shutil.copytree(root / "data", tmp_path / "data"))
     datasets = [made(tmp_path / name, data, steps, name=name)[1] for name, steps in (("one", ()), ("two", MOSAIC))]
-    before = compare(datasets, CONFIG, tmp_path / "study", seeds=1, learn=FakeLearner())
+    before = compare(datasets, CONFIG, tmp_path / "study", seeds=1, train_model=FakeLearner())
     assert before["datasets"][0]["mean"]["dice"] == 1
     person = next((data / "train/outputs_json/ID002").glob("*.json"))
     edit_json(annotation(data, f"ID002/{person.stem}"), lambda document: document["annotations"].pop())
-    after = compare(datasets, CONFIG, tmp_path / "study", seeds=1, learn=FakeLearner())
+    after = compare(datasets, CONFIG, tmp_path / "study", seeds=1, train_model=FakeLearner())
     assert after["datasets"][0]["mean"]["dice"] < 1
 
 
 def test_one_dataset_is_no_comparison(tmp_path: Path, plain: Dataset) -> None:
     with pytest.raises(TrainError, match="expected two or more"):
-        compare([plain], CONFIG, tmp_path, learn=FakeLearner())
+        compare([plain], CONFIG, tmp_path, train_model=FakeLearner())
 
 
 def test_notes_are_honest(tmp_path: Path, root: Path, plain: Dataset) -> None:
     cropped = built(root, "cropped", ("{op: sliding_window, size: 96, stride: 96, edge: drop}",))
     config = CONFIG.model_copy(update={"data": CONFIG.data.model_copy(update={"size": None})})
-    found = compare([plain, cropped], config, tmp_path, seeds=1, learn=FakeLearner())
+    found = compare([plain, cropped], config, tmp_path, seeds=1, train_model=FakeLearner())
     said = " ".join(found["notes"])
     assert "29 differences by class, 1.4 would" in said
     assert "over images alone" in said
@@ -333,7 +333,7 @@ def test_notes_are_honest(tmp_path: Path, root: Path, plain: Dataset) -> None:
 
 
 def test_tables_and_picture(tmp_path: Path, plain: Dataset, mosaics: Dataset) -> None:
-    found = compare([plain, mosaics], CONFIG, tmp_path, learn=FakeLearner(worse_ulna))
+    found = compare([plain, mosaics], CONFIG, tmp_path, train_model=FakeLearner(worse_ulna))
     console = Console(width=80, file=io.StringIO())
     render_compare(found, console)
     text = console.file.getvalue()  # type: ignore[attr-defined]

@@ -74,11 +74,11 @@ def test_nobody_is_trained_on_who_is_judged(dataset: Dataset) -> None:
         roots = {root["name"].split("/")[0] for row in fold.train.index["lineage"] for root in row["roots"]}
         assert not fold.groups & seen
         assert not fold.groups & roots
-        assert set(fold.held.index["group"]) == fold.groups
+        assert set(fold.held_out.index["group"]) == fold.groups
         clear = index.filter(pl.col("groups").list.set_intersection(sorted(fold.groups)).list.len() == 0)
         assert set(fold.train.index["name"]) == set(clear["name"])
     assert any(len(groups) > 1 for fold in folds for groups in fold.train.index["groups"])
-    held = [name for fold in folds for name in fold.held.index["name"]]
+    held = [name for fold in folds for name in fold.held_out.index["name"]]
     assert sorted(held) == sorted(single["name"])
 
 
@@ -91,7 +91,7 @@ def test_a_sample_of_two_groups_is_judged_where_both_are_held_out(dataset: Datas
         other = next(g for g, fold in fold_of.items() if g != person and (fold == fold_of[person]) == same)
         pair = pl.when(pl.col("name") == first).then(pl.lit([person, other])).otherwise(pl.col("groups"))
         folds = folds_of(Dataset(dataset.folder, dataset.manifest, dataset.index.with_columns(groups=pair)), 4)
-        held = [fold.number for fold in folds if first in fold.held.index["name"]]
+        held = [fold.number for fold in folds if first in fold.held_out.index["name"]]
         trained = {fold.number for fold in folds if first in fold.train.index["name"]}
         assert held == ([fold_of[person]] if same else [])
         assert trained == {0, 1, 2, 3} - {fold_of[person], fold_of[other]}
@@ -105,7 +105,7 @@ def test_what_filters_found_in_val_is_judged_and_not_trained_on(root: Path) -> N
     tagged = {name for name, tags in val.select("name", "tags").iter_rows() if tags}
     assert tagged == set(val["name"])
     folds = folds_of(dataset, 3)
-    assert tagged <= {name for fold in folds for name in fold.held.index["name"]}
+    assert tagged <= {name for fold in folds for name in fold.held_out.index["name"]}
     assert not tagged & {name for fold in folds for name in fold.train.index["name"]}
 
 
@@ -171,7 +171,7 @@ def test_bad_labels_come_out_worst(tmp_path: Path, corrupted: tuple[Dataset, dic
         return np.clip(blurred + rng.normal(0, 0.05, blurred.shape), 0, 1).astype(np.float32)
 
     learner = FakeLearner(learned_the_truth)
-    found = crossval(dataset, CONFIG, tmp_path, folds=4, propose=3, learn=learner)
+    found = crossval(dataset, CONFIG, tmp_path, folds=4, propose=3, train_model=learner)
     assert len(learner.trained) == 4
     assert all(config.validate_every == 0 for _, _, config, _ in learner.trained)
     table = pl.read_csv(tmp_path / "label_quality.csv")
@@ -189,7 +189,7 @@ def test_bad_labels_come_out_worst(tmp_path: Path, corrupted: tuple[Dataset, dic
 
 
 def test_what_is_written(tmp_path: Path, dataset: Dataset) -> None:
-    found = crossval(dataset, CONFIG, tmp_path, folds=4, learn=FakeLearner())
+    found = crossval(dataset, CONFIG, tmp_path, folds=4, train_model=FakeLearner())
     assert (found["mean"]["dice"], found["mean"]["sd"]) == (1.0, 0.0)
     single = dataset.index.filter(
         pl.col("split") != "test", pl.col("lineage").struct.field("roots").list.len() == 1
@@ -221,7 +221,7 @@ def test_scores_by_fold(tmp_path: Path, dataset: Dataset) -> None:
             factor[0] = 0
         return masks * factor
 
-    found = crossval(dataset, CONFIG, tmp_path, folds=4, learn=FakeLearner(spoil))
+    found = crossval(dataset, CONFIG, tmp_path, folds=4, train_model=FakeLearner(spoil))
     assert [fold["dice"] for fold in found["folds"]] == pytest.approx([1, 1, 28 / 29, 1])
     entry = found["by_class"][dataset.classes[0]]
     assert entry["dice"] == pytest.approx(0.75)
@@ -231,18 +231,18 @@ def test_scores_by_fold(tmp_path: Path, dataset: Dataset) -> None:
 
 def test_finished_folds_are_reused(tmp_path: Path, dataset: Dataset) -> None:
     with pytest.raises(KeyboardInterrupt):
-        crossval(dataset, CONFIG, tmp_path, folds=4, learn=FakeLearner(stop_after=2))
+        crossval(dataset, CONFIG, tmp_path, folds=4, train_model=FakeLearner(stop_after=2))
     rest = FakeLearner()
-    found = crossval(dataset, CONFIG, tmp_path, folds=4, learn=rest)
+    found = crossval(dataset, CONFIG, tmp_path, folds=4, train_model=rest)
     assert len(rest.trained) == 2
-    assert found == crossval(dataset, CONFIG, tmp_path, folds=4, learn=FakeLearner(stop_after=0))
+    assert found == crossval(dataset, CONFIG, tmp_path, folds=4, train_model=FakeLearner(stop_after=0))
     other = FakeLearner()
-    crossval(dataset, CONFIG.model_copy(update={"seed": 1}), tmp_path, folds=4, learn=other)
+    crossval(dataset, CONFIG.model_copy(update={"seed": 1}), tmp_path, folds=4, train_model=other)
     assert len(other.trained) == 4
 
 
 def test_for_people(tmp_path: Path, dataset: Dataset) -> None:
-    found = crossval(dataset, CONFIG, tmp_path, folds=4, propose=2, learn=FakeLearner())
+    found = crossval(dataset, CONFIG, tmp_path, folds=4, propose=2, train_model=FakeLearner())
     console = Console(width=100, file=io.StringIO())
     render_crossval(found, console)
     text = console.file.getvalue()  # type: ignore[attr-defined]

@@ -82,7 +82,7 @@ def test_an_epoch_is_the_global_order_and_begins_again_to_fill_its_last_batch(da
     loader = batches(dataset)
     order = [dataset.index["name"][int(i)] for i in dataset.order(7, 0)]
     found = epoch_of(loader.stream())
-    assert len(found) == loader.steps == 3
+    assert len(found) == loader.per_epoch == 3
     assert names(found) == order + order[:1]
     following = [dataset.index["name"][int(i)] for i in dataset.order(7, 1)]
     assert names(list(islice(loader.stream(), 6))) == order + order[:1] + following + following[:1]
@@ -100,7 +100,7 @@ def test_ranks_share_each_global_batch(dataset: Dataset, world: int) -> None:
     whole = epoch_of(batches(dataset, batch_size=8, online=ONLINE).stream())
     ranks = [batches(dataset, batch_size=8 // world, online=ONLINE, world=world, rank=rank) for rank in range(world)]
     parts = [epoch_of(rank.stream()) for rank in ranks]
-    assert {len(part) for part in parts} == {rank.steps for rank in ranks} == {len(whole)} == {2}
+    assert {len(part) for part in parts} == {rank.per_epoch for rank in ranks} == {len(whole)} == {2}
     for step, batch in enumerate(whole):
         assert sorted(content(batch)) == sorted(contents([part[step] for part in parts]))
         assert parts[1][step].names == batch.names[1::world]
@@ -134,7 +134,7 @@ def test_fewer_samples_than_a_batch(dataset: Dataset) -> None:
     few = TrainingSet([dataset.where(dataset.index["name"].is_in(dataset.index["name"].to_list()[:3]))])
     loader = batches(few, batch_size=8, online=({"op": "rotate"},))
     found = epoch_of(loader.stream())
-    assert (len(found), loader.steps) == (1, 1)
+    assert (len(found), loader.per_epoch) == (1, 1)
     order = names(found)[:3]
     assert names(found) == [*order, *order, *order[:2]]
     assert len({data for _, data in contents(found)}) == 8  # each time drawn anew
@@ -160,7 +160,7 @@ def test_rare_classes_come_more_often(tmp_path: Path) -> None:
     seen = [name.startswith("ID010") for batch in islice(stream, 250) for name in batch.names]
     assert 0.45 < np.mean(seen) < 0.6  # 10 of 19
     epoch = names(epoch_of(batches(dataset, sampling="class").stream()))
-    order = dataset.order(7, 0, weights=TrainingSet([dataset]).rarity())
+    order = dataset.order(7, 0, weights=TrainingSet([dataset]).rarity_weights())
     assert epoch[:10] == [dataset.index["name"][int(i)] for i in order]
 
 
@@ -221,7 +221,7 @@ def test_all_kinds_of_images_go_together(tmp_path: Path) -> None:
         pictures[put_hand(tmp_path / "hands", number, picture.astype(dtype), ["a"])] = picture
     dataset = build(tmp_path, tmp_path / "hands", ("a",))
     samples = TrainingSet([dataset])
-    assert (samples.colour, samples.deep) == (True, True)
+    assert (samples.has_colour, samples.has_uint16) == (True, True)
     for channels in (1, 3):
         batch = next(batches(samples, InputSpec((32, 32), channels)).stream())
         assert (batch.images.dtype, batch.images.shape) == (torch.uint16, (4, channels, 32, 32))

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from augforge.errors import TrainError
-from augforge.train.net.device import choose_device, choose_precision, repeatable
+from augforge.train.net.device import choose_device, choose_precision, make_repeatable
 
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda")
@@ -88,14 +88,14 @@ def test_a_seed_repeats_a_step_bit_for_bit() -> None:
 
 @pytest.mark.usefixtures("as_before")
 def test_threads_are_set_and_algorithms_repeatable() -> None:
-    repeatable(0, threads=1)
+    make_repeatable(0, threads=1)
     assert torch.get_num_threads() == 1
     assert torch.are_deterministic_algorithms_enabled()
 
 
 def step(seed: int) -> torch.Tensor:
     """A weight after one step of a small net with dropout."""
-    repeatable(seed)
+    make_repeatable(seed)
     net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.Dropout(0.5), nn.Conv2d(8, 1, 3))
     optimizer = torch.optim.AdamW(net.parameters())
     net(torch.randn(2, 1, 16, 16)).square().mean().backward()

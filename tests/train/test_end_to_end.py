@@ -21,7 +21,7 @@ from augforge import open_dataset
 from augforge.phantom import write_phantom
 from augforge.sources.raster.runs import parse_runs, runs_mask
 from augforge.train.loop import train
-from augforge.train.run import Run
+from augforge.train.run import TrainingRun
 
 SIZE = 160
 TOLD = {
@@ -85,7 +85,7 @@ def run(hands: Path) -> Path:
 
 
 def test_a_killed_run_has_the_losses_of_one_that_was_not(run: Path, hands: Path, tmp_path: Path) -> None:
-    train([hands], Run.open(run).config, tmp_path / "whole")
+    train([hands], TrainingRun.open(run).config, tmp_path / "whole")
     assert (run / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
     assert (run / "last.safetensors").read_bytes() == (tmp_path / "whole" / "last.safetensors").read_bytes()
 
@@ -108,15 +108,15 @@ def test_predict_writes_the_contest_file(run: Path, hands: Path, tmp_path: Path)
     with (tmp_path / "p.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     files = sorted(path.name for path in images.glob("*.png"))
-    trained = Run.open(run)
+    trained = TrainingRun.open(run)
     assert [row["image_name"] for row in rows] == [name for name in files for _ in trained.outputs]
     assert [row["class"] for row in rows] == [*trained.outputs] * len(files)
 
     dataset = open_dataset(hands)
     samples = [dataset.by_name(f"ID002/{name.removesuffix('.png')}") for name in files]
     predictions = trained.predictor().predict(samples)
-    told = iter(rows)
+    table_rows = iter(rows)
     for prediction in predictions:
         for layer, threshold in zip(prediction.layers(), trained.thresholds, strict=True):
-            runs = parse_runs(next(told)["rle"], SIZE * SIZE, 1, "p.csv")
+            runs = parse_runs(next(table_rows)["rle"], SIZE * SIZE, 1, "p.csv")
             assert np.array_equal(runs_mask(runs, SIZE, SIZE, "row"), layer >= threshold)

@@ -12,7 +12,7 @@ from augforge import bitmask
 from augforge.errors import TrainError
 from augforge.sources.raster.runs import parse_runs, runs_mask
 from augforge.train.prediction.ensemble import ensemble
-from augforge.train.prediction.table import About, Predictions, floor_of, image_of, write_predictions
+from augforge.train.prediction.table import Predictions, TableHeader, encode_image, probability_floor, write_predictions
 
 CLASSES = ("lung", "heart")
 
@@ -28,16 +28,16 @@ def put(
     classes: tuple[str, ...] = CLASSES,
     probabilities: bool = False,
 ) -> Path:
-    about = About(classes, thresholds, {"run": path.stem}, probabilities)
+    header = TableHeader(classes, thresholds, {"run": path.stem}, probabilities)
     made = (
-        image_of(
+        encode_image(
             name,
             f"{name}.png",
             ((x >= t, t, x if probabilities else None) for x, t in zip(found, thresholds, strict=True)),
         )
         for name, found in images.items()
     )
-    write_predictions(path, about, made)
+    write_predictions(path, header, made)
     return path
 
 
@@ -101,7 +101,7 @@ def test_the_mean_of_what_is_above_the_floor(tmp_path: Path, weights: list[float
     for n, (mask, image) in enumerate(
         zip(found(tmp_path / "out.parquet"), Predictions(tmp_path / "out.parquet"), strict=True)
     ):
-        floors = np.array([floor_of(0.4), floor_of(0.6)])[:, None, None]
+        floors = np.array([probability_floor(0.4), probability_floor(0.6)])[:, None, None]
         kept = [np.where(p > floors, p, 0) for p in (layers(10 * i + n) for i in range(3))]
         mean = np.average(kept, axis=0, weights=weights)
         limits = np.array([0.4, 0.6])[:, None, None]
@@ -111,7 +111,7 @@ def test_the_mean_of_what_is_above_the_floor(tmp_path: Path, weights: list[float
         again = image.probabilities(0)
         assert again is not None
         (x0, y0, x1, y1), levels = again
-        likely = mean[0, y0:y1, x0:x1] > floor_of(0.4) + 0.003
+        likely = mean[0, y0:y1, x0:x1] > probability_floor(0.4) + 0.003
         np.testing.assert_allclose(levels[likely] / 255, mean[0, y0:y1, x0:x1][likely], atol=0.005)
 
 
@@ -119,9 +119,9 @@ def test_the_means_threshold_is_the_mean_of_the_tables(tmp_path: Path) -> None:
     one = put(tmp_path / "1.parquet", {"a": layers(1)}, (0.4, 0.6), probabilities=True)
     two = put(tmp_path / "2.parquet", {"a": layers(2)}, (0.8, 0.2), probabilities=True)
     ensemble([one, two], tmp_path / "out.parquet", "mean", weights=[3, 1])
-    assert Predictions(tmp_path / "out.parquet").about.thresholds == pytest.approx((0.5, 0.5))
+    assert Predictions(tmp_path / "out.parquet").header.thresholds == pytest.approx((0.5, 0.5))
     ensemble([one, two], tmp_path / "out.parquet", "mean", threshold=0.35)
-    assert Predictions(tmp_path / "out.parquet").about.thresholds == (0.35, 0.35)
+    assert Predictions(tmp_path / "out.parquet").header.thresholds == (0.35, 0.35)
 
 
 def test_classes_are_matched_by_name(tmp_path: Path) -> None:

@@ -24,10 +24,10 @@ from augforge.errors import TrainError
 from augforge.sample import IDENTITY, Sample
 from augforge.store.dataset import open_dataset
 from augforge.train.data.inputspec import InputSpec
-from augforge.train.measure import evaluate as module
-from augforge.train.measure.evaluate import evaluate
-from augforge.train.measure.labels import auroc, label_scores
-from augforge.train.measure.tables import render_evaluation
+from augforge.train.evaluation import evaluate as module
+from augforge.train.evaluation.evaluate import evaluate
+from augforge.train.evaluation.labels import auroc, label_scores
+from augforge.train.evaluation.tables import render_evaluation
 from augforge.train.prediction.inference import Prediction
 
 OUTPUTS = ("heart", "lung")
@@ -85,7 +85,7 @@ class FakeRun:
     thresholds: tuple[float, ...] = (0.5, 0.5)
     datasets: tuple[dict[str, str], ...] = ()
     labels: tuple[str, ...] = ()
-    described: Any = field(default_factory=lambda: SimpleNamespace(task="segmentation"))
+    spec: Any = field(default_factory=lambda: SimpleNamespace(task="segmentation"))
     asked: dict[str, Any] = field(default_factory=dict)
 
     def predictor(self, **options: Any) -> FakeRun:
@@ -106,7 +106,7 @@ def judged(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
 
     def judge(run: FakeRun | None = None, paths: Iterable[Path] = (toy,), **options: Any) -> dict[str, Any]:
         found = run or FakeRun(tmp_path / "run")
-        monkeypatch.setattr(module.Run, "open", lambda folder: found)
+        monkeypatch.setattr(module.TrainingRun, "open", lambda folder: found)
         return evaluate(tmp_path / "run", list(paths), **{"worst": 0, **options})
 
     return judge
@@ -227,15 +227,17 @@ def test_other_classes_are_refused(judged: Callable[..., dict[str, Any]], tmp_pa
     assert not (tmp_path / "run").exists()
 
 
-def test_groups_that_were_trained_on_are_told(judged: Callable[..., dict[str, Any]], toy: Path, tmp_path: Path) -> None:
+def test_groups_that_were_trained_on_are_reported(
+    judged: Callable[..., dict[str, Any]], toy: Path, tmp_path: Path
+) -> None:
     entry = {"path": str(toy), "name": "toy", "version": open_dataset(toy).version}
     run = FakeRun(tmp_path / "run", datasets=(entry,))
     assert judged(run)["warnings"] == []
     (warning,) = judged(run, split="train")["warnings"]
-    assert "trained on 1 of the 1 groups judged here (P03)" in warning
+    assert "trained on 1 of the 1 groups evaluated here (P03)" in warning
 
 
-def test_a_dataset_that_is_gone_is_told(judged: Callable[..., dict[str, Any]], toy: Path, tmp_path: Path) -> None:
+def test_a_dataset_that_is_gone_is_reported(judged: Callable[..., dict[str, Any]], toy: Path, tmp_path: Path) -> None:
     shutil.copytree(toy, tmp_path / "gone")
     entry = {"path": str(tmp_path / "gone"), "name": "toy", "version": open_dataset(toy).version}
     shutil.rmtree(tmp_path / "gone")
@@ -287,7 +289,7 @@ class Brightness(torch.nn.Module):
 @dataclass
 class FakeClassifier(FakeRun):
     labels: tuple[str, ...] = ("bright", "dark")
-    described: Any = field(default_factory=lambda: SimpleNamespace(task="classification"))
+    spec: Any = field(default_factory=lambda: SimpleNamespace(task="classification"))
     input: InputSpec = field(
         default_factory=lambda: InputSpec.from_json(
             {"size": [32, 32], "channels": 1, "normalise": "unit", "mean": [], "std": []}

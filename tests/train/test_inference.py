@@ -149,7 +149,7 @@ def test_scaled_views_are_scaled_back(upright: bool) -> None:
     [
         ({"tta": ["hflp"]}, "Did you mean 'hflip'"),
         ({"tta": ["scale9"]}, "0.25 to 4"),
-        ({"tta": ["vflip", "vflip"]}, "stands twice"),
+        ({"tta": ["vflip", "vflip"]}, "expected each augmentation once"),
         ({"tta": ["hflip"]}, "--swap left-lung:right-lung"),
         ({"tta": ["hflip"], "swap": [("left-lung", "lung")]}, "'lung', which the model does not predict"),
         ({"tta": ["hflip"], "swap": [("heart", "left-lung"), ("left-lung", "right-lung")]}, "left-lung twice"),
@@ -263,7 +263,7 @@ def test_seen_from_a_mirrored_source_to_the_pixel() -> None:
     image = shapes(96, 64, 7)
     sample, root = moved("hflip", image)
     [prediction] = predictor(Bright(), "abc", spec(96, 64, 3)).predict([sample])
-    back = prediction.seen_from(root)
+    back = prediction.in_source(root)
     assert (back.name, back.width, back.height) == ("source", 96, 64)
     np.testing.assert_array_equal(found(back), truth(image))
     assert (found(prediction) != truth(image)).any()
@@ -273,7 +273,7 @@ def test_seen_from_a_turned_and_scaled_source() -> None:
     image = shapes(300, 200, 8)
     sample, root = moved("rotate", image, angles=[33.0], fit="expand")
     [prediction] = predictor(Bright(), "abc", spec(192, 192, 3)).predict([sample])
-    back = found(prediction.seen_from(root))
+    back = found(prediction.in_source(root))
     for c in range(3):
         both = back[..., c] & truth(image)[..., c]
         assert both.sum() / (back[..., c] | truth(image)[..., c]).sum() > 0.94
@@ -285,7 +285,7 @@ def test_nothing_is_predicted_where_the_source_was_not_seen() -> None:
     everywhere = np.full((40, 60), 255, np.uint8)
     root = Root("source", ((1.0, 0.0, -20.0), (0.0, 1.0, -10.0)), (0, 0, 32, 32), (60, 40))
     [prediction] = predictor(Bright(), "a", spec(32, 32)).predict([sample_of(everywhere[:32, :32], "window")])
-    back = found(prediction.seen_from(root))[..., 0]
+    back = found(prediction.in_source(root))[..., 0]
     shown = np.zeros((40, 60), bool)
     shown[10:40, 20:52] = True
     np.testing.assert_array_equal(back, shown)

@@ -17,19 +17,20 @@ from toybox import made, put_hand  # noqa: E402
 from augforge import bitmask  # noqa: E402
 from augforge.errors import TrainError  # noqa: E402
 from augforge.train.config import TrainConfig, load_config  # noqa: E402
-from augforge.train.data.inputspec import InputSpec, input_spec  # noqa: E402
+from augforge.train.data.inputspec import InputSpec  # noqa: E402
 from augforge.train.data.trainingset import TrainingSet  # noqa: E402
+from augforge.train.rundata import choose_input_spec  # noqa: E402
 
 
 class Sized:
     """A training set as far as the input depends on it."""
 
     def __init__(self, *sizes: tuple[int, int], colour: bool = False) -> None:
-        self.sizes, self.colour = np.array(sizes), colour
+        self.sizes, self.has_colour = np.array(sizes), colour
 
 
 def spec_of(samples: Any, device: str = "cpu", **data: Any) -> InputSpec:
-    return input_spec(TrainConfig(data=data), samples, device)
+    return choose_input_spec(TrainConfig(data=data), samples, device)
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,12 @@ from toybox import made, put_hand, tiny_hands
 from augforge.errors import AugforgeError, TrainError
 from augforge.phantom import write_phantom
 from augforge.store.dataset import open_dataset
-from augforge.train.averaging import Averaged
 from augforge.train.checkpoint import load_weights
 from augforge.train.config import TrainConfig, load_config
 from augforge.train.journal import read_journal
 from augforge.train.loop import train
-from augforge.train.run import Run
+from augforge.train.net.optim import WeightAverage
+from augforge.train.run import TrainingRun
 
 DROPOUT = ("model.architecture=fpn", "model.options={decoder_dropout: 0.5}", "data.batch_size=3", "epochs=3")
 
@@ -59,8 +59,8 @@ def steps_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_a_run_leaves_what_people_look_for(hands: Path, tmp_path: Path) -> None:
-    told: list[str] = []
-    summary = train([hands], config(), tmp_path / "run", tell=told.append)
+    lines: list[str] = []
+    summary = train([hands], config(), tmp_path / "run", log=lines.append)
     left = {path.name for path in (tmp_path / "run").iterdir()}
     assert left >= {
         "config.yaml",
@@ -75,7 +75,7 @@ def test_a_run_leaves_what_people_look_for(hands: Path, tmp_path: Path) -> None:
     assert summary["steps"] == 6
     assert summary["datasets"] == [{"path": str(hands), "name": "toy", "version": open_dataset(hands).version}]
     assert len(steps_of(tmp_path / "run")) == 6
-    assert sum("mean Dice" in line for line in told) == 2
+    assert sum("mean Dice" in line for line in lines) == 2
     assert summary["best"]["mean_dice"] == max(
         row["mean_dice"] for row in read_journal(tmp_path / "run") if row["kind"] == "validation"
     )
@@ -104,11 +104,11 @@ def test_a_run_repeats_itself_bit_for_bit(hands: Path, tmp_path: Path) -> None:
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(
     hands: Path, tmp_path: Path, stop: int, extra: tuple[str, ...]
 ) -> None:
-    told = config("checkpoint_every=2", "data.online=[{op: hflip, p: 0.5}]", *extra)
-    train([hands], told, tmp_path / "whole")
+    settings = config("checkpoint_every=2", "data.online=[{op: hflip, p: 0.5}]", *extra)
+    train([hands], settings, tmp_path / "whole")
     with pytest.raises(Stop):
-        train([hands], told, tmp_path / "stopped", progress=StopAt(stop))
-    train([hands], told, tmp_path / "stopped", resume=True)
+        train([hands], settings, tmp_path / "stopped", progress=StopAt(stop))
+    train([hands], settings, tmp_path / "stopped", resume=True)
     for name in ("metrics.jsonl", "last.safetensors", "best.safetensors"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "stopped" / name).read_bytes(), name
 
@@ -127,30 +127,30 @@ def test_a_folder_with_a_run_is_not_overwritten(hands: Path, tmp_path: Path) -> 
 def test_a_run_goes_on_with_its_own_configuration_alone(hands: Path, tmp_path: Path) -> None:
     with pytest.raises(Stop):
         train([hands], config(), tmp_path / "run", progress=StopAt(1))
-    with pytest.raises(TrainError, match=r"begun otherwise.*seed was 0, is 5"):
+    with pytest.raises(TrainError, match=r"begun with other settings.*seed was 0, is 5"):
         train([hands], config("seed=5"), tmp_path / "run", resume=True)
 
 
 @pytest.mark.parametrize("files", [["state.pt"], ["model.safetensors"], ["progress.json"]])
 def test_a_damaged_checkpoint_is_named(hands: Path, tmp_path: Path, files: list[str]) -> None:
-    told = config("checkpoint_every=1")
+    settings = config("checkpoint_every=1")
     with pytest.raises(Stop):
-        train([hands], told, tmp_path / "run", progress=StopAt(2))
+        train([hands], settings, tmp_path / "run", progress=StopAt(2))
     [checkpoint] = (tmp_path / "run" / "checkpoints").iterdir()
     for name in files:
         (checkpoint / name).write_bytes(b"nonsense")
     with pytest.raises(TrainError, match=checkpoint.name):
-        train([hands], told, tmp_path / "run", resume=True)
+        train([hands], settings, tmp_path / "run", resume=True)
 
 
 def test_no_code_of_a_checkpoint_is_run(hands: Path, tmp_path: Path) -> None:
-    told = config("checkpoint_every=1")
+    settings = config("checkpoint_every=1")
     with pytest.raises(Stop):
-        train([hands], told, tmp_path / "run", progress=StopAt(2))
+        train([hands], settings, tmp_path / "run", progress=StopAt(2))
     [checkpoint] = (tmp_path / "run" / "checkpoints").iterdir()
     torch.save({"optimizer": Path("/tmp")}, checkpoint / "state.pt")  # unpickling it would call a constructor
     with pytest.raises(TrainError, match="damaged"):
-        train([hands], told, tmp_path / "run", resume=True)
+        train([hands], settings, tmp_path / "run", resume=True)
 
 
 def test_a_dataset_without_validation_split(hands: Path, tmp_path: Path) -> None:
@@ -159,17 +159,17 @@ def test_a_dataset_without_validation_split(hands: Path, tmp_path: Path) -> None
         train([tmp_path / "out"], config(), tmp_path / "run")
     summary = train([tmp_path / "out"], config("validate_every=0", "steps=1"), tmp_path / "run")
     assert summary["best"] is None
-    assert Run.open(tmp_path / "run").model("best")
+    assert TrainingRun.open(tmp_path / "run").model("best")
 
 
-def test_a_class_without_pixels_is_said(tmp_path: Path) -> None:
+def test_a_class_without_pixels_is_reported(tmp_path: Path) -> None:
     data = tiny_hands(tmp_path / "data", [40, 80, 120], classes=("a",))
     put_hand(data, 9, np.full((40, 40), 90, np.uint8), ("a",))
     made(tmp_path, data, (), split="{val: 0.3}", classes="[a, b]")
-    told: list[str] = []
-    summary = train([tmp_path / "out"], config("steps=1"), tmp_path / "run", tell=told.append)
+    lines: list[str] = []
+    summary = train([tmp_path / "out"], config("steps=1"), tmp_path / "run", log=lines.append)
     assert "no training sample has a pixel of b" in summary["warnings"][0]
-    assert f"warning: {summary['warnings'][0]}" in told
+    assert f"warning: {summary['warnings'][0]}" in lines
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(hands: Path, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(hands: Path, tmp_path: Path) -> 
         train([hands], config("optimizer.lr=1e30", "optimizer.clip=null", "epochs=9"), tmp_path / "run")
 
 
-def test_memory_that_runs_out_is_said(hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_runs_out_is_reported(hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
 
@@ -188,9 +188,9 @@ def test_memory_that_runs_out_is_said(hands: Path, tmp_path: Path, monkeypatch: 
 
 def test_low_precision_is_really_low(hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, set[torch.dtype]] = {"weights": set(), "products": set(), "losses": set()}
-    network = Run.network
+    network = TrainingRun.network
 
-    def watched(run: Run, pretrained: bool = False) -> torch.nn.Module:
+    def watched(run: TrainingRun, pretrained: bool = False) -> torch.nn.Module:
         made = network(run, pretrained)
         seen["weights"] |= {parameter.dtype for parameter in made.parameters()}
         for module in made.modules():
@@ -198,7 +198,7 @@ def test_low_precision_is_really_low(hands: Path, tmp_path: Path, monkeypatch: p
                 module.register_forward_hook(lambda module, inputs, output: seen["products"].add(output.dtype))
         return made
 
-    monkeypatch.setattr(Run, "network", watched)
+    monkeypatch.setattr(TrainingRun, "network", watched)
     for precision, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
         seen["products"].clear()
         summary = train([hands], config("steps=1", f"precision={precision}"), tmp_path / precision)
@@ -212,21 +212,21 @@ def weights_of(path: Path) -> dict[str, torch.Tensor]:
 
 
 def test_batches_that_are_summed_for_a_step_count_as_their_mean(hands: Path, tmp_path: Path) -> None:
-    told = ("data.batch_size=6", "steps=1", "optimizer.name=sgd", "optimizer.clip=null", "validate_every=0")
+    overrides = ("data.batch_size=6", "steps=1", "optimizer.name=sgd", "optimizer.clip=null", "validate_every=0")
     for name, several in (
         ("one", 1),
         ("two", 2),
     ):  # an epoch is one batch, so both see the same samples, once and twice
-        train([hands], config(*told, f"optimizer.accumulate={several}"), tmp_path / name)
+        train([hands], config(*overrides, f"optimizer.accumulate={several}"), tmp_path / name)
     one, two = (weights_of(tmp_path / name / "last.safetensors") for name in ("one", "two"))
     network = [name for name in one if "running" not in name]
     assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in network)
 
 
 def test_gradients_are_clipped(hands: Path, tmp_path: Path) -> None:
-    told = ("steps=1", "optimizer.name=sgd", "optimizer.lr=1", "optimizer.weight_decay=0", "schedule.warmup=0")
+    overrides = ("steps=1", "optimizer.name=sgd", "optimizer.lr=1", "optimizer.weight_decay=0", "schedule.warmup=0")
     for name, clip in (("start", "1e-12"), ("short", "0.01"), ("free", "null")):
-        train([hands], config(*told, "validate_every=0", f"optimizer.clip={clip}"), tmp_path / name)
+        train([hands], config(*overrides, "validate_every=0", f"optimizer.clip={clip}"), tmp_path / name)
     start, short, free = (weights_of(tmp_path / name / "last.safetensors") for name in ("start", "short", "free"))
     moved = [
         sum(((end[name] - start[name]) ** 2).sum().item() for name in start if "running" not in name) ** 0.5
@@ -249,23 +249,25 @@ def test_the_average_is_what_is_judged_and_kept(hands: Path, tmp_path: Path) -> 
 
 
 def test_a_plateau_lowers_the_rate(hands: Path, tmp_path: Path) -> None:
-    told = ("schedule.name=plateau", "schedule.patience=1", "schedule.warmup=0", "schedule.factor=0.5", "epochs=3")
-    train([hands], config(*told, "threshold=0.999"), tmp_path / "run")  # nothing is predicted: no score is better
+    overrides = ("schedule.name=plateau", "schedule.patience=1", "schedule.warmup=0", "schedule.factor=0.5", "epochs=3")
+    train([hands], config(*overrides, "threshold=0.999"), tmp_path / "run")  # nothing is predicted: no score is better
     assert [row["lr"] for row in steps_of(tmp_path / "run")][::3] == [0.001, 0.001, 0.0005]
 
 
 def test_the_threshold_of_the_configuration_judges(hands: Path, tmp_path: Path) -> None:
     for threshold in (0.001, 0.999):
         train([hands], config("steps=1", f"threshold={threshold}"), tmp_path / str(threshold))
-    low, high = (Run.open(tmp_path / str(threshold)).summary()["best"]["classes"] for threshold in (0.001, 0.999))
+    low, high = (
+        TrainingRun.open(tmp_path / str(threshold)).summary()["best"]["classes"] for threshold in (0.001, 0.999)
+    )
     assert high != low
     assert set(high.values()) == {0.0}, "nothing is predicted, and every bone is there"
 
 
 def test_averages_follow_the_weights() -> None:
     network = torch.nn.Linear(1, 1, bias=False)
-    ema = Averaged(network, TrainConfig(ema=0.5), steps=4)
-    swa = Averaged(network, TrainConfig(swa=0.5), steps=4)
+    ema = WeightAverage(network, TrainConfig(ema=0.5), steps=4)
+    swa = WeightAverage(network, TrainConfig(swa=0.5), steps=4)
     for step, value in enumerate([1.0, 2.0, 3.0, 5.0], start=1):
         network.weight.data.fill_(value)
         ema.update(network, step)
@@ -278,7 +280,7 @@ def test_averages_follow_the_weights() -> None:
 
 def test_statistics_of_batch_norm_are_averaged() -> None:
     network = torch.nn.BatchNorm1d(1)
-    ema = Averaged(network, TrainConfig(ema=0.5), steps=2)
+    ema = WeightAverage(network, TrainConfig(ema=0.5), steps=2)
     for step, value in enumerate([1.0, 2.0], start=1):
         network.running_mean.fill_(value)  # type: ignore[union-attr, operator]
         ema.update(network, step)
@@ -300,15 +302,15 @@ def test_labels_alone_make_a_classifier(tmp_path: Path) -> None:
     from augforge.engine.builder import build
 
     build(tmp_path / "recipe.yaml", tmp_path / "out")
-    told = ("model.encoder=resnet10t", "data.normalise=unit", "epochs=12", "data.batch_size=4", "data.workers=0")
-    summary = train([tmp_path / "out"], load_config(None, (*told, "data.size=64")), tmp_path / "run")
+    overrides = ("model.encoder=resnet10t", "data.normalise=unit", "epochs=12", "data.batch_size=4", "data.workers=0")
+    summary = train([tmp_path / "out"], load_config(None, (*overrides, "data.size=64")), tmp_path / "run")
     assert summary["task"] == "classification"
     assert summary["best"]["accuracy"] > 0.7
 
 
 def test_a_run_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(TrainError, match="is no training run"):
-        Run.open(tmp_path)
+        TrainingRun.open(tmp_path)
     with pytest.raises(AugforgeError):
         train([tmp_path], config(), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -11,7 +11,7 @@ from torch import nn
 
 from augforge.errors import TrainError
 from augforge.train.config import OptimizerConfig, ScheduleConfig
-from augforge.train.net.optim import Schedule, build_optimizer, build_schedule, rate
+from augforge.train.net.optim import Schedule, build_optimizer, rate
 
 
 def small_net() -> nn.Sequential:
@@ -30,14 +30,14 @@ def train(net: nn.Module, optimizer: torch.optim.Optimizer, schedule: Schedule, 
 def rates(config: ScheduleConfig, steps: int, scores: dict[int, float] | None = None) -> list[float]:
     """The learning rate that each step is taken with, of a highest of 0.1; scores come after a step."""
     optimizer = torch.optim.SGD(small_net().parameters(), lr=0.1)
-    schedule = build_schedule(optimizer, config, steps)
+    schedule = Schedule(optimizer, config, steps)
     found = []
     for step in range(steps):
         found.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         schedule.step()
         if scores and step in scores:
-            schedule.validated(scores[step])
+            schedule.record_score(scores[step])
     return found
 
 
@@ -61,7 +61,7 @@ def test_optimizers_of_timm_lower_a_loss(name: str) -> None:
     net = small_net()
     before = net(torch.linspace(-1, 1, 128).reshape(2, 1, 8, 8)).square().mean().item()
     optimizer = build_optimizer(net, OptimizerConfig(name=name, lr=0.01))
-    train(net, optimizer, build_schedule(optimizer, ScheduleConfig(name="constant", warmup=0), 20), 20)
+    train(net, optimizer, Schedule(optimizer, ScheduleConfig(name="constant", warmup=0), 20), 20)
     assert net(torch.linspace(-1, 1, 128).reshape(2, 1, 8, 8)).square().mean().item() < before
 
 
@@ -127,11 +127,11 @@ def test_shortest_runs_have_a_rate(name: str, total: int) -> None:
 def test_a_schedule_made_after_the_optimizer_was_restored_knows_the_highest_rate() -> None:
     config = ScheduleConfig(name="cosine", warmup=0)
     before, after = (torch.optim.SGD(small_net().parameters(), lr=0.1) for _ in range(2))
-    schedule = build_schedule(before, config, 10)
+    schedule = Schedule(before, config, 10)
     for _ in range(5):
         schedule.step()
     after.load_state_dict(before.state_dict())
-    restored = build_schedule(after, config, 10)
+    restored = Schedule(after, config, 10)
     restored.load_state_dict(schedule.state_dict())
     assert after.param_groups[0]["lr"] == before.param_groups[0]["lr"] < 0.1
 
@@ -143,19 +143,19 @@ def test_a_resumed_run_goes_on_exactly(optimizer: str, schedule: str) -> None:
     for stop in (False, True):
         net = small_net()
         made = build_optimizer(net, OptimizerConfig(name=optimizer))
-        plan = build_schedule(made, ScheduleConfig(name=schedule, patience=1), 12)
+        plan = Schedule(made, ScheduleConfig(name=schedule, patience=1), 12)
         train(net, made, plan, 7)
-        plan.validated(0.5)
-        plan.validated(0.4)
+        plan.record_score(0.5)
+        plan.record_score(0.4)
         if stop:
             states = copy.deepcopy([net.state_dict(), made.state_dict(), plan.state_dict()])
             net = small_net()
             made = build_optimizer(net, OptimizerConfig(name=optimizer))
-            plan = build_schedule(made, ScheduleConfig(name=schedule, patience=1), 12)
+            plan = Schedule(made, ScheduleConfig(name=schedule, patience=1), 12)
             for part, state in zip((net, made, plan), states, strict=True):
                 part.load_state_dict(state)
         train(net, made, plan, 5)
-        plan.validated(0.4)
+        plan.record_score(0.4)
         nets.append((net, made.param_groups[0]["lr"], plan.state_dict()))
     (whole, *rest), (resumed, *rest_resumed) = nets
     assert rest == rest_resumed

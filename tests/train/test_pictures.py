@@ -11,8 +11,8 @@ from augforge import bitmask
 from augforge.report.colours import colour_of
 from augforge.report.paint import GAP, line_height
 from augforge.sample import Sample
-from augforge.train.measure.pictures import CONFUSED, FALSE, MISSED, TRUE, confusion, curves, errors, reliability
-from augforge.train.measure.scores import Truth
+from augforge.train.evaluation.pictures import CONFUSED, FALSE, MISSED, TRUE, confusion, curves, errors, reliability
+from augforge.train.evaluation.scores import Truth
 
 SIZE = 800  # shown as it is: neither enlarged nor made smaller
 Box = tuple[int, int, int, int]

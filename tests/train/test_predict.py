@@ -17,9 +17,9 @@ from augforge.errors import SourceError, TrainError
 from augforge.lineage import Root
 from augforge.sources.raster.runs import parse_runs, runs_mask
 from augforge.store.dataset import Dataset, open_dataset
-from augforge.train.prediction.blend import window
+from augforge.train.prediction.blend import visible_part
 from augforge.train.prediction.inference import Window
-from augforge.train.prediction.predict import predict, render_predicted
+from augforge.train.prediction.predict import predict, render_predictions
 from augforge.train.prediction.table import Predictions
 
 CLASSES = ("red", "green", "blue")
@@ -27,9 +27,9 @@ SIZES = [(120, 90), (96, 128), (100, 100)]
 
 
 def masks_in(path: Path) -> dict[str, np.ndarray]:
-    """Predicted classes of each image, bool (H, W, C)."""
+    """ImagePrediction classes of each image, bool (H, W, C)."""
     return {
-        image.name: np.stack([*bitmask.to_masks(image.planes(), len(image.runs))], axis=-1).astype(bool)
+        image.name: np.stack([*bitmask.to_masks(image.planes(), len(image.rles))], axis=-1).astype(bool)
         for image in Predictions(path)
     }
 
@@ -131,7 +131,7 @@ def test_damage_that_only_decoding_shows_is_skipped_too(tmp_path: Path, images: 
         np.testing.assert_array_equal(mask, masks[name])
 
 
-def test_what_cannot_be_predicted_is_said(tmp_path: Path, images: Path) -> None:
+def test_what_cannot_be_predicted_is_reported(tmp_path: Path, images: Path) -> None:
     out = tmp_path / "out.parquet"
     with pytest.raises(TrainError, match=r"none does not exist"):
         predict(oracle(tmp_path), tmp_path / "none", out)  # type: ignore[arg-type]
@@ -149,10 +149,10 @@ def test_what_cannot_be_predicted_is_said(tmp_path: Path, images: Path) -> None:
 def test_thresholds_and_sources_stand_in_the_table(tmp_path: Path, images: Path) -> None:
     run = OracleRun(tmp_path / "run", spec(128, 128, 3), thresholds=(0.3, 0.5, 0.995))
     predict(run, images, tmp_path / "out.parquet", probabilities=True)  # type: ignore[arg-type]
-    about = Predictions(tmp_path / "out.parquet").about
-    assert about.thresholds == (0.3, 0.5, 0.995)
-    assert about.made_by["trained_on"] == [{"name": "made", "version": "0123"}]
-    assert str(tmp_path) not in str(about)
+    header = Predictions(tmp_path / "out.parquet").header
+    assert header.thresholds == (0.3, 0.5, 0.995)
+    assert header.made_by["trained_on"] == [{"name": "made", "version": "0123"}]
+    assert str(tmp_path) not in str(header)
     masks = masks_in(tmp_path / "out.parquet")
     assert all(mask[..., 2].sum() == 0 for mask in masks.values())  # no probability of the network is that high
     assert all(mask[..., 0].any() for mask in masks.values())
@@ -216,7 +216,7 @@ def test_windows_that_miss_the_turned_source_change_nothing(tmp_path: Path) -> N
     sizes = [(300, 210), (64, 64), (64, 64)]
     dataset = built(tmp_path, [UPRIGHT, "{op: sliding_window, size: 64, stride: 40}"], "{size: 64}", sizes)
     roots = [roots[0] for roots in dataset.index["lineage"].struct.field("roots")]
-    assert any(0 in window(Root.from_json(root))[0].size for root in roots)  # the corners of the canvas are empty
+    assert any(0 in visible_part(Root.from_json(root))[0].size for root in roots)  # the corners of the canvas are empty
     predict(oracle(tmp_path, 64, 64), dataset, tmp_path / "out.parquet", overlays=tmp_path / "seen")  # type: ignore[arg-type]
     mask = masks_in(tmp_path / "out.parquet")["P0/shape"]
     assert min(iou(mask[..., c], raw(0, sizes)[..., c]) for c in range(3)) > 0.95
@@ -278,7 +278,7 @@ def test_the_result_is_told_to_people(tmp_path: Path, images: Path) -> None:
     found = predict(oracle(tmp_path), images, tmp_path / "out.parquet")  # type: ignore[arg-type]
     console = Console(width=80, record=True, quiet=False, file=(tmp_path / "console").open("w"))
     with console.file:
-        render_predicted(found, console)
+        render_predictions(found, console)
     text = (tmp_path / "console").read_text()
     for word in ("red", "0.50", "skipped notes.txt: not an image", "3 images"):
         assert word in text

@@ -14,39 +14,46 @@ from augforge import bitmask
 from augforge.errors import TrainError
 from augforge.sources.raster.runs import parse_runs, runs_mask
 from augforge.train.prediction.submission import write_csv
-from augforge.train.prediction.table import About, Predicted, Predictions, floor_of, image_of, write_predictions
+from augforge.train.prediction.table import (
+    ImagePrediction,
+    Predictions,
+    TableHeader,
+    encode_image,
+    probability_floor,
+    write_predictions,
+)
 
 CLASSES = ("lung", "heart", "nothing")
 LIMITS = (0.5, 0.7, 0.4)
-ABOUT = About(CLASSES, LIMITS, {"run": "made"})
-SPARSE = About(CLASSES, LIMITS, {"run": "made"}, probabilities=True)
+ABOUT = TableHeader(CLASSES, LIMITS, {"run": "made"})
+SPARSE = TableHeader(CLASSES, LIMITS, {"run": "made"}, probabilities=True)
 
 
 def layers(seed: int, height: int = 23, width: int = 41) -> np.ndarray:
     """Probabilities (3, H, W); the last class is nowhere likely."""
     rng = np.random.default_rng(seed)
     found = rng.uniform(0, 1, (3, height, width)).astype(np.float32)
-    found[2] *= floor_of(LIMITS[2])
+    found[2] *= probability_floor(LIMITS[2])
     return found
 
 
-def predicted(name: str, seed: int, about: About = SPARSE, file: str | None = None) -> Predicted:
-    keep = about.probabilities
+def predicted(name: str, seed: int, header: TableHeader = SPARSE, file: str | None = None) -> ImagePrediction:
+    keep = header.probabilities
     classes = ((layer >= t, t, layer if keep else None) for layer, t in zip(layers(seed), LIMITS, strict=True))
-    return image_of(name, file or f"{name}.png", classes)
+    return encode_image(name, file or f"{name}.png", classes)
 
 
-def write(path: Path, names: list[str], about: About = SPARSE) -> list[dict]:
-    return write_predictions(path, about, (predicted(name, i, about) for i, name in enumerate(names)))
+def write(path: Path, names: list[str], header: TableHeader = SPARSE) -> list[dict]:
+    return write_predictions(path, header, (predicted(name, i, header) for i, name in enumerate(names)))
 
 
-@pytest.mark.parametrize("about", [ABOUT, SPARSE])
-def test_masks_come_back_to_the_pixel(tmp_path: Path, about: About) -> None:
+@pytest.mark.parametrize("header", [ABOUT, SPARSE])
+def test_masks_come_back_to_the_pixel(tmp_path: Path, header: TableHeader) -> None:
     names = [f"P/{i:03d}" for i in range(400)]  # 1200 rows: more than a row group
-    write(tmp_path / "out.parquet", names, about)
+    write(tmp_path / "out.parquet", names, header)
     table = Predictions(tmp_path / "out.parquet")
     assert len(table) == 400
-    assert table.about == about
+    assert table.header == header
     for i, (name, image) in enumerate(zip(names, table, strict=True)):
         assert (image.name, image.file, image.width, image.height) == (name, f"{name}.png", 41, 23)
         expected = layers(i) >= np.array(LIMITS, np.float32)[:, None, None]
@@ -68,11 +75,13 @@ def test_probabilities_above_the_floor_come_back_in_steps_of_a_255th(tmp_path: P
             (x0, y0, x1, y1), levels = found
             back = np.zeros(layer.shape)
             back[y0:y1, x0:x1] = levels / 255
-            np.testing.assert_allclose(back, np.where(layer > floor_of(LIMITS[c]), layer, 0), atol=0.5 / 255 + 1e-6)
+            np.testing.assert_allclose(
+                back, np.where(layer > probability_floor(LIMITS[c]), layer, 0), atol=0.5 / 255 + 1e-6
+            )
 
 
 def test_the_floor_is_low_where_the_threshold_is() -> None:
-    assert [floor_of(threshold) for threshold in (0.9, 0.5, 0.2)] == pytest.approx([0.3, 0.3, 0.12])
+    assert [probability_floor(threshold) for threshold in (0.9, 0.5, 0.2)] == pytest.approx([0.3, 0.3, 0.12])
 
 
 def test_any_tool_reads_the_table(tmp_path: Path) -> None:
@@ -112,7 +121,7 @@ def test_names_must_ascend_and_a_failure_leaves_what_was_there(tmp_path: Path) -
     assert [*tmp_path.iterdir()] == [path]
 
 
-def _fails() -> Iterator[Predicted]:
+def _fails() -> Iterator[ImagePrediction]:
     yield predicted("a", 0)
     raise ZeroDivisionError
 

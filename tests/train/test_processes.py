@@ -18,11 +18,11 @@ from augforge.train.journal import read_journal
 TOLD = (*NETWORK, "threads=1", "device=cpu", "epochs=2", "checkpoint_every=1")
 
 
-def train(folder: Path, out: str, processes: int, *told: str) -> Path:
+def train(folder: Path, out: str, processes: int, *overrides: str) -> Path:
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] * (processes > 1)
     command = [sys.executable, *launch, "-m", "augforge", "train", "--shards", str(folder / "out")]
     done = subprocess.run(
-        [*command, "--out", str(folder / out), *settings(*TOLD, *told), "--json"],
+        [*command, "--out", str(folder / out), *settings(*TOLD, *overrides), "--json"],
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -20,13 +20,13 @@ from augforge.engine.builder import build
 from augforge.errors import TrainError
 from augforge.phantom import write_phantom
 from augforge.store.dataset import open_dataset
+from augforge.train.built import exchanges_classes
 from augforge.train.checkpoint import load_checkpoint
 from augforge.train.config import load_config
 from augforge.train.journal import read_journal
 from augforge.train.loop import train
-from augforge.train.prediction.inputs import inputs_of
-from augforge.train.prediction.mirrored import exchanges_classes
-from augforge.train.run import Run
+from augforge.train.prediction.inputs import list_inputs
+from augforge.train.run import TrainingRun
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_a_run_that_is_told_to_stop_keeps_the_step_it_is_at(hands: Path, tmp_pat
     assert signal.getsignal(number) == before
     checkpoint = load_checkpoint(tmp_path / "run" / "checkpoints")
     assert checkpoint is not None
-    assert checkpoint.progress.step == 2, "in mid-epoch, where no checkpoint was due"
+    assert checkpoint.state.step == 2, "in mid-epoch, where no checkpoint was due"
     train([hands], config(), tmp_path / "run", resume=True)
     train([hands], config(), tmp_path / "whole")
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
@@ -84,10 +84,10 @@ def test_a_folder_of_other_files_is_left_alone(hands: Path, tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_resuming_nothing_is_said(hands: Path, tmp_path: Path) -> None:
-    told: list[str] = []
-    train([hands], config("steps=1"), tmp_path / "run", resume=True, tell=told.append)
-    assert "holds no run to go on with: a new one begins" in told[0]
+def test_resuming_nothing_is_reported(hands: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    train([hands], config("steps=1"), tmp_path / "run", resume=True, log=lines.append)
+    assert "holds no run to resume: a new one begins" in lines[0]
 
 
 def test_what_cannot_change_results_may_change(hands: Path, tmp_path: Path) -> None:
@@ -132,8 +132,8 @@ def test_samples_without_label_are_left_out(tmp_path: Path) -> None:
         pl.when(pl.int_range(pl.len()) == 0).then(None).otherwise(pl.col("label")).alias("label")
     )
     part = type(dataset)(dataset.folder, dataset.manifest, index)
-    told = ("model.encoder=tu-test_resnet", "data.size=64", "data.workers=0", "data.batch_size=8", "steps=2")
-    train([dataset], load_config(None, told), tmp_path / "run", parts=(part, dataset))
+    overrides = ("model.encoder=tu-test_resnet", "data.size=64", "data.workers=0", "data.batch_size=8", "steps=2")
+    train([dataset], load_config(None, overrides), tmp_path / "run", train_and_val=(part, dataset))
     losses = [row["loss"] for row in read_journal(tmp_path / "run") if row["kind"] == "step"]
     assert np.isfinite(losses).all()
 
@@ -143,14 +143,14 @@ def test_a_validation_split_that_knows_nothing_is_refused(hands: Path, tmp_path:
     unknown = pl.struct([pl.lit(None, pl.Int64).alias(name) for name in dataset.classes]).alias("area")
     val = type(dataset)(dataset.folder, dataset.manifest, dataset.split("val").index.with_columns(unknown))
     with pytest.raises(TrainError, match="no labelled split 'val'"):
-        train([dataset], config("steps=1"), tmp_path / "run", parts=(dataset.split("train"), val))
+        train([dataset], config("steps=1"), tmp_path / "run", train_and_val=(dataset.split("train"), val))
 
 
-def test_groups_on_both_sides_of_two_datasets_are_told(data: Path, hands: Path, tmp_path: Path) -> None:
+def test_groups_on_both_sides_of_two_datasets_are_reported(data: Path, hands: Path, tmp_path: Path) -> None:
     made(tmp_path, data, split="{val: [ID003]}")
-    told: list[str] = []
-    train([hands, tmp_path / "out"], config("steps=1"), tmp_path / "run", tell=told.append)
-    assert "2 groups are trained on and judged by, such as ID002" in told[0]
+    lines: list[str] = []
+    train([hands, tmp_path / "out"], config("steps=1"), tmp_path / "run", log=lines.append)
+    assert "2 groups are in training and in validation, such as ID002" in lines[0]
 
 
 def test_a_dataset_without_validation_split_may_stand_beside_one_with(data: Path, hands: Path, tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_dataset_without_validation_split_may_stand_beside_one_with(data: Path
 def test_mirrored_samples_with_exchanged_classes_stand_for_themselves(data: Path, tmp_path: Path) -> None:
     mirror = "{op: hflip, on: [train, val], keep_input: true, swap: [[finger-1, finger-2]]}"
     made(tmp_path, data, (mirror,), split="{val: [ID002]}")
-    found = inputs_of(open_dataset(tmp_path / "out"), "val")
+    found = list_inputs(open_dataset(tmp_path / "out"), "val")
     assert [target.name for target in found.targets if target.name.endswith("~hflip")], "not turned back to the source"
     assert all(len(target.parts) == 1 for target in found.targets), "not averaged with the original"
 
@@ -171,7 +171,9 @@ def test_weights_can_be_read_by_others(hands: Path, tmp_path: Path) -> None:
     train([hands], config("steps=1"), tmp_path / "run")
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "run").glob("*.safetensors")}
     assert set(modes.values()) == {(tmp_path / "run" / "run.json").stat().st_mode & 0o777}
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["task"] == Run.open(tmp_path / "run").described.task
+    assert (
+        json.loads((tmp_path / "run" / "run.json").read_text())["task"] == TrainingRun.open(tmp_path / "run").spec.task
+    )
 
 
 def test_an_override_of_the_build_counts_as_its_recipe(data: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from augforge.recipe.recipe import load_recipe
 from augforge.train.study.quality import (
     TABLE,
     class_quality,
-    plainest,
+    least_derived,
     propose_drops,
     softmin,
     source_table,
@@ -82,7 +82,12 @@ def samples() -> pl.DataFrame:
 
 def test_source_table(samples: pl.DataFrame) -> None:
     """Copies beside an original do not count, windows all do, and what nobody labelled has no row."""
-    assert plainest(samples)["name"].unique().sort().to_list() == ["a/1", "b/1~window@0,0", "b/1~window@8,0", "c/1"]
+    assert least_derived(samples)["name"].unique().sort().to_list() == [
+        "a/1",
+        "b/1~window@0,0",
+        "b/1~window@8,0",
+        "c/1",
+    ]
     table = source_table(samples)
     assert table.schema == pl.Schema(TABLE)
     assert table["name"].to_list() == ["a/1", "b/1"]  # the worst first

@@ -11,7 +11,7 @@ import pytest
 from augforge import bitmask
 from augforge.errors import TrainError
 from augforge.sample import Sample
-from augforge.train.measure.scores import Scores, Truth, dice, iou, overlap, truth_of
+from augforge.train.evaluation.scores import Scores, Truth, dice, iou, overlap, truth_of
 
 
 def planes_of(*boxes: tuple[int, int, int, int] | None, size: int = 40) -> bitmask.Planes:
@@ -125,7 +125,7 @@ def test_counted_clears_ignored_pixels_and_unknown_classes() -> None:
     ignore = np.zeros((40, 40), bool)
     ignore[:, :5] = True
     truth = truth_with(planes_of(None, None), True, False, ignore=ignore)
-    counted = truth.counted(planes_of((0, 0, 10, 10), (0, 0, 10, 10)))
+    counted = truth.clear_uncounted(planes_of((0, 0, 10, 10), (0, 0, 10, 10)))
     assert bitmask.areas_and_boxes(counted, 2)[0].tolist() == [50, 0]
 
 

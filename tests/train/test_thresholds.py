@@ -14,8 +14,8 @@ from augforge import bitmask
 from augforge.engine.builder import build
 from augforge.errors import TrainError
 from augforge.store.dataset import Dataset, open_dataset
-from augforge.train.measure.scores import Scores, Truth
-from augforge.train.prediction.thresholds import GRID, Tuning, render_thresholds, tune_thresholds
+from augforge.train.evaluation.scores import Scores, Truth
+from augforge.train.prediction.thresholds import GRID, ThresholdTuner, render_thresholds, tune_thresholds
 
 CLASSES = ("one", "two", "absent", "unlabelled")
 
@@ -40,7 +40,7 @@ def tried(threshold: float, seeds: range) -> list[float | None]:
 
 
 def test_every_dice_is_that_of_the_masks() -> None:
-    seeds, tuning = range(6), Tuning(CLASSES, GRID)
+    seeds, tuning = range(6), ThresholdTuner(CLASSES, GRID)
     for layers, truth in map(case, seeds):
         tuning.add(iter(layers), truth)
     table = {threshold: tried(threshold, seeds) for threshold in GRID}
@@ -64,7 +64,7 @@ def test_of_equal_thresholds_the_one_next_to_the_default_counts() -> None:
     mask[2:5, 2:5] = True
     layer = np.where(mask, 0.82, 0.11).astype(np.float32)
     for default, expected in ((0.5, 0.5), (0.05, 0.15), (0.9, 0.8)):
-        tuning = Tuning(("one",), [*GRID, default])
+        tuning = ThresholdTuner(("one",), [*GRID, default])
         tuning.add([layer], Truth(bitmask.from_masks([mask]), np.array([True])))
         [entry] = tuning.classes(default)
         assert entry["threshold"] == expected
@@ -74,7 +74,7 @@ def test_of_equal_thresholds_the_one_next_to_the_default_counts() -> None:
 def test_thresholds_beyond_0_to_1_are_refused() -> None:
     for grid in ([0, 0.5], [0.5, 1.0]):
         with pytest.raises(TrainError, match="expected above 0 and below 1"):
-            Tuning(("one",), grid)
+            ThresholdTuner(("one",), grid)
 
 
 # ---- a run ----
@@ -112,7 +112,7 @@ def test_a_split_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_people_are_told_what_was_not_tuned(tmp_path: Path) -> None:
-    tuning = Tuning(CLASSES, GRID)
+    tuning = ThresholdTuner(CLASSES, GRID)
     for layers, truth in map(case, range(4)):
         tuning.add(iter(layers), truth)
     classes = tuning.classes(0.5)

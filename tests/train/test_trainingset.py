@@ -64,18 +64,18 @@ def test_rare_classes_weigh_more() -> None:
         {"a": 0, "b": 0, "ignore": 7, "c": 0},
         dict.fromkeys(("a", "b", "ignore", "c")),  # unlabelled
     ]
-    weights = stub(areas).rarity()
+    weights = stub(areas).rarity_weights()
     assert weights.tolist() == [4 / 3, 4 / 2, 4, 1, 1]
 
 
 def test_weights_make_classes_as_frequent() -> None:
-    weights = stub([{"common": 1, "rare": 0}] * 9 + [{"common": 0, "rare": 1}]).rarity()
+    weights = stub([{"common": 1, "rare": 0}] * 9 + [{"common": 0, "rare": 1}]).rarity_weights()
     assert weights[:9].sum() == pytest.approx(weights[9])
 
 
 def test_labels_weigh_where_there_is_no_class() -> None:
     labels = [[1, 0], [0.9, 0.1], [0.2, 0.8], None]
-    weights = stub([{"ignore": None}] * 4, labels, ("well", "sick")).rarity()
+    weights = stub([{"ignore": None}] * 4, labels, ("well", "sick")).rarity_weights()
     assert weights.tolist() == [2, 2, 4, 1]
 
 
@@ -94,6 +94,6 @@ def test_what_is_present_and_stored(two_versions: Path) -> None:
     wanted = [[bool(area) for area in row.values()] for row in samples.column("area")]
     assert samples.present.tolist() == wanted
     assert not samples.present[-1].any()
-    assert not (samples.colour or samples.deep)
-    assert samples.rarity().shape == (len(samples),)
-    assert np.isfinite(samples.rarity()).all()
+    assert not (samples.has_colour or samples.has_uint16)
+    assert samples.rarity_weights().shape == (len(samples),)
+    assert np.isfinite(samples.rarity_weights()).all()

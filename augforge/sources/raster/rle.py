@@ -46,7 +46,7 @@ def decode(counts: str, height: int, width: int) -> NDArray[np.uint8]:
     if runs is None or runs.sum() != height * width:
         raise ValueError(f"counts do not fill {height}x{width} pixels")
     values = np.arange(len(runs), dtype=np.uint8) & 1
-    return np.repeat(values, runs).reshape(width, height).T
+    return np.asarray(np.repeat(values, runs).reshape(width, height).T)
 
 
 _FIX = "Export the annotation again."

@@ -1,4 +1,4 @@
-"""A batch: masks travel as bit-planes and become tensors on the device."""
+"""A batch of samples, whose masks stay bit-planes until they are unpacked on the device."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from torch import Tensor
 
 from augforge import bitmask
 from augforge.sample import IGNORE
-from augforge.train.data.inputspec import normalised
+from augforge.train.data.inputspec import normalise
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Samples on their way into the network.
+    """Samples on their way from a loading process into the network.
 
     Attributes:
-        names: of the samples.
-        images: uint8 or uint16 (N, C, H, W), not normalised; C is 1 for gray, also where the network takes 3.
-        shift_and_scale: float32 (N, 2, C or 1 or the network's channels), the normalisation of each.
+        names: names of the samples.
+        images: uint8 or uint16 (N, C, H, W), not normalised; C is 1 for gray images, even if the network takes 3.
+        shift_and_scale: float32 (N, 2, C or 1 or the network's channels), the normalisation of each image.
         planes: uint8 (N, P, H, W), planar bit-planes.
-        known: bool (N, classes), of the dataset's class table.
-        labels: float32 (N, L), NaN for a sample without; L is 0 without label table.
+        known: bool (N, classes), in the order of the dataset's class table.
+        labels: float32 (N, L), NaN for a sample without labels; L is 0 for a dataset without labels.
         epoch, samples: where to go on after this batch: the epoch, and the samples that all ranks have read of it.
     """
 
@@ -40,13 +40,13 @@ class Batch:
         return len(self.names)
 
     def to(self, device: torch.device | str) -> Batch:
-        """The batch on a device; from pinned memory without waiting for it."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+        """The batch on a device; copies from pinned memory are not waited for."""
+        return self._map_tensors(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
-        return self._each(Tensor.pin_memory)
+        return self._map_tensors(Tensor.pin_memory)
 
-    def _each(self, function: Callable[[Tensor], Tensor]) -> Batch:
+    def _map_tensors(self, function: Callable[[Tensor], Tensor]) -> Batch:
         return replace(
             self,
             images=function(self.images),
@@ -60,17 +60,17 @@ class Batch:
 def to_device(
     batch: Batch, classes: Sequence[str], device: torch.device | str, channels: int | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What a step of segmentation needs, made on the device.
+    """Prepare a batch for a step of segmentation, on the device.
 
     Args:
-        batch: as the loader gives it.
-        classes: the dataset's class table. C are those that the network predicts, all but `ignore`.
-        device: where to.
+        batch: from the loader.
+        classes: the dataset's class table. The network predicts C of them, all but `ignore`.
+        device: of the network.
         channels: of the network's input; None for those of the images.
 
     Returns:
         images, float32 (N, channels, H, W), normalised; target, float32 (N, C, H, W) of 0 and 1; counted, bool
-        (N, C, H, W), or (N, C, 1, 1) where no class is `ignore`: the pixels that count.
+        (N, C, H, W), or (N, C, 1, 1) if no class is `ignore`: the pixels that count.
     """
     batch = batch.to(device)
     outputs = [c for c, name in enumerate(classes) if name != IGNORE]
@@ -78,10 +78,10 @@ def to_device(
     counted = batch.known[:, outputs, None, None]
     if IGNORE in classes:
         counted = counted & ~bitmask.class_layers(batch.planes, [classes.index(IGNORE)])
-    return images_on(batch, device, channels), target, counted
+    return images_to_device(batch, device, channels), target, counted
 
 
-def images_on(batch: Batch, device: torch.device | str, channels: int | None = None) -> Tensor:
+def images_to_device(batch: Batch, device: torch.device | str, channels: int | None = None) -> Tensor:
     """The normalised images of a batch, float32 (N, channels, H, W), on a device."""
-    images = normalised(batch.images.to(device, non_blocking=True).float(), batch.shift_and_scale.to(device))
+    images = normalise(batch.images.to(device, non_blocking=True).float(), batch.shift_and_scale.to(device))
     return images if channels is None else images.expand(-1, channels, -1, -1)

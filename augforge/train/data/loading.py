@@ -8,7 +8,7 @@ import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -19,20 +19,25 @@ from torch.utils.data import DataLoader
 from augforge import bitmask
 from augforge.errors import AugforgeError, TrainError
 from augforge.keys import rng_for
-from augforge.ops import BoundOp, Context
-from augforge.ops.crops import CropNonEmpty
+from augforge.ops.bound import BoundOp
+from augforge.ops.core import Context
 from augforge.ops.geometry import width_height
 from augforge.sample import Sample
 from augforge.store.order import Positions, global_order, occurrences, share
-from augforge.train.config import DataConfig
 from augforge.train.data.batch import Batch
-from augforge.train.data.inputspec import InputSpec, channels_first, in_channels
+from augforge.train.data.inputspec import InputSpec, channels_first, convert_channels
 from augforge.train.data.online import Online, online_steps
-from augforge.train.data.trainingset import TrainingSet
 
-MOST_WORKERS = 16
-ANYWHERE = 0.5
-"""Share of windows that lie anywhere, or background would never be learnt (after nnU-Net, Isensee et al. 2021)."""
+if TYPE_CHECKING:  # each loading process imports this module, so it imports only what reading samples needs
+    from augforge.train.config import DataConfig
+    from augforge.train.data.trainingset import TrainingSet
+
+MAX_WORKERS = 16
+UNIFORM_SHARE = 0.5
+"""Share of random windows that lie anywhere, so that background is learnt too (after nnU-Net, Isensee et al. 2021)."""
+
+Request = tuple[int, int, int]
+"""What a worker is asked for: epoch, position in the training set, and how often it came before in this epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,78 +53,86 @@ class _Item:
 
 
 class _Reader:
-    """Makes the network's input of samples: what a worker does."""
+    """Reads and augments samples and turns them into the network's input: all that a worker does."""
 
     def __init__(self, samples: TrainingSet, spec: InputSpec, data: DataConfig, seed: int) -> None:
         self._samples, self._spec, self._seed = samples, spec, seed
         self._context = Context(samples.classes, samples.labels)
-        self._deep, self._layers = samples.deep, spec.channels if samples.colour else 1
+        self._deep, self._channels = samples.has_uint16, spec.channels if samples.has_colour else 1
         self._online = Online(online_steps(data.online), self._context, len(samples), self._load)
         self._crop = None if data.crop is None else width_height(data.crop)
 
-    def __getitem__(self, turn: tuple[int, int, int]) -> _Item | AugforgeError:
-        """A sample of an epoch. An error is handed over, not raised: a worker would tell it with its trace."""
-        epoch, position, occurrence = turn
+    def __getitem__(self, request: Request) -> _Item | AugforgeError:
+        """The requested sample. An error is returned, not raised: a worker would print it with its traceback."""
+        epoch, position, occurrence = request
         try:
             sample = self._online.sample(position, self._seed, epoch, occurrence)
-            sample = self._uniform(sample)
+            sample = self._unify_format(sample)
             if (sample.width, sample.height) != self._spec.size:
                 sample = self._spec.fit(sample)
-            return self._item(sample, rng_for("crop", self._seed, epoch, occurrence, sample.name))
+            return self._to_item(sample, rng_for("crop", self._seed, epoch, occurrence, sample.name))
         except AugforgeError as error:
             return error
 
     def _load(self, position: int) -> Sample:
-        sample = self._spec.fit(self._uniform(self._samples[position]))
+        sample = self._spec.fit(self._unify_format(self._samples[position]))
         return replace(sample, masks=bitmask.contiguous(sample.masks))
 
-    def _uniform(self, sample: Sample) -> Sample:
-        """The sample in the dtype and with the channels that all samples have."""
-        image = in_channels(sample.image, self._layers)
-        if image.ndim == 2 and self._layers == 3:
+    def _unify_format(self, sample: Sample) -> Sample:
+        """Convert the image to the dtype and the number of channels that all samples of the training set share."""
+        image = convert_channels(sample.image, self._channels)
+        if image.ndim == 2 and self._channels == 3:
             image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB))
         if self._deep and image.dtype == np.uint8:
             image = image.astype(np.uint16) * 257  # 255 becomes 65535
         return replace(sample, image=image)
 
-    def _item(self, sample: Sample, rng: np.random.Generator) -> _Item:
-        normalisation = self._spec.shift_and_scale(sample.image)  # of the whole sample: a window is no lighter than it
+    def _to_item(self, sample: Sample, rng: np.random.Generator) -> _Item:
+        # Normalise by the whole sample, before the crop: a dark window must not become as light as a light one.
+        normalisation = self._spec.shift_and_scale(sample.image)
         if self._crop is not None:
-            sample = self._window(sample, self._crop, rng)
+            sample = self._crop_window(sample, self._crop, rng)
         label = np.full(len(self._samples.labels), np.nan, np.float32) if sample.label is None else sample.label
         known = bitmask.bits_to_flags(sample.known, len(self._samples.classes))
         planes = bitmask.planar(sample.masks)
         return _Item(sample.name, channels_first(sample.image), normalisation, planes, known, label)
 
-    def _window(self, sample: Sample, size: tuple[int, int], rng: np.random.Generator) -> Sample:
-        """A random window: one in two holds a drawn class, so that rare ones are seen; the others lie anywhere."""
-        params = CropNonEmpty(size=size, ignore=self._context.classes if rng.random() < ANYWHERE else ())
+    def _crop_window(self, sample: Sample, size: tuple[int, int], rng: np.random.Generator) -> Sample:
+        """A random window. One in two is drawn to hold a class, so that rare classes are seen; others lie anywhere."""
+        from augforge.ops.crops import CropNonEmpty  # only runs with data.crop need it and what it imports
+
+        params = CropNonEmpty(size=size, ignore=self._context.classes if rng.random() < UNIFORM_SHARE else ())
         made = BoundOp("crop_nonempty", params).call([sample], self._context, rng).results
         return next(window for window in made if isinstance(window, Sample))
 
 
-def _collated(items: Sequence[_Item | AugforgeError]) -> Batch | AugforgeError:
-    failed = next((item for item in items if isinstance(item, AugforgeError)), None)
-    if failed is not None:
-        return failed
-    found = [item for item in items if isinstance(item, _Item)]
+def _collate(items: Sequence[_Item | AugforgeError]) -> Batch | AugforgeError:
+    """A batch of the items, or the first error among them."""
+    error = next((item for item in items if isinstance(item, AugforgeError)), None)
+    if error is not None:
+        return error
+    good = [item for item in items if isinstance(item, _Item)]
     return Batch(
-        names=tuple(item.name for item in found),
-        images=_stacked(item.image for item in found),
-        shift_and_scale=_stacked(item.shift_and_scale for item in found),
-        planes=_stacked(item.planes for item in found),
-        known=_stacked(item.known for item in found),
-        labels=_stacked(item.label for item in found),
+        names=tuple(item.name for item in good),
+        images=_stack(item.image for item in good),
+        shift_and_scale=_stack(item.shift_and_scale for item in good),
+        planes=_stack(item.planes for item in good),
+        known=_stack(item.known for item in good),
+        labels=_stack(item.label for item in good),
     )
 
 
-def _stacked(arrays: Iterable[NDArray[Any]]) -> torch.Tensor:
+def _stack(arrays: Iterable[NDArray[Any]]) -> torch.Tensor:
     return torch.from_numpy(np.stack(list(arrays)))
 
 
 @dataclass(frozen=True, slots=True)
-class _Turns:
-    """What the workers are asked for: batch after batch, epoch after epoch, lists of (epoch, position, occurrence)."""
+class _BatchSampler:
+    """Which samples make up this rank's batches: lists of requests, batch after batch and epoch after epoch.
+
+    The DataLoader asks ahead of what is trained on, so `progress_after` yields the same sequence a second time, in
+    step with the batches that come back.
+    """
 
     samples: int
     seed: int
@@ -130,14 +143,14 @@ class _Turns:
     epoch: int
     start: int
 
-    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
+    def __iter__(self) -> Iterator[list[Request]]:
         for epoch, start in self._epochs():
-            positions, times = self._plan(epoch, start)
-            for row, nth in zip(positions.tolist(), times.tolist(), strict=True):
-                yield [(epoch, position, time) for position, time in zip(row, nth, strict=True)]
+            positions, occurrences_of = self._rank_order(epoch, start)
+            for row, nth in zip(positions.tolist(), occurrences_of.tolist(), strict=True):
+                yield [(epoch, position, occurrence) for position, occurrence in zip(row, nth, strict=True)]
 
-    def places(self) -> Iterator[tuple[int, int]]:
-        """Epoch and count of samples to go on from after each batch."""
+    def progress_after(self) -> Iterator[tuple[int, int]]:
+        """After each batch, where to go on: the epoch, and the samples that all ranks together have read of it."""
         step = self.batch_size * self.world
         for epoch, start in self._epochs():
             yield from ((epoch, seen) for seen in range(start + step, self.samples, step))
@@ -145,34 +158,36 @@ class _Turns:
                 yield epoch + 1, 0
 
     def _epochs(self) -> Iterator[tuple[int, int]]:
+        """Each epoch with the samples to skip: the first one may be half done, in a run that was resumed."""
         yield self.epoch, self.start
         yield from ((epoch, 0) for epoch in count(self.epoch + 1))
 
-    def _plan(self, epoch: int, start: int) -> tuple[Positions, Positions]:
+    def _rank_order(self, epoch: int, start: int) -> tuple[Positions, Positions]:
         """Positions and occurrences of this rank's batches of an epoch, (steps, batch size) each."""
         order = global_order(self.samples, self.seed, epoch, self.weights)
         step = self.batch_size * self.world
+        # The last global batch is filled up from the beginning of the order, so that all ranks make as many steps.
         order = np.resize(order, start + -(-max(0, self.samples - start) // step) * step)
         parts = (share(part, self.world, self.rank, start) for part in (order, occurrences(order)))
-        positions, times = (part.reshape(-1, self.batch_size) for part in parts)
-        return positions, times
+        positions, occurrences_of = (part.reshape(-1, self.batch_size) for part in parts)
+        return positions, occurrences_of
 
 
 class TrainingBatches:
     """Batches of a training set, epoch after epoch; the same for any number of workers.
 
     The epoch's global order (`Dataset.order`) is cut into global batches of ``batch_size * world`` samples, of which
-    each rank takes every world-th. Where the last one is not full, the order begins again from its beginning: every
-    sample is read, all ranks make the same number of steps, all batches have one shape, and a set smaller than a batch
-    trains too. What chance decides of a sample hangs on seed, epoch, name and how often it came before in the epoch, so
-    neither rank, worker nor resumption changes it.
+    each rank takes every world-th. If the last one is not full, it is filled up from the beginning of the order: every
+    sample is read, all ranks make the same number of steps, all batches have the same shape, and even a set smaller
+    than a batch can be trained on. Random augmentation of a sample depends on the seed, the epoch, its name and how
+    often it came before in the epoch, and so not on rank, worker or whether the run was resumed.
 
     Args:
         samples: what to train on.
         spec: the network's input.
         data: batch size, online steps, crop, sampling, workers.
         seed: of order and augmentation.
-        world, rank: how many processes train, and which this one is.
+        world, rank: how many processes train, and which of them this is.
         pin: put batches into pinned memory, for CUDA.
 
     Raises:
@@ -193,61 +208,63 @@ class TrainingBatches:
         self._samples, self._data, self._seed = samples, data, seed
         self._world, self._rank, self._pin = world, rank, pin
         self._reader = _Reader(samples, spec, data, seed)
-        self._weights = samples.rarity() if data.sampling == "class" else None
+        self._weights = samples.rarity_weights() if data.sampling == "class" else None
 
     @property
-    def steps(self) -> int:
-        """Batches of a whole epoch, for each rank."""
+    def per_epoch(self) -> int:
+        """Number of batches of a whole epoch, for each rank."""
         return -(-len(self._samples) // (self._data.batch_size * self._world))
 
     def stream(self, epoch: int = 0, start: int = 0) -> Generator[Batch]:
-        """This rank's batches without end, those of the next epoch loaded ahead while this one is worked on.
+        """This rank's batches without end; batches of the next epoch are loaded while this one is trained on.
 
         Args:
             epoch: to begin in.
-            start: samples that all ranks together have read of it, with whatever number of ranks.
+            start: samples of that epoch that all ranks together have read, whatever the number of ranks was.
 
         Raises:
             AugforgeError: a sample cannot be read or augmented, or a worker died.
         """
         size, count = self._data.batch_size, len(self._samples)
-        turns = _Turns(count, self._seed, self._weights, size, self._world, self._rank, epoch, start)
-        for batch, (after, seen) in zip(self._loaded(turns), turns.places(), strict=False):
+        sampler = _BatchSampler(count, self._seed, self._weights, size, self._world, self._rank, epoch, start)
+        # Not strict: neither sequence ends.
+        for batch, (epoch_after, samples_after) in zip(self._load(sampler), sampler.progress_after(), strict=False):
             if isinstance(batch, AugforgeError):
                 raise batch
-            yield replace(batch, epoch=after, samples=seen)
+            yield replace(batch, epoch=epoch_after, samples=samples_after)
 
-    def _loaded(self, turns: _Turns) -> Iterator[Batch | AugforgeError]:
+    def _load(self, sampler: _BatchSampler) -> Iterator[Batch | AugforgeError]:
         try:
-            yield from self._loader(turns)
+            yield from self._build_loader(sampler)
         except RuntimeError as error:
             if "DataLoader worker (pid" not in str(error):
                 raise
             raise TrainError(
                 "a loading process was ended from outside, most often for want of memory, or of shared memory "
                 "(/dev/shm). Give it more, or go on with fewer data.workers: 0 loads without any. In a script, "
-                "train below `if __name__ == '__main__':`, for loading processes import it"
+                "train below `if __name__ == '__main__':`, because loading processes import the script"
             ) from error
 
-    def _loader(self, turns: _Turns) -> DataLoader[Any]:
+    def _build_loader(self, sampler: _BatchSampler) -> DataLoader[Any]:
         workers = default_workers(self._world) if self._data.workers is None else self._data.workers
         return DataLoader(
             self._reader,  # type: ignore[arg-type]
-            batch_sampler=turns,
+            batch_sampler=sampler,
             num_workers=workers,
-            collate_fn=_collated,
-            worker_init_fn=_one_thread,
+            collate_fn=_collate,
+            worker_init_fn=_init_worker,
             multiprocessing_context=("forkserver" if sys.platform == "linux" else "spawn") if workers else None,
             pin_memory=self._pin,
-            generator=torch.Generator(),  # or it would draw from the global one, which a resumed run has not drawn from
+            # A DataLoader draws a seed; from the global generator it would change what a resumed run draws later.
+            generator=torch.Generator(),
         )
 
 
 def default_workers(world: int = 1) -> int:
-    """Loading processes of one rank: a core each but one for the rank itself, 16 at most."""
-    return max(1, min(MOST_WORKERS, (os.cpu_count() or 1) // world - 1))
+    """Loading processes of one rank: one per core, minus one core for the rank itself; at most 16."""
+    return max(1, min(MAX_WORKERS, (os.cpu_count() or 1) // world - 1))
 
 
-def _one_thread(worker: int) -> None:
+def _init_worker(worker: int) -> None:
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the process that trains, which ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the training process handles Ctrl-C and ends its workers

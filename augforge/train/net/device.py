@@ -1,4 +1,4 @@
-"""Where a run computes, in which precision, and how it repeats itself bit for bit."""
+"""The device of a run, its precision, and how to make runs repeatable bit for bit."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device of a name: ``auto`` is a GPU if there is one, else Apple's, else the CPU.
+    """The device by name: ``auto`` is a GPU if there is one, else Apple's, else the CPU.
 
     Raises:
-        TrainError: the named device is not there.
+        TrainError: the named device does not exist here.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        return torch.device(next(kind for kind, found in there.items() if found))
-    if not there.get(name, False):
-        found = ", ".join(kind for kind, found in there.items() if found)
-        raise TrainError(f"device: {name} is not there; torch {torch.__version__} finds {found}. Set device=auto")
+        return torch.device(next(kind for kind, exists in available.items() if exists))
+    if not available.get(name, False):
+        names = ", ".join(kind for kind, exists in available.items() if exists)
+        raise TrainError(f"device: {name} is not there; torch {torch.__version__} finds {names}. Set device=auto")
     return torch.device(name)
 
 
 def choose_precision(name: str, device: torch.device) -> Precision:
-    """The precision of a name on a device: ``auto`` is bf16 where the device computes in it, else fp16 on a GPU.
+    """The precision by name: ``auto`` is bf16 if the device computes in it, else fp16 on a GPU, else fp32.
 
     Raises:
         TrainError: the device cannot train in that precision.
@@ -48,14 +48,14 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     return torch.autocast(device.type, dtype=low, enabled=low is not None)
 
 
-def repeatable(seed: int, threads: int | None = None) -> None:
-    """Seed torch and let it use repeatable algorithms only; torch warns of an operation that has none on a GPU.
+def make_repeatable(seed: int, threads: int | None = None) -> None:
+    """Seed torch and let it use deterministic algorithms only; on a GPU, torch warns of operations that have none.
 
     Args:
-        seed: of everything that torch draws: weights, dropout.
-        threads: of the CPU; None keeps torch's choice, one a core. Other numbers add up in another order.
+        seed: of everything random in torch: weights, dropout.
+        threads: of the CPU; None keeps torch's choice, one per core. Another number of threads sums in another order.
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with a fixed workspace
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time for nothing
     torch.manual_seed(seed)

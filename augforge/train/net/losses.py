@@ -1,25 +1,27 @@
-"""Losses of segmentation by name, in which only what counts has a say.
+"""Losses of segmentation by name, which ignore everything that does not count.
 
-Every loss gets logits and targets that are one constant wherever nothing counts (classes that are not known, ``ignore``
-pixels), so that neither reaches its value or its gradient, and is a mean over what counts.
+Where nothing counts (classes that are not known, ``ignore`` pixels), logits and targets are replaced by a constant, so
+that they change neither the loss nor its gradient. Each loss is a mean over what counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from augforge.errors import MissingExtra
-from augforge.train.config import LossConfig, LossName
 from augforge.train.net.vision import smp
 
+if TYPE_CHECKING:
+    from augforge.train.config import LossConfig, LossName
+
 Term = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Of logits, targets and bool `counted`, float32 and all (N, C, H, W), to a scalar."""
+"""A function of logits, targets and bool `counted`, all (N, C, H, W), to a scalar."""
 
 _NOT_COUNTED = -1.0
 _SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -27,30 +29,30 @@ _SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
 class Losses:
-    """The losses of a configuration and their weighted sum, computed in float32 whatever AMP does around it."""
+    """The losses of a configuration and their weighted sum, computed in float32 even under AMP."""
 
     def __init__(self, configs: Sequence[LossConfig]) -> None:
         names = [config.name for config in configs]
-        again = [names[:i].count(name) for i, name in enumerate(names)]
-        self._keys = [name if not n else f"{name}_{n + 1}" for name, n in zip(names, again, strict=True)]
+        earlier = [names[:i].count(name) for i, name in enumerate(names)]
+        self._keys = [name if not n else f"{name}_{n + 1}" for name, n in zip(names, earlier, strict=True)]
         self._weights = [config.weight for config in configs]
         self._terms = [_TERMS[config.name](config) for config in configs]
 
     def __call__(self, logits: Tensor, target: Tensor, counted: Tensor) -> dict[str, Tensor]:
-        """Each loss by its name (a second one of a name is ``name_2``), and ``loss``, their weighted sum; scalars.
+        """Each loss by its name (a second one of that name is ``name_2``), and ``loss``, their weighted sum; scalars.
 
         Args:
             logits: (N, C, H, W), any float type.
             target: (N, C, H, W), 0 to 1.
-            counted: bool, of a shape that broadcasts to (N, C, H, W); what is False has no influence at all.
+            counted: bool, of a shape that broadcasts to (N, C, H, W); what is False has no influence.
         """
         with torch.autocast(logits.device.type, enabled=False):
             counted = counted.expand_as(logits)
             logits = torch.where(counted, logits.float(), 0)
             target = torch.where(counted, target.float(), 0)
-            found = {key: term(logits, target, counted) for key, term in zip(self._keys, self._terms, strict=True)}
-            total = sum(weight * loss for weight, loss in zip(self._weights, found.values(), strict=True))
-        return {**found, "loss": total}  # type: ignore[dict-item]
+            losses = {key: term(logits, target, counted) for key, term in zip(self._keys, self._terms, strict=True)}
+            total = sum(weight * loss for weight, loss in zip(self._weights, losses.values(), strict=True))
+        return {**losses, "loss": total}  # type: ignore[dict-item]
 
 
 def class_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -58,7 +60,7 @@ def class_loss(logits: Tensor, target: Tensor) -> Tensor:
 
     Args:
         logits: (N, L).
-        target: (N, L), each row the probabilities of the labels; soft ones are welcome.
+        target: (N, L), in each row the probabilities of the labels, hard or soft.
     """
     with torch.autocast(logits.device.type, enabled=False):
         return F.cross_entropy(logits.float(), target.float())
@@ -69,7 +71,7 @@ def _smooth(target: Tensor, smoothing: float) -> Tensor:
 
 
 def _mean(values: Tensor, counted: Tensor) -> Tensor:
-    """Mean over what counts, 0 where nothing does."""
+    """Mean over what counts; 0 if nothing does."""
     return torch.where(counted, values, 0).sum() / counted.sum().clamp_min(1)
 
 
@@ -89,20 +91,22 @@ def _focal(config: LossConfig) -> Term:
     def term(logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
         target = _smooth(target, config.smoothing)
         entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-        error = (logits.sigmoid() - target).abs().clamp_min(1e-6)  # below gamma 1 the slope at 0 is infinite
+        error = (
+            (logits.sigmoid() - target).abs().clamp_min(1e-6)
+        )  # for gamma below 1, the gradient at 0 would be infinite
         return _mean(entropy * error**config.gamma, counted)
 
     return term
 
 
 def _region(name: str, **options: Any) -> Term:
-    """A loss of SMP over the pixels of the batch, class by class; a class without a true pixel adds 0."""
+    """A loss of SMP over all pixels of the batch, class by class; a class without a true pixel adds 0."""
     loss = getattr(smp().losses, name)("multilabel", from_logits=False, **options)
 
     def term(logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
         classes = counted.any(3).any(2).any(0)
         mean: Tensor = loss(logits.sigmoid() * counted, target)
-        return mean * len(classes) / classes.sum().clamp_min(1)  # SMP's mean takes in the classes that do not count
+        return mean * len(classes) / classes.sum().clamp_min(1)  # SMP's mean includes the classes that do not count
 
     return term
 
@@ -139,9 +143,9 @@ def _boundary(config: LossConfig) -> Term:
 
 
 def _ms_ssim(config: LossConfig) -> Term:
-    """1 - MS-SSIM (Wang et al. 2003) of each class of each image, on as many of its five scales as the size bears.
+    """1 - MS-SSIM (Wang et al. 2003) of each class of each image, on as many of its five scales as the size allows.
 
-    A scale's similarity s is taken as (1 + s) / 2: its power has no finite slope where s is 0.
+    The similarity s of a scale is mapped to (1 + s) / 2, because its power has no finite gradient at 0.
     """
     images = _library("torchmetrics.functional.image", "torchmetrics")
 
@@ -161,7 +165,7 @@ def _ms_ssim(config: LossConfig) -> Term:
 
 
 def _scales(size: int) -> tuple[float, ...]:
-    """The weights of the scales that torchmetrics computes for images of that size: a kernel of 11 fits into each."""
+    """The weights of as many scales as torchmetrics can compute for images of that size with its kernel of 11."""
     count = max(n for n in range(1, len(_SCALES) + 1) if n == 1 or size // (n - 1) ** 2 > 10)
     return tuple(weight / sum(_SCALES[:count]) for weight in _SCALES[:count])
 

@@ -6,21 +6,23 @@ import inspect
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from augforge.errors import TrainError, nearest
-from augforge.train.config import ModelConfig
-from augforge.train.net.pretrained import TIMM, fill_classifier, fill_encoder, first_line, is_file, published
+from augforge.train.net.pretrained import TIMM, fill_classifier, fill_encoder, find_published, first_line, is_file
 from augforge.train.net.vision import smp, timm
+
+if TYPE_CHECKING:
+    from augforge.train.config import ModelConfig
 
 Numbers = tuple[float, ...]
 
-_OURS = ("encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params")
-"""Arguments of an architecture that the configuration says elsewhere, or that would change what the network gives."""
-_REFUSALS = (AssertionError, AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
-"""What the libraries raise where parts do not go together."""
+_RESERVED_OPTIONS = ("encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params")
+"""Arguments of an architecture that other keys of the configuration set, or that would change the network's output."""
+_BUILD_ERRORS = (AssertionError, AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
+"""What the libraries raise if encoder, architecture and options do not fit together."""
 
 
 def build_model(config: ModelConfig, channels: int, outputs: int, *, pretrained: bool = True) -> nn.Module:
@@ -28,22 +30,22 @@ def build_model(config: ModelConfig, channels: int, outputs: int, *, pretrained:
 
     Args:
         config: names the architecture, its encoder and the encoder's weights.
-        channels: of the input; a first layer of 1 gets the sum of pretrained weights for 3.
+        channels: of the input; with 1 channel, the first layer gets the sum of the pretrained weights for 3.
         outputs: classes.
-        pretrained: False leaves the configured weights out, for a network that is filled from a checkpoint.
+        pretrained: False leaves the configured weights out, for a network whose weights come from a checkpoint.
 
     Raises:
-        TrainError: a name or an option is unknown, the parts do not go together, or the weights cannot be had.
+        TrainError: a name or an option is unknown, the parts do not fit together, or the weights cannot be loaded.
     """
-    architecture = _architecture(config)
+    architecture = _find_architecture(config)
     _check_encoder(config.encoder)
     _check_options(config, architecture)
-    name, weights = _wanted(config, config.encoder, pretrained)
-    model = _made(
+    name, weights = _published_weights(config, config.encoder, pretrained)
+    model = _build(
         config,
         lambda: architecture(name, encoder_weights=weights, in_channels=channels, classes=outputs, **config.options),
     )
-    if (file := _file(config)) and pretrained:
+    if (file := _weights_file(config)) and pretrained:
         fill_encoder(model, config.encoder, file)
     return model
 
@@ -55,18 +57,18 @@ def build_classifier(config: ModelConfig, channels: int, outputs: int, *, pretra
     """
     encoder = TIMM + config.encoder.removeprefix(TIMM)
     _check_encoder(encoder)
-    name, weights = _wanted(config, encoder, pretrained)
+    name, weights = _published_weights(config, encoder, pretrained)
     settings = {"pretrained": bool(weights), "in_chans": channels, "num_classes": outputs}
-    model = _made(config, lambda: timm().create_model(name.removeprefix(TIMM), **settings, **config.options))
-    if (file := _file(config)) and pretrained:
+    model = _build(config, lambda: timm().create_model(name.removeprefix(TIMM), **settings, **config.options))
+    if (file := _weights_file(config)) and pretrained:
         fill_classifier(model, encoder, file)
     return model
 
 
 def encoder_normalisation(config: ModelConfig, channels: int) -> tuple[Numbers, Numbers]:
-    """Mean and deviation, in the range 0 to 1, that the encoder's published weights were trained with.
+    """Mean and deviation, in the range 0 to 1, that the encoder's find_published weights were trained with.
 
-    A number for each channel; gray gets the mean over the colours.
+    One number per channel; gray gets the mean over the colours.
 
     Raises:
         TrainError: no encoder has that name.
@@ -74,16 +76,16 @@ def encoder_normalisation(config: ModelConfig, channels: int) -> tuple[Numbers, 
     name = config.encoder
     if name in smp().encoders.encoders:
         constants = vars(import_module(f"{timm().__name__}.data.constants"))
-        kind = _pretraining(name, config.weights)
+        kind = _constants_name(name, config.weights)
         mean, deviation = constants[f"IMAGENET_{kind}_MEAN"], constants[f"IMAGENET_{kind}_STD"]
     else:
         _check_encoder(TIMM + name.removeprefix(TIMM))
         settings = timm().models.get_pretrained_cfg(name.removeprefix(TIMM))
         mean, deviation = settings.mean, settings.std
-    return _of_channels(mean, channels), _of_channels(deviation, channels)
+    return _adapt_to_channels(mean, channels), _adapt_to_channels(deviation, channels)
 
 
-def _architecture(config: ModelConfig) -> Any:
+def _find_architecture(config: ModelConfig) -> Any:
     known = smp().MODEL_ARCHITECTURES_MAPPING
     if config.architecture.lower() not in known:
         hint = nearest(config.architecture, known)
@@ -100,29 +102,29 @@ def _check_encoder(name: str) -> None:
 
 
 def _check_options(config: ModelConfig, architecture: Any) -> None:
-    """Refuse options that the architecture does not have; those of a timm encoder are timm's to check."""
-    known = set(inspect.signature(architecture.__init__).parameters) - {"self", "kwargs", *_OURS}
+    """Raise TrainError for options that the architecture does not have; timm itself checks those of its encoders."""
+    known = set(inspect.signature(architecture.__init__).parameters) - {"self", "kwargs", *_RESERVED_OPTIONS}
     for option in config.options:
-        if option in _OURS:
+        if option in _RESERVED_OPTIONS:
             raise TrainError(f"model.options.{option}: not to be set here. Use the keys of model and data")
         if option not in known and not config.encoder.startswith(TIMM):
             hint = nearest(option, known)
             raise TrainError(f"model.options.{option}: {architecture.__name__} has no such option.{hint}")
 
 
-def _wanted(config: ModelConfig, encoder: str, pretrained: bool) -> tuple[str, str | bool | None]:
-    """The encoder's name and published weights; none where they are of a file, or not wanted."""
+def _published_weights(config: ModelConfig, encoder: str, pretrained: bool) -> tuple[str, str | bool | None]:
+    """The encoder's name and its find_published weights; None for weights from a file, or for no weights."""
     if not config.weights or is_file(config.weights) or not pretrained:
         return encoder, None
-    return published(encoder, config.weights)
+    return find_published(encoder, config.weights)
 
 
-def _file(config: ModelConfig) -> Path | None:
+def _weights_file(config: ModelConfig) -> Path | None:
     return Path(config.weights) if config.weights and is_file(config.weights) else None
 
 
-def _made(config: ModelConfig, make: Callable[[], nn.Module]) -> nn.Module:
-    """What `make` builds; whatever the libraries raise is told as a TrainError."""
+def _build(config: ModelConfig, make: Callable[[], nn.Module]) -> nn.Module:
+    """Call `make`, and turn whatever the libraries raise into a TrainError."""
     try:
         return make()
     except OSError as caught:
@@ -130,20 +132,20 @@ def _made(config: ModelConfig, make: Callable[[], nn.Module]) -> nn.Module:
             f"model.weights: '{config.weights}' of {config.encoder} cannot be downloaded ({first_line(caught)}). "
             "Download them where there is a network and set model.weights to the file; null is random weights"
         ) from caught
-    except _REFUSALS as caught:
+    except _BUILD_ERRORS as caught:
         raise TrainError(
             f"model: {config.architecture} with encoder {config.encoder} cannot be built: {first_line(caught)}. "
             "Change the encoder, the architecture or its options"
         ) from caught
 
 
-def _pretraining(encoder: str, weights: str | None) -> str:
-    """Of SMP's encoders, which came from several libraries: the name of timm's constants."""
+def _constants_name(encoder: str, weights: str | None) -> str:
+    """The name of timm's normalisation constants for an encoder of SMP, which took encoders from several libraries."""
     if encoder.startswith(("inception", "xception")) or weights == "advprop":
         return "INCEPTION"
     return "DPN" if encoder.startswith("dpn") else "DEFAULT"
 
 
-def _of_channels(values: Iterable[float], channels: int) -> Numbers:
+def _adapt_to_channels(values: Iterable[float], channels: int) -> Numbers:
     numbers = tuple(values)
     return numbers if channels == len(numbers) else (sum(numbers) / len(numbers),) * channels

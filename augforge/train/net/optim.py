@@ -1,39 +1,42 @@
-"""Optimizers by name, and how the learning rate goes."""
+"""Optimizers by name, the schedule of the learning rate, and averages of the weights."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from augforge.errors import TrainError, nearest
-from augforge.train.config import OptimizerConfig, ScheduleConfig
 from augforge.train.net.vision import timm
 
-_PLAIN = {"sgd": "momentum"}
-"""timm's own sgd is Nesterov's; its momentum is torch.optim.SGD as it comes."""
-_FOREIGN = ("bnb*", "fused*", "adahessian")
-"""Need libraries that are not ours, or gradients of gradients."""
+if TYPE_CHECKING:
+    from augforge.train.config import OptimizerConfig, ScheduleConfig, TrainConfig
+
+_TIMM_NAMES = {"sgd": "momentum"}
+"""What timm calls an optimizer of torch: its own `sgd` is Nesterov's, its `momentum` is plain torch.optim.SGD."""
+_UNSUPPORTED = ("bnb*", "fused*", "adahessian")
+"""Optimizers of timm that need other libraries, or gradients of gradients."""
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """The optimizer of a name: adam, adamw and sgd are torch's, others timm's, ``lookahead_`` in front of any.
+    """The optimizer by name: adam, adamw and sgd are torch's, others timm's; ``lookahead_`` may precede any of them.
 
-    Weights decay, biases and normalisation layers (parameters of one dimension) do not.
+    Weight decay acts on weights, not on biases and normalisation layers (parameters of one dimension).
 
     Raises:
         TrainError: no optimizer has that name.
     """
     optimizers = timm().optim
     _, lookahead, name = config.name.lower().rpartition("lookahead_")
-    known = optimizers.list_optimizers(exclude_filters=list(_FOREIGN))
+    known = optimizers.list_optimizers(exclude_filters=list(_UNSUPPORTED))
     if name not in known:
         raise TrainError(f"optimizer.name: no optimizer is called '{config.name}'.{nearest(name, known)}")
     optimizer: torch.optim.Optimizer = optimizers.create_optimizer_v2(
         model,
-        lookahead + _PLAIN.get(name, name),
+        lookahead + _TIMM_NAMES.get(name, name),
         lr=config.lr,
         weight_decay=config.weight_decay,
         momentum=config.momentum,
@@ -42,10 +45,10 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
 
 
 def rate(config: ScheduleConfig, step: int, total: int) -> float:
-    """What the highest learning rate is multiplied by in one step, plateau's falls left out.
+    """The factor of the highest learning rate in one step; the drops of plateau come on top.
 
     Args:
-        config: the schedule; a linear warm-up stands in front of each.
+        config: the schedule; each begins with a linear warm-up.
         step: of the optimizer, from 0 to total - 1.
         total: steps in the run.
     """
@@ -56,7 +59,7 @@ def rate(config: ScheduleConfig, step: int, total: int) -> float:
         done = min(1.0, (step - warmup) / max(1, total - 1 - warmup))
         return config.final + (1 - config.final) * (1 + math.cos(math.pi * done)) / 2
     if config.name == "step":
-        return float(config.factor ** math.floor(step / total / config.every + 1e-9))  # 0.3 / 0.1 is a hair below 3
+        return float(config.factor ** math.floor(step / total / config.every + 1e-9))  # 0.3 / 0.1 is slightly below 3
     return 1.0
 
 
@@ -67,45 +70,74 @@ class Schedule:
         self._optimizer = optimizer
         self._config = config
         self._total = total_steps
-        self._taken = 0
+        self._steps_done = 0
         self._best: float | None = None
-        self._stale = 0
-        self._falls = 0
+        self._since_best = 0
+        self._drops = 0
         for group in optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])  # an optimizer's state carries it through a resumed run
-        self._set()
+            group.setdefault("initial_lr", group["lr"])  # an optimizer's state keeps it when a run is resumed
+        self._set_rates()
 
     def step(self) -> None:
         """Call after each step of the optimizer."""
-        self._taken += 1
-        self._set()
+        self._steps_done += 1
+        self._set_rates()
 
-    def validated(self, score: float) -> None:
-        """Call after each validation with its score, higher is better: plateau waits for `patience` without a gain."""
+    def record_score(self, score: float) -> None:
+        """Call after each validation. Higher is better; after `patience` validations without a gain plateau drops."""
         if self._best is None or score > self._best:
-            self._best, self._stale = score, 0
+            self._best, self._since_best = score, 0
         else:
-            self._stale += 1
-        if self._stale == self._config.patience:
-            self._stale, self._falls = 0, self._falls + 1
-        self._set()
+            self._since_best += 1
+        if self._since_best == self._config.patience:
+            self._since_best, self._drops = 0, self._drops + 1
+        self._set_rates()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"taken": self._taken, "best": self._best, "stale": self._stale, "falls": self._falls}
+        return {"taken": self._steps_done, "best": self._best, "stale": self._since_best, "falls": self._drops}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._taken, self._best = state["taken"], state["best"]
-        self._stale, self._falls = state["stale"], state["falls"]
-        self._set()
+        self._steps_done, self._best = state["taken"], state["best"]
+        self._since_best, self._drops = state["stale"], state["falls"]
+        self._set_rates()
 
-    def _set(self) -> None:
-        factor = rate(self._config, self._taken, self._total)
+    def _set_rates(self) -> None:
+        factor = rate(self._config, self._steps_done, self._total)
         if self._config.name == "plateau":
-            factor *= self._config.factor**self._falls
+            factor *= self._config.factor**self._drops
         for group in self._optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
 
 
-def build_schedule(optimizer: torch.optim.Optimizer, config: ScheduleConfig, total_steps: int) -> Schedule:
-    """The schedule of an optimizer over a run of `total_steps` optimizer steps."""
-    return Schedule(optimizer, config, total_steps)
+class WeightAverage:
+    """A running average of a network's weights.
+
+    `ema` is an exponential moving average from the first step on (as Tarvainen and Valpola, 2017, use it); `swa` is
+    the plain mean over the last share of the steps (Izmailov et al., 2018). Statistics of batch norm are averaged too.
+    """
+
+    def __init__(self, network: nn.Module, config: TrainConfig, steps: int) -> None:
+        decay = None if config.ema is None else get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
+        self.first = 1 if config.swa is None else steps - max(1, round(config.swa * steps)) + 1
+        self.model = AveragedModel(network, multi_avg_fn=decay, use_buffers=True)
+
+    def update(self, network: nn.Module, step: int) -> None:
+        """Take in the network after optimizer step `step`, from 1."""
+        if step >= self.first:
+            self.model.update_parameters(network)
+
+    def network(self, step: int) -> nn.Module | None:
+        """The averaged network after a step; None before averaging begins."""
+        module: nn.Module = self.model.module
+        return module if step >= self.first else None
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.model.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state)
+
+
+def build_average(network: nn.Module, config: TrainConfig, steps: int) -> WeightAverage | None:
+    """The average that a configuration asks for; None if it asks for none."""
+    return None if config.ema is None and not config.swa else WeightAverage(network, config, steps)

@@ -1,4 +1,4 @@
-"""Pretrained weights: published ones by name, and files, whose every tensor has to find its place."""
+"""Pretrained weights: published ones by name, or files, of which every tensor must fit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from augforge.train.net.vision import smp, timm
 State = dict[str, Tensor]
 
 TIMM = "tu-"
-"""What SMP puts in front of an encoder of timm."""
+"""The prefix of timm's encoders in SMP."""
 _FILES = (".safetensors", ".pt", ".pth")
 
 
@@ -26,89 +26,96 @@ def is_file(weights: str) -> bool:
     return weights.endswith(_FILES)
 
 
-def published(encoder: str, weights: str) -> tuple[str, str | bool]:
-    """The encoder and its weights as SMP takes them: a name of SMP, or a tag of timm, whose first is `imagenet` too."""
+def find_published(encoder: str, weights: str) -> tuple[str, str | bool]:
+    """The encoder and its weights as SMP takes them: a name of SMP, or a tag of timm (`imagenet`: the default tag)."""
     if encoder.startswith(TIMM):
         tags = (name.partition(".")[2] for name in timm().list_pretrained(encoder.removeprefix(TIMM) + ".*"))
         known = ["imagenet", *tags]
-        found: tuple[str, str | bool] = (encoder if weights == "imagenet" else f"{encoder}.{weights}", True)
+        result: tuple[str, str | bool] = (encoder if weights == "imagenet" else f"{encoder}.{weights}", True)
     else:
         known = list(smp().encoders.encoders[encoder]["pretrained_settings"])
-        found = (encoder, weights)
+        result = (encoder, weights)
     if weights not in known:
         raise TrainError(
             f"model.weights: {encoder} has no published weights called '{weights}'; expected such a name, or a "
             f"{' or '.join(_FILES)} file.{nearest(weights, known)}"
         )
-    return found
+    return result
 
 
 def fill_encoder(model: nn.Module, encoder: str, file: Path) -> None:
-    """Load a file into the encoder of a network of SMP: an encoder's tensors, or a whole network's by ``encoder.``.
+    """Load a file into the encoder of a network of SMP.
+
+    The file holds an encoder's tensors, or a whole network's, of which those named ``encoder.`` are used.
 
     Raises:
-        TrainError: the file is none of weights, or a tensor is missing, left over or of another shape.
+        TrainError: the file holds no weights, or a tensor is missing, left over or of another shape.
     """
-    state = _read(file)
+    state = _read_weights(file)
     part = {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")} or state
     own = model.get_submodule("encoder")
-    _fill(own, _of_timm(part, own, encoder) if encoder.startswith(TIMM) else part, encoder, file)
+    _load_state(own, _rename_from_timm(part, own, encoder) if encoder.startswith(TIMM) else part, encoder, file)
 
 
 def fill_classifier(model: nn.Module, encoder: str, file: Path) -> None:
-    """Load a file into a classifier of timm, all but a last layer for other labels; raises as `fill_encoder`."""
-    state, own = _read(file), model.state_dict()
-    last = [key for key in own if key.rpartition(".")[0] in _last_layers(model)]
+    """Load a file into a classifier of timm, except a last layer for other labels; raises like `fill_encoder`."""
+    state, own = _read_weights(file), model.state_dict()
+    last = [key for key in own if key.rpartition(".")[0] in _classifier_layers(model)]
     kept = {key: own[key] for key in last if key not in state or state[key].shape != own[key].shape}
-    _fill(model, {**state, **kept}, encoder, file)
+    _load_state(model, {**state, **kept}, encoder, file)
 
 
 def first_line(caught: BaseException) -> str:
-    """What an error says, in short."""
+    """The first line of an error's message."""
     return (str(caught).strip() or type(caught).__name__).splitlines()[0]
 
 
-def _read(file: Path) -> State:
-    """The tensors of a file; nothing in it is executed."""
+def _read_weights(file: Path) -> State:
+    """The tensors of a file; no code in it is executed."""
     if not file.is_file():
         raise TrainError(f"{file}: no such file; expected the encoder's weights. Check model.weights")
     try:
-        found = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
+        content = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, SafetensorError, UnpicklingError) as caught:
         raise TrainError(
             f"{file}: cannot be read as weights ({first_line(caught)}); expected tensors by name and nothing else. "
             "Save them by safetensors, or by torch.save(model.state_dict(), file)"
         ) from None
-    found = next((found[key] for key in ("state_dict", "model") if isinstance(found, dict) and key in found), found)
-    if not isinstance(found, dict) or not found or not all(isinstance(value, Tensor) for value in found.values()):
+    content = next(
+        (content[key] for key in ("state_dict", "model") if isinstance(content, dict) and key in content), content
+    )
+    if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
         raise TrainError(f"{file}: holds no tensors by name. Save them by torch.save(model.state_dict(), file)")
-    return found
+    return content
 
 
-def _of_timm(state: State, own: nn.Module, encoder: str) -> State:
-    """The tensors of a file of timm by the names of its feature extractor, which joins some parts of names by ``_``.
+def _rename_from_timm(state: State, own: nn.Module, encoder: str) -> State:
+    """Rename the tensors of a timm file to the names of its feature extractor, which joins some parts by ``_``.
 
-    What the whole network has and the extractor has not, such as its head, is left out; what neither has stays.
+    Tensors of the whole network that the extractor lacks, such as its head, are dropped. Tensors that neither has are
+    kept, so that loading them fails with a message.
     """
-    names = {_flat(key): key for key in own.state_dict()}
-    whole = {_flat(key) for key in timm().create_model(encoder.removeprefix(TIMM)).state_dict()}
-    flat = {key: _flat(key) for key in state}
-    wanted = (key for key in state if flat[key] in names or flat[key] not in whole)
-    return {names.get(flat[key], key): state[key] for key in wanted}
+    names = {_flatten_key(key): key for key in own.state_dict()}
+    whole = {_flatten_key(key) for key in timm().create_model(encoder.removeprefix(TIMM)).state_dict()}
+    flat = {key: _flatten_key(key) for key in state}
+    kept = (key for key in state if flat[key] in names or flat[key] not in whole)
+    return {names.get(flat[key], key): state[key] for key in kept}
 
 
-def _flat(key: str) -> str:
+def _flatten_key(key: str) -> str:
     return key.removeprefix("model.").replace(".", "_")
 
 
-def _last_layers(model: nn.Module) -> tuple[str, ...]:
+def _classifier_layers(model: nn.Module) -> tuple[str, ...]:
     names = cast("dict[str, Any]", model.pretrained_cfg).get("classifier") or ()
     return (names,) if isinstance(names, str) else tuple(names)
 
 
-def _fill(model: nn.Module, state: State, encoder: str, file: Path) -> None:
+def _load_state(model: nn.Module, state: State, encoder: str, file: Path) -> None:
     own = model.state_dict()
-    gray = {key: value.sum(1, keepdim=True) for key, value in state.items() if key in own and _is_gray(own[key], value)}
+    gray = {
+        key: value.sum(1, keepdim=True) for key, value in state.items() if key in own and _needs_gray(own[key], value)
+    }
     try:
         model.load_state_dict({**state, **gray})
     except RuntimeError as caught:
@@ -119,6 +126,6 @@ def _fill(model: nn.Module, state: State, encoder: str, file: Path) -> None:
         ) from None
 
 
-def _is_gray(own: Tensor, given: Tensor) -> bool:
-    """Whether a layer of one channel is given the weights of three, which are summed as SMP and timm do."""
+def _needs_gray(own: Tensor, given: Tensor) -> bool:
+    """Whether a layer of one channel gets weights of three, which are then summed as SMP and timm do."""
     return given.ndim == 4 and own.shape == (given.shape[0], 1, *given.shape[2:]) and given.shape[1] == 3

@@ -1,4 +1,4 @@
-"""segmentation-models-pytorch and timm, also where torchvision's compiled part does not load.
+"""Importing segmentation-models-pytorch and timm, even if torchvision's compiled part does not load.
 
 Both import torchvision, and a torchvision built for another torch (its CUDA build beside a CPU torch) fails to import:
 ``operator torchvision::nms does not exist``. Nothing here calls that operator; declaring it is enough.
@@ -17,12 +17,12 @@ _PACKAGES = ("segmentation_models_pytorch", "timm", "torch", "torchvision")
 
 
 def smp() -> ModuleType:
-    """The module segmentation_models_pytorch; MissingExtra where it is not installed."""
+    """The module segmentation_models_pytorch; MissingExtra if it is not installed."""
     return _load("segmentation_models_pytorch")
 
 
 def timm() -> ModuleType:
-    """The module timm, with timm.optim; MissingExtra where it is not installed."""
+    """The module timm, with timm.optim; MissingExtra if it is not installed."""
     module = _load("timm")
     _load("timm.optim")
     return module
@@ -41,7 +41,7 @@ def _load(module: str) -> ModuleType:
 
 @cache
 def _load_torchvision() -> Any:
-    """Import torchvision; what it returns keeps the declared operators alive."""
+    """Import torchvision; the returned object keeps the declared operators alive."""
     try:
         return import_module("torchvision")
     except RuntimeError as caught:

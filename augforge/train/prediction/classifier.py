@@ -1,4 +1,4 @@
-"""What a classifier says of samples: a probability for each label."""
+"""Predicting labels of whole samples with a classifier."""
 
 from __future__ import annotations
 

@@ -13,12 +13,19 @@ from numpy.typing import NDArray
 from augforge.errors import TrainError, nearest
 from augforge.progress import Progress, Silent
 from augforge.sample import Box
-from augforge.train.prediction.submission import ImageName, names_alone, write_csv
-from augforge.train.prediction.table import About, Predicted, Predictions, floor_of, image_of, write_predictions
+from augforge.train.prediction.submission import ImageName, use_file_names, write_csv
+from augforge.train.prediction.table import (
+    ImagePrediction,
+    Predictions,
+    TableHeader,
+    encode_image,
+    probability_floor,
+    write_predictions,
+)
 
 Method = Literal["vote", "mean"]
 
-_ROUNDING = 1e-6  # shares are summed as float32: 0.1 + 0.2 must tie with 0.3
+_ROUNDING = 1e-6  # weights are summed as float32: 0.1 + 0.2 must tie with 0.3
 _MAJORITY = 0.5 + _ROUNDING
 
 Layer = NDArray[np.float32]
@@ -42,36 +49,36 @@ def ensemble(
     Args:
         tables: two or more, written by `predict` or `ensemble`.
         out: the table to write.
-        method: ``vote``: a pixel is a class where more than half of the weight says so; a tie is not enough, so of two
-            tables of one weight both must agree. ``mean``: where the weighted mean of the probabilities reaches the
+        method: ``vote``: a pixel is a class if tables with more than half of the weight say so; a tie is not enough, so
+            two tables of equal weight must agree. ``mean``: if the weighted mean of the probabilities reaches the
             threshold; probabilities that were not kept, up to 0.3 or 0.6 of a class's threshold, count as 0.
-        weights: of each table, above 0; alike by default.
+        weights: of each table, above 0; equal by default.
         threshold: of vote, the share of the weight from which a pixel is the class (at least, not more than); of mean,
             the probability, by default the weighted mean of the tables' own thresholds for the class.
-        csv, image_name: a contest's CSV to write besides; see `predict`.
+        csv, image_name: a contest's CSV to write in addition; see `predict`.
         probabilities: keep the mean probabilities, for another ensemble.
-        progress: is told of each image.
+        progress: advances with each image.
 
     Returns:
-        JSON-like: what was joined, and by class the images and pixels found.
+        JSON-like: what was joined, and for each class its images and pixels.
 
     Raises:
         TrainError: fewer than two tables, options that do not fit, or tables that differ in classes, images or sizes.
     """
     if out.resolve() in [path.resolve() for path in tables]:
-        raise TrainError(f"{out} is one of the tables to join, and would be lost. Choose another name: -o")
+        raise TrainError(f"{out} is one of the tables to join and would be overwritten. Choose another name: -o")
     members = [Predictions(path) for path in tables]
     _check(members, method, threshold, probabilities)
-    shares = _shares(weights, len(members))
-    limits = _limits(members, shares, method, threshold)
+    shares = _normalise_weights(weights, len(members))
+    limits = _class_thresholds(members, shares, method, threshold)
     if csv is not None:
-        names_alone(members[0].files(), image_name)
-    made_by = {"ensemble": [dict(member.about.made_by) for member in members], "method": method, "weights": shares}
-    about = About(members[0].about.classes, limits, made_by, probabilities)
+        use_file_names(members[0].files(), image_name)
+    made_by = {"ensemble": [dict(member.header.made_by) for member in members], "method": method, "weights": shares}
+    header = TableHeader(members[0].header.classes, limits, made_by, probabilities)
     progress = progress or Silent()
     progress.start("ensemble", len(members[0]))
-    least = [_MAJORITY if method == "vote" and threshold is None else limit - _ROUNDING for limit in limits]
-    classes = write_predictions(out, about, _joined(members, about, least, shares, method, progress))
+    minima = [_MAJORITY if method == "vote" and threshold is None else limit - _ROUNDING for limit in limits]
+    classes = write_predictions(out, header, _join_images(members, header, minima, shares, method, progress))
     if csv is not None:
         write_csv(out, csv, image_name)
     return {
@@ -85,33 +92,33 @@ def ensemble(
     }
 
 
-def _joined(
+def _join_images(
     members: Sequence[Predictions],
-    about: About,
-    least: Sequence[float],
+    header: TableHeader,
+    minima: Sequence[float],
     shares: Sequence[float],
     method: Method,
     progress: Progress,
-) -> Iterator[Predicted]:
-    for images in _aligned(members):
-        layers = zip(_layers(images, members, shares, method), least, about.thresholds, strict=True)
-        keep = about.probabilities
-        classes = ((layer >= start, threshold, layer if keep else None) for layer, start, threshold in layers)
-        yield image_of(images[0].name, images[0].file, classes)
+) -> Iterator[ImagePrediction]:
+    for images in _align(members):
+        layers = zip(_combine_classes(images, members, shares, method), minima, header.thresholds, strict=True)
+        keep = header.probabilities
+        classes = ((layer >= minimum, threshold, layer if keep else None) for layer, minimum, threshold in layers)
+        yield encode_image(images[0].name, images[0].file, classes)
         progress.advance(1)
 
 
-def _shares(weights: Sequence[float] | None, tables: int) -> list[float]:
-    """Weights that sum to 1."""
+def _normalise_weights(weights: Sequence[float] | None, tables: int) -> list[float]:
+    """The weights scaled to sum to 1."""
     given = np.ones(tables) if weights is None else np.array(weights, np.float64)
     if len(given) != tables or not (np.isfinite(given).all() and (given > 0).all()):
-        said = ", ".join(f"{weight:g}" for weight in given)
-        raise TrainError(f"weights are {said}; expected a number above 0 for each of the {tables} tables")
+        listed = ", ".join(f"{weight:g}" for weight in given)
+        raise TrainError(f"weights are {listed}; expected a number above 0 for each of the {tables} tables")
     return [float(share) for share in given / given.sum()]
 
 
 def _check(members: Sequence[Predictions], method: Method, threshold: float | None, probabilities: bool) -> None:
-    """Raise TrainError unless the tables can be joined so."""
+    """Raise TrainError unless the tables can be joined by that method."""
     if method not in get_args(Method):
         raise TrainError(f"no method is named '{method}'.{nearest(method, get_args(Method))}")
     if len(members) < 2:
@@ -120,15 +127,15 @@ def _check(members: Sequence[Predictions], method: Method, threshold: float | No
         raise TrainError(f"the threshold is {threshold:g}; expected above 0 and at most 1")
     first = members[0]
     for member in members:
-        if set(member.about.classes) != set(first.about.classes):
-            differing = ", ".join(sorted(set(member.about.classes) ^ set(first.about.classes)))
+        if set(member.header.classes) != set(first.header.classes):
+            differing = ", ".join(sorted(set(member.header.classes) ^ set(first.header.classes)))
             raise TrainError(f"{member.path} and {first.path} are not of the same classes: {differing}. Join others")
-        if method == "mean" and not member.about.probabilities:
+        if method == "mean" and not member.header.probabilities:
             raise TrainError(
                 f"{member.path} holds no probabilities, which method mean needs. Predict again with --probabilities, "
                 "or join by --method vote"
             )
-        floor = max(map(floor_of, member.about.thresholds))
+        floor = max(map(probability_floor, member.header.thresholds))
         if method == "mean" and threshold is not None and threshold <= floor:
             raise TrainError(
                 f"{member.path} keeps no probabilities up to {floor:g}, so a mean of {threshold:g} says nothing. "
@@ -138,19 +145,19 @@ def _check(members: Sequence[Predictions], method: Method, threshold: float | No
         raise TrainError("a vote has no probabilities to keep. Join by --method mean, or leave --probabilities out")
 
 
-def _limits(
+def _class_thresholds(
     members: Sequence[Predictions], shares: Sequence[float], method: Method, threshold: float | None
 ) -> tuple[float, ...]:
     """The threshold of each class."""
-    classes = members[0].about.classes
+    classes = members[0].header.classes
     if threshold is not None or method == "vote":
         return (0.5 if threshold is None else threshold,) * len(classes)
-    own = [dict(zip(member.about.classes, member.about.thresholds, strict=True)) for member in members]
+    own = [dict(zip(member.header.classes, member.header.thresholds, strict=True)) for member in members]
     return tuple(sum(share * each[name] for share, each in zip(shares, own, strict=True)) for name in classes)
 
 
-def _aligned(members: Sequence[Predictions]) -> Iterator[Sequence[Predicted]]:
-    """The members' predictions of each image; TrainError where they are not of the same images."""
+def _align(members: Sequence[Predictions]) -> Iterator[Sequence[ImagePrediction]]:
+    """All members' predictions of each image; TrainError if they are not of the same images."""
     for images in zip_longest(*members):
         first = min((image for image in images if image is not None), key=lambda image: image.name)
         for member, image in zip(members, images, strict=True):
@@ -167,22 +174,23 @@ def _aligned(members: Sequence[Predictions]) -> Iterator[Sequence[Predicted]]:
         yield images
 
 
-def _layers(
-    images: Sequence[Predicted], members: Sequence[Predictions], shares: Sequence[float], method: Method
+def _combine_classes(
+    images: Sequence[ImagePrediction], members: Sequence[Predictions], shares: Sequence[float], method: Method
 ) -> Iterator[Layer]:
-    """Of each class, the share of the weight that votes for it, or its mean probability."""
-    part_of = _vote if method == "vote" else _likely
-    for name in members[0].about.classes:
+    """For each class, the share of the weight that votes for it, or its mean probability."""
+    value_of = _vote if method == "vote" else _probability
+    for name in members[0].header.classes:
         total = np.zeros((images[0].height, images[0].width), np.float32)
         for image, member, share in zip(images, members, shares, strict=True):
-            found = part_of(image, member.about.classes.index(name))
-            if found is not None:
-                (x0, y0, x1, y1), part = found
-                total[y0:y1, x0:x1] += np.float32(share) * part
+            in_box = value_of(image, member.header.classes.index(name))
+            if in_box is not None:
+                (x0, y0, x1, y1), values = in_box
+                total[y0:y1, x0:x1] += np.float32(share) * values
         yield total
 
 
-def _vote(image: Predicted, c: int) -> tuple[Box, NDArray[Any]] | None:
+def _vote(image: ImagePrediction, c: int) -> tuple[Box, NDArray[Any]] | None:
+    """A class's mask inside its box; None if the image does not show it."""
     box = image.boxes[c]
     if box is None:
         return None
@@ -190,6 +198,7 @@ def _vote(image: Predicted, c: int) -> tuple[Box, NDArray[Any]] | None:
     return box, image.mask(c)[y0:y1, x0:x1]
 
 
-def _likely(image: Predicted, c: int) -> tuple[Box, NDArray[Any]] | None:
-    found = image.probabilities(c)
-    return None if found is None else (found[0], found[1] / np.float32(255))
+def _probability(image: ImagePrediction, c: int) -> tuple[Box, NDArray[Any]] | None:
+    """A class's probabilities inside the box around them; None if none were kept."""
+    kept = image.probabilities(c)
+    return None if kept is None else (kept[0], kept[1] / np.float32(255))

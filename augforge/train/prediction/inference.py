@@ -1,4 +1,4 @@
-"""What a network sees in samples: probabilities at its input's pixels, and from there at any image's own pixels."""
+"""Running a network over samples: probabilities at its input's pixels, and from there at an image's own pixels."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from augforge.ops.geometry import scale_image, scale_matrix
 from augforge.sample import IDENTITY, Box, Matrix, Placement, Sample
 from augforge.train.data.inputspec import InputSpec
 from augforge.train.net.device import Precision, autocast
-from augforge.train.prediction.tta import Pairs, averaged, views
+from augforge.train.prediction.tta import Pairs, average_views, build_views
 
 Layer = NDArray[np.float32]
 """Probabilities of one class, float32 (H, W), 0 to 1."""
 
-_FLAT = 1e-4  # a deviation below is rounding: the window shows one gray
+_FLAT = 1e-4  # a smaller deviation is rounding error: the window has a single gray value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
     """Probabilities of each class for an image, kept at the network's input pixels.
 
-    At 2048x2048 pixels and 29 classes they would take half a gigabyte, so they are brought to the image's pixels one
-    class at a time, bilinearly. Where the network did not see the image, they are 0.
+    At 2048x2048 pixels, 29 classes would take half a gigabyte, so they are resampled to the image's pixels one class at
+    a time, bilinearly. Where the network did not see the image, they are 0.
 
     Attributes:
         name: of the image.
-        probabilities: (C, h, w), 0 to 1, float32; float16 where they are blended from windows.
+        probabilities: (C, h, w), 0 to 1, float32; float16 if they are blended from windows.
         matrix: 2x3, image pixel to input pixel; pixel centres are at integers.
-        clip: x0, y0, x1, y1 in input pixels, half-open: the image shows nowhere else.
+        clip: x0, y0, x1, y1 in input pixels, half-open: nothing of the image lies outside.
         width, height: of the image, pixels.
     """
 
@@ -55,35 +55,36 @@ class Prediction:
     def layers(self) -> Iterator[Layer]:
         """Each class at the image's pixels, (H, W), in order, one at a time."""
         x0, y0, x1, y1 = self.clip
-        place = self._place()
-        return (place(np.ascontiguousarray(layer[y0:y1, x0:x1], np.float32)) for layer in self.probabilities)
+        resample = self._resampler()
+        return (resample(np.ascontiguousarray(layer[y0:y1, x0:x1], np.float32)) for layer in self.probabilities)
 
     def planes(self, thresholds: Sequence[float]) -> Planes:
         """Bit-planes (H, W, P): a pixel is a class where its probability reaches the class's threshold."""
-        return planes_of(self.layers(), thresholds)
+        return planes_from_layers(self.layers(), thresholds)
 
-    def seen_from(self, root: Root) -> Prediction:
-        """The same in the pixels of the source image that shows in the predicted sample as ``root`` says."""
+    def in_source(self, root: Root) -> Prediction:
+        """The same prediction for the source image of the predicted sample; `root` says where it lies in the sample."""
         placed = root.transform(Placement(self.matrix, self.clip))
         width, height = root.size
         return replace(self, name=root.name, matrix=placed.matrix, clip=placed.clip, width=width, height=height)
 
-    def _place(self) -> Callable[[Layer], Layer]:
-        """What brings a class's probabilities inside `clip` to the image's pixels."""
+    def _resampler(self) -> Callable[[Layer], Layer]:
+        """A function that takes one class's probabilities inside `clip` to the image's pixels."""
         x0, y0, x1, y1 = self.clip
         seen, size = (x1 - x0, y1 - y0), (self.width, self.height)
         if 0 in seen or 0 in size:
             return lambda part: np.zeros(size[::-1], np.float32)
         if np.allclose(self.matrix, scale_matrix(size, seen, (x0, y0)), rtol=0, atol=1e-6):
-            return lambda part: np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR))  # much faster
+            # The image was only scaled: resizing is much faster than warping.
+            return lambda part: np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR))
         matrix = np.array(compose(((1, 0, -x0), (0, 1, -y0)), self.matrix))
         linear, nearest = (flag | cv2.WARP_INVERSE_MAP for flag in (cv2.INTER_LINEAR, cv2.INTER_NEAREST))
-        shown = cv2.warpAffine(np.ones(seen[::-1], np.float32), matrix, size, flags=nearest)
+        inside = cv2.warpAffine(np.ones(seen[::-1], np.float32), matrix, size, flags=nearest)
         edge = cv2.BORDER_REPLICATE
-        return lambda part: np.multiply(cv2.warpAffine(part, matrix, size, flags=linear, borderMode=edge), shown)
+        return lambda part: np.multiply(cv2.warpAffine(part, matrix, size, flags=linear, borderMode=edge), inside)
 
 
-def planes_of(layers: Iterable[Layer], thresholds: Sequence[float]) -> Planes:
+def planes_from_layers(layers: Iterable[Layer], thresholds: Sequence[float]) -> Planes:
     """Bit-planes (H, W, P) of layers, one class at a time: set where a layer reaches its class's threshold."""
     return bitmask.from_masks((layer >= t for layer, t in zip(layers, thresholds, strict=True)), len(thresholds))
 
@@ -95,9 +96,9 @@ class Window:
     Attributes:
         size: width and height in pixels, multiples of 32; None is the network's input size.
         overlap: share of a window that the next one covers too, from 0 to below 1.
-        scale: what the image is scaled by before: 1 suits a network trained on windows as samples, and each window is
-            normalised alone, as they were. None scales and normalises the whole image as in training, which suits one
-            trained with `data.crop`.
+        scale: factor by which the image is scaled first. 1 suits a network that was trained on windows as samples; each
+            window is normalised by itself, as those samples were. None scales and normalises the whole image as in
+            training, which suits a network that was trained with `data.crop`.
     """
 
     size: tuple[int, int] | None = None
@@ -123,9 +124,9 @@ class Predictor:
         device: where it computes.
         precision: ``bf16`` and ``fp16`` by autocast.
         batch_size: images, or windows, at a time.
-        tta: test-time augmentations whose probabilities are averaged with the plain ones; see `tta.views`.
-        window: sliding windows instead of the whole image at once.
-        swap: left-right classes that the augmentation ``hflip`` exchanges; see `tta.views`.
+        tta: test-time augmentations whose probabilities are averaged with the plain ones; see `tta.build_views`.
+        window: predict by sliding windows instead of the whole image at once.
+        swap: pairs of left and right classes that the augmentation ``hflip`` exchanges; see `tta.build_views`.
     """
 
     def __init__(
@@ -143,98 +144,101 @@ class Predictor:
     ) -> None:
         self.model, self.outputs, self.spec = model.to(device).eval(), outputs, spec
         self.device, self.precision = device, precision
-        self.batch_size, self.window, self._views = batch_size, window, views(tta, outputs, swap)
+        self.batch_size, self.window, self._views = batch_size, window, build_views(tta, outputs, swap)
 
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
-        """Normalised images (N, channels, h, w) to the views' mean, float32 (N, C, h, w) of 0 to 1, on the device."""
-        return averaged(self._network, images.to(self.device), self._views)
+        """Normalised images (N, channels, h, w) to probabilities, float32 (N, C, h, w), the mean of all views."""
+        return average_views(self._forward, images.to(self.device), self._views)
 
     def predict(self, samples: Iterable[Sample]) -> Iterator[Prediction]:
         """A prediction of each sample, in order, for its own pixels; at most `batch_size` samples are read ahead."""
-        rest = iter(samples)
-        while batch := list(islice(rest, self.batch_size if self.window is None else 1)):
-            yield from self._whole(batch) if self.window is None else self._windows(batch[0], self.window)
+        stream = iter(samples)
+        while batch := list(islice(stream, self.batch_size if self.window is None else 1)):
+            yield from (
+                self._predict_whole(batch) if self.window is None else self._predict_windows(batch[0], self.window)
+            )
 
     def pairs(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, Prediction]]:
-        """`predict` with each prediction's sample."""
+        """Like `predict`, with each prediction's sample."""
         read: deque[Sample] = deque()
 
-        def remembered() -> Iterator[Sample]:
+        def remember() -> Iterator[Sample]:
             for sample in samples:
                 read.append(sample)
                 yield sample
 
-        return ((read.popleft(), prediction) for prediction in self.predict(remembered()))
+        return ((read.popleft(), prediction) for prediction in self.predict(remember()))
 
-    def _network(self, images: Tensor) -> Tensor:
+    def _forward(self, images: Tensor) -> Tensor:
         with autocast(self.device, self.precision):
             logits: Tensor = self.model(images)
         return logits.float().sigmoid()
 
-    def _whole(self, samples: Sequence[Sample]) -> Iterator[Prediction]:
+    def _predict_whole(self, samples: Sequence[Sample]) -> Iterator[Prediction]:
         fitted = [self.spec.fit(sample) for sample in samples]
         images = torch.stack([self.spec.pixels(each.image) for each in fitted])
-        found = self.probabilities(images).cpu().numpy()
-        for sample, each, probabilities in zip(samples, fitted, found, strict=True):
-            yield _prediction(sample, probabilities, each.placements[0])
+        probabilities = self.probabilities(images).cpu().numpy()
+        for sample, each, of_sample in zip(samples, fitted, probabilities, strict=True):
+            yield _to_prediction(sample, of_sample, each.placements[0])
 
-    def _windows(self, sample: Sample, window: Window) -> Iterator[Prediction]:
-        """Windows blended by Gaussian weights, highest in their middles (Isensee et al., nnU-Net, 2021)."""
+    def _predict_windows(self, sample: Sample, window: Window) -> Iterator[Prediction]:
+        """Predict by windows, blended with Gaussian weights around their centres (Isensee et al., nnU-Net, 2021)."""
         size = window.size or self.spec.size
-        seen = _padded(self.spec.fit(sample) if window.scale is None else _scaled(sample, window.scale), size)
-        alone = window.scale is not None and self.spec.normalise == "sample"
-        # what is blended has the dtype of the image: in half precision it takes half of the memory
-        image = self.spec.pixels(seen.image)[None].half()
+        scaled = _pad(self.spec.fit(sample) if window.scale is None else _scale(sample, window.scale), size)
+        by_itself = window.scale is not None and self.spec.normalise == "sample"
+        # The blended probabilities get the dtype of the image: half precision halves the memory.
+        image = self.spec.pixels(scaled.image)[None].half()
         with torch.inference_mode():
-            blended: Tensor = _sliding()(
+            blended: Tensor = _load_sliding_window()(
                 image,
                 roi_size=size[::-1],
                 sw_batch_size=self.batch_size,
-                predictor=lambda part: self.probabilities(_standardised(part.float()) if alone else part.float()),
+                predictor=lambda part: self.probabilities(_standardise(part.float()) if by_itself else part.float()),
                 overlap=window.overlap,
                 mode="gaussian",
                 sw_device=self.device,
                 device="cpu",
             )
-        yield _prediction(sample, blended[0].numpy(), seen.placements[0])
+        yield _to_prediction(sample, blended[0].numpy(), scaled.placements[0])
 
 
-def _standardised(images: Tensor) -> Tensor:
-    """Each of (N, channels, h, w) to mean 0 and deviation 1, as a sample of its own."""
+def _standardise(images: Tensor) -> Tensor:
+    """Bring each image of (N, channels, h, w) to mean 0 and deviation 1, as if it were a sample of its own."""
     centred = images - images.mean((1, 2, 3), keepdim=True)
     deviation = centred.square().mean((1, 2, 3), keepdim=True).sqrt()
     return centred / torch.where(deviation > _FLAT, deviation, 1)
 
 
-def _prediction(sample: Sample, probabilities: NDArray[np.floating[Any]], placement: Placement) -> Prediction:
+def _to_prediction(sample: Sample, probabilities: NDArray[np.floating[Any]], placement: Placement) -> Prediction:
     width, height = sample.width, sample.height
     placed = Lineage.of_source(sample.name, width, height).roots[0].transform(placement)
     return Prediction(sample.name, probabilities, placed.matrix, placed.clip, width, height)
 
 
-def _scaled(sample: Sample, scale: float) -> Sample:
-    """The image of a sample scaled, without its masks."""
+def _scale(sample: Sample, scale: float) -> Sample:
+    """Scale a sample's image; its masks are not needed and left empty."""
     old = (sample.width, sample.height)
     new = (max(1, round(old[0] * scale)), max(1, round(old[1] * scale)))
     image = scale_image(sample.image, *new)
-    return sample.derive(image, _no_masks(sample, image), matrix=scale_matrix(old, new))
+    return sample.derive(image, _empty_masks(sample, image), matrix=scale_matrix(old, new))
 
 
-def _padded(sample: Sample, size: tuple[int, int]) -> Sample:
-    """The image of a sample in the middle of a black one that is as large as a window, if it was smaller."""
+def _pad(sample: Sample, size: tuple[int, int]) -> Sample:
+    """Pad a sample's image with black on all sides to the size of a window, if it is smaller."""
     matrix = sample.placements[0].matrix if sample.placements else IDENTITY
     across, down = max(0, size[0] - sample.width), max(0, size[1] - sample.height)
     left, top = across // 2, down // 2
     image = cv2.copyMakeBorder(sample.image, top, down - top, left, across - left, cv2.BORDER_CONSTANT, value=0)
-    return sample.derive(image, _no_masks(sample, image), matrix=compose(((1, 0, left), (0, 1, top)), matrix))
+    return sample.derive(image, _empty_masks(sample, image), matrix=compose(((1, 0, left), (0, 1, top)), matrix))
 
 
-def _no_masks(sample: Sample, image: NDArray[Any]) -> Planes:
+def _empty_masks(sample: Sample, image: NDArray[Any]) -> Planes:
     return np.zeros((*image.shape[:2], len(sample.known)), np.uint8)
 
 
-def _sliding() -> Any:
+def _load_sliding_window() -> Any:
+    """MONAI's sliding window inference; MissingExtra if MONAI is not installed."""
     try:
         from monai.inferers.utils import sliding_window_inference
     except ImportError:

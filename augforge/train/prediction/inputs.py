@@ -1,4 +1,4 @@
-"""What is predicted: image files, or the samples of a dataset, gathered by the image that the prediction is for."""
+"""The images to predict: image files, or a dataset's samples, grouped by the source image that they show."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from augforge.sources.options import NO_CLASSES
 from augforge.sources.scan.records import name_of, record_of
 from augforge.sources.scan.scanning import Scan
 from augforge.store.dataset import Dataset, open_dataset
-from augforge.train.prediction.mirrored import exchanges_classes, is_mirrored
+from augforge.train.built import exchanges_classes, is_mirrored
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A sample to be predicted: how to load it, and where the source image lies in it; None: it is the image."""
+    """A sample to predict: how to load it, and where the target lies in it; None if the sample is the target."""
 
     load: Callable[[], Sample]
     root: Root | None = None
@@ -37,7 +37,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An image that predictions are for: its name, its file, and the samples that show it."""
+    """An image to get predictions: its name, its file, and the samples that show it."""
 
     name: str
     file: str
@@ -46,13 +46,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """All that is predicted.
+    """All images to predict.
 
     Attributes:
-        origin: what it is, JSON-like; no path, for tables of predictions are handed on.
+        origin: where they come from, JSON-like; without a path, because tables of predictions are passed on to others.
         targets: the images, sorted by name.
-        skipped: name and reason of what cannot be predicted.
-        unreadable: the same of targets whose damage only decoding shows; filled meanwhile.
+        skipped: name and reason of each image that cannot be predicted.
+        unreadable: the same for targets that turn out to be damaged when they are decoded; filled during prediction.
     """
 
     origin: dict[str, str]
@@ -71,7 +71,7 @@ ROOT/                          a folder
   P01/scan2.png                folders are part of the name"""
 
     format: Literal["images"] = "images"
-    file: str | None = Field(None, description="this one alone")
+    file: str | None = Field(None, description="only this one")
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
@@ -87,7 +87,7 @@ ROOT/                          a folder
         return loaded(record, image, bitmask.empty(record.height, record.width, len(classes)), unknown)
 
 
-def inputs_of(
+def list_inputs(
     images: str | Path | Source | Dataset, split: str | None = None, on_error: Literal["error", "skip"] = "error"
 ) -> Inputs:
     """The images to predict.
@@ -95,37 +95,37 @@ def inputs_of(
     Args:
         images: a folder of images, one image file, a dataset's folder or URL, a dataset, or any source.
         split: of a dataset; None for all of it.
-        on_error: what a file that cannot be read is.
+        on_error: whether a file that cannot be read is an error, or skipped.
 
     Raises:
         SourceError: broken files, all named, unless they are skipped.
         TrainError: nothing to predict.
     """
     if isinstance(images, Source):
-        found = _of_source(images)
+        inputs = _from_source(images)
     elif isinstance(images, Dataset):
-        found = _of_dataset(images, split)
+        inputs = _from_dataset(images, split)
     elif is_url(images) or (Path(images).expanduser() / "manifest.yaml").exists():
-        return inputs_of(open_dataset(images), split, on_error)
+        return list_inputs(open_dataset(images), split, on_error)
     else:
-        return inputs_of(_image_files(Path(images).expanduser(), on_error), split, on_error)
-    if not found.targets:
-        raise TrainError(f"{_called(images)} holds no image to predict. Choose another folder, dataset or split")
-    return found
+        return list_inputs(_image_source(Path(images).expanduser(), on_error), split, on_error)
+    if not inputs.targets:
+        raise TrainError(f"{_describe(images)} holds no image to predict. Choose another folder, dataset or split")
+    return inputs
 
 
-def _called(images: str | Path | Source | Dataset) -> str:
+def _describe(images: str | Path | Source | Dataset) -> str:
     return images.path if isinstance(images, Source) else str(getattr(images, "folder", images))
 
 
-def _image_files(path: Path, on_error: str) -> Images:
+def _image_source(path: Path, on_error: str) -> Images:
     if not path.exists():
         raise TrainError(f"{path} does not exist; expected a folder of images, an image or a dataset")
     folder, file = (path.parent, path.name) if path.is_file() else (path, None)
     return Images(path=str(folder), file=file, on_error="reject" if on_error == "skip" else "error")
 
 
-def _of_source(source: Source) -> Inputs:
+def _from_source(source: Source) -> Inputs:
     listing = source.scan(FileCache())
     targets = [
         Target(
@@ -142,28 +142,28 @@ def _of_source(source: Source) -> Inputs:
     return Inputs({"folder": source.root.resolve().name}, sorted(targets, key=lambda target: target.name), skipped)
 
 
-def _of_dataset(dataset: Dataset, split: str | None) -> Inputs:
-    """The source images that samples show; what shows several, or is mirrored with its classes, stands for itself."""
+def _from_dataset(dataset: Dataset, split: str | None) -> Inputs:
+    """The source images that samples show; a sample without a single root (see below) is a target of its own."""
     part = dataset if split is None else dataset.split(split)
-    shown: dict[str, list[tuple[int, Root | None]]] = {}
-    for row, (name, root) in enumerate(_roots(part)):
-        shown.setdefault(root.name if root else name, []).append((row, root))
+    samples_of: dict[str, list[tuple[int, Root | None]]] = {}
+    for row, (name, root) in enumerate(_single_roots(part)):
+        samples_of.setdefault(root.name if root else name, []).append((row, root))
     targets = [
         Target(
             name,
             name + suffix_of(part.payload(samples[0][0])[0]),
             tuple(Part(partial(part.__getitem__, row), root) for row, root in samples),
         )
-        for name, samples in sorted(shown.items())
+        for name, samples in sorted(samples_of.items())
     ]
     origin = {"dataset": dataset.name, "version": dataset.version}
     return Inputs(origin | ({"split": split} if split else {}), targets, [])
 
 
-def _roots(dataset: Dataset) -> Iterator[tuple[str, Root | None]]:
-    """Name of each sample, and where the one source image lies that it shows.
+def _single_roots(dataset: Dataset) -> Iterator[tuple[str, Root | None]]:
+    """The name of each sample, and where the only source image that it shows lies in it.
 
-    None where it shows several, and where it is mirrored with left and right classes exchanged.
+    None if it shows several, or is mirrored with left and right classes exchanged: it cannot be turned back.
     """
     exchanged = exchanges_classes(dataset)
     for name, lineage in dataset.index.select("name", "lineage").iter_rows():

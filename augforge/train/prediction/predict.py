@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -22,26 +22,32 @@ from augforge.progress import Progress, Silent
 from augforge.report.show import save_png, show_samples
 from augforge.report.tables import plural, table
 from augforge.sample import Image, Sample
-from augforge.sources.core import Source
-from augforge.store.dataset import Dataset
-from augforge.train.prediction.blend import blended, covered
+from augforge.train.prediction.blend import blend, covered_pixels
 from augforge.train.prediction.inference import Layer, Prediction, Predictor, Window
-from augforge.train.prediction.inputs import Inputs, Target, inputs_of
-from augforge.train.prediction.submission import ImageName, names_alone, write_csv
-from augforge.train.prediction.table import About, Predicted, image_of, write_predictions
+from augforge.train.prediction.inputs import Inputs, Target, list_inputs
+from augforge.train.prediction.submission import ImageName, use_file_names, write_csv
+from augforge.train.prediction.table import ImagePrediction, TableHeader, encode_image, write_predictions
 from augforge.train.prediction.tta import Pairs
 
 if TYPE_CHECKING:
-    from augforge.train.run import Run
+    from augforge.lineage import Root
+    from augforge.sources.core import Source
+    from augforge.store.dataset import Dataset
+    from augforge.train.run import TrainingRun
 
-_SHOWN = 10
+_MAX_SKIPPED_SHOWN = 10
 
-Seen = tuple[Target, tuple[Sample, ...], tuple[Prediction, ...]]
-"""A target, its samples and their predictions."""
+
+class PredictedTarget(NamedTuple):
+    """A target, the samples that show it, and their predictions in the same order."""
+
+    target: Target
+    samples: tuple[Sample, ...]
+    predictions: tuple[Prediction, ...]
 
 
 def predict(
-    run: Run,
+    run: TrainingRun,
     images: str | Path | Source | Dataset,
     out: Path,
     *,
@@ -59,78 +65,73 @@ def predict(
 ) -> dict[str, Any]:
     """Predict the classes of images at their own pixels.
 
-    A dataset's samples are turned back to the pixels of the source image that they show, through the lineage. Where
-    several show one, such as windows, the mean of their probabilities counts; where none does, nothing is predicted. A
-    sample that shows several source images, such as a mosaic, or that was mirrored with its left and right classes
-    exchanged, is predicted in its own pixels, under its own name.
+    Predictions of a dataset's samples are turned back, by the lineage, to the pixels of the source image that the
+    sample shows. If several samples show a pixel, such as overlapping windows, it gets the mean of their probabilities;
+    if none does, nothing is predicted there. A sample that shows several source images, such as a mosaic, or that was
+    mirrored with its left and right classes exchanged, is predicted in its own pixels, under its own name.
 
     Args:
-        run: the training run; its tuned thresholds count, if there are any.
+        run: the training run; its tuned thresholds are used, if there are any.
         images: a folder of images, an image, a dataset, or any source.
         out: the Parquet table to write; see `augforge.train.prediction.table`.
-        csv: a contest's CSV to write besides: ``image_name,class,rle``.
+        csv: a contest's CSV to write in addition: ``image_name,class,rle``.
         image_name: in the CSV, with folders or without.
         split: of a dataset.
         window, tta, swap: see `Predictor`.
         probabilities: keep those above 0.3 in the table, for ensembles of means; see `table`.
         overlays: folder for a PNG of each image with its predicted classes.
         batch_size: images or windows at a time; None is that of training.
-        on_error: whether a file that cannot be read stops it, or is skipped and listed.
-        progress: is told of each image.
+        on_error: whether a file that cannot be read is an error, or is skipped and listed.
+        progress: advances with each image.
 
     Returns:
-        JSON-like: what was predicted, ``skipped`` files with reasons, and by class the images and pixels found.
+        JSON-like: what was predicted, ``skipped`` files with reasons, and for each class its images and pixels.
 
     Raises:
         TrainError: the run predicts labels, options do not fit, or there is nothing to predict.
         SourceError: files that cannot be read. No table is left behind.
     """
-    predictor = _predictor(run, batch_size=batch_size, window=window, tta=tta, swap=swap)
-    inputs = inputs_of(images, split, on_error)
-    if csv is not None:
-        names_alone((target.file for target in inputs.targets), image_name)  # rather now than after hours
+    predictor = _build_predictor(run, batch_size=batch_size, window=window, tta=tta, swap=swap)
+    inputs = list_inputs(images, split, on_error)
+    if csv is not None:  # names that are not unique should be reported now, not after hours of predicting
+        use_file_names((target.file for target in inputs.targets), image_name)
     trained_on = [{"name": each["name"], "version": each["version"]} for each in run.datasets]
     made_by = {"run": run.folder.name, "trained_on": trained_on, "tta": list(tta), "images": inputs.origin}
-    about = About(run.outputs, run.thresholds, made_by, probabilities)
+    header = TableHeader(run.outputs, run.thresholds, made_by, probabilities)
     progress = progress or Silent()
     progress.start("predict", len(inputs.targets))
-    seen = _seen(inputs, predictor, on_error)
-    classes = write_predictions(out, about, _predicted(seen, about, overlays, progress))
+    # Lazily, one after the other: images are loaded, predicted and written while the table asks for the next one.
+    predicted = _predict_targets(inputs, predictor, on_error)
+    classes = write_predictions(out, header, _encode_targets(predicted, header, overlays, progress))
     if csv is not None:
         write_csv(out, csv, image_name)
-    places = {"predictions": out, "csv": csv, "overlays": overlays}
+    written = {"predictions": out, "csv": csv, "overlays": overlays}
     return {
         "run": str(run.folder),
         "images": len(inputs.targets) - len(inputs.unreadable),
-        **{key: None if path is None else str(path) for key, path in places.items()},
+        **{key: None if path is None else str(path) for key, path in written.items()},
         "skipped": [*inputs.skipped, *inputs.unreadable],
         "classes": classes,
     }
 
 
-def _predictor(run: Run, **options: Any) -> Predictor:
+def _build_predictor(run: TrainingRun, **options: Any) -> Predictor:
     if not run.outputs:
         raise TrainError(f"{run.folder} classifies whole images; expected a run that predicts masks. Take another run")
     return run.predictor(**{key: value for key, value in options.items() if value is not None})
 
 
-def _predicted(seen: Iterable[Seen], about: About, overlays: Path | None, progress: Progress) -> Iterator[Predicted]:
-    keep = about.probabilities
-    for target, samples, parts in seen:
-        layers = zip(_layers(target, parts), about.thresholds, strict=True)
-        classes = ((layer >= threshold, threshold, layer if keep else None) for layer, threshold in layers)
-        predicted = image_of(target.name, target.file, classes)
-        if overlays is not None:
-            _draw(predicted, _picture(target, samples), about, overlays)
-        yield predicted
-        progress.advance(1)
+def _predict_targets(
+    inputs: Inputs, predictor: Predictor, on_error: Literal["error", "skip"]
+) -> Iterator[PredictedTarget]:
+    """Each target that can be read, with its samples and their predictions.
 
+    The predictor takes one stream of samples and reads ahead of what it returns. So `loaded` remembers, in order, the
+    targets whose samples it has passed on; the predictions that come back belong to the first of them.
+    """
+    loaded: deque[Target] = deque()
 
-def _seen(inputs: Inputs, predictor: Predictor, on_error: Literal["error", "skip"]) -> Iterator[Seen]:
-    """Each target that can be read, with its samples and their predictions."""
-    read: deque[Target] = deque()
-
-    def loaded() -> Iterator[Sample]:
+    def load_samples() -> Iterator[Sample]:
         for target in inputs.targets:
             try:
                 samples = [part.load() for part in target.parts]
@@ -139,60 +140,81 @@ def _seen(inputs: Inputs, predictor: Predictor, on_error: Literal["error", "skip
                     raise
                 inputs.unreadable.append({"name": target.name, "reason": str(error)})
             else:
-                read.append(target)
+                loaded.append(target)
                 yield from samples
 
-    pairs = predictor.pairs(loaded())
-    for pair in pairs:
-        target = read.popleft()
-        samples, found = zip(pair, *islice(pairs, len(target.parts) - 1), strict=True)
-        if len(found) > 1:  # an image's windows are held together: half the precision, half the memory
-            found = tuple(replace(each, probabilities=each.probabilities.astype(np.float16)) for each in found)
-        yield target, samples, found
+    pairs = predictor.pairs(load_samples())
+    for first_pair in pairs:  # asking for the first pair loads its target; the target's other pairs follow
+        target = loaded.popleft()
+        samples, predictions = zip(first_pair, *islice(pairs, len(target.parts) - 1), strict=True)
+        if len(predictions) > 1:  # all windows of an image are in memory together: half the precision, half the memory
+            predictions = tuple(
+                replace(each, probabilities=each.probabilities.astype(np.float16)) for each in predictions
+            )
+        yield PredictedTarget(target, samples, predictions)
 
 
-def _layers(target: Target, parts: Sequence[Prediction]) -> Iterator[Layer]:
+def _encode_targets(
+    predicted: Iterable[PredictedTarget], header: TableHeader, overlays: Path | None, progress: Progress
+) -> Iterator[ImagePrediction]:
+    keep = header.probabilities
+    for each in predicted:
+        layers = zip(_target_layers(each), header.thresholds, strict=True)
+        classes = ((layer >= threshold, threshold, layer if keep else None) for layer, threshold in layers)
+        image = encode_image(each.target.name, each.target.file, classes)
+        if overlays is not None:
+            _draw_overlay(image, _target_picture(each), header, overlays)
+        yield image
+        progress.advance(1)
+
+
+def _target_layers(predicted: PredictedTarget) -> Iterator[Layer]:
     """Probabilities of each class at the target's own pixels."""
-    roots = [part.root for part in target.parts if part.root is not None]
+    predictions, roots = predicted.predictions, _roots(predicted.target)
     if not roots:
-        return parts[0].layers()
-    return parts[0].seen_from(roots[0]).layers() if len(roots) == 1 else blended(parts, roots)
+        return predictions[0].layers()
+    return predictions[0].in_source(roots[0]).layers() if len(roots) == 1 else blend(predictions, roots)
 
 
-def _picture(target: Target, samples: Sequence[Sample]) -> Image:
+def _target_picture(predicted: PredictedTarget) -> Image:
     """The target's own pixels, as far as its samples show them; black elsewhere."""
-    roots = [part.root for part in target.parts if part.root is not None]
+    samples, roots = predicted.samples, _roots(predicted.target)
     if not roots:
         return samples[0].image
     (width, height), first = roots[0].size, samples[0].image
     picture: NDArray[Any] = np.zeros((height, width, *first.shape[2:]), first.dtype)
     for sample, root in zip(samples, roots, strict=True):
         flags, edge = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_REPLICATE
-        back = cv2.warpAffine(sample.image, np.array(root.matrix), root.size, flags=flags, borderMode=edge)
-        shown = covered(root)
-        picture[shown] = back[shown]
+        in_source = cv2.warpAffine(sample.image, np.array(root.matrix), root.size, flags=flags, borderMode=edge)
+        covered = covered_pixels(root)
+        picture[covered] = in_source[covered]
     return picture
 
 
-def _draw(predicted: Predicted, picture: Image, about: About, folder: Path) -> None:
-    known = bitmask.all_bits(len(about.classes))
-    path = folder / f"{sample_path(predicted.name)}.png"
+def _roots(target: Target) -> list[Root]:
+    """Where the target lies in each sample; empty if its only sample is the target itself."""
+    return [part.root for part in target.parts if part.root is not None]
+
+
+def _draw_overlay(image: ImagePrediction, picture: Image, header: TableHeader, folder: Path) -> None:
+    known = bitmask.all_bits(len(header.classes))
+    path = folder / f"{sample_path(image.name)}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    sample = Sample(predicted.name, picture, predicted.planes(), known, split="predicted")
-    save_png(show_samples([sample], about.classes), path)
+    sample = Sample(image.name, picture, image.planes(), known, split="predicted")
+    save_png(show_samples([sample], header.classes), path)
 
 
-def render_predicted(found: dict[str, Any], console: Console) -> None:
-    """Print what `predict` or `ensemble` did for people."""
-    shown = table("class", "threshold", "images", "pixels", right=3)
-    for entry in found["classes"]:
+def render_predictions(result: dict[str, Any], console: Console) -> None:
+    """Print the result of `predict` or `ensemble`."""
+    classes = table("class", "threshold", "images", "pixels", right=3)
+    for entry in result["classes"]:
         numbers = (f"{entry['threshold']:.2f}", f"{entry['images']:,}", f"{entry['pixels']:,}")
-        shown.add_row(Text(entry["name"]), *numbers, style="" if entry["images"] else "yellow")
-    console.print(shown, "", sep="\n")
-    skipped = found.get("skipped", [])
-    for entry in skipped[:_SHOWN]:
+        classes.add_row(Text(entry["name"]), *numbers, style="" if entry["images"] else "yellow")
+    console.print(classes, "", sep="\n")
+    skipped = result.get("skipped", [])
+    for entry in skipped[:_MAX_SKIPPED_SHOWN]:
         console.print(Text(f"skipped {entry['name']}: {entry['reason']}", "yellow"))
-    if len(skipped) > _SHOWN:
-        console.print(Text(f"... and {len(skipped) - _SHOWN:,} more", "yellow"))
-    places = [found[key] for key in ("predictions", "csv", "overlays") if found.get(key)]
-    console.print(Text(f"{plural(found['images'], 'image')}: {', '.join(places)}"), soft_wrap=True)
+    if len(skipped) > _MAX_SKIPPED_SHOWN:
+        console.print(Text(f"... and {len(skipped) - _MAX_SKIPPED_SHOWN:,} more", "yellow"))
+    written = [result[key] for key in ("predictions", "csv", "overlays") if result.get(key)]
+    console.print(Text(f"{plural(result['images'], 'image')}: {', '.join(written)}"), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Predictions as segmentation contests want them."""
+"""Predictions in the CSV format of segmentation contests."""
 
 from __future__ import annotations
 
@@ -16,30 +16,31 @@ ImageName = Literal["auto", "file", "path"]
 
 
 def write_csv(table: Path, out: Path, image_name: ImageName = "auto") -> None:
-    """Write a table of predictions as segmentation contests want it: ``image_name,class,rle``.
+    """Write a table of predictions in the CSV format of segmentation contests: ``image_name,class,rle``.
 
-    A row for each image and class; the cell of a class that is not there is empty.
+    One row for each image and class; ``rle`` is empty if the image does not show the class.
 
     Args:
         table: of predictions.
         out: the CSV file.
-        image_name: the file name alone, with its folders, or alone where no two images share it.
+        image_name: ``file`` is the file name alone, ``path`` has its folders too; ``auto`` is the file name alone if no
+            two images share one, else the path.
 
     Raises:
-        TrainError: images share a file name, as `image_name` is ``file``.
+        TrainError: `image_name` is ``file`` and images share a file name.
     """
     predictions = Predictions(table)
-    plain = names_alone(predictions.files(), image_name)
+    without_folders = use_file_names(predictions.files(), image_name)
     with replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(("image_name", "class", "rle"))
         for image in predictions:
-            shown = image.file.rpartition("/")[2] if plain else image.file
-            writer.writerows((shown, *row) for row in zip(predictions.about.classes, image.runs, strict=True))
+            name = image.file.rpartition("/")[2] if without_folders else image.file
+            writer.writerows((name, *row) for row in zip(predictions.header.classes, image.rles, strict=True))
 
 
-def names_alone(files: Iterable[str], image_name: ImageName) -> bool:
-    """Whether images are named by their file names alone. TrainError where that is asked for and some share one."""
+def use_file_names(files: Iterable[str], image_name: ImageName) -> bool:
+    """Whether to name images by file names without folders. TrainError if that is asked for and some share one."""
     counts = Counter(file.rpartition("/")[2] for file in files)
     shared = next((name for name, count in counts.items() if count > 1), None)
     if image_name == "file" and shared is not None:

@@ -1,4 +1,4 @@
-"""Tuning the probability from which a pixel is a class, for each class on its own."""
+"""Tuning, for each class by itself, the probability from which a pixel is the class."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from augforge.errors import TrainError
 from augforge.progress import Progress, Silent
 from augforge.report.tables import plural, table
 from augforge.store.dataset import Dataset
-from augforge.train.measure.scores import Truth, dice, truth_of
+from augforge.train.evaluation.scores import Truth, dice, truth_of
 
 if TYPE_CHECKING:
     from augforge.train.prediction.inference import Layer
-    from augforge.train.run import Run
+    from augforge.train.run import TrainingRun
 
 GRID = tuple(round(0.05 * step, 2) for step in range(1, 20))
 """0.05, 0.1, ..., 0.95."""
 
 
 def tune_thresholds(
-    run: Run,
+    run: TrainingRun,
     dataset: Dataset,
     split: str = "val",
     *,
@@ -36,33 +36,33 @@ def tune_thresholds(
 ) -> dict[str, Any]:
     """Find each class's threshold of the highest mean Dice and write them to the run's ``thresholds.json``.
 
-    Dice is counted as in `measure.scores`: by image at the sample's own pixels, 1 where neither prediction nor label
-    has any, the mean over the images that know the class; ignored pixels do not count. Of thresholds that are as
-    good, the one nearest to the configuration's counts. A class without a positive sample in the split keeps that one:
-    there the highest threshold would always win.
+    Dice is computed as in `evaluation.scores`: by image at the sample's own pixels, 1 if neither prediction nor label
+    has any, the mean over the images in which the class is known; ignored pixels do not count. Among equally good
+    thresholds, the one nearest to the configured threshold is taken. A class without a positive sample in the split
+    keeps the configured threshold: otherwise the highest one would always win.
 
-    The thresholds suit this very split; how good they are is to be judged on another.
+    The thresholds fit this split; how good they are must be evaluated on another one.
 
     Args:
         run: a training run.
-        dataset: that the run has not been trained on, or one with a validation split.
+        dataset: one that the run was not trained on, or one with a validation split.
         split: of the dataset.
         grid: thresholds to try, above 0 and below 1.
-        progress: is told of each sample.
+        progress: advances with each sample.
         options: of the predictor: batch_size, tta, window, swap.
 
     Returns:
-        JSON-like: mean Dice before and after, of the classes with positive samples, and the same for each class.
+        JSON-like: mean Dice before and after, over the classes with positive samples, and the same for each class.
 
     Raises:
-        TrainError: nothing in the split, a class table that does not fit, or a grid beyond 0 to 1.
+        TrainError: an empty split, a class table that does not fit, or a grid beyond 0 to 1.
     """
     from augforge.train.run import write_json
 
     if not run.outputs:
         raise TrainError(f"{run.folder} predicts labels, which have no thresholds to tune; expected a run with classes")
     part = dataset.split(split)
-    tuning = Tuning(run.outputs, [*grid, run.config.threshold])
+    tuning = ThresholdTuner(run.outputs, [*grid, run.config.threshold])
     progress = progress or Silent()
     progress.start("tune thresholds", len(part))
     for sample, prediction in run.predictor(**options).pairs(part):
@@ -70,7 +70,7 @@ def tune_thresholds(
         progress.advance(1)
     classes = tuning.classes(run.config.threshold)
     tuned = [entry for entry in classes if entry["positive"]]
-    found = {
+    result = {
         "run": str(run.folder),
         "dataset": dataset.name,
         "version": dataset.version,
@@ -80,15 +80,15 @@ def tune_thresholds(
         "classes": classes,
         "thresholds": {entry["name"]: entry["threshold"] for entry in classes},
     }
-    write_json(run.folder / "thresholds.json", found)
-    return found
+    write_json(run.folder / "thresholds.json", result)
+    return result
 
 
-class Tuning:
+class ThresholdTuner:
     """Collects the Dice of each class at each threshold, image by image.
 
-    Only pixels at or above the lowest threshold are looked at, once each: how many lie between two thresholds, and how
-    many of these are the class, says all that Dice needs of each threshold, exactly.
+    Each pixel at or above the lowest threshold is counted once: how many pixels lie between two neighbouring
+    thresholds, and how many of these are the class, is all that the exact Dice at each threshold needs.
 
     Args:
         outputs: the classes.
@@ -103,10 +103,10 @@ class Tuning:
         if not 0 < self.grid[0] <= self.grid[-1] < 1:
             raise TrainError(f"thresholds go from {self.grid[0]:g} to {self.grid[-1]:g}; expected above 0 and below 1")
         self._dice = np.zeros((len(outputs), len(self.grid)))
-        self._images = np.zeros((2, len(outputs)), np.int64)  # that know the class, and that show it
+        self._images = np.zeros((2, len(outputs)), np.int64)  # in which the class is known, and that show it
 
     def add(self, layers: Iterable[Layer], truth: Truth) -> None:
-        """Take in an image: float32 (H, W) of probabilities for each class, and what is true."""
+        """Add an image: its probabilities, float32 (H, W) for each class, and its truth."""
         for c, layer in enumerate(layers):
             if truth.known[c]:
                 counts = self._counts(layer, bitmask.class_mask(truth.planes, c).astype(bool), truth.ignore)
@@ -114,25 +114,25 @@ class Tuning:
                 self._images[:, c] += [1, counts[2, 0] > 0]
 
     def _counts(self, layer: Layer, mask: NDArray[np.bool_], ignore: NDArray[np.bool_] | None) -> NDArray[np.int64]:
-        """Pixels in both, predicted and true, at each threshold: (3, thresholds)."""
+        """Pixels at each threshold, (3, thresholds): in the intersection, predicted, true."""
         grid = np.array(self.grid, np.float32)
         likely = layer >= grid[0]
         if ignore is not None:
             likely, mask = likely & ~ignore, mask & ~ignore
-        reached = np.searchsorted(grid, layer[likely], "right")
-        between = [np.bincount(part, minlength=len(grid) + 1)[1:] for part in (reached[mask[likely]], reached)]
-        above = [part[::-1].cumsum()[::-1] for part in between]
-        return np.stack([*above, np.full(len(grid), np.count_nonzero(mask))])
+        reached = np.searchsorted(grid, layer[likely], "right")  # how many thresholds each pixel reaches
+        per_step = [np.bincount(part, minlength=len(grid) + 1)[1:] for part in (reached[mask[likely]], reached)]
+        at_or_above = [part[::-1].cumsum()[::-1] for part in per_step]
+        return np.stack([*at_or_above, np.full(len(grid), np.count_nonzero(mask))])
 
     def classes(self, default: float) -> list[dict[str, Any]]:
-        """By class: threshold, mean Dice before (at the default) and after, images that know and that show it."""
-        found = []
+        """For each class: threshold, mean Dice before (at the default) and after, images that know and that show it."""
+        entries = []
         for name, dices, known, positive in zip(self.outputs, self._dice, *self._images.tolist(), strict=True):
             best = self._best(dices, default) if positive else self.grid.index(default)
             before, after = (float(dices[i] / known) if known else None for i in (self.grid.index(default), best))
             counts = {"known": known, "positive": positive}
-            found.append({"name": name, "threshold": self.grid[best], "before": before, "after": after, **counts})
-        return found
+            entries.append({"name": name, "threshold": self.grid[best], "before": before, "after": after, **counts})
+        return entries
 
     def _best(self, dices: NDArray[np.float64], default: float) -> int:
         best = np.flatnonzero(dices >= dices.max() - 1e-9)
@@ -143,17 +143,17 @@ def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def render_thresholds(found: dict[str, Any], console: Console) -> None:
-    """Print what `tune_thresholds` found for people."""
+def render_thresholds(result: dict[str, Any], console: Console) -> None:
+    """Print the result of `tune_thresholds`."""
     shown = table("class", "threshold", "Dice before", "after", "samples with it", right=4)
-    for entry in found["classes"]:
+    for entry in result["classes"]:
         dices = ("" if entry[key] is None else f"{entry[key]:.4f}" for key in ("before", "after"))
         style = "" if entry["positive"] else "yellow"
         shown.add_row(Text(entry["name"]), f"{entry['threshold']:.2f}", *dices, f"{entry['positive']:,}", style=style)
     console.print(shown, "", sep="\n")
-    kept = [entry["name"] for entry in found["classes"] if not entry["positive"]]
+    kept = [entry["name"] for entry in result["classes"] if not entry["positive"]]
     if kept:
-        console.print(Text(f"In no sample of {found['split']}, so not tuned: {', '.join(kept)}\n", "yellow"))
-    before, after = found["mean_dice"].values()
+        console.print(Text(f"In no sample of {result['split']}, so not tuned: {', '.join(kept)}\n", "yellow"))
+    before, after = result["mean_dice"].values()
     mean = "" if before is None else f"; mean Dice {before:.4f}, now {after:.4f}"
-    console.print(Text(f"{plural(found['images'], 'sample')}{mean}: {found['run']}/thresholds.json"), soft_wrap=True)
+    console.print(Text(f"{plural(result['images'], 'sample')}{mean}: {result['run']}/thresholds.json"), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Test-time augmentation: the network sees an image in several ways, and its answers, turned back, are averaged."""
+"""Test-time augmentation: predict several views of an image, turn the predictions back, and average them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch.nn import functional
 from augforge.errors import TrainError, nearest
 
 Pairs = Sequence[tuple[str, str]]
-"""Left-right classes by name."""
+"""Pairs of left and right classes, by name."""
 
 STRIDE = 32
-"""Sides of what a network sees are multiples of it."""
+"""The sides of a network's input are multiples of it."""
 
 _SCALE = re.compile(r"scale(\d+(?:\.\d+)?)")
 _SMALLEST, _LARGEST = 0.25, 4.0
@@ -24,50 +24,53 @@ _SMALLEST, _LARGEST = 0.25, 4.0
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A way to see images.
+    """A transform of images whose effect on predictions can be undone.
 
     Attributes:
-        turn: images (N, ch, h, w) to what the network gets.
-        back: probabilities (N, C, h', w') of that, to the (h, w) of the images.
+        transform: images (N, ch, h, w) to the network's input.
+        undo: probabilities (N, C, h', w') of the transformed images, to those of the images, of their size (h, w).
     """
 
-    turn: Callable[[Tensor], Tensor]
-    back: Callable[[Tensor, Sequence[int]], Tensor]
+    transform: Callable[[Tensor], Tensor]
+    undo: Callable[[Tensor, Sequence[int]], Tensor]
 
 
-def views(names: Sequence[str], outputs: Sequence[str], swap: Pairs | None = None) -> list[View]:
-    """The image as it is, and one more view for each name.
+def build_views(names: Sequence[str], outputs: Sequence[str], swap: Pairs | None = None) -> list[View]:
+    """The view of the image as it is, and one more for each name.
 
     Args:
         names: ``hflip``, ``vflip``, or ``scale`` and a factor from 0.25 to 4, such as ``scale1.25``. A scaled image's
             sides are rounded to multiples of 32.
         outputs: classes that the network predicts, in order.
-        swap: pairs of classes that ``hflip`` exchanges; empty: none. None: not said, an error where names of outputs
-            differ in left and right alone.
+        swap: pairs of classes that ``hflip`` exchanges; may be empty. None is an error if ``hflip`` is named and names
+            of outputs differ in left and right alone: nobody has said then whether to exchange them.
 
     Raises:
-        TrainError: an unknown name, one that stands twice, or classes that do not fit.
+        TrainError: an unknown or duplicate name, or classes that do not fit.
     """
     if len(set(names)) < len(names):
-        raise TrainError(f"tta is {', '.join(names)}; expected each way once. Leave out what stands twice")
-    return [View(lambda images: images, lambda found, size: found), *(_view(name, outputs, swap) for name in names)]
+        raise TrainError(f"tta is {', '.join(names)}; expected each augmentation once. Leave out duplicates")
+    return [
+        View(lambda images: images, lambda probabilities, size: probabilities),
+        *(_view(name, outputs, swap) for name in names),
+    ]
 
 
-def averaged(network: Callable[[Tensor], Tensor], images: Tensor, ways: Sequence[View]) -> Tensor:
-    """The mean of what ``network`` finds in each view: images (N, ch, h, w) to probabilities (N, C, h, w)."""
+def average_views(network: Callable[[Tensor], Tensor], images: Tensor, views: Sequence[View]) -> Tensor:
+    """The mean prediction of all views: images (N, ch, h, w) to probabilities (N, C, h, w)."""
     size = images.shape[2:]
-    total = ways[0].back(network(ways[0].turn(images)), size)
-    for way in ways[1:]:
-        total = total + way.back(network(way.turn(images)), size)
-    return total / len(ways)
+    total = views[0].undo(network(views[0].transform(images)), size)
+    for view in views[1:]:
+        total = total + view.undo(network(view.transform(images)), size)
+    return total / len(views)
 
 
 def _view(name: str, outputs: Sequence[str], swap: Pairs | None) -> View:
     if name == "hflip":
-        order = _order(outputs, swap)
-        return View(lambda images: images.flip(-1), lambda found, size: found[:, order].flip(-1))
+        order = _mirrored_order(outputs, swap)
+        return View(lambda images: images.flip(-1), lambda probabilities, size: probabilities[:, order].flip(-1))
     if name == "vflip":
-        return View(lambda images: images.flip(-2), lambda found, size: found.flip(-2))
+        return View(lambda images: images.flip(-2), lambda probabilities, size: probabilities.flip(-2))
     scale = _SCALE.fullmatch(name)
     if scale is None or not _SMALLEST <= float(scale.group(1)) <= _LARGEST:
         known = ("hflip", "vflip", "scale0.75", "scale1.25")
@@ -76,19 +79,19 @@ def _view(name: str, outputs: Sequence[str], swap: Pairs | None) -> View:
             f"a factor from {_SMALLEST} to {_LARGEST:g}, such as scale1.25"
         )
     factor = float(scale.group(1))
-    return View(lambda images: _resized(images, _rounded(images.shape[2:], factor)), _resized)
+    return View(lambda images: _resize(images, _round_size(images.shape[2:], factor)), _resize)
 
 
-def _rounded(size: Sequence[int], factor: float) -> list[int]:
+def _round_size(size: Sequence[int], factor: float) -> list[int]:
     return [max(1, round(side * factor / STRIDE)) * STRIDE for side in size]
 
 
-def _resized(images: Tensor, size: Sequence[int]) -> Tensor:
+def _resize(images: Tensor, size: Sequence[int]) -> Tensor:
     return functional.interpolate(images, list(size), mode="bilinear", align_corners=False, antialias=True)
 
 
-def _order(outputs: Sequence[str], swap: Pairs | None) -> Tensor:
-    """Which output of the mirrored image is each output."""
+def _mirrored_order(outputs: Sequence[str], swap: Pairs | None) -> Tensor:
+    """For each output, the index of the output that the mirrored image shows in its place."""
     if swap is None:
         _check_no_sides(outputs)
     order = list(range(len(outputs)))
@@ -96,7 +99,7 @@ def _order(outputs: Sequence[str], swap: Pairs | None) -> Tensor:
         for name, other in (pair, pair[::-1]):
             c, d = _index(name, outputs), _index(other, outputs)
             if order[c] != c or c == d:
-                raise TrainError(f"swap names {name} twice; expected each class in one pair of two classes")
+                raise TrainError(f"swap names {name} twice; expected each class in one pair of two different classes")
             order[c] = d
     return torch.tensor(order)
 
@@ -108,7 +111,7 @@ def _index(name: str, outputs: Sequence[str]) -> int:
 
 
 def _check_no_sides(outputs: Sequence[str]) -> None:
-    """Raise TrainError where names differ in left and right alone: only a person knows what a mirror makes of them."""
+    """Raise TrainError if names differ in left and right alone: only a person knows what mirroring makes of them."""
     pairs = ((name, re.sub("left", "right", name)) for name in outputs)
     pair = next(((name, other) for name, other in pairs if name != other and other in outputs), None)
     if pair is not None:

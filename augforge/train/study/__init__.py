@@ -1,1 +1,1 @@
-"""Several trainings: which dataset helped, which labels are bad."""
+"""Studies of several training runs: which dataset is better, which labels are bad."""

@@ -1,7 +1,7 @@
-"""The common validation set: what several datasets hold back alike, as the source has it.
+"""The common validation set: the source images that all compared datasets hold back for validation.
 
-Datasets of different recipes cannot be compared on their own validation samples: one may be turned upright, one cut
-into windows. So models are judged in the source: the samples of ``val`` that show one source image each go through the
+Datasets of different recipes cannot be compared on their own validation samples: one may be turned upright, another cut
+into windows. So models are scored in the source: the samples of ``val`` that show a single source image go through the
 model as the dataset prepared them, and the predictions are turned back to the source's pixels by the lineage's matrix.
 """
 
@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from augforge.cache.filecache import FileCache
 from augforge.errors import TrainError, some
 from augforge.lineage import Root
-from augforge.sample import Sample
-from augforge.sources import Listing, Record, Source
-from augforge.store.dataset import Dataset
-from augforge.train.prediction.blend import window
-from augforge.train.prediction.mirrored import exchanges_classes, is_mirrored
-from augforge.train.study.learner import need_masks
-from augforge.train.study.raw import raw_source
+from augforge.train.built import exchanges_classes, is_mirrored, raw_source
+from augforge.train.evaluation.scores import check_has_masks
+from augforge.train.prediction.blend import visible_part
+
+if TYPE_CHECKING:
+    from augforge.sample import Sample
+    from augforge.sources.core import Listing, Record, Source
+    from augforge.store.dataset import Dataset
 
 SHOWN = 5
 """Names that a message lists at most."""
@@ -35,15 +36,15 @@ class View:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Side:
-    """A dataset as one of those compared.
+class ComparedDataset:
+    """One of the compared datasets.
 
     Attributes:
-        label: what it is called.
+        label: its name in tables and messages.
         dataset: all of it.
         val: its validation samples.
-        views: those that show one source image, by its name; several where it was cut into windows.
-        mixed: how many validation samples show several source images and are left out.
+        views: the samples that show a single source image, by its name; several if it was cut into windows.
+        mixed: number of validation samples that are left out because they show several source images.
     """
 
     label: str
@@ -58,22 +59,22 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Common:
+class CommonSet:
     """The common validation set.
 
     Attributes:
         source: the raw data.
         classes: class table of the raw samples.
         records: of the source images, by name.
-        sides: the datasets.
-        left_out: validation source images of each dataset that are not in the set.
+        compared: the datasets.
+        left_out: number of validation source images of each dataset that are not in the set.
         warnings: what may make the comparison doubtful.
     """
 
     source: Source
     classes: tuple[str, ...]
     records: tuple[Record, ...]
-    sides: tuple[Side, ...]
+    compared: tuple[ComparedDataset, ...]
     left_out: dict[str, int]
     warnings: tuple[str, ...]
 
@@ -83,47 +84,47 @@ class Common:
 
     @property
     def groups(self) -> list[str]:
-        """The group of each image; of an image of several people, all in one name."""
+        """The group of each image; of an image of several people, all of them in one name."""
         return ["+".join(_groups(record)) for record in self.records]
 
-    def raw(self) -> Iterator[Sample]:
+    def raw_samples(self) -> Iterator[Sample]:
         """The raw samples, loaded one by one."""
         return (self.source.load(record, self.classes) for record in self.records)
 
 
-def common_set(datasets: Sequence[Dataset], source: str | None = None) -> Common:
-    """What all datasets hold back for validation.
+def common_set(datasets: Sequence[Dataset], source: str | None = None) -> CommonSet:
+    """The source images that all datasets hold back for validation.
 
     Args:
         datasets: two or more.
-        source: where the raw data lies, if not where the first dataset was built from.
+        source: where the raw data is now, if it was moved since the first dataset was built.
 
     Raises:
-        TrainError: classes differ or are none, nothing is common, or a dataset trains on what is to be judged.
+        TrainError: classes differ or there are none, nothing is common, or a dataset trains on what is to be judged.
     """
-    need_masks(datasets[0])
-    sides = tuple(map(_side, labels_of(datasets), datasets))
-    _check_classes(sides)
-    names = sorted(set.intersection(*(set(side.views) for side in sides)))
+    check_has_masks(datasets[0])
+    compared = tuple(map(_compared_dataset, labels_of(datasets), datasets))
+    _check_same_classes(compared)
+    names = sorted(set.intersection(*(set(each.views) for each in compared)))
     if not names:
-        held = "; ".join(f"{side.label} {_some(side.views)}" for side in sides)
+        listed = "; ".join(f"{each.label} {_some(each.views)}" for each in compared)
         raise TrainError(
-            f"no source image is in the validation split of every dataset, so nothing compares them. They hold {held}. "
-            "Build them with the same `split`"
+            "no source image is in the validation split of every dataset, so nothing compares them. "
+            f"They hold {listed}. Build them with the same `split`"
         )
     adapter = raw_source(datasets[0], source)
     listing = adapter.scan(FileCache(datasets[0].folder / "work" / "files.sqlite"))
-    records = _records(names, listing, sides, adapter)
-    _check_apart(records, listing, sides)
-    left_out = {side.label: len(side.views) - len(names) for side in sides}
-    return Common(adapter, listing.classes, records, sides, left_out, tuple(_warnings(sides)))
+    records = _select_records(names, listing, compared, adapter)
+    _check_not_trained_on(records, listing, compared)
+    left_out = {each.label: len(each.views) - len(names) for each in compared}
+    return CommonSet(adapter, listing.classes, records, compared, left_out, tuple(_warnings(compared)))
 
 
 def labels_of(datasets: Sequence[Dataset]) -> list[str]:
-    """What the datasets are called: their names, with versions where those are the same.
+    """Distinct labels for the datasets: their names, with versions if names are not distinct.
 
     Raises:
-        TrainError: a dataset stands there twice.
+        TrainError: the same dataset is given twice.
     """
     versions = [dataset.version for dataset in datasets]
     if len(set(versions)) < len(versions):
@@ -135,63 +136,67 @@ def labels_of(datasets: Sequence[Dataset]) -> list[str]:
     return [f"{dataset.name} {dataset.version[:8]}" for dataset in datasets]
 
 
-def _side(label: str, dataset: Dataset) -> Side:
+def _compared_dataset(label: str, dataset: Dataset) -> ComparedDataset:
     if not dataset.manifest.splits.get("val"):
         raise TrainError(f"{dataset.folder} has no validation split to judge by. Build it with `split: {{val: 0.2}}`")
     val = dataset.split("val")
     views: dict[str, list[View]] = {}
-    roots = val.index["lineage"].struct.field("roots").to_list()
+    roots_by_row = val.index["lineage"].struct.field("roots").to_list()
     exchanged, left_out = exchanges_classes(dataset), 0
-    for row, found in enumerate(roots):
-        root = Root.from_json(found[0])
-        if len(found) != 1 or (exchanged and is_mirrored(root)):
+    for row, roots in enumerate(roots_by_row):
+        root = Root.from_json(roots[0])
+        if len(roots) != 1 or (exchanged and is_mirrored(root)):
             left_out += 1
-        elif min(window(root)[0].size) > 0:  # a window beside a turned image shows only what was filled
+        elif (
+            min(visible_part(root)[0].size) > 0
+        ):  # a window beside a turned image shows nothing of it, only filled border
             views.setdefault(root.name, []).append(View(row, root))
-    return Side(label, dataset, val, views, left_out)
+    return ComparedDataset(label, dataset, val, views, left_out)
 
 
-def _check_classes(sides: Sequence[Side]) -> None:
-    first = sides[0]
-    for side in sides[1:]:
-        missing = sorted({*first.dataset.classes} - {*side.dataset.classes})
-        more = sorted({*side.dataset.classes} - {*first.dataset.classes})
+def _check_same_classes(compared: Sequence[ComparedDataset]) -> None:
+    first = compared[0]
+    for other in compared[1:]:
+        missing = sorted({*first.dataset.classes} - {*other.dataset.classes})
+        more = sorted({*other.dataset.classes} - {*first.dataset.classes})
         if missing or more:
-            said = " and ".join(
+            facts = " and ".join(
                 [f"lacks {', '.join(missing)}"] * bool(missing) + [f"adds {', '.join(more)}"] * bool(more)
             )
             raise TrainError(
-                f"{side.label} {said}, compared to the classes of {first.label}; models of different classes cannot "
+                f"{other.label} {facts}, compared to the classes of {first.label}; models of different classes cannot "
                 "be compared. Build both with the same `source.classes`"
             )
 
 
-def _records(names: Sequence[str], listing: Listing, sides: Sequence[Side], source: Source) -> tuple[Record, ...]:
-    """The records of the source images; TrainError where the source is not what the datasets were made of."""
+def _select_records(
+    names: Sequence[str], listing: Listing, compared: Sequence[ComparedDataset], source: Source
+) -> tuple[Record, ...]:
+    """The records of the named source images; TrainError if the source is not the one the datasets were made of."""
     records = {record.name: record for record in listing.records}
-    lost = [name for name in names if name not in records]
-    if lost:
-        raise TrainError(f"{source.path} lists no {_some(lost)}; is it the source? Say where it lies: --source PATH")
-    for side in sides:
+    missing = [name for name in names if name not in records]
+    if missing:
+        raise TrainError(f"{source.path} lists no {_some(missing)}; is it the source? Say where it lies: --source PATH")
+    for each in compared:
         for name in names:
-            size, record = side.views[name][0].root.size, records[name]
+            size, record = each.views[name][0].root.size, records[name]
             if size != (record.width, record.height):
                 raise TrainError(
                     f"{name} is {record.width}x{record.height} in {source.path}, and was {size[0]}x{size[1]} when "
-                    f"{side.label} was built. Build {side.label} again, or correct --source PATH"
+                    f"{each.label} was built. Build {each.label} again, or correct --source PATH"
                 )
     return tuple(records[name] for name in names)
 
 
-def _check_apart(records: Sequence[Record], listing: Listing, sides: Sequence[Side]) -> None:
-    """Raise TrainError where a dataset trains on a group that the models are judged by."""
+def _check_not_trained_on(records: Sequence[Record], listing: Listing, compared: Sequence[ComparedDataset]) -> None:
+    """Raise TrainError if a dataset trains on a group of the common validation set."""
     judged = {group for record in records for group in _groups(record)}
     group_of = {record.name: _groups(record) for record in listing.records}
-    for side in sides:
-        seen = judged & trained_groups(side.dataset, group_of)
-        if seen:
+    for each in compared:
+        shared = judged & trained_groups(each.dataset, group_of)
+        if shared:
             raise TrainError(
-                f"{side.label} trains on what the models would be judged by: {_some(seen)} is in its training split "
+                f"{each.label} trains on what the models would be judged by: {_some(shared)} is in its training split "
                 "and in the common validation set. Build the datasets with the same `split`"
             )
 
@@ -208,15 +213,15 @@ def _groups(record: Record) -> tuple[str, ...]:
     return tuple(record.data.get("groups") or (record.group,))
 
 
-def _warnings(sides: Sequence[Side]) -> Iterator[str]:
-    if len({side.dataset.manifest.source.digest for side in sides}) > 1:
+def _warnings(compared: Sequence[ComparedDataset]) -> Iterator[str]:
+    if len({each.dataset.manifest.source.digest for each in compared}) > 1:
         yield (
             "the datasets were built from different states or choices of the source; all are judged by the images and "
-            f"labels of the source of {sides[0].label} as they are now"
+            f"labels of the source of {compared[0].label} as they are now"
         )
-    for side in sides:
-        if side.mixed:
-            yield f"{side.mixed} validation samples of {side.label} show several source images and are left out"
+    for each in compared:
+        if each.mixed:
+            yield f"{each.mixed} validation samples of {each.label} show several source images and are left out"
 
 
 def _some(names: Iterable[Any]) -> str:

@@ -1,11 +1,11 @@
-"""Which dataset trains the better model: the same network, steps and seeds on each, judged by one validation set."""
+"""Which dataset trains the better model: train the same network on each, score all on one validation set."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -17,19 +17,21 @@ from augforge.progress import Progress, Silent
 from augforge.report.show import save_png
 from augforge.report.tables import plural
 from augforge.sample import IGNORE
-from augforge.store.dataset import Dataset
-from augforge.train.config import TrainConfig
 from augforge.train.run import write_json
-from augforge.train.study.bootstrap import Estimate, Values, estimate, means, over_classes, resampled
-from augforge.train.study.common import Common, Side, common_set
+from augforge.train.study.bootstrap import Estimate, Values, estimate, mean_of_classes, mean_scores, resample_means
+from augforge.train.study.common import CommonSet, ComparedDataset, common_set
 from augforge.train.study.forest import forest_plot
-from augforge.train.study.judged import judge
-from augforge.train.study.learner import Learn, Titled, learn, unwatched
+from augforge.train.study.learner import ModelTrainer, TitledProgress, train_model, without_validation
+from augforge.train.study.scoring import score_model
+
+if TYPE_CHECKING:
+    from augforge.store.dataset import Dataset
+    from augforge.train.config import TrainConfig
 
 CHECKPOINTS = 10
-"""Of a run, unless the configuration says otherwise."""
+"""Number of checkpoints in each run, unless the configuration sets ``checkpoint_every``."""
 FEW_SEEDS, FEW_GROUPS = 5, 10
-"""Below, intervals over them are likely too narrow, and the notes say so."""
+"""With fewer, the intervals are likely too narrow, and the notes say so."""
 
 
 def compare(
@@ -41,27 +43,28 @@ def compare(
     budget: int | None = None,
     source: str | None = None,
     progress: Progress | None = None,
-    learn: Learn = learn,
+    train_model: ModelTrainer = train_model,
 ) -> dict[str, Any]:
-    """Train the same model on several datasets and say how they differ, class by class.
+    """Train the same model on several datasets and report how they differ, class by class.
 
-    Every model takes the same number of optimizer steps and is judged as it is at the end of them, by the source
-    images that all datasets hold back for validation, at their own pixels and raw labels. Differences are to the first
-    dataset, with intervals over seeds and images (see `bootstrap`).
+    Every model takes the same number of optimizer steps. Its final weights are scored on the source images that all
+    datasets hold back for validation, at the images' own pixels and against the raw labels. Differences are to the
+    first dataset, with intervals over seeds and images (see `bootstrap`).
 
-    A run is a folder below ``out/runs``, named by what decides it; calling again goes on, and reuses what is finished.
-    ``out`` also gets ``compare.json`` (what is returned), ``compare.png`` (a forest plot) and ``scores.parquet``, a row
-    for each model, image and class.
+    Each run has a folder below ``out/runs``, named by what decides it: a second call resumes stopped runs and reuses
+    finished ones. ``out`` also gets ``compare.json`` (the result that is returned), ``compare.png`` (a forest plot) and
+    ``scores.parquet``, with a row for each model, image and class.
 
     Args:
-        datasets: two or more of the same classes; the first is what the others are compared to.
-        config: of all runs. Its ``steps`` and ``seed`` are those of the comparison: ``seed`` is the first one's.
+        datasets: two or more of the same classes; the others are compared to the first.
+        config: of all runs; ``config.seed`` is the first of the seeds.
         out: folder of the comparison.
-        seeds: models trained on each dataset.
-        budget: optimizer steps of each model; None takes what the configuration makes of the first dataset.
-        source: where the raw data lies, if not where the first dataset was built from.
-        progress: is told how far the work is.
-        learn: trains a model; the bundled trainer.
+        seeds: number of models trained on each dataset.
+        budget: optimizer steps of each model; None takes ``config.steps``, or else what the configuration's epochs
+            come to on the first dataset.
+        source: where the raw data is now, if it was moved since the first dataset was built.
+        progress: shows how far the work is.
+        train_model: trains a model; by default the bundled trainer.
 
     Raises:
         TrainError: the datasets cannot be compared, with the reason.
@@ -69,69 +72,80 @@ def compare(
     if len(datasets) < 2:
         raise TrainError(f"{len(datasets)} dataset to compare; expected two or more. Name them all")
     common = common_set(datasets, source)
-    steps = budget or config.steps or _steps(config, datasets[0])
-    numbers = [config.seed + k for k in range(seeds)]
-    judged = []
-    for seed in numbers:
-        settled = _settled(config, steps, seed)
-        for side in common.sides:
-            titled = Titled(f"{side.label}, seed {seed}", progress or Silent())
-            table = _judged(side, settled, common, out, titled, learn)
-            judged.append(table.select(pl.lit(side.label).alias("dataset"), pl.lit(seed).alias("seed"), pl.all()))
-    scores = pl.concat(judged)
+    steps = budget or config.steps or _default_budget(config, datasets[0])
+    all_seeds = [config.seed + k for k in range(seeds)]
+    tables = []
+    for seed in all_seeds:
+        run_config = _run_config(config, steps, seed)
+        for compared in common.compared:
+            titled = TitledProgress(f"{compared.label}, seed {seed}", progress or Silent())
+            table = _train_and_score(compared, run_config, common, out, titled, train_model)
+            tables.append(table.select(pl.lit(compared.label).alias("dataset"), pl.lit(seed).alias("seed"), pl.all()))
+    scores = pl.concat(tables)
     with replacing(out / "scores.parquet") as path:
         scores.write_parquet(path)
-    found = _found(scores, common, config, steps, numbers)
-    save_png(forest_plot(found), out / "compare.png")
-    write_json(out / "compare.json", found)
-    return found
+    result = _summarise(scores, common, config, steps, all_seeds)
+    save_png(forest_plot(result), out / "compare.png")
+    write_json(out / "compare.json", result)
+    return result
 
 
-def _steps(config: TrainConfig, dataset: Dataset) -> int:
-    """Optimizer steps of the configuration's epochs on a dataset."""
+def _default_budget(config: TrainConfig, dataset: Dataset) -> int:
+    """Optimizer steps that the configuration's epochs come to on a dataset."""
     batches = math.ceil(dataset.manifest.splits.get("train", 0) / config.data.batch_size)
     return max(1, config.epochs * batches // config.optimizer.accumulate)
 
 
-def _settled(config: TrainConfig, steps: int, seed: int) -> TrainConfig:
-    """The configuration of a run; an epoch of few samples is too short for a checkpoint each."""
-    checkpoint = config.checkpoint_every or max(1, steps // CHECKPOINTS)
-    return unwatched(config).model_copy(update={"seed": seed, "steps": steps, "checkpoint_every": checkpoint})
+def _run_config(config: TrainConfig, steps: int, seed: int) -> TrainConfig:
+    """The configuration of one run. Checkpoints are written by steps: on a small dataset, epochs are far too short."""
+    checkpoint_every = config.checkpoint_every or max(1, steps // CHECKPOINTS)
+    changes = {"seed": seed, "steps": steps, "checkpoint_every": checkpoint_every}
+    return without_validation(config).model_copy(update=changes)
 
 
-def _judged(
-    side: Side, config: TrainConfig, common: Common, out: Path, progress: Progress, learn: Learn
+def _train_and_score(
+    compared: ComparedDataset,
+    config: TrainConfig,
+    common: CommonSet,
+    out: Path,
+    progress: Progress,
+    train_model: ModelTrainer,
 ) -> pl.DataFrame:
-    """The judgement of a run, which is trained as far as it is not yet."""
-    dataset = side.dataset
-    decides = digest(config.model_dump(mode="json"))[:8]
-    run = out / "runs" / f"{dataset.name}-{dataset.version[:8]}-seed{config.seed}-{decides}"
-    table = run / f"judged-{_identity(common)[:8]}.parquet"
+    """The scores of one run; both training and scoring are skipped if an earlier call has done them.
+
+    The run's folder is named by what decides the model, the table in it by what else decides the scores: after an
+    edited label the model is kept and only scored again.
+    """
+    dataset = compared.dataset
+    config_digest = digest(config.model_dump(mode="json"))[:8]
+    run_folder = out / "runs" / f"{dataset.name}-{dataset.version[:8]}-seed{config.seed}-{config_digest}"
+    table = run_folder / f"judged-{_images_digest(common)[:8]}.parquet"
     if not table.exists():
-        learned = learn(dataset, config, run, progress)
+        model = train_model(dataset, config, run_folder, progress)
         with replacing(table) as path:
-            judge(learned, side, common, progress).write_parquet(path)
+            score_model(model, compared, common, progress).write_parquet(path)
     return pl.read_parquet(table)
 
 
-def _identity(common: Common) -> str:
-    """What a judgement hangs on beside the run: the images with their labels."""
+def _images_digest(common: CommonSet) -> str:
+    """What decides scores besides the model: the images of the common set with their labels."""
     return digest(common.classes, [(record.name, record.group, record.content) for record in common.records])
 
 
-# ---- what it says ----------------------------------------------------------------------------------------------------
+# ---- the result ------------------------------------------------------------------------------------------------------
 
 
-def _found(
-    scores: pl.DataFrame, common: Common, config: TrainConfig, steps: int, seeds: Sequence[int]
+def _summarise(
+    scores: pl.DataFrame, common: CommonSet, config: TrainConfig, steps: int, seeds: Sequence[int]
 ) -> dict[str, Any]:
-    classes = [name for name in common.sides[0].dataset.classes if name != IGNORE]
-    values = _values(scores, [side.label for side in common.sides], seeds, common.names, classes)
-    rng = rng_for("compare", [side.dataset.version for side in common.sides], seeds, common.names)
-    drawn = _with_mean(resampled(values, common.groups, rng))
-    observed = _with_mean(means(values))
+    """The result of a comparison, JSON-like: each dataset's Dice and its difference to the first one's."""
+    classes = [name for name in common.compared[0].dataset.classes if name != IGNORE]
+    dices = _dice_array(scores, [each.label for each in common.compared], seeds, common.names, classes)
+    rng = rng_for("compare", [each.dataset.version for each in common.compared], seeds, common.names)
+    resampled = _with_mean_first(resample_means(dices, common.groups, rng))
+    observed = _with_mean_first(mean_scores(dices))
     covered = {label: float(mean) for label, mean in scores.group_by("dataset").agg(pl.col("covered").mean()).rows()}
-    found = {
+    result = {
         "steps": steps,
         "seeds": list(seeds),
         "images": len(common.records),
@@ -140,91 +154,101 @@ def _found(
         "classes": classes,
         "datasets": [
             {
-                **_described(side, steps, config),
-                "left_out": common.left_out[side.label],
-                "covered": covered[side.label],
-                **_scored(observed, drawn, place, classes),
+                **_dataset_facts(compared, steps, config),
+                "left_out": common.left_out[compared.label],
+                "covered": covered[compared.label],
+                **_dice_and_difference(observed, resampled, d, classes),
             }
-            for place, side in enumerate(common.sides)
+            for d, compared in enumerate(common.compared)
         ],
-        "warnings": [*common.warnings, *_size_warning(common.sides, config)],
+        "warnings": [*common.warnings, *_size_warning(common.compared, config)],
     }
-    return {**found, "notes": [*_notes(found)]}
+    return {**result, "notes": [*_notes(result)]}
 
 
-def _values(
+def _dice_array(
     scores: pl.DataFrame, labels: Sequence[str], seeds: Sequence[int], names: Sequence[str], classes: Sequence[str]
 ) -> Values:
-    """Dice by dataset, seed, image and class: (D, S, I, C)."""
+    """The rows' Dice as an array by dataset, seed, image and class: (D, S, I, C)."""
     axes: dict[str, Sequence[Any]] = {"dataset": labels, "seed": seeds, "name": names, "class": classes}
-    values = np.full([len(axis) for axis in axes.values()], np.nan)
-    places = [
-        scores[column].replace_strict({value: place for place, value in enumerate(axis)}, return_dtype=pl.Int64)
+    dices = np.full([len(axis) for axis in axes.values()], np.nan)
+    indices = [
+        scores[column].replace_strict({value: index for index, value in enumerate(axis)}, return_dtype=pl.Int64)
         for column, axis in axes.items()
     ]
-    values[tuple(place.to_numpy() for place in places)] = scores["dice"].to_numpy()
-    return values
+    dices[tuple(index.to_numpy() for index in indices)] = scores["dice"].to_numpy()
+    return dices
 
 
-def _with_mean(values: Values) -> Values:
-    """Values by class with their mean in front."""
-    return np.concatenate([over_classes(values)[..., None], values], axis=-1)
+def _with_mean_first(values: Values) -> Values:
+    """Values by class (..., C) with the mean over classes in front: (..., 1 + C)."""
+    return np.concatenate([mean_of_classes(values)[..., None], values], axis=-1)
 
 
-def _described(side: Side, steps: int, config: TrainConfig) -> dict[str, Any]:
-    dataset = side.dataset
+def _dataset_facts(compared: ComparedDataset, steps: int, config: TrainConfig) -> dict[str, Any]:
+    dataset = compared.dataset
     samples = dataset.manifest.splits.get("train", 0)
-    taken = steps * config.data.batch_size * config.optimizer.accumulate
-    facts = {"label": side.label, "folder": str(dataset.folder), "version": dataset.version}
-    return {**facts, "train": samples, "epochs": round(taken / max(1, samples), 2)}
+    samples_seen = steps * config.data.batch_size * config.optimizer.accumulate
+    facts = {"label": compared.label, "folder": str(dataset.folder), "version": dataset.version}
+    return {**facts, "train": samples, "epochs": round(samples_seen / max(1, samples), 2)}
 
 
-def _scored(observed: Values, drawn: Values, place: int, classes: Sequence[str]) -> dict[str, Any]:
-    """A dataset's Dice, and what it has more than the first; (D, 1 + C) and (B, D, 1 + C), the mean in front."""
-    dice = [estimate(observed[place, k], drawn[:, place, k]) for k in range(len(classes) + 1)]
-    more, more_drawn = observed[place] - observed[0], drawn[:, place] - drawn[:, 0]
-    differences = [estimate(more[k], more_drawn[:, k]) if place else None for k in range(len(classes) + 1)]
+def _dice_and_difference(observed: Values, resampled: Values, d: int, classes: Sequence[str]) -> dict[str, Any]:
+    """Dice of dataset `d`, and how much higher it is than the first one's; the first one has no difference.
+
+    Args:
+        observed: Dice of all seeds and images, (D, 1 + C), the mean over classes in front.
+        resampled: the same in each draw of the bootstrap, (B, D, 1 + C).
+        d: index of the dataset.
+        classes: the C names.
+    """
+    columns = range(len(classes) + 1)
+    dice = [estimate(observed[d, k], resampled[:, d, k]) for k in columns]
+    # The difference is taken within each draw: what is hard in an image is hard for both datasets and cancels.
+    higher, higher_resampled = observed[d] - observed[0], resampled[:, d] - resampled[:, 0]
+    differences = [estimate(higher[k], higher_resampled[:, k]) if d else None for k in columns]
     entries = [_entry(*pair) for pair in zip(dice, differences, strict=True)]
     return {"mean": entries[0], "by_class": dict(zip(classes, entries[1:], strict=True))}
 
 
 def _entry(dice: Estimate, difference: Estimate | None) -> dict[str, Any]:
-    said = {"dice": dice.value, "low": dice.low, "high": dice.high}
-    return {**said, "difference": difference.to_json() if difference else None}
+    values = {"dice": dice.value, "low": dice.low, "high": dice.high}
+    return {**values, "difference": difference.to_json() if difference else None}
 
 
-def _size_warning(sides: Sequence[Side], config: TrainConfig) -> Iterator[str]:
-    sizes = {side.label: tuple(side.dataset.index.select(pl.col("width", "height").max()).row(0)) for side in sides}
+def _size_warning(compared: Sequence[ComparedDataset], config: TrainConfig) -> Iterator[str]:
+    sizes = {each.label: tuple(each.dataset.index.select(pl.col("width", "height").max()).row(0)) for each in compared}
     if config.data.size is None and len(set(sizes.values())) > 1:
-        said = ", ".join(f"{label} {width}x{height}" for label, (width, height) in sizes.items())
+        listed = ", ".join(f"{label} {width}x{height}" for label, (width, height) in sizes.items())
         yield (
-            f"the datasets are stored in different sizes ({said}), so the network may see them in different sizes. "
+            f"the datasets are stored in different sizes ({listed}), so the network may see them in different sizes. "
             "Set data.size to see them all in one"
         )
 
 
-def _notes(found: dict[str, Any]) -> Iterator[str]:
-    """How to read it, and what it does not say."""
-    first, seeds = found["datasets"][0]["label"], len(found["seeds"])
-    several = len(found["classes"]) * (len(found["datasets"]) - 1)
-    yield f"Every model took {found['steps']} optimizer steps and was judged as it was at their end."
-    judges = f"{plural(seeds, 'seed')} and {plural(found['images'], 'image')} of {plural(found['groups'], 'group')}"
-    yield f"Differences are to {first}: mean over {judges}."
+def _notes(result: dict[str, Any]) -> Iterator[str]:
+    """How to read the result, and what it does not say."""
+    first, seeds = result["datasets"][0]["label"], len(result["seeds"])
+    comparisons = len(result["classes"]) * (len(result["datasets"]) - 1)
+    yield f"Every model took {result['steps']} optimizer steps and was judged as it was at their end."
+    basis = f"{plural(seeds, 'seed')} and {plural(result['images'], 'image')} of {plural(result['groups'], 'group')}"
+    yield f"Differences are to {first}: mean over {basis}."
     yield (
-        "Each interval is for 95 % by itself. They are not corrected for looking at several: of "
-        f"{several} differences by class, {several / 20:.2g} would leave 0 outside by chance. Read the mean first."
+        "Each interval is a 95 % interval on its own, not corrected for looking at several: of "
+        f"{comparisons} differences by class, {comparisons / 20:.2g} would leave 0 outside by chance. Read the mean "
+        "first."
     )
     if seeds == 1:
         yield "With one seed the intervals are over images alone: another seed may give another answer."
     elif seeds < FEW_SEEDS:
         yield f"{seeds} seeds say little of how runs vary: intervals are likely too narrow. Take {FEW_SEEDS} or more."
-    if found["groups"] < FEW_GROUPS:
-        groups = plural(found["groups"], "group")
+    if result["groups"] < FEW_GROUPS:
+        groups = plural(result["groups"], "group")
         yield f"{groups} say little of how patients vary: intervals are likely too narrow."
-    for entry in found["datasets"]:
+    for entry in result["datasets"]:
         if entry["left_out"]:
             images = plural(entry["left_out"], "image")
-            yield f"{entry['label']} holds back {images} more, which not all do; they judge nobody."
+            yield f"{entry['label']} holds back {images} more, which not all datasets do; no model is scored on them."
         if entry["covered"] < 1:
             yield (
                 f"The samples of {entry['label']} show {entry['covered']:.1%} of the images' pixels; what they do not "

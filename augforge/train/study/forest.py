@@ -19,45 +19,45 @@ from augforge.report.tables import plural, table
 AXIS: Colour = (70, 74, 82)
 _PLOT, _ROW, _LANE = 560, 10, 18
 """Pixels: width of the axis, space around a class, height of an interval."""
-_FINE = 4
-"""Lines are drawn that much larger and scaled down, which smooths them."""
+_SUPERSAMPLING = 4
+"""Factor by which lines are drawn larger and then scaled down, which smooths them."""
 
 Entry = dict[str, Any]
 
 
-def forest_plot(found: dict[str, Any]) -> Picture:
+def forest_plot(result: dict[str, Any]) -> Picture:
     """Differences in Dice to the first dataset, an interval for each class and dataset.
 
     Args:
-        found: what `compare` returns.
+        result: of `compare`.
     """
-    first, *others = found["datasets"]
+    first, *others = result["datasets"]
     rows = _rows(others)
     low, high = _range(rows)
     labels = max(text_width(name) for name, _ in rows) + 2 * GAP
-    width = labels + _PLOT + text_width(_said(0.0)) + GAP
+    width = labels + _PLOT + text_width(_format_difference(0.0)) + GAP
     parts = [_row(name, entries, (low, high), labels, width) for name, entries in rows]
     title = text_line([("Difference in Dice", INK), (f"to {first['label']}, 95 % intervals", MUTED)], width, 20)
     legend = text_flow([(entry["label"], _colour(place)) for place, entry in enumerate(others)], width)
     axis = _ticks(low, high, labels, width)
-    return stack([title, legend, np.concatenate([*parts, axis]), text_line([(_footer(found), MUTED)], width, 12)])
+    return stack([title, legend, np.concatenate([*parts, axis]), text_line([(_footer(result), MUTED)], width, 12)])
 
 
-def _footer(found: dict[str, Any]) -> str:
-    counts = f"{plural(len(found['seeds']), 'seed')}, {found['images']} images of {plural(found['groups'], 'group')}"
-    alone = " over images alone" if len(found["seeds"]) == 1 else ""
-    return f"{counts}, {found['steps']} steps; intervals{alone}, by class not corrected"
+def _footer(result: dict[str, Any]) -> str:
+    counts = f"{plural(len(result['seeds']), 'seed')}, {result['images']} images of {plural(result['groups'], 'group')}"
+    alone = " over images alone" if len(result["seeds"]) == 1 else ""
+    return f"{counts}, {result['steps']} steps; intervals{alone}, by class not corrected"
 
 
 def _rows(others: Sequence[Entry]) -> list[tuple[str, list[Entry]]]:
-    """The mean and each class, with the difference of each dataset; the class names are those of all."""
+    """For the mean and each class, its name and the difference of each dataset."""
     named = [("mean", [entry["mean"]["difference"] for entry in others])]
     classes = others[0]["by_class"]
     return named + [(name, [entry["by_class"][name]["difference"] for entry in others]) for name in classes]
 
 
 def _range(rows: Sequence[tuple[str, Sequence[Entry]]]) -> tuple[float, float]:
-    """What the axis spans: 0 and all intervals."""
+    """The range of the axis, which includes 0 and all intervals."""
     ends = [entry[end] for _, entries in rows for entry in entries for end in ("low", "high")]
     known = [0.0, *(end for end in ends if end is not None)]
     margin = max(0.04 * (max(known) - min(known)), 1e-3)
@@ -65,11 +65,11 @@ def _range(rows: Sequence[tuple[str, Sequence[Entry]]]) -> tuple[float, float]:
 
 
 def _row(name: str, entries: Sequence[Entry], span: tuple[float, float], labels: int, width: int) -> Picture:
-    """A class: its name, and an interval with its value for each dataset."""
+    """The row of a class: its name, and an interval with its value for each dataset."""
     height = _ROW + _LANE * len(entries)
-    canvas = Image.new("RGB", (width * _FINE, height * _FINE), BACKGROUND)
+    canvas = Image.new("RGB", (width * _SUPERSAMPLING, height * _SUPERSAMPLING), BACKGROUND)
     pen = ImageDraw.Draw(canvas)
-    zero = _at(0.0, span, labels)
+    zero = _axis_x(0.0, span, labels)
     _line(pen, (zero, 0, zero, height), AXIS, 1.5)
     if name == "mean":
         _line(pen, (0, height - 0.5, width, height - 0.5), AXIS, 1)
@@ -77,36 +77,36 @@ def _row(name: str, entries: Sequence[Entry], span: tuple[float, float], labels:
         if entry["value"] is not None:
             _interval(pen, entry, span, labels, _ROW / 2 + _LANE * (place + 0.5), _colour(place))
     picture = np.array(canvas.resize((width, height), Image.Resampling.LANCZOS))
-    _write(picture, name, 0, (height - _LANE) // 2, INK)
+    _write_text(picture, name, 0, (height - _LANE) // 2, INK)
     for place, entry in enumerate(entries):
-        said = "-" if entry["value"] is None else _said(entry["value"])
-        _write(picture, said, labels + _PLOT + GAP // 2, _ROW // 2 + _LANE * place, _colour(place))
+        text = "-" if entry["value"] is None else _format_difference(entry["value"])
+        _write_text(picture, text, labels + _PLOT + GAP // 2, _ROW // 2 + _LANE * place, _colour(place))
     return picture
 
 
 def _interval(
     pen: ImageDraw.ImageDraw, entry: Entry, span: tuple[float, float], labels: int, y: float, colour: Colour
 ) -> None:
-    low, value, high = (_at(entry[key], span, labels) for key in ("low", "value", "high"))
+    low, value, high = (_axis_x(entry[key], span, labels) for key in ("low", "value", "high"))
     _line(pen, (low, y, high, y), colour, 2)
     for end in (low, high):
         _line(pen, (end, y - 4, end, y + 4), colour, 2)
-    pen.ellipse([(v * _FINE) for v in (value - 4.5, y - 4.5, value + 4.5, y + 4.5)], fill=colour)
+    pen.ellipse([(v * _SUPERSAMPLING) for v in (value - 4.5, y - 4.5, value + 4.5, y + 4.5)], fill=colour)
 
 
 def _ticks(low: float, high: float, labels: int, width: int) -> Picture:
     picture = np.full((_LANE + 8, width, 3), BACKGROUND, np.uint8)
     for value in tick_values(low, high):
-        x = round(_at(value, (low, high), labels))
+        x = round(_axis_x(value, (low, high), labels))
         picture[:5, x : x + 1] = MUTED
-        said = f"{value:+.{_decimals(high - low)}f}" if value else "0"
-        _write(picture, said, x - text_width(said) // 2, 6, MUTED)
+        text = f"{value:+.{_decimals(high - low)}f}" if value else "0"
+        _write_text(picture, text, x - text_width(text) // 2, 6, MUTED)
     picture[0, labels : labels + _PLOT] = AXIS
     return picture
 
 
 def tick_values(low: float, high: float) -> list[float]:
-    """Round numbers from low to high, 0 among them if it lies between, about six."""
+    """About six round numbers from low to high, including 0 if it lies between them."""
     rough = (high - low) / 6
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
@@ -117,16 +117,16 @@ def _decimals(span: float) -> int:
     return max(2, 1 - math.floor(math.log10(span / 6)))
 
 
-def _at(value: float, span: tuple[float, float], labels: int) -> float:
+def _axis_x(value: float, span: tuple[float, float], labels: int) -> float:
     return labels + (value - span[0]) / (span[1] - span[0]) * _PLOT
 
 
 def _line(pen: ImageDraw.ImageDraw, ends: Sequence[float], colour: Colour, width: float) -> None:
-    pen.line([end * _FINE for end in ends], fill=colour, width=round(width * _FINE))
+    pen.line([end * _SUPERSAMPLING for end in ends], fill=colour, width=round(width * _SUPERSAMPLING))
 
 
-def _write(picture: Picture, text: str, x: int, y: int, colour: Colour) -> None:
-    """Text into a picture, on the background; what does not fit is cut."""
+def _write_text(picture: Picture, text: str, x: int, y: int, colour: Colour) -> None:
+    """Write text into a picture; what does not fit is cut off."""
     strip = text_line([(text, colour)], text_width(text) + 2)
     x = max(0, min(x, picture.shape[1] - strip.shape[1]))
     room = picture[y : y + strip.shape[0], x : x + strip.shape[1]]
@@ -141,24 +141,24 @@ def _colour(place: int) -> Colour:
 # ---- tables ----------------------------------------------------------------------------------------------------------
 
 
-def render_compare(found: dict[str, Any], console: Console) -> None:
-    """Print what `compare` found: the datasets, and a table of differences for each but the first."""
-    first, *others = found["datasets"]
-    console.print(_datasets(found), "", sep="\n")
+def render_compare(result: dict[str, Any], console: Console) -> None:
+    """Print the result of `compare`: the datasets, and a table of differences for each but the first."""
+    first, *others = result["datasets"]
+    console.print(_datasets(result), "", sep="\n")
     for entry in others:
         console.print(_differences(first, entry), "", sep="\n")
-    for warning in found["warnings"]:
+    for warning in result["warnings"]:
         console.print(Text(f"Warning: {warning}.", "yellow"))
-    for note in found["notes"]:
+    for note in result["notes"]:
         console.print(Text(note, "dim"))
 
 
-def _datasets(found: dict[str, Any]) -> Table:
+def _datasets(result: dict[str, Any]) -> Table:
     shown = table("dataset", "version", "train", "epochs", "Dice", right=3)
-    for entry in found["datasets"]:
+    for entry in result["datasets"]:
         dice = entry["mean"]
-        said = "-" if dice["dice"] is None else f"{dice['dice']:.4f}"
-        shown.add_row(Text(entry["label"]), entry["version"], f"{entry['train']:,}", f"{entry['epochs']:g}", said)
+        text = "-" if dice["dice"] is None else f"{dice['dice']:.4f}"
+        shown.add_row(Text(entry["label"]), entry["version"], f"{entry['train']:,}", f"{entry['epochs']:g}", text)
     return shown
 
 
@@ -178,10 +178,10 @@ def _cells(dice: Entry) -> Iterator[Text]:
         return
     style = "green" if difference["low"] > 0 else "red" if difference["high"] < 0 else ""
     yield Text(f"{dice['dice']:.4f}")
-    yield Text(_said(difference["value"]), style)
-    yield Text(f"{_said(difference['low'])} to {_said(difference['high'])}", style)
+    yield Text(_format_difference(difference["value"]), style)
+    yield Text(f"{_format_difference(difference['low'])} to {_format_difference(difference['high'])}", style)
     yield Text(f"{difference['above_zero']:.2f}")
 
 
-def _said(value: float) -> str:
+def _format_difference(value: float) -> str:
     return f"{value:+.4f}"

@@ -1,4 +1,4 @@
-"""What comparison and cross-validation ask of the trainer: train on this or go on with it, then predict that."""
+"""The trainer as comparison and cross-validation use it: train or resume a model, then predict with it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from augforge.errors import TrainError
 from augforge.progress import Progress
-from augforge.sample import IGNORE, Sample
-from augforge.store.dataset import Dataset
-from augforge.train.config import TrainConfig
 
 if TYPE_CHECKING:
-    from augforge.train.material import Parts
+    from augforge.sample import Sample
+    from augforge.store.dataset import Dataset
+    from augforge.train.config import TrainConfig
     from augforge.train.prediction.inference import Prediction
+    from augforge.train.rundata import TrainAndVal
 
 
 @dataclass(frozen=True, slots=True)
-class Titled:
-    """Progress of one of several runs, which says of which."""
+class TitledProgress:
+    """The progress of one of several runs, whose labels begin with the run's title."""
 
     title: str
     progress: Progress
@@ -33,7 +32,7 @@ class Titled:
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class TrainedModel:
     """A trained model.
 
     Attributes:
@@ -47,41 +46,40 @@ class Learned:
     predict: Callable[[Iterable[Sample]], Iterator[Prediction]]
 
 
-class Learn(Protocol):
-    """Trains in a folder unless that is done, and hands over the model."""
+class ModelTrainer(Protocol):
+    """Trains a model in a folder, unless that was done before, and returns it."""
 
     def __call__(
-        self, dataset: Dataset, config: TrainConfig, out: Path, progress: Progress, parts: Parts | None = None
-    ) -> Learned: ...
+        self,
+        dataset: Dataset,
+        config: TrainConfig,
+        out: Path,
+        progress: Progress,
+        train_and_val: TrainAndVal | None = None,
+    ) -> TrainedModel: ...
 
 
-def need_masks(dataset: Dataset) -> None:
-    """Raise TrainError where a dataset has labels alone: there is no Dice to judge by."""
-    if set(dataset.classes) <= {IGNORE}:
-        raise TrainError(
-            f"{dataset.folder} has no classes with masks, and here models are judged by the Dice of masks. For "
-            "labels there are augforge train and augforge evaluate"
-        )
+def without_validation(config: TrainConfig) -> TrainConfig:
+    """The configuration without validations during the run, which take time and whose scores are not used here.
 
-
-def unwatched(config: TrainConfig) -> TrainConfig:
-    """The configuration without validations on the way: nothing is chosen by them here, and they take time.
-
-    The schedule ``plateau`` goes by them, so there they stay.
+    The schedule ``plateau`` needs their scores, so with it they stay.
     """
     return config if config.schedule.name == "plateau" else config.model_copy(update={"validate_every": 0})
 
 
-def learn(dataset: Dataset, config: TrainConfig, out: Path, progress: Progress, parts: Parts | None = None) -> Learned:
-    """Train with the bundled trainer; a run that was stopped goes on, a finished one is taken as it is.
+def train_model(
+    dataset: Dataset, config: TrainConfig, out: Path, progress: Progress, train_and_val: TrainAndVal | None = None
+) -> TrainedModel:
+    """Train with the bundled trainer; a stopped run is resumed, a finished one is used as it is.
 
-    The model is the one at the end of the run with the configuration's threshold: the best of the validations and
-    tuned thresholds are chosen by the very samples that it is judged on here.
+    The model is the one at the end of the run, with the configured threshold. The best model and tuned thresholds would
+    have been chosen by the very samples that the model is scored on here.
     """
     from augforge.train.loop import train
-    from augforge.train.run import Run
+    from augforge.train.run import TrainingRun
 
     if not (out / "summary.json").exists():
-        train([dataset], config, out, resume=(out / "run.json").exists(), progress=progress, parts=parts)
-    run = Run.open(out)
-    return Learned(run.outputs, config.threshold, run.predictor("last").predict)
+        resume = (out / "run.json").exists()
+        train([dataset], config, out, resume=resume, progress=progress, train_and_val=train_and_val)
+    run = TrainingRun.open(out)
+    return TrainedModel(run.outputs, config.threshold, run.predictor("last").predict)

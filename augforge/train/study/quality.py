@@ -1,9 +1,9 @@
-"""How likely an image's labels are right, by a model that never saw them; and what a recipe makes of that.
+"""How likely an image's labels are right, by a model that never saw them; and files that a recipe can use it from.
 
 The score is that of cleanlab (V. Lad and J. Mueller, "Estimating label quality and errors in semantic segmentation data
 via any model", arXiv:2307.05080, 2023): a pixel's score is the probability that the model gives to its label, and an
 image's is the soft minimum over its pixels, so that one badly labelled region is not lost among many good pixels. There
-a pixel has one class; here classes overlap, so each class is a question of its own, absent or present, and the soft
+a pixel has one class; here classes overlap, so each class is scored by itself, as absent or present, and the soft
 minimum over the pixels of each class is followed by one over the classes.
 """
 
@@ -20,7 +20,7 @@ from augforge.files import replacing, write_text
 from augforge.yamlfile import dump_yaml
 
 TEMPERATURE = 0.1
-"""Of the soft minimum, as in the paper: towards 0 it is the minimum, without end the mean."""
+"""Of the soft minimum, as in the paper: towards 0 it becomes the minimum, towards infinity the mean."""
 
 TABLE = {
     "name": pl.String,
@@ -30,11 +30,11 @@ TABLE = {
     "worst_quality": pl.Float64,
     "worst_dice": pl.Float64,
 }
-"""Columns of the table of label quality: one row a source image, and the key of a recipe's join in front."""
+"""Columns of the table of label quality, with one row per source image; a recipe joins it by the first one."""
 
 
 def softmin(scores: NDArray[np.floating], temperature: float = TEMPERATURE) -> float:
-    """The mean of scores from 0 to 1 in which the lower ones weigh more; NaN of nothing."""
+    """A mean of scores from 0 to 1 that weights low scores more; NaN if there are none."""
     if not scores.size:
         return float("nan")
     exact = scores.astype(np.float64)
@@ -50,21 +50,23 @@ def class_quality(
     Args:
         probability: (H, W), of the class by a model that was not trained on the image.
         mask: 0 and 1 (H, W), the label.
-        ignore: bool (H, W), pixels that do not count; None where all do.
+        ignore: bool (H, W), pixels that do not count; None if all do.
     """
-    given = np.where(mask, probability, 1 - probability)
-    return softmin(given if ignore is None else given[~ignore])
+    of_label = np.where(mask, probability, 1 - probability)
+    return softmin(of_label if ignore is None else of_label[~ignore])
 
 
 def source_table(samples: pl.DataFrame) -> pl.DataFrame:
-    """One row a source image from one row a sample and class: what a recipe's ``metadata`` can join by name.
+    """One row per source image, which a recipe's ``metadata`` can join by name, from one row per sample and class.
 
-    Values are means over the source image's `plainest` samples; worst is the class of the lowest quality.
+    Values are means over the source image's `least_derived` samples; worst is the class of the lowest quality.
 
     Args:
         samples: columns source, name, class, quality, dice; null where the class is not known.
     """
-    by_class = plainest(samples).group_by("source", "class", maintain_order=True).agg(pl.col("quality", "dice").mean())
+    by_class = (
+        least_derived(samples).group_by("source", "class", maintain_order=True).agg(pl.col("quality", "dice").mean())
+    )
     known = by_class.filter(pl.col("quality").is_not_null())
     worst = known.sort("quality", "class").group_by("source", maintain_order=True).first()
     whole = known.group_by("source", maintain_order=True).agg(
@@ -78,10 +80,10 @@ def source_table(samples: pl.DataFrame) -> pl.DataFrame:
     return joined.rename({"source": "name"}).select(*TABLE).cast(TABLE).sort("quality", "name")  # type: ignore[arg-type]
 
 
-def plainest(samples: pl.DataFrame) -> pl.DataFrame:
-    """Of each source image the samples that the fewest steps have renamed.
+def least_derived(samples: pl.DataFrame) -> pl.DataFrame:
+    """Of each source image, the samples that the fewest steps have renamed.
 
-    They are itself or all its windows where they are in the dataset, not the turned and mirrored copies beside them.
+    They are the image itself or all its windows, if the dataset has these, and not their rotated and mirrored copies.
     """
     steps = pl.col("name").str.count_matches("~", literal=True)
     return samples.filter(steps == steps.min().over("source"))
@@ -96,8 +98,8 @@ def write_table(table: pl.DataFrame, path: Path) -> None:
 def propose_drops(table: pl.DataFrame, path: Path, worst: int) -> list[str]:
     """Write the source images of the lowest label quality as a review file that drops them.
 
-    It is a proposal: a person looks at the images, takes out what is right, and names the file as the recipe's
-    ``review``.
+    It is a proposal: a person looks at the images, removes those whose labels are right, and names the file as the
+    recipe's ``review``.
 
     Returns:
         their names, the worst first.

@@ -45,7 +45,9 @@ class Turn:
 
     def __call__(self, values: NDArray[Any]) -> NDArray[Any]:
         """Values (slices, rows, columns), a view."""
-        return values.transpose(self.order)[tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)]
+        return np.asarray(
+            values.transpose(self.order)[tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)]
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Pictures of a run: its curves, its worst samples, what it confuses, and whether its probabilities come true."""
+"""Pictures of a run: curves, worst samples, confused classes, and how reliable its probabilities are."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from augforge.report.paint import (
 )
 from augforge.report.show import SPLIT_COLOURS, legend
 from augforge.sample import Sample
-from augforge.train.measure.charts import PANEL, Axis, Line, cells, chart
-from augforge.train.measure.scores import Truth
+from augforge.train.evaluation.charts import PANEL, Axis, Line, cells, chart
+from augforge.train.evaluation.scores import Truth
 
 MISSED: Colour = (70, 140, 255)
 FALSE: Colour = (255, 140, 40)
@@ -39,27 +39,27 @@ CONFUSED: Colour = (255, 60, 190)
 TRUE: Colour = (0, 205, 85)
 _WHITE: Colour = (255, 255, 255)
 _WIDTH = 1400
-_SHOWN = 40  # classes in the confusion picture
+MAX_CLASSES = 40  # classes in the confusion picture
 
 
 def curves(rows: Iterable[Mapping[str, Any]]) -> Picture:
-    """Loss, learning rate, and the validations' figures over the steps.
+    """Loss, learning rate, and validation scores over the steps.
 
     Args:
-        rows: of ``metrics.jsonl``, each with ``step``; of what else they hold, ``loss``, ``lr``, ``mean_dice`` or
-            ``accuracy``, and ``classes`` (a Dice by name) are drawn.
+        rows: of ``metrics.jsonl``, each with ``step``. Drawn are ``loss``, ``lr``, ``mean_dice`` or ``accuracy``, and
+            ``classes`` (Dice by name), if a row has them.
     """
     rows = list(rows)
     steps = Axis(0, max([1, *(row["step"] for row in rows)]))
-    parts = [*_training(rows, steps), *_validation(rows, steps)]
+    parts = [*_training_charts(rows, steps), *_validation_charts(rows, steps)]
     return stack(parts or [text_line([("nothing was recorded yet", MUTED)], _WIDTH)], 2 * GAP)
 
 
-def _training(rows: Sequence[Mapping[str, Any]], steps: Axis) -> list[Picture]:
+def _training_charts(rows: Sequence[Mapping[str, Any]], steps: Axis) -> list[Picture]:
     loss, rate = _line(rows, "loss", MUTED), _line(rows, "lr", INK)
     size, panels = ((_WIDTH - GAP) // 2, 300), []
     if len(loss.y):
-        smooth = Line(loss.x, _smoothed(loss.y), SPLIT_COLOURS["train"], 2)
+        smooth = Line(loss.x, _smooth(loss.y), SPLIT_COLOURS["train"], 2)
         axis = Axis.around(loss.y, log=bool(0 < 10 * loss.y.min() < loss.y.max()))
         panels.append(chart(f"loss, now {smooth.y[-1]:.4g}", [loss, smooth], size, x=steps, y=axis))
     if len(rate.y):
@@ -67,8 +67,8 @@ def _training(rows: Sequence[Mapping[str, Any]], steps: Axis) -> list[Picture]:
     return [grid(panels, 2)] if panels else []
 
 
-def _validation(rows: Sequence[Mapping[str, Any]], steps: Axis) -> list[Picture]:
-    """The mean, bold, over the lines of the classes, with a legend."""
+def _validation_charts(rows: Sequence[Mapping[str, Any]], steps: Axis) -> list[Picture]:
+    """Scores of the classes, and over them a thick line for the mean; with a legend."""
     key = "accuracy" if any("accuracy" in row for row in rows) else "mean_dice"
     mean = _line(rows, key, _WHITE, 3)
     if not len(mean.y):
@@ -91,8 +91,8 @@ def _line(rows: Iterable[Mapping[str, Any]], key: str, colour: Colour, width: in
     return Line(x, y, colour, width)
 
 
-def _smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean over the twentieth of the values around each."""
+def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A moving average over a twentieth of the values."""
     window = np.ones(len(values) // 40 * 2 + 1)
     return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
 
@@ -100,19 +100,21 @@ def _smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def errors(
     sample: Sample, predicted: Planes, truth: Truth, outputs: Sequence[str], scores: Mapping[str, float | None]
 ) -> Picture:
-    """A sample with the true outlines and what the prediction has wrong, in colour.
+    """A sample with the true outlines, and the errors of the prediction in colour.
 
     Args:
-        sample: its image. Pixels that do not count are darkened.
+        sample: its image is drawn; pixels that do not count are darkened.
         predicted: bit-planes (H, W, P) over the outputs.
         truth: of the sample.
         outputs: their names.
-        scores: the sample's Dice by name; the lowest are told.
+        scores: the sample's Dice by name; the lowest ones are written above the picture.
     """
-    small = scale_to_fit(sample, *_shown_size(sample))
+    small = scale_to_fit(sample, *_picture_size(sample))
     size = (small.width, small.height)
-    said, true = (bitmask.planar(scale_planes(truth.counted(planes), *size)) for planes in (predicted, truth.planes))
-    missed, false = (bitmask.union(np.moveaxis(layers, 0, -1)) for layers in (true & ~said, said & ~true))
+    positive, true = (
+        bitmask.planar(scale_planes(truth.clear_uncounted(planes), *size)) for planes in (predicted, truth.planes)
+    )
+    missed, false = (bitmask.union(np.moveaxis(layers, 0, -1)) for layers in (true & ~positive, positive & ~true))
     picture = as_rgb(small.image)
     if truth.ignore is not None:
         ignored = cv2.resize(truth.ignore.view(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT) > 0
@@ -121,7 +123,7 @@ def errors(
         picture[where] = np.rint(picture[where] * 0.35 + np.array(colour) * 0.65).astype(np.uint8)
     _outline(picture, np.moveaxis(true, 0, -1), len(outputs))
     known = sorted((score, name) for name, score in scores.items() if score is not None)
-    told: list[Span] = [(f"{name} {score:.2f}", INK) for score, name in known[:8]]
+    lowest: list[Span] = [(f"{name} {score:.2f}", INK) for score, name in known[:8]]
     key: list[Span] = [
         ("missed", MISSED),
         ("predicted, not true", FALSE),
@@ -131,11 +133,11 @@ def errors(
     width = max(picture.shape[1], 800)
     mean = float(np.mean([score for score, _ in known])) if known else math.nan
     head = text_line([(sample.name, INK), (f"mean Dice {mean:.3f}", INK)], width, 22)
-    return stack([np.concatenate([head, text_flow(told, width, 18)]), picture, text_line(key, width, 18)])
+    return stack([np.concatenate([head, text_flow(lowest, width, 18)]), picture, text_line(key, width, 18)])
 
 
-def _shown_size(sample: Sample) -> tuple[int, int]:
-    """At most 1400 pixels a side, at least about 700: small images are enlarged by a whole number."""
+def _picture_size(sample: Sample) -> tuple[int, int]:
+    """At most 1400 pixels per side; small images are enlarged by a whole number to about 800."""
     longest = max(sample.width, sample.height)
     scale = _WIDTH / longest if longest > _WIDTH else max(1, round(800 / longest))
     return round(sample.width * scale), round(sample.height * scale)
@@ -151,32 +153,32 @@ def confusion(classes: Mapping[str, Mapping[str, Any]]) -> Picture:
     """For every true class, in percent of its pixels: what is predicted in its place, and what is missed.
 
     Args:
-        classes: by name, what `Breakdown.to_json` gives. Where there are more than 40, those with the most errors.
+        classes: by name, from `Breakdown.to_json`. If there are more than 40, those with the most errors are drawn.
     """
     wrong = {name: (each["confused"] or 0) + (each["under_predicted"] or 0) for name, each in classes.items()}
-    kept = set(sorted(wrong, key=lambda name: -wrong[name])[:_SHOWN])
+    kept = set(sorted(wrong, key=lambda name: -wrong[name])[:MAX_CLASSES])
     names = [name for name in classes if name in kept]
     columns = [*names, "right", "under-predicted", "over: background", "over: other classes"]
     shares = np.array([_shares(name, classes[name], names) for name in names])
-    texts = [[_percent(share) for share in row] for row in shares.tolist()]
-    told = [
+    texts = [[_format_percent(share) for share in row] for row in shares.tolist()]
+    notes = [
         "left: true class; above: the class predicted in its place; in percent of the true pixels, blank for none",
         "over: of the pixels predicted as the class, the percent that are background, or other classes",
     ]
     if len(names) < len(classes):
-        told.append(f"{len(names)} of {len(classes)} classes, those with the most errors")
-    return _headed("errors by class", told, cells(names, columns, texts, _heat(shares, len(names))))
+        notes.append(f"{len(names)} of {len(classes)} classes, those with the most errors")
+    return _with_header("errors by class", notes, cells(names, columns, texts, _heat_colours(shares, len(names))))
 
 
-def _headed(title: str, told: Sequence[str], body: Picture | None) -> Picture:
-    """A title and what one should know to read the picture, over it."""
-    width = max([text_width(title, 20), *map(text_width, told), 0 if body is None else body.shape[1]])
-    head = [text_line([(title, INK)], width, 20), *(text_line([(text, MUTED)], width) for text in told)]
+def _with_header(title: str, notes: Sequence[str], body: Picture | None) -> Picture:
+    """A picture below a title and notes on how to read it."""
+    width = max([text_width(title, 20), *map(text_width, notes), 0 if body is None else body.shape[1]])
+    head = [text_line([(title, INK)], width, 20), *(text_line([(text, MUTED)], width) for text in notes)]
     return stack([np.concatenate(head), *([] if body is None else [body])])
 
 
 def _shares(name: str, errors: Mapping[str, Any], names: Sequence[str]) -> list[float]:
-    """A row of the confusion picture; NaN where there is no pixel to take a share of, and for a class with itself."""
+    """A row of the confusion picture; NaN for undefined shares, and for a class with itself."""
     instead = [math.nan if other == name else errors["confused_with"].get(other, 0.0) for other in names]
     confused, under, over, background = (
         math.nan if errors[key] is None else errors[key]
@@ -185,15 +187,15 @@ def _shares(name: str, errors: Mapping[str, Any], names: Sequence[str]) -> list[
     return [*instead, 1 - confused - under, under, background, over - background]
 
 
-def _percent(share: float) -> str:
-    """Two digits that are worth reading."""
+def _format_percent(share: float) -> str:
+    """A share in percent with two significant digits, blank if it is tiny."""
     if math.isnan(share) or share < 0.0005:
         return ""
     return f"{share:.1%}"[:-1] if share < 0.0995 else f"{share:.0%}"[:-1]
 
 
-def _heat(shares: NDArray[np.float64], classes: int) -> NDArray[np.uint8]:
-    """Colours by the root of the share, so that one percent is seen beside fifty."""
+def _heat_colours(shares: NDArray[np.float64], classes: int) -> NDArray[np.uint8]:
+    """Colours by the square root of the share, so that one percent is visible beside fifty."""
     strength = np.sqrt(np.nan_to_num(np.clip(shares, 0, 1)))[..., None]
     colours = np.array([CONFUSED] * classes + [TRUE, MISSED, FALSE, FALSE])
     heat = np.array(PANEL) * (1 - strength) + colours * strength
@@ -202,21 +204,21 @@ def _heat(shares: NDArray[np.float64], classes: int) -> NDArray[np.uint8]:
 
 
 def reliability(classes: Mapping[str, Mapping[str, Any]]) -> Picture:
-    """For every class, how often it is there where its probability says so; on the diagonal, it is as often as said.
+    """For every class, how often it is true at each predicted probability; well calibrated ones lie on the diagonal.
 
     Args:
-        classes: by name, what `Calibration.to_json` gives.
+        classes: by name, from `Calibration.to_json`.
     """
     panels = [
         _reliability(name, each, colour_of(c))
         for c, (name, each) in enumerate(classes.items())
         if each["ece"] is not None
     ]
-    told = [
+    notes = [
         "across: the probability that the model says; up: the share of those pixels that are the class",
         "above the diagonal, the class is there more often than the model says",
     ]
-    return _headed("reliability", told, grid(panels, min(6, len(panels))) if panels else None)
+    return _with_header("reliability", notes, grid(panels, min(6, len(panels))) if panels else None)
 
 
 def _reliability(name: str, figures: Mapping[str, Any], colour: Colour) -> Picture:

@@ -1,4 +1,4 @@
-"""Charts of numbers in the manner of the other pictures: axes, lines, and tables of cells."""
+"""Charts of numbers in the style of the other pictures: axes, lines, and tables of cells."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHIFT = 4  # fractional bits of the points that lines are drawn through
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
-    """Points joined by a line; where y is NaN there is none."""
+    """Points joined by a line, which is interrupted where y is NaN."""
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
@@ -32,7 +32,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A range of numbers and where it is marked."""
+    """A range of numbers with its ticks."""
 
     low: float
     high: float
@@ -40,7 +40,7 @@ class Axis:
 
     @classmethod
     def around(cls, values: NDArray[np.float64], log: bool = False) -> Axis:
-        """The range of the finite values (above 0, if logarithmic) with a twentieth more at both ends, never empty."""
+        """The range of the finite values (above 0, if logarithmic), with a twentieth more at both ends; never empty."""
         shown = values[np.isfinite(values) & ((values > 0) | (not log))]
         low, high = (float(shown.min()), float(shown.max())) if len(shown) else (1.0, 1.0)
         if low == high:
@@ -49,14 +49,14 @@ class Axis:
         return cls(low / more, high * more, log) if log else cls(low - more, high + more)
 
     def shares(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Where values lie on the axis, 0 at its low end and 1 at its high one; NaN where they cannot."""
+        """Where values lie on the axis, from 0 at its low end to 1 at its high end; NaN for 0 or less on a log axis."""
         if not self.log:
             return (values - self.low) / (self.high - self.low)
         logs = np.log(np.where(values > 0, values, np.nan))
         return np.asarray((logs - math.log(self.low)) / (math.log(self.high) - math.log(self.low)))
 
     def ticks(self) -> list[float]:
-        """Round numbers in the range, some 3 to 8."""
+        """Round numbers in the range, about 3 to 8 of them."""
         if self.log:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)))
             steps = (1,) if len(powers) > 3 else (1, 2, 5)
@@ -75,27 +75,27 @@ def chart(
 
     Args:
         title: above the panel.
-        lines: the later over the earlier.
+        lines: later ones are drawn over earlier ones.
         size: width and height of the whole, pixels.
-        x, y: axes; by default around all that is shown.
+        x, y: axes; by default the range of all lines.
     """
     width, height = size
-    x = x or _whole(np.concatenate([line.x for line in lines]))
+    x = x or _full_range(np.concatenate([line.x for line in lines]))
     y = y or Axis.around(np.concatenate([line.y for line in lines]))
     head = np.concatenate([text_line([(title, INK)], width), blank(6, width)])
-    left, bottom = max([0, *(text_width(_label(tick), _SMALL) for tick in y.ticks())]) + 10, 22
+    left, bottom = max([0, *(text_width(_format_tick(tick), _SMALL) for tick in y.ticks())]) + 10, 22
     panel = _panel(lines, x, y, width - left - 8, height - len(head) - bottom)
     canvas = blank(height, width)
     canvas[: len(head)] = head
     canvas[len(head) : len(head) + panel.shape[0], left : left + panel.shape[1]] = panel
     for tick, share in zip(y.ticks(), y.shares(np.array(y.ticks())), strict=True):
-        _write(canvas, _label(tick), len(head) + (1 - share) * (panel.shape[0] - 1), left - 6, right=True)
+        _write_label(canvas, _format_tick(tick), len(head) + (1 - share) * (panel.shape[0] - 1), left - 6, right=True)
     for tick, share in zip(x.ticks(), x.shares(np.array(x.ticks())), strict=True):
-        _write(canvas, _label(tick), height - bottom / 2, left + share * (panel.shape[1] - 1))
+        _write_label(canvas, _format_tick(tick), height - bottom / 2, left + share * (panel.shape[1] - 1))
     return canvas
 
 
-def _whole(values: NDArray[np.float64]) -> Axis:
+def _full_range(values: NDArray[np.float64]) -> Axis:
     """From the lowest to the highest value."""
     low, high = (values.min(), values.max()) if len(values) else (0, 1)
     return Axis(float(low), float(high)) if high > low else Axis(float(low) - 0.5, float(low) + 0.5)
@@ -114,7 +114,7 @@ def _panel(lines: Sequence[Line], x: Axis, y: Axis, width: int, height: int) -> 
 
 
 def _draw(panel: Picture, points: NDArray[np.float64], line: Line) -> None:
-    """The runs of finite points as lines, and a dot for each if wanted or alone."""
+    """Draw stretches of finite points as lines, with dots if the line asks for them or a point has no neighbour."""
     finite = np.asarray(np.isfinite(points).all(axis=1), bool)
     fixed = np.rint(np.where(finite[:, None], points, 0) * 2**_SHIFT).astype(np.int32)
     starts = np.flatnonzero(np.diff(np.r_[False, finite, False]))
@@ -124,8 +124,8 @@ def _draw(panel: Picture, points: NDArray[np.float64], line: Line) -> None:
             cv2.circle(panel, point, 3 << _SHIFT, line.colour, -1, cv2.LINE_AA, _SHIFT)
 
 
-def _write(canvas: Picture, text: str, middle: float, at: float, right: bool = False) -> None:
-    """Small text with its middle at a height, centred on `at`, or ending there; kept inside the canvas."""
+def _write_label(canvas: Picture, text: str, middle: float, at: float, right: bool = False) -> None:
+    """Write small text, vertically centred on `middle`, and centred on `at` or ending there; kept inside the canvas."""
     width = text_width(text, _SMALL)
     strip = text_line([(text, MUTED)], width, _SMALL)
     left = round(at - width if right else at - width / 2)
@@ -134,7 +134,7 @@ def _write(canvas: Picture, text: str, middle: float, at: float, right: bool = F
     canvas[top : top + len(strip), left : left + width] = strip
 
 
-def _label(value: float) -> str:
+def _format_tick(value: float) -> str:
     return f"{value:.4g}" if abs(value) < 1e4 else f"{value / 1000:g}k"
 
 
@@ -150,7 +150,7 @@ def cells(
     Args:
         rows: names at the left.
         columns: names above, read upwards.
-        texts: of each cell, may be empty.
+        texts: of each cell; may be empty.
         colours: RGB of each cell, uint8 (rows, columns, 3).
         side: of a cell, pixels.
     """

@@ -1,8 +1,8 @@
-"""Which errors a model makes: classes taken for each other, missed, and seen where they are not.
+"""Which errors a model makes: classes confused with each other, missed, or predicted where they are not.
 
-Classes overlap, so a pixel may truly be several, and an error is told by the classes that are wrong at a pixel, not by
-those that are there. At each pixel, a class is *missed* if it is true and not predicted, *false* if predicted and not
-true; a class that is rightly predicted at a pixel is part of no error there. Then
+Classes overlap, so a pixel may belong to several. An error is described by the classes that are wrong at a pixel, not
+by all classes that are there. At each pixel, a class is *missed* if it is true and not predicted, *false* if predicted
+and not true; a correctly predicted class takes no part in an error there. Then
 
 - a pixel of class a is **confused** with b where a is missed and b is false;
 - it is **under-predicted** where a is missed and nothing is false: predicted as nothing, or as another class that is
@@ -24,14 +24,14 @@ from numpy.typing import NDArray
 
 from augforge import bitmask
 from augforge.bitmask import Planes
-from augforge.train.measure.scores import without
+from augforge.train.evaluation.scores import clear_pixels
 
 _CHUNK = 1 << 18  # pixels that are unpacked at a time; float32 counts exactly up to 2**24
-_PAIRS = 10
+_MAX_PAIRS = 10
 
 
 class Breakdown:
-    """Collects errors image by image; all are pixel counts, so those of several processes may be added."""
+    """Counts errors image by image. All are numbers of pixels, so counts of several processes may be added."""
 
     def __init__(self, outputs: Sequence[str]) -> None:
         self.outputs = tuple(outputs)
@@ -42,11 +42,11 @@ class Breakdown:
         """Pixels by class: true, predicted, missed, false, false on background, confused."""
 
     def add(self, predicted: Planes, truth: Planes) -> None:
-        """Take in an image's bit-planes (H, W, P), cleared of what does not count (see `Truth.counted`)."""
-        said, true = bitmask.planar(predicted), bitmask.planar(truth)
-        missed, false = (np.moveaxis(layers, 0, -1) for layers in (true & ~said, said & ~true))
-        pairs, confused = _pairs(missed, false, len(self.outputs))
-        on_background = without(false, bitmask.union(truth))
+        """Add an image: bit-planes (H, W, P) without uncounted pixels and classes (see `Truth.clear_uncounted`)."""
+        positive, true = bitmask.planar(predicted), bitmask.planar(truth)
+        missed, false = (np.moveaxis(layers, 0, -1) for layers in (true & ~positive, positive & ~true))
+        pairs, confused = _count_pairs(missed, false, len(self.outputs))
+        on_background = clear_pixels(false, bitmask.union(truth))
         counts = [self._areas(planes) for planes in (truth, predicted, missed, false, on_background)]
         self.confusion += pairs
         self.table += [*counts, confused]
@@ -55,35 +55,35 @@ class Breakdown:
         return bitmask.areas_and_boxes(planes, len(self.outputs))[0]
 
     def to_json(self) -> dict[str, Any]:
-        """Shares of every class in order, and the pairs that are confused most.
+        """Shares for every class in order, and the most confused pairs.
 
-        Per class, None where it has no pixel to take a share of:
-            confused: share of its true pixels that are taken for another class.
-            confused_with: that share by the class it is taken for, largest first.
-            under_predicted: share of its true pixels that are missed for no other class.
-            over_predicted: share of its predicted pixels that are not it.
-            over_on_background: share of its predicted pixels where no class is.
+        For each class, None if it has no pixel to take a share of:
+            confused: share of its true pixels that are confused with another class.
+            confused_with: that share for each other class, largest first.
+            under_predicted: share of its true pixels that are missed with no false class instead.
+            over_predicted: share of its predicted pixels that are not the class.
+            over_on_background: share of its predicted pixels where there is no class at all.
         """
         classes = [self._shares(c, *self.table[:, c].tolist()) for c in range(len(self.outputs))]
         return {"classes": classes, "pairs": self._most_confused()}
 
     def _shares(
-        self, c: int, true: int, said: int, missed: int, false: int, on_background: int, confused: int
+        self, c: int, true: int, predicted: int, missed: int, false: int, on_background: int, confused: int
     ) -> dict[str, Any]:
         partners = sorted(np.flatnonzero(self.confusion[c]).tolist(), key=lambda d: -self.confusion[c, d])
         return {
             "confused": _share(confused, true),
             "confused_with": {self.outputs[d]: _share(int(self.confusion[c, d]), true) for d in partners},
             "under_predicted": _share(missed - confused, true),
-            "over_predicted": _share(false, said),
-            "over_on_background": _share(on_background, said),
+            "over_predicted": _share(false, predicted),
+            "over_on_background": _share(on_background, predicted),
         }
 
     def _most_confused(self) -> list[dict[str, Any]]:
         true = self.table[0]
         shares = self.confusion / np.maximum(true, 1)[:, None]
-        order = np.argsort(-shares, axis=None, kind="stable")[:_PAIRS]
-        places = [divmod(place, len(true)) for place in order.tolist() if shares.flat[place]]
+        order = np.argsort(-shares, axis=None, kind="stable")[:_MAX_PAIRS]
+        pairs = [divmod(index, len(true)) for index in order.tolist() if shares.flat[index]]
         return [
             {
                 "true": self.outputs[c],
@@ -91,12 +91,12 @@ class Breakdown:
                 "pixels": int(self.confusion[c, d]),
                 "share": float(shares[c, d]),
             }
-            for c, d in places
+            for c, d in pairs
         ]
 
 
-def _pairs(missed: Planes, false: Planes, classes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pixels in which a class is missed and another is false: (C, C), and those of a class with any false one (C,)."""
+def _count_pairs(missed: Planes, false: Planes, classes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pixels where class c is missed and class d is false, (C, C), and where c is missed and any is false, (C,)."""
     at = bitmask.union(missed) & bitmask.union(false)
     rows = [bitmask.planar(planes)[:, at] for planes in (missed, false)]
     pairs, confused = np.zeros((classes, classes)), np.zeros(classes)
@@ -108,7 +108,7 @@ def _pairs(missed: Planes, false: Planes, classes: int) -> tuple[NDArray[np.int6
 
 
 def _flags(pixels: NDArray[np.uint8], classes: int) -> NDArray[np.float32]:
-    """Planes of some pixels (P, n) as a number, 0 or 1, for each class: (C, n)."""
+    """Unpack the planes of n pixels (P, n) to 0 or 1 for each class: (C, n)."""
     planes = np.moveaxis(pixels[:, None], 0, -1)
     return np.concatenate(list(bitmask.to_masks(planes, classes))).astype(np.float32)
 

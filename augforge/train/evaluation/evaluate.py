@@ -1,0 +1,185 @@
+"""Evaluating a run on a split of datasets: overlap, outlines, calibration, errors by class, and the worst samples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import chain, tee
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from augforge.errors import DatasetError, TrainError
+from augforge.files import replacing
+from augforge.progress import Progress, Silent
+from augforge.store.dataset import Dataset, open_dataset
+from augforge.train.evaluation.labels import label_scores
+from augforge.train.evaluation.scores import check_classes
+from augforge.train.evaluation.segmentation import ID_COLUMNS, SegmentationMetrics
+from augforge.train.run import TrainingRun, write_json
+
+_MAX_GROUPS_NAMED = 5
+
+
+def evaluate(
+    run_folder: str | Path,
+    dataset_paths: Sequence[str | Path],
+    *,
+    split: str = "val",
+    surface_tolerance: float = 2.0,
+    worst: int = 8,
+    out: Path | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Evaluate a run's model on the samples of a split, at their stored size, and write the results to a folder.
+
+    The folder gets ``evaluation.json`` (the result that is returned), ``samples.parquet`` (one row per sample, with
+    structs of scores by class), ``worst-N.png``, ``errors.png`` and ``reliability.png``.
+
+    Args:
+        run_folder: of a training run.
+        dataset_paths: datasets, evaluated together.
+        split: which of their samples.
+        surface_tolerance: pixels by which an outline may be off in surface Dice.
+        worst: number of samples with the lowest mean Dice to draw.
+        out: folder to write into; by default ``RUN/evaluation/<dataset>-<version>-<split>``.
+        progress: advances with each sample.
+        options: of `TrainingRun.predictor`: ``weights``, ``tta``, ``swap``, ``window``, ``batch_size``.
+
+    Returns:
+        JSON-like: `Score.to_json`, ``surface_dice`` and ``hd95`` (see `boundary`), and the results of `Breakdown` and
+        `Calibration`: by class in ``classes``, and as means; also ``worst``, ``warnings``, ``folder``. For a
+        classifier, `label_scores`.
+
+    Raises:
+        TrainError: the folder is no run, there is no such split, or the model was not trained for the classes.
+    """
+    run = TrainingRun.open(run_folder)
+    parts = [_select_split(open_dataset(path), split) for path in dataset_paths]
+    for part in parts:
+        _check_classes_or_labels(run, part)
+    folder = out or run.folder / "evaluation" / "+".join(f"{part.name}-{part.version}-{split}" for part in parts)
+    folder.mkdir(parents=True, exist_ok=True)
+    progress = progress or Silent()
+    progress.start("evaluate", sum(map(len, parts)))
+    if run.spec.task == "classification":
+        result = _evaluate_classification(run, parts, folder, progress, **options)
+    else:
+        metrics = SegmentationMetrics(run.outputs, run.thresholds, surface_tolerance, worst)
+        _evaluate_segmentation(run, parts, metrics, progress, options)
+        result = metrics.write(folder)
+    warnings = [*_training_warnings(run, parts), *_tuning_warning(run, parts, split)]
+    report = {**_describe(run, parts, split), **result, "warnings": warnings, "folder": str(folder)}
+    write_json(folder / "evaluation.json", report)
+    return report
+
+
+def _tuning_warning(run: TrainingRun, parts: Sequence[Dataset], split: str) -> list[str]:
+    """A warning if the thresholds were tuned on the samples that are evaluated here."""
+    path = run.folder / "thresholds.json"
+    if not path.exists():
+        return []
+    tuned = json.loads(path.read_text(encoding="utf-8"))
+    if tuned["split"] != split or tuned["version"] not in [part.version for part in parts]:
+        return []
+    return [f"the thresholds of {path} were tuned on this very split, so scores are too good: evaluate on another one"]
+
+
+def _describe(run: TrainingRun, parts: Sequence[Dataset], split: str) -> dict[str, Any]:
+    return {
+        "run": str(run.folder),
+        "task": run.spec.task,
+        "datasets": [{"path": str(part.folder), "name": part.name, "version": part.version} for part in parts],
+        "split": split,
+        "samples": sum(map(len, parts)),
+    }
+
+
+def _select_split(dataset: Dataset, split: str) -> Dataset:
+    splits = dataset.manifest.splits
+    if not splits.get(split):
+        existing = ", ".join(f"{name} ({count:,} samples)" for name, count in splits.items() if count)
+        raise TrainError(f"{dataset.folder} has no split '{split}'; it has {existing}. Choose one of these: --split")
+    return dataset.split(split)
+
+
+def _check_classes_or_labels(run: TrainingRun, part: Dataset) -> None:
+    """Raise TrainError unless a dataset has the classes, or for a classifier the labels, of the run."""
+    if run.spec.task == "segmentation":
+        check_classes(part.classes, run.outputs, str(part.folder))
+    elif part.labels != tuple(run.labels):
+        raise TrainError(
+            f"{part.folder} has the labels {', '.join(part.labels) or 'none'}; expected those that the model was "
+            f"trained for: {', '.join(run.labels)}. Choose another dataset"
+        )
+
+
+def _evaluate_segmentation(
+    run: TrainingRun, parts: Sequence[Dataset], metrics: SegmentationMetrics, progress: Progress, options: Any
+) -> None:
+    predictor = run.predictor(**options)
+    rows = ((part, i) for part in parts for i in range(len(part)))
+    to_predict, to_compare = tee(chain.from_iterable(parts))  # the predictor reads a batch ahead
+    for (part, i), sample, prediction in zip(rows, to_compare, predictor.predict(to_predict), strict=True):
+        metrics.add(part, i, sample, prediction)
+        progress.advance(1)
+
+
+def _evaluate_classification(
+    run: TrainingRun,
+    parts: Sequence[Dataset],
+    folder: Path,
+    progress: Progress,
+    weights: Literal["best", "last"] = "best",
+    batch_size: int = 8,
+    **others: Any,
+) -> dict[str, Any]:
+    """Evaluate a classifier on the samples that have a label."""
+    unsupported = [name for name, value in others.items() if value]
+    if unsupported:
+        raise TrainError(
+            f"{run.folder} is a classifier, so it is evaluated without {', '.join(unsupported)}. Leave that out"
+        )
+    from augforge.train.net.device import choose_device
+    from augforge.train.prediction.classifier import label_probabilities
+
+    labelled = [part.where(pl.col("label").is_not_null()) for part in parts]
+    device, samples, rows = choose_device("auto"), chain.from_iterable(labelled), []
+    network = run.model(weights).to(device)
+    for probabilities in label_probabilities(network, samples, run.input, device, batch_size=batch_size):
+        rows.append(probabilities)
+        progress.advance(1)
+    ids = pl.concat([part.index.select(*ID_COLUMNS, "label") for part in labelled])
+    predicted, truth = np.array(rows).reshape(-1, len(run.labels)), np.array(ids["label"].to_list())
+    with replacing(folder / "samples.parquet") as temporary:
+        named = [dict(zip(run.labels, row, strict=True)) for row in predicted.tolist()]
+        by_label = pl.Struct(dict.fromkeys(run.labels, pl.Float64))
+        ids.with_columns(probability=pl.Series(named, dtype=by_label)).write_parquet(temporary)
+    return {**label_scores(predicted, truth.reshape(predicted.shape), run.labels), "labelled": len(rows)}
+
+
+def _training_warnings(run: TrainingRun, parts: Sequence[Dataset]) -> list[str]:
+    """Warnings if the model was trained on groups that are evaluated here, or may have been."""
+    evaluated = {group for part in parts for group in part.groups}
+    warnings = []
+    for entry in run.datasets:
+        try:
+            dataset = open_dataset(entry["path"], entry["version"])
+        except DatasetError:
+            dataset_version = f"{entry['path']}, version {entry['version']}, that the model was trained on"
+            warnings.append(
+                f"{dataset_version}, does not exist any more, so it is not known whether it held groups evaluated here"
+            )
+            continue
+        shared = sorted(evaluated & dataset.where(pl.col("split") == "train").groups)
+        if shared:
+            named = ", ".join(shared[:_MAX_GROUPS_NAMED]) + (" ..." if len(shared) > _MAX_GROUPS_NAMED else "")
+            warnings.append(
+                f"the model was trained on {len(shared)} of the {len(evaluated)} groups evaluated here ({named}), so "
+                f"its scores are too good. Evaluate on groups that {entry['path']} does not train on, such as its "
+                "split val"
+            )
+    return warnings

@@ -1,0 +1,96 @@
+"""The result of an evaluation as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from augforge.report.tables import pairs, plural, table
+
+_LOW_DICE = 0.7
+
+
+def render_evaluation(result: dict[str, Any], console: Console) -> None:
+    """Print the result of `evaluate`, the worst classes first."""
+    for warning in result["warnings"]:
+        console.print(Text(f"Warning: {warning}", "yellow"))
+    datasets = " and ".join(f"{each['name']} {each['version']}" for each in result["datasets"])
+    console.print(
+        Text.assemble(
+            (result["run"], "bold"), f"  on {datasets}, {result['split']}: {plural(result['samples'], 'sample')}"
+        )
+    )
+    render = _render_labels if result["task"] == "classification" else _render_segmentation
+    render(result, console)
+    console.print(f"\nwritten to {result['folder']}", markup=False, soft_wrap=True)
+
+
+def _render_segmentation(result: Mapping[str, Any], console: Console) -> None:
+    shown = table("class", "Dice", "IoU", "surf", "HD95", "miss", "over", right=6)
+    shown.columns[0].no_wrap = True
+    shown.add_column("confused", no_wrap=True, overflow="ellipsis")
+    for name, each in sorted(result["classes"].items(), key=lambda entry: _sort_key(entry[1]["dice"])):
+        shown.add_row(
+            Text(name),
+            *(_format_score(each[key]) for key in ("dice", "iou", "surface_dice")),
+            _format_pixels(each["hd95"]),
+            *(_format_percent(each[key]) for key in ("under_predicted", "over_predicted")),
+            Text(f"{_format_percent(each['confused']):>4} {next(iter(each['confused_with']), '')}"),
+            style=_style(each["dice"]),
+        )
+    console.print(shown, "", sep="\n")
+    tolerance = f"outlines within {result['surface_tolerance']:g} pixels"
+    facts: dict[str, str | Text] = {
+        "mean Dice": Text(_format_score(result["mean_dice"]), "bold"),
+        "mean IoU": _format_score(result["mean_iou"]),
+        "pooled Dice": _format_score(result["pooled_dice"]),
+        "surface Dice": f"{_format_score(result['surface_dice'])}  {tolerance}",
+        "HD95": f"{_format_pixels(result['hd95'])} pixels",
+        "ECE, Brier": f"{_format_score(result['ece'])}, {_format_score(result['brier'])}",
+        "worst": Text(", ".join(f"{each['name']} {each['mean_dice']:.3f}" for each in result["worst"][:3])),
+    }
+    console.print(pairs(facts))
+
+
+def _render_labels(result: Mapping[str, Any], console: Console) -> None:
+    shown = table("label", "AUROC", "precision", "recall", "samples", right=4)
+    for name, each in sorted(result["classes"].items(), key=lambda entry: _sort_key(entry[1]["auroc"])):
+        shown.add_row(
+            Text(name), *(_format_score(each[key]) for key in ("auroc", "precision", "recall")), f"{each['samples']:,}"
+        )
+    console.print(shown, "", sep="\n")
+    facts: dict[str, str | Text] = {
+        "accuracy": Text(_format_score(result["accuracy"]), "bold"),
+        "mean AUROC": _format_score(result["mean_auroc"]),
+        "labelled": f"{result['labelled']:,} of {result['samples']:,}",
+    }
+    console.print(pairs(facts))
+
+
+def _sort_key(value: float | None) -> float:
+    """Sort unknown scores last."""
+    return 2.0 if value is None else value
+
+
+def _style(dice: float | None) -> str:
+    if dice is None:
+        return "dim"
+    return "yellow" if dice < _LOW_DICE else ""
+
+
+def _format_score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _format_percent(value: float | None) -> str:
+    """Whole percents; `<1%` tells a small share from none."""
+    if value is None:
+        return "-"
+    return "<1%" if 0 < value < 0.005 else f"{value:.0%}"
+
+
+def _format_pixels(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"

@@ -1,0 +1,177 @@
+"""The data of a run: samples to train on and to validate on, and the RunSpec that follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from augforge.errors import TrainError, some
+from augforge.ops.core import Size
+from augforge.ops.geometry import width_height
+from augforge.sample import IGNORE
+from augforge.store.dataset import Dataset, open_dataset
+from augforge.train.config import STRIDE, TrainConfig
+from augforge.train.data.inputspec import InputSpec, RunSpec
+from augforge.train.data.loading import TrainingBatches
+from augforge.train.data.trainingset import TrainingSet
+from augforge.train.net.model import encoder_normalisation
+
+if TYPE_CHECKING:
+    import torch
+
+TrainAndVal = tuple[Dataset, Dataset]
+"""The samples to train on and those to validate on, where the dataset's own splits are not used."""
+
+MAX_SIDE_CPU, MAX_SIDE_GPU = 128, 512
+"""Pixels that a side of the network's input has at most, unless the configuration sets ``data.size``."""
+SHOWN = 10
+"""Class names that a warning lists at most."""
+
+
+class RunData:
+    """The data of a run.
+
+    Attributes:
+        training, validation: the samples of each; no validation if the configuration asks for none.
+        spec: what the network predicts, and its input.
+        warnings: what a person should know before the run.
+
+    Raises:
+        TrainError: a split is missing, or datasets, configuration and task do not go together.
+    """
+
+    def __init__(
+        self,
+        datasets: Sequence[str | Path | Dataset],
+        config: TrainConfig,
+        device: torch.device,
+        train_and_val: TrainAndVal | None = None,
+    ) -> None:
+        opened = [each if isinstance(each, Dataset) else open_dataset(each) for each in datasets]
+        validates = bool(config.validate_every)
+        train = [train_and_val[0]] if train_and_val else [_split(dataset, "train") for dataset in opened]
+        val = [train_and_val[1]] if train_and_val else [_split(dataset, "val") for dataset in opened]
+        self.config = config
+        self.training = TrainingSet([_keep_labelled(part) for part in train])
+        self.validation = [part for part in map(_keep_labelled, val) if len(part)] if validates else []
+        if validates and not self.validation:
+            have = ", ".join(sorted({split for dataset in opened for split, n in dataset.manifest.splits.items() if n}))
+            raise TrainError(f"{opened[0].folder} has no labelled split 'val'; there is: {have}. {_NO_VAL}")
+        self.spec = self._derive_spec(opened, device)
+        self.warnings = [*self._absent_classes(), *_shared_groups(train, self.validation)]
+
+    def _derive_spec(self, opened: Sequence[Dataset], device: torch.device) -> RunSpec:
+        outputs, labels = _outputs(self.training.classes), self.training.labels
+        if not outputs and not labels:
+            raise TrainError(f"{opened[0].folder} has neither classes nor labels, so there is nothing to learn")
+        return RunSpec(
+            task="segmentation" if outputs else "classification",
+            outputs=outputs,
+            labels=labels,
+            datasets=tuple(
+                {"path": str(d.remote.url if d.remote else d.folder), "name": d.name, "version": d.version}
+                for d in opened
+            ),
+            input=choose_input_spec(self.config, self.training, device.type),
+        )
+
+    def _absent_classes(self) -> Iterator[str]:
+        """A warning about classes without a training pixel; TrainError if that is all of them."""
+        if self.spec.task == "classification":
+            return
+        present = dict(zip(self.training.classes, np.any(self.training.present, axis=0).tolist(), strict=True))
+        absent = [name for name in self.spec.outputs if not present[name]]
+        if len(absent) == len(self.spec.outputs):
+            raise TrainError(
+                "no training sample has a pixel of any class, so there is nothing to learn. "
+                "Look at the masks: augforge show"
+            )
+        if absent:
+            yield (
+                f"no training sample has a pixel of {some(absent, SHOWN)}: the network learns that it is never there. "
+                "Leave it out with class_map, or add samples"
+            )
+
+    def batches(self, world: int, rank: int, pin: bool) -> TrainingBatches:
+        """The training batches of one process; `pin` puts them into pinned memory, for CUDA."""
+        spec = self.spec.input
+        return TrainingBatches(self.training, spec, self.config.data, self.config.seed, world=world, rank=rank, pin=pin)
+
+
+_NO_VAL = (
+    "Give the recipe a split, such as split: {val: 0.2}, and build again; or train without validation: "
+    "--set validate_every=0"
+)
+
+
+def _split(dataset: Dataset, name: str) -> Dataset:
+    """The samples of a split; unlike `Dataset.split`, there may be none."""
+    return dataset.where(pl.col("split") == name)
+
+
+def _outputs(classes: Sequence[str]) -> tuple[str, ...]:
+    """The classes that a network can predict. A dataset with labels and no masks has `ignore` as its only class."""
+    return tuple(name for name in classes if name != IGNORE)
+
+
+def _keep_labelled(part: Dataset) -> Dataset:
+    """The samples with at least one known class; where there are no classes, those with a label vector."""
+    outputs = _outputs(part.classes)
+    if not outputs:
+        return part.where(pl.col("label").is_not_null())
+    return part.where(pl.any_horizontal([pl.col("area").struct.field(name).is_not_null() for name in outputs]))
+
+
+def _shared_groups(training: Sequence[Dataset], validation: Sequence[Dataset]) -> Iterator[str]:
+    """A warning about groups that one dataset trains on and another one validates on."""
+    validated = {group for part in validation for group in part.groups}
+    shared = sorted(validated & {group for part in training for group in part.groups})
+    if shared:
+        yield (
+            f"{len(shared)} groups are in training and in validation, such as {shared[0]}, so validation is flattered. "
+            "Split the datasets alike, unless the same name means another person"
+        )
+
+
+def choose_input_spec(config: TrainConfig, samples: TrainingSet, device: str) -> InputSpec:
+    """The network's input: as configured, and where the configuration says nothing, by the data.
+
+    Args:
+        config: of the run.
+        samples: what it trains on.
+        device: ``cpu``, ``cuda`` or ``mps``.
+
+    Raises:
+        TrainError: a crop that is larger than the samples.
+    """
+    data = config.data
+    limit = MAX_SIDE_CPU if device == "cpu" else MAX_SIDE_GPU
+    size = _typical_size(samples.sizes, limit) if data.size is None else width_height(data.size)
+    if data.crop is not None:
+        crop = width_height(data.crop)
+        if crop[0] > size[0] or crop[1] > size[1]:
+            raise TrainError(
+                f"data.crop is {list(crop)}, but samples are scaled to {list(size)}. Make the crop smaller"
+            )
+    channels = data.channels or (3 if samples.has_colour else 1)
+    if data.normalise != "encoder":
+        return InputSpec(size, channels, data.normalise)
+    mean, std = encoder_normalisation(config.model, channels)
+    return InputSpec(size, channels, data.normalise, tuple(mean), tuple(std))
+
+
+def _typical_size(sizes: NDArray[np.int64], limit: int) -> Size:
+    """Width and height with the median picture's proportions; the longer side is the largest stored one, or `limit`."""
+    ratio = float(np.median(sizes[:, 0] / sizes[:, 1]))
+    longest = min(limit, _round_up(int(sizes.max())))
+    return (longest, _round_up(longest / ratio)) if ratio >= 1 else (_round_up(longest * ratio), longest)
+
+
+def _round_up(length: float) -> int:
+    """To a multiple of 32; a hair above one, from a division, still counts as that multiple."""
+    return max(1, int(np.ceil(np.round(length / STRIDE, 6)))) * STRIDE
