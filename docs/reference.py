@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from typer.models import ArgumentInfo, OptionInfo
 
 from augforge.cli import app as cli
-from augforge.report.fields import describe, flow
+from augforge.report.fields import describe_fields, flow
 from augforge.train.config import TrainConfig
 
 FOLDER = Path(__file__).parent
@@ -135,7 +135,7 @@ def _default(option: Parameter) -> str:
 def configuration_page() -> str:
     """Every key of a training configuration: type, default, meaning."""
     sections = dict(_sections())
-    own = [field for field in describe(TrainConfig) if field["name"] not in sections]
+    own = [field for field in describe_fields(TrainConfig) if field["name"] not in sections]
     contents = "".join(f"- [`{name}`](#{name}): {_about(model)}\n" for name, model in sections.items())
     parts = [
         "# The configuration of a training run\n",
@@ -144,7 +144,7 @@ def configuration_page() -> str:
         _keys(own),
         "Sections, each a mapping with keys of its own:\n",
         contents,
-        *(f"## {name}\n\n{_about(model)}\n\n{_keys(describe(model))}" for name, model in sections.items()),
+        *(f"## {name}\n\n{_about(model)}\n\n{_keys(describe_fields(model))}" for name, model in sections.items()),
     ]
     return "\n".join(parts)
 

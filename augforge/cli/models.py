@@ -181,7 +181,7 @@ def tune_thresholds(
 
 
 def ensemble(
-    tables: Annotated[list[Path], typer.Argument(metavar="TABLE...", help="Tables that augforge predict wrote.")],
+    tables: Annotated[list[Path], typer.Argument(metavar="TABLE", help="Tables that augforge predict wrote.")],
     out: Annotated[Path | None, options.out_option("The table to write.", "ensemble.parquet")] = None,
     old_output: options.OldOutput = None,
     method: Annotated[str, typer.Option(help="vote: of the masks, by pixel; mean: of the probabilities.")] = "vote",

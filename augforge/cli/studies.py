@@ -47,7 +47,7 @@ def crossval(
 
 def compare(
     datasets: Annotated[
-        list[str], typer.Argument(metavar="DATASET...", help="Datasets; others are compared to the first.")
+        list[str], typer.Argument(metavar="DATASET", help="Datasets; others are compared to the first.")
     ],
     seeds: Annotated[int, typer.Option(min=1, help="Models trained on each.")] = 3,
     budget: Annotated[int | None, typer.Option(min=1, help="Optimizer steps of each model.")] = None,

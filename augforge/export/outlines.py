@@ -151,7 +151,7 @@ def _make_drawable(ring: Ring) -> Polygon:
     """A ring as a polygon of at least three points: a single pixel becomes a tiny triangle, a line a thin one."""
     points = ring + np.float64(_OFFSET)
     if len(points) > 2:
-        return points
+        return np.asarray(points)
     if len(points) == 1:
         return np.concatenate([points, points + (_SIDE, 0), points + _SIDE])
     upright = points[0, 0] == points[1, 0]

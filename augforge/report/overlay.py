@@ -62,7 +62,7 @@ def as_rgb(image: Image) -> Picture:
     if image.ndim == 2:
         return np.repeat(_to_8_bit(image)[..., None], 3, axis=2)
     if image.shape[2] == 3:
-        return _to_8_bit(image).copy()
+        return np.array(_to_8_bit(image))
     colour, opacity = image[..., :3], image[..., 3:] / np.float32(np.iinfo(image.dtype).max)
     board = _checkerboard(*image.shape[:2])[..., None]
     return np.asarray(np.rint(_to_8_bit(colour) * opacity + board * (1 - opacity)), np.uint8)

@@ -159,7 +159,7 @@ def check_folder(run: TrainingRun, resume: bool, log: Log) -> None:
         raise TrainError(f"{run.folder} holds a run already. Choose another --out, or let it go on: --resume")
     old, new = _decisive_settings(before), _decisive_settings(run)
     changed = [
-        f"{key} was {shorten(old.get(key))}, is {shown(new.get(key))}" for key in new if old.get(key) != new[key]
+        f"{key} was {shorten(old.get(key))}, is {shorten(new.get(key))}" for key in new if old.get(key) != new[key]
     ]
     if changed:
         raise TrainError(

@@ -148,7 +148,7 @@ def handed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[str], li
         assert isinstance(result.exception, Reached), (result.output, result.exception)
         return seen, notices(result)
 
-    monkeypatch.setattr(cli_models, "_need_trainer", lambda: None)
+    monkeypatch.setattr(cli_models, "need_trainer", lambda: None)
     return run
 
 
@@ -172,7 +172,7 @@ def test_datasets(new: tuple[str, ...], old: tuple[str, ...] | None, handed: Cal
 
 
 def test_datasets_of_evaluate(handed: Callable[..., Any]) -> None:
-    measure = "augforge.train.measure.evaluate.evaluate"
+    measure = "augforge.train.evaluation.evaluate.evaluate"
     new, notes = handed(measure, "evaluate", "run", "a", "b")
     assert (new, notes) == (["run", "['a', 'b']"], [])
     for old in (
@@ -185,7 +185,7 @@ def test_datasets_of_evaluate(handed: Callable[..., Any]) -> None:
 
 
 def test_dataset_of_tune_thresholds(handed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("augforge.train.run.Run.open", lambda folder: folder)
+    monkeypatch.setattr("augforge.train.run.TrainingRun.open", lambda folder: folder)
     assert handed(OPEN, "tune-thresholds", "run", "d") == (["d"], [])
     seen, notes = handed(OPEN, "tune-thresholds", "run", "--shards", "d")
     assert (seen, len(notes)) == (["d"], 1)
@@ -202,7 +202,7 @@ def test_table_of_ensemble(handed: Callable[..., Any]) -> None:
 
 def test_table_of_predict(handed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     opened = SimpleNamespace(config=SimpleNamespace(data=SimpleNamespace(crop=None)), window=None)
-    monkeypatch.setattr("augforge.train.run.Run.open", lambda folder: opened)
+    monkeypatch.setattr("augforge.train.run.TrainingRun.open", lambda folder: opened)
     function = "augforge.train.prediction.predict.predict"
     (*_, default), _ = handed(function, "predict", "run", "images")
     (*_, new), nothing = handed(function, "predict", "run", "images", "--out", "c")

@@ -56,7 +56,7 @@ class InputSpec:
         if self.normalise == "unit":
             return np.array([[0.0], [largest]], np.float32)
         if self.normalise == "encoder":
-            return np.array([self.mean, self.std], np.float32) * np.float32(largest)
+            return np.asarray(np.array([self.mean, self.std], np.float32) * np.float32(largest))
         mean, deviation = cv2.meanStdDev(image.reshape(image.shape[0], -1))
         return np.array([mean[0], np.where(deviation[0] > 0, deviation[0], 1)], np.float32)
 
