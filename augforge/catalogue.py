@@ -1,6 +1,6 @@
 """Ops and sources by name: augforge's own, those of installed packages, and those of plugin files.
 
-Nothing is imported until a name is looked up, so that planning does not load OpenCV, nor a data loader every format.
+Modules are imported at the first look-up of a name, so that importing `augforge.planning` loads no OpenCV and no format.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Catalogue(Mapping[str, Entry]):
     def add(self, name: str, entry: Entry, module: str) -> None:
         """Register an entry that a module defines. Raises ValueError if the name is taken."""
         if origin_of(module):
-            self._import_all()  # so that a plugin that takes a name of augforge's is at fault, not augforge's module
+            self._import_all()  # augforge's own names come first, so that a clash is reported for the plugin
         if name in self._entries:
             raise ValueError(f"duplicate {self._kind} '{name}'; names are unique. Rename one of the two")
         self._entries[name] = entry
@@ -158,7 +158,7 @@ def plugin_file(module: str) -> Path | None:
     return _plugin_files.get(module)
 
 
-def unpickled(plugin: Path | None, module: str, name: str) -> Any:
+def empty_instance(plugin: Path | None, module: str, name: str) -> Any:
     """An empty instance of a class, for `__reduce__`.
 
     Pickle calls this before it reads the instance's state, which may hold objects of classes that only the plugin

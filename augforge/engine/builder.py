@@ -25,7 +25,7 @@ from augforge.recipe.recipe import Recipe, load_recipe
 from augforge.store.manifest import Manifest, count_reasons
 
 ROW_BYTES = 1000
-"""Bytes of a sample in a shard beside its image, about: masks, lineage, names. They matter if images are small."""
+"""Rough number of bytes that a sample needs in a shard besides its image: masks, lineage, names."""
 
 
 @dataclass
@@ -87,7 +87,8 @@ def build(
         progress: is told how far the work is.
 
     Raises:
-        RecipeError, SourceError, PlanError: before any work.
+        RecipeError, DatasetError: before any work.
+        SourceError, PlanError: the source is broken or does not fit the recipe; mostly before any work.
         TaskError: tasks failed; the previous version stays whole, and what was finished is kept.
     """
     started = time.monotonic()
@@ -105,7 +106,7 @@ def build(
     with writer_lock(folder):
         sweep(folder / "work")
         opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash)
-        reusable = set(opened.pool.payloads)
+        reusable = set(opened.pool.payloads)  # taken now, since the build adds what it makes to the pool
         try:
             finished = Finished(opened, opened.make_samples(opened.pipeline(loaded.steps, jobs, progress)))
         except TaskError as error:
@@ -146,7 +147,7 @@ def _summary(finished: Finished, reusable: set[tuple[str, str]]) -> Summary:
         name=finished.recipe.name,
         version="",
         folder=str(finished.folder),
-        dry=True,
+        dry=True,  # as for a dry run; `_publish` fills in what only a written version has
         samples=len(outcome.rows),
         splits=dict(sorted(Counter(row.split for row in outcome.rows).items())),
         steps=_step_counts(finished.recipe, outcome),
@@ -165,7 +166,7 @@ def _warn_of_empty_splits(before: Sequence[Row], after: Sequence[Row]) -> Iterat
 
 
 def _estimated_bytes(finished: Finished, rows: Sequence[Row]) -> int:
-    """Pixels to come, at the bytes per pixel of the source's own files, and ROW_BYTES a sample."""
+    """The samples' pixels times the source files' bytes per pixel, plus ROW_BYTES for each sample."""
     records = finished.listing.records
     per_pixel = sum(r.bytes for r in records) / sum(r.width * r.height for r in records)
     return round(sum(row.width * row.height for row in rows) * per_pixel) + len(rows) * ROW_BYTES
@@ -187,7 +188,7 @@ def _step_counts(recipe: Recipe, outcome: Outcome) -> list[dict[str, Any]]:
 
 
 def _log(folder: Path, recipe: Recipe, jobs: int, **entries: Any) -> None:
-    """Append to the log what is no part of a version: when, from where, with which overrides, how long.
+    """Append to the log what a version does not record: time, recipe's path, overrides, duration.
 
     A failed build has `failures` with tracebacks, and no version.
     """

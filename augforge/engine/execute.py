@@ -21,8 +21,10 @@ Result = TypeVar("Result")
 
 
 def worker_count(jobs: int) -> int:
-    """Number of processes that `jobs` asks for; 0 and below count from all cores, -1 is every one."""
-    return jobs if jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + jobs if jobs < 0 else os.cpu_count() or 1)
+    """Number of processes that `jobs` asks for: 0 and -1 are all cores, -2 is all but one, and so on."""
+    if jobs > 0:
+        return jobs
+    return max(1, (os.cpu_count() or 1) + min(0, jobs + 1))
 
 
 def map_unordered(function: Callable[[Item], Result], items: Sequence[Item], jobs: int) -> Iterator[Result]:
@@ -36,13 +38,13 @@ def map_unordered(function: Callable[[Item], Result], items: Sequence[Item], job
     Raises:
         AugforgeError: a worker process died (usually memory).
     """
-    if jobs == 1 or len(items) <= 2 * jobs:  # starting processes takes longer than that little work
+    if jobs == 1 or len(items) <= 2 * jobs:  # not worth starting processes for
         yield from _run_here(function, items)
         return
     parallel = joblib.Parallel(n_jobs=jobs, backend="loky", return_as="generator_unordered", pre_dispatch="2*n_jobs")
     results = parallel(joblib.delayed(_single_threaded)(function, item) for item in items)
     try:
-        for result in results:  # noqa: UP028 - `yield from` would close it, and not quietly
+        for result in results:  # noqa: UP028 - `yield from` would close `results` too, outside the block below that silences joblib
             yield result
     except TerminatedWorkerError:
         raise AugforgeError(
@@ -72,7 +74,7 @@ def _single_threaded(function: Callable[[Any], Result], item: Any) -> Result:
 
 @cache
 def _keep_memory() -> None:
-    """Tell glibc to keep large blocks instead of handing each image back to the system: a seventh of a flip's time."""
+    """Tell glibc to keep large blocks instead of handing them back to the system: a seventh of a flip's time less."""
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         trim_threshold, mmap_threshold = -1, -3
         libc.mallopt(trim_threshold, 1 << 29)

@@ -16,7 +16,8 @@ from augforge.planning.steps import Step
 from augforge.sources import Record, Refused, Source
 from augforge.store.codec import Encoding
 
-FAILURES_SHOWN = 10
+MAX_FAILURES = 10
+"""After so many failures no more jobs are begun, and so many are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class WorkerContext:
         classes, labels: the class table and the label names.
         seed: the recipe's.
         folder: the work area.
-        made_by: versions of the libraries that decide pixels.
+        libraries: versions of the libraries that decide pixels.
     """
 
     source: Source
@@ -36,7 +37,7 @@ class WorkerContext:
     labels: tuple[str, ...]
     seed: int
     folder: Path
-    made_by: dict[str, str]
+    libraries: dict[str, str]
 
     def op_context(self, bound: BoundOp) -> Context:
         """What an op may know besides its inputs."""
@@ -45,7 +46,7 @@ class WorkerContext:
 
 @dataclass(frozen=True, slots=True)
 class JobInput:
-    """How to get a job's input: a listed record, or a payload with the facts of its pixels."""
+    """How to get a job's input: a source sample's record, or the payload and facts of a sample that was made."""
 
     row: Row
     record: Record | None = None
@@ -96,10 +97,10 @@ class Failure:
 
 @dataclass
 class BatchResult:
-    """What a batch of jobs left, the jobs that failed, and source samples that cannot be read and are rejected."""
+    """What a batch of jobs produced, which jobs failed, and which source samples could not be read."""
 
     batch: Batch
-    jobs: int
+    job_count: int
     failures: list[Failure] = field(default_factory=list)
     unreadable: list[Refused] = field(default_factory=list)
 
@@ -114,6 +115,6 @@ class UnreadableSamples(SourceError):
 
 def task_error(failures: Sequence[Failure]) -> TaskError:
     """The error that tells of the first failed jobs."""
-    lines = [f"{failure.sample} ({failure.step}): {failure.message}" for failure in failures[:FAILURES_SHOWN]]
+    lines = [f"{failure.sample} ({failure.step}): {failure.message}" for failure in failures[:MAX_FAILURES]]
     message = f"{len(failures)} tasks failed; what was finished is kept.\n" + "\n".join(lines)
-    return TaskError(message, failures[:FAILURES_SHOWN])
+    return TaskError(message, failures[:MAX_FAILURES])

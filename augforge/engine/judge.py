@@ -42,7 +42,10 @@ class Judge:
     _measured: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def candidate(self, step: Step, row: Row) -> Candidate | None:
-        """The row as a filter sees it; None if its features are not known."""
+        """The row as a filter sees it; None if its features are not known.
+
+        The features are remembered for conditions and filters of later steps.
+        """
         features: Any = {}
         if step.bound.measures:
             features = self.ledger.get("features", features_key(step.bound, row.id))
@@ -81,7 +84,7 @@ class Judge:
         return replace(step, bound=replace(step.bound, fitted=value))
 
     def weigh(self, step: Step, row: Row) -> float:
-        """How likely a step's op draws the row as partner; 1 for every row while features are missing (dry runs)."""
+        """How likely a step's op draws the row as partner; 1 once features of a row were missing (dry runs)."""
         candidate, weigh = self.candidate(step, row), step.bound.op.weigh
         self.complete = self.complete and candidate is not None
         if candidate is None or weigh is None or not self.complete:
@@ -93,6 +96,8 @@ class Judge:
         everyone = {row.name for row in rows}
         if step.where is None:
             return everyone
+        # While features are missing, all are hidden: a condition on them then fails and counts as true for every row,
+        # instead of being false for the rows that were not measured.
         try:
             verdicts = holds(step.where, [self._candidate(row, {}, self.complete).columns() for row in rows])
         except PlanError:
@@ -107,7 +112,7 @@ class Judge:
         seen = [(row, candidate) for row in rows if (candidate := self.candidate(step, row)) is not None]
         self.complete = self.complete and len(seen) == len(rows)
         if len(seen) < len(rows) and step.bound.op.fit is not None:
-            return list(rows)  # a threshold that was fitted on some of the rows would be another one
+            return list(rows)  # a threshold fitted on only some of the rows would differ
         flags = step.bound.op.decide(
             [candidate for _, candidate in seen], step.bound.params, self.context.op_context(step.bound)
         )
@@ -154,10 +159,11 @@ class Judge:
 
         A review overrules the filter only if it keeps every source image that shows in the sample.
         """
-        if flag.move_to is not None:
-            return f"moved to {flag.move_to}"  # whole groups move, so no single review may hold one of them back
+        if flag.move_to is not None:  # whole groups move together: a review must not hold back one sample of a group
+            return f"moved to {flag.move_to}"
         if all((review := self.review.get(root.name)) and review.verdict == "keep" for root in row.lineage.roots):
             return "kept by review"
+        # Params are typed as OpParams here; every filter's have an `action`.
         tags_only = step.bound.params.model_dump()["action"] == "tag"
         return "tagged" if tags_only or row.split not in step.on else "dropped"
 

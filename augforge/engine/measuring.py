@@ -16,12 +16,12 @@ from augforge.store.codec import pixel_digest
 
 
 class StepError(Exception):
-    """Names the step in which the exception that caused it was raised, through the generators that run a task."""
+    """Carries the failing step's label up through the generators that run a task; its cause is the exception itself."""
 
 
 @contextmanager
 def failing_in(step: str) -> Iterator[None]:
-    """An exception raised inside becomes the cause of a StepError that names the step, or what was being done."""
+    """An exception inside becomes the cause of a StepError that names the step, or work such as `encode`."""
     try:
         yield
     except Exception as error:

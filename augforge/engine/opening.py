@@ -95,9 +95,10 @@ class Opened:
         """
         try:
             return pipeline.make_samples(self.table.rows, dry, encode)
-        finally:
+        finally:  # a changed file may also be why the pipeline failed, and is the better message
             changed = [] if dry else self.files.changed_files()
             if changed:
+                # Which batches read the file before it changed is not known, so all of them go.
                 for batch in self.pool.batches:
                     remove_batch(batch)
                 more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
@@ -112,9 +113,9 @@ def open_recipe(
     Args:
         recipe: the recipe.
         folder: of its dataset.
-        reuse: take over what earlier versions and interrupted builds made.
+        reuse: take over what earlier versions and interrupted builds made, and the stored facts of files.
         rehash: read every source file again instead of trusting its size and modification time.
-        remember: keep facts of the source's files in the work area.
+        remember: keep facts of the source's files even if that creates the dataset's folder.
 
     Raises:
         SourceError, PlanError: the source is broken, or the recipe does not fit it.
@@ -142,7 +143,7 @@ def check_folder(folder: Path, name: str) -> None:
         if other != name:
             raise DatasetError(f"{folder} holds dataset '{other}', not '{name}'. Choose another folder with --out")
     elif folder.exists() and not (folder.is_dir() and _names(folder) <= OWN_FILES):
-        raise DatasetError(f"{folder} is no empty folder and holds no dataset. Choose another folder with --out")
+        raise DatasetError(f"{folder} is not empty and holds no dataset. Choose another folder with --out")
 
 
 def _names(folder: Path) -> set[str]:
@@ -158,10 +159,10 @@ def source_table(listing: Listing, recipe: Recipe) -> SourceTable:
     """
     if not listing.records:
         raise PlanError(f"the source at {recipe.source.path} holds no usable sample; {_refusals(listing)}")
-    open_groups = {record.group for record in listing.records if record.split is None}
+    unassigned_groups = {record.group for record in listing.records if record.split is None}
     _check_own_splits(listing)
     own = {record.split for record in listing.records if record.split is not None}
-    splits, warnings = assign_splits(open_groups, recipe.split, own)
+    splits, warnings = assign_splits(unassigned_groups, recipe.split, own)
     rows = [_source_row(record, listing, recipe, record.split or splits[record.group]) for record in listing.records]
     return SourceTable(rows, warnings)
 
@@ -185,9 +186,9 @@ def _check_own_splits(listing: Listing) -> None:
             f"its own {name}" if name else "what the recipe splits" for name in sorted(places[both[0]])
         )
         raise PlanError(
-            f"group '{both[0]}' of the source stands in {found} ({len(both)} such groups): it would be on both sides. "
-            "Rename the groups, or leave one part out; where they are not the same, say so with source.group, such as "
-            "`group: {regex: '(.*)/'}`, the whole folder"
+            f"group '{both[0]}' of the source has samples in {found} ({len(both)} such groups): it would be "
+            "in two splits. Rename the groups, or leave one part out; if the name stands for different groups, set "
+            "source.group, such as `group: {regex: '(.*)/'}`, the whole folder"
         )
 
 

@@ -27,7 +27,7 @@ class Pool:
         """Take in a batch; entries of an earlier build's batch count as unused until they are asked for."""
         self.ledger.put(batch.entries, used)
         self.payloads |= batch.payloads
-        self.batches.append(replace(batch, entries=[]))
+        self.batches.append(replace(batch, entries=[]))  # the ledger holds the entries now
 
     def has_facts(self, sample_id: str, encoding: Encoding) -> bool:
         """Whether the facts of a sample's pixels are known, as they are after encoding."""
@@ -40,7 +40,7 @@ class Pool:
 
 @dataclass
 class Counts:
-    """How many samples each step made, and how many more were reused, by (step label, split).
+    """How many samples each step made, and how many it took over from earlier builds, by (step label, split).
 
     A sample counts for the last step that changed it.
     """
@@ -73,10 +73,11 @@ class Outcome:
 
     Attributes:
         rows: the final table.
-        tables: those between stages.
+        tables: the table before each stage; the first is the source's.
         rejected: by steps.
         refused: source samples that could not be read.
-        findings, fitted: of filters.
+        findings: of filters.
+        fitted: values of all fitted steps, by label.
         counts: samples made by each step.
     """
 

@@ -48,7 +48,7 @@ class Score:
 
     Attributes:
         detector: a step's label, or ``any`` for all of them together.
-        hits, misses, false_alarms: flagged outliers, outliers not flagged, flagged others.
+        hits, misses, false_alarms: outliers that are flagged, outliers that are not, and other samples that are.
         missed, wrong: their names.
     """
 

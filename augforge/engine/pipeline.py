@@ -1,4 +1,4 @@
-"""Stage after stage: plan, make what is not known, decide the filters; then see that every sample has its bytes."""
+"""Stage after stage: plan, make what is not known, apply the filters; then encode what is not stored yet."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 
 from augforge.engine import execute
 from augforge.engine.jobs import (
-    FAILURES_SHOWN,
-    BatchResult,
+    MAX_FAILURES,
     Job,
     JobInput,
     UnreadableSamples,
@@ -34,7 +33,7 @@ from augforge.store.codec import Encoding
 
 PNG = Encoding.png()
 BATCH_PIXELS = 1 << 25
-"""Pixels of a batch, about: what is lost when a build is killed, and what one row of the progress bar stands for."""
+"""Rough number of pixels in a batch: what a killed build loses, and how far the progress bar moves at a time."""
 
 
 class Pipeline:
@@ -65,11 +64,11 @@ class Pipeline:
         self._context, self._encoding, self._records, self._pool = context, encoding, records, pool
         self._stages = cut_stages(steps)
         self._review = review or {}
-        self._jobs, self._progress = jobs, progress or Silent()
+        self._processes, self._progress = jobs, progress or Silent()
         self._judge: Judge
         self._fitted_stages: list[Stage] = []
         self._tasks: dict[str, tuple[Task, Stage]] = {}
-        self._new_tasks: set[str] = set()
+        self._new_tasks: set[str] = set()  # kept over the rounds: what an abandoned one made is new all the same
 
     def make_samples(self, rows: list[Row], dry: bool = False, encode: bool = True) -> Outcome:
         """Take the source's rows through every stage.
@@ -77,7 +76,7 @@ class Pipeline:
         Args:
             rows: of the source.
             dry: make nothing; if a task's result is not known, count as many rows as it may make at most.
-            encode: see that every final sample has its bytes.
+            encode: encode every final sample that is not stored yet.
 
         Raises:
             TaskError: tasks failed; what was finished is kept.
@@ -91,7 +90,7 @@ class Pipeline:
         # refuses one sample or more, so this ends.
         while True:
             try:
-                return self._pass_stages(rows, refused, dry, encode)
+                return self._run_stages(rows, refused, dry, encode)
             except UnreadableSamples as found:
                 refused |= {row.name: row for row in found.refused}
 
@@ -100,7 +99,7 @@ class Pipeline:
         self._make_available([(row, PNG)] if row.task is not None else [], "load")
         return load_input(self._context, self._job_input(row)).sample
 
-    def _pass_stages(self, rows: list[Row], refused: Mapping[str, Refused], dry: bool, encode: bool) -> Outcome:
+    def _run_stages(self, rows: list[Row], refused: Mapping[str, Refused], dry: bool, encode: bool) -> Outcome:
         """Take the rows that can be read through every stage. Raises UnreadableSamples if more cannot be read."""
         self._judge = judge = Judge(self._context, self._pool.ledger, self._review)
         self._fitted_stages, self._tasks = [], {}
@@ -116,14 +115,14 @@ class Pipeline:
         )
         for stage in self._stages:
             outcome.tables.append(outcome.rows)
-            outcome.rows = self._pass_stage(stage, outcome, dry)
+            outcome.rows = self._run_stage(stage, outcome, dry)
         if encode and not dry:
             self._make_available([(row, self._encoding) for row in outcome.rows], "encode")
         outcome.counts.exact = outcome.counts.exact and judge.complete
         return outcome
 
-    def _pass_stage(self, stage: Stage, outcome: Outcome, dry: bool) -> list[Row]:
-        """The table behind a stage."""
+    def _run_stage(self, stage: Stage, outcome: Outcome, dry: bool) -> list[Row]:
+        """The table after a stage."""
         stage, acts = self._fit_stage(stage, outcome.rows)
         untouched, tasks = plan_stage(stage, outcome.rows, self._context.seed, self._judge.weigh, acts)
         unknown = [task for task in tasks if not self._pool.ledger.has("task", task.id)]
@@ -159,7 +158,11 @@ class Pipeline:
         return stage, lambda step, row: row.split in step.on and (step.where is None or row.name in matching)
 
     def _stage_encoding(self, stage: Stage) -> Encoding:
-        """The final encoding for the last stage, unless its samples are measured: filters may drop many of them."""
+        """The final encoding for the last stage, unless its samples are measured.
+
+        Filters then decide after it: a sample they move or keep is encoded once more if it has to be, and one they
+        drop cost only the quick lossless encoding that everything else is made from.
+        """
         return self._encoding if stage.index == len(self._stages) - 1 and not stage.measures else PNG
 
     def _task_rows(self, task: Task, outcome: Outcome) -> list[Row]:
@@ -196,6 +199,7 @@ class Pipeline:
         inputs = [(row, PNG) for task in tasks for row in task.inputs if row.task is not None]
         self._make_available(inputs, "make again")
         final = stage.index == len(self._stages) - 1
+        # Only the last stage stores inputs that pass on: before it they lie in the source or already in the pool.
         jobs = [
             Job(
                 task,
@@ -211,10 +215,10 @@ class Pipeline:
     def _make_available(self, needed: Iterable[tuple[Row, Encoding]], label: str) -> None:
         """See that each row's pixels are in the pool in an encoding.
 
-        A task whose result is known is not performed, but only its ids are sure to be there: its pixels may lie in the
-        shards of an earlier version, or be gone, since the work area is a cache and intermediate samples are in no
-        shard. What is gone is made again: encoded anew from the source or from lossless pixels, else by its task. That
-        task's own inputs may be gone too; `_perform_tasks` calls this for them, stage by stage up to the source.
+        A task with a known result is not performed. The ledger then holds its outputs' rows, but their pixels may lie
+        in shards of an earlier version, or be gone: the work area is a cache, and no shard holds intermediate samples.
+        What is gone is made again: encoded anew from the source or from lossless pixels, else by its task. That task's
+        own inputs may be gone too; `_perform_tasks` calls this for them, stage by stage up to the source.
         """
         missing = {(row.id, str(enc)): (row, enc) for row, enc in needed if not self._is_available(row, enc)}
         again: dict[tuple[int, Encoding], dict[str, Task]] = {}
@@ -245,7 +249,7 @@ class Pipeline:
         """Perform jobs in batches, in several processes, and take their results into the pool.
 
         Raises:
-            TaskError: jobs failed; no more are begun once FAILURES_SHOWN have.
+            TaskError: jobs failed; no more are begun once MAX_FAILURES have.
             UnreadableSamples: source samples could not be read, and no job failed otherwise.
         """
         if not jobs:
@@ -254,25 +258,22 @@ class Pipeline:
         failures, unreadable = [], []
         size = self._batch_size(jobs)
         batches = [(self._context, jobs[start : start + size]) for start in range(0, len(jobs), size)]
-        for result in execute.map_unordered(perform_batch, batches, self._jobs):
-            self._take(result)
+        for result in execute.map_unordered(perform_batch, batches, self._processes):
+            self._pool.add(result.batch)
+            self._progress.advance(result.job_count)
             failures += result.failures
             unreadable += result.unreadable
-            if len(failures) >= FAILURES_SHOWN:
+            if len(failures) >= MAX_FAILURES:
                 break
         if failures:
             raise task_error(failures)
         if unreadable:
             raise UnreadableSamples(unreadable)
 
-    def _take(self, result: BatchResult) -> None:
-        self._pool.add(result.batch)
-        self._progress.advance(result.jobs)
-
     def _batch_size(self, jobs: Sequence[Job]) -> int:
-        """As many as hold BATCH_PIXELS, but enough batches to keep every worker busy to the end."""
+        """Jobs per batch: about BATCH_PIXELS of input, but 8 batches per worker or more, to keep all of them busy."""
         pixels = max(1, sum(given.row.width * given.row.height for job in jobs for given in job.inputs) // len(jobs))
-        return max(1, min(BATCH_PIXELS // pixels, -(-len(jobs) // (8 * self._jobs))))
+        return max(1, min(BATCH_PIXELS // pixels, -(-len(jobs) // (8 * self._processes))))
 
 
 def _output_row(made: dict[str, Any], anchor: Row, inherited: Row) -> Row:
@@ -291,7 +292,7 @@ def _output_row(made: dict[str, Any], anchor: Row, inherited: Row) -> Row:
 
 
 def _expected_row(sample: ExpectedSample, inherited: Row) -> Row:
-    """The row of a sample that a task will make, as far as it is known before."""
-    step = sample.made_by or inherited.step
-    width, height = sample.size
+    """The row of a sample that a task will make, as far as it is known before the task runs."""
+    step = sample.step_label or inherited.step
+    width, height = sample.size  # an unknown id is replaced by the name: unique, and no key of the ledger
     return replace(inherited, name=sample.name, id=sample.id or sample.name, width=width, height=height, step=step)

@@ -77,7 +77,7 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenShards:
+class VersionShards:
     """The shards of a version in order, each with its plan, and how many of them were written anew."""
 
     shards: tuple[tuple[ShardPlan, Shard], ...]
@@ -92,14 +92,16 @@ def refused_rows(refused: Iterable[Refused]) -> list[dict[str, Any]]:
     ]
 
 
-def write_shards(finished: Finished, jobs: int, progress: Progress) -> WrittenShards:
+def write_shards(finished: Finished, jobs: int, progress: Progress) -> VersionShards:
     """Write the shards that do not exist yet; the others are taken as they are if their digest is right."""
     plans = list(plan_shards((_shard_row(finished, row) for row in finished.outcome.rows), str(finished.encoding)))
     done: dict[str, Shard] = {}
     for plan in plans:
         known = finished.pool.ledger.get("shard", plan.key)
-        path = finished.folder / known["path"] if known is not None else finished.folder
-        if known is not None and is_intact(path, known["bytes"], known["sha256"], finished.opened.files):
+        if known is None:
+            continue
+        path = finished.folder / known["path"]
+        if is_intact(path, known["bytes"], known["sha256"], finished.opened.files):
             done[plan.key] = Shard.from_json(known)
     missing = [(plan, finished.folder) for plan in plans if plan.key not in done]
     if missing:
@@ -109,7 +111,7 @@ def write_shards(finished: Finished, jobs: int, progress: Progress) -> WrittenSh
         finished.pool.ledger.put([("shard", key, shard.to_json())])
         finished.opened.files.remember(finished.folder / shard.path, "sha256", shard.sha256)
         progress.advance(1)
-    return WrittenShards(tuple((plan, done[plan.key]) for plan in plans), len(missing))
+    return VersionShards(tuple((plan, done[plan.key]) for plan in plans), len(missing))
 
 
 def _write_shard(arguments: tuple[ShardPlan, Path]) -> tuple[str, Shard]:
@@ -135,7 +137,7 @@ def _shard_row(finished: Finished, row: Row) -> ShardRow:
     return ShardRow(columns, finished.pool.payloads[row.id, str(finished.encoding)], facts["payload"])
 
 
-def write_version(finished: Finished, written: WrittenShards) -> Manifest:
+def write_version(finished: Finished, written: VersionShards) -> Manifest:
     """Write everything of the new version except the manifest, and return the manifest."""
     entries = [
         ShardEntry(path=s.path, split=s.split, rows=s.rows, bytes=s.bytes, sha256=s.sha256) for _, s in written.shards
@@ -178,7 +180,7 @@ def write_version(finished: Finished, written: WrittenShards) -> Manifest:
 
 
 def _plugins(recipe: Recipe) -> dict[str, str]:
-    """Where the code of each op, and of the source, that a plugin defines came from."""
+    """The origin of each op and source that comes from a plugin, by its name."""
     origins = {step.bound.name: step.bound.op.origin for step in recipe.steps}
     origins[recipe.source.format] = origin_of(type(recipe.source).__module__)
     return {name: origin for name, origin in sorted(origins.items()) if origin}
@@ -190,8 +192,8 @@ def commit(finished: Finished, manifest: Manifest) -> bool:
     Returns:
         Whether the version was already the current one.
     """
-    current = finished.folder / "manifest.yaml"
-    unchanged = current.exists() and read_manifest(finished.folder).version == manifest.version
+    path = finished.folder / "manifest.yaml"
+    unchanged = path.exists() and read_manifest(finished.folder).version == manifest.version
     write_text(finished.folder / "README.md", dataset_card(manifest))
     write_manifest(finished.folder, manifest)
     finished.opened.files.save()
@@ -203,7 +205,7 @@ def commit(finished: Finished, manifest: Manifest) -> bool:
     return unchanged
 
 
-def _index_rows(finished: Finished, written: WrittenShards) -> list[dict[str, Any]]:
+def _index_rows(finished: Finished, written: VersionShards) -> list[dict[str, Any]]:
     names = ("shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes")
     places = {
         row.id: dict(zip(names, (shard.path, *offsets), strict=True))

@@ -13,7 +13,7 @@ from augforge.store.registry import REGISTRY, RegisteredDataset, RegisteredSourc
 
 def check_registrable(recipe: Recipe) -> None:
     """Raise PlanError for a recipe that was changed on the command line: CI could not build its version again."""
-    changed = sorted(set(recipe.overrides) - {"source.path"})
+    changed = sorted(set(recipe.overrides) - {"source.path"})  # the registry records the path itself
     if changed:
         raise PlanError(
             f"--register records what the recipe file says, but --set changed {', '.join(changed)}. "

@@ -28,7 +28,7 @@ Rejection = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class TracedSample:
     """A sample between two steps, with its id and lineage."""
 
     sample: Sample
@@ -39,7 +39,7 @@ class Item:
 def perform_batch(arguments: tuple[WorkerContext, Sequence[Job]]) -> BatchResult:
     """Perform jobs one after another. A failing job is reported, and the others go on."""
     context, jobs = arguments
-    with BatchWriter(context.folder, context.made_by) as writer:
+    with BatchWriter(context.folder, context.libraries) as writer:
         result = BatchResult(writer.batch, len(jobs))
         for job in jobs:
             try:
@@ -52,7 +52,7 @@ def perform_batch(arguments: tuple[WorkerContext, Sequence[Job]]) -> BatchResult
 
 
 def _describe_failure(job: Job, error: Exception) -> Failure:
-    step = "load"
+    step = "load"  # whatever fails outside `failing_in`
     if isinstance(error, StepError) and isinstance(error.__cause__, Exception):
         step, error = str(error), error.__cause__
     message = str(error) if isinstance(error, AugforgeError | ValueError) else f"{type(error).__name__}: {error}"
@@ -66,21 +66,21 @@ def _perform_job(context: WorkerContext, job: Job, writer: BatchWriter) -> None:
         return
     outputs, rejected = [], []
     for made in _run_task(context, job.task, items):
-        if isinstance(made, Item):
+        if isinstance(made, TracedSample):
             outputs.append(_ledger_entry(made))
             _store(context, job, made, writer)
         else:
             rejected.append(made)
-    with failing_in("lineage"):
+    with failing_in("lineage"):  # raises if an op drew or noted something that is not JSON-like
         writer.record("task", job.task.id, {"outputs": outputs, "rejected": rejected})
 
 
-def load_input(context: WorkerContext, given: JobInput) -> Item:
+def load_input(context: WorkerContext, given: JobInput) -> TracedSample:
     """A job's input, decoded."""
     row = given.row
     if given.record is not None:
         sample = _load_source_sample(context, given.record, row.name)
-        return Item(replace(sample, group=row.group, split=row.split), row.id, row.lineage)
+        return TracedSample(replace(sample, group=row.group, split=row.split), row.id, row.lineage)
     assert given.payload is not None and given.facts is not None
     image, masks = given.payload.read()
     planes = bitmask.decode(masks, row.height, row.width, len(context.classes))
@@ -95,7 +95,7 @@ def load_input(context: WorkerContext, given: JobInput) -> Item:
         label=None if label is None else np.array(label, np.float32),
         metadata=row.metadata or {},
     )
-    return Item(sample, row.id, row.lineage)
+    return TracedSample(sample, row.id, row.lineage)
 
 
 def _load_source_sample(context: WorkerContext, record: Record, name: str) -> Sample:
@@ -108,34 +108,38 @@ def _load_source_sample(context: WorkerContext, record: Record, name: str) -> Sa
         raise UnreadableSamples([replace(refused, name=name)]) from error
 
 
-def _run_task(context: WorkerContext, task: Task, items: Sequence[Item]) -> Iterator[Item | Rejection]:
+def _run_task(context: WorkerContext, task: Task, items: Sequence[TracedSample]) -> Iterator[TracedSample | Rejection]:
     """What a task's steps make of its inputs."""
     if task.head is None:
         yield from _run_chain(context, task.chain, items[0])
         return
     anchor = replace(items[0], sample=replace(items[0].sample, metadata=common_metadata(task.inputs)))
     for made in _call_step(context, task.head, [anchor, *items[1:]], task.copy):
-        yield from _run_chain(context, task.chain, made) if isinstance(made, Item) else [made]
+        yield from _run_chain(context, task.chain, made) if isinstance(made, TracedSample) else [made]
 
 
-def _run_chain(context: WorkerContext, chain: Sequence[Step], item: Item) -> Iterator[Item | Rejection]:
+def _run_chain(context: WorkerContext, chain: Sequence[Step], item: TracedSample) -> Iterator[TracedSample | Rejection]:
     if not chain:
         yield item
         return
     step, rest = chain[0], chain[1:]
     copies = drawn_copies(step, context.seed, item.sample.name)
     made = (out for copy in copies for out in _call_step(context, step, [item], copy))
-    for out in _with_input(item, made) if input_passes(step, copies) else _input_once(item, made):
-        yield from _run_chain(context, rest, out) if isinstance(out, Item) else [out]
+    for out in _input_then_results(item, made) if input_passes(step, copies) else _results_with_input_once(item, made):
+        yield from _run_chain(context, rest, out) if isinstance(out, TracedSample) else [out]
 
 
-def _with_input(item: Item, made: Iterable[Item | Rejection]) -> Iterator[Item | Rejection]:
+def _input_then_results(
+    item: TracedSample, made: Iterable[TracedSample | Rejection]
+) -> Iterator[TracedSample | Rejection]:
     """The input itself, and what an op made of it."""
     yield item
     yield from (out for out in made if out is not item)
 
 
-def _input_once(item: Item, made: Iterable[Item | Rejection]) -> Iterator[Item | Rejection]:
+def _results_with_input_once(
+    item: TracedSample, made: Iterable[TracedSample | Rejection]
+) -> Iterator[TracedSample | Rejection]:
     """What an op made. An op that finds nothing to do yields its input: over several copies that counts once."""
     passed = False
     for out in made:
@@ -144,7 +148,9 @@ def _input_once(item: Item, made: Iterable[Item | Rejection]) -> Iterator[Item |
         passed = passed or out is item
 
 
-def _call_step(context: WorkerContext, step: Step, items: Sequence[Item], copy: int) -> Iterator[Item | Rejection]:
+def _call_step(
+    context: WorkerContext, step: Step, items: Sequence[TracedSample], copy: int
+) -> Iterator[TracedSample | Rejection]:
     """One call of a step's op; what it makes gets name, id and lineage."""
     bound, inputs = step.bound, [item.sample for item in items]
     names = [sample.name for sample in inputs]
@@ -164,8 +170,8 @@ def _call_step(context: WorkerContext, step: Step, items: Sequence[Item], copy: 
 
 
 def _trace_output(
-    step: Step, items: Sequence[Item], copy: int, call: Id, record: dict[str, Any], made: Sample | Drop
-) -> Item | Rejection:
+    step: Step, items: Sequence[TracedSample], copy: int, call: Id, record: dict[str, Any], made: Sample | Drop
+) -> TracedSample | Rejection:
     """Name, id and lineage of what an op gave; the input's own if it gave the input back."""
     name = items[0].sample.name
     if made is items[0].sample:
@@ -175,10 +181,10 @@ def _trace_output(
     new = output_name(step, name, copy, made.mark)
     record = {**record, "notes": dict(made.notes)} if made.notes else record
     lineage = extend_lineage([(item.sample.name, item.lineage) for item in items], made.placements, record)
-    return Item(replace(made, name=new, placements=(), mark="", notes={}), output_id(call, new), lineage)
+    return TracedSample(replace(made, name=new, placements=(), mark="", notes={}), output_id(call, new), lineage)
 
 
-def _ledger_entry(item: Item) -> dict[str, Any]:
+def _ledger_entry(item: TracedSample) -> dict[str, Any]:
     """A task's output as the ledger keeps it."""
     sample = item.sample
     return {
@@ -190,14 +196,16 @@ def _ledger_entry(item: Item) -> dict[str, Any]:
     }
 
 
-def _store(context: WorkerContext, job: Job, item: Item, writer: BatchWriter) -> None:
+def _store(context: WorkerContext, job: Job, item: TracedSample, writer: BatchWriter) -> None:
     """Encode and measure what came out, and put it into the work area."""
-    untouched = job.task is not None and item.id == job.inputs[0].row.id
-    if job.encoding is not None and (job.encode_input or not untouched):
+    passed_on = job.task is not None and item.id == job.inputs[0].row.id
+    if job.encoding is not None and (job.encode_input or not passed_on):
         # Facts, digest and encoding all read planes one by one: they are made planar once for all of them.
         sample = replace(item.sample, masks=np.moveaxis(bitmask.planar(item.sample.masks), 0, -1))
         image, masks = _encode(job.encoding, sample)
-        writer.add(item.id, str(job.encoding), image, masks)
+        with failing_in("store"):
+            writer.add(item.id, str(job.encoding), image, masks)
+        # Facts describe what a reader decodes. Features are measured before any loss, whatever the encoding.
         stored = sample if job.encoding.lossless else replace(sample, image=decode_image(image))
         facts = {**describe_pixels(stored, len(context.classes)), "payload": payload_digest(image, masks)}
         writer.record("facts", digest(item.id, str(job.encoding)), facts)

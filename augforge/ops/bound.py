@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from augforge.catalogue import plugin_file, unpickled
+from augforge.catalogue import plugin_file, empty_instance
 from augforge.ops.core import OPS, Context, Drawn, Op, OpParams
 from augforge.sample import Drop, Sample
 
@@ -40,7 +40,7 @@ class BoundOp:
     def __reduce__(self) -> tuple[Any, ...]:
         plugin = plugin_file(self.op.module)
         state = [self.name, self.params, self.occurrence, self.fitted]
-        return unpickled, (plugin, __name__, type(self).__name__), state
+        return empty_instance, (plugin, __name__, type(self).__name__), state
 
     @property
     def op(self) -> Op[Any]:

@@ -14,23 +14,27 @@ from augforge.planning.steps import Step
 
 @dataclass(frozen=True, slots=True)
 class ExpectedSample:
-    """A sample that a task will make, as far as it is known before.
+    """A sample that a task will make, as far as it is known before the task runs.
 
     Attributes:
-        id: its content id; None where pixels decide how many there are.
-        made_by: label of the step that made it; empty for an input that passes on.
-        exact: False if pixels may decide that there is none.
+        id: its content id; None if number or names of an op's outputs are known only from pixels.
+        step_label: of the step that made it; empty for an input that passes on.
+        exact: whether it is sure to be made; False if pixels decide how many outputs there are.
     """
 
     name: str
     id: Id | None
     size: Size
-    made_by: str
+    step_label: str
     exact: bool
 
 
 def op_identity(bound: BoundOp) -> list[Any]:
-    """What decides an op's results. Fitted values count only if they change pixels, not if they just weigh partners."""
+    """What decides an op's results.
+
+    Fitted values count only if they change pixels. If they just weigh partners, the partners that they lead to are
+    inputs, and count as such.
+    """
     fitted = bound.fitted if bound.op.weigh is None else None
     return [str(bound.op), bound.label, bound.params.declared(), fitted]
 
@@ -46,7 +50,7 @@ def metadata_read(steps: Iterable[Step], metadata: Mapping[str, Any] | None) -> 
 
 
 def drawn_copies(step: Step, seed: int, name: str) -> list[int]:
-    """Numbers of the copies that a step makes of the sample of that name: each copy is drawn against `p`."""
+    """Numbers of the copies that a step makes of the sample of that name: each is made with chance `p`."""
     if step.p >= 1:
         return list(range(step.copies))
     drawn = (unit_hash("fire", seed, step.bound.name, step.bound.occurrence, name, copy) for copy in range(step.copies))
@@ -55,11 +59,11 @@ def drawn_copies(step: Step, seed: int, name: str) -> list[int]:
 
 def input_passes(step: Step, copies: Sequence[int]) -> bool:
     """Whether a step's input itself goes on."""
-    return step.keep_input or not copies
+    return step.keep_input or not copies  # if `p` drew no copy, the sample goes on instead of being lost
 
 
 def output_name(step: Step, name: str, copy: int, mark: str = "") -> str:
-    """Name of what a step makes of the sample of that name."""
+    """Name of a step's output: `a~hflip`, `a~hflip-2` (second copy), `mosaic/a-1` (several inputs), or `a` itself."""
     number = f"-{copy + 1}" if copy else ""
     if step.bound.inputs > 1:
         return f"{step.bound.label}/{name}-{copy + 1}{mark}"
@@ -70,7 +74,7 @@ def call_id(
     step: Step, inputs: Sequence[tuple[str, Id]], copy: int, seed: int, metadata: Mapping[str, Any] | None
 ) -> Id:
     """Id of one call of a step's op; an output's id is `output_id` of it and the output's name."""
-    drawn_from = [seed_if_random(step, seed), [name for name, _ in inputs]] if step.bound.op.draw is not None else None
+    drawn_from = [seed, [name for name, _ in inputs]] if step.bound.op.draw is not None else None
     return digest(
         "made", op_identity(step.bound), drawn_from, [i for _, i in inputs], copy, metadata_read([step], metadata)
     )
@@ -88,16 +92,16 @@ def expect_samples(
     chain: Sequence[Step],
     seed: int,
     metadata: Mapping[str, Any] | None,
-    made_by: str = "",
+    step_label: str = "",
 ) -> Iterator[ExpectedSample]:
     """The samples that a chain of steps makes of one sample, as far as they are known before any pixel is seen."""
     if not chain:
-        yield ExpectedSample(name, id, size, made_by, True)
+        yield ExpectedSample(name, id, size, step_label, True)
         return
     step, rest = chain[0], chain[1:]
     copies = drawn_copies(step, seed, name)
     if input_passes(step, copies):
-        yield from expect_samples(name, id, size, rest, seed, metadata, made_by)
+        yield from expect_samples(name, id, size, rest, seed, metadata, step_label)
     for copy in copies:
         yield from expect_of_call(step, [(name, id)], [size], copy, rest, seed, metadata)
 
@@ -111,9 +115,9 @@ def expect_of_call(
     seed: int,
     metadata: Mapping[str, Any] | None,
 ) -> Iterator[ExpectedSample]:
-    """The samples of one call of an op and of the steps behind it.
+    """The samples of one call of an op and of the steps after it.
 
-    The op itself gives several outputs their marks, when it sees pixels; until then they are only counted.
+    Marks of several outputs are known only once the op has run; until then `@0`, `@1` stand for them.
     """
     op, call = step.bound.op, call_id(step, inputs, copy, seed, metadata)
     sizes = op.sizes(input_sizes, step.bound.params)

@@ -16,13 +16,14 @@ class Partners:
     """Draws partners: each slot takes the candidate with the best hash of anchor, copy, slot and candidate.
 
     A sample that is added or removed changes only the draws that it wins (rendezvous hashing, Thaler and Ravishankar
-    1998; the weighted race is that of Efraimidis and Spirakis 2006).
+    1998; with weights as in Efraimidis and Spirakis 2006).
 
     Args:
         bound: the op.
         names: the candidates, one split's samples.
         seed: the recipe's.
-        weights: how likely each is drawn: absolute, rounded to 1/1024; 0 or NaN for never. None weighs all alike.
+        weights: of each candidate, not normalised, so that a new sample changes no other's; rounded to 1/1024, so that
+            tiny differences of floats change no draw; 0 or NaN for never. None weighs all alike.
     """
 
     def __init__(
@@ -31,26 +32,26 @@ class Partners:
         self._salt = (seed, bound.name, bound.occurrence)
         self._slots = range(1, bound.op.inputs(bound.params))
         self._names = sorted(names)
-        self._place = {name: i for i, name in enumerate(self._names)}
+        self._index_of = {name: i for i, name in enumerate(self._names)}
         self._hashes = np.array([hash64("partner", name) for name in self._names], np.uint64)
         self._weights: NDArray[np.float64] | None = None
         if weights is not None:
             given = np.array([weights[name] for name in self._names], np.float64)
             self._weights = np.where(given > 0, np.round(given * 1024) / 1024, 0.0)
-        self._check_enough()
+        self._check_enough(bound)
 
-    def _check_enough(self) -> None:
+    def _check_enough(self, bound: BoundOp) -> None:
         usable = int((self._weights > 0).sum()) if self._weights is not None else len(self._names)
-        if usable <= len(self._slots):
+        if usable <= len(self._slots):  # one more than the slots, since the anchor may be one of the usable samples
             raise PlanError(
-                f"{self._salt[1]} draws {len(self._slots)} partners for each sample, so it needs "
+                f"{bound.name} draws {len(self._slots)} partners for each sample, so it needs "
                 f"{len(self._slots) + 1} samples of a weight above 0, but there are {usable}. "
                 "Add samples, or change what weighs them"
             )
 
     def of(self, anchor: str, copy: int) -> tuple[str, ...]:
         """The anchor and its partners, one for each further input, no sample twice."""
-        chosen = [self._place[anchor]]
+        chosen = [self._index_of[anchor]]
         for slot in self._slots:
             rank = self._rank(hash64("slot", *self._salt, anchor, copy, slot))
             rank[chosen] = -np.inf
@@ -61,7 +62,7 @@ class Partners:
         rank = _mix(self._hashes ^ np.uint64(salt)).astype(np.float64)
         if self._weights is None:
             return rank
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore"):  # weight 0 gives -inf: the sample is never drawn
             return np.asarray(np.log((rank + 0.5) / 2.0**64) / self._weights)
 
 

@@ -1,7 +1,7 @@
 """From steps and a table of samples to tasks: pure functions, no pixels, no files.
 
 Steps are cut into stages. A stage begins with an op of several inputs, with one that is fitted on the table, or with a
-step that chooses its rows by a condition; the one-input ops behind it are fused into the same task; filters end it,
+step that chooses its rows by a condition; the one-input ops after it are fused into the same task; filters end it,
 because they decide over a whole table.
 """
 
@@ -30,6 +30,7 @@ from augforge.planning.steps import Step
 
 def cut_stages(steps: Sequence[Step]) -> tuple[Stage, ...]:
     """Group steps into stages."""
+    # Stage 0 may hold no op: filters that come first, and what the next stage needs, are measured on the source's rows.
     stages = [Stage(0, None, (), ())]
     for step in steps:
         last, op = stages[-1], step.bound.op
@@ -45,7 +46,7 @@ def cut_stages(steps: Sequence[Step]) -> tuple[Stage, ...]:
 
 
 def _with_measures(stages: Sequence[Stage]) -> Iterator[Stage]:
-    """Give each stage the steps that need features of its samples: its filters, and the next stage's first op."""
+    """Note in each stage which steps need features of its samples: its filters, and the next stage's first op."""
     for stage, following in zip(stages, [*stages[1:], None], strict=True):
         first = [] if following is None else [following.head, *following.chain[:1]]
         needed = [*stage.filters, *(s for s in first if s is not None and s.bound.op.role != "filter")]
@@ -62,7 +63,7 @@ def plan_stage(
     """Split a table into the rows that pass a stage untouched, and the tasks for the others.
 
     Args:
-        stage: with fitted ops where they need to be.
+        stage: its ops already fitted, if they need fitting.
         rows: the table.
         seed: the recipe's.
         weigh: how likely a step's op draws a row as partner.
@@ -71,15 +72,15 @@ def plan_stage(
     Raises:
         PlanError: a split holds fewer samples than an op takes.
     """
-    passed, joined = _group_inputs(stage.head, rows, seed, weigh, acts) if stage.head else (list(rows), [])
+    going_on, calls = _group_inputs(stage.head, rows, seed, weigh, acts) if stage.head else (list(rows), [])
     untouched, tasks = [], []
-    for row in passed:
+    for row in going_on:
         chain = _acting(stage.chain, row, acts)
         if _changes(row, chain, seed):
             tasks.append(_task((row,), None, 0, chain, seed))
         else:
             untouched.append(row)
-    tasks += [_task(inputs, stage.head, copy, _acting(stage.chain, inputs[0], acts), seed) for inputs, copy in joined]
+    tasks += [_task(inputs, stage.head, copy, _acting(stage.chain, inputs[0], acts), seed) for inputs, copy in calls]
     return untouched, tasks
 
 
@@ -88,7 +89,7 @@ def _acting(chain: Sequence[Step], row: Row, acts: Callable[[Step, Row], bool]) 
 
 
 def _changes(row: Row, chain: Sequence[Step], seed: int) -> bool:
-    return [leaf.id for leaf in expect_samples(row.name, row.id, row.size, chain, seed, row.metadata)] != [row.id]
+    return [sample.id for sample in expect_samples(row.name, row.id, row.size, chain, seed, row.metadata)] != [row.id]
 
 
 def _task(inputs: tuple[Row, ...], head: Step | None, copy: int, chain: tuple[Step, ...], seed: int) -> Task:
@@ -96,8 +97,8 @@ def _task(inputs: tuple[Row, ...], head: Step | None, copy: int, chain: tuple[St
     identities = [
         [op_identity(step.bound), step.p, step.copies, step.keep_input, seed_if_random(step, seed)] for step in steps
     ]
-    key = [[row.name, row.id, metadata_read(steps, row.metadata)] for row in inputs]
-    return Task(digest("task", identities, key, copy), inputs, head, copy, chain)
+    inputs_key = [[row.name, row.id, metadata_read(steps, row.metadata)] for row in inputs]
+    return Task(digest("task", identities, inputs_key, copy), inputs, head, copy, chain)
 
 
 def expect_of_task(task: Task, seed: int) -> list[ExpectedSample]:
@@ -111,12 +112,12 @@ def expect_of_task(task: Task, seed: int) -> list[ExpectedSample]:
 
 
 def check_names(rows: Iterable[Row]) -> None:
-    """Raise PlanError if two samples of a table have one name."""
+    """Raise PlanError if two samples of a table share a name."""
     duplicates = [name for name, count in Counter(row.name for row in rows).items() if count > 1]
     if duplicates:
         raise PlanError(
             f"{len(duplicates)} names stand for more than one sample, such as '{duplicates[0]}'. Names must be unique; "
-            "rename the source's samples, or set keep_input: false where a step repeats"
+            "rename the source's samples, or give each output of an op a mark of its own"
         )
 
 
@@ -127,9 +128,9 @@ def _group_inputs(
     weigh: Callable[[Step, Row], float],
     acts: Callable[[Step, Row], bool],
 ) -> tuple[list[Row], list[tuple[tuple[Row, ...], int]]]:
-    """The rows that pass an op of several inputs, and the inputs and copy number of each of its calls."""
-    passed = [row for row in rows if not acts(head, row)]
-    joined: list[tuple[tuple[Row, ...], int]] = []
+    """The rows that go on unchanged beside the calls of an op of several inputs, and each call's inputs and copy."""
+    going_on = [row for row in rows if not acts(head, row)]
+    calls: list[tuple[tuple[Row, ...], int]] = []
     by_split: dict[str, list[Row]] = {}
     for row in rows:
         if acts(head, row):
@@ -141,9 +142,9 @@ def _group_inputs(
         named = {row.name: row for row in members}
         for row in members:
             copies = drawn_copies(head, seed, row.name)
-            joined += [(tuple(named[name] for name in partners.of(row.name, copy)), copy) for copy in copies]
-            passed += [row] if input_passes(head, copies) else []
-    return passed, joined
+            calls += [(tuple(named[name] for name in partners.of(row.name, copy)), copy) for copy in copies]
+            going_on += [row] if input_passes(head, copies) else []
+    return going_on, calls
 
 
 def _check_enough(head: Step, split: str, members: int) -> None:

@@ -21,7 +21,7 @@ class Row:
         groups: all groups that show in it.
         width, height: pixels.
         lineage: how it was made.
-        parents: names of the samples of the table before.
+        parents: names of the samples in the table before the stage that it was made from.
         tags: findings of filters that tagged it.
         task: id of the task that made it; None for a source sample.
         step: label of the last step that changed it; empty for a source sample.
@@ -54,9 +54,9 @@ class Stage:
     Attributes:
         index: from 0.
         head: the op of several inputs it begins with, if any.
-        chain: one-input ops behind it.
-        filters: decided over the whole table at its end.
-        measures: steps whose features are needed of what leaves the chain.
+        chain: one-input ops after it.
+        filters: applied to the whole table at the end of the stage.
+        measures: steps that need features of the samples that the chain gives.
     """
 
     index: int

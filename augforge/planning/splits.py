@@ -18,15 +18,18 @@ Groups = Annotated[tuple[str, ...], Field(min_length=1)]
 class Split(Strict):
     """How groups are assigned to splits: each is hashed as a whole, so that no patient is in two splits.
 
-    `val` and `test` are shares of the groups, or lists of groups. Or `folds` and `fold` make one of several
-    equally large parts `val`.
+    `val` and `test` are shares of the groups, or lists of groups. With `folds` and `fold`
+    instead, one of several equally large parts becomes `val`.
     """
 
     val: Share | Groups | None = Field(None, description="share of the groups (0 to 1), or a list of groups")
     test: Share | Groups | None = Field(None, description="share of the groups (0 to 1), or a list of groups")
     folds: Annotated[int, Field(ge=2)] | None = Field(None, description="number of cross-validation folds")
     fold: Annotated[int, Field(ge=0)] | None = Field(None, description="the fold that is `val`, from 0")
-    seed: int = Field(0, description="of the hash, apart from the recipe's seed so that recipes stay comparable")
+    seed: int = Field(
+        0,
+        description="seed of the hash, apart from the recipe's, so that recipes with other seeds keep their splits",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Split:
@@ -46,9 +49,10 @@ class Split(Strict):
 def assign_splits(groups: Iterable[str], split: Split, own: Collection[str] = ()) -> tuple[dict[str, str], list[str]]:
     """Assign each group to a split; give the assignment and warnings.
 
-    With shares, each group's hash decides alone, so a new group moves nobody. A split that would stay empty takes
-    the group nearest to it (the lowest hash; for train the highest). With folds, the groups outside `test` are dealt
-    out in hash order: folds are equally large, and each group is `val` in exactly one; a new group may move others.
+    With shares, each group's hash decides alone, so a new group moves nobody. A split that would stay empty takes a
+    group from a split that has several: the one with the lowest hash, for train the highest. With folds, the groups
+    outside `test` are assigned in hash order: folds are equally large, and each group is `val` in exactly one; a new
+    group may move others.
 
     Args:
         groups: those that are in no split of the data's own.
@@ -56,8 +60,8 @@ def assign_splits(groups: Iterable[str], split: Split, own: Collection[str] = ()
         own: splits that the data has.
 
     Raises:
-        PlanError: fewer groups than splits or folds, a listed group that does not exist, or folds of data with an own
-            validation split.
+        PlanError: fewer groups than splits or folds, a listed group that does not exist, or folds for data that has a
+            validation split of its own.
     """
     names = sorted(set(groups))
     if not names:
@@ -67,7 +71,7 @@ def assign_splits(groups: Iterable[str], split: Split, own: Collection[str] = ()
             "split.folds assigns val, and the data has one of its own. Set source.own_splits: false to assign "
             "all, or leave the folds out"
         )
-    split, warnings = _drop_own_shares(split, own)
+    split, warnings = _without_shares_of_own_splits(split, own)
     hashes = {name: unit_hash("split", split.seed, name) for name in names}
     wanted = ["train", *(name for name in ("val", "test") if getattr(split, name) is not None)]
     if len(names) < len(wanted):
@@ -85,7 +89,7 @@ def assign_splits(groups: Iterable[str], split: Split, own: Collection[str] = ()
 
 
 def _warn_of_unused_split(split: Split, own: Collection[str]) -> list[str]:
-    """A warning if the recipe asks for splits, or there is no training split, and every sample already has a split."""
+    """Every sample has a split of its own: warn if the recipe asks for splits, or if none of them is train."""
     asked = (split.val, split.test, split.folds) != (None, None, None)
     if not own or ("train" in own and not asked):
         return []
@@ -93,8 +97,8 @@ def _warn_of_unused_split(split: Split, own: Collection[str]) -> list[str]:
     return [f"{fact}; set source.own_splits: false to assign all samples"]
 
 
-def _drop_own_shares(split: Split, own: Collection[str]) -> tuple[Split, list[str]]:
-    """The recipe's split without shares of splits that the data has itself, and warnings that say so."""
+def _without_shares_of_own_splits(split: Split, own: Collection[str]) -> tuple[Split, list[str]]:
+    """The recipe's split without the shares of val or test that the data itself prescribes, and warnings about them."""
     twice = [part for part in ("val", "test") if part in own and isinstance(getattr(split, part), float)]
     warnings = [
         f"the data has its own {part}, so split.{part} takes nothing more; name groups there to add them, or set "
@@ -139,7 +143,7 @@ def _fill_empty_splits(
     result: dict[str, str], fixed: set[str], hashes: Mapping[str, float], wanted: list[str]
 ) -> list[str]:
     warnings = []
-    for part in reversed(wanted):
+    for part in reversed(wanted):  # train last: it may have to give groups to the others, and is refilled if it ran out
         if part in result.values():
             continue
         spare = [name for name in set(result) - fixed if list(result.values()).count(result[name]) > 1]

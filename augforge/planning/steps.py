@@ -93,25 +93,25 @@ def read_step(
     data: Mapping[str, Any],
     at: KeyPath,
     before: Sequence[Step],
-    refused: Mapping[str, str] | None = None,
+    forbidden: Mapping[str, str] | None = None,
 ) -> Step:
     """Check one step: keys of its own, and parameters of its op.
 
     Args:
-        document: where it stands; its error is raised, with place, expectation and the nearest known name.
+        document: the file that holds the step; errors name the place in it.
         data: the step.
         at: its key path.
         before: the steps before it.
-        refused: keys of steps that have no meaning here, and why; a filter's own keys are refused too.
+        forbidden: step keys that have no meaning here, and why. Without it, only those of a filter are refused.
     """
     op = OPS[choose(document, data, "op", at, OPS)]
     for key in data:
-        if refused and key in refused and key not in op.params.model_fields:
-            raise document.fail((*at, key), refused[key])
+        if forbidden and key in forbidden and key not in op.params.model_fields:
+            raise document.fail((*at, key), forbidden[key])
     own = {key: value for key, value in data.items() if key in StepKeys.model_fields}
     keys = document.check(StepKeys, own, at)
     extra = [key for key in own if key not in ("op", "on")]
-    if op.role == "filter" and extra and not refused:
+    if op.role == "filter" and extra and not forbidden:  # whoever forbids keys refuses filters as a whole, later
         raise document.fail((*at, extra[0]), f"'{op.name}' is a filter; {extra[0]} has no meaning for it")
     bound = BoundOp(op.name, _read_params(document, data, at), sum(step.bound.name == op.name for step in before))
     on = keys.on or (("train",) if op.role in ("augment", "filter") else SPLITS)

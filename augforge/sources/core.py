@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from augforge.cache.filecache import FileCache
 from augforge.cache.shelf import Shelf
-from augforge.catalogue import Catalogue, origin_of, plugin_file, unpickled
+from augforge.catalogue import Catalogue, origin_of, plugin_file, empty_instance
 from augforge.errors import SourceError, nearest
 from augforge.sample import Sample
 from augforge.sources.class_lists import CLASS_LISTS
@@ -184,7 +184,7 @@ class Source(BaseModel, ABC):
 
     def __reduce__(self) -> tuple[Any, ...]:
         cls = type(self)
-        return unpickled, (plugin_file(cls.__module__), cls.__module__, cls.__qualname__), self.__getstate__()
+        return empty_instance, (plugin_file(cls.__module__), cls.__module__, cls.__qualname__), self.__getstate__()
 
     @classmethod
     def adapter(cls) -> str:

@@ -251,8 +251,8 @@ def test_two_steps_multiply() -> None:
         "a~hflip-2",
         "a~hflip-2~toy_draw",
     ]
-    assert [leaf.made_by for leaf in leaves(chain)] == ["toy_prepare"] * 6
-    assert [leaf.made_by for leaf in leaves(chain[:2])] == ["", "toy_draw", "hflip", "toy_draw", "hflip", "toy_draw"]
+    assert [leaf.step_label for leaf in leaves(chain)] == ["toy_prepare"] * 6
+    assert [leaf.step_label for leaf in leaves(chain[:2])] == ["", "toy_draw", "hflip", "toy_draw", "hflip", "toy_draw"]
 
 
 def test_fused_steps_act_on_the_splits_they_name() -> None:
@@ -398,7 +398,7 @@ def test_sizes_are_known_before() -> None:
 
 def test_what_pixels_decide_is_counted_and_has_no_id() -> None:
     windows = leaves([step("toy_windows"), step("hflip", 2)])
-    assert [(leaf.id, leaf.size, leaf.made_by, leaf.exact) for leaf in windows] == [
+    assert [(leaf.id, leaf.size, leaf.step_label, leaf.exact) for leaf in windows] == [
         (None, (5, 5), "hflip", True),
         (None, (5, 4), "hflip", True),
         (None, (5, 3), "hflip", True),
