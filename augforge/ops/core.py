@@ -33,6 +33,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import SimpleNamespace
 from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
@@ -326,6 +327,12 @@ class BoundOp:
     def measured_params(self) -> dict[str, Any]:
         """The params that `measure` looks at."""
         return self.params.model_dump(mode="json", include=set(self.op.measure_reads))
+
+    def measure(self, sample: Sample, ctx: Context) -> Features:
+        """Measure one sample. The op sees only the params that it declared to read, so the rest cannot matter."""
+        if self.op.measure is None:
+            raise TypeError(f"{self.name} measures nothing; only ops with a function registered by `measures` do")
+        return self.op.measure(sample, SimpleNamespace(**self.measured_params()), ctx)
 
     @property
     def label(self) -> str:

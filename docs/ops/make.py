@@ -20,7 +20,6 @@ from PIL import Image
 
 from augforge import bitmask
 from augforge.cache.filecache import FileCache
-from augforge.engine.worker import measure
 from augforge.keys import digest, rng_for
 from augforge.ops import OPS, BoundOp, Context, Op
 from augforge.ops.core import Candidate, Flag
@@ -230,7 +229,7 @@ def table(bound: BoundOp, samples: Sequence[Sample], stage: Stage) -> list[Candi
             height=s.height,
             metadata=s.metadata,
             tags=(),
-            features=measure(bound, s, stage.context()) if bound.measures else {},
+            features=bound.measure(s, stage.context()) if bound.measures else {},
         )
         for s in samples
     ]

@@ -21,7 +21,6 @@ from conftest import class_names, make_sample
 from pydantic import ValidationError
 
 from augforge import bitmask
-from augforge.engine.findings import measure
 from augforge.errors import PlanError
 from augforge.keys import canonical_json, digest, rng_for
 from augforge.ops import OPS, BoundOp, Context, Flag, Op, OpParams
@@ -114,7 +113,7 @@ def candidate(case: Case, sample: Sample, ctx: Context) -> Candidate:
         height=sample.height,
         metadata=sample.metadata,
         tags=(),
-        features=measure(bound, sample, ctx) if bound.measures else {},
+        features=bound.measure(sample, ctx) if bound.measures else {},
     )
 
 

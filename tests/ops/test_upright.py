@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from augforge import bitmask
-from augforge.engine.findings import measure
 from augforge.errors import PlanError
 from augforge.ops import BoundOp, Context
 from augforge.ops.core import Candidate
@@ -242,7 +241,7 @@ def test_no_hand_no_angle(size: tuple[int, int]) -> None:
 
 
 def candidate(sample: Sample, params: Tilt, ctx: Context) -> Candidate:
-    features = measure(BoundOp("tilt", params), sample, ctx)
+    features = BoundOp("tilt", params).measure(sample, ctx)
     return Candidate("id", sample.name, "", "train", sample.width, sample.height, {}, (), features)
 
 

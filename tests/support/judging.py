@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 
 from augforge import bitmask
-from augforge.engine.findings import measure
 from augforge.ops import OPS, BoundOp, Context, Flag
 from augforge.ops.core import Candidate
 from augforge.phantom import Traits, render_hand
@@ -29,7 +28,7 @@ BENT = (3, 17, 31)
 def features(name: str, sample: Sample, classes: tuple[str, ...]) -> Any:
     """What a filter measures, through JSON; none of these looks at its params."""
     assert OPS[name].measure_reads == ()
-    found = measure(BoundOp(name, OPS[name].params()), sample, Context(classes))
+    found = BoundOp(name, OPS[name].params()).measure(sample, Context(classes))
     return json.loads(json.dumps(found, allow_nan=False))
 
 
