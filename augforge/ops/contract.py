@@ -84,13 +84,13 @@ def checks_of(op: Op[Any]) -> Iterator[Check]:
     yield from (Check(rule, op) for rule in RULES_OF_OPS)
     for case in cases_of(op):
         yield from (Check(rule, case) for rule in RULES_OF_EXAMPLES)
+        if op.draw is not None:
+            yield Check(check_draws, case)
         if op.role == "filter":
             yield Check(check_filter_decides_from_what_it_measured, case)
         else:
             yield from (Check(check_outputs, case, arguments) for arguments in matrix_of(case))
             yield from (Check(rule, case) for rule in RULES_OF_SAMPLES)
-        if op.draw is not None:
-            yield Check(check_draws, case)
         if op.weigh is not None:
             yield Check(check_weights, case)
 
