@@ -20,8 +20,9 @@ from PIL import Image
 
 from augforge import bitmask
 from augforge.cache.filecache import FileCache
-from augforge.keys import digest, rng_for
+from augforge.keys import rng_for
 from augforge.ops import OPS, BoundOp, Context, Op
+from augforge.ops.contract_samples import make_candidate
 from augforge.ops.core import Candidate, Flag
 from augforge.phantom import write_phantom
 from augforge.report.overlay import fitted as fitted_into
@@ -219,20 +220,7 @@ def fitted(bound: BoundOp, samples: Sequence[Sample], stage: Stage) -> Any:
 
 
 def table(bound: BoundOp, samples: Sequence[Sample], stage: Stage) -> list[Candidate]:
-    return [
-        Candidate(
-            id=digest(s.name),
-            name=s.name,
-            group=s.group,
-            split=s.split,
-            width=s.width,
-            height=s.height,
-            metadata=s.metadata,
-            tags=(),
-            features=bound.measure(s, stage.context()) if bound.measures else {},
-        )
-        for s in samples
-    ]
+    return [make_candidate(bound, sample, stage.context()) for sample in samples]
 
 
 def panel(sample: Sample, stage: Stage, *lines: str) -> Picture:
