@@ -70,9 +70,14 @@ class Stage:
 
 def main() -> None:
     stage = make_stage()
-    for name in sys.argv[1:] or sorted(OPS):
+    for name in sys.argv[1:] or shipped():
         save(picture_of(OPS[name], stage), FOLDER / f"{name}.png")
     (FOLDER / "README.md").write_text(page(), encoding="utf-8")
+
+
+def shipped() -> list[str]:
+    """Names of augforge's own ops."""
+    return [name for name, op in OPS.items() if not op.origin]
 
 
 def make_stage() -> Stage:
@@ -251,7 +256,7 @@ def save(picture: Picture, path: Path) -> None:
 
 
 def page() -> str:
-    rows = "".join(entry(op) for _, op in sorted(OPS.items()))
+    rows = "".join(entry(OPS[name]) for name in shipped())
     head = """# The ops
 
 Every op on generated hands, drawn by `make docs-ops`. `augforge ops NAME` prints its parameters. The role says what it
