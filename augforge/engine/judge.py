@@ -10,7 +10,7 @@ from augforge.cache.ledger import Ledger
 from augforge.engine.measuring import features_key
 from augforge.engine.worker import WorkerContext
 from augforge.errors import PlanError, nearest
-from augforge.ops.conditions import holds
+from augforge.ops.conditions import evaluate_condition
 from augforge.ops.core import Candidate, Flag
 from augforge.planning.rows import Row
 from augforge.planning.steps import Step
@@ -110,7 +110,9 @@ class Judge:
         if step.where is None:
             return everyone
         try:
-            verdicts = holds(step.where, [self._candidate(row, {}, self.complete).columns() for row in rows])
+            verdicts = evaluate_condition(
+                step.where, [self._candidate(row, {}, self.complete).columns() for row in rows]
+            )
         except PlanError:
             if self.complete:
                 raise

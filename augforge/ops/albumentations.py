@@ -48,10 +48,10 @@ class Albumentations(OpParams):
     name: str = Field(description="a transform or composition of Albumentations", examples=["Emboss"])
 
     @model_validator(mode="after")
-    def _known(self) -> Albumentations:
+    def _check_transform(self) -> Albumentations:
         _check_node(self.node(), "")
-        for node in _with_children(self.node()):
-            problem = _probe(canonical_json(node))
+        for node in _children_first(self.node()):
+            problem = _find_problem(canonical_json(node))
             if problem:
                 raise ValueError(problem)
         return self
@@ -85,16 +85,16 @@ def albumentations(
             f"Albumentations' {params.name} does not treat 16-bit images as it treats 8-bit ones. "
             "Bring them to 8 bits before it: {op: normalise_intensity}"
         )
-    image, planes, origin = _run(text, drawn["seed"], sample.image, sample.masks)
+    image, planes, origin = _transform(text, drawn["seed"], sample.image, sample.masks)
     if origin is None:
         yield sample.derive(image, planes)
         return
-    matrix, residual = _affine(origin)
+    matrix, residual = _fit_affine(origin)
     yield sample.derive(image, planes, matrix=matrix, notes={"matrix_residual_px": residual})
 
 
 @albumentations.draws
-def draw_albumentations(
+def draw_seed(
     rng: np.random.Generator, inputs: Sequence[Sample], params: Albumentations, ctx: Context
 ) -> dict[str, Any]:
     return {"seed": int(rng.integers(_SEED))}
@@ -109,7 +109,7 @@ def _library() -> Any:
     return albumentations
 
 
-def _class(name: str) -> Any:
+def _transform_class(name: str) -> Any:
     library = _library()
     kinds = (library.BasicTransform, library.BaseCompose)
     known = {n: c for n, c in vars(library).items() if inspect.isclass(c) and issubclass(c, kinds)}
@@ -122,7 +122,7 @@ def _check_node(node: Any, where: str) -> None:
     """Raise ValueError for an unknown transform or parameter anywhere in a tree."""
     if not isinstance(node, Mapping) or "name" not in node:
         raise ValueError(f"{where}expected a mapping with the transform's `name`, got {node!r}")
-    signature = inspect.signature(_class(node["name"]).__init__).parameters
+    signature = inspect.signature(_transform_class(node["name"]).__init__).parameters
     for key in set(node) - {"name"}:
         if key not in signature:
             raise ValueError(
@@ -132,26 +132,26 @@ def _check_node(node: Any, where: str) -> None:
         raise ValueError(f"{where}{node['name']}: `transforms` is no list; expected such as [{{name: CLAHE}}]")
     for child in node.get("transforms", ()):
         _check_node(child, f"{where}{node['name']}: ")
-    _built(node, top=not where)
+    _build(node, top=not where)
 
 
-def _with_children(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _children_first(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """A tree's leaves first, since chance may pass over some, then the compositions of them."""
     for child in node.get("transforms", ()):
-        yield from _with_children(child)
+        yield from _children_first(child)
     yield node
 
 
-def _built(node: Mapping[str, Any], top: bool) -> Any:
+def _build(node: Mapping[str, Any], top: bool) -> Any:
     """The transform; what the library would only warn of is an error."""
-    kind = _class(node["name"])
+    kind = _transform_class(node["name"])
     arguments = {key: tuple(v) if isinstance(v, list) and key != "transforms" else v for key, v in node.items()}
     del arguments["name"]
     masks = inspect.signature(kind.__init__).parameters.get("mask_interpolation")
     if masks is not None and "INTER_NEAREST_EXACT" in str(masks.annotation):
         arguments.setdefault("mask_interpolation", cv2.INTER_NEAREST_EXACT)  # plain nearest would shift them
     if "transforms" in arguments:
-        arguments["transforms"] = [_built(child, top=False) for child in arguments["transforms"]]
+        arguments["transforms"] = [_build(child, top=False) for child in arguments["transforms"]]
     if top:
         arguments["p"] = 1.0
     with warnings.catch_warnings():
@@ -159,14 +159,14 @@ def _built(node: Mapping[str, Any], top: bool) -> Any:
         try:
             return kind(**arguments)
         except (ValueError, TypeError, UserWarning) as error:
-            raise ValueError(f"{node['name']}: {_told(error)}") from None
+            raise ValueError(f"{node['name']}: {_one_line(error)}") from None
 
 
 @lru_cache(maxsize=64)
 def _pipeline(text: str) -> tuple[Any, bool]:
     """The transform of a tree, ready to be called, and whether it moves pixels."""
     library, tree = _library(), json.loads(text)
-    transform = _built(tree, top=True)
+    transform = _build(tree, top=True)
     extra = dict.fromkeys([f"planes{i}" for i in range(_GROUPS)] + ["origin", "alpha"], "mask")
     moves = any(not isinstance(leaf, library.ImageOnlyTransform) for leaf in _leaves(transform, library))
     return library.Compose([transform], additional_targets=extra), moves
@@ -189,7 +189,7 @@ def _seed(transform: Any, rng: np.random.Generator) -> None:
 
 
 @lru_cache(maxsize=2)
-def _origin(height: int, width: int) -> NDArray[np.uint16]:
+def _pixel_origins(height: int, width: int) -> NDArray[np.uint16]:
     """x + 1 and y + 1 of each pixel, (H, W, 2), read-only; 0 is left for pixels that come from nowhere."""
     origin = np.empty((height, width, 2), np.uint16)
     origin[..., 0], origin[..., 1] = np.arange(1, width + 1), np.arange(1, height + 1)[:, None]
@@ -197,7 +197,7 @@ def _origin(height: int, width: int) -> NDArray[np.uint16]:
     return origin
 
 
-def _run(text: str, seed: int, image: Image, masks: Planes) -> tuple[Image, Planes, NDArray[np.uint16] | None]:
+def _transform(text: str, seed: int, image: Image, masks: Planes) -> tuple[Image, Planes, NDArray[np.uint16] | None]:
     """Transformed image and planes, and for each output pixel x + 1, y + 1 of the input pixel it shows (0: none).
 
     The third is None where nothing moves; the planes are then the input's.
@@ -209,10 +209,10 @@ def _run(text: str, seed: int, image: Image, masks: Planes) -> tuple[Image, Plan
         targets = {"image": np.ascontiguousarray(image[..., :3]), "alpha": np.ascontiguousarray(image[..., 3])}
     names = [f"planes{i // 4}" for i in range(0, masks.shape[2], 4)] if moves else []
     if moves:
-        targets["origin"] = _origin(*masks.shape[:2])
+        targets["origin"] = _pixel_origins(*masks.shape[:2])
         groups = [masks[..., i : i + 4] for i in range(0, masks.shape[2], 4)]
         targets |= {name: contiguous(group) for name, group in zip(names, groups, strict=True)}
-    made = _called(json.loads(text)["name"], pipeline, targets)
+    made = _call_library(json.loads(text)["name"], pipeline, targets)
     image = np.dstack([made["image"], made["alpha"]]) if "alpha" in made else made["image"]
     if not moves:
         return image, masks, None
@@ -220,7 +220,7 @@ def _run(text: str, seed: int, image: Image, masks: Planes) -> tuple[Image, Plan
     return image, np.ascontiguousarray(np.concatenate(planes, axis=2)), made["origin"]
 
 
-def _called(name: str, pipeline: Any, targets: dict[str, Any]) -> Any:
+def _call_library(name: str, pipeline: Any, targets: dict[str, Any]) -> Any:
     """The library warns, for one, of a colour transform that does nothing to gray images: that is an error here."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
@@ -228,14 +228,14 @@ def _called(name: str, pipeline: Any, targets: dict[str, Any]) -> Any:
             made = pipeline(**targets)
         except Exception as error:
             image = targets["image"]
-            raise ValueError(f"{name} cannot take {image.dtype} {image.shape} and masks: {_told(error)}") from error
+            raise ValueError(f"{name} cannot take {image.dtype} {image.shape} and masks: {_one_line(error)}") from error
     if made["image"].dtype not in (np.uint8, np.uint16):
         kind = made["image"].dtype
         raise ValueError(f"{name} gives {kind} images; samples are uint8 or uint16. Leave that to the trainer")
     return made
 
 
-def _told(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     """An error in one line, without what pydantic puts around it."""
     lines = [re.sub(r" \[type=.*", "", line).strip() for line in str(error).splitlines()]
     told = [line for line in lines if "errors.pydantic.dev" not in line and "validation error" not in line]
@@ -243,7 +243,7 @@ def _told(error: Exception) -> str:
 
 
 @lru_cache(maxsize=64)
-def _probe(text: str) -> str:
+def _find_problem(text: str) -> str:
     """What speaks against a transform, found by trying it on noise; nothing if all is well."""
     rng = np.random.default_rng(0)
     problem = ""
@@ -252,7 +252,7 @@ def _probe(text: str) -> str:
             image = rng.integers(0, 256, shape, dtype=np.uint8)
             planes = rng.integers(0, 256, (*size, 5), dtype=np.uint8)
             try:
-                exact = all(_exact(planes, *_run(text, seed, image, planes)[1:]) for seed in range(times))
+                exact = all(_is_exact(planes, *_transform(text, seed, image, planes)[1:]) for seed in range(times))
             except ValueError as error:
                 problem = str(error)
                 continue
@@ -264,7 +264,7 @@ def _probe(text: str) -> str:
     return problem
 
 
-def _exact(planes: Planes, moved: Planes, origin: NDArray[np.uint16] | None) -> bool:
+def _is_exact(planes: Planes, moved: Planes, origin: NDArray[np.uint16] | None) -> bool:
     """Whether every moved pixel is the one that it claims to be."""
     if origin is None:
         return True
@@ -282,18 +282,18 @@ def _takes_16_bits(text: str, ndim: int) -> bool:
     planes = np.zeros((640, 720, 1), np.uint8)
     image = cv2.GaussianBlur(rng.integers(0, 256, (640, 720, 3)[:ndim], dtype=np.uint8), (0, 0), 2)
     try:
-        expected = [_run(text, seed, image, planes)[0] for seed in range(3)]
+        expected = [_transform(text, seed, image, planes)[0] for seed in range(3)]
     except ValueError:
         return True
     try:
-        found = [_run(text, seed, image.astype(np.uint16) * 257, planes)[0] for seed in range(3)]
+        found = [_transform(text, seed, image.astype(np.uint16) * 257, planes)[0] for seed in range(3)]
     except ValueError:
         return False
     off = [np.abs(a / 257.0 - b).mean() if a.shape == b.shape else 255 for a, b in zip(found, expected, strict=True)]
     return max(off) < 2
 
 
-def _affine(origin: NDArray[np.uint16]) -> tuple[Matrix, float | None]:
+def _fit_affine(origin: NDArray[np.uint16]) -> tuple[Matrix, float | None]:
     """The matrix that fits best from input to output pixels, and the largest distance in pixels it is off."""
     step = max(1, min(origin.shape[:2]) // 48)
     ys, xs = np.mgrid[0 : origin.shape[0] : step, 0 : origin.shape[1] : step]

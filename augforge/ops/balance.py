@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from augforge import bitmask
-from augforge.ops.combine import ClassWeights, check_class_weights, fits_class_weights, weights_in
+from augforge.ops.combine import ClassWeights, check_weighted_classes, register_class_weights, resolve_weights
 from augforge.ops.core import Context, Examples, OpParams, Size, op
 from augforge.sample import Drop, Sample
 
@@ -29,7 +29,7 @@ class Balance(OpParams):
     others: float = Field(1.0, ge=0, le=1, description="share kept of the samples that hold no weighty class")
 
     def check(self, ctx: Context) -> None:
-        check_class_weights(self.weights, ctx)
+        check_weighted_classes(self.weights, ctx)
 
 
 @op(
@@ -53,23 +53,23 @@ def balance(inputs: Sequence[Sample], drawn: dict[str, Any], params: Balance, ct
 
 
 @balance.gives_sizes
-def balance_sizes(sizes: Sequence[Size], params: Balance) -> list[Size]:
+def repeated_sizes(sizes: Sequence[Size], params: Balance) -> list[Size]:
     return [sizes[0]] * params.most
 
 
-fits_class_weights(balance)
+register_class_weights(balance)
 
 
 @balance.draws
-def draw_balance(rng: np.random.Generator, inputs: Sequence[Sample], params: Balance, ctx: Context) -> dict[str, Any]:
-    weights = weights_in(params.weights, ctx)
-    weight = _heaviest_present(inputs[0], weights, ctx)
+def draw_repeats(rng: np.random.Generator, inputs: Sequence[Sample], params: Balance, ctx: Context) -> dict[str, Any]:
+    weights = resolve_weights(params.weights, ctx)
+    weight = _heaviest_class(inputs[0], weights, ctx)
     if weight <= 1:
         return {"times": int(rng.random() < params.others)}
     factor = min(params.most, weight**0.5)
     return {"times": int(factor) + int(rng.random() < factor % 1)}
 
 
-def _heaviest_present(sample: Sample, weights: Mapping[str, float], ctx: Context) -> float:
+def _heaviest_class(sample: Sample, weights: Mapping[str, float], ctx: Context) -> float:
     areas, _ = bitmask.areas_and_boxes(sample.masks, len(ctx.classes))
     return max((weights.get(name, 1.0) for name, area in zip(ctx.classes, areas, strict=True) if area), default=1.0)

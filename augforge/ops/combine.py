@@ -24,10 +24,10 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 ClassWeights = Literal["uniform", "rare", "small"] | dict[str, Weight]
 
 
-def alike(inputs: Sequence[Sample]) -> list[Sample]:
+def match_channels(inputs: Sequence[Sample]) -> list[Sample]:
     """The inputs, gray images as RGB where another is RGB. ValueError unless all have one dtype and channel count."""
     colour = any(sample.image.shape[2:] == (3,) for sample in inputs)
-    found = [_rgb(sample) if colour and sample.image.ndim == 2 else sample for sample in inputs]
+    found = [_to_rgb(sample) if colour and sample.image.ndim == 2 else sample for sample in inputs]
     kinds = {(str(sample.image.dtype), sample.image.shape[2:]) for sample in found}
     if len(kinds) > 1:
         raise ValueError(
@@ -37,11 +37,11 @@ def alike(inputs: Sequence[Sample]) -> list[Sample]:
     return found
 
 
-def _rgb(sample: Sample) -> Sample:
+def _to_rgb(sample: Sample) -> Sample:
     return replace(sample, image=np.repeat(sample.image[..., None], 3, axis=2))
 
 
-def tiles(rows: Sequence[int], columns: Sequence[int]) -> list[Box]:
+def tile_boxes(rows: Sequence[int], columns: Sequence[int]) -> list[Box]:
     """Boxes between borders, row by row."""
     return [(x0, y0, x1, y1) for y0, y1 in pairwise(rows) for x0, x1 in pairwise(columns)]
 
@@ -52,7 +52,7 @@ def paste(target: Any, source: Any, clip: Box, offset: tuple[int, int]) -> None:
     target[y0:y1, x0:x1] = source[y0 - offset[1] : y1 - offset[1], x0 - offset[0] : x1 - offset[0]]
 
 
-def jointly_known(inputs: Sequence[Sample], masks: Planes) -> tuple[Planes, NDArray[np.uint8]]:
+def keep_jointly_known(inputs: Sequence[Sample], masks: Planes) -> tuple[Planes, NDArray[np.uint8]]:
     """Masks without the classes that some input does not know, and what all know."""
     known = np.bitwise_and.reduce([sample.known for sample in inputs])
     if any((sample.known != known).any() for sample in inputs):
@@ -60,7 +60,7 @@ def jointly_known(inputs: Sequence[Sample], masks: Planes) -> tuple[Planes, NDAr
     return masks, known
 
 
-def mixed_label(inputs: Sequence[Sample], shares: Sequence[float]) -> Label | None:
+def mix_labels(inputs: Sequence[Sample], shares: Sequence[float]) -> Label | None:
     """Label vectors mixed by the share each input has; None if any input has none."""
     labels = [sample.label for sample in inputs if sample.label is not None]
     if len(labels) < len(inputs):
@@ -92,7 +92,7 @@ def fit_class_weights(rule: ClassWeights, candidates: Sequence[Candidate]) -> di
     return {name: _power_of_two(largest / median(found)) for name, found in sorted(shares.items())}
 
 
-def fits_class_weights(op: Op[Any]) -> None:
+def register_class_weights(op: Op[Any]) -> None:
     """Let an op whose param `weights` names a rule measure areas and fit them; see `fit_class_weights`."""
 
     @op.measures(reads=(), when=lambda params: params.weights in ("rare", "small"))
@@ -104,12 +104,12 @@ def fits_class_weights(op: Op[Any]) -> None:
         return fit_class_weights(params.weights, candidates)
 
 
-def weights_in(rule: ClassWeights, ctx: Context) -> Mapping[str, float]:
+def resolve_weights(rule: ClassWeights, ctx: Context) -> Mapping[str, float]:
     """The weights to go by: fitted for a rule, or those given."""
     return (ctx.fitted or {}) if isinstance(rule, str) else rule
 
 
-def heaviest(weights: Mapping[str, float] | None, candidate: Candidate) -> float:
+def heaviest_weight(weights: Mapping[str, float] | None, candidate: Candidate) -> float:
     """Weight of a sample: that of its heaviest class; 1 where no class counts."""
     if weights is None:
         return 1.0
@@ -117,7 +117,7 @@ def heaviest(weights: Mapping[str, float] | None, candidate: Candidate) -> float
     return max((weights[name] for name in weights if area.get(name)), default=1.0)
 
 
-def check_class_weights(rule: ClassWeights, ctx: Context) -> None:
+def check_weighted_classes(rule: ClassWeights, ctx: Context) -> None:
     """Raise PlanError if a rule weighs a class that does not exist."""
     for name in rule if isinstance(rule, dict) else ():
         ctx.class_index(name)

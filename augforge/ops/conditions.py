@@ -29,7 +29,7 @@ def check_syntax(expression: str) -> str:
     return expression
 
 
-def holds(expression: str, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
+def evaluate_condition(expression: str, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
     """Whether the condition holds for each row; what cannot be said (null) does not hold.
 
     Args:
@@ -49,13 +49,13 @@ def holds(expression: str, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
         result = table.with_columns(pl.sql_expr(expression).alias("holds"))["holds"]
     except PolarsError as error:
         problem = _first_line(error).partition(";")[0]  # Polars goes on to list its columns
-        raise PlanError(f"where: '{expression}' cannot be evaluated: {problem}.{_columns(table)}") from None
+        raise PlanError(f"where: '{expression}' cannot be evaluated: {problem}.{_suggest_columns(table)}") from None
     if result.dtype != pl.Boolean:
         raise PlanError(f"where: '{expression}' gives {result.dtype}; expected true or false. Compare it with a value")
     return result.fill_null(False).to_list()
 
 
-def _columns(table: pl.DataFrame) -> str:
+def _suggest_columns(table: pl.DataFrame) -> str:
     import polars as pl
 
     names = []

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from augforge import bitmask
-from augforge.ops.combine import ClassWeights, check_class_weights, fits_class_weights, weights_in
+from augforge.ops.combine import ClassWeights, check_weighted_classes, register_class_weights, resolve_weights
 from augforge.ops.core import Context, Examples, OpParams, Size, op
 from augforge.ops.geometry import Fill, Length, width_height
-from augforge.ops.windows import cut
+from augforge.ops.windows import cut_window
 from augforge.sample import IGNORE, Sample
 
 
@@ -39,7 +39,7 @@ class CropNonEmpty(OpParams):
     fill: Fill = Field(0, description="gray value beyond the picture")
 
     def check(self, ctx: Context) -> None:
-        check_class_weights(self.weights, ctx)
+        check_weighted_classes(self.weights, ctx)
         for name in self.ignore:
             ctx.class_index(name)
 
@@ -64,41 +64,41 @@ def crop_nonempty(
         mark = f"@{x},{y}"
         seen[mark] = seen.get(mark, 0) + 1
         mark += f".{seen[mark]}" if seen[mark] > 1 else ""
-        yield cut(inputs[0], (x, y, x + width, y + height), (width, height), params.fill, mark)
+        yield cut_window(inputs[0], (x, y, x + width, y + height), (width, height), params.fill, mark)
 
 
 @crop_nonempty.gives_sizes
-def crop_nonempty_sizes(sizes: Sequence[Size], params: CropNonEmpty) -> list[Size]:
+def crop_sizes(sizes: Sequence[Size], params: CropNonEmpty) -> list[Size]:
     return [width_height(params.size)] * params.count
 
 
-fits_class_weights(crop_nonempty)
+register_class_weights(crop_nonempty)
 
 
 @crop_nonempty.draws
-def draw_crop_nonempty(
+def draw_crops(
     rng: np.random.Generator, inputs: Sequence[Sample], params: CropNonEmpty, ctx: Context
 ) -> dict[str, Any]:
     sample, size = inputs[0], width_height(params.size)
     areas, boxes = bitmask.areas_and_boxes(sample.masks, len(ctx.classes))
-    weights = weights_in(params.weights, ctx)
-    chances = _chances(areas, weights, params.ignore, ctx)
+    weights = resolve_weights(params.weights, ctx)
+    chances = _class_chances(areas, weights, params.ignore, ctx)
     crops: list[dict[str, Any]] = []
-    places: dict[int, _Places] = {}
+    places: dict[int, _CropPlaces] = {}
     for _ in range(params.count):
         if chances.sum() > 0:
             c = int(rng.choice(len(chances), p=chances))
             if c not in places:
-                places[c] = _Places(sample, c, boxes[c], size, params.min_area)
+                places[c] = _CropPlaces(sample, c, boxes[c], size, params.min_area)
             x, y = places[c].draw(rng)
             crops.append({"class": ctx.classes[c], "x": x, "y": y})
         else:
-            x, y = _anywhere(rng, sample.width, size[0]), _anywhere(rng, sample.height, size[1])
+            x, y = _draw_start(rng, sample.width, size[0]), _draw_start(rng, sample.height, size[1])
             crops.append({"class": None, "x": x, "y": y})
     return {"crops": crops}
 
 
-def _chances(
+def _class_chances(
     areas: NDArray[np.int64], weights: Mapping[str, float], ignore: Sequence[str], ctx: Context
 ) -> NDArray[np.float64]:
     """Chance of each class, 0 where it is absent or ignored; all 0 where none is left."""
@@ -108,20 +108,23 @@ def _chances(
     return chances / chances.sum() if chances.sum() > 0 else chances
 
 
-def _anywhere(rng: np.random.Generator, length: int, size: int) -> int:
+def _draw_start(rng: np.random.Generator, length: int, size: int) -> int:
     """A start inside the picture; where the crop is larger, centred around it."""
     return -((size - length) // 2) if size >= length else int(rng.integers(0, length - size + 1))
 
 
-class _Places:
+class _CropPlaces:
     """The places inside the picture at which a crop holds enough of one class, and the class's pixels they hold."""
 
     def __init__(self, sample: Sample, c: int, box: NDArray[np.int32], size: Size, min_area: int) -> None:
         x0, y0, x1, y1 = (int(n) for n in box)
         mask = bitmask.class_mask(sample.masks[y0:y1, x0:x1], c)
         self._size, self._corner = size, (x0, y0)
-        self._columns, self._rows = _starts(x0, x1, sample.width, size[0]), _starts(y0, y1, sample.height, size[1])
-        count = _held(mask, (x0, y0), self._columns, self._rows, size)
+        self._columns, self._rows = (
+            _possible_starts(x0, x1, sample.width, size[0]),
+            _possible_starts(y0, y1, sample.height, size[1]),
+        )
+        count = _count_in_crops(mask, (x0, y0), self._columns, self._rows, size)
         self._enough = count >= min(min_area, int(count.max()))
         self._pixels = np.argwhere(mask)
         if min_area > 1:
@@ -148,14 +151,14 @@ class _Places:
         return np.asarray(table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left] > 0)
 
 
-def _starts(low: int, high: int, length: int, size: int) -> NDArray[np.int64]:
+def _possible_starts(low: int, high: int, length: int, size: int) -> NDArray[np.int64]:
     """Starts inside the picture of all crops that hold a pixel of low..high; the centred one where a crop is larger."""
     if size >= length:
         return np.array([-((size - length) // 2)])
     return np.arange(max(0, low - size + 1), min(high - 1, length - size) + 1)
 
 
-def _held(
+def _count_in_crops(
     mask: NDArray[np.uint8], corner: tuple[int, int], columns: NDArray[np.int64], rows: NDArray[np.int64], size: Size
 ) -> NDArray[np.int32]:
     """Pixels of the mask in the crop at each row and column start, (rows, columns), by a summed-area table."""

@@ -23,7 +23,7 @@ def width_height(size: int | tuple[int, int]) -> Size:
     return (size, size) if isinstance(size, int) else size
 
 
-def canvas(width: int, height: int, fill: int, like: Image) -> Image:
+def make_canvas(width: int, height: int, fill: int, like: Image) -> Image:
     """An evenly gray image of the dtype and channels of another; ValueError where its dtype cannot hold the gray."""
     most = np.iinfo(like.dtype).max
     if fill > most:
@@ -74,7 +74,7 @@ class Resize(OpParams):
     fill: Fill = Field(0, description="gray value of the filled border")
 
 
-def letterbox(old: Size, target: Size) -> tuple[Size, tuple[int, int]]:
+def letterbox_size(old: Size, target: Size) -> tuple[Size, tuple[int, int]]:
     """Size of the image inside the target with its proportions kept, and its left and top margin."""
     scale = min(target[0] / old[0], target[1] / old[1])
     new = (min(target[0], max(1, round(old[0] * scale))), min(target[1], max(1, round(old[1] * scale))))
@@ -94,18 +94,21 @@ def letterbox(old: Size, target: Size) -> tuple[Size, tuple[int, int]]:
 def resize(inputs: Sequence[Sample], drawn: None, params: Resize, ctx: Context) -> Iterator[Sample]:
     sample = inputs[0]
     old, target = (sample.width, sample.height), width_height(params.size)
-    new, (left, top) = letterbox(old, target) if params.fit == "letterbox" else (target, (0, 0))
+    new, (left, top) = letterbox_size(old, target) if params.fit == "letterbox" else (target, (0, 0))
     image, masks = scale_image(sample.image, *new), scale_planes(sample.masks, *new)
     if new != target:
         inside = (slice(top, top + new[1]), slice(left, left + new[0]))
-        frame, planes = canvas(*target, params.fill, image), np.zeros((target[1], target[0], masks.shape[2]), np.uint8)
+        frame, planes = (
+            make_canvas(*target, params.fill, image),
+            np.zeros((target[1], target[0], masks.shape[2]), np.uint8),
+        )
         frame[inside], planes[inside] = image, masks
         image, masks = frame, planes
     yield sample.derive(image, masks, matrix=scale_matrix(old, new, (left, top)))
 
 
 @resize.gives_sizes
-def resize_sizes(sizes: Sequence[Size], params: Resize) -> list[Size]:
+def target_size(sizes: Sequence[Size], params: Resize) -> list[Size]:
     return [width_height(params.size)]
 
 

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from augforge import bitmask
-from augforge.ops.combine import alike, jointly_known, mixed_label
+from augforge.ops.combine import keep_jointly_known, match_channels, mix_labels
 from augforge.ops.core import Candidate, Context, Examples, OpParams, op
 from augforge.ops.filters.select import class_areas
 from augforge.sample import IDENTITY, Box, Image, Placement, Sample
 
 
-def same_size(inputs: Sequence[Sample], name: str) -> list[Sample]:
+def require_same_size(inputs: Sequence[Sample], name: str) -> list[Sample]:
     """The inputs `alike`. ValueError unless all have one size."""
     sizes = sorted({(sample.width, sample.height) for sample in inputs})
     if len(sizes) > 1:
@@ -25,14 +25,14 @@ def same_size(inputs: Sequence[Sample], name: str) -> list[Sample]:
             f"{name} takes images of one size, got {' and '.join(f'{w}x{h}' for w, h in sizes)}. "
             "Add a step {op: resize, size: ...} before it"
         )
-    return alike(inputs)
+    return match_channels(inputs)
 
 
-def _two(params: Any) -> int:
+def count_two_images(params: Any) -> int:
     return 2
 
 
-def _whole(sample: Sample) -> Box:
+def _whole_box(sample: Sample) -> Box:
     return (0, 0, sample.width, sample.height)
 
 
@@ -49,23 +49,23 @@ class CutMix(OpParams):
 
 @op("cutmix", CutMix, version=1, role="augment", examples=Examples(one_size=True))
 def cutmix(inputs: Sequence[Sample], drawn: dict[str, Any], params: CutMix, ctx: Context) -> Iterator[Sample]:
-    anchor, partner = same_size(inputs, "cutmix")
+    anchor, partner = require_same_size(inputs, "cutmix")
     x0, y0, x1, y1 = box = _cutmix_box(drawn, anchor.width, anchor.height)
     image, masks = anchor.image.copy(), np.array(anchor.masks, order="C")
     image[y0:y1, x0:x1] = partner.image[y0:y1, x0:x1]
     masks[y0:y1, x0:x1] = partner.masks[y0:y1, x0:x1]
-    masks, known = jointly_known(inputs, masks)
+    masks, known = keep_jointly_known(inputs, masks)
     share = (x1 - x0) * (y1 - y0) / (anchor.width * anchor.height)
-    placements = (Placement(IDENTITY, _whole(anchor)), Placement(IDENTITY, box, 1))
-    label = mixed_label(inputs, (1 - share, share))
+    placements = (Placement(IDENTITY, _whole_box(anchor)), Placement(IDENTITY, box, 1))
+    label = mix_labels(inputs, (1 - share, share))
     yield anchor.derive(image, masks, placements=placements, known=known, label=label)
 
 
-cutmix.counts_inputs(_two)
+cutmix.counts_inputs(count_two_images)
 
 
 @cutmix.draws
-def draw_cutmix(rng: np.random.Generator, inputs: Sequence[Sample], params: CutMix, ctx: Context) -> dict[str, Any]:
+def draw_box(rng: np.random.Generator, inputs: Sequence[Sample], params: CutMix, ctx: Context) -> dict[str, Any]:
     return {"kept": float(rng.beta(params.alpha, params.alpha)), "centre": rng.random(2).tolist()}
 
 
@@ -98,21 +98,21 @@ class MixUp(OpParams):
     examples=Examples([{}, {"alpha": 5, "mask_weight": 0.5}], picture={"alpha": 5}, one_size=True),
 )
 def mixup(inputs: Sequence[Sample], drawn: dict[str, Any], params: MixUp, ctx: Context) -> Iterator[Sample]:
-    anchor, partner = same_size(inputs, "mixup")
+    anchor, partner = require_same_size(inputs, "mixup")
     weights = (drawn["weight"], 1 - drawn["weight"])
     image = cv2.addWeighted(anchor.image, weights[0], partner.image, weights[1], 0)
     counted = [s.masks for s, weight in zip(inputs, weights, strict=True) if weight >= params.mask_weight]
-    masks, known = jointly_known(inputs, np.bitwise_or.reduce(counted))
-    placements = (Placement(IDENTITY, _whole(anchor)), Placement(IDENTITY, _whole(anchor), 1))
-    label = mixed_label(inputs, weights)
+    masks, known = keep_jointly_known(inputs, np.bitwise_or.reduce(counted))
+    placements = (Placement(IDENTITY, _whole_box(anchor)), Placement(IDENTITY, _whole_box(anchor), 1))
+    label = mix_labels(inputs, weights)
     yield anchor.derive(image, np.ascontiguousarray(masks), placements=placements, known=known, label=label)
 
 
-mixup.counts_inputs(_two)
+mixup.counts_inputs(count_two_images)
 
 
 @mixup.draws
-def draw_mixup(rng: np.random.Generator, inputs: Sequence[Sample], params: MixUp, ctx: Context) -> dict[str, Any]:
+def draw_weight(rng: np.random.Generator, inputs: Sequence[Sample], params: MixUp, ctx: Context) -> dict[str, Any]:
     return {"weight": float(rng.beta(params.alpha, params.alpha))}
 
 
@@ -149,43 +149,41 @@ class CopyPaste(OpParams):
     ),
 )
 def copy_paste(inputs: Sequence[Sample], drawn: dict[str, Any], params: CopyPaste, ctx: Context) -> Iterator[Sample]:
-    anchor, partner = alike(inputs)
+    anchor, partner = match_channels(inputs)
     image, masks = anchor.image.copy(), np.array(anchor.masks, order="C")
     _, boxes = bitmask.areas_and_boxes(partner.masks, len(ctx.classes))
-    placements = [Placement(IDENTITY, _whole(anchor))]
+    placements = [Placement(IDENTITY, _whole_box(anchor))]
     for name, shift in zip(params.classes, drawn["shifts"], strict=True):
         c = ctx.class_index(name)
         dx, dy = round(shift[0] * anchor.width), round(shift[1] * anchor.height)
-        box = _pasted_box(boxes[c], (dx, dy), anchor)
+        box = _landing_box(boxes[c], (dx, dy), anchor)
         if box is not None:
-            alpha = _alpha(partner, c, boxes[c], params.sigma)
+            alpha = _object_alpha(partner, c, boxes[c], params.sigma)
             _paste_object(image, masks, partner, alpha, boxes[c], box, (dx, dy))
             placements.append(Placement(((1.0, 0.0, float(dx)), (0.0, 1.0, float(dy))), box, 1))
-    masks, known = jointly_known(inputs, masks)
+    masks, known = keep_jointly_known(inputs, masks)
     yield anchor.derive(image, masks, placements=tuple(placements), known=known)
 
 
-copy_paste.counts_inputs(_two)
+copy_paste.counts_inputs(count_two_images)
 
 
 @copy_paste.draws
-def draw_copy_paste(
-    rng: np.random.Generator, inputs: Sequence[Sample], params: CopyPaste, ctx: Context
-) -> dict[str, Any]:
+def draw_shifts(rng: np.random.Generator, inputs: Sequence[Sample], params: CopyPaste, ctx: Context) -> dict[str, Any]:
     return {"shifts": rng.uniform(-params.shift, params.shift, (len(params.classes), 2)).tolist()}
 
 
 @copy_paste.measures(reads=())
-def measure_copy_paste(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+def measure_areas(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
     return {"area": class_areas(sample, ctx)}
 
 
 @copy_paste.weighs
-def weigh_copy_paste(candidate: Candidate, params: CopyPaste, ctx: Context) -> float:
+def weigh_by_classes(candidate: Candidate, params: CopyPaste, ctx: Context) -> float:
     return float(any(candidate.features["area"][name] for name in params.classes))
 
 
-def _pasted_box(box: NDArray[np.int32], shift: tuple[int, int], anchor: Sample) -> Box | None:
+def _landing_box(box: NDArray[np.int32], shift: tuple[int, int], anchor: Sample) -> Box | None:
     """Where a class's box lands on the anchor; None if the class is absent or lands outside."""
     x0, y0, x1, y1 = (int(n) for n in box)
     if x0 == x1:
@@ -199,7 +197,7 @@ def _pasted_box(box: NDArray[np.int32], shift: tuple[int, int], anchor: Sample) 
     return landed if landed[0] < landed[2] and landed[1] < landed[3] else None
 
 
-def _alpha(sample: Sample, c: int, box: NDArray[np.int32], sigma: float) -> NDArray[np.float32]:
+def _object_alpha(sample: Sample, c: int, box: NDArray[np.int32], sigma: float) -> NDArray[np.float32]:
     """Opacity of a class's pixels in its box: rising inwards from its edge, 1 deep inside, at its deepest pixel surely.
 
     Beyond the object it is 0, for there the sample's pixels are not wanted.

@@ -10,18 +10,18 @@ from pydantic import Field, model_validator
 
 from augforge.ops.combine import (
     ClassWeights,
-    alike,
-    check_class_weights,
+    check_weighted_classes,
     fit_class_weights,
-    heaviest,
-    jointly_known,
-    mixed_label,
+    heaviest_weight,
+    keep_jointly_known,
+    match_channels,
+    mix_labels,
     paste,
-    tiles,
+    tile_boxes,
 )
 from augforge.ops.core import Candidate, Context, Examples, OpParams, Size, op
 from augforge.ops.filters.select import class_areas
-from augforge.ops.geometry import Fill, Length, canvas, scale_image, scale_matrix, scale_planes, width_height
+from augforge.ops.geometry import Fill, Length, make_canvas, scale_image, scale_matrix, scale_planes, width_height
 from augforge.sample import Box, Placement, Sample
 
 Cells = Annotated[int, Field(ge=1, le=8)]
@@ -71,7 +71,7 @@ class Mosaic(OpParams):
         return self
 
     def check(self, ctx: Context) -> None:
-        check_class_weights(self.partners, ctx)
+        check_weighted_classes(self.partners, ctx)
 
 
 @op(
@@ -92,77 +92,81 @@ class Mosaic(OpParams):
     ),
 )
 def mosaic(inputs: Sequence[Sample], drawn: dict[str, Any], params: Mosaic, ctx: Context) -> Iterator[Sample]:
-    anchor, *_ = inputs = alike(inputs)
+    anchor, *_ = inputs = match_channels(inputs)
     width, height = _canvas_size((anchor.width, anchor.height), params)
-    image = canvas(width, height, params.fill, anchor.image)
+    image = make_canvas(width, height, params.fill, anchor.image)
     masks = np.zeros((height, width, anchor.masks.shape[2]), np.uint8)
-    cells = tiles(_borders(drawn["rows"], height), _borders(drawn["columns"], width))
+    cells = tile_boxes(_border_pixels(drawn["rows"], height), _border_pixels(drawn["columns"], width))
     placements, shares = [], []
     for slot, sample in enumerate(inputs):
         cell = drawn["tiles"][slot]
         tile = cells[cell]
-        size = _scaled((sample.width, sample.height), tile, params.fit)
-        shift = _drawn(drawn["offsets"][slot], tile, size) if params.align == "drawn" else _inward(cell, params.grid)
+        size = _scaled_size((sample.width, sample.height), tile, params.fit)
+        shift = (
+            _drawn_shift(drawn["offsets"][slot], tile, size)
+            if params.align == "drawn"
+            else _inward_shift(cell, params.grid)
+        )
         offset = _offset(tile, size, shift)
-        clip = _clip(tile, size, offset)
+        clip = _clip_to_tile(tile, size, offset)
         paste(image, scale_image(sample.image, *size), clip, offset)
         paste(masks, scale_planes(sample.masks, *size), clip, offset)
         placements.append(Placement(scale_matrix((sample.width, sample.height), size, offset), clip, slot))
         shares.append((tile[2] - tile[0]) * (tile[3] - tile[1]) / (width * height))
-    masks, known = jointly_known(inputs, masks)
-    yield anchor.derive(image, masks, placements=tuple(placements), known=known, label=mixed_label(inputs, shares))
+    masks, known = keep_jointly_known(inputs, masks)
+    yield anchor.derive(image, masks, placements=tuple(placements), known=known, label=mix_labels(inputs, shares))
 
 
 @mosaic.counts_inputs
-def count_mosaic_inputs(params: Mosaic) -> int:
+def count_tiles(params: Mosaic) -> int:
     return params.grid[0] * params.grid[1]
 
 
 @mosaic.gives_sizes
-def mosaic_sizes(sizes: Sequence[Size], params: Mosaic) -> list[Size]:
+def canvas_sizes(sizes: Sequence[Size], params: Mosaic) -> list[Size]:
     return [_canvas_size(sizes[0], params)]
 
 
 @mosaic.draws
-def draw_mosaic(rng: np.random.Generator, inputs: Sequence[Sample], params: Mosaic, ctx: Context) -> dict[str, Any]:
+def draw_layout(rng: np.random.Generator, inputs: Sequence[Sample], params: Mosaic, ctx: Context) -> dict[str, Any]:
     rows, columns = params.grid
     return {
-        "rows": [_border(rng, i, rows, params.center_range) for i in range(1, rows)],
-        "columns": [_border(rng, i, columns, params.center_range) for i in range(1, columns)],
+        "rows": [_draw_border(rng, i, rows, params.center_range) for i in range(1, rows)],
+        "columns": [_draw_border(rng, i, columns, params.center_range) for i in range(1, columns)],
         "tiles": rng.permutation(rows * columns).tolist(),
         "offsets": rng.random((rows * columns, 2)).tolist(),
     }
 
 
 @mosaic.measures(reads=(), when=lambda params: params.partners != "uniform")
-def measure_mosaic(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+def measure_areas(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
     return {"area": class_areas(sample, ctx)}
 
 
 @mosaic.fits
-def fit_mosaic(candidates: Sequence[Candidate], params: Mosaic, ctx: Context) -> dict[str, float] | None:
+def fit_partner_weights(candidates: Sequence[Candidate], params: Mosaic, ctx: Context) -> dict[str, float] | None:
     return fit_class_weights(params.partners, candidates)
 
 
 @mosaic.weighs
-def weigh_mosaic(candidate: Candidate, params: Mosaic, ctx: Context) -> float:
-    return heaviest(ctx.fitted, candidate)
+def weigh_partner(candidate: Candidate, params: Mosaic, ctx: Context) -> float:
+    return heaviest_weight(ctx.fitted, candidate)
 
 
 def _canvas_size(anchor: Size, params: Mosaic) -> Size:
     return anchor if params.size is None else width_height(params.size)
 
 
-def _border(rng: np.random.Generator, i: int, cells: int, center_range: tuple[float, float]) -> float:
+def _draw_border(rng: np.random.Generator, i: int, cells: int, center_range: tuple[float, float]) -> float:
     """The i-th of `cells` - 1 inner borders, as a fraction: for two cells just the drawn centre."""
     return (i - 1 + 2 * float(rng.uniform(*center_range))) / cells
 
 
-def _borders(fractions: Sequence[float], length: int) -> list[int]:
+def _border_pixels(fractions: Sequence[float], length: int) -> list[int]:
     return [0, *sorted(min(max(round(f * length), 0), length) for f in fractions), length]
 
 
-def _scaled(old: Size, tile: Box, fit: str) -> Size:
+def _scaled_size(old: Size, tile: Box, fit: str) -> Size:
     """Size of an image scaled for its tile."""
     ratios = (max(1, tile[2] - tile[0]) / old[0], max(1, tile[3] - tile[1]) / old[1])
     scale = {"cover": (max(ratios),) * 2, "contain": (min(ratios),) * 2, "stretch": ratios, "crop": (1.0, 1.0)}[fit]
@@ -180,24 +184,24 @@ def _start(low: int, high: int, size: int, shift: float | None) -> int:
     return low + spare // 2 if shift is None else low + round(shift * spare)
 
 
-def _drawn(shift: Sequence[float], tile: Box, size: Size) -> tuple[float | None, float | None]:
+def _drawn_shift(shift: Sequence[float], tile: Box, size: Size) -> tuple[float | None, float | None]:
     """The drawn shifts where the image overhangs its tile; None, for centred, where there is room to spare."""
     room = (max(1, tile[2] - tile[0]), max(1, tile[3] - tile[1]))
     return (shift[0] if size[0] > room[0] else None, shift[1] if size[1] > room[1] else None)
 
 
-def _inward(cell: int, grid: tuple[int, int]) -> tuple[float | None, float | None]:
+def _inward_shift(cell: int, grid: tuple[int, int]) -> tuple[float | None, float | None]:
     """Shifts that bring an image's inner corner to the centre; None along an axis where the cell is the middle one."""
     row, column = divmod(cell, grid[1])
-    return (_side(column, grid[1]), _side(row, grid[0]))
+    return (_inward_side(column, grid[1]), _inward_side(row, grid[0]))
 
 
-def _side(place: int, cells: int) -> float | None:
+def _inward_side(place: int, cells: int) -> float | None:
     middle = (cells - 1) / 2
     return None if place == middle else float(place < middle)
 
 
-def _clip(tile: Box, size: Size, offset: tuple[int, int]) -> Box:
+def _clip_to_tile(tile: Box, size: Size, offset: tuple[int, int]) -> Box:
     return (
         max(tile[0], offset[0]),
         max(tile[1], offset[1]),

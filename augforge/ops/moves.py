@@ -11,8 +11,8 @@ from pydantic import Field, model_validator
 
 from augforge import bitmask
 from augforge.ops.core import Context, Examples, OpParams, Size, op
-from augforge.ops.geometry import Fill, HFlip, Length, canvas, width_height
-from augforge.ops.warp import about, turned
+from augforge.ops.geometry import Fill, HFlip, Length, make_canvas, width_height
+from augforge.ops.warp import map_centre, rotation_terms
 from augforge.sample import Placement, Sample
 
 
@@ -36,7 +36,7 @@ def vflip(inputs: Sequence[Sample], drawn: None, params: VFlip, ctx: Context) ->
 
 
 Quarters = Annotated[int, Field(ge=0, le=3)]
-_TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
+_ROTATIONS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 
 
 class Transpose90(OpParams):
@@ -50,7 +50,7 @@ class Transpose90(OpParams):
     )
 
 
-def _one_shape(params: Transpose90) -> bool:
+def _has_one_shape(params: Transpose90) -> bool:
     return len({k % 2 for k in params.quarters}) == 1
 
 
@@ -59,27 +59,29 @@ def _one_shape(params: Transpose90) -> bool:
     Transpose90,
     version=1,
     role="augment",
-    exact=_one_shape,
+    exact=_has_one_shape,
     examples=Examples([{}, {"quarters": [1, 3]}]),
 )
 def transpose90(inputs: Sequence[Sample], drawn: dict[str, int], params: Transpose90, ctx: Context) -> Iterator[Sample]:
     sample, quarters = inputs[0], drawn["quarters"]
     image, masks = sample.image, bitmask.contiguous(sample.masks)
     if quarters:
-        image = cv2.rotate(image, _TURNS[quarters])
-        masks = bitmask.per_plane(lambda part: cv2.rotate(part, _TURNS[quarters]), masks)
+        image = cv2.rotate(image, _ROTATIONS[quarters])
+        masks = bitmask.per_plane(lambda part: cv2.rotate(part, _ROTATIONS[quarters]), masks)
     after = (image.shape[1], image.shape[0])
-    yield sample.derive(image, masks, matrix=about(turned(90 * quarters), (sample.width, sample.height), after))
+    yield sample.derive(
+        image, masks, matrix=map_centre(rotation_terms(90 * quarters), (sample.width, sample.height), after)
+    )
 
 
 @transpose90.gives_sizes
-def transpose90_sizes(sizes: Sequence[Size], params: Transpose90) -> list[Size]:
+def turned_sizes(sizes: Sequence[Size], params: Transpose90) -> list[Size]:
     (width, height), odd = sizes[0], {k % 2 for k in params.quarters}
     return list(dict.fromkeys((height, width) if k else (width, height) for k in sorted(odd)))
 
 
 @transpose90.draws
-def draw_transpose90(
+def draw_quarters(
     rng: np.random.Generator, inputs: Sequence[Sample], params: Transpose90, ctx: Context
 ) -> dict[str, int]:
     return {"quarters": params.quarters[int(rng.integers(len(params.quarters)))]}
@@ -113,13 +115,13 @@ class Pad(OpParams):
 )
 def pad(inputs: Sequence[Sample], drawn: None, params: Pad, ctx: Context) -> Iterator[Sample]:
     sample = inputs[0]
-    width, height = _padded((sample.width, sample.height), params)
+    width, height = _padded_size((sample.width, sample.height), params)
     left, top = (width - sample.width) // 2, (height - sample.height) // 2
     if params.place == "top-left":
         left = top = 0
     box = (left, top, left + sample.width, top + sample.height)
     image, masks = (
-        canvas(width, height, params.fill, sample.image),
+        make_canvas(width, height, params.fill, sample.image),
         np.zeros((height, width, len(sample.known)), np.uint8),
     )
     inside = (slice(box[1], box[3]), slice(box[0], box[2]))
@@ -129,11 +131,11 @@ def pad(inputs: Sequence[Sample], drawn: None, params: Pad, ctx: Context) -> Ite
 
 
 @pad.gives_sizes
-def pad_sizes(sizes: Sequence[Size], params: Pad) -> list[Size]:
-    return [_padded(sizes[0], params)]
+def padded_sizes(sizes: Sequence[Size], params: Pad) -> list[Size]:
+    return [_padded_size(sizes[0], params)]
 
 
-def _padded(size: Size, params: Pad) -> Size:
+def _padded_size(size: Size, params: Pad) -> Size:
     least = (1, 1) if params.size is None else width_height(params.size)
     step = params.multiple or 1
     width, height = (-(-max(a, b) // step) * step for a, b in zip(size, least, strict=True))

@@ -47,27 +47,27 @@ def normalise_intensity(
     sample = inputs[0]
     dtype = np.uint8 if params.bits == 8 else np.uint16
     colours = sample.image[..., :3] if sample.image.ndim == 3 else sample.image
-    low, high = window(colours, params.percentiles)
-    image = _table(low, high, sample.image.dtype, dtype)[colours]
+    low, high = gray_window(colours, params.percentiles)
+    image = _lookup_table(low, high, sample.image.dtype, dtype)[colours]
     if sample.image.shape[2:] == (4,):
-        image = np.dstack([image, _rescaled_alpha(sample.image[..., 3], dtype)])
+        image = np.dstack([image, _rescale_alpha(sample.image[..., 3], dtype)])
     yield sample.derive(image, sample.masks, notes={"window": [low, high]})
 
 
-def window(image: Image, percentiles: tuple[float, float]) -> tuple[int, int]:
+def gray_window(image: Image, percentiles: tuple[float, float]) -> tuple[int, int]:
     """The gray values at two percentiles: the smallest that so many per cent do not exceed (numpy's inverted_cdf)."""
     reached = np.cumsum(np.bincount(image.ravel()))
     low, high = (int(np.searchsorted(reached, max(1, math.ceil(p * image.size / 100)))) for p in percentiles)
     return low, high
 
 
-def _table(low: int, high: int, old: np.dtype[Any], new: type[np.unsignedinteger[Any]]) -> NDArray[Any]:
+def _lookup_table(low: int, high: int, old: np.dtype[Any], new: type[np.unsignedinteger[Any]]) -> NDArray[Any]:
     """New gray value of each old one."""
     values = np.arange(np.iinfo(old).max + 1, dtype=np.float64)
     stretched = (values - low) / max(1, high - low) if high > low else np.zeros_like(values)
     return np.rint(np.clip(stretched, 0, 1) * np.iinfo(new).max).astype(new)
 
 
-def _rescaled_alpha(alpha: Image, new: type[np.unsignedinteger[Any]]) -> Image:
+def _rescale_alpha(alpha: Image, new: type[np.unsignedinteger[Any]]) -> Image:
     most = np.iinfo(alpha.dtype).max
     return np.rint(alpha.astype(np.float64) * (np.iinfo(new).max / most)).astype(new)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from augforge.ops.combine import alike, jointly_known, mixed_label, paste, tiles
+from augforge.ops.combine import keep_jointly_known, match_channels, mix_labels, paste, tile_boxes
 from augforge.ops.core import Context, Examples, OpParams, op
-from augforge.ops.geometry import canvas
+from augforge.ops.geometry import make_canvas
 from augforge.sample import Box, Placement, Sample
 
 
@@ -38,38 +38,38 @@ class Ricap(OpParams):
     examples=Examples([{}, {"beta": 1.5, "min_tile": 0.2}], picture={"min_tile": 0.15}, one_size=True),
 )
 def ricap(inputs: Sequence[Sample], drawn: dict[str, Any], params: Ricap, ctx: Context) -> Iterator[Sample]:
-    anchor, *_ = inputs = alike(inputs)
+    anchor, *_ = inputs = match_channels(inputs)
     width, height = anchor.width, anchor.height
-    image, masks = canvas(width, height, 0, anchor.image), np.zeros_like(anchor.masks, order="C")
-    cells = tiles([0, round(drawn["y"] * height), height], [0, round(drawn["x"] * width), width])
+    image, masks = make_canvas(width, height, 0, anchor.image), np.zeros_like(anchor.masks, order="C")
+    cells = tile_boxes([0, round(drawn["y"] * height), height], [0, round(drawn["x"] * width), width])
     placements, shares = [], []
     for slot, sample in enumerate(inputs):
         tile = cells[drawn["tiles"][slot]]
-        offset = _offset(sample, tile, drawn["offsets"][slot])
+        offset = _crop_offset(sample, tile, drawn["offsets"][slot])
         paste(image, sample.image, tile, offset)
         paste(masks, sample.masks, tile, offset)
         placements.append(Placement(((1.0, 0.0, float(offset[0])), (0.0, 1.0, float(offset[1]))), tile, slot))
         shares.append((tile[2] - tile[0]) * (tile[3] - tile[1]) / (width * height))
-    masks, known = jointly_known(inputs, masks)
-    yield anchor.derive(image, masks, placements=tuple(placements), known=known, label=mixed_label(inputs, shares))
+    masks, known = keep_jointly_known(inputs, masks)
+    yield anchor.derive(image, masks, placements=tuple(placements), known=known, label=mix_labels(inputs, shares))
 
 
 @ricap.counts_inputs
-def count_ricap_inputs(params: Ricap) -> int:
+def count_tiles(params: Ricap) -> int:
     return 4
 
 
 @ricap.draws
-def draw_ricap(rng: np.random.Generator, inputs: Sequence[Sample], params: Ricap, ctx: Context) -> dict[str, Any]:
+def draw_layout(rng: np.random.Generator, inputs: Sequence[Sample], params: Ricap, ctx: Context) -> dict[str, Any]:
     return {
-        "x": _boundary(rng, params),
-        "y": _boundary(rng, params),
+        "x": _draw_boundary(rng, params),
+        "y": _draw_boundary(rng, params),
         "tiles": rng.permutation(4).tolist(),
         "offsets": rng.random((4, 2)).tolist(),
     }
 
 
-def _boundary(rng: np.random.Generator, params: Ricap) -> float:
+def _draw_boundary(rng: np.random.Generator, params: Ricap) -> float:
     """One draw of the truncated Beta; by rejection, so that its shape inside is the paper's."""
     while True:
         value = float(rng.beta(params.beta, params.beta))
@@ -77,7 +77,7 @@ def _boundary(rng: np.random.Generator, params: Ricap) -> float:
             return value
 
 
-def _offset(sample: Sample, tile: Box, drawn: Sequence[float]) -> tuple[int, int]:
+def _crop_offset(sample: Sample, tile: Box, drawn: Sequence[float]) -> tuple[int, int]:
     """Where the image's left top corner lies on the canvas, so that its drawn crop fills the tile."""
     spare = (sample.width - (tile[2] - tile[0]), sample.height - (tile[3] - tile[1]))
     if min(spare) < 0:

@@ -15,11 +15,11 @@ from augforge import bitmask
 from augforge.ops.core import Candidate, Context, Examples, FilterParams, Flag, OpParams, Size, filter_op, op
 from augforge.ops.filters.hand_axis import hand_tilt
 from augforge.ops.geometry import Fill
-from augforge.ops.warp import FIT, Fit, rotation, warp, widest
+from augforge.ops.warp import FIT_DESCRIPTION, Fit, canvas_for_angles, rotation_matrix, warp
 from augforge.sample import Drop, Sample
 
 Fallback = Literal["image", "keep", "drop"]
-_AXIS = (
+_AXIS_DESCRIPTION = (
     "image: the middle finger's ray, found without labels; or {from: [classes], to: [classes]}: the line from the "
     "centroid of the ones to that of the others, for any anatomy"
 )
@@ -57,13 +57,13 @@ class RotateNormalise(OpParams):
     `max_angle`, and one without a hand pass untouched, not resampled.
     """
 
-    axis: Literal["image"] | Axis = Field("image", description=_AXIS)
+    axis: Literal["image"] | Axis = Field("image", description=_AXIS_DESCRIPTION)
     fallback: Fallback = Field(
         "image", description="where the classes are not there: by the image (of a hand), untouched, or dropped"
     )
     min_angle: float = Field(1.0, ge=0, le=180, description="degrees: what leans by less is upright enough")
     max_angle: float = Field(180.0, gt=0, le=180, description="degrees: what leans by more is not believed")
-    fit: Fit = Field("crop", description=FIT + " at max_angle, the same for all that are turned")
+    fit: Fit = Field("crop", description=FIT_DESCRIPTION + " at max_angle, the same for all that are turned")
     fill: Fill = Field(0, description="gray value where no image reaches")
 
     def check(self, ctx: Context) -> None:
@@ -90,7 +90,7 @@ def rotate_normalise(
     inputs: Sequence[Sample], drawn: None, params: RotateNormalise, ctx: Context
 ) -> Iterator[Sample | Drop]:
     sample = inputs[0]
-    lean, found = measured_tilt(sample, params.axis, params.fallback, ctx)
+    lean, found = find_tilt(sample, params.axis, params.fallback, ctx)
     if found == "drop":
         yield Drop("no axis to turn upright")
     elif lean is None or not params.min_angle <= abs(lean) <= params.max_angle:
@@ -98,20 +98,20 @@ def rotate_normalise(
     else:
         size = (sample.width, sample.height)
         onto = _upright_size(size, params)
-        matrix = rotation(size, lean, params.fit, onto)
+        matrix = rotation_matrix(size, lean, params.fit, onto)
         notes = {"angle_deg": lean, "matrix": [list(row) for row in matrix], "axis": found}
         yield warp(sample, matrix, onto, params.fill, notes)
 
 
 @rotate_normalise.gives_sizes
-def rotate_normalise_sizes(sizes: Sequence[Size], params: RotateNormalise) -> list[Size]:
+def upright_sizes(sizes: Sequence[Size], params: RotateNormalise) -> list[Size]:
     return [_upright_size(sizes[0], params)]
 
 
 def _upright_size(size: Size, params: RotateNormalise) -> Size:
     if params.fit != "expand":
         return size
-    return widest(size, (-params.max_angle, params.max_angle), continuous=True)
+    return canvas_for_angles(size, (-params.max_angle, params.max_angle), continuous=True)
 
 
 class Tilt(FilterParams):
@@ -124,7 +124,7 @@ class Tilt(FilterParams):
     action: Literal["drop", "tag"] = Field(
         "tag", description="tag only, or drop from the `on` splits and tag elsewhere"
     )
-    axis: Literal["image"] | Axis = Field("image", description=_AXIS)
+    axis: Literal["image"] | Axis = Field("image", description=_AXIS_DESCRIPTION)
     fallback: Literal["image", "keep"] = Field(
         "image", description="where the classes are not there: by the image (of a hand), or no angle"
     )
@@ -154,11 +154,11 @@ def tilt(candidate: Candidate, params: Tilt, ctx: Context) -> Flag | None:
 @tilt.measures(reads=("axis", "fallback"))
 def measure_tilt(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
     axis = params.axis if params.axis == "image" else Axis.model_validate(params.axis)
-    lean, found = measured_tilt(sample, axis, params.fallback, ctx)
+    lean, found = find_tilt(sample, axis, params.fallback, ctx)
     return {"angle_deg": lean, "axis": found}
 
 
-def measured_tilt(
+def find_tilt(
     sample: Sample, axis: Literal["image"] | Axis, fallback: Fallback, ctx: Context
 ) -> tuple[float | None, str | None]:
     """Degrees by which a sample leans, positive to the right, and by what it was found.

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from augforge import bitmask
 from augforge.keys import unit_hash
 from augforge.ops.core import Context, Examples, OpParams, Size, op
-from augforge.ops.geometry import Fill, Length, canvas, width_height
+from augforge.ops.geometry import Fill, Length, make_canvas, width_height
 from augforge.sample import Box, Drop, Placement, Sample
 
 
@@ -81,41 +81,41 @@ def sliding_window(
     inputs: Sequence[Sample], drawn: dict[str, Any], params: SlidingWindow, ctx: Context
 ) -> Iterator[Sample | Drop]:
     sample, size = inputs[0], width_height(params.size)
-    boxes = _boxes((sample.width, sample.height), params)
-    filled = _filled(sample, boxes, params, ctx)
-    kept = [box for box, held in zip(boxes, filled, strict=True) if held or _lucky(drawn["salt"], box, params)]
+    boxes = _window_boxes((sample.width, sample.height), params)
+    filled = _find_filled(sample, boxes, params, ctx)
+    kept = [box for box, full in zip(boxes, filled, strict=True) if full or _keeps_empty(drawn["salt"], box, params)]
     for box in kept:
-        yield cut(sample, box, size, params.fill, mark=f"@{box[0]},{box[1]}")
+        yield cut_window(sample, box, size, params.fill, mark=f"@{box[0]},{box[1]}")
     if not kept:
         yield Drop("no window kept")
 
 
 @sliding_window.gives_sizes
-def sliding_window_sizes(sizes: Sequence[Size], params: SlidingWindow) -> list[Size]:
-    return [width_height(params.size)] * len(_boxes(sizes[0], params))
+def window_sizes(sizes: Sequence[Size], params: SlidingWindow) -> list[Size]:
+    return [width_height(params.size)] * len(_window_boxes(sizes[0], params))
 
 
 @sliding_window.draws
-def draw_sliding_window(
+def draw_salt(
     rng: np.random.Generator, inputs: Sequence[Sample], params: SlidingWindow, ctx: Context
 ) -> dict[str, Any]:
     return {"salt": int(rng.integers(1 << 32))}
 
 
-def _lucky(salt: int, box: Box, params: SlidingWindow) -> bool:
+def _keeps_empty(salt: int, box: Box, params: SlidingWindow) -> bool:
     """Whether an empty window is kept: by a hash of its place, so that one more window changes no other's luck."""
     return params.empty_share > 0 and unit_hash(salt, box[0], box[1]) < params.empty_share
 
 
-def _boxes(picture: Size, params: SlidingWindow) -> list[Box]:
+def _window_boxes(picture: Size, params: SlidingWindow) -> list[Box]:
     """Windows as boxes of the picture; they may overhang right and bottom."""
     size = width_height(params.size)
     stride = width_height(params.stride) if params.stride is not None else size
-    columns, rows = (starts(picture[i], size[i], stride[i], params.edge) for i in (0, 1))
+    columns, rows = (window_starts(picture[i], size[i], stride[i], params.edge) for i in (0, 1))
     return [(x, y, x + size[0], y + size[1]) for y in rows for x in columns]
 
 
-def starts(length: int, size: int, stride: int, edge: str) -> list[int]:
+def window_starts(length: int, size: int, stride: int, edge: str) -> list[int]:
     """Where windows begin along an axis, by what becomes of a last one that would overhang."""
     inside = list(range(0, max(0, length - size) + 1, stride))
     following = inside[-1] + stride
@@ -124,7 +124,7 @@ def starts(length: int, size: int, stride: int, edge: str) -> list[int]:
     return [*inside, length - size if edge == "shift" else following]
 
 
-def _filled(sample: Sample, boxes: Sequence[Box], params: SlidingWindow, ctx: Context) -> NDArray[np.bool_]:
+def _find_filled(sample: Sample, boxes: Sequence[Box], params: SlidingWindow, ctx: Context) -> NDArray[np.bool_]:
     """Whether in each window a class of interest has enough pixels at the right place."""
     known = bitmask.bits_to_flags(sample.known, len(ctx.classes))
     wanted = [c for c in map(ctx.class_index, params.classes or ctx.content) if known[c]]
@@ -135,28 +135,28 @@ def _filled(sample: Sample, boxes: Sequence[Box], params: SlidingWindow, ctx: Co
     areas, extents = bitmask.areas_and_boxes(sample.masks, len(ctx.classes))
     for c in wanted:
         if areas[c] >= params.min_pixels:
-            filled |= _counted(sample, c, extents[c], windows, params) >= params.min_pixels
+            filled |= _count_in_windows(sample, c, extents[c], windows, params) >= params.min_pixels
     return filled
 
 
-def _counted(
+def _count_in_windows(
     sample: Sample, c: int, extent: NDArray[np.int32], windows: NDArray[np.int64], params: SlidingWindow
 ) -> NDArray[np.int64]:
     """Pixels of a class in each window that count."""
     x0, y0, x1, y1 = (int(n) for n in extent)
     mask = bitmask.class_mask(sample.masks[y0:y1, x0:x1], c)
-    counts = held(mask, (x0, y0), windows)
+    counts = count_in_boxes(mask, (x0, y0), windows)
     if params.drop_edge_only:
-        inner = held(mask, (x0, y0), windows + np.array([1, 1, -1, -1]) * params.rim)
+        inner = count_in_boxes(mask, (x0, y0), windows + np.array([1, 1, -1, -1]) * params.rim)
         counts = np.where(inner > 0, counts, 0)
     if params.keep == "centre":
         width, height = width_height(params.size)
         margin = np.array([width // 4, height // 4])
-        counts = np.minimum(counts, held(mask, (x0, y0), windows + np.concatenate([margin, -margin])))
+        counts = np.minimum(counts, count_in_boxes(mask, (x0, y0), windows + np.concatenate([margin, -margin])))
     return counts
 
 
-def held(mask: NDArray[np.uint8], corner: tuple[int, int], boxes: NDArray[np.int64]) -> NDArray[np.int64]:
+def count_in_boxes(mask: NDArray[np.uint8], corner: tuple[int, int], boxes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Pixels of a mask (H, W) in each of many boxes (..., 4), by a summed-area table.
 
     Args:
@@ -171,7 +171,7 @@ def held(mask: NDArray[np.uint8], corner: tuple[int, int], boxes: NDArray[np.int
     return np.asarray(counts, np.int64)
 
 
-def cut(sample: Sample, box: Box, size: Size, fill: int, mark: str) -> Sample:
+def cut_window(sample: Sample, box: Box, size: Size, fill: int, mark: str) -> Sample:
     """The window of a sample at a box, which may reach beyond the picture: gray there, and no class."""
     x0, y0 = box[0], box[1]
     left, top = max(0, -x0), max(0, -y0)
@@ -179,7 +179,7 @@ def cut(sample: Sample, box: Box, size: Size, fill: int, mark: str) -> Sample:
     image, masks = sample.image[part], sample.masks[part]
     clip = (left, top, left + image.shape[1], top + image.shape[0])
     if (image.shape[1], image.shape[0]) != size:
-        whole = canvas(*size, fill, image)
+        whole = make_canvas(*size, fill, image)
         planes = np.zeros((size[1], size[0], masks.shape[2]), np.uint8)
         whole[clip[1] : clip[3], clip[0] : clip[2]] = image
         planes[clip[1] : clip[3], clip[0] : clip[2]] = masks

@@ -13,9 +13,9 @@ from pydantic import Field, model_validator
 
 from augforge import bitmask
 from augforge.ops.core import Context, Examples, OpParams, Size, op
-from augforge.ops.geometry import Fill, canvas, scale_matrix
+from augforge.ops.geometry import Fill, make_canvas, scale_matrix
 from augforge.ops.upright import centroid
-from augforge.ops.warp import about_point, ordered, turned
+from augforge.ops.warp import about_point, ordered, rotation_terms
 from augforge.sample import Sample
 
 Angle = Annotated[float, Field(ge=-45, le=45)]
@@ -71,7 +71,7 @@ def wrist_deviation(
     inputs: Sequence[Sample], drawn: dict[str, float], params: WristDeviation, ctx: Context
 ) -> Iterator[Sample]:
     sample, degrees = inputs[0], drawn["angle_deg"]
-    canvas(1, 1, params.fill, sample.image)
+    make_canvas(1, 1, params.fill, sample.image)
     areas, boxes = bitmask.areas_and_boxes(sample.masks, len(ctx.classes))
     fixed = [c for c in map(ctx.class_index, params.fixed) if areas[c]]
     pivot = ctx.class_index(params.pivot)
@@ -80,22 +80,22 @@ def wrist_deviation(
         yield sample
         return
     moving = [c for c in range(len(ctx.classes)) if areas[c] and c not in fixed]
-    share = turning(sample, fixed, moving, point, degrees)
-    x, y = _origins(share, point, degrees)
+    share = turned_share(sample, fixed, moving, point, degrees)
+    x, y = _source_positions(share, point, degrees)
     image = cv2.remap(sample.image, x, y, cv2.INTER_LINEAR, borderValue=(params.fill,) * 4)
     masks = bitmask.per_plane(lambda part: cv2.remap(part, x, y, cv2.INTER_NEAREST), sample.masks)
     notes = {"angle_deg": degrees, "pivot": [round(value, 2) for value in point]}
-    yield sample.derive(image, masks, matrix=about_point(turned(degrees), point), notes=notes)
+    yield sample.derive(image, masks, matrix=about_point(rotation_terms(degrees), point), notes=notes)
 
 
 @wrist_deviation.draws
-def draw_wrist_deviation(
+def draw_angle(
     rng: np.random.Generator, inputs: Sequence[Sample], params: WristDeviation, ctx: Context
 ) -> dict[str, float]:
     return {"angle_deg": round(float(rng.uniform(*params.angle_range)), 4)}
 
 
-def turning(
+def turned_share(
     sample: Sample, fixed: Sequence[int], moving: Sequence[int], point: tuple[float, float], degrees: float
 ) -> Field2D:
     """By what share of the angle each output pixel has turned, float32 (H, W): 0 on fixed bones, 1 on turned ones.
@@ -106,33 +106,35 @@ def turning(
     size = (sample.width, sample.height)
     step = -(-max(size) // _GRID)
     grid = (-(-size[0] // step), -(-size[1] // step))
-    still = cv2.dilate(_coarse(sample, fixed, grid), np.ones((3, 3), np.uint8))  # no turned pixel samples a fixed bone
-    before = cv2.bitwise_and(_coarse(sample, moving, grid), 1 - still)
+    still = cv2.dilate(
+        _onto_grid(sample, fixed, grid), np.ones((3, 3), np.uint8)
+    )  # no turned pixel samples a fixed bone
+    before = cv2.bitwise_and(_onto_grid(sample, moving, grid), 1 - still)
     onto = scale_matrix(size, grid)
     pivot = (onto[0][0] * point[0] + onto[0][2], onto[1][1] * point[1] + onto[1][2])
-    moved = cv2.warpAffine(before, np.array(about_point(turned(degrees), pivot)), grid, flags=cv2.INTER_NEAREST)
+    moved = cv2.warpAffine(before, np.array(about_point(rotation_terms(degrees), pivot)), grid, flags=cv2.INTER_NEAREST)
     f, t = (cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5) for mask in (still, moved))
     gap = np.maximum(f + t, np.float32(1e-3))
     u = f / gap
-    wide = np.clip(gap / (2 * _way(grid, pivot, degrees) + np.float32(1e-3)) - 1, 0, 1)
+    wide = np.clip(gap / (2 * _path_lengths(grid, pivot, degrees) + np.float32(1e-3)) - 1, 0, 1)
     share = u + wide * (u * u * (3 - 2 * u) - u)
     return np.asarray(cv2.resize(share, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _coarse(sample: Sample, classes: Sequence[int], grid: Size) -> NDArray[np.uint8]:
+def _onto_grid(sample: Sample, classes: Sequence[int], grid: Size) -> NDArray[np.uint8]:
     """Where any of the classes is, 0 and 1, on the grid."""
     found = bitmask.union(sample.masks, classes).view(np.uint8)
     return np.asarray(cv2.resize(found, grid, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
 
 
-def _way(grid: Size, pivot: tuple[float, float], degrees: float) -> Field2D:
+def _path_lengths(grid: Size, pivot: tuple[float, float], degrees: float) -> Field2D:
     """How far each point of the grid moves with the whole angle, in grid steps."""
     dx = np.arange(grid[0], dtype=np.float32) - np.float32(pivot[0])
     dy = np.arange(grid[1], dtype=np.float32)[:, None] - np.float32(pivot[1])
     return np.asarray(np.sqrt(dx * dx + dy * dy) * np.float32(abs(math.radians(degrees))), np.float32)
 
 
-def _origins(share: Field2D, point: tuple[float, float], degrees: float) -> tuple[Field2D, Field2D]:
+def _source_positions(share: Field2D, point: tuple[float, float], degrees: float) -> tuple[Field2D, Field2D]:
     """Where each output pixel comes from, x and y: turned back about the point by its share of the angle."""
     height, width = share.shape
     c, s = cv2.polarToCart(np.ones_like(share), share * np.float32(math.radians(degrees)))

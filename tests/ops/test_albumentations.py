@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import class_names, make_sample
-from provenance import unique
+from provenance import make_traceable
 from pydantic import ValidationError
 from toybox import put_hand, write_recipe
 
@@ -93,7 +93,7 @@ def test_planes_move_with_the_image(node: dict[str, Any]) -> None:
     """The image is moved by nearest too, so each of its pixels tells which bits belong under it."""
     changed = 0
     for classes, seed in product((1, 8, 9, 29, 70), (0, 1)):
-        sample = unique(classes=classes)
+        sample = make_traceable(classes=classes)
         made = made_of(sample, node, seed, classes)
         rows, columns = np.divmod(made.image.astype(int) - 1, 64)
         shown = made.image > 0
@@ -243,7 +243,7 @@ def test_same_seed_same_bytes_in_another_process() -> None:
 
 def test_the_number_of_planes_changes_no_image() -> None:
     for node in MOVING:
-        images = {made_of(unique(classes=c), node, 3, c).image.tobytes() for c in (1, 9, 70)}
+        images = {made_of(make_traceable(classes=c), node, 3, c).image.tobytes() for c in (1, 9, 70)}
         assert len(images) == 1, node
 
 

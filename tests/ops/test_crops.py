@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import class_names, make_sample
-from provenance import check_provenance, unique
+from provenance import check_provenance, make_traceable
 from pydantic import ValidationError
 from scipy import stats
 
@@ -124,7 +124,7 @@ def test_without_a_class_the_place_is_uniform() -> None:
 @pytest.mark.parametrize("classes", [9, 29])
 @pytest.mark.parametrize("size", [[20, 17], [64, 48], [30, 60], [100, 90], [64, 20]])
 def test_every_pixel_is_traced(size: list[int], classes: int) -> None:
-    sample, ctx = unique(classes=classes), Context(class_names(classes))
+    sample, ctx = make_traceable(classes=classes), Context(class_names(classes))
     params = CropNonEmpty.model_validate({"size": size, "count": 12, "min_area": 30})
     assert CROP.draw is not None
     drawn = CROP.draw(rng_for(3), [sample], params, ctx)

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from augforge import bitmask
 from augforge.errors import PlanError
 from augforge.ops import Context
-from augforge.ops.geometry import HFlip, Resize, hflip, letterbox, resize, scale_image, scale_matrix, scale_planes
+from augforge.ops.geometry import HFlip, Resize, hflip, letterbox_size, resize, scale_image, scale_matrix, scale_planes
 from augforge.sample import Sample
 
 CONTEXT = Context(class_names(9))
@@ -135,13 +135,13 @@ def test_matrix_maps_pixel_edges_to_pixel_edges() -> None:
 def test_letterbox(
     old: tuple[int, int], target: tuple[int, int], new: tuple[int, int], margin: tuple[int, int]
 ) -> None:
-    assert letterbox(old, target) == (new, margin)
+    assert letterbox_size(old, target) == (new, margin)
 
 
 def test_letterbox_keeps_the_proportions_of_any_image() -> None:
     rng = np.random.default_rng(0)
     for old_width, old_height, width, height in rng.integers(1, 3000, (500, 4)).tolist():
-        new, (left, top) = letterbox((old_width, old_height), (width, height))
+        new, (left, top) = letterbox_size((old_width, old_height), (width, height))
         assert 1 <= new[0] <= width and 1 <= new[1] <= height
         assert new[0] == width or new[1] == height
         scale = min(width / old_width, height / old_height)

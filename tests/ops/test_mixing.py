@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import class_names, make_sample
-from provenance import check_provenance, unique
+from provenance import check_provenance, make_traceable
 from scipy import stats
 from toybox import made as built
 from toybox import put_hand, rejected, roots
@@ -64,7 +64,7 @@ def test_cutmix_box_is_the_papers() -> None:
 
 
 def test_cutmix_pixels_and_labels() -> None:
-    inputs = [replace(unique(slot), label=np.eye(2, dtype=np.float32)[slot]) for slot in (0, 1)]
+    inputs = [replace(make_traceable(slot), label=np.eye(2, dtype=np.float32)[slot]) for slot in (0, 1)]
     for draw in drawn("cutmix", CutMix(), 50):
         made = made_of("cutmix", CutMix(), inputs, draw)
         shown = check_provenance(made, inputs)

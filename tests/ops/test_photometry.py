@@ -11,7 +11,7 @@ from conftest import class_names, make_sample
 from pydantic import ValidationError
 
 from augforge.ops import OPS, Context
-from augforge.ops.photometry import NormaliseIntensity, window
+from augforge.ops.photometry import NormaliseIntensity, gray_window
 from augforge.sample import Sample
 
 
@@ -30,7 +30,7 @@ def made_of(image: np.ndarray, **params: Any) -> Sample:
 def test_window_is_numpys(shape: tuple[int, ...], dtype: str, percentiles: tuple[float, float]) -> None:
     for seed in range(5):
         image = np.random.default_rng(seed).integers(40, 230, shape, dtype)
-        assert window(image, percentiles) == tuple(np.percentile(image, percentiles, method="inverted_cdf"))
+        assert gray_window(image, percentiles) == tuple(np.percentile(image, percentiles, method="inverted_cdf"))
 
 
 @pytest.mark.parametrize("bits", [8, 16])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import class_names, make_sample
-from provenance import check_provenance, unique
+from provenance import check_provenance, make_traceable
 from pydantic import ValidationError
 from scipy import stats
 
@@ -85,7 +85,7 @@ def test_offsets_are_uniform_the_last_one_too() -> None:
 
 
 def test_every_pixel_is_traced() -> None:
-    inputs = [unique(slot) for slot in range(4)]
+    inputs = [make_traceable(slot) for slot in range(4)]
     for draw in drawn(Ricap(), 60):
         made = made_of(inputs, draw)
         shown = check_provenance(made, inputs)
@@ -96,7 +96,7 @@ def test_every_pixel_is_traced() -> None:
 
 
 def test_labels_mix_by_area() -> None:
-    inputs = [replace(unique(slot), label=np.eye(4, dtype=np.float32)[slot]) for slot in range(4)]
+    inputs = [replace(make_traceable(slot), label=np.eye(4, dtype=np.float32)[slot]) for slot in range(4)]
     for draw in drawn(Ricap(), 20):
         made = made_of(inputs, draw)
         shares = np.bincount(check_provenance(made, inputs).ravel(), minlength=4) / made.image.size
@@ -114,7 +114,7 @@ def test_known_is_what_all_know() -> None:
 
 
 def test_larger_images_are_cropped_and_smaller_ones_refused() -> None:
-    anchor, *others = [unique(0, 40, 50), *(unique(slot, 60, 70) for slot in (1, 2, 3))]
+    anchor, *others = [make_traceable(0, 40, 50), *(make_traceable(slot, 60, 70) for slot in (1, 2, 3))]
     check_provenance(made_of([anchor, *others], drawn(Ricap(), 1)[0]), [anchor, *others])
     with pytest.raises(ValueError, match=r"resizes nothing\. Add a step \{op: resize"):
         for draw in drawn(Ricap(beta=0.01), 20):

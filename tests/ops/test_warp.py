@@ -14,7 +14,19 @@ from pydantic import ValidationError
 
 from augforge import bitmask
 from augforge.ops import Context
-from augforge.ops.warp import Affine, Rotate, about, affine, centre, extent, rotate, rotation, turned, warp, widest
+from augforge.ops.warp import (
+    Affine,
+    Rotate,
+    affine,
+    canvas_for_angles,
+    centre,
+    map_centre,
+    rotate,
+    rotated_extent,
+    rotation_matrix,
+    rotation_terms,
+    warp,
+)
 from augforge.sample import Matrix, Sample
 
 CONTEXT = Context(class_names(9))
@@ -96,8 +108,8 @@ def test_planes_take_the_nearest_pixel(classes: int) -> None:
     """Each output pixel by hand: its place in the input, rounded, but where it lies between two pixels."""
     sample = make_sample(90, 110, classes)
     for degrees, scale in ((13.0, 1.0), (-71.0, 0.8), (45.0, 1.3)):
-        a, b, c, d = (scale * value for value in turned(degrees))
-        matrix = about((a, b, c, d), (110, 90), (110, 90))
+        a, b, c, d = (scale * value for value in rotation_terms(degrees))
+        matrix = map_centre((a, b, c, d), (110, 90), (110, 90))
         made = warp(sample, matrix, (110, 90), 0)
         back = np.linalg.inv(np.vstack([matrix, (0, 0, 1)]))
         x, y = np.meshgrid(np.arange(110), np.arange(90))
@@ -141,8 +153,8 @@ def test_turning_back_gives_the_masks_again() -> None:
 @pytest.mark.parametrize("size", [(160, 120), (90, 200), (101, 101)])
 def test_scale_and_expand_keep_all_in_view(size: tuple[int, int], degrees: float) -> None:
     for fit in ("scale", "expand"):
-        onto = size if fit == "scale" else widest(size, [degrees], continuous=False)
-        matrix = rotation(size, degrees, fit, onto)
+        onto = size if fit == "scale" else canvas_for_angles(size, [degrees], continuous=False)
+        matrix = rotation_matrix(size, degrees, fit, onto)
         corners = np.array([mapped(matrix, x, y) for x in (-0.5, size[0] - 0.5) for y in (-0.5, size[1] - 0.5)])
         low, high = corners.min(axis=0), corners.max(axis=0)
         assert (low > -0.5 - 1e-6).all() and (high < np.array(onto) - 0.5 + 1e-6).all()
@@ -155,7 +167,7 @@ def test_expand_has_room_for_every_angle_of_the_range() -> None:
     for low, high in ((-30, 30), (0, 90), (10, 20), (-180, 180), (40, 300)):
         params = Rotate.model_validate({"angle_range": [low, high], "fit": "expand"})
         ((width, height),) = rotate.sizes([(160, 120)], params)
-        boxes = np.array([extent((160, 120), degrees) for degrees in np.linspace(low, high, 2001)])
+        boxes = np.array([rotated_extent((160, 120), degrees) for degrees in np.linspace(low, high, 2001)])
         assert (boxes.max(axis=0) <= (width + 1e-3, height + 1e-3)).all()
         assert (boxes.max(axis=0) > (width - 1.01, height - 1.01)).all()
 
@@ -252,7 +264,7 @@ def test_affine_moves_by_its_parts_in_order(drawn: dict[str, Any], expected: tup
 
 def test_affine_that_moves_nothing_changes_nothing() -> None:
     sample = make_sample(classes=29, dtype="uint16", channels=3)
-    made = warp(sample, about((1, 0, 0, 1), (64, 48), (64, 48)), (64, 48), 0)
+    made = warp(sample, map_centre((1, 0, 0, 1), (64, 48), (64, 48)), (64, 48), 0)
     np.testing.assert_array_equal(made.image, sample.image)
     np.testing.assert_array_equal(made.masks, sample.masks)
 

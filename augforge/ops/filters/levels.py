@@ -12,7 +12,7 @@ from pydantic import Field
 
 from augforge import bitmask
 from augforge.ops.core import Candidate, Context, FilterParams, Flag, filter_op
-from augforge.ops.filters.robust import flagged, number, training
+from augforge.ops.filters.robust import flag_beyond, rounded, training_rows
 from augforge.sample import Image, Sample
 
 FLOOR = 0.01
@@ -43,28 +43,30 @@ class Intensity(FilterParams):
 
 @filter_op("intensity", Intensity, version=1)
 def intensity(candidate: Candidate, params: Intensity, ctx: Context) -> Flag | None:
-    return None if ctx.fitted is None else flagged("exposure", level_scores(candidate, ctx.fitted), params.threshold)
+    return (
+        None if ctx.fitted is None else flag_beyond("exposure", level_scores(candidate, ctx.fitted), params.threshold)
+    )
 
 
 @intensity.measures(reads=())
 def measure_levels(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
-    gray = gray_of(sample.image)
+    gray = to_gray(sample.image)
     inside = np.ascontiguousarray(bitmask.union(sample.masks)).view(np.uint8)
     whole, top = _histogram(gray, None), float(np.iinfo(gray.dtype).max)
     at = np.cumsum(whole) / gray.size
-    levels = {name: number(np.searchsorted(at, share) / top) for name, share in PERCENTILES.items()}
+    levels = {name: rounded(np.searchsorted(at, share) / top) for name, share in PERCENTILES.items()}
     held = _histogram(gray, inside) if inside.any() else None
     return {
-        "mean": number(_mean(whole) / top),
+        "mean": rounded(_histogram_mean(whole) / top),
         **levels,
-        "contrast": number(levels["high"] - levels["low"]),
-        "object": None if held is None else number(_mean(held) / top),
+        "contrast": rounded(levels["high"] - levels["low"]),
+        "object": None if held is None else rounded(_histogram_mean(held) / top),
     }
 
 
 @intensity.fits
 def fit_levels(candidates: Sequence[Candidate], params: Intensity, ctx: Context) -> Tails | None:
-    rows = training(candidates)
+    rows = training_rows(candidates)
     if len(rows) < params.min_samples:
         return None
     held = {name: [value for row in rows if (value := row.features[name]) is not None] for name in rows[0].features}
@@ -74,7 +76,7 @@ def fit_levels(candidates: Sequence[Candidate], params: Intensity, ctx: Context)
 def _tails(values: Sequence[float]) -> dict[str, float]:
     low, center, high = np.quantile(values, (1 - TAIL, 0.5, TAIL)).tolist()
     below, above = (max(reach / TAIL_Z, FLOOR) for reach in (center - low, high - center))
-    return {"center": number(center), "below": number(below), "above": number(above)}
+    return {"center": rounded(center), "below": rounded(below), "above": rounded(above)}
 
 
 def level_scores(candidate: Candidate, fitted: Tails) -> dict[str, float]:
@@ -84,7 +86,7 @@ def level_scores(candidate: Candidate, fitted: Tails) -> dict[str, float]:
     return {name: gap / fitted[name]["below" if gap < 0 else "above"] for name, gap in off.items()}
 
 
-def gray_of(image: Image) -> Image:
+def to_gray(image: Image) -> Image:
     """(H, W) of the image's own type."""
     if image.ndim == 2:
         return image
@@ -96,5 +98,5 @@ def _histogram(gray: Image, mask: NDArray[np.uint8] | None) -> NDArray[np.float6
     return np.asarray(cv2.calcHist([gray], [0], mask, [values], [0, values]), np.float64)[:, 0]
 
 
-def _mean(histogram: NDArray[np.float64]) -> float:
+def _histogram_mean(histogram: NDArray[np.float64]) -> float:
     return float(histogram @ np.arange(len(histogram)) / histogram.sum())

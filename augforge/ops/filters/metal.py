@@ -16,8 +16,8 @@ from pydantic import Field
 from augforge import bitmask
 from augforge.ops.core import Candidate, Context, Examples, FilterParams, Flag, filter_op
 from augforge.ops.filters.metal_body import Flags
-from augforge.ops.filters.metal_regions import Found, across, find_regions, nested
-from augforge.ops.filters.metal_view import SIDE, View, fit, views_of
+from augforge.ops.filters.metal_regions import FoundRegion, brightness_across, find_regions, overlap_by_half
+from augforge.ops.filters.metal_view import SIDE, View, resize_mask, views_of
 from augforge.ops.geometry import scale_planes
 from augforge.sample import Box, Sample
 
@@ -70,34 +70,34 @@ class Metal(FilterParams):
 
 @filter_op("metal", Metal, version=1, examples=Examples([{}, {"action": "tag", "prominence": 0.02}]))
 def metal(candidate: Candidate, params: Metal, ctx: Context) -> Flag | None:
-    found = flagged_regions(candidate.features, params)
+    found = find_metal(candidate.features, params)
     if not found:
         return None
     return Flag(found[0].kind, found[0].score, boxes=tuple(region.box for region in found))
 
 
 @metal.measures(reads=("fingers",))
-def measure_metal(sample: Sample, params: Metal, ctx: Context) -> dict[str, Any]:
+def measure_regions(sample: Sample, params: Metal, ctx: Context) -> dict[str, Any]:
     anatomy = _Anatomy.of(sample, params.fingers, ctx.classes)
     views = views_of(sample.image, None if anatomy is None else anatomy.union)
     regions = [
-        {**region, "coarse": view is not views[0]} for view in views for region in _regions(view, sample, anatomy)
+        {**region, "coarse": view is not views[0]} for view in views for region in _measure_view(view, sample, anatomy)
     ]
     fine = views[0]
     burnt = float(np.mean(fine.gray[fine.body > 0] >= 252)) if fine.body.any() else 0.0
     return {"regions": regions, "burnt": round(burnt, 4), "noise": round(fine.noise / 255, 4)}
 
 
-def _regions(view: View, sample: Sample, anatomy: _Anatomy | None) -> list[dict[str, Any]]:
+def _measure_view(view: View, sample: Sample, anatomy: _Anatomy | None) -> list[dict[str, Any]]:
     """What is to be known of each region in a view."""
     found = find_regions(view)
     anatomy = None if anatomy is None or not found else anatomy.fit(view)
-    rows = _rows([region.features["box"] for region in found], view.whole)
+    rows = _count_row_mates([region.features["box"] for region in found], view.whole)
     return [
         {
             **region.features,
-            **_placed(view, region, sample),
-            "across": across(view, region),
+            **_place_in_image(view, region, sample),
+            "across": brightness_across(view, region),
             "row": row,
             **({} if anatomy is None else anatomy.tell(view, region)),
         }
@@ -114,28 +114,28 @@ class Region:
     score: float
 
 
-def flagged_regions(features: Mapping[str, Any], params: Metal) -> list[Region]:
+def find_metal(features: Mapping[str, Any], params: Metal) -> list[Region]:
     """The regions that are metal by these thresholds, the strongest first."""
-    scored = [(score(region, features["burnt"], params), region) for region in features["regions"]]
-    found = [Region(_box(region["box"]), kind_of(region), value) for value, region in scored if value >= 1]
+    scored = [(region_score(region, features["burnt"], params), region) for region in features["regions"]]
+    found = [Region(_as_box(region["box"]), kind_of(region), value) for value, region in scored if value >= 1]
     kept: list[Region] = []
     for region in sorted(found, key=lambda region: (-region.score, region.box)):
-        if not any(nested(region.box, other.box) for other in kept):
+        if not any(overlap_by_half(region.box, other.box) for other in kept):
             kept.append(region)
     return kept
 
 
-def _box(corners: Sequence[int]) -> Box:
+def _as_box(corners: Sequence[int]) -> Box:
     x0, y0, x1, y1 = corners
     return (x0, y0, x1, y1)
 
 
-def score(region: Mapping[str, Any], burnt: float, params: Metal) -> float:
+def region_score(region: Mapping[str, Any], burnt: float, params: Metal) -> float:
     """How far a region is beyond the threshold it passes by least: 1 and more is metal."""
-    if region["contact"] < params.contact or region.get("distance", 0) > params.reach or _of_the_film(region):
+    if region["contact"] < params.contact or region.get("distance", 0) > params.reach or _belongs_to_film(region):
         return 0.0
     least_prominence, least_contrast = COARSE_LEAST if region["coarse"] else FINE_LEAST
-    stands_out = max(region["prominence"] / _needed(region, burnt, params), _steepness(region))
+    stands_out = max(region["prominence"] / _needed_prominence(region, burnt, params), _steepness(region))
     plateau = region["plateau"] / params.plateau / (COARSE_PLATEAU if region["coarse"] else 1)
     plain = plateau >= 3 and burnt < 2 * BURNT and not region["coarse"]
     margins = (
@@ -149,7 +149,7 @@ def score(region: Mapping[str, Any], burnt: float, params: Metal) -> float:
     return round(float(min(eased)), 3)
 
 
-def _needed(region: Mapping[str, Any], burnt: float, params: Metal) -> float:
+def _needed_prominence(region: Mapping[str, Any], burnt: float, params: Metal) -> float:
     """The prominence asked for: more of a small region, and more where much of the body is burnt out."""
     small = float(params.prominence * (1 + FAINT / region["pixels"]))
     return small + min(0.25, 2 * max(0.0, burnt - BURNT))
@@ -159,7 +159,7 @@ def _steepness(region: Mapping[str, Any]) -> float:
     return float(region["contrast"] / STEEP * min(1.0, region["pixels"] / 60))
 
 
-def _of_the_film(region: Mapping[str, Any]) -> bool:
+def _belongs_to_film(region: Mapping[str, Any]) -> bool:
     """Writing, a corner of the film, or a strip along a side of the image or half across it."""
     strip = region["strip"] is not None and region["strip"] < STRIP
     long = region["length"] >= 0.5 and region["width"] <= 0.03
@@ -174,7 +174,7 @@ def kind_of(region: Mapping[str, Any]) -> str:
     return "ring" if flat and crosses else "implant"
 
 
-def _placed(view: View, region: Found, sample: Sample) -> dict[str, Any]:
+def _place_in_image(view: View, region: FoundRegion, sample: Sample) -> dict[str, Any]:
     """Box and area in pixels of the image, area in the view's, length and width in shares of the longer side."""
     x0, y0, x1, y1 = region.features["box"]
     corners = np.array([x0 + view.left, y0 + view.top, x1 + view.left, y1 + view.top]) * view.scale
@@ -200,16 +200,19 @@ class _Anatomy:
     @classmethod
     def of(cls, sample: Sample, fingers: Sequence[str], classes: Sequence[str]) -> _Anatomy | None:
         """None where no class shows."""
-        planes = _shrunk(sample)
+        planes = _shrink_planes(sample)
         union = bitmask.union(planes).astype(np.uint8)
         chosen = [c for c, name in enumerate(classes) if any(fnmatchcase(name, pattern) for pattern in fingers)]
         named = bitmask.union(planes, chosen).astype(np.uint8) if chosen and union.any() else None
         return cls(union, named) if union.any() else None
 
     def fit(self, view: View) -> _Anatomy:
-        return _Anatomy(fit(self.union, *view.whole), None if self.fingers is None else fit(self.fingers, *view.whole))
+        return _Anatomy(
+            resize_mask(self.union, *view.whole),
+            None if self.fingers is None else resize_mask(self.fingers, *view.whole),
+        )
 
-    def tell(self, view: View, region: Found) -> dict[str, Any]:
+    def tell(self, view: View, region: FoundRegion) -> dict[str, Any]:
         """A region's overlap with masks and with fingers, and its distance in shares of the longer side."""
         x, y = region.left + view.left, region.top + view.top
         inside = region.mask > 0
@@ -228,12 +231,12 @@ class _Anatomy:
         return np.asarray(cv2.distanceTransform(1 - self.union, cv2.DIST_L2, 3), np.float32)
 
 
-def _shrunk(sample: Sample) -> bitmask.Planes:
+def _shrink_planes(sample: Sample) -> bitmask.Planes:
     scale = min(1.0, SIDE / max(sample.width, sample.height))
     return scale_planes(sample.masks, max(1, round(sample.width * scale)), max(1, round(sample.height * scale)))
 
 
-def _rows(boxes: Sequence[Sequence[int]], whole: tuple[int, int]) -> list[int]:
+def _count_row_mates(boxes: Sequence[Sequence[int]], whole: tuple[int, int]) -> list[int]:
     """For each box how many of its like stand in its row, itself included: writing is low and of one height."""
     if not boxes:
         return []

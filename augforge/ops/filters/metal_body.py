@@ -36,11 +36,11 @@ def find_body(gray: Gray) -> Body:
     small = np.asarray(cv2.medianBlur(_shrink(gray), 3), np.uint8)
     slope = _slope(small)
     white = _white_corners(small, slope)
-    air, bone = _otsu(small[white == 0] if white.mean() < 0.9 else small)
-    frame = _frame(small, slope, air, bone, white)
-    air = _air_inside(small, slope, frame, air)
-    floor = _floor(small, air)
-    body = _skin(small, frame, _parts(small, frame, air), floor)
+    air, bone = _otsu_thresholds(small[white == 0] if white.mean() < 0.9 else small)
+    frame = _find_frame(small, slope, air, bone, white)
+    air = _refine_air(small, slope, frame, air)
+    floor = _tissue_floor(small, air)
+    body = _add_skin(small, frame, _bright_parts(small, frame, air), floor)
     return Body(_enlarge(body, width, height) & (gray >= floor), _enlarge(white, width, height))
 
 
@@ -63,7 +63,7 @@ def _slope(small: Gray) -> NDArray[np.float32]:
     return np.asarray(cv2.magnitude(x, y), np.float32)
 
 
-def _otsu(values: Gray) -> tuple[int, int]:
+def _otsu_thresholds(values: Gray) -> tuple[int, int]:
     """The two thresholds that part gray values into three groups of the least variance inside."""
     share = np.bincount(values.ravel(), minlength=256) / values.size
     weight, total = (np.concatenate([[0.0], np.cumsum(part)]) for part in (share, share * np.arange(256)))
@@ -90,7 +90,7 @@ def _white_corners(small: Gray, slope: NDArray[np.float32]) -> Flags:
     return np.asarray(cv2.dilate(chosen[parts].astype(np.uint8), np.ones((5, 5), np.uint8)), np.uint8)
 
 
-def _frame(small: Gray, slope: NDArray[np.float32], air: int, bone: int, white: Flags) -> Flags:
+def _find_frame(small: Gray, slope: NDArray[np.float32], air: int, bone: int, white: Flags) -> Flags:
     """White corners, even areas at the border, and even ones beside those: a frame in a frame.
 
     Areas as bright as bone count only where they are of one gray, and not white: a burnt out forearm leaves the image.
@@ -126,18 +126,18 @@ def _even_parts(
     return parts, area, level, np.sqrt(np.maximum(square - level**2, 0))
 
 
-def _air_inside(small: Gray, slope: NDArray[np.float32], frame: Flags, air: int) -> int:
+def _refine_air(small: Gray, slope: NDArray[np.float32], frame: Flags, air: int) -> int:
     """The threshold between air and tissue anew from what the frame leaves, where that still holds even air."""
     rest = frame == 0
     if not frame.any() or rest.sum() < 100:
         return air
-    inside, _ = _otsu(small[rest])
+    inside, _ = _otsu_thresholds(small[rest])
     dark = rest & (small < inside)
     even = dark.sum() > 0.02 * small.size and float(np.mean(slope[dark] < EVEN)) > 0.6
     return inside if even else air
 
 
-def _parts(small: Gray, frame: Flags, air: int) -> Flags:
+def _bright_parts(small: Gray, frame: Flags, air: int) -> Flags:
     """What is brighter than air, without the frame, thin strips and small parts such as markers."""
     bright = ((small >= air) & (frame == 0)).astype(np.uint8)
     bright = cv2.morphologyEx(bright, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))
@@ -148,14 +148,14 @@ def _parts(small: Gray, frame: Flags, air: int) -> Flags:
     return np.asarray(kept[parts], np.uint8)
 
 
-def _floor(small: Gray, air: int) -> float:
+def _tissue_floor(small: Gray, air: int) -> float:
     """A gray value between the mean of air and the threshold to tissue."""
     dark = small[small < air]
     level = float(dark.mean()) if dark.size else 0.0
     return level + 0.35 * (air - level)
 
 
-def _skin(small: Gray, frame: Flags, body: Flags, floor: float) -> Flags:
+def _add_skin(small: Gray, frame: Flags, body: Flags, floor: float) -> Flags:
     """The body with the thin tissue at its rim and in fingertips, which is only a little brighter than air."""
     near = cv2.dilate(body, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (31, 31)))
     faint = ((small >= floor) & (frame == 0)).astype(np.uint8) & near

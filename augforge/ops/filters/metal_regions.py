@@ -36,7 +36,7 @@ NEAR = 3
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundRegion:
     """A region in its window of the view."""
 
     features: dict[str, Any]
@@ -45,15 +45,17 @@ class Found:
     top: int
 
 
-def find_regions(view: View) -> list[Found]:
+def find_regions(view: View) -> list[FoundRegion]:
     """Regions that may be metal, the most telling first; of nested ones the most telling."""
     middle = float(np.median(view.gray[::4, ::4][view.body[::4, ::4] > 0])) if view.body[::4, ::4].any() else 128.0
     down = Downhill(view.gray)
-    found = [region for level in LEVELS for region in _at_level(view, down, 255 - level * (255 - middle))]
+    found = [region for level in LEVELS for region in _regions_at_level(view, down, 255 - level * (255 - middle))]
     found.sort(key=lambda region: -_evidence(region.features))
-    kept: list[Found] = []
+    kept: list[FoundRegion] = []
     for region in found:
-        if len(kept) < MOST and not any(nested(region.features["box"], other.features["box"]) for other in kept):
+        if len(kept) < MOST and not any(
+            overlap_by_half(region.features["box"], other.features["box"]) for other in kept
+        ):
             kept.append(region)
     return kept
 
@@ -63,7 +65,7 @@ def _evidence(features: dict[str, Any]) -> float:
     return float(features["plateau"] * features["sharpness"] ** 4)
 
 
-def nested(one: Sequence[int], other: Sequence[int]) -> bool:
+def overlap_by_half(one: Sequence[int], other: Sequence[int]) -> bool:
     """Whether boxes share at least half of the smaller one."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
@@ -71,7 +73,7 @@ def nested(one: Sequence[int], other: Sequence[int]) -> bool:
     return width > 0 and height > 0 and width * height >= 0.5 * smaller
 
 
-def _at_level(view: View, down: Downhill, threshold: float) -> Iterator[Found]:
+def _regions_at_level(view: View, down: Downhill, threshold: float) -> Iterator[FoundRegion]:
     """Connected regions above one threshold whose edge is fairly sharp where it lies on the body."""
     bright = (view.gray >= threshold).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(bright, connectivity=8)
@@ -83,7 +85,7 @@ def _at_level(view: View, down: Downhill, threshold: float) -> Iterator[Found]:
         return
     contact, sharpness, contrast = _read_edge(view, down, bright, parts, looked).of_regions(count)
     for part in np.flatnonzero(looked & (contact >= 0.2) & (sharpness >= 0.5) & (contrast >= 8)):
-        found = _cut_out(view, parts, bright, int(part), stats[part, :4].tolist())
+        found = _measure_region(view, parts, bright, int(part), stats[part, :4].tolist())
         if found is not None:
             found.features.update(
                 contact=round(float(contact[part]), 3),
@@ -136,7 +138,7 @@ def _read_edge(view: View, down: Downhill, bright: Flags, parts: NDArray[np.int3
         np.clip(start[:, None] + along[:, None] * STEPS, 0, limit - 1).astype(np.float32)
         for start, along, limit in zip((x, y), down.at(y, x), view.size, strict=True)
     )
-    gray = _sample(view.gray, at_x, at_y)
+    gray = _read_between_pixels(view.gray, at_x, at_y)
     inside = gray[:, :INSIDE].max(axis=1)
     beyond = np.rint(at_y[:, INSIDE + 3]).astype(int), np.rint(at_x[:, INSIDE + 3]).astype(int)
     step, fall = (inside - gray[:, INSIDE : INSIDE + end].min(axis=1) for end in (3, 6))
@@ -144,14 +146,16 @@ def _read_edge(view: View, down: Downhill, bright: Flags, parts: NDArray[np.int3
     return Edge(parts[y, x], view.body[beyond] > 0, step, (step > 0.7 * fall) | (ledge & (step > 38)))
 
 
-def _sample(gray: Gray, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
+def _read_between_pixels(gray: Gray, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
     """Gray values between pixels; in strips, for cv2.remap takes at most 32767 rows."""
     strips = np.array_split(np.arange(len(x)), len(x) // 30_000 + 1)
     read = [cv2.remap(gray, x[rows], y[rows], cv2.INTER_LINEAR) for rows in strips if len(rows)]
     return np.concatenate(read).astype(np.float32) if read else np.zeros(x.shape, np.float32)
 
 
-def _cut_out(view: View, parts: NDArray[np.int32], bright: Flags, part: int, box: Sequence[int]) -> Found | None:
+def _measure_region(
+    view: View, parts: NDArray[np.int32], bright: Flags, part: int, box: Sequence[int]
+) -> FoundRegion | None:
     """Features of one region inside its own window; None where nothing of the body surrounds it."""
     x, y, width, height = box
     left, top = max(0, x - OUT), max(0, y - OUT)
@@ -170,9 +174,9 @@ def _cut_out(view: View, parts: NDArray[np.int32], bright: Flags, part: int, box
         "level": round(level / 255, 3),
         "prominence": round(prominence, 3),
         "plateau": round(prominence / _unevenness(level, spread, view.noise), 2),
-        **_place(view, x, y, width, height),
+        **_measure_place(view, x, y, width, height),
     }
-    return Found(features | _shape(mask), mask, left, top)
+    return FoundRegion(features | _measure_shape(mask), mask, left, top)
 
 
 def _unevenness(level: float, spread: float, noise: float) -> float:
@@ -182,7 +186,7 @@ def _unevenness(level: float, spread: float, noise: float) -> float:
     return 0.015 + (below + 2 * uneven) / 255
 
 
-def _place(view: View, x: int, y: int, width: int, height: int) -> dict[str, Any]:
+def _measure_place(view: View, x: int, y: int, width: int, height: int) -> dict[str, Any]:
     """How many sides of the image a box touches, and how far it reaches in from a side along which it lies."""
     (x, y), (right, bottom) = (x + view.left, y + view.top), view.whole
     gaps = (x, y, right - x - width, bottom - y - height)
@@ -192,7 +196,7 @@ def _place(view: View, x: int, y: int, width: int, height: int) -> dict[str, Any
     return {"sides": gaps.count(0), "strip": round(min(strips), 3) if strips else None}
 
 
-def _shape(mask: Flags) -> dict[str, Any]:
+def _measure_shape(mask: Flags) -> dict[str, Any]:
     """Length, width and direction of the rectangle around a region, in pixels, and how much of its hull it fills."""
     outline = np.concatenate(cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0])
     hull = cv2.convexHull(outline)
@@ -209,7 +213,7 @@ def _shape(mask: Flags) -> dict[str, Any]:
     }
 
 
-def across(view: View, region: Found) -> float:
+def brightness_across(view: View, region: FoundRegion) -> float:
     """How much brighter it is beside a region's long sides than beyond its ends: a ring has bone there, none here."""
     (x, y), (width, height), degrees = cv2.minAreaRect(cv2.findNonZero(region.mask))
     turn = np.radians(degrees if width >= height else degrees + 90)

@@ -14,14 +14,14 @@ from augforge.ops.core import Candidate, Context, Examples, Flag, filter_op
 from augforge.ops.filters.robust import (
     DIGITS,
     Table,
-    framed,
-    groups_of,
+    count_groups,
+    format_scores,
     median,
-    number,
+    rounded,
     spread,
     strongest,
-    told,
-    training,
+    training_rows,
+    unique_boxes,
 )
 from augforge.ops.filters.select import ClassFilter
 from augforge.ops.filters.statistics import boxes_by_class, by_class, moments
@@ -62,8 +62,8 @@ def pose(candidate: Candidate, params: Pose, ctx: Context) -> Flag | None:
     if worst <= params.threshold:
         return None
     ranked = strongest(classes, NAMED * max(classes.values()))
-    regions = framed(candidate.features["box"][name] for name, _ in ranked)
-    return Flag("position", number(worst), detail=told(ranked), boxes=regions)
+    regions = unique_boxes(candidate.features["box"][name] for name, _ in ranked)
+    return Flag("position", rounded(worst), detail=format_scores(ranked), boxes=regions)
 
 
 @pose.measures(reads=())
@@ -80,14 +80,14 @@ def _center(sample: Sample, c: int, box: NDArray[np.int32]) -> list[float]:
 
 @pose.fits
 def fit_pose(candidates: Sequence[Candidate], params: Pose, ctx: Context) -> dict[str, Any] | None:
-    rows, names = training(candidates), params.classes or ctx.content
+    rows, names = training_rows(candidates), params.classes or ctx.content
     if len(rows) < params.min_samples:
         return None
     centers = _centers(rows, names)
     pairs, usual = _neighbours(centers, params)
     lengths = _distances(centers, pairs)
-    lengths = lengths / _positive(median(lengths / usual, 1))[:, None]
-    middle, scale = median(lengths, 0), spread(lengths, groups_of(rows), FLOOR)
+    lengths = lengths / _nan_for_zero(median(lengths / usual, 1))[:, None]
+    middle, scale = median(lengths, 0), spread(lengths, count_groups(rows), FLOOR)
     return {
         "pairs": [[names[a], names[b]] for a, b in pairs],
         "distance": [round(float(value), DIGITS) for value in middle],
@@ -110,7 +110,7 @@ def _distances(centers: NDArray[np.float64], pairs: Pairs) -> Table:
 def _neighbours(centers: NDArray[np.float64], params: Pose) -> tuple[Pairs, Table]:
     """Each class with those that are usually nearest to it, and their usual distances in units of the body's scale."""
     radii = centers - median(centers, 1)[:, None]
-    body = _positive(median(np.hypot(radii[..., 0], radii[..., 1]), 1))[:, None]
+    body = _nan_for_zero(median(np.hypot(radii[..., 0], radii[..., 1]), 1))[:, None]
     chosen: dict[tuple[int, int], float] = {}
     for c in range(centers.shape[1]):
         others = np.array([(c, other) for other in range(centers.shape[1]) if other != c]).reshape(-1, 2)
@@ -124,7 +124,7 @@ def _neighbours(centers: NDArray[np.float64], params: Pose) -> tuple[Pairs, Tabl
     return np.array(pairs, np.intp).reshape(-1, 2), np.maximum([chosen[pair] for pair in pairs], FLOOR)
 
 
-def _positive(scale: Table) -> Table:
+def _nan_for_zero(scale: Table) -> Table:
     """NaN instead of 0: a body whose classes all lie on one point has no scale."""
     return np.where(scale > 0, scale, np.nan)
 
@@ -135,7 +135,7 @@ def pose_scores(candidate: Candidate, fitted: Mapping[str, Any]) -> tuple[float,
     pairs = np.array([[names.index(name) for name in pair] for pair in fitted["pairs"]], np.intp).reshape(-1, 2)
     lengths = _distances(_centers([candidate], names), pairs)[0]
     usual = np.array(fitted["distance"])
-    own = _positive(median(lengths / np.maximum(usual, FLOOR), 0))
+    own = _nan_for_zero(median(lengths / np.maximum(usual, FLOOR), 0))
     z = np.abs(lengths / own - usual) / np.array(fitted["scale"])
     held = ~np.isnan(z)
     means = {name: z[held & (pairs == i).any(axis=1)] for i, name in enumerate(names)}

@@ -26,12 +26,12 @@ DIGITS = 5
 """Of fitted values."""
 
 
-def training(candidates: Iterable[Candidate]) -> list[Candidate]:
+def training_rows(candidates: Iterable[Candidate]) -> list[Candidate]:
     """The candidates that thresholds are taken from."""
     return [candidate for candidate in candidates if candidate.split == "train"]
 
 
-def gathered(rows: Sequence[Mapping[str, float | None]], names: Sequence[str]) -> Table:
+def to_table(rows: Sequence[Mapping[str, float | None]], names: Sequence[str]) -> Table:
     """(rows, names): the values by name, NaN for None and for what a row does not hold."""
     found = [[np.nan if (value := row.get(name)) is None else value for name in names] for row in rows]
     return np.array(found, np.float64).reshape(len(rows), len(names))
@@ -47,7 +47,7 @@ def median(values: Table, axis: int) -> Table:
     return np.asarray(((low + high) / 2)[..., 0])
 
 
-def polished(values: Table) -> tuple[Table, Table]:
+def median_polish(values: Table) -> tuple[Table, Table]:
     """Columns' effects, and what is left without them and without the rows' own, by Tukey's median polish (1977)."""
     left, effect = values.copy(), np.zeros(values.shape[1])
     for _ in range(4):
@@ -75,12 +75,12 @@ def spread(values: Table, groups: int, floor: float) -> Table:
     return np.asarray(np.maximum(moderated, floor))
 
 
-def groups_of(rows: Iterable[Candidate]) -> int:
+def count_groups(rows: Iterable[Candidate]) -> int:
     """How many independent witnesses there are: a group's samples are one, a sample without a group is its own."""
     return len({row.group or row.name for row in rows})
 
 
-def norm(names: Sequence[str], center: Table, scale: Table, left: Table, least: int) -> Norm:
+def make_norm(names: Sequence[str], center: Table, scale: Table, left: Table, least: int) -> Norm:
     """What is usual of the quantities of which at least `least` values are left, rounded."""
     judged = np.flatnonzero(np.count_nonzero(~np.isnan(left), axis=0) >= least).tolist()
     return {
@@ -101,28 +101,28 @@ def strongest(scores: Mapping[str, float], threshold: float, count: int = 3) -> 
     return sorted(beyond, key=lambda item: (-abs(item[1]), item[0]))[:count]
 
 
-def told(scores: Iterable[tuple[str, float]]) -> str:
+def format_scores(scores: Iterable[tuple[str, float]]) -> str:
     """Scores for people: ``finger-16 z=7.2, finger-15 z=-5.1``."""
     return ", ".join(f"{name} z={score:.1f}" for name, score in scores)
 
 
-def flagged(
+def flag_beyond(
     reason: str, scores: Mapping[str, float], threshold: float, boxes: Mapping[str, Sequence[int] | None] | None = None
 ) -> Flag | None:
     """A finding if a score lies beyond the threshold; it rests on the boxes of the same name."""
     beyond = strongest(scores, threshold)
     if not beyond:
         return None
-    regions = framed((boxes or {}).get(name) for name, _ in beyond)
-    return Flag(reason, number(abs(beyond[0][1])), detail=told(beyond), boxes=regions)
+    regions = unique_boxes((boxes or {}).get(name) for name, _ in beyond)
+    return Flag(reason, rounded(abs(beyond[0][1])), detail=format_scores(beyond), boxes=regions)
 
 
-def framed(boxes: Iterable[Sequence[int] | None]) -> tuple[Box, ...]:
+def unique_boxes(boxes: Iterable[Sequence[int] | None]) -> tuple[Box, ...]:
     """Boxes as a finding has them, each once."""
     held = [(box[0], box[1], box[2], box[3]) for box in boxes if box is not None]
     return tuple(dict.fromkeys(held))
 
 
-def number(value: Any) -> float:
+def rounded(value: Any) -> float:
     """A feature as JSON takes it, rounded."""
     return round(float(value), DIGITS)

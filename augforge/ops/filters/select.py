@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from augforge import bitmask
-from augforge.ops.conditions import check_syntax, holds
+from augforge.ops.conditions import check_syntax, evaluate_condition
 from augforge.ops.core import Candidate, Context, Examples, FilterParams, Flag, filter_op, table_filter
 from augforge.sample import IGNORE, Sample
 
@@ -110,12 +110,12 @@ class Where(FilterParams):
     ),
 )
 def where(candidates: Sequence[Candidate], params: Where, ctx: Context) -> list[Flag | None]:
-    verdicts = holds(params.condition, [candidate.columns() for candidate in candidates])
+    verdicts = evaluate_condition(params.condition, [candidate.columns() for candidate in candidates])
     return [None if verdict else Flag("condition not fulfilled", detail=params.condition) for verdict in verdicts]
 
 
 @where.measures(reads=(), when=lambda params: bool(re.search(r"\b(area|channels|dtype)\b", params.condition)))
-def measure_where(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+def measure_columns(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
     channels = 1 if sample.image.ndim == 2 else sample.image.shape[2]
     return {"area": class_areas(sample, ctx), "channels": channels, "dtype": str(sample.image.dtype)}
 

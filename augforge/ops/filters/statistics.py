@@ -17,16 +17,16 @@ from augforge.ops.core import Candidate, Context, Examples, Flag, filter_op
 from augforge.ops.filters.robust import (
     Norm,
     Table,
+    count_groups,
     deviations,
-    flagged,
-    gathered,
-    groups_of,
+    flag_beyond,
+    make_norm,
     median,
-    norm,
-    number,
-    polished,
+    median_polish,
+    rounded,
     spread,
-    training,
+    to_table,
+    training_rows,
 )
 from augforge.ops.filters.select import ClassFilter
 from augforge.sample import Sample
@@ -94,7 +94,7 @@ def class_area(candidate: Candidate, params: ClassArea, ctx: Context) -> Flag | 
     missing = [name for name, share in ctx.fitted["present"].items() if least and share >= least and areas[name] == 0]
     if missing:
         return Flag("class missing", detail=", ".join(missing))
-    return flagged(
+    return flag_beyond(
         "class area", area_scores(candidate, params, ctx.fitted), params.threshold, candidate.features["box"]
     )
 
@@ -107,38 +107,38 @@ def measure_area(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
 
 @class_area.fits
 def fit_area(candidates: Sequence[Candidate], params: ClassArea, ctx: Context) -> dict[str, Any] | None:
-    rows, names = training(candidates), params.names(ctx)
+    rows, names = training_rows(candidates), params.names(ctx)
     if len(rows) < params.min_samples:
         return None
-    table = _areas(rows, params, names)
-    center, left = polished(table) if params.relative_to == "others" else (median(table, 0), table)
-    known = gathered([row.features["area"] for row in rows], names)
-    usual = norm(names, center, spread(left, groups_of(rows), AREA_FLOOR), left, params.min_samples)
-    return {**usual, "present": _present(names, known, params.min_samples)}
+    table = _log_areas(rows, params, names)
+    center, left = median_polish(table) if params.relative_to == "others" else (median(table, 0), table)
+    known = to_table([row.features["area"] for row in rows], names)
+    usual = make_norm(names, center, spread(left, count_groups(rows), AREA_FLOOR), left, params.min_samples)
+    return {**usual, "present": _presence(names, known, params.min_samples)}
 
 
 def area_scores(candidate: Candidate, params: ClassArea, fitted: Mapping[str, Any]) -> dict[str, float]:
     """z of each class's area."""
     center = fitted["center"]
-    left = _areas([candidate], params, list(center))[0] - np.array([*center.values()])
+    left = _log_areas([candidate], params, list(center))[0] - np.array([*center.values()])
     if params.relative_to == "others":
         left = left - median(left, 0)
     return {name: z / fitted["scale"][name] for name, z in zip(center, left.tolist(), strict=True) if math.isfinite(z)}
 
 
-def _areas(rows: Sequence[Candidate], params: ClassArea, names: Sequence[str]) -> Table:
+def _log_areas(rows: Sequence[Candidate], params: ClassArea, names: Sequence[str]) -> Table:
     """Logarithms of classes' shares of the picture; NaN where one is absent, unknown, cut or alone."""
-    table = gathered([_judged(row, "area", params.at_border) for row in rows], names)
+    table = to_table([_judged_values(row, "area", params.at_border) for row in rows], names)
     table[table == 0] = np.nan
     if params.relative_to == "others":
         table[np.count_nonzero(~np.isnan(table), axis=1) < LEAST_OTHERS] = np.nan
     return np.asarray(np.log(table / [[row.width * row.height] for row in rows]))
 
 
-def _present(names: Sequence[str], areas: Table, least: int) -> dict[str, float]:
+def _presence(names: Sequence[str], areas: Table, least: int) -> dict[str, float]:
     """In which share of the samples that know a class it is there; without classes that fewer than `least` know."""
     known, there = np.count_nonzero(~np.isnan(areas), axis=0), np.count_nonzero(areas > 0, axis=0)
-    return {name: number(there[i] / known[i]) for i, name in enumerate(names) if known[i] >= least}
+    return {name: rounded(there[i] / known[i]) for i, name in enumerate(names) if known[i] >= least}
 
 
 class ClassShape(Statistic):
@@ -161,13 +161,15 @@ def class_shape(candidate: Candidate, params: ClassShape, ctx: Context) -> Flag 
     kinds = shape_scores(candidate, params, ctx.fitted)
     scores = {f"{name} {kind}": z for kind, found in kinds.items() for name, z in found.items()}
     boxes = {f"{name} {kind}": box for kind in kinds for name, box in candidate.features["box"].items()}
-    return flagged("class shape", scores, params.threshold, boxes)
+    return flag_beyond("class shape", scores, params.threshold, boxes)
 
 
 @class_shape.measures(reads=())
 def measure_shape(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
     areas, boxes = bitmask.areas_and_boxes(sample.masks, len(ctx.classes))
-    shapes = [_shape(moments(sample, c, boxes[c])) if areas[c] else (None, None) for c in range(len(ctx.classes))]
+    shapes = [
+        _ellipse_shape(moments(sample, c, boxes[c])) if areas[c] else (None, None) for c in range(len(ctx.classes))
+    ]
     return {
         "pixels": by_class(sample, ctx, areas.tolist()),
         "elongation": by_class(sample, ctx, [shape[0] for shape in shapes]),
@@ -178,24 +180,24 @@ def measure_shape(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
 
 @class_shape.fits
 def fit_shape(candidates: Sequence[Candidate], params: ClassShape, ctx: Context) -> dict[str, Norm] | None:
-    rows, names = training(candidates), params.names(ctx)
+    rows, names = training_rows(candidates), params.names(ctx)
     if len(rows) < params.min_samples:
         return None
     fitted = {}
     for kind, floor in (("elongation", ELONGATION_FLOOR), ("fill", FILL_FLOOR)):
-        table = gathered([_logarithms(row, kind, params) for row in rows], names)
-        scale = spread(table, groups_of(rows), floor)
-        fitted[kind] = norm(names, median(table, 0), scale, table, params.min_samples)
+        table = to_table([_log_values(row, kind, params) for row in rows], names)
+        scale = spread(table, count_groups(rows), floor)
+        fitted[kind] = make_norm(names, median(table, 0), scale, table, params.min_samples)
     return fitted
 
 
 def shape_scores(candidate: Candidate, params: ClassShape, fitted: Mapping[str, Norm]) -> dict[str, dict[str, float]]:
     """z of each class's elongation and fill."""
-    return {kind: deviations(_logarithms(candidate, kind, params), fitted[kind]) for kind in ("elongation", "fill")}
+    return {kind: deviations(_log_values(candidate, kind, params), fitted[kind]) for kind in ("elongation", "fill")}
 
 
-def _logarithms(candidate: Candidate, kind: str, params: ClassShape) -> dict[str, float]:
-    values, pixels = _judged(candidate, kind, params.at_border), candidate.features["pixels"]
+def _log_values(candidate: Candidate, kind: str, params: ClassShape) -> dict[str, float]:
+    values, pixels = _judged_values(candidate, kind, params.at_border), candidate.features["pixels"]
     return {name: math.log(value) for name, value in values.items() if value and pixels[name] >= params.min_pixels}
 
 
@@ -206,13 +208,13 @@ def moments(sample: Sample, c: int, box: NDArray[np.int32]) -> dict[str, float]:
     return found
 
 
-def _shape(found: Mapping[str, float]) -> tuple[float, float]:
+def _ellipse_shape(found: Mapping[str, float]) -> tuple[float, float]:
     """Elongation and fill; a pixel is a square, so it adds 1/12 to the variances, and none is 0."""
     area = found["m00"]
     xx, yy, xy = found["mu20"] / area + 1 / 12, found["mu02"] / area + 1 / 12, found["mu11"] / area
     middle, radius = (xx + yy) / 2, math.hypot((xx - yy) / 2, xy)
     long, short = middle + radius, max(middle - radius, 1 / 12)
-    return number(math.sqrt(long / short)), number(area / (4 * math.pi * math.sqrt(long * short)))
+    return rounded(math.sqrt(long / short)), rounded(area / (4 * math.pi * math.sqrt(long * short)))
 
 
 def by_class(sample: Sample, ctx: Context, values: Sequence[Any]) -> dict[str, Any]:
@@ -226,11 +228,15 @@ def boxes_by_class(sample: Sample, ctx: Context, boxes: NDArray[np.int32]) -> di
     return by_class(sample, ctx, [box if box[2] else None for box in boxes.tolist()])
 
 
-def _judged(candidate: Candidate, kind: str, at_border: str) -> dict[str, Any]:
+def _judged_values(candidate: Candidate, kind: str, at_border: str) -> dict[str, Any]:
     """A feature by class; without the classes that touch the border, if these are skipped."""
     values, boxes = candidate.features[kind], candidate.features["box"]
-    return {name: value for name, value in values.items() if at_border == "judge" or not _cut(boxes[name], candidate)}
+    return {
+        name: value
+        for name, value in values.items()
+        if at_border == "judge" or not _touches_border(boxes[name], candidate)
+    }
 
 
-def _cut(box: Sequence[int] | None, candidate: Candidate) -> bool:
+def _touches_border(box: Sequence[int] | None, candidate: Candidate) -> bool:
     return box is not None and (0 in box[:2] or box[2] == candidate.width or box[3] == candidate.height)

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from judging import candidate, exposed, hands
+from judging import candidate, expose, hands
 
 from augforge.errors import PlanError
 from augforge.ops import OPS, Context, Flag
@@ -64,7 +64,7 @@ def test_hash_outlives_harmless_changes(change: Callable[[np.ndarray], np.ndarra
 
 
 def test_hash_outlives_mild_exposure() -> None:
-    assert max(distance(hand.image, exposed(hand, 0.75).image) for hand in hands()[::4]) <= 20
+    assert max(distance(hand.image, expose(hand, 0.75).image) for hand in hands()[::4]) <= 20
 
 
 def test_different_hands_are_apart() -> None:
