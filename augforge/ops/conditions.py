@@ -1,6 +1,6 @@
 """Conditions over a table of samples, as recipes write them: SQL expressions that Polars evaluates.
 
-Polars is imported where a condition is parsed or evaluated: planning without conditions does without it.
+Polars is imported only where a condition is parsed or evaluated, so that planning without conditions does not load it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def check_syntax(expression: str) -> str:
-    """The expression itself; ValueError if it cannot be parsed."""
+    """Return the expression itself. Raises ValueError if it cannot be parsed."""
     import polars as pl
     from polars.exceptions import PolarsError
 
@@ -30,14 +30,14 @@ def check_syntax(expression: str) -> str:
 
 
 def evaluate_condition(expression: str, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
-    """Whether the condition holds for each row; what cannot be said (null) does not hold.
+    """Say for each row whether it meets the condition; a row for which the result is null does not.
 
     Args:
-        expression: SQL over the rows' keys; nested values by a dot.
+        expression: SQL over the rows' keys; a dot leads to nested values.
         rows: the table.
 
     Raises:
-        PlanError: an unknown column, or no condition.
+        PlanError: a column is unknown, or the expression is not true or false.
     """
     if not rows:
         return []

@@ -66,11 +66,12 @@ class Check:
         return "-".join(map(str, (self.rule.__name__.removeprefix("check_"), self.subject, *self.arguments)))
 
     def __call__(self) -> None:
+        """Check the rule. Raises AssertionError with op, example, rule and what is wrong."""
         try:
             self.rule(self.subject, *self.arguments)
         except Exception as error:
-            told = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
-            raise AssertionError(f"{self.subject} breaks a rule of ops, {self.rule.__name__}: {told}") from error
+            message = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+            raise AssertionError(f"{self.subject} breaks a rule of ops, {self.rule.__name__}: {message}") from error
 
 
 def check_op(op: Op[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Parts of the picture taken away: cutout, gridmask."""
+"""Ops that erase parts of the picture: cutout, gridmask."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 
 from augforge import bitmask
 from augforge.ops.core import Context, Examples, OpParams, op
-from augforge.ops.geometry import Fill, make_canvas
+from augforge.ops.geometry import Fill, check_ascending, make_canvas
 from augforge.sample import Sample
 
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -20,12 +20,16 @@ Masks = Literal["keep", "clear"]
 
 
 class _ErasingParams(OpParams):
+    """Parameters that both ops have."""
+
     fill: Fill = Field(0, description="gray value of what is erased")
-    masks: Masks = Field("keep", description="whether masks stay under what is erased, to be guessed, or are cleared")
+    masks: Masks = Field(
+        "keep", description="whether masks stay where the picture is erased, to be guessed, or are cleared"
+    )
 
 
 def _erase(sample: Sample, hidden: NDArray[np.uint8], params: _ErasingParams) -> Sample:
-    """The sample without the pixels where `hidden` (H, W) is not 0."""
+    """Erase the pixels where `hidden` (H, W) is 1."""
     blank = make_canvas(sample.width, sample.height, params.fill, sample.image)
     image, masks = cv2.copyTo(blank, hidden, sample.image.copy()), sample.masks
     if params.masks == "clear":
@@ -36,17 +40,17 @@ def _erase(sample: Sample, hidden: NDArray[np.uint8], params: _ErasingParams) ->
 class Cutout(_ErasingParams):
     """Erase square holes (DeVries and Taylor 2017, arXiv:1708.04552).
 
-    A hole's side is a drawn share of the picture's shorter side, its centre uniform over the picture; at the rim the
-    hole is cut off, as in the paper.
+    A hole's side is a drawn share of the picture's shorter side. Its centre is drawn evenly over the picture; what
+    reaches beyond the border is cut off, as in the paper.
     """
 
-    holes: int = Field(1, ge=1, le=100, description="how many")
+    holes: int = Field(1, ge=1, le=100, description="how many holes")
     side: tuple[Share, Share] = Field((0.1, 0.25), description="range of a hole's side, as a share of the shorter side")
 
     @field_validator("side")
     @classmethod
-    def _ascending(cls, value: tuple[float, float]) -> tuple[float, float]:
-        return _ascending(value, "side")
+    def _check_side(cls, value: tuple[float, float]) -> tuple[float, float]:
+        return check_ascending(value, "side")
 
 
 @op(
@@ -59,6 +63,7 @@ class Cutout(_ErasingParams):
     ),
 )
 def cutout(inputs: Sequence[Sample], drawn: dict[str, Any], params: Cutout, ctx: Context) -> Iterator[Sample]:
+    """Erase the drawn squares."""
     sample = inputs[0]
     hidden = np.zeros((sample.height, sample.width), np.uint8)
     for hole in drawn["holes"]:
@@ -70,26 +75,27 @@ def cutout(inputs: Sequence[Sample], drawn: dict[str, Any], params: Cutout, ctx:
 
 @cutout.draws
 def draw_holes(rng: np.random.Generator, inputs: Sequence[Sample], params: Cutout, ctx: Context) -> dict[str, Any]:
+    """Draw side and centre of each hole, as shares of the picture."""
     drawn = zip(rng.uniform(*params.side, params.holes), *rng.random((2, params.holes)), strict=True)
     return {"holes": [{"side": float(side), "x": float(x), "y": float(y)} for side, x, y in drawn]}
 
 
 class GridMask(_ErasingParams):
-    """Erase a regular grid of squares (Chen et al. 2020, arXiv:2001.04086), upright, that leaves objects visible.
+    """Erase a regular grid of squares that leaves objects visible (Chen et al. 2020, arXiv:2001.04086).
 
     A unit's side is a drawn share of the picture's shorter side; in each unit a square of `ratio` times that side is
-    erased. The grid's offset is uniform among those that leave `min_visible` of the labelled pixels to be seen; where
-    there is none, the squares shrink, by as little as is needed.
+    erased. The grid is not turned. Its offset is drawn evenly among those at which `min_visible` of the labelled pixels
+    can still be seen; if there is none, the squares shrink by as little as is needed.
     """
 
     unit: tuple[Share, Share] = Field((0.1, 0.3), description="range of a unit's side, as a share of the shorter side")
     ratio: float = Field(0.5, gt=0, lt=1, description="side of the erased square, as a share of the unit's")
-    min_visible: float = Field(0.6, ge=0, le=1, description="least share of the labelled pixels that stays visible")
+    min_visible: float = Field(0.6, ge=0, le=1, description="share of the labelled pixels that stays visible at least")
 
     @field_validator("unit")
     @classmethod
-    def _ascending(cls, value: tuple[float, float]) -> tuple[float, float]:
-        return _ascending(value, "unit")
+    def _check_unit(cls, value: tuple[float, float]) -> tuple[float, float]:
+        return check_ascending(value, "unit")
 
 
 @op(
@@ -100,6 +106,7 @@ class GridMask(_ErasingParams):
     examples=Examples([{}, {"masks": "clear", "fill": 128}], hides=True),
 )
 def gridmask(inputs: Sequence[Sample], drawn: dict[str, Any], params: GridMask, ctx: Context) -> Iterator[Sample]:
+    """Erase the squares of the drawn grid."""
     sample = inputs[0]
     columns = (np.arange(sample.width) - drawn["x"]) % drawn["unit"] < drawn["square"]
     rows = (np.arange(sample.height) - drawn["y"]) % drawn["unit"] < drawn["square"]
@@ -108,6 +115,7 @@ def gridmask(inputs: Sequence[Sample], drawn: dict[str, Any], params: GridMask, 
 
 @gridmask.draws
 def draw_grid(rng: np.random.Generator, inputs: Sequence[Sample], params: GridMask, ctx: Context) -> dict[str, Any]:
+    """Draw the unit's side and an offset at which enough of the labelled pixels stays visible."""
     sample = inputs[0]
     unit = max(2, round(float(rng.uniform(*params.unit)) * min(sample.width, sample.height)))
     labelled = _fold_units(bitmask.union(sample.masks), unit)
@@ -119,7 +127,7 @@ def draw_grid(rng: np.random.Generator, inputs: Sequence[Sample], params: GridMa
 
 
 def _fold_units(labelled: NDArray[np.bool_], unit: int) -> NDArray[np.int64]:
-    """Labelled pixels by their place in a unit, (unit, unit): all units laid upon each other."""
+    """Count labelled pixels by their place in a unit, (unit, unit), as if all units lay on top of each other."""
     height, width = labelled.shape
     rows = np.zeros((unit, width), np.int64)
     for top in range(0, height, unit):
@@ -131,7 +139,7 @@ def _fold_units(labelled: NDArray[np.bool_], unit: int) -> NDArray[np.int64]:
 
 
 def _largest_square(labelled: NDArray[np.int64], square: int, most: float) -> int:
-    """Side of the largest square, up to `square`, that hides at most so many pixels at some offset; by bisection."""
+    """Side of the largest square, up to `square`, that hides at most `most` pixels at some offset, by bisection."""
     fits, fails = 0, square + 1
     while fails - fits > 1:
         middle = square if fails > square else (fits + fails) // 2
@@ -143,14 +151,8 @@ def _largest_square(labelled: NDArray[np.int64], square: int, most: float) -> in
 
 
 def _count_hidden(labelled: NDArray[np.int64], square: int) -> NDArray[np.int64]:
-    """Pixels that squares of that side hide at each offset y, x of the grid, (unit, unit), by a summed-area table."""
+    """Count the pixels that squares hide at each offset y, x of the grid, (unit, unit), by a summed-area table."""
     unit = len(labelled)
     wrapped = np.tile(labelled, (2, 2))[: unit + square, : unit + square].astype(np.float64)
     table, near, far = cv2.integral(wrapped), slice(unit), slice(square, square + unit)
     return np.asarray(np.rint(table[far, far] - table[near, far] - table[far, near] + table[near, near]), np.int64)
-
-
-def _ascending(value: tuple[float, float], name: str) -> tuple[float, float]:
-    if value[0] > value[1]:
-        raise ValueError(f"{name} goes from low to high")
-    return value

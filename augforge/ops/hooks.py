@@ -27,54 +27,70 @@ class Apply(Protocol[_Params]):
 
     def __call__(
         self, inputs: Sequence[Sample], drawn: Any, params: _Params, ctx: Context, /
-    ) -> Iterable[Sample | Drop]: ...
+    ) -> Iterable[Sample | Drop]:
+        """Make samples, or give a Drop with the reason why there is none."""
+        ...
 
 
 class Draw(Protocol[_Params]):
     """Draws all that chance decides in one call of an op. The result is JSON-like, small, and recorded."""
 
-    def __call__(
-        self, rng: np.random.Generator, inputs: Sequence[Sample], params: _Params, ctx: Context, /
-    ) -> Drawn: ...
+    def __call__(self, rng: np.random.Generator, inputs: Sequence[Sample], params: _Params, ctx: Context, /) -> Drawn:
+        """Draw from `rng` and nothing else."""
+        ...
 
 
 class CountInputs(Protocol[_Params]):
     """Says how many samples one call takes."""
 
-    def __call__(self, params: _Params, /) -> int: ...
+    def __call__(self, params: _Params, /) -> int:
+        """Give the number of samples."""
+        ...
 
 
 class GiveSizes(Protocol[_Params]):
     """Says width and height of each output, from those of the inputs."""
 
-    def __call__(self, sizes: Sequence[Size], params: _Params, /) -> list[Size]: ...
+    def __call__(self, sizes: Sequence[Size], params: _Params, /) -> list[Size]:
+        """Give (width, height) of each output, in order."""
+        ...
 
 
 class Measure(Protocol[_Params]):
     """Measures one sample's pixels. It sees only the params that it declared to read; features are JSON-like."""
 
-    def __call__(self, sample: Sample, params: _Params, ctx: Context, /) -> Mapping[str, Any]: ...
+    def __call__(self, sample: Sample, params: _Params, ctx: Context, /) -> Mapping[str, Any]:
+        """Give the features by name."""
+        ...
 
 
 class Decide(Protocol[_Params]):
     """Decides on one candidate: None keeps it, a Flag drops, tags or moves it."""
 
-    def __call__(self, candidate: Candidate, params: _Params, ctx: Context, /) -> Flag | None: ...
+    def __call__(self, candidate: Candidate, params: _Params, ctx: Context, /) -> Flag | None:
+        """Give the verdict."""
+        ...
 
 
 class DecideTable(Protocol[_Params]):
     """Decides on a whole table at once: one verdict per candidate, in their order."""
 
-    def __call__(self, candidates: Sequence[Candidate], params: _Params, ctx: Context, /) -> Sequence[Flag | None]: ...
+    def __call__(self, candidates: Sequence[Candidate], params: _Params, ctx: Context, /) -> Sequence[Flag | None]:
+        """Give the verdicts."""
+        ...
 
 
 class Fit(Protocol[_Params]):
     """Finds thresholds or weights in a table, JSON-like; None if there is nothing to fit on."""
 
-    def __call__(self, candidates: Sequence[Candidate], params: _Params, ctx: Context, /) -> Any: ...
+    def __call__(self, candidates: Sequence[Candidate], params: _Params, ctx: Context, /) -> Any:
+        """Give what becomes `ctx.fitted`."""
+        ...
 
 
 class Weigh(Protocol[_Params]):
     """Says how likely a sample is drawn as partner: absolute, 0 for never."""
 
-    def __call__(self, candidate: Candidate, params: _Params, ctx: Context, /) -> float: ...
+    def __call__(self, candidate: Candidate, params: _Params, ctx: Context, /) -> float:
+        """Give the weight."""
+        ...

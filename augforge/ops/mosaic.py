@@ -21,7 +21,16 @@ from augforge.ops.combine import (
 )
 from augforge.ops.core import Candidate, Context, Examples, OpParams, Size, op
 from augforge.ops.filters.select import class_areas
-from augforge.ops.geometry import Fill, Length, make_canvas, scale_image, scale_matrix, scale_planes, width_height
+from augforge.ops.geometry import (
+    Fill,
+    Length,
+    check_ascending,
+    make_canvas,
+    scale_image,
+    scale_matrix,
+    scale_planes,
+    width_height,
+)
 from augforge.sample import Box, Placement, Sample
 
 Cells = Annotated[int, Field(ge=1, le=8)]
@@ -29,14 +38,14 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Mosaic(OpParams):
-    """Tile k images of one split into a grid with drawn tile borders.
+    """Put several images of one split into the tiles of a grid whose borders are drawn.
 
-    The mosaic of YOLOv4 (Bochkovskiy et al. 2020, arXiv:2004.10934). A 2x2 grid's centre lies at a drawn
-    fraction of width and height; in larger grids every border is drawn about its even place the same way. A
-    class is known in the mosaic if it is known in all its images; label vectors are mixed by tile area.
+    This is the mosaic of YOLOv4 (Bochkovskiy et al. 2020, arXiv:2004.10934). The centre of a 2x2 grid lies at a drawn
+    fraction of width and height; in larger grids every border is drawn around its even place in the same way. A class
+    is known in the mosaic if it is known in all its images; label vectors are mixed by the tiles' areas.
 
-    Darknet's cut is ``center_range: [0.2, 0.8]``. Ultralytics' rule is ``center_range: [0.25, 0.75], fit: crop, align:
-    centre, fill: 114`` with a `size` of twice the image's: every image keeps its scale and touches the centre.
+    As in Darknet: ``center_range: [0.2, 0.8]``. As in Ultralytics: ``center_range: [0.25, 0.75], fit: crop, align:
+    centre, fill: 114`` with a `size` of twice the image's, so that every image keeps its scale and touches the centre.
     """
 
     grid: tuple[Cells, Cells] = Field((2, 2), description="rows and columns of tiles")
@@ -49,13 +58,13 @@ class Mosaic(OpParams):
     )
     align: Literal["drawn", "centre"] = Field(
         "drawn",
-        description="where an image overhangs its tile or leaves room: shifted by chance (centred if there is room), "
-        "or with its inner corner at the mosaic's centre",
+        description="place of an image that is larger or smaller than its tile: drawn (centred if it is smaller), or "
+        "with its inner corner at the mosaic's centre",
     )
     partners: ClassWeights = Field(
         "uniform",
-        description="who joins: all alike; rather samples that hold rare or small classes; or weights, such as "
-        "{finger-16: 4}, of which a sample's greatest counts (1 without)",
+        description="which samples join: each as likely; preferably those that hold rare or small classes; or by "
+        "weights of classes, such as {finger-16: 4}: a sample's heaviest class counts, 1 if it holds none of them",
     )
     size: Length | tuple[Length, Length] | None = Field(
         None, description="pixels: one number for a square, or [width, height]; default: the first image's"
@@ -63,14 +72,14 @@ class Mosaic(OpParams):
     fill: Fill = Field(0, description="gray value where no image reaches")
 
     @model_validator(mode="after")
-    def _sound(self) -> Mosaic:
+    def _check_grid(self) -> Mosaic:
         if self.grid[0] * self.grid[1] < 2:
             raise ValueError("a 1x1 grid is no mosaic; expected at least two tiles")
-        if self.center_range[0] > self.center_range[1]:
-            raise ValueError("center_range goes from low to high")
+        check_ascending(self.center_range, "center_range")
         return self
 
     def check(self, ctx: Context) -> None:
+        """Raise PlanError if a weighted class is not in the table."""
         check_weighted_classes(self.partners, ctx)
 
 
@@ -92,6 +101,7 @@ class Mosaic(OpParams):
     ),
 )
 def mosaic(inputs: Sequence[Sample], drawn: dict[str, Any], params: Mosaic, ctx: Context) -> Iterator[Sample]:
+    """Scale or crop each image into its tile."""
     anchor, *_ = inputs = match_channels(inputs)
     width, height = _canvas_size((anchor.width, anchor.height), params)
     image = make_canvas(width, height, params.fill, anchor.image)
@@ -119,16 +129,19 @@ def mosaic(inputs: Sequence[Sample], drawn: dict[str, Any], params: Mosaic, ctx:
 
 @mosaic.counts_inputs
 def count_tiles(params: Mosaic) -> int:
+    """Take one image per tile."""
     return params.grid[0] * params.grid[1]
 
 
 @mosaic.gives_sizes
 def canvas_sizes(sizes: Sequence[Size], params: Mosaic) -> list[Size]:
+    """Say that the output has the size asked for, or that of the first image."""
     return [_canvas_size(sizes[0], params)]
 
 
 @mosaic.draws
 def draw_layout(rng: np.random.Generator, inputs: Sequence[Sample], params: Mosaic, ctx: Context) -> dict[str, Any]:
+    """Draw the borders, which image goes into which tile, and how images are shifted in their tiles."""
     rows, columns = params.grid
     return {
         "rows": [_draw_border(rng, i, rows, params.center_range) for i in range(1, rows)],
@@ -140,16 +153,19 @@ def draw_layout(rng: np.random.Generator, inputs: Sequence[Sample], params: Mosa
 
 @mosaic.measures(reads=(), when=lambda params: params.partners != "uniform")
 def measure_areas(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+    """Measure the pixels of each class."""
     return {"area": class_areas(sample, ctx)}
 
 
 @mosaic.fits
 def fit_partner_weights(candidates: Sequence[Candidate], params: Mosaic, ctx: Context) -> dict[str, float] | None:
+    """Fit a weight for each class, if a rule asks for it."""
     return fit_class_weights(params.partners, candidates)
 
 
 @mosaic.weighs
 def weigh_partner(candidate: Candidate, params: Mosaic, ctx: Context) -> float:
+    """Weigh a sample by its heaviest class."""
     return heaviest_weight(ctx.fitted, candidate)
 
 
@@ -158,40 +174,41 @@ def _canvas_size(anchor: Size, params: Mosaic) -> Size:
 
 
 def _draw_border(rng: np.random.Generator, i: int, cells: int, center_range: tuple[float, float]) -> float:
-    """The i-th of `cells` - 1 inner borders, as a fraction: for two cells just the drawn centre."""
+    """Draw the i-th of `cells` - 1 inner borders, as a fraction; with two cells it is the drawn centre."""
     return (i - 1 + 2 * float(rng.uniform(*center_range))) / cells
 
 
 def _border_pixels(fractions: Sequence[float], length: int) -> list[int]:
+    """All borders along an axis in pixels, the outer ones included."""
     return [0, *sorted(min(max(round(f * length), 0), length) for f in fractions), length]
 
 
 def _scaled_size(old: Size, tile: Box, fit: str) -> Size:
-    """Size of an image scaled for its tile."""
+    """Size of an image that is scaled for its tile."""
     ratios = (max(1, tile[2] - tile[0]) / old[0], max(1, tile[3] - tile[1]) / old[1])
     scale = {"cover": (max(ratios),) * 2, "contain": (min(ratios),) * 2, "stretch": ratios, "crop": (1.0, 1.0)}[fit]
     return (max(1, round(old[0] * scale[0])), max(1, round(old[1] * scale[1])))
 
 
 def _offset(tile: Box, size: Size, shift: Sequence[float | None]) -> tuple[int, int]:
-    """Where the scaled image's left top corner lies on the canvas."""
+    """Where the scaled image's top left corner lies on the canvas."""
     return (_start(tile[0], tile[2], size[0], shift[0]), _start(tile[1], tile[3], size[1], shift[1]))
 
 
 def _start(low: int, high: int, size: int, shift: float | None) -> int:
-    """Shifted by a fraction of what overhangs or is spare; centred for None."""
+    """Where an image starts along an axis: shifted by a fraction of what it lacks or exceeds, or centred for None."""
     spare = max(1, high - low) - size
     return low + spare // 2 if shift is None else low + round(shift * spare)
 
 
 def _drawn_shift(shift: Sequence[float], tile: Box, size: Size) -> tuple[float | None, float | None]:
-    """The drawn shifts where the image overhangs its tile; None, for centred, where there is room to spare."""
+    """The drawn shift along each axis on which the image exceeds its tile; None, for centred, on the others."""
     room = (max(1, tile[2] - tile[0]), max(1, tile[3] - tile[1]))
     return (shift[0] if size[0] > room[0] else None, shift[1] if size[1] > room[1] else None)
 
 
 def _inward_shift(cell: int, grid: tuple[int, int]) -> tuple[float | None, float | None]:
-    """Shifts that bring an image's inner corner to the centre; None along an axis where the cell is the middle one."""
+    """The shift along each axis that brings an image's inner corner to the centre; None in the middle row or column."""
     row, column = divmod(cell, grid[1])
     return (_inward_side(column, grid[1]), _inward_side(row, grid[0]))
 

@@ -346,7 +346,7 @@ def test_no_network_and_no_warning() -> None:
         "import socket\n"
         "def refuse(*a, **k): raise AssertionError('network')\n"
         "socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse\n"
-        "from augforge.ops.albumentations import Albumentations, _library\n"
+        "from augforge.ops.albumentations import Albumentations\n"
         "Albumentations(name='Emboss')\n"
         "import os; assert os.environ['NO_ALBUMENTATIONS_UPDATE'] == '1'",
         NO_ALBUMENTATIONS_UPDATE="",

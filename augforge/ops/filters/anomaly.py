@@ -1,4 +1,4 @@
-"""anomaly: samples that are unusual as a whole, by a detector of PyOD over what the other statistics measure."""
+"""anomaly: samples that are unusual as a whole, found by a detector of PyOD in what the other filters measure."""
 
 from __future__ import annotations
 
@@ -36,26 +36,28 @@ COLUMNS = tuple(f"{family} {kind}" for family in FAMILIES for kind in ("largest"
 
 
 class Anomaly(FilterParams):
-    """Samples that are unusual as a whole: a little in many ways, where no single statistic would flag them.
+    """Samples that are unusual as a whole: a little in many ways, so that no single statistic would flag them.
 
-    The features are those of `class_area`, `class_shape`, `pose` and `intensity` with their defaults. Of the z-scores
-    of area, elongation, fill, position and gray values, the largest and the root mean square over the classes (or gray
-    values) go in: 10 numbers, whatever the class table; where one cannot be said, the training median stands. A
-    detector of PyOD (Zhao, Nasrullah and Li 2019, JMLR 20:96), fitted on the training split, scores them: `iforest` by
-    how few random cuts leave a sample alone (Liu, Ting and Zhou 2008, ICDM; fixed seed), `ecod` by how far out in the
-    tails its numbers lie together (Li et al. 2022, arXiv:2201.00382; finds less here, and takes long where many samples
-    are outside `train`, for each is scored alone). A sample is flagged whose score lies `threshold` robust standard
-    deviations (1.4826 median absolute deviations) above the training median.
+    The features are those of `class_area`, `class_shape`, `pose` and `intensity` with their default parameters. Of the
+    z-scores of area, elongation, fill, position and gray values, the largest and the root mean square over the classes
+    (or gray values) are used: 10 numbers, whatever the class table. If one of them cannot be computed, the training
+    median takes its place. A detector of PyOD (Zhao, Nasrullah and Li 2019, JMLR 20:96), fitted on the training split,
+    gives each sample a score: `iforest` by how few random cuts isolate it (Liu, Ting and Zhou 2008, ICDM; fixed seed),
+    `ecod` by how far out in the tails its numbers lie together (Li et al. 2022, arXiv:2201.00382; it finds less here,
+    and takes long if many samples are outside `train`, since each of these is scored on its own). A sample is flagged
+    if its score lies `threshold` robust standard deviations (1.4826 median absolute deviations) above the training
+    median.
 
-    Needs the extra `outliers`. Other versions of PyOD and scikit-learn may score a little differently.
+    Needs the extra `outliers`. Other versions of PyOD and scikit-learn may give slightly different scores.
     """
 
-    detector: Literal["iforest", "ecod"] = Field("iforest", description="isolation forest, or empirical tails")
-    threshold: float = Field(4.0, gt=0, description="least robust z of a flagged sample's score; 3 suits ecod")
-    min_samples: int = Field(20, ge=8, description="nothing is judged with fewer training samples")
-    trees: int = Field(200, ge=1, le=2000, description="trees of the isolation forest")
+    detector: Literal["iforest", "ecod"] = Field("iforest", description="isolation forest, or empirical distributions")
+    threshold: float = Field(4.0, gt=0, description="robust z of the score that flags a sample; 3 suits ecod")
+    min_samples: int = Field(20, ge=8, description="number of training samples below which nothing is flagged")
+    trees: int = Field(200, ge=1, le=2000, description="number of trees in the isolation forest")
 
     def check(self, ctx: Context) -> None:
+        """Raise MissingExtra if PyOD is not installed."""
         if find_spec("pyod") is None:
             raise _missing_extra()
 
@@ -64,6 +66,7 @@ class Anomaly(FilterParams):
     "anomaly", Anomaly, version=1, examples=Examples([{"min_samples": 8, "detector": "ecod"}], extra="outliers")
 )
 def anomaly(candidates: Sequence[Candidate], params: Anomaly, ctx: Context) -> list[Flag | None]:
+    """Flag the samples whose anomaly score lies beyond the threshold."""
     if ctx.fitted is None:
         return [None] * len(candidates)
     rows = sorted(candidates, key=lambda row: row.name)
@@ -86,17 +89,13 @@ _MEASURES: dict[str, Callable[..., Any]] = {
 
 @anomaly.measures(reads=())
 def measure_statistics(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
-    measures: dict[str, Callable[..., Any]] = {
-        "area": measure_area,
-        "shape": measure_shape,
-        "position": measure_centers,
-        "intensity": measure_levels,
-    }
-    return {name: measure(sample, params, ctx) for name, measure in measures.items()}
+    """Measure what the four statistics measure."""
+    return {name: measure(sample, params, ctx) for name, measure in _MEASURES.items()}
 
 
 @anomaly.fits
 def fit_statistics(candidates: Sequence[Candidate], params: Anomaly, ctx: Context) -> dict[str, Any] | None:
+    """Fit the four statistics; None if there are too few training samples."""
     rows = training_rows(candidates)
     if len(rows) < params.min_samples:
         return None
@@ -112,12 +111,12 @@ def fit_statistics(candidates: Sequence[Candidate], params: Anomaly, ctx: Contex
 
 
 def _with_features_of(rows: Iterable[Candidate], name: str) -> list[Candidate]:
-    """The candidates with the features of one statistic."""
+    """The candidates with only the features of one statistic."""
     return [replace(row, features=row.features[name]) for row in rows]
 
 
 def _scores(rows: Sequence[Candidate], params: Anomaly, fitted: Mapping[str, Any]) -> list[float]:
-    """Robust z of each row's anomaly score; 0 for all if there is nothing to learn from."""
+    """Robust z of each row's anomaly score; 0 for all if there is too little to learn from."""
     table = np.array([_feature_row(row, fitted) for row in rows], np.float64).reshape(len(rows), len(COLUMNS))
     learn = np.array([row.split == "train" for row in rows], bool)
     if np.count_nonzero(learn) < params.min_samples:
@@ -131,7 +130,7 @@ def _scores(rows: Sequence[Candidate], params: Anomaly, fitted: Mapping[str, Any
 
 
 def _detector_scores(table: Table, learn: NDArray[np.bool_], params: Anomaly) -> Table:
-    """The detector's scores, larger for stranger rows."""
+    """The detector's scores, larger for more unusual rows."""
     detector = _make_detector(params)
     detector.fit(table[learn])
     scores = np.zeros(len(table))
@@ -158,7 +157,7 @@ def _missing_extra() -> MissingExtra:
 
 
 def _feature_row(row: Candidate, fitted: Mapping[str, Any]) -> list[float]:
-    """COLUMNS of one sample."""
+    """The numbers of one sample, as COLUMNS names them."""
     area, shape, position, levels = (
         _with_features_of([row], name)[0] for name in ("area", "shape", "position", "intensity")
     )
@@ -175,7 +174,7 @@ def _feature_row(row: Candidate, fitted: Mapping[str, Any]) -> list[float]:
 
 
 def _largest_and_overall(scores: Mapping[str, float]) -> tuple[float, float]:
-    """Largest absolute value and root mean square; NaN of nothing."""
+    """Largest absolute value and root mean square; NaN if there are no scores."""
     z = np.abs([*scores.values()])
     return (float(z.max()), float(np.sqrt(np.mean(z**2)))) if len(z) else (np.nan, np.nan)
 

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from augforge.ops.filters.hand_shape import Finger, Gray, Hand, Point, find_hand, reduce_picture, remove_padding
 from augforge.sample import Image
 
-_STEPS, _LANES = 120, 61  # of the strip along the middle ray
-_BEND = 0.2  # what a step aside by one lane costs
+_STEPS, _LANES = 120, 61
+"""Size of the strip along the middle ray in which the bones are sought."""
+_BEND = 0.2
+"""Cost of a step aside by one lane."""
 
 
 def hand_tilt(image: Image) -> float | None:
@@ -31,7 +33,7 @@ def hand_tilt(image: Image) -> float | None:
 
 
 def middle_finger(hand: Hand) -> Finger:
-    """The third of five; of fewer, counted from the thumb if it shows, or else the one that reaches farthest."""
+    """The third finger of five. Of fewer: counted from the thumb if it shows, else the one that reaches farthest."""
     fingers = hand.fingers
     if len(fingers) == 5:
         return fingers[2]
@@ -42,7 +44,7 @@ def middle_finger(hand: Hand) -> Finger:
 
 
 def _is_thumb(fingers: tuple[Finger, ...], hand: Hand) -> bool:
-    """Whether the first finger begins nearer to the wrist and stands farther off than the others do."""
+    """Whether the first finger begins nearer to the wrist and is spread farther than the others."""
     begins = [math.dist(finger.base, hand.centre) for finger in fingers]
     turns = [_degrees_between(a, b) for a, b in pairwise(fingers)]
     return begins[0] < 0.92 * begins[1] and begins[0] < 0.95 * begins[-1] and turns[0] > 1.5 * max(turns[1:])
@@ -69,7 +71,7 @@ def _middle_ray(gray: Gray, hand: Hand, finger: Finger) -> Point:
 
 
 def _ridge_strength(strip: Gray, width: float) -> Gray:
-    """How much brighter than its sides each place is, at a bone's width in lanes; at most 1, lest metal count more."""
+    """How much brighter each place is than its sides, at a bone's width in lanes; at most 1, for metal is no bone."""
     narrow = cv2.GaussianBlur(strip, (0, 0), width, sigmaY=2)
     ridge = narrow - cv2.GaussianBlur(strip, (0, 0), 3 * width, sigmaY=2)
     usual = float(np.median(np.abs(ridge).max(axis=1))) + 0.01

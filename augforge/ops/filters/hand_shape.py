@@ -1,9 +1,9 @@
 """Where a radiograph shows a hand: its silhouette, its palm and its fingers, found without labels.
 
-All lengths are pixels of the reduced picture, whose longer side is `SIDE`. What a film shows besides the hand decides
-how: it is often padded to a square, turned together with its padding, brighter on one side, and marked with letters.
-So the padding is painted over with what lies next to it, the air's brightness is taken off, and of the silhouettes at
-a row of thresholds the one that shows fingers best is taken.
+All lengths are pixels of the reduced picture, whose longer side is `SIDE`. The method follows from what a film shows
+besides the hand: it is often padded to a square, turned together with its padding, brighter on one side, and marked
+with letters. So the padding is painted over with what lies next to it, the brightness of the air is subtracted, and of
+the silhouettes at several thresholds the one that shows fingers best is taken.
 """
 
 from __future__ import annotations
@@ -24,10 +24,14 @@ Mask = NDArray[np.uint8]
 Point = NDArray[np.float64]
 
 SIDE = 256
-_THRESHOLDS = tuple(0.04 * 1.26**i for i in range(11))  # above the air, as a share of the picture's range
-_SAME = 0.035  # gray values that near to a corner's belong to its padding
-_ENOUGH = 9.3  # five long fingers score 10
-_LEAST = 3.5  # less than two long fingers and a short one: no hand
+_THRESHOLDS = tuple(0.04 * 1.26**i for i in range(11))
+"""Brightness above the air, as a share of the picture's range."""
+_SAME = 0.035
+"""Gray values that differ from a corner's by less belong to its padding."""
+_ENOUGH = 9.3
+"""With this score the picture is not tried again with other padding removed; five long fingers score 10."""
+_LEAST = 3.5
+"""The score of two long fingers and a short one; a silhouette that scores less is no hand."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def reduce_picture(image: Image) -> Gray:
 
 
 def find_hand(gray: Gray) -> Hand | None:
-    """The most hand-like silhouette at any threshold; None where nothing looks like one."""
+    """The most hand-like silhouette at any threshold; None if nothing looks like a hand."""
     best: Hand | None = None
     for picture in _padding_guesses(gray):
         above = picture - _air_brightness(picture)
@@ -79,7 +83,7 @@ def find_hand(gray: Gray) -> Hand | None:
 
 
 def _padding_guesses(gray: Gray) -> Iterator[Gray]:
-    """The picture without bright padding; if that does not do, also without dark padding; or as it is."""
+    """The picture without bright padding; then also without dark padding; then as it is. Each only if it differs."""
     plain = remove_padding(gray)
     bare = remove_padding(gray, dark=True)
     yield plain
@@ -90,9 +94,9 @@ def _padding_guesses(gray: Gray) -> Iterator[Gray]:
 
 
 def remove_padding(gray: Gray, dark: bool = False) -> Gray:
-    """Even areas at the corners that are brighter than what lies next to them, painted with that; up to three layers.
+    """Paint over even areas at the corners that are brighter than what lies next to them, up to three layers of them.
 
-    With `dark`, darker ones too if the rest is convex, as a film is and a hand is not.
+    With `dark`, also over darker ones if the rest is convex, as a film is and a hand is not.
     """
     height, width = gray.shape
     for _ in range(3):
@@ -105,6 +109,7 @@ def remove_padding(gray: Gray, dark: bool = False) -> Gray:
 
 
 def _paint_corner(gray: Gray, corner: tuple[int, int], dark: bool) -> Gray:
+    """Paint over the even area at one corner with what lies next to it; the same array if that is no padding."""
     found = np.zeros((gray.shape[0] + 2, gray.shape[1] + 2), np.uint8)
     flags = 4 | cv2.FLOODFILL_FIXED_RANGE | cv2.FLOODFILL_MASK_ONLY
     cv2.floodFill(gray.copy(), found, corner, 1, _SAME, _SAME, flags)
@@ -121,7 +126,7 @@ def _paint_corner(gray: Gray, corner: tuple[int, int], dark: bool) -> Gray:
         if not dark or usual < here + 0.02 or not _is_convex(1 - area):
             return gray
         level = usual
-    rim = gray < max(here, level) + 2 * _SAME  # the padding's blurred edge; what is brighter is the hand's
+    rim = gray < max(here, level) + 2 * _SAME  # the padding's blurred edge; brighter pixels belong to the hand
     return np.where(wide & rim, np.minimum(_nearest_values(gray, beside), np.float32(level)), gray)
 
 
@@ -137,7 +142,7 @@ def _is_convex(mask: Mask) -> bool:
 
 
 def _nearest_values(gray: Gray, source: NDArray[np.bool_]) -> Gray:
-    """Each pixel as its nearest source pixel."""
+    """Give each pixel the value of the nearest source pixel."""
     away = (~source).astype(np.uint8)
     _, labels = cv2.distanceTransformWithLabels(away, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     values = np.zeros(int(labels.max()) + 1, np.float32)
@@ -146,7 +151,7 @@ def _nearest_values(gray: Gray, source: NDArray[np.bool_]) -> Gray:
 
 
 def _air_brightness(gray: Gray) -> Gray:
-    """The brightness of the air: a quadratic surface under the picture, by asymmetric least squares."""
+    """The brightness of the air: a quadratic surface below the picture's gray values, by asymmetric least squares."""
     small = cv2.resize(gray, (48, 48), interpolation=cv2.INTER_AREA).astype(np.float64).ravel()
     terms, weights = _quadratic_terms(48, 48).reshape(6, -1), np.ones(small.size)
     for _ in range(20):
@@ -165,7 +170,7 @@ def _quadratic_terms(height: int, width: int) -> NDArray[np.float64]:
 
 
 def _silhouette(above: Gray, threshold: float) -> Mask | None:
-    """The largest area above the threshold without thin lines and holes; None if it cannot be a hand by its size."""
+    """The largest area above the threshold, without thin lines and holes; None if its size is not that of a hand."""
     mask = cv2.morphologyEx((above > threshold).astype(np.uint8), cv2.MORPH_OPEN, _disc(2))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
     if count < 2:
@@ -178,7 +183,7 @@ def _silhouette(above: Gray, threshold: float) -> Mask | None:
 
 
 def _hand_from(mask: Mask | None, above: Gray) -> Hand | None:
-    """Palm and fingers of a silhouette; None if it has no three of them, no bright palm, or lies along the rim.
+    """Palm and fingers of a silhouette; None if it has fewer than three, no bright palm, or lies along the border.
 
     `above` is the brightness above the air, 1 at the silhouette's edge.
     """
@@ -195,20 +200,20 @@ def _hand_from(mask: Mask | None, above: Gray) -> Hand | None:
     ordered, gap = _order_clockwise(fingers, centre)
     if gap < 130:
         return None
-    quality = sorted((_quality(finger, above) for finger in ordered), reverse=True)
+    quality = sorted((_finger_quality(finger, above) for finger in ordered), reverse=True)
     score = sum(quality[:5]) - sum(quality[5:])
     area = sum(f.area for f in ordered)
     return Hand(centre, radius, ordered, score * area / (area + 0.7 * stray))
 
 
 def _share_bright(above: Gray, centre: Sequence[int], radius: float) -> float:
-    """The share of the palm that is clearly inside a hand, not air that a film's edge encloses."""
+    """The share of the palm that is clearly brighter than air: it is no air that a film's edge encloses."""
     circle = cv2.circle(np.zeros(above.shape, np.uint8), (centre[0], centre[1]), int(radius), 1, -1).astype(bool)
     return float((above[circle] > 1.25).mean())
 
 
-def _quality(finger: Finger, above: Gray) -> float:
-    """2 for a long finger that ends in air, down to 1; half of that if it goes on beyond its tip."""
+def _finger_quality(finger: Finger, above: Gray) -> float:
+    """1 to 2, the longer the finger the more; half of that if it does not end in air."""
     x, y = finger.tip + finger.width * finger.direction
     row, column = (min(max(round(v), 0), size - 1) for v, size in zip((y, x), above.shape, strict=True))
     worth = 1 + min(1.0, finger.length / (0.25 * SIDE))
@@ -216,13 +221,13 @@ def _quality(finger: Finger, above: Gray) -> float:
 
 
 def _rim_share(mask: Mask) -> float:
-    """The share of the picture's rim that a silhouette covers."""
+    """The share of the picture's border that a silhouette covers."""
     covered = sum(int(line.sum()) for line in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
     return covered / (2 * sum(mask.shape))
 
 
 def _find_fingers(mask: Mask, depth: Gray, centre: Point, radius: float) -> tuple[list[Finger], int]:
-    """What sticks out where a disc of half the palm's size does not fit in: fingers, and the area of all else."""
+    """Split what lies outside all discs of half the palm's size into fingers and the area of everything else."""
     reach = 0.5 * radius
     to_body = cv2.distanceTransform((depth <= reach).astype(np.uint8), cv2.DIST_L2, 5)
     rest = mask & (to_body > reach + 1.5).astype(np.uint8)
@@ -243,7 +248,7 @@ def _find_fingers(mask: Mask, depth: Gray, centre: Point, radius: float) -> tupl
 
 
 def _finger_from(inside: NDArray[np.bool_], corner: Point, centre: Point, radius: float) -> Finger | None:
-    """A part of the silhouette as a finger; None if it has not a finger's shape and place."""
+    """A part of the silhouette as a finger; None if its shape or place is not a finger's."""
     y, x = np.nonzero(inside)
     points = np.stack([x, y], axis=1) + corner
     middle = points.mean(axis=0)
@@ -286,5 +291,6 @@ def _order_clockwise(fingers: list[Finger], centre: Point) -> tuple[tuple[Finger
 
 @cache
 def _disc(radius: int) -> Mask:
+    """A filled circle, for dilation and opening."""
     y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
     return np.asarray(x * x + y * y <= radius * radius + 0.5, np.uint8)

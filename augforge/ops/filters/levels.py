@@ -1,4 +1,4 @@
-"""A filter that knows from the training split how bright and contrasted a picture is: intensity."""
+"""intensity: samples whose brightness or contrast is not as in the training split."""
 
 from __future__ import annotations
 
@@ -19,30 +19,31 @@ FLOOR = 0.01
 """Least spread, as a share of the gray scale."""
 PERCENTILES = {"low": 0.05, "middle": 0.5, "high": 0.95}
 TAIL, TAIL_Z = 0.95, 1.6449
-"""A quantile of the training set, and how many standard deviations of a normal distribution it is from the median."""
+"""A quantile of the training set, and its distance from the median of a normal distribution in standard deviations."""
 
 Tails: TypeAlias = dict[str, dict[str, float]]
 """By quantity: ``center``, and the spreads ``below`` and ``above`` it."""
 
 
 class Intensity(FilterParams):
-    """Samples whose gray values are unusual: under- and overexposed, flat, inverted, or of another film.
+    """Samples whose gray values are unusual: under- or overexposed, flat, inverted, or from another film.
 
-    Quantities, as shares of the gray scale (255 or 65535): `mean`, the percentiles `low` (5), `middle` (50) and `high`
-    (95), `contrast` (high - low), and `object`, the mean inside the masks, where there are any, which does not depend
-    on how much background there is. The score is the largest distance from the training median, in units of what would
-    be a standard deviation if the distribution were normal: a 1.645th of the distance from the median to the 95th or
-    5th percentile, whichever side it lies on, at least 0.01. So skewed and two-peaked sets (dark and gray films) are
-    judged by their own tails, and up to one sample in twenty on each side may be an outlier. Colour is turned to gray;
-    transparency does not count.
+    The quantities, as shares of the gray scale (255 or 65535), are `mean`, the percentiles `low` (5), `middle` (50) and
+    `high` (95), `contrast` (high - low), and `object`, the mean inside the masks if there are any, which does not
+    depend on the amount of background. The score is the largest distance from the training median, in units of what
+    would be a standard deviation if the distribution were normal: the distance from the median to the 95th or the 5th
+    percentile, whichever lies on that side, over 1.645, and at least 0.01. So sets that are skewed or have two peaks
+    (dark and gray films) are judged by their own tails, and up to one sample in twenty on each side may be an outlier.
+    Colour is converted to gray; transparency does not count.
     """
 
-    threshold: float = Field(3.5, gt=0, description="least score of a flagged sample")
-    min_samples: int = Field(8, ge=3, description="nothing is judged with fewer training samples that show it")
+    threshold: float = Field(3.5, gt=0, description="score above which a sample is flagged")
+    min_samples: int = Field(8, ge=3, description="number of training samples below which a quantity is not used")
 
 
 @filter_op("intensity", Intensity, version=1)
 def intensity(candidate: Candidate, params: Intensity, ctx: Context) -> Flag | None:
+    """Flag a sample whose gray values lie beyond the threshold."""
     return (
         None if ctx.fitted is None else flag_beyond("exposure", level_scores(candidate, ctx.fitted), params.threshold)
     )
@@ -50,6 +51,7 @@ def intensity(candidate: Candidate, params: Intensity, ctx: Context) -> Flag | N
 
 @intensity.measures(reads=())
 def measure_levels(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+    """Measure mean, percentiles and contrast, as shares of the gray scale."""
     gray = to_gray(sample.image)
     inside = np.ascontiguousarray(bitmask.union(sample.masks)).view(np.uint8)
     whole, top = _histogram(gray, None), float(np.iinfo(gray.dtype).max)
@@ -66,6 +68,7 @@ def measure_levels(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
 
 @intensity.fits
 def fit_levels(candidates: Sequence[Candidate], params: Intensity, ctx: Context) -> Tails | None:
+    """Fit centre and tails of each quantity; None if there are too few training samples."""
     rows = training_rows(candidates)
     if len(rows) < params.min_samples:
         return None
@@ -80,14 +83,14 @@ def _tails(values: Sequence[float]) -> dict[str, float]:
 
 
 def level_scores(candidate: Candidate, fitted: Tails) -> dict[str, float]:
-    """Distance of each quantity from the median, in standard deviations of its side."""
+    """Signed distance of each quantity from the median, in standard deviations of that side."""
     values = candidate.features
     off = {name: values[name] - usual["center"] for name, usual in fitted.items() if values[name] is not None}
     return {name: gap / fitted[name]["below" if gap < 0 else "above"] for name, gap in off.items()}
 
 
 def to_gray(image: Image) -> Image:
-    """(H, W) of the image's own type."""
+    """The image as gray values (H, W) of the same dtype."""
     if image.ndim == 2:
         return image
     return np.asarray(cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_RGB2GRAY))

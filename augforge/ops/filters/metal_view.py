@@ -1,4 +1,4 @@
-"""A radiograph made ready for measuring: shrunk, cut to the body, gray values from air to the body's brightest."""
+"""Prepare a radiograph for the metal filter: shrunk, cut to the body, gray values from air to the body's brightest."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from augforge.ops.filters.metal_body import Flags, Gray, find_body
 from augforge.sample import Image
 
 SIDE = 1024
-"""Pixels of the longer side at which regions are measured; smaller images are measured as they are."""
+"""Pixels of the longer side of the image in which regions are measured; smaller images stay as they are."""
 COARSE = 384
-"""The same once more for large regions in images that are blurred or sharpened, as dental ones are."""
+"""The same for a second, coarse view: large regions in images that are blurred or sharpened, such as dental ones."""
 OUT = 10
-"""Pixels around the body that are kept."""
+"""Pixels that are kept around the body."""
 
 
 @dataclass(frozen=True)
 class View:
-    """An image made ready and cut to the body.
+    """A prepared image, cut to the body.
 
     Attributes:
         gray: 0 (air) to 255 (the body's brightest).
         body: where the body is.
         scale: pixels of the image per pixel.
-        left, top: of the cut, in pixels of the shrunk image.
+        left, top: where the cut lies, in pixels of the shrunk image.
         whole: width and height of the shrunk image.
         noise: standard deviation of the gray values' grain.
     """
@@ -42,15 +42,17 @@ class View:
 
     @property
     def size(self) -> tuple[int, int]:
+        """Width and height of the cut."""
         return self.gray.shape[1], self.gray.shape[0]
 
     @property
     def pixels(self) -> int:
+        """Pixels of the whole shrunk image."""
         return self.whole[0] * self.whole[1]
 
 
 def views_of(image: Image, anatomy: Flags | None = None) -> list[View]:
-    """The views in which metal is sought: fine, and coarse where the image is large enough for two."""
+    """The views in which metal is sought: a fine one, and a coarse one if the image is large enough."""
     gray = cv2.medianBlur(_shrink_to_gray(image), 3)
     height, width = gray.shape
     shares = np.cumsum(_histogram(gray)) / gray.size
@@ -114,7 +116,7 @@ def _histogram(gray: Image, mask: Flags | None = None) -> NDArray[np.float32]:
 
 
 def _brightest(counts: NDArray[np.float32], pixels: int) -> int:
-    """The gray value that so many pixels reach."""
+    """The gray value that this many pixels reach."""
     above = np.cumsum(counts[::-1])
     return len(counts) - 1 - int(np.searchsorted(above, min(pixels, above[-1])))
 

@@ -1,4 +1,4 @@
-"""A filter that knows from the training split where a class lies among its neighbours: pose."""
+"""pose: samples in which a class does not lie among its neighbours as in the training split."""
 
 from __future__ import annotations
 
@@ -28,34 +28,36 @@ from augforge.ops.filters.statistics import boxes_by_class, by_class, moments
 from augforge.sample import Sample
 
 FLOOR = 0.02
-"""Least spread of a distance, in units of the body's scale: the median distance of its classes from their middle."""
+"""Least spread of a distance, in units of the body's scale: the median distance of its classes from their median."""
 NAMED = 0.5
-"""A class is named beside the worst one if its distances are off more than this share as much."""
+"""A class is named beside the worst one if its mean |z| is more than this share of the worst one's."""
 
 Pairs: TypeAlias = NDArray[np.intp]
 """(N, 2): indices of two classes."""
 
 
 class Pose(ClassFilter):
-    """Samples in which a class lies unusually to its neighbours: bent fingers, swapped labels, shifted polygons.
+    """Samples in which a class is out of place among its neighbours: bent fingers, swapped labels, shifted polygons.
 
-    For each class, the distances of its centroid to those of its `neighbours`, the classes that are usually nearest,
+    For each class, the distances from its centroid to those of its `neighbours`, the classes that are usually nearest,
     are measured in units of the sample's own scale (the median ratio of all these distances to the usual ones). So
-    place, size, rotation and mirroring (left and right hands) do not matter, and one class out of place moves nobody
-    else. The score is the largest robust z of a distance, as in `class_area`, the spread being at least 2 % of the
-    median distance of the classes from their middle; bent fingers surface where fewer than a tenth are bent. Named are
-    the classes most of whose distances are off, with their mean |z|. Absent and unknown classes are not judged.
+    place, size, rotation and mirroring (left and right hands) do not matter, and one class out of place affects no
+    other. The score is the largest robust z of a distance, as in `class_area`; the spread is at least 2 % of the median
+    distance of the classes from their middle. Bent fingers are found if fewer than a tenth of the hands have them. The
+    finding names the classes whose distances are most unusual, with their mean |z|. Absent and unknown classes are not
+    judged.
     """
 
-    threshold: float = Field(5.0, gt=0, description="least |z| of a distance in a flagged sample")
-    neighbours: int = Field(6, ge=2, le=32, description="how many nearest classes a class is compared with")
+    threshold: float = Field(5.0, gt=0, description="|z| of a distance above which a sample is flagged")
+    neighbours: int = Field(6, ge=2, le=32, description="number of nearest classes with which a class is compared")
     min_samples: int = Field(
-        8, ge=3, description="a pair that fewer training samples show is not judged, nor anything in a smaller set"
+        8, ge=3, description="a pair that fewer training samples show is not judged, nor is anything in a smaller set"
     )
 
 
 @filter_op("pose", Pose, version=1, examples=Examples([{}, {"neighbours": 3, "threshold": 2}]))
 def pose(candidate: Candidate, params: Pose, ctx: Context) -> Flag | None:
+    """Flag a sample with a distance beyond the threshold, and name the classes that are out of place."""
     if ctx.fitted is None:
         return None
     worst, classes = pose_scores(candidate, ctx.fitted)
@@ -68,6 +70,7 @@ def pose(candidate: Candidate, params: Pose, ctx: Context) -> Flag | None:
 
 @pose.measures(reads=())
 def measure_centers(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+    """Measure centroid and box of each class."""
     areas, boxes = bitmask.areas_and_boxes(sample.masks, len(ctx.classes))
     found = [_center(sample, c, boxes[c]) if areas[c] else None for c in range(len(areas))]
     return {"center": by_class(sample, ctx, found), "box": boxes_by_class(sample, ctx, boxes)}
@@ -80,6 +83,7 @@ def _center(sample: Sample, c: int, box: NDArray[np.int32]) -> list[float]:
 
 @pose.fits
 def fit_pose(candidates: Sequence[Candidate], params: Pose, ctx: Context) -> dict[str, Any] | None:
+    """Fit the usual distances between neighbours; None if there are too few training samples."""
     rows, names = training_rows(candidates), params.classes or ctx.content
     if len(rows) < params.min_samples:
         return None
@@ -96,19 +100,19 @@ def fit_pose(candidates: Sequence[Candidate], params: Pose, ctx: Context) -> dic
 
 
 def _centers(rows: Sequence[Candidate], names: Sequence[str]) -> NDArray[np.float64]:
-    """(rows, classes, 2): x and y, NaN where there is none."""
+    """x and y of each class, (rows, classes, 2); NaN if it is absent or unknown."""
     found = [[row.features["center"][name] or (np.nan, np.nan) for name in names] for row in rows]
     return np.array(found, np.float64).reshape(len(rows), len(names), 2)
 
 
 def _distances(centers: NDArray[np.float64], pairs: Pairs) -> Table:
-    """(rows, pairs), pixels."""
+    """The distance of each pair in pixels, (rows, pairs)."""
     apart = centers[:, pairs[:, 0]] - centers[:, pairs[:, 1]]
     return np.asarray(np.hypot(apart[..., 0], apart[..., 1]))
 
 
 def _neighbours(centers: NDArray[np.float64], params: Pose) -> tuple[Pairs, Table]:
-    """Each class with those that are usually nearest to it, and their usual distances in units of the body's scale."""
+    """Pairs of each class with its usual neighbours, and their usual distances in units of the body's scale."""
     radii = centers - median(centers, 1)[:, None]
     body = _nan_for_zero(median(np.hypot(radii[..., 0], radii[..., 1]), 1))[:, None]
     chosen: dict[tuple[int, int], float] = {}
@@ -125,7 +129,7 @@ def _neighbours(centers: NDArray[np.float64], params: Pose) -> tuple[Pairs, Tabl
 
 
 def _nan_for_zero(scale: Table) -> Table:
-    """NaN instead of 0: a body whose classes all lie on one point has no scale."""
+    """Replace 0 by NaN: a body whose classes all lie on one point has no scale."""
     return np.where(scale > 0, scale, np.nan)
 
 
