@@ -45,7 +45,7 @@ ROWS: list[dict[str, Any]] = [
         ("null", [False, False, False]),
     ],
 )
-def test_what_holds(expression: str, expected: list[bool]) -> None:
+def test_which_rows_meet_a_condition(expression: str, expected: list[bool]) -> None:
     check_syntax(expression)
     if expression == "null":
         with pytest.raises(PlanError, match="expected true or false"):
@@ -85,7 +85,7 @@ def test_syntax_is_checked_early(wrong: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ("metadata.agee > 3", "metadata.age"),
         ("heigth > 3", "width"),
@@ -93,8 +93,8 @@ def test_syntax_is_checked_early(wrong: str) -> None:
         ("metadata.sex > 3", "cannot be evaluated"),
     ],
 )
-def test_unknown_columns_and_other_types(wrong: str, told: str) -> None:
-    with pytest.raises(PlanError, match=told):
+def test_unknown_columns_and_other_types(wrong: str, message: str) -> None:
+    with pytest.raises(PlanError, match=message):
         evaluate_condition(wrong, ROWS)
 
 

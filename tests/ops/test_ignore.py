@@ -72,7 +72,7 @@ def test_crops_are_not_drawn_around_void(weights: Any) -> None:
     assert {crop["class"] for crop in drawn["crops"]} == {IGNORE if IGNORE in weights else "a"}
 
 
-def test_void_weighs_nothing_where_weights_are_fitted() -> None:
+def test_void_has_no_weight_when_weights_are_fitted() -> None:
     sample = replace(scene(a=(0, 0, 9, 9), ignore=(0, 0, 2, 2)), name="s")
     assert set(fit_class_weights("rare", [candidate("empty", sample, CTX)]) or ()) == {"a"}
 

@@ -30,7 +30,7 @@ RAY = {"from": ["finger-11"], "to": ["finger-8"]}
 Picture = NDArray[np.uint8]
 
 
-def made_of(sample: Sample, ctx: Context = CONTEXT, **params: Any) -> Sample | Drop:
+def call_rotate_normalise(sample: Sample, ctx: Context = CONTEXT, **params: Any) -> Sample | Drop:
     (made,) = rotate_normalise.apply([sample], None, RotateNormalise.model_validate(params), ctx)
     return made
 
@@ -78,7 +78,7 @@ def clockwise(image: Picture, degrees: float, fill: int, scale: float = 1.0) -> 
 @pytest.mark.parametrize("degrees", [-178, -120, -90, -31.5, -5, 3, 20, 90, 133, 180])
 def test_classes_are_turned_upright(degrees: float) -> None:
     """Positive is to the right, and what leans to the right is turned counter-clockwise by as much."""
-    made = made_of(leaning(degrees), axis=UP)
+    made = call_rotate_normalise(leaning(degrees), axis=UP)
     assert isinstance(made, Sample)
     assert between(made.notes["angle_deg"], degrees) < 1 and made.notes["axis"] == "classes"
     middles = []
@@ -91,7 +91,7 @@ def test_classes_are_turned_upright(degrees: float) -> None:
 
 def test_lineage_turns_predictions_back() -> None:
     sample = leaning(25)
-    made = made_of(sample, axis=UP)
+    made = call_rotate_normalise(sample, axis=UP)
     assert isinstance(made, Sample)
     assert made.notes["matrix"] == [list(row) for row in made.placements[0].matrix]
     back = cv2.invertAffineTransform(np.array(made.notes["matrix"]))
@@ -107,7 +107,7 @@ def test_several_classes_are_their_union() -> None:
     box = np.zeros((160, 160), np.uint8)
     box[20:40, 100:140] = 1
     bitmask.set_class(masks, 2, box)
-    made = made_of(replace(sample, masks=masks), axis={"from": ["class-0"], "to": ["class-1", "class-2"]})
+    made = call_rotate_normalise(replace(sample, masks=masks), axis={"from": ["class-0"], "to": ["class-1", "class-2"]})
     assert isinstance(made, Sample)
     y, x = np.nonzero((bitmask.class_mask(masks, 1) | box) != 0)
     v, u = np.nonzero(bitmask.class_mask(masks, 0))
@@ -118,7 +118,7 @@ def test_several_classes_are_their_union() -> None:
 @pytest.mark.parametrize(("degrees", "turned"), [(2, False), (-2, False), (6, True), (-6, True), (50, False)])
 def test_beyond_the_angles_the_input_itself_passes(degrees: float, turned: bool) -> None:
     sample = leaning(degrees)
-    assert (made_of(sample, axis=UP, min_angle=4, max_angle=30) is sample) != turned
+    assert (call_rotate_normalise(sample, axis=UP, min_angle=4, max_angle=30) is sample) != turned
 
 
 def test_fallbacks() -> None:
@@ -128,22 +128,22 @@ def test_fallbacks() -> None:
         replace(sample, masks=sample.masks * 0, known=sample.known * 0),
     ]
     for bare in without:
-        assert made_of(bare, axis=UP, fallback="keep") is bare
-        assert made_of(bare, axis=UP, fallback="drop") == Drop("no axis to turn upright")
-        assert made_of(bare, axis=UP) is bare, "there is no hand in noise"
+        assert call_rotate_normalise(bare, axis=UP, fallback="keep") is bare
+        assert call_rotate_normalise(bare, axis=UP, fallback="drop") == Drop("no axis to turn upright")
+        assert call_rotate_normalise(bare, axis=UP) is bare, "there is no hand in noise"
 
 
 def test_fallback_finds_the_hand(hands: list[tuple[Sample, float]]) -> None:
     ctx = Context(HAND_BONES)
     sample, lean = next((s, lean) for s, lean in hands if abs(lean) > 10)
-    made = made_of(replace(sample, masks=sample.masks * 0, known=sample.known * 0), ctx, axis=RAY)
+    made = call_rotate_normalise(replace(sample, masks=sample.masks * 0, known=sample.known * 0), ctx, axis=RAY)
     assert isinstance(made, Sample) and made.notes["axis"] == "image"
     assert between(made.notes["angle_deg"], lean) < 3
 
 
 @pytest.mark.parametrize("fit", ["crop", "scale", "expand"])
 def test_fit(fit: str) -> None:
-    made = made_of(leaning(40), axis=UP, fit=fit, max_angle=60, fill=9)
+    made = call_rotate_normalise(leaning(40), axis=UP, fit=fit, max_angle=60, fill=9)
     assert isinstance(made, Sample)
     promised = rotate_normalise.sizes([(160, 160)], RotateNormalise.model_validate({"fit": fit, "max_angle": 60}))
     assert promised == [(made.width, made.height)] == [(227, 227) if fit == "expand" else (160, 160)]
@@ -178,7 +178,7 @@ def test_image_axis_is_the_middle_fingers(hands: list[tuple[Sample, float]]) -> 
     for sample, lean in hands:
         found = hand_tilt(sample.image)
         assert found is not None and between(found, lean) < 4
-        made = made_of(sample, ctx, axis=RAY, min_angle=0)
+        made = call_rotate_normalise(sample, ctx, axis=RAY, min_angle=0)
         assert isinstance(made, Sample) and between(made.notes["angle_deg"], lean) < 1.5
 
 
@@ -248,7 +248,7 @@ def candidate(sample: Sample, params: Tilt, ctx: Context) -> Candidate:
 def test_tilt_measures_what_rotate_normalise_turns_by() -> None:
     params = Tilt.model_validate({"axis": UP})
     for degrees in (-50.0, 0.0, 9.0, 31.0):
-        made = made_of(leaning(degrees), axis=UP, min_angle=0)
+        made = call_rotate_normalise(leaning(degrees), axis=UP, min_angle=0)
         assert isinstance(made, Sample)
         features = candidate(leaning(degrees), params, CONTEXT).features
         assert features == {"angle_deg": made.notes["angle_deg"], "axis": "classes"}
@@ -278,5 +278,5 @@ def test_threshold_does_not_measure_anew() -> None:
 def test_rotate_normalise_knows_every_kind_of_image() -> None:
     for dtype, channels in (("uint8", 1), ("uint16", 1), ("uint8", 3), ("uint16", 4)):
         sample = make_sample(dtype=dtype, channels=channels)
-        made = made_of(sample, axis=UP)
+        made = call_rotate_normalise(sample, axis=UP)
         assert isinstance(made, Sample) and made.image.dtype == dtype and made.image.shape == sample.image.shape

@@ -145,7 +145,7 @@ def test_a_class_elsewhere_redraws_nothing() -> None:
     assert before == {at for at in windows(wider, size=16, min_pixels=1, empty_share=0.4) if at[0] < 160}
 
 
-def test_luck_is_small_in_the_lineage() -> None:
+def test_the_draw_is_small_in_the_lineage() -> None:
     assert WINDOW.draw is not None
     drawn = WINDOW.draw(rng_for(1), [make_sample(400, 400)], SlidingWindow(size=8), CTX)
     assert len(str(drawn)) < 30, "it is recorded with every window"
@@ -174,7 +174,7 @@ def test_exact_only_where_all_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"drop_edge_only": True}, "all are kept; set `min_pixels`"),
         ({"keep": "centre"}, "all are kept; set `min_pixels`"),
@@ -183,8 +183,8 @@ def test_exact_only_where_all_are_kept() -> None:
         ({"min_pixels": 1, "drop_edge_only": True, "rim": 8}, "leaves nothing of the window"),
     ],
 )
-def test_choices_without_effect_are_refused(wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValidationError, match=told):
+def test_choices_without_effect_are_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         SlidingWindow.model_validate({"size": 16, **wrong})
 
 

@@ -30,7 +30,7 @@ def with_faults() -> list[Sample]:
 
 @pytest.mark.extras
 @pytest.mark.parametrize(("detector", "bent"), [("iforest", 3), ("ecod", 1)])
-def test_faults_and_bent_fingers_surface(detector: str, bent: int, usual: Context) -> None:
+def test_faults_and_bent_fingers_are_found(detector: str, bent: int, usual: Context) -> None:
     found = find_flags(
         "anomaly", with_faults(), usual, detector=detector, threshold={"iforest": 4, "ecod": 3}[detector]
     )
@@ -57,7 +57,7 @@ def test_training_is_not_swayed_by_the_rest(usual: Context) -> None:
 
 
 @pytest.mark.extras
-def test_the_finding_says_what_it_rests_on(usual: Context) -> None:
+def test_the_finding_says_what_it_is_based_on(usual: Context) -> None:
     found = find_flags("anomaly", with_faults(), usual)
     assert {flag.reason for flag in found.values()} == {"anomaly"}
     assert all("position z=" in flag.detail for name, flag in found.items() if name.startswith("val/"))

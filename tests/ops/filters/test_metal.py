@@ -155,7 +155,7 @@ def patch(sample: Sample) -> Sample:
     return draw(sample, lambda cover: cv2.rectangle(cover, corners[0], corners[1], 255, -1))
 
 
-def turned_on(fill: int, degrees: float = 33) -> Callable[[Image], Image]:
+def turn_on_film(fill: int, degrees: float = 33) -> Callable[[Image], Image]:
     """The image turned inside padding of one gray."""
 
     def turn(image: Image) -> Image:
@@ -166,11 +166,11 @@ def turned_on(fill: int, degrees: float = 33) -> Callable[[Image], Image]:
     return turn
 
 
-def coded(image: Image) -> Image:
+def encode_jpeg(image: Image) -> Image:
     return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 70])[1], cv2.IMREAD_GRAYSCALE)
 
 
-def grainy(image: Image) -> Image:
+def add_grain(image: Image) -> Image:
     return np.clip(image + np.random.default_rng(0).normal(0, 4, image.shape), 0, 255).astype(np.uint8)
 
 
@@ -271,12 +271,12 @@ TREATED = {
     "dark": lambda image: (image * 0.4).astype(np.uint8),
     "gamma 0.6": lambda image: (255 * (image / 255.0) ** 0.6).astype(np.uint8),
     "gamma 1.5": lambda image: (255 * (image / 255.0) ** 1.5).astype(np.uint8),
-    "grain": grainy,
+    "grain": add_grain,
     "blur": lambda image: cv2.GaussianBlur(image, (0, 0), 0.7),
-    "JPEG": coded,
-    "on black": turned_on(0),
-    "on gray": turned_on(110, -140),
-    "on white": turned_on(255, 70),
+    "JPEG": encode_jpeg,
+    "on black": turn_on_film(0),
+    "on gray": turn_on_film(110, -140),
+    "on white": turn_on_film(255, 70),
     "16 bit": lambda image: image.astype(np.uint16) * 16,
     "colour": lambda image: np.dstack([image] * 3),
 }

@@ -66,7 +66,7 @@ def test_ordinary_hands_pass(name: str, usual: dict[str, Context]) -> None:
 
 
 @pytest.mark.parametrize("name", GEOMETRY)
-def test_bent_fingers_surface(name: str, usual: dict[str, Context]) -> None:
+def test_bent_fingers_are_found(name: str, usual: dict[str, Context]) -> None:
     found = find_flags(name, [hand for hand in hands() if is_bent(hand.name)], usual[name])
     assert len(found) == 3
     assert all("finger-" in flag.detail for flag in found.values())
@@ -84,13 +84,13 @@ def test_bent_fingers_surface(name: str, usual: dict[str, Context]) -> None:
         ("class_shape", fold_polygon, 0.6),
     ],
 )
-def test_faults_surface_and_are_named(name: str, fault: Any, least: float, usual: dict[str, Context]) -> None:
+def test_faults_are_found_and_named(name: str, fault: Any, least: float, usual: dict[str, Context]) -> None:
     found, named = measure_recall(name, fault, usual[name])
     assert found >= least and named >= 0.95
 
 
 @pytest.mark.parametrize(("gamma", "least"), [(0.35, 0.95), (0.5, 0.55), (2.2, 0.7), (3, 0.95)])
-def test_exposure_outliers_surface(gamma: float, least: float, usual: dict[str, Context]) -> None:
+def test_exposure_outliers_are_found(gamma: float, least: float, usual: dict[str, Context]) -> None:
     found = find_flags("intensity", [expose(hand, gamma) for hand in hands()], usual["intensity"])
     assert len(found) >= least * len(hands())
     assert {flag.reason for flag in found.values()} == {"exposure"}
@@ -273,7 +273,7 @@ def test_median_honours_gaps() -> None:
     assert np.isnan(median(np.zeros((0, 2)), 0)).all()
 
 
-def test_polish_takes_rows_and_columns_apart() -> None:
+def test_polish_separates_rows_and_columns() -> None:
     rng = np.random.default_rng(0)
     rows, columns = rng.normal(0, 3, (40, 1)), rng.normal(0, 5, (1, 7))
     table = rows + columns
