@@ -1,6 +1,6 @@
 """Ops and sources by name: augforge's own, those of installed packages, and those of plugin files.
 
-Modules are imported at the first look-up of a name, so that importing `augforge.planning` loads no OpenCV and no format.
+Modules are imported at the first look-up of a name, so that importing `augforge.planning` loads no OpenCV.
 """
 
 from __future__ import annotations

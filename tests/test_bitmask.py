@@ -12,9 +12,9 @@ import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from planes import has_extra_bits, replace_class
 
 from augforge import bitmask
+from augforge.ops.contract_samples import has_extra_bits, replace_class
 
 CLASSES = (1, 8, 9, 29, 70, 256)
 LAYOUTS: dict[str, Callable[[bitmask.Planes], bitmask.Planes]] = {

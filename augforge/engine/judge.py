@@ -11,7 +11,7 @@ from augforge.engine.jobs import WorkerContext
 from augforge.engine.measuring import features_key
 from augforge.engine.outcome import Finding
 from augforge.errors import PlanError, nearest
-from augforge.ops.conditions import holds
+from augforge.ops.conditions import evaluate_condition
 from augforge.ops.core import Candidate, Flag
 from augforge.planning.rows import Row
 from augforge.planning.steps import Step
@@ -99,7 +99,9 @@ class Judge:
         # While features are missing, all are hidden: a condition on them then fails and counts as true for every row,
         # instead of being false for the rows that were not measured.
         try:
-            verdicts = holds(step.where, [self._candidate(row, {}, self.complete).columns() for row in rows])
+            verdicts = evaluate_condition(
+                step.where, [self._candidate(row, {}, self.complete).columns() for row in rows]
+            )
         except PlanError:
             if self.complete:
                 raise

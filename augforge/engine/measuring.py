@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 from augforge import bitmask
@@ -29,10 +28,9 @@ def failing_in(step: str) -> Iterator[None]:
 
 
 def measure_features(bound: BoundOp, sample: Sample, ctx: Context) -> Mapping[str, Any]:
-    """Features of a sample. The op's `measure` sees only the params that it declared to read."""
-    assert bound.op.measure is not None
+    """Features of a sample; an exception names the step."""
     with failing_in(f"{bound.label} (measure)"):
-        return bound.op.measure(sample, SimpleNamespace(**bound.measured_params()), ctx)
+        return bound.measure(sample, ctx)
 
 
 def features_key(bound: BoundOp, sample_id: Id) -> str:

@@ -1,4 +1,4 @@
-"""balance: samples of rare or small classes repeated, samples without any thinned out."""
+"""balance: repeats samples of rare or small classes and thins out samples without any."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from augforge import bitmask
-from augforge.ops.combine import ClassWeights, check_class_weights, fits_class_weights, weights_in
+from augforge.ops.combine import ClassWeights, check_weighted_classes, register_class_weights, resolve_weights
 from augforge.ops.core import Context, Examples, OpParams, Size, op
 from augforge.sample import Drop, Sample
 
@@ -17,19 +17,23 @@ from augforge.sample import Drop, Sample
 class Balance(OpParams):
     """Repeat samples by the classes they hold, after the repeat factors of LVIS (Gupta et al. 2019, arXiv:1908.03195).
 
-    Each class has a weight (by its rarity, its smallness, or given); a sample is repeated as often as the root of its
-    heaviest class's weight says, at most `most` times; the fraction left is settled by chance. Of the samples that hold
-    no class with a weight above 1, the drawn share `others` is kept. Repeats hold the same pixels under other names.
+    Each class has a weight: by its rarity, by its smallness, or as given. A sample comes as often as the square root of
+    its heaviest class's weight, at most `most` times; chance decides about the fraction. Of the samples that hold no
+    class with a weight above 1, a drawn share, `others`, is kept. Repeats have the same pixels under other names.
     """
 
     weights: ClassWeights = Field(
-        "rare", description="of the classes: by rarity or smallness in train, or given, such as {finger-16: 4}"
+        "rare",
+        description="weights of the classes: by their rarity or smallness in train, or given, such as {finger-16: 4}",
     )
-    most: int = Field(4, ge=1, le=100, description="greatest number of repeats")
-    others: float = Field(1.0, ge=0, le=1, description="share kept of the samples that hold no weighty class")
+    most: int = Field(4, ge=1, le=100, description="how often a sample comes at most")
+    others: float = Field(
+        1.0, ge=0, le=1, description="share that is kept of the samples without a class of weight above 1"
+    )
 
     def check(self, ctx: Context) -> None:
-        check_class_weights(self.weights, ctx)
+        """Raise PlanError if a weighted class is not in the table."""
+        check_weighted_classes(self.weights, ctx)
 
 
 @op(
@@ -43,6 +47,7 @@ class Balance(OpParams):
     ),
 )
 def balance(inputs: Sequence[Sample], drawn: dict[str, Any], params: Balance, ctx: Context) -> Iterator[Sample | Drop]:
+    """Give the sample as often as was drawn: itself, then repeats that are told apart by their marks."""
     sample = inputs[0]
     if drawn["times"] == 0:
         yield Drop("thinned out")
@@ -53,23 +58,25 @@ def balance(inputs: Sequence[Sample], drawn: dict[str, Any], params: Balance, ct
 
 
 @balance.gives_sizes
-def balance_sizes(sizes: Sequence[Size], params: Balance) -> list[Size]:
+def repeated_sizes(sizes: Sequence[Size], params: Balance) -> list[Size]:
+    """Say that there are at most `most` outputs of the input's size."""
     return [sizes[0]] * params.most
 
 
-fits_class_weights(balance)
+register_class_weights(balance)
 
 
 @balance.draws
-def draw_balance(rng: np.random.Generator, inputs: Sequence[Sample], params: Balance, ctx: Context) -> dict[str, Any]:
-    weights = weights_in(params.weights, ctx)
-    weight = _heaviest_present(inputs[0], weights, ctx)
+def draw_repeats(rng: np.random.Generator, inputs: Sequence[Sample], params: Balance, ctx: Context) -> dict[str, Any]:
+    """Draw how often the sample is repeated; 0 drops it."""
+    weights = resolve_weights(params.weights, ctx)
+    weight = _heaviest_class(inputs[0], weights, ctx)
     if weight <= 1:
         return {"times": int(rng.random() < params.others)}
     factor = min(params.most, weight**0.5)
     return {"times": int(factor) + int(rng.random() < factor % 1)}
 
 
-def _heaviest_present(sample: Sample, weights: Mapping[str, float], ctx: Context) -> float:
+def _heaviest_class(sample: Sample, weights: Mapping[str, float], ctx: Context) -> float:
     areas, _ = bitmask.areas_and_boxes(sample.masks, len(ctx.classes))
     return max((weights.get(name, 1.0) for name, area in zip(ctx.classes, areas, strict=True) if area), default=1.0)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from augforge.catalogue import plugin_file, empty_instance
-from augforge.ops.core import OPS, Context, Drawn, Op, OpParams
+from augforge.catalogue import empty_instance, plugin_file
+from augforge.ops.core import OPS, Context, Drawn, Features, Op, OpParams
 from augforge.sample import Drop, Sample
 
 
@@ -44,6 +45,7 @@ class BoundOp:
 
     @property
     def op(self) -> Op[Any]:
+        """The registered op."""
         return OPS[self.name]
 
     @property
@@ -69,6 +71,12 @@ class BoundOp:
     def measured_params(self) -> dict[str, Any]:
         """The params that `measure` looks at."""
         return self.params.model_dump(mode="json", include=set(self.op.measure_reads))
+
+    def measure(self, sample: Sample, ctx: Context) -> Features:
+        """Measure one sample. The op sees only the params that it declared to read, so the rest cannot matter."""
+        if self.op.measure is None:
+            raise TypeError(f"{self.name} measures nothing; only ops with a function registered by `measures` do")
+        return self.op.measure(sample, SimpleNamespace(**self.measured_params()), ctx)
 
     @property
     def label(self) -> str:

@@ -1,4 +1,4 @@
-"""What the ops of several inputs share: tiles, pasting, joint knowledge, mixed labels, who is drawn as partner."""
+"""What ops of several inputs share: tiles, pasting, jointly known classes, mixed labels, and weights of classes."""
 
 from __future__ import annotations
 
@@ -24,10 +24,14 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 ClassWeights = Literal["uniform", "rare", "small"] | dict[str, Weight]
 
 
-def alike(inputs: Sequence[Sample]) -> list[Sample]:
-    """The inputs, gray images as RGB where another is RGB. ValueError unless all have one dtype and channel count."""
+def match_channels(inputs: Sequence[Sample]) -> list[Sample]:
+    """The inputs, with gray images turned to RGB if another one is RGB.
+
+    Raises:
+        ValueError: they still differ in dtype or channels.
+    """
     colour = any(sample.image.shape[2:] == (3,) for sample in inputs)
-    found = [_rgb(sample) if colour and sample.image.ndim == 2 else sample for sample in inputs]
+    found = [_to_rgb(sample) if colour and sample.image.ndim == 2 else sample for sample in inputs]
     kinds = {(str(sample.image.dtype), sample.image.shape[2:]) for sample in found}
     if len(kinds) > 1:
         raise ValueError(
@@ -37,31 +41,31 @@ def alike(inputs: Sequence[Sample]) -> list[Sample]:
     return found
 
 
-def _rgb(sample: Sample) -> Sample:
+def _to_rgb(sample: Sample) -> Sample:
     return replace(sample, image=np.repeat(sample.image[..., None], 3, axis=2))
 
 
-def tiles(rows: Sequence[int], columns: Sequence[int]) -> list[Box]:
-    """Boxes between borders, row by row."""
+def tile_boxes(rows: Sequence[int], columns: Sequence[int]) -> list[Box]:
+    """The boxes between the borders, row by row."""
     return [(x0, y0, x1, y1) for y0, y1 in pairwise(rows) for x0, x1 in pairwise(columns)]
 
 
 def paste(target: Any, source: Any, clip: Box, offset: tuple[int, int]) -> None:
-    """Copy into the box `clip` what lies there of a source whose left top corner is at `offset`."""
+    """Copy into the box `clip` the part of a source that lies there if its top left corner is at `offset`."""
     x0, y0, x1, y1 = clip
     target[y0:y1, x0:x1] = source[y0 - offset[1] : y1 - offset[1], x0 - offset[0] : x1 - offset[0]]
 
 
-def jointly_known(inputs: Sequence[Sample], masks: Planes) -> tuple[Planes, NDArray[np.uint8]]:
-    """Masks without the classes that some input does not know, and what all know."""
+def keep_jointly_known(inputs: Sequence[Sample], masks: Planes) -> tuple[Planes, NDArray[np.uint8]]:
+    """The masks with only the classes that all inputs know, and those classes as a bit vector."""
     known = np.bitwise_and.reduce([sample.known for sample in inputs])
     if any((sample.known != known).any() for sample in inputs):
         masks = bitmask.keep(masks, known)
     return masks, known
 
 
-def mixed_label(inputs: Sequence[Sample], shares: Sequence[float]) -> Label | None:
-    """Label vectors mixed by the share each input has; None if any input has none."""
+def mix_labels(inputs: Sequence[Sample], shares: Sequence[float]) -> Label | None:
+    """Label vectors mixed by each input's share; None if an input has none."""
     labels = [sample.label for sample in inputs if sample.label is not None]
     if len(labels) < len(inputs):
         return None
@@ -69,10 +73,11 @@ def mixed_label(inputs: Sequence[Sample], shares: Sequence[float]) -> Label | No
 
 
 def fit_class_weights(rule: ClassWeights, candidates: Sequence[Candidate]) -> dict[str, float] | None:
-    """Weight of each class for a rule, from the training split; powers of two, so that few draws change with the data.
+    """Weight of each class for a rule, from the training split.
 
-    ``rare``: one over the share of samples that hold the class, of those that know it. ``small``: one over its median
-    share of the picture, where present, relative to the largest class.
+    ``rare``: the number of samples that know the class over the number of those that hold it. ``small``: the largest
+    class's median share of the picture over this class's. Weights are powers of two, so that few draws change with the
+    data.
     """
     if not isinstance(rule, str):
         return dict(rule)
@@ -92,35 +97,36 @@ def fit_class_weights(rule: ClassWeights, candidates: Sequence[Candidate]) -> di
     return {name: _power_of_two(largest / median(found)) for name, found in sorted(shares.items())}
 
 
-def fits_class_weights(op: Op[Any]) -> None:
-    """Let an op whose param `weights` names a rule measure areas and fit them; see `fit_class_weights`."""
+def register_class_weights(op: Op[Any]) -> None:
+    """Let an op whose parameter `weights` names a rule measure areas and fit weights; see `fit_class_weights`."""
 
     @op.measures(reads=(), when=lambda params: params.weights in ("rare", "small"))
     def measure_class_areas(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+        """Measure the pixels of each class."""
         return {"area": class_areas(sample, ctx)}
 
     @op.fits
     def fit_weights(candidates: Sequence[Candidate], params: Any, ctx: Context) -> dict[str, float] | None:
+        """Fit a weight for each class."""
         return fit_class_weights(params.weights, candidates)
 
 
-def weights_in(rule: ClassWeights, ctx: Context) -> Mapping[str, float]:
-    """The weights to go by: fitted for a rule, or those given."""
+def resolve_weights(rule: ClassWeights, ctx: Context) -> Mapping[str, float]:
+    """The weights of the classes: those fitted for a rule, or those given."""
     return (ctx.fitted or {}) if isinstance(rule, str) else rule
 
 
-def heaviest(weights: Mapping[str, float] | None, candidate: Candidate) -> float:
-    """Weight of a sample: that of its heaviest class; 1 where no class counts."""
+def heaviest_weight(weights: Mapping[str, float] | None, candidate: Candidate) -> float:
+    """Weight of a sample: that of its heaviest class; 1 if it holds none that has a weight."""
     if weights is None:
         return 1.0
     area = candidate.features["area"]
     return max((weights[name] for name in weights if area.get(name)), default=1.0)
 
 
-def check_class_weights(rule: ClassWeights, ctx: Context) -> None:
-    """Raise PlanError if a rule weighs a class that does not exist."""
-    for name in rule if isinstance(rule, dict) else ():
-        ctx.class_index(name)
+def check_weighted_classes(rule: ClassWeights, ctx: Context) -> None:
+    """Raise PlanError if a class that is given a weight is not in the table."""
+    ctx.check_classes(rule if isinstance(rule, dict) else ())
 
 
 def _power_of_two(x: float) -> float:

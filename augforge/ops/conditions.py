@@ -1,6 +1,6 @@
 """Conditions over a table of samples, as recipes write them: SQL expressions that Polars evaluates.
 
-Polars is imported where a condition is parsed or evaluated: planning without conditions does without it.
+Polars is imported only where a condition is parsed or evaluated, so that planning without conditions does not load it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def check_syntax(expression: str) -> str:
-    """The expression itself; ValueError if it cannot be parsed."""
+    """Return the expression itself. Raises ValueError if it cannot be parsed."""
     import polars as pl
     from polars.exceptions import PolarsError
 
@@ -29,15 +29,15 @@ def check_syntax(expression: str) -> str:
     return expression
 
 
-def holds(expression: str, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
-    """Whether the condition holds for each row; what cannot be said (null) does not hold.
+def evaluate_condition(expression: str, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
+    """Say for each row whether it meets the condition; a row for which the result is null does not.
 
     Args:
-        expression: SQL over the rows' keys; nested values by a dot.
+        expression: SQL over the rows' keys; a dot leads to nested values.
         rows: the table.
 
     Raises:
-        PlanError: an unknown column, or no condition.
+        PlanError: a column is unknown, or the expression is not true or false.
     """
     if not rows:
         return []
@@ -49,13 +49,13 @@ def holds(expression: str, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
         result = table.with_columns(pl.sql_expr(expression).alias("holds"))["holds"]
     except PolarsError as error:
         problem = _first_line(error).partition(";")[0]  # Polars goes on to list its columns
-        raise PlanError(f"where: '{expression}' cannot be evaluated: {problem}.{_columns(table)}") from None
+        raise PlanError(f"where: '{expression}' cannot be evaluated: {problem}.{_suggest_columns(table)}") from None
     if result.dtype != pl.Boolean:
         raise PlanError(f"where: '{expression}' gives {result.dtype}; expected true or false. Compare it with a value")
     return result.fill_null(False).to_list()
 
 
-def _columns(table: pl.DataFrame) -> str:
+def _suggest_columns(table: pl.DataFrame) -> str:
     import polars as pl
 
     names = []

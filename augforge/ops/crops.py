@@ -1,4 +1,4 @@
-"""crop_nonempty: crops that hold something of a class."""
+"""crop_nonempty: crops that show a class."""
 
 from __future__ import annotations
 
@@ -11,37 +11,38 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from augforge import bitmask
-from augforge.ops.combine import ClassWeights, check_class_weights, fits_class_weights, weights_in
+from augforge.ops.combine import ClassWeights, check_weighted_classes, register_class_weights, resolve_weights
 from augforge.ops.core import Context, Examples, OpParams, Size, op
 from augforge.ops.geometry import Fill, Length, width_height
-from augforge.ops.windows import cut
+from augforge.ops.windows import cut_window
 from augforge.sample import IGNORE, Sample
 
 
 class CropNonEmpty(OpParams):
-    """Crops around classes, after CropNonEmptyMaskIfExists of Albumentations, but class first.
+    """Crops around classes, after CropNonEmptyMaskIfExists of Albumentations, but with the class drawn first.
 
-    A class is drawn among those present (all alike, or by `weights`), then one of its pixels, then the crop's place,
-    uniformly among all places inside the picture that hold that pixel and at least `min_area` pixels of the class (as
-    many as any place holds, where none holds so many): so small classes are seen as often as large ones, and crops do
-    not pile up at the borders. Without a class to draw, the place is uniform. A picture smaller than the crop is padded
-    around.
+    First a class is drawn among those present, each as likely or by `weights`; then one of its pixels; then the crop's
+    place, evenly among all places inside the picture at which the crop holds that pixel and at least `min_area` pixels
+    of the class (or, if none holds so many, as many as any holds). So small classes are seen as often as large ones,
+    and crops do not pile up at the borders. If there is no class to draw, the place is drawn evenly from the whole
+    picture. A picture smaller than the crop is padded on all sides.
     """
 
     size: Length | tuple[Length, Length] = Field(description="pixels: one number for a square, or [width, height]")
     count: int = Field(1, ge=1, le=1000, description="crops of each picture")
     weights: ClassWeights = Field(
         "uniform",
-        description="which class: all alike; rather rare or small ones; or weights, such as {finger-16: 4} (1 without)",
+        description="which class is drawn: each as likely; preferably rare or small ones; or by weights, such as "
+        "{finger-16: 4}, where the others have 1",
     )
     ignore: tuple[str, ...] = Field((), description="classes that are never drawn")
-    min_area: int = Field(1, ge=1, description="least pixels of the drawn class inside")
+    min_area: int = Field(1, ge=1, description="pixels of the drawn class that a crop holds at least")
     fill: Fill = Field(0, description="gray value beyond the picture")
 
     def check(self, ctx: Context) -> None:
-        check_class_weights(self.weights, ctx)
-        for name in self.ignore:
-            ctx.class_index(name)
+        """Raise PlanError if a weighted or ignored class is not in the table."""
+        check_weighted_classes(self.weights, ctx)
+        ctx.check_classes(self.ignore)
 
 
 @op(
@@ -57,6 +58,7 @@ class CropNonEmpty(OpParams):
 def crop_nonempty(
     inputs: Sequence[Sample], drawn: dict[str, Any], params: CropNonEmpty, ctx: Context
 ) -> Iterator[Sample]:
+    """Cut out the drawn crops; a place that was drawn twice gets a number in its mark."""
     width, height = width_height(params.size)
     seen: dict[str, int] = {}
     for crop in drawn["crops"]:
@@ -64,101 +66,106 @@ def crop_nonempty(
         mark = f"@{x},{y}"
         seen[mark] = seen.get(mark, 0) + 1
         mark += f".{seen[mark]}" if seen[mark] > 1 else ""
-        yield cut(inputs[0], (x, y, x + width, y + height), (width, height), params.fill, mark)
+        yield cut_window(inputs[0], (x, y, x + width, y + height), (width, height), params.fill, mark)
 
 
 @crop_nonempty.gives_sizes
-def crop_nonempty_sizes(sizes: Sequence[Size], params: CropNonEmpty) -> list[Size]:
+def crop_sizes(sizes: Sequence[Size], params: CropNonEmpty) -> list[Size]:
+    """Say that there are `count` outputs of the crop's size."""
     return [width_height(params.size)] * params.count
 
 
-fits_class_weights(crop_nonempty)
+register_class_weights(crop_nonempty)
 
 
 @crop_nonempty.draws
-def draw_crop_nonempty(
+def draw_crops(
     rng: np.random.Generator, inputs: Sequence[Sample], params: CropNonEmpty, ctx: Context
 ) -> dict[str, Any]:
+    """Draw a class and a place for each crop."""
     sample, size = inputs[0], width_height(params.size)
     areas, boxes = bitmask.areas_and_boxes(sample.masks, len(ctx.classes))
-    weights = weights_in(params.weights, ctx)
-    chances = _chances(areas, weights, params.ignore, ctx)
+    weights = resolve_weights(params.weights, ctx)
+    chances = _class_chances(areas, weights, params.ignore, ctx)
     crops: list[dict[str, Any]] = []
-    places: dict[int, _Places] = {}
+    places: dict[int, _CropPlaces] = {}
     for _ in range(params.count):
         if chances.sum() > 0:
             c = int(rng.choice(len(chances), p=chances))
             if c not in places:
-                places[c] = _Places(sample, c, boxes[c], size, params.min_area)
+                places[c] = _CropPlaces(sample, c, boxes[c], size, params.min_area)
             x, y = places[c].draw(rng)
             crops.append({"class": ctx.classes[c], "x": x, "y": y})
         else:
-            x, y = _anywhere(rng, sample.width, size[0]), _anywhere(rng, sample.height, size[1])
+            x, y = _draw_start(rng, sample.width, size[0]), _draw_start(rng, sample.height, size[1])
             crops.append({"class": None, "x": x, "y": y})
     return {"crops": crops}
 
 
-def _chances(
+def _class_chances(
     areas: NDArray[np.int64], weights: Mapping[str, float], ignore: Sequence[str], ctx: Context
 ) -> NDArray[np.float64]:
-    """Chance of each class, 0 where it is absent or ignored; all 0 where none is left."""
+    """The chance of each class: 0 if it is absent or ignored, all 0 if no class is left."""
     usual = {name: 0.0 if name == IGNORE else 1.0 for name in ctx.classes}
     chances = np.array([weights.get(name, usual[name]) if name not in ignore else 0.0 for name in ctx.classes])
     chances[areas == 0] = 0
     return chances / chances.sum() if chances.sum() > 0 else chances
 
 
-def _anywhere(rng: np.random.Generator, length: int, size: int) -> int:
-    """A start inside the picture; where the crop is larger, centred around it."""
+def _draw_start(rng: np.random.Generator, length: int, size: int) -> int:
+    """Draw where a crop starts inside the picture; if the crop is larger, it is centred on it."""
     return -((size - length) // 2) if size >= length else int(rng.integers(0, length - size + 1))
 
 
-class _Places:
-    """The places inside the picture at which a crop holds enough of one class, and the class's pixels they hold."""
+class _CropPlaces:
+    """The places inside the picture at which a crop holds enough pixels of one class, and these pixels."""
 
     def __init__(self, sample: Sample, c: int, box: NDArray[np.int32], size: Size, min_area: int) -> None:
         x0, y0, x1, y1 = (int(n) for n in box)
         mask = bitmask.class_mask(sample.masks[y0:y1, x0:x1], c)
         self._size, self._corner = size, (x0, y0)
-        self._columns, self._rows = _starts(x0, x1, sample.width, size[0]), _starts(y0, y1, sample.height, size[1])
-        count = _held(mask, (x0, y0), self._columns, self._rows, size)
+        self._columns, self._rows = (
+            _possible_starts(x0, x1, sample.width, size[0]),
+            _possible_starts(y0, y1, sample.height, size[1]),
+        )
+        count = _count_in_crops(mask, (x0, y0), self._columns, self._rows, size)
         self._enough = count >= min(min_area, int(count.max()))
         self._pixels = np.argwhere(mask)
         if min_area > 1:
-            self._pixels = self._pixels[self._reached(self._pixels)]
+            self._pixels = self._pixels[self._is_reachable(self._pixels)]
 
     def draw(self, rng: np.random.Generator) -> tuple[int, int]:
-        """Left top corner of a crop: first a pixel, then a place that holds it, each uniform."""
-        (left, right), (top, bottom) = self._around(self._pixels[int(rng.integers(len(self._pixels)))])
+        """Draw the top left corner of a crop: first a pixel, then a place that holds it, each evenly."""
+        (left, right), (top, bottom) = self._starts_around(self._pixels[int(rng.integers(len(self._pixels)))])
         row, column = divmod(int(rng.choice(np.flatnonzero(self._enough[top:bottom, left:right]))), int(right - left))
         return int(self._columns[left + column]), int(self._rows[top + row])
 
-    def _around(self, pixels: NDArray[np.int64]) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-        """For pixels (..., 2) as row and column, first and end of the column and row starts of crops that hold them."""
+    def _starts_around(self, pixels: NDArray[np.int64]) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+        """For pixels (..., 2), row and column: the range of column and of row starts whose crops hold them."""
         spans = []
         for starts, n, at in ((self._columns, 0, pixels[..., 1]), (self._rows, 1, pixels[..., 0])):
             at = at + self._corner[n]
             spans.append((np.searchsorted(starts, at - self._size[n], "right"), np.searchsorted(starts, at, "right")))
         return spans[0], spans[1]
 
-    def _reached(self, pixels: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which pixels lie in a crop with enough of the class."""
-        (left, right), (top, bottom) = self._around(pixels)
+    def _is_reachable(self, pixels: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which pixels lie in some crop that holds enough of the class."""
+        (left, right), (top, bottom) = self._starts_around(pixels)
         table = cv2.integral(self._enough.view(np.uint8))
         return np.asarray(table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left] > 0)
 
 
-def _starts(low: int, high: int, length: int, size: int) -> NDArray[np.int64]:
-    """Starts inside the picture of all crops that hold a pixel of low..high; the centred one where a crop is larger."""
+def _possible_starts(low: int, high: int, length: int, size: int) -> NDArray[np.int64]:
+    """Where crops start that lie inside the picture and hold a pixel of low..high; a larger crop is centred."""
     if size >= length:
         return np.array([-((size - length) // 2)])
     return np.arange(max(0, low - size + 1), min(high - 1, length - size) + 1)
 
 
-def _held(
+def _count_in_crops(
     mask: NDArray[np.uint8], corner: tuple[int, int], columns: NDArray[np.int64], rows: NDArray[np.int64], size: Size
 ) -> NDArray[np.int32]:
-    """Pixels of the mask in the crop at each row and column start, (rows, columns), by a summed-area table."""
+    """How many pixels of the mask the crop at each row and column holds, (rows, columns), by a summed-area table."""
     table = cv2.integral(mask)
     left, right = (np.clip(columns + shift - corner[0], 0, mask.shape[1]) for shift in (0, size[0]))
     top, bottom = (np.clip(rows + shift - corner[1], 0, mask.shape[0]) for shift in (0, size[1]))

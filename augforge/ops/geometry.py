@@ -23,16 +23,28 @@ def width_height(size: int | tuple[int, int]) -> Size:
     return (size, size) if isinstance(size, int) else size
 
 
-def canvas(width: int, height: int, fill: int, like: Image) -> Image:
-    """An evenly gray image of the dtype and channels of another; ValueError where its dtype cannot hold the gray."""
-    most = np.iinfo(like.dtype).max
+def check_ascending(low_high: tuple[float, float], name: str) -> tuple[float, float]:
+    """Return a range. Raises ValueError unless it goes from low to high."""
+    if low_high[0] > low_high[1]:
+        raise ValueError(f"{name} goes from {low_high[0]} to {low_high[1]}; expected from low to high")
+    return low_high
+
+
+def check_fill(fill: int, image: Image) -> None:
+    """Raise ValueError if the image's dtype cannot hold a gray value."""
+    most = np.iinfo(image.dtype).max
     if fill > most:
-        raise ValueError(f"fill is {fill}, but the images are {like.dtype}; expected at most {most}")
+        raise ValueError(f"fill is {fill}, but the images are {image.dtype}; expected at most {most}")
+
+
+def make_canvas(width: int, height: int, fill: int, like: Image) -> Image:
+    """An evenly gray image of the dtype and channels of another one; see `check_fill`."""
+    check_fill(fill, like)
     return np.full((height, width, *like.shape[2:]), fill, like.dtype)
 
 
 def scale_image(image: Image, width: int, height: int) -> Image:
-    """Scale to (height, width): by area where an axis shrinks, then bilinear where one grows."""
+    """Scale to (height, width): axes that shrink by area, then axes that grow bilinearly."""
     small = (min(width, image.shape[1]), min(height, image.shape[0]))
     if small != (image.shape[1], image.shape[0]):
         image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
@@ -46,18 +58,17 @@ def scale_planes(planes: Planes, width: int, height: int) -> Planes:
     if planes.shape[:2] == (height, width):
         return planes
 
-    def scaled(part: Image) -> Image:
+    def scale(part: Image) -> Image:
         return np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
 
-    if planes[
-        ..., 0
-    ].flags.c_contiguous:  # planar, as decoded: to interleave it at full size takes longer than the rest
-        return bitmask.interleave(np.stack([scaled(layer) for layer in bitmask.planar(planes)]))
-    return bitmask.per_plane(scaled, planes)
+    # Decoded masks are planar and stay so until they are small: interleaving them at full size takes longest of all.
+    if planes[..., 0].flags.c_contiguous:
+        return bitmask.interleave(np.stack([scale(layer) for layer in bitmask.planar(planes)]))
+    return bitmask.per_plane(scale, planes)
 
 
 def scale_matrix(old: Size, new: Size, shift: tuple[float, float] = (0, 0)) -> Matrix:
-    """The matrix of a resize from old to new size, then a shift; pixel centres at integers."""
+    """The matrix of a resize from the old to the new size, followed by a shift; pixel centres are at integers."""
     sx, sy = new[0] / old[0], new[1] / old[1]
     return ((sx, 0.0, (sx - 1) / 2 + shift[0]), (0.0, sy, (sy - 1) / 2 + shift[1]))
 
@@ -65,17 +76,19 @@ def scale_matrix(old: Size, new: Size, shift: tuple[float, float] = (0, 0)) -> M
 class Resize(OpParams):
     """Bring every image to one size.
 
-    Shrinks by area and enlarges bilinearly; bit-planes go by nearest-exact, so masks stay on their pixels.
-    `letterbox` keeps the proportions and fills the rest, `stretch` does not keep them.
+    The image is shrunk by area and enlarged bilinearly; masks take the exactly nearest pixel, so they stay in place.
+    `letterbox` keeps the proportions and fills what is left, `stretch` does not keep them.
     """
 
     size: Length | tuple[Length, Length] = Field(description="pixels: one number for a square, or [width, height]")
-    fit: Literal["letterbox", "stretch"] = Field("letterbox", description="keep proportions and fill, or stretch")
+    fit: Literal["letterbox", "stretch"] = Field(
+        "letterbox", description="keep the proportions and fill the rest, or stretch"
+    )
     fill: Fill = Field(0, description="gray value of the filled border")
 
 
-def letterbox(old: Size, target: Size) -> tuple[Size, tuple[int, int]]:
-    """Size of the image inside the target with its proportions kept, and its left and top margin."""
+def letterbox_size(old: Size, target: Size) -> tuple[Size, tuple[int, int]]:
+    """Size of an image that fits into the target with its proportions kept, and its left and top margin."""
     scale = min(target[0] / old[0], target[1] / old[1])
     new = (min(target[0], max(1, round(old[0] * scale))), min(target[1], max(1, round(old[1] * scale))))
     return new, ((target[0] - new[0]) // 2, (target[1] - new[1]) // 2)
@@ -92,20 +105,25 @@ def letterbox(old: Size, target: Size) -> tuple[Size, tuple[int, int]]:
     ),
 )
 def resize(inputs: Sequence[Sample], drawn: None, params: Resize, ctx: Context) -> Iterator[Sample]:
+    """Scale image and masks, and fill what a letterbox leaves free."""
     sample = inputs[0]
     old, target = (sample.width, sample.height), width_height(params.size)
-    new, (left, top) = letterbox(old, target) if params.fit == "letterbox" else (target, (0, 0))
+    new, (left, top) = letterbox_size(old, target) if params.fit == "letterbox" else (target, (0, 0))
     image, masks = scale_image(sample.image, *new), scale_planes(sample.masks, *new)
     if new != target:
         inside = (slice(top, top + new[1]), slice(left, left + new[0]))
-        frame, planes = canvas(*target, params.fill, image), np.zeros((target[1], target[0], masks.shape[2]), np.uint8)
+        frame, planes = (
+            make_canvas(*target, params.fill, image),
+            np.zeros((target[1], target[0], masks.shape[2]), np.uint8),
+        )
         frame[inside], planes[inside] = image, masks
         image, masks = frame, planes
     yield sample.derive(image, masks, matrix=scale_matrix(old, new, (left, top)))
 
 
 @resize.gives_sizes
-def resize_sizes(sizes: Sequence[Size], params: Resize) -> list[Size]:
+def target_size(sizes: Sequence[Size], params: Resize) -> list[Size]:
+    """Say that every output has the size asked for."""
     return [width_height(params.size)]
 
 
@@ -115,24 +133,24 @@ class HFlip(OpParams):
     Classes that name a side must be exchanged with their counterpart: ``swap: [[left-lung, right-lung]]``.
     """
 
-    swap: tuple[tuple[str, str], ...] = Field((), description="pairs of left-right classes to exchange")
+    swap: tuple[tuple[str, str], ...] = Field((), description="pairs of left and right classes to exchange")
 
     @model_validator(mode="after")
-    def _sound(self) -> HFlip:
+    def _check_pairs(self) -> HFlip:
         names = [name for pair in self.swap for name in pair]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"swap names {twice[0]!r} twice; expected each class in one pair")
+        duplicates = sorted({name for name in names if names.count(name) > 1})
+        if duplicates:
+            raise ValueError(f"swap names {duplicates[0]!r} twice; expected each class in one pair")
         return self
 
     def check(self, ctx: Context) -> None:
-        for pair in self.swap:
-            for name in pair:
-                ctx.class_index(name)
+        """Raise PlanError if a class is not in the table."""
+        ctx.check_classes(name for pair in self.swap for name in pair)
 
 
 @op("hflip", HFlip, version=1, role="augment", examples=Examples([{}, {"swap": [["class-0", "class-1"]]}]))
 def hflip(inputs: Sequence[Sample], drawn: None, params: HFlip, ctx: Context) -> Iterator[Sample]:
+    """Mirror image and masks left and right, and exchange the classes of each pair."""
     sample = inputs[0]
     pairs = [(ctx.class_index(a), ctx.class_index(b)) for a, b in params.swap]
     masks, known = bitmask.per_plane(lambda part: cv2.flip(part, 1), sample.masks), sample.known

@@ -27,7 +27,9 @@ class Apply(Protocol[Params_contra]):
 
     def __call__(
         self, inputs: Sequence[Sample], drawn: Any, params: Params_contra, ctx: Context, /
-    ) -> Iterable[Sample | Drop]: ...
+    ) -> Iterable[Sample | Drop]:
+        """Make samples, or give a Drop with the reason why there is none."""
+        ...
 
 
 class Draw(Protocol[Params_contra]):
@@ -35,31 +37,41 @@ class Draw(Protocol[Params_contra]):
 
     def __call__(
         self, rng: np.random.Generator, inputs: Sequence[Sample], params: Params_contra, ctx: Context, /
-    ) -> Drawn: ...
+    ) -> Drawn:
+        """Draw from `rng` and nothing else."""
+        ...
 
 
 class CountInputs(Protocol[Params_contra]):
     """Says how many samples one call takes."""
 
-    def __call__(self, params: Params_contra, /) -> int: ...
+    def __call__(self, params: Params_contra, /) -> int:
+        """Give the number of samples."""
+        ...
 
 
 class GiveSizes(Protocol[Params_contra]):
     """Says width and height of each output, from those of the inputs."""
 
-    def __call__(self, sizes: Sequence[Size], params: Params_contra, /) -> list[Size]: ...
+    def __call__(self, sizes: Sequence[Size], params: Params_contra, /) -> list[Size]:
+        """Give (width, height) of each output, in order."""
+        ...
 
 
 class Measure(Protocol[Params_contra]):
     """Measures one sample's pixels. It sees only the params that it declared to read; features are JSON-like."""
 
-    def __call__(self, sample: Sample, params: Params_contra, ctx: Context, /) -> Mapping[str, Any]: ...
+    def __call__(self, sample: Sample, params: Params_contra, ctx: Context, /) -> Mapping[str, Any]:
+        """Give the features by name."""
+        ...
 
 
 class Decide(Protocol[Params_contra]):
     """Decides on one candidate: None keeps it, a Flag drops, tags or moves it."""
 
-    def __call__(self, candidate: Candidate, params: Params_contra, ctx: Context, /) -> Flag | None: ...
+    def __call__(self, candidate: Candidate, params: Params_contra, ctx: Context, /) -> Flag | None:
+        """Give the verdict."""
+        ...
 
 
 class DecideTable(Protocol[Params_contra]):
@@ -67,16 +79,22 @@ class DecideTable(Protocol[Params_contra]):
 
     def __call__(
         self, candidates: Sequence[Candidate], params: Params_contra, ctx: Context, /
-    ) -> Sequence[Flag | None]: ...
+    ) -> Sequence[Flag | None]:
+        """Give the verdicts."""
+        ...
 
 
 class Fit(Protocol[Params_contra]):
     """Finds thresholds or weights in a table, JSON-like; None if there is nothing to fit on."""
 
-    def __call__(self, candidates: Sequence[Candidate], params: Params_contra, ctx: Context, /) -> Any: ...
+    def __call__(self, candidates: Sequence[Candidate], params: Params_contra, ctx: Context, /) -> Any:
+        """Give what becomes `ctx.fitted`."""
+        ...
 
 
 class Weigh(Protocol[Params_contra]):
     """Says how likely a sample is drawn as partner: absolute, 0 for never."""
 
-    def __call__(self, candidate: Candidate, params: Params_contra, ctx: Context, /) -> float: ...
+    def __call__(self, candidate: Candidate, params: Params_contra, ctx: Context, /) -> float:
+        """Give the weight."""
+        ...

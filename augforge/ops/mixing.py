@@ -1,4 +1,4 @@
-"""Two images in one: cutmix, mixup, copy_paste."""
+"""Ops that put two images into one: cutmix, mixup, copy_paste."""
 
 from __future__ import annotations
 
@@ -11,61 +11,64 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from augforge import bitmask
-from augforge.ops.combine import alike, jointly_known, mixed_label
+from augforge.ops.combine import keep_jointly_known, match_channels, mix_labels
 from augforge.ops.core import Candidate, Context, Examples, OpParams, op
 from augforge.ops.filters.select import class_areas
 from augforge.sample import IDENTITY, Box, Image, Placement, Sample
 
 
-def same_size(inputs: Sequence[Sample], name: str) -> list[Sample]:
-    """The inputs `alike`. ValueError unless all have one size."""
+def require_same_size(inputs: Sequence[Sample], name: str) -> list[Sample]:
+    """The inputs with equal channels. Raises ValueError unless all have one size."""
     sizes = sorted({(sample.width, sample.height) for sample in inputs})
     if len(sizes) > 1:
         raise ValueError(
             f"{name} takes images of one size, got {' and '.join(f'{w}x{h}' for w, h in sizes)}. "
             "Add a step {op: resize, size: ...} before it"
         )
-    return alike(inputs)
+    return match_channels(inputs)
 
 
-def _two(params: Any) -> int:
+def count_two_images(params: Any) -> int:
+    """Take two images: the anchor and a partner."""
     return 2
 
 
-def _whole(sample: Sample) -> Box:
+def _whole_box(sample: Sample) -> Box:
     return (0, 0, sample.width, sample.height)
 
 
 class CutMix(OpParams):
     """Paste a box of another image of the split (Yun et al. 2019, arXiv:1905.04899).
 
-    The kept share is drawn from Beta(alpha, alpha); the box has the picture's proportions, a uniform centre, and is
-    clipped at the rim. Image and masks are taken from the partner at the same place. Label vectors are mixed by the
-    areas that really show; a class is known if both know it.
+    The share that is kept is drawn from Beta(alpha, alpha). The box has the picture's proportions and an evenly drawn
+    centre, and is clipped at the border. Image and masks are taken from the same place in the partner. Label vectors
+    are mixed by the areas that really show; a class is known if it is known in both images.
     """
 
-    alpha: float = Field(1.0, gt=0, le=100, description="of the Beta distribution; 1 is uniform")
+    alpha: float = Field(1.0, gt=0, le=100, description="alpha of the Beta distribution; 1 draws evenly")
 
 
 @op("cutmix", CutMix, version=1, role="augment", examples=Examples(one_size=True))
 def cutmix(inputs: Sequence[Sample], drawn: dict[str, Any], params: CutMix, ctx: Context) -> Iterator[Sample]:
-    anchor, partner = same_size(inputs, "cutmix")
+    """Paste the drawn box of the partner at the same place."""
+    anchor, partner = require_same_size(inputs, "cutmix")
     x0, y0, x1, y1 = box = _cutmix_box(drawn, anchor.width, anchor.height)
     image, masks = anchor.image.copy(), np.array(anchor.masks, order="C")
     image[y0:y1, x0:x1] = partner.image[y0:y1, x0:x1]
     masks[y0:y1, x0:x1] = partner.masks[y0:y1, x0:x1]
-    masks, known = jointly_known(inputs, masks)
+    masks, known = keep_jointly_known(inputs, masks)
     share = (x1 - x0) * (y1 - y0) / (anchor.width * anchor.height)
-    placements = (Placement(IDENTITY, _whole(anchor)), Placement(IDENTITY, box, 1))
-    label = mixed_label(inputs, (1 - share, share))
+    placements = (Placement(IDENTITY, _whole_box(anchor)), Placement(IDENTITY, box, 1))
+    label = mix_labels(inputs, (1 - share, share))
     yield anchor.derive(image, masks, placements=placements, known=known, label=label)
 
 
-cutmix.counts_inputs(_two)
+cutmix.counts_inputs(count_two_images)
 
 
 @cutmix.draws
-def draw_cutmix(rng: np.random.Generator, inputs: Sequence[Sample], params: CutMix, ctx: Context) -> dict[str, Any]:
+def draw_box(rng: np.random.Generator, inputs: Sequence[Sample], params: CutMix, ctx: Context) -> dict[str, Any]:
+    """Draw the share of the anchor that is kept, and the centre of the box."""
     return {"kept": float(rng.beta(params.alpha, params.alpha)), "centre": rng.random(2).tolist()}
 
 
@@ -81,13 +84,13 @@ def _cutmix_box(drawn: dict[str, Any], width: int, height: int) -> Box:
 class MixUp(OpParams):
     """Blend with another image of the split (Zhang et al. 2018, arXiv:1710.09412).
 
-    The anchor's weight is drawn from Beta(alpha, alpha); pixels and label vectors are mixed by it. Masks cannot be
-    soft: an input's masks count if its weight is at least `mask_weight`, and what counts is united. So a ghost that can
-    hardly be seen is not labelled. A class is known if both know it.
+    The first image's weight is drawn from Beta(alpha, alpha); pixels and label vectors are mixed by it. Masks cannot be
+    soft: an image's masks count if its weight is at least `mask_weight`, and the masks that count are united. So a
+    ghost that can hardly be seen is not labelled. A class is known if it is known in both images.
     """
 
-    alpha: float = Field(0.4, gt=0, le=100, description="of the Beta distribution; small values mix little")
-    mask_weight: float = Field(0.3, gt=0, le=0.5, description="least weight at which an input's masks count")
+    alpha: float = Field(0.4, gt=0, le=100, description="alpha of the Beta distribution; small values mix little")
+    mask_weight: float = Field(0.3, gt=0, le=0.5, description="weight from which an image's masks count")
 
 
 @op(
@@ -98,30 +101,32 @@ class MixUp(OpParams):
     examples=Examples([{}, {"alpha": 5, "mask_weight": 0.5}], picture={"alpha": 5}, one_size=True),
 )
 def mixup(inputs: Sequence[Sample], drawn: dict[str, Any], params: MixUp, ctx: Context) -> Iterator[Sample]:
-    anchor, partner = same_size(inputs, "mixup")
+    """Blend both images by the drawn weight and unite the masks that count."""
+    anchor, partner = require_same_size(inputs, "mixup")
     weights = (drawn["weight"], 1 - drawn["weight"])
     image = cv2.addWeighted(anchor.image, weights[0], partner.image, weights[1], 0)
     counted = [s.masks for s, weight in zip(inputs, weights, strict=True) if weight >= params.mask_weight]
-    masks, known = jointly_known(inputs, np.bitwise_or.reduce(counted))
-    placements = (Placement(IDENTITY, _whole(anchor)), Placement(IDENTITY, _whole(anchor), 1))
-    label = mixed_label(inputs, weights)
+    masks, known = keep_jointly_known(inputs, np.bitwise_or.reduce(counted))
+    placements = (Placement(IDENTITY, _whole_box(anchor)), Placement(IDENTITY, _whole_box(anchor), 1))
+    label = mix_labels(inputs, weights)
     yield anchor.derive(image, np.ascontiguousarray(masks), placements=placements, known=known, label=label)
 
 
-mixup.counts_inputs(_two)
+mixup.counts_inputs(count_two_images)
 
 
 @mixup.draws
-def draw_mixup(rng: np.random.Generator, inputs: Sequence[Sample], params: MixUp, ctx: Context) -> dict[str, Any]:
+def draw_weight(rng: np.random.Generator, inputs: Sequence[Sample], params: MixUp, ctx: Context) -> dict[str, Any]:
+    """Draw the anchor's weight."""
     return {"weight": float(rng.beta(params.alpha, params.alpha))}
 
 
 class CopyPaste(OpParams):
     """Copy objects of chosen classes from another image of the split (Ghiasi et al. 2021, arXiv:2012.07177).
 
-    Each chosen class of the partner is pasted with soft edges into the anchor, shifted by a drawn share of the picture.
-    Under a pasted object the partner's masks of all classes replace the anchor's, since its pixels show them. Only
-    samples that hold one of the classes are drawn as partners. The anchor's label vector stays.
+    Each chosen class of the other image is pasted with soft edges, shifted by a drawn share of the picture. There the
+    masks of all classes come from the other image, as the pixels do. Only samples that hold one of the classes are
+    drawn as partners. The label vector stays that of the first image.
     """
 
     classes: tuple[str, ...] = Field(min_length=1, description="the classes to copy, such as [finger-16, Pisiform]")
@@ -130,12 +135,12 @@ class CopyPaste(OpParams):
         2.0,
         ge=0,
         le=50,
-        description="softness: the object fades in over two sigma pixels inside its edge; 0 for a hard one",
+        description="softness in pixels: the object fades in over two sigma inside its edge; 0 for a hard edge",
     )
 
     def check(self, ctx: Context) -> None:
-        for name in self.classes:
-            ctx.class_index(name)
+        """Raise PlanError if a class is not in the table."""
+        ctx.check_classes(self.classes)
 
 
 @op(
@@ -149,44 +154,46 @@ class CopyPaste(OpParams):
     ),
 )
 def copy_paste(inputs: Sequence[Sample], drawn: dict[str, Any], params: CopyPaste, ctx: Context) -> Iterator[Sample]:
-    anchor, partner = alike(inputs)
+    """Paste each chosen class of the partner at its drawn shift."""
+    anchor, partner = match_channels(inputs)
     image, masks = anchor.image.copy(), np.array(anchor.masks, order="C")
     _, boxes = bitmask.areas_and_boxes(partner.masks, len(ctx.classes))
-    placements = [Placement(IDENTITY, _whole(anchor))]
+    placements = [Placement(IDENTITY, _whole_box(anchor))]
     for name, shift in zip(params.classes, drawn["shifts"], strict=True):
         c = ctx.class_index(name)
         dx, dy = round(shift[0] * anchor.width), round(shift[1] * anchor.height)
-        box = _pasted_box(boxes[c], (dx, dy), anchor)
+        box = _landing_box(boxes[c], (dx, dy), anchor)
         if box is not None:
-            alpha = _alpha(partner, c, boxes[c], params.sigma)
+            alpha = _object_alpha(partner, c, boxes[c], params.sigma)
             _paste_object(image, masks, partner, alpha, boxes[c], box, (dx, dy))
             placements.append(Placement(((1.0, 0.0, float(dx)), (0.0, 1.0, float(dy))), box, 1))
-    masks, known = jointly_known(inputs, masks)
+    masks, known = keep_jointly_known(inputs, masks)
     yield anchor.derive(image, masks, placements=tuple(placements), known=known)
 
 
-copy_paste.counts_inputs(_two)
+copy_paste.counts_inputs(count_two_images)
 
 
 @copy_paste.draws
-def draw_copy_paste(
-    rng: np.random.Generator, inputs: Sequence[Sample], params: CopyPaste, ctx: Context
-) -> dict[str, Any]:
+def draw_shifts(rng: np.random.Generator, inputs: Sequence[Sample], params: CopyPaste, ctx: Context) -> dict[str, Any]:
+    """Draw a shift for each chosen class, as shares of width and height."""
     return {"shifts": rng.uniform(-params.shift, params.shift, (len(params.classes), 2)).tolist()}
 
 
 @copy_paste.measures(reads=())
-def measure_copy_paste(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+def measure_areas(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+    """Measure the pixels of each class."""
     return {"area": class_areas(sample, ctx)}
 
 
 @copy_paste.weighs
-def weigh_copy_paste(candidate: Candidate, params: CopyPaste, ctx: Context) -> float:
+def weigh_by_classes(candidate: Candidate, params: CopyPaste, ctx: Context) -> float:
+    """Say 1 for a sample that shows one of the classes, else 0."""
     return float(any(candidate.features["area"][name] for name in params.classes))
 
 
-def _pasted_box(box: NDArray[np.int32], shift: tuple[int, int], anchor: Sample) -> Box | None:
-    """Where a class's box lands on the anchor; None if the class is absent or lands outside."""
+def _landing_box(box: NDArray[np.int32], shift: tuple[int, int], anchor: Sample) -> Box | None:
+    """The box on the anchor in which a class lands; None if the class is absent or lands outside."""
     x0, y0, x1, y1 = (int(n) for n in box)
     if x0 == x1:
         return None
@@ -199,10 +206,10 @@ def _pasted_box(box: NDArray[np.int32], shift: tuple[int, int], anchor: Sample) 
     return landed if landed[0] < landed[2] and landed[1] < landed[3] else None
 
 
-def _alpha(sample: Sample, c: int, box: NDArray[np.int32], sigma: float) -> NDArray[np.float32]:
-    """Opacity of a class's pixels in its box: rising inwards from its edge, 1 deep inside, at its deepest pixel surely.
+def _object_alpha(sample: Sample, c: int, box: NDArray[np.int32], sigma: float) -> NDArray[np.float32]:
+    """Opacity of a class's pixels in its box: it rises inwards from the edge to 1, at the latest at the deepest pixel.
 
-    Beyond the object it is 0, for there the sample's pixels are not wanted.
+    It is 0 outside the object, where the sample's pixels are not wanted.
     """
     x0, y0, x1, y1 = (int(n) for n in box)
     mask = bitmask.class_mask(sample.masks[y0:y1, x0:x1], c)
@@ -222,7 +229,7 @@ def _paste_object(
     landed: Box,
     shift: tuple[int, int],
 ) -> None:
-    """Paste the partner's pixels of a class, whose opacity in its box is given, where they land, in place."""
+    """Paste a class's pixels of the partner into image and masks, in place. `alpha` is their opacity in `box`."""
     target = (slice(landed[1], landed[3]), slice(landed[0], landed[2]))
     x0, y0, x1, y1 = (int(n) - shift[i % 2] for i, n in enumerate(landed))
     alpha = alpha[y0 - box[1] : y1 - box[1], x0 - box[0] : x1 - box[0]]

@@ -1,8 +1,8 @@
-"""What ops are told and what they say: parameters, context, candidates, flags."""
+"""What ops are given and what they give back: parameters, context, candidates, flags."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -38,7 +38,7 @@ class FilterParams(OpParams):
 
 @dataclass(frozen=True)
 class Examples:
-    """What an op shows of itself: parameters for its contract test and for the picture on its page.
+    """Parameters with which an op is tested and shown: in its contract test, and in the picture on its page.
 
     The contract test calls the op on images of 64x48 and 160x128 pixels with classes named ``class-0``, ``class-1``
     and so on; a fill is at most 128. The picture is drawn from generated hands.
@@ -74,14 +74,19 @@ class Context:
 
     @property
     def content(self) -> tuple[str, ...]:
-        """The classes that are something to see: all but the reserved `ignore`."""
+        """The classes that stand for something in the picture: all but the reserved `ignore`."""
         return tuple(name for name in self.classes if name != IGNORE)
 
     def class_index(self, name: str) -> int:
-        """Bit of a class; PlanError with the nearest known name where there is none."""
+        """The index of a class in the table; PlanError with the nearest known name if there is none."""
         if name not in self.classes:
             raise PlanError(f"the data has no class '{name}'.{nearest(name, self.classes)}")
         return self.classes.index(name)
+
+    def check_classes(self, names: Iterable[str]) -> None:
+        """Raise PlanError, with the nearest known name, if one of the names is not in the table."""
+        for name in names:
+            self.class_index(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,7 @@ class Candidate:
     Attributes:
         id, name, group, groups, split, width, height, metadata, tags: see the glossary.
         features: what the op's own `measure` found, JSON-like.
-        measured: what the steps before found in the same pixels, by step label.
+        measured: what earlier steps measured in the same pixels, by step label.
     """
 
     id: str
@@ -124,10 +129,10 @@ class Flag:
 
     Attributes:
         reason: a few words; rejections are counted by it.
-        score: how far beyond the threshold, any scale, None where there is no measure.
+        score: how far it is beyond the threshold, on any scale; None if nothing is measured.
         move_to: the split the sample goes to instead of being dropped or tagged.
-        detail: what the finding rests on, such as the name of a sample's twin.
-        boxes: regions of the picture it rests on, x0, y0, x1, y1 in pixels, half-open.
+        detail: what the finding is based on, such as the name of a sample's twin.
+        boxes: regions of the picture that it is based on, x0, y0, x1, y1 in pixels, half-open.
     """
 
     reason: str

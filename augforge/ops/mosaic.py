@@ -10,18 +10,27 @@ from pydantic import Field, model_validator
 
 from augforge.ops.combine import (
     ClassWeights,
-    alike,
-    check_class_weights,
+    check_weighted_classes,
     fit_class_weights,
-    heaviest,
-    jointly_known,
-    mixed_label,
+    heaviest_weight,
+    keep_jointly_known,
+    match_channels,
+    mix_labels,
     paste,
-    tiles,
+    tile_boxes,
 )
 from augforge.ops.core import Candidate, Context, Examples, OpParams, Size, op
 from augforge.ops.filters.select import class_areas
-from augforge.ops.geometry import Fill, Length, canvas, scale_image, scale_matrix, scale_planes, width_height
+from augforge.ops.geometry import (
+    Fill,
+    Length,
+    check_ascending,
+    make_canvas,
+    scale_image,
+    scale_matrix,
+    scale_planes,
+    width_height,
+)
 from augforge.sample import Box, Placement, Sample
 
 Cells = Annotated[int, Field(ge=1, le=8)]
@@ -29,14 +38,14 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Mosaic(OpParams):
-    """Tile k images of one split into a grid with drawn tile borders.
+    """Put several images of one split into the tiles of a grid whose borders are drawn.
 
-    The mosaic of YOLOv4 (Bochkovskiy et al. 2020, arXiv:2004.10934). A 2x2 grid's centre lies at a drawn
-    fraction of width and height; in larger grids every border is drawn about its even place the same way. A
-    class is known in the mosaic if it is known in all its images; label vectors are mixed by tile area.
+    This is the mosaic of YOLOv4 (Bochkovskiy et al. 2020, arXiv:2004.10934). The centre of a 2x2 grid lies at a drawn
+    fraction of width and height; in larger grids every border is drawn around its even place in the same way. A class
+    is known in the mosaic if it is known in all its images; label vectors are mixed by the tiles' areas.
 
-    Darknet's cut is ``center_range: [0.2, 0.8]``. Ultralytics' rule is ``center_range: [0.25, 0.75], fit: crop, align:
-    centre, fill: 114`` with a `size` of twice the image's: every image keeps its scale and touches the centre.
+    As in Darknet: ``center_range: [0.2, 0.8]``. As in Ultralytics: ``center_range: [0.25, 0.75], fit: crop, align:
+    centre, fill: 114`` with a `size` of twice the image's, so that every image keeps its scale and touches the centre.
     """
 
     grid: tuple[Cells, Cells] = Field((2, 2), description="rows and columns of tiles")
@@ -49,13 +58,13 @@ class Mosaic(OpParams):
     )
     align: Literal["drawn", "centre"] = Field(
         "drawn",
-        description="where an image overhangs its tile or leaves room: shifted by chance (centred if there is room), "
-        "or with its inner corner at the mosaic's centre",
+        description="place of an image that is larger or smaller than its tile: drawn (centred if it is smaller), or "
+        "with its inner corner at the mosaic's centre",
     )
     partners: ClassWeights = Field(
         "uniform",
-        description="who joins: all alike; rather samples that hold rare or small classes; or weights, such as "
-        "{finger-16: 4}, of which a sample's greatest counts (1 without)",
+        description="which samples join: each as likely; preferably those that hold rare or small classes; or by "
+        "weights of classes, such as {finger-16: 4}: a sample's heaviest class counts, 1 if it holds none of them",
     )
     size: Length | tuple[Length, Length] | None = Field(
         None, description="pixels: one number for a square, or [width, height]; default: the first image's"
@@ -63,15 +72,15 @@ class Mosaic(OpParams):
     fill: Fill = Field(0, description="gray value where no image reaches")
 
     @model_validator(mode="after")
-    def _sound(self) -> Mosaic:
+    def _check_grid(self) -> Mosaic:
         if self.grid[0] * self.grid[1] < 2:
             raise ValueError("a 1x1 grid is no mosaic; expected at least two tiles")
-        if self.center_range[0] > self.center_range[1]:
-            raise ValueError("center_range goes from low to high")
+        check_ascending(self.center_range, "center_range")
         return self
 
     def check(self, ctx: Context) -> None:
-        check_class_weights(self.partners, ctx)
+        """Raise PlanError if a weighted class is not in the table."""
+        check_weighted_classes(self.partners, ctx)
 
 
 @op(
@@ -92,112 +101,124 @@ class Mosaic(OpParams):
     ),
 )
 def mosaic(inputs: Sequence[Sample], drawn: dict[str, Any], params: Mosaic, ctx: Context) -> Iterator[Sample]:
-    anchor, *_ = inputs = alike(inputs)
+    """Scale or crop each image into its tile."""
+    anchor, *_ = inputs = match_channels(inputs)
     width, height = _canvas_size((anchor.width, anchor.height), params)
-    image = canvas(width, height, params.fill, anchor.image)
+    image = make_canvas(width, height, params.fill, anchor.image)
     masks = np.zeros((height, width, anchor.masks.shape[2]), np.uint8)
-    cells = tiles(_borders(drawn["rows"], height), _borders(drawn["columns"], width))
+    cells = tile_boxes(_border_pixels(drawn["rows"], height), _border_pixels(drawn["columns"], width))
     placements, shares = [], []
     for slot, sample in enumerate(inputs):
         cell = drawn["tiles"][slot]
         tile = cells[cell]
-        size = _scaled((sample.width, sample.height), tile, params.fit)
-        shift = _drawn(drawn["offsets"][slot], tile, size) if params.align == "drawn" else _inward(cell, params.grid)
+        size = _scaled_size((sample.width, sample.height), tile, params.fit)
+        shift = (
+            _drawn_shift(drawn["offsets"][slot], tile, size)
+            if params.align == "drawn"
+            else _inward_shift(cell, params.grid)
+        )
         offset = _offset(tile, size, shift)
-        clip = _clip(tile, size, offset)
+        clip = _clip_to_tile(tile, size, offset)
         paste(image, scale_image(sample.image, *size), clip, offset)
         paste(masks, scale_planes(sample.masks, *size), clip, offset)
         placements.append(Placement(scale_matrix((sample.width, sample.height), size, offset), clip, slot))
         shares.append((tile[2] - tile[0]) * (tile[3] - tile[1]) / (width * height))
-    masks, known = jointly_known(inputs, masks)
-    yield anchor.derive(image, masks, placements=tuple(placements), known=known, label=mixed_label(inputs, shares))
+    masks, known = keep_jointly_known(inputs, masks)
+    yield anchor.derive(image, masks, placements=tuple(placements), known=known, label=mix_labels(inputs, shares))
 
 
 @mosaic.counts_inputs
-def count_mosaic_inputs(params: Mosaic) -> int:
+def count_tiles(params: Mosaic) -> int:
+    """Take one image per tile."""
     return params.grid[0] * params.grid[1]
 
 
 @mosaic.gives_sizes
-def mosaic_sizes(sizes: Sequence[Size], params: Mosaic) -> list[Size]:
+def canvas_sizes(sizes: Sequence[Size], params: Mosaic) -> list[Size]:
+    """Say that the output has the size asked for, or that of the first image."""
     return [_canvas_size(sizes[0], params)]
 
 
 @mosaic.draws
-def draw_mosaic(rng: np.random.Generator, inputs: Sequence[Sample], params: Mosaic, ctx: Context) -> dict[str, Any]:
+def draw_layout(rng: np.random.Generator, inputs: Sequence[Sample], params: Mosaic, ctx: Context) -> dict[str, Any]:
+    """Draw the borders, which image goes into which tile, and how images are shifted in their tiles."""
     rows, columns = params.grid
     return {
-        "rows": [_border(rng, i, rows, params.center_range) for i in range(1, rows)],
-        "columns": [_border(rng, i, columns, params.center_range) for i in range(1, columns)],
+        "rows": [_draw_border(rng, i, rows, params.center_range) for i in range(1, rows)],
+        "columns": [_draw_border(rng, i, columns, params.center_range) for i in range(1, columns)],
         "tiles": rng.permutation(rows * columns).tolist(),
         "offsets": rng.random((rows * columns, 2)).tolist(),
     }
 
 
 @mosaic.measures(reads=(), when=lambda params: params.partners != "uniform")
-def measure_mosaic(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+def measure_areas(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+    """Measure the pixels of each class."""
     return {"area": class_areas(sample, ctx)}
 
 
 @mosaic.fits
-def fit_mosaic(candidates: Sequence[Candidate], params: Mosaic, ctx: Context) -> dict[str, float] | None:
+def fit_partner_weights(candidates: Sequence[Candidate], params: Mosaic, ctx: Context) -> dict[str, float] | None:
+    """Fit a weight for each class, if a rule asks for it."""
     return fit_class_weights(params.partners, candidates)
 
 
 @mosaic.weighs
-def weigh_mosaic(candidate: Candidate, params: Mosaic, ctx: Context) -> float:
-    return heaviest(ctx.fitted, candidate)
+def weigh_partner(candidate: Candidate, params: Mosaic, ctx: Context) -> float:
+    """Weigh a sample by its heaviest class."""
+    return heaviest_weight(ctx.fitted, candidate)
 
 
 def _canvas_size(anchor: Size, params: Mosaic) -> Size:
     return anchor if params.size is None else width_height(params.size)
 
 
-def _border(rng: np.random.Generator, i: int, cells: int, center_range: tuple[float, float]) -> float:
-    """The i-th of `cells` - 1 inner borders, as a fraction: for two cells just the drawn centre."""
+def _draw_border(rng: np.random.Generator, i: int, cells: int, center_range: tuple[float, float]) -> float:
+    """Draw the i-th of `cells` - 1 inner borders, as a fraction; with two cells it is the drawn centre."""
     return (i - 1 + 2 * float(rng.uniform(*center_range))) / cells
 
 
-def _borders(fractions: Sequence[float], length: int) -> list[int]:
+def _border_pixels(fractions: Sequence[float], length: int) -> list[int]:
+    """All borders along an axis in pixels, the outer ones included."""
     return [0, *sorted(min(max(round(f * length), 0), length) for f in fractions), length]
 
 
-def _scaled(old: Size, tile: Box, fit: str) -> Size:
-    """Size of an image scaled for its tile."""
+def _scaled_size(old: Size, tile: Box, fit: str) -> Size:
+    """Size of an image that is scaled for its tile."""
     ratios = (max(1, tile[2] - tile[0]) / old[0], max(1, tile[3] - tile[1]) / old[1])
     scale = {"cover": (max(ratios),) * 2, "contain": (min(ratios),) * 2, "stretch": ratios, "crop": (1.0, 1.0)}[fit]
     return (max(1, round(old[0] * scale[0])), max(1, round(old[1] * scale[1])))
 
 
 def _offset(tile: Box, size: Size, shift: Sequence[float | None]) -> tuple[int, int]:
-    """Where the scaled image's left top corner lies on the canvas."""
+    """Where the scaled image's top left corner lies on the canvas."""
     return (_start(tile[0], tile[2], size[0], shift[0]), _start(tile[1], tile[3], size[1], shift[1]))
 
 
 def _start(low: int, high: int, size: int, shift: float | None) -> int:
-    """Shifted by a fraction of what overhangs or is spare; centred for None."""
+    """Where an image starts along an axis: shifted by a fraction of what it lacks or exceeds, or centred for None."""
     spare = max(1, high - low) - size
     return low + spare // 2 if shift is None else low + round(shift * spare)
 
 
-def _drawn(shift: Sequence[float], tile: Box, size: Size) -> tuple[float | None, float | None]:
-    """The drawn shifts where the image overhangs its tile; None, for centred, where there is room to spare."""
+def _drawn_shift(shift: Sequence[float], tile: Box, size: Size) -> tuple[float | None, float | None]:
+    """The drawn shift along each axis on which the image exceeds its tile; None, for centred, on the others."""
     room = (max(1, tile[2] - tile[0]), max(1, tile[3] - tile[1]))
     return (shift[0] if size[0] > room[0] else None, shift[1] if size[1] > room[1] else None)
 
 
-def _inward(cell: int, grid: tuple[int, int]) -> tuple[float | None, float | None]:
-    """Shifts that bring an image's inner corner to the centre; None along an axis where the cell is the middle one."""
+def _inward_shift(cell: int, grid: tuple[int, int]) -> tuple[float | None, float | None]:
+    """The shift along each axis that brings an image's inner corner to the centre; None in the middle row or column."""
     row, column = divmod(cell, grid[1])
-    return (_side(column, grid[1]), _side(row, grid[0]))
+    return (_inward_side(column, grid[1]), _inward_side(row, grid[0]))
 
 
-def _side(place: int, cells: int) -> float | None:
+def _inward_side(place: int, cells: int) -> float | None:
     middle = (cells - 1) / 2
     return None if place == middle else float(place < middle)
 
 
-def _clip(tile: Box, size: Size, offset: tuple[int, int]) -> Box:
+def _clip_to_tile(tile: Box, size: Size, offset: tuple[int, int]) -> Box:
     return (
         max(tile[0], offset[0]),
         max(tile[1], offset[1]),

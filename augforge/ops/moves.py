@@ -11,21 +11,22 @@ from pydantic import Field, model_validator
 
 from augforge import bitmask
 from augforge.ops.core import Context, Examples, OpParams, Size, op
-from augforge.ops.geometry import Fill, HFlip, Length, canvas, width_height
-from augforge.ops.warp import about, turned
+from augforge.ops.geometry import Fill, HFlip, Length, make_canvas, width_height
+from augforge.ops.warp import map_centre, rotation_terms
 from augforge.sample import Placement, Sample
 
 
 class VFlip(HFlip):
     """Mirror top and bottom: y' = H - 1 - y.
 
-    Like any mirror it turns a left hand into a right one, so classes that name a side are exchanged:
-    ``swap: [[left-lung, right-lung]]``.
+    Like any mirror it turns a left hand into a right one, so classes that name a side must be exchanged with their
+    counterpart: ``swap: [[left-lung, right-lung]]``.
     """
 
 
 @op("vflip", VFlip, version=1, role="augment", examples=Examples([{}, {"swap": [["class-0", "class-1"]]}]))
 def vflip(inputs: Sequence[Sample], drawn: None, params: VFlip, ctx: Context) -> Iterator[Sample]:
+    """Mirror image and masks top and bottom, and exchange the classes of each pair."""
     sample = inputs[0]
     pairs = [(ctx.class_index(a), ctx.class_index(b)) for a, b in params.swap]
     masks, known = bitmask.per_plane(lambda part: cv2.flip(part, 0), sample.masks), sample.known
@@ -36,21 +37,23 @@ def vflip(inputs: Sequence[Sample], drawn: None, params: VFlip, ctx: Context) ->
 
 
 Quarters = Annotated[int, Field(ge=0, le=3)]
-_TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
+_ROTATIONS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 
 
 class Transpose90(OpParams):
     """Turn by a drawn number of quarter turns, counter-clockwise: pixels are moved, none is interpolated.
 
-    An odd number exchanges width and height; where both odd and even may be drawn, a picture's new size is chance's.
+    An odd number exchanges width and height; if both odd and even numbers may be drawn, the new size is left to chance.
     """
 
     quarters: tuple[Quarters, ...] = Field(
-        (1, 2, 3), min_length=1, description="quarter turns to draw from, each as likely; one value to fix it"
+        (1, 2, 3),
+        min_length=1,
+        description="numbers of quarter turns to draw from, each as likely; a single one is not left to chance",
     )
 
 
-def _one_shape(params: Transpose90) -> bool:
+def _has_one_shape(params: Transpose90) -> bool:
     return len({k % 2 for k in params.quarters}) == 1
 
 
@@ -59,44 +62,49 @@ def _one_shape(params: Transpose90) -> bool:
     Transpose90,
     version=1,
     role="augment",
-    exact=_one_shape,
+    exact=_has_one_shape,
     examples=Examples([{}, {"quarters": [1, 3]}]),
 )
 def transpose90(inputs: Sequence[Sample], drawn: dict[str, int], params: Transpose90, ctx: Context) -> Iterator[Sample]:
+    """Turn image and masks by the drawn number of quarter turns."""
     sample, quarters = inputs[0], drawn["quarters"]
     image, masks = sample.image, bitmask.contiguous(sample.masks)
     if quarters:
-        image = cv2.rotate(image, _TURNS[quarters])
-        masks = bitmask.per_plane(lambda part: cv2.rotate(part, _TURNS[quarters]), masks)
+        image = cv2.rotate(image, _ROTATIONS[quarters])
+        masks = bitmask.per_plane(lambda part: cv2.rotate(part, _ROTATIONS[quarters]), masks)
     after = (image.shape[1], image.shape[0])
-    yield sample.derive(image, masks, matrix=about(turned(90 * quarters), (sample.width, sample.height), after))
+    yield sample.derive(
+        image, masks, matrix=map_centre(rotation_terms(90 * quarters), (sample.width, sample.height), after)
+    )
 
 
 @transpose90.gives_sizes
-def transpose90_sizes(sizes: Sequence[Size], params: Transpose90) -> list[Size]:
+def turned_sizes(sizes: Sequence[Size], params: Transpose90) -> list[Size]:
+    """Say the picture's size, the exchanged one, or that either may come."""
     (width, height), odd = sizes[0], {k % 2 for k in params.quarters}
     return list(dict.fromkeys((height, width) if k else (width, height) for k in sorted(odd)))
 
 
 @transpose90.draws
-def draw_transpose90(
+def draw_quarters(
     rng: np.random.Generator, inputs: Sequence[Sample], params: Transpose90, ctx: Context
 ) -> dict[str, int]:
+    """Draw a number of quarter turns."""
     return {"quarters": params.quarters[int(rng.integers(len(params.quarters)))]}
 
 
 class Pad(OpParams):
-    """Enlarge the canvas to a least size, to multiples of a number, or both; nothing is cut off or scaled."""
+    """Enlarge the canvas to a minimum size, to multiples of a number, or both; nothing is cut off or scaled."""
 
     size: Length | tuple[Length, Length] | None = Field(
-        None, description="pixels at least: one number for a square, or [width, height]"
+        None, description="minimum size in pixels: one number for a square, or [width, height]"
     )
-    multiple: Length | None = Field(None, description="width and height become multiples of it, such as 32")
+    multiple: Length | None = Field(None, description="pixels: width and height become multiples of it, such as 32")
     place: Literal["centre", "top-left"] = Field("centre", description="where the image lies on the canvas")
     fill: Fill = Field(0, description="gray value of the border")
 
     @model_validator(mode="after")
-    def _sound(self) -> Pad:
+    def _check_given(self) -> Pad:
         if self.size is None and self.multiple is None:
             raise ValueError("pad has neither size nor multiple; expected at least one of them")
         return self
@@ -112,14 +120,15 @@ class Pad(OpParams):
     ),
 )
 def pad(inputs: Sequence[Sample], drawn: None, params: Pad, ctx: Context) -> Iterator[Sample]:
+    """Put the image onto a larger canvas."""
     sample = inputs[0]
-    width, height = _padded((sample.width, sample.height), params)
+    width, height = _padded_size((sample.width, sample.height), params)
     left, top = (width - sample.width) // 2, (height - sample.height) // 2
     if params.place == "top-left":
         left = top = 0
     box = (left, top, left + sample.width, top + sample.height)
     image, masks = (
-        canvas(width, height, params.fill, sample.image),
+        make_canvas(width, height, params.fill, sample.image),
         np.zeros((height, width, len(sample.known)), np.uint8),
     )
     inside = (slice(box[1], box[3]), slice(box[0], box[2]))
@@ -129,11 +138,12 @@ def pad(inputs: Sequence[Sample], drawn: None, params: Pad, ctx: Context) -> Ite
 
 
 @pad.gives_sizes
-def pad_sizes(sizes: Sequence[Size], params: Pad) -> list[Size]:
-    return [_padded(sizes[0], params)]
+def padded_sizes(sizes: Sequence[Size], params: Pad) -> list[Size]:
+    """Say the size of the canvas."""
+    return [_padded_size(sizes[0], params)]
 
 
-def _padded(size: Size, params: Pad) -> Size:
+def _padded_size(size: Size, params: Pad) -> Size:
     least = (1, 1) if params.size is None else width_height(params.size)
     step = params.multiple or 1
     width, height = (-(-max(a, b) // step) * step for a, b in zip(size, least, strict=True))

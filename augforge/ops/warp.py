@@ -1,4 +1,4 @@
-"""Ops that turn, scale and shear one image by interpolation: rotate, affine; and `warp`, what they rest on.
+"""Ops that turn, scale and shear one image by interpolation: rotate, affine; and `warp`, on which they are built.
 
 Pixel centres are at integers, so a picture's centre is ((W - 1) / 2, (H - 1) / 2). Angles are in degrees and positive
 counter-clockwise on the screen, as in OpenCV, Pillow and torchvision.
@@ -17,30 +17,32 @@ from pydantic import Field, model_validator
 from augforge import bitmask
 from augforge.lineage import compose
 from augforge.ops.core import Context, Examples, OpParams, Size, op
-from augforge.ops.geometry import Fill, canvas
+from augforge.ops.geometry import Fill, check_ascending, check_fill
 from augforge.sample import Matrix, Placement, Sample
 
 Angle = Annotated[float, Field(ge=-360, le=360)]
 Range = tuple[float, float]
 Fit = Literal["crop", "scale", "expand"]
-FIT = "crop: same size, corners leave it; scale: shrunk until all stays in view; expand: canvas large enough for all"
+FIT_DESCRIPTION = (
+    "crop: keep the size and lose corners; scale: shrink until all is in view; expand: a canvas large enough for all"
+)
 
 
 def warp(sample: Sample, matrix: Matrix, size: Size, fill: int, notes: dict[str, Any] | None = None) -> Sample:
-    """The sample moved by a matrix, input pixel to output pixel, onto a canvas of that size.
+    """Move a sample by a matrix, input pixel to output pixel, onto a canvas of that size.
 
-    The image is interpolated bilinearly, bit-planes take the nearest pixel. Where no input reaches, the image is
-    `fill` in all its channels and the planes are empty.
+    The image is interpolated bilinearly, masks take the nearest pixel. Where no pixel of the input lands, the image is
+    `fill` in all its channels and the masks are empty.
     """
-    canvas(1, 1, fill, sample.image)  # refuses a gray that the dtype cannot hold
+    check_fill(fill, sample.image)
     flat = np.array(matrix, np.float64)
     image = cv2.warpAffine(sample.image, flat, size, flags=cv2.INTER_LINEAR, borderValue=(fill,) * 4)
     masks = bitmask.per_plane(lambda part: cv2.warpAffine(part, flat, size, flags=cv2.INTER_NEAREST), sample.masks)
-    return sample.derive(image, masks, placements=(Placement(matrix, _box(sample, matrix, size)),), notes=notes)
+    return sample.derive(image, masks, placements=(Placement(matrix, _clip_box(sample, matrix, size)),), notes=notes)
 
 
-def _box(sample: Sample, matrix: Matrix, size: Size) -> tuple[int, int, int, int]:
-    """The box on the canvas around the moved input and the half pixel over which interpolation blends it out."""
+def _clip_box(sample: Sample, matrix: Matrix, size: Size) -> tuple[int, int, int, int]:
+    """The box on the canvas around the moved input and the pixel over which interpolation fades it out."""
     corners = np.array([(x, y, 1) for x in (-1, sample.width) for y in (-1, sample.height)]) @ np.array(matrix).T
     (x0, y0), (x1, y1) = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0)) + 1
     left, top = min(max(0, int(x0)), size[0]), min(max(0, int(y0)), size[1])
@@ -48,26 +50,26 @@ def _box(sample: Sample, matrix: Matrix, size: Size) -> tuple[int, int, int, int
 
 
 def centre(size: Size) -> tuple[float, float]:
-    """The centre of a picture, between its middle pixels where their number is even."""
+    """The centre of a picture; if a side is even, it lies between the two middle pixels."""
     return ((size[0] - 1) / 2, (size[1] - 1) / 2)
 
 
-def about(linear: tuple[float, float, float, float], before: Size, after: Size) -> Matrix:
-    """The matrix [[a, b], [c, d]] that maps the centre of one size to the centre of another."""
+def map_centre(linear: tuple[float, float, float, float], before: Size, after: Size) -> Matrix:
+    """The 2x3 matrix of [[a, b], [c, d]] that maps the centre of one size to the centre of another."""
     a, b, c, d = linear
     (x, y), (u, v) = centre(before), centre(after)
     return ((a, b, u - a * x - b * y), (c, d, v - c * x - d * y))
 
 
 def about_point(linear: tuple[float, float, float, float], point: tuple[float, float]) -> Matrix:
-    """The matrix [[a, b], [c, d]] about a point that stays."""
+    """The 2x3 matrix of [[a, b], [c, d]] that leaves a point where it is."""
     a, b, c, d = linear
     x, y = point
     return ((a, b, x - a * x - b * y), (c, d, y - c * x - d * y))
 
 
-def turned(degrees: float) -> tuple[float, float, float, float]:
-    """[[a, b], [c, d]] of a turn, positive counter-clockwise on the screen; exact for quarter turns."""
+def rotation_terms(degrees: float) -> tuple[float, float, float, float]:
+    """The terms a, b, c, d of a turn, positive counter-clockwise on the screen; exact for quarter turns."""
     quarters, rest = divmod(degrees, 90)
     c, s = math.cos(math.radians(rest)), math.sin(math.radians(rest))
     for _ in range(int(quarters) % 4):
@@ -75,61 +77,57 @@ def turned(degrees: float) -> tuple[float, float, float, float]:
     return (c, s, -s, c)
 
 
-def extent(size: Size, degrees: float) -> tuple[float, float]:
-    """Width and height of the box around a turned picture, in pixels."""
-    c, s, _, _ = (abs(value) for value in turned(degrees))
+def rotated_extent(size: Size, degrees: float) -> tuple[float, float]:
+    """Width and height in pixels of the box around a turned picture."""
+    c, s, _, _ = (abs(value) for value in rotation_terms(degrees))
     return (size[0] * c + size[1] * s, size[0] * s + size[1] * c)
 
 
-def widest(size: Size, angles: Sequence[float], continuous: bool) -> Size:
-    """A canvas that holds a picture at each of the angles, or at any between the first and the last."""
+def canvas_for_angles(size: Size, angles: Sequence[float], continuous: bool) -> Size:
+    """Size of a canvas that holds a picture at each of the angles, or at any between the first and the last."""
     if continuous:
         diagonal = math.degrees(math.atan2(size[1], size[0]))
         low, high = angles
         peaks = [sign * diagonal + 180 * k for sign in (1, -1) for k in range(-4, 5)]
         peaks += [sign * (90 - diagonal) + 180 * k for sign in (1, -1) for k in range(-4, 5)]
         angles = [low, high, *(peak for peak in peaks if low < peak < high)]
-    boxes = [extent(size, angle) for angle in angles]
-    return (_whole(max(w for w, _ in boxes)), _whole(max(h for _, h in boxes)))
+    boxes = [rotated_extent(size, angle) for angle in angles]
+    return (_round_up(max(w for w, _ in boxes)), _round_up(max(h for _, h in boxes)))
 
 
-def _whole(length: float) -> int:
+def _round_up(length: float) -> int:
     return math.ceil(round(length, 6))
 
 
-def rotation(size: Size, degrees: float, fit: str, canvas_size: Size) -> Matrix:
-    """The matrix that turns a picture about its centre onto a canvas, shrunk into it for `fit: scale`."""
+def rotation_matrix(size: Size, degrees: float, fit: str, canvas_size: Size) -> Matrix:
+    """The matrix that turns a picture about its centre onto a canvas, and shrinks it to fit for `fit: scale`."""
     scale = 1.0
     if fit == "scale":
-        box = extent(size, degrees)
+        box = rotated_extent(size, degrees)
         scale = min(1.0, canvas_size[0] / box[0], canvas_size[1] / box[1])
-    a, b, c, d = (scale * value for value in turned(degrees))
-    return about((a, b, c, d), size, canvas_size)
-
-
-def ordered(low_high: Range, name: str) -> None:
-    """Raise ValueError unless a range goes from low to high."""
-    if low_high[0] > low_high[1]:
-        raise ValueError(f"{name} goes from {low_high[0]} to {low_high[1]}; expected from low to high")
+    a, b, c, d = (scale * value for value in rotation_terms(degrees))
+    return map_centre((a, b, c, d), size, canvas_size)
 
 
 class Rotate(OpParams):
     """Turn by a drawn angle about the centre.
 
-    Degrees, positive counter-clockwise on the screen (OpenCV, Pillow, torchvision). The image is interpolated
-    bilinearly, bit-planes take the nearest pixel, by the same matrix.
+    Degrees are positive counter-clockwise on the screen, as in OpenCV, Pillow and torchvision. The image is
+    interpolated bilinearly, masks take the nearest pixel, both by the same matrix.
     """
 
-    angle_range: tuple[Angle, Angle] = Field((-30.0, 30.0), description="degrees: the angle is drawn evenly from it")
-    angles: tuple[Angle, ...] | None = Field(
-        None, min_length=1, description="degrees: one of these instead, each as likely"
+    angle_range: tuple[Angle, Angle] = Field(
+        (-30.0, 30.0), description="degrees: range from which the angle is drawn evenly"
     )
-    fit: Fit = Field("crop", description=FIT + " at the widest angle")
+    angles: tuple[Angle, ...] | None = Field(
+        None, min_length=1, description="degrees: angles to draw from instead, each as likely"
+    )
+    fit: Fit = Field("crop", description=FIT_DESCRIPTION + " at the widest angle")
     fill: Fill = Field(0, description="gray value where no image reaches")
 
     @model_validator(mode="after")
-    def _sound(self) -> Rotate:
-        ordered(self.angle_range, "angle_range")
+    def _check_range(self) -> Rotate:
+        check_ascending(self.angle_range, "angle_range")
         return self
 
 
@@ -144,25 +142,28 @@ class Rotate(OpParams):
     ),
 )
 def rotate(inputs: Sequence[Sample], drawn: dict[str, float], params: Rotate, ctx: Context) -> Iterator[Sample]:
+    """Turn by the drawn angle."""
     sample, degrees = inputs[0], drawn["angle_deg"]
     size = (sample.width, sample.height)
     onto = _rotated_size(size, params)
-    yield warp(sample, rotation(size, degrees, params.fit, onto), onto, params.fill)
+    yield warp(sample, rotation_matrix(size, degrees, params.fit, onto), onto, params.fill)
 
 
 @rotate.gives_sizes
-def rotate_sizes(sizes: Sequence[Size], params: Rotate) -> list[Size]:
+def rotated_sizes(sizes: Sequence[Size], params: Rotate) -> list[Size]:
+    """Say the picture's size, or that of a canvas that is large enough at every angle."""
     return [_rotated_size(sizes[0], params)]
 
 
 def _rotated_size(size: Size, params: Rotate) -> Size:
     if params.fit != "expand":
         return size
-    return widest(size, params.angles or params.angle_range, continuous=params.angles is None)
+    return canvas_for_angles(size, params.angles or params.angle_range, continuous=params.angles is None)
 
 
 @rotate.draws
-def draw_rotate(rng: np.random.Generator, inputs: Sequence[Sample], params: Rotate, ctx: Context) -> dict[str, float]:
+def draw_angle(rng: np.random.Generator, inputs: Sequence[Sample], params: Rotate, ctx: Context) -> dict[str, float]:
+    """Draw an angle in degrees."""
     if params.angles is not None:
         return {"angle_deg": params.angles[int(rng.integers(len(params.angles)))]}
     return {"angle_deg": round(float(rng.uniform(*params.angle_range)), 4)}
@@ -171,22 +172,24 @@ def draw_rotate(rng: np.random.Generator, inputs: Sequence[Sample], params: Rota
 class Affine(OpParams):
     """Scale, shear, turn and shift by drawn amounts about the centre, in this order; the size stays.
 
-    As torchvision's RandomAffine with a shear along x. Shrinking is bilinear without a filter before it: below about
-    half size use `resize`.
+    This is torchvision's RandomAffine with a shear along x. Shrinking is bilinear and not smoothed first: to shrink to
+    less than about half the size, use `resize`.
     """
 
-    scale_range: tuple[float, float] = Field((0.9, 1.1), description="factor, drawn evenly; both axes alike")
-    shear_range: tuple[float, float] = Field((-10.0, 10.0), description="degrees by which upright lines come to lean")
-    translate_range: tuple[float, float] = Field(
-        (-0.05, 0.05), description="fraction of width and of height, drawn for each; positive right and down"
+    scale_range: tuple[float, float] = Field((0.9, 1.1), description="range of the factor, the same for both axes")
+    shear_range: tuple[float, float] = Field(
+        (-10.0, 10.0), description="range in degrees by which upright lines lean afterwards"
     )
-    angle_range: tuple[Angle, Angle] = Field((0.0, 0.0), description="degrees, positive counter-clockwise")
+    translate_range: tuple[float, float] = Field(
+        (-0.05, 0.05), description="range as a fraction of width and of height, drawn for each; positive right and down"
+    )
+    angle_range: tuple[Angle, Angle] = Field((0.0, 0.0), description="range in degrees, positive counter-clockwise")
     fill: Fill = Field(0, description="gray value where no image reaches")
 
     @model_validator(mode="after")
-    def _sound(self) -> Affine:
+    def _check_ranges(self) -> Affine:
         for name in ("scale_range", "shear_range", "translate_range", "angle_range"):
-            ordered(getattr(self, name), name)
+            check_ascending(getattr(self, name), name)
         if self.scale_range[0] < 0.05 or self.scale_range[1] > 20:
             raise ValueError(f"scale_range is {self.scale_range}; expected within 0.05 to 20")
         if max(map(abs, self.shear_range)) > 60 or max(map(abs, self.translate_range)) > 1:
@@ -205,23 +208,26 @@ class Affine(OpParams):
     ),
 )
 def affine(inputs: Sequence[Sample], drawn: dict[str, Any], params: Affine, ctx: Context) -> Iterator[Sample]:
+    """Scale and shear, then turn, then shift."""
     sample = inputs[0]
     size = (sample.width, sample.height)
     k, lean = drawn["scale"], math.tan(math.radians(drawn["shear_deg"]))
-    sheared = about((k, -k * lean, 0.0, k), size, size)  # y grows downward: what is above moves to the right
-    (a, b, c), (d, e, f) = compose(about(turned(drawn["angle_deg"]), size, size), sheared)
+    sheared = map_centre((k, -k * lean, 0.0, k), size, size)  # y grows downward: what is above moves to the right
+    (a, b, c), (d, e, f) = compose(map_centre(rotation_terms(drawn["angle_deg"]), size, size), sheared)
     x, y = drawn["translate"]
     yield warp(sample, ((a, b, c + x * size[0]), (d, e, f + y * size[1])), size, params.fill)
 
 
 @affine.draws
-def draw_affine(rng: np.random.Generator, inputs: Sequence[Sample], params: Affine, ctx: Context) -> dict[str, Any]:
-    def even(low_high: Range) -> float:
+def draw_transform(rng: np.random.Generator, inputs: Sequence[Sample], params: Affine, ctx: Context) -> dict[str, Any]:
+    """Draw the factor, both angles in degrees, and the shift as shares of width and height."""
+
+    def draw_uniform(low_high: Range) -> float:
         return round(float(rng.uniform(*low_high)), 5)
 
     return {
-        "scale": even(params.scale_range),
-        "shear_deg": even(params.shear_range),
-        "angle_deg": even(params.angle_range),
-        "translate": [even(params.translate_range), even(params.translate_range)],
+        "scale": draw_uniform(params.scale_range),
+        "shear_deg": draw_uniform(params.shear_range),
+        "angle_deg": draw_uniform(params.angle_range),
+        "translate": [draw_uniform(params.translate_range), draw_uniform(params.translate_range)],
     }

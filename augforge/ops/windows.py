@@ -13,39 +13,41 @@ from pydantic import Field, model_validator
 from augforge import bitmask
 from augforge.keys import unit_hash
 from augforge.ops.core import Context, Examples, OpParams, Size, op
-from augforge.ops.geometry import Fill, Length, canvas, width_height
+from augforge.ops.geometry import Fill, Length, make_canvas, width_height
 from augforge.sample import Box, Drop, Placement, Sample
 
 
 class SlidingWindow(OpParams):
     """Cut a picture into windows of one size, row by row.
 
-    By default every window is kept. With `min_pixels`, only windows in which a class of interest has at least so many
-    pixels (`drop_edge_only` and `keep: centre` say where they must lie), and a drawn share of the rest, `empty_share`.
-    That holds in every split the step acts on; `on: train` keeps validation whole. Where no class of interest is known,
-    no window can be called empty, and all are kept. A picture smaller than the window is padded at right and bottom.
-    Offsets stand in the name and in the lineage.
+    By default every window is kept. With `min_pixels`, a window is kept if a class of interest has at least so many
+    pixels in it (`drop_edge_only` and `keep: centre` say where they must lie); of the others a drawn share is kept,
+    `empty_share`. That holds in every split on which the step acts; `on: train` keeps validation whole. If no class of
+    interest is known, no window can be called empty, and all are kept. A picture smaller than the window is padded on
+    the right and at the bottom. A window's offset is part of its name and of the lineage.
     """
 
     size: Length | tuple[Length, Length] = Field(description="pixels: one number for a square, or [width, height]")
     stride: Length | tuple[Length, Length] | None = Field(
-        None, description="pixels from window to window; default: size"
+        None, description="pixels from one window to the next; default: size"
     )
     edge: Literal["shift", "pad", "drop"] = Field(
-        "shift", description="a last window that would overhang: moved inside, filled up, or left out"
+        "shift", description="a last window that would reach beyond the picture is moved inside, filled up, or left out"
     )
     fill: Fill = Field(0, description="gray value beyond the picture")
     classes: tuple[str, ...] | None = Field(None, description="the classes of interest; default: all but ignore")
-    min_pixels: int = Field(0, ge=0, description="least pixels of one class of interest; 0 keeps every window")
-    empty_share: float = Field(0.0, ge=0, le=1, description="share of the windows without them that is kept, by chance")
-    drop_edge_only: bool = Field(False, description="count no class whose pixels only touch the window's rim")
-    rim: int = Field(8, ge=1, description="pixels: width of the rim for drop_edge_only")
+    min_pixels: int = Field(
+        0, ge=0, description="pixels that a class of interest must have in a window; 0 keeps all windows"
+    )
+    empty_share: float = Field(0.0, ge=0, le=1, description="share of the other windows that is kept, by chance")
+    drop_edge_only: bool = Field(False, description="ignore a class whose pixels lie only in the window's rim")
+    rim: int = Field(8, ge=1, description="width in pixels of the rim for drop_edge_only")
     keep: Literal["anywhere", "centre"] = Field(
         "anywhere", description="where the pixels must lie: anywhere in the window, or in its middle half"
     )
 
     @model_validator(mode="after")
-    def _sound(self) -> SlidingWindow:
+    def _check_choice(self) -> SlidingWindow:
         chosen = [name for name in ("classes", "empty_share", "drop_edge_only", "keep") if name in self.declared()]
         if chosen and self.min_pixels == 0:
             raise ValueError(f"`{chosen[0]}` chooses among windows, but all are kept; set `min_pixels` to 1 or more")
@@ -54,8 +56,8 @@ class SlidingWindow(OpParams):
         return self
 
     def check(self, ctx: Context) -> None:
-        for name in self.classes or ():
-            ctx.class_index(name)
+        """Raise PlanError if a class is not in the table."""
+        ctx.check_classes(self.classes or ())
 
 
 def _keeps_all(params: SlidingWindow) -> bool:
@@ -80,43 +82,46 @@ def _keeps_all(params: SlidingWindow) -> bool:
 def sliding_window(
     inputs: Sequence[Sample], drawn: dict[str, Any], params: SlidingWindow, ctx: Context
 ) -> Iterator[Sample | Drop]:
+    """Cut out the windows that are kept; drop the sample if there is none."""
     sample, size = inputs[0], width_height(params.size)
-    boxes = _boxes((sample.width, sample.height), params)
-    filled = _filled(sample, boxes, params, ctx)
-    kept = [box for box, held in zip(boxes, filled, strict=True) if held or _lucky(drawn["salt"], box, params)]
+    boxes = _window_boxes((sample.width, sample.height), params)
+    filled = _find_filled(sample, boxes, params, ctx)
+    kept = [box for box, full in zip(boxes, filled, strict=True) if full or _keeps_empty(drawn["salt"], box, params)]
     for box in kept:
-        yield cut(sample, box, size, params.fill, mark=f"@{box[0]},{box[1]}")
+        yield cut_window(sample, box, size, params.fill, mark=f"@{box[0]},{box[1]}")
     if not kept:
         yield Drop("no window kept")
 
 
 @sliding_window.gives_sizes
-def sliding_window_sizes(sizes: Sequence[Size], params: SlidingWindow) -> list[Size]:
-    return [width_height(params.size)] * len(_boxes(sizes[0], params))
+def window_sizes(sizes: Sequence[Size], params: SlidingWindow) -> list[Size]:
+    """Say how many windows there are at most; all are of one size."""
+    return [width_height(params.size)] * len(_window_boxes(sizes[0], params))
 
 
 @sliding_window.draws
-def draw_sliding_window(
+def draw_salt(
     rng: np.random.Generator, inputs: Sequence[Sample], params: SlidingWindow, ctx: Context
 ) -> dict[str, Any]:
+    """Draw a number that decides, with a window's place, whether an empty window is kept."""
     return {"salt": int(rng.integers(1 << 32))}
 
 
-def _lucky(salt: int, box: Box, params: SlidingWindow) -> bool:
-    """Whether an empty window is kept: by a hash of its place, so that one more window changes no other's luck."""
+def _keeps_empty(salt: int, box: Box, params: SlidingWindow) -> bool:
+    """Whether an empty window is kept: by a hash of its place, so that it does not depend on the other windows."""
     return params.empty_share > 0 and unit_hash(salt, box[0], box[1]) < params.empty_share
 
 
-def _boxes(picture: Size, params: SlidingWindow) -> list[Box]:
-    """Windows as boxes of the picture; they may overhang right and bottom."""
+def _window_boxes(picture: Size, params: SlidingWindow) -> list[Box]:
+    """Windows as boxes of the picture; they may reach beyond it on the right and at the bottom."""
     size = width_height(params.size)
     stride = width_height(params.stride) if params.stride is not None else size
-    columns, rows = (starts(picture[i], size[i], stride[i], params.edge) for i in (0, 1))
+    columns, rows = (window_starts(picture[i], size[i], stride[i], params.edge) for i in (0, 1))
     return [(x, y, x + size[0], y + size[1]) for y in rows for x in columns]
 
 
-def starts(length: int, size: int, stride: int, edge: str) -> list[int]:
-    """Where windows begin along an axis, by what becomes of a last one that would overhang."""
+def window_starts(length: int, size: int, stride: int, edge: str) -> list[int]:
+    """Where windows begin along an axis; `edge` says what becomes of a last one that would reach beyond."""
     inside = list(range(0, max(0, length - size) + 1, stride))
     following = inside[-1] + stride
     if edge == "drop" or following >= length or inside[-1] + size >= length:
@@ -124,8 +129,8 @@ def starts(length: int, size: int, stride: int, edge: str) -> list[int]:
     return [*inside, length - size if edge == "shift" else following]
 
 
-def _filled(sample: Sample, boxes: Sequence[Box], params: SlidingWindow, ctx: Context) -> NDArray[np.bool_]:
-    """Whether in each window a class of interest has enough pixels at the right place."""
+def _find_filled(sample: Sample, boxes: Sequence[Box], params: SlidingWindow, ctx: Context) -> NDArray[np.bool_]:
+    """Say for each window whether a class of interest has enough pixels at the right place."""
     known = bitmask.bits_to_flags(sample.known, len(ctx.classes))
     wanted = [c for c in map(ctx.class_index, params.classes or ctx.content) if known[c]]
     windows = np.array(boxes)
@@ -135,33 +140,33 @@ def _filled(sample: Sample, boxes: Sequence[Box], params: SlidingWindow, ctx: Co
     areas, extents = bitmask.areas_and_boxes(sample.masks, len(ctx.classes))
     for c in wanted:
         if areas[c] >= params.min_pixels:
-            filled |= _counted(sample, c, extents[c], windows, params) >= params.min_pixels
+            filled |= _count_in_windows(sample, c, extents[c], windows, params) >= params.min_pixels
     return filled
 
 
-def _counted(
+def _count_in_windows(
     sample: Sample, c: int, extent: NDArray[np.int32], windows: NDArray[np.int64], params: SlidingWindow
 ) -> NDArray[np.int64]:
-    """Pixels of a class in each window that count."""
+    """Count the pixels of a class in each window, those that lie at the right place."""
     x0, y0, x1, y1 = (int(n) for n in extent)
     mask = bitmask.class_mask(sample.masks[y0:y1, x0:x1], c)
-    counts = held(mask, (x0, y0), windows)
+    counts = count_in_boxes(mask, (x0, y0), windows)
     if params.drop_edge_only:
-        inner = held(mask, (x0, y0), windows + np.array([1, 1, -1, -1]) * params.rim)
+        inner = count_in_boxes(mask, (x0, y0), windows + np.array([1, 1, -1, -1]) * params.rim)
         counts = np.where(inner > 0, counts, 0)
     if params.keep == "centre":
         width, height = width_height(params.size)
         margin = np.array([width // 4, height // 4])
-        counts = np.minimum(counts, held(mask, (x0, y0), windows + np.concatenate([margin, -margin])))
+        counts = np.minimum(counts, count_in_boxes(mask, (x0, y0), windows + np.concatenate([margin, -margin])))
     return counts
 
 
-def held(mask: NDArray[np.uint8], corner: tuple[int, int], boxes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Pixels of a mask (H, W) in each of many boxes (..., 4), by a summed-area table.
+def count_in_boxes(mask: NDArray[np.uint8], corner: tuple[int, int], boxes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count the pixels of a mask (H, W) in each of many boxes (..., 4), by a summed-area table.
 
     Args:
-        mask: 0 and 1, a part of the picture.
-        corner: x and y of its first pixel in the picture.
+        mask: 0 and 1, of a part of the picture.
+        corner: x and y in the picture of the part's first pixel.
         boxes: x0, y0, x1, y1 in pixels of the picture, half-open.
     """
     table = cv2.integral(mask)
@@ -171,15 +176,15 @@ def held(mask: NDArray[np.uint8], corner: tuple[int, int], boxes: NDArray[np.int
     return np.asarray(counts, np.int64)
 
 
-def cut(sample: Sample, box: Box, size: Size, fill: int, mark: str) -> Sample:
-    """The window of a sample at a box, which may reach beyond the picture: gray there, and no class."""
+def cut_window(sample: Sample, box: Box, size: Size, fill: int, mark: str) -> Sample:
+    """Cut a window out of a sample. Its box may reach beyond the picture: there it is gray and holds no class."""
     x0, y0 = box[0], box[1]
     left, top = max(0, -x0), max(0, -y0)
     part = (slice(max(0, y0), max(0, box[3])), slice(max(0, x0), max(0, box[2])))
     image, masks = sample.image[part], sample.masks[part]
     clip = (left, top, left + image.shape[1], top + image.shape[0])
     if (image.shape[1], image.shape[0]) != size:
-        whole = canvas(*size, fill, image)
+        whole = make_canvas(*size, fill, image)
         planes = np.zeros((size[1], size[0], masks.shape[2]), np.uint8)
         whole[clip[1] : clip[3], clip[0] : clip[2]] = image
         planes[clip[1] : clip[3], clip[0] : clip[2]] = masks

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from augforge.cache.filecache import FileCache
 from augforge.cache.shelf import Shelf
-from augforge.catalogue import Catalogue, origin_of, plugin_file, empty_instance
+from augforge.catalogue import Catalogue, empty_instance, origin_of, plugin_file
 from augforge.errors import SourceError, nearest
 from augforge.sample import Sample
 from augforge.sources.class_lists import CLASS_LISTS

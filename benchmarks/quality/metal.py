@@ -22,7 +22,7 @@ import numpy as np
 
 from augforge.cache.filecache import FileCache
 from augforge.ops import Context
-from augforge.ops.filters.metal import Metal, Region, flagged_regions, metal
+from augforge.ops.filters.metal import Metal, Region, find_metal, metal
 from augforge.phantom import write_phantom
 from augforge.sample import Sample
 from augforge.sources.class_lists import HAND_BONES
@@ -83,7 +83,7 @@ def score(sample: Sample, classes: tuple[str, ...], truth: dict[str, str]) -> It
         features = metal.measure(given, Metal(), Context(classes))
         ms = (time.perf_counter() - start) * 1e3
         expected = truth.get(Path(sample.name).name) if truth else None
-        yield Result(sample, given is sample, expected, flagged_regions(features, Metal()), ms)
+        yield Result(sample, given is sample, expected, find_metal(features, Metal()), ms)
 
 
 def report(results: Sequence[Result]) -> None:

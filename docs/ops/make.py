@@ -20,9 +20,9 @@ from PIL import Image
 
 from augforge import bitmask
 from augforge.cache.filecache import FileCache
-from augforge.engine.worker import measure
-from augforge.keys import digest, rng_for
+from augforge.keys import rng_for
 from augforge.ops import OPS, BoundOp, Context, Op
+from augforge.ops.contract_samples import make_candidate, replace_class
 from augforge.ops.core import Candidate, Flag
 from augforge.phantom import write_phantom
 from augforge.report.overlay import overlay, scale_to_fit
@@ -69,9 +69,14 @@ class Stage:
 
 def main() -> None:
     stage = make_stage()
-    for name in sys.argv[1:] or sorted(OPS):
+    for name in sys.argv[1:] or shipped():
         save(picture_of(OPS[name], stage), FOLDER / f"{name}.png")
     (FOLDER / "README.md").write_text(page(), encoding="utf-8")
+
+
+def shipped() -> list[str]:
+    """Names of augforge's own ops."""
+    return [name for name, op in OPS.items() if not op.origin]
 
 
 def make_stage() -> Stage:
@@ -83,62 +88,62 @@ def make_stage() -> Stage:
         listing = source.scan(FileCache(Path(folder) / "files.sqlite"))
         hands = [replace(source.load(r, listing.classes), metadata=r.metadata) for r in listing.records]
     stage = Stage(listing.classes, hands)
-    stage.odd = list(spoilt(stage))
+    stage.odd = list(spoil_some(stage))
     return stage
 
 
-def spoilt(stage: Stage) -> Iterator[Sample]:
+def spoil_some(stage: Stage) -> Iterator[Sample]:
     """The hands, every fifth spoilt in one of the ways that filters look for."""
-    ways = iter([dark, inverted, swapped, halved, shifted, unmasked, copied, sliver])
+    ways = iter([darken, invert, swap_labels, halve_bone, shift_bone, remove_masks, copy_other, keep_sliver])
     for i, hand in enumerate(stage.hands):
         way = next(ways, None) if i % 5 == 4 else None
         yield hand if way is None else way(hand, stage)
 
 
-def dark(hand: Sample, stage: Stage) -> Sample:
+def darken(hand: Sample, stage: Stage) -> Sample:
     return replace(hand, name="spoilt: dark", image=hand.image // 5)
 
 
-def inverted(hand: Sample, stage: Stage) -> Sample:
+def invert(hand: Sample, stage: Stage) -> Sample:
     return replace(hand, name="spoilt: inverted", image=255 - hand.image)
 
 
-def swapped(hand: Sample, stage: Stage) -> Sample:
+def swap_labels(hand: Sample, stage: Stage) -> Sample:
     pair = (stage.classes.index("finger-2"), stage.classes.index("finger-14"))
     return replace(hand, name="spoilt: labels swapped", masks=bitmask.swap_classes(hand.masks, [pair]))
 
 
-def halved(hand: Sample, stage: Stage) -> Sample:
+def halve_bone(hand: Sample, stage: Stage) -> Sample:
     c = stage.classes.index("finger-11")
     mask = bitmask.class_mask(hand.masks, c)
     rows = np.flatnonzero(mask.any(axis=1))
     mask[(rows[0] + rows[-1]) // 2 :] = 0
-    return _with_class(hand, c, mask, "spoilt: half a bone")
+    return with_class(hand, c, mask, "spoilt: half a bone")
 
 
-def shifted(hand: Sample, stage: Stage) -> Sample:
+def shift_bone(hand: Sample, stage: Stage) -> Sample:
     c = stage.classes.index("finger-7")
-    return _with_class(hand, c, np.roll(bitmask.class_mask(hand.masks, c), 60, axis=1), "spoilt: bone shifted")
+    return with_class(hand, c, np.roll(bitmask.class_mask(hand.masks, c), 60, axis=1), "spoilt: bone shifted")
 
 
-def sliver(hand: Sample, stage: Stage) -> Sample:
+def keep_sliver(hand: Sample, stage: Stage) -> Sample:
     c = stage.classes.index("finger-3")
     mask = bitmask.class_mask(hand.masks, c)
     mask[np.flatnonzero(mask.any(axis=1))[0] + 3 :] = 0
-    return _with_class(hand, c, mask, "spoilt: a sliver")
+    return with_class(hand, c, mask, "spoilt: a sliver")
 
 
-def _with_class(hand: Sample, c: int, mask: np.ndarray, name: str) -> Sample:
-    masks = bitmask.keep(hand.masks, ~bitmask.select_bits([c], hand.masks.shape[-1] * 8))
-    bitmask.merge_class(masks, c, mask)
+def with_class(hand: Sample, c: int, mask: np.ndarray, name: str) -> Sample:
+    masks = hand.masks.copy()
+    masks = replace_class(masks, c, mask)
     return replace(hand, name=name, masks=masks)
 
 
-def unmasked(hand: Sample, stage: Stage) -> Sample:
+def remove_masks(hand: Sample, stage: Stage) -> Sample:
     return replace(hand, name="spoilt: no masks", masks=np.zeros_like(hand.masks))
 
 
-def copied(hand: Sample, stage: Stage) -> Sample:
+def copy_other(hand: Sample, stage: Stage) -> Sample:
     """Another picture once more, smaller and brighter."""
     twin = stage.hands[0]
     image = cv2.resize(twin.image, None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA)
@@ -157,33 +162,33 @@ def picture_of(op: Op[Any], stage: Stage) -> Picture:
     params = op.params.model_validate(op.examples.picture)
     bound = BoundOp(op.name, params)
     params.check(stage.context())
-    parts = filtered(bound, stage) if op.role == "filter" else applied(bound, stage)
-    declared = ", ".join(f"{key}: {short(value)}" for key, value in op.examples.picture.items())
+    parts = show_filter(bound, stage) if op.role == "filter" else show_op(bound, stage)
+    declared = ", ".join(f"{key}: {shorten(value)}" for key, value in op.examples.picture.items())
     header = text_line([(op.name, INK), (declared, MUTED)], max(part.shape[1] for part in parts), TEXT + 2)
     return stack([header, *parts], gap=8)
 
 
-def applied(bound: BoundOp, stage: Stage) -> list[Picture]:
+def show_op(bound: BoundOp, stage: Stage) -> list[Picture]:
     """Inputs, and what one or two draws make of them."""
     op, count = bound.op, bound.op.inputs(bound.params)
-    ctx = stage.context(fitted(bound, stage.hands, stage))
-    inputs = chosen(bound, stage, count)
+    ctx = stage.context(fit_table(bound, stage.hands, stage))
+    inputs = choose_inputs(bound, stage, count)
     panels = [panel(s, stage, f"input {i + 1}" if count > 1 else "input") for i, s in enumerate(inputs)]
-    outputs, told = [], []
+    outputs, lines = [], []
     for copy in range(2 if op.draw is not None and count < 4 else 1):
         call = bound.call(inputs, ctx, rng_for(SEED, op.name, copy))
         drawn, made = call.drawn, [one for one in call.results if isinstance(one, Sample)]
         outputs += [panel(s, stage, f"output {s.mark}") for s in made[:6]]
-        told += [f"drawn: {short(drawn)}"] if drawn is not None else []
-        told += [f"found: {short(dict(made[0].notes))}"] if len(made) == 1 and made[0].notes else []
+        lines += [f"drawn: {shorten(drawn)}"] if drawn is not None else []
+        lines += [f"found: {shorten(dict(made[0].notes))}"] if len(made) == 1 and made[0].notes else []
         if len(made) > 1:
             break
     width = 3 if len(panels) + len(outputs) <= 3 else 4
     cells = grid([*panels, *outputs], min(width, len(panels) + len(outputs)))
-    return [cells, *(text_line([(line, MUTED)], cells.shape[1], TEXT) for line in told)]
+    return [cells, *(text_line([(line, MUTED)], cells.shape[1], TEXT) for line in lines)]
 
 
-def chosen(bound: BoundOp, stage: Stage, count: int) -> list[Sample]:
+def choose_inputs(bound: BoundOp, stage: Stage, count: int) -> list[Sample]:
     """The first hands; for what turns hands upright, a turned one."""
     if bound.name == "rotate_normalise":
         candidates = table(BoundOp("tilt", OPS["tilt"].params.model_validate({"axis": AXIS})), stage.hands, stage)
@@ -192,10 +197,10 @@ def chosen(bound: BoundOp, stage: Stage, count: int) -> list[Sample]:
     return stage.hands[:count]
 
 
-def filtered(bound: BoundOp, stage: Stage) -> list[Picture]:
+def show_filter(bound: BoundOp, stage: Stage) -> list[Picture]:
     """What a filter flags first, and some of what it keeps."""
     candidates = table(bound, stage.odd, stage)
-    ctx = stage.context(fitted(bound, stage.odd, stage))
+    ctx = stage.context(fit_table(bound, stage.odd, stage))
     flags = bound.op.decide(candidates, bound.params, ctx)
     found = [(flag, sample) for flag, sample in zip(flags, stage.odd, strict=True) if flag is not None]
     found.sort(key=lambda one: -(one[0].score or 0))
@@ -203,7 +208,7 @@ def filtered(bound: BoundOp, stage: Stage) -> list[Picture]:
     panels = [panel(sample, stage, verdict(flag), flag.detail, sample.name) for flag, sample in found[:4]]
     panels += [panel(sample, stage, "kept", "", sample.name) for sample in kept[: 6 - len(panels)]]
     cells = grid(panels, 3)
-    line = f"{len(found)} of {len(stage.odd)} flagged. fitted: {short(ctx.fitted)}" if ctx.fitted else None
+    line = f"{len(found)} of {len(stage.odd)} flagged. fitted: {shorten(ctx.fitted)}" if ctx.fitted else None
     line = line or f"{len(found)} of {len(stage.odd)} flagged"
     return [cells, text_line([(line, MUTED)], cells.shape[1], TEXT)]
 
@@ -212,27 +217,14 @@ def verdict(flag: Flag) -> str:
     return flag.reason if flag.score is None else f"{flag.reason}, score {flag.score:.3g}"
 
 
-def fitted(bound: BoundOp, samples: Sequence[Sample], stage: Stage) -> Any:
+def fit_table(bound: BoundOp, samples: Sequence[Sample], stage: Stage) -> Any:
     if bound.op.fit is None or not bound.fits:
         return None
     return bound.op.fit(table(bound, samples, stage), bound.params, stage.context())
 
 
 def table(bound: BoundOp, samples: Sequence[Sample], stage: Stage) -> list[Candidate]:
-    return [
-        Candidate(
-            id=digest(s.name),
-            name=s.name,
-            group=s.group,
-            split=s.split,
-            width=s.width,
-            height=s.height,
-            metadata=s.metadata,
-            tags=(),
-            features=measure(bound, s, stage.context()) if bound.measures else {},
-        )
-        for s in samples
-    ]
+    return [make_candidate(bound, sample, stage.context()) for sample in samples]
 
 
 def panel(sample: Sample, stage: Stage, *lines: str) -> Picture:
@@ -241,13 +233,13 @@ def panel(sample: Sample, stage: Stage, *lines: str) -> Picture:
     return np.concatenate([centre(picture, SIDE, SIDE), *captions, blank(GAP // 2, SIDE)])
 
 
-def short(value: Any) -> str:
+def shorten(value: Any) -> str:
     """JSON-like values in a few words."""
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {short(item)}" for key, item in value.items())
-    return f"[{', '.join(map(short, value))}]" if isinstance(value, list) else str(value)
+        return ", ".join(f"{key} {shorten(item)}" for key, item in value.items())
+    return f"[{', '.join(map(shorten, value))}]" if isinstance(value, list) else str(value)
 
 
 def save(picture: Picture, path: Path) -> None:
@@ -263,7 +255,7 @@ def save(picture: Picture, path: Path) -> None:
 
 
 def page() -> str:
-    rows = "".join(entry(op) for _, op in sorted(OPS.items()))
+    rows = "".join(entry(OPS[name]) for name in shipped())
     head = """# The ops
 
 Every op on generated hands, drawn by `make docs-ops`. `augforge ops NAME` prints its parameters. The role says what it

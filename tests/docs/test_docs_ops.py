@@ -29,16 +29,23 @@ def shipped() -> list[str]:
     return [name for name, op in OPS.items() if not op.origin]
 
 
+def remedy(*names: str) -> str:
+    """How the page and the pictures of new ops are made; the page alone needs any one name."""
+    chosen = " ".join(names or shipped()[:1])
+    return f"run `make docs-ops ARGS='{chosen}'` (`python docs/ops/make.py {chosen}`) and commit docs/ops"
+
+
 def test_the_page_is_the_scripts(script: ModuleType) -> None:
-    told = "docs/ops/README.md is not what `make docs-ops` writes; run it"
-    assert (FOLDER / "README.md").read_text(encoding="utf-8") == script.page(), told
+    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+    missing = [name for name in shipped() if f"\n## {name}\n" not in page]
+    assert page == script.page(), f"docs/ops/README.md is out of date; {remedy(*missing)}"
 
 
 @pytest.mark.parametrize("name", shipped())
 def test_every_op_stands_on_the_page_with_a_picture(name: str) -> None:
     page, picture = (FOLDER / "README.md").read_text(encoding="utf-8"), FOLDER / f"{name}.png"
-    assert f"\n## {name}\n" in page and f"![{name}]({name}.png)" in page
-    assert picture.is_file(), f"no picture of {name}; run make docs-ops ARGS={name}"
+    assert f"\n## {name}\n" in page and f"![{name}]({name}.png)" in page, f"{name} is not there; {remedy(name)}"
+    assert picture.is_file(), f"no picture of {name}; {remedy(name)}"
     assert picture.stat().st_size < 60_000
     with Image.open(picture) as image:
         assert min(image.size) > 200 and np.asarray(image.convert("L")).std() > 10
@@ -46,7 +53,8 @@ def test_every_op_stands_on_the_page_with_a_picture(name: str) -> None:
 
 def test_no_picture_is_left_over_and_all_are_small() -> None:
     pictures = list(FOLDER.glob("*.png"))
-    assert sorted(picture.stem for picture in pictures) == shipped()
+    left_over = {picture.stem for picture in pictures} - set(shipped())
+    assert not left_over, f"pictures of ops that are no more: {sorted(left_over)}; delete them"
     assert sum(picture.stat().st_size for picture in pictures) < 1_500_000
 
 

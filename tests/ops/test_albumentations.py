@@ -1,4 +1,4 @@
-"""Transforms of Albumentations: masks exact, draws ours, mistakes told early, and no import before it is needed."""
+"""Transforms of Albumentations: exact masks, our own seeds, mistakes reported early, no import before it is needed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import class_names, make_sample
-from planes import has_extra_bits
-from provenance import unique
+from provenance import make_traceable
 from pydantic import ValidationError
 from toybox import put_hand, write_recipe
 
@@ -28,6 +27,7 @@ from augforge.errors import RecipeError
 from augforge.keys import canonical_json
 from augforge.ops import OPS, Context
 from augforge.ops.albumentations import Albumentations
+from augforge.ops.contract_samples import has_extra_bits
 from augforge.recipe.recipe import load_recipe
 from augforge.sample import Sample
 from augforge.store.codec import pixel_digest
@@ -74,7 +74,7 @@ MOVING: list[dict[str, Any]] = [
 ]
 
 
-def made_of(sample: Sample, node: dict[str, Any], seed: int = 5, classes: int = 9) -> Sample:
+def transform_sample(sample: Sample, node: dict[str, Any], seed: int = 5, classes: int = 9) -> Sample:
     params = Albumentations.model_validate(node)
     (made,) = ALBU.apply([sample], {"seed": seed}, params, Context(class_names(classes)))
     assert isinstance(made, Sample)
@@ -82,7 +82,7 @@ def made_of(sample: Sample, node: dict[str, Any], seed: int = 5, classes: int = 
 
 
 def digest(node: dict[str, Any], seed: int = 5, **kind: Any) -> str:
-    made = made_of(make_sample(seed=1, **kind), node, seed)
+    made = transform_sample(make_sample(seed=1, **kind), node, seed)
     return pixel_digest(made.image, made.masks)
 
 
@@ -94,8 +94,8 @@ def test_planes_move_with_the_image(node: dict[str, Any]) -> None:
     """The image is moved by nearest too, so each of its pixels tells which bits belong under it."""
     changed = 0
     for classes, seed in product((1, 8, 9, 29, 70), (0, 1)):
-        sample = unique(classes=classes)
-        made = made_of(sample, node, seed, classes)
+        sample = make_traceable(classes=classes)
+        made = transform_sample(sample, node, seed, classes)
         rows, columns = np.divmod(made.image.astype(int) - 1, 64)
         shown = made.image > 0
         expected = np.where(shown[..., None], sample.masks[np.where(shown, rows, 0), np.where(shown, columns, 0)], 0)
@@ -110,7 +110,7 @@ def test_planes_move_with_the_image(node: dict[str, Any]) -> None:
 @pytest.mark.parametrize("node", [{"name": n} for n in ("Emboss", "Sharpen", "CLAHE", "RandomBrightnessContrast")])
 def test_colour_transforms_leave_planes_alone(node: dict[str, Any]) -> None:
     sample = make_sample()
-    made = made_of(sample, node)
+    made = transform_sample(sample, node)
     assert made.masks is sample.masks and made.placements[0].matrix == ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
     assert not np.array_equal(made.image, sample.image)
 
@@ -133,7 +133,7 @@ def test_a_landmark_stays_under_its_mask(node: dict[str, Any]) -> None:
     image[30:51, 40:61] = mask[30:51, 40:61] = 255
     sample = replace(make_sample(90, 120), image=image, masks=bitmask.from_masks([mask] + [mask * 0] * 8))
     for seed in range(5):
-        made = made_of(sample, node, seed)
+        made = transform_sample(sample, node, seed)
         bits = bitmask.class_mask(made.masks, 0)
         light = np.average(np.argwhere(made.image >= 0), axis=0, weights=made.image.ravel())
         np.testing.assert_allclose(np.argwhere(bits).mean(axis=0), light, atol=0.35)
@@ -145,18 +145,18 @@ def test_a_landmark_stays_under_its_mask(node: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("size", [(48, 64), (300, 200)])
 def test_matrices_of_flips_are_exact(size: tuple[int, int]) -> None:
-    made = made_of(make_sample(*size), {"name": "HorizontalFlip"})
+    made = transform_sample(make_sample(*size), {"name": "HorizontalFlip"})
     np.testing.assert_allclose(made.placements[0].matrix, [[-1, 0, size[1] - 1], [0, 1, 0]], atol=1e-5)
     assert made.notes == {"matrix_residual_px": pytest.approx(0, abs=1e-3)}
 
 
-def test_distortions_say_how_far_the_matrix_is_off() -> None:
-    made = made_of(make_sample(200, 200), {"name": "ElasticTransform", "alpha": 400, "sigma": 10})
+def test_distortions_report_how_far_the_matrix_is_off() -> None:
+    made = transform_sample(make_sample(200, 200), {"name": "ElasticTransform", "alpha": 400, "sigma": 10})
     assert made.notes["matrix_residual_px"] > 3
 
 
 def test_a_picture_moved_out_of_sight_has_no_matrix() -> None:
-    made = made_of(make_sample(), {"name": "Affine", "translate_px": {"x": [500, 500], "y": [500, 500]}})
+    made = transform_sample(make_sample(), {"name": "Affine", "translate_px": {"x": [500, 500], "y": [500, 500]}})
     assert made.notes == {"matrix_residual_px": None} and not made.masks.any()
     json.dumps(made.notes, allow_nan=False)
 
@@ -167,15 +167,15 @@ def test_a_picture_moved_out_of_sight_has_no_matrix() -> None:
 @pytest.mark.parametrize("name", ["Emboss", "CLAHE", "RandomBrightnessContrast", "HueSaturationValue", "InvertImg"])
 def test_alpha_is_no_colour(name: str) -> None:
     sample = make_sample(channels=4)
-    made = made_of(sample, {"name": name})
+    made = transform_sample(sample, {"name": name})
     np.testing.assert_array_equal(made.image[..., 3], sample.image[..., 3])
     rgb = replace(sample, image=np.ascontiguousarray(sample.image[..., :3]))
-    np.testing.assert_array_equal(made.image[..., :3], made_of(rgb, {"name": name}).image)
+    np.testing.assert_array_equal(made.image[..., :3], transform_sample(rgb, {"name": name}).image)
 
 
 def test_alpha_moves_with_the_picture() -> None:
     sample = make_sample(channels=4)
-    made = made_of(
+    made = transform_sample(
         sample, {"name": "Compose", "transforms": [{"name": "HorizontalFlip", "p": 1}, {"name": "InvertImg", "p": 1}]}
     )
     np.testing.assert_array_equal(made.image[..., 3], sample.image[:, ::-1, 3])
@@ -187,7 +187,7 @@ def test_16_bits_are_treated_like_8(name: str) -> None:
     image = cv2.GaussianBlur(make_sample(120, 160).image, (0, 0), 3)
     narrow = replace(make_sample(120, 160), image=image)
     wide = replace(narrow, image=image.astype(np.uint16) * 257)
-    a, b = made_of(narrow, {"name": name}), made_of(wide, {"name": name})
+    a, b = transform_sample(narrow, {"name": name}), transform_sample(wide, {"name": name})
     assert b.image.dtype == np.uint16
     assert np.abs(b.image / 257 - a.image).mean() < 1.5
 
@@ -195,17 +195,17 @@ def test_16_bits_are_treated_like_8(name: str) -> None:
 @pytest.mark.parametrize("name", ["CLAHE", "Equalize", "RandomGamma", "Posterize", "ImageCompression"])
 def test_what_fails_on_16_bits_says_what_helps(name: str) -> None:
     with pytest.raises(ValueError, match=rf"{name} does not treat 16-bit images .*\{{op: normalise_intensity\}}"):
-        made_of(make_sample(dtype="uint16"), {"name": name})
+        transform_sample(make_sample(dtype="uint16"), {"name": name})
 
 
 def test_colour_transforms_of_gray_images_are_errors_not_warnings() -> None:
     with pytest.raises(ValueError, match="HueSaturationValue cannot take uint8"):
-        made_of(make_sample(), {"name": "HueSaturationValue"})
+        transform_sample(make_sample(), {"name": "HueSaturationValue"})
 
 
-def test_a_crop_larger_than_the_picture_is_told() -> None:
+def test_a_crop_larger_than_the_picture_is_reported() -> None:
     with pytest.raises(ValueError, match=r"RandomCrop cannot take uint8 \(48, 64\)"):
-        made_of(make_sample(), {"name": "RandomCrop", "height": 512, "width": 512})
+        transform_sample(make_sample(), {"name": "RandomCrop", "height": 512, "width": 512})
 
 
 # Chance
@@ -236,15 +236,15 @@ def test_same_seed_same_bytes_in_another_process() -> None:
         [str(folder), str(folder.parent), str(folder.parent / "support"), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "7"}
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment, cwd=folder.parent
     )
-    assert json.loads(told.stdout) == [digest(node, 4) for node in NODES[::-1]]
+    assert json.loads(done.stdout) == [digest(node, 4) for node in NODES[::-1]]
 
 
 def test_the_number_of_planes_changes_no_image() -> None:
     for node in MOVING:
-        images = {made_of(unique(classes=c), node, 3, c).image.tobytes() for c in (1, 9, 70)}
+        images = {transform_sample(make_traceable(classes=c), node, 3, c).image.tobytes() for c in (1, 9, 70)}
         assert len(images) == 1, node
 
 
@@ -253,7 +253,7 @@ def test_transforms_of_one_tree_draw_apart() -> None:
     node = {"name": "Compose", "transforms": [{"name": "HorizontalFlip", "p": 0.5}, {"name": "VerticalFlip", "p": 0.5}]}
     found = Counter()
     for seed in range(400):
-        (a, _, _), (_, b, _) = np.round(made_of(make_sample(20, 20), node, seed).placements[0].matrix).tolist()
+        (a, _, _), (_, b, _) = np.round(transform_sample(make_sample(20, 20), node, seed).placements[0].matrix).tolist()
         found[a, b] += 1
     assert len(found) == 4 and min(found.values()) > 60
 
@@ -261,13 +261,16 @@ def test_transforms_of_one_tree_draw_apart() -> None:
 def test_the_outermost_p_is_the_steps() -> None:
     for name in ("HorizontalFlip", "Emboss"):  # their own default is 0.5
         before = make_sample().image
-        assert all(not np.array_equal(made_of(make_sample(), {"name": name}, seed).image, before) for seed in range(12))
+        assert all(
+            not np.array_equal(transform_sample(make_sample(), {"name": name}, seed).image, before)
+            for seed in range(12)
+        )
 
 
 def test_children_keep_their_own_p() -> None:
     node = {"name": "Sequential", "transforms": [{"name": "InvertImg", "p": 0.25}]}
     before = make_sample().image
-    changed = [not np.array_equal(made_of(make_sample(), node, seed).image, before) for seed in range(400)]
+    changed = [not np.array_equal(transform_sample(make_sample(), node, seed).image, before) for seed in range(400)]
     assert np.mean(changed) == pytest.approx(0.25, abs=0.08)
 
 
@@ -275,7 +278,7 @@ def test_children_keep_their_own_p() -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "told"),
+    ("step", "message"),
     [
         ("name: Embos", "no transform 'Embos'. Did you mean 'Emboss'?"),
         ("name: Emboss, alhpa: [0.2, 0.5]", "Emboss has no parameter 'alhpa'. Did you mean 'alpha'?"),
@@ -299,11 +302,11 @@ def test_children_keep_their_own_p() -> None:
         ("name: DualTransform", "DualTransform cannot take"),
     ],
 )
-def test_mistakes_are_told_with_the_line(tmp_path: Path, step: str, told: str) -> None:
+def test_mistakes_are_reported_with_their_line(tmp_path: Path, step: str, message: str) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", tmp_path, ["{op: hflip}", f"{{op: albumentations, {step}}}"])
     with pytest.raises(RecipeError) as error:
         load_recipe(recipe)
-    assert f"{recipe}:8" in str(error.value) and told in str(error.value)
+    assert f"{recipe}:8" in str(error.value) and message in str(error.value)
     assert "pydantic" not in str(error.value)
 
 
@@ -314,7 +317,7 @@ def test_good_recipes_are_checked_without_a_warning(tmp_path: Path) -> None:
         assert len(load_recipe(write_recipe(tmp_path / "r.yaml", tmp_path, steps)).steps) == len(steps)
 
 
-def test_params_are_the_transforms() -> None:
+def test_parameters_are_those_of_the_transform() -> None:
     with pytest.raises(ValidationError, match="Emboss has no parameter"):
         Albumentations.model_validate({"name": "Emboss", "surely_unknown": 1})
     assert ALBU.exact(Albumentations(name="Emboss")) and not ALBU.exact(Albumentations(name="HorizontalFlip"))
@@ -324,11 +327,11 @@ def test_params_are_the_transforms() -> None:
 
 
 def python(code: str, **environment: str) -> str:
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, env={**os.environ, **environment}
     )
-    assert told.returncode == 0, told.stderr
-    return told.stdout + told.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
 
 
 def test_nothing_imports_the_library_before_it_is_used(tmp_path: Path) -> None:
@@ -342,14 +345,14 @@ def test_nothing_imports_the_library_before_it_is_used(tmp_path: Path) -> None:
 
 
 def test_no_network_and_no_warning() -> None:
-    """The library asks PyPI for newer versions when imported, unless told off; here any connection is an error."""
-    told = python(
+    """The library asks PyPI for newer versions when imported, unless forbidden; here any connection is an error."""
+    done = python(
         "import socket\n"
         "def refuse(*a, **k): raise AssertionError('network')\n"
         "socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse\n"
-        "from augforge.ops.albumentations import Albumentations, _library\n"
+        "from augforge.ops.albumentations import Albumentations\n"
         "Albumentations(name='Emboss')\n"
         "import os; assert os.environ['NO_ALBUMENTATIONS_UPDATE'] == '1'",
         NO_ALBUMENTATIONS_UPDATE="",
     )
-    assert told == ""
+    assert done == ""

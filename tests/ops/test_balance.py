@@ -26,7 +26,7 @@ from augforge.sample import Drop, Sample
 BALANCE, CTX = OPS["balance"], Context(class_names(3))
 
 
-def holding(*classes: int) -> Sample:
+def make_holding(*classes: int) -> Sample:
     sample = make_sample(classes=3)
     masks = np.zeros_like(sample.masks)
     for c in classes:
@@ -34,7 +34,7 @@ def holding(*classes: int) -> Sample:
     return replace(sample, masks=masks)
 
 
-def times(sample: Sample, ctx: Context = CTX, draws: int = 4000, **params: Any) -> Counter[int]:
+def count_times(sample: Sample, ctx: Context = CTX, draws: int = 4000, **params: Any) -> Counter[int]:
     """How often a sample came, over many draws."""
     checked = Balance.model_validate(params)
     found: Counter[int] = Counter()
@@ -48,7 +48,7 @@ def times(sample: Sample, ctx: Context = CTX, draws: int = 4000, **params: Any) 
 
 @pytest.mark.parametrize(("weight", "factor"), [(1.0, 1), (2.0, 2**0.5), (4.0, 2), (6.0, 6**0.5), (9.0, 3), (400.0, 4)])
 def test_a_sample_comes_as_often_as_the_root_of_its_weight(weight: float, factor: float) -> None:
-    found = times(holding(0, 1), weights={"class-1": weight})
+    found = count_times(make_holding(0, 1), weights={"class-1": weight})
     assert set(found) <= {int(factor), int(factor) + 1}
     mean = sum(count * n for count, n in found.items()) / 4000
     assert mean == pytest.approx(factor, abs=4 * 0.5 / 4000**0.5)
@@ -56,22 +56,22 @@ def test_a_sample_comes_as_often_as_the_root_of_its_weight(weight: float, factor
 
 def test_the_heaviest_class_counts() -> None:
     weights = {"class-0": 4, "class-1": 9, "class-2": 16}
-    assert times(holding(0, 1), draws=20, weights=weights) == {3: 20}
-    assert times(holding(0, 1, 2), draws=20, weights=weights) == {4: 20}
-    assert times(holding(0, 1, 2), draws=20, weights=weights, most=2) == {2: 20}
+    assert count_times(make_holding(0, 1), draws=20, weights=weights) == {3: 20}
+    assert count_times(make_holding(0, 1, 2), draws=20, weights=weights) == {4: 20}
+    assert count_times(make_holding(0, 1, 2), draws=20, weights=weights, most=2) == {2: 20}
 
 
 def test_others_are_thinned() -> None:
-    for sample in (holding(), holding(0)):
-        found = times(sample, weights={"class-1": 4}, others=0.3)
+    for sample in (make_holding(), make_holding(0)):
+        found = count_times(sample, weights={"class-1": 4}, others=0.3)
         assert set(found) == {0, 1} and found[1] / 4000 == pytest.approx(0.3, abs=0.03)
-    assert times(holding(1), draws=50, weights={"class-1": 4}, others=0.0) == {2: 50}
-    made = list(BALANCE.apply([holding()], {"times": 0}, Balance(), CTX))
+    assert count_times(make_holding(1), draws=50, weights={"class-1": 4}, others=0.0) == {2: 50}
+    made = list(BALANCE.apply([make_holding()], {"times": 0}, Balance(), CTX))
     assert made == [Drop("thinned out")]
 
 
 def test_the_first_is_the_input_itself_and_repeats_hold_its_pixels() -> None:
-    sample = holding(1)
+    sample = make_holding(1)
     first, *repeats = BALANCE.apply([sample], {"times": 3}, Balance(), CTX)
     assert first is sample
     for number, repeat in enumerate(repeats, start=2):
@@ -80,23 +80,23 @@ def test_the_first_is_the_input_itself_and_repeats_hold_its_pixels() -> None:
         np.testing.assert_array_equal(repeat.masks, sample.masks)
 
 
-def candidates(*areas: dict[str, int | None], split: str = "train") -> list[Candidate]:
+def make_candidates(*areas: dict[str, int | None], split: str = "train") -> list[Candidate]:
     return [Candidate(str(i), str(i), str(i), split, 10, 10, {}, (), {"area": area}) for i, area in enumerate(areas)]
 
 
 def test_rare_weighs_by_the_share_of_training_samples() -> None:
-    rows = candidates(*({"a": 50, "b": 9 if i < 2 else 0, "c": None} for i in range(8)))
-    rows += candidates(*({"a": 1, "b": 1, "c": 1} for _ in range(9)), split="val")
+    rows = make_candidates(*({"a": 50, "b": 9 if i < 2 else 0, "c": None} for i in range(8)))
+    rows += make_candidates(*({"a": 1, "b": 1, "c": 1} for _ in range(9)), split="val")
     assert fit_class_weights("rare", rows) == {"a": 1.0, "b": 4.0}
 
 
 def test_rare_counts_only_samples_that_know_the_class() -> None:
-    rows = candidates(*({"a": 50, "b": 9 if i < 2 else None} for i in range(8)))
+    rows = make_candidates(*({"a": 50, "b": 9 if i < 2 else None} for i in range(8)))
     assert fit_class_weights("rare", rows) == {"a": 1.0, "b": 1.0}
 
 
 def test_small_weighs_by_the_median_share_of_the_picture() -> None:
-    rows = candidates({"a": 64, "b": 4}, {"a": 64, "b": 4}, {"a": 64, "b": 90}, {"a": 0, "b": None})
+    rows = make_candidates({"a": 64, "b": 4}, {"a": 64, "b": 4}, {"a": 64, "b": 90}, {"a": 0, "b": None})
     assert fit_class_weights("small", rows) == {"a": 1.0, "b": 16.0}
     assert fit_class_weights("small", []) == fit_class_weights("rare", []) == {}
     assert fit_class_weights("uniform", rows) is None
@@ -104,8 +104,8 @@ def test_small_weighs_by_the_median_share_of_the_picture() -> None:
 
 def test_one_sample_more_changes_few_weights() -> None:
     """They are powers of two, so that a build redraws little."""
-    rows = candidates(*({"a": 50, "b": 9 if i < 30 else 0} for i in range(100)))
-    assert fit_class_weights("rare", rows) == fit_class_weights("rare", [*rows, *candidates({"a": 1, "b": 0})])
+    rows = make_candidates(*({"a": 50, "b": 9 if i < 30 else 0} for i in range(100)))
+    assert fit_class_weights("rare", rows) == fit_class_weights("rare", [*rows, *make_candidates({"a": 1, "b": 0})])
 
 
 def test_from_end_to_end(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from toybox import made as built
 from toybox import put_hand, roots, tiny_hands
 
 from augforge.errors import PlanError, RecipeError
-from augforge.ops.conditions import check_syntax, holds
+from augforge.ops.conditions import check_syntax, evaluate_condition
 
 ROWS: list[dict[str, Any]] = [
     {
@@ -45,35 +45,37 @@ ROWS: list[dict[str, Any]] = [
         ("null", [False, False, False]),
     ],
 )
-def test_what_holds(expression: str, expected: list[bool]) -> None:
+def test_which_rows_meet_a_condition(expression: str, expected: list[bool]) -> None:
     check_syntax(expression)
     if expression == "null":
         with pytest.raises(PlanError, match="expected true or false"):
-            holds(expression, ROWS)
+            evaluate_condition(expression, ROWS)
     else:
-        assert holds(expression, ROWS) == expected
+        assert evaluate_condition(expression, ROWS) == expected
 
 
 def test_quoted_names() -> None:
-    assert holds('area."finger-16" > 3 AND "my column" = 1', [{"area": {"finger-16": 5}, "my column": 1}]) == [True]
+    assert evaluate_condition(
+        'area."finger-16" > 3 AND "my column" = 1', [{"area": {"finger-16": 5}, "my column": 1}]
+    ) == [True]
 
 
 def test_rows_without_metadata_or_tags() -> None:
     rows = [{"name": "a", "metadata": {}, "tags": []}, {"name": "b", "metadata": {}, "tags": []}]
-    assert holds("name = 'a'", rows) == [True, False]
-    assert holds("name = 'a'", []) == []
+    assert evaluate_condition("name = 'a'", rows) == [True, False]
+    assert evaluate_condition("name = 'a'", []) == []
 
 
 def test_a_late_row_may_bring_a_column() -> None:
     """Measured columns are there for some rows alone, however late the first of them comes."""
     rows: list[dict[str, Any]] = [{"name": str(i)} for i in range(500)] + [{"name": "x", "tilt": {"angle_deg": 20}}]
-    assert sum(holds("tilt.angle_deg > 10", rows)) == 1
+    assert sum(evaluate_condition("tilt.angle_deg > 10", rows)) == 1
 
 
 def test_a_reserved_word_is_explained() -> None:
     with pytest.raises(ValueError, match="Quote names with dashes and SQL words"):
         check_syntax("group = 'ID001'")
-    assert holds("\"group\" = 'ID001'", [{"group": "ID001"}, {"group": "ID002"}]) == [True, False]
+    assert evaluate_condition("\"group\" = 'ID001'", [{"group": "ID001"}, {"group": "ID002"}]) == [True, False]
 
 
 @pytest.mark.parametrize("wrong", ["metadata.age >=", "SELECT 1", "", "age > > 3", "width > 3; drop table x"])
@@ -83,7 +85,7 @@ def test_syntax_is_checked_early(wrong: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ("metadata.agee > 3", "metadata.age"),
         ("heigth > 3", "width"),
@@ -91,9 +93,9 @@ def test_syntax_is_checked_early(wrong: str) -> None:
         ("metadata.sex > 3", "cannot be evaluated"),
     ],
 )
-def test_unknown_columns_and_other_types(wrong: str, told: str) -> None:
-    with pytest.raises(PlanError, match=told):
-        holds(wrong, ROWS)
+def test_unknown_columns_and_other_types(wrong: str, message: str) -> None:
+    with pytest.raises(PlanError, match=message):
+        evaluate_condition(wrong, ROWS)
 
 
 def test_a_broken_condition_names_the_line(tmp_path: Path) -> None:

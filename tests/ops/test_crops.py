@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import class_names, make_sample
-from provenance import check_provenance, unique
+from provenance import check_provenance, make_traceable
 from pydantic import ValidationError
 from scipy import stats
 
@@ -35,14 +35,16 @@ def scene(width: int, height: int, *boxes: tuple[int, int, int, int, int]) -> Sa
     return replace(sample, masks=masks)
 
 
-def crops(sample: Sample, count: int = 1, draws: int = 1, ctx: Context = CTX, **params: Any) -> list[dict[str, Any]]:
+def draw_crops(
+    sample: Sample, count: int = 1, draws: int = 1, ctx: Context = CTX, **params: Any
+) -> list[dict[str, Any]]:
     checked = CropNonEmpty.model_validate({"count": count, **params})
     assert CROP.draw is not None
     drawn = [CROP.draw(rng_for(21, i), [sample], checked, ctx) for i in range(draws)]
     return [crop for draw in drawn for crop in draw["crops"]]
 
 
-def enumerated(mask: np.ndarray, size: tuple[int, int], least: int) -> dict[tuple[int, int], float]:
+def enumerate_places(mask: np.ndarray, size: tuple[int, int], least: int) -> dict[tuple[int, int], float]:
     """Chance of every place x, y: uniform over the pixels that a good place holds, then over their good places."""
     height, width = mask.shape
     places = {
@@ -72,15 +74,15 @@ def enumerated(mask: np.ndarray, size: tuple[int, int], least: int) -> dict[tupl
 )
 def test_places_are_those_of_an_enumeration(boxes: list[Any], least: int) -> None:
     sample, size = scene(16, 11, *boxes), (5, 4)
-    found = Counter((crop["x"], crop["y"]) for crop in crops(sample, 200, 40, size=list(size), min_area=least))
-    expected = enumerated(bitmask.class_mask(sample.masks, 0), size, least)
+    found = Counter((crop["x"], crop["y"]) for crop in draw_crops(sample, 200, 40, size=list(size), min_area=least))
+    expected = enumerate_places(bitmask.class_mask(sample.masks, 0), size, least)
     assert set(found) <= set(expected)
     assert stats.chisquare([found[p] for p in expected], [8000 * c for c in expected.values()]).pvalue > 0.01
 
 
 def test_nothing_piles_up_at_the_borders() -> None:
     """A class all over the picture: no place is much likelier than its neighbours inside."""
-    found = crops(scene(60, 60, (0, 0, 0, 60, 60)), 500, 8, size=20)
+    found = draw_crops(scene(60, 60, (0, 0, 0, 60, 60)), 500, 8, size=20)
     counts = np.bincount([crop["x"] for crop in found], minlength=41)
     assert counts[[0, -1]].max() < 3 * counts[1:-1].mean()
     expected = np.zeros(41)
@@ -90,32 +92,34 @@ def test_nothing_piles_up_at_the_borders() -> None:
     assert stats.chisquare(counts, expected / expected.sum() * counts.sum()).pvalue > 0.01
 
 
-def test_classes_are_drawn_alike_whatever_their_area() -> None:
+def test_classes_are_equally_likely_whatever_their_area() -> None:
     sample = scene(60, 50, (0, 0, 0, 60, 50), (1, 10, 10, 12, 12), (2, 50, 40, 51, 41))
-    found = Counter(crop["class"] for crop in crops(sample, 300, 20, size=16))
+    found = Counter(crop["class"] for crop in draw_crops(sample, 300, 20, size=16))
     assert stats.chisquare([found[name] for name in CTX.classes]).pvalue > 0.01
-    found = Counter(crop["class"] for crop in crops(scene(60, 50, (0, 1, 1, 9, 9), (2, 5, 5, 9, 9)), 300, 20, size=16))
+    found = Counter(
+        crop["class"] for crop in draw_crops(scene(60, 50, (0, 1, 1, 9, 9), (2, 5, 5, 9, 9)), 300, 20, size=16)
+    )
     assert set(found) == {"class-0", "class-2"} and stats.chisquare(list(found.values())).pvalue > 0.01
 
 
 def test_weights_and_ignored_classes() -> None:
     sample = scene(60, 50, (0, 0, 0, 60, 50), (1, 10, 10, 12, 12), (2, 50, 40, 51, 41))
-    found = Counter(crop["class"] for crop in crops(sample, 300, 20, size=16, weights={"class-1": 6}))
+    found = Counter(crop["class"] for crop in draw_crops(sample, 300, 20, size=16, weights={"class-1": 6}))
     assert stats.chisquare([found[n] for n in CTX.classes], [750, 4500, 750]).pvalue > 0.01
-    found = Counter(crop["class"] for crop in crops(sample, 300, 2, size=16, ignore=["class-1"]))
+    found = Counter(crop["class"] for crop in draw_crops(sample, 300, 2, size=16, ignore=["class-1"]))
     assert set(found) == {"class-0", "class-2"}
-    assert {crop["class"] for crop in crops(sample, 9, size=16, weights=dict.fromkeys(CTX.classes, 0))} == {None}
+    assert {crop["class"] for crop in draw_crops(sample, 9, size=16, weights=dict.fromkeys(CTX.classes, 0))} == {None}
 
 
 def test_fitted_weights() -> None:
     sample = scene(60, 50, (0, 0, 0, 60, 50), (1, 10, 10, 12, 12))
     ctx = replace(CTX, fitted={"class-0": 1.0, "class-1": 4.0})
-    found = Counter(crop["class"] for crop in crops(sample, 300, 20, ctx, size=16, weights="rare"))
+    found = Counter(crop["class"] for crop in draw_crops(sample, 300, 20, ctx, size=16, weights="rare"))
     assert stats.chisquare([found["class-0"], found["class-1"]], [1200, 4800]).pvalue > 0.01
 
 
 def test_without_a_class_the_place_is_uniform() -> None:
-    found = crops(scene(20, 18), 200, 20, size=10)
+    found = draw_crops(scene(20, 18), 200, 20, size=10)
     assert {crop["class"] for crop in found} == {None}
     assert stats.chisquare(np.bincount([crop["x"] for crop in found], minlength=11)).pvalue > 0.01
     assert stats.chisquare(np.bincount([crop["y"] for crop in found], minlength=9)).pvalue > 0.01
@@ -124,7 +128,7 @@ def test_without_a_class_the_place_is_uniform() -> None:
 @pytest.mark.parametrize("classes", [9, 29])
 @pytest.mark.parametrize("size", [[20, 17], [64, 48], [30, 60], [100, 90], [64, 20]])
 def test_every_pixel_is_traced(size: list[int], classes: int) -> None:
-    sample, ctx = unique(classes=classes), Context(class_names(classes))
+    sample, ctx = make_traceable(classes=classes), Context(class_names(classes))
     params = CropNonEmpty.model_validate({"size": size, "count": 12, "min_area": 30})
     assert CROP.draw is not None
     drawn = CROP.draw(rng_for(3), [sample], params, ctx)
@@ -137,8 +141,8 @@ def test_every_pixel_is_traced(size: list[int], classes: int) -> None:
         assert (crop.image > 0).sum() == min(size[0], 64) * min(size[1], 48)
 
 
-def test_smaller_pictures_are_padded_around() -> None:
-    crop = crops(scene(20, 30, (0, 0, 0, 20, 30)), size=[31, 20])[0]
+def test_smaller_pictures_are_padded_on_all_sides() -> None:
+    crop = draw_crops(scene(20, 30, (0, 0, 0, 20, 30)), size=[31, 20])[0]
     assert crop["x"] == -5 and 0 <= crop["y"] <= 10
 
 

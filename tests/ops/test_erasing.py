@@ -29,7 +29,7 @@ def draw_of(op: str, params: Any, sample: Sample, key: int = 0) -> dict[str, Any
     return drawn
 
 
-def made_of(op: str, params: Any, sample: Sample, drawn: dict[str, Any]) -> Sample:
+def erase(op: str, params: Any, sample: Sample, drawn: dict[str, Any]) -> Sample:
     (made,) = OPS[op].apply([sample], drawn, params, CTX)
     assert isinstance(made, Sample)
     return made
@@ -47,10 +47,10 @@ def test_erased_pixels_alone_change(op: str, kind: tuple[str, int], masks: str) 
     sample = make_sample(dtype=kind[0], channels=kind[1], classes=9)
     params = OPS[op].params.model_validate({"fill": 77, "masks": masks})
     drawn = draw_of(op, params, sample)
-    black = made_of(op, OPS[op].params.model_validate({}), lit(sample), drawn)
+    black = erase(op, OPS[op].params.model_validate({}), lit(sample), drawn)
     hidden = (black.image == 0).reshape(*sample.image.shape[:2], -1).all(axis=2)
     assert 0 < hidden.mean() < 1
-    made = made_of(op, params, sample, drawn)
+    made = erase(op, params, sample, drawn)
     assert (made.image[hidden] == 77).all()
     np.testing.assert_array_equal(made.image[~hidden], sample.image[~hidden])
     expected = np.where(hidden[..., None] & (masks == "clear"), 0, sample.masks)
@@ -65,7 +65,7 @@ def test_cutout_holes_are_squares_about_uniform_centres() -> None:
         drawn = draw_of("cutout", params, sample, key)
         places[int(drawn["holes"][0]["x"] * 60)] += 1
         if key < 50:
-            ys, xs = np.nonzero(made_of("cutout", params, sample, drawn).image == 0)
+            ys, xs = np.nonzero(erase("cutout", params, sample, drawn).image == 0)
             x, y = int(drawn["holes"][0]["x"] * 60) - 4, int(drawn["holes"][0]["y"] * 40) - 4
             assert (xs.min(), xs.max()) == (max(0, x), min(59, x + 7))
             assert (ys.min(), ys.max()) == (max(0, y), min(39, y + 7))
@@ -83,19 +83,19 @@ def test_gridmask_erases_the_papers_grid() -> None:
     params = GridMask(unit=(0.2, 0.2), ratio=0.5, min_visible=0)
     drawn = draw_of("gridmask", params, sample)
     assert drawn["unit"] == 18 and drawn["square"] == 9
-    hidden = made_of("gridmask", params, sample, drawn).image == 0
+    hidden = erase("gridmask", params, sample, drawn).image == 0
     for y, x in product(range(90), range(120)):
         assert hidden[y, x] == ((y - drawn["y"]) % 18 < 9 and (x - drawn["x"]) % 18 < 9)
 
 
 @pytest.mark.parametrize("least", [0.6, 0.8, 0.95, 1.0])
 @pytest.mark.parametrize("classes", [1, 9, 29])
-def test_gridmask_leaves_as_much_of_the_labelled_pixels_as_said(least: float, classes: int) -> None:
+def test_gridmask_leaves_the_promised_share_of_labelled_pixels_visible(least: float, classes: int) -> None:
     erased = 0
     for key in range(12):
         sample = lit(make_sample(80, 100, classes, seed=key))
         params = GridMask(min_visible=least, ratio=0.9)
-        hidden = made_of("gridmask", params, sample, draw_of("gridmask", params, sample, key)).image == 0
+        hidden = erase("gridmask", params, sample, draw_of("gridmask", params, sample, key)).image == 0
         labelled = bitmask.union(sample.masks)
         assert (labelled & ~hidden).sum() >= least * labelled.sum() - 1e-6
         erased += int(hidden.any())
@@ -115,7 +115,7 @@ def test_gridmask_offset_is_uniform_among_those_that_leave_enough() -> None:
     labelled = masks[..., 0].astype(bool)
     allowed = []
     for y, x in product(range(12), repeat=2):
-        shown = made_of("gridmask", params, sample, {"unit": 12, "square": 6, "x": x, "y": y}).image[labelled] > 0
+        shown = erase("gridmask", params, sample, {"unit": 12, "square": 6, "x": x, "y": y}).image[labelled] > 0
         if shown.mean() >= 0.7:
             allowed.append((y, x))
     assert 10 < len(allowed) < 144 and set(places) == set(allowed)
@@ -146,4 +146,4 @@ def test_impossible_parameters_are_refused() -> None:
         with pytest.raises(ValidationError):
             OPS[op].params.model_validate(wrong)
     with pytest.raises(ValueError, match="fill is 300, but the images are uint8"):
-        made_of("cutout", Cutout(fill=300), make_sample(), {"holes": [{"side": 0.5, "x": 0.5, "y": 0.5}]})
+        erase("cutout", Cutout(fill=300), make_sample(), {"holes": [{"side": 0.5, "x": 0.5, "y": 0.5}]})

@@ -15,19 +15,19 @@ from pydantic import ValidationError
 from augforge import bitmask
 from augforge.errors import PlanError
 from augforge.ops import Context
-from augforge.ops.geometry import HFlip, Resize, hflip, letterbox, resize, scale_image, scale_matrix, scale_planes
+from augforge.ops.geometry import HFlip, Resize, hflip, letterbox_size, resize, scale_image, scale_matrix, scale_planes
 from augforge.sample import Sample
 
 CONTEXT = Context(class_names(9))
 
 
-def resized(sample: Sample, **params: Any) -> Sample:
+def call_resize(sample: Sample, **params: Any) -> Sample:
     (made,) = resize.apply([sample], None, Resize.model_validate(params), CONTEXT)
     assert isinstance(made, Sample)
     return made
 
 
-def flipped(sample: Sample, **params: Any) -> Sample:
+def call_hflip(sample: Sample, **params: Any) -> Sample:
     (made,) = hflip.apply([sample], None, HFlip.model_validate(params), CONTEXT)
     assert isinstance(made, Sample)
     return made
@@ -76,7 +76,7 @@ def test_halving_gives_the_mean_of_four(dtype: str) -> None:
 
 def test_same_size_changes_nothing() -> None:
     sample = make_sample(classes=70)
-    made = resized(sample, size=[64, 48])
+    made = call_resize(sample, size=[64, 48])
     np.testing.assert_array_equal(made.image, sample.image)
     np.testing.assert_array_equal(made.masks, sample.masks)
 
@@ -135,13 +135,13 @@ def test_matrix_maps_pixel_edges_to_pixel_edges() -> None:
 def test_letterbox(
     old: tuple[int, int], target: tuple[int, int], new: tuple[int, int], margin: tuple[int, int]
 ) -> None:
-    assert letterbox(old, target) == (new, margin)
+    assert letterbox_size(old, target) == (new, margin)
 
 
 def test_letterbox_keeps_the_proportions_of_any_image() -> None:
     rng = np.random.default_rng(0)
     for old_width, old_height, width, height in rng.integers(1, 3000, (500, 4)).tolist():
-        new, (left, top) = letterbox((old_width, old_height), (width, height))
+        new, (left, top) = letterbox_size((old_width, old_height), (width, height))
         assert 1 <= new[0] <= width and 1 <= new[1] <= height
         assert new[0] == width or new[1] == height
         scale = min(width / old_width, height / old_height)
@@ -154,7 +154,7 @@ def test_letterbox_keeps_the_proportions_of_any_image() -> None:
 def test_letterbox_fills_the_rest(dtype: str, channels: int) -> None:
     sample = make_sample(dtype=dtype, channels=channels)
     fill = 77 if dtype == "uint8" else 40_000
-    made = resized(sample, size=[32, 31], fill=fill)
+    made = call_resize(sample, size=[32, 31], fill=fill)
     assert made.image.shape[:2] == (31, 32) and made.image.dtype == dtype
     np.testing.assert_array_equal(made.image[3:27], scale_image(sample.image, 32, 24))
     np.testing.assert_array_equal(made.masks[3:27], scale_planes(sample.masks, 32, 24))
@@ -165,7 +165,7 @@ def test_letterbox_fills_the_rest(dtype: str, channels: int) -> None:
 
 def test_stretch_fills_the_target() -> None:
     sample = make_sample()
-    made = resized(sample, size=[40, 70], fit="stretch", fill=9)
+    made = call_resize(sample, size=[40, 70], fit="stretch", fill=9)
     np.testing.assert_array_equal(made.image, scale_image(sample.image, 40, 70))
     np.testing.assert_array_equal(made.masks, scale_planes(sample.masks, 40, 70))
 
@@ -175,16 +175,16 @@ def test_stretch_fills_the_target() -> None:
 def test_tiny_images(height: int, width: int, fit: str) -> None:
     image = np.full((height, width), 90, np.uint8)
     masks = np.full((height, width, 9), 3, np.uint8)
-    made = resized(Sample("a", image, masks, bitmask.all_bits(70)), size=[17, 12], fit=fit, fill=200)
+    made = call_resize(Sample("a", image, masks, bitmask.all_bits(70)), size=[17, 12], fit=fit, fill=200)
     assert made.image.shape == (12, 17)
     np.testing.assert_array_equal(made.image == 90, (made.masks == 3).all(axis=-1))
     assert (made.image == 90).any() and set(np.unique(made.image)) <= {90, 200}
 
 
-def test_fill_beyond_the_images_dtype_names_the_most() -> None:
+def test_fill_beyond_the_images_dtype_names_the_maximum() -> None:
     with pytest.raises(ValueError, match=r"fill is 256, but the images are uint8; expected at most 255"):
-        resized(make_sample(), size=32, fill=256)
-    assert resized(make_sample(dtype="uint16"), size=32, fill=65535).image[0, 0] == 65535
+        call_resize(make_sample(), size=32, fill=256)
+    assert call_resize(make_sample(dtype="uint16"), size=32, fill=65535).image[0, 0] == 65535
 
 
 @pytest.mark.parametrize("params", [{}, {"size": 0}, {"size": [5]}, {"size": 40_000}, {"size": 8, "fill": -1}])
@@ -200,7 +200,7 @@ def test_resize_refuses(params: dict[str, Any]) -> None:
 @pytest.mark.parametrize("classes", [1, 9, 29, 70])
 def test_hflip_mirrors_columns(classes: int, channels: int) -> None:
     sample = make_sample(classes=classes, channels=channels)
-    made = flipped(sample)
+    made = call_hflip(sample)
     np.testing.assert_array_equal(made.image, sample.image[:, ::-1])
     np.testing.assert_array_equal(made.masks, sample.masks[:, ::-1])
     np.testing.assert_array_equal(made.known, sample.known)
@@ -211,7 +211,7 @@ def test_hflip_mirrors_columns(classes: int, channels: int) -> None:
 @pytest.mark.parametrize("width", [1, 2, 63])
 def test_hflip_twice_is_nothing(width: int, swap: list[list[str]]) -> None:
     sample = make_sample(width=width, dtype="uint16", channels=3)
-    made = flipped(flipped(sample, swap=swap), swap=swap)
+    made = call_hflip(call_hflip(sample, swap=swap), swap=swap)
     np.testing.assert_array_equal(made.image, sample.image)
     np.testing.assert_array_equal(made.masks, sample.masks)
 
@@ -220,7 +220,7 @@ def test_swap_exchanges_masks_and_what_is_known() -> None:
     known = bitmask.select_bits([0, 1, 2], 9)
     sample = make_sample()
     sample = replace(sample, known=known, masks=bitmask.keep(sample.masks, known))
-    made = flipped(sample, swap=[["class-0", "class-8"]])
+    made = call_hflip(sample, swap=[["class-0", "class-8"]])
     for c, origin in {0: 8, 1: 1, 2: 2, 8: 0}.items():
         expected = bitmask.class_mask(sample.masks, origin)[:, ::-1]
         np.testing.assert_array_equal(bitmask.class_mask(made.masks, c), expected)
@@ -241,7 +241,7 @@ def test_swap_names_a_class_once(swap: list[list[str]]) -> None:
 
 @pytest.mark.parametrize("classes", [1, 9, 40])
 @pytest.mark.parametrize("size", [(20, 30), (150, 99), (64, 20)])
-def test_planes_scale_alike_in_any_memory_layout(classes: int, size: tuple[int, int]) -> None:
+def test_planes_scale_the_same_in_any_memory_layout(classes: int, size: tuple[int, int]) -> None:
     planes = make_sample(classes=classes).masks
     planar = np.moveaxis(bitmask.planar(planes), 0, -1)
     found = scale_planes(planar, *size)

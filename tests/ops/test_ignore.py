@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import make_sample
-from judging import candidate, fitted
+from judging import candidate, fit_context
 
 from augforge import bitmask
 from augforge.keys import rng_for
@@ -72,7 +72,7 @@ def test_crops_are_not_drawn_around_void(weights: Any) -> None:
     assert {crop["class"] for crop in drawn["crops"]} == {IGNORE if IGNORE in weights else "a"}
 
 
-def test_void_weighs_nothing_where_weights_are_fitted() -> None:
+def test_void_has_no_weight_when_weights_are_fitted() -> None:
     sample = replace(scene(a=(0, 0, 9, 9), ignore=(0, 0, 2, 2)), name="s")
     assert set(fit_class_weights("rare", [candidate("empty", sample, CTX)]) or ()) == {"a"}
 
@@ -86,9 +86,9 @@ def test_statistics_do_not_judge_void(op: str) -> None:
     odd = replace(scene(a=(2, 2, 20, 18), b=(30, 20, 44, 41), ignore=(20, 2, 63, 47)), name="odd")
     none = replace(scene(a=(2, 2, 20, 18), b=(30, 20, 44, 41)), name="none")
     params = {"at_border": "judge", "relative_to": "picture"} if op == "class_area" else {}
-    ctx = fitted(op, crowd, CTX, **params)
+    ctx = fit_context(op, crowd, CTX, **params)
     assert IGNORE not in str(ctx.fitted)
     assert flags(op, odd, none, ctx=ctx, **params) == [False, False]
-    loud = fitted(op, crowd, CTX, **params, classes=["a", "b", IGNORE])
+    loud = fit_context(op, crowd, CTX, **params, classes=["a", "b", IGNORE])
     if op == "class_area":
         assert flags(op, odd, none, ctx=loud, **params) == [True, True]

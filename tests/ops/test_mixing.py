@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import class_names, make_sample
-from provenance import check_provenance, unique
+from provenance import check_provenance, make_traceable
 from scipy import stats
 from toybox import made as built
 from toybox import put_hand, rejected, roots
@@ -24,13 +24,13 @@ from augforge.sample import Sample
 CTX, DRAWS = Context(class_names(9)), 10_000
 
 
-def drawn(op: str, params: Any, count: int = DRAWS) -> list[dict[str, Any]]:
+def draw_many(op: str, params: Any, count: int = DRAWS) -> list[dict[str, Any]]:
     draw = OPS[op].draw
     assert draw is not None
     return [draw(rng_for(21, op, i), [], params, CTX) for i in range(count)]
 
 
-def made_of(op: str, params: Any, inputs: list[Sample], draw: dict[str, Any]) -> Sample:
+def call_op(op: str, params: Any, inputs: list[Sample], draw: dict[str, Any]) -> Sample:
     (made,) = OPS[op].apply(inputs, draw, params, CTX)
     assert isinstance(made, Sample)
     return made
@@ -41,7 +41,7 @@ def made_of(op: str, params: Any, inputs: list[Sample], draw: dict[str, Any]) ->
 
 @pytest.mark.parametrize("alpha", [1.0, 0.4])
 def test_cutmix_draws_share_and_centre(alpha: float) -> None:
-    draws = drawn("cutmix", CutMix(alpha=alpha))
+    draws = draw_many("cutmix", CutMix(alpha=alpha))
     kept = np.array([draw["kept"] for draw in draws])
     centres = np.array([draw["centre"] for draw in draws])
     assert stats.kstest(kept, stats.beta(alpha, alpha).cdf).pvalue > 0.01
@@ -54,19 +54,19 @@ def test_cutmix_draws_share_and_centre(alpha: float) -> None:
 def test_cutmix_box_is_the_papers() -> None:
     """The authors' rand_bbox: half sides W * sqrt(1 - kept) // 2 about a uniform pixel, clipped."""
     inputs, width, height = [make_sample(seed=i) for i in (0, 1)], 64, 48
-    for draw in drawn("cutmix", CutMix(), 300):
+    for draw in draw_many("cutmix", CutMix(), 300):
         ratio = np.sqrt(1 - draw["kept"])
         half = int(width * ratio) // 2, int(height * ratio) // 2
         middle = int(draw["centre"][0] * width), int(draw["centre"][1] * height)
         low = [max(0, m - h) for m, h in zip(middle, half, strict=True)]
         high = [min(n, m + h) for n, m, h in zip((width, height), middle, half, strict=True)]
-        assert made_of("cutmix", CutMix(), inputs, draw).placements[1].clip == (*low, *high)
+        assert call_op("cutmix", CutMix(), inputs, draw).placements[1].clip == (*low, *high)
 
 
 def test_cutmix_pixels_and_labels() -> None:
-    inputs = [replace(unique(slot), label=np.eye(2, dtype=np.float32)[slot]) for slot in (0, 1)]
-    for draw in drawn("cutmix", CutMix(), 50):
-        made = made_of("cutmix", CutMix(), inputs, draw)
+    inputs = [replace(make_traceable(slot), label=np.eye(2, dtype=np.float32)[slot]) for slot in (0, 1)]
+    for draw in draw_many("cutmix", CutMix(), 50):
+        made = call_op("cutmix", CutMix(), inputs, draw)
         shown = check_provenance(made, inputs)
         np.testing.assert_allclose(made.label, [(shown == 0).mean(), (shown == 1).mean()], atol=1e-6)
         x0, y0, x1, y1 = made.placements[1].clip
@@ -75,14 +75,14 @@ def test_cutmix_pixels_and_labels() -> None:
 
 def test_cutmix_refuses_images_of_two_sizes() -> None:
     with pytest.raises(ValueError, match=r"cutmix takes images of one size, got 50x48 and 64x48\. Add a step"):
-        made_of("cutmix", CutMix(), [make_sample(), make_sample(width=50)], {"kept": 0.5, "centre": [0.5, 0.5]})
+        call_op("cutmix", CutMix(), [make_sample(), make_sample(width=50)], {"kept": 0.5, "centre": [0.5, 0.5]})
 
 
 # MixUp
 
 
 def test_mixup_draws_its_weight() -> None:
-    weights = [draw["weight"] for draw in drawn("mixup", MixUp(alpha=0.4))]
+    weights = [draw["weight"] for draw in draw_many("mixup", MixUp(alpha=0.4))]
     assert stats.kstest(weights, stats.beta(0.4, 0.4).cdf).pvalue > 0.01
 
 
@@ -90,7 +90,7 @@ def test_mixup_draws_its_weight() -> None:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_mixup_blends_pixels(dtype: str, channels: int) -> None:
     a, b = (make_sample(dtype=dtype, channels=channels, seed=i) for i in (0, 1))
-    made = made_of("mixup", MixUp(), [a, b], {"weight": 0.3})
+    made = call_op("mixup", MixUp(), [a, b], {"weight": 0.3})
     assert made.image.dtype == dtype
     assert np.abs(made.image - (0.3 * a.image + 0.7 * b.image)).max() <= 0.5 + 1e-6
 
@@ -100,7 +100,7 @@ def test_mixup_blends_pixels(dtype: str, channels: int) -> None:
 )
 def test_mixup_masks_count_from_their_weight_on(weight: float, count: list[int]) -> None:
     inputs = [replace(make_sample(seed=i), label=np.eye(2, dtype=np.float32)[i]) for i in (0, 1)]
-    made = made_of("mixup", MixUp(mask_weight=0.3), inputs, {"weight": weight})
+    made = call_op("mixup", MixUp(mask_weight=0.3), inputs, {"weight": weight})
     np.testing.assert_array_equal(made.masks, np.bitwise_or.reduce([inputs[i].masks for i in count]))
     np.testing.assert_allclose(made.label, [weight, 1 - weight], atol=1e-6)
 
@@ -125,7 +125,7 @@ def scene(c: int, box: tuple[int, int, int, int], value: int, under: int | None 
 def test_copy_paste_replaces_masks_and_pixels_under_the_object() -> None:
     anchor = scene(3, (0, 0, 100, 80), 50)
     partner = scene(8, (20, 10, 60, 40), 200, under=1)
-    made = made_of("copy_paste", CopyPaste(classes=("class-8",), sigma=0), [anchor, partner], {"shifts": [[0.1, 0.25]]})
+    made = call_op("copy_paste", CopyPaste(classes=("class-8",), sigma=0), [anchor, partner], {"shifts": [[0.1, 0.25]]})
     inside = np.zeros((80, 100), bool)
     inside[30:60, 30:70] = True
     assert (made.image[inside] == 200).all() and (made.image[~inside] == 50).all()
@@ -137,7 +137,7 @@ def test_copy_paste_replaces_masks_and_pixels_under_the_object() -> None:
 
 def test_copy_paste_edges_are_soft_inwards() -> None:
     anchor, partner = scene(3, (0, 0, 5, 5), 50), scene(8, (20, 10, 60, 40), 250)
-    made = made_of("copy_paste", CopyPaste(classes=("class-8",), sigma=4), [anchor, partner], {"shifts": [[0, 0]]})
+    made = call_op("copy_paste", CopyPaste(classes=("class-8",), sigma=4), [anchor, partner], {"shifts": [[0, 0]]})
     row = made.image[25].astype(int)
     assert (row[:20] == 50).all() and (row[60:] == 50).all(), "nothing beyond the object"
     np.testing.assert_array_equal(row[20:29], [75, 100, 125, 150, 175, 200, 225, 250, 250])
@@ -148,13 +148,13 @@ def test_copy_paste_edges_are_soft_inwards() -> None:
 @pytest.mark.parametrize("side", [1, 2, 5])
 def test_copy_paste_shows_objects_thinner_than_its_edge(side: int) -> None:
     anchor, partner = scene(3, (0, 0, 5, 5), 50), scene(8, (20, 10, 20 + side, 40), 250)
-    made = made_of("copy_paste", CopyPaste(classes=("class-8",), sigma=9), [anchor, partner], {"shifts": [[0, 0]]})
+    made = call_op("copy_paste", CopyPaste(classes=("class-8",), sigma=9), [anchor, partner], {"shifts": [[0, 0]]})
     assert made.image.max() == 250
 
 
-def test_copy_paste_is_cut_at_the_rim_and_stays_soft_where_it_was() -> None:
+def test_copy_paste_is_cut_at_the_border_and_stays_soft_elsewhere() -> None:
     anchor, partner = scene(3, (0, 0, 5, 5), 50), scene(8, (60, 10, 90, 40), 250)
-    made = made_of("copy_paste", CopyPaste(classes=("class-8",), sigma=2), [anchor, partner], {"shifts": [[0.2, 0]]})
+    made = call_op("copy_paste", CopyPaste(classes=("class-8",), sigma=2), [anchor, partner], {"shifts": [[0.2, 0]]})
     assert made.placements[1].clip == (80, 10, 100, 40)
     np.testing.assert_array_equal(made.image[25, 80:85], [100, 150, 200, 250, 250])
     assert made.image[25, 99] == 250, "the object goes on beyond the picture: no edge there"
@@ -164,18 +164,18 @@ def test_copy_paste_is_cut_at_the_rim_and_stays_soft_where_it_was() -> None:
 @pytest.mark.parametrize("kind", [("uint8", 3), ("uint8", 4), ("uint16", 1)])
 def test_copy_paste_of_any_kind_of_image(kind: tuple[str, int]) -> None:
     a, b = (make_sample(dtype=kind[0], channels=kind[1], seed=i) for i in (0, 1))
-    made = made_of("copy_paste", CopyPaste(classes=("class-0",), sigma=0), [a, b], {"shifts": [[0, 0]]})
+    made = call_op("copy_paste", CopyPaste(classes=("class-0",), sigma=0), [a, b], {"shifts": [[0, 0]]})
     inside = bitmask.class_mask(b.masks, 0).astype(bool)
     np.testing.assert_array_equal(
         made.image, np.where(inside if a.image.ndim == 2 else inside[..., None], b.image, a.image)
     )
 
 
-def test_copy_paste_known_is_what_both_know() -> None:
+def test_copy_paste_knows_what_both_images_know() -> None:
     a, b = make_sample(seed=0), make_sample(seed=1)
     known = bitmask.select_bits([0, 1], 9)
     b = replace(b, known=known, masks=b.masks & known)
-    made = made_of("copy_paste", CopyPaste(classes=("class-0",)), [a, b], {"shifts": [[0, 0]]})
+    made = call_op("copy_paste", CopyPaste(classes=("class-0",)), [a, b], {"shifts": [[0, 0]]})
     np.testing.assert_array_equal(made.known, known)
     assert not (made.masks & ~known).any()
 

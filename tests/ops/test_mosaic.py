@@ -42,7 +42,7 @@ def draw(params: Mosaic, copy: int) -> dict[str, Any]:
     return drawn
 
 
-def tiled(inputs: Sequence[Sample], drawn: dict[str, Any], params: Mosaic) -> Sample:
+def call_mosaic(inputs: Sequence[Sample], drawn: dict[str, Any], params: Mosaic) -> Sample:
     (made,) = mosaic.apply(inputs, drawn, params, CONTEXT)
     assert isinstance(made, Sample)
     return made
@@ -72,7 +72,7 @@ def origin(made: Sample, slot: int, old: Sample) -> tuple[tuple[int, int], tuple
 def cases(grid: tuple[int, int], fit: str, copies: int = 6, **more: Any) -> list[tuple[Any, ...]]:
     params = Mosaic.model_validate({"grid": grid, "fit": fit, "fill": FILL, **more})
     inputs = unique_samples(grid[0] * grid[1])
-    return [(inputs, drawn := draw(params, copy), tiled(inputs, drawn, params)) for copy in range(copies)]
+    return [(inputs, drawn := draw(params, copy), call_mosaic(inputs, drawn, params)) for copy in range(copies)]
 
 
 # Where the tiles lie
@@ -179,11 +179,11 @@ def test_fit_is_as_defined(fit: str) -> None:
                     assert (clip[axis], clip[axis + 2]) == (tile[axis], tile[axis + 2])
 
 
-def test_what_overhangs_is_cut_anywhere() -> None:
+def test_an_image_larger_than_its_tile_is_cut_anywhere() -> None:
     drawn = {"rows": [0.5], "columns": [0.5], "tiles": [0, 1, 2, 3]}
     params, inputs = Mosaic(fit="crop"), unique_samples(4)
     for offset, corner in ((0.0, inputs[0].image[:24, :32]), (1.0, inputs[0].image[-24:, -32:])):
-        made = tiled(inputs, {**drawn, "offsets": [[offset, offset]] * 4}, params)
+        made = call_mosaic(inputs, {**drawn, "offsets": [[offset, offset]] * 4}, params)
         np.testing.assert_array_equal(made.image[:24, :32], corner)
 
 
@@ -191,7 +191,7 @@ def test_size_is_the_anchors_unless_given() -> None:
     inputs = unique_samples(4)
     for params, expected in (({}, (48, 64)), ({"size": 70}, (70, 70)), ({"size": [30, 20]}, (20, 30))):
         checked = Mosaic.model_validate(params)
-        made = tiled(inputs, draw(checked, 0), checked)
+        made = call_mosaic(inputs, draw(checked, 0), checked)
         assert (made.height, made.width) == expected
         assert mosaic.sizes([(64, 48)] * 4, checked) == [expected[::-1]]
 
@@ -209,8 +209,8 @@ def test_more_tiles_than_pixels(fit: str, size: list[int]) -> None:
 def test_colour(channels: int) -> None:
     inputs = [make_sample(seed=seed, channels=channels) for seed in range(4)]
     params = Mosaic(fit="crop", center_range=(0.5, 0.5))
-    made = tiled(inputs, draw(params, 0), params)
-    grays = [tiled([replace(s, image=s.image[..., i]) for s in inputs], draw(params, 0), params).image
+    made = call_mosaic(inputs, draw(params, 0), params)
+    grays = [call_mosaic([replace(s, image=s.image[..., i]) for s in inputs], draw(params, 0), params).image
              for i in range(channels)]  # fmt: skip
     np.testing.assert_array_equal(made.image, np.stack(grays, axis=-1))
 
@@ -219,14 +219,16 @@ def test_gray_beside_rgb_becomes_rgb() -> None:
     inputs = [make_sample(seed=0), make_sample(seed=1, channels=3), make_sample(seed=2), make_sample(seed=3)]
     colour = [s if s.image.ndim == 3 else replace(s, image=np.stack([s.image] * 3, axis=-1)) for s in inputs]
     drawn = draw(Mosaic(), 0)
-    np.testing.assert_array_equal(tiled(inputs, drawn, Mosaic()).image, tiled(colour, drawn, Mosaic()).image)
+    np.testing.assert_array_equal(
+        call_mosaic(inputs, drawn, Mosaic()).image, call_mosaic(colour, drawn, Mosaic()).image
+    )
 
 
 @pytest.mark.parametrize("odd", [{"dtype": "uint16"}, {"channels": 4}])
 def test_images_of_two_kinds_are_refused(odd: dict[str, Any]) -> None:
     inputs = [make_sample(seed=seed) for seed in range(3)] + [make_sample(**odd)]
     with pytest.raises(ValueError, match=r"different kinds.*Convert them to one dtype and channel count first"):
-        tiled(inputs, draw(Mosaic(), 0), Mosaic())
+        call_mosaic(inputs, draw(Mosaic(), 0), Mosaic())
 
 
 # Classes and labels
@@ -237,11 +239,11 @@ def test_a_class_is_known_if_all_images_know_it() -> None:
     inputs[1] = replace(inputs[1], known=bitmask.select_bits(range(20), 29))
     inputs[3] = replace(inputs[3], known=bitmask.select_bits(range(5, 29), 29))
     inputs = [replace(s, masks=bitmask.keep(s.masks, s.known)) for s in inputs]
-    made = tiled(inputs, draw(Mosaic(), 0), Mosaic())
+    made = call_mosaic(inputs, draw(Mosaic(), 0), Mosaic())
     known = bitmask.select_bits(range(5, 20), 29)
     np.testing.assert_array_equal(made.known, known)
     everywhere = [replace(s, known=bitmask.all_bits(29)) for s in inputs]
-    uncut = tiled(everywhere, draw(Mosaic(), 0), Mosaic())
+    uncut = call_mosaic(everywhere, draw(Mosaic(), 0), Mosaic())
     np.testing.assert_array_equal(made.masks, bitmask.keep(uncut.masks, known))
     assert bitmask.areas_and_boxes(uncut.masks, 29)[0][:5].any(), "the test shows nothing"
 
@@ -253,7 +255,7 @@ def test_labels_are_mixed_by_tile_area(grid: tuple[int, int]) -> None:
     params = Mosaic(grid=grid, center_range=(0.1, 0.9))
     for copy in range(5):
         drawn = draw(params, copy)
-        made = tiled(inputs, drawn, params)
+        made = call_mosaic(inputs, drawn, params)
         tiles = tiles_of(drawn, made)
         shares = [(x1 - x0) * (y1 - y0) / (made.width * made.height) for x0, y0, x1, y1 in tiles]
         assert made.label is not None and made.label.dtype == np.float32
@@ -263,7 +265,7 @@ def test_labels_are_mixed_by_tile_area(grid: tuple[int, int]) -> None:
 
 def test_no_label_if_an_image_has_none() -> None:
     inputs = [replace(make_sample(seed=i), label=np.ones(2, np.float32)) for i in range(3)] + [make_sample()]
-    assert tiled(inputs, draw(Mosaic(), 0), Mosaic()).label is None
+    assert call_mosaic(inputs, draw(Mosaic(), 0), Mosaic()).label is None
 
 
 # Parameters

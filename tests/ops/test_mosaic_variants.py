@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import class_names
-from provenance import check_provenance, unique
+from provenance import check_provenance, make_traceable
 from toybox import made as built
 from toybox import put_hand
 
@@ -21,7 +21,7 @@ from augforge.sample import Sample
 MOSAIC, CTX = OPS["mosaic"], Context(class_names(9))
 
 
-def made_of(inputs: list[Sample], key: int, **params: Any) -> tuple[Sample, dict[str, Any]]:
+def call_mosaic(inputs: list[Sample], key: int, **params: Any) -> tuple[Sample, dict[str, Any]]:
     checked = Mosaic.model_validate(params)
     assert MOSAIC.draw is not None
     drawn = MOSAIC.draw(rng_for(21, key), inputs, checked, CTX)
@@ -33,9 +33,9 @@ def made_of(inputs: list[Sample], key: int, **params: Any) -> tuple[Sample, dict
 @pytest.mark.parametrize("key", range(8))
 def test_ultralytics_rule(key: int) -> None:
     """Every image keeps its scale, its inner corner is at the centre, and it is cut at the rim (their _mosaic4)."""
-    inputs = [unique(slot, 40 + 3 * slot, 60 - 4 * slot) for slot in range(4)]
+    inputs = [make_traceable(slot, 40 + 3 * slot, 60 - 4 * slot) for slot in range(4)]
     params = {"size": [120, 80], "center_range": [0.25, 0.75], "fit": "crop", "align": "centre", "fill": 114}
-    made, drawn = made_of(inputs, key, **params)
+    made, drawn = call_mosaic(inputs, key, **params)
     xc, yc = round(drawn["columns"][0] * 120), round(drawn["rows"][0] * 80)
     assert 30 <= xc <= 90 and 20 <= yc <= 60
     for slot, given in enumerate(inputs):
@@ -57,11 +57,11 @@ def test_ultralytics_rule(key: int) -> None:
 @pytest.mark.parametrize("grid", [[2, 2], [1, 2], [3, 3], [2, 3]])
 @pytest.mark.parametrize("align", ["drawn", "centre"])
 def test_every_pixel_is_traced(align: str, grid: list[int]) -> None:
-    inputs = [unique(slot % 5, 30 + slot, 40 - slot) for slot in range(grid[0] * grid[1])]
+    inputs = [make_traceable(slot % 5, 30 + slot, 40 - slot) for slot in range(grid[0] * grid[1])]
     if len(inputs) > 5:
-        inputs = [unique(0, 30, 40)] * len(inputs)
+        inputs = [make_traceable(0, 30, 40)] * len(inputs)
     for key in range(5):
-        made, _ = made_of(inputs, key, grid=grid, fit="crop", align=align, size=[90, 70])
+        made, _ = call_mosaic(inputs, key, grid=grid, fit="crop", align=align, size=[90, 70])
         if len({id(given) for given in inputs}) == len(inputs):
             filled = made.image > 0
             check_provenance(made, inputs)
@@ -70,12 +70,12 @@ def test_every_pixel_is_traced(align: str, grid: list[int]) -> None:
             assert 0 <= x0 <= x1 <= 90 and 0 <= y0 <= y1 <= 70
 
 
-def test_what_overhangs_is_shifted_by_chance_all_the_way() -> None:
+def test_an_image_larger_than_its_tile_is_shifted_all_the_way() -> None:
     """At the drawn alignment an image larger than its tile shows any part of itself, both ends included."""
-    inputs = [unique(slot, 20, 24) for slot in range(2)]
+    inputs = [make_traceable(slot, 20, 24) for slot in range(2)]
     starts = Counter()
     for key in range(600):
-        made, _ = made_of(inputs, key, grid=[1, 2], center_range=[0.5, 0.5], fit="crop")
+        made, _ = call_mosaic(inputs, key, grid=[1, 2], center_range=[0.5, 0.5], fit="crop")
         placement = made.placements[0]
         starts[placement.clip[0] - int(placement.matrix[0][2])] += 1
     assert set(starts) == set(range(13))

@@ -19,19 +19,19 @@ from augforge.sample import Sample
 CONTEXT = Context(class_names(9))
 
 
-def flipped(sample: Sample, **params: Any) -> Sample:
+def call_vflip(sample: Sample, **params: Any) -> Sample:
     (made,) = vflip.apply([sample], None, VFlip.model_validate(params), CONTEXT)
     assert isinstance(made, Sample)
     return made
 
 
-def transposed(sample: Sample, quarters: int) -> Sample:
+def call_transpose90(sample: Sample, quarters: int) -> Sample:
     (made,) = transpose90.apply([sample], {"quarters": quarters}, Transpose90(), CONTEXT)
     assert isinstance(made, Sample)
     return made
 
 
-def padded(sample: Sample, **params: Any) -> Sample:
+def call_pad(sample: Sample, **params: Any) -> Sample:
     (made,) = pad.apply([sample], None, Pad.model_validate(params), CONTEXT)
     assert isinstance(made, Sample)
     assert pad.sizes([(sample.width, sample.height)], Pad.model_validate(params)) == [(made.width, made.height)]
@@ -42,7 +42,7 @@ def padded(sample: Sample, **params: Any) -> Sample:
 @pytest.mark.parametrize("classes", [1, 9, 29, 70])
 def test_vflip_mirrors_rows(classes: int, channels: int) -> None:
     sample = make_sample(classes=classes, channels=channels, dtype="uint16")
-    made = flipped(sample)
+    made = call_vflip(sample)
     np.testing.assert_array_equal(made.image, sample.image[::-1])
     np.testing.assert_array_equal(made.masks, sample.masks[::-1])
     assert made.placements[0].matrix == ((1, 0, 0), (0, -1, 47)) and made.placements[0].clip == (0, 0, 64, 48)
@@ -51,7 +51,9 @@ def test_vflip_mirrors_rows(classes: int, channels: int) -> None:
 def test_vflip_exchanges_classes_that_name_a_side() -> None:
     known = bitmask.select_bits([0, 1], 9)
     sample = make_sample()
-    made = flipped(replace(sample, known=known, masks=bitmask.keep(sample.masks, known)), swap=[["class-0", "class-8"]])
+    made = call_vflip(
+        replace(sample, known=known, masks=bitmask.keep(sample.masks, known)), swap=[["class-0", "class-8"]]
+    )
     np.testing.assert_array_equal(bitmask.class_mask(made.masks, 8), bitmask.class_mask(sample.masks, 0)[::-1])
     assert not bitmask.class_mask(made.masks, 0).any()
     np.testing.assert_array_equal(made.known, bitmask.select_bits([8, 1], 9))
@@ -64,7 +66,7 @@ def test_vflip_exchanges_classes_that_name_a_side() -> None:
 @pytest.mark.parametrize("quarters", [0, 1, 2, 3])
 def test_transpose90_turns_counter_clockwise(quarters: int, classes: int, channels: int) -> None:
     sample = make_sample(classes=classes, channels=channels)
-    made = transposed(sample, quarters)
+    made = call_transpose90(sample, quarters)
     np.testing.assert_array_equal(made.image, np.rot90(sample.image, quarters))
     np.testing.assert_array_equal(made.masks, np.rot90(sample.masks, quarters))
     assert made.image.flags.c_contiguous and made.masks.flags.c_contiguous
@@ -74,7 +76,7 @@ def test_transpose90_turns_counter_clockwise(quarters: int, classes: int, channe
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (7, 4), (1, 1)])
 def test_transpose90_matrix_leads_to_the_pixel(quarters: int, height: int, width: int) -> None:
     sample = make_sample(height, width, dtype="uint16")
-    made = transposed(sample, quarters)
+    made = call_transpose90(sample, quarters)
     for x, y in ((0, 0), (width - 1, 0), (width // 2, height - 1)):
         column, row = np.array(made.placements[0].matrix) @ (x, y, 1)
         assert made.image[int(row), int(column)] == sample.image[y, x]
@@ -92,7 +94,7 @@ def test_transpose90_says_its_sizes() -> None:
         assert (transpose90.sizes([size], params), transpose90.exact(params)) == (expected, exact)
 
 
-def test_quarters_are_drawn_alike() -> None:
+def test_quarters_are_equally_likely() -> None:
     rng, params = np.random.default_rng(0), Transpose90(quarters=(1, 2, 3))
     inputs = [make_sample()]
     drawn = [transpose90.draw(rng, inputs, params, CONTEXT)["quarters"] for _ in range(900)]
@@ -112,11 +114,11 @@ def test_quarters_are_drawn_alike() -> None:
     ],
 )
 @pytest.mark.parametrize("channels", [1, 4])
-def test_pad_sets_the_image_into_a_border(
+def test_pad_surrounds_the_image(
     params: dict[str, Any], size: tuple[int, int], corner: tuple[int, int], channels: int
 ) -> None:
     sample = make_sample(channels=channels)
-    made = padded(sample, fill=77, **params)
+    made = call_pad(sample, fill=77, **params)
     assert (made.width, made.height) == size
     inside = (slice(corner[1], corner[1] + 48), slice(corner[0], corner[0] + 64))
     np.testing.assert_array_equal(made.image[inside], sample.image)

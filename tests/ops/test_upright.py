@@ -10,7 +10,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from augforge.engine.findings import measure
 from conftest import class_names, make_sample
 from numpy.typing import NDArray
 from pydantic import ValidationError
@@ -18,6 +17,7 @@ from pydantic import ValidationError
 from augforge import bitmask
 from augforge.errors import PlanError
 from augforge.ops import BoundOp, Context
+from augforge.ops.contract_samples import replace_class
 from augforge.ops.core import Candidate
 from augforge.ops.filters.hand_axis import hand_tilt
 from augforge.ops.upright import RotateNormalise, Tilt, rotate_normalise, tilt
@@ -31,7 +31,7 @@ RAY = {"from": ["finger-11"], "to": ["finger-8"]}
 Picture = NDArray[np.uint8]
 
 
-def made_of(sample: Sample, ctx: Context = CONTEXT, **params: Any) -> Sample | Drop:
+def call_rotate_normalise(sample: Sample, ctx: Context = CONTEXT, **params: Any) -> Sample | Drop:
     (made,) = rotate_normalise.apply([sample], None, RotateNormalise.model_validate(params), ctx)
     return made
 
@@ -79,7 +79,7 @@ def clockwise(image: Picture, degrees: float, fill: int, scale: float = 1.0) -> 
 @pytest.mark.parametrize("degrees", [-178, -120, -90, -31.5, -5, 3, 20, 90, 133, 180])
 def test_classes_are_turned_upright(degrees: float) -> None:
     """Positive is to the right, and what leans to the right is turned counter-clockwise by as much."""
-    made = made_of(leaning(degrees), axis=UP)
+    made = call_rotate_normalise(leaning(degrees), axis=UP)
     assert isinstance(made, Sample)
     assert between(made.notes["angle_deg"], degrees) < 1 and made.notes["axis"] == "classes"
     middles = []
@@ -92,7 +92,7 @@ def test_classes_are_turned_upright(degrees: float) -> None:
 
 def test_lineage_turns_predictions_back() -> None:
     sample = leaning(25)
-    made = made_of(sample, axis=UP)
+    made = call_rotate_normalise(sample, axis=UP)
     assert isinstance(made, Sample)
     assert made.notes["matrix"] == [list(row) for row in made.placements[0].matrix]
     back = cv2.invertAffineTransform(np.array(made.notes["matrix"]))
@@ -107,8 +107,8 @@ def test_several_classes_are_their_union() -> None:
     masks = sample.masks.copy()
     box = np.zeros((160, 160), np.uint8)
     box[20:40, 100:140] = 1
-    bitmask.merge_class(masks, 2, box)
-    made = made_of(replace(sample, masks=masks), axis={"from": ["class-0"], "to": ["class-1", "class-2"]})
+    masks = replace_class(masks, 2, box)
+    made = call_rotate_normalise(replace(sample, masks=masks), axis={"from": ["class-0"], "to": ["class-1", "class-2"]})
     assert isinstance(made, Sample)
     y, x = np.nonzero((bitmask.class_mask(masks, 1) | box) != 0)
     v, u = np.nonzero(bitmask.class_mask(masks, 0))
@@ -119,7 +119,7 @@ def test_several_classes_are_their_union() -> None:
 @pytest.mark.parametrize(("degrees", "turned"), [(2, False), (-2, False), (6, True), (-6, True), (50, False)])
 def test_beyond_the_angles_the_input_itself_passes(degrees: float, turned: bool) -> None:
     sample = leaning(degrees)
-    assert (made_of(sample, axis=UP, min_angle=4, max_angle=30) is sample) != turned
+    assert (call_rotate_normalise(sample, axis=UP, min_angle=4, max_angle=30) is sample) != turned
 
 
 def test_fallbacks() -> None:
@@ -129,22 +129,22 @@ def test_fallbacks() -> None:
         replace(sample, masks=sample.masks * 0, known=sample.known * 0),
     ]
     for bare in without:
-        assert made_of(bare, axis=UP, fallback="keep") is bare
-        assert made_of(bare, axis=UP, fallback="drop") == Drop("no axis to turn upright")
-        assert made_of(bare, axis=UP) is bare, "there is no hand in noise"
+        assert call_rotate_normalise(bare, axis=UP, fallback="keep") is bare
+        assert call_rotate_normalise(bare, axis=UP, fallback="drop") == Drop("no axis to turn upright")
+        assert call_rotate_normalise(bare, axis=UP) is bare, "there is no hand in noise"
 
 
 def test_fallback_finds_the_hand(hands: list[tuple[Sample, float]]) -> None:
     ctx = Context(HAND_BONES)
     sample, lean = next((s, lean) for s, lean in hands if abs(lean) > 10)
-    made = made_of(replace(sample, masks=sample.masks * 0, known=sample.known * 0), ctx, axis=RAY)
+    made = call_rotate_normalise(replace(sample, masks=sample.masks * 0, known=sample.known * 0), ctx, axis=RAY)
     assert isinstance(made, Sample) and made.notes["axis"] == "image"
     assert between(made.notes["angle_deg"], lean) < 3
 
 
 @pytest.mark.parametrize("fit", ["crop", "scale", "expand"])
 def test_fit(fit: str) -> None:
-    made = made_of(leaning(40), axis=UP, fit=fit, max_angle=60, fill=9)
+    made = call_rotate_normalise(leaning(40), axis=UP, fit=fit, max_angle=60, fill=9)
     assert isinstance(made, Sample)
     promised = rotate_normalise.sizes([(160, 160)], RotateNormalise.model_validate({"fit": fit, "max_angle": 60}))
     assert promised == [(made.width, made.height)] == [(227, 227) if fit == "expand" else (160, 160)]
@@ -179,7 +179,7 @@ def test_image_axis_is_the_middle_fingers(hands: list[tuple[Sample, float]]) -> 
     for sample, lean in hands:
         found = hand_tilt(sample.image)
         assert found is not None and between(found, lean) < 4
-        made = made_of(sample, ctx, axis=RAY, min_angle=0)
+        made = call_rotate_normalise(sample, ctx, axis=RAY, min_angle=0)
         assert isinstance(made, Sample) and between(made.notes["angle_deg"], lean) < 1.5
 
 
@@ -242,14 +242,14 @@ def test_no_hand_no_angle(size: tuple[int, int]) -> None:
 
 
 def candidate(sample: Sample, params: Tilt, ctx: Context) -> Candidate:
-    features = measure(BoundOp("tilt", params), sample, ctx)
+    features = BoundOp("tilt", params).measure(sample, ctx)
     return Candidate("id", sample.name, "", "train", sample.width, sample.height, {}, (), features)
 
 
 def test_tilt_measures_what_rotate_normalise_turns_by() -> None:
     params = Tilt.model_validate({"axis": UP})
     for degrees in (-50.0, 0.0, 9.0, 31.0):
-        made = made_of(leaning(degrees), axis=UP, min_angle=0)
+        made = call_rotate_normalise(leaning(degrees), axis=UP, min_angle=0)
         assert isinstance(made, Sample)
         features = candidate(leaning(degrees), params, CONTEXT).features
         assert features == {"angle_deg": made.notes["angle_deg"], "axis": "classes"}
@@ -279,5 +279,5 @@ def test_threshold_does_not_measure_anew() -> None:
 def test_rotate_normalise_knows_every_kind_of_image() -> None:
     for dtype, channels in (("uint8", 1), ("uint16", 1), ("uint8", 3), ("uint16", 4)):
         sample = make_sample(dtype=dtype, channels=channels)
-        made = made_of(sample, axis=UP)
+        made = call_rotate_normalise(sample, axis=UP)
         assert isinstance(made, Sample) and made.image.dtype == dtype and made.image.shape == sample.image.shape

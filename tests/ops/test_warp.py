@@ -14,20 +14,32 @@ from pydantic import ValidationError
 
 from augforge import bitmask
 from augforge.ops import Context
-from augforge.ops.warp import Affine, Rotate, about, affine, centre, extent, rotate, rotation, turned, warp, widest
+from augforge.ops.warp import (
+    Affine,
+    Rotate,
+    affine,
+    canvas_for_angles,
+    centre,
+    map_centre,
+    rotate,
+    rotated_extent,
+    rotation_matrix,
+    rotation_terms,
+    warp,
+)
 from augforge.sample import Matrix, Sample
 
 CONTEXT = Context(class_names(9))
 STILL = {"scale": 1.0, "shear_deg": 0.0, "angle_deg": 0.0, "translate": [0.0, 0.0]}
 
 
-def rotated(sample: Sample, degrees: float, **params: Any) -> Sample:
+def call_rotate(sample: Sample, degrees: float, **params: Any) -> Sample:
     (made,) = rotate.apply([sample], {"angle_deg": degrees}, Rotate.model_validate(params), CONTEXT)
     assert isinstance(made, Sample)
     return made
 
 
-def moved(sample: Sample, **drawn: Any) -> Sample:
+def call_affine(sample: Sample, **drawn: Any) -> Sample:
     (made,) = affine.apply([sample], {**STILL, **drawn}, Affine(), CONTEXT)
     assert isinstance(made, Sample)
     return made
@@ -51,7 +63,7 @@ def centres(sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return found[0], found[1]
 
 
-def mapped(matrix: Matrix, x: float, y: float) -> NDArray[np.float64]:
+def map_point(matrix: Matrix, x: float, y: float) -> NDArray[np.float64]:
     return np.array(matrix) @ (x, y, 1)
 
 
@@ -67,17 +79,17 @@ def counter_clockwise(x: float, y: float, degrees: float, size: tuple[int, int])
 
 @pytest.mark.parametrize("degrees", [-170, -90, -33.3, -1, 0, 0.4, 17, 45, 90, 121, 180])
 def test_landmark_goes_where_the_angle_says(degrees: float) -> None:
-    made = rotated(spot(95, 52), degrees)
+    made = call_rotate(spot(95, 52), degrees)
     expected = counter_clockwise(95, 52, degrees, (160, 120))
     in_image, in_masks = centres(made)
     np.testing.assert_allclose(in_image, expected, atol=0.05)
     np.testing.assert_allclose(in_masks, expected, atol=0.35)
-    np.testing.assert_allclose(mapped(made.placements[0].matrix, 95, 52), expected, atol=1e-9)
+    np.testing.assert_allclose(map_point(made.placements[0].matrix, 95, 52), expected, atol=1e-9)
 
 
 def test_positive_is_counter_clockwise() -> None:
     """What is right of the centre goes up."""
-    made = rotated(spot(120, 60, 160, 121), 90)
+    made = call_rotate(spot(120, 60, 160, 121), 90)
     np.testing.assert_allclose(centres(made)[0], (79.5, 19.5), atol=0.05)
 
 
@@ -96,8 +108,8 @@ def test_planes_take_the_nearest_pixel(classes: int) -> None:
     """Each output pixel by hand: its place in the input, rounded, but where it lies between two pixels."""
     sample = make_sample(90, 110, classes)
     for degrees, scale in ((13.0, 1.0), (-71.0, 0.8), (45.0, 1.3)):
-        a, b, c, d = (scale * value for value in turned(degrees))
-        matrix = about((a, b, c, d), (110, 90), (110, 90))
+        a, b, c, d = (scale * value for value in rotation_terms(degrees))
+        matrix = map_centre((a, b, c, d), (110, 90), (110, 90))
         made = warp(sample, matrix, (110, 90), 0)
         back = np.linalg.inv(np.vstack([matrix, (0, 0, 1)]))
         x, y = np.meshgrid(np.arange(110), np.arange(90))
@@ -116,7 +128,7 @@ def test_image_is_bilinear(dtype: str) -> None:
     x, y = np.meshgrid(np.arange(120), np.arange(100))
     image = (20 + x + y).astype(dtype)
     sample = Sample("ramp", image, bitmask.empty(100, 120, 9), bitmask.all_bits(9))
-    made = rotated(sample, 30)
+    made = call_rotate(sample, 30)
     back = np.linalg.inv(np.vstack([made.placements[0].matrix, (0, 0, 1)]))
     at = np.einsum("ij,jhw->ihw", back, np.stack([x, y, np.ones_like(x)]).astype(float))
     inside = (at[0] > 1) & (at[0] < 118) & (at[1] > 1) & (at[1] < 98)
@@ -125,7 +137,7 @@ def test_image_is_bilinear(dtype: str) -> None:
 
 def test_turning_back_gives_the_masks_again() -> None:
     sample = make_sample(200, 240, seed=3)
-    there = rotated(sample, 24, fit="expand", angle_range=[-24, 24])
+    there = call_rotate(sample, 24, fit="expand", angle_range=[-24, 24])
     back = np.linalg.inv(np.vstack([there.placements[0].matrix, (0, 0, 1)]))[:2]
     again = warp(there, tuple(map(tuple, back.tolist())), (240, 200), 0)
     kernel = np.ones((3, 3), np.uint8)
@@ -141,28 +153,28 @@ def test_turning_back_gives_the_masks_again() -> None:
 @pytest.mark.parametrize("size", [(160, 120), (90, 200), (101, 101)])
 def test_scale_and_expand_keep_all_in_view(size: tuple[int, int], degrees: float) -> None:
     for fit in ("scale", "expand"):
-        onto = size if fit == "scale" else widest(size, [degrees], continuous=False)
-        matrix = rotation(size, degrees, fit, onto)
-        corners = np.array([mapped(matrix, x, y) for x in (-0.5, size[0] - 0.5) for y in (-0.5, size[1] - 0.5)])
+        onto = size if fit == "scale" else canvas_for_angles(size, [degrees], continuous=False)
+        matrix = rotation_matrix(size, degrees, fit, onto)
+        corners = np.array([map_point(matrix, x, y) for x in (-0.5, size[0] - 0.5) for y in (-0.5, size[1] - 0.5)])
         low, high = corners.min(axis=0), corners.max(axis=0)
         assert (low > -0.5 - 1e-6).all() and (high < np.array(onto) - 0.5 + 1e-6).all()
         room = np.array(onto) - (high - low)
         assert room.min() < (1e-6 if fit == "scale" and degrees % 180 else 1), "larger than it need be"
-        np.testing.assert_allclose(mapped(matrix, *centre(size)), centre(onto), atol=1e-9)
+        np.testing.assert_allclose(map_point(matrix, *centre(size)), centre(onto), atol=1e-9)
 
 
 def test_expand_has_room_for_every_angle_of_the_range() -> None:
     for low, high in ((-30, 30), (0, 90), (10, 20), (-180, 180), (40, 300)):
         params = Rotate.model_validate({"angle_range": [low, high], "fit": "expand"})
         ((width, height),) = rotate.sizes([(160, 120)], params)
-        boxes = np.array([extent((160, 120), degrees) for degrees in np.linspace(low, high, 2001)])
+        boxes = np.array([rotated_extent((160, 120), degrees) for degrees in np.linspace(low, high, 2001)])
         assert (boxes.max(axis=0) <= (width + 1e-3, height + 1e-3)).all()
         assert (boxes.max(axis=0) > (width - 1.01, height - 1.01)).all()
 
 
 def test_expand_loses_nothing() -> None:
     sample = make_sample(100, 140)
-    made = rotated(sample, 37, fit="expand", angle_range=[-40, 40])
+    made = call_rotate(sample, 37, fit="expand", angle_range=[-40, 40])
     before, _ = bitmask.areas_and_boxes(sample.masks, 9)
     after, _ = bitmask.areas_and_boxes(made.masks, 9)
     np.testing.assert_allclose(after, before, rtol=0.03, atol=8)
@@ -171,20 +183,20 @@ def test_expand_loses_nothing() -> None:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize(("dtype", "fill"), [("uint8", 200), ("uint16", 40_000)])
 def test_corners_are_filled_and_hold_no_class(dtype: str, fill: int, channels: int) -> None:
-    made = rotated(make_sample(dtype=dtype, channels=channels), 45, fill=fill)
+    made = call_rotate(make_sample(dtype=dtype, channels=channels), 45, fill=fill)
     for row, column in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
         assert (made.image[row, column] == fill).all() and not made.masks[row, column].any()
 
 
-def test_fill_beyond_the_images_dtype_names_the_most() -> None:
+def test_fill_beyond_the_images_dtype_names_the_maximum() -> None:
     with pytest.raises(ValueError, match=r"fill is 256, but the images are uint8; expected at most 255"):
-        rotated(make_sample(), 10, fill=256)
+        call_rotate(make_sample(), 10, fill=256)
 
 
 def test_clip_holds_the_turned_picture_and_no_more() -> None:
-    made = rotated(make_sample(100, 40), 0, fill=0)
+    made = call_rotate(make_sample(100, 40), 0, fill=0)
     assert made.placements[0].clip == (0, 0, 40, 100)
-    made = rotated(make_sample(20, 100), 90)
+    made = call_rotate(make_sample(20, 100), 90)
     assert made.placements[0].clip[0] > 38 and made.placements[0].clip[2] < 62
 
 
@@ -200,7 +212,7 @@ def test_angles_are_drawn_evenly_from_the_range() -> None:
     assert ((counts - 200) ** 2 / 200).sum() < 24.3  # chi-square, 7 degrees of freedom, 0.1 %
 
 
-def test_angles_of_a_list_are_drawn_alike() -> None:
+def test_angles_of_a_list_are_equally_likely() -> None:
     rng, params = np.random.default_rng(0), Rotate.model_validate({"angles": [-45, 0.5, 90]})
     inputs = [make_sample()]
     drawn = [rotate.draw(rng, inputs, params, CONTEXT)["angle_deg"] for _ in range(900)]
@@ -242,8 +254,8 @@ def test_rotate_refuses(params: dict[str, Any]) -> None:
     ],
 )
 def test_affine_moves_by_its_parts_in_order(drawn: dict[str, Any], expected: tuple[float, float]) -> None:
-    made = moved(spot(95, 52), **drawn)
-    np.testing.assert_allclose(mapped(made.placements[0].matrix, 95, 52), expected, atol=1e-9)
+    made = call_affine(spot(95, 52), **drawn)
+    np.testing.assert_allclose(map_point(made.placements[0].matrix, 95, 52), expected, atol=1e-9)
     if "shear_deg" not in drawn:
         in_image, in_masks = centres(made)
         np.testing.assert_allclose(in_image, expected, atol=0.05)
@@ -252,7 +264,7 @@ def test_affine_moves_by_its_parts_in_order(drawn: dict[str, Any], expected: tup
 
 def test_affine_that_moves_nothing_changes_nothing() -> None:
     sample = make_sample(classes=29, dtype="uint16", channels=3)
-    made = warp(sample, about((1, 0, 0, 1), (64, 48), (64, 48)), (64, 48), 0)
+    made = warp(sample, map_centre((1, 0, 0, 1), (64, 48), (64, 48)), (64, 48), 0)
     np.testing.assert_array_equal(made.image, sample.image)
     np.testing.assert_array_equal(made.masks, sample.masks)
 

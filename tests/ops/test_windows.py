@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import class_names, make_sample
-from provenance import check_provenance, unique
+from provenance import check_provenance, make_traceable
 from pydantic import ValidationError
 from toybox import made as built
 from toybox import tiny_hands
@@ -19,7 +19,7 @@ from toybox import tiny_hands
 from augforge import bitmask
 from augforge.keys import rng_for
 from augforge.ops import OPS, Context
-from augforge.ops.windows import SlidingWindow, starts
+from augforge.ops.windows import SlidingWindow, window_starts
 from augforge.sample import Drop, Sample
 
 WINDOW, CTX = OPS["sliding_window"], Context(class_names(9))
@@ -39,7 +39,7 @@ def windows(sample: Sample, key: Any = 0, **params: Any) -> dict[tuple[int, int]
     ("length", "size", "stride"), list(product([1, 7, 16, 17, 31, 100], [7, 16], [1, 3, 7, 16, 40]))
 )
 def test_starts_by_definition(length: int, size: int, stride: int, edge: str) -> None:
-    found = starts(length, size, stride, edge)
+    found = window_starts(length, size, stride, edge)
     assert found == sorted(set(found)) and found[0] == 0
     if length <= size:
         assert found == [0]
@@ -60,7 +60,7 @@ def test_starts_by_definition(length: int, size: int, stride: int, edge: str) ->
 @pytest.mark.parametrize("stride", [None, 7, [10, 30]])
 @pytest.mark.parametrize("size", [16, [20, 33], [64, 48], [100, 80], [30, 60]])
 def test_every_pixel_is_traced(size: Any, stride: Any, edge: str) -> None:
-    sample = unique()
+    sample = make_traceable()
     found = windows(sample, size=size, stride=stride, edge=edge)
     params = SlidingWindow.model_validate({"size": size, "stride": stride, "edge": edge})
     assert [(w.width, w.height) for w in found.values()] == WINDOW.sizes([(64, 48)], params)
@@ -75,7 +75,7 @@ def test_every_pixel_is_traced(size: Any, stride: Any, edge: str) -> None:
 
 
 def test_small_pictures_are_padded_at_right_and_bottom() -> None:
-    sample = replace(unique(), image=np.full((48, 64), 9, np.uint8))
+    sample = replace(make_traceable(), image=np.full((48, 64), 9, np.uint8))
     (window,) = windows(sample, size=100, fill=3).values()
     assert (window.image[:48, :64] == 9).all() and (window.image[48:] == 3).all() and (window.image[:, 64:] == 3).all()
     assert window.placements[0].clip == (0, 0, 64, 48)
@@ -145,7 +145,7 @@ def test_a_class_elsewhere_redraws_nothing() -> None:
     assert before == {at for at in windows(wider, size=16, min_pixels=1, empty_share=0.4) if at[0] < 160}
 
 
-def test_luck_is_small_in_the_lineage() -> None:
+def test_the_draw_is_small_in_the_lineage() -> None:
     assert WINDOW.draw is not None
     drawn = WINDOW.draw(rng_for(1), [make_sample(400, 400)], SlidingWindow(size=8), CTX)
     assert len(str(drawn)) < 30, "it is recorded with every window"
@@ -174,7 +174,7 @@ def test_exact_only_where_all_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"drop_edge_only": True}, "all are kept; set `min_pixels`"),
         ({"keep": "centre"}, "all are kept; set `min_pixels`"),
@@ -183,8 +183,8 @@ def test_exact_only_where_all_are_kept() -> None:
         ({"min_pixels": 1, "drop_edge_only": True, "rim": 8}, "leaves nothing of the window"),
     ],
 )
-def test_choices_without_effect_are_refused(wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValidationError, match=told):
+def test_choices_without_effect_are_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         SlidingWindow.model_validate({"size": 16, **wrong})
 
 

@@ -28,7 +28,7 @@ GRAYS = (60, 90, 120, 150, 180, 210)
 AIR = 30
 
 
-def bent(sample: Sample, degrees: float, ctx: Context = CONTEXT, **params: Any) -> Sample:
+def bend(sample: Sample, degrees: float, ctx: Context = CONTEXT, **params: Any) -> Sample:
     model = WristDeviation.model_validate(params if ctx is HAND else {**PARTS, **params})
     (made,) = wrist_deviation.apply([sample], {"angle_deg": degrees}, model, ctx)
     assert isinstance(made, Sample)
@@ -83,7 +83,7 @@ def hands() -> list[Sample]:
 def test_fixed_bones_stay_and_the_others_turn_about_the_pivot(scale: int, degrees: float) -> None:
     """At 1500 pixels the field is computed on a grid: it must give the same."""
     sample = arm(scale)
-    made = bent(sample, degrees)
+    made = bend(sample, degrees)
     for c in (0, 1):
         np.testing.assert_array_equal(bitmask.class_mask(made.masks, c), bitmask.class_mask(sample.masks, c))
     (x, y), turn = (150 * scale, 180 * scale), math.radians(degrees)
@@ -102,7 +102,7 @@ def test_fixed_bones_stay_and_the_others_turn_about_the_pivot(scale: int, degree
 def test_image_and_planes_follow_one_field(dtype: str, channels: int) -> None:
     """Every bone's pixels still have its own gray, and that gray is nowhere else."""
     sample = arm(dtype=dtype, channels=channels)
-    made = bent(sample, 15)
+    made = bend(sample, 15)
     unit = 257 if dtype == "uint16" else 1
     gray = made.image if channels == 1 else made.image[..., 0]
     assert made.image.dtype == dtype and made.image.shape == sample.image.shape
@@ -114,7 +114,7 @@ def test_image_and_planes_follow_one_field(dtype: str, channels: int) -> None:
 
 
 def test_positive_is_counter_clockwise() -> None:
-    before, after = arm(), bent(arm(), 10)
+    before, after = arm(), bend(arm(), 10)
     tops = []
     for sample in (before, after):
         y, x = np.nonzero(bitmask.class_mask(sample.masks, 4))
@@ -124,7 +124,7 @@ def test_positive_is_counter_clockwise() -> None:
 
 def test_nothing_turned_changes_nothing() -> None:
     sample = arm()
-    made = bent(sample, 0)
+    made = bend(sample, 0)
     np.testing.assert_array_equal(made.image, sample.image)
     np.testing.assert_array_equal(made.masks, sample.masks)
 
@@ -133,7 +133,7 @@ def test_nothing_turned_changes_nothing() -> None:
 def test_hand_stays_whole(degrees: float, hands: list[Sample]) -> None:
     """No bone is lost or grows, none has a hole, and no background shows inside of the hand."""
     for sample in hands:
-        made = bent(sample, degrees, HAND)
+        made = bend(sample, degrees, HAND)
         before, boxes = bitmask.areas_and_boxes(sample.masks, 29)
         after, _ = bitmask.areas_and_boxes(made.masks, 29)
         rim = (boxes[:, :2].min(axis=1) < 40) | (boxes[:, 2:].max(axis=1) > 472)  # what the turn may push out
@@ -152,7 +152,7 @@ def test_soft_tissue_bends_smoothly(hands: list[Sample]) -> None:
     sample = hands[0]
     x, y = np.meshgrid(np.arange(512), np.arange(512))
     for ramp in (x, y):
-        made = bent(replace(sample, image=(10_000 + 60 * ramp).astype(np.uint16)), 12, HAND)
+        made = bend(replace(sample, image=(10_000 + 60 * ramp).astype(np.uint16)), 12, HAND)
         came = (made.image.astype(float) - 10_000) / 60
         inside = inner((made.image > 0).astype(np.uint8), 2)  # nearer to the border it is blended with the fill
         jump = np.abs(np.diff(came, axis=1))[inside[:, 1:] & inside[:, :-1]]
@@ -164,24 +164,24 @@ def test_without_pivot_or_forearm_the_input_itself_passes(missing: list[int]) ->
     sample = arm()
     known = bitmask.select_bits([c for c in range(9) if c not in missing], 9)
     bare = replace(sample, known=known, masks=bitmask.keep(sample.masks, known))
-    assert bent(bare, 10) is bare
+    assert bend(bare, 10) is bare
 
 
 def test_one_fixed_bone_is_enough() -> None:
     sample = arm()
     known = bitmask.select_bits([c for c in range(9) if c != 1], 9)
-    assert bent(replace(sample, known=known, masks=bitmask.keep(sample.masks, known)), 10) is not sample
+    assert bend(replace(sample, known=known, masks=bitmask.keep(sample.masks, known)), 10) is not sample
 
 
-def test_findings_stand_in_the_notes() -> None:
-    assert bent(arm(), 7.5).notes == {"angle_deg": 7.5, "pivot": [150, 180]}
+def test_findings_are_in_the_notes() -> None:
+    assert bend(arm(), 7.5).notes == {"angle_deg": 7.5, "pivot": [150, 180]}
 
 
 def test_border_is_filled() -> None:
-    made = bent(arm(), 20, fill=222)
+    made = bend(arm(), 20, fill=222)
     assert made.image[0, 0] == 222 or made.image[0, -1] == 222
     with pytest.raises(ValueError, match="expected at most 255"):
-        bent(arm(), 20, fill=300)
+        bend(arm(), 20, fill=300)
 
 
 def test_draw_is_even_over_the_range() -> None:

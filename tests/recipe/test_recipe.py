@@ -264,7 +264,7 @@ STEP = HEAD + "steps:\n  - op: hflip\n  - {op: OP,\n     KEY}\n"
                 (8, "grid: [\n 2,\n x]", ".grid.1: expected a whole number, got 'x'"),
                 (6, "grid: [9, 2]", ".grid.0: expected at most 8, got 9"),
                 (5, "grid: [1, 1]", ": a 1x1 grid is no mosaic; expected at least two tiles"),
-                (5, "center_range: [0.7, 0.3]", ": center_range goes from low to high"),
+                (5, "center_range: [0.7, 0.3]", ": center_range goes from 0.7 to 0.3; expected from low to high"),
                 (6, "center_range: [0, 0.3]", ".center_range.0: expected more than 0, got 0"),
                 (6, "fit: covr", ".fit: expected 'cover', 'contain', 'stretch' or 'crop', got 'covr'"),
                 (6, "size: abc", ".size: expected a whole number or a list, got 'abc'"),

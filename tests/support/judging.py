@@ -10,11 +10,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from planes import replace_class
 
 from augforge import bitmask
-from augforge.engine.measuring import measure_features as measure
 from augforge.ops import OPS, BoundOp, Context, Flag
+from augforge.ops.contract_samples import replace_class
 from augforge.ops.core import Candidate
 from augforge.phantom import Traits, render_hand
 from augforge.sample import Sample
@@ -30,7 +29,7 @@ BENT = (3, 17, 31)
 def features(name: str, sample: Sample, classes: tuple[str, ...]) -> Any:
     """What a filter measures, through JSON; none of these looks at its params."""
     assert OPS[name].measure_reads == ()
-    found = measure(BoundOp(name, OPS[name].params()), sample, Context(classes))
+    found = BoundOp(name, OPS[name].params()).measure(sample, Context(classes))
     return json.loads(json.dumps(found, allow_nan=False))
 
 
@@ -48,7 +47,7 @@ def candidate(name: str, sample: Sample, ctx: Context = BONES) -> Candidate:
     )
 
 
-def fitted(name: str, samples: Sequence[Sample], ctx: Context = BONES, **params: Any) -> Context:
+def fit_context(name: str, samples: Sequence[Sample], ctx: Context = BONES, **params: Any) -> Context:
     """The context after `fit` on the samples, through JSON."""
     rows = [candidate(name, sample, ctx) for sample in samples]
     op = OPS[name]
@@ -56,7 +55,7 @@ def fitted(name: str, samples: Sequence[Sample], ctx: Context = BONES, **params:
     return replace(ctx, fitted=json.loads(json.dumps(op.fit(rows, op.params(**params), ctx), allow_nan=False)))
 
 
-def judged(name: str, samples: Sequence[Sample], ctx: Context, **params: Any) -> dict[str, Flag]:
+def find_flags(name: str, samples: Sequence[Sample], ctx: Context, **params: Any) -> dict[str, Flag]:
     """Findings by sample name; ctx from `fitted` where the filter fits."""
     rows = [candidate(name, sample, ctx) for sample in samples]
     flags = OPS[name].decide(rows, OPS[name].params.model_validate(params), ctx)
@@ -85,67 +84,67 @@ def is_bent(name: str) -> bool:
     return name in {f"P{person:02}/R" for person in BENT}
 
 
-def mask(sample: Sample, bone: str) -> np.ndarray:
+def bone_mask(sample: Sample, bone: str) -> np.ndarray:
     return bitmask.class_mask(sample.masks, HAND_BONES.index(bone))
 
 
-def with_masks(sample: Sample, changes: Mapping[str, np.ndarray]) -> Sample:
-    masks = sample.masks
+def replace_masks(sample: Sample, changes: Mapping[str, np.ndarray]) -> Sample:
+    masks = np.array(sample.masks)
     for bone, pixels in changes.items():
         masks = replace_class(masks, HAND_BONES.index(bone), pixels)
     return replace(sample, masks=masks)
 
 
-def swapped(sample: Sample, rng: np.random.Generator) -> tuple[Sample, list[str]]:
+def swap_labels(sample: Sample, rng: np.random.Generator) -> tuple[Sample, list[str]]:
     """Two classes' labels exchanged."""
     one, other = (HAND_BONES[i] for i in rng.choice(len(HAND_BONES), 2, replace=False))
-    return with_masks(sample, {one: mask(sample, other), other: mask(sample, one)}), [one, other]
+    return replace_masks(sample, {one: bone_mask(sample, other), other: bone_mask(sample, one)}), [one, other]
 
 
-def truncated(sample: Sample, rng: np.random.Generator) -> tuple[Sample, list[str]]:
+def truncate_class(sample: Sample, rng: np.random.Generator) -> tuple[Sample, list[str]]:
     """Two fifths of a class cut off in some direction."""
     bone = HAND_BONES[rng.integers(len(HAND_BONES))]
-    pixels, turn = mask(sample, bone), rng.uniform(0, 2 * np.pi)
+    pixels, turn = bone_mask(sample, bone), rng.uniform(0, 2 * np.pi)
     y, x = np.nonzero(pixels)
     along = x * np.cos(turn) + y * np.sin(turn)
     left = np.zeros_like(pixels)
     left[y[along <= np.quantile(along, 0.6)], x[along <= np.quantile(along, 0.6)]] = 1
-    return with_masks(sample, {bone: left}), [bone]
+    return replace_masks(sample, {bone: left}), [bone]
 
 
-def shifted(sample: Sample, rng: np.random.Generator) -> tuple[Sample, list[str]]:
+def shift_class(sample: Sample, rng: np.random.Generator) -> tuple[Sample, list[str]]:
     """A class moved by 5 % of the picture."""
     bone, turn = HAND_BONES[rng.integers(len(HAND_BONES))], rng.uniform(0, 2 * np.pi)
     step = np.rint(0.05 * sample.width * np.array([np.cos(turn), np.sin(turn)]))
     matrix = np.array([[1, 0, step[0]], [0, 1, step[1]]])
-    moved = cv2.warpAffine(mask(sample, bone), matrix, (sample.width, sample.height), flags=cv2.INTER_NEAREST)
-    return with_masks(sample, {bone: moved}), [bone]
+    moved = cv2.warpAffine(bone_mask(sample, bone), matrix, (sample.width, sample.height), flags=cv2.INTER_NEAREST)
+    return replace_masks(sample, {bone: moved}), [bone]
 
 
-def folded(sample: Sample, rng: np.random.Generator) -> tuple[Sample, list[str]]:
+def fold_polygon(sample: Sample, rng: np.random.Generator) -> tuple[Sample, list[str]]:
     """A polygon of 12 points, two of which changed places."""
     bone = HAND_BONES[rng.integers(len(HAND_BONES))]
-    outlines, _ = cv2.findContours(mask(sample, bone), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    outlines, _ = cv2.findContours(bone_mask(sample, bone), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outline = max(outlines, key=len)[:, 0]
     points = outline[np.linspace(0, len(outline) - 1, 13).astype(int)[:-1]]
     at = int(rng.integers(12))
     points[[at, (at + 6) % 12]] = points[[(at + 6) % 12, at]]
-    pixels = np.zeros_like(mask(sample, bone))
+    pixels = np.zeros_like(bone_mask(sample, bone))
     cv2.fillPoly(pixels, [points.astype(np.int32)], (1,))
-    return with_masks(sample, {bone: pixels}), [bone]
+    return replace_masks(sample, {bone: pixels}), [bone]
 
 
-def exposed(sample: Sample, gamma: float) -> Sample:
+def expose(sample: Sample, gamma: float) -> Sample:
     return replace(sample, image=np.rint(255 * (sample.image / 255) ** gamma).astype(np.uint8))
 
 
-def recall(name: str, fault: Any, ctx: Context, count: int = 40) -> tuple[float, float]:
+def measure_recall(name: str, fault: Any, ctx: Context, count: int = 40) -> tuple[float, float]:
     """Which share of samples with a fault is flagged, and which share of those names a class that is at fault."""
     rng, found, right = np.random.default_rng(9), 0, 0
     sound = [sample for sample in hands() if not is_bent(sample.name)]
     for at in rng.choice(len(sound), count, replace=False):
         broken, bones = fault(sound[at], rng)
-        flags = judged(name, [broken], ctx)
+        flags = find_flags(name, [broken], ctx)
         found += bool(flags)
         right += any(
             bone in flag.detail.replace(" z=", ",").replace(" ", ",").split(",")

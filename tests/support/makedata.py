@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from planes import has_extra_bits
 
 from augforge import bitmask
 from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError
 from augforge.export.index_mask import voc_palette
+from augforge.ops.contract_samples import has_extra_bits
 from augforge.sample import Sample
 from augforge.sources import SOURCES, Listing, Record
 

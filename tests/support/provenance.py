@@ -14,7 +14,7 @@ TAKES = 12_000
 """Pixel values of one input: up to five inputs fit into 16 bits. 0 is left for pixels that come from nowhere."""
 
 
-def unique(slot: int = 0, height: int = 48, width: int = 64, classes: int = 9) -> Sample:
+def make_traceable(slot: int = 0, height: int = 48, width: int = 64, classes: int = 9) -> Sample:
     """A sample in which pixel (y, x) of input `slot` has a value of its own."""
     assert height * width < TAKES
     values = slot * TAKES + 1 + np.arange(height * width).reshape(height, width)
@@ -29,12 +29,12 @@ def check_provenance(made: Sample, inputs: Sequence[Sample]) -> np.ndarray:
         at = np.argwhere((slot == index) & (values > 0))
         y, x = np.divmod(rest[tuple(at.T)], given.width)
         np.testing.assert_array_equal(made.masks[tuple(at.T)], given.masks[y, x] & made.known)
-        check_placed(made, index, np.column_stack([x, y]), at[:, ::-1])
+        check_placement(made, index, np.column_stack([x, y]), at[:, ::-1])
     assert not made.masks[values == 0].any(), "a class where no input shows"
     return np.where(values > 0, slot, -1)
 
 
-def check_placed(made: Sample, index: int, source: np.ndarray, target: np.ndarray) -> None:
+def check_placement(made: Sample, index: int, source: np.ndarray, target: np.ndarray) -> None:
     """Each target pixel (N, 2) lies where one of the input's placements leads its source pixel, inside its clip."""
     found = np.zeros(len(target), bool)
     for placement in (p for p in made.placements if p.input == index):

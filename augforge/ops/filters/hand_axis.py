@@ -9,11 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from augforge.ops.filters.hand_shape import Finger, Gray, Hand, Point, find_hand, reduced, without_padding
+from augforge.ops.filters.hand_shape import Finger, Gray, Hand, Point, find_hand, reduce_picture, remove_padding
 from augforge.sample import Image
 
-_STEPS, _LANES = 120, 61  # of the strip along the middle ray
-_BEND = 0.2  # what a step aside by one lane costs
+_STEPS, _LANES = 120, 61
+"""Size of the strip along the middle ray in which the bones are sought."""
+_BEND = 0.2
+"""Cost of a step aside by one lane."""
 
 
 def hand_tilt(image: Image) -> float | None:
@@ -21,17 +23,17 @@ def hand_tilt(image: Image) -> float | None:
 
     A hand is found by its fingers, so it may point anywhere: the palm, not the picture, says where up is.
     """
-    gray = reduced(image)
+    gray = reduce_picture(image)
     hand = find_hand(gray)
     if hand is None:
         return None
-    ray = _ray(without_padding(gray), hand, middle_finger(hand))
+    ray = _middle_ray(remove_padding(gray), hand, middle_finger(hand))
     x, y = ray[:10].mean(axis=0) - ray[-10:].mean(axis=0)
     return round(math.degrees(math.atan2(x, -y)), 2)
 
 
 def middle_finger(hand: Hand) -> Finger:
-    """The third of five; of fewer, counted from the thumb if it shows, or else the one that reaches farthest."""
+    """The third finger of five. Of fewer: counted from the thumb if it shows, else the one that reaches farthest."""
     fingers = hand.fingers
     if len(fingers) == 5:
         return fingers[2]
@@ -42,18 +44,18 @@ def middle_finger(hand: Hand) -> Finger:
 
 
 def _is_thumb(fingers: tuple[Finger, ...], hand: Hand) -> bool:
-    """Whether the first finger begins nearer to the wrist and stands farther off than the others do."""
+    """Whether the first finger begins nearer to the wrist and is spread farther than the others."""
     begins = [math.dist(finger.base, hand.centre) for finger in fingers]
-    turns = [_between(a, b) for a, b in pairwise(fingers)]
+    turns = [_degrees_between(a, b) for a, b in pairwise(fingers)]
     return begins[0] < 0.92 * begins[1] and begins[0] < 0.95 * begins[-1] and turns[0] > 1.5 * max(turns[1:])
 
 
-def _between(a: Finger, b: Finger) -> float:
+def _degrees_between(a: Finger, b: Finger) -> float:
     """Degrees between two fingers."""
     return math.degrees(math.acos(min(1.0, float(a.direction @ b.direction))))
 
 
-def _ray(gray: Gray, hand: Hand, finger: Finger) -> Point:
+def _middle_ray(gray: Gray, hand: Hand, finger: Finger) -> Point:
     """Points (n, 2) along the brightest path from a finger's tip through its metacarpal to the palm's centre."""
     toward = finger.tip - hand.centre
     axis = finger.direction + toward / math.hypot(*toward)
@@ -64,19 +66,19 @@ def _ray(gray: Gray, hand: Hand, finger: Finger) -> Point:
     points = finger.tip - down[:, None, None] * axis + aside[None, :, None] * across
     x, y = (points[..., i].astype(np.float32) for i in (0, 1))
     strip = np.asarray(cv2.remap(gray, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
-    lanes = _brightest(_bones(strip, 0.09 * hand.radius / (aside[1] - aside[0])))
+    lanes = _brightest_path(_ridge_strength(strip, 0.09 * hand.radius / (aside[1] - aside[0])))
     return np.asarray(points[np.arange(_STEPS), lanes])
 
 
-def _bones(strip: Gray, width: float) -> Gray:
-    """How much brighter than its sides each place is, at a bone's width in lanes; at most 1, lest metal count more."""
+def _ridge_strength(strip: Gray, width: float) -> Gray:
+    """How much brighter each place is than its sides, at a bone's width in lanes; at most 1, for metal is no bone."""
     narrow = cv2.GaussianBlur(strip, (0, 0), width, sigmaY=2)
     ridge = narrow - cv2.GaussianBlur(strip, (0, 0), 3 * width, sigmaY=2)
     usual = float(np.median(np.abs(ridge).max(axis=1))) + 0.01
     return np.asarray(np.clip(ridge / usual, -1, 1), np.float32)
 
 
-def _brightest(value: Gray) -> NDArray[np.int64]:
+def _brightest_path(value: Gray) -> NDArray[np.int64]:
     """The lane at each step of the path with the largest sum, by dynamic programming."""
     lanes = np.arange(value.shape[1])
     steps = np.arange(-2, 3)

@@ -1,4 +1,4 @@
-"""The filter that finds metal on radiographs: rings, plates, screws, wires, implants, crowns."""
+"""metal: the filter that finds rings, plates, screws, wires, implants and crowns on radiographs."""
 
 from __future__ import annotations
 
@@ -16,53 +16,54 @@ from pydantic import Field
 from augforge import bitmask
 from augforge.ops.core import Candidate, Context, Examples, FilterParams, Flag, filter_op
 from augforge.ops.filters.metal_body import Flags
-from augforge.ops.filters.metal_regions import Found, across, find_regions, nested
-from augforge.ops.filters.metal_view import SIDE, View, fit, views_of
+from augforge.ops.filters.metal_regions import FoundRegion, brightness_across, find_regions, overlap_by_half
+from augforge.ops.filters.metal_view import SIDE, View, resize_mask, views_of
 from augforge.ops.geometry import scale_planes
 from augforge.sample import Box, Sample
 
 FAINT = 150
-"""Pixels of a view below which a region must stand out the more, the smaller it is."""
+"""Pixels: the further a region is below this size, the more it must stand out."""
 BURNT = 0.02
 """Share of the body at the brightest gray that metal alone may explain."""
 STEEP = 0.4
-"""A sharp step of this height, from air (0) to the brightest (1), is no bone's, however bright the rest is."""
+"""A sharp step of this height, from air (0) to the brightest (1), is never a bone's, however bright the rest is."""
 LENIENT = 0.82
-"""A region whose plateau is three times what is asked for may have less of its edge sharp: holes, threads."""
+"""Factor on `sharpness` for a region whose plateau is three times the threshold: holes and threads blur its edge."""
 FINE_LEAST, COARSE_LEAST = (0.001, 0.08), (0.22, 0.38)
-"""The least prominence and contrast; seen coarsely all edges are sharp, so more is asked for."""
+"""The least prominence and contrast. In the coarse view all edges look sharp, so more is required."""
 COARSE_PLATEAU = 0.7
-"""Share of the plateau that is enough there, for what lies round a large region is seen more unevenly."""
+"""Factor on `plateau` in the coarse view, where the surroundings of a large region look more uneven."""
 LARGE, EASE = 0.012, (0.75, 0.7, 0.4, 0.75)
-"""From this share of the image on no bone has such steps all round, so shares of what is asked for are enough."""
+"""No bone of at least this share of the image has such steps all round, so all thresholds are multiplied by these."""
 STRIP = 0.05
-"""Within this share of the image's longer side, what lies along its rim is the film's border."""
+"""Regions along the image's border are the film's if they lie within this share of the longer side."""
 LETTERS = 4
-"""So many alike regions in a row are writing."""
+"""This many similar regions in a row are writing."""
 
 
 class Metal(FilterParams):
     """Find metal: rings, plates, screws, wires, implants, crowns; the reason is ``ring`` or ``implant``.
 
-    Metal lets almost nothing of the beam through. So a region is metal if it is brighter than all bone close by
-    (`prominence`), even and near the image's brightest (`plateau`), rises to that within the blur of the image all
-    round (`sharpness`), and lies on the body (`contact`), not beside it as the film's labels, markers and borders do.
-    Gray values are measured from air (0) to the body's brightest (1) and lengths at 1024 pixels for the longer side,
-    so exposure, depth and size of the image hardly matter. Where much of the body is burnt out, more is asked for.
+    Metal lets almost nothing of the beam through. So a region is metal if it is brighter than all bone nearby
+    (`prominence`), even and about as bright as anything in the image (`plateau`), reaches that brightness within the
+    image's blur all round (`sharpness`), and lies on the body (`contact`), not beside it as the film's labels, markers
+    and borders do. Gray values are measured from air (0) to the body's brightest (1), and lengths in an image of 1024
+    pixels on its longer side, so that exposure, bit depth and size hardly matter. If much of the body is burnt out,
+    more is required.
 
-    Masks are used where a sample has any: the body is where they lie and around, metal is within `reach` of them, and
-    a ring crosses one of the `fingers`. Without masks the body is found in the image by thresholds after Otsu (1979),
-    and a ring is a flat shape with bone on both long sides and none beyond its ends.
+    If a sample has masks, they are used: the body is where they lie and around them, metal is within `reach` of them,
+    and a ring crosses one of the `fingers`. Without masks the body is found in the image by thresholds after Otsu
+    (1979), and a ring is a flat shape with bone on both long sides and none beyond its ends.
 
-    What it cannot tell: metal on bone that is burnt out itself, and arrows drawn on the body (writing, a row of four
-    letters or more, is left out).
+    It cannot find metal on bone that is burnt out itself, and takes arrows drawn on the body for metal; writing, a row
+    of four letters or more, is left out.
     """
 
-    prominence: float = Field(0.045, gt=0, le=1, description="how far it is above the brightest bone close by, 0..1")
-    plateau: float = Field(3.2, gt=0, description="prominence over its unevenness and what it lacks of the brightest")
+    prominence: float = Field(0.045, gt=0, le=1, description="how much brighter it is than any bone nearby, 0 to 1")
+    plateau: float = Field(3.2, gt=0, description="prominence over the unevenness and what it lacks of full brightness")
     sharpness: float = Field(0.9, gt=0, le=1, description="share of its edge that is a step, not a ramp")
     contact: float = Field(0.4, ge=0, le=1, description="share of its edge that the body surrounds")
-    reach: float = Field(0.1, ge=0, description="farthest from any mask, in shares of the longer side")
+    reach: float = Field(0.1, ge=0, description="greatest distance from any mask, as a share of the longer side")
     fingers: tuple[str, ...] = Field(
         ("finger-*", "*phalan*"), description="classes that a ring may cross; * stands for any letters"
     )
@@ -70,36 +71,38 @@ class Metal(FilterParams):
 
 @filter_op("metal", Metal, version=1, examples=Examples([{}, {"action": "tag", "prominence": 0.02}]))
 def metal(candidate: Candidate, params: Metal, ctx: Context) -> Flag | None:
-    found = flagged_regions(candidate.features, params)
+    """Flag a sample with a region that is metal; the strongest region gives the reason."""
+    found = find_metal(candidate.features, params)
     if not found:
         return None
     return Flag(found[0].kind, found[0].score, boxes=tuple(region.box for region in found))
 
 
 @metal.measures(reads=("fingers",))
-def measure_metal(sample: Sample, params: Metal, ctx: Context) -> dict[str, Any]:
-    anatomy = _Anatomy.of(sample, params.fingers, ctx.classes)
+def measure_regions(sample: Sample, params: Metal, ctx: Context) -> dict[str, Any]:
+    """Measure all regions that may be metal, how much of the body is burnt out, and the grain."""
+    anatomy = _Anatomy.from_sample(sample, params.fingers, ctx.classes)
     views = views_of(sample.image, None if anatomy is None else anatomy.union)
     regions = [
-        {**region, "coarse": view is not views[0]} for view in views for region in _regions(view, sample, anatomy)
+        {**region, "coarse": view is not views[0]} for view in views for region in _measure_view(view, sample, anatomy)
     ]
     fine = views[0]
     burnt = float(np.mean(fine.gray[fine.body > 0] >= 252)) if fine.body.any() else 0.0
     return {"regions": regions, "burnt": round(burnt, 4), "noise": round(fine.noise / 255, 4)}
 
 
-def _regions(view: View, sample: Sample, anatomy: _Anatomy | None) -> list[dict[str, Any]]:
-    """What is to be known of each region in a view."""
+def _measure_view(view: View, sample: Sample, anatomy: _Anatomy | None) -> list[dict[str, Any]]:
+    """Measure each region in a view."""
     found = find_regions(view)
-    anatomy = None if anatomy is None or not found else anatomy.fit(view)
-    rows = _rows([region.features["box"] for region in found], view.whole)
+    anatomy = None if anatomy is None or not found else anatomy.resized(view)
+    rows = _count_row_mates([region.features["box"] for region in found], view.whole)
     return [
         {
             **region.features,
-            **_placed(view, region, sample),
-            "across": across(view, region),
+            **_place_in_image(view, region, sample),
+            "across": brightness_across(view, region),
             "row": row,
-            **({} if anatomy is None else anatomy.tell(view, region)),
+            **({} if anatomy is None else anatomy.describe(view, region)),
         }
         for region, row in zip(found, rows, strict=True)
     ]
@@ -107,35 +110,35 @@ def _regions(view: View, sample: Sample, anatomy: _Anatomy | None) -> list[dict[
 
 @dataclass(frozen=True)
 class Region:
-    """A region that is metal: half-open box in pixels of the image, what it is, and its score (1 and more)."""
+    """A region that is metal: its half-open box in pixels of the image, its kind, and its score of 1 or more."""
 
     box: Box
     kind: str
     score: float
 
 
-def flagged_regions(features: Mapping[str, Any], params: Metal) -> list[Region]:
-    """The regions that are metal by these thresholds, the strongest first."""
-    scored = [(score(region, features["burnt"], params), region) for region in features["regions"]]
-    found = [Region(_box(region["box"]), kind_of(region), value) for value, region in scored if value >= 1]
+def find_metal(features: Mapping[str, Any], params: Metal) -> list[Region]:
+    """The regions that are metal by these thresholds, strongest first; of nested ones only the strongest."""
+    scored = [(region_score(region, features["burnt"], params), region) for region in features["regions"]]
+    found = [Region(_as_box(region["box"]), kind_of(region), value) for value, region in scored if value >= 1]
     kept: list[Region] = []
     for region in sorted(found, key=lambda region: (-region.score, region.box)):
-        if not any(nested(region.box, other.box) for other in kept):
+        if not any(overlap_by_half(region.box, other.box) for other in kept):
             kept.append(region)
     return kept
 
 
-def _box(corners: Sequence[int]) -> Box:
+def _as_box(corners: Sequence[int]) -> Box:
     x0, y0, x1, y1 = corners
     return (x0, y0, x1, y1)
 
 
-def score(region: Mapping[str, Any], burnt: float, params: Metal) -> float:
-    """How far a region is beyond the threshold it passes by least: 1 and more is metal."""
-    if region["contact"] < params.contact or region.get("distance", 0) > params.reach or _of_the_film(region):
+def region_score(region: Mapping[str, Any], burnt: float, params: Metal) -> float:
+    """How far a region is beyond the threshold that it exceeds least: 1 or more is metal."""
+    if region["contact"] < params.contact or region.get("distance", 0) > params.reach or _belongs_to_film(region):
         return 0.0
     least_prominence, least_contrast = COARSE_LEAST if region["coarse"] else FINE_LEAST
-    stands_out = max(region["prominence"] / _needed(region, burnt, params), _steepness(region))
+    stands_out = max(region["prominence"] / _needed_prominence(region, burnt, params), _steepness(region))
     plateau = region["plateau"] / params.plateau / (COARSE_PLATEAU if region["coarse"] else 1)
     plain = plateau >= 3 and burnt < 2 * BURNT and not region["coarse"]
     margins = (
@@ -149,8 +152,8 @@ def score(region: Mapping[str, Any], burnt: float, params: Metal) -> float:
     return round(float(min(eased)), 3)
 
 
-def _needed(region: Mapping[str, Any], burnt: float, params: Metal) -> float:
-    """The prominence asked for: more of a small region, and more where much of the body is burnt out."""
+def _needed_prominence(region: Mapping[str, Any], burnt: float, params: Metal) -> float:
+    """The prominence that is required: more of a small region, and more if much of the body is burnt out."""
     small = float(params.prominence * (1 + FAINT / region["pixels"]))
     return small + min(0.25, 2 * max(0.0, burnt - BURNT))
 
@@ -159,23 +162,23 @@ def _steepness(region: Mapping[str, Any]) -> float:
     return float(region["contrast"] / STEEP * min(1.0, region["pixels"] / 60))
 
 
-def _of_the_film(region: Mapping[str, Any]) -> bool:
-    """Writing, a corner of the film, or a strip along a side of the image or half across it."""
+def _belongs_to_film(region: Mapping[str, Any]) -> bool:
+    """Whether a region is writing, a corner of the film, or a strip along the image's side or half across it."""
     strip = region["strip"] is not None and region["strip"] < STRIP
     long = region["length"] >= 0.5 and region["width"] <= 0.03
     return bool(strip or long or region["sides"] >= 2 or region["row"] >= LETTERS)
 
 
 def kind_of(region: Mapping[str, Any]) -> str:
-    """``ring`` where a flat shape crosses a finger, else ``implant``."""
+    """``ring`` for a flat shape that crosses a finger, else ``implant``."""
     aspect = region["length"] / region["width"]
     flat = 1.4 <= aspect <= 10 and region["solidity"] >= 0.3 and region["length"] <= 0.13
     crosses = region["across"] > (0.005 if aspect <= 5 else 0.1) and region.get("finger", 1) >= 0.1
     return "ring" if flat and crosses else "implant"
 
 
-def _placed(view: View, region: Found, sample: Sample) -> dict[str, Any]:
-    """Box and area in pixels of the image, area in the view's, length and width in shares of the longer side."""
+def _place_in_image(view: View, region: FoundRegion, sample: Sample) -> dict[str, Any]:
+    """Box and area in pixels of the image, in pixels of the view, length and width as shares of the longer side."""
     x0, y0, x1, y1 = region.features["box"]
     corners = np.array([x0 + view.left, y0 + view.top, x1 + view.left, y1 + view.top]) * view.scale
     limits = [sample.width, sample.height] * 2
@@ -192,49 +195,53 @@ def _placed(view: View, region: Found, sample: Sample) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Anatomy:
-    """A sample's masks: all classes together, and the fingers if there are any."""
+    """A sample's masks: the union of all classes, and the union of the fingers if there are any."""
 
     union: Flags
     fingers: Flags | None
 
     @classmethod
-    def of(cls, sample: Sample, fingers: Sequence[str], classes: Sequence[str]) -> _Anatomy | None:
-        """None where no class shows."""
-        planes = _shrunk(sample)
+    def from_sample(cls, sample: Sample, fingers: Sequence[str], classes: Sequence[str]) -> _Anatomy | None:
+        """The sample's masks, shrunk; None if no class has a pixel."""
+        planes = _shrink_planes(sample)
         union = bitmask.union(planes).astype(np.uint8)
         chosen = [c for c, name in enumerate(classes) if any(fnmatchcase(name, pattern) for pattern in fingers)]
         named = bitmask.union(planes, chosen).astype(np.uint8) if chosen and union.any() else None
         return cls(union, named) if union.any() else None
 
-    def fit(self, view: View) -> _Anatomy:
-        return _Anatomy(fit(self.union, *view.whole), None if self.fingers is None else fit(self.fingers, *view.whole))
+    def resized(self, view: View) -> _Anatomy:
+        """The same at the size of a view."""
+        return _Anatomy(
+            resize_mask(self.union, *view.whole),
+            None if self.fingers is None else resize_mask(self.fingers, *view.whole),
+        )
 
-    def tell(self, view: View, region: Found) -> dict[str, Any]:
-        """A region's overlap with masks and with fingers, and its distance in shares of the longer side."""
+    def describe(self, view: View, region: FoundRegion) -> dict[str, Any]:
+        """A region's overlap with masks and with fingers, and its distance from masks as a share of the longer side."""
         x, y = region.left + view.left, region.top + view.top
         inside = region.mask > 0
         window = (slice(y, y + inside.shape[0]), slice(x, x + inside.shape[1]))
-        told = {
+        found = {
             "overlap": round(float(self.union[window][inside].mean()), 3),
             "distance": round(float(self.distance[window][inside].min()) / max(view.whole), 4),
         }
         if self.fingers is not None:
-            told["finger"] = round(float(self.fingers[window][inside].mean()), 3)
-        return told
+            found["finger"] = round(float(self.fingers[window][inside].mean()), 3)
+        return found
 
     @cached_property
     def distance(self) -> NDArray[np.float32]:
-        """Pixels to the nearest mask."""
+        """Distance of each pixel to the nearest mask, in pixels."""
         return np.asarray(cv2.distanceTransform(1 - self.union, cv2.DIST_L2, 3), np.float32)
 
 
-def _shrunk(sample: Sample) -> bitmask.Planes:
+def _shrink_planes(sample: Sample) -> bitmask.Planes:
     scale = min(1.0, SIDE / max(sample.width, sample.height))
     return scale_planes(sample.masks, max(1, round(sample.width * scale)), max(1, round(sample.height * scale)))
 
 
-def _rows(boxes: Sequence[Sequence[int]], whole: tuple[int, int]) -> list[int]:
-    """For each box how many of its like stand in its row, itself included: writing is low and of one height."""
+def _count_row_mates(boxes: Sequence[Sequence[int]], whole: tuple[int, int]) -> list[int]:
+    """Count for each box the similar boxes in its row, itself included: letters are low and of one height."""
     if not boxes:
         return []
     x0, y0, x1, y1 = np.array(boxes, float).T

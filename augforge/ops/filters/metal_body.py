@@ -1,7 +1,7 @@
-"""Where the body lies in a radiograph, from the image alone: what the metal filter looks at without masks.
+"""Find the body in a radiograph from the image alone, for the metal filter on samples without masks.
 
-A film's frame, padding and air are darker than bone and even; the body is brighter than air and is not even. Gray
-values are put into three groups by Otsu's method with two thresholds (Otsu 1979): air, soft tissue, bone.
+A film's frame, its padding and air are darker than bone and even; the body is brighter than air and uneven. Gray
+values are divided into three groups by Otsu's method with two thresholds (Otsu 1979): air, soft tissue, bone.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ Flags = NDArray[np.uint8]
 """0 or 1 at each pixel."""
 
 SIDE = 256
-"""Pixels of the longer side at which the body is sought."""
+"""Pixels of the longer side of the image in which the body is sought."""
 EVEN = 2.0
-"""Gray values a pixel, at that size, below which a slope is an even area's."""
+"""Gray values per pixel, at that size: an area with a smaller slope is even."""
 
 
 @dataclass(frozen=True)
 class Body:
-    """Masks (H, W) of 0 and 1 at the size asked for."""
+    """Masks (H, W) of 0 and 1, of the image's size."""
 
     body: Flags
     white: Flags  # white areas that are film or padding, not anatomy
 
 
 def find_body(gray: Gray) -> Body:
-    """Where the body is in a radiograph, bright bone on darker air, in any turn and with any padding."""
+    """Find the body in a radiograph with bright bone on darker air, turned and padded in any way."""
     height, width = gray.shape
     small = np.asarray(cv2.medianBlur(_shrink(gray), 3), np.uint8)
     slope = _slope(small)
     white = _white_corners(small, slope)
-    air, bone = _otsu(small[white == 0] if white.mean() < 0.9 else small)
-    frame = _frame(small, slope, air, bone, white)
-    air = _air_inside(small, slope, frame, air)
-    floor = _floor(small, air)
-    body = _skin(small, frame, _parts(small, frame, air), floor)
+    air, bone = _otsu_thresholds(small[white == 0] if white.mean() < 0.9 else small)
+    frame = _find_frame(small, slope, air, bone, white)
+    air = _refine_air(small, slope, frame, air)
+    floor = _tissue_floor(small, air)
+    body = _add_skin(small, frame, _bright_parts(small, frame, air), floor)
     return Body(_enlarge(body, width, height) & (gray >= floor), _enlarge(white, width, height))
 
 
@@ -58,13 +58,13 @@ def _shrink(gray: Gray) -> Gray:
 
 
 def _slope(small: Gray) -> NDArray[np.float32]:
-    """Gray values a pixel."""
+    """The slope at each pixel, in gray values per pixel."""
     x, y = (cv2.Sobel(small, cv2.CV_32F, dx, 1 - dx, ksize=3, scale=1 / 8) for dx in (1, 0))
     return np.asarray(cv2.magnitude(x, y), np.float32)
 
 
-def _otsu(values: Gray) -> tuple[int, int]:
-    """The two thresholds that part gray values into three groups of the least variance inside."""
+def _otsu_thresholds(values: Gray) -> tuple[int, int]:
+    """The two thresholds that divide gray values into three groups with the least variance inside."""
     share = np.bincount(values.ravel(), minlength=256) / values.size
     weight, total = (np.concatenate([[0.0], np.cumsum(part)]) for part in (share, share * np.arange(256)))
 
@@ -80,7 +80,7 @@ def _otsu(values: Gray) -> tuple[int, int]:
 
 
 def _white_corners(small: Gray, slope: NDArray[np.float32]) -> Flags:
-    """White even areas that hold a corner of the image: padding, or film outside a round collimator."""
+    """White even areas at the corners of the image: padding, or film outside a round collimator."""
     flat = ((slope < EVEN) & (small >= 250)).astype(np.uint8)
     count, parts, stats, _ = cv2.connectedComponentsWithStats(flat, connectivity=4)
     chosen = np.zeros(count, bool)
@@ -90,10 +90,10 @@ def _white_corners(small: Gray, slope: NDArray[np.float32]) -> Flags:
     return np.asarray(cv2.dilate(chosen[parts].astype(np.uint8), np.ones((5, 5), np.uint8)), np.uint8)
 
 
-def _frame(small: Gray, slope: NDArray[np.float32], air: int, bone: int, white: Flags) -> Flags:
-    """White corners, even areas at the border, and even ones beside those: a frame in a frame.
+def _find_frame(small: Gray, slope: NDArray[np.float32], air: int, bone: int, white: Flags) -> Flags:
+    """White corners, even areas at the border, and even areas beside those: a frame in a frame.
 
-    Areas as bright as bone count only where they are of one gray, and not white: a burnt out forearm leaves the image.
+    Areas as bright as bone count only if they are of one gray and not white: a burnt out forearm touches the border.
     """
     parts, area, level, spread = _even_parts(small, slope, bone)
     large = (area >= 0.007 * small.size) & ((level < bone) | (spread < 3))
@@ -113,7 +113,7 @@ def _frame(small: Gray, slope: NDArray[np.float32], air: int, bone: int, white: 
 def _even_parts(
     small: Gray, slope: NDArray[np.float32], bone: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Connected even areas, below bone level and above: their labels, and of each the area, mean and deviation."""
+    """Connected even areas, darker or brighter than bone: labels, and area, mean and standard deviation of each."""
     parts, count = np.zeros(small.shape, np.int32), 1
     for low, high in ((0, bone), (bone, 245)):
         flat = ((slope < EVEN) & (small >= low) & (small < high)).astype(np.uint8)
@@ -126,19 +126,19 @@ def _even_parts(
     return parts, area, level, np.sqrt(np.maximum(square - level**2, 0))
 
 
-def _air_inside(small: Gray, slope: NDArray[np.float32], frame: Flags, air: int) -> int:
-    """The threshold between air and tissue anew from what the frame leaves, where that still holds even air."""
+def _refine_air(small: Gray, slope: NDArray[np.float32], frame: Flags, air: int) -> int:
+    """The threshold between air and tissue, found again without the frame if there is even air left."""
     rest = frame == 0
     if not frame.any() or rest.sum() < 100:
         return air
-    inside, _ = _otsu(small[rest])
+    inside, _ = _otsu_thresholds(small[rest])
     dark = rest & (small < inside)
     even = dark.sum() > 0.02 * small.size and float(np.mean(slope[dark] < EVEN)) > 0.6
     return inside if even else air
 
 
-def _parts(small: Gray, frame: Flags, air: int) -> Flags:
-    """What is brighter than air, without the frame, thin strips and small parts such as markers."""
+def _bright_parts(small: Gray, frame: Flags, air: int) -> Flags:
+    """What is brighter than air, without the frame, thin strips, and small parts such as markers."""
     bright = ((small >= air) & (frame == 0)).astype(np.uint8)
     bright = cv2.morphologyEx(bright, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))
     _, parts, stats, _ = cv2.connectedComponentsWithStats(bright, connectivity=4)
@@ -148,15 +148,15 @@ def _parts(small: Gray, frame: Flags, air: int) -> Flags:
     return np.asarray(kept[parts], np.uint8)
 
 
-def _floor(small: Gray, air: int) -> float:
+def _tissue_floor(small: Gray, air: int) -> float:
     """A gray value between the mean of air and the threshold to tissue."""
     dark = small[small < air]
     level = float(dark.mean()) if dark.size else 0.0
     return level + 0.35 * (air - level)
 
 
-def _skin(small: Gray, frame: Flags, body: Flags, floor: float) -> Flags:
-    """The body with the thin tissue at its rim and in fingertips, which is only a little brighter than air."""
+def _add_skin(small: Gray, frame: Flags, body: Flags, floor: float) -> Flags:
+    """Add to the body the thin tissue at its rim and in fingertips, which is only slightly brighter than air."""
     near = cv2.dilate(body, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (31, 31)))
     faint = ((small >= floor) & (frame == 0)).astype(np.uint8) & near
     opened = cv2.morphologyEx(faint, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))

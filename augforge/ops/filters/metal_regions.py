@@ -1,8 +1,9 @@
-"""Bright, sharply edged regions of a radiograph and what tells metal from bone in them. No thresholds of the filter.
+"""Find bright regions with sharp edges in a radiograph, and measure what distinguishes metal from bone in them.
 
-Metal lets almost nothing of the beam through: it is nearly even, brighter than all bone beside it, and rises to its
-full brightness within the blur of the image. Bone may be as bright, but is graded: its edges are ramps and it is
-uneven. Gray values are measured from air (0) to the body's brightest (1), so exposure hardly matters.
+Metal lets almost nothing of the beam through: it is nearly even, brighter than all bone beside it, and reaches its full
+brightness within the image's blur. Bone may be as bright, but it is uneven and its edges are ramps. Gray values are
+measured from air (0) to the body's brightest (1), so exposure hardly matters. The filter's thresholds are not applied
+here.
 """
 
 from __future__ import annotations
@@ -22,22 +23,22 @@ from augforge.ops.filters.metal_view import OUT, View
 LEVELS = (0.03, 0.07, 0.13, 0.20, 0.30, 0.42)
 """How far below the brightest a region's threshold lies, in shares of the way down to the body's median."""
 SMALLEST, LARGEST = 4e-5, 0.15
-"""Areas of regions that are looked at, in shares of the image."""
+"""Smallest and largest area of a region, as shares of the image."""
 MOST = 30
-"""Regions that are kept, the most telling first."""
+"""Number of regions that are kept, those with the strongest evidence."""
 STEPS = np.array([-3, -2, -1, 0, 1, 2, 3, 4, 5, 6], np.float32)
 """Pixels across a region's edge, outwards, at which the profile is read."""
 INSIDE = 4
-"""Where in the profile the outside begins."""
+"""Index in the profile at which the outside begins."""
 LEDGE = 0.1
-"""Where the third pixel outside falls by less than this share of the step, the step ends there."""
+"""If the third pixel outside falls by less than this share of the step, the step ends there."""
 NEAR = 3
 """Pixels from a region's edge at which its surroundings begin; they end at `OUT`."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """A region in its window of the view."""
+class FoundRegion:
+    """A region: its features, its mask, and where the mask's window lies in the view."""
 
     features: dict[str, Any]
     mask: Flags
@@ -45,25 +46,27 @@ class Found:
     top: int
 
 
-def find_regions(view: View) -> list[Found]:
-    """Regions that may be metal, the most telling first; of nested ones the most telling."""
+def find_regions(view: View) -> list[FoundRegion]:
+    """Regions that may be metal, strongest evidence first; of nested ones only the strongest."""
     middle = float(np.median(view.gray[::4, ::4][view.body[::4, ::4] > 0])) if view.body[::4, ::4].any() else 128.0
     down = Downhill(view.gray)
-    found = [region for level in LEVELS for region in _at_level(view, down, 255 - level * (255 - middle))]
+    found = [region for level in LEVELS for region in _regions_at_level(view, down, 255 - level * (255 - middle))]
     found.sort(key=lambda region: -_evidence(region.features))
-    kept: list[Found] = []
+    kept: list[FoundRegion] = []
     for region in found:
-        if len(kept) < MOST and not any(nested(region.features["box"], other.features["box"]) for other in kept):
+        if len(kept) < MOST and not any(
+            overlap_by_half(region.features["box"], other.features["box"]) for other in kept
+        ):
             kept.append(region)
     return kept
 
 
 def _evidence(features: dict[str, Any]) -> float:
-    """How telling a region is among nested ones."""
+    """How strongly a region suggests metal, to choose among nested ones."""
     return float(features["plateau"] * features["sharpness"] ** 4)
 
 
-def nested(one: Sequence[int], other: Sequence[int]) -> bool:
+def overlap_by_half(one: Sequence[int], other: Sequence[int]) -> bool:
     """Whether boxes share at least half of the smaller one."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
@@ -71,8 +74,8 @@ def nested(one: Sequence[int], other: Sequence[int]) -> bool:
     return width > 0 and height > 0 and width * height >= 0.5 * smaller
 
 
-def _at_level(view: View, down: Downhill, threshold: float) -> Iterator[Found]:
-    """Connected regions above one threshold whose edge is fairly sharp where it lies on the body."""
+def _regions_at_level(view: View, down: Downhill, threshold: float) -> Iterator[FoundRegion]:
+    """Connected regions above one threshold whose edge on the body is fairly sharp."""
     bright = (view.gray >= threshold).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(bright, connectivity=8)
     parts = np.asarray(labels, np.int32)
@@ -81,9 +84,9 @@ def _at_level(view: View, down: Downhill, threshold: float) -> Iterator[Found]:
     looked[0] = False
     if not looked.any():
         return
-    contact, sharpness, contrast = _read_edge(view, down, bright, parts, looked).of_regions(count)
+    contact, sharpness, contrast = _read_edge(view, down, bright, parts, looked).summarise(count)
     for part in np.flatnonzero(looked & (contact >= 0.2) & (sharpness >= 0.5) & (contrast >= 8)):
-        found = _cut_out(view, parts, bright, int(part), stats[part, :4].tolist())
+        found = _measure_region(view, parts, bright, int(part), stats[part, :4].tolist())
         if found is not None:
             found.features.update(
                 contact=round(float(contact[part]), 3),
@@ -94,14 +97,14 @@ def _at_level(view: View, down: Downhill, threshold: float) -> Iterator[Found]:
 
 
 class Downhill:
-    """Where the gray values fall fastest."""
+    """The direction in which gray values fall fastest."""
 
     def __init__(self, gray: Gray) -> None:
         smooth = cv2.GaussianBlur(gray, (0, 0), 1.0)
         self.rise = [cv2.Sobel(smooth, cv2.CV_16S, dx, 1 - dx, ksize=3) for dx in (1, 0)]
 
     def at(self, y: NDArray[np.int_], x: NDArray[np.int_]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Unit vectors x, y at some pixels."""
+        """Unit vectors x, y at the given pixels."""
         along = [-rise[y, x].astype(np.float32) for rise in self.rise]
         length = np.maximum(np.hypot(*along), 1e-6)
         return along[0] / length, along[1] / length
@@ -109,15 +112,15 @@ class Downhill:
 
 @dataclass(frozen=True)
 class Edge:
-    """The rim pixels of all regions at one threshold."""
+    """The edge pixels of all regions at one threshold."""
 
     part: NDArray[np.int32]  # (n,) which region
     on_body: NDArray[np.bool_]  # (n,) whether the body lies on the other side
     step: NDArray[np.float32]  # (n,) how far the gray falls within 3 pixels
     sharp: NDArray[np.bool_]  # (n,) whether it falls little further after that
 
-    def of_regions(self, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """For each region: the share of its edge on the body, and there the share that is sharp, and the mean step."""
+    def summarise(self, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """For each region: the share of its edge on the body and, of that, the sharp share and the mean step."""
         rim = np.maximum(np.bincount(self.part, minlength=count), 1)
         inner = np.bincount(self.part, self.on_body, count)
         sharp = self.on_body & self.sharp & (self.step > 8)
@@ -127,7 +130,7 @@ class Edge:
 
 
 def _read_edge(view: View, down: Downhill, bright: Flags, parts: NDArray[np.int32], looked: NDArray[np.bool_]) -> Edge:
-    """Profiles across the rim of the regions that are looked at, along the slope of the gray values."""
+    """Read profiles across the edge of the chosen regions, in the direction in which gray values fall."""
     inner = cv2.erode(bright, np.ones((3, 3), np.uint8), borderValue=1)
     y, x = np.divmod(np.flatnonzero(bright - inner), bright.shape[1])
     held = looked[parts[y, x]]
@@ -136,7 +139,7 @@ def _read_edge(view: View, down: Downhill, bright: Flags, parts: NDArray[np.int3
         np.clip(start[:, None] + along[:, None] * STEPS, 0, limit - 1).astype(np.float32)
         for start, along, limit in zip((x, y), down.at(y, x), view.size, strict=True)
     )
-    gray = _sample(view.gray, at_x, at_y)
+    gray = _read_between_pixels(view.gray, at_x, at_y)
     inside = gray[:, :INSIDE].max(axis=1)
     beyond = np.rint(at_y[:, INSIDE + 3]).astype(int), np.rint(at_x[:, INSIDE + 3]).astype(int)
     step, fall = (inside - gray[:, INSIDE : INSIDE + end].min(axis=1) for end in (3, 6))
@@ -144,15 +147,17 @@ def _read_edge(view: View, down: Downhill, bright: Flags, parts: NDArray[np.int3
     return Edge(parts[y, x], view.body[beyond] > 0, step, (step > 0.7 * fall) | (ledge & (step > 38)))
 
 
-def _sample(gray: Gray, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Gray values between pixels; in strips, for cv2.remap takes at most 32767 rows."""
+def _read_between_pixels(gray: Gray, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Read gray values between pixels; in strips, since cv2.remap takes at most 32767 rows."""
     strips = np.array_split(np.arange(len(x)), len(x) // 30_000 + 1)
     read = [cv2.remap(gray, x[rows], y[rows], cv2.INTER_LINEAR) for rows in strips if len(rows)]
     return np.concatenate(read).astype(np.float32) if read else np.zeros(x.shape, np.float32)
 
 
-def _cut_out(view: View, parts: NDArray[np.int32], bright: Flags, part: int, box: Sequence[int]) -> Found | None:
-    """Features of one region inside its own window; None where nothing of the body surrounds it."""
+def _measure_region(
+    view: View, parts: NDArray[np.int32], bright: Flags, part: int, box: Sequence[int]
+) -> FoundRegion | None:
+    """Measure one region inside its own window; None if nothing of the body surrounds it."""
     x, y, width, height = box
     left, top = max(0, x - OUT), max(0, y - OUT)
     window = (slice(top, y + height + OUT), slice(left, x + width + OUT))
@@ -170,20 +175,20 @@ def _cut_out(view: View, parts: NDArray[np.int32], bright: Flags, part: int, box
         "level": round(level / 255, 3),
         "prominence": round(prominence, 3),
         "plateau": round(prominence / _unevenness(level, spread, view.noise), 2),
-        **_place(view, x, y, width, height),
+        **_measure_place(view, x, y, width, height),
     }
-    return Found(features | _shape(mask), mask, left, top)
+    return FoundRegion(features | _measure_shape(mask), mask, left, top)
 
 
 def _unevenness(level: float, spread: float, noise: float) -> float:
-    """How far a region is from an even area of the brightest gray, beyond the grain; a little more than 0."""
+    """How far a region is from an even area of the brightest gray, apart from its grain; always above 0."""
     below = max(0.0, 255 - level - noise / 2)
     uneven = math.sqrt(max(0.0, spread**2 - noise**2))
     return 0.015 + (below + 2 * uneven) / 255
 
 
-def _place(view: View, x: int, y: int, width: int, height: int) -> dict[str, Any]:
-    """How many sides of the image a box touches, and how far it reaches in from a side along which it lies."""
+def _measure_place(view: View, x: int, y: int, width: int, height: int) -> dict[str, Any]:
+    """How many sides of the image a box touches, and how far it reaches inwards from a side along which it lies."""
     (x, y), (right, bottom) = (x + view.left, y + view.top), view.whole
     gaps = (x, y, right - x - width, bottom - y - height)
     depths = [gap + reach for gap, reach in zip(gaps, (width, height, width, height), strict=True)]
@@ -192,7 +197,7 @@ def _place(view: View, x: int, y: int, width: int, height: int) -> dict[str, Any
     return {"sides": gaps.count(0), "strip": round(min(strips), 3) if strips else None}
 
 
-def _shape(mask: Flags) -> dict[str, Any]:
+def _measure_shape(mask: Flags) -> dict[str, Any]:
     """Length, width and direction of the rectangle around a region, in pixels, and how much of its hull it fills."""
     outline = np.concatenate(cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0])
     hull = cv2.convexHull(outline)
@@ -209,8 +214,8 @@ def _shape(mask: Flags) -> dict[str, Any]:
     }
 
 
-def across(view: View, region: Found) -> float:
-    """How much brighter it is beside a region's long sides than beyond its ends: a ring has bone there, none here."""
+def brightness_across(view: View, region: FoundRegion) -> float:
+    """How much brighter it is beside a region's long sides than beyond its ends: beside a ring there is bone."""
     (x, y), (width, height), degrees = cv2.minAreaRect(cv2.findNonZero(region.mask))
     turn = np.radians(degrees if width >= height else degrees + 90)
     beyond = max(3.0, 0.006 * max(view.whole))

@@ -1,4 +1,4 @@
-"""Robust statistics of tables with gaps: medians, median absolute deviations, and z-scores that rest on them."""
+"""Robust statistics of tables with gaps: medians, median absolute deviations, and z-scores based on them."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from augforge.ops.core import Candidate, Flag
 from augforge.sample import Box
 
 Table: TypeAlias = NDArray[np.float64]
-"""One row a sample, one column a quantity; NaN where it cannot be said."""
+"""One row per sample, one column per quantity; NaN if it is not known."""
 Norm: TypeAlias = dict[str, dict[str, float]]
-"""What is usual: ``center`` and ``scale`` by quantity; quantities that cannot be judged are left out."""
+"""What is usual: ``center`` and ``scale`` by quantity, without those that cannot be judged."""
 
 NORMAL = 1.4826
 """Standard deviations of a normal distribution in one median absolute deviation (MAD)."""
 FARTHEST, FARTHEST_Z = 0.9, 1.645
-"""The share of the samples that are not the farthest tenth, and where that begins in a normal distribution."""
+"""The quantile of distances at which the farthest tenth begins, and its z in a normal distribution."""
 PRIOR = 20
-"""How many groups the table's common spread weighs against a column's own."""
+"""The table's common spread counts as much as this many groups beside a column's own."""
 DIGITS = 5
-"""Of fitted values."""
+"""Decimal digits of fitted values and features."""
 
 
-def training(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """The candidates that thresholds are taken from."""
+def training_rows(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """The candidates that thresholds are fitted on."""
     return [candidate for candidate in candidates if candidate.split == "train"]
 
 
-def gathered(rows: Sequence[Mapping[str, float | None]], names: Sequence[str]) -> Table:
-    """(rows, names): the values by name, NaN for None and for what a row does not hold."""
+def to_table(rows: Sequence[Mapping[str, float | None]], names: Sequence[str]) -> Table:
+    """The values by name, (rows, names); NaN if a row has None or nothing of that name."""
     found = [[np.nan if (value := row.get(name)) is None else value for name in names] for row in rows]
     return np.array(found, np.float64).reshape(len(rows), len(names))
 
 
 def median(values: Table, axis: int) -> Table:
-    """`np.nanmedian`, but NaN without a warning where there is no value."""
+    """`np.nanmedian`, but NaN without a warning if there is no value."""
     ordered = np.sort(np.moveaxis(values, axis, -1), axis=-1)  # NaN come last
     if not ordered.shape[-1]:
         return np.full(ordered.shape[:-1], np.nan)
@@ -47,8 +47,8 @@ def median(values: Table, axis: int) -> Table:
     return np.asarray(((low + high) / 2)[..., 0])
 
 
-def polished(values: Table) -> tuple[Table, Table]:
-    """Columns' effects, and what is left without them and without the rows' own, by Tukey's median polish (1977)."""
+def median_polish(values: Table) -> tuple[Table, Table]:
+    """Effects of the columns, and what is left without them and the rows' effects: Tukey's median polish (1977)."""
     left, effect = values.copy(), np.zeros(values.shape[1])
     for _ in range(4):
         step = median(left, 0)
@@ -60,10 +60,10 @@ def polished(values: Table) -> tuple[Table, Table]:
 def spread(values: Table, groups: int, floor: float) -> Table:
     """Standard deviation of each column about its median, as if it were normal; NaN without a value.
 
-    The MAD's, but no less than where the farthest tenth begins: what a tenth of the samples do is another kind (such as
-    children among adults), no outlier. A column's own spread says little where few groups speak, so it leans towards
-    the columns' common one, as moderated variances do (Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3:3). At least
-    `floor`: of equal values the MAD is 0.
+    It is that of the MAD, but at least wide enough for the farthest tenth: what a tenth of the samples show is another
+    kind (such as children among adults), not an outlier. With few groups a column's own spread is uncertain, so it is
+    drawn towards the columns' common one, as in moderated variances (Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3:3). It
+    is at least `floor`, since the MAD of equal values is 0.
     """
     off = np.sort(np.abs(values - median(values, 0)), axis=0)  # NaN come last
     if not len(off):
@@ -75,13 +75,13 @@ def spread(values: Table, groups: int, floor: float) -> Table:
     return np.asarray(np.maximum(moderated, floor))
 
 
-def groups_of(rows: Iterable[Candidate]) -> int:
-    """How many independent witnesses there are: a group's samples are one, a sample without a group is its own."""
+def count_groups(rows: Iterable[Candidate]) -> int:
+    """The number of independent observations: a group's samples count as one, a sample without a group as its own."""
     return len({row.group or row.name for row in rows})
 
 
-def norm(names: Sequence[str], center: Table, scale: Table, left: Table, least: int) -> Norm:
-    """What is usual of the quantities of which at least `least` values are left, rounded."""
+def make_norm(names: Sequence[str], center: Table, scale: Table, left: Table, least: int) -> Norm:
+    """The norm of the quantities that have at least `least` values, rounded."""
     judged = np.flatnonzero(np.count_nonzero(~np.isnan(left), axis=0) >= least).tolist()
     return {
         "center": {names[i]: round(float(center[i]), DIGITS) for i in judged},
@@ -96,33 +96,33 @@ def deviations(row: Mapping[str, float], usual: Norm) -> dict[str, float]:
 
 
 def strongest(scores: Mapping[str, float], threshold: float, count: int = 3) -> list[tuple[str, float]]:
-    """The scores beyond the threshold, largest first, at most `count`."""
+    """At most `count` of the scores beyond the threshold, largest first."""
     beyond = [item for item in scores.items() if abs(item[1]) > threshold]
     return sorted(beyond, key=lambda item: (-abs(item[1]), item[0]))[:count]
 
 
-def told(scores: Iterable[tuple[str, float]]) -> str:
-    """Scores for people: ``finger-16 z=7.2, finger-15 z=-5.1``."""
+def format_scores(scores: Iterable[tuple[str, float]]) -> str:
+    """Scores in words: ``finger-16 z=7.2, finger-15 z=-5.1``."""
     return ", ".join(f"{name} z={score:.1f}" for name, score in scores)
 
 
-def flagged(
+def flag_beyond(
     reason: str, scores: Mapping[str, float], threshold: float, boxes: Mapping[str, Sequence[int] | None] | None = None
 ) -> Flag | None:
-    """A finding if a score lies beyond the threshold; it rests on the boxes of the same name."""
+    """A Flag if a score lies beyond the threshold, with the boxes of the same names; else None."""
     beyond = strongest(scores, threshold)
     if not beyond:
         return None
-    regions = framed((boxes or {}).get(name) for name, _ in beyond)
-    return Flag(reason, number(abs(beyond[0][1])), detail=told(beyond), boxes=regions)
+    regions = unique_boxes((boxes or {}).get(name) for name, _ in beyond)
+    return Flag(reason, rounded(abs(beyond[0][1])), detail=format_scores(beyond), boxes=regions)
 
 
-def framed(boxes: Iterable[Sequence[int] | None]) -> tuple[Box, ...]:
-    """Boxes as a finding has them, each once."""
+def unique_boxes(boxes: Iterable[Sequence[int] | None]) -> tuple[Box, ...]:
+    """The boxes that there are, each once."""
     held = [(box[0], box[1], box[2], box[3]) for box in boxes if box is not None]
     return tuple(dict.fromkeys(held))
 
 
-def number(value: Any) -> float:
-    """A feature as JSON takes it, rounded."""
+def rounded(value: Any) -> float:
+    """A number rounded to DIGITS, as JSON takes it."""
     return round(float(value), DIGITS)

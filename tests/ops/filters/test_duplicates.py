@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from judging import candidate, exposed, hands
+from judging import candidate, expose, hands
 
 from augforge.errors import PlanError
 from augforge.ops import OPS, Context, Flag
@@ -21,7 +21,7 @@ CTX = Context(("a",))
 BLANK = bytes(BITS // 8)
 
 
-def hashed(name: str, flipped: Sequence[int] = (), **fields: Any) -> Candidate:
+def make_candidate(name: str, flipped: Sequence[int] = (), **fields: Any) -> Candidate:
     """A candidate whose hash has these bits set; its mirror image has all the others."""
     bits = np.zeros(BITS, bool)
     bits[list(flipped)] = True
@@ -30,7 +30,7 @@ def hashed(name: str, flipped: Sequence[int] = (), **fields: Any) -> Candidate:
     return Candidate(name=name, features=features, **given)
 
 
-def found(rows: Sequence[Candidate], **params: Any) -> dict[str, Flag]:
+def find(rows: Sequence[Candidate], **params: Any) -> dict[str, Flag]:
     flags = OPS["near_duplicates"].decide(rows, OPS["near_duplicates"].params(**params), CTX)
     return {row.name: flag for row, flag in zip(rows, flags, strict=True) if flag is not None}
 
@@ -59,12 +59,12 @@ def jpeg(image: np.ndarray) -> np.ndarray:
     ],
     ids=["half", "larger", "contrast", "16 bits", "colour", "jpeg"],
 )
-def test_hash_outlives_harmless_changes(change: Callable[[np.ndarray], np.ndarray], most: int) -> None:
+def test_hash_survives_harmless_changes(change: Callable[[np.ndarray], np.ndarray], most: int) -> None:
     assert max(distance(hand.image, change(hand.image)) for hand in hands()[::4]) <= most
 
 
-def test_hash_outlives_mild_exposure() -> None:
-    assert max(distance(hand.image, exposed(hand, 0.75).image) for hand in hands()[::4]) <= 20
+def test_hash_survives_mild_exposure() -> None:
+    assert max(distance(hand.image, expose(hand, 0.75).image) for hand in hands()[::4]) <= 20
 
 
 def test_different_hands_are_apart() -> None:
@@ -79,7 +79,7 @@ def test_mirror_hash_is_the_hash_of_the_mirror_image() -> None:
         assert distance(hand.image, hand.image, "mirror") > 20
 
 
-def test_blank_pictures_are_alike() -> None:
+def test_blank_pictures_are_duplicates() -> None:
     hashes = [perceptual_hash(np.full((50, 70), value, np.uint8)) for value in (0, 17, 255)]
     assert hashes == [{"hash": BLANK.hex(), "mirror": BLANK.hex()}] * 3
 
@@ -101,66 +101,66 @@ def test_pairs_are_those_of_the_definition(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_first_name_stays_whatever_the_order() -> None:
-    rows = [hashed("b"), hashed("a", [3]), hashed("z", range(100)), hashed("c", [3, 4])]
+    rows = [make_candidate("b"), make_candidate("a", [3]), make_candidate("z", range(100)), make_candidate("c", [3, 4])]
     expected = {"b": "a, 1 bits apart", "c": "a, 1 bits apart"}
     for order in (rows, rows[::-1]):
-        assert {name: flag.detail for name, flag in found(order).items()} == expected
-    assert found(rows)["b"] == Flag("near-duplicate", pytest.approx(1 - 1 / BITS, abs=1e-4), None, "a, 1 bits apart")
+        assert {name: flag.detail for name, flag in find(order).items()} == expected
+    assert find(rows)["b"] == Flag("near-duplicate", pytest.approx(1 - 1 / BITS, abs=1e-4), None, "a, 1 bits apart")
 
 
 def test_each_flagged_one_has_a_twin_that_stays() -> None:
     """a is near b and b near c, but a not near c: only b goes."""
-    chain = [hashed("a"), hashed("b", range(20)), hashed("c", range(40))]
-    assert [*found(chain)] == ["b"]
-    assert [*found([*chain, hashed("unlike", range(100, 200))])] == ["b"]
+    chain = [make_candidate("a"), make_candidate("b", range(20)), make_candidate("c", range(40))]
+    assert [*find(chain)] == ["b"]
+    assert [*find([*chain, make_candidate("unlike", range(100, 200))])] == ["b"]
 
 
 def test_distance_is_inclusive() -> None:
-    rows = [hashed("a"), hashed("b", range(20))]
-    assert [*found(rows, distance=20)] == ["b"] and found(rows, distance=19) == {}
+    rows = [make_candidate("a"), make_candidate("b", range(20))]
+    assert [*find(rows, distance=20)] == ["b"] and find(rows, distance=19) == {}
 
 
 def test_within_a_group_only() -> None:
-    rows = [hashed("a", group="P1"), hashed("b", group="P2"), hashed("c", group="P2")]
-    assert [*found(rows, within="group")] == ["c"]
-    assert [*found(rows)] == ["b", "c"]
+    rows = [make_candidate("a", group="P1"), make_candidate("b", group="P2"), make_candidate("c", group="P2")]
+    assert [*find(rows, within="group")] == ["c"]
+    assert [*find(rows)] == ["b", "c"]
 
 
 def test_mirror_images_on_demand() -> None:
-    rows = [hashed("a", range(5)), hashed("b", range(5, BITS))]
-    assert found(rows) == {} and [*found(rows, mirrored=True)] == ["b"]
+    rows = [make_candidate("a", range(5)), make_candidate("b", range(5, BITS))]
+    assert find(rows) == {} and [*find(rows, mirrored=True)] == ["b"]
     hand = hands()[0]
     image = np.ascontiguousarray(hand.image[:, ::-1])
     pair = [candidate("near_duplicates", sample) for sample in (hand, replace(hand, name="mirror", image=image))]
-    assert found(pair) == {} and [*found(pair, mirrored=True)] == ["mirror"]
+    assert find(pair) == {} and [*find(pair, mirrored=True)] == ["mirror"]
 
 
 # Twins in different splits
 
 
 SPLITS = [
-    hashed("a", group="P1"),
-    hashed("b", [1], group="P2", split="val"),
-    hashed("c", range(90, 200), group="P2", split="val"),
-    hashed("d", range(60), group="P3", split="val"),
-    hashed("e", [1, 2], group="P4"),
+    make_candidate("a", group="P1"),
+    make_candidate("b", [1], group="P2", split="val"),
+    make_candidate("c", range(90, 200), group="P2", split="val"),
+    make_candidate("d", range(60), group="P3", split="val"),
+    make_candidate("e", [1, 2], group="P4"),
 ]
 
 
 def test_across_splits_is_an_error_that_names_both() -> None:
     with pytest.raises(PlanError, match=r"'a' \(train\) and 'b' \(val\).*across_splits: move"):
-        found(SPLITS)
+        find(SPLITS)
 
 
 def test_across_splits_can_be_ignored() -> None:
-    assert [*found(SPLITS, across_splits="ignore")] == ["e"]
+    assert [*find(SPLITS, across_splits="ignore")] == ["e"]
 
 
 def test_twins_move_to_train_with_their_groups() -> None:
-    flags = found(SPLITS, across_splits="move")
+    flags = find(SPLITS, across_splits="move")
     assert {name: flag.move_to for name, flag in flags.items()} == {"a": None, "b": "train", "c": "train", "e": None}
     assert flags["b"].detail.startswith("a, ") and flags["c"].detail == "group P2"
-    assert flags == found(SPLITS[::-1], across_splits="move")
+    assert flags == find(SPLITS[::-1], across_splits="move")
 
 
 def test_after_a_move_nothing_is_left_across() -> None:
@@ -174,12 +174,12 @@ def test_after_a_move_nothing_is_left_across() -> None:
     for i, look in enumerate(looks):
         group = int(rng.integers(30))
         seen = np.flatnonzero(np.random.default_rng(int(look)).random(BITS) < 0.5)
-        rows.append(hashed(f"s{i:02}", seen, group=f"P{group}", split=str(splits[group])))
-    flags = found(rows, across_splits="move")
+        rows.append(make_candidate(f"s{i:02}", seen, group=f"P{group}", split=str(splits[group])))
+    flags = find(rows, across_splits="move")
     moved = [replace(row, split=flags[row.name].move_to or row.split) if row.name in flags else row for row in rows]
     assert 0 < sum(row.split == "train" for row in rows) < sum(row.split == "train" for row in moved)
     assert len({(row.group, row.split) for row in moved}) == len({row.group for row in moved})
-    found(moved)  # would be an error
+    find(moved)  # would be an error
     kept = [row for row in moved if row.name not in flags or flags[row.name].move_to]
     assert {row.features["hash"] for row in kept} == {row.features["hash"] for row in rows}
 
@@ -187,8 +187,8 @@ def test_after_a_move_nothing_is_left_across() -> None:
 def test_a_table_of_equal_pictures_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_PAIRS", 100)
     with pytest.raises(PlanError, match=r"more than 100 pairs.*Lower `distance`"):
-        found([hashed(f"s{i}") for i in range(20)])
+        find([make_candidate(f"s{i}") for i in range(20)])
 
 
 def test_an_empty_table() -> None:
-    assert found([]) == {}
+    assert find([]) == {}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from augforge import bitmask
 from augforge.keys import canonical_json
 from augforge.ops.core import Context
-from augforge.ops.filters.metal import LETTERS, Metal, Region, flagged_regions, metal, score
+from augforge.ops.filters.metal import LETTERS, Metal, Region, find_metal, metal, region_score
 from augforge.ops.filters.metal_body import find_body
 from augforge.phantom import Traits, render_hand
 from augforge.sample import Sample
@@ -51,7 +51,7 @@ def features(sample: Sample, params: Metal | None = None) -> dict[str, Any]:
 
 def found(sample: Sample, **params: Any) -> list[Region]:
     chosen = Metal.model_validate(params)
-    return flagged_regions(features(sample, chosen), chosen)
+    return find_metal(features(sample, chosen), chosen)
 
 
 def changed(image: Image, clean: Image) -> tuple[int, int, int, int]:
@@ -155,7 +155,7 @@ def patch(sample: Sample) -> Sample:
     return draw(sample, lambda cover: cv2.rectangle(cover, corners[0], corners[1], 255, -1))
 
 
-def turned_on(fill: int, degrees: float = 33) -> Callable[[Image], Image]:
+def turn_on_film(fill: int, degrees: float = 33) -> Callable[[Image], Image]:
     """The image turned inside padding of one gray."""
 
     def turn(image: Image) -> Image:
@@ -166,11 +166,11 @@ def turned_on(fill: int, degrees: float = 33) -> Callable[[Image], Image]:
     return turn
 
 
-def coded(image: Image) -> Image:
+def encode_jpeg(image: Image) -> Image:
     return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 70])[1], cv2.IMREAD_GRAYSCALE)
 
 
-def grainy(image: Image) -> Image:
+def add_grain(image: Image) -> Image:
     return np.clip(image + np.random.default_rng(0).normal(0, 4, image.shape), 0, 255).astype(np.uint8)
 
 
@@ -246,8 +246,8 @@ def test_marks_of_the_film_are_not_metal(add: Callable[[Sample], Sample], with_m
 
 def test_writing_on_the_body_is_not_metal() -> None:
     region = {**PLACE, "pixels": 300, "prominence": 0.5, "plateau": 30, "sharpness": 1.0, "contrast": 0.6}
-    assert score({**region, "row": LETTERS - 1}, 0, Metal()) > 1
-    assert score({**region, "row": LETTERS}, 0, Metal()) == 0
+    assert region_score({**region, "row": LETTERS - 1}, 0, Metal()) > 1
+    assert region_score({**region, "row": LETTERS}, 0, Metal()) == 0
 
 
 def test_a_ring_across_a_metacarpal_class_that_is_no_finger_is_an_implant() -> None:
@@ -271,12 +271,12 @@ TREATED = {
     "dark": lambda image: (image * 0.4).astype(np.uint8),
     "gamma 0.6": lambda image: (255 * (image / 255.0) ** 0.6).astype(np.uint8),
     "gamma 1.5": lambda image: (255 * (image / 255.0) ** 1.5).astype(np.uint8),
-    "grain": grainy,
+    "grain": add_grain,
     "blur": lambda image: cv2.GaussianBlur(image, (0, 0), 0.7),
-    "JPEG": coded,
-    "on black": turned_on(0),
-    "on gray": turned_on(110, -140),
-    "on white": turned_on(255, 70),
+    "JPEG": encode_jpeg,
+    "on black": turn_on_film(0),
+    "on gray": turn_on_film(110, -140),
+    "on white": turn_on_film(255, 70),
     "16 bit": lambda image: image.astype(np.uint16) * 16,
     "colour": lambda image: np.dstack([image] * 3),
 }
@@ -339,12 +339,14 @@ def test_decision_follows_the_thresholds_from_features_alone() -> None:
 
 def test_scores_grow_with_what_metal_is() -> None:
     base = {**PLACE, "pixels": 400, "prominence": 0.1, "plateau": 4.0, "sharpness": 0.92, "contrast": 0.15}
-    assert score(base, 0, Metal()) >= 1
+    assert region_score(base, 0, Metal()) >= 1
     for name, less in {"prominence": 0.03, "plateau": 1.0, "sharpness": 0.7, "contrast": 0.05, "contact": 0.1}.items():
-        assert score({**base, name: less}, 0, Metal()) < 1, name
-    assert score({**base, "pixels": 30}, 0, Metal()) < score(base, 0, Metal()), "a speck must stand out more"
-    assert score(base, 0.2, Metal()) < 1, "and so must all where bone is burnt out"
-    assert score({**base, "sides": 2}, 0, Metal()) == score({**base, "strip": 0.02}, 0, Metal()) == 0
+        assert region_score({**base, name: less}, 0, Metal()) < 1, name
+    assert region_score({**base, "pixels": 30}, 0, Metal()) < region_score(base, 0, Metal()), (
+        "a speck must stand out more"
+    )
+    assert region_score(base, 0.2, Metal()) < 1, "and so must all where bone is burnt out"
+    assert region_score({**base, "sides": 2}, 0, Metal()) == region_score({**base, "strip": 0.02}, 0, Metal()) == 0
 
 
 def test_body_is_found_inside_a_frame_and_padding() -> None:
@@ -364,4 +366,4 @@ def test_no_class_beyond_fingers_is_needed() -> None:
     names = tuple(f"bone {c}" for c in range(len(HAND_BONES)))
     assert metal.measure is not None
     measured = metal.measure(sample, SimpleNamespace(fingers=Metal().fingers), Context(names))
-    assert flagged_regions(measured, Metal())[0].kind == "ring"
+    assert find_metal(measured, Metal())[0].kind == "ring"

@@ -87,7 +87,7 @@ def test_classes_must_exist() -> None:
             flagged(op, [], classes=["d"], **({"pixels": 2} if op == "min_area" else {}))
 
 
-def test_where_flags_what_does_not_hold() -> None:
+def test_where_flags_samples_that_do_not_meet_the_condition() -> None:
     rows = [candidate({"a": 5}, metadata={"age": age}) for age in (3, 9, None)]
     assert [flag is None for flag in flagged("where", rows, condition="metadata.age >= 6")] == [False, True, False]
     assert [flag is None for flag in flagged("where", rows, condition="metadata.age < 6")] == [True, False, False]

@@ -10,25 +10,25 @@ import numpy as np
 import pytest
 from judging import (
     BONES,
+    bone_mask,
     candidate,
-    exposed,
-    fitted,
-    folded,
+    expose,
+    find_flags,
+    fit_context,
+    fold_polygon,
     hands,
     is_bent,
-    judged,
-    mask,
-    recall,
-    shifted,
-    swapped,
-    truncated,
-    with_masks,
+    measure_recall,
+    replace_masks,
+    shift_class,
+    swap_labels,
+    truncate_class,
 )
 
 from augforge import bitmask
 from augforge.errors import PlanError
 from augforge.ops import OPS, Context
-from augforge.ops.filters.robust import median, polished, spread
+from augforge.ops.filters.robust import median, median_polish, spread
 from augforge.sample import Sample
 
 GEOMETRY = ("class_area", "class_shape", "pose")
@@ -39,7 +39,7 @@ THREE = Context(("a", "b", "c"))
 @pytest.fixture(scope="module")
 def usual() -> dict[str, Context]:
     """The contexts after fitting on all hands, bent ones included."""
-    return {name: fitted(name, hands()) for name in EVERY}
+    return {name: fit_context(name, hands()) for name in EVERY}
 
 
 def discs(radii: dict[str, int], centers: dict[str, tuple[int, int]] | None = None, name: str = "s") -> Sample:
@@ -62,12 +62,12 @@ def crowd(count: int = 12) -> list[Sample]:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_ordinary_hands_pass(name: str, usual: dict[str, Context]) -> None:
-    assert [found for found in judged(name, hands(), usual[name]) if not is_bent(found)] == []
+    assert [found for found in find_flags(name, hands(), usual[name]) if not is_bent(found)] == []
 
 
 @pytest.mark.parametrize("name", GEOMETRY)
-def test_bent_fingers_surface(name: str, usual: dict[str, Context]) -> None:
-    found = judged(name, [hand for hand in hands() if is_bent(hand.name)], usual[name])
+def test_bent_fingers_are_found(name: str, usual: dict[str, Context]) -> None:
+    found = find_flags(name, [hand for hand in hands() if is_bent(hand.name)], usual[name])
     assert len(found) == 3
     assert all("finger-" in flag.detail for flag in found.values())
 
@@ -75,34 +75,34 @@ def test_bent_fingers_surface(name: str, usual: dict[str, Context]) -> None:
 @pytest.mark.parametrize(
     ("name", "fault", "least"),
     [
-        ("pose", swapped, 0.97),
-        ("pose", shifted, 0.9),
-        ("class_area", truncated, 0.9),
-        ("class_area", swapped, 0.75),
-        ("class_shape", truncated, 0.8),
-        ("class_shape", swapped, 0.75),
-        ("class_shape", folded, 0.6),
+        ("pose", swap_labels, 0.97),
+        ("pose", shift_class, 0.9),
+        ("class_area", truncate_class, 0.9),
+        ("class_area", swap_labels, 0.75),
+        ("class_shape", truncate_class, 0.8),
+        ("class_shape", swap_labels, 0.75),
+        ("class_shape", fold_polygon, 0.6),
     ],
 )
-def test_faults_surface_and_are_named(name: str, fault: Any, least: float, usual: dict[str, Context]) -> None:
-    found, named = recall(name, fault, usual[name])
+def test_faults_are_found_and_named(name: str, fault: Any, least: float, usual: dict[str, Context]) -> None:
+    found, named = measure_recall(name, fault, usual[name])
     assert found >= least and named >= 0.95
 
 
 @pytest.mark.parametrize(("gamma", "least"), [(0.35, 0.95), (0.5, 0.55), (2.2, 0.7), (3, 0.95)])
-def test_exposure_outliers_surface(gamma: float, least: float, usual: dict[str, Context]) -> None:
-    found = judged("intensity", [exposed(hand, gamma) for hand in hands()], usual["intensity"])
+def test_exposure_outliers_are_found(gamma: float, least: float, usual: dict[str, Context]) -> None:
+    found = find_flags("intensity", [expose(hand, gamma) for hand in hands()], usual["intensity"])
     assert len(found) >= least * len(hands())
     assert {flag.reason for flag in found.values()} == {"exposure"}
 
 
 def test_findings_mark_their_classes(usual: dict[str, Context]) -> None:
     hand = hands()[0]
-    broken = with_masks(hand, {"Scaphoid": mask(hand, "finger-3"), "finger-3": mask(hand, "Scaphoid")})
+    broken = replace_masks(hand, {"Scaphoid": bone_mask(hand, "finger-3"), "finger-3": bone_mask(hand, "Scaphoid")})
     _, boxes = bitmask.areas_and_boxes(broken.masks, len(BONES.classes))
     marked = {tuple(boxes[BONES.class_index(name)].tolist()) for name in ("Scaphoid", "finger-3")}
     for name in GEOMETRY:
-        assert set(judged(name, [broken], usual[name])[hand.name].boxes) == marked
+        assert set(find_flags(name, [broken], usual[name])[hand.name].boxes) == marked
 
 
 # What does not matter
@@ -111,10 +111,10 @@ def test_findings_mark_their_classes(usual: dict[str, Context]) -> None:
 @pytest.mark.parametrize("name", GEOMETRY)
 def test_mirroring_turning_and_scale_do_not_matter(name: str, usual: dict[str, Context]) -> None:
     """Scores of a faulty hand, moved as a whole, stay nearly the same."""
-    hand = with_masks(
-        hands()[0], {"finger-6": mask(hands()[0], "finger-13"), "finger-13": mask(hands()[0], "finger-6")}
+    hand = replace_masks(
+        hands()[0], {"finger-6": bone_mask(hands()[0], "finger-13"), "finger-13": bone_mask(hands()[0], "finger-6")}
     )
-    before = judged(name, [hand], usual[name], threshold=0.01)[hand.name].score
+    before = find_flags(name, [hand], usual[name], threshold=0.01)[hand.name].score
     turn = cv2.getRotationMatrix2D((127.5, 127.5), 90, 1)
     changes = [
         lambda layer: cv2.flip(layer, 1),
@@ -123,23 +123,23 @@ def test_mirroring_turning_and_scale_do_not_matter(name: str, usual: dict[str, C
     ]
     for change in changes:
         moved = replace(hand, image=change(hand.image), masks=bitmask.per_plane(change, hand.masks))
-        after = judged(name, [moved], usual[name], threshold=0.01)[hand.name].score
+        after = find_flags(name, [moved], usual[name], threshold=0.01)[hand.name].score
         assert after == pytest.approx(before, rel=0.08)
 
 
 def test_pose_names_both_of_a_swap_and_leaves_the_rest(usual: dict[str, Context]) -> None:
     hand = hands()[0]
-    broken = with_masks(hand, {"Scaphoid": mask(hand, "Hamate"), "Hamate": mask(hand, "Scaphoid")})
-    detail = judged("pose", [broken], usual["pose"])[hand.name].detail
+    broken = replace_masks(hand, {"Scaphoid": bone_mask(hand, "Hamate"), "Hamate": bone_mask(hand, "Scaphoid")})
+    detail = find_flags("pose", [broken], usual["pose"])[hand.name].detail
     assert {part.split(" z=")[0] for part in detail.split(", ")} == {"Scaphoid", "Hamate"}
 
 
 def test_area_is_relative_to_the_others() -> None:
-    ctx = fitted("class_area", crowd(), THREE)
+    ctx = fit_context("class_area", crowd(), THREE)
     half = discs({"a": 7, "b": 10, "c": 13})
-    assert judged("class_area", [half], ctx) == {}
-    whole = fitted("class_area", crowd(), THREE, relative_to="picture")
-    flags = judged("class_area", [half], whole, relative_to="picture")
+    assert find_flags("class_area", [half], ctx) == {}
+    whole = fit_context("class_area", crowd(), THREE, relative_to="picture")
+    flags = find_flags("class_area", [half], whole, relative_to="picture")
     assert flags["s"].reason == "class area" and "a z=-" in flags["s"].detail
 
 
@@ -147,20 +147,20 @@ def test_area_is_relative_to_the_others() -> None:
 
 
 def test_absent_and_unknown_are_different() -> None:
-    ctx = fitted("class_area", crowd(), THREE)
+    ctx = fit_context("class_area", crowd(), THREE)
     absent = discs({"a": 14, "b": 20})
-    assert judged("class_area", [absent], ctx)["s"].reason == "class missing"
-    assert judged("class_area", [absent], ctx)["s"].detail == "c"
-    assert judged("class_area", [absent], ctx, missing=None) == {}
+    assert find_flags("class_area", [absent], ctx)["s"].reason == "class missing"
+    assert find_flags("class_area", [absent], ctx)["s"].detail == "c"
+    assert find_flags("class_area", [absent], ctx, missing=None) == {}
     unknown = replace(absent, known=bitmask.select_bits([0, 1], 3))
-    assert judged("class_area", [unknown], ctx) == {}
+    assert find_flags("class_area", [unknown], ctx) == {}
     assert candidate("class_area", unknown, THREE).features["area"]["c"] is None
 
 
 def test_a_class_that_is_often_absent_is_not_missed() -> None:
     some = [discs({"a": 14, "b": 20} if i % 3 == 0 else {"a": 14, "b": 20, "c": 26}, name=f"s{i}") for i in range(12)]
-    ctx = fitted("class_area", some, THREE)
-    assert judged("class_area", some, ctx) == {}
+    ctx = fit_context("class_area", some, THREE)
+    assert find_flags("class_area", some, ctx) == {}
     assert ctx.fitted["present"] == {"a": 1.0, "b": 1.0, "c": pytest.approx(2 / 3, abs=1e-4)}
 
 
@@ -168,15 +168,15 @@ def test_a_class_that_is_often_absent_is_not_missed() -> None:
 def test_unlabelled_samples_pass(name: str, usual: dict[str, Context]) -> None:
     hand = hands()[0]
     bare = replace(hand, masks=hand.masks * 0, known=hand.known * 0)
-    assert judged(name, [bare], usual[name], threshold=0.01) == {}
-    assert judged(name, [bare] * 3, fitted(name, [replace(bare, name=f"b{i}") for i in range(20)])) == {}
+    assert find_flags(name, [bare], usual[name], threshold=0.01) == {}
+    assert find_flags(name, [bare] * 3, fit_context(name, [replace(bare, name=f"b{i}") for i in range(20)])) == {}
 
 
 @pytest.mark.parametrize("name", ["class_area", "class_shape"])
 def test_classes_at_the_border_are_judged_on_demand(name: str) -> None:
     cut = discs({"a": 14, "b": 20, "c": 26}, {"a": (2, 40)})
-    assert judged(name, [cut], fitted(name, crowd(), THREE)) == {}
-    flags = judged(name, [cut], fitted(name, crowd(), THREE, at_border="judge"), at_border="judge")
+    assert find_flags(name, [cut], fit_context(name, crowd(), THREE)) == {}
+    flags = find_flags(name, [cut], fit_context(name, crowd(), THREE, at_border="judge"), at_border="judge")
     assert "a " in flags["s"].detail
 
 
@@ -186,31 +186,32 @@ def test_classes_at_the_border_are_judged_on_demand(name: str) -> None:
 @pytest.mark.parametrize("name", EVERY)
 def test_only_training_counts(name: str) -> None:
     odd = [
-        replace(exposed(swapped(hand, np.random.default_rng(i))[0], 3), split="val") for i, hand in enumerate(hands())
+        replace(expose(swap_labels(hand, np.random.default_rng(i))[0], 3), split="val")
+        for i, hand in enumerate(hands())
     ]
     odd = [replace(sample, name=f"odd/{sample.name}") for sample in odd]
-    assert fitted(name, [*hands()[:30], *odd]).fitted == fitted(name, hands()[:30]).fitted
+    assert fit_context(name, [*hands()[:30], *odd]).fitted == fit_context(name, hands()[:30]).fitted
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_few_or_equal_samples_flag_nothing(name: str) -> None:
     few = hands()[:7]
-    assert fitted(name, few).fitted is None
-    assert judged(name, few, fitted(name, few)) == {}
+    assert fit_context(name, few).fitted is None
+    assert find_flags(name, few, fit_context(name, few)) == {}
     equal = [replace(hands()[0], name=f"e{i}", group=f"e{i}") for i in range(20)]
-    assert judged(name, equal, fitted(name, equal)) == {}
+    assert find_flags(name, equal, fit_context(name, equal)) == {}
 
 
 def test_a_second_kind_is_no_outlier() -> None:
     """Three kinds of hands, each many times: the MAD is small, and yet none is an outlier."""
     kinds = [replace(hands()[2 * i], name=f"{i}-{j}", group=f"{i}-{j}") for i in range(3) for j in range(6)]
-    assert [judged(name, kinds, fitted(name, kinds)) for name in EVERY] == [{}] * 4
+    assert [find_flags(name, kinds, fit_context(name, kinds)) for name in EVERY] == [{}] * 4
 
 
 def test_a_lone_outlier_does_not_hide_itself() -> None:
     samples = [*crowd(11), discs({"a": 4, "b": 20, "c": 26}, name="odd")]
-    ctx = fitted("class_area", samples, THREE)
-    assert [*judged("class_area", samples, ctx)] == ["odd"]
+    ctx = fit_context("class_area", samples, THREE)
+    assert [*find_flags("class_area", samples, ctx)] == ["odd"]
 
 
 def test_too_few_classes_are_refused() -> None:
@@ -272,13 +273,13 @@ def test_median_honours_gaps() -> None:
     assert np.isnan(median(np.zeros((0, 2)), 0)).all()
 
 
-def test_polish_takes_rows_and_columns_apart() -> None:
+def test_polish_separates_rows_and_columns() -> None:
     rng = np.random.default_rng(0)
     rows, columns = rng.normal(0, 3, (40, 1)), rng.normal(0, 5, (1, 7))
     table = rows + columns
     table[3, 2] += 9
     table[5, 5] = np.nan
-    effect, left = polished(table)
+    effect, left = median_polish(table)
     assert left[3, 2] == pytest.approx(9) and np.isnan(left[5, 5])
     assert np.nansum(np.abs(left)) == pytest.approx(9)
     np.testing.assert_allclose(np.diff(effect), np.diff(columns[0]), atol=1e-9)

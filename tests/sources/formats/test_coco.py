@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from makedata import filled
 from mutation import mutated_bytes, mutated_json
-from planes import has_extra_bits
 from pycocotools import mask as coco_mask
 from pydantic import ValidationError
 
 from augforge import bitmask
 from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError
+from augforge.ops.contract_samples import has_extra_bits
 from augforge.sources.formats.coco.source import Coco
 from augforge.sources.raster import rle
 
