@@ -16,7 +16,7 @@ from typing import Any
 import docshell
 import pytest
 from docblocks import Block, blocks_of
-from toybox import own_ops
+from augforge.ops import OPS
 
 from augforge.recipe.recipe import load_recipe
 
@@ -104,7 +104,7 @@ def test_slow_blocks_run(name: str, workplace: Path) -> None:
 def run_all(found: list[Block], workplace: Path) -> None:
     before = set(sys.modules)
     try:
-        with own_ops():
+        with OPS.restored():
             for number, block in enumerate(found):
                 try:
                     RUNNERS[language_of(block)](block, workplace, number)
