@@ -8,6 +8,7 @@ all others, or becomes a rejected row. What is wrong with the whole source is a 
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -205,9 +206,14 @@ class Scan:
 
     def listing(self, records: Iterable[Record], classes: tuple[str, ...], labels: tuple[str, ...] = ()) -> Listing:
         """The records, grouped, joined with the metadata and sorted by name. Raises SourceError with all problems."""
+        for table in (classes, labels):
+            self._need_distinct_looks(table)
         found: Shelf[Record] = Shelf()
+        looks: Shelf[Record] = Shelf()
         for record in records:
             other = found.setdefault(record.name, record)
+            if other is record and not record.name.isascii():
+                other = looks.setdefault(unicodedata.normalize("NFC", record.name), record)
             if other is not record:
                 self._twice(record.name, *(str(r.data.get("image", r.name)) for r in (other, record)))
             if self.lost:
@@ -221,6 +227,16 @@ class Scan:
             raise SourceError(f"{self.root} holds no image; expected\n{self.source.layout}\nCorrect source.path.")
         refused = sorted(self.refused, key=lambda row: (row.name, row.reason, row.detail))
         return Listing(classes, Records(kept), tuple(refused), labels, tuple(self.warnings))
+
+    def _need_distinct_looks(self, names: Iterable[str]) -> None:
+        """SourceError for two classes or labels that look the same: an accent may be a character of its own."""
+        seen: dict[str, str] = {}
+        for name in names:
+            if seen.setdefault(unicodedata.normalize("NFC", name), name) != name:
+                raise SourceError(
+                    f"{self.root}: two classes are named '{name}' and look the same, but are written in different "
+                    "Unicode forms (NFC and NFD); expected one. Rename one, or merge them by source.class_map."
+                )
 
     def _need_sound_folders(self, record: Record) -> None:
         parts = record.name.split("/")

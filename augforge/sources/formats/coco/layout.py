@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from augforge.errors import SourceError, some
 from augforge.sources.scan.own_splits import names_split, own_split, split_folders
-from augforge.sources.scan.records import folder_or_name
+from augforge.sources.scan.records import folder_or_name, inside
 
 _SHOWN = 20
 _HEAD = 1 << 16
@@ -34,6 +34,8 @@ def annotation_files(root: Path, layout: str) -> list[str]:
         raise SourceError(f"{root} holds no .json; expected\n{layout}\nCorrect source.path.")
     if len(places) > 1:
         places = [place for place in places if PurePosixPath(place).name.startswith("instances")] or places
+    for place in places:
+        inside(root, place, f"{root / place}: annotation file")
     splits = {split_of(place) for place in places}
     if len(places) > 1 and ("" in splits or len(splits) < len(places)):
         raise SourceError(
@@ -62,9 +64,10 @@ def image_folder(root: Path, place: str, images: str | None, file_names: Iterabl
     inner = [*(f"images/{subset}" for subset in subsets), *subsets, "images", "data", "."]
     bases = ((str(path.parent), inner), (".", inner)) if images is None else ((images, [*subsets, "."]),)
     folders = dict.fromkeys(posixpath.normpath(posixpath.join(base, name)) for base, names in bases for name in names)
-    names = [name.replace("\\", "/") for name in file_names]
+    names = list(file_names)
     for folder in (folder for folder in folders if (root / folder).is_dir()):
-        if any(os.path.lexists(f"{root}/{folder}/{name}") for name in names):
+        places = (image_place(folder, name) for name in names)
+        if any(not leaves_root(place) and os.path.lexists(f"{root}/{place}") for place in places):
             return folder
     usual = "images" if (root / "images").is_dir() else "."
     return usual if images is None else posixpath.normpath(images)
@@ -88,6 +91,11 @@ def usual_group(inner: str, split: str) -> str:
 def image_place(folder: str, file_name: str) -> str:
     """Place of an image by its ``file_name``, which may lead out of the root."""
     return os.path.normpath(PurePosixPath(folder, file_name.replace("\\", "/")))
+
+
+def leaves_root(place: str) -> bool:
+    """Whether a normalised place lies outside of the root, as far as its text says."""
+    return place.startswith(("/", "../"))
 
 
 def _json_in(root: Path, folder: str) -> list[str]:

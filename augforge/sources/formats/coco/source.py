@@ -23,6 +23,7 @@ from augforge.sources.formats.coco.layout import (
     image_folder,
     image_place,
     json_files,
+    leaves_root,
     sample_name,
     split_of,
     usual_group,
@@ -244,7 +245,7 @@ ROOT/                          source.path
     def _need_images(self, scan: Scan, part: _Part, found: set[str]) -> None:
         """SourceError where none of an annotation file's images is there, unless something known may be why."""
         places = [image_place(part.images, entry["file_name"]) for entry in part.facts["images"]]
-        below = [place for place in places if not place.startswith(("/", "../"))]
+        below = [place for place in places if not leaves_root(place)]
         if below and not scan.bad and not scan.problems and found.isdisjoint(below):
             raise SourceError(
                 f"{self.root / below[0]} does not exist, and none of the {len(places)} images that "
