@@ -20,6 +20,9 @@ Box = tuple[int, int, int, int]
 IGNORE = "ignore"
 """The reserved class: pixels that nobody may learn from or be judged by, such as VOC's void or COCO's crowds."""
 
+NO_CLASSES = (IGNORE,)
+"""The class table of samples that have labels and no masks: a table cannot be empty, and nobody knows this class."""
+
 IDENTITY: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from augforge.errors import SourceError
+from augforge.sample import IGNORE
 from augforge.sources.core import Source
-from augforge.sources.options import IGNORE, REST
+from augforge.sources.options import REST, Crowd
 from augforge.sources.scan.scanning import Scan
 
 
@@ -61,3 +62,15 @@ def scanned_table(scan: Scan, labels: Iterable[str], where: Path) -> ClassTable:
         if broken is None:
             raise
         raise SourceError(f"{error} Refused before that: {broken}") from error
+
+
+def check_crowd(crowd: Crowd | None, classes: Collection[str] | None) -> None:
+    """ValueError if crowds are to become `ignore`, and the recipe lists classes without it."""
+    if crowd == "ignore" and classes is not None and IGNORE not in classes:
+        raise ValueError(f"crowd is {IGNORE}, but classes has no '{IGNORE}'; add it to the list")
+
+
+def crowd_class(crowd: Crowd, name: str) -> str | None:
+    """The class that a crowd of class ``name`` becomes; None if it is left out."""
+    chosen: dict[Crowd, str | None] = {"ignore": IGNORE, "class": name, "drop": None}
+    return chosen[crowd]

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from augforge import bitmask
 from augforge.errors import SourceError
-from augforge.sample import Image, Label, Sample
+from augforge.sample import IGNORE, Image, Label, Sample
 from augforge.sources.core import Record
-from augforge.sources.options import IGNORE
 from augforge.sources.raster import rle
 from augforge.sources.raster.shapes import Part, draw
 from augforge.sources.scan.images import read_image

@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from augforge.sample import IGNORE as IGNORE  # adapters take all that is reserved from here
+Boxes = Literal["error", "rectangle", "drop"]
+"""What becomes of a box without a mask."""
 
-NO_CLASSES = (IGNORE,)
-"""The class table of a source that has labels and no masks: a table cannot be empty, and nobody knows this class."""
+Crowd = Literal["ignore", "class", "drop"]
+"""What becomes of a crowd, many objects under one outline."""
 
 REST = "*"
 """The key of a ``class_map`` that stands for every label which neither the map nor the classes name."""

@@ -9,7 +9,7 @@ import polars as pl
 import torch
 
 from augforge.errors import TrainError, some
-from augforge.sources.options import IGNORE, NO_CLASSES
+from augforge.sample import IGNORE, NO_CLASSES
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.config import TrainConfig
 from augforge.train.data.inputspec import input_spec

@@ -12,11 +12,10 @@ from pydantic import Field, model_validator
 from augforge import bitmask
 from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError
-from augforge.sample import Sample
+from augforge.sample import NO_CLASSES, Sample
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Source
 from augforge.sources.loading import known_bits, labelled_image, listed_image, loaded
-from augforge.sources.options import NO_CLASSES
 from augforge.sources.raster.runs import Order, parse_runs, runs_digest, runs_mask
 from augforge.sources.scan.records import folder_or_name, inside, name_of, plain, record_of
 from augforge.sources.scan.scanning import Scan

@@ -7,10 +7,9 @@ from typing import Any, ClassVar, Literal
 
 from augforge.cache.filecache import FileCache
 from augforge.errors import nearest, some
-from augforge.sample import Sample
+from augforge.sample import NO_CLASSES, Sample
 from augforge.sources.core import Listing, Record, Refused, Source
 from augforge.sources.loading import labelled_image
-from augforge.sources.options import NO_CLASSES
 from augforge.sources.scan.own_splits import names_split
 from augforge.sources.scan.records import name_of, record_of
 from augforge.sources.scan.scanning import Scan

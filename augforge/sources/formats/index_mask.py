@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from augforge import bitmask
@@ -23,6 +22,7 @@ from augforge.sources.core import Listing, Record, Source
 from augforge.sources.loading import check_size, known_bits, listed_image, loaded
 from augforge.sources.raster.masks import read_values
 from augforge.sources.raster.value_names import ValueNames
+from augforge.sources.raster.values import distinct
 from augforge.sources.scan.lists import listed_names
 from augforge.sources.scan.mask_files import (
     IMAGE_SUFFIX,
@@ -32,14 +32,13 @@ from augforge.sources.scan.mask_files import (
     named,
     need_images_folder,
     need_masks,
-    outside,
     part_masks,
     sample_of,
 )
 from augforge.sources.scan.own_splits import split_folder
 from augforge.sources.scan.records import folder_or_name, plain, record_of
 from augforge.sources.scan.scanning import Scan
-from augforge.sources.scan.walking import below
+from augforge.sources.scan.walking import below, outside
 
 VALUE_FACTS = "values@1"
 """The kind of `value_facts` in a file cache; renamed when masks are looked at in another way."""
@@ -222,9 +221,3 @@ def value_facts(path: Path) -> dict[str, Any]:
         )
     pixels = hashlib.sha256(np.ascontiguousarray(values, "<u2").tobytes()).hexdigest()
     return {"size": [values.shape[1], values.shape[0]], "values": found, "content": digest(pixels)}
-
-
-def distinct(values: NDArray[Any]) -> list[int]:
-    """The values that occur, ascending."""
-    found: list[int] = np.flatnonzero(np.bincount(values.reshape(-1))).tolist()
-    return found

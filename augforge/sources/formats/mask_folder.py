@@ -13,10 +13,11 @@ from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Source
 from augforge.sources.loading import known_bits, listed_image, loaded
 from augforge.sources.raster.class_masks import ClassMasks, Mask
-from augforge.sources.scan.mask_files import IMAGE_SUFFIX, MASK_SUFFIX, named, need_images_folder, outside
+from augforge.sources.scan.mask_files import IMAGE_SUFFIX, MASK_SUFFIX, named, need_images_folder
 from augforge.sources.scan.own_splits import split_folder
 from augforge.sources.scan.records import folder_or_name, plain, record_of
 from augforge.sources.scan.scanning import Scan
+from augforge.sources.scan.walking import outside
 
 
 class MaskFolder(Source):

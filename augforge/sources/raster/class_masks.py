@@ -12,9 +12,9 @@ from typing import Any
 from augforge import bitmask
 from augforge.cache.shelf import Shelf
 from augforge.errors import SourceError, some
+from augforge.sample import IGNORE
 from augforge.sources.core import Record, Source
 from augforge.sources.loading import check_size
-from augforge.sources.options import IGNORE
 from augforge.sources.raster.masks import MASK_FACTS, mask_facts, read_mask
 from augforge.sources.scan.mask_files import bare_splits, masks_in
 from augforge.sources.scan.own_splits import split_folder

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from augforge.errors import SourceError, some
+from augforge.sample import IGNORE
 from augforge.sources.core import Source
-from augforge.sources.options import IGNORE
 from augforge.sources.scan.scanning import Scan
 
 _BACKGROUNDS = frozenset({"background", "bg", "unlabeled", "unlabelled"})

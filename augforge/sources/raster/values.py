@@ -1,8 +1,11 @@
-"""What stands in annotations, checked: names and sizes."""
+"""What annotations hold, checked: names, sizes and pixel values."""
 
 from __future__ import annotations
 
 from typing import Any, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
 
 from augforge.sources.scan.documents import is_pixel
 
@@ -21,3 +24,9 @@ def whole_size(size: Any) -> tuple[int, int] | None:
     if not all(is_pixel(value) and value > 0 and value == int(value) for value in size):
         return None
     return int(size[0]), int(size[1])
+
+
+def distinct(values: NDArray[Any]) -> list[int]:
+    """The values that occur, ascending."""
+    found: list[int] = np.flatnonzero(np.bincount(values.reshape(-1))).tolist()
+    return found

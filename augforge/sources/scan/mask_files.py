@@ -30,12 +30,6 @@ _NUMBER = re.compile(r"[-_ ]?\(?\d+\)?")
 """What further masks of an image have behind the suffix."""
 
 
-def outside(places: Iterable[str], folders: Iterable[str]) -> list[str]:
-    """The places that lie in none of the folders."""
-    inner = tuple(f"{folder}/" for folder in folders)
-    return [place for place in places if not place.startswith(inner)]
-
-
 def need_images_folder(scan: Scan, folder: str) -> None:
     """`Scan.need_folder`; where each split has a folder of images of its own, the error shows how they are read."""
     if not (scan.root / folder).is_dir() and (parts := split_folders(scan.root, folder)):

@@ -100,3 +100,9 @@ def outermost(folders: Iterable[str]) -> list[str]:
 def below(path: str, folder: str) -> bool:
     """Whether a real path is a folder or lies in it."""
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def outside(places: Iterable[str], folders: Iterable[str]) -> list[str]:
+    """The places that lie in none of the folders."""
+    inner = tuple(f"{folder}/" for folder in folders)
+    return [place for place in places if not place.startswith(inner)]

@@ -16,10 +16,9 @@ from augforge.cache.filecache import FileCache
 from augforge.errors import TrainError
 from augforge.export.core import suffix_of
 from augforge.lineage import Root
-from augforge.sample import Sample
+from augforge.sample import NO_CLASSES, Sample
 from augforge.sources.core import Listing, Record, Source
 from augforge.sources.loading import listed_image, loaded
-from augforge.sources.options import NO_CLASSES
 from augforge.sources.scan.records import name_of, record_of
 from augforge.sources.scan.scanning import Scan
 from augforge.store.dataset import Dataset, open_dataset

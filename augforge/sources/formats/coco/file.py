@@ -10,18 +10,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeGuard
+from typing import Any, TypeAlias, TypeGuard
 
 from augforge.errors import SourceError
 from augforge.keys import canonical_json
-from augforge.sources.options import IGNORE
+from augforge.sample import IGNORE
+from augforge.sources.classes import crowd_class
+from augforge.sources.options import Boxes, Crowd
 from augforge.sources.raster.rle import compressed
 from augforge.sources.raster.shapes import Far, Ring, box_of, farther, flat_ring, rectangle
 from augforge.sources.raster.values import is_name, whole_size
 from augforge.sources.scan.documents import is_pixel, read_json
 
-Crowd: TypeAlias = Literal["ignore", "class", "drop"]
-Boxes: TypeAlias = Literal["error", "rectangle", "drop"]
 Key: TypeAlias = int | str
 """An id in the file."""
 Size: TypeAlias = tuple[int, int]
@@ -234,12 +234,6 @@ def _class(entry: Mapping[str, Any], image: _Image, where: str, rules: Rules) ->
             "source.classes, or set 'crowd: class' or 'crowd: drop'."
         )
     return crowd_class(rules.crowd, name)
-
-
-def crowd_class(crowd: Crowd, name: str) -> str | None:
-    """What a crowd of a class becomes; None where it is left out."""
-    chosen: dict[Crowd, str | None] = {"ignore": IGNORE, "class": name, "drop": None}
-    return chosen[crowd]
 
 
 def _box(box: Any, where: str, rules: Rules) -> Iterator[Ring | str]:

@@ -14,10 +14,10 @@ from pydantic import Field, model_validator
 from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError, some
 from augforge.keys import digest
-from augforge.sample import Sample
-from augforge.sources.classes import ClassTable, class_table
+from augforge.sample import IGNORE, Sample
+from augforge.sources.classes import ClassTable, check_crowd, class_table
 from augforge.sources.core import Listing, Record, Refused, Source
-from augforge.sources.formats.coco.file import Boxes, Crowd, Rules, category_names, read_document, read_images
+from augforge.sources.formats.coco.file import Rules, category_names, read_document, read_images
 from augforge.sources.formats.coco.layout import (
     annotation_files,
     image_folder,
@@ -29,7 +29,7 @@ from augforge.sources.formats.coco.layout import (
     usual_group,
 )
 from augforge.sources.loading import drawn, known_bits, listed_image, loaded
-from augforge.sources.options import IGNORE
+from augforge.sources.options import Boxes, Crowd
 from augforge.sources.raster.shapes import off_image
 from augforge.sources.scan.records import inside, name_of, record_of
 from augforge.sources.scan.scanning import IMAGES, Scan
@@ -118,8 +118,7 @@ ROOT/                          source.path
 
     @model_validator(mode="after")
     def _has_ignore(self) -> Coco:
-        if self.crowd == "ignore" and self.classes is not None and IGNORE not in self.classes:
-            raise ValueError(f"crowd is {IGNORE}, but classes has no '{IGNORE}'; add it to the list")
+        check_crowd(self.crowd, self.classes)
         return self
 
     def scan(self, cache: FileCache) -> Listing:

@@ -14,14 +14,13 @@ from augforge import bitmask
 from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError
 from augforge.keys import canonical_json
-from augforge.sample import Sample
-from augforge.sources.classes import ClassTable, scanned_table
+from augforge.sample import IGNORE, NO_CLASSES, Sample
+from augforge.sources.classes import ClassTable, check_crowd, crowd_class, scanned_table
 from augforge.sources.core import Listing, Record, Source
-from augforge.sources.formats.coco.file import Boxes, Crowd, crowd_class
 from augforge.sources.formats.datumaro.importing import Imported, import_items, unlisted
 from augforge.sources.formats.datumaro.shapes import SHAPES, label_name, thing
 from augforge.sources.loading import drawn, known_bits, label_of, listed_image, loaded
-from augforge.sources.options import IGNORE, NO_CLASSES
+from augforge.sources.options import Boxes, Crowd
 from augforge.sources.raster import rle
 from augforge.sources.raster.values import is_name
 from augforge.sources.scan.own_splits import names_split, own_split
@@ -89,8 +88,7 @@ ROOT/                          source.path
 
     @model_validator(mode="after")
     def _has_ignore(self) -> Datumaro:
-        if self.crowd == "ignore" and self.classes is not None and IGNORE not in self.classes:
-            raise ValueError(f"crowd is {IGNORE}, but classes has no '{IGNORE}'; add it to the list")
+        check_crowd(self.crowd, self.classes)
         return self
 
     def scan(self, cache: FileCache) -> Listing:

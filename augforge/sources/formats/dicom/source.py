@@ -11,14 +11,13 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from augforge.cache.filecache import FileCache
-from augforge.sample import Sample
+from augforge.sample import NO_CLASSES, Sample
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Refused, Source
 from augforge.sources.formats.dicom.facts import DICOM_SUFFIXES, check_tags, dicom_facts, dicom_name, tags_kind
 from augforge.sources.formats.dicom.file import need_pydicom, open_dicom
 from augforge.sources.formats.dicom.pixels import View, Window
 from augforge.sources.loading import check_size, known_bits, loaded
-from augforge.sources.options import NO_CLASSES
 from augforge.sources.raster.class_masks import ClassMasks, Mask
 from augforge.sources.scan.own_splits import split_folder
 from augforge.sources.scan.patients import patient_of, tell_mixed

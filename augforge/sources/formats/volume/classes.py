@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from augforge.sample import IGNORE, NO_CLASSES
 from augforge.sources.classes import ClassTable, scanned_table
 from augforge.sources.core import Refused
 from augforge.sources.formats.volume.listing import Labels, Listed, label_places, label_volumes, segmentations
 from augforge.sources.formats.volume.naming import LabelFiles
-from augforge.sources.options import IGNORE, NO_CLASSES
 from augforge.sources.raster.value_names import ValueNames
+from augforge.sources.scan.documents import read_json
 from augforge.sources.scan.records import plain
 from augforge.sources.scan.scanning import Scan
 from augforge.sources.scan.walking import below
@@ -132,3 +133,39 @@ class VolumeClasses:
             return []
         lost = {self.names[label] for label in missing} - {IGNORE}
         return [name for name in self.table.known if name not in lost]
+
+
+# ---- dataset.json ----
+
+_FILE = "dataset.json"
+"""Names the values, as nnU-Net and the Medical Segmentation Decathlon keep them."""
+
+
+def named_values(scan: Scan, background: int | None) -> dict[int, str] | None:
+    """The label of each value but the background; None where nothing is named, or where the recipe lists other classes.
+
+    Read are ``{"labels": {"liver": 1}}`` (nnU-Net) and ``{"labels": {"1": "liver"}}`` (Decathlon). Regions of several
+    values cannot be values' names, and are told. SourceError where the file is no JSON.
+    """
+    path = scan.root / _FILE
+    document = read_json(path) if path.is_file() else None
+    labels = document.get("labels") if isinstance(document, dict) else None
+    if not isinstance(labels, dict) or not labels:
+        return None
+    pairs = [_pair(key, value) for key, value in labels.items()]
+    values = {pair[0]: pair[1] for pair in pairs if pair is not None and pair[0] != background}
+    if scan.source.classes is not None and not {*scan.source.classes} <= {IGNORE, *scan.source.mapped(values.values())}:
+        return None
+    if None in pairs:
+        scan.warnings.append(f"{_FILE} gives labels several values, so it names none; name them in source.values")
+        return None
+    return dict(sorted(values.items()))
+
+
+def _pair(key: str, value: Any) -> tuple[int, str] | None:
+    """A value and its label; None where it is neither of the two. Values may be text on either side."""
+    if type(value) is int:
+        return value, key
+    if not isinstance(value, str):
+        return None
+    return (int(key), value) if key.isdecimal() else (int(value), key) if value.isdecimal() else None

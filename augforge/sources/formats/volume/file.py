@@ -39,7 +39,7 @@ class Volume:
         slope, inter: stored value times slope plus inter is the value meant.
         grid: its shape and place.
         padding: stored values that only pad the pictures.
-        stack: how DICOM slices make it up (`volume_series.stacked`); None for other files.
+        stack: how DICOM slices make it up (`series.stacked`); None for other files.
         ranges: what was found of its values, by percentiles.
     """
 

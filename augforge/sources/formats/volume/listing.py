@@ -13,12 +13,11 @@ from augforge.keys import digest
 from augforge.sources.core import Refused
 from augforge.sources.formats.dicom.facts import DICOM_FACTS, DICOM_SUFFIXES, DicomSuffixes, dicom_facts
 from augforge.sources.formats.volume.file import VOLUME_FACTS, is_volume, volume_facts
-from augforge.sources.formats.volume.frames import FRAMES_FACTS, frames_facts
 from augforge.sources.formats.volume.grid import Axis, Grid, Turn, aligned
 from augforge.sources.formats.volume.labels import label_facts, label_kind
 from augforge.sources.formats.volume.naming import LabelFiles, Naming
 from augforge.sources.formats.volume.segments import SEGMENT_FACTS, segment_facts
-from augforge.sources.formats.volume.series import series_facts
+from augforge.sources.formats.volume.series import FRAMES_FACTS, frames_facts, series_facts
 from augforge.sources.scan.scanning import Scan
 
 _LABELS = frozenset({".nii", ".gz", ".tif", ".tiff"})

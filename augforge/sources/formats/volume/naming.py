@@ -11,10 +11,9 @@ from augforge.errors import SourceError
 from augforge.sources.core import Refused
 from augforge.sources.formats.dicom.facts import dicom_name
 from augforge.sources.formats.volume.file import is_volume, volume_name
-from augforge.sources.scan.mask_files import outside
 from augforge.sources.scan.records import plain
 from augforge.sources.scan.scanning import Scan
-from augforge.sources.scan.walking import below
+from augforge.sources.scan.walking import below, outside
 
 
 @dataclass(frozen=True, slots=True)

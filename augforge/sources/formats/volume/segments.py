@@ -15,8 +15,8 @@ from augforge.errors import SourceError
 from augforge.keys import digest
 from augforge.sources.formats.dicom.facts import SEGMENTATIONS, lie_of, text_of
 from augforge.sources.formats.dicom.file import DicomFile, frame_count, open_dicom
-from augforge.sources.formats.index_mask import distinct
 from augforge.sources.formats.volume.grid import LPS, TOLERANCE, Turn
+from augforge.sources.raster.values import distinct
 from augforge.sources.scan.headers import damaged
 from augforge.sources.scan.kept import KEPT
 from augforge.sources.scan.parsing import parsing

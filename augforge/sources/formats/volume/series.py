@@ -1,6 +1,6 @@
 """A volume as DICOM slices: put in order by where they lie, not by their names or numbers.
 
-Slices are the files of a folder, or the frames of an enhanced file (`frames`).
+Slices are the files of a folder, or the frames of one enhanced file (CT, MR, PET), which says of each where it lies.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from augforge.errors import SourceError
 from augforge.keys import digest
-from augforge.sources.formats.dicom.facts import text_of
-from augforge.sources.formats.dicom.file import DicomFile, open_dicom, pads, read_dataset
-from augforge.sources.formats.volume.file import Volume, check_shape
-from augforge.sources.formats.volume.grid import LPS, Grid
+from augforge.sources.formats.dicom.facts import lie_of, text_of
+from augforge.sources.formats.dicom.file import DicomFile, frame_count, open_dicom, read_dataset
+from augforge.sources.formats.volume.file import check_shape
+from augforge.sources.formats.volume.grid import LPS
 from augforge.sources.scan.images import read_bytes
 from augforge.sources.scan.parsing import parsing
 
@@ -29,6 +29,9 @@ Slice = Mapping[str, Any]
 
 _DIMENSIONS = ("AcquisitionNumber", "EchoTime", "TemporalPositionIdentifier", "TriggerTime", "DiffusionBValue")
 """What slices of several volumes in a series, which lie at the same places, differ in."""
+
+FRAMES_FACTS = "frames@1"
+"""The kind of `frames_facts` in a file cache; renamed when this module looks at files in another way."""
 
 _PARALLEL = 1e-3
 """How much a part of two slices' directions may differ."""
@@ -152,31 +155,54 @@ def _uneven(steps: NDArray[Any]) -> str:
     return f"slices lie {steps.min():.3g} to {steps.max():.3g} mm apart; some may be missing"
 
 
-def read_series(path: Path, stack: Mapping[str, Any]) -> Volume:
-    """The volume of DICOM slices in their order, as `stacked` tells it, decoded whole.
+# ---- frames of one file ----
 
-    Where the slices are scaled, or padded, each in a way of its own, the values are those meant, and NaN is padding.
+
+def frames_facts(path: Path) -> dict[str, Any]:
+    """How the frames of a DICOM file make up a volume, as `stacked` gives it, JSON-like; no pixel is decoded.
+
+    SourceError where the file does not tell where each frame lies, or they are of several stacks, times or the like.
     """
-    grid, opened = Grid.of(stack), _opened(path, stack["slices"])
-    stored = [file.stored(frame) for file, frame in opened]
-    for (file, _), pixels in zip(opened, stored, strict=True):
-        if pixels.shape != grid.shape[1:]:
-            raise SourceError(f"{file.path} has {pixels.shape} pixels now; expected {grid.shape[1:]}. Start again.")
-    ways = {(*file.rescale(frame), file.padding) for file, frame in opened}
-    if len(ways) == 1 and not any(file.dataset.get("ModalityLUTSequence") for file, _ in opened):
-        slope, inter, padding = ways.pop()
-        return Volume(np.stack(stored), slope, inter, grid, padding, stack)
-    values = [_meant(file, frame, pixels) for (file, frame), pixels in zip(opened, stored, strict=True)]
-    return Volume(np.stack(values), 1.0, 0.0, grid, stack=stack)
+    file = open_dicom(path)
+    with parsing(path, "DICOM"):
+        if not file.dataset.get("PerFrameFunctionalGroupsSequence"):
+            raise SourceError(
+                f"{path} has {frame_count(file.dataset)} frames and does not tell where each lies; expected slices of "
+                "a volume, in an enhanced file or a file each. Read moving pictures as format: dicom."
+            )
+        frames = {frame: _frame(file, frame) for frame in range(frame_count(file.dataset))}
+        remedy = "Save each volume as a file of its own, or read the frames as pictures (format: dicom)."
+        return stacked(path, frames, remedy)
 
 
-def _opened(path: Path, slices: Sequence[Name]) -> list[tuple[DicomFile, int]]:
-    """The file of each slice, and its frame there."""
-    whole = open_dicom(path) if any(isinstance(one, int) for one in slices) else None
-    return [(whole, one) if whole and isinstance(one, int) else (open_dicom(path / str(one)), 0) for one in slices]
+def _frame(file: DicomFile, frame: int) -> dict[str, Any]:
+    """What `stacked` needs of a frame."""
+    dataset, dimensions = file.dataset, _frame_dimensions(file, frame)
+    return {
+        "series": dimensions.get("StackID"),
+        "photometric": file.photometric,
+        "width": int(dataset.Columns),
+        "height": int(dataset.Rows),
+        "dimensions": dimensions,
+        **lie_of(file, frame),
+    }
 
 
-def _meant(file: DicomFile, frame: int, stored: NDArray[Any]) -> NDArray[np.float32]:
-    values = file.modality(frame, stored).astype(np.float32)
-    values[pads(stored, file.padding)] = np.nan
-    return values
+def _frame_dimensions(file: DicomFile, frame: int) -> dict[str, str]:
+    """What a frame is of: its stack and time, and its number in each dimension of the file (PS3.3 C.7.6.17)."""
+    from pydicom.datadict import keyword_for_tag
+
+    content = file.described(frame, "FrameContentSequence")
+    found = {key: content.get(key) for key in ("StackID", "TemporalPositionIndex")}
+    named = {key: str(value) for key, value in found.items() if value is not None}
+    for dimension, number in zip(file.dataset.get("DimensionIndexSequence") or (), _numbers(content), strict=False):
+        pointer = dimension.DimensionIndexPointer
+        key = keyword_for_tag(pointer) or dimension.get("DimensionDescriptionLabel") or str(pointer)
+        named.setdefault(key, str(number))
+    return named
+
+
+def _numbers(content: Any) -> list[int]:
+    """Dimension index values; pydicom gives one alone as a number."""
+    values = content.get("DimensionIndexValues")
+    return [] if values is None else [values] if isinstance(values, int) else list(values)

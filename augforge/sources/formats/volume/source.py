@@ -15,8 +15,7 @@ from augforge import bitmask
 from augforge.cache.filecache import FileCache
 from augforge.sample import Sample
 from augforge.sources.core import Listing, Record, Refused, Source
-from augforge.sources.formats.index_mask import distinct
-from augforge.sources.formats.volume.classes import LabelRules, LabelsBy, Missing, VolumeClasses
+from augforge.sources.formats.volume.classes import LabelRules, LabelsBy, Missing, VolumeClasses, named_values
 from augforge.sources.formats.volume.file import Volume, read_volumes
 from augforge.sources.formats.volume.grid import Axis, Turn
 from augforge.sources.formats.volume.labels import check_cuts, cut_digest, kept_labels
@@ -25,10 +24,10 @@ from augforge.sources.formats.volume.naming import Naming, check_apart, parted
 from augforge.sources.formats.volume.pictures import View
 from augforge.sources.formats.volume.segments import kept_segments, lie_on
 from augforge.sources.formats.volume.stack import read_stack, slice_places
-from augforge.sources.formats.volume.values import named_values
 from augforge.sources.loading import known_bits, loaded
 from augforge.sources.options import Pattern
 from augforge.sources.raster.value_names import ValueNames
+from augforge.sources.raster.values import distinct
 from augforge.sources.scan.kept import KEPT
 from augforge.sources.scan.patients import patient_of, tell_mixed
 from augforge.sources.scan.records import plain, record_of

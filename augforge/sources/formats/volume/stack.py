@@ -6,16 +6,20 @@ That is as long as the volume, so a listing that kept it with every slice would 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from augforge.cache.filecache import file_sha256
 from augforge.errors import SourceError
 from augforge.sources.formats.dicom.facts import DICOM_SUFFIXES, dicom_facts
+from augforge.sources.formats.dicom.file import DicomFile, open_dicom, pads
 from augforge.sources.formats.volume.file import Volume
-from augforge.sources.formats.volume.frames import frames_facts
-from augforge.sources.formats.volume.series import read_series, series_facts
+from augforge.sources.formats.volume.grid import Grid
+from augforge.sources.formats.volume.series import Name, frames_facts, series_facts
 from augforge.sources.scan.walking import walk
 
 
@@ -51,3 +55,33 @@ def _series(path: Path, files: Mapping[str, Any]) -> dict[str, Any]:
     """`series_facts` of the files that are slices; nothing where there are none."""
     slices = {name: fact for name, fact in files.items() if fact.get("frames") == 1}
     return series_facts(path, slices) if slices else {}
+
+
+def read_series(path: Path, stack: Mapping[str, Any]) -> Volume:
+    """The volume of DICOM slices in their order, as `stacked` tells it, decoded whole.
+
+    Where the slices are scaled, or padded, each in a way of its own, the values are those meant, and NaN is padding.
+    """
+    grid, opened = Grid.of(stack), _opened(path, stack["slices"])
+    stored = [file.stored(frame) for file, frame in opened]
+    for (file, _), pixels in zip(opened, stored, strict=True):
+        if pixels.shape != grid.shape[1:]:
+            raise SourceError(f"{file.path} has {pixels.shape} pixels now; expected {grid.shape[1:]}. Start again.")
+    ways = {(*file.rescale(frame), file.padding) for file, frame in opened}
+    if len(ways) == 1 and not any(file.dataset.get("ModalityLUTSequence") for file, _ in opened):
+        slope, inter, padding = ways.pop()
+        return Volume(np.stack(stored), slope, inter, grid, padding, stack)
+    values = [_meant(file, frame, pixels) for (file, frame), pixels in zip(opened, stored, strict=True)]
+    return Volume(np.stack(values), 1.0, 0.0, grid, stack=stack)
+
+
+def _opened(path: Path, slices: Sequence[Name]) -> list[tuple[DicomFile, int]]:
+    """The file of each slice, and its frame there."""
+    whole = open_dicom(path) if any(isinstance(one, int) for one in slices) else None
+    return [(whole, one) if whole and isinstance(one, int) else (open_dicom(path / str(one)), 0) for one in slices]
+
+
+def _meant(file: DicomFile, frame: int, stored: NDArray[Any]) -> NDArray[np.float32]:
+    values = file.modality(frame, stored).astype(np.float32)
+    values[pads(stored, file.padding)] = np.nan
+    return values
