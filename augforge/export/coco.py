@@ -14,6 +14,7 @@ from augforge.export.core import Entry, Job, Options, Region
 from augforge.export.outlines import edge_polygons
 from augforge.export.runs import column_runs, counts
 from augforge.sample import IGNORE
+from augforge.sources.raster.rle import compress
 
 
 class Coco(Options):
@@ -111,11 +112,9 @@ def _annotation(region: Region, entry: Entry, job: Job, options: Coco) -> dict[s
 
 
 def _compressed(region: Region, entry: Entry) -> dict[str, Any]:
-    from pycocotools import mask  # loads only where it is needed
-
     size = [entry.height, entry.width]
-    listed = {"size": size, "counts": counts(column_runs(region, entry.height), entry.height * entry.width)}
-    return {"size": size, "counts": mask.frPyObjects(listed, *size)["counts"].decode("ascii")}
+    listed = counts(column_runs(region, entry.height), entry.height * entry.width)
+    return {"size": size, "counts": compress(listed, *size)}
 
 
 def _polygons(region: Region) -> list[list[int]]:

@@ -14,8 +14,7 @@ from pydantic import Field
 from augforge.errors import AugforgeError
 from augforge.export.core import Entry, Job, Options, Region
 from augforge.export.runs import row_runs
-
-_HEAD = ("image_name", "class", "rle")
+from augforge.sources.raster.runs import COLUMNS, format_runs
 
 
 class Csv(Options):
@@ -54,7 +53,7 @@ def write_csv(job: Job, entries: Iterable[Entry], options: Csv) -> None:
         for split in job.splits:
             stream = stack.enter_context(job.path(f"{split}.csv").open("w", encoding="utf-8", newline=""))
             tables[split] = csv.writer(stream, lineterminator="\n")
-            tables[split].writerow(_HEAD)
+            tables[split].writerow(COLUMNS)
         plain = _is_plain(job, options)
         for entry in entries:
             name = entry.file.rpartition("/")[2] if plain else entry.file
@@ -94,5 +93,4 @@ def _rows(entry: Entry, image_name: str, job: Job) -> Iterator[tuple[str, str, s
 
 def rle_text(region: Region, width: int) -> str:
     """A class of an image of that width as ``start length`` pairs along rows, the first pixel is 1."""
-    starts, lengths = row_runs(region, width)
-    return " ".join(map(str, np.stack([starts + 1, lengths], axis=1).reshape(-1).tolist()))
+    return format_runs(*row_runs(region, width))

@@ -16,7 +16,7 @@ from augforge.sample import NO_CLASSES, Sample
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Source
 from augforge.sources.loading import known_bits, labelled_image, listed_image, loaded
-from augforge.sources.raster.runs import Order, parse_runs, runs_digest, runs_mask
+from augforge.sources.raster.runs import COLUMNS, Order, parse_runs, runs_digest, runs_mask
 from augforge.sources.scan.records import folder_or_name, inside, name_of, plain, record_of
 from augforge.sources.scan.scanning import Scan
 from augforge.sources.scan.tables import Table, key_text, read_table
@@ -56,12 +56,12 @@ ROOT/                          source.path
         description="the table, relative to path: .csv, with comma, semicolon or tab, .xlsx or .parquet",
         examples=["train.csv"],
     )
-    image: str = Field("image_name", description="column of the images' paths", examples=["image_name"])
+    image: str = Field(COLUMNS[0], description="column of the images' paths", examples=["image_name"])
     folder: str = Field("", description="folder that those paths start from, relative to path")
     suffix: str = Field("", description="what those paths lack at their end, such as .png")
-    rle: str = Field("rle", description="column of run lengths", examples=["rle"])
+    rle: str = Field(COLUMNS[2], description="column of run lengths", examples=["rle"])
     class_column: str | None = Field(
-        "class", description="column of the class; null: classes holds the one there is", examples=["class"]
+        COLUMNS[1], description="column of the class; null: classes holds the one there is", examples=["class"]
     )
     rles: tuple[str, ...] = Field(
         (), description="columns of run lengths, each a class, in place of rle and class_column"

@@ -21,7 +21,7 @@ from augforge.sources.classes import ClassTable, scanned_table
 from augforge.sources.core import Listing, Record, Source
 from augforge.sources.loading import check_size, known_bits, listed_image, loaded
 from augforge.sources.raster.masks import read_values
-from augforge.sources.raster.value_names import ValueNames
+from augforge.sources.raster.value_names import VOID, ValueNames
 from augforge.sources.raster.values import distinct
 from augforge.sources.scan.lists import listed_names
 from augforge.sources.scan.mask_files import (
@@ -86,7 +86,7 @@ ROOT/                          source.path
     )
     background: int | None = Field(0, description="value that is no class, unless values names it; null: there is none")
     void: int | None = Field(
-        255, description="value of pixels that are class ignore; null: there is none", examples=[255]
+        VOID, description="value of pixels that are class ignore; null: there is none", examples=[VOID]
     )
     missing_mask: Literal["error", "empty", "unlabelled"] = Field(
         "error",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from augforge.errors import SourceError
 from augforge.sources.scan.headers import Header
-from augforge.sources.scan.images import PNG_MAGIC, decode, inspect, png_chunks, read_bytes, upright
+from augforge.sources.scan.images import PNG_MAGIC, decode, inspect, png_chunk, png_chunks, read_bytes, upright
 
 MASK_FACTS = "mask@1"
 """The kind of `mask_facts` in a file cache; renamed when this module looks at masks in another way."""
@@ -99,10 +98,6 @@ def _png_values(data: bytes, path: Path) -> NDArray[Any] | None:
     if colour not in (0, 3):
         return None
     plain = [(b"IHDR", header[:9] + b"\0" + header[10:]), (b"IDAT", b"".join(chunks[b"IDAT"])), (b"IEND", b"")]
-    gray = PNG_MAGIC + b"".join(_chunk(kind, body) for kind, body in plain)
+    gray = PNG_MAGIC + b"".join(png_chunk(kind, body) for kind, body in plain)
     pixels = decode(gray, Header(width, height, 1, max(depth, 8)), path)
     return pixels // (255 // (2**depth - 1)) if depth < 8 else pixels
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

@@ -30,7 +30,15 @@ def compressed(segmentation: dict[str, Any], where: str) -> tuple[str, tuple[int
         )
     if runs.sum() != height * width:
         raise SourceError(f"{where}: run lengths sum to {runs.sum()}; expected {height}x{width} pixels. {_FIX}")
-    return (counts if isinstance(counts, str) else _text(runs, height, width)), (height, width)
+    return (counts if isinstance(counts, str) else compress(runs.tolist(), height, width)), (height, width)
+
+
+def compress(counts: list[int], height: int, width: int) -> str:
+    """Compressed text of counts of zeros, ones, zeros, ... along the columns of a mask."""
+    from pycocotools import mask  # loads only where it is needed
+
+    packed = mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    return str(packed["counts"], "ascii")
 
 
 def encode(mask: NDArray[Any]) -> str:
@@ -64,13 +72,6 @@ def _size(size: Any, where: str) -> tuple[int, int]:
 def _listed(counts: Any) -> NDArray[np.int64] | None:
     sound = isinstance(counts, list) and counts and all(type(n) is int and 0 <= n <= MAX_PIXELS for n in counts)
     return np.array(counts, np.int64) if sound else None
-
-
-def _text(runs: NDArray[np.int64], height: int, width: int) -> str:
-    from pycocotools import mask  # loads only where counts are a list
-
-    packed = mask.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width)
-    return str(packed["counts"], "ascii")
 
 
 def _runs(text: str) -> NDArray[np.int64] | None:

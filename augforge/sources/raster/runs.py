@@ -13,6 +13,15 @@ from augforge.errors import SourceError
 Order = Literal["row", "column"]
 
 
+COLUMNS = ("image_name", "class", "rle")
+"""The usual columns of a table of run lengths."""
+
+
+def format_runs(starts: NDArray[np.int64], lengths: NDArray[np.int64], first: int = 1) -> str:
+    """Runs as `parse_runs` reads them: their starts, counted from 0, and lengths, where pixel 0 is called ``first``."""
+    return " ".join(map(str, np.stack([starts + first, lengths], axis=1).reshape(-1).tolist()))
+
+
 def parse_runs(text: str, pixels: int, first: int, where: str) -> NDArray[np.int64]:
     """Runs (N, 2) of start, counted from 0, and length, sorted; SourceError where they do not fit an image.
 

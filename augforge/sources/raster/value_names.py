@@ -15,6 +15,15 @@ from augforge.sources.scan.scanning import Scan
 _BACKGROUNDS = frozenset({"background", "bg", "unlabeled", "unlabelled"})
 
 
+VOID = 255
+"""The usual value of pixels that are `ignore`."""
+
+
+def counted_from_one(classes: Iterable[str]) -> dict[int, str]:
+    """The class of each value where values count the classes from 1, `ignore` left out."""
+    return dict(enumerate((name for name in classes if name != IGNORE), start=1))
+
+
 @dataclass(frozen=True, slots=True)
 class ValueNames:
     """How values name classes.
@@ -42,7 +51,7 @@ class ValueNames:
         if self.values is not None:
             meaning = dict(self.values)
         elif self.source.classes is not None:
-            meaning = dict(enumerate(self._counted, start=1))
+            meaning = counted_from_one(self.source.classes)
         else:
             meaning = {value: str(value) for value in sorted(present - {self.background, self.void})}
         if self.void is not None and self.void not in meaning:
@@ -58,11 +67,6 @@ class ValueNames:
                 f"{self.source.root}: classes begins with '{classes[0]}', but they count from value 1; expected the "
                 f"background to be no class. Leave it out, or name all values, such as '{_from_zero(classes)}'."
             )
-
-    @property
-    def _counted(self) -> list[str]:
-        """The classes that values count, where none are named."""
-        return [name for name in self.source.classes or () if name != IGNORE]
 
     def meaning_in(
         self, scan: Scan, masks: Iterable[tuple[str, Collection[int]]], found: Collection[int]
@@ -104,7 +108,7 @@ class ValueNames:
 
     def _tell_shift(self, scan: Scan, found: Iterable[int]) -> None:
         """Where the first class is value 0, counting from 1 would shift all: told where the values look like it."""
-        classes, values = self._counted, set(found) - {self.void}
+        classes, values = [*counted_from_one(self.source.classes or ()).values()], set(found) - {self.void}
         if self.values is not None or len(classes) < 2 or "background" in self.source.model_fields_set:
             return
         if 0 in values and max(values) == len(classes) - 1:

@@ -148,6 +148,11 @@ def _png_header(data: bytes, path: Path) -> Header:
     return Header(width, height, channels, 16 if depth == 16 else 8, exif_orientation(bytes(chunks.get(b"eXIf", b""))))
 
 
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    """A chunk of a PNG, with its length and checksum."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
 def png_chunks(data: bytes, path: Path) -> Iterator[tuple[bytes, memoryview]]:
     """Kind and body of each chunk up to IEND, checksums verified."""
     view = memoryview(data)

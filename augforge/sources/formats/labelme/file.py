@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -131,6 +132,26 @@ def _unpacked(text: Any, where: str) -> bytes:
     if not data:
         raise SourceError(f"{where} is no base64 of an image; expected a whole image file. Export it again.")
     return data
+
+
+def shape_entry(label: str, points: list[list[float]], kind: str, group: int | None = None) -> dict[str, Any]:
+    """A shape as `read_shapes` reads it."""
+    return {
+        "label": label,
+        "points": points,
+        "group_id": group,
+        "description": "",
+        "shape_type": kind,
+        "flags": {},
+        "mask": None,
+    }
+
+
+def mask_entry(label: str, mask: NDArray[np.uint8], x: int, y: int) -> dict[str, Any]:
+    """A shape of type mask: its first and its last pixel, and the PNG of all between them."""
+    height, width = mask.shape
+    picture = base64.b64encode(cv2.imencode(".png", mask)[1].tobytes()).decode("ascii")
+    return {**shape_entry(label, [[x, y], [x + width - 1, y + height - 1]], "mask"), "mask": picture}
 
 
 # ---- shapes ----------------------------------------------------------------------------------------------------------

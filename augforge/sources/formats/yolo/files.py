@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import reprlib
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
 from augforge.errors import SourceError, nearest
@@ -151,6 +154,19 @@ def _texts(value: Any, path: Path, key: str) -> list[str]:
     if not all(isinstance(text, str) and text for text in values):
         raise SourceError(f"{path}: {key} is no path and no list of paths. Correct it.")
     return values
+
+
+def data_text(title: str, names: Sequence[str], parts: Mapping[str, str]) -> str:
+    """A ``data.yaml`` as `read_data` reads it, with the folder of each part."""
+    numbered = (f"  {number}: {json.dumps(name, ensure_ascii=False)}" for number, name in enumerate(names))
+    lines = (f"{part}: {folder}" for part, folder in parts.items())
+    return "\n".join([f"# {title}", *lines, f"nc: {len(names)}", "names:", *numbered, ""])
+
+
+def label_line(number: int, polygon: NDArray[np.float64], width: int, height: int) -> str:
+    """The line of a polygon (N, 2) in pixels, as `read_labels` reads it: points are shares of the image's size."""
+    shares = (polygon / (width, height)).reshape(-1).tolist()
+    return f"{number} {' '.join(f'{share:.6f}' for share in shares)}\n"
 
 
 def read_labels(path: Path, names: Mapping[int, str], boxes: Boxes) -> list[Shape]:
