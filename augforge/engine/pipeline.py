@@ -203,7 +203,7 @@ class Pipeline:
 
     def _input(self, row: Row) -> Input:
         if row.task is None:
-            return Input(row, record=self._records.named(row.name))
+            return Input(row, record=self._records.by_name(row.name))
         facts = self._pool.facts(row.id, PNG)
         return Input(row, payload=self._pool.payloads[row.id, str(PNG)], facts=facts)
 

@@ -185,7 +185,7 @@ def _source_sample(shop: Shop, record: Record, name: str) -> Sample:
     try:
         return shop.source.load(record, shop.classes)
     except SourceError as error:
-        refused = shop.source.unreadable(record, error)
+        refused = shop.source.refused_when_unreadable(record, error)
         if refused is None:
             raise
         raise Unreadable([replace(refused, name=name)]) from error

@@ -40,8 +40,8 @@ def class_table(source: Source, labels: Iterable[str], where: Path) -> ClassTabl
     Raises SourceError naming ``where`` for a label that has no class, and where there are no classes, or over 256.
     """
     labels = list(labels)
-    names = source.mapped(labels) if source.classes is None else source.classes
-    known = {name for label in labels if (name := source.known_class(label, names, str(where))) is not None}
+    names = source.classes_of(labels) if source.classes is None else source.classes
+    known = {name for label in labels if (name := source.require_class(label, names, str(where))) is not None}
     if REST in names:
         raise SourceError(f"{where}: a class is named '{REST}', which stands for all other labels. Rename it there.")
     if not 1 <= len(names) <= 256:
@@ -52,13 +52,13 @@ def class_table(source: Source, labels: Iterable[str], where: Path) -> ClassTabl
     return ClassTable(names, [name for name in names if name in known or name == IGNORE])
 
 
-def scanned_table(scan: Scan, labels: Iterable[str], where: Path) -> ClassTable:
+def class_table_of_scan(scan: Scan, labels: Iterable[str], where: Path) -> ClassTable:
     """`class_table` of what a scan found; where that fails, broken files, which may be why, are told instead."""
     try:
         return class_table(scan.source, labels, where)
     except SourceError as error:
-        scan.raise_all()
-        broken = next((row.detail for row in scan.refused if row.name in scan.bad), None)
+        scan.raise_problems()
+        broken = next((row.detail for row in scan.refused if row.name in scan.bad_names), None)
         if broken is None:
             raise
         raise SourceError(f"{error} Refused before that: {broken}") from error

@@ -79,7 +79,7 @@ class Records(Sequence[Record]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Records) and tuple(self) == tuple(other)
 
-    def named(self, name: str) -> Record:
+    def by_name(self, name: str) -> Record:
         """The record of a name; KeyError where there is none."""
         return self._records[name]
 
@@ -198,7 +198,7 @@ class Source(BaseModel, ABC):
             return self.class_map[REST]
         return label
 
-    def known_class(self, label: str, classes: Collection[str], where: str) -> str | None:
+    def require_class(self, label: str, classes: Collection[str], where: str) -> str | None:
         """`class_of` for a label at some place; SourceError where that is none of ``classes``."""
         name = self.class_of(label)
         if name is not None and name not in classes:
@@ -208,22 +208,22 @@ class Source(BaseModel, ABC):
             )
         return name
 
-    def mapped(self, labels: Iterable[str]) -> tuple[str, ...]:
+    def classes_of(self, labels: Iterable[str]) -> tuple[str, ...]:
         """The classes that labels stand for, each once, in the labels' order."""
         return tuple(dict.fromkeys(name for label in labels if (name := self.class_of(label)) is not None))
 
-    def rejected(self, name: str, reason: str, message: str) -> Refused:
+    def refused_row(self, name: str, reason: str, message: str) -> Refused:
         """A rejected row without the root's path: what is refused decides a dataset's version, on any machine."""
         root = re.escape(str(self.root))
         inner = re.sub(rf"(?<![\w./-]){root}/", "", message)
         return Refused(name, reason, re.sub(rf"(?<![\w./-]){root}(?![\w.-])", "the source", inner))
 
-    def unreadable(self, record: Record, error: SourceError) -> Refused | None:
+    def refused_when_unreadable(self, record: Record, error: SourceError) -> Refused | None:
         """The rejected row that a sample becomes where `load` fails; None where that stops the build.
 
         Its name is the record's own: that of a union's sample stands in the table.
         """
-        return self.rejected(record.name, "broken pixels", str(error)) if self.on_error == "reject" else None
+        return self.refused_row(record.name, "broken pixels", str(error)) if self.on_error == "reject" else None
 
     @abstractmethod
     def scan(self, cache: FileCache) -> Listing:

@@ -19,7 +19,7 @@ from augforge.sources.raster.shapes import Part, draw
 from augforge.sources.scan.images import read_image
 
 
-def listed_image(root: Path, record: Record) -> Image:
+def load_image(root: Path, record: Record) -> Image:
     """The image of ``record.data["image"]``; SourceError where it is not what was listed."""
     path = root / record.data["image"]
     image = read_image(path)
@@ -36,7 +36,7 @@ def check_size(path: Path, pixels: NDArray[Any], record: Record) -> None:
         )
 
 
-def drawn(record: Record, classes: tuple[str, ...]) -> bitmask.Planes:
+def draw_shapes(record: Record, classes: tuple[str, ...]) -> bitmask.Planes:
     """Planes of the shapes in ``record.data["shapes"]``: JSON text of [class, ring or compressed run lengths]."""
     return draw(_parts(record), record.height, record.width, classes)
 
@@ -63,7 +63,7 @@ def with_ignore(known: NDArray[np.uint8], classes: tuple[str, ...]) -> NDArray[n
     return known | bitmask.select_bits([classes.index(IGNORE)], len(classes))
 
 
-def loaded(
+def make_sample(
     record: Record, image: Image, masks: bitmask.Planes, known: NDArray[np.uint8], label: Label | None = None
 ) -> Sample:
     """The sample of a record."""
@@ -71,7 +71,7 @@ def loaded(
     return Sample(record.name, image, masks, known, record.group, split, label, record.metadata)
 
 
-def label_of(record: Record) -> Label:
+def label_vector(record: Record) -> Label:
     """The label vector of ``record.data["label"]``: a list of weights, or the index of the one label of ``"of"``."""
     label = record.data["label"]
     if isinstance(label, int):
@@ -79,8 +79,8 @@ def label_of(record: Record) -> Label:
     return np.array(label, np.float32)
 
 
-def labelled_image(root: Path, record: Record, classes: tuple[str, ...]) -> Sample:
+def load_labelled_image(root: Path, record: Record, classes: tuple[str, ...]) -> Sample:
     """The sample of a record that has a label and no masks: it knows no class."""
     planes = bitmask.empty(record.height, record.width, len(classes))
     known = np.zeros(bitmask.plane_count(len(classes)), np.uint8)
-    return loaded(record, listed_image(root, record), planes, known, label_of(record))
+    return make_sample(record, load_image(root, record), planes, known, label_vector(record))

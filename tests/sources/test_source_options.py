@@ -18,7 +18,7 @@ from augforge.errors import MissingExtra, PlanError, SourceError
 from augforge.sources import SOURCES
 from augforge.sources.core import Source
 from augforge.sources.formats.mask_folder import MaskFolder
-from augforge.sources.scan.records import inside
+from augforge.sources.scan.records import place_inside
 from augforge.sources.scan.tables import read_table
 
 KIND = "mask-folder"
@@ -256,7 +256,7 @@ def test_class_of() -> None:
     assert [plain.class_of(label) for label in ("a", "x", "y", "z")] == ["a", "a", None, "b"]
     free = source(class_map={"x": "a", "*": None})
     assert [free.class_of(label) for label in ("a", "x", "z")] == ["a", "a", None]
-    assert source(class_map={"b": "c", "a": "c"}).mapped(["d", "a", "b"]) == ("d", "c")
+    assert source(class_map={"b": "c", "a": "c"}).classes_of(["d", "a", "b"]) == ("d", "c")
 
 
 # ---- links and paths -------------------------------------------------------------------------------------------------
@@ -339,14 +339,14 @@ def test_a_root_that_is_a_link(root: Path, tmp_path_factory: pytest.TempPathFact
 def test_paths_that_leave_the_root(root: Path, place: str) -> None:
     (root / "link").symlink_to("/")
     with pytest.raises(SourceError, match=r"^file:3: .*leaves.*Move the file"):
-        inside(root, place, "file:3")
+        place_inside(root, place, "file:3")
 
 
 def test_paths_that_stay(root: Path) -> None:
-    assert inside(root, "images/../masks/./a.png", "") == "masks/a.png"
-    assert inside(root, "images\\north\\a.png", "") == "images/north/a.png"
-    assert inside(root, "..hidden/a.png", "") == "..hidden/a.png"
-    assert inside(root, "a\ud800.png", "") == "a?.png"  # as a walk names what is not UTF-8
+    assert place_inside(root, "images/../masks/./a.png", "") == "masks/a.png"
+    assert place_inside(root, "images\\north\\a.png", "") == "images/north/a.png"
+    assert place_inside(root, "..hidden/a.png", "") == "..hidden/a.png"
+    assert place_inside(root, "a\ud800.png", "") == "a?.png"  # as a walk names what is not UTF-8
 
 
 # ---- paths and names -------------------------------------------------------------------------------------------------

@@ -15,9 +15,9 @@ from augforge.errors import SourceError
 from augforge.sample import NO_CLASSES, Sample
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Source
-from augforge.sources.loading import known_bits, labelled_image, listed_image, loaded
+from augforge.sources.loading import known_bits, load_image, load_labelled_image, make_sample
 from augforge.sources.raster.runs import COLUMNS, Order, parse_runs, runs_digest, runs_mask
-from augforge.sources.scan.records import folder_or_name, inside, name_of, plain, record_of
+from augforge.sources.scan.records import folder_or_name, make_record, name_of, normal_folder, place_inside
 from augforge.sources.scan.scanning import Scan
 from augforge.sources.scan.tables import Table, key_text, read_table
 
@@ -91,16 +91,16 @@ ROOT/                          source.path
         if not table.rows:
             raise SourceError(f"{table.path} holds no row but the names of its columns; expected rows. Fill it.")
         images = self._images(table, scan)
-        facts = scan.images((name, image.place) for name, image in images.items())
+        facts = scan.image_facts((name, image.place) for name, image in images.items())
         sound = {name: image for name, image in images.items() if image.place in facts}
         if self.label is not None or self.labels:
             names = self._label_names(table)
-            return scan.listing(self._labelled(table, sound, facts, names, scan), NO_CLASSES, names)
+            return scan.make_listing(self._labelled(table, sound, facts, names, scan), NO_CLASSES, names)
         labels = self.rles or sorted(
             {label for row in range(len(table.rows)) for label, *_ in self._cells(table, row) if label}
         )
         classes = class_table(self, labels, table.path)
-        return scan.listing(self._masked(table, sound, facts, classes, scan), classes.names)
+        return scan.make_listing(self._masked(table, sound, facts, classes, scan), classes.names)
 
     # ---- rows ----
 
@@ -111,21 +111,23 @@ ROOT/                          source.path
         places: dict[str, str] = {}
         for row, cells in enumerate(table.rows):
             text = key_text(cells[column])
-            if text in scan.bad:  # told once, however many rows it has
+            if text in scan.bad_names:  # told once, however many rows it has
                 continue
             try:
                 if text not in places:
                     places[text] = self._place(text, table.where(row))
-                image = images.setdefault(name_of(places[text], plain(self.folder)), _Image(places[text]))
+                image = images.setdefault(name_of(places[text], normal_folder(self.folder)), _Image(places[text]))
                 if image.place != places[text]:
                     raise SourceError(f"{table.where(row)}: '{text}' has the name of {image.place}. Rename one.")
                 image.rows.append(row)
             except SourceError as error:
-                scan.wrong(text, "no image", str(error))
+                scan.bad_sample(text, "no image", str(error))
         return images
 
     def _place(self, text: str, where: str) -> str:
-        place = inside(self.root, f"{self.folder}/{text}{self.suffix}" if self.folder else text + self.suffix, where)
+        place = place_inside(
+            self.root, f"{self.folder}/{text}{self.suffix}" if self.folder else text + self.suffix, where
+        )
         if not text or not os.path.isfile(self.root / place):  # noqa: PTH113 (long names are no files)
             raise SourceError(f"{where}: {self.root / place} does not exist. Add it, or correct folder and suffix.")
         return place
@@ -160,14 +162,14 @@ ROOT/                          source.path
                     [label, runs_digest(parse_runs(text, pixels, self.start, at))] for label, text, at in masks
                 )
             except SourceError as error:
-                scan.wrong(name, "broken run lengths", str(error))
+                scan.bad_sample(name, "broken run lengths", str(error))
                 continue
             seen = {label for label, *_ in masks}
             whole = self.missing_row == "empty" or any(not (label or text) for label, text, _ in cells)
             known = classes.known if whole else [name for name in classes.known if name in seen]
             data = {"runs": [[label, text] for label, text, _ in masks if text], "known": known}
             content = classes.content([self.order, found, known])
-            yield record_of(name, image.place, size, content, group=folder_or_name(name), data=data)
+            yield make_record(name, image.place, size, content, group=folder_or_name(name), data=data)
 
     def _class(self, label: str, where: str) -> str | None:
         if not label:
@@ -180,7 +182,7 @@ ROOT/                          source.path
     def _label_names(self, table: Table) -> tuple[str, ...]:
         column = table.column(self.label) if self.label is not None else 0
         labels = self.labels or sorted({key_text(cells[column]) for cells in table.rows})
-        found = self.mapped(label for label in labels if label or label in self.class_map)
+        found = self.classes_of(label for label in labels if label or label in self.class_map)
         return found if self.classes is None else self.classes
 
     def _labelled(
@@ -195,10 +197,10 @@ ROOT/                          source.path
             try:
                 label = self._label(table, image, names)
             except SourceError as error:
-                scan.wrong(name, "broken label", str(error))
+                scan.bad_sample(name, "broken label", str(error))
                 continue
             data = {"label": label, "of": len(names)}
-            yield record_of(name, image.place, facts[image.place], label, group=folder_or_name(name), data=data)
+            yield make_record(name, image.place, facts[image.place], label, group=folder_or_name(name), data=data)
 
     def _label(self, table: Table, image: _Image, names: tuple[str, ...]) -> int | list[float]:
         """The index of the one label, or the weights of all."""
@@ -213,13 +215,13 @@ ROOT/                          source.path
                     f"{where}: column '{self.label}' is empty; expected the image's label. Fill the cell, or name what "
                     "empty means: 'class_map: {\"\": LABEL}'."
                 )
-            name = self.known_class(label, names, where)
+            name = self.require_class(label, names, where)
             if name is None:
                 raise SourceError(f"{where}: class_map leaves its label out, and it has no other.")
             return names.index(name)
         weights = dict.fromkeys(names, 0.0)
         for column in self.labels:
-            name = self.known_class(column, names, str(table.path))
+            name = self.require_class(column, names, str(table.path))
             weight = _weight(cells[table.column(column)], f"{where}: column '{column}'")
             if name is not None:
                 weights[name] = max(weights[name], weight)
@@ -227,15 +229,15 @@ ROOT/                          source.path
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         if "label" in record.data:
-            return labelled_image(self.root, record, classes)
-        image = listed_image(self.root, record)
+            return load_labelled_image(self.root, record, classes)
+        image = load_image(self.root, record)
         planes = bitmask.empty(record.height, record.width, len(classes))
         for name, text in record.data["runs"]:
             runs = parse_runs(
                 text, record.width * record.height, self.start, f"{self.root / self.table}: {record.name}"
             )
             bitmask.merge_class(planes, classes.index(name), runs_mask(runs, record.height, record.width, self.order))
-        return loaded(record, image, planes, known_bits(record, classes))
+        return make_sample(record, image, planes, known_bits(record, classes))
 
 
 def _runs_text(cell: Any) -> str:

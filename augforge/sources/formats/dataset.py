@@ -19,9 +19,9 @@ from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Source
-from augforge.sources.loading import loaded, with_ignore
+from augforge.sources.loading import make_sample, with_ignore
 from augforge.sources.raster.remapping import Mapping as ClassMapping
-from augforge.sources.raster.remapping import remapped
+from augforge.sources.raster.remapping import remap_sample
 from augforge.sources.scan.scanning import Scan
 from augforge.store.codec import decode_image
 from augforge.store.dataset import Dataset
@@ -91,7 +91,7 @@ ROOT/                          source.path or URL, as augforge build made it
         if not self.own_splits:
             self._check_groups(scan, dataset)
         records = self._records(scan, dataset, table, whole)
-        return scan.listing(records, table.names, dataset.labels)
+        return scan.make_listing(records, table.names, dataset.labels)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         names, place = record.data["classes"], record.data["place"]
@@ -104,16 +104,16 @@ ROOT/                          source.path or URL, as augforge build made it
             pixels = decode_image(image)
             known = bitmask.select_bits(record.data["labelled"], len(names))
             label = None if record.data["label"] is None else np.array(record.data["label"], np.float32)
-            sample = loaded(record, pixels, bitmask.contiguous(planes), known, label)
+            sample = make_sample(record, pixels, bitmask.contiguous(planes), known, label)
         except (OSError, ValueError, DatasetError) as error:
             raise SourceError(
                 f"{payload.file}: sample {record.name} cannot be read ({error}). {self._remedy}"
             ) from error
-        found = remapped(sample, self._mapping(names, classes), len(classes))
+        found = remap_sample(sample, self._mapping(names, classes), len(classes))
         return replace(found, known=with_ignore(found.known, classes))
 
     def _mapping(self, names: tuple[str, ...], classes: tuple[str, ...]) -> ClassMapping:
-        targets = [self.known_class(name, classes, str(self.root)) for name in names]
+        targets = [self.require_class(name, classes, str(self.root)) for name in names]
         return [None if target is None else classes.index(target) for target in targets]
 
     # ---- what is there ----
@@ -140,13 +140,13 @@ ROOT/                          source.path or URL, as augforge build made it
         """SHA-256 and size of each shard, by its place, that is what the manifest says; the others are wrong."""
         wanted = {shard.path: shard.sha256 for shard in manifest.shards}
         for place, problem in self._fetched(wanted, cache):
-            scan.wrong(place, "damaged shard", problem)
-        there = [place for place in wanted if place not in scan.bad]
+            scan.bad_sample(place, "damaged shard", problem)
+        there = [place for place in wanted if place not in scan.bad_names]
         found = scan.facts(((place, place) for place in there), "sha256", file_sha256, "damaged shard")
         for place in found:
             if found[place] != wanted[place]:
                 message = f"{self.root / place} is damaged: its SHA-256 is not the manifest's"
-                scan.wrong(place, "damaged shard", f"{message}; expected a whole shard. {_REMEDY}")
+                scan.bad_sample(place, "damaged shard", f"{message}; expected a whole shard. {_REMEDY}")
         return {s.path: (s.sha256, s.bytes) for s in manifest.shards if found.get(s.path) == s.sha256}
 
     def _fetched(self, wanted: Mapping[str, str], cache: FileCache) -> list[tuple[str, str]]:
@@ -170,13 +170,13 @@ ROOT/                          source.path or URL, as augforge build made it
         """A shard that the index names and the manifest does not would be left out in silence."""
         stray = sorted(set(dataset.index["shard"]) - {shard.path for shard in dataset.manifest.shards})
         if stray:
-            scan.fault(f"{self.root}: its index names {stray[0]}, its manifest does not. {_REMEDY}")
+            scan.source_error(f"{self.root}: its index names {stray[0]}, its manifest does not. {_REMEDY}")
 
     def _check_groups(self, scan: Scan, dataset: Dataset) -> None:
         """Samples of several groups cannot be dealt out anew: parts of them would stand on both sides."""
         mixed = [name for name, groups in dataset.index.select("name", "groups").iter_rows() if len(groups) > 1]
         if mixed:
-            scan.fault(
+            scan.source_error(
                 f"{self.root}: {len(mixed)} samples show several groups, such as {mixed[0]}, so splitting anew would "
                 "put a group on both sides. Set own_splits: true, or split where groups are still apart."
             )
@@ -190,7 +190,7 @@ ROOT/                          source.path or URL, as augforge build made it
             if row["shard"] in whole:
                 yield self._record(row, dataset.classes, table.content(mapping), whole[row["shard"]])
             elif scan.source.on_error == "reject":
-                scan.wrong(self._name(row), "damaged shard", f"{self.root / row['shard']} is damaged. {_REMEDY}")
+                scan.bad_sample(self._name(row), "damaged shard", f"{self.root / row['shard']} is damaged. {_REMEDY}")
 
     def _name(self, row: Mapping[str, Any]) -> str:
         return str(row["name"]).replace("~", self.separator)

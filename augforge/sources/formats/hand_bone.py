@@ -18,12 +18,12 @@ from augforge.keys import Id, digest
 from augforge.sample import Sample
 from augforge.sources.class_lists import CLASS_LISTS
 from augforge.sources.core import Listing, Record, Refused, Source
-from augforge.sources.loading import listed_image, loaded
+from augforge.sources.loading import load_image, make_sample
 from augforge.sources.options import Join
-from augforge.sources.raster.shapes import Far, box_of, farther, off_image
+from augforge.sources.raster.shapes import Far, box_of, extend_farthest, shape_outside_image
 from augforge.sources.scan.documents import checked_points, is_point, read_json
 from augforge.sources.scan.people import PEOPLE_FACTS, Row, Table, person_row, read_people
-from augforge.sources.scan.records import record_of
+from augforge.sources.scan.records import make_record
 from augforge.sources.scan.scanning import IMAGES, Scan
 
 _PARTS = {"train": None, "test": "test"}  # folder -> the split that it prescribes
@@ -67,7 +67,7 @@ ROOT/                                       source.path
         scan = Scan(self, cache)
         pairs = _find(scan)
         _check_labelled(pairs, scan)
-        images = scan.images((image.name, image.place) for image, _ in pairs)
+        images = scan.image_facts((image.name, image.place) for image, _ in pairs)
         annotated = [(note.name, note.place) for _, note in pairs if note]
         annotations = scan.facts(annotated, self._annotation_facts, self._read_facts, "broken annotation")
         _check_sizes(pairs, images, annotations, scan)
@@ -84,11 +84,11 @@ ROOT/                                       source.path
             for image, note in pairs
             if image.place in images and (note is None or note.place in annotations)
         )
-        return scan.listing(records, self.classes)
+        return scan.make_listing(records, self.classes)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
-        image = listed_image(self.root, record)
-        return loaded(record, image, *self._masks(record, classes))
+        image = load_image(self.root, record)
+        return make_sample(record, image, *self._masks(record, classes))
 
     def _masks(self, record: Record, classes: tuple[str, ...]) -> tuple[bitmask.Planes, NDArray[np.uint8]]:
         """Planes and ``known``; an image without annotation knows no class."""
@@ -123,9 +123,11 @@ ROOT/                                       source.path
                 people: Table = scan.cache.get(self.root / place, PEOPLE_FACTS, read_people)
                 return people
             if isinstance(self.metadata, str):
-                scan.fault(f"{self.root / self.metadata} does not exist. Correct source.metadata or leave it out.")
+                scan.source_error(
+                    f"{self.root / self.metadata} does not exist. Correct source.metadata or leave it out."
+                )
         except SourceError as error:
-            scan.fault(str(error))
+            scan.source_error(str(error))
         return {}
 
     def _check_layout(self) -> None:
@@ -194,7 +196,8 @@ def _files(scan: Scan, part: str, folder: str, suffixes: Collection[str], what: 
 def _unique(files: Iterable[_File], scan: Scan) -> dict[str, _File]:
     found = {file.place: file for file in files}
     return {
-        name: found[place] for name, place in scan.unique((file.name, file.place) for file in found.values()).items()
+        name: found[place]
+        for name, place in scan.places_by_name((file.name, file.place) for file in found.values()).items()
     }
 
 
@@ -220,18 +223,20 @@ def _check_sizes(pairs: Pairs, images: Mapping[str, Any], annotations: MutableMa
         if annotation and image.place in images and annotation.place in annotations:
             size = [images[image.place]["width"], images[image.place]["height"]]
             stated = annotations[annotation.place]["size"]
-            outside = off_image(annotations[annotation.place]["far"], images[image.place], scan.root / annotation.place)
+            outside = shape_outside_image(
+                annotations[annotation.place]["far"], images[image.place], scan.root / annotation.place
+            )
             if stated not in (None, size):
                 del annotations[annotation.place]
                 made, found = scan.root / annotation.place, scan.root / image.place
-                scan.wrong(
+                scan.bad_sample(
                     image.name,
                     "size differs",
                     f"{made}: metadata says {_by(stated)} pixels, {found} has {_by(size)}; expected the same. "
                     "Restore the image that was annotated, or annotate this one.",
                 )
             elif outside is not None:
-                scan.wrong(image.name, "outside the image", outside)
+                scan.bad_sample(image.name, "outside the image", outside)
 
 
 def _by(size: Sequence[float]) -> str:
@@ -239,7 +244,7 @@ def _by(size: Sequence[float]) -> str:
 
 
 def _record(image: _File, annotation: _File | None, facts: Mapping[str, Any], content: Id, row: Row | None) -> Record:
-    record = record_of(
+    record = make_record(
         image.name,
         image.place,
         facts,
@@ -273,7 +278,7 @@ def _polygons(document: Mapping[str, Any], path: Path, source: Source, classes: 
         label = entry.get("label")
         if not isinstance(label, str):
             raise SourceError(f"{path}: annotation {number} has no label; expected a class name. Label or remove it.")
-        name = source.known_class(label, classes, f"{path}: annotation {number}")
+        name = source.require_class(label, classes, f"{path}: annotation {number}")
         if name is not None:
             points = checked_points(entry.get("points"), f"{path}: annotation {number}, label '{label}'")
             polygons.append((name, points))
@@ -283,7 +288,7 @@ def _polygons(document: Mapping[str, Any], path: Path, source: Source, classes: 
 def _far(polygons: Iterable[Polygon]) -> Far:
     far: Far = []
     for name, points in polygons:
-        far = farther(far, box_of(points), f"the polygon of {name}")
+        far = extend_farthest(far, box_of(points), f"the polygon of {name}")
     return far
 
 

@@ -17,28 +17,28 @@ from augforge.cache.shelf import Shelf
 from augforge.errors import SourceError
 from augforge.keys import digest
 from augforge.sample import Sample
-from augforge.sources.classes import ClassTable, scanned_table
+from augforge.sources.classes import ClassTable, class_table_of_scan
 from augforge.sources.core import Listing, Record, Source
-from augforge.sources.loading import check_size, known_bits, listed_image, loaded
+from augforge.sources.loading import check_size, known_bits, load_image, make_sample
 from augforge.sources.raster.masks import read_values
 from augforge.sources.raster.value_names import VOID, ValueNames
 from augforge.sources.raster.values import distinct
-from augforge.sources.scan.lists import listed_names
+from augforge.sources.scan.lists import read_split_lists
 from augforge.sources.scan.mask_files import (
     IMAGE_SUFFIX,
     MASK_SUFFIX,
-    bare_splits,
-    masks_in,
-    named,
-    need_images_folder,
-    need_masks,
-    part_masks,
+    check_masks,
+    files_by_sample,
+    find_masks,
+    find_unlabelled_splits,
+    require_images_folder,
     sample_of,
+    split_off_masks,
 )
 from augforge.sources.scan.own_splits import split_folder
-from augforge.sources.scan.records import folder_or_name, plain, record_of
+from augforge.sources.scan.records import folder_or_name, make_record, normal_folder
 from augforge.sources.scan.scanning import Scan
-from augforge.sources.scan.walking import below, outside
+from augforge.sources.scan.walking import is_below, places_outside
 
 VALUE_FACTS = "values@1"
 """The kind of `value_facts` in a file cache; renamed when masks are looked at in another way."""
@@ -96,7 +96,7 @@ ROOT/                          source.path
 
     @model_validator(mode="after")
     def _apart(self) -> IndexMask:
-        if plain(self.images) == plain(self.masks) and not self.mask_suffix:
+        if normal_folder(self.images) == normal_folder(self.masks) and not self.mask_suffix:
             raise ValueError(
                 f"images and masks both lie in '{self.images}'; tell them apart by mask_suffix, such as _mask"
             )
@@ -108,16 +108,20 @@ ROOT/                          source.path
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
-        need_images_folder(scan, self.images)
-        scan.need_folder(self.masks)
+        require_images_folder(scan, self.images)
+        scan.require_folder(self.masks)
         images, masks, more = self._files(scan)
         splits = self._splits(scan, images, masks)
-        scan.need_images(masks, images)
-        facts = scan.images(images.items())
+        scan.check_images_exist(masks, images)
+        facts = scan.image_facts(images.items())
         values = self._value_facts(scan, masks, more)
         parts = {name: split or split_folder(name) for name, split in splits.items()}
         labelled = {parts[name] for name in masks}
-        bare = bare_splits(scan, map(parts.__getitem__, images), labelled) if self.missing_mask == "error" else set()
+        bare = (
+            find_unlabelled_splits(scan, map(parts.__getitem__, images), labelled)
+            if self.missing_mask == "error"
+            else set()
+        )
         names, table = self._classes(scan, parts, masks, values)
 
         def record(name: str, place: str) -> Record | None:
@@ -130,18 +134,18 @@ ROOT/                          source.path
             ]
             data = {"masks": own, "values": names, "known": table.known if own or missing == "empty" else []}
             group, split = folder_or_name(name), splits[name]
-            return record_of(
+            return make_record(
                 name, place, facts[place], table.content(said or missing), group=group, split=split, data=data
             )
 
         records = (record(name, place) for name, place in images.items() if place in facts)
-        return scan.listing((record for record in records if record), table.names)
+        return scan.make_listing((record for record in records if record), table.names)
 
     def _splits(self, scan: Scan, images: Shelf[str], masks: Shelf[str]) -> dict[str, str | None]:
         """The split of each sample that a list prescribes; images and masks that no list names are taken out."""
         if self.lists is None:
             return dict.fromkeys({**images, **masks})
-        splits = listed_names(scan, self.lists, images)
+        splits = read_split_lists(scan, self.lists, images)
         for places in (images, masks):
             for name in [name for name in places if name not in splits]:
                 del places[name]
@@ -154,23 +158,25 @@ ROOT/                          source.path
         held = ((parts[name], values[place]["values"]) for name, place in masks.items() if place in values)
         found = {value for fact in values.values() for value in fact["values"]}
         meaning = self._names.meaning_in(scan, held, found)
-        table = scanned_table(scan, meaning.values(), self.root / self.masks)
+        table = class_table_of_scan(scan, meaning.values(), self.root / self.masks)
         return {str(value): self.class_of(label) for value, label in meaning.items()}, table
 
     def _files(self, scan: Scan) -> tuple[Shelf[str], Shelf[str], dict[str, list[str]]]:
         """The places of images and of masks by their names, and of further masks of an image."""
-        image_folder, mask_folder = plain(self.images), plain(self.masks)
+        image_folder, mask_folder = normal_folder(self.images), normal_folder(self.masks)
         places = scan.walk(image_folder)
         if image_folder != mask_folder:
-            own = places if below(image_folder, mask_folder) else outside(places, [mask_folder])
-            images = named(scan, own, image_folder, "image_suffix", self.image_suffix)
-            return images, *masks_in(scan, mask_folder, self.mask_suffix, images)
+            own = places if is_below(image_folder, mask_folder) else places_outside(places, [mask_folder])
+            images = files_by_sample(scan, own, image_folder, "image_suffix", self.image_suffix)
+            return images, *find_masks(scan, mask_folder, self.mask_suffix, images)
         ours = {place for place in places if sample_of(place, image_folder, self.mask_suffix) is not None}
-        images = named(scan, [p for p in places if p not in ours], image_folder, "image_suffix", self.image_suffix)
+        images = files_by_sample(
+            scan, [p for p in places if p not in ours], image_folder, "image_suffix", self.image_suffix
+        )
         found = sorted(ours) or places  # where none is a mask, that is told of all
-        masks = named(scan, found, image_folder, "mask_suffix", self.mask_suffix)
-        part_masks(scan, self.mask_suffix, images)
-        return images, masks, need_masks(scan, image_folder, self.mask_suffix, masks, images)
+        masks = files_by_sample(scan, found, image_folder, "mask_suffix", self.mask_suffix)
+        split_off_masks(scan, self.mask_suffix, images)
+        return images, masks, check_masks(scan, image_folder, self.mask_suffix, masks, images)
 
     def _value_facts(self, scan: Scan, masks: Mapping[str, str], more: Mapping[str, list[str]]) -> Mapping[str, Any]:
         """`value_facts` of each mask by its place."""
@@ -189,17 +195,17 @@ ROOT/                          source.path
         missing: str,
     ) -> bool:
         """Whether an image's masks can be read; what else is wrong with them is told."""
-        if not masks and missing == "error" and name not in scan.bad:
-            fact = f"{self.root / place} has no mask {plain(f'{self.masks}/{name}{self.mask_suffix}')}"
-            scan.wrong(name, "no mask", f"{fact}; expected one. Add it, or set missing_mask.")
+        if not masks and missing == "error" and name not in scan.bad_names:
+            fact = f"{self.root / place} has no mask {normal_folder(f'{self.masks}/{name}{self.mask_suffix}')}"
+            scan.bad_sample(name, "no mask", f"{fact}; expected one. Add it, or set missing_mask.")
         sound = [mask for mask in masks if mask in values]
         for mask in sound:
-            scan.need_size(name, mask, values[mask]["size"], image)
+            scan.check_size(name, mask, values[mask]["size"], image)
             self._names.check(scan, name, mask, values[mask]["values"], names)
         return len(sound) == len(masks)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
-        image = listed_image(self.root, record)
+        image = load_image(self.root, record)
         planes = bitmask.empty(record.height, record.width, len(classes))
         for place in record.data["masks"]:
             path = self.root / place
@@ -209,7 +215,7 @@ ROOT/                          source.path
                 name = record.data["values"].get(str(value))
                 if name is not None:
                     bitmask.merge_class(planes, classes.index(name), values == value)
-        return loaded(record, image, planes, known_bits(record, classes))
+        return make_sample(record, image, planes, known_bits(record, classes))
 
 
 def value_facts(path: Path) -> dict[str, Any]:

@@ -11,13 +11,13 @@ from augforge.cache.filecache import FileCache
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Source
-from augforge.sources.loading import known_bits, listed_image, loaded
+from augforge.sources.loading import known_bits, load_image, make_sample
 from augforge.sources.raster.class_masks import ClassMasks, Mask
-from augforge.sources.scan.mask_files import IMAGE_SUFFIX, MASK_SUFFIX, named, need_images_folder
+from augforge.sources.scan.mask_files import IMAGE_SUFFIX, MASK_SUFFIX, files_by_sample, require_images_folder
 from augforge.sources.scan.own_splits import split_folder
-from augforge.sources.scan.records import folder_or_name, plain, record_of
+from augforge.sources.scan.records import folder_or_name, make_record, normal_folder
 from augforge.sources.scan.scanning import Scan
-from augforge.sources.scan.walking import outside
+from augforge.sources.scan.walking import places_outside
 
 
 class MaskFolder(Source):
@@ -58,11 +58,11 @@ ROOT/                          source.path
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
-        need_images_folder(scan, self.images)
+        require_images_folder(scan, self.images)
         labels = self._class_masks.labels(scan, self.images)
         table = class_table(self, labels, self.root / self.masks)
         images = self._images(scan, labels)
-        facts = scan.images(images.items())
+        facts = scan.image_facts(images.items())
         masks = self._class_masks.listed(scan, labels, images, facts)
         unlabelled = self._class_masks.unlabelled(scan, images, masks)
         records = (
@@ -70,13 +70,13 @@ ROOT/                          source.path
             for name, place in images.items()
             if (fact := facts.get(place)) is not None
         )
-        return scan.listing(records, table.names)
+        return scan.make_listing(records, table.names)
 
     def _images(self, scan: Scan, labels: list[str]) -> Mapping[str, str]:
         """The place of each image; masks that lie below the images' folder are none."""
-        folder = plain(self.images)
-        places = outside(scan.walk(folder), map(self._class_masks.place, labels))
-        return named(scan, places, folder, "image_suffix", self.image_suffix)
+        folder = normal_folder(self.images)
+        places = places_outside(scan.walk(folder), map(self._class_masks.place, labels))
+        return files_by_sample(scan, places, folder, "image_suffix", self.image_suffix)
 
     def _record(
         self, name: str, place: str, facts: Mapping[str, Any], masks: list[Mask] | None, table: ClassTable
@@ -84,8 +84,8 @@ ROOT/                          source.path
         """The record of an image; masks are None where it is unlabelled."""
         content = table.content("unlabelled" if masks is None else self._class_masks.annotation(masks))
         data = {"masks": [mask[2] for mask in masks or ()], "known": [] if masks is None else table.known}
-        return record_of(name, place, facts, content, group=folder_or_name(name), data=data)
+        return make_record(name, place, facts, content, group=folder_or_name(name), data=data)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
-        image = listed_image(self.root, record)
-        return loaded(record, image, self._class_masks.planes(record, classes), known_bits(record, classes))
+        image = load_image(self.root, record)
+        return make_sample(record, image, self._class_masks.planes(record, classes), known_bits(record, classes))

@@ -17,7 +17,7 @@ from augforge.sample import Label, Sample
 from augforge.sources.core import Listing, Record, Refused, Source
 from augforge.sources.loading import with_ignore
 from augforge.sources.options import REST
-from augforge.sources.raster.remapping import remapped
+from augforge.sources.raster.remapping import remap_sample
 from augforge.sources.scan.scanning import Scan
 
 
@@ -155,8 +155,8 @@ source:                        in the recipe
             try:
                 listings.append(member.source.scan(cache))
             except SourceError as error:
-                scan.fault(str(error))
-        scan.raise_all()
+                scan.source_error(str(error))
+        scan.raise_problems()
         classes = self._table(listings)
         labels = tuple(dict.fromkeys(label for listing in listings for label in listing.labels))
         for member, listing in zip(self.members, listings, strict=True):
@@ -166,11 +166,11 @@ source:                        in the recipe
             for number, (member, listing) in enumerate(zip(self.members, listings, strict=True))
             for record in listing.records
         )
-        return scan.listing(records, classes, labels)
+        return scan.make_listing(records, classes, labels)
 
-    def unreadable(self, record: Record, error: SourceError) -> Refused | None:
+    def refused_when_unreadable(self, record: Record, error: SourceError) -> Refused | None:
         member, inner = self._inner(record)
-        return member.source.unreadable(inner, error)
+        return member.source.refused_when_unreadable(inner, error)
 
     def _inner(self, record: Record) -> tuple[Member, Record]:
         """The source that a record comes from, and its record there."""
@@ -183,7 +183,7 @@ source:                        in the recipe
         sample = member.source.load(inner, names)
         mapping = [classes.index(name) for name in names]
         label = _spread(sample.label, record.data["labels"])
-        found = remapped(sample, mapping, len(classes))
+        found = remap_sample(sample, mapping, len(classes))
         return replace(found, name=record.name, label=label, known=with_ignore(found.known, classes))
 
     def _table(self, listings: Sequence[Listing]) -> tuple[str, ...]:

@@ -16,11 +16,11 @@ from augforge.sample import IGNORE
 from augforge.sources.core import Record, Source
 from augforge.sources.loading import check_size
 from augforge.sources.raster.masks import MASK_FACTS, mask_facts, read_mask
-from augforge.sources.scan.mask_files import bare_splits, masks_in
+from augforge.sources.scan.mask_files import find_masks, find_unlabelled_splits
 from augforge.sources.scan.own_splits import split_folder
-from augforge.sources.scan.records import plain
+from augforge.sources.scan.records import normal_folder
 from augforge.sources.scan.scanning import IMAGES, Scan
-from augforge.sources.scan.walking import below
+from augforge.sources.scan.walking import is_below
 
 Mask = tuple[str, str, str]
 """Class, digest and place."""
@@ -45,7 +45,11 @@ class ClassMasks:
     def labels(self, scan: Scan, images: str) -> list[str]:
         """The folders of classes, of which the images' is none. SourceError where there are none."""
         try:
-            return [label for label in scan.folders(self.folder) if not below(plain(images), self.place(label))]
+            return [
+                label
+                for label in scan.folder_names(self.folder)
+                if not is_below(normal_folder(images), self.place(label))
+            ]
         except SourceError as error:
             flat = next((row.name for row in scan.refused if row.name.lower().endswith(tuple(IMAGES))), None)
             if flat is None:
@@ -56,7 +60,7 @@ class ClassMasks:
 
     def _remedy(self, flat: str) -> str:
         """How masks are read that lie in no folder of a class."""
-        parent, name = os.path.split(plain(self.folder))
+        parent, name = os.path.split(normal_folder(self.folder))
         if name != "." and flat.lower().endswith((".jpg", ".jpeg", ".webp")):
             return (
                 "If they are masks of one class, their folder is its own: set "
@@ -69,7 +73,7 @@ class ClassMasks:
 
     def place(self, label: str) -> str:
         """The folder of a class, relative to the root."""
-        return plain(f"{self.folder}/{label}")
+        return normal_folder(f"{self.folder}/{label}")
 
     def listed(
         self, scan: Scan, labels: Iterable[str], images: Mapping[str, str], facts: Mapping[str, Any]
@@ -100,7 +104,7 @@ class ClassMasks:
         for part in sorted(filter(None, seen)):
             if lacking := sorted(classes - seen[part]):
                 scan.warnings.append(f"{part}: no image has a mask of {some(lacking)}, so it counts as not there")
-        return bare_splits(scan, map(split_folder, images), seen)
+        return find_unlabelled_splits(scan, map(split_folder, images), seen)
 
     def _add(
         self,
@@ -112,8 +116,8 @@ class ClassMasks:
         masks: Shelf[list[Mask]],
     ) -> None:
         """Enter one class's masks, by the names of their images."""
-        found, more = masks_in(scan, self.place(label), self.suffix, images)
-        scan.need_images(found, images)
+        found, more = find_masks(scan, self.place(label), self.suffix, images)
+        scan.check_images_exist(found, images)
         if not found:
             scan.warnings.append(f"{self.place(label)} holds no mask, so {name} counts as not there in all images")
         further = [(image, place) for image, places in more.items() for place in places]
@@ -125,7 +129,7 @@ class ClassMasks:
             fact, image_fact = known.get(place), facts.get(images.get(image, ""))
             if fact is not None and image_fact is not None:
                 width, height, content = fact
-                scan.need_size(image, place, (width, height), image_fact)
+                scan.check_size(image, place, (width, height), image_fact)
                 masks[image] = [*masks.get(image, []), (name, content, place)]
 
     def annotation(self, masks: Iterable[Mask]) -> list[Any]:
@@ -137,8 +141,8 @@ class ClassMasks:
         planes = bitmask.empty(record.height, record.width, len(classes))
         for place in record.data["masks"]:
             path = self.source.root / place
-            label = place.removeprefix(f"{plain(self.folder)}/").partition("/")[0]
-            name = self.source.known_class(label, classes, str(path))
+            label = place.removeprefix(f"{normal_folder(self.folder)}/").partition("/")[0]
+            name = self.source.require_class(label, classes, str(path))
             mask = read_mask(path, self.threshold)
             check_size(path, mask, record)
             if name is not None:

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from augforge.errors import SourceError
 from augforge.sources.scan.headers import Header
-from augforge.sources.scan.images import PNG_MAGIC, decode, inspect, png_chunk, png_chunks, read_bytes, upright
+from augforge.sources.scan.images import (
+    PNG_MAGIC,
+    decode,
+    parse_header,
+    png_chunk,
+    png_chunks,
+    read_bytes,
+    turn_upright,
+)
 
 MASK_FACTS = "mask@1"
 """The kind of `mask_facts` in a file cache; renamed when this module looks at masks in another way."""
@@ -28,7 +36,7 @@ def read_values(path: Path) -> NDArray[Any]:
     Gray pictures may be stored as RGB with equal channels.
     """
     data = read_bytes(path)
-    header = inspect(data, path)
+    header = parse_header(data, path)
     if header.kind == "jpeg":
         raise SourceError(
             f"{path} is a JPEG, which changes values; expected a lossless picture. Export it as PNG; or masks of one "
@@ -42,24 +50,24 @@ def read_values(path: Path) -> NDArray[Any]:
             f"{path} ({header.kind}) has {header.channels} channels; expected a palette PNG, or gray, whose values "
             "name classes. Convert its colours to values in a gray PNG."
         )
-    return upright(values, header.orientation)
+    return turn_upright(values, header.orientation)
 
 
 def read_mask(path: Path, threshold: int = 0) -> NDArray[np.bool_]:
     """Where a mask's stored value, or any of its colours, is above a threshold: bool (H, W). Alpha does not count."""
     data = read_bytes(path)
-    header = inspect(data, path)
+    header = parse_header(data, path)
     _check_lossless(header, path, threshold)
     values = _stored(data, header, path)
     if values is None:
         values = decode(data, header, path)[..., :3].max(axis=2)
-    return upright(values > threshold, header.orientation)
+    return turn_upright(values > threshold, header.orientation)
 
 
 def mask_facts(path: Path, threshold: int = 0) -> list[Any]:
     """What a listing needs of a mask, JSON-like: upright width and height, and a digest of the file's bytes."""
     data = read_bytes(path)
-    header = inspect(data, path)
+    header = parse_header(data, path)
     _check_lossless(header, path, threshold)
     return [*header.size, hashlib.sha256(data).hexdigest()[:32]]
 

@@ -15,15 +15,15 @@ Mapping = Sequence[int | None]
 """For each class of the old table its index in the new one; None leaves it out."""
 
 
-def remapped(sample: Sample, mapping: Mapping, classes: int) -> Sample:
+def remap_sample(sample: Sample, mapping: Mapping, classes: int) -> Sample:
     """The sample with planes and ``known`` of the new table, which has ``classes`` classes."""
     if list(mapping) == list(range(classes)):
         return sample
     masks = bitmask.remap(sample.masks, mapping, classes)
-    return replace(sample, masks=masks, known=remapped_known(sample.known, mapping, classes))
+    return replace(sample, masks=masks, known=remap_known(sample.known, mapping, classes))
 
 
-def remapped_known(known: NDArray[np.uint8], mapping: Mapping, classes: int) -> NDArray[np.uint8]:
+def remap_known(known: NDArray[np.uint8], mapping: Mapping, classes: int) -> NDArray[np.uint8]:
     """``known`` in the new table: a class that comes of several is known where all of them are, one of none is not."""
     flags = bitmask.bits_to_flags(known, len(mapping))
     found = np.zeros(classes, bool)

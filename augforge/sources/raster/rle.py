@@ -19,7 +19,7 @@ _MOST_DIGITS = 7
 """Of 5 bits each: more than any run length within `MAX_PIXELS` needs."""
 
 
-def compressed(segmentation: dict[str, Any], where: str) -> tuple[str, tuple[int, int]]:
+def read_counts(segmentation: dict[str, Any], where: str) -> tuple[str, tuple[int, int]]:
     """Compressed counts of a COCO run-length mask, and its height and width; SourceError where it is none."""
     height, width = _size(segmentation.get("size"), where)
     counts = segmentation.get("counts")
@@ -49,7 +49,7 @@ def encode(mask: NDArray[Any]) -> str:
 
 
 def decode(counts: str, height: int, width: int) -> NDArray[np.uint8]:
-    """The mask of compressed counts, as `compressed` gives them: uint8 (H, W) of 0 and 1."""
+    """The mask of compressed counts, as `read_counts` gives them: uint8 (H, W) of 0 and 1."""
     runs = _runs(counts)
     if runs is None or runs.sum() != height * width:
         raise ValueError(f"counts do not fill {height}x{width} pixels")

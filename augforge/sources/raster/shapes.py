@@ -78,14 +78,14 @@ def box_of(points: Iterable[Sequence[float]], around: float = 0.0) -> Box:
     return min(xs) - around, min(ys) - around, max(xs) + around, max(ys) + around
 
 
-def farther(far: Far, box: Box, shape: str) -> Far:
+def extend_farthest(far: Far, box: Box, shape: str) -> Far:
     """`Far` with one more shape, which is named for messages."""
     x0, y0, x1, y1 = box
     reach = [(edge, shape) for edge in (x1, y1, -x0, -y0)]
     return list(map(min, far, reach)) if far else reach
 
 
-def off_image(far: Far, image: Mapping[str, Any], path: Path) -> str | None:
+def shape_outside_image(far: Far, image: Mapping[str, Any], path: Path) -> str | None:
     """The message that a shape lies wholly outside the image of these facts; None where none does.
 
     What reaches the image by one of the two usual meanings of x = 0, the first pixel's centre or its edge, is inside.

@@ -102,7 +102,7 @@ class ValueNames:
         parts = sorted(part for part, count in void.items() if part and count and count == held[part])
         if parts or 2 * void.total() > held.total():
             where = f", and so all of {some(parts)}" if parts and len(parts) < len(+held) else ""
-            scan.fault(f"{self.source.root}: {fact}{where}; expected a class in them. {remedy}")
+            scan.source_error(f"{self.source.root}: {fact}{where}; expected a class in them. {remedy}")
         else:
             scan.warnings.append(f"{fact}. {remedy}")
 
@@ -122,7 +122,7 @@ class ValueNames:
         values = list(values)
         unnamed = [value for value in values if str(value) not in names and value not in (self.background, self.void)]
         if unnamed:
-            scan.wrong(
+            scan.bad_sample(
                 name,
                 "unknown value",
                 f"{scan.root / place}: value {unnamed[0]} names no class; expected one of {', '.join(names)}, "

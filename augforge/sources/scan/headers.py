@@ -53,12 +53,12 @@ class Header:
         return (self.height, self.width) if self.channels == 1 else (self.height, self.width, self.channels)
 
 
-def damaged(path: Path, fact: str) -> SourceError:
+def damaged_error(path: Path, fact: str) -> SourceError:
     """The error for a file that is cut or altered."""
     return SourceError(f"{path} is damaged: {fact}; expected a whole image file. Copy it again from the original.")
 
 
-def convertible(path: Path, fact: str, remedy: str) -> SourceError:
+def conversion_error(path: Path, fact: str, remedy: str) -> SourceError:
     """The error for a picture whose pixels could only be read by a choice that is not ours."""
     return SourceError(
         f"{path} {fact}; expected gray, RGB or RGBA of 8 or 16 bits. {remedy}: convert it to PNG that way."
@@ -87,14 +87,14 @@ def exif_orientation(exif: bytes) -> int:
 def bmp_header(data: bytes, path: Path) -> Header:
     """A BMP of 1, 4 or 8 bits with a palette (gray where all its colours are), or of 24 bits, uncompressed."""
     if len(data) < 54:
-        raise damaged(path, f"the BMP ends at byte {len(data)}, inside its header")
+        raise damaged_error(path, f"the BMP ends at byte {len(data)}, inside its header")
     start, size, width, height, _, bits, packing = struct.unpack_from("<IIiiHHI", data, 10)
     if size < 40 or bits not in (1, 4, 8, 24) or packing:
         fact = f"is a BMP of {bits} bits, header {size}, compression {packing}"
-        raise convertible(path, fact, "An alpha channel, bit fields or an old kind has to be decided on")
+        raise conversion_error(path, fact, "An alpha channel, bit fields or an old kind has to be decided on")
     rows = (width * bits + 31) // 32 * 4 * abs(height)
     if width <= 0 or start + rows > len(data):
-        raise damaged(path, f"the BMP of {width}x{height} pixels has {len(data)} bytes, not {start + rows}")
+        raise damaged_error(path, f"the BMP of {width}x{height} pixels has {len(data)} bytes, not {start + rows}")
     return Header(width, abs(height), 3 if bits == 24 else _palette_channels(data, size, bits), 8, kind="bmp")
 
 
@@ -112,7 +112,7 @@ def webp_header(data: bytes, path: Path) -> Header:
     chunks = dict(reversed(list(_webp_chunks(data, path))))
     extended = bytes(chunks.get(b"VP8X", b""))
     if len(extended) >= 10 and extended[0] & 2:
-        raise convertible(path, "is an animated WebP", "Take its frames apart")
+        raise conversion_error(path, "is an animated WebP", "Take its frames apart")
     width, height, alpha = _webp_pixels(chunks, path)
     alpha = bool(extended[0] & 16) if len(extended) >= 10 else alpha
     exif = bytes(chunks.get(b"EXIF", b"")).removeprefix(b"Exif\0\0")
@@ -126,7 +126,7 @@ def _webp_chunks(data: bytes, path: Path) -> Iterator[tuple[bytes, memoryview]]:
     while at < end:
         kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
         if at + 8 + length > len(data):
-            raise damaged(path, f"the WebP ends at byte {len(data)}, inside a chunk")
+            raise damaged_error(path, f"the WebP ends at byte {len(data)}, inside a chunk")
         yield kind, view[at + 8 : at + 8 + length]
         at += 8 + length + length % 2
 
@@ -139,7 +139,7 @@ def _webp_pixels(chunks: dict[bytes, memoryview], path: Path) -> tuple[int, int,
     if len(lossy) == 10:
         width, height = struct.unpack_from("<HH", lossy, 6)
         return width & 0x3FFF, height & 0x3FFF, False
-    raise damaged(path, "the WebP has no pixels")
+    raise damaged_error(path, "the WebP has no pixels")
 
 
 # ---- TIFF ------------------------------------------------------------------------------------------------------------
@@ -151,16 +151,20 @@ def tiff_header(data: bytes, path: Path) -> Header:
         shape = (page.imagelength, page.imagewidth) + ((page.samplesperpixel,) if page.samplesperpixel > 1 else ())
         if page.photometric not in (1, 2) or (len(shape) == 3 and shape[2] not in (3, 4)) or page.imagedepth != 1:
             fact = f"is a TIFF of {page.samplesperpixel} channels, {getattr(page.photometric, 'name', '?')}"
-            raise convertible(path, fact, "Its colours have to be decided on (invert MINISWHITE, apply the palette)")
+            raise conversion_error(
+                path, fact, "Its colours have to be decided on (invert MINISWHITE, apply the palette)"
+            )
         if page.dtype not in ("uint8", "uint16") or page.bitspersample not in (8, 16):
             fact = f"is a TIFF of {page.bitspersample} bits, {page.dtype}"
-            raise convertible(path, fact, "Float, signed, 1-bit and 32-bit values have to be scaled to 16 bits first")
+            raise conversion_error(
+                path, fact, "Float, signed, 1-bit and 32-bit values have to be scaled to 16 bits first"
+            )
         if page.compression not in {*TIFF_PLAIN, _TIFF_LZW}:
             fact = f"is a TIFF compressed by {getattr(page.compression, 'name', '?')}"
-            raise convertible(path, fact, "Such a file is read by other programs")
+            raise conversion_error(path, fact, "Such a file is read by other programs")
         ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
         if not ends or max(ends) > len(data):
-            raise damaged(path, f"the TIFF ends at byte {len(data)}, before its pixels do")
+            raise damaged_error(path, f"the TIFF ends at byte {len(data)}, before its pixels do")
         turned = page.tags.get(274)
         orientation = turned.value if turned is not None and turned.value in range(1, 9) else 1
         channels = shape[2] if len(shape) == 3 else 1
@@ -192,7 +196,7 @@ def check_inflated(page: Any, parts: Iterable[bytes], path: Path) -> None:
     most = max(page.nbytes, tile * page.dtype.itemsize)
     for part in parts:
         if len(zlib.decompressobj().decompress(part, most + 1)) > most:
-            raise damaged(path, f"its pixels unpack to more than the {most} bytes that its header tells")
+            raise damaged_error(path, f"its pixels unpack to more than the {most} bytes that its header tells")
 
 
 class _TiffPage:
@@ -209,7 +213,7 @@ class _TiffPage:
             count = len(pages)
             page = pages[0] if count else None
         except Exception as error:  # tifffile raises what its parsers raise
-            raise damaged(self._path, f"the TIFF cannot be read ({type(error).__name__}: {error})") from error
+            raise damaged_error(self._path, f"the TIFF cannot be read ({type(error).__name__}: {error})") from error
         if page is None or count > 1:
             raise SourceError(
                 f"{self._path} is a TIFF of {count} pages; expected one. Read it as a stack (format: volume), or save "
@@ -219,4 +223,4 @@ class _TiffPage:
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, Exception) and not isinstance(error, SourceError):
-            raise damaged(self._path, f"the TIFF cannot be read ({type(error).__name__}: {error})") from error
+            raise damaged_error(self._path, f"the TIFF cannot be read ({type(error).__name__}: {error})") from error

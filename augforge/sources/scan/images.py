@@ -35,7 +35,7 @@ from augforge.sample import Image
 from augforge.sources.scan.headers import (
     Header,
     bmp_header,
-    damaged,
+    damaged_error,
     exif_orientation,
     tiff_header,
     tiff_pixels,
@@ -71,19 +71,19 @@ def read_image(path: Path) -> Image:
     Raises SourceError naming the file where it is damaged, too large or of a kind that is not read.
     """
     data = read_bytes(path)
-    header = inspect(data, path)
-    return upright(decode(data, header, path), header.orientation)
+    header = parse_header(data, path)
+    return turn_upright(decode(data, header, path), header.orientation)
 
 
 def image_header(path: Path) -> tuple[int, int]:
     """Width and height of the upright image; nothing is decoded. Raises SourceError as `read_image` does."""
-    return inspect(read_bytes(path), path).size
+    return parse_header(read_bytes(path), path).size
 
 
 def image_facts(path: Path) -> dict[str, Any]:
     """What a listing needs of an image, JSON-like: upright ``width`` and ``height``, ``bytes`` and ``sha256``."""
     data = read_bytes(path)
-    width, height = inspect(data, path).size
+    width, height = parse_header(data, path).size
     return {"width": width, "height": height, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
@@ -98,17 +98,17 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def inspect(data: bytes, path: Path) -> Header:
+def parse_header(data: bytes, path: Path) -> Header:
     """The header of an image file's bytes, after every check that needs no decoding.
 
     Raises SourceError naming ``path`` for a kind that is not read, a cut or altered file, or more than `MAX_PIXELS`.
     """
-    kind = kind_of(data)
+    kind = image_kind(data)
     if kind is None:
         raise _foreign(data, path)
     header = _HEADERS[kind](data, path)
     if not header.width * header.height:
-        raise damaged(path, f"its header says {header.width}x{header.height} pixels")
+        raise damaged_error(path, f"its header says {header.width}x{header.height} pixels")
     if header.width * header.height > MAX_PIXELS:
         raise SourceError(
             f"{path}: the header says {header.width}x{header.height} pixels; at most {MAX_PIXELS} are read. "
@@ -117,7 +117,7 @@ def inspect(data: bytes, path: Path) -> Header:
     return header
 
 
-def kind_of(data: bytes) -> str | None:
+def image_kind(data: bytes) -> str | None:
     """What kind of image file the bytes are: png, jpeg, bmp, webp or tiff; None for another one."""
     kind = next((kind for magic, kind in _KINDS.items() if data.startswith(magic)), None)
     return None if kind == "webp" and data[8:12] != b"WEBP" else kind
@@ -140,10 +140,10 @@ def _png_header(data: bytes, path: Path) -> Header:
     for kind, body in png_chunks(data, path):
         chunks.setdefault(kind, body)
     if len(chunks.get(b"IHDR", b"")) != 13 or b"IDAT" not in chunks:
-        raise damaged(path, "it has no header or no pixel data")
+        raise damaged_error(path, "it has no header or no pixel data")
     width, height, depth, colour = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
     if colour not in _PNG_CHANNELS:
-        raise damaged(path, f"its header says colour type {colour}")
+        raise damaged_error(path, f"its header says colour type {colour}")
     channels = 4 if b"tRNS" in chunks and colour else _PNG_CHANNELS[colour]
     return Header(width, height, channels, 16 if depth == 16 else 8, exif_orientation(bytes(chunks.get(b"eXIf", b""))))
 
@@ -161,9 +161,9 @@ def png_chunks(data: bytes, path: Path) -> Iterator[tuple[bytes, memoryview]]:
         length, kind = struct.unpack_from(">I4s", data, at) if at + 12 <= len(data) else (len(data), b"")
         end = at + 12 + length
         if end > len(data):
-            raise damaged(path, f"the PNG ends at byte {len(data)}, inside a chunk or before its end mark")
+            raise damaged_error(path, f"the PNG ends at byte {len(data)}, inside a chunk or before its end mark")
         if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
-            raise damaged(path, f"the checksum of the PNG chunk at byte {at} is wrong")
+            raise damaged_error(path, f"the checksum of the PNG chunk at byte {at} is wrong")
         yield kind, view[at + 8 : end - 4]
         at = end
 
@@ -179,7 +179,7 @@ def _jpeg_header(data: bytes, path: Path) -> Header:
         elif marker == 0xE1 and body.startswith(b"Exif\0\0"):
             exif = exif or body[6:]
     if len(frame) < 6:
-        raise damaged(path, "the JPEG has no frame header")
+        raise damaged_error(path, "the JPEG has no frame header")
     bits, height, width, channels = struct.unpack(">BHHB", frame[:6])
     if bits != 8 or channels not in (1, 3):
         raise SourceError(
@@ -196,13 +196,13 @@ def _jpeg_segments(data: bytes, path: Path) -> Iterator[tuple[int, bytes]]:
         while data[at : at + 2] == b"\xff\xff":  # fill bytes
             at += 1
         if data[at : at + 1] != b"\xff" or at + 4 > len(data):
-            raise damaged(path, f"the JPEG has no marker at byte {at}")
+            raise damaged_error(path, f"the JPEG has no marker at byte {at}")
         marker = data[at + 1]
         length = 0 if marker in _JPEG_BARE else int.from_bytes(data[at + 2 : at + 4], "big")
         yield marker, data[at + 4 : at + 2 + length]
         at += 2 + length
     if data.find(b"\xff\xd9", at) < 0:  # in the scan 0xff is always followed by 0: this is the end mark alone
-        raise damaged(path, "the JPEG is cut: it has no end mark")
+        raise damaged_error(path, "the JPEG is cut: it has no end mark")
 
 
 _KINDS = {
@@ -233,7 +233,7 @@ def decode(data: bytes, header: Header, path: Path) -> NDArray[Any]:
     pixels = _to_rgb(_cv2_pixels(data, path)) if plain is None else plain
     if pixels.shape != header.stored_shape or pixels.dtype.itemsize * 8 != header.bits:
         fact = f"its pixels decode to {pixels.dtype} {pixels.shape}, its header says {header.bits} bits"
-        raise damaged(path, f"{fact} {header.stored_shape}")
+        raise damaged_error(path, f"{fact} {header.stored_shape}")
     return pixels
 
 
@@ -242,9 +242,9 @@ def _cv2_pixels(data: bytes, path: Path) -> NDArray[Any]:
     try:
         pixels: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
-        raise damaged(path, f"its pixels cannot be decoded ({error.err})") from error
+        raise damaged_error(path, f"its pixels cannot be decoded ({error.err})") from error
     if pixels is None:
-        raise damaged(path, "its pixels cannot be decoded")
+        raise damaged_error(path, "its pixels cannot be decoded")
     return pixels
 
 
@@ -254,7 +254,7 @@ def _to_rgb(pixels: NDArray[Any]) -> NDArray[Any]:
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
 
 
-def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+def turn_upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Pixels turned by an EXIF orientation, C-contiguous."""
     turn = _UPRIGHT.get(orientation)
     return np.ascontiguousarray(pixels if turn is None else turn(pixels))

@@ -15,7 +15,7 @@ from augforge.sources.options import Join
 from augforge.sources.scan.tables import TABLE_FACTS, Row, read_keyed
 
 
-def joined_rows(path: Path, join: Join, cache: FileCache) -> Mapping[str, Row]:
+def read_joined_rows(path: Path, join: Join, cache: FileCache) -> Mapping[str, Row]:
     """The table's rows by their key; SourceError where it is missing or broken."""
     if not path.is_file():
         raise SourceError(f"{path} does not exist. Correct source.metadata or leave it out.")
@@ -24,7 +24,7 @@ def joined_rows(path: Path, join: Join, cache: FileCache) -> Mapping[str, Row]:
     return rows
 
 
-def grouped(record: Record, source: Source) -> Record:
+def with_group(record: Record, source: Source) -> Record:
     """The record with the group that the recipe takes from the name; SourceError where the name has none."""
     by = source.group
     if by is None or by.column is not None:
@@ -46,7 +46,7 @@ def grouped(record: Record, source: Source) -> Record:
     return replace(record, group=found.group(1))
 
 
-def row_of(record: Record, join: Join, rows: Mapping[str, Row]) -> Row | None:
+def find_row(record: Record, join: Join, rows: Mapping[str, Row]) -> Row | None:
     """The record's row; names may end in the image's suffix there."""
     keys = {"name": record.name, "stem": record.name.rpartition("/")[2], "group": record.group}
     key = keys[join.on]

@@ -7,18 +7,18 @@ from pathlib import PurePosixPath
 
 from augforge.errors import SourceError
 from augforge.sources.scan.documents import read_text
-from augforge.sources.scan.own_splits import names_split, own_split, split_folder
+from augforge.sources.scan.own_splits import is_split_name, own_split, split_folder
 from augforge.sources.scan.scanning import Scan
 
 
-def listed_names(scan: Scan, folder: str, images: Collection[str]) -> dict[str, str | None]:
+def read_split_lists(scan: Scan, folder: str, images: Collection[str]) -> dict[str, str | None]:
     """The split that the lists in a folder prescribe for each name in them, or None; in the names' order.
 
     ``val.txt`` and ``test.txt`` prescribe theirs, ``train.txt`` and any other list (``trainval.txt``) none; but what
     ``train.txt`` names stays there against the name of its folder. A name that is no image's, or that stands in two of
     train, val and test, is wrong. SourceError where there is no list.
     """
-    scan.need_folder(folder)
+    scan.require_folder(folder)
     places = scan.walk(folder, {".txt"}, "a list")
     if not places:
         raise SourceError(f"{scan.root / folder} holds no .txt; expected lists such as val.txt. Correct source.lists.")
@@ -39,12 +39,12 @@ def _lines(scan: Scan, place: str) -> Iterator[tuple[str, str]]:
 
 
 def _check(scan: Scan, name: str, lists: dict[str, str], images: Collection[str]) -> None:
-    splits = [where for stem, where in lists.items() if names_split(stem)]
-    if name not in images and name not in scan.bad:
+    splits = [where for stem, where in lists.items() if is_split_name(stem)]
+    if name not in images and name not in scan.bad_names:
         fact = f"{next(iter(lists.values()))}: no image is named {name}"
-        scan.wrong(name, "no image", f"{fact}; expected one. Add the image, or remove the line.")
-    elif len({own_split(stem) for stem in lists if names_split(stem)}) > 1:
-        scan.wrong(
+        scan.bad_sample(name, "no image", f"{fact}; expected one. Add the image, or remove the line.")
+    elif len({own_split(stem) for stem in lists if is_split_name(stem)}) > 1:
+        scan.bad_sample(
             name,
             "in two splits",
             f"{splits[0]} and {splits[1]} both name {name}; expected it in one of train, val and test. Remove a line.",
@@ -52,7 +52,7 @@ def _check(scan: Scan, name: str, lists: dict[str, str], images: Collection[str]
 
 
 def _split(name: str, lists: Collection[str]) -> str | None:
-    splits = {own_split(stem) for stem in lists if names_split(stem)}
+    splits = {own_split(stem) for stem in lists if is_split_name(stem)}
     if splits == {None} and own_split(split_folder(name)):
         return "train"
     return next(iter(splits - {None}), None)

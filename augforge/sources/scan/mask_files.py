@@ -30,11 +30,11 @@ _NUMBER = re.compile(r"[-_ ]?\(?\d+\)?")
 """What further masks of an image have behind the suffix."""
 
 
-def need_images_folder(scan: Scan, folder: str) -> None:
-    """`Scan.need_folder`; where each split has a folder of images of its own, the error shows how they are read."""
+def require_images_folder(scan: Scan, folder: str) -> None:
+    """`Scan.require_folder`; where each split has a folder of images of its own, the error shows how they are read."""
     if not (scan.root / folder).is_dir() and (parts := split_folders(scan.root, folder)):
         raise SourceError(_one_a_split(scan, folder, parts))
-    scan.need_folder(folder)
+    scan.require_folder(folder)
 
 
 def _one_a_split(scan: Scan, folder: str, parts: Sequence[str]) -> str:
@@ -47,7 +47,7 @@ def _one_a_split(scan: Scan, folder: str, parts: Sequence[str]) -> str:
     )
 
 
-def bare_splits(scan: Scan, parts: Iterable[str], labelled: Collection[str]) -> set[str]:
+def find_unlabelled_splits(scan: Scan, parts: Iterable[str], labelled: Collection[str]) -> set[str]:
     """The data's own splits that hold no mask, beside others that do: nobody labelled them, which is told.
 
     Args:
@@ -71,11 +71,11 @@ def sample_of(place: str, folder: str, suffix: str) -> str | None:
     return sample if name.endswith(suffix) and sample.rpartition("/")[2] else None
 
 
-def named(scan: Scan, places: Sequence[str], folder: str, option: Option, suffix: str) -> Shelf[str]:
+def files_by_sample(scan: Scan, places: Sequence[str], folder: str, option: Option, suffix: str) -> Shelf[str]:
     """The place of each sample's file. Files of other names are refused; SourceError where all are."""
-    found = scan.unique(_named(scan, places, folder, option, suffix))
+    found = scan.places_by_name(_named(scan, places, folder, option, suffix))
     if places and not found:
-        scan.raise_all()
+        scan.raise_problems()
         fact = f"{scan.root / folder}: no name ends with '{suffix}' before .png or the like, but {places[0]}"
         raise SourceError(f"{fact}. Correct source.{option}.")
     return found
@@ -89,14 +89,16 @@ def _named(scan: Scan, places: Iterable[str], folder: str, option: Option, suffi
             scan.refused.append(Refused(name_of(place, folder), f"name without {option}", place))
 
 
-def masks_in(scan: Scan, folder: str, suffix: str, images: Collection[str]) -> tuple[Shelf[str], dict[str, list[str]]]:
-    """The place of each mask in a folder, and what `need_masks` says of them."""
+def find_masks(
+    scan: Scan, folder: str, suffix: str, images: Collection[str]
+) -> tuple[Shelf[str], dict[str, list[str]]]:
+    """The place of each mask in a folder, and what `check_masks` says of them."""
     start = len(scan.refused)
-    found = named(scan, scan.walk(folder, what="a mask"), folder, "mask_suffix", suffix)
-    return found, need_masks(scan, folder, suffix, found, images, start)
+    found = files_by_sample(scan, scan.walk(folder, what="a mask"), folder, "mask_suffix", suffix)
+    return found, check_masks(scan, folder, suffix, found, images, start)
 
 
-def need_masks(
+def check_masks(
     scan: Scan, folder: str, suffix: str, masks: Collection[str], images: Collection[str], start: int = 0
 ) -> dict[str, list[str]]:
     """Further masks of images, such as a_mask_1 beside a_mask, which are told: places by the names of the images.
@@ -111,8 +113,8 @@ def need_masks(
     """
     refused, scan.refused[start:] = scan.refused[start:], []
     others = [row.name for row in refused if row.reason in _OTHER_KIND]
-    if images and (masks or others) and not any(name in images or name in scan.bad for name in masks):
-        scan.raise_all()
+    if images and (masks or others) and not any(name in images or name in scan.bad_names for name in masks):
+        scan.raise_problems()
         raise _no_mask(scan, folder, next(iter([*masks, *others])), next(iter(images)))
     more: dict[str, list[str]] = {}
     for row in refused:
@@ -121,12 +123,12 @@ def need_masks(
         other, _, tail = name_of(row.detail, folder).rpartition(suffix) if row.reason in _OTHER_NAME else ("", "", "")
         if row.reason in _OTHER_KIND and sample in images and sample not in masks:
             fact = f"{path} is no mask that is read; expected PNG or TIFF"
-            scan.wrong(sample, "not a mask", f"{fact}. Convert it to PNG, or move it away.")
+            scan.bad_sample(sample, "not a mask", f"{fact}. Convert it to PNG, or move it away.")
         elif other in images and other in masks and _NUMBER.fullmatch(tail):
             more.setdefault(other, []).append(row.detail)
         elif other in images:
             fact = f"{path} seems to be another mask of {other}; expected one, {other}{suffix}"
-            scan.wrong(other, "several masks", f"{fact}. Unite them in one file, or move it away.")
+            scan.bad_sample(other, "several masks", f"{fact}. Unite them in one file, or move it away.")
         else:
             scan.refused.append(row)
     if more:
@@ -135,8 +137,8 @@ def need_masks(
     return more
 
 
-def part_masks(scan: Scan, suffix: str, images: MutableMapping[str, str]) -> None:
-    """Take out of the images of a folder that holds masks too what is named as a second mask, for `need_masks`."""
+def split_off_masks(scan: Scan, suffix: str, images: MutableMapping[str, str]) -> None:
+    """Take out of the images of a folder that holds masks too what is named as a second mask, for `check_masks`."""
     for name in [name for name in images if suffix in name and name.rpartition(suffix)[0] in images]:
         scan.refused.append(Refused(name, _OTHER_NAME[0], images.pop(name)))
 

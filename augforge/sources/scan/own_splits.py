@@ -22,7 +22,7 @@ _COPY = re.compile(r"\.rf\.[0-9A-Za-z]{20,}$")
 
 
 @lru_cache(1 << 12)
-def names_split(word: str) -> bool:
+def is_split_name(word: str) -> bool:
     """Whether data sets call one of their parts so: train, Val, testing, ``train2017``."""
     return _YEAR.sub("", word.casefold()) in _SPLITS
 
@@ -35,13 +35,13 @@ def own_split(word: str) -> str | None:
 def split_folder(name: str) -> str:
     """The first folder of a sample's name if it names a split, else nothing."""
     folder, _, rest = name.partition("/")
-    return folder if rest and names_split(folder) else ""
+    return folder if rest and is_split_name(folder) else ""
 
 
 def split_folders(root: Path, inner: str = ".") -> list[str]:
     """The folders of a root that name splits and hold a folder ``inner``, sorted."""
     paths = root.iterdir() if root.is_dir() else ()
-    return sorted(path.name for path in paths if names_split(path.name) and (path / inner).is_dir())
+    return sorted(path.name for path in paths if is_split_name(path.name) and (path / inner).is_dir())
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ class Splits:
         tops: dict[str, None] = {}
         if source.names_are_places:
             tops = dict.fromkeys(first for first, inner, _ in (name.partition("/") for name in names) if inner)
-        splits = [top for top in tops if names_split(top)]
-        others = [top for top in tops if not names_split(top)]
+        splits = [top for top in tops if is_split_name(top)]
+        others = [top for top in tops if not is_split_name(top)]
         warnings = []
         if splits and others and source.own_splits:
             warnings.append(
@@ -80,7 +80,7 @@ class Splits:
             return record
         first, _, rest = record.name.partition("/")
         group, split = record.group, record.split
-        if rest and names_split(first) and (self.source.own_splits or not self.mixed):
+        if rest and is_split_name(first) and (self.source.own_splits or not self.mixed):
             split = split or own_split(first)
             if group == first:
                 group = rest.partition("/")[0] if "/" in rest else record.name

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from augforge.errors import AugforgeError
-from augforge.sources.scan.headers import damaged
+from augforge.sources.scan.headers import damaged_error
 
 
 @contextmanager
@@ -19,4 +19,4 @@ def parsing(path: Path, kind: str) -> Iterator[None]:
         raise
     except Exception as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())
-        raise damaged(path, f"the {kind} cannot be read ({text})") from error
+        raise damaged_error(path, f"the {kind} cannot be read ({text})") from error

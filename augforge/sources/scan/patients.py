@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from augforge.sources.scan.own_splits import names_split
+from augforge.sources.scan.own_splits import is_split_name
 from augforge.sources.scan.scanning import Scan
 
 
@@ -18,7 +18,7 @@ def patient_of(name: str, patient: str) -> str:
     return patient or first_folder(name)
 
 
-def tell_mixed(scan: Scan, patients: Iterable[tuple[str, str]]) -> None:
+def warn_of_mixed_patients(scan: Scan, patients: Iterable[tuple[str, str]]) -> None:
     """Warn of first folders whose files are of several groups, by the names of all files and their PatientIDs.
 
     Such a folder may be one patient under several names, as anonymising leaves it, whose files would part.
@@ -28,7 +28,7 @@ def tell_mixed(scan: Scan, patients: Iterable[tuple[str, str]]) -> None:
     found: dict[str, set[str]] = {}
     for name, patient in patients:
         first, _, inner = name.partition("/")
-        found.setdefault(first_folder(inner) if inner and names_split(first) else first, set()).add(patient)
+        found.setdefault(first_folder(inner) if inner and is_split_name(first) else first, set()).add(patient)
     mixed = [folder for folder, ids in found.items() if len(ids) > 1]
     if mixed:
         scan.warnings.append(

@@ -10,10 +10,10 @@ from typing import Any
 from augforge.errors import SourceError
 from augforge.keys import digest
 from augforge.sources.core import Record
-from augforge.sources.scan.walking import below
+from augforge.sources.scan.walking import is_below
 
 
-def record_of(
+def make_record(
     name: str,
     place: str,
     facts: Mapping[str, Any],
@@ -55,7 +55,7 @@ def name_of(place: str, folder: str = "") -> str:
     return os.path.splitext(inner)[0]  # noqa: PTH122 (called 100,000 times)
 
 
-def plain(folder: str) -> str:
+def normal_folder(folder: str) -> str:
     """A folder of a recipe as it begins places: without ``./`` and the last ``/``; ``.`` is the root."""
     return os.path.normpath(folder)
 
@@ -65,12 +65,12 @@ def folder_or_name(name: str) -> str:
     return name.rpartition("/")[0] or name
 
 
-def inside(root: Path, place: str, where: str) -> str:
+def place_inside(root: Path, place: str, where: str) -> str:
     """A path from an annotation as a place below the root; SourceError where it leaves the root."""
     text = place.encode(errors="replace").decode()  # lone surrogates are no file's name
     path = PurePosixPath(text.replace("\\", "/").replace("\0", "/../../"))
     plain = os.path.normpath(path)
     leaves = path.is_absolute() or plain == ".." or plain.startswith("../")
-    if leaves or not below(os.path.realpath(root / path), os.path.realpath(root)):
+    if leaves or not is_below(os.path.realpath(root / path), os.path.realpath(root)):
         raise SourceError(f"{where}: '{text}' leaves {root}; expected a path below it. Move the file there.")
     return plain

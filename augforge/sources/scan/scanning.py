@@ -1,8 +1,9 @@
-"""Scanning a source: walking its folders, facts of its files, and every problem told together.
+"""Scanning a source: walking its folders, keeping facts of its files, and reporting all problems together.
 
-An adapter's `scan` makes a `Scan`, asks it for files and their facts, makes records, and gives them to `Scan.listing`.
-What is wrong with one sample goes to `Scan.wrong`: by the source's ``on_error`` it stops the build, named together with
-all others, or becomes a rejected row. What is wrong with the whole source is a SourceError at once, or `Scan.fault`.
+An adapter's `scan` makes a `Scan`, asks it for files and their facts, makes records of them, and gives these to
+`Scan.make_listing`. A problem of one sample goes to `Scan.bad_sample`: depending on the source's ``on_error`` it stops the
+build, together with all other problems, or becomes a rejected row. A problem of the whole source is a SourceError at
+once, or goes to `Scan.source_error`.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from augforge.errors import SourceError
 from augforge.sources.core import Listing, Record, Records, Refused, Source
 from augforge.sources.options import Join
 from augforge.sources.scan.images import IMAGE_FACTS, image_facts
-from augforge.sources.scan.joining import grouped, joined_rows, row_of, with_row
+from augforge.sources.scan.joining import find_row, read_joined_rows, with_group, with_row
 from augforge.sources.scan.own_splits import Splits
-from augforge.sources.scan.records import inside, name_of
+from augforge.sources.scan.records import name_of, place_inside
 from augforge.sources.scan.tables import Row
 from augforge.sources.scan.walking import Found, walk
 
@@ -46,8 +47,8 @@ class Scan:
         problems: what stops the build, one message each.
         refused: rejected rows.
         warnings: things worth saying.
-        bad: names of samples that something is wrong with; `listing` leaves them out.
-        lost: names of links that cannot be followed; what lies in such a folder is not known to be whole.
+        bad_names: names of samples that something is wrong with; `make_listing` leaves them out.
+        broken_links: names of links that cannot be followed; what lies in such a folder is not known to be whole.
     """
 
     def __init__(self, source: Source, cache: FileCache) -> None:
@@ -55,24 +56,24 @@ class Scan:
         self.problems: list[str] = []
         self.refused: list[Refused] = []
         self.warnings: list[str] = []
-        self.bad: set[str] = set()
-        self.lost: set[str] = set()
+        self.bad_names: set[str] = set()
+        self.broken_links: set[str] = set()
 
     # ---- what is wrong ----
 
-    def wrong(self, name: str, reason: str, message: str) -> None:
+    def bad_sample(self, name: str, reason: str, message: str) -> None:
         """Something is wrong with one sample: a problem, or a rejected row. ``reason`` is counted, so a few words."""
-        self.bad.add(name)
+        self.bad_names.add(name)
         if self.source.on_error == "reject":
-            self.refused.append(self.source.rejected(name, reason, message))
+            self.refused.append(self.source.refused_row(name, reason, message))
         else:
             self.problems.append(message)
 
-    def fault(self, message: str) -> None:
+    def source_error(self, message: str) -> None:
         """Something is wrong that concerns no sample alone; it stops the build whatever ``on_error`` says."""
         self.problems.append(message)
 
-    def raise_all(self) -> None:
+    def raise_problems(self) -> None:
         """Raise SourceError with all problems so far, if there are any."""
         problems = self.problems
         if len(problems) == 1:
@@ -98,13 +99,13 @@ class Scan:
                 self.refused.append(Refused(file.name, f"not {what}", file.place))
         return sorted(found)
 
-    def need_folder(self, folder: str) -> None:
+    def require_folder(self, folder: str) -> None:
         """SourceError with the expected layout unless there is such a folder."""
         path = self.root / folder
         if not path.is_dir():
             raise SourceError(f"{path} is no folder; expected\n{self.source.layout}\nCorrect source.path.")
 
-    def folders(self, folder: str) -> list[str]:
+    def folder_names(self, folder: str) -> list[str]:
         """Names of the folders in a folder, sorted; files beside them are refused. SourceError where there are none."""
         names = []
         for file in self._found(folder, deep=False):
@@ -120,20 +121,20 @@ class Scan:
 
     def _found(self, folder: str, deep: bool) -> Iterator[Found]:
         """What lies in a folder, or in all folders below it; what cannot be used is wrong or refused."""
-        inside(self.root, folder, f"{self.root}: folder")
+        place_inside(self.root, folder, f"{self.root}: folder")
         try:
             for file in walk(self.root, folder, deep):
                 if file.fault is not None:
-                    self.lost.add(name_of(file.name))
-                    self.wrong(name_of(file.name), *file.fault)
+                    self.broken_links.add(name_of(file.name))
+                    self.bad_sample(name_of(file.name), *file.fault)
                 elif not file.readable:
                     self.refused.append(Refused(file.name, "name is not UTF-8", file.place))
                 else:
                     yield file
         except OSError as error:
-            self.fault(f"{error.filename} cannot be read: {error.strerror}. Make it a readable folder.")
+            self.source_error(f"{error.filename} cannot be read: {error.strerror}. Make it a readable folder.")
 
-    def unique(self, files: Files) -> Shelf[str]:
+    def places_by_name(self, files: Files) -> Shelf[str]:
         """Place of each name. A name that several files share is wrong."""
         places: Shelf[str] = Shelf()
         for name, place in files:
@@ -144,19 +145,21 @@ class Scan:
 
     def _twice(self, name: str, one: str, other: str) -> None:
         places = f"{self.root / one} and {self.root / other}"
-        self.wrong(name, "name stands twice", f"{places} share the name {name}; expected one file a name. Rename one.")
+        self.bad_sample(
+            name, "name stands twice", f"{places} share the name {name}; expected one file a name. Rename one."
+        )
 
-    def need_images(self, annotations: Mapping[str, str], images: Collection[str]) -> None:
+    def check_images_exist(self, annotations: Mapping[str, str], images: Collection[str]) -> None:
         """Annotation files, by the names they annotate, that have no image of that name are wrong."""
         for name, place in annotations.items():
-            if name not in images and name not in self.bad:
+            if name not in images and name not in self.bad_names:
                 fact = f"{self.root / place} has no image named {name}; expected one"
-                self.wrong(name, "no image", f"{fact}. Add the image, or remove the file.")
+                self.bad_sample(name, "no image", f"{fact}. Add the image, or remove the file.")
 
-    def need_size(self, name: str, place: str, size: Sequence[int], image: Mapping[str, Any]) -> None:
+    def check_size(self, name: str, place: str, size: Sequence[int], image: Mapping[str, Any]) -> None:
         """An annotation of another size than its image's facts say is wrong."""
         if [*size] != [image["width"], image["height"]]:
-            self.wrong(
+            self.bad_sample(
                 name,
                 "size differs",
                 f"{self.root / place} has {size[0]}x{size[1]} pixels, its image {image['width']}x{image['height']}; "
@@ -173,10 +176,10 @@ class Scan:
                     try:
                         known[place] = answer()
                     except SourceError as error:
-                        self.wrong(name, reason, str(error))
+                        self.bad_sample(name, reason, str(error))
         return known
 
-    def images(self, files: Files) -> Shelf[Any]:
+    def image_facts(self, files: Files) -> Shelf[Any]:
         """`image_facts` of each image by its place; damaged ones are wrong and left out."""
         return self.facts(files, IMAGE_FACTS, image_facts, "broken image")
 
@@ -204,7 +207,9 @@ class Scan:
 
     # ---- the listing ----
 
-    def listing(self, records: Iterable[Record], classes: tuple[str, ...], labels: tuple[str, ...] = ()) -> Listing:
+    def make_listing(
+        self, records: Iterable[Record], classes: tuple[str, ...], labels: tuple[str, ...] = ()
+    ) -> Listing:
         """The records, grouped, joined with the metadata and sorted by name. Raises SourceError with all problems."""
         for table in (classes, labels):
             self._need_distinct_looks(table)
@@ -216,12 +221,12 @@ class Scan:
                 other = looks.setdefault(unicodedata.normalize("NFC", record.name), record)
             if other is not record:
                 self._twice(record.name, *(str(r.data.get("image", r.name)) for r in (other, record)))
-            if self.lost:
+            if self.broken_links:
                 self._need_sound_folders(record)
         kept: Shelf[Record] = Shelf()
         kept.update((record.name, record) for record in self._described(found))
-        self.raise_all()
-        for name in self.bad:
+        self.raise_problems()
+        for name in self.bad_names:
             kept.pop(name, None)
         if not kept and not self.refused:
             raise SourceError(f"{self.root} holds no image; expected\n{self.source.layout}\nCorrect source.path.")
@@ -240,9 +245,9 @@ class Scan:
 
     def _need_sound_folders(self, record: Record) -> None:
         parts = record.name.split("/")
-        lost = next((name for n in range(1, len(parts)) if (name := "/".join(parts[:n])) in self.lost), None)
+        lost = next((name for n in range(1, len(parts)) if (name := "/".join(parts[:n])) in self.broken_links), None)
         if lost is not None:
-            self.wrong(record.name, "annotation behind a bad link", f"{lost} is a link that cannot be followed.")
+            self.bad_sample(record.name, "annotation behind a bad link", f"{lost} is a link that cannot be followed.")
 
     def _described(self, records: Shelf[Record]) -> Iterator[Record]:
         """Records in their splits and groups, with their rows of metadata."""
@@ -252,26 +257,26 @@ class Scan:
         first, lonely, fitting = "", 0, 0
         for record in records.values():
             try:
-                found = grouped(splits.placed(record), self.source)
-                row = row_of(found, join, rows) if join else None
+                found = with_group(splits.placed(record), self.source)
+                row = find_row(found, join, rows) if join else None
                 first = first or (record.name if row is None else "")
                 lonely += row is None
                 fitting += row is not None
                 yield with_row(found, row, self.source)
             except SourceError as error:
-                self.wrong(record.name, "no group", str(error))
+                self.bad_sample(record.name, "no group", str(error))
         if join and lonely and rows:
             said = f"{lonely} samples have no row in {join.table}, such as {first}"
             if fitting:
                 self.warnings.append(said)
             else:
-                self.fault(_no_row_fits(self.root / join.table, said, join, next(iter(rows))))
+                self.source_error(_no_row_fits(self.root / join.table, said, join, next(iter(rows))))
 
     def _rows(self, join: Join) -> Mapping[str, Row]:
         try:
-            return joined_rows(self.root / join.table, join, self.cache)
+            return read_joined_rows(self.root / join.table, join, self.cache)
         except SourceError as error:
-            self.fault(str(error))
+            self.source_error(str(error))
             return {}
 
 

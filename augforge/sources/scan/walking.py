@@ -80,9 +80,9 @@ def _link_fault(path: str, chain: tuple[str, ...], root: str, ways: Counter[str]
     ways[real] += os.path.isdir(real)  # noqa: PTH112
     if not os.path.exists(real):  # noqa: PTH110
         reason, fact = "broken link", "leads nowhere"
-    elif not below(real, root):
+    elif not is_below(real, root):
         reason, fact = "leaves the root", f"leads to {Path(path).readlink()}, out of the root"
-    elif any(below(folder, real) for folder in chain):
+    elif any(is_below(folder, real) for folder in chain):
         reason, fact = "link in a circle", "leads back to a folder that it lies in"
     elif ways[real] > _WAYS:
         reason, fact = "too many links", f"is one of more than {_WAYS} ways to {real}"
@@ -97,12 +97,12 @@ def outermost(folders: Iterable[str]) -> list[str]:
     return [str(path) for path in paths if not set(path.parents) & set(paths)]
 
 
-def below(path: str, folder: str) -> bool:
+def is_below(path: str, folder: str) -> bool:
     """Whether a real path is a folder or lies in it."""
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
-def outside(places: Iterable[str], folders: Iterable[str]) -> list[str]:
+def places_outside(places: Iterable[str], folders: Iterable[str]) -> list[str]:
     """The places that lie in none of the folders."""
     inner = tuple(f"{folder}/" for folder in folders)
     return [place for place in places if not place.startswith(inner)]

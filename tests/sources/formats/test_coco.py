@@ -128,9 +128,9 @@ def test_run_lengths(tmp_path: Path, pack: Any, mask: np.ndarray) -> None:
 def test_run_lengths_of_a_long_mask() -> None:
     mask = np.zeros((300, 4000), np.uint8)
     mask[:, 3] = mask[7:200, 3000:] = 1
-    text, size = rle.compressed(compressed(mask), "x")
+    text, size = rle.read_counts(compressed(mask), "x")
     assert size == mask.shape and text == compressed(mask)["counts"]
-    assert rle.compressed(uncompressed(mask), "x")[0] == text
+    assert rle.read_counts(uncompressed(mask), "x")[0] == text
     np.testing.assert_array_equal(rle.decode(text, *size), mask)
 
 

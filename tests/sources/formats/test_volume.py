@@ -269,11 +269,11 @@ def test_volumes_that_mark_nothing_in_a_slice_are_not_read_for_it(tmp_path: Path
     KEPT._things.clear()
     for label in ("nose", "spleen"):  # the spleen begins in slice 3
         (tmp_path / f"labels/{label}/a.nii").unlink()
-    masks = masks_of(source.load(listing.records.named("a/0002"), listing.classes), listing.classes)
+    masks = masks_of(source.load(listing.records.by_name("a/0002"), listing.classes), listing.classes)
     np.testing.assert_array_equal(masks["liver"], LABELS[..., 2].T == 1)
     assert not masks["spleen"].any() and not masks["nose"].any()
     with pytest.raises((SourceError, OSError)):
-        source.load(listing.records.named("a/0003"), listing.classes)
+        source.load(listing.records.by_name("a/0003"), listing.classes)
 
 
 def test_ignore_is_known_where_any_class_is(tmp_path: Path) -> None:

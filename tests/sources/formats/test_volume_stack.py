@@ -30,7 +30,7 @@ def test_records_do_not_grow_with_the_volume(tmp_path: Path) -> None:
             put_segments(tmp_path / f"{count}/labels/{name}.dcm", {1: values == 0}, {1: "liver"})
     for name in ("ct", "mr"):
         records = [scan(KIND, tmp_path / count, labels_by="segment").records for count in ("3", "60")]
-        small, large = (len(pickle.dumps(found.named(f"{name}/0002"))) for found in records)
+        small, large = (len(pickle.dumps(found.by_name(f"{name}/0002"))) for found in records)
         assert abs(small - large) < 4
 
 
@@ -77,7 +77,7 @@ def test_only_slices_are_of_the_series(tmp_path: Path) -> None:
     (folder / "003.dcm").rename(folder / "990.dcm")
     expected = np.rint((VALUES + 1000.0) / 2000 * 255)
     for k in range(7):
-        image = source.load(listing.records.named(f"ct/{k:04d}"), listing.classes).image
+        image = source.load(listing.records.by_name(f"ct/{k:04d}"), listing.classes).image
         np.testing.assert_array_equal(image, expected[k])
 
 

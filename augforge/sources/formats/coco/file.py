@@ -17,8 +17,8 @@ from augforge.keys import canonical_json
 from augforge.sample import IGNORE
 from augforge.sources.classes import crowd_class
 from augforge.sources.options import Boxes, Crowd
-from augforge.sources.raster.rle import compressed
-from augforge.sources.raster.shapes import Far, Ring, box_of, farther, flat_ring, rectangle
+from augforge.sources.raster.rle import read_counts
+from augforge.sources.raster.shapes import Far, Ring, box_of, extend_farthest, flat_ring, rectangle
 from augforge.sources.raster.values import is_name, whole_size
 from augforge.sources.scan.documents import is_pixel, read_json
 
@@ -67,7 +67,7 @@ class _Image:
         for name, shape in shapes:
             self.shapes.add(canonical_json([name, shape]))
             if not isinstance(shape, str):
-                self.far = farther(self.far, box_of(zip(shape[::2], shape[1::2], strict=True)), annotation)
+                self.far = extend_farthest(self.far, box_of(zip(shape[::2], shape[1::2], strict=True)), annotation)
 
     def facts(self, rules: Rules) -> dict[str, Any]:
         return {
@@ -251,7 +251,7 @@ def _box(box: Any, where: str, rules: Rules) -> Iterator[Ring | str]:
 
 
 def _runs(segmentation: dict[str, Any], image: _Image, where: str) -> str:
-    counts, (height, width) = compressed(segmentation, where)
+    counts, (height, width) = read_counts(segmentation, where)
     image.size = image.size or (width, height)
     if (width, height) != image.size:
         raise SourceError(

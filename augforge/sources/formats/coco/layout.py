@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from augforge.errors import SourceError, some
-from augforge.sources.scan.own_splits import names_split, own_split, split_folders
-from augforge.sources.scan.records import folder_or_name, inside
+from augforge.sources.scan.own_splits import is_split_name, own_split, split_folders
+from augforge.sources.scan.records import folder_or_name, place_inside
 
 _SHOWN = 20
 _HEAD = 1 << 16
@@ -35,7 +35,7 @@ def annotation_files(root: Path, layout: str) -> list[str]:
     if len(places) > 1:
         places = [place for place in places if PurePosixPath(place).name.startswith("instances")] or places
     for place in places:
-        inside(root, place, f"{root / place}: annotation file")
+        place_inside(root, place, f"{root / place}: annotation file")
     splits = {split_of(place) for place in places}
     if len(places) > 1 and ("" in splits or len(splits) < len(places)):
         raise SourceError(
@@ -50,7 +50,7 @@ def split_of(place: str) -> str:
     """The word in an annotation file's name, or the name of its folder, that names a split; else empty."""
     path = PurePosixPath(place)
     words = [*re.split(r"[ ._-]", path.stem), path.parent.name]
-    return next((word for word in words if names_split(word)), "")
+    return next((word for word in words if is_split_name(word)), "")
 
 
 def image_folder(root: Path, place: str, images: str | None, file_names: Iterable[str]) -> str:
@@ -76,14 +76,14 @@ def image_folder(root: Path, place: str, images: str | None, file_names: Iterabl
 def sample_name(inner: str, split: str) -> str:
     """A sample's name: that of its image below the images' folder, behind the split, where there are several."""
     first, _, rest = inner.partition("/")
-    own = rest and names_split(first) and own_split(first) == own_split(split)
+    own = rest and is_split_name(first) and own_split(first) == own_split(split)
     return f"{split}/{rest if own else inner}" if split else inner
 
 
 def usual_group(inner: str, split: str) -> str:
     """The folder of a sample, or its name; the folder of another split, which a file names anew, is no part of it."""
     name, (first, _, rest) = sample_name(inner, split), inner.partition("/")
-    if split and names_split(first):
+    if split and is_split_name(first):
         return folder_or_name(rest) if "/" in rest else name
     return folder_or_name(name)
 

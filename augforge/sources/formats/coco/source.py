@@ -28,10 +28,10 @@ from augforge.sources.formats.coco.layout import (
     split_of,
     usual_group,
 )
-from augforge.sources.loading import drawn, known_bits, listed_image, loaded
+from augforge.sources.loading import draw_shapes, known_bits, load_image, make_sample
 from augforge.sources.options import Boxes, Crowd
-from augforge.sources.raster.shapes import off_image
-from augforge.sources.scan.records import inside, name_of, record_of
+from augforge.sources.raster.shapes import shape_outside_image
+from augforge.sources.scan.records import make_record, name_of, place_inside
 from augforge.sources.scan.scanning import IMAGES, Scan
 from augforge.sources.scan.walking import outermost
 
@@ -136,12 +136,12 @@ ROOT/                          source.path
         top = os.path.commonpath([part.images for part in parts])
         others = sorted(found - entries.keys())
         scan.refused += [Refused(name_of(place, top), "no annotation", place) for place in others]
-        images = scan.images((part.name(place), place) for place, (part, _) in entries.items() if place in found)
-        return scan.listing(self._records(scan, entries, images), parts[0].table.names)
+        images = scan.image_facts((part.name(place), place) for place, (part, _) in entries.items() if place in found)
+        return scan.make_listing(self._records(scan, entries, images), parts[0].table.names)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
-        image = listed_image(self.root, record)
-        return loaded(record, image, drawn(record, classes), known_bits(record, classes))
+        image = load_image(self.root, record)
+        return make_sample(record, image, draw_shapes(record, classes), known_bits(record, classes))
 
     # ---- the annotation files ----
 
@@ -220,7 +220,7 @@ ROOT/                          source.path
         places = [part.place for part in parts]
         empty = [label for label in counts if counts[label] == crowds[label]]
         if empty and 5 * crowds.total() > counts.total():  # of COCO's own annotations one in a hundred is a crowd
-            scan.fault(
+            scan.source_error(
                 f"{', '.join(str(self.root / place) for place in places)}: all annotations of {some(empty)} are crowds "
                 f"(iscrowd: 1), which would become {IGNORE}; expected some that are not, but some tools mark all masks "
                 f"so. Set 'crowd: class' if they are objects, or 'crowd: {IGNORE}' if they are crowds."
@@ -245,7 +245,7 @@ ROOT/                          source.path
         """SourceError where none of an annotation file's images is there, unless something known may be why."""
         places = [image_place(part.images, entry["file_name"]) for entry in part.facts["images"]]
         below = [place for place in places if not leaves_root(place)]
-        if below and not scan.bad and not scan.problems and found.isdisjoint(below):
+        if below and not scan.bad_names and not scan.problems and found.isdisjoint(below):
             raise SourceError(
                 f"{self.root / below[0]} does not exist, and none of the {len(places)} images that "
                 f"{self.root / part.place} names is there. Add them, or correct source.images, the folder that "
@@ -255,7 +255,7 @@ ROOT/                          source.path
     def _tell_orphans(self, scan: Scan, part: _Part) -> None:
         for key, count in part.facts["orphans"]:
             fact = f"{self.root / part.place}: image_id {key} of {count} annotations is none of images"
-            scan.wrong(f"image_id {key}", "no image", f"{fact}. Add the image there, or remove them.")
+            scan.bad_sample(f"image_id {key}", "no image", f"{fact}. Add the image there, or remove them.")
 
     def _add_entries(self, scan: Scan, part: _Part, found: set[str], entries: dict[str, _Entry]) -> None:
         """What a file says of each image, by its place; an image that is not there is wrong."""
@@ -263,34 +263,34 @@ ROOT/                          source.path
         for entry in part.facts["images"]:
             place = image_place(part.images, entry["file_name"])
             try:
-                place = place if place in found else inside(self.root, place, where)
+                place = place if place in found else place_inside(self.root, place, where)
             except SourceError as error:
-                scan.wrong(entry["file_name"], "leaves the root", str(error))
+                scan.bad_sample(entry["file_name"], "leaves the root", str(error))
                 continue
             name, other = part.name(place), entries.get(place)
             if other is not None:
                 wheres = where if other.part is part else f"{self.root / other.part.place} and {where}"
                 fact = f"{wheres}: images holds {entry['file_name']} twice"
-                scan.wrong(name, "name stands twice", f"{fact}; expected it once. Keep one of the two.")
-            elif place not in found and name not in scan.bad:
+                scan.bad_sample(name, "name stands twice", f"{fact}; expected it once. Keep one of the two.")
+            elif place not in found and name not in scan.bad_names:
                 fact = f"{self.root / place} does not exist, but {where} names it"
-                scan.wrong(name, "no image", f"{fact}. Add the image, or correct source.images.")
+                scan.bad_sample(name, "no image", f"{fact}. Add the image, or correct source.images.")
             entries[place] = _Entry(part, entry)
 
     def _records(self, scan: Scan, entries: Mapping[str, _Entry], images: Mapping[str, Any]) -> Iterator[Record]:
         for place, facts in images.items():
             part, entry = entries[place]
             name, path = part.name(place), self.root / part.place
-            outside = off_image(entry["far"], facts, path)
+            outside = shape_outside_image(entry["far"], facts, path)
             if entry["problem"] is not None:
-                scan.wrong(name, "broken annotation", f"{path}: {entry['problem']}")
+                scan.bad_sample(name, "broken annotation", f"{path}: {entry['problem']}")
             elif entry["size"] is not None and entry["size"] != [facts["width"], facts["height"]]:
-                scan.need_size(name, f"{part.place}: {entry['file_name']}", entry["size"], facts)
+                scan.check_size(name, f"{part.place}: {entry['file_name']}", entry["size"], facts)
             elif outside is not None:
-                scan.wrong(name, "outside the image", outside)
+                scan.bad_sample(name, "outside the image", outside)
             content, known = part.table.content(entry["shapes"]), part.table.known
             if entry["unknown"]:
                 content = [content, entry["unknown"]]
                 known = [class_ for class_ in known if class_ not in entry["unknown"]]
             data = {"shapes": entry["shapes"], "known": known}
-            yield record_of(name, place, facts, content, group=part.group(place), data=data)
+            yield make_record(name, place, facts, content, group=part.group(place), data=data)

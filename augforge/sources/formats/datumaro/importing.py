@@ -75,7 +75,7 @@ def import_items(root: Path, format: str | None) -> Imported:
             )
 
     try:
-        with quiet(), _heard(root) as said:
+        with without_warnings(), _heard(root) as said:
             dataset = Dataset.import_from(str(root), format, error_policy=Tell())
             items = sorted(dataset, key=lambda item: (item.subset, item.id))
             categories = dataset.categories().get(AnnotationType.label, ())
@@ -168,7 +168,7 @@ def _cvat_images(path: Path) -> Iterator[tuple[str, str | None, set[str]]]:
         raise SourceError(f"{path} cannot be read as XML ({error}). Correct it there or export it again.") from error
 
 
-def unlisted(root: Path, places: Collection[str]) -> list[str]:
+def warn_of_unlisted_images(root: Path, places: Collection[str]) -> list[str]:
     """A warning of the images that lie beside those of items and are of none, if there are any."""
     beside = [
         place
@@ -180,7 +180,7 @@ def unlisted(root: Path, places: Collection[str]) -> list[str]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def without_warnings() -> Iterator[None]:
     """Without the warnings of the libraries that Datumaro calls."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from augforge.errors import SourceError
-from augforge.sources.formats.datumaro.importing import cause_of, quiet
+from augforge.sources.formats.datumaro.importing import cause_of, without_warnings
 from augforge.sources.raster.shapes import flat_ring, rectangle
 
 
-def thing(annotation: Any) -> tuple[Any, Any]:
+def thing_key(annotation: Any) -> tuple[Any, Any]:
     """What a box and the mask of the same thing share."""
     return annotation.group, annotation.label
 
@@ -27,7 +27,7 @@ def label_name(annotation: Any, labels: Sequence[str], where: str) -> str:
 def _mask(annotation: Any, where: str) -> Any:
     """A mask's pixels (H, W), which some formats read only now."""
     try:
-        with quiet():
+        with without_warnings():
             return np.atleast_2d(annotation.image)
     except Exception as error:  # whatever its reader raises
         raise SourceError(f"{where}: a mask cannot be read ({cause_of(error)}). Copy it again.") from error

@@ -15,16 +15,16 @@ from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError
 from augforge.keys import canonical_json
 from augforge.sample import IGNORE, NO_CLASSES, Sample
-from augforge.sources.classes import ClassTable, check_crowd, crowd_class, scanned_table
+from augforge.sources.classes import ClassTable, check_crowd, class_table_of_scan, crowd_class
 from augforge.sources.core import Listing, Record, Source
-from augforge.sources.formats.datumaro.importing import Imported, import_items, unlisted
-from augforge.sources.formats.datumaro.shapes import SHAPES, label_name, thing
-from augforge.sources.loading import drawn, known_bits, label_of, listed_image, loaded
+from augforge.sources.formats.datumaro.importing import Imported, import_items, warn_of_unlisted_images
+from augforge.sources.formats.datumaro.shapes import SHAPES, label_name, thing_key
+from augforge.sources.loading import draw_shapes, known_bits, label_vector, load_image, make_sample
 from augforge.sources.options import Boxes, Crowd
 from augforge.sources.raster import rle
 from augforge.sources.raster.values import is_name
-from augforge.sources.scan.own_splits import names_split, own_split
-from augforge.sources.scan.records import folder_or_name, inside, record_of
+from augforge.sources.scan.own_splits import is_split_name, own_split
+from augforge.sources.scan.records import folder_or_name, make_record, place_inside
 from augforge.sources.scan.scanning import Scan
 
 
@@ -93,30 +93,30 @@ ROOT/                          source.path
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
-        scan.need_folder("")
+        scan.require_folder("")
         imported = import_items(self.root, self.dataset_format)
         labels, items = imported.labels, self._items(scan, imported)
         scan.warnings += imported.warnings
         masks = self.take == "masks" if self.take else any(map(self._is_shape, _all(items)))
         self._tell_rest(scan, items, masks)
-        scan.warnings += unlisted(self.root, {item.place for item in items.values()})
-        facts = scan.images((name, item.place) for name, item in items.items())
+        scan.warnings += warn_of_unlisted_images(self.root, {item.place for item in items.values()})
+        facts = scan.image_facts((name, item.place) for name, item in items.items())
         sound = {name: item for name, item in items.items() if item.place in facts}
         if masks:
             table = self._table(scan, labels)
             found = [self._masked(scan, name, item, facts[item.place], labels, table) for name, item in sound.items()]
-            return scan.listing(filter(None, found), table.names)
-        names = self.mapped(labels) if self.classes is None else self.classes
+            return scan.make_listing(filter(None, found), table.names)
+        names = self.classes_of(labels) if self.classes is None else self.classes
         found = [self._labelled(scan, name, item, facts[item.place], labels, names) for name, item in sound.items()]
-        return scan.listing(filter(None, found), NO_CLASSES, names)
+        return scan.make_listing(filter(None, found), NO_CLASSES, names)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
-        image = listed_image(self.root, record)
+        image = load_image(self.root, record)
         if "shapes" in record.data:
-            return loaded(record, image, drawn(record, classes), known_bits(record, classes))
+            return make_sample(record, image, draw_shapes(record, classes), known_bits(record, classes))
         planes = bitmask.empty(record.height, record.width, len(classes))
-        label = None if record.data["label"] is None else label_of(record)
-        return loaded(record, image, planes, known_bits(record, classes), label)
+        label = None if record.data["label"] is None else label_vector(record)
+        return make_sample(record, image, planes, known_bits(record, classes), label)
 
     # ---- what Datumaro finds ----
 
@@ -136,7 +136,7 @@ ROOT/                          source.path
                 entry.subsets.add(item.subset)
                 entry.of += item.annotations
         for (key, subset), message in imported.faults.items():
-            scan.wrong(name_of(key, subset), "broken item", message)
+            scan.bad_sample(name_of(key, subset), "broken item", message)
         return items
 
     def _place(self, scan: Scan, item: Any) -> str | None:
@@ -145,20 +145,20 @@ ROOT/                          source.path
         try:
             if not is_name(item.id) or not os.path.isfile(path):  # noqa: PTH113 (text, and called 100,000 times)
                 raise SourceError(f"{where} has no image file{path and ' '}{path}; expected one. Add it.")
-            return inside(self.root, os.path.relpath(path, self.root), where)
+            return place_inside(self.root, os.path.relpath(path, self.root), where)
         except SourceError as error:
-            scan.wrong(str(item.id), "no image", str(error))
+            scan.bad_sample(str(item.id), "no image", str(error))
             return None
 
     def _split(self, item: _Item) -> str | None:
         """The split that the subsets prescribe, where they are of one mind."""
-        said = {own_split(name) for name in item.subsets if names_split(name)}
+        said = {own_split(name) for name in item.subsets if is_split_name(name)}
         return said.pop() if len(said) == 1 else None
 
     # ---- annotations ----
 
     def _table(self, scan: Scan, labels: list[str]) -> ClassTable:
-        table = scanned_table(scan, labels, self.root)
+        table = class_table_of_scan(scan, labels, self.root)
         if self.crowd != "ignore" or IGNORE in table.names:
             return table
         return ClassTable((*table.names, IGNORE), [*table.known, IGNORE])
@@ -170,8 +170,10 @@ ROOT/                          source.path
     def _shown(self, item: _Item) -> list[Any]:
         """The annotations that are drawn: no box of what has a mask or polygon too, of its label and group."""
         drawn = [annotation for annotation in item.of if self._is_shape(annotation)]
-        masked = {thing(annotation) for annotation in drawn if annotation.type.name != "bbox" and annotation.group}
-        return [annotation for annotation in drawn if annotation.type.name != "bbox" or thing(annotation) not in masked]
+        masked = {thing_key(annotation) for annotation in drawn if annotation.type.name != "bbox" and annotation.group}
+        return [
+            annotation for annotation in drawn if annotation.type.name != "bbox" or thing_key(annotation) not in masked
+        ]
 
     def _tell_rest(self, scan: Scan, items: Mapping[str, _Item], masks: bool) -> None:
         """Warn of annotations that are left out, but for boxes, and of images without any; options decide of those."""
@@ -191,12 +193,12 @@ ROOT/                          source.path
         try:
             shapes = sorted({canonical_json(shape) for shape in self._shapes(scan, name, item, facts, labels)})
         except SourceError as error:
-            scan.wrong(name, "broken annotation", str(error))
+            scan.bad_sample(name, "broken annotation", str(error))
             return None
         known = table.known if self._is_labelled(scan, name, item, self._shown(item)) else []
         text = f"[{','.join(shapes)}]"
         content, data = table.content([text, known]), {"shapes": text, "known": known}
-        return record_of(
+        return make_record(
             name, item.place, facts, content, group=folder_or_name(name), split=self._split(item), data=data
         )
 
@@ -206,14 +208,14 @@ ROOT/                          source.path
         """(class, ring or compressed run lengths) of the annotations; a wrong size is told."""
         where = f"{self.root}: item '{name}'"
         if item.size is not None:
-            scan.need_size(name, item.place, item.size[::-1], facts)
+            scan.check_size(name, item.place, item.size[::-1], facts)
         for annotation in self._shown(item):
             class_ = self._class(annotation, labels, where)
             if class_ is None:
                 continue
             shape = SHAPES[annotation.type.name](annotation, where)
             if not isinstance(shape, list):
-                scan.need_size(name, item.place, shape.shape[::-1], facts)
+                scan.check_size(name, item.place, shape.shape[::-1], facts)
                 shape = rle.encode(shape)
             yield class_, shape
 
@@ -240,19 +242,21 @@ ROOT/                          source.path
         where = f"{self.root}: item '{name}'"
         given = [annotation for annotation in item.of if annotation.type.name == "label"]
         try:
-            found = {self.known_class(label_name(annotation, labels, where), names, where) for annotation in given}
+            found = {self.require_class(label_name(annotation, labels, where), names, where) for annotation in given}
         except SourceError as error:
-            scan.wrong(name, "broken label", str(error))
+            scan.bad_sample(name, "broken label", str(error))
             return None
         labelled = self._is_labelled(scan, name, item, given)
         label = [float(class_ in found) for class_ in names] if labelled else None
         data: dict[str, Any] = {"label": label, "known": []}
-        return record_of(name, item.place, facts, label, group=folder_or_name(name), split=self._split(item), data=data)
+        return make_record(
+            name, item.place, facts, label, group=folder_or_name(name), split=self._split(item), data=data
+        )
 
     def _is_labelled(self, scan: Scan, name: str, item: _Item, annotations: Sequence[Any]) -> bool:
         if not annotations and self.missing_annotation == "error":
             fact = f"{self.root / item.place} has no annotation"
-            scan.wrong(name, "no annotation", f"{fact}; expected one. Add it, or set missing_annotation.")
+            scan.bad_sample(name, "no annotation", f"{fact}; expected one. Add it, or set missing_annotation.")
         return bool(annotations) or self.missing_annotation == "empty"
 
 

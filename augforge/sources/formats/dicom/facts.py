@@ -11,7 +11,7 @@ from typing import Any
 from augforge.errors import SourceError, nearest
 from augforge.keys import digest
 from augforge.sources.formats.dicom.file import ENDINGS, DicomFile, check_header, frame_count, read_dataset
-from augforge.sources.scan.headers import damaged
+from augforge.sources.scan.headers import damaged_error
 from augforge.sources.scan.images import read_bytes
 from augforge.sources.scan.parsing import parsing
 
@@ -90,15 +90,15 @@ def dicom_facts(path: Path, tags: Sequence[str] = ()) -> dict[str, Any]:
             "frames": frame_count(dataset),
             "bytes": len(data),
             "sha256": hashlib.sha256(data).hexdigest(),
-            "patient": text_of(dataset.get("PatientID")),
+            "patient": clean_text(dataset.get("PatientID")),
             "tags": {tag: value for tag in tags if (value := _plain(dataset, tag, path)) is not None},
-            "series": text_of(dataset.get("SeriesInstanceUID")),
+            "series": clean_text(dataset.get("SeriesInstanceUID")),
             "photometric": str(dataset.PhotometricInterpretation),
-            **lie_of(DicomFile(path, dataset), 0),
+            **frame_geometry(DicomFile(path, dataset), 0),
         }
 
 
-def lie_of(file: DicomFile, frame: int) -> dict[str, list[float] | None]:
+def frame_geometry(file: DicomFile, frame: int) -> dict[str, list[float] | None]:
     """Where a frame lies in the patient: ``position``, ``orientation`` and ``spacing``, None each where none is said.
 
     Enhanced files say that a frame, or for all frames (PS3.3 C.7.6.16), others say it once.
@@ -118,11 +118,11 @@ def _kind_of_no_image(dataset: Any, path: Path) -> str:
     uid = dataset.file_meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID")
     kind = "file of no stated kind" if uid is None else str(uid.name)
     if uid is None or "Image Storage" in kind:
-        raise damaged(path, f"it is a DICOM {kind} without pixels")
+        raise damaged_error(path, f"it is a DICOM {kind} without pixels")
     return kind
 
 
-def text_of(value: Any) -> str:
+def clean_text(value: Any) -> str:
     """A value as text that can be written; empty where there is none."""
     return "" if value is None else str(value).replace("\0", "").strip().encode("utf-8", "replace").decode()
 
@@ -152,5 +152,5 @@ def _plain(dataset: Any, tag: str, path: Path) -> Any:
 def _scalar(value: Any) -> Any:
     if isinstance(value, float) or not isinstance(value, int):
         number = float(value) if isinstance(value, float) else None
-        return number if number is not None and math.isfinite(number) else text_of(value)
+        return number if number is not None and math.isfinite(number) else clean_text(value)
     return int(value)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from augforge.errors import MissingExtra, SourceError
 from augforge.sources.formats.dicom.packing import check_frames, check_inflated
-from augforge.sources.scan.headers import convertible, damaged
+from augforge.sources.scan.headers import conversion_error, damaged_error
 from augforge.sources.scan.images import MAX_PIXELS, read_bytes
 from augforge.sources.scan.kept import KEPT
 from augforge.sources.scan.parsing import parsing
@@ -57,7 +57,7 @@ def check_header(dataset: Any, path: Path) -> None:
     """SourceError for pixels that cannot be read, as far as the header tells, or more of them than are allowed."""
     rows, columns, frames = int(dataset.Rows), int(dataset.Columns), frame_count(dataset)
     if rows < 1 or columns < 1 or frames < 1:
-        raise damaged(path, f"its header says {frames} frames of {columns}x{rows} pixels")
+        raise damaged_error(path, f"its header says {frames} frames of {columns}x{rows} pixels")
     if rows * columns > MAX_PIXELS or rows * columns * frames > MAX_VOXELS or frames > MAX_FRAMES:
         raise SourceError(
             f"{path}: the header says {frames} frames of {columns}x{rows} pixels; at most {MAX_PIXELS} a frame and "
@@ -67,7 +67,7 @@ def check_header(dataset: Any, path: Path) -> None:
     one = photometric in GRAY or photometric == "PALETTE COLOR"
     if photometric not in GRAY | COLOUR or samples != (1 if one else 3):
         fact = f"is a DICOM file of {samples} channels, {photometric}"
-        raise convertible(path, fact, "Its colours have to be decided on")
+        raise conversion_error(path, fact, "Its colours have to be decided on")
     _check_bits(dataset, path)
     _check_data(dataset, path)
 
@@ -75,12 +75,12 @@ def check_header(dataset: Any, path: Path) -> None:
 def _check_bits(dataset: Any, path: Path) -> None:
     """SourceError unless the stored bits lie in the allocated ones."""
     if not 1 <= int(dataset.BitsStored) <= _high_bit(dataset) + 1 <= int(dataset.BitsAllocated) <= 32:
-        raise damaged(
+        raise damaged_error(
             path,
             f"its header says {dataset.BitsStored} of {dataset.BitsAllocated} bits, the highest {_high_bit(dataset)}",
         )
     if int(dataset.PixelRepresentation) not in (0, 1):
-        raise damaged(path, f"its header says PixelRepresentation {dataset.PixelRepresentation}")
+        raise damaged_error(path, f"its header says PixelRepresentation {dataset.PixelRepresentation}")
 
 
 def _high_bit(dataset: Any) -> int:
@@ -102,7 +102,7 @@ def _check_data(dataset: Any, path: Path) -> None:
     if _is_native(syntax):
         expected = get_expected_length(dataset)
         if held < expected:
-            raise damaged(path, f"it has {held} bytes of pixels, not {expected}")
+            raise damaged_error(path, f"it has {held} bytes of pixels, not {expected}")
         return
     try:
         ready = get_decoder(syntax).is_available
@@ -128,7 +128,7 @@ def frame_count(dataset: Any) -> int:
 # ---- reading ----
 
 
-def need_pydicom(what: str) -> None:
+def require_pydicom(what: str) -> None:
     """MissingExtra where pydicom is not installed, which ``what`` needs."""
     try:
         import pydicom  # noqa: F401
@@ -139,7 +139,7 @@ def need_pydicom(what: str) -> None:
 
 def read_dataset(data: bytes, path: Path, tags: Sequence[str] = ()) -> Any:
     """The pydicom Dataset of a file's bytes, with what is needed here and some tags more."""
-    need_pydicom(f"reading {path}")
+    require_pydicom(f"reading {path}")
     import pydicom
 
     with parsing(path, "DICOM"):
@@ -224,7 +224,7 @@ class DicomFile:
                 data = np.frombuffer(data, f"{order}u2" if len(data) >= 2 * count else "u1")
             table = np.asarray(data)[:count]
             if len(table) < count or not 1 <= depth <= 16:
-                raise damaged(self.path, f"a lookup table has {len(table)} entries of {depth} bits, not {count}")
+                raise damaged_error(self.path, f"a lookup table has {len(table)} entries of {depth} bits, not {count}")
             return table[np.clip(np.rint(values).astype(np.int64) - first, 0, count - 1)], depth
 
     @cached_property
@@ -236,7 +236,7 @@ class DicomFile:
     def _ranges(self, frame: int) -> list[tuple[float, float]]:
         """Least and greatest value of a frame, in its units; nothing where all is padding."""
         stored = self.stored(frame)
-        values = self.modality(frame, stored)[~pads(stored, self.padding)]
+        values = self.modality(frame, stored)[~is_padding(stored, self.padding)]
         return [(float(values.min()), float(values.max()))] if values.size else []
 
     @property
@@ -250,7 +250,7 @@ class DicomFile:
             return low, high
 
 
-def pads(stored: NDArray[Any], padding: Padding) -> NDArray[np.bool_]:
+def is_padding(stored: NDArray[Any], padding: Padding) -> NDArray[np.bool_]:
     """Where stored values only pad the picture."""
     low, high = padding or (1, 0)
     return (stored >= low) & (stored <= high)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from augforge.errors import SourceError
-from augforge.sources.scan.headers import damaged
+from augforge.sources.scan.headers import damaged_error
 
 MAX_INFLATED = 1 << 29
 """Bytes that a deflated file may hold: 512 MiB."""
@@ -27,7 +27,7 @@ def check_inflated(data: bytes, path: Path) -> None:
     if _DEFLATED not in data[:end]:
         return
     if not told:
-        raise damaged(path, "it is deflated, and its meta information has no length")
+        raise damaged_error(path, "it is deflated, and its meta information has no length")
     unpacker, held, rest = zlib.decompressobj(-zlib.MAX_WBITS), 0, data[end:]
     while rest and not unpacker.eof:
         held += len(unpacker.decompress(rest, 1 << 20))
@@ -45,10 +45,12 @@ def check_frames(dataset: Any, path: Path, frames: int) -> None:
     for number, stream in enumerate(_codestreams(dataset, frames)):
         own = _jpeg_size(stream) if stream[:2] == b"\xff\xd8" else _jpeg2000_size(stream)
         if own is not None and own != size:
-            raise damaged(path, f"frame {number} holds {own[0]}x{own[1]} pixels, its header says {size[0]}x{size[1]}")
+            raise damaged_error(
+                path, f"frame {number} holds {own[0]}x{own[1]} pixels, its header says {size[0]}x{size[1]}"
+            )
         count += 1
     if count != frames:
-        raise damaged(path, f"it holds {count} frames, its header says {frames}")
+        raise damaged_error(path, f"it holds {count} frames, its header says {frames}")
 
 
 def _codestreams(dataset: Any, frames: int) -> Iterator[bytes]:

@@ -15,13 +15,13 @@ from augforge.sample import NO_CLASSES, Sample
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Refused, Source
 from augforge.sources.formats.dicom.facts import DICOM_SUFFIXES, check_tags, dicom_facts, dicom_name, tags_kind
-from augforge.sources.formats.dicom.file import need_pydicom, open_dicom
+from augforge.sources.formats.dicom.file import open_dicom, require_pydicom
 from augforge.sources.formats.dicom.pixels import View, Window
-from augforge.sources.loading import check_size, known_bits, loaded
+from augforge.sources.loading import check_size, known_bits, make_sample
 from augforge.sources.raster.class_masks import ClassMasks, Mask
 from augforge.sources.scan.own_splits import split_folder
-from augforge.sources.scan.patients import patient_of, tell_mixed
-from augforge.sources.scan.records import plain, record_of
+from augforge.sources.scan.patients import patient_of, warn_of_mixed_patients
+from augforge.sources.scan.records import make_record, normal_folder
 from augforge.sources.scan.scanning import Scan
 
 
@@ -90,15 +90,15 @@ ROOT/                          source.path
         return ClassMasks(self, self.masks or "", self.threshold)
 
     def scan(self, cache: FileCache) -> Listing:
-        need_pydicom("the source format `dicom`")
+        require_pydicom("the source format `dicom`")
         check_tags(self.tags)
         scan = Scan(self, cache)
-        scan.need_folder(self.images)
+        scan.require_folder(self.images)
         labels = self._class_masks.labels(scan, self.images) if self.masks is not None else []
         table = self._table(labels)
         facts = self._facts(scan)
-        tell_mixed(scan, ((self._name(place), fact["patient"]) for place, fact in facts.items()))
-        images = scan.unique(frame for place, fact in facts.items() for frame in self._frames(place, fact))
+        warn_of_mixed_patients(scan, ((self._name(place), fact["patient"]) for place, fact in facts.items()))
+        images = scan.places_by_name(frame for place, fact in facts.items() for frame in self._frames(place, fact))
         masks = self._class_masks.listed(scan, labels, images, facts)
         unlabelled = self._class_masks.unlabelled(scan, images, masks)
         records = (
@@ -107,7 +107,7 @@ ROOT/                          source.path
             )
             for name, place in images.items()
         )
-        return scan.listing(records, table.names)
+        return scan.make_listing(records, table.names)
 
     def _table(self, labels: list[str]) -> ClassTable:
         if self.masks is None:
@@ -116,8 +116,8 @@ ROOT/                          source.path
 
     def _facts(self, scan: Scan) -> Mapping[str, Any]:
         """`dicom_facts` of the sound images; what is DICOM and no picture, or no DICOM, is refused."""
-        places = scan.walk(plain(self.images), DICOM_SUFFIXES, "a DICOM file")
-        files = scan.unique((self._name(place), place) for place in places)
+        places = scan.walk(normal_folder(self.images), DICOM_SUFFIXES, "a DICOM file")
+        files = scan.places_by_name((self._name(place), place) for place in places)
         facts = scan.facts(files.items(), tags_kind(self.tags), partial(dicom_facts, tags=self.tags), "broken DICOM")
         for name, place in files.items():
             if "foreign" in facts.get(place, ()):
@@ -126,7 +126,7 @@ ROOT/                          source.path
         return facts
 
     def _name(self, place: str) -> str:
-        return dicom_name(place, plain(self.images))
+        return dicom_name(place, normal_folder(self.images))
 
     def _frames(self, place: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Name and place of each frame of a file."""
@@ -148,10 +148,10 @@ ROOT/                          source.path
             data["frame"] = metadata["frame"] = int(name.removeprefix(f"{file}/"))
         group = patient_of(file, facts["patient"])
         own = {**facts, "bytes": facts["bytes"] // facts["frames"]}
-        return replace(record_of(name, place, own, content, group=group, data=data), metadata=metadata)
+        return replace(make_record(name, place, own, content, group=group, data=data), metadata=metadata)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         path, frame = self.root / record.data["image"], record.data.get("frame")
         image = self._view.picture(open_dicom(path, keep=frame is not None), frame or 0)
         check_size(path, image, record)
-        return loaded(record, image, self._class_masks.planes(record, classes), known_bits(record, classes))
+        return make_sample(record, image, self._class_masks.planes(record, classes), known_bits(record, classes))

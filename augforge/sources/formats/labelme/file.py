@@ -19,7 +19,7 @@ from augforge.sources.raster import shapes
 from augforge.sources.raster.shapes import Part
 from augforge.sources.raster.values import is_name, whole_size
 from augforge.sources.scan.documents import MAX_PIXEL, is_point, read_json
-from augforge.sources.scan.images import decode, inspect
+from augforge.sources.scan.images import decode, parse_header
 
 _REMEDY = "Correct or remove the shape."
 
@@ -93,7 +93,7 @@ def read_shapes(document: Mapping[str, Any], path: Path, wanted: Callable[[str],
     return found
 
 
-def stated_size(document: Mapping[str, Any], path: Path) -> tuple[int, int] | None:
+def read_size(document: Mapping[str, Any], path: Path) -> tuple[int, int] | None:
     """Width and height that the file states, or None where it does not."""
     size = [document.get("imageWidth"), document.get("imageHeight")]
     if size == [None, None]:
@@ -111,15 +111,15 @@ def read_flags(document: Mapping[str, Any]) -> dict[str, bool]:
     return {name: value for name, value in items if is_name(name) and isinstance(value, bool)}
 
 
-def farthest(found: Iterable[Shape], path: Path) -> shapes.Far:
+def farthest_shapes(found: Iterable[Shape], path: Path) -> shapes.Far:
     """The file's shapes that lie farthest out, for `shapes.off_image`."""
     far: shapes.Far = []
     for shape in found:
-        far = shapes.farther(far, shape.box(), shape.where.removeprefix(f"{path}: "))
+        far = shapes.extend_farthest(far, shape.box(), shape.where.removeprefix(f"{path}: "))
     return far
 
 
-def embedded(document: Mapping[str, Any], path: Path) -> bytes:
+def embedded_image(document: Mapping[str, Any], path: Path) -> bytes:
     """The bytes of ``imageData``; SourceError where they are none."""
     return _unpacked(document.get("imageData"), f"{path}: imageData")
 
@@ -199,7 +199,7 @@ def _width(kind: str, where: str, widths: Widths) -> float:
 def _mask(text: Any, points: list[tuple[float, float]], where: str) -> bytes:
     """The PNG of a mask shape, as large as its points say."""
     data = _unpacked(text, f"{where}: mask")
-    header = inspect(data, Path(f"{where}: mask"))
+    header = parse_header(data, Path(f"{where}: mask"))
     (x0, y0), (x1, y1) = points
     size = (int(x1) - int(x0) + 1, int(y1) - int(y0) + 1)
     if header.kind != "png" or header.size != size:
@@ -233,7 +233,7 @@ def _stroke(shape: Shape) -> Iterator[shapes.Ring]:
 
 def _pasted(shape: Shape) -> Iterator[shapes.Mask]:
     path = Path(f"{shape.where}: mask")
-    pixels: NDArray[Any] = decode(shape.mask, inspect(shape.mask, path), path)
+    pixels: NDArray[Any] = decode(shape.mask, parse_header(shape.mask, path), path)
     marked = pixels if pixels.ndim == 2 else pixels[..., :3].max(axis=2)
     x, y = (int(value) for value in shape.points[0])
     yield np.asarray(marked), x, y

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import takewhile
 from typing import TypeAlias
 
-from augforge.sources.scan.own_splits import names_split
+from augforge.sources.scan.own_splits import is_split_name
 from augforge.sources.scan.records import name_of
 
 Swap: TypeAlias = tuple[str, str]
@@ -37,17 +37,17 @@ class ImagePlaces:
         if self._mixed:
             return {}
         found = [(note, place) for note, file in lost.items() for place in self.named.get(file, ())]
-        swaps = {pair: swap for pair in found if (swap := swapped(*pair)) is not None}
+        swaps = {pair: swap for pair in found if (swap := swapped_folder(*pair)) is not None}
         return dict([*swaps]) if len(set(swaps.values())) == 1 else {}
 
 
-def swapped(note: str, image: str) -> Swap | None:
+def swapped_folder(note: str, image: str) -> Swap | None:
     """The one folder that differs between two places; None where there is not one, or where it names a split."""
     here, there = note.split("/")[:-1], image.split("/")[:-1]
     if len(here) != len(there):
         return None
     apart = [pair for pair in zip(here, there, strict=True) if pair[0] != pair[1]]
-    return apart[0] if len(apart) == 1 and not any(map(names_split, apart[0])) else None
+    return apart[0] if len(apart) == 1 and not any(map(is_split_name, apart[0])) else None
 
 
 def sample_names(images: Mapping[str, str]) -> dict[str, str]:
@@ -59,12 +59,12 @@ def sample_names(images: Mapping[str, str]) -> dict[str, str]:
     Args:
         images: places of the images by those of the annotations, which are the same where the image is embedded.
     """
-    swaps = {swapped(note, image) for note, image in images.items()}
+    swaps = {swapped_folder(note, image) for note, image in images.items()}
     swap = swaps.pop() if len(swaps) == 1 else None
     names = {note: name_of(note if swap is None else _without(note, image)) for note, image in images.items()}
     top = _shared(names.values())
     apart = swap is None and not any(image.startswith(top) for image in images.values())
-    if apart or any(names_split(name.removeprefix(top).partition("/")[0]) for name in names.values() if "/" in name):
+    if apart or any(is_split_name(name.removeprefix(top).partition("/")[0]) for name in names.values() if "/" in name):
         return {note: name.removeprefix(top) for note, name in names.items()}
     return names
 
@@ -84,7 +84,7 @@ def _shared(names: Iterable[str]) -> str:
     """The folders that all lie in, up to the first that names a split, with a slash behind; or nothing."""
     folders = _folders(names)
     shared = os.path.commonpath(folders).split("/") if folders and "" not in folders else []
-    return "".join(f"{folder}/" for folder in takewhile(lambda folder: not names_split(folder), shared))
+    return "".join(f"{folder}/" for folder in takewhile(lambda folder: not is_split_name(folder), shared))
 
 
 def _folders(places: Iterable[str]) -> set[str]:

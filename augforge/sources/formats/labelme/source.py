@@ -18,12 +18,12 @@ from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Refused, Source
 from augforge.sources.formats.labelme import file as labelme_file
 from augforge.sources.formats.labelme.file import Shape, Widths
-from augforge.sources.formats.labelme.layout import ImagePlaces, file_name, sample_names, swapped
-from augforge.sources.loading import check_size, known_bits, listed_image, loaded
-from augforge.sources.raster.shapes import draw, off_image
+from augforge.sources.formats.labelme.layout import ImagePlaces, file_name, sample_names, swapped_folder
+from augforge.sources.loading import check_size, known_bits, load_image, make_sample
+from augforge.sources.raster.shapes import draw, shape_outside_image
 from augforge.sources.raster.values import is_name
-from augforge.sources.scan.images import IMAGE_FACTS, decode, inspect, upright
-from augforge.sources.scan.records import folder_or_name, inside, name_of, record_of
+from augforge.sources.scan.images import IMAGE_FACTS, decode, parse_header, turn_upright
+from augforge.sources.scan.records import folder_or_name, make_record, name_of, place_inside
 from augforge.sources.scan.scanning import IMAGES, Scan
 
 Width = Annotated[float, Field(ge=1, le=1000)]
@@ -60,29 +60,33 @@ ROOT/                          source.path
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
         places = scan.walk("", IMAGES | {".json"})
-        notes = scan.unique((name_of(place), place) for place in places if place.lower().endswith(".json"))
+        notes = scan.places_by_name((name_of(place), place) for place in places if place.lower().endswith(".json"))
         found = {place for place in places if not place.lower().endswith(".json")}
         if not notes:
             raise SourceError(f"{self.root} holds no .json; expected\n{self.layout}\nCorrect source.path.")
         facts = scan.facts(notes.items(), self._kind, self._read, "broken annotation")
         labels = sorted({label for fact in facts.values() for label in fact["labels"]})
         nothing = ClassTable(self.classes or (), [])
-        table = class_table(self, labels, self.root) if labels or not scan.bad else nothing
+        table = class_table(self, labels, self.root) if labels or not scan.bad_names else nothing
         pairs = self._pairs(scan, notes, facts, found)
         used = {*pairs.values()}
         others = ((name_of(place), place) for place in sorted(found - used))
-        scan.refused += [Refused(name, "no annotation", place) for name, place in others if name not in scan.bad]
+        scan.refused += [Refused(name, "no annotation", place) for name, place in others if name not in scan.bad_names]
         names = sample_names(pairs)
         images = self._image_facts(scan, names, pairs)
-        return scan.listing(self._records(scan, table, names, facts, pairs, images), table.names)
+        return scan.make_listing(self._records(scan, table, names, facts, pairs, images), table.names)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         path = self.root / record.data["annotation"]
         document = labelme_file.read_document(path)
-        image = _embedded_image(document, path, record) if record.data["embedded"] else listed_image(self.root, record)
-        named = ((self.known_class(shape.label, classes, shape.where), shape) for shape in self._shapes(document, path))
+        image = _embedded_image(document, path, record) if record.data["embedded"] else load_image(self.root, record)
+        named = (
+            (self.require_class(shape.label, classes, shape.where), shape) for shape in self._shapes(document, path)
+        )
         parts = (part for name, shape in named if name is not None for part in shape.parts(name))
-        return loaded(record, image, draw(parts, record.height, record.width, classes), known_bits(record, classes))
+        return make_sample(
+            record, image, draw(parts, record.height, record.width, classes), known_bits(record, classes)
+        )
 
     # ---- annotations ----
 
@@ -97,13 +101,13 @@ ROOT/                          source.path
         found = self._shapes(document, path)
         if self.classes is not None:
             for shape in found:
-                self.known_class(shape.label, self.classes, shape.where)
+                self.require_class(shape.label, self.classes, shape.where)
         image_path = document.get("imagePath")
         return {
             "labels": sorted({shape.label for shape in found}),
             "content": digest(sorted(digest(shape.canonical(self.class_of(shape.label) or "")) for shape in found)),
-            "size": labelme_file.stated_size(document, path),
-            "far": labelme_file.farthest(found, path),
+            "size": labelme_file.read_size(document, path),
+            "far": labelme_file.farthest_shapes(found, path),
             "flags": labelme_file.read_flags(document),
             "image": image_path if is_name(image_path) else None,
             "embeds": bool(document.get("imageData")),
@@ -127,10 +131,10 @@ ROOT/                          source.path
         for name, note in notes.items():
             image = own.get(note) or parallel.get(note)
             if image is None and note in facts:
-                scan.wrong(name, "no image", self._no_image(note, facts[note], places))
+                scan.bad_sample(name, "no image", self._no_image(note, facts[note], places))
             elif image is not None and owners.setdefault(image, note) != note:
                 message = f"{self.root / owners[image]} and {self.root / note} both annotate {self.root / image}"
-                scan.wrong(name, "image stands twice", f"{message}; expected one file an image. Remove one.")
+                scan.bad_sample(name, "image stands twice", f"{message}; expected one file an image. Remove one.")
             elif image is not None:
                 pairs[note] = image
         return pairs
@@ -138,7 +142,7 @@ ROOT/                          source.path
     def _own_image(self, note: str, facts: Mapping[str, Any], places: ImagePlaces) -> str | None:
         """Place of the image that an annotation names, that lies beside it or that it embeds."""
         try:
-            place = inside(self.root, _joined(note, facts["image"]), "") if facts["image"] else ""
+            place = place_inside(self.root, _joined(note, facts["image"]), "") if facts["image"] else ""
         except SourceError:
             place = ""
         if place in places.all:
@@ -147,7 +151,7 @@ ROOT/                          source.path
 
     def _tell_parallel(self, scan: Scan, parallel: Mapping[str, str]) -> None:
         for note, image in list(parallel.items())[:1]:
-            here, there = swapped(note, image) or ("", "")
+            here, there = swapped_folder(note, image) or ("", "")
             scan.warnings.append(
                 f"imagePath of {len(parallel)} files leads to no image; those of their names in parallel folders were "
                 f"taken, {there} for {here}, such as {image} for {note}"
@@ -157,7 +161,7 @@ ROOT/                          source.path
         """Why an annotation has no image: its path leaves the root, or nothing is there."""
         where, named = str(self.root / note), facts["image"] or ""
         try:
-            inside(self.root, _joined(note, named), where)
+            place_inside(self.root, _joined(note, named), where)
         except SourceError as error:
             return str(error)
         others = places.named.get(file_name(named))
@@ -167,7 +171,7 @@ ROOT/                          source.path
 
     def _image_facts(self, scan: Scan, names: Mapping[str, str], pairs: Mapping[str, str]) -> Mapping[str, Any]:
         """Facts of the images by their places."""
-        known = scan.images((names[note], image) for note, image in pairs.items() if image != note)
+        known = scan.image_facts((names[note], image) for note, image in pairs.items() if image != note)
         within = ((names[note], note) for note, image in pairs.items() if image == note)
         known.update(scan.facts(within, f"labelme {IMAGE_FACTS}", _embedded_facts, "broken image"))
         return known
@@ -186,12 +190,12 @@ ROOT/                          source.path
                 continue
             name, said, image = names[note], facts[note], images[place]
             if said["size"] is not None:
-                scan.need_size(name, note, said["size"], image)
-            outside = off_image(said["far"], image, self.root / note)
-            if outside is not None and name not in scan.bad:
-                scan.wrong(name, "outside the image", outside)
+                scan.check_size(name, note, said["size"], image)
+            outside = shape_outside_image(said["far"], image, self.root / note)
+            if outside is not None and name not in scan.bad_names:
+                scan.bad_sample(name, "outside the image", outside)
             data = {"annotation": note, "embedded": place == note, "known": table.known}
-            record = record_of(
+            record = make_record(
                 name, place, image, table.content(said["content"]), group=folder_or_name(name), data=data
             )
             yield replace(record, metadata=said["flags"])
@@ -204,14 +208,14 @@ def _joined(note: str, image: str) -> str:
 
 def _embedded_facts(path: Path) -> dict[str, Any]:
     """As `image_facts`, of the image that an annotation file embeds."""
-    data = labelme_file.embedded(labelme_file.read_document(path), path)
-    width, height = inspect(data, path).size
+    data = labelme_file.embedded_image(labelme_file.read_document(path), path)
+    width, height = parse_header(data, path).size
     return {"width": width, "height": height, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def _embedded_image(document: Mapping[str, Any], path: Path, record: Record) -> Image:
-    data = labelme_file.embedded(document, path)
-    header = inspect(data, path)
-    image = upright(decode(data, header, path), header.orientation)
+    data = labelme_file.embedded_image(document, path)
+    header = parse_header(data, path)
+    image = turn_upright(decode(data, header, path), header.orientation)
     check_size(path, image, record)
     return image

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from augforge.sample import IGNORE, NO_CLASSES
-from augforge.sources.classes import ClassTable, scanned_table
+from augforge.sources.classes import ClassTable, class_table_of_scan
 from augforge.sources.core import Refused
-from augforge.sources.formats.volume.listing import Labels, Listed, label_places, label_volumes, segmentations
+from augforge.sources.formats.volume.listing import Labels, Listed, find_segmentations, label_places, label_volumes
 from augforge.sources.formats.volume.naming import LabelFiles
 from augforge.sources.raster.value_names import ValueNames
 from augforge.sources.scan.documents import read_json
-from augforge.sources.scan.records import plain
+from augforge.sources.scan.records import normal_folder
 from augforge.sources.scan.scanning import Scan
-from augforge.sources.scan.walking import below
+from augforge.sources.scan.walking import is_below
 
 LabelsBy = Literal["value", "folder", "segment"]
 Missing = Literal["error", "empty", "unlabelled"]
@@ -49,7 +49,7 @@ class LabelRules:
             meaning = {str(value): label for value, label in self.values.meaning(found).items()}
         else:
             meaning = {label: label for label in labels}
-        table = scanned_table(scan, meaning.values(), scan.root / self.files.naming.folder)
+        table = class_table_of_scan(scan, meaning.values(), scan.root / self.files.naming.folder)
         return VolumeClasses(self, labels, table, {key: scan.source.class_of(label) for key, label in meaning.items()})
 
     def told(self, label: str, name: str) -> str:
@@ -59,14 +59,14 @@ class LabelRules:
         naming = self.files.naming
         by_name = f" (label_name: {naming.pattern})" if naming.pattern else ""
         if self.by == "segment":
-            return f"segment '{label}' in {plain(f'{naming.folder}/{name}')}{by_name}"
-        return f"label volume {plain(f'{naming.folder}/{label}/{name}')}{by_name}"
+            return f"segment '{label}' in {normal_folder(f'{naming.folder}/{name}')}{by_name}"
+        return f"label volume {normal_folder(f'{naming.folder}/{label}/{name}')}{by_name}"
 
     def _found(self, scan: Scan, files: LabelFiles, images: Mapping[str, Listed]) -> dict[str, dict[str, Labels]]:
         """Label volumes by the label that they stand for, empty where their values name classes, and their names."""
-        scan.need_folder(files.naming.folder)
+        scan.require_folder(files.naming.folder)
         if self.by == "segment":
-            return segmentations(scan, files, images)
+            return find_segmentations(scan, files, images)
         found: dict[str, dict[str, Labels]] = {}
         for label, own, places in self._by_label(scan, files):
             if self.by == "value" or scan.source.class_of(label) is not None:
@@ -86,9 +86,9 @@ class LabelRules:
                     scan.refused.append(Refused(place, "name does not fit label_name", place))
             yield from ((label, files, places[label]) for label in sorted(places))
         else:
-            for label in scan.folders(files.naming.folder):
+            for label in scan.folder_names(files.naming.folder):
                 own = files.within(label)
-                if not below(files.images.folder, own.naming.folder):
+                if not is_below(files.images.folder, own.naming.folder):
                     yield label, own, label_places(scan, own)
 
 
@@ -118,9 +118,9 @@ class VolumeClasses:
     def check(self, scan: Scan, name: str, image: Listed) -> None:
         """Labels that are missing, or whose values name nothing, are wrong."""
         missing = next(self._missing(name), None)
-        if missing is not None and self.rules.missing == "error" and name not in scan.bad:
+        if missing is not None and self.rules.missing == "error" and name not in scan.bad_names:
             fact = f"{scan.root / image.place} has no {self.rules.told(missing, name)}"
-            scan.wrong(name, "no labels", f"{fact}; expected one. Add it, or set missing_labels.")
+            scan.bad_sample(name, "no labels", f"{fact}; expected one. Add it, or set missing_labels.")
         if self.rules.by == "value" and (own := self.of(name)):
             self.rules.values.check(scan, name, own[""].place, own[""].facts["values"], self.names)
 
@@ -154,7 +154,10 @@ def named_values(scan: Scan, background: int | None) -> dict[int, str] | None:
         return None
     pairs = [_pair(key, value) for key, value in labels.items()]
     values = {pair[0]: pair[1] for pair in pairs if pair is not None and pair[0] != background}
-    if scan.source.classes is not None and not {*scan.source.classes} <= {IGNORE, *scan.source.mapped(values.values())}:
+    if scan.source.classes is not None and not {*scan.source.classes} <= {
+        IGNORE,
+        *scan.source.classes_of(values.values()),
+    }:
         return None
     if None in pairs:
         scan.warnings.append(f"{_FILE} gives labels several values, so it names none; name them in source.values")

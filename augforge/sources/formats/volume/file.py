@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from augforge.cache.filecache import file_sha256
 from augforge.errors import MissingExtra, SourceError
-from augforge.sources.formats.dicom.file import MAX_VOXELS, Padding, pads
+from augforge.sources.formats.dicom.file import MAX_VOXELS, Padding, is_padding
 from augforge.sources.formats.volume.grid import Grid
-from augforge.sources.scan.headers import TIFF_PLAIN, check_inflated, convertible, damaged
+from augforge.sources.scan.headers import TIFF_PLAIN, check_inflated, conversion_error, damaged_error
 from augforge.sources.scan.images import MAX_PIXELS
 from augforge.sources.scan.parsing import parsing
 from augforge.sources.scan.records import name_of
@@ -58,7 +58,7 @@ class Volume:
     def meant(self, stored: NDArray[Any]) -> NDArray[np.float64]:
         """The values that some stored ones mean; NaN where they are padding."""
         values: NDArray[np.float64] = stored.astype(np.float64) * self.slope + self.inter
-        values[pads(stored, self.padding)] = np.nan
+        values[is_padding(stored, self.padding)] = np.nan
         return values
 
     def range(self, percentiles: tuple[float, float]) -> tuple[float, float]:
@@ -78,7 +78,7 @@ class Volume:
         if counted.dtype.kind == "f":
             counted = counted[np.isfinite(counted)]
         elif self.padding is not None:
-            counted = counted[~pads(counted, self.padding)]
+            counted = counted[~is_padding(counted, self.padding)]
         return counted
 
 
@@ -124,7 +124,7 @@ def read_volumes(path: Path, numbers: Sequence[int]) -> list[Volume]:
         grid = Grid.of(_HEADERS[kind](path, path.stat().st_size))
         values, slope, inter = _VALUES[kind](path)
         if values.shape[:3] != grid.shape:
-            raise damaged(path, f"its values have shape {values.shape}, its header says {grid.shape}")
+            raise damaged_error(path, f"its values have shape {values.shape}, its header says {grid.shape}")
         held = values.reshape(*grid.shape, -1)
         alone = held.shape[3] == 1
         return [Volume(held[..., k] if alone else held[..., k].copy("K"), slope, inter, grid) for k in numbers]
@@ -138,7 +138,9 @@ def check_shape(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], volume
             "own, and single pictures for another format (augforge sources)."
         )
     if dtype.kind not in "iufb":
-        raise convertible(path, f"holds values of type {dtype}", "Colours and complex numbers have to be decided on")
+        raise conversion_error(
+            path, f"holds values of type {dtype}", "Colours and complex numbers have to be decided on"
+        )
     if np.prod(shape, dtype=float) * volumes > MAX_VOXELS or np.prod(sorted(shape)[1:], dtype=float) > MAX_PIXELS:
         several = f" in each of {volumes} volumes" if volumes > 1 else ""
         raise SourceError(
@@ -158,7 +160,7 @@ def _nifti(path: Path) -> Any:
     logging.getLogger("nibabel").setLevel(logging.CRITICAL)  # what it makes good in headers; ours are checked below
     image = nibabel.load(path, mmap=False)
     if not isinstance(image, nibabel.Nifti1Image | nibabel.Nifti2Image):
-        raise damaged(path, f"it is {type(image).__name__} and no NIfTI")
+        raise damaged_error(path, f"it is {type(image).__name__} and no NIfTI")
     return image
 
 
@@ -170,10 +172,10 @@ def _nifti_header(path: Path, size: int) -> dict[str, Any]:
     needed = int(proxy.offset) + int(np.prod(shape)) * dtype.itemsize
     held = _unpacked_size(path, needed) if path.suffix.lower() == ".gz" else size
     if held < needed:
-        raise damaged(path, f"it has {held} bytes, not {needed}")
+        raise damaged_error(path, f"it has {held} bytes, not {needed}")
     affine = np.asarray(image.affine, float)
     if affine.shape != (4, 4) or not np.isfinite(affine).all() or not abs(np.linalg.det(affine)) > 0:
-        raise damaged(path, f"its affine is {affine.tolist()}, which places no volume")
+        raise damaged_error(path, f"its affine is {affine.tolist()}, which places no volume")
     volumes = {"volumes": int(several[0])} if several else {}
     return {"shape": [int(side) for side in shape[:3]], "affine": affine.tolist(), **volumes}
 
@@ -185,7 +187,7 @@ def _unpacked_size(path: Path, needed: int) -> int:
         while block := unpacked.read(1 << 20):
             held += len(block)
             if held > needed + _SPARE:
-                raise damaged(path, f"it unpacks to more than {needed} bytes, which its header tells")
+                raise damaged_error(path, f"it unpacks to more than {needed} bytes, which its header tells")
     return held
 
 
@@ -211,12 +213,14 @@ def _tiff_header(path: Path, size: int) -> dict[str, Any]:
             )
         if len(series) != 1 or len(axes) != 3 or axes[1:] != "YX" or page.photometric != 1:
             shapes = ", ".join(f"{one.axes} {list(one.shape)}" for one in series)
-            raise convertible(path, f"holds {shapes}, {getattr(page.photometric, 'name', '?')}", "Save a gray stack")
+            raise conversion_error(
+                path, f"holds {shapes}, {getattr(page.photometric, 'name', '?')}", "Save a gray stack"
+            )
         check_shape(path, series[0].shape, series[0].dtype)
         if page.compression not in TIFF_PLAIN:
             _need_codecs(path, page)
         if not _chain_is_whole(file, size) or _pixels_end(series[0]) > size:
-            raise damaged(path, f"the TIFF ends at byte {size}, before its pages do")
+            raise damaged_error(path, f"the TIFF ends at byte {size}, before its pages do")
         return {"shape": list(series[0].shape), "affine": None}
 
 

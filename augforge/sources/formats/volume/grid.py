@@ -111,7 +111,7 @@ def _turn(have: Sequence[Direction], want: Sequence[Direction]) -> Turn:
     return Turn((found[0][0], found[1][0], found[2][0]), (found[0][1], found[1][1], found[2][1]))
 
 
-def aligned(labels: Grid, labels_path: Path, image: Grid, image_path: Path, turn: Turn, check: bool) -> Turn:
+def align_labels(labels: Grid, labels_path: Path, image: Grid, image_path: Path, turn: Turn, check: bool) -> Turn:
     """How labels are cut so that they lie on an image's slices: their axes may be stored in another order.
 
     Args:

@@ -36,19 +36,19 @@ def label_facts(path: Path, turn: Turn) -> dict[str, Any]:
     slices = []
     for cut in values:
         counts += np.bincount(cut.reshape(-1), minlength=1 << 16)
-        slices.append(cut_digest(cut))
+        slices.append(slice_digest(cut))
     found = np.flatnonzero(counts).tolist()
     if len(found) > 1000:
         raise SourceError(f"{path} holds {len(found)} values; expected one for each class. Is it an image?")
     return {"values": found, "slices": slices}
 
 
-def cut_digest(cut: NDArray[Any]) -> str:
+def slice_digest(cut: NDArray[Any]) -> str:
     """A digest of the values in a slice."""
     return hashlib.sha256(np.ascontiguousarray(cut, "<u2").tobytes()).hexdigest()[:32]
 
 
-def kept_labels(path: Path) -> Volume:
+def recent_labels(path: Path) -> Volume:
     """A label volume, kept for its next slice."""
     return KEPT.get(path, "labels", lambda: read_labels(path), lambda volume: volume.nbytes)
 
@@ -80,7 +80,7 @@ def _whole(values: NDArray[Any], path: Path) -> NDArray[Any]:
     return values
 
 
-def check_cuts(path: Path, cuts: NDArray[Any], record: Record) -> None:
+def check_slices(path: Path, cuts: NDArray[Any], record: Record) -> None:
     """SourceError unless a volume still has the slice that was listed."""
     check_size(path, cuts[0], record)
     if record.data["slice"] >= len(cuts):

@@ -13,7 +13,7 @@ from augforge.keys import digest
 from augforge.sources.core import Refused
 from augforge.sources.formats.dicom.facts import DICOM_FACTS, DICOM_SUFFIXES, DicomSuffixes, dicom_facts
 from augforge.sources.formats.volume.file import VOLUME_FACTS, is_volume, volume_facts
-from augforge.sources.formats.volume.grid import Axis, Grid, Turn, aligned
+from augforge.sources.formats.volume.grid import Axis, Grid, Turn, align_labels
 from augforge.sources.formats.volume.labels import label_facts, label_kind
 from augforge.sources.formats.volume.naming import LabelFiles, Naming
 from augforge.sources.formats.volume.segments import SEGMENT_FACTS, segment_facts
@@ -72,7 +72,7 @@ def image_volumes(
     for at, members in series.items():
         named += _add_dicom(scan, naming, at, members, facts)
     found: dict[str, Listed] = {}
-    for name, place in scan.unique(named).items():
+    for name, place in scan.places_by_name(named).items():
         if place in facts:
             _add_cut(scan, name, place, facts[place], axis, modalities, found)
     return found
@@ -128,7 +128,7 @@ def _add_series(scan: Scan, name: str, folder: str, slices: Mapping[str, Any], f
         facts[folder] = series_facts(scan.root / folder, files)
         _tell_odd(scan, folder, facts[folder])
     except SourceError as error:
-        scan.wrong(name, "broken series", str(error))
+        scan.bad_sample(name, "broken series", str(error))
 
 
 def _tell_odd(scan: Scan, place: str, stack: Mapping[str, Any]) -> None:
@@ -151,7 +151,7 @@ def _add_cut(
         _check_number(scan.root / place, facts, modalities)
         found[name] = Listed(place, facts, grid.cut(usual if axis is None else axis, scan.root / place))
     except SourceError as error:
-        scan.wrong(name, "no such slices", str(error))
+        scan.bad_sample(name, "no such slices", str(error))
 
 
 def _check_number(path: Path, facts: Mapping[str, Any], modalities: Sequence[int] | None) -> None:
@@ -183,9 +183,9 @@ def label_volumes(
     scan: Scan, files: LabelFiles, places: Sequence[str], images: Mapping[str, Listed], check_affine: bool
 ) -> dict[str, Labels]:
     """Label volumes by the names of their images; what does not fit is wrong and left out."""
-    found = scan.unique((str(files.naming.sample(place)), place) for place in places)
+    found = scan.places_by_name((str(files.naming.sample(place)), place) for place in places)
     files.need_one(scan, found, images)
-    scan.need_images(found, images)
+    scan.check_images_exist(found, images)
     known = scan.facts(found.items(), VOLUME_FACTS, volume_facts, "broken labels")
     cuts: dict[Turn, list[tuple[str, str]]] = {}
     for name, place in found.items():
@@ -209,13 +209,13 @@ def _turn_on(
             raise SourceError(
                 f"{scan.root / place} holds {count} volumes; expected one of labels. Save that one alone."
             )
-        return aligned(labels, scan.root / place, grid, scan.root / image.place, image.turn, check_affine)
+        return align_labels(labels, scan.root / place, grid, scan.root / image.place, image.turn, check_affine)
     except SourceError as error:
-        scan.wrong(name, "labels do not fit", str(error))
+        scan.bad_sample(name, "labels do not fit", str(error))
         return None
 
 
-def segmentations(scan: Scan, files: LabelFiles, images: Mapping[str, Listed]) -> dict[str, dict[str, Labels]]:
+def find_segmentations(scan: Scan, files: LabelFiles, images: Mapping[str, Listed]) -> dict[str, dict[str, Labels]]:
     """DICOM segmentations, by the labels of their segments and the names of their images.
 
     One is named as its image, or lies alone in a folder that is. What does not fit is wrong and left out.
@@ -224,9 +224,9 @@ def segmentations(scan: Scan, files: LabelFiles, images: Mapping[str, Listed]) -
     for place in files.walk(scan, DICOM_SUFFIXES, "a DICOM file"):
         name = str(files.naming.sample(place))
         named.append((name if name in images else files.naming.of_folder(place.rpartition("/")[0]) or name, place))
-    found = scan.unique(named)
+    found = scan.places_by_name(named)
     files.need_one(scan, found, images)
-    scan.need_images(found, images)
+    scan.check_images_exist(found, images)
     labels: dict[str, dict[str, Labels]] = {}
     for name, place in found.items():
         if name in images and (facts := _segment_facts(scan, name, place, images[name])):
@@ -239,7 +239,7 @@ def _segment_facts(scan: Scan, name: str, place: str, image: Listed) -> dict[str
     """`segment_facts` on the slices of an image; None where it is wrong."""
     if "slices" not in image.facts:
         fact = f"{scan.root / place} is the segmentation of {scan.root / image.place}; expected an image that is DICOM"
-        scan.wrong(name, "labels do not fit", f"{fact}. Save the labels as {image.place.rpartition('.')[2]}, too.")
+        scan.bad_sample(name, "labels do not fit", f"{fact}. Save the labels as {image.place.rpartition('.')[2]}, too.")
         return None
     grid = {key: image.facts[key] for key in ("shape", "affine", "positions")}
     kind = f"{SEGMENT_FACTS} {digest(grid, image.turn.order, image.turn.flips)}"

@@ -11,9 +11,9 @@ from augforge.errors import SourceError
 from augforge.sources.core import Refused
 from augforge.sources.formats.dicom.facts import dicom_name
 from augforge.sources.formats.volume.file import is_volume, volume_name
-from augforge.sources.scan.records import plain
+from augforge.sources.scan.records import normal_folder
 from augforge.sources.scan.scanning import Scan
-from augforge.sources.scan.walking import below, outside
+from augforge.sources.scan.walking import is_below, places_outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Naming:
 
     Attributes:
         option: of the recipe that gives the pattern.
-        folder: below the source's root, `plain`.
+        folder: below the source's root, `normal_folder`.
         pattern: that whole names of files fit; its first group is the sample, a second one a label. None: the names are
             the samples.
     """
@@ -57,7 +57,7 @@ class Naming:
 
     def within(self, folder: str) -> Naming:
         """The naming for a folder in this one."""
-        return replace(self, folder=plain(f"{self.folder}/{folder}"))
+        return replace(self, folder=normal_folder(f"{self.folder}/{folder}"))
 
     def fitting(self, scan: Scan, places: Sequence[str]) -> list[str]:
         """The files whose names fit; others, or their folders of DICOM, are refused. SourceError where all are."""
@@ -65,7 +65,7 @@ class Naming:
             return [*places]
         found = [place for place in places if self.sample(place) is not None]
         if places and not found:
-            scan.raise_all()
+            scan.raise_problems()
             raise SourceError(
                 f"{scan.root / self.folder}: no name fits {self.pattern}, but there is {places[0]}; expected names "
                 f"below that folder without .nii.gz or the like, whole. Correct source.{self.option}."
@@ -105,13 +105,13 @@ class LabelFiles:
             places = [*self.beside]
         else:
             places = scan.walk(top, suffixes, what)
-            places = places if below(top, other) else outside(places, [other])
+            places = places if is_below(top, other) else places_outside(places, [other])
         return self.naming.fitting(scan, places)
 
     def need_one(self, scan: Scan, samples: Collection[str], images: Collection[str]) -> None:
         """SourceError where there are labels, and none is of an image, by their names."""
-        if samples and images and not any(name in images or name in scan.bad for name in samples):
-            scan.raise_all()
+        if samples and images and not any(name in images or name in scan.bad_names for name in samples):
+            scan.raise_problems()
             raise SourceError(
                 f"{scan.root / self.naming.folder} holds no labels of an image: names there are such as "
                 f"{next(iter(samples))}, of images {next(iter(images))}; expected the same. Say by source.image_name "
@@ -130,13 +130,15 @@ def check_apart(images: Naming, labels: Naming | None, by_folder: bool) -> None:
         )
 
 
-def parted(places: Sequence[str], images: Naming, labels: Naming | None) -> tuple[list[str], LabelFiles | None]:
+def separate_labels(
+    places: Sequence[str], images: Naming, labels: Naming | None
+) -> tuple[list[str], LabelFiles | None]:
     """Files in the images' folder without those of labels, and where labels are found."""
     if labels is None:
         return [*places], None
     top, other = images.folder, labels.folder
     if top != other:
-        return [*places] if below(top, other) else outside(places, [other]), LabelFiles(labels, images)
+        return [*places] if is_below(top, other) else places_outside(places, [other]), LabelFiles(labels, images)
     ours = {place for place in places if labels.sample(place) is not None}
     beside = sorted(ours) or places  # an error where none is ours
     return [place for place in places if place not in ours], LabelFiles(labels, images, beside)

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from augforge.errors import SourceError
 from augforge.keys import digest
-from augforge.sources.formats.dicom.facts import SEGMENTATIONS, lie_of, text_of
+from augforge.sources.formats.dicom.facts import SEGMENTATIONS, clean_text, frame_geometry
 from augforge.sources.formats.dicom.file import DicomFile, frame_count, open_dicom
 from augforge.sources.formats.volume.grid import LPS, TOLERANCE, Turn
 from augforge.sources.raster.values import distinct
-from augforge.sources.scan.headers import damaged
+from augforge.sources.scan.headers import damaged_error
 from augforge.sources.scan.kept import KEPT
 from augforge.sources.scan.parsing import parsing
 
@@ -74,24 +74,24 @@ def segment_facts(path: Path, image: Mapping[str, Any], turn: Turn) -> dict[str,
     return {"labels": labels, "frames": frames, "slices": slices}
 
 
-def kept_segments(path: Path, image: Mapping[str, Any], lie: str) -> Segments:
+def recent_segments(path: Path, image: Mapping[str, Any], lie: str) -> Segments:
     """`read_segments` on the slices of an image, kept for the next of them.
 
-    SourceError unless they lie as they did when they were listed, which ``lie`` tells (`lie_on`).
+    SourceError unless they lie as they did when they were listed, which ``lie`` tells (`placement_digest`).
     """
 
     def read() -> Segments:
         file = open_dicom(path)
         with parsing(path, "DICOM"):
             frames = _slices(file, image)
-        if lie_on(frames, image["shape"]) != lie:
+        if placement_digest(frames, image["shape"]) != lie:
             raise SourceError(f"{path} lies on other slices now than when it was listed. Start again.")
         return read_segments(file, frames, image["shape"])
 
     return KEPT.get(path, f"segments {lie}", read, lambda segments: segments.codes.nbytes)
 
 
-def lie_on(frames: Sequence[int], shape: Sequence[int]) -> str:
+def placement_digest(frames: Sequence[int], shape: Sequence[int]) -> str:
     """A digest of the numbers of the slices that frames lie on, in a volume of that shape."""
     return digest([*frames], [*shape])
 
@@ -130,7 +130,7 @@ def _check_kind(file: DicomFile) -> None:
 
 def _labels(file: DicomFile) -> dict[int, str]:
     """The label of each segment by its number, which stands for one that is empty."""
-    segments = {int(one.SegmentNumber): text_of(one.get("SegmentLabel")) for one in file.dataset.SegmentSequence}
+    segments = {int(one.SegmentNumber): clean_text(one.get("SegmentLabel")) for one in file.dataset.SegmentSequence}
     return {number: label or str(number) for number, label in segments.items()}
 
 
@@ -148,10 +148,10 @@ def _slices(file: DicomFile, image: Mapping[str, Any]) -> list[int]:
 
 
 def _slice(file: DicomFile, frame: int, to_voxels: NDArray[np.float64], positions: NDArray[np.float64]) -> int:
-    lie = lie_of(file, frame)
+    lie = frame_geometry(file, frame)
     position, orientation, spacing = (lie[key] for key in ("position", "orientation", "spacing"))
     if position is None or orientation is None or spacing is None:
-        raise damaged(file.path, f"frame {frame} does not tell where it lies")
+        raise damaged_error(file.path, f"frame {frame} does not tell where it lies")
     off = np.abs((np.array(position) - positions) @ to_voxels.T).max(axis=1)
     across, down = np.array(orientation[:3]) * spacing[1], np.array(orientation[3:]) * spacing[0]
     steps = to_voxels @ np.stack([down, across], axis=1)  # of a row and a column, in slices, rows and columns

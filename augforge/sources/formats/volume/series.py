@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from augforge.errors import SourceError
 from augforge.keys import digest
-from augforge.sources.formats.dicom.facts import lie_of, text_of
+from augforge.sources.formats.dicom.facts import clean_text, frame_geometry
 from augforge.sources.formats.dicom.file import DicomFile, frame_count, open_dicom, read_dataset
 from augforge.sources.formats.volume.file import check_shape
 from augforge.sources.formats.volume.grid import LPS
@@ -25,7 +25,7 @@ Name = str | int
 """Of a slice: of its file, or the number of its frame."""
 
 Slice = Mapping[str, Any]
-"""``series``, ``photometric``, ``width`` and ``height`` of a slice, and where it lies (`lie_of`)."""
+"""``series``, ``photometric``, ``width`` and ``height`` of a slice, and where it lies (`frame_geometry`)."""
 
 _DIMENSIONS = ("AcquisitionNumber", "EchoTime", "TemporalPositionIdentifier", "TriggerTime", "DiffusionBValue")
 """What slices of several volumes in a series, which lie at the same places, differ in."""
@@ -45,7 +45,7 @@ def series_facts(folder: Path, files: Mapping[str, Slice]) -> dict[str, Any]:
     As `volume_facts` gives, with the ``patient``, the names of the files in the order of the ``slices``, and a
     ``warning`` of what is odd about their distances, or nothing. SourceError where they are not one volume.
     """
-    facts = stacked(folder, files, "Put each series in a folder of its own.")
+    facts = stack_slices(folder, files, "Put each series in a folder of its own.")
     ordered = [files[name] for name in facts["slices"]]
     return {
         **facts,
@@ -55,7 +55,7 @@ def series_facts(folder: Path, files: Mapping[str, Slice]) -> dict[str, Any]:
     }
 
 
-def stacked(path: Path, slices: Mapping[Any, Slice], remedy: str) -> dict[str, Any]:
+def stack_slices(path: Path, slices: Mapping[Any, Slice], remedy: str) -> dict[str, Any]:
     """Slices by their names or numbers, put in order from the first to the last along their normal.
 
     Their names in that order as ``slices``, the ``positions`` of these, ``shape``, ``affine`` and ``warning``.
@@ -126,7 +126,7 @@ def _dimensions(path: Path) -> dict[str, str]:
     """What a slice in a file of its own is of, apart from its place."""
     dataset = read_dataset(read_bytes(path), path, _DIMENSIONS) if path.is_file() else {}
     with parsing(path, "DICOM"):
-        return {key: text_of(dataset.get(key)) for key in _DIMENSIONS if key in dataset}
+        return {key: clean_text(dataset.get(key)) for key in _DIMENSIONS if key in dataset}
 
 
 def _told(name: Name) -> str:
@@ -159,7 +159,7 @@ def _uneven(steps: NDArray[Any]) -> str:
 
 
 def frames_facts(path: Path) -> dict[str, Any]:
-    """How the frames of a DICOM file make up a volume, as `stacked` gives it, JSON-like; no pixel is decoded.
+    """How the frames of a DICOM file make up a volume, as `stack_slices` gives it, JSON-like; no pixel is decoded.
 
     SourceError where the file does not tell where each frame lies, or they are of several stacks, times or the like.
     """
@@ -172,11 +172,11 @@ def frames_facts(path: Path) -> dict[str, Any]:
             )
         frames = {frame: _frame(file, frame) for frame in range(frame_count(file.dataset))}
         remedy = "Save each volume as a file of its own, or read the frames as pictures (format: dicom)."
-        return stacked(path, frames, remedy)
+        return stack_slices(path, frames, remedy)
 
 
 def _frame(file: DicomFile, frame: int) -> dict[str, Any]:
-    """What `stacked` needs of a frame."""
+    """What `stack_slices` needs of a frame."""
     dataset, dimensions = file.dataset, _frame_dimensions(file, frame)
     return {
         "series": dimensions.get("StackID"),
@@ -184,7 +184,7 @@ def _frame(file: DicomFile, frame: int) -> dict[str, Any]:
         "width": int(dataset.Columns),
         "height": int(dataset.Rows),
         "dimensions": dimensions,
-        **lie_of(file, frame),
+        **frame_geometry(file, frame),
     }
 
 

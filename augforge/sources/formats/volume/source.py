@@ -18,19 +18,19 @@ from augforge.sources.core import Listing, Record, Refused, Source
 from augforge.sources.formats.volume.classes import LabelRules, LabelsBy, Missing, VolumeClasses, named_values
 from augforge.sources.formats.volume.file import Volume, read_volumes
 from augforge.sources.formats.volume.grid import Axis, Turn
-from augforge.sources.formats.volume.labels import check_cuts, cut_digest, kept_labels
+from augforge.sources.formats.volume.labels import check_slices, recent_labels, slice_digest
 from augforge.sources.formats.volume.listing import IMAGES, Labels, Listed, image_volumes
-from augforge.sources.formats.volume.naming import Naming, check_apart, parted
+from augforge.sources.formats.volume.naming import Naming, check_apart, separate_labels
 from augforge.sources.formats.volume.pictures import View
-from augforge.sources.formats.volume.segments import kept_segments, lie_on
+from augforge.sources.formats.volume.segments import placement_digest, recent_segments
 from augforge.sources.formats.volume.stack import read_stack, slice_places
-from augforge.sources.loading import known_bits, loaded
+from augforge.sources.loading import known_bits, make_sample
 from augforge.sources.options import Pattern
 from augforge.sources.raster.value_names import ValueNames
 from augforge.sources.raster.values import distinct
 from augforge.sources.scan.kept import KEPT
-from augforge.sources.scan.patients import patient_of, tell_mixed
-from augforge.sources.scan.records import plain, record_of
+from augforge.sources.scan.patients import patient_of, warn_of_mixed_patients
+from augforge.sources.scan.records import make_record, normal_folder
 from augforge.sources.scan.scanning import Scan
 
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -178,8 +178,8 @@ ROOT/                          source.path
     @property
     def _namings(self) -> tuple[Naming, Naming | None]:
         """Of the images and of the labels."""
-        labels = None if self.labels is None else Naming("label_name", plain(self.labels), self.label_name)
-        return Naming("image_name", plain(self.images), self.image_name), labels
+        labels = None if self.labels is None else Naming("label_name", normal_folder(self.labels), self.label_name)
+        return Naming("image_name", normal_folder(self.images), self.image_name), labels
 
     @property
     def _view(self) -> View:
@@ -190,12 +190,12 @@ ROOT/                          source.path
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
         naming, labels_naming = self._namings
-        scan.need_folder(naming.folder)
+        scan.require_folder(naming.folder)
         if labels_naming is not None:
-            scan.need_folder(labels_naming.folder)
-        places, files = parted(scan.walk(naming.folder, IMAGES, "a volume"), naming, labels_naming)
+            scan.require_folder(labels_naming.folder)
+        places, files = separate_labels(scan.walk(naming.folder, IMAGES, "a volume"), naming, labels_naming)
         images = image_volumes(scan, naming, places, self.axis, self._numbers)
-        tell_mixed(scan, ((name, image.facts.get("patient", "")) for name, image in images.items()))
+        warn_of_mixed_patients(scan, ((name, image.facts.get("patient", "")) for name, image in images.items()))
         named = self.values
         if named is None and self.labels is not None and self.labels_by == "value":
             named = named_values(scan, self.background)
@@ -203,12 +203,12 @@ ROOT/                          source.path
         rules = LabelRules(files, self.labels_by, self.missing_labels, values, self.check_affine)
         labels = rules.listed(scan, images)
         records = (record for name, image in images.items() for record in self._records(scan, name, image, labels))
-        return scan.listing(records, labels.table.names)
+        return scan.make_listing(records, labels.table.names)
 
     def _records(self, scan: Scan, name: str, image: Listed, labels: VolumeClasses) -> Iterator[Record]:
         """The slices of a volume."""
         labels.check(scan, name, image)
-        if name in scan.bad:
+        if name in scan.bad_names:
             return
         own = labels.of(name)
         data = {**_shared(image, own), "names": labels.names, "known": labels.known(name)}
@@ -219,10 +219,10 @@ ROOT/                          source.path
         view = [astuple(self._view), self._numbers, self.edge, data["turn"], data["known"]]
         facts = {**image.facts, "bytes": image.facts["bytes"] // count}
         group = patient_of(name, image.facts.get("patient", ""))
-        nothing = cut_digest(np.zeros((height, width))) if self.labels_by == "folder" else None
+        nothing = slice_digest(np.zeros((height, width))) if self.labels_by == "folder" else None
         for k in self._slices(count):
             shown = [[label, found.facts["slices"][k]] for label, found in own.items()]
-            record = record_of(
+            record = make_record(
                 f"{name}/{k:04d}",
                 image.place,
                 facts,
@@ -247,14 +247,14 @@ ROOT/                          source.path
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         volumes = self._volumes(record)
         turn = Turn(*record.data["turn"])
-        check_cuts(self.root / record.data["image"], turn(volumes[0].values), record)
+        check_slices(self.root / record.data["image"], turn(volumes[0].values), record)
         image = self._view.picture(volumes, turn, record.data["slice"])
         planes = bitmask.empty(record.height, record.width, len(classes))
         for label, place, *cut in record.data["labels"]:
             for name, mask in self._masks(record, label, self.root / place, Turn(*cut), volumes[0]):
                 if name is not None:
                     bitmask.merge_class(planes, classes.index(name), mask)
-        return loaded(record, image, planes, known_bits(record, classes))
+        return make_sample(record, image, planes, known_bits(record, classes))
 
     def _volumes(self, record: Record) -> list[Volume]:
         """The record's volume, or one for each of its modalities, kept for its next slice."""
@@ -263,7 +263,7 @@ ROOT/                          source.path
         def read() -> list[Volume]:
             if stack is None:
                 return read_volumes(self.root / place, numbers)
-            slices, _ = parted(slice_places(self.root, place), *self._namings)
+            slices, _ = separate_labels(slice_places(self.root, place), *self._namings)
             return [read_stack(self.root, place, slices, stack)] * len(numbers)
 
         kind = f"volumes {numbers} {stack}"
@@ -275,11 +275,11 @@ ROOT/                          source.path
         """The classes that a file names in a slice, by a label or by values, and where they are."""
         names, k = record.data["names"], record.data["slice"]
         if image.stack is not None and self.labels_by == "segment":
-            segments = kept_segments(path, image.stack, record.data["lie"])
+            segments = recent_segments(path, image.stack, record.data["lie"])
             yield names[label], segments.mask(turn(segments.codes)[k], label)
             return
-        cuts = turn(kept_labels(path).values)
-        check_cuts(path, cuts, record)
+        cuts = turn(recent_labels(path).values)
+        check_slices(path, cuts, record)
         if self.labels_by == "folder":
             yield names[label], cuts[k] > 0
             return
@@ -293,5 +293,5 @@ def _shared(image: Listed, labels: Mapping[str, Labels]) -> dict[str, Any]:
     return {
         "turn": [image.turn.order, image.turn.flips],
         "stack": image.facts["sha256"] if "slices" in image.facts else None,
-        "lie": None if frames is None else lie_on(frames, image.facts["shape"]),
+        "lie": None if frames is None else placement_digest(frames, image.facts["shape"]),
     }

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from augforge.cache.filecache import file_sha256
 from augforge.errors import SourceError
 from augforge.sources.formats.dicom.facts import DICOM_SUFFIXES, dicom_facts
-from augforge.sources.formats.dicom.file import DicomFile, open_dicom, pads
+from augforge.sources.formats.dicom.file import DicomFile, is_padding, open_dicom
 from augforge.sources.formats.volume.file import Volume
 from augforge.sources.formats.volume.grid import Grid
 from augforge.sources.formats.volume.series import Name, frames_facts, series_facts
@@ -83,5 +83,5 @@ def _opened(path: Path, slices: Sequence[Name]) -> list[tuple[DicomFile, int]]:
 
 def _meant(file: DicomFile, frame: int, stored: NDArray[Any]) -> NDArray[np.float32]:
     values = file.modality(frame, stored).astype(np.float32)
-    values[pads(stored, file.padding)] = np.nan
+    values[is_padding(stored, file.padding)] = np.nan
     return values

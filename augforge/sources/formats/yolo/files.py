@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from augforge.errors import SourceError, nearest
 from augforge.sources.scan.documents import read_text
-from augforge.sources.scan.own_splits import names_split
+from augforge.sources.scan.own_splits import is_split_name
 
 _SLACK = 0.01
 """How far outside 0 to 1 a coordinate may lie: what tools round or draw at the border; it is cut to the image."""
@@ -57,15 +57,15 @@ class DataYaml:
     names_file: str = DATA
 
 
-def find_data(root: Path, data: str | None) -> DataYaml:
+def find_data_yaml(root: Path, data: str | None) -> DataYaml:
     """What the file of a data set says: the one asked for, or what stands for ``data.yaml``, or nothing.
 
     Raises SourceError where the file asked for is missing, or several may be meant.
     """
     file = _asked(root, data) if data else _usual(root)
-    found = replace(read_data(root / file), file=file, names_file=file) if file else DataYaml()
+    found = replace(read_data_yaml(root / file), file=file, names_file=file) if file else DataYaml()
     named = next((place for place in _LISTS if (root / place).is_file()), None) if found.names is None else None
-    return replace(found, names=read_data(root / named).names, names_file=named) if named else found
+    return replace(found, names=read_data_yaml(root / named).names, names_file=named) if named else found
 
 
 def _asked(root: Path, data: str) -> str:
@@ -98,7 +98,7 @@ def _has_names(path: Path) -> bool:
     return isinstance(data, dict) and data.get("names") is not None
 
 
-def read_data(path: Path) -> DataYaml:
+def read_data_yaml(path: Path) -> DataYaml:
     """Read a ``data.yaml``, or a ``.txt`` with a class a line. Raises SourceError naming the file, and the key."""
     if path.suffix.lower() == ".txt":
         return DataYaml(
@@ -108,7 +108,7 @@ def read_data(path: Path) -> DataYaml:
     if not isinstance(data, dict):
         raise SourceError(f"{path} holds no keys; expected names, train and val. Correct it.")
     parts = {
-        key: _texts(data[key], path, key) for key in data if isinstance(key, str) and names_split(key) and data[key]
+        key: _texts(data[key], path, key) for key in data if isinstance(key, str) and is_split_name(key) and data[key]
     }
     base = data.get("path")
     return DataYaml(_names(data, path), parts, base if isinstance(base, str) else "")
@@ -157,7 +157,7 @@ def _texts(value: Any, path: Path, key: str) -> list[str]:
 
 
 def data_text(title: str, names: Sequence[str], parts: Mapping[str, str]) -> str:
-    """A ``data.yaml`` as `read_data` reads it, with the folder of each part."""
+    """A ``data.yaml`` as `read_data_yaml` reads it, with the folder of each part."""
     numbered = (f"  {number}: {json.dumps(name, ensure_ascii=False)}" for number, name in enumerate(names))
     lines = (f"{part}: {folder}" for part, folder in parts.items())
     return "\n".join([f"# {title}", *lines, f"nc: {len(names)}", "names:", *numbered, ""])

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from augforge.errors import SourceError
 from augforge.sources.core import Refused
 from augforge.sources.formats.yolo.files import DataYaml
-from augforge.sources.formats.yolo.paths import below_root, moved, plain
+from augforge.sources.formats.yolo.paths import below_root, normal_folder, strip_lost_folders
 from augforge.sources.scan.documents import read_text
 from augforge.sources.scan.own_splits import own_split, split_folder, split_folders
-from augforge.sources.scan.records import folder_or_name, inside, name_of
+from augforge.sources.scan.records import folder_or_name, name_of, place_inside
 from augforge.sources.scan.scanning import Scan
 from augforge.sources.scan.walking import outermost
 
@@ -46,7 +46,7 @@ def find_images(scan: Scan, said: DataYaml) -> Images:
         roboflows = {name: [f"{name}/images"] for name in split_folders(scan.root, "images")}
         said = replace(said, parts=roboflows, base="")
     if not said.parts:
-        scan.need_folder("images")
+        scan.require_folder("images")
         found.parts.update(dict.fromkeys(_images(scan, "images", found), ""))
         return found
     parts = _parts(scan, said, found)
@@ -58,7 +58,7 @@ def find_images(scan: Scan, said: DataYaml) -> Images:
         for place in places:
             if own_split(found.parts.setdefault(place, part)) != own_split(part) and own_splits:
                 fact = f"{scan.root / place} stands in {name} and in another split"
-                scan.wrong(sample_name(place), "in two splits", f"{fact}; expected one. Correct {said.file}.")
+                scan.bad_sample(sample_name(place), "in two splits", f"{fact}; expected one. Correct {said.file}.")
     return found
 
 
@@ -95,12 +95,14 @@ def part_of(name: str, part: str) -> str:
 
 def _parts(scan: Scan, said: DataYaml, found: Images) -> dict[str, list[str]]:
     """Places of the images of each part; a folder that two parts name is walked once."""
-    asked = [(name, posixpath.join(said.base, plain(text))) for name, texts in said.parts.items() for text in texts]
+    asked = [
+        (name, posixpath.join(said.base, normal_folder(text))) for name, texts in said.parts.items() for text in texts
+    ]
 
     def is_there(place: str) -> bool:
         return os.path.exists(scan.root / place)  # noqa: PTH110
 
-    texts = moved(scan, said.file, [text for _, text in asked], is_there, said.base)
+    texts = strip_lost_folders(scan, said.file, [text for _, text in asked], is_there, said.base)
     read: dict[str, list[str]] = {}
     parts: dict[str, list[str]] = {name: [] for name in said.parts}
     for (name, _), text in zip(asked, texts, strict=True):
@@ -149,12 +151,12 @@ def _listed(scan: Scan, place: str) -> list[str]:
     texts = [posixpath.join(folder, text) if text.startswith("./") else text for _, text in lines]
     found = []
     for (n, _), text in zip(
-        lines, moved(scan, place, texts, lambda place: _is_image(scan, place), folder), strict=True
+        lines, strip_lost_folders(scan, place, texts, lambda place: _is_image(scan, place), folder), strict=True
     ):
         try:
             found.append(_listed_image(scan, text, f"{scan.root / place}:{n}"))
         except SourceError as error:
-            scan.wrong(text, "no image", str(error))
+            scan.bad_sample(text, "no image", str(error))
     return found
 
 
@@ -188,8 +190,8 @@ def label_files(scan: Scan, images: Mapping[str, str], folders: Iterable[str], n
         if place.rpartition("/")[2] in _NO_LABELS:
             scan.refused.append(Refused(sample_name(place), "not a label file", place))
         elif name_of(place) not in expected:
-            scan.need_images({sample_name(place): place}, ())
-    found = scan.unique((expected[stem], place) for place in walked if (stem := name_of(place)) in expected)
+            scan.check_images_exist({sample_name(place): place}, ())
+    found = scan.places_by_name((expected[stem], place) for place in walked if (stem := name_of(place)) in expected)
     for stem, name in expected.items():
         if name not in found:
             file = _unwalked(scan, stem, name)
@@ -197,7 +199,7 @@ def label_files(scan: Scan, images: Mapping[str, str], folders: Iterable[str], n
                 found[name] = file
             elif stem in others and needed:
                 fact = f"{scan.root / others[stem]} is no label file of YOLO; expected {stem}.txt"
-                scan.wrong(name, "broken label file", f"{fact}. Convert it, or set missing_label.")
+                scan.bad_sample(name, "broken label file", f"{fact}. Convert it, or set missing_label.")
     used = set(found.values())
     scan.refused[:] = [row for row in scan.refused if row.detail not in used]  # where images and labels share a folder
     return found
@@ -207,11 +209,11 @@ def _unwalked(scan: Scan, stem: str, name: str) -> str | None:
     """A label file of an image from a list; something there that is no file to be read is wrong."""
     place = next((place for place in (f"{stem}.txt", f"{stem}.TXT") if os.path.lexists(scan.root / place)), None)
     try:
-        if place is None or os.path.isfile(scan.root / inside(scan.root, place, f"{scan.root}: label file")):  # noqa: PTH113
+        if place is None or os.path.isfile(scan.root / place_inside(scan.root, place, f"{scan.root}: label file")):  # noqa: PTH113
             return place
         raise SourceError(f"{scan.root / place} is no file that can be read. Put the label file there.")
     except SourceError as error:
-        scan.wrong(name, "broken label file", str(error))
+        scan.bad_sample(name, "broken label file", str(error))
         return None
 
 

@@ -9,17 +9,19 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from augforge.errors import SourceError
-from augforge.sources.scan.own_splits import names_split
-from augforge.sources.scan.records import inside
+from augforge.sources.scan.own_splits import is_split_name
+from augforge.sources.scan.records import place_inside
 from augforge.sources.scan.scanning import Scan
-from augforge.sources.scan.walking import below
+from augforge.sources.scan.walking import is_below
 
 _ABSOLUTE = re.compile(r"([A-Za-z]:)?/")
 _USUAL = ("", "..", "data")
 """Folders that tools write before a path and that say nothing of the data."""
 
 
-def moved(scan: Scan, file: str, texts: Iterable[str], is_there: Callable[[str], bool], base: str = "") -> list[str]:
+def strip_lost_folders(
+    scan: Scan, file: str, texts: Iterable[str], is_there: Callable[[str], bool], base: str = ""
+) -> list[str]:
     """Paths of a file, from the root of a data set that may have been moved or copied since they were written.
 
     They lose the leading folders that the root does not have, such as ``/content/cats/`` or ``data/``: the fewest
@@ -45,7 +47,7 @@ def moved(scan: Scan, file: str, texts: Iterable[str], is_there: Callable[[str],
     return [path.removeprefix(start) for path in paths]
 
 
-def plain(text: str) -> str:
+def normal_folder(text: str) -> str:
     """A path of data.yaml; ``../train/images``, as Roboflow writes it, is train/images."""
     return text.replace("\\", "/").removeprefix("../")
 
@@ -56,12 +58,12 @@ def below_root(root: Path, text: str, where: str) -> str:
         raise SourceError(
             f"{where}: {text} is an absolute path, and not below {root}; expected one relative to that. Correct it."
         )
-    return inside(root, text, where)
+    return place_inside(root, text, where)
 
 
 def _from_root(roots: Iterable[str], text: str) -> str:
     path = posixpath.normpath(text.replace("\\", "/"))
-    return next((posixpath.relpath(path, root) for root in roots if below(path, root)), path)
+    return next((posixpath.relpath(path, root) for root in roots if is_below(path, root)), path)
 
 
 def _start(paths: Sequence[str], is_there: Callable[[str], bool]) -> str:
@@ -76,4 +78,4 @@ def _start(paths: Sequence[str], is_there: Callable[[str], bool]) -> str:
 def _may_lose(lost: Sequence[str], kept: Sequence[str]) -> bool:
     if not kept or kept[0] in ("", ".."):
         return False
-    return any(map(names_split, kept)) or not any(map(names_split, lost))
+    return any(map(is_split_name, kept)) or not any(map(is_split_name, lost))

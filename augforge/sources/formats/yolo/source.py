@@ -17,7 +17,7 @@ from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Source
-from augforge.sources.formats.yolo.files import Boxes, DataYaml, Shape, find_data, read_data, read_labels
+from augforge.sources.formats.yolo.files import Boxes, DataYaml, Shape, find_data_yaml, read_data_yaml, read_labels
 from augforge.sources.formats.yolo.layout import (
     find_images,
     group_of,
@@ -27,9 +27,9 @@ from augforge.sources.formats.yolo.layout import (
     sample_name,
     split_of,
 )
-from augforge.sources.loading import known_bits, listed_image, loaded
+from augforge.sources.loading import known_bits, load_image, make_sample
 from augforge.sources.scan.kept import KEPT
-from augforge.sources.scan.records import record_of
+from augforge.sources.scan.records import make_record
 from augforge.sources.scan.scanning import Scan
 
 
@@ -73,13 +73,13 @@ ROOT/                          source.path
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
-        scan.need_folder("")
-        said = find_data(self.root, self.data)
+        scan.require_folder("")
+        said = find_data_yaml(self.root, self.data)
         names = self._names(said)
         table = class_table(self, names.values(), self.root / said.names_file)
         found = find_images(scan, said)
-        places = scan.unique((sample_name(place), place) for place in found.parts)
-        facts = scan.images(places.items())
+        places = scan.places_by_name((sample_name(place), place) for place in found.parts)
+        facts = scan.image_facts(places.items())
         labels = label_files(scan, places, found.folders, needed=self.missing_label is None)
         unlabelled = self._unlabelled(scan, places, found.parts, labels)
         contents = scan.facts(labels.items(), self._kind(names, table), self._reader(names, table), "broken label file")
@@ -91,11 +91,11 @@ ROOT/                          source.path
             data = {"labels": label, "known": known, "names": None if said.names is None else said.names_file}
             part = found.parts[place]
             group, split = group_of(name, found.own.get(part, "")), split_of(name, part)
-            return record_of(name, place, facts[place], annotation, group=group, split=split, data=data)
+            return make_record(name, place, facts[place], annotation, group=group, split=split, data=data)
 
         all_of = ((name, place, labels.get(name)) for name, place in places.items() if place in facts)
         sound = (files for files in all_of if files[2] is None or files[2] in contents)
-        return scan.listing((record(*files) for files in sound), table.names)
+        return scan.make_listing((record(*files) for files in sound), table.names)
 
     def _names(self, said: DataYaml) -> dict[int, str]:
         """Labels by their number: those that the data name, or the recipe's classes in order."""
@@ -116,7 +116,7 @@ ROOT/                          source.path
         if self.missing_label == "error":
             for name, place in bare.items():
                 fact = f"{self.root / place} has no label file {label_place(place)}"
-                scan.wrong(name, "no label file", f"{fact}; expected one. Add it, or set missing_label.")
+                scan.bad_sample(name, "no label file", f"{fact}; expected one. Add it, or set missing_label.")
         if self.missing_label is not None:
             return set(bare) if self.missing_label == "unlabelled" else set()
         if bare and not labels:
@@ -129,7 +129,7 @@ ROOT/                          source.path
         return set(unlabelled)
 
     def _tell_no_labels(self, scan: Scan, count: int, place: str) -> None:
-        scan.fault(
+        scan.source_error(
             f"{self.root}: none of {count} images has a label file; expected {label_place(place)} for {place}. Put the "
             "labels there, or set missing_label: empty if nothing is there, unlabelled if nobody looked."
         )
@@ -149,7 +149,7 @@ ROOT/                          source.path
     # ---- pixels ----
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
-        image = listed_image(self.root, record)
+        image = load_image(self.root, record)
         planes = bitmask.empty(record.height, record.width, len(classes))
         if record.data["labels"] is not None:
             path = self.root / record.data["labels"]
@@ -157,7 +157,7 @@ ROOT/                          source.path
             shapes = [(self.class_of(names[shape.number]), shape) for shape in read_labels(path, names, self.boxes)]
             rings = ((classes.index(name), [_ring(shape, record)]) for name, shape in shapes if name is not None)
             planes = bitmask.rasterise(rings, record.height, record.width, len(classes))
-        return loaded(record, image, planes, known_bits(record, classes))
+        return make_sample(record, image, planes, known_bits(record, classes))
 
     def _names_in(self, file: str | None) -> Mapping[int, str]:
         """Labels by their number, of a file that was read when the samples were listed."""
@@ -165,7 +165,7 @@ ROOT/                          source.path
             return dict(enumerate(self.classes or ()))
         path = self.root / file
         return KEPT.get(
-            path, "yolo names", lambda: read_data(path).names or {}, lambda names: sum(map(len, names.values()))
+            path, "yolo names", lambda: read_data_yaml(path).names or {}, lambda names: sum(map(len, names.values()))
         )
 
 
