@@ -133,7 +133,7 @@ class Source(BaseModel, ABC):
 
     @field_validator("path")
     @classmethod
-    def _is_folder(cls, value: str) -> str:
+    def _check_path(cls, value: str) -> str:
         if "://" in value and not cls.takes_urls:
             raise ValueError(
                 f"path is the URL {value}; expected a folder, as only format dataset reads URLs. Copy the data to a "
@@ -143,7 +143,7 @@ class Source(BaseModel, ABC):
 
     @field_validator("classes", mode="before")
     @classmethod
-    def _named_list(cls, value: Any) -> Any:
+    def _find_class_list(cls, value: Any) -> Any:
         if isinstance(value, str):
             if value not in CLASS_LISTS:
                 raise ValueError(f"no class list is named '{value}'.{nearest(value, CLASS_LISTS)}")
@@ -152,7 +152,7 @@ class Source(BaseModel, ABC):
 
     @field_validator("classes")
     @classmethod
-    def _sound_list(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    def _check_class_list(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if value is not None:
             twice = sorted({name for name in value if value.count(name) > 1})
             if twice:
@@ -166,7 +166,7 @@ class Source(BaseModel, ABC):
         return value
 
     @model_validator(mode="after")
-    def _map_to_classes(self) -> Source:
+    def _check_class_map(self) -> Source:
         for label, name in self.class_map.items():
             if name is not None and self.classes is not None and name not in self.classes:
                 raise ValueError(
@@ -175,7 +175,7 @@ class Source(BaseModel, ABC):
         return self
 
     @model_validator(mode="after")
-    def _joined_before_grouped(self) -> Source:
+    def _check_join(self) -> Source:
         by_group = isinstance(self.metadata, Join) and self.metadata.on == "group"
         if by_group and self.group is not None and self.group.column is not None:
             raise ValueError("group takes a column of the metadata, which is joined by group; join it by name")

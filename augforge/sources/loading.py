@@ -38,10 +38,10 @@ def check_size(path: Path, pixels: NDArray[Any], record: Record) -> None:
 
 def draw_shapes(record: Record, classes: tuple[str, ...]) -> bitmask.Planes:
     """Planes of the shapes in ``record.data["shapes"]``: JSON text of [class, ring or compressed run lengths]."""
-    return draw(_parts(record), record.height, record.width, classes)
+    return draw(_read_parts(record), record.height, record.width, classes)
 
 
-def _parts(record: Record) -> Iterator[Part]:
+def _read_parts(record: Record) -> Iterator[Part]:
     for name, shape in json.loads(record.data["shapes"]):
         yield name, (rle.decode(shape, record.height, record.width), 0, 0) if isinstance(shape, str) else shape
 

@@ -17,7 +17,7 @@ REST = "*"
 """The key of a ``class_map`` that stands for every label which neither the map nor the classes name."""
 
 
-def _with_group(pattern: str) -> str:
+def _require_group(pattern: str) -> str:
     try:
         groups = re.compile(pattern).groups
     except re.error as error:
@@ -27,15 +27,15 @@ def _with_group(pattern: str) -> str:
     return pattern
 
 
-Pattern = Annotated[str, AfterValidator(_with_group)]
+Pattern = Annotated[str, AfterValidator(_require_group)]
 """A regular expression with a group."""
 
 
-class _Strict(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class GroupBy(_Strict):
+class GroupBy(_StrictModel):
     """What may not part between splits: one of the three says how a sample's group is found."""
 
     folder: Annotated[int, Field(ge=1)] | None = Field(None, description="n-th folder of the sample's name, from 1")
@@ -43,14 +43,14 @@ class GroupBy(_Strict):
     column: str | None = Field(None, description="column of the joined metadata")
 
     @model_validator(mode="after")
-    def _one_way(self) -> GroupBy:
+    def _check_one_way(self) -> GroupBy:
         given = [key for key in ("folder", "regex", "column") if getattr(self, key) is not None]
         if len(given) != 1:
             raise ValueError(f"expected one of folder, regex and column, got {', '.join(given) or 'none'}")
         return self
 
 
-class Join(_Strict):
+class Join(_StrictModel):
     """A table of metadata: what a row says of a sample or group."""
 
     table: str = Field(description="the table, relative to source.path: .csv, .xlsx or .parquet")

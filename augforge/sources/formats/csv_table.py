@@ -75,7 +75,7 @@ ROOT/                          source.path
     labels: tuple[str, ...] = Field((), description="columns of weights, each a label, in place of run lengths")
 
     @model_validator(mode="after")
-    def _one_way(self) -> CsvTable:
+    def _check_one_kind(self) -> CsvTable:
         if self.label is not None and self.labels:
             raise ValueError("label names one column of labels, labels several of weights; give one of the two")
         if self.rles and (self.labels or self.label is not None):
@@ -90,21 +90,21 @@ ROOT/                          source.path
         table = read_table(self.root / self.table, whole_rows=True)
         if not table.rows:
             raise SourceError(f"{table.path} holds no row but the names of its columns; expected rows. Fill it.")
-        images = self._images(table, scan)
+        images = self._find_images(table, scan)
         facts = scan.image_facts((name, image.place) for name, image in images.items())
         sound = {name: image for name, image in images.items() if image.place in facts}
         if self.label is not None or self.labels:
             names = self._label_names(table)
-            return scan.make_listing(self._labelled(table, sound, facts, names, scan), NO_CLASSES, names)
+            return scan.make_listing(self._label_records(table, sound, facts, names, scan), NO_CLASSES, names)
         labels = self.rles or sorted(
-            {label for row in range(len(table.rows)) for label, *_ in self._cells(table, row) if label}
+            {label for row in range(len(table.rows)) for label, *_ in self._cells_of_row(table, row) if label}
         )
         classes = class_table(self, labels, table.path)
-        return scan.make_listing(self._masked(table, sound, facts, classes, scan), classes.names)
+        return scan.make_listing(self._mask_records(table, sound, facts, classes, scan), classes.names)
 
     # ---- rows ----
 
-    def _images(self, table: Table, scan: Scan) -> dict[str, _Image]:
+    def _find_images(self, table: Table, scan: Scan) -> dict[str, _Image]:
         """The images that the table names, by their names; what leaves the root or does not exist is wrong."""
         column = table.column(self.image)
         images: dict[str, _Image] = {}
@@ -115,7 +115,7 @@ ROOT/                          source.path
                 continue
             try:
                 if text not in places:
-                    places[text] = self._place(text, table.where(row))
+                    places[text] = self._image_place(text, table.where(row))
                 image = images.setdefault(name_of(places[text], normal_folder(self.folder)), _Image(places[text]))
                 if image.place != places[text]:
                     raise SourceError(f"{table.where(row)}: '{text}' has the name of {image.place}. Rename one.")
@@ -124,7 +124,7 @@ ROOT/                          source.path
                 scan.bad_sample(text, "no image", str(error))
         return images
 
-    def _place(self, text: str, where: str) -> str:
+    def _image_place(self, text: str, where: str) -> str:
         place = place_inside(
             self.root, f"{self.folder}/{text}{self.suffix}" if self.folder else text + self.suffix, where
         )
@@ -132,18 +132,18 @@ ROOT/                          source.path
             raise SourceError(f"{where}: {self.root / place} does not exist. Add it, or correct folder and suffix.")
         return place
 
-    def _cells(self, table: Table, row: int) -> Iterator[tuple[str, str, str]]:
+    def _cells_of_row(self, table: Table, row: int) -> Iterator[tuple[str, str, str]]:
         """The labels in a row, each with its run lengths and where they stand."""
         cells, where = table.rows[row], table.where(row)
         for column in self.rles:
-            yield column, _runs_text(cells[table.column(column)]), f"{where}: column '{column}'"
+            yield column, _run_lengths(cells[table.column(column)]), f"{where}: column '{column}'"
         if not self.rles:
             named = (self.classes or ("",))[0] if self.class_column is None else cells[table.column(self.class_column)]
-            yield key_text(named), _runs_text(cells[table.column(self.rle)]), where
+            yield key_text(named), _run_lengths(cells[table.column(self.rle)]), where
 
     # ---- run lengths ----
 
-    def _masked(
+    def _mask_records(
         self,
         table: Table,
         images: Mapping[str, _Image],
@@ -154,9 +154,9 @@ ROOT/                          source.path
         for name, image in images.items():
             size = facts[image.place]
             pixels = size["width"] * size["height"]
-            cells = [cell for row in image.rows for cell in self._cells(table, row)]
+            cells = [cell for row in image.rows for cell in self._cells_of_row(table, row)]
             try:
-                named = [(self._class(label, at), text, at) for label, text, at in cells if label or text]
+                named = [(self._class_in_row(label, at), text, at) for label, text, at in cells if label or text]
                 masks = [(label, text, at) for label, text, at in named if label is not None]
                 found = sorted(
                     [label, runs_digest(parse_runs(text, pixels, self.start, at))] for label, text, at in masks
@@ -171,7 +171,7 @@ ROOT/                          source.path
             content = classes.content([self.order, found, known])
             yield make_record(name, image.place, size, content, group=folder_or_name(name), data=data)
 
-    def _class(self, label: str, where: str) -> str | None:
+    def _class_in_row(self, label: str, where: str) -> str | None:
         if not label:
             fact = f"{where}: column '{self.class_column}' is empty beside run lengths; expected their class"
             raise SourceError(f"{fact}. Fill the cell.")
@@ -185,7 +185,7 @@ ROOT/                          source.path
         found = self.classes_of(label for label in labels if label or label in self.class_map)
         return found if self.classes is None else self.classes
 
-    def _labelled(
+    def _label_records(
         self,
         table: Table,
         images: Mapping[str, _Image],
@@ -195,14 +195,14 @@ ROOT/                          source.path
     ) -> Iterator[Record]:
         for name, image in images.items():
             try:
-                label = self._label(table, image, names)
+                label = self._read_label(table, image, names)
             except SourceError as error:
                 scan.bad_sample(name, "broken label", str(error))
                 continue
             data = {"label": label, "of": len(names)}
             yield make_record(name, image.place, facts[image.place], label, group=folder_or_name(name), data=data)
 
-    def _label(self, table: Table, image: _Image, names: tuple[str, ...]) -> int | list[float]:
+    def _read_label(self, table: Table, image: _Image, names: tuple[str, ...]) -> int | list[float]:
         """The index of the one label, or the weights of all."""
         row, where = image.rows[0], table.where(image.rows[0])
         if len(image.rows) > 1:
@@ -222,7 +222,7 @@ ROOT/                          source.path
         weights = dict.fromkeys(names, 0.0)
         for column in self.labels:
             name = self.require_class(column, names, str(table.path))
-            weight = _weight(cells[table.column(column)], f"{where}: column '{column}'")
+            weight = _read_weight(cells[table.column(column)], f"{where}: column '{column}'")
             if name is not None:
                 weights[name] = max(weights[name], weight)
         return list(weights.values())
@@ -240,13 +240,13 @@ ROOT/                          source.path
         return make_sample(record, image, planes, known_bits(record, classes))
 
 
-def _runs_text(cell: Any) -> str:
+def _run_lengths(cell: Any) -> str:
     """Run lengths as they stand in a cell; -1 says that there are none."""
     text = key_text(cell)
     return "" if text == "-1" else text
 
 
-def _weight(cell: Any, where: str) -> float:
+def _read_weight(cell: Any, where: str) -> float:
     try:
         weight = float(cell)
     except (TypeError, ValueError):

@@ -86,11 +86,11 @@ ROOT/                          source.path or URL, as augforge build made it
         dataset = self._open(cache)
         scan = Scan(self, cache)
         table = class_table(self, dataset.classes, self.root)
-        whole = self._whole_shards(scan, dataset.manifest, cache)
+        whole = self._check_shards(scan, dataset.manifest, cache)
         self._check_index(scan, dataset)
         if not self.own_splits:
             self._check_groups(scan, dataset)
-        records = self._records(scan, dataset, table, whole)
+        records = self._make_records(scan, dataset, table, whole)
         return scan.make_listing(records, table.names, dataset.labels)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
@@ -109,10 +109,10 @@ ROOT/                          source.path or URL, as augforge build made it
             raise SourceError(
                 f"{payload.file}: sample {record.name} cannot be read ({error}). {self._remedy}"
             ) from error
-        found = remap_sample(sample, self._mapping(names, classes), len(classes))
+        found = remap_sample(sample, self._class_mapping(names, classes), len(classes))
         return replace(found, known=with_ignore(found.known, classes))
 
-    def _mapping(self, names: tuple[str, ...], classes: tuple[str, ...]) -> ClassMapping:
+    def _class_mapping(self, names: tuple[str, ...], classes: tuple[str, ...]) -> ClassMapping:
         targets = [self.require_class(name, classes, str(self.root)) for name in names]
         return [None if target is None else classes.index(target) for target in targets]
 
@@ -136,10 +136,10 @@ ROOT/                          source.path or URL, as augforge build made it
         except DatasetError as error:
             raise SourceError(str(error)) from error
 
-    def _whole_shards(self, scan: Scan, manifest: Manifest, cache: FileCache) -> dict[str, tuple[str, int]]:
+    def _check_shards(self, scan: Scan, manifest: Manifest, cache: FileCache) -> dict[str, tuple[str, int]]:
         """SHA-256 and size of each shard, by its place, that is what the manifest says; the others are wrong."""
         wanted = {shard.path: shard.sha256 for shard in manifest.shards}
-        for place, problem in self._fetched(wanted, cache):
+        for place, problem in self._fetch_shards(wanted, cache):
             scan.bad_sample(place, "damaged shard", problem)
         there = [place for place in wanted if place not in scan.bad_names]
         found = scan.facts(((place, place) for place in there), "sha256", file_sha256, "damaged shard")
@@ -149,7 +149,7 @@ ROOT/                          source.path or URL, as augforge build made it
                 scan.bad_sample(place, "damaged shard", f"{message}; expected a whole shard. {_REMEDY}")
         return {s.path: (s.sha256, s.bytes) for s in manifest.shards if found.get(s.path) == s.sha256}
 
-    def _fetched(self, wanted: Mapping[str, str], cache: FileCache) -> list[tuple[str, str]]:
+    def _fetch_shards(self, wanted: Mapping[str, str], cache: FileCache) -> list[tuple[str, str]]:
         """Fetch the shards of a dataset behind a URL; places and messages of those that cannot be had."""
 
         def sha256(copy: Path) -> str:
@@ -181,24 +181,28 @@ ROOT/                          source.path or URL, as augforge build made it
                 "put a group on both sides. Set own_splits: true, or split where groups are still apart."
             )
 
-    def _records(
+    def _make_records(
         self, scan: Scan, dataset: Dataset, table: ClassTable, whole: dict[str, tuple[str, int]]
     ) -> Iterator[Record]:
         columns = [name for name in (*_COLUMNS, *_PLACE) if name in dataset.index.columns]
         mapping = [self.class_of(name) for name in dataset.classes]
         for row in dataset.index.select(columns).iter_rows(named=True):
             if row["shard"] in whole:
-                yield self._record(row, dataset.classes, table.content(mapping), whole[row["shard"]])
+                yield self._make_record(row, dataset.classes, table.content(mapping), whole[row["shard"]])
             elif scan.source.on_error == "reject":
-                scan.bad_sample(self._name(row), "damaged shard", f"{self.root / row['shard']} is damaged. {_REMEDY}")
+                scan.bad_sample(
+                    self._record_name(row), "damaged shard", f"{self.root / row['shard']} is damaged. {_REMEDY}"
+                )
 
-    def _name(self, row: Mapping[str, Any]) -> str:
+    def _record_name(self, row: Mapping[str, Any]) -> str:
         return str(row["name"]).replace("~", self.separator)
 
-    def _record(self, row: Mapping[str, Any], classes: tuple[str, ...], content: Any, whole: tuple[str, int]) -> Record:
+    def _make_record(
+        self, row: Mapping[str, Any], classes: tuple[str, ...], content: Any, whole: tuple[str, int]
+    ) -> Record:
         labelled = [c for c, area in enumerate(row["area"].values()) if area is not None]
         return Record(
-            name=self._name(row),
+            name=self._record_name(row),
             group=row["group"],
             split=row["split"] if self.own_splits else None,
             width=row["width"],

@@ -65,16 +65,16 @@ ROOT/                                       source.path
     def scan(self, cache: FileCache) -> Listing:
         self._check_layout()
         scan = Scan(self, cache)
-        pairs = _find(scan)
+        pairs = _find_pairs(scan)
         _check_labelled(pairs, scan)
         images = scan.image_facts((image.name, image.place) for image, _ in pairs)
         annotated = [(note.name, note.place) for _, note in pairs if note]
         annotations = scan.facts(annotated, self._annotation_facts, self._read_facts, "broken annotation")
         _check_sizes(pairs, images, annotations, scan)
-        people = self._people(scan)
+        people = self._read_people(scan)
         rows = {person: person_row(people, person) for person in {image.person for image, _ in pairs}}
         records = (
-            _record(
+            _make_record(
                 image,
                 note,
                 images[image.place],
@@ -88,9 +88,9 @@ ROOT/                                       source.path
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         image = load_image(self.root, record)
-        return make_sample(record, image, *self._masks(record, classes))
+        return make_sample(record, image, *self._load_masks(record, classes))
 
-    def _masks(self, record: Record, classes: tuple[str, ...]) -> tuple[bitmask.Planes, NDArray[np.uint8]]:
+    def _load_masks(self, record: Record, classes: tuple[str, ...]) -> tuple[bitmask.Planes, NDArray[np.uint8]]:
         """Planes and ``known``; an image without annotation knows no class."""
         count = len(classes)
         if record.data["annotation"] is None:
@@ -98,7 +98,7 @@ ROOT/                                       source.path
         path = self.root / record.data["annotation"]
         known = [c for c, name in enumerate(classes) if name in self.classes]
         index = {name: c for c, name in enumerate(classes)}
-        polygons = _polygons(_read_document(path), path, self, classes)
+        polygons = _read_polygons(_read_document(path), path, self, classes)
         try:
             drawn = ((index[name], [points]) for name, points in polygons)
             return bitmask.rasterise(drawn, record.height, record.width, count), bitmask.select_bits(known, count)
@@ -112,10 +112,14 @@ ROOT/                                       source.path
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
         document = _read_document(path)
-        polygons = _polygons(document, path, self, self.classes)
-        return {"content": digest(sorted(polygons)), "size": _stated_size(document, path), "far": _far(polygons)}
+        polygons = _read_polygons(document, path, self, self.classes)
+        return {
+            "content": digest(sorted(polygons)),
+            "size": _read_size(document, path),
+            "far": _farthest_polygons(polygons),
+        }
 
-    def _people(self, scan: Scan) -> Table:
+    def _read_people(self, scan: Scan) -> Table:
         names = (self.metadata,) if isinstance(self.metadata, str) else _TABLES
         place = next((name for name in names if (self.root / name).is_file()), None)
         try:
@@ -163,11 +167,14 @@ class _File:
 Pairs = list[tuple[_File, _File | None]]
 
 
-def _find(scan: Scan) -> Pairs:
+def _find_pairs(scan: Scan) -> Pairs:
     """Every image with its annotation, sorted by name; what is alone is refused, except images of ``test``."""
-    images = _unique((file for part in _PARTS for file in _files(scan, part, "DCM", IMAGES, "an image")), scan)
+    images = _files_by_name(
+        (file for part in _PARTS for file in _find_files(scan, part, "DCM", IMAGES, "an image")), scan
+    )
     annotations = {
-        part: _unique(_files(scan, part, "outputs_json", _ANNOTATIONS, "an annotation"), scan) for part in _PARTS
+        part: _files_by_name(_find_files(scan, part, "outputs_json", _ANNOTATIONS, "an annotation"), scan)
+        for part in _PARTS
     }
     pairs: Pairs = []
     for name, image in images.items():
@@ -181,7 +188,7 @@ def _find(scan: Scan) -> Pairs:
     return sorted(pairs, key=lambda pair: pair[0].name)
 
 
-def _files(scan: Scan, part: str, folder: str, suffixes: Collection[str], what: str) -> Iterator[_File]:
+def _find_files(scan: Scan, part: str, folder: str, suffixes: Collection[str], what: str) -> Iterator[_File]:
     """Files with one of the suffixes, one folder a person and no deeper; everything else is refused."""
     top = f"{part}/{folder}"
     for place in scan.walk(top, suffixes, what):
@@ -193,7 +200,7 @@ def _files(scan: Scan, part: str, folder: str, suffixes: Collection[str], what: 
             scan.refused.append(Refused(name, f"not {what}", place))
 
 
-def _unique(files: Iterable[_File], scan: Scan) -> dict[str, _File]:
+def _files_by_name(files: Iterable[_File], scan: Scan) -> dict[str, _File]:
     found = {file.place: file for file in files}
     return {
         name: found[place]
@@ -232,18 +239,20 @@ def _check_sizes(pairs: Pairs, images: Mapping[str, Any], annotations: MutableMa
                 scan.bad_sample(
                     image.name,
                     "size differs",
-                    f"{made}: metadata says {_by(stated)} pixels, {found} has {_by(size)}; expected the same. "
-                    "Restore the image that was annotated, or annotate this one.",
+                    f"{made}: metadata says {_size_text(stated)} pixels, {found} has {_size_text(size)}; expected the "
+                    "same. Restore the image that was annotated, or annotate this one.",
                 )
             elif outside is not None:
                 scan.bad_sample(image.name, "outside the image", outside)
 
 
-def _by(size: Sequence[float]) -> str:
+def _size_text(size: Sequence[float]) -> str:
     return f"{size[0]:g}x{size[1]:g}"
 
 
-def _record(image: _File, annotation: _File | None, facts: Mapping[str, Any], content: Id, row: Row | None) -> Record:
+def _make_record(
+    image: _File, annotation: _File | None, facts: Mapping[str, Any], content: Id, row: Row | None
+) -> Record:
     record = make_record(
         image.name,
         image.place,
@@ -271,7 +280,7 @@ def _read_document(path: Path) -> dict[str, Any]:
     return document
 
 
-def _polygons(document: Mapping[str, Any], path: Path, source: Source, classes: Collection[str]) -> list[Polygon]:
+def _read_polygons(document: Mapping[str, Any], path: Path, source: Source, classes: Collection[str]) -> list[Polygon]:
     """Class name and points of each annotation, mapped; what ``class_map`` leaves out is not looked at."""
     polygons = []
     for number, entry in enumerate(document["annotations"], start=1):
@@ -285,14 +294,14 @@ def _polygons(document: Mapping[str, Any], path: Path, source: Source, classes: 
     return polygons
 
 
-def _far(polygons: Iterable[Polygon]) -> Far:
+def _farthest_polygons(polygons: Iterable[Polygon]) -> Far:
     far: Far = []
     for name, points in polygons:
         far = extend_farthest(far, box_of(points), f"the polygon of {name}")
     return far
 
 
-def _stated_size(document: Mapping[str, Any], path: Path) -> list[float] | None:
+def _read_size(document: Mapping[str, Any], path: Path) -> list[float] | None:
     """Width and height from ``metadata``, or None where they are missing."""
     metadata = document.get("metadata") or {}
     size = [metadata.get("width"), metadata.get("height")] if isinstance(metadata, dict) else [metadata]

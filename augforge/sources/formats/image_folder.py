@@ -37,19 +37,19 @@ ROOT/                          source.path
         scan = Scan(self, cache)
         scan.require_folder("")
         images = scan.places_by_name((name_of(place), place) for place in scan.walk(""))
-        depth = self._depth(images, scan)
-        folders = {name: parts for name in images if (parts := self._folders(name, depth, scan))}
+        depth = self._class_depth(images, scan)
+        folders = {name: parts for name in images if (parts := self._class_folders(name, depth, scan))}
         found = self.classes_of(sorted({folder for folder, *_ in folders.values()}))
         labels = found if self.classes is None else self.classes
         facts = scan.image_facts(images.items())
         records = [
-            self._record(name, images[name], facts[images[name]], parts, labels, scan)
+            self._make_record(name, images[name], facts[images[name]], parts, labels, scan)
             for name, parts in folders.items()
             if images[name] in facts
         ]
         return scan.make_listing((record for record in records if record), NO_CLASSES, labels)
 
-    def _depth(self, names: Iterable[str], scan: Scan) -> int:
+    def _class_depth(self, names: Iterable[str], scan: Scan) -> int:
         """Which folder of a name is the class: the first, or the second where the first ones name splits."""
         folders = [parts for name in names if (parts := name.split("/")[:-1])]
         tops = sorted({parts[0] for parts in folders})
@@ -67,7 +67,7 @@ ROOT/                          source.path
             scan.source_error(f"{self.root} holds {tops[0]}/ alone, and splits in it. Set source.path to {tops[0]}.")
         return int(bool(splits) and len(splits) == len(tops))
 
-    def _folders(self, name: str, depth: int, scan: Scan) -> list[str]:
+    def _class_folders(self, name: str, depth: int, scan: Scan) -> list[str]:
         """The folder that is the class, and those in it; none, and wrong, for an image that lies in no class."""
         folders = name.split("/")[depth:-1]
         if not folders:
@@ -75,7 +75,7 @@ ROOT/                          source.path
             scan.bad_sample(name, "no class folder", f"{fact}. Move it, or correct source.path.")
         return folders
 
-    def _record(
+    def _make_record(
         self, name: str, place: str, facts: dict[str, Any], folders: list[str], labels: tuple[str, ...], scan: Scan
     ) -> Record | None:
         folder, *inner = folders

@@ -95,7 +95,7 @@ ROOT/                          source.path
     )
 
     @model_validator(mode="after")
-    def _apart(self) -> IndexMask:
+    def _check_apart(self) -> IndexMask:
         if normal_folder(self.images) == normal_folder(self.masks) and not self.mask_suffix:
             raise ValueError(
                 f"images and masks both lie in '{self.images}'; tell them apart by mask_suffix, such as _mask"
@@ -103,15 +103,15 @@ ROOT/                          source.path
         return self
 
     @property
-    def _names(self) -> ValueNames:
+    def _value_names(self) -> ValueNames:
         return ValueNames(self, self.values, self.background, self.void)
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
         require_images_folder(scan, self.images)
         scan.require_folder(self.masks)
-        images, masks, more = self._files(scan)
-        splits = self._splits(scan, images, masks)
+        images, masks, more = self._find_files(scan)
+        splits = self._read_splits(scan, images, masks)
         scan.check_images_exist(masks, images)
         facts = scan.image_facts(images.items())
         values = self._value_facts(scan, masks, more)
@@ -122,12 +122,12 @@ ROOT/                          source.path
             if self.missing_mask == "error"
             else set()
         )
-        names, table = self._classes(scan, parts, masks, values)
+        names, table = self._class_names(scan, parts, masks, values)
 
         def record(name: str, place: str) -> Record | None:
             own = [masks[name], *more.get(name, ())] if name in masks else []
             missing = "unlabelled" if parts[name] in bare and self.missing_mask != "empty" else self.missing_mask
-            if not self._sound(scan, name, place, facts[place], own, values, names, missing):
+            if not self._check_sample(scan, name, place, facts[place], own, values, names, missing):
                 return None
             said = [
                 [values[mask]["content"], {str(v): names.get(str(v)) for v in values[mask]["values"]}] for mask in own
@@ -141,7 +141,7 @@ ROOT/                          source.path
         records = (record(name, place) for name, place in images.items() if place in facts)
         return scan.make_listing((record for record in records if record), table.names)
 
-    def _splits(self, scan: Scan, images: Shelf[str], masks: Shelf[str]) -> dict[str, str | None]:
+    def _read_splits(self, scan: Scan, images: Shelf[str], masks: Shelf[str]) -> dict[str, str | None]:
         """The split of each sample that a list prescribes; images and masks that no list names are taken out."""
         if self.lists is None:
             return dict.fromkeys({**images, **masks})
@@ -151,17 +151,17 @@ ROOT/                          source.path
                 del places[name]
         return splits
 
-    def _classes(
+    def _class_names(
         self, scan: Scan, parts: Mapping[str, str], masks: Mapping[str, str], values: Mapping[str, Any]
     ) -> tuple[dict[str, str | None], ClassTable]:
         """The class of each value, and the class table."""
         held = ((parts[name], values[place]["values"]) for name, place in masks.items() if place in values)
         found = {value for fact in values.values() for value in fact["values"]}
-        meaning = self._names.meaning_in(scan, held, found)
+        meaning = self._value_names.labels_by_value_in(scan, held, found)
         table = class_table_of_scan(scan, meaning.values(), self.root / self.masks)
         return {str(value): self.class_of(label) for value, label in meaning.items()}, table
 
-    def _files(self, scan: Scan) -> tuple[Shelf[str], Shelf[str], dict[str, list[str]]]:
+    def _find_files(self, scan: Scan) -> tuple[Shelf[str], Shelf[str], dict[str, list[str]]]:
         """The places of images and of masks by their names, and of further masks of an image."""
         image_folder, mask_folder = normal_folder(self.images), normal_folder(self.masks)
         places = scan.walk(image_folder)
@@ -183,7 +183,7 @@ ROOT/                          source.path
         further = ((name, place) for name, places in more.items() if name in masks for place in places)
         return scan.facts(chain(masks.items(), further), VALUE_FACTS, value_facts, "broken mask")
 
-    def _sound(
+    def _check_sample(
         self,
         scan: Scan,
         name: str,
@@ -201,7 +201,7 @@ ROOT/                          source.path
         sound = [mask for mask in masks if mask in values]
         for mask in sound:
             scan.check_size(name, mask, values[mask]["size"], image)
-            self._names.check(scan, name, mask, values[mask]["values"], names)
+            self._value_names.check(scan, name, mask, values[mask]["values"], names)
         return len(sound) == len(masks)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:

@@ -61,31 +61,33 @@ ROOT/                          source.path
         require_images_folder(scan, self.images)
         labels = self._class_masks.labels(scan, self.images)
         table = class_table(self, labels, self.root / self.masks)
-        images = self._images(scan, labels)
+        images = self._find_images(scan, labels)
         facts = scan.image_facts(images.items())
-        masks = self._class_masks.listed(scan, labels, images, facts)
-        unlabelled = self._class_masks.unlabelled(scan, images, masks)
+        masks = self._class_masks.list_masks(scan, labels, images, facts)
+        unlabelled = self._class_masks.unlabelled_splits(scan, images, masks)
         records = (
-            self._record(name, place, fact, None if split_folder(name) in unlabelled else masks.get(name, []), table)
+            self._make_record(
+                name, place, fact, None if split_folder(name) in unlabelled else masks.get(name, []), table
+            )
             for name, place in images.items()
             if (fact := facts.get(place)) is not None
         )
         return scan.make_listing(records, table.names)
 
-    def _images(self, scan: Scan, labels: list[str]) -> Mapping[str, str]:
+    def _find_images(self, scan: Scan, labels: list[str]) -> Mapping[str, str]:
         """The place of each image; masks that lie below the images' folder are none."""
         folder = normal_folder(self.images)
         places = places_outside(scan.walk(folder), map(self._class_masks.place, labels))
         return files_by_sample(scan, places, folder, "image_suffix", self.image_suffix)
 
-    def _record(
+    def _make_record(
         self, name: str, place: str, facts: Mapping[str, Any], masks: list[Mask] | None, table: ClassTable
     ) -> Record:
         """The record of an image; masks are None where it is unlabelled."""
-        content = table.content("unlabelled" if masks is None else self._class_masks.annotation(masks))
+        content = table.content("unlabelled" if masks is None else self._class_masks.canonical(masks))
         data = {"masks": [mask[2] for mask in masks or ()], "known": [] if masks is None else table.known}
         return make_record(name, place, facts, content, group=folder_or_name(name), data=data)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         image = load_image(self.root, record)
-        return make_sample(record, image, self._class_masks.planes(record, classes), known_bits(record, classes))
+        return make_sample(record, image, self._class_masks.load_planes(record, classes), known_bits(record, classes))

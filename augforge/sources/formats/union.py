@@ -21,7 +21,7 @@ from augforge.sources.raster.remapping import remap_sample
 from augforge.sources.scan.scanning import Scan
 
 
-def _adapter(entry: dict[str, Any]) -> type[Source]:
+def _find_adapter(entry: dict[str, Any]) -> type[Source]:
     from augforge.sources import SOURCES  # which names this module's source too
 
     name = entry.get("format")
@@ -40,9 +40,9 @@ def _options(entry: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if key not in _OWN}
 
 
-def _checked(entry: dict[str, Any]) -> dict[str, Any]:
+def _check_entry(entry: dict[str, Any]) -> dict[str, Any]:
     """An entry of ``sources``, seen to be a source's options; what pydantic finds keeps its place in the recipe."""
-    adapter = _adapter(entry)
+    adapter = _find_adapter(entry)
     for key in _options(entry):
         if key not in adapter.model_fields:
             raise ValueError(
@@ -59,7 +59,7 @@ def _checked(entry: dict[str, Any]) -> dict[str, Any]:
     return entry
 
 
-Entry = Annotated[dict[str, Any], AfterValidator(_checked)]
+Entry = Annotated[dict[str, Any], AfterValidator(_check_entry)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ source:                        in the recipe
     shared_groups: bool = Field(False, description="a group's name means the same group in all sources")
 
     @model_validator(mode="after")
-    def _one_class_list(self) -> Union:
+    def _check_one_class_list(self) -> Union:
         if self.class_map:
             raise ValueError("class_map stands here, where labels have no meaning yet; give each source its own")
         for number, member in enumerate(self.members):
@@ -119,7 +119,7 @@ source:                        in the recipe
         return self
 
     @model_validator(mode="after")
-    def _names_apart(self) -> Union:
+    def _check_names_differ(self) -> Union:
         seen: dict[str, str] = {}
         for member, entry in zip(self.members, self.sources, strict=True):
             said = f"{entry.get('name') or entry.get('path', '.')}"  # what paths are relative to is not known yet
@@ -134,10 +134,10 @@ source:                        in the recipe
     @property
     def members(self) -> tuple[Member, ...]:
         """The sources, their paths resolved."""
-        return tuple(map(self._member, self.sources))
+        return tuple(map(self._make_member, self.sources))
 
-    def _member(self, entry: dict[str, Any]) -> Member:
-        adapter, options = _adapter(entry), _options(entry)
+    def _make_member(self, entry: dict[str, Any]) -> Member:
+        adapter, options = _find_adapter(entry), _options(entry)
         place = adapter.model_validate(options).path
         path = place if "://" in place else str(self.root / place)
         options = {"on_error": self.on_error, "own_splits": self.own_splits, **options, "path": path}
@@ -157,36 +157,36 @@ source:                        in the recipe
             except SourceError as error:
                 scan.source_error(str(error))
         scan.raise_problems()
-        classes = self._table(listings)
+        classes = self._class_table(listings)
         labels = tuple(dict.fromkeys(label for listing in listings for label in listing.labels))
         for member, listing in zip(self.members, listings, strict=True):
             self._take_over(scan, member, listing, labels)
         records = (
-            self._record(number, member, listing, record, labels)
+            self._make_record(number, member, listing, record, labels)
             for number, (member, listing) in enumerate(zip(self.members, listings, strict=True))
             for record in listing.records
         )
         return scan.make_listing(records, classes, labels)
 
     def refused_when_unreadable(self, record: Record, error: SourceError) -> Refused | None:
-        member, inner = self._inner(record)
+        member, inner = self._member_record(record)
         return member.source.refused_when_unreadable(inner, error)
 
-    def _inner(self, record: Record) -> tuple[Member, Record]:
+    def _member_record(self, record: Record) -> tuple[Member, Record]:
         """The source that a record comes from, and its record there."""
         inner = replace(record, name=record.data["name"], data=record.data["data"])
         return self.members[record.data["source"]], inner
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
-        member, inner = self._inner(record)
+        member, inner = self._member_record(record)
         names = record.data["classes"]
         sample = member.source.load(inner, names)
         mapping = [classes.index(name) for name in names]
-        label = _spread(sample.label, record.data["labels"])
+        label = _spread_label(sample.label, record.data["labels"])
         found = remap_sample(sample, mapping, len(classes))
         return replace(found, name=record.name, label=label, known=with_ignore(found.known, classes))
 
-    def _table(self, listings: Sequence[Listing]) -> tuple[str, ...]:
+    def _class_table(self, listings: Sequence[Listing]) -> tuple[str, ...]:
         """The class table; SourceError for a class of a source that does not stand in it."""
         if self.classes is None:
             return tuple(dict.fromkeys(name for listing in listings for name in listing.classes))
@@ -208,14 +208,16 @@ source:                        in the recipe
         if listing.labels and missing:
             scan.warnings.append(f"{member.name} has no label {', '.join(missing)}: it counts as 0 in its samples")
 
-    def _record(self, number: int, member: Member, listing: Listing, record: Record, labels: tuple[str, ...]) -> Record:
+    def _make_record(
+        self, number: int, member: Member, listing: Listing, record: Record, labels: tuple[str, ...]
+    ) -> Record:
         adapter = f"{member.source.format}@{member.source.adapter_version}"
         places = [labels.index(label) for label in listing.labels]
         groups = record.data.get("groups", [record.group])
         return replace(
             record,
             name=f"{member.name}/{record.name}",
-            group=self._group(member, record.group),
+            group=self._group_of(member, record.group),
             split=member.split or record.split,
             content=digest(adapter, record.name, record.content, listing.classes, listing.labels),
             data={
@@ -224,15 +226,15 @@ source:                        in the recipe
                 "data": record.data,
                 "classes": listing.classes,
                 "labels": [places, len(labels)],
-                "groups": [self._group(member, group) for group in groups],
+                "groups": [self._group_of(member, group) for group in groups],
             },
         )
 
-    def _group(self, member: Member, group: str) -> str:
+    def _group_of(self, member: Member, group: str) -> str:
         return group if self.shared_groups else f"{member.name}/{group}"
 
 
-def _spread(label: Label | None, places: tuple[Sequence[int], int]) -> Label | None:
+def _spread_label(label: Label | None, places: tuple[Sequence[int], int]) -> Label | None:
     """A label vector in the union's table."""
     if label is None:
         return None

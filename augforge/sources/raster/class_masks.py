@@ -55,10 +55,10 @@ class ClassMasks:
             if flat is None:
                 raise
             raise SourceError(
-                f"{scan.root / self.folder} holds {flat} and no folder of a class. {self._remedy(flat)}"
+                f"{scan.root / self.folder} holds {flat} and no folder of a class. {self._remedy_for_flat_masks(flat)}"
             ) from error
 
-    def _remedy(self, flat: str) -> str:
+    def _remedy_for_flat_masks(self, flat: str) -> str:
         """How masks are read that lie in no folder of a class."""
         parent, name = os.path.split(normal_folder(self.folder))
         if name != "." and flat.lower().endswith((".jpg", ".jpeg", ".webp")):
@@ -75,7 +75,7 @@ class ClassMasks:
         """The folder of a class, relative to the root."""
         return normal_folder(f"{self.folder}/{label}")
 
-    def listed(
+    def list_masks(
         self, scan: Scan, labels: Iterable[str], images: Mapping[str, str], facts: Mapping[str, Any]
     ) -> Shelf[list[Mask]]:
         """The masks of each image by its name. Masks without an image, broken or of another size are wrong.
@@ -89,10 +89,10 @@ class ClassMasks:
         masks: Shelf[list[Mask]] = Shelf()
         for label in labels:
             if (name := self.source.class_of(label)) is not None:
-                self._add(scan, label, name, images, facts, masks)
+                self._add_masks(scan, label, name, images, facts, masks)
         return masks
 
-    def unlabelled(self, scan: Scan, images: Iterable[str], masks: Mapping[str, Iterable[Mask]]) -> set[str]:
+    def unlabelled_splits(self, scan: Scan, images: Iterable[str], masks: Mapping[str, Iterable[Mask]]) -> set[str]:
         """The data's own splits, by their folders, of which no image has a mask: nobody labelled them.
 
         A class that has masks in other splits alone is not there, as everywhere; but it is told.
@@ -106,7 +106,7 @@ class ClassMasks:
                 scan.warnings.append(f"{part}: no image has a mask of {some(lacking)}, so it counts as not there")
         return find_unlabelled_splits(scan, map(split_folder, images), seen)
 
-    def _add(
+    def _add_masks(
         self,
         scan: Scan,
         label: str,
@@ -132,11 +132,11 @@ class ClassMasks:
                 scan.check_size(image, place, (width, height), image_fact)
                 masks[image] = [*masks.get(image, []), (name, content, place)]
 
-    def annotation(self, masks: Iterable[Mask]) -> list[Any]:
+    def canonical(self, masks: Iterable[Mask]) -> list[Any]:
         """Masks of one image in canonical form."""
         return [self.threshold, sorted(mask[:2] for mask in masks)]
 
-    def planes(self, record: Record, classes: tuple[str, ...]) -> bitmask.Planes:
+    def load_planes(self, record: Record, classes: tuple[str, ...]) -> bitmask.Planes:
         """The bit-planes of the masks in ``record.data["masks"]``, places. SourceError naming the file."""
         planes = bitmask.empty(record.height, record.width, len(classes))
         for place in record.data["masks"]:

@@ -42,9 +42,11 @@ def read_values(path: Path) -> NDArray[Any]:
             f"{path} is a JPEG, which changes values; expected a lossless picture. Export it as PNG; or masks of one "
             "class are read by format: mask-folder with a threshold."
         )
-    values = None if header.kind == "bmp" else _stored(data, header, path)  # a BMP's index cannot be had from cv2
+    values = (
+        None if header.kind == "bmp" else _stored_values(data, header, path)
+    )  # a BMP's index cannot be had from cv2
     if values is None:
-        values = _gray(data, header, path)
+        values = _gray_values(data, header, path)
     if values is None:
         raise SourceError(
             f"{path} ({header.kind}) has {header.channels} channels; expected a palette PNG, or gray, whose values "
@@ -58,7 +60,7 @@ def read_mask(path: Path, threshold: int = 0) -> NDArray[np.bool_]:
     data = read_bytes(path)
     header = parse_header(data, path)
     _check_lossless(header, path, threshold)
-    values = _stored(data, header, path)
+    values = _stored_values(data, header, path)
     if values is None:
         values = decode(data, header, path)[..., :3].max(axis=2)
     return turn_upright(values > threshold, header.orientation)
@@ -80,14 +82,14 @@ def _check_lossless(header: Header, path: Path, threshold: int) -> None:
         )
 
 
-def _stored(data: bytes, header: Header, path: Path) -> NDArray[Any] | None:
+def _stored_values(data: bytes, header: Header, path: Path) -> NDArray[Any] | None:
     """Stored values before turning; None for colours."""
     if header.kind == "png":
         return _png_values(data, path)
     return decode(data, header, path) if header.channels == 1 else None
 
 
-def _gray(data: bytes, header: Header, path: Path) -> NDArray[Any] | None:
+def _gray_values(data: bytes, header: Header, path: Path) -> NDArray[Any] | None:
     """The values of a gray and opaque PNG or TIFF that is stored with colours; None for any other picture."""
     if header.kind not in ("png", "tiff") or header.channels < 3:
         return None

@@ -21,15 +21,15 @@ _MOST_DIGITS = 7
 
 def read_counts(segmentation: dict[str, Any], where: str) -> tuple[str, tuple[int, int]]:
     """Compressed counts of a COCO run-length mask, and its height and width; SourceError where it is none."""
-    height, width = _size(segmentation.get("size"), where)
+    height, width = _read_size(segmentation.get("size"), where)
     counts = segmentation.get("counts")
-    runs = _runs(counts) if isinstance(counts, str) else _listed(counts)
+    runs = _parse_text(counts) if isinstance(counts, str) else _listed_counts(counts)
     if runs is None:
         raise SourceError(
-            f"{where}: counts are no run lengths; expected a list of whole numbers or COCO's text. {_FIX}"
+            f"{where}: counts are no run lengths; expected a list of whole numbers or COCO's text. {_REMEDY}"
         )
     if runs.sum() != height * width:
-        raise SourceError(f"{where}: run lengths sum to {runs.sum()}; expected {height}x{width} pixels. {_FIX}")
+        raise SourceError(f"{where}: run lengths sum to {runs.sum()}; expected {height}x{width} pixels. {_REMEDY}")
     return (counts if isinstance(counts, str) else compress(runs.tolist(), height, width)), (height, width)
 
 
@@ -50,31 +50,31 @@ def encode(mask: NDArray[Any]) -> str:
 
 def decode(counts: str, height: int, width: int) -> NDArray[np.uint8]:
     """The mask of compressed counts, as `read_counts` gives them: uint8 (H, W) of 0 and 1."""
-    runs = _runs(counts)
+    runs = _parse_text(counts)
     if runs is None or runs.sum() != height * width:
         raise ValueError(f"counts do not fill {height}x{width} pixels")
     values = np.arange(len(runs), dtype=np.uint8) & 1
     return np.repeat(values, runs).reshape(width, height).T
 
 
-_FIX = "Export the annotation again."
+_REMEDY = "Export the annotation again."
 
 
-def _size(size: Any, where: str) -> tuple[int, int]:
+def _read_size(size: Any, where: str) -> tuple[int, int]:
     whole = whole_size(size)
     if whole is None:
-        raise SourceError(f"{where}: size is not [height, width] in pixels. {_FIX}")
+        raise SourceError(f"{where}: size is not [height, width] in pixels. {_REMEDY}")
     if whole[0] * whole[1] > MAX_PIXELS:
-        raise SourceError(f"{where}: size is {whole[0]}x{whole[1]}; at most {MAX_PIXELS} pixels are read. {_FIX}")
+        raise SourceError(f"{where}: size is {whole[0]}x{whole[1]}; at most {MAX_PIXELS} pixels are read. {_REMEDY}")
     return whole
 
 
-def _listed(counts: Any) -> NDArray[np.int64] | None:
+def _listed_counts(counts: Any) -> NDArray[np.int64] | None:
     sound = isinstance(counts, list) and counts and all(type(n) is int and 0 <= n <= MAX_PIXELS for n in counts)
     return np.array(counts, np.int64) if sound else None
 
 
-def _runs(text: str) -> NDArray[np.int64] | None:
+def _parse_text(text: str) -> NDArray[np.int64] | None:
     """Run lengths of compressed counts; None where the text is none.
 
     A number is little-endian digits of 5 bits, each a character from "0" with bit 5 set on all but the last, in two's

@@ -41,13 +41,13 @@ class ValueNames:
     background: int | None
     void: int | None
 
-    def meaning(self, found: Iterable[int]) -> dict[int, str]:
+    def labels_by_value(self, found: Iterable[int]) -> dict[int, str]:
         """The label of each value; of void too, where it occurs and is a class.
 
         SourceError where the first class is the background by its name.
         """
         present = set(found)
-        self._need_no_background()
+        self._refuse_background()
         if self.values is not None:
             meaning = dict(self.values)
         elif self.source.classes is not None:
@@ -59,24 +59,24 @@ class ValueNames:
             meaning |= {self.void: IGNORE} if listed else {}
         return meaning
 
-    def _need_no_background(self) -> None:
+    def _refuse_background(self) -> None:
         """Data sets list the background as the class of value 0; counted from 1, it would shift all others."""
         classes = self.source.classes or ("",)
         if self.values is None and classes[0].casefold().strip("_") in _BACKGROUNDS:
             raise SourceError(
                 f"{self.source.root}: classes begins with '{classes[0]}', but they count from value 1; expected the "
-                f"background to be no class. Leave it out, or name all values, such as '{_from_zero(classes)}'."
+                f"background to be no class. Leave it out, or name all values, such as '{_values_from_zero(classes)}'."
             )
 
-    def meaning_in(
+    def labels_by_value_in(
         self, scan: Scan, masks: Iterable[tuple[str, Collection[int]]], found: Collection[int]
     ) -> dict[int, str]:
-        """`meaning` of what is found in masks, given with the split of each; misread values are told, or a fault."""
-        self._need_labels(scan, masks)
-        self._tell_shift(scan, found)
-        return self.meaning(found)
+        """`labels_by_value` of what masks hold, given with the split of each; values that may be misread are reported."""
+        self._check_void(scan, masks)
+        self._warn_of_shift(scan, found)
+        return self.labels_by_value(found)
 
-    def _need_labels(self, scan: Scan, masks: Iterable[tuple[str, Collection[int]]]) -> None:
+    def _check_void(self, scan: Scan, masks: Iterable[tuple[str, Collection[int]]]) -> None:
         """Masks of one class are often 0 and 255: taken for void, which was not asked for, it would be lost.
 
         Masks that hold nothing but void are told; where most do, or all of a split, it is a fault.
@@ -106,7 +106,7 @@ class ValueNames:
         else:
             scan.warnings.append(f"{fact}. {remedy}")
 
-    def _tell_shift(self, scan: Scan, found: Iterable[int]) -> None:
+    def _warn_of_shift(self, scan: Scan, found: Iterable[int]) -> None:
         """Where the first class is value 0, counting from 1 would shift all: told where the values look like it."""
         classes, values = [*counted_from_one(self.source.classes or ()).values()], set(found) - {self.void}
         if self.values is not None or len(classes) < 2 or "background" in self.source.model_fields_set:
@@ -114,7 +114,7 @@ class ValueNames:
         if 0 in values and max(values) == len(classes) - 1:
             scan.warnings.append(
                 f"classes count from value 1, but no mask holds {len(classes)} ({classes[-1]}), and some hold 0: if 0 "
-                f"is {classes[0]}, name all values, such as '{_from_zero(classes)}'; if not, set 'background: 0'"
+                f"is {classes[0]}, name all values, such as '{_values_from_zero(classes)}'; if not, set 'background: 0'"
             )
 
     def check(self, scan: Scan, name: str, place: str, values: Iterable[int], names: Mapping[str, Any]) -> None:
@@ -133,6 +133,6 @@ class ValueNames:
             scan.warnings.append(told)
 
 
-def _from_zero(classes: Sequence[str]) -> str:
+def _values_from_zero(classes: Sequence[str]) -> str:
     """The option ``values`` for classes that count from 0, begun."""
     return f"values: {{{', '.join(f'{value}: {name}' for value, name in enumerate(classes[:3]))}}}"

@@ -105,7 +105,7 @@ def parse_header(data: bytes, path: Path) -> Header:
     """
     kind = image_kind(data)
     if kind is None:
-        raise _foreign(data, path)
+        raise _unknown_format_error(data, path)
     header = _HEADERS[kind](data, path)
     if not header.width * header.height:
         raise damaged_error(path, f"its header says {header.width}x{header.height} pixels")
@@ -123,7 +123,7 @@ def image_kind(data: bytes) -> str | None:
     return None if kind == "webp" and data[8:12] != b"WEBP" else kind
 
 
-def _foreign(data: bytes, path: Path) -> SourceError:
+def _unknown_format_error(data: bytes, path: Path) -> SourceError:
     kind = next((f"a {name} file" for magic, name in _FOREIGN.items() if data.startswith(magic)), "of an unknown kind")
     return SourceError(
         f"{path} is {kind}, whatever its name; expected PNG, JPEG, BMP, WebP or TIFF. Convert it to PNG, gray, "

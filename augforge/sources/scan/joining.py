@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from augforge.cache.filecache import FileCache
@@ -13,6 +13,47 @@ from augforge.keys import digest
 from augforge.sources.core import Record, Source
 from augforge.sources.options import Join
 from augforge.sources.scan.tables import TABLE_FACTS, Row, read_keyed
+
+
+@dataclass(slots=True)
+class MetadataTable:
+    """A metadata table while its rows are joined to records.
+
+    Attributes:
+        path: the file.
+        join: how it is joined.
+        rows: by their key.
+        matched, unmatched: how many records have a row, and how many have none.
+        first_unmatched: the first record that has none.
+    """
+
+    path: Path
+    join: Join
+    rows: Mapping[str, Row]
+    matched: int = 0
+    unmatched: int = 0
+    first_unmatched: str = ""
+
+    def row_of(self, record: Record) -> Row | None:
+        """The record's row, or None; the table's keys may end in the suffix of the image file."""
+        keys = {"name": record.name, "stem": record.name.rpartition("/")[2], "group": record.group}
+        key = keys[self.join.on]
+        row = self.rows.get(key) or self.rows.get(key + PurePosixPath(record.data.get("image", "")).suffix)
+        self.matched += row is not None
+        self.unmatched += row is None
+        self.first_unmatched = self.first_unmatched or (record.name if row is None else "")
+        return row
+
+    def unmatched_warning(self) -> str:
+        return f"{self.unmatched} samples have no row in {self.join.table}, such as {self.first_unmatched}"
+
+    def no_match_message(self) -> str:
+        """The error for a table that no record has a row in."""
+        column = "its first column" if self.join.key is None else f"column '{self.join.key}'"
+        return (
+            f"{self.path} fits no sample: {self.unmatched_warning()}; expected their {self.join.on}s in {column}, where "
+            f"'{next(iter(self.rows))}' stands. Correct metadata.key or metadata.on."
+        )
 
 
 def read_joined_rows(path: Path, join: Join, cache: FileCache) -> Mapping[str, Row]:
@@ -44,13 +85,6 @@ def with_group(record: Record, source: Source) -> Record:
             "Correct source.group.regex."
         )
     return replace(record, group=found.group(1))
-
-
-def find_row(record: Record, join: Join, rows: Mapping[str, Row]) -> Row | None:
-    """The record's row; names may end in the image's suffix there."""
-    keys = {"name": record.name, "stem": record.name.rpartition("/")[2], "group": record.group}
-    key = keys[join.on]
-    return rows.get(key) or rows.get(key + PurePosixPath(record.data.get("image", "")).suffix)
 
 
 def with_row(record: Record, row: Row | None, source: Source) -> Record:

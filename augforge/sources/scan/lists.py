@@ -24,21 +24,21 @@ def read_split_lists(scan: Scan, folder: str, images: Collection[str]) -> dict[s
         raise SourceError(f"{scan.root / folder} holds no .txt; expected lists such as val.txt. Correct source.lists.")
     parts: dict[str, dict[str, str]] = {}
     for place in places:
-        for where, name in _lines(scan, place):
+        for where, name in _read_lines(scan, place):
             parts.setdefault(name, {}).setdefault(PurePosixPath(place).stem.lower(), where)
     for name, lists in parts.items():
-        _check(scan, name, lists, images)
-    return {name: _split(name, lists) for name, lists in sorted(parts.items())}
+        _check_name(scan, name, lists, images)
+    return {name: _split_of(name, lists) for name, lists in sorted(parts.items())}
 
 
-def _lines(scan: Scan, place: str) -> Iterator[tuple[str, str]]:
+def _read_lines(scan: Scan, place: str) -> Iterator[tuple[str, str]]:
     """Where each name of a list stands, and the name."""
     for number, line in enumerate(read_text(scan.root / place).splitlines(), start=1):
         if line.strip():
             yield f"{scan.root / place}:{number}", line.strip()
 
 
-def _check(scan: Scan, name: str, lists: dict[str, str], images: Collection[str]) -> None:
+def _check_name(scan: Scan, name: str, lists: dict[str, str], images: Collection[str]) -> None:
     splits = [where for stem, where in lists.items() if is_split_name(stem)]
     if name not in images and name not in scan.bad_names:
         fact = f"{next(iter(lists.values()))}: no image is named {name}"
@@ -51,7 +51,7 @@ def _check(scan: Scan, name: str, lists: dict[str, str], images: Collection[str]
         )
 
 
-def _split(name: str, lists: Collection[str]) -> str | None:
+def _split_of(name: str, lists: Collection[str]) -> str | None:
     splits = {own_split(stem) for stem in lists if is_split_name(stem)}
     if splits == {None} and own_split(split_folder(name)):
         return "train"

@@ -33,11 +33,11 @@ _NUMBER = re.compile(r"[-_ ]?\(?\d+\)?")
 def require_images_folder(scan: Scan, folder: str) -> None:
     """`Scan.require_folder`; where each split has a folder of images of its own, the error shows how they are read."""
     if not (scan.root / folder).is_dir() and (parts := split_folders(scan.root, folder)):
-        raise SourceError(_one_a_split(scan, folder, parts))
+        raise SourceError(_folder_per_split_message(scan, folder, parts))
     scan.require_folder(folder)
 
 
-def _one_a_split(scan: Scan, folder: str, parts: Sequence[str]) -> str:
+def _folder_per_split_message(scan: Scan, folder: str, parts: Sequence[str]) -> str:
     splits = {part: f", split: {split}" if (split := own_split(part)) else "" for part in parts}
     kind, path = scan.source.format, scan.source.path.rstrip("/")
     entries = "".join(f"\n    - {{format: {kind}, path: {path}/{part}{split}}}" for part, split in splits.items())
@@ -73,7 +73,7 @@ def sample_of(place: str, folder: str, suffix: str) -> str | None:
 
 def files_by_sample(scan: Scan, places: Sequence[str], folder: str, option: Option, suffix: str) -> Shelf[str]:
     """The place of each sample's file. Files of other names are refused; SourceError where all are."""
-    found = scan.places_by_name(_named(scan, places, folder, option, suffix))
+    found = scan.places_by_name(_name_files(scan, places, folder, option, suffix))
     if places and not found:
         scan.raise_problems()
         fact = f"{scan.root / folder}: no name ends with '{suffix}' before .png or the like, but {places[0]}"
@@ -81,7 +81,9 @@ def files_by_sample(scan: Scan, places: Sequence[str], folder: str, option: Opti
     return found
 
 
-def _named(scan: Scan, places: Iterable[str], folder: str, option: Option, suffix: str) -> Iterator[tuple[str, str]]:
+def _name_files(
+    scan: Scan, places: Iterable[str], folder: str, option: Option, suffix: str
+) -> Iterator[tuple[str, str]]:
     for place in places:
         if (sample := sample_of(place, folder, suffix)) is not None:
             yield sample, place
@@ -115,7 +117,7 @@ def check_masks(
     others = [row.name for row in refused if row.reason in _OTHER_KIND]
     if images and (masks or others) and not any(name in images or name in scan.bad_names for name in masks):
         scan.raise_problems()
-        raise _no_mask(scan, folder, next(iter([*masks, *others])), next(iter(images)))
+        raise _no_mask_error(scan, folder, next(iter([*masks, *others])), next(iter(images)))
     more: dict[str, list[str]] = {}
     for row in refused:
         path = scan.root / row.detail
@@ -143,7 +145,7 @@ def split_off_masks(scan: Scan, suffix: str, images: MutableMapping[str, str]) -
         scan.refused.append(Refused(name, _OTHER_NAME[0], images.pop(name)))
 
 
-def _no_mask(scan: Scan, folder: str, other: str, image: str) -> SourceError:
+def _no_mask_error(scan: Scan, folder: str, other: str, image: str) -> SourceError:
     remedy = "Rename or convert them"
     if "mask_suffix" in type(scan.source).model_fields:
         remedy = f"{remedy}, or set source.mask_suffix (and image_suffix) to what the names end with"

@@ -74,7 +74,7 @@ class Splits:
             )
         return cls(source, bool(splits and others), warnings)
 
-    def placed(self, record: Record) -> Record:
+    def with_own_split(self, record: Record) -> Record:
         """The record in its own split, and in its group, of which a folder that names a split is no part."""
         if not self.source.names_are_places:
             return record

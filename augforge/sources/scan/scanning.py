@@ -21,12 +21,10 @@ from augforge.cache.filecache import FileCache
 from augforge.cache.shelf import Shelf
 from augforge.errors import SourceError
 from augforge.sources.core import Listing, Record, Records, Refused, Source
-from augforge.sources.options import Join
 from augforge.sources.scan.images import IMAGE_FACTS, image_facts
-from augforge.sources.scan.joining import find_row, read_joined_rows, with_group, with_row
+from augforge.sources.scan.joining import MetadataTable, read_joined_rows, with_group, with_row
 from augforge.sources.scan.own_splits import Splits
 from augforge.sources.scan.records import name_of, place_inside
-from augforge.sources.scan.tables import Row
 from augforge.sources.scan.walking import Found, walk
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
@@ -92,7 +90,7 @@ class Scan:
         nowhere, in a circle or out of the root are wrong.
         """
         found = []
-        for file in self._found(folder, deep=True):
+        for file in self._walk_folder(folder, deep=True):
             if os.path.splitext(file.place)[1].lower() in suffixes:  # noqa: PTH122 (called 100,000 times)
                 found.append(file.place)
             else:
@@ -108,7 +106,7 @@ class Scan:
     def folder_names(self, folder: str) -> list[str]:
         """Names of the folders in a folder, sorted; files beside them are refused. SourceError where there are none."""
         names = []
-        for file in self._found(folder, deep=False):
+        for file in self._walk_folder(folder, deep=False):
             if file.folder:
                 names.append(file.name)
             else:
@@ -119,7 +117,7 @@ class Scan:
             )
         return names
 
-    def _found(self, folder: str, deep: bool) -> Iterator[Found]:
+    def _walk_folder(self, folder: str, deep: bool) -> Iterator[Found]:
         """What lies in a folder, or in all folders below it; what cannot be used is wrong or refused."""
         place_inside(self.root, folder, f"{self.root}: folder")
         try:
@@ -140,10 +138,10 @@ class Scan:
         for name, place in files:
             other = places.setdefault(name, place)
             if other != place:
-                self._twice(name, other, place)
+                self._duplicate_name(name, other, place)
         return places
 
-    def _twice(self, name: str, one: str, other: str) -> None:
+    def _duplicate_name(self, name: str, one: str, other: str) -> None:
         places = f"{self.root / one} and {self.root / other}"
         self.bad_sample(
             name, "name stands twice", f"{places} share the name {name}; expected one file a name. Rename one."
@@ -171,7 +169,7 @@ class Scan:
         known: Shelf[Any] = Shelf()
         with ThreadPoolExecutor(4) as pool:
             for chunk in _chunks(files):
-                asked = [self._asked(pool, self.root / place, kind, compute) for _, place in chunk]
+                asked = [self._ask_for_fact(pool, self.root / place, kind, compute) for _, place in chunk]
                 for (name, place), answer in zip(chunk, asked, strict=True):
                     try:
                         known[place] = answer()
@@ -183,15 +181,15 @@ class Scan:
         """`image_facts` of each image by its place; damaged ones are wrong and left out."""
         return self.facts(files, IMAGE_FACTS, image_facts, "broken image")
 
-    def _asked(
+    def _ask_for_fact(
         self, pool: ThreadPoolExecutor, path: Path, kind: str, compute: Callable[[Path], Any]
     ) -> Callable[[], Any]:
         """What gives a fact; threads are at work on large files that have to be read."""
-        if self._is_work(path, kind):
+        if self._takes_time(path, kind):
             return pool.submit(self.fact, path, kind, compute).result
         return partial(self.fact, path, kind, compute)
 
-    def _is_work(self, path: Path, kind: str) -> bool:
+    def _takes_time(self, path: Path, kind: str) -> bool:
         try:
             return path.stat().st_size >= _LARGE and not self.cache.has(path, kind)
         except OSError:  # told by `fact`
@@ -212,7 +210,7 @@ class Scan:
     ) -> Listing:
         """The records, grouped, joined with the metadata and sorted by name. Raises SourceError with all problems."""
         for table in (classes, labels):
-            self._need_distinct_looks(table)
+            self._require_distinct_looks(table)
         found: Shelf[Record] = Shelf()
         looks: Shelf[Record] = Shelf()
         for record in records:
@@ -220,11 +218,11 @@ class Scan:
             if other is record and not record.name.isascii():
                 other = looks.setdefault(unicodedata.normalize("NFC", record.name), record)
             if other is not record:
-                self._twice(record.name, *(str(r.data.get("image", r.name)) for r in (other, record)))
+                self._duplicate_name(record.name, *(str(r.data.get("image", r.name)) for r in (other, record)))
             if self.broken_links:
-                self._need_sound_folders(record)
+                self._check_links_above(record)
         kept: Shelf[Record] = Shelf()
-        kept.update((record.name, record) for record in self._described(found))
+        kept.update((record.name, record) for record in self._complete_records(found))
         self.raise_problems()
         for name in self.bad_names:
             kept.pop(name, None)
@@ -233,7 +231,7 @@ class Scan:
         refused = sorted(self.refused, key=lambda row: (row.name, row.reason, row.detail))
         return Listing(classes, Records(kept), tuple(refused), labels, tuple(self.warnings))
 
-    def _need_distinct_looks(self, names: Iterable[str]) -> None:
+    def _require_distinct_looks(self, names: Iterable[str]) -> None:
         """SourceError for two classes or labels that look the same: an accent may be a character of its own."""
         seen: dict[str, str] = {}
         for name in names:
@@ -243,49 +241,38 @@ class Scan:
                     "Unicode forms (NFC and NFD); expected one. Rename one, or merge them by source.class_map."
                 )
 
-    def _need_sound_folders(self, record: Record) -> None:
+    def _check_links_above(self, record: Record) -> None:
         parts = record.name.split("/")
         lost = next((name for n in range(1, len(parts)) if (name := "/".join(parts[:n])) in self.broken_links), None)
         if lost is not None:
             self.bad_sample(record.name, "annotation behind a bad link", f"{lost} is a link that cannot be followed.")
 
-    def _described(self, records: Shelf[Record]) -> Iterator[Record]:
-        """Records in their splits and groups, with their rows of metadata."""
-        join, splits = self.source.join, Splits.of(self.source, records)
+    def _complete_records(self, records: Shelf[Record]) -> Iterator[Record]:
+        """The records with their splits and groups, and with their rows of metadata."""
+        splits, table = Splits.of(self.source, records), self._metadata_table()
         self.warnings += splits.warnings
-        rows = self._rows(join) if join else {}
-        first, lonely, fitting = "", 0, 0
         for record in records.values():
             try:
-                found = with_group(splits.placed(record), self.source)
-                row = find_row(found, join, rows) if join else None
-                first = first or (record.name if row is None else "")
-                lonely += row is None
-                fitting += row is not None
-                yield with_row(found, row, self.source)
+                found = with_group(splits.with_own_split(record), self.source)
+                yield with_row(found, None if table is None else table.row_of(found), self.source)
             except SourceError as error:
                 self.bad_sample(record.name, "no group", str(error))
-        if join and lonely and rows:
-            said = f"{lonely} samples have no row in {join.table}, such as {first}"
-            if fitting:
-                self.warnings.append(said)
+        if table is not None and table.unmatched and table.rows:
+            if table.matched:
+                self.warnings.append(table.unmatched_warning())
             else:
-                self.source_error(_no_row_fits(self.root / join.table, said, join, next(iter(rows))))
+                self.source_error(table.no_match_message())
 
-    def _rows(self, join: Join) -> Mapping[str, Row]:
+    def _metadata_table(self) -> MetadataTable | None:
+        join = self.source.join
+        if join is None:
+            return None
+        path = self.root / join.table
         try:
-            return read_joined_rows(self.root / join.table, join, self.cache)
+            return MetadataTable(path, join, read_joined_rows(path, join, self.cache))
         except SourceError as error:
             self.source_error(str(error))
-            return {}
-
-
-def _no_row_fits(table: Path, said: str, join: Join, key: str) -> str:
-    column = "its first column" if join.key is None else f"column '{join.key}'"
-    return (
-        f"{table} fits no sample: {said}; expected their {join.on}s in {column}, where '{key}' stands. Correct "
-        "metadata.key or metadata.on."
-    )
+            return MetadataTable(path, join, {})
 
 
 def _chunks(files: Files) -> Iterator[list[tuple[str, str]]]:

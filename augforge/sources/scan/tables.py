@@ -80,10 +80,10 @@ def read_table(path: Path, whole_rows: bool = False) -> Table:
         ) from error
     if not found:
         raise SourceError(f"{path} is empty; expected a row of column names, then one row a sample. Fill or remove it.")
-    return _checked(path, found, whole_rows and path.suffix.lower() == ".csv")
+    return _make_table(path, found, whole_rows and path.suffix.lower() == ".csv")
 
 
-def _checked(path: Path, found: list[tuple[int, Sequence[Any]]], whole_rows: bool) -> Table:
+def _make_table(path: Path, found: list[tuple[int, Sequence[Any]]], whole_rows: bool) -> Table:
     (_, head), *rest = found
     columns = tuple("" if cell is None else str(cell).strip() for cell in head)
     twice = sorted({name for name in columns if name and columns.count(name) > 1})
@@ -154,7 +154,7 @@ def read_keyed(path: Path, key: str | None, columns: Iterable[str] | None = None
     rows: dict[str, Row] = {}
     for number, cells in enumerate(table.rows):
         name = key_text(cells[at])
-        row = {table.columns[index]: value for index in taken if (value := _value(cells[index])) != ""}
+        row = {table.columns[index]: value for index in taken if (value := _cell_value(cells[index])) != ""}
         if name and rows.setdefault(name, row) != row:
             raise SourceError(
                 f"{table.where(number)}: '{name}' stands there twice, with other values. Keep one of the rows, or name "
@@ -172,7 +172,7 @@ def key_text(cell: Any) -> str:
     return str(cell).strip()
 
 
-def _value(cell: Any) -> Value:
+def _cell_value(cell: Any) -> Value:
     """A cell as JSON; "" where it holds nothing, or what JSON cannot hold."""
     if isinstance(cell, bool | int):
         return cell

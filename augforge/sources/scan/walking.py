@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-_WAYS = 64
+_MAX_WAYS = 64
 """That lead to one folder by links: a few links in each folder multiply."""
 
 _LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
@@ -49,8 +49,8 @@ def _entries(
     for entry in _sorted_entries(folder):
         name = inner + entry.name
         readable = name.encode(errors="replace").decode()
-        fault = _link_fault(entry.path, chain, root, ways) if entry.is_symlink() else None
-        fault = fault or _kind_fault(entry)
+        fault = _link_problem(entry.path, chain, root, ways) if entry.is_symlink() else None
+        fault = fault or _kind_problem(entry)
         if fault is None and deep and entry.is_dir():
             real = os.path.realpath(entry.path) if entry.is_symlink() else f"{chain[-1]}{os.sep}{entry.name}"
             yield from _entries(entry.path, prefix, f"{name}/", (*chain, real), root, deep, ways)
@@ -68,14 +68,14 @@ def _sorted_entries(folder: str) -> list[os.DirEntry[str]]:
     return sorted(found, key=lambda entry: entry.name)
 
 
-def _kind_fault(entry: os.DirEntry[str]) -> tuple[str, str] | None:
+def _kind_problem(entry: os.DirEntry[str]) -> tuple[str, str] | None:
     """Reading a pipe or a device may wait forever."""
     if entry.is_file() or entry.is_dir():
         return None
     return "no file", f"{entry.path} is a pipe, socket or device; expected a file or folder. Remove it."
 
 
-def _link_fault(path: str, chain: tuple[str, ...], root: str, ways: Counter[str]) -> tuple[str, str] | None:
+def _link_problem(path: str, chain: tuple[str, ...], root: str, ways: Counter[str]) -> tuple[str, str] | None:
     real = os.path.realpath(path)
     ways[real] += os.path.isdir(real)  # noqa: PTH112
     if not os.path.exists(real):  # noqa: PTH110
@@ -84,8 +84,8 @@ def _link_fault(path: str, chain: tuple[str, ...], root: str, ways: Counter[str]
         reason, fact = "leaves the root", f"leads to {Path(path).readlink()}, out of the root"
     elif any(is_below(folder, real) for folder in chain):
         reason, fact = "link in a circle", "leads back to a folder that it lies in"
-    elif ways[real] > _WAYS:
-        reason, fact = "too many links", f"is one of more than {_WAYS} ways to {real}"
+    elif ways[real] > _MAX_WAYS:
+        reason, fact = "too many links", f"is one of more than {_MAX_WAYS} ways to {real}"
     else:
         return None
     return reason, f"{path} is a link that {fact}; expected a file or folder below the root. Copy it there."

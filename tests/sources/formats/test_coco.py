@@ -140,7 +140,7 @@ def test_run_lengths_read_as_pycocotools_does(runs: list[int]) -> None:
     total = sum(runs) or 1
     runs = runs if sum(runs) else [1]
     text = coco_mask.frPyObjects({"size": [1, total], "counts": runs}, 1, total)["counts"].decode()
-    assert rle._runs(text) is not None and rle._runs(text).tolist() == runs  # type: ignore[union-attr]
+    assert rle._parse_text(text) is not None and rle._parse_text(text).tolist() == runs  # type: ignore[union-attr]
 
 
 def test_an_image_without_annotations_is_labelled(tmp_path: Path) -> None:

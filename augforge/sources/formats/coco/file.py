@@ -75,11 +75,11 @@ class _Image:
             "size": self.size,
             "shapes": f"[{','.join(sorted(self.shapes))}]",
             "far": self.far,
-            "unknown": self._unknown(rules),
+            "unknown": self._unknown_classes(rules),
             "problem": self.problem,
         }
 
-    def _unknown(self, rules: Rules) -> list[str]:
+    def _unknown_classes(self, rules: Rules) -> list[str]:
         """The classes that the image is not labelled for: those of which a category is not."""
         unlabelled = set() if self.negative is None else rules.class_of.keys() - self.seen - self.negative
         return sorted({name for key in unlabelled | self.partial if (name := rules.class_of.get(key)) is not None})
@@ -123,7 +123,7 @@ def read_images(document: Mapping[str, Any], path: Path, rules: Rules) -> dict[s
     a list of [category id, annotations that are drawn, crowds among them], without categories that are `ignore`; and
     ``orphans``, a list of [image id, annotations] without an image.
     """
-    images = _images(document, path)
+    images = _read_images(document, path)
     orphans: Counter[Key] = Counter()
     drawn: Counter[Key] = Counter()
     crowds: Counter[Key] = Counter()
@@ -136,7 +136,7 @@ def read_images(document: Mapping[str, Any], path: Path, rules: Rules) -> dict[s
             orphans[key] += 1
         elif image.problem is None:
             try:
-                shapes = list(_shapes(entry, image, f"annotation {number}", rules))
+                shapes = list(_read_shapes(entry, image, f"annotation {number}", rules))
             except SourceError as error:
                 image.problem = str(error)
                 continue
@@ -156,17 +156,17 @@ def _is_key(value: Any) -> TypeGuard[Key]:
     return type(value) is int or is_name(value)
 
 
-def _images(document: Mapping[str, Any], path: Path) -> dict[Key, _Image]:
+def _read_images(document: Mapping[str, Any], path: Path) -> dict[Key, _Image]:
     images: dict[Key, _Image] = {}
     for number, entry in enumerate(document["images"], start=1):
-        key, file_name = entry.get("id"), entry.get("file_name", _file_of(entry.get("coco_url")))
+        key, file_name = entry.get("id"), entry.get("file_name", _file_name_in_url(entry.get("coco_url")))
         if not _is_key(key) or not is_name(file_name):
             raise SourceError(f"{path}: image {number} has no id and file_name. {_REMEDY}")
         where = f"{path}: image {number}, {file_name}"
-        image = _Image(file_name, _size(entry, where))
-        image.negative = _keys(entry.get("neg_category_ids"), f"{where}: neg_category_ids")
+        image = _Image(file_name, _read_size(entry, where))
+        image.negative = _read_keys(entry.get("neg_category_ids"), f"{where}: neg_category_ids")
         image.partial = (
-            _keys(entry.get("not_exhaustive_category_ids"), f"{where}: not_exhaustive_category_ids") or set()
+            _read_keys(entry.get("not_exhaustive_category_ids"), f"{where}: not_exhaustive_category_ids") or set()
         )
         other = images.setdefault(key, image)
         if other.file_name != file_name:
@@ -174,12 +174,12 @@ def _images(document: Mapping[str, Any], path: Path) -> dict[Key, _Image]:
     return images
 
 
-def _file_of(url: Any) -> Any:
+def _file_name_in_url(url: Any) -> Any:
     """``val2017/000000000139.jpg`` of the URL that LVIS names an image by."""
     return "/".join(url.split("/")[-2:]) if is_name(url) else None
 
 
-def _size(entry: Mapping[str, Any], where: str) -> Size | None:
+def _read_size(entry: Mapping[str, Any], where: str) -> Size | None:
     size = [entry.get("width"), entry.get("height")]
     if size == [None, None]:
         return None
@@ -189,7 +189,7 @@ def _size(entry: Mapping[str, Any], where: str) -> Size | None:
     return whole
 
 
-def _keys(value: Any, where: str) -> set[Key] | None:
+def _read_keys(value: Any, where: str) -> set[Key] | None:
     """Ids in a list, None where there is no list."""
     if value is None:
         return None
@@ -201,25 +201,25 @@ def _keys(value: Any, where: str) -> set[Key] | None:
 # ---- annotations -----------------------------------------------------------------------------------------------------
 
 
-def _shapes(entry: Mapping[str, Any], image: _Image, where: str, rules: Rules) -> Iterator[tuple[str, Ring | str]]:
+def _read_shapes(entry: Mapping[str, Any], image: _Image, where: str, rules: Rules) -> Iterator[tuple[str, Ring | str]]:
     """(class, ring or compressed run lengths) of an annotation."""
-    name = _class(entry, image, where, rules)
+    name = _class_of_annotation(entry, image, where, rules)
     if name is None:
         return
     segmentation = entry.get("segmentation")
     if not segmentation:
-        shapes: Iterator[Ring | str] = _box(entry.get("bbox"), where, rules)
+        shapes: Iterator[Ring | str] = _box_shapes(entry.get("bbox"), where, rules)
     elif isinstance(segmentation, list):
         shapes = (flat_ring(ring, where) for ring in segmentation)
     elif isinstance(segmentation, dict):
-        shapes = iter([_runs(segmentation, image, where)])
+        shapes = iter([_run_lengths(segmentation, image, where)])
     else:
         raise SourceError(f"{where}: segmentation is neither polygons nor run lengths. {_REMEDY}")
     for shape in shapes:
         yield name, shape
 
 
-def _class(entry: Mapping[str, Any], image: _Image, where: str, rules: Rules) -> str | None:
+def _class_of_annotation(entry: Mapping[str, Any], image: _Image, where: str, rules: Rules) -> str | None:
     """The class of an annotation; None where it is left out."""
     key = entry.get("category_id")
     if not _is_key(key) or key not in rules.class_of:
@@ -236,7 +236,7 @@ def _class(entry: Mapping[str, Any], image: _Image, where: str, rules: Rules) ->
     return crowd_class(rules.crowd, name)
 
 
-def _box(box: Any, where: str, rules: Rules) -> Iterator[Ring | str]:
+def _box_shapes(box: Any, where: str, rules: Rules) -> Iterator[Ring | str]:
     """The rectangle of a box without a mask, where the recipe wants it."""
     if rules.boxes == "error":
         raise SourceError(
@@ -250,7 +250,7 @@ def _box(box: Any, where: str, rules: Rules) -> Iterator[Ring | str]:
         yield flat_ring(rectangle(x, y, x + max(0.0, width - 1), y + max(0.0, height - 1)), where)
 
 
-def _runs(segmentation: dict[str, Any], image: _Image, where: str) -> str:
+def _run_lengths(segmentation: dict[str, Any], image: _Image, where: str) -> str:
     counts, (height, width) = read_counts(segmentation, where)
     image.size = image.size or (width, height)
     if (width, height) != image.size:

@@ -22,9 +22,9 @@ def json_files(root: Path) -> list[str]:
 
     Where files lie in those, another in the root has to look like COCO's to count.
     """
-    of_splits = [place for folder in split_folders(root) for place in _json_in(root, folder)]
-    here = [place for place in _json_in(root, ".") if not of_splits or _looks_like_coco(root / place)]
-    return [*here, *_json_in(root, "annotations")] or of_splits
+    of_splits = [place for folder in split_folders(root) for place in _json_files_in(root, folder)]
+    here = [place for place in _json_files_in(root, ".") if not of_splits or _looks_like_coco(root / place)]
+    return [*here, *_json_files_in(root, "annotations")] or of_splits
 
 
 def annotation_files(root: Path, layout: str) -> list[str]:
@@ -98,7 +98,7 @@ def leaves_root(place: str) -> bool:
     return place.startswith(("/", "../"))
 
 
-def _json_in(root: Path, folder: str) -> list[str]:
+def _json_files_in(root: Path, folder: str) -> list[str]:
     paths = sorted(path for path in (root / folder).glob("*.json") if not path.name.startswith("."))
     return [path.relative_to(root).as_posix() for path in paths]
 

@@ -123,21 +123,21 @@ ROOT/                          source.path
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
-        parts = self._parts(scan)
-        found = self._found(scan, parts)
+        parts = self._read_parts(scan)
+        found = self._find_images(scan, parts)
         for part in parts:
-            self._need_images(scan, part, found)
+            self._require_images(scan, part, found)
         entries: dict[str, _Entry] = {}
         for part in parts:
-            self._tell_orphans(scan, part)
+            self._report_orphans(scan, part)
             self._add_entries(scan, part, found, entries)
-        self._tell_unlabelled(scan, parts)
-        self._tell_crowds(scan, parts)
+        self._warn_of_unlabelled_files(scan, parts)
+        self._check_crowds(scan, parts)
         top = os.path.commonpath([part.images for part in parts])
         others = sorted(found - entries.keys())
         scan.refused += [Refused(name_of(place, top), "no annotation", place) for place in others]
         images = scan.image_facts((part.name(place), place) for place, (part, _) in entries.items() if place in found)
-        return scan.make_listing(self._records(scan, entries, images), parts[0].table.names)
+        return scan.make_listing(self._make_records(scan, entries, images), parts[0].table.names)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         image = load_image(self.root, record)
@@ -145,15 +145,15 @@ ROOT/                          source.path
 
     # ---- the annotation files ----
 
-    def _parts(self, scan: Scan) -> list[_Part]:
-        places = self._places()
-        facts = [scan.fact(self.root / place, self._kind, self._read) for place in places]
-        tables = self._tables(places, facts)
+    def _read_parts(self, scan: Scan) -> list[_Part]:
+        places = self._annotation_places()
+        facts = [scan.fact(self.root / place, self._kind, self._read_facts) for place in places]
+        tables = self._class_tables(places, facts)
         splits = [split_of(place) if len(places) > 1 else "" for place in places]
-        folders = [self._image_folder(place, said) for place, said in zip(places, facts, strict=True)]
+        folders = [self._find_image_folder(place, said) for place, said in zip(places, facts, strict=True)]
         return list(map(_Part, places, folders, splits, facts, tables))
 
-    def _places(self) -> list[str]:
+    def _annotation_places(self) -> list[str]:
         if not self.root.is_dir():
             raise SourceError(f"{self.root} is no folder; expected\n{self.layout}\nCorrect source.path.")
         if self.annotations is None:
@@ -162,7 +162,7 @@ ROOT/                          source.path
             raise SourceError(f"{self.root / self.annotations} does not exist. Correct source.annotations.")
         return [posixpath.normpath(self.annotations)]
 
-    def _image_folder(self, place: str, facts: Mapping[str, Any]) -> str:
+    def _find_image_folder(self, place: str, facts: Mapping[str, Any]) -> str:
         return image_folder(self.root, place, self.images, (entry["file_name"] for entry in facts["images"]))
 
     @property
@@ -173,10 +173,10 @@ ROOT/                          source.path
 
     @property
     def _kind(self) -> str:
-        """The kind of `_read` in the cache: everything that decides what it gives, apart from the file."""
+        """The kind of `_read_facts` in the cache: everything that decides what it gives, apart from the file."""
         return f"coco@{self.adapter_version}, facts@4 {digest(self.classes, self.class_map, self.crowd, self.boxes)}"
 
-    def _read(self, path: Path) -> dict[str, Any]:
+    def _read_facts(self, path: Path) -> dict[str, Any]:
         document = read_document(path)
         names = category_names(document, path)
         rules = Rules({key: self.class_of(name) for key, name in names.items()}, self._crowd, self.boxes)
@@ -188,27 +188,30 @@ ROOT/                          source.path
             "drawn": [[names[key], *counts] for key, *counts in facts["drawn"]],
         }
 
-    def _tables(self, places: Sequence[str], facts: Sequence[Mapping[str, Any]]) -> list[ClassTable]:
+    def _class_tables(self, places: Sequence[str], facts: Sequence[Mapping[str, Any]]) -> list[ClassTable]:
         """The classes of each file: all have the names of all, and know those of their own; none if unlabelled."""
-        own = [self._known(self.root / place, said, len(facts) > 1) for place, said in zip(places, facts, strict=True)]
+        own = [
+            self._known_classes(self.root / place, said, len(facts) > 1)
+            for place, said in zip(places, facts, strict=True)
+        ]
         names = class_table(self, [label for said in facts for label in said["labels"]], self.root).names
         crowds = sum(count for said in facts for _, _, count in said["drawn"])
         if self._crowd == "ignore" and crowds and IGNORE not in names:
             names = (*names, IGNORE)
         return [ClassTable(names, [name for name in names if name in known]) for known in own]
 
-    def _known(self, path: Path, facts: Mapping[str, Any], one_of_several: bool) -> list[str]:
+    def _known_classes(self, path: Path, facts: Mapping[str, Any], one_of_several: bool) -> list[str]:
         """The classes that a file's images know; a file for testing may have no annotation, or no category either."""
         if one_of_several and not facts["annotated"]:
             return []
         return [*class_table(self, facts["labels"], path).known, IGNORE]
 
-    def _tell_unlabelled(self, scan: Scan, parts: Sequence[_Part]) -> None:
+    def _warn_of_unlabelled_files(self, scan: Scan, parts: Sequence[_Part]) -> None:
         meaning = "unlike other files; its images are unlabelled" if len(parts) > 1 else "so all its images are empty"
         bare = [part.place for part in parts if not part.facts["annotated"]]
         scan.warnings += [f"{place} holds no annotation, {meaning}" for place in bare]
 
-    def _tell_crowds(self, scan: Scan, parts: Sequence[_Part]) -> None:
+    def _check_crowds(self, scan: Scan, parts: Sequence[_Part]) -> None:
         """Warn of crowds that become ignore by default; where they are many and all of a category, that is an error."""
         counts: Counter[str] = Counter()
         crowds: Counter[str] = Counter()
@@ -232,7 +235,7 @@ ROOT/                          source.path
 
     # ---- images ----
 
-    def _found(self, scan: Scan, parts: Sequence[_Part]) -> set[str]:
+    def _find_images(self, scan: Scan, parts: Sequence[_Part]) -> set[str]:
         """Places of all images that are there; annotation files may lie among them."""
         folders = outermost(part.images for part in parts)
         places = [place for folder in folders for place in scan.walk(folder, IMAGES | {".json"})]
@@ -241,7 +244,7 @@ ROOT/                          source.path
         scan.refused += [Refused(place, "not an image", place) for place in sorted(others)]
         return set(places) - notes
 
-    def _need_images(self, scan: Scan, part: _Part, found: set[str]) -> None:
+    def _require_images(self, scan: Scan, part: _Part, found: set[str]) -> None:
         """SourceError where none of an annotation file's images is there, unless something known may be why."""
         places = [image_place(part.images, entry["file_name"]) for entry in part.facts["images"]]
         below = [place for place in places if not leaves_root(place)]
@@ -252,7 +255,7 @@ ROOT/                          source.path
                 "file_name is relative to, or source.annotations."
             )
 
-    def _tell_orphans(self, scan: Scan, part: _Part) -> None:
+    def _report_orphans(self, scan: Scan, part: _Part) -> None:
         for key, count in part.facts["orphans"]:
             fact = f"{self.root / part.place}: image_id {key} of {count} annotations is none of images"
             scan.bad_sample(f"image_id {key}", "no image", f"{fact}. Add the image there, or remove them.")
@@ -277,7 +280,7 @@ ROOT/                          source.path
                 scan.bad_sample(name, "no image", f"{fact}. Add the image, or correct source.images.")
             entries[place] = _Entry(part, entry)
 
-    def _records(self, scan: Scan, entries: Mapping[str, _Entry], images: Mapping[str, Any]) -> Iterator[Record]:
+    def _make_records(self, scan: Scan, entries: Mapping[str, _Entry], images: Mapping[str, Any]) -> Iterator[Record]:
         for place, facts in images.items():
             part, entry = entries[place]
             name, path = part.name(place), self.root / part.place

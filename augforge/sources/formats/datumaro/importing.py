@@ -64,10 +64,10 @@ def import_items(root: Path, format: str | None) -> Imported:
         from datumaro.components.contexts.importer import ImportErrorPolicy
     except ImportError as error:
         raise MissingExtra("datumaro", "datumaro", "source format datumaro") from error
-    _need_right(root, format)
+    _refuse_misread(root, format)
     faults: dict[tuple[str, str], str] = {}
 
-    class Tell(ImportErrorPolicy):  # type: ignore[misc]  # the library is untyped
+    class ErrorCollector(ImportErrorPolicy):  # type: ignore[misc]  # the library is untyped
         def report_item_error(self, error: Exception, *, item_id: tuple[str, str]) -> None:
             where = f"{root}: item '{item_id[0]}' of subset '{item_id[1]}'"
             faults[str(item_id[0]), str(item_id[1])] = (
@@ -75,26 +75,26 @@ def import_items(root: Path, format: str | None) -> Imported:
             )
 
     try:
-        with without_warnings(), _heard(root) as said:
-            dataset = Dataset.import_from(str(root), format, error_policy=Tell())
+        with without_warnings(), _collect_log(root) as said:
+            dataset = Dataset.import_from(str(root), format, error_policy=ErrorCollector())
             items = sorted(dataset, key=lambda item: (item.subset, item.id))
             categories = dataset.categories().get(AnnotationType.label, ())
     except Exception as error:  # its formats raise what their parsers raise
-        raise SourceError(_refusal(root, format, error)) from error
-    _need_right(root, dataset.format)
+        raise SourceError(_import_error(root, format, error)) from error
+    _refuse_misread(root, dataset.format)
     if dataset.format == "cvat":
-        faults |= _cvat_faults(root, {(item.id, item.subset) for item in items})
+        faults |= _find_cvat_problems(root, {(item.id, item.subset) for item in items})
     if dataset.format not in CHECKED:
         said.append(f"how Datumaro reads format {dataset.format} was not checked: compare some samples with the data")
     return Imported([label.name for label in categories], items, faults, said)
 
 
-def _need_right(root: Path, format: str | None) -> None:
+def _refuse_misread(root: Path, format: str | None) -> None:
     if format in _MISREAD:
         raise SourceError(f"{root}: Datumaro misreads format {format}: {_MISREAD[format]}.")
 
 
-def _refusal(root: Path, format: str | None, error: Exception) -> str:
+def _import_error(root: Path, format: str | None, error: Exception) -> str:
     from datumaro.components.environment import DEFAULT_ENVIRONMENT
 
     known = list(DEFAULT_ENVIRONMENT.importers)
@@ -110,17 +110,17 @@ def _refusal(root: Path, format: str | None, error: Exception) -> str:
 
 
 @contextmanager
-def _heard(root: Path) -> Iterator[list[str]]:
+def _collect_log(root: Path) -> Iterator[list[str]]:
     """What Datumaro warns of in its log, filled in at the end: the first line of each kind, and how many there are."""
     heard: dict[tuple[str, int], list[str]] = {}
     said: list[str] = []
 
-    class Hear(logging.Handler):
+    class LogCollector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if "datumaro" in PurePosixPath(record.pathname).parts:
                 heard.setdefault((record.pathname, record.lineno), []).append(record.getMessage())
 
-    handler = Hear(logging.WARNING)
+    handler = LogCollector(logging.WARNING)
     logging.getLogger().addHandler(handler)
     try:
         yield said
@@ -131,12 +131,12 @@ def _heard(root: Path) -> Iterator[list[str]]:
             said.append(f"Datumaro: {lines[0].replace(f'{root}/', '')}{more}")
 
 
-def _cvat_faults(root: Path, known: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+def _find_cvat_problems(root: Path, known: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """By id and subset: images of CVAT's files that are passed over, and those with annotations that are."""
     ids = {key for key, _ in known}
     faults = {}
     for path in sorted(root.rglob("*.xml")):
-        for key, subset, kinds in _cvat_images(path):
+        for key, subset, kinds in _read_cvat_images(path):
             where, lost = f"{path}: image '{key}'", sorted(kinds - _CVAT_KINDS)
             if lost:
                 faults[key, subset or path.stem] = (
@@ -151,7 +151,7 @@ def _cvat_faults(root: Path, known: Collection[tuple[str, str]]) -> dict[tuple[s
     return faults
 
 
-def _cvat_images(path: Path) -> Iterator[tuple[str, str | None, set[str]]]:
+def _read_cvat_images(path: Path) -> Iterator[tuple[str, str | None, set[str]]]:
     """(id, subset, kinds of annotations) of the images in CVAT's file, and of each frame that a track annotates."""
     from defusedxml import ElementTree
 

@@ -24,7 +24,7 @@ def label_name(annotation: Any, labels: Sequence[str], where: str) -> str:
     return labels[int(number)]
 
 
-def _mask(annotation: Any, where: str) -> Any:
+def _mask_pixels(annotation: Any, where: str) -> Any:
     """A mask's pixels (H, W), which some formats read only now."""
     try:
         with without_warnings():
@@ -38,11 +38,11 @@ def _outline(annotation: Any, where: str) -> list[float]:
 
 
 def _ellipse(annotation: Any, where: str) -> list[float]:
-    _need_upright(annotation, where)
+    _require_no_rotation(annotation, where)
     return _outline(annotation, where)
 
 
-def _need_upright(annotation: Any, where: str) -> None:
+def _require_no_rotation(annotation: Any, where: str) -> None:
     """CVAT writes the angle of boxes and ellipses as an attribute, in formats that have no angles."""
     angle = annotation.attributes.get("rotation")
     if isinstance(angle, int | float) and angle:
@@ -55,12 +55,12 @@ def _ring(annotation: Any, where: str) -> list[float]:
 
 def _rectangle(annotation: Any, where: str) -> list[float]:
     """A box covers the pixels from its first edge to before its last."""
-    x0, y0, x1, y1 = _finite_box(annotation, where)
+    x0, y0, x1, y1 = _checked_corners(annotation, where)
     return rectangle(x0, y0, max(x0, x1 - 1), max(y0, y1 - 1))
 
 
-def _finite_box(annotation: Any, where: str) -> list[float]:
-    _need_upright(annotation, where)
+def _checked_corners(annotation: Any, where: str) -> list[float]:
+    _require_no_rotation(annotation, where)
     points = [float(value) for value in annotation.points]
     return flat_ring([*points, *points[:2]], where)[:4]
 
@@ -68,7 +68,7 @@ def _finite_box(annotation: Any, where: str) -> list[float]:
 SHAPES: dict[str, Callable[[Any, str], Any]] = {
     "bbox": _rectangle,
     "ellipse": _ellipse,
-    "mask": _mask,
+    "mask": _mask_pixels,
     "polygon": _ring,
     "rotated_bbox": _outline,
 }

@@ -87,7 +87,7 @@ ROOT/                          source.path
     )
 
     @model_validator(mode="after")
-    def _has_ignore(self) -> Datumaro:
+    def _check_crowd(self) -> Datumaro:
         check_crowd(self.crowd, self.classes)
         return self
 
@@ -95,19 +95,21 @@ ROOT/                          source.path
         scan = Scan(self, cache)
         scan.require_folder("")
         imported = import_items(self.root, self.dataset_format)
-        labels, items = imported.labels, self._items(scan, imported)
+        labels, items = imported.labels, self._find_items(scan, imported)
         scan.warnings += imported.warnings
-        masks = self.take == "masks" if self.take else any(map(self._is_shape, _all(items)))
-        self._tell_rest(scan, items, masks)
+        masks = self.take == "masks" if self.take else any(map(self._is_shape, _all_annotations(items)))
+        self._warn_of_the_rest(scan, items, masks)
         scan.warnings += warn_of_unlisted_images(self.root, {item.place for item in items.values()})
         facts = scan.image_facts((name, item.place) for name, item in items.items())
         sound = {name: item for name, item in items.items() if item.place in facts}
         if masks:
-            table = self._table(scan, labels)
-            found = [self._masked(scan, name, item, facts[item.place], labels, table) for name, item in sound.items()]
+            table = self._class_table(scan, labels)
+            found = [
+                self._mask_record(scan, name, item, facts[item.place], labels, table) for name, item in sound.items()
+            ]
             return scan.make_listing(filter(None, found), table.names)
         names = self.classes_of(labels) if self.classes is None else self.classes
-        found = [self._labelled(scan, name, item, facts[item.place], labels, names) for name, item in sound.items()]
+        found = [self._label_record(scan, name, item, facts[item.place], labels, names) for name, item in sound.items()]
         return scan.make_listing(filter(None, found), NO_CLASSES, names)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
@@ -120,9 +122,9 @@ ROOT/                          source.path
 
     # ---- what Datumaro finds ----
 
-    def _items(self, scan: Scan, imported: Imported) -> dict[str, _Item]:
+    def _find_items(self, scan: Scan, imported: Imported) -> dict[str, _Item]:
         """The images by the names of their samples; one without a file below the root is wrong."""
-        places = [(item, self._place(scan, item)) for item in imported.items]
+        places = [(item, self._image_place(scan, item)) for item in imported.items]
         several = len({item.id for item, _ in places}) < len({(item.id, place) for item, place in places})
 
         def name_of(key: str, subset: str) -> str:
@@ -139,7 +141,7 @@ ROOT/                          source.path
             scan.bad_sample(name_of(key, subset), "broken item", message)
         return items
 
-    def _place(self, scan: Scan, item: Any) -> str | None:
+    def _image_place(self, scan: Scan, item: Any) -> str | None:
         path = getattr(item.media, "path", "") or ""
         where = f"{self.root}: item '{item.id}' of subset '{item.subset}'"
         try:
@@ -150,14 +152,14 @@ ROOT/                          source.path
             scan.bad_sample(str(item.id), "no image", str(error))
             return None
 
-    def _split(self, item: _Item) -> str | None:
+    def _split_of(self, item: _Item) -> str | None:
         """The split that the subsets prescribe, where they are of one mind."""
         said = {own_split(name) for name in item.subsets if is_split_name(name)}
         return said.pop() if len(said) == 1 else None
 
     # ---- annotations ----
 
-    def _table(self, scan: Scan, labels: list[str]) -> ClassTable:
+    def _class_table(self, scan: Scan, labels: list[str]) -> ClassTable:
         table = class_table_of_scan(scan, labels, self.root)
         if self.crowd != "ignore" or IGNORE in table.names:
             return table
@@ -167,7 +169,7 @@ ROOT/                          source.path
         kind = annotation.type.name
         return kind in SHAPES and (kind != "bbox" or self.boxes != "drop")
 
-    def _shown(self, item: _Item) -> list[Any]:
+    def _drawn_annotations(self, item: _Item) -> list[Any]:
         """The annotations that are drawn: no box of what has a mask or polygon too, of its label and group."""
         drawn = [annotation for annotation in item.of if self._is_shape(annotation)]
         masked = {thing_key(annotation) for annotation in drawn if annotation.type.name != "bbox" and annotation.group}
@@ -175,10 +177,10 @@ ROOT/                          source.path
             annotation for annotation in drawn if annotation.type.name != "bbox" or thing_key(annotation) not in masked
         ]
 
-    def _tell_rest(self, scan: Scan, items: Mapping[str, _Item], masks: bool) -> None:
+    def _warn_of_the_rest(self, scan: Scan, items: Mapping[str, _Item], masks: bool) -> None:
         """Warn of annotations that are left out, but for boxes, and of images without any; options decide of those."""
         taken = {*SHAPES} if masks else {"label"}
-        rest = Counter(kind for annotation in _all(items) if (kind := annotation.type.name) not in taken)
+        rest = Counter(kind for annotation in _all_annotations(items) if (kind := annotation.type.name) not in taken)
         scan.warnings += [f"{count} annotations of kind {kind} are left out" for kind, count in sorted(rest.items())]
         bare = [name for name, item in items.items() if not item.of]
         if bare and "missing_annotation" not in self.model_fields_set:
@@ -187,30 +189,30 @@ ROOT/                          source.path
                 "missing_annotation says that they are unlabelled"
             )
 
-    def _masked(
+    def _mask_record(
         self, scan: Scan, name: str, item: _Item, facts: Mapping[str, Any], labels: list[str], table: ClassTable
     ) -> Record | None:
         try:
-            shapes = sorted({canonical_json(shape) for shape in self._shapes(scan, name, item, facts, labels)})
+            shapes = sorted({canonical_json(shape) for shape in self._read_shapes(scan, name, item, facts, labels)})
         except SourceError as error:
             scan.bad_sample(name, "broken annotation", str(error))
             return None
-        known = table.known if self._is_labelled(scan, name, item, self._shown(item)) else []
+        known = table.known if self._is_labelled(scan, name, item, self._drawn_annotations(item)) else []
         text = f"[{','.join(shapes)}]"
         content, data = table.content([text, known]), {"shapes": text, "known": known}
         return make_record(
-            name, item.place, facts, content, group=folder_or_name(name), split=self._split(item), data=data
+            name, item.place, facts, content, group=folder_or_name(name), split=self._split_of(item), data=data
         )
 
-    def _shapes(
+    def _read_shapes(
         self, scan: Scan, name: str, item: _Item, facts: Mapping[str, Any], labels: list[str]
     ) -> Iterator[tuple[str, Any]]:
         """(class, ring or compressed run lengths) of the annotations; a wrong size is told."""
         where = f"{self.root}: item '{name}'"
         if item.size is not None:
             scan.check_size(name, item.place, item.size[::-1], facts)
-        for annotation in self._shown(item):
-            class_ = self._class(annotation, labels, where)
+        for annotation in self._drawn_annotations(item):
+            class_ = self._class_of_annotation(annotation, labels, where)
             if class_ is None:
                 continue
             shape = SHAPES[annotation.type.name](annotation, where)
@@ -219,7 +221,7 @@ ROOT/                          source.path
                 shape = rle.encode(shape)
             yield class_, shape
 
-    def _class(self, annotation: Any, labels: list[str], where: str) -> str | None:
+    def _class_of_annotation(self, annotation: Any, labels: list[str], where: str) -> str | None:
         """The class of an annotation that is drawn; None where it is left out. What needs a decision is an error."""
         class_ = self.class_of(label_name(annotation, labels, where))
         if class_ is None or annotation.attributes.get("outside") is True:  # of a CVAT track: not in this frame
@@ -236,7 +238,7 @@ ROOT/                          source.path
             )
         return crowd_class(self.crowd, class_)
 
-    def _labelled(
+    def _label_record(
         self, scan: Scan, name: str, item: _Item, facts: Mapping[str, Any], labels: list[str], names: tuple[str, ...]
     ) -> Record | None:
         where = f"{self.root}: item '{name}'"
@@ -250,7 +252,7 @@ ROOT/                          source.path
         label = [float(class_ in found) for class_ in names] if labelled else None
         data: dict[str, Any] = {"label": label, "known": []}
         return make_record(
-            name, item.place, facts, label, group=folder_or_name(name), split=self._split(item), data=data
+            name, item.place, facts, label, group=folder_or_name(name), split=self._split_of(item), data=data
         )
 
     def _is_labelled(self, scan: Scan, name: str, item: _Item, annotations: Sequence[Any]) -> bool:
@@ -260,5 +262,5 @@ ROOT/                          source.path
         return bool(annotations) or self.missing_annotation == "empty"
 
 
-def _all(items: Mapping[str, _Item]) -> Iterator[Any]:
+def _all_annotations(items: Mapping[str, _Item]) -> Iterator[Any]:
     return (annotation for item in items.values() for annotation in item.of)

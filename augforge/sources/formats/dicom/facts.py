@@ -78,7 +78,7 @@ def dicom_facts(path: Path, tags: Sequence[str] = ()) -> dict[str, Any]:
     dataset = read_dataset(data, path, tags)
     with parsing(path, "DICOM"):
         if "PixelData" not in dataset:
-            return {"foreign": ["no pixels", _kind_of_no_image(dataset, path)]}
+            return {"foreign": ["no pixels", _kind_without_pixels(dataset, path)]}
         if dataset.get("SOPClassUID") in SEGMENTATIONS:
             return {"foreign": ["a segmentation, not a picture", "is for labels of volumes (labels_by: segment)"]}
         if dataset.get("SOPClassUID") == _DOSE:
@@ -91,7 +91,7 @@ def dicom_facts(path: Path, tags: Sequence[str] = ()) -> dict[str, Any]:
             "bytes": len(data),
             "sha256": hashlib.sha256(data).hexdigest(),
             "patient": clean_text(dataset.get("PatientID")),
-            "tags": {tag: value for tag in tags if (value := _plain(dataset, tag, path)) is not None},
+            "tags": {tag: value for tag in tags if (value := _tag_value(dataset, tag, path)) is not None},
             "series": clean_text(dataset.get("SeriesInstanceUID")),
             "photometric": str(dataset.PhotometricInterpretation),
             **frame_geometry(DicomFile(path, dataset), 0),
@@ -107,13 +107,13 @@ def frame_geometry(file: DicomFile, frame: int) -> dict[str, list[float] | None]
         file.described(frame, f"{kind}Sequence") for kind in ("PlanePosition", "PlaneOrientation", "PixelMeasures")
     )
     return {
-        "position": _numbers(place.get("ImagePositionPatient"), 3),
-        "orientation": _numbers(plane.get("ImageOrientationPatient"), 6),
-        "spacing": _numbers(measures.get("PixelSpacing"), 2),
+        "position": _read_numbers(place.get("ImagePositionPatient"), 3),
+        "orientation": _read_numbers(plane.get("ImageOrientationPatient"), 6),
+        "spacing": _read_numbers(measures.get("PixelSpacing"), 2),
     }
 
 
-def _kind_of_no_image(dataset: Any, path: Path) -> str:
+def _kind_without_pixels(dataset: Any, path: Path) -> str:
     """What a file without pixels is; SourceError where it says that it is an image, or nothing."""
     uid = dataset.file_meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID")
     kind = "file of no stated kind" if uid is None else str(uid.name)
@@ -127,7 +127,7 @@ def clean_text(value: Any) -> str:
     return "" if value is None else str(value).replace("\0", "").strip().encode("utf-8", "replace").decode()
 
 
-def _numbers(value: Any, count: int) -> list[float] | None:
+def _read_numbers(value: Any, count: int) -> list[float] | None:
     """So many finite numbers; None where there are others."""
     if value is None or isinstance(value, str) or not hasattr(value, "__len__") or len(value) != count:
         return None
@@ -135,7 +135,7 @@ def _numbers(value: Any, count: int) -> list[float] | None:
     return numbers if all(map(math.isfinite, numbers)) else None
 
 
-def _plain(dataset: Any, tag: str, path: Path) -> Any:
+def _tag_value(dataset: Any, tag: str, path: Path) -> Any:
     """A tag's value as JSON, a list where the standard allows several; None where it is missing or empty."""
     from pydicom.datadict import dictionary_VM
 
@@ -145,11 +145,11 @@ def _plain(dataset: Any, tag: str, path: Path) -> Any:
     if element.VR == "SQ" or isinstance(element.value, bytes):
         raise SourceError(f"{path}: tag {tag} is no plain value ({element.VR}). Leave it out of source.tags.")
     values = list(element.value) if element.VM > 1 else [element.value]
-    plain = [_scalar(value) for value in values]
+    plain = [_plain_value(value) for value in values]
     return plain if element.VM > 1 or dictionary_VM(element.tag) not in _ONE else plain[0]
 
 
-def _scalar(value: Any) -> Any:
+def _plain_value(value: Any) -> Any:
     if isinstance(value, float) or not isinstance(value, int):
         number = float(value) if isinstance(value, float) else None
         return number if number is not None and math.isfinite(number) else clean_text(value)

@@ -17,8 +17,8 @@ from augforge.errors import MissingExtra, SourceError
 from augforge.sources.formats.dicom.packing import check_frames, check_inflated
 from augforge.sources.scan.headers import conversion_error, damaged_error
 from augforge.sources.scan.images import MAX_PIXELS, read_bytes
-from augforge.sources.scan.kept import KEPT
 from augforge.sources.scan.parsing import parsing
+from augforge.sources.scan.recent_files import RECENT_FILES
 
 MAX_VOXELS = 1 << 30
 """Of all frames or slices of a file together; a header that claims more is refused before anything is decoded."""
@@ -109,11 +109,11 @@ def _check_data(dataset: Any, path: Path) -> None:
     except NotImplementedError:
         ready = False
     if not ready:
-        raise _undecodable(path, syntax, "nothing is installed that reads it")
+        raise _undecodable_error(path, syntax, "nothing is installed that reads it")
     check_frames(dataset, path, frame_count(dataset))
 
 
-def _undecodable(path: Path, syntax: Any, fact: str) -> SourceError:
+def _undecodable_error(path: Path, syntax: Any, fact: str) -> SourceError:
     return SourceError(
         f"{path} is compressed as {syntax.name}, and {fact}. Install a decoder: pip install pylibjpeg "
         "pylibjpeg-libjpeg pylibjpeg-openjpeg; or decompress the file (dcmdjpeg, gdcmconv --raw), if it is not damaged."
@@ -167,16 +167,16 @@ class DicomFile:
         from pydicom.pixels.processing import apply_color_lut
 
         with parsing(self.path, "DICOM"):
-            pixels = self._decoded(frame)
+            pixels = self._decode(frame)
             pixels = pixels if pixels.ndim == 3 else _used_bits(pixels, self.dataset)
             return apply_color_lut(pixels, self.dataset) if self.photometric == "PALETTE COLOR" else pixels
 
-    def _decoded(self, frame: int) -> NDArray[Any]:
+    def _decode(self, frame: int) -> NDArray[Any]:
         from pydicom.pixels.utils import pixel_array
 
         syntax = self.dataset.file_meta.TransferSyntaxUID
         if int(self.dataset.BitsAllocated) == 1 and _is_native(syntax):
-            return _unpacked(self.dataset, frame)
+            return _unpack_bits(self.dataset, frame)
         unused: dict[str, Any] = {"correct_unused_bits": False} if int(self.dataset.SamplesPerPixel) == 1 else {}
         try:
             # Unused bits of one channel are left to us: pydicom takes the stored ones to be the lowest
@@ -184,7 +184,9 @@ class DicomFile:
         except RuntimeError as error:
             if not syntax.is_compressed:
                 raise
-            raise _undecodable(self.path, syntax, f"cannot be decoded ({' '.join(str(error).split())})") from error
+            raise _undecodable_error(
+                self.path, syntax, f"cannot be decoded ({' '.join(str(error).split())})"
+            ) from error
 
     def described(self, frame: int, sequence: str) -> Any:
         """Where a frame's window, rescale or place stands: enhanced files say them a frame, or for all frames."""
@@ -230,10 +232,10 @@ class DicomFile:
     @cached_property
     def least_and_greatest(self) -> tuple[float, float]:
         """Of the values of all frames, in their units; padding around the picture does not count (C.7.5.1.1.2)."""
-        ranges = [range_ for k in range(frame_count(self.dataset)) for range_ in self._ranges(k)]
+        ranges = [range_ for k in range(frame_count(self.dataset)) for range_ in self._value_ranges(k)]
         return (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else (0.0, 0.0)
 
-    def _ranges(self, frame: int) -> list[tuple[float, float]]:
+    def _value_ranges(self, frame: int) -> list[tuple[float, float]]:
         """Least and greatest value of a frame, in its units; nothing where all is padding."""
         stored = self.stored(frame)
         values = self.modality(frame, stored)[~is_padding(stored, self.padding)]
@@ -258,10 +260,14 @@ def is_padding(stored: NDArray[Any], padding: Padding) -> NDArray[np.bool_]:
 
 def open_dicom(path: Path, keep: bool = False) -> DicomFile:
     """A listed file, kept for the next of its frames where ``keep``. SourceError where it cannot be read."""
-    return KEPT.get(path, "dicom", lambda: _opened(path), lambda file: file.nbytes) if keep else _opened(path)
+    return (
+        RECENT_FILES.get(path, "dicom", lambda: _open_file(path), lambda file: file.nbytes)
+        if keep
+        else _open_file(path)
+    )
 
 
-def _opened(path: Path) -> DicomFile:
+def _open_file(path: Path) -> DicomFile:
     dataset = read_dataset(read_bytes(path), path)
     with parsing(path, "DICOM"):
         check_header(dataset, path)
@@ -273,7 +279,7 @@ def _is_native(syntax: Any) -> bool:
     return not syntax.is_compressed or syntax.is_deflated
 
 
-def _unpacked(dataset: Any, frame: int) -> NDArray[np.uint8]:
+def _unpack_bits(dataset: Any, frame: int) -> NDArray[np.uint8]:
     """A frame of single bits (PS3.5 8.1.1); pydicom 3.0 loses some of those that begin within a byte."""
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     start, size = frame * rows * columns, rows * columns

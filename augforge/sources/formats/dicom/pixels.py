@@ -39,10 +39,10 @@ class View:
         if stored.ndim == 3:
             return to_bits(between(stored, 0, _colour_range(file, stored)), self.bits)
         with parsing(file.path, "DICOM"):
-            shown = self._shown(file, frame, stored)
+            shown = self._brightness(file, frame, stored)
         return to_bits(1 - shown if file.photometric == "MONOCHROME1" else shown, self.bits)
 
-    def _shown(self, file: DicomFile, frame: int, stored: NDArray[Any]) -> NDArray[np.float64]:
+    def _brightness(self, file: DicomFile, frame: int, stored: NDArray[Any]) -> NDArray[np.float64]:
         """Brightness of each pixel, 0 to 1."""
         values = file.modality(frame, stored)
         if isinstance(self.window, tuple):
@@ -92,7 +92,7 @@ def _own_window(file: DicomFile, frame: int, values: NDArray[Any]) -> NDArray[np
     if holder.get("VOILUTSequence"):
         found, depth = file.looked_up(values, holder.VOILUTSequence)
         return between(found, 0, 2**depth - 1)
-    center, width = _first(holder.get("WindowCenter")), _first(holder.get("WindowWidth"))
+    center, width = _first_number(holder.get("WindowCenter")), _first_number(holder.get("WindowWidth"))
     if center is None or width is None or not width > 0:
         return None
     name = str(holder.get("VOILUTFunction") or "LINEAR").upper()
@@ -104,11 +104,11 @@ def _own_window(file: DicomFile, frame: int, values: NDArray[Any]) -> NDArray[np
     return _FUNCTIONS[name](values, center, width)
 
 
-def _first(value: Any) -> float | None:
+def _first_number(value: Any) -> float | None:
     """The first of a tag's numbers; None where there is none."""
     if value is None or value == "":
         return None
-    return float(value) if isinstance(value, int | float) else _first(next(iter(value), None))
+    return float(value) if isinstance(value, int | float) else _first_number(next(iter(value), None))
 
 
 def _full_range(file: DicomFile, frame: int) -> tuple[float, float]:

@@ -95,29 +95,29 @@ ROOT/                          source.path
         scan = Scan(self, cache)
         scan.require_folder(self.images)
         labels = self._class_masks.labels(scan, self.images) if self.masks is not None else []
-        table = self._table(labels)
-        facts = self._facts(scan)
-        warn_of_mixed_patients(scan, ((self._name(place), fact["patient"]) for place, fact in facts.items()))
-        images = scan.places_by_name(frame for place, fact in facts.items() for frame in self._frames(place, fact))
-        masks = self._class_masks.listed(scan, labels, images, facts)
-        unlabelled = self._class_masks.unlabelled(scan, images, masks)
+        table = self._class_table(labels)
+        facts = self._image_facts(scan)
+        warn_of_mixed_patients(scan, ((self._file_name(place), fact["patient"]) for place, fact in facts.items()))
+        images = scan.places_by_name(frame for place, fact in facts.items() for frame in self._frames_of(place, fact))
+        masks = self._class_masks.list_masks(scan, labels, images, facts)
+        unlabelled = self._class_masks.unlabelled_splits(scan, images, masks)
         records = (
-            self._record(
+            self._make_record(
                 name, place, facts[place], None if split_folder(name) in unlabelled else masks.get(name, []), table
             )
             for name, place in images.items()
         )
         return scan.make_listing(records, table.names)
 
-    def _table(self, labels: list[str]) -> ClassTable:
+    def _class_table(self, labels: list[str]) -> ClassTable:
         if self.masks is None:
             return ClassTable(self.classes or NO_CLASSES, [])
         return class_table(self, labels, self.root / self.masks)
 
-    def _facts(self, scan: Scan) -> Mapping[str, Any]:
+    def _image_facts(self, scan: Scan) -> Mapping[str, Any]:
         """`dicom_facts` of the sound images; what is DICOM and no picture, or no DICOM, is refused."""
         places = scan.walk(normal_folder(self.images), DICOM_SUFFIXES, "a DICOM file")
-        files = scan.places_by_name((self._name(place), place) for place in places)
+        files = scan.places_by_name((self._file_name(place), place) for place in places)
         facts = scan.facts(files.items(), tags_kind(self.tags), partial(dicom_facts, tags=self.tags), "broken DICOM")
         for name, place in files.items():
             if "foreign" in facts.get(place, ()):
@@ -125,25 +125,25 @@ ROOT/                          source.path
                 scan.refused.append(Refused(name, reason, f"{place} {detail}".strip()))
         return facts
 
-    def _name(self, place: str) -> str:
+    def _file_name(self, place: str) -> str:
         return dicom_name(place, normal_folder(self.images))
 
-    def _frames(self, place: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def _frames_of(self, place: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Name and place of each frame of a file."""
-        name = self._name(place)
+        name = self._file_name(place)
         if facts["frames"] == 1:
             return [(name, place)]
         return [(f"{name}/{frame:04d}", place) for frame in range(facts["frames"])]
 
-    def _record(
+    def _make_record(
         self, name: str, place: str, facts: Mapping[str, Any], masks: list[Mask] | None, table: ClassTable
     ) -> Record:
         """The record of a frame; masks are None where it is unlabelled."""
-        shown = "unlabelled" if masks is None else self._class_masks.annotation(masks)
+        shown = "unlabelled" if masks is None else self._class_masks.canonical(masks)
         content = table.content([self.window, self.bits, shown])
         known = [] if masks is None else table.known
         data: dict[str, Any] = {"masks": [mask[2] for mask in masks or ()], "known": known}
-        file, metadata = self._name(place), dict(facts["tags"])
+        file, metadata = self._file_name(place), dict(facts["tags"])
         if facts["frames"] > 1:
             data["frame"] = metadata["frame"] = int(name.removeprefix(f"{file}/"))
         group = patient_of(file, facts["patient"])
@@ -154,4 +154,4 @@ ROOT/                          source.path
         path, frame = self.root / record.data["image"], record.data.get("frame")
         image = self._view.picture(open_dicom(path, keep=frame is not None), frame or 0)
         check_size(path, image, record)
-        return make_sample(record, image, self._class_masks.planes(record, classes), known_bits(record, classes))
+        return make_sample(record, image, self._class_masks.load_planes(record, classes), known_bits(record, classes))

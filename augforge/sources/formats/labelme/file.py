@@ -65,7 +65,7 @@ class Shape:
 
     def parts(self, name: str) -> Iterator[Part]:
         """What is drawn of it."""
-        for ring in _DRAWN[self.kind](self):
+        for ring in _SHAPE_PARTS[self.kind](self):
             yield name, ring
 
 
@@ -89,7 +89,7 @@ def read_shapes(document: Mapping[str, Any], path: Path, wanted: Callable[[str],
         if not is_name(label):
             raise SourceError(f"{path}: shape {number} has no label; expected a class name. Label or remove it.")
         if wanted(label):
-            found.append(_shape(entry, label, f"{path}: shape {number}, label '{label}'", widths))
+            found.append(_read_shape(entry, label, f"{path}: shape {number}, label '{label}'", widths))
     return found
 
 
@@ -121,10 +121,10 @@ def farthest_shapes(found: Iterable[Shape], path: Path) -> shapes.Far:
 
 def embedded_image(document: Mapping[str, Any], path: Path) -> bytes:
     """The bytes of ``imageData``; SourceError where they are none."""
-    return _unpacked(document.get("imageData"), f"{path}: imageData")
+    return _decode_base64(document.get("imageData"), f"{path}: imageData")
 
 
-def _unpacked(text: Any, where: str) -> bytes:
+def _decode_base64(text: Any, where: str) -> bytes:
     try:
         data = base64.b64decode(text, validate=True) if isinstance(text, str) else b""
     except ValueError:
@@ -160,16 +160,18 @@ _COUNTS = {"rectangle": 2, "circle": 2, "line": 2, "point": 1, "mask": 2}
 _AT_LEAST = {"polygon": 3, "linestrip": 2}
 
 
-def _shape(entry: Mapping[str, Any], label: str, where: str, widths: Widths) -> Shape:
+def _read_shape(entry: Mapping[str, Any], label: str, where: str, widths: Widths) -> Shape:
     kind = entry.get("shape_type", "polygon")  # LabelMe 3 has no other
-    if not isinstance(kind, str) or kind not in _DRAWN:
-        raise SourceError(f"{where}: shape_type {str(kind)!r:.40} is not drawn.{nearest(str(kind), _DRAWN)} {_REMEDY}")
-    points = _points(entry.get("points"), kind, where)
-    mask = _mask(entry.get("mask"), points, where) if kind == "mask" else b""
-    return Shape(label, kind, points, _width(kind, where, widths), mask, where)
+    if not isinstance(kind, str) or kind not in _SHAPE_PARTS:
+        raise SourceError(
+            f"{where}: shape_type {str(kind)!r:.40} is not drawn.{nearest(str(kind), _SHAPE_PARTS)} {_REMEDY}"
+        )
+    points = _read_points(entry.get("points"), kind, where)
+    mask = _read_mask(entry.get("mask"), points, where) if kind == "mask" else b""
+    return Shape(label, kind, points, _width_of(kind, where, widths), mask, where)
 
 
-def _points(points: Any, kind: str, where: str) -> list[tuple[float, float]]:
+def _read_points(points: Any, kind: str, where: str) -> list[tuple[float, float]]:
     if not isinstance(points, list) or not all(is_point(point) for point in points):
         raise SourceError(f"{where}: points are not a list of [x, y] in finite pixels. {_REMEDY}")
     exact, least = _COUNTS.get(kind), _AT_LEAST.get(kind, 0)
@@ -182,7 +184,7 @@ def _points(points: Any, kind: str, where: str) -> list[tuple[float, float]]:
     return checked
 
 
-def _width(kind: str, where: str, widths: Widths) -> float:
+def _width_of(kind: str, where: str, widths: Widths) -> float:
     """The width of what has no area, 0 for the others."""
     option = {"line": "line_width", "linestrip": "line_width", "point": "point_width"}.get(kind)
     if option is None:
@@ -196,9 +198,9 @@ def _width(kind: str, where: str, widths: Widths) -> float:
     return width
 
 
-def _mask(text: Any, points: list[tuple[float, float]], where: str) -> bytes:
+def _read_mask(text: Any, points: list[tuple[float, float]], where: str) -> bytes:
     """The PNG of a mask shape, as large as its points say."""
-    data = _unpacked(text, f"{where}: mask")
+    data = _decode_base64(text, f"{where}: mask")
     header = parse_header(data, Path(f"{where}: mask"))
     (x0, y0), (x1, y1) = points
     size = (int(x1) - int(x0) + 1, int(y1) - int(y0) + 1)
@@ -231,7 +233,7 @@ def _stroke(shape: Shape) -> Iterator[shapes.Ring]:
     yield from shapes.stroke(shape.points, shape.width)
 
 
-def _pasted(shape: Shape) -> Iterator[shapes.Mask]:
+def _mask_pixels(shape: Shape) -> Iterator[shapes.Mask]:
     path = Path(f"{shape.where}: mask")
     pixels: NDArray[Any] = decode(shape.mask, parse_header(shape.mask, path), path)
     marked = pixels if pixels.ndim == 2 else pixels[..., :3].max(axis=2)
@@ -239,12 +241,12 @@ def _pasted(shape: Shape) -> Iterator[shapes.Mask]:
     yield np.asarray(marked), x, y
 
 
-_DRAWN: dict[str, Callable[[Shape], Iterator[shapes.Ring] | Iterator[shapes.Mask]]] = {
+_SHAPE_PARTS: dict[str, Callable[[Shape], Iterator[shapes.Ring] | Iterator[shapes.Mask]]] = {
     "polygon": _polygon,
     "rectangle": _rectangle,
     "circle": _circle,
     "linestrip": _stroke,
     "line": _stroke,
     "point": _stroke,
-    "mask": _pasted,
+    "mask": _mask_pixels,
 }

@@ -23,7 +23,7 @@ class ImagePlaces:
         self.named: dict[str, list[str]] = {}
         for place in sorted(images):
             self.named.setdefault(file_name(place), []).append(place)
-        self._mixed = not _folders(images).isdisjoint(_folders(notes))
+        self._mixed = not _folders_of(images).isdisjoint(_folders_of(notes))
 
     def parallel(self, lost: Mapping[str, str]) -> dict[str, str]:
         """Images in folders parallel to those of annotations, by the place of the annotation.
@@ -61,8 +61,10 @@ def sample_names(images: Mapping[str, str]) -> dict[str, str]:
     """
     swaps = {swapped_folder(note, image) for note, image in images.items()}
     swap = swaps.pop() if len(swaps) == 1 else None
-    names = {note: name_of(note if swap is None else _without(note, image)) for note, image in images.items()}
-    top = _shared(names.values())
+    names = {
+        note: name_of(note if swap is None else _without_swapped_folder(note, image)) for note, image in images.items()
+    }
+    top = _shared_folders(names.values())
     apart = swap is None and not any(image.startswith(top) for image in images.values())
     if apart or any(is_split_name(name.removeprefix(top).partition("/")[0]) for name in names.values() if "/" in name):
         return {note: name.removeprefix(top) for note, name in names.items()}
@@ -74,18 +76,18 @@ def file_name(path: str) -> str:
     return path.replace("\\", "/").rpartition("/")[2]
 
 
-def _without(note: str, image: str) -> str:
+def _without_swapped_folder(note: str, image: str) -> str:
     """An annotation's place without the folder that differs from its image's."""
     pairs = zip(note.split("/")[:-1], image.split("/")[:-1], strict=True)
     return "/".join([*(one for one, other in pairs if one == other), note.rpartition("/")[2]])
 
 
-def _shared(names: Iterable[str]) -> str:
+def _shared_folders(names: Iterable[str]) -> str:
     """The folders that all lie in, up to the first that names a split, with a slash behind; or nothing."""
-    folders = _folders(names)
+    folders = _folders_of(names)
     shared = os.path.commonpath(folders).split("/") if folders and "" not in folders else []
     return "".join(f"{folder}/" for folder in takewhile(lambda folder: not is_split_name(folder), shared))
 
 
-def _folders(places: Iterable[str]) -> set[str]:
+def _folders_of(places: Iterable[str]) -> set[str]:
     return {place.rpartition("/")[0] for place in places}

@@ -64,24 +64,27 @@ ROOT/                          source.path
         found = {place for place in places if not place.lower().endswith(".json")}
         if not notes:
             raise SourceError(f"{self.root} holds no .json; expected\n{self.layout}\nCorrect source.path.")
-        facts = scan.facts(notes.items(), self._kind, self._read, "broken annotation")
+        facts = scan.facts(notes.items(), self._kind, self._read_facts, "broken annotation")
         labels = sorted({label for fact in facts.values() for label in fact["labels"]})
         nothing = ClassTable(self.classes or (), [])
         table = class_table(self, labels, self.root) if labels or not scan.bad_names else nothing
-        pairs = self._pairs(scan, notes, facts, found)
+        pairs = self._pair_images(scan, notes, facts, found)
         used = {*pairs.values()}
         others = ((name_of(place), place) for place in sorted(found - used))
         scan.refused += [Refused(name, "no annotation", place) for name, place in others if name not in scan.bad_names]
         names = sample_names(pairs)
         images = self._image_facts(scan, names, pairs)
-        return scan.make_listing(self._records(scan, table, names, facts, pairs, images), table.names)
+        return scan.make_listing(self._make_records(scan, table, names, facts, pairs, images), table.names)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         path = self.root / record.data["annotation"]
         document = labelme_file.read_document(path)
-        image = _embedded_image(document, path, record) if record.data["embedded"] else load_image(self.root, record)
+        image = (
+            _load_embedded_image(document, path, record) if record.data["embedded"] else load_image(self.root, record)
+        )
         named = (
-            (self.require_class(shape.label, classes, shape.where), shape) for shape in self._shapes(document, path)
+            (self.require_class(shape.label, classes, shape.where), shape)
+            for shape in self._read_shapes(document, path)
         )
         parts = (part for name, shape in named if name is not None for part in shape.parts(name))
         return make_sample(
@@ -92,13 +95,13 @@ ROOT/                          source.path
 
     @property
     def _kind(self) -> str:
-        """The kind of `_read` in the cache: everything that decides what it gives, apart from the file."""
+        """The kind of `_read_facts` in the cache: everything that decides what it gives, apart from the file."""
         rules = digest(self.classes, self.class_map, self.line_width, self.point_width)
         return f"labelme@{self.adapter_version}, facts@2 {rules}"
 
-    def _read(self, path: Path) -> dict[str, Any]:
+    def _read_facts(self, path: Path) -> dict[str, Any]:
         document = labelme_file.read_document(path)
-        found = self._shapes(document, path)
+        found = self._read_shapes(document, path)
         if self.classes is not None:
             for shape in found:
                 self.require_class(shape.label, self.classes, shape.where)
@@ -113,25 +116,27 @@ ROOT/                          source.path
             "embeds": bool(document.get("imageData")),
         }
 
-    def _shapes(self, document: Mapping[str, Any], path: Path) -> list[Shape]:
+    def _read_shapes(self, document: Mapping[str, Any], path: Path) -> list[Shape]:
         widths = Widths(self.line_width, self.point_width)
         return labelme_file.read_shapes(document, path, lambda label: self.class_of(label) is not None, widths)
 
     # ---- images ----
 
-    def _pairs(self, scan: Scan, notes: Mapping[str, str], facts: Mapping[str, Any], found: set[str]) -> dict[str, str]:
+    def _pair_images(
+        self, scan: Scan, notes: Mapping[str, str], facts: Mapping[str, Any], found: set[str]
+    ) -> dict[str, str]:
         """For the place of each annotation that of its image, which is the same where the image is embedded."""
         places = ImagePlaces(found, notes.values())
         own = {note: self._own_image(note, fact, places) for note, fact in facts.items()}
         lost = {note: file_name(facts[note]["image"] or "") for note, image in own.items() if image is None}
         parallel = places.parallel(lost)
-        self._tell_parallel(scan, parallel)
+        self._warn_of_parallel_folders(scan, parallel)
         pairs: dict[str, str] = {}
         owners: dict[str, str] = {}
         for name, note in notes.items():
             image = own.get(note) or parallel.get(note)
             if image is None and note in facts:
-                scan.bad_sample(name, "no image", self._no_image(note, facts[note], places))
+                scan.bad_sample(name, "no image", self._no_image_message(note, facts[note], places))
             elif image is not None and owners.setdefault(image, note) != note:
                 message = f"{self.root / owners[image]} and {self.root / note} both annotate {self.root / image}"
                 scan.bad_sample(name, "image stands twice", f"{message}; expected one file an image. Remove one.")
@@ -142,14 +147,14 @@ ROOT/                          source.path
     def _own_image(self, note: str, facts: Mapping[str, Any], places: ImagePlaces) -> str | None:
         """Place of the image that an annotation names, that lies beside it or that it embeds."""
         try:
-            place = place_inside(self.root, _joined(note, facts["image"]), "") if facts["image"] else ""
+            place = place_inside(self.root, _image_path(note, facts["image"]), "") if facts["image"] else ""
         except SourceError:
             place = ""
         if place in places.all:
             return place
         return places.beside.get(name_of(note)) or (note if facts["embeds"] else None)
 
-    def _tell_parallel(self, scan: Scan, parallel: Mapping[str, str]) -> None:
+    def _warn_of_parallel_folders(self, scan: Scan, parallel: Mapping[str, str]) -> None:
         for note, image in list(parallel.items())[:1]:
             here, there = swapped_folder(note, image) or ("", "")
             scan.warnings.append(
@@ -157,11 +162,11 @@ ROOT/                          source.path
                 f"taken, {there} for {here}, such as {image} for {note}"
             )
 
-    def _no_image(self, note: str, facts: Mapping[str, Any], places: ImagePlaces) -> str:
+    def _no_image_message(self, note: str, facts: Mapping[str, Any], places: ImagePlaces) -> str:
         """Why an annotation has no image: its path leaves the root, or nothing is there."""
         where, named = str(self.root / note), facts["image"] or ""
         try:
-            place_inside(self.root, _joined(note, named), where)
+            place_inside(self.root, _image_path(note, named), where)
         except SourceError as error:
             return str(error)
         others = places.named.get(file_name(named))
@@ -176,7 +181,7 @@ ROOT/                          source.path
         known.update(scan.facts(within, f"labelme {IMAGE_FACTS}", _embedded_facts, "broken image"))
         return known
 
-    def _records(
+    def _make_records(
         self,
         scan: Scan,
         table: ClassTable,
@@ -201,7 +206,7 @@ ROOT/                          source.path
             yield replace(record, metadata=said["flags"])
 
 
-def _joined(note: str, image: str) -> str:
+def _image_path(note: str, image: str) -> str:
     """``imagePath`` as a path from the root; Windows writes it with backslashes."""
     return str(PurePosixPath(note).parent / image.replace("\\", "/"))
 
@@ -213,7 +218,7 @@ def _embedded_facts(path: Path) -> dict[str, Any]:
     return {"width": width, "height": height, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def _embedded_image(document: Mapping[str, Any], path: Path, record: Record) -> Image:
+def _load_embedded_image(document: Mapping[str, Any], path: Path, record: Record) -> Image:
     data = labelme_file.embedded_image(document, path)
     header = parse_header(data, path)
     image = turn_upright(decode(data, header, path), header.orientation)

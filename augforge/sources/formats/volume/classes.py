@@ -39,20 +39,20 @@ class LabelRules:
     values: ValueNames
     check_affine: bool
 
-    def listed(self, scan: Scan, images: Mapping[str, Listed]) -> VolumeClasses:
+    def list_labels(self, scan: Scan, images: Mapping[str, Listed]) -> VolumeClasses:
         """The label volumes of some images, and the classes that they name."""
         if self.files is None:
             return VolumeClasses(self, {}, ClassTable(scan.source.classes or NO_CLASSES, []), {})
-        labels = self._found(scan, self.files, images)
+        labels = self._find_labels(scan, self.files, images)
         if self.by == "value":
             found = (value for listed in labels[""].values() for value in listed.facts["values"])
-            meaning = {str(value): label for value, label in self.values.meaning(found).items()}
+            meaning = {str(value): label for value, label in self.values.labels_by_value(found).items()}
         else:
             meaning = {label: label for label in labels}
         table = class_table_of_scan(scan, meaning.values(), scan.root / self.files.naming.folder)
         return VolumeClasses(self, labels, table, {key: scan.source.class_of(label) for key, label in meaning.items()})
 
-    def told(self, label: str, name: str) -> str:
+    def describe_labels(self, label: str, name: str) -> str:
         """The labels of an image that a label, if there is one, stands for."""
         if self.files is None:
             return "labels"
@@ -62,18 +62,18 @@ class LabelRules:
             return f"segment '{label}' in {normal_folder(f'{naming.folder}/{name}')}{by_name}"
         return f"label volume {normal_folder(f'{naming.folder}/{label}/{name}')}{by_name}"
 
-    def _found(self, scan: Scan, files: LabelFiles, images: Mapping[str, Listed]) -> dict[str, dict[str, Labels]]:
+    def _find_labels(self, scan: Scan, files: LabelFiles, images: Mapping[str, Listed]) -> dict[str, dict[str, Labels]]:
         """Label volumes by the label that they stand for, empty where their values name classes, and their names."""
         scan.require_folder(files.naming.folder)
         if self.by == "segment":
             return find_segmentations(scan, files, images)
         found: dict[str, dict[str, Labels]] = {}
-        for label, own, places in self._by_label(scan, files):
+        for label, own, places in self._places_by_label(scan, files):
             if self.by == "value" or scan.source.class_of(label) is not None:
                 found[label] = label_volumes(scan, own, places, images, self.check_affine)
         return found
 
-    def _by_label(self, scan: Scan, files: LabelFiles) -> Iterator[tuple[str, LabelFiles, list[str]]]:
+    def _places_by_label(self, scan: Scan, files: LabelFiles) -> Iterator[tuple[str, LabelFiles, list[str]]]:
         """A label, where its volumes are found, and their places."""
         if self.by == "value":
             yield "", files, label_places(scan, files)
@@ -119,7 +119,7 @@ class VolumeClasses:
         """Labels that are missing, or whose values name nothing, are wrong."""
         missing = next(self._missing(name), None)
         if missing is not None and self.rules.missing == "error" and name not in scan.bad_names:
-            fact = f"{scan.root / image.place} has no {self.rules.told(missing, name)}"
+            fact = f"{scan.root / image.place} has no {self.rules.describe_labels(missing, name)}"
             scan.bad_sample(name, "no labels", f"{fact}; expected one. Add it, or set missing_labels.")
         if self.rules.by == "value" and (own := self.of(name)):
             self.rules.values.check(scan, name, own[""].place, own[""].facts["values"], self.names)
@@ -152,7 +152,7 @@ def named_values(scan: Scan, background: int | None) -> dict[int, str] | None:
     labels = document.get("labels") if isinstance(document, dict) else None
     if not isinstance(labels, dict) or not labels:
         return None
-    pairs = [_pair(key, value) for key, value in labels.items()]
+    pairs = [_value_and_label(key, value) for key, value in labels.items()]
     values = {pair[0]: pair[1] for pair in pairs if pair is not None and pair[0] != background}
     if scan.source.classes is not None and not {*scan.source.classes} <= {
         IGNORE,
@@ -165,7 +165,7 @@ def named_values(scan: Scan, background: int | None) -> dict[int, str] | None:
     return dict(sorted(values.items()))
 
 
-def _pair(key: str, value: Any) -> tuple[int, str] | None:
+def _value_and_label(key: str, value: Any) -> tuple[int, str] | None:
     """A value and its label; None where it is neither of the two. Values may be text on either side."""
     if type(value) is int:
         return value, key

@@ -55,7 +55,7 @@ class Volume:
     def nbytes(self) -> int:
         return self.values.nbytes
 
-    def meant(self, stored: NDArray[Any]) -> NDArray[np.float64]:
+    def real_values(self, stored: NDArray[Any]) -> NDArray[np.float64]:
         """The values that some stored ones mean; NaN where they are padding."""
         values: NDArray[np.float64] = stored.astype(np.float64) * self.slope + self.inter
         values[is_padding(stored, self.padding)] = np.nan
@@ -64,7 +64,7 @@ class Volume:
     def range(self, percentiles: tuple[float, float]) -> tuple[float, float]:
         """Two percentiles of all finite values but padding, in the units that are meant; equal where there are none."""
         if percentiles not in self.ranges:
-            counted = self._counted()
+            counted = self._values_that_count()
             ends = np.array([0.0, 0.0])
             if counted.size:
                 whole = percentiles == (0, 100)
@@ -73,7 +73,7 @@ class Volume:
             self.ranges[percentiles] = low, high
         return self.ranges[percentiles]
 
-    def _counted(self) -> NDArray[Any]:
+    def _values_that_count(self) -> NDArray[Any]:
         counted = self.values
         if counted.dtype.kind == "f":
             counted = counted[np.isfinite(counted)]
@@ -170,7 +170,7 @@ def _nifti_header(path: Path, size: int) -> dict[str, Any]:
     several = [side for side in shape[3:] if side != 1]  # of modalities or times: in one of the further dimensions
     check_shape(path, shape if len(several) > 1 else shape[:3], dtype, *several[:1])
     needed = int(proxy.offset) + int(np.prod(shape)) * dtype.itemsize
-    held = _unpacked_size(path, needed) if path.suffix.lower() == ".gz" else size
+    held = _gzip_size(path, needed) if path.suffix.lower() == ".gz" else size
     if held < needed:
         raise damaged_error(path, f"it has {held} bytes, not {needed}")
     affine = np.asarray(image.affine, float)
@@ -180,7 +180,7 @@ def _nifti_header(path: Path, size: int) -> dict[str, Any]:
     return {"shape": [int(side) for side in shape[:3]], "affine": affine.tolist(), **volumes}
 
 
-def _unpacked_size(path: Path, needed: int) -> int:
+def _gzip_size(path: Path, needed: int) -> int:
     """Bytes in a gzip file, unpacked to its end, for only there its checksum stands; more than fit are refused."""
     held = 0
     with gzip.open(path) as unpacked:
@@ -218,13 +218,13 @@ def _tiff_header(path: Path, size: int) -> dict[str, Any]:
             )
         check_shape(path, series[0].shape, series[0].dtype)
         if page.compression not in TIFF_PLAIN:
-            _need_codecs(path, page)
+            _require_codecs(path, page)
         if not _chain_is_whole(file, size) or _pixels_end(series[0]) > size:
             raise damaged_error(path, f"the TIFF ends at byte {size}, before its pages do")
         return {"shape": list(series[0].shape), "affine": None}
 
 
-def _need_codecs(path: Path, page: Any) -> None:
+def _require_codecs(path: Path, page: Any) -> None:
     if find_spec("imagecodecs") is None:
         raise SourceError(
             f"{path} is compressed by {getattr(page.compression, 'name', '?')}, and nothing is installed that reads "
@@ -252,10 +252,10 @@ def _chain_is_whole(file: Any, size: int) -> bool:
 def _pixels_end(series: Any) -> int:
     if series.dataoffset is not None:
         return int(series.dataoffset + series.nbytes)
-    return max((start + count for start, count in _parts(series)), default=0)
+    return max((start + count for start, count in _strips(series)), default=0)
 
 
-def _parts(series: Any) -> Iterator[tuple[int, int]]:
+def _strips(series: Any) -> Iterator[tuple[int, int]]:
     """Where each strip or tile of the pages begins, and how many bytes it has."""
     for page in series.pages:
         if page is not None:
@@ -266,13 +266,13 @@ def _tiff_values(path: Path) -> tuple[NDArray[Any], float, float]:
     import tifffile
 
     with tifffile.TiffFile(path, _multifile=False) as file:
-        check_inflated(file.series[0].keyframe, _stored(file), path)
+        check_inflated(file.series[0].keyframe, _stored_strips(file), path)
         return file.series[0].asarray(), 1.0, 0.0
 
 
-def _stored(file: Any) -> Iterator[bytes]:
+def _stored_strips(file: Any) -> Iterator[bytes]:
     """The strips or tiles of the pages."""
-    for start, count in _parts(file.series[0]):
+    for start, count in _strips(file.series[0]):
         file.filehandle.seek(start)
         yield file.filehandle.read(count)
 

@@ -91,7 +91,7 @@ class Grid:
     def cut(self, axis: Axis, path: Path) -> Turn:
         """How slices are cut along an axis: a stored one, nothing turned, or a plane, seen as radiologists do."""
         if isinstance(axis, str):
-            return _turn(self.directions(path), _PLANES[axis])
+            return _make_turn(self.directions(path), _PLANES[axis])
         rows, columns = (other for other in range(3) if other != axis)
         return Turn((axis, rows, columns))
 
@@ -105,7 +105,7 @@ class Grid:
         return float(np.linalg.norm((corners @ (one - two).T)[:, :3], axis=1).max() / voxel)
 
 
-def _turn(have: Sequence[Direction], want: Sequence[Direction]) -> Turn:
+def _make_turn(have: Sequence[Direction], want: Sequence[Direction]) -> Turn:
     axes = {world: (axis, sign) for axis, (world, sign) in enumerate(have)}
     found = [(axes[world][0], axes[world][1] != sign) for world, sign in want]
     return Turn((found[0][0], found[1][0], found[2][0]), (found[0][1], found[1][1], found[2][1]))
@@ -123,27 +123,27 @@ def align_labels(labels: Grid, labels_path: Path, image: Grid, image_path: Path,
     """
     ours = image.turned(turn)
     both = check and labels.affine is not None and image.affine is not None
-    found = _turn(labels.directions(labels_path), ours.directions(image_path)) if both else turn
+    found = _make_turn(labels.directions(labels_path), ours.directions(image_path)) if both else turn
     theirs = labels.turned(found)
     if theirs.shape != ours.shape:
         raise SourceError(
-            f"{labels_path} has {_size(labels)} voxels, its image {image_path} {_size(image)}; expected the same. "
-            "Resample the labels to the image, or restore the image that was annotated."
+            f"{labels_path} has {_size_text(labels)} voxels, its image {image_path} {_size_text(image)}; expected "
+            "the same. Resample the labels to the image, or restore the image that was annotated."
         )
     if check and not theirs.off(ours) <= TOLERANCE:
         raise SourceError(
-            f"{labels_path} lies elsewhere than its image {image_path}: its affine is {_rows(labels)}, the image's "
-            f"{_rows(image)}. Resample the labels to the image; or set check_affine: false, if they do fit voxel by "
-            "voxel."
+            f"{labels_path} lies elsewhere than its image {image_path}: its affine is {_affine_text(labels)}, the "
+            f"image's {_affine_text(image)}. Resample the labels to the image; or set check_affine: false, if they do "
+            "fit voxel by voxel."
         )
     return found
 
 
-def _size(grid: Grid) -> str:
+def _size_text(grid: Grid) -> str:
     return "x".join(map(str, grid.shape))
 
 
-def _rows(grid: Grid) -> str:
+def _affine_text(grid: Grid) -> str:
     if grid.affine is None:
         return "missing"
     return str([[round(value, 4) for value in row] for row in grid.affine[:3]])

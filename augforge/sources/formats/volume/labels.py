@@ -15,7 +15,7 @@ from augforge.sources.core import Record
 from augforge.sources.formats.volume.file import Volume, read_volume
 from augforge.sources.formats.volume.grid import Turn
 from augforge.sources.loading import check_size
-from augforge.sources.scan.kept import KEPT
+from augforge.sources.scan.recent_files import RECENT_FILES
 
 LABEL_FACTS = "labels@2"
 """The kind of `label_facts` in a file cache; renamed when this module looks at labels in another way."""
@@ -50,7 +50,7 @@ def slice_digest(cut: NDArray[Any]) -> str:
 
 def recent_labels(path: Path) -> Volume:
     """A label volume, kept for its next slice."""
-    return KEPT.get(path, "labels", lambda: read_labels(path), lambda volume: volume.nbytes)
+    return RECENT_FILES.get(path, "labels", lambda: read_labels(path), lambda volume: volume.nbytes)
 
 
 def read_labels(path: Path) -> Volume:
@@ -59,11 +59,13 @@ def read_labels(path: Path) -> Volume:
     labels = np.empty_like(volume.values, np.uint16)
     axis = int(np.argmax(volume.values.strides))  # whose slices lie together
     for found, cut in zip(np.moveaxis(labels, axis, 0), np.moveaxis(volume.values, axis, 0), strict=True):
-        found[...] = _whole(cut if (volume.slope, volume.inter) == (1, 0) else cut * volume.slope + volume.inter, path)
+        found[...] = _whole_numbers(
+            cut if (volume.slope, volume.inter) == (1, 0) else cut * volume.slope + volume.inter, path
+        )
     return Volume(labels.astype(np.uint8) if labels.max() < 256 else labels, 1.0, 0.0, volume.grid)
 
 
-def _whole(values: NDArray[Any], path: Path) -> NDArray[Any]:
+def _whole_numbers(values: NDArray[Any], path: Path) -> NDArray[Any]:
     """Values as they are meant, made whole; SourceError where they are no labels."""
     if values.dtype.kind == "f":
         whole = np.rint(values)

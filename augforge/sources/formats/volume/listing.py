@@ -66,7 +66,7 @@ def image_volumes(
         axis: to cut along; None is ``axial`` for NIfTI, the slices of a series and the pages of a TIFF.
         modalities: numbers of the volumes that are read of each file; None is its only one.
     """
-    files, series = _kinds(scan, naming.fitting(scan, places))
+    files, series = _split_files(scan, naming.keep_fitting(scan, places))
     named = [(str(naming.sample(place)), place) for place in files]
     facts: MutableMapping[str, Any] = scan.facts(named, VOLUME_FACTS, volume_facts, "broken volume")
     for at, members in series.items():
@@ -78,7 +78,7 @@ def image_volumes(
     return found
 
 
-def _kinds(scan: Scan, places: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+def _split_files(scan: Scan, places: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
     """Files that are volumes, and files that may be slices by their folders."""
     files: list[str] = []
     series: dict[str, list[str]] = {}
@@ -112,7 +112,7 @@ def _add_dicom(
     named = [(str(naming.sample(place)), place) for place in frames]
     found = scan.facts(named, FRAMES_FACTS, frames_facts, "broken volume")
     for place, stack in found.items():
-        _tell_odd(scan, place, stack)
+        _warn_of_odd_stack(scan, place, stack)
         facts[place] = {**stack, **{key: frames[place][key] for key in ("bytes", "sha256", "patient")}}
     if slices and len(known) == len(files):
         _add_series(scan, name, folder, slices, facts)
@@ -126,12 +126,12 @@ def _add_series(scan: Scan, name: str, folder: str, slices: Mapping[str, Any], f
             raise SourceError(f"{scan.root / folder} holds slices; expected a folder for each series in it. Make one.")
         files = {place.rpartition("/")[2]: fact for place, fact in slices.items()}
         facts[folder] = series_facts(scan.root / folder, files)
-        _tell_odd(scan, folder, facts[folder])
+        _warn_of_odd_stack(scan, folder, facts[folder])
     except SourceError as error:
         scan.bad_sample(name, "broken series", str(error))
 
 
-def _tell_odd(scan: Scan, place: str, stack: Mapping[str, Any]) -> None:
+def _warn_of_odd_stack(scan: Scan, place: str, stack: Mapping[str, Any]) -> None:
     if stack["warning"]:
         scan.warnings.append(f"{place}: {stack['warning']}")
 
@@ -148,13 +148,13 @@ def _add_cut(
     grid = Grid.of(facts)
     usual: Axis = 0 if grid.affine is None or "slices" in facts else "axial"
     try:
-        _check_number(scan.root / place, facts, modalities)
+        _check_volume_count(scan.root / place, facts, modalities)
         found[name] = Listed(place, facts, grid.cut(usual if axis is None else axis, scan.root / place))
     except SourceError as error:
         scan.bad_sample(name, "no such slices", str(error))
 
 
-def _check_number(path: Path, facts: Mapping[str, Any], modalities: Sequence[int] | None) -> None:
+def _check_volume_count(path: Path, facts: Mapping[str, Any], modalities: Sequence[int] | None) -> None:
     """SourceError unless a file holds the volumes that are asked for."""
     count = facts.get("volumes", 1)
     if modalities is None and count > 1:
@@ -184,13 +184,13 @@ def label_volumes(
 ) -> dict[str, Labels]:
     """Label volumes by the names of their images; what does not fit is wrong and left out."""
     found = scan.places_by_name((str(files.naming.sample(place)), place) for place in places)
-    files.need_one(scan, found, images)
+    files.require_a_match(scan, found, images)
     scan.check_images_exist(found, images)
     known = scan.facts(found.items(), VOLUME_FACTS, volume_facts, "broken labels")
     cuts: dict[Turn, list[tuple[str, str]]] = {}
     for name, place in found.items():
         if place in known and name in images:
-            turn = _turn_on(scan, name, place, known[place], images[name], check_affine)
+            turn = _align_to_image(scan, name, place, known[place], images[name], check_affine)
             if turn is not None:
                 cuts.setdefault(turn, []).append((name, place))
     labels: dict[str, Labels] = {}
@@ -200,7 +200,7 @@ def label_volumes(
     return labels
 
 
-def _turn_on(
+def _align_to_image(
     scan: Scan, name: str, place: str, facts: Mapping[str, Any], image: Listed, check_affine: bool
 ) -> Turn | None:
     labels, grid = Grid.of(facts), Grid.of(image.facts)
@@ -225,17 +225,17 @@ def find_segmentations(scan: Scan, files: LabelFiles, images: Mapping[str, Liste
         name = str(files.naming.sample(place))
         named.append((name if name in images else files.naming.of_folder(place.rpartition("/")[0]) or name, place))
     found = scan.places_by_name(named)
-    files.need_one(scan, found, images)
+    files.require_a_match(scan, found, images)
     scan.check_images_exist(found, images)
     labels: dict[str, dict[str, Labels]] = {}
     for name, place in found.items():
-        if name in images and (facts := _segment_facts(scan, name, place, images[name])):
+        if name in images and (facts := _facts_of_segments(scan, name, place, images[name])):
             for label in facts["labels"]:
                 labels.setdefault(label, {})[name] = Labels(place, facts, images[name].turn)
     return dict(sorted(labels.items()))
 
 
-def _segment_facts(scan: Scan, name: str, place: str, image: Listed) -> dict[str, Any] | None:
+def _facts_of_segments(scan: Scan, name: str, place: str, image: Listed) -> dict[str, Any] | None:
     """`segment_facts` on the slices of an image; None where it is wrong."""
     if "slices" not in image.facts:
         fact = f"{scan.root / place} is the segmentation of {scan.root / image.place}; expected an image that is DICOM"

@@ -59,7 +59,7 @@ class Naming:
         """The naming for a folder in this one."""
         return replace(self, folder=normal_folder(f"{self.folder}/{folder}"))
 
-    def fitting(self, scan: Scan, places: Sequence[str]) -> list[str]:
+    def keep_fitting(self, scan: Scan, places: Sequence[str]) -> list[str]:
         """The files whose names fit; others, or their folders of DICOM, are refused. SourceError where all are."""
         if self.pattern is None:
             return [*places]
@@ -70,12 +70,12 @@ class Naming:
                 f"{scan.root / self.folder}: no name fits {self.pattern}, but there is {places[0]}; expected names "
                 f"below that folder without .nii.gz or the like, whole. Correct source.{self.option}."
             )
-        left = dict.fromkeys(_shown(place) for place in sorted({*places} - {*found}))
+        left = dict.fromkeys(_file_or_folder(place) for place in sorted({*places} - {*found}))
         scan.refused += [Refused(place, f"name does not fit {self.option}", place) for place in left]
         return found
 
 
-def _shown(place: str) -> str:
+def _file_or_folder(place: str) -> str:
     """A volume's file, or the folder of slices that a DICOM file lies in."""
     return place if is_volume(place) else place.rpartition("/")[0] or place
 
@@ -106,9 +106,9 @@ class LabelFiles:
         else:
             places = scan.walk(top, suffixes, what)
             places = places if is_below(top, other) else places_outside(places, [other])
-        return self.naming.fitting(scan, places)
+        return self.naming.keep_fitting(scan, places)
 
-    def need_one(self, scan: Scan, samples: Collection[str], images: Collection[str]) -> None:
+    def require_a_match(self, scan: Scan, samples: Collection[str], images: Collection[str]) -> None:
         """SourceError where there are labels, and none is of an image, by their names."""
         if samples and images and not any(name in images or name in scan.bad_names for name in samples):
             scan.raise_problems()

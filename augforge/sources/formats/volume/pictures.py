@@ -39,5 +39,5 @@ class View:
         """A slice; the one at the edge where there is none. Values that are none are black."""
         low, high = self.window or volume.range(self.percentiles)
         cuts = turn(volume.values)
-        cut = volume.meant(cuts[min(max(number, 0), len(cuts) - 1)])
+        cut = volume.real_values(cuts[min(max(number, 0), len(cuts) - 1)])
         return to_bits(between(np.nan_to_num(cut, nan=low, posinf=high, neginf=low), low, high), self.bits)

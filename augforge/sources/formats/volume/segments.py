@@ -18,8 +18,8 @@ from augforge.sources.formats.dicom.file import DicomFile, frame_count, open_dic
 from augforge.sources.formats.volume.grid import LPS, TOLERANCE, Turn
 from augforge.sources.raster.values import distinct
 from augforge.sources.scan.headers import damaged_error
-from augforge.sources.scan.kept import KEPT
 from augforge.sources.scan.parsing import parsing
+from augforge.sources.scan.recent_files import RECENT_FILES
 
 SEGMENT_FACTS = "segments@1"
 """The kind of `segment_facts` in a file cache; renamed when this module looks at segmentations in another way."""
@@ -67,8 +67,8 @@ def segment_facts(path: Path, image: Mapping[str, Any], turn: Turn) -> dict[str,
     file = open_dicom(path)
     with parsing(path, "DICOM"):
         _check_kind(file)
-        labels = sorted(set(_labels(file).values()))
-        frames = _slices(file, image)
+        labels = sorted(set(_segment_labels(file).values()))
+        frames = _slice_numbers(file, image)
     segments = read_segments(file, frames, image["shape"])
     slices = [segments.digest(cut) for cut in turn(segments.codes)]
     return {"labels": labels, "frames": frames, "slices": slices}
@@ -83,12 +83,12 @@ def recent_segments(path: Path, image: Mapping[str, Any], lie: str) -> Segments:
     def read() -> Segments:
         file = open_dicom(path)
         with parsing(path, "DICOM"):
-            frames = _slices(file, image)
+            frames = _slice_numbers(file, image)
         if placement_digest(frames, image["shape"]) != lie:
             raise SourceError(f"{path} lies on other slices now than when it was listed. Start again.")
         return read_segments(file, frames, image["shape"])
 
-    return KEPT.get(path, f"segments {lie}", read, lambda segments: segments.codes.nbytes)
+    return RECENT_FILES.get(path, f"segments {lie}", read, lambda segments: segments.codes.nbytes)
 
 
 def placement_digest(frames: Sequence[int], shape: Sequence[int]) -> str:
@@ -99,14 +99,16 @@ def placement_digest(frames: Sequence[int], shape: Sequence[int]) -> str:
 def read_segments(file: DicomFile, frames: Sequence[int], shape: Sequence[int]) -> Segments:
     """The segments of a file, each frame on the slice of that number, in a volume of that shape."""
     with parsing(file.path, "DICOM"):
-        labels, codes = _labels(file), np.zeros(shape, np.uint16)
+        labels, codes = _segment_labels(file), np.zeros(shape, np.uint16)
         sets: dict[tuple[str, ...], int] = {(): 0}
         for frame, number in enumerate(frames):
-            _add(codes[number], file.stored(frame) > 0, labels[_segment(file, frame)], sets)
+            _add_segment(codes[number], file.stored(frame) > 0, labels[_segment_number(file, frame)], sets)
     return Segments(codes.astype(np.uint8) if len(sets) <= 256 else codes, list(sets))
 
 
-def _add(cut: NDArray[np.uint16], mask: NDArray[np.bool_], label: str, sets: dict[tuple[str, ...], int]) -> None:
+def _add_segment(
+    cut: NDArray[np.uint16], mask: NDArray[np.bool_], label: str, sets: dict[tuple[str, ...], int]
+) -> None:
     """Add a segment to the sets that the voxels of a slice are of; new ones get the next numbers."""
     found, known = cut[mask], list(sets)
     following = np.zeros(len(known), np.uint16)
@@ -128,26 +130,29 @@ def _check_kind(file: DicomFile) -> None:
         )
 
 
-def _labels(file: DicomFile) -> dict[int, str]:
+def _segment_labels(file: DicomFile) -> dict[int, str]:
     """The label of each segment by its number, which stands for one that is empty."""
     segments = {int(one.SegmentNumber): clean_text(one.get("SegmentLabel")) for one in file.dataset.SegmentSequence}
     return {number: label or str(number) for number, label in segments.items()}
 
 
-def _segment(file: DicomFile, frame: int) -> int:
+def _segment_number(file: DicomFile, frame: int) -> int:
     return int(file.described(frame, "SegmentIdentificationSequence").ReferencedSegmentNumber)
 
 
-def _slices(file: DicomFile, image: Mapping[str, Any]) -> list[int]:
+def _slice_numbers(file: DicomFile, image: Mapping[str, Any]) -> list[int]:
     """The number of the slice that each frame lies on, by their places."""
     to_voxels = np.linalg.inv(LPS @ np.array(image["affine"])[:3, :3])
     size = int(file.dataset.Rows), int(file.dataset.Columns)
     if size != tuple(image["shape"][1:]):
-        raise _elsewhere(file, f"has {size[1]}x{size[0]} pixels")
-    return [_slice(file, frame, to_voxels, np.array(image["positions"])) for frame in range(frame_count(file.dataset))]
+        raise _misplaced_error(file, f"has {size[1]}x{size[0]} pixels")
+    return [
+        _slice_number(file, frame, to_voxels, np.array(image["positions"]))
+        for frame in range(frame_count(file.dataset))
+    ]
 
 
-def _slice(file: DicomFile, frame: int, to_voxels: NDArray[np.float64], positions: NDArray[np.float64]) -> int:
+def _slice_number(file: DicomFile, frame: int, to_voxels: NDArray[np.float64], positions: NDArray[np.float64]) -> int:
     lie = frame_geometry(file, frame)
     position, orientation, spacing = (lie[key] for key in ("position", "orientation", "spacing"))
     if position is None or orientation is None or spacing is None:
@@ -157,11 +162,13 @@ def _slice(file: DicomFile, frame: int, to_voxels: NDArray[np.float64], position
     steps = to_voxels @ np.stack([down, across], axis=1)  # of a row and a column, in slices, rows and columns
     turned = np.abs((steps - np.eye(3)[:, 1:]) * (file.dataset.Rows, file.dataset.Columns)).max()
     if max(off.min(), turned) > TOLERANCE:
-        raise _elsewhere(file, f"has frame {frame} at {position}, in the direction {orientation}, {spacing} mm a pixel")
+        raise _misplaced_error(
+            file, f"has frame {frame} at {position}, in the direction {orientation}, {spacing} mm a pixel"
+        )
     return int(off.argmin())
 
 
-def _elsewhere(file: DicomFile, fact: str) -> SourceError:
+def _misplaced_error(file: DicomFile, fact: str) -> SourceError:
     return SourceError(
         f"{file.path} {fact}; expected it on a slice of its image, pixel by pixel. Restore the series that was "
         "segmented, or resample the segmentation to this one."

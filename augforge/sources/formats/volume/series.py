@@ -78,7 +78,9 @@ def stack_slices(path: Path, slices: Mapping[Any, Slice], remedy: str) -> dict[s
     steps = np.diff(depths[order])
     if len(steps) and steps.min() <= 1e-6:
         at = int(steps.argmin())
-        raise _several(path, slices, (names[order[at]], names[order[at + 1]]), "lie at the same place", remedy)
+        raise _several_volumes_error(
+            path, slices, (names[order[at]], names[order[at + 1]]), "lie at the same place", remedy
+        )
     shape = (len(slices), first["height"], first["width"])
     check_shape(path, shape, np.dtype(np.int32))
     return {
@@ -86,7 +88,7 @@ def stack_slices(path: Path, slices: Mapping[Any, Slice], remedy: str) -> dict[s
         "positions": positions[order].tolist(),
         "shape": list(shape),
         "affine": _affine(positions[order], normal, across, down, first["spacing"]).tolist(),
-        "warning": _uneven(steps),
+        "warning": _uneven_warning(steps),
     }
 
 
@@ -95,30 +97,32 @@ def _check_alike(path: Path, slices: Mapping[Any, Slice], remedy: str) -> None:
     for name, one in slices.items():
         if one["photometric"] != "MONOCHROME2":
             raise SourceError(
-                f"{path}: {_told(name)} is {one['photometric']}; expected gray slices, MONOCHROME2. Read such files as "
-                "pictures (format: dicom)."
+                f"{path}: {_slice_text(name)} is {one['photometric']}; expected gray slices, MONOCHROME2. Read such "
+                "files as pictures (format: dicom)."
             )
         missing = [key for key in ("position", "orientation", "spacing") if one[key] is None]
         if missing:
             raise SourceError(
-                f"{path}: {_told(name)} does not tell its {' and '.join(missing)} in the patient; expected slices of a "
-                "volume. Read pictures as format: dicom."
+                f"{path}: {_slice_text(name)} does not tell its {' and '.join(missing)} in the patient; expected "
+                "slices of a volume. Read pictures as format: dicom."
             )
         alike = all(one[key] == first[key] for key in ("series", "width", "height", "spacing"))
         turn = np.abs(np.subtract(one["orientation"], first["orientation"])).max()
         if not alike or turn > _PARALLEL:
             fact = "are of two series or stacks, or differ in size or direction"
-            raise _several(path, slices, (first_name, name), fact, remedy)
+            raise _several_volumes_error(path, slices, (first_name, name), fact, remedy)
 
 
-def _several(path: Path, slices: Mapping[Any, Slice], names: tuple[Name, Name], fact: str, remedy: str) -> SourceError:
+def _several_volumes_error(
+    path: Path, slices: Mapping[Any, Slice], names: tuple[Name, Name], fact: str, remedy: str
+) -> SourceError:
     """The error for two slices that are not of one volume; it tells what else they differ in."""
     one, two = (slices[name].get("dimensions") or _dimensions(path / str(name)) for name in names)
     differ = [f"{key} {one[key]} and {two[key]}" for key in one.keys() & two.keys() if one[key] != two[key]]
     told = f": {', '.join(sorted(differ))}" if differ else ""
     return SourceError(
-        f"{path}: {_told(names[0])} and {_told(names[1])} {fact}{told}; expected the slices of one volume, each at a "
-        f"place of its own. {remedy}"
+        f"{path}: {_slice_text(names[0])} and {_slice_text(names[1])} {fact}{told}; expected the slices of one "
+        f"volume, each at a place of its own. {remedy}"
     )
 
 
@@ -129,7 +133,7 @@ def _dimensions(path: Path) -> dict[str, str]:
         return {key: clean_text(dataset.get(key)) for key in _DIMENSIONS if key in dataset}
 
 
-def _told(name: Name) -> str:
+def _slice_text(name: Name) -> str:
     return f"frame {name}" if isinstance(name, int) else name
 
 
@@ -149,7 +153,7 @@ def _affine(
     return affine
 
 
-def _uneven(steps: NDArray[Any]) -> str:
+def _uneven_warning(steps: NDArray[Any]) -> str:
     if not len(steps) or np.abs(steps / np.median(steps) - 1).max() <= _UNEVEN:
         return ""
     return f"slices lie {steps.min():.3g} to {steps.max():.3g} mm apart; some may be missing"
@@ -170,12 +174,12 @@ def frames_facts(path: Path) -> dict[str, Any]:
                 f"{path} has {frame_count(file.dataset)} frames and does not tell where each lies; expected slices of "
                 "a volume, in an enhanced file or a file each. Read moving pictures as format: dicom."
             )
-        frames = {frame: _frame(file, frame) for frame in range(frame_count(file.dataset))}
+        frames = {frame: _frame_facts(file, frame) for frame in range(frame_count(file.dataset))}
         remedy = "Save each volume as a file of its own, or read the frames as pictures (format: dicom)."
         return stack_slices(path, frames, remedy)
 
 
-def _frame(file: DicomFile, frame: int) -> dict[str, Any]:
+def _frame_facts(file: DicomFile, frame: int) -> dict[str, Any]:
     """What `stack_slices` needs of a frame."""
     dataset, dimensions = file.dataset, _frame_dimensions(file, frame)
     return {
@@ -195,14 +199,16 @@ def _frame_dimensions(file: DicomFile, frame: int) -> dict[str, str]:
     content = file.described(frame, "FrameContentSequence")
     found = {key: content.get(key) for key in ("StackID", "TemporalPositionIndex")}
     named = {key: str(value) for key, value in found.items() if value is not None}
-    for dimension, number in zip(file.dataset.get("DimensionIndexSequence") or (), _numbers(content), strict=False):
+    for dimension, number in zip(
+        file.dataset.get("DimensionIndexSequence") or (), _dimension_numbers(content), strict=False
+    ):
         pointer = dimension.DimensionIndexPointer
         key = keyword_for_tag(pointer) or dimension.get("DimensionDescriptionLabel") or str(pointer)
         named.setdefault(key, str(number))
     return named
 
 
-def _numbers(content: Any) -> list[int]:
+def _dimension_numbers(content: Any) -> list[int]:
     """Dimension index values; pydicom gives one alone as a number."""
     values = content.get("DimensionIndexValues")
     return [] if values is None else [values] if isinstance(values, int) else list(values)

@@ -28,8 +28,8 @@ from augforge.sources.loading import known_bits, make_sample
 from augforge.sources.options import Pattern
 from augforge.sources.raster.value_names import ValueNames
 from augforge.sources.raster.values import distinct
-from augforge.sources.scan.kept import KEPT
 from augforge.sources.scan.patients import patient_of, warn_of_mixed_patients
+from augforge.sources.scan.recent_files import RECENT_FILES
 from augforge.sources.scan.records import make_record, normal_folder
 from augforge.sources.scan.scanning import Scan
 
@@ -155,7 +155,7 @@ ROOT/                          source.path
     bits: Literal[8, 16] = Field(8, description="of the images: uint8 or uint16")
 
     @model_validator(mode="after")
-    def _sound(self) -> VolumeSlices:
+    def _check_options(self) -> VolumeSlices:
         check_apart(*self._namings, self.labels_by == "folder")
         if self.channels is not None and len(self.channels) not in (3, 4):
             raise ValueError(f"channels are {list(self.channels)}; expected 3 or 4 neighbours, such as [-1, 0, 1]")
@@ -171,7 +171,7 @@ ROOT/                          source.path
         return self
 
     @property
-    def _numbers(self) -> tuple[int, ...] | None:
+    def _volume_numbers(self) -> tuple[int, ...] | None:
         """Numbers of the volumes that are read of a file."""
         return (self.modalities,) if isinstance(self.modalities, int) else self.modalities
 
@@ -194,33 +194,33 @@ ROOT/                          source.path
         if labels_naming is not None:
             scan.require_folder(labels_naming.folder)
         places, files = separate_labels(scan.walk(naming.folder, IMAGES, "a volume"), naming, labels_naming)
-        images = image_volumes(scan, naming, places, self.axis, self._numbers)
+        images = image_volumes(scan, naming, places, self.axis, self._volume_numbers)
         warn_of_mixed_patients(scan, ((name, image.facts.get("patient", "")) for name, image in images.items()))
         named = self.values
         if named is None and self.labels is not None and self.labels_by == "value":
             named = named_values(scan, self.background)
         values = ValueNames(self, named, self.background, self.void)
         rules = LabelRules(files, self.labels_by, self.missing_labels, values, self.check_affine)
-        labels = rules.listed(scan, images)
-        records = (record for name, image in images.items() for record in self._records(scan, name, image, labels))
+        labels = rules.list_labels(scan, images)
+        records = (record for name, image in images.items() for record in self._make_records(scan, name, image, labels))
         return scan.make_listing(records, labels.table.names)
 
-    def _records(self, scan: Scan, name: str, image: Listed, labels: VolumeClasses) -> Iterator[Record]:
+    def _make_records(self, scan: Scan, name: str, image: Listed, labels: VolumeClasses) -> Iterator[Record]:
         """The slices of a volume."""
         labels.check(scan, name, image)
         if name in scan.bad_names:
             return
         own = labels.of(name)
-        data = {**_shared(image, own), "names": labels.names, "known": labels.known(name)}
+        data = {**_loading_data(image, own), "names": labels.names, "known": labels.known(name)}
         count, height, width = image.shape
-        if not self._slices(count):
+        if not self._slice_range(count):
             detail = f"{image.place} has {count} slices, fewer than channels {list(self.channels or ())} reach over"
             scan.refused.append(Refused(name, "too few slices", detail))
-        view = [astuple(self._view), self._numbers, self.edge, data["turn"], data["known"]]
+        view = [astuple(self._view), self._volume_numbers, self.edge, data["turn"], data["known"]]
         facts = {**image.facts, "bytes": image.facts["bytes"] // count}
         group = patient_of(name, image.facts.get("patient", ""))
         nothing = slice_digest(np.zeros((height, width))) if self.labels_by == "folder" else None
-        for k in self._slices(count):
+        for k in self._slice_range(count):
             shown = [[label, found.facts["slices"][k]] for label, found in own.items()]
             record = make_record(
                 f"{name}/{k:04d}",
@@ -237,7 +237,7 @@ ROOT/                          source.path
             )
             yield replace(record, metadata={"slice": k})
 
-    def _slices(self, count: int) -> range:
+    def _slice_range(self, count: int) -> range:
         if self.channels is None or self.edge == "repeat":
             return range(count)
         return range(max(0, -min(self.channels)), min(count, count - max(self.channels)))
@@ -245,20 +245,20 @@ ROOT/                          source.path
     # ---- loading ----
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
-        volumes = self._volumes(record)
+        volumes = self._load_volumes(record)
         turn = Turn(*record.data["turn"])
         check_slices(self.root / record.data["image"], turn(volumes[0].values), record)
         image = self._view.picture(volumes, turn, record.data["slice"])
         planes = bitmask.empty(record.height, record.width, len(classes))
         for label, place, *cut in record.data["labels"]:
-            for name, mask in self._masks(record, label, self.root / place, Turn(*cut), volumes[0]):
+            for name, mask in self._load_masks(record, label, self.root / place, Turn(*cut), volumes[0]):
                 if name is not None:
                     bitmask.merge_class(planes, classes.index(name), mask)
         return make_sample(record, image, planes, known_bits(record, classes))
 
-    def _volumes(self, record: Record) -> list[Volume]:
+    def _load_volumes(self, record: Record) -> list[Volume]:
         """The record's volume, or one for each of its modalities, kept for its next slice."""
-        place, stack, numbers = record.data["image"], record.data["stack"], self._numbers or (0,)
+        place, stack, numbers = record.data["image"], record.data["stack"], self._volume_numbers or (0,)
 
         def read() -> list[Volume]:
             if stack is None:
@@ -267,9 +267,9 @@ ROOT/                          source.path
             return [read_stack(self.root, place, slices, stack)] * len(numbers)
 
         kind = f"volumes {numbers} {stack}"
-        return KEPT.get(self.root / place, kind, read, lambda volumes: sum(volume.nbytes for volume in volumes))
+        return RECENT_FILES.get(self.root / place, kind, read, lambda volumes: sum(volume.nbytes for volume in volumes))
 
-    def _masks(
+    def _load_masks(
         self, record: Record, label: str, path: Path, turn: Turn, image: Volume
     ) -> Iterator[tuple[str | None, NDArray[np.bool_]]]:
         """The classes that a file names in a slice, by a label or by values, and where they are."""
@@ -287,7 +287,7 @@ ROOT/                          source.path
             yield names.get(str(value)), cuts[k] == value
 
 
-def _shared(image: Listed, labels: Mapping[str, Labels]) -> dict[str, Any]:
+def _loading_data(image: Listed, labels: Mapping[str, Labels]) -> dict[str, Any]:
     """What loading needs of a volume for each of its slices: how it is cut, and what DICOM files must be as listed."""
     frames = next((one.facts["frames"] for one in labels.values() if "frames" in one.facts), None)
     return {

@@ -43,7 +43,7 @@ def read_stack(root: Path, place: str, slices: Iterable[str], sha256: str) -> Vo
         SourceError: they are other slices than were listed, or cannot be decoded.
     """
     path = root / place
-    facts = _series(path, {file.rpartition("/")[2]: dicom_facts(root / file) for file in slices})
+    facts = _facts_of_series(path, {file.rpartition("/")[2]: dicom_facts(root / file) for file in slices})
     if path.is_file():
         facts = {**frames_facts(path), "sha256": file_sha256(path)}
     if facts.get("sha256") != sha256:
@@ -51,7 +51,7 @@ def read_stack(root: Path, place: str, slices: Iterable[str], sha256: str) -> Vo
     return read_series(path, facts)
 
 
-def _series(path: Path, files: Mapping[str, Any]) -> dict[str, Any]:
+def _facts_of_series(path: Path, files: Mapping[str, Any]) -> dict[str, Any]:
     """`series_facts` of the files that are slices; nothing where there are none."""
     slices = {name: fact for name, fact in files.items() if fact.get("frames") == 1}
     return series_facts(path, slices) if slices else {}
@@ -62,7 +62,7 @@ def read_series(path: Path, stack: Mapping[str, Any]) -> Volume:
 
     Where the slices are scaled, or padded, each in a way of its own, the values are those meant, and NaN is padding.
     """
-    grid, opened = Grid.of(stack), _opened(path, stack["slices"])
+    grid, opened = Grid.of(stack), _open_slices(path, stack["slices"])
     stored = [file.stored(frame) for file, frame in opened]
     for (file, _), pixels in zip(opened, stored, strict=True):
         if pixels.shape != grid.shape[1:]:
@@ -71,17 +71,17 @@ def read_series(path: Path, stack: Mapping[str, Any]) -> Volume:
     if len(ways) == 1 and not any(file.dataset.get("ModalityLUTSequence") for file, _ in opened):
         slope, inter, padding = ways.pop()
         return Volume(np.stack(stored), slope, inter, grid, padding, stack)
-    values = [_meant(file, frame, pixels) for (file, frame), pixels in zip(opened, stored, strict=True)]
+    values = [_real_values(file, frame, pixels) for (file, frame), pixels in zip(opened, stored, strict=True)]
     return Volume(np.stack(values), 1.0, 0.0, grid, stack=stack)
 
 
-def _opened(path: Path, slices: Sequence[Name]) -> list[tuple[DicomFile, int]]:
+def _open_slices(path: Path, slices: Sequence[Name]) -> list[tuple[DicomFile, int]]:
     """The file of each slice, and its frame there."""
     whole = open_dicom(path) if any(isinstance(one, int) for one in slices) else None
     return [(whole, one) if whole and isinstance(one, int) else (open_dicom(path / str(one)), 0) for one in slices]
 
 
-def _meant(file: DicomFile, frame: int, stored: NDArray[Any]) -> NDArray[np.float32]:
+def _real_values(file: DicomFile, frame: int, stored: NDArray[Any]) -> NDArray[np.float32]:
     values = file.modality(frame, stored).astype(np.float32)
     values[is_padding(stored, file.padding)] = np.nan
     return values

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from augforge.errors import SourceError
 from augforge.sources.core import Refused
 from augforge.sources.formats.yolo.files import DataYaml
-from augforge.sources.formats.yolo.paths import below_root, normal_folder, strip_lost_folders
+from augforge.sources.formats.yolo.paths import below_root, strip_lost_folders, without_parent_folder
 from augforge.sources.scan.documents import read_text
 from augforge.sources.scan.own_splits import own_split, split_folder, split_folders
 from augforge.sources.scan.records import folder_or_name, name_of, place_inside
@@ -47,12 +47,12 @@ def find_images(scan: Scan, said: DataYaml) -> Images:
         said = replace(said, parts=roboflows, base="")
     if not said.parts:
         scan.require_folder("images")
-        found.parts.update(dict.fromkeys(_images(scan, "images", found), ""))
+        found.parts.update(dict.fromkeys(_walk_images(scan, "images", found), ""))
         return found
-    parts = _parts(scan, said, found)
+    parts = _read_parts(scan, said, found)
     sets = {name: set(places) for name, places in parts.items() if places}
     own_splits = scan.source.own_splits
-    counted = _counted(scan, sets)
+    counted = _resolve_equal_parts(scan, sets)
     for name, places in parts.items():
         part = counted.get(name, name)
         for place in places:
@@ -62,7 +62,7 @@ def find_images(scan: Scan, said: DataYaml) -> Images:
     return found
 
 
-def _counted(scan: Scan, sets: Mapping[str, set[str]]) -> dict[str, str]:
+def _resolve_equal_parts(scan: Scan, sets: Mapping[str, set[str]]) -> dict[str, str]:
     """Parts of the same images but other splits, and what counts in their place: nothing, or val without train."""
     counted = {}
     for one in sets:
@@ -93,10 +93,12 @@ def part_of(name: str, part: str) -> str:
     return split_folder(name) or part
 
 
-def _parts(scan: Scan, said: DataYaml, found: Images) -> dict[str, list[str]]:
+def _read_parts(scan: Scan, said: DataYaml, found: Images) -> dict[str, list[str]]:
     """Places of the images of each part; a folder that two parts name is walked once."""
     asked = [
-        (name, posixpath.join(said.base, normal_folder(text))) for name, texts in said.parts.items() for text in texts
+        (name, posixpath.join(said.base, without_parent_folder(text)))
+        for name, texts in said.parts.items()
+        for text in texts
     ]
 
     def is_there(place: str) -> bool:
@@ -109,7 +111,7 @@ def _parts(scan: Scan, said: DataYaml, found: Images) -> dict[str, list[str]]:
         place = _part_place(scan, said, name, text)
         if place is not None:
             if place not in read:
-                read[place] = _listed(scan, place) if place.endswith(".txt") else _images(scan, place, found)
+                read[place] = _read_list(scan, place) if place.endswith(".txt") else _walk_images(scan, place, found)
             parts[name] += read[place]
             if len(said.parts[name]) == 1 and not place.endswith(".txt"):
                 found.own[name] = sample_name(f"{place}/x").rpartition("/")[0]
@@ -128,7 +130,7 @@ def _part_place(scan: Scan, said: DataYaml, name: str, text: str) -> str | None:
     return None
 
 
-def _images(scan: Scan, folder: str, found: Images) -> list[str]:
+def _walk_images(scan: Scan, folder: str, found: Images) -> list[str]:
     places = scan.walk(folder)
     for place in places:
         if not _in_images(place):
@@ -144,7 +146,7 @@ def _in_images(place: str) -> bool:
     return "images" in place.split("/")[:-1]
 
 
-def _listed(scan: Scan, place: str) -> list[str]:
+def _read_list(scan: Scan, place: str) -> list[str]:
     """Places of the images that a .txt file lists, one a line, relative to the root or, with ./, to the file."""
     lines = [(n, line) for n, row in enumerate(read_text(scan.root / place).splitlines(), 1) if (line := row.strip())]
     folder = posixpath.dirname(place)
@@ -154,13 +156,13 @@ def _listed(scan: Scan, place: str) -> list[str]:
         lines, strip_lost_folders(scan, place, texts, lambda place: _is_image(scan, place), folder), strict=True
     ):
         try:
-            found.append(_listed_image(scan, text, f"{scan.root / place}:{n}"))
+            found.append(_image_in_list(scan, text, f"{scan.root / place}:{n}"))
         except SourceError as error:
             scan.bad_sample(text, "no image", str(error))
     return found
 
 
-def _listed_image(scan: Scan, text: str, where: str) -> str:
+def _image_in_list(scan: Scan, text: str, where: str) -> str:
     place = below_root(scan.root, text, where)
     if not _is_image(scan, place):
         raise SourceError(f"{where}: {scan.root / place} is no image in a folder named images. Correct the line.")
@@ -194,7 +196,7 @@ def label_files(scan: Scan, images: Mapping[str, str], folders: Iterable[str], n
     found = scan.places_by_name((expected[stem], place) for place in walked if (stem := name_of(place)) in expected)
     for stem, name in expected.items():
         if name not in found:
-            file = _unwalked(scan, stem, name)
+            file = _find_label_file(scan, stem, name)
             if file is not None:
                 found[name] = file
             elif stem in others and needed:
@@ -205,7 +207,7 @@ def label_files(scan: Scan, images: Mapping[str, str], folders: Iterable[str], n
     return found
 
 
-def _unwalked(scan: Scan, stem: str, name: str) -> str | None:
+def _find_label_file(scan: Scan, stem: str, name: str) -> str | None:
     """A label file of an image from a list; something there that is no file to be read is wrong."""
     place = next((place for place in (f"{stem}.txt", f"{stem}.TXT") if os.path.lexists(scan.root / place)), None)
     try:

@@ -37,7 +37,7 @@ def strip_lost_folders(
     """
     roots = (os.path.abspath(scan.root), os.path.realpath(scan.root))  # noqa: PTH100
     paths = [_from_root(roots, text) for text in texts]
-    start = _start(paths, is_there)
+    start = _lost_start(paths, is_there)
     other = next((path for path in paths if path.startswith(start)), "")
     if _ABSOLUTE.match(start):
         if os.path.exists(other):  # noqa: PTH110
@@ -47,7 +47,7 @@ def strip_lost_folders(
     return [path.removeprefix(start) for path in paths]
 
 
-def normal_folder(text: str) -> str:
+def without_parent_folder(text: str) -> str:
     """A path of data.yaml; ``../train/images``, as Roboflow writes it, is train/images."""
     return text.replace("\\", "/").removeprefix("../")
 
@@ -66,16 +66,16 @@ def _from_root(roots: Iterable[str], text: str) -> str:
     return next((posixpath.relpath(path, root) for root in roots if is_below(path, root)), path)
 
 
-def _start(paths: Sequence[str], is_there: Callable[[str], bool]) -> str:
+def _lost_start(paths: Sequence[str], is_there: Callable[[str], bool]) -> str:
     for depth in range(max((path.count("/") for path in paths), default=0) + 1):
         for path in paths:
             lost, kept = path.split("/")[:depth], path.split("/")[depth:]
-            if _may_lose(lost, kept) and is_there("/".join(kept)):
+            if _may_strip(lost, kept) and is_there("/".join(kept)):
                 return "".join(f"{part}/" for part in lost)
     return ""
 
 
-def _may_lose(lost: Sequence[str], kept: Sequence[str]) -> bool:
+def _may_strip(lost: Sequence[str], kept: Sequence[str]) -> bool:
     if not kept or kept[0] in ("", ".."):
         return False
     return any(map(is_split_name, kept)) or not any(map(is_split_name, lost))

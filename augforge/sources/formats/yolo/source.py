@@ -28,7 +28,7 @@ from augforge.sources.formats.yolo.layout import (
     split_of,
 )
 from augforge.sources.loading import known_bits, load_image, make_sample
-from augforge.sources.scan.kept import KEPT
+from augforge.sources.scan.recent_files import RECENT_FILES
 from augforge.sources.scan.records import make_record
 from augforge.sources.scan.scanning import Scan
 
@@ -75,14 +75,16 @@ ROOT/                          source.path
         scan = Scan(self, cache)
         scan.require_folder("")
         said = find_data_yaml(self.root, self.data)
-        names = self._names(said)
+        names = self._class_numbers(said)
         table = class_table(self, names.values(), self.root / said.names_file)
         found = find_images(scan, said)
         places = scan.places_by_name((sample_name(place), place) for place in found.parts)
         facts = scan.image_facts(places.items())
         labels = label_files(scan, places, found.folders, needed=self.missing_label is None)
-        unlabelled = self._unlabelled(scan, places, found.parts, labels)
-        contents = scan.facts(labels.items(), self._kind(names, table), self._reader(names, table), "broken label file")
+        unlabelled = self._find_unlabelled(scan, places, found.parts, labels)
+        contents = scan.facts(
+            labels.items(), self._kind(names, table), self._make_reader(names, table), "broken label file"
+        )
 
         def record(name: str, place: str, label: str | None) -> Record:
             missing = "unlabelled" if name in unlabelled else "empty"
@@ -97,7 +99,7 @@ ROOT/                          source.path
         sound = (files for files in all_of if files[2] is None or files[2] in contents)
         return scan.make_listing((record(*files) for files in sound), table.names)
 
-    def _names(self, said: DataYaml) -> dict[int, str]:
+    def _class_numbers(self, said: DataYaml) -> dict[int, str]:
         """Labels by their number: those that the data name, or the recipe's classes in order."""
         if said.names is None and self.classes is None:
             path = self.root / said.file
@@ -108,7 +110,7 @@ ROOT/                          source.path
 
     # ---- label files ----
 
-    def _unlabelled(
+    def _find_unlabelled(
         self, scan: Scan, images: Mapping[str, str], parts: Mapping[str, str], labels: Mapping[str, str]
     ) -> set[str]:
         """Names of the images that nobody labelled; in others without a label file nothing is there."""
@@ -120,7 +122,7 @@ ROOT/                          source.path
         if self.missing_label is not None:
             return set(bare) if self.missing_label == "unlabelled" else set()
         if bare and not labels:
-            self._tell_no_labels(scan, len(bare), next(iter(bare.values())))
+            self._report_no_labels(scan, len(bare), next(iter(bare.values())))
         labelled = {part for name in labels for part in (part_of(name, ""), parts[images[name]])}
         unlabelled = {name: part_of(name, parts[place]) for name, place in bare.items()}
         unlabelled = {name: part for name, part in unlabelled.items() if part and part not in labelled}
@@ -128,7 +130,7 @@ ROOT/                          source.path
             scan.warnings.append(f"{part}: none of {count} images has a label file, so they are taken for unlabelled")
         return set(unlabelled)
 
-    def _tell_no_labels(self, scan: Scan, count: int, place: str) -> None:
+    def _report_no_labels(self, scan: Scan, count: int, place: str) -> None:
         scan.source_error(
             f"{self.root}: none of {count} images has a label file; expected {label_place(place)} for {place}. Put the "
             "labels there, or set missing_label: empty if nothing is there, unlabelled if nobody looked."
@@ -138,7 +140,7 @@ ROOT/                          source.path
         """The kind of a label file's facts in the cache: everything that decides them, apart from the file."""
         return f"yolo@{self.adapter_version} {digest(list(names.items()), table.names, self.class_map, self.boxes)}"
 
-    def _reader(self, names: Mapping[int, str], table: ClassTable) -> Any:
+    def _make_reader(self, names: Mapping[int, str], table: ClassTable) -> Any:
         def read(path: Path) -> str:
             shapes = read_labels(path, names, self.boxes)
             named = ((self.class_of(names[shape.number]), shape) for shape in shapes)
@@ -153,23 +155,25 @@ ROOT/                          source.path
         planes = bitmask.empty(record.height, record.width, len(classes))
         if record.data["labels"] is not None:
             path = self.root / record.data["labels"]
-            names = self._names_in(record.data["names"])
+            names = self._load_names(record.data["names"])
             shapes = [(self.class_of(names[shape.number]), shape) for shape in read_labels(path, names, self.boxes)]
-            rings = ((classes.index(name), [_ring(shape, record)]) for name, shape in shapes if name is not None)
+            rings = (
+                (classes.index(name), [_ring_in_pixels(shape, record)]) for name, shape in shapes if name is not None
+            )
             planes = bitmask.rasterise(rings, record.height, record.width, len(classes))
         return make_sample(record, image, planes, known_bits(record, classes))
 
-    def _names_in(self, file: str | None) -> Mapping[int, str]:
+    def _load_names(self, file: str | None) -> Mapping[int, str]:
         """Labels by their number, of a file that was read when the samples were listed."""
         if file is None:
             return dict(enumerate(self.classes or ()))
         path = self.root / file
-        return KEPT.get(
+        return RECENT_FILES.get(
             path, "yolo names", lambda: read_data_yaml(path).names or {}, lambda names: sum(map(len, names.values()))
         )
 
 
-def _ring(shape: Shape, record: Record) -> np.ndarray[Any, Any]:
+def _ring_in_pixels(shape: Shape, record: Record) -> np.ndarray[Any, Any]:
     """Points in pixels; a box covers the pixels from its first edge to before its last."""
     points = np.array(shape.points) * (record.width, record.height)
     if not shape.box:

@@ -12,14 +12,14 @@ from augforge.errors import SourceError
 
 Thing = TypeVar("Thing")
 
-KEPT_BYTES = 1 << 29
+RECENT_BYTES = 1 << 29
 """Memory that a process spends on decoded files: 512 MiB; more only for one that is larger by itself."""
 
 
-class Kept:
+class RecentFiles:
     """Things read from files, the last used ones as far as they fit. A file that changed is read again."""
 
-    def __init__(self, limit: int = KEPT_BYTES) -> None:
+    def __init__(self, limit: int = RECENT_BYTES) -> None:
         self._limit, self._lock = limit, Lock()
         self._things: OrderedDict[tuple[str, str], tuple[tuple[int, ...], Any, int]] = OrderedDict()
 
@@ -55,5 +55,5 @@ class Kept:
             self._things.popitem(last=False)
 
 
-KEPT = Kept()
+RECENT_FILES = RecentFiles()
 """This process's."""
