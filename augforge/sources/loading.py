@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augforge import bitmask
-from augforge.errors import SourceError
+from augforge.errors import SourceError, moved_names
 from augforge.sample import IGNORE, Image, Label, Sample
 from augforge.sources.core import Record
 from augforge.sources.raster import rle
@@ -84,3 +84,6 @@ def load_labelled_image(root: Path, record: Record, classes: tuple[str, ...]) ->
     planes = bitmask.empty(record.height, record.width, len(classes))
     known = np.zeros(bitmask.plane_count(len(classes)), np.uint8)
     return make_sample(record, load_image(root, record), planes, known, label_vector(record))
+
+
+__getattr__ = moved_names(__name__, {"listed_image": f"{__name__}.load_image", "loaded": f"{__name__}.make_sample"})

@@ -71,7 +71,7 @@ class ValueNames:
     def labels_by_value_in(
         self, scan: Scan, masks: Iterable[tuple[str, Collection[int]]], found: Collection[int]
     ) -> dict[int, str]:
-        """`labels_by_value` of what masks hold, given with the split of each; values that may be misread are reported."""
+        """`labels_by_value` of what masks hold, given with the split of each; values that may be misread are told."""
         self._check_void(scan, masks)
         self._warn_of_shift(scan, found)
         return self.labels_by_value(found)

@@ -51,8 +51,8 @@ class MetadataTable:
         """The error for a table that no record has a row in."""
         column = "its first column" if self.join.key is None else f"column '{self.join.key}'"
         return (
-            f"{self.path} fits no sample: {self.unmatched_warning()}; expected their {self.join.on}s in {column}, where "
-            f"'{next(iter(self.rows))}' stands. Correct metadata.key or metadata.on."
+            f"{self.path} fits no sample: {self.unmatched_warning()}; expected their {self.join.on}s in {column}, "
+            f"where '{next(iter(self.rows))}' stands. Correct metadata.key or metadata.on."
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from augforge.errors import SourceError
+from augforge.errors import SourceError, moved_names
 from augforge.keys import digest
 from augforge.sources.core import Record
 from augforge.sources.scan.walking import is_below
@@ -74,3 +74,6 @@ def place_inside(root: Path, place: str, where: str) -> str:
     if leaves or not is_below(os.path.realpath(root / path), os.path.realpath(root)):
         raise SourceError(f"{where}: '{text}' leaves {root}; expected a path below it. Move the file there.")
     return plain
+
+
+__getattr__ = moved_names(__name__, {"record_of": f"{__name__}.make_record", "inside": f"{__name__}.place_inside"})

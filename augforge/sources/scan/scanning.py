@@ -1,9 +1,9 @@
 """Scanning a source: walking its folders, keeping facts of its files, and reporting all problems together.
 
 An adapter's `scan` makes a `Scan`, asks it for files and their facts, makes records of them, and gives these to
-`Scan.make_listing`. A problem of one sample goes to `Scan.bad_sample`: depending on the source's ``on_error`` it stops the
-build, together with all other problems, or becomes a rejected row. A problem of the whole source is a SourceError at
-once, or goes to `Scan.source_error`.
+`Scan.make_listing`. A problem of one sample goes to `Scan.bad_sample`: depending on the source's ``on_error`` it stops
+the build, together with all other problems, or becomes a rejected row. A problem of the whole source is a SourceError
+at once, or goes to `Scan.source_error`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from augforge.cache.filecache import FileCache
 from augforge.cache.shelf import Shelf
-from augforge.errors import SourceError
+from augforge.errors import OldNames, SourceError
 from augforge.sources.core import Listing, Record, Records, Refused, Source
 from augforge.sources.scan.images import IMAGE_FACTS, image_facts
 from augforge.sources.scan.joining import MetadataTable, read_joined_rows, with_group, with_row
@@ -37,7 +37,7 @@ Files = Iterable[tuple[str, str]]
 """(name of a sample, place of one of its files relative to the root, with ``/``)."""
 
 
-class Scan:
+class Scan(OldNames):
     """One scan of a source: what it met on the way, and the listing that comes of it.
 
     Attributes:
@@ -48,6 +48,21 @@ class Scan:
         bad_names: names of samples that something is wrong with; `make_listing` leaves them out.
         broken_links: names of links that cannot be followed; what lies in such a folder is not known to be whole.
     """
+
+    old_names: ClassVar[Mapping[str, str]] = {
+        "wrong": "bad_sample",
+        "bad": "bad_names",
+        "fault": "source_error",
+        "lost": "broken_links",
+        "raise_all": "raise_problems",
+        "need_folder": "require_folder",
+        "folders": "folder_names",
+        "unique": "places_by_name",
+        "need_images": "check_images_exist",
+        "need_size": "check_size",
+        "images": "image_facts",
+        "listing": "make_listing",
+    }
 
     def __init__(self, source: Source, cache: FileCache) -> None:
         self.source, self.cache, self.root = source, cache, source.root
