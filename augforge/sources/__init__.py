@@ -1,4 +1,4 @@
-"""Adapters that list annotated data sets and load their samples. One adapter a file; this dict names them."""
+"""Adapters that list annotated data sets and load their samples. One adapter per file; this dict names them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options that every source understands: how samples are grouped, and which table is joined to them."""
+"""Options that sources share: groups, metadata tables, and what becomes of boxes and crowds."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Boxes = Literal["error", "rectangle", "drop"]
 """What becomes of a box without a mask."""
 
 Crowd = Literal["ignore", "class", "drop"]
-"""What becomes of a crowd, many objects under one outline."""
+"""What becomes of a crowd: many objects annotated with one outline."""
 
 REST = "*"
-"""The key of a ``class_map`` that stands for every label which neither the map nor the classes name."""
+"""The key in ``class_map`` that stands for all labels that are neither in the map nor in the classes."""
 
 
 def _require_group(pattern: str) -> str:
@@ -28,7 +28,7 @@ def _require_group(pattern: str) -> str:
 
 
 Pattern = Annotated[str, AfterValidator(_require_group)]
-"""A regular expression with a group."""
+"""A regular expression with at least one (group)."""
 
 
 class _StrictModel(BaseModel):
@@ -36,7 +36,7 @@ class _StrictModel(BaseModel):
 
 
 class GroupBy(_StrictModel):
-    """What may not part between splits: one of the three says how a sample's group is found."""
+    """Where a sample's group comes from; exactly one of the three is given."""
 
     folder: Annotated[int, Field(ge=1)] | None = Field(None, description="n-th folder of the sample's name, from 1")
     regex: Pattern | None = Field(None, description="expression sought in the name; its first (group) is the group")
@@ -51,7 +51,7 @@ class GroupBy(_StrictModel):
 
 
 class Join(_StrictModel):
-    """A table of metadata: what a row says of a sample or group."""
+    """A table with metadata about samples or groups, joined by a key."""
 
     table: str = Field(description="the table, relative to source.path: .csv, .xlsx or .parquet")
     key: str | None = Field(None, description="column that names the sample or group; null takes the first")

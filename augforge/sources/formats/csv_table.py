@@ -1,4 +1,4 @@
-"""A table of images with run lengths, as contests have it, or with labels."""
+"""A table of images with run lengths, as in contests, or with labels."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class _Image:
 
 
 class CsvTable(Source):
-    """Reads a table that names the images, with a mask in each row as run lengths, or with labels.
+    """Reads a table that names the images, with masks as run lengths, or with labels.
 
-    With run lengths: one row an image and class; or, with ``rles``, a column for each class, which it names. Several
-    rows of one image and class are united. An empty cell, or -1, is an empty mask; where the class is empty too, the
-    image was looked at and holds none. With ``label`` a column names the one label of each image; with ``labels``
-    several columns hold weights from 0 to 1. ``classes`` and ``class_map`` then name the labels, and the class table is
-    ``ignore`` alone, unknown everywhere. Without ``classes`` they are sorted, or as ``rles`` or ``labels`` lists them.
-    Images that the table does not name are no samples.
+    Run lengths: one row per image and class; or, with ``rles``, one column per class, which the column is named after.
+    Several rows of one image and class are united. An empty cell, or -1, is an empty mask; if the class is empty too,
+    the image is labelled and shows no class. Labels: with ``label`` one column names the label of each image, with
+    ``labels`` several columns hold weights from 0 to 1. ``classes`` and ``class_map`` are then about these labels, and
+    the class table is ``ignore`` alone, unknown everywhere. Without ``classes`` the classes are sorted, or in the order
+    of ``rles`` or ``labels``. Images that the table does not name are no samples.
     """
 
     adapter_version: ClassVar[int] = 2
@@ -105,13 +105,13 @@ ROOT/                          source.path
     # ---- rows ----
 
     def _find_images(self, table: Table, scan: Scan) -> dict[str, _Image]:
-        """The images that the table names, by their names; what leaves the root or does not exist is wrong."""
+        """The images that the table names, by their names; those missing or out of the root are bad samples."""
         column = table.column(self.image)
         images: dict[str, _Image] = {}
         places: dict[str, str] = {}
         for row, cells in enumerate(table.rows):
             text = key_text(cells[column])
-            if text in scan.bad_names:  # told once, however many rows it has
+            if text in scan.bad_names:  # reported once, however many rows it has
                 continue
             try:
                 if text not in places:
@@ -133,7 +133,7 @@ ROOT/                          source.path
         return place
 
     def _cells_of_row(self, table: Table, row: int) -> Iterator[tuple[str, str, str]]:
-        """The labels in a row, each with its run lengths and where they stand."""
+        """The labels in a row, each with its run lengths and the file and line, for messages."""
         cells, where = table.rows[row], table.where(row)
         for column in self.rles:
             yield column, _run_lengths(cells[table.column(column)]), f"{where}: column '{column}'"
@@ -203,7 +203,7 @@ ROOT/                          source.path
             yield make_record(name, image.place, facts[image.place], label, group=folder_or_name(name), data=data)
 
     def _read_label(self, table: Table, image: _Image, names: tuple[str, ...]) -> int | list[float]:
-        """The index of the one label, or the weights of all."""
+        """The index of the image's label, or the weights of all labels."""
         row, where = image.rows[0], table.where(image.rows[0])
         if len(image.rows) > 1:
             raise SourceError(f"{table.where(image.rows[1])}: {image.place} stands there twice. Keep one of the rows.")
@@ -241,7 +241,7 @@ ROOT/                          source.path
 
 
 def _run_lengths(cell: Any) -> str:
-    """Run lengths as they stand in a cell; -1 says that there are none."""
+    """The run lengths in a cell; -1 means that there are none."""
     text = key_text(cell)
     return "" if text == "-1" else text
 

@@ -1,4 +1,4 @@
-"""Another augforge dataset as a source: recipes chain."""
+"""Another augforge dataset as a source, so that recipes can be chained."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _PLACE = ("shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes")
 
 
 class AugforgeDataset(Source):
-    """Reads a dataset that augforge built, so that one recipe goes on where another ended.
+    """Reads a dataset that augforge built, so that one recipe continues where another one ended.
 
-    Samples keep name, group, split, labels, metadata and what is known of each class, and each is a root of its own:
-    the lineage begins anew. Masks are taken as they are stored. Its classes may be renamed, merged and left out by
-    ``class_map``; a merged class is known where all its parts are.
+    Samples keep their name, group, split, labels, metadata and known classes. Each is a root of its own: the lineage
+    starts again. Masks are taken as they are stored. ``class_map`` renames, merges and leaves out classes; a merged
+    class is known in a sample if all its parts are.
 
-    Every shard is checked against the manifest's SHA-256 when it is first seen and when it changes. Of a dataset behind
-    a URL, such as ``s3://bucket/datasets/hands`` (``pip install 'augforge[s3]'``), shards are fetched once, into
+    Every shard is checked against the manifest's SHA-256 when it is first seen and when it changes. Shards of a
+    dataset at a URL, such as ``s3://bucket/datasets/hands`` (``pip install 'augforge[s3]'``), are downloaded once, into
     ``$AUGFORGE_CACHE`` or the user's cache folder.
     """
 
@@ -97,7 +97,7 @@ ROOT/                          source.path or URL, as augforge build made it
         names, place = record.data["classes"], record.data["place"]
         payload = Payload(str(self.root / place[0]), *place[1:])
         try:
-            if self._remote is not None:  # this may be another machine than the one that listed it
+            if self._remote is not None:  # a worker may run on another machine than the listing did
                 self._remote.shard(place[0], *record.data["whole"])
             image, masks = payload.read()
             planes = bitmask.decode(masks, record.height, record.width, len(names))
@@ -119,7 +119,7 @@ ROOT/                          source.path or URL, as augforge build made it
     # ---- what is there ----
 
     def _open(self, cache: FileCache) -> Dataset:
-        """The dataset with its index, which is looked at only where it is the manifest's."""
+        """The dataset with its index, which is read only if its digest is the one in the manifest."""
         remote = self._remote
         try:
             manifest = remote.manifest(self.version) if remote else read_manifest(self.root, self.version)
@@ -137,7 +137,7 @@ ROOT/                          source.path or URL, as augforge build made it
             raise SourceError(str(error)) from error
 
     def _check_shards(self, scan: Scan, manifest: Manifest, cache: FileCache) -> dict[str, tuple[str, int]]:
-        """SHA-256 and size of each shard, by its place, that is what the manifest says; the others are wrong."""
+        """SHA-256 and size of each sound shard by its place; shards that differ from the manifest are reported."""
         wanted = {shard.path: shard.sha256 for shard in manifest.shards}
         for place, problem in self._fetch_shards(wanted, cache):
             scan.bad_sample(place, "damaged shard", problem)
@@ -150,7 +150,7 @@ ROOT/                          source.path or URL, as augforge build made it
         return {s.path: (s.sha256, s.bytes) for s in manifest.shards if found.get(s.path) == s.sha256}
 
     def _fetch_shards(self, wanted: Mapping[str, str], cache: FileCache) -> list[tuple[str, str]]:
-        """Fetch the shards of a dataset behind a URL; places and messages of those that cannot be had."""
+        """Download the shards of a dataset at a URL. Gives places and messages of those that cannot be downloaded."""
 
         def sha256(copy: Path) -> str:
             return str(cache.get(copy, "sha256", file_sha256))
@@ -167,13 +167,13 @@ ROOT/                          source.path or URL, as augforge build made it
         return [(place, said) for place, said in zip(wanted, problems, strict=False) if said]
 
     def _check_index(self, scan: Scan, dataset: Dataset) -> None:
-        """A shard that the index names and the manifest does not would be left out in silence."""
+        """Report a shard that is in the index but not in the manifest: its samples would be lost without a word."""
         stray = sorted(set(dataset.index["shard"]) - {shard.path for shard in dataset.manifest.shards})
         if stray:
             scan.source_error(f"{self.root}: its index names {stray[0]}, its manifest does not. {_REMEDY}")
 
     def _check_groups(self, scan: Scan, dataset: Dataset) -> None:
-        """Samples of several groups cannot be dealt out anew: parts of them would stand on both sides."""
+        """Report samples of several groups, which cannot be split anew: a group would end up on both sides."""
         mixed = [name for name, groups in dataset.index.select("name", "groups").iter_rows() if len(groups) > 1]
         if mixed:
             scan.source_error(

@@ -1,7 +1,8 @@
-"""Hand radiographs with one JSON of polygons an image, one folder a person."""
+"""Hand radiographs with one JSON of polygons per image, one folder per person."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from augforge.sources.class_lists import CLASS_LISTS
 from augforge.sources.core import Listing, Record, Refused, Source
 from augforge.sources.loading import load_image, make_sample
 from augforge.sources.options import Join
-from augforge.sources.raster.shapes import Far, box_of, extend_farthest, shape_outside_image
+from augforge.sources.raster.shapes import Farthest, box_of, extend_farthest, shape_outside_image
 from augforge.sources.scan.documents import checked_points, is_point, read_json
 from augforge.sources.scan.people import PEOPLE_FACTS, Row, Table, person_row, read_people
 from augforge.sources.scan.records import make_record
@@ -37,7 +38,7 @@ Polygon = tuple[str, list[list[float]]]
 class HandBone(Source):
     """Lists and loads hand radiographs: ``train/`` with polygons, ``test/`` without.
 
-    A polygon that leaves the image is cut; one that lies wholly outside is an error.
+    A polygon that leaves the image is clipped; one that lies wholly outside is an error.
     """
 
     adapter_version: ClassVar[int] = 1
@@ -73,25 +74,23 @@ ROOT/                                       source.path
         _check_sizes(pairs, images, annotations, scan)
         people = self._read_people(scan)
         rows = {person: person_row(people, person) for person in {image.person for image, _ in pairs}}
+
+        def record(image: _File, note: _File | None) -> Record:
+            content = annotations[note.place]["content"] if note else "unlabelled"
+            return _make_record(image, note, images[image.place], content, rows[image.person])
+
         records = (
-            _make_record(
-                image,
-                note,
-                images[image.place],
-                annotations[note.place]["content"] if note else "unlabelled",
-                rows[image.person],
-            )
+            record(image, note)
             for image, note in pairs
             if image.place in images and (note is None or note.place in annotations)
         )
         return scan.make_listing(records, self.classes)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
-        image = load_image(self.root, record)
-        return make_sample(record, image, *self._load_masks(record, classes))
+        return make_sample(record, load_image(self.root, record), *self._load_masks(record, classes))
 
     def _load_masks(self, record: Record, classes: tuple[str, ...]) -> tuple[bitmask.Planes, NDArray[np.uint8]]:
-        """Planes and ``known``; an image without annotation knows no class."""
+        """Bit-planes and ``known``; without an annotation no class is known."""
         count = len(classes)
         if record.data["annotation"] is None:
             return bitmask.empty(record.height, record.width, count), np.zeros(bitmask.plane_count(count), np.uint8)
@@ -107,17 +106,14 @@ ROOT/                                       source.path
 
     @property
     def _annotation_facts(self) -> str:
-        """The kind of `_read_facts` in the cache: everything that decides what it gives, apart from the file."""
+        """The kind of `_read_facts` in the cache: it names everything besides the file that decides the result."""
         return f"hand-bone@{self.adapter_version}, facts@2 {digest(self.classes, self.class_map)}"
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
         document = _read_document(path)
         polygons = _read_polygons(document, path, self, self.classes)
-        return {
-            "content": digest(sorted(polygons)),
-            "size": _read_size(document, path),
-            "far": _farthest_polygons(polygons),
-        }
+        far = _farthest_polygons(polygons)
+        return {"content": digest(sorted(polygons)), "size": _read_size(document, path), "far": far}
 
     def _read_people(self, scan: Scan) -> Table:
         names = (self.metadata,) if isinstance(self.metadata, str) else _TABLES
@@ -168,14 +164,10 @@ Pairs = list[tuple[_File, _File | None]]
 
 
 def _find_pairs(scan: Scan) -> Pairs:
-    """Every image with its annotation, sorted by name; what is alone is refused, except images of ``test``."""
-    images = _files_by_name(
-        (file for part in _PARTS for file in _find_files(scan, part, "DCM", IMAGES, "an image")), scan
-    )
-    annotations = {
-        part: _files_by_name(_find_files(scan, part, "outputs_json", _ANNOTATIONS, "an annotation"), scan)
-        for part in _PARTS
-    }
+    """Every image with its annotation, sorted by name. Files without a partner are refused, but not images in test."""
+    notes = {part: _find_files(scan, part, "outputs_json", _ANNOTATIONS, "an annotation") for part in _PARTS}
+    images = _by_name(scan, (file for part in _PARTS for file in _find_files(scan, part, "DCM", IMAGES, "an image")))
+    annotations = {part: _by_name(scan, files) for part, files in notes.items()}
     pairs: Pairs = []
     for name, image in images.items():
         annotation = annotations[image.part].pop(name, None)
@@ -183,13 +175,14 @@ def _find_pairs(scan: Scan) -> Pairs:
             scan.refused.append(Refused(name, "no annotation", image.place))
         else:
             pairs.append((image, annotation))
-    left = (file for part in annotations.values() for file in part.values())
-    scan.refused.extend(Refused(file.name, "no image", file.place) for file in left)
+    scan.refused += [
+        Refused(file.name, "no image", file.place) for own in annotations.values() for file in own.values()
+    ]
     return sorted(pairs, key=lambda pair: pair[0].name)
 
 
 def _find_files(scan: Scan, part: str, folder: str, suffixes: Collection[str], what: str) -> Iterator[_File]:
-    """Files with one of the suffixes, one folder a person and no deeper; everything else is refused."""
+    """The files with one of the suffixes that lie directly in a person's folder; all other files are refused."""
     top = f"{part}/{folder}"
     for place in scan.walk(top, suffixes, what):
         name = place.removeprefix(f"{top}/")
@@ -200,20 +193,16 @@ def _find_files(scan: Scan, part: str, folder: str, suffixes: Collection[str], w
             scan.refused.append(Refused(name, f"not {what}", place))
 
 
-def _files_by_name(files: Iterable[_File], scan: Scan) -> dict[str, _File]:
+def _by_name(scan: Scan, files: Iterable[_File]) -> dict[str, _File]:
     found = {file.place: file for file in files}
-    return {
-        name: found[place]
-        for name, place in scan.places_by_name((file.name, file.place) for file in found.values()).items()
-    }
+    places = scan.places_by_name((file.name, file.place) for file in found.values())
+    return {name: found[place] for name, place in places.items()}
 
 
 def _check_labelled(pairs: Pairs, scan: Scan) -> None:
     if scan.problems or any(annotation for _, annotation in pairs):
         return
-    counts = {
-        reason: sum(refused.reason == reason for refused in scan.refused) for reason in ("no annotation", "no image")
-    }
+    counts = Counter(refused.reason for refused in scan.refused)
     raise SourceError(
         f"{scan.root} holds no image with an annotation: {counts['no annotation']} images without one, "
         f"{counts['no image']} annotations without an image; expected\n{HandBone.layout}\n"
@@ -222,9 +211,9 @@ def _check_labelled(pairs: Pairs, scan: Scan) -> None:
 
 
 def _check_sizes(pairs: Pairs, images: Mapping[str, Any], annotations: MutableMapping[str, Any], scan: Scan) -> None:
-    """An annotation that was made on an image of another size is wrong, and taken out of ``annotations``.
+    """Report annotations that were made on an image of another size, or have a polygon wholly outside the image.
 
-    So is one with a polygon that misses the image, which stays.
+    Those of another size are taken out of ``annotations`` too.
     """
     for image, annotation in pairs:
         if annotation and image.place in images and annotation.place in annotations:
@@ -269,7 +258,7 @@ def _make_record(
 
 
 def _read_document(path: Path) -> dict[str, Any]:
-    """The document with its ``annotations``, a list of objects; whatever is wrong names the file."""
+    """Read a file and check that its ``annotations`` are a list of objects. Errors name the file."""
     document: dict[str, Any] = read_json(path)
     entries = document.get("annotations") if isinstance(document, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -281,7 +270,7 @@ def _read_document(path: Path) -> dict[str, Any]:
 
 
 def _read_polygons(document: Mapping[str, Any], path: Path, source: Source, classes: Collection[str]) -> list[Polygon]:
-    """Class name and points of each annotation, mapped; what ``class_map`` leaves out is not looked at."""
+    """Class and points of each annotation; those that ``class_map`` leaves out are not checked."""
     polygons = []
     for number, entry in enumerate(document["annotations"], start=1):
         label = entry.get("label")
@@ -294,15 +283,15 @@ def _read_polygons(document: Mapping[str, Any], path: Path, source: Source, clas
     return polygons
 
 
-def _farthest_polygons(polygons: Iterable[Polygon]) -> Far:
-    far: Far = []
+def _farthest_polygons(polygons: Iterable[Polygon]) -> Farthest:
+    far: Farthest = []
     for name, points in polygons:
         far = extend_farthest(far, box_of(points), f"the polygon of {name}")
     return far
 
 
 def _read_size(document: Mapping[str, Any], path: Path) -> list[float] | None:
-    """Width and height from ``metadata``, or None where they are missing."""
+    """Width and height from ``metadata``, or None if they are missing."""
     metadata = document.get("metadata") or {}
     size = [metadata.get("width"), metadata.get("height")] if isinstance(metadata, dict) else [metadata]
     if size == [None, None]:

@@ -16,13 +16,13 @@ from augforge.sources.scan.scanning import Scan
 
 
 class ImageFolder(Source):
-    """Reads classified images: the folder is the class, as a label vector with a 1 where the class is.
+    """Reads classified images: the folder is the class, the 1 in a label vector.
 
-    ``classes`` and ``class_map`` name the labels; without ``classes`` they are the folders, sorted. There are no masks:
-    the class table is ``ignore`` alone, unknown everywhere. A folder that ``class_map`` leaves out is refused.
+    ``classes`` and ``class_map`` are about the labels; without ``classes`` these are the folders, sorted. There are no
+    masks: the class table is ``ignore`` alone, unknown everywhere. A folder that ``class_map`` leaves out is refused.
 
-    Folders in those of the classes are the usual groups, so that a patient's images stay together, whatever the class;
-    elsewhere each image is one.
+    The usual group is the folder within the class's folder, so that images of a patient stay together whatever their
+    class; an image without such a folder is a group of its own.
     """
 
     adapter_version: ClassVar[int] = 1
@@ -50,7 +50,7 @@ ROOT/                          source.path
         return scan.make_listing((record for record in records if record), NO_CLASSES, labels)
 
     def _class_depth(self, names: Iterable[str], scan: Scan) -> int:
-        """Which folder of a name is the class: the first, or the second where the first ones name splits."""
+        """Index of the folder in names that is the class: 0, or 1 if the first folders are splits."""
         folders = [parts for name in names if (parts := name.split("/")[:-1])]
         tops = sorted({parts[0] for parts in folders})
         splits = [top for top in tops if is_split_name(top)]
@@ -68,7 +68,7 @@ ROOT/                          source.path
         return int(bool(splits) and len(splits) == len(tops))
 
     def _class_folders(self, name: str, depth: int, scan: Scan) -> list[str]:
-        """The folder that is the class, and those in it; none, and wrong, for an image that lies in no class."""
+        """The class's folder and those below it; an image outside of all classes is a bad sample and has none."""
         folders = name.split("/")[depth:-1]
         if not folders:
             fact = f"{scan.root / name} lies in no folder of a class; expected {'its split, then ' * depth}its class"

@@ -1,4 +1,4 @@
-"""One mask an image, whose values name the classes: VOC's palette PNGs and gray index PNGs."""
+"""One mask per image, whose values name the classes: VOC's palette PNGs and gray index PNGs."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ from augforge.sources.scan.scanning import Scan
 from augforge.sources.scan.walking import is_below, places_outside
 
 VALUE_FACTS = "values@1"
-"""The kind of `value_facts` in a file cache; renamed when masks are looked at in another way."""
+"""The kind of `value_facts` in a file cache; renamed when `value_facts` changes."""
 
 
 class IndexMask(Source):
     """Reads masks whose stored pixel value (the palette's index, or the gray value) names the class.
 
-    What the values mean: ``values``; or else ``classes`` in order from 1, without the background, ``ignore`` left out;
-    or else each value that occurs is a class of its own, named by its number. The background is no class. Pixels of the
-    void value are class ``ignore``, where ``classes`` lists it or is not given; otherwise they are left out, with a
-    warning. Masks that hold void alone are told; where most do, or all of a split, it is an error, unless the recipe
-    itself sets ``void: 255``. A value that names nothing is an error: the masks are decoded once, when they are listed.
-    Numbered masks of an image, a_mask.png and a_mask_1.png, are united.
+    What the values mean is given by ``values``. Without it, ``classes`` are numbered from 1 in their order, leaving out
+    ``ignore``; without ``classes`` too, each value that occurs is a class, named by its number. The background is no
+    class. Pixels of the void value become class ``ignore`` if ``classes`` lists it or is not given; otherwise they are
+    left out, with a warning. Masks in which only void is marked get a warning, and are an error if they are most masks,
+    or all of a split, unless the recipe itself sets ``void: 255``. A value without a meaning is an error; to find it,
+    masks are decoded once when they are listed. Numbered masks of an image, a_mask.png and a_mask_1.png, are united.
 
     Masks of one class, 0 and 255: ``values: {255: lesion}``. The first class is 0: ``values: {0: road, 1: car}``. RGB
-    masks are read where their channels are equal. Images and masks may lie in one folder, a.png and a_mask.png:
+    masks are read if their channels are equal. Images and masks may lie in one folder, a.png and a_mask.png:
     ``images: .``, ``masks: .``, ``mask_suffix: _mask``.
 
     Pascal VOC: ``images: JPEGImages``, ``masks: SegmentationClass``, ``lists: ImageSets/Segmentation``,
-    ``classes: voc``. With ``lists`` the images that no list names are no samples.
+    ``classes: voc``. With ``lists``, images that are in no list are no samples.
     """
 
     adapter_version: ClassVar[int] = 2
@@ -142,7 +142,7 @@ ROOT/                          source.path
         return scan.make_listing((record for record in records if record), table.names)
 
     def _read_splits(self, scan: Scan, images: Shelf[str], masks: Shelf[str]) -> dict[str, str | None]:
-        """The split of each sample that a list prescribes; images and masks that no list names are taken out."""
+        """The split that the lists prescribe for each sample; removes images and masks that are in no list."""
         if self.lists is None:
             return dict.fromkeys({**images, **masks})
         splits = read_split_lists(scan, self.lists, images)
@@ -162,7 +162,7 @@ ROOT/                          source.path
         return {str(value): self.class_of(label) for value, label in meaning.items()}, table
 
     def _find_files(self, scan: Scan) -> tuple[Shelf[str], Shelf[str], dict[str, list[str]]]:
-        """The places of images and of masks by their names, and of further masks of an image."""
+        """Places of images, of masks, and of further masks of an image, each by the sample's name."""
         image_folder, mask_folder = normal_folder(self.images), normal_folder(self.masks)
         places = scan.walk(image_folder)
         if image_folder != mask_folder:
@@ -173,7 +173,7 @@ ROOT/                          source.path
         images = files_by_sample(
             scan, [p for p in places if p not in ours], image_folder, "image_suffix", self.image_suffix
         )
-        found = sorted(ours) or places  # where none is a mask, that is told of all
+        found = sorted(ours) or places  # if none is a mask, `files_by_sample` reports it
         masks = files_by_sample(scan, found, image_folder, "mask_suffix", self.mask_suffix)
         split_off_masks(scan, self.mask_suffix, images)
         return images, masks, check_masks(scan, image_folder, self.mask_suffix, masks, images)
@@ -194,7 +194,7 @@ ROOT/                          source.path
         names: Mapping[str, str | None],
         missing: str,
     ) -> bool:
-        """Whether an image's masks can be read; what else is wrong with them is told."""
+        """Whether all masks of an image can be read; other problems of theirs are reported."""
         if not masks and missing == "error" and name not in scan.bad_names:
             fact = f"{self.root / place} has no mask {normal_folder(f'{self.masks}/{name}{self.mask_suffix}')}"
             scan.bad_sample(name, "no mask", f"{fact}; expected one. Add it, or set missing_mask.")
@@ -219,7 +219,7 @@ ROOT/                          source.path
 
 
 def value_facts(path: Path) -> dict[str, Any]:
-    """What a listing needs of an index mask, JSON-like: its size, the values in it, and a digest of its pixels."""
+    """Facts of an index mask for the listing, JSON-like: size, values that occur, and a digest of its pixels."""
     values = read_values(path)
     if len(found := distinct(values)) > 1000:
         raise SourceError(

@@ -1,4 +1,4 @@
-"""A folder of masks for each class, one mask an image."""
+"""A folder of masks for each class, one mask per image."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from augforge.sources.scan.walking import places_outside
 class MaskFolder(Source):
     """Reads one mask per class and image: any pixel that is not zero is the class.
 
-    A mask that is missing says that the class is not there; but where no image in test/ (val/, train/) has a mask, they
-    are unlabelled. A class that only some splits have is not there in the others, which is told. A class that the
-    recipe lists and that has no folder is unknown in every sample. Without ``classes`` they are the folders, sorted.
-    Classes may overlap. Numbered masks of a class, a_mask.png and a_mask_1.png, are united.
+    If an image has no mask of a class, the class is absent; but if no image in test/ (val/, train/) has any mask, they
+    are unlabelled. A class that only some splits have counts as absent in the others, with a warning. A class that the
+    recipe lists but that has no folder is unknown in every sample. Without ``classes`` the classes are the folders,
+    sorted. Classes may overlap. Numbered masks of a class, a_mask.png and a_mask_1.png, are united.
 
-    A folder ``ignore`` holds pixels that nobody should learn from. Masks are PNG, BMP or TIFF, gray, palette or colour;
-    lossy ones need a threshold. In a palette PNG the index counts: 0 is no class, even where it is shown white. Alpha
-    does not count: a black mask with a shape in its alpha alone is empty.
+    A folder ``ignore`` marks pixels that nobody should learn from. Masks are PNG, BMP or TIFF: gray, palette or colour;
+    lossy files need a threshold. Of a palette PNG the index counts: 0 is no class, even if it is shown white. Alpha is
+    not looked at: a black mask with a shape only in its alpha channel is empty.
 
-    One mask an image, not in a folder of its class, is read by the format index-mask. JPEG masks of one class in
-    masks/: ``masks: ., class_map: {masks: polyp}, threshold: 127``.
+    Masks that do not lie in a folder of their class, one per image, are read by the format index-mask. JPEG masks of
+    one class in masks/: ``masks: ., class_map: {masks: polyp}, threshold: 127``.
     """
 
     adapter_version: ClassVar[int] = 1
@@ -75,7 +75,7 @@ ROOT/                          source.path
         return scan.make_listing(records, table.names)
 
     def _find_images(self, scan: Scan, labels: list[str]) -> Mapping[str, str]:
-        """The place of each image; masks that lie below the images' folder are none."""
+        """The place of each image by its name, leaving out masks that lie below the folder of the images."""
         folder = normal_folder(self.images)
         places = places_outside(scan.walk(folder), map(self._class_masks.place, labels))
         return files_by_sample(scan, places, folder, "image_suffix", self.image_suffix)
@@ -83,7 +83,7 @@ ROOT/                          source.path
     def _make_record(
         self, name: str, place: str, facts: Mapping[str, Any], masks: list[Mask] | None, table: ClassTable
     ) -> Record:
-        """The record of an image; masks are None where it is unlabelled."""
+        """The record of an image; ``masks`` are None if it is unlabelled."""
         content = table.content("unlabelled" if masks is None else self._class_masks.canonical(masks))
         data = {"masks": [mask[2] for mask in masks or ()], "known": [] if masks is None else table.known}
         return make_record(name, place, facts, content, group=folder_or_name(name), data=data)

@@ -22,7 +22,7 @@ from augforge.sources.scan.scanning import Scan
 
 
 def _find_adapter(entry: dict[str, Any]) -> type[Source]:
-    from augforge.sources import SOURCES  # which names this module's source too
+    from augforge.sources import SOURCES  # imported late, as it imports this module
 
     name = entry.get("format")
     if not isinstance(name, str) or name not in SOURCES:
@@ -31,7 +31,7 @@ def _find_adapter(entry: dict[str, Any]) -> type[Source]:
 
 
 _OWN = ("name", "split")
-"""Keys of an entry that are the union's; the others are its source's."""
+"""Keys of an entry that the union reads; all others are options of the entry's source."""
 
 _SPLITS = ("train", "val", "test")
 
@@ -41,7 +41,7 @@ def _options(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_entry(entry: dict[str, Any]) -> dict[str, Any]:
-    """An entry of ``sources``, seen to be a source's options; what pydantic finds keeps its place in the recipe."""
+    """Check that an entry of ``sources`` holds valid options of its source; errors keep their place in the recipe."""
     adapter = _find_adapter(entry)
     for key in _options(entry):
         if key not in adapter.model_fields:
@@ -64,7 +64,7 @@ Entry = Annotated[dict[str, Any], AfterValidator(_check_entry)]
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One source of a union, what goes before its samples' names, and the split that all of them stand in, if any."""
+    """One source of a union, the prefix of its samples' names, and the split that its entry prescribes, if any."""
 
     name: str
     source: Source
@@ -75,13 +75,13 @@ class Union(Source):
     """Reads several sources as one: each is an entry with its own format, path and options, under one class list.
 
     A class that a source never labelled is unknown in its samples, not absent; but a source without ``ignore`` has no
-    such pixels. Each source has a class_map of its own,
-    and every class that comes out of it must stand in ``classes``; without that list they are those of the sources in
-    turn.
+    such pixels. Each source has its own class_map, and the resulting classes must be among ``classes``; without that
+    list the classes are those of the sources, one source after the other.
 
-    Names begin with the source's ``name``, by default its folder's, so that they stay apart; groups too, unless
-    ``shared_groups`` says that the same group is the same patient everywhere. With ``split: test`` (or ``val``, or
-    ``train``) in an entry all its samples stand there, whatever the source or the recipe's ``split`` says.
+    Samples' names begin with the ``name`` of their source, by default that of its folder, so that they differ. So do
+    groups, unless ``shared_groups`` says that the same group is the same patient everywhere. With ``split: test`` (or
+    ``val``, or ``train``) in an entry all its samples are in this split, whatever the source or the recipe's ``split``
+    says.
     """
 
     adapter_version: ClassVar[int] = 2
@@ -122,7 +122,8 @@ source:                        in the recipe
     def _check_names_differ(self) -> Union:
         seen: dict[str, str] = {}
         for member, entry in zip(self.members, self.sources, strict=True):
-            said = f"{entry.get('name') or entry.get('path', '.')}"  # what paths are relative to is not known yet
+            # as written in the recipe: the folder that paths are relative to is not known yet
+            said = f"{entry.get('name') or entry.get('path', '.')}"
             if member.name in seen:
                 raise ValueError(
                     f"two sources, {seen[member.name]} and {said}, have one name for their samples' names to begin "
@@ -133,7 +134,7 @@ source:                        in the recipe
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """The sources, their paths resolved."""
+        """The sources, with their paths resolved."""
         return tuple(map(self._make_member, self.sources))
 
     def _make_member(self, entry: dict[str, Any]) -> Member:
@@ -173,7 +174,7 @@ source:                        in the recipe
         return member.source.refused_when_unreadable(inner, error)
 
     def _member_record(self, record: Record) -> tuple[Member, Record]:
-        """The source that a record comes from, and its record there."""
+        """The source that a record comes from, and the record in that source."""
         inner = replace(record, name=record.data["name"], data=record.data["data"])
         return self.members[record.data["source"]], inner
 
@@ -187,7 +188,7 @@ source:                        in the recipe
         return replace(found, name=record.name, label=label, known=with_ignore(found.known, classes))
 
     def _class_table(self, listings: Sequence[Listing]) -> tuple[str, ...]:
-        """The class table; SourceError for a class of a source that does not stand in it."""
+        """The class table. Raises SourceError for a class of a source that is not in ``classes``."""
         if self.classes is None:
             return tuple(dict.fromkeys(name for listing in listings for name in listing.classes))
         for member, listing in zip(self.members, listings, strict=True):
@@ -201,7 +202,7 @@ source:                        in the recipe
         return self.classes
 
     def _take_over(self, scan: Scan, member: Member, listing: Listing, labels: Sequence[str]) -> None:
-        """What a source refused and warned of, and the label names that it does not have."""
+        """Take over what a source refused and warned of, and warn of the label names that it lacks."""
         scan.refused += [replace(row, name=f"{member.name}/{row.name}") for row in listing.refused]
         scan.warnings += [f"{member.name}: {text}" for text in listing.warnings]
         missing = [label for label in labels if label not in listing.labels]
@@ -235,7 +236,7 @@ source:                        in the recipe
 
 
 def _spread_label(label: Label | None, places: tuple[Sequence[int], int]) -> Label | None:
-    """A label vector in the union's table."""
+    """A label vector spread over the union's table of label names."""
     if label is None:
         return None
     index, count = places

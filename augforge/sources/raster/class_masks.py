@@ -1,4 +1,4 @@
-"""A folder of masks for each class, beside the images: what it holds, and its bit-planes."""
+"""Masks in one folder per class, beside the images: listing them, and loading them as bit-planes."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from augforge.sources.scan.scanning import IMAGES, Scan
 from augforge.sources.scan.walking import is_below
 
 Mask = tuple[str, str, str]
-"""Class, digest and place."""
+"""Class, digest and place of a mask."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassMasks:
-    """Masks in ``folder/<label>/<name of the image><suffix>``, any pixel above the threshold being the class.
+    """Masks in ``folder/<label>/<image name><suffix>``; pixels above the threshold are of the class.
 
     Attributes:
-        source: says which class a label is.
-        folder: below the source's root.
+        source: maps labels to classes.
+        folder: that holds a folder for each label, relative to the source's root.
         threshold: values above it are the class.
-        suffix: what names of masks end with before the extension.
+        suffix: the end of masks' names, before the extension.
     """
 
     source: Source
@@ -43,7 +43,7 @@ class ClassMasks:
     suffix: str = ""
 
     def labels(self, scan: Scan, images: str) -> list[str]:
-        """The folders of classes, of which the images' is none. SourceError where there are none."""
+        """Names of the labels' folders, of which the images' folder is none. Raises SourceError if there are none."""
         try:
             return [
                 label
@@ -59,7 +59,7 @@ class ClassMasks:
             ) from error
 
     def _remedy_for_flat_masks(self, flat: str) -> str:
-        """How masks are read that lie in no folder of a class."""
+        """How to read masks that do not lie in a folder of their class."""
         parent, name = os.path.split(normal_folder(self.folder))
         if name != "." and flat.lower().endswith((".jpg", ".jpeg", ".webp")):
             return (
@@ -72,19 +72,19 @@ class ClassMasks:
         )
 
     def place(self, label: str) -> str:
-        """The folder of a class, relative to the root."""
+        """The folder of a label, relative to the root."""
         return normal_folder(f"{self.folder}/{label}")
 
     def list_masks(
         self, scan: Scan, labels: Iterable[str], images: Mapping[str, str], facts: Mapping[str, Any]
     ) -> Shelf[list[Mask]]:
-        """The masks of each image by its name. Masks without an image, broken or of another size are wrong.
+        """The masks of each image by its name. Masks without an image, broken or of another size are bad samples.
 
         Args:
-            scan: takes what is wrong.
-            labels: the folders to look into.
+            scan: gets the problems.
+            labels: the folders to read.
             images: the place of each image by its name.
-            facts: width and height of the sound images by their places.
+            facts: width and height of the readable images by their places.
         """
         masks: Shelf[list[Mask]] = Shelf()
         for label in labels:
@@ -93,9 +93,9 @@ class ClassMasks:
         return masks
 
     def unlabelled_splits(self, scan: Scan, images: Iterable[str], masks: Mapping[str, Iterable[Mask]]) -> set[str]:
-        """The data's own splits, by their folders, of which no image has a mask: nobody labelled them.
+        """The data's own splits in which no image has a mask: they count as unlabelled.
 
-        A class that has masks in other splits alone is not there, as everywhere; but it is told.
+        In a split that has masks, a class without a mask counts as absent, as everywhere, but with a warning.
         """
         seen: dict[str, set[str]] = {}
         for name, found in masks.items():
@@ -115,7 +115,7 @@ class ClassMasks:
         facts: Mapping[str, Any],
         masks: Shelf[list[Mask]],
     ) -> None:
-        """Enter one class's masks, by the names of their images."""
+        """Add the masks of one label to ``masks``, by the names of their images."""
         found, more = find_masks(scan, self.place(label), self.suffix, images)
         scan.check_images_exist(found, images)
         if not found:
@@ -133,11 +133,11 @@ class ClassMasks:
                 masks[image] = [*masks.get(image, []), (name, content, place)]
 
     def canonical(self, masks: Iterable[Mask]) -> list[Any]:
-        """Masks of one image in canonical form."""
+        """The masks of one image in canonical form, for its ``content``."""
         return [self.threshold, sorted(mask[:2] for mask in masks)]
 
     def load_planes(self, record: Record, classes: tuple[str, ...]) -> bitmask.Planes:
-        """The bit-planes of the masks in ``record.data["masks"]``, places. SourceError naming the file."""
+        """The bit-planes of the masks at the places in ``record.data["masks"]``. Raises SourceError naming the file."""
         planes = bitmask.empty(record.height, record.width, len(classes))
         for place in record.data["masks"]:
             path = self.source.root / place

@@ -1,7 +1,7 @@
-"""Pictures that are annotations: masks, and index pictures whose values name classes. Never lossy, never rescaled.
+"""Reading images that are annotations: masks of one class, and index masks whose values name classes.
 
-A picture's *stored* value counts: the palette's index and not its colour, and in a gray PNG of 1, 2 or 4 bits the
-number that stands there and not the brightness it is shown with.
+The *stored* values count: a palette's index and not its colour, and in a gray PNG of 1, 2 or 4 bits the stored number
+and not the brightness that it is shown with. Lossy files are refused unless a threshold is set.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ MASK_FACTS = "mask@1"
 
 
 def read_values(path: Path) -> NDArray[Any]:
-    """The stored values of a palette or gray picture: uint8 or uint16 (H, W). SourceError for any other picture.
+    """The stored values of a palette or gray image: uint8 or uint16 (H, W). Raises SourceError for any other image.
 
-    Gray pictures may be stored as RGB with equal channels.
+    Gray images may be stored as RGB with equal channels.
     """
     data = read_bytes(path)
     header = parse_header(data, path)
@@ -44,7 +44,7 @@ def read_values(path: Path) -> NDArray[Any]:
         )
     values = (
         None if header.kind == "bmp" else _stored_values(data, header, path)
-    )  # a BMP's index cannot be had from cv2
+    )  # cv2 does not give the index of a BMP
     if values is None:
         values = _gray_values(data, header, path)
     if values is None:
@@ -67,7 +67,7 @@ def read_mask(path: Path, threshold: int = 0) -> NDArray[np.bool_]:
 
 
 def mask_facts(path: Path, threshold: int = 0) -> list[Any]:
-    """What a listing needs of a mask, JSON-like: upright width and height, and a digest of the file's bytes."""
+    """Facts of a mask for the listing, JSON-like: upright width and height, and a digest of the file's bytes."""
     data = read_bytes(path)
     header = parse_header(data, path)
     _check_lossless(header, path, threshold)
@@ -83,14 +83,14 @@ def _check_lossless(header: Header, path: Path, threshold: int) -> None:
 
 
 def _stored_values(data: bytes, header: Header, path: Path) -> NDArray[Any] | None:
-    """Stored values before turning; None for colours."""
+    """Stored values, not turned upright yet; None if the image is coloured."""
     if header.kind == "png":
         return _png_values(data, path)
     return decode(data, header, path) if header.channels == 1 else None
 
 
 def _gray_values(data: bytes, header: Header, path: Path) -> NDArray[Any] | None:
-    """The values of a gray and opaque PNG or TIFF that is stored with colours; None for any other picture."""
+    """The values of a gray, opaque PNG or TIFF that is stored as RGB or RGBA; None for any other image."""
     if header.kind not in ("png", "tiff") or header.channels < 3:
         return None
     pixels = decode(data, header, path)
@@ -99,7 +99,7 @@ def _gray_values(data: bytes, header: Header, path: Path) -> NDArray[Any] | None
 
 
 def _png_values(data: bytes, path: Path) -> NDArray[Any] | None:
-    """Stored values of a gray or palette PNG; a palette is left out, so that cv2 gives the index."""
+    """Stored values of a gray or palette PNG. The file is rewritten as gray, so that cv2 gives the index."""
     chunks: dict[bytes, list[memoryview]] = {}
     for kind, body in png_chunks(data, path):
         chunks.setdefault(kind, []).append(body)

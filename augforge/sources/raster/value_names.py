@@ -1,4 +1,4 @@
-"""What the values in index masks and label volumes mean."""
+"""Which label each value in an index mask or label volume stands for."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ VOID = 255
 
 
 def counted_from_one(classes: Iterable[str]) -> dict[int, str]:
-    """The class of each value where values count the classes from 1, `ignore` left out."""
+    """The class of each value if the classes are numbered from 1, leaving out `ignore`."""
     return dict(enumerate((name for name in classes if name != IGNORE), start=1))
 
 
 @dataclass(frozen=True, slots=True)
 class ValueNames:
-    """How values name classes.
+    """How pixel values name classes.
 
     Attributes:
-        source: says which class a label is, and lists classes.
-        values: the label of each value; None counts the source's classes from 1, ``ignore`` left out; where it lists
-            none, each value that occurs is a label by its number.
-        background: the value that is no class, unless ``values`` names it; None: there is none.
-        void: the value that is class ``ignore``, unless ``values`` names it; None: there is none.
+        source: maps labels to classes, and may list the classes.
+        values: the label of each value. None numbers the source's classes from 1, leaving out ``ignore``; if it lists
+            no classes, each value that occurs is a label, named by its number.
+        background: the value that is no class, unless ``values`` names it; None if there is none.
+        void: the value of class ``ignore``, unless ``values`` names it; None if there is none.
     """
 
     source: Source
@@ -42,9 +42,9 @@ class ValueNames:
     void: int | None
 
     def labels_by_value(self, found: Iterable[int]) -> dict[int, str]:
-        """The label of each value; of void too, where it occurs and is a class.
+        """The label of each value, including void if it occurs and is a class.
 
-        SourceError where the first class is the background by its name.
+        Raises SourceError if the first class is named as a background.
         """
         present = set(found)
         self._refuse_background()
@@ -60,7 +60,7 @@ class ValueNames:
         return meaning
 
     def _refuse_background(self) -> None:
-        """Data sets list the background as the class of value 0; counted from 1, it would shift all others."""
+        """Raise SourceError if the first class is a background, which is value 0: it would shift all others."""
         classes = self.source.classes or ("",)
         if self.values is None and classes[0].casefold().strip("_") in _BACKGROUNDS:
             raise SourceError(
@@ -71,19 +71,22 @@ class ValueNames:
     def labels_by_value_in(
         self, scan: Scan, masks: Iterable[tuple[str, Collection[int]]], found: Collection[int]
     ) -> dict[int, str]:
-        """`labels_by_value` of what masks hold, given with the split of each; values that may be misread are told."""
+        """`labels_by_value`, after checks for values that may be misread: those are warned of, or a source error.
+
+        Args:
+            scan: gets the warnings and errors.
+            masks: for each mask its split, or "", and its values.
+            found: all values that occur.
+        """
         self._check_void(scan, masks)
         self._warn_of_shift(scan, found)
         return self.labels_by_value(found)
 
     def _check_void(self, scan: Scan, masks: Iterable[tuple[str, Collection[int]]]) -> None:
-        """Masks of one class are often 0 and 255: taken for void, which was not asked for, it would be lost.
+        """Report masks in which only void (by default 255) is marked.
 
-        Masks that hold nothing but void are told; where most do, or all of a split, it is a fault.
-
-        Args:
-            scan: takes the warning.
-            masks: for each its split, or nothing, and its values.
+        Masks of a single class often hold 0 and 255. Unless the recipe itself sets void, 255 is void by default, and
+        such a class would be lost. A warning; a source error if it concerns most masks, or all of a split.
         """
         named = self.values or {}
         if self.void is None or self.void in named or "void" in self.source.model_fields_set:
@@ -107,7 +110,7 @@ class ValueNames:
             scan.warnings.append(f"{fact}. {remedy}")
 
     def _warn_of_shift(self, scan: Scan, found: Iterable[int]) -> None:
-        """Where the first class is value 0, counting from 1 would shift all: told where the values look like it."""
+        """Warn if the values look as if the classes were numbered from 0: numbering from 1 would shift all of them."""
         classes, values = [*counted_from_one(self.source.classes or ()).values()], set(found) - {self.void}
         if self.values is not None or len(classes) < 2 or "background" in self.source.model_fields_set:
             return
@@ -118,7 +121,7 @@ class ValueNames:
             )
 
     def check(self, scan: Scan, name: str, place: str, values: Iterable[int], names: Mapping[str, Any]) -> None:
-        """Values of a mask that name nothing are wrong; void ones that are no class are told."""
+        """Report values of a mask that name no class; void values that are left out get a warning."""
         values = list(values)
         unnamed = [value for value in values if str(value) not in names and value not in (self.background, self.void)]
         if unnamed:
@@ -134,5 +137,5 @@ class ValueNames:
 
 
 def _values_from_zero(classes: Sequence[str]) -> str:
-    """The option ``values`` for classes that count from 0, begun."""
+    """The beginning of an option ``values`` that numbers the classes from 0."""
     return f"values: {{{', '.join(f'{value}: {name}' for value, name in enumerate(classes[:3]))}}}"

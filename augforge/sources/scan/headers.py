@@ -1,6 +1,7 @@
-"""What image files say of themselves: BMP, WebP and TIFF; PNG and JPEG are in `augforge.sources.scan.images`.
+"""Headers of BMP, WebP and TIFF files; those of PNG and JPEG are read in `augforge.sources.scan.images`.
 
-None of the three has checksums: a cut file is seen, damage inside the pixels may be seen only where they are decoded.
+None of the three formats has checksums: a truncated file is detected here, but damage inside the pixels may show only
+when they are decoded.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 from augforge.errors import SourceError
 
 TIFF_PLAIN = frozenset({1, 8, 32773, 32946})
-"""Compressions of TIFF that tifffile reads alone: none, deflate, PackBits."""
+"""TIFF compressions that tifffile reads without further packages: none, deflate, PackBits."""
 
 _TIFF_DEFLATE = frozenset({8, 32946})
 _TIFF_LZW = 5  # cv2 reads it
@@ -26,14 +27,14 @@ _TIFF_TILE = 1 << 28  # pixels that a tile may have
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an image file says of itself, as it is read: width and height before turning it upright.
+    """The header of an image file; width and height are those before the image is turned upright.
 
     Attributes:
         width, height: pixels as stored.
         channels: 1, 3 or 4.
-        bits: 8 or 16 a channel.
+        bits: 8 or 16 per channel.
         orientation: EXIF, 1 to 8; 1 is upright.
-        kind: of the file: png, jpeg, bmp, webp or tiff.
+        kind: of file: png, jpeg, bmp, webp or tiff.
     """
 
     width: int
@@ -54,19 +55,19 @@ class Header:
 
 
 def damaged_error(path: Path, fact: str) -> SourceError:
-    """The error for a file that is cut or altered."""
+    """The error for a file that is truncated or corrupted."""
     return SourceError(f"{path} is damaged: {fact}; expected a whole image file. Copy it again from the original.")
 
 
 def conversion_error(path: Path, fact: str, remedy: str) -> SourceError:
-    """The error for a picture whose pixels could only be read by a choice that is not ours."""
+    """The error for an image that has to be converted first, because how to do that is the user's decision."""
     return SourceError(
         f"{path} {fact}; expected gray, RGB or RGBA of 8 or 16 bits. {remedy}: convert it to PNG that way."
     )
 
 
 def exif_orientation(exif: bytes) -> int:
-    """EXIF orientation 1 to 8; 1 where there is none, or no sound one."""
+    """EXIF orientation 1 to 8; 1 if it is missing or invalid."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None or len(exif) < 8:
         return 1
@@ -85,7 +86,7 @@ def exif_orientation(exif: bytes) -> int:
 
 
 def bmp_header(data: bytes, path: Path) -> Header:
-    """A BMP of 1, 4 or 8 bits with a palette (gray where all its colours are), or of 24 bits, uncompressed."""
+    """Header of an uncompressed BMP: 1, 4 or 8 bits with a palette (gray if all its colours are), or 24 bits."""
     if len(data) < 54:
         raise damaged_error(path, f"the BMP ends at byte {len(data)}, inside its header")
     start, size, width, height, _, bits, packing = struct.unpack_from("<IIiiHHI", data, 10)
@@ -108,7 +109,7 @@ def _palette_channels(data: bytes, size: int, bits: int) -> int:
 
 
 def webp_header(data: bytes, path: Path) -> Header:
-    """A still WebP; RGB, or RGBA where it has alpha."""
+    """Header of a still WebP: RGB, or RGBA if it has alpha."""
     chunks = dict(reversed(list(_webp_chunks(data, path))))
     extended = bytes(chunks.get(b"VP8X", b""))
     if len(extended) >= 10 and extended[0] & 2:
@@ -146,7 +147,7 @@ def _webp_pixels(chunks: dict[bytes, memoryview], path: Path) -> tuple[int, int,
 
 
 def tiff_header(data: bytes, path: Path) -> Header:
-    """A TIFF of one page, black at 0, or RGB or RGBA, 8 or 16 bits; uncompressed, deflate, PackBits or LZW."""
+    """Header of a TIFF of one page: gray (0 is black), RGB or RGBA; none, deflate, PackBits or LZW compression."""
     with _TiffPage(data, path) as page:
         shape = (page.imagelength, page.imagewidth) + ((page.samplesperpixel,) if page.samplesperpixel > 1 else ())
         if page.photometric not in (1, 2) or (len(shape) == 3 and shape[2] not in (3, 4)) or page.imagedepth != 1:
@@ -172,7 +173,7 @@ def tiff_header(data: bytes, path: Path) -> Header:
 
 
 def tiff_pixels(data: bytes, path: Path) -> Any:
-    """The pixels, (H, W) or (H, W, channels) RGB; None for LZW, which tifffile does not read alone."""
+    """The pixels, (H, W) or (H, W, channels) RGB; None for LZW, which tifffile cannot read without further packages."""
     with _TiffPage(data, path) as page:
         if page.compression == _TIFF_LZW:
             return None
@@ -183,10 +184,10 @@ def tiff_pixels(data: bytes, path: Path) -> Any:
 
 
 def check_inflated(page: Any, parts: Iterable[bytes], path: Path) -> None:
-    """SourceError where a part of the pixels unpacks to more than the header tells: tifffile would unpack it all.
+    """Raise SourceError if a part of the pixels unpacks to more than the header says: tifffile would unpack it all.
 
     Args:
-        page: tifffile's, or one that stands for all pages of a stack.
+        page: tifffile's page, or one that represents all pages of a stack.
         parts: strips or tiles, as they are stored.
         path: for the error.
     """
@@ -200,7 +201,7 @@ def check_inflated(page: Any, parts: Iterable[bytes], path: Path) -> None:
 
 
 class _TiffPage:
-    """The one page of a TIFF; what tifffile raises meanwhile becomes a SourceError."""
+    """Context manager for the only page of a TIFF; what tifffile raises inside becomes a SourceError."""
 
     def __init__(self, data: bytes, path: Path) -> None:
         self._data, self._path = data, path

@@ -1,6 +1,6 @@
-"""Reading image files: upright, RGB, and never a damaged picture.
+"""Reading image files: upright, in RGB order, and only if they are whole.
 
-What comes out, by what the file holds:
+The array that each kind of file becomes:
 
 | file | array |
 |---|---|
@@ -11,10 +11,10 @@ What comes out, by what the file holds:
 | BMP with a palette (gray or RGB, as its colours are) or of 24 bits | uint8 (H, W) or (H, W, 3) |
 | TIFF of one page, gray, RGB or RGBA of 8 or 16 bits | uint8 or uint16, channels as there |
 
-Anything else is refused, with the conversion that it needs. Headers are parsed here and not by Pillow, whose warnings
-(decompression bombs, odd EXIF) cannot be silenced safely in threads. A PNG's checksums are verified here because some
-versions of cv2 ignore them; that costs 2 % of the decode. The other kinds have no checksums: a cut file is refused, but
-damage inside its pixels cannot be seen, or only where they are decoded.
+Anything else is refused with a message that names the conversion it needs. Headers are parsed here and not by Pillow,
+whose warnings (decompression bombs, odd EXIF) cannot be silenced safely in threads. A PNG's checksums are verified here
+because some versions of cv2 ignore them; that costs 2 % of the decode. The other kinds have no checksums: a truncated
+file is refused, but damage inside its pixels is noticed late, when they are decoded, or not at all.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ IMAGE_FACTS = "image@2"
 """The kind of `image_facts` in a file cache; renamed when this module reads headers in another way."""
 
 MAX_PIXELS = 1 << 28
-"""A header that claims more is refused before anything is decoded."""
+"""A header that claims more pixels is refused before anything is decoded."""
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
@@ -68,7 +68,7 @@ _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
 def read_image(path: Path) -> Image:
     """The upright image: uint8 or uint16, (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA, C-contiguous.
 
-    Raises SourceError naming the file where it is damaged, too large or of a kind that is not read.
+    Raises SourceError naming the file if it is damaged, too large or of an unsupported kind.
     """
     data = read_bytes(path)
     header = parse_header(data, path)
@@ -88,7 +88,7 @@ def image_facts(path: Path) -> dict[str, Any]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's bytes; SourceError where it cannot be read or is empty."""
+    """The file's bytes; SourceError if it cannot be read or is empty."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -101,7 +101,8 @@ def read_bytes(path: Path) -> bytes:
 def parse_header(data: bytes, path: Path) -> Header:
     """The header of an image file's bytes, after every check that needs no decoding.
 
-    Raises SourceError naming ``path`` for a kind that is not read, a cut or altered file, or more than `MAX_PIXELS`.
+    Raises SourceError naming ``path`` for an unsupported kind, a truncated or corrupted file, or more than
+    `MAX_PIXELS`.
     """
     kind = image_kind(data)
     if kind is None:
@@ -118,7 +119,7 @@ def parse_header(data: bytes, path: Path) -> Header:
 
 
 def image_kind(data: bytes) -> str | None:
-    """What kind of image file the bytes are: png, jpeg, bmp, webp or tiff; None for another one."""
+    """The kind of image file that the bytes are: png, jpeg, bmp, webp or tiff; None for any other."""
     kind = next((kind for magic, kind in _KINDS.items() if data.startswith(magic)), None)
     return None if kind == "webp" and data[8:12] != b"WEBP" else kind
 
@@ -228,7 +229,7 @@ _HEADERS: dict[str, Callable[[bytes, Path], Header]] = {
 
 
 def decode(data: bytes, header: Header, path: Path) -> NDArray[Any]:
-    """Pixels as stored, (H, W) or RGB or RGBA, checked against the header; SourceError where that fails."""
+    """Pixels as stored, (H, W) or RGB or RGBA, checked against the header; SourceError if that fails."""
     plain = tiff_pixels(data, path) if header.kind == "tiff" else None
     pixels = _to_rgb(_cv2_pixels(data, path)) if plain is None else plain
     if pixels.shape != header.stored_shape or pixels.dtype.itemsize * 8 != header.bits:
@@ -255,6 +256,6 @@ def _to_rgb(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 def turn_upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Pixels turned by an EXIF orientation, C-contiguous."""
+    """Pixels turned upright by their EXIF orientation, C-contiguous."""
     turn = _UPRIGHT.get(orientation)
     return np.ascontiguousarray(pixels if turn is None else turn(pixels))

@@ -1,4 +1,4 @@
-"""What the recipe adds to listed samples: the group that it takes from the name, and rows of a metadata table."""
+"""What the recipe adds to listed samples: a group taken from the name, and rows of a metadata table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class MetadataTable:
     Attributes:
         path: the file.
         join: how it is joined.
-        rows: by their key.
+        rows: of the table, by their key.
         matched, unmatched: how many records have a row, and how many have none.
         first_unmatched: the first record that has none.
     """
@@ -57,7 +57,7 @@ class MetadataTable:
 
 
 def read_joined_rows(path: Path, join: Join, cache: FileCache) -> Mapping[str, Row]:
-    """The table's rows by their key; SourceError where it is missing or broken."""
+    """The table's rows by their key. Raises SourceError if it is missing or broken."""
     if not path.is_file():
         raise SourceError(f"{path} does not exist. Correct source.metadata or leave it out.")
     kind = f"{TABLE_FACTS} {digest(join.key, join.columns)}"
@@ -66,7 +66,7 @@ def read_joined_rows(path: Path, join: Join, cache: FileCache) -> Mapping[str, R
 
 
 def with_group(record: Record, source: Source) -> Record:
-    """The record with the group that the recipe takes from the name; SourceError where the name has none."""
+    """The record with the group that the recipe takes from its name. Raises SourceError if the name has none."""
     by = source.group
     if by is None or by.column is not None:
         return record
@@ -88,7 +88,7 @@ def with_group(record: Record, source: Source) -> Record:
 
 
 def with_row(record: Record, row: Row | None, source: Source) -> Record:
-    """The record with its row, and the group from the row where the recipe says so."""
+    """The record with its row of metadata, and with the group from that row if the recipe says so."""
     if row is not None:
         record = replace(record, metadata={**record.metadata, **row})
     column = source.group.column if source.group else None

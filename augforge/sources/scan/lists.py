@@ -1,4 +1,4 @@
-"""Lists of samples beside the data, one file a split, as Pascal VOC has them in ``ImageSets``."""
+"""Lists of samples beside the data, one file per split, as Pascal VOC has them in ``ImageSets``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from augforge.sources.scan.scanning import Scan
 
 
 def read_split_lists(scan: Scan, folder: str, images: Collection[str]) -> dict[str, str | None]:
-    """The split that the lists in a folder prescribe for each name in them, or None; in the names' order.
+    """For each name in the lists of a folder, sorted: the split that the lists prescribe, or None.
 
-    ``val.txt`` and ``test.txt`` prescribe theirs, ``train.txt`` and any other list (``trainval.txt``) none; but what
-    ``train.txt`` names stays there against the name of its folder. A name that is no image's, or that stands in two of
-    train, val and test, is wrong. SourceError where there is no list.
+    ``val.txt`` and ``test.txt`` prescribe their split; ``train.txt`` and other lists (``trainval.txt``) prescribe none,
+    except that a sample listed in ``train.txt`` stays in train even if its folder is named val or test. A name without
+    an image, or in two of train, val and test, is a bad sample. Raises SourceError if there is no list.
     """
     scan.require_folder(folder)
     places = scan.walk(folder, {".txt"}, "a list")
@@ -32,7 +32,7 @@ def read_split_lists(scan: Scan, folder: str, images: Collection[str]) -> dict[s
 
 
 def _read_lines(scan: Scan, place: str) -> Iterator[tuple[str, str]]:
-    """Where each name of a list stands, and the name."""
+    """Each name in a list, with the file and line where it is."""
     for number, line in enumerate(read_text(scan.root / place).splitlines(), start=1):
         if line.strip():
             yield f"{scan.root / place}:{number}", line.strip()

@@ -1,4 +1,4 @@
-"""Which files are images, which are masks, and which mask is of which image: by their names."""
+"""Which files are images, which are masks, and which mask belongs to which image, by their names."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ IMAGE_SUFFIX = Field("", description="what names of images end with before .jpg 
 MASK_SUFFIX = Field("", description="what names of masks end with before .png, such as _mask; other files are refused")
 
 _OTHER_KIND = ("not a mask", "not an image")
-"""Why `Scan.walk` refuses files."""
+"""The reasons that `Scan.walk` gives for refusing files."""
 
 _OTHER_NAME = ("name without mask_suffix", "name without image_suffix")
 
 _NUMBER = re.compile(r"[-_ ]?\(?\d+\)?")
-"""What further masks of an image have behind the suffix."""
+"""The end of the name of a second or third mask of an image, after the suffix."""
 
 
 def require_images_folder(scan: Scan, folder: str) -> None:
-    """`Scan.require_folder`; where each split has a folder of images of its own, the error shows how they are read."""
+    """`Scan.require_folder`; if each split has a folder of images, the error shows how to read them as a union."""
     if not (scan.root / folder).is_dir() and (parts := split_folders(scan.root, folder)):
         raise SourceError(_folder_per_split_message(scan, folder, parts))
     scan.require_folder(folder)
@@ -48,15 +48,17 @@ def _folder_per_split_message(scan: Scan, folder: str, parts: Sequence[str]) -> 
 
 
 def find_unlabelled_splits(scan: Scan, parts: Iterable[str], labelled: Collection[str]) -> set[str]:
-    """The data's own splits that hold no mask, beside others that do: nobody labelled them, which is told.
+    """The data's own splits without any mask, if other splits have masks: they count as unlabelled, with a warning.
 
     Args:
-        scan: takes the warnings.
-        parts: the split of each image, or nothing.
-        labelled: the splits of all masks, or nothing.
+        scan: gets the warnings.
+        parts: the split of each image, or "".
+        labelled: the splits of the masks, or "".
     """
     counts = Counter(parts)
-    if not labelled or ("" in counts and not scan.source.own_splits):  # test may be a person there
+    if not labelled or (
+        "" in counts and not scan.source.own_splits
+    ):  # without own splits, a folder called test may be a person
         return set()
     bare = {part: count for part, count in counts.items() if part and part not in labelled}
     for part, count in sorted(bare.items()):
@@ -65,14 +67,14 @@ def find_unlabelled_splits(scan: Scan, parts: Iterable[str], labelled: Collectio
 
 
 def sample_of(place: str, folder: str, suffix: str) -> str | None:
-    """The sample that a file is named for; None where its name does not end with the suffix."""
+    """The name of the sample that a file belongs to, or None if its own name does not end with the suffix."""
     name = name_of(place, folder)
     sample = name.removesuffix(suffix)
     return sample if name.endswith(suffix) and sample.rpartition("/")[2] else None
 
 
 def files_by_sample(scan: Scan, places: Sequence[str], folder: str, option: Option, suffix: str) -> Shelf[str]:
-    """The place of each sample's file. Files of other names are refused; SourceError where all are."""
+    """The place of each sample's file. Files whose names do not fit are refused. Raises SourceError if none fits."""
     found = scan.places_by_name(_name_files(scan, places, folder, option, suffix))
     if places and not found:
         scan.raise_problems()
@@ -94,7 +96,7 @@ def _name_files(
 def find_masks(
     scan: Scan, folder: str, suffix: str, images: Collection[str]
 ) -> tuple[Shelf[str], dict[str, list[str]]]:
-    """The place of each mask in a folder, and what `check_masks` says of them."""
+    """The place of each mask in a folder, and the further masks that `check_masks` finds."""
     start = len(scan.refused)
     found = files_by_sample(scan, scan.walk(folder, what="a mask"), folder, "mask_suffix", suffix)
     return found, check_masks(scan, folder, suffix, found, images, start)
@@ -103,15 +105,15 @@ def find_masks(
 def check_masks(
     scan: Scan, folder: str, suffix: str, masks: Collection[str], images: Collection[str], start: int = 0
 ) -> dict[str, list[str]]:
-    """Further masks of images, such as a_mask_1 beside a_mask, which are told: places by the names of the images.
+    """Places of further masks, such as a_mask_1 beside a_mask, by the names of their images; with a warning.
 
-    What looks like a mask and is none must not pass for an image where nothing is: a file of another kind in the place
-    of a mask, and an unnumbered one beside it, such as a_mask_old, are wrong. SourceError where no file in the folder
-    is an image's mask.
+    An image whose mask was overlooked would count as an image without objects. So a file of another type in place of
+    a mask, or an unnumbered file beside it, such as a_mask_old, makes its image a bad sample. Raises SourceError if no
+    file in the folder is the mask of an image.
 
     Args:
-        masks, images: their names.
-        start: where the scan's refused rows of this folder begin.
+        masks, images: the names of the samples that have one.
+        start: index of the first of the scan's refused rows that are about this folder.
     """
     refused, scan.refused[start:] = scan.refused[start:], []
     others = [row.name for row in refused if row.reason in _OTHER_KIND]
@@ -140,7 +142,7 @@ def check_masks(
 
 
 def split_off_masks(scan: Scan, suffix: str, images: MutableMapping[str, str]) -> None:
-    """Take out of the images of a folder that holds masks too what is named as a second mask, for `check_masks`."""
+    """Remove second masks from the images of a folder that holds both, and leave them to `check_masks`."""
     for name in [name for name in images if suffix in name and name.rpartition(suffix)[0] in images]:
         scan.refused.append(Refused(name, _OTHER_NAME[0], images.pop(name)))
 

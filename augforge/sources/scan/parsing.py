@@ -1,4 +1,4 @@
-"""Parsers of other libraries, which raise anything on damaged files."""
+"""Calling parsers of other libraries, which may raise any exception on damaged files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from augforge.sources.scan.headers import damaged_error
 
 @contextmanager
 def parsing(path: Path, kind: str) -> Iterator[None]:
-    """What is raised meanwhile becomes a SourceError that names the file; our own errors pass."""
+    """Turn any exception raised inside into a SourceError that names the file; augforge's own errors pass unchanged."""
     try:
         yield
     except AugforgeError:

@@ -1,4 +1,4 @@
-"""Which patient a medical image is of: the usual group."""
+"""The patient of a medical image, which is its usual group."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from augforge.sources.scan.scanning import Scan
 
 
 def first_folder(name: str) -> str:
-    """The first folder of a sample's name, ``sub-01`` of ``sub-01/ses-1/anat``; the name where there is none."""
+    """The first folder of a sample's name, ``sub-01`` of ``sub-01/ses-1/anat``; the name if there is none."""
     return name.partition("/")[0]
 
 
@@ -19,9 +19,14 @@ def patient_of(name: str, patient: str) -> str:
 
 
 def warn_of_mixed_patients(scan: Scan, patients: Iterable[tuple[str, str]]) -> None:
-    """Warn of first folders whose files are of several groups, by the names of all files and their PatientIDs.
+    """Warn of first folders whose files have several PatientIDs.
 
-    Such a folder may be one patient under several names, as anonymising leaves it, whose files would part.
+    Such a folder may be one patient under several IDs, as anonymising leaves them, whose files could go to different
+    splits.
+
+    Args:
+        scan: gets the warning.
+        patients: name and PatientID of each file.
     """
     if scan.source.group is not None:
         return

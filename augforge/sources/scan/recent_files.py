@@ -1,4 +1,4 @@
-"""What was decoded last, kept for the next sample of the same file."""
+"""Decoded files, kept for the next sample of the same file."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ RECENT_BYTES = 1 << 29
 
 
 class RecentFiles:
-    """Things read from files, the last used ones as far as they fit. A file that changed is read again."""
+    """What was read from files, the most recently used within a limit. A file that changed is read again."""
 
     def __init__(self, limit: int = RECENT_BYTES) -> None:
         self._limit, self._lock = limit, Lock()
         self._things: OrderedDict[tuple[str, str], tuple[tuple[int, ...], Any, int]] = OrderedDict()
 
     def get(self, path: Path, kind: str, read: Callable[[], Thing], size: Callable[[Thing], int]) -> Thing:
-        """``read()``, or what it gave before.
+        """The result of ``read()``, or the kept one of an earlier call.
 
         Args:
-            path: the file, or folder, that decides the thing.
-            kind: what is read of it, with everything else that decides that.
-            read: gives the thing.
-            size: the bytes that a thing holds.
+            path: the file or folder that it is read from.
+            kind: names what is read, and everything besides the file that decides the result.
+            read: reads it.
+            size: gives the number of bytes that a result holds.
 
         Raises:
             SourceError: the file is gone.
@@ -56,4 +56,4 @@ class RecentFiles:
 
 
 RECENT_FILES = RecentFiles()
-"""This process's."""
+"""Those of this process."""

@@ -9,7 +9,6 @@ at once, or goes to `Scan.source_error`.
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -24,29 +23,29 @@ from augforge.sources.core import Listing, Record, Records, Refused, Source
 from augforge.sources.scan.images import IMAGE_FACTS, image_facts
 from augforge.sources.scan.joining import MetadataTable, read_joined_rows, with_group, with_row
 from augforge.sources.scan.own_splits import Splits
-from augforge.sources.scan.records import name_of, place_inside
+from augforge.sources.scan.records import as_it_looks, look_alike, name_of, place_inside
 from augforge.sources.scan.walking import Found, walk
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 _SHOWN = 10
 _CHUNK = 256
 _LARGE = 1 << 16
-"""Bytes of a file that is worth a thread; what is smaller takes longer to hand over than to read."""
+"""Size in bytes from which a file is read in a thread; handing over a smaller one takes longer than reading it."""
 
 Files = Iterable[tuple[str, str]]
 """(name of a sample, place of one of its files relative to the root, with ``/``)."""
 
 
 class Scan(OldNames):
-    """One scan of a source: what it met on the way, and the listing that comes of it.
+    """One scan of a source: collects problems and warnings on the way, and makes the listing.
 
     Attributes:
         root: the source's folder.
-        problems: what stops the build, one message each.
-        refused: rejected rows.
-        warnings: things worth saying.
-        bad_names: names of samples that something is wrong with; `make_listing` leaves them out.
-        broken_links: names of links that cannot be followed; what lies in such a folder is not known to be whole.
+        problems: messages of what has to stop the build.
+        refused: rows for the rejected table.
+        warnings: messages for the user.
+        bad_names: names of bad samples, which `make_listing` leaves out.
+        broken_links: names of links that cannot be followed; samples below them may lack files.
     """
 
     old_names: ClassVar[Mapping[str, str]] = {
@@ -72,10 +71,13 @@ class Scan(OldNames):
         self.bad_names: set[str] = set()
         self.broken_links: set[str] = set()
 
-    # ---- what is wrong ----
+    # ---- problems ----
 
     def bad_sample(self, name: str, reason: str, message: str) -> None:
-        """Something is wrong with one sample: a problem, or a rejected row. ``reason`` is counted, so a few words."""
+        """Report a problem of one sample; by ``on_error`` it stops the build or becomes a rejected row.
+
+        ``reason`` is a few words, the same for all such problems, which are counted by it; ``message`` has the details.
+        """
         self.bad_names.add(name)
         if self.source.on_error == "reject":
             self.refused.append(self.source.refused_row(name, reason, message))
@@ -83,11 +85,11 @@ class Scan(OldNames):
             self.problems.append(message)
 
     def source_error(self, message: str) -> None:
-        """Something is wrong that concerns no sample alone; it stops the build whatever ``on_error`` says."""
+        """Report a problem of the source as a whole; it stops the build whatever ``on_error`` is."""
         self.problems.append(message)
 
     def raise_problems(self) -> None:
-        """Raise SourceError with all problems so far, if there are any."""
+        """Raise a SourceError with all problems reported so far, if there are any."""
         problems = self.problems
         if len(problems) == 1:
             raise SourceError(problems[0])
@@ -99,10 +101,10 @@ class Scan(OldNames):
     # ---- files ----
 
     def walk(self, folder: str, suffixes: Collection[str] = IMAGES, what: str = "an image") -> list[str]:
-        """Places of all files below a folder whose suffix fits, sorted; a missing folder holds none.
+        """Places of all files below a folder that have one of the suffixes, sorted; none if the folder is missing.
 
-        Other files are refused as "not an image", but for what operating systems leave behind. Links that lead
-        nowhere, in a circle or out of the root are wrong.
+        Other files are refused as "not an image" (``what``), except what operating systems leave behind. Links that
+        lead nowhere, in a circle or out of the root are reported as bad samples.
         """
         found = []
         for file in self._walk_folder(folder, deep=True):
@@ -113,13 +115,13 @@ class Scan(OldNames):
         return sorted(found)
 
     def require_folder(self, folder: str) -> None:
-        """SourceError with the expected layout unless there is such a folder."""
+        """Raise SourceError, showing the expected layout, unless the folder exists."""
         path = self.root / folder
         if not path.is_dir():
             raise SourceError(f"{path} is no folder; expected\n{self.source.layout}\nCorrect source.path.")
 
     def folder_names(self, folder: str) -> list[str]:
-        """Names of the folders in a folder, sorted; files beside them are refused. SourceError where there are none."""
+        """Names of the folders in a folder, sorted; files are refused. Raises SourceError if there are no folders."""
         names = []
         for file in self._walk_folder(folder, deep=False):
             if file.folder:
@@ -133,7 +135,7 @@ class Scan(OldNames):
         return names
 
     def _walk_folder(self, folder: str, deep: bool) -> Iterator[Found]:
-        """What lies in a folder, or in all folders below it; what cannot be used is wrong or refused."""
+        """The usable entries of a folder, or of all folders below it; the others are reported or refused."""
         place_inside(self.root, folder, f"{self.root}: folder")
         try:
             for file in walk(self.root, folder, deep):
@@ -148,7 +150,7 @@ class Scan(OldNames):
             self.source_error(f"{error.filename} cannot be read: {error.strerror}. Make it a readable folder.")
 
     def places_by_name(self, files: Files) -> Shelf[str]:
-        """Place of each name. A name that several files share is wrong."""
+        """The place of each file by the name of its sample. A name that several files share is a bad sample."""
         places: Shelf[str] = Shelf()
         for name, place in files:
             other = places.setdefault(name, place)
@@ -159,18 +161,18 @@ class Scan(OldNames):
     def _duplicate_name(self, name: str, one: str, other: str) -> None:
         places = f"{self.root / one} and {self.root / other}"
         self.bad_sample(
-            name, "name stands twice", f"{places} share the name {name}; expected one file a name. Rename one."
+            name, "name stands twice", f"{places} share the name {name}; expected one file per name. Rename one."
         )
 
     def check_images_exist(self, annotations: Mapping[str, str], images: Collection[str]) -> None:
-        """Annotation files, by the names they annotate, that have no image of that name are wrong."""
+        """Report annotation files, given by the names of their images, as bad samples if there is no such image."""
         for name, place in annotations.items():
             if name not in images and name not in self.bad_names:
                 fact = f"{self.root / place} has no image named {name}; expected one"
                 self.bad_sample(name, "no image", f"{fact}. Add the image, or remove the file.")
 
     def check_size(self, name: str, place: str, size: Sequence[int], image: Mapping[str, Any]) -> None:
-        """An annotation of another size than its image's facts say is wrong."""
+        """Report an annotation whose size differs from its image's as a bad sample."""
         if [*size] != [image["width"], image["height"]]:
             self.bad_sample(
                 name,
@@ -180,7 +182,10 @@ class Scan(OldNames):
             )
 
     def facts(self, files: Files, kind: str, compute: Callable[[Path], Any], reason: str) -> Shelf[Any]:
-        """What is known of each file, by its place; one that is broken is wrong, for ``reason``, and left out."""
+        """Facts of each file by its place; files for which ``compute`` raises SourceError are left out as bad samples.
+
+        ``kind`` names in the cache what is computed, with its version and options.
+        """
         known: Shelf[Any] = Shelf()
         with ThreadPoolExecutor(4) as pool:
             for chunk in _chunks(files):
@@ -193,13 +198,13 @@ class Scan(OldNames):
         return known
 
     def image_facts(self, files: Files) -> Shelf[Any]:
-        """`image_facts` of each image by its place; damaged ones are wrong and left out."""
+        """The `image_facts` of each image by its place; damaged images are bad samples and left out."""
         return self.facts(files, IMAGE_FACTS, image_facts, "broken image")
 
     def _ask_for_fact(
         self, pool: ThreadPoolExecutor, path: Path, kind: str, compute: Callable[[Path], Any]
     ) -> Callable[[], Any]:
-        """What gives a fact; threads are at work on large files that have to be read."""
+        """A function that gives a file's facts; large files are read in a thread meanwhile."""
         if self._takes_time(path, kind):
             return pool.submit(self.fact, path, kind, compute).result
         return partial(self.fact, path, kind, compute)
@@ -207,11 +212,11 @@ class Scan(OldNames):
     def _takes_time(self, path: Path, kind: str) -> bool:
         try:
             return path.stat().st_size >= _LARGE and not self.cache.has(path, kind)
-        except OSError:  # told by `fact`
+        except OSError:  # `fact` reports it
             return False
 
     def fact(self, path: Path, kind: str, compute: Callable[[Path], Any]) -> Any:
-        """What is known of one file. SourceError where it cannot be read, and whatever ``compute`` raises."""
+        """Facts of one file. Raises SourceError if it cannot be read, and whatever ``compute`` raises."""
         try:
             return self.cache.get(path, kind, compute)
         except OSError as error:
@@ -223,15 +228,18 @@ class Scan(OldNames):
     def make_listing(
         self, records: Iterable[Record], classes: tuple[str, ...], labels: tuple[str, ...] = ()
     ) -> Listing:
-        """The records, grouped, joined with the metadata and sorted by name. Raises SourceError with all problems."""
-        for table in (classes, labels):
-            self._require_distinct_looks(table)
+        """The listing: all records with groups, splits and metadata, sorted. Raises SourceError with all problems."""
+        for name in filter(None, map(look_alike, (classes, labels))):
+            raise SourceError(
+                f"{self.root}: two classes are named '{name}' and look the same, but are written in different Unicode "
+                "forms (NFC and NFD); expected one. Rename one, or merge them by source.class_map."
+            )
         found: Shelf[Record] = Shelf()
         looks: Shelf[Record] = Shelf()
         for record in records:
             other = found.setdefault(record.name, record)
             if other is record and not record.name.isascii():
-                other = looks.setdefault(unicodedata.normalize("NFC", record.name), record)
+                other = looks.setdefault(as_it_looks(record.name), record)
             if other is not record:
                 self._duplicate_name(record.name, *(str(r.data.get("image", r.name)) for r in (other, record)))
             if self.broken_links:
@@ -245,16 +253,6 @@ class Scan(OldNames):
             raise SourceError(f"{self.root} holds no image; expected\n{self.source.layout}\nCorrect source.path.")
         refused = sorted(self.refused, key=lambda row: (row.name, row.reason, row.detail))
         return Listing(classes, Records(kept), tuple(refused), labels, tuple(self.warnings))
-
-    def _require_distinct_looks(self, names: Iterable[str]) -> None:
-        """SourceError for two classes or labels that look the same: an accent may be a character of its own."""
-        seen: dict[str, str] = {}
-        for name in names:
-            if seen.setdefault(unicodedata.normalize("NFC", name), name) != name:
-                raise SourceError(
-                    f"{self.root}: two classes are named '{name}' and look the same, but are written in different "
-                    "Unicode forms (NFC and NFD); expected one. Rename one, or merge them by source.class_map."
-                )
 
     def _check_links_above(self, record: Record) -> None:
         parts = record.name.split("/")

@@ -1,4 +1,4 @@
-"""Walking folders: every file with its place, links looked through, and what cannot be used told apart."""
+"""Walking folders: every file with its place. Links are followed; entries that cannot be used are marked."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 _MAX_WAYS = 64
-"""That lead to one folder by links: a few links in each folder multiply."""
+"""How many links may lead to one folder: a few links in each folder multiply to very many paths."""
 
 _LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 
 
 class Found(NamedTuple):
-    """Something that lies in a folder.
+    """An entry of a folder.
 
     Attributes:
-        name: its path below the folder that was walked, with ``/``; ``?`` stands for what is not UTF-8.
+        name: its path below the folder that was walked, with ``/``; bytes that are not UTF-8 are replaced by ``?``.
         place: its path below the root.
         folder: whether it is a folder.
         readable: whether its name is UTF-8.
-        fault: a reason in a few words and a message, for a link that cannot be followed and for what is no file.
+        fault: reason and message, for a link that cannot be followed or something that is neither file nor folder.
     """
 
     name: str
@@ -33,9 +33,14 @@ class Found(NamedTuple):
 
 
 def walk(root: Path, folder: str, deep: bool = True) -> Iterator[Found]:
-    """All files below a folder of the root, by name, or what lies in it alone; a missing folder holds nothing.
+    """All files below a folder of the root, sorted by name; nothing if the folder is missing.
 
-    What operating systems leave behind is passed over. Raises OSError for a folder that cannot be read.
+    Hidden files and what operating systems leave behind are skipped. Raises OSError for an unreadable folder.
+
+    Args:
+        root: the source's root.
+        folder: where to start, relative to the root.
+        deep: False gives the entries of the folder itself, files and folders.
     """
     prefix = f"{folder.strip('/')}/" if folder.strip("/.") else ""
     top = str(root / folder)
@@ -45,7 +50,7 @@ def walk(root: Path, folder: str, deep: bool = True) -> Iterator[Found]:
 def _entries(
     folder: str, prefix: str, inner: str, chain: tuple[str, ...], root: str, deep: bool, ways: Counter[str]
 ) -> Iterator[Found]:
-    """What lies in ``folder``; ``chain`` is its real path and those of the folders above, ``ways`` counts links."""
+    """The entries of ``folder``; ``chain`` is its real path and those of the folders above, ``ways`` counts links."""
     for entry in _sorted_entries(folder):
         name = inner + entry.name
         readable = name.encode(errors="replace").decode()
@@ -69,7 +74,7 @@ def _sorted_entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 def _kind_problem(entry: os.DirEntry[str]) -> tuple[str, str] | None:
-    """Reading a pipe or a device may wait forever."""
+    """The problem of an entry that is no file or folder: reading a pipe or a device may block forever."""
     if entry.is_file() or entry.is_dir():
         return None
     return "no file", f"{entry.path} is a pipe, socket or device; expected a file or folder. Remove it."
@@ -92,13 +97,13 @@ def _link_problem(path: str, chain: tuple[str, ...], root: str, ways: Counter[st
 
 
 def outermost(folders: Iterable[str]) -> list[str]:
-    """The folders that lie in no other of them, sorted."""
+    """Those of the folders that do not lie in another one of them, sorted."""
     paths = sorted({PurePosixPath(folder) for folder in folders})
     return [str(path) for path in paths if not set(path.parents) & set(paths)]
 
 
 def is_below(path: str, folder: str) -> bool:
-    """Whether a real path is a folder or lies in it."""
+    """Whether a real path is a folder, or lies in it."""
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 

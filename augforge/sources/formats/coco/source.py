@@ -1,4 +1,4 @@
-"""COCO: a JSON of annotations, or one a split, for folders of images."""
+"""COCO: one JSON file of annotations, or one per split, for folders of images."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ from augforge.sources.scan.walking import outermost
 
 
 class _Part(NamedTuple):
-    """An annotation file.
+    """One annotation file of the source.
 
     Attributes:
-        place: the file's own.
-        images: folder of its images.
-        split: the first folder of its samples' names, where it is one of several; else empty.
-        facts: what it says.
-        table: its classes; the names are the source's, ``known`` those that it labels.
+        place: of the file.
+        images: the folder of its images.
+        split: the split in the file's name, which its samples' names begin with; "" if it is the only file.
+        facts: what was read from it (`read_images`).
+        table: the classes of the whole source, and which of them this file labels.
     """
 
     place: str
@@ -54,16 +54,16 @@ class _Part(NamedTuple):
     table: ClassTable
 
     def name(self, place: str) -> str:
-        """The sample's name for an image of this file."""
+        """The name of the sample whose image is at ``place``."""
         return sample_name(name_of(place, self.images).removeprefix("images/"), self.split)
 
     def group(self, place: str) -> str:
-        """The usual group of an image of this file."""
+        """The usual group of the sample whose image is at ``place``."""
         return usual_group(name_of(place, self.images).removeprefix("images/"), self.split)
 
 
 class _Entry(NamedTuple):
-    """What an annotation file says of an image."""
+    """An image in an annotation file, with its facts."""
 
     part: _Part
     facts: Mapping[str, Any]
@@ -72,19 +72,19 @@ class _Entry(NamedTuple):
 class Coco(Source):
     """Reads COCO annotations: polygons, and run lengths as counts or compressed text.
 
-    Instances of a class are united; several polygons of one instance are parts of it. A polygon that leaves the image
-    is cut, one wholly outside is an error, and one that crosses itself is filled by the even-odd rule. Polygons are
-    filled with the pixels of their outline (``cv2.fillPoly``), which is about half a pixel wider than pycocotools'
-    masks. An image without annotations is labelled, and empty: every category is known not to be there. A class that
-    the recipe lists and that is no category is unknown. In LVIS' files, an image knows the categories that are
-    annotated in it or stand in its ``neg_category_ids``, but for its ``not_exhaustive_category_ids``; a class of
-    several categories is known where all of them are.
+    All instances of a class are united; several polygons of one instance are parts of it. A polygon that leaves the
+    image is clipped, one wholly outside is an error, and one that crosses itself is filled by the even-odd rule. Filled
+    polygons include the pixels of their outline (``cv2.fillPoly``), so they are about half a pixel wider than
+    pycocotools' masks. An image without annotations is labelled and empty: every category is known to be absent. A
+    class that the recipe lists and that is no category is unknown. In LVIS files, the known categories of an image are
+    those annotated in it or listed in its ``neg_category_ids``, except its ``not_exhaustive_category_ids``; a class of
+    several categories is known if all of them are.
 
-    Categories go by name, and ids of one name are one class. Crowds (``iscrowd``) become the class ``ignore``, which is
-    made for them where the recipe lists no classes. Images that the file does not name are refused. Files of several
-    splits are read as one: instances_train2017.json and instances_val2017.json, or Roboflow's train/, valid/ and test/
-    with a file each; where these are, another .json in ROOT is left alone unless it is COCO's. The split goes before
-    the samples' names. Beside others, a file without any annotation leaves its images unlabelled.
+    Categories are identified by their names; several ids with one name are one class. Crowds (``iscrowd``) become the
+    class ``ignore``, which is added for them if the recipe lists no classes. Images that the file does not name are
+    refused. Files of several splits are read together: instances_train2017.json and instances_val2017.json, or
+    Roboflow's train/, valid/ and test/ with one file each; another .json in ROOT is then ignored unless it looks like
+    COCO. Samples' names then begin with the split, and a file without any annotation leaves its images unlabelled.
     """
 
     adapter_version: ClassVar[int] = 2
@@ -167,13 +167,13 @@ ROOT/                          source.path
 
     @property
     def _crowd(self) -> Crowd | None:
-        """What becomes of crowds; None where the recipe has to say."""
+        """What becomes of crowds, or None if the recipe has to decide."""
         ignores = self.crowd is None and (self.classes is None or IGNORE in self.classes)
         return "ignore" if ignores else self.crowd
 
     @property
     def _kind(self) -> str:
-        """The kind of `_read_facts` in the cache: everything that decides what it gives, apart from the file."""
+        """The kind of `_read_facts` in the cache: it names everything besides the file that decides the result."""
         return f"coco@{self.adapter_version}, facts@4 {digest(self.classes, self.class_map, self.crowd, self.boxes)}"
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
@@ -189,7 +189,7 @@ ROOT/                          source.path
         }
 
     def _class_tables(self, places: Sequence[str], facts: Sequence[Mapping[str, Any]]) -> list[ClassTable]:
-        """The classes of each file: all have the names of all, and know those of their own; none if unlabelled."""
+        """The class table for each file: the names are those of the source, the known classes those of the file."""
         own = [
             self._known_classes(self.root / place, said, len(facts) > 1)
             for place, said in zip(places, facts, strict=True)
@@ -201,7 +201,7 @@ ROOT/                          source.path
         return [ClassTable(names, [name for name in names if name in known]) for known in own]
 
     def _known_classes(self, path: Path, facts: Mapping[str, Any], one_of_several: bool) -> list[str]:
-        """The classes that a file's images know; a file for testing may have no annotation, or no category either."""
+        """The classes that a file labels. One of several files, such as that of a test split, may label none."""
         if one_of_several and not facts["annotated"]:
             return []
         return [*class_table(self, facts["labels"], path).known, IGNORE]
@@ -212,7 +212,7 @@ ROOT/                          source.path
         scan.warnings += [f"{place} holds no annotation, {meaning}" for place in bare]
 
     def _check_crowds(self, scan: Scan, parts: Sequence[_Part]) -> None:
-        """Warn of crowds that become ignore by default; where they are many and all of a category, that is an error."""
+        """Warn of crowds that become `ignore` by default; an error if they are many, and all there is of a category."""
         counts: Counter[str] = Counter()
         crowds: Counter[str] = Counter()
         for label, count, crowd in (entry for part in parts for entry in part.facts["drawn"]):
@@ -222,7 +222,7 @@ ROOT/                          source.path
             return
         places = [part.place for part in parts]
         empty = [label for label in counts if counts[label] == crowds[label]]
-        if empty and 5 * crowds.total() > counts.total():  # of COCO's own annotations one in a hundred is a crowd
+        if empty and 5 * crowds.total() > counts.total():  # in COCO itself, one annotation in a hundred is a crowd
             scan.source_error(
                 f"{', '.join(str(self.root / place) for place in places)}: all annotations of {some(empty)} are crowds "
                 f"(iscrowd: 1), which would become {IGNORE}; expected some that are not, but some tools mark all masks "
@@ -236,7 +236,7 @@ ROOT/                          source.path
     # ---- images ----
 
     def _find_images(self, scan: Scan, parts: Sequence[_Part]) -> set[str]:
-        """Places of all images that are there; annotation files may lie among them."""
+        """Places of all image files. Annotation files may lie among them; other JSON files are refused."""
         folders = outermost(part.images for part in parts)
         places = [place for folder in folders for place in scan.walk(folder, IMAGES | {".json"})]
         notes = {place for place in places if place.lower().endswith(".json")}
@@ -245,7 +245,7 @@ ROOT/                          source.path
         return set(places) - notes
 
     def _require_images(self, scan: Scan, part: _Part, found: set[str]) -> None:
-        """SourceError where none of an annotation file's images is there, unless something known may be why."""
+        """Raise SourceError if none of a file's images exists, unless a problem reported before may be the reason."""
         places = [image_place(part.images, entry["file_name"]) for entry in part.facts["images"]]
         below = [place for place in places if not leaves_root(place)]
         if below and not scan.bad_names and not scan.problems and found.isdisjoint(below):
@@ -261,7 +261,7 @@ ROOT/                          source.path
             scan.bad_sample(f"image_id {key}", "no image", f"{fact}. Add the image there, or remove them.")
 
     def _add_entries(self, scan: Scan, part: _Part, found: set[str], entries: dict[str, _Entry]) -> None:
-        """What a file says of each image, by its place; an image that is not there is wrong."""
+        """Add the images of a file to ``entries``, by their places; missing and duplicate images are bad samples."""
         where = str(self.root / part.place)
         for entry in part.facts["images"]:
             place = image_place(part.images, entry["file_name"])

@@ -55,7 +55,7 @@ class Datumaro(Source):
     Categories are the classes, in their order, and all are labelled in every image. Some formats list a background, and
     a void among them: ``class_map: {background: null, ignored: ignore}``. A sample is named by its item's id; its
     subset goes before it where the same id stands for several images. Subsets ``val`` and ``test`` are the splits of
-    those names; an image that stands in two of ``train``, ``val`` and ``test`` is left to the recipe. What Datumaro
+    those names; an image that is in two of ``train``, ``val`` and ``test`` is left to the recipe. What Datumaro
     warns of is a warning here. Images that are no files of their own (in archives, arrays, videos) are refused.
     """
 
@@ -207,7 +207,7 @@ ROOT/                          source.path
     def _read_shapes(
         self, scan: Scan, name: str, item: _Item, facts: Mapping[str, Any], labels: list[str]
     ) -> Iterator[tuple[str, Any]]:
-        """(class, ring or compressed run lengths) of the annotations; a wrong size is told."""
+        """(class, ring or compressed run lengths) of the annotations; a wrong size is reported."""
         where = f"{self.root}: item '{name}'"
         if item.size is not None:
             scan.check_size(name, item.place, item.size[::-1], facts)
@@ -222,7 +222,7 @@ ROOT/                          source.path
             yield class_, shape
 
     def _class_of_annotation(self, annotation: Any, labels: list[str], where: str) -> str | None:
-        """The class of an annotation that is drawn; None where it is left out. What needs a decision is an error."""
+        """The class of an annotation that is drawn; None if it is left out. What needs a decision is an error."""
         class_ = self.class_of(label_name(annotation, labels, where))
         if class_ is None or annotation.attributes.get("outside") is True:  # of a CVAT track: not in this frame
             return None

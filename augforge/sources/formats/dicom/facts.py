@@ -114,7 +114,7 @@ def frame_geometry(file: DicomFile, frame: int) -> dict[str, list[float] | None]
 
 
 def _kind_without_pixels(dataset: Any, path: Path) -> str:
-    """What a file without pixels is; SourceError where it says that it is an image, or nothing."""
+    """What a file without pixels is; SourceError if it says that it is an image, or nothing."""
     uid = dataset.file_meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID")
     kind = "file of no stated kind" if uid is None else str(uid.name)
     if uid is None or "Image Storage" in kind:
@@ -123,12 +123,12 @@ def _kind_without_pixels(dataset: Any, path: Path) -> str:
 
 
 def clean_text(value: Any) -> str:
-    """A value as text that can be written; empty where there is none."""
+    """A value as text that can be written; empty if there is none."""
     return "" if value is None else str(value).replace("\0", "").strip().encode("utf-8", "replace").decode()
 
 
 def _read_numbers(value: Any, count: int) -> list[float] | None:
-    """So many finite numbers; None where there are others."""
+    """So many finite numbers; None if there are others."""
     if value is None or isinstance(value, str) or not hasattr(value, "__len__") or len(value) != count:
         return None
     numbers = [float(part) for part in value]
@@ -136,7 +136,7 @@ def _read_numbers(value: Any, count: int) -> list[float] | None:
 
 
 def _tag_value(dataset: Any, tag: str, path: Path) -> Any:
-    """A tag's value as JSON, a list where the standard allows several; None where it is missing or empty."""
+    """A tag's value as JSON, a list where the standard allows several; None if it is missing or empty."""
     from pydicom.datadict import dictionary_VM
 
     if tag not in dataset or dataset[tag].is_empty:

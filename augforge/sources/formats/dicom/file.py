@@ -27,7 +27,7 @@ MAX_FRAMES = 1 << 16
 """Of a file: each is a sample."""
 
 Padding = tuple[int, int] | None
-"""Least and greatest stored value that only pad a picture; None where none does."""
+"""Least and greatest stored value that only pad a picture; None if none does."""
 
 ENDINGS = (".dcm", ".dicom", ".ima")
 GRAY = frozenset({"MONOCHROME1", "MONOCHROME2"})
@@ -199,7 +199,7 @@ class DicomFile:
             return self.dataset
 
     def rescale(self, frame: int) -> tuple[float, float]:
-        """Slope and intercept from stored values to a frame's units; 1 and 0 where there are none."""
+        """Slope and intercept from stored values to a frame's units; 1 and 0 if there are none."""
         holder = self.described(frame, "PixelValueTransformationSequence")
         with parsing(self.path, "DICOM"):
             slope, intercept = holder.get("RescaleSlope"), holder.get("RescaleIntercept")
@@ -236,7 +236,7 @@ class DicomFile:
         return (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else (0.0, 0.0)
 
     def _value_ranges(self, frame: int) -> list[tuple[float, float]]:
-        """Least and greatest value of a frame, in its units; nothing where all is padding."""
+        """Least and greatest value of a frame, in its units; nothing if all is padding."""
         stored = self.stored(frame)
         values = self.modality(frame, stored)[~is_padding(stored, self.padding)]
         return [(float(values.min()), float(values.max()))] if values.size else []
@@ -259,7 +259,7 @@ def is_padding(stored: NDArray[Any], padding: Padding) -> NDArray[np.bool_]:
 
 
 def open_dicom(path: Path, keep: bool = False) -> DicomFile:
-    """A listed file, kept for the next of its frames where ``keep``. SourceError where it cannot be read."""
+    """A listed file, kept for the next of its frames where ``keep``. SourceError if it cannot be read."""
     return (
         RECENT_FILES.get(path, "dicom", lambda: _open_file(path), lambda file: file.nbytes)
         if keep

@@ -62,7 +62,7 @@ def _codestreams(dataset: Any, frames: int) -> Iterator[bytes]:
 
 
 def _jpeg_size(stream: bytes) -> tuple[int, int] | None:
-    """Width and height by the frame header of JPEG or JPEG-LS; None where it is not found, or says that later."""
+    """Width and height by the frame header of JPEG or JPEG-LS; None if it is not found, or says that later."""
     at = 2
     while at + 9 <= len(stream) and stream[at] == 0xFF:
         marker, length = stream[at + 1], int.from_bytes(stream[at + 2 : at + 4], "big")
@@ -74,7 +74,7 @@ def _jpeg_size(stream: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg2000_size(stream: bytes) -> tuple[int, int] | None:
-    """Width and height by the SIZ segment (ISO/IEC 15444-1 A.5.1); None where there is none."""
+    """Width and height by the SIZ segment (ISO/IEC 15444-1 A.5.1); None if there is none."""
     at = stream.find(b"\xff\x4f\xff\x51")
     if not 0 <= at <= len(stream) - 24:
         return None

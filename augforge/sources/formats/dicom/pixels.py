@@ -87,7 +87,7 @@ _FUNCTIONS = {"LINEAR": linear, "LINEAR_EXACT": linear_exact, "SIGMOID": sigmoid
 
 
 def _own_window(file: DicomFile, frame: int, values: NDArray[Any]) -> NDArray[np.float64] | None:
-    """Brightness by the file's first lookup table or window; None where it has none, or one without width."""
+    """Brightness by the file's first lookup table or window; None if it has none, or one without width."""
     holder = file.described(frame, "FrameVOILUTSequence")
     if holder.get("VOILUTSequence"):
         found, depth = file.looked_up(values, holder.VOILUTSequence)
@@ -105,7 +105,7 @@ def _own_window(file: DicomFile, frame: int, values: NDArray[Any]) -> NDArray[np
 
 
 def _first_number(value: Any) -> float | None:
-    """The first of a tag's numbers; None where there is none."""
+    """The first of a tag's numbers; None if there is none."""
     if value is None or value == "":
         return None
     return float(value) if isinstance(value, int | float) else _first_number(next(iter(value), None))

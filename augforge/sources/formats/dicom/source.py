@@ -28,13 +28,13 @@ from augforge.sources.scan.scanning import Scan
 class Dicom(Source):
     """Reads DICOM images as a viewer shows them: rescaled, windowed, MONOCHROME1 inverted, colours as RGB.
 
-    Values become 8 or 16 bits by ``window``, rounded. A file of many frames is a sample a frame, named as if the file
-    were a folder: ``P01/scan1/0000`` is the first. Files are .dcm, .dicom, .ima or without suffix; a file that is DICOM
-    and no picture (a DICOMDIR, a report, a segmentation, a dose) is refused. Slices that make up a volume are read by
-    the format volume.
+    Values become 8 or 16 bits by ``window``, rounded. A file of many frames is one sample per frame, named as if the
+    file were a folder: ``P01/scan1/0000`` is the first. Files are .dcm, .dicom, .ima or without suffix; a file that is
+    DICOM and no picture (a DICOMDIR, a report, a segmentation, a dose) is refused. Slices that make up a volume are
+    read by the format volume.
 
     The group is the PatientID, or the first folder of the name where a file has none, ``P01`` here; folders with files
-    of several groups are told. The ID then stands in the dataset, so set ``group`` where it must not, or where
+    of several groups are reported. The ID then stands in the dataset, so set ``group`` where it must not, or where
     anonymising made it useless.
 
     Masks are those of the format mask-folder: in ``masks/<class>``, any pixel that is not zero is the class, a missing
@@ -138,7 +138,7 @@ ROOT/                          source.path
     def _make_record(
         self, name: str, place: str, facts: Mapping[str, Any], masks: list[Mask] | None, table: ClassTable
     ) -> Record:
-        """The record of a frame; masks are None where it is unlabelled."""
+        """The record of a frame; masks are None if it is unlabelled."""
         shown = "unlabelled" if masks is None else self._class_masks.canonical(masks)
         content = table.content([self.window, self.bits, shown])
         known = [] if masks is None else table.known

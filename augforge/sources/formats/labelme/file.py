@@ -94,7 +94,7 @@ def read_shapes(document: Mapping[str, Any], path: Path, wanted: Callable[[str],
 
 
 def read_size(document: Mapping[str, Any], path: Path) -> tuple[int, int] | None:
-    """Width and height that the file states, or None where it does not."""
+    """Width and height that the file states, or None if it does not."""
     size = [document.get("imageWidth"), document.get("imageHeight")]
     if size == [None, None]:
         return None
@@ -111,16 +111,16 @@ def read_flags(document: Mapping[str, Any]) -> dict[str, bool]:
     return {name: value for name, value in items if is_name(name) and isinstance(value, bool)}
 
 
-def farthest_shapes(found: Iterable[Shape], path: Path) -> shapes.Far:
+def farthest_shapes(found: Iterable[Shape], path: Path) -> shapes.Farthest:
     """The file's shapes that lie farthest out, for `shapes.off_image`."""
-    far: shapes.Far = []
+    far: shapes.Farthest = []
     for shape in found:
         far = shapes.extend_farthest(far, shape.box(), shape.where.removeprefix(f"{path}: "))
     return far
 
 
 def embedded_image(document: Mapping[str, Any], path: Path) -> bytes:
-    """The bytes of ``imageData``; SourceError where they are none."""
+    """The bytes of ``imageData``; SourceError if they are none."""
     return _decode_base64(document.get("imageData"), f"{path}: imageData")
 
 

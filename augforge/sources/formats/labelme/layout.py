@@ -42,7 +42,7 @@ class ImagePlaces:
 
 
 def swapped_folder(note: str, image: str) -> Swap | None:
-    """The one folder that differs between two places; None where there is not one, or where it names a split."""
+    """The one folder that differs between two places; None if there is not one, or where it names a split."""
     here, there = note.split("/")[:-1], image.split("/")[:-1]
     if len(here) != len(there):
         return None

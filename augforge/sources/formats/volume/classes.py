@@ -63,7 +63,7 @@ class LabelRules:
         return f"label volume {normal_folder(f'{naming.folder}/{label}/{name}')}{by_name}"
 
     def _find_labels(self, scan: Scan, files: LabelFiles, images: Mapping[str, Listed]) -> dict[str, dict[str, Labels]]:
-        """Label volumes by the label that they stand for, empty where their values name classes, and their names."""
+        """Label volumes by the label that they stand for, empty if their values name classes, and their names."""
         scan.require_folder(files.naming.folder)
         if self.by == "segment":
             return find_segmentations(scan, files, images)
@@ -142,10 +142,10 @@ _FILE = "dataset.json"
 
 
 def named_values(scan: Scan, background: int | None) -> dict[int, str] | None:
-    """The label of each value but the background; None where nothing is named, or where the recipe lists other classes.
+    """The label of each value but the background; None if nothing is named, or where the recipe lists other classes.
 
     Read are ``{"labels": {"liver": 1}}`` (nnU-Net) and ``{"labels": {"1": "liver"}}`` (Decathlon). Regions of several
-    values cannot be values' names, and are told. SourceError where the file is no JSON.
+    values cannot be values' names, and are reported. SourceError if the file is no JSON.
     """
     path = scan.root / _FILE
     document = read_json(path) if path.is_file() else None
@@ -166,7 +166,7 @@ def named_values(scan: Scan, background: int | None) -> dict[int, str] | None:
 
 
 def _value_and_label(key: str, value: Any) -> tuple[int, str] | None:
-    """A value and its label; None where it is neither of the two. Values may be text on either side."""
+    """A value and its label; None if it is neither of the two. Values may be text on either side."""
     if type(value) is int:
         return value, key
     if not isinstance(value, str):

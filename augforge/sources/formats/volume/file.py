@@ -62,7 +62,7 @@ class Volume:
         return values
 
     def range(self, percentiles: tuple[float, float]) -> tuple[float, float]:
-        """Two percentiles of all finite values but padding, in the units that are meant; equal where there are none."""
+        """Two percentiles of all finite values but padding, in the units that are meant; equal if there are none."""
         if percentiles not in self.ranges:
             counted = self._values_that_count()
             ends = np.array([0.0, 0.0])

@@ -78,7 +78,7 @@ class Grid:
         return Grid(shape, tuple(map(tuple, (matrix @ back).tolist())))
 
     def directions(self, path: Path) -> tuple[Direction, ...]:
-        """Where each axis mostly goes. SourceError where the volume has no affine."""
+        """Where each axis mostly goes. SourceError if the volume has no affine."""
         if (matrix := self.matrix) is None:
             raise SourceError(f"{path} does not say how it lies in space; expected axis to be 0, 1 or 2. Set it.")
         try:

@@ -29,7 +29,7 @@ def label_kind(turn: Turn) -> str:
 def label_facts(path: Path, turn: Turn) -> dict[str, Any]:
     """What a listing needs of a label volume, JSON-like: the ``values`` in it, and a digest of each slice.
 
-    The volume is decoded for that, once. SourceError where it is broken, or holds what is no label.
+    The volume is decoded for that, once. SourceError if it is broken, or holds what is no label.
     """
     values = turn(read_labels(path).values)
     counts = np.zeros(1 << 16, np.int64)
@@ -66,7 +66,7 @@ def read_labels(path: Path) -> Volume:
 
 
 def _whole_numbers(values: NDArray[Any], path: Path) -> NDArray[Any]:
-    """Values as they are meant, made whole; SourceError where they are no labels."""
+    """Values as they are meant, made whole; SourceError if they are no labels."""
     if values.dtype.kind == "f":
         whole = np.rint(values)
         odd = ~(np.abs(values - whole) <= 1e-3)  # not for NaN and infinity; by scaling 3 may become 2.9999998

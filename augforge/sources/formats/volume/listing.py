@@ -236,7 +236,7 @@ def find_segmentations(scan: Scan, files: LabelFiles, images: Mapping[str, Liste
 
 
 def _facts_of_segments(scan: Scan, name: str, place: str, image: Listed) -> dict[str, Any] | None:
-    """`segment_facts` on the slices of an image; None where it is wrong."""
+    """`segment_facts` on the slices of an image; None if it is wrong."""
     if "slices" not in image.facts:
         fact = f"{scan.root / place} is the segmentation of {scan.root / image.place}; expected an image that is DICOM"
         scan.bad_sample(name, "labels do not fit", f"{fact}. Save the labels as {image.place.rpartition('.')[2]}, too.")

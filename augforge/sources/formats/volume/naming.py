@@ -32,11 +32,11 @@ class Naming:
     pattern: str | None = None
 
     def sample(self, place: str) -> str | None:
-        """The sample of a file, whose name, or for DICOM that of its folder, fits; None where none does."""
+        """The sample of a file, whose name, or for DICOM that of its folder, fits; None if none does."""
         return self._group(place, 0) or (None if is_volume(place) else self.of_folder(place.rpartition("/")[0]))
 
     def of_folder(self, place: str) -> str | None:
-        """The sample of a folder of DICOM files; None where its name does not fit, and for the folder of all."""
+        """The sample of a folder of DICOM files; None if its name does not fit, and for the folder of all."""
         return None if place in ("", self.folder) else self._group(place, 0)
 
     def label(self, place: str) -> str | None:
@@ -60,7 +60,7 @@ class Naming:
         return replace(self, folder=normal_folder(f"{self.folder}/{folder}"))
 
     def keep_fitting(self, scan: Scan, places: Sequence[str]) -> list[str]:
-        """The files whose names fit; others, or their folders of DICOM, are refused. SourceError where all are."""
+        """The files whose names fit; others, or their folders of DICOM, are refused. SourceError if all are."""
         if self.pattern is None:
             return [*places]
         found = [place for place in places if self.sample(place) is not None]
@@ -109,7 +109,7 @@ class LabelFiles:
         return self.naming.keep_fitting(scan, places)
 
     def require_a_match(self, scan: Scan, samples: Collection[str], images: Collection[str]) -> None:
-        """SourceError where there are labels, and none is of an image, by their names."""
+        """SourceError if there are labels, and none is of an image, by their names."""
         if samples and images and not any(name in images or name in scan.bad_names for name in samples):
             scan.raise_problems()
             raise SourceError(
@@ -120,7 +120,7 @@ class LabelFiles:
 
 
 def check_apart(images: Naming, labels: Naming | None, by_folder: bool) -> None:
-    """ValueError where images and labels lie in one folder, and names do not tell them apart."""
+    """ValueError if images and labels lie in one folder, and names do not tell them apart."""
     if labels is None or images.folder != labels.folder:
         return
     if labels.pattern is None or (by_folder and not labels.names_labels):
@@ -140,5 +140,5 @@ def separate_labels(
     if top != other:
         return [*places] if is_below(top, other) else places_outside(places, [other]), LabelFiles(labels, images)
     ours = {place for place in places if labels.sample(place) is not None}
-    beside = sorted(ours) or places  # an error where none is ours
+    beside = sorted(ours) or places  # an error if none is ours
     return [place for place in places if place not in ours], LabelFiles(labels, images, beside)

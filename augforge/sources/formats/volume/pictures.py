@@ -20,7 +20,7 @@ class View:
     """How slices are shown.
 
     Attributes:
-        window: values that are black and white; None takes the ``percentiles`` of each volume.
+        window: values that are black and white; None means the ``percentiles`` of each volume.
         bits: of the picture, 8 or 16.
         neighbours: offsets of the slices that become channels; (0,) is gray.
     """
@@ -36,7 +36,7 @@ class View:
         return np.ascontiguousarray(shown[0] if len(shown) == 1 else np.stack(shown, axis=-1))
 
     def _gray(self, volume: Volume, turn: Turn, number: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
-        """A slice; the one at the edge where there is none. Values that are none are black."""
+        """A slice; the one at the edge if there is none. Values that are none are black."""
         low, high = self.window or volume.range(self.percentiles)
         cuts = turn(volume.values)
         cut = volume.real_values(cuts[min(max(number, 0), len(cuts) - 1)])

@@ -36,14 +36,14 @@ FRAMES_FACTS = "frames@1"
 _PARALLEL = 1e-3
 """How much a part of two slices' directions may differ."""
 _UNEVEN = 0.1
-"""How much a distance of two slices may differ from the usual one, as a share, before it is told."""
+"""How much a distance of two slices may differ from the usual one, as a share, before it is reported."""
 
 
 def series_facts(folder: Path, files: Mapping[str, Slice]) -> dict[str, Any]:
     """What a listing needs of the series that DICOM files of a folder make up, by their names and `dicom_facts`.
 
     As `volume_facts` gives, with the ``patient``, the names of the files in the order of the ``slices``, and a
-    ``warning`` of what is odd about their distances, or nothing. SourceError where they are not one volume.
+    ``warning`` of what is odd about their distances, or nothing. SourceError if they are not one volume.
     """
     facts = stack_slices(folder, files, "Put each series in a folder of its own.")
     ordered = [files[name] for name in facts["slices"]]
@@ -165,7 +165,7 @@ def _uneven_warning(steps: NDArray[Any]) -> str:
 def frames_facts(path: Path) -> dict[str, Any]:
     """How the frames of a DICOM file make up a volume, as `stack_slices` gives it, JSON-like; no pixel is decoded.
 
-    SourceError where the file does not tell where each frame lies, or they are of several stacks, times or the like.
+    SourceError if the file does not tell where each frame lies, or they are of several stacks, times or the like.
     """
     file = open_dicom(path)
     with parsing(path, "DICOM"):

@@ -58,7 +58,7 @@ class VolumeSlices(Source):
     of DICOM files have no part in that range and are black.
 
     A group is the first folder of the name, ``P01`` here, ``sub-01`` in BIDS, or the PatientID of a DICOM series, so
-    slices of a patient never part; folders with files of several groups are told.
+    slices of a patient never part; folders with files of several groups are reported.
 
     Label volumes are NIfTI or TIFF, of whole numbers however they are stored, and must lie where their image lies;
     their axes may be stored in another order. Their values name classes: by ``values``; or else by ``labels`` in a
@@ -71,7 +71,7 @@ class VolumeSlices(Source):
 
     Where names of images and labels differ, ``image_name`` and ``label_name`` say what in them is the sample's. They
     are regular expressions that names fit, of files below the folder, or of the folders of DICOM files. Images and
-    labels may then lie in one folder. Of a case with a file a modality one is read; for colour images make them 4D.
+    labels may then lie in one folder. Of a case with one file per modality one is read; for colour images make them 4D.
 
     - nnU-Net: ``images: imagesTr, labels: labelsTr, image_name: (.*)_0000``
     - LiTS: ``images: ., labels: ., image_name: .*volume-(.*), label_name: .*segmentation-(.*)``

@@ -52,7 +52,7 @@ def read_stack(root: Path, place: str, slices: Iterable[str], sha256: str) -> Vo
 
 
 def _facts_of_series(path: Path, files: Mapping[str, Any]) -> dict[str, Any]:
-    """`series_facts` of the files that are slices; nothing where there are none."""
+    """`series_facts` of the files that are slices; nothing if there are none."""
     slices = {name: fact for name, fact in files.items() if fact.get("frames") == 1}
     return series_facts(path, slices) if slices else {}
 

@@ -43,7 +43,7 @@ class DataYaml:
     """What a ``data.yaml`` says.
 
     Attributes:
-        names: class names by their number; None where nothing names them.
+        names: class names by their number; None if nothing names them.
         parts: folders or lists of images, by the data set's own names of its splits.
         base: folder that they start from, as the file says.
         file: the file, relative to the root; it may be missing.
@@ -60,7 +60,7 @@ class DataYaml:
 def find_data_yaml(root: Path, data: str | None) -> DataYaml:
     """What the file of a data set says: the one asked for, or what stands for ``data.yaml``, or nothing.
 
-    Raises SourceError where the file asked for is missing, or several may be meant.
+    Raises SourceError if the file asked for is missing, or several may be meant.
     """
     file = _require_file(root, data) if data else _find_usual_file(root)
     found = replace(read_data_yaml(root / file), file=file, names_file=file) if file else DataYaml()
@@ -99,7 +99,7 @@ def _has_names(path: Path) -> bool:
 
 
 def read_data_yaml(path: Path) -> DataYaml:
-    """Read a ``data.yaml``, or a ``.txt`` with a class a line. Raises SourceError naming the file, and the key."""
+    """Read a ``data.yaml``, or a ``.txt`` with one class per line. Raises SourceError naming the file, and the key."""
     if path.suffix.lower() == ".txt":
         return DataYaml(
             _read_names({"names": [line.strip() or None for line in read_text(path).rstrip().splitlines()]}, path)
@@ -172,7 +172,7 @@ def label_line(number: int, polygon: NDArray[np.float64], width: int, height: in
 
 
 def read_labels(path: Path, names: Mapping[int, str], boxes: Boxes) -> list[Shape]:
-    """The shapes of a label file, one a line; blank lines do not count. Raises SourceError with file and line."""
+    """The shapes of a label file, one per line; blank lines do not count. Raises SourceError with file and line."""
     lines = enumerate(read_text(path).splitlines(), start=1)
     return [_read_shape(line.split(), names, boxes, f"{path}:{number}") for number, line in lines if line.strip()]
 

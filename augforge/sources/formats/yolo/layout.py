@@ -78,7 +78,7 @@ def _resolve_equal_parts(scan: Scan, sets: Mapping[str, set[str]]) -> dict[str, 
 
 
 def group_of(name: str, own: str) -> str:
-    """The usual group: the folder that a sample lies in below its part's own, or its name where there is none."""
+    """The usual group: the folder that a sample lies in below its part's own, or its name if there is none."""
     inner = name.removeprefix(f"{own}/")
     return folder_or_name(inner) if "/" in inner else name
 
@@ -147,7 +147,7 @@ def _in_images(place: str) -> bool:
 
 
 def _read_list(scan: Scan, place: str) -> list[str]:
-    """Places of the images that a .txt file lists, one a line, relative to the root or, with ./, to the file."""
+    """Places of the images that a .txt file lists, one per line, relative to the root or, with ./, to the file."""
     lines = [(n, line) for n, row in enumerate(read_text(scan.root / place).splitlines(), 1) if (line := row.strip())]
     folder = posixpath.dirname(place)
     texts = [posixpath.join(folder, text) if text.startswith("./") else text for _, text in lines]

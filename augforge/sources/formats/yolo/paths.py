@@ -29,11 +29,11 @@ def strip_lost_folders(
     that names a split is never lost: ``valid/images`` is not ``images``.
 
     Args:
-        scan: the scan, which is told of what may be wrong.
+        scan: the scan, which is reported of what may be wrong.
         file: whose paths they are.
         texts: the paths.
         is_there: whether a place below the root is what a path has to lead to.
-        base: the folder that they start from, as the file says; nothing is told of it.
+        base: the folder that they start from, as the file says; nothing is reported of it.
     """
     roots = (os.path.abspath(scan.root), os.path.realpath(scan.root))  # noqa: PTH100
     paths = [_from_root(roots, text) for text in texts]
@@ -53,7 +53,7 @@ def without_parent_folder(text: str) -> str:
 
 
 def below_root(root: Path, text: str, where: str) -> str:
-    """A path as a place below the root; SourceError where it is none."""
+    """A path as a place below the root; SourceError if it is none."""
     if _ABSOLUTE.match(text):
         raise SourceError(
             f"{where}: {text} is an absolute path, and not below {root}; expected one relative to that. Correct it."

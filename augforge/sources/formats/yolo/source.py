@@ -1,4 +1,4 @@
-"""YOLO segmentation: a label file an image, a class number and a normalised polygon a line."""
+"""YOLO segmentation: one label file per image, with a class number and a normalised polygon on each line."""
 
 from __future__ import annotations
 
