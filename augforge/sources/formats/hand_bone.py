@@ -96,10 +96,9 @@ ROOT/                                       source.path
             return bitmask.empty(record.height, record.width, count), np.zeros(bitmask.plane_count(count), np.uint8)
         path = self.root / record.data["annotation"]
         known = [c for c, name in enumerate(classes) if name in self.classes]
-        index = {name: c for c, name in enumerate(classes)}
         polygons = _read_polygons(_read_document(path), path, self, classes)
         try:
-            drawn = ((index[name], [points]) for name, points in polygons)
+            drawn = ((classes.index(name), [points]) for name, points in polygons)
             return bitmask.rasterise(drawn, record.height, record.width, count), bitmask.select_bits(known, count)
         except ValueError as error:
             raise SourceError(f"{path}: {error} (classes: {', '.join(classes)}). Correct that polygon.") from error
@@ -205,8 +204,8 @@ def _check_labelled(pairs: Pairs, scan: Scan) -> None:
     counts = Counter(refused.reason for refused in scan.refused)
     raise SourceError(
         f"{scan.root} holds no image with an annotation: {counts['no annotation']} images without one, "
-        f"{counts['no image']} annotations without an image; expected\n{HandBone.layout}\n"
-        "Correct folders and file names, so that they pair."
+        f"{counts['no image']} annotations without an image; expected\n{HandBone.layout}\nCorrect folders "
+        "and file names, so that they pair."
     )
 
 

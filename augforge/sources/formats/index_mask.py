@@ -67,7 +67,7 @@ class IndexMask(Source):
 ROOT/                          source.path
   images/P01/scan1.jpg         folders are part of the name, and the usual group; VOC: images: JPEGImages
   masks/P01/scan1.png          the same name; PNG or TIFF, palette or gray; VOC: masks: SegmentationClass
-  lists/val.txt                if source.lists: a name a line, P01/scan1; VOC: lists: ImageSets/Segmentation"""
+  lists/val.txt                if source.lists: one name per line, P01/scan1; VOC: lists: ImageSets/Segmentation"""
 
     format: Literal["index-mask"] = "index-mask"
     images: str = Field("images", description="folder of the images")

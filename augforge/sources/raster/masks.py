@@ -27,7 +27,7 @@ from augforge.sources.scan.images import (
 )
 
 MASK_FACTS = "mask@1"
-"""The kind of `mask_facts` in a file cache; renamed when this module looks at masks in another way."""
+"""The kind of `mask_facts` in a file cache; renamed when `mask_facts` changes."""
 
 
 def read_values(path: Path) -> NDArray[Any]:

@@ -43,7 +43,7 @@ from augforge.sources.scan.headers import (
 )
 
 IMAGE_FACTS = "image@2"
-"""The kind of `image_facts` in a file cache; renamed when this module reads headers in another way."""
+"""The kind of `image_facts` in a file cache; renamed when `image_facts` changes."""
 
 MAX_PIXELS = 1 << 28
 """A header that claims more pixels is refused before anything is decoded."""

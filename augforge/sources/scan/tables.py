@@ -23,7 +23,7 @@ Value: TypeAlias = str | int | float | bool
 Row: TypeAlias = dict[str, Value]
 
 TABLE_FACTS = "table@2"
-"""The kind of `read_keyed` in a file cache; renamed when this module reads tables in another way."""
+"""The kind of `read_keyed` in a file cache; renamed when `read_keyed` changes."""
 
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d+)?([eE][+-]?\d{1,2})?")
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # run lengths of a mask in one cell exceed the default of 128 KiB

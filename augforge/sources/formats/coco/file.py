@@ -31,7 +31,7 @@ _REMEDY = "Correct it there or export it again."
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class AnnotationRules:
     """How the recipe wants annotations to be read.
 
     Attributes:
@@ -76,7 +76,8 @@ class _Image:
             if not isinstance(shape, str):
                 self.far = extend_farthest(self.far, box_of(zip(shape[::2], shape[1::2], strict=True)), annotation)
 
-    def facts(self, rules: Rules) -> dict[str, Any]:
+    def facts(self, rules: AnnotationRules) -> dict[str, Any]:
+        """What the listing needs, JSON-like; ``unknown`` are the classes that the image is not labelled for."""
         return {
             "file_name": self.file_name,
             "size": self.size,
@@ -86,8 +87,8 @@ class _Image:
             "problem": self.problem,
         }
 
-    def _unknown_classes(self, rules: Rules) -> list[str]:
-        """The classes that the image is not labelled for: those with a category that it is not labelled for."""
+    def _unknown_classes(self, rules: AnnotationRules) -> list[str]:
+        """The classes that the image is not labelled for: those of which at least one category is not."""
         unlabelled = set() if self.negative is None else rules.class_of.keys() - self.seen - self.negative
         return sorted({name for key in unlabelled | self.partial if (name := rules.class_of.get(key)) is not None})
 
@@ -123,7 +124,7 @@ def read_document(path: Path) -> dict[str, Any]:
     return dict(document)
 
 
-def read_images(document: Mapping[str, Any], path: Path, rules: Rules) -> dict[str, Any]:
+def read_facts(document: Mapping[str, Any], path: Path, rules: AnnotationRules) -> dict[str, Any]:
     """Facts of a file, JSON-like, to be kept in the cache.
 
     - ``images``: facts of each image. A ``problem`` does not name the file, which may have moved since it was cached.
@@ -131,7 +132,7 @@ def read_images(document: Mapping[str, Any], path: Path, rules: Rules) -> dict[s
       class `ignore`.
     - ``orphans``: [image id, number of annotations] for each image id that is not among the file's images.
     """
-    images = _read_images(document, path)
+    images = _list_images(document, path)
     orphans: Counter[Key] = Counter()
     drawn: Counter[Key] = Counter()
     crowds: Counter[Key] = Counter()
@@ -164,7 +165,8 @@ def _is_key(value: Any) -> TypeGuard[Key]:
     return type(value) is int or is_name(value)
 
 
-def _read_images(document: Mapping[str, Any], path: Path) -> dict[Key, _Image]:
+def _list_images(document: Mapping[str, Any], path: Path) -> dict[Key, _Image]:
+    """The images of a file by their ids, without annotations yet."""
     images: dict[Key, _Image] = {}
     for number, entry in enumerate(document["images"], start=1):
         key, file_name = entry.get("id"), entry.get("file_name", _file_name_in_url(entry.get("coco_url")))
@@ -209,7 +211,9 @@ def _read_keys(value: Any, where: str) -> set[Key] | None:
 # ---- annotations -----------------------------------------------------------------------------------------------------
 
 
-def _read_shapes(entry: Mapping[str, Any], image: _Image, where: str, rules: Rules) -> Iterator[tuple[str, Ring | str]]:
+def _read_shapes(
+    entry: Mapping[str, Any], image: _Image, where: str, rules: AnnotationRules
+) -> Iterator[tuple[str, Ring | str]]:
     """Class and shape, a ring or compressed run lengths, for each shape of an annotation."""
     name = _class_of_annotation(entry, image, where, rules)
     if name is None:
@@ -227,7 +231,7 @@ def _read_shapes(entry: Mapping[str, Any], image: _Image, where: str, rules: Rul
         yield name, shape
 
 
-def _class_of_annotation(entry: Mapping[str, Any], image: _Image, where: str, rules: Rules) -> str | None:
+def _class_of_annotation(entry: Mapping[str, Any], image: _Image, where: str, rules: AnnotationRules) -> str | None:
     """The class of an annotation, or None if it is left out."""
     key = entry.get("category_id")
     if not _is_key(key) or key not in rules.class_of:
@@ -244,7 +248,7 @@ def _class_of_annotation(entry: Mapping[str, Any], image: _Image, where: str, ru
     return crowd_class(rules.crowd, name)
 
 
-def _box_shapes(box: Any, where: str, rules: Rules) -> Iterator[Ring | str]:
+def _box_shapes(box: Any, where: str, rules: AnnotationRules) -> Iterator[Ring | str]:
     """The rectangle of an annotation that has a box and no mask, or nothing, as the recipe says."""
     if rules.boxes == "error":
         raise SourceError(
@@ -259,6 +263,7 @@ def _box_shapes(box: Any, where: str, rules: Rules) -> Iterator[Ring | str]:
 
 
 def _run_lengths(segmentation: dict[str, Any], image: _Image, where: str) -> str:
+    """Compressed run lengths of a mask, which has to be as large as its image."""
     counts, (height, width) = read_counts(segmentation, where)
     image.size = image.size or (width, height)
     if (width, height) != image.size:

@@ -5,16 +5,70 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 from augforge.errors import SourceError, some
+from augforge.sources.classes import ClassTable
 from augforge.sources.scan.own_splits import is_split_name, own_split, split_folders
-from augforge.sources.scan.records import folder_or_name, place_inside
+from augforge.sources.scan.records import folder_or_name, name_of, place_inside
 
 _SHOWN = 20
 _HEAD = 1 << 16
 """A COCO file begins one of its lists within so many bytes."""
+
+
+class AnnotationFile(NamedTuple):
+    """One annotation file of the source.
+
+    Attributes:
+        place: of the file.
+        folder: that its images lie in.
+        split: the split in the file's name, which its samples' names begin with; "" if it is the only file.
+        facts: what was read from it (`read_facts`).
+        table: the classes of the whole source, and which of them this file labels.
+    """
+
+    place: str
+    folder: str
+    split: str
+    facts: Mapping[str, Any]
+    table: ClassTable
+
+    def name(self, place: str) -> str:
+        """The name of the sample whose image is at ``place``."""
+        return _sample_name(self._inner(place), self.split)
+
+    def group(self, place: str) -> str:
+        """The usual group of the sample whose image is at ``place``."""
+        return _usual_group(self._inner(place), self.split)
+
+    def _inner(self, place: str) -> str:
+        """The path of an image below the folder of images."""
+        return name_of(place, self.folder).removeprefix("images/")
+
+
+class AnnotatedImage(NamedTuple):
+    """An image that an annotation file names, and what that file says of it."""
+
+    file: AnnotationFile
+    facts: Mapping[str, Any]
+
+
+def _sample_name(inner: str, split: str) -> str:
+    """A sample's name: the image's path ``inner`` below its folder, after the split if there are several files."""
+    first, _, rest = inner.partition("/")
+    own = rest and is_split_name(first) and own_split(first) == own_split(split)
+    return f"{split}/{rest if own else inner}" if split else inner
+
+
+def _usual_group(inner: str, split: str) -> str:
+    """The usual group: the sample's folder, or its name. A first folder that names a split is left out of it."""
+    name, (first, _, rest) = _sample_name(inner, split), inner.partition("/")
+    if split and is_split_name(first):
+        return folder_or_name(rest) if "/" in rest else name
+    return folder_or_name(name)
 
 
 def json_files(root: Path) -> list[str]:
@@ -39,7 +93,7 @@ def annotation_files(root: Path, layout: str) -> list[str]:
     splits = {split_of(place) for place in places}
     if len(places) > 1 and ("" in splits or len(splits) < len(places)):
         raise SourceError(
-            f"{root} holds {len(places)} annotation files; expected one, or one a split, as train.json and val.json: "
+            f"{root} holds {len(places)} annotation files; expected one, or one per split, as train.json and val.json: "
             f"{some(places, _SHOWN)}. Choose one, 'annotations: {places[0]}', or read several by format union, with an "
             f"entry for each: '{{format: coco, path: PATH, annotations: {places[0]}, name: NAME}}'."
         )
@@ -78,21 +132,6 @@ def image_folder(root: Path, place: str, images: str | None, file_names: Iterabl
             return folder
     usual = "images" if (root / "images").is_dir() else "."
     return usual if images is None else posixpath.normpath(images)
-
-
-def sample_name(inner: str, split: str) -> str:
-    """A sample's name: the image's path ``inner`` below its folder, after the split if there are several files."""
-    first, _, rest = inner.partition("/")
-    own = rest and is_split_name(first) and own_split(first) == own_split(split)
-    return f"{split}/{rest if own else inner}" if split else inner
-
-
-def usual_group(inner: str, split: str) -> str:
-    """The usual group: the sample's folder, or its name. A first folder that names a split is left out of it."""
-    name, (first, _, rest) = sample_name(inner, split), inner.partition("/")
-    if split and is_split_name(first):
-        return folder_or_name(rest) if "/" in rest else name
-    return folder_or_name(name)
 
 
 def image_place(folder: str, file_name: str) -> str:

@@ -1,4 +1,4 @@
-"""Datumaro's annotations as shapes: rings, and the pixels of masks."""
+"""Turning Datumaro's annotations into rings and masks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from augforge.sources.raster.shapes import flat_ring, rectangle
 
 
 def thing_key(annotation: Any) -> tuple[Any, Any]:
-    """What a box and the mask of the same thing share."""
+    """A key that a box and a mask of the same object share."""
     return annotation.group, annotation.label
 
 
@@ -25,11 +25,11 @@ def label_name(annotation: Any, labels: Sequence[str], where: str) -> str:
 
 
 def _mask_pixels(annotation: Any, where: str) -> Any:
-    """A mask's pixels (H, W), which some formats read only now."""
+    """The pixels of a mask (H, W); some formats read the file only now."""
     try:
         with without_warnings():
             return np.atleast_2d(annotation.image)
-    except Exception as error:  # whatever its reader raises
+    except Exception as error:  # readers raise anything
         raise SourceError(f"{where}: a mask cannot be read ({cause_of(error)}). Copy it again.") from error
 
 
@@ -43,7 +43,7 @@ def _ellipse(annotation: Any, where: str) -> list[float]:
 
 
 def _require_no_rotation(annotation: Any, where: str) -> None:
-    """CVAT writes the angle of boxes and ellipses as an attribute, in formats that have no angles."""
+    """Raise SourceError for a rotated box or ellipse: CVAT writes the angle as an attribute, which would be lost."""
     angle = annotation.attributes.get("rotation")
     if isinstance(angle, int | float) and angle:
         raise SourceError(f"{where}: a {annotation.type.name} has a rotation, which is not drawn. Make it a polygon.")
@@ -54,7 +54,7 @@ def _ring(annotation: Any, where: str) -> list[float]:
 
 
 def _rectangle(annotation: Any, where: str) -> list[float]:
-    """A box covers the pixels from its first edge to before its last."""
+    """A box as a ring; it covers the pixels from its first edge up to, and without, its last edge."""
     x0, y0, x1, y1 = _checked_corners(annotation, where)
     return rectangle(x0, y0, max(x0, x1 - 1), max(y0, y1 - 1))
 
@@ -72,4 +72,4 @@ SHAPES: dict[str, Callable[[Any, str], Any]] = {
     "polygon": _ring,
     "rotated_bbox": _outline,
 }
-"""What draws each kind of annotation: a ring, or a mask (H, W). Raises SourceError naming where it stands."""
+"""For each kind of annotation, what gives its ring or mask (H, W). Raises SourceError naming the item."""

@@ -30,7 +30,7 @@ from augforge.sources.scan.scanning import Scan
 
 @dataclass(slots=True)
 class _Item:
-    """What Datumaro knows of one image, in all its subsets; ``of`` is their annotations, each as Datumaro's object."""
+    """An image with its annotations (``of``), which are Datumaro's objects, from all subsets that contain it."""
 
     place: str
     size: tuple[int, int] | None
@@ -46,17 +46,18 @@ class Datumaro(Source):
     common_semantic_segmentation. Others are read with a warning; cityscapes, open_images and ade20k2020 are refused, as
     Datumaro misreads them. Formats coco, yolo, labelme (JSON) and index-mask read theirs without Datumaro.
 
-    Polygons, masks, run lengths, ellipses and turned boxes become bit-planes, united by class. An upright box of
-    something that has a mask too (of its label and group) is passed over; another is an error until ``boxes`` decides,
-    and so is a crowd until ``crowd`` does. Where nothing has a shape, labels become the label vector, and the class
-    table is ``ignore`` alone. What has no pixels, such as points and captions, is left out, with a warning. CVAT's
-    ellipses and cuboids, which Datumaro does not read, are errors; what a CVAT track leaves outside is left out.
+    Polygons, masks, run lengths, ellipses and rotated boxes become bit-planes, united by class. An upright box is
+    skipped if its object has a mask too (of the same label and group); other boxes are an error until ``boxes``
+    decides, and so are crowds until ``crowd`` does. If nothing has a shape, labels become the label vector, and the
+    class table is ``ignore`` alone. Annotations without pixels, such as points and captions, are left out, with a
+    warning. CVAT's ellipses and cuboids, which Datumaro does not read, are errors; frames that a CVAT track marks as
+    outside are left out.
 
-    Categories are the classes, in their order, and all are labelled in every image. Some formats list a background, and
-    a void among them: ``class_map: {background: null, ignored: ignore}``. A sample is named by its item's id; its
-    subset goes before it where the same id stands for several images. Subsets ``val`` and ``test`` are the splits of
-    those names; an image that is in two of ``train``, ``val`` and ``test`` is left to the recipe. What Datumaro
-    warns of is a warning here. Images that are no files of their own (in archives, arrays, videos) are refused.
+    The categories are the classes, in their order, and all are labelled in every image. Some formats have a background
+    or a void category: ``class_map: {background: null, ignored: ignore}``. Samples are named by the ids of their items,
+    with the subset before them if several images have the same id. Subsets ``val`` and ``test`` are the splits of those
+    names; an image in two of ``train``, ``val`` and ``test`` is left to the recipe. Datumaro's warnings are warnings
+    here. Images that are no files of their own (in archives, arrays, videos) are refused.
     """
 
     adapter_version: ClassVar[int] = 2
@@ -123,7 +124,7 @@ ROOT/                          source.path
     # ---- what Datumaro finds ----
 
     def _find_items(self, scan: Scan, imported: Imported) -> dict[str, _Item]:
-        """The images by the names of their samples; one without a file below the root is wrong."""
+        """The images by the names of their samples; those without a file below the root are bad samples."""
         places = [(item, self._image_place(scan, item)) for item in imported.items]
         several = len({item.id for item, _ in places}) < len({(item.id, place) for item, place in places})
 
@@ -153,7 +154,7 @@ ROOT/                          source.path
             return None
 
     def _split_of(self, item: _Item) -> str | None:
-        """The split that the subsets prescribe, where they are of one mind."""
+        """The split that the subsets prescribe, if they agree."""
         said = {own_split(name) for name in item.subsets if is_split_name(name)}
         return said.pop() if len(said) == 1 else None
 
@@ -170,7 +171,7 @@ ROOT/                          source.path
         return kind in SHAPES and (kind != "bbox" or self.boxes != "drop")
 
     def _drawn_annotations(self, item: _Item) -> list[Any]:
-        """The annotations that are drawn: no box of what has a mask or polygon too, of its label and group."""
+        """The annotations to draw: all shapes, but no box of an object that has a mask or polygon too."""
         drawn = [annotation for annotation in item.of if self._is_shape(annotation)]
         masked = {thing_key(annotation) for annotation in drawn if annotation.type.name != "bbox" and annotation.group}
         return [
@@ -178,7 +179,7 @@ ROOT/                          source.path
         ]
 
     def _warn_of_the_rest(self, scan: Scan, items: Mapping[str, _Item], masks: bool) -> None:
-        """Warn of annotations that are left out, but for boxes, and of images without any; options decide of those."""
+        """Warn of kinds of annotations that are left out, and of images without annotations."""
         taken = {*SHAPES} if masks else {"label"}
         rest = Counter(kind for annotation in _all_annotations(items) if (kind := annotation.type.name) not in taken)
         scan.warnings += [f"{count} annotations of kind {kind} are left out" for kind, count in sorted(rest.items())]
@@ -207,7 +208,7 @@ ROOT/                          source.path
     def _read_shapes(
         self, scan: Scan, name: str, item: _Item, facts: Mapping[str, Any], labels: list[str]
     ) -> Iterator[tuple[str, Any]]:
-        """(class, ring or compressed run lengths) of the annotations; a wrong size is reported."""
+        """Class and shape, a ring or compressed run lengths, of the annotations; reports a wrong size."""
         where = f"{self.root}: item '{name}'"
         if item.size is not None:
             scan.check_size(name, item.place, item.size[::-1], facts)
@@ -222,9 +223,9 @@ ROOT/                          source.path
             yield class_, shape
 
     def _class_of_annotation(self, annotation: Any, labels: list[str], where: str) -> str | None:
-        """The class of an annotation that is drawn; None if it is left out. What needs a decision is an error."""
+        """The class of an annotation, or None if it is left out. Raises SourceError if an option has to decide."""
         class_ = self.class_of(label_name(annotation, labels, where))
-        if class_ is None or annotation.attributes.get("outside") is True:  # of a CVAT track: not in this frame
+        if class_ is None or annotation.attributes.get("outside") is True:  # a CVAT track is not in this frame
             return None
         kind = annotation.type.name
         if kind == "bbox" and self.boxes == "error":

@@ -1,4 +1,4 @@
-"""How pixels are packed in DICOM files, looked at before anything is unpacked whole."""
+"""Checking how pixels are compressed in DICOM files, before they are decoded."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from augforge.errors import SourceError
 from augforge.sources.scan.headers import damaged_error
 
 MAX_INFLATED = 1 << 29
-"""Bytes that a deflated file may hold: 512 MiB."""
+"""Most bytes that a deflated file may unpack to: 512 MiB."""
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _META = 132 + 12
-"""Where the file meta information begins, behind the element that tells its length."""
+"""Where the file meta information begins, after the element with its length."""
 
 _JPEG_FRAMES = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}
 
 
 def check_inflated(data: bytes, path: Path) -> None:
-    """SourceError for a deflated file (PS3.5 A.5) that is too large, or that does not tell where it is deflated."""
+    """Raise SourceError for a deflated file (PS3.5 A.5) that is too large, or lacks the length of its head."""
     told = data[132:140] == b"\2\0\0\0UL\4\0"
     end = _META + int.from_bytes(data[_META - 4 : _META], "little") if told else 4096
     if _DEFLATED not in data[:end]:
@@ -40,7 +40,7 @@ def check_inflated(data: bytes, path: Path) -> None:
 
 
 def check_frames(dataset: Any, path: Path, frames: int) -> None:
-    """SourceError unless encapsulated pixels are so many frames, each of the header's size where it tells its own."""
+    """Raise SourceError unless encapsulated pixels are ``frames`` frames of the size in the header."""
     count, size = 0, (int(dataset.Columns), int(dataset.Rows))
     for number, stream in enumerate(_codestreams(dataset, frames)):
         own = _jpeg_size(stream) if stream[:2] == b"\xff\xd8" else _jpeg2000_size(stream)
@@ -62,7 +62,7 @@ def _codestreams(dataset: Any, frames: int) -> Iterator[bytes]:
 
 
 def _jpeg_size(stream: bytes) -> tuple[int, int] | None:
-    """Width and height by the frame header of JPEG or JPEG-LS; None if it is not found, or says that later."""
+    """Width and height by the frame header of JPEG or JPEG-LS; None if it is not found or leaves the size open."""
     at = 2
     while at + 9 <= len(stream) and stream[at] == 0xFF:
         marker, length = stream[at + 1], int.from_bytes(stream[at + 2 : at + 4], "big")

@@ -1,4 +1,4 @@
-"""DICOM pictures: radiographs, ultrasound, single slices; masks beside them if there are any."""
+"""DICOM images: radiographs, ultrasound, single slices; with masks beside them, if there are any."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class Dicom(Source):
     """Reads DICOM images as a viewer shows them: rescaled, windowed, MONOCHROME1 inverted, colours as RGB.
 
     Values become 8 or 16 bits by ``window``, rounded. A file of many frames is one sample per frame, named as if the
-    file were a folder: ``P01/scan1/0000`` is the first. Files are .dcm, .dicom, .ima or without suffix; a file that is
-    DICOM and no picture (a DICOMDIR, a report, a segmentation, a dose) is refused. Slices that make up a volume are
+    file were a folder: ``P01/scan1/0000`` is the first. Files are .dcm, .dicom, .ima or without suffix; a DICOM file
+    without an image (a DICOMDIR, a report, a segmentation, a dose) is refused. Slices that make up a volume are
     read by the format volume.
 
-    The group is the PatientID, or the first folder of the name where a file has none, ``P01`` here; folders with files
-    of several groups are reported. The ID then stands in the dataset, so set ``group`` where it must not, or where
-    anonymising made it useless.
+    The usual group is the PatientID, or the first folder of the name (``P01`` below) if a file has none; there is a
+    warning of folders with files of several groups. The ID then becomes part of the dataset. Set ``group`` if it must
+    not, or if anonymising made it useless.
 
-    Masks are those of the format mask-folder: in ``masks/<class>``, any pixel that is not zero is the class, a missing
-    one says that it is not there; but where no image in test/ (val/, train/) has a mask, they are unlabelled. Without
-    masks (``masks: null``) nothing is known of any class.
+    Masks are as in the format mask-folder: in ``masks/<class>``, any pixel that is not zero is of the class, and
+    without a mask the class is absent; but if no image in test/ (val/, train/) has any mask, they are unlabelled. With
+    ``masks: null`` no class is known.
 
-    Compressed files need a decoder: JPEG, JPEG 2000 and RLE are read as they are, other kinds with pylibjpeg.
+    Of compressed files, JPEG, JPEG 2000 and RLE are read without further packages; other kinds need pylibjpeg.
     """
 
     adapter_version: ClassVar[int] = 3
@@ -115,7 +115,7 @@ ROOT/                          source.path
         return class_table(self, labels, self.root / self.masks)
 
     def _image_facts(self, scan: Scan) -> Mapping[str, Any]:
-        """`dicom_facts` of the sound images; what is DICOM and no picture, or no DICOM, is refused."""
+        """`dicom_facts` of the readable images; files that are no DICOM, or hold no image, are refused."""
         places = scan.walk(normal_folder(self.images), DICOM_SUFFIXES, "a DICOM file")
         files = scan.places_by_name((self._file_name(place), place) for place in places)
         facts = scan.facts(files.items(), tags_kind(self.tags), partial(dicom_facts, tags=self.tags), "broken DICOM")
@@ -138,7 +138,7 @@ ROOT/                          source.path
     def _make_record(
         self, name: str, place: str, facts: Mapping[str, Any], masks: list[Mask] | None, table: ClassTable
     ) -> Record:
-        """The record of a frame; masks are None if it is unlabelled."""
+        """The record of a frame; ``masks`` are None if it is unlabelled."""
         shown = "unlabelled" if masks is None else self._class_masks.canonical(masks)
         content = table.content([self.window, self.bits, shown])
         known = [] if masks is None else table.known

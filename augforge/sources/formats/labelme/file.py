@@ -1,4 +1,4 @@
-"""A LabelMe file: its shapes in canonical form, and as parts to draw."""
+"""Reading a LabelMe file: its shapes, in canonical form and as parts to draw."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REMEDY = "Correct or remove the shape."
 
 @dataclass(frozen=True, slots=True)
 class Widths:
-    """How wide what has no area is drawn, in pixels; None refuses it."""
+    """The widths in pixels to draw lines and points with, which have no area; None refuses them."""
 
     line: float | None
     point: float | None
@@ -34,14 +34,14 @@ class Widths:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A shape as the file holds it, checked.
+    """A shape of the file, checked.
 
     Attributes:
-        label: as it stands there.
+        label: as in the file.
         kind: polygon, rectangle, circle, linestrip, line, point or mask.
         points: (x, y) pixels.
-        width: of what has no area.
-        mask: the PNG of a mask; its two points are the first and the last pixel.
+        width: to draw lines and points with; 0 for other kinds.
+        mask: the PNG of a mask, whose two points are its first and last pixel.
         where: file and number, for messages.
     """
 
@@ -53,24 +53,24 @@ class Shape:
     where: str
 
     def canonical(self, name: str) -> Any:
-        """What decides the pixels of its class, JSON-like."""
+        """Everything that decides which pixels are drawn, JSON-like."""
         mask = hashlib.sha256(self.mask).hexdigest() if self.mask else ""
         return [name, self.kind, self.points, self.width, mask]
 
     def box(self) -> shapes.Box:
-        """Around what is drawn of it."""
+        """The box around the drawn shape."""
         if self.kind == "circle":
             return shapes.box_of(self.points[:1], math.dist(*self.points))
         return shapes.box_of(self.points, self.width / 2)
 
     def parts(self, name: str) -> Iterator[Part]:
-        """What is drawn of it."""
+        """The parts to draw."""
         for ring in _SHAPE_PARTS[self.kind](self):
             yield name, ring
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """The file with its ``shapes``, a list of objects."""
+    """Read a file and check that its ``shapes`` are a list of objects."""
     document: Any = read_json(path)
     entries = document.get("shapes") if isinstance(document, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -82,7 +82,7 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def read_shapes(document: Mapping[str, Any], path: Path, wanted: Callable[[str], bool], widths: Widths) -> list[Shape]:
-    """The shapes whose labels are wanted; the others are not looked at. SourceError for one that cannot be drawn."""
+    """The shapes whose labels are wanted; others are not checked. Raises SourceError for one that cannot be drawn."""
     found = []
     for number, entry in enumerate(document["shapes"], start=1):
         label = entry.get("label")
@@ -112,7 +112,7 @@ def read_flags(document: Mapping[str, Any]) -> dict[str, bool]:
 
 
 def farthest_shapes(found: Iterable[Shape], path: Path) -> shapes.Farthest:
-    """The file's shapes that lie farthest out, for `shapes.off_image`."""
+    """The shapes that lie farthest out, for `shape_outside_image`."""
     far: shapes.Farthest = []
     for shape in found:
         far = shapes.extend_farthest(far, shape.box(), shape.where.removeprefix(f"{path}: "))
@@ -120,7 +120,7 @@ def farthest_shapes(found: Iterable[Shape], path: Path) -> shapes.Farthest:
 
 
 def embedded_image(document: Mapping[str, Any], path: Path) -> bytes:
-    """The bytes of ``imageData``; SourceError if they are none."""
+    """The bytes in ``imageData``. Raises SourceError if they are missing or no base64."""
     return _decode_base64(document.get("imageData"), f"{path}: imageData")
 
 
@@ -135,7 +135,7 @@ def _decode_base64(text: Any, where: str) -> bytes:
 
 
 def shape_entry(label: str, points: list[list[float]], kind: str, group: int | None = None) -> dict[str, Any]:
-    """A shape as `read_shapes` reads it."""
+    """A shape in the form that `read_shapes` reads."""
     return {
         "label": label,
         "points": points,
@@ -148,7 +148,7 @@ def shape_entry(label: str, points: list[list[float]], kind: str, group: int | N
 
 
 def mask_entry(label: str, mask: NDArray[np.uint8], x: int, y: int) -> dict[str, Any]:
-    """A shape of type mask: its first and its last pixel, and the PNG of all between them."""
+    """A shape of type mask in the form that `read_shapes` reads; ``x`` and ``y`` are its first pixel."""
     height, width = mask.shape
     picture = base64.b64encode(cv2.imencode(".png", mask)[1].tobytes()).decode("ascii")
     return {**shape_entry(label, [[x, y], [x + width - 1, y + height - 1]], "mask"), "mask": picture}
@@ -161,7 +161,7 @@ _AT_LEAST = {"polygon": 3, "linestrip": 2}
 
 
 def _read_shape(entry: Mapping[str, Any], label: str, where: str, widths: Widths) -> Shape:
-    kind = entry.get("shape_type", "polygon")  # LabelMe 3 has no other
+    kind = entry.get("shape_type", "polygon")  # LabelMe 3 has no other kind, and writes none
     if not isinstance(kind, str) or kind not in _SHAPE_PARTS:
         raise SourceError(
             f"{where}: shape_type {str(kind)!r:.40} is not drawn.{nearest(str(kind), _SHAPE_PARTS)} {_REMEDY}"
@@ -185,7 +185,7 @@ def _read_points(points: Any, kind: str, where: str) -> list[tuple[float, float]
 
 
 def _width_of(kind: str, where: str, widths: Widths) -> float:
-    """The width of what has no area, 0 for the others."""
+    """The width to draw a line or point with, 0 for other kinds."""
     option = {"line": "line_width", "linestrip": "line_width", "point": "point_width"}.get(kind)
     if option is None:
         return 0.0
@@ -199,7 +199,7 @@ def _width_of(kind: str, where: str, widths: Widths) -> float:
 
 
 def _read_mask(text: Any, points: list[tuple[float, float]], where: str) -> bytes:
-    """The PNG of a mask shape, as large as its points say."""
+    """The PNG of a mask shape, checked to be as large as its points say."""
     data = _decode_base64(text, f"{where}: mask")
     header = parse_header(data, Path(f"{where}: mask"))
     (x0, y0), (x1, y1) = points

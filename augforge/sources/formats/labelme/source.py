@@ -1,4 +1,4 @@
-"""LabelMe: one JSON of shapes beside each image."""
+"""LabelMe: one JSON file of shapes beside each image."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ Width = Annotated[float, Field(ge=1, le=1000)]
 class Labelme(Source):
     """Reads LabelMe files of versions 3 to 5: polygons, rectangles, circles, masks, and lines and points by width.
 
-    The image is the one that ``imagePath`` names, else the one beside the file with its name, else the embedded one,
-    else the one of that file name in a parallel folder, with a warning: images/P01/scan1.jpg for json/P01/scan1.json,
-    where all files lie so. Such a folder of annotations is no part of the names, nor is one above train/ and val/.
-    Corners and rims belong to the shape; a polygon that crosses itself is filled by the even-odd rule; what leaves the
-    image is cut, and a shape wholly outside is an error. Shapes are filled with the pixels of their outline
-    (``cv2.fillPoly``), which is about half a pixel wider than pycocotools' masks. Shapes of one label are united:
-    ``group_id`` is not looked at. The image's own flags become metadata. A file without shapes is a labelled image
-    without any class; an image without a file is refused.
+    The image of a file is the one that ``imagePath`` names; else the one beside it with the same name; else the
+    embedded one; else, with a warning, the one of the same file name in a parallel folder, such as images/P01/scan1.jpg
+    for json/P01/scan1.json, if all files lie like that. Such a folder of annotations is left out of samples' names, and
+    so are folders above train/ and val/. Corners and rims belong to a shape; a polygon that crosses itself is filled by
+    the even-odd rule; shapes that leave the image are clipped, and a shape wholly outside is an error. Filled shapes
+    include the pixels of their outline (``cv2.fillPoly``), so they are about half a pixel wider than pycocotools'
+    masks. All shapes of a label are united; ``group_id`` is ignored. The image's flags become metadata. A file without
+    shapes is a labelled image without objects; an image without a file is refused.
 
-    Without ``classes`` they are the labels, sorted. A class that the recipe lists and no file labels is unknown.
+    Without ``classes`` the classes are the labels, sorted. A class that the recipe lists but no file labels is unknown.
     """
 
     adapter_version: ClassVar[int] = 2
@@ -60,15 +60,17 @@ ROOT/                          source.path
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
         places = scan.walk("", IMAGES | {".json"})
-        notes = scan.places_by_name((name_of(place), place) for place in places if place.lower().endswith(".json"))
+        annotations = scan.places_by_name(
+            (name_of(place), place) for place in places if place.lower().endswith(".json")
+        )
         found = {place for place in places if not place.lower().endswith(".json")}
-        if not notes:
+        if not annotations:
             raise SourceError(f"{self.root} holds no .json; expected\n{self.layout}\nCorrect source.path.")
-        facts = scan.facts(notes.items(), self._kind, self._read_facts, "broken annotation")
+        facts = scan.facts(annotations.items(), self._kind, self._read_facts, "broken annotation")
         labels = sorted({label for fact in facts.values() for label in fact["labels"]})
         nothing = ClassTable(self.classes or (), [])
         table = class_table(self, labels, self.root) if labels or not scan.bad_names else nothing
-        pairs = self._pair_images(scan, notes, facts, found)
+        pairs = self._pair_images(scan, annotations, facts, found)
         used = {*pairs.values()}
         others = ((name_of(place), place) for place in sorted(found - used))
         scan.refused += [Refused(name, "no annotation", place) for name, place in others if name not in scan.bad_names]
@@ -95,7 +97,7 @@ ROOT/                          source.path
 
     @property
     def _kind(self) -> str:
-        """The kind of `_read_facts` in the cache: everything that decides what it gives, apart from the file."""
+        """The kind of `_read_facts` in the cache: it names everything besides the file that decides the result."""
         rules = digest(self.classes, self.class_map, self.line_width, self.point_width)
         return f"labelme@{self.adapter_version}, facts@2 {rules}"
 
@@ -123,50 +125,54 @@ ROOT/                          source.path
     # ---- images ----
 
     def _pair_images(
-        self, scan: Scan, notes: Mapping[str, str], facts: Mapping[str, Any], found: set[str]
+        self, scan: Scan, annotations: Mapping[str, str], facts: Mapping[str, Any], found: set[str]
     ) -> dict[str, str]:
-        """For the place of each annotation that of its image, which is the same where the image is embedded."""
-        places = ImagePlaces(found, notes.values())
-        own = {note: self._own_image(note, fact, places) for note, fact in facts.items()}
-        lost = {note: file_name(facts[note]["image"] or "") for note, image in own.items() if image is None}
+        """The place of the image by the place of its annotation; the two are equal if the image is embedded."""
+        places = ImagePlaces(found, annotations.values())
+        own = {annotation: self._own_image(annotation, fact, places) for annotation, fact in facts.items()}
+        lost = {
+            annotation: file_name(facts[annotation]["image"] or "")
+            for annotation, image in own.items()
+            if image is None
+        }
         parallel = places.parallel(lost)
         self._warn_of_parallel_folders(scan, parallel)
         pairs: dict[str, str] = {}
         owners: dict[str, str] = {}
-        for name, note in notes.items():
-            image = own.get(note) or parallel.get(note)
-            if image is None and note in facts:
-                scan.bad_sample(name, "no image", self._no_image_message(note, facts[note], places))
-            elif image is not None and owners.setdefault(image, note) != note:
-                message = f"{self.root / owners[image]} and {self.root / note} both annotate {self.root / image}"
+        for name, annotation in annotations.items():
+            image = own.get(annotation) or parallel.get(annotation)
+            if image is None and annotation in facts:
+                scan.bad_sample(name, "no image", self._no_image_message(annotation, facts[annotation], places))
+            elif image is not None and owners.setdefault(image, annotation) != annotation:
+                message = f"{self.root / owners[image]} and {self.root / annotation} both annotate {self.root / image}"
                 scan.bad_sample(name, "image stands twice", f"{message}; expected one file an image. Remove one.")
             elif image is not None:
-                pairs[note] = image
+                pairs[annotation] = image
         return pairs
 
-    def _own_image(self, note: str, facts: Mapping[str, Any], places: ImagePlaces) -> str | None:
-        """Place of the image that an annotation names, that lies beside it or that it embeds."""
+    def _own_image(self, annotation: str, facts: Mapping[str, Any], places: ImagePlaces) -> str | None:
+        """The place of the image that an annotation names, that lies beside it or that it embeds, or None."""
         try:
-            place = place_inside(self.root, _image_path(note, facts["image"]), "") if facts["image"] else ""
+            place = place_inside(self.root, _image_path(annotation, facts["image"]), "") if facts["image"] else ""
         except SourceError:
             place = ""
         if place in places.all:
             return place
-        return places.beside.get(name_of(note)) or (note if facts["embeds"] else None)
+        return places.beside.get(name_of(annotation)) or (annotation if facts["embeds"] else None)
 
     def _warn_of_parallel_folders(self, scan: Scan, parallel: Mapping[str, str]) -> None:
-        for note, image in list(parallel.items())[:1]:
-            here, there = swapped_folder(note, image) or ("", "")
+        for annotation, image in list(parallel.items())[:1]:
+            here, there = swapped_folder(annotation, image) or ("", "")
             scan.warnings.append(
                 f"imagePath of {len(parallel)} files leads to no image; those of their names in parallel folders were "
-                f"taken, {there} for {here}, such as {image} for {note}"
+                f"taken, {there} for {here}, such as {image} for {annotation}"
             )
 
-    def _no_image_message(self, note: str, facts: Mapping[str, Any], places: ImagePlaces) -> str:
-        """Why an annotation has no image: its path leaves the root, or nothing is there."""
-        where, named = str(self.root / note), facts["image"] or ""
+    def _no_image_message(self, annotation: str, facts: Mapping[str, Any], places: ImagePlaces) -> str:
+        """The message for an annotation without an image: its path leads out of the root, or nowhere."""
+        where, named = str(self.root / annotation), facts["image"] or ""
         try:
-            place_inside(self.root, _image_path(note, named), where)
+            place_inside(self.root, _image_path(annotation, named), where)
         except SourceError as error:
             return str(error)
         others = places.named.get(file_name(named))
@@ -176,8 +182,10 @@ ROOT/                          source.path
 
     def _image_facts(self, scan: Scan, names: Mapping[str, str], pairs: Mapping[str, str]) -> Mapping[str, Any]:
         """Facts of the images by their places."""
-        known = scan.image_facts((names[note], image) for note, image in pairs.items() if image != note)
-        within = ((names[note], note) for note, image in pairs.items() if image == note)
+        known = scan.image_facts(
+            (names[annotation], image) for annotation, image in pairs.items() if image != annotation
+        )
+        within = ((names[annotation], annotation) for annotation, image in pairs.items() if image == annotation)
         known.update(scan.facts(within, f"labelme {IMAGE_FACTS}", _embedded_facts, "broken image"))
         return known
 
@@ -190,29 +198,29 @@ ROOT/                          source.path
         pairs: Mapping[str, str],
         images: Mapping[str, Any],
     ) -> Iterator[Record]:
-        for note, place in pairs.items():
+        for annotation, place in pairs.items():
             if place not in images:
                 continue
-            name, said, image = names[note], facts[note], images[place]
+            name, said, image = names[annotation], facts[annotation], images[place]
             if said["size"] is not None:
-                scan.check_size(name, note, said["size"], image)
-            outside = shape_outside_image(said["far"], image, self.root / note)
+                scan.check_size(name, annotation, said["size"], image)
+            outside = shape_outside_image(said["far"], image, self.root / annotation)
             if outside is not None and name not in scan.bad_names:
                 scan.bad_sample(name, "outside the image", outside)
-            data = {"annotation": note, "embedded": place == note, "known": table.known}
+            data = {"annotation": annotation, "embedded": place == annotation, "known": table.known}
             record = make_record(
                 name, place, image, table.content(said["content"]), group=folder_or_name(name), data=data
             )
             yield replace(record, metadata=said["flags"])
 
 
-def _image_path(note: str, image: str) -> str:
-    """``imagePath`` as a path from the root; Windows writes it with backslashes."""
-    return str(PurePosixPath(note).parent / image.replace("\\", "/"))
+def _image_path(annotation: str, image: str) -> str:
+    """``imagePath`` as a path from the root; on Windows it is written with backslashes."""
+    return str(PurePosixPath(annotation).parent / image.replace("\\", "/"))
 
 
 def _embedded_facts(path: Path) -> dict[str, Any]:
-    """As `image_facts`, of the image that an annotation file embeds."""
+    """The `image_facts` of the image that an annotation file embeds."""
     data = labelme_file.embedded_image(labelme_file.read_document(path), path)
     width, height = parse_header(data, path).size
     return {"width": width, "height": height, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}

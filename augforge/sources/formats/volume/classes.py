@@ -1,4 +1,4 @@
-"""What label volumes say of the classes: which there are, which are known in a volume, and what is missing."""
+"""The classes that label volumes name: the class table, the known classes of each volume, and missing labels."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Missing = Literal["error", "empty", "unlabelled"]
 
 @dataclass(frozen=True, slots=True)
 class LabelRules:
-    """How label volumes are to be read.
+    """How label volumes are read.
 
     Attributes:
-        files: where they lie; None: nothing is labelled.
+        files: where they lie; None if nothing is labelled.
         by: what names a class.
-        missing: what a volume is that has none, or not all.
-        values: what values mean, if they name classes.
-        check_affine: whether they must say that they lie where their image lies.
+        missing: what a volume without labels, or without some of them, counts as.
+        values: what values mean, if values name classes.
+        check_affine: whether the affine of labels must agree with that of their image.
     """
 
     files: LabelFiles | None
@@ -53,7 +53,7 @@ class LabelRules:
         return VolumeClasses(self, labels, table, {key: scan.source.class_of(label) for key, label in meaning.items()})
 
     def describe_labels(self, label: str, name: str) -> str:
-        """The labels of an image that a label, if there is one, stands for."""
+        """The labels that an image lacks, for messages; ``label`` is empty if values name classes."""
         if self.files is None:
             return "labels"
         naming = self.files.naming
@@ -63,7 +63,7 @@ class LabelRules:
         return f"label volume {normal_folder(f'{naming.folder}/{label}/{name}')}{by_name}"
 
     def _find_labels(self, scan: Scan, files: LabelFiles, images: Mapping[str, Listed]) -> dict[str, dict[str, Labels]]:
-        """Label volumes by the label that they stand for, empty if their values name classes, and their names."""
+        """Label volumes by label ("" if values name classes) and by the name of their image."""
         scan.require_folder(files.naming.folder)
         if self.by == "segment":
             return find_segmentations(scan, files, images)
@@ -74,7 +74,7 @@ class LabelRules:
         return found
 
     def _places_by_label(self, scan: Scan, files: LabelFiles) -> Iterator[tuple[str, LabelFiles, list[str]]]:
-        """A label, where its volumes are found, and their places."""
+        """Each label, where its volumes are found, and their places."""
         if self.by == "value":
             yield "", files, label_places(scan, files)
         elif files.naming.names_labels:
@@ -97,8 +97,8 @@ class VolumeClasses:
     """The label volumes of a source.
 
     Attributes:
-        rules: by which they are read.
-        labels: by the label that they stand for, and the names of their images.
+        rules: how they are read.
+        labels: the volumes by label and by the name of their image.
         table: the classes.
         names: the class of each value, folder or segment.
     """
@@ -109,14 +109,14 @@ class VolumeClasses:
     names: dict[str, str | None]
 
     def of(self, name: str) -> dict[str, Labels]:
-        """The label volumes of an image."""
+        """The label volumes of an image, by label."""
         return {label: found[name] for label, found in self.labels.items() if name in found}
 
     def _missing(self, name: str) -> Iterator[str]:
         return (label for label, found in self.labels.items() if name not in found)
 
     def check(self, scan: Scan, name: str, image: Listed) -> None:
-        """Labels that are missing, or whose values name nothing, are wrong."""
+        """Report an image whose labels are missing, or hold values that name no class."""
         missing = next(self._missing(name), None)
         if missing is not None and self.rules.missing == "error" and name not in scan.bad_names:
             fact = f"{scan.root / image.place} has no {self.rules.describe_labels(missing, name)}"
@@ -125,7 +125,7 @@ class VolumeClasses:
             self.rules.values.check(scan, name, own[""].place, own[""].facts["values"], self.names)
 
     def known(self, name: str) -> list[str]:
-        """The classes that somebody labelled in a volume; `ignore` is where any is."""
+        """The known classes of a volume; `ignore` is known if any other class is."""
         missing = list(self._missing(name))
         if not missing or self.rules.missing == "empty":
             return self.table.known
@@ -138,14 +138,14 @@ class VolumeClasses:
 # ---- dataset.json ----
 
 _FILE = "dataset.json"
-"""Names the values, as nnU-Net and the Medical Segmentation Decathlon keep them."""
+"""The file in which nnU-Net and the Medical Segmentation Decathlon name the values."""
 
 
 def named_values(scan: Scan, background: int | None) -> dict[int, str] | None:
-    """The label of each value but the background; None if nothing is named, or where the recipe lists other classes.
+    """The label of each value, without the background; None if nothing names them, or if the recipe lists others.
 
-    Read are ``{"labels": {"liver": 1}}`` (nnU-Net) and ``{"labels": {"1": "liver"}}`` (Decathlon). Regions of several
-    values cannot be values' names, and are reported. SourceError if the file is no JSON.
+    Reads ``{"labels": {"liver": 1}}`` (nnU-Net) and ``{"labels": {"1": "liver"}}`` (Decathlon). A region of several
+    values is no name of a value: then none is named, with a warning. Raises SourceError if the file is no JSON.
     """
     path = scan.root / _FILE
     document = read_json(path) if path.is_file() else None
@@ -166,7 +166,7 @@ def named_values(scan: Scan, background: int | None) -> dict[int, str] | None:
 
 
 def _value_and_label(key: str, value: Any) -> tuple[int, str] | None:
-    """A value and its label; None if it is neither of the two. Values may be text on either side."""
+    """A value and its label, of either form; None if it is of neither. Values may be written as text."""
     if type(value) is int:
         return value, key
     if not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Volumes in files: NIfTI and TIFF stacks. Headers for the listing, values for loading; errors name the file."""
+"""Reading volumes in NIfTI files and TIFF stacks: headers for the listing, values for loading. Errors name the file."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from augforge.sources.scan.parsing import parsing
 from augforge.sources.scan.records import name_of
 
 VOLUME_FACTS = "volume@3"
-"""The kind of `volume_facts` in a file cache; renamed when this module reads headers in another way."""
+"""The kind of `volume_facts` in a file cache; renamed when `volume_facts` changes."""
 
 _SPARE = 1 << 24
-"""Bytes that a NIfTI file may hold after its voxels."""
+"""How many bytes a NIfTI file may hold after its voxels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +35,12 @@ class Volume:
     """A volume in memory.
 
     Attributes:
-        values: as stored, real numbers of three dimensions.
-        slope, inter: stored value times slope plus inter is the value meant.
-        grid: its shape and place.
-        padding: stored values that only pad the pictures.
-        stack: how DICOM slices make it up (`series.stacked`); None for other files.
-        ranges: what was found of its values, by percentiles.
+        values: as stored; real numbers, three dimensions.
+        slope, inter: stored value * slope + inter is the real value.
+        grid: shape, and position in space.
+        padding: stored values that only fill up the slices.
+        stack: how it is composed of DICOM slices (`stack_slices`); None for other files.
+        ranges: computed value ranges by their percentiles.
     """
 
     values: NDArray[Any]
@@ -56,13 +56,13 @@ class Volume:
         return self.values.nbytes
 
     def real_values(self, stored: NDArray[Any]) -> NDArray[np.float64]:
-        """The values that some stored ones mean; NaN where they are padding."""
+        """Real values of stored ones; NaN for padding."""
         values: NDArray[np.float64] = stored.astype(np.float64) * self.slope + self.inter
         values[is_padding(stored, self.padding)] = np.nan
         return values
 
     def range(self, percentiles: tuple[float, float]) -> tuple[float, float]:
-        """Two percentiles of all finite values but padding, in the units that are meant; equal if there are none."""
+        """Two percentiles of all real values that are finite and no padding; equal if there are none."""
         if percentiles not in self.ranges:
             counted = self._values_that_count()
             ends = np.array([0.0, 0.0])
@@ -98,10 +98,11 @@ def _kind(place: str) -> str | None:
 
 
 def volume_facts(path: Path) -> dict[str, Any]:
-    """What a listing needs of a file, JSON-like: ``shape``, ``affine`` or None, ``bytes`` and ``sha256``.
+    """Facts of a file for the listing, JSON-like: ``shape``, ``affine`` or None, ``bytes`` and ``sha256``.
 
-    A file of several volumes of that shape, such as modalities, tells their number as ``volumes``. No value is decoded,
-    but the file's bytes are read once for its digest, and a gzip is unpacked to its end.
+    For a file of several volumes of that shape, such as modalities, their number is in ``volumes``. No value is
+    decoded, but the file's bytes are read for the digest, and a gzip file is unpacked to its end, where its checksum
+    is.
     """
     size = path.stat().st_size
     if not size:
@@ -113,12 +114,12 @@ def volume_facts(path: Path) -> dict[str, Any]:
 
 
 def read_volume(path: Path) -> Volume:
-    """A volume, or the first in its file, decoded whole."""
+    """The volume in a file, or the first one, decoded as a whole."""
     return read_volumes(path, (0,))[0]
 
 
 def read_volumes(path: Path, numbers: Sequence[int]) -> list[Volume]:
-    """Volumes of a file by their numbers, from 0; the file is decoded once, whole."""
+    """Volumes of a file by their numbers, counted from 0; the file is decoded once, as a whole."""
     kind = _kind(path.name) or "NIfTI"
     with parsing(path, kind):
         grid = Grid.of(_HEADERS[kind](path, path.stat().st_size))
@@ -131,7 +132,7 @@ def read_volumes(path: Path, numbers: Sequence[int]) -> list[Volume]:
 
 
 def check_shape(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], volumes: int = 1) -> None:
-    """SourceError unless the volumes of a file have three dimensions of real numbers, and not too many of them."""
+    """Raise SourceError unless volumes have three dimensions of real numbers, and are not too large."""
     if len(shape) != 3 or min(*shape, volumes) < 1:
         raise SourceError(
             f"{path} has the dimensions {list(shape)}; expected three. Save each volume of a series in a file of its "
@@ -157,7 +158,9 @@ def _nifti(path: Path) -> Any:
         import nibabel
     except ImportError as error:
         raise MissingExtra("nibabel", "medical", f"reading {path}") from error
-    logging.getLogger("nibabel").setLevel(logging.CRITICAL)  # what it makes good in headers; ours are checked below
+    logging.getLogger("nibabel").setLevel(
+        logging.CRITICAL
+    )  # it warns of headers that it repairs; what counts here is checked below
     image = nibabel.load(path, mmap=False)
     if not isinstance(image, nibabel.Nifti1Image | nibabel.Nifti2Image):
         raise damaged_error(path, f"it is {type(image).__name__} and no NIfTI")
@@ -167,7 +170,7 @@ def _nifti(path: Path) -> Any:
 def _nifti_header(path: Path, size: int) -> dict[str, Any]:
     image = _nifti(path)
     shape, dtype, proxy = tuple(image.shape), image.get_data_dtype(), image.dataobj
-    several = [side for side in shape[3:] if side != 1]  # of modalities or times: in one of the further dimensions
+    several = [side for side in shape[3:] if side != 1]  # modalities or times are in one of the further dimensions
     check_shape(path, shape if len(several) > 1 else shape[:3], dtype, *several[:1])
     needed = int(proxy.offset) + int(np.prod(shape)) * dtype.itemsize
     held = _gzip_size(path, needed) if path.suffix.lower() == ".gz" else size
@@ -181,7 +184,7 @@ def _nifti_header(path: Path, size: int) -> dict[str, Any]:
 
 
 def _gzip_size(path: Path, needed: int) -> int:
-    """Bytes in a gzip file, unpacked to its end, for only there its checksum stands; more than fit are refused."""
+    """Unpacked size of a gzip file, which is unpacked to its end, where its checksum is; refused if too large."""
     held = 0
     with gzip.open(path) as unpacked:
         while block := unpacked.read(1 << 20):
@@ -233,7 +236,7 @@ def _require_codecs(path: Path, page: Any) -> None:
 
 
 def _chain_is_whole(file: Any, size: int) -> bool:
-    """Whether the chain of pages ends as it should: tifffile passes over the pages that a cut file lost."""
+    """Whether the chain of pages ends properly: tifffile silently skips the pages that a truncated file lost."""
     form, stream, offset, seen = file.tiff, file.filehandle, file.pages[0].offset, set[int]()
     while offset and offset not in seen:
         seen.add(offset)

@@ -1,4 +1,4 @@
-"""Label volumes: whole numbers that name classes, however they are stored, and what a listing needs of them."""
+"""Reading label volumes, whose whole numbers name classes: facts for the listing, values for loading."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from augforge.sources.loading import check_size
 from augforge.sources.scan.recent_files import RECENT_FILES
 
 LABEL_FACTS = "labels@2"
-"""The kind of `label_facts` in a file cache; renamed when this module looks at labels in another way."""
+"""The kind of `label_facts` in a file cache; renamed when `label_facts` changes."""
 
 
 def label_kind(turn: Turn) -> str:
-    """The kind of `label_facts` cut that way in a file cache."""
+    """The kind in a file cache of `label_facts` for slices cut like that."""
     return f"{LABEL_FACTS} {digest(turn.order, turn.flips)}"
 
 
 def label_facts(path: Path, turn: Turn) -> dict[str, Any]:
-    """What a listing needs of a label volume, JSON-like: the ``values`` in it, and a digest of each slice.
+    """Facts of a label volume for the listing, JSON-like: the ``values`` that occur, and a digest of each slice.
 
-    The volume is decoded for that, once. SourceError if it is broken, or holds what is no label.
+    The volume is decoded for that. Raises SourceError if it is broken, or holds values that are no labels.
     """
     values = turn(read_labels(path).values)
     counts = np.zeros(1 << 16, np.int64)
@@ -49,15 +49,15 @@ def slice_digest(cut: NDArray[Any]) -> str:
 
 
 def recent_labels(path: Path) -> Volume:
-    """A label volume, kept for its next slice."""
+    """A label volume, from the recently read files if possible."""
     return RECENT_FILES.get(path, "labels", lambda: read_labels(path), lambda volume: volume.nbytes)
 
 
 def read_labels(path: Path) -> Volume:
-    """A label volume with values uint8 or uint16. SourceError unless it holds whole numbers from 0 to 65535."""
+    """A label volume of uint8 or uint16. Raises SourceError unless it holds whole numbers from 0 to 65535."""
     volume = read_volume(path)
     labels = np.empty_like(volume.values, np.uint16)
-    axis = int(np.argmax(volume.values.strides))  # whose slices lie together
+    axis = int(np.argmax(volume.values.strides))  # the axis whose slices are contiguous in memory
     for found, cut in zip(np.moveaxis(labels, axis, 0), np.moveaxis(volume.values, axis, 0), strict=True):
         found[...] = _whole_numbers(
             cut if (volume.slope, volume.inter) == (1, 0) else cut * volume.slope + volume.inter, path
@@ -66,10 +66,10 @@ def read_labels(path: Path) -> Volume:
 
 
 def _whole_numbers(values: NDArray[Any], path: Path) -> NDArray[Any]:
-    """Values as they are meant, made whole; SourceError if they are no labels."""
+    """Real values as whole numbers. Raises SourceError if they are no labels."""
     if values.dtype.kind == "f":
         whole = np.rint(values)
-        odd = ~(np.abs(values - whole) <= 1e-3)  # not for NaN and infinity; by scaling 3 may become 2.9999998
+        odd = ~(np.abs(values - whole) <= 1e-3)  # negated, so that NaN counts; scaling may turn 3 into 2.9999998
         if odd.any():
             raise SourceError(
                 f"{path} holds {values[odd][0]:g}; expected labels that are whole numbers. Was it resampled without "
@@ -83,7 +83,7 @@ def _whole_numbers(values: NDArray[Any], path: Path) -> NDArray[Any]:
 
 
 def check_slices(path: Path, cuts: NDArray[Any], record: Record) -> None:
-    """SourceError unless a volume still has the slice that was listed."""
+    """Raise SourceError unless a volume still has the slice that was listed."""
     check_size(path, cuts[0], record)
     if record.data["slice"] >= len(cuts):
         raise SourceError(f"{path} has {len(cuts)} slices now, fewer than were listed. Start again.")

@@ -1,4 +1,4 @@
-"""Listing volumes: which there are, how each is cut into slices, and the label volumes that lie on them."""
+"""Listing volumes: finding them and their label volumes, and deciding how each is cut into slices."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from augforge.sources.scan.scanning import Scan
 
 _LABELS = frozenset({".nii", ".gz", ".tif", ".tiff"})
 IMAGES = DicomSuffixes(DICOM_SUFFIXES | _LABELS)
-"""Suffixes of files that may be volumes, or slices of one."""
+"""Suffixes of files that may be volumes, or slices of a volume."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Labels:
 
     @property
     def where(self) -> tuple[Any, ...]:
-        """What loading needs of it."""
+        """What loading needs to find and cut it."""
         return self.place, self.turn.order, self.turn.flips
 
 
@@ -59,12 +59,12 @@ class Labels:
 def image_volumes(
     scan: Scan, naming: Naming, places: Sequence[str], axis: Axis | None, modalities: Sequence[int] | None = None
 ) -> dict[str, Listed]:
-    """The volumes that files are, by the names of their samples; broken ones are wrong and left out.
+    """The volumes in some files, by the names of their samples; broken ones are bad samples and left out.
 
     Args:
-        places: of the files; those of other names are refused.
-        axis: to cut along; None is ``axial`` for NIfTI, the slices of a series and the pages of a TIFF.
-        modalities: numbers of the volumes that are read of each file; None is its only one.
+        places: of the files; those whose names do not fit are refused.
+        axis: to cut along. None means ``axial`` for NIfTI, the slices of a series, and the pages of a TIFF.
+        modalities: numbers of the volumes to read from each file; None means its only one.
     """
     files, series = _split_files(scan, naming.keep_fitting(scan, places))
     named = [(str(naming.sample(place)), place) for place in files]
@@ -79,7 +79,7 @@ def image_volumes(
 
 
 def _split_files(scan: Scan, places: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """Files that are volumes, and files that may be slices by their folders."""
+    """The files that are volumes, and by their folders the files that may be slices."""
     files: list[str] = []
     series: dict[str, list[str]] = {}
     for place in places:
@@ -95,9 +95,10 @@ def _split_files(scan: Scan, places: Sequence[str]) -> tuple[list[str], dict[str
 def _add_dicom(
     scan: Scan, naming: Naming, folder: str, files: list[str], facts: MutableMapping[str, Any]
 ) -> list[tuple[str, str]]:
-    """Names and places of the volumes in a folder of DICOM files, whose facts are entered; no images are refused.
+    """Add the facts of the volumes in a folder of DICOM files, and give their names and places.
 
-    A file of several frames is a volume, all others together are one: of a broken one it is not known which.
+    A file of several frames is a volume by itself; all other files together are one. If one of them is broken, it is
+    not known which of the two it is, so the series is left out. DICOM files that are no images are refused.
     """
     name = naming.of_folder(folder) or ""
     known = scan.facts(((name, place) for place in files), DICOM_FACTS, dicom_facts, "broken DICOM")
@@ -120,7 +121,7 @@ def _add_dicom(
 
 
 def _add_series(scan: Scan, name: str, folder: str, slices: Mapping[str, Any], facts: MutableMapping[str, Any]) -> None:
-    """Enter the facts of the series that some slices make up."""
+    """Add the facts of the series that some slices form."""
     try:
         if not name:
             raise SourceError(f"{scan.root / folder} holds slices; expected a folder for each series in it. Make one.")
@@ -155,7 +156,7 @@ def _add_cut(
 
 
 def _check_volume_count(path: Path, facts: Mapping[str, Any], modalities: Sequence[int] | None) -> None:
-    """SourceError unless a file holds the volumes that are asked for."""
+    """Raise SourceError unless a file holds the volumes that ``modalities`` asks for."""
     count = facts.get("volumes", 1)
     if modalities is None and count > 1:
         raise SourceError(
@@ -182,7 +183,7 @@ def label_places(scan: Scan, files: LabelFiles) -> list[str]:
 def label_volumes(
     scan: Scan, files: LabelFiles, places: Sequence[str], images: Mapping[str, Listed], check_affine: bool
 ) -> dict[str, Labels]:
-    """Label volumes by the names of their images; what does not fit is wrong and left out."""
+    """Label volumes by the names of their images; those that do not fit are bad samples and left out."""
     found = scan.places_by_name((str(files.naming.sample(place)), place) for place in places)
     files.require_a_match(scan, found, images)
     scan.check_images_exist(found, images)
@@ -216,9 +217,9 @@ def _align_to_image(
 
 
 def find_segmentations(scan: Scan, files: LabelFiles, images: Mapping[str, Listed]) -> dict[str, dict[str, Labels]]:
-    """DICOM segmentations, by the labels of their segments and the names of their images.
+    """DICOM segmentations, by the labels of their segments and by the names of their images.
 
-    One is named as its image, or lies alone in a folder that is. What does not fit is wrong and left out.
+    A segmentation is named as its image, or lies alone in a folder that is. Those that do not fit are bad samples.
     """
     named = []
     for place in files.walk(scan, DICOM_SUFFIXES, "a DICOM file"):
@@ -236,7 +237,7 @@ def find_segmentations(scan: Scan, files: LabelFiles, images: Mapping[str, Liste
 
 
 def _facts_of_segments(scan: Scan, name: str, place: str, image: Listed) -> dict[str, Any] | None:
-    """`segment_facts` on the slices of an image; None if it is wrong."""
+    """`segment_facts` on the slices of an image, or None after reporting a problem."""
     if "slices" not in image.facts:
         fact = f"{scan.root / place} is the segmentation of {scan.root / image.place}; expected an image that is DICOM"
         scan.bad_sample(name, "labels do not fit", f"{fact}. Save the labels as {image.place.rpartition('.')[2]}, too.")

@@ -1,4 +1,4 @@
-"""DICOM segmentations (SEG, PS3.3 A.51) as the labels of a DICOM volume: segments lie where its slices lie."""
+"""DICOM segmentations (SEG, PS3.3 A.51) as labels of a DICOM volume: frames are laid on the slices by position."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from augforge.sources.scan.parsing import parsing
 from augforge.sources.scan.recent_files import RECENT_FILES
 
 SEGMENT_FACTS = "segments@1"
-"""The kind of `segment_facts` in a file cache; renamed when this module looks at segmentations in another way."""
+"""The kind of `segment_facts` in a file cache; renamed when `segment_facts` changes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Segments:
-    """The segments of a file on the slices of a volume; they may overlap.
+    """The segments of a file, laid on the slices of a volume. Segments may overlap: a voxel has a set of labels.
 
     Attributes:
-        codes: uint8 or uint16 like the volume: the number of the set of segments that a voxel is of.
-        sets: labels of the segments in each set, sorted; none are in the first.
+        codes: uint8 or uint16, of the volume's shape: for each voxel the number of its set.
+        sets: the labels in each set, sorted; the first set is empty.
     """
 
     codes: NDArray[Any]
     sets: Sequence[tuple[str, ...]]
 
     def mask(self, cut: NDArray[Any], label: str) -> NDArray[np.bool_]:
-        """Where a segment is, among some of the codes."""
+        """Where a label is, in a slice of ``codes``."""
         within: NDArray[np.bool_] = np.array([label in labels for labels in self.sets])[cut]
         return within
 
     def digest(self, cut: NDArray[Any]) -> str:
-        """Of the segments in a slice, however their sets are numbered."""
+        """A digest of the segments in a slice of ``codes``; it does not depend on how the sets are numbered."""
         present = sorted(distinct(cut), key=lambda code: self.sets[code])
         numbers = np.zeros(len(self.sets), "<u2")
         numbers[present] = np.arange(len(present))
@@ -52,17 +52,18 @@ class Segments:
 
 
 def segment_facts(path: Path, image: Mapping[str, Any], turn: Turn) -> dict[str, Any]:
-    """What a listing needs of a segmentation, JSON-like; it is decoded for that, once.
+    """Facts of a segmentation for the listing, JSON-like; it is decoded for that.
 
-    The ``labels`` of its segments, the number of the slice that each of its ``frames`` lies on, and a digest of each of
-    the ``slices``.
+    These are the ``labels`` of its segments, for each of its ``frames`` the number of the slice that it lies on, and a
+    digest of each of the ``slices``.
 
     Args:
-        image: the facts of the DICOM volume (`stacked`) that it is of.
-        turn: how that is cut.
+        path: of the segmentation.
+        image: facts of its DICOM volume (`stack_slices`).
+        turn: how the volume is cut.
 
     Raises:
-        SourceError: it is no binary segmentation, or lies elsewhere than the slices.
+        SourceError: it is no binary segmentation, or does not lie on the slices.
     """
     file = open_dicom(path)
     with parsing(path, "DICOM"):
@@ -75,9 +76,10 @@ def segment_facts(path: Path, image: Mapping[str, Any], turn: Turn) -> dict[str,
 
 
 def recent_segments(path: Path, image: Mapping[str, Any], lie: str) -> Segments:
-    """`read_segments` on the slices of an image, kept for the next of them.
+    """`read_segments` on the slices of an image, from the recently read files if possible.
 
-    SourceError unless they lie as they did when they were listed, which ``lie`` tells (`placement_digest`).
+    Raises SourceError unless the frames lie on the same slices as when they were listed: ``lie`` is the
+    `placement_digest` of then.
     """
 
     def read() -> Segments:
@@ -92,7 +94,7 @@ def recent_segments(path: Path, image: Mapping[str, Any], lie: str) -> Segments:
 
 
 def placement_digest(frames: Sequence[int], shape: Sequence[int]) -> str:
-    """A digest of the numbers of the slices that frames lie on, in a volume of that shape."""
+    """A digest of the slices that frames lie on, in a volume of that shape."""
     return digest([*frames], [*shape])
 
 
@@ -109,7 +111,7 @@ def read_segments(file: DicomFile, frames: Sequence[int], shape: Sequence[int]) 
 def _add_segment(
     cut: NDArray[np.uint16], mask: NDArray[np.bool_], label: str, sets: dict[tuple[str, ...], int]
 ) -> None:
-    """Add a segment to the sets that the voxels of a slice are of; new ones get the next numbers."""
+    """Add a label to the sets of the voxels in a mask; new sets get the next numbers."""
     found, known = cut[mask], list(sets)
     following = np.zeros(len(known), np.uint16)
     for code in distinct(found):
@@ -131,7 +133,7 @@ def _check_kind(file: DicomFile) -> None:
 
 
 def _segment_labels(file: DicomFile) -> dict[int, str]:
-    """The label of each segment by its number, which stands for one that is empty."""
+    """The label of each segment by its number; the number itself if the label is empty."""
     segments = {int(one.SegmentNumber): clean_text(one.get("SegmentLabel")) for one in file.dataset.SegmentSequence}
     return {number: label or str(number) for number, label in segments.items()}
 
@@ -141,7 +143,7 @@ def _segment_number(file: DicomFile, frame: int) -> int:
 
 
 def _slice_numbers(file: DicomFile, image: Mapping[str, Any]) -> list[int]:
-    """The number of the slice that each frame lies on, by their places."""
+    """The number of the slice that each frame lies on, by their positions."""
     to_voxels = np.linalg.inv(LPS @ np.array(image["affine"])[:3, :3])
     size = int(file.dataset.Rows), int(file.dataset.Columns)
     if size != tuple(image["shape"][1:]):
@@ -159,7 +161,9 @@ def _slice_number(file: DicomFile, frame: int, to_voxels: NDArray[np.float64], p
         raise damaged_error(file.path, f"frame {frame} does not tell where it lies")
     off = np.abs((np.array(position) - positions) @ to_voxels.T).max(axis=1)
     across, down = np.array(orientation[:3]) * spacing[1], np.array(orientation[3:]) * spacing[0]
-    steps = to_voxels @ np.stack([down, across], axis=1)  # of a row and a column, in slices, rows and columns
+    steps = to_voxels @ np.stack(
+        [down, across], axis=1
+    )  # one row down and one column across, in units of slices, rows and columns
     turned = np.abs((steps - np.eye(3)[:, 1:]) * (file.dataset.Rows, file.dataset.Columns)).max()
     if max(off.min(), turned) > TOLERANCE:
         raise _misplaced_error(

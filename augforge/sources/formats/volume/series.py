@@ -1,6 +1,6 @@
-"""A volume as DICOM slices: put in order by where they lie, not by their names or numbers.
+"""Composing a volume of DICOM slices, in the order of their positions, not of their names or numbers.
 
-Slices are the files of a folder, or the frames of one enhanced file (CT, MR, PET), which says of each where it lies.
+Slices are the files in a folder, or the frames of one enhanced file (CT, MR, PET), which has the position of each.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from augforge.sources.scan.images import read_bytes
 from augforge.sources.scan.parsing import parsing
 
 Name = str | int
-"""Of a slice: of its file, or the number of its frame."""
+"""The name of a slice's file, or the number of its frame."""
 
 Slice = Mapping[str, Any]
-"""``series``, ``photometric``, ``width`` and ``height`` of a slice, and where it lies (`frame_geometry`)."""
+"""``series``, ``photometric``, ``width`` and ``height`` of a slice, and its `frame_geometry`."""
 
 _DIMENSIONS = ("AcquisitionNumber", "EchoTime", "TemporalPositionIdentifier", "TriggerTime", "DiffusionBValue")
-"""What slices of several volumes in a series, which lie at the same places, differ in."""
+"""Tags in which slices differ that are of several volumes in one series, and so lie at the same positions."""
 
 FRAMES_FACTS = "frames@1"
-"""The kind of `frames_facts` in a file cache; renamed when this module looks at files in another way."""
+"""The kind of `frames_facts` in a file cache; renamed when `frames_facts` changes."""
 
 _PARALLEL = 1e-3
-"""How much a part of two slices' directions may differ."""
+"""How much the components of two slices' directions may differ."""
 _UNEVEN = 0.1
-"""How much a distance of two slices may differ from the usual one, as a share, before it is reported."""
+"""How much a distance between slices may differ from the median, as a share, without a warning."""
 
 
 def series_facts(folder: Path, files: Mapping[str, Slice]) -> dict[str, Any]:
-    """What a listing needs of the series that DICOM files of a folder make up, by their names and `dicom_facts`.
+    """Facts for the listing of the series that DICOM files of a folder form; ``files`` are their `dicom_facts` by name.
 
-    As `volume_facts` gives, with the ``patient``, the names of the files in the order of the ``slices``, and a
-    ``warning`` of what is odd about their distances, or nothing. SourceError if they are not one volume.
+    They are those of `volume_facts`, with the ``patient``, the names of the files as ``slices`` in their order, and a
+    ``warning`` if their distances are uneven, or "". Raises SourceError if they are not one volume.
     """
     facts = stack_slices(folder, files, "Put each series in a folder of its own.")
     ordered = [files[name] for name in facts["slices"]]
@@ -56,17 +56,17 @@ def series_facts(folder: Path, files: Mapping[str, Slice]) -> dict[str, Any]:
 
 
 def stack_slices(path: Path, slices: Mapping[Any, Slice], remedy: str) -> dict[str, Any]:
-    """Slices by their names or numbers, put in order from the first to the last along their normal.
+    """Put slices in order along their normal, and give facts of the volume.
 
-    Their names in that order as ``slices``, the ``positions`` of these, ``shape``, ``affine`` and ``warning``.
+    These are the names in that order as ``slices``, their ``positions``, ``shape``, ``affine`` and ``warning``.
 
     Args:
-        path: of the file or folder that holds them, for errors.
-        slices: one or more; with what is said of them apart from their place in ``dimensions``, if anything.
-        remedy: where they are several volumes.
+        path: of the file or folder that holds the slices, for errors.
+        slices: by their names or numbers; ``dimensions`` of a slice, if any, tells what it is of besides its position.
+        remedy: for the error that they are of several volumes.
 
     Raises:
-        SourceError: they are not the slices of one volume: parallel, of one size, each at a place of its own.
+        SourceError: they are not slices of one volume: parallel, of one size, each at a position of its own.
     """
     names, first = list(slices), next(iter(slices.values()))
     _check_alike(path, slices, remedy)
@@ -116,7 +116,7 @@ def _check_alike(path: Path, slices: Mapping[Any, Slice], remedy: str) -> None:
 def _several_volumes_error(
     path: Path, slices: Mapping[Any, Slice], names: tuple[Name, Name], fact: str, remedy: str
 ) -> SourceError:
-    """The error for two slices that are not of one volume; it tells what else they differ in."""
+    """The error for two slices that are not of one volume; it names what else they differ in."""
     one, two = (slices[name].get("dimensions") or _dimensions(path / str(name)) for name in names)
     differ = [f"{key} {one[key]} and {two[key]}" for key in one.keys() & two.keys() if one[key] != two[key]]
     told = f": {', '.join(sorted(differ))}" if differ else ""
@@ -127,7 +127,7 @@ def _several_volumes_error(
 
 
 def _dimensions(path: Path) -> dict[str, str]:
-    """What a slice in a file of its own is of, apart from its place."""
+    """What a slice in a file of its own is of besides its position, such as its acquisition and echo time."""
     dataset = read_dataset(read_bytes(path), path, _DIMENSIONS) if path.is_file() else {}
     with parsing(path, "DICOM"):
         return {key: clean_text(dataset.get(key)) for key in _DIMENSIONS if key in dataset}
@@ -140,7 +140,7 @@ def _slice_text(name: Name) -> str:
 def _affine(
     positions: NDArray[Any], normal: NDArray[Any], across: NDArray[Any], down: NDArray[Any], spacing: Sequence[float]
 ) -> NDArray[np.float64]:
-    """From (slice, row, column) to millimetres right, front and head; DICOM goes left, back and head (C.7.6.2)."""
+    """The matrix from (slice, row, column) to millimetres right, front and head (in DICOM left, back and head)."""
     step = (positions[-1] - positions[0]) / (len(positions) - 1) if len(positions) > 1 else normal
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1], affine[:3, 2], affine[:3, 3] = (
@@ -163,16 +163,16 @@ def _uneven_warning(steps: NDArray[Any]) -> str:
 
 
 def frames_facts(path: Path) -> dict[str, Any]:
-    """How the frames of a DICOM file make up a volume, as `stack_slices` gives it, JSON-like; no pixel is decoded.
+    """Facts of the volume that the frames of a DICOM file form, as `stack_slices` gives them; no pixel is decoded.
 
-    SourceError if the file does not tell where each frame lies, or they are of several stacks, times or the like.
+    Raises SourceError if the file lacks the positions of its frames, or if these are of several stacks or times.
     """
     file = open_dicom(path)
     with parsing(path, "DICOM"):
         if not file.dataset.get("PerFrameFunctionalGroupsSequence"):
             raise SourceError(
                 f"{path} has {frame_count(file.dataset)} frames and does not tell where each lies; expected slices of "
-                "a volume, in an enhanced file or a file each. Read moving pictures as format: dicom."
+                "a volume, in one enhanced file or a file for each. Read moving pictures as format: dicom."
             )
         frames = {frame: _frame_facts(file, frame) for frame in range(frame_count(file.dataset))}
         remedy = "Save each volume as a file of its own, or read the frames as pictures (format: dicom)."
@@ -193,7 +193,7 @@ def _frame_facts(file: DicomFile, frame: int) -> dict[str, Any]:
 
 
 def _frame_dimensions(file: DicomFile, frame: int) -> dict[str, str]:
-    """What a frame is of: its stack and time, and its number in each dimension of the file (PS3.3 C.7.6.17)."""
+    """The stack and time of a frame, and its number in each dimension of the file (PS3.3 C.7.6.17)."""
     from pydicom.datadict import keyword_for_tag
 
     content = file.described(frame, "FrameContentSequence")
@@ -209,6 +209,6 @@ def _frame_dimensions(file: DicomFile, frame: int) -> dict[str, str]:
 
 
 def _dimension_numbers(content: Any) -> list[int]:
-    """Dimension index values; pydicom gives one alone as a number."""
+    """Dimension index values; pydicom gives a single one as a number, not as a list."""
     values = content.get("DimensionIndexValues")
     return [] if values is None else [values] if isinstance(values, int) else list(values)

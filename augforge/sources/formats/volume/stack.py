@@ -1,6 +1,7 @@
-"""A volume of DICOM slices as it was listed: where it is loaded, the order of its slices is found again.
+"""Loading a volume of DICOM slices.
 
-That is as long as the volume, so a listing that kept it with every slice would grow with the square of them.
+The order of the slices is worked out again when a volume is loaded. It is as long as the volume, so if each slice's
+record kept it, the listing would grow with the square of the number of slices.
 """
 
 from __future__ import annotations
@@ -24,23 +25,23 @@ from augforge.sources.scan.walking import walk
 
 
 def slice_places(root: Path, place: str) -> list[str]:
-    """Places of the files in a folder that may be slices of its series; a file holds none."""
+    """Places of the files in a folder that may be slices of its series; none if ``place`` is a file."""
     found = walk(root, place, deep=False) if (root / place).is_dir() else ()
     files = (file.place for file in found if file.readable and not file.folder and file.fault is None)
     return [file for file in files if os.path.splitext(file)[1].lower() in DICOM_SUFFIXES]  # noqa: PTH122
 
 
 def read_stack(root: Path, place: str, slices: Iterable[str], sha256: str) -> Volume:
-    """The volume of the slices in a folder, or of the frames of a file, decoded whole.
+    """The volume of the slices in a folder, or of the frames in a file, decoded as a whole.
 
     Args:
         root: of the source.
         place: of the folder or file.
         slices: places of the files in the folder that may be slices.
-        sha256: of the volume, as the listing has it.
+        sha256: digest of the volume when it was listed.
 
     Raises:
-        SourceError: they are other slices than were listed, or cannot be decoded.
+        SourceError: the slices are not those that were listed, or cannot be decoded.
     """
     path = root / place
     facts = _facts_of_series(path, {file.rpartition("/")[2]: dicom_facts(root / file) for file in slices})
@@ -52,15 +53,15 @@ def read_stack(root: Path, place: str, slices: Iterable[str], sha256: str) -> Vo
 
 
 def _facts_of_series(path: Path, files: Mapping[str, Any]) -> dict[str, Any]:
-    """`series_facts` of the files that are slices; nothing if there are none."""
+    """`series_facts` of those files that are slices; empty if there are none."""
     slices = {name: fact for name, fact in files.items() if fact.get("frames") == 1}
     return series_facts(path, slices) if slices else {}
 
 
 def read_series(path: Path, stack: Mapping[str, Any]) -> Volume:
-    """The volume of DICOM slices in their order, as `stacked` tells it, decoded whole.
+    """The volume of DICOM slices in the order that `stack_slices` gives, decoded as a whole.
 
-    Where the slices are scaled, or padded, each in a way of its own, the values are those meant, and NaN is padding.
+    If slices differ in their rescaling or padding, real values are computed, in which padding is NaN.
     """
     grid, opened = Grid.of(stack), _open_slices(path, stack["slices"])
     stored = [file.stored(frame) for file, frame in opened]
@@ -76,7 +77,7 @@ def read_series(path: Path, stack: Mapping[str, Any]) -> Volume:
 
 
 def _open_slices(path: Path, slices: Sequence[Name]) -> list[tuple[DicomFile, int]]:
-    """The file of each slice, and its frame there."""
+    """The opened file of each slice, and the number of its frame in that file."""
     whole = open_dicom(path) if any(isinstance(one, int) for one in slices) else None
     return [(whole, one) if whole and isinstance(one, int) else (open_dicom(path / str(one)), 0) for one in slices]
 

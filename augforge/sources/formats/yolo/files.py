@@ -1,4 +1,4 @@
-"""The files of a YOLO data set: ``data.yaml`` or what stands for it, and label files, read strictly."""
+"""Reading and writing the files of a YOLO data set: ``data.yaml``, or what replaces it, and label files."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from augforge.sources.scan.documents import read_text
 from augforge.sources.scan.own_splits import is_split_name
 
 _SLACK = 0.01
-"""How far outside 0 to 1 a coordinate may lie: what tools round or draw at the border; it is cut to the image."""
+"""How far coordinates may lie outside of 0 to 1, as tools round them; they are clipped to the image."""
 
 Boxes = Literal["error", "rectangle"]
 Points = list[list[float]]
-"""Normalised (x, y); for a box its corners."""
+"""Normalised (x, y) points; for a box two corners."""
 
 DATA = "data.yaml"
-_LISTS = ("classes.txt", "labels/classes.txt")  # where Label Studio and labelImg write the names
+_LISTS = ("classes.txt", "labels/classes.txt")  # Label Studio and labelImg write the names there
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,14 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class DataYaml:
-    """What a ``data.yaml`` says.
+    """The contents of a ``data.yaml``.
 
     Attributes:
-        names: class names by their number; None if nothing names them.
-        parts: folders or lists of images, by the data set's own names of its splits.
-        base: folder that they start from, as the file says.
-        file: the file, relative to the root; it may be missing.
-        names_file: the file that names the classes.
+        names: class names by their number, or None.
+        parts: folders or lists of images, by the data set's own name of the split.
+        base: folder that these start from, as written in the file.
+        file: its place; the file may be missing.
+        names_file: the place of the file that names the classes.
     """
 
     names: dict[int, str] | None = None
@@ -58,9 +58,9 @@ class DataYaml:
 
 
 def find_data_yaml(root: Path, data: str | None) -> DataYaml:
-    """What the file of a data set says: the one asked for, or what stands for ``data.yaml``, or nothing.
+    """Read the file that the recipe names, or else ``data.yaml`` or what replaces it; the result may be empty.
 
-    Raises SourceError if the file asked for is missing, or several may be meant.
+    Raises SourceError if the named file is missing, or if several files could be meant.
     """
     file = _require_file(root, data) if data else _find_usual_file(root)
     found = replace(read_data_yaml(root / file), file=file, names_file=file) if file else DataYaml()
@@ -99,7 +99,7 @@ def _has_names(path: Path) -> bool:
 
 
 def read_data_yaml(path: Path) -> DataYaml:
-    """Read a ``data.yaml``, or a ``.txt`` with one class per line. Raises SourceError naming the file, and the key."""
+    """Read a ``data.yaml``, or a ``.txt`` with one class per line. Raises SourceError naming file and key."""
     if path.suffix.lower() == ".txt":
         return DataYaml(
             _read_names({"names": [line.strip() or None for line in read_text(path).rstrip().splitlines()]}, path)
@@ -120,7 +120,7 @@ def _read_yaml(path: Path) -> Any:
     text = read_text(path)
     try:
         return YAML(typ="safe", pure=True).load(text)
-    except Exception as error:  # ruamel raises what its constructors raise
+    except Exception as error:  # ruamel raises whatever its constructors raise
         line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
         raise SourceError(f"{path}:{line}: not valid YAML ({str(error).splitlines()[0]}). Correct it there.") from error
 
@@ -147,7 +147,7 @@ def _read_names(data: Mapping[Any, Any], path: Path) -> dict[int, str] | None:
 
 
 def _shorten(value: Any) -> str:
-    """A value as messages show it: no more of it than a line, however much its aliases stand for."""
+    """A value for a message, cut to a part of a line: YAML aliases may make it very long."""
     return reprlib.repr(value)[:60] if not isinstance(value, str) else value[:60]
 
 
@@ -159,20 +159,20 @@ def _read_paths(value: Any, path: Path, key: str) -> list[str]:
 
 
 def data_text(title: str, names: Sequence[str], parts: Mapping[str, str]) -> str:
-    """A ``data.yaml`` as `read_data_yaml` reads it, with the folder of each part."""
+    """The text of a ``data.yaml``, as `read_data_yaml` reads it; ``parts`` are the folders of the splits."""
     numbered = (f"  {number}: {json.dumps(name, ensure_ascii=False)}" for number, name in enumerate(names))
     lines = (f"{part}: {folder}" for part, folder in parts.items())
     return "\n".join([f"# {title}", *lines, f"nc: {len(names)}", "names:", *numbered, ""])
 
 
 def label_line(number: int, polygon: NDArray[np.float64], width: int, height: int) -> str:
-    """The line of a polygon (N, 2) in pixels, as `read_labels` reads it: points are shares of the image's size."""
+    """The line for a polygon (N, 2) in pixels, as `read_labels` reads it: points become shares of the image's size."""
     shares = (polygon / (width, height)).reshape(-1).tolist()
     return f"{number} {' '.join(f'{share:.6f}' for share in shares)}\n"
 
 
 def read_labels(path: Path, names: Mapping[int, str], boxes: Boxes) -> list[Shape]:
-    """The shapes of a label file, one per line; blank lines do not count. Raises SourceError with file and line."""
+    """The shapes of a label file, one per line, ignoring blank lines. Raises SourceError naming file and line."""
     lines = enumerate(read_text(path).splitlines(), start=1)
     return [_read_shape(line.split(), names, boxes, f"{path}:{number}") for number, line in lines if line.strip()]
 
@@ -206,7 +206,7 @@ def _read_number(word: str, where: str) -> float:
 
 
 def _read_box(values: Sequence[float], boxes: Boxes, where: str) -> Points:
-    """Corners of centre, width and height."""
+    """The two corners of a box that is given by its centre, width and height."""
     if boxes == "error":
         raise SourceError(
             f"{where}: 4 numbers behind the class, a box; expected a polygon of 3 points or more. Set boxes: rectangle "

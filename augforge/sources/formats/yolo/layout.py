@@ -1,4 +1,4 @@
-"""Where the images and label files of a YOLO data set lie, and to which split they belong."""
+"""Finding the images and label files of a YOLO data set, and the split that each belongs to."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from augforge.sources.scan.scanning import Scan
 from augforge.sources.scan.walking import outermost
 
 _LABELS = frozenset({".txt"})
-_NO_LABELS = frozenset({"classes.txt", "notes.txt"})  # what labelling tools leave there
+_NO_LABELS = frozenset({"classes.txt", "notes.txt"})  # files of labelling tools
 
 
 # ---- images ----------------------------------------------------------------------------------------------------------
@@ -26,12 +26,12 @@ _NO_LABELS = frozenset({"classes.txt", "notes.txt"})  # what labelling tools lea
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """What a data set names.
+    """The images of a data set.
 
     Attributes:
-        parts: places of all images, in order, with the part of ``data.yaml`` that names them, or nothing.
-        folders: where label files may lie that belong to them, and none but theirs.
-        own: the folder of each part that has but one, as in the names of its samples.
+        parts: for the place of each image, in order, the part of ``data.yaml`` (train, val, test) that names it, or "".
+        folders: the folders that hold label files of these images, and no others.
+        own: the folder of each part that has only one, as it is in the names of its samples.
     """
 
     parts: dict[str, str] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Images:
 
 
 def find_images(scan: Scan, said: DataYaml) -> Images:
-    """All images of a data set."""
+    """Find all images of a data set."""
     found = Images()
     if not said.parts and not (scan.root / "images").is_dir():
         roboflows = {name: [f"{name}/images"] for name in split_folders(scan.root, "images")}
@@ -63,7 +63,7 @@ def find_images(scan: Scan, said: DataYaml) -> Images:
 
 
 def _resolve_equal_parts(scan: Scan, sets: Mapping[str, set[str]]) -> dict[str, str]:
-    """Parts of the same images but other splits, and what counts in their place: nothing, or val without train."""
+    """What parts that name the same images count as: val if they are val and test, "" if one is train."""
     counted = {}
     for one in sets:
         same = [two for two in sets if sets[two] == sets[one]]
@@ -78,13 +78,13 @@ def _resolve_equal_parts(scan: Scan, sets: Mapping[str, set[str]]) -> dict[str, 
 
 
 def group_of(name: str, own: str) -> str:
-    """The usual group: the folder that a sample lies in below its part's own, or its name if there is none."""
+    """The usual group: the sample's folder below the folder ``own`` of its part, or else its name."""
     inner = name.removeprefix(f"{own}/")
     return folder_or_name(inner) if "/" in inner else name
 
 
 def split_of(name: str, part: str) -> str | None:
-    """The split that ``data.yaml`` prescribes: what it calls train stays there against the name of a folder."""
+    """The split that ``data.yaml`` prescribes; what it calls train stays there, even in a folder named val."""
     return own_split(part) or ("train" if part and own_split(split_folder(name)) else None)
 
 
@@ -94,7 +94,7 @@ def part_of(name: str, part: str) -> str:
 
 
 def _read_parts(scan: Scan, said: DataYaml, found: Images) -> dict[str, list[str]]:
-    """Places of the images of each part; a folder that two parts name is walked once."""
+    """Places of the images of each part. A folder that two parts name is walked only once."""
     asked = [
         (name, posixpath.join(said.base, without_parent_folder(text)))
         for name, texts in said.parts.items()
@@ -119,7 +119,7 @@ def _read_parts(scan: Scan, said: DataYaml, found: Images) -> dict[str, list[str
 
 
 def _part_place(scan: Scan, said: DataYaml, name: str, text: str) -> str | None:
-    """A folder or list that is there; None for one of test images, which Roboflow names even where it has none."""
+    """The place of a folder or list, which has to exist. None for missing test images: Roboflow names them always."""
     where = f"{scan.root / said.file}: {name}"
     place = below_root(scan.root, text, where)
     if os.path.exists(scan.root / place):  # noqa: PTH110
@@ -147,7 +147,7 @@ def _in_images(place: str) -> bool:
 
 
 def _read_list(scan: Scan, place: str) -> list[str]:
-    """Places of the images that a .txt file lists, one per line, relative to the root or, with ./, to the file."""
+    """Places of the images in a list: one per line, relative to the root or, if it begins with ./, to the list."""
     lines = [(n, line) for n, row in enumerate(read_text(scan.root / place).splitlines(), 1) if (line := row.strip())]
     folder = posixpath.dirname(place)
     texts = [posixpath.join(folder, text) if text.startswith("./") else text for _, text in lines]
@@ -177,13 +177,13 @@ def _is_image(scan: Scan, place: str) -> bool:
 
 
 def label_files(scan: Scan, images: Mapping[str, str], folders: Iterable[str], needed: bool) -> Mapping[str, str]:
-    """Places of the label files by the names of their images; those without an image are wrong.
+    """Places of the label files by the names of their images; files without an image are bad samples.
 
     Args:
         scan: the scan.
         images: places of the images by name.
-        folders: that hold label files of these images alone.
-        needed: an image is wrong that has a file of another kind, such as .json, in place of its label file.
+        folders: folders that hold only label files of these images.
+        needed: an image with another file, such as .json, in place of its label file is a bad sample.
     """
     expected = {name_of(label_place(place)): name for name, place in images.items()}
     walked = [place for folder in outermost(folders) for place in scan.walk(folder, _LABELS, "a label file")]
@@ -203,12 +203,12 @@ def label_files(scan: Scan, images: Mapping[str, str], folders: Iterable[str], n
                 fact = f"{scan.root / others[stem]} is no label file of YOLO; expected {stem}.txt"
                 scan.bad_sample(name, "broken label file", f"{fact}. Convert it, or set missing_label.")
     used = set(found.values())
-    scan.refused[:] = [row for row in scan.refused if row.detail not in used]  # where images and labels share a folder
+    scan.refused[:] = [row for row in scan.refused if row.detail not in used]  # images and labels may share a folder
     return found
 
 
 def _find_label_file(scan: Scan, stem: str, name: str) -> str | None:
-    """A label file of an image from a list; something there that is no file to be read is wrong."""
+    """The label file of an image from a list, or None; reports what is there and is no readable file."""
     place = next((place for place in (f"{stem}.txt", f"{stem}.TXT") if os.path.lexists(scan.root / place)), None)
     try:
         if place is None or os.path.isfile(scan.root / place_inside(scan.root, place, f"{scan.root}: label file")):  # noqa: PTH113
@@ -220,13 +220,13 @@ def _find_label_file(scan: Scan, stem: str, name: str) -> str | None:
 
 
 def _label_folder(folder: str, place: str) -> str:
-    """The folder of labels that stands for a folder of images, or for the part of it that an image lies in."""
+    """The folder of labels that belongs to a folder of images, or to the part of it that an image lies in."""
     depth = len(folder.split("/")) if "images" in folder.split("/") else place.split("/").index("images") + 1
     return "/".join(label_place(place).split("/")[:depth])
 
 
 def sample_name(place: str) -> str:
-    """The place of an image or label file without its folder named images or labels, and without its suffix."""
+    """The place of an image or label file without suffix and without the last folder named images or labels."""
     parts = name_of(place).split("/")
     marks = [index for index, part in enumerate(parts[:-1]) if part in ("images", "labels")]
     if marks:
@@ -235,7 +235,7 @@ def sample_name(place: str) -> str:
 
 
 def label_place(place: str) -> str:
-    """The label file of an image: labels in place of the last folder named images, and .txt."""
+    """The place of an image's label file: the last folder named images becomes labels, and the suffix .txt."""
     parts = name_of(place).split("/")
     last = max(index for index, part in enumerate(parts[:-1]) if part == "images")
     parts[last] = "labels"

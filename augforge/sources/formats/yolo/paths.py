@@ -16,24 +16,24 @@ from augforge.sources.scan.walking import is_below
 
 _ABSOLUTE = re.compile(r"([A-Za-z]:)?/")
 _USUAL = ("", "..", "data")
-"""Folders that tools write before a path and that say nothing of the data."""
+"""Leading folders that tools write by habit, and that mean nothing."""
 
 
 def strip_lost_folders(
     scan: Scan, file: str, texts: Iterable[str], is_there: Callable[[str], bool], base: str = ""
 ) -> list[str]:
-    """Paths of a file, from the root of a data set that may have been moved or copied since they were written.
+    """Paths in a file of a data set that may have been moved or copied since they were written, relative to its root.
 
-    They lose the leading folders that the root does not have, such as ``/content/cats/`` or ``data/``: the fewest
-    without which one of them is there, so a path that is there as it stands keeps all as they are. The last folder
-    that names a split is never lost: ``valid/images`` is not ``images``.
+    Leading folders that the root does not have, such as ``/content/cats/`` or ``data/``, are stripped from all of them:
+    as few as are needed for one of the paths to exist, so none if one exists as it is. The last folder that names a
+    split is never stripped: ``valid/images`` is not ``images``.
 
     Args:
-        scan: the scan, which is reported of what may be wrong.
-        file: whose paths they are.
+        scan: gets warnings of what may be misread.
+        file: the file that holds the paths, for messages.
         texts: the paths.
-        is_there: whether a place below the root is what a path has to lead to.
-        base: the folder that they start from, as the file says; nothing is reported of it.
+        is_there: whether a place below the root exists and is of the right kind.
+        base: the folder that the paths start from, as written in the file; stripping it needs no warning.
     """
     roots = (os.path.abspath(scan.root), os.path.realpath(scan.root))  # noqa: PTH100
     paths = [_from_root(roots, text) for text in texts]
@@ -48,12 +48,12 @@ def strip_lost_folders(
 
 
 def without_parent_folder(text: str) -> str:
-    """A path of data.yaml; ``../train/images``, as Roboflow writes it, is train/images."""
+    """A path of data.yaml without a leading ``../``: Roboflow writes ``../train/images`` for train/images."""
     return text.replace("\\", "/").removeprefix("../")
 
 
 def below_root(root: Path, text: str, where: str) -> str:
-    """A path as a place below the root; SourceError if it is none."""
+    """A path as a place below the root. Raises SourceError if it leads out of it."""
     if _ABSOLUTE.match(text):
         raise SourceError(
             f"{where}: {text} is an absolute path, and not below {root}; expected one relative to that. Correct it."

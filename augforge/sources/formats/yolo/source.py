@@ -36,16 +36,16 @@ from augforge.sources.scan.scanning import Scan
 class Yolo(Source):
     """Reads YOLO segmentation labels: polygons whose points are shares of the image's width and height.
 
-    A point (x, y) is pixel (x * width, y * height), as converters write it; what lies a hair outside is cut. Polygons
-    are filled with the pixels of their outline (`cv2.fillPoly`), as Ultralytics does: half a pixel wider than COCO's
-    masks. Classes are in the order of ``names``. Label files lie where ``labels`` stands in place of ``images`` in the
-    image's path.
+    A point (x, y) is the pixel (x * width, y * height), as converters write it; points slightly outside are clipped.
+    Filled polygons include the pixels of their outline (`cv2.fillPoly`), as in Ultralytics: half a pixel wider than
+    COCO's masks. Classes are in the order of ``names``. The path of a label file is that of the image, with ``labels``
+    in place of ``images``.
 
-    The folders of ``val`` and ``test`` are the splits val and test; ``train`` is left to the recipe's split. Where
-    ``train`` and another name the same images, as some exports do, neither counts; where ``val`` and ``test`` do,
-    they are val. Paths written on another machine or from another folder (``/content/cats/train/images``,
-    ``data/images/one.jpg``) are read below the root, without what leads there, but never without the folder that names
-    a split.
+    The folders of ``val`` and ``test`` are the splits val and test; ``train`` is left to the recipe's split. If
+    ``train`` and another one name the same images, as in some exports, neither counts; if ``val`` and ``test`` do, the
+    images are val. Paths that were written on another machine or from another folder (``/content/cats/train/images``,
+    ``data/images/one.jpg``) are read below the root without their leading folders, but never without the folder that
+    names a split.
     """
 
     adapter_version: ClassVar[int] = 3
@@ -100,7 +100,7 @@ ROOT/                          source.path
         return scan.make_listing((record(*files) for files in sound), table.names)
 
     def _class_numbers(self, said: DataYaml) -> dict[int, str]:
-        """Labels by their number: those that the data name, or the recipe's classes in order."""
+        """The label of each class number: as the data names them, or the recipe's classes in their order."""
         if said.names is None and self.classes is None:
             path = self.root / said.file
             others = "and no other .yaml, .yml or classes.txt there has names of classes"
@@ -113,7 +113,7 @@ ROOT/                          source.path
     def _find_unlabelled(
         self, scan: Scan, images: Mapping[str, str], parts: Mapping[str, str], labels: Mapping[str, str]
     ) -> set[str]:
-        """Names of the images that nobody labelled; in others without a label file nothing is there."""
+        """Names of the images without a label file that count as unlabelled; the others count as empty."""
         bare = {name: place for name, place in images.items() if name not in labels}
         if self.missing_label == "error":
             for name, place in bare.items():
@@ -137,7 +137,7 @@ ROOT/                          source.path
         )
 
     def _kind(self, names: Mapping[int, str], table: ClassTable) -> str:
-        """The kind of a label file's facts in the cache: everything that decides them, apart from the file."""
+        """The kind of a label file's facts in the cache: it names everything besides the file that decides them."""
         return f"yolo@{self.adapter_version} {digest(list(names.items()), table.names, self.class_map, self.boxes)}"
 
     def _make_reader(self, names: Mapping[int, str], table: ClassTable) -> Any:
@@ -164,7 +164,7 @@ ROOT/                          source.path
         return make_sample(record, image, planes, known_bits(record, classes))
 
     def _load_names(self, file: str | None) -> Mapping[int, str]:
-        """Labels by their number, of a file that was read when the samples were listed."""
+        """The label of each class number, from the file that was read when the samples were listed."""
         if file is None:
             return dict(enumerate(self.classes or ()))
         path = self.root / file
@@ -174,7 +174,7 @@ ROOT/                          source.path
 
 
 def _ring_in_pixels(shape: Shape, record: Record) -> np.ndarray[Any, Any]:
-    """Points in pixels; a box covers the pixels from its first edge to before its last."""
+    """A shape's ring in pixels. A box covers the pixels from its first edge up to, and without, its last edge."""
     points = np.array(shape.points) * (record.width, record.height)
     if not shape.box:
         return points
