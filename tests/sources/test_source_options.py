@@ -183,7 +183,7 @@ def test_keys_may_have_the_images_suffix(root: Path) -> None:
 
 def test_some_columns_of_a_table_with_several_rows_a_sample(root: Path) -> None:
     put_text(root / "meta.csv", "file,class,patient\na_1,x,7\na_1,y,7\nb_1,x,8\nc_2,x,9\n")
-    broken(KIND, root, "meta.csv:3: 'a_1' stands there twice", metadata={"table": "meta.csv", "on": "stem"})
+    broken(KIND, root, "meta.csv:3: 'a_1' has two rows", metadata={"table": "meta.csv", "on": "stem"})
     join = {"table": "meta.csv", "on": "stem", "columns": ["patient"]}
     records = scan(KIND, root, metadata=join, group={"column": "patient"}).records
     assert [(record.group, record.metadata) for record in records] == [(p, {"patient": int(p)}) for p in "789"]
@@ -215,9 +215,9 @@ def test_samples_without_a_row_are_told(root: Path) -> None:
         (b"", ["is empty"]),
         (b"name,age\nx,\xb0\n", ["meta.csv:2", "not UTF-8"]),
         (b"name,age\nx,1,2\n", ["meta.csv:2: 3 cells; expected 2"]),
-        (b"name,age,age\nx,1,2\n", ["'age' stands twice"]),
+        (b"name,age,age\nx,1,2\n", ["duplicate column 'age'"]),
         (b'name,age\nx,"1\n', ["cannot be read as a table"]),
-        (b"name,age\nx,1\nx,2\n", ["meta.csv:3: 'x' stands there twice"]),
+        (b"name,age\nx,1\nx,2\n", ["meta.csv:3: 'x' has two rows"]),
         (None, ["does not exist"]),
     ],
 )

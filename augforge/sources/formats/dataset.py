@@ -164,7 +164,7 @@ ROOT/                          source.path or URL, as augforge build made it
 
         with ThreadPoolExecutor(4) as pool:
             problems = list(pool.map(problem, wanted if self._remote else ()))
-        return [(place, said) for place, said in zip(wanted, problems, strict=False) if said]
+        return [(place, message) for place, message in zip(wanted, problems, strict=False) if message]
 
     def _check_index(self, scan: Scan, dataset: Dataset) -> None:
         """Report a shard that is in the index but not in the manifest: its samples would be lost without a word."""

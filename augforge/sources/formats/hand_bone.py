@@ -29,7 +29,6 @@ from augforge.sources.scan.scanning import IMAGES, Scan
 
 _PARTS = {"train": None, "test": "test"}  # folder -> the split that it prescribes
 _TABLES = ("meta_data.xlsx", "meta_data.csv", "train/meta_data.xlsx", "train/meta_data.csv")
-_ANNOTATIONS = frozenset({".json"})
 
 Polygon = tuple[str, list[list[float]]]
 """Class name and points (x, y)."""
@@ -164,7 +163,7 @@ Pairs = list[tuple[_File, _File | None]]
 
 def _find_pairs(scan: Scan) -> Pairs:
     """Every image with its annotation, sorted by name. Files without a partner are refused, but not images in test."""
-    notes = {part: _find_files(scan, part, "outputs_json", _ANNOTATIONS, "an annotation") for part in _PARTS}
+    notes = {part: _find_files(scan, part, "outputs_json", {".json"}, "an annotation") for part in _PARTS}
     images = _by_name(scan, (file for part in _PARTS for file in _find_files(scan, part, "DCM", IMAGES, "an image")))
     annotations = {part: _by_name(scan, files) for part, files in notes.items()}
     pairs: Pairs = []

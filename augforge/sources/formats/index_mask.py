@@ -117,7 +117,7 @@ ROOT/                          source.path
         values = self._value_facts(scan, masks, more)
         parts = {name: split or split_folder(name) for name, split in splits.items()}
         labelled = {parts[name] for name in masks}
-        bare = (
+        unlabelled_splits = (
             find_unlabelled_splits(scan, map(parts.__getitem__, images), labelled)
             if self.missing_mask == "error"
             else set()
@@ -126,16 +126,18 @@ ROOT/                          source.path
 
         def record(name: str, place: str) -> Record | None:
             own = [masks[name], *more.get(name, ())] if name in masks else []
-            missing = "unlabelled" if parts[name] in bare and self.missing_mask != "empty" else self.missing_mask
+            missing = (
+                "unlabelled" if parts[name] in unlabelled_splits and self.missing_mask != "empty" else self.missing_mask
+            )
             if not self._check_sample(scan, name, place, facts[place], own, values, names, missing):
                 return None
-            said = [
+            drawn = [
                 [values[mask]["content"], {str(v): names.get(str(v)) for v in values[mask]["values"]}] for mask in own
             ]
             data = {"masks": own, "values": names, "known": table.known if own or missing == "empty" else []}
             group, split = folder_or_name(name), splits[name]
             return make_record(
-                name, place, facts[place], table.content(said or missing), group=group, split=split, data=data
+                name, place, facts[place], table.content(drawn or missing), group=group, split=split, data=data
             )
 
         records = (record(name, place) for name, place in images.items() if place in facts)
@@ -169,11 +171,11 @@ ROOT/                          source.path
             own = places if is_below(image_folder, mask_folder) else places_outside(places, [mask_folder])
             images = files_by_sample(scan, own, image_folder, "image_suffix", self.image_suffix)
             return images, *find_masks(scan, mask_folder, self.mask_suffix, images)
-        ours = {place for place in places if sample_of(place, image_folder, self.mask_suffix) is not None}
+        mask_places = {place for place in places if sample_of(place, image_folder, self.mask_suffix) is not None}
         images = files_by_sample(
-            scan, [p for p in places if p not in ours], image_folder, "image_suffix", self.image_suffix
+            scan, [p for p in places if p not in mask_places], image_folder, "image_suffix", self.image_suffix
         )
-        found = sorted(ours) or places  # if none is a mask, `files_by_sample` reports it
+        found = sorted(mask_places) or places  # if none is a mask, `files_by_sample` reports it
         masks = files_by_sample(scan, found, image_folder, "mask_suffix", self.mask_suffix)
         split_off_masks(scan, self.mask_suffix, images)
         return images, masks, check_masks(scan, image_folder, self.mask_suffix, masks, images)

@@ -123,13 +123,13 @@ source:                        in the recipe
         seen: dict[str, str] = {}
         for member, entry in zip(self.members, self.sources, strict=True):
             # as written in the recipe: the folder that paths are relative to is not known yet
-            said = f"{entry.get('name') or entry.get('path', '.')}"
+            written = f"{entry.get('name') or entry.get('path', '.')}"
             if member.name in seen:
                 raise ValueError(
-                    f"two sources, {seen[member.name]} and {said}, have one name for their samples' names to begin "
+                    f"two sources, {seen[member.name]} and {written}, have one name for their samples' names to begin "
                     "with; expected names that differ. Set `name` in one of them"
                 )
-            seen[member.name] = said
+            seen[member.name] = written
         return self
 
     @property

@@ -131,9 +131,9 @@ class ValueNames:
                 f"{scan.root / place}: value {unnamed[0]} names no class; expected one of {', '.join(names)}, "
                 f"background {self.background} or void {self.void}. Name it in source.values, or correct the mask.",
             )
-        told = f"void pixels ({self.void}) are left out; list '{IGNORE}' in source.classes to keep them"
-        if self.void in values and str(self.void) not in names and told not in scan.warnings:
-            scan.warnings.append(told)
+        warning = f"void pixels ({self.void}) are left out; list '{IGNORE}' in source.classes to keep them"
+        if self.void in values and str(self.void) not in names and warning not in scan.warnings:
+            scan.warnings.append(warning)
 
 
 def _values_from_zero(classes: Sequence[str]) -> str:

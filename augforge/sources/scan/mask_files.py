@@ -60,10 +60,10 @@ def find_unlabelled_splits(scan: Scan, parts: Iterable[str], labelled: Collectio
         "" in counts and not scan.source.own_splits
     ):  # without own splits, a folder called test may be a person
         return set()
-    bare = {part: count for part, count in counts.items() if part and part not in labelled}
-    for part, count in sorted(bare.items()):
+    unlabelled = {part: count for part, count in counts.items() if part and part not in labelled}
+    for part, count in sorted(unlabelled.items()):
         scan.warnings.append(f"{part}: none of {count} images has a mask, so they are taken for unlabelled")
-    return set(bare)
+    return set(unlabelled)
 
 
 def sample_of(place: str, folder: str, suffix: str) -> str | None:

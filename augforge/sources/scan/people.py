@@ -135,7 +135,7 @@ def _columns(cells: Sequence[Value], path: Path) -> dict[str, int]:
     for index, cell in enumerate(cells):
         name = _column_name(str(cell))
         if name in columns:
-            raise SourceError(f"{path}: column '{name}' stands twice; expected it once. Remove or rename one.")
+            raise SourceError(f"{path}: duplicate column '{name}'; expected each name once. Remove or rename one.")
         if name:
             columns[name] = index
     if "id" not in columns:
@@ -159,7 +159,7 @@ def _add_person(people: Table, cells: Sequence[Value], columns: dict[str, int], 
     key = str(row.pop("id"))
     person = {name: _value(name, value, where) for name, value in row.items()}
     if people.setdefault(key, person) != person:
-        raise SourceError(f"{where}: person {key} stands there twice, with other values. Keep one of the rows.")
+        raise SourceError(f"{where}: person {key} has two rows with different values. Keep one of the rows.")
 
 
 # ---- cells -----------------------------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ def _make_table(path: Path, found: list[tuple[int, Sequence[Any]]], whole_rows: 
     columns = tuple("" if cell is None else str(cell).strip() for cell in head)
     twice = sorted({name for name in columns if name and columns.count(name) > 1})
     if twice:
-        raise SourceError(f"{path}: column '{twice[0]}' stands twice; expected it once. Remove or rename one.")
+        raise SourceError(f"{path}: duplicate column '{twice[0]}'; expected each name once. Remove or rename one.")
     for line, cells in rest:
         if len(cells) < len(columns) and whole_rows:
             raise SourceError(
@@ -159,7 +159,7 @@ def read_keyed(path: Path, key: str | None, columns: Iterable[str] | None = None
         row = {table.columns[index]: value for index in taken if (value := _cell_value(cells[index])) != ""}
         if name and rows.setdefault(name, row) != row:
             raise SourceError(
-                f"{table.where(number)}: '{name}' stands there twice, with other values. Keep one of the rows, or name "
+                f"{table.where(number)}: '{name}' has two rows with different values. Keep one of the rows, or name "
                 "the columns that are the same with metadata.columns."
             )
     return rows

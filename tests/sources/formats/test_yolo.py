@@ -545,7 +545,7 @@ def test_images_beside_their_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("names: [a, a]", "names holds 'a' twice"),
+        ("names: [a, a]", "duplicate class 'a' in names"),
         ("names: cat", "names is no list"),
         ("names: {a: cat}", "names is no list"),
         ("names: []", "names is no list"),

@@ -192,9 +192,9 @@ ROOT/                          source.path
         if only_crowds and 5 * crowds.total() > drawn.total():  # in COCO itself, one in a hundred is a crowd
             paths = ", ".join(str(self.root / place) for place in places)
             scan.source_error(
-                f"{paths}: all annotations of {some(only_crowds)} are crowds (iscrowd: 1), which would become {IGNORE}; "
-                "expected some that are not, but some tools mark all masks so. Set 'crowd: class' if they are objects, "
-                f"or 'crowd: {IGNORE}' if they are crowds."
+                f"{paths}: all annotations of {some(only_crowds)} are crowds (iscrowd: 1), which would become "
+                f"{IGNORE}; expected some that are not, but some tools mark all masks so. Set 'crowd: class' if they are "
+                f"objects, or 'crowd: {IGNORE}' if they are crowds."
             )
         scan.warnings.append(
             f"{', '.join(places)}: {crowds.total()} of {drawn.total()} annotations are crowds and became {IGNORE}; "

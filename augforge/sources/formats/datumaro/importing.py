@@ -75,7 +75,7 @@ def import_items(root: Path, format: str | None) -> Imported:
             )
 
     try:
-        with without_warnings(), _collect_log(root) as said:
+        with without_warnings(), _collect_log(root) as messages:
             dataset = Dataset.import_from(str(root), format, error_policy=ErrorCollector())
             items = sorted(dataset, key=lambda item: (item.subset, item.id))
             categories = dataset.categories().get(AnnotationType.label, ())
@@ -85,8 +85,10 @@ def import_items(root: Path, format: str | None) -> Imported:
     if dataset.format == "cvat":
         faults |= _find_cvat_problems(root, {(item.id, item.subset) for item in items})
     if dataset.format not in CHECKED:
-        said.append(f"how Datumaro reads format {dataset.format} was not checked: compare some samples with the data")
-    return Imported([label.name for label in categories], items, faults, said)
+        messages.append(
+            f"how Datumaro reads format {dataset.format} was not checked: compare some samples with the data"
+        )
+    return Imported([label.name for label in categories], items, faults, messages)
 
 
 def _refuse_misread(root: Path, format: str | None) -> None:
@@ -113,7 +115,7 @@ def _import_error(root: Path, format: str | None, error: Exception) -> str:
 def _collect_log(root: Path) -> Iterator[list[str]]:
     """Collect Datumaro's warnings in its log; the list is filled at the end: one line per kind, with their number."""
     heard: dict[tuple[str, int], list[str]] = {}
-    said: list[str] = []
+    messages: list[str] = []
 
     class LogCollector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -123,12 +125,12 @@ def _collect_log(root: Path) -> Iterator[list[str]]:
     handler = LogCollector(logging.WARNING)
     logging.getLogger().addHandler(handler)
     try:
-        yield said
+        yield messages
     finally:
         logging.getLogger().removeHandler(handler)
         for lines in heard.values():
             more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
-            said.append(f"Datumaro: {lines[0].replace(f'{root}/', '')}{more}")
+            messages.append(f"Datumaro: {lines[0].replace(f'{root}/', '')}{more}")
 
 
 def _find_cvat_problems(root: Path, known: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
@@ -192,5 +194,5 @@ def cause_of(error: BaseException) -> str:
     chain = [error]
     while chain[-1].__cause__ is not None:
         chain.append(chain[-1].__cause__)
-    said = [f"{type(cause).__name__}: {str(cause).strip().removesuffix('.')}" for cause in chain]
-    return ", for ".join(said[1:] or said)
+    messages = [f"{type(cause).__name__}: {str(cause).strip().removesuffix('.')}" for cause in chain]
+    return ", for ".join(messages[1:] or messages)

@@ -155,8 +155,8 @@ ROOT/                          source.path
 
     def _split_of(self, item: _Item) -> str | None:
         """The split that the subsets prescribe, if they agree."""
-        said = {own_split(name) for name in item.subsets if is_split_name(name)}
-        return said.pop() if len(said) == 1 else None
+        splits = {own_split(name) for name in item.subsets if is_split_name(name)}
+        return splits.pop() if len(splits) == 1 else None
 
     # ---- annotations ----
 
@@ -183,11 +183,11 @@ ROOT/                          source.path
         taken = {*SHAPES} if masks else {"label"}
         rest = Counter(kind for annotation in _all_annotations(items) if (kind := annotation.type.name) not in taken)
         scan.warnings += [f"{count} annotations of kind {kind} are left out" for kind, count in sorted(rest.items())]
-        bare = [name for name, item in items.items() if not item.of]
-        if bare and "missing_annotation" not in self.model_fields_set:
+        unannotated = [name for name, item in items.items() if not item.of]
+        if unannotated and "missing_annotation" not in self.model_fields_set:
             scan.warnings.append(
-                f"{len(bare)} of {len(items)} images have no annotations, such as {bare[0]}: nothing is there, unless "
-                "missing_annotation says that they are unlabelled"
+                f"{len(unannotated)} of {len(items)} images have no annotations, such as {unannotated[0]}: nothing is "
+                "there, unless missing_annotation says that they are unlabelled"
             )
 
     def _mask_record(

@@ -22,11 +22,11 @@ _JPEG_FRAMES = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}
 
 def check_inflated(data: bytes, path: Path) -> None:
     """Raise SourceError for a deflated file (PS3.5 A.5) that is too large, or lacks the length of its head."""
-    told = data[132:140] == b"\2\0\0\0UL\4\0"
-    end = _META + int.from_bytes(data[_META - 4 : _META], "little") if told else 4096
+    has_length = data[132:140] == b"\2\0\0\0UL\4\0"
+    end = _META + int.from_bytes(data[_META - 4 : _META], "little") if has_length else 4096
     if _DEFLATED not in data[:end]:
         return
-    if not told:
+    if not has_length:
         raise damaged_error(path, "it is deflated, and its meta information has no length")
     unpacker, held, rest = zlib.decompressobj(-zlib.MAX_WBITS), 0, data[end:]
     while rest and not unpacker.eof:

@@ -201,17 +201,17 @@ ROOT/                          source.path
         for annotation, place in pairs.items():
             if place not in images:
                 continue
-            name, said, image = names[annotation], facts[annotation], images[place]
-            if said["size"] is not None:
-                scan.check_size(name, annotation, said["size"], image)
-            outside = shape_outside_image(said["far"], image, self.root / annotation)
+            name, of_file, image = names[annotation], facts[annotation], images[place]
+            if of_file["size"] is not None:
+                scan.check_size(name, annotation, of_file["size"], image)
+            outside = shape_outside_image(of_file["far"], image, self.root / annotation)
             if outside is not None and name not in scan.bad_names:
                 scan.bad_sample(name, "outside the image", outside)
             data = {"annotation": annotation, "embedded": place == annotation, "known": table.known}
             record = make_record(
-                name, place, image, table.content(said["content"]), group=folder_or_name(name), data=data
+                name, place, image, table.content(of_file["content"]), group=folder_or_name(name), data=data
             )
-            yield replace(record, metadata=said["flags"])
+            yield replace(record, metadata=of_file["flags"])
 
 
 def _image_path(annotation: str, image: str) -> str:

@@ -85,8 +85,8 @@ class Grid:
             from nibabel.orientations import io_orientation
         except ImportError as error:
             raise MissingExtra("nibabel", "medical", "finding the planes of a volume") from error
-        found = io_orientation(matrix)  # type: ignore[no-untyped-call]
-        return tuple((int(world), int(sign)) for world, sign in found)
+        axes = io_orientation(matrix)  # type: ignore[no-untyped-call]
+        return tuple((int(world), int(sign)) for world, sign in axes)
 
     def cut(self, axis: Axis, path: Path) -> Turn:
         """How to cut slices: along a stored axis, without turning, or in a plane, as radiologists view it."""
@@ -107,8 +107,8 @@ class Grid:
 
 def _make_turn(have: Sequence[Direction], want: Sequence[Direction]) -> Turn:
     axes = {world: (axis, sign) for axis, (world, sign) in enumerate(have)}
-    found = [(axes[world][0], axes[world][1] != sign) for world, sign in want]
-    return Turn((found[0][0], found[1][0], found[2][0]), (found[0][1], found[1][1], found[2][1]))
+    order, flips = zip(*((axes[world][0], axes[world][1] != sign) for world, sign in want), strict=True)
+    return Turn(order, flips)
 
 
 def align_labels(labels: Grid, labels_path: Path, image: Grid, image_path: Path, turn: Turn, check: bool) -> Turn:
@@ -123,22 +123,22 @@ def align_labels(labels: Grid, labels_path: Path, image: Grid, image_path: Path,
     Raises:
         SourceError: the volumes differ in shape or position.
     """
-    ours = image.turned(turn)
-    both = check and labels.affine is not None and image.affine is not None
-    found = _make_turn(labels.directions(labels_path), ours.directions(image_path)) if both else turn
-    theirs = labels.turned(found)
-    if theirs.shape != ours.shape:
+    image_grid = image.turned(turn)
+    has_affines = check and labels.affine is not None and image.affine is not None
+    labels_turn = _make_turn(labels.directions(labels_path), image_grid.directions(image_path)) if has_affines else turn
+    labels_grid = labels.turned(labels_turn)
+    if labels_grid.shape != image_grid.shape:
         raise SourceError(
             f"{labels_path} has {_size_text(labels)} voxels, its image {image_path} {_size_text(image)}; expected "
             "the same. Resample the labels to the image, or restore the image that was annotated."
         )
-    if check and not theirs.off(ours) <= TOLERANCE:
+    if check and not labels_grid.off(image_grid) <= TOLERANCE:
         raise SourceError(
             f"{labels_path} lies elsewhere than its image {image_path}: its affine is {_affine_text(labels)}, the "
             f"image's {_affine_text(image)}. Resample the labels to the image; or set check_affine: false, if they do "
             "fit voxel by voxel."
         )
-    return found
+    return labels_turn
 
 
 def _size_text(grid: Grid) -> str:

@@ -139,6 +139,6 @@ def separate_labels(
     top, other = images.folder, labels.folder
     if top != other:
         return [*places] if is_below(top, other) else places_outside(places, [other]), LabelFiles(labels, images)
-    ours = {place for place in places if labels.sample(place) is not None}
-    beside = sorted(ours) or places  # if no name fits, `keep_fitting` raises the error
-    return [place for place in places if place not in ours], LabelFiles(labels, images, beside)
+    label_places = {place for place in places if labels.sample(place) is not None}
+    beside = sorted(label_places) or places  # if no name fits, `keep_fitting` raises the error
+    return [place for place in places if place not in label_places], LabelFiles(labels, images, beside)

@@ -119,9 +119,9 @@ def _several_volumes_error(
     """The error for two slices that are not of one volume; it names what else they differ in."""
     one, two = (slices[name].get("dimensions") or _dimensions(path / str(name)) for name in names)
     differ = [f"{key} {one[key]} and {two[key]}" for key in one.keys() & two.keys() if one[key] != two[key]]
-    told = f": {', '.join(sorted(differ))}" if differ else ""
+    differences = f": {', '.join(sorted(differ))}" if differ else ""
     return SourceError(
-        f"{path}: {_slice_text(names[0])} and {_slice_text(names[1])} {fact}{told}; expected the slices of one "
+        f"{path}: {_slice_text(names[0])} and {_slice_text(names[1])} {fact}{differences}; expected the slices of one "
         f"volume, each at a place of its own. {remedy}"
     )
 

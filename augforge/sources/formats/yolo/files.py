@@ -138,7 +138,7 @@ def _read_names(data: Mapping[Any, Any], path: Path) -> dict[int, str] | None:
     texts = {number: str(name) for number, name in found.items()}
     twice = sorted({name for name in texts.values() if list(texts.values()).count(name) > 1})
     if twice:
-        raise SourceError(f"{path}: names holds '{_shorten(twice[0])}' twice; expected each class once. Rename one.")
+        raise SourceError(f"{path}: duplicate class '{_shorten(twice[0])}' in names; expected each once. Rename one.")
     if data.get("nc", len(texts)) != len(texts):
         raise SourceError(
             f"{path}: nc is {_shorten(data['nc'])}, but names holds {len(texts)} classes. Correct one of them."

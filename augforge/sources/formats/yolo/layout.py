@@ -39,17 +39,17 @@ class Images:
     own: dict[str, str] = field(default_factory=dict)
 
 
-def find_images(scan: Scan, said: DataYaml) -> Images:
+def find_images(scan: Scan, data_yaml: DataYaml) -> Images:
     """Find all images of a data set."""
     found = Images()
-    if not said.parts and not (scan.root / "images").is_dir():
+    if not data_yaml.parts and not (scan.root / "images").is_dir():
         roboflows = {name: [f"{name}/images"] for name in split_folders(scan.root, "images")}
-        said = replace(said, parts=roboflows, base="")
-    if not said.parts:
+        data_yaml = replace(data_yaml, parts=roboflows, base="")
+    if not data_yaml.parts:
         scan.require_folder("images")
         found.parts.update(dict.fromkeys(_walk_images(scan, "images", found), ""))
         return found
-    parts = _read_parts(scan, said, found)
+    parts = _read_parts(scan, data_yaml, found)
     sets = {name: set(places) for name, places in parts.items() if places}
     own_splits = scan.source.own_splits
     counted = _resolve_equal_parts(scan, sets)
@@ -58,7 +58,7 @@ def find_images(scan: Scan, said: DataYaml) -> Images:
         for place in places:
             if own_split(found.parts.setdefault(place, part)) != own_split(part) and own_splits:
                 fact = f"{scan.root / place} stands in {name} and in another split"
-                scan.bad_sample(sample_name(place), "in two splits", f"{fact}; expected one. Correct {said.file}.")
+                scan.bad_sample(sample_name(place), "in two splits", f"{fact}; expected one. Correct {data_yaml.file}.")
     return found
 
 
@@ -70,8 +70,8 @@ def _resolve_equal_parts(scan: Scan, sets: Mapping[str, set[str]]) -> dict[str, 
         if len({own_split(two) for two in same}) > 1:
             held_out = all(own_split(two) for two in same)
             counted[one] = next(two for two in same if own_split(two) == "val") if held_out else ""
-            told = "which are taken for val" if held_out else "so neither counts as a split"
-            warning = f"{' and '.join(same)} name the same images, {told}"
+            consequence = "which are taken for val" if held_out else "so neither counts as a split"
+            warning = f"{' and '.join(same)} name the same images, {consequence}"
             if scan.source.own_splits and warning not in scan.warnings:
                 scan.warnings.append(warning)
     return counted
@@ -93,40 +93,40 @@ def part_of(name: str, part: str) -> str:
     return split_folder(name) or part
 
 
-def _read_parts(scan: Scan, said: DataYaml, found: Images) -> dict[str, list[str]]:
+def _read_parts(scan: Scan, data_yaml: DataYaml, found: Images) -> dict[str, list[str]]:
     """Places of the images of each part. A folder that two parts name is walked only once."""
     asked = [
-        (name, posixpath.join(said.base, without_parent_folder(text)))
-        for name, texts in said.parts.items()
+        (name, posixpath.join(data_yaml.base, without_parent_folder(text)))
+        for name, texts in data_yaml.parts.items()
         for text in texts
     ]
 
     def is_there(place: str) -> bool:
         return os.path.exists(scan.root / place)  # noqa: PTH110
 
-    texts = strip_lost_folders(scan, said.file, [text for _, text in asked], is_there, said.base)
+    texts = strip_lost_folders(scan, data_yaml.file, [text for _, text in asked], is_there, data_yaml.base)
     read: dict[str, list[str]] = {}
-    parts: dict[str, list[str]] = {name: [] for name in said.parts}
+    parts: dict[str, list[str]] = {name: [] for name in data_yaml.parts}
     for (name, _), text in zip(asked, texts, strict=True):
-        place = _part_place(scan, said, name, text)
+        place = _part_place(scan, data_yaml, name, text)
         if place is not None:
             if place not in read:
                 read[place] = _read_list(scan, place) if place.endswith(".txt") else _walk_images(scan, place, found)
             parts[name] += read[place]
-            if len(said.parts[name]) == 1 and not place.endswith(".txt"):
+            if len(data_yaml.parts[name]) == 1 and not place.endswith(".txt"):
                 found.own[name] = sample_name(f"{place}/x").rpartition("/")[0]
     return parts
 
 
-def _part_place(scan: Scan, said: DataYaml, name: str, text: str) -> str | None:
+def _part_place(scan: Scan, data_yaml: DataYaml, name: str, text: str) -> str | None:
     """The place of a folder or list, which has to exist. None for missing test images: Roboflow names them always."""
-    where = f"{scan.root / said.file}: {name}"
+    where = f"{scan.root / data_yaml.file}: {name}"
     place = below_root(scan.root, text, where)
     if os.path.exists(scan.root / place):  # noqa: PTH110
         return place
     if own_split(name) != "test":
         raise SourceError(f"{where}: {scan.root / place} does not exist. Correct the path, or leave it out.")
-    scan.warnings.append(f"{name} of {said.file} names {place}, which does not exist")
+    scan.warnings.append(f"{name} of {data_yaml.file} names {place}, which does not exist")
     return None
 
 

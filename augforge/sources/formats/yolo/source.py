@@ -74,10 +74,10 @@ ROOT/                          source.path
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
         scan.require_folder("")
-        said = find_data_yaml(self.root, self.data)
-        names = self._class_numbers(said)
-        table = class_table(self, names.values(), self.root / said.names_file)
-        found = find_images(scan, said)
+        data_yaml = find_data_yaml(self.root, self.data)
+        names = self._class_numbers(data_yaml)
+        table = class_table(self, names.values(), self.root / data_yaml.names_file)
+        found = find_images(scan, data_yaml)
         places = scan.places_by_name((sample_name(place), place) for place in found.parts)
         facts = scan.image_facts(places.items())
         labels = label_files(scan, places, found.folders, needed=self.missing_label is None)
@@ -90,7 +90,7 @@ ROOT/                          source.path
             missing = "unlabelled" if name in unlabelled else "empty"
             annotation = table.content(missing if label is None else contents[label])
             known = [] if name in unlabelled else table.known
-            data = {"labels": label, "known": known, "names": None if said.names is None else said.names_file}
+            data = {"labels": label, "known": known, "names": None if data_yaml.names is None else data_yaml.names_file}
             part = found.parts[place]
             group, split = group_of(name, found.own.get(part, "")), split_of(name, part)
             return make_record(name, place, facts[place], annotation, group=group, split=split, data=data)
@@ -99,14 +99,14 @@ ROOT/                          source.path
         sound = (files for files in all_of if files[2] is None or files[2] in contents)
         return scan.make_listing((record(*files) for files in sound), table.names)
 
-    def _class_numbers(self, said: DataYaml) -> dict[int, str]:
+    def _class_numbers(self, data_yaml: DataYaml) -> dict[int, str]:
         """The label of each class number: as the data names them, or the recipe's classes in their order."""
-        if said.names is None and self.classes is None:
-            path = self.root / said.file
+        if data_yaml.names is None and self.classes is None:
+            path = self.root / data_yaml.file
             others = "and no other .yaml, .yml or classes.txt there has names of classes"
             fact = f"{path} has no names of classes" if path.is_file() else f"{path} does not exist, {others}"
             raise SourceError(f"{fact}. Add names there, or set source.classes in the order of the numbers.")
-        return said.names if said.names is not None else dict(enumerate(self.classes or ()))
+        return data_yaml.names if data_yaml.names is not None else dict(enumerate(self.classes or ()))
 
     # ---- label files ----
 
@@ -114,17 +114,17 @@ ROOT/                          source.path
         self, scan: Scan, images: Mapping[str, str], parts: Mapping[str, str], labels: Mapping[str, str]
     ) -> set[str]:
         """Names of the images without a label file that count as unlabelled; the others count as empty."""
-        bare = {name: place for name, place in images.items() if name not in labels}
+        without_labels = {name: place for name, place in images.items() if name not in labels}
         if self.missing_label == "error":
-            for name, place in bare.items():
+            for name, place in without_labels.items():
                 fact = f"{self.root / place} has no label file {label_place(place)}"
                 scan.bad_sample(name, "no label file", f"{fact}; expected one. Add it, or set missing_label.")
         if self.missing_label is not None:
-            return set(bare) if self.missing_label == "unlabelled" else set()
-        if bare and not labels:
-            self._report_no_labels(scan, len(bare), next(iter(bare.values())))
+            return set(without_labels) if self.missing_label == "unlabelled" else set()
+        if without_labels and not labels:
+            self._report_no_labels(scan, len(without_labels), next(iter(without_labels.values())))
         labelled = {part for name in labels for part in (part_of(name, ""), parts[images[name]])}
-        unlabelled = {name: part_of(name, parts[place]) for name, place in bare.items()}
+        unlabelled = {name: part_of(name, parts[place]) for name, place in without_labels.items()}
         unlabelled = {name: part for name, part in unlabelled.items() if part and part not in labelled}
         for part, count in sorted(Counter(unlabelled.values()).items()):
             scan.warnings.append(f"{part}: none of {count} images has a label file, so they are taken for unlabelled")
