@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,16 @@ def put_pixels(path: Path, pixels: Any) -> Path:
     assert done
     path.write_bytes(data.tobytes())
     return path
+
+
+def png(width: int, height: int, depth: int, colour: int, raw: bytes, extra: bytes = b"", after: bytes = b"") -> bytes:
+    """A PNG of raw rows, each after its filter byte, with further chunks before and after them."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + extra + chunk(b"IDAT", zlib.compress(raw)) + after + chunk(b"IEND", b"")
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def put_palette(path: Path, values: Any, voc: bool = False) -> Path:

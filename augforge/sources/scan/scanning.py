@@ -161,7 +161,7 @@ class Scan(OldNames):
     def _duplicate_name(self, name: str, one: str, other: str) -> None:
         places = f"{self.root / one} and {self.root / other}"
         self.bad_sample(
-            name, "name stands twice", f"{places} share the name {name}; expected one file per name. Rename one."
+            name, "name stands twice", f"{places} share the name {name}; expected one file a name. Rename one."
         )
 
     def check_images_exist(self, annotations: Mapping[str, str], images: Collection[str]) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from makedata import chunk, png
 from PIL import Image, ImageOps
 
 from augforge.errors import SourceError
@@ -20,15 +20,6 @@ RNG = np.random.default_rng(5)
 GRAY = RNG.integers(0, 256, (8, 9), dtype=np.uint8)
 RGB = RNG.integers(0, 256, (8, 9, 3), dtype=np.uint8)
 RGBA = RNG.integers(0, 256, (8, 9, 4), dtype=np.uint8)
-
-
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-def png(width: int, height: int, depth: int, colour: int, raw: bytes, extra: bytes = b"", after: bytes = b"") -> bytes:
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
-    return images.PNG_MAGIC + header + extra + chunk(b"IDAT", zlib.compress(raw)) + after + chunk(b"IEND", b"")
 
 
 def encoded(array: Any, kind: str = "PNG", **options: Any) -> bytes:

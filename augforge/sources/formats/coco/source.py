@@ -193,8 +193,8 @@ ROOT/                          source.path
             paths = ", ".join(str(self.root / place) for place in places)
             scan.source_error(
                 f"{paths}: all annotations of {some(only_crowds)} are crowds (iscrowd: 1), which would become "
-                f"{IGNORE}; expected some that are not, but some tools mark all masks so. Set 'crowd: class' if they are "
-                f"objects, or 'crowd: {IGNORE}' if they are crowds."
+                f"{IGNORE}; expected some that are not, but some tools mark all masks so. Set 'crowd: class' if they "
+                f"are objects, or 'crowd: {IGNORE}' if they are crowds."
             )
         scan.warnings.append(
             f"{', '.join(places)}: {crowds.total()} of {drawn.total()} annotations are crowds and became {IGNORE}; "

@@ -172,7 +172,7 @@ def frames_facts(path: Path) -> dict[str, Any]:
         if not file.dataset.get("PerFrameFunctionalGroupsSequence"):
             raise SourceError(
                 f"{path} has {frame_count(file.dataset)} frames and does not tell where each lies; expected slices of "
-                "a volume, in one enhanced file or a file for each. Read moving pictures as format: dicom."
+                "a volume, in an enhanced file or a file each. Read moving pictures as format: dicom."
             )
         frames = {frame: _frame_facts(file, frame) for frame in range(frame_count(file.dataset))}
         remedy = "Save each volume as a file of its own, or read the frames as pictures (format: dicom)."
