@@ -200,7 +200,7 @@ def test_grouped_by_a_column(root: Path) -> None:
     assert [name for name, _ in rejected(KIND, root, **options)] == ["north/P02/b_1", "south/P03/c_2"]
 
 
-def test_samples_without_a_row_are_told(root: Path) -> None:
+def test_samples_without_a_row_are_reported(root: Path) -> None:
     put_text(root / "meta.csv", "name,age\nnorth/P01/a_1,7\n")
     (warning,) = scan(KIND, root, metadata="meta.csv").warnings
     assert warning == "2 samples have no row in meta.csv, such as north/P02/b_1"

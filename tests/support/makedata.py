@@ -20,6 +20,7 @@ from augforge.errors import SourceError
 from augforge.export.index_mask import voc_palette
 from augforge.sample import Sample
 from augforge.sources import SOURCES, Listing, Record
+from augforge.sources.scan.images import image_facts
 
 SIZE = (20, 16)  # width, height
 
@@ -36,6 +37,12 @@ def put_pixels(path: Path, pixels: Any) -> Path:
     assert done
     path.write_bytes(data.tobytes())
     return path
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height of an image, as a listing has them."""
+    facts = image_facts(path)
+    return facts["width"], facts["height"]
 
 
 def png(width: int, height: int, depth: int, colour: int, raw: bytes, extra: bytes = b"", after: bytes = b"") -> bytes:

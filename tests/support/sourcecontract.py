@@ -304,44 +304,44 @@ def own_splits_are_kept_or_not(example: SourceExample, root: Path) -> None:
 
 
 @check
-def a_broken_image_is_told_or_rejected(example: SourceExample, root: Path) -> None:
+def a_broken_image_is_reported_or_rejected(example: SourceExample, root: Path) -> None:
     names = example.make(root)
     before = example.contents(root)
     example.image(root, "p1/a").write_bytes(b"broken")
-    _told_or_rejected(example, root, names["p1/a"], before, example.image(root, "p1/a"), example.shared_image)
+    _reported_or_rejected(example, root, names["p1/a"], before, example.image(root, "p1/a"), example.shared_image)
 
 
 @check
-def a_broken_annotation_is_told_or_rejected(example: SourceExample, root: Path) -> None:
+def a_broken_annotation_is_reported_or_rejected(example: SourceExample, root: Path) -> None:
     names = example.make(root)
     before = example.contents(root)
     path = example.annotation(root, "p1/a")
     example.spoil(root, "p1/a")
-    _told_or_rejected(example, root, names["p1/a"], before, path, shared=False)
+    _reported_or_rejected(example, root, names["p1/a"], before, path, shared=False)
 
 
 @check
-def a_broken_file_of_all_annotations_is_told(example: SourceExample, root: Path) -> None:
+def a_broken_file_of_all_annotations_is_reported(example: SourceExample, root: Path) -> None:
     example.make(root)
     if example.shared_annotation:
         example.annotation(root, "p1/a").write_bytes(b"\xff broken")
-        _always_told(example, root, example.annotation(root, "p1/a"))
+        _always_reported(example, root, example.annotation(root, "p1/a"))
 
 
-def _always_told(example: SourceExample, root: Path, path: Path) -> None:
+def _always_reported(example: SourceExample, root: Path, path: Path) -> None:
     for on_error in ("error", "reject"):
         with pytest.raises(SourceError) as caught:
             example.scan(root, on_error=on_error)
         assert str(path) in str(caught.value), "the error names the file"
 
 
-def _told_or_rejected(
+def _reported_or_rejected(
     example: SourceExample, root: Path, name: str, before: Mapping[str, str], path: Path, shared: bool
 ) -> None:
     with pytest.raises(SourceError) as caught:
         example.scan(root)
-    told = (str(path.relative_to(root)), f"'{name}'")
-    assert any(part in str(caught.value) for part in told), "the error names the file, or the sample"
+    accepted = (str(path.relative_to(root)), f"'{name}'")
+    assert any(part in str(caught.value) for part in accepted), "the error names the file, or the sample"
     listing = example.scan(root, on_error="reject")
     left = {record.name: record.content for record in listing.records}
     assert name not in left and any(name.startswith(row.name) for row in listing.refused)
@@ -414,14 +414,14 @@ def names_may_be_composed_or_decomposed(example: SourceExample, root: Path) -> N
 
 
 @check
-def names_that_look_alike_are_told(example: SourceExample, root: Path) -> None:
+def names_that_look_alike_are_reported(example: SourceExample, root: Path) -> None:
     example.make(root, {**SAMPLES, f"p1/{COMPOSED}": HEART, f"p1/{DECOMPOSED}": HEART})
     with pytest.raises(SourceError, match="share the name"):
         example.scan(root)
 
 
 @check
-def classes_that_look_alike_are_told(example: SourceExample, root: Path) -> None:
+def classes_that_look_alike_are_reported(example: SourceExample, root: Path) -> None:
     box = HEART["heart"]
     with pytest.raises(AugforgeError, match="look the same"):
         example.make(root, {"p1/a": {COMPOSED: box}, "p1/b": {DECOMPOSED: box}})
@@ -441,28 +441,28 @@ def a_link_within_the_root_is_followed(example: SourceExample, root: Path) -> No
 
 
 @check
-def a_link_out_of_the_root_is_told_or_rejected(example: SourceExample, root: Path) -> None:
+def a_link_out_of_the_root_is_reported_or_rejected(example: SourceExample, root: Path) -> None:
     names = example.make(root / "data")
     before = example.contents(root / "data")
     image = example.image(root / "data", "p1/a")
     _replace_by_link(image, root / "outside")
-    _told_or_rejected(example, root / "data", names["p1/a"], before, image, example.shared_image)
+    _reported_or_rejected(example, root / "data", names["p1/a"], before, image, example.shared_image)
 
 
 @check
-def a_linked_annotation_out_of_the_root_is_told_or_rejected(example: SourceExample, root: Path) -> None:
+def a_linked_annotation_out_of_the_root_is_reported_or_rejected(example: SourceExample, root: Path) -> None:
     names = example.make(root / "data")
     before = example.contents(root / "data")
     path = example.annotation(root / "data", "p1/a")
     _replace_by_link(path, root / "outside")
     if example.shared_annotation:
-        _always_told(example, root / "data", path)
+        _always_reported(example, root / "data", path)
     else:
-        _told_or_rejected(example, root / "data", names["p1/a"], before, path, shared=False)
+        _reported_or_rejected(example, root / "data", names["p1/a"], before, path, shared=False)
 
 
 @check
-def a_path_out_of_the_root_is_told(example: SourceExample, root: Path) -> None:
+def a_path_out_of_the_root_is_reported(example: SourceExample, root: Path) -> None:
     data = root / "data"
     suffix = example.image(data, "p1/a").suffix
     for path in (f"../secret{suffix}", f"../../{data.name}/../secret{suffix}", str(root / f"secret{suffix}")):

@@ -55,7 +55,7 @@ def part_of(name: str) -> tuple[str, str]:
 
 class MaskFolder(SourceExample):
     format = "mask-folder"
-    exempt: ClassVar[Mapping[str, str]] = {"a_path_out_of_the_root_is_told": NO_PATHS}
+    exempt: ClassVar[Mapping[str, str]] = {"a_path_out_of_the_root_is_reported": NO_PATHS}
 
     def write(self, root: Path, samples: Samples) -> None:
         for name, boxes in samples.items():
@@ -88,8 +88,8 @@ class IndexMask(SourceExample):
     format = "index-mask"
     options: ClassVar[Mapping[str, Any]] = {"values": {1: "heart", 2: "lung"}}
     exempt: ClassVar[Mapping[str, str]] = {
-        "a_path_out_of_the_root_is_told": NO_PATHS,
-        "classes_that_look_alike_are_told": IN_RECIPE,
+        "a_path_out_of_the_root_is_reported": NO_PATHS,
+        "classes_that_look_alike_are_reported": IN_RECIPE,
     }
 
     def write(self, root: Path, samples: Samples) -> None:
@@ -142,10 +142,10 @@ class ImageFolder(SourceExample):
         "a_class_that_nobody_drew_is_not_known": NO_KNOWN,
         "labelled_samples_know_all_classes": NO_KNOWN,
         "unlabelled_samples_know_nothing": NO_KNOWN,
-        "a_broken_annotation_is_told_or_rejected": NO_ANNOTATION,
-        "a_linked_annotation_out_of_the_root_is_told_or_rejected": NO_ANNOTATION,
+        "a_broken_annotation_is_reported_or_rejected": NO_ANNOTATION,
+        "a_linked_annotation_out_of_the_root_is_reported_or_rejected": NO_ANNOTATION,
         "one_edit_changes_one_id": ONE_LABEL,
-        "a_path_out_of_the_root_is_told": NO_PATHS,
+        "a_path_out_of_the_root_is_reported": NO_PATHS,
     }
 
     def write(self, root: Path, samples: Samples) -> None:
@@ -208,7 +208,7 @@ class Csv(SourceExample):
     shared_annotation = True
     exempt: ClassVar[Mapping[str, str]] = {
         "unlabelled_samples_know_nothing": "an image that the table does not name is no sample",
-        "a_linked_annotation_out_of_the_root_is_told_or_rejected": "the recipe names the table, wherever it lies",
+        "a_linked_annotation_out_of_the_root_is_reported_or_rejected": "the recipe names the table, wherever it lies",
     }
 
     def write(self, root: Path, samples: Samples) -> None:
@@ -294,7 +294,7 @@ class HandBone(SourceExample):
         "a_class_that_nobody_drew_is_not_known": "issue 12: it counts all listed classes as labelled in every file",
     }
     exempt: ClassVar[Mapping[str, str]] = {
-        "a_path_out_of_the_root_is_told": NO_PATHS,
+        "a_path_out_of_the_root_is_reported": NO_PATHS,
         "a_label_without_class_is_an_error": "it is an error of the annotation, which the tests of the format show",
     }
 
@@ -340,7 +340,7 @@ class Union(SourceExample):
 
     format = "union"
     patient = 2
-    exempt: ClassVar[Mapping[str, str]] = {"a_path_out_of_the_root_is_told": NO_PATHS}
+    exempt: ClassVar[Mapping[str, str]] = {"a_path_out_of_the_root_is_reported": NO_PATHS}
     member = MaskFolder()
 
     def write(self, root: Path, samples: Samples) -> None:
@@ -373,11 +373,11 @@ class Dataset(SourceExample):
     format = "dataset"
     shared_image = True
     exempt: ClassVar[Mapping[str, str]] = {
-        "a_path_out_of_the_root_is_told": "what a manifest names is read only if its SHA-256 fits",
-        "a_link_out_of_the_root_is_told_or_rejected": "a shard is checked by its SHA-256, wherever it lies",
-        "a_broken_annotation_is_told_or_rejected": "images and masks lie in one shard",
-        "a_linked_annotation_out_of_the_root_is_told_or_rejected": "images and masks lie in one shard",
-        "names_that_look_alike_are_told": "the source that the dataset is made of tells them",
+        "a_path_out_of_the_root_is_reported": "what a manifest names is read only if its SHA-256 fits",
+        "a_link_out_of_the_root_is_reported_or_rejected": "a shard is checked by its SHA-256, wherever it lies",
+        "a_broken_annotation_is_reported_or_rejected": "images and masks lie in one shard",
+        "a_linked_annotation_out_of_the_root_is_reported_or_rejected": "images and masks lie in one shard",
+        "names_that_look_alike_are_reported": "the source that the dataset is made of tells them",
     }
     raw = MaskFolder()
 
@@ -401,10 +401,10 @@ class Datumaro(SourceExample):
     unlabelled: ClassVar[Mapping[str, Any]] = {"missing_annotation": "unlabelled"}
     shared_annotation = True
     failing: ClassVar[Mapping[str, str]] = {
-        "a_linked_annotation_out_of_the_root_is_told_or_rejected": "issue 12: Datumaro follows links",
+        "a_linked_annotation_out_of_the_root_is_reported_or_rejected": "issue 12: Datumaro follows links",
     }
     exempt: ClassVar[Mapping[str, str]] = {
-        "a_broken_file_of_all_annotations_is_told": "Datumaro does not say which file it cannot read",
+        "a_broken_file_of_all_annotations_is_reported": "Datumaro does not say which file it cannot read",
     }
 
     def write(self, root: Path, samples: Samples) -> None:

@@ -75,11 +75,6 @@ def read_image(path: Path) -> Image:
     return turn_upright(decode(data, header, path), header.orientation)
 
 
-def image_header(path: Path) -> tuple[int, int]:
-    """Width and height of the upright image; nothing is decoded. Raises SourceError as `read_image` does."""
-    return parse_header(read_bytes(path), path).size
-
-
 def image_facts(path: Path) -> dict[str, Any]:
     """What a listing needs of an image, JSON-like: upright ``width`` and ``height``, ``bytes`` and ``sha256``."""
     data = read_bytes(path)

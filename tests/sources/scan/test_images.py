@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from makedata import chunk, png
+from makedata import chunk, png, size_of
 from PIL import Image, ImageOps
 
 from augforge.errors import SourceError
@@ -105,7 +105,7 @@ def test_exif_orientation(tmp_path: Path, kind: str, orientation: int) -> None:
     path = written(tmp_path, data)
     expected = np.array(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
     image = images.read_image(path)
-    assert images.image_header(path) == (image.shape[1], image.shape[0]) == expected.shape[1::-1]
+    assert size_of(path) == (image.shape[1], image.shape[0]) == expected.shape[1::-1]
     assert image.flags.c_contiguous
     np.testing.assert_allclose(image, expected, atol=6)
 
@@ -216,7 +216,7 @@ def test_pixel_bomb_is_refused_undecoded(
 
 
 def test_large_header_alone_gives_no_warning(tmp_path: Path) -> None:
-    assert images.image_header(written(tmp_path, png(16384, 16384, 8, 0, b""))) == (16384, 16384)
+    assert size_of(written(tmp_path, png(16384, 16384, 8, 0, b""))) == (16384, 16384)
 
 
 def test_other_kinds_are_refused_by_content(tmp_path: Path) -> None:

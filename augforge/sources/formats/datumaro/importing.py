@@ -170,7 +170,7 @@ def _read_cvat_images(path: Path) -> Iterator[tuple[str, str | None, set[str]]]:
         raise SourceError(f"{path} cannot be read as XML ({error}). Correct it there or export it again.") from error
 
 
-def warn_of_unlisted_images(root: Path, places: Collection[str]) -> list[str]:
+def unlisted_images_warning(root: Path, places: Collection[str]) -> list[str]:
     """A warning of images that lie beside those of the items but are not annotated, if there are any."""
     beside = [
         place

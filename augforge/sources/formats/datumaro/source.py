@@ -17,7 +17,7 @@ from augforge.keys import canonical_json
 from augforge.sample import IGNORE, NO_CLASSES, Sample
 from augforge.sources.classes import ClassTable, check_crowd, class_table_of_scan, crowd_class
 from augforge.sources.core import Listing, Record, Source
-from augforge.sources.formats.datumaro.importing import Imported, import_items, warn_of_unlisted_images
+from augforge.sources.formats.datumaro.importing import Imported, import_items, unlisted_images_warning
 from augforge.sources.formats.datumaro.shapes import SHAPES, label_name, thing_key
 from augforge.sources.loading import draw_shapes, known_bits, label_vector, load_image, make_sample
 from augforge.sources.options import Boxes, Crowd
@@ -100,7 +100,7 @@ ROOT/                          source.path
         scan.warnings += imported.warnings
         masks = self.take == "masks" if self.take else any(map(self._is_shape, _all_annotations(items)))
         self._warn_of_the_rest(scan, items, masks)
-        scan.warnings += warn_of_unlisted_images(self.root, {item.place for item in items.values()})
+        scan.warnings += unlisted_images_warning(self.root, {item.place for item in items.values()})
         facts = scan.image_facts((name, item.place) for name, item in items.items())
         sound = {name: item for name, item in items.items() if item.place in facts}
         if masks:
