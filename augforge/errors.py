@@ -14,9 +14,11 @@ AugforgeError
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar
 
 SHOWN = 30
 """Names that a hint lists at most."""
@@ -92,3 +94,43 @@ def shorten(value: Any) -> str:
     """A value as messages show it, cut short."""
     text = "nothing" if value is None else json.dumps(value, ensure_ascii=False, default=str).replace('"', "'")
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def warn_of_old_name(old: str, new: str, stacklevel: int = 3) -> None:
+    """Tell the author of the code that uses a name what it is called now."""
+    text = f"{old} is called {new} now; the old name goes with the next version. Use the new one."
+    warnings.warn(text, DeprecationWarning, stacklevel=stacklevel)
+
+
+class OldNames:
+    """A class whose attributes are still found under their old names, with a DeprecationWarning."""
+
+    old_names: ClassVar[Mapping[str, str]] = {}
+    """What each old name is called now."""
+
+    if not TYPE_CHECKING:  # where it would hide mistyped names
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in self.old_names:
+                raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+            new = self.old_names[name]
+            warn_of_old_name(f"{type(self).__name__}.{name}", f"{type(self).__name__}.{new}")
+            return getattr(self, new)
+
+
+def moved_names(module: str, places: Mapping[str, str]) -> Callable[[str], Any]:
+    """The ``__getattr__`` of a module whose names moved: they are still found there, with a DeprecationWarning.
+
+    Args:
+        module: the old module, ``__name__``.
+        places: where each name is now, such as ``augforge.cache.filecache.FileCache``.
+    """
+
+    def find(name: str) -> Any:
+        if name not in places:
+            raise AttributeError(f"module '{module}' has no attribute '{name}'")
+        warn_of_old_name(f"{module}.{name}", places[name])
+        place, _, new = places[name].rpartition(".")
+        return getattr(import_module(place), new)
+
+    return find

@@ -21,6 +21,9 @@ Box = tuple[int, int, int, int]
 IGNORE = "ignore"
 """The reserved class of pixels that count neither in training nor in evaluation: VOC's void, COCO's crowds."""
 
+NO_CLASSES = (IGNORE,)
+"""The class table of samples that have labels and no masks: a table cannot be empty, and nobody knows this class."""
+
 IDENTITY: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
 
 

@@ -241,7 +241,7 @@ class Pipeline:
 
     def _job_input(self, row: Row) -> JobInput:
         if row.task is None:
-            return JobInput(row, record=self._records.named(row.name))
+            return JobInput(row, record=self._records.by_name(row.name))
         facts = self._pool.facts(row.id, PNG)
         return JobInput(row, payload=self._pool.payloads[row.id, str(PNG)], facts=facts)
 

@@ -102,7 +102,7 @@ def _load_source_sample(context: WorkerContext, record: Record, name: str) -> Sa
     try:
         return context.source.load(record, context.classes)
     except SourceError as error:
-        refused = context.source.unreadable(record, error)
+        refused = context.source.refused_when_unreadable(record, error)
         if refused is None:
             raise
         raise UnreadableSamples([replace(refused, name=name)]) from error

@@ -14,6 +14,7 @@ from augforge.export.core import Entry, Job, Options, Region
 from augforge.export.outlines import edge_polygons
 from augforge.export.run_lengths import coco_counts, column_runs
 from augforge.sample import IGNORE
+from augforge.sources.raster.rle import compress
 
 
 class Coco(Options):
@@ -117,11 +118,9 @@ def _annotation(region: Region, entry: Entry, job: Job, options: Coco) -> dict[s
 
 
 def _rle(region: Region, entry: Entry) -> dict[str, Any]:
-    from pycocotools import mask  # imported on use: listing the formats does not need it
-
     size = [entry.height, entry.width]
-    plain = {"size": size, "counts": coco_counts(column_runs(region, entry.height), entry.height * entry.width)}
-    return {"size": size, "counts": mask.frPyObjects(plain, *size)["counts"].decode("ascii")}
+    listed = coco_counts(column_runs(region, entry.height), entry.height * entry.width)
+    return {"size": size, "counts": compress(listed, *size)}
 
 
 def _polygons(region: Region) -> list[list[int]]:

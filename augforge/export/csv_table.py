@@ -14,8 +14,7 @@ from pydantic import Field
 from augforge.errors import AugforgeError
 from augforge.export.core import Entry, Job, Options, Region
 from augforge.export.run_lengths import row_runs
-
-_HEAD = ("image_name", "class", "rle")
+from augforge.sources.raster.runs import COLUMNS, format_runs
 
 
 class Csv(Options):
@@ -55,7 +54,7 @@ def write_csv(job: Job, entries: Iterable[Entry], options: Csv) -> None:
         for split in job.splits:
             stream = stack.enter_context(job.path(f"{split}.csv").open("w", encoding="utf-8", newline=""))
             tables[split] = csv.writer(stream, lineterminator="\n")
-            tables[split].writerow(_HEAD)
+            tables[split].writerow(COLUMNS)
         plain = _uses_plain_names(job, options)
         for entry in entries:
             name = entry.file.rpartition("/")[2] if plain else entry.file
@@ -95,5 +94,4 @@ def _rows(entry: Entry, image_name: str, job: Job) -> Iterator[tuple[str, str, s
 
 def rle_text(region: Region, width: int) -> str:
     """A class as ``start length`` pairs along the rows of an image of that width; the first pixel is 1."""
-    starts, lengths = row_runs(region, width)
-    return " ".join(map(str, np.stack([starts + 1, lengths], axis=1).reshape(-1).tolist()))
+    return format_runs(*row_runs(region, width))

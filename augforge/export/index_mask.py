@@ -13,8 +13,8 @@ from augforge.errors import AugforgeError, nearest
 from augforge.export.core import Entry, Job, UnlabelledOptions
 from augforge.export.png import index_png
 from augforge.sample import IGNORE
+from augforge.sources.raster.value_names import VOID, counted_from_one
 
-VOID = 255
 REST = "*"
 
 
@@ -65,12 +65,12 @@ def write_index_mask(job: Job, entries: Iterable[Entry], options: IndexMask) -> 
 
 def class_values(classes: Sequence[str]) -> dict[str, int]:
     """The pixel value of each class: 1, 2, ... and 255 for `ignore`. AugforgeError for more than 254 classes."""
-    named = [name for name in classes if name != IGNORE]
+    named = counted_from_one(classes)
     if len(named) >= VOID:
         raise AugforgeError(
             f"index-mask holds {VOID - 1} classes, the dataset has {len(named)}. Export to mask-folder or coco instead"
         )
-    values = {name: value for value, name in enumerate(named, start=1)}
+    values = {name: value for value, name in named.items()}
     return {**values, IGNORE: VOID} if IGNORE in classes else values
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Literal
 
-import cv2
 from pydantic import Field
 
 from augforge.export.core import Entry, Job, Region, UnlabelledOptions
 from augforge.export.outlines import polygons
+from augforge.sources.formats.labelme.file import mask_entry, shape_entry
 
 VERSION = "5.5.0"
 """The version of LabelMe whose file format is written."""
@@ -75,24 +74,8 @@ def _polygons(region: Region, label: str, options: LabelMe) -> Iterator[dict[str
     found = polygons(region.mask, region.origin, options.tolerance)
     group = region.c if len(found) > 1 else None
     for points in found:
-        yield _shape(label, points.round(2).tolist(), "polygon", group)
+        yield shape_entry(label, points.round(2).tolist(), "polygon", group)
 
 
 def _masks(region: Region, label: str, options: LabelMe) -> Iterator[dict[str, Any]]:
-    x0, y0 = region.origin
-    height, width = region.mask.shape
-    picture = base64.b64encode(cv2.imencode(".png", region.mask)[1].tobytes()).decode("ascii")
-    corners = [[x0, y0], [x0 + width - 1, y0 + height - 1]]
-    yield {**_shape(label, corners, "mask"), "mask": picture}
-
-
-def _shape(label: str, points: list[list[float]], kind: str, group: int | None = None) -> dict[str, Any]:
-    return {
-        "label": label,
-        "points": points,
-        "group_id": group,
-        "description": "",
-        "shape_type": kind,
-        "flags": {},
-        "mask": None,
-    }
+    yield mask_entry(label, region.mask, *region.origin)

@@ -14,7 +14,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-_MAGIC = b"\x89PNG\r\n\x1a\n"
+from augforge.sources.scan.images import PNG_MAGIC, png_chunk
+
 _GRAY, _PALETTE = 0, 3
 _MODULUS = 65521  # of Adler-32
 _RLE = zlib.Z_RLE  # masks consist of runs: half as large as with the default strategy, at the same speed
@@ -31,7 +32,7 @@ def index_png(values: NDArray[np.uint8], palette: NDArray[np.uint8]) -> bytes:
     """Palette PNG of uint8 values (H, W) with colours, uint8 (256, 3)."""
     used = np.flatnonzero(values.any(axis=1))
     top, bottom = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 0)
-    return _png(values[top:bottom], top, len(values), _PALETTE, _chunk(b"PLTE", palette.tobytes()))
+    return _png(values[top:bottom], top, len(values), _PALETTE, png_chunk(b"PLTE", palette.tobytes()))
 
 
 def _png(rows: NDArray[np.uint8], top: int, height: int, colour: int, extra: bytes = b"") -> bytes:
@@ -47,7 +48,7 @@ def _png(rows: NDArray[np.uint8], top: int, height: int, colour: int, extra: byt
     check = _adler32_after_zeros(1, top * (width + 1))
     check = _adler32_after_zeros(zlib.adler32(lines.data, check), below * (width + 1))
     data = body + struct.pack(">I", check)
-    return _MAGIC + _chunk(b"IHDR", header) + extra + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+    return PNG_MAGIC + png_chunk(b"IHDR", header) + extra + png_chunk(b"IDAT", data) + png_chunk(b"IEND", b"")
 
 
 def _deflate(data: bytes | memoryview) -> bytes:
@@ -72,7 +73,3 @@ def _adler32_after_zeros(check: int, count: int) -> int:
     """Adler-32 after ``count`` more zero bytes."""
     low, high = check & 0xFFFF, check >> 16
     return (high + count * low) % _MODULUS << 16 | low
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

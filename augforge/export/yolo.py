@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
@@ -11,6 +10,8 @@ from pydantic import Field
 
 from augforge.export.core import Entry, Job, UnlabelledOptions, suffix_of
 from augforge.export.outlines import polygons
+from augforge.sources.formats.yolo.files import DATA, data_text, label_line
+from augforge.sources.formats.yolo.layout import label_place
 
 _FOLDER_NAMES = re.compile(r"(?<![^/])(i(?=mages/)|l(?=abels/))")
 """First letters of folders named images or labels inside a sample's name.
@@ -62,12 +63,14 @@ def write_yolo(job: Job, entries: Iterable[Entry], options: Yolo) -> None:
     """Write a dataset for YOLO."""
     for entry in entries:
         stem = _FOLDER_NAMES.sub(lambda found: f"%{ord(found[0]):02X}", entry.stem)
-        job.put_image(entry, f"images/{entry.split}", stem + suffix_of(entry.image))
+        folder, file = f"images/{entry.split}", stem + suffix_of(entry.image)
+        job.put_image(entry, folder, file)
         if entry.is_labelled:
-            job.put(f"labels/{entry.split}/{stem}.txt", "".join(_lines(entry, options)))
+            job.put(label_place(f"{folder}/{file}"), "".join(_lines(entry, options)))
         else:
             job.notes["unlabelled images, without a label file"] += 1
-    job.put("data.yaml", _data_yaml(job))
+    folders = {split: f"images/{split}" for split in job.splits}
+    job.put(DATA, data_text(f"{job.dataset} {job.version}", job.classes, folders))
     for split in ("train", "val"):
         if split not in job.splits:
             job.notes[_MISSING_SPLIT.format(split)] += len(job.names)
@@ -76,11 +79,4 @@ def write_yolo(job: Job, entries: Iterable[Entry], options: Yolo) -> None:
 def _lines(entry: Entry, options: Yolo) -> Iterator[str]:
     for region in entry.regions():
         for points in polygons(region.mask, region.origin, options.tolerance):
-            shares = (points / (entry.width, entry.height)).reshape(-1).tolist()
-            yield f"{region.c} {' '.join(f'{share:.6f}' for share in shares)}\n"
-
-
-def _data_yaml(job: Job) -> str:
-    lines = [f"# {job.dataset} {job.version}", *(f"{split}: images/{split}" for split in job.splits)]
-    names = (f"  {c}: {json.dumps(name, ensure_ascii=False)}" for c, name in enumerate(job.classes))
-    return "\n".join([*lines, f"nc: {len(job.classes)}", "names:", *names, ""])
+            yield label_line(region.c, points, entry.width, entry.height)

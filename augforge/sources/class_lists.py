@@ -39,6 +39,6 @@ VOC: tuple[str, ...] = (
     "tvmonitor",
     "ignore",
 )
-"""Pascal VOC's classes in the order of its masks' values, from 1; `ignore` is its void, 255."""
+"""Pascal VOC's classes in the order of its masks' values, from 1; `ignore` is its void value, 255."""
 
 CLASS_LISTS: dict[str, tuple[str, ...]] = {"hand-bone": HAND_BONES, "voc": VOC}

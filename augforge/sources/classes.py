@@ -1,46 +1,47 @@
-"""The class table that comes of a recipe's options and the labels that the data names."""
+"""The class table: made of the recipe's options and of the labels in the data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from augforge.errors import SourceError
+from augforge.sample import IGNORE
 from augforge.sources.core import Source
-from augforge.sources.options import IGNORE, REST
+from augforge.sources.options import REST, Crowd
 from augforge.sources.scan.scanning import Scan
 
 
 @dataclass(frozen=True, slots=True)
 class ClassTable:
-    """The classes of a source, and those of them that its data can name.
+    """The classes of a source, and which of them its data labels.
 
     Attributes:
         names: the class table, in its order.
-        known: the classes that some label of the data stands for. A class that the recipe lists and the data never
-            labels is not known, in every sample; but `ignore` is, since data that never marks a pixel so has none.
-            It goes to ``record.data["known"]``.
+        known: the classes that at least one label in the data stands for; goes into ``record.data["known"]``. A class
+            that the recipe lists but the data never labels is unknown in every sample. `ignore` is always known: data
+            that never marks a pixel as `ignore` has no such pixels.
     """
 
     names: tuple[str, ...]
     known: list[str]
 
     def content(self, annotation: Any) -> Any:
-        """An annotation in canonical form with the classes that nobody labelled, for `record_of`."""
+        """The ``content`` for `make_record`: an annotation in canonical form, with the classes that nobody labelled."""
         unknown = sorted(set(self.names) - set(self.known))
         return [annotation, unknown] if unknown else annotation
 
 
 def class_table(source: Source, labels: Iterable[str], where: Path) -> ClassTable:
-    """The table for the labels of a data set, in the data's order where the recipe does not fix it.
+    """The class table for the labels of a data set, in the data's order unless the recipe lists the classes.
 
-    Raises SourceError naming ``where`` for a label that has no class, and where there are no classes, or over 256.
+    Raises SourceError, naming ``where``, if a label has no class, or if there are no classes or more than 256.
     """
     labels = list(labels)
-    names = source.mapped(labels) if source.classes is None else source.classes
-    known = {name for label in labels if (name := source.known_class(label, names, str(where))) is not None}
+    names = source.classes_of(labels) if source.classes is None else source.classes
+    known = {name for label in labels if (name := source.require_class(label, names, str(where))) is not None}
     if REST in names:
         raise SourceError(f"{where}: a class is named '{REST}', which stands for all other labels. Rename it there.")
     if not 1 <= len(names) <= 256:
@@ -51,13 +52,25 @@ def class_table(source: Source, labels: Iterable[str], where: Path) -> ClassTabl
     return ClassTable(names, [name for name in names if name in known or name == IGNORE])
 
 
-def scanned_table(scan: Scan, labels: Iterable[str], where: Path) -> ClassTable:
-    """`class_table` of what a scan found; where that fails, broken files, which may be why, are told instead."""
+def class_table_of_scan(scan: Scan, labels: Iterable[str], where: Path) -> ClassTable:
+    """`class_table` for what a scan found; broken files, which may be why it fails, are reported first."""
     try:
         return class_table(scan.source, labels, where)
     except SourceError as error:
-        scan.raise_all()
-        broken = next((row.detail for row in scan.refused if row.name in scan.bad), None)
+        scan.raise_problems()
+        broken = next((row.detail for row in scan.refused if row.name in scan.bad_names), None)
         if broken is None:
             raise
         raise SourceError(f"{error} Refused before that: {broken}") from error
+
+
+def check_crowd(crowd: Crowd | None, classes: Collection[str] | None) -> None:
+    """ValueError if crowds are to become `ignore`, and the recipe lists classes without it."""
+    if crowd == "ignore" and classes is not None and IGNORE not in classes:
+        raise ValueError(f"crowd is {IGNORE}, but classes has no '{IGNORE}'; add it to the list")
+
+
+def crowd_class(crowd: Crowd, name: str) -> str | None:
+    """The class that a crowd of class ``name`` becomes; None if it is left out."""
+    chosen: dict[Crowd, str | None] = {"ignore": IGNORE, "class": name, "drop": None}
+    return chosen[crowd]

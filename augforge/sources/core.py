@@ -26,7 +26,7 @@ class Record:
 
     Attributes:
         name: the stable key, such as ``ID001/image1661130828152``.
-        group: what may not part between splits.
+        group: samples of one group, such as a patient, never go to different splits.
         split: the split that the data set itself prescribes (``test``), or None.
         width, height: pixels, from the image's header.
         bytes: size of the image file, for estimates.
@@ -51,7 +51,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Something the source found and could not use: it is reported and stands in the rejected table."""
+    """Something that the source found but cannot use: it is reported, and gets a row in the rejected table."""
 
     name: str
     reason: str
@@ -59,10 +59,10 @@ class Refused:
 
 
 class Records(Sequence[Record]):
-    """Listed samples, sorted by name; they lie on disk if they are many.
+    """Listed samples, sorted by name; kept on disk if there are many.
 
     Args:
-        records: in any order, each under its name.
+        records: by name, in any order.
     """
 
     def __init__(self, records: Shelf[Record]) -> None:
@@ -80,14 +80,14 @@ class Records(Sequence[Record]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Records) and tuple(self) == tuple(other)
 
-    def named(self, name: str) -> Record:
-        """The record of a name; KeyError where there is none."""
+    def by_name(self, name: str) -> Record:
+        """The record with this name. Raises KeyError."""
         return self._records[name]
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a source holds: the class table, its samples, what it refused, the label names, and things worth saying."""
+    """The contents of a source: class table, samples, refused files, label names, and warnings."""
 
     classes: tuple[str, ...]
     records: Records
@@ -97,13 +97,13 @@ class Listing:
 
 
 class Source(BaseModel, ABC):
-    """Options of a source as they stand in a recipe, and the adapter itself. Unknown options are refused."""
+    """An adapter, with its options as fields. Unknown options in a recipe are an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     adapter_version: ClassVar[int]
     takes_urls: ClassVar[bool] = False
     names_are_places: ClassVar[bool] = True
-    """Whether the folders in samples' names are folders of the data, whose names may say a split."""
+    """Whether the folders in samples' names are folders of the data, so that `val/` and `test/` name splits."""
     layout: ClassVar[str]
     """The expected files as a drawing, for ``augforge sources NAME``."""
 
@@ -134,7 +134,7 @@ class Source(BaseModel, ABC):
 
     @field_validator("path")
     @classmethod
-    def _is_folder(cls, value: str) -> str:
+    def _check_path(cls, value: str) -> str:
         if "://" in value and not cls.takes_urls:
             raise ValueError(
                 f"path is the URL {value}; expected a folder, as only format dataset reads URLs. Copy the data to a "
@@ -144,7 +144,7 @@ class Source(BaseModel, ABC):
 
     @field_validator("classes", mode="before")
     @classmethod
-    def _named_list(cls, value: Any) -> Any:
+    def _find_class_list(cls, value: Any) -> Any:
         if isinstance(value, str):
             if value not in CLASS_LISTS:
                 raise ValueError(f"no class list is named '{value}'.{nearest(value, CLASS_LISTS)}")
@@ -153,11 +153,11 @@ class Source(BaseModel, ABC):
 
     @field_validator("classes")
     @classmethod
-    def _sound_list(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    def _check_class_list(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if value is not None:
             twice = sorted({name for name in value if value.count(name) > 1})
             if twice:
-                raise ValueError(f"classes stand twice in the list: {', '.join(twice)}")
+                raise ValueError(f"duplicate names in classes: {', '.join(twice)}")
             if REST in value:
                 raise ValueError(
                     f"a class is named '{REST}', which stands for all other labels in class_map; rename it"
@@ -167,7 +167,7 @@ class Source(BaseModel, ABC):
         return value
 
     @model_validator(mode="after")
-    def _map_to_classes(self) -> Source:
+    def _check_class_map(self) -> Source:
         for label, name in self.class_map.items():
             if name is not None and self.classes is not None and name not in self.classes:
                 raise ValueError(
@@ -176,7 +176,7 @@ class Source(BaseModel, ABC):
         return self
 
     @model_validator(mode="after")
-    def _joined_before_grouped(self) -> Source:
+    def _check_join(self) -> Source:
         by_group = isinstance(self.metadata, Join) and self.metadata.on == "group"
         if by_group and self.group is not None and self.group.column is not None:
             raise ValueError("group takes a column of the metadata, which is joined by group; join it by name")
@@ -202,15 +202,15 @@ class Source(BaseModel, ABC):
         return Join(table=self.metadata) if isinstance(self.metadata, str) else self.metadata
 
     def class_of(self, label: str) -> str | None:
-        """The class that a label in the files stands for; None where ``class_map`` leaves it out."""
+        """The class that a label in the files stands for, or None if ``class_map`` leaves the label out."""
         if label in self.class_map:
             return self.class_map[label]
         if REST in self.class_map and label not in (self.classes or self.class_map.values()):
             return self.class_map[REST]
         return label
 
-    def known_class(self, label: str, classes: Collection[str], where: str) -> str | None:
-        """`class_of` for a label at some place; SourceError where that is none of ``classes``."""
+    def require_class(self, label: str, classes: Collection[str], where: str) -> str | None:
+        """`class_of`, with a SourceError that names the place ``where`` if the class is not among ``classes``."""
         name = self.class_of(label)
         if name is not None and name not in classes:
             raise SourceError(
@@ -219,26 +219,29 @@ class Source(BaseModel, ABC):
             )
         return name
 
-    def mapped(self, labels: Iterable[str]) -> tuple[str, ...]:
-        """The classes that labels stand for, each once, in the labels' order."""
+    def classes_of(self, labels: Iterable[str]) -> tuple[str, ...]:
+        """The classes that labels stand for, without duplicates, in the order of the labels."""
         return tuple(dict.fromkeys(name for label in labels if (name := self.class_of(label)) is not None))
 
-    def rejected(self, name: str, reason: str, message: str) -> Refused:
-        """A rejected row without the root's path: what is refused decides a dataset's version, on any machine."""
+    def refused_row(self, name: str, reason: str, message: str) -> Refused:
+        """A rejected row, without the root's path in its message.
+
+        Rejected rows are part of a dataset's version, which has to be the same on every machine.
+        """
         root = re.escape(str(self.root))
         inner = re.sub(rf"(?<![\w./-]){root}/", "", message)
         return Refused(name, reason, re.sub(rf"(?<![\w./-]){root}(?![\w.-])", "the source", inner))
 
-    def unreadable(self, record: Record, error: SourceError) -> Refused | None:
-        """The rejected row that a sample becomes where `load` fails; None where that stops the build.
+    def refused_when_unreadable(self, record: Record, error: SourceError) -> Refused | None:
+        """The rejected row for a sample that `load` cannot read, or None if that has to stop the build.
 
-        Its name is the record's own: that of a union's sample stands in the table.
+        The row is named as the record of this source is, even if the source is part of a union.
         """
-        return self.rejected(record.name, "broken pixels", str(error)) if self.on_error == "reject" else None
+        return self.refused_row(record.name, "broken pixels", str(error)) if self.on_error == "reject" else None
 
     @abstractmethod
     def scan(self, cache: FileCache) -> Listing:
-        """List the samples without decoding a pixel. Raises SourceError naming every broken file it met."""
+        """List the samples without decoding pixels. Raises SourceError naming every broken file that was found."""
 
     @abstractmethod
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:

@@ -1,4 +1,4 @@
-"""Options that every source understands: how samples are grouped, and which table is joined to them."""
+"""Options that sources share: groups, metadata tables, and what becomes of boxes and crowds."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from augforge.sample import IGNORE as IGNORE  # adapters take all that is reserved from here
+Boxes = Literal["error", "rectangle", "drop"]
+"""What becomes of a box without a mask."""
 
-NO_CLASSES = (IGNORE,)
-"""The class table of a source that has labels and no masks: a table cannot be empty, and nobody knows this class."""
+Crowd = Literal["ignore", "class", "drop"]
+"""What becomes of a crowd: many objects annotated with one outline."""
 
 REST = "*"
-"""The key of a ``class_map`` that stands for every label which neither the map nor the classes name."""
+"""The key in ``class_map`` that stands for all labels that are neither in the map nor in the classes."""
 
 
-def _with_group(pattern: str) -> str:
+def _require_group(pattern: str) -> str:
     try:
         groups = re.compile(pattern).groups
     except re.error as error:
@@ -26,31 +27,31 @@ def _with_group(pattern: str) -> str:
     return pattern
 
 
-Pattern = Annotated[str, AfterValidator(_with_group)]
-"""A regular expression with a group."""
+Pattern = Annotated[str, AfterValidator(_require_group)]
+"""A regular expression with at least one (group)."""
 
 
-class _Strict(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class GroupBy(_Strict):
-    """What may not part between splits: one of the three says how a sample's group is found."""
+class GroupBy(_StrictModel):
+    """Where a sample's group comes from; exactly one of the three is given."""
 
     folder: Annotated[int, Field(ge=1)] | None = Field(None, description="n-th folder of the sample's name, from 1")
     regex: Pattern | None = Field(None, description="expression sought in the name; its first (group) is the group")
     column: str | None = Field(None, description="column of the joined metadata")
 
     @model_validator(mode="after")
-    def _one_way(self) -> GroupBy:
+    def _check_one_way(self) -> GroupBy:
         given = [key for key in ("folder", "regex", "column") if getattr(self, key) is not None]
         if len(given) != 1:
             raise ValueError(f"expected one of folder, regex and column, got {', '.join(given) or 'none'}")
         return self
 
 
-class Join(_Strict):
-    """A table of metadata: what a row says of a sample or group."""
+class Join(_StrictModel):
+    """A table with metadata about samples or groups, joined by a key."""
 
     table: str = Field(description="the table, relative to source.path: .csv, .xlsx or .parquet")
     key: str | None = Field(None, description="column that names the sample or group; null takes the first")

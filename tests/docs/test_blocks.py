@@ -16,8 +16,8 @@ from typing import Any
 import docshell
 import pytest
 from docblocks import Block, blocks_of
-from augforge.ops import OPS
 
+from augforge.ops import OPS
 from augforge.recipe.recipe import load_recipe
 
 ROOT = docshell.REPOSITORY

@@ -207,7 +207,7 @@ STEP = HEAD + "steps:\n  - op: hflip\n  - {op: OP,\n     KEY}\n"
         (HEAD.replace(", path: x", ""), "2: source: 'path' is missing; it has no default"),
         (HEAD.replace("x}", "3}"), "2: source.path: expected text, got 3"),
         (SOURCE.replace("KEY", "\n clases: a"), "3: source.clases: unknown key. Did you mean 'classes'?"),
-        (SOURCE.replace("KEY", "classes: [a, b, a]"), "2: source.classes: classes stand twice in the list: a"),
+        (SOURCE.replace("KEY", "classes: [a, b, a]"), "2: source.classes: duplicate names in classes: a"),
         (SOURCE.replace("KEY", "classes: []"), "2: source.classes: 0 classes; expected 1 to 256"),
         (
             SOURCE.replace("KEY", f"\n  classes: [{', '.join(f'c{i}' for i in range(257))}]"),

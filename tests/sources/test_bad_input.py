@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from makedata import block, broken, put_image, put_json, put_palette, put_pixels, put_text, rejected, scan
-from test_images import png
+from makedata import block, broken, png, put_image, put_json, put_palette, put_pixels, put_text, rejected, scan
 
 TRIANGLE = [[1, 1], [9, 1], [9, 9]]
 NAMES = ("a", "b")

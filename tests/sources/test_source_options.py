@@ -18,7 +18,7 @@ from augforge.errors import MissingExtra, PlanError, SourceError
 from augforge.sources import SOURCES
 from augforge.sources.core import Source
 from augforge.sources.formats.mask_folder import MaskFolder
-from augforge.sources.scan.records import inside
+from augforge.sources.scan.records import place_inside
 from augforge.sources.scan.tables import read_table
 
 KIND = "mask-folder"
@@ -183,7 +183,7 @@ def test_keys_may_have_the_images_suffix(root: Path) -> None:
 
 def test_some_columns_of_a_table_with_several_rows_a_sample(root: Path) -> None:
     put_text(root / "meta.csv", "file,class,patient\na_1,x,7\na_1,y,7\nb_1,x,8\nc_2,x,9\n")
-    broken(KIND, root, "meta.csv:3: 'a_1' stands there twice", metadata={"table": "meta.csv", "on": "stem"})
+    broken(KIND, root, "meta.csv:3: 'a_1' has two rows", metadata={"table": "meta.csv", "on": "stem"})
     join = {"table": "meta.csv", "on": "stem", "columns": ["patient"]}
     records = scan(KIND, root, metadata=join, group={"column": "patient"}).records
     assert [(record.group, record.metadata) for record in records] == [(p, {"patient": int(p)}) for p in "789"]
@@ -200,7 +200,7 @@ def test_grouped_by_a_column(root: Path) -> None:
     assert [name for name, _ in rejected(KIND, root, **options)] == ["north/P02/b_1", "south/P03/c_2"]
 
 
-def test_samples_without_a_row_are_told(root: Path) -> None:
+def test_samples_without_a_row_are_reported(root: Path) -> None:
     put_text(root / "meta.csv", "name,age\nnorth/P01/a_1,7\n")
     (warning,) = scan(KIND, root, metadata="meta.csv").warnings
     assert warning == "2 samples have no row in meta.csv, such as north/P02/b_1"
@@ -215,9 +215,9 @@ def test_samples_without_a_row_are_told(root: Path) -> None:
         (b"", ["is empty"]),
         (b"name,age\nx,\xb0\n", ["meta.csv:2", "not UTF-8"]),
         (b"name,age\nx,1,2\n", ["meta.csv:2: 3 cells; expected 2"]),
-        (b"name,age,age\nx,1,2\n", ["'age' stands twice"]),
+        (b"name,age,age\nx,1,2\n", ["duplicate column 'age'"]),
         (b'name,age\nx,"1\n', ["cannot be read as a table"]),
-        (b"name,age\nx,1\nx,2\n", ["meta.csv:3: 'x' stands there twice"]),
+        (b"name,age\nx,1\nx,2\n", ["meta.csv:3: 'x' has two rows"]),
         (None, ["does not exist"]),
     ],
 )
@@ -256,7 +256,7 @@ def test_class_of() -> None:
     assert [plain.class_of(label) for label in ("a", "x", "y", "z")] == ["a", "a", None, "b"]
     free = source(class_map={"x": "a", "*": None})
     assert [free.class_of(label) for label in ("a", "x", "z")] == ["a", "a", None]
-    assert source(class_map={"b": "c", "a": "c"}).mapped(["d", "a", "b"]) == ("d", "c")
+    assert source(class_map={"b": "c", "a": "c"}).classes_of(["d", "a", "b"]) == ("d", "c")
 
 
 # ---- links and paths -------------------------------------------------------------------------------------------------
@@ -339,14 +339,14 @@ def test_a_root_that_is_a_link(root: Path, tmp_path_factory: pytest.TempPathFact
 def test_paths_that_leave_the_root(root: Path, place: str) -> None:
     (root / "link").symlink_to("/")
     with pytest.raises(SourceError, match=r"^file:3: .*leaves.*Move the file"):
-        inside(root, place, "file:3")
+        place_inside(root, place, "file:3")
 
 
 def test_paths_that_stay(root: Path) -> None:
-    assert inside(root, "images/../masks/./a.png", "") == "masks/a.png"
-    assert inside(root, "images\\north\\a.png", "") == "images/north/a.png"
-    assert inside(root, "..hidden/a.png", "") == "..hidden/a.png"
-    assert inside(root, "a\ud800.png", "") == "a?.png"  # as a walk names what is not UTF-8
+    assert place_inside(root, "images/../masks/./a.png", "") == "masks/a.png"
+    assert place_inside(root, "images\\north\\a.png", "") == "images/north/a.png"
+    assert place_inside(root, "..hidden/a.png", "") == "..hidden/a.png"
+    assert place_inside(root, "a\ud800.png", "") == "a?.png"  # as a walk names what is not UTF-8
 
 
 # ---- paths and names -------------------------------------------------------------------------------------------------

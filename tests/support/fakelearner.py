@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from augforge import bitmask
 from augforge.progress import Progress
-from augforge.sample import IDENTITY, Sample
-from augforge.sources.options import IGNORE
+from augforge.sample import IDENTITY, IGNORE, Sample
 from augforge.store.dataset import Dataset
 from augforge.train.config import TrainConfig
 from augforge.train.prediction.inference import Prediction

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from augforge.export.index_mask import voc_palette
 from augforge.ops.contract_samples import has_extra_bits
 from augforge.sample import Sample
 from augforge.sources import SOURCES, Listing, Record
+from augforge.sources.scan.images import image_facts
 
 SIZE = (20, 16)  # width, height
 
@@ -35,6 +38,22 @@ def put_pixels(path: Path, pixels: Any) -> Path:
     assert done
     path.write_bytes(data.tobytes())
     return path
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height of an image, as a listing has them."""
+    facts = image_facts(path)
+    return facts["width"], facts["height"]
+
+
+def png(width: int, height: int, depth: int, colour: int, raw: bytes, extra: bytes = b"", after: bytes = b"") -> bytes:
+    """A PNG of raw rows, each after its filter byte, with further chunks before and after them."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + extra + chunk(b"IDAT", zlib.compress(raw)) + after + chunk(b"IEND", b"")
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def put_palette(path: Path, values: Any, voc: bool = False) -> Path:

@@ -1,1 +1,1 @@
-"""The formats that sources read: a module each, or a folder where one module would be too long."""
+"""The formats that sources read: one module each, or a package if one module would be too long."""

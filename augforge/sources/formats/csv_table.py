@@ -1,4 +1,4 @@
-"""A table of images with run lengths, as contests have it, or with labels."""
+"""A table of images with run lengths, as in contests, or with labels."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from pydantic import Field, model_validator
 from augforge import bitmask
 from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError
-from augforge.sample import Sample
+from augforge.sample import NO_CLASSES, Sample
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Source, source
-from augforge.sources.loading import known_bits, labelled_image, listed_image, loaded
-from augforge.sources.options import NO_CLASSES
-from augforge.sources.raster.runs import Order, parse_runs, runs_digest, runs_mask
-from augforge.sources.scan.records import folder_or_name, inside, name_of, plain, record_of
+from augforge.sources.loading import known_bits, load_image, load_labelled_image, make_sample
+from augforge.sources.raster.runs import COLUMNS, Order, parse_runs, runs_digest, runs_mask
+from augforge.sources.scan.records import folder_or_name, make_record, name_of, normal_folder, place_inside
 from augforge.sources.scan.scanning import Scan
 from augforge.sources.scan.tables import Table, key_text, read_table
 
@@ -33,14 +32,14 @@ class _Image:
 
 @source
 class CsvTable(Source):
-    """Reads a table that names the images, with a mask in each row as run lengths, or with labels.
+    """Reads a table that names the images, with masks as run lengths, or with labels.
 
-    With run lengths: one row an image and class; or, with ``rles``, a column for each class, which it names. Several
-    rows of one image and class are united. An empty cell, or -1, is an empty mask; where the class is empty too, the
-    image was looked at and holds none. With ``label`` a column names the one label of each image; with ``labels``
-    several columns hold weights from 0 to 1. ``classes`` and ``class_map`` then name the labels, and the class table is
-    ``ignore`` alone, unknown everywhere. Without ``classes`` they are sorted, or as ``rles`` or ``labels`` lists them.
-    Images that the table does not name are no samples.
+    Run lengths: one row per image and class; or, with ``rles``, one column per class, which the column is named after.
+    Several rows of one image and class are united. An empty cell, or -1, is an empty mask; if the class is empty too,
+    the image is labelled and shows no class. Labels: with ``label`` one column names the label of each image, with
+    ``labels`` several columns hold weights from 0 to 1. ``classes`` and ``class_map`` are then about these labels, and
+    the class table is ``ignore`` alone, unknown everywhere. Without ``classes`` the classes are sorted, or in the order
+    of ``rles`` or ``labels``. Images that the table does not name are no samples.
     """
 
     adapter_version: ClassVar[int] = 2
@@ -58,12 +57,12 @@ ROOT/                          source.path
         description="the table, relative to path: .csv, with comma, semicolon or tab, .xlsx or .parquet",
         examples=["train.csv"],
     )
-    image: str = Field("image_name", description="column of the images' paths", examples=["image_name"])
+    image: str = Field(COLUMNS[0], description="column of the images' paths", examples=["image_name"])
     folder: str = Field("", description="folder that those paths start from, relative to path")
     suffix: str = Field("", description="what those paths lack at their end, such as .png")
-    rle: str = Field("rle", description="column of run lengths", examples=["rle"])
+    rle: str = Field(COLUMNS[2], description="column of run lengths", examples=["rle"])
     class_column: str | None = Field(
-        "class", description="column of the class; null: classes holds the one there is", examples=["class"]
+        COLUMNS[1], description="column of the class; null: classes holds the one there is", examples=["class"]
     )
     rles: tuple[str, ...] = Field(
         (), description="columns of run lengths, each a class, in place of rle and class_column"
@@ -77,7 +76,7 @@ ROOT/                          source.path
     labels: tuple[str, ...] = Field((), description="columns of weights, each a label, in place of run lengths")
 
     @model_validator(mode="after")
-    def _one_way(self) -> CsvTable:
+    def _check_one_kind(self) -> CsvTable:
         if self.label is not None and self.labels:
             raise ValueError("label names one column of labels, labels several of weights; give one of the two")
         if self.rles and (self.labels or self.label is not None):
@@ -92,58 +91,60 @@ ROOT/                          source.path
         table = read_table(self.root / self.table, whole_rows=True)
         if not table.rows:
             raise SourceError(f"{table.path} holds no row but the names of its columns; expected rows. Fill it.")
-        images = self._images(table, scan)
-        facts = scan.images((name, image.place) for name, image in images.items())
+        images = self._find_images(table, scan)
+        facts = scan.image_facts((name, image.place) for name, image in images.items())
         sound = {name: image for name, image in images.items() if image.place in facts}
         if self.label is not None or self.labels:
             names = self._label_names(table)
-            return scan.listing(self._labelled(table, sound, facts, names, scan), NO_CLASSES, names)
+            return scan.make_listing(self._label_records(table, sound, facts, names, scan), NO_CLASSES, names)
         labels = self.rles or sorted(
-            {label for row in range(len(table.rows)) for label, *_ in self._cells(table, row) if label}
+            {label for row in range(len(table.rows)) for label, *_ in self._cells_of_row(table, row) if label}
         )
         classes = class_table(self, labels, table.path)
-        return scan.listing(self._masked(table, sound, facts, classes, scan), classes.names)
+        return scan.make_listing(self._mask_records(table, sound, facts, classes, scan), classes.names)
 
     # ---- rows ----
 
-    def _images(self, table: Table, scan: Scan) -> dict[str, _Image]:
-        """The images that the table names, by their names; what leaves the root or does not exist is wrong."""
+    def _find_images(self, table: Table, scan: Scan) -> dict[str, _Image]:
+        """The images that the table names, by their names; those missing or out of the root are bad samples."""
         column = table.column(self.image)
         images: dict[str, _Image] = {}
         places: dict[str, str] = {}
         for row, cells in enumerate(table.rows):
             text = key_text(cells[column])
-            if text in scan.bad:  # told once, however many rows it has
+            if text in scan.bad_names:  # reported once, however many rows it has
                 continue
             try:
                 if text not in places:
-                    places[text] = self._place(text, table.where(row))
-                image = images.setdefault(name_of(places[text], plain(self.folder)), _Image(places[text]))
+                    places[text] = self._image_place(text, table.where(row))
+                image = images.setdefault(name_of(places[text], normal_folder(self.folder)), _Image(places[text]))
                 if image.place != places[text]:
                     raise SourceError(f"{table.where(row)}: '{text}' has the name of {image.place}. Rename one.")
                 image.rows.append(row)
             except SourceError as error:
-                scan.wrong(text, "no image", str(error))
+                scan.bad_sample(text, "no image", str(error))
         return images
 
-    def _place(self, text: str, where: str) -> str:
-        place = inside(self.root, f"{self.folder}/{text}{self.suffix}" if self.folder else text + self.suffix, where)
+    def _image_place(self, text: str, where: str) -> str:
+        place = place_inside(
+            self.root, f"{self.folder}/{text}{self.suffix}" if self.folder else text + self.suffix, where
+        )
         if not text or not os.path.isfile(self.root / place):  # noqa: PTH113 (long names are no files)
             raise SourceError(f"{where}: {self.root / place} does not exist. Add it, or correct folder and suffix.")
         return place
 
-    def _cells(self, table: Table, row: int) -> Iterator[tuple[str, str, str]]:
-        """The labels in a row, each with its run lengths and where they stand."""
+    def _cells_of_row(self, table: Table, row: int) -> Iterator[tuple[str, str, str]]:
+        """The labels in a row, each with its run lengths and the file and line, for messages."""
         cells, where = table.rows[row], table.where(row)
         for column in self.rles:
-            yield column, _runs_text(cells[table.column(column)]), f"{where}: column '{column}'"
+            yield column, _run_lengths(cells[table.column(column)]), f"{where}: column '{column}'"
         if not self.rles:
             named = (self.classes or ("",))[0] if self.class_column is None else cells[table.column(self.class_column)]
-            yield key_text(named), _runs_text(cells[table.column(self.rle)]), where
+            yield key_text(named), _run_lengths(cells[table.column(self.rle)]), where
 
     # ---- run lengths ----
 
-    def _masked(
+    def _mask_records(
         self,
         table: Table,
         images: Mapping[str, _Image],
@@ -154,24 +155,24 @@ ROOT/                          source.path
         for name, image in images.items():
             size = facts[image.place]
             pixels = size["width"] * size["height"]
-            cells = [cell for row in image.rows for cell in self._cells(table, row)]
+            cells = [cell for row in image.rows for cell in self._cells_of_row(table, row)]
             try:
-                named = [(self._class(label, at), text, at) for label, text, at in cells if label or text]
+                named = [(self._class_in_row(label, at), text, at) for label, text, at in cells if label or text]
                 masks = [(label, text, at) for label, text, at in named if label is not None]
                 found = sorted(
                     [label, runs_digest(parse_runs(text, pixels, self.start, at))] for label, text, at in masks
                 )
             except SourceError as error:
-                scan.wrong(name, "broken run lengths", str(error))
+                scan.bad_sample(name, "broken run lengths", str(error))
                 continue
             seen = {label for label, *_ in masks}
             whole = self.missing_row == "empty" or any(not (label or text) for label, text, _ in cells)
             known = classes.known if whole else [name for name in classes.known if name in seen]
             data = {"runs": [[label, text] for label, text, _ in masks if text], "known": known}
             content = classes.content([self.order, found, known])
-            yield record_of(name, image.place, size, content, group=folder_or_name(name), data=data)
+            yield make_record(name, image.place, size, content, group=folder_or_name(name), data=data)
 
-    def _class(self, label: str, where: str) -> str | None:
+    def _class_in_row(self, label: str, where: str) -> str | None:
         if not label:
             fact = f"{where}: column '{self.class_column}' is empty beside run lengths; expected their class"
             raise SourceError(f"{fact}. Fill the cell.")
@@ -182,10 +183,10 @@ ROOT/                          source.path
     def _label_names(self, table: Table) -> tuple[str, ...]:
         column = table.column(self.label) if self.label is not None else 0
         labels = self.labels or sorted({key_text(cells[column]) for cells in table.rows})
-        found = self.mapped(label for label in labels if label or label in self.class_map)
+        found = self.classes_of(label for label in labels if label or label in self.class_map)
         return found if self.classes is None else self.classes
 
-    def _labelled(
+    def _label_records(
         self,
         table: Table,
         images: Mapping[str, _Image],
@@ -195,15 +196,15 @@ ROOT/                          source.path
     ) -> Iterator[Record]:
         for name, image in images.items():
             try:
-                label = self._label(table, image, names)
+                label = self._read_label(table, image, names)
             except SourceError as error:
-                scan.wrong(name, "broken label", str(error))
+                scan.bad_sample(name, "broken label", str(error))
                 continue
             data = {"label": label, "of": len(names)}
-            yield record_of(name, image.place, facts[image.place], label, group=folder_or_name(name), data=data)
+            yield make_record(name, image.place, facts[image.place], label, group=folder_or_name(name), data=data)
 
-    def _label(self, table: Table, image: _Image, names: tuple[str, ...]) -> int | list[float]:
-        """The index of the one label, or the weights of all."""
+    def _read_label(self, table: Table, image: _Image, names: tuple[str, ...]) -> int | list[float]:
+        """The index of the image's label, or the weights of all labels."""
         row, where = image.rows[0], table.where(image.rows[0])
         if len(image.rows) > 1:
             raise SourceError(f"{table.where(image.rows[1])}: {image.place} stands there twice. Keep one of the rows.")
@@ -215,38 +216,38 @@ ROOT/                          source.path
                     f"{where}: column '{self.label}' is empty; expected the image's label. Fill the cell, or name what "
                     "empty means: 'class_map: {\"\": LABEL}'."
                 )
-            name = self.known_class(label, names, where)
+            name = self.require_class(label, names, where)
             if name is None:
                 raise SourceError(f"{where}: class_map leaves its label out, and it has no other.")
             return names.index(name)
         weights = dict.fromkeys(names, 0.0)
         for column in self.labels:
-            name = self.known_class(column, names, str(table.path))
-            weight = _weight(cells[table.column(column)], f"{where}: column '{column}'")
+            name = self.require_class(column, names, str(table.path))
+            weight = _read_weight(cells[table.column(column)], f"{where}: column '{column}'")
             if name is not None:
                 weights[name] = max(weights[name], weight)
         return list(weights.values())
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         if "label" in record.data:
-            return labelled_image(self.root, record, classes)
-        image = listed_image(self.root, record)
+            return load_labelled_image(self.root, record, classes)
+        image = load_image(self.root, record)
         planes = bitmask.empty(record.height, record.width, len(classes))
         for name, text in record.data["runs"]:
             runs = parse_runs(
                 text, record.width * record.height, self.start, f"{self.root / self.table}: {record.name}"
             )
             bitmask.merge_class(planes, classes.index(name), runs_mask(runs, record.height, record.width, self.order))
-        return loaded(record, image, planes, known_bits(record, classes))
+        return make_sample(record, image, planes, known_bits(record, classes))
 
 
-def _runs_text(cell: Any) -> str:
-    """Run lengths as they stand in a cell; -1 says that there are none."""
+def _run_lengths(cell: Any) -> str:
+    """The run lengths in a cell; -1 means that there are none."""
     text = key_text(cell)
     return "" if text == "-1" else text
 
 
-def _weight(cell: Any, where: str) -> float:
+def _read_weight(cell: Any, where: str) -> float:
     try:
         weight = float(cell)
     except (TypeError, ValueError):

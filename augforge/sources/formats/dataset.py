@@ -1,4 +1,4 @@
-"""Another augforge dataset as a source: recipes chain."""
+"""Another augforge dataset as a source, so that recipes can be chained."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Source, source
-from augforge.sources.loading import loaded, with_ignore
+from augforge.sources.loading import make_sample, with_ignore
 from augforge.sources.raster.remapping import Mapping as ClassMapping
-from augforge.sources.raster.remapping import remapped
+from augforge.sources.raster.remapping import remap_sample
 from augforge.sources.scan.scanning import Scan
 from augforge.store.codec import decode_image
 from augforge.store.dataset import Dataset
@@ -36,14 +36,14 @@ _PLACE = ("shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes")
 
 @source
 class AugforgeDataset(Source):
-    """Reads a dataset that augforge built, so that one recipe goes on where another ended.
+    """Reads a dataset that augforge built, so that one recipe continues where another one ended.
 
-    Samples keep name, group, split, labels, metadata and what is known of each class, and each is a root of its own:
-    the lineage begins anew. Masks are taken as they are stored. Its classes may be renamed, merged and left out by
-    ``class_map``; a merged class is known where all its parts are.
+    Samples keep their name, group, split, labels, metadata and known classes. Each is a root of its own: the lineage
+    starts again. Masks are taken as they are stored. ``class_map`` renames, merges and leaves out classes; a merged
+    class is known in a sample if all its parts are.
 
-    Every shard is checked against the manifest's SHA-256 when it is first seen and when it changes. Of a dataset behind
-    a URL, such as ``s3://bucket/datasets/hands`` (``pip install 'augforge[s3]'``), shards are fetched once, into
+    Every shard is checked against the manifest's SHA-256 when it is first seen and when it changes. Shards of a
+    dataset at a URL, such as ``s3://bucket/datasets/hands`` (``pip install 'augforge[s3]'``), are downloaded once, into
     ``$AUGFORGE_CACHE`` or the user's cache folder.
     """
 
@@ -88,40 +88,40 @@ ROOT/                          source.path or URL, as augforge build made it
         dataset = self._open(cache)
         scan = Scan(self, cache)
         table = class_table(self, dataset.classes, self.root)
-        whole = self._whole_shards(scan, dataset.manifest, cache)
+        whole = self._check_shards(scan, dataset.manifest, cache)
         self._check_index(scan, dataset)
         if not self.own_splits:
             self._check_groups(scan, dataset)
-        records = self._records(scan, dataset, table, whole)
-        return scan.listing(records, table.names, dataset.labels)
+        records = self._make_records(scan, dataset, table, whole)
+        return scan.make_listing(records, table.names, dataset.labels)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         names, place = record.data["classes"], record.data["place"]
         payload = Payload(str(self.root / place[0]), *place[1:])
         try:
-            if self._remote is not None:  # this may be another machine than the one that listed it
+            if self._remote is not None:  # a worker may run on another machine than the listing did
                 self._remote.fetch_shard(place[0], *record.data["whole"])
             image, masks = payload.read()
             planes = bitmask.decode(masks, record.height, record.width, len(names))
             pixels = decode_image(image)
             known = bitmask.select_bits(record.data["labelled"], len(names))
             label = None if record.data["label"] is None else np.array(record.data["label"], np.float32)
-            sample = loaded(record, pixels, bitmask.contiguous(planes), known, label)
+            sample = make_sample(record, pixels, bitmask.contiguous(planes), known, label)
         except (OSError, ValueError, DatasetError) as error:
             raise SourceError(
                 f"{payload.file}: sample {record.name} cannot be read ({error}). {self._remedy}"
             ) from error
-        found = remapped(sample, self._mapping(names, classes), len(classes))
+        found = remap_sample(sample, self._class_mapping(names, classes), len(classes))
         return replace(found, known=with_ignore(found.known, classes))
 
-    def _mapping(self, names: tuple[str, ...], classes: tuple[str, ...]) -> ClassMapping:
-        targets = [self.known_class(name, classes, str(self.root)) for name in names]
+    def _class_mapping(self, names: tuple[str, ...], classes: tuple[str, ...]) -> ClassMapping:
+        targets = [self.require_class(name, classes, str(self.root)) for name in names]
         return [None if target is None else classes.index(target) for target in targets]
 
     # ---- what is there ----
 
     def _open(self, cache: FileCache) -> Dataset:
-        """The dataset with its index, which is looked at only where it is the manifest's."""
+        """The dataset with its index, which is read only if its digest is the one in the manifest."""
         remote = self._remote
         try:
             manifest = remote.fetch_manifest(self.version) if remote else read_manifest(self.root, self.version)
@@ -138,21 +138,21 @@ ROOT/                          source.path or URL, as augforge build made it
         except DatasetError as error:
             raise SourceError(str(error)) from error
 
-    def _whole_shards(self, scan: Scan, manifest: Manifest, cache: FileCache) -> dict[str, tuple[str, int]]:
-        """SHA-256 and size of each shard, by its place, that is what the manifest says; the others are wrong."""
+    def _check_shards(self, scan: Scan, manifest: Manifest, cache: FileCache) -> dict[str, tuple[str, int]]:
+        """SHA-256 and size of each sound shard by its place; shards that differ from the manifest are reported."""
         wanted = {shard.path: shard.sha256 for shard in manifest.shards}
-        for place, problem in self._fetched(wanted, cache):
-            scan.wrong(place, "damaged shard", problem)
-        there = [place for place in wanted if place not in scan.bad]
+        for place, problem in self._fetch_shards(wanted, cache):
+            scan.bad_sample(place, "damaged shard", problem)
+        there = [place for place in wanted if place not in scan.bad_names]
         found = scan.facts(((place, place) for place in there), "sha256", file_sha256, "damaged shard")
         for place in found:
             if found[place] != wanted[place]:
                 message = f"{self.root / place} is damaged: its SHA-256 is not the manifest's"
-                scan.wrong(place, "damaged shard", f"{message}; expected a whole shard. {_REMEDY}")
+                scan.bad_sample(place, "damaged shard", f"{message}; expected a whole shard. {_REMEDY}")
         return {s.path: (s.sha256, s.bytes) for s in manifest.shards if found.get(s.path) == s.sha256}
 
-    def _fetched(self, wanted: Mapping[str, str], cache: FileCache) -> list[tuple[str, str]]:
-        """Fetch the shards of a dataset behind a URL; places and messages of those that cannot be had."""
+    def _fetch_shards(self, wanted: Mapping[str, str], cache: FileCache) -> list[tuple[str, str]]:
+        """Download the shards of a dataset at a URL. Gives places and messages of those that cannot be downloaded."""
 
         def sha256(copy: Path) -> str:
             return str(cache.get(copy, "sha256", file_sha256))
@@ -166,41 +166,45 @@ ROOT/                          source.path or URL, as augforge build made it
 
         with ThreadPoolExecutor(4) as pool:
             problems = list(pool.map(problem, wanted if self._remote else ()))
-        return [(place, said) for place, said in zip(wanted, problems, strict=False) if said]
+        return [(place, message) for place, message in zip(wanted, problems, strict=False) if message]
 
     def _check_index(self, scan: Scan, dataset: Dataset) -> None:
-        """A shard that the index names and the manifest does not would be left out in silence."""
+        """Report a shard that is in the index but not in the manifest: its samples would be lost without a word."""
         stray = sorted(set(dataset.index["shard"]) - {shard.path for shard in dataset.manifest.shards})
         if stray:
-            scan.fault(f"{self.root}: its index names {stray[0]}, its manifest does not. {_REMEDY}")
+            scan.source_error(f"{self.root}: its index names {stray[0]}, its manifest does not. {_REMEDY}")
 
     def _check_groups(self, scan: Scan, dataset: Dataset) -> None:
-        """Samples of several groups cannot be dealt out anew: parts of them would stand on both sides."""
+        """Report samples of several groups, which cannot be split anew: a group would end up on both sides."""
         mixed = [name for name, groups in dataset.index.select("name", "groups").iter_rows() if len(groups) > 1]
         if mixed:
-            scan.fault(
+            scan.source_error(
                 f"{self.root}: {len(mixed)} samples show several groups, such as {mixed[0]}, so splitting anew would "
                 "put a group on both sides. Set own_splits: true, or split where groups are still apart."
             )
 
-    def _records(
+    def _make_records(
         self, scan: Scan, dataset: Dataset, table: ClassTable, whole: dict[str, tuple[str, int]]
     ) -> Iterator[Record]:
         columns = [name for name in (*_COLUMNS, *_PLACE) if name in dataset.index.columns]
         mapping = [self.class_of(name) for name in dataset.classes]
         for row in dataset.index.select(columns).iter_rows(named=True):
             if row["shard"] in whole:
-                yield self._record(row, dataset.classes, table.content(mapping), whole[row["shard"]])
+                yield self._make_record(row, dataset.classes, table.content(mapping), whole[row["shard"]])
             elif scan.source.on_error == "reject":
-                scan.wrong(self._name(row), "damaged shard", f"{self.root / row['shard']} is damaged. {_REMEDY}")
+                scan.bad_sample(
+                    self._record_name(row), "damaged shard", f"{self.root / row['shard']} is damaged. {_REMEDY}"
+                )
 
-    def _name(self, row: Mapping[str, Any]) -> str:
+    def _record_name(self, row: Mapping[str, Any]) -> str:
         return str(row["name"]).replace("~", self.separator)
 
-    def _record(self, row: Mapping[str, Any], classes: tuple[str, ...], content: Any, whole: tuple[str, int]) -> Record:
+    def _make_record(
+        self, row: Mapping[str, Any], classes: tuple[str, ...], content: Any, whole: tuple[str, int]
+    ) -> Record:
         labelled = [c for c, area in enumerate(row["area"].values()) if area is not None]
         return Record(
-            name=self._name(row),
+            name=self._record_name(row),
             group=row["group"],
             split=row["split"] if self.own_splits else None,
             width=row["width"],

@@ -1,7 +1,8 @@
-"""Hand radiographs with one JSON of polygons an image, one folder a person."""
+"""Hand radiographs with one JSON of polygons per image, one folder per person."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,17 +19,16 @@ from augforge.keys import Id, digest
 from augforge.sample import Sample
 from augforge.sources.class_lists import CLASS_LISTS
 from augforge.sources.core import Listing, Record, Refused, Source, source
-from augforge.sources.loading import listed_image, loaded
+from augforge.sources.loading import load_image, make_sample
 from augforge.sources.options import Join
-from augforge.sources.raster.shapes import Far, box_of, farther, off_image
+from augforge.sources.raster.shapes import Farthest, box_of, extend_farthest, shape_outside_image
 from augforge.sources.scan.documents import checked_points, is_point, read_json
 from augforge.sources.scan.people import PEOPLE_FACTS, Row, Table, person_row, read_people
-from augforge.sources.scan.records import record_of
+from augforge.sources.scan.records import make_record
 from augforge.sources.scan.scanning import IMAGES, Scan
 
 _PARTS = {"train": None, "test": "test"}  # folder -> the split that it prescribes
 _TABLES = ("meta_data.xlsx", "meta_data.csv", "train/meta_data.xlsx", "train/meta_data.csv")
-_ANNOTATIONS = frozenset({".json"})
 
 Polygon = tuple[str, list[list[float]]]
 """Class name and points (x, y)."""
@@ -38,7 +38,7 @@ Polygon = tuple[str, list[list[float]]]
 class HandBone(Source):
     """Lists and loads hand radiographs: ``train/`` with polygons, ``test/`` without.
 
-    A polygon that leaves the image is cut; one that lies wholly outside is an error.
+    A polygon that leaves the image is clipped; one that lies wholly outside is an error.
     """
 
     adapter_version: ClassVar[int] = 1
@@ -66,57 +66,55 @@ ROOT/                                       source.path
     def scan(self, cache: FileCache) -> Listing:
         self._check_layout()
         scan = Scan(self, cache)
-        pairs = _find(scan)
+        pairs = _find_pairs(scan)
         _check_labelled(pairs, scan)
-        images = scan.images((image.name, image.place) for image, _ in pairs)
+        images = scan.image_facts((image.name, image.place) for image, _ in pairs)
         annotated = [(note.name, note.place) for _, note in pairs if note]
         annotations = scan.facts(annotated, self._annotation_facts, self._read_facts, "broken annotation")
         _check_sizes(pairs, images, annotations, scan)
-        people = self._people(scan)
+        people = self._read_people(scan)
         rows = {person: person_row(people, person) for person in {image.person for image, _ in pairs}}
+
+        def record(image: _File, note: _File | None) -> Record:
+            content = annotations[note.place]["content"] if note else "unlabelled"
+            return _make_record(image, note, images[image.place], content, rows[image.person])
+
         records = (
-            _record(
-                image,
-                note,
-                images[image.place],
-                annotations[note.place]["content"] if note else "unlabelled",
-                rows[image.person],
-            )
+            record(image, note)
             for image, note in pairs
             if image.place in images and (note is None or note.place in annotations)
         )
-        return scan.listing(records, self.classes)
+        return scan.make_listing(records, self.classes)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
-        image = listed_image(self.root, record)
-        return loaded(record, image, *self._masks(record, classes))
+        return make_sample(record, load_image(self.root, record), *self._load_masks(record, classes))
 
-    def _masks(self, record: Record, classes: tuple[str, ...]) -> tuple[bitmask.Planes, NDArray[np.uint8]]:
-        """Planes and ``known``; an image without annotation knows no class."""
+    def _load_masks(self, record: Record, classes: tuple[str, ...]) -> tuple[bitmask.Planes, NDArray[np.uint8]]:
+        """Bit-planes and ``known``; without an annotation no class is known."""
         count = len(classes)
         if record.data["annotation"] is None:
             return bitmask.empty(record.height, record.width, count), np.zeros(bitmask.plane_count(count), np.uint8)
         path = self.root / record.data["annotation"]
         known = [c for c, name in enumerate(classes) if name in self.classes]
-        index = {name: c for c, name in enumerate(classes)}
-        polygons = _polygons(_read_document(path), path, self, classes)
+        polygons = _read_polygons(_read_document(path), path, self, classes)
         try:
-            drawn = ((index[name], [points]) for name, points in polygons)
+            drawn = ((classes.index(name), [points]) for name, points in polygons)
             return bitmask.rasterise(drawn, record.height, record.width, count), bitmask.select_bits(known, count)
         except ValueError as error:
             raise SourceError(f"{path}: {error} (classes: {', '.join(classes)}). Correct that polygon.") from error
 
     @property
     def _annotation_facts(self) -> str:
-        """The kind of `_read_facts` in the cache: everything that decides what it gives, apart from the file."""
+        """The kind of `_read_facts` in the cache: it names everything besides the file that decides the result."""
         return f"hand-bone@{self.adapter_version}, facts@2 {digest(self.classes, self.class_map)}"
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
         document = _read_document(path)
-        polygons = _polygons(document, path, self, self.classes)
-        return {"content": digest(sorted(polygons)), "size": _stated_size(document, path), "far": _far(polygons)}
+        polygons = _read_polygons(document, path, self, self.classes)
+        far = _farthest_polygons(polygons)
+        return {"content": digest(sorted(polygons)), "size": _read_size(document, path), "far": far}
 
-    def _people(self, scan: Scan) -> Table:
+    def _read_people(self, scan: Scan) -> Table:
         names = (self.metadata,) if isinstance(self.metadata, str) else _TABLES
         place = next((name for name in names if (self.root / name).is_file()), None)
         try:
@@ -124,9 +122,11 @@ ROOT/                                       source.path
                 people: Table = scan.cache.get(self.root / place, PEOPLE_FACTS, read_people)
                 return people
             if isinstance(self.metadata, str):
-                scan.fault(f"{self.root / self.metadata} does not exist. Correct source.metadata or leave it out.")
+                scan.source_error(
+                    f"{self.root / self.metadata} does not exist. Correct source.metadata or leave it out."
+                )
         except SourceError as error:
-            scan.fault(str(error))
+            scan.source_error(str(error))
         return {}
 
     def _check_layout(self) -> None:
@@ -162,12 +162,11 @@ class _File:
 Pairs = list[tuple[_File, _File | None]]
 
 
-def _find(scan: Scan) -> Pairs:
-    """Every image with its annotation, sorted by name; what is alone is refused, except images of ``test``."""
-    images = _unique((file for part in _PARTS for file in _files(scan, part, "DCM", IMAGES, "an image")), scan)
-    annotations = {
-        part: _unique(_files(scan, part, "outputs_json", _ANNOTATIONS, "an annotation"), scan) for part in _PARTS
-    }
+def _find_pairs(scan: Scan) -> Pairs:
+    """Every image with its annotation, sorted by name. Files without a partner are refused, but not images in test."""
+    notes = {part: _find_files(scan, part, "outputs_json", {".json"}, "an annotation") for part in _PARTS}
+    images = _by_name(scan, (file for part in _PARTS for file in _find_files(scan, part, "DCM", IMAGES, "an image")))
+    annotations = {part: _by_name(scan, files) for part, files in notes.items()}
     pairs: Pairs = []
     for name, image in images.items():
         annotation = annotations[image.part].pop(name, None)
@@ -175,13 +174,14 @@ def _find(scan: Scan) -> Pairs:
             scan.refused.append(Refused(name, "no annotation", image.place))
         else:
             pairs.append((image, annotation))
-    left = (file for part in annotations.values() for file in part.values())
-    scan.refused.extend(Refused(file.name, "no image", file.place) for file in left)
+    scan.refused += [
+        Refused(file.name, "no image", file.place) for own in annotations.values() for file in own.values()
+    ]
     return sorted(pairs, key=lambda pair: pair[0].name)
 
 
-def _files(scan: Scan, part: str, folder: str, suffixes: Collection[str], what: str) -> Iterator[_File]:
-    """Files with one of the suffixes, one folder a person and no deeper; everything else is refused."""
+def _find_files(scan: Scan, part: str, folder: str, suffixes: Collection[str], what: str) -> Iterator[_File]:
+    """The files with one of the suffixes that lie directly in a person's folder; all other files are refused."""
     top = f"{part}/{folder}"
     for place in scan.walk(top, suffixes, what):
         name = place.removeprefix(f"{top}/")
@@ -192,55 +192,56 @@ def _files(scan: Scan, part: str, folder: str, suffixes: Collection[str], what: 
             scan.refused.append(Refused(name, f"not {what}", place))
 
 
-def _unique(files: Iterable[_File], scan: Scan) -> dict[str, _File]:
+def _by_name(scan: Scan, files: Iterable[_File]) -> dict[str, _File]:
     found = {file.place: file for file in files}
-    return {
-        name: found[place] for name, place in scan.unique((file.name, file.place) for file in found.values()).items()
-    }
+    places = scan.places_by_name((file.name, file.place) for file in found.values())
+    return {name: found[place] for name, place in places.items()}
 
 
 def _check_labelled(pairs: Pairs, scan: Scan) -> None:
     if scan.problems or any(annotation for _, annotation in pairs):
         return
-    counts = {
-        reason: sum(refused.reason == reason for refused in scan.refused) for reason in ("no annotation", "no image")
-    }
+    counts = Counter(refused.reason for refused in scan.refused)
     raise SourceError(
         f"{scan.root} holds no image with an annotation: {counts['no annotation']} images without one, "
-        f"{counts['no image']} annotations without an image; expected\n{HandBone.layout}\n"
-        "Correct folders and file names, so that they pair."
+        f"{counts['no image']} annotations without an image; expected\n{HandBone.layout}\nCorrect folders "
+        "and file names, so that they pair."
     )
 
 
 def _check_sizes(pairs: Pairs, images: Mapping[str, Any], annotations: MutableMapping[str, Any], scan: Scan) -> None:
-    """An annotation that was made on an image of another size is wrong, and taken out of ``annotations``.
+    """Report annotations that were made on an image of another size, or have a polygon wholly outside the image.
 
-    So is one with a polygon that misses the image, which stays.
+    Those of another size are taken out of ``annotations`` too.
     """
     for image, annotation in pairs:
         if annotation and image.place in images and annotation.place in annotations:
             size = [images[image.place]["width"], images[image.place]["height"]]
             stated = annotations[annotation.place]["size"]
-            outside = off_image(annotations[annotation.place]["far"], images[image.place], scan.root / annotation.place)
+            outside = shape_outside_image(
+                annotations[annotation.place]["far"], images[image.place], scan.root / annotation.place
+            )
             if stated not in (None, size):
                 del annotations[annotation.place]
                 made, found = scan.root / annotation.place, scan.root / image.place
-                scan.wrong(
+                scan.bad_sample(
                     image.name,
                     "size differs",
-                    f"{made}: metadata says {_by(stated)} pixels, {found} has {_by(size)}; expected the same. "
-                    "Restore the image that was annotated, or annotate this one.",
+                    f"{made}: metadata says {_size_text(stated)} pixels, {found} has {_size_text(size)}; expected the "
+                    "same. Restore the image that was annotated, or annotate this one.",
                 )
             elif outside is not None:
-                scan.wrong(image.name, "outside the image", outside)
+                scan.bad_sample(image.name, "outside the image", outside)
 
 
-def _by(size: Sequence[float]) -> str:
+def _size_text(size: Sequence[float]) -> str:
     return f"{size[0]:g}x{size[1]:g}"
 
 
-def _record(image: _File, annotation: _File | None, facts: Mapping[str, Any], content: Id, row: Row | None) -> Record:
-    record = record_of(
+def _make_record(
+    image: _File, annotation: _File | None, facts: Mapping[str, Any], content: Id, row: Row | None
+) -> Record:
+    record = make_record(
         image.name,
         image.place,
         facts,
@@ -256,7 +257,7 @@ def _record(image: _File, annotation: _File | None, facts: Mapping[str, Any], co
 
 
 def _read_document(path: Path) -> dict[str, Any]:
-    """The document with its ``annotations``, a list of objects; whatever is wrong names the file."""
+    """Read a file and check that its ``annotations`` are a list of objects. Errors name the file."""
     document: dict[str, Any] = read_json(path)
     entries = document.get("annotations") if isinstance(document, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -267,29 +268,29 @@ def _read_document(path: Path) -> dict[str, Any]:
     return document
 
 
-def _polygons(document: Mapping[str, Any], path: Path, source: Source, classes: Collection[str]) -> list[Polygon]:
-    """Class name and points of each annotation, mapped; what ``class_map`` leaves out is not looked at."""
+def _read_polygons(document: Mapping[str, Any], path: Path, source: Source, classes: Collection[str]) -> list[Polygon]:
+    """Class and points of each annotation; those that ``class_map`` leaves out are not checked."""
     polygons = []
     for number, entry in enumerate(document["annotations"], start=1):
         label = entry.get("label")
         if not isinstance(label, str):
             raise SourceError(f"{path}: annotation {number} has no label; expected a class name. Label or remove it.")
-        name = source.known_class(label, classes, f"{path}: annotation {number}")
+        name = source.require_class(label, classes, f"{path}: annotation {number}")
         if name is not None:
             points = checked_points(entry.get("points"), f"{path}: annotation {number}, label '{label}'")
             polygons.append((name, points))
     return polygons
 
 
-def _far(polygons: Iterable[Polygon]) -> Far:
-    far: Far = []
+def _farthest_polygons(polygons: Iterable[Polygon]) -> Farthest:
+    far: Farthest = []
     for name, points in polygons:
-        far = farther(far, box_of(points), f"the polygon of {name}")
+        far = extend_farthest(far, box_of(points), f"the polygon of {name}")
     return far
 
 
-def _stated_size(document: Mapping[str, Any], path: Path) -> list[float] | None:
-    """Width and height from ``metadata``, or None where they are missing."""
+def _read_size(document: Mapping[str, Any], path: Path) -> list[float] | None:
+    """Width and height from ``metadata``, or None if they are missing."""
     metadata = document.get("metadata") or {}
     size = [metadata.get("width"), metadata.get("height")] if isinstance(metadata, dict) else [metadata]
     if size == [None, None]:

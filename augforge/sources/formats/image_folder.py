@@ -7,24 +7,23 @@ from typing import Any, ClassVar, Literal
 
 from augforge.cache.filecache import FileCache
 from augforge.errors import nearest, some
-from augforge.sample import Sample
+from augforge.sample import NO_CLASSES, Sample
 from augforge.sources.core import Listing, Record, Refused, Source, source
-from augforge.sources.loading import labelled_image
-from augforge.sources.options import NO_CLASSES
-from augforge.sources.scan.own_splits import names_split
-from augforge.sources.scan.records import name_of, record_of
+from augforge.sources.loading import load_labelled_image
+from augforge.sources.scan.own_splits import is_split_name
+from augforge.sources.scan.records import make_record, name_of
 from augforge.sources.scan.scanning import Scan
 
 
 @source
 class ImageFolder(Source):
-    """Reads classified images: the folder is the class, as a label vector with a 1 where the class is.
+    """Reads classified images: the folder is the class, the 1 in a label vector.
 
-    ``classes`` and ``class_map`` name the labels; without ``classes`` they are the folders, sorted. There are no masks:
-    the class table is ``ignore`` alone, unknown everywhere. A folder that ``class_map`` leaves out is refused.
+    ``classes`` and ``class_map`` are about the labels; without ``classes`` these are the folders, sorted. There are no
+    masks: the class table is ``ignore`` alone, unknown everywhere. A folder that ``class_map`` leaves out is refused.
 
-    Folders in those of the classes are the usual groups, so that a patient's images stay together, whatever the class;
-    elsewhere each image is one.
+    The usual group is the folder within the class's folder, so that images of a patient stay together whatever their
+    class; an image without such a folder is a group of its own.
     """
 
     adapter_version: ClassVar[int] = 1
@@ -37,45 +36,47 @@ ROOT/                          source.path
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
-        scan.need_folder("")
-        images = scan.unique((name_of(place), place) for place in scan.walk(""))
-        depth = self._depth(images, scan)
-        folders = {name: parts for name in images if (parts := self._folders(name, depth, scan))}
-        found = self.mapped(sorted({folder for folder, *_ in folders.values()}))
+        scan.require_folder("")
+        images = scan.places_by_name((name_of(place), place) for place in scan.walk(""))
+        depth = self._class_depth(images, scan)
+        folders = {name: parts for name in images if (parts := self._class_folders(name, depth, scan))}
+        found = self.classes_of(sorted({folder for folder, *_ in folders.values()}))
         labels = found if self.classes is None else self.classes
-        facts = scan.images(images.items())
+        facts = scan.image_facts(images.items())
         records = [
-            self._record(name, images[name], facts[images[name]], parts, labels, scan)
+            self._make_record(name, images[name], facts[images[name]], parts, labels, scan)
             for name, parts in folders.items()
             if images[name] in facts
         ]
-        return scan.listing((record for record in records if record), NO_CLASSES, labels)
+        return scan.make_listing((record for record in records if record), NO_CLASSES, labels)
 
-    def _depth(self, names: Iterable[str], scan: Scan) -> int:
-        """Which folder of a name is the class: the first, or the second where the first ones name splits."""
+    def _class_depth(self, names: Iterable[str], scan: Scan) -> int:
+        """Index of the folder in names that is the class: 0, or 1 if the first folders are splits."""
         folders = [parts for name in names if (parts := name.split("/")[:-1])]
         tops = sorted({parts[0] for parts in folders})
-        splits = [top for top in tops if names_split(top)]
+        splits = [top for top in tops if is_split_name(top)]
         below = sorted({parts[1] for parts in folders if len(parts) > 1})
         if self.own_splits and splits and len(splits) < len(tops):
             others = some([top for top in tops if top not in splits], 3)
             fact = f"{self.root}: {some(splits)} are named as splits are, {others} are not"
             expected = "folders of classes, or folders of splits with those of the classes in each"
-            scan.fault(f"{fact}; expected {expected}. Move them, or set own_splits: false where all are classes.")
-            scan.raise_all()
-        if self.own_splits and len(tops) == 1 and not splits and below and all(map(names_split, below)):
-            scan.fault(f"{self.root} holds {tops[0]}/ alone, and splits in it. Set source.path to {tops[0]}.")
+            scan.source_error(
+                f"{fact}; expected {expected}. Move them, or set own_splits: false where all are classes."
+            )
+            scan.raise_problems()
+        if self.own_splits and len(tops) == 1 and not splits and below and all(map(is_split_name, below)):
+            scan.source_error(f"{self.root} holds {tops[0]}/ alone, and splits in it. Set source.path to {tops[0]}.")
         return int(bool(splits) and len(splits) == len(tops))
 
-    def _folders(self, name: str, depth: int, scan: Scan) -> list[str]:
-        """The folder that is the class, and those in it; none, and wrong, for an image that lies in no class."""
+    def _class_folders(self, name: str, depth: int, scan: Scan) -> list[str]:
+        """The class's folder and those below it; an image outside of all classes is a bad sample and has none."""
         folders = name.split("/")[depth:-1]
         if not folders:
             fact = f"{scan.root / name} lies in no folder of a class; expected {'its split, then ' * depth}its class"
-            scan.wrong(name, "no class folder", f"{fact}. Move it, or correct source.path.")
+            scan.bad_sample(name, "no class folder", f"{fact}. Move it, or correct source.path.")
         return folders
 
-    def _record(
+    def _make_record(
         self, name: str, place: str, facts: dict[str, Any], folders: list[str], labels: tuple[str, ...], scan: Scan
     ) -> Record | None:
         folder, *inner = folders
@@ -86,10 +87,10 @@ ROOT/                          source.path
         if label not in labels:
             hint = f"Map it: 'class_map: {{{folder}: CLASS}}', or null to leave it out."
             fact = f"{scan.root / place}: folder '{folder}' is not in classes.{nearest(label, labels)} {hint}"
-            scan.wrong(name, "unknown class", fact)
+            scan.bad_sample(name, "unknown class", fact)
             return None
         data = {"label": labels.index(label), "of": len(labels)}
-        return record_of(name, place, facts, label, group="/".join(inner) or None, data=data)
+        return make_record(name, place, facts, label, group="/".join(inner) or None, data=data)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
-        return labelled_image(self.root, record, classes)
+        return load_labelled_image(self.root, record, classes)

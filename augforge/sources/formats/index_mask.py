@@ -1,4 +1,4 @@
-"""One mask an image, whose values name the classes: VOC's palette PNGs and gray index PNGs."""
+"""One mask per image, whose values name the classes: VOC's palette PNGs and gray index PNGs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from augforge import bitmask
@@ -18,50 +17,50 @@ from augforge.cache.shelf import Shelf
 from augforge.errors import SourceError
 from augforge.keys import digest
 from augforge.sample import Sample
-from augforge.sources.classes import ClassTable, scanned_table
+from augforge.sources.classes import ClassTable, class_table_of_scan
 from augforge.sources.core import Listing, Record, Source, source
-from augforge.sources.loading import check_size, known_bits, listed_image, loaded
+from augforge.sources.loading import check_size, known_bits, load_image, make_sample
 from augforge.sources.raster.masks import read_values
-from augforge.sources.raster.value_names import ValueNames
-from augforge.sources.scan.lists import listed_names
+from augforge.sources.raster.value_names import VOID, ValueNames
+from augforge.sources.raster.values import distinct
+from augforge.sources.scan.lists import read_split_lists
 from augforge.sources.scan.mask_files import (
     IMAGE_SUFFIX,
     MASK_SUFFIX,
-    bare_splits,
-    masks_in,
-    named,
-    need_images_folder,
-    need_masks,
-    outside,
-    part_masks,
+    check_masks,
+    files_by_sample,
+    find_masks,
+    find_unlabelled_splits,
+    require_images_folder,
     sample_of,
+    split_off_masks,
 )
 from augforge.sources.scan.own_splits import split_folder
-from augforge.sources.scan.records import folder_or_name, plain, record_of
+from augforge.sources.scan.records import folder_or_name, make_record, normal_folder
 from augforge.sources.scan.scanning import Scan
-from augforge.sources.scan.walking import below
+from augforge.sources.scan.walking import is_below, places_outside
 
 VALUE_FACTS = "values@1"
-"""The kind of `value_facts` in a file cache; renamed when masks are looked at in another way."""
+"""The kind of `value_facts` in a file cache; renamed when `value_facts` changes."""
 
 
 @source
 class IndexMask(Source):
     """Reads masks whose stored pixel value (the palette's index, or the gray value) names the class.
 
-    What the values mean: ``values``; or else ``classes`` in order from 1, without the background, ``ignore`` left out;
-    or else each value that occurs is a class of its own, named by its number. The background is no class. Pixels of the
-    void value are class ``ignore``, where ``classes`` lists it or is not given; otherwise they are left out, with a
-    warning. Masks that hold void alone are told; where most do, or all of a split, it is an error, unless the recipe
-    itself sets ``void: 255``. A value that names nothing is an error: the masks are decoded once, when they are listed.
-    Numbered masks of an image, a_mask.png and a_mask_1.png, are united.
+    What the values mean is given by ``values``. Without it, ``classes`` are numbered from 1 in their order, leaving out
+    ``ignore``; without ``classes`` too, each value that occurs is a class, named by its number. The background is no
+    class. Pixels of the void value become class ``ignore`` if ``classes`` lists it or is not given; otherwise they are
+    left out, with a warning. Masks in which only void is marked get a warning, and are an error if they are most masks,
+    or all of a split, unless the recipe itself sets ``void: 255``. A value without a meaning is an error; to find it,
+    masks are decoded once when they are listed. Numbered masks of an image, a_mask.png and a_mask_1.png, are united.
 
     Masks of one class, 0 and 255: ``values: {255: lesion}``. The first class is 0: ``values: {0: road, 1: car}``. RGB
-    masks are read where their channels are equal. Images and masks may lie in one folder, a.png and a_mask.png:
+    masks are read if their channels are equal. Images and masks may lie in one folder, a.png and a_mask.png:
     ``images: .``, ``masks: .``, ``mask_suffix: _mask``.
 
     Pascal VOC: ``images: JPEGImages``, ``masks: SegmentationClass``, ``lists: ImageSets/Segmentation``,
-    ``classes: voc``. With ``lists`` the images that no list names are no samples.
+    ``classes: voc``. With ``lists``, images that are in no list are no samples.
     """
 
     adapter_version: ClassVar[int] = 2
@@ -69,7 +68,7 @@ class IndexMask(Source):
 ROOT/                          source.path
   images/P01/scan1.jpg         folders are part of the name, and the usual group; VOC: images: JPEGImages
   masks/P01/scan1.png          the same name; PNG or TIFF, palette or gray; VOC: masks: SegmentationClass
-  lists/val.txt                if source.lists: a name a line, P01/scan1; VOC: lists: ImageSets/Segmentation"""
+  lists/val.txt                if source.lists: one name per line, P01/scan1; VOC: lists: ImageSets/Segmentation"""
 
     format: Literal["index-mask"] = "index-mask"
     images: str = Field("images", description="folder of the images")
@@ -88,7 +87,7 @@ ROOT/                          source.path
     )
     background: int | None = Field(0, description="value that is no class, unless values names it; null: there is none")
     void: int | None = Field(
-        255, description="value of pixels that are class ignore; null: there is none", examples=[255]
+        VOID, description="value of pixels that are class ignore; null: there is none", examples=[VOID]
     )
     missing_mask: Literal["error", "empty", "unlabelled"] = Field(
         "error",
@@ -97,89 +96,97 @@ ROOT/                          source.path
     )
 
     @model_validator(mode="after")
-    def _apart(self) -> IndexMask:
-        if plain(self.images) == plain(self.masks) and not self.mask_suffix:
+    def _check_apart(self) -> IndexMask:
+        if normal_folder(self.images) == normal_folder(self.masks) and not self.mask_suffix:
             raise ValueError(
                 f"images and masks both lie in '{self.images}'; tell them apart by mask_suffix, such as _mask"
             )
         return self
 
     @property
-    def _names(self) -> ValueNames:
+    def _value_names(self) -> ValueNames:
         return ValueNames(self, self.values, self.background, self.void)
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
-        need_images_folder(scan, self.images)
-        scan.need_folder(self.masks)
-        images, masks, more = self._files(scan)
-        splits = self._splits(scan, images, masks)
-        scan.need_images(masks, images)
-        facts = scan.images(images.items())
+        require_images_folder(scan, self.images)
+        scan.require_folder(self.masks)
+        images, masks, more = self._find_files(scan)
+        splits = self._read_splits(scan, images, masks)
+        scan.check_images_exist(masks, images)
+        facts = scan.image_facts(images.items())
         values = self._value_facts(scan, masks, more)
         parts = {name: split or split_folder(name) for name, split in splits.items()}
         labelled = {parts[name] for name in masks}
-        bare = bare_splits(scan, map(parts.__getitem__, images), labelled) if self.missing_mask == "error" else set()
-        names, table = self._classes(scan, parts, masks, values)
+        unlabelled_splits = (
+            find_unlabelled_splits(scan, map(parts.__getitem__, images), labelled)
+            if self.missing_mask == "error"
+            else set()
+        )
+        names, table = self._class_names(scan, parts, masks, values)
 
         def record(name: str, place: str) -> Record | None:
             own = [masks[name], *more.get(name, ())] if name in masks else []
-            missing = "unlabelled" if parts[name] in bare and self.missing_mask != "empty" else self.missing_mask
-            if not self._sound(scan, name, place, facts[place], own, values, names, missing):
+            missing = (
+                "unlabelled" if parts[name] in unlabelled_splits and self.missing_mask != "empty" else self.missing_mask
+            )
+            if not self._check_sample(scan, name, place, facts[place], own, values, names, missing):
                 return None
-            said = [
+            drawn = [
                 [values[mask]["content"], {str(v): names.get(str(v)) for v in values[mask]["values"]}] for mask in own
             ]
             data = {"masks": own, "values": names, "known": table.known if own or missing == "empty" else []}
             group, split = folder_or_name(name), splits[name]
-            return record_of(
-                name, place, facts[place], table.content(said or missing), group=group, split=split, data=data
+            return make_record(
+                name, place, facts[place], table.content(drawn or missing), group=group, split=split, data=data
             )
 
         records = (record(name, place) for name, place in images.items() if place in facts)
-        return scan.listing((record for record in records if record), table.names)
+        return scan.make_listing((record for record in records if record), table.names)
 
-    def _splits(self, scan: Scan, images: Shelf[str], masks: Shelf[str]) -> dict[str, str | None]:
-        """The split of each sample that a list prescribes; images and masks that no list names are taken out."""
+    def _read_splits(self, scan: Scan, images: Shelf[str], masks: Shelf[str]) -> dict[str, str | None]:
+        """The split that the lists prescribe for each sample; removes images and masks that are in no list."""
         if self.lists is None:
             return dict.fromkeys({**images, **masks})
-        splits = listed_names(scan, self.lists, images)
+        splits = read_split_lists(scan, self.lists, images)
         for places in (images, masks):
             for name in [name for name in places if name not in splits]:
                 del places[name]
         return splits
 
-    def _classes(
+    def _class_names(
         self, scan: Scan, parts: Mapping[str, str], masks: Mapping[str, str], values: Mapping[str, Any]
     ) -> tuple[dict[str, str | None], ClassTable]:
         """The class of each value, and the class table."""
         held = ((parts[name], values[place]["values"]) for name, place in masks.items() if place in values)
         found = {value for fact in values.values() for value in fact["values"]}
-        meaning = self._names.meaning_in(scan, held, found)
-        table = scanned_table(scan, meaning.values(), self.root / self.masks)
+        meaning = self._value_names.labels_by_value_in(scan, held, found)
+        table = class_table_of_scan(scan, meaning.values(), self.root / self.masks)
         return {str(value): self.class_of(label) for value, label in meaning.items()}, table
 
-    def _files(self, scan: Scan) -> tuple[Shelf[str], Shelf[str], dict[str, list[str]]]:
-        """The places of images and of masks by their names, and of further masks of an image."""
-        image_folder, mask_folder = plain(self.images), plain(self.masks)
+    def _find_files(self, scan: Scan) -> tuple[Shelf[str], Shelf[str], dict[str, list[str]]]:
+        """Places of images, of masks, and of further masks of an image, each by the sample's name."""
+        image_folder, mask_folder = normal_folder(self.images), normal_folder(self.masks)
         places = scan.walk(image_folder)
         if image_folder != mask_folder:
-            own = places if below(image_folder, mask_folder) else outside(places, [mask_folder])
-            images = named(scan, own, image_folder, "image_suffix", self.image_suffix)
-            return images, *masks_in(scan, mask_folder, self.mask_suffix, images)
-        ours = {place for place in places if sample_of(place, image_folder, self.mask_suffix) is not None}
-        images = named(scan, [p for p in places if p not in ours], image_folder, "image_suffix", self.image_suffix)
-        found = sorted(ours) or places  # where none is a mask, that is told of all
-        masks = named(scan, found, image_folder, "mask_suffix", self.mask_suffix)
-        part_masks(scan, self.mask_suffix, images)
-        return images, masks, need_masks(scan, image_folder, self.mask_suffix, masks, images)
+            own = places if is_below(image_folder, mask_folder) else places_outside(places, [mask_folder])
+            images = files_by_sample(scan, own, image_folder, "image_suffix", self.image_suffix)
+            return images, *find_masks(scan, mask_folder, self.mask_suffix, images)
+        mask_places = {place for place in places if sample_of(place, image_folder, self.mask_suffix) is not None}
+        images = files_by_sample(
+            scan, [p for p in places if p not in mask_places], image_folder, "image_suffix", self.image_suffix
+        )
+        found = sorted(mask_places) or places  # if none is a mask, `files_by_sample` reports it
+        masks = files_by_sample(scan, found, image_folder, "mask_suffix", self.mask_suffix)
+        split_off_masks(scan, self.mask_suffix, images)
+        return images, masks, check_masks(scan, image_folder, self.mask_suffix, masks, images)
 
     def _value_facts(self, scan: Scan, masks: Mapping[str, str], more: Mapping[str, list[str]]) -> Mapping[str, Any]:
         """`value_facts` of each mask by its place."""
         further = ((name, place) for name, places in more.items() if name in masks for place in places)
         return scan.facts(chain(masks.items(), further), VALUE_FACTS, value_facts, "broken mask")
 
-    def _sound(
+    def _check_sample(
         self,
         scan: Scan,
         name: str,
@@ -190,18 +197,18 @@ ROOT/                          source.path
         names: Mapping[str, str | None],
         missing: str,
     ) -> bool:
-        """Whether an image's masks can be read; what else is wrong with them is told."""
-        if not masks and missing == "error" and name not in scan.bad:
-            fact = f"{self.root / place} has no mask {plain(f'{self.masks}/{name}{self.mask_suffix}')}"
-            scan.wrong(name, "no mask", f"{fact}; expected one. Add it, or set missing_mask.")
+        """Whether all masks of an image can be read; other problems of theirs are reported."""
+        if not masks and missing == "error" and name not in scan.bad_names:
+            fact = f"{self.root / place} has no mask {normal_folder(f'{self.masks}/{name}{self.mask_suffix}')}"
+            scan.bad_sample(name, "no mask", f"{fact}; expected one. Add it, or set missing_mask.")
         sound = [mask for mask in masks if mask in values]
         for mask in sound:
-            scan.need_size(name, mask, values[mask]["size"], image)
-            self._names.check(scan, name, mask, values[mask]["values"], names)
+            scan.check_size(name, mask, values[mask]["size"], image)
+            self._value_names.check(scan, name, mask, values[mask]["values"], names)
         return len(sound) == len(masks)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
-        image = listed_image(self.root, record)
+        image = load_image(self.root, record)
         planes = bitmask.empty(record.height, record.width, len(classes))
         for place in record.data["masks"]:
             path = self.root / place
@@ -211,11 +218,11 @@ ROOT/                          source.path
                 name = record.data["values"].get(str(value))
                 if name is not None:
                     bitmask.merge_class(planes, classes.index(name), values == value)
-        return loaded(record, image, planes, known_bits(record, classes))
+        return make_sample(record, image, planes, known_bits(record, classes))
 
 
 def value_facts(path: Path) -> dict[str, Any]:
-    """What a listing needs of an index mask, JSON-like: its size, the values in it, and a digest of its pixels."""
+    """Facts of an index mask for the listing, JSON-like: size, values that occur, and a digest of its pixels."""
     values = read_values(path)
     if len(found := distinct(values)) > 1000:
         raise SourceError(
@@ -223,9 +230,3 @@ def value_facts(path: Path) -> dict[str, Any]:
         )
     pixels = hashlib.sha256(np.ascontiguousarray(values, "<u2").tobytes()).hexdigest()
     return {"size": [values.shape[1], values.shape[0]], "values": found, "content": digest(pixels)}
-
-
-def distinct(values: NDArray[Any]) -> list[int]:
-    """The values that occur, ascending."""
-    found: list[int] = np.flatnonzero(np.bincount(values.reshape(-1))).tolist()
-    return found

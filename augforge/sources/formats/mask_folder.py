@@ -1,4 +1,4 @@
-"""A folder of masks for each class, one mask an image."""
+"""A folder of masks for each class, one mask per image."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ from augforge.cache.filecache import FileCache
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Source, source
-from augforge.sources.loading import known_bits, listed_image, loaded
+from augforge.sources.loading import known_bits, load_image, make_sample
 from augforge.sources.raster.class_masks import ClassMasks, Mask
-from augforge.sources.scan.mask_files import IMAGE_SUFFIX, MASK_SUFFIX, named, need_images_folder, outside
+from augforge.sources.scan.mask_files import IMAGE_SUFFIX, MASK_SUFFIX, files_by_sample, require_images_folder
 from augforge.sources.scan.own_splits import split_folder
-from augforge.sources.scan.records import folder_or_name, plain, record_of
+from augforge.sources.scan.records import folder_or_name, make_record, normal_folder
 from augforge.sources.scan.scanning import Scan
+from augforge.sources.scan.walking import places_outside
 
 
 @source
 class MaskFolder(Source):
     """Reads one mask per class and image: any pixel that is not zero is the class.
 
-    A mask that is missing says that the class is not there; but where no image in test/ (val/, train/) has a mask, they
-    are unlabelled. A class that only some splits have is not there in the others, which is told. A class that the
-    recipe lists and that has no folder is unknown in every sample. Without ``classes`` they are the folders, sorted.
-    Classes may overlap. Numbered masks of a class, a_mask.png and a_mask_1.png, are united.
+    If an image has no mask of a class, the class is absent; but if no image in test/ (val/, train/) has any mask, they
+    are unlabelled. A class that only some splits have counts as absent in the others, with a warning. A class that the
+    recipe lists but that has no folder is unknown in every sample. Without ``classes`` the classes are the folders,
+    sorted. Classes may overlap. Numbered masks of a class, a_mask.png and a_mask_1.png, are united.
 
-    A folder ``ignore`` holds pixels that nobody should learn from. Masks are PNG, BMP or TIFF, gray, palette or colour;
-    lossy ones need a threshold. In a palette PNG the index counts: 0 is no class, even where it is shown white. Alpha
-    does not count: a black mask with a shape in its alpha alone is empty.
+    A folder ``ignore`` marks pixels that nobody should learn from. Masks are PNG, BMP or TIFF: gray, palette or colour;
+    lossy files need a threshold. Of a palette PNG the index counts: 0 is no class, even if it is shown white. Alpha is
+    not looked at: a black mask with a shape only in its alpha channel is empty.
 
-    One mask an image, not in a folder of its class, is read by the format index-mask. JPEG masks of one class in
-    masks/: ``masks: ., class_map: {masks: polyp}, threshold: 127``.
+    Masks that do not lie in a folder of their class, one per image, are read by the format index-mask. JPEG masks of
+    one class in masks/: ``masks: ., class_map: {masks: polyp}, threshold: 127``.
     """
 
     adapter_version: ClassVar[int] = 1
@@ -58,34 +59,36 @@ ROOT/                          source.path
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
-        need_images_folder(scan, self.images)
+        require_images_folder(scan, self.images)
         labels = self._class_masks.labels(scan, self.images)
         table = class_table(self, labels, self.root / self.masks)
-        images = self._images(scan, labels)
-        facts = scan.images(images.items())
-        masks = self._class_masks.listed(scan, labels, images, facts)
-        unlabelled = self._class_masks.unlabelled(scan, images, masks)
+        images = self._find_images(scan, labels)
+        facts = scan.image_facts(images.items())
+        masks = self._class_masks.list_masks(scan, labels, images, facts)
+        unlabelled = self._class_masks.unlabelled_splits(scan, images, masks)
         records = (
-            self._record(name, place, fact, None if split_folder(name) in unlabelled else masks.get(name, []), table)
+            self._make_record(
+                name, place, fact, None if split_folder(name) in unlabelled else masks.get(name, []), table
+            )
             for name, place in images.items()
             if (fact := facts.get(place)) is not None
         )
-        return scan.listing(records, table.names)
+        return scan.make_listing(records, table.names)
 
-    def _images(self, scan: Scan, labels: list[str]) -> Mapping[str, str]:
-        """The place of each image; masks that lie below the images' folder are none."""
-        folder = plain(self.images)
-        places = outside(scan.walk(folder), map(self._class_masks.place, labels))
-        return named(scan, places, folder, "image_suffix", self.image_suffix)
+    def _find_images(self, scan: Scan, labels: list[str]) -> Mapping[str, str]:
+        """The place of each image by its name, leaving out masks that lie below the folder of the images."""
+        folder = normal_folder(self.images)
+        places = places_outside(scan.walk(folder), map(self._class_masks.place, labels))
+        return files_by_sample(scan, places, folder, "image_suffix", self.image_suffix)
 
-    def _record(
+    def _make_record(
         self, name: str, place: str, facts: Mapping[str, Any], masks: list[Mask] | None, table: ClassTable
     ) -> Record:
-        """The record of an image; masks are None where it is unlabelled."""
-        content = table.content("unlabelled" if masks is None else self._class_masks.annotation(masks))
+        """The record of an image; ``masks`` are None if it is unlabelled."""
+        content = table.content("unlabelled" if masks is None else self._class_masks.canonical(masks))
         data = {"masks": [mask[2] for mask in masks or ()], "known": [] if masks is None else table.known}
-        return record_of(name, place, facts, content, group=folder_or_name(name), data=data)
+        return make_record(name, place, facts, content, group=folder_or_name(name), data=data)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
-        image = listed_image(self.root, record)
-        return loaded(record, image, self._class_masks.planes(record, classes), known_bits(record, classes))
+        image = load_image(self.root, record)
+        return make_sample(record, image, self._class_masks.load_planes(record, classes), known_bits(record, classes))

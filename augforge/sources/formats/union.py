@@ -17,11 +17,11 @@ from augforge.sample import Label, Sample
 from augforge.sources.core import SOURCES, Listing, Record, Refused, Source, source
 from augforge.sources.loading import with_ignore
 from augforge.sources.options import REST
-from augforge.sources.raster.remapping import remapped
+from augforge.sources.raster.remapping import remap_sample
 from augforge.sources.scan.scanning import Scan
 
 
-def _adapter(entry: dict[str, Any]) -> type[Source]:
+def _find_adapter(entry: dict[str, Any]) -> type[Source]:
     name = entry.get("format")
     if not isinstance(name, str) or name not in SOURCES:
         raise ValueError(f"there is no format '{name}'.{nearest(str(name), SOURCES)}")
@@ -29,7 +29,7 @@ def _adapter(entry: dict[str, Any]) -> type[Source]:
 
 
 _OWN = ("name", "split")
-"""Keys of an entry that are the union's; the others are its source's."""
+"""Keys of an entry that the union reads; all others are options of the entry's source."""
 
 _SPLITS = ("train", "val", "test")
 
@@ -38,9 +38,9 @@ def _options(entry: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if key not in _OWN}
 
 
-def _checked(entry: dict[str, Any]) -> dict[str, Any]:
-    """An entry of ``sources``, seen to be a source's options; what pydantic finds keeps its place in the recipe."""
-    adapter = _adapter(entry)
+def _check_entry(entry: dict[str, Any]) -> dict[str, Any]:
+    """Check that an entry of ``sources`` holds valid options of its source; errors keep their place in the recipe."""
+    adapter = _find_adapter(entry)
     for key in _options(entry):
         if key not in adapter.model_fields:
             raise ValueError(
@@ -57,12 +57,12 @@ def _checked(entry: dict[str, Any]) -> dict[str, Any]:
     return entry
 
 
-Entry = Annotated[dict[str, Any], AfterValidator(_checked)]
+Entry = Annotated[dict[str, Any], AfterValidator(_check_entry)]
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One source of a union, what goes before its samples' names, and the split that all of them stand in, if any."""
+    """One source of a union, the prefix of its samples' names, and the split that its entry prescribes, if any."""
 
     name: str
     source: Source
@@ -74,13 +74,13 @@ class Union(Source):
     """Reads several sources as one: each is an entry with its own format, path and options, under one class list.
 
     A class that a source never labelled is unknown in its samples, not absent; but a source without ``ignore`` has no
-    such pixels. Each source has a class_map of its own,
-    and every class that comes out of it must stand in ``classes``; without that list they are those of the sources in
-    turn.
+    such pixels. Each source has its own class_map, and the resulting classes must be among ``classes``; without that
+    list the classes are those of the sources, one source after the other.
 
-    Names begin with the source's ``name``, by default its folder's, so that they stay apart; groups too, unless
-    ``shared_groups`` says that the same group is the same patient everywhere. With ``split: test`` (or ``val``, or
-    ``train``) in an entry all its samples stand there, whatever the source or the recipe's ``split`` says.
+    Samples' names begin with the ``name`` of their source, by default that of its folder, so that they differ. So do
+    groups, unless ``shared_groups`` says that the same group is the same patient everywhere. With ``split: test`` (or
+    ``val``, or ``train``) in an entry all its samples are in this split, whatever the source or the recipe's ``split``
+    says.
     """
 
     adapter_version: ClassVar[int] = 2
@@ -105,7 +105,7 @@ source:                        in the recipe
     shared_groups: bool = Field(False, description="a group's name means the same group in all sources")
 
     @model_validator(mode="after")
-    def _one_class_list(self) -> Union:
+    def _check_one_class_list(self) -> Union:
         if self.class_map:
             raise ValueError("class_map stands here, where labels have no meaning yet; give each source its own")
         for number, member in enumerate(self.members):
@@ -118,25 +118,26 @@ source:                        in the recipe
         return self
 
     @model_validator(mode="after")
-    def _names_apart(self) -> Union:
+    def _check_names_differ(self) -> Union:
         seen: dict[str, str] = {}
         for member, entry in zip(self.members, self.sources, strict=True):
-            said = f"{entry.get('name') or entry.get('path', '.')}"  # what paths are relative to is not known yet
+            # as written in the recipe: the folder that paths are relative to is not known yet
+            written = f"{entry.get('name') or entry.get('path', '.')}"
             if member.name in seen:
                 raise ValueError(
-                    f"two sources, {seen[member.name]} and {said}, have one name for their samples' names to begin "
+                    f"two sources, {seen[member.name]} and {written}, have one name for their samples' names to begin "
                     "with; expected names that differ. Set `name` in one of them"
                 )
-            seen[member.name] = said
+            seen[member.name] = written
         return self
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """The sources, their paths resolved."""
-        return tuple(map(self._member, self.sources))
+        """The sources, with their paths resolved."""
+        return tuple(map(self._make_member, self.sources))
 
-    def _member(self, entry: dict[str, Any]) -> Member:
-        adapter, options = _adapter(entry), _options(entry)
+    def _make_member(self, entry: dict[str, Any]) -> Member:
+        adapter, options = _find_adapter(entry), _options(entry)
         place = adapter.model_validate(options).path
         path = place if "://" in place else str(self.root / place)
         options = {"on_error": self.on_error, "own_splits": self.own_splits, **options, "path": path}
@@ -154,39 +155,39 @@ source:                        in the recipe
             try:
                 listings.append(member.source.scan(cache))
             except SourceError as error:
-                scan.fault(str(error))
-        scan.raise_all()
-        classes = self._table(listings)
+                scan.source_error(str(error))
+        scan.raise_problems()
+        classes = self._class_table(listings)
         labels = tuple(dict.fromkeys(label for listing in listings for label in listing.labels))
         for member, listing in zip(self.members, listings, strict=True):
             self._take_over(scan, member, listing, labels)
         records = (
-            self._record(number, member, listing, record, labels)
+            self._make_record(number, member, listing, record, labels)
             for number, (member, listing) in enumerate(zip(self.members, listings, strict=True))
             for record in listing.records
         )
-        return scan.listing(records, classes, labels)
+        return scan.make_listing(records, classes, labels)
 
-    def unreadable(self, record: Record, error: SourceError) -> Refused | None:
-        member, inner = self._inner(record)
-        return member.source.unreadable(inner, error)
+    def refused_when_unreadable(self, record: Record, error: SourceError) -> Refused | None:
+        member, inner = self._member_record(record)
+        return member.source.refused_when_unreadable(inner, error)
 
-    def _inner(self, record: Record) -> tuple[Member, Record]:
-        """The source that a record comes from, and its record there."""
+    def _member_record(self, record: Record) -> tuple[Member, Record]:
+        """The source that a record comes from, and the record in that source."""
         inner = replace(record, name=record.data["name"], data=record.data["data"])
         return self.members[record.data["source"]], inner
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
-        member, inner = self._inner(record)
+        member, inner = self._member_record(record)
         names = record.data["classes"]
         sample = member.source.load(inner, names)
         mapping = [classes.index(name) for name in names]
-        label = _spread(sample.label, record.data["labels"])
-        found = remapped(sample, mapping, len(classes))
+        label = _spread_label(sample.label, record.data["labels"])
+        found = remap_sample(sample, mapping, len(classes))
         return replace(found, name=record.name, label=label, known=with_ignore(found.known, classes))
 
-    def _table(self, listings: Sequence[Listing]) -> tuple[str, ...]:
-        """The class table; SourceError for a class of a source that does not stand in it."""
+    def _class_table(self, listings: Sequence[Listing]) -> tuple[str, ...]:
+        """The class table. Raises SourceError for a class of a source that is not in ``classes``."""
         if self.classes is None:
             return tuple(dict.fromkeys(name for listing in listings for name in listing.classes))
         for member, listing in zip(self.members, listings, strict=True):
@@ -200,21 +201,23 @@ source:                        in the recipe
         return self.classes
 
     def _take_over(self, scan: Scan, member: Member, listing: Listing, labels: Sequence[str]) -> None:
-        """What a source refused and warned of, and the label names that it does not have."""
+        """Take over what a source refused and warned of, and warn of the label names that it lacks."""
         scan.refused += [replace(row, name=f"{member.name}/{row.name}") for row in listing.refused]
         scan.warnings += [f"{member.name}: {text}" for text in listing.warnings]
         missing = [label for label in labels if label not in listing.labels]
         if listing.labels and missing:
             scan.warnings.append(f"{member.name} has no label {', '.join(missing)}: it counts as 0 in its samples")
 
-    def _record(self, number: int, member: Member, listing: Listing, record: Record, labels: tuple[str, ...]) -> Record:
+    def _make_record(
+        self, number: int, member: Member, listing: Listing, record: Record, labels: tuple[str, ...]
+    ) -> Record:
         adapter = member.source.adapter()
         places = [labels.index(label) for label in listing.labels]
         groups = record.data.get("groups", [record.group])
         return replace(
             record,
             name=f"{member.name}/{record.name}",
-            group=self._group(member, record.group),
+            group=self._group_of(member, record.group),
             split=member.split or record.split,
             content=digest(adapter, record.name, record.content, listing.classes, listing.labels),
             data={
@@ -223,16 +226,16 @@ source:                        in the recipe
                 "data": record.data,
                 "classes": listing.classes,
                 "labels": [places, len(labels)],
-                "groups": [self._group(member, group) for group in groups],
+                "groups": [self._group_of(member, group) for group in groups],
             },
         )
 
-    def _group(self, member: Member, group: str) -> str:
+    def _group_of(self, member: Member, group: str) -> str:
         return group if self.shared_groups else f"{member.name}/{group}"
 
 
-def _spread(label: Label | None, places: tuple[Sequence[int], int]) -> Label | None:
-    """A label vector in the union's table."""
+def _spread_label(label: Label | None, places: tuple[Sequence[int], int]) -> Label | None:
+    """A label vector spread over the union's table of label names."""
     if label is None:
         return None
     index, count = places

@@ -1,1 +1,1 @@
-"""Annotations as bit-planes: polygons, run lengths, mask pictures and their values."""
+"""From annotations to bit-planes: polygons, run lengths, mask images and what their values mean."""

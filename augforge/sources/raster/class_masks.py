@@ -1,4 +1,4 @@
-"""A folder of masks for each class, beside the images: what it holds, and its bit-planes."""
+"""Masks in one folder per class, beside the images: listing them, and loading them as bit-planes."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from typing import Any
 from augforge import bitmask
 from augforge.cache.shelf import Shelf
 from augforge.errors import SourceError, some
+from augforge.sample import IGNORE
 from augforge.sources.core import Record, Source
 from augforge.sources.loading import check_size
-from augforge.sources.options import IGNORE
 from augforge.sources.raster.masks import MASK_FACTS, mask_facts, read_mask
-from augforge.sources.scan.mask_files import bare_splits, masks_in
+from augforge.sources.scan.mask_files import find_masks, find_unlabelled_splits
 from augforge.sources.scan.own_splits import split_folder
-from augforge.sources.scan.records import plain
+from augforge.sources.scan.records import normal_folder
 from augforge.sources.scan.scanning import IMAGES, Scan
-from augforge.sources.scan.walking import below
+from augforge.sources.scan.walking import is_below
 
 Mask = tuple[str, str, str]
-"""Class, digest and place."""
+"""Class, digest and place of a mask."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassMasks:
-    """Masks in ``folder/<label>/<name of the image><suffix>``, any pixel above the threshold being the class.
+    """Masks in ``folder/<label>/<image name><suffix>``; pixels above the threshold are of the class.
 
     Attributes:
-        source: says which class a label is.
-        folder: below the source's root.
+        source: maps labels to classes.
+        folder: that holds a folder for each label, relative to the source's root.
         threshold: values above it are the class.
-        suffix: what names of masks end with before the extension.
+        suffix: the end of masks' names, before the extension.
     """
 
     source: Source
@@ -43,20 +43,24 @@ class ClassMasks:
     suffix: str = ""
 
     def labels(self, scan: Scan, images: str) -> list[str]:
-        """The folders of classes, of which the images' is none. SourceError where there are none."""
+        """Names of the labels' folders, of which the images' folder is none. Raises SourceError if there are none."""
         try:
-            return [label for label in scan.folders(self.folder) if not below(plain(images), self.place(label))]
+            return [
+                label
+                for label in scan.folder_names(self.folder)
+                if not is_below(normal_folder(images), self.place(label))
+            ]
         except SourceError as error:
             flat = next((row.name for row in scan.refused if row.name.lower().endswith(tuple(IMAGES))), None)
             if flat is None:
                 raise
             raise SourceError(
-                f"{scan.root / self.folder} holds {flat} and no folder of a class. {self._remedy(flat)}"
+                f"{scan.root / self.folder} holds {flat} and no folder of a class. {self._remedy_for_flat_masks(flat)}"
             ) from error
 
-    def _remedy(self, flat: str) -> str:
-        """How masks are read that lie in no folder of a class."""
-        parent, name = os.path.split(plain(self.folder))
+    def _remedy_for_flat_masks(self, flat: str) -> str:
+        """How to read masks that do not lie in a folder of their class."""
+        parent, name = os.path.split(normal_folder(self.folder))
         if name != "." and flat.lower().endswith((".jpg", ".jpeg", ".webp")):
             return (
                 "If they are masks of one class, their folder is its own: set "
@@ -68,30 +72,30 @@ class ClassMasks:
         )
 
     def place(self, label: str) -> str:
-        """The folder of a class, relative to the root."""
-        return plain(f"{self.folder}/{label}")
+        """The folder of a label, relative to the root."""
+        return normal_folder(f"{self.folder}/{label}")
 
-    def listed(
+    def list_masks(
         self, scan: Scan, labels: Iterable[str], images: Mapping[str, str], facts: Mapping[str, Any]
     ) -> Shelf[list[Mask]]:
-        """The masks of each image by its name. Masks without an image, broken or of another size are wrong.
+        """The masks of each image by its name. Masks without an image, broken or of another size are bad samples.
 
         Args:
-            scan: takes what is wrong.
-            labels: the folders to look into.
+            scan: gets the problems.
+            labels: the folders to read.
             images: the place of each image by its name.
-            facts: width and height of the sound images by their places.
+            facts: width and height of the readable images by their places.
         """
         masks: Shelf[list[Mask]] = Shelf()
         for label in labels:
             if (name := self.source.class_of(label)) is not None:
-                self._add(scan, label, name, images, facts, masks)
+                self._add_masks(scan, label, name, images, facts, masks)
         return masks
 
-    def unlabelled(self, scan: Scan, images: Iterable[str], masks: Mapping[str, Iterable[Mask]]) -> set[str]:
-        """The data's own splits, by their folders, of which no image has a mask: nobody labelled them.
+    def unlabelled_splits(self, scan: Scan, images: Iterable[str], masks: Mapping[str, Iterable[Mask]]) -> set[str]:
+        """The data's own splits in which no image has a mask: they count as unlabelled.
 
-        A class that has masks in other splits alone is not there, as everywhere; but it is told.
+        In a split that has masks, a class without a mask counts as absent, as everywhere, but with a warning.
         """
         seen: dict[str, set[str]] = {}
         for name, found in masks.items():
@@ -100,9 +104,9 @@ class ClassMasks:
         for part in sorted(filter(None, seen)):
             if lacking := sorted(classes - seen[part]):
                 scan.warnings.append(f"{part}: no image has a mask of {some(lacking)}, so it counts as not there")
-        return bare_splits(scan, map(split_folder, images), seen)
+        return find_unlabelled_splits(scan, map(split_folder, images), seen)
 
-    def _add(
+    def _add_masks(
         self,
         scan: Scan,
         label: str,
@@ -111,9 +115,9 @@ class ClassMasks:
         facts: Mapping[str, Any],
         masks: Shelf[list[Mask]],
     ) -> None:
-        """Enter one class's masks, by the names of their images."""
-        found, more = masks_in(scan, self.place(label), self.suffix, images)
-        scan.need_images(found, images)
+        """Add the masks of one label to ``masks``, by the names of their images."""
+        found, more = find_masks(scan, self.place(label), self.suffix, images)
+        scan.check_images_exist(found, images)
         if not found:
             scan.warnings.append(f"{self.place(label)} holds no mask, so {name} counts as not there in all images")
         further = [(image, place) for image, places in more.items() for place in places]
@@ -125,20 +129,20 @@ class ClassMasks:
             fact, image_fact = known.get(place), facts.get(images.get(image, ""))
             if fact is not None and image_fact is not None:
                 width, height, content = fact
-                scan.need_size(image, place, (width, height), image_fact)
+                scan.check_size(image, place, (width, height), image_fact)
                 masks[image] = [*masks.get(image, []), (name, content, place)]
 
-    def annotation(self, masks: Iterable[Mask]) -> list[Any]:
-        """Masks of one image in canonical form."""
+    def canonical(self, masks: Iterable[Mask]) -> list[Any]:
+        """The masks of one image in canonical form, for its ``content``."""
         return [self.threshold, sorted(mask[:2] for mask in masks)]
 
-    def planes(self, record: Record, classes: tuple[str, ...]) -> bitmask.Planes:
-        """The bit-planes of the masks in ``record.data["masks"]``, places. SourceError naming the file."""
+    def load_planes(self, record: Record, classes: tuple[str, ...]) -> bitmask.Planes:
+        """The bit-planes of the masks at the places in ``record.data["masks"]``. Raises SourceError naming the file."""
         planes = bitmask.empty(record.height, record.width, len(classes))
         for place in record.data["masks"]:
             path = self.source.root / place
-            label = place.removeprefix(f"{plain(self.folder)}/").partition("/")[0]
-            name = self.source.known_class(label, classes, str(path))
+            label = place.removeprefix(f"{normal_folder(self.folder)}/").partition("/")[0]
+            name = self.source.require_class(label, classes, str(path))
             mask = read_mask(path, self.threshold)
             check_size(path, mask, record)
             if name is not None:

@@ -1,14 +1,13 @@
-"""Pictures that are annotations: masks, and index pictures whose values name classes. Never lossy, never rescaled.
+"""Reading images that are annotations: masks of one class, and index masks whose values name classes.
 
-A picture's *stored* value counts: the palette's index and not its colour, and in a gray PNG of 1, 2 or 4 bits the
-number that stands there and not the brightness it is shown with.
+The *stored* values count: a palette's index and not its colour, and in a gray PNG of 1, 2 or 4 bits the stored number
+and not the brightness that it is shown with. Lossy files are refused unless a threshold is set.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,50 +16,60 @@ from numpy.typing import NDArray
 
 from augforge.errors import SourceError
 from augforge.sources.scan.headers import Header
-from augforge.sources.scan.images import PNG_MAGIC, decode, inspect, png_chunks, read_bytes, upright
+from augforge.sources.scan.images import (
+    PNG_MAGIC,
+    decode,
+    parse_header,
+    png_chunk,
+    png_chunks,
+    read_bytes,
+    turn_upright,
+)
 
 MASK_FACTS = "mask@1"
-"""The kind of `mask_facts` in a file cache; renamed when this module looks at masks in another way."""
+"""The kind of `mask_facts` in a file cache; renamed when `mask_facts` changes."""
 
 
 def read_values(path: Path) -> NDArray[Any]:
-    """The stored values of a palette or gray picture: uint8 or uint16 (H, W). SourceError for any other picture.
+    """The stored values of a palette or gray image: uint8 or uint16 (H, W). Raises SourceError for any other image.
 
-    Gray pictures may be stored as RGB with equal channels.
+    Gray images may be stored as RGB with equal channels.
     """
     data = read_bytes(path)
-    header = inspect(data, path)
+    header = parse_header(data, path)
     if header.kind == "jpeg":
         raise SourceError(
             f"{path} is a JPEG, which changes values; expected a lossless picture. Export it as PNG; or masks of one "
             "class are read by format: mask-folder with a threshold."
         )
-    values = None if header.kind == "bmp" else _stored(data, header, path)  # a BMP's index cannot be had from cv2
+    values = (
+        None if header.kind == "bmp" else _stored_values(data, header, path)
+    )  # cv2 does not give the index of a BMP
     if values is None:
-        values = _gray(data, header, path)
+        values = _gray_values(data, header, path)
     if values is None:
         raise SourceError(
             f"{path} ({header.kind}) has {header.channels} channels; expected a palette PNG, or gray, whose values "
             "name classes. Convert its colours to values in a gray PNG."
         )
-    return upright(values, header.orientation)
+    return turn_upright(values, header.orientation)
 
 
 def read_mask(path: Path, threshold: int = 0) -> NDArray[np.bool_]:
     """Where a mask's stored value, or any of its colours, is above a threshold: bool (H, W). Alpha does not count."""
     data = read_bytes(path)
-    header = inspect(data, path)
+    header = parse_header(data, path)
     _check_lossless(header, path, threshold)
-    values = _stored(data, header, path)
+    values = _stored_values(data, header, path)
     if values is None:
         values = decode(data, header, path)[..., :3].max(axis=2)
-    return upright(values > threshold, header.orientation)
+    return turn_upright(values > threshold, header.orientation)
 
 
 def mask_facts(path: Path, threshold: int = 0) -> list[Any]:
-    """What a listing needs of a mask, JSON-like: upright width and height, and a digest of the file's bytes."""
+    """Facts of a mask for the listing, JSON-like: upright width and height, and a digest of the file's bytes."""
     data = read_bytes(path)
-    header = inspect(data, path)
+    header = parse_header(data, path)
     _check_lossless(header, path, threshold)
     return [*header.size, hashlib.sha256(data).hexdigest()[:32]]
 
@@ -73,15 +82,15 @@ def _check_lossless(header: Header, path: Path, threshold: int) -> None:
         )
 
 
-def _stored(data: bytes, header: Header, path: Path) -> NDArray[Any] | None:
-    """Stored values before turning; None for colours."""
+def _stored_values(data: bytes, header: Header, path: Path) -> NDArray[Any] | None:
+    """Stored values, not turned upright yet; None if the image is coloured."""
     if header.kind == "png":
         return _png_values(data, path)
     return decode(data, header, path) if header.channels == 1 else None
 
 
-def _gray(data: bytes, header: Header, path: Path) -> NDArray[Any] | None:
-    """The values of a gray and opaque PNG or TIFF that is stored with colours; None for any other picture."""
+def _gray_values(data: bytes, header: Header, path: Path) -> NDArray[Any] | None:
+    """The values of a gray, opaque PNG or TIFF that is stored as RGB or RGBA; None for any other image."""
     if header.kind not in ("png", "tiff") or header.channels < 3:
         return None
     pixels = decode(data, header, path)
@@ -90,7 +99,7 @@ def _gray(data: bytes, header: Header, path: Path) -> NDArray[Any] | None:
 
 
 def _png_values(data: bytes, path: Path) -> NDArray[Any] | None:
-    """Stored values of a gray or palette PNG; a palette is left out, so that cv2 gives the index."""
+    """Stored values of a gray or palette PNG. The file is rewritten as gray, so that cv2 gives the index."""
     chunks: dict[bytes, list[memoryview]] = {}
     for kind, body in png_chunks(data, path):
         chunks.setdefault(kind, []).append(body)
@@ -99,10 +108,6 @@ def _png_values(data: bytes, path: Path) -> NDArray[Any] | None:
     if colour not in (0, 3):
         return None
     plain = [(b"IHDR", header[:9] + b"\0" + header[10:]), (b"IDAT", b"".join(chunks[b"IDAT"])), (b"IEND", b"")]
-    gray = PNG_MAGIC + b"".join(_chunk(kind, body) for kind, body in plain)
+    gray = PNG_MAGIC + b"".join(png_chunk(kind, body) for kind, body in plain)
     pixels = decode(gray, Header(width, height, 1, max(depth, 8)), path)
     return pixels // (255 // (2**depth - 1)) if depth < 8 else pixels
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

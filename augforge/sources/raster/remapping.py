@@ -1,4 +1,4 @@
-"""A sample of one class table as a sample of another."""
+"""Moving a sample from one class table to another."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from augforge import bitmask
 from augforge.sample import Sample
 
 Mapping = Sequence[int | None]
-"""For each class of the old table its index in the new one; None leaves it out."""
+"""For each class of the old table its index in the new one, or None to leave it out."""
 
 
-def remapped(sample: Sample, mapping: Mapping, classes: int) -> Sample:
-    """The sample with planes and ``known`` of the new table, which has ``classes`` classes."""
+def remap_sample(sample: Sample, mapping: Mapping, classes: int) -> Sample:
+    """The sample with planes and ``known`` for the new table, which has ``classes`` classes."""
     if list(mapping) == list(range(classes)):
         return sample
     masks = bitmask.remap(sample.masks, mapping, classes)
-    return replace(sample, masks=masks, known=remapped_known(sample.known, mapping, classes))
+    return replace(sample, masks=masks, known=remap_known(sample.known, mapping, classes))
 
 
-def remapped_known(known: NDArray[np.uint8], mapping: Mapping, classes: int) -> NDArray[np.uint8]:
-    """``known`` in the new table: a class that comes of several is known where all of them are, one of none is not."""
+def remap_known(known: NDArray[np.uint8], mapping: Mapping, classes: int) -> NDArray[np.uint8]:
+    """``known`` for the new table: a class made of several is known if all of them are; one made of none is unknown."""
     flags = bitmask.bits_to_flags(known, len(mapping))
     found = np.zeros(classes, bool)
     found[[target for target in mapping if target is not None]] = True

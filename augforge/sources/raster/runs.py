@@ -13,13 +13,22 @@ from augforge.errors import SourceError
 Order = Literal["row", "column"]
 
 
+COLUMNS = ("image_name", "class", "rle")
+"""The usual columns of a table of run lengths."""
+
+
+def format_runs(starts: NDArray[np.int64], lengths: NDArray[np.int64], first: int = 1) -> str:
+    """Runs as the text that `parse_runs` reads: starts are counted from 0 here, and from ``first`` in the text."""
+    return " ".join(map(str, np.stack([starts + first, lengths], axis=1).reshape(-1).tolist()))
+
+
 def parse_runs(text: str, pixels: int, first: int, where: str) -> NDArray[np.int64]:
-    """Runs (N, 2) of start, counted from 0, and length, sorted; SourceError where they do not fit an image.
+    """Runs (N, 2) of start, counted from 0, and length, sorted. Raises SourceError if they do not fit the image.
 
     Args:
-        text: whole numbers, apart by blanks; empty for an empty mask.
-        pixels: how many the image has.
-        first: what its first pixel is called, 0 or 1.
+        text: whole numbers separated by blanks; empty for an empty mask.
+        pixels: number of pixels in the image.
+        first: number of the first pixel, 0 or 1.
         where: the file and line, for messages.
     """
     words = text.split()
@@ -40,12 +49,12 @@ def parse_runs(text: str, pixels: int, first: int, where: str) -> NDArray[np.int
 
 
 def runs_digest(runs: NDArray[np.int64]) -> str:
-    """Digest of parsed runs: the same however they were written."""
+    """Digest of parsed runs; it does not depend on how they were written."""
     return hashlib.sha256(np.ascontiguousarray(runs, "<i8").tobytes()).hexdigest()[:32]
 
 
 def runs_mask(runs: NDArray[np.int64], height: int, width: int, order: Order) -> NDArray[np.uint8]:
-    """The mask (H, W) of 0 and 1 that runs counted from 0 cover."""
+    """The mask (H, W) of 0 and 1 that runs, counted from 0, cover."""
     flat = np.zeros(height * width, np.uint8)
     for start, length in runs:
         flat[start : start + length] = 1

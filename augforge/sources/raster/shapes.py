@@ -1,9 +1,9 @@
-"""Annotated shapes in their own image: polygons, discs, strokes and masks, drawn into bit-planes.
+"""Drawing annotated shapes into bit-planes: polygons, discs, strokes and masks.
 
-A drawing is made of parts, each a class with either a ring, flat ``[x, y, x, y, ...]`` in pixels, pixel centres at
-integers, or a mask with the place of its upper left corner. Rings follow `bitmask.rasterise`: rounded by ``np.rint``,
-filled by ``cv2.fillPoly`` with their boundary, cut to the image. A ring that crosses itself is filled by the even-odd
-rule: what it encloses twice is left out. Parts of one class are united.
+A drawing consists of parts. Each has a class and either a ring, flat ``[x, y, x, y, ...]`` in pixels with pixel centres
+at integers, or a mask with the position of its upper left corner. Rings follow `bitmask.rasterise`: rounded by
+``np.rint``, filled by ``cv2.fillPoly`` with their boundary, cut to the image. A ring that crosses itself is filled by
+the even-odd rule: what it encloses twice is left out. Parts of one class are united.
 """
 
 from __future__ import annotations
@@ -26,16 +26,18 @@ Mask: TypeAlias = tuple[NDArray[Any], int, int]
 """Pixels (H, W), non-zero where the class is, and the x and y of the first one in the image."""
 Part: TypeAlias = tuple[str, Ring | Mask]
 Box: TypeAlias = tuple[float, float, float, float]
-"""The smallest and the largest x and y: x0, y0, x1, y1."""
-Far: TypeAlias = list[tuple[float, str]]
-"""The shapes that lie farthest out to the left, above, to the right and below: how far their boxes reach in, and which
-they are; empty where there are no shapes."""
+"""Smallest and largest x and y: x0, y0, x1, y1."""
+Farthest: TypeAlias = list[tuple[float, str]]
+"""The shapes that lie farthest to the left, above, to the right and below; empty if there are no shapes.
+
+For each: how far its box reaches towards the image from there, and its name.
+"""
 
 _REMEDY = "Correct or remove the polygon."
 
 
 def flat_ring(values: Any, where: str) -> Ring:
-    """A polygon's flat [x, y, x, y, ...] as floats, so that 7 and 7.0 are one value; SourceError where it is none."""
+    """A polygon's flat [x, y, x, y, ...] as floats, so that 7 and 7.0 are equal. Raises SourceError."""
     if not isinstance(values, list) or not set(map(type, values)) <= {int, float} or len(values) % 2:
         raise SourceError(f"{where}: polygon is not a flat list [x, y, x, y, ...] in pixels. {_REMEDY}")
     if len(values) < 6:
@@ -46,7 +48,7 @@ def flat_ring(values: Any, where: str) -> Ring:
 
 
 def draw(parts: Iterable[Part], height: int, width: int, classes: Sequence[str]) -> bitmask.Planes:
-    """Planes (H, W, P) of the parts."""
+    """Bit-planes (H, W, P) with all parts drawn."""
     index = {name: c for c, name in enumerate(classes)}
     masks: list[tuple[int, Mask]] = []
 
@@ -73,22 +75,23 @@ def _paste(planes: bitmask.Planes, c: int, mask: Mask) -> None:
 
 
 def box_of(points: Iterable[Sequence[float]], around: float = 0.0) -> Box:
-    """The box of points (x, y), and of what lies ``around`` them."""
+    """The box around points (x, y), extended by ``around`` on all sides."""
     xs, ys = zip(*points, strict=True)
     return min(xs) - around, min(ys) - around, max(xs) + around, max(ys) + around
 
 
-def farther(far: Far, box: Box, shape: str) -> Far:
-    """`Far` with one more shape, which is named for messages."""
+def extend_farthest(far: Farthest, box: Box, shape: str) -> Farthest:
+    """`Farthest` with one more shape; its name is for messages."""
     x0, y0, x1, y1 = box
     reach = [(edge, shape) for edge in (x1, y1, -x0, -y0)]
     return list(map(min, far, reach)) if far else reach
 
 
-def off_image(far: Far, image: Mapping[str, Any], path: Path) -> str | None:
-    """The message that a shape lies wholly outside the image of these facts; None where none does.
+def shape_outside_image(far: Farthest, image: Mapping[str, Any], path: Path) -> str | None:
+    """The error message if a shape lies wholly outside its image, or None.
 
-    What reaches the image by one of the two usual meanings of x = 0, the first pixel's centre or its edge, is inside.
+    x = 0 may mean the centre of the first pixel or its left edge; a shape that reaches the image by one of the two
+    meanings counts as inside.
     """
     limits = (-0.5, -0.5, -image["width"], -image["height"])
     shape = next((shape for (reach, shape), limit in zip(far, limits, strict=False) if reach < limit), None)
@@ -101,7 +104,7 @@ def off_image(far: Far, image: Mapping[str, Any], path: Path) -> str | None:
 
 
 def rectangle(x0: float, y0: float, x1: float, y1: float) -> Ring:
-    """The ring through two opposite corners; both lie inside."""
+    """The ring of a rectangle through two opposite corners, both inclusive."""
     return [x0, y0, x1, y0, x1, y1, x0, y1]
 
 

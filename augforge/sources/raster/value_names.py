@@ -1,4 +1,4 @@
-"""What the values in index masks and label volumes mean."""
+"""Which label each value in an index mask or label volume stands for."""
 
 from __future__ import annotations
 
@@ -8,23 +8,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from augforge.errors import SourceError, some
+from augforge.sample import IGNORE
 from augforge.sources.core import Source
-from augforge.sources.options import IGNORE
 from augforge.sources.scan.scanning import Scan
 
 _BACKGROUNDS = frozenset({"background", "bg", "unlabeled", "unlabelled"})
 
 
+VOID = 255
+"""The usual value of pixels that are `ignore`."""
+
+
+def counted_from_one(classes: Iterable[str]) -> dict[int, str]:
+    """The class of each value if the classes are numbered from 1, leaving out `ignore`."""
+    return dict(enumerate((name for name in classes if name != IGNORE), start=1))
+
+
 @dataclass(frozen=True, slots=True)
 class ValueNames:
-    """How values name classes.
+    """How pixel values name classes.
 
     Attributes:
-        source: says which class a label is, and lists classes.
-        values: the label of each value; None counts the source's classes from 1, ``ignore`` left out; where it lists
-            none, each value that occurs is a label by its number.
-        background: the value that is no class, unless ``values`` names it; None: there is none.
-        void: the value that is class ``ignore``, unless ``values`` names it; None: there is none.
+        source: maps labels to classes, and may list the classes.
+        values: the label of each value. None numbers the source's classes from 1, leaving out ``ignore``; if it lists
+            no classes, each value that occurs is a label, named by its number.
+        background: the value that is no class, unless ``values`` names it; None if there is none.
+        void: the value of class ``ignore``, unless ``values`` names it; None if there is none.
     """
 
     source: Source
@@ -32,17 +41,17 @@ class ValueNames:
     background: int | None
     void: int | None
 
-    def meaning(self, found: Iterable[int]) -> dict[int, str]:
-        """The label of each value; of void too, where it occurs and is a class.
+    def labels_by_value(self, found: Iterable[int]) -> dict[int, str]:
+        """The label of each value, including void if it occurs and is a class.
 
-        SourceError where the first class is the background by its name.
+        Raises SourceError if the first class is named as a background.
         """
         present = set(found)
-        self._need_no_background()
+        self._refuse_background()
         if self.values is not None:
             meaning = dict(self.values)
         elif self.source.classes is not None:
-            meaning = dict(enumerate(self._counted, start=1))
+            meaning = counted_from_one(self.source.classes)
         else:
             meaning = {value: str(value) for value in sorted(present - {self.background, self.void})}
         if self.void is not None and self.void not in meaning:
@@ -50,36 +59,34 @@ class ValueNames:
             meaning |= {self.void: IGNORE} if listed else {}
         return meaning
 
-    def _need_no_background(self) -> None:
-        """Data sets list the background as the class of value 0; counted from 1, it would shift all others."""
+    def _refuse_background(self) -> None:
+        """Raise SourceError if the first class is a background, which is value 0: it would shift all others."""
         classes = self.source.classes or ("",)
         if self.values is None and classes[0].casefold().strip("_") in _BACKGROUNDS:
             raise SourceError(
                 f"{self.source.root}: classes begins with '{classes[0]}', but they count from value 1; expected the "
-                f"background to be no class. Leave it out, or name all values, such as '{_from_zero(classes)}'."
+                f"background to be no class. Leave it out, or name all values, such as '{_values_from_zero(classes)}'."
             )
 
-    @property
-    def _counted(self) -> list[str]:
-        """The classes that values count, where none are named."""
-        return [name for name in self.source.classes or () if name != IGNORE]
-
-    def meaning_in(
+    def labels_by_value_in(
         self, scan: Scan, masks: Iterable[tuple[str, Collection[int]]], found: Collection[int]
     ) -> dict[int, str]:
-        """`meaning` of what is found in masks, given with the split of each; misread values are told, or a fault."""
-        self._need_labels(scan, masks)
-        self._tell_shift(scan, found)
-        return self.meaning(found)
-
-    def _need_labels(self, scan: Scan, masks: Iterable[tuple[str, Collection[int]]]) -> None:
-        """Masks of one class are often 0 and 255: taken for void, which was not asked for, it would be lost.
-
-        Masks that hold nothing but void are told; where most do, or all of a split, it is a fault.
+        """`labels_by_value`, after checks for values that may be misread: those are warned of, or a source error.
 
         Args:
-            scan: takes the warning.
-            masks: for each its split, or nothing, and its values.
+            scan: gets the warnings and errors.
+            masks: for each mask its split, or "", and its values.
+            found: all values that occur.
+        """
+        self._check_void(scan, masks)
+        self._warn_of_shift(scan, found)
+        return self.labels_by_value(found)
+
+    def _check_void(self, scan: Scan, masks: Iterable[tuple[str, Collection[int]]]) -> None:
+        """Report masks in which only void (by default 255) is marked.
+
+        Masks of a single class often hold 0 and 255. Unless the recipe itself sets void, 255 is void by default, and
+        such a class would be lost. A warning; a source error if it concerns most masks, or all of a split.
         """
         named = self.values or {}
         if self.void is None or self.void in named or "void" in self.source.model_fields_set:
@@ -98,37 +105,37 @@ class ValueNames:
         parts = sorted(part for part, count in void.items() if part and count and count == held[part])
         if parts or 2 * void.total() > held.total():
             where = f", and so all of {some(parts)}" if parts and len(parts) < len(+held) else ""
-            scan.fault(f"{self.source.root}: {fact}{where}; expected a class in them. {remedy}")
+            scan.source_error(f"{self.source.root}: {fact}{where}; expected a class in them. {remedy}")
         else:
             scan.warnings.append(f"{fact}. {remedy}")
 
-    def _tell_shift(self, scan: Scan, found: Iterable[int]) -> None:
-        """Where the first class is value 0, counting from 1 would shift all: told where the values look like it."""
-        classes, values = self._counted, set(found) - {self.void}
+    def _warn_of_shift(self, scan: Scan, found: Iterable[int]) -> None:
+        """Warn if the values look as if the classes were numbered from 0: numbering from 1 would shift all of them."""
+        classes, values = [*counted_from_one(self.source.classes or ()).values()], set(found) - {self.void}
         if self.values is not None or len(classes) < 2 or "background" in self.source.model_fields_set:
             return
         if 0 in values and max(values) == len(classes) - 1:
             scan.warnings.append(
                 f"classes count from value 1, but no mask holds {len(classes)} ({classes[-1]}), and some hold 0: if 0 "
-                f"is {classes[0]}, name all values, such as '{_from_zero(classes)}'; if not, set 'background: 0'"
+                f"is {classes[0]}, name all values, such as '{_values_from_zero(classes)}'; if not, set 'background: 0'"
             )
 
     def check(self, scan: Scan, name: str, place: str, values: Iterable[int], names: Mapping[str, Any]) -> None:
-        """Values of a mask that name nothing are wrong; void ones that are no class are told."""
+        """Report values of a mask that name no class; void values that are left out get a warning."""
         values = list(values)
         unnamed = [value for value in values if str(value) not in names and value not in (self.background, self.void)]
         if unnamed:
-            scan.wrong(
+            scan.bad_sample(
                 name,
                 "unknown value",
                 f"{scan.root / place}: value {unnamed[0]} names no class; expected one of {', '.join(names)}, "
                 f"background {self.background} or void {self.void}. Name it in source.values, or correct the mask.",
             )
-        told = f"void pixels ({self.void}) are left out; list '{IGNORE}' in source.classes to keep them"
-        if self.void in values and str(self.void) not in names and told not in scan.warnings:
-            scan.warnings.append(told)
+        warning = f"void pixels ({self.void}) are left out; list '{IGNORE}' in source.classes to keep them"
+        if self.void in values and str(self.void) not in names and warning not in scan.warnings:
+            scan.warnings.append(warning)
 
 
-def _from_zero(classes: Sequence[str]) -> str:
-    """The option ``values`` for classes that count from 0, begun."""
+def _values_from_zero(classes: Sequence[str]) -> str:
+    """The beginning of an option ``values`` that numbers the classes from 0."""
     return f"values: {{{', '.join(f'{value}: {name}' for value, name in enumerate(classes[:3]))}}}"

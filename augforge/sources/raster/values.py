@@ -1,23 +1,32 @@
-"""What stands in annotations, checked: names and sizes."""
+"""Checks of what annotations hold: names, sizes and pixel values."""
 
 from __future__ import annotations
 
 from typing import Any, TypeGuard
 
+import numpy as np
+from numpy.typing import NDArray
+
 from augforge.sources.scan.documents import is_pixel
 
 
 def is_name(value: Any) -> TypeGuard[str]:
-    """Whether a JSON value is text that can name something: not empty, without NUL and halves of surrogate pairs."""
+    """Whether a JSON value is text that can be a name: not empty, no NUL, no lone surrogates."""
     return (
         isinstance(value, str) and value != "" and value == value.encode("utf-8", "replace").decode().replace("\0", "")
     )
 
 
 def whole_size(size: Any) -> tuple[int, int] | None:
-    """Two positive whole numbers of pixels, 7.0 as well as 7; None for anything else."""
+    """Two positive whole numbers of pixels (7.0 counts as 7), or None for anything else."""
     if not isinstance(size, list) or len(size) != 2:
         return None
     if not all(is_pixel(value) and value > 0 and value == int(value) for value in size):
         return None
     return int(size[0]), int(size[1])
+
+
+def distinct(values: NDArray[Any]) -> list[int]:
+    """The values that occur, in ascending order."""
+    found: list[int] = np.flatnonzero(np.bincount(values.reshape(-1))).tolist()
+    return found

@@ -1,4 +1,4 @@
-"""Text and JSON files of annotations, and polygons in them: whatever is wrong names the file."""
+"""Reading annotation files, text or JSON, and checking polygons in them; every error names the file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from augforge.errors import SourceError
 
 MAX_PIXEL = 2**31 - 1
-"""Beyond it no polygon can be drawn."""
+"""Largest pixel coordinate that OpenCV can draw."""
 
 
 def read_text(path: Path) -> str:
@@ -31,7 +31,7 @@ def read_json(path: Path) -> Any:
 
 
 def checked_points(points: Any, where: str) -> list[list[float]]:
-    """A polygon's points [[x, y], ...] as floats, so that 7 and 7.0 are one value; SourceError where it is none."""
+    """A polygon's points [[x, y], ...] as floats, so that 7 and 7.0 are equal. Raises SourceError."""
     if not isinstance(points, list) or not all(is_point(point) for point in points):
         raise SourceError(f"{where}: points are not a list of [x, y] in finite pixels. Correct or remove the polygon.")
     if len(points) < 3:

@@ -1,6 +1,6 @@
-"""Reading image files: upright, RGB, and never a damaged picture.
+"""Reading image files: upright, in RGB order, and only if they are whole.
 
-What comes out, by what the file holds:
+The array that each kind of file becomes:
 
 | file | array |
 |---|---|
@@ -11,10 +11,10 @@ What comes out, by what the file holds:
 | BMP with a palette (gray or RGB, as its colours are) or of 24 bits | uint8 (H, W) or (H, W, 3) |
 | TIFF of one page, gray, RGB or RGBA of 8 or 16 bits | uint8 or uint16, channels as there |
 
-Anything else is refused, with the conversion that it needs. Headers are parsed here and not by Pillow, whose warnings
-(decompression bombs, odd EXIF) cannot be silenced safely in threads. A PNG's checksums are verified here because some
-versions of cv2 ignore them; that costs 2 % of the decode. The other kinds have no checksums: a cut file is refused, but
-damage inside its pixels cannot be seen, or only where they are decoded.
+Anything else is refused with a message that names the conversion it needs. Headers are parsed here and not by Pillow,
+whose warnings (decompression bombs, odd EXIF) cannot be silenced safely in threads. A PNG's checksums are verified here
+because some versions of cv2 ignore them; that costs 2 % of the decode. The other kinds have no checksums: a truncated
+file is refused, but damage inside its pixels is noticed late, when they are decoded, or not at all.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from augforge.sample import Image
 from augforge.sources.scan.headers import (
     Header,
     bmp_header,
-    damaged,
+    damaged_error,
     exif_orientation,
     tiff_header,
     tiff_pixels,
@@ -43,10 +43,10 @@ from augforge.sources.scan.headers import (
 )
 
 IMAGE_FACTS = "image@2"
-"""The kind of `image_facts` in a file cache; renamed when this module reads headers in another way."""
+"""The kind of `image_facts` in a file cache; renamed when `image_facts` changes."""
 
 MAX_PIXELS = 1 << 28
-"""A header that claims more is refused before anything is decoded."""
+"""A header that claims more pixels is refused before anything is decoded."""
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
@@ -68,27 +68,22 @@ _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
 def read_image(path: Path) -> Image:
     """The upright image: uint8 or uint16, (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA, C-contiguous.
 
-    Raises SourceError naming the file where it is damaged, too large or of a kind that is not read.
+    Raises SourceError naming the file if it is damaged, too large or of an unsupported kind.
     """
     data = read_bytes(path)
-    header = inspect(data, path)
-    return upright(decode(data, header, path), header.orientation)
-
-
-def image_header(path: Path) -> tuple[int, int]:
-    """Width and height of the upright image; nothing is decoded. Raises SourceError as `read_image` does."""
-    return inspect(read_bytes(path), path).size
+    header = parse_header(data, path)
+    return turn_upright(decode(data, header, path), header.orientation)
 
 
 def image_facts(path: Path) -> dict[str, Any]:
     """What a listing needs of an image, JSON-like: upright ``width`` and ``height``, ``bytes`` and ``sha256``."""
     data = read_bytes(path)
-    width, height = inspect(data, path).size
+    width, height = parse_header(data, path).size
     return {"width": width, "height": height, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's bytes; SourceError where it cannot be read or is empty."""
+    """The file's bytes; SourceError if it cannot be read or is empty."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -98,17 +93,18 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def inspect(data: bytes, path: Path) -> Header:
+def parse_header(data: bytes, path: Path) -> Header:
     """The header of an image file's bytes, after every check that needs no decoding.
 
-    Raises SourceError naming ``path`` for a kind that is not read, a cut or altered file, or more than `MAX_PIXELS`.
+    Raises SourceError naming ``path`` for an unsupported kind, a truncated or corrupted file, or more than
+    `MAX_PIXELS`.
     """
-    kind = kind_of(data)
+    kind = image_kind(data)
     if kind is None:
-        raise _foreign(data, path)
+        raise _unknown_format_error(data, path)
     header = _HEADERS[kind](data, path)
     if not header.width * header.height:
-        raise damaged(path, f"its header says {header.width}x{header.height} pixels")
+        raise damaged_error(path, f"its header says {header.width}x{header.height} pixels")
     if header.width * header.height > MAX_PIXELS:
         raise SourceError(
             f"{path}: the header says {header.width}x{header.height} pixels; at most {MAX_PIXELS} are read. "
@@ -117,13 +113,13 @@ def inspect(data: bytes, path: Path) -> Header:
     return header
 
 
-def kind_of(data: bytes) -> str | None:
-    """What kind of image file the bytes are: png, jpeg, bmp, webp or tiff; None for another one."""
+def image_kind(data: bytes) -> str | None:
+    """The kind of image file that the bytes are: png, jpeg, bmp, webp or tiff; None for any other."""
     kind = next((kind for magic, kind in _KINDS.items() if data.startswith(magic)), None)
     return None if kind == "webp" and data[8:12] != b"WEBP" else kind
 
 
-def _foreign(data: bytes, path: Path) -> SourceError:
+def _unknown_format_error(data: bytes, path: Path) -> SourceError:
     kind = next((f"a {name} file" for magic, name in _FOREIGN.items() if data.startswith(magic)), "of an unknown kind")
     return SourceError(
         f"{path} is {kind}, whatever its name; expected PNG, JPEG, BMP, WebP or TIFF. Convert it to PNG, gray, "
@@ -140,12 +136,17 @@ def _png_header(data: bytes, path: Path) -> Header:
     for kind, body in png_chunks(data, path):
         chunks.setdefault(kind, body)
     if len(chunks.get(b"IHDR", b"")) != 13 or b"IDAT" not in chunks:
-        raise damaged(path, "it has no header or no pixel data")
+        raise damaged_error(path, "it has no header or no pixel data")
     width, height, depth, colour = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
     if colour not in _PNG_CHANNELS:
-        raise damaged(path, f"its header says colour type {colour}")
+        raise damaged_error(path, f"its header says colour type {colour}")
     channels = 4 if b"tRNS" in chunks and colour else _PNG_CHANNELS[colour]
     return Header(width, height, channels, 16 if depth == 16 else 8, exif_orientation(bytes(chunks.get(b"eXIf", b""))))
+
+
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    """A chunk of a PNG, with its length and checksum."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def png_chunks(data: bytes, path: Path) -> Iterator[tuple[bytes, memoryview]]:
@@ -156,9 +157,9 @@ def png_chunks(data: bytes, path: Path) -> Iterator[tuple[bytes, memoryview]]:
         length, kind = struct.unpack_from(">I4s", data, at) if at + 12 <= len(data) else (len(data), b"")
         end = at + 12 + length
         if end > len(data):
-            raise damaged(path, f"the PNG ends at byte {len(data)}, inside a chunk or before its end mark")
+            raise damaged_error(path, f"the PNG ends at byte {len(data)}, inside a chunk or before its end mark")
         if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
-            raise damaged(path, f"the checksum of the PNG chunk at byte {at} is wrong")
+            raise damaged_error(path, f"the checksum of the PNG chunk at byte {at} is wrong")
         yield kind, view[at + 8 : end - 4]
         at = end
 
@@ -174,7 +175,7 @@ def _jpeg_header(data: bytes, path: Path) -> Header:
         elif marker == 0xE1 and body.startswith(b"Exif\0\0"):
             exif = exif or body[6:]
     if len(frame) < 6:
-        raise damaged(path, "the JPEG has no frame header")
+        raise damaged_error(path, "the JPEG has no frame header")
     bits, height, width, channels = struct.unpack(">BHHB", frame[:6])
     if bits != 8 or channels not in (1, 3):
         raise SourceError(
@@ -191,13 +192,13 @@ def _jpeg_segments(data: bytes, path: Path) -> Iterator[tuple[int, bytes]]:
         while data[at : at + 2] == b"\xff\xff":  # fill bytes
             at += 1
         if data[at : at + 1] != b"\xff" or at + 4 > len(data):
-            raise damaged(path, f"the JPEG has no marker at byte {at}")
+            raise damaged_error(path, f"the JPEG has no marker at byte {at}")
         marker = data[at + 1]
         length = 0 if marker in _JPEG_BARE else int.from_bytes(data[at + 2 : at + 4], "big")
         yield marker, data[at + 4 : at + 2 + length]
         at += 2 + length
     if data.find(b"\xff\xd9", at) < 0:  # in the scan 0xff is always followed by 0: this is the end mark alone
-        raise damaged(path, "the JPEG is cut: it has no end mark")
+        raise damaged_error(path, "the JPEG is cut: it has no end mark")
 
 
 _KINDS = {
@@ -223,12 +224,12 @@ _HEADERS: dict[str, Callable[[bytes, Path], Header]] = {
 
 
 def decode(data: bytes, header: Header, path: Path) -> NDArray[Any]:
-    """Pixels as stored, (H, W) or RGB or RGBA, checked against the header; SourceError where that fails."""
+    """Pixels as stored, (H, W) or RGB or RGBA, checked against the header; SourceError if that fails."""
     plain = tiff_pixels(data, path) if header.kind == "tiff" else None
     pixels = _to_rgb(_cv2_pixels(data, path)) if plain is None else plain
     if pixels.shape != header.stored_shape or pixels.dtype.itemsize * 8 != header.bits:
         fact = f"its pixels decode to {pixels.dtype} {pixels.shape}, its header says {header.bits} bits"
-        raise damaged(path, f"{fact} {header.stored_shape}")
+        raise damaged_error(path, f"{fact} {header.stored_shape}")
     return pixels
 
 
@@ -237,9 +238,9 @@ def _cv2_pixels(data: bytes, path: Path) -> NDArray[Any]:
     try:
         pixels: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
-        raise damaged(path, f"its pixels cannot be decoded ({error.err})") from error
+        raise damaged_error(path, f"its pixels cannot be decoded ({error.err})") from error
     if pixels is None:
-        raise damaged(path, "its pixels cannot be decoded")
+        raise damaged_error(path, "its pixels cannot be decoded")
     return pixels
 
 
@@ -249,7 +250,7 @@ def _to_rgb(pixels: NDArray[Any]) -> NDArray[Any]:
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
 
 
-def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Pixels turned by an EXIF orientation, C-contiguous."""
+def turn_upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Pixels turned upright by their EXIF orientation, C-contiguous."""
     turn = _UPRIGHT.get(orientation)
     return np.ascontiguousarray(pixels if turn is None else turn(pixels))

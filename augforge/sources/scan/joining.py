@@ -1,10 +1,10 @@
-"""What the recipe adds to listed samples: the group that it takes from the name, and rows of a metadata table."""
+"""What the recipe adds to listed samples: a group taken from the name, and rows of a metadata table."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from augforge.cache.filecache import FileCache
@@ -15,8 +15,49 @@ from augforge.sources.options import Join
 from augforge.sources.scan.tables import TABLE_FACTS, Row, read_keyed
 
 
-def joined_rows(path: Path, join: Join, cache: FileCache) -> Mapping[str, Row]:
-    """The table's rows by their key; SourceError where it is missing or broken."""
+@dataclass(slots=True)
+class MetadataTable:
+    """A metadata table while its rows are joined to records.
+
+    Attributes:
+        path: the file.
+        join: how it is joined.
+        rows: of the table, by their key.
+        matched, unmatched: how many records have a row, and how many have none.
+        first_unmatched: the first record that has none.
+    """
+
+    path: Path
+    join: Join
+    rows: Mapping[str, Row]
+    matched: int = 0
+    unmatched: int = 0
+    first_unmatched: str = ""
+
+    def row_of(self, record: Record) -> Row | None:
+        """The record's row, or None; the table's keys may end in the suffix of the image file."""
+        keys = {"name": record.name, "stem": record.name.rpartition("/")[2], "group": record.group}
+        key = keys[self.join.on]
+        row = self.rows.get(key) or self.rows.get(key + PurePosixPath(record.data.get("image", "")).suffix)
+        self.matched += row is not None
+        self.unmatched += row is None
+        self.first_unmatched = self.first_unmatched or (record.name if row is None else "")
+        return row
+
+    def unmatched_warning(self) -> str:
+        return f"{self.unmatched} samples have no row in {self.join.table}, such as {self.first_unmatched}"
+
+    def no_match_message(self) -> str:
+        """The error for a table that no record has a row in."""
+        column = "its first column" if self.join.key is None else f"column '{self.join.key}'"
+        return (
+            f"{self.path} fits no sample: {self.unmatched_warning()}; expected their {self.join.on}s in {column}, "
+            f"where '{next(iter(self.rows))}' stands. Correct metadata.key or metadata.on."
+        )
+
+
+def read_joined_rows(path: Path, join: Join, cache: FileCache) -> Mapping[str, Row]:
+    """The table's rows by their key. Raises SourceError if it is missing or broken."""
     if not path.is_file():
         raise SourceError(f"{path} does not exist. Correct source.metadata or leave it out.")
     kind = f"{TABLE_FACTS} {digest(join.key, join.columns)}"
@@ -24,8 +65,8 @@ def joined_rows(path: Path, join: Join, cache: FileCache) -> Mapping[str, Row]:
     return rows
 
 
-def grouped(record: Record, source: Source) -> Record:
-    """The record with the group that the recipe takes from the name; SourceError where the name has none."""
+def with_group(record: Record, source: Source) -> Record:
+    """The record with the group that the recipe takes from its name. Raises SourceError if the name has none."""
     by = source.group
     if by is None or by.column is not None:
         return record
@@ -46,15 +87,8 @@ def grouped(record: Record, source: Source) -> Record:
     return replace(record, group=found.group(1))
 
 
-def row_of(record: Record, join: Join, rows: Mapping[str, Row]) -> Row | None:
-    """The record's row; names may end in the image's suffix there."""
-    keys = {"name": record.name, "stem": record.name.rpartition("/")[2], "group": record.group}
-    key = keys[join.on]
-    return rows.get(key) or rows.get(key + PurePosixPath(record.data.get("image", "")).suffix)
-
-
 def with_row(record: Record, row: Row | None, source: Source) -> Record:
-    """The record with its row, and the group from the row where the recipe says so."""
+    """The record with its row of metadata, and with the group from that row if the recipe says so."""
     if row is not None:
         record = replace(record, metadata={**record.metadata, **row})
     column = source.group.column if source.group else None

@@ -1,4 +1,4 @@
-"""Parsers of other libraries, which raise anything on damaged files."""
+"""Calling parsers of other libraries, which may raise any exception on damaged files."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from augforge.errors import AugforgeError
-from augforge.sources.scan.headers import damaged
+from augforge.sources.scan.headers import damaged_error
 
 
 @contextmanager
 def parsing(path: Path, kind: str) -> Iterator[None]:
-    """What is raised meanwhile becomes a SourceError that names the file; our own errors pass."""
+    """Turn any exception raised inside into a SourceError that names the file; augforge's own errors pass unchanged."""
     try:
         yield
     except AugforgeError:
         raise
     except Exception as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())
-        raise damaged(path, f"the {kind} cannot be read ({text})") from error
+        raise damaged_error(path, f"the {kind} cannot be read ({text})") from error

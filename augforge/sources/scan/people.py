@@ -1,7 +1,7 @@
-"""The table of persons that comes with a data set: one row each, as .xlsx or .csv, tidied.
+"""The table of persons of a data set, one row each, from .xlsx or .csv, cleaned up.
 
-Column names may be Korean or English, in any case, with units in brackets. Tables of the field hold stray ``_x0008_``
-escapes, control characters, columns without a name and numbers stored as text; all that is cleaned away here.
+Column names may be Korean or English, in any case, with units in brackets. Real tables contain stray ``_x0008_``
+escapes, control characters, columns without a name and numbers stored as text; all that is cleaned up here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Row: TypeAlias = dict[str, Value]
 Table: TypeAlias = dict[str, Row]
 
 PEOPLE_FACTS = "people@1"
-"""The kind of `read_people` in a file cache; renamed when this module reads tables in another way."""
+"""The kind of `read_people` in a file cache; renamed when `read_people` changes."""
 
 _COLUMNS = {
     "id": ("id", "person", "personid", "patient", "patientid", "환자", "환자id", "환자번호"),
@@ -52,7 +52,7 @@ _UNIT = re.compile(r"\s*(cm|kg|years?|yrs?|y|세|살)$", re.IGNORECASE)
 
 
 def read_people(path: Path) -> Table:
-    """The table, keyed by the person's ID as it stands there (``"ID001"``, ``"1"``); empty cells are left out.
+    """The table by the person's ID as written there (``"ID001"``, ``"1"``); empty cells are left out.
 
     Keys of a row: ``age`` (years), ``sex`` (``M``, ``F`` or as given), ``height`` (cm), ``weight`` (kg), other columns
     under their own name. Raises SourceError naming the file.
@@ -70,8 +70,8 @@ def read_people(path: Path) -> Table:
 def person_row(table: Table, folder: str) -> Row | None:
     """The row of the person whose folder this is, or None.
 
-    An ID equal to the folder's name wins; else their numbers are compared (``ID001``, ``ID1`` and ``1`` are one person,
-    ``A1`` and ``B1`` are not), and must fit one row alone.
+    An ID equal to the folder's name wins; otherwise numbers are compared (``ID001``, ``ID1`` and ``1`` are one person,
+    ``A1`` and ``B1`` are not), and exactly one row must fit.
     """
     if folder in table:
         return table[folder]
@@ -105,7 +105,7 @@ def _read_rows(path: Path) -> list[list[Value]]:
         return [[_clean(cell) for cell in row] for row in reader(path)]
     except UnicodeDecodeError as error:
         raise SourceError(f"{path} is not UTF-8 (byte {error.start}). Save it again as 'CSV UTF-8'.") from error
-    except Exception as error:  # openpyxl raises what its parsers raise: BadZipFile, KeyError, ParseError, ...
+    except Exception as error:  # openpyxl raises whatever its parsers raise: BadZipFile, KeyError, ParseError, ...
         raise SourceError(
             f"{path} cannot be read as a table ({type(error).__name__}: {error}). Save it again as .xlsx or .csv."
         ) from error
@@ -117,25 +117,25 @@ def _csv_rows(path: Path) -> Iterable[Sequence[Any]]:
 
 
 def xlsx_rows(path: Path) -> Iterable[Sequence[Any]]:
-    import openpyxl  # 0.2 s that most commands do not need
+    import openpyxl  # takes 0.2 s, and most commands do not need it
 
     with warnings.catch_warnings(), path.open("rb") as stream:
-        warnings.simplefilter("ignore")  # on styles and validations that were left out
+        warnings.simplefilter("ignore")  # about styles and validations that it leaves out
         book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
         sheet = book.worksheets[0]
-        sheet.reset_dimensions()  # some writers state them wrong, and columns would be missing
+        sheet.reset_dimensions()  # some writers store wrong dimensions, and columns would be missing
         rows = list(sheet.iter_rows(values_only=True))
         book.close()
     return rows
 
 
 def _columns(cells: Sequence[Value], path: Path) -> dict[str, int]:
-    """Where each named column is."""
+    """The index of each named column."""
     columns: dict[str, int] = {}
     for index, cell in enumerate(cells):
         name = _column_name(str(cell))
         if name in columns:
-            raise SourceError(f"{path}: column '{name}' stands twice; expected it once. Remove or rename one.")
+            raise SourceError(f"{path}: duplicate column '{name}'; expected each name once. Remove or rename one.")
         if name:
             columns[name] = index
     if "id" not in columns:
@@ -159,14 +159,14 @@ def _add_person(people: Table, cells: Sequence[Value], columns: dict[str, int], 
     key = str(row.pop("id"))
     person = {name: _value(name, value, where) for name, value in row.items()}
     if people.setdefault(key, person) != person:
-        raise SourceError(f"{where}: person {key} stands there twice, with other values. Keep one of the rows.")
+        raise SourceError(f"{where}: person {key} has two rows with different values. Keep one of the rows.")
 
 
 # ---- cells -----------------------------------------------------------------------------------------------------------
 
 
 def _clean(cell: Any) -> Value:
-    """A cell as JSON: numbers stay or become numbers, text loses what nobody typed, nothing is an empty string."""
+    """A cell as a JSON value: numbers, also those stored as text, cleaned text, or "" for an empty cell."""
     if cell is None:
         return ""
     if isinstance(cell, bool):
@@ -181,7 +181,7 @@ def _clean(cell: Any) -> Value:
 
 
 def _number(text: str, otherwise: Value) -> Value:
-    """The number that a text spells, whole ones as int; ``otherwise`` where it spells none."""
+    """The number in a text, whole ones as int; ``otherwise`` if it is no number."""
     if not _NUMBER.fullmatch(text):
         return otherwise
     value = float(text)

@@ -1,19 +1,20 @@
-"""Records of image files: their names, groups and places."""
+"""Making records of image files: names, groups and places."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from augforge.errors import SourceError
+from augforge.errors import SourceError, moved_names
 from augforge.keys import digest
 from augforge.sources.core import Record
-from augforge.sources.scan.walking import below
+from augforge.sources.scan.walking import is_below
 
 
-def record_of(
+def make_record(
     name: str,
     place: str,
     facts: Mapping[str, Any],
@@ -30,10 +31,10 @@ def record_of(
         name: the sample's.
         place: of the image, relative to the root; `load` finds it in ``data["image"]``.
         facts: its `image_facts`.
-        content: the sample's own annotation in canonical form (or a digest of it), JSON-like, and all else that
-            decides what `load` gives, such as which classes are known.
-        group: default the name.
-        split: that the data set prescribes.
+        content: the sample's own annotation in canonical form (or its digest), JSON-like, and everything else that
+            decides what `load` gives, such as the known classes.
+        group: the name, if None.
+        split: the one that the data set prescribes.
         data: what else `load` needs.
     """
     width, height = size or (facts["width"], facts["height"])
@@ -55,22 +56,36 @@ def name_of(place: str, folder: str = "") -> str:
     return os.path.splitext(inner)[0]  # noqa: PTH122 (called 100,000 times)
 
 
-def plain(folder: str) -> str:
-    """A folder of a recipe as it begins places: without ``./`` and the last ``/``; ``.`` is the root."""
+def normal_folder(folder: str) -> str:
+    """A folder from a recipe in the form that places begin with: no ``./``, no trailing ``/``; ``.`` is the root."""
     return os.path.normpath(folder)
 
 
 def folder_or_name(name: str) -> str:
-    """The usual group: the folder that a sample lies in, or its own name where there is none."""
+    """The usual group: the folder of a sample's name, or the whole name if it has no folder."""
     return name.rpartition("/")[0] or name
 
 
-def inside(root: Path, place: str, where: str) -> str:
-    """A path from an annotation as a place below the root; SourceError where it leaves the root."""
-    text = place.encode(errors="replace").decode()  # lone surrogates are no file's name
+def place_inside(root: Path, place: str, where: str) -> str:
+    """A path from an annotation file as a place below the root. Raises SourceError if it leads out of the root."""
+    text = place.encode(errors="replace").decode()  # no file name holds lone surrogates
     path = PurePosixPath(text.replace("\\", "/").replace("\0", "/../../"))
     plain = os.path.normpath(path)
     leaves = path.is_absolute() or plain == ".." or plain.startswith("../")
-    if leaves or not below(os.path.realpath(root / path), os.path.realpath(root)):
+    if leaves or not is_below(os.path.realpath(root / path), os.path.realpath(root)):
         raise SourceError(f"{where}: '{text}' leaves {root}; expected a path below it. Move the file there.")
     return plain
+
+
+def as_it_looks(name: str) -> str:
+    """A name in Unicode's composed form (NFC): names that look the same become equal, however accents are written."""
+    return unicodedata.normalize("NFC", name)
+
+
+def look_alike(names: Iterable[str]) -> str | None:
+    """The first name that looks like another one, but is written in another way; None if there is none."""
+    seen: dict[str, str] = {}
+    return next((name for name in names if seen.setdefault(as_it_looks(name), name) != name), None)
+
+
+__getattr__ = moved_names(__name__, {"record_of": f"{__name__}.make_record", "inside": f"{__name__}.place_inside"})

@@ -1,8 +1,9 @@
-"""Scanning a source: walking its folders, facts of its files, and every problem told together.
+"""Scanning a source: walking its folders, keeping facts of its files, and reporting all problems together.
 
-An adapter's `scan` makes a `Scan`, asks it for files and their facts, makes records, and gives them to `Scan.listing`.
-What is wrong with one sample goes to `Scan.wrong`: by the source's ``on_error`` it stops the build, named together with
-all others, or becomes a rejected row. What is wrong with the whole source is a SourceError at once, or `Scan.fault`.
+An adapter's `scan` makes a `Scan`, asks it for files and their facts, makes records of them, and gives these to
+`Scan.make_listing`. A problem of one sample goes to `Scan.bad_sample`: depending on the source's ``on_error`` it stops
+the build, together with all other problems, or becomes a rejected row. A problem of the whole source is a SourceError
+at once, or goes to `Scan.source_error`.
 """
 
 from __future__ import annotations
@@ -13,66 +14,82 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from augforge.cache.filecache import FileCache
 from augforge.cache.shelf import Shelf
-from augforge.errors import SourceError
+from augforge.errors import OldNames, SourceError
 from augforge.sources.core import Listing, Record, Records, Refused, Source
-from augforge.sources.options import Join
 from augforge.sources.scan.images import IMAGE_FACTS, image_facts
-from augforge.sources.scan.joining import grouped, joined_rows, row_of, with_row
+from augforge.sources.scan.joining import MetadataTable, read_joined_rows, with_group, with_row
 from augforge.sources.scan.own_splits import Splits
-from augforge.sources.scan.records import inside, name_of
-from augforge.sources.scan.tables import Row
+from augforge.sources.scan.records import as_it_looks, look_alike, name_of, place_inside
 from augforge.sources.scan.walking import Found, walk
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 _SHOWN = 10
 _CHUNK = 256
 _LARGE = 1 << 16
-"""Bytes of a file that is worth a thread; what is smaller takes longer to hand over than to read."""
+"""Size in bytes from which a file is read in a thread; handing over a smaller one takes longer than reading it."""
 
 Files = Iterable[tuple[str, str]]
 """(name of a sample, place of one of its files relative to the root, with ``/``)."""
 
 
-class Scan:
-    """One scan of a source: what it met on the way, and the listing that comes of it.
+class Scan(OldNames):
+    """One scan of a source: collects problems and warnings on the way, and makes the listing.
 
     Attributes:
         root: the source's folder.
-        problems: what stops the build, one message each.
-        refused: rejected rows.
-        warnings: things worth saying.
-        bad: names of samples that something is wrong with; `listing` leaves them out.
-        lost: names of links that cannot be followed; what lies in such a folder is not known to be whole.
+        problems: messages of what has to stop the build.
+        refused: rows for the rejected table.
+        warnings: messages for the user.
+        bad_names: names of bad samples, which `make_listing` leaves out.
+        broken_links: names of links that cannot be followed; samples below them may lack files.
     """
+
+    old_names: ClassVar[Mapping[str, str]] = {
+        "wrong": "bad_sample",
+        "bad": "bad_names",
+        "fault": "source_error",
+        "lost": "broken_links",
+        "raise_all": "raise_problems",
+        "need_folder": "require_folder",
+        "folders": "folder_names",
+        "unique": "places_by_name",
+        "need_images": "check_images_exist",
+        "need_size": "check_size",
+        "images": "image_facts",
+        "listing": "make_listing",
+    }
 
     def __init__(self, source: Source, cache: FileCache) -> None:
         self.source, self.cache, self.root = source, cache, source.root
         self.problems: list[str] = []
         self.refused: list[Refused] = []
         self.warnings: list[str] = []
-        self.bad: set[str] = set()
-        self.lost: set[str] = set()
+        self.bad_names: set[str] = set()
+        self.broken_links: set[str] = set()
 
-    # ---- what is wrong ----
+    # ---- problems ----
 
-    def wrong(self, name: str, reason: str, message: str) -> None:
-        """Something is wrong with one sample: a problem, or a rejected row. ``reason`` is counted, so a few words."""
-        self.bad.add(name)
+    def bad_sample(self, name: str, reason: str, message: str) -> None:
+        """Report a problem of one sample; by ``on_error`` it stops the build or becomes a rejected row.
+
+        ``reason`` is a few words, the same for all such problems, which are counted by it; ``message`` has the details.
+        """
+        self.bad_names.add(name)
         if self.source.on_error == "reject":
-            self.refused.append(self.source.rejected(name, reason, message))
+            self.refused.append(self.source.refused_row(name, reason, message))
         else:
             self.problems.append(message)
 
-    def fault(self, message: str) -> None:
-        """Something is wrong that concerns no sample alone; it stops the build whatever ``on_error`` says."""
+    def source_error(self, message: str) -> None:
+        """Report a problem of the source as a whole; it stops the build whatever ``on_error`` is."""
         self.problems.append(message)
 
-    def raise_all(self) -> None:
-        """Raise SourceError with all problems so far, if there are any."""
+    def raise_problems(self) -> None:
+        """Raise a SourceError with all problems reported so far, if there are any."""
         problems = self.problems
         if len(problems) == 1:
             raise SourceError(problems[0])
@@ -84,29 +101,29 @@ class Scan:
     # ---- files ----
 
     def walk(self, folder: str, suffixes: Collection[str] = IMAGES, what: str = "an image") -> list[str]:
-        """Places of all files below a folder whose suffix fits, sorted; a missing folder holds none.
+        """Places of all files below a folder that have one of the suffixes, sorted; none if the folder is missing.
 
-        Other files are refused as "not an image", but for what operating systems leave behind. Links that lead
-        nowhere, in a circle or out of the root are wrong.
+        Other files are refused as "not an image" (``what``), except what operating systems leave behind. Links that
+        lead nowhere, in a circle or out of the root are reported as bad samples.
         """
         found = []
-        for file in self._found(folder, deep=True):
+        for file in self._walk_folder(folder, deep=True):
             if os.path.splitext(file.place)[1].lower() in suffixes:  # noqa: PTH122 (called 100,000 times)
                 found.append(file.place)
             else:
                 self.refused.append(Refused(file.name, f"not {what}", file.place))
         return sorted(found)
 
-    def need_folder(self, folder: str) -> None:
-        """SourceError with the expected layout unless there is such a folder."""
+    def require_folder(self, folder: str) -> None:
+        """Raise SourceError, showing the expected layout, unless the folder exists."""
         path = self.root / folder
         if not path.is_dir():
             raise SourceError(f"{path} is no folder; expected\n{self.source.layout}\nCorrect source.path.")
 
-    def folders(self, folder: str) -> list[str]:
-        """Names of the folders in a folder, sorted; files beside them are refused. SourceError where there are none."""
+    def folder_names(self, folder: str) -> list[str]:
+        """Names of the folders in a folder, sorted; files are refused. Raises SourceError if there are no folders."""
         names = []
-        for file in self._found(folder, deep=False):
+        for file in self._walk_folder(folder, deep=False):
             if file.folder:
                 names.append(file.name)
             else:
@@ -117,45 +134,47 @@ class Scan:
             )
         return names
 
-    def _found(self, folder: str, deep: bool) -> Iterator[Found]:
-        """What lies in a folder, or in all folders below it; what cannot be used is wrong or refused."""
-        inside(self.root, folder, f"{self.root}: folder")
+    def _walk_folder(self, folder: str, deep: bool) -> Iterator[Found]:
+        """The usable entries of a folder, or of all folders below it; the others are reported or refused."""
+        place_inside(self.root, folder, f"{self.root}: folder")
         try:
             for file in walk(self.root, folder, deep):
                 if file.fault is not None:
-                    self.lost.add(name_of(file.name))
-                    self.wrong(name_of(file.name), *file.fault)
+                    self.broken_links.add(name_of(file.name))
+                    self.bad_sample(name_of(file.name), *file.fault)
                 elif not file.readable:
                     self.refused.append(Refused(file.name, "name is not UTF-8", file.place))
                 else:
                     yield file
         except OSError as error:
-            self.fault(f"{error.filename} cannot be read: {error.strerror}. Make it a readable folder.")
+            self.source_error(f"{error.filename} cannot be read: {error.strerror}. Make it a readable folder.")
 
-    def unique(self, files: Files) -> Shelf[str]:
-        """Place of each name. A name that several files share is wrong."""
+    def places_by_name(self, files: Files) -> Shelf[str]:
+        """The place of each file by the name of its sample. A name that several files share is a bad sample."""
         places: Shelf[str] = Shelf()
         for name, place in files:
             other = places.setdefault(name, place)
             if other != place:
-                self._twice(name, other, place)
+                self._duplicate_name(name, other, place)
         return places
 
-    def _twice(self, name: str, one: str, other: str) -> None:
+    def _duplicate_name(self, name: str, one: str, other: str) -> None:
         places = f"{self.root / one} and {self.root / other}"
-        self.wrong(name, "name stands twice", f"{places} share the name {name}; expected one file a name. Rename one.")
+        self.bad_sample(
+            name, "name stands twice", f"{places} share the name {name}; expected one file a name. Rename one."
+        )
 
-    def need_images(self, annotations: Mapping[str, str], images: Collection[str]) -> None:
-        """Annotation files, by the names they annotate, that have no image of that name are wrong."""
+    def check_images_exist(self, annotations: Mapping[str, str], images: Collection[str]) -> None:
+        """Report annotation files, given by the names of their images, as bad samples if there is no such image."""
         for name, place in annotations.items():
-            if name not in images and name not in self.bad:
+            if name not in images and name not in self.bad_names:
                 fact = f"{self.root / place} has no image named {name}; expected one"
-                self.wrong(name, "no image", f"{fact}. Add the image, or remove the file.")
+                self.bad_sample(name, "no image", f"{fact}. Add the image, or remove the file.")
 
-    def need_size(self, name: str, place: str, size: Sequence[int], image: Mapping[str, Any]) -> None:
-        """An annotation of another size than its image's facts say is wrong."""
+    def check_size(self, name: str, place: str, size: Sequence[int], image: Mapping[str, Any]) -> None:
+        """Report an annotation whose size differs from its image's as a bad sample."""
         if [*size] != [image["width"], image["height"]]:
-            self.wrong(
+            self.bad_sample(
                 name,
                 "size differs",
                 f"{self.root / place} has {size[0]}x{size[1]} pixels, its image {image['width']}x{image['height']}; "
@@ -163,38 +182,41 @@ class Scan:
             )
 
     def facts(self, files: Files, kind: str, compute: Callable[[Path], Any], reason: str) -> Shelf[Any]:
-        """What is known of each file, by its place; one that is broken is wrong, for ``reason``, and left out."""
+        """Facts of each file by its place; files for which ``compute`` raises SourceError are left out as bad samples.
+
+        ``kind`` names in the cache what is computed, with its version and options.
+        """
         known: Shelf[Any] = Shelf()
         with ThreadPoolExecutor(4) as pool:
             for chunk in _chunks(files):
-                asked = [self._asked(pool, self.root / place, kind, compute) for _, place in chunk]
+                asked = [self._ask_for_fact(pool, self.root / place, kind, compute) for _, place in chunk]
                 for (name, place), answer in zip(chunk, asked, strict=True):
                     try:
                         known[place] = answer()
                     except SourceError as error:
-                        self.wrong(name, reason, str(error))
+                        self.bad_sample(name, reason, str(error))
         return known
 
-    def images(self, files: Files) -> Shelf[Any]:
-        """`image_facts` of each image by its place; damaged ones are wrong and left out."""
+    def image_facts(self, files: Files) -> Shelf[Any]:
+        """The `image_facts` of each image by its place; damaged images are bad samples and left out."""
         return self.facts(files, IMAGE_FACTS, image_facts, "broken image")
 
-    def _asked(
+    def _ask_for_fact(
         self, pool: ThreadPoolExecutor, path: Path, kind: str, compute: Callable[[Path], Any]
     ) -> Callable[[], Any]:
-        """What gives a fact; threads are at work on large files that have to be read."""
-        if self._is_work(path, kind):
+        """A function that gives a file's facts; large files are read in a thread meanwhile."""
+        if self._takes_time(path, kind):
             return pool.submit(self.fact, path, kind, compute).result
         return partial(self.fact, path, kind, compute)
 
-    def _is_work(self, path: Path, kind: str) -> bool:
+    def _takes_time(self, path: Path, kind: str) -> bool:
         try:
             return path.stat().st_size >= _LARGE and not self.cache.has(path, kind)
-        except OSError:  # told by `fact`
+        except OSError:  # `fact` reports it
             return False
 
     def fact(self, path: Path, kind: str, compute: Callable[[Path], Any]) -> Any:
-        """What is known of one file. SourceError where it cannot be read, and whatever ``compute`` raises."""
+        """Facts of one file. Raises SourceError if it cannot be read, and whatever ``compute`` raises."""
         try:
             return self.cache.get(path, kind, compute)
         except OSError as error:
@@ -203,68 +225,67 @@ class Scan:
 
     # ---- the listing ----
 
-    def listing(self, records: Iterable[Record], classes: tuple[str, ...], labels: tuple[str, ...] = ()) -> Listing:
-        """The records, grouped, joined with the metadata and sorted by name. Raises SourceError with all problems."""
+    def make_listing(
+        self, records: Iterable[Record], classes: tuple[str, ...], labels: tuple[str, ...] = ()
+    ) -> Listing:
+        """The listing: all records with groups, splits and metadata, sorted. Raises SourceError with all problems."""
+        for name in filter(None, map(look_alike, (classes, labels))):
+            raise SourceError(
+                f"{self.root}: two classes are named '{name}' and look the same, but are written in different Unicode "
+                "forms (NFC and NFD); expected one. Rename one, or merge them by source.class_map."
+            )
         found: Shelf[Record] = Shelf()
+        looks: Shelf[Record] = Shelf()
         for record in records:
             other = found.setdefault(record.name, record)
+            if other is record and not record.name.isascii():
+                other = looks.setdefault(as_it_looks(record.name), record)
             if other is not record:
-                self._twice(record.name, *(str(r.data.get("image", r.name)) for r in (other, record)))
-            if self.lost:
-                self._need_sound_folders(record)
+                self._duplicate_name(record.name, *(str(r.data.get("image", r.name)) for r in (other, record)))
+            if self.broken_links:
+                self._check_links_above(record)
         kept: Shelf[Record] = Shelf()
-        kept.update((record.name, record) for record in self._described(found))
-        self.raise_all()
-        for name in self.bad:
+        kept.update((record.name, record) for record in self._complete_records(found))
+        self.raise_problems()
+        for name in self.bad_names:
             kept.pop(name, None)
         if not kept and not self.refused:
             raise SourceError(f"{self.root} holds no image; expected\n{self.source.layout}\nCorrect source.path.")
         refused = sorted(self.refused, key=lambda row: (row.name, row.reason, row.detail))
         return Listing(classes, Records(kept), tuple(refused), labels, tuple(self.warnings))
 
-    def _need_sound_folders(self, record: Record) -> None:
+    def _check_links_above(self, record: Record) -> None:
         parts = record.name.split("/")
-        lost = next((name for n in range(1, len(parts)) if (name := "/".join(parts[:n])) in self.lost), None)
+        lost = next((name for n in range(1, len(parts)) if (name := "/".join(parts[:n])) in self.broken_links), None)
         if lost is not None:
-            self.wrong(record.name, "annotation behind a bad link", f"{lost} is a link that cannot be followed.")
+            self.bad_sample(record.name, "annotation behind a bad link", f"{lost} is a link that cannot be followed.")
 
-    def _described(self, records: Shelf[Record]) -> Iterator[Record]:
-        """Records in their splits and groups, with their rows of metadata."""
-        join, splits = self.source.join, Splits.of(self.source, records)
+    def _complete_records(self, records: Shelf[Record]) -> Iterator[Record]:
+        """The records with their splits and groups, and with their rows of metadata."""
+        splits, table = Splits.of(self.source, records), self._metadata_table()
         self.warnings += splits.warnings
-        rows = self._rows(join) if join else {}
-        first, lonely, fitting = "", 0, 0
         for record in records.values():
             try:
-                found = grouped(splits.placed(record), self.source)
-                row = row_of(found, join, rows) if join else None
-                first = first or (record.name if row is None else "")
-                lonely += row is None
-                fitting += row is not None
-                yield with_row(found, row, self.source)
+                found = with_group(splits.with_own_split(record), self.source)
+                yield with_row(found, None if table is None else table.row_of(found), self.source)
             except SourceError as error:
-                self.wrong(record.name, "no group", str(error))
-        if join and lonely and rows:
-            said = f"{lonely} samples have no row in {join.table}, such as {first}"
-            if fitting:
-                self.warnings.append(said)
+                self.bad_sample(record.name, "no group", str(error))
+        if table is not None and table.unmatched and table.rows:
+            if table.matched:
+                self.warnings.append(table.unmatched_warning())
             else:
-                self.fault(_no_row_fits(self.root / join.table, said, join, next(iter(rows))))
+                self.source_error(table.no_match_message())
 
-    def _rows(self, join: Join) -> Mapping[str, Row]:
+    def _metadata_table(self) -> MetadataTable | None:
+        join = self.source.join
+        if join is None:
+            return None
+        path = self.root / join.table
         try:
-            return joined_rows(self.root / join.table, join, self.cache)
+            return MetadataTable(path, join, read_joined_rows(path, join, self.cache))
         except SourceError as error:
-            self.fault(str(error))
-            return {}
-
-
-def _no_row_fits(table: Path, said: str, join: Join, key: str) -> str:
-    column = "its first column" if join.key is None else f"column '{join.key}'"
-    return (
-        f"{table} fits no sample: {said}; expected their {join.on}s in {column}, where '{key}' stands. Correct "
-        "metadata.key or metadata.on."
-    )
+            self.source_error(str(error))
+            return MetadataTable(path, join, {})
 
 
 def _chunks(files: Files) -> Iterator[list[tuple[str, str]]]:

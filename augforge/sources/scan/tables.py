@@ -1,7 +1,7 @@
 """Tables beside the images: CSV, XLSX and Parquet as rows of text and numbers, and rows joined to samples by a key.
 
-Text stays text, except that in a joined table what is written as a plain number (``7``, ``-0.5``, not ``007``) becomes
-one. Empty cells are left out.
+In a joined table, text that is a plain number (``7``, ``-0.5``, but not ``007``) becomes a number; other text stays as
+it is, and empty cells are left out.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ Value: TypeAlias = str | int | float | bool
 Row: TypeAlias = dict[str, Value]
 
 TABLE_FACTS = "table@2"
-"""The kind of `read_keyed` in a file cache; renamed when this module reads tables in another way."""
+"""The kind of `read_keyed` in a file cache; renamed when `read_keyed` changes."""
 
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d+)?([eE][+-]?\d{1,2})?")
-csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a mask's run lengths in one cell are longer than its 128 KiB
+csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # run lengths of a mask in one cell exceed the default of 128 KiB
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table as it stands in its file.
+    """A table as it is in its file.
 
     Attributes:
         path: the file.
         columns: their names.
-        rows: cells as text or, where the file is typed, as values; "" where there is nothing.
+        rows: cells as text, or as values if the file is typed; "" for empty cells.
         lines: the line, or row of a sheet, where each row begins, from 1.
     """
 
@@ -46,7 +46,7 @@ class Table:
     lines: list[int]
 
     def column(self, name: str) -> int:
-        """Index of a column; SourceError with the nearest name where there is none."""
+        """Index of a column. Raises SourceError, suggesting the nearest name, if there is none."""
         if name not in self.columns:
             raise SourceError(f"{self.path} has no column '{name}'.{nearest(name, self.columns)}")
         return self.columns.index(name)
@@ -60,7 +60,7 @@ def read_table(path: Path, whole_rows: bool = False) -> Table:
 
     Args:
         path: the file.
-        whole_rows: a row of a CSV that lacks cells is broken, and not filled up.
+        whole_rows: a CSV row with too few cells is an error; otherwise it is filled up.
     """
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
@@ -74,21 +74,21 @@ def read_table(path: Path, whole_rows: bool = False) -> Table:
         raise SourceError(f"{path}:{line}: byte {error.start} is not UTF-8. Save it again as 'CSV UTF-8'.") from error
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}. Restore the file or its permissions.") from error
-    except Exception as error:  # each library raises what its parsers raise
+    except Exception as error:  # the libraries raise whatever their parsers raise
         raise SourceError(
             f"{path} cannot be read as a table ({type(error).__name__}: {error}). Save it again."
         ) from error
     if not found:
         raise SourceError(f"{path} is empty; expected a row of column names, then one row a sample. Fill or remove it.")
-    return _checked(path, found, whole_rows and path.suffix.lower() == ".csv")
+    return _make_table(path, found, whole_rows and path.suffix.lower() == ".csv")
 
 
-def _checked(path: Path, found: list[tuple[int, Sequence[Any]]], whole_rows: bool) -> Table:
+def _make_table(path: Path, found: list[tuple[int, Sequence[Any]]], whole_rows: bool) -> Table:
     (_, head), *rest = found
     columns = tuple("" if cell is None else str(cell).strip() for cell in head)
     twice = sorted({name for name in columns if name and columns.count(name) > 1})
     if twice:
-        raise SourceError(f"{path}: column '{twice[0]}' stands twice; expected it once. Remove or rename one.")
+        raise SourceError(f"{path}: duplicate column '{twice[0]}'; expected each name once. Remove or rename one.")
     for line, cells in rest:
         if len(cells) < len(columns) and whole_rows:
             raise SourceError(
@@ -110,7 +110,9 @@ def _checked(path: Path, found: list[tuple[int, Sequence[Any]]], whole_rows: boo
 def _csv_rows(path: Path) -> Iterable[tuple[int, Sequence[Any]]]:
     text = path.read_bytes().decode("utf-8-sig")
     head = text.partition("\n")[0]
-    comma = next((sign for sign in ",;\t" if sign in head), ",")  # a comma is ; where it is the decimal point
+    comma = next(
+        (sign for sign in ",;\t" if sign in head), ","
+    )  # where the comma is the decimal point, columns are separated by ;
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=comma, strict=True)
     before = 0
     for cells in reader:
@@ -123,7 +125,7 @@ def _xlsx_rows(path: Path) -> Iterable[tuple[int, Sequence[Any]]]:
 
 
 def _parquet_rows(path: Path) -> Iterable[tuple[int, Sequence[Any]]]:
-    import pyarrow.parquet as pq  # tens of milliseconds that most commands do not need
+    import pyarrow.parquet as pq  # takes tens of milliseconds, and most commands do not need it
 
     table = pq.read_table(path)
     yield 1, table.column_names
@@ -141,10 +143,10 @@ _READERS: dict[str, Callable[[Path], Iterable[tuple[int, Sequence[Any]]]]] = {
 
 
 def read_keyed(path: Path, key: str | None, columns: Iterable[str] | None = None) -> dict[str, Row]:
-    """The rows by the text in column ``key``, None for the first column; SourceError where two rows contradict.
+    """The rows by the text in column ``key`` (None: the first column). Raises SourceError if two rows contradict.
 
     Args:
-        columns: those to take; None takes all.
+        columns: the ones to keep; None keeps all.
     """
     table = read_table(path)
     at = 0 if key is None else table.column(key)
@@ -154,17 +156,17 @@ def read_keyed(path: Path, key: str | None, columns: Iterable[str] | None = None
     rows: dict[str, Row] = {}
     for number, cells in enumerate(table.rows):
         name = key_text(cells[at])
-        row = {table.columns[index]: value for index in taken if (value := _value(cells[index])) != ""}
+        row = {table.columns[index]: value for index in taken if (value := _cell_value(cells[index])) != ""}
         if name and rows.setdefault(name, row) != row:
             raise SourceError(
-                f"{table.where(number)}: '{name}' stands there twice, with other values. Keep one of the rows, or name "
+                f"{table.where(number)}: '{name}' has two rows with different values. Keep one of the rows, or name "
                 "the columns that are the same with metadata.columns."
             )
     return rows
 
 
 def key_text(cell: Any) -> str:
-    """A cell as text that names something: ``7`` for 7.0, ``007`` for "007"."""
+    """A cell as text that can name something: ``7`` for the number 7.0, ``007`` for the text "007"."""
     if cell is None:
         return ""
     if isinstance(cell, float) and cell.is_integer():
@@ -172,8 +174,8 @@ def key_text(cell: Any) -> str:
     return str(cell).strip()
 
 
-def _value(cell: Any) -> Value:
-    """A cell as JSON; "" where it holds nothing, or what JSON cannot hold."""
+def _cell_value(cell: Any) -> Value:
+    """A cell as a JSON value; "" if it is empty or nothing that JSON can hold."""
     if isinstance(cell, bool | int):
         return cell
     if isinstance(cell, float):

@@ -1,4 +1,4 @@
-"""Walking folders: every file with its place, links looked through, and what cannot be used told apart."""
+"""Walking folders: every file with its place. Links are followed; entries that cannot be used are marked."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-_WAYS = 64
-"""That lead to one folder by links: a few links in each folder multiply."""
+_MAX_WAYS = 64
+"""How many links may lead to one folder: a few links in each folder multiply to very many paths."""
 
 _LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 
 
 class Found(NamedTuple):
-    """Something that lies in a folder.
+    """An entry of a folder.
 
     Attributes:
-        name: its path below the folder that was walked, with ``/``; ``?`` stands for what is not UTF-8.
+        name: its path below the folder that was walked, with ``/``; bytes that are not UTF-8 are replaced by ``?``.
         place: its path below the root.
         folder: whether it is a folder.
         readable: whether its name is UTF-8.
-        fault: a reason in a few words and a message, for a link that cannot be followed and for what is no file.
+        fault: reason and message, for a link that cannot be followed or something that is neither file nor folder.
     """
 
     name: str
@@ -33,9 +33,14 @@ class Found(NamedTuple):
 
 
 def walk(root: Path, folder: str, deep: bool = True) -> Iterator[Found]:
-    """All files below a folder of the root, by name, or what lies in it alone; a missing folder holds nothing.
+    """All files below a folder of the root, sorted by name; nothing if the folder is missing.
 
-    What operating systems leave behind is passed over. Raises OSError for a folder that cannot be read.
+    Hidden files and what operating systems leave behind are skipped. Raises OSError for an unreadable folder.
+
+    Args:
+        root: the source's root.
+        folder: where to start, relative to the root.
+        deep: False gives the entries of the folder itself, files and folders.
     """
     prefix = f"{folder.strip('/')}/" if folder.strip("/.") else ""
     top = str(root / folder)
@@ -45,12 +50,12 @@ def walk(root: Path, folder: str, deep: bool = True) -> Iterator[Found]:
 def _entries(
     folder: str, prefix: str, inner: str, chain: tuple[str, ...], root: str, deep: bool, ways: Counter[str]
 ) -> Iterator[Found]:
-    """What lies in ``folder``; ``chain`` is its real path and those of the folders above, ``ways`` counts links."""
+    """The entries of ``folder``; ``chain`` is its real path and those of the folders above, ``ways`` counts links."""
     for entry in _sorted_entries(folder):
         name = inner + entry.name
         readable = name.encode(errors="replace").decode()
-        fault = _link_fault(entry.path, chain, root, ways) if entry.is_symlink() else None
-        fault = fault or _kind_fault(entry)
+        fault = _link_problem(entry.path, chain, root, ways) if entry.is_symlink() else None
+        fault = fault or _kind_problem(entry)
         if fault is None and deep and entry.is_dir():
             real = os.path.realpath(entry.path) if entry.is_symlink() else f"{chain[-1]}{os.sep}{entry.name}"
             yield from _entries(entry.path, prefix, f"{name}/", (*chain, real), root, deep, ways)
@@ -68,35 +73,41 @@ def _sorted_entries(folder: str) -> list[os.DirEntry[str]]:
     return sorted(found, key=lambda entry: entry.name)
 
 
-def _kind_fault(entry: os.DirEntry[str]) -> tuple[str, str] | None:
-    """Reading a pipe or a device may wait forever."""
+def _kind_problem(entry: os.DirEntry[str]) -> tuple[str, str] | None:
+    """The problem of an entry that is no file or folder: reading a pipe or a device may block forever."""
     if entry.is_file() or entry.is_dir():
         return None
     return "no file", f"{entry.path} is a pipe, socket or device; expected a file or folder. Remove it."
 
 
-def _link_fault(path: str, chain: tuple[str, ...], root: str, ways: Counter[str]) -> tuple[str, str] | None:
+def _link_problem(path: str, chain: tuple[str, ...], root: str, ways: Counter[str]) -> tuple[str, str] | None:
     real = os.path.realpath(path)
     ways[real] += os.path.isdir(real)  # noqa: PTH112
     if not os.path.exists(real):  # noqa: PTH110
         reason, fact = "broken link", "leads nowhere"
-    elif not below(real, root):
+    elif not is_below(real, root):
         reason, fact = "leaves the root", f"leads to {Path(path).readlink()}, out of the root"
-    elif any(below(folder, real) for folder in chain):
+    elif any(is_below(folder, real) for folder in chain):
         reason, fact = "link in a circle", "leads back to a folder that it lies in"
-    elif ways[real] > _WAYS:
-        reason, fact = "too many links", f"is one of more than {_WAYS} ways to {real}"
+    elif ways[real] > _MAX_WAYS:
+        reason, fact = "too many links", f"is one of more than {_MAX_WAYS} ways to {real}"
     else:
         return None
     return reason, f"{path} is a link that {fact}; expected a file or folder below the root. Copy it there."
 
 
 def outermost(folders: Iterable[str]) -> list[str]:
-    """The folders that lie in no other of them, sorted."""
+    """Those of the folders that do not lie in another one of them, sorted."""
     paths = sorted({PurePosixPath(folder) for folder in folders})
     return [str(path) for path in paths if not set(path.parents) & set(paths)]
 
 
-def below(path: str, folder: str) -> bool:
-    """Whether a real path is a folder or lies in it."""
+def is_below(path: str, folder: str) -> bool:
+    """Whether a real path is a folder, or lies in it."""
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def places_outside(places: Iterable[str], folders: Iterable[str]) -> list[str]:
+    """The places that lie in none of the folders."""
+    inner = tuple(f"{folder}/" for folder in folders)
+    return [place for place in places if not place.startswith(inner)]

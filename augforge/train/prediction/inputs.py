@@ -17,11 +17,10 @@ from augforge.errors import TrainError
 from augforge.export.core import suffix_of
 from augforge.files import is_url
 from augforge.lineage import Root
-from augforge.sample import Sample
+from augforge.sample import NO_CLASSES, Sample
 from augforge.sources.core import Listing, Record, Source
-from augforge.sources.loading import listed_image, loaded
-from augforge.sources.options import NO_CLASSES
-from augforge.sources.scan.records import name_of, record_of
+from augforge.sources.loading import load_image, make_sample
+from augforge.sources.scan.records import make_record, name_of
 from augforge.sources.scan.scanning import Scan
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.built import exchanges_classes, is_mirrored
@@ -75,16 +74,16 @@ ROOT/                          a folder
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
-        scan.need_folder("")
+        scan.require_folder("")
         places = scan.walk("") if self.file is None else [self.file]
-        images = scan.unique((name_of(place), place) for place in places)
-        facts = scan.images(images.items())
-        records = (record_of(name, place, facts[place], None) for name, place in images.items() if place in facts)
-        return scan.listing(records, NO_CLASSES)
+        images = scan.places_by_name((name_of(place), place) for place in places)
+        facts = scan.image_facts(images.items())
+        records = (make_record(name, place, facts[place], None) for name, place in images.items() if place in facts)
+        return scan.make_listing(records, NO_CLASSES)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
-        image, unknown = listed_image(self.root, record), np.zeros(bitmask.plane_count(len(classes)), np.uint8)
-        return loaded(record, image, bitmask.empty(record.height, record.width, len(classes)), unknown)
+        image, unknown = load_image(self.root, record), np.zeros(bitmask.plane_count(len(classes)), np.uint8)
+        return make_sample(record, image, bitmask.empty(record.height, record.width, len(classes)), unknown)
 
 
 def list_inputs(

@@ -129,9 +129,9 @@ def test_run_lengths(tmp_path: Path, pack: Any, mask: np.ndarray) -> None:
 def test_run_lengths_of_a_long_mask() -> None:
     mask = np.zeros((300, 4000), np.uint8)
     mask[:, 3] = mask[7:200, 3000:] = 1
-    text, size = rle.compressed(compressed(mask), "x")
+    text, size = rle.read_counts(compressed(mask), "x")
     assert size == mask.shape and text == compressed(mask)["counts"]
-    assert rle.compressed(uncompressed(mask), "x")[0] == text
+    assert rle.read_counts(uncompressed(mask), "x")[0] == text
     np.testing.assert_array_equal(rle.decode(text, *size), mask)
 
 
@@ -141,7 +141,7 @@ def test_run_lengths_read_as_pycocotools_does(runs: list[int]) -> None:
     total = sum(runs) or 1
     runs = runs if sum(runs) else [1]
     text = coco_mask.frPyObjects({"size": [1, total], "counts": runs}, 1, total)["counts"].decode()
-    assert rle._runs(text) is not None and rle._runs(text).tolist() == runs  # type: ignore[union-attr]
+    assert rle._parse_text(text) is not None and rle._parse_text(text).tolist() == runs  # type: ignore[union-attr]
 
 
 def test_an_image_without_annotations_is_labelled(tmp_path: Path) -> None:

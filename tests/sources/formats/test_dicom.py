@@ -30,7 +30,7 @@ from augforge.cache.filecache import FileCache
 from augforge.errors import MissingExtra, SourceError
 from augforge.sources.formats.dicom import file as dicom_file
 from augforge.sources.formats.dicom import packing as dicom_packing
-from augforge.sources.formats.dicom.file import KEPT
+from augforge.sources.formats.dicom.file import RECENT_FILES
 from augforge.sources.formats.dicom.source import Dicom
 
 KIND = "dicom"
@@ -379,7 +379,7 @@ def test_frames_stay_together(tmp_path: Path) -> None:
 def test_a_file_of_frames_is_read_once(cine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = Dicom(path=str(cine))
     listing = source.scan(FileCache())
-    KEPT._things.clear()
+    RECENT_FILES._things.clear()
     read, times = Path.read_bytes, []
     monkeypatch.setattr(Path, "read_bytes", lambda path: times.append(path.name) or read(path))
     for record in listing.records:

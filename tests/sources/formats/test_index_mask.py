@@ -14,6 +14,7 @@ from makedata import (
     known_of,
     load,
     masks_of,
+    png,
     put_image,
     put_palette,
     put_pixels,
@@ -404,7 +405,6 @@ def test_broken_masks_are_told_before_missing_classes(root: Path) -> None:
 
 
 def test_pixels_behind_good_checksums_are_seen_when_listed(root: Path) -> None:
-    from test_images import png
 
     path = put_text(root / "masks/a.png", png(20, 16, 8, 0, b"\0" + bytes(20)))
     broken(KIND, root, str(path), "cannot be decoded")

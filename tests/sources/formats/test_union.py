@@ -20,7 +20,7 @@ from augforge.errors import RecipeError, SourceError
 from augforge.recipe.recipe import load_recipe
 from augforge.sample import Sample
 from augforge.sources.core import Listing
-from augforge.sources.formats.union import Union, _spread
+from augforge.sources.formats.union import Union, _spread_label
 from augforge.store.dataset import open_dataset
 
 SQUARE = [2, 2, 6, 2, 6, 5, 2, 5]
@@ -181,8 +181,8 @@ def test_unions_of_unions(both: Path) -> None:
 
 
 def test_label_vectors() -> None:
-    assert _spread(None, ([], 3)) is None
-    assert _spread(np.array([0.5, 1], np.float32), ([2, 0], 3)).tolist() == [1, 0, 0.5]  # type: ignore[union-attr]
+    assert _spread_label(None, ([], 3)) is None
+    assert _spread_label(np.array([0.5, 1], np.float32), ([2, 0], 3)).tolist() == [1, 0, 0.5]  # type: ignore[union-attr]
 
 
 def test_labels_of_classification(both: Path) -> None:

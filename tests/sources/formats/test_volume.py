@@ -30,7 +30,7 @@ from augforge.sources.formats.volume import file as volume_file
 from augforge.sources.formats.volume import labels as volume_labels
 from augforge.sources.formats.volume import listing as volume_listing
 from augforge.sources.formats.volume.source import VolumeSlices
-from augforge.sources.scan.kept import KEPT, Kept
+from augforge.sources.scan.recent_files import RECENT_FILES, RecentFiles
 
 KIND = "volume"
 SHAPE = (7, 6, 5)  # to the left, to the back, to the head
@@ -266,14 +266,14 @@ def test_volumes_that_mark_nothing_in_a_slice_are_not_read_for_it(tmp_path: Path
     source = VolumeSlices(path=str(tmp_path), labels_by="folder")
     listing = source.scan(FileCache())
     assert all(record.data["known"] == ["liver", "nose", "spleen"] for record in listing.records)
-    KEPT._things.clear()
+    RECENT_FILES._things.clear()
     for label in ("nose", "spleen"):  # the spleen begins in slice 3
         (tmp_path / f"labels/{label}/a.nii").unlink()
-    masks = masks_of(source.load(listing.records.named("a/0002"), listing.classes), listing.classes)
+    masks = masks_of(source.load(listing.records.by_name("a/0002"), listing.classes), listing.classes)
     np.testing.assert_array_equal(masks["liver"], LABELS[..., 2].T == 1)
     assert not masks["spleen"].any() and not masks["nose"].any()
     with pytest.raises((SourceError, OSError)):
-        source.load(listing.records.named("a/0003"), listing.classes)
+        source.load(listing.records.by_name("a/0003"), listing.classes)
 
 
 def test_ignore_is_known_where_any_class_is(tmp_path: Path) -> None:
@@ -456,7 +456,7 @@ def test_content_is_that_of_the_volume_and_its_own_labels(root: Path) -> None:
 def test_a_volume_is_decoded_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = VolumeSlices(path=str(root), values=NAMES)
     listing = source.scan(FileCache())
-    KEPT._things.clear()
+    RECENT_FILES._things.clear()
     read, times = volume_file._nifti_values, []
     monkeypatch.setitem(volume_file._VALUES, "NIfTI", lambda path: times.append(path.name) or read(path))
     for record in listing.records:
@@ -477,7 +477,7 @@ def test_images_are_not_decoded_and_labels_once(root: Path, monkeypatch: pytest.
 
 
 def test_what_is_kept_is_bounded(tmp_path: Path) -> None:
-    kept, path = Kept(limit=100), put_text(tmp_path / "x", "x")
+    kept, path = RecentFiles(limit=100), put_text(tmp_path / "x", "x")
     read: list[str] = []
 
     def get(kind: str, size: int) -> str:

@@ -14,7 +14,7 @@ from makemedical import frame, put_dicom, put_enhanced, put_segments, put_series
 from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError
 from augforge.sources.formats.volume.source import VolumeSlices
-from augforge.sources.scan.kept import KEPT
+from augforge.sources.scan.recent_files import RECENT_FILES
 
 KIND = "volume"
 SHAPE = (7, 6, 5)  # slices, rows, columns
@@ -30,7 +30,7 @@ def test_records_do_not_grow_with_the_volume(tmp_path: Path) -> None:
             put_segments(tmp_path / f"{count}/labels/{name}.dcm", {1: values == 0}, {1: "liver"})
     for name in ("ct", "mr"):
         records = [scan(KIND, tmp_path / count, labels_by="segment").records for count in ("3", "60")]
-        small, large = (len(pickle.dumps(found.named(f"{name}/0002"))) for found in records)
+        small, large = (len(pickle.dumps(found.by_name(f"{name}/0002"))) for found in records)
         assert abs(small - large) < 4
 
 
@@ -48,7 +48,7 @@ def test_a_series_changed_since_the_listing(tmp_path: Path, change: Callable[[Pa
     folder = put_series(tmp_path / "images/ct", VALUES)
     source = VolumeSlices(path=str(tmp_path), labels=None)
     listing = source.scan(FileCache())
-    KEPT._things.clear()
+    RECENT_FILES._things.clear()
     change(folder)
     with pytest.raises(SourceError, match=r"images/ct holds other slices now than were listed\. Start again"):
         source.load(listing.records[0], listing.classes)
@@ -73,11 +73,11 @@ def test_only_slices_are_of_the_series(tmp_path: Path) -> None:
     put_series(folder / "inner", VALUES)
     source = VolumeSlices(path=str(tmp_path), labels=None, window=(-1000, 1000))
     listing = source.scan(FileCache())
-    KEPT._things.clear()
+    RECENT_FILES._things.clear()
     (folder / "003.dcm").rename(folder / "990.dcm")
     expected = np.rint((VALUES + 1000.0) / 2000 * 255)
     for k in range(7):
-        image = source.load(listing.records.named(f"ct/{k:04d}"), listing.classes).image
+        image = source.load(listing.records.by_name(f"ct/{k:04d}"), listing.classes).image
         np.testing.assert_array_equal(image, expected[k])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from makedata import broken, known_of, load, masks_of, put_image, put_text, rejected, scan
 
-from augforge.sources.formats.yolo.files import read_data
+from augforge.sources.formats.yolo.files import read_data_yaml
 
 KIND = "yolo"
 NAMES = "names: [cat, dog]\n"
@@ -545,7 +545,7 @@ def test_images_beside_their_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("names: [a, a]", "names holds 'a' twice"),
+        ("names: [a, a]", "duplicate class 'a' in names"),
         ("names: cat", "names is no list"),
         ("names: {a: cat}", "names is no list"),
         ("names: []", "names is no list"),
@@ -566,5 +566,5 @@ def test_broken_data_yaml(root: Path, text: str | bytes, part: str) -> None:
 
 
 def test_data_yaml(tmp_path: Path) -> None:
-    said = read_data(put_text(tmp_path / "d.yaml", "names: {3: x}\ntrain: [a, b]\nval: ''\npath: ../q\n"))
+    said = read_data_yaml(put_text(tmp_path / "d.yaml", "names: {3: x}\ntrain: [a, b]\nval: ''\npath: ../q\n"))
     assert (said.names, said.parts, said.base) == ({3: "x"}, {"train": ["a", "b"]}, "../q")

@@ -14,6 +14,7 @@ import pytest
 import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from makedata import size_of
 from PIL import Image
 
 from augforge.errors import SourceError
@@ -41,7 +42,7 @@ def tiff(array: Any, **options: Any) -> bytes:
 def read(folder: Path, data: bytes) -> Any:
     (folder / "a.png").write_bytes(data)  # the content counts, not the name
     image = images.read_image(folder / "a.png")
-    assert images.image_header(folder / "a.png") == (image.shape[1], image.shape[0])
+    assert size_of(folder / "a.png") == (image.shape[1], image.shape[0])
     assert image.flags.c_contiguous
     return image
 

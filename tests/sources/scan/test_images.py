@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from makedata import chunk, png, size_of
 from PIL import Image, ImageOps
 
 from augforge.errors import SourceError
@@ -20,15 +20,6 @@ RNG = np.random.default_rng(5)
 GRAY = RNG.integers(0, 256, (8, 9), dtype=np.uint8)
 RGB = RNG.integers(0, 256, (8, 9, 3), dtype=np.uint8)
 RGBA = RNG.integers(0, 256, (8, 9, 4), dtype=np.uint8)
-
-
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-def png(width: int, height: int, depth: int, colour: int, raw: bytes, extra: bytes = b"", after: bytes = b"") -> bytes:
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
-    return images.PNG_MAGIC + header + extra + chunk(b"IDAT", zlib.compress(raw)) + after + chunk(b"IEND", b"")
 
 
 def encoded(array: Any, kind: str = "PNG", **options: Any) -> bytes:
@@ -114,7 +105,7 @@ def test_exif_orientation(tmp_path: Path, kind: str, orientation: int) -> None:
     path = written(tmp_path, data)
     expected = np.array(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
     image = images.read_image(path)
-    assert images.image_header(path) == (image.shape[1], image.shape[0]) == expected.shape[1::-1]
+    assert size_of(path) == (image.shape[1], image.shape[0]) == expected.shape[1::-1]
     assert image.flags.c_contiguous
     np.testing.assert_allclose(image, expected, atol=6)
 
@@ -225,7 +216,7 @@ def test_pixel_bomb_is_refused_undecoded(
 
 
 def test_large_header_alone_gives_no_warning(tmp_path: Path) -> None:
-    assert images.image_header(written(tmp_path, png(16384, 16384, 8, 0, b""))) == (16384, 16384)
+    assert size_of(written(tmp_path, png(16384, 16384, 8, 0, b""))) == (16384, 16384)
 
 
 def test_other_kinds_are_refused_by_content(tmp_path: Path) -> None:

@@ -135,8 +135,8 @@ def test_same_row_twice_is_one_person(tmp_path: Path) -> None:
     [
         ("", "is empty"),
         ("age,sex\n1,M\n", "no column of person IDs"),
-        ("ID,age,나이\n1,2,3\n", "'age' stands twice"),
-        ("ID,age\n1,30\n1,31\n", "person 1 stands there twice"),
+        ("ID,age,나이\n1,2,3\n", "duplicate column 'age'"),
+        ("ID,age\n1,30\n1,31\n", "person 1 has two rows"),
         ("ID,age\n1,old\n", "age is 'old'"),
         ('ID,age\n1,"30\n', "cannot be read"),
     ],

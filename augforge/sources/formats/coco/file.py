@@ -1,7 +1,7 @@
-"""A COCO annotation file, read once: what it says of each image, in canonical form, apart from all other images.
+"""Reading a COCO annotation file into facts of each image, which do not depend on the other images in the file.
 
-What is wrong with the file as a whole is a SourceError. What is wrong with one image's annotations is told with that
-image, so that one bad polygon does not cost the others.
+An error in the file as a whole is a SourceError. An error in the annotations of one image is kept with that image, as
+its ``problem``, so that one bad polygon does not make all other images unusable.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeGuard
+from typing import Any, TypeAlias, TypeGuard
 
 from augforge.errors import SourceError
 from augforge.keys import canonical_json
-from augforge.sources.options import IGNORE
-from augforge.sources.raster.rle import compressed
-from augforge.sources.raster.shapes import Far, Ring, box_of, farther, flat_ring, rectangle
+from augforge.sample import IGNORE
+from augforge.sources.classes import crowd_class
+from augforge.sources.options import Boxes, Crowd
+from augforge.sources.raster.rle import read_counts
+from augforge.sources.raster.shapes import Farthest, Ring, box_of, extend_farthest, flat_ring, rectangle
 from augforge.sources.raster.values import is_name, whole_size
 from augforge.sources.scan.documents import is_pixel, read_json
 
-Crowd: TypeAlias = Literal["ignore", "class", "drop"]
-Boxes: TypeAlias = Literal["error", "rectangle", "drop"]
 Key: TypeAlias = int | str
-"""An id in the file."""
+"""An id of an image or category in the file."""
 Size: TypeAlias = tuple[int, int]
 """Width and height."""
 
@@ -31,12 +31,12 @@ _REMEDY = "Correct it there or export it again."
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """What the recipe decides about annotations.
+class AnnotationRules:
+    """How the recipe wants annotations to be read.
 
     Attributes:
-        class_of: class of each category id; None where it is left out.
-        crowd: what becomes of crowds; None where that has to be decided first.
+        class_of: the class of each category id, or None if it is left out.
+        crowd: what becomes of crowds; None if the recipe still has to decide, so that a crowd is an error.
         boxes: what becomes of a box without a mask.
     """
 
@@ -47,10 +47,17 @@ class Rules:
 
 @dataclass(slots=True)
 class _Image:
-    """An entry of ``images`` with its annotations: canonical JSON texts of [class, ring or run lengths].
+    """An entry of the file's ``images``, and what its annotations draw.
 
-    LVIS labels each image for some categories alone: those annotated in it (``seen``) and those looked for in vain
-    (``negative``; None where the file is no such), but for those of which it has not every instance (``partial``).
+    Attributes:
+        file_name, size: as the file says; the size may also come from a mask.
+        shapes: canonical JSON texts of [class, ring or run lengths].
+        far: the shapes that lie farthest out.
+        problem: the first error in its annotations.
+        seen: the categories that are annotated in this image.
+        negative: LVIS' ``neg_category_ids``: categories that somebody looked for and did not find. None in other files,
+            which label every image for all categories.
+        partial: LVIS' ``not_exhaustive_category_ids``: categories of which not every instance is annotated.
     """
 
     file_name: str
@@ -59,34 +66,35 @@ class _Image:
     partial: set[Key] = field(default_factory=set)
     seen: set[Key] = field(default_factory=set)
     shapes: set[str] = field(default_factory=set)
-    far: Far = field(default_factory=list)
+    far: Farthest = field(default_factory=list)
     problem: str | None = None
 
     def add(self, shapes: Iterable[tuple[str, Ring | str]], annotation: str) -> None:
-        """The shapes of one annotation."""
+        """Add the shapes of one annotation; its name is for messages."""
         for name, shape in shapes:
             self.shapes.add(canonical_json([name, shape]))
             if not isinstance(shape, str):
-                self.far = farther(self.far, box_of(zip(shape[::2], shape[1::2], strict=True)), annotation)
+                self.far = extend_farthest(self.far, box_of(zip(shape[::2], shape[1::2], strict=True)), annotation)
 
-    def facts(self, rules: Rules) -> dict[str, Any]:
+    def facts(self, rules: AnnotationRules) -> dict[str, Any]:
+        """What the listing needs, JSON-like; ``unknown`` are the classes that the image is not labelled for."""
         return {
             "file_name": self.file_name,
             "size": self.size,
             "shapes": f"[{','.join(sorted(self.shapes))}]",
             "far": self.far,
-            "unknown": self._unknown(rules),
+            "unknown": self._unknown_classes(rules),
             "problem": self.problem,
         }
 
-    def _unknown(self, rules: Rules) -> list[str]:
-        """The classes that the image is not labelled for: those of which a category is not."""
+    def _unknown_classes(self, rules: AnnotationRules) -> list[str]:
+        """The classes that the image is not labelled for: those of which at least one category is not."""
         unlabelled = set() if self.negative is None else rules.class_of.keys() - self.seen - self.negative
         return sorted({name for key in unlabelled | self.partial if (name := rules.class_of.get(key)) is not None})
 
 
 def category_names(document: Mapping[str, Any], path: Path) -> dict[Key, str]:
-    """Names by category id, in the file's order. Several ids may share a name: they are one label."""
+    """The label of each category id, in the file's order. Ids that share a name are one label."""
     names: dict[Key, str] = {}
     for number, entry in enumerate(document["categories"], start=1):
         key, name = entry.get("id"), entry.get("name")
@@ -98,7 +106,7 @@ def category_names(document: Mapping[str, Any], path: Path) -> dict[Key, str]:
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """The file with its three lists of objects."""
+    """Read a file and check that it has the three lists of objects: images, annotations and categories."""
     document: Any = read_json(path)
     for part in ("images", "annotations", "categories"):
         entries = document.get(part) if isinstance(document, dict) else None
@@ -116,14 +124,15 @@ def read_document(path: Path) -> dict[str, Any]:
     return dict(document)
 
 
-def read_images(document: Mapping[str, Any], path: Path, rules: Rules) -> dict[str, Any]:
-    """Facts of all images, JSON-like.
+def read_facts(document: Mapping[str, Any], path: Path, rules: AnnotationRules) -> dict[str, Any]:
+    """Facts of a file, JSON-like, to be kept in the cache.
 
-    They are ``images``, each with its ``problem``, which does not say the file, as facts outlive its path; ``drawn``,
-    a list of [category id, annotations that are drawn, crowds among them], without categories that are `ignore`; and
-    ``orphans``, a list of [image id, annotations] without an image.
+    - ``images``: facts of each image. A ``problem`` does not name the file, which may have moved since it was cached.
+    - ``drawn``: [category id, number of drawn annotations, number of crowds among them] for each category that is not
+      class `ignore`.
+    - ``orphans``: [image id, number of annotations] for each image id that is not among the file's images.
     """
-    images = _images(document, path)
+    images = _list_images(document, path)
     orphans: Counter[Key] = Counter()
     drawn: Counter[Key] = Counter()
     crowds: Counter[Key] = Counter()
@@ -136,7 +145,7 @@ def read_images(document: Mapping[str, Any], path: Path, rules: Rules) -> dict[s
             orphans[key] += 1
         elif image.problem is None:
             try:
-                shapes = list(_shapes(entry, image, f"annotation {number}", rules))
+                shapes = list(_read_shapes(entry, image, f"annotation {number}", rules))
             except SourceError as error:
                 image.problem = str(error)
                 continue
@@ -156,17 +165,18 @@ def _is_key(value: Any) -> TypeGuard[Key]:
     return type(value) is int or is_name(value)
 
 
-def _images(document: Mapping[str, Any], path: Path) -> dict[Key, _Image]:
+def _list_images(document: Mapping[str, Any], path: Path) -> dict[Key, _Image]:
+    """The images of a file by their ids, without annotations yet."""
     images: dict[Key, _Image] = {}
     for number, entry in enumerate(document["images"], start=1):
-        key, file_name = entry.get("id"), entry.get("file_name", _file_of(entry.get("coco_url")))
+        key, file_name = entry.get("id"), entry.get("file_name", _file_name_in_url(entry.get("coco_url")))
         if not _is_key(key) or not is_name(file_name):
             raise SourceError(f"{path}: image {number} has no id and file_name. {_REMEDY}")
         where = f"{path}: image {number}, {file_name}"
-        image = _Image(file_name, _size(entry, where))
-        image.negative = _keys(entry.get("neg_category_ids"), f"{where}: neg_category_ids")
+        image = _Image(file_name, _read_size(entry, where))
+        image.negative = _read_keys(entry.get("neg_category_ids"), f"{where}: neg_category_ids")
         image.partial = (
-            _keys(entry.get("not_exhaustive_category_ids"), f"{where}: not_exhaustive_category_ids") or set()
+            _read_keys(entry.get("not_exhaustive_category_ids"), f"{where}: not_exhaustive_category_ids") or set()
         )
         other = images.setdefault(key, image)
         if other.file_name != file_name:
@@ -174,12 +184,12 @@ def _images(document: Mapping[str, Any], path: Path) -> dict[Key, _Image]:
     return images
 
 
-def _file_of(url: Any) -> Any:
-    """``val2017/000000000139.jpg`` of the URL that LVIS names an image by."""
+def _file_name_in_url(url: Any) -> Any:
+    """The path at the end of the URL that LVIS names an image by, such as ``val2017/000000000139.jpg``."""
     return "/".join(url.split("/")[-2:]) if is_name(url) else None
 
 
-def _size(entry: Mapping[str, Any], where: str) -> Size | None:
+def _read_size(entry: Mapping[str, Any], where: str) -> Size | None:
     size = [entry.get("width"), entry.get("height")]
     if size == [None, None]:
         return None
@@ -189,8 +199,8 @@ def _size(entry: Mapping[str, Any], where: str) -> Size | None:
     return whole
 
 
-def _keys(value: Any, where: str) -> set[Key] | None:
-    """Ids in a list, None where there is no list."""
+def _read_keys(value: Any, where: str) -> set[Key] | None:
+    """The ids in a list, or None if the list is missing."""
     if value is None:
         return None
     if not isinstance(value, list) or not all(map(_is_key, value)):
@@ -201,26 +211,28 @@ def _keys(value: Any, where: str) -> set[Key] | None:
 # ---- annotations -----------------------------------------------------------------------------------------------------
 
 
-def _shapes(entry: Mapping[str, Any], image: _Image, where: str, rules: Rules) -> Iterator[tuple[str, Ring | str]]:
-    """(class, ring or compressed run lengths) of an annotation."""
-    name = _class(entry, image, where, rules)
+def _read_shapes(
+    entry: Mapping[str, Any], image: _Image, where: str, rules: AnnotationRules
+) -> Iterator[tuple[str, Ring | str]]:
+    """Class and shape, a ring or compressed run lengths, for each shape of an annotation."""
+    name = _class_of_annotation(entry, image, where, rules)
     if name is None:
         return
     segmentation = entry.get("segmentation")
     if not segmentation:
-        shapes: Iterator[Ring | str] = _box(entry.get("bbox"), where, rules)
+        shapes: Iterator[Ring | str] = _box_shapes(entry.get("bbox"), where, rules)
     elif isinstance(segmentation, list):
         shapes = (flat_ring(ring, where) for ring in segmentation)
     elif isinstance(segmentation, dict):
-        shapes = iter([_runs(segmentation, image, where)])
+        shapes = iter([_run_lengths(segmentation, image, where)])
     else:
         raise SourceError(f"{where}: segmentation is neither polygons nor run lengths. {_REMEDY}")
     for shape in shapes:
         yield name, shape
 
 
-def _class(entry: Mapping[str, Any], image: _Image, where: str, rules: Rules) -> str | None:
-    """The class of an annotation; None where it is left out."""
+def _class_of_annotation(entry: Mapping[str, Any], image: _Image, where: str, rules: AnnotationRules) -> str | None:
+    """The class of an annotation, or None if it is left out."""
     key = entry.get("category_id")
     if not _is_key(key) or key not in rules.class_of:
         raise SourceError(f"{where}: category_id is none of categories. {_REMEDY}")
@@ -236,14 +248,8 @@ def _class(entry: Mapping[str, Any], image: _Image, where: str, rules: Rules) ->
     return crowd_class(rules.crowd, name)
 
 
-def crowd_class(crowd: Crowd, name: str) -> str | None:
-    """What a crowd of a class becomes; None where it is left out."""
-    chosen: dict[Crowd, str | None] = {"ignore": IGNORE, "class": name, "drop": None}
-    return chosen[crowd]
-
-
-def _box(box: Any, where: str, rules: Rules) -> Iterator[Ring | str]:
-    """The rectangle of a box without a mask, where the recipe wants it."""
+def _box_shapes(box: Any, where: str, rules: AnnotationRules) -> Iterator[Ring | str]:
+    """The rectangle of an annotation that has a box and no mask, or nothing, as the recipe says."""
     if rules.boxes == "error":
         raise SourceError(
             f"{where} has a box and no mask; expected polygons or run lengths. Set 'boxes: rectangle' to take boxes "
@@ -256,8 +262,9 @@ def _box(box: Any, where: str, rules: Rules) -> Iterator[Ring | str]:
         yield flat_ring(rectangle(x, y, x + max(0.0, width - 1), y + max(0.0, height - 1)), where)
 
 
-def _runs(segmentation: dict[str, Any], image: _Image, where: str) -> str:
-    counts, (height, width) = compressed(segmentation, where)
+def _run_lengths(segmentation: dict[str, Any], image: _Image, where: str) -> str:
+    """Compressed run lengths of a mask, which has to be as large as its image."""
+    counts, (height, width) = read_counts(segmentation, where)
     image.size = image.size or (width, height)
     if (width, height) != image.size:
         raise SourceError(

@@ -1,4 +1,4 @@
-"""COCO: a JSON of annotations, or one a split, for folders of images."""
+"""COCO: one JSON file of annotations, or one per split, for folders of images."""
 
 from __future__ import annotations
 
@@ -7,90 +7,58 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError, some
 from augforge.keys import digest
-from augforge.sample import Sample
-from augforge.sources.classes import ClassTable, class_table
+from augforge.sample import IGNORE, Sample
+from augforge.sources.classes import ClassTable, check_crowd, class_table
 from augforge.sources.core import Listing, Record, Refused, Source, source
-from augforge.sources.formats.coco.file import Boxes, Crowd, Rules, category_names, read_document, read_images
+from augforge.sources.formats.coco.file import AnnotationRules, category_names, read_document, read_facts
 from augforge.sources.formats.coco.layout import (
+    AnnotatedImage,
+    AnnotationFile,
     annotation_files,
     image_folder,
     image_place,
     json_files,
-    sample_name,
+    leaves_root,
     split_of,
-    usual_group,
 )
-from augforge.sources.loading import drawn, known_bits, listed_image, loaded
-from augforge.sources.options import IGNORE
-from augforge.sources.raster.shapes import off_image
-from augforge.sources.scan.records import inside, name_of, record_of
+from augforge.sources.loading import draw_shapes, known_bits, load_image, make_sample
+from augforge.sources.options import Boxes, Crowd
+from augforge.sources.raster.shapes import shape_outside_image
+from augforge.sources.scan.records import make_record, name_of, place_inside
 from augforge.sources.scan.scanning import IMAGES, Scan
 from augforge.sources.scan.walking import outermost
-
-
-class _Part(NamedTuple):
-    """An annotation file.
-
-    Attributes:
-        place: the file's own.
-        images: folder of its images.
-        split: the first folder of its samples' names, where it is one of several; else empty.
-        facts: what it says.
-        table: its classes; the names are the source's, ``known`` those that it labels.
-    """
-
-    place: str
-    images: str
-    split: str
-    facts: Mapping[str, Any]
-    table: ClassTable
-
-    def name(self, place: str) -> str:
-        """The sample's name for an image of this file."""
-        return sample_name(name_of(place, self.images).removeprefix("images/"), self.split)
-
-    def group(self, place: str) -> str:
-        """The usual group of an image of this file."""
-        return usual_group(name_of(place, self.images).removeprefix("images/"), self.split)
-
-
-class _Entry(NamedTuple):
-    """What an annotation file says of an image."""
-
-    part: _Part
-    facts: Mapping[str, Any]
 
 
 @source
 class Coco(Source):
     """Reads COCO annotations: polygons, and run lengths as counts or compressed text.
 
-    Instances of a class are united; several polygons of one instance are parts of it. A polygon that leaves the image
-    is cut, one wholly outside is an error, and one that crosses itself is filled by the even-odd rule. Polygons are
-    filled with the pixels of their outline (``cv2.fillPoly``), which is about half a pixel wider than pycocotools'
-    masks. An image without annotations is labelled, and empty: every category is known not to be there. A class that
-    the recipe lists and that is no category is unknown. In LVIS' files, an image knows the categories that are
-    annotated in it or stand in its ``neg_category_ids``, but for its ``not_exhaustive_category_ids``; a class of
-    several categories is known where all of them are.
+    All instances of a class are united; several polygons of one instance are parts of it. A polygon that leaves the
+    image is clipped, one wholly outside is an error, and one that crosses itself is filled by the even-odd rule. Filled
+    polygons include the pixels of their outline (``cv2.fillPoly``), so they are about half a pixel wider than
+    pycocotools' masks. An image without annotations is labelled and empty: every category is known to be absent. A
+    class that the recipe lists and that is no category is unknown. In LVIS files, the known categories of an image are
+    those annotated in it or listed in its ``neg_category_ids``, except its ``not_exhaustive_category_ids``; a class of
+    several categories is known if all of them are.
 
-    Categories go by name, and ids of one name are one class. Crowds (``iscrowd``) become the class ``ignore``, which is
-    made for them where the recipe lists no classes. Images that the file does not name are refused. Files of several
-    splits are read as one: instances_train2017.json and instances_val2017.json, or Roboflow's train/, valid/ and test/
-    with a file each; where these are, another .json in ROOT is left alone unless it is COCO's. The split goes before
-    the samples' names. Beside others, a file without any annotation leaves its images unlabelled.
+    Categories are identified by their names; several ids with one name are one class. Crowds (``iscrowd``) become the
+    class ``ignore``, which is added for them if the recipe lists no classes. Images that the file does not name are
+    refused. Files of several splits are read together: instances_train2017.json and instances_val2017.json, or
+    Roboflow's train/, valid/ and test/ with one file each; another .json in ROOT is then ignored unless it looks like
+    COCO. Samples' names then begin with the split, and a file without any annotation leaves its images unlabelled.
     """
 
     adapter_version: ClassVar[int] = 2
     layout: ClassVar[str] = """\
 ROOT/                          source.path
-  instances.json               the only .json here or in annotations/, or one a split there or in the splits' folders,
+  instances.json               the only .json here or in annotations/, or one per split there or in the splits' folders,
                                such as train/_annotations.coco.json; or source.annotations
       {"images": [{"id": 1, "file_name": "P01/scan1.jpg", "width": 800, "height": 600}, ...],
        "annotations": [{"image_id": 1, "category_id": 3, "segmentation": [[x, y, ...]], "iscrowd": 0}, ...],
@@ -101,8 +69,8 @@ ROOT/                          source.path
     format: Literal["coco"] = "coco"
     annotations: str | None = Field(
         None,
-        description="the JSON file, relative to path; null takes the only one, or one a split; of several, those named "
-        "instances...",
+        description="the JSON file, relative to path; null takes the only one, or one per split; of several, those "
+        "named instances...",
     )
     images: str | None = Field(
         None,
@@ -117,44 +85,42 @@ ROOT/                          source.path
     boxes: Boxes = Field("error", description="annotations with a box alone: an error, a rectangle, or left out")
 
     @model_validator(mode="after")
-    def _has_ignore(self) -> Coco:
-        if self.crowd == "ignore" and self.classes is not None and IGNORE not in self.classes:
-            raise ValueError(f"crowd is {IGNORE}, but classes has no '{IGNORE}'; add it to the list")
+    def _check_crowd_option(self) -> Coco:
+        check_crowd(self.crowd, self.classes)
         return self
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
-        parts = self._parts(scan)
-        found = self._found(scan, parts)
-        for part in parts:
-            self._need_images(scan, part, found)
-        entries: dict[str, _Entry] = {}
-        for part in parts:
-            self._tell_orphans(scan, part)
-            self._add_entries(scan, part, found, entries)
-        self._tell_unlabelled(scan, parts)
-        self._tell_crowds(scan, parts)
-        top = os.path.commonpath([part.images for part in parts])
-        others = sorted(found - entries.keys())
-        scan.refused += [Refused(name_of(place, top), "no annotation", place) for place in others]
-        images = scan.images((part.name(place), place) for place, (part, _) in entries.items() if place in found)
-        return scan.listing(self._records(scan, entries, images), parts[0].table.names)
+        files = self._read_files(scan)
+        places = self._find_images(scan, files)
+        # With a wrong folder of images every sample would be a bad one: that is raised before any is reported.
+        for file in files:
+            self._require_images(scan, file, places)
+        annotated: dict[str, AnnotatedImage] = {}
+        for file in files:
+            self._report_orphans(scan, file)
+            self._add_images(scan, file, places, annotated)
+        self._warn_of_unlabelled_files(scan, files)
+        self._check_crowds(scan, files)
+        self._refuse_unannotated(scan, files, places - annotated.keys())
+        images = ((file.name(place), place) for place, (file, _) in annotated.items() if place in places)
+        return scan.make_listing(self._make_records(scan, annotated, scan.image_facts(images)), files[0].table.names)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
-        image = listed_image(self.root, record)
-        return loaded(record, image, drawn(record, classes), known_bits(record, classes))
+        image = load_image(self.root, record)
+        return make_sample(record, image, draw_shapes(record, classes), known_bits(record, classes))
 
     # ---- the annotation files ----
 
-    def _parts(self, scan: Scan) -> list[_Part]:
-        places = self._places()
-        facts = [scan.fact(self.root / place, self._kind, self._read) for place in places]
-        tables = self._tables(places, facts)
+    def _read_files(self, scan: Scan) -> list[AnnotationFile]:
+        places = self._annotation_places()
+        facts = [scan.fact(self.root / place, self._kind, self._read_facts) for place in places]
+        tables = self._class_tables(places, facts)
         splits = [split_of(place) if len(places) > 1 else "" for place in places]
-        folders = [self._image_folder(place, said) for place, said in zip(places, facts, strict=True)]
-        return list(map(_Part, places, folders, splits, facts, tables))
+        folders = [self._find_folder(place, of_file["images"]) for place, of_file in zip(places, facts, strict=True)]
+        return list(map(AnnotationFile, places, folders, splits, facts, tables))
 
-    def _places(self) -> list[str]:
+    def _annotation_places(self) -> list[str]:
         if not self.root.is_dir():
             raise SourceError(f"{self.root} is no folder; expected\n{self.layout}\nCorrect source.path.")
         if self.annotations is None:
@@ -163,25 +129,25 @@ ROOT/                          source.path
             raise SourceError(f"{self.root / self.annotations} does not exist. Correct source.annotations.")
         return [posixpath.normpath(self.annotations)]
 
-    def _image_folder(self, place: str, facts: Mapping[str, Any]) -> str:
-        return image_folder(self.root, place, self.images, (entry["file_name"] for entry in facts["images"]))
+    def _find_folder(self, place: str, images: Sequence[Mapping[str, Any]]) -> str:
+        return image_folder(self.root, place, self.images, (image["file_name"] for image in images))
 
     @property
     def _crowd(self) -> Crowd | None:
-        """What becomes of crowds; None where the recipe has to say."""
+        """What becomes of crowds, or None if the recipe has to decide."""
         ignores = self.crowd is None and (self.classes is None or IGNORE in self.classes)
         return "ignore" if ignores else self.crowd
 
     @property
     def _kind(self) -> str:
-        """The kind of `_read` in the cache: everything that decides what it gives, apart from the file."""
+        """The kind of `_read_facts` in the cache: it names everything besides the file that decides the result."""
         return f"coco@{self.adapter_version}, facts@4 {digest(self.classes, self.class_map, self.crowd, self.boxes)}"
 
-    def _read(self, path: Path) -> dict[str, Any]:
+    def _read_facts(self, path: Path) -> dict[str, Any]:
         document = read_document(path)
         names = category_names(document, path)
-        rules = Rules({key: self.class_of(name) for key, name in names.items()}, self._crowd, self.boxes)
-        facts = read_images(document, path, rules)
+        rules = AnnotationRules({key: self.class_of(name) for key, name in names.items()}, self._crowd, self.boxes)
+        facts = read_facts(document, path, rules)
         return {
             **facts,
             "labels": list(names.values()),
@@ -189,109 +155,123 @@ ROOT/                          source.path
             "drawn": [[names[key], *counts] for key, *counts in facts["drawn"]],
         }
 
-    def _tables(self, places: Sequence[str], facts: Sequence[Mapping[str, Any]]) -> list[ClassTable]:
-        """The classes of each file: all have the names of all, and know those of their own; none if unlabelled."""
-        own = [self._known(self.root / place, said, len(facts) > 1) for place, said in zip(places, facts, strict=True)]
-        names = class_table(self, [label for said in facts for label in said["labels"]], self.root).names
-        crowds = sum(count for said in facts for _, _, count in said["drawn"])
+    def _class_tables(self, places: Sequence[str], facts: Sequence[Mapping[str, Any]]) -> list[ClassTable]:
+        """The class table for each file: the names are those of the source, the known classes those of the file."""
+        several = len(facts) > 1
+        known = [
+            self._known_classes(self.root / place, of_file, several)
+            for place, of_file in zip(places, facts, strict=True)
+        ]
+        names = class_table(self, [label for of_file in facts for label in of_file["labels"]], self.root).names
+        crowds = sum(count for of_file in facts for _, _, count in of_file["drawn"])
         if self._crowd == "ignore" and crowds and IGNORE not in names:
             names = (*names, IGNORE)
-        return [ClassTable(names, [name for name in names if name in known]) for known in own]
+        return [ClassTable(names, [name for name in names if name in of_file]) for of_file in known]
 
-    def _known(self, path: Path, facts: Mapping[str, Any], one_of_several: bool) -> list[str]:
-        """The classes that a file's images know; a file for testing may have no annotation, or no category either."""
+    def _known_classes(self, path: Path, facts: Mapping[str, Any], one_of_several: bool) -> list[str]:
+        """The classes that a file labels. One of several files, such as that of a test split, may label none."""
         if one_of_several and not facts["annotated"]:
             return []
         return [*class_table(self, facts["labels"], path).known, IGNORE]
 
-    def _tell_unlabelled(self, scan: Scan, parts: Sequence[_Part]) -> None:
-        meaning = "unlike other files; its images are unlabelled" if len(parts) > 1 else "so all its images are empty"
-        bare = [part.place for part in parts if not part.facts["annotated"]]
-        scan.warnings += [f"{place} holds no annotation, {meaning}" for place in bare]
+    def _warn_of_unlabelled_files(self, scan: Scan, files: Sequence[AnnotationFile]) -> None:
+        meaning = "unlike other files; its images are unlabelled" if len(files) > 1 else "so all its images are empty"
+        places = [file.place for file in files if not file.facts["annotated"]]
+        scan.warnings += [f"{place} holds no annotation, {meaning}" for place in places]
 
-    def _tell_crowds(self, scan: Scan, parts: Sequence[_Part]) -> None:
-        """Warn of crowds that become ignore by default; where they are many and all of a category, that is an error."""
-        counts: Counter[str] = Counter()
+    def _check_crowds(self, scan: Scan, files: Sequence[AnnotationFile]) -> None:
+        """Warn of crowds that become `ignore` by default; an error if they are many, and all there is of a category."""
+        drawn: Counter[str] = Counter()
         crowds: Counter[str] = Counter()
-        for label, count, crowd in (entry for part in parts for entry in part.facts["drawn"]):
-            counts[label] += count
-            crowds[label] += crowd
+        for label, count, crowd_count in (counts for file in files for counts in file.facts["drawn"]):
+            drawn[label] += count
+            crowds[label] += crowd_count
         if self.crowd is not None or not crowds.total():
             return
-        places = [part.place for part in parts]
-        empty = [label for label in counts if counts[label] == crowds[label]]
-        if empty and 5 * crowds.total() > counts.total():  # of COCO's own annotations one in a hundred is a crowd
-            scan.fault(
-                f"{', '.join(str(self.root / place) for place in places)}: all annotations of {some(empty)} are crowds "
-                f"(iscrowd: 1), which would become {IGNORE}; expected some that are not, but some tools mark all masks "
-                f"so. Set 'crowd: class' if they are objects, or 'crowd: {IGNORE}' if they are crowds."
+        places = [file.place for file in files]
+        only_crowds = [label for label in drawn if drawn[label] == crowds[label]]
+        if only_crowds and 5 * crowds.total() > drawn.total():  # in COCO itself, one in a hundred is a crowd
+            paths = ", ".join(str(self.root / place) for place in places)
+            scan.source_error(
+                f"{paths}: all annotations of {some(only_crowds)} are crowds (iscrowd: 1), which would become "
+                f"{IGNORE}; expected some that are not, but some tools mark all masks so. Set 'crowd: class' if they "
+                f"are objects, or 'crowd: {IGNORE}' if they are crowds."
             )
         scan.warnings.append(
-            f"{', '.join(places)}: {crowds.total()} of {counts.total()} annotations are crowds and became {IGNORE}; "
+            f"{', '.join(places)}: {crowds.total()} of {drawn.total()} annotations are crowds and became {IGNORE}; "
             "set 'crowd: class' if your tool marks masks so"
         )
 
     # ---- images ----
 
-    def _found(self, scan: Scan, parts: Sequence[_Part]) -> set[str]:
-        """Places of all images that are there; annotation files may lie among them."""
-        folders = outermost(part.images for part in parts)
+    def _find_images(self, scan: Scan, files: Sequence[AnnotationFile]) -> set[str]:
+        """Places of all image files. Annotation files may lie among them; other JSON files are refused."""
+        folders = outermost(file.folder for file in files)
         places = [place for folder in folders for place in scan.walk(folder, IMAGES | {".json"})]
-        notes = {place for place in places if place.lower().endswith(".json")}
-        others = notes - {part.place for part in parts} - {*json_files(self.root)}
+        json_places = {place for place in places if place.lower().endswith(".json")}
+        others = json_places - {file.place for file in files} - {*json_files(self.root)}
         scan.refused += [Refused(place, "not an image", place) for place in sorted(others)]
-        return set(places) - notes
+        return set(places) - json_places
 
-    def _need_images(self, scan: Scan, part: _Part, found: set[str]) -> None:
-        """SourceError where none of an annotation file's images is there, unless something known may be why."""
-        places = [image_place(part.images, entry["file_name"]) for entry in part.facts["images"]]
-        below = [place for place in places if not place.startswith(("/", "../"))]
-        if below and not scan.bad and not scan.problems and found.isdisjoint(below):
+    def _require_images(self, scan: Scan, file: AnnotationFile, places: set[str]) -> None:
+        """Raise SourceError if none of a file's images exists, unless a problem reported before may be the reason."""
+        named = [image_place(file.folder, image["file_name"]) for image in file.facts["images"]]
+        below_root = [place for place in named if not leaves_root(place)]
+        if below_root and not scan.bad_names and not scan.problems and places.isdisjoint(below_root):
             raise SourceError(
-                f"{self.root / below[0]} does not exist, and none of the {len(places)} images that "
-                f"{self.root / part.place} names is there. Add them, or correct source.images, the folder that "
+                f"{self.root / below_root[0]} does not exist, and none of the {len(named)} images that "
+                f"{self.root / file.place} names is there. Add them, or correct source.images, the folder that "
                 "file_name is relative to, or source.annotations."
             )
 
-    def _tell_orphans(self, scan: Scan, part: _Part) -> None:
-        for key, count in part.facts["orphans"]:
-            fact = f"{self.root / part.place}: image_id {key} of {count} annotations is none of images"
-            scan.wrong(f"image_id {key}", "no image", f"{fact}. Add the image there, or remove them.")
+    def _report_orphans(self, scan: Scan, file: AnnotationFile) -> None:
+        for key, count in file.facts["orphans"]:
+            fact = f"{self.root / file.place}: image_id {key} of {count} annotations is none of images"
+            scan.bad_sample(f"image_id {key}", "no image", f"{fact}. Add the image there, or remove them.")
 
-    def _add_entries(self, scan: Scan, part: _Part, found: set[str], entries: dict[str, _Entry]) -> None:
-        """What a file says of each image, by its place; an image that is not there is wrong."""
-        where = str(self.root / part.place)
-        for entry in part.facts["images"]:
-            place = image_place(part.images, entry["file_name"])
+    def _add_images(
+        self, scan: Scan, file: AnnotationFile, places: set[str], annotated: dict[str, AnnotatedImage]
+    ) -> None:
+        """Add the images of a file to ``annotated``, by their places; missing and duplicate ones are bad samples."""
+        path = str(self.root / file.place)
+        for image in file.facts["images"]:
+            file_name = image["file_name"]
+            place = image_place(file.folder, file_name)
             try:
-                place = place if place in found else inside(self.root, place, where)
+                place = place if place in places else place_inside(self.root, place, path)
             except SourceError as error:
-                scan.wrong(entry["file_name"], "leaves the root", str(error))
+                scan.bad_sample(file_name, "leaves the root", str(error))
                 continue
-            name, other = part.name(place), entries.get(place)
+            name, other = file.name(place), annotated.get(place)
             if other is not None:
-                wheres = where if other.part is part else f"{self.root / other.part.place} and {where}"
-                fact = f"{wheres}: images holds {entry['file_name']} twice"
-                scan.wrong(name, "name stands twice", f"{fact}; expected it once. Keep one of the two.")
-            elif place not in found and name not in scan.bad:
-                fact = f"{self.root / place} does not exist, but {where} names it"
-                scan.wrong(name, "no image", f"{fact}. Add the image, or correct source.images.")
-            entries[place] = _Entry(part, entry)
+                both = path if other.file is file else f"{self.root / other.file.place} and {path}"
+                fact = f"{both}: images holds {file_name} twice"
+                scan.bad_sample(name, "name stands twice", f"{fact}; expected it once. Keep one of the two.")
+            elif place not in places and name not in scan.bad_names:
+                fact = f"{self.root / place} does not exist, but {path} names it"
+                scan.bad_sample(name, "no image", f"{fact}. Add the image, or correct source.images.")
+            annotated[place] = AnnotatedImage(file, image)
 
-    def _records(self, scan: Scan, entries: Mapping[str, _Entry], images: Mapping[str, Any]) -> Iterator[Record]:
-        for place, facts in images.items():
-            part, entry = entries[place]
-            name, path = part.name(place), self.root / part.place
-            outside = off_image(entry["far"], facts, path)
-            if entry["problem"] is not None:
-                scan.wrong(name, "broken annotation", f"{path}: {entry['problem']}")
-            elif entry["size"] is not None and entry["size"] != [facts["width"], facts["height"]]:
-                scan.need_size(name, f"{part.place}: {entry['file_name']}", entry["size"], facts)
+    def _refuse_unannotated(self, scan: Scan, files: Sequence[AnnotationFile], places: set[str]) -> None:
+        top = os.path.commonpath([file.folder for file in files])
+        scan.refused += [Refused(name_of(place, top), "no annotation", place) for place in sorted(places)]
+
+    def _make_records(
+        self, scan: Scan, annotated: Mapping[str, AnnotatedImage], facts: Mapping[str, Any]
+    ) -> Iterator[Record]:
+        for place, size in facts.items():
+            file, image = annotated[place]
+            name, path = file.name(place), self.root / file.place
+            outside = shape_outside_image(image["far"], size, path)
+            if image["problem"] is not None:
+                scan.bad_sample(name, "broken annotation", f"{path}: {image['problem']}")
+            elif image["size"] is not None and image["size"] != [size["width"], size["height"]]:
+                scan.check_size(name, f"{file.place}: {image['file_name']}", image["size"], size)
             elif outside is not None:
-                scan.wrong(name, "outside the image", outside)
-            content, known = part.table.content(entry["shapes"]), part.table.known
-            if entry["unknown"]:
-                content = [content, entry["unknown"]]
-                known = [class_ for class_ in known if class_ not in entry["unknown"]]
-            data = {"shapes": entry["shapes"], "known": known}
-            yield record_of(name, place, facts, content, group=part.group(place), data=data)
+                scan.bad_sample(name, "outside the image", outside)
+            content, known = file.table.content(image["shapes"]), file.table.known
+            if image["unknown"]:
+                content = [content, image["unknown"]]
+                known = [class_ for class_ in known if class_ not in image["unknown"]]
+            data = {"shapes": image["shapes"], "known": known}
+            yield make_record(name, place, size, content, group=file.group(place), data=data)

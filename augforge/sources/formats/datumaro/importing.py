@@ -1,7 +1,7 @@
-"""What Datumaro's importers find in a folder: labels, items, and what they could not read, told apart.
+"""Calling Datumaro's importers: labels, items, and what they could not read.
 
-Some importers pass things over without a word. What they tell their log becomes warnings here; for CVAT's files, what
-they leave out is sought in the files; formats that they misread are refused.
+Some importers skip things silently. So their log messages become warnings here, CVAT files are searched for what was
+skipped, and formats that Datumaro misreads are refused.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ CHECKED = frozenset(
         *("mvtec_segmentation", "voc_detection", "voc_instance_segmentation", "voc_segmentation"),
     }
 )
-"""The formats whose examples came out right, pixel by pixel, with Datumaro 1.13."""
+"""The formats whose examples were read correctly, pixel by pixel, with Datumaro 1.13."""
 
 _MISREAD = {
     "ade20k2020": "it adds the polygons of hidden parts to the masks of what is seen. Convert it to masks",
     "cityscapes": "it loses the roads, or the cars and people. Read gtFine/*_labelIds.png by format index-mask",
     "open_images": "it loses masks, and takes labels that were found not to be there for labels. Convert it to masks",
 }
-"""What is wrong with formats that Datumaro 1.13 reads into wrong labels, and what to do."""
+"""Formats that Datumaro 1.13 misreads: what goes wrong, and what to do instead."""
 
 _CVAT_KINDS = frozenset({"box", "mask", "points", "polygon", "polyline", "skeleton", "tag"})
-"""Annotations of CVAT that are imported; of skeletons the points are."""
+"""Kinds of CVAT annotations that are imported; of skeletons only their points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ class Imported:
     """A data set as Datumaro imports it.
 
     Attributes:
-        labels: by their number.
-        items: Datumaro's own, by subset and id.
-        faults: by id and subset, the items that it could not read, or not wholly.
-        warnings: what it says about the rest.
+        labels: in the order of their numbers.
+        items: Datumaro's items, sorted by subset and id.
+        faults: messages for items that it could not read, or only in part, by id and subset.
+        warnings: what it warned of.
     """
 
     labels: list[str]
@@ -58,16 +58,16 @@ class Imported:
 
 
 def import_items(root: Path, format: str | None) -> Imported:
-    """Import a folder as a format of Datumaro's, or one that it finds itself. Raises SourceError with what it says."""
+    """Import a folder in a format of Datumaro, or in one that it detects. Raises SourceError with its message."""
     try:
         from datumaro import AnnotationType, Dataset
         from datumaro.components.contexts.importer import ImportErrorPolicy
     except ImportError as error:
         raise MissingExtra("datumaro", "datumaro", "source format datumaro") from error
-    _need_right(root, format)
+    _refuse_misread(root, format)
     faults: dict[tuple[str, str], str] = {}
 
-    class Tell(ImportErrorPolicy):  # type: ignore[misc]  # the library is untyped
+    class ErrorCollector(ImportErrorPolicy):  # type: ignore[misc]  # the library is untyped
         def report_item_error(self, error: Exception, *, item_id: tuple[str, str]) -> None:
             where = f"{root}: item '{item_id[0]}' of subset '{item_id[1]}'"
             faults[str(item_id[0]), str(item_id[1])] = (
@@ -75,26 +75,28 @@ def import_items(root: Path, format: str | None) -> Imported:
             )
 
     try:
-        with quiet(), _heard(root) as said:
-            dataset = Dataset.import_from(str(root), format, error_policy=Tell())
+        with without_warnings(), _collect_log(root) as messages:
+            dataset = Dataset.import_from(str(root), format, error_policy=ErrorCollector())
             items = sorted(dataset, key=lambda item: (item.subset, item.id))
             categories = dataset.categories().get(AnnotationType.label, ())
-    except Exception as error:  # its formats raise what their parsers raise
-        raise SourceError(_refusal(root, format, error)) from error
-    _need_right(root, dataset.format)
+    except Exception as error:  # its formats raise whatever their parsers raise
+        raise SourceError(_import_error(root, format, error)) from error
+    _refuse_misread(root, dataset.format)
     if dataset.format == "cvat":
-        faults |= _cvat_faults(root, {(item.id, item.subset) for item in items})
+        faults |= _find_cvat_problems(root, {(item.id, item.subset) for item in items})
     if dataset.format not in CHECKED:
-        said.append(f"how Datumaro reads format {dataset.format} was not checked: compare some samples with the data")
-    return Imported([label.name for label in categories], items, faults, said)
+        messages.append(
+            f"how Datumaro reads format {dataset.format} was not checked: compare some samples with the data"
+        )
+    return Imported([label.name for label in categories], items, faults, messages)
 
 
-def _need_right(root: Path, format: str | None) -> None:
+def _refuse_misread(root: Path, format: str | None) -> None:
     if format in _MISREAD:
         raise SourceError(f"{root}: Datumaro misreads format {format}: {_MISREAD[format]}.")
 
 
-def _refusal(root: Path, format: str | None, error: Exception) -> str:
+def _import_error(root: Path, format: str | None, error: Exception) -> str:
     from datumaro.components.environment import DEFAULT_ENVIRONMENT
 
     known = list(DEFAULT_ENVIRONMENT.importers)
@@ -110,33 +112,33 @@ def _refusal(root: Path, format: str | None, error: Exception) -> str:
 
 
 @contextmanager
-def _heard(root: Path) -> Iterator[list[str]]:
-    """What Datumaro warns of in its log, filled in at the end: the first line of each kind, and how many there are."""
+def _collect_log(root: Path) -> Iterator[list[str]]:
+    """Collect Datumaro's warnings in its log; the list is filled at the end: one line per kind, with their number."""
     heard: dict[tuple[str, int], list[str]] = {}
-    said: list[str] = []
+    messages: list[str] = []
 
-    class Hear(logging.Handler):
+    class LogCollector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if "datumaro" in PurePosixPath(record.pathname).parts:
                 heard.setdefault((record.pathname, record.lineno), []).append(record.getMessage())
 
-    handler = Hear(logging.WARNING)
+    handler = LogCollector(logging.WARNING)
     logging.getLogger().addHandler(handler)
     try:
-        yield said
+        yield messages
     finally:
         logging.getLogger().removeHandler(handler)
         for lines in heard.values():
             more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
-            said.append(f"Datumaro: {lines[0].replace(f'{root}/', '')}{more}")
+            messages.append(f"Datumaro: {lines[0].replace(f'{root}/', '')}{more}")
 
 
-def _cvat_faults(root: Path, known: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """By id and subset: images of CVAT's files that are passed over, and those with annotations that are."""
+def _find_cvat_problems(root: Path, known: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Messages, by id and subset, for images in CVAT files that Datumaro skips, or of which it skips annotations."""
     ids = {key for key, _ in known}
     faults = {}
     for path in sorted(root.rglob("*.xml")):
-        for key, subset, kinds in _cvat_images(path):
+        for key, subset, kinds in _read_cvat_images(path):
             where, lost = f"{path}: image '{key}'", sorted(kinds - _CVAT_KINDS)
             if lost:
                 faults[key, subset or path.stem] = (
@@ -151,8 +153,8 @@ def _cvat_faults(root: Path, known: Collection[tuple[str, str]]) -> dict[tuple[s
     return faults
 
 
-def _cvat_images(path: Path) -> Iterator[tuple[str, str | None, set[str]]]:
-    """(id, subset, kinds of annotations) of the images in CVAT's file, and of each frame that a track annotates."""
+def _read_cvat_images(path: Path) -> Iterator[tuple[str, str | None, set[str]]]:
+    """(id, subset, kinds of annotations) of the images in a CVAT file, and of each frame that a track annotates."""
     from defusedxml import ElementTree
 
     try:
@@ -168,8 +170,8 @@ def _cvat_images(path: Path) -> Iterator[tuple[str, str | None, set[str]]]:
         raise SourceError(f"{path} cannot be read as XML ({error}). Correct it there or export it again.") from error
 
 
-def unlisted(root: Path, places: Collection[str]) -> list[str]:
-    """A warning of the images that lie beside those of items and are of none, if there are any."""
+def unlisted_images_warning(root: Path, places: Collection[str]) -> list[str]:
+    """A warning of images that lie beside those of the items but are not annotated, if there are any."""
     beside = [
         place
         for folder in sorted({posixpath.dirname(place) for place in places})
@@ -180,17 +182,17 @@ def unlisted(root: Path, places: Collection[str]) -> list[str]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Without the warnings of the libraries that Datumaro calls."""
+def without_warnings() -> Iterator[None]:
+    """Silence the warnings of libraries that Datumaro calls."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def cause_of(error: BaseException) -> str:
-    """What an error comes from, in its own words."""
+    """The messages of an error and of its causes."""
     chain = [error]
     while chain[-1].__cause__ is not None:
         chain.append(chain[-1].__cause__)
-    said = [f"{type(cause).__name__}: {str(cause).strip().removesuffix('.')}" for cause in chain]
-    return ", for ".join(said[1:] or said)
+    messages = [f"{type(cause).__name__}: {str(cause).strip().removesuffix('.')}" for cause in chain]
+    return ", for ".join(messages[1:] or messages)

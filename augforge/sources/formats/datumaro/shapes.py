@@ -1,4 +1,4 @@
-"""Datumaro's annotations as shapes: rings, and the pixels of masks."""
+"""Turning Datumaro's annotations into rings and masks."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from augforge.errors import SourceError
-from augforge.sources.formats.datumaro.importing import cause_of, quiet
+from augforge.sources.formats.datumaro.importing import cause_of, without_warnings
 from augforge.sources.raster.shapes import flat_ring, rectangle
 
 
-def thing(annotation: Any) -> tuple[Any, Any]:
-    """What a box and the mask of the same thing share."""
+def thing_key(annotation: Any) -> tuple[Any, Any]:
+    """A key that a box and a mask of the same object share."""
     return annotation.group, annotation.label
 
 
@@ -24,12 +24,12 @@ def label_name(annotation: Any, labels: Sequence[str], where: str) -> str:
     return labels[int(number)]
 
 
-def _mask(annotation: Any, where: str) -> Any:
-    """A mask's pixels (H, W), which some formats read only now."""
+def _mask_pixels(annotation: Any, where: str) -> Any:
+    """The pixels of a mask (H, W); some formats read the file only now."""
     try:
-        with quiet():
+        with without_warnings():
             return np.atleast_2d(annotation.image)
-    except Exception as error:  # whatever its reader raises
+    except Exception as error:  # readers raise anything
         raise SourceError(f"{where}: a mask cannot be read ({cause_of(error)}). Copy it again.") from error
 
 
@@ -38,12 +38,12 @@ def _outline(annotation: Any, where: str) -> list[float]:
 
 
 def _ellipse(annotation: Any, where: str) -> list[float]:
-    _need_upright(annotation, where)
+    _require_no_rotation(annotation, where)
     return _outline(annotation, where)
 
 
-def _need_upright(annotation: Any, where: str) -> None:
-    """CVAT writes the angle of boxes and ellipses as an attribute, in formats that have no angles."""
+def _require_no_rotation(annotation: Any, where: str) -> None:
+    """Raise SourceError for a rotated box or ellipse: CVAT writes the angle as an attribute, which would be lost."""
     angle = annotation.attributes.get("rotation")
     if isinstance(angle, int | float) and angle:
         raise SourceError(f"{where}: a {annotation.type.name} has a rotation, which is not drawn. Make it a polygon.")
@@ -54,13 +54,13 @@ def _ring(annotation: Any, where: str) -> list[float]:
 
 
 def _rectangle(annotation: Any, where: str) -> list[float]:
-    """A box covers the pixels from its first edge to before its last."""
-    x0, y0, x1, y1 = _finite_box(annotation, where)
+    """A box as a ring; it covers the pixels from its first edge up to, and without, its last edge."""
+    x0, y0, x1, y1 = _checked_corners(annotation, where)
     return rectangle(x0, y0, max(x0, x1 - 1), max(y0, y1 - 1))
 
 
-def _finite_box(annotation: Any, where: str) -> list[float]:
-    _need_upright(annotation, where)
+def _checked_corners(annotation: Any, where: str) -> list[float]:
+    _require_no_rotation(annotation, where)
     points = [float(value) for value in annotation.points]
     return flat_ring([*points, *points[:2]], where)[:4]
 
@@ -68,8 +68,8 @@ def _finite_box(annotation: Any, where: str) -> list[float]:
 SHAPES: dict[str, Callable[[Any, str], Any]] = {
     "bbox": _rectangle,
     "ellipse": _ellipse,
-    "mask": _mask,
+    "mask": _mask_pixels,
     "polygon": _ring,
     "rotated_bbox": _outline,
 }
-"""What draws each kind of annotation: a ring, or a mask (H, W). Raises SourceError naming where it stands."""
+"""For each kind of annotation, what gives its ring or mask (H, W). Raises SourceError naming the item."""

@@ -14,24 +14,23 @@ from augforge import bitmask
 from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError
 from augforge.keys import canonical_json
-from augforge.sample import Sample
-from augforge.sources.classes import ClassTable, scanned_table
+from augforge.sample import IGNORE, NO_CLASSES, Sample
+from augforge.sources.classes import ClassTable, check_crowd, class_table_of_scan, crowd_class
 from augforge.sources.core import Listing, Record, Source, source
-from augforge.sources.formats.coco.file import Boxes, Crowd, crowd_class
-from augforge.sources.formats.datumaro.importing import Imported, import_items, unlisted
-from augforge.sources.formats.datumaro.shapes import SHAPES, label_name, thing
-from augforge.sources.loading import drawn, known_bits, label_of, listed_image, loaded
-from augforge.sources.options import IGNORE, NO_CLASSES
+from augforge.sources.formats.datumaro.importing import Imported, import_items, unlisted_images_warning
+from augforge.sources.formats.datumaro.shapes import SHAPES, label_name, thing_key
+from augforge.sources.loading import draw_shapes, known_bits, label_vector, load_image, make_sample
+from augforge.sources.options import Boxes, Crowd
 from augforge.sources.raster import rle
 from augforge.sources.raster.values import is_name
-from augforge.sources.scan.own_splits import names_split, own_split
-from augforge.sources.scan.records import folder_or_name, inside, record_of
+from augforge.sources.scan.own_splits import is_split_name, own_split
+from augforge.sources.scan.records import folder_or_name, make_record, place_inside
 from augforge.sources.scan.scanning import Scan
 
 
 @dataclass(slots=True)
 class _Item:
-    """What Datumaro knows of one image, in all its subsets; ``of`` is their annotations, each as Datumaro's object."""
+    """An image with its annotations (``of``), which are Datumaro's objects, from all subsets that contain it."""
 
     place: str
     size: tuple[int, int] | None
@@ -48,17 +47,18 @@ class Datumaro(Source):
     common_semantic_segmentation. Others are read with a warning; cityscapes, open_images and ade20k2020 are refused, as
     Datumaro misreads them. Formats coco, yolo, labelme (JSON) and index-mask read theirs without Datumaro.
 
-    Polygons, masks, run lengths, ellipses and turned boxes become bit-planes, united by class. An upright box of
-    something that has a mask too (of its label and group) is passed over; another is an error until ``boxes`` decides,
-    and so is a crowd until ``crowd`` does. Where nothing has a shape, labels become the label vector, and the class
-    table is ``ignore`` alone. What has no pixels, such as points and captions, is left out, with a warning. CVAT's
-    ellipses and cuboids, which Datumaro does not read, are errors; what a CVAT track leaves outside is left out.
+    Polygons, masks, run lengths, ellipses and rotated boxes become bit-planes, united by class. An upright box is
+    skipped if its object has a mask too (of the same label and group); other boxes are an error until ``boxes``
+    decides, and so are crowds until ``crowd`` does. If nothing has a shape, labels become the label vector, and the
+    class table is ``ignore`` alone. Annotations without pixels, such as points and captions, are left out, with a
+    warning. CVAT's ellipses and cuboids, which Datumaro does not read, are errors; frames that a CVAT track marks as
+    outside are left out.
 
-    Categories are the classes, in their order, and all are labelled in every image. Some formats list a background, and
-    a void among them: ``class_map: {background: null, ignored: ignore}``. A sample is named by its item's id; its
-    subset goes before it where the same id stands for several images. Subsets ``val`` and ``test`` are the splits of
-    those names; an image that stands in two of ``train``, ``val`` and ``test`` is left to the recipe. What Datumaro
-    warns of is a warning here. Images that are no files of their own (in archives, arrays, videos) are refused.
+    The categories are the classes, in their order, and all are labelled in every image. Some formats have a background
+    or a void category: ``class_map: {background: null, ignored: ignore}``. Samples are named by the ids of their items,
+    with the subset before them if several images have the same id. Subsets ``val`` and ``test`` are the splits of those
+    names; an image in two of ``train``, ``val`` and ``test`` is left to the recipe. Datumaro's warnings are warnings
+    here. Images that are no files of their own (in archives, arrays, videos) are refused.
     """
 
     adapter_version: ClassVar[int] = 2
@@ -89,43 +89,44 @@ ROOT/                          source.path
     )
 
     @model_validator(mode="after")
-    def _has_ignore(self) -> Datumaro:
-        if self.crowd == "ignore" and self.classes is not None and IGNORE not in self.classes:
-            raise ValueError(f"crowd is {IGNORE}, but classes has no '{IGNORE}'; add it to the list")
+    def _check_crowd(self) -> Datumaro:
+        check_crowd(self.crowd, self.classes)
         return self
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
-        scan.need_folder("")
+        scan.require_folder("")
         imported = import_items(self.root, self.dataset_format)
-        labels, items = imported.labels, self._items(scan, imported)
+        labels, items = imported.labels, self._find_items(scan, imported)
         scan.warnings += imported.warnings
-        masks = self.take == "masks" if self.take else any(map(self._is_shape, _all(items)))
-        self._tell_rest(scan, items, masks)
-        scan.warnings += unlisted(self.root, {item.place for item in items.values()})
-        facts = scan.images((name, item.place) for name, item in items.items())
+        masks = self.take == "masks" if self.take else any(map(self._is_shape, _all_annotations(items)))
+        self._warn_of_the_rest(scan, items, masks)
+        scan.warnings += unlisted_images_warning(self.root, {item.place for item in items.values()})
+        facts = scan.image_facts((name, item.place) for name, item in items.items())
         sound = {name: item for name, item in items.items() if item.place in facts}
         if masks:
-            table = self._table(scan, labels)
-            found = [self._masked(scan, name, item, facts[item.place], labels, table) for name, item in sound.items()]
-            return scan.listing(filter(None, found), table.names)
-        names = self.mapped(labels) if self.classes is None else self.classes
-        found = [self._labelled(scan, name, item, facts[item.place], labels, names) for name, item in sound.items()]
-        return scan.listing(filter(None, found), NO_CLASSES, names)
+            table = self._class_table(scan, labels)
+            found = [
+                self._mask_record(scan, name, item, facts[item.place], labels, table) for name, item in sound.items()
+            ]
+            return scan.make_listing(filter(None, found), table.names)
+        names = self.classes_of(labels) if self.classes is None else self.classes
+        found = [self._label_record(scan, name, item, facts[item.place], labels, names) for name, item in sound.items()]
+        return scan.make_listing(filter(None, found), NO_CLASSES, names)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
-        image = listed_image(self.root, record)
+        image = load_image(self.root, record)
         if "shapes" in record.data:
-            return loaded(record, image, drawn(record, classes), known_bits(record, classes))
+            return make_sample(record, image, draw_shapes(record, classes), known_bits(record, classes))
         planes = bitmask.empty(record.height, record.width, len(classes))
-        label = None if record.data["label"] is None else label_of(record)
-        return loaded(record, image, planes, known_bits(record, classes), label)
+        label = None if record.data["label"] is None else label_vector(record)
+        return make_sample(record, image, planes, known_bits(record, classes), label)
 
     # ---- what Datumaro finds ----
 
-    def _items(self, scan: Scan, imported: Imported) -> dict[str, _Item]:
-        """The images by the names of their samples; one without a file below the root is wrong."""
-        places = [(item, self._place(scan, item)) for item in imported.items]
+    def _find_items(self, scan: Scan, imported: Imported) -> dict[str, _Item]:
+        """The images by the names of their samples; those without a file below the root are bad samples."""
+        places = [(item, self._image_place(scan, item)) for item in imported.items]
         several = len({item.id for item, _ in places}) < len({(item.id, place) for item, place in places})
 
         def name_of(key: str, subset: str) -> str:
@@ -139,29 +140,29 @@ ROOT/                          source.path
                 entry.subsets.add(item.subset)
                 entry.of += item.annotations
         for (key, subset), message in imported.faults.items():
-            scan.wrong(name_of(key, subset), "broken item", message)
+            scan.bad_sample(name_of(key, subset), "broken item", message)
         return items
 
-    def _place(self, scan: Scan, item: Any) -> str | None:
+    def _image_place(self, scan: Scan, item: Any) -> str | None:
         path = getattr(item.media, "path", "") or ""
         where = f"{self.root}: item '{item.id}' of subset '{item.subset}'"
         try:
             if not is_name(item.id) or not os.path.isfile(path):  # noqa: PTH113 (text, and called 100,000 times)
                 raise SourceError(f"{where} has no image file{path and ' '}{path}; expected one. Add it.")
-            return inside(self.root, os.path.relpath(path, self.root), where)
+            return place_inside(self.root, os.path.relpath(path, self.root), where)
         except SourceError as error:
-            scan.wrong(str(item.id), "no image", str(error))
+            scan.bad_sample(str(item.id), "no image", str(error))
             return None
 
-    def _split(self, item: _Item) -> str | None:
-        """The split that the subsets prescribe, where they are of one mind."""
-        said = {own_split(name) for name in item.subsets if names_split(name)}
-        return said.pop() if len(said) == 1 else None
+    def _split_of(self, item: _Item) -> str | None:
+        """The split that the subsets prescribe, if they agree."""
+        splits = {own_split(name) for name in item.subsets if is_split_name(name)}
+        return splits.pop() if len(splits) == 1 else None
 
     # ---- annotations ----
 
-    def _table(self, scan: Scan, labels: list[str]) -> ClassTable:
-        table = scanned_table(scan, labels, self.root)
+    def _class_table(self, scan: Scan, labels: list[str]) -> ClassTable:
+        table = class_table_of_scan(scan, labels, self.root)
         if self.crowd != "ignore" or IGNORE in table.names:
             return table
         return ClassTable((*table.names, IGNORE), [*table.known, IGNORE])
@@ -170,60 +171,62 @@ ROOT/                          source.path
         kind = annotation.type.name
         return kind in SHAPES and (kind != "bbox" or self.boxes != "drop")
 
-    def _shown(self, item: _Item) -> list[Any]:
-        """The annotations that are drawn: no box of what has a mask or polygon too, of its label and group."""
+    def _drawn_annotations(self, item: _Item) -> list[Any]:
+        """The annotations to draw: all shapes, but no box of an object that has a mask or polygon too."""
         drawn = [annotation for annotation in item.of if self._is_shape(annotation)]
-        masked = {thing(annotation) for annotation in drawn if annotation.type.name != "bbox" and annotation.group}
-        return [annotation for annotation in drawn if annotation.type.name != "bbox" or thing(annotation) not in masked]
+        masked = {thing_key(annotation) for annotation in drawn if annotation.type.name != "bbox" and annotation.group}
+        return [
+            annotation for annotation in drawn if annotation.type.name != "bbox" or thing_key(annotation) not in masked
+        ]
 
-    def _tell_rest(self, scan: Scan, items: Mapping[str, _Item], masks: bool) -> None:
-        """Warn of annotations that are left out, but for boxes, and of images without any; options decide of those."""
+    def _warn_of_the_rest(self, scan: Scan, items: Mapping[str, _Item], masks: bool) -> None:
+        """Warn of kinds of annotations that are left out, and of images without annotations."""
         taken = {*SHAPES} if masks else {"label"}
-        rest = Counter(kind for annotation in _all(items) if (kind := annotation.type.name) not in taken)
+        rest = Counter(kind for annotation in _all_annotations(items) if (kind := annotation.type.name) not in taken)
         scan.warnings += [f"{count} annotations of kind {kind} are left out" for kind, count in sorted(rest.items())]
-        bare = [name for name, item in items.items() if not item.of]
-        if bare and "missing_annotation" not in self.model_fields_set:
+        unannotated = [name for name, item in items.items() if not item.of]
+        if unannotated and "missing_annotation" not in self.model_fields_set:
             scan.warnings.append(
-                f"{len(bare)} of {len(items)} images have no annotations, such as {bare[0]}: nothing is there, unless "
-                "missing_annotation says that they are unlabelled"
+                f"{len(unannotated)} of {len(items)} images have no annotations, such as {unannotated[0]}: nothing is "
+                "there, unless missing_annotation says that they are unlabelled"
             )
 
-    def _masked(
+    def _mask_record(
         self, scan: Scan, name: str, item: _Item, facts: Mapping[str, Any], labels: list[str], table: ClassTable
     ) -> Record | None:
         try:
-            shapes = sorted({canonical_json(shape) for shape in self._shapes(scan, name, item, facts, labels)})
+            shapes = sorted({canonical_json(shape) for shape in self._read_shapes(scan, name, item, facts, labels)})
         except SourceError as error:
-            scan.wrong(name, "broken annotation", str(error))
+            scan.bad_sample(name, "broken annotation", str(error))
             return None
-        known = table.known if self._is_labelled(scan, name, item, self._shown(item)) else []
+        known = table.known if self._is_labelled(scan, name, item, self._drawn_annotations(item)) else []
         text = f"[{','.join(shapes)}]"
         content, data = table.content([text, known]), {"shapes": text, "known": known}
-        return record_of(
-            name, item.place, facts, content, group=folder_or_name(name), split=self._split(item), data=data
+        return make_record(
+            name, item.place, facts, content, group=folder_or_name(name), split=self._split_of(item), data=data
         )
 
-    def _shapes(
+    def _read_shapes(
         self, scan: Scan, name: str, item: _Item, facts: Mapping[str, Any], labels: list[str]
     ) -> Iterator[tuple[str, Any]]:
-        """(class, ring or compressed run lengths) of the annotations; a wrong size is told."""
+        """Class and shape, a ring or compressed run lengths, of the annotations; reports a wrong size."""
         where = f"{self.root}: item '{name}'"
         if item.size is not None:
-            scan.need_size(name, item.place, item.size[::-1], facts)
-        for annotation in self._shown(item):
-            class_ = self._class(annotation, labels, where)
+            scan.check_size(name, item.place, item.size[::-1], facts)
+        for annotation in self._drawn_annotations(item):
+            class_ = self._class_of_annotation(annotation, labels, where)
             if class_ is None:
                 continue
             shape = SHAPES[annotation.type.name](annotation, where)
             if not isinstance(shape, list):
-                scan.need_size(name, item.place, shape.shape[::-1], facts)
+                scan.check_size(name, item.place, shape.shape[::-1], facts)
                 shape = rle.encode(shape)
             yield class_, shape
 
-    def _class(self, annotation: Any, labels: list[str], where: str) -> str | None:
-        """The class of an annotation that is drawn; None where it is left out. What needs a decision is an error."""
+    def _class_of_annotation(self, annotation: Any, labels: list[str], where: str) -> str | None:
+        """The class of an annotation, or None if it is left out. Raises SourceError if an option has to decide."""
         class_ = self.class_of(label_name(annotation, labels, where))
-        if class_ is None or annotation.attributes.get("outside") is True:  # of a CVAT track: not in this frame
+        if class_ is None or annotation.attributes.get("outside") is True:  # a CVAT track is not in this frame
             return None
         kind = annotation.type.name
         if kind == "bbox" and self.boxes == "error":
@@ -237,27 +240,29 @@ ROOT/                          source.path
             )
         return crowd_class(self.crowd, class_)
 
-    def _labelled(
+    def _label_record(
         self, scan: Scan, name: str, item: _Item, facts: Mapping[str, Any], labels: list[str], names: tuple[str, ...]
     ) -> Record | None:
         where = f"{self.root}: item '{name}'"
         given = [annotation for annotation in item.of if annotation.type.name == "label"]
         try:
-            found = {self.known_class(label_name(annotation, labels, where), names, where) for annotation in given}
+            found = {self.require_class(label_name(annotation, labels, where), names, where) for annotation in given}
         except SourceError as error:
-            scan.wrong(name, "broken label", str(error))
+            scan.bad_sample(name, "broken label", str(error))
             return None
         labelled = self._is_labelled(scan, name, item, given)
         label = [float(class_ in found) for class_ in names] if labelled else None
         data: dict[str, Any] = {"label": label, "known": []}
-        return record_of(name, item.place, facts, label, group=folder_or_name(name), split=self._split(item), data=data)
+        return make_record(
+            name, item.place, facts, label, group=folder_or_name(name), split=self._split_of(item), data=data
+        )
 
     def _is_labelled(self, scan: Scan, name: str, item: _Item, annotations: Sequence[Any]) -> bool:
         if not annotations and self.missing_annotation == "error":
             fact = f"{self.root / item.place} has no annotation"
-            scan.wrong(name, "no annotation", f"{fact}; expected one. Add it, or set missing_annotation.")
+            scan.bad_sample(name, "no annotation", f"{fact}; expected one. Add it, or set missing_annotation.")
         return bool(annotations) or self.missing_annotation == "empty"
 
 
-def _all(items: Mapping[str, _Item]) -> Iterator[Any]:
+def _all_annotations(items: Mapping[str, _Item]) -> Iterator[Any]:
     return (annotation for item in items.values() for annotation in item.of)

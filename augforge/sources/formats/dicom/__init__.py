@@ -1,1 +1,1 @@
-"""DICOM pictures: radiographs, ultrasound, single slices."""
+"""DICOM images: radiographs, ultrasound, single slices."""

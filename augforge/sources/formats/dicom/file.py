@@ -1,4 +1,4 @@
-"""DICOM files: headers that are checked, and decoded frames. Whatever is wrong names the file."""
+"""Reading DICOM files: checking headers, and decoding frames. Errors name the file."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 
 from augforge.errors import MissingExtra, SourceError
 from augforge.sources.formats.dicom.packing import check_frames, check_inflated
-from augforge.sources.scan.headers import convertible, damaged
+from augforge.sources.scan.headers import conversion_error, damaged_error
 from augforge.sources.scan.images import MAX_PIXELS, read_bytes
-from augforge.sources.scan.kept import KEPT
 from augforge.sources.scan.parsing import parsing
+from augforge.sources.scan.recent_files import RECENT_FILES
 
 MAX_VOXELS = 1 << 30
-"""Of all frames or slices of a file together; a header that claims more is refused before anything is decoded."""
+"""Most voxels of all frames or slices of a file; a header that claims more is refused before anything is decoded."""
 
 MAX_FRAMES = 1 << 16
-"""Of a file: each is a sample."""
+"""Most frames of a file; each becomes a sample."""
 
 Padding = tuple[int, int] | None
-"""Least and greatest stored value that only pad a picture; None where none does."""
+"""The least and the greatest stored value that only fill up an image, or None."""
 
 ENDINGS = (".dcm", ".dicom", ".ima")
 GRAY = frozenset({"MONOCHROME1", "MONOCHROME2"})
@@ -47,17 +47,17 @@ _TAGS = [
     *("DimensionIndexSequence", "SegmentSequence", "SegmentationType"),
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData"),
 ]
-"""All that is parsed of a file: what else it holds cannot be wrong."""
+"""All tags that are parsed: errors in other parts of a file do not matter."""
 
 
 # ---- headers ----
 
 
 def check_header(dataset: Any, path: Path) -> None:
-    """SourceError for pixels that cannot be read, as far as the header tells, or more of them than are allowed."""
+    """Raise SourceError for pixels that, by their header, cannot be read or are more than allowed."""
     rows, columns, frames = int(dataset.Rows), int(dataset.Columns), frame_count(dataset)
     if rows < 1 or columns < 1 or frames < 1:
-        raise damaged(path, f"its header says {frames} frames of {columns}x{rows} pixels")
+        raise damaged_error(path, f"its header says {frames} frames of {columns}x{rows} pixels")
     if rows * columns > MAX_PIXELS or rows * columns * frames > MAX_VOXELS or frames > MAX_FRAMES:
         raise SourceError(
             f"{path}: the header says {frames} frames of {columns}x{rows} pixels; at most {MAX_PIXELS} a frame and "
@@ -67,20 +67,20 @@ def check_header(dataset: Any, path: Path) -> None:
     one = photometric in GRAY or photometric == "PALETTE COLOR"
     if photometric not in GRAY | COLOUR or samples != (1 if one else 3):
         fact = f"is a DICOM file of {samples} channels, {photometric}"
-        raise convertible(path, fact, "Its colours have to be decided on")
+        raise conversion_error(path, fact, "Its colours have to be decided on")
     _check_bits(dataset, path)
     _check_data(dataset, path)
 
 
 def _check_bits(dataset: Any, path: Path) -> None:
-    """SourceError unless the stored bits lie in the allocated ones."""
+    """Raise SourceError unless the stored bits lie within the allocated ones."""
     if not 1 <= int(dataset.BitsStored) <= _high_bit(dataset) + 1 <= int(dataset.BitsAllocated) <= 32:
-        raise damaged(
+        raise damaged_error(
             path,
             f"its header says {dataset.BitsStored} of {dataset.BitsAllocated} bits, the highest {_high_bit(dataset)}",
         )
     if int(dataset.PixelRepresentation) not in (0, 1):
-        raise damaged(path, f"its header says PixelRepresentation {dataset.PixelRepresentation}")
+        raise damaged_error(path, f"its header says PixelRepresentation {dataset.PixelRepresentation}")
 
 
 def _high_bit(dataset: Any) -> int:
@@ -94,7 +94,7 @@ def _high_bit(dataset: Any) -> int:
 
 
 def _check_data(dataset: Any, path: Path) -> None:
-    """SourceError for pixel data that is cut, or packed in a way that nothing here unpacks."""
+    """Raise SourceError for pixel data that is truncated, or compressed in a way that no installed decoder reads."""
     from pydicom.pixels.decoders.base import get_decoder
     from pydicom.pixels.utils import get_expected_length
 
@@ -102,18 +102,18 @@ def _check_data(dataset: Any, path: Path) -> None:
     if _is_native(syntax):
         expected = get_expected_length(dataset)
         if held < expected:
-            raise damaged(path, f"it has {held} bytes of pixels, not {expected}")
+            raise damaged_error(path, f"it has {held} bytes of pixels, not {expected}")
         return
     try:
         ready = get_decoder(syntax).is_available
     except NotImplementedError:
         ready = False
     if not ready:
-        raise _undecodable(path, syntax, "nothing is installed that reads it")
+        raise _undecodable_error(path, syntax, "nothing is installed that reads it")
     check_frames(dataset, path, frame_count(dataset))
 
 
-def _undecodable(path: Path, syntax: Any, fact: str) -> SourceError:
+def _undecodable_error(path: Path, syntax: Any, fact: str) -> SourceError:
     return SourceError(
         f"{path} is compressed as {syntax.name}, and {fact}. Install a decoder: pip install pylibjpeg "
         "pylibjpeg-libjpeg pylibjpeg-openjpeg; or decompress the file (dcmdjpeg, gdcmconv --raw), if it is not damaged."
@@ -121,25 +121,27 @@ def _undecodable(path: Path, syntax: Any, fact: str) -> SourceError:
 
 
 def frame_count(dataset: Any) -> int:
-    """Number of frames; 1 where the file says none."""
+    """Number of frames; 1 if the file does not say."""
     return int(dataset.get("NumberOfFrames") or 1)
 
 
 # ---- reading ----
 
 
-def need_pydicom(what: str) -> None:
-    """MissingExtra where pydicom is not installed, which ``what`` needs."""
+def require_pydicom(what: str) -> None:
+    """Raise MissingExtra if pydicom, which ``what`` needs, is not installed."""
     try:
         import pydicom  # noqa: F401
     except ImportError as error:
         raise MissingExtra("pydicom", "medical", what) from error
-    warnings.filterwarnings("ignore", module=r"pydicom\.")  # of values that it makes good; what counts is checked here
+    warnings.filterwarnings(
+        "ignore", module=r"pydicom\."
+    )  # it warns of values that it repairs; what counts here is checked
 
 
 def read_dataset(data: bytes, path: Path, tags: Sequence[str] = ()) -> Any:
-    """The pydicom Dataset of a file's bytes, with what is needed here and some tags more."""
-    need_pydicom(f"reading {path}")
+    """The pydicom Dataset of a file's bytes, with the tags that are needed here and some more."""
+    require_pydicom(f"reading {path}")
     import pydicom
 
     with parsing(path, "DICOM"):
@@ -149,7 +151,7 @@ def read_dataset(data: bytes, path: Path, tags: Sequence[str] = ()) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class DicomFile:
-    """A DICOM file in memory, its pixels as they are packed there. What cannot be read is a SourceError."""
+    """A DICOM file in memory, with its pixels still compressed. Raises SourceError for what cannot be read."""
 
     path: Path
     dataset: Any
@@ -163,31 +165,33 @@ class DicomFile:
         return str(self.dataset.PhotometricInterpretation)
 
     def stored(self, frame: int) -> NDArray[Any]:
-        """The stored values of a frame, (H, W), or (H, W, 3) RGB or palette colours."""
+        """The stored values of a frame: (H, W), or (H, W, 3) for RGB and palette colours."""
         from pydicom.pixels.processing import apply_color_lut
 
         with parsing(self.path, "DICOM"):
-            pixels = self._decoded(frame)
+            pixels = self._decode(frame)
             pixels = pixels if pixels.ndim == 3 else _used_bits(pixels, self.dataset)
             return apply_color_lut(pixels, self.dataset) if self.photometric == "PALETTE COLOR" else pixels
 
-    def _decoded(self, frame: int) -> NDArray[Any]:
+    def _decode(self, frame: int) -> NDArray[Any]:
         from pydicom.pixels.utils import pixel_array
 
         syntax = self.dataset.file_meta.TransferSyntaxUID
         if int(self.dataset.BitsAllocated) == 1 and _is_native(syntax):
-            return _unpacked(self.dataset, frame)
+            return _unpack_bits(self.dataset, frame)
         unused: dict[str, Any] = {"correct_unused_bits": False} if int(self.dataset.SamplesPerPixel) == 1 else {}
         try:
-            # Unused bits of one channel are left to us: pydicom takes the stored ones to be the lowest
+            # Unused bits are removed in `_used_bits`: pydicom assumes that the stored bits are the lowest ones
             return pixel_array(self.dataset, index=frame, **unused)
         except RuntimeError as error:
             if not syntax.is_compressed:
                 raise
-            raise _undecodable(self.path, syntax, f"cannot be decoded ({' '.join(str(error).split())})") from error
+            raise _undecodable_error(
+                self.path, syntax, f"cannot be decoded ({' '.join(str(error).split())})"
+            ) from error
 
     def described(self, frame: int, sequence: str) -> Any:
-        """Where a frame's window, rescale or place stands: enhanced files say them a frame, or for all frames."""
+        """The item that holds a frame's window, rescaling or position; in enhanced files per frame or once for all."""
         with parsing(self.path, "DICOM"):
             frames = self.dataset.get("PerFrameFunctionalGroupsSequence") or ()
             shared = self.dataset.get("SharedFunctionalGroupsSequence") or ()
@@ -197,14 +201,14 @@ class DicomFile:
             return self.dataset
 
     def rescale(self, frame: int) -> tuple[float, float]:
-        """Slope and intercept from stored values to a frame's units; 1 and 0 where there are none."""
+        """Slope and intercept that turn stored values into a frame's units; 1 and 0 if they are missing."""
         holder = self.described(frame, "PixelValueTransformationSequence")
         with parsing(self.path, "DICOM"):
             slope, intercept = holder.get("RescaleSlope"), holder.get("RescaleIntercept")
             return 1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept)
 
     def modality(self, frame: int, stored: NDArray[Any]) -> NDArray[Any]:
-        """Stored values in the units that windows are given in, such as Hounsfield's (PS3.3 C.11.1)."""
+        """Stored values in the units that windows are given in, such as Hounsfield units (PS3.3 C.11.1)."""
         holder = self.described(frame, "PixelValueTransformationSequence")
         if holder.get("ModalityLUTSequence"):
             return self.looked_up(stored, holder.ModalityLUTSequence)[0]
@@ -212,9 +216,9 @@ class DicomFile:
         return stored if (slope, intercept) == (1, 0) else stored * slope + intercept
 
     def looked_up(self, values: NDArray[Any], tables: Any) -> tuple[NDArray[Any], int]:
-        """What the first of some lookup tables says of each value, and the bits of that.
+        """The values in the first of some lookup tables, and the number of their bits.
 
-        Values before or after the table take its ends.
+        Values before the table's first or after its last entry get that entry.
         """
         with parsing(self.path, "DICOM"):
             count, first, depth = tables[0].LUTDescriptor
@@ -224,24 +228,24 @@ class DicomFile:
                 data = np.frombuffer(data, f"{order}u2" if len(data) >= 2 * count else "u1")
             table = np.asarray(data)[:count]
             if len(table) < count or not 1 <= depth <= 16:
-                raise damaged(self.path, f"a lookup table has {len(table)} entries of {depth} bits, not {count}")
+                raise damaged_error(self.path, f"a lookup table has {len(table)} entries of {depth} bits, not {count}")
             return table[np.clip(np.rint(values).astype(np.int64) - first, 0, count - 1)], depth
 
     @cached_property
     def least_and_greatest(self) -> tuple[float, float]:
-        """Of the values of all frames, in their units; padding around the picture does not count (C.7.5.1.1.2)."""
-        ranges = [range_ for k in range(frame_count(self.dataset)) for range_ in self._ranges(k)]
+        """The range of values of all frames, in their units, without padding around the image (C.7.5.1.1.2)."""
+        ranges = [range_ for k in range(frame_count(self.dataset)) for range_ in self._value_ranges(k)]
         return (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else (0.0, 0.0)
 
-    def _ranges(self, frame: int) -> list[tuple[float, float]]:
-        """Least and greatest value of a frame, in its units; nothing where all is padding."""
+    def _value_ranges(self, frame: int) -> list[tuple[float, float]]:
+        """Least and greatest value of a frame, in its units; an empty list if all of it is padding."""
         stored = self.stored(frame)
-        values = self.modality(frame, stored)[~pads(stored, self.padding)]
+        values = self.modality(frame, stored)[~is_padding(stored, self.padding)]
         return [(float(values.min()), float(values.max()))] if values.size else []
 
     @property
     def padding(self) -> Padding:
-        """The least and the greatest stored value that only pad the picture."""
+        """The least and the greatest stored value that only fill up the image, or None."""
         with parsing(self.path, "DICOM"):
             first, last = (self.dataset.get(f"PixelPadding{end}") for end in ("Value", "RangeLimit"))
             if first is None:
@@ -250,18 +254,22 @@ class DicomFile:
             return low, high
 
 
-def pads(stored: NDArray[Any], padding: Padding) -> NDArray[np.bool_]:
-    """Where stored values only pad the picture."""
+def is_padding(stored: NDArray[Any], padding: Padding) -> NDArray[np.bool_]:
+    """Where stored values only fill up the image."""
     low, high = padding or (1, 0)
     return (stored >= low) & (stored <= high)
 
 
 def open_dicom(path: Path, keep: bool = False) -> DicomFile:
-    """A listed file, kept for the next of its frames where ``keep``. SourceError where it cannot be read."""
-    return KEPT.get(path, "dicom", lambda: _opened(path), lambda file: file.nbytes) if keep else _opened(path)
+    """Open a listed file; ``keep`` keeps it for its next frame. Raises SourceError if it cannot be read."""
+    return (
+        RECENT_FILES.get(path, "dicom", lambda: _open_file(path), lambda file: file.nbytes)
+        if keep
+        else _open_file(path)
+    )
 
 
-def _opened(path: Path) -> DicomFile:
+def _open_file(path: Path) -> DicomFile:
     dataset = read_dataset(read_bytes(path), path)
     with parsing(path, "DICOM"):
         check_header(dataset, path)
@@ -269,12 +277,12 @@ def _opened(path: Path) -> DicomFile:
 
 
 def _is_native(syntax: Any) -> bool:
-    """Whether pixels lie there as they are, once the file is inflated."""
+    """Whether pixels are uncompressed, at least once the file is inflated."""
     return not syntax.is_compressed or syntax.is_deflated
 
 
-def _unpacked(dataset: Any, frame: int) -> NDArray[np.uint8]:
-    """A frame of single bits (PS3.5 8.1.1); pydicom 3.0 loses some of those that begin within a byte."""
+def _unpack_bits(dataset: Any, frame: int) -> NDArray[np.uint8]:
+    """A frame of one bit per pixel (PS3.5 8.1.1). pydicom 3.0 loses bits of frames that begin within a byte."""
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     start, size = frame * rows * columns, rows * columns
     held = np.frombuffer(dataset.PixelData, np.uint8)[start // 8 : (start + size + 7) // 8]
@@ -282,6 +290,6 @@ def _unpacked(dataset: Any, frame: int) -> NDArray[np.uint8]:
 
 
 def _used_bits(pixels: NDArray[Any], dataset: Any) -> NDArray[Any]:
-    """Stored values without what old files keep in the bits above and below them, such as overlays."""
+    """Stored values alone: old files keep other things, such as overlays, in the bits above and below."""
     width, bits = 8 * pixels.dtype.itemsize, int(dataset.BitsStored)
     return (pixels << (width - 1 - _high_bit(dataset))) >> (width - bits) if bits < width else pixels

@@ -1,7 +1,7 @@
-"""From the stored values of a DICOM frame to the picture that a viewer shows.
+"""From the stored values of a DICOM frame to the image that a viewer shows.
 
 The steps are those of the standard's grayscale pipeline (PS3.4 N.2): modality rescale, value-of-interest window, and
-MONOCHROME1 inverted, so that bright is bright. Colours are taken as RGB.
+inversion of MONOCHROME1, so that large values are bright. Colours become RGB.
 """
 
 from __future__ import annotations
@@ -25,24 +25,25 @@ class View:
     """How a frame is shown.
 
     Attributes:
-        window: ``file``, its own lookup table or window, or ``data`` where it has none; ``data``, from the file's least
-            to its greatest value; ``full``, all values that its bits can hold; or centre and width, after rescaling.
-        bits: of the picture, 8 or 16.
+        window: ``file``: the file's own lookup table or window, or ``data`` if it has none; ``data``: from the file's
+            least to its greatest value; ``full``: all values that its bits can hold; or centre and width, after
+            rescaling.
+        bits: of the image, 8 or 16.
     """
 
     window: Window
     bits: Literal[8, 16]
 
     def picture(self, file: DicomFile, frame: int) -> Image:
-        """The picture of a frame: uint8 or uint16, (H, W) or (H, W, 3) RGB. SourceError naming the file."""
+        """The image of a frame: uint8 or uint16, (H, W) or (H, W, 3) RGB. Raises SourceError naming the file."""
         stored = file.stored(frame)
         if stored.ndim == 3:
             return to_bits(between(stored, 0, _colour_range(file, stored)), self.bits)
         with parsing(file.path, "DICOM"):
-            shown = self._shown(file, frame, stored)
+            shown = self._brightness(file, frame, stored)
         return to_bits(1 - shown if file.photometric == "MONOCHROME1" else shown, self.bits)
 
-    def _shown(self, file: DicomFile, frame: int, stored: NDArray[Any]) -> NDArray[np.float64]:
+    def _brightness(self, file: DicomFile, frame: int, stored: NDArray[Any]) -> NDArray[np.float64]:
         """Brightness of each pixel, 0 to 1."""
         values = file.modality(frame, stored)
         if isinstance(self.window, tuple):
@@ -60,7 +61,7 @@ def to_bits(brightness: NDArray[np.floating[Any]], bits: int) -> Image:
 
 
 def between(values: NDArray[Any], low: float, high: float) -> NDArray[np.float64]:
-    """Where values lie from low to high, 0 to 1; 0 everywhere where the two are one."""
+    """Values scaled so that low is 0 and high is 1, clipped; all 0 if the two are equal."""
     return np.clip((values - float(low)) / ((high - low) or np.inf), 0, 1)
 
 
@@ -87,12 +88,12 @@ _FUNCTIONS = {"LINEAR": linear, "LINEAR_EXACT": linear_exact, "SIGMOID": sigmoid
 
 
 def _own_window(file: DicomFile, frame: int, values: NDArray[Any]) -> NDArray[np.float64] | None:
-    """Brightness by the file's first lookup table or window; None where it has none, or one without width."""
+    """Brightness by the file's first lookup table or window; None if it has neither, or a window without width."""
     holder = file.described(frame, "FrameVOILUTSequence")
     if holder.get("VOILUTSequence"):
         found, depth = file.looked_up(values, holder.VOILUTSequence)
         return between(found, 0, 2**depth - 1)
-    center, width = _first(holder.get("WindowCenter")), _first(holder.get("WindowWidth"))
+    center, width = _first_number(holder.get("WindowCenter")), _first_number(holder.get("WindowWidth"))
     if center is None or width is None or not width > 0:
         return None
     name = str(holder.get("VOILUTFunction") or "LINEAR").upper()
@@ -104,11 +105,11 @@ def _own_window(file: DicomFile, frame: int, values: NDArray[Any]) -> NDArray[np
     return _FUNCTIONS[name](values, center, width)
 
 
-def _first(value: Any) -> float | None:
-    """The first of a tag's numbers; None where there is none."""
+def _first_number(value: Any) -> float | None:
+    """The first of a tag's numbers, or None."""
     if value is None or value == "":
         return None
-    return float(value) if isinstance(value, int | float) else _first(next(iter(value), None))
+    return float(value) if isinstance(value, int | float) else _first_number(next(iter(value), None))
 
 
 def _full_range(file: DicomFile, frame: int) -> tuple[float, float]:
@@ -119,6 +120,6 @@ def _full_range(file: DicomFile, frame: int) -> tuple[float, float]:
 
 
 def _colour_range(file: DicomFile, stored: NDArray[Any]) -> int:
-    """The greatest value that a colour may have."""
+    """The greatest value that a colour channel can have."""
     own = file.photometric != "PALETTE COLOR"
     return int(2 ** int(file.dataset.BitsStored) - 1) if own else int(np.iinfo(stored.dtype).max)

@@ -1,4 +1,4 @@
-"""DICOM pictures: radiographs, ultrasound, single slices; masks beside them if there are any."""
+"""DICOM images: radiographs, ultrasound, single slices; with masks beside them, if there are any."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from augforge.cache.filecache import FileCache
-from augforge.sample import Sample
+from augforge.sample import NO_CLASSES, Sample
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Refused, Source, source
 from augforge.sources.formats.dicom.facts import DICOM_SUFFIXES, check_tags, dicom_facts, dicom_name, tags_kind
-from augforge.sources.formats.dicom.file import need_pydicom, open_dicom
+from augforge.sources.formats.dicom.file import open_dicom, require_pydicom
 from augforge.sources.formats.dicom.pixels import View, Window
-from augforge.sources.loading import check_size, known_bits, loaded
-from augforge.sources.options import NO_CLASSES
+from augforge.sources.loading import check_size, known_bits, make_sample
 from augforge.sources.raster.class_masks import ClassMasks, Mask
 from augforge.sources.scan.own_splits import split_folder
-from augforge.sources.scan.patients import patient_of, tell_mixed
-from augforge.sources.scan.records import plain, record_of
+from augforge.sources.scan.patients import patient_of, warn_of_mixed_patients
+from augforge.sources.scan.records import make_record, normal_folder
 from augforge.sources.scan.scanning import Scan
 
 
@@ -30,20 +29,20 @@ from augforge.sources.scan.scanning import Scan
 class Dicom(Source):
     """Reads DICOM images as a viewer shows them: rescaled, windowed, MONOCHROME1 inverted, colours as RGB.
 
-    Values become 8 or 16 bits by ``window``, rounded. A file of many frames is a sample a frame, named as if the file
-    were a folder: ``P01/scan1/0000`` is the first. Files are .dcm, .dicom, .ima or without suffix; a file that is DICOM
-    and no picture (a DICOMDIR, a report, a segmentation, a dose) is refused. Slices that make up a volume are read by
-    the format volume.
+    Values become 8 or 16 bits by ``window``, rounded. A file of many frames is one sample per frame, named as if the
+    file were a folder: ``P01/scan1/0000`` is the first. Files are .dcm, .dicom, .ima or without suffix; a DICOM file
+    without an image (a DICOMDIR, a report, a segmentation, a dose) is refused. Slices that make up a volume are
+    read by the format volume.
 
-    The group is the PatientID, or the first folder of the name where a file has none, ``P01`` here; folders with files
-    of several groups are told. The ID then stands in the dataset, so set ``group`` where it must not, or where
-    anonymising made it useless.
+    The usual group is the PatientID, or the first folder of the name (``P01`` below) if a file has none; there is a
+    warning of folders with files of several groups. The ID then becomes part of the dataset. Set ``group`` if it must
+    not, or if anonymising made it useless.
 
-    Masks are those of the format mask-folder: in ``masks/<class>``, any pixel that is not zero is the class, a missing
-    one says that it is not there; but where no image in test/ (val/, train/) has a mask, they are unlabelled. Without
-    masks (``masks: null``) nothing is known of any class.
+    Masks are as in the format mask-folder: in ``masks/<class>``, any pixel that is not zero is of the class, and
+    without a mask the class is absent; but if no image in test/ (val/, train/) has any mask, they are unlabelled. With
+    ``masks: null`` no class is known.
 
-    Compressed files need a decoder: JPEG, JPEG 2000 and RLE are read as they are, other kinds with pylibjpeg.
+    Of compressed files, JPEG, JPEG 2000 and RLE are read without further packages; other kinds need pylibjpeg.
     """
 
     adapter_version: ClassVar[int] = 3
@@ -92,34 +91,34 @@ ROOT/                          source.path
         return ClassMasks(self, self.masks or "", self.threshold)
 
     def scan(self, cache: FileCache) -> Listing:
-        need_pydicom("the source format `dicom`")
+        require_pydicom("the source format `dicom`")
         check_tags(self.tags)
         scan = Scan(self, cache)
-        scan.need_folder(self.images)
+        scan.require_folder(self.images)
         labels = self._class_masks.labels(scan, self.images) if self.masks is not None else []
-        table = self._table(labels)
-        facts = self._facts(scan)
-        tell_mixed(scan, ((self._name(place), fact["patient"]) for place, fact in facts.items()))
-        images = scan.unique(frame for place, fact in facts.items() for frame in self._frames(place, fact))
-        masks = self._class_masks.listed(scan, labels, images, facts)
-        unlabelled = self._class_masks.unlabelled(scan, images, masks)
+        table = self._class_table(labels)
+        facts = self._image_facts(scan)
+        warn_of_mixed_patients(scan, ((self._file_name(place), fact["patient"]) for place, fact in facts.items()))
+        images = scan.places_by_name(frame for place, fact in facts.items() for frame in self._frames_of(place, fact))
+        masks = self._class_masks.list_masks(scan, labels, images, facts)
+        unlabelled = self._class_masks.unlabelled_splits(scan, images, masks)
         records = (
-            self._record(
+            self._make_record(
                 name, place, facts[place], None if split_folder(name) in unlabelled else masks.get(name, []), table
             )
             for name, place in images.items()
         )
-        return scan.listing(records, table.names)
+        return scan.make_listing(records, table.names)
 
-    def _table(self, labels: list[str]) -> ClassTable:
+    def _class_table(self, labels: list[str]) -> ClassTable:
         if self.masks is None:
             return ClassTable(self.classes or NO_CLASSES, [])
         return class_table(self, labels, self.root / self.masks)
 
-    def _facts(self, scan: Scan) -> Mapping[str, Any]:
-        """`dicom_facts` of the sound images; what is DICOM and no picture, or no DICOM, is refused."""
-        places = scan.walk(plain(self.images), DICOM_SUFFIXES, "a DICOM file")
-        files = scan.unique((self._name(place), place) for place in places)
+    def _image_facts(self, scan: Scan) -> Mapping[str, Any]:
+        """`dicom_facts` of the readable images; files that are no DICOM, or hold no image, are refused."""
+        places = scan.walk(normal_folder(self.images), DICOM_SUFFIXES, "a DICOM file")
+        files = scan.places_by_name((self._file_name(place), place) for place in places)
         facts = scan.facts(files.items(), tags_kind(self.tags), partial(dicom_facts, tags=self.tags), "broken DICOM")
         for name, place in files.items():
             if "foreign" in facts.get(place, ()):
@@ -127,33 +126,33 @@ ROOT/                          source.path
                 scan.refused.append(Refused(name, reason, f"{place} {detail}".strip()))
         return facts
 
-    def _name(self, place: str) -> str:
-        return dicom_name(place, plain(self.images))
+    def _file_name(self, place: str) -> str:
+        return dicom_name(place, normal_folder(self.images))
 
-    def _frames(self, place: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def _frames_of(self, place: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Name and place of each frame of a file."""
-        name = self._name(place)
+        name = self._file_name(place)
         if facts["frames"] == 1:
             return [(name, place)]
         return [(f"{name}/{frame:04d}", place) for frame in range(facts["frames"])]
 
-    def _record(
+    def _make_record(
         self, name: str, place: str, facts: Mapping[str, Any], masks: list[Mask] | None, table: ClassTable
     ) -> Record:
-        """The record of a frame; masks are None where it is unlabelled."""
-        shown = "unlabelled" if masks is None else self._class_masks.annotation(masks)
+        """The record of a frame; ``masks`` are None if it is unlabelled."""
+        shown = "unlabelled" if masks is None else self._class_masks.canonical(masks)
         content = table.content([self.window, self.bits, shown])
         known = [] if masks is None else table.known
         data: dict[str, Any] = {"masks": [mask[2] for mask in masks or ()], "known": known}
-        file, metadata = self._name(place), dict(facts["tags"])
+        file, metadata = self._file_name(place), dict(facts["tags"])
         if facts["frames"] > 1:
             data["frame"] = metadata["frame"] = int(name.removeprefix(f"{file}/"))
         group = patient_of(file, facts["patient"])
         own = {**facts, "bytes": facts["bytes"] // facts["frames"]}
-        return replace(record_of(name, place, own, content, group=group, data=data), metadata=metadata)
+        return replace(make_record(name, place, own, content, group=group, data=data), metadata=metadata)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         path, frame = self.root / record.data["image"], record.data.get("frame")
         image = self._view.picture(open_dicom(path, keep=frame is not None), frame or 0)
         check_size(path, image, record)
-        return loaded(record, image, self._class_masks.planes(record, classes), known_bits(record, classes))
+        return make_sample(record, image, self._class_masks.load_planes(record, classes), known_bits(record, classes))

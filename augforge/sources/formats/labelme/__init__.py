@@ -1,1 +1,1 @@
-"""LabelMe: one JSON of shapes beside each image."""
+"""LabelMe: one JSON file of shapes beside each image."""

@@ -1,4 +1,4 @@
-"""A LabelMe file: its shapes in canonical form, and as parts to draw."""
+"""Reading a LabelMe file: its shapes, in canonical form and as parts to draw."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,14 +19,14 @@ from augforge.sources.raster import shapes
 from augforge.sources.raster.shapes import Part
 from augforge.sources.raster.values import is_name, whole_size
 from augforge.sources.scan.documents import MAX_PIXEL, is_point, read_json
-from augforge.sources.scan.images import decode, inspect
+from augforge.sources.scan.images import decode, parse_header
 
 _REMEDY = "Correct or remove the shape."
 
 
 @dataclass(frozen=True, slots=True)
 class Widths:
-    """How wide what has no area is drawn, in pixels; None refuses it."""
+    """The widths in pixels to draw lines and points with, which have no area; None refuses them."""
 
     line: float | None
     point: float | None
@@ -33,14 +34,14 @@ class Widths:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A shape as the file holds it, checked.
+    """A shape of the file, checked.
 
     Attributes:
-        label: as it stands there.
+        label: as in the file.
         kind: polygon, rectangle, circle, linestrip, line, point or mask.
         points: (x, y) pixels.
-        width: of what has no area.
-        mask: the PNG of a mask; its two points are the first and the last pixel.
+        width: to draw lines and points with; 0 for other kinds.
+        mask: the PNG of a mask, whose two points are its first and last pixel.
         where: file and number, for messages.
     """
 
@@ -52,24 +53,24 @@ class Shape:
     where: str
 
     def canonical(self, name: str) -> Any:
-        """What decides the pixels of its class, JSON-like."""
+        """Everything that decides which pixels are drawn, JSON-like."""
         mask = hashlib.sha256(self.mask).hexdigest() if self.mask else ""
         return [name, self.kind, self.points, self.width, mask]
 
     def box(self) -> shapes.Box:
-        """Around what is drawn of it."""
+        """The box around the drawn shape."""
         if self.kind == "circle":
             return shapes.box_of(self.points[:1], math.dist(*self.points))
         return shapes.box_of(self.points, self.width / 2)
 
     def parts(self, name: str) -> Iterator[Part]:
-        """What is drawn of it."""
-        for ring in _DRAWN[self.kind](self):
+        """The parts to draw."""
+        for ring in _SHAPE_PARTS[self.kind](self):
             yield name, ring
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """The file with its ``shapes``, a list of objects."""
+    """Read a file and check that its ``shapes`` are a list of objects."""
     document: Any = read_json(path)
     entries = document.get("shapes") if isinstance(document, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -81,19 +82,19 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def read_shapes(document: Mapping[str, Any], path: Path, wanted: Callable[[str], bool], widths: Widths) -> list[Shape]:
-    """The shapes whose labels are wanted; the others are not looked at. SourceError for one that cannot be drawn."""
+    """The shapes whose labels are wanted; others are not checked. Raises SourceError for one that cannot be drawn."""
     found = []
     for number, entry in enumerate(document["shapes"], start=1):
         label = entry.get("label")
         if not is_name(label):
             raise SourceError(f"{path}: shape {number} has no label; expected a class name. Label or remove it.")
         if wanted(label):
-            found.append(_shape(entry, label, f"{path}: shape {number}, label '{label}'", widths))
+            found.append(_read_shape(entry, label, f"{path}: shape {number}, label '{label}'", widths))
     return found
 
 
-def stated_size(document: Mapping[str, Any], path: Path) -> tuple[int, int] | None:
-    """Width and height that the file states, or None where it does not."""
+def read_size(document: Mapping[str, Any], path: Path) -> tuple[int, int] | None:
+    """Width and height that the file states, or None if it does not."""
     size = [document.get("imageWidth"), document.get("imageHeight")]
     if size == [None, None]:
         return None
@@ -110,20 +111,20 @@ def read_flags(document: Mapping[str, Any]) -> dict[str, bool]:
     return {name: value for name, value in items if is_name(name) and isinstance(value, bool)}
 
 
-def farthest(found: Iterable[Shape], path: Path) -> shapes.Far:
-    """The file's shapes that lie farthest out, for `shapes.off_image`."""
-    far: shapes.Far = []
+def farthest_shapes(found: Iterable[Shape], path: Path) -> shapes.Farthest:
+    """The shapes that lie farthest out, for `shape_outside_image`."""
+    far: shapes.Farthest = []
     for shape in found:
-        far = shapes.farther(far, shape.box(), shape.where.removeprefix(f"{path}: "))
+        far = shapes.extend_farthest(far, shape.box(), shape.where.removeprefix(f"{path}: "))
     return far
 
 
-def embedded(document: Mapping[str, Any], path: Path) -> bytes:
-    """The bytes of ``imageData``; SourceError where they are none."""
-    return _unpacked(document.get("imageData"), f"{path}: imageData")
+def embedded_image(document: Mapping[str, Any], path: Path) -> bytes:
+    """The bytes in ``imageData``. Raises SourceError if they are missing or no base64."""
+    return _decode_base64(document.get("imageData"), f"{path}: imageData")
 
 
-def _unpacked(text: Any, where: str) -> bytes:
+def _decode_base64(text: Any, where: str) -> bytes:
     try:
         data = base64.b64decode(text, validate=True) if isinstance(text, str) else b""
     except ValueError:
@@ -133,22 +134,44 @@ def _unpacked(text: Any, where: str) -> bytes:
     return data
 
 
+def shape_entry(label: str, points: list[list[float]], kind: str, group: int | None = None) -> dict[str, Any]:
+    """A shape in the form that `read_shapes` reads."""
+    return {
+        "label": label,
+        "points": points,
+        "group_id": group,
+        "description": "",
+        "shape_type": kind,
+        "flags": {},
+        "mask": None,
+    }
+
+
+def mask_entry(label: str, mask: NDArray[np.uint8], x: int, y: int) -> dict[str, Any]:
+    """A shape of type mask in the form that `read_shapes` reads; ``x`` and ``y`` are its first pixel."""
+    height, width = mask.shape
+    picture = base64.b64encode(cv2.imencode(".png", mask)[1].tobytes()).decode("ascii")
+    return {**shape_entry(label, [[x, y], [x + width - 1, y + height - 1]], "mask"), "mask": picture}
+
+
 # ---- shapes ----------------------------------------------------------------------------------------------------------
 
 _COUNTS = {"rectangle": 2, "circle": 2, "line": 2, "point": 1, "mask": 2}
 _AT_LEAST = {"polygon": 3, "linestrip": 2}
 
 
-def _shape(entry: Mapping[str, Any], label: str, where: str, widths: Widths) -> Shape:
-    kind = entry.get("shape_type", "polygon")  # LabelMe 3 has no other
-    if not isinstance(kind, str) or kind not in _DRAWN:
-        raise SourceError(f"{where}: shape_type {str(kind)!r:.40} is not drawn.{nearest(str(kind), _DRAWN)} {_REMEDY}")
-    points = _points(entry.get("points"), kind, where)
-    mask = _mask(entry.get("mask"), points, where) if kind == "mask" else b""
-    return Shape(label, kind, points, _width(kind, where, widths), mask, where)
+def _read_shape(entry: Mapping[str, Any], label: str, where: str, widths: Widths) -> Shape:
+    kind = entry.get("shape_type", "polygon")  # LabelMe 3 has no other kind, and writes none
+    if not isinstance(kind, str) or kind not in _SHAPE_PARTS:
+        raise SourceError(
+            f"{where}: shape_type {str(kind)!r:.40} is not drawn.{nearest(str(kind), _SHAPE_PARTS)} {_REMEDY}"
+        )
+    points = _read_points(entry.get("points"), kind, where)
+    mask = _read_mask(entry.get("mask"), points, where) if kind == "mask" else b""
+    return Shape(label, kind, points, _width_of(kind, where, widths), mask, where)
 
 
-def _points(points: Any, kind: str, where: str) -> list[tuple[float, float]]:
+def _read_points(points: Any, kind: str, where: str) -> list[tuple[float, float]]:
     if not isinstance(points, list) or not all(is_point(point) for point in points):
         raise SourceError(f"{where}: points are not a list of [x, y] in finite pixels. {_REMEDY}")
     exact, least = _COUNTS.get(kind), _AT_LEAST.get(kind, 0)
@@ -161,8 +184,8 @@ def _points(points: Any, kind: str, where: str) -> list[tuple[float, float]]:
     return checked
 
 
-def _width(kind: str, where: str, widths: Widths) -> float:
-    """The width of what has no area, 0 for the others."""
+def _width_of(kind: str, where: str, widths: Widths) -> float:
+    """The width to draw a line or point with, 0 for other kinds."""
     option = {"line": "line_width", "linestrip": "line_width", "point": "point_width"}.get(kind)
     if option is None:
         return 0.0
@@ -175,10 +198,10 @@ def _width(kind: str, where: str, widths: Widths) -> float:
     return width
 
 
-def _mask(text: Any, points: list[tuple[float, float]], where: str) -> bytes:
-    """The PNG of a mask shape, as large as its points say."""
-    data = _unpacked(text, f"{where}: mask")
-    header = inspect(data, Path(f"{where}: mask"))
+def _read_mask(text: Any, points: list[tuple[float, float]], where: str) -> bytes:
+    """The PNG of a mask shape, checked to be as large as its points say."""
+    data = _decode_base64(text, f"{where}: mask")
+    header = parse_header(data, Path(f"{where}: mask"))
     (x0, y0), (x1, y1) = points
     size = (int(x1) - int(x0) + 1, int(y1) - int(y0) + 1)
     if header.kind != "png" or header.size != size:
@@ -210,20 +233,20 @@ def _stroke(shape: Shape) -> Iterator[shapes.Ring]:
     yield from shapes.stroke(shape.points, shape.width)
 
 
-def _pasted(shape: Shape) -> Iterator[shapes.Mask]:
+def _mask_pixels(shape: Shape) -> Iterator[shapes.Mask]:
     path = Path(f"{shape.where}: mask")
-    pixels: NDArray[Any] = decode(shape.mask, inspect(shape.mask, path), path)
+    pixels: NDArray[Any] = decode(shape.mask, parse_header(shape.mask, path), path)
     marked = pixels if pixels.ndim == 2 else pixels[..., :3].max(axis=2)
     x, y = (int(value) for value in shape.points[0])
     yield np.asarray(marked), x, y
 
 
-_DRAWN: dict[str, Callable[[Shape], Iterator[shapes.Ring] | Iterator[shapes.Mask]]] = {
+_SHAPE_PARTS: dict[str, Callable[[Shape], Iterator[shapes.Ring] | Iterator[shapes.Mask]]] = {
     "polygon": _polygon,
     "rectangle": _rectangle,
     "circle": _circle,
     "linestrip": _stroke,
     "line": _stroke,
     "point": _stroke,
-    "mask": _pasted,
+    "mask": _mask_pixels,
 }

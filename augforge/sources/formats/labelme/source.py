@@ -1,4 +1,4 @@
-"""LabelMe: one JSON of shapes beside each image."""
+"""LabelMe: one JSON file of shapes beside each image."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Refused, Source, source
 from augforge.sources.formats.labelme import file as labelme_file
 from augforge.sources.formats.labelme.file import Shape, Widths
-from augforge.sources.formats.labelme.layout import ImagePlaces, file_name, sample_names, swapped
-from augforge.sources.loading import check_size, known_bits, listed_image, loaded
-from augforge.sources.raster.shapes import draw, off_image
+from augforge.sources.formats.labelme.layout import ImagePlaces, file_name, sample_names, swapped_folder
+from augforge.sources.loading import check_size, known_bits, load_image, make_sample
+from augforge.sources.raster.shapes import draw, shape_outside_image
 from augforge.sources.raster.values import is_name
-from augforge.sources.scan.images import IMAGE_FACTS, decode, inspect, upright
-from augforge.sources.scan.records import folder_or_name, inside, name_of, record_of
+from augforge.sources.scan.images import IMAGE_FACTS, decode, parse_header, turn_upright
+from augforge.sources.scan.records import folder_or_name, make_record, name_of, place_inside
 from augforge.sources.scan.scanning import IMAGES, Scan
 
 Width = Annotated[float, Field(ge=1, le=1000)]
@@ -33,16 +33,16 @@ Width = Annotated[float, Field(ge=1, le=1000)]
 class Labelme(Source):
     """Reads LabelMe files of versions 3 to 5: polygons, rectangles, circles, masks, and lines and points by width.
 
-    The image is the one that ``imagePath`` names, else the one beside the file with its name, else the embedded one,
-    else the one of that file name in a parallel folder, with a warning: images/P01/scan1.jpg for json/P01/scan1.json,
-    where all files lie so. Such a folder of annotations is no part of the names, nor is one above train/ and val/.
-    Corners and rims belong to the shape; a polygon that crosses itself is filled by the even-odd rule; what leaves the
-    image is cut, and a shape wholly outside is an error. Shapes are filled with the pixels of their outline
-    (``cv2.fillPoly``), which is about half a pixel wider than pycocotools' masks. Shapes of one label are united:
-    ``group_id`` is not looked at. The image's own flags become metadata. A file without shapes is a labelled image
-    without any class; an image without a file is refused.
+    The image of a file is the one that ``imagePath`` names; else the one beside it with the same name; else the
+    embedded one; else, with a warning, the one of the same file name in a parallel folder, such as images/P01/scan1.jpg
+    for json/P01/scan1.json, if all files lie like that. Such a folder of annotations is left out of samples' names, and
+    so are folders above train/ and val/. Corners and rims belong to a shape; a polygon that crosses itself is filled by
+    the even-odd rule; shapes that leave the image are clipped, and a shape wholly outside is an error. Filled shapes
+    include the pixels of their outline (``cv2.fillPoly``), so they are about half a pixel wider than pycocotools'
+    masks. All shapes of a label are united; ``group_id`` is ignored. The image's flags become metadata. A file without
+    shapes is a labelled image without objects; an image without a file is refused.
 
-    Without ``classes`` they are the labels, sorted. A class that the recipe lists and no file labels is unknown.
+    Without ``classes`` the classes are the labels, sorted. A class that the recipe lists but no file labels is unknown.
     """
 
     adapter_version: ClassVar[int] = 2
@@ -61,104 +61,119 @@ ROOT/                          source.path
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
         places = scan.walk("", IMAGES | {".json"})
-        notes = scan.unique((name_of(place), place) for place in places if place.lower().endswith(".json"))
+        annotations = scan.places_by_name(
+            (name_of(place), place) for place in places if place.lower().endswith(".json")
+        )
         found = {place for place in places if not place.lower().endswith(".json")}
-        if not notes:
+        if not annotations:
             raise SourceError(f"{self.root} holds no .json; expected\n{self.layout}\nCorrect source.path.")
-        facts = scan.facts(notes.items(), self._kind, self._read, "broken annotation")
+        facts = scan.facts(annotations.items(), self._kind, self._read_facts, "broken annotation")
         labels = sorted({label for fact in facts.values() for label in fact["labels"]})
         nothing = ClassTable(self.classes or (), [])
-        table = class_table(self, labels, self.root) if labels or not scan.bad else nothing
-        pairs = self._pairs(scan, notes, facts, found)
+        table = class_table(self, labels, self.root) if labels or not scan.bad_names else nothing
+        pairs = self._pair_images(scan, annotations, facts, found)
         used = {*pairs.values()}
         others = ((name_of(place), place) for place in sorted(found - used))
-        scan.refused += [Refused(name, "no annotation", place) for name, place in others if name not in scan.bad]
+        scan.refused += [Refused(name, "no annotation", place) for name, place in others if name not in scan.bad_names]
         names = sample_names(pairs)
         images = self._image_facts(scan, names, pairs)
-        return scan.listing(self._records(scan, table, names, facts, pairs, images), table.names)
+        return scan.make_listing(self._make_records(scan, table, names, facts, pairs, images), table.names)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         path = self.root / record.data["annotation"]
         document = labelme_file.read_document(path)
-        image = _embedded_image(document, path, record) if record.data["embedded"] else listed_image(self.root, record)
-        named = ((self.known_class(shape.label, classes, shape.where), shape) for shape in self._shapes(document, path))
+        image = (
+            _load_embedded_image(document, path, record) if record.data["embedded"] else load_image(self.root, record)
+        )
+        named = (
+            (self.require_class(shape.label, classes, shape.where), shape)
+            for shape in self._read_shapes(document, path)
+        )
         parts = (part for name, shape in named if name is not None for part in shape.parts(name))
-        return loaded(record, image, draw(parts, record.height, record.width, classes), known_bits(record, classes))
+        return make_sample(
+            record, image, draw(parts, record.height, record.width, classes), known_bits(record, classes)
+        )
 
     # ---- annotations ----
 
     @property
     def _kind(self) -> str:
-        """The kind of `_read` in the cache: everything that decides what it gives, apart from the file."""
+        """The kind of `_read_facts` in the cache: it names everything besides the file that decides the result."""
         rules = digest(self.classes, self.class_map, self.line_width, self.point_width)
         return f"labelme@{self.adapter_version}, facts@2 {rules}"
 
-    def _read(self, path: Path) -> dict[str, Any]:
+    def _read_facts(self, path: Path) -> dict[str, Any]:
         document = labelme_file.read_document(path)
-        found = self._shapes(document, path)
+        found = self._read_shapes(document, path)
         if self.classes is not None:
             for shape in found:
-                self.known_class(shape.label, self.classes, shape.where)
+                self.require_class(shape.label, self.classes, shape.where)
         image_path = document.get("imagePath")
         return {
             "labels": sorted({shape.label for shape in found}),
             "content": digest(sorted(digest(shape.canonical(self.class_of(shape.label) or "")) for shape in found)),
-            "size": labelme_file.stated_size(document, path),
-            "far": labelme_file.farthest(found, path),
+            "size": labelme_file.read_size(document, path),
+            "far": labelme_file.farthest_shapes(found, path),
             "flags": labelme_file.read_flags(document),
             "image": image_path if is_name(image_path) else None,
             "embeds": bool(document.get("imageData")),
         }
 
-    def _shapes(self, document: Mapping[str, Any], path: Path) -> list[Shape]:
+    def _read_shapes(self, document: Mapping[str, Any], path: Path) -> list[Shape]:
         widths = Widths(self.line_width, self.point_width)
         return labelme_file.read_shapes(document, path, lambda label: self.class_of(label) is not None, widths)
 
     # ---- images ----
 
-    def _pairs(self, scan: Scan, notes: Mapping[str, str], facts: Mapping[str, Any], found: set[str]) -> dict[str, str]:
-        """For the place of each annotation that of its image, which is the same where the image is embedded."""
-        places = ImagePlaces(found, notes.values())
-        own = {note: self._own_image(note, fact, places) for note, fact in facts.items()}
-        lost = {note: file_name(facts[note]["image"] or "") for note, image in own.items() if image is None}
+    def _pair_images(
+        self, scan: Scan, annotations: Mapping[str, str], facts: Mapping[str, Any], found: set[str]
+    ) -> dict[str, str]:
+        """The place of the image by the place of its annotation; the two are equal if the image is embedded."""
+        places = ImagePlaces(found, annotations.values())
+        own = {annotation: self._own_image(annotation, fact, places) for annotation, fact in facts.items()}
+        lost = {
+            annotation: file_name(facts[annotation]["image"] or "")
+            for annotation, image in own.items()
+            if image is None
+        }
         parallel = places.parallel(lost)
-        self._tell_parallel(scan, parallel)
+        self._warn_of_parallel_folders(scan, parallel)
         pairs: dict[str, str] = {}
         owners: dict[str, str] = {}
-        for name, note in notes.items():
-            image = own.get(note) or parallel.get(note)
-            if image is None and note in facts:
-                scan.wrong(name, "no image", self._no_image(note, facts[note], places))
-            elif image is not None and owners.setdefault(image, note) != note:
-                message = f"{self.root / owners[image]} and {self.root / note} both annotate {self.root / image}"
-                scan.wrong(name, "image stands twice", f"{message}; expected one file an image. Remove one.")
+        for name, annotation in annotations.items():
+            image = own.get(annotation) or parallel.get(annotation)
+            if image is None and annotation in facts:
+                scan.bad_sample(name, "no image", self._no_image_message(annotation, facts[annotation], places))
+            elif image is not None and owners.setdefault(image, annotation) != annotation:
+                message = f"{self.root / owners[image]} and {self.root / annotation} both annotate {self.root / image}"
+                scan.bad_sample(name, "image stands twice", f"{message}; expected one file an image. Remove one.")
             elif image is not None:
-                pairs[note] = image
+                pairs[annotation] = image
         return pairs
 
-    def _own_image(self, note: str, facts: Mapping[str, Any], places: ImagePlaces) -> str | None:
-        """Place of the image that an annotation names, that lies beside it or that it embeds."""
+    def _own_image(self, annotation: str, facts: Mapping[str, Any], places: ImagePlaces) -> str | None:
+        """The place of the image that an annotation names, that lies beside it or that it embeds, or None."""
         try:
-            place = inside(self.root, _joined(note, facts["image"]), "") if facts["image"] else ""
+            place = place_inside(self.root, _image_path(annotation, facts["image"]), "") if facts["image"] else ""
         except SourceError:
             place = ""
         if place in places.all:
             return place
-        return places.beside.get(name_of(note)) or (note if facts["embeds"] else None)
+        return places.beside.get(name_of(annotation)) or (annotation if facts["embeds"] else None)
 
-    def _tell_parallel(self, scan: Scan, parallel: Mapping[str, str]) -> None:
-        for note, image in list(parallel.items())[:1]:
-            here, there = swapped(note, image) or ("", "")
+    def _warn_of_parallel_folders(self, scan: Scan, parallel: Mapping[str, str]) -> None:
+        for annotation, image in list(parallel.items())[:1]:
+            here, there = swapped_folder(annotation, image) or ("", "")
             scan.warnings.append(
                 f"imagePath of {len(parallel)} files leads to no image; those of their names in parallel folders were "
-                f"taken, {there} for {here}, such as {image} for {note}"
+                f"taken, {there} for {here}, such as {image} for {annotation}"
             )
 
-    def _no_image(self, note: str, facts: Mapping[str, Any], places: ImagePlaces) -> str:
-        """Why an annotation has no image: its path leaves the root, or nothing is there."""
-        where, named = str(self.root / note), facts["image"] or ""
+    def _no_image_message(self, annotation: str, facts: Mapping[str, Any], places: ImagePlaces) -> str:
+        """The message for an annotation without an image: its path leads out of the root, or nowhere."""
+        where, named = str(self.root / annotation), facts["image"] or ""
         try:
-            inside(self.root, _joined(note, named), where)
+            place_inside(self.root, _image_path(annotation, named), where)
         except SourceError as error:
             return str(error)
         others = places.named.get(file_name(named))
@@ -168,12 +183,14 @@ ROOT/                          source.path
 
     def _image_facts(self, scan: Scan, names: Mapping[str, str], pairs: Mapping[str, str]) -> Mapping[str, Any]:
         """Facts of the images by their places."""
-        known = scan.images((names[note], image) for note, image in pairs.items() if image != note)
-        within = ((names[note], note) for note, image in pairs.items() if image == note)
+        known = scan.image_facts(
+            (names[annotation], image) for annotation, image in pairs.items() if image != annotation
+        )
+        within = ((names[annotation], annotation) for annotation, image in pairs.items() if image == annotation)
         known.update(scan.facts(within, f"labelme {IMAGE_FACTS}", _embedded_facts, "broken image"))
         return known
 
-    def _records(
+    def _make_records(
         self,
         scan: Scan,
         table: ClassTable,
@@ -182,37 +199,37 @@ ROOT/                          source.path
         pairs: Mapping[str, str],
         images: Mapping[str, Any],
     ) -> Iterator[Record]:
-        for note, place in pairs.items():
+        for annotation, place in pairs.items():
             if place not in images:
                 continue
-            name, said, image = names[note], facts[note], images[place]
-            if said["size"] is not None:
-                scan.need_size(name, note, said["size"], image)
-            outside = off_image(said["far"], image, self.root / note)
-            if outside is not None and name not in scan.bad:
-                scan.wrong(name, "outside the image", outside)
-            data = {"annotation": note, "embedded": place == note, "known": table.known}
-            record = record_of(
-                name, place, image, table.content(said["content"]), group=folder_or_name(name), data=data
+            name, of_file, image = names[annotation], facts[annotation], images[place]
+            if of_file["size"] is not None:
+                scan.check_size(name, annotation, of_file["size"], image)
+            outside = shape_outside_image(of_file["far"], image, self.root / annotation)
+            if outside is not None and name not in scan.bad_names:
+                scan.bad_sample(name, "outside the image", outside)
+            data = {"annotation": annotation, "embedded": place == annotation, "known": table.known}
+            record = make_record(
+                name, place, image, table.content(of_file["content"]), group=folder_or_name(name), data=data
             )
-            yield replace(record, metadata=said["flags"])
+            yield replace(record, metadata=of_file["flags"])
 
 
-def _joined(note: str, image: str) -> str:
-    """``imagePath`` as a path from the root; Windows writes it with backslashes."""
-    return str(PurePosixPath(note).parent / image.replace("\\", "/"))
+def _image_path(annotation: str, image: str) -> str:
+    """``imagePath`` as a path from the root; on Windows it is written with backslashes."""
+    return str(PurePosixPath(annotation).parent / image.replace("\\", "/"))
 
 
 def _embedded_facts(path: Path) -> dict[str, Any]:
-    """As `image_facts`, of the image that an annotation file embeds."""
-    data = labelme_file.embedded(labelme_file.read_document(path), path)
-    width, height = inspect(data, path).size
+    """The `image_facts` of the image that an annotation file embeds."""
+    data = labelme_file.embedded_image(labelme_file.read_document(path), path)
+    width, height = parse_header(data, path).size
     return {"width": width, "height": height, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def _embedded_image(document: Mapping[str, Any], path: Path, record: Record) -> Image:
-    data = labelme_file.embedded(document, path)
-    header = inspect(data, path)
-    image = upright(decode(data, header, path), header.orientation)
+def _load_embedded_image(document: Mapping[str, Any], path: Path, record: Record) -> Image:
+    data = labelme_file.embedded_image(document, path)
+    header = parse_header(data, path)
+    image = turn_upright(decode(data, header, path), header.orientation)
     check_size(path, image, record)
     return image

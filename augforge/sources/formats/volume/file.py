@@ -1,4 +1,4 @@
-"""Volumes in files: NIfTI and TIFF stacks. Headers for the listing, values for loading; errors name the file."""
+"""Reading volumes in NIfTI files and TIFF stacks: headers for the listing, values for loading. Errors name the file."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 
 from augforge.errors import MissingExtra, SourceError
 from augforge.files import file_sha256
-from augforge.sources.formats.dicom.file import MAX_VOXELS, Padding, pads
+from augforge.sources.formats.dicom.file import MAX_VOXELS, Padding, is_padding
 from augforge.sources.formats.volume.grid import Grid
-from augforge.sources.scan.headers import TIFF_PLAIN, check_inflated, convertible, damaged
+from augforge.sources.scan.headers import TIFF_PLAIN, check_inflated, conversion_error, damaged_error
 from augforge.sources.scan.images import MAX_PIXELS
 from augforge.sources.scan.parsing import parsing
 from augforge.sources.scan.records import name_of
 
 VOLUME_FACTS = "volume@3"
-"""The kind of `volume_facts` in a file cache; renamed when this module reads headers in another way."""
+"""The kind of `volume_facts` in a file cache; renamed when `volume_facts` changes."""
 
 _SPARE = 1 << 24
-"""Bytes that a NIfTI file may hold after its voxels."""
+"""How many bytes a NIfTI file may hold after its voxels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +35,12 @@ class Volume:
     """A volume in memory.
 
     Attributes:
-        values: as stored, real numbers of three dimensions.
-        slope, inter: stored value times slope plus inter is the value meant.
-        grid: its shape and place.
-        padding: stored values that only pad the pictures.
-        stack: how DICOM slices make it up (`volume_series.stacked`); None for other files.
-        ranges: what was found of its values, by percentiles.
+        values: as stored; real numbers, three dimensions.
+        slope, inter: stored value * slope + inter is the real value.
+        grid: shape, and position in space.
+        padding: stored values that only fill up the slices.
+        stack: how it is composed of DICOM slices (`stack_slices`); None for other files.
+        ranges: computed value ranges by their percentiles.
     """
 
     values: NDArray[Any]
@@ -55,16 +55,16 @@ class Volume:
     def nbytes(self) -> int:
         return self.values.nbytes
 
-    def meant(self, stored: NDArray[Any]) -> NDArray[np.float64]:
-        """The values that some stored ones mean; NaN where they are padding."""
+    def real_values(self, stored: NDArray[Any]) -> NDArray[np.float64]:
+        """Real values of stored ones; NaN for padding."""
         values: NDArray[np.float64] = stored.astype(np.float64) * self.slope + self.inter
-        values[pads(stored, self.padding)] = np.nan
+        values[is_padding(stored, self.padding)] = np.nan
         return values
 
     def range(self, percentiles: tuple[float, float]) -> tuple[float, float]:
-        """Two percentiles of all finite values but padding, in the units that are meant; equal where there are none."""
+        """Two percentiles of all real values that are finite and no padding; equal if there are none."""
         if percentiles not in self.ranges:
-            counted = self._counted()
+            counted = self._values_that_count()
             ends = np.array([0.0, 0.0])
             if counted.size:
                 whole = percentiles == (0, 100)
@@ -73,12 +73,12 @@ class Volume:
             self.ranges[percentiles] = low, high
         return self.ranges[percentiles]
 
-    def _counted(self) -> NDArray[Any]:
+    def _values_that_count(self) -> NDArray[Any]:
         counted = self.values
         if counted.dtype.kind == "f":
             counted = counted[np.isfinite(counted)]
         elif self.padding is not None:
-            counted = counted[~pads(counted, self.padding)]
+            counted = counted[~is_padding(counted, self.padding)]
         return counted
 
 
@@ -98,10 +98,11 @@ def _kind(place: str) -> str | None:
 
 
 def volume_facts(path: Path) -> dict[str, Any]:
-    """What a listing needs of a file, JSON-like: ``shape``, ``affine`` or None, ``bytes`` and ``sha256``.
+    """Facts of a file for the listing, JSON-like: ``shape``, ``affine`` or None, ``bytes`` and ``sha256``.
 
-    A file of several volumes of that shape, such as modalities, tells their number as ``volumes``. No value is decoded,
-    but the file's bytes are read once for its digest, and a gzip is unpacked to its end.
+    For a file of several volumes of that shape, such as modalities, their number is in ``volumes``. No value is
+    decoded, but the file's bytes are read for the digest, and a gzip file is unpacked to its end, where its checksum
+    is.
     """
     size = path.stat().st_size
     if not size:
@@ -113,32 +114,34 @@ def volume_facts(path: Path) -> dict[str, Any]:
 
 
 def read_volume(path: Path) -> Volume:
-    """A volume, or the first in its file, decoded whole."""
+    """The volume in a file, or the first one, decoded as a whole."""
     return read_volumes(path, (0,))[0]
 
 
 def read_volumes(path: Path, numbers: Sequence[int]) -> list[Volume]:
-    """Volumes of a file by their numbers, from 0; the file is decoded once, whole."""
+    """Volumes of a file by their numbers, counted from 0; the file is decoded once, as a whole."""
     kind = _kind(path.name) or "NIfTI"
     with parsing(path, kind):
         grid = Grid.of(_HEADERS[kind](path, path.stat().st_size))
         values, slope, inter = _VALUES[kind](path)
         if values.shape[:3] != grid.shape:
-            raise damaged(path, f"its values have shape {values.shape}, its header says {grid.shape}")
+            raise damaged_error(path, f"its values have shape {values.shape}, its header says {grid.shape}")
         held = values.reshape(*grid.shape, -1)
         alone = held.shape[3] == 1
         return [Volume(held[..., k] if alone else held[..., k].copy("K"), slope, inter, grid) for k in numbers]
 
 
 def check_shape(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], volumes: int = 1) -> None:
-    """SourceError unless the volumes of a file have three dimensions of real numbers, and not too many of them."""
+    """Raise SourceError unless volumes have three dimensions of real numbers, and are not too large."""
     if len(shape) != 3 or min(*shape, volumes) < 1:
         raise SourceError(
             f"{path} has the dimensions {list(shape)}; expected three. Save each volume of a series in a file of its "
             "own, and single pictures for another format (augforge sources)."
         )
     if dtype.kind not in "iufb":
-        raise convertible(path, f"holds values of type {dtype}", "Colours and complex numbers have to be decided on")
+        raise conversion_error(
+            path, f"holds values of type {dtype}", "Colours and complex numbers have to be decided on"
+        )
     if np.prod(shape, dtype=float) * volumes > MAX_VOXELS or np.prod(sorted(shape)[1:], dtype=float) > MAX_PIXELS:
         several = f" in each of {volumes} volumes" if volumes > 1 else ""
         raise SourceError(
@@ -155,37 +158,39 @@ def _nifti(path: Path) -> Any:
         import nibabel
     except ImportError as error:
         raise MissingExtra("nibabel", "medical", f"reading {path}") from error
-    logging.getLogger("nibabel").setLevel(logging.CRITICAL)  # what it makes good in headers; ours are checked below
+    logging.getLogger("nibabel").setLevel(
+        logging.CRITICAL
+    )  # it warns of headers that it repairs; what counts here is checked below
     image = nibabel.load(path, mmap=False)
     if not isinstance(image, nibabel.Nifti1Image | nibabel.Nifti2Image):
-        raise damaged(path, f"it is {type(image).__name__} and no NIfTI")
+        raise damaged_error(path, f"it is {type(image).__name__} and no NIfTI")
     return image
 
 
 def _nifti_header(path: Path, size: int) -> dict[str, Any]:
     image = _nifti(path)
     shape, dtype, proxy = tuple(image.shape), image.get_data_dtype(), image.dataobj
-    several = [side for side in shape[3:] if side != 1]  # of modalities or times: in one of the further dimensions
+    several = [side for side in shape[3:] if side != 1]  # modalities or times are in one of the further dimensions
     check_shape(path, shape if len(several) > 1 else shape[:3], dtype, *several[:1])
     needed = int(proxy.offset) + int(np.prod(shape)) * dtype.itemsize
-    held = _unpacked_size(path, needed) if path.suffix.lower() == ".gz" else size
+    held = _gzip_size(path, needed) if path.suffix.lower() == ".gz" else size
     if held < needed:
-        raise damaged(path, f"it has {held} bytes, not {needed}")
+        raise damaged_error(path, f"it has {held} bytes, not {needed}")
     affine = np.asarray(image.affine, float)
     if affine.shape != (4, 4) or not np.isfinite(affine).all() or not abs(np.linalg.det(affine)) > 0:
-        raise damaged(path, f"its affine is {affine.tolist()}, which places no volume")
+        raise damaged_error(path, f"its affine is {affine.tolist()}, which places no volume")
     volumes = {"volumes": int(several[0])} if several else {}
     return {"shape": [int(side) for side in shape[:3]], "affine": affine.tolist(), **volumes}
 
 
-def _unpacked_size(path: Path, needed: int) -> int:
-    """Bytes in a gzip file, unpacked to its end, for only there its checksum stands; more than fit are refused."""
+def _gzip_size(path: Path, needed: int) -> int:
+    """Unpacked size of a gzip file, which is unpacked to its end, where its checksum is; refused if too large."""
     held = 0
     with gzip.open(path) as unpacked:
         while block := unpacked.read(1 << 20):
             held += len(block)
             if held > needed + _SPARE:
-                raise damaged(path, f"it unpacks to more than {needed} bytes, which its header tells")
+                raise damaged_error(path, f"it unpacks to more than {needed} bytes, which its header tells")
     return held
 
 
@@ -211,16 +216,18 @@ def _tiff_header(path: Path, size: int) -> dict[str, Any]:
             )
         if len(series) != 1 or len(axes) != 3 or axes[1:] != "YX" or page.photometric != 1:
             shapes = ", ".join(f"{one.axes} {list(one.shape)}" for one in series)
-            raise convertible(path, f"holds {shapes}, {getattr(page.photometric, 'name', '?')}", "Save a gray stack")
+            raise conversion_error(
+                path, f"holds {shapes}, {getattr(page.photometric, 'name', '?')}", "Save a gray stack"
+            )
         check_shape(path, series[0].shape, series[0].dtype)
         if page.compression not in TIFF_PLAIN:
-            _need_codecs(path, page)
+            _require_codecs(path, page)
         if not _chain_is_whole(file, size) or _pixels_end(series[0]) > size:
-            raise damaged(path, f"the TIFF ends at byte {size}, before its pages do")
+            raise damaged_error(path, f"the TIFF ends at byte {size}, before its pages do")
         return {"shape": list(series[0].shape), "affine": None}
 
 
-def _need_codecs(path: Path, page: Any) -> None:
+def _require_codecs(path: Path, page: Any) -> None:
     if find_spec("imagecodecs") is None:
         raise SourceError(
             f"{path} is compressed by {getattr(page.compression, 'name', '?')}, and nothing is installed that reads "
@@ -229,7 +236,7 @@ def _need_codecs(path: Path, page: Any) -> None:
 
 
 def _chain_is_whole(file: Any, size: int) -> bool:
-    """Whether the chain of pages ends as it should: tifffile passes over the pages that a cut file lost."""
+    """Whether the chain of pages ends properly: tifffile silently skips the pages that a truncated file lost."""
     form, stream, offset, seen = file.tiff, file.filehandle, file.pages[0].offset, set[int]()
     while offset and offset not in seen:
         seen.add(offset)
@@ -248,10 +255,10 @@ def _chain_is_whole(file: Any, size: int) -> bool:
 def _pixels_end(series: Any) -> int:
     if series.dataoffset is not None:
         return int(series.dataoffset + series.nbytes)
-    return max((start + count for start, count in _parts(series)), default=0)
+    return max((start + count for start, count in _strips(series)), default=0)
 
 
-def _parts(series: Any) -> Iterator[tuple[int, int]]:
+def _strips(series: Any) -> Iterator[tuple[int, int]]:
     """Where each strip or tile of the pages begins, and how many bytes it has."""
     for page in series.pages:
         if page is not None:
@@ -262,13 +269,13 @@ def _tiff_values(path: Path) -> tuple[NDArray[Any], float, float]:
     import tifffile
 
     with tifffile.TiffFile(path, _multifile=False) as file:
-        check_inflated(file.series[0].keyframe, _stored(file), path)
+        check_inflated(file.series[0].keyframe, _stored_strips(file), path)
         return file.series[0].asarray(), 1.0, 0.0
 
 
-def _stored(file: Any) -> Iterator[bytes]:
+def _stored_strips(file: Any) -> Iterator[bytes]:
     """The strips or tiles of the pages."""
-    for start, count in _parts(file.series[0]):
+    for start, count in _strips(file.series[0]):
         file.filehandle.seek(start)
         yield file.filehandle.read(count)
 

@@ -1,4 +1,4 @@
-"""Where the voxels of a volume lie, and how slices are cut from it."""
+"""The position of a volume in space, and how slices are cut from it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from augforge.errors import MissingExtra, SourceError
 
 Axis = Literal[0, 1, 2, "axial", "coronal", "sagittal"]
 Direction = tuple[int, int]
-"""0, 1 or 2 for left-right, back-front and feet-head, and 1 to the right, front and head, -1 the other way."""
+"""An axis of the body, 0 left-right, 1 back-front or 2 feet-head, and 1 for right, front and head, or -1."""
 
 TOLERANCE = 0.1
-"""Voxels that a label volume may lie off its image, by rounding of what the files say."""
+"""How many voxels a label volume may lie off its image: files round positions."""
 
 LPS = np.diag([-1.0, -1.0, 1.0])
-"""From DICOM's directions, left, back and head (C.7.6.2), to right, front and head; and back."""
+"""From DICOM's directions left, back and head (C.7.6.2) to right, front and head, and the other way round."""
 
 _LEFT, _BACK, _FEET, _HEAD = (0, -1), (1, -1), (2, -1), (2, 1)
 _PLANES: dict[str, tuple[Direction, Direction, Direction]] = {
@@ -28,15 +28,15 @@ _PLANES: dict[str, tuple[Direction, Direction, Direction]] = {
     "coronal": (_BACK, _FEET, _LEFT),
     "sagittal": (_LEFT, _FEET, _BACK),
 }
-"""Where slices, rows and columns go: pictures as radiologists see them, from the patient's feet and right side."""
+"""The directions of slices, rows and columns in images as radiologists view them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """How stored axes become slices, rows and columns.
+    """How the stored axes become slices, rows and columns.
 
     Attributes:
-        order: the stored axis of each of the three.
+        order: the stored axis that becomes each of the three.
         flips: whether each runs against its stored axis.
     """
 
@@ -44,10 +44,9 @@ class Turn:
     flips: tuple[bool, bool, bool] = (False, False, False)
 
     def __call__(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Values (slices, rows, columns), a view."""
-        return np.asarray(
-            values.transpose(self.order)[tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)]
-        )
+        """The values as (slices, rows, columns); a view."""
+        turned = values.transpose(self.order)[tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)]
+        return np.asarray(turned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class Grid:
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Grid:
-        """The grid that a file's facts tell."""
+        """The grid in the facts of a file."""
         affine = facts["affine"]
         return cls(tuple(facts["shape"]), None if affine is None else tuple(tuple(row) for row in affine))
 
@@ -68,7 +67,7 @@ class Grid:
         return None if self.affine is None else np.array(self.affine)
 
     def turned(self, turn: Turn) -> Grid:
-        """The grid of turned values."""
+        """The grid after turning the values."""
         shape = tuple(self.shape[axis] for axis in turn.order)
         if (matrix := self.matrix) is None:
             return Grid(shape, None)
@@ -80,25 +79,25 @@ class Grid:
         return Grid(shape, tuple(map(tuple, (matrix @ back).tolist())))
 
     def directions(self, path: Path) -> tuple[Direction, ...]:
-        """Where each axis mostly goes. SourceError where the volume has no affine."""
+        """The nearest direction of each axis. Raises SourceError if the volume has no affine."""
         if (matrix := self.matrix) is None:
             raise SourceError(f"{path} does not say how it lies in space; expected axis to be 0, 1 or 2. Set it.")
         try:
             from nibabel.orientations import io_orientation
         except ImportError as error:
             raise MissingExtra("nibabel", "medical", "finding the planes of a volume") from error
-        found = io_orientation(matrix)  # type: ignore[no-untyped-call]
-        return tuple((int(world), int(sign)) for world, sign in found)
+        axes = io_orientation(matrix)  # type: ignore[no-untyped-call]
+        return tuple((int(world), int(sign)) for world, sign in axes)
 
     def cut(self, axis: Axis, path: Path) -> Turn:
-        """How slices are cut along an axis: a stored one, nothing turned, or a plane, seen as radiologists do."""
+        """How to cut slices: along a stored axis, without turning, or in a plane, as radiologists view it."""
         if isinstance(axis, str):
-            return _turn(self.directions(path), _PLANES[axis])
+            return _make_turn(self.directions(path), _PLANES[axis])
         rows, columns = (other for other in range(3) if other != axis)
         return Turn((axis, rows, columns))
 
     def off(self, other: Grid) -> float:
-        """How far the corners of another grid of the same shape lie from this one's, in voxels; the worst."""
+        """The largest distance in voxels between corners of this grid and of another one of the same shape."""
         one, two = self.matrix, other.matrix
         if one is None or two is None:
             return 0.0 if one is two else np.inf
@@ -107,45 +106,47 @@ class Grid:
         return float(np.linalg.norm((corners @ (one - two).T)[:, :3], axis=1).max() / voxel)
 
 
-def _turn(have: Sequence[Direction], want: Sequence[Direction]) -> Turn:
+def _make_turn(have: Sequence[Direction], want: Sequence[Direction]) -> Turn:
     axes = {world: (axis, sign) for axis, (world, sign) in enumerate(have)}
-    found = [(axes[world][0], axes[world][1] != sign) for world, sign in want]
-    return Turn((found[0][0], found[1][0], found[2][0]), (found[0][1], found[1][1], found[2][1]))
+    order, flips = zip(*((axes[world][0], axes[world][1] != sign) for world, sign in want), strict=True)
+    return Turn(order, flips)
 
 
-def aligned(labels: Grid, labels_path: Path, image: Grid, image_path: Path, turn: Turn, check: bool) -> Turn:
-    """How labels are cut so that they lie on an image's slices: their axes may be stored in another order.
+def align_labels(labels: Grid, labels_path: Path, image: Grid, image_path: Path, turn: Turn, check: bool) -> Turn:
+    """How to cut labels so that they lie on the slices of their image; their axes may be stored in another order.
 
     Args:
+        labels, labels_path: the label volume.
+        image, image_path: its image.
         turn: how the image is cut.
-        check: False takes labels voxel by voxel as stored, whatever they say of space.
+        check: False takes labels voxel by voxel as they are stored, whatever their affine says.
 
     Raises:
-        SourceError: the volumes have not the same shape and place.
+        SourceError: the volumes differ in shape or position.
     """
-    ours = image.turned(turn)
-    both = check and labels.affine is not None and image.affine is not None
-    found = _turn(labels.directions(labels_path), ours.directions(image_path)) if both else turn
-    theirs = labels.turned(found)
-    if theirs.shape != ours.shape:
+    image_grid = image.turned(turn)
+    has_affines = check and labels.affine is not None and image.affine is not None
+    labels_turn = _make_turn(labels.directions(labels_path), image_grid.directions(image_path)) if has_affines else turn
+    labels_grid = labels.turned(labels_turn)
+    if labels_grid.shape != image_grid.shape:
         raise SourceError(
-            f"{labels_path} has {_size(labels)} voxels, its image {image_path} {_size(image)}; expected the same. "
-            "Resample the labels to the image, or restore the image that was annotated."
+            f"{labels_path} has {_size_text(labels)} voxels, its image {image_path} {_size_text(image)}; expected "
+            "the same. Resample the labels to the image, or restore the image that was annotated."
         )
-    if check and not theirs.off(ours) <= TOLERANCE:
+    if check and not labels_grid.off(image_grid) <= TOLERANCE:
         raise SourceError(
-            f"{labels_path} lies elsewhere than its image {image_path}: its affine is {_rows(labels)}, the image's "
-            f"{_rows(image)}. Resample the labels to the image; or set check_affine: false, if they do fit voxel by "
-            "voxel."
+            f"{labels_path} lies elsewhere than its image {image_path}: its affine is {_affine_text(labels)}, the "
+            f"image's {_affine_text(image)}. Resample the labels to the image; or set check_affine: false, if they do "
+            "fit voxel by voxel."
         )
-    return found
+    return labels_turn
 
 
-def _size(grid: Grid) -> str:
+def _size_text(grid: Grid) -> str:
     return "x".join(map(str, grid.shape))
 
 
-def _rows(grid: Grid) -> str:
+def _affine_text(grid: Grid) -> str:
     if grid.affine is None:
         return "missing"
     return str([[round(value, 4) for value in row] for row in grid.affine[:3]])

@@ -1,4 +1,4 @@
-"""Listing volumes: which there are, how each is cut into slices, and the label volumes that lie on them."""
+"""Listing volumes: finding them and their label volumes, and deciding how each is cut into slices."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from augforge.keys import digest
 from augforge.sources.core import Refused
 from augforge.sources.formats.dicom.facts import DICOM_FACTS, DICOM_SUFFIXES, DicomSuffixes, dicom_facts
 from augforge.sources.formats.volume.file import VOLUME_FACTS, is_volume, volume_facts
-from augforge.sources.formats.volume.frames import FRAMES_FACTS, frames_facts
-from augforge.sources.formats.volume.grid import Axis, Grid, Turn, aligned
+from augforge.sources.formats.volume.grid import Axis, Grid, Turn, align_labels
 from augforge.sources.formats.volume.labels import label_facts, label_kind
 from augforge.sources.formats.volume.naming import LabelFiles, Naming
 from augforge.sources.formats.volume.segments import SEGMENT_FACTS, segment_facts
-from augforge.sources.formats.volume.series import series_facts
+from augforge.sources.formats.volume.series import FRAMES_FACTS, frames_facts, series_facts
 from augforge.sources.scan.scanning import Scan
 
 _LABELS = frozenset({".nii", ".gz", ".tif", ".tiff"})
 IMAGES = DicomSuffixes(DICOM_SUFFIXES | _LABELS)
-"""Suffixes of files that may be volumes, or slices of one."""
+"""Suffixes of files that may be volumes, or slices of a volume."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class Labels:
 
     @property
     def where(self) -> tuple[Any, ...]:
-        """What loading needs of it."""
+        """What loading needs to find and cut it."""
         return self.place, self.turn.order, self.turn.flips
 
 
@@ -60,27 +59,27 @@ class Labels:
 def image_volumes(
     scan: Scan, naming: Naming, places: Sequence[str], axis: Axis | None, modalities: Sequence[int] | None = None
 ) -> dict[str, Listed]:
-    """The volumes that files are, by the names of their samples; broken ones are wrong and left out.
+    """The volumes in some files, by the names of their samples; broken ones are bad samples and left out.
 
     Args:
-        places: of the files; those of other names are refused.
-        axis: to cut along; None is ``axial`` for NIfTI, the slices of a series and the pages of a TIFF.
-        modalities: numbers of the volumes that are read of each file; None is its only one.
+        places: of the files; those whose names do not fit are refused.
+        axis: to cut along. None means ``axial`` for NIfTI, the slices of a series, and the pages of a TIFF.
+        modalities: numbers of the volumes to read from each file; None means its only one.
     """
-    files, series = _kinds(scan, naming.fitting(scan, places))
+    files, series = _split_files(scan, naming.keep_fitting(scan, places))
     named = [(str(naming.sample(place)), place) for place in files]
     facts: MutableMapping[str, Any] = scan.facts(named, VOLUME_FACTS, volume_facts, "broken volume")
     for at, members in series.items():
         named += _add_dicom(scan, naming, at, members, facts)
     found: dict[str, Listed] = {}
-    for name, place in scan.unique(named).items():
+    for name, place in scan.places_by_name(named).items():
         if place in facts:
             _add_cut(scan, name, place, facts[place], axis, modalities, found)
     return found
 
 
-def _kinds(scan: Scan, places: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """Files that are volumes, and files that may be slices by their folders."""
+def _split_files(scan: Scan, places: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """The files that are volumes, and by their folders the files that may be slices."""
     files: list[str] = []
     series: dict[str, list[str]] = {}
     for place in places:
@@ -96,9 +95,10 @@ def _kinds(scan: Scan, places: Sequence[str]) -> tuple[list[str], dict[str, list
 def _add_dicom(
     scan: Scan, naming: Naming, folder: str, files: list[str], facts: MutableMapping[str, Any]
 ) -> list[tuple[str, str]]:
-    """Names and places of the volumes in a folder of DICOM files, whose facts are entered; no images are refused.
+    """Add the facts of the volumes in a folder of DICOM files, and give their names and places.
 
-    A file of several frames is a volume, all others together are one: of a broken one it is not known which.
+    A file of several frames is a volume by itself; all other files together are one. If one of them is broken, it is
+    not known which of the two it is, so the series is left out. DICOM files that are no images are refused.
     """
     name = naming.of_folder(folder) or ""
     known = scan.facts(((name, place) for place in files), DICOM_FACTS, dicom_facts, "broken DICOM")
@@ -113,7 +113,7 @@ def _add_dicom(
     named = [(str(naming.sample(place)), place) for place in frames]
     found = scan.facts(named, FRAMES_FACTS, frames_facts, "broken volume")
     for place, stack in found.items():
-        _tell_odd(scan, place, stack)
+        _warn_of_odd_stack(scan, place, stack)
         facts[place] = {**stack, **{key: frames[place][key] for key in ("bytes", "sha256", "patient")}}
     if slices and len(known) == len(files):
         _add_series(scan, name, folder, slices, facts)
@@ -121,18 +121,18 @@ def _add_dicom(
 
 
 def _add_series(scan: Scan, name: str, folder: str, slices: Mapping[str, Any], facts: MutableMapping[str, Any]) -> None:
-    """Enter the facts of the series that some slices make up."""
+    """Add the facts of the series that some slices form."""
     try:
         if not name:
             raise SourceError(f"{scan.root / folder} holds slices; expected a folder for each series in it. Make one.")
         files = {place.rpartition("/")[2]: fact for place, fact in slices.items()}
         facts[folder] = series_facts(scan.root / folder, files)
-        _tell_odd(scan, folder, facts[folder])
+        _warn_of_odd_stack(scan, folder, facts[folder])
     except SourceError as error:
-        scan.wrong(name, "broken series", str(error))
+        scan.bad_sample(name, "broken series", str(error))
 
 
-def _tell_odd(scan: Scan, place: str, stack: Mapping[str, Any]) -> None:
+def _warn_of_odd_stack(scan: Scan, place: str, stack: Mapping[str, Any]) -> None:
     if stack["warning"]:
         scan.warnings.append(f"{place}: {stack['warning']}")
 
@@ -149,14 +149,14 @@ def _add_cut(
     grid = Grid.of(facts)
     usual: Axis = 0 if grid.affine is None or "slices" in facts else "axial"
     try:
-        _check_number(scan.root / place, facts, modalities)
+        _check_volume_count(scan.root / place, facts, modalities)
         found[name] = Listed(place, facts, grid.cut(usual if axis is None else axis, scan.root / place))
     except SourceError as error:
-        scan.wrong(name, "no such slices", str(error))
+        scan.bad_sample(name, "no such slices", str(error))
 
 
-def _check_number(path: Path, facts: Mapping[str, Any], modalities: Sequence[int] | None) -> None:
-    """SourceError unless a file holds the volumes that are asked for."""
+def _check_volume_count(path: Path, facts: Mapping[str, Any], modalities: Sequence[int] | None) -> None:
+    """Raise SourceError unless a file holds the volumes that ``modalities`` asks for."""
     count = facts.get("volumes", 1)
     if modalities is None and count > 1:
         raise SourceError(
@@ -183,15 +183,15 @@ def label_places(scan: Scan, files: LabelFiles) -> list[str]:
 def label_volumes(
     scan: Scan, files: LabelFiles, places: Sequence[str], images: Mapping[str, Listed], check_affine: bool
 ) -> dict[str, Labels]:
-    """Label volumes by the names of their images; what does not fit is wrong and left out."""
-    found = scan.unique((str(files.naming.sample(place)), place) for place in places)
-    files.need_one(scan, found, images)
-    scan.need_images(found, images)
+    """Label volumes by the names of their images; those that do not fit are bad samples and left out."""
+    found = scan.places_by_name((str(files.naming.sample(place)), place) for place in places)
+    files.require_a_match(scan, found, images)
+    scan.check_images_exist(found, images)
     known = scan.facts(found.items(), VOLUME_FACTS, volume_facts, "broken labels")
     cuts: dict[Turn, list[tuple[str, str]]] = {}
     for name, place in found.items():
         if place in known and name in images:
-            turn = _turn_on(scan, name, place, known[place], images[name], check_affine)
+            turn = _align_to_image(scan, name, place, known[place], images[name], check_affine)
             if turn is not None:
                 cuts.setdefault(turn, []).append((name, place))
     labels: dict[str, Labels] = {}
@@ -201,7 +201,7 @@ def label_volumes(
     return labels
 
 
-def _turn_on(
+def _align_to_image(
     scan: Scan, name: str, place: str, facts: Mapping[str, Any], image: Listed, check_affine: bool
 ) -> Turn | None:
     labels, grid = Grid.of(facts), Grid.of(image.facts)
@@ -210,37 +210,37 @@ def _turn_on(
             raise SourceError(
                 f"{scan.root / place} holds {count} volumes; expected one of labels. Save that one alone."
             )
-        return aligned(labels, scan.root / place, grid, scan.root / image.place, image.turn, check_affine)
+        return align_labels(labels, scan.root / place, grid, scan.root / image.place, image.turn, check_affine)
     except SourceError as error:
-        scan.wrong(name, "labels do not fit", str(error))
+        scan.bad_sample(name, "labels do not fit", str(error))
         return None
 
 
-def segmentations(scan: Scan, files: LabelFiles, images: Mapping[str, Listed]) -> dict[str, dict[str, Labels]]:
-    """DICOM segmentations, by the labels of their segments and the names of their images.
+def find_segmentations(scan: Scan, files: LabelFiles, images: Mapping[str, Listed]) -> dict[str, dict[str, Labels]]:
+    """DICOM segmentations, by the labels of their segments and by the names of their images.
 
-    One is named as its image, or lies alone in a folder that is. What does not fit is wrong and left out.
+    A segmentation is named as its image, or lies alone in a folder that is. Those that do not fit are bad samples.
     """
     named = []
     for place in files.walk(scan, DICOM_SUFFIXES, "a DICOM file"):
         name = str(files.naming.sample(place))
         named.append((name if name in images else files.naming.of_folder(place.rpartition("/")[0]) or name, place))
-    found = scan.unique(named)
-    files.need_one(scan, found, images)
-    scan.need_images(found, images)
+    found = scan.places_by_name(named)
+    files.require_a_match(scan, found, images)
+    scan.check_images_exist(found, images)
     labels: dict[str, dict[str, Labels]] = {}
     for name, place in found.items():
-        if name in images and (facts := _segment_facts(scan, name, place, images[name])):
+        if name in images and (facts := _facts_of_segments(scan, name, place, images[name])):
             for label in facts["labels"]:
                 labels.setdefault(label, {})[name] = Labels(place, facts, images[name].turn)
     return dict(sorted(labels.items()))
 
 
-def _segment_facts(scan: Scan, name: str, place: str, image: Listed) -> dict[str, Any] | None:
-    """`segment_facts` on the slices of an image; None where it is wrong."""
+def _facts_of_segments(scan: Scan, name: str, place: str, image: Listed) -> dict[str, Any] | None:
+    """`segment_facts` on the slices of an image, or None after reporting a problem."""
     if "slices" not in image.facts:
         fact = f"{scan.root / place} is the segmentation of {scan.root / image.place}; expected an image that is DICOM"
-        scan.wrong(name, "labels do not fit", f"{fact}. Save the labels as {image.place.rpartition('.')[2]}, too.")
+        scan.bad_sample(name, "labels do not fit", f"{fact}. Save the labels as {image.place.rpartition('.')[2]}, too.")
         return None
     grid = {key: image.facts[key] for key in ("shape", "affine", "positions")}
     kind = f"{SEGMENT_FACTS} {digest(grid, image.turn.order, image.turn.flips)}"

@@ -1,4 +1,4 @@
-"""From the values of volumes to the pictures of their slices."""
+"""Turning slices of volumes into images of 8 or 16 bits."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class View:
     """How slices are shown.
 
     Attributes:
-        window: values that are black and white; None takes the ``percentiles`` of each volume.
-        bits: of the picture, 8 or 16.
+        window: the values that become black and white; None takes the ``percentiles`` of each volume.
+        bits: of the image, 8 or 16.
         neighbours: offsets of the slices that become channels; (0,) is gray.
     """
 
@@ -31,13 +31,13 @@ class View:
     neighbours: tuple[int, ...]
 
     def picture(self, volumes: Sequence[Volume], turn: Turn, number: int) -> Image:
-        """A slice, uint8 or uint16: (H, W), or (H, W, 3|4) of its neighbours, or of volumes that lie in one place."""
+        """The image of a slice, uint8 or uint16: (H, W), or (H, W, 3|4) of its neighbours or of several volumes."""
         shown = [self._gray(volume, turn, number + offset) for volume in volumes for offset in self.neighbours]
         return np.ascontiguousarray(shown[0] if len(shown) == 1 else np.stack(shown, axis=-1))
 
     def _gray(self, volume: Volume, turn: Turn, number: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
-        """A slice; the one at the edge where there is none. Values that are none are black."""
+        """A gray slice; a number outside of the volume gives the slice at its edge. NaN becomes black."""
         low, high = self.window or volume.range(self.percentiles)
         cuts = turn(volume.values)
-        cut = volume.meant(cuts[min(max(number, 0), len(cuts) - 1)])
+        cut = volume.real_values(cuts[min(max(number, 0), len(cuts) - 1)])
         return to_bits(between(np.nan_to_num(cut, nan=low, posinf=high, neginf=low), low, high), self.bits)

@@ -15,23 +15,22 @@ from augforge import bitmask
 from augforge.cache.filecache import FileCache
 from augforge.sample import Sample
 from augforge.sources.core import Listing, Record, Refused, Source, source
-from augforge.sources.formats.index_mask import distinct
-from augforge.sources.formats.volume.classes import LabelRules, LabelsBy, Missing, VolumeClasses
+from augforge.sources.formats.volume.classes import LabelRules, LabelsBy, Missing, VolumeClasses, named_values
 from augforge.sources.formats.volume.file import Volume, read_volumes
 from augforge.sources.formats.volume.grid import Axis, Turn
-from augforge.sources.formats.volume.labels import check_cuts, cut_digest, kept_labels
+from augforge.sources.formats.volume.labels import check_slices, recent_labels, slice_digest
 from augforge.sources.formats.volume.listing import IMAGES, Labels, Listed, image_volumes
-from augforge.sources.formats.volume.naming import Naming, check_apart, parted
+from augforge.sources.formats.volume.naming import Naming, check_apart, separate_labels
 from augforge.sources.formats.volume.pictures import View
-from augforge.sources.formats.volume.segments import kept_segments, lie_on
+from augforge.sources.formats.volume.segments import placement_digest, recent_segments
 from augforge.sources.formats.volume.stack import read_stack, slice_places
-from augforge.sources.formats.volume.values import named_values
-from augforge.sources.loading import known_bits, loaded
+from augforge.sources.loading import known_bits, make_sample
 from augforge.sources.options import Pattern
 from augforge.sources.raster.value_names import ValueNames
-from augforge.sources.scan.kept import KEPT
-from augforge.sources.scan.patients import patient_of, tell_mixed
-from augforge.sources.scan.records import plain, record_of
+from augforge.sources.raster.values import distinct
+from augforge.sources.scan.patients import patient_of, warn_of_mixed_patients
+from augforge.sources.scan.recent_files import RECENT_FILES
+from augforge.sources.scan.records import make_record, normal_folder
 from augforge.sources.scan.scanning import Scan
 
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -60,7 +59,7 @@ class VolumeSlices(Source):
     of DICOM files have no part in that range and are black.
 
     A group is the first folder of the name, ``P01`` here, ``sub-01`` in BIDS, or the PatientID of a DICOM series, so
-    slices of a patient never part; folders with files of several groups are told.
+    slices of a patient never part; folders with files of several groups are reported.
 
     Label volumes are NIfTI or TIFF, of whole numbers however they are stored, and must lie where their image lies;
     their axes may be stored in another order. Their values name classes: by ``values``; or else by ``labels`` in a
@@ -73,7 +72,7 @@ class VolumeSlices(Source):
 
     Where names of images and labels differ, ``image_name`` and ``label_name`` say what in them is the sample's. They
     are regular expressions that names fit, of files below the folder, or of the folders of DICOM files. Images and
-    labels may then lie in one folder. Of a case with a file a modality one is read; for colour images make them 4D.
+    labels may then lie in one folder. Of a case with one file per modality one is read; for colour images make them 4D.
 
     - nnU-Net: ``images: imagesTr, labels: labelsTr, image_name: (.*)_0000``
     - LiTS: ``images: ., labels: ., image_name: .*volume-(.*), label_name: .*segmentation-(.*)``
@@ -157,7 +156,7 @@ ROOT/                          source.path
     bits: Literal[8, 16] = Field(8, description="of the images: uint8 or uint16")
 
     @model_validator(mode="after")
-    def _sound(self) -> VolumeSlices:
+    def _check_options(self) -> VolumeSlices:
         check_apart(*self._namings, self.labels_by == "folder")
         if self.channels is not None and len(self.channels) not in (3, 4):
             raise ValueError(f"channels are {list(self.channels)}; expected 3 or 4 neighbours, such as [-1, 0, 1]")
@@ -173,15 +172,15 @@ ROOT/                          source.path
         return self
 
     @property
-    def _numbers(self) -> tuple[int, ...] | None:
+    def _volume_numbers(self) -> tuple[int, ...] | None:
         """Numbers of the volumes that are read of a file."""
         return (self.modalities,) if isinstance(self.modalities, int) else self.modalities
 
     @property
     def _namings(self) -> tuple[Naming, Naming | None]:
         """Of the images and of the labels."""
-        labels = None if self.labels is None else Naming("label_name", plain(self.labels), self.label_name)
-        return Naming("image_name", plain(self.images), self.image_name), labels
+        labels = None if self.labels is None else Naming("label_name", normal_folder(self.labels), self.label_name)
+        return Naming("image_name", normal_folder(self.images), self.image_name), labels
 
     @property
     def _view(self) -> View:
@@ -192,39 +191,39 @@ ROOT/                          source.path
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
         naming, labels_naming = self._namings
-        scan.need_folder(naming.folder)
+        scan.require_folder(naming.folder)
         if labels_naming is not None:
-            scan.need_folder(labels_naming.folder)
-        places, files = parted(scan.walk(naming.folder, IMAGES, "a volume"), naming, labels_naming)
-        images = image_volumes(scan, naming, places, self.axis, self._numbers)
-        tell_mixed(scan, ((name, image.facts.get("patient", "")) for name, image in images.items()))
+            scan.require_folder(labels_naming.folder)
+        places, files = separate_labels(scan.walk(naming.folder, IMAGES, "a volume"), naming, labels_naming)
+        images = image_volumes(scan, naming, places, self.axis, self._volume_numbers)
+        warn_of_mixed_patients(scan, ((name, image.facts.get("patient", "")) for name, image in images.items()))
         named = self.values
         if named is None and self.labels is not None and self.labels_by == "value":
             named = named_values(scan, self.background)
         values = ValueNames(self, named, self.background, self.void)
         rules = LabelRules(files, self.labels_by, self.missing_labels, values, self.check_affine)
-        labels = rules.listed(scan, images)
-        records = (record for name, image in images.items() for record in self._records(scan, name, image, labels))
-        return scan.listing(records, labels.table.names)
+        labels = rules.list_labels(scan, images)
+        records = (record for name, image in images.items() for record in self._make_records(scan, name, image, labels))
+        return scan.make_listing(records, labels.table.names)
 
-    def _records(self, scan: Scan, name: str, image: Listed, labels: VolumeClasses) -> Iterator[Record]:
+    def _make_records(self, scan: Scan, name: str, image: Listed, labels: VolumeClasses) -> Iterator[Record]:
         """The slices of a volume."""
         labels.check(scan, name, image)
-        if name in scan.bad:
+        if name in scan.bad_names:
             return
         own = labels.of(name)
-        data = {**_shared(image, own), "names": labels.names, "known": labels.known(name)}
+        data = {**_loading_data(image, own), "names": labels.names, "known": labels.known(name)}
         count, height, width = image.shape
-        if not self._slices(count):
+        if not self._slice_range(count):
             detail = f"{image.place} has {count} slices, fewer than channels {list(self.channels or ())} reach over"
             scan.refused.append(Refused(name, "too few slices", detail))
-        view = [astuple(self._view), self._numbers, self.edge, data["turn"], data["known"]]
+        view = [astuple(self._view), self._volume_numbers, self.edge, data["turn"], data["known"]]
         facts = {**image.facts, "bytes": image.facts["bytes"] // count}
         group = patient_of(name, image.facts.get("patient", ""))
-        nothing = cut_digest(np.zeros((height, width))) if self.labels_by == "folder" else None
-        for k in self._slices(count):
+        nothing = slice_digest(np.zeros((height, width))) if self.labels_by == "folder" else None
+        for k in self._slice_range(count):
             shown = [[label, found.facts["slices"][k]] for label, found in own.items()]
-            record = record_of(
+            record = make_record(
                 f"{name}/{k:04d}",
                 image.place,
                 facts,
@@ -239,7 +238,7 @@ ROOT/                          source.path
             )
             yield replace(record, metadata={"slice": k})
 
-    def _slices(self, count: int) -> range:
+    def _slice_range(self, count: int) -> range:
         if self.channels is None or self.edge == "repeat":
             return range(count)
         return range(max(0, -min(self.channels)), min(count, count - max(self.channels)))
@@ -247,41 +246,41 @@ ROOT/                          source.path
     # ---- loading ----
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
-        volumes = self._volumes(record)
+        volumes = self._load_volumes(record)
         turn = Turn(*record.data["turn"])
-        check_cuts(self.root / record.data["image"], turn(volumes[0].values), record)
+        check_slices(self.root / record.data["image"], turn(volumes[0].values), record)
         image = self._view.picture(volumes, turn, record.data["slice"])
         planes = bitmask.empty(record.height, record.width, len(classes))
         for label, place, *cut in record.data["labels"]:
-            for name, mask in self._masks(record, label, self.root / place, Turn(*cut), volumes[0]):
+            for name, mask in self._load_masks(record, label, self.root / place, Turn(*cut), volumes[0]):
                 if name is not None:
                     bitmask.merge_class(planes, classes.index(name), mask)
-        return loaded(record, image, planes, known_bits(record, classes))
+        return make_sample(record, image, planes, known_bits(record, classes))
 
-    def _volumes(self, record: Record) -> list[Volume]:
+    def _load_volumes(self, record: Record) -> list[Volume]:
         """The record's volume, or one for each of its modalities, kept for its next slice."""
-        place, stack, numbers = record.data["image"], record.data["stack"], self._numbers or (0,)
+        place, stack, numbers = record.data["image"], record.data["stack"], self._volume_numbers or (0,)
 
         def read() -> list[Volume]:
             if stack is None:
                 return read_volumes(self.root / place, numbers)
-            slices, _ = parted(slice_places(self.root, place), *self._namings)
+            slices, _ = separate_labels(slice_places(self.root, place), *self._namings)
             return [read_stack(self.root, place, slices, stack)] * len(numbers)
 
         kind = f"volumes {numbers} {stack}"
-        return KEPT.get(self.root / place, kind, read, lambda volumes: sum(volume.nbytes for volume in volumes))
+        return RECENT_FILES.get(self.root / place, kind, read, lambda volumes: sum(volume.nbytes for volume in volumes))
 
-    def _masks(
+    def _load_masks(
         self, record: Record, label: str, path: Path, turn: Turn, image: Volume
     ) -> Iterator[tuple[str | None, NDArray[np.bool_]]]:
         """The classes that a file names in a slice, by a label or by values, and where they are."""
         names, k = record.data["names"], record.data["slice"]
         if image.stack is not None and self.labels_by == "segment":
-            segments = kept_segments(path, image.stack, record.data["lie"])
+            segments = recent_segments(path, image.stack, record.data["lie"])
             yield names[label], segments.mask(turn(segments.codes)[k], label)
             return
-        cuts = turn(kept_labels(path).values)
-        check_cuts(path, cuts, record)
+        cuts = turn(recent_labels(path).values)
+        check_slices(path, cuts, record)
         if self.labels_by == "folder":
             yield names[label], cuts[k] > 0
             return
@@ -289,11 +288,11 @@ ROOT/                          source.path
             yield names.get(str(value)), cuts[k] == value
 
 
-def _shared(image: Listed, labels: Mapping[str, Labels]) -> dict[str, Any]:
+def _loading_data(image: Listed, labels: Mapping[str, Labels]) -> dict[str, Any]:
     """What loading needs of a volume for each of its slices: how it is cut, and what DICOM files must be as listed."""
     frames = next((one.facts["frames"] for one in labels.values() if "frames" in one.facts), None)
     return {
         "turn": [image.turn.order, image.turn.flips],
         "stack": image.facts["sha256"] if "slices" in image.facts else None,
-        "lie": None if frames is None else lie_on(frames, image.facts["shape"]),
+        "lie": None if frames is None else placement_digest(frames, image.facts["shape"]),
     }

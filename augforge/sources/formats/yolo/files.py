@@ -1,7 +1,8 @@
-"""The files of a YOLO data set: ``data.yaml`` or what stands for it, and label files, read strictly."""
+"""Reading and writing the files of a YOLO data set: ``data.yaml``, or what replaces it, and label files."""
 
 from __future__ import annotations
 
+import json
 import math
 import reprlib
 from collections.abc import Mapping, Sequence
@@ -9,21 +10,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
 from augforge.errors import SourceError, nearest
 from augforge.sources.scan.documents import read_text
-from augforge.sources.scan.own_splits import names_split
+from augforge.sources.scan.own_splits import is_split_name
 
 _SLACK = 0.01
-"""How far outside 0 to 1 a coordinate may lie: what tools round or draw at the border; it is cut to the image."""
+"""How far coordinates may lie outside of 0 to 1, as tools round them; they are clipped to the image."""
 
 Boxes = Literal["error", "rectangle"]
 Points = list[list[float]]
-"""Normalised (x, y); for a box its corners."""
+"""Normalised (x, y) points; for a box two corners."""
 
 DATA = "data.yaml"
-_LISTS = ("classes.txt", "labels/classes.txt")  # where Label Studio and labelImg write the names
+_LISTS = ("classes.txt", "labels/classes.txt")  # Label Studio and labelImg write the names there
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +40,14 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class DataYaml:
-    """What a ``data.yaml`` says.
+    """The contents of a ``data.yaml``.
 
     Attributes:
-        names: class names by their number; None where nothing names them.
-        parts: folders or lists of images, by the data set's own names of its splits.
-        base: folder that they start from, as the file says.
-        file: the file, relative to the root; it may be missing.
-        names_file: the file that names the classes.
+        names: class names by their number, or None.
+        parts: folders or lists of images, by the data set's own name of the split.
+        base: folder that these start from, as written in the file.
+        file: its place; the file may be missing.
+        names_file: the place of the file that names the classes.
     """
 
     names: dict[int, str] | None = None
@@ -54,25 +57,25 @@ class DataYaml:
     names_file: str = DATA
 
 
-def find_data(root: Path, data: str | None) -> DataYaml:
-    """What the file of a data set says: the one asked for, or what stands for ``data.yaml``, or nothing.
+def find_data_yaml(root: Path, data: str | None) -> DataYaml:
+    """Read the file that the recipe names, or else ``data.yaml`` or what replaces it; the result may be empty.
 
-    Raises SourceError where the file asked for is missing, or several may be meant.
+    Raises SourceError if the named file is missing, or if several files could be meant.
     """
-    file = _asked(root, data) if data else _usual(root)
-    found = replace(read_data(root / file), file=file, names_file=file) if file else DataYaml()
+    file = _require_file(root, data) if data else _find_usual_file(root)
+    found = replace(read_data_yaml(root / file), file=file, names_file=file) if file else DataYaml()
     named = next((place for place in _LISTS if (root / place).is_file()), None) if found.names is None else None
-    return replace(found, names=read_data(root / named).names, names_file=named) if named else found
+    return replace(found, names=read_data_yaml(root / named).names, names_file=named) if named else found
 
 
-def _asked(root: Path, data: str) -> str:
+def _require_file(root: Path, data: str) -> str:
     if not (root / data).is_file():
         hint = nearest(data, (path.name for path in _yaml_files(root)))
         raise SourceError(f"{root / data} does not exist.{hint} Correct source.data, or leave it out.")
     return data
 
 
-def _usual(root: Path) -> str | None:
+def _find_usual_file(root: Path) -> str | None:
     """``data.yaml``, or else the only YAML file beside it that names classes."""
     if (root / DATA).is_file():
         return DATA
@@ -91,36 +94,38 @@ def _yaml_files(root: Path) -> list[Path]:
 
 
 def _has_names(path: Path) -> bool:
-    data = _yaml(path)
+    data = _read_yaml(path)
     return isinstance(data, dict) and data.get("names") is not None
 
 
-def read_data(path: Path) -> DataYaml:
-    """Read a ``data.yaml``, or a ``.txt`` with a class a line. Raises SourceError naming the file, and the key."""
+def read_data_yaml(path: Path) -> DataYaml:
+    """Read a ``data.yaml``, or a ``.txt`` with one class per line. Raises SourceError naming file and key."""
     if path.suffix.lower() == ".txt":
         return DataYaml(
-            _names({"names": [line.strip() or None for line in read_text(path).rstrip().splitlines()]}, path)
+            _read_names({"names": [line.strip() or None for line in read_text(path).rstrip().splitlines()]}, path)
         )
-    data = _yaml(path)
+    data = _read_yaml(path)
     if not isinstance(data, dict):
         raise SourceError(f"{path} holds no keys; expected names, train and val. Correct it.")
     parts = {
-        key: _texts(data[key], path, key) for key in data if isinstance(key, str) and names_split(key) and data[key]
+        key: _read_paths(data[key], path, key)
+        for key in data
+        if isinstance(key, str) and is_split_name(key) and data[key]
     }
     base = data.get("path")
-    return DataYaml(_names(data, path), parts, base if isinstance(base, str) else "")
+    return DataYaml(_read_names(data, path), parts, base if isinstance(base, str) else "")
 
 
-def _yaml(path: Path) -> Any:
+def _read_yaml(path: Path) -> Any:
     text = read_text(path)
     try:
         return YAML(typ="safe", pure=True).load(text)
-    except Exception as error:  # ruamel raises what its constructors raise
+    except Exception as error:  # ruamel raises whatever its constructors raise
         line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
         raise SourceError(f"{path}:{line}: not valid YAML ({str(error).splitlines()[0]}). Correct it there.") from error
 
 
-def _names(data: Mapping[Any, Any], path: Path) -> dict[int, str] | None:
+def _read_names(data: Mapping[Any, Any], path: Path) -> dict[int, str] | None:
     names = data.get("names")
     if names is None:
         return None
@@ -129,38 +134,51 @@ def _names(data: Mapping[Any, Any], path: Path) -> dict[int, str] | None:
         raise SourceError(f"{path}: names is no list of classes, and no map from numbers to classes. Correct it.")
     odd = next((name for name in found.values() if name is None or isinstance(name, list | dict)), "")
     if odd != "":
-        raise SourceError(f"{path}: names holds {_cut(odd)}; expected the name of one class each. Correct it.")
+        raise SourceError(f"{path}: names holds {_shorten(odd)}; expected the name of one class each. Correct it.")
     texts = {number: str(name) for number, name in found.items()}
     twice = sorted({name for name in texts.values() if list(texts.values()).count(name) > 1})
     if twice:
-        raise SourceError(f"{path}: names holds '{_cut(twice[0])}' twice; expected each class once. Rename one.")
+        raise SourceError(f"{path}: duplicate class '{_shorten(twice[0])}' in names; expected each once. Rename one.")
     if data.get("nc", len(texts)) != len(texts):
         raise SourceError(
-            f"{path}: nc is {_cut(data['nc'])}, but names holds {len(texts)} classes. Correct one of them."
+            f"{path}: nc is {_shorten(data['nc'])}, but names holds {len(texts)} classes. Correct one of them."
         )
     return texts
 
 
-def _cut(value: Any) -> str:
-    """A value as messages show it: no more of it than a line, however much its aliases stand for."""
+def _shorten(value: Any) -> str:
+    """A value for a message, cut to a part of a line: YAML aliases may make it very long."""
     return reprlib.repr(value)[:60] if not isinstance(value, str) else value[:60]
 
 
-def _texts(value: Any, path: Path, key: str) -> list[str]:
+def _read_paths(value: Any, path: Path, key: str) -> list[str]:
     values = value if isinstance(value, list) else [value]
     if not all(isinstance(text, str) and text for text in values):
         raise SourceError(f"{path}: {key} is no path and no list of paths. Correct it.")
     return values
 
 
+def data_text(title: str, names: Sequence[str], parts: Mapping[str, str]) -> str:
+    """The text of a ``data.yaml``, as `read_data_yaml` reads it; ``parts`` are the folders of the splits."""
+    numbered = (f"  {number}: {json.dumps(name, ensure_ascii=False)}" for number, name in enumerate(names))
+    lines = (f"{part}: {folder}" for part, folder in parts.items())
+    return "\n".join([f"# {title}", *lines, f"nc: {len(names)}", "names:", *numbered, ""])
+
+
+def label_line(number: int, polygon: NDArray[np.float64], width: int, height: int) -> str:
+    """The line for a polygon (N, 2) in pixels, as `read_labels` reads it: points become shares of the image's size."""
+    shares = (polygon / (width, height)).reshape(-1).tolist()
+    return f"{number} {' '.join(f'{share:.6f}' for share in shares)}\n"
+
+
 def read_labels(path: Path, names: Mapping[int, str], boxes: Boxes) -> list[Shape]:
-    """The shapes of a label file, one a line; blank lines do not count. Raises SourceError with file and line."""
+    """The shapes of a label file, one per line, ignoring blank lines. Raises SourceError naming file and line."""
     lines = enumerate(read_text(path).splitlines(), start=1)
-    return [_shape(line.split(), names, boxes, f"{path}:{number}") for number, line in lines if line.strip()]
+    return [_read_shape(line.split(), names, boxes, f"{path}:{number}") for number, line in lines if line.strip()]
 
 
-def _shape(words: Sequence[str], names: Mapping[int, str], boxes: Boxes, where: str) -> Shape:
-    values = [_number(word, where) for word in words]
+def _read_shape(words: Sequence[str], names: Mapping[int, str], boxes: Boxes, where: str) -> Shape:
+    values = [_read_number(word, where) for word in words]
     number = int(values[0])
     if number != values[0] or number not in names:
         raise SourceError(
@@ -168,7 +186,7 @@ def _shape(words: Sequence[str], names: Mapping[int, str], boxes: Boxes, where: 
             "Correct the line, or the names."
         )
     if len(values) == 5:
-        return Shape(number, _box(values[1:], boxes, where), box=True)
+        return Shape(number, _read_box(values[1:], boxes, where), box=True)
     points = [list(pair) for pair in zip(values[1::2], values[2::2], strict=False)]
     if len(values) % 2 == 0 or len(points) < 3:
         fact = f"{where}: {len(values) - 1} numbers behind the class"
@@ -177,7 +195,7 @@ def _shape(words: Sequence[str], names: Mapping[int, str], boxes: Boxes, where: 
     return Shape(number, points)
 
 
-def _number(word: str, where: str) -> float:
+def _read_number(word: str, where: str) -> float:
     try:
         value = float(word)
     except ValueError:
@@ -187,8 +205,8 @@ def _number(word: str, where: str) -> float:
     return value
 
 
-def _box(values: Sequence[float], boxes: Boxes, where: str) -> Points:
-    """Corners of centre, width and height."""
+def _read_box(values: Sequence[float], boxes: Boxes, where: str) -> Points:
+    """The two corners of a box that is given by its centre, width and height."""
     if boxes == "error":
         raise SourceError(
             f"{where}: 4 numbers behind the class, a box; expected a polygon of 3 points or more. Set boxes: rectangle "

@@ -1,4 +1,4 @@
-"""Where the images and label files of a YOLO data set lie, and to which split they belong."""
+"""Finding the images and label files of a YOLO data set, and the split that each belongs to."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from dataclasses import dataclass, field, replace
 from augforge.errors import SourceError
 from augforge.sources.core import Refused
 from augforge.sources.formats.yolo.files import DataYaml
-from augforge.sources.formats.yolo.paths import below_root, moved, plain
+from augforge.sources.formats.yolo.paths import below_root, strip_lost_folders, without_parent_folder
 from augforge.sources.scan.documents import read_text
 from augforge.sources.scan.own_splits import own_split, split_folder, split_folders
-from augforge.sources.scan.records import folder_or_name, inside, name_of
+from augforge.sources.scan.records import folder_or_name, name_of, place_inside
 from augforge.sources.scan.scanning import Scan
 from augforge.sources.scan.walking import outermost
 
 _LABELS = frozenset({".txt"})
-_NO_LABELS = frozenset({"classes.txt", "notes.txt"})  # what labelling tools leave there
+_NO_LABELS = frozenset({"classes.txt", "notes.txt"})  # files of labelling tools
 
 
 # ---- images ----------------------------------------------------------------------------------------------------------
@@ -26,12 +26,12 @@ _NO_LABELS = frozenset({"classes.txt", "notes.txt"})  # what labelling tools lea
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """What a data set names.
+    """The images of a data set.
 
     Attributes:
-        parts: places of all images, in order, with the part of ``data.yaml`` that names them, or nothing.
-        folders: where label files may lie that belong to them, and none but theirs.
-        own: the folder of each part that has but one, as in the names of its samples.
+        parts: for the place of each image, in order, the part of ``data.yaml`` (train, val, test) that names it, or "".
+        folders: the folders that hold label files of these images, and no others.
+        own: the folder of each part that has only one, as it is in the names of its samples.
     """
 
     parts: dict[str, str] = field(default_factory=dict)
@@ -39,52 +39,52 @@ class Images:
     own: dict[str, str] = field(default_factory=dict)
 
 
-def find_images(scan: Scan, said: DataYaml) -> Images:
-    """All images of a data set."""
+def find_images(scan: Scan, data_yaml: DataYaml) -> Images:
+    """Find all images of a data set."""
     found = Images()
-    if not said.parts and not (scan.root / "images").is_dir():
+    if not data_yaml.parts and not (scan.root / "images").is_dir():
         roboflows = {name: [f"{name}/images"] for name in split_folders(scan.root, "images")}
-        said = replace(said, parts=roboflows, base="")
-    if not said.parts:
-        scan.need_folder("images")
-        found.parts.update(dict.fromkeys(_images(scan, "images", found), ""))
+        data_yaml = replace(data_yaml, parts=roboflows, base="")
+    if not data_yaml.parts:
+        scan.require_folder("images")
+        found.parts.update(dict.fromkeys(_walk_images(scan, "images", found), ""))
         return found
-    parts = _parts(scan, said, found)
+    parts = _read_parts(scan, data_yaml, found)
     sets = {name: set(places) for name, places in parts.items() if places}
     own_splits = scan.source.own_splits
-    counted = _counted(scan, sets)
+    counted = _resolve_equal_parts(scan, sets)
     for name, places in parts.items():
         part = counted.get(name, name)
         for place in places:
             if own_split(found.parts.setdefault(place, part)) != own_split(part) and own_splits:
                 fact = f"{scan.root / place} stands in {name} and in another split"
-                scan.wrong(sample_name(place), "in two splits", f"{fact}; expected one. Correct {said.file}.")
+                scan.bad_sample(sample_name(place), "in two splits", f"{fact}; expected one. Correct {data_yaml.file}.")
     return found
 
 
-def _counted(scan: Scan, sets: Mapping[str, set[str]]) -> dict[str, str]:
-    """Parts of the same images but other splits, and what counts in their place: nothing, or val without train."""
+def _resolve_equal_parts(scan: Scan, sets: Mapping[str, set[str]]) -> dict[str, str]:
+    """What parts that name the same images count as: val if they are val and test, "" if one is train."""
     counted = {}
     for one in sets:
         same = [two for two in sets if sets[two] == sets[one]]
         if len({own_split(two) for two in same}) > 1:
             held_out = all(own_split(two) for two in same)
             counted[one] = next(two for two in same if own_split(two) == "val") if held_out else ""
-            told = "which are taken for val" if held_out else "so neither counts as a split"
-            warning = f"{' and '.join(same)} name the same images, {told}"
+            consequence = "which are taken for val" if held_out else "so neither counts as a split"
+            warning = f"{' and '.join(same)} name the same images, {consequence}"
             if scan.source.own_splits and warning not in scan.warnings:
                 scan.warnings.append(warning)
     return counted
 
 
 def group_of(name: str, own: str) -> str:
-    """The usual group: the folder that a sample lies in below its part's own, or its name where there is none."""
+    """The usual group: the sample's folder below the folder ``own`` of its part, or else its name."""
     inner = name.removeprefix(f"{own}/")
     return folder_or_name(inner) if "/" in inner else name
 
 
 def split_of(name: str, part: str) -> str | None:
-    """The split that ``data.yaml`` prescribes: what it calls train stays there against the name of a folder."""
+    """The split that ``data.yaml`` prescribes; what it calls train stays there, even in a folder named val."""
     return own_split(part) or ("train" if part and own_split(split_folder(name)) else None)
 
 
@@ -93,40 +93,44 @@ def part_of(name: str, part: str) -> str:
     return split_folder(name) or part
 
 
-def _parts(scan: Scan, said: DataYaml, found: Images) -> dict[str, list[str]]:
-    """Places of the images of each part; a folder that two parts name is walked once."""
-    asked = [(name, posixpath.join(said.base, plain(text))) for name, texts in said.parts.items() for text in texts]
+def _read_parts(scan: Scan, data_yaml: DataYaml, found: Images) -> dict[str, list[str]]:
+    """Places of the images of each part. A folder that two parts name is walked only once."""
+    asked = [
+        (name, posixpath.join(data_yaml.base, without_parent_folder(text)))
+        for name, texts in data_yaml.parts.items()
+        for text in texts
+    ]
 
     def is_there(place: str) -> bool:
         return os.path.exists(scan.root / place)  # noqa: PTH110
 
-    texts = moved(scan, said.file, [text for _, text in asked], is_there, said.base)
+    texts = strip_lost_folders(scan, data_yaml.file, [text for _, text in asked], is_there, data_yaml.base)
     read: dict[str, list[str]] = {}
-    parts: dict[str, list[str]] = {name: [] for name in said.parts}
+    parts: dict[str, list[str]] = {name: [] for name in data_yaml.parts}
     for (name, _), text in zip(asked, texts, strict=True):
-        place = _part_place(scan, said, name, text)
+        place = _part_place(scan, data_yaml, name, text)
         if place is not None:
             if place not in read:
-                read[place] = _listed(scan, place) if place.endswith(".txt") else _images(scan, place, found)
+                read[place] = _read_list(scan, place) if place.endswith(".txt") else _walk_images(scan, place, found)
             parts[name] += read[place]
-            if len(said.parts[name]) == 1 and not place.endswith(".txt"):
+            if len(data_yaml.parts[name]) == 1 and not place.endswith(".txt"):
                 found.own[name] = sample_name(f"{place}/x").rpartition("/")[0]
     return parts
 
 
-def _part_place(scan: Scan, said: DataYaml, name: str, text: str) -> str | None:
-    """A folder or list that is there; None for one of test images, which Roboflow names even where it has none."""
-    where = f"{scan.root / said.file}: {name}"
+def _part_place(scan: Scan, data_yaml: DataYaml, name: str, text: str) -> str | None:
+    """The place of a folder or list, which has to exist. None for missing test images: Roboflow names them always."""
+    where = f"{scan.root / data_yaml.file}: {name}"
     place = below_root(scan.root, text, where)
     if os.path.exists(scan.root / place):  # noqa: PTH110
         return place
     if own_split(name) != "test":
         raise SourceError(f"{where}: {scan.root / place} does not exist. Correct the path, or leave it out.")
-    scan.warnings.append(f"{name} of {said.file} names {place}, which does not exist")
+    scan.warnings.append(f"{name} of {data_yaml.file} names {place}, which does not exist")
     return None
 
 
-def _images(scan: Scan, folder: str, found: Images) -> list[str]:
+def _walk_images(scan: Scan, folder: str, found: Images) -> list[str]:
     places = scan.walk(folder)
     for place in places:
         if not _in_images(place):
@@ -142,23 +146,23 @@ def _in_images(place: str) -> bool:
     return "images" in place.split("/")[:-1]
 
 
-def _listed(scan: Scan, place: str) -> list[str]:
-    """Places of the images that a .txt file lists, one a line, relative to the root or, with ./, to the file."""
+def _read_list(scan: Scan, place: str) -> list[str]:
+    """Places of the images in a list: one per line, relative to the root or, if it begins with ./, to the list."""
     lines = [(n, line) for n, row in enumerate(read_text(scan.root / place).splitlines(), 1) if (line := row.strip())]
     folder = posixpath.dirname(place)
     texts = [posixpath.join(folder, text) if text.startswith("./") else text for _, text in lines]
     found = []
     for (n, _), text in zip(
-        lines, moved(scan, place, texts, lambda place: _is_image(scan, place), folder), strict=True
+        lines, strip_lost_folders(scan, place, texts, lambda place: _is_image(scan, place), folder), strict=True
     ):
         try:
-            found.append(_listed_image(scan, text, f"{scan.root / place}:{n}"))
+            found.append(_image_in_list(scan, text, f"{scan.root / place}:{n}"))
         except SourceError as error:
-            scan.wrong(text, "no image", str(error))
+            scan.bad_sample(text, "no image", str(error))
     return found
 
 
-def _listed_image(scan: Scan, text: str, where: str) -> str:
+def _image_in_list(scan: Scan, text: str, where: str) -> str:
     place = below_root(scan.root, text, where)
     if not _is_image(scan, place):
         raise SourceError(f"{where}: {scan.root / place} is no image in a folder named images. Correct the line.")
@@ -173,13 +177,13 @@ def _is_image(scan: Scan, place: str) -> bool:
 
 
 def label_files(scan: Scan, images: Mapping[str, str], folders: Iterable[str], needed: bool) -> Mapping[str, str]:
-    """Places of the label files by the names of their images; those without an image are wrong.
+    """Places of the label files by the names of their images; files without an image are bad samples.
 
     Args:
         scan: the scan.
         images: places of the images by name.
-        folders: that hold label files of these images alone.
-        needed: an image is wrong that has a file of another kind, such as .json, in place of its label file.
+        folders: folders that hold only label files of these images.
+        needed: an image with another file, such as .json, in place of its label file is a bad sample.
     """
     expected = {name_of(label_place(place)): name for name, place in images.items()}
     walked = [place for folder in outermost(folders) for place in scan.walk(folder, _LABELS, "a label file")]
@@ -188,41 +192,41 @@ def label_files(scan: Scan, images: Mapping[str, str], folders: Iterable[str], n
         if place.rpartition("/")[2] in _NO_LABELS:
             scan.refused.append(Refused(sample_name(place), "not a label file", place))
         elif name_of(place) not in expected:
-            scan.need_images({sample_name(place): place}, ())
-    found = scan.unique((expected[stem], place) for place in walked if (stem := name_of(place)) in expected)
+            scan.check_images_exist({sample_name(place): place}, ())
+    found = scan.places_by_name((expected[stem], place) for place in walked if (stem := name_of(place)) in expected)
     for stem, name in expected.items():
         if name not in found:
-            file = _unwalked(scan, stem, name)
+            file = _find_label_file(scan, stem, name)
             if file is not None:
                 found[name] = file
             elif stem in others and needed:
                 fact = f"{scan.root / others[stem]} is no label file of YOLO; expected {stem}.txt"
-                scan.wrong(name, "broken label file", f"{fact}. Convert it, or set missing_label.")
+                scan.bad_sample(name, "broken label file", f"{fact}. Convert it, or set missing_label.")
     used = set(found.values())
-    scan.refused[:] = [row for row in scan.refused if row.detail not in used]  # where images and labels share a folder
+    scan.refused[:] = [row for row in scan.refused if row.detail not in used]  # images and labels may share a folder
     return found
 
 
-def _unwalked(scan: Scan, stem: str, name: str) -> str | None:
-    """A label file of an image from a list; something there that is no file to be read is wrong."""
+def _find_label_file(scan: Scan, stem: str, name: str) -> str | None:
+    """The label file of an image from a list, or None; reports what is there and is no readable file."""
     place = next((place for place in (f"{stem}.txt", f"{stem}.TXT") if os.path.lexists(scan.root / place)), None)
     try:
-        if place is None or os.path.isfile(scan.root / inside(scan.root, place, f"{scan.root}: label file")):  # noqa: PTH113
+        if place is None or os.path.isfile(scan.root / place_inside(scan.root, place, f"{scan.root}: label file")):  # noqa: PTH113
             return place
         raise SourceError(f"{scan.root / place} is no file that can be read. Put the label file there.")
     except SourceError as error:
-        scan.wrong(name, "broken label file", str(error))
+        scan.bad_sample(name, "broken label file", str(error))
         return None
 
 
 def _label_folder(folder: str, place: str) -> str:
-    """The folder of labels that stands for a folder of images, or for the part of it that an image lies in."""
+    """The folder of labels that belongs to a folder of images, or to the part of it that an image lies in."""
     depth = len(folder.split("/")) if "images" in folder.split("/") else place.split("/").index("images") + 1
     return "/".join(label_place(place).split("/")[:depth])
 
 
 def sample_name(place: str) -> str:
-    """The place of an image or label file without its folder named images or labels, and without its suffix."""
+    """The place of an image or label file without suffix and without the last folder named images or labels."""
     parts = name_of(place).split("/")
     marks = [index for index, part in enumerate(parts[:-1]) if part in ("images", "labels")]
     if marks:
@@ -231,7 +235,7 @@ def sample_name(place: str) -> str:
 
 
 def label_place(place: str) -> str:
-    """The label file of an image: labels in place of the last folder named images, and .txt."""
+    """The place of an image's label file: the last folder named images becomes labels, and the suffix .txt."""
     parts = name_of(place).split("/")
     last = max(index for index, part in enumerate(parts[:-1]) if part == "images")
     parts[last] = "labels"

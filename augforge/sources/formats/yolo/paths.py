@@ -9,33 +9,35 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from augforge.errors import SourceError
-from augforge.sources.scan.own_splits import names_split
-from augforge.sources.scan.records import inside
+from augforge.sources.scan.own_splits import is_split_name
+from augforge.sources.scan.records import place_inside
 from augforge.sources.scan.scanning import Scan
-from augforge.sources.scan.walking import below
+from augforge.sources.scan.walking import is_below
 
 _ABSOLUTE = re.compile(r"([A-Za-z]:)?/")
 _USUAL = ("", "..", "data")
-"""Folders that tools write before a path and that say nothing of the data."""
+"""Leading folders that tools write by habit, and that mean nothing."""
 
 
-def moved(scan: Scan, file: str, texts: Iterable[str], is_there: Callable[[str], bool], base: str = "") -> list[str]:
-    """Paths of a file, from the root of a data set that may have been moved or copied since they were written.
+def strip_lost_folders(
+    scan: Scan, file: str, texts: Iterable[str], is_there: Callable[[str], bool], base: str = ""
+) -> list[str]:
+    """Paths in a file of a data set that may have been moved or copied since they were written, relative to its root.
 
-    They lose the leading folders that the root does not have, such as ``/content/cats/`` or ``data/``: the fewest
-    without which one of them is there, so a path that is there as it stands keeps all as they are. The last folder
-    that names a split is never lost: ``valid/images`` is not ``images``.
+    Leading folders that the root does not have, such as ``/content/cats/`` or ``data/``, are stripped from all of them:
+    as few as are needed for one of the paths to exist, so none if one exists as it is. The last folder that names a
+    split is never stripped: ``valid/images`` is not ``images``.
 
     Args:
-        scan: the scan, which is told of what may be wrong.
-        file: whose paths they are.
+        scan: gets warnings of what may be misread.
+        file: the file that holds the paths, for messages.
         texts: the paths.
-        is_there: whether a place below the root is what a path has to lead to.
-        base: the folder that they start from, as the file says; nothing is told of it.
+        is_there: whether a place below the root exists and is of the right kind.
+        base: the folder that the paths start from, as written in the file; stripping it needs no warning.
     """
     roots = (os.path.abspath(scan.root), os.path.realpath(scan.root))  # noqa: PTH100
     paths = [_from_root(roots, text) for text in texts]
-    start = _start(paths, is_there)
+    start = _lost_start(paths, is_there)
     other = next((path for path in paths if path.startswith(start)), "")
     if _ABSOLUTE.match(start):
         if os.path.exists(other):  # noqa: PTH110
@@ -45,35 +47,35 @@ def moved(scan: Scan, file: str, texts: Iterable[str], is_there: Callable[[str],
     return [path.removeprefix(start) for path in paths]
 
 
-def plain(text: str) -> str:
-    """A path of data.yaml; ``../train/images``, as Roboflow writes it, is train/images."""
+def without_parent_folder(text: str) -> str:
+    """A path of data.yaml without a leading ``../``: Roboflow writes ``../train/images`` for train/images."""
     return text.replace("\\", "/").removeprefix("../")
 
 
 def below_root(root: Path, text: str, where: str) -> str:
-    """A path as a place below the root; SourceError where it is none."""
+    """A path as a place below the root. Raises SourceError if it leads out of it."""
     if _ABSOLUTE.match(text):
         raise SourceError(
             f"{where}: {text} is an absolute path, and not below {root}; expected one relative to that. Correct it."
         )
-    return inside(root, text, where)
+    return place_inside(root, text, where)
 
 
 def _from_root(roots: Iterable[str], text: str) -> str:
     path = posixpath.normpath(text.replace("\\", "/"))
-    return next((posixpath.relpath(path, root) for root in roots if below(path, root)), path)
+    return next((posixpath.relpath(path, root) for root in roots if is_below(path, root)), path)
 
 
-def _start(paths: Sequence[str], is_there: Callable[[str], bool]) -> str:
+def _lost_start(paths: Sequence[str], is_there: Callable[[str], bool]) -> str:
     for depth in range(max((path.count("/") for path in paths), default=0) + 1):
         for path in paths:
             lost, kept = path.split("/")[:depth], path.split("/")[depth:]
-            if _may_lose(lost, kept) and is_there("/".join(kept)):
+            if _may_strip(lost, kept) and is_there("/".join(kept)):
                 return "".join(f"{part}/" for part in lost)
     return ""
 
 
-def _may_lose(lost: Sequence[str], kept: Sequence[str]) -> bool:
+def _may_strip(lost: Sequence[str], kept: Sequence[str]) -> bool:
     if not kept or kept[0] in ("", ".."):
         return False
-    return any(map(names_split, kept)) or not any(map(names_split, lost))
+    return any(map(is_split_name, kept)) or not any(map(is_split_name, lost))

@@ -1,4 +1,4 @@
-"""YOLO segmentation: a label file an image, a class number and a normalised polygon a line."""
+"""YOLO segmentation: one label file per image, with a class number and a normalised polygon on each line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Source, source
-from augforge.sources.formats.yolo.files import Boxes, DataYaml, Shape, find_data, read_data, read_labels
+from augforge.sources.formats.yolo.files import Boxes, DataYaml, Shape, find_data_yaml, read_data_yaml, read_labels
 from augforge.sources.formats.yolo.layout import (
     find_images,
     group_of,
@@ -27,9 +27,9 @@ from augforge.sources.formats.yolo.layout import (
     sample_name,
     split_of,
 )
-from augforge.sources.loading import known_bits, listed_image, loaded
-from augforge.sources.scan.kept import KEPT
-from augforge.sources.scan.records import record_of
+from augforge.sources.loading import known_bits, load_image, make_sample
+from augforge.sources.scan.recent_files import RECENT_FILES
+from augforge.sources.scan.records import make_record
 from augforge.sources.scan.scanning import Scan
 
 
@@ -37,16 +37,16 @@ from augforge.sources.scan.scanning import Scan
 class Yolo(Source):
     """Reads YOLO segmentation labels: polygons whose points are shares of the image's width and height.
 
-    A point (x, y) is pixel (x * width, y * height), as converters write it; what lies a hair outside is cut. Polygons
-    are filled with the pixels of their outline (`cv2.fillPoly`), as Ultralytics does: half a pixel wider than COCO's
-    masks. Classes are in the order of ``names``. Label files lie where ``labels`` stands in place of ``images`` in the
-    image's path.
+    A point (x, y) is the pixel (x * width, y * height), as converters write it; points slightly outside are clipped.
+    Filled polygons include the pixels of their outline (`cv2.fillPoly`), as in Ultralytics: half a pixel wider than
+    COCO's masks. Classes are in the order of ``names``. The path of a label file is that of the image, with ``labels``
+    in place of ``images``.
 
-    The folders of ``val`` and ``test`` are the splits val and test; ``train`` is left to the recipe's split. Where
-    ``train`` and another name the same images, as some exports do, neither counts; where ``val`` and ``test`` do,
-    they are val. Paths written on another machine or from another folder (``/content/cats/train/images``,
-    ``data/images/one.jpg``) are read below the root, without what leads there, but never without the folder that names
-    a split.
+    The folders of ``val`` and ``test`` are the splits val and test; ``train`` is left to the recipe's split. If
+    ``train`` and another one name the same images, as in some exports, neither counts; if ``val`` and ``test`` do, the
+    images are val. Paths that were written on another machine or from another folder (``/content/cats/train/images``,
+    ``data/images/one.jpg``) are read below the root without their leading folders, but never without the folder that
+    names a split.
     """
 
     adapter_version: ClassVar[int] = 3
@@ -74,72 +74,74 @@ ROOT/                          source.path
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
-        scan.need_folder("")
-        said = find_data(self.root, self.data)
-        names = self._names(said)
-        table = class_table(self, names.values(), self.root / said.names_file)
-        found = find_images(scan, said)
-        places = scan.unique((sample_name(place), place) for place in found.parts)
-        facts = scan.images(places.items())
+        scan.require_folder("")
+        data_yaml = find_data_yaml(self.root, self.data)
+        names = self._class_numbers(data_yaml)
+        table = class_table(self, names.values(), self.root / data_yaml.names_file)
+        found = find_images(scan, data_yaml)
+        places = scan.places_by_name((sample_name(place), place) for place in found.parts)
+        facts = scan.image_facts(places.items())
         labels = label_files(scan, places, found.folders, needed=self.missing_label is None)
-        unlabelled = self._unlabelled(scan, places, found.parts, labels)
-        contents = scan.facts(labels.items(), self._kind(names, table), self._reader(names, table), "broken label file")
+        unlabelled = self._find_unlabelled(scan, places, found.parts, labels)
+        contents = scan.facts(
+            labels.items(), self._kind(names, table), self._make_reader(names, table), "broken label file"
+        )
 
         def record(name: str, place: str, label: str | None) -> Record:
             missing = "unlabelled" if name in unlabelled else "empty"
             annotation = table.content(missing if label is None else contents[label])
             known = [] if name in unlabelled else table.known
-            data = {"labels": label, "known": known, "names": None if said.names is None else said.names_file}
+            data = {"labels": label, "known": known, "names": None if data_yaml.names is None else data_yaml.names_file}
             part = found.parts[place]
             group, split = group_of(name, found.own.get(part, "")), split_of(name, part)
-            return record_of(name, place, facts[place], annotation, group=group, split=split, data=data)
+            return make_record(name, place, facts[place], annotation, group=group, split=split, data=data)
 
         all_of = ((name, place, labels.get(name)) for name, place in places.items() if place in facts)
         sound = (files for files in all_of if files[2] is None or files[2] in contents)
-        return scan.listing((record(*files) for files in sound), table.names)
+        return scan.make_listing((record(*files) for files in sound), table.names)
 
-    def _names(self, said: DataYaml) -> dict[int, str]:
-        """Labels by their number: those that the data name, or the recipe's classes in order."""
-        if said.names is None and self.classes is None:
-            path = self.root / said.file
+    def _class_numbers(self, data_yaml: DataYaml) -> dict[int, str]:
+        """The label of each class number: as the data names them, or the recipe's classes in their order."""
+        if data_yaml.names is None and self.classes is None:
+            path = self.root / data_yaml.file
             others = "and no other .yaml, .yml or classes.txt there has names of classes"
             fact = f"{path} has no names of classes" if path.is_file() else f"{path} does not exist, {others}"
             raise SourceError(f"{fact}. Add names there, or set source.classes in the order of the numbers.")
-        return said.names if said.names is not None else dict(enumerate(self.classes or ()))
+        return data_yaml.names if data_yaml.names is not None else dict(enumerate(self.classes or ()))
 
     # ---- label files ----
 
-    def _unlabelled(
+    def _find_unlabelled(
         self, scan: Scan, images: Mapping[str, str], parts: Mapping[str, str], labels: Mapping[str, str]
     ) -> set[str]:
-        """Names of the images that nobody labelled; in others without a label file nothing is there."""
-        bare = {name: place for name, place in images.items() if name not in labels}
+        """Names of the images without a label file that count as unlabelled; the others count as empty."""
+        without_labels = {name: place for name, place in images.items() if name not in labels}
         if self.missing_label == "error":
-            for name, place in bare.items():
+            for name, place in without_labels.items():
                 fact = f"{self.root / place} has no label file {label_place(place)}"
-                scan.wrong(name, "no label file", f"{fact}; expected one. Add it, or set missing_label.")
+                scan.bad_sample(name, "no label file", f"{fact}; expected one. Add it, or set missing_label.")
         if self.missing_label is not None:
-            return set(bare) if self.missing_label == "unlabelled" else set()
-        if bare and not labels:
-            self._tell_no_labels(scan, len(bare), next(iter(bare.values())))
+            return set(without_labels) if self.missing_label == "unlabelled" else set()
+        if without_labels and not labels:
+            self._report_no_labels(scan, len(without_labels), next(iter(without_labels.values())))
         labelled = {part for name in labels for part in (part_of(name, ""), parts[images[name]])}
-        unlabelled = {name: part_of(name, parts[place]) for name, place in bare.items()}
+        unlabelled = {name: part_of(name, parts[place]) for name, place in without_labels.items()}
         unlabelled = {name: part for name, part in unlabelled.items() if part and part not in labelled}
         for part, count in sorted(Counter(unlabelled.values()).items()):
             scan.warnings.append(f"{part}: none of {count} images has a label file, so they are taken for unlabelled")
         return set(unlabelled)
 
-    def _tell_no_labels(self, scan: Scan, count: int, place: str) -> None:
-        scan.fault(
+    def _report_no_labels(self, scan: Scan, count: int, place: str) -> None:
+        scan.source_error(
             f"{self.root}: none of {count} images has a label file; expected {label_place(place)} for {place}. Put the "
             "labels there, or set missing_label: empty if nothing is there, unlabelled if nobody looked."
         )
 
     def _kind(self, names: Mapping[int, str], table: ClassTable) -> str:
-        """The kind of a label file's facts in the cache: everything that decides them, apart from the file."""
+        """The kind of a label file's facts in the cache: it names everything besides the file that decides them."""
         return f"yolo@{self.adapter_version} {digest(list(names.items()), table.names, self.class_map, self.boxes)}"
 
-    def _reader(self, names: Mapping[int, str], table: ClassTable) -> Any:
+    def _make_reader(self, names: Mapping[int, str], table: ClassTable) -> Any:
         def read(path: Path) -> str:
             shapes = read_labels(path, names, self.boxes)
             named = ((self.class_of(names[shape.number]), shape) for shape in shapes)
@@ -150,28 +152,30 @@ ROOT/                          source.path
     # ---- pixels ----
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
-        image = listed_image(self.root, record)
+        image = load_image(self.root, record)
         planes = bitmask.empty(record.height, record.width, len(classes))
         if record.data["labels"] is not None:
             path = self.root / record.data["labels"]
-            names = self._names_in(record.data["names"])
+            names = self._load_names(record.data["names"])
             shapes = [(self.class_of(names[shape.number]), shape) for shape in read_labels(path, names, self.boxes)]
-            rings = ((classes.index(name), [_ring(shape, record)]) for name, shape in shapes if name is not None)
+            rings = (
+                (classes.index(name), [_ring_in_pixels(shape, record)]) for name, shape in shapes if name is not None
+            )
             planes = bitmask.rasterise(rings, record.height, record.width, len(classes))
-        return loaded(record, image, planes, known_bits(record, classes))
+        return make_sample(record, image, planes, known_bits(record, classes))
 
-    def _names_in(self, file: str | None) -> Mapping[int, str]:
-        """Labels by their number, of a file that was read when the samples were listed."""
+    def _load_names(self, file: str | None) -> Mapping[int, str]:
+        """The label of each class number, from the file that was read when the samples were listed."""
         if file is None:
             return dict(enumerate(self.classes or ()))
         path = self.root / file
-        return KEPT.get(
-            path, "yolo names", lambda: read_data(path).names or {}, lambda names: sum(map(len, names.values()))
+        return RECENT_FILES.get(
+            path, "yolo names", lambda: read_data_yaml(path).names or {}, lambda names: sum(map(len, names.values()))
         )
 
 
-def _ring(shape: Shape, record: Record) -> np.ndarray[Any, Any]:
-    """Points in pixels; a box covers the pixels from its first edge to before its last."""
+def _ring_in_pixels(shape: Shape, record: Record) -> np.ndarray[Any, Any]:
+    """A shape's ring in pixels. A box covers the pixels from its first edge up to, and without, its last edge."""
     points = np.array(shape.points) * (record.width, record.height)
     if not shape.box:
         return points

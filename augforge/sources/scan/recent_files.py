@@ -1,4 +1,4 @@
-"""What was decoded last, kept for the next sample of the same file."""
+"""Decoded files, kept for the next sample of the same file."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from augforge.errors import SourceError
 
 Thing = TypeVar("Thing")
 
-KEPT_BYTES = 1 << 29
+RECENT_BYTES = 1 << 29
 """Memory that a process spends on decoded files: 512 MiB; more only for one that is larger by itself."""
 
 
-class Kept:
-    """Things read from files, the last used ones as far as they fit. A file that changed is read again."""
+class RecentFiles:
+    """What was read from files, the most recently used within a limit. A file that changed is read again."""
 
-    def __init__(self, limit: int = KEPT_BYTES) -> None:
+    def __init__(self, limit: int = RECENT_BYTES) -> None:
         self._limit, self._lock = limit, Lock()
         self._things: OrderedDict[tuple[str, str], tuple[tuple[int, ...], Any, int]] = OrderedDict()
 
     def get(self, path: Path, kind: str, read: Callable[[], Thing], size: Callable[[Thing], int]) -> Thing:
-        """``read()``, or what it gave before.
+        """The result of ``read()``, or the kept one of an earlier call.
 
         Args:
-            path: the file, or folder, that decides the thing.
-            kind: what is read of it, with everything else that decides that.
-            read: gives the thing.
-            size: the bytes that a thing holds.
+            path: the file or folder that it is read from.
+            kind: names what is read, and everything besides the file that decides the result.
+            read: reads it.
+            size: gives the number of bytes that a result holds.
 
         Raises:
             SourceError: the file is gone.
@@ -55,5 +55,5 @@ class Kept:
             self._things.popitem(last=False)
 
 
-KEPT = Kept()
-"""This process's."""
+RECENT_FILES = RecentFiles()
+"""Those of this process."""

@@ -1,0 +1,491 @@
+"""What every source keeps to, whoever wrote it: checks of a format, on small data sets that an example of it writes.
+
+A source of your own takes part with one class::
+
+    class MyExample(SourceExample):
+        format = "my-format"
+
+        def write(self, root, samples): ...            # the whole data set
+        def image(self, root, name): ...               # the file that holds the pixels of a sample
+        def annotation(self, root, name): ...          # the file that holds its labels
+
+    @pytest.mark.parametrize("check", checks_for(MyExample()))
+    def test_contract(check, tmp_path):
+        check(MyExample(), tmp_path)
+
+What makes no sense for a format stands in ``exempt``, with the reason: ``exempt = {"one_edit_changes_one_id": "..."}``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from makedata import block, known_of, masks_of, put_text
+
+from augforge.cache.filecache import FileCache
+from augforge.errors import AugforgeError, SourceError
+from augforge.sources import SOURCES, Listing, Record, Source
+
+Box = tuple[int, int, int, int]
+"""x0, y0, x1, y1, half-open, in an image of 20x16 pixels."""
+
+Samples = Mapping[str, Mapping[str, Box] | None]
+"""Name of each sample, such as ``p1/a``: the boxes of its labels, or None if nobody labelled it."""
+
+HEART, LUNG, BOTH = {"heart": (2, 3, 8, 9)}, {"lung": (1, 1, 5, 12)}, {"heart": (3, 2, 9, 7), "lung": (10, 4, 18, 14)}
+SAMPLES: Samples = {"p1/a": HEART, "p1/b": LUNG, "p2/c": BOTH}
+SPLITS: Samples = {"train/p1/a": HEART, "train/p1/b": LUNG, "val/p2/c": BOTH, "test/p3/d": HEART}
+COMPOSED = "caf\N{LATIN SMALL LETTER E WITH ACUTE}"
+DECOMPOSED = unicodedata.normalize("NFD", COMPOSED)
+
+
+class SourceExample:
+    """A format with a way to write a small data set in it.
+
+    Attributes:
+        format: its name in a recipe.
+        options: of the source, besides format and path.
+        exempt: checks that make no sense for the format, with the reason.
+        one_label: a sample has one label (the first that is asked for).
+        takes_labels: of label vectors, not of masks.
+        patient: which folder of a record's name is the patient, from 1.
+        splits: those that a data set of the format can prescribe.
+        unlabelled: options with which a sample without annotation is unlabelled.
+        shared_annotation: one file annotates all samples, so that it stops the build when it is broken as a whole.
+        failing: checks that the format fails today, with the issue that mends it: they are expected to fail.
+        shared_image: one file holds several images, so that others are lost with one.
+    """
+
+    format: ClassVar[str]
+    options: ClassVar[Mapping[str, Any]] = {}
+    exempt: ClassVar[Mapping[str, str]] = {}
+    failing: ClassVar[Mapping[str, str]] = {}
+    one_label: ClassVar[bool] = False
+    takes_labels: ClassVar[bool] = False
+    patient: ClassVar[int] = 1
+    splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
+    unlabelled: ClassVar[Mapping[str, Any]] = {}
+    shared_annotation: ClassVar[bool] = False
+    shared_image: ClassVar[bool] = False
+
+    def write(self, root: Path, samples: Samples) -> None:
+        """Write a data set of these samples into an empty folder, its files in the samples' order."""
+        raise NotImplementedError
+
+    def image(self, root: Path, name: str) -> Path:
+        """The file that holds the image of a sample."""
+        raise NotImplementedError
+
+    def annotation(self, root: Path, name: str) -> Path:
+        """A file that holds labels of a sample."""
+        raise NotImplementedError
+
+    def point_outside(self, root: Path, name: str, path: str) -> None:
+        """Let the data name ``path`` as the image of a sample."""
+        raise NotImplementedError
+
+    def spoil(self, root: Path, name: str) -> None:
+        """Make the annotation of one sample wrong, and no other's."""
+        self.annotation(root, name).write_bytes(b"broken")
+
+    def record_name(self, name: str, boxes: Mapping[str, Box] | None) -> str:
+        """What the source calls a sample."""
+        return name
+
+    def source(self, root: Path, **options: Any) -> Source:
+        """The source as a recipe makes it."""
+        return SOURCES[self.format](format=self.format, path=str(root), **{**self.options, **options})
+
+    # ---- what the checks use ----
+
+    def fit(self, samples: Samples) -> dict[str, dict[str, Box] | None]:
+        """The samples as far as the format can hold them."""
+        fitting = {name: boxes for name, boxes in samples.items() if _split(name) in ("", *self.splits)}
+        take = 1 if self.one_label else None
+        return {name: boxes and dict(list(boxes.items())[:take]) for name, boxes in fitting.items()}
+
+    def make(self, root: Path, samples: Samples = SAMPLES) -> dict[str, str]:
+        """Write the data set anew; the names of its records by those of the samples."""
+        shutil.rmtree(root, ignore_errors=True)
+        root.mkdir(parents=True)
+        fitting = self.fit(samples)
+        self.write(root, fitting)
+        return {name: self.record_name(name, boxes) for name, boxes in fitting.items()}
+
+    def scan(self, root: Path, cache: FileCache | None = None, **options: Any) -> Listing:
+        return self.source(root, **options).scan(cache or FileCache())
+
+    def records(self, root: Path, **options: Any) -> dict[str, Record]:
+        return {record.name: record for record in self.scan(root, **options).records}
+
+    def contents(self, root: Path, **options: Any) -> dict[str, str]:
+        return {name: record.content for name, record in self.records(root, **options).items()}
+
+    def shown(self, root: Path, **options: Any) -> dict[str, dict[str, np.ndarray]]:
+        """What is drawn of each class in each sample, as masks or, in label vectors, as a number."""
+        source = self.source(root, **options)
+        listing = source.scan(FileCache())
+        found = {}
+        for record in listing.records:
+            sample = source.load(record, listing.classes)
+            if self.takes_labels:
+                drawn = dict(zip(listing.labels, np.asarray(sample.label), strict=True))
+            else:
+                drawn = {name: mask.astype(bool) for name, mask in masks_of(sample, listing.classes).items()}
+            found[record.name] = {name: mask for name, mask in drawn.items() if mask.any()}
+        return found
+
+    def known(self, root: Path, **options: Any) -> dict[str, set[str]]:
+        """The classes that each sample knows, and so does its mask."""
+        source = self.source(root, **options)
+        listing = source.scan(FileCache())
+        samples = (source.load(record, listing.classes) for record in listing.records)
+        return {sample.name: {*known_of(sample, listing.classes)} for sample in samples}
+
+    def expected(self, samples: Samples, class_of: Mapping[str, str | None]) -> dict[str, dict[str, np.ndarray]]:
+        """What `shown` has to be where labels stand for these classes."""
+        found: dict[str, dict[str, np.ndarray]] = {}
+        for name, boxes in self.fit(samples).items():
+            masks: dict[str, np.ndarray] = {}
+            for label, box in (boxes or {}).items():
+                if (class_ := class_of.get(label, label)) is not None:
+                    mask = np.array(True) if self.takes_labels else block(*box).astype(bool)
+                    masks[class_] = mask | masks.get(class_, np.zeros_like(mask))
+            found[self.record_name(name, boxes)] = masks
+        return found
+
+
+Check = Callable[[SourceExample, Path], None]
+CHECKS: dict[str, Check] = {}
+
+
+def check(function: Check) -> Check:
+    CHECKS[function.__name__] = function
+    return function
+
+
+def checks_for(example: SourceExample) -> list[Any]:
+    """The checks that an example has to pass, to parametrize a test."""
+    reasons = {**example.exempt, **example.failing}
+    unknown = [name for name, reason in reasons.items() if name not in CHECKS or not reason]
+    assert not unknown, f"exempt or failing names {unknown}; expected checks, each with a reason"
+    return [
+        pytest.param(check, id=name, marks=_marks(example.failing.get(name)))
+        for name, check in CHECKS.items()
+        if name not in example.exempt
+    ]
+
+
+def _marks(failing: str | None) -> list[pytest.MarkDecorator]:
+    return [] if failing is None else [pytest.mark.xfail(reason=failing, strict=True)]
+
+
+def same_drawing(found: Mapping[str, Mapping[str, Any]], expected: Mapping[str, Mapping[str, Any]]) -> None:
+    assert {name: sorted(drawn) for name, drawn in found.items()} == {name: sorted(e) for name, e in expected.items()}
+    for name, drawn in expected.items():
+        for class_, mask in drawn.items():
+            np.testing.assert_array_equal(found[name][class_], mask, err_msg=f"{class_} of {name}")
+
+
+# ---- classes ---------------------------------------------------------------------------------------------------------
+
+
+@check
+def labels_are_classes(example: SourceExample, root: Path) -> None:
+    example.make(root)
+    same_drawing(example.shown(root), example.expected(SAMPLES, {}))
+    listing = example.scan(root)
+    assert sorted(listing.labels if example.takes_labels else listing.classes) == ["heart", "lung"]
+
+
+@check
+def class_map_renames(example: SourceExample, root: Path) -> None:
+    example.make(root)
+    class_map = {"heart": "cor"}
+    same_drawing(example.shown(root, class_map=class_map), example.expected(SAMPLES, class_map))
+
+
+@check
+def class_map_merges(example: SourceExample, root: Path) -> None:
+    example.make(root)
+    class_map = {"heart": "organ", "lung": "organ"}
+    same_drawing(example.shown(root, class_map=class_map), example.expected(SAMPLES, class_map))
+
+
+@check
+def class_map_drops(example: SourceExample, root: Path) -> None:
+    example.make(root)
+    same_drawing(example.shown(root, class_map={"lung": None}), example.expected(SAMPLES, {"lung": None}))
+    listing = example.scan(root, class_map={"lung": None})
+    assert "lung" not in (*listing.classes, *listing.labels)
+
+
+@check
+def class_map_star_is_every_other_label(example: SourceExample, root: Path) -> None:
+    example.make(root)
+    class_map = {"heart": "cor", "*": "rest"}
+    same_drawing(example.shown(root, class_map=class_map), example.expected(SAMPLES, {"heart": "cor", "lung": "rest"}))
+
+
+@check
+def a_class_that_nobody_drew_is_not_known(example: SourceExample, root: Path) -> None:
+    names = example.make(root)
+    known = example.known(root, classes=["heart", "spleen", "lung"])
+    assert known == {name: {"heart", "lung"} for name in names.values()}
+    before, after = example.contents(root), example.contents(root, classes=["heart", "spleen", "lung"])
+    assert before.keys() == after.keys()
+
+
+@check
+def labelled_samples_know_all_classes(example: SourceExample, root: Path) -> None:
+    names = example.make(root)
+    assert example.known(root) == {name: {"heart", "lung"} for name in names.values()}
+
+
+@check
+def unlabelled_samples_know_nothing(example: SourceExample, root: Path) -> None:
+    names = example.make(root, {**SPLITS, "test/p3/d": None})
+    known = example.known(root, **example.unlabelled)
+    assert known.pop(names["test/p3/d"]) == set()
+    assert set(map(frozenset, known.values())) == {frozenset({"heart", "lung"})}
+
+
+@check
+def a_label_without_class_is_an_error(example: SourceExample, root: Path) -> None:
+    example.make(root)
+    with pytest.raises(SourceError, match="'lung' is not in"):
+        example.scan(root, classes=["heart"])
+
+
+# ---- groups, metadata and splits -------------------------------------------------------------------------------------
+
+
+@check
+def group_by_folder(example: SourceExample, root: Path) -> None:
+    names = example.make(root)
+    groups = {name: record.group for name, record in example.records(root, group={"folder": example.patient}).items()}
+    assert groups == {names[name]: name.partition("/")[0] for name in names}
+
+
+@check
+def group_by_regex(example: SourceExample, root: Path) -> None:
+    names = example.make(root)
+    groups = {name: record.group for name, record in example.records(root, group={"regex": r"p(\d)/"}).items()}
+    assert groups == {names[name]: name[1] for name in names}
+
+
+@check
+def group_by_column(example: SourceExample, root: Path) -> None:
+    names = example.make(root)
+    put_text(root / "people.csv", "name,person\n" + "".join(f"{name},someone\n" for name in names.values()))
+    records = example.records(root, metadata={"table": "people.csv"}, group={"column": "person"})
+    assert {record.group for record in records.values()} == {"someone"} and len(records) == len(names)
+    assert all(record.metadata["person"] == "someone" for record in records.values())
+
+
+@check
+def own_splits_are_kept_or_not(example: SourceExample, root: Path) -> None:
+    names = example.make(root, SPLITS)
+    for own_splits in (True, False):
+        found = {name: record.split for name, record in example.records(root, own_splits=own_splits).items()}
+        assert {name: found[names[name]] or "train" for name in names} == {
+            name: _split(name) if own_splits else "train" for name in names
+        }
+
+
+# ---- damage ----------------------------------------------------------------------------------------------------------
+
+
+@check
+def a_broken_image_is_reported_or_rejected(example: SourceExample, root: Path) -> None:
+    names = example.make(root)
+    before = example.contents(root)
+    example.image(root, "p1/a").write_bytes(b"broken")
+    _reported_or_rejected(example, root, names["p1/a"], before, example.image(root, "p1/a"), example.shared_image)
+
+
+@check
+def a_broken_annotation_is_reported_or_rejected(example: SourceExample, root: Path) -> None:
+    names = example.make(root)
+    before = example.contents(root)
+    path = example.annotation(root, "p1/a")
+    example.spoil(root, "p1/a")
+    _reported_or_rejected(example, root, names["p1/a"], before, path, shared=False)
+
+
+@check
+def a_broken_file_of_all_annotations_is_reported(example: SourceExample, root: Path) -> None:
+    example.make(root)
+    if example.shared_annotation:
+        example.annotation(root, "p1/a").write_bytes(b"\xff broken")
+        _always_reported(example, root, example.annotation(root, "p1/a"))
+
+
+def _always_reported(example: SourceExample, root: Path, path: Path) -> None:
+    for on_error in ("error", "reject"):
+        with pytest.raises(SourceError) as caught:
+            example.scan(root, on_error=on_error)
+        assert str(path) in str(caught.value), "the error names the file"
+
+
+def _reported_or_rejected(
+    example: SourceExample, root: Path, name: str, before: Mapping[str, str], path: Path, shared: bool
+) -> None:
+    with pytest.raises(SourceError) as caught:
+        example.scan(root)
+    accepted = (str(path.relative_to(root)), f"'{name}'")
+    assert any(part in str(caught.value) for part in accepted), "the error names the file, or the sample"
+    listing = example.scan(root, on_error="reject")
+    left = {record.name: record.content for record in listing.records}
+    assert name not in left and any(name.startswith(row.name) for row in listing.refused)
+    assert left.items() <= before.items(), "the others stay what they are"
+    assert shared or len(left) == len(before) - 1
+    assert not any(str(root) in row.detail for row in listing.refused), "rejected rows are the same on any machine"
+
+
+# ---- names and ids ---------------------------------------------------------------------------------------------------
+
+
+@check
+def the_order_of_files_decides_nothing(example: SourceExample, root: Path) -> None:
+    example.make(root)
+    before = [*example.scan(root).records]
+    assert [record.name for record in before] == sorted(record.name for record in before)
+    example.make(root, dict(reversed(SAMPLES.items())))
+    assert _facts(example.scan(root).records) == _facts(before)
+
+
+@check
+def the_folder_decides_nothing(example: SourceExample, root: Path) -> None:
+    example.make(root / "here")
+    before = [*example.scan(root / "here").records]
+    (root / "here").rename(root / "there")
+    assert _facts(example.scan(root / "there").records) == _facts(before)
+
+
+@check
+def a_further_sample_changes_no_other(example: SourceExample, root: Path) -> None:
+    example.make(root)
+    before = [*example.scan(root).records]
+    names = example.make(root, {"p0/z": LUNG, **SAMPLES, "p3/d": BOTH})
+    after = example.scan(root).records
+    added = {names["p0/z"], names["p3/d"]}
+    assert _facts(record for record in after if record.name not in added) == _facts(before)
+    assert added <= {record.name for record in after}
+
+
+@check
+def one_edit_changes_one_id(example: SourceExample, root: Path) -> None:
+    names, cache = example.make(root), FileCache()
+    before = {record.name: record.content for record in example.scan(root, cache).records}
+    example.make(root, {**SAMPLES, "p1/a": {"heart": (2, 3, 8, 10)}})
+    after = {record.name: record.content for record in example.scan(root, cache).records}
+    assert before.keys() == after.keys()
+    assert [name for name in before if before[name] != after[name]] == [names["p1/a"]]
+
+
+@check
+def the_class_map_decides_ids(example: SourceExample, root: Path) -> None:
+    """Two class maps that draw other masks give other ids; cached facts of one are not taken for the other's."""
+    names, cache = example.make(root), FileCache()
+    one = {record.name: record.content for record in example.scan(root, cache, class_map={"heart": "x"}).records}
+    two = {record.name: record.content for record in example.scan(root, cache, class_map={"lung": "heart"}).records}
+    assert one[names["p1/b"]] != two[names["p1/b"]]
+
+
+# ---- how names are written -------------------------------------------------------------------------------------------
+
+
+@check
+def names_may_be_composed_or_decomposed(example: SourceExample, root: Path) -> None:
+    for written in (COMPOSED, DECOMPOSED):
+        names = example.make(root, {**SAMPLES, f"p1/{written}": HEART})
+        first = example.scan(root)
+        assert {record.name for record in first.records} == {*names.values()}
+        assert _facts(first.records) == _facts(example.scan(root).records)
+        same_drawing(example.shown(root), example.expected({**SAMPLES, f"p1/{written}": HEART}, {}))
+
+
+@check
+def names_that_look_alike_are_reported(example: SourceExample, root: Path) -> None:
+    example.make(root, {**SAMPLES, f"p1/{COMPOSED}": HEART, f"p1/{DECOMPOSED}": HEART})
+    with pytest.raises(SourceError, match="share the name"):
+        example.scan(root)
+
+
+@check
+def classes_that_look_alike_are_reported(example: SourceExample, root: Path) -> None:
+    box = HEART["heart"]
+    with pytest.raises(AugforgeError, match="look the same"):
+        example.make(root, {"p1/a": {COMPOSED: box}, "p1/b": {DECOMPOSED: box}})
+        example.scan(root)
+
+
+# ---- links and paths -------------------------------------------------------------------------------------------------
+
+
+@check
+def a_link_within_the_root_is_followed(example: SourceExample, root: Path) -> None:
+    example.make(root)
+    before = [*example.scan(root).records]
+    image = example.image(root, "p1/a")
+    _replace_by_link(image, image.parent / ".elsewhere")
+    assert _facts(example.scan(root).records) == _facts(before)
+
+
+@check
+def a_link_out_of_the_root_is_reported_or_rejected(example: SourceExample, root: Path) -> None:
+    names = example.make(root / "data")
+    before = example.contents(root / "data")
+    image = example.image(root / "data", "p1/a")
+    _replace_by_link(image, root / "outside")
+    _reported_or_rejected(example, root / "data", names["p1/a"], before, image, example.shared_image)
+
+
+@check
+def a_linked_annotation_out_of_the_root_is_reported_or_rejected(example: SourceExample, root: Path) -> None:
+    names = example.make(root / "data")
+    before = example.contents(root / "data")
+    path = example.annotation(root / "data", "p1/a")
+    _replace_by_link(path, root / "outside")
+    if example.shared_annotation:
+        _always_reported(example, root / "data", path)
+    else:
+        _reported_or_rejected(example, root / "data", names["p1/a"], before, path, shared=False)
+
+
+@check
+def a_path_out_of_the_root_is_reported(example: SourceExample, root: Path) -> None:
+    data = root / "data"
+    suffix = example.image(data, "p1/a").suffix
+    for path in (f"../secret{suffix}", f"../../{data.name}/../secret{suffix}", str(root / f"secret{suffix}")):
+        example.make(data)
+        example.image(data, "p1/a").rename(root / f"secret{suffix}")
+        example.point_outside(data, "p1/a", path)
+        with pytest.raises(SourceError):
+            example.scan(data)
+        with suppress(SourceError):
+            assert not any("secret" in str(record.data) for record in example.scan(data, on_error="reject").records)
+
+
+def _replace_by_link(path: Path, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    target = folder / path.name
+    path.rename(target)
+    path.symlink_to(target.resolve())
+
+
+def _facts(records: Iterable[Record]) -> list[tuple[Any, ...]]:
+    return [(record.name, record.group, record.split, record.content) for record in records]
+
+
+def _split(name: str) -> str:
+    first = name.partition("/")[0]
+    return first if first in ("train", "val", "test") else ""
