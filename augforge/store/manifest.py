@@ -39,7 +39,7 @@ class SourceEntry(_Frozen):
 class ShardEntry(_Frozen):
     """A shard: its path relative to the dataset, split, rows, size in bytes and SHA-256."""
 
-    path: str
+    path: str = Field(pattern=r"^shards/[^/\\\x00]+\.parquet$")  # below the dataset's folder, whatever a manifest says
     split: str
     rows: int
     bytes: int

@@ -1,54 +1,51 @@
-"""The source in CONTRIBUTING.md keeps the contract, as it stands there."""
+"""The source in CONTRIBUTING.md keeps the contract, with the example that stands there."""
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from types import ModuleType
 
 import pytest
-from sourcecontract import Check, checks_for
-from sourceexamples import MaskFolder
+from sourcecontract import Check, SourceExample, checks_for
 
-from augforge.sources import SOURCES, Source
+from augforge.catalogue import load_plugin
+from augforge.sources import SOURCES
 
 CONTRIBUTING = Path(__file__).parents[2] / "CONTRIBUTING.md"
 
 
-class MaskFolders(MaskFolder):
-    format = "mask-folders"
-    exempt: ClassVar[Mapping[str, str]] = {
-        **MaskFolder.exempt,
-        "unlabelled_samples_know_nothing": "a mask that is missing says that the class is not there",
-    }
-
-
-def source_in_contributing(folder: Path) -> type[Source]:
-    """The source of the code block, imported as a module of its own."""
+def code_of(first_line: str, word: str) -> str:
+    """The code block that begins with a docstring and holds a word."""
     blocks = re.findall(r"^```python\n(.*?)^```", CONTRIBUTING.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    (code,) = [block for block in blocks if "class MaskFolders(Source)" in block]
-    path = folder / "mask_folders.py"
-    path.write_text(code, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("mask_folders", path)
-    assert spec is not None and spec.loader is not None
-    module = sys.modules["mask_folders"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: type[Source] = module.MaskFolders
-    return found
+    (code,) = [block for block in blocks if block.startswith(first_line) and word in block]
+    return code
 
 
-@pytest.fixture(name="registered", scope="module")
-def registered_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The source, known by its name in recipes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(SOURCES, "mask-folders", source_in_contributing(tmp_path_factory.mktemp("module")))
+def example_in_contributing() -> SourceExample:
+    """The example of the second code block, defined in a module of its own."""
+    module = sys.modules["contributed_example"] = ModuleType("contributed_example")
+    exec(code_of('"""Images beside', "SourceExample"), vars(module))
+    example: SourceExample = module.MaskFolders()
+    return example
+
+
+EXAMPLE = example_in_contributing()
+
+
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The source of the first code block, known by its name in recipes."""
+    path = tmp_path_factory.mktemp("module") / "mask_folders.py"
+    path.write_text(code_of('"""Images beside', "@source"), encoding="utf-8")
+    with SOURCES.restored():
+        load_plugin(path)
         yield
 
 
 @pytest.mark.usefixtures("registered")
-@pytest.mark.parametrize("check", checks_for(MaskFolders()))
+@pytest.mark.parametrize("check", checks_for(EXAMPLE))
 def test_the_source_in_contributing_keeps_the_contract(check: Check, tmp_path: Path) -> None:
-    check(MaskFolders(), tmp_path / "data")
+    check(EXAMPLE, tmp_path / "data")
