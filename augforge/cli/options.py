@@ -27,6 +27,7 @@ class Command(TyperCommand):
     """A command whose usage line leaves out hidden arguments, as its list of arguments does."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Leave hidden arguments out of the usage line."""
         shown = [param for param in self.get_params(ctx) if not getattr(param, "hidden", False)]
         return ["[OPTIONS]", *(piece for param in shown for piece in param.get_usage_pieces(ctx))]
 

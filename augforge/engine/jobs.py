@@ -63,14 +63,14 @@ class Job:
         inputs: how to get the pixels.
         encoding: how to encode what comes out; None to encode nothing.
         encode_input: whether to encode the input too if it passes on.
-        measures: steps that need features of what comes out.
+        measuring_steps: steps that need features of what comes out.
     """
 
     task: Task | None
     inputs: tuple[JobInput, ...]
     encoding: Encoding | None
     encode_input: bool = False
-    measures: tuple[Step, ...] = ()
+    measuring_steps: tuple[Step, ...] = ()
 
     @property
     def sample_name(self) -> str:

@@ -47,7 +47,7 @@ class Judge:
         The features are remembered for conditions and filters of later steps.
         """
         features: Any = {}
-        if step.bound.measures:
+        if step.bound.needs_features:
             features = self.ledger.get("features", features_key(step.bound, row.id))
             if features is None:
                 return None
@@ -72,7 +72,7 @@ class Judge:
     def fit(self, step: Step, rows: Sequence[Row]) -> Step:
         """The step with its op fitted on the rows, if it asks for that and all of them are measured."""
         op = step.bound.op
-        if op.fit is None or not step.bound.fits:
+        if op.fit is None or not step.bound.needs_fitting:
             return step
         candidates = [candidate for row in rows if (candidate := self.candidate(step, row)) is not None]
         if len(candidates) < len(rows):

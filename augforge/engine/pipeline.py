@@ -139,7 +139,7 @@ class Pipeline:
             counts.update((row.step, row.split) for row in made if row.id != task.inputs[0].id)
         check_names(rows)
         if not dry:
-            self._measure(stage.measures, rows)
+            self._measure(stage.measuring_steps, rows)
         for step in stage.filters:
             rows = self._judge.filter(step, rows)
         return rows
@@ -163,7 +163,7 @@ class Pipeline:
         Filters then decide after it: a sample they move or keep is encoded once more if it has to be, and one they
         drop cost only the quick lossless encoding that everything else is made from.
         """
-        return self._encoding if stage.index == len(self._stages) - 1 and not stage.measures else PNG
+        return self._encoding if stage.index == len(self._stages) - 1 and not stage.measuring_steps else PNG
 
     def _task_rows(self, task: Task, outcome: Outcome) -> list[Row]:
         """Rows of a task's result. If that is not known (dry runs), those that it makes at most."""
@@ -193,7 +193,9 @@ class Pipeline:
             if (todo := tuple(s for s in steps if not self._pool.ledger.has("features", features_key(s.bound, row.id))))
         ]
         self._make_available([(row, PNG) for row, _ in missing if row.task is not None], "make again to measure")
-        self._perform([Job(None, (self._job_input(row),), None, measures=todo) for row, todo in missing], "measure")
+        self._perform(
+            [Job(None, (self._job_input(row),), None, measuring_steps=todo) for row, todo in missing], "measure"
+        )
 
     def _perform_tasks(self, stage: Stage, tasks: Sequence[Task], encoding: Encoding, label: str = "") -> None:
         inputs = [(row, PNG) for task in tasks for row in task.inputs if row.task is not None]
@@ -206,7 +208,7 @@ class Pipeline:
                 tuple(map(self._job_input, task.inputs)),
                 encoding,
                 encode_input=final and not self._has_payload(task.inputs[0], self._encoding),
-                measures=stage.measures,
+                measuring_steps=stage.measuring_steps,
             )
             for task in tasks
         ]

@@ -209,7 +209,7 @@ def _store(context: WorkerContext, job: Job, item: TracedSample, writer: BatchWr
         stored = sample if job.encoding.lossless else replace(sample, image=decode_image(image))
         facts = {**describe_pixels(stored, len(context.classes)), "payload": payload_digest(image, masks)}
         writer.record("facts", digest(item.id, str(job.encoding)), facts)
-    for step in job.measures:
+    for step in job.measuring_steps:
         features = measure_features(step.bound, item.sample, context.op_context(step.bound))
         with failing_in(f"{step.bound.label} (measure)"):
             writer.record("features", features_key(step.bound, item.id), features)

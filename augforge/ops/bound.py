@@ -36,7 +36,7 @@ class BoundOp:
     name: str
     params: OpParams
     occurrence: int = 0
-    fitted: Any = field(default=None, compare=False)
+    fitted: Any = field(default=None, compare=False)  # a step equals itself after fitting
 
     def __reduce__(self) -> tuple[Any, ...]:
         plugin = plugin_file(self.op.module)
@@ -54,19 +54,19 @@ class BoundOp:
         return self.op.inputs(self.params)
 
     @property
-    def measures(self) -> bool:
+    def needs_features(self) -> bool:
         """Whether features are needed with these params."""
         return self.op.measure is not None and self.op.measures_when(self.params)
 
     @property
-    def fits(self) -> bool:
-        """Whether the op wants to be fitted with these params: what it measures is what it is fitted on."""
-        return self.op.fit is not None and (self.op.measure is None or self.measures)
+    def needs_fitting(self) -> bool:
+        """Whether the op is fitted with these params: an op that measures is fitted on features, if it needs them."""
+        return self.op.fit is not None and (self.op.measure is None or self.needs_features)
 
     @property
-    def weighs(self) -> bool:
-        """Whether partners are weighed with these params: what the op measures is what it weighs by."""
-        return self.op.weigh is not None and (self.op.measure is None or self.measures)
+    def weighs_partners(self) -> bool:
+        """Whether partners are weighed with these params: an op that measures weighs by features, if it needs them."""
+        return self.op.weigh is not None and (self.op.measure is None or self.needs_features)
 
     def measured_params(self) -> dict[str, Any]:
         """The params that `measure` looks at."""
@@ -99,7 +99,7 @@ class BoundOp:
             drawn: what was drawn before, as a lineage records it.
 
         Raises:
-            Whatever the op raises: at once if it draws, else when the results are iterated.
+            Whatever the op raises: what it draws at once, what it makes when the results are iterated.
         """
         if rng is not None and self.op.draw is not None:
             drawn = self.op.draw(rng, inputs, self.params, ctx)

@@ -40,9 +40,9 @@ def _check_call(call: Call, slot: int) -> int:
     for made, without in zip(call.results(), dark, strict=True):
         if isinstance(made, Sample) and isinstance(without, Sample):
             # An input that passes on unchanged has no placements of its own: it fills itself.
-            made = replace(made, placements=(_filling(made),)) if made in call.inputs else made
-            _check_placements(made, call.inputs)
-            seen += _check_square(call.case, made, without, call.inputs, slot)
+            placed = replace(made, placements=(_filling(made),)) if made in call.inputs else made
+            _check_placements(placed, call.inputs)
+            seen += _check_square(call.case, placed, without, call.inputs, slot)
     return seen
 
 

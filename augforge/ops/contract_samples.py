@@ -87,7 +87,7 @@ def make_candidate(bound: BoundOp, sample: Sample, ctx: Context) -> Candidate:
         height=sample.height,
         metadata=sample.metadata,
         tags=(),
-        features=bound.measure(sample, ctx) if bound.measures else {},
+        features=bound.measure(sample, ctx) if bound.needs_features else {},
     )
 
 
@@ -153,7 +153,7 @@ class Call:
     def context(self) -> Context:
         """Class table and labels, and what the op fits on the inputs."""
         bare, bound = Context(class_names(self.classes), LABELS), self.case.bound
-        if self.case.op.fit is None or not bound.fits:
+        if self.case.op.fit is None or not bound.needs_fitting:
             return bare
         return replace(bare, fitted=self.case.op.fit(self.candidates(bare), self.case.params, bare))
 

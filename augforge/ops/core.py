@@ -22,7 +22,7 @@ measurements are cached::
     @too_dark.measures(reads=())                 # which params it looks at: a new value measures anew
     def measure_mean(sample, params, ctx): return {"mean": float(sample.image.mean())}
 
-    @too_dark.fits                               # optional: thresholds, from the training split's candidates
+    @too_dark.fits                               # optional: thresholds, from the candidates of `train`
     def fit_threshold(candidates, params, ctx): ...   # JSON-like; found again as ctx.fitted
 
 `augforge.ops.hooks` has the signature of each of these functions.
@@ -72,7 +72,7 @@ __all__ = [
 ]
 
 Role = Literal["prepare", "augment", "filter"]
-Thresholds = TypeVar("Thresholds", bound=FilterParams)
+FilterParamsT = TypeVar("FilterParamsT", bound=FilterParams)
 
 
 def _one_input(params: Any, /) -> int:
@@ -87,11 +87,11 @@ def _never(params: Any) -> bool:
     return False
 
 
-def _make_nothing(inputs: Any, drawn: Any, params: Any, ctx: Any, /) -> Iterable[Sample | Drop]:
+def _refuse_to_make(inputs: Any, drawn: Any, params: Any, ctx: Any, /) -> Iterable[Sample | Drop]:
     raise TypeError("a filter makes no samples; it decides over a table")
 
 
-def _decide_nothing(candidates: Any, params: Any, ctx: Any, /) -> Sequence[Flag | None]:
+def _refuse_to_decide(candidates: Any, params: Any, ctx: Any, /) -> Sequence[Flag | None]:
     raise TypeError("an op that makes samples decides nothing; only filters do")
 
 
@@ -127,8 +127,8 @@ class Op(Generic[Params]):
     exact: Callable[[Params], bool] = _always
     inputs: CountInputs[Params] = _one_input
     sizes: GiveSizes[Params] = _same_size
-    apply: Apply[Params] = _make_nothing
-    decide: DecideTable[Params] = _decide_nothing
+    apply: Apply[Params] = _refuse_to_make
+    decide: DecideTable[Params] = _refuse_to_decide
     draw: Draw[Params] | None = None
     measure: Measure[Params] | None = None
     measure_reads: tuple[str, ...] = ()
@@ -166,7 +166,7 @@ class Op(Generic[Params]):
         """Register the function that measures one sample's pixels: JSON-like features, cached.
 
         Args:
-            reads: the params it looks at, and all it is given: other thresholds may change without measuring anew.
+            reads: the params that it is given, and no others: a change of any other needs no new measurement.
             when: whether these params need measuring at all.
         """
 
@@ -177,7 +177,9 @@ class Op(Generic[Params]):
         return register
 
     def fits(self, function: Fit[Params]) -> Fit[Params]:
-        """Register the function that fits on a table: JSON-like, rounded where it changes pixels; see ``ctx.fitted``.
+        """Register the function that fits on a table. Ops find its JSON-like result again as ``ctx.fitted``.
+
+        A result that changes pixels is rounded, so that a small change of the data re-makes nothing.
 
         It is given every split's candidates and takes thresholds from ``train`` alone.
         """
@@ -227,12 +229,12 @@ def op(
 
 
 def filter_op(
-    name: str, params: type[Thresholds], *, version: int, examples: Examples | None = None
-) -> Callable[[Decide[Thresholds]], Op[Thresholds]]:
+    name: str, params: type[FilterParamsT], *, version: int, examples: Examples | None = None
+) -> Callable[[Decide[FilterParamsT]], Op[FilterParamsT]]:
     """Make a filter of a function that decides on one candidate, and register it under its name."""
 
-    def register(function: Decide[Thresholds]) -> Op[Thresholds]:
-        def decide_each(candidates: Sequence[Candidate], params: Thresholds, ctx: Context) -> Sequence[Flag | None]:
+    def register(function: Decide[FilterParamsT]) -> Op[FilterParamsT]:
+        def decide_each(candidates: Sequence[Candidate], params: FilterParamsT, ctx: Context) -> Sequence[Flag | None]:
             return [function(candidate, params, ctx) for candidate in candidates]
 
         return _register_filter(name, params, version, examples, decide_each, _module_of(function))
@@ -241,11 +243,11 @@ def filter_op(
 
 
 def table_filter(
-    name: str, params: type[Thresholds], *, version: int, examples: Examples | None = None
-) -> Callable[[DecideTable[Thresholds]], Op[Thresholds]]:
+    name: str, params: type[FilterParamsT], *, version: int, examples: Examples | None = None
+) -> Callable[[DecideTable[FilterParamsT]], Op[FilterParamsT]]:
     """Make a filter of a function that judges the whole table at once, and register it under its name."""
 
-    def register(function: DecideTable[Thresholds]) -> Op[Thresholds]:
+    def register(function: DecideTable[FilterParamsT]) -> Op[FilterParamsT]:
         return _register_filter(name, params, version, examples, function, _module_of(function))
 
     return register
@@ -253,12 +255,12 @@ def table_filter(
 
 def _register_filter(
     name: str,
-    params: type[Thresholds],
+    params: type[FilterParamsT],
     version: int,
     examples: Examples | None,
-    decide: DecideTable[Thresholds],
+    decide: DecideTable[FilterParamsT],
     module: str,
-) -> Op[Thresholds]:
+) -> Op[FilterParamsT]:
     made = Op(name, version, "filter", params, examples or Examples(), module, exact=_never, decide=decide)
     OPS.add(name, made, module)
     return made

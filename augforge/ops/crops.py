@@ -144,8 +144,10 @@ class _CropPlaces:
         """For pixels (..., 2), row and column: the range of column and of row starts whose crops hold them."""
         spans = []
         for starts, n, at in ((self._columns, 0, pixels[..., 1]), (self._rows, 1, pixels[..., 0])):
-            at = at + self._corner[n]
-            spans.append((np.searchsorted(starts, at - self._size[n], "right"), np.searchsorted(starts, at, "right")))
+            last = at + self._corner[n]
+            spans.append(
+                (np.searchsorted(starts, last - self._size[n], "right"), np.searchsorted(starts, last, "right"))
+            )
         return spans[0], spans[1]
 
     def _is_reachable(self, pixels: NDArray[np.int64]) -> NDArray[np.bool_]:

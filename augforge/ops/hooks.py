@@ -23,7 +23,10 @@ Drawn = Any
 
 
 class Apply(Protocol[Params_contra]):
-    """Makes samples of samples: pure, never writing into its inputs; the same for the same inputs and `drawn`."""
+    """Makes samples of samples: pure, never writing into its inputs; the same for the same inputs and `drawn`.
+
+    To leave a sample as it is, it gives the input object itself.
+    """
 
     def __call__(
         self, inputs: Sequence[Sample], drawn: Any, params: Params_contra, ctx: Context, /

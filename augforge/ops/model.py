@@ -24,7 +24,7 @@ class OpParams(BaseModel):
         """Raise PlanError if the parameters do not fit the class table; called before any work."""
 
     def declared(self) -> dict[str, Any]:
-        """The parameters that differ from their defaults: what identity and chance are made of."""
+        """The parameters that differ from their defaults: what ids and random draws depend on."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
@@ -41,13 +41,14 @@ class Examples:
     """Parameters with which an op is tested and shown: in its contract test, and in the picture on its page.
 
     The contract test calls the op on images of 64x48 and 160x128 pixels with classes named ``class-0``, ``class-1``
-    and so on; a fill is at most 128. The picture is drawn from generated hands.
+    and so on. Use no `fill` above 128: the test marks places with brighter pixels. The picture is drawn from generated
+    hands.
 
     Attributes:
         params: sets of parameters as in a recipe, one or more.
         picture: parameters of the picture.
-        one_size: the op takes several images of one size only.
-        hides: the op takes pixels away from under the masks.
+        one_size: all inputs of a call must have the same size.
+        hides: the op overwrites pixels, and masks may stay over them.
         extra: the extra whose packages the op needs, if any.
     """
 
@@ -125,7 +126,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """A filter's finding: the sample is to be dropped or tagged.
+    """A filter's finding, for which a sample is dropped, tagged or moved unless a review keeps it.
 
     Attributes:
         reason: a few words; rejections are counted by it.

@@ -38,7 +38,7 @@ def cut_stages(steps: Sequence[Step]) -> tuple[Stage, ...]:
             stages[-1] = replace(last, filters=(*last.filters, step))
         elif step.bound.inputs > 1:
             stages.append(Stage(len(stages), step, (), ()))
-        elif last.filters or step.bound.fits or step.where is not None:
+        elif last.filters or step.bound.needs_fitting or step.where is not None:
             stages.append(Stage(len(stages), None, (step,), ()))
         else:
             stages[-1] = replace(last, chain=(*last.chain, step))
@@ -50,7 +50,7 @@ def _with_measures(stages: Sequence[Stage]) -> Iterator[Stage]:
     for stage, following in zip(stages, [*stages[1:], None], strict=True):
         first = [] if following is None else [following.head, *following.chain[:1]]
         needed = [*stage.filters, *(s for s in first if s is not None and s.bound.op.role != "filter")]
-        yield replace(stage, measures=tuple(s for s in needed if s.bound.measures))
+        yield replace(stage, measuring_steps=tuple(s for s in needed if s.bound.needs_features))
 
 
 def plan_stage(
@@ -137,7 +137,7 @@ def _group_inputs(
             by_split.setdefault(row.split, []).append(row)
     for split, members in by_split.items():
         _check_enough(head, split, len(members))
-        weights = {row.name: weigh(head, row) for row in members} if head.bound.weighs else None
+        weights = {row.name: weigh(head, row) for row in members} if head.bound.weighs_partners else None
         partners = Partners(head.bound, [row.name for row in members], seed, weights)
         named = {row.name: row for row in members}
         for row in members:

@@ -56,14 +56,14 @@ class Stage:
         head: the op of several inputs it begins with, if any.
         chain: one-input ops after it.
         filters: applied to the whole table at the end of the stage.
-        measures: steps that need features of the samples that the chain gives.
+        measuring_steps: steps that need features of the samples that the chain gives.
     """
 
     index: int
     head: Step | None
     chain: tuple[Step, ...]
     filters: tuple[Step, ...]
-    measures: tuple[Step, ...] = ()
+    measuring_steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

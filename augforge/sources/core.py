@@ -77,6 +77,8 @@ class Records(Sequence[Record]):
     def __getitem__(self, index: Any) -> Any:
         return tuple(self)[index]
 
+    __hash__ = None  # type: ignore[assignment]  # as of any mutable sequence that is compared by its items
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Records) and tuple(self) == tuple(other)
 
@@ -194,6 +196,7 @@ class Source(BaseModel, ABC):
 
     @property
     def root(self) -> Path:
+        """The folder of the data."""
         return Path(self.path)
 
     @property

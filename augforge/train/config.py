@@ -166,6 +166,7 @@ class TrainConfig(_Strict):
         return self
 
     def to_yaml(self) -> str:
+        """The whole configuration as YAML."""
         return dump_yaml(self.model_dump(mode="json"))
 
 

@@ -42,6 +42,7 @@ class Journal:
             self._events.add_scalar(name, value, step)
 
     def close(self) -> None:
+        """Finish both files."""
         self._stream.close()
         self._events.close()
 

@@ -68,18 +68,22 @@ class TrainingRun:
 
     @property
     def outputs(self) -> tuple[str, ...]:
+        """Names of the classes that the network predicts."""
         return self.spec.outputs
 
     @property
     def labels(self) -> tuple[str, ...]:
+        """Names of the labels that the network predicts."""
         return self.spec.labels
 
     @property
     def datasets(self) -> tuple[dict[str, str], ...]:
+        """Name, version and place of each dataset that it was trained on."""
         return self.spec.datasets
 
     @property
     def input(self) -> InputSpec:
+        """How samples become the network's input."""
         return self.spec.input
 
     @property
@@ -92,6 +96,7 @@ class TrainingRun:
 
     @property
     def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
         return self.folder / "checkpoints"
 
     @property

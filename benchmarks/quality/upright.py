@@ -147,8 +147,8 @@ def report(data: Path, with_changes: bool, sheet_path: Path | None) -> None:
     for sample, truth in hands(data):
         for name, axis in AXES.items():
             results[name].append(upright(sample, truth, axis))
-        for name in others:
-            others[name].append(upright(*apply_change(sample, truth, CHANGES[name]), "image"))
+        for name, found in others.items():
+            found.append(upright(*apply_change(sample, truth, CHANGES[name]), "image"))
     print("| axis | images | median left, degrees | worst | beyond the limit | ms |\n|---|---|---|---|---|---|")
     for name, limit in zip(AXES, (3.0, 10.0), strict=True):
         print(row(name, results[name], limit))

@@ -218,7 +218,7 @@ def verdict(flag: Flag) -> str:
 
 
 def fit_table(bound: BoundOp, samples: Sequence[Sample], stage: Stage) -> Any:
-    if bound.op.fit is None or not bound.fits:
+    if bound.op.fit is None or not bound.needs_fitting:
         return None
     return bound.op.fit(table(bound, samples, stage), bound.params, stage.context())
 

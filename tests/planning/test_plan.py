@@ -159,8 +159,8 @@ def test_measures_are_taken_where_they_are_needed() -> None:
     """A filter's at its stage's end; a fitted op's at the end of the stage before, from the samples it will get."""
     flip, first, fitted, last = step("hflip"), step("toy_filter", 2), step("toy_fit", 3), step("toy_filter", 4)
     stages = cut_stages([flip, first, fitted, last])
-    assert [stage.measures for stage in stages] == [(first, fitted), (last,)]
-    assert [stage.measures for stage in cut_stages([fitted])] == [(fitted,), ()]
+    assert [stage.measuring_steps for stage in stages] == [(first, fitted), (last,)]
+    assert [stage.measuring_steps for stage in cut_stages([fitted])] == [(fitted,), ()]
 
 
 # ---- what a step does ------------------------------------------------------------------------------------------------

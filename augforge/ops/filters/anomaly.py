@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -185,5 +186,7 @@ def _make_flag(row: Candidate, score: float, fitted: Mapping[str, Any]) -> Flag:
         ((found[f"{family} largest"], family) for family in FAMILIES), key=lambda item: -np.nan_to_num(item[0])
     )
     return Flag(
-        "anomaly", rounded(score), detail=", ".join(f"{family} z={z:.1f}" for z, family in largest[:3] if z == z)
+        "anomaly",
+        rounded(score),
+        detail=", ".join(f"{family} z={z:.1f}" for z, family in largest[:3] if not math.isnan(z)),
     )

@@ -51,6 +51,7 @@ class Header:
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
+        """Shape of the array of pixels: (H, W), or (H, W, channels)."""
         return (self.height, self.width) if self.channels == 1 else (self.height, self.width, self.channels)
 
 

@@ -45,6 +45,7 @@ class MetadataTable:
         return row
 
     def unmatched_warning(self) -> str:
+        """A warning that some samples have no row in the table."""
         return f"{self.unmatched} samples have no row in {self.join.table}, such as {self.first_unmatched}"
 
     def no_match_message(self) -> str:

@@ -117,6 +117,7 @@ def _csv_rows(path: Path) -> Iterable[Sequence[Any]]:
 
 
 def xlsx_rows(path: Path) -> Iterable[Sequence[Any]]:
+    """Rows of the first sheet of a workbook, as plain values."""
     import openpyxl  # takes 0.2 s, and most commands do not need it
 
     with warnings.catch_warnings(), path.open("rb") as stream:

@@ -52,6 +52,7 @@ class Table:
         return self.columns.index(name)
 
     def where(self, row: int) -> str:
+        """``file:line`` of a row, for messages."""
         return f"{self.path}:{self.lines[row]}"
 
 

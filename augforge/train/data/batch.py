@@ -44,6 +44,7 @@ class Batch:
         return self._map_tensors(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
+        """The batch in page-locked memory, from which a GPU copies faster."""
         return self._map_tensors(Tensor.pin_memory)
 
     def _map_tensors(self, function: Callable[[Tensor], Tensor]) -> Batch:

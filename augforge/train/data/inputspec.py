@@ -37,10 +37,12 @@ class InputSpec:
     std: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
+        """JSON-like, as ``run.json`` holds it."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> InputSpec:
+        """`to_json` undone."""
         size, mean, std = (tuple(data[key]) for key in ("size", "mean", "std"))
         return cls((size[0], size[1]), data["channels"], data["normalise"], mean, std)
 
@@ -87,6 +89,7 @@ class RunSpec:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
+        """`to_json` undone."""
         tables = {key: tuple(data[key]) for key in ("outputs", "labels", "datasets")}
         return cls(data["task"], **tables, input=InputSpec.from_json(data["input"]))
 

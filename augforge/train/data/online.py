@@ -55,7 +55,7 @@ def _unfit(bound: BoundOp, p: float) -> str:
     """Why an op cannot act online; empty if it can."""
     if bound.op.role == "filter":
         return "is a filter, and nothing is dropped online. Put it into the recipe"
-    if bound.fits:
+    if bound.needs_fitting:
         return "with these parameters is fitted on the whole training split first. Put it into the recipe"
     if bound.op.role == "prepare" and p == 1:
         return (

@@ -152,6 +152,7 @@ class Score:
     classes: dict[str, dict[str, float | int | None]]
 
     def to_json(self) -> dict[str, Any]:
+        """JSON-like."""
         return asdict(self)
 
 

@@ -94,9 +94,11 @@ class Schedule:
         self._set_rates()
 
     def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
         return {"taken": self._steps_done, "best": self._best, "stale": self._since_best, "falls": self._drops}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
         self._steps_done, self._best = state["taken"], state["best"]
         self._since_best, self._drops = state["stale"], state["falls"]
         self._set_rates()
@@ -132,9 +134,11 @@ class WeightAverage:
         return module if step >= self.first else None
 
     def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
         return self.model.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
         self.model.load_state_dict(state)
 
 

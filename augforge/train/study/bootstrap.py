@@ -40,6 +40,7 @@ class Estimate:
     above_zero: float | None
 
     def to_json(self) -> dict[str, float | None]:
+        """JSON-like."""
         return asdict(self)
 
 

@@ -80,6 +80,7 @@ class CommonSet:
 
     @property
     def names(self) -> list[str]:
+        """Names of the source images."""
         return [record.name for record in self.records]
 
     @property

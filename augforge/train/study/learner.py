@@ -25,9 +25,11 @@ class TitledProgress:
     progress: Progress
 
     def start(self, label: str, total: int) -> None:
+        """Start a bar whose label begins with the title."""
         self.progress.start(f"{self.title}: {label}", total)
 
     def advance(self, count: int) -> None:
+        """Move the bar on."""
         self.progress.advance(count)
 
 

@@ -18,6 +18,7 @@ def thing_key(annotation: Any) -> tuple[Any, Any]:
 
 
 def label_name(annotation: Any, labels: Sequence[str], where: str) -> str:
+    """Name of an annotation's label. Raises SourceError, naming `where`, if it has none."""
     number = annotation.label
     if number is None or not 0 <= number < len(labels):
         raise SourceError(f"{where}: a {annotation.type.name} has no label of the categories. Give it one there.")
