@@ -8,6 +8,6 @@ __getattr__ = moved_names(
     __name__,
     {
         "FileCache": "augforge.cache.filecache.FileCache",
-        "file_sha256": "augforge.cache.filecache.file_sha256",
+        "file_sha256": "augforge.files.file_sha256",
     },
 )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from augforge.errors import DatasetError, nearest
+from augforge.errors import DatasetError, nearest, shorten
 from augforge.files import write_text
 from augforge.keys import canonical_json, digest
 
@@ -39,11 +40,18 @@ class SourceEntry(_Frozen):
 class ShardEntry(_Frozen):
     """A shard: its path relative to the dataset, split, rows, size in bytes and SHA-256."""
 
-    path: str = Field(pattern=r"^shards/[^/\\\x00]+\.parquet$")  # below the dataset's folder, whatever a manifest says
+    path: str
     split: str
     rows: int
     bytes: int
     sha256: str
+
+    @field_validator("path")
+    @classmethod
+    def _stays_inside(cls, value: str) -> str:
+        if not re.fullmatch(r"shards/[^/\\\x00]+\.parquet", value):
+            raise ValueError(f"the path {shorten(value)} leaves the dataset's shards; expected shards/NAME.parquet")
+        return value
 
 
 class Manifest(_Frozen):
