@@ -239,7 +239,9 @@ def site(tmp_path: Path) -> Path:
     metadata = site / "augforge_gain-0.1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: augforge-gain\nVersion: 0.1.0\n")
-    (metadata / "entry_points.txt").write_text("[augforge.ops]\ngain = augforge_gain.gain\n")
+    (metadata / "entry_points.txt").write_text(
+        "[augforge.ops]\ngain = augforge_gain.gain\n[augforge.sources]\nnpz = augforge_gain.npz\n"
+    )
     return site
 
 
@@ -250,6 +252,14 @@ def test_an_installed_package_is_found(site: Path, tmp_path: Path) -> None:
     code += f"; build({str(recipe)!r}, {str(tmp_path / 'out')!r})"
     assert in_new_process(code, site).strip() == "gain@1+augforge-gain-0.1.0"
     assert read_manifest(tmp_path / "out").plugins == {"gain": "augforge-gain-0.1.0"}
+
+
+def test_the_tutorials_own_tests_pass(site: Path) -> None:
+    tests = EXAMPLE / "tests"
+    done = in_new_process(
+        f"import pytest, sys; print(pytest.main(['-q', '-p', 'no:cacheprovider', {str(tests)!r}]))", site
+    )
+    assert done.splitlines()[-1] == "0", done
 
 
 def test_a_broken_package_is_named(site: Path) -> None:
