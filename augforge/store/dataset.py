@@ -7,17 +7,17 @@ index file, remote access, YAML) is therefore imported where it is used.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from augforge import bitmask
-from augforge.errors import DatasetError, nearest
+from augforge.errors import DatasetError, OldNames, nearest
 from augforge.files import file_sha256, is_url
 from augforge.sample import Sample
 from augforge.store.codec import decode_image
@@ -59,12 +59,14 @@ def open_dataset(path: str | Path, version: str | None = None) -> Dataset:
     return Dataset(folder, manifest, read_index(index))
 
 
-class Dataset:
+class Dataset(OldNames):
     """A version of a dataset, or some of its samples.
 
     ``len``, iteration and ``[i]`` give Samples; `index` is a Polars table with one row per sample, in the same order.
     Copies for other processes share nothing but the files.
     """
+
+    old_names: ClassVar[Mapping[str, str]] = {"named": "by_name", "encoded": "payload"}
 
     def __init__(self, folder: Path, manifest: Manifest, index: pl.DataFrame, remote: Remote | None = None) -> None:
         self.folder, self.manifest, self.index, self.remote = folder, manifest, index, remote

@@ -72,6 +72,14 @@ def test_samples_by_name(dataset: Dataset) -> None:
         dataset.by_name(name[:-1])
 
 
+def test_old_names_still_work(dataset: Dataset) -> None:
+    name = dataset[1].name
+    with pytest.deprecated_call(match="Dataset.named is called Dataset.by_name now"):
+        assert dataset.named(name).name == name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        dataset.nothing  # noqa: B018
+
+
 def test_unlabelled_images_know_no_class(dataset: Dataset) -> None:
     samples = list(dataset.split("test"))
     assert len(samples) == 2
