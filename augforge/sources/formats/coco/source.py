@@ -114,7 +114,7 @@ ROOT/                          source.path
 
     def _read_files(self, scan: Scan) -> list[AnnotationFile]:
         places = self._annotation_places()
-        facts = [scan.fact(self.root / place, self._kind, self._read_facts) for place in places]
+        facts = [scan.file_facts(self.root / place, self._kind, self._read_facts) for place in places]
         tables = self._class_tables(places, facts)
         splits = [split_of(place) if len(places) > 1 else "" for place in places]
         folders = [self._find_folder(place, read["images"]) for place, read in zip(places, facts, strict=True)]
