@@ -28,7 +28,7 @@ class Record:
         name: the stable key, such as ``ID001/image1661130828152``.
         group: samples of one group, such as a patient, never go to different splits.
         split: the split that the data set itself prescribes (``test``), or None.
-        width, height: pixels, from the image's header.
+        width, height: in pixels, of the upright image, as its header says.
         bytes: size of the image file, for estimates.
         content: digest of the image's bytes and the sample's own annotation, after class mapping.
         metadata: JSON-like values joined to the sample.
@@ -46,12 +46,16 @@ class Record:
     data: Mapping[str, Any] = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Record, tuple(getattr(self, name) for name in self.__slots__)  # 5 times faster than dataclasses' own
+        # Each record is pickled into a `Shelf`. This way that is 5 times faster than the way of dataclasses with slots.
+        return Record, tuple(getattr(self, name) for name in self.__slots__)
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Something that the source found but cannot use: it is reported, and gets a row in the rejected table."""
+    """Something that the source found but cannot use: it is reported, and becomes a row of the rejected table.
+
+    Name, reason and detail enter the dataset's version, so none of them may depend on the machine.
+    """
 
     name: str
     reason: str
@@ -59,10 +63,10 @@ class Refused:
 
 
 class Records(Sequence[Record]):
-    """Listed samples, sorted by name; kept on disk if there are many.
+    """Listed samples, sorted by name; kept on disk if there are many. ``[i]`` reads all: iterate, or use `by_name`.
 
     Args:
-        records: by name, in any order.
+        records: by their names.
     """
 
     def __init__(self, records: Shelf[Record]) -> None:
@@ -89,7 +93,16 @@ class Records(Sequence[Record]):
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The contents of a source: class table, samples, refused files, label names, and warnings."""
+    """The contents of a source.
+
+    Attributes:
+        classes: the class table: names in the order of their bits.
+        records: the samples.
+        refused: what was found and cannot be used.
+        labels: names of the entries of label vectors; empty if there are none. (The labels that `Source.class_of` takes
+            are others: what the files call a class.)
+        warnings: messages for the user.
+    """
 
     classes: tuple[str, ...]
     records: Records
@@ -103,7 +116,9 @@ class Source(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     adapter_version: ClassVar[int]
+    """Raised when the same files give other samples. It enters samples' ids."""
     takes_urls: ClassVar[bool] = False
+    """Whether ``path`` may be a URL."""
     names_are_places: ClassVar[bool] = True
     """Whether the folders in samples' names are folders of the data, so that `val/` and `test/` name splits."""
     layout: ClassVar[str]
@@ -117,10 +132,11 @@ class Source(BaseModel, ABC):
     class_map: dict[str, str | None] = Field(
         default_factory=dict,
         description="label in the files -> class: renames, and merges labels of one class; null leaves the label out; "
-        "the label '*' is every other one that is no class",
+        "the label '*' stands for every other label that is not a class itself",
     )
     group: GroupBy | None = Field(
-        None, description="what may not part between splits: a folder, a part of the name or a column of the metadata"
+        None,
+        description="what must stay in one split: a folder, a part of the name or a column of the metadata",
     )
     metadata: Join | str | None = Field(
         None, description="table joined to the samples; its path alone joins the first column to the names"
@@ -128,10 +144,10 @@ class Source(BaseModel, ABC):
     own_splits: bool = Field(
         True,
         description="keep the data's own val and test, as folders or files name them (val/..., test/...); what is "
-        "called train is left to the recipe, and false leaves it all",
+        "called train is left to the recipe, and with false everything is",
     )
     on_error: Literal["error", "reject"] = Field(
-        "error", description="broken files stop the build, all named; or each is a rejected row with the reason"
+        "error", description="broken files stop the build, which names them all; or each becomes a rejected row"
     )
 
     @field_validator("path")
@@ -181,16 +197,19 @@ class Source(BaseModel, ABC):
     def _check_join(self) -> Source:
         by_group = isinstance(self.metadata, Join) and self.metadata.on == "group"
         if by_group and self.group is not None and self.group.column is not None:
-            raise ValueError("group takes a column of the metadata, which is joined by group; join it by name")
+            raise ValueError(
+                "group comes from a column of the metadata, so metadata.on cannot be group; join it by name or stem"
+            )
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
+        # `empty_instance` loads the plugin file that defines the source, if there is one, before its options are read.
         cls = type(self)
         return empty_instance, (plugin_file(cls.__module__), cls.__module__, cls.__qualname__), self.__getstate__()
 
     @classmethod
     def adapter(cls) -> str:
-        """Format, adapter version and, for a plugin's, where its code comes from: what ids hold of a source."""
+        """What ids hold of a source's code: format and adapter version, and where the code of a plugin comes from."""
         origin = origin_of(cls.__module__)
         return f"{cls.model_fields['format'].default}@{cls.adapter_version}" + (f"+{origin}" if origin else "")
 
@@ -213,7 +232,7 @@ class Source(BaseModel, ABC):
         return label
 
     def require_class(self, label: str, classes: Collection[str], where: str) -> str | None:
-        """`class_of`, with a SourceError that names the place ``where`` if the class is not among ``classes``."""
+        """`class_of`; raises SourceError, which begins with ``where``, if the class is not among ``classes``."""
         name = self.class_of(label)
         if name is not None and name not in classes:
             raise SourceError(
@@ -231,14 +250,15 @@ class Source(BaseModel, ABC):
 
         Rejected rows are part of a dataset's version, which has to be the same on every machine.
         """
-        root = re.escape(str(self.root))
+        root = re.escape(str(self.root))  # only a whole path counts: data is not the root in old/data/ or data-2
         inner = re.sub(rf"(?<![\w./-]){root}/", "", message)
         return Refused(name, reason, re.sub(rf"(?<![\w./-]){root}(?![\w.-])", "the source", inner))
 
     def refused_when_unreadable(self, record: Record, error: SourceError) -> Refused | None:
         """The rejected row for a sample that `load` cannot read, or None if that has to stop the build.
 
-        The row is named as the record of this source is, even if the source is part of a union.
+        Its name is that of the record in this source. The caller puts the sample's own name there, which is longer if
+        the source is part of a union.
         """
         return self.refused_row(record.name, "broken pixels", str(error)) if self.on_error == "reject" else None
 

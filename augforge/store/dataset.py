@@ -1,7 +1,7 @@
-"""Reading a dataset: samples at random by memory map and offset; the index for everything else.
+"""Reading a dataset: samples in any order, by offsets into memory maps; the index for everything else.
 
-A process that loads data for training imports this module. Code that only an opening or a checking process needs (the
-index file, remote access, YAML) is therefore imported where it is used.
+Processes that load data for training import this module, and get datasets that are open already. What only opening or
+checking needs (the index file, remote access, YAML) is therefore imported where it is used.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from augforge.store.remote import Remote
 
 OPEN_SHARDS = 256
-"""Most shards mapped at a time: each holds a file descriptor, of which a process has few."""
+"""Most shards mapped at a time: each map takes a file descriptor, of which a process may have only so many."""
 
 
 def open_dataset(path: str | Path, version: str | None = None) -> Dataset:
@@ -43,7 +43,7 @@ def open_dataset(path: str | Path, version: str | None = None) -> Dataset:
         DatasetError: there is no dataset, or no such version.
         MissingExtra: the package that reads such URLs is not installed.
     """
-    from augforge.store.index import read_index  # a loader process gets the rows pickled, and needs no Arrow
+    from augforge.store.index import read_index  # a loading process gets the index pickled, and needs no Arrow
 
     if is_url(path):
         from augforge.store.remote import Remote
@@ -63,7 +63,7 @@ class Dataset(OldNames):
     """A version of a dataset, or some of its samples.
 
     ``len``, iteration and ``[i]`` give Samples; `index` is a Polars table with one row per sample, in the same order.
-    Copies for other processes share nothing but the files.
+    Pickled for another process, it maps the shards anew there.
     """
 
     old_names: ClassVar[Mapping[str, str]] = {"named": "by_name", "encoded": "payload"}
@@ -107,7 +107,7 @@ class Dataset(OldNames):
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, i: int) -> Sample:
-        """Sample i. Its masks are a view of planar memory; `bitmask.contiguous` makes them interleaved.
+        """Sample i. Its masks are (H, W, P) as a view of planar memory; `bitmask.contiguous` copies them into order.
 
         Raises:
             IndexError: i outside -len..len-1.
@@ -129,6 +129,8 @@ class Dataset(OldNames):
             name=row["name"],
             image=picture,
             masks=planes,
+            # Areas stand in the order of the classes; that of a class that is not known is null. So is a metadata value
+            # that this sample lacks and another one has.
             known=bitmask.flags_to_bits(np.array([pixels is not None for pixels in row["area"].values()])),
             group=row["group"],
             split=row["split"],
@@ -207,6 +209,7 @@ class Dataset(OldNames):
         return share(global_order(len(self), seed, epoch, weights), world, rank, start)
 
     def __getstate__(self) -> dict[str, Any]:
+        # Memory maps cannot be pickled, and the cached lists and arrays below are made again from the index.
         kept = ("folder", "manifest", "index", "remote")
         return {name: getattr(self, name) for name in kept} | {"_maps": {}}
 
@@ -253,7 +256,7 @@ class Dataset(OldNames):
             raise DatasetError(f"{path} is damaged: its SHA-256 is not the manifest's. {self._remedy}")
 
     def _map(self, shard: str) -> mmap.mmap:
-        """The memory map of a shard, made on first use; the oldest one makes room."""
+        """The memory map of a shard, made on first use. If there are too many, the one made first is dropped."""
         if shard not in self._maps:
             if len(self._maps) >= OPEN_SHARDS:
                 self._maps.pop(next(iter(self._maps)))

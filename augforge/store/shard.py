@@ -24,9 +24,9 @@ from augforge.store.manifest import FORMAT_VERSION
 
 ROW_GROUP_BYTES = 4 << 20
 ROW_GROUP_ROWS = 16384
-"""Arrow begins a new page after 20,000 rows, and a payload column must be one page; see `payload_offsets`."""
+"""Below the 20,000 rows after which Arrow begins a new page: a payload column must be one; see `payload_offsets`."""
 SHARD_PIXELS = 1 << 25
-"""Pixels of a shard of mean length."""
+"""About how many pixels the images of a shard have together, on average; see `mean_rows`."""
 PAYLOAD_COLUMNS = ("image.bytes", "masks")
 
 
@@ -36,7 +36,7 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
         return {"_type": "Image"}
     if pa.types.is_list(kind):
         return {"feature": _feature(kind.value_type), "_type": "List"}
-    return {"dtype": {"float": "float32"}.get(str(kind), str(kind)), "_type": "Value"}
+    return {"dtype": {"float": "float32"}.get(str(kind), str(kind)), "_type": "Value"}  # Arrow calls float32 float
 
 
 _COLUMNS = {
@@ -85,7 +85,7 @@ class ShardRow:
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
-    """The rows of a shard to be written, and a key that identifies its content before it is made."""
+    """The rows of a shard to be written, and a key: a digest of all that decides its bytes, known before they are."""
 
     split: str
     rows: tuple[ShardRow, ...]
@@ -102,7 +102,7 @@ class Shard:
         rows: their number.
         bytes: size of the file.
         sha256: of the file.
-        offsets: per row image offset, image bytes, masks offset, masks bytes.
+        offsets: of each row: image offset, image bytes, masks offset, masks bytes.
     """
 
     path: str
@@ -118,15 +118,15 @@ class Shard:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Shard:
-        """`to_json` undone."""
+        """The shard of what `to_json` gave."""
         return cls(**{**data, "offsets": tuple(map(tuple, data["offsets"]))})
 
 
 def plan_shards(rows: Iterable[ShardRow], encoding: str) -> Iterator[ShardPlan]:
     """Sort the rows of each split by id and cut them into shards.
 
-    An id's last digits decide whether a shard ends after it, so a changed, new or removed row changes one shard (or
-    splits one, or joins two), and versions share all others. `mean_rows` gives the mean length.
+    An id's last digits decide whether a shard ends after it, and not a count of rows. So a changed, new or removed row
+    changes one shard (or splits one, or joins two), and versions share all others. `mean_rows` gives the mean length.
 
     Args:
         rows: of all splits, in any order.
@@ -163,7 +163,7 @@ def _cut_by_id(rows: Sequence[ShardRow], mean: int) -> Iterator[list[ShardRow]]:
     part: list[ShardRow] = []
     for row in rows:
         part.append(row)
-        if int(row.id[-8:], 16) % mean == 0:
+        if int(row.id[-8:], 16) % mean == 0:  # true of one id in `mean`, as ids are digests
             yield part
             part = []
     if part:
@@ -205,7 +205,7 @@ def _write_parquet(plan: ShardPlan, path: Path) -> None:
         write_statistics=[name for name in small if name != "label"],
         write_page_checksum=True,
         data_page_size=1 << 30,  # one page per row group, which `payload_offsets` relies on
-        store_schema=False,
+        store_schema=False,  # a copy of SCHEMA in Arrow's own form; readers get the types from Parquet's
     )
     with writer:
         for group in _row_groups(plan.rows):
@@ -265,22 +265,22 @@ def payload_offsets(path: Path, lengths: Sequence[tuple[int, int]]) -> Iterator[
     metadata = pq.read_metadata(path)
     if metadata.num_rows != len(lengths):
         raise DatasetError(f"{path} holds {metadata.num_rows} rows, expected {len(lengths)}")
-    done = 0
+    first = 0
     with path.open("rb") as stream:
         for index in range(metadata.num_row_groups):
             group = metadata.row_group(index)
-            part = lengths[done : done + group.num_rows]
+            part = lengths[first : first + group.num_rows]
             chunks = [group.column(i) for i in range(group.num_columns)]
             ends = {chunk.path_in_schema: chunk.data_page_offset + chunk.total_compressed_size for chunk in chunks}
             images = _value_offsets(stream, ends["image.bytes"], [image for image, _ in part])
             masks = _value_offsets(stream, ends["masks"], [mask for _, mask in part])
             for (image, mask), image_at, mask_at in zip(part, images, masks, strict=True):
                 yield image_at, image, mask_at, mask
-            done += group.num_rows
+            first += group.num_rows
 
 
 def _value_offsets(stream: BinaryIO, end: int, lengths: Sequence[int]) -> list[int]:
-    """Offsets of the values of a column chunk that ends at ``end``; DatasetError if a stored length is another."""
+    """Offsets of the values of a column chunk that ends at ``end``; DatasetError if a stored length differs."""
     at = end - sum(4 + length for length in lengths)
     offsets = []
     for length in lengths:

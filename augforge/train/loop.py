@@ -51,10 +51,10 @@ def train(
         datasets: what to train on; their `val` splits are for validation.
         config: everything that decides the result, apart from the data.
         out: the run's folder; must be new or empty unless the run resumes.
-        resume: go on from the last checkpoint, even in the middle of an epoch; a finished run is returned as it is.
+        resume: go on from the last checkpoint, even in the middle of an epoch. Of a finished run, return the summary.
         train_and_val: samples to train on and to validate on, instead of the datasets' splits.
         progress: advances with each step.
-        log: gets one line for each validation and each warning.
+        log: is called with a line for each validation and each warning.
 
     Raises:
         TrainError: the data does not fit, the run cannot be resumed, the loss is not finite, memory ran out.
@@ -76,7 +76,7 @@ def train(
 
 
 class Trainer:
-    """A training run in progress: the network, what trains it, and the state it has reached."""
+    """A training run in progress: the network, optimizer, schedule and losses, and how far the run has come."""
 
     def __init__(
         self,
@@ -99,10 +99,10 @@ class Trainer:
         self._build(run.network(pretrained=True))
 
     def _build(self, network: nn.Module) -> None:
-        """Set up the network and all that trains or follows it.
+        """Set up the network, its optimizer and schedule, the average of its weights, and the losses.
 
-        `network` is the plain module, whose weights are saved; `model` is the same one wrapped for compilation and for
-        several processes, and the one to call in training.
+        `self.network` is the plain module, whose weights are saved. `self.model`, which training calls, is the same one
+        wrapped for compilation and for several processes.
         """
         layout = torch.channels_last if self.config.channels_last else torch.contiguous_format
         self.network = network.to(self.accelerator.device).to(memory_format=layout)  # type: ignore[call-overload]
@@ -125,19 +125,19 @@ class Trainer:
             self.log(f"warning: {warning}")
         self.progress.start("train", self.total_steps)
         self.progress.advance(start.step)
-        batches = self.batches.stream(start.epoch, start.samples)  # endless, so a run of steps may end in mid-epoch
+        batches = self.batches.stream(start.epoch, start.samples)  # endless: it is the steps that end a run
         with stop_on_signals() as stop, self._open_journal(), closing(batches) as stream:
             while self.state.step < self.total_steps:
                 self._train_step(list(islice(stream, self.config.optimizer.accumulate)))
                 self.progress.advance(1)
                 if stop.pending and self.state.step < self.total_steps:
                     self._save_checkpoint()
-                    raise KeyboardInterrupt  # to the caller it is an ordinary Ctrl-C, but nothing is lost
+                    raise KeyboardInterrupt  # as Ctrl-C always does, though here nothing is lost
         return self._finish(time.monotonic() - start_time, self.state.step - start.step)
 
     @contextmanager
     def _open_journal(self) -> Iterator[None]:
-        """Open the journal in the main process; rows of steps after the resumed state are cut off."""
+        """Open the journal in the main process, and cut off the rows of steps after the checkpoint."""
         if not self.is_main:
             yield
             return
@@ -145,7 +145,7 @@ class Trainer:
             yield
 
     def _train_step(self, batches: Sequence[Batch]) -> None:
-        """One optimizer step on one or more batches; then validate and save if it is time for it."""
+        """Take one optimizer step, on several batches if gradients are accumulated; then validate and save if due."""
         self.network.train()  # a validation has left it in evaluation mode
         learning_rate = self.optimizer.param_groups[0]["lr"]  # of this step: the schedule changes it below
         losses = [self._backward(batch, is_last=batch is batches[-1]) for batch in batches]
@@ -154,7 +154,7 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.schedule.step()
-        # A batch carries the epoch and sample to go on from after it, so the state is resumable from here on.
+        # A batch says where to go on after it: in which epoch, and after how many of its samples.
         epoch, step = self.state.epoch, self.state.step + 1
         self.state = replace(self.state, step=step, epoch=batches[-1].epoch, samples=batches[-1].samples)
         if self.average is not None:
@@ -164,7 +164,7 @@ class Trainer:
         self._validate_and_save_if_due(epoch_ended=self.state.epoch != epoch or step == self.total_steps)
 
     def _backward(self, batch: Batch, is_last: bool) -> dict[str, float]:
-        """Add a batch's gradients. Processes exchange gradients once per step, with the last batch."""
+        """Add a batch's gradients and return its losses. Processes exchange gradients once per step, with the last."""
         with nullcontext() if is_last else self.accelerator.no_sync(self.model):
             losses = self._forward(batch)
             values = {name: value.item() for name, value in self.accelerator.reduce(losses, "mean").items()}
@@ -185,7 +185,7 @@ class Trainer:
         return self.losses(logits, target, counted)
 
     def _record(self, kind: str, values: dict[str, Any]) -> None:
-        """Write a row of the journal, and remember its length: a resumed run cuts off what comes after."""
+        """Write a row of the journal, and note its length, at which `_open_journal` cuts it when the run resumes."""
         if self.journal is not None:
             self.journal.write(kind, self.state.step, values)
             self.state = replace(self.state, metrics=self.journal.size)
@@ -196,7 +196,7 @@ class Trainer:
         validate_every, checkpoint_every = self.config.validate_every, self.config.checkpoint_every
         finished = self.state.step == self.total_steps
         if validate_every and epoch_ended and (finished or self.state.epoch % validate_every == 0):
-            self._validate()  # before the checkpoint, which then includes the score and the journal's row
+            self._validate()  # before the checkpoint, which so holds the score and the journal's new length
         if finished or (epoch_ended if checkpoint_every is None else self.state.step % checkpoint_every == 0):
             self._save_checkpoint()
 
@@ -216,7 +216,7 @@ class Trainer:
                 write_json(self.run.folder / "best.json", {"step": self.state.step, **scores})
 
     def _network_to_keep(self) -> nn.Module:
-        """The averaged network, if there is one by now, else the trained one."""
+        """The network whose weights the run keeps: the averaged one, or the trained one until averaging begins."""
         averaged = None if self.average is None else self.average.network(self.state.step)
         return self.network if averaged is None else averaged
 
@@ -248,7 +248,7 @@ class Trainer:
         if saved["processes"] != self.accelerator.num_processes:
             raise TrainError(
                 f"{self.run.folder} was trained by {saved['processes']} processes and cannot go on with "
-                f"{self.accelerator.num_processes}: a step would take another number of samples. Start as many"
+                f"{self.accelerator.num_processes}: a step would take another number of samples. Start as many as then"
             )
         self.state = checkpoint.state
         self.network.load_state_dict(checkpoint.weights)
@@ -271,9 +271,9 @@ class Trainer:
         return self.run.summary()
 
     def _summarise(self, seconds: float, steps: int) -> dict[str, Any]:
-        """The summary; speed is that of this call alone, which took `steps` of the run's steps."""
+        """The summary. Seconds and speed are of this call alone, which took `steps` steps of perhaps a longer run."""
         best = self.run.folder / "best.json"
-        step_size = self.config.optimizer.accumulate * self.config.data.batch_size * self.accelerator.num_processes
+        step_samples = self.config.optimizer.accumulate * self.config.data.batch_size * self.accelerator.num_processes
         return {
             "run": str(self.run.folder),
             **asdict(self.run.spec),
@@ -284,15 +284,15 @@ class Trainer:
             "precision": self.precision,
             "processes": self.accelerator.num_processes,
             "seconds": round(seconds, 1),
-            "samples_per_second": round(steps * step_size / seconds, 2) if seconds else None,
+            "samples_per_second": round(steps * step_samples / seconds, 2) if seconds else None,
             "warnings": self.data.warnings,
         }
 
 
 def _build_accelerator(device: torch.device, precision: Precision) -> Accelerator:
-    """Mixed precision and several processes. Accelerate's state is global, so a second run has to reset it."""
-    if not PartialState._shared_state or PartialState().num_processes == 1:
+    """Mixed precision and several processes. Accelerate's state is global, and a second run's settings may differ."""
+    if not PartialState._shared_state or PartialState().num_processes == 1:  # several processes keep what joins them
         AcceleratorState._reset_state(reset_partial_state=True)
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # SMP's efficientnets have some
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # efficientnet's last layers
     mixed = "no" if precision == "fp32" else precision
     return Accelerator(mixed_precision=mixed, cpu=device.type == "cpu", kwargs_handlers=[unused])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from augforge.train.prediction.inference import Predictor, Window
 
 Log = Callable[[str], None]
-"""Takes one line of text: about progress, or a warning."""
+"""A function that is called with each line about progress and each warning."""
 
 _LIBRARIES = (
     "torch",
@@ -51,7 +51,7 @@ class TrainingRun:
 
     @classmethod
     def open(cls, folder: str | Path) -> TrainingRun:
-        """Raises TrainError if the folder is not a run."""
+        """Read a run, finished or not, from its folder. Raises TrainError if the folder is not a run."""
         folder = Path(folder).expanduser()
         try:
             spec = RunSpec.from_json(json.loads((folder / "run.json").read_text(encoding="utf-8")))
@@ -64,7 +64,7 @@ class TrainingRun:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.folder / "config.yaml", self.config.to_yaml())
         write_json(self.folder / "environment.json", environment())
-        write_json(self.folder / "run.json", asdict(self.spec))
+        write_json(self.folder / "run.json", asdict(self.spec))  # last: it is what makes the folder a run
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -88,7 +88,7 @@ class TrainingRun:
 
     @property
     def window(self) -> Window | None:
-        """How to predict a whole sample with a network that was trained on windows; None if it was not."""
+        """How to predict a whole sample if the network was trained on windows (`data.crop`); None if it was not."""
         from augforge.train.prediction.inference import Window
 
         crop = self.config.data.crop
@@ -115,7 +115,7 @@ class TrainingRun:
         return summary
 
     def network(self, pretrained: bool = False) -> nn.Module:
-        """The untrained network."""
+        """The network before training; `pretrained` loads the weights that the configuration names into its encoder."""
         from augforge.train.net.model import build_classifier, build_model
 
         if self.spec.task == "classification":
@@ -145,13 +145,14 @@ class TrainingRun:
         from augforge.train.prediction.inference import Predictor
 
         device = choose_device("auto")  # the device of the training may not exist on this machine
+        # fp16 is for CUDA alone; "auto" chooses what this device has.
         precision = choose_precision("auto" if self.config.precision == "fp16" else self.config.precision, device)
         options = {"batch_size": self.config.data.batch_size, "window": self.window, **options}
         return Predictor(self.model(weights), self.outputs, self.input, device, precision, **options)
 
 
 def check_folder(run: TrainingRun, resume: bool, log: Log) -> None:
-    """Raise TrainError if a run must not begin in its folder, or cannot be resumed there."""
+    """Raise TrainError if a run must not begin in its folder, or if it is to resume there and cannot."""
     existing = {path.name for path in run.folder.iterdir()} if run.folder.exists() else set()
     if existing <= {"config.yaml", "environment.json"}:  # empty, or left by a run that was killed while it began
         if resume:
@@ -169,12 +170,12 @@ def check_folder(run: TrainingRun, resume: bool, log: Log) -> None:
     if changed:
         raise TrainError(
             f"{run.folder} was begun with other settings, so it cannot go on: {'; '.join(changed)}. "
-            "Use the same as then, or choose another --out"
+            "Use the settings of then, or choose another --out"
         )
 
 
 def _decisive_settings(run: TrainingRun) -> dict[str, Any]:
-    """All settings that decide a run's results, by key; not where its data lies, nor how many processes load it."""
+    """All settings by key but those that no result depends on: paths of datasets, loading processes, checkpoints."""
     spec = {**asdict(run.spec), "datasets": [f"{each['name']} {each['version']}" for each in run.datasets]}
     keys = _flatten({**run.config.model_dump(mode="json"), **spec})
     return {key: value for key, value in keys.items() if key not in ("data.workers", "checkpoint_every")}

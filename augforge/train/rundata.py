@@ -28,7 +28,7 @@ TrainAndVal = tuple[Dataset, Dataset]
 """The samples to train on and those to validate on, where the dataset's own splits are not used."""
 
 MAX_SIDE_CPU, MAX_SIDE_GPU = 128, 512
-"""Pixels that a side of the network's input has at most, unless the configuration sets ``data.size``."""
+"""Longest side of the network's input, in pixels, unless the configuration sets ``data.size``."""
 SHOWN = 10
 """Class names that a warning lists at most."""
 
@@ -37,7 +37,8 @@ class RunData:
     """The data of a run.
 
     Attributes:
-        training, validation: the samples of each; no validation if the configuration asks for none.
+        training: the samples to train on.
+        validation: those to validate on, a part per dataset; empty if the configuration asks for no validation.
         spec: what the network predicts, and its input.
         warnings: what a person should know before the run.
 
@@ -61,9 +62,9 @@ class RunData:
         self.validation = [part for part in map(_keep_labelled, val) if len(part)] if validates else []
         if validates and not self.validation:
             have = ", ".join(sorted({split for dataset in opened for split, n in dataset.manifest.splits.items() if n}))
-            raise TrainError(f"{opened[0].folder} has no labelled split 'val'; there is: {have}. {_NO_VAL}")
+            raise TrainError(f"{opened[0].folder} has no labelled split 'val'; there is: {have}. {_VAL_REMEDY}")
         self.spec = self._derive_spec(opened, device)
-        self.warnings = [*self._absent_classes(), *_shared_groups(train, self.validation)]
+        self.warnings = [*self._absent_class_warnings(), *_shared_group_warnings(train, self.validation)]
 
     def _derive_spec(self, opened: Sequence[Dataset], device: torch.device) -> RunSpec:
         outputs, labels = _outputs(self.training.classes), self.training.labels
@@ -80,8 +81,8 @@ class RunData:
             input=choose_input_spec(self.config, self.training, device.type),
         )
 
-    def _absent_classes(self) -> Iterator[str]:
-        """A warning about classes without a training pixel; TrainError if that is all of them."""
+    def _absent_class_warnings(self) -> Iterator[str]:
+        """A warning of classes without a pixel in training, if there are any; TrainError if that is all classes."""
         if self.spec.task == "classification":
             return
         present = dict(zip(self.training.classes, np.any(self.training.present, axis=0).tolist(), strict=True))
@@ -93,7 +94,7 @@ class RunData:
             )
         if absent:
             yield (
-                f"no training sample has a pixel of {some(absent, SHOWN)}: the network learns that it is never there. "
+                f"no training sample has a pixel of {some(absent, SHOWN)}: the network learns that there never is one. "
                 "Leave it out with class_map, or add samples"
             )
 
@@ -103,43 +104,43 @@ class RunData:
         return TrainingBatches(self.training, spec, self.config.data, self.config.seed, world=world, rank=rank, pin=pin)
 
 
-_NO_VAL = (
+_VAL_REMEDY = (
     "Give the recipe a split, such as split: {val: 0.2}, and build again; or train without validation: "
     "--set validate_every=0"
 )
 
 
 def _split(dataset: Dataset, name: str) -> Dataset:
-    """The samples of a split; unlike `Dataset.split`, there may be none."""
+    """The samples of a split, perhaps none; `Dataset.split` raises for a split that the dataset does not have."""
     return dataset.where(pl.col("split") == name)
 
 
 def _outputs(classes: Sequence[str]) -> tuple[str, ...]:
-    """The classes that a network can predict. A dataset with labels and no masks has `ignore` as its only class."""
+    """The classes that a network can predict: none for a dataset of labels, whose only class is `ignore`."""
     return tuple(name for name in classes if name != IGNORE)
 
 
 def _keep_labelled(part: Dataset) -> Dataset:
-    """The samples with at least one known class; where there are no classes, those with a label vector."""
+    """The samples with at least one known class; of a dataset of labels, those with a label vector."""
     outputs = _outputs(part.classes)
     if not outputs:
         return part.where(pl.col("label").is_not_null())
     return part.where(pl.any_horizontal([pl.col("area").struct.field(name).is_not_null() for name in outputs]))
 
 
-def _shared_groups(training: Sequence[Dataset], validation: Sequence[Dataset]) -> Iterator[str]:
-    """A warning about groups that one dataset trains on and another one validates on."""
+def _shared_group_warnings(training: Sequence[Dataset], validation: Sequence[Dataset]) -> Iterator[str]:
+    """A warning of groups in training and in validation, if there are any: datasets may split them differently."""
     validated = {group for part in validation for group in part.groups}
     shared = sorted(validated & {group for part in training for group in part.groups})
     if shared:
         yield (
             f"{len(shared)} groups are in training and in validation, such as {shared[0]}, so validation is flattered. "
-            "Split the datasets alike, unless the same name means another person"
+            "Split all datasets in the same way, unless a group of the same name is another person in each"
         )
 
 
 def choose_input_spec(config: TrainConfig, samples: TrainingSet, device: str) -> InputSpec:
-    """The network's input: as configured, and where the configuration says nothing, by the data.
+    """The network's input: as configured, and where the configuration leaves it open, as suits the data.
 
     Args:
         config: of the run.
@@ -166,12 +167,12 @@ def choose_input_spec(config: TrainConfig, samples: TrainingSet, device: str) ->
 
 
 def _typical_size(sizes: NDArray[np.int64], limit: int) -> Size:
-    """Width and height with the median picture's proportions; the longer side is the largest stored one, or `limit`."""
+    """Width and height of the median proportions; the longer side is the longest of any sample, at most `limit`."""
     ratio = float(np.median(sizes[:, 0] / sizes[:, 1]))
     longest = min(limit, _round_up(int(sizes.max())))
     return (longest, _round_up(longest / ratio)) if ratio >= 1 else (_round_up(longest * ratio), longest)
 
 
 def _round_up(length: float) -> int:
-    """To a multiple of 32; a hair above one, from a division, still counts as that multiple."""
+    """A length rounded up to a multiple of 32. What division leaves just above a multiple counts as that multiple."""
     return max(1, int(np.ceil(np.round(length / STRIDE, 6)))) * STRIDE

@@ -3,7 +3,7 @@
 An adapter's `scan` makes a `Scan`, asks it for files and their facts, makes records of them, and gives these to
 `Scan.make_listing`. A problem of one sample goes to `Scan.bad_sample`: depending on the source's ``on_error`` it stops
 the build, together with all other problems, or becomes a rejected row. A problem of the whole source is a SourceError
-at once, or goes to `Scan.source_error`.
+at once, or goes to `Scan.source_error`. Facts are what is computed from one file and cached, such as an image's size.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 _SHOWN = 10
 _CHUNK = 256
 _LARGE = 1 << 16
-"""Size in bytes from which a file is read in a thread; handing over a smaller one takes longer than reading it."""
+"""Bytes of the smallest file that is read in a thread; handing a smaller one over takes longer than reading it."""
 
 Files = Iterable[tuple[str, str]]
 """(name of a sample, place of one of its files relative to the root, with ``/``)."""
@@ -40,6 +40,8 @@ class Scan(OldNames):
     """One scan of a source: collects problems and warnings on the way, and makes the listing.
 
     Attributes:
+        source: what is scanned; its options decide.
+        cache: keeps facts of files from one scan to the next.
         root: the source's folder.
         problems: messages of what has to stop the build.
         refused: rows for the rejected table.
@@ -61,6 +63,7 @@ class Scan(OldNames):
         "need_size": "check_size",
         "images": "image_facts",
         "listing": "make_listing",
+        "fact": "file_facts",
     }
 
     def __init__(self, source: Source, cache: FileCache) -> None:
@@ -76,7 +79,7 @@ class Scan(OldNames):
     def bad_sample(self, name: str, reason: str, message: str) -> None:
         """Report a problem of one sample; by ``on_error`` it stops the build or becomes a rejected row.
 
-        ``reason`` is a few words, the same for all such problems, which are counted by it; ``message`` has the details.
+        ``reason`` is a few words, the same for all problems of a kind, which are counted by it; ``message`` says more.
         """
         self.bad_names.add(name)
         if self.source.on_error == "reject":
@@ -103,8 +106,8 @@ class Scan(OldNames):
     def walk(self, folder: str, suffixes: Collection[str] = IMAGES, what: str = "an image") -> list[str]:
         """Places of all files below a folder that have one of the suffixes, sorted; none if the folder is missing.
 
-        Other files are refused as "not an image" (``what``), except what operating systems leave behind. Links that
-        lead nowhere, in a circle or out of the root are reported as bad samples.
+        Other files are refused as "not an image", or not whatever ``what`` says; hidden files and what operating
+        systems leave behind are passed over. Links that cannot be followed are reported as bad samples.
         """
         found = []
         for file in self._walk_folder(folder, deep=True):
@@ -135,8 +138,8 @@ class Scan(OldNames):
         return names
 
     def _walk_folder(self, folder: str, deep: bool) -> Iterator[Found]:
-        """The usable entries of a folder, or of all folders below it; the others are reported or refused."""
-        place_inside(self.root, folder, f"{self.root}: folder")
+        """The entries of a folder or, if ``deep``, the files in it and below; unusable ones are reported or refused."""
+        place_inside(self.root, folder, f"{self.root}: folder")  # raises if the folder is out of the root
         try:
             for file in walk(self.root, folder, deep):
                 if file.fault is not None:
@@ -184,38 +187,38 @@ class Scan(OldNames):
     def facts(self, files: Files, kind: str, compute: Callable[[Path], Any], reason: str) -> Shelf[Any]:
         """Facts of each file by its place; files for which ``compute`` raises SourceError are left out as bad samples.
 
-        ``kind`` names in the cache what is computed, with its version and options.
+        ``kind`` is what the cache calls the result of ``compute``: it names version and options, which decide it too.
         """
-        known: Shelf[Any] = Shelf()
+        by_place: Shelf[Any] = Shelf()
         with ThreadPoolExecutor(4) as pool:
             for chunk in _chunks(files):
-                asked = [self._ask_for_fact(pool, self.root / place, kind, compute) for _, place in chunk]
-                for (name, place), answer in zip(chunk, asked, strict=True):
+                readers = [self._begin_reading(pool, self.root / place, kind, compute) for _, place in chunk]
+                for (name, place), read in zip(chunk, readers, strict=True):
                     try:
-                        known[place] = answer()
+                        by_place[place] = read()
                     except SourceError as error:
                         self.bad_sample(name, reason, str(error))
-        return known
+        return by_place
 
     def image_facts(self, files: Files) -> Shelf[Any]:
         """The `image_facts` of each image by its place; damaged images are bad samples and left out."""
         return self.facts(files, IMAGE_FACTS, image_facts, "broken image")
 
-    def _ask_for_fact(
+    def _begin_reading(
         self, pool: ThreadPoolExecutor, path: Path, kind: str, compute: Callable[[Path], Any]
     ) -> Callable[[], Any]:
-        """A function that gives a file's facts; large files are read in a thread meanwhile."""
+        """A function that gives a file's facts; a thread reads a large file already, the function a small one."""
         if self._takes_time(path, kind):
-            return pool.submit(self.fact, path, kind, compute).result
-        return partial(self.fact, path, kind, compute)
+            return pool.submit(self.file_facts, path, kind, compute).result
+        return partial(self.file_facts, path, kind, compute)
 
     def _takes_time(self, path: Path, kind: str) -> bool:
         try:
             return path.stat().st_size >= _LARGE and not self.cache.has(path, kind)
-        except OSError:  # `fact` reports it
+        except OSError:  # `file_facts` reports it
             return False
 
-    def fact(self, path: Path, kind: str, compute: Callable[[Path], Any]) -> Any:
+    def file_facts(self, path: Path, kind: str, compute: Callable[[Path], Any]) -> Any:
         """Facts of one file. Raises SourceError if it cannot be read, and whatever ``compute`` raises."""
         try:
             return self.cache.get(path, kind, compute)
@@ -235,11 +238,11 @@ class Scan(OldNames):
                 "forms (NFC and NFD); expected one. Rename one, or merge them by source.class_map."
             )
         found: Shelf[Record] = Shelf()
-        looks: Shelf[Record] = Shelf()
+        by_look: Shelf[Record] = Shelf()
         for record in records:
-            other = found.setdefault(record.name, record)
+            other = found.setdefault(record.name, record)  # the record itself if the name is new
             if other is record and not record.name.isascii():
-                other = looks.setdefault(as_it_looks(record.name), record)
+                other = by_look.setdefault(as_it_looks(record.name), record)
             if other is not record:
                 self._duplicate_name(record.name, *(str(r.data.get("image", r.name)) for r in (other, record)))
             if self.broken_links:
@@ -247,7 +250,7 @@ class Scan(OldNames):
         kept: Shelf[Record] = Shelf()
         kept.update((record.name, record) for record in self._complete_records(found))
         self.raise_problems()
-        for name in self.bad_names:
+        for name in self.bad_names:  # only now: completing records may have found more of them
             kept.pop(name, None)
         if not kept and not self.refused:
             raise SourceError(f"{self.root} holds no image; expected\n{self.source.layout}\nCorrect source.path.")
@@ -255,19 +258,20 @@ class Scan(OldNames):
         return Listing(classes, Records(kept), tuple(refused), labels, tuple(self.warnings))
 
     def _check_links_above(self, record: Record) -> None:
+        """Report a sample in a folder whose name is a broken link elsewhere, as among masks: it may lack files."""
         parts = record.name.split("/")
-        lost = next((name for n in range(1, len(parts)) if (name := "/".join(parts[:n])) in self.broken_links), None)
-        if lost is not None:
-            self.bad_sample(record.name, "annotation behind a bad link", f"{lost} is a link that cannot be followed.")
+        link = next((name for n in range(1, len(parts)) if (name := "/".join(parts[:n])) in self.broken_links), None)
+        if link is not None:
+            self.bad_sample(record.name, "annotation behind a bad link", f"{link} is a link that cannot be followed.")
 
     def _complete_records(self, records: Shelf[Record]) -> Iterator[Record]:
-        """The records with their splits and groups, and with their rows of metadata."""
+        """The records with their splits and groups, and with their rows of metadata. One without a group is bad."""
         splits, table = Splits.of(self.source, records), self._metadata_table()
         self.warnings += splits.warnings
         for record in records.values():
             try:
-                found = with_group(splits.with_own_split(record), self.source)
-                yield with_row(found, None if table is None else table.row_of(found), self.source)
+                grouped = with_group(splits.with_own_split(record), self.source)
+                yield with_row(grouped, None if table is None else table.row_of(grouped), self.source)
             except SourceError as error:
                 self.bad_sample(record.name, "no group", str(error))
         if table is not None and table.unmatched and table.rows:
@@ -277,6 +281,7 @@ class Scan(OldNames):
                 self.source_error(table.no_match_message())
 
     def _metadata_table(self) -> MetadataTable | None:
+        """The table of metadata, if the recipe names one; a broken one is reported, and then taken for empty."""
         join = self.source.join
         if join is None:
             return None

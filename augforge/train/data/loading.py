@@ -34,15 +34,15 @@ if TYPE_CHECKING:  # each loading process imports this module, so it imports onl
 
 MAX_WORKERS = 16
 UNIFORM_SHARE = 0.5
-"""Share of random windows that lie anywhere, so that background is learnt too (after nnU-Net, Isensee et al. 2021)."""
+"""Share of the random windows that may lie anywhere, so that background is learnt too (after nnU-Net, Isensee 2021)."""
 
 Request = tuple[int, int, int]
-"""What a worker is asked for: epoch, position in the training set, and how often it came before in this epoch."""
+"""What a worker is asked for: epoch, a sample's position in the training set, how often it came before in the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """A sample as arrays; see Batch."""
+    """A sample as arrays: a row of a `Batch`, where they are described."""
 
     name: str
     image: NDArray[Any]
@@ -58,7 +58,7 @@ class _Reader:
     def __init__(self, samples: TrainingSet, spec: InputSpec, data: DataConfig, seed: int) -> None:
         self._samples, self._spec, self._seed = samples, spec, seed
         self._context = Context(samples.classes, samples.labels)
-        self._deep, self._channels = samples.has_uint16, spec.channels if samples.has_colour else 1
+        self._uint16, self._channels = samples.has_uint16, spec.channels if samples.has_colour else 1
         self._online = Online(online_steps(data.online), self._context, len(samples), self._load)
         self._crop = None if data.crop is None else width_height(data.crop)
 
@@ -67,7 +67,7 @@ class _Reader:
         epoch, position, occurrence = request
         try:
             sample = self._online.sample(position, self._seed, epoch, occurrence)
-            sample = self._unify_format(sample)
+            sample = self._unify_format(sample)  # again: a step may give another dtype, as normalise_intensity does
             if (sample.width, sample.height) != self._spec.size:
                 sample = self._spec.fit(sample)
             return self._to_item(sample, rng_for("crop", self._seed, epoch, occurrence, sample.name))
@@ -75,6 +75,7 @@ class _Reader:
             return error
 
     def _load(self, position: int) -> Sample:
+        """A stored sample as online steps take it: at the network's size, masks interleaved as in a build."""
         sample = self._spec.fit(self._unify_format(self._samples[position]))
         return replace(sample, masks=bitmask.contiguous(sample.masks))
 
@@ -83,12 +84,12 @@ class _Reader:
         image = convert_channels(sample.image, self._channels)
         if image.ndim == 2 and self._channels == 3:
             image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB))
-        if self._deep and image.dtype == np.uint8:
+        if self._uint16 and image.dtype == np.uint8:
             image = image.astype(np.uint16) * 257  # 255 becomes 65535
         return replace(sample, image=image)
 
     def _to_item(self, sample: Sample, rng: np.random.Generator) -> _Item:
-        # Normalise by the whole sample, before the crop: a dark window must not become as light as a light one.
+        # Normalised by the whole sample, not by the window: a dark part of it stays darker than a light one.
         normalisation = self._spec.shift_and_scale(sample.image)
         if self._crop is not None:
             sample = self._crop_window(sample, self._crop, rng)
@@ -101,7 +102,8 @@ class _Reader:
         """A random window. One in two is drawn to hold a class, so that rare classes are seen; others lie anywhere."""
         from augforge.ops.crops import CropNonEmpty  # only runs with data.crop need it and what it imports
 
-        params = CropNonEmpty(size=size, ignore=self._context.classes if rng.random() < UNIFORM_SHARE else ())
+        anywhere = rng.random() < UNIFORM_SHARE
+        params = CropNonEmpty(size=size, ignore=self._context.classes if anywhere else ())
         made = BoundOp("crop_nonempty", params).call([sample], self._context, rng).results
         return next(window for window in made if isinstance(window, Sample))
 
@@ -130,8 +132,14 @@ def _stack(arrays: Iterable[NDArray[Any]]) -> torch.Tensor:
 class _BatchSampler:
     """Which samples make up this rank's batches: lists of requests, batch after batch and epoch after epoch.
 
-    The DataLoader asks ahead of what is trained on, so `progress_after` yields the same sequence a second time, in
-    step with the batches that come back.
+    The DataLoader takes requests before earlier batches were trained on. What a checkpoint has to hold is therefore
+    yielded apart, by `progress_after`, which is to be read along with the batches that come back.
+
+    Attributes:
+        samples: size of the training set.
+        seed, weights: of the global order.
+        batch_size, world, rank: samples of a batch; number of ranks; which of them this is.
+        epoch, start: the first epoch, and how many of its samples all ranks together have read already.
     """
 
     samples: int
@@ -150,7 +158,10 @@ class _BatchSampler:
                 yield [(epoch, position, occurrence) for position, occurrence in zip(row, nth, strict=True)]
 
     def progress_after(self) -> Iterator[tuple[int, int]]:
-        """After each batch, where to go on: the epoch, and the samples that all ranks together have read of it."""
+        """After each batch, where to go on: the epoch, and the samples that all ranks together have read of it.
+
+        After the last batch of an epoch that is sample 0 of the next one.
+        """
         step = self.batch_size * self.world
         for epoch, start in self._epochs():
             yield from ((epoch, seen) for seen in range(start + step, self.samples, step))
@@ -176,7 +187,7 @@ class _BatchSampler:
 class TrainingBatches:
     """Batches of a training set, epoch after epoch; the same for any number of workers.
 
-    The epoch's global order (`Dataset.order`) is cut into global batches of ``batch_size * world`` samples, of which
+    The epoch's global order (`global_order`) is cut into global batches of ``batch_size * world`` samples, of which
     each rank takes every world-th. If the last one is not full, it is filled up from the beginning of the order: every
     sample is read, all ranks make the same number of steps, all batches have the same shape, and even a set smaller
     than a batch can be trained on. Random augmentation of a sample depends on the seed, the epoch, its name and how
@@ -186,7 +197,7 @@ class TrainingBatches:
         samples: what to train on.
         spec: the network's input.
         data: batch size, online steps, crop, sampling, workers.
-        seed: of order and augmentation.
+        seed: of the order and of augmentation.
         world, rank: how many processes train, and which of them this is.
         pin: put batches into pinned memory, for CUDA.
 
@@ -228,20 +239,22 @@ class TrainingBatches:
         size, count = self._data.batch_size, len(self._samples)
         sampler = _BatchSampler(count, self._seed, self._weights, size, self._world, self._rank, epoch, start)
         # Not strict: neither sequence ends.
-        for batch, (epoch_after, samples_after) in zip(self._load(sampler), sampler.progress_after(), strict=False):
+        for batch, (epoch_after, samples_after) in zip(
+            self._load_batches(sampler), sampler.progress_after(), strict=False
+        ):
             if isinstance(batch, AugforgeError):
                 raise batch
             yield replace(batch, epoch=epoch_after, samples=samples_after)
 
-    def _load(self, sampler: _BatchSampler) -> Iterator[Batch | AugforgeError]:
+    def _load_batches(self, sampler: _BatchSampler) -> Iterator[Batch | AugforgeError]:
         try:
             yield from self._build_loader(sampler)
         except RuntimeError as error:
             if "DataLoader worker (pid" not in str(error):
                 raise
             raise TrainError(
-                "a loading process was ended from outside, most often for want of memory, or of shared memory "
-                "(/dev/shm). Give it more, or go on with fewer data.workers: 0 loads without any. In a script, "
+                "a loading process was ended from outside, most often because memory or shared memory "
+                "(/dev/shm) ran out. Give it more, or go on with fewer data.workers: 0 loads without any. In a script, "
                 "train below `if __name__ == '__main__':`, because loading processes import the script"
             ) from error
 
@@ -255,7 +268,8 @@ class TrainingBatches:
             worker_init_fn=_init_worker,
             multiprocessing_context=("forkserver" if sys.platform == "linux" else "spawn") if workers else None,
             pin_memory=self._pin,
-            # A DataLoader draws a seed; from the global generator it would change what a resumed run draws later.
+            # A DataLoader draws a seed whenever it starts. From the global generator a resumed run would draw once more
+            # than a run that was never stopped, and differ from it.
             generator=torch.Generator(),
         )
 

@@ -22,7 +22,7 @@ from augforge.sources.raster.shapes import Farthest, Ring, box_of, extend_farthe
 from augforge.sources.raster.values import is_name, whole_size
 from augforge.sources.scan.documents import is_pixel, read_json
 
-Key: TypeAlias = int | str
+CocoId: TypeAlias = int | str
 """An id of an image or category in the file."""
 Size: TypeAlias = tuple[int, int]
 """Width and height."""
@@ -35,12 +35,12 @@ class AnnotationRules:
     """How the recipe wants annotations to be read.
 
     Attributes:
-        class_of: the class of each category id, or None if it is left out.
+        class_by_category: the class of each category id, or None if the category is left out.
         crowd: what becomes of crowds; None if the recipe still has to decide, so that a crowd is an error.
         boxes: what becomes of a box without a mask.
     """
 
-    class_of: Mapping[Key, str | None]
+    class_by_category: Mapping[CocoId, str | None]
     crowd: Crowd | None
     boxes: Boxes
 
@@ -50,9 +50,10 @@ class _Image:
     """An entry of the file's ``images``, and what its annotations draw.
 
     Attributes:
-        file_name, size: as the file says; the size may also come from a mask.
-        shapes: canonical JSON texts of [class, ring or run lengths].
-        far: the shapes that lie farthest out.
+        file_name: as the file says.
+        size: as the file says, or else that of the first mask; None without either.
+        shapes: canonical JSON texts of [class, ring or run lengths]; a set, so that a repeated shape counts once.
+        farthest: the polygons that lie farthest out. They are compared with the image later, when its file was read.
         problem: the first error in its annotations.
         seen: the categories that are annotated in this image.
         negative: LVIS' ``neg_category_ids``: categories that somebody looked for and did not find. None in other files,
@@ -62,19 +63,20 @@ class _Image:
 
     file_name: str
     size: Size | None
-    negative: set[Key] | None = None
-    partial: set[Key] = field(default_factory=set)
-    seen: set[Key] = field(default_factory=set)
+    negative: set[CocoId] | None = None
+    partial: set[CocoId] = field(default_factory=set)
+    seen: set[CocoId] = field(default_factory=set)
     shapes: set[str] = field(default_factory=set)
-    far: Farthest = field(default_factory=list)
+    farthest: Farthest = field(default_factory=list)
     problem: str | None = None
 
     def add(self, shapes: Iterable[tuple[str, Ring | str]], annotation: str) -> None:
-        """Add the shapes of one annotation; its name is for messages."""
+        """Add the shapes of one annotation, which messages call ``annotation``."""
         for name, shape in shapes:
             self.shapes.add(canonical_json([name, shape]))
             if not isinstance(shape, str):
-                self.far = extend_farthest(self.far, box_of(zip(shape[::2], shape[1::2], strict=True)), annotation)
+                box = box_of(zip(shape[::2], shape[1::2], strict=True))
+                self.farthest = extend_farthest(self.farthest, box, annotation)
 
     def facts(self, rules: AnnotationRules) -> dict[str, Any]:
         """What the listing needs, JSON-like; ``unknown`` are the classes that the image is not labelled for."""
@@ -82,26 +84,29 @@ class _Image:
             "file_name": self.file_name,
             "size": self.size,
             "shapes": f"[{','.join(sorted(self.shapes))}]",
-            "far": self.far,
+            "far": self.farthest,
             "unknown": self._unknown_classes(rules),
             "problem": self.problem,
         }
 
     def _unknown_classes(self, rules: AnnotationRules) -> list[str]:
-        """The classes that the image is not labelled for: those of which at least one category is not."""
-        unlabelled = set() if self.negative is None else rules.class_of.keys() - self.seen - self.negative
-        return sorted({name for key in unlabelled | self.partial if (name := rules.class_of.get(key)) is not None})
+        """The classes that the image is not labelled for: one unlabelled category makes its whole class unknown."""
+        unlabelled = set() if self.negative is None else rules.class_by_category.keys() - self.seen - self.negative
+        classes = (rules.class_by_category.get(category) for category in unlabelled | self.partial)
+        return sorted({name for name in classes if name is not None})
 
 
-def category_names(document: Mapping[str, Any], path: Path) -> dict[Key, str]:
+def category_names(document: Mapping[str, Any], path: Path) -> dict[CocoId, str]:
     """The label of each category id, in the file's order. Ids that share a name are one label."""
-    names: dict[Key, str] = {}
+    names: dict[CocoId, str] = {}
     for number, entry in enumerate(document["categories"], start=1):
-        key, name = entry.get("id"), entry.get("name")
-        if not _is_key(key) or not is_name(name):
+        category_id, name = entry.get("id"), entry.get("name")
+        if not _is_id(category_id) or not is_name(name):
             raise SourceError(f"{path}: category {number} has no id and name. {_REMEDY}")
-        if names.setdefault(key, name) != name:
-            raise SourceError(f"{path}: category id {key} is both '{names[key]}' and '{name}'. {_REMEDY}")
+        if names.setdefault(category_id, name) != name:
+            raise SourceError(
+                f"{path}: category id {category_id} is both '{names[category_id]}' and '{name}'. {_REMEDY}"
+            )
     return names
 
 
@@ -128,21 +133,21 @@ def read_facts(document: Mapping[str, Any], path: Path, rules: AnnotationRules) 
     """Facts of a file, JSON-like, to be kept in the cache.
 
     - ``images``: facts of each image. A ``problem`` does not name the file, which may have moved since it was cached.
-    - ``drawn``: [category id, number of drawn annotations, number of crowds among them] for each category that is not
-      class `ignore`.
+    - ``drawn``: [category id, number of annotations that draw something, number of crowds among them] for each category
+      that does not become the class `ignore`; a source decides by it whether its crowds are meant as crowds.
     - ``orphans``: [image id, number of annotations] for each image id that is not among the file's images.
     """
     images = _list_images(document, path)
-    orphans: Counter[Key] = Counter()
-    drawn: Counter[Key] = Counter()
-    crowds: Counter[Key] = Counter()
+    orphans: Counter[CocoId] = Counter()
+    drawn: Counter[CocoId] = Counter()
+    crowds: Counter[CocoId] = Counter()
     for number, entry in enumerate(document["annotations"], start=1):
-        key = entry.get("image_id")
-        if not _is_key(key):
+        image_id = entry.get("image_id")
+        if not _is_id(image_id):
             raise SourceError(f"{path}: annotation {number} has no image_id. {_REMEDY}")
-        image = images.get(key)
+        image = images.get(image_id)
         if image is None:
-            orphans[key] += 1
+            orphans[image_id] += 1
         elif image.problem is None:
             try:
                 shapes = list(_read_shapes(entry, image, f"annotation {number}", rules))
@@ -151,41 +156,41 @@ def read_facts(document: Mapping[str, Any], path: Path, rules: AnnotationRules) 
                 continue
             image.add(shapes, f"annotation {number}")
             category = entry["category_id"]
-            if shapes and rules.class_of[category] != IGNORE:
+            if shapes and rules.class_by_category[category] != IGNORE:
                 drawn[category] += 1
                 crowds[category] += bool(entry.get("iscrowd"))
     return {
         "images": [image.facts(rules) for image in images.values()],
-        "drawn": [[key, count, crowds[key]] for key, count in drawn.items()],
-        "orphans": sorted([str(key), count] for key, count in orphans.items()),
+        "drawn": [[category, count, crowds[category]] for category, count in drawn.items()],
+        "orphans": sorted([str(image_id), count] for image_id, count in orphans.items()),  # numbers and text may mix
     }
 
 
-def _is_key(value: Any) -> TypeGuard[Key]:
+def _is_id(value: Any) -> TypeGuard[CocoId]:
     return type(value) is int or is_name(value)
 
 
-def _list_images(document: Mapping[str, Any], path: Path) -> dict[Key, _Image]:
-    """The images of a file by their ids, without annotations yet."""
-    images: dict[Key, _Image] = {}
+def _list_images(document: Mapping[str, Any], path: Path) -> dict[CocoId, _Image]:
+    """The images of a file by their ids, without annotations yet. An entry that is there twice counts once."""
+    images: dict[CocoId, _Image] = {}
     for number, entry in enumerate(document["images"], start=1):
-        key, file_name = entry.get("id"), entry.get("file_name", _file_name_in_url(entry.get("coco_url")))
-        if not _is_key(key) or not is_name(file_name):
+        image_id, file_name = entry.get("id"), entry.get("file_name", _file_name_in_url(entry.get("coco_url")))
+        if not _is_id(image_id) or not is_name(file_name):
             raise SourceError(f"{path}: image {number} has no id and file_name. {_REMEDY}")
         where = f"{path}: image {number}, {file_name}"
         image = _Image(file_name, _read_size(entry, where))
-        image.negative = _read_keys(entry.get("neg_category_ids"), f"{where}: neg_category_ids")
+        image.negative = _read_ids(entry.get("neg_category_ids"), f"{where}: neg_category_ids")
         image.partial = (
-            _read_keys(entry.get("not_exhaustive_category_ids"), f"{where}: not_exhaustive_category_ids") or set()
+            _read_ids(entry.get("not_exhaustive_category_ids"), f"{where}: not_exhaustive_category_ids") or set()
         )
-        other = images.setdefault(key, image)
-        if other.file_name != file_name:
-            raise SourceError(f"{path}: image id {key} is both {other.file_name} and {file_name}. {_REMEDY}")
+        first = images.setdefault(image_id, image)
+        if first.file_name != file_name:
+            raise SourceError(f"{path}: image id {image_id} is both {first.file_name} and {file_name}. {_REMEDY}")
     return images
 
 
 def _file_name_in_url(url: Any) -> Any:
-    """The path at the end of the URL that LVIS names an image by, such as ``val2017/000000000139.jpg``."""
+    """The file name in a URL, such as ``val2017/000000000139.jpg``; LVIS files have ``coco_url`` for ``file_name``."""
     return "/".join(url.split("/")[-2:]) if is_name(url) else None
 
 
@@ -199,11 +204,11 @@ def _read_size(entry: Mapping[str, Any], where: str) -> Size | None:
     return whole
 
 
-def _read_keys(value: Any, where: str) -> set[Key] | None:
+def _read_ids(value: Any, where: str) -> set[CocoId] | None:
     """The ids in a list, or None if the list is missing."""
     if value is None:
         return None
-    if not isinstance(value, list) or not all(map(_is_key, value)):
+    if not isinstance(value, list) or not all(map(_is_id, value)):
         raise SourceError(f"{where} is no list of ids. {_REMEDY}")
     return set(value)
 
@@ -233,11 +238,11 @@ def _read_shapes(
 
 def _class_of_annotation(entry: Mapping[str, Any], image: _Image, where: str, rules: AnnotationRules) -> str | None:
     """The class of an annotation, or None if it is left out."""
-    key = entry.get("category_id")
-    if not _is_key(key) or key not in rules.class_of:
+    category = entry.get("category_id")
+    if not _is_id(category) or category not in rules.class_by_category:
         raise SourceError(f"{where}: category_id is none of categories. {_REMEDY}")
-    image.seen.add(key)
-    name = rules.class_of[key]
+    image.seen.add(category)
+    name = rules.class_by_category[category]
     if name is None or not entry.get("iscrowd"):
         return name
     if rules.crowd is None:
@@ -259,6 +264,7 @@ def _box_shapes(box: Any, where: str, rules: AnnotationRules) -> Iterator[Ring |
         if not (isinstance(box, list) and len(box) == 4 and all(map(is_pixel, box)) and min(box[2:]) > 0):
             raise SourceError(f"{where}: bbox is not [x, y, width, height] in pixels. {_REMEDY}")
         x, y, width, height = map(float, box)
+        # A ring includes its corners, so a box of 5 pixels from x = 2 goes to x = 6.
         yield flat_ring(rectangle(x, y, x + max(0.0, width - 1), y + max(0.0, height - 1)), where)
 
 

@@ -16,7 +16,7 @@ from augforge.sources.scan.records import folder_or_name, name_of, place_inside
 
 _SHOWN = 20
 _HEAD = 1 << 16
-"""A COCO file begins one of its lists within so many bytes."""
+"""Bytes of a file that are searched for the beginning of one of COCO's lists."""
 
 
 class AnnotationFile(NamedTuple):
@@ -24,8 +24,9 @@ class AnnotationFile(NamedTuple):
 
     Attributes:
         place: of the file.
-        folder: that its images lie in.
-        split: the split in the file's name, which its samples' names begin with; "" if it is the only file.
+        folder: the folder that its images lie in.
+        split: the word for a split in the file's name, such as val2017, which begins the names of its samples; "" if it
+            is the only file.
         facts: what was read from it (`read_facts`).
         table: the classes of the whole source, and which of them this file labels.
     """
@@ -36,16 +37,16 @@ class AnnotationFile(NamedTuple):
     facts: Mapping[str, Any]
     table: ClassTable
 
-    def name(self, place: str) -> str:
+    def sample_name(self, place: str) -> str:
         """The name of the sample whose image is at ``place``."""
         return _sample_name(self._inner(place), self.split)
 
-    def group(self, place: str) -> str:
+    def usual_group(self, place: str) -> str:
         """The usual group of the sample whose image is at ``place``."""
         return _usual_group(self._inner(place), self.split)
 
     def _inner(self, place: str) -> str:
-        """The path of an image below the folder of images."""
+        """The path of an image below the folder of images, without its suffix."""
         return name_of(place, self.folder).removeprefix("images/")
 
 
@@ -57,14 +58,22 @@ class AnnotatedImage(NamedTuple):
 
 
 def _sample_name(inner: str, split: str) -> str:
-    """A sample's name: the image's path ``inner`` below its folder, after the split if there are several files."""
+    """A sample's name: the image's path ``inner`` below its folder, after the split if there are several files.
+
+    A first folder that names the same split is replaced: ``val/P01/a``, not ``val2017/val/P01/a``, becomes
+    ``val2017/P01/a``.
+    """
     first, _, rest = inner.partition("/")
-    own = rest and is_split_name(first) and own_split(first) == own_split(split)
-    return f"{split}/{rest if own else inner}" if split else inner
+    same_split = rest and is_split_name(first) and own_split(first) == own_split(split)
+    return f"{split}/{rest if same_split else inner}" if split else inner
 
 
 def _usual_group(inner: str, split: str) -> str:
-    """The usual group: the sample's folder, or its name. A first folder that names a split is left out of it."""
+    """The usual group: the sample's folder, or its name. A first folder that names a split is left out of it.
+
+    Here that is the folder below ``split``, even if it names another split, as where the file of train lists images in
+    val/. The split itself, the first folder of the sample's name, is left out later, as in all formats (`Splits`).
+    """
     name, (first, _, rest) = _sample_name(inner, split), inner.partition("/")
     if split and is_split_name(first):
         return folder_or_name(rest) if "/" in rest else name
@@ -74,11 +83,12 @@ def _usual_group(inner: str, split: str) -> str:
 def json_files(root: Path) -> list[str]:
     """Places of the JSON files in the root and in annotations/, or else in folders that are named as splits.
 
-    If there are files in folders of splits, a JSON file in the root counts only if it looks like a COCO file.
+    If there are files in folders of splits, a JSON file in the root counts only if it looks like a COCO file: it may be
+    something else, such as a configuration, and must not hide them.
     """
-    of_splits = [place for folder in split_folders(root) for place in _json_files_in(root, folder)]
-    here = [place for place in _json_files_in(root, ".") if not of_splits or _looks_like_coco(root / place)]
-    return [*here, *_json_files_in(root, "annotations")] or of_splits
+    in_splits = [place for folder in split_folders(root) for place in _json_files_in(root, folder)]
+    in_root = [place for place in _json_files_in(root, ".") if not in_splits or _looks_like_coco(root / place)]
+    return [*in_root, *_json_files_in(root, "annotations")] or in_splits
 
 
 def annotation_files(root: Path, layout: str) -> list[str]:
@@ -110,32 +120,33 @@ def split_of(place: str) -> str:
 def image_folder(root: Path, place: str, images: str | None, file_names: Iterable[str]) -> str:
     """The folder that an annotation file's ``file_name`` entries are relative to.
 
-    It is the first of the usual folders that contains one of the images. These lie beside the file, then in the root:
-    images/SUBSET and SUBSET, where SUBSET is the split or the file's name without ``instances_``; images/; data/, as
-    FiftyOne writes it; and the folder itself.
+    It is the first of the usual folders that contains one of the images. These are, first in the folder of the file and
+    then in the root: images/SUBSET and SUBSET, where SUBSET is the split or the file's name without ``instances_``;
+    images/; data/, as FiftyOne writes it; and the folder or root itself. If none contains an image, the answer is
+    images/, or the root without it.
 
     Args:
         root: of the source.
         place: of the annotation file.
-        images: the recipe's folder of images; only its SUBSET and the folder itself are tried then.
+        images: the recipe's folder of images, if it gives one. Then only SUBSET in it and the folder itself are tried.
         file_names: of all images in the file.
     """
     path = PurePosixPath(place)
     subsets = [subset for subset in (split_of(place), path.stem.removeprefix("instances_")) if subset]
-    inner = [*(f"images/{subset}" for subset in subsets), *subsets, "images", "data", "."]
-    bases = ((str(path.parent), inner), (".", inner)) if images is None else ((images, [*subsets, "."]),)
+    usual_names = [*(f"images/{subset}" for subset in subsets), *subsets, "images", "data", "."]
+    bases = ((str(path.parent), usual_names), (".", usual_names)) if images is None else ((images, [*subsets, "."]),)
     folders = dict.fromkeys(posixpath.normpath(posixpath.join(base, name)) for base, names in bases for name in names)
     names = list(file_names)
     for folder in (folder for folder in folders if (root / folder).is_dir()):
         places = (image_place(folder, name) for name in names)
         if any(not leaves_root(place) and os.path.lexists(f"{root}/{place}") for place in places):
             return folder
-    usual = "images" if (root / "images").is_dir() else "."
-    return usual if images is None else posixpath.normpath(images)
+    fallback = "images" if (root / "images").is_dir() else "."
+    return fallback if images is None else posixpath.normpath(images)
 
 
 def image_place(folder: str, file_name: str) -> str:
-    """The place of an image by its ``file_name``; it may lie out of the root."""
+    """The place of an image by its ``file_name``, which may lead out of the root."""
     return os.path.normpath(PurePosixPath(folder, file_name.replace("\\", "/")))
 
 
@@ -150,7 +161,7 @@ def _json_files_in(root: Path, folder: str) -> list[str]:
 
 
 def _looks_like_coco(path: Path) -> bool:
-    """Whether a file begins like a COCO file, with one of its lists. Only its head is read, as it may be very large."""
+    """Whether one of COCO's lists begins in the head of a file. The whole file may be very large, and is not read."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)

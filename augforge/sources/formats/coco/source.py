@@ -79,8 +79,8 @@ ROOT/                          source.path
     crowd: Crowd | None = Field(
         None,
         description=f"crowds become the class {IGNORE}, stay in their class, or are left out (and so count as absent); "
-        f"null is {IGNORE}, but an error where classes has no {IGNORE}, and where a category has only crowds, as some "
-        "tools mark all masks so",
+        f"null is {IGNORE}, but an error if classes has no {IGNORE} for them, or if a category has only crowds (some "
+        "tools mark every mask as one)",
     )
     boxes: Boxes = Field("error", description="annotations with a box alone: an error, a rectangle, or left out")
 
@@ -93,7 +93,7 @@ ROOT/                          source.path
         scan = Scan(self, cache)
         files = self._read_files(scan)
         places = self._find_images(scan, files)
-        # With a wrong folder of images every sample would be a bad one: that is raised before any is reported.
+        # With a wrong folder of images every sample would be bad: one error says so instead of one for each.
         for file in files:
             self._require_images(scan, file, places)
         annotated: dict[str, AnnotatedImage] = {}
@@ -103,7 +103,7 @@ ROOT/                          source.path
         self._warn_of_unlabelled_files(scan, files)
         self._check_crowds(scan, files)
         self._refuse_unannotated(scan, files, places - annotated.keys())
-        images = ((file.name(place), place) for place, (file, _) in annotated.items() if place in places)
+        images = ((file.sample_name(place), place) for place, (file, _) in annotated.items() if place in places)
         return scan.make_listing(self._make_records(scan, annotated, scan.image_facts(images)), files[0].table.names)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
@@ -114,10 +114,10 @@ ROOT/                          source.path
 
     def _read_files(self, scan: Scan) -> list[AnnotationFile]:
         places = self._annotation_places()
-        facts = [scan.fact(self.root / place, self._kind, self._read_facts) for place in places]
+        facts = [scan.file_facts(self.root / place, self._kind, self._read_facts) for place in places]
         tables = self._class_tables(places, facts)
         splits = [split_of(place) if len(places) > 1 else "" for place in places]
-        folders = [self._find_folder(place, of_file["images"]) for place, of_file in zip(places, facts, strict=True)]
+        folders = [self._find_folder(place, read["images"]) for place, read in zip(places, facts, strict=True)]
         return list(map(AnnotationFile, places, folders, splits, facts, tables))
 
     def _annotation_places(self) -> list[str]:
@@ -133,46 +133,45 @@ ROOT/                          source.path
         return image_folder(self.root, place, self.images, (image["file_name"] for image in images))
 
     @property
-    def _crowd(self) -> Crowd | None:
-        """What becomes of crowds, or None if the recipe has to decide."""
-        ignores = self.crowd is None and (self.classes is None or IGNORE in self.classes)
-        return "ignore" if ignores else self.crowd
+    def _crowd_or_default(self) -> Crowd | None:
+        """What becomes of crowds; None if the recipe does not say, and its classes have no `ignore` for them."""
+        ignored_by_default = self.crowd is None and (self.classes is None or IGNORE in self.classes)
+        return "ignore" if ignored_by_default else self.crowd
 
     @property
     def _kind(self) -> str:
-        """The kind of `_read_facts` in the cache: it names everything besides the file that decides the result."""
+        """What the cache calls `_read_facts`: it names everything besides the file that decides the result."""
         return f"coco@{self.adapter_version}, facts@4 {digest(self.classes, self.class_map, self.crowd, self.boxes)}"
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
         document = read_document(path)
         names = category_names(document, path)
-        rules = AnnotationRules({key: self.class_of(name) for key, name in names.items()}, self._crowd, self.boxes)
-        facts = read_facts(document, path, rules)
+        classes = {category: self.class_of(name) for category, name in names.items()}
+        facts = read_facts(document, path, AnnotationRules(classes, self._crowd_or_default, self.boxes))
         return {
             **facts,
             "labels": list(names.values()),
             "annotated": bool(document["annotations"]),
-            "drawn": [[names[key], *counts] for key, *counts in facts["drawn"]],
+            "drawn": [[names[category], *counts] for category, *counts in facts["drawn"]],
         }
 
     def _class_tables(self, places: Sequence[str], facts: Sequence[Mapping[str, Any]]) -> list[ClassTable]:
         """The class table for each file: the names are those of the source, the known classes those of the file."""
         several = len(facts) > 1
         known = [
-            self._known_classes(self.root / place, of_file, several)
-            for place, of_file in zip(places, facts, strict=True)
+            self._known_classes(self.root / place, read, several) for place, read in zip(places, facts, strict=True)
         ]
-        names = class_table(self, [label for of_file in facts for label in of_file["labels"]], self.root).names
-        crowds = sum(count for of_file in facts for _, _, count in of_file["drawn"])
-        if self._crowd == "ignore" and crowds and IGNORE not in names:
+        names = class_table(self, [label for read in facts for label in read["labels"]], self.root).names
+        crowds = sum(count for read in facts for _, _, count in read["drawn"])
+        if self._crowd_or_default == "ignore" and crowds and IGNORE not in names:
             names = (*names, IGNORE)
-        return [ClassTable(names, [name for name in names if name in of_file]) for of_file in known]
+        return [ClassTable(names, [name for name in names if name in known_here]) for known_here in known]
 
     def _known_classes(self, path: Path, facts: Mapping[str, Any], one_of_several: bool) -> list[str]:
         """The classes that a file labels. One of several files, such as that of a test split, may label none."""
         if one_of_several and not facts["annotated"]:
             return []
-        return [*class_table(self, facts["labels"], path).known, IGNORE]
+        return [*class_table(self, facts["labels"], path).known, IGNORE]  # even if only crowds add it to the classes
 
     def _warn_of_unlabelled_files(self, scan: Scan, files: Sequence[AnnotationFile]) -> None:
         meaning = "unlike other files; its images are unlabelled" if len(files) > 1 else "so all its images are empty"
@@ -180,7 +179,11 @@ ROOT/                          source.path
         scan.warnings += [f"{place} holds no annotation, {meaning}" for place in places]
 
     def _check_crowds(self, scan: Scan, files: Sequence[AnnotationFile]) -> None:
-        """Warn of crowds that become `ignore` by default; an error if they are many, and all there is of a category."""
+        """Warn of crowds that become `ignore` by default.
+
+        It is an error if a category has only crowds and more than a fifth of all annotations are crowds: then the tool
+        probably marks masks as crowds that are none.
+        """
         drawn: Counter[str] = Counter()
         crowds: Counter[str] = Counter()
         for label, count, crowd_count in (counts for file in files for counts in file.facts["drawn"]):
@@ -190,7 +193,7 @@ ROOT/                          source.path
             return
         places = [file.place for file in files]
         only_crowds = [label for label in drawn if drawn[label] == crowds[label]]
-        if only_crowds and 5 * crowds.total() > drawn.total():  # in COCO itself, one in a hundred is a crowd
+        if only_crowds and 5 * crowds.total() > drawn.total():  # in COCO itself, one annotation in a hundred is a crowd
             paths = ", ".join(str(self.root / place) for place in places)
             scan.source_error(
                 f"{paths}: all annotations of {some(only_crowds)} are crowds (iscrowd: 1), which would become "
@@ -205,7 +208,7 @@ ROOT/                          source.path
     # ---- images ----
 
     def _find_images(self, scan: Scan, files: Sequence[AnnotationFile]) -> set[str]:
-        """Places of all image files. Annotation files may lie among them; other JSON files are refused."""
+        """Places of all image files. Annotation files, read or not, may lie among them; other JSON is refused."""
         folders = outermost(file.folder for file in files)
         places = [place for folder in folders for place in scan.walk(folder, IMAGES | {".json"})]
         json_places = {place for place in places if place.lower().endswith(".json")}
@@ -216,7 +219,7 @@ ROOT/                          source.path
     def _require_images(self, scan: Scan, file: AnnotationFile, places: set[str]) -> None:
         """Raise SourceError if none of a file's images exists, unless a problem reported before may be the reason."""
         named = [image_place(file.folder, image["file_name"]) for image in file.facts["images"]]
-        below_root = [place for place in named if not leaves_root(place)]
+        below_root = [place for place in named if not leaves_root(place)]  # `_add_images` reports the others
         if below_root and not scan.bad_names and not scan.problems and places.isdisjoint(below_root):
             raise SourceError(
                 f"{self.root / below_root[0]} does not exist, and none of the {len(named)} images that "
@@ -242,31 +245,33 @@ ROOT/                          source.path
             except SourceError as error:
                 scan.bad_sample(file_name, "leaves the root", str(error))
                 continue
-            name, other = file.name(place), annotated.get(place)
+            name, other = file.sample_name(place), annotated.get(place)
             if other is not None:
                 both = path if other.file is file else f"{self.root / other.file.place} and {path}"
                 fact = f"{both}: images holds {file_name} twice"
                 scan.bad_sample(name, "name stands twice", f"{fact}; expected it once. Keep one of the two.")
-            elif place not in places and name not in scan.bad_names:
+            elif place not in places and name not in scan.bad_names:  # a link that cannot be followed is reported
                 fact = f"{self.root / place} does not exist, but {path} names it"
                 scan.bad_sample(name, "no image", f"{fact}. Add the image, or correct source.images.")
             annotated[place] = AnnotatedImage(file, image)
 
     def _refuse_unannotated(self, scan: Scan, files: Sequence[AnnotationFile], places: set[str]) -> None:
+        """Refuse images that no file names. They are called by their paths below the folder that holds all images."""
         top = os.path.commonpath([file.folder for file in files])
         scan.refused += [Refused(name_of(place, top), "no annotation", place) for place in sorted(places)]
 
     def _make_records(
-        self, scan: Scan, annotated: Mapping[str, AnnotatedImage], facts: Mapping[str, Any]
+        self, scan: Scan, annotated: Mapping[str, AnnotatedImage], image_facts: Mapping[str, Any]
     ) -> Iterator[Record]:
-        for place, size in facts.items():
+        """The records of all images that exist; those of bad samples too, which `make_listing` leaves out."""
+        for place, found in image_facts.items():
             file, image = annotated[place]
-            name, path = file.name(place), self.root / file.place
-            outside = shape_outside_image(image["far"], size, path)
+            name, path = file.sample_name(place), self.root / file.place
+            outside = shape_outside_image(image["far"], found, path)
             if image["problem"] is not None:
                 scan.bad_sample(name, "broken annotation", f"{path}: {image['problem']}")
-            elif image["size"] is not None and image["size"] != [size["width"], size["height"]]:
-                scan.check_size(name, f"{file.place}: {image['file_name']}", image["size"], size)
+            elif image["size"] is not None and image["size"] != [found["width"], found["height"]]:
+                scan.check_size(name, f"{file.place}: {image['file_name']}", image["size"], found)
             elif outside is not None:
                 scan.bad_sample(name, "outside the image", outside)
             content, known = file.table.content(image["shapes"]), file.table.known
@@ -274,4 +279,4 @@ ROOT/                          source.path
                 content = [content, image["unknown"]]
                 known = [class_ for class_ in known if class_ not in image["unknown"]]
             data = {"shapes": image["shapes"], "known": known}
-            yield make_record(name, place, size, content, group=file.group(place), data=data)
+            yield make_record(name, place, found, content, group=file.usual_group(place), data=data)
