@@ -27,13 +27,17 @@ from pathlib import Path
 from queue import SimpleQueue
 
 ROOT = Path(__file__).parents[1]
-PLANNING = ("tests/planning", "tests/engine/test_pipeline.py", "tests/engine/test_builder.py")
+PIPELINE, BUILDER = "tests/engine/test_pipeline.py", "tests/engine/test_builder.py"
 TESTS: dict[str, tuple[str, ...]] = {
-    **{
-        f"augforge/planning/{name}.py": PLANNING for name in ("identity", "partners", "plan", "rows", "splits", "steps")
-    },
-    "augforge/engine/judge.py": ("tests/engine/test_judge.py", "tests/engine/test_pipeline.py"),
-    "augforge/engine/publish.py": ("tests/engine/test_publish.py", "tests/engine/test_builder.py"),
+    "augforge/planning/identity.py": ("tests/planning/test_plan.py", PIPELINE),
+    "augforge/planning/partners.py": ("tests/planning/test_partners.py", PIPELINE),
+    "augforge/planning/plan.py": ("tests/planning/test_plan.py", PIPELINE),
+    "augforge/planning/rows.py": ("tests/planning/test_plan.py", PIPELINE),
+    "augforge/planning/splits.py": ("tests/planning/test_splits.py", "tests/recipe/test_recipe.py"),
+    "augforge/planning/steps.py": ("tests/planning/test_plan.py", "tests/recipe/test_recipe.py", PIPELINE),
+    "augforge/engine/judge.py": ("tests/engine/test_judge.py", PIPELINE),
+    "augforge/engine/outcome.py": (PIPELINE, BUILDER),
+    "augforge/engine/publish.py": ("tests/engine/test_publish.py", PIPELINE, BUILDER),
     "augforge/store/shard.py": (
         "tests/store/test_shard.py",
         "tests/store/test_verify.py",

@@ -91,21 +91,16 @@ class Judge:
             return 1.0
         return weigh(candidate, step.bound.params, self.context.op_context(step.bound))
 
-    def rows_matching_where(self, step: Step, rows: Sequence[Row]) -> set[str]:
-        """Names of the rows that fulfil a step's `where`; all rows if features are missing (dry runs)."""
-        everyone = {row.name for row in rows}
-        if step.where is None:
-            return everyone
+    def rows_matching(self, where: str, rows: Sequence[Row]) -> set[str]:
+        """Names of the rows that fulfil a step's condition; all rows if features are missing (dry runs)."""
         # While features are missing, all are hidden: a condition on them then fails and counts as true for every row,
         # instead of being false for the rows that were not measured.
         try:
-            verdicts = evaluate_condition(
-                step.where, [self._candidate(row, {}, self.complete).columns() for row in rows]
-            )
+            verdicts = evaluate_condition(where, [self._candidate(row, {}, self.complete).columns() for row in rows])
         except PlanError:
             if self.complete:
                 raise
-            return everyone
+            return {row.name for row in rows}
         return {row.name for row, verdict in zip(rows, verdicts, strict=True) if verdict}
 
     def filter(self, step: Step, rows: Sequence[Row]) -> list[Row]:

@@ -153,8 +153,8 @@ class Pipeline:
             stage = replace(stage, head=self._judge.fit(stage.head, rows))
         elif stage.chain:
             stage = replace(stage, chain=(self._judge.fit(stage.chain[0], rows), *stage.chain[1:]))
-        first = stage.head or next(iter(stage.chain), None)
-        matching = self._judge.rows_matching_where(first, rows) if first is not None else set()
+        where = stage.first.where if stage.first is not None else None
+        matching = set() if where is None else self._judge.rows_matching(where, rows)
         return stage, lambda step, row: row.split in step.on and (step.where is None or row.name in matching)
 
     def _stage_encoding(self, stage: Stage) -> Encoding:

@@ -48,9 +48,8 @@ def cut_stages(steps: Sequence[Step]) -> tuple[Stage, ...]:
 def _with_measures(stages: Sequence[Stage]) -> Iterator[Stage]:
     """Note in each stage which steps need features of its samples: its filters, and the next stage's first op."""
     for stage, following in zip(stages, [*stages[1:], None], strict=True):
-        first = [] if following is None else [following.head, *following.chain[:1]]
-        needed = [*stage.filters, *(s for s in first if s is not None and s.bound.op.role != "filter")]
-        yield replace(stage, measuring_steps=tuple(s for s in needed if s.bound.needs_features))
+        needed = [*stage.filters, following.first if following else None]
+        yield replace(stage, measuring_steps=tuple(s for s in needed if s is not None and s.bound.needs_features))
 
 
 def plan_stage(

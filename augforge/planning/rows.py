@@ -65,6 +65,11 @@ class Stage:
     filters: tuple[Step, ...]
     measuring_steps: tuple[Step, ...] = ()
 
+    @property
+    def first(self) -> Step | None:
+        """The step it begins with: the only one that may be fitted, weigh partners or have a condition."""
+        return self.head or next(iter(self.chain), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Task:

@@ -76,11 +76,11 @@ class Step:
 
     index: int
     bound: BoundOp
-    p: float = 1.0
-    copies: int = 1
-    on: tuple[str, ...] = SPLITS
-    keep_input: bool = False
-    where: str | None = None
+    p: float
+    copies: int
+    on: tuple[str, ...]
+    keep_input: bool
+    where: str | None
 
     @property
     def renames(self) -> bool:
@@ -106,7 +106,7 @@ def read_step(
     """
     op = OPS[choose(document, data, "op", at, OPS)]
     for key in data:
-        if forbidden and key in forbidden and key not in op.params.model_fields:
+        if forbidden and key in forbidden:
             raise document.fail((*at, key), forbidden[key])
     own = {key: value for key, value in data.items() if key in StepKeys.model_fields}
     keys = document.check(StepKeys, own, at)

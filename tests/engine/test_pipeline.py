@@ -15,7 +15,7 @@ from toybox import class_pixels, ids, made, rejected, roots, tiny_hands, write_r
 
 from augforge.engine.builder import Summary, build
 from augforge.errors import PlanError, TaskError
-from augforge.ops.core import OPS, FilterParams, Flag, OpParams, filter_op, op
+from augforge.ops.core import OPS, FilterParams, Flag, OpParams, filter_op, op, table_filter
 from augforge.sample import Drop
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.store.manifest import read_manifest
@@ -292,6 +292,17 @@ def test_nothing_left_at_all(tmp_path: Path, hands: Path) -> None:
     assert (summary.samples, len(dataset), summary.shards) == (0, 0, 0)
 
 
+def test_a_filter_that_leaves_out_a_sample_is_an_error(tmp_path: Path, hands: Path) -> None:
+    """Its verdicts would fall on the wrong samples."""
+
+    @table_filter("toy_short", FilterParams, version=1)
+    def toy_short(candidates: Any, params: Any, ctx: Any) -> list[Flag | None]:
+        return [Flag("odd") for candidate in candidates if candidate.name != name(3)]
+
+    with pytest.raises(ValueError, match="shorter"):
+        run(tmp_path, hands, "{op: toy_short}")
+
+
 def test_failing_measure_names_sample_and_filter(tmp_path: Path, hands: Path) -> None:
     with pytest.raises(TaskError, match=rf"{name(1)} \(toy_dim \(measure\)\): IndexError"):
         run(tmp_path, hands, "{op: toy_dim, column: 99}")
@@ -421,6 +432,16 @@ def test_dry_run_with_fits_and_weights_is_at_most(tmp_path: Path, hands: Path) -
         build(recipe, tmp_path / "out")  # every level is below 115 after `toy_center`
     with pytest.raises(PlanError, match="weight above 0"):  # now all that decides is known
         build(recipe, tmp_path / "out", dry_run=True)
+
+
+def test_dry_run_before_a_fit_is_at_most(tmp_path: Path, hands: Path) -> None:
+    """What an op is fitted on may change what it makes: until all is measured, all may have to be made again."""
+    run(tmp_path, hands, "{op: toy_center}")
+    tiny_hands(tmp_path / "data", (*LEVELS, 111))
+    recipe = write_recipe(tmp_path / "recipe.yaml", tmp_path / "data", ["{op: toy_center}"], classes="[a, b]")
+    dry = build(recipe, tmp_path / "out", dry_run=True)
+    assert (dry.exact, dry.made) == (False, 9)
+    assert build(recipe, tmp_path / "out").made == 1  # the median stays 110
 
 
 def test_dry_run_with_a_condition_on_measurements_is_at_most(tmp_path: Path, hands: Path) -> None:

@@ -71,9 +71,10 @@ def step(
     copies: int = 1,
     on: Sequence[str] = ("train",),
     keep_input: bool = False,
+    where: str | None = None,
     **params: Any,
 ) -> Step:
-    return Step(index, BoundOp(name, OPS[name].params(**params), occurrence), p, copies, tuple(on), keep_input)
+    return Step(index, BoundOp(name, OPS[name].params(**params), occurrence), p, copies, tuple(on), keep_input, where)
 
 
 def row(name: str = "a", split: str = "train", **changes: Any) -> Row:
@@ -352,6 +353,7 @@ def test_names_of_what_has_several_parents() -> None:
     assert output_name(step("mosaic"), "ID001/a", 0) == "mosaic/ID001/a-1"
     assert output_name(step("mosaic"), "ID001/a", 2) == "mosaic/ID001/a-3"
     assert output_name(step("mosaic", occurrence=1), "a", 0) == "mosaic.2/a-1"
+    assert output_name(step("toy_join", take=2), "a", 0) == "toy_join/a-1"
     assert output_name(step("toy_windows", copies=2), "a", 1, "@512,0") == "a~toy_windows-2@512,0"
 
 

@@ -20,6 +20,7 @@ from augforge.errors import DatasetError
 from augforge.store.shard import (
     ROW_GROUP_BYTES,
     SCHEMA,
+    SHARD_PIXELS,
     Shard,
     ShardPlan,
     ShardRow,
@@ -118,6 +119,40 @@ def test_row_groups_hold_about_four_megabytes(tmp_path: Path, noise: bytes) -> N
     assert len(sizes) == 3
 
 
+@pytest.mark.parametrize(
+    ("sizes", "groups"),
+    [
+        ([2 << 20, 2 << 20, 1, 5], [2, 2]),
+        ([2 << 20, (2 << 20) + 1, 5], [1, 2]),
+        ([4 << 20, 2 << 20, 2 << 20, 4 << 20, 1], [1, 2, 1, 1]),
+        ([1, 4 << 20, 5 << 20, 1], [1, 1, 1, 1]),
+    ],
+)
+def test_row_groups_hold_four_megabytes_at_most(
+    tmp_path: Path, noise: bytes, sizes: Sequence[int], groups: Sequence[int]
+) -> None:
+    """Image and masks together, to the byte: where a group ends decides the shard's bytes, and so the version."""
+    pieces = [((noise * 2)[: size // 2], (noise * 2)[: size - size // 2]) for size in sizes]
+    _, path = write(tmp_path, [row(tmp_path, i, *piece) for i, piece in enumerate(pieces)])
+    metadata = pq.read_metadata(path)
+    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == groups
+
+
+def test_small_columns_have_statistics(tmp_path: Path) -> None:
+    """With them a reader passes over row groups that hold nothing it looks for."""
+    rows = [row(tmp_path, i) for i in range(7)]
+    metadata = pq.read_metadata(write(tmp_path, rows)[1])
+    columns = [metadata.row_group(0).column(i) for i in range(metadata.num_columns)]
+    found = {column.path_in_schema: column.statistics for column in columns}
+    for name in ("id", "name", "width"):
+        values = [r.columns[name] for r in rows]
+        assert (found[name].min, found[name].max) == (min(values), max(values))
+
+
+def test_a_dataset_folder_that_does_not_exist_is_made(tmp_path: Path) -> None:
+    assert write(tmp_path / "new/dataset", [row(tmp_path, 1)])[1].exists()
+
+
 def test_a_large_row_is_a_row_group_of_its_own(tmp_path: Path, noise: bytes) -> None:
     shard, path = write(tmp_path, [row(tmp_path, i, noise + bytes([i]), noise) for i in range(3)])
     assert pq.read_metadata(path).num_row_groups == 3
@@ -172,6 +207,16 @@ def test_same_rows_give_the_same_file_and_other_columns_another(tmp_path: Path) 
 @pytest.mark.parametrize(("side", "rows"), [(2048, 8), (1024, 32), (512, 128), (64, 8192), (16, 8192), (8192, 1)])
 def test_mean_rows_follow_the_pixels(side: int, rows: int) -> None:
     assert mean_rows([side * side] * 3) == rows
+
+
+def test_mean_rows_are_the_nearest_power_of_two() -> None:
+    """The smaller one if both are as near; of the median image."""
+    powers = [1 << i for i in range(14)]
+    for pixels in (*range(5000, 200_000, 997), *range(200_000, 90_000_000, 99_991)):
+        assert mean_rows([pixels]) == min(powers, key=lambda power: (abs(power - SHARD_PIXELS / pixels), power))
+    assert mean_rows([SHARD_PIXELS // 3]) == 4
+    assert mean_rows([2 * SHARD_PIXELS // 3 + 1]) == 1
+    assert mean_rows([1, SHARD_PIXELS // 8, 10**9]) == 8
 
 
 def plans(rows: Sequence[ShardRow]) -> dict[str, list[str]]:
