@@ -60,7 +60,7 @@ def test_an_op_and_a_source_end_green(copy: Path) -> None:
         copy, "-m", "pytest", "-q", "tests/docs/test_docs_ops.py", "tests/test_structure.py", "tests/ops/test_golden.py"
     )
     run(copy, "-m", "pytest", "-q", "tests/report/test_report_pages.py")
-    run(copy, "-m", "pytest", "-q", "tests/sources/test_contract.py", "-k", "every_format")
+    run(copy, "-m", "pytest", "-q", "tests/sources/test_source_contract.py", "-k", "every_format")
     run(copy, "-m", "ruff", "check", *files_to_write())
     run(copy, "-m", "ruff", "format", "--check", *files_to_write())
     assert "gain@1" in (copy / "tests/ops/golden.json").read_text()
