@@ -26,7 +26,7 @@ help:
 	@echo "make test         the tests, without the slow ones   (ARGS='-k mosaic' goes to pytest)"
 	@echo "make test-slow    the slow tests alone"
 	@echo "make test-extras  the tests of Datumaro, PyOD and S3 alone, in an environment of their own, .venv-extras"
-	@echo "make lint         ruff, mypy --strict, import-linter"
+	@echo "make lint         ruff, mypy --strict, import-linter, vulture"
 	@echo "make format       let ruff put the code into shape"
 	@echo "make mutants      change the code in many places, one at a time, to see which change no test notices; takes hours"
 	@echo "                  (ARGS='--module judge --limit 20 --jobs 2')"
@@ -66,6 +66,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
+	$(BIN)/vulture
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

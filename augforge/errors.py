@@ -96,10 +96,10 @@ def shorten(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def warn_of_old_name(old: str, new: str, stacklevel: int = 3) -> None:
+def warn_of_old_name(old: str, new: str) -> None:
     """Tell the author of the code that uses a name what it is called now."""
     text = f"{old} is called {new} now; the old name goes with the next version. Use the new one."
-    warnings.warn(text, DeprecationWarning, stacklevel=stacklevel)
+    warnings.warn(text, DeprecationWarning, stacklevel=3)
 
 
 class OldNames:

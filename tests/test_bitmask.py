@@ -281,7 +281,7 @@ def test_encode_round_trip(pair: tuple[NDArray[np.bool_], bitmask.Planes]) -> No
     data = bitmask.encode(planes)
     assert data == bitmask.encode(planes.copy())
     for form in (data, memoryview(data)):
-        decoded = bitmask.decode(form, *stack.shape[1:], len(stack))
+        decoded = bitmask.decode(form, stack.shape[1], stack.shape[2], len(stack))
         assert (decoded == planes).all() and np.moveaxis(decoded, -1, 0).flags.c_contiguous
 
 
@@ -322,7 +322,7 @@ def padded_fill(rings: list[Any], height: int, width: int, pad: int) -> NDArray[
     """fillPoly on rounded points, on a canvas that holds them whole."""
     canvas = np.zeros((height + 2 * pad, width + 2 * pad), np.uint8)
     cv2.fillPoly(canvas, [np.rint(np.asarray(ring, float)).astype(np.int32) + pad for ring in rings], 1)
-    return canvas[pad : pad + height, pad : pad + width] != 0
+    return np.not_equal(canvas[pad : pad + height, pad : pad + width], 0)
 
 
 def rings(low: int, high: int) -> st.SearchStrategy[list[tuple[float, float]]]:
@@ -374,6 +374,7 @@ def test_huge_coordinates_keep_the_shape() -> None:
     window = [(5, 5), (9, 5), (9, 9), (5, 9)]
     framed = bitmask.class_mask(bitmask.rasterise([(0, [whole, window])], 24, 31, 1), 0)
     assert framed.sum() == 24 * 31 - 9
+    outside: list[list[tuple[float, float]]]
     outside = [[(x + 2 * far, y) for x, y in triangle], [(40, 0), (50, 0), (50, 9)], [(0, -9), (9, -9), (9, -1)]]
     assert not bitmask.rasterise([(0, [ring]) for ring in outside], 24, 31, 1).any()
     assert not bitmask.rasterise([], 24, 31, 1).any()

@@ -211,7 +211,7 @@ def test_a_plugin_is_loaded_once_and_sent_between_processes(plugin: Path) -> Non
         assert OPS["invert"].origin == origin_of(name)
         assert str(OPS["invert"]) == f"invert@1+{origin_of(name)}"
         bound = BoundOp("invert", OPS["invert"].params(), 1)
-        source = SOURCES["other-hands"](path=str(plugin.parent), classes=("a",))
+        source = SOURCES["other-hands"](format="other-hands", path=str(plugin.parent), classes=("a",))
         sent = pickle.dumps([bound, source])
     code = f"import pickle; bound, source = pickle.loads({sent!r}); print(bound.op, bound.label, source.adapter())"
     assert in_new_process(code).split() == [

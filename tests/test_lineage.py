@@ -170,7 +170,7 @@ def test_json_round_trip(chain: list[tuple[Matrix, Box]], fan: list[tuple[Matrix
     again = Lineage.from_json(json.loads(text))
     assert again == lineage
     assert json.dumps(again.to_json()) == text
-    assert all(type(root.matrix) is type(root.matrix[0]) is type(root.clip) is tuple for root in again.roots)
+    assert {type(value) for root in again.roots for value in (root.matrix, *root.matrix, root.clip)} <= {tuple}
 
 
 # ---- against pixels --------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -252,9 +253,9 @@ def test_an_empty_folder_is_used_and_progress_is_reported(tmp_path: Path) -> Non
         ({"seed": -1}, "negative"),
     ],
 )
-def test_arguments_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, int], message: str) -> None:
+def test_arguments_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(AugforgeError, match=message):
-        write_phantom(tmp_path / "set", **wrong)  # type: ignore[arg-type]
+        write_phantom(tmp_path / "set", **wrong)
     assert not (tmp_path / "set").exists()
 
 

@@ -16,7 +16,7 @@ from augforge.sample import IDENTITY, Placement, Sample
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 3), (4, 5, 4), (1, 1)])
 def test_valid_images(shape: tuple[int, ...], dtype: str) -> None:
-    sample = Sample("a", np.zeros(shape, dtype), bitmask.empty(*shape[:2], 9), bitmask.all_bits(9))
+    sample = Sample("a", np.zeros(shape, dtype), bitmask.empty(shape[0], shape[1], 9), bitmask.all_bits(9))
     assert (sample.height, sample.width) == shape[:2]
     assert (sample.group, sample.split, sample.label, dict(sample.metadata)) == ("", "train", None, {})
 

@@ -60,7 +60,7 @@ def resolve_unlabelled(
         return Selection(everything, known, Counter())
     count = int(affected.sum())
     if options.unknown == "error":
-        raise _error(table, ambiguous, known, classes, count)
+        raise _error(table, ambiguous, classes, count)
     if options.unknown == "skip":
         kept = np.flatnonzero(~affected).tolist()
         return Selection(kept, known, Counter({"left out, since not all their classes are labelled": count}))
@@ -82,7 +82,6 @@ def _read_as_absent(
 def _error(
     table: Sequence[Mapping[str, Any]],
     ambiguous: NDArray[np.bool_],
-    known: NDArray[np.bool_],
     classes: Sequence[str],
     count: int,
 ) -> AugforgeError:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from augforge.engine.outliers import Outliers, Score
 
 MARK = (255, 70, 70)
+TILE = 360
+"""Side of an image on the sheet in pixels."""
 
 
 def outliers_json(found: Outliers, scored: Sequence[Score] = ()) -> dict[str, Any]:
@@ -60,24 +62,23 @@ def _score_json(score: Score) -> dict[str, Any]:
     }
 
 
-def outlier_sheet(found: Outliers, limit: int = 60, tile: int = 360) -> Picture:
+def outlier_sheet(found: Outliers, limit: int = 60) -> Picture:
     """The flagged images with their regions marked; below each: detector, reason, score and outcome.
 
     Args:
         found: what the detectors found.
         limit: most findings to show.
-        tile: side of an image in pixels.
     """
     shown = found.findings[:limit]
-    header = text_line([(f"{len(found.findings)} findings", INK), (f"{len(found.names)} samples", MUTED)], 4 * tile, 20)
+    header = text_line([(f"{len(found.findings)} findings", INK), (f"{len(found.names)} samples", MUTED)], 4 * TILE, 20)
     if not shown:
         return stack([header])
-    cells = [_cell(found.load(finding), finding, tile) for finding in shown]
+    cells = [_cell(found.load(finding), finding) for finding in shown]
     return stack([header, grid(cells, min(len(cells), math.ceil(math.sqrt(len(cells) * 1.5))), (GAP, GAP))])
 
 
-def _cell(sample: Sample, finding: Finding, tile: int) -> Picture:
-    small = scale_to_fit(sample, tile, tile)
+def _cell(sample: Sample, finding: Finding) -> Picture:
+    small = scale_to_fit(sample, TILE, TILE)
     picture = as_rgb(small.image).copy()
     for box in finding.flag.boxes:
         _mark(picture, [round(edge * small.width / sample.width) for edge in box])
@@ -87,7 +88,7 @@ def _cell(sample: Sample, finding: Finding, tile: int) -> Picture:
         [(f"{finding.step}: {finding.flag.reason}", MARK), (score, INK)],
         [(finding.row.split, MUTED), (finding.outcome, MUTED), (finding.flag.detail, MUTED)],
     )
-    return stack([centre(picture, tile, tile), *(text_line(spans, tile, TEXT) for spans in lines)], 0)
+    return stack([centre(picture, TILE, TILE), *(text_line(spans, TILE, TEXT) for spans in lines)], 0)
 
 
 def _mark(picture: Picture, box: Sequence[int]) -> None:

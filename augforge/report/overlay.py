@@ -21,9 +21,7 @@ _CHECKER_SIDE = 8
 _WINDOW = (0.5, 99.5)  # percentiles of 16-bit images that become black and white
 
 
-def overlay(
-    sample: Sample, classes: Sequence[str], *, alpha: float = 0.45, outline: bool = True, max_side: int | None = None
-) -> Picture:
+def overlay(sample: Sample, classes: Sequence[str], *, alpha: float = 0.45, outline: bool = True) -> Picture:
     """Draw the classes of a sample over its image.
 
     Where classes overlap, the fill is the mean of their colours; the outlines of all classes are drawn over the fills.
@@ -34,13 +32,10 @@ def overlay(
         classes: the class table.
         alpha: opacity of the fill, 0 to 1.
         outline: draw the borders of the classes, inside them.
-        max_side: pixels; if the longer side is longer, the sample is scaled down first.
 
     Returns:
         RGB, uint8 (H, W, 3).
     """
-    if max_side is not None and max(sample.width, sample.height) > max_side:
-        sample = scale_to_fit(sample, max_side, max_side)
     picture, masks = as_rgb(sample.image), sample.masks
     if (sample.known != bitmask.all_bits(len(classes))).any():
         masks = bitmask.keep(masks, sample.known)

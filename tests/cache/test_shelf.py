@@ -28,7 +28,8 @@ def test_a_shelf_is_a_dict_in_the_order_of_its_keys(actions: list[tuple[str, str
 def test_missing_keys() -> None:
     shelf: Shelf[int] = Shelf()
     shelf["a"] = 1
-    assert "b" not in shelf and 1 not in shelf and shelf.get("b") is None
+    other: object = 1
+    assert "b" not in shelf and other not in shelf and shelf.get("b") is None
     with pytest.raises(KeyError, match="b"):
         shelf["b"]
     with pytest.raises(KeyError, match="b"):

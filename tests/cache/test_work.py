@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -67,13 +68,14 @@ def test_a_damaged_batch_is_ignored(tmp_path: Path, damage: str) -> None:
     whole = write(tmp_path)
     (data,) = tmp_path.glob("*.bin")
     text = data.with_suffix(".json")
-    {
+    damages: dict[str, Callable[[], object]] = {
         "cut": lambda: data.write_bytes(data.read_bytes()[:-1]),
         "gone": data.unlink,
         "half json": lambda: text.write_text(text.read_text()[:-20]),
         "no json": lambda: text.write_bytes(b"\xff\xfe"),
         "other json": lambda: text.write_text("[]"),
-    }[damage]()
+    }
+    damages[damage]()
     other = write(tmp_path)
     assert list(read_batches(tmp_path, LIBRARIES)) == [other]
     assert whole != other

@@ -11,8 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import pytest
+from makedata import read_pixels
 from toybox import annotation, edit_json, move_a_point, tiny_hands, toy_fixture, two_versions_fixture, write_recipe  # noqa: F401
 from typer.testing import CliRunner
 
@@ -331,7 +331,7 @@ def test_show(toy: Path, tmp_path: Path) -> None:
     run("show", toy, name, "-o", tmp_path / "one.png")
     run("show", toy, "--split", "val", "--limit", "1", "--out", tmp_path / "sheet.png")
     run("show", toy, "-o", tmp_path / "all.png")
-    sizes = [cv2.imread(str(tmp_path / f"{file}.png")).shape for file in ("one", "sheet", "all")]
+    sizes = [read_pixels(tmp_path / f"{file}.png").shape for file in ("one", "sheet", "all")]
     assert all(min(size[:2]) >= 96 for size in sizes)
     assert sizes[2][0] * sizes[2][1] > sizes[1][0] * sizes[1][1]
 

@@ -60,7 +60,7 @@ def test_train_prints_its_result_and_what_to_do_next(folder: Path) -> None:
 
 
 def test_one_option_takes_several_datasets(folder: Path, tmp_path: Path) -> None:
-    command = ["--out", tmp_path / "run", *SETTINGS, "--set", "steps=1"]
+    command: list[str | Path] = ["--out", tmp_path / "run", *SETTINGS, "--set", "steps=1"]
     summary = parsed("train", "--shards", folder / "plain", folder / "mirror", *command)
     assert [data["name"] for data in summary["datasets"]] == ["plain", "mirror"]
 
@@ -112,14 +112,15 @@ def test_predict_and_ensemble(folder: Path, tmp_path: Path) -> None:
 
 
 def test_crossval(folder: Path, tmp_path: Path) -> None:
-    command = ("crossval", folder / "plain", "--folds", "2", *SETTINGS, "--set", "steps=1")
+    command: tuple[str | Path, ...] = ("crossval", folder / "plain", "--folds", "2", *SETTINGS, "--set", "steps=1")
     parsed(*command, "--out", tmp_path / "cv", "--propose", "2")
     assert pl.read_csv(tmp_path / "cv" / "label_quality.csv").height == 8
     assert (tmp_path / "cv" / "review.yaml").read_text().count("verdict: drop") == 2
 
 
 def test_compare(folder: Path, tmp_path: Path) -> None:
-    command = ("compare", folder / "plain", folder / "mirror", "--seeds", "1", "--budget", "1", *SETTINGS)
+    command: list[str | Path] = ["compare", folder / "plain", folder / "mirror", "--seeds", "1", "--budget", "1"]
+    command += SETTINGS
     found = parsed(*command, "--out", tmp_path / "study")
     assert [entry["label"] for entry in found["datasets"]] == ["plain", "mirror"]
     assert (tmp_path / "study" / "compare.png").exists()

@@ -21,7 +21,7 @@ WRITES |= {"train", "evaluate", "predict", "ensemble", "crossval", "compare"}
 TAKES_A_DATASET = {"inspect", "verify", "show", "export", "files", "gc", "outliers"}
 TAKES_A_DATASET |= {"train", "evaluate", "tune-thresholds", "crossval", "compare"}
 PROMISED = {"train": ["--shards", "--out"], "build": ["--out"]}
-COMMANDS: dict[str, Any] = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+COMMANDS: dict[str, Any] = vars(typer.main.get_command(cli.app))["commands"]
 
 
 def invoke(*arguments: str | Path, code: int = 0) -> Result:

@@ -63,4 +63,6 @@ def test_an_op_and_a_source_end_green(copy: Path) -> None:
     run(copy, "-m", "pytest", "-q", "tests/sources/test_source_contract.py", "-k", "every_format")
     run(copy, "-m", "ruff", "check", *files_to_write())
     run(copy, "-m", "ruff", "format", "--check", *files_to_write())
+    run(copy, "-m", "mypy", "--strict")
+    run(copy, "-m", "vulture")
     assert "gain@1" in (copy / "tests/ops/golden.json").read_text()

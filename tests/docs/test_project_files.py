@@ -86,7 +86,7 @@ def test_issue_forms(path: Path) -> None:
 
 def test_hooks_are_the_checks_of_make_lint() -> None:
     hooks = [hook for repo in read(ROOT / ".pre-commit-config.yaml")["repos"] for hook in repo["hooks"]]
-    assert [hook["id"] for hook in hooks] == ["ruff", "ruff-format", "mypy", "import-linter"]
+    assert [hook["id"] for hook in hooks] == ["ruff", "ruff-format", "mypy", "import-linter", "vulture"]
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for hook in hooks:
         if "entry" in hook:

@@ -41,7 +41,7 @@ from augforge.errors import DatasetError, PlanError, SourceError, TaskError
 from augforge.files import writer_lock
 from augforge.ops.core import OPS, OpParams, op
 from augforge.phantom import write_phantom
-from augforge.store.codec import Encoding
+from augforge.store.codec import Encoding, library_versions
 from augforge.store.dataset import open_dataset
 from augforge.store.manifest import read_manifest, versions
 from augforge.store.verify import verify
@@ -271,7 +271,7 @@ def test_other_seed_remakes_what_chance_decides(copy: Built, encodes: list[int])
 
 
 def test_other_libraries_reuse_nothing(copy: Built, base: Built, monkeypatch: pytest.MonkeyPatch) -> None:
-    libraries = opening.library_versions()
+    libraries = library_versions()
     monkeypatch.setattr(opening, "library_versions", lambda: {**libraries, "opencv": "0.0.1"})
     summary = build(copy.recipe, copy.folder)
     assert (summary.made, summary.reused) == (26, 0)
@@ -670,7 +670,7 @@ def test_a_source_that_changes_during_the_build_is_refused(
     encode, image = Encoding.encode, next(copy.data.rglob("*.json"))
     text = image.read_text()
 
-    def editing(self: Encoding, picture: object) -> bytes:
+    def editing(self: Encoding, picture: np.ndarray) -> bytes:
         image.write_text(text + " ")
         return encode(self, picture)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Generator
 
 import cv2
 import pytest
@@ -62,6 +63,7 @@ def test_a_worker_that_dies_is_told() -> None:
 
 def test_a_reader_that_stops_early_leaves_no_mess() -> None:
     results = map_unordered(double, range(30), 2)
+    assert isinstance(results, Generator)
     next(results)
     results.close()
     assert len(list(map_unordered(double, range(4), 2))) == 4

@@ -25,7 +25,8 @@ from augforge.store.dataset import Dataset, open_dataset
 def worst(found: Sample, expected: Sample, classes: int) -> float:
     """The lowest intersection over union of the classes."""
     pairs = zip(bitmask.to_masks(found.masks, classes), bitmask.to_masks(expected.masks, classes), strict=True)
-    return min((one & other).sum() / max((one | other).sum(), 1) for one, other in pairs if other.any() or one.any())
+    there = ((one, other) for one, other in pairs if other.any() or one.any())
+    return float(min((one & other).sum() / max((one | other).sum(), 1) for one, other in there))
 
 
 @pytest.fixture(scope="module")

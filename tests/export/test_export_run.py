@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -427,7 +427,7 @@ def test_nohup_is_respected(box: Dataset, tmp_path: Path) -> None:
 def test_entries_come_in_order(box: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, str, int]] = []
 
-    def keep(job: Job, entries: Iterator[Entry], options: object) -> None:
+    def keep(job: Job, entries: Iterable[Entry], options: Any) -> None:
         seen.extend((entry.split, entry.name, entry.number) for entry in entries)
         job.put("x", "y")
 

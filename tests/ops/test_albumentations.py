@@ -251,7 +251,7 @@ def test_the_number_of_planes_changes_no_image() -> None:
 def test_transforms_of_one_tree_draw_apart() -> None:
     """The library seeds all alike, so that of two flips at p 0.5 both or none would come."""
     node = {"name": "Compose", "transforms": [{"name": "HorizontalFlip", "p": 0.5}, {"name": "VerticalFlip", "p": 0.5}]}
-    found = Counter()
+    found: Counter[tuple[float, float]] = Counter()
     for seed in range(400):
         (a, _, _), (_, b, _) = np.round(transform_sample(make_sample(20, 20), node, seed).placements[0].matrix).tolist()
         found[a, b] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def test_the_first_is_the_input_itself_and_repeats_hold_its_pixels() -> None:
         np.testing.assert_array_equal(repeat.masks, sample.masks)
 
 
-def make_candidates(*areas: dict[str, int | None], split: str = "train") -> list[Candidate]:
+def make_candidates(*areas: Mapping[str, int | None], split: str = "train") -> list[Candidate]:
     return [Candidate(str(i), str(i), str(i), split, 10, 10, {}, (), {"area": area}) for i, area in enumerate(areas)]
 
 

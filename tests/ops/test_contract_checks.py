@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -39,8 +39,8 @@ class Lenient(BaseModel):
     """Takes whatever is given."""
 
     amount: int = Field(3, description="of whatever")
-    declared = OpParams.declared
-    check = OpParams.check
+    declared: ClassVar[Any] = OpParams.declared
+    check: ClassVar[Any] = OpParams.check
 
 
 class Misfit(OpParams):
@@ -82,7 +82,7 @@ def weighing(weight: float) -> Op[Any]:
 
 def make_filter(measure: Callable[[Sample], Any] = lambda sample: {}, flag: Any = None) -> Op[Any]:
     @filter_op("toy", Thresholds, version=1)
-    def toy(candidate: Any, params: Thresholds, ctx: Context) -> Flag | None:
+    def toy(candidate: Any, params: Thresholds, ctx: Context) -> Any:
         return flag
 
     toy.measures(reads=())(lambda sample, params, ctx: measure(sample))

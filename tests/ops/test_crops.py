@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -52,7 +52,7 @@ def enumerate_places(mask: np.ndarray, size: tuple[int, int], least: int) -> dic
         for x, y in product(range(width - size[0] + 1), range(height - size[1] + 1))
     }
     good = {place for place, held in places.items() if held >= min(least, max(places.values()))}
-    chances: Counter[tuple[int, int]] = Counter()
+    chances: dict[tuple[int, int], float] = defaultdict(float)
     pixels = 0
     for v, u in np.argwhere(mask):
         fits = [(x, y) for x, y in good if x <= u < x + size[0] and y <= v < y + size[1]]
@@ -147,6 +147,7 @@ def test_smaller_pictures_are_padded_on_all_sides() -> None:
 
 
 def test_impossible_parameters_are_refused() -> None:
+    wrong: dict[str, Any]
     for wrong in ({"weights": {"a": -1}}, {"weights": {"a": float("nan")}}, {"weights": "often"}, {"count": 0}):
         with pytest.raises(ValidationError):
             CropNonEmpty.model_validate({"size": 9, **wrong})

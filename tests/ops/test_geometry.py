@@ -38,13 +38,13 @@ def area_weights(old: int, new: int) -> NDArray[np.float64]:
     edges = np.arange(new + 1) * old / new
     pixels = np.arange(old)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    return np.clip(overlap, 0, None) * new / old
+    return np.asarray(np.clip(overlap, 0, None) * new / old, np.float64)
 
 
 def linear_weights(old: int, new: int) -> NDArray[np.float64]:
     """(new, old): bilinear shares by the pixel-centre rule, the rim repeated."""
     at = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
-    return np.clip(1 - np.abs(at[:, None] - np.arange(old)), 0, None)
+    return np.asarray(np.clip(1 - np.abs(at[:, None] - np.arange(old)), 0, None), np.float64)
 
 
 def weights(old: int, new: int) -> NDArray[np.float64]:

@@ -28,9 +28,15 @@ def scene(**boxes: tuple[int, int, int, int]) -> Sample:
     return replace(sample, masks=masks, known=bitmask.all_bits(3))
 
 
+def draw(op: str, sample: Sample, params: Any) -> Any:
+    hook = OPS[op].draw
+    assert hook is not None
+    return hook(rng_for(21), [sample], params, CTX)
+
+
 def made(op: str, sample: Sample, **params: Any) -> list[Sample]:
     checked = OPS[op].params.model_validate(params)
-    drawn = OPS[op].draw(rng_for(21), [sample], checked, CTX)  # type: ignore[misc]
+    drawn = draw(op, sample, checked)
     return [found for found in OPS[op].apply([sample], drawn, checked, CTX) if not isinstance(found, Drop)]
 
 
@@ -68,7 +74,7 @@ def test_windows_of_void_are_left_out() -> None:
 def test_crops_are_not_drawn_around_void(weights: Any) -> None:
     params = OPS["crop_nonempty"].params.model_validate({"size": 16, "count": 30, "weights": weights})
     sample = scene(a=(0, 0, 4, 4), ignore=(32, 0, 64, 48))
-    drawn = OPS["crop_nonempty"].draw(rng_for(21), [sample], params, CTX)  # type: ignore[misc]
+    drawn = draw("crop_nonempty", sample, params)
     assert {crop["class"] for crop in drawn["crops"]} == {IGNORE if IGNORE in weights else "a"}
 
 

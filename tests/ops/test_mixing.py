@@ -68,6 +68,7 @@ def test_cutmix_pixels_and_labels() -> None:
     for draw in draw_many("cutmix", CutMix(), 50):
         made = call_op("cutmix", CutMix(), inputs, draw)
         shown = check_provenance(made, inputs)
+        assert made.label is not None
         np.testing.assert_allclose(made.label, [(shown == 0).mean(), (shown == 1).mean()], atol=1e-6)
         x0, y0, x1, y1 = made.placements[1].clip
         assert (shown[y0:y1, x0:x1] == 1).all() and (shown == 1).sum() == (x1 - x0) * (y1 - y0)
@@ -102,6 +103,7 @@ def test_mixup_masks_count_from_their_weight_on(weight: float, count: list[int])
     inputs = [replace(make_sample(seed=i), label=np.eye(2, dtype=np.float32)[i]) for i in (0, 1)]
     made = call_op("mixup", MixUp(mask_weight=0.3), inputs, {"weight": weight})
     np.testing.assert_array_equal(made.masks, np.bitwise_or.reduce([inputs[i].masks for i in count]))
+    assert made.label is not None
     np.testing.assert_allclose(made.label, [weight, 1 - weight], atol=1e-6)
 
 

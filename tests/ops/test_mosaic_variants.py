@@ -73,7 +73,7 @@ def test_every_pixel_is_traced(align: str, grid: list[int]) -> None:
 def test_an_image_larger_than_its_tile_is_shifted_all_the_way() -> None:
     """At the drawn alignment an image larger than its tile shows any part of itself, both ends included."""
     inputs = [make_traceable(slot, 20, 24) for slot in range(2)]
-    starts = Counter()
+    starts: Counter[int] = Counter()
     for key in range(600):
         made, _ = call_mosaic(inputs, key, grid=[1, 2], center_range=[0.5, 0.5], fit="crop")
         placement = made.placements[0]

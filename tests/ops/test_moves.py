@@ -97,6 +97,7 @@ def test_transpose90_says_its_sizes() -> None:
 def test_quarters_are_equally_likely() -> None:
     rng, params = np.random.default_rng(0), Transpose90(quarters=(1, 2, 3))
     inputs = [make_sample()]
+    assert transpose90.draw is not None
     drawn = [transpose90.draw(rng, inputs, params, CONTEXT)["quarters"] for _ in range(900)]
     assert set(drawn) == {1, 2, 3} and min(drawn.count(k) for k in (1, 2, 3)) > 240
 

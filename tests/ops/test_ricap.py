@@ -100,6 +100,7 @@ def test_labels_mix_by_area() -> None:
     for draw in draw_many(Ricap(), 20):
         made = call_ricap(inputs, draw)
         shares = np.bincount(check_provenance(made, inputs).ravel(), minlength=4) / made.image.size
+        assert made.label is not None
         np.testing.assert_allclose(made.label, shares, atol=1e-6)
     assert call_ricap([*inputs[:3], replace(inputs[3], label=None)], draw_many(Ricap(), 1)[0]).label is None
 

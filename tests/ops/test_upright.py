@@ -59,7 +59,11 @@ def hands() -> list[tuple[Sample, float]]:
     made = []
     for number in range(8):
         rng = np.random.default_rng([5, number])
-        kind = {"hand": "LR"[number % 2], "turned": number % 3 == 1, "outlier": "ring" if number == 4 else "none"}
+        kind: dict[str, Any] = {
+            "hand": "LR"[number % 2],
+            "turned": number % 3 == 1,
+            "outlier": "ring" if number == 4 else "none",
+        }
         hand = render_hand(rng, 384, Traits.draw(rng), **kind)
         shapes = [(HAND_BONES.index(name), [points]) for name, points in hand.polygons.items() if len(points) > 2]
         masks = bitmask.rasterise(shapes, 384, 384, len(HAND_BONES))
@@ -96,7 +100,8 @@ def test_lineage_turns_predictions_back() -> None:
     assert isinstance(made, Sample)
     assert made.notes["matrix"] == [list(row) for row in made.placements[0].matrix]
     back = cv2.invertAffineTransform(np.array(made.notes["matrix"]))
-    again = cv2.warpAffine(bitmask.class_mask(made.masks, 1), back, (160, 160), flags=cv2.INTER_NEAREST)
+    there = bitmask.class_mask(made.masks, 1)
+    again = np.asarray(cv2.warpAffine(there, back, (160, 160), flags=cv2.INTER_NEAREST), np.uint8)
     was = bitmask.class_mask(sample.masks, 1)
     assert (again & was).sum() / (again | was).sum() > 0.9
 
@@ -183,16 +188,16 @@ def test_image_axis_is_the_middle_fingers(hands: list[tuple[Sample, float]]) -> 
         assert isinstance(made, Sample) and between(made.notes["angle_deg"], lean) < 1.5
 
 
-CHANGES: dict[str, Callable[[Picture], Picture]] = {
+CHANGES: dict[str, Callable[[Picture], np.ndarray]] = {
     "dim": lambda image: (image * 0.5).astype(np.uint8),
     "gamma": lambda image: (255 * (image / 255.0) ** 1.5).astype(np.uint8),
     "noise": lambda image: (image + np.random.default_rng(1).normal(0, 12, image.shape)).clip(0, 255).astype(np.uint8),
-    "16 bits": lambda image: image.astype(np.uint16) * 257,  # type: ignore[dict-item]
+    "16 bits": lambda image: image.astype(np.uint16) * 257,
     "colour": lambda image: np.stack([image] * 3, axis=-1),
     "alpha": lambda image: np.stack([image, image, image, np.full_like(image, 255)], axis=-1),
-    "white pillars": lambda image: cv2.copyMakeBorder(image, 0, 0, 96, 96, cv2.BORDER_CONSTANT, value=255),  # type: ignore[dict-item]
-    "small": lambda image: cv2.resize(image, (192, 192), interpolation=cv2.INTER_AREA),  # type: ignore[dict-item]
-    "large": lambda image: cv2.resize(image, (900, 900)),  # type: ignore[dict-item]
+    "white pillars": lambda image: cv2.copyMakeBorder(image, 0, 0, 96, 96, cv2.BORDER_CONSTANT, value=255),
+    "small": lambda image: cv2.resize(image, (192, 192), interpolation=cv2.INTER_AREA),
+    "large": lambda image: cv2.resize(image, (900, 900)),
 }
 
 

@@ -99,6 +99,7 @@ def test_positive_is_counter_clockwise() -> None:
 def test_quarter_turns_are_exact(quarters: int, side: int, channels: int) -> None:
     sample = make_sample(side, side, classes=29, channels=channels)
     (made,) = rotate.apply([sample], {"angle_deg": 90.0 * quarters}, Rotate(), Context(class_names(29)))
+    assert isinstance(made, Sample)
     np.testing.assert_array_equal(made.image, np.rot90(sample.image, quarters))
     np.testing.assert_array_equal(made.masks, np.rot90(sample.masks, quarters))
 
@@ -138,8 +139,8 @@ def test_image_is_bilinear(dtype: str) -> None:
 def test_turning_back_gives_the_masks_again() -> None:
     sample = make_sample(200, 240, seed=3)
     there = call_rotate(sample, 24, fit="expand", angle_range=[-24, 24])
-    back = np.linalg.inv(np.vstack([there.placements[0].matrix, (0, 0, 1)]))[:2]
-    again = warp(there, tuple(map(tuple, back.tolist())), (240, 200), 0)
+    (a, b, c), (d, e, f), _ = np.linalg.inv(np.vstack([there.placements[0].matrix, (0, 0, 1)])).tolist()
+    again = warp(there, ((a, b, c), (d, e, f)), (240, 200), 0)
     kernel = np.ones((3, 3), np.uint8)
     for was, now in zip(bitmask.to_masks(sample.masks, 9), bitmask.to_masks(again.masks, 9), strict=True):
         edge = cv2.dilate(was, kernel) != cv2.erode(was, kernel)
@@ -206,6 +207,7 @@ def test_clip_holds_the_turned_picture_and_no_more() -> None:
 def test_angles_are_drawn_evenly_from_the_range() -> None:
     rng, params = np.random.default_rng(0), Rotate.model_validate({"angle_range": [-10, 30]})
     inputs = [make_sample()]
+    assert rotate.draw is not None
     drawn = [rotate.draw(rng, inputs, params, CONTEXT)["angle_deg"] for _ in range(1600)]
     assert min(drawn) >= -10 and max(drawn) <= 30
     counts, _ = np.histogram(drawn, bins=8, range=(-10, 30))
@@ -215,6 +217,7 @@ def test_angles_are_drawn_evenly_from_the_range() -> None:
 def test_angles_of_a_list_are_equally_likely() -> None:
     rng, params = np.random.default_rng(0), Rotate.model_validate({"angles": [-45, 0.5, 90]})
     inputs = [make_sample()]
+    assert rotate.draw is not None
     drawn = [rotate.draw(rng, inputs, params, CONTEXT)["angle_deg"] for _ in range(900)]
     assert set(drawn) == {-45, 0.5, 90}
     assert min(drawn.count(angle) for angle in set(drawn)) > 240
@@ -223,6 +226,7 @@ def test_angles_of_a_list_are_equally_likely() -> None:
 def test_affine_draws_each_within_its_range() -> None:
     rng = np.random.default_rng(0)
     params = Affine.model_validate({"angle_range": [5, 6], "translate_range": [-0.2, 0.1]})
+    assert affine.draw is not None
     drawn = [affine.draw(rng, [make_sample()], params, CONTEXT) for _ in range(500)]
     table = np.array([[d["scale"], d["shear_deg"], d["angle_deg"], *d["translate"]] for d in drawn])
     for column, (low, high) in zip(table.T, [(0.9, 1.1), (-10, 10), (5, 6), (-0.2, 0.1), (-0.2, 0.1)], strict=True):

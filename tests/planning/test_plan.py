@@ -16,8 +16,8 @@ from augforge.errors import PlanError
 from augforge.lineage import Lineage
 from augforge.ops import OPS, BoundOp, FilterParams, OpParams, filter_op, op
 from augforge.planning.identity import ExpectedSample, call_id, drawn_copies, expect_samples, output_name
-from augforge.planning.plan import check_names, common_metadata, cut_stages, expect_of_task, plan_stage
-from augforge.planning.rows import Row, Stage, Task
+from augforge.planning.plan import check_names, cut_stages, expect_of_task, plan_stage
+from augforge.planning.rows import Row, Stage, Task, common_metadata
 from augforge.planning.steps import SPLITS, Step
 
 SEED = 21
@@ -78,7 +78,13 @@ def step(
 
 
 def row(name: str = "a", split: str = "train", **changes: Any) -> Row:
-    fields = {"id": f"id-{name}", "group": f"group-{name}", "width": 8, "height": 6, "metadata": {"age": 7, "sex": "F"}}
+    fields: dict[str, Any] = {
+        "id": f"id-{name}",
+        "group": f"group-{name}",
+        "width": 8,
+        "height": 6,
+        "metadata": {"age": 7, "sex": "F"},
+    }
     return Row(name=name, split=split, lineage=Lineage.of_source(name, 8, 6), **(fields | changes))
 
 
@@ -479,7 +485,9 @@ def test_a_fitted_value_is_part_of_the_id() -> None:
 def test_the_seed_matters_where_chance_does() -> None:
     assert made_ids([step("hflip")], seed=1) == made_ids([step("hflip")], seed=2)
     assert made_ids([step("toy_draw")], seed=1) != made_ids([step("toy_draw")], seed=2)
-    for name, options, same in [("hflip", {}, True), ("hflip", {"p": 0.99}, False), ("toy_draw", {}, False)]:
+    cases: list[tuple[str, dict[str, Any], bool]]
+    cases = [("hflip", {}, True), ("hflip", {"p": 0.99}, False), ("toy_draw", {}, False)]
+    for name, options, same in cases:
         acting = step(name, **options)
         tasks = [plan([row("n4")], acting, seed=seed)[1] for seed in (1, 2)]
         assert (tasks[0][0].id == tasks[1][0].id) == same
@@ -534,7 +542,7 @@ INGREDIENTS: dict[str, Any] = {
 @pytest.mark.parametrize("ingredient", INGREDIENTS)
 def test_task_ids_hang_on_what_decides_the_result(ingredient: str) -> None:
     change = INGREDIENTS[ingredient]
-    everywhere = {"on": SPLITS}
+    everywhere: dict[str, Any] = {"on": SPLITS}
     _, (base,) = plan([row()], step("toy_reads", **everywhere))
     changed = step(change.get("op", "toy_reads"), **(everywhere | change.get("options", {})))
     _, (other,) = plan([row(**change.get("given", {}))], changed)

@@ -58,7 +58,7 @@ def render_text(report: dict[str, Any], width: int = 80) -> str:
 
 
 def test_class_counts_are_those_of_the_pixels(dataset: Dataset, report: dict[str, Any]) -> None:
-    expected = {name: {"samples": Counter(), "pixels": 0, "known": 0} for name in dataset.classes}
+    expected: dict[str, Any] = {name: {"samples": Counter(), "pixels": 0, "known": 0} for name in dataset.classes}
     for sample in dataset:
         known = bitmask.bits_to_flags(sample.known, 3)
         for c, mask in enumerate(bitmask.to_masks(sample.masks, 3)):

@@ -10,7 +10,7 @@ from augforge.report.paint import text_width as width_of
 
 
 def ink(picture: np.ndarray) -> np.ndarray:
-    return (picture != BACKGROUND).any(axis=2)
+    return np.asarray((picture != BACKGROUND).any(axis=2))
 
 
 def test_elide_keeps_both_ends() -> None:

@@ -13,7 +13,7 @@ from makedata import block, broken, png, put_image, put_json, put_palette, put_p
 
 TRIANGLE = [[1, 1], [9, 1], [9, 9]]
 NAMES = ("a", "b")
-POLYGONS = {"coco": [1, 1, 9, 1, 9, 9], "hand-bone": TRIANGLE, "labelme": TRIANGLE}
+POLYGONS: dict[str, list[Any]] = {"coco": [1, 1, 9, 1, 9, 9], "hand-bone": TRIANGLE, "labelme": TRIANGLE}
 
 
 def coco(root: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ CONTRIBUTING = Path(__file__).parents[2] / "CONTRIBUTING.md"
 def code_of(first_line: str, word: str) -> str:
     """The code block that begins with a docstring and holds a word."""
     blocks = re.findall(r"^```python\n(.*?)^```", CONTRIBUTING.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    code: str
     (code,) = [block for block in blocks if block.startswith(first_line) and word in block]
     return code
 

@@ -6,6 +6,7 @@ import importlib
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 from makedata import block, put_image, put_pixels
@@ -97,7 +98,7 @@ def test_other_names_are_not_there(module: str) -> None:
 
 
 def test_old_names_of_a_scan(tmp_path: Path) -> None:
-    scan = Scan(MaskFolder(path=str(tmp_path)), FileCache())
+    scan: Any = Scan(MaskFolder(path=str(tmp_path)), FileCache())
     with pytest.warns(DeprecationWarning, match=r"Scan.wrong is called Scan.bad_sample now"):
         scan.wrong("a", "broken", "a is broken")
     with pytest.warns(DeprecationWarning, match=r"Scan.bad is called"):

@@ -126,14 +126,15 @@ def test_digest_depends_on_every_pixel(dtype: str, channels: int) -> None:
         digests.add(pixel_digest(image, sample.masks))
         for plane in range(4):
             masks = sample.masks.copy()
-            masks[(*place, plane)] ^= 128
+            at = (*place, plane)
+            masks[at] ^= 128
             digests.add(pixel_digest(sample.image, masks))
     assert len(digests) == 1 + 3 * 5
 
 
 def test_digest_depends_on_dtype_and_shape() -> None:
     zeros = np.zeros((8, 12), np.uint8)
-    variants = [
+    variants: list[tuple[np.ndarray, bitmask.Planes]] = [
         (zeros, bitmask.empty(8, 12, 8)),
         (zeros.reshape(12, 8), bitmask.empty(12, 8, 8)),
         (zeros.astype(np.uint16), bitmask.empty(8, 12, 8)),

@@ -114,7 +114,7 @@ def test_metadata_round_trip(dataset: Dataset, two_versions: Path) -> None:
 def test_payloads_are_the_encoded_images(dataset: Dataset) -> None:
     image, masks = dataset.payload(3)
     sample = dataset[3]
-    assert (cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_UNCHANGED) == sample.image).all()
+    np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_UNCHANGED), sample.image)
     assert (bitmask.decode(masks, sample.height, sample.width, 29) == sample.masks).all()
 
 
@@ -155,7 +155,8 @@ def test_error_names_a_truncated_shard(toy_copy: Path) -> None:
 
 @pytest.mark.parametrize("at", [0, 0.3, 0.7, -1])
 def test_check_finds_a_flipped_byte(toy_copy: Path, at: float) -> None:
-    dataset, done = open_dataset(toy_copy), []
+    dataset = open_dataset(toy_copy)
+    done: list[int] = []
     dataset.check(done.append)
     assert sum(done) == len(dataset.manifest.shards)
     shard = toy_copy / dataset.split("val").index["shard"][0]

@@ -109,5 +109,5 @@ def is_alike(found: Any, kept: Any) -> bool:
     if isinstance(kept, float):
         return math.isclose(found, kept, rel_tol=1e-3, abs_tol=1e-6)
     if type(kept) is int:
-        return abs(found - kept) <= 1
+        return bool(abs(found - kept) <= 1)
     return bool(found == kept)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import cv2
 import numpy as np
@@ -22,6 +22,10 @@ from augforge.ops.contract_samples import has_extra_bits
 from augforge.sample import Sample
 from augforge.sources import SOURCES, Listing, Record
 from augforge.sources.scan.images import image_facts
+
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
+Noted = TypeVar("Noted")
 
 SIZE = (20, 16)  # width, height
 
@@ -38,6 +42,13 @@ def put_pixels(path: Path, pixels: Any) -> Path:
     assert done
     path.write_bytes(data.tobytes())
     return path
+
+
+def read_pixels(path: Path) -> np.ndarray:
+    """A picture as OpenCV reads it, BGR."""
+    pixels = cv2.imread(str(path))
+    assert pixels is not None, f"{path} is no picture"
+    return pixels
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -142,6 +153,22 @@ def masks_of(sample: Sample, classes: tuple[str, ...]) -> Mapping[str, np.ndarra
     return dict(zip(classes, bitmask.to_masks(sample.masks, len(classes)), strict=True))
 
 
+def label_of(sample: Sample) -> list[float]:
+    """The label vector, which must be there."""
+    assert sample.label is not None
+    return [float(value) for value in sample.label]
+
+
 def known_of(sample: Sample, classes: tuple[str, ...]) -> list[str]:
     flags = bitmask.bits_to_flags(sample.known, len(classes))
     return [name for name, flag in zip(classes, flags, strict=True) if flag]
+
+
+def spy(function: Callable[Given, Found], calls: list[Noted], note: Callable[Given, Noted]) -> Callable[Given, Found]:
+    """The same function, which first adds to `calls` what `note` takes from its arguments."""
+
+    def call(*args: Given.args, **kwargs: Given.kwargs) -> Found:
+        calls.append(note(*args, **kwargs))
+        return function(*args, **kwargs)
+
+    return call

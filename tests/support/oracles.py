@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from augforge import bitmask
 from augforge.sample import Sample
 from augforge.train.data.inputspec import InputSpec
 from augforge.train.prediction.inference import Predictor
+from augforge.train.run import TrainingRun
 
 CPU = torch.device("cpu")
 
@@ -61,6 +62,11 @@ class OracleRun:
 
     def predictor(self, **options: Any) -> Predictor:
         return predictor(self.model, self.outputs, self.input, **options)
+
+
+def oracle_run(folder: Path, into: InputSpec, **fields: Any) -> TrainingRun:
+    """An `OracleRun` in the place of a run that was trained."""
+    return cast("TrainingRun", OracleRun(folder, into, **fields))
 
 
 def shapes(width: int, height: int, seed: int) -> np.ndarray:

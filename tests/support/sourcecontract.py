@@ -109,7 +109,7 @@ class SourceExample:
         """The samples as far as the format can hold them."""
         fitting = {name: boxes for name, boxes in samples.items() if _split(name) in ("", *self.splits)}
         take = 1 if self.one_label else None
-        return {name: boxes and dict(list(boxes.items())[:take]) for name, boxes in fitting.items()}
+        return {name: None if boxes is None else dict([*boxes.items()][:take]) for name, boxes in fitting.items()}
 
     def make(self, root: Path, samples: Samples = SAMPLES) -> dict[str, str]:
         """Write the data set anew; the names of its records by those of the samples."""
@@ -358,7 +358,7 @@ def the_order_of_files_decides_nothing(example: SourceExample, root: Path) -> No
     example.make(root)
     before = [*example.scan(root).records]
     assert [record.name for record in before] == sorted(record.name for record in before)
-    example.make(root, dict(reversed(SAMPLES.items())))
+    example.make(root, dict(reversed([*SAMPLES.items()])))
     assert _facts(example.scan(root).records) == _facts(before)
 
 

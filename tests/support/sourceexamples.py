@@ -167,7 +167,8 @@ class Coco(SourceExample):
     def write(self, root: Path, samples: Samples) -> None:
         labels = labels_of(samples)
         for split, part in parts_of(samples).items():
-            images, annotations = [], []
+            images: list[dict[str, Any]] = []
+            annotations: list[dict[str, Any]] = []
             for number, (name, boxes) in enumerate(part.items(), start=1):
                 put_image(root / "images" / split / f"{name}.png")
                 images.append({"id": number, "file_name": f"{name}.png", "width": SIZE[0], "height": SIZE[1]})

@@ -125,7 +125,10 @@ def put_hand(root: Path, number: int, image: np.ndarray, classes: Sequence[str],
 def corners(image: np.ndarray, c: int, number: int) -> list[list[float]]:
     """A triangle that depends on class and person."""
     rng = np.random.default_rng([c, number])
-    return (rng.uniform(0, 1, (3, 2)) * (image.shape[1] - 1, image.shape[0] - 1)).round(1).tolist()
+    corners: list[list[float]] = (
+        (rng.uniform(0, 1, (3, 2)) * (image.shape[1] - 1, image.shape[0] - 1)).round(1).tolist()
+    )
+    return corners
 
 
 def put_unreadable_pixels(path: Path) -> None:

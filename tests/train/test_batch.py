@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from conftest import make_sample
 
+from augforge.sample import Sample
+
 torch = pytest.importorskip("torch")
 
 from augforge import bitmask  # noqa: E402
@@ -15,7 +17,7 @@ from augforge.train.data.inputspec import InputSpec  # noqa: E402
 CLASSES = tuple(f"class-{c}" for c in range(9))
 
 
-def batch_of(*seeds: int, known: list[list[int]], dtype: str = "uint8") -> tuple[Batch, list]:
+def batch_of(*seeds: int, known: list[list[int]], dtype: str = "uint8") -> tuple[Batch, list[Sample]]:
     samples = [make_sample(32, 64, 9, seed=seed, dtype=dtype) for seed in seeds]
     flags = np.array([[c in row for c in range(9)] for row in known])
     spec = InputSpec((64, 32), 1)

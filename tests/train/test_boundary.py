@@ -61,7 +61,7 @@ def every_pair(one: np.ndarray, other: np.ndarray) -> np.ndarray:
         inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
         return np.argwhere(mask & (1 - inner))
 
-    return np.linalg.norm(rim(one)[:, None] - rim(other)[None], axis=2).min(axis=1)
+    return np.asarray(np.linalg.norm(rim(one)[:, None] - rim(other)[None], axis=2).min(axis=1))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -71,7 +71,7 @@ def test_distances_are_those_of_every_pair(seed: int) -> None:
     for _ in range(2):
         corners = [(c, [rng.uniform(0, 60, (5, 2))]) for c in range(9)]
         planes.append(bitmask.rasterise(corners, 64, 64, 9))
-    surface, farthest = boundary(*planes, 9, tolerance=2.0)
+    surface, farthest = boundary(planes[0], planes[1], 9, tolerance=2.0)
     for c in range(9):
         one, other = (bitmask.class_mask(each, c) for each in planes)
         there, back = every_pair(one, other), every_pair(other, one)

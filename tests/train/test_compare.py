@@ -241,7 +241,7 @@ def test_what_windows_leave_out_is_absent(root: Path, plain: Dataset) -> None:
 
 def worse_ulna(masks: Masks, sample: Sample, dataset: Dataset, seed: int) -> Masks:
     """Models of mosaics miss the second half of class 1's rows in every image; others miss a part that varies."""
-    spoiled = masks.copy()
+    spoiled: Masks = masks.copy()
     rows = np.flatnonzero(masks[1].any(axis=1))
     kept = 0.5 if dataset.name == "mosaics" else 0.9 - 0.02 * seed
     if len(rows):
@@ -288,7 +288,8 @@ def test_finished_runs_are_reused(tmp_path: Path, root: Path, plain: Dataset, mo
     assert found == compare([plain, mosaics], CONFIG, tmp_path / "new", train_model=FakeLearner(worse_ulna))
     assert found == compare([plain, mosaics], CONFIG, tmp_path, train_model=FakeLearner(stop_after=0))
     # another seed or budget is another run, and another common set is another judgement of the same runs
-    for options, runs in (({"seeds": 4}, 2), ({"budget": 5}, 6)):
+    cases: list[tuple[dict[str, Any], int]] = [({"seeds": 4}, 2), ({"budget": 5}, 6)]
+    for options, runs in cases:
         more = FakeLearner(worse_ulna)
         compare([plain, mosaics], CONFIG, tmp_path, train_model=more, **options)
         assert len(more.trained) == runs
@@ -334,9 +335,9 @@ def test_notes_are_honest(tmp_path: Path, root: Path, plain: Dataset) -> None:
 
 def test_tables_and_picture(tmp_path: Path, plain: Dataset, mosaics: Dataset) -> None:
     found = compare([plain, mosaics], CONFIG, tmp_path, train_model=FakeLearner(worse_ulna))
-    console = Console(width=80, file=io.StringIO())
-    render_compare(found, console)
-    text = console.file.getvalue()  # type: ignore[attr-defined]
+    out = io.StringIO()
+    render_compare(found, Console(width=80, file=out))
+    text = out.getvalue()
     difference = found["datasets"][1]["by_class"][plain.classes[1]]["difference"]
     assert f"{difference['value']:+.4f}" in text
     assert f"{difference['low']:+.4f} to {difference['high']:+.4f}" in text
@@ -350,7 +351,7 @@ def test_tables_and_picture(tmp_path: Path, plain: Dataset, mosaics: Dataset) ->
         "high": None,
         "difference": unknown,
     }
-    render_compare(found, console)
+    render_compare(found, Console(width=80, file=io.StringIO()))
     assert forest_plot(found).shape == picture.shape
 
 

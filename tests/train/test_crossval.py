@@ -243,9 +243,9 @@ def test_finished_folds_are_reused(tmp_path: Path, dataset: Dataset) -> None:
 
 def test_for_people(tmp_path: Path, dataset: Dataset) -> None:
     found = crossval(dataset, CONFIG, tmp_path, folds=4, propose=2, train_model=FakeLearner())
-    console = Console(width=100, file=io.StringIO())
-    render_crossval(found, console)
-    text = console.file.getvalue()  # type: ignore[attr-defined]
+    out = io.StringIO()
+    render_crossval(found, Console(width=100, file=out))
+    text = out.getvalue()
     assert "1.0000" in text
     assert found["worst"][0]["name"] in text
     assert str(tmp_path / "review.yaml") in text.replace("\n", "")

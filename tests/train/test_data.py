@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -131,7 +132,7 @@ def test_a_finished_epoch_goes_on_with_the_next(dataset: Dataset) -> None:
 
 
 def test_fewer_samples_than_a_batch(dataset: Dataset) -> None:
-    few = TrainingSet([dataset.where(dataset.index["name"].is_in(dataset.index["name"].to_list()[:3]))])
+    few = TrainingSet([dataset.where(pl.col("name").is_in(dataset.index["name"].to_list()[:3]))])
     loader = batches(few, batch_size=8, online=({"op": "rotate"},))
     found = epoch_of(loader.stream())
     assert (len(found), loader.per_epoch) == (1, 1)
@@ -256,7 +257,8 @@ def test_labels_and_their_lack() -> None:
             return self._samples[i]
 
         def column(self, name: str) -> list[Any]:
-            return {"channels": [1, 1], "dtype": ["uint8", "uint8"]}[name]
+            columns: dict[str, list[Any]] = {"channels": [1, 1], "dtype": ["uint8", "uint8"]}
+            return columns[name]
 
     batch = next(batches(Labelled(), batch_size=2).stream())
     rows = dict(zip(batch.names, batch.labels.tolist(), strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -25,11 +26,12 @@ def there(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 @pytest.fixture
 def as_before() -> Iterator[None]:
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
+    switches: Any = torch.utils.deterministic  # a module that is typed as if it had no such attribute
+    fill = switches.fill_uninitialized_memory
     yield
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic)
-    torch.utils.deterministic.fill_uninitialized_memory = fill
+    switches.fill_uninitialized_memory = fill
 
 
 def test_auto_prefers_cuda_then_mps_then_cpu(there: pytest.MonkeyPatch) -> None:
@@ -96,8 +98,9 @@ def test_threads_are_set_and_algorithms_repeatable() -> None:
 def step(seed: int) -> torch.Tensor:
     """A weight after one step of a small net with dropout."""
     make_repeatable(seed)
-    net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.Dropout(0.5), nn.Conv2d(8, 1, 3))
+    first = nn.Conv2d(1, 8, 3)
+    net = nn.Sequential(first, nn.BatchNorm2d(8), nn.Dropout(0.5), nn.Conv2d(8, 1, 3))
     optimizer = torch.optim.AdamW(net.parameters())
     net(torch.randn(2, 1, 16, 16)).square().mean().backward()
     optimizer.step()
-    return net[0].weight.detach()
+    return first.weight.detach()

@@ -24,11 +24,11 @@ from augforge.errors import TrainError
 from augforge.sample import IDENTITY, Sample
 from augforge.store.dataset import open_dataset
 from augforge.train.data.inputspec import InputSpec
-from augforge.train.evaluation import evaluate as module
 from augforge.train.evaluation.evaluate import evaluate
 from augforge.train.evaluation.labels import auroc, label_scores
 from augforge.train.evaluation.tables import render_evaluation
 from augforge.train.prediction.inference import Prediction
+from augforge.train.run import TrainingRun
 
 OUTPUTS = ("heart", "lung")
 SIZE = 64
@@ -106,7 +106,7 @@ def judged(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
 
     def judge(run: FakeRun | None = None, paths: Iterable[Path] = (toy,), **options: Any) -> dict[str, Any]:
         found = run or FakeRun(tmp_path / "run")
-        monkeypatch.setattr(module.TrainingRun, "open", lambda folder: found)
+        monkeypatch.setattr(TrainingRun, "open", lambda folder: found)
         return evaluate(tmp_path / "run", list(paths), **{"worst": 0, **options})
 
     return judge
@@ -114,7 +114,7 @@ def judged(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
 
 def shifted_lung(masks: np.ndarray, sample: Sample) -> np.ndarray:
     """The lung 5 pixels further right in `scan1`, and the heart seen as lung too in `scan0` of P01."""
-    spoilt = masks.copy()
+    spoilt: np.ndarray = masks.copy()
     if sample.name.endswith("scan1"):
         spoilt[1] = np.roll(masks[1], 5, axis=1)
     elif sample.name.startswith("P01"):
@@ -246,9 +246,9 @@ def test_a_dataset_that_is_gone_is_reported(judged: Callable[..., dict[str, Any]
 
 
 def shown(found: dict[str, Any]) -> list[str]:
-    console = Console(file=io.StringIO(), width=80)
-    render_evaluation(found, console)
-    return console.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
+    out = io.StringIO()
+    render_evaluation(found, Console(file=out, width=80))
+    return out.getvalue().splitlines()
 
 
 def test_people_see_the_worst_class_first(judged: Callable[..., dict[str, Any]], tmp_path: Path) -> None:

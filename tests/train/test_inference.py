@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from augforge.lineage import Lineage, Root
 from augforge.ops import Context
 from augforge.ops.core import OPS
 from augforge.sample import IDENTITY, Sample
+from augforge.train.net.device import Precision
 from augforge.train.prediction.inference import Prediction, Window
 
 
@@ -156,7 +158,7 @@ def test_scaled_views_are_scaled_back(upright: bool) -> None:
         ({"tta": ["hflip"], "swap": [("heart", "heart")]}, "heart twice"),
     ],
 )
-def test_views_that_do_not_fit_are_refused(options: dict, words: str) -> None:
+def test_views_that_do_not_fit_are_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(TrainError, match=words):
         predictor(Bright(), ("left-lung", "right-lung", "heart"), spec(32, 32), **options)
 
@@ -243,7 +245,7 @@ def _moments(images: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
 @pytest.mark.parametrize(
     ("values", "words"), [(((30, 32),), "multiples of 32"), ((None, 1.0), "overlap by 1"), ((None, 0.2, 0), "scale 0")]
 )
-def test_windows_that_make_no_sense_are_refused(values: tuple, words: str) -> None:
+def test_windows_that_make_no_sense_are_refused(values: tuple[Any, ...], words: str) -> None:
     with pytest.raises(TrainError, match=words):
         Window(*values)
 
@@ -300,14 +302,15 @@ def test_autocast_computes_in_low_precision_and_gives_float32() -> None:
             self.convolution = nn.Conv2d(1, 1, 1)
 
         def forward(self, images: Tensor) -> Tensor:
-            found = self.convolution(images)
+            found: Tensor = self.convolution(images)
             seen.append(found.dtype)
             return found
 
     from augforge.train.prediction.inference import Predictor
 
-    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        low = Predictor(Convolves(), ("a",), spec(32, 32), torch.device("cpu"), precision)  # type: ignore[arg-type]
+    cases: list[tuple[Precision, torch.dtype]] = [("fp32", torch.float32), ("bf16", torch.bfloat16)]
+    for precision, dtype in cases:
+        low = Predictor(Convolves(), ("a",), spec(32, 32), torch.device("cpu"), precision)
         [prediction] = low.predict([sample_of(np.zeros((8, 8), np.uint8))])
         assert seen[-1] == dtype
         assert prediction.probabilities.dtype == np.float32

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -144,9 +144,9 @@ def record(inputs: list[tuple[str, ...]], name: str = "blend", count: int = 3) -
     """An op that keeps the names of what it was given, and adds the images up."""
 
     @op(name, OpParams, version=1, role="augment")
-    def blend(given: list[Sample], drawn: None, params: OpParams, ctx: Context) -> Iterator[Sample]:
+    def blend(given: Sequence[Sample], drawn: None, params: OpParams, ctx: Context) -> Iterator[Sample]:
         inputs.append(tuple(sample.name for sample in given))
-        total = np.sum([sample.image for sample in given], axis=0, dtype=np.uint8)
+        total = np.stack([sample.image for sample in given]).sum(axis=0, dtype=np.uint8)
         yield given[0].derive(total, given[0].masks)
 
     @blend.counts_inputs
@@ -184,7 +184,7 @@ def test_partners_draw_for_themselves(ops: None) -> None:
 
 def several(name: str, make: Callable[[Sample], list[Sample | Drop]]) -> None:
     @op(name, OpParams, version=1, role="augment", exact=False)
-    def _(given: list[Sample], drawn: None, params: OpParams, ctx: Context) -> list[Sample | Drop]:
+    def _(given: Sequence[Sample], drawn: None, params: OpParams, ctx: Context) -> list[Sample | Drop]:
         return make(given[0])
 
 

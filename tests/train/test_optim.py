@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -152,7 +153,8 @@ def test_a_resumed_run_goes_on_exactly(optimizer: str, schedule: str) -> None:
             net = small_net()
             made = build_optimizer(net, OptimizerConfig(name=optimizer))
             plan = Schedule(made, ScheduleConfig(name=schedule, patience=1), 12)
-            for part, state in zip((net, made, plan), states, strict=True):
+            parts: tuple[Any, ...] = (net, made, plan)
+            for part, state in zip(parts, states, strict=True):
                 part.load_state_dict(state)
         train(net, made, plan, 5)
         plan.record_score(0.4)

@@ -36,7 +36,7 @@ def drawn(predicted: bitmask.Planes, true: bitmask.Planes, ignore: np.ndarray | 
 
 
 def tint(colour: tuple[int, int, int], gray: int = 100) -> list[int]:
-    return np.rint(gray * 0.35 + np.array(colour) * 0.65).astype(int).tolist()
+    return [round(value) for value in gray * 0.35 + np.array(colour) * 0.65]
 
 
 def test_errors_are_coloured_where_they_are() -> None:

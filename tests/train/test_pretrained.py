@@ -95,7 +95,7 @@ def test_weights_of_a_deeper_network_of_the_family_are_refused(tmp_path: Path, n
 
 def test_weights_are_left_out_where_a_checkpoint_follows(tmp_path: Path) -> None:
     plain, unread = build(pretrained=False), build(pretrained=False, weights=str(tmp_path / "gone.pt"))
-    assert torch.equal(plain.get_submodule("encoder.conv1").weight, unread.get_submodule("encoder.conv1").weight)
+    assert torch.equal(plain.get_parameter("encoder.conv1.weight"), unread.get_parameter("encoder.conv1.weight"))
 
 
 def test_torchvisions_head_is_left_out(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_tag_of_timm_names_what_is_downloaded(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", download)
     net = build(3, encoder="tu-resnet18", weights=weights)
     assert asked == ["timm/resnet18.a1_in1k" if weights == "imagenet" else "timm/resnet18.a2_in1k"]
-    assert torch.equal(net.get_submodule("encoder.model.conv1").weight, state["conv1.weight"])
+    assert torch.equal(net.get_parameter("encoder.model.conv1.weight"), state["conv1.weight"])
 
 
 class Intruder:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -57,7 +59,7 @@ def test_other_classes_are_refused(classes: tuple[str, ...], message: str, tmp_p
 
 def test_rare_classes_weigh_more() -> None:
     """Five samples: a is everywhere it is known, b in two, c in one; ignore is no class."""
-    areas = [
+    areas: list[dict[str, int | None]] = [
         {"a": 9, "b": 0, "ignore": 3, "c": 0},
         {"a": 9, "b": 4, "ignore": 0, "c": 0},
         {"a": 9, "b": 4, "ignore": 0, "c": 1},
@@ -79,13 +81,19 @@ def test_labels_weigh_where_there_is_no_class() -> None:
     assert weights.tolist() == [2, 2, 4, 1]
 
 
-def stub(areas: list[dict], labels: list | None = None, names: tuple[str, ...] = ()) -> TrainingSet:
+def stub(
+    areas: Sequence[Mapping[str, Any]], labels: list[Any] | None = None, names: tuple[str, ...] = ()
+) -> TrainingSet:
     """A training set of nothing but areas and labels."""
-    made_of = TrainingSet.__new__(TrainingSet)
-    made_of.classes, made_of.labels = tuple(areas[0]), names
-    columns = {"area": areas, "label": labels or [None] * len(areas)}
-    made_of.column = columns.__getitem__  # type: ignore[method-assign]
-    return made_of
+
+    class Stub(TrainingSet):
+        def __init__(self) -> None:
+            self.classes, self.labels = tuple(areas[0]), names
+
+        def column(self, name: str) -> list[Any]:
+            return {"area": [*areas], "label": labels or [None] * len(areas)}[name]
+
+    return Stub()
 
 
 def test_what_is_present_and_stored(two_versions: Path) -> None:

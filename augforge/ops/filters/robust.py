@@ -95,10 +95,10 @@ def deviations(row: Mapping[str, float], usual: Norm) -> dict[str, float]:
     return {name: (row[name] - center[name]) / scale[name] for name in center if name in row and np.isfinite(row[name])}
 
 
-def strongest(scores: Mapping[str, float], threshold: float, count: int = 3) -> list[tuple[str, float]]:
-    """At most `count` of the scores beyond the threshold, largest first."""
+def strongest(scores: Mapping[str, float], threshold: float) -> list[tuple[str, float]]:
+    """At most three of the scores beyond the threshold, largest first."""
     beyond = [item for item in scores.items() if abs(item[1]) > threshold]
-    return sorted(beyond, key=lambda item: (-abs(item[1]), item[0]))[:count]
+    return sorted(beyond, key=lambda item: (-abs(item[1]), item[0]))[:3]
 
 
 def format_scores(scores: Iterable[tuple[str, float]]) -> str:

@@ -223,6 +223,6 @@ class _TiffPage:
             )
         return page
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, _trace: Any) -> None:
         if isinstance(error, Exception) and not isinstance(error, SourceError):
             raise damaged_error(self._path, f"the TIFF cannot be read ({type(error).__name__}: {error})") from error

@@ -119,7 +119,7 @@ class WeightAverage:
     """
 
     def __init__(self, network: nn.Module, config: TrainConfig, steps: int) -> None:
-        decay = None if config.ema is None else get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
+        decay = None if config.ema is None else get_ema_multi_avg_fn(config.ema)
         self.first = 1 if config.swa is None else steps - max(1, round(config.swa * steps)) + 1
         self.model = AveragedModel(network, multi_avg_fn=decay, use_buffers=True)
 

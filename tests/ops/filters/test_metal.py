@@ -45,8 +45,8 @@ def bare(sample: Sample) -> Sample:
 
 def features(sample: Sample, params: Metal | None = None) -> dict[str, Any]:
     assert metal.measure is not None
-    seen = SimpleNamespace(fingers=(params or Metal()).fingers)
-    return metal.measure(sample, seen, CONTEXT)
+    seen: Any = SimpleNamespace(fingers=(params or Metal()).fingers)
+    return {**metal.measure(sample, seen, CONTEXT)}
 
 
 def found(sample: Sample, **params: Any) -> list[Region]:
@@ -77,7 +77,7 @@ def bone(sample: Sample, name: str) -> tuple[Point, Point, float, float]:
     return centre, vectors[:, 1], float(np.ptp(along)), float(np.ptp(across))
 
 
-def draw(sample: Sample, paint: Callable[[Image], None], level: float = 255) -> Sample:
+def draw(sample: Sample, paint: Callable[[Image], object], level: float = 255) -> Sample:
     """Cover what `paint` fills with an even gray, its edge blurred as the image is."""
     cover = np.zeros(sample.image.shape, np.uint8)
     paint(cover)
@@ -167,7 +167,9 @@ def turn_on_film(fill: int, degrees: float = 33) -> Callable[[Image], Image]:
 
 
 def encode_jpeg(image: Image) -> Image:
-    return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 70])[1], cv2.IMREAD_GRAYSCALE)
+    decoded = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 70])[1], cv2.IMREAD_GRAYSCALE)
+    assert decoded is not None
+    return decoded
 
 
 def add_grain(image: Image) -> Image:
@@ -327,7 +329,7 @@ def test_decision_follows_the_thresholds_from_features_alone() -> None:
 
     def decide(**params: Any) -> Any:
         facts = {"name": "a", "group": "", "split": "train", "width": SIZE, "height": SIZE, "metadata": {}}
-        candidate = SimpleNamespace(**facts, features=measured)
+        candidate: Any = SimpleNamespace(**facts, features=measured)
         return metal.decide([candidate], Metal.model_validate(params), CONTEXT)[0]
 
     flag = decide()
@@ -365,5 +367,6 @@ def test_no_class_beyond_fingers_is_needed() -> None:
     sample = thin_ring(hand(1))
     names = tuple(f"bone {c}" for c in range(len(HAND_BONES)))
     assert metal.measure is not None
-    measured = metal.measure(sample, SimpleNamespace(fingers=Metal().fingers), Context(names))
+    seen: Any = SimpleNamespace(fingers=Metal().fingers)
+    measured = metal.measure(sample, seen, Context(names))
     assert find_metal(measured, Metal())[0].kind == "ring"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -116,7 +117,7 @@ def test_mirroring_turning_and_scale_do_not_matter(name: str, usual: dict[str, C
     )
     before = find_flags(name, [hand], usual[name], threshold=0.01)[hand.name].score
     turn = cv2.getRotationMatrix2D((127.5, 127.5), 90, 1)
-    changes = [
+    changes: list[Callable[[np.ndarray], np.ndarray]] = [
         lambda layer: cv2.flip(layer, 1),
         lambda layer: cv2.warpAffine(layer, turn, (256, 256), flags=cv2.INTER_NEAREST),
         lambda layer: cv2.resize(layer, (512, 512), interpolation=cv2.INTER_NEAREST_EXACT),

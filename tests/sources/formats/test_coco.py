@@ -30,16 +30,15 @@ HEART, LUNG = 7, 3
 NOTES = "instances.json"
 
 
-scan, only, load, broken = (
-    partial(call, "coco") for call in (makedata.scan, makedata.only, makedata.first, makedata.broken)
-)
+scan, only = partial(makedata.scan, "coco"), partial(makedata.only, "coco")
+load, broken = partial(makedata.first, "coco"), partial(makedata.broken, "coco")
 
 
 def put_image(root: Path, file_name: str = "a.png", size: tuple[int, int] = makedata.SIZE) -> Path:
     return makedata.put_image(root / "images" / file_name, size)
 
 
-def image(number: int = 1, file_name: str = "a.png", **more: Any) -> dict[str, Any]:
+def image(number: Any = 1, file_name: str = "a.png", **more: Any) -> dict[str, Any]:
     return {"id": number, "file_name": file_name, "width": 20, "height": 16, **more}
 
 
@@ -141,7 +140,8 @@ def test_run_lengths_read_as_pycocotools_does(runs: list[int]) -> None:
     total = sum(runs) or 1
     runs = runs if sum(runs) else [1]
     text = coco_mask.frPyObjects({"size": [1, total], "counts": runs}, 1, total)["counts"].decode()
-    assert rle._parse_text(text) is not None and rle._parse_text(text).tolist() == runs  # type: ignore[union-attr]
+    parsed = rle._parse_text(text)
+    assert parsed is not None and parsed.tolist() == runs
 
 
 def test_an_image_without_annotations_is_labelled(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from makedata import block, broken, known_of, load, masks_of, put_image, put_text, rejected, scan
+from makedata import block, broken, known_of, label_of, load, masks_of, put_image, put_text, rejected, scan
 from pydantic import ValidationError
 
 from augforge.sources.formats.csv_table import CsvTable
@@ -90,7 +90,7 @@ def test_a_column_for_each_class(root: Path) -> None:
     head = "image_name,lung,site,heart"
     rows = [f"a.png,{runs(LUNG)},N,{runs(HEART)}", f"P1/b.png,{runs(HEART)},S,", f"P1/b.png,{runs(LUNG)},S,"]
     table(root, *rows, head=head)
-    wide = {"rles": ["heart", "lung"]}
+    wide: dict[str, Any] = {"rles": ["heart", "lung"]}
     listing = scan(KIND, root, **wide)
     assert listing.classes == ("heart", "lung")
     samples = load(KIND, root, **wide)
@@ -235,7 +235,7 @@ def test_one_label(root: Path) -> None:
     table(root, "a.png,sick", "P1/b.png,well", head="image_name,state")
     listing = scan(KIND, root, label="state")
     assert (listing.classes, listing.labels) == (("ignore",), ("sick", "well"))
-    assert load(KIND, root, label="state")["P1/b"].label.tolist() == [0, 1]
+    assert label_of(load(KIND, root, label="state")["P1/b"]) == [0, 1]
     path = table(root, "a.png,sick", "a.png,well", head="image_name,state")
     broken(KIND, root, f"{path}:3: a.png stands there twice", label="state")
     table(root, "a.png,sick", "P1/b.png,well", head="image_name,state")
@@ -249,17 +249,17 @@ def test_an_empty_label(root: Path) -> None:
         broken(KIND, root, f"{path}:3: column 'state' is empty", label="state", classes=classes)
     assert rejected(KIND, root, label="state") == [("P1/b", "broken label")]
     assert scan(KIND, root, label="state", on_error="reject").labels == ("sick",)
-    named = {"label": "state", "class_map": {"": "well"}}
+    named: dict[str, Any] = {"label": "state", "class_map": {"": "well"}}
     assert scan(KIND, root, **named).labels == ("well", "sick")
-    assert load(KIND, root, **named)["P1/b"].label.tolist() == [1, 0]
+    assert label_of(load(KIND, root, **named)["P1/b"]) == [1, 0]
 
 
 def test_weights(root: Path) -> None:
     path = table(root, "a.png,1,0.25", "P1/b.png,0,1", head="image_name,flu,cold")
     assert scan(KIND, root, labels=["cold", "flu"]).labels == ("cold", "flu")
-    assert load(KIND, root, labels=["cold", "flu"])["a"].label.tolist() == [0.25, 1]
+    assert label_of(load(KIND, root, labels=["cold", "flu"])["a"]) == [0.25, 1]
     merged = load(KIND, root, labels=["cold", "flu"], class_map={"cold": "ill", "flu": "ill"})
-    assert merged["a"].label.tolist() == [1]
+    assert label_of(merged["a"]) == [1]
     for cell in ("2", "-1", "x", "", "nan"):
         table(root, f"a.png,{cell},0", head="image_name,flu,cold")
         broken(KIND, root, f"{path}:2: column 'flu' holds '{cell}'", labels=["cold", "flu"])

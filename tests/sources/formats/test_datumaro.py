@@ -16,6 +16,7 @@ from makedata import (
     broken,
     filled,
     known_of,
+    label_of,
     load,
     masks_of,
     put_image,
@@ -197,12 +198,12 @@ def test_labels(tmp_path: Path) -> None:
     listing = scan(KIND, root)
     assert listing.classes == ("ignore",) and listing.labels == ("cat", "dog")
     samples = load(KIND, root)
-    assert {name: list(sample.label) for name, sample in samples.items()} == {"P1/a": [1, 1], "b": [0, 0]}
+    assert {name: label_of(sample) for name, sample in samples.items()} == {"P1/a": [1, 1], "b": [0, 0]}
     assert load(KIND, root, missing_annotation="unlabelled")["b"].label is None
     assert scan(KIND, root, class_map={"dog": None}).labels == ("cat",)
     assert known_of(samples["P1/a"], listing.classes) == []
     both = cvat(tmp_path / "both", polygon(), '<tag label="dog"></tag>')
-    assert load(KIND, both, take="labels")["P1/a"].label.tolist() == [0, 1]  # type: ignore[union-attr]
+    assert label_of(load(KIND, both, take="labels")["P1/a"]) == [0, 1]
 
 
 # ---- crowds, and shapes of Datumaro's own format ---------------------------------------------------------------------

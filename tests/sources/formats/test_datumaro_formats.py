@@ -62,7 +62,7 @@ def datumaro(root: Path) -> None:
     ring = {"type": "polygon", "points": [2, 2, 5, 2, 5, 4, 2, 4], "label_id": 0}
     box = {"type": "bbox", "bbox": [8, 2, 4, 7], "label_id": 1}
     rest = {"id": 0, "group": 0, "z_order": 0, "attributes": {}}
-    labels = [{"name": name, "parent": "", "attributes": []} for name in ("cat", "dog")]
+    labels: list[dict[str, Any]] = [{"name": name, "parent": "", "attributes": []} for name in ("cat", "dog")]
     item = {"id": "a", "annotations": [{**rest, **ring}, {**rest, **box}], "image": {"path": "a.png", "size": [16, 20]}}
     categories = {"label": {"labels": labels, "attributes": []}}
     put_image(root / "images/train/a.png")

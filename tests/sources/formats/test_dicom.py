@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from makedata import block, broken, known_of, load, masks_of, put_pixels, put_text, rejected, scan
+from makedata import block, broken, known_of, load, masks_of, put_pixels, put_text, rejected, scan, spy
 from makemedical import dicom, put_dicom, uninstall
 from PIL import Image
 from pydantic import ValidationError
@@ -18,6 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.processing import apply_modality_lut, apply_voi, apply_windowing
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
@@ -30,8 +31,8 @@ from augforge.cache.filecache import FileCache
 from augforge.errors import MissingExtra, SourceError
 from augforge.sources.formats.dicom import file as dicom_file
 from augforge.sources.formats.dicom import packing as dicom_packing
-from augforge.sources.formats.dicom.file import RECENT_FILES
 from augforge.sources.formats.dicom.source import Dicom
+from augforge.sources.scan.recent_files import RECENT_FILES
 
 KIND = "dicom"
 RAMP = np.arange(20 * 16, dtype=np.uint16).reshape(16, 20) * 12  # 0 to 3828 of 4095
@@ -135,7 +136,7 @@ def test_padding_is_no_value(tmp_path: Path) -> None:
     np.testing.assert_array_equal(picture[3:], np.rint((values[3:] - low) / (values.max() - low) * 255))
     assert not picture[:3].any()
     wide = np.where(padded == -2000, -1990, padded).astype(np.int16)
-    limits = {"PixelPaddingValue": -1980, "PixelPaddingRangeLimit": -2000}
+    limits: dict[str, Any] = {"PixelPaddingValue": -1980, "PixelPaddingRangeLimit": -2000}
     np.testing.assert_array_equal(shown(tmp_path, wide, **limits), picture)
     assert not shown(tmp_path, np.full((4, 4), 7, np.uint16), PixelPaddingValue=7).any()
 
@@ -184,7 +185,12 @@ def test_lookup_tables(tmp_path: Path, depth: int) -> None:
     for item in (modality, voi):
         item["LUTDescriptor"].VR = item["LUTData"].VR = "US"
     stored = (RAMP // 3).astype(np.uint16)
-    tags = {"ModalityLUTSequence": [modality], "VOILUTSequence": [voi], "WindowCenter": "5", "WindowWidth": "5"}
+    tags: dict[str, Any] = {
+        "ModalityLUTSequence": [modality],
+        "VOILUTSequence": [voi],
+        "WindowCenter": "5",
+        "WindowWidth": "5",
+    }
     picture = shown(tmp_path, stored, depth=16, **tags)
     index = 1023 - np.clip(stored.astype(int) - 100, 0, 1023)
     expected = np.array(voi.LUTData)[index]
@@ -224,7 +230,7 @@ def test_stored_bits_may_lie_high(tmp_path: Path, signed: bool) -> None:
 def test_frames_of_single_bits_begin_anywhere(tmp_path: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 2, (5, 3, 5), dtype=np.uint8)
     packed = np.packbits(frames.reshape(-1), bitorder="little").tobytes()
-    tags = {"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0, "PixelData": packed}
+    tags: dict[str, Any] = {"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0, "PixelData": packed}
     put_dicom(tmp_path / "images/a.dcm", frames, **tags)
     samples = load(KIND, tmp_path, masks=None)
     for k in range(5):
@@ -283,7 +289,7 @@ def put_packed(path: Path, streams: list[bytes], syntax: str, pixels: Any = RAMP
     """A file of codestreams with the header of some pixels."""
     path.parent.mkdir(parents=True, exist_ok=True)
     ds = dicom(np.asarray(pixels, np.uint8), **tags)
-    ds.file_meta.TransferSyntaxUID = syntax
+    ds.file_meta.TransferSyntaxUID = UID(syntax)
     ds.PixelData = encapsulate(streams)
     ds["PixelData"].is_undefined_length = True
     ds.save_as(path, enforce_file_format=True)
@@ -380,8 +386,8 @@ def test_a_file_of_frames_is_read_once(cine: Path, monkeypatch: pytest.MonkeyPat
     source = Dicom(path=str(cine))
     listing = source.scan(FileCache())
     RECENT_FILES._things.clear()
-    read, times = Path.read_bytes, []
-    monkeypatch.setattr(Path, "read_bytes", lambda path: times.append(path.name) or read(path))
+    times: list[str] = []
+    monkeypatch.setattr(Path, "read_bytes", spy(Path.read_bytes, times, lambda self: self.name))
     for record in listing.records:
         source.load(record, listing.classes)
     assert times.count("cine.dcm") == 1

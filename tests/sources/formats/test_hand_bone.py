@@ -25,7 +25,8 @@ SQUARE = [[2, 2], [6, 2], [6, 5], [2, 5]]
 NAME = "ID001/image1661130828152"
 
 
-scan, only, broken = (partial(call, "hand-bone") for call in (makedata.scan, makedata.only, makedata.broken))
+scan, only = partial(makedata.scan, "hand-bone"), partial(makedata.only, "hand-bone")
+broken = partial(makedata.broken, "hand-bone")
 
 
 def put_image(

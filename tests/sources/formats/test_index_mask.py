@@ -21,6 +21,7 @@ from makedata import (
     put_text,
     rejected,
     scan,
+    spy,
 )
 from PIL import Image
 from pydantic import ValidationError
@@ -91,9 +92,9 @@ def test_few_bits_hold_the_value_and_not_the_brightness(tmp_path: Path, bits: in
 
 
 @pytest.mark.parametrize(("suffix", "dtype"), [(".png", np.uint8), (".png", np.uint16), (".tif", np.uint16)])
-def test_gray_masks(tmp_path: Path, suffix: str, dtype: type) -> None:
+def test_gray_masks(tmp_path: Path, suffix: str, dtype: type[np.unsignedinteger[Any]]) -> None:
     put_image(tmp_path / "images/a.png")
-    values = block(1, 1, 4, 4).astype(dtype) * 0 + np.where(block(1, 1, 4, 4), np.iinfo(dtype).max - 3, 0).astype(dtype)
+    values = np.where(block(1, 1, 4, 4), np.iinfo(dtype).max - 3, 0).astype(dtype)
     put_pixels(tmp_path / f"masks/a{suffix}", values)
     name = {str(np.iinfo(dtype).max - 3): "cat"}
     assert masks_of(load(KIND, tmp_path, values=name)["a"], ("cat",))["cat"].sum() == 9
@@ -244,7 +245,7 @@ def test_suffixes(tmp_path: Path) -> None:
         put_palette(tmp_path / f"masks/{stem}_gtFine_labelIds.png", values)
         put_palette(tmp_path / f"masks/{stem}_gtFine_instanceIds.png", values * 0 + 9)
         put_text(tmp_path / f"masks/{stem}_gtFine_polygons.json", "{}")
-    named = {"image_suffix": "_leftImg8bit", "mask_suffix": "_gtFine_labelIds"}
+    named: dict[str, Any] = {"image_suffix": "_leftImg8bit", "mask_suffix": "_gtFine_labelIds"}
     listing = scan(KIND, tmp_path, **named)
     assert [(r.name, r.group) for r in listing.records] == [
         ("train/aachen/aachen_0", "aachen"),
@@ -279,7 +280,7 @@ def test_images_and_masks_side_by_side(tmp_path: Path, folder: str) -> None:
     for name in ("P1/a", "P1/b"):
         put_image(tmp_path / f"{name}.jpg")
         put_palette(tmp_path / f"{name}_mask.png", VALUES)
-    places = {"images": folder, "masks": folder.strip("/"), "mask_suffix": "_mask"}
+    places: dict[str, Any] = {"images": folder, "masks": folder.strip("/"), "mask_suffix": "_mask"}
     listing = scan(KIND, tmp_path, **places)
     assert [r.name for r in listing.records] == ["P1/a", "P1/b"] if folder == "." else ["a", "b"]
     assert not listing.refused
@@ -299,7 +300,7 @@ def test_a_second_mask_of_an_image(tmp_path: Path, masks: str) -> None:
     for name in ("a", "face_mask_1"):
         put_image(tmp_path / f"{name}.jpg")
         put_palette(tmp_path / masks / f"{name}_mask.png", VALUES)
-    places = {"images": ".", "masks": masks, "mask_suffix": "_mask", "missing_mask": "empty"}
+    places: dict[str, Any] = {"images": ".", "masks": masks, "mask_suffix": "_mask", "missing_mask": "empty"}
     assert len(scan(KIND, tmp_path, **places).records) == 2
     path = put_palette(tmp_path / masks / "a_mask_old.png", VALUES)
     broken(KIND, tmp_path, f"{path} seems to be another mask of a; expected one, a_mask", **places)
@@ -325,7 +326,7 @@ def test_numbered_masks_of_an_image_are_united(tmp_path: Path, masks: str) -> No
     put_image(tmp_path / "a.jpg")
     put_palette(tmp_path / masks / "a_mask.png", block(2, 2, 6, 5, 1))
     path = put_palette(tmp_path / masks / "a_mask_1.png", block(4, 2, 8, 5, 2) + block(10, 2, 14, 5, 1))
-    places = {"images": ".", "masks": masks, "mask_suffix": "_mask"}
+    places: dict[str, Any] = {"images": ".", "masks": masks, "mask_suffix": "_mask"}
     listing = scan(KIND, tmp_path, **places)
     (warning,) = listing.warnings
     assert warning.endswith(f"1, such as the one of {path.relative_to(tmp_path)}") and not listing.refused
@@ -427,7 +428,7 @@ def test_missing_folders(root: Path) -> None:
 
 # ---- Pascal VOC ------------------------------------------------------------------------------------------------------
 
-VOC = {
+VOC: dict[str, Any] = {
     "images": "JPEGImages",
     "masks": "SegmentationClass",
     "lists": "ImageSets/Segmentation",
@@ -502,8 +503,7 @@ def test_bad_lists(voc: Path) -> None:
 
 
 def test_images_are_not_decoded(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shapes = []
-    decode = cv2.imdecode
-    monkeypatch.setattr(cv2, "imdecode", lambda *args: shapes.append(len(args[0])) or decode(*args))
+    shapes: list[int] = []
+    monkeypatch.setattr(cv2, "imdecode", spy(cv2.imdecode, shapes, lambda data, _: len(data)))
     scan(KIND, root)
     assert len(shapes) == 2  # the masks alone

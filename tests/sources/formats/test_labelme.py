@@ -31,9 +31,8 @@ SQUARE = [[2, 2], [6, 2], [6, 5], [2, 5]]
 GRID = np.mgrid[0:16, 0:20]
 
 
-scan, only, load, broken = (
-    partial(call, "labelme") for call in (makedata.scan, makedata.only, makedata.first, makedata.broken)
-)
+scan, only = partial(makedata.scan, "labelme"), partial(makedata.only, "labelme")
+load, broken = partial(makedata.first, "labelme"), partial(makedata.broken, "labelme")
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (20, 16)) -> bytes:
@@ -49,7 +48,7 @@ def mask_text(mask: np.ndarray) -> str:
     return text_of(cv2.imencode(".png", mask)[1].tobytes())
 
 
-def shape(points: Any = None, label: Any = "heart", kind: str = "polygon", **more: Any) -> dict[str, Any]:
+def shape(points: Any = None, label: Any = "heart", kind: str | None = "polygon", **more: Any) -> dict[str, Any]:
     return {
         "label": label,
         "points": SQUARE if points is None else points,
@@ -442,7 +441,7 @@ TWO = np.ones((2, 2), np.uint8)
         (shape(label=""), "has no label"),
         (shape(label="\ud800"), "has no label"),
         (shape(kind="polygn"), "Did you mean 'polygon'?"),
-        (shape(kind=None), "is not drawn"),  # type: ignore[arg-type]
+        (shape(kind=None), "is not drawn"),
         (shape(SQUARE[:2]), "2 points; expected 3 or more"),
         (shape([[1, NAN], *SQUARE]), "points are not"),
         (shape("1,2"), "points are not"),

@@ -50,7 +50,7 @@ def test_listing(root: Path) -> None:
         ("P1/b", "P1", None),
         ("P2/c", "P2", None),
     ]
-    assert listing.refused == listing.labels == listing.warnings == ()
+    assert (listing.refused, listing.labels, listing.warnings) == ((), (), ())
     first = listing.records[0]
     assert (first.width, first.height) == (20, 16)
     assert first.bytes == (root / "images/P1/a.png").stat().st_size
@@ -127,7 +127,7 @@ def test_masks_below_the_images_are_no_images(root: Path) -> None:
 def test_suffixes(root: Path) -> None:
     for path in sorted(root.rglob("*.png")):
         path.rename(path.with_stem(f"{path.stem}_{'im' if 'images' in path.parts else 'mask'}"))
-    named = {"image_suffix": "_im", "mask_suffix": "_mask"}
+    named: dict[str, Any] = {"image_suffix": "_im", "mask_suffix": "_mask"}
     listing = scan(KIND, root, **named)
     assert [(r.name, r.group) for r in listing.records] == [("P1/a", "P1"), ("P1/b", "P1"), ("P2/c", "P2")]
     masks = masks_of(load(KIND, root, **named)["P1/a"], listing.classes)

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from makedata import known_of
+from makedata import known_of, label_of
 from pydantic import ValidationError
 from toybox import tiny_hands
 
@@ -182,7 +182,8 @@ def test_unions_of_unions(both: Path) -> None:
 
 def test_label_vectors() -> None:
     assert _spread_label(None, ([], 3)) is None
-    assert _spread_label(np.array([0.5, 1], np.float32), ([2, 0], 3)).tolist() == [1, 0, 0.5]  # type: ignore[union-attr]
+    spread = _spread_label(np.array([0.5, 1], np.float32), ([2, 0], 3))
+    assert spread is not None and spread.tolist() == [1, 0, 0.5]
 
 
 def test_labels_of_classification(both: Path) -> None:
@@ -196,7 +197,7 @@ def test_labels_of_classification(both: Path) -> None:
         pytest.fail(str(error))
     assert listing.labels == ("cat", "dog", "bird")
     assert any("d has no label cat, dog" in text for text in listing.warnings)
-    vectors = [source.load(record, listing.classes).label.tolist() for record in listing.records]  # type: ignore[union-attr]
+    vectors = [label_of(source.load(record, listing.classes)) for record in listing.records]
     assert sorted(vectors) == [[0, 0, 1], [0, 1, 0], [1, 0, 0]]
 
 
@@ -228,8 +229,9 @@ def test_paths_are_relative_to_the_recipe(both: Path, monkeypatch: pytest.Monkey
     assert {s.name: s.split for s in open_dataset(both / "out")} == {"one/a": "train", "two/a": "test"}
     plain = load_recipe(path)
     moved = load_recipe(path, ["source.sources.0.path=elsewhere"])
-    assert moved.source.members[0].source.root == Path.cwd() / "elsewhere"  # type: ignore[attr-defined]
-    assert moved.source.members[1].source.root == path.parent / "../two"  # type: ignore[attr-defined]
+    assert isinstance(moved.source, Union)
+    assert moved.source.members[0].source.root == Path.cwd() / "elsewhere"
+    assert moved.source.members[1].source.root == path.parent / "../two"
     path.write_text(path.read_text().replace("../one", "../clinic"))
     assert load_recipe(path).digest == plain.digest
     path.write_text(path.read_text().replace("Herz: heart", "Herz: lung"))

@@ -13,7 +13,7 @@ import nibabel
 import numpy as np
 import pytest
 import tifffile
-from makedata import broken, known_of, load, masks_of, put_json, put_text, rejected, scan
+from makedata import broken, known_of, load, masks_of, put_json, put_text, rejected, scan, spy
 from makemedical import (
     LPS,
     put_dicom,
@@ -29,6 +29,7 @@ from augforge.errors import MissingExtra, SourceError
 from augforge.sources.formats.volume import file as volume_file
 from augforge.sources.formats.volume import labels as volume_labels
 from augforge.sources.formats.volume import listing as volume_listing
+from augforge.sources.formats.volume.file import read_volume
 from augforge.sources.formats.volume.source import VolumeSlices
 from augforge.sources.scan.recent_files import RECENT_FILES, RecentFiles
 
@@ -42,7 +43,8 @@ NAMES = {"1": "liver", "2": "spleen"}
 
 
 def as_bits(values: Any, low: float, high: float, bits: int = 8) -> np.ndarray:
-    return np.rint(np.clip((np.asarray(values, float) - low) / (high - low), 0, 1) * (2**bits - 1))
+    share = np.clip((np.asarray(values, float) - low) / (high - low), 0, 1)
+    return np.asarray(np.rint(share * (2**bits - 1)))
 
 
 def gray(values: Any) -> np.ndarray:
@@ -69,7 +71,7 @@ def test_listing(root: Path) -> None:
     first = listing.records[0]
     assert (first.width, first.height, dict(first.metadata)) == (7, 6, {"slice": 0})
     assert first.bytes == (root / "images/P1/a.nii.gz").stat().st_size // 5
-    assert listing.refused == listing.warnings == ()
+    assert (listing.refused, listing.warnings) == ((), ())
 
 
 # ---- planes and axes -------------------------------------------------------------------------------------------------
@@ -223,7 +225,8 @@ def test_values_are_named_by_dataset_json(root: Path, labels: dict[str, Any]) ->
 
 
 def test_a_dataset_json_that_names_no_values(root: Path) -> None:
-    for content in ([], {}, {"labels": {}}, {"labels": "x"}):
+    contents: list[Any] = [[], {}, {"labels": {}}, {"labels": "x"}]
+    for content in contents:
         put_json(root / "dataset.json", content)
         assert scan(KIND, root).classes == ("1", "2") and not scan(KIND, root).warnings
     put_json(root / "dataset.json", {"labels": {"background": 0, "whole": [1, 2], "core": 2}})
@@ -262,7 +265,7 @@ def test_volumes_that_mark_nothing_in_a_slice_are_not_read_for_it(tmp_path: Path
     """Of a hundred organs a few are in a slice."""
     put_nifti(tmp_path / "images/a.nii", VALUES)
     for label, value in (("liver", 1), ("spleen", 2), ("nose", 3)):
-        put_nifti(tmp_path / f"labels/{label}/a.nii", (value == LABELS).astype(np.uint8) * 200)
+        put_nifti(tmp_path / f"labels/{label}/a.nii", np.where(value == LABELS, 200, 0).astype(np.uint8))
     source = VolumeSlices(path=str(tmp_path), labels_by="folder")
     listing = source.scan(FileCache())
     assert all(record.data["known"] == ["liver", "nose", "spleen"] for record in listing.records)
@@ -457,16 +460,17 @@ def test_a_volume_is_decoded_once(root: Path, monkeypatch: pytest.MonkeyPatch) -
     source = VolumeSlices(path=str(root), values=NAMES)
     listing = source.scan(FileCache())
     RECENT_FILES._things.clear()
-    read, times = volume_file._nifti_values, []
-    monkeypatch.setitem(volume_file._VALUES, "NIfTI", lambda path: times.append(path.name) or read(path))
+    times: list[str] = []
+    read = spy(volume_file._nifti_values, times, lambda path: path.name)
+    monkeypatch.setitem(volume_file._VALUES, "NIfTI", read)
     for record in listing.records:
         source.load(record, listing.classes)
     assert sorted(times) == sorted(2 * ["a.nii.gz", "b.nii.gz", "c.nii.gz"])  # image and labels
 
 
 def test_images_are_not_decoded_and_labels_once(root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    read, times = volume_labels.read_volume, []
-    monkeypatch.setattr(volume_labels, "read_volume", lambda path: times.append(path.parent) or read(path))
+    times: list[Path] = []
+    monkeypatch.setattr(volume_labels, "read_volume", spy(read_volume, times, lambda path: path.parent))
     cache = FileCache(tmp_path / "facts.db")
     first = scan(KIND, root, cache)
     cache.save()
@@ -481,7 +485,8 @@ def test_what_is_kept_is_bounded(tmp_path: Path) -> None:
     read: list[str] = []
 
     def get(kind: str, size: int) -> str:
-        return kept.get(path, kind, lambda: read.append(kind) or kind, lambda _: size)
+        found: str = kept.get(path, kind, spy(lambda: kind, read, lambda: kind), lambda _: size)
+        return found
 
     for kind in ("a", "b", "a", "c", "a", "b"):  # c takes the room of b, which was used before a
         assert get(kind, 50) == kind
@@ -742,11 +747,15 @@ def test_odd_series(tmp_path: Path) -> None:
     (folder / "010.dcm").unlink()
     (warning,) = scan(KIND, tmp_path, labels=None).warnings
     assert warning == "images/ct: slices lie 2 to 4 mm apart; some may be missing"
-    tags = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [1.5, 1.0], "SeriesInstanceUID": "1.2.3"}
+    tags: dict[str, Any] = {
+        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "PixelSpacing": [1.5, 1.0],
+        "SeriesInstanceUID": "1.2.3",
+    }
     other = folder / "x.dcm"
     put_dicom(other, VALUES[0], ImagePositionPatient=[-10, -20, 5], **tags)
     broken(KIND, tmp_path, str(folder), "x.dcm lie at the same place; expected", labels=None)
-    echo = {"AcquisitionNumber": 2, "EchoTime": 4.6}
+    echo: dict[str, Any] = {"AcquisitionNumber": 2, "EchoTime": 4.6}
     put_dicom(other, VALUES[0], ImagePositionPatient=[-10, -20, 5], **tags | echo)
     put_dicom(folder / "003.dcm", VALUES[0], ImagePositionPatient=[-10, -20, 5], **tags | echo | {"EchoTime": 2.3})
     broken(KIND, tmp_path, "003.dcm and x.dcm lie at the same place: EchoTime 2.3 and 4.6; expected", labels=None)

@@ -35,7 +35,10 @@ def test_an_enhanced_file_is_the_series_of_its_frames(tmp_path: Path) -> None:
     frames = [frame(5 + 2.0 * z, PixelValueTransformationSequence=scaled("2", str(z))) for z in SCRAMBLED]
     put_enhanced(tmp_path / "images/P1/ct.dcm", VALUES[SCRAMBLED], frames, PatientID="X7")
     for z in range(7):
-        tags = {"ImagePositionPatient": [-10, -20, 5 + 2.0 * z], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+        tags: dict[str, Any] = {
+            "ImagePositionPatient": [-10, -20, 5 + 2.0 * z],
+            "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        }
         tags |= {"PixelSpacing": [1.5, 1], "RescaleSlope": "2", "RescaleIntercept": str(z), "PatientID": "X7"}
         put_dicom(tmp_path / f"images/P1/single/{-z}.dcm", VALUES[z], **tags)
     affine = LPS @ np.array([[1, 0, 0, -10], [0, 1.5, 0, -20], [0, 0, 2, 5], [0, 0, 0, 1.0]])

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from makedata import broken, load, masks_of, put_text, rejected, scan
+from makedata import broken, load, masks_of, put_text, rejected, scan, spy
 from makemedical import frame, put_enhanced, put_nifti, put_segments, put_series, put_tiff
 from pydantic import ValidationError
 
 from augforge.report.pages import source_page
 from augforge.sources.formats.volume import listing as volume_listing
+from augforge.sources.formats.volume.labels import label_facts
 from augforge.sources.formats.volume.source import VolumeSlices
 
 KIND = "volume"
@@ -148,8 +149,8 @@ def test_folders_within_each_other(tmp_path: Path, images: str, labels: str) -> 
 def test_labels_of_no_class_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put_case(tmp_path, "TotalSegmentator", 0)
     put_text(tmp_path / "s0000/segmentations/vein.nii.gz", "no volume")
-    facts, read = volume_listing.label_facts, []
-    monkeypatch.setattr(volume_listing, "label_facts", lambda path, turn: read.append(path.name) or facts(path, turn))
+    read: list[str] = []
+    monkeypatch.setattr(volume_listing, "label_facts", spy(label_facts, read, lambda path, turn: path.name))
     options = {**on_the_page("TotalSegmentator"), "classes": ["liver"], "class_map": {"1": "liver", "*": None}}
     assert len(scan(KIND, tmp_path, **options).records) == 5
     assert read == ["1.nii.gz"]
@@ -189,7 +190,7 @@ def test_a_folder_may_be_spelled_otherwise(tmp_path: Path, spelled: str, by: str
             inner = "liver/" if by == "folder" else ""
             put_tiff(tmp_path / f"labels/{inner}{patient}/ct.tif", LABELS.transpose(2, 1, 0))
     put_text(folder / "notes.txt", "x")
-    options = {"labels_by": by, "check_affine": False}
+    options: dict[str, Any] = {"labels_by": by, "check_affine": False}
     usual = scan(KIND, tmp_path, **options)
     other = scan(KIND, tmp_path, images=spelled.format("images"), labels=spelled.format("labels"), **options)
     assert other == usual and {record.group for record in other.records} == {"P1", "P2"}

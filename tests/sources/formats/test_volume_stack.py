@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,7 +87,12 @@ def test_labels_beside_slices_are_none(tmp_path: Path) -> None:
     folder = put_series(tmp_path / "P1/ct", VALUES)
     put_dicom(folder / "mask.dcm", VALUES[0])
     put_tiff(tmp_path / "P1/seg.tif", (VALUES > 0).astype(np.uint8))
-    options = {"images": ".", "labels": ".", "label_name": "(.*)/(?:seg|ct/mask)", "image_name": "(.*)/ct"}
+    options: dict[str, Any] = {
+        "images": ".",
+        "labels": ".",
+        "label_name": "(.*)/(?:seg|ct/mask)",
+        "image_name": "(.*)/ct",
+    }
     options |= {"labels_by": "value", "check_affine": False}
     assert rejected(KIND, tmp_path, **options) == [("P1/ct/mask.dcm", "not a label volume")]
     samples = load(KIND, tmp_path, **options)

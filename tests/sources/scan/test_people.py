@@ -42,7 +42,7 @@ def edit_part(path: Path, name: str, edit: Callable[[bytes], bytes]) -> None:
             archive.writestr(part, data)
 
 
-KOREAN = [
+KOREAN: list[list[Any]] = [
     ["ID", "나이", "성별", "키(신장)", "몸무게(체중)", None, "Unnamed: 6"],
     [1, 30, "_x0008_남", 175.5, "70", "stray", "stray"],
     ["ID002", "41", " 여 ", None, 52.0, None, None],
@@ -179,5 +179,5 @@ def test_broken_workbook(tmp_path: Path, name: str) -> None:
     ],
 )
 def test_joining_rows_to_folders(keys: list[str], folder: str, key: str | None) -> None:
-    rows = {name: {"note": name} for name in keys}
+    rows: dict[str, dict[str, Any]] = {name: {"note": name} for name in keys}
     assert person_row(rows, folder) == (None if key is None else {"note": key})

@@ -86,7 +86,7 @@ class Grid:
             from nibabel.orientations import io_orientation
         except ImportError as error:
             raise MissingExtra("nibabel", "medical", "finding the planes of a volume") from error
-        axes = io_orientation(matrix)  # type: ignore[no-untyped-call]
+        axes = io_orientation(matrix)
         return tuple((int(world), int(sign)) for world, sign in axes)
 
     def cut(self, axis: Axis, path: Path) -> Turn:

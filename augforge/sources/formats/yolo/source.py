@@ -83,9 +83,7 @@ ROOT/                          source.path
         facts = scan.image_facts(places.items())
         labels = label_files(scan, places, found.folders, needed=self.missing_label is None)
         unlabelled = self._find_unlabelled(scan, places, found.parts, labels)
-        contents = scan.facts(
-            labels.items(), self._kind(names, table), self._make_reader(names, table), "broken label file"
-        )
+        contents = scan.facts(labels.items(), self._kind(names, table), self._make_reader(names), "broken label file")
 
         def record(name: str, place: str, label: str | None) -> Record:
             missing = "unlabelled" if name in unlabelled else "empty"
@@ -141,7 +139,7 @@ ROOT/                          source.path
         """The kind of a label file's facts in the cache: it names everything besides the file that decides them."""
         return f"yolo@{self.adapter_version} {digest(list(names.items()), table.names, self.class_map, self.boxes)}"
 
-    def _make_reader(self, names: Mapping[int, str], table: ClassTable) -> Any:
+    def _make_reader(self, names: Mapping[int, str]) -> Any:
         def read(path: Path) -> str:
             shapes = read_labels(path, names, self.boxes)
             named = ((self.class_of(names[shape.number]), shape) for shape in shapes)
