@@ -48,7 +48,7 @@ def map_unordered(function: Callable[[Item], Result], items: Sequence[Item], job
             yield result
     except TerminatedWorkerError:
         raise AugforgeError(
-            "a worker process was ended from outside, most often for want of memory. What was finished is kept: "
+            "a worker process was ended from outside, most often because memory ran out. What was finished is kept: "
             "run the same command again with fewer --jobs"
         ) from None
     finally:

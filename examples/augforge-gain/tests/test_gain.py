@@ -19,4 +19,5 @@ def test_clips_instead_of_wrapping() -> None:
     image = np.array([[100, 200]], np.uint8)
     sample = Sample("a", image, bitmask.empty(1, 2, 1), bitmask.all_bits(1))
     (made,) = OPS["gain"].apply([sample], 1.5, Gain(), Context(("a",)))
+    assert isinstance(made, Sample)
     assert made.image.tolist() == [[150, 255]]
