@@ -28,7 +28,7 @@ help:
 	@echo "make test-extras  the tests of Datumaro, PyOD and S3 alone, in an environment of their own, .venv-extras"
 	@echo "make lint         ruff, mypy --strict, import-linter, vulture"
 	@echo "make format       let ruff put the code into shape"
-	@echo "make mutants      change the code in many places, one at a time, to see which change no test notices; takes hours"
+	@echo "make mutants      change the code in many places, one at a time, to see which change no test notices; an hour or two"
 	@echo "                  (ARGS='--module judge --limit 20 --jobs 2')"
 	@echo "make docs         write docs/commands.md and docs/configuration.md from the code"
 	@echo "make docs-ops     draw docs/ops/ anew: a picture of every op   (ARGS='mosaic ricap' draws these)"

@@ -34,7 +34,11 @@ TESTS: dict[str, tuple[str, ...]] = {
     "augforge/planning/plan.py": ("tests/planning/test_plan.py", PIPELINE),
     "augforge/planning/rows.py": ("tests/planning/test_plan.py", PIPELINE),
     "augforge/planning/splits.py": ("tests/planning/test_splits.py", "tests/recipe/test_recipe.py"),
-    "augforge/planning/steps.py": ("tests/planning/test_plan.py", "tests/recipe/test_recipe.py", PIPELINE),
+    "augforge/planning/steps.py": (
+        "tests/planning/test_steps.py",
+        "tests/planning/test_plan.py",
+        "tests/recipe/test_recipe.py",
+    ),
     "augforge/engine/judge.py": ("tests/engine/test_judge.py", PIPELINE),
     "augforge/engine/outcome.py": (PIPELINE, BUILDER),
     "augforge/engine/publish.py": ("tests/engine/test_publish.py", PIPELINE, BUILDER),

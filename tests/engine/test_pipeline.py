@@ -455,6 +455,12 @@ def test_dry_run_with_a_condition_on_measurements_is_at_most(tmp_path: Path, han
     assert (dry.exact, dry.splits, dry.made) == (True, real.splits, 0)
 
 
+def test_a_condition_on_what_is_not_there_is_an_error(tmp_path: Path, hands: Path) -> None:
+    """Only while something is not measured, in a dry run, it may still turn up."""
+    with pytest.raises(PlanError, match=r"'toy_dim\.level > 105' cannot be evaluated"):
+        run(tmp_path, hands, '{op: hflip, where: "toy_dim.level > 105"}')
+
+
 def test_every_sample_is_made_once_where_stages_share_it(tmp_path: Path, hands: Path) -> None:
     """Payloads of inner stages may be lost: they are made again for whatever needs them."""
     import shutil
