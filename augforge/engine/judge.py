@@ -113,6 +113,11 @@ class Judge:
         flags = step.bound.op.decide(
             [candidate for _, candidate in seen], step.bound.params, self.context.op_context(step.bound)
         )
+        if len(flags) != len(seen):
+            raise PlanError(
+                f"the filter {step.bound.label} gives {len(flags)} verdicts on {len(seen)} samples; expected one for "
+                "each, None to keep it. Correct the filter"
+            )
         judged = {
             row.name: self._apply_flag(step, row, flag)
             for (row, _), flag in zip(seen, flags, strict=True)

@@ -71,6 +71,9 @@ __all__ = [
     "table_filter",
 ]
 
+STEP_KEYS = frozenset({"op", "p", "copies", "on", "where", "keep_input"})
+"""Keys in recipes that belong to a step, not to its op: no op may have a parameter of such a name."""
+
 Role = Literal["prepare", "augment", "filter"]
 FilterParamsT = TypeVar("FilterParamsT", bound=FilterParams)
 
@@ -222,8 +225,7 @@ def op(
     def register(function: Apply[Params]) -> Op[Params]:
         module = _module_of(function)
         made = Op(name, version, role, params, examples or Examples(), module, reads, decided, apply=function)
-        OPS.add(name, made, module)
-        return made
+        return _register(made)
 
     return register
 
@@ -261,8 +263,14 @@ def _register_filter(
     decide: DecideTable[FilterParamsT],
     module: str,
 ) -> Op[FilterParamsT]:
-    made = Op(name, version, "filter", params, examples or Examples(), module, exact=_never, decide=decide)
-    OPS.add(name, made, module)
+    return _register(Op(name, version, "filter", params, examples or Examples(), module, exact=_never, decide=decide))
+
+
+def _register(made: Op[Params]) -> Op[Params]:
+    hidden = sorted(STEP_KEYS & made.params.model_fields.keys())
+    if hidden:
+        raise ValueError(f"op '{made.name}' has a parameter {hidden[0]}, which is a key of every step. Rename it")
+    OPS.add(made.name, made, made.module)
     return made
 
 

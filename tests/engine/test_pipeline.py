@@ -299,7 +299,7 @@ def test_a_filter_that_leaves_out_a_sample_is_an_error(tmp_path: Path, hands: Pa
     def toy_short(candidates: Any, params: Any, ctx: Any) -> list[Flag | None]:
         return [Flag("odd") for candidate in candidates if candidate.name != name(3)]
 
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(PlanError, match=r"toy_short gives \d+ verdicts on \d+ samples; expected one for each"):
         run(tmp_path, hands, "{op: toy_short}")
 
 
