@@ -25,6 +25,8 @@ GROUPS = ("augforge.ops", "augforge.sources")
 
 _plugin_files: dict[str, Path] = {}
 """Plugin files that were loaded, by the name of the module that each became."""
+_registering: set[str] = set()
+"""Modules that registered something."""
 
 
 class Catalogue(Mapping[str, Entry]):
@@ -39,15 +41,19 @@ class Catalogue(Mapping[str, Entry]):
     def __init__(self, kind: str, package: str, group: str) -> None:
         self._kind, self._package, self._group = kind, package, group
         self._entries: dict[str, Entry] = {}
+        self._modules: dict[str, str] = {}
         self._complete = False
 
     def add(self, name: str, entry: Entry, module: str) -> None:
         """Register an entry that a module defines. Raises ValueError if the name is taken."""
+        _registering.add(module)
         if origin_of(module):
             self._import_all()  # augforge's own names come first, so that a clash is reported for the plugin
         if name in self._entries:
-            raise ValueError(f"duplicate {self._kind} '{name}'; names are unique. Rename one of the two")
-        self._entries[name] = entry
+            raise ValueError(
+                f"duplicate {self._kind} '{name}': {_owner(self._modules[name])} has that name already. Rename this one"
+            )
+        self._entries[name], self._modules[name] = entry, module
 
     def __getitem__(self, name: str) -> Entry:
         if name not in self._entries:
@@ -66,11 +72,11 @@ class Catalogue(Mapping[str, Entry]):
     def restored(self) -> Iterator[None]:
         """What is registered inside the block is gone afterwards: for tests."""
         self._import_all()
-        before = dict(self._entries)
+        before = dict(self._entries), dict(self._modules)
         try:
             yield
         finally:
-            self._entries = before
+            self._entries, self._modules = before
 
     def _import_all(self) -> None:
         """Import every module that may register something.
@@ -90,6 +96,11 @@ class Catalogue(Mapping[str, Entry]):
         except BaseException:
             self._complete = False
             raise
+
+
+def _owner(module: str) -> str:
+    """Who defines a name, for messages."""
+    return origin_of(module) or "augforge itself"
 
 
 def _load_entry_point(point: EntryPoint) -> None:
@@ -131,9 +142,11 @@ def load_plugin(path: str | Path) -> str:
     sys.modules[name], _plugin_files[name] = module, path
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name], _plugin_files[name]
         raise PluginError(f"{path}: cannot be loaded: {type(error).__name__}: {error}. Correct the file") from error
+    if name not in _registering:
+        raise PluginError(f"{path} registers no op and no source; expected one behind @op or @source. Check --plugin")
     return name
 
 

@@ -40,3 +40,11 @@ def rng_for(*parts: Any) -> np.random.Generator:
     """A Generator that depends only on the JSON-like parts; PCG64 by name, since numpy may change its default."""
     seed = hashlib.sha256(canonical_json(parts).encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(seed, "big")))
+
+
+def plain(value: Any) -> Any:
+    """JSON-like data of Python's own types, NumPy's floats included. TypeError or ValueError if it is not JSON-like."""
+    try:
+        return json.loads(canonical_json(value))
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{error}; give finite plain numbers, such as float(x) of a NumPy value") from None

@@ -44,6 +44,44 @@ class OtherHands(HandBone):
     format: Literal["other-hands"] = "other-hands"
 '''
 
+READER = '''
+"""A source of texts that name classes."""
+from typing import ClassVar, Literal
+import numpy as np
+from augforge import bitmask
+from augforge.files import file_sha256
+from augforge.sources.core import Source, source
+from augforge.sources.classes import class_table_of_scan
+from augforge.sources.loading import known_bits, make_sample
+from augforge.sources.scan.records import make_record, name_of
+from augforge.sources.scan.scanning import Scan
+
+def facts_of(path):
+    text = path.read_text()
+    return {"width": 4, "height": 4, "bytes": 3, "sha256": file_sha256(path), "labels": text.split()}
+
+@source
+class Texts(Source):
+    """Texts."""
+    adapter_version: ClassVar[int] = 1
+    layout: ClassVar[str] = "ROOT/"
+    format: Literal["texts"] = "texts"
+
+    def scan(self, cache):
+        scan = Scan(self, cache)
+        places = scan.places_by_name((name_of(place), place) for place in scan.walk("", {".txt"}))
+        facts = scan.facts(places.items(), "texts@1", facts_of, "broken text")
+        labels = sorted({label for fact in facts.values() for label in fact["labels"]})
+        table = class_table_of_scan(scan, labels, self.root)
+        data = {"known": table.known}
+        found = (make_record(name, place, facts[place], "", data=data) for name, place in places.items())
+        return scan.make_listing(found, table.names)
+
+    def load(self, record, classes):
+        image = np.full((4, 4), int(record.name), np.uint8)
+        return make_sample(record, image, bitmask.empty(4, 4, len(classes)), known_bits(record, classes))
+'''
+
 
 def in_new_process(code: str, *paths: Path) -> str:
     path = os.pathsep.join([*map(str, paths), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -104,7 +142,7 @@ def test_names_are_unique_and_sorted() -> None:
     with things.restored():
         things.add("b", 1, "augforge.export")
         things.add("a", 2, "augforge.export")
-        with pytest.raises(ValueError, match="duplicate thing 'a'"):
+        with pytest.raises(ValueError, match="duplicate thing 'a': augforge itself has that name already"):
             things.add("a", 3, "augforge.export")
         assert list(things.items()) == [("a", 2), ("b", 1)]
     assert "a" not in things and len(things) == 0
@@ -190,6 +228,16 @@ def test_a_recipe_runs_no_code(tmp_path: Path, plugin: Path) -> None:
         ("raise RuntimeError('not today')", "RuntimeError: not today"),
         (PLUGIN.replace('"invert"', '"hflip"'), "duplicate op 'hflip'"),
         ("def broken(:", "SyntaxError"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("x = 1", "registers no op and no source"),
+        (PLUGIN.replace('role="augment"', 'role="augmentation"'), "the role 'augmentation'; expected one of prepare"),
+        (PLUGIN.replace('Literal["other-hands"]', "str"), "OtherHands names no format"),
+        (
+            PLUGIN.replace("class OtherHands(HandBone)", "class OtherHands(Source)").replace(
+                "import source\n", "import Source, source\n"
+            ),
+            "OtherHands has no layout, load, scan",
+        ),
     ],
 )
 def test_a_plugin_that_fails_is_named(plugin: Path, text: str, message: str) -> None:
@@ -197,6 +245,29 @@ def test_a_plugin_that_fails_is_named(plugin: Path, text: str, message: str) -> 
     done = run("ops", "--plugin", plugin)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert str(plugin) in done.stderr.replace("\n", "") and message in done.stderr.replace("\n", " ")
+
+
+def test_the_option_may_stand_before_the_command_and_in_python(tmp_path: Path, plugin: Path) -> None:
+    recipe = other_hands(tmp_path, "{op: invert}")
+    assert run("--plugin", plugin, "build", recipe, "--out", tmp_path / "out").returncode == 0
+    arguments = f"{str(recipe)!r}, {str(tmp_path / 'two')!r}, plugins=[{str(plugin)!r}]"
+    code = f"from augforge import build; print(build({arguments}).version)"
+    assert in_new_process(code).strip() == read_manifest(tmp_path / "out").version
+
+
+def test_a_changed_plugin_reads_its_files_again(tmp_path: Path, plugin: Path) -> None:
+    """The facts of its own function, which the file cache keeps, hang on the plugin's origin too."""
+    plugin.write_text(READER)
+    (tmp_path / "data").mkdir()
+    for number in (1, 2):
+        (tmp_path / f"data/{number}.txt").write_text("a b")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("name: x\nsource: {format: texts, path: data}\nsteps: []\n")
+    assert run("build", recipe, "--out", tmp_path / "out", "--plugin", plugin).returncode == 0
+    assert read_manifest(tmp_path / "out").classes == ["a", "b"]
+    plugin.write_text(READER.replace("text.split()", "text.split()[:1]"))
+    assert run("build", recipe, "--out", tmp_path / "out", "--plugin", plugin).returncode == 0
+    assert read_manifest(tmp_path / "out").classes == ["a"]
 
 
 def test_a_missing_plugin(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -13,7 +13,7 @@ from augforge.cli import models as cli_models
 from augforge.cli import pages as cli_pages
 from augforge.cli import studies as cli_studies
 from augforge.cli import terminal
-from augforge.cli.everywhere import COMMON, with_common_options
+from augforge.cli.everywhere import COMMON, Debug, Plugins, use_common_options, with_common_options
 from augforge.cli.options import (
     Command,
     DatasetPlace,
@@ -31,7 +31,7 @@ from augforge.cli.options import (
 from augforge.errors import AugforgeError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    pass
 
 app = typer.Typer(
     name="augforge",
@@ -172,7 +172,7 @@ def verify(
         progress.start("verify", len(manifest.shards))
         problems = check(dataset, version, pixels, progress.advance)
     found = {"version": manifest.version, "shards": len(manifest.shards), "ok": not problems, "problems": problems}
-    terminal.output(found, as_json, lambda console: _print_problems(found, console))
+    terminal.output(found, as_json, lambda console: terminal.print_problems(found, console))
     if problems:
         raise typer.Exit(1)
 
@@ -282,19 +282,14 @@ for registered in app.registered_commands:
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _before_commands(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    plugin: Plugins = None,
+    debug: Debug = False,
+) -> None:
+    use_common_options(plugin, debug)
     if version:
         from augforge import __version__
 
         typer.echo(__version__)
         raise typer.Exit()
-
-
-def _print_problems(found: dict[str, Any], console: Console) -> None:
-    for problem in found["problems"]:
-        console.print(f"[red]{terminal.escape(problem)}[/red]", soft_wrap=True)
-    count = len(found["problems"])
-    state = "[green]is whole[/green]" if found["ok"] else f"[red]has {count} problem{'s' * (count > 1)}[/red]"
-    console.print(f"version {found['version']} with {found['shards']} shards {state}")
-    if not found["ok"]:
-        console.print("Make damaged shards again: augforge build RECIPE --no-reuse. At a URL, upload them again")

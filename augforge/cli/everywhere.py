@@ -36,17 +36,22 @@ class Common:
 COMMON = Common()
 
 
+def use_common_options(plugin: list[Path] | None, debug: bool) -> None:
+    """Load plugins, and note whether tracebacks are wanted."""
+    COMMON.debug = debug
+    if plugin:
+        from augforge.catalogue import load_plugin
+
+        for path in plugin:
+            load_plugin(path)
+
+
 def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
     """A command that takes ``--plugin`` and ``--debug`` too; both take effect before it runs."""
 
     @wraps(command)
     def run(*, plugin: list[Path] | None, debug: bool, **arguments: Any) -> None:
-        COMMON.debug = debug
-        if plugin:
-            from augforge.catalogue import load_plugin
-
-            for path in plugin:
-                load_plugin(path)
+        use_common_options(plugin, debug or COMMON.debug)  # they may stand before the command too
         command(**arguments)
 
     own = inspect.signature(command, eval_str=True)

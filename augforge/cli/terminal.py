@@ -104,8 +104,11 @@ def interruptible(
 def print_traceback(error: AugforgeError) -> None:
     """Print the traceback of an error, or those of the tasks that failed in worker processes, on standard error."""
     failures = error.failures if isinstance(error, TaskError) else ()
+    told: set[str] = set()
     for failure in failures:
-        typer.echo(f"{failure.sample} ({failure.step}):\n{failure.traceback}", err=True)
+        if failure.traceback not in told:
+            typer.echo(f"{failure.sample} ({failure.step}):\n{failure.traceback}", err=True)
+        told.add(failure.traceback)
     if not failures:
         typer.echo("".join(traceback.format_exception(error)), err=True)
 
@@ -135,3 +138,14 @@ def escape(text: str) -> str:
     from rich import markup
 
     return markup.escape(text)
+
+
+def print_problems(found: dict[str, Any], console: Console) -> None:
+    """Print what `verify` found."""
+    for problem in found["problems"]:
+        console.print(f"[red]{escape(problem)}[/red]", soft_wrap=True)
+    count = len(found["problems"])
+    state = "[green]is whole[/green]" if found["ok"] else f"[red]has {count} problem{'s' * (count > 1)}[/red]"
+    console.print(f"version {found['version']} with {found['shards']} shards {state}")
+    if not found["ok"]:
+        console.print("Make damaged shards again: augforge build RECIPE --no-reuse. At a URL, upload them again")

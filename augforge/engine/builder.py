@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from augforge.cache.work import sweep
+from augforge.catalogue import load_plugin
 from augforge.engine import execute
 from augforge.engine.opening import check_folder, dataset_folder, open_recipe
 from augforge.engine.outcome import Outcome
@@ -71,6 +72,7 @@ def build(
     reuse: bool = True,
     rehash: bool = False,
     register: bool = False,
+    plugins: Sequence[str | Path] = (),
     progress: Progress | None = None,
 ) -> Summary:
     """Build the dataset that a recipe describes.
@@ -83,6 +85,7 @@ def build(
         dry_run: plan only, and say what would be made.
         reuse: take over what earlier versions and interrupted builds made.
         rehash: read every source file again instead of trusting its size and modification time.
+        plugins: Python files that register ops or sources; they are run.
         register: enter source and dataset into ``data_manifest.yaml`` in the current folder.
         progress: is told how far the work is.
 
@@ -92,6 +95,8 @@ def build(
         TaskError: tasks failed; the previous version stays whole, and what was finished is kept.
     """
     started = time.monotonic()
+    for plugin in plugins:
+        load_plugin(plugin)
     loaded = load_recipe(recipe, overrides)
     if register:
         check_registrable(loaded)
@@ -105,9 +110,9 @@ def build(
         return _summary(Finished(opened, outcome), reusable)
     with writer_lock(folder):
         sweep(folder / "work")
-        opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash)
-        reusable = set(opened.pool.payloads)  # taken now, since the build adds what it makes to the pool
         try:
+            opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash)
+            reusable = set(opened.pool.payloads)  # taken now, since the build adds what it makes to the pool
             finished = Finished(opened, opened.make_samples(opened.pipeline(loaded.steps, jobs, progress)))
         except TaskError as error:
             _log(folder, loaded, jobs, failures=[asdict(failure) for failure in error.failures])

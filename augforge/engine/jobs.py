@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from augforge.cache.work import Batch, Payload
-from augforge.errors import SourceError, TaskError
+from augforge.errors import AugforgeError, SourceError, TaskError
 from augforge.ops.bound import BoundOp
 from augforge.ops.core import Context
 from augforge.planning.rows import Row, Task
@@ -16,6 +18,7 @@ from augforge.planning.steps import Step
 from augforge.sources import Record, Refused, Source
 from augforge.store.codec import Encoding
 
+_TRACEBACKS = "--debug prints the tracebacks; a build keeps them in log.jsonl."
 MAX_FAILURES = 10
 """After so many failures no more jobs are begun, and so many are shown."""
 
@@ -113,8 +116,28 @@ class UnreadableSamples(SourceError):
         self.refused = refused
 
 
-def task_error(failures: Sequence[Failure]) -> TaskError:
-    """The error that tells of the first failed jobs."""
+@contextmanager
+def step_errors(label: str, work: str) -> Iterator[None]:
+    """An unexpected exception in a step's function becomes a TaskError that names the step and keeps the traceback."""
+    try:
+        yield
+    except AugforgeError:
+        raise
+    except Exception as error:
+        message = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        failure = Failure("", label, message, "".join(traceback.format_exception(error)))
+        raise TaskError(f"step {label} ({work}): {message}. {_TRACEBACKS}", [failure]) from error
+
+
+def task_error(failures: Sequence[Failure], all_tried: bool) -> TaskError:
+    """The error that tells of the first failed jobs.
+
+    Args:
+        failures: of the jobs that were performed.
+        all_tried: whether every job was performed, or the rest left out after MAX_FAILURES.
+    """
+    count = f"{len(failures)} tasks failed" if all_tried else f"{len(failures)} tasks failed before the build stopped"
     lines = [f"{failure.sample} ({failure.step}): {failure.message}" for failure in failures[:MAX_FAILURES]]
-    message = f"{len(failures)} tasks failed; what was finished is kept.\n" + "\n".join(lines)
+    more = [f"and {len(failures) - MAX_FAILURES} more"] if len(failures) > MAX_FAILURES else []
+    message = "\n".join([f"{count}; what was finished is kept.", *lines, *more, _TRACEBACKS])
     return TaskError(message, failures[:MAX_FAILURES])

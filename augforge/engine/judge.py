@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from augforge.cache.ledger import Ledger
-from augforge.engine.jobs import WorkerContext
+from augforge.engine.jobs import WorkerContext, step_errors
 from augforge.engine.measuring import features_key
 from augforge.engine.outcome import Finding
 from augforge.errors import PlanError, nearest
+from augforge.keys import plain
 from augforge.ops.conditions import evaluate_condition
 from augforge.ops.core import Candidate, Flag
 from augforge.planning.rows import Row
@@ -78,7 +79,8 @@ class Judge:
         if len(candidates) < len(rows):
             self.complete = False
             return step
-        value = op.fit(candidates, step.bound.params, self.context.op_context(step.bound))
+        with step_errors(step.bound.label, "fit"):
+            value = plain(op.fit(candidates, step.bound.params, self.context.op_context(step.bound)))
         if value is not None:
             self.fitted[step.bound.label] = value
         return replace(step, bound=replace(step.bound, fitted=value))
@@ -110,14 +112,10 @@ class Judge:
         self.complete = self.complete and len(seen) == len(rows)
         if len(seen) < len(rows) and step.bound.op.fit is not None:
             return list(rows)  # a threshold fitted on only some of the rows would differ
-        flags = step.bound.op.decide(
-            [candidate for _, candidate in seen], step.bound.params, self.context.op_context(step.bound)
-        )
-        if len(flags) != len(seen):
-            raise PlanError(
-                f"the filter {step.bound.label} gives {len(flags)} verdicts on {len(seen)} samples; expected one for "
-                "each, None to keep it. Correct the filter"
-            )
+        with step_errors(step.bound.label, "decide"):
+            ctx = self.context.op_context(step.bound)
+            flags = step.bound.op.decide([candidate for _, candidate in seen], step.bound.params, ctx)
+            _check_verdicts(flags, len(seen))
         judged = {
             row.name: self._apply_flag(step, row, flag)
             for (row, _), flag in zip(seen, flags, strict=True)
@@ -174,3 +172,13 @@ class Judge:
         self.rejected.append(
             {**{name: getattr(row, name) for name in names}, "step": step, "reason": reason, "detail": detail}
         )
+
+
+def _check_verdicts(flags: Sequence[Flag | None], candidates: int) -> None:
+    if len(flags) != candidates:
+        raise ValueError(
+            f"it gives {len(flags)} verdicts on {candidates} samples; expected one for each, None to keep it"
+        )
+    odd = next((flag for flag in flags if flag is not None and not isinstance(flag, Flag)), None)
+    if odd is not None:
+        raise TypeError(f"it gives {odd!r}; expected a Flag, or None to keep the sample")

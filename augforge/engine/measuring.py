@@ -23,7 +23,7 @@ def failing_in(step: str) -> Iterator[None]:
     """An exception inside becomes the cause of a StepError that names the step, or work such as `encode`."""
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise StepError(step) from error
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from augforge.cache.filecache import FileCache
 from augforge.cache.work import Payload, read_batches, remove_batch
-from augforge.engine.jobs import WorkerContext
+from augforge.engine.jobs import WorkerContext, step_errors
 from augforge.engine.outcome import Outcome, Pool
 from augforge.engine.pipeline import Pipeline
 from augforge.errors import DatasetError, PlanError, SourceError
@@ -121,7 +121,8 @@ def open_recipe(
         SourceError, PlanError: the source is broken, or the recipe does not fit it.
     """
     files, libraries = FileCache(folder / "work" / "files.sqlite", trust=reuse and not rehash), library_versions()
-    listing = recipe.source.scan(files)
+    with step_errors(recipe.source.adapter(), "scan"):
+        listing = recipe.source.scan(files)
     for step in recipe.steps:
         step.bound.params.check(Context(listing.classes, listing.labels))
     table = source_table(listing, recipe)

@@ -257,18 +257,18 @@ class Pipeline:
         if not jobs:
             return
         self._progress.start(label, len(jobs))
-        failures, unreadable = [], []
-        size = self._batch_size(jobs)
+        failures, unreadable, performed, size = [], [], 0, self._batch_size(jobs)
         batches = [(self._context, jobs[start : start + size]) for start in range(0, len(jobs), size)]
         for result in execute.map_unordered(perform_batch, batches, self._processes):
             self._pool.add(result.batch)
             self._progress.advance(result.job_count)
+            performed += result.job_count
             failures += result.failures
             unreadable += result.unreadable
             if len(failures) >= MAX_FAILURES:
                 break
         if failures:
-            raise task_error(failures)
+            raise task_error(failures, all_tried=performed == len(jobs))
         if unreadable:
             raise UnreadableSamples(unreadable)
 

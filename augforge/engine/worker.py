@@ -46,14 +46,14 @@ def perform_batch(arguments: tuple[WorkerContext, Sequence[Job]]) -> BatchResult
                 _perform_job(context, job, writer)
             except UnreadableSamples as error:
                 result.unreadable += error.refused
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # an op that exits must not end the build without a word
                 result.failures.append(_describe_failure(job, error))
     return result
 
 
-def _describe_failure(job: Job, error: Exception) -> Failure:
+def _describe_failure(job: Job, error: BaseException) -> Failure:
     step = "load"  # whatever fails outside `failing_in`
-    if isinstance(error, StepError) and isinstance(error.__cause__, Exception):
+    if isinstance(error, StepError) and error.__cause__ is not None:
         step, error = str(error), error.__cause__
     message = str(error) if isinstance(error, AugforgeError | ValueError) else f"{type(error).__name__}: {error}"
     return Failure(job.sample_name, step, message, "".join(traceback.format_exception(error)))

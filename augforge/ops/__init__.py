@@ -16,12 +16,14 @@ from augforge.ops.core import (
     op,
     table_filter,
 )
+from augforge.sample import Drop
 
 __all__ = [
     "OPS",
     "BoundOp",
     "Candidate",
     "Context",
+    "Drop",
     "Examples",
     "FilterParams",
     "Flag",

@@ -33,7 +33,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 from augforge.catalogue import Catalogue, origin_of
 from augforge.ops.hooks import (
@@ -267,6 +267,8 @@ def _register_filter(
 
 
 def _register(made: Op[Params]) -> Op[Params]:
+    if made.role not in get_args(Role):
+        raise ValueError(f"op '{made.name}' has the role {made.role!r}; expected one of {', '.join(get_args(Role))}")
     hidden = sorted(STEP_KEYS & made.params.model_fields.keys())
     if hidden:
         raise ValueError(f"op '{made.name}' has a parameter {hidden[0]}, which is a key of every step. Rename it")

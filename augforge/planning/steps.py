@@ -137,4 +137,10 @@ def choose(document: Document, data: Mapping[str, Any], key: str, at: KeyPath, k
         return name
     if name is None:
         raise document.fail(at, f"'{key}' is missing; it has no default.{nearest('', known)}")
-    raise document.fail((*at, key), f"there is no {key} {shorten(name)}.{nearest(str(name), known)}")
+    hint = nearest(str(name), known)
+    plugin = (
+        ""
+        if "Did you mean" in hint
+        else " If a plugin defines it, name its file with --plugin, or install its package."
+    )
+    raise document.fail((*at, key), f"there is no {key} {shorten(name)}.{hint}{'' if 'Did you' in hint else plugin}")

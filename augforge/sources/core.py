@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -210,8 +210,13 @@ class Source(BaseModel, ABC):
     @classmethod
     def adapter(cls) -> str:
         """What ids hold of a source's code: format and adapter version, and where the code of a plugin comes from."""
+        return f"{cls.model_fields['format'].default}@{cls.adapter_version}{cls.origin()}"
+
+    @classmethod
+    def origin(cls) -> str:
+        """``+`` and where the code comes from, for a plugin's source; empty for augforge's own."""
         origin = origin_of(cls.__module__)
-        return f"{cls.model_fields['format'].default}@{cls.adapter_version}" + (f"+{origin}" if origin else "")
+        return f"+{origin}" if origin else ""
 
     @property
     def root(self) -> Path:
@@ -278,9 +283,18 @@ SourceClass = TypeVar("SourceClass", bound=Source)
 
 
 def source(cls: type[SourceClass]) -> type[SourceClass]:
-    """Register a source under its format's name: the default of its field `format`, which must be a Literal."""
-    name = cls.model_fields["format"].default
-    if not isinstance(name, str):
+    """Register a source under its format's name, the default of its field `format`.
+
+    Raises:
+        ValueError: `format` is no Literal with a default, or `adapter_version`, `layout`, `scan` or `load` is missing.
+    """
+    field = cls.model_fields["format"]
+    missing = [name for name in ("adapter_version", "layout") if not hasattr(cls, name)] + sorted(
+        cls.__abstractmethods__
+    )
+    if get_origin(field.annotation) is not Literal or not isinstance(field.default, str):
         raise ValueError(f'{cls.__name__} names no format; expected a field such as format: Literal["mine"] = "mine"')
-    SOURCES.add(name, cls, cls.__module__)
+    if missing:
+        raise ValueError(f"{cls.__name__} has no {', '.join(missing)}; a source needs them all. Add what is missing")
+    SOURCES.add(field.default, cls, cls.__module__)
     return cls

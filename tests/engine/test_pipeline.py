@@ -299,8 +299,53 @@ def test_a_filter_that_leaves_out_a_sample_is_an_error(tmp_path: Path, hands: Pa
     def toy_short(candidates: Any, params: Any, ctx: Any) -> list[Flag | None]:
         return [Flag("odd") for candidate in candidates if candidate.name != name(3)]
 
-    with pytest.raises(PlanError, match=r"toy_short gives \d+ verdicts on \d+ samples; expected one for each"):
+    with pytest.raises(
+        TaskError, match=r"step toy_short \(decide\): it gives \d+ verdicts on \d+ samples; expected one"
+    ):
         run(tmp_path, hands, "{op: toy_short}")
+
+
+@pytest.mark.parametrize(
+    ("fitted", "verdict", "message"),
+    [
+        (np.float32(3), None, r"step toy_wrong \(fit\): .*float32 is not JSON serializable; give finite plain numbers"),
+        (float("nan"), None, r"step toy_wrong \(fit\): .*give finite plain numbers"),
+        (1.0, True, r"step toy_wrong \(decide\): TypeError: it gives True; expected a Flag"),
+        (1.0, KeyError("lut"), r"step toy_wrong \(decide\): KeyError: 'lut'"),
+    ],
+)
+def test_failing_filters_are_named(tmp_path: Path, hands: Path, fitted: Any, verdict: Any, message: str) -> None:
+    @filter_op("toy_wrong", FilterParams, version=1)
+    def toy_wrong(candidate: Any, params: Any, ctx: Any) -> Any:
+        if isinstance(verdict, Exception):
+            raise verdict
+        return verdict
+
+    toy_wrong.fits(lambda candidates, params, ctx: fitted)
+    with pytest.raises(TaskError, match=message) as caught:
+        run(tmp_path, hands, "{op: toy_wrong}")
+    assert caught.value.failures[0].traceback.startswith("Traceback")
+    assert json.loads((tmp_path / "out/log.jsonl").read_text().splitlines()[-1])["failures"][0]["step"] == "toy_wrong"
+
+
+def test_a_numpy_number_from_fit_is_a_plain_number(tmp_path: Path, hands: Path) -> None:
+    @filter_op("toy_quantile", FilterParams, version=1)
+    def toy_quantile(candidate: Any, params: Any, ctx: Any) -> Flag | None:
+        assert type(ctx.fitted) is float
+        return None
+
+    toy_quantile.fits(lambda candidates, params, ctx: np.quantile([1.0, 2.0], 0.5))
+    run(tmp_path, hands, "{op: toy_quantile}")
+    assert read_manifest(tmp_path / "out").fitted == {"toy_quantile": 1.5}
+
+
+def test_an_op_that_exits_is_a_failed_task(tmp_path: Path, hands: Path) -> None:
+    @op("toy_exit", OpParams, version=1, role="augment")
+    def toy_exit(inputs: Any, drawn: Any, params: Any, ctx: Any) -> Any:
+        raise SystemExit(1)
+
+    with pytest.raises(TaskError, match=r"tasks failed.*\n.*\(toy_exit\): SystemExit: 1"):
+        run(tmp_path, hands, "{op: toy_exit}")
 
 
 def test_failing_measure_names_sample_and_filter(tmp_path: Path, hands: Path) -> None:

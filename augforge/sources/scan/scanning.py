@@ -68,6 +68,7 @@ class Scan(OldNames):
 
     def __init__(self, source: Source, cache: FileCache) -> None:
         self.source, self.cache, self.root = source, cache, source.root
+        self._origin = source.origin()  # a plugin that changed reads its files again
         self.problems: list[str] = []
         self.refused: list[Refused] = []
         self.warnings: list[str] = []
@@ -214,14 +215,14 @@ class Scan(OldNames):
 
     def _takes_time(self, path: Path, kind: str) -> bool:
         try:
-            return path.stat().st_size >= _LARGE and not self.cache.has(path, kind)
+            return path.stat().st_size >= _LARGE and not self.cache.has(path, kind + self._origin)
         except OSError:  # `file_facts` reports it
             return False
 
     def file_facts(self, path: Path, kind: str, compute: Callable[[Path], Any]) -> Any:
         """Facts of one file. Raises SourceError if it cannot be read, and whatever ``compute`` raises."""
         try:
-            return self.cache.get(path, kind, compute)
+            return self.cache.get(path, kind + self._origin, compute)
         except OSError as error:
             fact = f"{path} cannot be read: {error.strerror}"
             raise SourceError(f"{fact}. Restore the file or its permissions.") from error

@@ -11,7 +11,7 @@ from augforge import bitmask
 from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError
 from augforge.files import file_sha256
-from augforge.sample import Sample
+from augforge.sample import Sample, check_image
 from augforge.sources.classes import class_table_of_scan
 from augforge.sources.core import Listing, Record, Source, source
 from augforge.sources.loading import known_bits, make_sample
@@ -21,7 +21,10 @@ from augforge.sources.scan.scanning import Scan
 
 @source
 class NumpyArchives(Source):
-    """Reads .npz files with ``image``, uint8 (H, W) or (H, W, 3), and a bool (H, W) array for each class."""
+    """Reads .npz files with ``image``, uint8 (H, W) or (H, W, 3), and a bool (H, W) array for each class.
+
+    A class whose array is missing in a file is known, and absent there.
+    """
 
     adapter_version: ClassVar[int] = 1
     layout: ClassVar[str] = """\
@@ -51,7 +54,7 @@ ROOT/          source.path
         arrays = read_archive(self.root / record.data["image"])
         planes = bitmask.empty(record.height, record.width, len(classes))
         for label, name in record.data["drawn"]:
-            bitmask.merge_class(planes, classes.index(name), arrays[label].astype(np.uint8))
+            bitmask.merge_class(planes, classes.index(name), arrays[label].view(np.uint8))
         return make_sample(record, arrays["image"], planes, known_bits(record, classes))
 
 
@@ -61,8 +64,11 @@ def read_archive(path: Path) -> dict[str, np.ndarray[Any, Any]]:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         image = arrays["image"]
-        if any(array.shape != image.shape[:2] for name, array in arrays.items() if name != "image"):
-            raise ValueError("a mask has another size than the image")
+        check_image(image)
+        masks = {name: array for name, array in arrays.items() if name != "image"}
+        wrong = [name for name, mask in masks.items() if mask.dtype != bool or mask.shape != image.shape[:2]]
+        if wrong:
+            raise ValueError(f"{wrong[0]} is no bool array of the image's height and width")
     except Exception as error:  # NumPy raises many kinds for damaged files
         raise SourceError(f"{path} is damaged: {error!r}; expected image and masks. Save it again.") from None
     return arrays

@@ -27,6 +27,13 @@ def test_masks_come_back(tmp_path: Path) -> None:
     assert np.array_equal(bitmask.class_mask(sample.masks, 0).astype(bool), mask)
 
 
+def test_a_mask_that_is_not_bool_loses_no_label_in_silence(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", image=np.zeros((4, 6), np.uint8), lung=np.full((4, 6), 0.5))
+    source = SOURCES["npz"].model_validate({"format": "npz", "path": str(tmp_path)})
+    with pytest.raises(SourceError, match="lung is no bool array"):
+        source.scan(FileCache())
+
+
 def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(b"no archive")
     source = SOURCES["npz"].model_validate({"format": "npz", "path": str(tmp_path)})
