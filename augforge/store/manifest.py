@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from augforge.errors import DatasetError, nearest, shorten
 from augforge.files import write_text
 from augforge.keys import canonical_json, digest
+from augforge.store.tags import resolve_tag
 
 FORMAT_VERSION = 1
 """Version of the on-disk format. Raise it when an older augforge can no longer read what this one writes."""
@@ -140,7 +141,7 @@ def read_manifest(folder: Path, version: str | None = None) -> Manifest:
 
     Args:
         folder: of the dataset.
-        version: a version or the beginning of one, if it is unique; None for the current one.
+        version: a tag, a version, or the beginning of one if it is unique; None for the current one.
 
     Raises:
         DatasetError: there is no dataset, no such version, or the manifest cannot be read.
@@ -174,6 +175,7 @@ def versions(folder: Path) -> list[str]:
 
 def _version_file(folder: Path, version: str) -> Path:
     known = versions(folder)
+    version = resolve_tag(folder, version, known)
     found = [name for name in known if name.startswith(version)]
     if len(found) != 1:
         problem = "has several versions that begin with" if found else "has no version"

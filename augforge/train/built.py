@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augforge.errors import TrainError
+from augforge.store.history import read_log
 from augforge.yamlfile import YamlFile, override, parse_yaml
 
 if TYPE_CHECKING:
@@ -26,13 +26,8 @@ def built_recipe(dataset: Dataset) -> YamlFile:
 
 def last_build(dataset: Dataset) -> dict[str, Any]:
     """The last log entry of the dataset's version; empty if there is none."""
-    log = dataset.folder / "log.jsonl"
-    last: dict[str, Any] = {}
-    for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
-        with suppress(json.JSONDecodeError):  # a build that was killed may have left half a line
-            entry = json.loads(line)
-            last = entry if entry["version"] == dataset.version else last
-    return last
+    entries = (entry for entry in reversed(read_log(dataset.folder).entries) if entry.get("version") == dataset.version)
+    return next(entries, {})
 
 
 def raw_source(dataset: Dataset, path: str | None = None) -> Source:

@@ -24,7 +24,19 @@ from augforge.store.dataset import open_dataset
 from augforge.store.manifest import read_manifest, versions
 
 COMMANDS = ["build", "outliers", "inspect", "verify", "show", "files", "export", "gc", "ops", "sources", "exports"]
-COMMANDS += ["sample-data", "train", "evaluate", "predict", "tune-thresholds", "ensemble", "crossval", "compare"]
+COMMANDS += [
+    "log",
+    "tag",
+    "checkout",
+    "sample-data",
+    "train",
+    "evaluate",
+    "predict",
+    "tune-thresholds",
+    "ensemble",
+    "crossval",
+    "compare",
+]
 
 
 def run(*arguments: str | Path) -> str:

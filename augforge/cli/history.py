@@ -1,0 +1,114 @@
+"""Commands about versions: what happened, what differs, where samples came from, what a build would do and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from augforge.cli import terminal
+from augforge.cli.options import DatasetPlace, Json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Folder = Annotated[str, typer.Argument(metavar="DATASET", help="Folder of a dataset.")]
+
+
+def log(dataset: Folder, as_json: Json = False) -> None:
+    """List the versions of a dataset, newest first: time, recipe, samples of each split, parent, tags.
+
+    The parent is the version that was current before. Failed builds are listed too, with their first error, and so
+    are checkouts. Everything comes from manifests and `log.jsonl`; damaged lines of it are left out and named.
+
+    **augforge diff DATASET@VERSION DATASET** compares two of them, and **augforge checkout** makes one current.
+    """
+    from augforge.report.history import render_history
+    from augforge.store.history import history
+
+    found = history(dataset)
+    terminal.output(asdict(found), as_json, lambda console: render_history(found, console))
+
+
+def gc(
+    dataset: DatasetPlace,
+    keep: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many versions to keep, the newest, beside those with a tag; all without it."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Empty a dataset's work area, and remove old versions and the shards that no version names.
+
+    Takes a folder, not a URL.
+    """
+    from augforge.store.gc import collect
+
+    freed = collect(dataset, keep)
+    terminal.output(
+        freed, as_json, lambda console: console.print(f"removed {freed['files']} files, {freed['bytes']:,} bytes")
+    )
+
+
+def tag(
+    dataset: Folder,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="The tag, such as baseline; without it, all are listed.")
+    ] = None,
+    version: Annotated[
+        str | None,
+        typer.Argument(metavar="VERSION", help="Its tag, or the beginning of its name; by default the current one."),
+    ] = None,
+    delete: Annotated[bool, typer.Option("--delete", "-d", help="Take the tag away; the version stays.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Give a version a name, list such names, or take one away.
+
+    Wherever a version is named, its tag can be named instead: **--version baseline**, **DATASET@baseline**. A tag that
+    exists moves to the version given. `gc` keeps tagged versions. Tags stand in `tags.yaml` beside the manifest.
+    """
+    from augforge.store.history import delete_tag, list_tags, tag_version
+
+    if delete and (name is None or version is not None):
+        raise typer.BadParameter("expected the NAME of the tag to take away, and no VERSION", param_hint="--delete")
+    if name is None:
+        tags = list_tags(dataset)
+        terminal.output({"tags": tags}, as_json, lambda console: _print_tags(tags, console))
+        return
+    found = delete_tag(dataset, name) if delete else tag_version(dataset, name, version)
+    text = f"{name} no longer names version {found}" if delete else f"{name} names version {found}"
+    terminal.output({"tag": name, "version": found, "deleted": delete}, as_json, lambda console: console.print(text))
+
+
+def _print_tags(tags: dict[str, str], console: Console) -> None:
+    for name, version in tags.items():
+        console.print(f"{version}  {terminal.escape(name)}", soft_wrap=True)
+    if not tags:
+        console.print("No version has a tag. Give one: augforge tag DATASET NAME [VERSION]")
+
+
+def checkout(
+    dataset: Folder,
+    version: Annotated[
+        str, typer.Argument(metavar="VERSION", help="The version: a tag, or the beginning of its name.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Make a version of a dataset the current one.
+
+    Only `manifest.yaml` and the card are replaced: nothing is copied, and no version is lost. Whoever is reading sees
+    the old version or the new one, and a running build makes it an error. **augforge log** lists the
+    versions. The next build of a recipe makes its own result current again.
+    """
+    from augforge.store.history import checkout as make_current
+
+    manifest = make_current(dataset, version)
+    found = {"name": manifest.name, "version": manifest.version, "samples": manifest.samples}
+    terminal.output(
+        found, as_json, lambda console: console.print(f"version {manifest.version} of {manifest.name} is current")
+    )
+
+
+COMMANDS: list[Callable[..., None]] = [log, tag, checkout, gc]

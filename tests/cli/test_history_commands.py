@@ -1,0 +1,69 @@
+"""The commands about versions, as a shell sees them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from toybox import toy_fixture, two_versions_fixture  # noqa: F401
+from typer.testing import CliRunner
+
+from augforge.cli import app as cli
+from augforge.store.manifest import read_manifest, versions
+
+
+def run(*arguments: str | Path, code: int = 0) -> str:
+    """Run a command that must end with this exit code; what it printed on standard output."""
+    result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+def run_json(*arguments: str | Path, code: int = 0) -> dict[str, object]:
+    found: dict[str, object] = json.loads(run(*arguments, "--json", code=code))
+    return found
+
+
+def fail(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
+    """The exit code of the entry point, as a shell would see it."""
+    monkeypatch.setattr(sys, "argv", ["augforge", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    return int(caught.value.code or 0)
+
+
+@pytest.fixture
+def old(toy: Path) -> str:
+    """The version of the toy that is not current."""
+    (found,) = set(versions(toy)) - {read_manifest(toy).version}
+    return found
+
+
+def test_log(toy: Path, old: str) -> None:
+    (toy / "log.jsonl").write_text((toy / "log.jsonl").read_text() + '{"half\n')
+    text = run("log", toy)
+    assert text.index(read_manifest(toy).version) < text.index(f"version {old}")
+    assert "(current)" in text
+    assert f"parent {old}" in text
+    assert "Warning: line 3 of" in text
+    found = run_json("log", toy)
+    assert found["damaged_lines"] == [3]
+    assert [entry["version"] for entry in found["entries"]] == [read_manifest(toy).version, old]  # type: ignore[attr-defined]
+
+
+def test_tag_and_checkout(toy: Path, old: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    new = read_manifest(toy).version
+    assert "No version has a tag" in run("tag", toy)
+    assert run("tag", toy, "baseline", old[:8]) == f"baseline names version {old}\n"
+    assert run_json("tag", toy, "best") == {"tag": "best", "version": new, "deleted": False}
+    assert run_json("tag", toy) == {"tags": {"baseline": old, "best": new}}
+    assert "(baseline)" in run("log", toy)
+    assert run("checkout", toy, "baseline") == f"version {old} of toy is current\n"
+    assert run_json("inspect", toy)["version"] == old
+    assert run_json("inspect", toy, "--version", "best")["version"] == new
+    assert "checked out" in run("log", toy)
+    assert run("tag", toy, "best", "--delete") == f"best no longer names version {new}\n"
+    assert fail(monkeypatch, "tag", toy, "--delete") == 2
+    assert fail(monkeypatch, "checkout", toy, "best") == 1
