@@ -52,6 +52,32 @@ def gc(
     )
 
 
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help="A dataset: DATASET, or DATASET@VERSION; folder or URL.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="What to compare it with, named in the same way.")],
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with code 1 if anything differs.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what differs between two versions, or two datasets, and why.
+
+    **augforge diff datasets/hands@baseline datasets/hands**: a version stands behind an @ as its tag or the beginning
+    of its name; without it, the current one is meant.
+
+    Samples that were added, removed and changed, and through what: a source image or its annotation, a step's
+    parameters, an op's version, other partners, a filter. Then classes, splits, tags, rejected samples, fitted values,
+    libraries, and the recipes' lines. Indexes and tables are compared, no pixels. The text shows examples, `--json` has
+    every sample.
+    """
+    from augforge.report.difference import compare_versions
+    from augforge.report.difference_text import render_difference
+    from augforge.store.tables import open_place
+
+    report = compare_versions(open_place(a), open_place(b))
+    terminal.output(report, as_json, lambda console: render_difference(report, console))
+    if exit_code and not report["equal"]:
+        raise typer.Exit(1)
+
+
 def tag(
     dataset: Folder,
     name: Annotated[
@@ -111,4 +137,4 @@ def checkout(
     )
 
 
-COMMANDS: list[Callable[..., None]] = [log, tag, checkout, gc]
+COMMANDS: list[Callable[..., None]] = [log, diff, tag, checkout, gc]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from augforge.errors import DatasetError
 from augforge.files import is_url, writer_lock
-from augforge.store.history import read_log
+from augforge.store.log import read_log
 from augforge.store.manifest import read_manifest, versions
 from augforge.store.remote import Remote
 from augforge.store.tags import read_tags

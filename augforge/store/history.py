@@ -12,50 +12,9 @@ from typing import Any
 from augforge.errors import DatasetError, nearest
 from augforge.files import is_url, write_text, writer_lock
 from augforge.store.card import dataset_card
+from augforge.store.log import LOG, read_log
 from augforge.store.manifest import Manifest, read_manifest, versions
 from augforge.store.tags import check_tag, read_tags, write_tags
-
-LOG = "log.jsonl"
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    """What a dataset's log says.
-
-    Attributes:
-        entries: the lines that can be read, oldest first.
-        damaged: numbers of the other lines, from 1: a build that was killed may have left half a line.
-    """
-
-    entries: tuple[dict[str, Any], ...]
-    damaged: tuple[int, ...]
-
-
-def read_log(folder: Path) -> Log:
-    """Read the log of a dataset; an empty one if there is no file."""
-    path = folder / LOG
-    lines = path.read_bytes().split(b"\n") if path.exists() else []
-    entries, damaged = [], []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        entry = _parse_line(line)
-        if entry is None:
-            damaged.append(number)
-        else:
-            entries.append(entry)
-    return Log(tuple(entries), tuple(damaged))
-
-
-def _parse_line(line: bytes) -> dict[str, Any] | None:
-    """A line of the log; None if it cannot be read."""
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(entry, dict) or not isinstance(entry.get("version"), str | None):
-        return None
-    return entry
 
 
 @dataclass

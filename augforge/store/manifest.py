@@ -91,6 +91,11 @@ class Manifest(_Frozen):
         """The table of rejected samples, relative to the dataset."""
         return f"index/{self.version}.rejected.parquet"
 
+    @property
+    def stages_path(self) -> str:
+        """The samples between stages, relative to the dataset."""
+        return f"index/{self.version}.stages.parquet"
+
     def expected_version(self) -> str:
         """The version that the manifest's content gives; another one in `version` means that somebody edited it."""
         return version_of(self.classes, self.labels, self.shards, self.rejected_digest, self.tags_digest)

@@ -92,6 +92,11 @@ class Remote:
         self._download(manifest.rejected_path)
         return self._copy_path(manifest.rejected_path)
 
+    def fetch_stages(self, manifest: Manifest) -> Path:
+        """The table of samples between stages, always fetched: the manifest has no digest of its bytes."""
+        self._download(manifest.stages_path)
+        return self._copy_path(manifest.stages_path)
+
     def size_of(self, path: str) -> int | None:
         """Size of a remote file in bytes; None if the server does not tell it."""
         with self._file_system(path) as (files, remote_path):

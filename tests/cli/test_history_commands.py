@@ -67,3 +67,15 @@ def test_tag_and_checkout(toy: Path, old: str, monkeypatch: pytest.MonkeyPatch) 
     assert run("tag", toy, "best", "--delete") == f"best no longer names version {new}\n"
     assert fail(monkeypatch, "tag", toy, "--delete") == 2
     assert fail(monkeypatch, "checkout", toy, "best") == 1
+
+
+def test_diff(toy: Path, old: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = run_json("diff", f"{toy}@{old[:8]}", toy)
+    assert report["b"]["version"] == read_manifest(toy).version  # type: ignore[index]
+    text = run("diff", f"{toy}@{old[:8]}", toy)
+    assert text.startswith("Of 28 samples, from ")
+    assert "through source sample ID001/" in text
+    assert run("diff", f"{toy}@{old[:8]}", toy, "--exit-code", code=1).startswith("Of 28 samples")
+    assert run("diff", toy, toy, "--exit-code").startswith("Nothing differs")
+    assert fail(monkeypatch, "diff", toy, f"{toy}@nothing") == 1
+    assert fail(monkeypatch, "diff", toy) == 2

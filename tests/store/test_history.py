@@ -14,7 +14,8 @@ from augforge.errors import DatasetError
 from augforge.files import writer_lock
 from augforge.store.dataset import open_dataset
 from augforge.store.gc import collect
-from augforge.store.history import checkout, delete_tag, history, list_tags, read_log, tag_version
+from augforge.store.history import checkout, delete_tag, history, list_tags, tag_version
+from augforge.store.log import read_log
 from augforge.store.manifest import read_manifest, versions
 from augforge.store.tags import read_tags, write_tags
 from augforge.store.verify import verify
