@@ -190,13 +190,14 @@ def show(
     limit: Annotated[int, typer.Option(min=1, help="Samples on a contact sheet.")] = 24,
     version: Version = None,
 ) -> None:
-    """Draw samples with their class masks, or a contact sheet of the dataset, to a PNG."""
+    """Draw samples with their class masks and what they were made of, or a contact sheet of the dataset, to a PNG."""
     from augforge.report.show import contact_sheet, save_png, show_samples
     from augforge.store.dataset import open_dataset
 
     opened = open_dataset(dataset, version)
     if samples:
-        picture = show_samples([opened.by_name(name) for name in samples], opened.classes)
+        parents = dict(opened.index.select("name", "parents").iter_rows())
+        picture = show_samples([opened.by_name(name) for name in samples], opened.classes, parents=parents)
     else:
         picture = contact_sheet(opened, split=split, limit=limit)
     path = old_output or out or Path("show.png")

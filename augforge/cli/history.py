@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from augforge.cli import terminal
-from augforge.cli.options import DatasetPlace, Json
+from augforge.cli.options import DatasetPlace, Json, Version, out_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -78,6 +79,46 @@ def diff(
         raise typer.Exit(1)
 
 
+def trace(
+    dataset: DatasetPlace,
+    sample: Annotated[str, typer.Argument(metavar="SAMPLE", help="Name of a sample, as the index has it.")],
+    out: Annotated[Path | None, out_option("A picture of the tree to write, PNG or JPEG.", "none")] = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Make the sample again from its source, and compare the pixels.")
+    ] = False,
+    source: Annotated[
+        str | None, typer.Option(help="Where the source is now; by default where the last build found it.")
+    ] = None,
+    version: Version = None,
+    as_json: Json = False,
+) -> None:
+    """Say how a sample came about: every step with what it drew, down to the source images.
+
+    **--replay** reads the source again, performs only the tasks that this sample needs, encodes it as it is stored,
+    and compares the pixel digests of image and masks. The exit code is then 0 if they are equal, and 1 if they differ
+    or the sample cannot be made any more; the reason is printed. Nothing is written to the dataset.
+    """
+    from augforge.engine.replay import replay_sample
+    from augforge.report.show import save_png
+    from augforge.report.trace import render_trace, trace_sample
+    from augforge.report.tree_picture import tree_picture
+    from augforge.store.dataset import open_dataset
+
+    opened = open_dataset(dataset, version)
+    found = trace_sample(opened, sample)
+    if out is not None:
+        save_png(tree_picture(opened, found), out)
+        terminal.console(stderr=True).print(f"wrote {terminal.escape(str(out))}")
+    done = None
+    if replay:
+        with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
+            done = replay_sample(opened, sample, source, progress)
+    data = {**found, "replay": None if done is None else asdict(done)}
+    terminal.output(data, as_json, lambda console: render_trace(found, done, console))
+    if done is not None and done.verdict != "equal":
+        raise typer.Exit(1)
+
+
 def tag(
     dataset: Folder,
     name: Annotated[
@@ -137,4 +178,4 @@ def checkout(
     )
 
 
-COMMANDS: list[Callable[..., None]] = [log, diff, tag, checkout, gc]
+COMMANDS: list[Callable[..., None]] = [log, diff, trace, tag, checkout, gc]

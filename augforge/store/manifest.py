@@ -96,6 +96,11 @@ class Manifest(_Frozen):
         """The samples between stages, relative to the dataset."""
         return f"index/{self.version}.stages.parquet"
 
+    @property
+    def ledger_path(self) -> str:
+        """What the build found out, relative to the dataset."""
+        return f"index/{self.version}.ledger.parquet"
+
     def expected_version(self) -> str:
         """The version that the manifest's content gives; another one in `version` means that somebody edited it."""
         return version_of(self.classes, self.labels, self.shards, self.rejected_digest, self.tags_digest)

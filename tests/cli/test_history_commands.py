@@ -11,6 +11,7 @@ from toybox import toy_fixture, two_versions_fixture  # noqa: F401
 from typer.testing import CliRunner
 
 from augforge.cli import app as cli
+from augforge.store.dataset import open_dataset
 from augforge.store.manifest import read_manifest, versions
 
 
@@ -79,3 +80,15 @@ def test_diff(toy: Path, old: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("diff", toy, toy, "--exit-code").startswith("Nothing differs")
     assert fail(monkeypatch, "diff", toy, f"{toy}@nothing") == 1
     assert fail(monkeypatch, "diff", toy) == 2
+
+
+def test_trace(toy: Path, two_versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = next(name for name in open_dataset(toy).index["name"] if name.startswith("mosaic/"))
+    text = run("trace", toy, name, "-o", tmp_path / "tree.png")
+    assert name in text
+    assert "source image" in text
+    assert (tmp_path / "tree.png").stat().st_size > 1000
+    found = run_json("trace", toy, name, "--replay", "--source", two_versions / "data")
+    assert found["replay"]["verdict"] == "equal"  # type: ignore[index]
+    assert "cannot be made" in run("trace", toy, name, "--replay", "--source", tmp_path / "none", code=1)
+    assert fail(monkeypatch, "trace", toy, "nothing") == 1
