@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from augforge.cli import terminal
-from augforge.cli.options import DatasetPlace, Json, Version, out_option
+from augforge.cli.options import DatasetPlace, Jobs, Json, Overrides, Version, out_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -119,6 +119,29 @@ def trace(
         raise typer.Exit(1)
 
 
+def explain(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")],
+    out: Annotated[Path | None, out_option("Folder of the dataset; datasets/NAME by default.")] = None,
+    jobs: Jobs = 1,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a build would do, and why, without doing it: every task that would run, grouped by its reason.
+
+    The plan is compared with the current version. Reasons are a source image or annotation that changed or is new, a
+    parameter, an op's version, other partners, a library's version, pixels or measurements that are gone, or that there
+    is no dataset yet. If a build would give the current version again, that is said. The exit code is 0 in any case.
+
+    Takes the options of `build`, so that the same line can be built afterwards. **augforge diff** says what came of it.
+    """
+    from augforge.engine.explaining import explain as plan
+    from augforge.report.explanation import explanation_json, render_explanation
+
+    with terminal.interruptible("nothing was written"):
+        found = plan(recipe, out, jobs=jobs, overrides=overrides or ())
+    terminal.output(explanation_json(found), as_json, lambda console: render_explanation(found, console))
+
+
 def tag(
     dataset: Folder,
     name: Annotated[
@@ -178,4 +201,4 @@ def checkout(
     )
 
 
-COMMANDS: list[Callable[..., None]] = [log, diff, trace, tag, checkout, gc]
+COMMANDS: list[Callable[..., None]] = [log, diff, trace, explain, tag, checkout, gc]

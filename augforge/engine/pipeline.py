@@ -69,6 +69,11 @@ class Pipeline:
         self._tasks: dict[str, tuple[Task, Stage]] = {}
         self._new_tasks: set[str] = set()  # kept over the rounds: what an abandoned one made is new all the same
 
+    @property
+    def plan(self) -> tuple[list[Stage], dict[str, tuple[Task, Stage]], set[str]]:
+        """The stages, all tasks with their stages by id, and the ids of the tasks whose results are not known."""
+        return self._fitted_stages, self._tasks, self._new_tasks
+
     def make_samples(self, rows: list[Row], dry: bool = False, encode: bool = True) -> Outcome:
         """Take the source's rows through every stage.
 

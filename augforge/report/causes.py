@@ -2,59 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import polars as pl
 
-from augforge.errors import shorten
+from augforge.engine.changes import RecipeSteps, changed_options, changed_steps
 from augforge.report.provenance import Provenance
-from augforge.store.log import built_recipe
 
 CAUSE = {"id": pl.String, "kind": pl.String, "what": pl.String, "detail": pl.String}
 """Columns of a table of causes: a sample, ``source``, ``step``, ``partners`` and so on, which one, and in what way."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecipeSteps:
-    """The steps of a version's recipe by their labels, in order, and what else decides the samples.
-
-    Attributes:
-        steps: keys of each step as the recipe gives them.
-        seed: of the augmentations.
-        source: the source's options without the path.
-    """
-
-    steps: dict[str, dict[str, Any]]
-    seed: Any
-    source: dict[str, Any]
-
-
-def read_steps(provenance: Provenance) -> RecipeSteps:
-    """The steps of a version, as its recipe and the overrides of its last build give them."""
-    dataset = provenance.dataset
-    data = built_recipe(dataset.folder, dataset.manifest).data
-    output = data.get("output") or {}
-    given = [step for step in data.get("steps") or () if isinstance(step, dict)]
-    if output.get("size") is not None:
-        resize = {key: output[key] for key in ("size", "fit") if key in output}
-        given.append({"op": "resize", **resize})
-    seen: Counter[str] = Counter()
-    steps = {}
-    for step in given:
-        name = str(step.get("op"))
-        seen[name] += 1
-        steps[name if seen[name] == 1 else f"{name}.{seen[name]}"] = step
-    return RecipeSteps(steps, data.get("seed", 0), _without_paths(data.get("source") or {}))
-
-
-def _without_paths(source: Mapping[str, Any]) -> dict[str, Any]:
-    plain = {key: value for key, value in source.items() if key != "path"}
-    if isinstance(plain.get("sources"), list):
-        plain["sources"] = [_without_paths(each) for each in plain["sources"] if isinstance(each, dict)]
-    return plain
 
 
 @dataclass(frozen=True)
@@ -81,52 +39,20 @@ class Comparison:
         """What to say of something that stands in `other` alone."""
         return "is gone" if self.forward else "is new"
 
-    def in_order(self, mine: Any, theirs: Any) -> tuple[Any, Any]:
-        """What is of `this` and what is of `other`, the earlier version's first."""
-        return (theirs, mine) if self.forward else (mine, theirs)
+    @cached_property
+    def steps(self) -> RecipeSteps:
+        """What decides the samples of `this`."""
+        return _read_steps(self.this)
+
+    @cached_property
+    def other_steps(self) -> RecipeSteps:
+        """What decides the samples of `other`."""
+        return _read_steps(self.other)
 
 
-def step_changes(pair: Comparison) -> dict[str, str]:
-    """By label, what is different about a step of `this` compared with `other`; steps that are alike are left out."""
-    mine, theirs = read_steps(pair.this), read_steps(pair.other)
-    random_steps = _random_steps(pair.this) if mine.seed != theirs.seed else set()
-    found: dict[str, list[str]] = {label: [] for label in mine.steps}
-    for label, step in mine.steps.items():
-        counterpart = theirs.steps.get(label)
-        if counterpart is None:
-            found[label].append(pair.present)
-            continue
-        found[label] += _changed_keys(*pair.in_order(step, counterpart))
-        found[label] += _changed_manifest_entries(pair, label, str(step.get("op")))
-        if mine.seed != theirs.seed and (label in random_steps or step.get("p", 1) != 1):
-            found[label].append("seed: {} -> {}".format(*pair.in_order(mine.seed, theirs.seed)))
-    for label in _moved(list(theirs.steps), list(mine.steps)):
-        found[label].append("moved to another place")
-    return {label: "; ".join(texts) for label, texts in found.items() if texts}
-
-
-def _changed_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    for key in dict.fromkeys([*before, *after]):
-        if before.get(key) != after.get(key):
-            old, new = (shorten(step[key]) if key in step else "default" for step in (before, after))
-            yield f"{key}: {old} -> {new}"
-
-
-def _changed_manifest_entries(pair: Comparison, label: str, op: str) -> Iterator[str]:
-    before, after = pair.in_order(pair.this.dataset.manifest, pair.other.dataset.manifest)
-    if before.ops.get(op) != after.ops.get(op):
-        yield f"op version {before.ops.get(op)} -> {after.ops.get(op)}"
-    if before.plugins.get(op) != after.plugins.get(op):
-        yield "the op's plugin changed"
-    if before.fitted.get(label) != after.fitted.get(label):
-        yield f"fitted value {shorten(before.fitted.get(label))} -> {shorten(after.fitted.get(label))}"
-
-
-def _moved(before: Sequence[str], after: Sequence[str]) -> list[str]:
-    """Labels that stand in both lists, but in another order."""
-    common = [label for label in after if label in before]
-    old = [label for label in before if label in after]
-    return [label for label, was in zip(common, old, strict=True) if label != was]
+def _read_steps(provenance: Provenance) -> RecipeSteps:
+    dataset = provenance.dataset
+    return RecipeSteps.of_version(dataset.folder, dataset.manifest, lambda: _random_steps(provenance))
 
 
 def _random_steps(provenance: Provenance) -> set[str]:
@@ -138,17 +64,13 @@ def _random_steps(provenance: Provenance) -> set[str]:
     return {*drew, *heads}
 
 
-def find_causes(pair: Comparison, changes: Mapping[str, str]) -> pl.DataFrame:
+def find_causes(pair: Comparison) -> pl.DataFrame:
     """Why each sample of any table of `this` that `other` lacks is different, in the columns of `CAUSE`.
 
     A sample may have several causes: its own step, and those of its parents. One that has none of the known causes is
     left out.
-
-    Args:
-        pair: the versions.
-        changes: what is different about the steps of `this`; see `step_changes`.
     """
-    this = pair.this
+    this, changes = pair.this, changed_steps(pair.steps, pair.other_steps, pair.forward)
     new = this.made.join(pair.other.made.select("id"), on="id", how="anti")
     steps = pl.concat([_step_causes(new, this, changes), _missing_causes(new, pair)])
     # Another seed or weight draws other partners: then the step says all.
@@ -181,18 +103,11 @@ def _source_causes(new: pl.DataFrame, pair: Comparison) -> pl.DataFrame:
     source, known = new.filter(pl.col("stage") == 0), pair.other.made.filter(pl.col("stage") == 0).select("name")
     added = source.join(known, on="name", how="anti").select(*_cause("source", pl.col("name"), pair.present))
     changed = source.join(known, on="name", how="semi")
-    options = _changed_options(pair)
+    earlier, later = (pair.other_steps, pair.steps) if pair.forward else (pair.steps, pair.other_steps)
+    options = changed_options(earlier, later)
     if options:
         return pl.concat([added, changed.select(*_cause("options", pl.lit("source"), options))])
     return pl.concat([added, changed.select(*_cause("source", pl.col("name"), "image or annotation changed"))])
-
-
-def _changed_options(pair: Comparison) -> str:
-    """What changes every source sample: class table, labels, and the options of the source."""
-    before, after = pair.in_order(pair.this, pair.other)
-    old, new = before.dataset.manifest, after.dataset.manifest
-    texts = [f"{name} changed" for name in ("classes", "labels") if getattr(old, name) != getattr(new, name)]
-    return "; ".join([*texts, *_changed_keys(read_steps(before).source, read_steps(after).source)])
 
 
 def _step_causes(new: pl.DataFrame, this: Provenance, changes: Mapping[str, str]) -> pl.DataFrame:
@@ -214,7 +129,7 @@ def _missing_causes(new: pl.DataFrame, pair: Comparison) -> pl.DataFrame:
     last = _last_of_each_name(pair.other)
     labels = last.select("name", step=pl.col("steps").list.eval(pl.element().struct.field("step")))
     theirs = new.select("id", "name").join(labels.explode("step").drop_nulls("step"), on="name", how="inner")
-    missing = theirs.filter(~pl.col("step").is_in(list(read_steps(pair.this).steps)))
+    missing = theirs.filter(~pl.col("step").is_in(list(pair.steps.steps)))
     return missing.unique(maintain_order=True).select(*_cause("step", pl.col("step"), pair.absent))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from augforge.report.causes import CAUSE, Comparison, find_causes, step_changes
+from augforge.report.causes import CAUSE, Comparison, find_causes
 from augforge.report.inspect import class_counts
 from augforge.report.provenance import Provenance
 from augforge.report.tables import plural
@@ -108,7 +108,7 @@ class _OneWay:
 
     @cached_property
     def causes(self) -> pl.DataFrame:
-        return find_causes(self.pair, step_changes(self.pair))
+        return find_causes(self.pair)
 
     def of(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The causes of the samples with these ids."""

@@ -92,3 +92,14 @@ def test_trace(toy: Path, two_versions: Path, tmp_path: Path, monkeypatch: pytes
     assert found["replay"]["verdict"] == "equal"  # type: ignore[index]
     assert "cannot be made" in run("trace", toy, name, "--replay", "--source", tmp_path / "none", code=1)
     assert fail(monkeypatch, "trace", toy, "nothing") == 1
+
+
+def test_explain(two_versions: Path, toy: Path) -> None:
+    recipe = two_versions / "recipe.yaml"
+    assert run("explain", recipe, "--out", toy).startswith("Nothing would run: a build would give the current version")
+    assert run_json("explain", recipe, "--out", toy)["unchanged"]
+    text = run("explain", recipe, "--out", toy, "--set", "seed=4", "--jobs", "2")
+    assert text.startswith("A build would perform ")
+    assert "seed: 21 -> 4" in text
+    found = run_json("explain", recipe, "--out", toy, "--set", "seed=4")
+    assert found["tasks"]["run"] == len(found["work"]) > 0  # type: ignore[index, arg-type]

@@ -1,4 +1,4 @@
-"""Making a sample again: the same pixels and bytes through every kind of step and encoding, or why it cannot be made."""
+"""Making a sample again: the same pixels and bytes through every kind of step and encoding, or why not."""
 
 from __future__ import annotations
 
