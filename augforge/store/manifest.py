@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from augforge.errors import DatasetError, nearest, shorten
 from augforge.files import write_text
 from augforge.keys import canonical_json, digest
-from augforge.store.tags import resolve_tag
 
 FORMAT_VERSION = 1
 """Version of the on-disk format. Raise it when an older augforge can no longer read what this one writes."""
@@ -184,6 +183,8 @@ def versions(folder: Path) -> list[str]:
 
 
 def _version_file(folder: Path, version: str) -> Path:
+    from augforge.store.tags import resolve_tag  # as in `read_manifest`
+
     known = versions(folder)
     version = resolve_tag(folder, version, known)
     found = [name for name in known if name.startswith(version)]

@@ -24,19 +24,8 @@ from augforge.store.dataset import open_dataset
 from augforge.store.manifest import read_manifest, versions
 
 COMMANDS = ["build", "outliers", "inspect", "verify", "show", "files", "export", "gc", "ops", "sources", "exports"]
-COMMANDS += [
-    "log",
-    "tag",
-    "checkout",
-    "sample-data",
-    "train",
-    "evaluate",
-    "predict",
-    "tune-thresholds",
-    "ensemble",
-    "crossval",
-    "compare",
-]
+COMMANDS += ["log", "diff", "trace", "explain", "tag", "checkout"]
+COMMANDS += ["sample-data", "train", "evaluate", "predict", "tune-thresholds", "ensemble", "crossval", "compare"]
 
 
 def run(*arguments: str | Path) -> str:
