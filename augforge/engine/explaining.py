@@ -11,6 +11,7 @@ from typing import Any
 from augforge.engine import execute
 from augforge.engine.foresight import PlannedWork, Planner
 from augforge.engine.opening import check_folder, dataset_folder, open_recipe
+from augforge.engine.outcome import Outcome
 from augforge.engine.publish import Finished
 from augforge.progress import Silent
 from augforge.recipe.recipe import load_recipe
@@ -27,8 +28,8 @@ class Explanation:
         unchanged: whether the build would give that version again.
         exact: False if the plan is "at most", because pixels decide.
         work: every task.
-        samples: of the current version and of the plan, as ``now`` and ``planned``, and how many are ``added`` and
-            ``removed`` by name.
+        samples: how many the current version has ``now``, how many are ``planned``, and how many of them are ``added``,
+            ``removed`` and ``changed``; None for these while pixels decide, since then not all names are known.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Explanation:
     version: str | None
     unchanged: bool
     exact: bool
-    samples: dict[str, int]
+    samples: dict[str, int | None]
     work: list[PlannedWork] = field(default_factory=list)
 
 
@@ -62,17 +63,31 @@ def explain(
     outcome = opened.make_samples(pipeline, dry=True)
     before = open_dataset(folder) if (folder / "manifest.yaml").exists() else None
     work = list(Planner(opened, pipeline, outcome, before).work())
-    names = {row.name for row in outcome.rows}
-    old = set(before.index["name"]) if before else set()
     return Explanation(
         name=loaded.name,
         folder=str(folder),
         version=before.version if before else None,
         unchanged=before is not None and outcome.counts.exact and _gives(before, Finished(opened, outcome)),
         exact=outcome.counts.exact,
-        samples={"now": len(old), "planned": len(names), "added": len(names - old), "removed": len(old - names)},
+        samples=_count_samples(before, outcome),
         work=work,
     )
+
+
+def _count_samples(before: Dataset | None, outcome: Outcome) -> dict[str, int | None]:
+    """How the samples of a plan differ from those of a version."""
+    planned = {row.name: row.id for row in outcome.rows}
+    now = dict(before.index.select("name", "id").iter_rows()) if before else {}
+    counts: dict[str, int | None] = {"now": len(now), "planned": len(planned)}
+    if not outcome.counts.exact:
+        return {**counts, **dict.fromkeys(("added", "removed", "changed"))}
+    changed = sum(now[name] != planned[name] for name in now.keys() & planned.keys())
+    return {
+        **counts,
+        "added": len(planned.keys() - now.keys()),
+        "removed": len(now.keys() - planned.keys()),
+        "changed": changed,
+    }
 
 
 def _gives(before: Dataset, finished: Finished) -> bool:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import polars as pl
+
 from augforge.engine.changes import RecipeSteps, changed_options, changed_steps
 from augforge.engine.measuring import features_key
 from augforge.engine.opening import Opened
@@ -68,12 +70,13 @@ class _Before:
         except DatasetError:
             stages = dataset.index.clear().with_columns(stage=0)
         rows: list[tuple[Any, ...]] = []
+        labels = pl.col("lineage").struct.field("steps").list.eval(pl.element().struct.field("step"))
         for table in (stages.sort("stage"), dataset.index):
-            rows += table.select("name", "parents", "lineage").iter_rows()
+            rows += table.select("name", "parents", labels).iter_rows()
         return cls(
             dict(stages.filter(stages["stage"] == 0).select("name", "id").iter_rows()),
             {name: list(parents or ()) for name, parents, _ in rows},
-            {name: [step["step"] for step in lineage["steps"]] for name, _, lineage in rows},
+            {name: list(steps or ()) for name, _, steps in rows},
             dict(dataset.index.select("id", "shard").iter_rows()),
         )
 

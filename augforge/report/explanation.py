@@ -75,18 +75,18 @@ def _reason(row: Mapping[str, Any]) -> str:
 
 def _sentence(found: Explanation) -> str:
     """What a build would do, in a sentence."""
-    limit = "" if found.exact else "at most "
-    count = len(found.work)
+    limit, tasks = "" if found.exact else "at most ", len(found.work)
     if found.version is None:
-        return f"There is no dataset in {found.folder} yet: a build would perform {limit}{plural(count, 'task')}."
-    if found.unchanged and not count:
+        return f"There is no dataset in {found.folder} yet: a build would perform {limit}{plural(tasks, 'task')}."
+    if found.unchanged and not tasks:
         return f"Nothing would run: a build would give the current version {found.version} again."
-    changed = [f"{found.samples[key]:,} samples {word}" for key, word in _CHANGES.items() if found.samples[key]]
+    counts = ((found.samples[key], word) for key, word in _CHANGES.items())
+    changed = [f"{plural(count, 'sample')} would {word}" for count, word in counts if count]
     more = f"; {' and '.join(changed)}" if changed else ""
     same = f", and give the current version {found.version} again" if found.unchanged else ""
-    if not count:
+    if not tasks:
         return f"No task would run, but a build would give another version than {found.version}{more}."
-    return f"A build would perform {limit}{plural(count, 'task')}{same}{more}."
+    return f"A build would perform {limit}{plural(tasks, 'task')}{same}{more}."
 
 
-_CHANGES = {"added": "would be new", "removed": "would go"}
+_CHANGES = {"added": "be new", "removed": "go", "changed": "change"}
