@@ -119,7 +119,9 @@ def test_a_patient_in_two_own_splits_stops_the_build(tmp_path: Path) -> None:
     own(tmp_path / "data", "train/P1/a", "val/P1/b", "val/P2/c")
     recipe = tmp_path / "r.yaml"
     recipe.write_text("name: x\nsource: {format: mask-folder, path: data}\nsteps: []\n", encoding="utf-8")
-    with pytest.raises(PlanError, match=r"group 'P1' of the source has samples in what the recipe splits and its own val"):
+    with pytest.raises(
+        PlanError, match=r"group 'P1' of the source has samples in what the recipe splits and its own val"
+    ):
         build(recipe, tmp_path / "out")
     text = recipe.read_text(encoding="utf-8").replace("path: data", 'path: data, group: {regex: "(.*)/"}')
     recipe.write_text(text, encoding="utf-8")
