@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from augforge.cli import history as cli_history
 from augforge.cli import models as cli_models
 from augforge.cli import pages as cli_pages
 from augforge.cli import studies as cli_studies
@@ -189,13 +190,14 @@ def show(
     limit: Annotated[int, typer.Option(min=1, help="Samples on a contact sheet.")] = 24,
     version: Version = None,
 ) -> None:
-    """Draw samples with their class masks, or a contact sheet of the dataset, to a PNG."""
+    """Draw samples with their class masks and what they were made of, or a contact sheet of the dataset, to a PNG."""
     from augforge.report.show import contact_sheet, save_png, show_samples
     from augforge.store.dataset import open_dataset
 
     opened = open_dataset(dataset, version)
     if samples:
-        picture = show_samples([opened.by_name(name) for name in samples], opened.classes)
+        parents = dict(opened.index.select("name", "parents").iter_rows())
+        picture = show_samples([opened.by_name(name) for name in samples], opened.classes, parents=parents)
     else:
         picture = contact_sheet(opened, split=split, limit=limit)
     path = old_output or out or Path("show.png")
@@ -254,27 +256,7 @@ def files(dataset: DatasetPlace, version: Version = None) -> None:
         typer.echo(place)
 
 
-@app.command(cls=Command)
-def gc(
-    dataset: DatasetPlace,
-    keep: Annotated[
-        int | None, typer.Option(min=1, help="How many versions to keep, the newest; all without it.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Empty a dataset's work area, and remove old versions and the shards that no version names.
-
-    Takes a folder, not a URL.
-    """
-    from augforge.store.gc import collect
-
-    freed = collect(dataset, keep)
-    terminal.output(
-        freed, as_json, lambda console: console.print(f"removed {freed['files']} files, {freed['bytes']:,} bytes")
-    )
-
-
-for command in (*cli_pages.COMMANDS, *cli_models.COMMANDS, *cli_studies.COMMANDS):
+for command in (*cli_pages.COMMANDS, *cli_history.COMMANDS, *cli_models.COMMANDS, *cli_studies.COMMANDS):
     app.command(cls=Command)(command)
 for registered in app.registered_commands:
     assert registered.callback is not None

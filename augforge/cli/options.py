@@ -66,7 +66,7 @@ OldShard = Annotated[
 NewFolder = Annotated[Path | None, out_option("Folder to write; must be new or empty. Required.")]
 DatasetPlace = Annotated[str, typer.Argument(metavar="DATASET", help="Folder or URL of a dataset.")]
 Version = Annotated[
-    str | None, typer.Option(help="A version other than the current one; the beginning of its name is enough.")
+    str | None, typer.Option(help="A version other than the current one: its tag, or the beginning of its name.")
 ]
 Overrides = Annotated[
     list[str] | None,

@@ -9,7 +9,9 @@ from typing import Any
 from augforge.cache.ledger import Ledger
 from augforge.cache.work import Batch, Payload
 from augforge.keys import digest
+from augforge.lineage import Lineage
 from augforge.ops.core import Flag
+from augforge.planning.identity import ExpectedSample
 from augforge.planning.rows import Row
 from augforge.sources import Refused
 from augforge.store.codec import Encoding
@@ -88,3 +90,25 @@ class Outcome:
     findings: list[Finding] = field(default_factory=list)
     fitted: dict[str, Any] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
+
+
+def output_row(made: dict[str, Any], anchor: Row, inherited: Row) -> Row:
+    """The row of a task's output as the ledger keeps it; the anchor's own if the task passed it on."""
+    if made["id"] == anchor.id:
+        return anchor
+    return replace(
+        inherited,
+        name=made["name"],
+        id=made["id"],
+        width=made["width"],
+        height=made["height"],
+        lineage=Lineage.from_json(made["lineage"]),
+        step=made["lineage"]["steps"][-1]["step"],
+    )
+
+
+def expected_row(sample: ExpectedSample, inherited: Row) -> Row:
+    """The row of a sample that a task will make, as far as it is known before the task runs."""
+    step = sample.step_label or inherited.step
+    width, height = sample.size  # an unknown id is replaced by the name: unique, and no key of the ledger
+    return replace(inherited, name=sample.name, id=sample.id or sample.name, width=width, height=height, step=step)

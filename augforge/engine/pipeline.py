@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from augforge.cache.work import Payload
 from augforge.engine import execute
 from augforge.engine.jobs import (
     MAX_FAILURES,
@@ -17,11 +18,9 @@ from augforge.engine.jobs import (
 )
 from augforge.engine.judge import Judge
 from augforge.engine.measuring import features_key
-from augforge.engine.outcome import Outcome, Pool
+from augforge.engine.outcome import Outcome, Pool, expected_row, output_row
 from augforge.engine.worker import load_input, perform_batch
 from augforge.errors import PlanError
-from augforge.lineage import Lineage
-from augforge.planning.identity import ExpectedSample
 from augforge.planning.plan import check_names, cut_stages, expect_of_task, plan_stage
 from augforge.planning.rows import Row, Stage, Task, common_metadata
 from augforge.planning.steps import Step
@@ -70,6 +69,11 @@ class Pipeline:
         self._tasks: dict[str, tuple[Task, Stage]] = {}
         self._new_tasks: set[str] = set()  # kept over the rounds: what an abandoned one made is new all the same
 
+    @property
+    def plan(self) -> tuple[list[Stage], dict[str, tuple[Task, Stage]], set[str]]:
+        """The stages, all tasks with their stages by id, and the ids of the tasks whose results are not known."""
+        return self._fitted_stages, self._tasks, self._new_tasks
+
     def make_samples(self, rows: list[Row], dry: bool = False, encode: bool = True) -> Outcome:
         """Take the source's rows through every stage.
 
@@ -98,6 +102,11 @@ class Pipeline:
         """A sample of any table of the pipeline. Raises SourceError if its file cannot be read any more."""
         self._make_available([(row, PNG)] if row.task is not None else [], "load")
         return load_input(self._context, self._job_input(row)).sample
+
+    def make_payload(self, row: Row) -> tuple[Payload, Any]:
+        """Where a final sample lies as it is stored, and the facts of its pixels; both are made if they are missing."""
+        self._make_available([(row, self._encoding)], "make again")
+        return self._pool.payloads[row.id, str(self._encoding)], self._pool.facts(row.id, self._encoding)
 
     def _run_stages(self, rows: list[Row], refused: Mapping[str, Refused], dry: bool, encode: bool) -> Outcome:
         """Take the rows that can be read through every stage. Raises UnreadableSamples if more cannot be read."""
@@ -180,10 +189,10 @@ class Pipeline:
         if result is None:
             expected = expect_of_task(task, self._context.seed)
             outcome.counts.exact = outcome.counts.exact and all(sample.exact for sample in expected)
-            return [_expected_row(sample, inherited) for sample in expected]
+            return [expected_row(sample, inherited) for sample in expected]
         for rejection in result["rejected"]:
             outcome.rejected.append({**rejection, "split": anchor.split, "group": anchor.group, "detail": ""})
-        return [_output_row(made, anchor, inherited) for made in result["outputs"]]
+        return [output_row(made, anchor, inherited) for made in result["outputs"]]
 
     def _measure(self, steps: Sequence[Step], rows: Sequence[Row]) -> None:
         """Measure the features that the ledger does not hold yet."""
@@ -276,25 +285,3 @@ class Pipeline:
         """Jobs per batch: about BATCH_PIXELS of input, but 8 batches per worker or more, to keep all of them busy."""
         pixels = max(1, sum(given.row.width * given.row.height for job in jobs for given in job.inputs) // len(jobs))
         return max(1, min(BATCH_PIXELS // pixels, -(-len(jobs) // (8 * self._processes))))
-
-
-def _output_row(made: dict[str, Any], anchor: Row, inherited: Row) -> Row:
-    """The row of a task's output as the ledger keeps it; the anchor's own if the task passed it on."""
-    if made["id"] == anchor.id:
-        return anchor
-    return replace(
-        inherited,
-        name=made["name"],
-        id=made["id"],
-        width=made["width"],
-        height=made["height"],
-        lineage=Lineage.from_json(made["lineage"]),
-        step=made["lineage"]["steps"][-1]["step"],
-    )
-
-
-def _expected_row(sample: ExpectedSample, inherited: Row) -> Row:
-    """The row of a sample that a task will make, as far as it is known before the task runs."""
-    step = sample.step_label or inherited.step
-    width, height = sample.size  # an unknown id is replaced by the name: unique, and no key of the ledger
-    return replace(inherited, name=sample.name, id=sample.id or sample.name, width=width, height=height, step=step)

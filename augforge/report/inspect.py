@@ -38,7 +38,7 @@ def inspect(dataset: Dataset) -> dict[str, Any]:
         "steps": _counts(index, "step"),
         "tags": _counts(index.select(tag=pl.col("tags").explode()).drop_nulls(), "tag"),
         "sizes": _sizes(index),
-        "classes": _classes(index, dataset.classes),
+        "classes": class_counts(index, dataset.classes),
         "labels": list(dataset.labels),
         "rejected": dict(manifest.rejected),
         "shards": [shard.model_dump() for shard in manifest.shards],
@@ -65,7 +65,7 @@ def _sizes(index: pl.DataFrame) -> list[dict[str, Any]]:
     return sizes.to_dicts()
 
 
-def _classes(index: pl.DataFrame, classes: tuple[str, ...]) -> list[dict[str, Any]]:
+def class_counts(index: pl.DataFrame, classes: tuple[str, ...]) -> list[dict[str, Any]]:
     """One dict per class; the index's `area` is null in samples in which the class is not known."""
     area = index["area"].struct.unnest()
     shown = area.select((pl.all() > 0).fill_null(False))

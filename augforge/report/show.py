@@ -12,7 +12,7 @@ import polars as pl
 from PIL import Image
 
 from augforge import bitmask
-from augforge.errors import AugforgeError
+from augforge.errors import AugforgeError, some
 from augforge.report.colours import Colour, colour_of
 from augforge.report.overlay import overlay, scale_to_fit
 from augforge.report.paint import (
@@ -87,14 +87,17 @@ def _down_columns(cells: Sequence[Picture], columns: int) -> list[Picture | None
 
 
 def show_samples(
-    samples: Sequence[Sample], classes: Sequence[str], tags: Mapping[str, Sequence[str]] | None = None
+    samples: Sequence[Sample],
+    classes: Sequence[str],
+    tags: Mapping[str, Sequence[str]] | None = None,
+    parents: Mapping[str, Sequence[str]] | None = None,
 ) -> Picture:
     """Large overlays, each with a title, and a common legend.
 
     Args:
         samples: what to show; at least one.
         classes: the class table.
-        tags: by sample name, as the index of a dataset has them.
+        tags, parents: by sample name, as the index of a dataset has them.
 
     Raises:
         AugforgeError: no samples.
@@ -103,7 +106,12 @@ def show_samples(
         raise AugforgeError("there is no sample to show. Choose samples by name, or another split")
     side = _side(samples)
     height = max(_scaled_height(sample.width, sample.height, side) for sample in samples)
-    cells = [_captioned_overlay(sample, classes, side, height, _title(sample, tags or {})) for sample in samples]
+    titles = [_title(sample, tags or {}) for sample in samples]
+    if parents and any(parents.get(sample.name) for sample in samples):  # captions of all have the same height
+        titles = [[*title, _parents_line(parents.get(s.name, ()))] for title, s in zip(titles, samples, strict=True)]
+    cells = [
+        _captioned_overlay(sample, classes, side, height, title) for sample, title in zip(samples, titles, strict=True)
+    ]
     body = grid(cells, math.ceil(math.sqrt(len(cells))), (2 * GAP, 2 * GAP))
     return stack([body, _legend_of(samples, classes, body.shape[1], _text_size(side))], 2 * GAP)
 
@@ -116,10 +124,15 @@ def _side(samples: Sequence[Sample]) -> int:
 def _title(sample: Sample, tags: Mapping[str, Sequence[str]]) -> list[list[Span]]:
     size: Span = (f"{sample.width} x {sample.height}", MUTED)
     tagged: list[Span] = [(tag, _TAG) for tag in tags.get(sample.name, ())]
-    return [[(sample.name, INK)], [size, _split_span(sample.split), *tagged]]
+    return [[(sample.name, INK)], [size, split_span(sample.split), *tagged]]
 
 
-def _split_span(split: str) -> Span:
+def _parents_line(parents: Sequence[str]) -> list[Span]:
+    return [("made of", MUTED), (some(parents, 4), INK)] if parents else [("source image", MUTED)]
+
+
+def split_span(split: str) -> Span:
+    """The name of a split in its colour."""
     return split, SPLIT_COLOURS.get(split, INK)
 
 
@@ -213,7 +226,7 @@ def _shares(sizes: Sequence[int], limit: int) -> list[int]:
 
 
 def _caption(row: Mapping[str, Any]) -> list[list[Span]]:
-    facts: list[Span] = [_split_span(row["split"]), (row["step"] or "source", MUTED)]
+    facts: list[Span] = [split_span(row["split"]), (row["step"] or "source", MUTED)]
     if all(pixels is None for pixels in row["area"].values()):
         facts.append(("unlabelled", MUTED))
     return [[(row["name"], INK)], [*facts, *((tag, _TAG) for tag in row["tags"] or ())]]
@@ -224,7 +237,7 @@ def _header(dataset: Dataset, shown: int, width: int, size: int) -> Picture:
     facts: list[Span] = [
         (f"version {dataset.version}", MUTED),
         (f"{len(dataset)} samples", INK),
-        *((f"{split} {count}", _split_span(split)[1]) for split, count in counts),
+        *((f"{split} {count}", split_span(split)[1]) for split, count in counts),
         (f"{len(dataset.classes)} classes", INK),
         *([(f"{shown} shown", MUTED)] if shown < len(dataset) else []),
     ]

@@ -37,7 +37,7 @@ def open_dataset(path: str | Path, version: str | None = None) -> Dataset:
     Args:
         path: its folder, or a URL that fsspec reads, such as ``s3://bucket/datasets/hands``. Shards behind a URL are
             fetched when they are first needed (see `augforge.store.remote`).
-        version: a version or the beginning of one, if it is unique; None for the current version.
+        version: a tag, a version, or the beginning of one if it is unique; None for the current version.
 
     Raises:
         DatasetError: there is no dataset, or no such version.

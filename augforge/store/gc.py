@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from contextlib import suppress
 from pathlib import Path
 
 from augforge.errors import DatasetError
 from augforge.files import is_url, writer_lock
+from augforge.store.log import read_log
 from augforge.store.manifest import read_manifest, versions
 from augforge.store.remote import Remote
+from augforge.store.tags import read_tags
 
 
 def collect(place: str | Path, keep: int | None = None) -> dict[str, int]:
@@ -18,7 +18,8 @@ def collect(place: str | Path, keep: int | None = None) -> dict[str, int]:
 
     Args:
         place: folder of the dataset; a URL is refused.
-        keep: how many versions to keep: the current one and then the newest; None keeps all.
+        keep: how many versions to keep: the current one and then the newest; None keeps all. Versions with a tag are
+            kept beside them.
 
     Returns:
         Number of ``files`` and ``bytes`` deleted.
@@ -40,6 +41,7 @@ def collect(place: str | Path, keep: int | None = None) -> dict[str, int]:
 
 def _collect(folder: Path, current: str, keep: int | None) -> dict[str, int]:
     kept = [current, *(version for version in _newest_first(folder) if version != current)][:keep]
+    kept += [version for version in set(read_tags(folder).values()) & {*versions(folder)} if version not in kept]
     named = {shard.path for version in kept for shard in read_manifest(folder, version).shards}
     unwanted = [path for path in (folder / "work").rglob("*") if path.is_file()]
     unwanted += [path for path in (folder / "shards").glob("*") if f"shards/{path.name}" not in named]
@@ -54,10 +56,5 @@ def _collect(folder: Path, current: str, keep: int | None) -> dict[str, int]:
 
 def _newest_first(folder: Path) -> list[str]:
     """All versions, by their last entry in the log; those without an entry count as the oldest."""
-    log = folder / "log.jsonl"
-    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-    last_entry: dict[str, int] = {}
-    for number, line in enumerate(lines):
-        with suppress(json.JSONDecodeError):  # a build that was killed may have left half a line
-            last_entry[json.loads(line)["version"]] = number
+    last_entry = {entry.get("version"): number for number, entry in enumerate(read_log(folder).entries)}
     return sorted(versions(folder), key=lambda version: (-last_entry.get(version, -1), version))

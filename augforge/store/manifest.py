@@ -90,6 +90,16 @@ class Manifest(_Frozen):
         """The table of rejected samples, relative to the dataset."""
         return f"index/{self.version}.rejected.parquet"
 
+    @property
+    def stages_path(self) -> str:
+        """The samples between stages, relative to the dataset."""
+        return f"index/{self.version}.stages.parquet"
+
+    @property
+    def ledger_path(self) -> str:
+        """What the build found out, relative to the dataset."""
+        return f"index/{self.version}.ledger.parquet"
+
     def expected_version(self) -> str:
         """The version that the manifest's content gives; another one in `version` means that somebody edited it."""
         return version_of(self.classes, self.labels, self.shards, self.rejected_digest, self.tags_digest)
@@ -140,7 +150,7 @@ def read_manifest(folder: Path, version: str | None = None) -> Manifest:
 
     Args:
         folder: of the dataset.
-        version: a version or the beginning of one, if it is unique; None for the current one.
+        version: a tag, a version, or the beginning of one if it is unique; None for the current one.
 
     Raises:
         DatasetError: there is no dataset, no such version, or the manifest cannot be read.
@@ -173,7 +183,10 @@ def versions(folder: Path) -> list[str]:
 
 
 def _version_file(folder: Path, version: str) -> Path:
+    from augforge.store.tags import resolve_tag  # as in `read_manifest`
+
     known = versions(folder)
+    version = resolve_tag(folder, version, known)
     found = [name for name in known if name.startswith(version)]
     if len(found) != 1:
         problem = "has several versions that begin with" if found else "has no version"

@@ -19,6 +19,7 @@ from augforge.errors import DatasetError, MissingExtra
 from augforge.files import file_sha256, is_url, replacing
 from augforge.keys import digest
 from augforge.store.manifest import Manifest, read_manifest
+from augforge.store.tags import TAGS, is_version_prefix, resolve_tag
 
 
 def cache_folder() -> Path:
@@ -66,7 +67,7 @@ class Remote:
         return f"It is a copy of {self.url}: delete {self.folder}, and it is fetched again"
 
     def fetch_manifest(self, version: str | None = None) -> Manifest:
-        """The current manifest, or that of a version (the beginning of one is enough, if it is unique).
+        """The current manifest, or that of a version (a tag, or the beginning of it if that is unique).
 
         Raises:
             DatasetError: there is no dataset, no such version, or the manifest cannot be read.
@@ -90,6 +91,11 @@ class Remote:
         """The table of rejected samples of a version, always fetched: the manifest has no digest of its bytes."""
         self._download(manifest.rejected_path)
         return self._copy_path(manifest.rejected_path)
+
+    def fetch_stages(self, manifest: Manifest) -> Path:
+        """The table of samples between stages, always fetched: the manifest has no digest of its bytes."""
+        self._download(manifest.stages_path)
+        return self._copy_path(manifest.stages_path)
 
     def size_of(self, path: str) -> int | None:
         """Size of a remote file in bytes; None if the server does not tell it."""
@@ -124,13 +130,28 @@ class Remote:
         return self.folder / parts
 
     def _manifests_of(self, version: str) -> list[str]:
-        """Manifests of all versions that begin like this; `read_manifest` refuses several."""
+        """Manifests of all versions that begin like this or have this tag; `read_manifest` refuses several."""
+        if not is_version_prefix(version):
+            version = self._fetch_tag(version)
         with self._file_system("versions") as (files, remote_path):
             known = sorted(PurePosixPath(name).name for name in files.ls(remote_path, detail=False))
         found = [name for name in known if name.startswith(version) and name.endswith(".yaml")]
         if not found:
             raise DatasetError(f"{self.url} has no version '{version}'. Give another, or none for the current one")
         return [f"versions/{name}" for name in found]
+
+    def _fetch_tag(self, name: str) -> str:
+        """The version that a tag names, after the copy of the tags was fetched anew, or deleted if there are none."""
+        with self._file_system(TAGS) as (files, remote_path):
+            exists = files.exists(remote_path)
+        if exists:
+            self._download(TAGS)
+        else:
+            self._copy_path(TAGS).unlink(missing_ok=True)
+        try:
+            return resolve_tag(self.folder, name)
+        except DatasetError as error:
+            raise DatasetError(str(error).replace(str(self.folder), self.url.rstrip("/"))) from None
 
     def _download(self, path: str, sha256: str | None = None) -> None:
         with replacing(self._copy_path(path)) as temporary:

@@ -34,7 +34,7 @@ def verify(
 
     Args:
         place: folder of the dataset, or its URL.
-        version: a version or the beginning of one, if it is unique; None for the current version.
+        version: a tag, a version, or the beginning of one if it is unique; None for the current version.
         pixels: decode every sample and compare its pixel digest too.
         advance: called with the number of shards just checked.
 

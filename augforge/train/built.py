@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augforge.errors import TrainError
-from augforge.yamlfile import YamlFile, override, parse_yaml
+from augforge.store.log import built_recipe as recipe_of
+from augforge.store.log import last_build as last_entry
+from augforge.yamlfile import YamlFile
 
 if TYPE_CHECKING:
     from augforge.lineage import Root
@@ -18,21 +18,12 @@ if TYPE_CHECKING:
 
 def built_recipe(dataset: Dataset) -> YamlFile:
     """The recipe of the manifest, with the overrides of the last build."""
-    file = parse_yaml(dataset.manifest.recipe.text, f"recipe of {dataset.folder}", TrainError)
-    for key, value in last_build(dataset).get("overrides", {}).items():
-        override(file, f"{key}={json.dumps(value)}")
-    return file
+    return recipe_of(dataset.folder, dataset.manifest, TrainError)
 
 
 def last_build(dataset: Dataset) -> dict[str, Any]:
     """The last log entry of the dataset's version; empty if there is none."""
-    log = dataset.folder / "log.jsonl"
-    last: dict[str, Any] = {}
-    for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
-        with suppress(json.JSONDecodeError):  # a build that was killed may have left half a line
-            entry = json.loads(line)
-            last = entry if entry["version"] == dataset.version else last
-    return last
+    return last_entry(dataset.folder, dataset.version)
 
 
 def raw_source(dataset: Dataset, path: str | None = None) -> Source:

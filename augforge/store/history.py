@@ -1,0 +1,239 @@
+"""The history of a dataset: what its log says of builds, names of versions, and which version is the current one."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from augforge.errors import DatasetError, nearest
+from augforge.files import is_url, write_text, writer_lock
+from augforge.store.card import dataset_card
+from augforge.store.log import LOG, read_log
+from augforge.store.manifest import Manifest, read_manifest, versions
+from augforge.store.tags import check_tag, read_tags, write_tags
+
+
+@dataclass
+class HistoryEntry:
+    """Something that happened to a dataset.
+
+    Attributes:
+        kind: ``version``, ``failed`` (a build) or ``checkout`` (a version was made current again).
+        time: of the last such build, as the log has it: UTC, ISO 8601. None if the log does not say.
+        version: of a version, or the one that was checked out.
+        parent: the version that was current before this one was first built.
+        current: whether it is the current version.
+        tags: names of this version.
+        exists: False if `augforge gc` removed it.
+        recipe: ``path`` and ``digest``.
+        overrides: what ``--set`` changed.
+        samples, splits: counts.
+        builds: how many builds gave this version.
+        seconds: of the last of them.
+        failures: of a failed build: ``sample``, ``step`` and ``message`` of each task.
+        problem: why the manifest cannot be read.
+    """
+
+    kind: str
+    time: str | None = None
+    version: str | None = None
+    parent: str | None = None
+    current: bool = False
+    tags: list[str] = field(default_factory=list)
+    exists: bool = True
+    recipe: dict[str, str | None] = field(default_factory=dict)
+    overrides: dict[str, Any] = field(default_factory=dict)
+    samples: int | None = None
+    splits: dict[str, int] = field(default_factory=dict)
+    builds: int = 0
+    seconds: float | None = None
+    failures: list[dict[str, str]] = field(default_factory=list)
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What happened to a dataset, newest first; and the numbers of the log's damaged lines."""
+
+    folder: str
+    name: str
+    current: str
+    entries: list[HistoryEntry]
+    damaged_lines: list[int]
+
+
+def history(place: str | Path) -> History:
+    """What happened to a dataset: versions, failed builds and checkouts, newest first.
+
+    A version that several builds gave stands at its last build. Versions without an entry in the log come last.
+
+    Raises:
+        DatasetError: a URL, or no dataset.
+    """
+    folder = require_folder(place, "log")
+    current, log, tags = read_manifest(folder), read_log(folder), read_tags(folder)
+    parents = _parents(log.entries)
+    found: dict[str, HistoryEntry] = {}
+    for number, line in enumerate(log.entries):
+        # A later build of a version replaces the earlier one, and moves to the end.
+        key = _key(line, number)
+        before = found.pop(key, None)
+        found[key] = _from_log(line, 0 if before is None else before.builds)
+    unlogged = [version for version in versions(folder) if version not in found]
+    entries = [HistoryEntry("version", version=version) for version in unlogged] + list(found.values())
+    for entry in entries:
+        if entry.kind == "version" and entry.version:
+            _describe_version(folder, entry, current, tags)
+            entry.parent = parents.get(entry.version)
+    return History(str(folder), current.name, current.version, entries[::-1], list(log.damaged))
+
+
+def _key(line: Mapping[str, Any], number: int) -> str:
+    """Builds of one version share a key; everything else has its own."""
+    return str(line["version"]) if line.get("version") else f"line {number}"
+
+
+def _from_log(line: Mapping[str, Any], earlier_builds: int) -> HistoryEntry:
+    recipe = {"path": line.get("recipe"), "digest": None}
+    entry = HistoryEntry("version", line.get("time"), line.get("version"), recipe=recipe, seconds=line.get("seconds"))
+    entry.overrides, entry.builds = dict(line.get("overrides") or {}), earlier_builds + 1
+    if "checkout" in line:
+        entry.kind, entry.version, entry.recipe, entry.builds = "checkout", line["checkout"], {}, 0
+    elif entry.version is None:
+        entry.kind, entry.builds, keys = "failed", 0, ("sample", "step", "message")
+        entry.failures = [{key: str(failure.get(key, "")) for key in keys} for failure in line.get("failures") or ()]
+    return entry
+
+
+def _parents(lines: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
+    """The version that was current before each version was first built, as far as the log says."""
+    found: dict[str, str | None] = {}
+    current: str | None = None
+    for line in lines:
+        version = line.get("checkout") or line.get("version")
+        if version is None:
+            continue
+        if "checkout" not in line:
+            found.setdefault(version, current)
+        current = version
+    return found
+
+
+def _describe_version(folder: Path, entry: HistoryEntry, current: Manifest, tags: Mapping[str, str]) -> None:
+    """Add what the manifest of a version says; a damaged one is a problem of this version, not of the log."""
+    entry.current = entry.version == current.version
+    entry.tags = [tag for tag, version in tags.items() if version == entry.version]
+    if not (folder / "versions" / f"{entry.version}.yaml").exists() and not entry.current:
+        entry.exists = False
+        return
+    try:
+        manifest = current if entry.current else read_manifest(folder, entry.version)
+    except DatasetError as error:
+        entry.problem = str(error)
+        return
+    entry.recipe = {"path": entry.recipe.get("path"), "digest": manifest.recipe.digest}
+    entry.samples, entry.splits = manifest.samples, dict(manifest.splits)
+
+
+def require_folder(place: str | Path, command: str) -> Path:
+    """The folder of a dataset; DatasetError for a URL, with the remedy."""
+    if is_url(place):
+        raise DatasetError(
+            f"{place} is a URL, and {command} takes folders alone. Run it on the folder that was uploaded, and mirror "
+            "that to the URL"
+        )
+    return Path(place).expanduser()
+
+
+def list_tags(place: str | Path) -> dict[str, str]:
+    """The version of each tag of a dataset, sorted by tag. DatasetError for a URL, or if there is no dataset."""
+    folder = require_folder(place, "tag")
+    read_manifest(folder)
+    return read_tags(folder)
+
+
+def tag_version(place: str | Path, name: str, version: str | None = None) -> str:
+    """Give a version a name, or give the name to another version.
+
+    Args:
+        place: folder of the dataset.
+        name: the tag.
+        version: a tag, a version, or the beginning of one; None for the current version.
+
+    Returns:
+        The tagged version.
+
+    Raises:
+        DatasetError: a URL, no dataset, no such version, a name that could be a version, or a build is running.
+    """
+    folder = require_folder(place, "tag")
+    check_tag(name)
+    read_manifest(folder, version)  # refuses a folder that is no dataset, before a lock file is made in it
+    with writer_lock(folder):
+        found = read_manifest(folder, version).version
+        write_tags(folder, {**read_tags(folder), name: found})
+    return found
+
+
+def delete_tag(place: str | Path, name: str) -> str:
+    """Take a name away; the version it named. DatasetError if there is no such tag."""
+    folder = require_folder(place, "tag")
+    read_manifest(folder)
+    with writer_lock(folder):
+        tags = read_tags(folder)
+        if name not in tags:
+            raise DatasetError(f"{folder} has no tag '{name}'.{nearest(name, tags)}")
+        version = tags.pop(name)
+        write_tags(folder, tags)
+    return version
+
+
+def checkout(place: str | Path, version: str) -> Manifest:
+    """Make a version the current one. Nothing is copied or removed, and readers see the old or the new manifest.
+
+    Args:
+        place: folder of the dataset.
+        version: a tag, a version, or the beginning of one.
+
+    Raises:
+        DatasetError: a URL, no dataset, no such version, files of it are missing, or a build is running.
+    """
+    folder = require_folder(place, "checkout")
+    read_manifest(folder, version)
+    with writer_lock(folder):
+        manifest = read_manifest(folder, version)
+        missing = next(_missing_files(folder, manifest), None)
+        if missing is not None:
+            raise DatasetError(
+                f"version {manifest.version} cannot be made current: {missing}. Build it again from its recipe, which "
+                f"versions/{manifest.version}.yaml holds, or choose another: augforge log {folder}"
+            )
+        before = read_manifest(folder).version
+        text = (folder / "versions" / f"{manifest.version}.yaml").read_text(encoding="utf-8")
+        write_text(folder / "manifest.yaml", text)
+        write_text(folder / "README.md", dataset_card(manifest))
+        if before != manifest.version:
+            _log_checkout(folder, manifest.version)
+    return manifest
+
+
+def _missing_files(folder: Path, manifest: Manifest) -> Iterator[str]:
+    for shard in manifest.shards:
+        path = folder / shard.path
+        if not path.exists():
+            yield f"{path} is missing"
+        elif path.stat().st_size != shard.bytes:
+            yield f"{path} has {path.stat().st_size} bytes, expected {shard.bytes}"
+    if not (folder / manifest.index_path).exists():
+        yield f"{folder / manifest.index_path} is missing"
+
+
+def _log_checkout(folder: Path, version: str) -> None:
+    # `version` stays null: whoever looks for the build of a version must not find this line.
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    with (folder / LOG).open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps({"time": now, "version": None, "checkout": version}) + "\n")

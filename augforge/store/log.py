@@ -1,0 +1,68 @@
+"""The log of a dataset, `log.jsonl`: what a version does not record, such as when and from where it was built."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from augforge.errors import AugforgeError, DatasetError
+from augforge.store.manifest import Manifest
+from augforge.yamlfile import YamlFile, override, parse_yaml
+
+LOG = "log.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What a dataset's log says.
+
+    Attributes:
+        entries: the lines that can be read, oldest first.
+        damaged: numbers of the other lines, from 1: a build that was killed may have left half a line.
+    """
+
+    entries: tuple[dict[str, Any], ...]
+    damaged: tuple[int, ...]
+
+
+def read_log(folder: Path) -> Log:
+    """Read the log of a dataset; an empty one if there is no file."""
+    path = folder / LOG
+    lines = path.read_bytes().split(b"\n") if path.exists() else []
+    entries, damaged = [], []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        entry = _parse_line(line)
+        if entry is None:
+            damaged.append(number)
+        else:
+            entries.append(entry)
+    return Log(tuple(entries), tuple(damaged))
+
+
+def _parse_line(line: bytes) -> dict[str, Any] | None:
+    """A line of the log; None if it cannot be read."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entry, dict) or not isinstance(entry.get("version"), str | None):
+        return None
+    return entry
+
+
+def last_build(folder: Path, version: str) -> dict[str, Any]:
+    """The log entry of the last build that gave a version; empty if there is none."""
+    entries = (entry for entry in reversed(read_log(folder).entries) if entry.get("version") == version)
+    return next(entries, {})
+
+
+def built_recipe(folder: Path, manifest: Manifest, error: type[AugforgeError] = DatasetError) -> YamlFile:
+    """The recipe of a version, with the overrides of its last build as far as the log has them."""
+    file = parse_yaml(manifest.recipe.text, f"recipe of {folder}", error)
+    for key, value in (last_build(folder, manifest.version).get("overrides") or {}).items():
+        override(file, f"{key}={json.dumps(value)}")
+    return file

@@ -1,0 +1,58 @@
+"""The tables of a version besides its index, samples between stages and rejected ones; and how versions are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from augforge.errors import DatasetError
+from augforge.store.dataset import Dataset, open_dataset
+from augforge.store.index import REJECTED
+
+
+def split_place(text: str) -> tuple[str, str | None]:
+    """Folder or URL of a dataset and the version in it: ``FOLDER``, ``FOLDER@VERSION``, ``s3://bucket/toy@baseline``.
+
+    A folder that exists is never cut at an ``@`` in its name.
+    """
+    folder, at, version = text.rpartition("@")
+    if not at or not folder or not version or "/" in version or Path(text).expanduser().exists():
+        return text, None
+    return folder, version
+
+
+def open_place(text: str) -> Dataset:
+    """Open ``FOLDER``, ``FOLDER@VERSION`` or the same of a URL; see `split_place`.
+
+    Raises:
+        DatasetError: there is no dataset, or no such version.
+        MissingExtra: the package that reads such URLs is not installed.
+    """
+    return open_dataset(*split_place(text))
+
+
+def read_stages(dataset: Dataset) -> pl.DataFrame:
+    """The samples between the stages of a version; DatasetError if the file is missing or damaged."""
+    remote, manifest = dataset.remote, dataset.manifest
+    path = remote.fetch_stages(manifest) if remote else dataset.folder / manifest.stages_path
+    return _read(path, ("stage", "id", "name", "parents", "lineage"))
+
+
+def read_rejected(dataset: Dataset) -> pl.DataFrame:
+    """The rejected samples of a version; DatasetError if the file is missing or damaged."""
+    remote, manifest = dataset.remote, dataset.manifest
+    path = remote.fetch_rejected(manifest) if remote else dataset.folder / manifest.rejected_path
+    return _read(path, tuple(REJECTED))
+
+
+def _read(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
+    try:
+        table = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DatasetError(f"{path} cannot be read ({first}). Build the dataset again") from None
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise DatasetError(f"{path} has no column {', '.join(missing)}, so it is damaged. Build the dataset again")
+    return table
