@@ -17,6 +17,7 @@ from augforge.engine.explaining import Explanation, count_reasons, explain
 from augforge.engine.jobs import Job
 from augforge.engine.pipeline import Pipeline
 from augforge.ops import OPS
+from augforge.store.codec import library_versions
 from augforge.store.gc import collect
 from augforge.store.manifest import read_manifest
 
@@ -145,7 +146,7 @@ def test_an_op_of_another_version(built: Bench, monkeypatch: pytest.MonkeyPatch)
 def test_other_libraries(built: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     from augforge.engine import opening
 
-    libraries = {**opening.library_versions(), "numpy": "0.1"}
+    libraries = {**library_versions(), "numpy": "0.1"}
     monkeypatch.setattr(opening, "library_versions", lambda: libraries)
     found = built.explain(check=False)
     assert {(kind, what) for kind, what, _ in reasons(found, "run", "encode")} == {("library", "numpy")}

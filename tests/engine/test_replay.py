@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def copy(built: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def tiny(root: Path, *steps: str, **recipe: str) -> Dataset:
+def tiny(root: Path, *steps: str, **recipe: Any) -> Dataset:
     tiny_hands(root / "data", (10, 60, 90, 120))
     build(write_recipe(root / "recipe.yaml", root / "data", steps, classes="[a, b]", **recipe), root / "out")
     return open_dataset(root / "out")
