@@ -1,4 +1,9 @@
-"""Files: atomic writing, so that a reader sees the old or the new content and never half of it; lock and digest."""
+"""Files: writing that is atomic and, where it has to be, durable; leftovers of killed writers; lock and digest.
+
+Atomic: a reader sees the old or the new content and never half of it. Durable: after a power cut it is still there.
+A rename is durable only when the folder that holds the name is synced too, so a durable file takes `replacing` with
+``durable`` and then `sync_folder`; several files of one folder share one `sync_folder`.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,10 @@ import hashlib
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EINVAL, ENOTSUP
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -15,16 +22,28 @@ from filelock import FileLock, Timeout
 from augforge.errors import DatasetError
 
 
+def temporary_path(path: Path) -> Path:
+    """A new path beside `path`, to be written and then renamed; `remove_temporary_files` knows such names."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+
+
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
     """A temporary path beside `path`: the file written to it replaces `path` when the block succeeds.
 
     It is deleted if the block fails. Missing parent folders are created.
+
+    Args:
+        path: the file to write.
+        durable: sync the content to disk before the rename, so that the name never stands for less than all of it.
+            Caches do without. The new name itself is durable after `sync_folder`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    make_folder(path.parent)
+    temporary = temporary_path(path)
     try:
         yield temporary
+        if durable:
+            sync_file(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -35,11 +54,65 @@ def write_text(path: Path, text: str, durable: bool = True) -> None:
 
     With ``durable`` it is on disk when the function returns: even a power cut leaves the old or the new content.
     """
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.write(text)
-        stream.flush()
-        if durable:
-            os.fsync(stream.fileno())
+    with replacing(path, durable) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+    if durable:
+        sync_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and its missing parents; each new name is durable when the function returns."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Return when the file's content is on disk, whoever wrote it."""
+    with path.open("r+b") as stream:  # Windows syncs only files that are open for writing
+        _sync(stream.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Return when the names in a folder are on disk: those that were created, renamed and removed."""
+    if sys.platform == "win32":  # there a folder cannot be opened, and NTFS writes names to its journal in order
+        return
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # a folder above the dataset that this user may pass through, but not read
+        return
+    try:
+        _sync(handle)
+    except OSError as error:
+        if error.errno not in _FOLDER_SYNC_UNSUPPORTED:
+            raise
+    finally:
+        os.close(handle)
+
+
+_FOLDER_SYNC_UNSUPPORTED = {EINVAL, ENOTSUP}
+"""What network file systems answer that cannot sync a folder; SQLite ignores it too."""
+
+
+def _sync(handle: int) -> None:
+    if sys.platform == "darwin":  # where fsync leaves the content in the drive's own cache
+        import fcntl
+
+        fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(handle)
+
+
+def remove_temporary_files(folder: Path, pattern: str = "*") -> None:
+    """Delete what writers that were killed left in a folder: the temporary files of names that match a pattern.
+
+    Call it only while holding `writer_lock`: the files of a running writer look the same.
+    """
+    for path in folder.glob(f".{pattern}.tmp"):
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -52,7 +125,7 @@ def writer_lock(folder: Path) -> Iterator[None]:
         DatasetError: another process is writing to the dataset.
     """
     new = not folder.exists()
-    (folder / "work").mkdir(parents=True, exist_ok=True)
+    make_folder(folder / "work")
     try:
         with FileLock(folder / ".lock", timeout=0):
             yield

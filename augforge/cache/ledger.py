@@ -63,5 +63,5 @@ class Ledger:
                 "value": pa.array([self._values[key] for key in keys], pa.string()),
             }
         )
-        with replacing(path) as temporary:
+        with replacing(path, durable=True) as temporary:
             pq.write_table(table, temporary, compression="zstd")

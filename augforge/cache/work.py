@@ -19,7 +19,7 @@ import xxhash
 
 from augforge.cache.ledger import Entry
 from augforge.errors import DatasetError
-from augforge.files import write_text
+from augforge.files import remove_temporary_files, write_text
 from augforge.keys import canonical_json
 
 
@@ -126,10 +126,11 @@ def read_batches(folder: Path, made_by: dict[str, str]) -> Iterator[Batch]:
 
 
 def sweep(folder: Path) -> None:
-    """Delete the payloads of unfinished batches.
+    """Delete the payloads of unfinished batches, and temporary files.
 
     Call it only while holding `augforge.files.writer_lock`: the batches of a running build look unfinished too.
     """
+    remove_temporary_files(folder)
     for path in folder.glob("*.bin"):
         if not path.with_suffix(".json").exists():
             path.unlink()

@@ -18,7 +18,7 @@ from augforge.engine.publish import Finished, commit, write_shards, write_versio
 from augforge.engine.registering import check_registrable
 from augforge.engine.registering import register as register_dataset
 from augforge.errors import TaskError
-from augforge.files import writer_lock
+from augforge.files import remove_temporary_files, writer_lock
 from augforge.planning.rows import Row
 from augforge.progress import Progress, Silent
 from augforge.recipe.recipe import Recipe, load_recipe
@@ -104,7 +104,7 @@ def build(
         outcome = opened.make_samples(opened.pipeline(loaded.steps, jobs, progress), dry=True)
         return _summary(Finished(opened, outcome), reusable)
     with writer_lock(folder):
-        sweep(folder / "work")
+        _remove_leftovers(folder)
         opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash)
         reusable = set(opened.pool.payloads)  # taken now, since the build adds what it makes to the pool
         try:
@@ -114,6 +114,7 @@ def build(
             raise
         summary = _summary(finished, reusable)
         manifest = _publish(finished, summary, jobs, progress)
+        _remove_leftovers(folder)  # again: workers of a build that was killed live for a moment longer than it did
     summary.seconds = time.monotonic() - started
     _log(
         folder,
@@ -127,6 +128,15 @@ def build(
     if register:
         register_dataset(loaded, manifest)
     return summary
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Delete what a build that was killed left unfinished. The lock is held, so nobody is writing."""
+    sweep(folder / "work")
+    for part in ("shards", "index", "versions"):
+        remove_temporary_files(folder / part)
+    for name in ("manifest.yaml", "README.md"):  # the folder may hold files of other programs too
+        remove_temporary_files(folder, f"{name}.*")
 
 
 def _publish(finished: Finished, summary: Summary, jobs: int, progress: Progress) -> Manifest:

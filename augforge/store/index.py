@@ -120,7 +120,7 @@ def write_index(path: Path, rows: Sequence[Mapping[str, Any]], classes: Sequence
     """Write index rows, sorted by id. The same rows give the same bytes."""
     schema = index_schema(classes, [row.get("metadata") or {} for row in rows])
     ordered = sorted(rows, key=lambda row: str(row["id"]))
-    with replacing(path) as temporary:
+    with replacing(path, durable=True) as temporary:
         pq.write_table(pa.Table.from_pylist(ordered, schema=schema), temporary, compression="zstd")
 
 
@@ -142,7 +142,7 @@ def _first_line(error: Exception) -> str:
 
 def write_rejected(path: Path, rejected: Iterable[Mapping[str, Any]]) -> None:
     """Write the table of rejected samples; rows have the columns of `REJECTED`."""
-    with replacing(path) as temporary:
+    with replacing(path, durable=True) as temporary:
         pl.DataFrame(list(rejected), schema=REJECTED).write_parquet(temporary)
 
 
@@ -162,7 +162,7 @@ def write_stages(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             pa.field("lineage", LINEAGE),
         ]
     )
-    with replacing(path) as temporary:
+    with replacing(path, durable=True) as temporary:
         pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), temporary, compression="zstd")
 
 
