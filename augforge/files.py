@@ -14,12 +14,56 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from errno import EINVAL, ENOTSUP
+from errno import EACCES, EDQUOT, EFBIG, EINVAL, EIO, ENOSPC, ENOTSUP, EPERM, EROFS
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from augforge.errors import DatasetError
+from augforge.errors import DatasetError, StorageError
+
+_AGAIN = "then run the same command again"
+_REMEDIES = {
+    ENOSPC: f"The disk of {{folder}} is full: free some space there, {_AGAIN}",
+    EDQUOT: f"Your quota on the disk of {{folder}} is used up: delete something there, {_AGAIN}",
+    EROFS: "{folder} is on a read-only disk: choose a folder on another one, or have it mounted for writing",
+    EACCES: "You may not write in {folder}: choose another folder, or get the right to",
+    EPERM: "You may not write in {folder}: choose another folder, or get the right to",
+    EFBIG: f"Files in {{folder}} may not grow so large: raise the limit (ulimit -f) or use another disk, {_AGAIN}",
+    EIO: f"The disk of {{folder}} reports a fault: check it, {_AGAIN}",
+}
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what a block raises because `path` cannot be written into a StorageError with file, folder and remedy.
+
+    An OSError that names a file elsewhere, such as one that is read and copied, passes.
+    """
+    try:
+        yield
+    except OSError as error:
+        # A failing write, unlike a failing open, names no file.
+        elsewhere = error.filename is not None and Path(os.fsdecode(error.filename)).parent != path.parent
+        if error.errno not in _REMEDIES or (elsewhere and Path(os.fsdecode(error.filename)) not in path.parents):
+            raise
+        raise storage_error(path, error) from error
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an OSError of the block name a file: that of a failing write, unlike that of a failing open, names none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """The error for a file that cannot be written, as an OSError says."""
+    fact = os.strerror(error.errno) if error.errno else str(error)
+    remedy = _REMEDIES.get(error.errno or 0, "Check the path, the rights and the space of {folder}")
+    return StorageError(f"{path} cannot be written: {fact}. {remedy.format(folder=path.parent)}")
 
 
 def temporary_path(path: Path) -> Path:
@@ -31,22 +75,23 @@ def temporary_path(path: Path) -> Path:
 def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
     """A temporary path beside `path`: the file written to it replaces `path` when the block succeeds.
 
-    It is deleted if the block fails. Missing parent folders are created.
+    It is deleted if the block fails. Missing parent folders are created. StorageError if there is no space or right.
 
     Args:
         path: the file to write.
         durable: sync the content to disk before the rename, so that the name never stands for less than all of it.
             Caches do without. The new name itself is durable after `sync_folder`.
     """
-    make_folder(path.parent)
     temporary = temporary_path(path)
-    try:
-        yield temporary
-        if durable:
-            sync_file(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path):
+        make_folder(path.parent)
+        try:
+            yield temporary
+            if durable:
+                sync_file(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str, durable: bool = True) -> None:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from augforge import bitmask
 from augforge.errors import DatasetError
 from augforge.export.paths import sample_path
+from augforge.files import naming
 
 UnlabelledScope: TypeAlias = Literal["each", "sample", "split"]
 """What a format can mark as unlabelled: each class of each sample, a whole sample, or a class in a whole split."""
@@ -148,8 +149,10 @@ class Job:
         return path
 
     def put(self, relative: str, data: bytes | memoryview | str) -> None:
-        """Write a file; text as UTF-8."""
-        self.path(relative).write_bytes(data.encode() if isinstance(data, str) else data)
+        """Write a file; text as UTF-8. StorageError if there is no space."""
+        path = self.path(relative)
+        with naming(path):
+            path.write_bytes(data.encode() if isinstance(data, str) else data)
 
     def put_image(self, entry: Entry, folder: str, file: str | None = None) -> None:
         """Write the stored image of a sample to its `Entry.file`, or to ``file``, below a folder."""
