@@ -8,6 +8,7 @@ A rename is durable only when the folder that holds the name is synced too, so a
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import secrets
 import shutil
@@ -16,53 +17,64 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import EACCES, EDQUOT, EFBIG, EINVAL, EIO, ENOSPC, ENOTSUP, EPERM, EROFS
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
 from augforge.errors import DatasetError, StorageError
 
 _AGAIN = "then run the same command again"
-_REMEDIES = {
+STORAGE_ERRORS = {
     ENOSPC: f"The disk of {{folder}} is full: free some space there, {_AGAIN}",
     EDQUOT: f"Your quota on the disk of {{folder}} is used up: delete something there, {_AGAIN}",
-    EROFS: "{folder} is on a read-only disk: choose a folder on another one, or have it mounted for writing",
+    EROFS: "{folder} is on a read-only disk: choose another folder, or mount the disk for writing",
     EACCES: "You may not write in {folder}: choose another folder, or get the right to",
     EPERM: "You may not write in {folder}: choose another folder, or get the right to",
     EFBIG: f"Files in {{folder}} may not grow so large: raise the limit (ulimit -f) or use another disk, {_AGAIN}",
     EIO: f"The disk of {{folder}} reports a fault: check it, {_AGAIN}",
 }
+"""What an OSError says if there is no space or right to write, and what to do about it."""
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turn what a block raises because `path` cannot be written into a StorageError with file, folder and remedy.
 
-    An OSError that names a file elsewhere, such as one that is read and copied, passes.
+    Args:
+        path: a file; or a folder, if all that the block writes is below it. An OSError that names a file elsewhere,
+            such as one that is read and copied, passes.
     """
     try:
         yield
     except OSError as error:
         # A failing write, unlike a failing open, names no file.
-        elsewhere = error.filename is not None and Path(os.fsdecode(error.filename)).parent != path.parent
-        if error.errno not in _REMEDIES or (elsewhere and Path(os.fsdecode(error.filename)) not in path.parents):
+        named = path if error.filename is None else Path(os.fsdecode(error.filename))
+        below = path in named.parents
+        if error.errno not in STORAGE_ERRORS or not (below or named.parent == path.parent or named in path.parents):
             raise
-        raise storage_error(path, error) from error
+        raise storage_error(named if below else path, error) from error
 
 
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Let an OSError of the block name a file: that of a failing write, unlike that of a failing open, names none."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
+class _NamedFile(io.FileIO):
+    """A file whose failing writes name it, as its failing open does."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = self.name
+            raise
+
+
+def open_named(path: Path) -> BinaryIO:
+    """Open a file for writing; an OSError of a write names it too."""
+    return io.BufferedWriter(_NamedFile(path, "w"))
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:
     """The error for a file that cannot be written, as an OSError says."""
     fact = os.strerror(error.errno) if error.errno else str(error)
-    remedy = _REMEDIES.get(error.errno or 0, "Check the path, the rights and the space of {folder}")
+    remedy = STORAGE_ERRORS.get(error.errno or 0, "Check the path, the rights and the space of {folder}")
     return StorageError(f"{path} cannot be written: {fact}. {remedy.format(folder=path.parent)}")
 
 
@@ -168,12 +180,18 @@ def writer_lock(folder: Path) -> Iterator[None]:
 
     Raises:
         DatasetError: another process is writing to the dataset.
+        StorageError: the folder cannot be made, or written to.
     """
     new = not folder.exists()
-    make_folder(folder / "work")
+    lock = FileLock(folder / ".lock", timeout=0)
     try:
-        with FileLock(folder / ".lock", timeout=0):
+        with writing(folder / ".lock"):
+            make_folder(folder / "work")
+            lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()
     except Timeout:
         raise DatasetError(f"another build is writing to {folder}. Wait for it, or choose another folder") from None
     except BaseException:

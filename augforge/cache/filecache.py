@@ -13,11 +13,15 @@ from threading import Lock
 from typing import Any
 from weakref import finalize
 
+import xxhash
+
+from augforge.cache.scratch import ScratchDatabase
+
 _TABLES = """
-PRAGMA journal_mode = OFF;
-CREATE TABLE facts (path, kind, stamp, value, fresh, PRIMARY KEY (path, kind)) WITHOUT ROWID;
+CREATE TABLE facts (path, kind, stamp, value, checksum, fresh, PRIMARY KEY (path, kind)) WITHOUT ROWID;
 CREATE TABLE seen (path PRIMARY KEY, stamp) WITHOUT ROWID;
 """
+_STORED = "CREATE TABLE IF NOT EXISTS checked_facts (path, kind, stamp, value, checksum, PRIMARY KEY (path, kind))"
 
 
 class FileCache:
@@ -36,7 +40,7 @@ class FileCache:
         self._path = path
         self._lock = Lock()
         self._fresh = 0
-        self._db = sqlite3.connect("", check_same_thread=False)
+        self._db = ScratchDatabase()
         finalize(self, self._db.close)
         self._db.executescript(_TABLES)
         if path is not None and path.exists() and trust:
@@ -56,9 +60,10 @@ class FileCache:
         path, stamp = str(file.absolute()), _stamp(file)
         with self._lock:
             self._db.execute("INSERT OR REPLACE INTO seen VALUES (?, ?)", (path, stamp))
-            query = "SELECT value FROM facts WHERE path = ? AND kind = ? AND stamp = ?"
+            query = "SELECT value, checksum FROM facts WHERE path = ? AND kind = ? AND stamp = ?"
             stored = self._db.execute(query, (path, kind, stamp)).fetchone()
-        if stored is not None:
+        # SQLite notices damage to its pages' structure, but not to what they hold: such a result is computed again.
+        if stored is not None and stored[1] == _checksum(path, kind, stamp, stored[0]):
             return json.loads(stored[0])
         text = json.dumps(compute(file))
         self._store(path, kind, stamp, text)
@@ -83,32 +88,41 @@ class FileCache:
         """Write new results to the file. If that fails, later builds compute them again."""
         if self._path is None or not self._fresh:
             return
-        rows = self._db.execute("SELECT path, kind, stamp, value FROM facts WHERE fresh")
+        rows = self._db.execute("SELECT path, kind, stamp, value, checksum FROM facts WHERE fresh")
         with suppress(OSError, sqlite3.Error):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self._path)) as db, db:
-                db.execute("CREATE TABLE IF NOT EXISTS facts (path, kind, stamp, value, PRIMARY KEY (path, kind))")
-                db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?)", rows)
+                db.execute(_STORED)
+                db.executemany("INSERT OR REPLACE INTO checked_facts VALUES (?, ?, ?, ?, ?)", rows)
             self._db.execute("UPDATE facts SET fresh = 0 WHERE fresh")
             self._fresh = 0
 
     def _store(self, path: str, kind: str, stamp: str, text: str) -> None:
         with self._lock:
-            self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, 1)", (path, kind, stamp, text))
+            row = (path, kind, stamp, text, _checksum(path, kind, stamp, text))
+            self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?, 1)", row)
             self._fresh += 1
 
     def _load(self, path: Path) -> None:
-        """Copy all stored results in; none if the file cannot be read. A damaged file is deleted."""
+        """Copy all stored results in; none if the file cannot be read.
+
+        A damaged file is deleted. What could be read before the damage stays, and goes into a new file.
+        """
         try:
             with closing(sqlite3.connect(path)) as db:
-                rows = db.execute("SELECT path, kind, stamp, value FROM facts")
-                self._db.executemany("INSERT INTO facts VALUES (?, ?, ?, ?, 0)", rows)
+                rows = db.execute("SELECT path, kind, stamp, value, checksum FROM checked_facts")
+                self._db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?, 0)", rows)
         except sqlite3.OperationalError:  # locked or not readable: leave it to others
             self._db.execute("DELETE FROM facts")
         except sqlite3.DatabaseError:
-            self._db.execute("DELETE FROM facts")
+            self._fresh = self._db.execute("UPDATE facts SET fresh = 1").rowcount
             with suppress(OSError):
                 path.unlink()
+
+
+def _checksum(*texts: Any) -> str:
+    """Checksum of a stored result and of what it is stored under."""
+    return xxhash.xxh3_64(repr(texts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _stamp(file: Path) -> str:

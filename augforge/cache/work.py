@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +20,7 @@ import xxhash
 
 from augforge.cache.ledger import Entry
 from augforge.errors import DatasetError
-from augforge.files import remove_temporary_files, write_text
+from augforge.files import remove_temporary_files, write_text, writing
 from augforge.keys import canonical_json
 
 
@@ -75,7 +76,8 @@ class Batch:
 class BatchWriter:
     """Writes a batch as a context manager: payloads as they are added, the JSON file when the block succeeds.
 
-    If the block fails, the payloads stay behind without a JSON file until `sweep` deletes them.
+    If the block fails, the payloads stay behind without a JSON file until `sweep` deletes them. StorageError if there
+    is no space for them.
     """
 
     def __init__(self, folder: Path, made_by: dict[str, str]) -> None:
@@ -86,16 +88,21 @@ class BatchWriter:
         self.batch = Batch(made_by, path=self._index)
 
     def __enter__(self) -> BatchWriter:
-        self._payloads.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = self._payloads.open("xb")
+        with writing(self._payloads):
+            self._payloads.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = self._payloads.open("xb")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._stream is not None
-        self._stream.close()
-        if kind is None:
+        if kind is not None:
+            with suppress(OSError):  # what could not be written before cannot be now; the first error says more
+                self._stream.close()
+        else:
+            with writing(self._payloads):
+                self._stream.close()
             # Not durable: after a power cut a torn batch is found by its sizes and digests, and its tasks run again.
             write_text(self._index, _to_json(self.batch), durable=False)
 
@@ -111,8 +118,9 @@ class BatchWriter:
         """Write the encoded image and masks of a sample."""
         assert self._stream is not None
         start = self._stream.tell()
-        self._stream.write(image)
-        self._stream.write(masks)
+        with writing(self._payloads):
+            self._stream.write(image)
+            self._stream.write(masks)
         payload = Payload(str(self._payloads), start, len(image), start + len(image), len(masks))
         self.batch.payloads[sample_id, encoding] = payload
 

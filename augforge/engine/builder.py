@@ -18,7 +18,7 @@ from augforge.engine.publish import Finished, commit, write_shards, write_versio
 from augforge.engine.registering import check_registrable
 from augforge.engine.registering import register as register_dataset
 from augforge.errors import TaskError
-from augforge.files import remove_temporary_files, writer_lock
+from augforge.files import remove_temporary_files, writer_lock, writing
 from augforge.planning.rows import Row
 from augforge.progress import Progress, Silent
 from augforge.recipe.recipe import Recipe, load_recipe
@@ -89,6 +89,7 @@ def build(
     Raises:
         RecipeError, DatasetError: before any work.
         SourceError, PlanError: the source is broken or does not fit the recipe; mostly before any work.
+        StorageError: a file cannot be written; the previous version stays whole, and what was finished is kept.
         TaskError: tasks failed; the previous version stays whole, and what was finished is kept.
     """
     started = time.monotonic()
@@ -103,7 +104,7 @@ def build(
         reusable = set(opened.pool.payloads)
         outcome = opened.make_samples(opened.pipeline(loaded.steps, jobs, progress), dry=True)
         return _summary(Finished(opened, outcome), reusable)
-    with writer_lock(folder):
+    with writer_lock(folder), writing(folder):
         _remove_leftovers(folder)
         opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash)
         reusable = set(opened.pool.payloads)  # taken now, since the build adds what it makes to the pool
@@ -211,5 +212,6 @@ def _log(folder: Path, recipe: Recipe, jobs: int, **entries: Any) -> None:
         "jobs": jobs,
         **entries,
     }
-    with (folder / "log.jsonl").open("a", encoding="utf-8") as stream:
+    path = folder / "log.jsonl"
+    with writing(path), path.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(line) + "\n")

@@ -13,7 +13,7 @@ from augforge import bitmask
 from augforge.cache.work import BatchWriter, payload_digest
 from augforge.engine.jobs import BatchResult, Failure, Job, JobInput, UnreadableSamples, WorkerContext
 from augforge.engine.measuring import StepError, describe_pixels, failing_in, features_key, measure_features
-from augforge.errors import AugforgeError, SourceError
+from augforge.errors import AugforgeError, SourceError, StorageError
 from augforge.keys import Id, digest, rng_for
 from augforge.lineage import Lineage, extend_lineage
 from augforge.planning.identity import call_id, drawn_copies, input_passes, output_id, output_name
@@ -46,6 +46,8 @@ def perform_batch(arguments: tuple[WorkerContext, Sequence[Job]]) -> BatchResult
                 _perform_job(context, job, writer)
             except UnreadableSamples as error:
                 result.unreadable += error.refused
+            except StorageError:  # no fault of the sample, and the next one would fare no better
+                raise
             except Exception as error:
                 result.failures.append(_describe_failure(job, error))
     return result
@@ -203,8 +205,7 @@ def _store(context: WorkerContext, job: Job, item: TracedSample, writer: BatchWr
         # Facts, digest and encoding all read planes one by one: they are made planar once for all of them.
         sample = replace(item.sample, masks=np.moveaxis(bitmask.planar(item.sample.masks), 0, -1))
         image, masks = _encode(job.encoding, sample)
-        with failing_in("store"):
-            writer.add(item.id, str(job.encoding), image, masks)
+        writer.add(item.id, str(job.encoding), image, masks)
         # Facts describe what a reader decodes. Features are measured before any loss, whatever the encoding.
         stored = sample if job.encoding.lossless else replace(sample, image=decode_image(image))
         facts = {**describe_pixels(stored, len(context.classes)), "payload": payload_digest(image, masks)}

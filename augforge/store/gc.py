@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from augforge.errors import DatasetError
-from augforge.files import is_url, sync_folder, writer_lock
+from augforge.files import is_url, sync_folder, writer_lock, writing
 from augforge.store.card import write_card
 from augforge.store.manifest import read_manifest, versions
 from augforge.store.remote import Remote
@@ -34,7 +34,7 @@ def collect(place: str | Path, keep: int | None = None) -> dict[str, int]:
         )
     folder = Path(place)
     read_manifest(folder)  # refuses a folder that is no dataset, before a lock file is made in it
-    with writer_lock(folder):
+    with writer_lock(folder), writing(folder):
         # Read again: a build may have made another version current before the lock was taken.
         return _collect(folder, read_manifest(folder).version, keep)
 

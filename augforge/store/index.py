@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -142,8 +143,10 @@ def _first_line(error: Exception) -> str:
 
 def write_rejected(path: Path, rejected: Iterable[Mapping[str, Any]]) -> None:
     """Write the table of rejected samples; rows have the columns of `REJECTED`."""
+    content = io.BytesIO()  # Polars itself would hide why a file cannot be written
+    pl.DataFrame(list(rejected), schema=REJECTED).write_parquet(content)
     with replacing(path, durable=True) as temporary:
-        pl.DataFrame(list(rejected), schema=REJECTED).write_parquet(temporary)
+        temporary.write_bytes(content.getvalue())
 
 
 def write_stages(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

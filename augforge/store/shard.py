@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from augforge.cache.filecache import FileCache
 from augforge.cache.work import Payload, payload_digest
 from augforge.errors import DatasetError
-from augforge.files import file_sha256, make_folder, sync_file, temporary_path
+from augforge.files import file_sha256, make_folder, sync_file, temporary_path, writing
 from augforge.keys import digest
 from augforge.store.manifest import FORMAT_VERSION
 
@@ -179,21 +179,22 @@ def write_shard(plan: ShardPlan, folder: Path) -> Shard:
     """Write a shard below ``folder``, the dataset's: payloads are copied, and the file is named by its digest.
 
     The same rows give the same bytes. They are on disk when the function returns, the name only after `sync_folder`.
-    DatasetError if a payload is damaged.
+    DatasetError if a payload is damaged, StorageError if there is no space.
     """
     # Not by `replacing`, since only the finished file tells the shard's name.
     temporary = temporary_path(folder / "shards" / f"{plan.split}-{plan.key}")
-    make_folder(temporary.parent)
-    try:
-        _write_parquet(plan, temporary)
-        lengths = [(row.payload.image_bytes, row.payload.masks_bytes) for row in plan.rows]
-        offsets = tuple(payload_offsets(temporary, lengths))
-        size, sha256 = temporary.stat().st_size, file_sha256(temporary)
-        path = f"shards/{plan.split}-{sha256[:16]}.parquet"
-        sync_file(temporary)
-        temporary.replace(folder / path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(temporary):
+        make_folder(temporary.parent)
+        try:
+            _write_parquet(plan, temporary)
+            lengths = [(row.payload.image_bytes, row.payload.masks_bytes) for row in plan.rows]
+            offsets = tuple(payload_offsets(temporary, lengths))
+            size, sha256 = temporary.stat().st_size, file_sha256(temporary)
+            path = f"shards/{plan.split}-{sha256[:16]}.parquet"
+            sync_file(temporary)
+            temporary.replace(folder / path)
+        finally:
+            temporary.unlink(missing_ok=True)
     return Shard(path, plan.split, len(plan.rows), size, sha256, offsets)
 
 
