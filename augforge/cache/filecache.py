@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from errno import EINVAL
 from pathlib import Path
@@ -79,10 +79,16 @@ class FileCache:
         """Store a result that is known without computing it, such as the digest of a file just written."""
         self._store(str(file.absolute()), kind, _stamp(file), json.dumps(value))
 
+    def stamps(self, files: Iterable[Path]) -> tuple[tuple[str, str], ...]:
+        """Path and stamp of those files that `get` was asked about in this process, as they were then."""
+        query = "SELECT path, stamp FROM seen WHERE path = ?"
+        with self._lock:
+            found = (self._db.execute(query, (str(file.absolute()),)).fetchone() for file in files)
+            return tuple(sorted((path, stamp) for path, stamp in filter(None, found)))
+
     def changed_files(self) -> list[str]:
         """Paths of the files that changed or vanished since `get` was asked about them in this process."""
-        rows = self._db.execute("SELECT path, stamp FROM seen ORDER BY path")
-        return [path for path, stamp in rows if not _is_unchanged(Path(path), stamp)]
+        return changed_files(self._db.execute("SELECT path, stamp FROM seen ORDER BY path"))
 
     def save(self) -> None:
         """Write new results to the file. If that fails, later builds compute them again."""
@@ -130,6 +136,11 @@ def _stamp(file: Path) -> str:
     if not S_ISREG(stat.st_mode):  # reading a pipe or a device may wait forever
         raise OSError(EINVAL, "it is no regular file", str(file))
     return f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}"
+
+
+def changed_files(stamps: Iterable[tuple[str, str]]) -> list[str]:
+    """Paths of the files that are no longer as their stamp says, or that vanished."""
+    return [path for path, stamp in stamps if not _is_unchanged(Path(path), stamp)]
 
 
 def _is_unchanged(file: Path, stamp: str) -> bool:

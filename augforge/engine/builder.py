@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from augforge.cache.work import sweep
+from augforge.cache.work import DamagedPayload, Payload, sweep
 from augforge.engine import execute
-from augforge.engine.opening import check_folder, dataset_folder, open_recipe
+from augforge.engine.opening import Opened, check_folder, dataset_folder, open_recipe
 from augforge.engine.outcome import Outcome
-from augforge.engine.publish import Finished, commit, write_shards, write_version
+from augforge.engine.publish import Finished, VersionShards, commit, write_shards, write_version
 from augforge.engine.registering import check_registrable
 from augforge.engine.registering import register as register_dataset
 from augforge.errors import TaskError
@@ -101,20 +101,20 @@ def build(
     check_folder(folder, loaded.name)
     if dry_run:
         opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash, remember=False)
-        reusable = set(opened.pool.payloads)
+        reusable = dict(opened.pool.payloads)
         outcome = opened.make_samples(opened.pipeline(loaded.steps, jobs, progress), dry=True)
         return _summary(Finished(opened, outcome), reusable)
     with writer_lock(folder), writing(folder):
         _remove_leftovers(folder)
         opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash)
-        reusable = set(opened.pool.payloads)  # taken now, since the build adds what it makes to the pool
+        reusable = dict(opened.pool.payloads)  # taken now, since the build adds what it makes to the pool
         try:
-            finished = Finished(opened, opened.make_samples(opened.pipeline(loaded.steps, jobs, progress)))
+            finished, written = _make(opened, jobs, progress)
         except TaskError as error:
             _log(folder, loaded, jobs, failures=[asdict(failure) for failure in error.failures])
             raise
         summary = _summary(finished, reusable)
-        manifest = _publish(finished, summary, jobs, progress)
+        manifest = _publish(finished, written, summary)
         _remove_leftovers(folder)  # again: workers of a build that was killed live for a moment longer than it did
     summary.seconds = time.monotonic() - started
     _log(
@@ -140,9 +140,22 @@ def _remove_leftovers(folder: Path) -> None:
         remove_temporary_files(folder, f"{name}.*")
 
 
-def _publish(finished: Finished, summary: Summary, jobs: int, progress: Progress) -> Manifest:
+def _make(opened: Opened, jobs: int, progress: Progress) -> tuple[Finished, VersionShards]:
+    """Make the samples and write the shards.
+
+    A stored sample that turns out to be damaged only now is made again. Each round forgets one file, so this ends.
+    """
+    while True:
+        pipeline = opened.pipeline(opened.recipe.steps, jobs, progress)
+        finished = Finished(opened, opened.make_samples(pipeline))
+        try:
+            return finished, write_shards(finished, jobs, progress)
+        except DamagedPayload as damage:
+            opened.pool.forget(damage.file)
+
+
+def _publish(finished: Finished, written: VersionShards, summary: Summary) -> Manifest:
     """Publish a finished build as the current version, and say so in the summary."""
-    written = write_shards(finished, jobs, progress)
     manifest = write_version(finished, written)
     summary.dry, summary.version, summary.exact = False, manifest.version, True
     summary.bytes = sum(shard.bytes for shard in manifest.shards)
@@ -151,9 +164,10 @@ def _publish(finished: Finished, summary: Summary, jobs: int, progress: Progress
     return manifest
 
 
-def _summary(finished: Finished, reusable: set[tuple[str, str]]) -> Summary:
+def _summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Summary:
     outcome, table = finished.outcome, finished.opened.table
-    reused = sum((row.id, str(finished.encoding)) in reusable for row in outcome.rows)
+    keys = [(row.id, str(finished.encoding)) for row in outcome.rows]
+    reused = sum(key in reusable and finished.pool.payloads.get(key) == reusable[key] for key in keys)
     return Summary(
         name=finished.recipe.name,
         version="",

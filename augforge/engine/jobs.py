@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from augforge.cache.work import Batch, Payload
-from augforge.errors import SourceError, TaskError
+from augforge.errors import DatasetError, SourceError, TaskError
 from augforge.ops.bound import BoundOp
 from augforge.ops.core import Context
 from augforge.planning.rows import Row, Task
@@ -46,10 +46,14 @@ class WorkerContext:
 
 @dataclass(frozen=True, slots=True)
 class JobInput:
-    """How to get a job's input: a source sample's record, or the payload and facts of a sample that was made."""
+    """How to get a job's input: a source sample's record, or the payload and facts of a sample that was made.
+
+    ``stamps`` are those of the source's files when it was listed: the record stands for their content.
+    """
 
     row: Row
     record: Record | None = None
+    stamps: tuple[tuple[str, str], ...] = ()
     payload: Payload | None = None
     facts: dict[str, Any] | None = None
 
@@ -97,12 +101,21 @@ class Failure:
 
 @dataclass
 class BatchResult:
-    """What a batch of jobs produced, which jobs failed, and which source samples could not be read."""
+    """What a batch of jobs produced, which jobs failed, which source samples could not be read, and damaged files."""
 
     batch: Batch
     job_count: int
     failures: list[Failure] = field(default_factory=list)
     unreadable: list[Refused] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+
+
+class DamagedPayloads(DatasetError):
+    """Files of the pool are damaged: they are forgotten, and what is needed of them is made again."""
+
+    def __init__(self, files: Sequence[str]) -> None:
+        super().__init__(f"{files[0]} is damaged. Build again")
+        self.files = files
 
 
 class UnreadableSamples(SourceError):

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from augforge.cache.ledger import Ledger
-from augforge.cache.work import Batch, Payload
+from augforge.cache.work import Batch, Payload, remove_batch
 from augforge.keys import digest
+from augforge.lineage import Lineage
 from augforge.ops.core import Flag
+from augforge.planning.identity import ExpectedSample
 from augforge.planning.rows import Row
 from augforge.sources import Refused
 from augforge.store.codec import Encoding
@@ -17,17 +19,43 @@ from augforge.store.codec import Encoding
 
 @dataclass
 class Pool:
-    """Results of earlier and of this build: the ledger, and payloads by (sample id, encoding)."""
+    """Results of earlier and of this build.
+
+    Attributes:
+        ledger: results by key.
+        payloads: encoded samples by (sample id, encoding).
+        batches: of the work area, those of earlier builds too.
+        new_batches: those of this build.
+    """
 
     ledger: Ledger = field(default_factory=Ledger)
     payloads: dict[tuple[str, str], Payload] = field(default_factory=dict)
     batches: list[Batch] = field(default_factory=list)
+    new_batches: list[Batch] = field(default_factory=list)
 
     def add(self, batch: Batch, used: bool = True) -> None:
         """Take in a batch; entries of an earlier build's batch count as unused until they are asked for."""
         self.ledger.put(batch.entries, used)
         self.payloads |= batch.payloads
-        self.batches.append(replace(batch, entries=[]))  # the ledger holds the entries now
+        kept = replace(batch, entries=[])  # the ledger holds the entries now
+        self.batches.append(kept)
+        if used:
+            self.new_batches.append(kept)
+
+    def forget(self, file: str) -> None:
+        """Drop all payloads of a file that is damaged: those that are needed are made again.
+
+        If it is a batch of the work area, it is deleted. If it is a shard, it stays for `augforge verify` to name.
+        """
+        self.payloads = {key: payload for key, payload in self.payloads.items() if payload.file != file}
+        for batch in self.batches:
+            if batch.path is not None and str(batch.path.with_suffix(".bin")) == file:
+                remove_batch(batch)
+
+    def remove_new_batches(self) -> None:
+        """Delete the batches that this build made."""
+        for batch in self.new_batches:
+            remove_batch(batch)
 
     def has_facts(self, sample_id: str, encoding: Encoding) -> bool:
         """Whether the facts of a sample's pixels are known, as they are after encoding."""
@@ -88,3 +116,25 @@ class Outcome:
     findings: list[Finding] = field(default_factory=list)
     fitted: dict[str, Any] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
+
+
+def output_row(made: dict[str, Any], anchor: Row, inherited: Row) -> Row:
+    """The row of a task's output as the ledger keeps it; the anchor's own if the task passed it on."""
+    if made["id"] == anchor.id:
+        return anchor
+    return replace(
+        inherited,
+        name=made["name"],
+        id=made["id"],
+        width=made["width"],
+        height=made["height"],
+        lineage=Lineage.from_json(made["lineage"]),
+        step=made["lineage"]["steps"][-1]["step"],
+    )
+
+
+def expected_row(sample: ExpectedSample, inherited: Row) -> Row:
+    """The row of a sample that a task will make, as far as it is known before the task runs."""
+    step = sample.step_label or inherited.step
+    width, height = sample.size  # an unknown id is replaced by the name: unique, and no key of the ledger
+    return replace(inherited, name=sample.name, id=sample.id or sample.name, width=width, height=height, step=step)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
+from augforge.cache.filecache import FileCache
 from augforge.engine import execute
 from augforge.engine.jobs import (
     MAX_FAILURES,
+    DamagedPayloads,
     Job,
     JobInput,
     UnreadableSamples,
@@ -17,11 +18,9 @@ from augforge.engine.jobs import (
 )
 from augforge.engine.judge import Judge
 from augforge.engine.measuring import features_key
-from augforge.engine.outcome import Outcome, Pool
+from augforge.engine.outcome import Outcome, Pool, expected_row, output_row
 from augforge.engine.worker import load_input, perform_batch
 from augforge.errors import PlanError
-from augforge.lineage import Lineage
-from augforge.planning.identity import ExpectedSample
 from augforge.planning.plan import check_names, cut_stages, expect_of_task, plan_stage
 from augforge.planning.rows import Row, Stage, Task, common_metadata
 from augforge.planning.steps import Step
@@ -44,6 +43,7 @@ class Pipeline:
         steps: the recipe's.
         encoding: of the finished samples.
         records: of the source samples.
+        files: facts of the source's files.
         pool: results and payloads of earlier work; what is made is added.
         review: a person's verdicts by source sample name.
         jobs: number of processes.
@@ -56,12 +56,15 @@ class Pipeline:
         steps: Sequence[Step],
         encoding: Encoding,
         records: Records,
+        files: FileCache,
         pool: Pool,
+        *,
         review: Mapping[str, Verdict] | None = None,
         jobs: int = 1,
         progress: Progress | None = None,
     ) -> None:
-        self._context, self._encoding, self._records, self._pool = context, encoding, records, pool
+        self._context, self._encoding, self._pool = context, encoding, pool
+        self._records, self._files = records, files
         self._stages = cut_stages(steps)
         self._review = review or {}
         self._processes, self._progress = jobs, progress or Silent()
@@ -93,6 +96,9 @@ class Pipeline:
                 return self._run_stages(rows, refused, dry, encode)
             except UnreadableSamples as found:
                 refused |= {row.name: row for row in found.refused}
+            except DamagedPayloads as found:  # likewise each round forgets one file or more
+                for file in found.files:
+                    self._pool.forget(file)
 
     def load(self, row: Row) -> Sample:
         """A sample of any table of the pipeline. Raises SourceError if its file cannot be read any more."""
@@ -180,10 +186,10 @@ class Pipeline:
         if result is None:
             expected = expect_of_task(task, self._context.seed)
             outcome.counts.exact = outcome.counts.exact and all(sample.exact for sample in expected)
-            return [_expected_row(sample, inherited) for sample in expected]
+            return [expected_row(sample, inherited) for sample in expected]
         for rejection in result["rejected"]:
             outcome.rejected.append({**rejection, "split": anchor.split, "group": anchor.group, "detail": ""})
-        return [_output_row(made, anchor, inherited) for made in result["outputs"]]
+        return [output_row(made, anchor, inherited) for made in result["outputs"]]
 
     def _measure(self, steps: Sequence[Step], rows: Sequence[Row]) -> None:
         """Measure the features that the ledger does not hold yet."""
@@ -243,7 +249,9 @@ class Pipeline:
 
     def _job_input(self, row: Row) -> JobInput:
         if row.task is None:
-            return JobInput(row, record=self._records.by_name(row.name))
+            record = self._records.by_name(row.name)
+            files = self._context.source.files_of(record) or ()
+            return JobInput(row, record=record, stamps=self._files.stamps(files))
         facts = self._pool.facts(row.id, PNG)
         return JobInput(row, payload=self._pool.payloads[row.id, str(PNG)], facts=facts)
 
@@ -253,11 +261,12 @@ class Pipeline:
         Raises:
             TaskError: jobs failed; no more are begun once MAX_FAILURES have.
             UnreadableSamples: source samples could not be read, and no job failed otherwise.
+            DamagedPayloads: stored samples are damaged, and nothing else went wrong.
         """
         if not jobs:
             return
         self._progress.start(label, len(jobs))
-        failures, unreadable = [], []
+        failures, unreadable, damaged = [], [], []
         size = self._batch_size(jobs)
         batches = [(self._context, jobs[start : start + size]) for start in range(0, len(jobs), size)]
         for result in execute.map_unordered(perform_batch, batches, self._processes):
@@ -265,36 +274,17 @@ class Pipeline:
             self._progress.advance(result.job_count)
             failures += result.failures
             unreadable += result.unreadable
+            damaged += result.damaged
             if len(failures) >= MAX_FAILURES:
                 break
         if failures:
             raise task_error(failures)
         if unreadable:
             raise UnreadableSamples(unreadable)
+        if damaged:
+            raise DamagedPayloads(damaged)
 
     def _batch_size(self, jobs: Sequence[Job]) -> int:
         """Jobs per batch: about BATCH_PIXELS of input, but 8 batches per worker or more, to keep all of them busy."""
         pixels = max(1, sum(given.row.width * given.row.height for job in jobs for given in job.inputs) // len(jobs))
         return max(1, min(BATCH_PIXELS // pixels, -(-len(jobs) // (8 * self._processes))))
-
-
-def _output_row(made: dict[str, Any], anchor: Row, inherited: Row) -> Row:
-    """The row of a task's output as the ledger keeps it; the anchor's own if the task passed it on."""
-    if made["id"] == anchor.id:
-        return anchor
-    return replace(
-        inherited,
-        name=made["name"],
-        id=made["id"],
-        width=made["width"],
-        height=made["height"],
-        lineage=Lineage.from_json(made["lineage"]),
-        step=made["lineage"]["steps"][-1]["step"],
-    )
-
-
-def _expected_row(sample: ExpectedSample, inherited: Row) -> Row:
-    """The row of a sample that a task will make, as far as it is known before the task runs."""
-    step = sample.step_label or inherited.step
-    width, height = sample.size  # an unknown id is replaced by the name: unique, and no key of the ledger
-    return replace(inherited, name=sample.name, id=sample.id or sample.name, width=width, height=height, step=step)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from augforge import bitmask
-from augforge.cache.work import BatchWriter, payload_digest
+from augforge.cache.filecache import changed_files
+from augforge.cache.work import BatchWriter, DamagedPayload, payload_digest
 from augforge.engine.jobs import BatchResult, Failure, Job, JobInput, UnreadableSamples, WorkerContext
 from augforge.engine.measuring import StepError, describe_pixels, failing_in, features_key, measure_features
 from augforge.errors import AugforgeError, SourceError, StorageError
@@ -46,6 +47,8 @@ def perform_batch(arguments: tuple[WorkerContext, Sequence[Job]]) -> BatchResult
                 _perform_job(context, job, writer)
             except UnreadableSamples as error:
                 result.unreadable += error.refused
+            except DamagedPayload as error:
+                result.damaged.append(error.file)
             except StorageError:  # no fault of the sample, and the next one would fare no better
                 raise
             except Exception as error:
@@ -81,10 +84,13 @@ def load_input(context: WorkerContext, given: JobInput) -> TracedSample:
     """A job's input, decoded."""
     row = given.row
     if given.record is not None:
-        sample = _load_source_sample(context, given.record, row.name)
+        try:
+            sample = _load_source_sample(context, given.record, row.name)
+        finally:  # a changed file may also be why it cannot be read, and is the better message
+            _check_unchanged(given.stamps)
         return TracedSample(replace(sample, group=row.group, split=row.split), row.id, row.lineage)
     assert given.payload is not None and given.facts is not None
-    image, masks = given.payload.read()
+    image, masks = given.payload.read_checked(given.facts["payload"], row.name)
     planes = bitmask.decode(masks, row.height, row.width, len(context.classes))
     label = given.facts["label"]
     sample = Sample(
@@ -98,6 +104,15 @@ def load_input(context: WorkerContext, given: JobInput) -> TracedSample:
         metadata=row.metadata or {},
     )
     return TracedSample(sample, row.id, row.lineage)
+
+
+def _check_unchanged(stamps: Iterable[tuple[str, str]]) -> None:
+    """Raise SourceError if a file was changed since it was listed: the sample's id would stand for other pixels.
+
+    It is called after the file was read, so that whatever is stored was made from the file that was listed.
+    """
+    for path in changed_files(stamps):
+        raise SourceError(f"{path}: changed while the build ran. Build again")
 
 
 def _load_source_sample(context: WorkerContext, record: Record, name: str) -> Sample:
