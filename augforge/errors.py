@@ -6,6 +6,7 @@ AugforgeError
 ├── PlanError        recipe and data do not fit together
 ├── TaskError        a task failed while pixels were made (the sample's key and the op)
 ├── DatasetError     a dataset on disk is missing, damaged or of another format
+├── StorageError     a file cannot be written: full or read-only disk, quota, missing rights
 ├── TrainError       a training run cannot begin, go on or be read
 ├── PluginError      an op or source of a plugin cannot be loaded
 └── MissingExtra     an optional dependency is not installed
@@ -55,6 +56,10 @@ class TaskError(AugforgeError):
 
 class DatasetError(AugforgeError):
     """A dataset on disk is missing, damaged or of a format this version does not read."""
+
+
+class StorageError(AugforgeError):
+    """A file cannot be written. The message names it, its folder, and the remedy."""
 
 
 class TrainError(AugforgeError):

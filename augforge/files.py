@@ -1,33 +1,109 @@
-"""Files: atomic writing, so that a reader sees the old or the new content and never half of it; lock and digest."""
+"""Files: writing that is atomic and, where it has to be, durable; leftovers of killed writers; lock and digest.
+
+Atomic: a reader sees the old or the new content and never half of it. Durable: after a power cut it is still there.
+A rename is durable only when the folder that holds the name is synced too, so a durable file takes `replacing` with
+``durable`` and then `sync_folder`; several files of one folder share one `sync_folder`.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EACCES, EDQUOT, EFBIG, EINVAL, EIO, ENOSPC, ENOTSUP, EPERM, EROFS
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
-from augforge.errors import DatasetError
+from augforge.errors import DatasetError, StorageError
+
+_AGAIN = "then run the same command again"
+STORAGE_ERRORS = {
+    ENOSPC: f"The disk of {{folder}} is full: free some space there, {_AGAIN}",
+    EDQUOT: f"Your quota on the disk of {{folder}} is used up: delete something there, {_AGAIN}",
+    EROFS: "{folder} is on a read-only disk: choose another folder, or mount the disk for writing",
+    EACCES: "You may not write in {folder}: choose another folder, or get the right to",
+    EPERM: "You may not write in {folder}: choose another folder, or get the right to",
+    EFBIG: f"Files in {{folder}} may not grow so large: raise the limit (ulimit -f) or use another disk, {_AGAIN}",
+    EIO: f"The disk of {{folder}} reports a fault: check it, {_AGAIN}",
+}
+"""What an OSError says if there is no space or right to write, and what to do about it."""
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def writing(path: Path) -> Iterator[None]:
+    """Turn what a block raises because `path` cannot be written into a StorageError with file, folder and remedy.
+
+    Args:
+        path: a file; or a folder, if all that the block writes is below it. An OSError that names a file elsewhere,
+            such as one that is read and copied, passes.
+    """
+    try:
+        yield
+    except OSError as error:
+        # A failing write, unlike a failing open, names no file.
+        named = path if error.filename is None else Path(os.fsdecode(error.filename))
+        below = path in named.parents
+        if error.errno not in STORAGE_ERRORS or not (below or named.parent == path.parent or named in path.parents):
+            raise
+        raise storage_error(named if below else path, error) from error
+
+
+class _NamedFile(io.FileIO):
+    """A file whose failing writes name it, as its failing open does."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = self.name
+            raise
+
+
+def open_named(path: Path) -> BinaryIO:
+    """Open a file for writing; an OSError of a write names it too."""
+    return io.BufferedWriter(_NamedFile(path, "w"))
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """The error for a file that cannot be written, as an OSError says."""
+    fact = os.strerror(error.errno) if error.errno else str(error)
+    remedy = STORAGE_ERRORS.get(error.errno or 0, "Check the path, the rights and the space of {folder}")
+    return StorageError(f"{path} cannot be written: {fact}. {remedy.format(folder=path.parent)}")
+
+
+def temporary_path(path: Path) -> Path:
+    """A new path beside `path`, to be written and then renamed; `remove_temporary_files` knows such names."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+
+
+@contextmanager
+def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
     """A temporary path beside `path`: the file written to it replaces `path` when the block succeeds.
 
-    It is deleted if the block fails. Missing parent folders are created.
+    It is deleted if the block fails. Missing parent folders are created. StorageError if there is no space or right.
+
+    Args:
+        path: the file to write.
+        durable: sync the content to disk before the rename, so that the name never stands for less than all of it.
+            Caches do without. The new name itself is durable after `sync_folder`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    temporary = temporary_path(path)
+    with writing(path):
+        make_folder(path.parent)
+        try:
+            yield temporary
+            if durable:
+                sync_file(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str, durable: bool = True) -> None:
@@ -35,11 +111,65 @@ def write_text(path: Path, text: str, durable: bool = True) -> None:
 
     With ``durable`` it is on disk when the function returns: even a power cut leaves the old or the new content.
     """
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.write(text)
-        stream.flush()
-        if durable:
-            os.fsync(stream.fileno())
+    with replacing(path, durable) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+    if durable:
+        sync_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and its missing parents; each new name is durable when the function returns."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Return when the file's content is on disk, whoever wrote it."""
+    with path.open("r+b") as stream:  # Windows syncs only files that are open for writing
+        _sync(stream.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Return when the names in a folder are on disk: those that were created, renamed and removed."""
+    if sys.platform == "win32":  # there a folder cannot be opened, and NTFS writes names to its journal in order
+        return
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # a folder above the dataset that this user may pass through, but not read
+        return
+    try:
+        _sync(handle)
+    except OSError as error:
+        if error.errno not in _FOLDER_SYNC_UNSUPPORTED:
+            raise
+    finally:
+        os.close(handle)
+
+
+_FOLDER_SYNC_UNSUPPORTED = {EINVAL, ENOTSUP}
+"""What network file systems answer that cannot sync a folder; SQLite ignores it too."""
+
+
+def _sync(handle: int) -> None:
+    if sys.platform == "darwin":  # where fsync leaves the content in the drive's own cache
+        import fcntl
+
+        fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(handle)
+
+
+def remove_temporary_files(folder: Path, pattern: str = "*") -> None:
+    """Delete what writers that were killed left in a folder: the temporary files of names that match a pattern.
+
+    Call it only while holding `writer_lock`: the files of a running writer look the same.
+    """
+    for path in folder.glob(f".{pattern}.tmp"):
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -50,12 +180,18 @@ def writer_lock(folder: Path) -> Iterator[None]:
 
     Raises:
         DatasetError: another process is writing to the dataset.
+        StorageError: the folder cannot be made, or written to.
     """
     new = not folder.exists()
-    (folder / "work").mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=0)
     try:
-        with FileLock(folder / ".lock", timeout=0):
+        with writing(folder / ".lock"):
+            make_folder(folder / "work")
+            lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()
     except Timeout:
         raise DatasetError(f"another build is writing to {folder}. Wait for it, or choose another folder") from None
     except BaseException:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from errno import EINVAL
 from pathlib import Path
@@ -13,11 +13,15 @@ from threading import Lock
 from typing import Any
 from weakref import finalize
 
+import xxhash
+
+from augforge.cache.scratch import ScratchDatabase
+
 _TABLES = """
-PRAGMA journal_mode = OFF;
-CREATE TABLE facts (path, kind, stamp, value, fresh, PRIMARY KEY (path, kind)) WITHOUT ROWID;
+CREATE TABLE facts (path, kind, stamp, value, checksum, fresh, PRIMARY KEY (path, kind)) WITHOUT ROWID;
 CREATE TABLE seen (path PRIMARY KEY, stamp) WITHOUT ROWID;
 """
+_STORED = "CREATE TABLE IF NOT EXISTS checked_facts (path, kind, stamp, value, checksum, PRIMARY KEY (path, kind))"
 
 
 class FileCache:
@@ -36,7 +40,7 @@ class FileCache:
         self._path = path
         self._lock = Lock()
         self._fresh = 0
-        self._db = sqlite3.connect("", check_same_thread=False)
+        self._db = ScratchDatabase()
         finalize(self, self._db.close)
         self._db.executescript(_TABLES)
         if path is not None and path.exists() and trust:
@@ -56,9 +60,10 @@ class FileCache:
         path, stamp = str(file.absolute()), _stamp(file)
         with self._lock:
             self._db.execute("INSERT OR REPLACE INTO seen VALUES (?, ?)", (path, stamp))
-            query = "SELECT value FROM facts WHERE path = ? AND kind = ? AND stamp = ?"
+            query = "SELECT value, checksum FROM facts WHERE path = ? AND kind = ? AND stamp = ?"
             stored = self._db.execute(query, (path, kind, stamp)).fetchone()
-        if stored is not None:
+        # SQLite notices damage to its pages' structure, but not to what they hold: such a result is computed again.
+        if stored is not None and stored[1] == _checksum(path, kind, stamp, stored[0]):
             return json.loads(stored[0])
         text = json.dumps(compute(file))
         self._store(path, kind, stamp, text)
@@ -74,41 +79,56 @@ class FileCache:
         """Store a result that is known without computing it, such as the digest of a file just written."""
         self._store(str(file.absolute()), kind, _stamp(file), json.dumps(value))
 
+    def stamps(self, files: Iterable[Path]) -> tuple[tuple[str, str], ...]:
+        """Path and stamp of those files that `get` was asked about in this process, as they were then."""
+        query = "SELECT path, stamp FROM seen WHERE path = ?"
+        with self._lock:
+            found = (self._db.execute(query, (str(file.absolute()),)).fetchone() for file in files)
+            return tuple(sorted((path, stamp) for path, stamp in filter(None, found)))
+
     def changed_files(self) -> list[str]:
         """Paths of the files that changed or vanished since `get` was asked about them in this process."""
-        rows = self._db.execute("SELECT path, stamp FROM seen ORDER BY path")
-        return [path for path, stamp in rows if not _is_unchanged(Path(path), stamp)]
+        return changed_files(self._db.execute("SELECT path, stamp FROM seen ORDER BY path"))
 
     def save(self) -> None:
         """Write new results to the file. If that fails, later builds compute them again."""
         if self._path is None or not self._fresh:
             return
-        rows = self._db.execute("SELECT path, kind, stamp, value FROM facts WHERE fresh")
+        rows = self._db.execute("SELECT path, kind, stamp, value, checksum FROM facts WHERE fresh")
         with suppress(OSError, sqlite3.Error):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self._path)) as db, db:
-                db.execute("CREATE TABLE IF NOT EXISTS facts (path, kind, stamp, value, PRIMARY KEY (path, kind))")
-                db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?)", rows)
+                db.execute(_STORED)
+                db.executemany("INSERT OR REPLACE INTO checked_facts VALUES (?, ?, ?, ?, ?)", rows)
             self._db.execute("UPDATE facts SET fresh = 0 WHERE fresh")
             self._fresh = 0
 
     def _store(self, path: str, kind: str, stamp: str, text: str) -> None:
         with self._lock:
-            self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, 1)", (path, kind, stamp, text))
+            row = (path, kind, stamp, text, _checksum(path, kind, stamp, text))
+            self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?, 1)", row)
             self._fresh += 1
 
     def _load(self, path: Path) -> None:
-        """Copy all stored results in; none if the file cannot be read. A damaged file is deleted."""
+        """Copy all stored results in; none if the file cannot be read.
+
+        A damaged file is deleted. What could be read before the damage stays, and goes into a new file.
+        """
         try:
             with closing(sqlite3.connect(path)) as db:
-                rows = db.execute("SELECT path, kind, stamp, value FROM facts")
-                self._db.executemany("INSERT INTO facts VALUES (?, ?, ?, ?, 0)", rows)
+                rows = db.execute("SELECT path, kind, stamp, value, checksum FROM checked_facts")
+                self._db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?, 0)", rows)
         except sqlite3.OperationalError:  # locked or not readable: leave it to others
             self._db.execute("DELETE FROM facts")
         except sqlite3.DatabaseError:
-            self._db.execute("DELETE FROM facts")
+            self._fresh = self._db.execute("UPDATE facts SET fresh = 1").rowcount
             with suppress(OSError):
                 path.unlink()
+
+
+def _checksum(*texts: Any) -> str:
+    """Checksum of a stored result and of what it is stored under."""
+    return xxhash.xxh3_64(repr(texts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _stamp(file: Path) -> str:
@@ -116,6 +136,11 @@ def _stamp(file: Path) -> str:
     if not S_ISREG(stat.st_mode):  # reading a pipe or a device may wait forever
         raise OSError(EINVAL, "it is no regular file", str(file))
     return f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}"
+
+
+def changed_files(stamps: Iterable[tuple[str, str]]) -> list[str]:
+    """Paths of the files that are no longer as their stamp says, or that vanished."""
+    return [path for path, stamp in stamps if not _is_unchanged(Path(path), stamp)]
 
 
 def _is_unchanged(file: Path, stamp: str) -> bool:

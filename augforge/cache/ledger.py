@@ -49,8 +49,8 @@ class Ledger:
                 self._used.add((kind, key))
 
     def load(self, path: Path) -> None:
-        """Add a saved ledger's entries; they count as unused."""
-        columns = pq.ParquetFile(path).read().to_pydict()
+        """Add a saved ledger's entries; they count as unused. OSError or ArrowException if the file is damaged."""
+        columns = pq.ParquetFile(path, page_checksum_verification=True).read().to_pydict()
         self._values |= zip(zip(columns["kind"], columns["key"], strict=True), columns["value"], strict=True)
 
     def save(self, path: Path) -> None:
@@ -63,5 +63,5 @@ class Ledger:
                 "value": pa.array([self._values[key] for key in keys], pa.string()),
             }
         )
-        with replacing(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd")
+        with replacing(path, durable=True) as temporary:
+            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)

@@ -8,6 +8,8 @@ from collections.abc import ItemsView, Iterator, MutableMapping, ValuesView
 from typing import TypeVar
 from weakref import finalize
 
+from augforge.cache.scratch import ScratchDatabase
+
 Value = TypeVar("Value")
 
 
@@ -20,11 +22,9 @@ class Shelf(MutableMapping[str, Value]):
     """
 
     def __init__(self) -> None:
-        self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._db = ScratchDatabase(isolation_level=None)
         finalize(self, self._db.close)
-        self._db.executescript(
-            "PRAGMA journal_mode = OFF; CREATE TABLE shelf (key PRIMARY KEY, value) WITHOUT ROWID; BEGIN"
-        )
+        self._db.executescript("CREATE TABLE shelf (key PRIMARY KEY, value) WITHOUT ROWID; BEGIN")
 
     def __setitem__(self, key: str, value: Value) -> None:
         self._db.execute("INSERT OR REPLACE INTO shelf VALUES (?, ?)", (_bytes(key), pickle.dumps(value)))

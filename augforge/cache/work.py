@@ -3,6 +3,9 @@
 A worker writes the samples of a batch of tasks into two files with the same random name: ``<name>.bin`` holds the
 payloads, ``<name>.json`` says what is where. The JSON file is written last and atomically: a batch without it is
 unfinished and ignored, and a build that was killed keeps the batches that it had finished.
+
+Nothing is believed unchecked, since these files are not synced and may lie here for months: the JSON file ends with its
+own digest, and among its entries is the digest of each payload, which is compared whenever the payload is read.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +23,7 @@ import xxhash
 
 from augforge.cache.ledger import Entry
 from augforge.errors import DatasetError
-from augforge.files import write_text
+from augforge.files import remove_temporary_files, write_text, writing
 from augforge.keys import canonical_json
 
 
@@ -38,6 +42,27 @@ class Payload:
         with Path(self.file).open("rb") as stream:
             image = _read_at(stream, self.image_offset, self.image_bytes)
             return image, _read_at(stream, self.masks_offset, self.masks_bytes)
+
+    def read_checked(self, digest: str, name: str) -> tuple[bytes, bytes]:
+        """The encoded image and masks of a sample; DamagedPayload if they are not those with this `payload_digest`."""
+        try:
+            image, masks = self.read()
+        except (OSError, DatasetError) as error:
+            raise DamagedPayload(f"the stored bytes of {name} cannot be read: {error}", self.file) from error
+        if payload_digest(image, masks) != digest:
+            raise DamagedPayload(f"the stored bytes of {name} in {self.file} are damaged", self.file)
+        return image, masks
+
+
+class DamagedPayload(DatasetError):
+    """A payload is not what was stored. A build forgets all payloads of its ``file``, and makes anew what it needs."""
+
+    def __init__(self, message: str, file: str) -> None:
+        super().__init__(message, file)
+        self.file = file
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}. Build again; check the dataset with augforge verify"
 
 
 def payload_digest(image: bytes, masks: bytes) -> str:
@@ -75,7 +100,8 @@ class Batch:
 class BatchWriter:
     """Writes a batch as a context manager: payloads as they are added, the JSON file when the block succeeds.
 
-    If the block fails, the payloads stay behind without a JSON file until `sweep` deletes them.
+    If the block fails, the payloads stay behind without a JSON file until `sweep` deletes them. StorageError if there
+    is no space for them.
     """
 
     def __init__(self, folder: Path, made_by: dict[str, str]) -> None:
@@ -86,16 +112,21 @@ class BatchWriter:
         self.batch = Batch(made_by, path=self._index)
 
     def __enter__(self) -> BatchWriter:
-        self._payloads.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = self._payloads.open("xb")
+        with writing(self._payloads):
+            self._payloads.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = self._payloads.open("xb")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         assert self._stream is not None
-        self._stream.close()
-        if kind is None:
+        if kind is not None:
+            with suppress(OSError):  # what could not be written before cannot be now; the first error says more
+                self._stream.close()
+        else:
+            with writing(self._payloads):
+                self._stream.close()
             # Not durable: after a power cut a torn batch is found by its sizes and digests, and its tasks run again.
             write_text(self._index, _to_json(self.batch), durable=False)
 
@@ -111,8 +142,9 @@ class BatchWriter:
         """Write the encoded image and masks of a sample."""
         assert self._stream is not None
         start = self._stream.tell()
-        self._stream.write(image)
-        self._stream.write(masks)
+        with writing(self._payloads):
+            self._stream.write(image)
+            self._stream.write(masks)
         payload = Payload(str(self._payloads), start, len(image), start + len(image), len(masks))
         self.batch.payloads[sample_id, encoding] = payload
 
@@ -126,13 +158,17 @@ def read_batches(folder: Path, made_by: dict[str, str]) -> Iterator[Batch]:
 
 
 def sweep(folder: Path) -> None:
-    """Delete the payloads of unfinished batches.
+    """Delete the payloads of unfinished batches, damaged batches, and temporary files.
 
     Call it only while holding `augforge.files.writer_lock`: the batches of a running build look unfinished too.
     """
+    remove_temporary_files(folder)
     for path in folder.glob("*.bin"):
         if not path.with_suffix(".json").exists():
             path.unlink()
+    for path in folder.glob("*.json"):
+        if _checked_text(path) is None:
+            remove_batch(Batch({}, path=path))
 
 
 def remove_batch(batch: Batch) -> None:
@@ -142,15 +178,36 @@ def remove_batch(batch: Batch) -> None:
         batch.path.with_suffix(".bin").unlink(missing_ok=True)
 
 
+_DIGEST = ', "digest": "'
+
+
 def _to_json(batch: Batch) -> str:
     payloads = [[*key, asdict(payload)] for key, payload in batch.payloads.items()]
-    return json.dumps({"made_by": batch.made_by, "entries": batch.entries, "payloads": payloads})
+    text = json.dumps({"made_by": batch.made_by, "entries": batch.entries, "payloads": payloads})[:-1]
+    return f'{text}{_DIGEST}{_text_digest(text)}"}}'
+
+
+def _text_digest(text: str) -> str:
+    return xxhash.xxh3_128(text.encode()).hexdigest()
+
+
+def _checked_text(path: Path) -> str | None:
+    """The text of a batch's JSON file; None if it is not the one that was written."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+    content, _, stated = text.rpartition(_DIGEST)
+    return text if stated == _text_digest(content) + '"}' else None
 
 
 def _from_json(path: Path) -> Batch | None:
-    """A batch from its JSON file; None if it cannot be read or its payloads are cut off: its tasks run again."""
+    """A batch from its JSON file; None if it is damaged or its payloads are cut off: its tasks run again."""
+    text = _checked_text(path)
+    if text is None:
+        return None
     try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        data: dict[str, Any] = json.loads(text)
         size = path.with_suffix(".bin").stat().st_size
         # The folder may have been moved since, so the path in the JSON file is not used.
         file = str(path.with_suffix(".bin"))

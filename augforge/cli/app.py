@@ -55,9 +55,9 @@ def main() -> None:
             terminal.print_traceback(error)
         _fail(str(error))
     except OSError as error:
-        if error.filename is None:
+        if error.strerror is None:
             raise
-        _fail(f"{error.filename}: {error.strerror}. Check the path, the permissions and the free space")
+        _fail(f"{error.filename or 'a file'}: {error.strerror}. Check the path, the permissions and the free space")
 
 
 def _fail(message: str) -> NoReturn:

@@ -10,16 +10,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from augforge.cache.work import sweep
+from augforge.cache.work import DamagedPayload, Payload, sweep
 from augforge.catalogue import load_plugin
 from augforge.engine import execute
-from augforge.engine.opening import check_folder, dataset_folder, open_recipe
+from augforge.engine.opening import Opened, check_folder, dataset_folder, open_recipe
 from augforge.engine.outcome import Outcome
-from augforge.engine.publish import Finished, commit, write_shards, write_version
+from augforge.engine.publish import Finished, VersionShards, commit, write_shards, write_version
 from augforge.engine.registering import check_registrable
 from augforge.engine.registering import register as register_dataset
 from augforge.errors import TaskError
-from augforge.files import writer_lock
+from augforge.files import remove_temporary_files, writer_lock, writing
 from augforge.planning.rows import Row
 from augforge.progress import Progress, Silent
 from augforge.recipe.recipe import Recipe, load_recipe
@@ -92,6 +92,7 @@ def build(
     Raises:
         RecipeError, DatasetError: before any work.
         SourceError, PlanError: the source is broken or does not fit the recipe; mostly before any work.
+        StorageError: a file cannot be written; the previous version stays whole, and what was finished is kept.
         TaskError: tasks failed; the previous version stays whole, and what was finished is kept.
     """
     started = time.monotonic()
@@ -105,20 +106,21 @@ def build(
     check_folder(folder, loaded.name)
     if dry_run:
         opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash, remember=False)
-        reusable = set(opened.pool.payloads)
+        reusable = dict(opened.pool.payloads)
         outcome = opened.make_samples(opened.pipeline(loaded.steps, jobs, progress), dry=True)
         return _summary(Finished(opened, outcome), reusable)
-    with writer_lock(folder):
-        sweep(folder / "work")
+    with writer_lock(folder), writing(folder):
+        _remove_leftovers(folder)
         try:
             opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash)
-            reusable = set(opened.pool.payloads)  # taken now, since the build adds what it makes to the pool
-            finished = Finished(opened, opened.make_samples(opened.pipeline(loaded.steps, jobs, progress)))
+            reusable = dict(opened.pool.payloads)  # taken now, since the build adds what it makes to the pool
+            finished, written = _make(opened, jobs, progress)
         except TaskError as error:
             _log(folder, loaded, jobs, failures=[asdict(failure) for failure in error.failures])
             raise
         summary = _summary(finished, reusable)
-        manifest = _publish(finished, summary, jobs, progress)
+        manifest = _publish(finished, written, summary)
+        _remove_leftovers(folder)  # again: workers of a build that was killed live for a moment longer than it did
     summary.seconds = time.monotonic() - started
     _log(
         folder,
@@ -134,9 +136,31 @@ def build(
     return summary
 
 
-def _publish(finished: Finished, summary: Summary, jobs: int, progress: Progress) -> Manifest:
+def _remove_leftovers(folder: Path) -> None:
+    """Delete what a build that was killed left unfinished. The lock is held, so nobody is writing."""
+    sweep(folder / "work")
+    for part in ("shards", "index", "versions"):
+        remove_temporary_files(folder / part)
+    for name in ("manifest.yaml", "README.md"):  # the folder may hold files of other programs too
+        remove_temporary_files(folder, f"{name}.*")
+
+
+def _make(opened: Opened, jobs: int, progress: Progress) -> tuple[Finished, VersionShards]:
+    """Make the samples and write the shards.
+
+    A stored sample that turns out to be damaged only now is made again. Each round forgets one file, so this ends.
+    """
+    while True:
+        pipeline = opened.pipeline(opened.recipe.steps, jobs, progress)
+        finished = Finished(opened, opened.make_samples(pipeline))
+        try:
+            return finished, write_shards(finished, jobs, progress)
+        except DamagedPayload as damage:
+            opened.pool.forget(damage.file)
+
+
+def _publish(finished: Finished, written: VersionShards, summary: Summary) -> Manifest:
     """Publish a finished build as the current version, and say so in the summary."""
-    written = write_shards(finished, jobs, progress)
     manifest = write_version(finished, written)
     summary.dry, summary.version, summary.exact = False, manifest.version, True
     summary.bytes = sum(shard.bytes for shard in manifest.shards)
@@ -145,9 +169,10 @@ def _publish(finished: Finished, summary: Summary, jobs: int, progress: Progress
     return manifest
 
 
-def _summary(finished: Finished, reusable: set[tuple[str, str]]) -> Summary:
+def _summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Summary:
     outcome, table = finished.outcome, finished.opened.table
-    reused = sum((row.id, str(finished.encoding)) in reusable for row in outcome.rows)
+    keys = [(row.id, str(finished.encoding)) for row in outcome.rows]
+    reused = sum(key in reusable and finished.pool.payloads.get(key) == reusable[key] for key in keys)
     return Summary(
         name=finished.recipe.name,
         version="",
@@ -206,5 +231,6 @@ def _log(folder: Path, recipe: Recipe, jobs: int, **entries: Any) -> None:
         "jobs": jobs,
         **entries,
     }
-    with (folder / "log.jsonl").open("a", encoding="utf-8") as stream:
+    path = folder / "log.jsonl"
+    with writing(path), path.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(line) + "\n")

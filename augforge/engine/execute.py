@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -18,6 +20,9 @@ from augforge.errors import AugforgeError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+PARENT_POLL = 0.5
+"""Seconds between two looks of a worker at whether its parent still lives."""
 
 
 def worker_count(jobs: int) -> int:
@@ -41,7 +46,14 @@ def map_unordered(function: Callable[[Item], Result], items: Sequence[Item], job
     if jobs == 1 or len(items) <= 2 * jobs:  # not worth starting processes for
         yield from _run_here(function, items)
         return
-    parallel = joblib.Parallel(n_jobs=jobs, backend="loky", return_as="generator_unordered", pre_dispatch="2*n_jobs")
+    parallel = joblib.Parallel(
+        n_jobs=jobs,
+        backend="loky",
+        return_as="generator_unordered",
+        pre_dispatch="2*n_jobs",
+        initializer=_end_with_parent,
+        initargs=(os.getpid(),),
+    )
     results = parallel(joblib.delayed(_single_threaded)(function, item) for item in items)
     try:
         for result in results:  # noqa: UP028 - `yield from` would close `results` too, outside the block below that silences joblib
@@ -70,6 +82,26 @@ def _single_threaded(function: Callable[[Any], Result], item: Any) -> Result:
     cv2.setNumThreads(1)
     _keep_memory()
     return function(item)
+
+
+def _end_with_parent(parent: int) -> None:
+    """Start a thread that ends this worker process soon after its parent; a killed parent cannot end it itself.
+
+    Linux could do that (PR_SET_PDEATHSIG), but it ends the worker as soon as the parent's *thread* that started it
+    ends, and workers are kept for the next build, which may come from another thread.
+    """
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    if sys.platform == "win32":  # where a process keeps the number of a parent that has ended
+        synchronize, forever = 0x00100000, -1
+        handle = ctypes.windll.kernel32.OpenProcess(synchronize, False, parent)
+        ctypes.windll.kernel32.WaitForSingleObject(handle, forever)
+    else:
+        while os.getppid() == parent:
+            time.sleep(PARENT_POLL)
+    os._exit(1)
 
 
 @cache

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from augforge.cache.work import Batch, Payload
-from augforge.errors import AugforgeError, SourceError, TaskError
+from augforge.errors import AugforgeError, DatasetError, SourceError, TaskError
 from augforge.ops.bound import BoundOp
 from augforge.ops.core import Context
 from augforge.planning.rows import Row, Task
@@ -49,10 +49,14 @@ class WorkerContext:
 
 @dataclass(frozen=True, slots=True)
 class JobInput:
-    """How to get a job's input: a source sample's record, or the payload and facts of a sample that was made."""
+    """How to get a job's input: a source sample's record, or the payload and facts of a sample that was made.
+
+    ``stamps`` are those of the source's files when it was listed: the record stands for their content.
+    """
 
     row: Row
     record: Record | None = None
+    stamps: tuple[tuple[str, str], ...] = ()
     payload: Payload | None = None
     facts: dict[str, Any] | None = None
 
@@ -100,12 +104,21 @@ class Failure:
 
 @dataclass
 class BatchResult:
-    """What a batch of jobs produced, which jobs failed, and which source samples could not be read."""
+    """What a batch of jobs produced, which jobs failed, which source samples could not be read, and damaged files."""
 
     batch: Batch
     job_count: int
     failures: list[Failure] = field(default_factory=list)
     unreadable: list[Refused] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+
+
+class DamagedPayloads(DatasetError):
+    """Files of the pool are damaged: they are forgotten, and what is needed of them is made again."""
+
+    def __init__(self, files: Sequence[str]) -> None:
+        super().__init__(f"{files[0]} is damaged. Build again")
+        self.files = files
 
 
 class UnreadableSamples(SourceError):
@@ -141,3 +154,13 @@ def task_error(failures: Sequence[Failure], all_tried: bool) -> TaskError:
     more = [f"and {len(failures) - MAX_FAILURES} more"] if len(failures) > MAX_FAILURES else []
     message = "\n".join([f"{count}; what was finished is kept.", *lines, *more, _TRACEBACKS])
     return TaskError(message, failures[:MAX_FAILURES])
+
+
+def raise_problems(failures: Sequence[Failure], unreadable: list[Refused], damaged: list[str], all_tried: bool) -> None:
+    """Raise the error of a set of jobs, if there is one; failures come before what only needs another round."""
+    if failures:
+        raise task_error(failures, all_tried)
+    if unreadable:
+        raise UnreadableSamples(unreadable)
+    if damaged:
+        raise DamagedPayloads(damaged)

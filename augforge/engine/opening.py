@@ -12,11 +12,12 @@ from sys import intern
 import pyarrow as pa
 
 from augforge.cache.filecache import FileCache
-from augforge.cache.work import Payload, read_batches, remove_batch
+from augforge.cache.work import Payload, read_batches
 from augforge.engine.jobs import WorkerContext, step_errors
 from augforge.engine.outcome import Outcome, Pool
 from augforge.engine.pipeline import Pipeline
 from augforge.errors import DatasetError, PlanError, SourceError
+from augforge.files import file_sha256
 from augforge.keys import digest
 from augforge.lineage import Lineage
 from augforge.ops import Context
@@ -80,10 +81,11 @@ class Opened:
             steps,
             recipe.output.encoding,
             self.listing.records,
+            self.files,
             self.pool,
-            recipe.review,
-            jobs,
-            progress,
+            review=recipe.review,
+            jobs=jobs,
+            progress=progress,
         )
 
     def make_samples(self, pipeline: Pipeline, dry: bool = False, encode: bool = True) -> Outcome:
@@ -91,18 +93,27 @@ class Opened:
 
         Raises:
             SourceError: a source file was changed since it was listed, so that its id would stand for other pixels.
-                Nothing is kept.
+                What was made from other files is kept.
         """
         try:
             return pipeline.make_samples(self.table.rows, dry, encode)
         finally:  # a changed file may also be why the pipeline failed, and is the better message
             changed = [] if dry else self.files.changed_files()
             if changed:
-                # Which batches read the file before it changed is not known, so all of them go.
-                for batch in self.pool.batches:
-                    remove_batch(batch)
                 more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-                raise SourceError(f"{changed[0]}{more}: changed while the build ran. Nothing was kept; build again")
+                raise SourceError(f"{changed[0]}{more}: changed while the build ran. {self._keep_valid()}; build again")
+
+    def _keep_valid(self) -> str:
+        """Delete what may have been made from a source file that was changed, and say what is kept.
+
+        Workers look at a sample's files after they have read them, and store nothing if one was changed. Only for a
+        source that does not say which files it reads, such as a plugin's, is that not enough.
+        """
+        source = self.recipe.source
+        if all(source.files_of(record) is not None for record in self.listing.records):
+            return "What was made from other files is kept"
+        self.pool.remove_new_batches()
+        return "Nothing new was kept"
 
 
 def open_recipe(
@@ -207,12 +218,16 @@ def _source_row(record: Record, listing: Listing, recipe: Recipe, split: str) ->
     )
 
 
+_DAMAGE = (DatasetError, OSError, ValueError, TypeError, LookupError, MemoryError, pa.ArrowException)
+"""What reading damaged files raises: a flipped bit may be a wrong size, key or character."""
+
+
 def _pool(folder: Path, libraries: dict[str, str], files: FileCache) -> Pool:
     """What earlier versions and interrupted builds left, as far as the same libraries made it."""
     pool = Pool()
     for version in versions(folder):
-        # An older version that cannot be read costs time, never a build: its samples are made again
-        with suppress(DatasetError, OSError, pa.ArrowException):
+        # An older version that cannot be read costs time, never a build: its samples are made again.
+        with suppress(*_DAMAGE):
             manifest = read_manifest(folder, version)
             if manifest.made_by == libraries:
                 pool.ledger.load(folder / "index" / f"{version}.ledger.parquet")
@@ -223,9 +238,12 @@ def _pool(folder: Path, libraries: dict[str, str], files: FileCache) -> Pool:
 
 
 def _add_shards(pool: Pool, folder: Path, manifest: Manifest, files: FileCache) -> None:
-    """Payloads of a version's shards, but for those that were damaged since."""
+    """Payloads of a version's shards, but for those that were damaged since; none if the index was."""
+    index_path = folder / manifest.index_path
+    if file_sha256(index_path) != manifest.index_sha256:  # reading it might even crash Polars
+        return
     sound = {s.path for s in manifest.shards if is_intact(folder / s.path, s.bytes, s.sha256, files)}
     columns = ["id", "shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes"]
-    for sample_id, shard, *place in read_index(folder / manifest.index_path).select(columns).iter_rows():
+    for sample_id, shard, *place in read_index(index_path).select(columns).iter_rows():
         if shard in sound:
             pool.payloads[sample_id, manifest.encoding] = Payload(str(folder / shard), *place)

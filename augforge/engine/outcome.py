@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from augforge.cache.ledger import Ledger
-from augforge.cache.work import Batch, Payload
+from augforge.cache.work import Batch, Payload, remove_batch
 from augforge.keys import digest
 from augforge.lineage import Lineage
 from augforge.ops.core import Flag
@@ -19,17 +19,43 @@ from augforge.store.codec import Encoding
 
 @dataclass
 class Pool:
-    """Results of earlier and of this build: the ledger, and payloads by (sample id, encoding)."""
+    """Results of earlier and of this build.
+
+    Attributes:
+        ledger: results by key.
+        payloads: encoded samples by (sample id, encoding).
+        batches: of the work area, those of earlier builds too.
+        new_batches: those of this build.
+    """
 
     ledger: Ledger = field(default_factory=Ledger)
     payloads: dict[tuple[str, str], Payload] = field(default_factory=dict)
     batches: list[Batch] = field(default_factory=list)
+    new_batches: list[Batch] = field(default_factory=list)
 
     def add(self, batch: Batch, used: bool = True) -> None:
         """Take in a batch; entries of an earlier build's batch count as unused until they are asked for."""
         self.ledger.put(batch.entries, used)
         self.payloads |= batch.payloads
-        self.batches.append(replace(batch, entries=[]))  # the ledger holds the entries now
+        kept = replace(batch, entries=[])  # the ledger holds the entries now
+        self.batches.append(kept)
+        if used:
+            self.new_batches.append(kept)
+
+    def forget(self, file: str) -> None:
+        """Drop all payloads of a file that is damaged: those that are needed are made again.
+
+        If it is a batch of the work area, it is deleted. If it is a shard, it stays for `augforge verify` to name.
+        """
+        self.payloads = {key: payload for key, payload in self.payloads.items() if payload.file != file}
+        for batch in self.batches:
+            if batch.path is not None and str(batch.path.with_suffix(".bin")) == file:
+                remove_batch(batch)
+
+    def remove_new_batches(self) -> None:
+        """Delete the batches that this build made."""
+        for batch in self.new_batches:
+            remove_batch(batch)
 
     def has_facts(self, sample_id: str, encoding: Encoding) -> bool:
         """Whether the facts of a sample's pixels are known, as they are after encoding."""

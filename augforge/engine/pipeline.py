@@ -6,15 +6,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from augforge.cache.filecache import FileCache
 from augforge.cache.work import Payload
 from augforge.engine import execute
 from augforge.engine.jobs import (
     MAX_FAILURES,
+    DamagedPayloads,
     Job,
     JobInput,
     UnreadableSamples,
     WorkerContext,
-    task_error,
+    raise_problems,
 )
 from augforge.engine.judge import Judge
 from augforge.engine.measuring import features_key
@@ -43,6 +45,7 @@ class Pipeline:
         steps: the recipe's.
         encoding: of the finished samples.
         records: of the source samples.
+        files: facts of the source's files.
         pool: results and payloads of earlier work; what is made is added.
         review: a person's verdicts by source sample name.
         jobs: number of processes.
@@ -55,12 +58,15 @@ class Pipeline:
         steps: Sequence[Step],
         encoding: Encoding,
         records: Records,
+        files: FileCache,
         pool: Pool,
+        *,
         review: Mapping[str, Verdict] | None = None,
         jobs: int = 1,
         progress: Progress | None = None,
     ) -> None:
-        self._context, self._encoding, self._records, self._pool = context, encoding, records, pool
+        self._context, self._encoding, self._pool = context, encoding, pool
+        self._records, self._files = records, files
         self._stages = cut_stages(steps)
         self._review = review or {}
         self._processes, self._progress = jobs, progress or Silent()
@@ -97,6 +103,9 @@ class Pipeline:
                 return self._run_stages(rows, refused, dry, encode)
             except UnreadableSamples as found:
                 refused |= {row.name: row for row in found.refused}
+            except DamagedPayloads as found:  # likewise each round forgets one file or more
+                for file in found.files:
+                    self._pool.forget(file)
 
     def load(self, row: Row) -> Sample:
         """A sample of any table of the pipeline. Raises SourceError if its file cannot be read any more."""
@@ -252,7 +261,9 @@ class Pipeline:
 
     def _job_input(self, row: Row) -> JobInput:
         if row.task is None:
-            return JobInput(row, record=self._records.by_name(row.name))
+            record = self._records.by_name(row.name)
+            files = self._context.source.files_of(record) or ()
+            return JobInput(row, record=record, stamps=self._files.stamps(files))
         facts = self._pool.facts(row.id, PNG)
         return JobInput(row, payload=self._pool.payloads[row.id, str(PNG)], facts=facts)
 
@@ -262,11 +273,13 @@ class Pipeline:
         Raises:
             TaskError: jobs failed; no more are begun once MAX_FAILURES have.
             UnreadableSamples: source samples could not be read, and no job failed otherwise.
+            DamagedPayloads: stored samples are damaged, and nothing else went wrong.
         """
         if not jobs:
             return
         self._progress.start(label, len(jobs))
-        failures, unreadable, performed, size = [], [], 0, self._batch_size(jobs)
+        failures, unreadable, damaged = [], [], []
+        performed, size = 0, self._batch_size(jobs)
         batches = [(self._context, jobs[start : start + size]) for start in range(0, len(jobs), size)]
         for result in execute.map_unordered(perform_batch, batches, self._processes):
             self._pool.add(result.batch)
@@ -274,12 +287,10 @@ class Pipeline:
             performed += result.job_count
             failures += result.failures
             unreadable += result.unreadable
+            damaged += result.damaged
             if len(failures) >= MAX_FAILURES:
                 break
-        if failures:
-            raise task_error(failures, all_tried=performed == len(jobs))
-        if unreadable:
-            raise UnreadableSamples(unreadable)
+        raise_problems(failures, unreadable, damaged, all_tried=performed == len(jobs))
 
     def _batch_size(self, jobs: Sequence[Job]) -> int:
         """Jobs per batch: about BATCH_PIXELS of input, but 8 batches per worker or more, to keep all of them busy."""

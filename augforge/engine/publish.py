@@ -1,4 +1,4 @@
-"""From a finished table to a dataset version: shards, index, stage tables, rejections, card; the manifest is last."""
+"""From a finished table to a dataset version: shards, index, stages, rejections; then manifest and card."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from augforge.catalogue import origin_of
 from augforge.engine import execute
 from augforge.engine.opening import Opened
 from augforge.engine.outcome import Outcome, Pool
-from augforge.files import file_sha256, write_text
+from augforge.files import file_sha256
 from augforge.keys import canonical_json, digest
 from augforge.planning.rows import Row
 from augforge.progress import Progress
 from augforge.recipe.recipe import Recipe
 from augforge.sources import Listing, Refused
 from augforge.store import index as index_store
-from augforge.store.card import dataset_card
+from augforge.store.card import write_card
 from augforge.store.codec import Encoding
 from augforge.store.manifest import (
     FORMAT_VERSION,
@@ -187,15 +187,19 @@ def _plugins(recipe: Recipe) -> dict[str, str]:
 
 
 def commit(finished: Finished, manifest: Manifest) -> bool:
-    """Write the manifest, which makes the version the current one, and remove work batches that the shards now hold.
+    """Write the manifest, which makes the version the current one; then the card, and clear up.
+
+    The order is a promise. The manifest comes when all that it names is on disk; the card, which only lists what the
+    manifest says, comes after it, so that it never names shards of a version that does not exist yet; and the work
+    batches that the shards now hold go last, when the version can no longer be lost.
 
     Returns:
         Whether the version was already the current one.
     """
     path = finished.folder / "manifest.yaml"
     unchanged = path.exists() and read_manifest(finished.folder).version == manifest.version
-    write_text(finished.folder / "README.md", dataset_card(manifest))
     write_manifest(finished.folder, manifest)
+    write_card(finished.folder, manifest)
     finished.opened.files.save()
     # A batch of intermediate samples stays: no shard holds them, and the next build may need their pixels.
     stored = {(row.id, str(finished.encoding)) for row in finished.outcome.rows}

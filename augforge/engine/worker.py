@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from augforge import bitmask
-from augforge.cache.work import BatchWriter, payload_digest
+from augforge.cache.filecache import changed_files
+from augforge.cache.work import BatchWriter, DamagedPayload, payload_digest
 from augforge.engine.jobs import BatchResult, Failure, Job, JobInput, UnreadableSamples, WorkerContext
 from augforge.engine.measuring import StepError, describe_pixels, failing_in, features_key, measure_features
-from augforge.errors import AugforgeError, SourceError
+from augforge.errors import AugforgeError, SourceError, StorageError
 from augforge.keys import Id, digest, rng_for
 from augforge.lineage import Lineage, extend_lineage
 from augforge.planning.identity import call_id, drawn_copies, input_passes, output_id, output_name
@@ -46,6 +47,10 @@ def perform_batch(arguments: tuple[WorkerContext, Sequence[Job]]) -> BatchResult
                 _perform_job(context, job, writer)
             except UnreadableSamples as error:
                 result.unreadable += error.refused
+            except DamagedPayload as error:
+                result.damaged.append(error.file)
+            except StorageError:  # no fault of the sample, and the next one would fare no better
+                raise
             except (Exception, SystemExit) as error:  # an op that exits must not end the build without a word
                 result.failures.append(_describe_failure(job, error))
     return result
@@ -79,10 +84,13 @@ def load_input(context: WorkerContext, given: JobInput) -> TracedSample:
     """A job's input, decoded."""
     row = given.row
     if given.record is not None:
-        sample = _load_source_sample(context, given.record, row.name)
+        try:
+            sample = _load_source_sample(context, given.record, row.name)
+        finally:  # a changed file may also be why it cannot be read, and is the better message
+            _check_unchanged(given.stamps)
         return TracedSample(replace(sample, group=row.group, split=row.split), row.id, row.lineage)
     assert given.payload is not None and given.facts is not None
-    image, masks = given.payload.read()
+    image, masks = given.payload.read_checked(given.facts["payload"], row.name)
     planes = bitmask.decode(masks, row.height, row.width, len(context.classes))
     label = given.facts["label"]
     sample = Sample(
@@ -96,6 +104,15 @@ def load_input(context: WorkerContext, given: JobInput) -> TracedSample:
         metadata=row.metadata or {},
     )
     return TracedSample(sample, row.id, row.lineage)
+
+
+def _check_unchanged(stamps: Iterable[tuple[str, str]]) -> None:
+    """Raise SourceError if a file was changed since it was listed: the sample's id would stand for other pixels.
+
+    It is called after the file was read, so that whatever is stored was made from the file that was listed.
+    """
+    for path in changed_files(stamps):
+        raise SourceError(f"{path}: changed while the build ran. Build again")
 
 
 def _load_source_sample(context: WorkerContext, record: Record, name: str) -> Sample:
@@ -203,8 +220,7 @@ def _store(context: WorkerContext, job: Job, item: TracedSample, writer: BatchWr
         # Facts, digest and encoding all read planes one by one: they are made planar once for all of them.
         sample = replace(item.sample, masks=np.moveaxis(bitmask.planar(item.sample.masks), 0, -1))
         image, masks = _encode(job.encoding, sample)
-        with failing_in("store"):
-            writer.add(item.id, str(job.encoding), image, masks)
+        writer.add(item.id, str(job.encoding), image, masks)
         # Facts describe what a reader decodes. Features are measured before any loss, whatever the encoding.
         stored = sample if job.encoding.lossless else replace(sample, image=decode_image(image))
         facts = {**describe_pixels(stored, len(context.classes)), "payload": payload_digest(image, masks)}

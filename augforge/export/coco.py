@@ -66,8 +66,7 @@ class _AnnotationFile:
         self._stream: IO[str]
 
     def __enter__(self) -> _AnnotationFile:
-        path = self._job.path(f"annotations/{self._split}.json")
-        self._stream = path.open("w", encoding="utf-8", newline="\n")
+        self._stream = self._job.open_text(f"annotations/{self._split}.json")
         info = {"description": f"{self._job.dataset}, {self._split}", "version": self._job.version}
         head = {"info": info, "licenses": [], "categories": _categories(self._job)}
         # The object stays open: its closing brace is cut off here and written by __exit__.

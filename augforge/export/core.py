@@ -6,11 +6,12 @@ are copied as stored bytes, and only writers that need masks decode them, by `En
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import Any, BinaryIO, ClassVar, Literal, NamedTuple, TextIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from augforge import bitmask
 from augforge.errors import DatasetError
 from augforge.export.paths import sample_path
+from augforge.files import open_named
 
 UnlabelledScope: TypeAlias = Literal["each", "sample", "split"]
 """What a format can mark as unlabelled: each class of each sample, a whole sample, or a class in a whole split."""
@@ -149,7 +151,16 @@ class Job:
 
     def put(self, relative: str, data: bytes | memoryview | str) -> None:
         """Write a file; text as UTF-8."""
-        self.path(relative).write_bytes(data.encode() if isinstance(data, str) else data)
+        with self.open(relative) as stream:
+            stream.write(data.encode() if isinstance(data, str) else data)
+
+    def open(self, relative: str) -> BinaryIO:
+        """Open a file below the folder for writing. OSErrors name it."""
+        return open_named(self.path(relative))
+
+    def open_text(self, relative: str) -> TextIO:
+        """Open a file below the folder for writing UTF-8 text with line ends as given. OSErrors name it."""
+        return io.TextIOWrapper(self.open(relative), encoding="utf-8", newline="")
 
     def put_image(self, entry: Entry, folder: str, file: str | None = None) -> None:
         """Write the stored image of a sample to its `Entry.file`, or to ``file``, below a folder."""

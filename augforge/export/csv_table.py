@@ -52,7 +52,7 @@ def write_csv(job: Job, entries: Iterable[Entry], options: Csv) -> None:
     with ExitStack() as stack:
         tables = {}
         for split in job.splits:
-            stream = stack.enter_context(job.path(f"{split}.csv").open("w", encoding="utf-8", newline=""))
+            stream = stack.enter_context(job.open_text(f"{split}.csv"))
             tables[split] = csv.writer(stream, lineterminator="\n")
             tables[split].writerow(COLUMNS)
         plain = _uses_plain_names(job, options)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ from augforge.errors import AugforgeError, nearest
 from augforge.export.core import Entry, Options
 from augforge.export.formats import FORMATS
 from augforge.export.listing import prepare_job, write_table
+from augforge.export.output import check_unused, output_folder
 from augforge.progress import Progress
 from augforge.store.dataset import Dataset
 from augforge.yamlfile import parse_scalar
@@ -74,9 +73,9 @@ def export(
     """
     checked = parse_options(to, options or {})
     format, target = FORMATS[to], Path(out)
-    _check_unused(target)
+    check_unused(target)
     part = dataset.where(pl.col("split").is_in(list(splits))) if splits else dataset
-    with _output_folder(target) as folder:
+    with output_folder(target) as folder:
         job, entries = prepare_job(part, folder, splits, format, checked)
         _check_dataset(part, progress)
         if progress is not None:
@@ -129,54 +128,6 @@ def _describe_error(to: str, model: type[Options], error: Mapping[str, Any]) -> 
         return f"the format {to} has no option '{key}'.{nearest(key, model.model_fields) or ' It has none.'}"
     message = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "expected")
     return f"option {key} of {to}: {message}, got {error['input']!r}. Correct --set {key}=..."
-
-
-def _check_unused(target: Path) -> None:
-    temporary = _temporary_folder(target)
-    if temporary.exists():
-        raise AugforgeError(
-            f"{temporary} is there, so another export to {target} is running or was killed. Wait for it, or "
-            "delete that folder"
-        )
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise AugforgeError(
-            f"{target} exists and is not empty; an export needs a new or empty folder. "
-            "Choose another folder or delete this one."
-        )
-
-
-def _temporary_folder(target: Path) -> Path:
-    """The folder that an export is written to until it is complete.
-
-    It is inside an existing target, since a mount point or the shell's folder cannot be replaced, and beside a new one.
-    """
-    real = target.resolve()
-    return (real if real.exists() else real.parent) / f".{real.name}.tmp"
-
-
-@contextmanager
-def _output_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder whose files are moved to ``target`` if the block succeeds, and deleted otherwise."""
-    real, temporary = target.resolve(), _temporary_folder(target)
-    try:
-        temporary.mkdir(parents=True)
-        try:
-            yield temporary
-            _move_into_place(temporary, real)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        path = str(error.filename or temporary).replace(str(temporary), str(target))
-        raise AugforgeError(f"{path} cannot be written: {error.strerror}. Choose another folder") from error
-
-
-def _move_into_place(temporary: Path, real: Path) -> None:
-    """Rename the folder to ``real``, or move what it holds there if it is inside ``real``."""
-    if temporary.parent != real:
-        temporary.rename(real)
-        return
-    for path in list(temporary.iterdir()):
-        path.rename(real / path.name)
 
 
 def _check_dataset(dataset: Dataset, progress: Progress | None) -> None:

@@ -99,7 +99,7 @@ def write_table(job: Job, dataset: Dataset) -> None:
     order = {name: i for i, name in enumerate(job.files)}
     wanted = [name for name in ("name", "split", "group", "label", "metadata") if name in index.columns]
     rows = index.select(wanted).filter(pl.col("name").is_in(list(order)))
-    with job.path(TABLE).open("w", encoding="utf-8", newline="") as stream:
+    with job.open_text(TABLE) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(head)
         for row in sorted(rows.iter_rows(named=True), key=lambda row: order[row["name"]]):

@@ -6,7 +6,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar, Literal
+from typing import Any, BinaryIO, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -61,6 +61,7 @@ class _Tars:
     def __init__(self, job: Job, options: WebDataset) -> None:
         self._job, self._options = job, options
         self._tar: tarfile.TarFile | None = None
+        self._stream: BinaryIO
         self._split = ""
         self._number = self._count = self._bytes = 0
 
@@ -68,8 +69,12 @@ class _Tars:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
         if self._tar is not None:
-            self._tar.close()
+            with self._stream:
+                self._tar.close()
 
     def add(self, entry: Entry) -> None:
         """Write a sample; its files stay together in one tar file."""
@@ -87,10 +92,9 @@ class _Tars:
         full = self._count >= self._options.max_count or self._bytes + size + _END > self._options.max_bytes
         if self._tar is None or split != self._split or (full and self._count):
             self._number = self._number + 1 if split == self._split else 0
-            if self._tar is not None:
-                self._tar.close()
-            path = self._job.path(f"{split}-{self._number:06d}.tar")
-            self._tar = tarfile.open(path, "w", format=tarfile.GNU_FORMAT)  # noqa: SIM115
+            self._close()
+            self._stream = self._job.open(f"{split}-{self._number:06d}.tar")
+            self._tar = tarfile.open(fileobj=self._stream, mode="w", format=tarfile.GNU_FORMAT)  # noqa: SIM115
             self._split, self._count, self._bytes = split, 0, 0
         return self._tar
 

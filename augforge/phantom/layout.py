@@ -20,6 +20,7 @@ import numpy as np
 import openpyxl
 
 from augforge.errors import AugforgeError
+from augforge.files import open_named, storage_error, writing
 from augforge.phantom.anatomy import Traits
 from augforge.phantom.hand import Hand, render_hand
 
@@ -89,15 +90,18 @@ def write_phantom(
             f"{target} exists and is not empty; the phantom needs a new or empty folder."
             " Choose another folder or delete this one."
         )
-    target.absolute().parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.absolute().parent))
+    with writing(target.absolute()):
+        target.absolute().parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.absolute().parent))
     try:
         summary = _write_all(building, target, persons, test_persons, size, seed, progress)
         building.chmod(0o777 & ~_umask())  # mkdtemp makes a private folder
         building.replace(target)  # takes the place of an empty folder too
-    except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
-        raise
+    except OSError as error:
+        path = str(error.filename or target).replace(str(building), str(target))
+        raise storage_error(Path(path), error) from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)  # if it is still there, it is not whole
     return summary
 
 
@@ -163,7 +167,7 @@ def _write_all(
             special["bent"] += case.bent
             if progress is not None:
                 progress(len(truth), 2 * total)
-    (root / "meta_data.xlsx").write_bytes(_workbook(people))
+    _write(root / "meta_data.xlsx", _workbook(people))
     _write_truth(root / "truth.csv", truth)
     return PhantomSummary(path=target, persons=total, images=len(truth), **special)
 
@@ -187,11 +191,11 @@ def _write_image(root: Path, person: int, stem: str, hand: Hand, *, labelled: bo
     done, data = cv2.imencode(".png", hand.image, [cv2.IMWRITE_PNG_COMPRESSION, 2])
     if not done:
         raise AugforgeError(f"OpenCV could not encode {picture.name} as PNG. Check the installed opencv package.")
-    picture.write_bytes(data.tobytes())
+    _write(picture, data.tobytes())
     if labelled:
         outlines = folder / "outputs_json" / f"ID{person:03d}" / f"{stem}.json"
         outlines.parent.mkdir(parents=True, exist_ok=True)
-        outlines.write_text(json.dumps(_annotation(stem, hand)), encoding="utf-8")
+        _write(outlines, json.dumps(_annotation(stem, hand)).encode())
 
 
 def _annotation(stem: str, hand: Hand) -> dict[str, object]:
@@ -239,10 +243,16 @@ def _workbook(rows: list[tuple[object, ...]]) -> bytes:
 
 
 def _write_truth(path: Path, rows: list[tuple[object, ...]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(TRUTH_COLUMNS)
-        writer.writerows(rows)
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(TRUTH_COLUMNS)
+    writer.writerows(rows)
+    _write(path, file.getvalue().encode())
+
+
+def _write(path: Path, data: bytes) -> None:
+    with open_named(path) as stream:
+        stream.write(data)
 
 
 def _umask() -> int:

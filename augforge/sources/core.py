@@ -32,7 +32,8 @@ class Record:
         bytes: size of the image file, for estimates.
         content: digest of the image's bytes and the sample's own annotation, after class mapping.
         metadata: JSON-like values joined to the sample.
-        data: what the adapter's `load` needs to find it again; JSON-like.
+        data: what the adapter's `load` needs to find it again; JSON-like. It names each file that `load` reads by its
+            place; see `Source.files_of`.
     """
 
     name: str
@@ -267,6 +268,14 @@ class Source(BaseModel, ABC):
         """
         return self.refused_row(record.name, "broken pixels", str(error)) if self.on_error == "reject" else None
 
+    def files_of(self, record: Record) -> set[Path] | None:
+        """The files that `load` reads for a record; None if that is not known, as for a plugin that does not say.
+
+        A source that knows them loses only its own samples when one of them is touched during a build. Those here name
+        each of them in `Record.data` by its place, which the contract of sources checks.
+        """
+        return None if origin_of(type(self).__module__) else {self.root / text for text in _texts(record.data)}
+
     @abstractmethod
     def scan(self, cache: FileCache) -> Listing:
         """List the samples without decoding pixels. Raises SourceError naming every broken file that was found."""
@@ -275,6 +284,18 @@ class Source(BaseModel, ABC):
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         """Read one sample: image and bit-planes. Raises SourceError naming the file."""
 
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts in JSON-like data that are short enough for a path."""
+    if isinstance(value, str):
+        if 0 < len(value) < _LONGEST_PATH:
+            yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(item)
+
+
+_LONGEST_PATH = 4096
 
 SOURCES: Catalogue[type[Source]] = Catalogue("source format", "augforge.sources.formats", "augforge.sources")
 """Every source by its format's name."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from augforge.files import write_text
 from augforge.store.manifest import Manifest
 from augforge.yamlfile import dump_yaml
 
@@ -41,6 +44,13 @@ Masks are a zstd frame of planar bit-planes: class `c` is bit `c % 8` of plane `
 {recipe}
 ```
 """
+
+
+def write_card(folder: Path, manifest: Manifest) -> None:
+    """Write ``README.md``, if it is not this card already."""
+    path, text = folder / "README.md", dataset_card(manifest)
+    if not path.exists() or path.read_bytes() != text.encode():
+        write_text(path, text)
 
 
 def dataset_card(manifest: Manifest) -> str:

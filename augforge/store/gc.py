@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 from augforge.errors import DatasetError
-from augforge.files import is_url, writer_lock
+from augforge.files import is_url, sync_folder, writer_lock, writing
+from augforge.store.card import write_card
 from augforge.store.log import read_log
 from augforge.store.manifest import read_manifest, versions
 from augforge.store.remote import Remote
@@ -34,7 +35,7 @@ def collect(place: str | Path, keep: int | None = None) -> dict[str, int]:
         )
     folder = Path(place)
     read_manifest(folder)  # refuses a folder that is no dataset, before a lock file is made in it
-    with writer_lock(folder):
+    with writer_lock(folder), writing(folder):
         # Read again: a build may have made another version current before the lock was taken.
         return _collect(folder, read_manifest(folder).version, keep)
 
@@ -43,12 +44,17 @@ def _collect(folder: Path, current: str, keep: int | None) -> dict[str, int]:
     kept = [current, *(version for version in _newest_first(folder) if version != current)][:keep]
     kept += [version for version in set(read_tags(folder).values()) & {*versions(folder)} if version not in kept]
     named = {shard.path for version in kept for shard in read_manifest(folder, version).shards}
-    unwanted = [path for path in (folder / "work").rglob("*") if path.is_file()]
+    # Manifests go first, and for good: gc may be killed at any moment, and no manifest may name files that are gone.
+    unwanted = [path for path in (folder / "versions").iterdir() if path.name.split(".")[0] not in kept]
+    manifests = len(unwanted)
+    unwanted += [path for path in (folder / "index").iterdir() if path.name.split(".")[0] not in kept]
     unwanted += [path for path in (folder / "shards").glob("*") if f"shards/{path.name}" not in named]
-    for part in ("index", "versions"):
-        unwanted += [path for path in (folder / part).iterdir() if path.name.split(".")[0] not in kept]
+    unwanted += [path for path in (folder / "work").rglob("*") if path.is_file()]
     freed = {"files": len(unwanted), "bytes": sum(path.stat().st_size for path in unwanted)}
-    for path in unwanted:
+    write_card(folder, read_manifest(folder, current))  # a build that was killed may have left that of an older version
+    for number, path in enumerate(unwanted):
+        if number == manifests:
+            sync_folder(folder / "versions")
         path.unlink()
     shutil.rmtree(folder / "work", ignore_errors=True)
     return freed

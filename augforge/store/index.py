@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -120,7 +121,7 @@ def write_index(path: Path, rows: Sequence[Mapping[str, Any]], classes: Sequence
     """Write index rows, sorted by id. The same rows give the same bytes."""
     schema = index_schema(classes, [row.get("metadata") or {} for row in rows])
     ordered = sorted(rows, key=lambda row: str(row["id"]))
-    with replacing(path) as temporary:
+    with replacing(path, durable=True) as temporary:
         pq.write_table(pa.Table.from_pylist(ordered, schema=schema), temporary, compression="zstd")
 
 
@@ -142,8 +143,10 @@ def _first_line(error: Exception) -> str:
 
 def write_rejected(path: Path, rejected: Iterable[Mapping[str, Any]]) -> None:
     """Write the table of rejected samples; rows have the columns of `REJECTED`."""
-    with replacing(path) as temporary:
-        pl.DataFrame(list(rejected), schema=REJECTED).write_parquet(temporary)
+    content = io.BytesIO()  # Polars itself would hide why a file cannot be written
+    pl.DataFrame(list(rejected), schema=REJECTED).write_parquet(content)
+    with replacing(path, durable=True) as temporary:
+        temporary.write_bytes(content.getvalue())
 
 
 def write_stages(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -162,7 +165,7 @@ def write_stages(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             pa.field("lineage", LINEAGE),
         ]
     )
-    with replacing(path) as temporary:
+    with replacing(path, durable=True) as temporary:
         pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), temporary, compression="zstd")
 
 

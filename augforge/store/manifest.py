@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from augforge.errors import DatasetError, nearest, shorten
-from augforge.files import write_text
+from augforge.files import sync_folder, write_text
 from augforge.keys import canonical_json, digest
 
 FORMAT_VERSION = 1
@@ -137,10 +137,17 @@ def count_reasons(rejected: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write ``versions/<version>.yaml``, then ``manifest.yaml``, which makes the version the current one."""
+    """Commit a version: write ``versions/<version>.yaml``, then ``manifest.yaml``, which makes it the current one.
+
+    The files that the manifest names are on disk already; now their names become so too, before the manifest does.
+    After a power cut a durable manifest therefore never stands over files that are empty or gone.
+    """
     from augforge.yamlfile import dump_yaml  # as in `read_manifest`
 
     text = dump_yaml(manifest.model_dump())
+    for names in (folder / "shards", folder / "index", folder, folder.parent):
+        if names.is_dir():  # a dataset without samples has no shards
+            sync_folder(names)
     write_text(folder / "versions" / f"{manifest.version}.yaml", text)
     write_text(folder / "manifest.yaml", text)
 

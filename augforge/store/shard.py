@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from augforge.cache.filecache import FileCache
-from augforge.cache.work import Payload, payload_digest
+from augforge.cache.work import Payload
 from augforge.errors import DatasetError
-from augforge.files import file_sha256
+from augforge.files import file_sha256, make_folder, sync_file, temporary_path, writing
 from augforge.keys import digest
 from augforge.store.manifest import FORMAT_VERSION
 
@@ -178,19 +178,23 @@ def is_intact(path: Path, size: int, sha256: str, cache: FileCache) -> bool:
 def write_shard(plan: ShardPlan, folder: Path) -> Shard:
     """Write a shard below ``folder``, the dataset's: payloads are copied, and the file is named by its digest.
 
-    The same rows give the same bytes. DatasetError if a payload is damaged.
+    The same rows give the same bytes. They are on disk when the function returns, the name only after `sync_folder`.
+    DamagedPayload if a payload is damaged, StorageError if there is no space.
     """
-    temporary = folder / "shards" / f".{plan.split}-{plan.key}.tmp"
-    temporary.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        _write_parquet(plan, temporary)
-        lengths = [(row.payload.image_bytes, row.payload.masks_bytes) for row in plan.rows]
-        offsets = tuple(payload_offsets(temporary, lengths))
-        size, sha256 = temporary.stat().st_size, file_sha256(temporary)
-        path = f"shards/{plan.split}-{sha256[:16]}.parquet"
-        temporary.replace(folder / path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # Not by `replacing`, since only the finished file tells the shard's name.
+    temporary = temporary_path(folder / "shards" / f"{plan.split}-{plan.key}")
+    with writing(temporary):
+        make_folder(temporary.parent)
+        try:
+            _write_parquet(plan, temporary)
+            lengths = [(row.payload.image_bytes, row.payload.masks_bytes) for row in plan.rows]
+            offsets = tuple(payload_offsets(temporary, lengths))
+            size, sha256 = temporary.stat().st_size, file_sha256(temporary)
+            path = f"shards/{plan.split}-{sha256[:16]}.parquet"
+            sync_file(temporary)
+            temporary.replace(folder / path)
+        finally:
+            temporary.unlink(missing_ok=True)
     return Shard(path, plan.split, len(plan.rows), size, sha256, offsets)
 
 
@@ -229,24 +233,13 @@ def _row_groups(rows: Sequence[ShardRow]) -> Iterator[list[ShardRow]]:
 
 
 def _table(rows: Sequence[ShardRow]) -> pa.Table:
-    payloads = [_read_payload(row) for row in rows]
+    payloads = [row.payload.read_checked(row.digest, row.columns["name"]) for row in rows]
     columns = {name: [row.columns.get(name) for row in rows] for name in SCHEMA.names}
     columns["image"] = [
         {"bytes": image, "path": row.columns["image"]} for row, (image, _) in zip(rows, payloads, strict=True)
     ]
     columns["masks"] = [masks for _, masks in payloads]
     return pa.table({name: pa.array(columns[name], kind) for name, kind in _COLUMNS.items()}, schema=SCHEMA)
-
-
-def _read_payload(row: ShardRow) -> tuple[bytes, bytes]:
-    """Encoded image and masks; DatasetError if they are no longer the bytes that were stored."""
-    image, masks = row.payload.read()
-    if payload_digest(image, masks) != row.digest:
-        raise DatasetError(
-            f"the stored bytes of {row.columns['name']} in {row.payload.file} are damaged. "
-            "Build again with --no-reuse; check other copies with augforge verify"
-        )
-    return image, masks
 
 
 def payload_offsets(path: Path, lengths: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int, int]]:

@@ -300,6 +300,30 @@ def own_splits_are_kept_or_not(example: SourceExample, root: Path) -> None:
         }
 
 
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+@check
+def records_name_the_files_that_load_reads(example: SourceExample, root: Path) -> None:
+    """So that a file that is touched during a build costs its own samples and no others."""
+    example.make(root)
+    source = example.source(root)
+    listing = source.scan(FileCache())
+    for number, record in enumerate(listing.records):
+        files = source.files_of(record)
+        if files is None:
+            continue
+        copy = root.parent / f"copy{number}"
+        shutil.copytree(root, copy)
+        for path in copy.rglob("*"):
+            if path.is_file() and root / path.relative_to(copy) not in files:
+                path.unlink()
+        found = example.source(copy).load(record, listing.classes)
+        expected = source.load(record, listing.classes)
+        np.testing.assert_array_equal(found.image, expected.image)
+        np.testing.assert_array_equal(found.masks, expected.masks)
+
+
 # ---- damage ----------------------------------------------------------------------------------------------------------
 
 

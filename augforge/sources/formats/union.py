@@ -172,6 +172,10 @@ source:                        in the recipe
         member, inner = self._member_record(record)
         return member.source.refused_when_unreadable(inner, error)
 
+    def files_of(self, record: Record) -> set[Path] | None:
+        member, inner = self._member_record(record)
+        return member.source.files_of(inner)
+
     def _member_record(self, record: Record) -> tuple[Member, Record]:
         """The source that a record comes from, and the record in that source."""
         inner = replace(record, name=record.data["name"], data=record.data["data"])

@@ -1,0 +1,87 @@
+"""Commands in a process of their own that is killed before a chosen operation on files, or at a chosen time.
+
+Processes come from a fork server that has imported augforge already, so that a trial takes a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from recorder import Operation, before_each_operation
+
+SERVER: Any = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+PRELOADED = ["augforge.engine.builder", "augforge.export", "augforge.store.gc", "augforge.sources.formats.hand_bone"]
+PATIENCE = 120  # seconds
+if os.name == "posix":
+    SERVER.set_forkserver_preload(PRELOADED)
+
+
+def build(recipe: Path, out: Path, jobs: int = 1) -> None:
+    from augforge.engine.builder import build as run
+
+    run(recipe, out, jobs=jobs)
+
+
+def gc(folder: Path) -> None:
+    from augforge.store.gc import collect
+
+    collect(folder, keep=1)
+
+
+def export(folder: Path, out: Path, to: str = "coco") -> None:
+    from augforge.export import export as run
+    from augforge.store.dataset import open_dataset
+
+    run(open_dataset(folder), out, to)
+
+
+def run_here(pipe: Any, at: int | None, command: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """Run a command and send the names of its operations; or die before operation number `at`."""
+    done: list[str] = []
+
+    def hook(operation: Operation) -> None:
+        if len(done) == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        done.append(f"{operation.kind} {(operation.target or operation.path).name}")
+
+    with before_each_operation(hook):
+        command(*arguments)
+    pipe.send(done)
+    os._exit(0)  # multiprocessing would wait for the threads of joblib's executor, which keeps its workers for minutes
+
+
+def run(
+    command: Callable[..., None], *arguments: Any, at: int | None = None, after: float | None = None
+) -> list[str] | None:
+    """Run a command in a process of its own.
+
+    Args:
+        command: one of this module.
+        arguments: its own.
+        at: number of the operation before which the process kills itself.
+        after: seconds after which it is killed.
+
+    Returns:
+        The names of its operations on files; None if it was killed.
+    """
+    here, there = SERVER.Pipe(duplex=False)
+    process = SERVER.Process(target=run_here, args=(there, at, command, arguments))
+    process.start()
+    there.close()
+    try:
+        process.join(PATIENCE if after is None else after)
+        process.kill()
+        process.join()
+        with suppress(EOFError):
+            return list(here.recv())
+        assert at is not None or after is not None, f"{command.__name__} failed; its traceback is above"
+        return None
+    finally:
+        here.close()
+        process.close()
