@@ -4,112 +4,21 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from augforge.cache.filecache import FileCache
-from augforge.cache.shelf import Shelf
 from augforge.catalogue import Catalogue, empty_instance, origin_of, plugin_file
 from augforge.errors import SourceError, nearest
 from augforge.sample import Sample
 from augforge.sources.class_lists import CLASS_LISTS
+from augforge.sources.listing import Listing, Record, Records, Refused
 from augforge.sources.options import REST, GroupBy, Join
 
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One listed sample: all that planning needs, and no pixel.
-
-    Attributes:
-        name: the stable key, such as ``ID001/image1661130828152``.
-        group: samples of one group, such as a patient, never go to different splits.
-        split: the split that the data set itself prescribes (``test``), or None.
-        width, height: in pixels, of the upright image, as its header says.
-        bytes: size of the image file, for estimates.
-        content: digest of the image's bytes and the sample's own annotation, after class mapping.
-        metadata: JSON-like values joined to the sample.
-        data: what the adapter's `load` needs to find it again; JSON-like. It names each file that `load` reads by its
-            place; see `Source.files_of`.
-    """
-
-    name: str
-    group: str
-    split: str | None
-    width: int
-    height: int
-    bytes: int
-    content: str
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    data: Mapping[str, Any] = field(default_factory=dict)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Each record is pickled into a `Shelf`. This way that is 5 times faster than the way of dataclasses with slots.
-        return Record, tuple(getattr(self, name) for name in self.__slots__)
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Something that the source found but cannot use: it is reported, and becomes a row of the rejected table.
-
-    Name, reason and detail enter the dataset's version, so none of them may depend on the machine.
-    """
-
-    name: str
-    reason: str
-    detail: str = ""
-
-
-class Records(Sequence[Record]):
-    """Listed samples, sorted by name; kept on disk if there are many. ``[i]`` reads all: iterate, or use `by_name`.
-
-    Args:
-        records: by their names.
-    """
-
-    def __init__(self, records: Shelf[Record]) -> None:
-        self._records = records
-
-    def __iter__(self) -> Iterator[Record]:
-        return iter(self._records.values())
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def __getitem__(self, index: Any) -> Any:
-        return tuple(self)[index]
-
-    __hash__ = None  # type: ignore[assignment]  # as of any mutable sequence that is compared by its items
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Records) and tuple(self) == tuple(other)
-
-    def by_name(self, name: str) -> Record:
-        """The record with this name. Raises KeyError."""
-        return self._records[name]
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """The contents of a source.
-
-    Attributes:
-        classes: the class table: names in the order of their bits.
-        records: the samples.
-        refused: what was found and cannot be used.
-        labels: names of the entries of label vectors; empty if there are none. (The labels that `Source.class_of` takes
-            are others: what the files call a class.)
-        warnings: messages for the user.
-    """
-
-    classes: tuple[str, ...]
-    records: Records
-    refused: tuple[Refused, ...] = ()
-    labels: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+__all__ = ["SOURCES", "Listing", "Record", "Records", "Refused", "Source", "source"]
 
 
 class Source(BaseModel, ABC):
