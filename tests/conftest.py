@@ -1,4 +1,4 @@
-"""Samples for the tests: small, made from a seed, with classes that overlap; and Hypothesis on machines that are busy."""
+"""Samples for the tests: small, made from a seed, with classes that overlap; and settings of Hypothesis."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from augforge.files import remove_temporary_files, writer_lock, writing
 from augforge.planning.rows import Row
 from augforge.progress import Progress, Silent
 from augforge.recipe.recipe import Recipe, load_recipe
+from augforge.store.log import append_entry
 from augforge.store.manifest import Manifest, count_reasons
 
 ROW_BYTES = 1000
@@ -231,6 +231,4 @@ def _log(folder: Path, recipe: Recipe, jobs: int, **entries: Any) -> None:
         "jobs": jobs,
         **entries,
     }
-    path = folder / "log.jsonl"
-    with writing(path), path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(line) + "\n")
+    append_entry(folder, line)

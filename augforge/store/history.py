@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any
 from augforge.errors import DatasetError, nearest
 from augforge.files import is_url, write_text, writer_lock
 from augforge.store.card import dataset_card
-from augforge.store.log import LOG, read_log
+from augforge.store.log import append_entry, read_log
 from augforge.store.manifest import Manifest, read_manifest, versions
 from augforge.store.tags import check_tag, read_tags, write_tags
 
@@ -235,5 +234,4 @@ def _missing_files(folder: Path, manifest: Manifest) -> Iterator[str]:
 def _log_checkout(folder: Path, version: str) -> None:
     # `version` stays null: whoever looks for the build of a version must not find this line.
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    with (folder / LOG).open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps({"time": now, "version": None, "checkout": version}) + "\n")
+    append_entry(folder, {"time": now, "version": None, "checkout": version})

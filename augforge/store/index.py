@@ -129,7 +129,7 @@ def read_index(path: Path) -> pl.DataFrame:
     """Read an index; DatasetError if the file is damaged or is no index."""
     try:
         index = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # it panics on some damage
         raise DatasetError(f"{path} cannot be read ({_first_line(error)}). Build the dataset again") from None
     missing = [name for name in index_schema((), ()).names if name not in index.columns]
     if missing:
@@ -137,7 +137,7 @@ def read_index(path: Path) -> pl.DataFrame:
     return index
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from augforge.errors import AugforgeError, DatasetError
+from augforge.files import writing
 from augforge.store.manifest import Manifest
 from augforge.yamlfile import YamlFile, override, parse_yaml
 
@@ -41,6 +43,17 @@ def read_log(folder: Path) -> Log:
         else:
             entries.append(entry)
     return Log(tuple(entries), tuple(damaged))
+
+
+def append_entry(folder: Path, entry: Mapping[str, Any]) -> None:
+    """Append an entry to the log of a dataset; on a line of its own, even if a killed build left half a line."""
+    path = folder / LOG
+    with writing(path), path.open("a+b") as stream:
+        if stream.tell():
+            stream.seek(-1, 2)
+            broken = stream.read() != b"\n"
+            stream.write(b"\n" * broken)
+        stream.write(json.dumps(entry).encode() + b"\n")
 
 
 def _parse_line(line: bytes) -> dict[str, Any] | None:

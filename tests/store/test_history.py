@@ -15,7 +15,7 @@ from augforge.files import writer_lock
 from augforge.store.dataset import open_dataset
 from augforge.store.gc import collect
 from augforge.store.history import checkout, delete_tag, history, list_tags, tag_version
-from augforge.store.log import read_log
+from augforge.store.log import append_entry, read_log
 from augforge.store.manifest import read_manifest, versions
 from augforge.store.tags import read_tags, write_tags
 from augforge.store.verify import verify
@@ -42,6 +42,16 @@ def test_versions_are_listed_newest_first_with_their_parents(toy: Path) -> None:
     assert first.recipe["digest"] == manifest.recipe.digest
     assert str(first.recipe["path"]).endswith("recipe.yaml")
     assert found.damaged_lines == []
+
+
+def test_an_entry_stands_on_a_line_of_its_own(tmp_path: Path) -> None:
+    """Also behind the half line that a killed build left."""
+    append_entry(tmp_path, {"version": "one"})
+    with (tmp_path / "log.jsonl").open("a") as stream:
+        stream.write('{"version": "tw')
+    append_entry(tmp_path, {"version": "three"})
+    log = read_log(tmp_path)
+    assert [entry["version"] for entry in log.entries] == ["one", "three"] and log.damaged == (2,)
 
 
 def test_damaged_lines_are_told_and_the_rest_is_read(toy: Path) -> None:
