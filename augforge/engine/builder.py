@@ -223,7 +223,6 @@ def _log(folder: Path, recipe: Recipe, jobs: int, **entries: Any) -> None:
     A failed build has `failures` with tracebacks, and no version.
     """
     line = {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "version": None,
         "recipe": str(recipe.path),
         "source": recipe.source.path,

@@ -132,15 +132,21 @@ def open_recipe(
         SourceError, PlanError: the source is broken, or the recipe does not fit it.
     """
     files, libraries = FileCache(folder / "work" / "files.sqlite", trust=reuse and not rehash), library_versions()
-    with step_errors(recipe.source.adapter(), "scan"):
-        listing = recipe.source.scan(files)
-    for step in recipe.steps:
-        step.bound.params.check(Context(listing.classes, listing.labels))
+    listing = list_source(recipe, files)
     table = source_table(listing, recipe)
     pool = _pool(folder, libraries, files) if reuse else Pool()
     if remember or folder.exists():
         files.save()
     return Opened(recipe, folder, listing, table, pool, libraries, files)
+
+
+def list_source(recipe: Recipe, files: FileCache) -> Listing:
+    """What the recipe's source holds. Raises SourceError, or PlanError if a step does not fit the class table."""
+    with step_errors(recipe.source.adapter(), "scan"):
+        listing = recipe.source.scan(files)
+    for step in recipe.steps:
+        step.bound.params.check(Context(listing.classes, listing.labels))
+    return listing
 
 
 def dataset_folder(out: str | Path | None, name: str) -> Path:

@@ -12,17 +12,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from augforge import bitmask
 from augforge.cache.filecache import FileCache
-from augforge.engine.opening import Opened, source_table
+from augforge.engine.opening import Opened, list_source, source_table
 from augforge.engine.outcome import Outcome, Pool
 from augforge.engine.pipeline import Pipeline
-from augforge.errors import AugforgeError, DatasetError, SourceError, nearest
+from augforge.errors import AugforgeError, DatasetError, SourceError
 from augforge.files import is_url
-from augforge.ops import OPS, Context
+from augforge.ops import OPS
 from augforge.planning.rows import Row
 from augforge.progress import Progress, Silent
 from augforge.recipe.recipe import Recipe, load_recipe
@@ -76,7 +75,7 @@ def replay_sample(
     Raises:
         DatasetError: there is no such sample, or its stored bytes cannot be read.
     """
-    position = sample_position(dataset, name)
+    position = dataset.position(name)
     found = Replay(name, pixels={"recorded": dataset.index["pixel_digest"][position], "stored": None, "made": None})
     with TemporaryDirectory(prefix="augforge-replay-") as folder:
         try:
@@ -89,14 +88,6 @@ def replay_sample(
     if found.verdict != "equal":
         found.reasons += _changed_surroundings(dataset)
     return found
-
-
-def sample_position(dataset: Dataset, name: str) -> int:
-    """The position of the sample with this name; DatasetError with the nearest name if there is none."""
-    found = dataset.index.with_row_index("position").filter(pl.col("name") == name)["position"]
-    if not len(found):
-        raise DatasetError(f"{dataset.folder} has no sample '{name}'.{nearest(name, dataset.index['name'])}")
-    return int(found[0])
 
 
 def _source_path(dataset: Dataset, source: str | None) -> str:
@@ -132,9 +123,7 @@ def _open(dataset: Dataset, recipe: Recipe, folder: Path) -> Opened:
     with suppress(OSError):
         shutil.copy(dataset.folder / "work" / "files.sqlite", folder)
     files = FileCache(folder / "files.sqlite")
-    listing = recipe.source.scan(files)
-    for step in recipe.steps:
-        step.bound.params.check(Context(listing.classes, listing.labels))
+    listing = list_source(recipe, files)
     libraries, pool = library_versions(), Pool()
     if dataset.manifest.made_by.get("findings") == libraries["findings"]:
         with suppress(OSError, pa.ArrowException, KeyError):  # without it, everything is measured again

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from augforge.engine.replay import Replay, sample_position
+from augforge.engine.replay import Replay
 from augforge.errors import DatasetError, nearest
 from augforge.report.tables import SPLIT_STYLES, plural
 from augforge.store.dataset import Dataset
@@ -36,7 +36,7 @@ def trace_sample(dataset: Dataset, name: str) -> dict[str, Any]:
     Raises:
         DatasetError: there is no such sample, or the table of samples between stages is missing or damaged.
     """
-    position = sample_position(dataset, name)
+    position = dataset.position(name)
     row = dataset.index.row(position, named=True)
     tables = _Tables(dataset)
     return {

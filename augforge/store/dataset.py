@@ -173,10 +173,14 @@ class Dataset(OldNames):
 
     def by_name(self, name: str) -> Sample:
         """The sample with this name; DatasetError with the nearest name if there is none."""
+        return self[self.position(name)]
+
+    def position(self, name: str) -> int:
+        """The position of the sample with this name; DatasetError with the nearest name if there is none."""
         names = self.index["name"].to_list()
         if name not in names:
             raise DatasetError(f"{self.folder} has no sample '{name}'.{nearest(name, names)}")
-        return self[names.index(name)]
+        return names.index(name)
 
     def split(self, name: str) -> Dataset:
         """The samples of a split; DatasetError with the nearest name if the dataset has no such split."""

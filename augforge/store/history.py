@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from augforge.errors import DatasetError, nearest
 from augforge.files import is_url, write_text, writer_lock
-from augforge.store.card import dataset_card
+from augforge.store.card import write_card
 from augforge.store.log import append_entry, read_log
 from augforge.store.manifest import Manifest, read_manifest, versions
 from augforge.store.tags import check_tag, read_tags, write_tags
@@ -214,9 +213,10 @@ def checkout(place: str | Path, version: str) -> Manifest:
         before = read_manifest(folder).version
         text = (folder / "versions" / f"{manifest.version}.yaml").read_text(encoding="utf-8")
         write_text(folder / "manifest.yaml", text)
-        write_text(folder / "README.md", dataset_card(manifest))
+        write_card(folder, manifest)
         if before != manifest.version:
-            _log_checkout(folder, manifest.version)
+            # `version` stays null: whoever looks for the build of a version must not find this line.
+            append_entry(folder, {"version": None, "checkout": manifest.version})
     return manifest
 
 
@@ -229,9 +229,3 @@ def _missing_files(folder: Path, manifest: Manifest) -> Iterator[str]:
             yield f"{path} has {path.stat().st_size} bytes, expected {shard.bytes}"
     if not (folder / manifest.index_path).exists():
         yield f"{folder / manifest.index_path} is missing"
-
-
-def _log_checkout(folder: Path, version: str) -> None:
-    # `version` stays null: whoever looks for the build of a version must not find this line.
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    append_entry(folder, {"time": now, "version": None, "checkout": version})

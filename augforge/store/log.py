@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,14 +47,14 @@ def read_log(folder: Path) -> Log:
 
 
 def append_entry(folder: Path, entry: Mapping[str, Any]) -> None:
-    """Append an entry to the log of a dataset; on a line of its own, even if a killed build left half a line."""
-    path = folder / LOG
+    """Append an entry and its time to the log; on a line of its own, even if a killed build left half a line."""
+    path, now = folder / LOG, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     with writing(path), path.open("a+b") as stream:
         if stream.tell():
             stream.seek(-1, 2)
             broken = stream.read() != b"\n"
             stream.write(b"\n" * broken)
-        stream.write(json.dumps(entry).encode() + b"\n")
+        stream.write(json.dumps({"time": now, **entry}).encode() + b"\n")
 
 
 def _parse_line(line: bytes) -> dict[str, Any] | None:
