@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from augforge.cli import checking as cli_checking
 from augforge.cli import history as cli_history
 from augforge.cli import models as cli_models
 from augforge.cli import pages as cli_pages
@@ -256,8 +257,9 @@ def files(dataset: DatasetPlace, version: Version = None) -> None:
         typer.echo(place)
 
 
-for command in (*cli_pages.COMMANDS, *cli_history.COMMANDS, *cli_models.COMMANDS, *cli_studies.COMMANDS):
-    app.command(cls=Command)(command)
+for module in (cli_pages, cli_history, cli_checking, cli_models, cli_studies):
+    for command in module.COMMANDS:
+        app.command(cls=Command)(command)
 for registered in app.registered_commands:
     assert registered.callback is not None
     registered.callback = with_common_options(registered.callback)

@@ -10,7 +10,7 @@ from typing import Any
 
 from augforge.engine import execute
 from augforge.engine.foresight import PlannedWork, Planner
-from augforge.engine.opening import check_folder, dataset_folder, open_recipe
+from augforge.engine.opening import Opened, check_folder, dataset_folder, open_recipe
 from augforge.engine.outcome import Outcome
 from augforge.engine.publish import Finished
 from augforge.progress import Silent
@@ -58,7 +58,16 @@ def explain(
     loaded = load_recipe(recipe, overrides)
     folder = dataset_folder(out, loaded.name)
     check_folder(folder, loaded.name)
-    opened = open_recipe(loaded, folder, remember=False)
+    return explain_opened(open_recipe(loaded, folder, remember=False), jobs)
+
+
+def explain_opened(opened: Opened, jobs: int = 1) -> Explanation:
+    """`explain` for a recipe whose source is listed already.
+
+    Raises:
+        SourceError, PlanError, DatasetError: as a build would, before any work.
+    """
+    loaded, folder = opened.recipe, opened.folder
     pipeline = opened.pipeline(loaded.steps, execute.worker_count(jobs), Silent())
     outcome = opened.make_samples(pipeline, dry=True)
     before = open_dataset(folder) if (folder / "manifest.yaml").exists() else None

@@ -15,7 +15,7 @@ from augforge.engine import execute
 from augforge.engine.opening import Opened
 from augforge.engine.outcome import Outcome, Pool
 from augforge.files import file_sha256
-from augforge.keys import canonical_json, digest
+from augforge.keys import canonical_json
 from augforge.planning.rows import Row
 from augforge.progress import Progress
 from augforge.recipe.recipe import Recipe
@@ -165,7 +165,7 @@ def write_version(finished: Finished, written: VersionShards) -> Manifest:
         encoding=str(finished.encoding),
         source=SourceEntry(
             format=recipe.source.format,
-            digest=digest("source", sorted(row.id for row in finished.opened.table.rows)),
+            digest=finished.opened.table.digest,
             samples=len(finished.opened.table.rows),
         ),
         fitted=finished.outcome.fitted,

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from augforge.errors import DatasetError
 from augforge.files import make_folder, remove_temporary_files, write_text, writing
-from augforge.yamlfile import dump_yaml, read_yaml
+from augforge.yamlfile import YamlFile, dump_yaml, read_yaml
 
 REGISTRY = "data_manifest.yaml"
 LOCK_FOLDER = ".augforge"
@@ -78,10 +78,13 @@ class Registry(_Frozen):
 
 def read_registry(path: Path) -> Registry:
     """Read a registry; an empty one if there is no file. DatasetError with file and line for a wrong entry."""
-    if not path.exists():
-        return Registry()
+    return read_registry_file(path)[0] if path.exists() else Registry()
+
+
+def read_registry_file(path: Path) -> tuple[Registry, YamlFile]:
+    """Read a registry, and get the lines of its entries too. DatasetError as for `read_registry`."""
     file = read_yaml(path, DatasetError)
-    return file.check(Registry, file.data)
+    return file.check(Registry, file.data), file
 
 
 def write_registry(path: Path, registry: Registry) -> None:

@@ -24,7 +24,7 @@ from augforge.store.dataset import open_dataset
 from augforge.store.manifest import read_manifest, versions
 
 COMMANDS = ["build", "outliers", "inspect", "verify", "show", "files", "export", "gc", "ops", "sources", "exports"]
-COMMANDS += ["log", "diff", "trace", "explain", "tag", "checkout"]
+COMMANDS += ["log", "diff", "trace", "explain", "tag", "checkout", "check"]
 COMMANDS += ["sample-data", "train", "evaluate", "predict", "tune-thresholds", "ensemble", "crossval", "compare"]
 
 
