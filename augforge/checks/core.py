@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from polars.exceptions import PolarsError
+
 from augforge.errors import AugforgeError
 
 if TYPE_CHECKING:
@@ -101,6 +103,8 @@ def perform(check: Check, subject: Subject) -> Outcome:
         results += iter(check.find(subject)) if (reason := _why_not(check, subject)) is None else [reason]
     except AugforgeError as error:
         results.append(NotChecked(str(error), "failed"))
+    except PolarsError as error:  # tables that are read, but hold what no build writes
+        results.append(NotChecked(f"the tables of the dataset are damaged ({str(error).splitlines()[0]})", "failed"))
     except OSError as error:
         results.append(NotChecked(f"{error.filename or 'a file'}: {error.strerror or error}", "failed"))
     return Outcome(check.name, subject.name, tuple(results))
