@@ -186,7 +186,12 @@ def _summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Su
         exact=outcome.counts.exact,
         bytes=_estimated_bytes(finished, outcome.rows),
         rejected=count_reasons(finished.rejected()),
-        warnings=[*table.warnings, *finished.listing.warnings, *_warn_of_empty_splits(table.rows, outcome.rows)],
+        warnings=[
+            *table.warnings,
+            *finished.listing.warnings,
+            *outcome.warnings,
+            *_warn_of_empty_splits(table.rows, outcome.rows),
+        ],
     )
 
 

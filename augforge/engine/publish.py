@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from augforge.files import file_sha256
 from augforge.keys import canonical_json, digest
 from augforge.planning.rows import Row
 from augforge.progress import Progress
-from augforge.recipe.recipe import Recipe
+from augforge.recipe.recipe import Recipe, Verdict, verdicts_json
 from augforge.sources import Listing, Refused
 from augforge.store import index as index_store
 from augforge.store.card import write_card
@@ -26,6 +26,7 @@ from augforge.store.manifest import (
     FORMAT_VERSION,
     Manifest,
     RecipeEntry,
+    ReviewEntry,
     ShardEntry,
     SourceEntry,
     count_reasons,
@@ -175,8 +176,15 @@ def write_version(finished: Finished, written: VersionShards) -> Manifest:
         made_by=finished.opened.libraries,
         index_sha256=file_sha256(stem.with_suffix(".parquet")),
         recipe=RecipeEntry(digest=recipe.digest, text=recipe.text),
+        review=_review_entry(recipe),
         shards=entries,
     )
+
+
+def _review_entry(recipe: Recipe) -> ReviewEntry | None:
+    if recipe.review_text is None:
+        return None
+    return ReviewEntry(digest=digest(verdicts_json(recipe.review)), text=recipe.review_text)
 
 
 def _plugins(recipe: Recipe) -> dict[str, str]:
@@ -233,9 +241,18 @@ def _index_row(finished: Finished, row: Row) -> dict[str, Any]:
         "channels": facts["channels"],
         "dtype": facts["dtype"],
         "label": facts["label"],
+        "review": review_column(finished.recipe.review, row),
+        "overruled": row.overruled or None,
         "pixel_digest": facts["pixels"],
         **index_store.class_columns(facts, finished.listing.classes),
     }
+
+
+def review_column(review: Mapping[str, Verdict], row: Row) -> list[dict[str, str]] | None:
+    """A person's verdicts on the source images that show in a sample; None if there is none."""
+    roots = dict.fromkeys(root.name for root in row.lineage.roots)
+    found = [{"sample": name, **review[name].model_dump()} for name in roots if name in review]
+    return found or None
 
 
 def _making_step(recipe: Recipe, row: Row) -> str:

@@ -39,6 +39,16 @@ _STEP = pa.struct(
 LINEAGE = pa.struct([pa.field("steps", pa.list_(_STEP)), pa.field("roots", pa.list_(_ROOT))])
 """Steps, oldest first, with their drawn values and parents; roots with their matrices to the sample's pixels."""
 
+REVIEW = pa.list_(pa.struct([pa.field(name, pa.string()) for name in ("sample", "verdict", "why")]))
+"""A person's verdicts on the source images that show in a sample."""
+
+_TEXTS = pl.List(pl.String)
+ADDED = {
+    "review": pl.lit(None, pl.List(pl.Struct(dict.fromkeys(("sample", "verdict", "why"), pl.String)))),
+    "overruled": pl.lit(None, _TEXTS),
+}
+"""Columns that indexes of format 1 lack, and what stands for them there."""
+
 REJECTED = {
     "name": pl.String,
     "id": pl.String,
@@ -73,6 +83,8 @@ def index_schema(classes: Sequence[str], metadata: Sequence[Mapping[str, Any]]) 
             pa.field("box", pa.struct([pa.field(name, pa.list_(pa.int32())) for name in classes])),
             pa.field("lineage", LINEAGE),
             *([pa.field("metadata", pa.struct(fields))] if fields else []),
+            pa.field("review", REVIEW),
+            pa.field("overruled", pa.list_(pa.string())),
             pa.field("pixel_digest", pa.string()),
             pa.field("shard", pa.string()),
             *(pa.field(name, pa.int64()) for name in ("image_offset", "image_bytes", "masks_offset", "masks_bytes")),
@@ -132,9 +144,10 @@ def read_index(path: Path) -> pl.DataFrame:
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # it panics on some damage
         raise DatasetError(f"{path} cannot be read ({_first_line(error)}). Build the dataset again") from None
     missing = [name for name in index_schema((), ()).names if name not in index.columns]
-    if missing:
-        raise DatasetError(f"{path} has no column {', '.join(missing)}, so it is no index. Build the dataset again")
-    return index
+    unknown = [name for name in missing if name not in ADDED]
+    if unknown:
+        raise DatasetError(f"{path} has no column {', '.join(unknown)}, so it is no index. Build the dataset again")
+    return index.with_columns(ADDED[name].alias(name) for name in missing)
 
 
 def _first_line(error: BaseException) -> str:
