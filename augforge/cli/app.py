@@ -85,6 +85,10 @@ def build(
 
     The result is the same bytes for any number of jobs. What did not change since the last build is copied, and a
     build that was stopped continues where it was. The previous version stays whole until the new one is complete.
+
+    With **--dry-run --json**, `version` is the version that a build would give, and `unchanged` says whether that is
+    the current one. Where it depends on pixels that are still to be made, `version` is empty and `version_note` says
+    so; `unchanged` is then false, or null if it is not known either.
     """
     from augforge.engine.builder import build as run
     from augforge.report.summary import render_summary

@@ -121,8 +121,14 @@ def _write_shard(arguments: tuple[ShardPlan, Path]) -> tuple[str, Shard]:
 
 
 def _shard_row(finished: Finished, row: Row) -> ShardRow:
+    digest = finished.pool.facts(row.id, finished.encoding)["payload"]
+    return ShardRow(shard_columns(finished, row), finished.pool.payloads[row.id, str(finished.encoding)], digest)
+
+
+def shard_columns(finished: Finished, row: Row) -> dict[str, Any]:
+    """What a shard says of a sample besides its payload."""
     facts = finished.pool.facts(row.id, finished.encoding)
-    columns = {
+    return {
         "id": row.id,
         "name": row.name,
         "group": row.group,
@@ -135,7 +141,6 @@ def _shard_row(finished: Finished, row: Row) -> ShardRow:
         "lineage": canonical_json(row.lineage.to_json()),
         "metadata": canonical_json(dict(row.metadata or {})),
     }
-    return ShardRow(columns, finished.pool.payloads[row.id, str(finished.encoding)], facts["payload"])
 
 
 def write_version(finished: Finished, written: VersionShards) -> Manifest:
