@@ -12,9 +12,10 @@ from typing import Any
 from augforge.cache.work import DamagedPayload, Payload, sweep
 from augforge.catalogue import load_plugin
 from augforge.engine import execute
+from augforge.engine.finished import Finished
 from augforge.engine.opening import Opened, check_folder, dataset_folder, open_recipe
 from augforge.engine.outcome import Outcome
-from augforge.engine.publish import Finished, VersionShards, commit, write_shards, write_version
+from augforge.engine.publish import VersionShards, commit, write_shards, write_version
 from augforge.engine.registering import check_registrable
 from augforge.engine.registering import register as register_dataset
 from augforge.engine.versioning import current_dataset, foresee_version

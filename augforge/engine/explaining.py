@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from augforge.engine import execute
+from augforge.engine.finished import Finished
 from augforge.engine.foresight import PlannedWork, Planner
 from augforge.engine.opening import check_folder, dataset_folder, open_recipe
 from augforge.engine.outcome import Outcome
-from augforge.engine.publish import Finished
 from augforge.engine.versioning import current_dataset, foresee_version
 from augforge.progress import Silent
 from augforge.recipe.recipe import load_recipe

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from augforge.cache.work import Payload
-from augforge.engine.publish import Finished, shard_columns
+from augforge.engine.finished import Finished, shard_columns
 from augforge.planning.rows import Row
 from augforge.store import index as index_store
 from augforge.store.dataset import Dataset, open_dataset
@@ -58,7 +58,8 @@ def foresee_version(finished: Finished, before: Dataset | None) -> NextVersion:
     if before is None or not _decides_as(before, finished):
         return NextVersion(None, False, DEPENDS)
     if finished.opened.libraries == before.manifest.made_by:
-        return NextVersion(before.version, True)
+        version = _version_with(finished, before.manifest.shards)
+        return NextVersion(version, version == before.version)
     return NextVersion(None, None, DEPENDS)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -43,11 +42,11 @@ REVIEW = pa.list_(pa.struct([pa.field(name, pa.string()) for name in ("sample", 
 """A person's verdicts on the source images that show in a sample."""
 
 _TEXTS = pl.List(pl.String)
-ADDED = {
+EMPTY = {
     "review": pl.lit(None, pl.List(pl.Struct(dict.fromkeys(("sample", "verdict", "why"), pl.String)))),
     "overruled": pl.lit(None, _TEXTS),
 }
-"""Columns that indexes of format 1 lack, and what stands for them there."""
+"""What is read for a column that says nothing of a sample of format 1."""
 
 REJECTED = {
     "name": pl.String,
@@ -88,6 +87,7 @@ def index_schema(classes: Sequence[str], metadata: Sequence[Mapping[str, Any]]) 
             pa.field("pixel_digest", pa.string()),
             pa.field("shard", pa.string()),
             *(pa.field(name, pa.int64()) for name in ("image_offset", "image_bytes", "masks_offset", "masks_bytes")),
+            pa.field("payload_digest", pa.string()),
         ]
     )
 
@@ -133,8 +133,16 @@ def write_index(path: Path, rows: Sequence[Mapping[str, Any]], classes: Sequence
     """Write index rows, sorted by id. The same rows give the same bytes."""
     schema = index_schema(classes, [row.get("metadata") or {} for row in rows])
     ordered = sorted(rows, key=lambda row: str(row["id"]))
+    _write_table(path, pa.Table.from_pylist(ordered, schema=schema))
+
+
+def _write_table(path: Path, table: pa.Table) -> None:
     with replacing(path, durable=True) as temporary:
-        pq.write_table(pa.Table.from_pylist(ordered, schema=schema), temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+
+
+_SINCE_FORMAT_2 = ("payload_digest", *EMPTY)
+"""Columns that the index of a dataset of format 1 lacks."""
 
 
 def read_index(path: Path) -> pl.DataFrame:
@@ -143,11 +151,10 @@ def read_index(path: Path) -> pl.DataFrame:
         index = pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # it panics on some damage
         raise DatasetError(f"{path} cannot be read ({_first_line(error)}). Build the dataset again") from None
-    missing = [name for name in index_schema((), ()).names if name not in index.columns]
-    unknown = [name for name in missing if name not in ADDED]
-    if unknown:
-        raise DatasetError(f"{path} has no column {', '.join(unknown)}, so it is no index. Build the dataset again")
-    return index.with_columns(ADDED[name].alias(name) for name in missing)
+    missing = [name for name in index_schema((), ()).names if name not in {*index.columns, *_SINCE_FORMAT_2}]
+    if missing:
+        raise DatasetError(f"{path} has no column {', '.join(missing)}, so it is no index. Build the dataset again")
+    return index.with_columns(empty.alias(name) for name, empty in EMPTY.items() if name not in index.columns)
 
 
 def _first_line(error: BaseException) -> str:
@@ -156,10 +163,8 @@ def _first_line(error: BaseException) -> str:
 
 def write_rejected(path: Path, rejected: Iterable[Mapping[str, Any]]) -> None:
     """Write the table of rejected samples; rows have the columns of `REJECTED`."""
-    content = io.BytesIO()  # Polars itself would hide why a file cannot be written
-    pl.DataFrame(list(rejected), schema=REJECTED).write_parquet(content)
-    with replacing(path, durable=True) as temporary:
-        temporary.write_bytes(content.getvalue())
+    schema = pa.schema([pa.field(name, pa.string()) for name in REJECTED])
+    _write_table(path, pa.Table.from_pylist([dict(row) for row in rejected], schema=schema))
 
 
 def write_stages(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -178,8 +183,7 @@ def write_stages(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             pa.field("lineage", LINEAGE),
         ]
     )
-    with replacing(path, durable=True) as temporary:
-        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), temporary, compression="zstd")
+    _write_table(path, pa.Table.from_pylist(list(rows), schema=schema))
 
 
 def _column_type(values: Sequence[Any]) -> pa.DataType:
