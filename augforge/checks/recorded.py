@@ -154,14 +154,13 @@ def _digests_differ(subject: Subject) -> bool:
 def _verdict(subject: Subject, plan: Explanation) -> Iterator[Result]:
     if plan.unchanged:
         return
-    if not plan.exact:
-        yield NotChecked("whether a build would give this version again depends on pixels", "undecided")
+    if plan.unchanged is None:
+        yield NotChecked(f"whether a build would give version {plan.version} again {plan.version_note}", "undecided")
         return
-    counts = plan.samples
-    message = (
-        f"a build would not give version {plan.version} again: {counts['added']} samples added, {counts['removed']} "
-        f"removed, {counts['changed']} changed"
-    )
+    counts = {name: count for name, count in plan.samples.items() if name in ("added", "removed", "changed") and count}
+    changes = ", ".join(f"{count} samples {name}" for name, count in counts.items())
+    other = f" but {plan.next_version}" if plan.next_version else ""
+    message = f"a build would not give version {plan.version} again{other}{f': {changes}' if changes else ''}"
     file, line = subject.recorded.place("version") if subject.recorded else (str(subject.recipe_path), None)
     remedy = f"See why: augforge explain {subject.recipe_path} --out {subject.place}; then {_rebuild(subject)}"
     yield Finding("stale version", message, remedy, file=file, line=line)

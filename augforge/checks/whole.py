@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from augforge.checks.core import Check, Finding, NotChecked, Result
 from augforge.checks.subject import Subject
 from augforge.errors import DatasetError
 from augforge.files import is_url
-from augforge.store.verify import verify
-
-_FILE = re.compile(r"(?P<file>[\w@.-]+(/[\w@.-]+)*\.(parquet|yaml|md|jsonl)): ")
+from augforge.store.verification.report import Fault
+from augforge.store.verify import check_dataset
 
 
 def find_damage(subject: Subject) -> Iterator[Result]:
@@ -20,14 +18,13 @@ def find_damage(subject: Subject) -> Iterator[Result]:
         yield NotChecked(f"the dataset does not lie at {subject.place}")
         return
     try:
-        problems = verify(subject.place, subject.opened_version, subject.pixels)
+        faults = check_dataset(subject.place, subject.opened_version, pixels=subject.pixels).faults
     except DatasetError as error:
-        problems = [str(error)]
-    for problem in problems:
-        file = _FILE.match(problem)
-        inside = "" if file is None or is_url(subject.place) else f"/{file['file']}"
-        remedy = f"Make it again: augforge build {subject.recipe_path or 'RECIPE'} --out {subject.place} --no-reuse"
-        yield Finding("damaged dataset", f"{subject.name}: {problem}", remedy, file=subject.place + inside)
+        faults = [Fault("manifest.yaml", "damaged", str(error))]
+    remedy = f"Make it again: augforge build {subject.recipe_path or 'RECIPE'} --out {subject.place}"
+    for fault in faults:
+        file = fault.file if is_url(fault.file) else f"{subject.place}/{fault.file}"
+        yield Finding("damaged dataset", f"{subject.name}: {fault}", remedy, file=file, names=fault.samples)
 
 
 CHECKS = [Check("whole", find_damage)]
