@@ -151,17 +151,28 @@ def find_too_many_rejected(subject: Subject) -> Iterator[Result]:
 
 
 def find_other_licences(subject: Subject) -> Iterator[Result]:
-    """The source has a licence that the policy allows."""
-    allowed, entry = subject.rules.licences or [], subject.recorded and subject.recorded.source
-    if subject.recorded is None or not entry:
-        yield NotChecked("no registry says which source and licence it has")
+    """Every licence that registry and dataset state for the source is allowed, and there is one."""
+    allowed, recorded = subject.rules.licences or [], subject.recorded
+    licences = _stated_licences(subject)
+    if recorded is None and subject.manifest is None:
+        yield NotChecked("no registry and no dataset says which licence the source has")
         return
-    if entry.licence not in allowed:
+    refused = [name for name in licences if name not in allowed]
+    if refused or not licences:
         file, line = _place(subject, "licences")
-        fact = f"has the licence {entry.licence}" if entry.licence else "has no licence"
-        remedy = f"Write the source's licence into {subject.recorded.file.name}, or do not use it"
-        message = f"{subject.name}: source '{entry.name}' {fact}, allowed are {some(allowed)}"
-        yield Finding("licence not allowed", message, remedy, "error", file, line, (entry.name,))
+        fact = f"has the licence {some(refused)}" if refused else "has no licence"
+        where = recorded.file.name if recorded else "the recipe"
+        source = recorded.dataset.source if recorded else subject.name
+        message = f"{subject.name}: source '{source}' {fact}; allowed are {some(allowed)}"
+        remedy = f"State the right licence in {where}, or do not use the source"
+        yield Finding("licence not allowed", message, remedy, "error", file, line, tuple(refused) or (source,))
+
+
+def _stated_licences(subject: Subject) -> list[str]:
+    """The licences of the registry's source, and those that the dataset has of its images."""
+    entry = subject.recorded.source if subject.recorded else None
+    stated = [each.name for each in getattr(subject.manifest, "licences", ())]
+    return list(dict.fromkeys([*([entry.licence] if entry and entry.licence else []), *stated]))
 
 
 def _place(subject: Subject, *keys: str) -> tuple[str | None, int | None]:

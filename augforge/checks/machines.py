@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
-from augforge.checks.core import Finding, Outcome
+from augforge.checks.core import Finding, Outcome, visible
 from augforge.checks.run import Report
 from augforge.files import is_url, write_text
 
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that no XML document may hold, not even escaped."""
 _DATA = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 _PROPERTY = {**_DATA, ":": "%3A", ",": "%2C"}
 
@@ -34,7 +31,7 @@ def annotation_lines(report: Report, environment: Mapping[str, str] = os.environ
 
 
 def _escape(text: str, table: Mapping[str, str]) -> str:
-    return "".join(table.get(character, character) for character in text)
+    return "".join(table.get(character, character) for character in visible(text))
 
 
 def _in_checkout(file: str, workspace: str | None) -> str:
@@ -63,19 +60,19 @@ def write_junit(report: Report, path: Path) -> None:
 
 
 def _case(outcome: Outcome, require_data: bool) -> Xml.Element:
-    case = Xml.Element("testcase", classname=_clean(outcome.subject), name=outcome.check, time="0")
+    case = Xml.Element("testcase", classname=visible(outcome.subject), name=outcome.check, time="0")
     errors = [finding for finding in outcome.findings if finding.level == "error"]
     warnings = [finding for finding in outcome.findings if finding.level == "warning"]
     if errors:
-        failure = Xml.SubElement(case, "failure", type=errors[0].kind, message=_clean(errors[0].message))
-        failure.text = _clean("\n\n".join(map(_placed_text, errors)))
+        failure = Xml.SubElement(case, "failure", type=errors[0].kind, message=visible(errors[0].message))
+        failure.text = visible("\n\n".join(map(_placed_text, errors)))
     elif outcome.not_checked:
         first = outcome.not_checked[0]
         serious = first.cause == "failed" or (require_data and first.cause == "absent")
-        reason = Xml.SubElement(case, "error" if serious else "skipped", message=_clean(first.reason))
-        reason.text = _clean("\n".join(each.reason for each in outcome.not_checked))
+        reason = Xml.SubElement(case, "error" if serious else "skipped", message=visible(first.reason))
+        reason.text = visible("\n".join(each.reason for each in outcome.not_checked))
     if warnings:
-        Xml.SubElement(case, "system-out").text = _clean("\n\n".join(map(_placed_text, warnings)))
+        Xml.SubElement(case, "system-out").text = visible("\n\n".join(map(_placed_text, warnings)))
     return case
 
 
@@ -86,8 +83,3 @@ def _text(finding: Finding) -> str:
 def _placed_text(finding: Finding) -> str:
     place = [str(part) for part in (finding.file, finding.line) if part is not None]
     return ": ".join([":".join(place), _text(finding)] if place else [_text(finding)])
-
-
-def _clean(text: str) -> str:
-    """Text in which what XML cannot hold is written as Python's escapes."""
-    return _NOT_XML.sub(lambda found: ascii(found[0])[1:-1], text)

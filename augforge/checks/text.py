@@ -7,7 +7,7 @@ from collections import defaultdict
 from rich.console import Console
 from rich.text import Text
 
-from augforge.checks.core import Finding, NotChecked
+from augforge.checks.core import Finding, NotChecked, visible
 from augforge.checks.run import COULD_NOT, FINE, Report
 from augforge.errors import some
 from augforge.report.tables import plural
@@ -21,7 +21,7 @@ def render_report(report: Report, console: Console) -> None:
     for finding in report.findings:
         console.print(_headline(finding), soft_wrap=True)
         if finding.remedy:
-            console.print(Text(f"  {finding.remedy}", "dim"), soft_wrap=True)
+            console.print(Text(f"  {visible(finding.remedy)}", "dim"), soft_wrap=True)
     missed = _missed(report)
     if missed:
         console.print("not checked:")
@@ -49,12 +49,13 @@ def _missed(report: Report) -> list[Text]:
 def _missed_line(cause: str, checks: str, subjects: list[str], reason: str) -> Text:
     such = "such as: " if len(subjects) > 1 else ""
     text = f"  {checks} of {some(subjects, _SHOWN)}; {such}{reason}"
-    return Text(text, "yellow" if cause == "failed" else "dim")
+    return Text(visible(text), "yellow" if cause == "failed" else "dim")
 
 
 def _headline(finding: Finding) -> Text:
     place = "" if finding.file is None else f"{finding.file}:{finding.line}: " if finding.line else f"{finding.file}: "
-    return Text.assemble(place, (f"{finding.kind}: ", _COLOURS[finding.level]), finding.message)
+    kind = (f"{finding.kind}: ", _COLOURS[finding.level])
+    return Text.assemble(visible(place), kind, visible(finding.message))
 
 
 def _verdict(report: Report) -> Text:

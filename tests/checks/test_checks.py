@@ -425,10 +425,12 @@ def test_licence(repository: Repository) -> None:
     repository.edit("data_manifest.yaml", "licence:", "licence: proprietary")
     repository.policy("licences: [MIT, CC0-1.0]\n")
     finding = repository.findings()["licence not allowed"]
-    assert "'data' has the licence proprietary, allowed are MIT, CC0-1.0" in finding.message
+    assert "'data' has the licence proprietary; allowed are MIT, CC0-1.0" in finding.message
     assert repository.check("datasets/toy").exit_code == 1
     repository.registry.unlink()
-    assert "licences" in {each.check for each, _ in repository.check("datasets/toy").not_checked}
+    assert "has no licence" in repository.findings("datasets/toy")["licence not allowed"].message
+    shutil.rmtree(repository.folder)
+    assert "licences" in {each.check for each, _ in repository.check("recipe.yaml").not_checked}
 
 
 @pytest.mark.parametrize(

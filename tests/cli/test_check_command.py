@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from augforge.checks import Finding, NotChecked, Outcome, Report
+from augforge.checks.core import visible
 from augforge.checks.machines import annotation_lines, write_junit
 from augforge.cli import app as cli
 
@@ -145,8 +146,9 @@ def test_annotations_are_one_line_and_can_be_read_back(message: str, remedy: str
             escaped = escaped.replace(f"%{ord(sign):02X}", sign)
         return escaped
 
-    assert (read(parts[1]), parts[2]) == (file, str(line))
-    assert read(parts[3]) == (f"{message}\n{remedy}" if remedy else message)
+    assert (read(parts[1]), parts[2]) == (visible(file), str(line))
+    assert read(parts[3]) == visible(f"{message}\n{remedy}" if remedy else message)
+    assert "\x1b" not in text
 
 
 @given(st.lists(st.tuples(TEXTS, TEXTS, TEXTS, st.sampled_from(["error", "warning", "absent", "failed"]))))
