@@ -35,8 +35,9 @@ def find_leaks(subject: Subject) -> Iterator[Result]:
             f"{subject.name}: sample '{name}' was made from '{origin}', which is no sample of the source as far as the "
             f"version says, so nothing proves where it came from ({unknown['name'].n_unique()} such samples)",
             _REMEDY,
-            file=subject.place,
-            names=tuple(unknown["name"].unique().sort()),
+            "error",
+            *subject.where,
+            tuple(unknown["name"].unique().sort()),
         )
 
 
@@ -52,8 +53,9 @@ def _groups_in_two_splits(subject: Subject, origins: pl.DataFrame) -> Iterator[F
             "group in two splits",
             f"{subject.name}: group '{group}' shows in samples of {_splits_text(examples)}{more}",
             _REMEDY,
-            file=subject.place,
-            names=tuple(torn),
+            "error",
+            *subject.where,
+            tuple(torn),
         )
 
 
@@ -72,8 +74,9 @@ def _parents_in_another_split(subject: Subject) -> Iterator[Finding]:
             f"{subject.name}: '{row['name']}' in {row['split']} was made from '{row['of']}' in {row['theirs']} "
             f"({crossed['name'].n_unique()} such samples)",
             _REMEDY,
-            file=subject.place,
-            names=tuple(crossed["name"].unique().sort()),
+            "error",
+            *subject.where,
+            tuple(crossed["name"].unique().sort()),
         )
 
 
@@ -133,9 +136,9 @@ def _equal_pixels(subject: Subject, blank: bool, sets: list[dict[str, list[str]]
         "blank images in two splits" if blank else "equal pixels in two splits",
         f"{subject.name}: the same pixels are in {_splits_text(sets[0])} ({len(sets)} such sets of samples)",
         "Drop them, with the op empty" if blank else "Drop them, or move them to one split: the op near_duplicates",
-        level="warning" if blank else "error",
-        file=subject.place,
-        names=names,
+        "warning" if blank else "error",
+        *subject.where,
+        names,
     )
 
 

@@ -62,7 +62,7 @@ def find_rare_classes(subject: Subject) -> Iterator[Result]:
         rare = {
             name: (seen.get(split, {}).get(name, Seen(0, None)).count, least)
             for name in (*subject.dataset.classes, *subject.dataset.labels)
-            if name != "ignore" and (least := numbers.get(name, numbers.get(EVERY, 0)))
+            if (name != "ignore" or name in numbers) and (least := numbers.get(name, numbers.get(EVERY, 0)))
         }
         rare = {name: (count, least) for name, (count, least) in rare.items() if count < least}
         if rare:

@@ -107,12 +107,16 @@ def _recorded_version(subject: Subject) -> Iterator[Result]:
     if recorded is None or subject.version is not None or manifest is None:
         return
     entry = recorded.dataset
+    if manifest.name != subject.name:
+        message = f"{subject.place} holds dataset '{manifest.name}', not '{subject.name}'"
+        remedy = f"Build it into a folder of its own: {_rebuild(subject)}"
+        yield Finding("other name", message, remedy, "error", *subject.where, (subject.name, manifest.name))
+        return
     current = manifest.version if is_url(subject.place) else read_manifest(subject.dataset.folder).version
     if current != entry.version:
-        file, line = recorded.place("version")
         message = f"version {entry.version} is registered, but {current} is the current one in {subject.place}"
         remedy = f"Register it: {_rebuild(subject)}; or go back: augforge checkout {subject.place} {entry.version}"
-        yield Finding("stale version", message, remedy, file=file, line=line, names=(entry.version, current))
+        yield Finding("stale version", message, remedy, "error", *subject.where, (entry.version, current))
     elif manifest.splits != entry.splits:
         file, line = recorded.place("splits")
         message = f"the registry says {entry.splits} of version {current}, its manifest {manifest.splits}"

@@ -82,6 +82,11 @@ class Subject:
         """What the policy demands of this dataset."""
         return self.policy.rules_for(self.name) if self.policy else Rules()
 
+    @property
+    def where(self) -> tuple[str, int | None]:
+        """File and line to show for what concerns the dataset as a whole: the registered version, or the manifest."""
+        return self.recorded.place("version") if self.recorded else (f"{self.place}/manifest.yaml", None)
+
     @cached_property
     def has_dataset(self) -> bool:
         """Whether the dataset lies here: a URL was asked for, so it should."""

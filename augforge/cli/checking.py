@@ -64,6 +64,8 @@ def check(
             targets = find_targets(place, Options(policy, datasets, pixels))
             progress.start("check", len(targets.subjects))
             report = run_checks(targets.subjects, targets.first, require_data, progress.advance)
+            if junit is not None:
+                write_junit(report, junit)
         except UsageError as error:
             raise typer.BadParameter(str(error), param_hint="PLACE") from None
         except AugforgeError as error:
@@ -73,8 +75,6 @@ def check(
     if not as_json and (format == "github" or (format is None and os.environ.get("GITHUB_ACTIONS") == "true")):
         for line in annotation_lines(report):
             typer.echo(line)
-    if junit is not None:
-        write_junit(report, junit)
     if report.exit_code:
         raise typer.Exit(report.exit_code)
 

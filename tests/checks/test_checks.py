@@ -17,10 +17,12 @@ from toybox import annotation, edit_json, move_a_point, put_hand, write_recipe
 from augforge.checks import CHECKS, Check, Finding, NotChecked
 from augforge.checks.core import Outcome, perform
 from augforge.checks.recorded import _verdict
+from augforge.engine.builder import build
 from augforge.engine.explaining import explain
 from augforge.ops import OPS
 from augforge.store.dataset import open_dataset
 from augforge.store.history import tag_version
+from augforge.store.verification import report as verification
 
 FIRST = "ID001/image0000000000001"
 
@@ -164,6 +166,23 @@ def test_other_name(repository: Repository) -> None:
     assert {"other name", "stale recipe"} == set(repository.findings())
 
 
+def test_a_folder_with_another_dataset(repository: Repository) -> None:
+    write_recipe(repository.root / "other.yaml", Path("data"), classes="[a, b]", name="other")
+    shutil.rmtree(repository.folder)
+    build("other.yaml", repository.folder)
+    found = repository.findings()
+    assert "other name" in found and found["other name"].names == ("toy", "other")
+
+
+def test_what_verify_cannot_know_is_told(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a dataset of format 1."""
+    known = verification.Report(unchecked=["version 1 is of format 1"])
+    monkeypatch.setattr("augforge.checks.whole.check_dataset", lambda *arguments, **options: known)
+    report = repository.check(require_data=True)
+    assert [(outcome.check, each.cause) for outcome, each in report.not_checked] == [("whole", "undecided")]
+    assert report.exit_code == 0
+
+
 def test_stale_source(repository: Repository) -> None:
     edit_json(annotation(repository.data, FIRST), move_a_point)
     found = repository.findings()
@@ -224,8 +243,6 @@ def test_a_version_that_depends_on_pixels_is_not_judged(repository: Repository) 
 
 
 def test_a_dataset_built_with_overrides_is_judged_by_them(repository: Repository) -> None:
-    from augforge.engine.builder import build
-
     repository.registry.unlink()
     build("recipe.yaml", overrides=["seed=5"])
     report = repository.check("datasets/toy")

@@ -177,5 +177,6 @@ def test_this_repository_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run("--json")
     found = json.loads(result.stdout)
     assert found["findings"] == [] and result.exit_code == 0
-    checked = {each["subject"] for each in found["checked"] if each["check"] == "recipe"}
-    assert "hands-contest" in checked and len(checked) >= 13
+    for check in ("recipe", "licences"):
+        checked = {each["subject"] for each in found["checked"] if each["check"] == check}
+        assert "hands-contest" in checked and len(checked) >= 13
