@@ -71,7 +71,7 @@ def find_rare_classes(subject: Subject) -> Iterator[Result]:
 
 def _rare(subject: Subject, split: str, rare: Mapping[str, tuple[int, int]]) -> Finding:
     file, line = _place(subject, "min_samples", split)
-    texts = [f"{name} in {count} of at least {least}" for name, (count, least) in rare.items()]
+    texts = [f"{name} ({count}, at least {least} should)" for name, (count, least) in rare.items()]
     return Finding(
         "too few samples",
         f"{subject.name}: too few samples of {split} show {some(texts, _SHOWN)}",

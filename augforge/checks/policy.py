@@ -90,13 +90,16 @@ class Policy:
         name, _, line = self.file.where(path).rpartition(":")
         return (name, int(line)) if line.isdecimal() and name else (self.file.name, None)
 
-    def check_names(self, tables: Mapping[str, Collection[str] | None]) -> Iterator[AugforgeError]:
+    def check_names(
+        self, tables: Mapping[str, Collection[str] | None], complete: bool = True
+    ) -> Iterator[AugforgeError]:
         """Errors for datasets and classes that do not exist.
 
         Args:
             tables: the class names of each dataset; None for one whose classes are not known here.
+            complete: whether these are all datasets; otherwise unknown ones are no error.
         """
-        for name in self.own:
+        for name in self.own if complete else ():
             if name not in tables:
                 yield self.file.fail(("datasets", name), f"there is no such dataset.{nearest(name, tables)}")
         every = None if None in tables.values() else {name for table in tables.values() for name in table or ()}

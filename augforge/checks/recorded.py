@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,8 @@ def find_source_problems(subject: Subject) -> Iterator[Result]:
     if expected is None:
         yield NotChecked("neither a registry nor a dataset says which data the recipe was built from")
     elif found.digest != expected:
-        path, count = subject.recipe.source.path, len(found.rows)
+        source, count = subject.recipe.source, len(found.rows)
+        path = source.path if is_url(source.path) else os.path.normpath(source.path)
         yield _stale_source(subject, f"the data at {path} was changed: its digest is {found.digest}, {count} samples")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -16,7 +17,7 @@ from augforge.recipe.recipe import load_recipe
 from augforge.store.dataset import open_dataset
 from augforge.store.log import last_build
 from augforge.store.manifest import read_manifest, versions
-from augforge.store.registry import REGISTRY, Registry, read_registry_file
+from augforge.store.registry import REGISTRY, Registry, read_registry, read_registry_file
 from augforge.store.tables import split_place
 from augforge.store.tags import read_tags
 from augforge.yamlfile import YamlFile, read_yaml
@@ -182,13 +183,22 @@ def _with_policy(found: Targets, options: Options, folders: list[Path]) -> Targe
     policy, outcome = _try("policy", path, lambda: read_policy(path), "broken policy", remedy)
     if policy is not None:
         subjects = [replace(each, policy=policy) for each in subjects]
-        outcome = Outcome("policy", str(path), tuple(_policy_names(policy, subjects, remedy)))
+        registered = _registered_names([path.parent, *folders])
+        outcome = Outcome("policy", str(path), tuple(_policy_names(policy, subjects, registered, remedy)))
     return Targets(tuple(subjects), (*found.first, outcome))
 
 
-def _policy_names(policy: Policy, subjects: list[Subject], remedy: str) -> list[Finding]:
-    """Datasets and classes of a policy that do not exist."""
-    tables = {each.name: each.class_names for each in subjects}
-    return [
-        finding for error in policy.check_names(tables) for finding in findings_of_error(error, "broken policy", remedy)
-    ]
+def _registered_names(folders: list[Path]) -> set[str]:
+    """Names of the datasets in the registries that lie in these folders and can be read."""
+    found: set[str] = set()
+    for folder in folders:
+        with suppress(DatasetError):
+            found |= {entry.name for entry in read_registry(folder / REGISTRY).datasets}
+    return found
+
+
+def _policy_names(policy: Policy, subjects: list[Subject], registered: set[str], remedy: str) -> Iterator[Finding]:
+    """Datasets and classes of a policy that do not exist, as far as the datasets that it is for are known."""
+    tables = {**dict.fromkeys(registered), **{each.name: each.class_names for each in subjects}}
+    for error in policy.check_names(tables, complete=bool(registered)):
+        yield from findings_of_error(error, "broken policy", remedy)

@@ -391,9 +391,9 @@ def test_blank_images_are_a_warning(repository: Repository) -> None:
 @pytest.mark.parametrize(
     ("text", "kind", "line", "said"),
     [
-        ("max_rejected: 1\nmin_samples:\n  train: {b: 99}", "too few samples", 3, "b in 16 of at least 99"),
-        ("min_samples: {val: 3}", "too few samples", 1, "a in 2 of at least 3, b in 2 of at least 3"),
-        ("min_samples: {test: 1}", "too few samples", 1, "a in 0 of at least 1"),
+        ("max_rejected: 1\nmin_samples:\n  train: {b: 99}", "too few samples", 3, "b (16, at least 99 should)"),
+        ("min_samples: {val: 3}", "too few samples", 1, "a (2, at least 3 should), b (2, at least 3 should)"),
+        ("min_samples: {test: 1}", "too few samples", 1, "a (0, at least 1 should)"),
         ("datasets:\n  toy:\n    min_samples: {val: 3}", "too few samples", 3, "of val"),
         ("baseline: v1\nmax_drift: {area: 0.1}", "no baseline", 1, "v1"),
         ("licences: [MIT]", "licence not allowed", 1, "has no licence"),
@@ -475,6 +475,20 @@ def test_broken_policy(repository: Repository, text: str, line: int, said: str) 
     assert (finding.kind, finding.file, finding.line) == ("broken policy", "policy.yaml", line), finding
     assert said in finding.message
     assert report.exit_code == 1
+
+
+def test_one_dataset_is_not_judged_by_names_of_others(repository: Repository) -> None:
+    """A policy is for all datasets of the registry; one that is checked alone need not have their classes."""
+    write_recipe(repository.root / "other.yaml", Path("data"), classes="[a, b, z]", name="other")
+    build("other.yaml", register=True)
+    repository.policy("min_samples: {train: {z: 0, b: 1}}\ndatasets:\n  other: {min_samples: {train: {z: 0}}}\n")
+    for place in (None, "recipe.yaml", "datasets/toy", "other.yaml"):
+        assert repository.findings(place) == {}
+    repository.policy("datasets:\n  others: {max_rejected: 1}\n")
+    for place in (None, "datasets/toy"):
+        assert "Did you mean 'other'?" in repository.findings(place)["broken policy"].message
+    repository.registry.unlink()
+    assert repository.findings("datasets/toy") == {}
 
 
 def test_classes_are_not_judged_where_nothing_says_them(repository: Repository) -> None:
