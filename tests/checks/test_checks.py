@@ -124,6 +124,14 @@ def test_a_check_that_cannot_go_on_keeps_what_it_found() -> None:
     assert outcome.not_checked == [NotChecked("a.parquet: Input/output error", "failed")]
 
 
+def test_tables_that_hold_what_no_build_writes_are_no_traceback(repository: Repository) -> None:
+    def find(subject: Any) -> Any:
+        yield pl.DataFrame().select("nothing")
+
+    outcome = perform(Check("some", find), type("Named", (), {"name": "toy"})())
+    assert outcome.not_checked[0].cause == "failed" and "damaged" in outcome.not_checked[0].reason
+
+
 # ---- what is recorded ------------------------------------------------------------------------------------------------
 
 
