@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from augforge.cli import history as cli_history
+from augforge.cli import keeping as cli_keeping
 from augforge.cli import models as cli_models
 from augforge.cli import pages as cli_pages
 from augforge.cli import studies as cli_studies
@@ -256,7 +257,13 @@ def files(dataset: DatasetPlace, version: Version = None) -> None:
         typer.echo(place)
 
 
-for command in (*cli_pages.COMMANDS, *cli_history.COMMANDS, *cli_models.COMMANDS, *cli_studies.COMMANDS):
+for command in (
+    *cli_pages.COMMANDS,
+    *cli_history.COMMANDS,
+    *cli_keeping.COMMANDS,
+    *cli_models.COMMANDS,
+    *cli_studies.COMMANDS,
+):
     app.command(cls=Command)(command)
 for registered in app.registered_commands:
     assert registered.callback is not None

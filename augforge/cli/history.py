@@ -33,26 +33,6 @@ def log(dataset: Folder, as_json: Json = False) -> None:
     terminal.output(asdict(found), as_json, lambda console: render_history(found, console))
 
 
-def gc(
-    dataset: DatasetPlace,
-    keep: Annotated[
-        int | None,
-        typer.Option(min=1, help="How many versions to keep, the newest, beside those with a tag; all without it."),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Empty a dataset's work area, and remove old versions and the shards that no version names.
-
-    Takes a folder, not a URL.
-    """
-    from augforge.store.gc import collect
-
-    freed = collect(dataset, keep)
-    terminal.output(
-        freed, as_json, lambda console: console.print(f"removed {freed['files']} files, {freed['bytes']:,} bytes")
-    )
-
-
 def diff(
     a: Annotated[str, typer.Argument(metavar="A", help="A dataset: DATASET, or DATASET@VERSION; folder or URL.")],
     b: Annotated[str, typer.Argument(metavar="B", help="What to compare it with, named in the same way.")],
@@ -201,4 +181,4 @@ def checkout(
     )
 
 
-COMMANDS: list[Callable[..., None]] = [log, diff, trace, explain, tag, checkout, gc]
+COMMANDS: list[Callable[..., None]] = [log, diff, trace, explain, tag, checkout]

@@ -171,7 +171,7 @@ def tag_version(place: str | Path, name: str, version: str | None = None) -> str
     folder = require_folder(place, "tag")
     check_tag(name)
     read_manifest(folder, version)  # refuses a folder that is no dataset, before a lock file is made in it
-    with writer_lock(folder):
+    with writer_lock(folder, "tag"):
         found = read_manifest(folder, version).version
         write_tags(folder, {**read_tags(folder), name: found})
     return found
@@ -181,7 +181,7 @@ def delete_tag(place: str | Path, name: str) -> str:
     """Take a name away; the version it named. DatasetError if there is no such tag."""
     folder = require_folder(place, "tag")
     read_manifest(folder)
-    with writer_lock(folder):
+    with writer_lock(folder, "tag"):
         tags = read_tags(folder)
         if name not in tags:
             raise DatasetError(f"{folder} has no tag '{name}'.{nearest(name, tags)}")
@@ -202,7 +202,7 @@ def checkout(place: str | Path, version: str) -> Manifest:
     """
     folder = require_folder(place, "checkout")
     read_manifest(folder, version)
-    with writer_lock(folder):
+    with writer_lock(folder, "checkout"):
         manifest = read_manifest(folder, version)
         missing = next(_missing_files(folder, manifest), None)
         if missing is not None:

@@ -348,7 +348,7 @@ def test_show_names_the_nearest(
 
 def test_gc(toy: Path, two_versions: Path) -> None:
     current, bytes_before = read_manifest(toy).version, sum(p.stat().st_size for p in toy.rglob("*") if p.is_file())
-    freed = json.loads(run("gc", toy, "--keep", "1", "--json"))
+    freed = json.loads(run("gc", toy, "--keep", "1", "--now", "--json"))
     assert freed["bytes"] > 0
     assert sum(path.stat().st_size for path in toy.rglob("*") if path.is_file()) == bytes_before - freed["bytes"]
     assert json.loads(run("verify", toy, "--pixels", "--json"))["ok"]

@@ -31,7 +31,7 @@ def build(recipe: Path, out: Path, jobs: int = 1) -> None:
 def gc(folder: Path) -> None:
     from augforge.store.gc import collect
 
-    collect(folder, keep=1)
+    collect(folder, keep=1, now=True)
 
 
 def export(folder: Path, out: Path, to: str = "coco") -> None:
