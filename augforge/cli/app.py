@@ -25,6 +25,7 @@ from augforge.cli.options import (
     OldFolder,
     OldOutput,
     Overrides,
+    Rename,
     Version,
     exactly_one,
     out_option,
@@ -80,6 +81,7 @@ def build(
         bool, typer.Option("--rehash", help="Read every source file again, even if it looks untouched.")
     ] = False,
     register: Annotated[bool, typer.Option("--register", help="Add the result to ./data_manifest.yaml.")] = False,
+    rename: Rename = False,
     as_json: Json = False,
 ) -> None:
     """Build the dataset that a recipe describes.
@@ -100,6 +102,7 @@ def build(
             reuse=reuse,
             rehash=rehash,
             register=register,
+            rename=rename,
             progress=progress,
         )
     terminal.output(asdict(summary), as_json, lambda console: render_summary(summary, console))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from augforge.cli import terminal
-from augforge.cli.options import DatasetPlace, Jobs, Json, Overrides, Version, out_option
+from augforge.cli.options import DatasetPlace, Jobs, Json, Overrides, Rename, Version, out_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -104,6 +104,7 @@ def explain(
     out: Annotated[Path | None, out_option("Folder of the dataset; datasets/NAME by default.")] = None,
     jobs: Jobs = 1,
     overrides: Overrides = None,
+    rename: Rename = False,
     as_json: Json = False,
 ) -> None:
     """Say what a build would do, and why, without doing it: every task that would run, grouped by its reason.
@@ -118,7 +119,7 @@ def explain(
     from augforge.report.explanation import explanation_json, render_explanation
 
     with terminal.interruptible("nothing was written"):
-        found = plan(recipe, out, jobs=jobs, overrides=overrides or ())
+        found = plan(recipe, out, jobs=jobs, overrides=overrides or (), rename=rename)
     terminal.output(explanation_json(found), as_json, lambda console: render_explanation(found, console))
 
 

@@ -25,6 +25,7 @@ class HistoryEntry:
         version: of a version, or the one that was checked out.
         parent: the version that was current before this one was first built.
         current: whether it is the current version.
+        name: of the dataset in this version, which a build with ``--rename`` changes.
         tags: names of this version.
         exists: False if `augforge gc` removed it.
         recipe: ``path`` and ``digest``.
@@ -41,6 +42,7 @@ class HistoryEntry:
     version: str | None = None
     parent: str | None = None
     current: bool = False
+    name: str | None = None
     tags: list[str] = field(default_factory=list)
     exists: bool = True
     recipe: dict[str, str | None] = field(default_factory=dict)
@@ -134,7 +136,7 @@ def _describe_version(folder: Path, entry: HistoryEntry, current: Manifest, tags
         entry.problem = str(error)
         return
     entry.recipe = {"path": entry.recipe.get("path"), "digest": manifest.recipe.digest}
-    entry.samples, entry.splits = manifest.samples, dict(manifest.splits)
+    entry.name, entry.samples, entry.splits = manifest.name, manifest.samples, dict(manifest.splits)
 
 
 def require_folder(place: str | Path, command: str) -> Path:
