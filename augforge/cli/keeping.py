@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from augforge.cli import terminal
-from augforge.cli.options import DatasetPlace, Json
+from augforge.cli.options import DatasetPlace, Json, Version
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from augforge.store.pack import PackSummary
 
 
 def gc(
@@ -57,4 +63,45 @@ def _amount(found: dict[str, Any]) -> str:
     return f"{found['files']:,} files, {found['bytes']:,} bytes{versions}"
 
 
-COMMANDS: list[Callable[..., None]] = [gc]
+def pack(
+    dataset: DatasetPlace,
+    out: Annotated[str, typer.Argument(metavar="OUT.tar", help="The archive to write; - for standard output.")],
+    version: Version = None,
+    as_json: Json = False,
+) -> None:
+    """Pack one version of a dataset into a tar archive, for somebody else.
+
+    It unpacks to a dataset that opens, verifies and rebuilds, and holds this version alone: its manifest, tables and
+    shards, the card, and its tags. Left out are the work area, other versions, and `log.jsonl`, which says where and
+    by whom the dataset was built. Every file is compared with its digest in the manifest while it is written; if one
+    is damaged, it is named, and there is no archive. The same version gives the same archive, byte for byte.
+
+    What goes along may be personal data: names and groups of samples, the recipe with the path of its source, and the
+    metadata columns, which are named. With `-`, the report goes to standard error.
+    """
+    from augforge.store.pack import pack as run
+
+    to_stdout = out == "-"
+    with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
+        done = run(dataset, sys.stdout.buffer if to_stdout else Path(out), version, progress)
+    if as_json:
+        typer.echo(json.dumps(asdict(done), ensure_ascii=False, indent=2), err=to_stdout)
+    else:
+        _print_packed(done, terminal.console(stderr=to_stdout))
+
+
+def _print_packed(done: PackSummary, console: Console) -> None:
+    console.print(
+        f"packed version {done.version} of {terminal.escape(done.name)}: {done.samples:,} samples, {done.files} files, "
+        f"{done.archive_bytes / 1e6:,.1f} MB in {terminal.escape(done.path)}",
+        soft_wrap=True,
+    )
+    console.print(f"SHA-256 {done.archive_sha256}", soft_wrap=True)
+    columns = terminal.escape(", ".join(done.metadata)) or "none"
+    console.print(f"Names and groups of samples and the recipe go along; metadata columns: {columns}", soft_wrap=True)
+    if done.unchecked:
+        files = terminal.escape(", ".join(done.unchecked))
+        console.print(f"[yellow]unchecked, since the manifest has no digest of it: {files}[/yellow]", soft_wrap=True)
+
+
+COMMANDS: list[Callable[..., None]] = [gc, pack]

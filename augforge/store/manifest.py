@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from augforge.errors import DatasetError, nearest, shorten
+from augforge.errors import DatasetError, nearest, shorten, some
 from augforge.files import file_sha256, sync_folder, write_text
 from augforge.keys import canonical_json, digest
 
@@ -78,6 +79,7 @@ class FileEntry(_Frozen):
 class Manifest(_Frozen):
     """A dataset version. `version` digests format, class and label tables, shards, rejections and tags; no more.
 
+    `metadata_columns` are the metadata that samples carry: they may be personal data, so card and `pack` name them.
     `augforge` is the version that made it. `files` are the tables: index, rejected samples, stages, ledger.
     `plugins` says of each op, and of the source, that a plugin defines, where its code came from.
     """
@@ -89,6 +91,7 @@ class Manifest(_Frozen):
     splits: dict[str, int]
     classes: list[str]
     labels: list[str]
+    metadata_columns: list[str] = Field(default_factory=list)
     encoding: str
     source: SourceEntry
     fitted: dict[str, Any]
@@ -240,6 +243,20 @@ def is_table_intact(folder: Path, manifest: Manifest, path: str) -> bool:
     """Whether a table is there and has the manifest's digest; in format 1, which has no digest, whether it is there."""
     entry, file = manifest.file_entry(path), folder / path
     return file.exists() and (entry is None or file_sha256(file) == entry.sha256)
+
+
+def removed_version(folder: Path, version: str) -> DatasetError | None:
+    """The error for whoever reads a version whose files are gone because the version is; None if it is still there."""
+    known = versions(folder)
+    with suppress(DatasetError):
+        known = sorted({*known, read_manifest(folder).version})
+    if version in known:
+        return None
+    there = f"There are: {some(known)}" if known else "There is no other version"
+    return DatasetError(
+        f"version {version} of {folder} is not there any more: augforge gc removed it while it was being read, or "
+        f"before. {there}. Open one of these; a version with a tag (augforge tag) is never removed"
+    )
 
 
 def versions(folder: Path) -> list[str]:

@@ -24,7 +24,7 @@ from augforge.store.dataset import open_dataset
 from augforge.store.manifest import read_manifest, versions
 
 COMMANDS = ["build", "outliers", "inspect", "verify", "show", "files", "export", "gc", "ops", "sources", "exports"]
-COMMANDS += ["log", "diff", "trace", "explain", "tag", "checkout"]
+COMMANDS += ["log", "diff", "trace", "explain", "tag", "checkout", "pack"]
 COMMANDS += ["sample-data", "train", "evaluate", "predict", "tune-thresholds", "ensemble", "crossval", "compare"]
 
 
@@ -114,6 +114,7 @@ def test_wrong_usage_is_two(arguments: list[str], monkeypatch: pytest.MonkeyPatc
         (["verify", "."], "is no dataset"),
         (["files", "."], "is no dataset"),
         (["gc", "."], "is no dataset"),
+        (["pack", ".", "out.tar"], "is no dataset"),
         (["gc", "s3://bucket/toy"], "gc takes folders alone"),
         (["show", "."], "is no dataset"),
         (["ops", "mosaik"], "mosaic"),

@@ -15,9 +15,10 @@ from toybox import shas, toy_fixture, two_versions_fixture  # noqa: F401
 from augforge.engine.builder import Summary, build
 from augforge.errors import DatasetError
 from augforge.files import writer_lock
+from augforge.store.dataset import open_dataset
 from augforge.store.gc import collect
 from augforge.store.history import checkout, tag_version
-from augforge.store.manifest import read_manifest, versions
+from augforge.store.manifest import read_manifest, removed_version, versions
 from augforge.store.verify import verify
 
 
@@ -154,6 +155,22 @@ def test_a_folder_that_is_a_link_is_left_alone(toy: Path, tmp_path: Path) -> Non
     (tmp_path / "scratch/0123456789abcdef.bin").write_text("x")
     assert "work" in collect(toy, keep=1, now=True)["foreign"]
     assert (tmp_path / "scratch/0123456789abcdef.bin").exists() and verify(toy) == []
+
+
+def test_a_reader_of_a_version_that_went_away_is_told(toy: Path) -> None:
+    """Before its index is read, and after that; what it has mapped already can still be read."""
+    current = read_manifest(toy).version
+    (previous,) = set(versions(toy)) - {current}
+    reader, manifest = open_dataset(toy, previous), read_manifest(toy, previous)
+    collect(toy, keep=1, now=True)
+    gone = {shard.path for shard in manifest.shards} - {shard.path for shard in read_manifest(toy).shards}
+    said = rf"version {previous} of .* gc removed it .* There are: {current}\. "
+    with pytest.raises(DatasetError, match=said):
+        for i in range(len(reader)):
+            reader.payload(i)
+    assert gone and removed_version(toy, current) is None
+    with pytest.raises(DatasetError, match=f"has no version '{previous}'"):
+        open_dataset(toy, previous)
 
 
 def test_tagged_versions_stay(toy: Path) -> None:
