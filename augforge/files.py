@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import EACCES, EDQUOT, EFBIG, EINVAL, EIO, ENOSPC, ENOTSUP, EPERM, EROFS
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 from filelock import FileLock, Timeout
 
@@ -71,9 +71,9 @@ class _NamedFile(io.FileIO):
             raise
 
 
-def open_named(path: Path) -> BinaryIO:
-    """Open a file for writing; an OSError of a write names it too."""
-    return io.BufferedWriter(_NamedFile(path, "w"))
+def open_named(path: Path, mode: Literal["w", "a"] = "w") -> BinaryIO:
+    """Open a file for writing or appending bytes; an OSError of a write names it too."""
+    return io.BufferedWriter(_NamedFile(path, mode))
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:
