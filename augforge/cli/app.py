@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -32,9 +32,6 @@ from augforge.cli.options import (
     outliers_places,
 )
 from augforge.errors import AugforgeError
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="augforge",

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import pyarrow as pa
 
 from augforge import bitmask
 from augforge.cache.filecache import FileCache
+from augforge.cache.scratch import scratch_folder
 from augforge.engine.opening import Opened, list_source, source_table
 from augforge.engine.outcome import Outcome, Pool
 from augforge.engine.pipeline import Pipeline
@@ -78,11 +78,11 @@ def replay_sample(
     """
     position = dataset.position(name)
     found = Replay(name, pixels={"recorded": dataset.index["pixel_digest"][position], "stored": None, "made": None})
-    with TemporaryDirectory(prefix="augforge-replay-") as folder:
+    with scratch_folder("augforge-replay-") as folder:
         try:
             found.source = _source_path(dataset, source)
-            recipe = _recorded_recipe(dataset, found.source, Path(folder))
-            opened = _open(dataset, recipe, Path(folder))
+            recipe = _recorded_recipe(dataset, found.source, folder)
+            opened = _open(dataset, recipe, folder)
             _compare(dataset, position, opened, opened.pipeline(recipe.steps, jobs, progress or Silent()), found)
         except AugforgeError as error:
             found.reasons.insert(0, str(error))

@@ -8,18 +8,21 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 from smalldisk import disk_fixture, fails, kilobytes, resize  # noqa: F401
 from tinyrun import TINY, config, settings
 from toybox import made, toy_fixture, two_versions_fixture  # noqa: F401
 
+from augforge.files import make_folder
 from augforge.phantom import write_phantom
 from augforge.report.show import save_png
 from augforge.store.dataset import open_dataset
 from augforge.store.gc import collect
 from augforge.store.manifest import read_manifest, versions
 from augforge.store.pack import pack
+from augforge.store.remote import Remote
 from augforge.store.verify import verify
 from augforge.train.evaluation.evaluate import evaluate
 from augforge.train.loop import train
@@ -93,6 +96,27 @@ def test_pictures_and_packs(disk: Path, hands: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     assert fails(lambda: save_png(noise, disk / "picture.png"), disk)
     assert fails(lambda: pack(hands, disk / "hands.tar"), disk)
+
+
+def test_copies_of_a_dataset_behind_a_url(disk: Path, hands: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the disk here that is full, and not the server that cannot be read."""
+    memory = fsspec.filesystem("memory")
+    memory.put(str(hands), "/full/hands", recursive=True)
+    monkeypatch.setenv("AUGFORGE_CACHE", str(disk / "cache"))
+    try:
+        for size in (4, 24, 60):
+            assert resize(disk, f"{size}k", remount="remount,")
+            assert fails(lambda: open_dataset("memory://full/hands").check(), disk)
+            assert list(disk.rglob(".*.tmp")) == []
+        assert resize(disk, "64m", remount="remount,")
+        shard = Remote("memory://full/hands").folder / read_manifest(hands).shards[0].path
+        left = shard.with_name(f".{shard.name}.0123abcd.tmp")
+        make_folder(left.parent)
+        left.write_text("left by a kill")
+        open_dataset("memory://full/hands").check()
+        assert not left.exists()
+    finally:
+        memory.rm("/full", recursive=True)
 
 
 def test_gc_makes_space_on_a_full_disk(disk: Path, toy: Path) -> None:
