@@ -49,9 +49,9 @@ def gc(
 
 def _print_collected(found: dict[str, Any], console: Console) -> None:
     done = "would remove" if found["dry_run"] else "removed"
-    console.print(f"{done} {_amount(found)}")
+    console.print(f"{done} {_amount(found)}", soft_wrap=True)
     if found["recent"]["files"]:
-        console.print(f"kept {_amount(found['recent'])} of the last 24 hours; --now removes them too")
+        console.print(f"kept {_amount(found['recent'])} of the last 24 hours; --now removes them too", soft_wrap=True)
     if found["foreign"]:
         more = f" and {len(found['foreign']) - 5} more" if len(found["foreign"]) > 5 else ""
         names = terminal.escape(", ".join(found["foreign"][:5]))
@@ -59,8 +59,10 @@ def _print_collected(found: dict[str, Any], console: Console) -> None:
 
 
 def _amount(found: dict[str, Any]) -> str:
-    versions = f", {len(found['versions'])} versions" if found["versions"] else ""
-    return f"{found['files']:,} files, {found['bytes']:,} bytes{versions}"
+    from augforge.report.tables import plural
+
+    versions = f", {plural(len(found['versions']), 'version')}" if found["versions"] else ""
+    return f"{plural(found['files'], 'file')}, {found['bytes']:,} bytes{versions}"
 
 
 def pack(

@@ -15,7 +15,7 @@ from augforge.store.contents import disk_usage
 from augforge.store.dataset import Dataset
 
 _MANY_SHARDS = 12
-_ON_DISK = {"version": "this version", "other_versions": "only other versions", "work": "work area", "rest": "rest"}
+_ON_DISK = {"version": "this version", "other_versions": "others alone", "work": "work area", "rest": "rest"}
 
 
 def inspect(dataset: Dataset) -> dict[str, Any]:
@@ -114,9 +114,8 @@ def _facts(report: dict[str, Any]) -> dict[str, str | Text]:
         "source": f"{source['format']}, {plural(source['samples'], 'sample')}",
     }
     if report["on_disk"]:
-        facts["on disk"] = ", ".join(
-            f"{human_bytes(report['on_disk'][kind])} {words}" for kind, words in _ON_DISK.items()
-        )
+        sizes = {words: report["on_disk"][kind] for kind, words in _ON_DISK.items() if report["on_disk"][kind]}
+        facts["on disk"] = ", ".join(f"{words} {human_bytes(size)}" for words, size in sizes.items())
     for name in ("labels", "tags", "fitted"):
         if report[name]:
             facts[name] = _join_items(report[name])

@@ -254,16 +254,15 @@ def is_table_intact(folder: Path, manifest: Manifest, path: str) -> bool:
 
 
 def removed_version(folder: Path, version: str) -> DatasetError | None:
-    """The error for whoever reads a version whose files are gone because the version is; None if it is still there."""
+    """The error for whoever reads a version whose files are gone because the version is; None if it is not that."""
     known = versions(folder)
     with suppress(DatasetError):
         known = sorted({*known, read_manifest(folder).version})
-    if version in known:
+    if version in known or not known:  # without any version, the whole dataset is gone
         return None
-    there = f"There are: {some(known)}" if known else "There is no other version"
     return DatasetError(
         f"version {version} of {folder} is not there any more: augforge gc removed it while it was being read, or "
-        f"before. {there}. Open one of these; a version with a tag (augforge tag) is never removed"
+        f"before. There are: {some(known)}. Open one of these; a version with a tag (augforge tag) is never removed"
     )
 
 
