@@ -1,7 +1,7 @@
 """Kills: whenever a command is killed, versions stay whole, and the same command then ends as if nothing had been.
 
-By default 16 kills, at operations on files that were chosen over the whole run and around the commit; the
-slow tests take 156 more, at every kind of moment.
+By default 18 kills, at operations on files that were chosen over the whole run and around the commit; the
+slow tests take 152 more, at every kind of moment.
 """
 
 from __future__ import annotations
