@@ -105,6 +105,7 @@ def write_version(finished: Finished, written: VersionShards) -> Manifest:
         splits=dict(sorted(Counter(row.split for row in rows).items())),
         classes=list(classes),
         labels=list(labels),
+        metadata_columns=sorted({name for row in rows for name in row.metadata or ()}),
         encoding=str(finished.encoding),
         source=SourceEntry(
             format=recipe.source.format,

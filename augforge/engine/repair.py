@@ -18,7 +18,7 @@ from augforge.files import file_sha256, replacing, sync_folder, write_text, writ
 from augforge.progress import Progress, Silent
 from augforge.store.card import write_card
 from augforge.store.history import require_folder
-from augforge.store.manifest import FileEntry, Manifest, ShardEntry, read_manifest
+from augforge.store.manifest import FileEntry, Manifest, ShardEntry, read_manifest, settle_copy
 from augforge.store.seal import seal_problem
 from augforge.store.tags import TAGS
 from augforge.store.verification.files import DatasetFiles
@@ -148,7 +148,7 @@ def _restore_texts(files: DatasetFiles, mirror: DatasetFiles | None, report: Rep
     damaged = {fault.file for fault in report.faults}
     current = read_manifest(files.folder)
     write_card(files.folder, current)
-    write_text(files.folder / f"versions/{current.version}.yaml", (files.folder / CURRENT).read_text(encoding="utf-8"))
+    settle_copy(files.folder, current)
     data = mirror.read_text_file(TAGS) if mirror and TAGS in damaged else None
     if data and seal_problem(data) is None:
         write_text(files.folder / TAGS, data.decode())

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from augforge.errors import DatasetError, nearest, shorten
+from augforge.errors import DatasetError, nearest, shorten, some
 from augforge.files import file_sha256, sync_folder, write_text
 from augforge.keys import canonical_json, digest
 
@@ -85,6 +86,7 @@ class FileEntry(_Frozen):
 class Manifest(_Frozen):
     """A dataset version. `version` digests format, class and label tables, shards, rejections and tags; no more.
 
+    `metadata_columns` are the metadata that samples carry: they may be personal data, so card and `pack` name them.
     `augforge` is the version that made it. `files` are the tables: index, rejected samples, stages, ledger.
     `plugins` says of each op, and of the source, that a plugin defines, where its code came from.
     """
@@ -96,6 +98,7 @@ class Manifest(_Frozen):
     splits: dict[str, int]
     classes: list[str]
     labels: list[str]
+    metadata_columns: list[str] = Field(default_factory=list)
     encoding: str
     source: SourceEntry
     fitted: dict[str, Any]
@@ -222,6 +225,16 @@ def write_manifest(folder: Path, manifest: Manifest, make_current: bool = True) 
         write_text(folder / "manifest.yaml", text)
 
 
+def settle_copy(folder: Path, current: Manifest) -> None:
+    """Make ``versions/<version>.yaml`` of the current version say what ``manifest.yaml`` says.
+
+    A build that gives the same version again, with another review for example, may be stopped between both.
+    """
+    text, copy = (folder / "manifest.yaml").read_text(encoding="utf-8"), folder / "versions" / f"{current.version}.yaml"
+    if not copy.exists() or copy.read_text(encoding="utf-8") != text:
+        write_text(copy, text)
+
+
 def read_manifest(folder: Path, version: str | None = None) -> Manifest:
     """Read the current manifest of a dataset, or that of another version.
 
@@ -275,6 +288,19 @@ def is_table_intact(folder: Path, manifest: Manifest, path: str) -> bool:
     """Whether a table is there and has the manifest's digest; in format 1, which has no digest, whether it is there."""
     entry, file = manifest.file_entry(path), folder / path
     return file.exists() and (entry is None or file_sha256(file) == entry.sha256)
+
+
+def removed_version(folder: Path, version: str) -> DatasetError | None:
+    """The error for whoever reads a version whose files are gone because the version is; None if it is not that."""
+    known = versions(folder)
+    with suppress(DatasetError):
+        known = sorted({*known, read_manifest(folder).version})
+    if version in known or not known:  # without any version, the whole dataset is gone
+        return None
+    return DatasetError(
+        f"version {version} of {folder} is not there any more: augforge gc removed it while it was being read, or "
+        f"before. There are: {some(known)}. Open one of these; a version with a tag (augforge tag) is never removed"
+    )
 
 
 def versions(folder: Path) -> list[str]:
