@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from augforge.cli import checking as cli_checking
 from augforge.cli import history as cli_history
 from augforge.cli import keeping as cli_keeping
 from augforge.cli import models as cli_models
@@ -246,7 +247,7 @@ def files(dataset: DatasetPlace, version: Version = None) -> None:
         typer.echo(place)
 
 
-for module in (cli_keeping, cli_pages, cli_history, cli_models, cli_studies):
+for module in (cli_keeping, cli_pages, cli_history, cli_checking, cli_models, cli_studies):
     for command in module.COMMANDS:
         app.command(cls=Command)(command)
 for registered in app.registered_commands:

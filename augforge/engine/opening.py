@@ -43,6 +43,11 @@ class SourceTable:
     rows: list[Row]
     warnings: list[str]
 
+    @property
+    def digest(self) -> str:
+        """Digest over the ids of its samples, in any order: 32 hexadecimal digits, as manifest and registry hold it."""
+        return digest("source", sorted(row.id for row in self.rows))
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:

@@ -109,7 +109,7 @@ def write_version(finished: Finished, written: VersionShards) -> Manifest:
         encoding=str(finished.encoding),
         source=SourceEntry(
             format=recipe.source.format,
-            digest=digest("source", sorted(row.id for row in finished.opened.table.rows)),
+            digest=finished.opened.table.digest,
             samples=len(finished.opened.table.rows),
         ),
         fitted=finished.outcome.fitted,
