@@ -46,7 +46,12 @@ class Explanation:
 
 
 def explain(
-    recipe: str | Path, out: str | Path | None = None, *, jobs: int = 1, overrides: Sequence[str] = ()
+    recipe: str | Path,
+    out: str | Path | None = None,
+    *,
+    jobs: int = 1,
+    overrides: Sequence[str] = (),
+    rename: bool = False,
 ) -> Explanation:
     """Plan a build as a dry run does, and say why each task would run.
 
@@ -55,13 +60,14 @@ def explain(
         out: folder of the dataset, default ``datasets/<name>``.
         jobs: worker processes that the build would have; the plan is the same for any number.
         overrides: ``key.path=value`` strings that change the recipe.
+        rename: the folder may hold a dataset of another name.
 
     Raises:
         RecipeError, SourceError, PlanError, DatasetError: as a build would, before any work.
     """
     loaded = load_recipe(recipe, overrides)
     folder = dataset_folder(out, loaded.name)
-    check_folder(folder, loaded.name)
+    check_folder(folder, loaded.name, rename)
     return explain_opened(open_recipe(loaded, folder, remember=False), jobs)
 
 

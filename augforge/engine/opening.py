@@ -159,12 +159,21 @@ def dataset_folder(out: str | Path | None, name: str) -> Path:
     return Path(out).expanduser() if out is not None else Path("datasets") / name
 
 
-def check_folder(folder: Path, name: str) -> None:
-    """Raise DatasetError unless the folder is new, empty, left by an interrupted build, or holds this dataset."""
+def check_folder(folder: Path, name: str, rename: bool = False) -> None:
+    """Raise DatasetError unless the folder is new, empty, left by an interrupted build, or holds this dataset.
+
+    Args:
+        folder: of the dataset.
+        name: of the recipe.
+        rename: accept a dataset of another name, which gets this one with the next version.
+    """
     if (folder / "manifest.yaml").exists():
         other = read_manifest(folder).name
-        if other != name:
-            raise DatasetError(f"{folder} holds dataset '{other}', not '{name}'. Choose another folder with --out")
+        if other != name and not rename:
+            raise DatasetError(
+                f"{folder} holds dataset '{other}', not '{name}'. Choose another folder with --out; or, if that "
+                "dataset is to go on under the new name, build it with --rename"
+            )
     elif folder.exists() and not (folder.is_dir() and _names(folder) <= OWN_FILES):
         raise DatasetError(f"{folder} is not empty and holds no dataset. Choose another folder with --out")
 

@@ -21,7 +21,7 @@ from augforge.errors import DatasetError, OldNames, nearest
 from augforge.files import file_sha256, is_url
 from augforge.sample import Sample
 from augforge.store.codec import decode_image
-from augforge.store.manifest import Manifest, read_manifest
+from augforge.store.manifest import Manifest, read_manifest, removed_version
 from augforge.store.order import global_order, share
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def open_dataset(path: str | Path, version: str | None = None) -> Dataset:
     manifest = read_manifest(folder, version)
     index = folder / manifest.index_path
     if not index.exists():
-        raise DatasetError(f"{index} is missing, so {folder} is incomplete. Build the dataset again")
+        incomplete = DatasetError(f"{index} is missing, so {folder} is incomplete. Build the dataset again")
+        raise removed_version(folder, manifest.version) or incomplete
     return Dataset(folder, manifest, read_index(index))
 
 
@@ -270,5 +271,6 @@ class Dataset(OldNames):
                 with (self.folder / shard).open("rb") as stream:
                     self._maps[shard] = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
             except (OSError, ValueError) as error:
-                raise DatasetError(f"{self.folder / shard} cannot be read ({error}). {self._remedy}") from None
+                unreadable = DatasetError(f"{self.folder / shard} cannot be read ({error}). {self._remedy}")
+                raise removed_version(self.folder, self.version) or unreadable from None
         return self._maps[shard]

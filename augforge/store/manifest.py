@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from augforge.errors import DatasetError, nearest, shorten
+from augforge.errors import DatasetError, nearest, shorten, some
 from augforge.files import file_sha256, sync_folder, write_text
 from augforge.keys import canonical_json, digest
 
@@ -85,6 +86,7 @@ class FileEntry(_Frozen):
 class Manifest(_Frozen):
     """A dataset version. `version` digests format, class and label tables, shards, rejections and tags; no more.
 
+    `metadata_columns` are the metadata that samples carry: they may be personal data, so card and `pack` name them.
     `augforge` is the version that made it. `files` are the tables: index, rejected samples, stages, ledger.
     `plugins` says of each op, and of the source, that a plugin defines, where its code came from.
     """
@@ -96,6 +98,7 @@ class Manifest(_Frozen):
     splits: dict[str, int]
     classes: list[str]
     labels: list[str]
+    metadata_columns: list[str] = Field(default_factory=list)
     encoding: str
     source: SourceEntry
     fitted: dict[str, Any]
@@ -115,27 +118,36 @@ class Manifest(_Frozen):
     @property
     def index_path(self) -> str:
         """The index, relative to the dataset."""
-        return f"index/{self.version}.parquet"
+        return self._table_path("index")
 
     @property
     def rejected_path(self) -> str:
         """The table of rejected samples, relative to the dataset."""
-        return f"index/{self.version}.rejected.parquet"
+        return self._table_path("rejected")
 
     @property
     def stages_path(self) -> str:
         """The samples between stages, relative to the dataset."""
-        return f"index/{self.version}.stages.parquet"
+        return self._table_path("stages")
 
     @property
     def ledger_path(self) -> str:
         """What the build found out, relative to the dataset."""
-        return f"index/{self.version}.ledger.parquet"
+        return self._table_path("ledger")
+
+    def _table_path(self, table: str) -> str:
+        named = (entry.path for entry in self.files if table_of(entry.path) == table)
+        return next(named, table_path(self.version, table))
 
     @property
     def table_paths(self) -> tuple[str, str, str, str]:
         """All tables, relative to the dataset."""
         return self.index_path, self.rejected_path, self.stages_path, self.ledger_path
+
+    def entries(self) -> list[FileEntry | ShardEntry]:
+        """All files that the manifest describes: path, size and SHA-256 of each."""
+        found: list[FileEntry | ShardEntry] = [*self.files]
+        return found + [*self.shards]
 
     def file_entry(self, path: str) -> FileEntry | None:
         """Size and digest of a table; None for one that the manifest does not describe, as in format 1."""
@@ -144,6 +156,23 @@ class Manifest(_Frozen):
     def expected_version(self) -> str:
         """The version that the manifest's content gives; another one in `version` means that somebody edited it."""
         return version_of(self.classes, self.labels, self.shards, self.rejected_digest, self.tags_digest, self.format)
+
+
+def table_path(version: str, table: str, mark: str = "") -> str:
+    """Where a table of a version lies: ``index/<version>.parquet`` for the index, ``index/<version>.ledger.parquet``.
+
+    Args:
+        version: of the dataset.
+        table: ``index``, ``rejected``, ``stages`` or ``ledger``.
+        mark: tells two tables of one version apart, when the name without it is taken.
+    """
+    return "index/" + ".".join([version, *([mark] if mark else []), *([table] if table != "index" else []), "parquet"])
+
+
+def table_of(path: str) -> str:
+    """Which table lies at a path."""
+    last = path.split(".")[-2] if path.count(".") > 1 else ""
+    return last if last in ("rejected", "stages", "ledger") else "index"
 
 
 def version_of(
@@ -178,7 +207,7 @@ def count_reasons(rejected: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return dict(sorted(Counter(f"{row['step']}: {row['reason']}" for row in rejected).items()))
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
+def write_manifest(folder: Path, manifest: Manifest, make_current: bool = True) -> None:
     """Commit a version: write ``versions/<version>.yaml``, then ``manifest.yaml``, which makes it the current one.
 
     The files that the manifest names are on disk already; now their names become so too, before the manifest does.
@@ -192,7 +221,18 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         if names.is_dir():  # a dataset without samples has no shards
             sync_folder(names)
     write_text(folder / "versions" / f"{manifest.version}.yaml", text)
-    write_text(folder / "manifest.yaml", text)
+    if make_current:
+        write_text(folder / "manifest.yaml", text)
+
+
+def settle_copy(folder: Path, current: Manifest) -> None:
+    """Make ``versions/<version>.yaml`` of the current version say what ``manifest.yaml`` says.
+
+    A build that gives the same version again, with another review for example, may be stopped between both.
+    """
+    text, copy = (folder / "manifest.yaml").read_text(encoding="utf-8"), folder / "versions" / f"{current.version}.yaml"
+    if not copy.exists() or copy.read_text(encoding="utf-8") != text:
+        write_text(copy, text)
 
 
 def read_manifest(folder: Path, version: str | None = None) -> Manifest:
@@ -208,7 +248,7 @@ def read_manifest(folder: Path, version: str | None = None) -> Manifest:
     # A process that loads data unpickles manifests and reads none, so it does not load the YAML library.
     from augforge.yamlfile import read_yaml
 
-    path = folder / "manifest.yaml" if version is None else _version_file(folder, version)
+    path = folder / ("manifest.yaml" if version is None else f"versions/{find_version(folder, version)}.yaml")
     if not path.exists():
         raise DatasetError(f"{folder} holds no manifest.yaml, so it is no dataset. Build one: augforge build RECIPE")
     file = read_yaml(path, DatasetError)
@@ -250,12 +290,26 @@ def is_table_intact(folder: Path, manifest: Manifest, path: str) -> bool:
     return file.exists() and (entry is None or file_sha256(file) == entry.sha256)
 
 
+def removed_version(folder: Path, version: str) -> DatasetError | None:
+    """The error for whoever reads a version whose files are gone because the version is; None if it is not that."""
+    known = versions(folder)
+    with suppress(DatasetError):
+        known = sorted({*known, read_manifest(folder).version})
+    if version in known or not known:  # without any version, the whole dataset is gone
+        return None
+    return DatasetError(
+        f"version {version} of {folder} is not there any more: augforge gc removed it while it was being read, or "
+        f"before. There are: {some(known)}. Open one of these; a version with a tag (augforge tag) is never removed"
+    )
+
+
 def versions(folder: Path) -> list[str]:
     """All versions that have a manifest, sorted by name."""
     return sorted(path.stem for path in (folder / "versions").glob("*.yaml"))
 
 
-def _version_file(folder: Path, version: str) -> Path:
+def find_version(folder: Path, version: str) -> str:
+    """The whole name of a version that is given by a tag, or by its beginning; DatasetError if there is no such one."""
     from augforge.store.tags import resolve_tag  # as in `read_manifest`
 
     known = versions(folder)
@@ -264,4 +318,4 @@ def _version_file(folder: Path, version: str) -> Path:
     if len(found) != 1:
         problem = "has several versions that begin with" if found else "has no version"
         raise DatasetError(f"{folder} {problem} '{version}'.{nearest(version, known)}")
-    return folder / "versions" / f"{found[0]}.yaml"
+    return found[0]
