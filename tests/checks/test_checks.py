@@ -182,12 +182,12 @@ def test_a_folder_with_another_dataset(repository: Repository) -> None:
     assert "other name" in found and found["other name"].names == ("toy", "other")
 
 
-def test_what_verify_cannot_know_is_told(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As of a dataset of format 1."""
-    known = verification.Report(unchecked=["version 1 is of format 1"])
-    monkeypatch.setattr("augforge.checks.whole.check_dataset", lambda *arguments, **options: known)
-    report = repository.check(require_data=True)
-    assert [(outcome.check, each.cause) for outcome, each in report.not_checked] == [("whole", "undecided")]
+def test_notes_of_verify_are_warnings(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a dataset of format 1, which has fewer digests."""
+    found = verification.Report(notes=["version 1 is of format 1"])
+    monkeypatch.setattr("augforge.checks.whole.check_dataset", lambda *arguments, **options: found)
+    report = repository.check()
+    assert [(each.kind, each.level) for each in report.findings] == [("note", "warning")]
     assert report.exit_code == 0
 
 
