@@ -26,9 +26,9 @@ from augforge.sources.raster.remapping import remap_sample
 from augforge.sources.scan.scanning import Scan
 from augforge.store.codec import decode_image
 from augforge.store.dataset import Dataset
-from augforge.store.index import read_index
 from augforge.store.manifest import Manifest, read_manifest
 from augforge.store.remote import Remote
+from augforge.store.versionfiles import VersionFiles
 
 _COLUMNS = ("id", "name", "group", "groups", "split", "width", "height", "label", "area", "metadata", "pixel_digest")
 _PLACE = ("shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes")
@@ -134,7 +134,7 @@ ROOT/                          source.path or URL, as augforge build made it
             if not path.exists() or cache.get(path, "sha256", file_sha256) != manifest.index_sha256:
                 fact = "is damaged: its SHA-256 is not the manifest's" if path.exists() else "is missing"
                 raise DatasetError(f"{path} {fact}. {_REMEDY}")
-            return Dataset(self.root, manifest, read_index(path), remote)
+            return Dataset(VersionFiles(self.root, manifest, remote))
         except DatasetError as error:
             raise SourceError(str(error)) from error
 
