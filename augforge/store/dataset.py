@@ -23,7 +23,7 @@ from augforge.store.forking import refuse_polars_after_fork
 from augforge.store.manifest import Manifest, read_manifest
 from augforge.store.order import global_order, share
 from augforge.store.sampletable import Positions, SampleTable
-from augforge.store.versionfiles import Payload, VersionFiles
+from augforge.store.versionfiles import Encoded, VersionFiles
 
 if TYPE_CHECKING:
     import polars as pl
@@ -176,7 +176,7 @@ class Dataset(OldNames):
             metadata=table.metadata_of(i),
         )
 
-    def payload(self, i: int) -> Payload:
+    def payload(self, i: int) -> Encoded:
         """Encoded image and encoded masks of sample i, as views of the mapped shard.
 
         Raises:

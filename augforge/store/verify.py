@@ -82,6 +82,8 @@ def _rejected_problems(dataset: Dataset) -> Iterator[str]:
     manifest, shown_path = dataset.manifest, _display_path(dataset, dataset.manifest.rejected_path)
     try:
         remote = dataset.remote
+        if remote is not None:
+            remote.size_of(manifest.rejected_path)  # raises an error if the remote file is gone, whatever copy there is
         path = remote.fetch_rejected(manifest) if remote else dataset.folder / manifest.rejected_path
         rejected = pl.read_parquet(path).to_dicts()
     except DatasetError as error:
@@ -110,7 +112,7 @@ def _fetch_problems(remote: Remote, shard: ShardEntry) -> list[str]:
         size = remote.size_of(shard.path)
         if size not in (None, shard.bytes):
             return [f"{remote.url_of(shard.path)}: has {size} bytes, the manifest says {shard.bytes}"]
-        remote.fetch_intact_shard(shard.path, shard.sha256)
+        remote.fetch_intact(shard.path, shard.sha256)
     except DatasetError as error:
         return [str(error)]
     return []

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 OPEN_SHARDS = 256
 """Most shards mapped at a time: each map takes a file descriptor, of which a process may have only so many."""
 
-Payload = tuple[memoryview, memoryview]
+Encoded = tuple[memoryview, memoryview]
+"""An encoded image and encoded masks."""
 
 
 class _DamagedPayload(DatasetError):
@@ -77,7 +78,7 @@ class VersionFiles:
 
     # ---- payloads ----
 
-    def payload(self, table: SampleTable, i: int) -> Payload:
+    def payload(self, table: SampleTable, i: int) -> Encoded:
         """Encoded image and encoded masks of a sample, as views of the mapped shard.
 
         A damaged copy of a shard behind a URL is fetched again.
@@ -92,10 +93,10 @@ class VersionFiles:
             self._maps.pop(shard, None)  # the file may be repaired before the next attempt, under the same name
             if self.remote is None:
                 raise
-        self.remote.fetch_intact_shard(shard, self._facts[shard][0])
+        self.remote.fetch_intact(shard, self._facts[shard][0])
         return self._read(table, i)
 
-    def _read(self, table: SampleTable, i: int) -> Payload:
+    def _read(self, table: SampleTable, i: int) -> Encoded:
         shard = table.shard[i]
         image_at, image_bytes, masks_at, masks_bytes = table.places[i].tolist()
         view = memoryview(self._map(shard))
@@ -149,7 +150,7 @@ class VersionFiles:
         if self.remote is None:
             self._compare(self.folder / place, sha256)
         else:
-            self.remote.fetch_intact_shard(place, sha256)
+            self.remote.fetch_intact(place, sha256)
             self._maps.pop(place, None)  # the copy may have been fetched again, and the map shows the old one
 
     def _compare(self, path: Path, sha256: str) -> None:

@@ -109,5 +109,5 @@ def test_unknown_samples_and_damaged_tables(dataset: Dataset, tmp_path: Path) ->
         trace_sample(dataset, f"{name}x")
     copy = open_dataset(shutil.copytree(dataset.folder, tmp_path / "copy"))
     (copy.folder / copy.manifest.stages_path).write_bytes(b"x")
-    with pytest.raises(DatasetError, match=r"stages\.parquet cannot be read"):
+    with pytest.raises(DatasetError, match=r"stages\.parquet is damaged"):
         trace_sample(copy, name)
