@@ -212,8 +212,7 @@ def collate(items: Sequence[Any]) -> Any:
     if len(kinds) > 1:
         raise TrainError(
             f"a batch has images of {' and '.join(sorted(kinds)[:3])}; expected one shape and one type. Let the "
-            "recipe make them alike (output: {size: 512}), or TorchDataset (channels, images, transform), or take batches "
-            "of 1"
+            "recipe make them alike (output: {size: 512}), or TorchDataset (channels, images, transform)"
         )
     return default_collate(list(items))
 

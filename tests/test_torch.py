@@ -22,7 +22,7 @@ from augforge.errors import DatasetError, TrainError  # noqa: E402
 from augforge.store.dataset import Dataset, open_dataset  # noqa: E402
 from augforge.torch import OrderSampler, TorchDataset, collate, data_loader, unpack  # noqa: E402
 
-CLASSES = ("a", "ignore", "b")
+CLASSES = ("a", "ignore", "nowhere", "b")
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 
 
@@ -52,9 +52,9 @@ def test_an_item_is_the_sample_as_tensors(dataset: Dataset) -> None:
             torch.bool,
             torch.bool,
         )
-        a, ignore, b = bitmask.to_masks(sample.masks, 3)
-        np.testing.assert_array_equal(item["masks"], np.array([a, b], bool))
-        np.testing.assert_array_equal(item["counted"], np.broadcast_to(ignore == 0, (2, *ignore.shape)))
+        a, ignore, nowhere, b = bitmask.to_masks(sample.masks, 4)
+        np.testing.assert_array_equal(item["masks"], np.array([a, nowhere, b], bool))
+        np.testing.assert_array_equal(item["counted"], np.broadcast_to(ignore == 0, (3, *ignore.shape)))
         assert a.any() and b.any() and ignore.any()
     with pytest.raises(IndexError):
         items[8]
@@ -63,7 +63,7 @@ def test_an_item_is_the_sample_as_tensors(dataset: Dataset) -> None:
 def test_planes_are_unpacked_where_they_are_used(dataset: Dataset) -> None:
     channels, planes = TorchDataset(dataset)[1], TorchDataset(dataset, masks="planes", images="stored")[1]
     assert planes.keys() == {"name", "image", "planes", "known"}
-    assert planes["planes"].shape == (1, *channels["masks"].shape[1:]) and planes["known"].tolist() == [True] * 3
+    assert planes["planes"].shape == (1, *channels["masks"].shape[1:]) and planes["known"].tolist() == [True] * 4
     assert planes["image"].dtype == torch.uint8
     batch = collate([planes, planes])
     masks, counted = unpack(batch["planes"], batch["known"], dataset.classes)
