@@ -85,6 +85,10 @@ def build(
 
     The result is the same bytes for any number of jobs. What did not change since the last build is copied, and a
     build that was stopped continues where it was. The previous version stays whole until the new one is complete.
+
+    With **--dry-run --json**, `version` is the version that a build would give, and `unchanged` says whether that is
+    the current one. Where it depends on pixels that are still to be made, `version` is empty and `version_note` says
+    so; `unchanged` is then false, or null if it is not known either.
     """
     from augforge.engine.builder import build as run
     from augforge.report.summary import render_summary
@@ -122,13 +126,19 @@ def outliers(
     jobs: Jobs = 1,
     overrides: Overrides = None,
     limit: Annotated[int, typer.Option(min=1, help="Findings on the contact sheet.")] = 60,
+    review: Annotated[
+        Path | None,
+        typer.Option("--write-review", metavar="FILE", help="A first review file to write: what the filters drop."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show what a recipe's filters find, without building: detector, reason, score, and the region marked.
 
     Write the names of samples that are fine into the recipe's `review` file (verdict: keep): a person's word is final.
+    **--write-review review.yaml** makes a first one, with a verdict on each source image that the filters drop.
     """
     from augforge.engine.outliers import find_outliers, read_truth, scores
+    from augforge.engine.reviewing import write_review
     from augforge.report.outliers import outlier_sheet, outliers_json, render_outliers
     from augforge.report.show import save_png
 
@@ -139,6 +149,9 @@ def outliers(
     if sheet is not None:
         save_png(outlier_sheet(found, limit), sheet)
         terminal.console(stderr=True).print(f"wrote {terminal.escape(str(sheet))}")
+    if review is not None:
+        count = write_review(found, review)
+        terminal.console(stderr=True).print(f"wrote {terminal.escape(str(review))} with {count} verdicts")
     terminal.output(outliers_json(found, scored), as_json, lambda console: render_outliers(found, scored, console))
 
 
@@ -191,13 +204,14 @@ def show(
     version: Version = None,
 ) -> None:
     """Draw samples with their class masks and what they were made of, or a contact sheet of the dataset, to a PNG."""
-    from augforge.report.show import contact_sheet, save_png, show_samples
+    from augforge.report.show import contact_sheet, review_texts, save_png, show_samples
     from augforge.store.dataset import open_dataset
 
     opened = open_dataset(dataset, version)
     if samples:
         parents = dict(opened.index.select("name", "parents").iter_rows())
-        picture = show_samples([opened.by_name(name) for name in samples], opened.classes, parents=parents)
+        shown = [opened.by_name(name) for name in samples]
+        picture = show_samples(shown, opened.classes, parents=parents, reviews=review_texts(opened.index))
     else:
         picture = contact_sheet(opened, split=split, limit=limit)
     path = old_output or out or Path("show.png")

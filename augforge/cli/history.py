@@ -132,6 +132,9 @@ def explain(
     parameter, an op's version, other partners, a library's version, pixels or measurements that are gone, or that there
     is no dataset yet. If a build would give the current version again, that is said. The exit code is 0 in any case.
 
+    With **--json**, `version` is the current version, and `next_version` the one that a build would give; null if that
+    depends on pixels that are still to be made, as `version_note` then says. `unchanged` is true, false, or null.
+
     Takes the options of `build`, so that the same line can be built afterwards. **augforge diff** says what came of it.
     """
     from augforge.engine.explaining import explain as plan

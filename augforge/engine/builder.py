@@ -12,11 +12,13 @@ from typing import Any
 from augforge.cache.work import DamagedPayload, Payload, sweep
 from augforge.catalogue import load_plugin
 from augforge.engine import execute
+from augforge.engine.finished import Finished
 from augforge.engine.opening import Opened, check_folder, dataset_folder, open_recipe
 from augforge.engine.outcome import Outcome
-from augforge.engine.publish import Finished, VersionShards, commit, write_shards, write_version
+from augforge.engine.publish import VersionShards, commit, write_shards, write_version
 from augforge.engine.registering import check_registrable
 from augforge.engine.registering import register as register_dataset
+from augforge.engine.versioning import current_dataset, foresee_version
 from augforge.errors import TaskError
 from augforge.files import remove_temporary_files, writer_lock, writing
 from augforge.planning.rows import Row
@@ -39,8 +41,10 @@ class Summary:
         made, reused: finished samples that were encoded anew, and that were copied from earlier builds.
         exact: False if the numbers are "at most", because pixels decide.
         bytes: of the shards; an estimate for a dry run.
+        version: what was built. For a dry run what would be, or empty text if that is not known.
+        version_note: why it is not known: ``depends on pixels`` that are still to be made.
         rejected: counts by ``step: reason``.
-        unchanged: whether the version was already the current one.
+        unchanged: whether the version was already the current one; None for a dry run that cannot know it.
     """
 
     name: str
@@ -58,8 +62,9 @@ class Summary:
     shards: int = 0
     new_shards: int = 0
     warnings: list[str] = field(default_factory=list)
-    unchanged: bool = False
+    unchanged: bool | None = False
     seconds: float = 0.0
+    version_note: str = ""
 
 
 def build(
@@ -108,7 +113,7 @@ def build(
         opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash, remember=False)
         reusable = dict(opened.pool.payloads)
         outcome = opened.make_samples(opened.pipeline(loaded.steps, jobs, progress), dry=True)
-        return _summary(Finished(opened, outcome), reusable)
+        return _foreseen_summary(Finished(opened, outcome), reusable)
     with writer_lock(folder), writing(folder):
         _remove_leftovers(folder)
         try:
@@ -169,6 +174,13 @@ def _publish(finished: Finished, written: VersionShards, summary: Summary) -> Ma
     return manifest
 
 
+def _foreseen_summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Summary:
+    """The summary of a dry run: with the version that would come of it, if that is known."""
+    summary, found = _summary(finished, reusable), foresee_version(finished, current_dataset(finished))
+    summary.version, summary.unchanged, summary.version_note = found.version or "", found.unchanged, found.note
+    return summary
+
+
 def _summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Summary:
     outcome, table = finished.outcome, finished.opened.table
     keys = [(row.id, str(finished.encoding)) for row in outcome.rows]
@@ -186,7 +198,12 @@ def _summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Su
         exact=outcome.counts.exact,
         bytes=_estimated_bytes(finished, outcome.rows),
         rejected=count_reasons(finished.rejected()),
-        warnings=[*table.warnings, *finished.listing.warnings, *_warn_of_empty_splits(table.rows, outcome.rows)],
+        warnings=[
+            *table.warnings,
+            *finished.listing.warnings,
+            *outcome.warnings,
+            *_warn_of_empty_splits(table.rows, outcome.rows),
+        ],
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,22 +11,20 @@ import augforge
 from augforge.cache.work import remove_batch
 from augforge.catalogue import origin_of
 from augforge.engine import execute
-from augforge.engine.opening import Opened
-from augforge.engine.outcome import Outcome, Pool
+from augforge.engine.finished import Finished, index_rows, shard_columns, stage_rows
 from augforge.files import file_sha256
-from augforge.keys import canonical_json, digest
+from augforge.keys import digest
 from augforge.planning.rows import Row
 from augforge.progress import Progress
-from augforge.recipe.recipe import Recipe
-from augforge.sources import Listing, Refused
+from augforge.recipe.recipe import Recipe, verdicts_json
 from augforge.store import index as index_store
 from augforge.store.card import write_card
-from augforge.store.codec import Encoding
 from augforge.store.manifest import (
     FORMAT_VERSION,
     FileEntry,
     Manifest,
     RecipeEntry,
+    ReviewEntry,
     ShardEntry,
     SourceEntry,
     count_reasons,
@@ -41,57 +38,11 @@ from augforge.store.shard import Shard, ShardPlan, ShardRow, is_intact, plan_sha
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """A build whose samples are all made; their payloads and facts are in the pool."""
-
-    opened: Opened
-    outcome: Outcome
-
-    @property
-    def folder(self) -> Path:
-        """The dataset's folder."""
-        return self.opened.folder
-
-    @property
-    def recipe(self) -> Recipe:
-        """The recipe that was built."""
-        return self.opened.recipe
-
-    @property
-    def listing(self) -> Listing:
-        """What the source holds."""
-        return self.opened.listing
-
-    @property
-    def pool(self) -> Pool:
-        """Where payloads and facts of the samples are."""
-        return self.opened.pool
-
-    @property
-    def encoding(self) -> Encoding:
-        """How the samples are stored."""
-        return self.recipe.output.encoding
-
-    def rejected(self) -> list[dict[str, Any]]:
-        """Rows of the rejected table: what steps rejected and what the source refused, sorted."""
-        rows = [*refused_rows([*self.listing.refused, *self.outcome.refused]), *self.outcome.rejected]
-        return sorted(rows, key=lambda row: (row["name"], row["step"]))
-
-
-@dataclass(frozen=True, slots=True)
 class VersionShards:
     """The shards of a version in order, each with its plan, and how many of them were written anew."""
 
     shards: tuple[tuple[ShardPlan, Shard], ...]
     new: int
-
-
-def refused_rows(refused: Iterable[Refused]) -> list[dict[str, Any]]:
-    """What the source refused, as rows of the rejected table with the step ``source``."""
-    return [
-        {"name": r.name, "id": "", "group": "", "split": "", "step": "source", "reason": r.reason, "detail": r.detail}
-        for r in refused
-    ]
 
 
 def write_shards(finished: Finished, jobs: int, progress: Progress) -> VersionShards:
@@ -122,21 +73,8 @@ def _write_shard(arguments: tuple[ShardPlan, Path]) -> tuple[str, Shard]:
 
 
 def _shard_row(finished: Finished, row: Row) -> ShardRow:
-    facts = finished.pool.facts(row.id, finished.encoding)
-    columns = {
-        "id": row.id,
-        "name": row.name,
-        "group": row.group,
-        "split": row.split,
-        "image": f"{row.name}.{finished.encoding.format}",
-        "known": bytes.fromhex(facts["known"]),
-        "width": row.width,
-        "height": row.height,
-        "label": facts["label"],
-        "lineage": canonical_json(row.lineage.to_json()),
-        "metadata": canonical_json(dict(row.metadata or {})),
-    }
-    return ShardRow(columns, finished.pool.payloads[row.id, str(finished.encoding)], facts["payload"])
+    digest = finished.pool.facts(row.id, finished.encoding)["payload"]
+    return ShardRow(shard_columns(finished, row), finished.pool.payloads[row.id, str(finished.encoding)], digest)
 
 
 def write_version(finished: Finished, written: VersionShards) -> Manifest:
@@ -149,9 +87,9 @@ def write_version(finished: Finished, written: VersionShards) -> Manifest:
     tags = tags_digest((row.name, row.tags) for row in finished.outcome.rows)
     version = version_of(classes, labels, entries, rejected_digest(rejected), tags)
     stem = finished.folder / "index" / version
-    index_store.write_index(stem.with_suffix(".parquet"), _index_rows(finished, written), classes)
+    index_store.write_index(stem.with_suffix(".parquet"), index_rows(finished, written.shards), classes)
     index_store.write_rejected(stem.with_suffix(".rejected.parquet"), rejected)
-    index_store.write_stages(stem.with_suffix(".stages.parquet"), _stage_rows(finished.outcome))
+    index_store.write_stages(stem.with_suffix(".stages.parquet"), stage_rows(finished.outcome))
     finished.pool.ledger.save(stem.with_suffix(".ledger.parquet"))
     rows, recipe = finished.outcome.rows, finished.recipe
     manifest = Manifest(
@@ -178,6 +116,7 @@ def write_version(finished: Finished, written: VersionShards) -> Manifest:
         made_by=finished.opened.libraries,
         index_sha256=file_sha256(stem.with_suffix(".parquet")),
         recipe=RecipeEntry(digest=recipe.digest, text=recipe.text, overrides=_recorded_overrides(recipe)),
+        review=_review_entry(recipe),
         shards=entries,
     )
     files = [_file_entry(finished.folder, path) for path in manifest.table_paths]
@@ -192,6 +131,12 @@ def _recorded_overrides(recipe: Recipe) -> dict[str, Any]:
 def _file_entry(folder: Path, path: str) -> FileEntry:
     file = folder / path
     return FileEntry(path=path, bytes=file.stat().st_size, sha256=file_sha256(file))
+
+
+def _review_entry(recipe: Recipe) -> ReviewEntry | None:
+    if recipe.review_text is None:
+        return None
+    return ReviewEntry(digest=digest(verdicts_json(recipe.review)), text=recipe.review_text)
 
 
 def _plugins(recipe: Recipe) -> dict[str, str]:
@@ -222,49 +167,3 @@ def commit(finished: Finished, manifest: Manifest) -> bool:
         if set(batch.payloads) <= stored:
             remove_batch(batch)
     return unchanged
-
-
-def _index_rows(finished: Finished, written: VersionShards) -> list[dict[str, Any]]:
-    names = ("shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes")
-    places = {
-        row.id: dict(zip(names, (shard.path, *offsets), strict=True))
-        for plan, shard in written.shards
-        for row, offsets in zip(plan.rows, shard.offsets, strict=True)
-    }
-    rows = finished.outcome.rows
-    metadata = index_store.metadata_columns([row.metadata or {} for row in rows])
-    return [
-        {**_index_row(finished, row), "metadata": values, **places[row.id]}
-        for row, values in zip(rows, metadata, strict=True)
-    ]
-
-
-def _index_row(finished: Finished, row: Row) -> dict[str, Any]:
-    facts = finished.pool.facts(row.id, finished.encoding)
-    return {
-        **index_store.common_columns(row),
-        "step": _making_step(finished.recipe, row),
-        "groups": row.groups,
-        "channels": facts["channels"],
-        "dtype": facts["dtype"],
-        "label": facts["label"],
-        "pixel_digest": facts["pixels"],
-        "payload_digest": facts["payload"],
-        **index_store.class_columns(facts, finished.listing.classes),
-    }
-
-
-def _making_step(recipe: Recipe, row: Row) -> str:
-    """Label of the last step that changed a sample; the resize of `output.size` does not count."""
-    labels = [step["step"] for step in row.lineage.steps]
-    if recipe.output.size is not None and labels and labels[-1] == recipe.steps[-1].bound.label:
-        labels.pop()
-    return labels[-1] if labels else ""
-
-
-def _stage_rows(outcome: Outcome) -> list[dict[str, Any]]:
-    return [
-        {"stage": stage, **index_store.common_columns(row)}
-        for stage, table in enumerate(outcome.tables)
-        for row in sorted(table, key=lambda row: row.name)
-    ]

@@ -111,7 +111,10 @@ def _recorded_recipe(dataset: Dataset, source: str, folder: Path) -> Recipe:
     entry, text = last_build(dataset.folder, dataset.version), dataset.manifest.recipe.text
     overrides: dict[str, Any] = {**(entry.get("overrides") or {}), "source.path": source}
     review = {**parse_yaml(text, "recipe", DatasetError).data, **overrides}.get("review")
-    if review is not None:  # the file is beside the recipe; no version holds it
+    if dataset.manifest.review is not None:
+        overrides["review"] = "review.yaml"
+        (folder / "review.yaml").write_text(dataset.manifest.review.text, encoding="utf-8", newline="\n")
+    elif review is not None:  # a version of format 1 does not hold the file, which lies beside the recipe
         overrides["review"] = str((Path(entry.get("recipe") or "").parent / Path(review).expanduser()).absolute())
     path = folder / f"{dataset.name}.yaml"
     path.write_text(text, encoding="utf-8", newline="\n")

@@ -91,6 +91,7 @@ def show_samples(
     classes: Sequence[str],
     tags: Mapping[str, Sequence[str]] | None = None,
     parents: Mapping[str, Sequence[str]] | None = None,
+    reviews: Mapping[str, str] | None = None,
 ) -> Picture:
     """Large overlays, each with a title, and a common legend.
 
@@ -98,6 +99,7 @@ def show_samples(
         samples: what to show; at least one.
         classes: the class table.
         tags, parents: by sample name, as the index of a dataset has them.
+        reviews: what a person said of samples, by their names.
 
     Raises:
         AugforgeError: no samples.
@@ -109,11 +111,26 @@ def show_samples(
     titles = [_title(sample, tags or {}) for sample in samples]
     if parents and any(parents.get(sample.name) for sample in samples):  # captions of all have the same height
         titles = [[*title, _parents_line(parents.get(s.name, ()))] for title, s in zip(titles, samples, strict=True)]
+    if reviews and any(reviews.get(sample.name) for sample in samples):
+        titles = [[*title, [(reviews.get(s.name, ""), _TAG)]] for title, s in zip(titles, samples, strict=True)]
     cells = [
         _captioned_overlay(sample, classes, side, height, title) for sample, title in zip(samples, titles, strict=True)
     ]
     body = grid(cells, math.ceil(math.sqrt(len(cells))), (2 * GAP, 2 * GAP))
     return stack([body, _legend_of(samples, classes, body.shape[1], _text_size(side))], 2 * GAP)
+
+
+def review_texts(index: pl.DataFrame) -> dict[str, str]:
+    """What a person's review said, by sample name; samples of which it says nothing are left out."""
+    found = index.filter(pl.col("review").is_not_null()).select("name", "review", "overruled")
+    return {
+        name: "; ".join([*map(_verdict_text, review), *(overruled or ())]) for name, review, overruled in found.rows()
+    }
+
+
+def _verdict_text(verdict: Mapping[str, str]) -> str:
+    why = f" ({verdict['why']})" if verdict["why"] else ""
+    return f"review: {verdict['verdict']} {verdict['sample']}{why}"
 
 
 def _side(samples: Sequence[Sample]) -> int:

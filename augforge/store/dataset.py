@@ -209,12 +209,6 @@ class Dataset(OldNames):
                 self._files.check_file(shard.path, shard.sha256)
                 advance(1)
 
-    def unchecked(self) -> Dataset:
-        """The same samples, read as they lie in the folder: not compared with digests, and never fetched again."""
-        part = Dataset(VersionFiles(self.folder, self.manifest, None, checked=False), self._table, self._positions)
-        part._index = self._index
-        return part
-
     def by_name(self, name: str) -> Sample:
         """The sample with this name; DatasetError with the nearest name if there is none."""
         return self[self.position(name)]

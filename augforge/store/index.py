@@ -38,6 +38,16 @@ _STEP = pa.struct(
 LINEAGE = pa.struct([pa.field("steps", pa.list_(_STEP)), pa.field("roots", pa.list_(_ROOT))])
 """Steps, oldest first, with their drawn values and parents; roots with their matrices to the sample's pixels."""
 
+REVIEW = pa.list_(pa.struct([pa.field(name, pa.string()) for name in ("sample", "verdict", "why")]))
+"""A person's verdicts on the source images that show in a sample."""
+
+_TEXTS = pl.List(pl.String)
+EMPTY = {
+    "review": pl.lit(None, pl.List(pl.Struct(dict.fromkeys(("sample", "verdict", "why"), pl.String)))),
+    "overruled": pl.lit(None, _TEXTS),
+}
+"""What is read for a column that says nothing of a sample of format 1."""
+
 REJECTED = {
     "name": pl.String,
     "id": pl.String,
@@ -72,6 +82,8 @@ def index_schema(classes: Sequence[str], metadata: Sequence[Mapping[str, Any]]) 
             pa.field("box", pa.struct([pa.field(name, pa.list_(pa.int32())) for name in classes])),
             pa.field("lineage", LINEAGE),
             *([pa.field("metadata", pa.struct(fields))] if fields else []),
+            pa.field("review", REVIEW),
+            pa.field("overruled", pa.list_(pa.string())),
             pa.field("pixel_digest", pa.string()),
             pa.field("shard", pa.string()),
             *(pa.field(name, pa.int64()) for name in ("image_offset", "image_bytes", "masks_offset", "masks_bytes")),
@@ -129,7 +141,7 @@ def _write_table(path: Path, table: pa.Table) -> None:
         pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
-_SINCE_FORMAT_2 = ("payload_digest",)
+_SINCE_FORMAT_2 = ("payload_digest", *EMPTY)
 """Columns that the index of a dataset of format 1 lacks."""
 
 
@@ -142,7 +154,7 @@ def read_index(path: Path) -> pl.DataFrame:
     missing = [name for name in index_schema((), ()).names if name not in {*index.columns, *_SINCE_FORMAT_2}]
     if missing:
         raise DatasetError(f"{path} has no column {', '.join(missing)}, so it is no index. Build the dataset again")
-    return index
+    return index.with_columns(empty.alias(name) for name, empty in EMPTY.items() if name not in index.columns)
 
 
 def _first_line(error: BaseException) -> str:

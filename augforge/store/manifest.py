@@ -35,6 +35,13 @@ class RecipeEntry(_Frozen):
     overrides: dict[str, Any] = Field(default_factory=dict)
 
 
+class ReviewEntry(_Frozen):
+    """The review file verbatim, and the digest of its verdicts, without white space and comments."""
+
+    digest: str
+    text: str
+
+
 class SourceEntry(_Frozen):
     """The source: the format it was read as, a digest over the ids of its samples, and their number."""
 
@@ -101,6 +108,7 @@ class Manifest(_Frozen):
     made_by: dict[str, str]
     index_sha256: str
     recipe: RecipeEntry
+    review: ReviewEntry | None = None
     files: list[FileEntry] = Field(default_factory=list)
     shards: list[ShardEntry]
 

@@ -82,7 +82,7 @@ class Remote:
 
     def fetch_index(self, manifest: Manifest) -> Path:
         """The index of a version, fetched unless there is a copy with the SHA-256 that the manifest states."""
-        return self.fetch_intact(manifest.index_path, manifest.index_sha256)
+        return self.fetch_intact_shard(manifest.index_path, manifest.index_sha256)
 
     def fetch_rejected(self, manifest: Manifest) -> Path:
         """The table of rejected samples of a version, fetched unless there is a copy with the manifest's SHA-256."""
@@ -95,9 +95,25 @@ class Remote:
     def _fetch_table(self, manifest: Manifest, path: str) -> Path:
         entry = manifest.file_entry(path)
         if entry is not None:
-            return self.fetch_intact(path, entry.sha256)
+            return self.fetch_intact_shard(path, entry.sha256)
         self._download(path)  # always, since a manifest of format 1 has no digest of it
         return self._copy_path(path)
+
+    def fetch_anew(self, path: str) -> bool:
+        """Fetch a small file that has no digest elsewhere; False, and no copy is left, if there is no such file."""
+        with self._file_system(path) as (files, remote_path):
+            exists = files.exists(remote_path)
+        if exists:
+            self._download(path)
+        else:
+            self._copy_path(path).unlink(missing_ok=True)
+        return bool(exists)
+
+    def list_versions(self) -> list[str]:
+        """All versions that have a manifest, sorted by name."""
+        with self._file_system("versions") as (files, remote_path):
+            names = [PurePosixPath(name).name for name in files.ls(remote_path, detail=False)]
+        return sorted(name[: -len(".yaml")] for name in names if name.endswith(".yaml"))
 
     def size_of(self, path: str) -> int | None:
         """Size of a remote file in bytes; None if the server does not tell it."""
@@ -112,8 +128,8 @@ class Remote:
         """
         return self._fetch_unless(path, sha256, lambda copy: copy.exists() and copy.stat().st_size == size)
 
-    def fetch_intact(self, path: str, sha256: str, digest_of: Callable[[Path], str] = file_sha256) -> Path:
-        """A file, fetched unless there is a copy with this SHA-256; ``digest_of`` may remember digests of files."""
+    def fetch_intact_shard(self, path: str, sha256: str, digest_of: Callable[[Path], str] = file_sha256) -> Path:
+        """A shard or a table, fetched unless there is a copy with this SHA-256; ``digest_of`` may remember digests."""
         return self._fetch_unless(path, sha256, lambda copy: copy.exists() and digest_of(copy) == sha256)
 
     def _fetch_unless(self, path: str, sha256: str, is_complete: Callable[[Path], bool]) -> Path:
@@ -138,21 +154,14 @@ class Remote:
         """Manifests of all versions that begin like this or have this tag; `read_manifest` refuses several."""
         if not is_version_prefix(version):
             version = self._fetch_tag(version)
-        with self._file_system("versions") as (files, remote_path):
-            known = sorted(PurePosixPath(name).name for name in files.ls(remote_path, detail=False))
-        found = [name for name in known if name.startswith(version) and name.endswith(".yaml")]
+        found = [name for name in self.list_versions() if name.startswith(version)]
         if not found:
             raise DatasetError(f"{self.url} has no version '{version}'. Give another, or none for the current one")
-        return [f"versions/{name}" for name in found]
+        return [f"versions/{name}.yaml" for name in found]
 
     def _fetch_tag(self, name: str) -> str:
         """The version that a tag names, after the copy of the tags was fetched anew, or deleted if there are none."""
-        with self._file_system(TAGS) as (files, remote_path):
-            exists = files.exists(remote_path)
-        if exists:
-            self._download(TAGS)
-        else:
-            self._copy_path(TAGS).unlink(missing_ok=True)
+        self.fetch_anew(TAGS)
         try:
             return resolve_tag(self.folder, name)
         except DatasetError as error:

@@ -93,7 +93,7 @@ class VersionFiles:
             self._maps.pop(shard, None)  # the file may be repaired before the next attempt, under the same name
             if self.remote is None:
                 raise
-        self.remote.fetch_intact(shard, self._facts[shard][0])
+        self.remote.fetch_intact_shard(shard, self._facts[shard][0])
         return self._read(table, i)
 
     def _read(self, table: SampleTable, i: int) -> Encoded:
@@ -150,7 +150,7 @@ class VersionFiles:
         if self.remote is None:
             self._compare(self.folder / place, sha256)
         else:
-            self.remote.fetch_intact(place, sha256)
+            self.remote.fetch_intact_shard(place, sha256)
             self._maps.pop(place, None)  # the copy may have been fetched again, and the map shows the old one
 
     def _compare(self, path: Path, sha256: str) -> None:

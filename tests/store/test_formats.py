@@ -17,6 +17,7 @@ import augforge
 from augforge.engine.builder import build
 from augforge.errors import DatasetError
 from augforge.store.dataset import open_dataset
+from augforge.store.index import EMPTY
 from augforge.store.manifest import Manifest, read_manifest, version_of, write_manifest
 
 
@@ -84,15 +85,17 @@ def as_format_1(folder: Path) -> Manifest:
     for path in list((folder / "index").glob(f"{manifest.version}.*")):
         path.rename(path.with_name(path.name.replace(manifest.version, version)))
     index = folder / f"index/{version}.parquet"
-    pq.write_table(pq.read_table(index).drop_columns(["payload_digest"]), index)
+    pq.write_table(pq.read_table(index).drop_columns(["payload_digest", *EMPTY]), index)
     digest = hashlib.sha256(index.read_bytes()).hexdigest()
     changes = {"format": 1, "version": version, "augforge": "", "files": [], "index_sha256": digest}
     old = manifest.model_copy(update=changes)
     shutil.rmtree(folder / "versions")
     write_manifest(folder, old)
     for path in (folder / "manifest.yaml", folder / f"versions/{version}.yaml"):
-        text = path.read_text(encoding="utf-8").replace("  overrides: {}\n", "").replace("files: []\n", "")
-        path.write_text(text[: text.rindex("# sha256")].replace("augforge: ''\n", ""), encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
+        for line in ("  overrides: {}\n", "files: []\n", "review:\n", "augforge: ''\n"):
+            text = text.replace(line, "")
+        path.write_text(text[: text.rindex("# sha256")], encoding="utf-8")
     return old
 
 

@@ -125,7 +125,7 @@ ROOT/                          source.path or URL, as augforge build made it
         except DamagedPayload:
             if self._remote is None:
                 raise
-        self._remote.fetch_intact(place[0], record.data["whole"][0])
+        self._remote.fetch_intact_shard(place[0], record.data["whole"][0])
         return payload.read_checked(payload_digest, record.name)
 
     def _class_mapping(self, names: tuple[str, ...], classes: tuple[str, ...]) -> ClassMapping:
@@ -173,7 +173,7 @@ ROOT/                          source.path or URL, as augforge build made it
 
         def problem(place: str) -> str | None:
             try:
-                Remote(self.path).fetch_intact(place, wanted[place], sha256)
+                Remote(self.path).fetch_intact_shard(place, wanted[place], sha256)
             except DatasetError as error:
                 return str(error)
             return None
