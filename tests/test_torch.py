@@ -22,6 +22,7 @@ from augforge.errors import DatasetError, TrainError  # noqa: E402
 from augforge.store.dataset import Dataset, open_dataset  # noqa: E402
 from augforge.torch import OrderSampler, TorchDataset, collate, data_loader, unpack  # noqa: E402
 
+START_METHODS = get_all_start_methods()
 CLASSES = ("a", "ignore", "nowhere", "b")
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 
@@ -180,7 +181,9 @@ def assert_equal(one: list[Any], other: list[Any]) -> None:
         assert all(torch.equal(a, b) for a, b in zip(left[1:], right[1:], strict=True))
 
 
-@pytest.mark.parametrize("method", get_all_start_methods())
+@pytest.mark.parametrize(
+    "method", [method if method == "fork" else pytest.param(method, marks=pytest.mark.slow) for method in START_METHODS]
+)
 def test_workers_change_nothing(method: str, dataset: Dataset) -> None:
     cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (31, 31), 5)  # OpenCV has its threads from here on
     items = TorchDataset(dataset, transform=brighten)
