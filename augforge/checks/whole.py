@@ -21,11 +21,11 @@ def find_damage(subject: Subject) -> Iterator[Result]:
         found = check_dataset(subject.place, subject.opened_version, pixels=subject.pixels)
     except DatasetError as error:
         found = Report(faults=[Fault("manifest.yaml", "damaged", str(error))])
-    remedy = f"Make it again: augforge build {subject.recipe_path or 'RECIPE'} --out {subject.place}"
+    remedy = f"Make it again: augforge repair {subject.place}"
     for fault in found.faults:
         file = fault.file if is_url(fault.file) else f"{subject.place}/{fault.file}"
         yield Finding("damaged dataset", f"{subject.name}: {fault}", remedy, file=file, names=fault.samples)
-    yield from (NotChecked(reason, "undecided") for reason in found.unchecked)
+    yield from (NotChecked(reason, "undecided") for reason in found.notes)
 
 
 CHECKS = [Check("whole", find_damage)]

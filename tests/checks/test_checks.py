@@ -176,7 +176,7 @@ def test_a_folder_with_another_dataset(repository: Repository) -> None:
 
 def test_what_verify_cannot_know_is_told(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of a dataset of format 1."""
-    known = verification.Report(unchecked=["version 1 is of format 1"])
+    known = verification.Report(notes=["version 1 is of format 1"])
     monkeypatch.setattr("augforge.checks.whole.check_dataset", lambda *arguments, **options: known)
     report = repository.check(require_data=True)
     assert [(outcome.check, each.cause) for outcome, each in report.not_checked] == [("whole", "undecided")]
