@@ -18,13 +18,14 @@ from augforge.files import file_sha256, replacing, sync_folder, write_text, writ
 from augforge.progress import Progress, Silent
 from augforge.store.card import write_card
 from augforge.store.history import require_folder
-from augforge.store.manifest import FileEntry, Manifest, ShardEntry, read_manifest, settle_copy
+from augforge.store.manifest import FileEntry, Manifest, ShardEntry, read_manifest
 from augforge.store.seal import seal_problem
 from augforge.store.tags import TAGS
 from augforge.store.verification.files import DatasetFiles
 from augforge.store.verification.report import Fault, Report
 from augforge.store.verification.texts import CURRENT, read_manifests
 from augforge.store.verify import check_dataset
+from augforge.store.versions import settle_copy
 
 
 @dataclass

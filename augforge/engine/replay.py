@@ -25,7 +25,7 @@ from augforge.progress import Progress, Silent
 from augforge.recipe.recipe import Recipe
 from augforge.store.codec import decode_image, library_versions, pixel_digest
 from augforge.store.dataset import Dataset
-from augforge.store.manifest import is_table_intact
+from augforge.store.versions import is_table_intact
 
 
 @dataclass

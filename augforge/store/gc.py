@@ -15,9 +15,10 @@ from augforge.files import is_url, sync_folder, writer_lock, writing
 from augforge.store.card import write_card
 from augforge.store.contents import OWN_NAMES, is_own_file, version_files, version_names
 from augforge.store.log import read_log
-from augforge.store.manifest import Manifest, read_manifest, settle_copy
+from augforge.store.manifest import Manifest, read_manifest
 from augforge.store.remote import Remote
 from augforge.store.tags import read_tags
+from augforge.store.versions import settle_copy
 
 GRACE = 24 * 60 * 60
 """Seconds for which nothing is deleted: what a build that was stopped goes on from, and what may still be read."""

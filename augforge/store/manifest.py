@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from augforge.errors import DatasetError, nearest, shorten, some
-from augforge.files import file_sha256, sync_folder, write_text
+from augforge.errors import DatasetError, shorten
+from augforge.files import sync_folder, write_text
 from augforge.keys import canonical_json, digest
 
 FORMAT_VERSION = 2
@@ -225,16 +224,6 @@ def write_manifest(folder: Path, manifest: Manifest, make_current: bool = True) 
         write_text(folder / "manifest.yaml", text)
 
 
-def settle_copy(folder: Path, current: Manifest) -> None:
-    """Make ``versions/<version>.yaml`` of the current version say what ``manifest.yaml`` says.
-
-    A build that gives the same version again, with another review for example, may be stopped between both.
-    """
-    text, copy = (folder / "manifest.yaml").read_text(encoding="utf-8"), folder / "versions" / f"{current.version}.yaml"
-    if not copy.exists() or copy.read_text(encoding="utf-8") != text:
-        write_text(copy, text)
-
-
 def read_manifest(folder: Path, version: str | None = None) -> Manifest:
     """Read the current manifest of a dataset, or that of another version.
 
@@ -246,6 +235,7 @@ def read_manifest(folder: Path, version: str | None = None) -> Manifest:
         DatasetError: there is no dataset, no such version, or the manifest cannot be read.
     """
     # A process that loads data unpickles manifests and reads none, so it does not load the YAML library.
+    from augforge.store.versions import find_version
     from augforge.yamlfile import read_yaml
 
     path = folder / ("manifest.yaml" if version is None else f"versions/{find_version(folder, version)}.yaml")
@@ -284,38 +274,6 @@ def _remedy(folder: Path, path: Path) -> str:
     return f"copy versions/{next(reversed(versions(folder)), '<version>')}.yaml over it"
 
 
-def is_table_intact(folder: Path, manifest: Manifest, path: str) -> bool:
-    """Whether a table is there and has the manifest's digest; in format 1, which has no digest, whether it is there."""
-    entry, file = manifest.file_entry(path), folder / path
-    return file.exists() and (entry is None or file_sha256(file) == entry.sha256)
-
-
-def removed_version(folder: Path, version: str) -> DatasetError | None:
-    """The error for whoever reads a version whose files are gone because the version is; None if it is not that."""
-    known = versions(folder)
-    with suppress(DatasetError):
-        known = sorted({*known, read_manifest(folder).version})
-    if version in known or not known:  # without any version, the whole dataset is gone
-        return None
-    return DatasetError(
-        f"version {version} of {folder} is not there any more: augforge gc removed it while it was being read, or "
-        f"before. There are: {some(known)}. Open one of these; a version with a tag (augforge tag) is never removed"
-    )
-
-
 def versions(folder: Path) -> list[str]:
     """All versions that have a manifest, sorted by name."""
     return sorted(path.stem for path in (folder / "versions").glob("*.yaml"))
-
-
-def find_version(folder: Path, version: str) -> str:
-    """The whole name of a version that is given by a tag, or by its beginning; DatasetError if there is no such one."""
-    from augforge.store.tags import resolve_tag  # as in `read_manifest`
-
-    known = versions(folder)
-    version = resolve_tag(folder, version, known)
-    found = [name for name in known if name.startswith(version)]
-    if len(found) != 1:
-        problem = "has several versions that begin with" if found else "has no version"
-        raise DatasetError(f"{folder} {problem} '{version}'.{nearest(version, known)}")
-    return found[0]

@@ -18,8 +18,9 @@ from augforge.files import writer_lock
 from augforge.store.dataset import open_dataset
 from augforge.store.gc import collect
 from augforge.store.history import checkout, tag_version
-from augforge.store.manifest import read_manifest, removed_version, versions
+from augforge.store.manifest import read_manifest, versions
 from augforge.store.verify import verify
+from augforge.store.versions import removed_version
 
 
 def rebuilt(two_versions: Path, toy: Path) -> Summary:
