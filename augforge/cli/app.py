@@ -5,16 +5,17 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from augforge.cli import checking as cli_checking
 from augforge.cli import history as cli_history
+from augforge.cli import keeping as cli_keeping
 from augforge.cli import models as cli_models
 from augforge.cli import pages as cli_pages
 from augforge.cli import studies as cli_studies
 from augforge.cli import terminal
-from augforge.cli import upkeep as cli_upkeep
 from augforge.cli.everywhere import COMMON, Debug, Plugins, use_common_options, with_common_options
 from augforge.cli.options import (
     Command,
@@ -25,15 +26,13 @@ from augforge.cli.options import (
     OldFolder,
     OldOutput,
     Overrides,
+    Rename,
     Version,
     exactly_one,
     out_option,
     outliers_places,
 )
 from augforge.errors import AugforgeError
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="augforge",
@@ -80,6 +79,7 @@ def build(
         bool, typer.Option("--rehash", help="Read every source file again, even if it looks untouched.")
     ] = False,
     register: Annotated[bool, typer.Option("--register", help="Add the result to ./data_manifest.yaml.")] = False,
+    rename: Rename = False,
     as_json: Json = False,
 ) -> None:
     """Build the dataset that a recipe describes.
@@ -104,6 +104,7 @@ def build(
             reuse=reuse,
             rehash=rehash,
             register=register,
+            rename=rename,
             progress=progress,
         )
     terminal.output(asdict(summary), as_json, lambda console: render_summary(summary, console))
@@ -246,7 +247,7 @@ def files(dataset: DatasetPlace, version: Version = None) -> None:
         typer.echo(place)
 
 
-for module in (cli_upkeep, cli_pages, cli_history, cli_models, cli_studies):
+for module in (cli_keeping, cli_pages, cli_history, cli_checking, cli_models, cli_studies):
     for command in module.COMMANDS:
         app.command(cls=Command)(command)
 for registered in app.registered_commands:

@@ -105,10 +105,11 @@ def write_version(finished: Finished, written: VersionShards) -> Manifest:
         splits=dict(sorted(Counter(row.split for row in rows).items())),
         classes=list(classes),
         labels=list(labels),
+        metadata_columns=sorted({name for row in rows for name in row.metadata or ()}),
         encoding=str(finished.encoding),
         source=SourceEntry(
             format=recipe.source.format,
-            digest=digest("source", sorted(row.id for row in finished.opened.table.rows)),
+            digest=finished.opened.table.digest,
             samples=len(finished.opened.table.rows),
         ),
         fitted=finished.outcome.fitted,

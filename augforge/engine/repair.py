@@ -25,6 +25,7 @@ from augforge.store.verification.files import DatasetFiles
 from augforge.store.verification.report import Fault, Report
 from augforge.store.verification.texts import CURRENT, read_manifests
 from augforge.store.verify import check_dataset
+from augforge.store.versions import settle_copy
 
 
 @dataclass
@@ -148,7 +149,7 @@ def _restore_texts(files: DatasetFiles, mirror: DatasetFiles | None, report: Rep
     damaged = {fault.file for fault in report.faults}
     current = read_manifest(files.folder)
     write_card(files.folder, current)
-    write_text(files.folder / f"versions/{current.version}.yaml", (files.folder / CURRENT).read_text(encoding="utf-8"))
+    settle_copy(files.folder, current)
     data = mirror.read_text_file(TAGS) if mirror and TAGS in damaged else None
     if data and seal_problem(data) is None:
         write_text(files.folder / TAGS, data.decode())

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
 
 from augforge import bitmask
 from augforge.cache.filecache import FileCache
+from augforge.cache.scratch import scratch_folder
 from augforge.engine.opening import Opened, list_source, source_table
 from augforge.engine.outcome import Outcome, Pool
 from augforge.engine.pipeline import Pipeline
@@ -25,7 +25,7 @@ from augforge.progress import Progress, Silent
 from augforge.recipe.recipe import Recipe
 from augforge.store.codec import decode_image, library_versions, pixel_digest
 from augforge.store.dataset import Dataset
-from augforge.store.manifest import is_table_intact
+from augforge.store.versions import is_table_intact
 
 
 @dataclass
@@ -74,11 +74,11 @@ def replay_sample(
     """
     position = dataset.position(name)
     found = Replay(name, pixels={"recorded": dataset.index["pixel_digest"][position], "stored": None, "made": None})
-    with TemporaryDirectory(prefix="augforge-replay-") as folder:
+    with scratch_folder("augforge-replay-") as folder:
         try:
             found.source = find_source(dataset.folder, dataset.manifest, source)
-            recipe = recorded_recipe(dataset.folder, dataset.manifest, found.source, Path(folder))
-            opened = _open(dataset, recipe, Path(folder))
+            recipe = recorded_recipe(dataset.folder, dataset.manifest, found.source, folder)
+            opened = _open(dataset, recipe, folder)
             _compare(dataset, position, opened, opened.pipeline(recipe.steps, jobs, progress or Silent()), found)
         except AugforgeError as error:
             found.reasons.insert(0, str(error))

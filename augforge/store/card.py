@@ -21,7 +21,7 @@ A dataset of {samples} annotated images in Parquet shards, built by augforge. Ve
 {splits}
 
 {count} classes: {classes}.
-
+{metadata}
 The shards of this version are listed above; `shards/` may hold older ones too, so do not glob it.
 
 ```python
@@ -49,9 +49,14 @@ Masks are a zstd frame of planar bit-planes: class `c` is bit `c % 8` of plane `
 
 def write_card(folder: Path, manifest: Manifest) -> None:
     """Write ``README.md``, if it is not this card already."""
-    path, text = folder / "README.md", seal(dataset_card(manifest), html=True)
+    path, text = folder / "README.md", card_text(manifest)
     if not path.exists() or path.read_bytes() != text.encode():
         write_text(path, text)
+
+
+def card_text(manifest: Manifest) -> str:
+    """All that ``README.md`` holds: the card and its seal."""
+    return seal(dataset_card(manifest), html=True)
 
 
 def dataset_card(manifest: Manifest) -> str:
@@ -69,5 +74,13 @@ def dataset_card(manifest: Manifest) -> str:
         splits="\n".join(f"| {split} | {count} |" for split, count in manifest.splits.items()),
         count=len(manifest.classes),
         classes=", ".join(manifest.classes),
+        metadata=_metadata(manifest.metadata_columns),
         recipe=manifest.recipe.text.rstrip(),
     )
+
+
+def _metadata(columns: list[str]) -> str:
+    """A paragraph that names what may be personal data; nothing if there is no such column."""
+    if not columns:
+        return ""
+    return f"\nSamples carry metadata, which may be personal data: {', '.join(columns)}.\n"

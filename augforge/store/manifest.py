@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from augforge.errors import DatasetError, nearest, shorten
-from augforge.files import file_sha256, sync_folder, write_text
+from augforge.errors import DatasetError, shorten
+from augforge.files import sync_folder, write_text
 from augforge.keys import canonical_json, digest
 
 FORMAT_VERSION = 2
@@ -85,6 +85,7 @@ class FileEntry(_Frozen):
 class Manifest(_Frozen):
     """A dataset version. `version` digests format, class and label tables, shards, rejections and tags; no more.
 
+    `metadata_columns` are the metadata that samples carry: they may be personal data, so card and `pack` name them.
     `augforge` is the version that made it. `files` are the tables: index, rejected samples, stages, ledger.
     `plugins` says of each op, and of the source, that a plugin defines, where its code came from.
     """
@@ -96,6 +97,7 @@ class Manifest(_Frozen):
     splits: dict[str, int]
     classes: list[str]
     labels: list[str]
+    metadata_columns: list[str] = Field(default_factory=list)
     encoding: str
     source: SourceEntry
     fitted: dict[str, Any]
@@ -233,6 +235,7 @@ def read_manifest(folder: Path, version: str | None = None) -> Manifest:
         DatasetError: there is no dataset, no such version, or the manifest cannot be read.
     """
     # A process that loads data unpickles manifests and reads none, so it does not load the YAML library.
+    from augforge.store.versions import find_version
     from augforge.yamlfile import read_yaml
 
     path = folder / ("manifest.yaml" if version is None else f"versions/{find_version(folder, version)}.yaml")
@@ -271,25 +274,6 @@ def _remedy(folder: Path, path: Path) -> str:
     return f"copy versions/{next(reversed(versions(folder)), '<version>')}.yaml over it"
 
 
-def is_table_intact(folder: Path, manifest: Manifest, path: str) -> bool:
-    """Whether a table is there and has the manifest's digest; in format 1, which has no digest, whether it is there."""
-    entry, file = manifest.file_entry(path), folder / path
-    return file.exists() and (entry is None or file_sha256(file) == entry.sha256)
-
-
 def versions(folder: Path) -> list[str]:
     """All versions that have a manifest, sorted by name."""
     return sorted(path.stem for path in (folder / "versions").glob("*.yaml"))
-
-
-def find_version(folder: Path, version: str) -> str:
-    """The whole name of a version that is given by a tag, or by its beginning; DatasetError if there is no such one."""
-    from augforge.store.tags import resolve_tag  # as in `read_manifest`
-
-    known = versions(folder)
-    version = resolve_tag(folder, version, known)
-    found = [name for name in known if name.startswith(version)]
-    if len(found) != 1:
-        problem = "has several versions that begin with" if found else "has no version"
-        raise DatasetError(f"{folder} {problem} '{version}'.{nearest(version, known)}")
-    return found[0]

@@ -9,7 +9,7 @@ import polars as pl
 from augforge.errors import DatasetError
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.store.index import REJECTED
-from augforge.store.manifest import is_table_intact
+from augforge.store.versions import is_table_intact
 
 
 def split_place(text: str) -> tuple[str, str | None]:

@@ -71,7 +71,8 @@ class VersionFiles:
             return self.remote.fetch_index(self.manifest)
         path = self.folder / self.manifest.index_path
         if not path.exists():
-            raise DatasetError(f"{path} is missing, so {self.folder} is incomplete. {self.remedy}")
+            incomplete = DatasetError(f"{path} is missing, so {self.folder} is incomplete. {self.remedy}")
+            raise self._removed_version() or incomplete
         if self.checked:
             self._compare(path, self.manifest.index_sha256)
         return path
@@ -135,13 +136,14 @@ class VersionFiles:
         try:
             with path.open("rb") as stream:
                 return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        except FileNotFoundError:
-            raise DatasetError(
-                f"{path} is missing. If version {self.manifest.version} was removed meanwhile (augforge gc), open the "
-                f"dataset again. {self.remedy}"
-            ) from None
         except (OSError, ValueError) as error:
-            raise DatasetError(f"{path} cannot be read ({error}). {self.remedy}") from None
+            unreadable = DatasetError(f"{path} cannot be read ({error}). {self.remedy}")
+            raise self._removed_version() or unreadable from None
+
+    def _removed_version(self) -> DatasetError | None:
+        from augforge.store.versions import removed_version  # a loading process needs it for this error alone
+
+        return removed_version(self.folder, self.manifest.version)
 
     # ---- whole files ----
 

@@ -25,7 +25,7 @@ from augforge.store.dataset import open_dataset
 from augforge.store.manifest import read_manifest, versions
 
 COMMANDS = ["build", "outliers", "inspect", "verify", "show", "files", "export", "gc", "ops", "sources", "exports"]
-COMMANDS += ["log", "diff", "trace", "explain", "tag", "checkout", "repair"]
+COMMANDS += ["log", "diff", "trace", "explain", "tag", "checkout", "repair", "pack", "check"]
 COMMANDS += ["sample-data", "train", "evaluate", "predict", "tune-thresholds", "ensemble", "crossval", "compare"]
 
 
@@ -115,6 +115,7 @@ def test_wrong_usage_is_two(arguments: list[str], monkeypatch: pytest.MonkeyPatc
         (["verify", "."], "is no dataset"),
         (["files", "."], "is no dataset"),
         (["gc", "."], "is no dataset"),
+        (["pack", ".", "out.tar"], "is no dataset"),
         (["gc", "s3://bucket/toy"], "gc takes folders alone"),
         (["show", "."], "is no dataset"),
         (["ops", "mosaik"], "mosaic"),
@@ -376,7 +377,7 @@ def test_show_names_the_nearest(
 
 def test_gc(toy: Path, two_versions: Path) -> None:
     current, bytes_before = read_manifest(toy).version, sum(p.stat().st_size for p in toy.rglob("*") if p.is_file())
-    freed = json.loads(run("gc", toy, "--keep", "1", "--json"))
+    freed = json.loads(run("gc", toy, "--keep", "1", "--now", "--json"))
     assert freed["bytes"] > 0
     assert sum(path.stat().st_size for path in toy.rglob("*") if path.is_file()) == bytes_before - freed["bytes"]
     assert json.loads(run("verify", toy, "--pixels", "--json"))["ok"]

@@ -19,6 +19,7 @@ from augforge.errors import DatasetError
 from augforge.store.dataset import open_dataset
 from augforge.store.index import EMPTY
 from augforge.store.manifest import Manifest, read_manifest, version_of, write_manifest
+from augforge.store.pack import pack
 from augforge.store.verify import check_dataset
 
 
@@ -88,13 +89,20 @@ def as_format_1(folder: Path) -> Manifest:
     index = folder / f"index/{version}.parquet"
     pq.write_table(pq.read_table(index).drop_columns(["payload_digest", *EMPTY]), index)
     digest = hashlib.sha256(index.read_bytes()).hexdigest()
-    changes = {"format": 1, "version": version, "augforge": "", "files": [], "index_sha256": digest}
+    changes = {
+        "format": 1,
+        "version": version,
+        "augforge": "",
+        "files": [],
+        "index_sha256": digest,
+        "metadata_columns": [],
+    }
     old = manifest.model_copy(update=changes)
     shutil.rmtree(folder / "versions")
     write_manifest(folder, old)
     for path in (folder / "manifest.yaml", folder / f"versions/{version}.yaml"):
         text = path.read_text(encoding="utf-8")
-        for line in ("  overrides: {}\n", "files: []\n", "review:\n", "augforge: ''\n"):
+        for line in ("  overrides: {}\n", "files: []\n", "review:\n", "augforge: ''\n", "metadata_columns: []\n"):
             text = text.replace(line, "")
         path.write_text(text[: text.rindex("# sha256")], encoding="utf-8")
     return old
@@ -108,6 +116,14 @@ def test_format_1_is_read(toy: Path) -> None:
     assert old.version == old.expected_version()
     assert {sample.name: sample.image.tobytes() for sample in dataset} == before
     assert "sha256 of all lines" not in (toy / "manifest.yaml").read_text(encoding="utf-8")
+
+
+def test_format_1_is_packed_and_what_is_unchecked_is_named(toy: Path, tmp_path: Path) -> None:
+    old = as_format_1(toy)
+    assert pack(toy, tmp_path / "toy.tar").unchecked == sorted({*old.table_paths} - {old.index_path})
+    (toy / old.index_path).write_bytes(b"damaged")
+    with pytest.raises(DatasetError, match=old.version):
+        pack(toy, tmp_path / "toy.tar")
 
 
 def test_samples_of_format_1_are_reused(tmp_path: Path) -> None:

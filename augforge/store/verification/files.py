@@ -6,9 +6,10 @@ from pathlib import Path
 
 from augforge.errors import DatasetError
 from augforge.files import file_sha256, is_url
-from augforge.store.manifest import Manifest, find_version, read_manifest, versions
+from augforge.store.manifest import Manifest, read_manifest, versions
 from augforge.store.remote import Remote
 from augforge.store.verification.report import Fault
+from augforge.store.versions import find_version
 
 
 class DatasetFiles:
