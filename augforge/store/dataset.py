@@ -21,8 +21,9 @@ from augforge.errors import DatasetError, OldNames, nearest
 from augforge.files import file_sha256, is_url
 from augforge.sample import Sample
 from augforge.store.codec import decode_image
-from augforge.store.manifest import Manifest, read_manifest, removed_version
+from augforge.store.manifest import Manifest, read_manifest
 from augforge.store.order import global_order, share
+from augforge.store.removal import explain_removal
 
 if TYPE_CHECKING:
     from augforge.store.remote import Remote
@@ -54,10 +55,10 @@ def open_dataset(path: str | Path, version: str | None = None) -> Dataset:
     folder = Path(path).expanduser()
     manifest = read_manifest(folder, version)
     index = folder / manifest.index_path
-    if not index.exists():
-        incomplete = DatasetError(f"{index} is missing, so {folder} is incomplete. Build the dataset again")
-        raise removed_version(folder, manifest.version) or incomplete
-    return Dataset(folder, manifest, read_index(index))
+    with explain_removal(folder, manifest.version):
+        if not index.exists():
+            raise DatasetError(f"{index} is missing, so {folder} is incomplete. Build the dataset again")
+        return Dataset(folder, manifest, read_index(index))
 
 
 class Dataset(OldNames):
@@ -267,10 +268,13 @@ class Dataset(OldNames):
                 self._maps.pop(next(iter(self._maps)))
             if self.remote is not None:
                 self.remote.fetch_shard(shard, *self._shard_facts[shard])
-            try:
-                with (self.folder / shard).open("rb") as stream:
-                    self._maps[shard] = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-            except (OSError, ValueError) as error:
-                unreadable = DatasetError(f"{self.folder / shard} cannot be read ({error}). {self._remedy}")
-                raise removed_version(self.folder, self.version) or unreadable from None
+            with explain_removal(self.folder, self.version, self.remote):
+                self._maps[shard] = self._open(self.folder / shard)
         return self._maps[shard]
+
+    def _open(self, path: Path) -> mmap.mmap:
+        try:
+            with path.open("rb") as stream:
+                return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{path} cannot be read ({error}). {self._remedy}") from None

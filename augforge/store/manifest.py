@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from augforge.errors import DatasetError, nearest, shorten, some
+from augforge.errors import DatasetError, nearest, shorten
 from augforge.files import file_sha256, sync_folder, write_text
 from augforge.keys import canonical_json, digest
 
@@ -251,19 +250,6 @@ def is_table_intact(folder: Path, manifest: Manifest, path: str) -> bool:
     """Whether a table is there and has the manifest's digest; in format 1, which has no digest, whether it is there."""
     entry, file = manifest.file_entry(path), folder / path
     return file.exists() and (entry is None or file_sha256(file) == entry.sha256)
-
-
-def removed_version(folder: Path, version: str) -> DatasetError | None:
-    """The error for whoever reads a version whose files are gone because the version is; None if it is not that."""
-    known = versions(folder)
-    with suppress(DatasetError):
-        known = sorted({*known, read_manifest(folder).version})
-    if version in known or not known:  # without any version, the whole dataset is gone
-        return None
-    return DatasetError(
-        f"version {version} of {folder} is not there any more: augforge gc removed it while it was being read, or "
-        f"before. There are: {some(known)}. Open one of these; a version with a tag (augforge tag) is never removed"
-    )
 
 
 def versions(folder: Path) -> list[str]:

@@ -9,6 +9,7 @@ import polars as pl
 from augforge.errors import DatasetError
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.store.index import REJECTED
+from augforge.store.removal import explain_removal
 
 
 def split_place(text: str) -> tuple[str, str | None]:
@@ -36,14 +37,16 @@ def read_stages(dataset: Dataset) -> pl.DataFrame:
     """The samples between the stages of a version; DatasetError if the file is missing or damaged."""
     remote, manifest = dataset.remote, dataset.manifest
     path = remote.fetch_stages(manifest) if remote else dataset.folder / manifest.stages_path
-    return _read(path, ("stage", "id", "name", "parents", "lineage"))
+    with explain_removal(dataset.folder, dataset.version, remote):
+        return _read(path, ("stage", "id", "name", "parents", "lineage"))
 
 
 def read_rejected(dataset: Dataset) -> pl.DataFrame:
     """The rejected samples of a version; DatasetError if the file is missing or damaged."""
     remote, manifest = dataset.remote, dataset.manifest
     path = remote.fetch_rejected(manifest) if remote else dataset.folder / manifest.rejected_path
-    return _read(path, tuple(REJECTED))
+    with explain_removal(dataset.folder, dataset.version, remote):
+        return _read(path, tuple(REJECTED))
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:

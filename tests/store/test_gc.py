@@ -18,7 +18,8 @@ from augforge.files import writer_lock
 from augforge.store.dataset import open_dataset
 from augforge.store.gc import collect
 from augforge.store.history import checkout, tag_version
-from augforge.store.manifest import read_manifest, removed_version, versions
+from augforge.store.manifest import read_manifest, versions
+from augforge.store.removal import removed_version
 from augforge.store.verify import verify
 
 
