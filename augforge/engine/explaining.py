@@ -11,7 +11,7 @@ from typing import Any
 from augforge.engine import execute
 from augforge.engine.finished import Finished
 from augforge.engine.foresight import PlannedWork, Planner
-from augforge.engine.opening import check_folder, dataset_folder, open_recipe
+from augforge.engine.opening import Opened, check_folder, dataset_folder, open_recipe
 from augforge.engine.outcome import Outcome
 from augforge.engine.versioning import current_dataset, foresee_version
 from augforge.progress import Silent
@@ -68,7 +68,16 @@ def explain(
     loaded = load_recipe(recipe, overrides)
     folder = dataset_folder(out, loaded.name)
     check_folder(folder, loaded.name, rename)
-    opened = open_recipe(loaded, folder, remember=False)
+    return explain_opened(open_recipe(loaded, folder, remember=False), jobs)
+
+
+def explain_opened(opened: Opened, jobs: int = 1) -> Explanation:
+    """`explain` for a recipe whose source is listed already.
+
+    Raises:
+        SourceError, PlanError, DatasetError: as a build would, before any work.
+    """
+    loaded, folder = opened.recipe, opened.folder
     pipeline = opened.pipeline(loaded.steps, execute.worker_count(jobs), Silent())
     outcome = opened.make_samples(pipeline, dry=True)
     finished = Finished(opened, outcome)

@@ -29,8 +29,9 @@ from augforge.recipe.recipe import Recipe
 from augforge.sources import Listing, Record
 from augforge.store.codec import library_versions
 from augforge.store.index import read_index
-from augforge.store.manifest import Manifest, is_table_intact, read_manifest, versions
+from augforge.store.manifest import Manifest, read_manifest, versions
 from augforge.store.shard import is_intact
+from augforge.store.versions import is_table_intact
 
 OWN_FILES = {"work", "shards", "index", "versions", "README.md", ".lock", "log.jsonl"}
 """What a build that was stopped before its manifest may leave in a dataset's folder."""
@@ -42,6 +43,11 @@ class SourceTable:
 
     rows: list[Row]
     warnings: list[str]
+
+    @property
+    def digest(self) -> str:
+        """Digest over the ids of its samples, in any order: 32 hexadecimal digits, as manifest and registry hold it."""
+        return digest("source", sorted(row.id for row in self.rows))
 
 
 @dataclass(frozen=True, slots=True)

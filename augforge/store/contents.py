@@ -13,7 +13,7 @@ from augforge.store.manifest import Manifest
 _VERSION = "[0-9a-f]{16}"
 OWN_NAMES = {
     "versions": rf"{_VERSION}\.yaml",
-    "index": rf"{_VERSION}(\.[a-z]+)?\.parquet",
+    "index": rf"{_VERSION}(\.[0-9a-f]{{8}})?(\.[a-z]+)?\.parquet",
     "shards": r"[^/]+-[0-9a-f]{16}\.parquet",
     "work": r"[0-9a-f]{16}\.(bin|json)|[a-z-]+\.sqlite(-[a-z]+)?",
 }
@@ -34,8 +34,9 @@ def version_names(folder: Path) -> list[str]:
 
 def version_files(manifest: Manifest) -> list[str]:
     """All files that belong to a version, relative to the dataset, sorted; some of them to other versions too."""
-    tables = [manifest.index_path, manifest.rejected_path, manifest.stages_path, manifest.ledger_path]
-    return sorted([*tables, f"versions/{manifest.version}.yaml", *(shard.path for shard in manifest.shards)])
+    return sorted(
+        [*manifest.table_paths, f"versions/{manifest.version}.yaml", *(shard.path for shard in manifest.shards)]
+    )
 
 
 def disk_usage(folder: Path, manifest: Manifest) -> dict[str, int]:
@@ -58,8 +59,9 @@ def disk_usage(folder: Path, manifest: Manifest) -> dict[str, int]:
 
 def _names_in(path: Path) -> list[str]:
     """Files that a manifest names, found without parsing it: dozens of manifests of thousands of shards take long."""
-    tables = [f"index/{path.stem}{kind}.parquet" for kind in ("", ".rejected", ".stages", ".ledger")]
-    return [f"versions/{path.name}", *tables, *re.findall(r"\bshards/[^/\s'\"]+\.parquet", path.read_text("utf-8"))]
+    usual = [f"index/{path.stem}{kind}.parquet" for kind in ("", ".rejected", ".stages", ".ledger")]  # of format 1
+    named = re.findall(r"\b(?:shards|index)/[^/\s'\"]+\.parquet", path.read_text("utf-8"))
+    return [f"versions/{path.name}", *usual, *named]
 
 
 def _walk(folder: Path) -> Iterator[Path]:

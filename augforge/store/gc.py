@@ -18,6 +18,7 @@ from augforge.store.log import read_log
 from augforge.store.manifest import Manifest, read_manifest
 from augforge.store.remote import Remote
 from augforge.store.tags import read_tags
+from augforge.store.versions import settle_copy
 
 GRACE = 24 * 60 * 60
 """Seconds for which nothing is deleted: what a build that was stopped goes on from, and what may still be read."""
@@ -154,6 +155,7 @@ def _delete(folder: Path, plan: Plan) -> None:
     # A build that was killed may have left the card of an older version. On a full disk it has to wait.
     with suppress(StorageError):
         write_card(folder, plan.current)
+    settle_copy(folder, plan.current)
     manifests = [path for path in plan.files if path.parent.name == "versions"]
     for path in manifests:
         path.unlink(missing_ok=True)

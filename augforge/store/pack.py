@@ -18,8 +18,8 @@ from augforge.store.card import card_text
 from augforge.store.contents import version_files
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.store.manifest import read_manifest
-from augforge.store.removal import removed_version
 from augforge.store.tags import TAGS, read_tags, tags_text
+from augforge.store.versions import removed_version
 
 
 @dataclass(frozen=True, slots=True)

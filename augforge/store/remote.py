@@ -86,20 +86,22 @@ class Remote:
 
     def fetch_index(self, manifest: Manifest) -> Path:
         """The index of a version, fetched unless there is a copy with the SHA-256 that the manifest states."""
-        target = self._copy_path(manifest.index_path)
-        if not target.exists() or file_sha256(target) != manifest.index_sha256:
-            self._download(manifest.index_path, manifest.index_sha256)
-        return target
+        return self.fetch_intact_shard(manifest.index_path, manifest.index_sha256)
 
     def fetch_rejected(self, manifest: Manifest) -> Path:
-        """The table of rejected samples of a version, always fetched: the manifest has no digest of its bytes."""
-        self._download(manifest.rejected_path)
-        return self._copy_path(manifest.rejected_path)
+        """The table of rejected samples of a version, fetched unless there is a copy with the manifest's SHA-256."""
+        return self._fetch_table(manifest, manifest.rejected_path)
 
     def fetch_stages(self, manifest: Manifest) -> Path:
-        """The table of samples between stages, always fetched: the manifest has no digest of its bytes."""
-        self._download(manifest.stages_path)
-        return self._copy_path(manifest.stages_path)
+        """The table of samples between stages, fetched unless there is a copy with the manifest's SHA-256."""
+        return self._fetch_table(manifest, manifest.stages_path)
+
+    def _fetch_table(self, manifest: Manifest, path: str) -> Path:
+        entry = manifest.file_entry(path)
+        if entry is not None:
+            return self.fetch_intact_shard(path, entry.sha256)
+        self._download(path)  # always, since a manifest of format 1 has no digest of it
+        return self._copy_path(path)
 
     def fetch_anew(self, path: str) -> bool:
         """Fetch a small file that has no digest elsewhere; False, and no copy is left, if there is no such file."""
@@ -124,11 +126,14 @@ class Remote:
             return size
 
     def fetch_shard(self, path: str, sha256: str, size: int) -> Path:
-        """A shard, fetched unless there is a copy of this size; DatasetError if another file was fetched."""
+        """A shard, fetched unless there is a copy of this size; DatasetError if another file was fetched.
+
+        It is not hashed each time a process opens it: samples have digests of their own, compared when they are read.
+        """
         return self._fetch_unless(path, sha256, lambda copy: copy.exists() and copy.stat().st_size == size)
 
     def fetch_intact_shard(self, path: str, sha256: str, digest_of: Callable[[Path], str] = file_sha256) -> Path:
-        """A shard, fetched unless there is a copy with this SHA-256; ``digest_of`` may remember digests of files."""
+        """A shard or a table, fetched unless there is a copy with this SHA-256; ``digest_of`` may remember digests."""
         return self._fetch_unless(path, sha256, lambda copy: copy.exists() and digest_of(copy) == sha256)
 
     def _fetch_unless(self, path: str, sha256: str, is_complete: Callable[[Path], bool]) -> Path:

@@ -20,6 +20,7 @@ from augforge.store.dataset import open_dataset
 from augforge.store.index import EMPTY
 from augforge.store.manifest import Manifest, read_manifest, version_of, write_manifest
 from augforge.store.pack import pack
+from augforge.store.verify import check_dataset
 
 
 def test_the_manifest_has_the_digest_of_every_table(toy: Path) -> None:
@@ -141,3 +142,24 @@ def test_pyarrow_and_polars_read_the_tables(toy: Path) -> None:
     manifest = read_manifest(toy)
     for place in manifest.table_paths:
         assert pl.read_parquet(toy / place).height == pa.table(pq.read_table(toy / place)).num_rows
+
+
+def test_a_table_of_a_version_that_is_there_never_changes_under_its_manifest(tmp_path: Path) -> None:
+    """A review that drops nothing gives the same version with another index: each manifest keeps its own."""
+    data = tiny_hands(tmp_path / "data", [50, 90, 130])
+    recipe = write_recipe(tmp_path / "r.yaml", data, classes="[a, b]")
+    build(recipe, tmp_path / "out")
+    before = read_manifest(tmp_path / "out")
+    old = (tmp_path / "out" / before.index_path).read_bytes()
+    (tmp_path / "review.yaml").write_text("samples: {ID001/image0000000000001: {verdict: keep, why: fine}}\n")
+    recipe.write_text(recipe.read_text() + "review: review.yaml\n")
+    build(recipe, tmp_path / "out")
+    after = read_manifest(tmp_path / "out")
+    assert after.version == before.version
+    assert after.index_path != before.index_path
+    assert (tmp_path / "out" / before.index_path).read_bytes() == old
+    assert open_dataset(tmp_path / "out").index["review"].null_count() == 2
+    assert check_dataset(tmp_path / "out", every=True, pixels=True).ok
+    write_manifest(tmp_path / "out", before)  # a build that was stopped before its commit
+    assert check_dataset(tmp_path / "out", every=True).ok
+    assert len(open_dataset(tmp_path / "out")) == 3

@@ -19,8 +19,9 @@ from augforge.store.dataset import open_dataset
 from augforge.store.gc import collect
 from augforge.store.history import checkout, tag_version
 from augforge.store.manifest import read_manifest, versions
-from augforge.store.removal import removed_version
+from augforge.store.tables import read_rejected, read_stages
 from augforge.store.verify import verify
+from augforge.store.versions import removed_version
 
 
 def rebuilt(two_versions: Path, toy: Path) -> Summary:
@@ -169,6 +170,9 @@ def test_a_reader_of_a_version_that_went_away_is_told(toy: Path) -> None:
     with pytest.raises(DatasetError, match=said):
         for i in range(len(reader)):
             reader.payload(i)
+    for read in (lambda: reader.index, reader.check, lambda: read_stages(reader), lambda: read_rejected(reader)):
+        with pytest.raises(DatasetError, match=said):
+            read()
     assert gone and removed_version(toy, current) is None
     with pytest.raises(DatasetError, match=f"has no version '{previous}'"):
         open_dataset(toy, previous)
