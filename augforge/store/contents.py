@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from augforge.cache.work import SCRATCH
 from augforge.files import is_temporary
 from augforge.store.manifest import Manifest
 
@@ -24,6 +25,12 @@ def is_own_file(part: str, path: Path) -> bool:
     """Whether a path in a folder of `OWN_NAMES` is a file of augforge: its name says so, and it is no link."""
     named = re.fullmatch(OWN_NAMES[part], path.name) is not None or is_temporary(path)
     return named and path.is_file() and not path.is_symlink()
+
+
+def is_scratch_folder(path: Path) -> bool:
+    """Whether a path in the work area is a temporary folder that a process which was killed left there."""
+    named = re.fullmatch(rf"{SCRATCH}[a-z0-9_]{{8}}", path.name) is not None
+    return named and path.is_dir() and not path.is_symlink()
 
 
 def version_names(folder: Path) -> list[str]:
@@ -50,7 +57,7 @@ def disk_usage(folder: Path, manifest: Manifest) -> dict[str, int]:
     own = {*version_files(manifest), "manifest.yaml", "README.md", "tags.yaml"}
     others = {name for version in version_names(folder) for name in _names_in(folder / "versions" / f"{version}.yaml")}
     sizes: Counter[str] = Counter(version=0, other_versions=0, work=0, rest=0)
-    for path in _walk(folder):
+    for path in walk(folder):
         place = path.relative_to(folder).as_posix()
         kind = "version" if place in own else "other_versions" if place in others else "rest"
         sizes["work" if place.startswith("work/") else kind] += path.lstat().st_size
@@ -64,12 +71,12 @@ def _names_in(path: Path) -> list[str]:
     return [f"versions/{path.name}", *usual, *named]
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def walk(folder: Path) -> Iterator[Path]:
     """All files below a folder; links are neither followed nor given."""
     for path in folder.iterdir():
         if path.is_symlink():
             continue
         if path.is_dir():
-            yield from _walk(path)
+            yield from walk(path)
         elif path.is_file():
             yield path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from calendar import timegm
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +14,7 @@ from typing import Any
 from augforge.errors import DatasetError, StorageError
 from augforge.files import is_url, sync_folder, writer_lock, writing
 from augforge.store.card import write_card
-from augforge.store.contents import OWN_NAMES, is_own_file, version_files, version_names
+from augforge.store.contents import OWN_NAMES, is_own_file, is_scratch_folder, version_files, version_names, walk
 from augforge.store.log import read_log
 from augforge.store.manifest import Manifest, read_manifest
 from augforge.store.remote import Remote
@@ -145,9 +146,11 @@ def _files(folder: Path) -> tuple[list[Path], list[Path]]:
         if (folder / part).is_symlink():
             foreign.append(folder / part)
         elif (folder / part).is_dir():
-            paths = [path for path in sorted((folder / part).iterdir()) if path.name != ".owner"]
-            own += [path for path in paths if is_own_file(part, path)]
-            foreign += [path for path in paths if not is_own_file(part, path)]
+            for path in sorted((folder / part).iterdir()):
+                if part == "work" and is_scratch_folder(path):
+                    own += walk(path)
+                elif path.name != ".owner":
+                    (own if is_own_file(part, path) else foreign).append(path)
     return own, foreign
 
 
@@ -163,6 +166,9 @@ def _delete(folder: Path, plan: Plan) -> None:
         sync_folder(folder / "versions")
     for path in plan.files:
         path.unlink(missing_ok=True)
+    for scratch in filter(is_scratch_folder, (folder / "work").glob("*")):
+        if not any(walk(scratch)):
+            shutil.rmtree(scratch, ignore_errors=True)
     write_card(folder, plan.current)
 
 

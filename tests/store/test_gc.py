@@ -56,6 +56,8 @@ def test_collect_keeps_all_versions_by_default(toy: Path) -> None:
     (toy / "shards/train-feedfeedfeedfeed.parquet").write_bytes(b"of no version")
     (toy / "index/feedfeedfeedfeed.parquet").write_bytes(b"of no version")
     (toy / "index/.feedfeedfeedfeed.parquet.0123abcd.tmp").write_bytes(b"left by a kill")
+    (toy / "work/scratch-0123_xyz/work").mkdir(parents=True)
+    (toy / "work/scratch-0123_xyz/work/batch.bin").write_bytes(b"left by a repair that was killed")
     before, kept = size(toy), versions(toy)
     freed = collect(toy, now=True)
     assert freed["bytes"] == before - size(toy) > 0
@@ -137,8 +139,10 @@ def test_foreign_files_and_links_stay(toy: Path, tmp_path: Path) -> None:
         "index/mine.csv",
         "versions/old.yaml",
         "work/a.txt",
+        "work/scratch-notes/a.txt",
     ]
     for name in mine:
+        (toy / name).parent.mkdir(exist_ok=True)
         (toy / name).write_text("mine")
     (toy / "work/folder").mkdir()
     (toy / "work/folder/0123456789abcdef.bin").write_text("mine")
@@ -147,7 +151,7 @@ def test_foreign_files_and_links_stay(toy: Path, tmp_path: Path) -> None:
     freed = collect(toy, keep=1, now=True)
     assert all((toy / name).read_text() == "mine" for name in [*mine, "work/folder/0123456789abcdef.bin"])
     assert precious.read_text() == "precious" and (toy / "shards/train-0123456789abcdef.parquet").is_symlink()
-    stays = {*mine[1:], "work/folder", "shards/train-0123456789abcdef.parquet"}
+    stays = {*mine[1:-1], "work/scratch-notes", "work/folder", "shards/train-0123456789abcdef.parquet"}
     assert set(freed["foreign"]) == stays and len(freed["versions"]) == 1
 
 
