@@ -80,7 +80,7 @@ def repair(
     if not folder.is_dir():
         read_manifest(folder)  # says that there is no dataset, before a lock file is made
     files, copies = DatasetFiles(folder), DatasetFiles(mirror) if mirror else None
-    with writer_lock(folder), writing(folder):
+    with writer_lock(folder, "repair"), writing(folder):
         sweep(folder / "work")
         faults = _restore_manifests(files, copies, None, every)
         faults += _restore_manifests(files, copies, version, False) if version else []
