@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from augforge.cache.work import SCRATCH
@@ -41,9 +42,8 @@ def version_names(folder: Path) -> list[str]:
 
 def version_files(manifest: Manifest) -> list[str]:
     """All files that belong to a version, relative to the dataset, sorted; some of them to other versions too."""
-    return sorted(
-        [*manifest.table_paths, f"versions/{manifest.version}.yaml", *(shard.path for shard in manifest.shards)]
-    )
+    named = (entry.path for entry in manifest.entries())
+    return sorted({f"versions/{manifest.version}.yaml", *manifest.table_paths, *named})
 
 
 def disk_usage(folder: Path, manifest: Manifest) -> dict[str, int]:
@@ -60,20 +60,27 @@ def disk_usage(folder: Path, manifest: Manifest) -> dict[str, int]:
     for path in walk(folder):
         place = path.relative_to(folder).as_posix()
         kind = "version" if place in own else "other_versions" if place in others else "rest"
-        sizes["work" if place.startswith("work/") else kind] += path.lstat().st_size
+        with suppress(OSError):  # a build that runs creates and deletes files meanwhile
+            sizes["work" if place.startswith("work/") else kind] += path.lstat().st_size
     return dict(sizes)
 
 
 def _names_in(path: Path) -> list[str]:
     """Files that a manifest names, found without parsing it: dozens of manifests of thousands of shards take long."""
     usual = [f"index/{path.stem}{kind}.parquet" for kind in ("", ".rejected", ".stages", ".ledger")]  # of format 1
-    named = re.findall(r"\b(?:shards|index)/[^/\s'\"]+\.parquet", path.read_text("utf-8"))
+    named: list[str] = []
+    with suppress(OSError, ValueError):  # that of another version may be damaged, or removed meanwhile
+        named = re.findall(r"\b(?:shards|index)/[^/\s'\"]+\.parquet", path.read_text("utf-8"))
     return [f"versions/{path.name}", *usual, *named]
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """All files below a folder; links are neither followed nor given."""
-    for path in folder.iterdir():
+    """All files below a folder that this user may list; links are neither followed nor given."""
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError:
+        return
+    for path in paths:
         if path.is_symlink():
             continue
         if path.is_dir():
