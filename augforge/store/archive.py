@@ -7,7 +7,7 @@ import io
 import os
 import tarfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -99,13 +99,14 @@ def archive_file(out: Path) -> Iterator[BinaryIO]:
         raise AugforgeError(
             f"another process is writing {out}. Wait until it has ended, or name another file"
         ) from None
-    with held:
-        try:
+    try:
+        with held:
             remove_temporary_files(out.parent, f"{out.name}.*")
             with replacing(out, durable=True) as temporary, open_named(temporary) as stream:
                 yield stream
             sync_folder(out.absolute().parent)
-        finally:
+    finally:
+        with suppress(OSError):  # somebody else may have it by now
             lock.unlink(missing_ok=True)
 
 

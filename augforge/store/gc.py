@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from calendar import timegm
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from augforge.errors import DatasetError, StorageError
 from augforge.files import is_url, sync_folder, writer_lock, writing
 from augforge.store.card import write_card
-from augforge.store.contents import OWN_NAMES, is_own_file, version_files, version_names
+from augforge.store.contents import OWN_NAMES, is_own_file, is_scratch_folder, version_files, version_names, walk
 from augforge.store.log import read_log
 from augforge.store.manifest import Manifest, read_manifest
 from augforge.store.remote import Remote
@@ -22,6 +23,14 @@ from augforge.store.versions import settle_copy
 
 GRACE = 24 * 60 * 60
 """Seconds for which nothing is deleted: what a build that was stopped goes on from, and what may still be read."""
+
+
+class File(NamedTuple):
+    """A file in a dataset's folder: its path relative to it, size in bytes, and time of the last change."""
+
+    name: str
+    bytes: int
+    modified: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +47,10 @@ class Plan:
 
     current: Manifest
     versions: list[str]
-    files: list[Path]
+    files: list[File]
     recent_versions: list[str]
-    recent_files: list[Path]
-    foreign: list[Path]
+    recent_files: list[File]
+    foreign: list[str]
 
 
 def collect(place: str | Path, keep: int | None = None, *, now: bool = False, dry_run: bool = False) -> dict[str, Any]:
@@ -75,11 +84,11 @@ def collect(place: str | Path, keep: int | None = None, *, now: bool = False, dr
     folder = Path(place).expanduser()
     read_manifest(folder)  # refuses a folder that is no dataset, before a lock file is made in it
     if dry_run:
-        return _report(folder, _plan(folder, keep, now), dry_run)
+        return _report(_plan(folder, keep, now), dry_run)
     with writer_lock(folder, "gc"), writing(folder):
         # Planned under the lock: a build may have made another version current before it was taken.
         plan = _plan(folder, keep, now)
-        report = _report(folder, plan, dry_run)
+        report = _report(plan, dry_run)
         _delete(folder, plan)
     return report
 
@@ -95,16 +104,12 @@ def _plan(folder: Path, keep: int | None, now: bool) -> Plan:
     recent = set() if now else _current_after(since, folder, current.version) - kept
     wanted, perhaps_read = (_names_of(manifests, versions) for versions in (kept, recent))
     own, foreign = _files(folder)
-    unwanted = [path for path in own if path.relative_to(folder).as_posix() not in wanted]
-    young = {
-        path
-        for path in unwanted
-        if path.relative_to(folder).as_posix() in perhaps_read or (not now and path.lstat().st_mtime > since)
-    }
-    files = [path for path in unwanted if path not in young]
-    # A version whose manifest alone is old enough to go goes with it; `_current_after` counts that file's age too.
-    removed = sorted(manifests.keys() - kept - recent)
-    return Plan(current, removed, files, sorted(recent), [path for path in unwanted if path in young], foreign)
+    unwanted = [file for file in own if file.name not in wanted]
+    young = [file for file in unwanted if file.name in perhaps_read or (not now and file.modified > since)]
+    too_young = {*young}
+    files = [file for file in unwanted if file not in too_young]
+    # A version whose manifest alone is young counts as recent too, so that its files never go without it.
+    return Plan(current, sorted(manifests.keys() - kept - recent), files, sorted(recent), young, foreign)
 
 
 def _names_of(manifests: Mapping[str, Manifest], versions: Iterable[str]) -> set[str]:
@@ -133,50 +138,64 @@ def _check_version(path: Path, manifest: Manifest, version: str) -> None:
 def _unknown_shards(path: Path, problem: str) -> DatasetError:
     return DatasetError(
         f"{path} is damaged, so nobody knows which shards its version needs, and gc deleted nothing ({problem}). "
-        "Put the file back from a copy, or delete it if that version is not needed"
+        f"Repair it: augforge repair {path.parent if path.name == 'manifest.yaml' else path.parent.parent} --all"
     )
 
 
-def _files(folder: Path) -> tuple[list[Path], list[Path]]:
+def _files(folder: Path) -> tuple[list[File], list[str]]:
     """The files that augforge made in its folders, manifests first; and what else lies there, links among them."""
     own: list[Path] = []
-    foreign: list[Path] = []
+    foreign: list[str] = []
     for part in OWN_NAMES:
         if (folder / part).is_symlink():
-            foreign.append(folder / part)
+            foreign.append(part)
         elif (folder / part).is_dir():
-            paths = [path for path in sorted((folder / part).iterdir()) if path.name != ".owner"]
-            own += [path for path in paths if is_own_file(part, path)]
-            foreign += [path for path in paths if not is_own_file(part, path)]
-    return own, foreign
+            for path in sorted((folder / part).iterdir()):
+                if part == "work" and is_scratch_folder(path):
+                    own += walk(path)
+                elif is_own_file(part, path):
+                    own.append(path)
+                elif path.name != ".owner":
+                    foreign.append(f"{part}/{path.name}")
+    return list(_described(folder, own)), foreign
+
+
+def _described(folder: Path, paths: Iterable[Path]) -> Iterator[File]:
+    for path in paths:
+        with suppress(FileNotFoundError):  # a dry run takes no lock, so a build may be running
+            status = path.lstat()
+            yield File(path.relative_to(folder).as_posix(), status.st_size, status.st_mtime)
 
 
 def _delete(folder: Path, plan: Plan) -> None:
-    # A build that was killed may have left the card of an older version. On a full disk it has to wait.
-    with suppress(StorageError):
-        write_card(folder, plan.current)
-    settle_copy(folder, plan.current)
-    manifests = [path for path in plan.files if path.parent.name == "versions"]
-    for path in manifests:
-        path.unlink(missing_ok=True)
+    with suppress(StorageError):  # on a full disk this has to wait
+        _settle(folder, plan.current)
+    manifests = [file.name for file in plan.files if file.name.startswith("versions/")]
+    for name in manifests:
+        (folder / name).unlink(missing_ok=True)
     if manifests:  # for good, since no manifest may name files that are gone
         sync_folder(folder / "versions")
-    for path in plan.files:
-        path.unlink(missing_ok=True)
-    write_card(folder, plan.current)
+    for file in plan.files:
+        (folder / file.name).unlink(missing_ok=True)
+    for scratch in filter(is_scratch_folder, (folder / "work").glob("*")):
+        if not any(walk(scratch)):
+            shutil.rmtree(scratch, ignore_errors=True)
+    _settle(folder, plan.current)
 
 
-def _report(folder: Path, plan: Plan, dry_run: bool) -> dict[str, Any]:
-    return {
-        **_sizes(plan.files, plan.versions),
-        "recent": _sizes(plan.recent_files, plan.recent_versions),
-        "foreign": [path.relative_to(folder).as_posix() for path in plan.foreign],
-        "dry_run": dry_run,
-    }
+def _settle(folder: Path, current: Manifest) -> None:
+    """Finish what a build that was killed may have left to do: the card, and the other copy of the manifest."""
+    write_card(folder, current)
+    settle_copy(folder, current)
 
 
-def _sizes(files: list[Path], versions: list[str]) -> dict[str, Any]:
-    return {"files": len(files), "bytes": sum(path.lstat().st_size for path in files), "versions": versions}
+def _report(plan: Plan, dry_run: bool) -> dict[str, Any]:
+    recent = _sizes(plan.recent_files, plan.recent_versions)
+    return {**_sizes(plan.files, plan.versions), "recent": recent, "foreign": plan.foreign, "dry_run": dry_run}
+
+
+def _sizes(files: list[File], versions: list[str]) -> dict[str, Any]:
+    return {"files": len(files), "bytes": sum(file.bytes for file in files), "versions": versions}
 
 
 def _newest_first(folder: Path) -> list[str]:

@@ -9,7 +9,7 @@ import polars as pl
 from augforge.errors import DatasetError
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.store.index import REJECTED
-from augforge.store.versions import is_table_intact
+from augforge.store.versions import is_table_intact, removed_version
 
 
 def split_place(text: str) -> tuple[str, str | None]:
@@ -50,6 +50,9 @@ def read_rejected(dataset: Dataset) -> pl.DataFrame:
 def _intact_table(dataset: Dataset, place: str) -> Path:
     """Path of a table of a folder; DatasetError if it is there, but not with the digest that the manifest states."""
     path = dataset.folder / place
+    removed = None if path.exists() else removed_version(dataset.folder, dataset.version)
+    if removed is not None:
+        raise removed
     if path.exists() and not is_table_intact(dataset.folder, dataset.manifest, place):
         raise DatasetError(
             f"{path} is damaged: its SHA-256 is not the manifest's. Check: augforge verify {dataset.folder}; repair: "

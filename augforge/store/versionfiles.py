@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,22 +59,23 @@ class VersionFiles:
         """What reading samples needs of the index; DatasetError if the file is missing or damaged."""
         from augforge.store.tablereading import read_sample_table  # by Arrow, which a loading process does without
 
-        return read_sample_table(self._index_file(), self.manifest.classes)
+        with self._reading():
+            return read_sample_table(self._index_file(), self.manifest.classes)
 
     @cached_property
     def index(self) -> pl.DataFrame:
         """The whole index, read on first use; DatasetError if the file is missing or damaged."""
         from augforge.store.index import read_index  # by Polars, as above
 
-        return read_index(self._index_file())
+        with self._reading():
+            return read_index(self._index_file())
 
     def _index_file(self) -> Path:
         if self.remote is not None:
             return self.remote.fetch_index(self.manifest)
         path = self.folder / self.manifest.index_path
         if not path.exists():
-            incomplete = DatasetError(f"{path} is missing, so {self.folder} is incomplete. {self.remedy}")
-            raise self._removed_version() or incomplete
+            raise DatasetError(f"{path} is missing, so {self.folder} is incomplete. {self.remedy}")
         if self.checked:
             self._compare(path, self.manifest.index_sha256)
         return path
@@ -139,24 +142,34 @@ class VersionFiles:
         path = self.folder / shard
         if self.remote is not None:
             self.remote.fetch_shard(shard, *self._facts[shard])
+        with self._reading():
+            try:
+                with path.open("rb") as stream:
+                    return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            except (OSError, ValueError) as error:
+                raise DatasetError(f"{path} cannot be read ({error}). {self.remedy}") from None
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """While a file is read: if gc has removed the version, that is the error, and not the file that is missing."""
         try:
-            with path.open("rb") as stream:
-                return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:
-            unreadable = DatasetError(f"{path} cannot be read ({error}). {self.remedy}")
-            raise self._removed_version() or unreadable from None
+            yield
+        except DatasetError:
+            from augforge.store.versions import removed_version  # a loading process needs it for this error alone
 
-    def _removed_version(self) -> DatasetError | None:
-        from augforge.store.versions import removed_version  # a loading process needs it for this error alone
-
-        return removed_version(self.folder, self.manifest.version)
+            # Behind a URL, the folder holds copies alone, which say nothing of the versions that there are.
+            removed = None if self.remote else removed_version(self.folder, self.manifest.version)
+            if removed is None:
+                raise
+            raise removed from None
 
     # ---- whole files ----
 
     def check_file(self, place: str, sha256: str) -> None:
         """Compare a file with its SHA-256, and fetch a damaged copy again; DatasetError if it is missing or damaged."""
         if self.remote is None:
-            self._compare(self.folder / place, sha256)
+            with self._reading():
+                self._compare(self.folder / place, sha256)
         else:
             self.remote.fetch_intact_shard(place, sha256)
             self._maps.pop(place, None)  # the copy may have been fetched again, and the map shows the old one

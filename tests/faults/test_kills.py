@@ -163,6 +163,38 @@ class CheckOut(Rebuild):
         super().check_at_end()
 
 
+class Repair(Rebuild):
+    """A repair of a shard, a table, a manifest and the card of the newer version."""
+
+    def __init__(self, world: World, place: Path, jobs: int = 1) -> None:
+        super().__init__(world, place, jobs)
+        build(world.recipe, self.folder)
+        self.whole, manifest = self.contents(), read_manifest(self.folder)
+        for name in (manifest.shards[0].path, manifest.stages_path, "manifest.yaml"):
+            data = bytearray(self.whole[name])
+            data[len(data) // 2] ^= 1
+            (self.folder / name).write_bytes(data)
+        (self.folder / "README.md").unlink()
+        self.damaged = self.contents()
+
+    def contents(self) -> dict[str, bytes]:
+        found = tree(self.folder)
+        own = (name for name in found if not name.startswith("work/") and name not in (".lock", "log.jsonl"))
+        return {name: found[name] for name in own if not name.endswith(".tmp")}
+
+    def command(self) -> tuple[Any, ...]:
+        return killing.repair, self.folder
+
+    def check_after_kill(self) -> None:
+        """Each file is as it was before, or as it was before the damage."""
+        for name, data in self.contents().items():
+            assert data in (self.damaged.get(name), self.whole[name]), name
+
+    def check_at_end(self) -> None:
+        assert self.contents() == self.whole
+        assert list((self.folder / "work").glob("scratch-*")) == temporary_files(self.folder) == []
+
+
 class Export(FirstBuild):
     """An export into a new folder."""
 
@@ -240,6 +272,7 @@ SCENES: dict[str, type[FirstBuild]] = {
     "gc": Collect,
     "gc tagged": CollectTagged,
     "checkout": CheckOut,
+    "repair": Repair,
     "export": Export,
     "export in place": ExportInPlace,
     "pack": Pack,
@@ -301,6 +334,7 @@ QUICK = [
     ("gc", 1, 2),
     ("gc tagged", 1, 1),
     ("checkout", 1, 1),
+    ("repair", 1, 1),
     ("export", 1, 1),
     ("pack", 1, 1),
     ("repair", 1, 2),
@@ -313,6 +347,7 @@ MANY = [
     ("gc", 1, 8),
     ("gc tagged", 1, 8),
     ("checkout", 1, 8),
+    ("repair", 1, 10),
     ("export", 1, 6),
     ("pack", 1, 6),
     ("repair", 1, 12),

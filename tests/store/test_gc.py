@@ -19,6 +19,7 @@ from augforge.store.dataset import open_dataset
 from augforge.store.gc import collect
 from augforge.store.history import checkout, tag_version
 from augforge.store.manifest import read_manifest, versions
+from augforge.store.tables import read_rejected, read_stages
 from augforge.store.verify import verify
 from augforge.store.versions import removed_version
 
@@ -55,6 +56,8 @@ def test_collect_keeps_all_versions_by_default(toy: Path) -> None:
     (toy / "shards/train-feedfeedfeedfeed.parquet").write_bytes(b"of no version")
     (toy / "index/feedfeedfeedfeed.parquet").write_bytes(b"of no version")
     (toy / "index/.feedfeedfeedfeed.parquet.0123abcd.tmp").write_bytes(b"left by a kill")
+    (toy / "work/scratch-0123_xyz/work").mkdir(parents=True)
+    (toy / "work/scratch-0123_xyz/work/batch.bin").write_bytes(b"left by a repair that was killed")
     before, kept = size(toy), versions(toy)
     freed = collect(toy, now=True)
     assert freed["bytes"] == before - size(toy) > 0
@@ -136,8 +139,10 @@ def test_foreign_files_and_links_stay(toy: Path, tmp_path: Path) -> None:
         "index/mine.csv",
         "versions/old.yaml",
         "work/a.txt",
+        "work/scratch-notes/a.txt",
     ]
     for name in mine:
+        (toy / name).parent.mkdir(exist_ok=True)
         (toy / name).write_text("mine")
     (toy / "work/folder").mkdir()
     (toy / "work/folder/0123456789abcdef.bin").write_text("mine")
@@ -146,7 +151,7 @@ def test_foreign_files_and_links_stay(toy: Path, tmp_path: Path) -> None:
     freed = collect(toy, keep=1, now=True)
     assert all((toy / name).read_text() == "mine" for name in [*mine, "work/folder/0123456789abcdef.bin"])
     assert precious.read_text() == "precious" and (toy / "shards/train-0123456789abcdef.parquet").is_symlink()
-    stays = {*mine[1:], "work/folder", "shards/train-0123456789abcdef.parquet"}
+    stays = {*mine[1:-1], "work/scratch-notes", "work/folder", "shards/train-0123456789abcdef.parquet"}
     assert set(freed["foreign"]) == stays and len(freed["versions"]) == 1
 
 
@@ -169,6 +174,9 @@ def test_a_reader_of_a_version_that_went_away_is_told(toy: Path) -> None:
     with pytest.raises(DatasetError, match=said):
         for i in range(len(reader)):
             reader.payload(i)
+    for read in (lambda: reader.index, reader.check, lambda: read_stages(reader), lambda: read_rejected(reader)):
+        with pytest.raises(DatasetError, match=said):
+            read()
     assert gone and removed_version(toy, current) is None
     with pytest.raises(DatasetError, match=f"has no version '{previous}'"):
         open_dataset(toy, previous)
