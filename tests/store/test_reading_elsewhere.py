@@ -208,6 +208,25 @@ def test_a_fork_while_threads_read(dataset: Dataset) -> None:
             each.result()
 
 
+# ---- copies of a dataset behind a URL ----
+
+
+@pytest.mark.skipif("fork" not in METHODS, reason="no fork here")
+def test_readers_that_find_the_same_damaged_copy(
+    folder: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All get what is behind the URL: one of them fetches the copy again, and the others find it whole."""
+    monkeypatch.setenv("AUGFORGE_CACHE", str(tmp_path / "cache"))
+    far, wanted = open_dataset(folder.as_uri()), everything(dataset)
+    assert everything(far) == wanted
+    for copy in (far.folder / "shards").glob("*.parquet"):
+        copy.write_bytes(bytes(copy.stat().st_size))
+    with ThreadPoolExecutor(4) as pool:
+        forked = [pool.submit(answer_of, "fork", everything, far) for _ in range(2)]
+        here = [pool.submit(everything, far) for _ in range(2)]
+        assert [each.result() for each in (*forked, *here)] == [wanted] * 4
+
+
 # ---- while the dataset goes on ----
 
 
