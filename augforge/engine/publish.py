@@ -17,11 +17,13 @@ from augforge.keys import digest
 from augforge.planning.rows import Row
 from augforge.progress import Progress
 from augforge.recipe.recipe import Recipe, verdicts_json
+from augforge.sources.licences import Licence
 from augforge.store import index as index_store
 from augforge.store.card import write_card
 from augforge.store.manifest import (
     FORMAT_VERSION,
     FileEntry,
+    LicenceEntry,
     Manifest,
     RecipeEntry,
     ReviewEntry,
@@ -117,6 +119,8 @@ def write_version(finished: Finished, written: VersionShards) -> Manifest:
         index_sha256=file_sha256(stem.with_suffix(".parquet")),
         recipe=RecipeEntry(digest=recipe.digest, text=recipe.text, overrides=_recorded_overrides(recipe)),
         review=_review_entry(recipe),
+        licences=_licence_entries(finished),
+        metadata=sorted({key for row in rows for key in row.metadata or {}}),
         shards=entries,
     )
     files = [_file_entry(finished.folder, path) for path in manifest.table_paths]
@@ -131,6 +135,16 @@ def _recorded_overrides(recipe: Recipe) -> dict[str, Any]:
 def _file_entry(folder: Path, path: str) -> FileEntry:
     file = folder / path
     return FileEntry(path=path, bytes=file.stat().st_size, sha256=file_sha256(file))
+
+
+def _licence_entries(finished: Finished) -> list[LicenceEntry]:
+    """The licences of the samples, sorted by their keys."""
+    samples = Counter(key for row in finished.outcome.rows for key in row.licences)
+    known = finished.listing.licences
+    return [
+        LicenceEntry(licence=key, samples=count, **known.get(key, Licence(name=key)).model_dump())
+        for key, count in sorted(samples.items())
+    ]
 
 
 def _review_entry(recipe: Recipe) -> ReviewEntry | None:

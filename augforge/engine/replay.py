@@ -27,7 +27,7 @@ from augforge.progress import Progress, Silent
 from augforge.recipe.recipe import Recipe, load_recipe
 from augforge.store.codec import decode_image, library_versions, pixel_digest
 from augforge.store.dataset import Dataset
-from augforge.store.log import last_build
+from augforge.store.log import last_build, recorded_overrides
 from augforge.store.manifest import is_table_intact
 from augforge.yamlfile import parse_yaml
 
@@ -63,7 +63,7 @@ def replay_sample(
 ) -> Replay:
     """Make a sample of a dataset again, and compare its pixels with the stored ones.
 
-    The recipe is that of the manifest with the overrides of the last build, the source the one of that build. Only the
+    The recipe is that of the manifest with its overrides and review, the source the one of the last build. Only the
     tasks that the sample needs are performed, in a temporary folder: nothing is written to the dataset.
 
     Args:
@@ -107,9 +107,9 @@ def _source_path(dataset: Dataset, source: str | None) -> str:
 
 
 def _recorded_recipe(dataset: Dataset, source: str, folder: Path) -> Recipe:
-    """The recipe of a version, with the overrides of its last build, reading the source from another place."""
+    """The recipe of a version with its overrides and its review, reading the source from another place."""
     entry, text = last_build(dataset.folder, dataset.version), dataset.manifest.recipe.text
-    overrides: dict[str, Any] = {**(entry.get("overrides") or {}), "source.path": source}
+    overrides: dict[str, Any] = {**recorded_overrides(dataset.folder, dataset.manifest), "source.path": source}
     review = {**parse_yaml(text, "recipe", DatasetError).data, **overrides}.get("review")
     if dataset.manifest.review is not None:
         overrides["review"] = "review.yaml"

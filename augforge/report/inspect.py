@@ -47,6 +47,10 @@ def inspect(dataset: Dataset) -> dict[str, Any]:
         "fitted": manifest.fitted,
         "ops": dict(manifest.ops),
         "made_by": dict(manifest.made_by),
+        "augforge": manifest.augforge,
+        "licences": [entry.model_dump() for entry in manifest.licences],
+        "metadata": list(manifest.metadata),
+        "review": manifest.review.model_dump() if manifest.review else None,
         "recipe": manifest.recipe.model_dump(),
     }
 
@@ -108,7 +112,11 @@ def _facts(report: dict[str, Any]) -> dict[str, str | Text]:
         "bytes": f"{human_bytes(report['bytes'])} in {plural(len(report['shards']), 'shard')}, {report['encoding']}",
         "source": f"{source['format']}, {plural(source['samples'], 'sample')}",
     }
-    for name in ("labels", "tags", "fitted"):
+    if report["licences"]:
+        facts["licences"] = _join_items({entry["licence"]: f"{entry['samples']:,}" for entry in report["licences"]})
+    if report["augforge"]:
+        facts["built by"] = f"augforge {report['augforge']}"
+    for name in ("labels", "tags", "fitted", "metadata"):
         if report[name]:
             facts[name] = _join_items(report[name])
     return facts

@@ -29,6 +29,7 @@ class HistoryEntry:
         exists: False if `augforge gc` removed it.
         recipe: ``path`` and ``digest``.
         overrides: what ``--set`` changed.
+        augforge: the version of augforge that made it; empty in format 1.
         samples, splits: counts.
         builds: how many builds gave this version.
         seconds: of the last of them.
@@ -45,6 +46,7 @@ class HistoryEntry:
     exists: bool = True
     recipe: dict[str, str | None] = field(default_factory=dict)
     overrides: dict[str, Any] = field(default_factory=dict)
+    augforge: str = ""
     samples: int | None = None
     splits: dict[str, int] = field(default_factory=dict)
     builds: int = 0
@@ -134,7 +136,8 @@ def _describe_version(folder: Path, entry: HistoryEntry, current: Manifest, tags
         entry.problem = str(error)
         return
     entry.recipe = {"path": entry.recipe.get("path"), "digest": manifest.recipe.digest}
-    entry.samples, entry.splits = manifest.samples, dict(manifest.splits)
+    entry.samples, entry.splits, entry.augforge = manifest.samples, dict(manifest.splits), manifest.augforge
+    entry.overrides = {**entry.overrides, **manifest.recipe.overrides}
 
 
 def require_folder(place: str | Path, command: str) -> Path:

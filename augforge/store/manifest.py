@@ -42,6 +42,19 @@ class ReviewEntry(_Frozen):
     text: str
 
 
+class LicenceEntry(_Frozen):
+    """A licence of source images: the key that the index has, name, URL, whom to name, and how many samples show some.
+
+    A sample that was made of several images counts for each of their licences.
+    """
+
+    licence: str
+    name: str
+    url: str
+    attribution: str
+    samples: int
+
+
 class SourceEntry(_Frozen):
     """The source: the format it was read as, a digest over the ids of its samples, and their number."""
 
@@ -86,7 +99,8 @@ class Manifest(_Frozen):
     """A dataset version. `version` digests format, class and label tables, shards, rejections and tags; no more.
 
     `augforge` is the version that made it. `files` are the tables: index, rejected samples, stages, ledger.
-    `plugins` says of each op, and of the source, that a plugin defines, where its code came from.
+    `plugins` says of each op, and of the source, that a plugin defines, where its code came from. `licences` are those
+    of the source images, `metadata` the names of the columns of metadata, which may say something about persons.
     """
 
     format: int
@@ -109,6 +123,8 @@ class Manifest(_Frozen):
     index_sha256: str
     recipe: RecipeEntry
     review: ReviewEntry | None = None
+    licences: list[LicenceEntry] = Field(default_factory=list)
+    metadata: list[str] = Field(default_factory=list)
     files: list[FileEntry] = Field(default_factory=list)
     shards: list[ShardEntry]
 

@@ -93,8 +93,8 @@ def as_format_1(folder: Path) -> Manifest:
     write_manifest(folder, old)
     for path in (folder / "manifest.yaml", folder / f"versions/{version}.yaml"):
         text = path.read_text(encoding="utf-8")
-        for line in ("  overrides: {}\n", "files: []\n", "review:\n", "augforge: ''\n"):
-            text = text.replace(line, "")
+        for line in ("  overrides: {}", "files: []", "review:", "licences: []", "metadata: []", "augforge: ''"):
+            text = text.replace(f"{line}\n", "")
         path.write_text(text[: text.rindex("# sha256")], encoding="utf-8")
     return old
 
