@@ -97,6 +97,22 @@ class Remote:
         self._download(manifest.stages_path)
         return self._copy_path(manifest.stages_path)
 
+    def fetch_anew(self, path: str) -> bool:
+        """Fetch a small file that has no digest elsewhere; False, and no copy is left, if there is no such file."""
+        with self._file_system(path) as (files, remote_path):
+            exists = files.exists(remote_path)
+        if exists:
+            self._download(path)
+        else:
+            self._copy_path(path).unlink(missing_ok=True)
+        return bool(exists)
+
+    def list_versions(self) -> list[str]:
+        """All versions that have a manifest, sorted by name."""
+        with self._file_system("versions") as (files, remote_path):
+            names = [PurePosixPath(name).name for name in files.ls(remote_path, detail=False)]
+        return sorted(name[: -len(".yaml")] for name in names if name.endswith(".yaml"))
+
     def size_of(self, path: str) -> int | None:
         """Size of a remote file in bytes; None if the server does not tell it."""
         with self._file_system(path) as (files, remote_path):
@@ -133,21 +149,14 @@ class Remote:
         """Manifests of all versions that begin like this or have this tag; `read_manifest` refuses several."""
         if not is_version_prefix(version):
             version = self._fetch_tag(version)
-        with self._file_system("versions") as (files, remote_path):
-            known = sorted(PurePosixPath(name).name for name in files.ls(remote_path, detail=False))
-        found = [name for name in known if name.startswith(version) and name.endswith(".yaml")]
+        found = [name for name in self.list_versions() if name.startswith(version)]
         if not found:
             raise DatasetError(f"{self.url} has no version '{version}'. Give another, or none for the current one")
-        return [f"versions/{name}" for name in found]
+        return [f"versions/{name}.yaml" for name in found]
 
     def _fetch_tag(self, name: str) -> str:
         """The version that a tag names, after the copy of the tags was fetched anew, or deleted if there are none."""
-        with self._file_system(TAGS) as (files, remote_path):
-            exists = files.exists(remote_path)
-        if exists:
-            self._download(TAGS)
-        else:
-            self._copy_path(TAGS).unlink(missing_ok=True)
+        self.fetch_anew(TAGS)
         try:
             return resolve_tag(self.folder, name)
         except DatasetError as error:
