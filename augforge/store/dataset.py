@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,6 +25,7 @@ from augforge.store.manifest import Manifest, read_manifest
 from augforge.store.order import global_order, share
 
 if TYPE_CHECKING:
+    from augforge.lineage import SampleLineage
     from augforge.store.remote import Remote
 
 OPEN_SHARDS = 256
@@ -136,6 +137,7 @@ class Dataset(OldNames):
             split=row["split"],
             label=None if row["label"] is None else np.array(row["label"], np.float32),
             metadata={key: value for key, value in (row.get("metadata") or {}).items() if value is not None},
+            read_lineage=partial(_read_lineage, str(self.folder / self.manifest.index_path), row["name"]),
         )
 
     def payload(self, i: int) -> tuple[memoryview, memoryview]:
@@ -272,3 +274,9 @@ class Dataset(OldNames):
             except (OSError, ValueError) as error:
                 raise DatasetError(f"{self.folder / shard} cannot be read ({error}). {self._remedy}") from None
         return self._maps[shard]
+
+
+def _read_lineage(index: str, name: str) -> SampleLineage:
+    from augforge.store.lineages import read_lineage  # most processes that read samples never ask for it
+
+    return read_lineage(index, name)
