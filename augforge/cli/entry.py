@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Any, NoReturn
 
 import typer
@@ -17,7 +18,7 @@ def run_app(app: typer.Typer) -> None:
 
     With ``--json`` every error, a wrong command line too, is a JSON object on standard error; see `cli.machine`.
     """
-    COMMON.json = machine.wants_json(sys.argv[1:])
+    COMMON.json, COMMON.told = machine.wants_json(sys.argv[1:]), False
     try:
         if COMMON.json:
             _run_for_machines(app)
@@ -35,7 +36,9 @@ def run_app(app: typer.Typer) -> None:
 def _run_for_machines(app: typer.Typer) -> None:
     """Run the command line; what ends it besides the errors that `run_app` tells becomes JSON here."""
     try:
-        code = app(standalone_mode=False) or 0
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: machine.print_notice(str(message))
+            code = app(standalone_mode=False) or 0
     except (AugforgeError, OSError):
         raise
     except (KeyboardInterrupt, typer.Abort):

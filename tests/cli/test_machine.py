@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,18 @@ def test_notices_are_lines_of_their_own(run: Run, tmp_path: Path) -> None:
     code, out, lines = run("outliers", recipe, tmp_path / "out", "--output", tmp_path / "sheet.png")
     assert code == 0 and json.loads(out)["samples"] == 2
     assert [list(line) for line in lines] == [["notice"], ["notice"]] and "sheet.png" in lines[1]["notice"]
+
+
+def test_warnings_of_libraries_are_notices(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(*_: Any, **__: Any) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.warn("old", DeprecationWarning, stacklevel=1)
+        raise errors.PlanError("no")
+
+    monkeypatch.setattr(builder, "build", build)
+    _, _, lines = run("build", "r.yaml")
+    assert [list(line) for line in lines] == [["notice"], ["error"]] and lines[0]["notice"] == "old"
 
 
 def test_a_finding_is_a_result_and_no_error(run: Run, tmp_path: Path) -> None:
