@@ -126,6 +126,7 @@ def outliers(
     from augforge.engine.reviewing import write_review
     from augforge.report.outliers import outlier_sheet, outliers_json, render_outliers
     from augforge.report.show import save_png
+    from augforge.report.tables import plural
 
     folder, sheet = outliers_places(dataset, [*(out or ()), *([old_output] if old_output else [])])
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible():
@@ -136,7 +137,7 @@ def outliers(
         terminal.remark(f"wrote {sheet}")
     if review is not None:
         count = write_review(found, review)
-        terminal.remark(f"wrote {review} with {count} verdicts")
+        terminal.remark(f"wrote {review} with {plural(count, 'verdict')}")
     terminal.output(outliers_json(found, scored), as_json, lambda console: render_outliers(found, scored, console))
 
 

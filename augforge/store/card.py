@@ -87,7 +87,7 @@ def _licence_lines(manifest: Manifest) -> Iterator[str]:
     """Each licence with its samples, as a list; or that none is stated."""
     for entry in manifest.licences:
         facts = [entry.name, entry.url, f"attribution: {entry.attribution}" if entry.attribution else ""]
-        yield f"- {_one_line(', '.join(filter(None, facts)))} ({entry.samples} samples)"
+        yield f"- {_one_line(', '.join(filter(None, facts)))} ({entry.samples} sample{'s' * (entry.samples != 1)})"
     if not manifest.licences:
         yield "No licence is stated for the source images."
 

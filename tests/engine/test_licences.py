@@ -64,7 +64,7 @@ def test_the_licence_of_each_coco_image(tmp_path: Path) -> None:
     assert entries(dataset) == [("CC BY 4.0", "https://cc/by", "Clinic A", 1), ("CC0", "", "Clinic A", 1)]
     assert [each["licence"] for each in inspect(dataset)["licences"]] == ["CC BY 4.0 (Clinic A)", "CC0 (Clinic A)"]
     card = (dataset.folder / "README.md").read_text()
-    assert "- CC BY 4.0, https://cc/by, attribution: Clinic A (1 samples)" in card
+    assert "- CC BY 4.0, https://cc/by, attribution: Clinic A (1 sample)" in card
 
 
 def test_the_only_licence_of_a_file_is_that_of_all_its_images(tmp_path: Path) -> None:
