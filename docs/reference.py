@@ -12,6 +12,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from pydantic import BaseModel
 from typer.models import ArgumentInfo, OptionInfo
 
+from augforge.checks.policy import Drift, PolicyKeys
 from augforge.cli import app as cli
 from augforge.errors import AugforgeError
 from augforge.report.fields import describe_fields, flow
@@ -43,6 +44,10 @@ _CODES = {
     "usage_error": (2, "The command line is wrong"),
     "interrupted": (130, "Ctrl-C; 143 after SIGTERM, 129 after SIGHUP"),
 }
+POLICY = """\
+A YAML file, `policy.yaml` beside the registry or the recipe, or `augforge check --policy FILE`. A key that is left out
+demands nothing. [ci.md](ci.md) shows one.
+"""
 _VALUES = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
 
 
@@ -169,7 +174,7 @@ def _default(option: Parameter) -> str:
 
 
 def configuration_page() -> str:
-    """Every key of a training configuration: type, default, meaning."""
+    """Every key of a training configuration, then of a policy: type, default, meaning."""
     sections = dict(_sections())
     own = [field for field in describe_fields(TrainConfig) if field["name"] not in sections]
     contents = "".join(f"- [`{name}`](#{name}): {_about(model)}\n" for name, model in sections.items())
@@ -181,6 +186,8 @@ def configuration_page() -> str:
         "Sections, each a mapping with keys of its own:\n",
         contents,
         *(f"## {name}\n\n{_about(model)}\n\n{_keys(describe_fields(model))}" for name, model in sections.items()),
+        f"## The policy of augforge check\n\n{POLICY}\n{_keys(describe_fields(PolicyKeys))}",
+        f"### max_drift\n\n{_about(Drift)}\n\n{_keys(describe_fields(Drift))}",
     ]
     return "\n".join(parts)
 

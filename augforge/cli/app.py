@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from augforge.cli import checking as cli_checking
 from augforge.cli import history as cli_history
+from augforge.cli import keeping as cli_keeping
 from augforge.cli import models as cli_models
 from augforge.cli import pages as cli_pages
 from augforge.cli import studies as cli_studies
@@ -24,14 +26,12 @@ from augforge.cli.options import (
     OldFolder,
     OldOutput,
     Overrides,
+    Rename,
     Version,
     exactly_one,
     out_option,
     outliers_places,
 )
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="augforge",
@@ -64,6 +64,7 @@ def build(
         bool, typer.Option("--rehash", help="Read every source file again, even if it looks untouched.")
     ] = False,
     register: Annotated[bool, typer.Option("--register", help="Add the result to ./data_manifest.yaml.")] = False,
+    rename: Rename = False,
     as_json: Json = False,
 ) -> None:
     """Build the dataset that a recipe describes.
@@ -88,6 +89,7 @@ def build(
             reuse=reuse,
             rehash=rehash,
             register=register,
+            rename=rename,
             progress=progress,
         )
     terminal.output(asdict(summary), as_json, lambda console: render_summary(summary, console))
@@ -150,31 +152,6 @@ def inspect(dataset: DatasetPlace, version: Version = None, as_json: Json = Fals
 
     found = report(open_dataset(dataset, version))
     terminal.output(found, as_json, lambda console: render_inspect(found, console))
-
-
-@app.command(cls=Command)
-def verify(
-    dataset: DatasetPlace,
-    version: Version = None,
-    pixels: Annotated[bool, typer.Option("--pixels", help="Decode every sample and compare its pixel digest.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Prove that a dataset is what its manifest says; if it is not, name what is damaged and exit with code 1.
-
-    Checks the version, every shard's SHA-256, page checksums, the index against the shards, and payload offsets. Shards
-    of a URL are fetched into the cache; those that are complete there are not fetched again, only their sizes compared.
-    """
-    from augforge.store.dataset import open_dataset
-    from augforge.store.verify import verify as check
-
-    manifest = open_dataset(dataset, version).manifest
-    with terminal.progress_bars(quiet=as_json) as progress:
-        progress.start("verify", len(manifest.shards))
-        problems = check(dataset, version, pixels, progress.advance)
-    found = {"version": manifest.version, "shards": len(manifest.shards), "ok": not problems, "problems": problems}
-    terminal.output(found, as_json, lambda console: terminal.print_problems(found, console))
-    if problems:
-        raise typer.Exit(1)
 
 
 @app.command(cls=Command)
@@ -256,8 +233,9 @@ def files(dataset: DatasetPlace, version: Version = None) -> None:
         typer.echo(place)
 
 
-for command in (*cli_pages.COMMANDS, *cli_history.COMMANDS, *cli_models.COMMANDS, *cli_studies.COMMANDS):
-    app.command(cls=Command)(command)
+for module in (cli_keeping, cli_pages, cli_history, cli_checking, cli_models, cli_studies):
+    for command in module.COMMANDS:
+        app.command(cls=Command)(command)
 for registered in app.registered_commands:
     assert registered.callback is not None
     registered.callback = with_common_options(registered.callback)

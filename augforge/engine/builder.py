@@ -77,6 +77,7 @@ def build(
     reuse: bool = True,
     rehash: bool = False,
     register: bool = False,
+    rename: bool = False,
     plugins: Sequence[str | Path] = (),
     progress: Progress | None = None,
 ) -> Summary:
@@ -92,6 +93,7 @@ def build(
         rehash: read every source file again instead of trusting its size and modification time.
         plugins: Python files that register ops or sources; they are run.
         register: enter source and dataset into ``data_manifest.yaml`` in the current folder.
+        rename: build over a dataset of another name. The new version has the recipe's name, older ones keep theirs.
         progress: is told how far the work is.
 
     Raises:
@@ -108,7 +110,7 @@ def build(
         check_registrable(loaded)
     folder = dataset_folder(out, loaded.name)
     jobs, progress = execute.worker_count(jobs), progress or Silent()
-    check_folder(folder, loaded.name)
+    check_folder(folder, loaded.name, rename)
     if dry_run:
         opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash, remember=False)
         reusable = dict(opened.pool.payloads)
@@ -146,7 +148,7 @@ def _remove_leftovers(folder: Path) -> None:
     sweep(folder / "work")
     for part in ("shards", "index", "versions"):
         remove_temporary_files(folder / part)
-    for name in ("manifest.yaml", "README.md"):  # the folder may hold files of other programs too
+    for name in ("manifest.yaml", "README.md", "tags.yaml"):  # the folder may hold files of other programs too
         remove_temporary_files(folder, f"{name}.*")
 
 

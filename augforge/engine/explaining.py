@@ -11,7 +11,7 @@ from typing import Any
 from augforge.engine import execute
 from augforge.engine.finished import Finished
 from augforge.engine.foresight import PlannedWork, Planner
-from augforge.engine.opening import check_folder, dataset_folder, open_recipe
+from augforge.engine.opening import Opened, check_folder, dataset_folder, open_recipe
 from augforge.engine.outcome import Outcome
 from augforge.engine.versioning import current_dataset, foresee_version
 from augforge.progress import Silent
@@ -46,7 +46,12 @@ class Explanation:
 
 
 def explain(
-    recipe: str | Path, out: str | Path | None = None, *, jobs: int = 1, overrides: Sequence[str] = ()
+    recipe: str | Path,
+    out: str | Path | None = None,
+    *,
+    jobs: int = 1,
+    overrides: Sequence[str] = (),
+    rename: bool = False,
 ) -> Explanation:
     """Plan a build as a dry run does, and say why each task would run.
 
@@ -55,14 +60,24 @@ def explain(
         out: folder of the dataset, default ``datasets/<name>``.
         jobs: worker processes that the build would have; the plan is the same for any number.
         overrides: ``key.path=value`` strings that change the recipe.
+        rename: the folder may hold a dataset of another name.
 
     Raises:
         RecipeError, SourceError, PlanError, DatasetError: as a build would, before any work.
     """
     loaded = load_recipe(recipe, overrides)
     folder = dataset_folder(out, loaded.name)
-    check_folder(folder, loaded.name)
-    opened = open_recipe(loaded, folder, remember=False)
+    check_folder(folder, loaded.name, rename)
+    return explain_opened(open_recipe(loaded, folder, remember=False), jobs)
+
+
+def explain_opened(opened: Opened, jobs: int = 1) -> Explanation:
+    """`explain` for a recipe whose source is listed already.
+
+    Raises:
+        SourceError, PlanError, DatasetError: as a build would, before any work.
+    """
+    loaded, folder = opened.recipe, opened.folder
     pipeline = opened.pipeline(loaded.steps, execute.worker_count(jobs), Silent())
     outcome = opened.make_samples(pipeline, dry=True)
     finished = Finished(opened, outcome)

@@ -100,7 +100,7 @@ def find_outliers(
         raise PlanError(f"{recipe} has no filter. Add one, such as {{op: metal}}; augforge ops lists them")
     folder = dataset_folder(out, loaded.name)
     check_folder(folder, loaded.name)
-    with writer_lock(folder):
+    with writer_lock(folder, "outliers"):
         opened = open_recipe(loaded, folder)
         steps = loaded.steps[: filters[-1].index]
         pipeline = opened.pipeline(steps, execute.worker_count(jobs), progress or Silent())

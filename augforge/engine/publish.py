@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ from augforge.cache.work import remove_batch
 from augforge.catalogue import origin_of
 from augforge.engine import execute
 from augforge.engine.finished import Finished, index_rows, shard_columns, stage_rows
-from augforge.files import file_sha256
+from augforge.errors import DatasetError
+from augforge.files import file_sha256, temporary_path, writing
 from augforge.keys import digest
 from augforge.planning.rows import Row
 from augforge.progress import Progress
@@ -32,6 +35,7 @@ from augforge.store.manifest import (
     count_reasons,
     read_manifest,
     rejected_digest,
+    table_path,
     tags_digest,
     version_of,
     write_manifest,
@@ -79,22 +83,23 @@ def _shard_row(finished: Finished, row: Row) -> ShardRow:
     return ShardRow(shard_columns(finished, row), finished.pool.payloads[row.id, str(finished.encoding)], digest)
 
 
-def write_version(finished: Finished, written: VersionShards) -> Manifest:
-    """Write everything of the new version except the manifest, and return the manifest."""
-    entries = [
+def shard_entries(written: VersionShards) -> list[ShardEntry]:
+    """The shards as the manifest describes them."""
+    return [
         ShardEntry(path=s.path, split=s.split, rows=s.rows, bytes=s.bytes, sha256=s.sha256) for _, s in written.shards
     ]
+
+
+def write_version(finished: Finished, written: VersionShards) -> Manifest:
+    """Write everything of the new version except the manifest, and return the manifest."""
+    entries = shard_entries(written)
     classes, labels = finished.listing.classes, finished.listing.labels
     rejected = finished.rejected()
     tags = tags_digest((row.name, row.tags) for row in finished.outcome.rows)
     version = version_of(classes, labels, entries, rejected_digest(rejected), tags)
-    stem = finished.folder / "index" / version
-    index_store.write_index(stem.with_suffix(".parquet"), index_rows(finished, written.shards), classes)
-    index_store.write_rejected(stem.with_suffix(".rejected.parquet"), rejected)
-    index_store.write_stages(stem.with_suffix(".stages.parquet"), stage_rows(finished.outcome))
-    finished.pool.ledger.save(stem.with_suffix(".ledger.parquet"))
+    tables = _write_tables(finished, version, written, rejected)
     rows, recipe = finished.outcome.rows, finished.recipe
-    manifest = Manifest(
+    return Manifest(
         format=FORMAT_VERSION,
         name=recipe.name,
         version=version,
@@ -102,10 +107,11 @@ def write_version(finished: Finished, written: VersionShards) -> Manifest:
         splits=dict(sorted(Counter(row.split for row in rows).items())),
         classes=list(classes),
         labels=list(labels),
+        metadata_columns=sorted({name for row in rows for name in row.metadata or ()}),
         encoding=str(finished.encoding),
         source=SourceEntry(
             format=recipe.source.format,
-            digest=digest("source", sorted(row.id for row in finished.opened.table.rows)),
+            digest=finished.opened.table.digest,
             samples=len(finished.opened.table.rows),
         ),
         fitted=finished.outcome.fitted,
@@ -116,25 +122,68 @@ def write_version(finished: Finished, written: VersionShards) -> Manifest:
         plugins=_plugins(recipe),
         augforge=augforge.__version__,
         made_by=finished.opened.libraries,
-        index_sha256=file_sha256(stem.with_suffix(".parquet")),
+        index_sha256=tables[0].sha256,
         recipe=RecipeEntry(digest=recipe.digest, text=recipe.text, overrides=_recorded_overrides(recipe)),
         review=_review_entry(recipe),
         licences=_licence_entries(finished),
-        metadata=sorted({key for row in rows for key in row.metadata or {}}),
+        files=tables,
         shards=entries,
     )
-    files = [_file_entry(finished.folder, path) for path in manifest.table_paths]
-    return manifest.model_copy(update={"files": files})
+
+
+def _write_tables(
+    finished: Finished, version: str, written: VersionShards, rejected: Sequence[Mapping[str, Any]]
+) -> list[FileEntry]:
+    """Write index, rejected samples, stages and ledger of a version."""
+    classes = finished.listing.classes
+    rows = index_rows(finished, written.shards)
+    return [
+        _write_table(finished.folder, version, "index", lambda path: index_store.write_index(path, rows, classes)),
+        _write_table(finished.folder, version, "rejected", lambda path: index_store.write_rejected(path, rejected)),
+        _write_table(
+            finished.folder,
+            version,
+            "stages",
+            lambda path: index_store.write_stages(path, stage_rows(finished.outcome)),
+        ),
+        _write_table(finished.folder, version, "ledger", finished.pool.ledger.save),
+    ]
+
+
+def _write_table(folder: Path, version: str, table: str, write: Callable[[Path], None]) -> FileEntry:
+    """Write a table of a version, and say what the manifest has to say of it.
+
+    A version may be there already, and have another table: the same samples with a review, or a licence, that came
+    later. Then the new table gets a name of its own, and the old one stays for readers of the manifest that names it.
+    """
+    path = table_path(version, table)
+    new = temporary_path(folder / path)
+    with writing(new):
+        try:
+            write(new)
+            sha256 = file_sha256(new)
+            if _digest_in_manifests(folder, version, path) - {sha256}:
+                path = table_path(version, table, sha256[:8])
+            new.replace(folder / path)
+        finally:
+            new.unlink(missing_ok=True)
+    return FileEntry(path=path, bytes=(folder / path).stat().st_size, sha256=sha256)
+
+
+def _digest_in_manifests(folder: Path, version: str, path: str) -> set[str]:
+    """The digests that the manifests of a version state for a table: the current one, and its copy."""
+    found = set()
+    for place in (None, version):
+        with suppress(DatasetError):
+            manifest = read_manifest(folder, place)
+            entry = manifest.file_entry(path) if manifest.version == version else None
+            found |= {entry.sha256} if entry else set()
+    return found
 
 
 def _recorded_overrides(recipe: Recipe) -> dict[str, Any]:
     """What ``--set`` changed, but for the source's path: the same data elsewhere gives the same manifest."""
     return {key: value for key, value in sorted(recipe.overrides.items()) if key != "source.path"}
-
-
-def _file_entry(folder: Path, path: str) -> FileEntry:
-    file = folder / path
-    return FileEntry(path=path, bytes=file.stat().st_size, sha256=file_sha256(file))
 
 
 def _licence_entries(finished: Finished) -> list[LicenceEntry]:

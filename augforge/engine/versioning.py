@@ -53,17 +53,18 @@ def foresee_version(finished: Finished, before: Dataset | None) -> NextVersion:
         return NextVersion(None, None if before is not None else False, DEPENDS)
     shards = _known_shards(finished)
     if shards is not None:
-        version = _version_with(finished, shards)
+        version = version_with(finished, shards)
         return NextVersion(version, before is not None and version == before.version)
     if before is None or not _decides_as(before, finished):
         return NextVersion(None, False, DEPENDS)
     if finished.opened.libraries == before.manifest.made_by:
-        version = _version_with(finished, before.manifest.shards)
+        version = version_with(finished, before.manifest.shards)
         return NextVersion(version, version == before.version)
     return NextVersion(None, None, DEPENDS)
 
 
-def _version_with(finished: Finished, shards: list[ShardEntry]) -> str:
+def version_with(finished: Finished, shards: list[ShardEntry]) -> str:
+    """The version of a build with these shards."""
     tags = tags_digest((row.name, row.tags) for row in finished.outcome.rows)
     listing = finished.listing
     return version_of(listing.classes, listing.labels, shards, rejected_digest(finished.rejected()), tags)

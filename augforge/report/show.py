@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 
 from augforge import bitmask
 from augforge.errors import AugforgeError
+from augforge.files import replacing
 from augforge.report.colours import Colour, colour_of
 from augforge.report.overlay import overlay, scale_to_fit
 from augforge.report.paint import (
@@ -283,10 +285,14 @@ def save_png(picture: Picture, path: str | Path) -> None:
 
     Raises:
         AugforgeError: another suffix, or no such folder.
+        StorageError: there is no space or right to write it.
     """
     path = Path(path)
     if path.suffix.lower() not in _SUFFIXES:
         raise AugforgeError(f"{path} does not end in {', '.join(_SUFFIXES)}. Name the picture {path.stem}.png")
     if not path.parent.is_dir():
         raise AugforgeError(f"the folder {path.parent} does not exist. Make it first: mkdir -p {path.parent}")
-    Image.fromarray(picture).save(path)
+    encoded = io.BytesIO()  # Pillow itself takes a half-written JPEG on a full disk for a whole one
+    Image.fromarray(picture).save(encoded, format="PNG" if path.suffix.lower() == ".png" else "JPEG")
+    with replacing(path) as temporary:
+        temporary.write_bytes(encoded.getbuffer())

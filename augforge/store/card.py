@@ -22,7 +22,7 @@ A dataset of {samples} annotated images in Parquet shards, built by augforge{by}
 {splits}
 
 {count} classes: {classes}.
-
+{metadata}
 The shards of this version are listed above; `shards/` may hold older ones too, so do not glob it.
 
 ```python
@@ -40,11 +40,9 @@ datasets.load_dataset("{name}")  # decodes the image column
 
 Masks are a zstd frame of planar bit-planes: class `c` is bit `c % 8` of plane `c // 8`, in the order above.
 
-## Licences and personal data
+## Licences
 
 {licences}
-
-{metadata}
 
 ## Recipe
 
@@ -56,9 +54,14 @@ Masks are a zstd frame of planar bit-planes: class `c` is bit `c % 8` of plane `
 
 def write_card(folder: Path, manifest: Manifest) -> None:
     """Write ``README.md``, if it is not this card already."""
-    path, text = folder / "README.md", seal(dataset_card(manifest), html=True)
+    path, text = folder / "README.md", card_text(manifest)
     if not path.exists() or path.read_bytes() != text.encode():
         write_text(path, text)
+
+
+def card_text(manifest: Manifest) -> str:
+    """All that ``README.md`` holds: the card and its seal."""
+    return seal(dataset_card(manifest), html=True)
 
 
 def dataset_card(manifest: Manifest) -> str:
@@ -78,7 +81,7 @@ def dataset_card(manifest: Manifest) -> str:
         count=len(manifest.classes),
         classes=", ".join(manifest.classes),
         licences="\n".join(_licence_lines(manifest)),
-        metadata=_metadata_line(manifest),
+        metadata=_metadata(manifest.metadata_columns),
         recipe=manifest.recipe.text.rstrip(),
     )
 
@@ -92,12 +95,12 @@ def _licence_lines(manifest: Manifest) -> Iterator[str]:
         yield "No licence is stated for the source images."
 
 
-def _metadata_line(manifest: Manifest) -> str:
-    if not manifest.metadata:
-        return "The samples have no metadata; their names and groups are those of the source."
-    names = ", ".join(f"`{_one_line(name)}`" for name in manifest.metadata)
-    return f"Metadata of each sample: {names}. Names and groups are those of the source. Look for personal data in all."
-
-
 def _one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+def _metadata(columns: list[str]) -> str:
+    """A paragraph that names what may be personal data; nothing if there is no such column."""
+    if not columns:
+        return ""
+    return f"\nSamples carry metadata, which may be personal data: {', '.join(columns)}.\n"

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from augforge import bitmask
 from augforge.errors import DatasetError
 from augforge.files import replacing
+from augforge.keys import canonical_json
 
 _PLACEMENT_FIELDS = [
     pa.field("name", pa.string()),
@@ -129,6 +130,32 @@ def typed_lineage(lineage: Mapping[str, Any]) -> dict[str, Any]:
 def _typed_step(step: Mapping[str, Any]) -> dict[str, Any]:
     text = {key: json.dumps(step[key]) for key in ("drawn", "notes") if key in step}
     return {**step, **text, "angle_deg": step.get("notes", {}).get("angle_deg")}
+
+
+def plain_lineage(lineage: Mapping[str, Any]) -> dict[str, Any]:
+    """`typed_lineage` undone."""
+    return {"steps": [_plain_step(step) for step in lineage["steps"]], "roots": [dict(r) for r in lineage["roots"]]}
+
+
+def _plain_step(step: Mapping[str, Any]) -> dict[str, Any]:
+    stated = {key: value for key, value in step.items() if value is not None and key != "angle_deg"}
+    return {**stated, **{key: json.loads(stated[key]) for key in ("drawn", "notes") if key in stated}}
+
+
+def shard_columns(row: Mapping[str, Any], image_format: str) -> dict[str, Any]:
+    """What the shard says of a sample besides its payload, from its row of the index.
+
+    Metadata of mixed types is text in the index, and so it is here, though the shard has it as it was.
+    """
+    known = bitmask.flags_to_bits(np.array([area is not None for area in row["area"].values()]))
+    metadata = {key: value for key, value in (row.get("metadata") or {}).items() if value is not None}
+    return {
+        **{name: row[name] for name in ("id", "name", "group", "split", "width", "height", "label")},
+        "image": f"{row['name']}.{image_format}",
+        "known": known.tobytes(),
+        "lineage": canonical_json(plain_lineage(row["lineage"])),
+        "metadata": canonical_json(metadata),
+    }
 
 
 def write_index(path: Path, rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from augforge.store.verification.pixels import pixel_faults
 from augforge.store.verification.report import Fault, Report
 from augforge.store.verification.shards import shard_faults
 from augforge.store.verification.tables import index_faults, read_rows, rejected_faults, table_faults
-from augforge.store.verification.texts import card_faults, read_manifests, tag_faults
+from augforge.store.verification.texts import check_card, read_manifests, tag_faults
 
 
 def verify(
@@ -81,13 +81,13 @@ def check_dataset(
         if rows is not None:
             indexes[name] = rows
         if manifest.format == 1:
-            report.unchecked.append(
+            report.notes.append(
                 f"version {name} is of format 1, which has no digests of manifest, ledger, stages, rejected samples "
                 "and payloads: build it again to get them"
             )
     current = manifests.get(report.version)
     if current is not None and version is None:
-        report.faults += card_faults(files, current)
+        check_card(files, current, report)
     report.faults += tag_faults(files)
     _check_shards(files, manifests, indexes, pixels, report, progress)
     return report

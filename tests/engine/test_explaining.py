@@ -187,7 +187,7 @@ def test_other_libraries(built: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_missing_shard(built: Bench) -> None:
     manifest = read_manifest(built.folder)
     train = next(shard.path for shard in manifest.shards if shard.split == "train")
-    collect(built.folder)
+    collect(built.folder, now=True)
     (built.folder / train).unlink()
     found = built.explain()
     assert {kind for kind, _, _ in reasons(found)} == {"missing"}
@@ -196,7 +196,7 @@ def test_a_missing_shard(built: Bench) -> None:
 
 
 def test_missing_records(built: Bench) -> None:
-    collect(built.folder)
+    collect(built.folder, now=True)
     (built.folder / read_manifest(built.folder).ledger_path).unlink()
     found = built.explain(check=False)
     assert ("missing", "", "its result is not in the records of any version") in reasons(found, "run")
@@ -216,7 +216,7 @@ def test_nothing_is_written_to_a_dataset(built: Bench) -> None:
 
 
 def test_a_filter_that_changes_what_remains_is_no_task_but_another_version(built: Bench) -> None:
-    collect(built.folder)
+    collect(built.folder, now=True)
     built.write((*STEPS, "{op: where, condition: \"name NOT LIKE '%~rotate'\"}"))
     found = built.explain()
     assert not found.unchanged

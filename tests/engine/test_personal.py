@@ -36,7 +36,7 @@ def columns(folder: Path) -> list[str]:
 
 def test_a_dropped_column_is_in_no_file_of_the_version(tmp_path: Path) -> None:
     build(write(tmp_path, "metadata: {drop: [birth]}\n", "{op: hflip, keep_input: true}"), tmp_path / "out")
-    assert columns(tmp_path / "out") == ["age", "sex"] == read_manifest(tmp_path / "out").metadata
+    assert columns(tmp_path / "out") == ["age", "sex"] == read_manifest(tmp_path / "out").metadata_columns
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file() and "work" not in path.parts]
     assert len(files) > 6
     for path in files:
@@ -49,12 +49,12 @@ def test_keep_names_the_only_columns_that_stay(tmp_path: Path) -> None:
     build(write(tmp_path, "metadata: {keep: [age]}\n"), tmp_path / "out")
     assert columns(tmp_path / "out") == ["age"]
     build(write(tmp_path, "metadata: {keep: []}\n"), tmp_path / "none")
-    assert columns(tmp_path / "none") == [] == read_manifest(tmp_path / "none").metadata
+    assert columns(tmp_path / "none") == [] == read_manifest(tmp_path / "none").metadata_columns
 
 
 def test_the_card_names_the_columns(tmp_path: Path) -> None:
     build(write(tmp_path), tmp_path / "out")
-    assert "`age`, `birth`, `sex`" in (tmp_path / "out/README.md").read_text()
+    assert "may be personal data: age, birth, sex" in (tmp_path / "out/README.md").read_text()
 
 
 def test_dropping_makes_no_sample_again(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Flipped bits in every file of a dataset: `verify` finds each one, and names the sample where a single one is hit."""
+"""Flipped bits in every file of a dataset: `verify` finds each one and names the sample where a single one is hit.
+
+`repair` then makes the file again, byte for byte.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import pytest
 from toybox import tiny_hands, write_recipe
 
 from augforge.engine.builder import build
+from augforge.engine.repair import repair
 from augforge.store.dataset import open_dataset
 from augforge.store.history import tag_version
 from augforge.store.manifest import read_manifest, versions
@@ -79,6 +83,27 @@ def flip(path: Path, at: int, bit: int) -> None:
     path.write_bytes(bytes(data))
 
 
+def repair_flips(whole: Path, tmp_path: Path, count: int, seed: int) -> None:
+    folder, failed = Path(shutil.copytree(whole, tmp_path / "toy")), []
+    # Of these there is one copy in a folder: tags, and the manifest of an older version.
+    single = [
+        "tags.yaml",
+        *(f"versions/{name}.yaml" for name in versions(whole) if name != read_manifest(whole).version),
+    ]
+    for number, spot in enumerate(spots(whole, count, seed)):
+        flip(folder / spot.file, spot.at, number % 8)
+        found = repair(folder, every=True, mirror=str(whole) if spot.file in single else None)
+        if found.faults or found.repaired != [spot.file] or not is_same(whole / spot.file, folder / spot.file):
+            failed.append((spot, found))
+            shutil.copy2(whole / spot.file, folder / spot.file)
+    assert not failed
+    assert check_dataset(folder, every=True, pixels=True).ok
+
+
+def is_same(one: Path, other: Path) -> bool:
+    return one.read_bytes() == other.read_bytes()
+
+
 def is_named(spot: Spot, fault: Fault) -> bool:
     """Whether a fault names the sample that was hit, and for any damage of a shard some samples and versions."""
     if spot.sample is not None:
@@ -109,6 +134,15 @@ def test_every_file_is_covered(whole: Path) -> None:
 
 def test_flipped_bits_are_found(whole: Path, tmp_path: Path) -> None:
     find_flips(whole, tmp_path, 60, seed=1)
+
+
+def test_flipped_bits_are_repaired(whole: Path, tmp_path: Path) -> None:
+    repair_flips(whole, tmp_path, 16, seed=3)
+
+
+@pytest.mark.slow
+def test_two_hundred_flipped_bits_are_repaired(whole: Path, tmp_path: Path) -> None:
+    repair_flips(whole, tmp_path, 200, seed=4)
 
 
 @pytest.mark.slow

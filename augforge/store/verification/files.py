@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from augforge.errors import DatasetError
@@ -10,6 +9,7 @@ from augforge.files import file_sha256, is_url
 from augforge.store.manifest import Manifest, read_manifest, versions
 from augforge.store.remote import Remote
 from augforge.store.verification.report import Fault
+from augforge.store.versions import find_version
 
 
 class DatasetFiles:
@@ -29,6 +29,10 @@ class DatasetFiles:
     def read_manifest(self, version: str | None = None) -> Manifest:
         """The manifest of a version or the current one; DatasetError if it cannot be read."""
         return self.remote.fetch_manifest(version) if self.remote else read_manifest(self.folder, version)
+
+    def find_version(self, version: str) -> str:
+        """The whole name of a version that is given by a tag, or by its beginning; DatasetError for no such one."""
+        return self.remote.fetch_manifest(version).version if self.remote else find_version(self.folder, version)
 
     def versions(self) -> list[str]:
         """All versions."""
@@ -82,7 +86,3 @@ def _local_faults(file: Path, shown: str, size: int | None, sha256: str) -> list
     if file_sha256(file) != sha256:
         return [Fault(shown, "damaged", "its SHA-256 is not the manifest's; its bytes were changed")]
     return []
-
-
-Advance = Callable[[int], None]
-"""Is called with the number of shards just checked."""

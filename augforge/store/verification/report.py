@@ -46,14 +46,14 @@ class Report:
         versions: all that were checked.
         shards: how many were checked.
         faults: in the order of the files.
-        unchecked: what nothing can be said about, since its format has no digests.
+        notes: what is no damage: what a format has no digests for, and what a build that was stopped left to be done.
     """
 
     version: str = ""
     versions: list[str] = field(default_factory=list)
     shards: int = 0
     faults: list[Fault] = field(default_factory=list)
-    unchecked: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -73,5 +73,5 @@ class Report:
             "problems": self.problems(),
             "versions": self.versions,
             "faults": [asdict(fault) for fault in self.faults],
-            "unchecked": self.unchecked,
+            "notes": self.notes,
         }

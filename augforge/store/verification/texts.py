@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from augforge.errors import DatasetError
+from augforge.store.log import read_log
 from augforge.store.manifest import Manifest
 from augforge.store.seal import is_sealed, seal_problem
 from augforge.store.tags import TAGS, read_tags
@@ -25,9 +26,9 @@ def read_manifests(files: DatasetFiles, version: str | None, every: bool, report
         DatasetError: there is no dataset, or no such version.
     """
     current = _read_current(files, report) if version is None or every else None
-    chosen = files.read_manifest(version) if version is not None else current
-    report.version = chosen.version if chosen else ""
-    names = files.versions() if every else [chosen.version] if chosen else []
+    if version is not None:
+        report.version = files.find_version(version)
+    names = files.versions() if every else [report.version]
     found = {}
     for name in names:
         manifest = _read_version(files, name, current, report)
@@ -40,6 +41,7 @@ def _read_current(files: DatasetFiles, report: Report) -> Manifest | None:
     """The current manifest; from its copy, as far as the damaged one tells which that is, if it cannot be read."""
     try:
         current = files.read_manifest()
+        report.version = current.version
         report.faults += manifest_faults(files, current, CURRENT)
         return current
     except DatasetError as error:
@@ -49,15 +51,21 @@ def _read_current(files: DatasetFiles, report: Report) -> Manifest | None:
         missing = "holds no manifest.yaml" in str(error)
         kind, message = ("missing", "is missing") if missing else ("damaged", _without_path(files, CURRENT, error))
         report.faults.append(Fault(files.display_path(CURRENT), kind, message))
+    report.version = _likely_current(files, known)
+    try:
+        return files.read_manifest(report.version)
+    except DatasetError:
+        return None  # `_read_version` says why
+
+
+def _likely_current(files: DatasetFiles, known: list[str]) -> str:
+    """The current version when its manifest cannot be read: what the damaged file says, or else the log."""
     data = files.read_text_file(CURRENT) or b""
     stated = re.search(rb"^version: '?([0-9a-f]{16})'?$", data, re.MULTILINE)
-    version = stated.group(1).decode() if stated and stated.group(1).decode() in known else None
-    if version is None and len(known) > 1:
-        return None
-    try:
-        return files.read_manifest(version or known[0])
-    except DatasetError:
-        return None  # `_read_version` says why, if it is checked
+    entries = read_log(files.folder).entries
+    logged = [entry.get("checkout") or entry.get("version") for entry in entries]
+    likely = [stated.group(1).decode() if stated else None, *reversed(logged), known[-1]]
+    return next(str(version) for version in likely if version in known)
 
 
 def _read_version(files: DatasetFiles, name: str, current: Manifest | None, report: Report) -> Manifest | None:
@@ -73,7 +81,9 @@ def _read_version(files: DatasetFiles, name: str, current: Manifest | None, repo
         report.faults.append(Fault(shown, "wrong", f"is the manifest of version {manifest.version}", versions=own))
         return None
     if is_current and manifest != current:
-        report.faults.append(Fault(shown, "wrong", f"says other things than {CURRENT}", versions=own))
+        # A build that gave the same version, with another review for example, was stopped between both.
+        report.notes.append(f"{shown} says other things than {CURRENT}, which counts; `augforge repair` copies it")
+        return current
     if manifest != current:
         report.faults += manifest_faults(files, manifest, path)
     return manifest
@@ -97,17 +107,19 @@ def manifest_faults(files: DatasetFiles, manifest: Manifest, path: str) -> Itera
         yield Fault(shown, "wrong", message, versions=own)
 
 
-def card_faults(files: DatasetFiles, current: Manifest) -> Iterator[Fault]:
-    """What is wrong with the card, which lists the shards of the current version for `datasets.load_dataset`."""
+def check_card(files: DatasetFiles, current: Manifest, report: Report) -> None:
+    """Check the card, which lists the shards of the current version for `datasets.load_dataset`."""
     data, shown = files.read_text_file(CARD), files.display_path(CARD)
-    if data is None:
-        yield Fault(shown, "missing", "is missing", versions=(current.version,))
-        return
-    problem = seal_problem(data) if current.format > 1 or is_sealed(data) else None
+    problem = seal_problem(data) if data is not None and (current.format > 1 or is_sealed(data)) else None
     if problem:
-        yield Fault(shown, "damaged", problem, versions=(current.version,))
-    elif f"`{current.version}`".encode() not in data:
-        yield Fault(shown, "wrong", f"is not the card of version {current.version}", versions=(current.version,))
+        report.faults.append(Fault(shown, "damaged", problem, versions=(current.version,)))
+    elif data is None or f"`{current.version}`".encode() not in data:
+        # The card is written after the manifest, by builds and by checkout.
+        state = "is missing" if data is None else "is the card of another version"
+        report.notes.append(
+            f"{shown} {state}: what made {current.version} current was stopped before it wrote the card, or somebody "
+            "deleted it; `augforge repair` writes it"
+        )
 
 
 def tag_faults(files: DatasetFiles) -> Iterator[Fault]:

@@ -1,0 +1,75 @@
+"""What a dataset's folder holds: the names that augforge itself makes there, and which files belong to a version."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from augforge.files import is_temporary
+from augforge.store.manifest import Manifest
+
+_VERSION = "[0-9a-f]{16}"
+OWN_NAMES = {
+    "versions": rf"{_VERSION}\.yaml",
+    "index": rf"{_VERSION}(\.[0-9a-f]{{8}})?(\.[a-z]+)?\.parquet",
+    "shards": r"[^/]+-[0-9a-f]{16}\.parquet",
+    "work": r"[0-9a-f]{16}\.(bin|json)|[a-z-]+\.sqlite(-[a-z]+)?",
+}
+"""The names of the files that augforge makes in each folder of a dataset; what else lies there is somebody's own."""
+
+
+def is_own_file(part: str, path: Path) -> bool:
+    """Whether a path in a folder of `OWN_NAMES` is a file of augforge: its name says so, and it is no link."""
+    named = re.fullmatch(OWN_NAMES[part], path.name) is not None or is_temporary(path)
+    return named and path.is_file() and not path.is_symlink()
+
+
+def version_names(folder: Path) -> list[str]:
+    """The versions that have a manifest, sorted; a file of another name among the manifests is no version."""
+    paths = (folder / "versions").glob("*.yaml")
+    return sorted(path.stem for path in paths if re.fullmatch(OWN_NAMES["versions"], path.name))
+
+
+def version_files(manifest: Manifest) -> list[str]:
+    """All files that belong to a version, relative to the dataset, sorted; some of them to other versions too."""
+    return sorted(
+        [*manifest.table_paths, f"versions/{manifest.version}.yaml", *(shard.path for shard in manifest.shards)]
+    )
+
+
+def disk_usage(folder: Path, manifest: Manifest) -> dict[str, int]:
+    """Bytes of a dataset's folder by what they belong to.
+
+    Returns:
+        ``version``: this version's files, the manifest and the card, which is what `augforge pack` ships;
+        ``other_versions``: what only other versions need; ``work``: the work area, a cache; ``rest``: everything else,
+        such as the log, shards that no version names any more, and files of yours. Links are not followed.
+    """
+    own = {*version_files(manifest), "manifest.yaml", "README.md", "tags.yaml"}
+    others = {name for version in version_names(folder) for name in _names_in(folder / "versions" / f"{version}.yaml")}
+    sizes: Counter[str] = Counter(version=0, other_versions=0, work=0, rest=0)
+    for path in _walk(folder):
+        place = path.relative_to(folder).as_posix()
+        kind = "version" if place in own else "other_versions" if place in others else "rest"
+        sizes["work" if place.startswith("work/") else kind] += path.lstat().st_size
+    return dict(sizes)
+
+
+def _names_in(path: Path) -> list[str]:
+    """Files that a manifest names, found without parsing it: dozens of manifests of thousands of shards take long."""
+    usual = [f"index/{path.stem}{kind}.parquet" for kind in ("", ".rejected", ".stages", ".ledger")]  # of format 1
+    named = re.findall(r"\b(?:shards|index)/[^/\s'\"]+\.parquet", path.read_text("utf-8"))
+    return [f"versions/{path.name}", *usual, *named]
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """All files below a folder; links are neither followed nor given."""
+    for path in folder.iterdir():
+        if path.is_symlink():
+            continue
+        if path.is_dir():
+            yield from _walk(path)
+        elif path.is_file():
+            yield path
