@@ -42,8 +42,10 @@ def with_registered_licence(source: Source) -> tuple[Source, str | None]:
     except DatasetError as error:
         return source, f"{error}. A licence that it may state for the source is left out"
     here = (source.format, _place(source.path))
-    stated = next((e.licence for e in entries if e.licence and (e.format, _place(e.path)) == here), None)
-    return (source if stated is None else source.model_copy(update={"licence": stated})), None
+    stated = {entry.licence for entry in entries if entry.licence and (entry.format, _place(entry.path)) == here}
+    if len(stated) > 1:  # of several states of the folder, of which none need be the present one
+        return source, f"{path} states several licences for {source.path}, so none is taken. Say it by source.licence"
+    return (source.model_copy(update={"licence": stated.pop()}) if stated else source), None
 
 
 def _place(path: str) -> str:

@@ -186,5 +186,10 @@ def test_the_registry_states_the_licence_of_the_source_at_its_path(
     assert all(found == ["CC BY 4.0"] for found in licences(open_dataset(tmp_path / "out")).values())
     build(two, tmp_path / "other")
     assert set(licences(open_dataset(tmp_path / "other")).values()) == {None}
+    entry = registry.read_text().partition("datasets:")[0].partition("sources:\n")[2]
+    other = entry.replace("licence: CC BY 4.0", "licence: CC0").replace("digest: ", "digest: other-")
+    registry.write_text(f"sources:\n{entry}{other}datasets: []\n")
+    assert any("states several licences" in text for text in build(one, tmp_path / "out").warnings)
+    assert set(licences(open_dataset(tmp_path / "out")).values()) == {None}
     registry.write_text("sources: 7\n")
     assert any("A licence that it may state" in text for text in build(one, tmp_path / "out").warnings)
