@@ -39,14 +39,13 @@ def measure_classes(dataset: Dataset) -> dict[str, dict[str, Seen]]:
 
 
 def _classes_of(index: pl.DataFrame, classes: tuple[str, ...]) -> dict[str, Seen]:
-    if not classes:
-        return {}
-    areas = index.select("area", pixels=pl.col("width").cast(pl.Int64) * pl.col("height")).unnest("area")
-    shown = {name: pl.col(name).filter(pl.col(name) > 0) for name in classes}
-    shares = {name: (pl.col(name) / pl.col("pixels")).filter(pl.col(name) > 0).mean() for name in classes}
-    (counts,) = areas.select(**{name: column.len() for name, column in shown.items()}).to_dicts()
-    (means,) = areas.select(**shares).to_dicts()
-    return {name: Seen(counts[name], means[name]) for name in classes}
+    pixels = index["width"].cast(pl.Int64) * index["height"]
+    found = {}
+    for name in classes:
+        area = index["area"].struct.field(name).fill_null(0)  # null is not known
+        shares = (area / pixels).filter(area > 0).to_numpy()
+        found[name] = Seen(len(shares), float(shares.mean()) if len(shares) else None)
+    return found
 
 
 def _labels_of(index: pl.DataFrame, labels: tuple[str, ...]) -> dict[str, Seen]:

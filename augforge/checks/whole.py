@@ -13,7 +13,7 @@ from augforge.store.verify import check_dataset
 
 
 def find_damage(subject: Subject) -> Iterator[Result]:
-    """The dataset is what its manifest says: one finding for each fault that `augforge verify` names."""
+    """The dataset is what its manifest says: a finding for each fault that `augforge verify` names, or note."""
     if not subject.has_dataset:
         yield NotChecked(f"the dataset does not lie at {subject.place}")
         return
@@ -21,11 +21,13 @@ def find_damage(subject: Subject) -> Iterator[Result]:
         found = check_dataset(subject.place, subject.opened_version, pixels=subject.pixels)
     except DatasetError as error:
         found = Report(faults=[Fault("manifest.yaml", "damaged", str(error))])
-    remedy = f"Make it again: augforge repair {subject.place}"
+    url = is_url(subject.place)
+    remedy = "Upload the file again" if url else f"Repair it: augforge repair {subject.place}"
     for fault in found.faults:
         file = fault.file if is_url(fault.file) else f"{subject.place}/{fault.file}"
         yield Finding("damaged dataset", f"{subject.name}: {fault}", remedy, file=file, names=fault.samples)
-    yield from (NotChecked(reason, "undecided") for reason in found.notes)
+    for note in found.notes:
+        yield Finding("note", f"{subject.name}: {note}", "", "warning", *subject.where)
 
 
 CHECKS = [Check("whole", find_damage)]

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from augforge.cache.work import DamagedPayload, Payload, sweep
+from augforge.cache.work import DamagedPayload, Payload
 from augforge.catalogue import load_plugin
 from augforge.engine import execute
 from augforge.engine.finished import Finished
@@ -20,10 +20,11 @@ from augforge.engine.registering import check_registrable
 from augforge.engine.registering import register as register_dataset
 from augforge.engine.versioning import current_dataset, foresee_version
 from augforge.errors import TaskError
-from augforge.files import remove_temporary_files, writer_lock, writing
+from augforge.files import writer_lock, writing
 from augforge.planning.rows import Row
 from augforge.progress import Progress, Silent
 from augforge.recipe.recipe import Recipe, load_recipe
+from augforge.store.contents import remove_leftovers
 from augforge.store.log import append_entry
 from augforge.store.manifest import Manifest, count_reasons
 
@@ -117,7 +118,7 @@ def build(
         outcome = opened.make_samples(opened.pipeline(loaded.steps, jobs, progress), dry=True)
         return _foreseen_summary(Finished(opened, outcome), reusable)
     with writer_lock(folder), writing(folder):
-        _remove_leftovers(folder)
+        remove_leftovers(folder)
         try:
             opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash)
             reusable = dict(opened.pool.payloads)  # taken now, since the build adds what it makes to the pool
@@ -127,7 +128,7 @@ def build(
             raise
         summary = _summary(finished, reusable)
         manifest = _publish(finished, written, summary)
-        _remove_leftovers(folder)  # again: workers of a build that was killed live for a moment longer than it did
+        remove_leftovers(folder)  # again: workers of a build that was killed live for a moment longer than it did
     summary.seconds = time.monotonic() - started
     _log(
         folder,
@@ -141,15 +142,6 @@ def build(
     if register:
         register_dataset(loaded, manifest)
     return summary
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Delete what a build that was killed left unfinished. The lock is held, so nobody is writing."""
-    sweep(folder / "work")
-    for part in ("shards", "index", "versions"):
-        remove_temporary_files(folder / part)
-    for name in ("manifest.yaml", "README.md", "tags.yaml"):  # the folder may hold files of other programs too
-        remove_temporary_files(folder, f"{name}.*")
 
 
 def _make(opened: Opened, jobs: int, progress: Progress) -> tuple[Finished, VersionShards]:

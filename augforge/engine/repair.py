@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from augforge.cache.work import SCRATCH, sweep
+from augforge.cache.work import SCRATCH
 from augforge.engine.remaking import Remaker
 from augforge.errors import AugforgeError
 from augforge.files import file_sha256, replacing, sync_folder, write_text, writer_lock, writing
 from augforge.progress import Progress, Silent
 from augforge.store.card import write_card
+from augforge.store.contents import remove_leftovers
 from augforge.store.history import require_folder
 from augforge.store.manifest import FileEntry, Manifest, ShardEntry, read_manifest
 from augforge.store.seal import seal_problem
@@ -80,8 +81,8 @@ def repair(
     if not folder.is_dir():
         read_manifest(folder)  # says that there is no dataset, before a lock file is made
     files, copies = DatasetFiles(folder), DatasetFiles(mirror) if mirror else None
-    with writer_lock(folder), writing(folder):
-        sweep(folder / "work")
+    with writer_lock(folder, "repair"), writing(folder):
+        remove_leftovers(folder)
         faults = _restore_manifests(files, copies, None, every)
         faults += _restore_manifests(files, copies, version, False) if version else []
         before = check_dataset(folder, version, every=every, progress=progress)
@@ -92,6 +93,7 @@ def repair(
             _fetch(files, copies, manifests, before.faults, found)
         for manifest in manifests.values():
             _remake(files, manifest, source, jobs, progress, found)
+        remove_leftovers(folder)
         after = check_dataset(folder, version, every=every, progress=progress)
     found.faults = after.faults
     found.reasons += _reasons_for_texts(after)

@@ -112,7 +112,7 @@ def _compare(dataset: Dataset, position: int, opened: Opened, pipeline: Pipeline
     changed = opened.files.changed_files()
     if changed:
         raise SourceError(f"{changed[0]} changed while it was read. Try again")
-    image, masks = payload.read()
+    image, masks = payload.read_checked(facts["payload"], row.name)
     stored, stored_bytes = dataset[position], tuple(map(bytes, dataset.payload(position)))
     made_image = decode_image(image)
     made_masks = bitmask.decode(masks, row.height, row.width, len(dataset.classes))

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from augforge.files import is_temporary
+from augforge.cache.work import sweep
+from augforge.files import is_temporary, remove_temporary_files
 from augforge.store.manifest import Manifest
 
 _VERSION = "[0-9a-f]{16}"
@@ -37,6 +38,15 @@ def version_files(manifest: Manifest) -> list[str]:
     return sorted(
         [*manifest.table_paths, f"versions/{manifest.version}.yaml", *(shard.path for shard in manifest.shards)]
     )
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what a build that was killed left unfinished. The lock is held, so nobody is writing."""
+    sweep(folder / "work")
+    for part in ("shards", "index", "versions"):
+        remove_temporary_files(folder / part)
+    for name in ("manifest.yaml", "README.md", "tags.yaml"):  # the folder may hold files of other programs too
+        remove_temporary_files(folder, f"{name}.*")
 
 
 def disk_usage(folder: Path, manifest: Manifest) -> dict[str, int]:

@@ -126,7 +126,7 @@ class Dataset(OldNames):
         """The index as a Polars table, one row per sample; read from its file on first use.
 
         Raises:
-            DatasetError: the file is missing or damaged, or this process was forked from one that had loaded Polars.
+            DatasetError: the file is missing or damaged, or this process was forked from one that had used Polars.
         """
         refuse_polars_after_fork("index")
         if self._index is None:
@@ -233,7 +233,7 @@ class Dataset(OldNames):
         """The samples that fulfil all conditions, Polars expressions over the index.
 
         Raises:
-            DatasetError: this process was forked from one that had loaded Polars.
+            DatasetError: this process was forked from one that had used Polars.
         """
         refuse_polars_after_fork("where")
         found = self.index.with_row_index(_POSITION).filter(*conditions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +20,30 @@ _ROWS = 1 << 15
 """Rows read at a time from a column that is wide: the areas of all classes."""
 
 
-def read_sample_table(path: Path) -> SampleTable:
-    """Read what reading samples needs of an index; DatasetError if the file is damaged or is no index."""
+def read_sample_table(path: Path, classes: Sequence[str]) -> SampleTable:
+    """Read what reading samples needs of an index.
+
+    Raises:
+        DatasetError: the file is damaged, or is no index of samples with these classes.
+    """
     try:
         with pq.ParquetFile(path, memory_map=True) as file:
-            return _read(file)
-    except (OSError, pa.ArrowException, ValueError, LookupError, MemoryError) as error:
+            return _read(file, classes)
+    except _UNREADABLE as error:
         fact = (str(error).splitlines() or [type(error).__name__])[0]
         raise DatasetError(f"{path} cannot be read as an index ({fact}). Check the dataset: augforge verify") from None
     finally:
         pa.default_memory_pool().release_unused()
 
 
-def _read(file: pq.ParquetFile) -> SampleTable:
+_UNREADABLE = (OSError, pa.ArrowException, ValueError, LookupError, MemoryError, TypeError, AttributeError)
+"""What reading raises: columns may be missing, or of other types than an index has."""
+
+
+def _read(file: pq.ParquetFile, classes: Sequence[str]) -> SampleTable:
     given = set(file.schema_arrow.names)
+    if [field.name for field in file.schema_arrow.field("area").type] != list(classes):
+        raise ValueError("it is about other classes than the manifest")
     return SampleTable(
         names=_texts(_column(file, "name")),
         group=_encode(_column(file, "group")),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import xxhash
 
-from augforge.errors import DatasetError
+from augforge.errors import DatasetError, shorten
 from augforge.files import file_sha256
 from augforge.store.manifest import Manifest
 from augforge.store.sampletable import SampleTable
@@ -57,7 +57,7 @@ class VersionFiles:
         """What reading samples needs of the index; DatasetError if the file is missing or damaged."""
         from augforge.store.tablereading import read_sample_table  # by Arrow, which a loading process does without
 
-        return read_sample_table(self._index_file())
+        return read_sample_table(self._index_file(), self.manifest.classes)
 
     @cached_property
     def index(self) -> pl.DataFrame:
@@ -101,6 +101,8 @@ class VersionFiles:
         shard = table.shard[i]
         image_at, image_bytes, masks_at, masks_bytes = table.places[i].tolist()
         view = memoryview(self._map(shard))
+        if min(image_at, image_bytes, masks_at, masks_bytes) < 0:
+            raise DatasetError(f"the index of {self.folder} has a negative offset or length. {self.remedy}")
         if len(view) < max(image_at + image_bytes, masks_at + masks_bytes):
             raise _DamagedPayload(
                 f"{self.folder / shard} is cut off: it ends at byte {len(view)}, before sample '{table.names[i]}' "
@@ -130,8 +132,12 @@ class VersionFiles:
         return found
 
     def _open(self, shard: str) -> mmap.mmap:
+        if shard not in self._facts:  # which keeps an index from naming files outside of the dataset
+            raise DatasetError(
+                f"the index of {self.folder} names {shorten(shard)}, and the manifest has no such shard. {self.remedy}"
+            )
         path = self.folder / shard
-        if self.remote is not None and shard in self._facts:
+        if self.remote is not None:
             self.remote.fetch_shard(shard, *self._facts[shard])
         try:
             with path.open("rb") as stream:

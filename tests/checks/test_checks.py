@@ -8,14 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import polars as pl
 import pytest
 from checkable import Repository, current, repository_fixture  # noqa: F401
-from toybox import annotation, edit_json, move_a_point, put_hand, write_recipe
+from toybox import annotation, class_pixels, edit_json, move_a_point, put_hand, write_recipe
 
 from augforge.checks import CHECKS, Check, Finding, NotChecked
 from augforge.checks.core import Outcome, perform
+from augforge.checks.limits import measure_classes
 from augforge.checks.recorded import _verdict
 from augforge.engine.builder import build
 from augforge.engine.explaining import explain
@@ -124,6 +126,14 @@ def test_a_check_that_cannot_go_on_keeps_what_it_found() -> None:
     assert outcome.not_checked == [NotChecked("a.parquet: Input/output error", "failed")]
 
 
+def test_tables_that_hold_what_no_build_writes_are_no_traceback(repository: Repository) -> None:
+    def find(subject: Any) -> Any:
+        yield pl.DataFrame().select("nothing")
+
+    outcome = perform(Check("some", find), type("Named", (), {"name": "toy"})())
+    assert outcome.not_checked[0].cause == "failed" and "damaged" in outcome.not_checked[0].reason
+
+
 # ---- what is recorded ------------------------------------------------------------------------------------------------
 
 
@@ -132,6 +142,15 @@ def test_broken_recipe(repository: Repository) -> None:
     (finding,) = repository.findings().values()
     assert (finding.kind, finding.file, finding.line) == ("broken recipe", "recipe.yaml", 7)
     assert "hflip" in finding.message
+
+
+def test_a_dataset_that_does_not_say_its_recipe(repository: Repository) -> None:
+    repository.registry.unlink()
+    (repository.folder / "log.jsonl").unlink()
+    report = repository.check("datasets/toy")
+    assert report.findings == []
+    assert {each.check for each, _ in report.not_checked} == {"recipe", "source", "version"}
+    assert {each.cause for _, each in report.not_checked} == {"absent"}
 
 
 def test_a_recipe_that_is_gone(repository: Repository) -> None:
@@ -174,12 +193,12 @@ def test_a_folder_with_another_dataset(repository: Repository) -> None:
     assert "other name" in found and found["other name"].names == ("toy", "other")
 
 
-def test_what_verify_cannot_know_is_told(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As of a dataset of format 1."""
-    known = verification.Report(notes=["version 1 is of format 1"])
-    monkeypatch.setattr("augforge.checks.whole.check_dataset", lambda *arguments, **options: known)
-    report = repository.check(require_data=True)
-    assert [(outcome.check, each.cause) for outcome, each in report.not_checked] == [("whole", "undecided")]
+def test_notes_of_verify_are_warnings(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a dataset of format 1, which has fewer digests."""
+    found = verification.Report(notes=["version 1 is of format 1"])
+    monkeypatch.setattr("augforge.checks.whole.check_dataset", lambda *arguments, **options: found)
+    report = repository.check()
+    assert [(each.kind, each.level) for each in report.findings] == [("note", "warning")]
     assert report.exit_code == 0
 
 
@@ -375,6 +394,15 @@ def test_equal_pixels(repository: Repository) -> None:
     assert {FIRST, "ID002/image0000000000002"} <= set(found["equal pixels in two splits"].names)
 
 
+def test_equal_images_of_one_value_with_a_class_are_no_background(repository: Repository) -> None:
+    for number in (1, 2):
+        name = put_hand(repository.data, number, np.full((16, 24), 7, np.uint8), ())
+        shape = {"annotations": [{"label": "a", "points": [[2, 2], [9, 2], [9, 9]]}]}
+        annotation(repository.data, name).write_text(json.dumps(shape))
+    repository.build()
+    assert list(repository.findings()) == ["equal pixels in two splits"]
+
+
 def test_blank_images_are_a_warning(repository: Repository) -> None:
     for number in (1, 2):
         name = put_hand(repository.data, number, np.full((16, 24), 7, np.uint8), ())
@@ -406,6 +434,35 @@ def test_what_a_policy_demands(repository: Repository, text: str, kind: str, lin
     assert said in found[kind].message
     assert (found[kind].file, found[kind].line) == ("policy.yaml", line)
     assert found[kind].names or kind == "no baseline"
+
+
+def test_classes_are_measured_as_in_the_samples(repository: Repository) -> None:
+    write_recipe(repository.recipe, Path("data"), classes="[a, pixels, b, width]", split="{val: [ID002, ID005]}")
+    repository.build()
+    dataset = open_dataset(repository.folder)
+    for split, seen in measure_classes(dataset).items():
+        assert set(seen) == set(dataset.classes)
+        for c, name in enumerate(dataset.classes):
+            shares = [class_pixels(sample, c).mean() for sample in dataset.split(split)]
+            shown = [share for share in shares if share]
+            assert seen[name].count == len(shown)
+            assert seen[name].area == (pytest.approx(sum(shown) / len(shown)) if shown else None)
+
+
+def test_labels_count_as_classes_do(repository: Repository) -> None:
+    for number, label in enumerate(("cat", "cat", "dog", "dog", "dog", "cow")):
+        path = repository.root / f"pictures/{label}/{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), np.full((8, 8), 20 * number, np.uint8))
+    groups = "{val: [dog/3, cow/5]}"
+    text = f"name: toy\nsource: {{format: image-folder, path: pictures}}\nsplit: {groups}\nsteps: []\n"
+    repository.recipe.write_text(text)
+    shutil.rmtree(repository.folder)
+    repository.build()
+    seen = measure_classes(open_dataset(repository.folder))
+    assert {name: each.count for name, each in seen["train"].items()} == {"ignore": 0, "cat": 2, "cow": 0, "dog": 2}
+    repository.policy("min_samples: {train: 1, val: {dog: 1}}\n")
+    assert repository.findings()["too few samples"].names == ("cow",)
 
 
 def test_rules_of_a_dataset_replace_those_for_all(repository: Repository) -> None:

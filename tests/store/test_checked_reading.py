@@ -17,6 +17,7 @@ from augforge.errors import AugforgeError, DatasetError
 from augforge.export import export
 from augforge.sources.formats.dataset import AugforgeDataset
 from augforge.store.dataset import Dataset, open_dataset
+from augforge.store.tablereading import read_sample_table
 from augforge.train.data.trainingset import TrainingSet
 
 ENCODINGS = {"png": "{image: png}", "jpeg": "{image: jpeg, quality: 90}"}
@@ -148,3 +149,35 @@ def test_a_dataset_of_format_1_is_read_unchecked(folders: dict[str, Path], tmp_p
     former = with_index(dataset, dataset.index.drop("payload_digest"), format=1)
     former._files.checked = True
     assert former[0].name == dataset.index["name"][0]
+
+
+@pytest.mark.parametrize("shard", ["../secret.parquet", "/etc/hostname", "shards/other.parquet", "", None])
+def test_an_index_names_no_file_but_the_manifests_shards(
+    shard: str | None, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = copy_of(folders["png"], tmp_path)
+    (tmp_path / "secret.parquet").write_bytes(b"secret" * 1000)
+    dataset = open_dataset(folder)
+    forged = with_index(dataset, dataset.index.with_columns(shard=pl.lit(shard, pl.String)))
+    with pytest.raises(DatasetError, match="the manifest has no such shard"):
+        forged.payload(0)
+
+
+@pytest.mark.parametrize("column", ["image_offset", "image_bytes", "masks_offset", "masks_bytes", "height"])
+@pytest.mark.parametrize("value", [-1, 2**31 - 1, None])
+def test_forged_places_and_sizes_are_errors(
+    column: str, value: int | None, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    dataset = open_dataset(folders["png"])
+    index = dataset.index.with_columns(pl.lit(value, dataset.index.schema[column]).alias(column))
+    with pytest.raises(DatasetError, match=r"negative|cut off|cannot be decoded|cannot be read"):
+        with_index(dataset, index)[0]
+
+
+def test_an_index_of_other_columns_is_an_error(folders: dict[str, Path]) -> None:
+    dataset = open_dataset(folders["png"])
+    for name in ("label", "area", "metadata", "payload_digest", "height"):
+        with pytest.raises(DatasetError, match=r"cannot be read as an index|cannot be decoded"):
+            with_index(dataset, dataset.index.with_columns(pl.lit(1).alias(name)))[0]
+    with pytest.raises(DatasetError, match=r"cannot be read as an index \(it is about other classes"):
+        read_sample_table(dataset.folder / dataset.manifest.index_path, ["b", "a"])

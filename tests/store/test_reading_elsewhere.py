@@ -134,6 +134,8 @@ import os, sys
 from augforge import open_dataset
 dataset = open_dataset(sys.argv[1])
 assert "polars" not in sys.modules
+if sys.argv[2] == "loaded":
+    import polars as pl
 child = os.fork()
 if child == 0:
     import polars as pl
@@ -143,8 +145,12 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 @pytest.mark.skipif("fork" not in METHODS, reason="no fork here")
-def test_where_works_in_a_process_forked_before_polars_was_loaded(folder: Path) -> None:
-    command = [sys.executable, "-c", FORK_WITHOUT_POLARS, str(folder)]
+@pytest.mark.parametrize("polars", ["loaded", "absent"])
+def test_where_works_in_a_process_forked_before_polars_was_used(polars: str, folder: Path) -> None:
+    """As those of a fork server that imports modules ahead."""
+    if polars == "loaded" and sys.platform != "linux":
+        pytest.skip("only Linux names threads")
+    command = [sys.executable, "-c", FORK_WITHOUT_POLARS, str(folder), polars]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.stdout.split() == [str(open_dataset(folder).manifest.splits["val"])], done.stderr
 

@@ -19,6 +19,7 @@ from recorder import Operation, before_each_operation
 SERVER: Any = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
 PRELOADED = [
     "augforge.engine.builder",
+    "augforge.engine.repair",
     "augforge.export",
     "augforge.store.gc",
     "augforge.store.pack",
@@ -52,6 +53,12 @@ def pack(folder: Path, out: Path) -> None:
     from augforge.store.pack import pack as run
 
     run(folder, out)
+
+
+def repair(folder: Path) -> None:
+    from augforge.engine.repair import repair as run
+
+    run(folder)
 
 
 def checkout(folder: Path, version: str) -> None:
