@@ -20,8 +20,9 @@ from augforge.cache.filecache import FileCache
 from augforge.cache.shelf import Shelf
 from augforge.errors import OldNames, SourceError
 from augforge.sources.core import Listing, Record, Records, Refused, Source
+from augforge.sources.licences import Licence
 from augforge.sources.scan.images import IMAGE_FACTS, image_facts
-from augforge.sources.scan.joining import MetadataTable, read_joined_rows, with_group, with_row
+from augforge.sources.scan.joining import open_table, with_group, with_licence, with_row
 from augforge.sources.scan.own_splits import Splits
 from augforge.sources.scan.records import as_it_looks, look_alike, name_of, place_inside
 from augforge.sources.scan.walking import Found, walk
@@ -48,6 +49,7 @@ class Scan(OldNames):
         warnings: messages for the user.
         bad_names: names of bad samples, which `make_listing` leaves out.
         broken_links: names of links that cannot be followed; samples below them may lack files.
+        licences: those of the samples, by the keys that their records hold.
     """
 
     old_names: ClassVar[Mapping[str, str]] = {
@@ -74,6 +76,7 @@ class Scan(OldNames):
         self.warnings: list[str] = []
         self.bad_names: set[str] = set()
         self.broken_links: set[str] = set()
+        self.licences: dict[str, Licence] = {}
 
     # ---- problems ----
 
@@ -256,7 +259,7 @@ class Scan(OldNames):
         if not kept and not self.refused:
             raise SourceError(f"{self.root} holds no image; expected\n{self.source.layout}\nCorrect source.path.")
         refused = sorted(self.refused, key=lambda row: (row.name, row.reason, row.detail))
-        return Listing(classes, Records(kept), tuple(refused), labels, tuple(self.warnings))
+        return Listing(classes, Records(kept), tuple(refused), labels, tuple(self.warnings), self.licences)
 
     def _check_links_above(self, record: Record) -> None:
         """Report a sample in a folder whose name is a broken link elsewhere, as among masks: it may lack files."""
@@ -267,12 +270,16 @@ class Scan(OldNames):
 
     def _complete_records(self, records: Shelf[Record]) -> Iterator[Record]:
         """The records with their splits and groups, and with their rows of metadata. One without a group is bad."""
-        splits, table = Splits.of(self.source, records), self._metadata_table()
+        splits, table = Splits.of(self.source, records), open_table(self.source, self.cache, self.source_error)
+        stated = self.source.stated_licence
+        if stated is not None:
+            self.licences[stated.key] = stated
         self.warnings += splits.warnings
         for record in records.values():
             try:
                 grouped = with_group(splits.with_own_split(record), self.source)
-                yield with_row(grouped, None if table is None else table.row_of(grouped), self.source)
+                whole = with_row(grouped, None if table is None else table.row_of(grouped), self.source)
+                yield whole if stated is None else with_licence(whole, stated)
             except SourceError as error:
                 self.bad_sample(record.name, "no group", str(error))
         if table is not None and table.unmatched and table.rows:
@@ -280,18 +287,6 @@ class Scan(OldNames):
                 self.warnings.append(table.unmatched_warning())
             else:
                 self.source_error(table.no_match_message())
-
-    def _metadata_table(self) -> MetadataTable | None:
-        """The table of metadata, if the recipe names one; a broken one is reported, and then taken for empty."""
-        join = self.source.join
-        if join is None:
-            return None
-        path = self.root / join.table
-        try:
-            return MetadataTable(path, join, read_joined_rows(path, join, self.cache))
-        except SourceError as error:
-            self.source_error(str(error))
-            return MetadataTable(path, join, {})
 
 
 def _chunks(files: Files) -> Iterator[list[tuple[str, str]]]:
