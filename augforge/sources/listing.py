@@ -55,6 +55,23 @@ class Refused:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something implausible that the source holds: a build goes on, and tells it.
+
+    Attributes:
+        kind: a stable name in a few words, such as ``class drawn nowhere``, for machines.
+        message: the fact, in one sentence.
+        remedy: what to do about it, or how to say that it is meant.
+        names: of the samples, classes or files that it is about, all of them.
+    """
+
+    kind: str
+    message: str
+    remedy: str
+    names: tuple[str, ...] = ()
+
+
 class Records(Sequence[Record]):
     """Listed samples, sorted by name; kept on disk if there are many. ``[i]`` reads all: iterate, or use `by_name`.
 
@@ -96,6 +113,7 @@ class Listing:
             are others: what the files call a class.)
         warnings: messages for the user.
         licences: the licences of the samples, by the keys that the records hold.
+        findings: what is implausible, and told to people and machines.
     """
 
     classes: tuple[str, ...]
@@ -104,3 +122,4 @@ class Listing:
     labels: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     licences: Mapping[str, Licence] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()

@@ -25,10 +25,10 @@ from augforge.sources.scan.images import IMAGE_FACTS, image_facts
 from augforge.sources.scan.joining import open_table, with_group, with_licence, with_row
 from augforge.sources.scan.own_splits import Splits
 from augforge.sources.scan.records import as_it_looks, look_alike, name_of, place_inside
+from augforge.sources.scan.reporting import ScanReport
 from augforge.sources.scan.walking import Found, walk
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
-_SHOWN = 10
 _CHUNK = 256
 _LARGE = 1 << 16
 """Bytes of the smallest file that is read in a thread; handing a smaller one over takes longer than reading it."""
@@ -37,17 +37,12 @@ Files = Iterable[tuple[str, str]]
 """(name of a sample, place of one of its files relative to the root, with ``/``)."""
 
 
-class Scan(OldNames):
+class Scan(ScanReport, OldNames):
     """One scan of a source: collects problems and warnings on the way, and makes the listing.
 
-    Attributes:
-        source: what is scanned; its options decide.
+    Attributes (and those of `ScanReport`):
         cache: keeps facts of files from one scan to the next.
         root: the source's folder.
-        problems: messages of what has to stop the build.
-        refused: rows for the rejected table.
-        warnings: messages for the user.
-        bad_names: names of bad samples, which `make_listing` leaves out.
         broken_links: names of links that cannot be followed; samples below them may lack files.
         licences: those of the samples, by the keys that their records hold.
     """
@@ -69,41 +64,11 @@ class Scan(OldNames):
     }
 
     def __init__(self, source: Source, cache: FileCache) -> None:
-        self.source, self.cache, self.root = source, cache, source.root
+        super().__init__(source)
+        self.cache, self.root = cache, source.root
         self._origin = source.origin()  # a plugin that changed reads its files again
-        self.problems: list[str] = []
-        self.refused: list[Refused] = []
-        self.warnings: list[str] = []
-        self.bad_names: set[str] = set()
         self.broken_links: set[str] = set()
         self.licences: dict[str, Licence] = {}
-
-    # ---- problems ----
-
-    def bad_sample(self, name: str, reason: str, message: str) -> None:
-        """Report a problem of one sample; by ``on_error`` it stops the build or becomes a rejected row.
-
-        ``reason`` is a few words, the same for all problems of a kind, which are counted by it; ``message`` says more.
-        """
-        self.bad_names.add(name)
-        if self.source.on_error == "reject":
-            self.refused.append(self.source.refused_row(name, reason, message))
-        else:
-            self.problems.append(message)
-
-    def source_error(self, message: str) -> None:
-        """Report a problem of the source as a whole; it stops the build whatever ``on_error`` is."""
-        self.problems.append(message)
-
-    def raise_problems(self) -> None:
-        """Raise a SourceError with all problems reported so far, if there are any."""
-        problems = self.problems
-        if len(problems) == 1:
-            raise SourceError(problems[0])
-        if problems:
-            more = f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-            shown = "".join(f"\n  - {problem}" for problem in problems[:_SHOWN])
-            raise SourceError(f"{len(problems)} problems in {self.root}:{shown}{more}")
 
     # ---- files ----
 
@@ -259,7 +224,8 @@ class Scan(OldNames):
         if not kept and not self.refused:
             raise SourceError(f"{self.root} holds no image; expected\n{self.source.layout}\nCorrect source.path.")
         refused = sorted(self.refused, key=lambda row: (row.name, row.reason, row.detail))
-        return Listing(classes, Records(kept), tuple(refused), labels, tuple(self.warnings), self.licences)
+        told = (tuple(self.warnings), self.licences, tuple(self.findings))
+        return Listing(classes, Records(kept), tuple(refused), labels, *told)
 
     def _check_links_above(self, record: Record) -> None:
         """Report a sample in a folder whose name is a broken link elsewhere, as among masks: it may lack files."""
