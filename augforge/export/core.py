@@ -21,6 +21,7 @@ from augforge import bitmask
 from augforge.errors import DatasetError
 from augforge.export.paths import sample_path
 from augforge.files import open_named
+from augforge.store.manifest import LicenceEntry
 
 UnlabelledScope: TypeAlias = Literal["each", "sample", "split"]
 """What a format can mark as unlabelled: each class of each sample, a whole sample, or a class in a whole split."""
@@ -74,6 +75,7 @@ class Entry:
         known: bool (C,): whether somebody labelled the class.
         image: PNG or JPEG bytes as stored.
         frame: the stored masks; see `bitmask.decode`.
+        licences: keys of the licences of its source images.
     """
 
     number: int
@@ -87,6 +89,7 @@ class Entry:
     known: NDArray[np.bool_]
     image: memoryview
     frame: memoryview
+    licences: tuple[str, ...] = ()
 
     @property
     def is_labelled(self) -> bool:
@@ -129,6 +132,7 @@ class Job:
         splits: number of samples per split that is written.
         known: per split, bool (C,): whether any sample knows the class.
         notes: remarks for the user, such as on what the format cannot represent, and how often each applies.
+        licences: the licences of the dataset by their keys.
         files: path of each sample's image by the sample's name; they become ``samples.csv``.
     """
 
@@ -142,6 +146,7 @@ class Job:
     known: Mapping[str, NDArray[np.bool_]]
     notes: Counter[str] = field(default_factory=Counter)
     files: dict[str, str] = field(default_factory=dict)
+    licences: Mapping[str, LicenceEntry] = field(default_factory=dict)
 
     def path(self, relative: str) -> Path:
         """The path of a file below the folder; missing folders above it are created."""

@@ -5,6 +5,7 @@ Polars is imported only where a condition is parsed or evaluated, so that planni
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ from augforge.errors import PlanError, nearest
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+_METADATA = re.compile(r'\bmetadata"?\s*\.\s*(?:"((?:[^"]|"")+)"|(\w+))', re.IGNORECASE)
 
 
 def check_syntax(expression: str) -> str:
@@ -27,6 +31,11 @@ def check_syntax(expression: str) -> str:
             "abs(tilt.angle_deg) > 10. Quote names with dashes and SQL words: \"group\" = 'ID001'"
         ) from None
     return expression
+
+
+def metadata_named(expression: str) -> set[str]:
+    """The columns of metadata that a condition names: ``metadata.age``, ``metadata."Patient ID"``."""
+    return {quoted.replace('""', '"') or plain for quoted, plain in _METADATA.findall(expression)}
 
 
 def evaluate_condition(expression: str, rows: Sequence[Mapping[str, Any]]) -> list[bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from augforge.files import write_text
@@ -14,7 +15,7 @@ _CARD = """---
 
 # {name}
 
-A dataset of {samples} annotated images in Parquet shards, built by augforge. Version `{version}`.
+A dataset of {samples} annotated images in Parquet shards, built by augforge{by}. Version `{version}`.
 
 | split | samples |
 |---|---|
@@ -38,6 +39,10 @@ datasets.load_dataset("{name}")  # decodes the image column
 ```
 
 Masks are a zstd frame of planar bit-planes: class `c` is bit `c % 8` of plane `c // 8`, in the order above.
+
+## Licences
+
+{licences}
 
 ## Recipe
 
@@ -70,13 +75,28 @@ def dataset_card(manifest: Manifest) -> str:
         front=dump_yaml(front),
         name=manifest.name,
         version=manifest.version,
+        by=f" {manifest.augforge}" if manifest.augforge else "",
         samples=manifest.samples,
         splits="\n".join(f"| {split} | {count} |" for split, count in manifest.splits.items()),
         count=len(manifest.classes),
         classes=", ".join(manifest.classes),
+        licences="\n".join(_licence_lines(manifest)),
         metadata=_metadata(manifest.metadata_columns),
         recipe=manifest.recipe.text.rstrip(),
     )
+
+
+def _licence_lines(manifest: Manifest) -> Iterator[str]:
+    """Each licence with its samples, as a list; or that none is stated."""
+    for entry in manifest.licences:
+        facts = [entry.name, entry.url, f"attribution: {entry.attribution}" if entry.attribution else ""]
+        yield f"- {_one_line(', '.join(filter(None, facts)))} ({entry.samples} sample{'s' * (entry.samples != 1)})"
+    if not manifest.licences:
+        yield "No licence is stated for the source images."
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _metadata(columns: list[str]) -> str:

@@ -42,6 +42,19 @@ class ReviewEntry(_Frozen):
     text: str
 
 
+class LicenceEntry(_Frozen):
+    """A licence of source images: the key that the index has, name, URL, whom to name, and how many samples show some.
+
+    A sample that was made of several images counts for each of their licences.
+    """
+
+    licence: str
+    name: str
+    url: str
+    attribution: str
+    samples: int
+
+
 class SourceEntry(_Frozen):
     """The source: the format it was read as, a digest over the ids of its samples, and their number."""
 
@@ -87,7 +100,8 @@ class Manifest(_Frozen):
 
     `metadata_columns` are the metadata that samples carry: they may be personal data, so card and `pack` name them.
     `augforge` is the version that made it. `files` are the tables: index, rejected samples, stages, ledger.
-    `plugins` says of each op, and of the source, that a plugin defines, where its code came from.
+    `plugins` says of each op, and of the source, that a plugin defines, where its code came from. `licences` are those
+    of the source images.
     """
 
     format: int
@@ -111,6 +125,7 @@ class Manifest(_Frozen):
     index_sha256: str
     recipe: RecipeEntry
     review: ReviewEntry | None = None
+    licences: list[LicenceEntry] = Field(default_factory=list)
     files: list[FileEntry] = Field(default_factory=list)
     shards: list[ShardEntry]
 
