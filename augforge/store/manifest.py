@@ -290,5 +290,6 @@ def _remedy(folder: Path, path: Path) -> str:
 
 
 def versions(folder: Path) -> list[str]:
-    """All versions that have a manifest, sorted by name."""
-    return sorted(path.stem for path in (folder / "versions").glob("*.yaml"))
+    """All versions that have a manifest, sorted by name; a file of another name among the manifests is no version."""
+    paths = (folder / "versions").glob("*.yaml")
+    return sorted(path.stem for path in paths if re.fullmatch("[0-9a-f]{16}", path.stem))
