@@ -41,4 +41,28 @@ VOC: tuple[str, ...] = (
 )
 """Pascal VOC's classes in the order of its masks' values, from 1; `ignore` is its void value, 255."""
 
-CLASS_LISTS: dict[str, tuple[str, ...]] = {"hand-bone": HAND_BONES, "voc": VOC}
+CITYSCAPES: tuple[str, ...] = (
+    "road",
+    "sidewalk",
+    "building",
+    "wall",
+    "fence",
+    "pole",
+    "traffic light",
+    "traffic sign",
+    "vegetation",
+    "terrain",
+    "sky",
+    "person",
+    "rider",
+    "car",
+    "truck",
+    "bus",
+    "train",
+    "motorcycle",
+    "bicycle",
+    "ignore",
+)
+"""The 19 classes of Cityscapes' benchmark in the order of their training numbers, and `ignore` for all else."""
+
+CLASS_LISTS: dict[str, tuple[str, ...]] = {"hand-bone": HAND_BONES, "voc": VOC, "cityscapes": CITYSCAPES}

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping
 from itertools import chain
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from augforge import bitmask
 from augforge.cache.filecache import FileCache
 from augforge.cache.shelf import Shelf
-from augforge.errors import SourceError
-from augforge.keys import digest
-from augforge.sample import Sample
+from augforge.errors import nearest
+from augforge.sample import IGNORE, Sample
 from augforge.sources.classes import ClassTable, class_table_of_scan
 from augforge.sources.core import Listing, Record, Source, source
 from augforge.sources.loading import check_size, known_bits, load_image, make_sample
-from augforge.sources.raster.masks import read_values
+from augforge.sources.raster.mask_values import (
+    GREY_HINT,
+    MaskReader,
+    is_grey,
+    report_grounds,
+    report_implausible_values,
+)
+from augforge.sources.raster.palettes import PALETTES, ColourTable
 from augforge.sources.raster.value_names import VOID, ValueNames
 from augforge.sources.raster.values import distinct
 from augforge.sources.scan.lists import read_split_lists
@@ -40,8 +43,7 @@ from augforge.sources.scan.records import folder_or_name, make_record, normal_fo
 from augforge.sources.scan.scanning import Scan
 from augforge.sources.scan.walking import is_below, places_outside
 
-VALUE_FACTS = "values@1"
-"""The kind of `value_facts` in a file cache; renamed when `value_facts` changes."""
+Channel = Annotated[int, Field(ge=0, le=255)]
 
 
 @source
@@ -55,9 +57,14 @@ class IndexMask(Source):
     or all of a split, unless the recipe itself sets ``void: 255``. A value without a meaning is an error; to find it,
     masks are decoded once when they are listed. Numbered masks of an image, a_mask.png and a_mask_1.png, are united.
 
-    Masks of one class, 0 and 255: ``values: {255: lesion}``. The first class is 0: ``values: {0: road, 1: car}``. RGB
-    masks are read if their channels are equal. Images and masks may lie in one folder, a.png and a_mask.png:
-    ``images: .``, ``masks: .``, ``mask_suffix: _mask``.
+    Masks of one class, 0 and 255: ``values: {255: lesion}``. If they were resized or are JPEG, ``classes: [lesion]``
+    and ``threshold: 127`` take what is above 127. Masks that number the objects of one class: ``classes: [cell]`` and
+    ``instances: true``. The first class is 0: ``values: {0: road, 1: car}``. RGB masks are read if their channels are
+    equal, or by their colours: ``colors: {lesion: [255, 0, 0]}``, or ``colors: voc`` or ``cityscapes`` for published
+    palettes. Black is no class unless a label has it, and a colour of no label is an error; ``class_map`` may leave a
+    label's colour out. The benchmark's 19 classes of Cityscapes: ``colors`` and ``classes: cityscapes``,
+    ``class_map: {"*": ignore}``. Images and masks may lie in one folder, a.png and a_mask.png: ``images: .``,
+    ``masks: .``, ``mask_suffix: _mask``.
 
     Pascal VOC: ``images: JPEGImages``, ``masks: SegmentationClass``, ``lists: ImageSets/Segmentation``,
     ``classes: voc``. With ``lists``, images that are in no list are no samples.
@@ -67,7 +74,7 @@ class IndexMask(Source):
     layout: ClassVar[str] = """\
 ROOT/                          source.path
   images/P01/scan1.jpg         folders are part of the name, and the usual group; VOC: images: JPEGImages
-  masks/P01/scan1.png          the same name; PNG or TIFF, palette or gray; VOC: masks: SegmentationClass
+  masks/P01/scan1.png          the same name; PNG or TIFF, palette, gray or colours; VOC: masks: SegmentationClass
   lists/val.txt                if source.lists: one name per line, P01/scan1; VOC: lists: ImageSets/Segmentation"""
 
     format: Literal["index-mask"] = "index-mask"
@@ -84,6 +91,21 @@ ROOT/                          source.path
         None,
         description="pixel value -> label, such as {1: cat, 2: dog}; null counts the classes from 1",
         examples=[{1: "cat", 2: "dog"}],
+    )
+    colors: dict[str, tuple[Channel, Channel, Channel]] | None = Field(
+        None,
+        description="label -> its red, green and blue in colour masks; or the name of a published palette, voc or "
+        "cityscapes; null takes stored values",
+        examples=[{"cat": [128, 0, 0]}, "voc", "cityscapes"],
+    )
+    color_tolerance: Annotated[int, Field(ge=0, le=127)] = Field(
+        0, description="how far each channel may be from a label's colour, for colours that resizing or JPEG mixed"
+    )
+    threshold: Annotated[int, Field(ge=0, lt=65535)] | None = Field(
+        None, description="masks have one class, which is what is above this value; for resized or JPEG masks about 127"
+    )
+    instances: bool = Field(
+        False, description="masks number the objects of one class: every value but the background is that class"
     )
     background: int | None = Field(0, description="value that is no class, unless values names it; null: there is none")
     void: int | None = Field(
@@ -103,8 +125,43 @@ ROOT/                          source.path
             )
         return self
 
+    @field_validator("colors", mode="before")
+    @classmethod
+    def _find_palette(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            if value not in PALETTES:
+                raise ValueError(f"no palette is named '{value}'.{nearest(value, PALETTES)}")
+            return PALETTES[value]
+        return value
+
+    @model_validator(mode="after")
+    def _check_one_meaning(self) -> IndexMask:
+        given = [name for name in ("colors", "threshold", "instances") if getattr(self, name) not in (None, False)]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} say what pixels mean in different ways; give one of them")
+        if self.colors is not None:
+            _check_colours(self.colors, self.values)
+        elif given and len(labels := self._labels_of_one_class()) > 1:
+            raise ValueError(f"{given[0]} reads masks of one class, but {', '.join(labels)} are named; name one")
+        return self
+
+    def _labels_of_one_class(self) -> list[str]:
+        """The label that values or classes name for masks of one class; several if they name several."""
+        named = [*(self.values or {}).values()] or [name for name in self.classes or () if name != IGNORE]
+        return list(dict.fromkeys(named)) or ["object"]
+
+    @property
+    def _reader(self) -> MaskReader:
+        colours = None if self.colors is None else ColourTable(self.colors, self.color_tolerance)
+        background = self.background if self.instances else 0
+        return MaskReader(colours, self.threshold, self.instances, background)
+
     @property
     def _value_names(self) -> ValueNames:
+        if self.colors is not None:
+            return ValueNames(self, ColourTable(self.colors).labels, 0, None)
+        if self.threshold is not None or self.instances:
+            return ValueNames(self, {1: self._labels_of_one_class()[0]}, 0, None)
         return ValueNames(self, self.values, self.background, self.void)
 
     def scan(self, cache: FileCache) -> Listing:
@@ -161,8 +218,12 @@ ROOT/                          source.path
         held = ((parts[name], values[place]["values"]) for name, place in masks.items() if place in values)
         found = {value for fact in values.values() for value in fact["values"]}
         meaning = self._value_names.labels_by_value_in(scan, held, found)
+        if self._value_names.values is None and self.classes is None:
+            report_implausible_values(scan, values)
         table = class_table_of_scan(scan, meaning.values(), self.root / self.masks)
-        return {str(value): self.class_of(label) for value, label in meaning.items()}, table
+        names = {str(value): self.class_of(label) for value, label in meaning.items()}
+        report_grounds(scan, values, names)
+        return names, table
 
     def _find_files(self, scan: Scan) -> tuple[Shelf[str], Shelf[str], dict[str, list[str]]]:
         """Places of images, of masks, and of further masks of an image, each by the sample's name."""
@@ -182,9 +243,9 @@ ROOT/                          source.path
         return images, masks, check_masks(scan, image_folder, self.mask_suffix, masks, images)
 
     def _value_facts(self, scan: Scan, masks: Mapping[str, str], more: Mapping[str, list[str]]) -> Mapping[str, Any]:
-        """`value_facts` of each mask by its place."""
+        """Facts of each mask by its place."""
         further = ((name, place) for name, places in more.items() if name in masks for place in places)
-        return scan.facts(chain(masks.items(), further), VALUE_FACTS, value_facts, "broken mask")
+        return scan.facts(chain(masks.items(), further), self._reader.kind, self._reader.facts, "broken mask")
 
     def _check_sample(
         self,
@@ -204,15 +265,16 @@ ROOT/                          source.path
         sound = [mask for mask in masks if mask in values]
         for mask in sound:
             scan.check_size(name, mask, values[mask]["size"], image)
-            self._value_names.check(scan, name, mask, values[mask]["values"], names)
+            hint = GREY_HINT if is_grey(values[mask]) else ""
+            self._value_names.check(scan, name, mask, values[mask]["values"], names, hint)
         return len(sound) == len(masks)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         image = load_image(self.root, record)
-        planes = bitmask.empty(record.height, record.width, len(classes))
+        planes, reader = bitmask.empty(record.height, record.width, len(classes)), self._reader
         for place in record.data["masks"]:
             path = self.root / place
-            values = read_values(path)
+            values = reader.read(path)
             check_size(path, values, record)
             for value in distinct(values):
                 name = record.data["values"].get(str(value))
@@ -221,12 +283,13 @@ ROOT/                          source.path
         return make_sample(record, image, planes, known_bits(record, classes))
 
 
-def value_facts(path: Path) -> dict[str, Any]:
-    """Facts of an index mask for the listing, JSON-like: size, values that occur, and a digest of its pixels."""
-    values = read_values(path)
-    if len(found := distinct(values)) > 1000:
-        raise SourceError(
-            f"{path} holds {len(found)} values; expected one for each class. Is it an image, or instances?"
-        )
-    pixels = hashlib.sha256(np.ascontiguousarray(values, "<u2").tobytes()).hexdigest()
-    return {"size": [values.shape[1], values.shape[0]], "values": found, "content": digest(pixels)}
+def _check_colours(colours: Mapping[str, tuple[int, int, int]], values: object) -> None:
+    """ValueError if two labels share a colour, or if values are named besides."""
+    if values is not None:
+        raise ValueError("values names labels by stored values, colors by colours; give one of them")
+    owners: dict[tuple[int, ...], str] = {}
+    for label, colour in colours.items():
+        if owners.setdefault(tuple(colour), label) != label:
+            raise ValueError(
+                f"colors gives {owners[colour]} and {label} the same colour {list(colour)}; give each its own"
+            )

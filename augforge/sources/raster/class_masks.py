@@ -15,6 +15,7 @@ from augforge.errors import SourceError, some
 from augforge.sample import IGNORE
 from augforge.sources.core import Record, Source
 from augforge.sources.loading import check_size
+from augforge.sources.raster.mask_looks import report_implausible_masks
 from augforge.sources.raster.masks import MASK_FACTS, mask_facts, read_mask
 from augforge.sources.scan.mask_files import find_masks, find_unlabelled_splits
 from augforge.sources.scan.own_splits import split_folder
@@ -125,6 +126,7 @@ class ClassMasks:
         known = scan.facts(
             chain(found.items(), further), kind, partial(mask_facts, threshold=self.threshold), "broken mask"
         )
+        report_implausible_masks(scan, name, found, known, self.threshold)
         for image, place in chain(found.items(), further):
             fact, image_fact = known.get(place), facts.get(images.get(image, ""))
             if fact is not None and image_fact is not None:

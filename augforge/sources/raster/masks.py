@@ -29,6 +29,9 @@ from augforge.sources.scan.images import (
 MASK_FACTS = "mask@1"
 """The kind of `mask_facts` in a file cache; renamed when `mask_facts` changes."""
 
+_GRAY, _PALETTE = 0, 3
+"""Colour types of PNGs."""
+
 
 def read_values(path: Path) -> NDArray[Any]:
     """The stored values of a palette or gray image: uint8 or uint16 (H, W). Raises SourceError for any other image.
@@ -39,8 +42,8 @@ def read_values(path: Path) -> NDArray[Any]:
     header = parse_header(data, path)
     if header.kind == "jpeg":
         raise SourceError(
-            f"{path} is a JPEG, which changes values; expected a lossless picture. Export it as PNG; or masks of one "
-            "class are read by format: mask-folder with a threshold."
+            f"{path} is a JPEG, which changes values; expected a lossless picture. Export it as PNG; or, if masks have "
+            "one class, set threshold (such as 127), or read them by format: mask-folder with a threshold."
         )
     values = (
         None if header.kind == "bmp" else _stored_values(data, header, path)
@@ -50,7 +53,7 @@ def read_values(path: Path) -> NDArray[Any]:
     if values is None:
         raise SourceError(
             f"{path} ({header.kind}) has {header.channels} channels; expected a palette PNG, or gray, whose values "
-            "name classes. Convert its colours to values in a gray PNG."
+            "name classes. Name the colours: 'colors: {CLASS: [r, g, b]}' (or voc, cityscapes), or convert them."
         )
     return turn_upright(values, header.orientation)
 
@@ -59,26 +62,45 @@ def read_mask(path: Path, threshold: int = 0) -> NDArray[np.bool_]:
     """Where a mask's stored value, or any of its colours, is above a threshold: bool (H, W). Alpha does not count."""
     data = read_bytes(path)
     header = parse_header(data, path)
-    _check_lossless(header, path, threshold)
+    check_lossless(header, path, threshold)
+    return turn_upright(one_class_pixels(data, header, path)[0] > threshold, header.orientation)
+
+
+def one_class_pixels(data: bytes, header: Header, path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """The pixels of a mask of one class as they are stored, not turned upright: values (H, W), and alpha if any.
+
+    Of colours the brightest channel counts.
+    """
     values = _stored_values(data, header, path)
-    if values is None:
-        values = decode(data, header, path)[..., :3].max(axis=2)
-    return turn_upright(values > threshold, header.orientation)
+    if values is not None:
+        return values, None
+    pixels = decode(data, header, path)
+    return pixels[..., :3].max(axis=2), pixels[..., 3] if pixels.shape[2] == 4 else None
+
+
+def palette_colours(data: bytes, header: Header, path: Path) -> NDArray[np.uint8] | None:
+    """The colours (N, 3) of a PNG's palette, red first; None for any other image."""
+    if header.kind != "png":
+        return None
+    chunks = dict(png_chunks(data, path))
+    coloured = bytes(chunks[b"IHDR"])[9] == _PALETTE and b"PLTE" in chunks
+    return np.frombuffer(bytes(chunks[b"PLTE"]), np.uint8).reshape(-1, 3) if coloured else None
 
 
 def mask_facts(path: Path, threshold: int = 0) -> list[Any]:
     """Facts of a mask for the listing, JSON-like: upright width and height, and a digest of the file's bytes."""
     data = read_bytes(path)
     header = parse_header(data, path)
-    _check_lossless(header, path, threshold)
+    check_lossless(header, path, threshold)
     return [*header.size, hashlib.sha256(data).hexdigest()[:32]]
 
 
-def _check_lossless(header: Header, path: Path, threshold: int) -> None:
-    if header.kind in ("jpeg", "webp") and not threshold:
+def check_lossless(header: Header, path: Path, allowed: int, option: str = "threshold (such as 127)") -> None:
+    """Raise SourceError for a lossy file, unless an option allows its values to be inexact."""
+    if header.kind in ("jpeg", "webp") and not allowed:
         raise SourceError(
             f"{path} is a {header.kind.upper()}, whose zeros may not be zero; expected a lossless mask. Export it as "
-            "PNG, or set threshold (such as 127)."
+            f"PNG, or set {option}."
         )
 
 
@@ -105,7 +127,7 @@ def _png_values(data: bytes, path: Path) -> NDArray[Any] | None:
         chunks.setdefault(kind, []).append(body)
     header = bytes(chunks[b"IHDR"][0])
     width, height, depth, colour = struct.unpack(">IIBB", header[:10])
-    if colour not in (0, 3):
+    if colour not in (_GRAY, _PALETTE):
         return None
     plain = [(b"IHDR", header[:9] + b"\0" + header[10:]), (b"IDAT", b"".join(chunks[b"IDAT"])), (b"IEND", b"")]
     gray = PNG_MAGIC + b"".join(png_chunk(kind, body) for kind, body in plain)

@@ -120,8 +120,13 @@ class ValueNames:
                 f"is {classes[0]}, name all values, such as '{_values_from_zero(classes)}'; if not, set 'background: 0'"
             )
 
-    def check(self, scan: Scan, name: str, place: str, values: Iterable[int], names: Mapping[str, Any]) -> None:
-        """Report values of a mask that name no class; void values that are left out get a warning."""
+    def check(
+        self, scan: Scan, name: str, place: str, values: Iterable[int], names: Mapping[str, Any], hint: str = ""
+    ) -> None:
+        """Report values of a mask that name no class; void values that are left out get a warning.
+
+        ``hint`` is a further remedy for the message.
+        """
         values = list(values)
         unnamed = [value for value in values if str(value) not in names and value not in (self.background, self.void)]
         if unnamed:
@@ -129,7 +134,8 @@ class ValueNames:
                 name,
                 "unknown value",
                 f"{scan.root / place}: value {unnamed[0]} names no class; expected one of {', '.join(names)}, "
-                f"background {self.background} or void {self.void}. Name it in source.values, or correct the mask.",
+                f"background {self.background} or void {self.void}. Name it in source.values, or correct the mask."
+                f"{hint}",
             )
         warning = f"void pixels ({self.void}) are left out; list '{IGNORE}' in source.classes to keep them"
         if self.void in values and str(self.void) not in names and warning not in scan.warnings:

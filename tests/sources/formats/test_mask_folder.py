@@ -21,7 +21,9 @@ from makedata import (
     put_text,
     rejected,
     scan,
+    spy,
 )
+from PIL import Image
 
 from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError
@@ -175,10 +177,14 @@ def test_content_is_that_of_image_and_own_masks(root: Path) -> None:
     assert scan(KIND, root, threshold=1).records[0].content != after[0]
 
 
-def test_nothing_is_decoded_and_nothing_read_twice(root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+def test_no_image_is_decoded_and_nothing_read_twice(
+    root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    decoded: list[int] = []
+    monkeypatch.setattr(cv2, "imdecode", spy(cv2.imdecode, decoded, lambda *_: 1))
     cache = FileCache(tmp_path / "facts.db")
     first = scan(KIND, root, cache)
+    assert len(decoded) == 5  # the masks, which show whether they have grey levels
     cache.save()
     monkeypatch.setattr(Path, "read_bytes", lambda *_: pytest.fail("read"))
     assert scan(KIND, root, FileCache(tmp_path / "facts.db")) == first
@@ -379,3 +385,79 @@ def test_mask_changed_since_the_listing(root: Path) -> None:
 def test_a_class_without_any_mask_is_told(root: Path) -> None:
     (root / "masks/rib").mkdir()
     assert scan(KIND, root).warnings == ("masks/rib holds no mask, so rib counts as not there in all images",)
+
+
+# ---- masks that are not meant as they are read -----------------------------------------------------------------------
+
+
+def findings(root: Path, **options: Any) -> dict[str, tuple[str, str]]:
+    return {found.kind: (found.message, found.remedy) for found in scan(KIND, root, **options).findings}
+
+
+def put_masks(root: Path, mask: Any, label: str = "heart", count: int = 3, size: tuple[int, int] = (64, 48)) -> None:
+    for name in "abcdefgh"[:count]:
+        put_image(root / f"images/{name}.png", size)
+        put_pixels(root / f"masks/{label}/{name}.png", mask)
+
+
+def test_grey_levels_are_told_with_what_they_cover(tmp_path: Path) -> None:
+    square = block(20, 12, 40, 30, size=(64, 48))
+    blurred = cv2.GaussianBlur(square, (9, 9), 0)
+    put_masks(tmp_path, blurred)
+    put_pixels(tmp_path / "masks/heart/a.png", square)
+    message, remedy = findings(tmp_path)["grey levels in masks"]
+    assert message.startswith("2 of 3 masks of heart hold more than two values, such as masks/heart/b.png with")
+    inside, half = 2 * (blurred > 0).sum(), 2 * (blurred > 127).sum()
+    assert f"{inside} pixels where those above half of the brightest are {half}" in message
+    assert "'threshold: 127'" in remedy
+    assert not findings(tmp_path, threshold=127)
+    (heart,) = masks_of(load(KIND, tmp_path, threshold=127)["b"], ("heart",)).values()
+    np.testing.assert_array_equal(heart, blurred > 127)
+
+
+@pytest.mark.parametrize("make", ["resized", "jpeg"])
+def test_resized_and_once_jpeg_masks_are_told(tmp_path: Path, make: str) -> None:
+    square = block(20, 12, 41, 31, size=(64, 48))
+    small = cv2.resize(square, (40, 30), interpolation=cv2.INTER_AREA)
+    jpeg = cv2.imdecode(cv2.imencode(".jpg", square, [cv2.IMWRITE_JPEG_QUALITY, 60])[1], cv2.IMREAD_GRAYSCALE)
+    put_masks(tmp_path, {"resized": cv2.resize(small, (64, 48)), "jpeg": jpeg}[make])
+    assert [*findings(tmp_path)] == ["grey levels in masks"]
+
+
+def test_plain_masks_and_numbered_objects_are_not_told(tmp_path: Path) -> None:
+    numbered = block(2, 2, 9, 9, 1, (64, 48)) + block(20, 20, 30, 30, 2, (64, 48)) + block(40, 2, 50, 9, 3, (64, 48))
+    put_masks(tmp_path, numbered)
+    put_masks(tmp_path, block(2, 2, 30, 30, size=(64, 48)), "lung")
+    put_masks(tmp_path, np.zeros((48, 64), np.uint8), "liver")
+    put_masks(tmp_path, np.full((48, 64), 255, np.uint8), "background")
+    assert not findings(tmp_path)
+
+
+def test_a_palette_with_white_first_is_told(tmp_path: Path) -> None:
+    put_masks(tmp_path, block(1, 1, 2, 2, size=(64, 48)))
+    values = 1 - block(20, 12, 40, 30, 1, (64, 48))
+    for name in "abc":
+        picture = Image.fromarray(values, mode="P")
+        picture.putpalette([255, 255, 255, 0, 0, 0])
+        picture.save(tmp_path / f"masks/heart/{name}.png")
+    message, remedy = findings(tmp_path)["palette with white first"]
+    assert "heart covers 88 % of them" in message and "gray" in remedy
+
+
+@pytest.mark.parametrize(("colour", "meaning"), [(0, "heart is nowhere there"), (255, "heart fills the image there")])
+def test_a_shape_in_alpha_alone_is_told(tmp_path: Path, colour: int, meaning: str) -> None:
+    pixels = np.full((48, 64, 4), colour, np.uint8)
+    pixels[..., 3] = block(20, 12, 40, 30, size=(64, 48))
+    put_masks(tmp_path, pixels)
+    assert findings(tmp_path)["masks in the alpha channel"][0].endswith(meaning)
+
+
+def test_a_white_ground_is_told(tmp_path: Path) -> None:
+    put_masks(tmp_path, 255 - block(20, 12, 40, 30, size=(64, 48)))
+    assert "heart covers the whole border of 3 of 3 masks" in findings(tmp_path)["class fills its masks"][0]
+
+
+def test_of_many_masks_a_sample_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("augforge.sources.raster.mask_looks._SAMPLED", 2)
+    put_masks(tmp_path, cv2.GaussianBlur(block(20, 12, 40, 30, size=(64, 48)), (9, 9), 0), count=8)
+    assert findings(tmp_path)["grey levels in masks"][0].startswith("2 of 2 sampled masks of heart hold")

@@ -1,0 +1,173 @@
+"""What the pixels of masks of one class tell: that they are probably not meant as they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augforge.errors import SourceError
+from augforge.keys import hash64
+from augforge.sources.raster.masks import one_class_pixels, palette_colours
+from augforge.sources.raster.values import histogram
+from augforge.sources.scan.images import parse_header, read_bytes
+from augforge.sources.scan.scanning import Scan
+
+MASK_LOOK = "look@1"
+"""The kind of `mask_look` in a file cache; renamed when `mask_look` changes."""
+
+_SAMPLED, _PIXELS = 64, 1 << 26
+"""How many masks of a class, and pixels in them, a listing decodes at most: what resizing did, it did to most masks."""
+
+_GROUNDS = frozenset({"background", "bg", "ground", "unlabeled", "unlabelled", "void", "ignore"})
+MOST = 0.9
+"""The share of a class's masks that makes it implausible."""
+_LIGHT, _DARK = 192, 64
+
+Looks = Mapping[str, Mapping[str, Any]]
+"""The `mask_look` of each mask by its place."""
+
+
+def mask_look(path: Path, threshold: int = 0) -> dict[str, Any] | None:
+    """How a mask of one class looks, JSON-like; None if it cannot be decoded, which is reported when it is loaded.
+
+    - ``levels``: the values that occur, at most 256 of them.
+    - ``inside``, ``half``, ``pixels``: numbers of pixels above the threshold, above half of the largest value, and all.
+    - ``framed``: whether the whole border is inside.
+    - ``alpha``: whether its shape is in the alpha channel alone.
+    - ``white_first``: whether a palette shows value 0 white, and all other values that occur dark.
+    """
+    try:
+        data = read_bytes(path)
+        header = parse_header(data, path)
+        pixels, alpha = one_class_pixels(data, header, path)
+        palette = palette_colours(data, header, path)
+    except SourceError:
+        return None
+    counts = histogram(pixels)
+    levels, inside = np.flatnonzero(counts), pixels > threshold
+    return {
+        "levels": levels[:256].tolist(),
+        "inside": int(inside.sum()),
+        "half": int(counts[levels[-1] // 2 + 1 :].sum()),
+        "pixels": int(inside.size),
+        "framed": bool(inside[[0, -1]].all() and inside[:, [0, -1]].all()),
+        "alpha": len(levels) == 1 and alpha is not None and bool((alpha != alpha[0, 0]).any()),
+        "white_first": palette is not None and shows_zero_white(palette, levels.tolist()),
+    }
+
+
+def shows_zero_white(palette: NDArray[np.uint8], levels: list[int]) -> bool:
+    """Whether a palette shows value 0 white, and all other values that occur dark."""
+    others = palette[[level for level in levels if 0 < level < len(palette)]]
+    return bool(len(others) and palette[0].min() >= _LIGHT and others.max() <= _DARK)
+
+
+def report_implausible_masks(
+    scan: Scan, class_: str, masks: Mapping[str, str], sizes: Mapping[str, Any], threshold: int
+) -> None:
+    """Report findings about the masks of one class, of which a sample is decoded.
+
+    Args:
+        scan: gets the findings.
+        class_: the class.
+        masks: the place of each mask by the name of its sample.
+        sizes: width and height, and more, of each readable mask by its place.
+        threshold: values above it are inside.
+    """
+    chosen = _choose(masks, sizes)
+    found = scan.facts(chosen, f"{MASK_LOOK} {threshold}", partial(mask_look, threshold=threshold), "broken mask")
+    looks = {place: look for place, look in sorted(found.items()) if look is not None}
+    number = len(looks) if len(looks) == len(masks) else f"{len(looks)} sampled"
+    reports = (*([] if threshold else [_report_grey_levels]), _report_alpha, _report_white_first, _report_filled)
+    for report in reports:
+        report(scan, class_, looks, f"{number} masks of {class_}")
+
+
+def _choose(masks: Mapping[str, str], sizes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Names and places of the masks to decode; of many those that the hashes of their names choose."""
+    pixels = 0
+    sound = [(name, place) for name, place in masks.items() if place in sizes]
+    for name, place in sorted(sound, key=lambda item: hash64(item[0]))[:_SAMPLED]:
+        if pixels > _PIXELS:
+            return
+        pixels += sizes[place][0] * sizes[place][1]
+        yield name, place
+
+
+def has_grey_levels(levels: list[int]) -> bool:
+    """Whether the values of a mask of one class are more than two, and no numbers of objects, 1 to n."""
+    inner = [level for level in levels if level]
+    return len(inner) > 1 and inner != list(range(1, len(inner) + 1))
+
+
+def is_ground(class_: str) -> bool:
+    """Whether a class is named as what fills an image."""
+    return class_.casefold().strip("_") in _GROUNDS
+
+
+def _report_grey_levels(scan: Scan, class_: str, looks: Looks, masks: str) -> None:
+    grey = [place for place, look in looks.items() if has_grey_levels(look["levels"])]
+    if not grey:
+        return
+    worst = max(grey, key=lambda place: len(looks[place]["levels"]))
+    inside, half = (sum(looks[place][key] for place in grey) for key in ("inside", "half"))
+    shown = ", ".join(map(str, looks[worst]["levels"][:5]))
+    scan.find(
+        "grey levels in masks",
+        f"{len(grey)} of {masks} hold more than two values, such as {worst} with "
+        f"{len(looks[worst]['levels'])} ({shown}, ...): every value but 0 is inside, {inside} pixels where those above "
+        f"half of the brightest are {half}",
+        "masks that were resized or once JPEG need 'threshold: 127' (half of the brightest value)",
+        grey,
+    )
+
+
+def _report_alpha(scan: Scan, class_: str, looks: Looks, masks: str) -> None:
+    alpha = [place for place, look in looks.items() if look["alpha"]]
+    if alpha:
+        filled = sum(looks[place]["inside"] > 0 for place in alpha)
+        meaning = "fills the image" if filled else "is nowhere"
+        scan.find(
+            "masks in the alpha channel",
+            f"{len(alpha)} of {masks}, such as {alpha[0]}, show their shape in the alpha channel "
+            f"alone, which is not read: {class_} {meaning} there",
+            "export the masks as gray PNGs without transparency",
+            alpha,
+        )
+
+
+def _report_white_first(scan: Scan, class_: str, looks: Looks, masks: str) -> None:
+    turned = [place for place, look in looks.items() if look["white_first"]]
+    if turned:
+        inside, pixels = (sum(looks[place][key] for place in turned) for key in ("inside", "pixels"))
+        scan.find(
+            "palette with white first",
+            f"{len(turned)} of {masks}, such as {turned[0]}, show value 0 white and the others "
+            f"dark, but value 0 is outside: {class_} covers {100 * inside / pixels:.0f} % of them",
+            "convert the masks to gray (their palettes applied), where white is 255 and inside",
+            turned,
+        )
+
+
+def _report_filled(scan: Scan, class_: str, looks: Looks, masks: str) -> None:
+    """Report a class that covers the border and most of nearly all its masks: probably its ground is white."""
+    filled = [
+        place
+        for place, look in looks.items()
+        if look["framed"] and 2 * look["inside"] > look["pixels"] and not (look["alpha"] or look["white_first"])
+    ]
+    if not filled or len(filled) < MOST * len(looks) or is_ground(class_):
+        return
+    inside, pixels = (sum(looks[place][key] for place in filled) for key in ("inside", "pixels"))
+    scan.find(
+        "class fills its masks",
+        f"{class_} covers the whole border of {len(filled)} of {masks}, such as {filled[0]}, and "
+        f"{100 * inside / pixels:.0f} % of their pixels",
+        "if the ground of the masks is white and the objects are dark, invert the masks",
+        filled,
+    )
