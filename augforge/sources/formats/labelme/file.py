@@ -38,11 +38,13 @@ class Shape:
 
     Attributes:
         label: as in the file.
-        kind: polygon, rectangle, circle, linestrip, line, point or mask.
+        kind: polygon, rectangle, oriented_rectangle, rotation, circle, linestrip, line, point or mask.
         points: (x, y) pixels.
         width: to draw lines and points with; 0 for other kinds.
         mask: the PNG of a mask, whose two points are its first and last pixel.
         where: file and number, for messages.
+        group: the ``group_id``, or None.
+        difficult: whether it is marked so, which makes a shape inside of another one of its group a hole.
     """
 
     label: str
@@ -51,6 +53,8 @@ class Shape:
     width: float
     mask: bytes
     where: str
+    group: int | None = None
+    difficult: bool = False
 
     def canonical(self, name: str) -> Any:
         """Everything that decides which pixels are drawn, JSON-like."""
@@ -69,16 +73,30 @@ class Shape:
             yield name, ring
 
 
+def is_foreign(document: Any) -> bool:
+    """Whether a JSON document has nothing of a LabelMe file."""
+    return not isinstance(document, dict) or not document.keys() & {"shapes", "imagePath", "imageData"}
+
+
 def read_document(path: Path) -> dict[str, Any]:
     """Read a file and check that its ``shapes`` are a list of objects."""
-    document: Any = read_json(path)
+    return check_document(read_json(path), path)
+
+
+def check_document(document: Any, path: Path) -> dict[str, Any]:
+    """The content of a file, of which ``shapes`` has to be a list of objects. Raises SourceError."""
     entries = document.get("shapes") if isinstance(document, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise SourceError(
-            f'{path} holds no shapes; expected LabelMe\'s {{"shapes": [{{"label": ..., "points": ...}}, ...], '
-            '"imagePath": ...}. Export it again, or remove the file.'
-        )
+        raise SourceError(no_shapes_message(path))
     return dict(document)
+
+
+def no_shapes_message(path: Path) -> str:
+    """The message for a file that is none of LabelMe's."""
+    return (
+        f'{path} holds no shapes; expected LabelMe\'s {{"shapes": [{{"label": ..., "points": ...}}, ...], '
+        '"imagePath": ...}. Export it again, or remove the file.'
+    )
 
 
 def read_shapes(document: Mapping[str, Any], path: Path, wanted: Callable[[str], bool], widths: Widths) -> list[Shape]:
@@ -120,13 +138,13 @@ def farthest_shapes(found: Iterable[Shape], path: Path) -> shapes.Farthest:
 
 
 def embedded_image(document: Mapping[str, Any], path: Path) -> bytes:
-    """The bytes in ``imageData``. Raises SourceError if they are missing or no base64."""
+    """The bytes in ``imageData``. Raises SourceError if they are missing or no base64; line ends are allowed in it."""
     return _decode_base64(document.get("imageData"), f"{path}: imageData")
 
 
 def _decode_base64(text: Any, where: str) -> bytes:
     try:
-        data = base64.b64decode(text, validate=True) if isinstance(text, str) else b""
+        data = base64.b64decode("".join(text.split()), validate=True) if isinstance(text, str) else b""
     except ValueError:
         data = b""
     if not data:
@@ -156,7 +174,16 @@ def mask_entry(label: str, mask: NDArray[np.uint8], x: int, y: int) -> dict[str,
 
 # ---- shapes ----------------------------------------------------------------------------------------------------------
 
-_COUNTS = {"rectangle": 2, "circle": 2, "line": 2, "point": 1, "mask": 2}
+_CORNERS = 4
+_COUNTS = {
+    "rectangle": 2,
+    "oriented_rectangle": _CORNERS,
+    "rotation": _CORNERS,
+    "circle": 2,
+    "line": 2,
+    "point": 1,
+    "mask": 2,
+}
 _AT_LEAST = {"polygon": 3, "linestrip": 2}
 
 
@@ -168,13 +195,17 @@ def _read_shape(entry: Mapping[str, Any], label: str, where: str, widths: Widths
         )
     points = _read_points(entry.get("points"), kind, where)
     mask = _read_mask(entry.get("mask"), points, where) if kind == "mask" else b""
-    return Shape(label, kind, points, _width_of(kind, where, widths), mask, where)
+    group, difficult = entry.get("group_id"), entry.get("difficult") is True
+    group = group if type(group) is int else None
+    return Shape(label, kind, points, _width_of(kind, where, widths), mask, where, group, difficult)
 
 
 def _read_points(points: Any, kind: str, where: str) -> list[tuple[float, float]]:
     if not isinstance(points, list) or not all(is_point(point) for point in points):
         raise SourceError(f"{where}: points are not a list of [x, y] in finite pixels. {_REMEDY}")
     exact, least = _COUNTS.get(kind), _AT_LEAST.get(kind, 0)
+    if kind == "rectangle" and len(points) == _CORNERS:  # as X-AnyLabeling writes them
+        exact = _CORNERS
     if len(points) < least or exact not in (None, len(points)):
         expected = f"{least} or more" if exact is None else str(exact)
         raise SourceError(f"{where}: {len(points)} points; expected {expected} for a {kind}. {_REMEDY}")
@@ -220,8 +251,11 @@ def _polygon(shape: Shape) -> Iterator[shapes.Ring]:
 
 
 def _rectangle(shape: Shape) -> Iterator[shapes.Ring]:
-    (x0, y0), (x1, y1) = shape.points
-    yield shapes.rectangle(x0, y0, x1, y1)
+    if len(shape.points) == _CORNERS:
+        yield from _polygon(shape)
+    else:
+        (x0, y0), (x1, y1) = shape.points
+        yield shapes.rectangle(x0, y0, x1, y1)
 
 
 def _circle(shape: Shape) -> Iterator[shapes.Ring]:
@@ -244,6 +278,8 @@ def _mask_pixels(shape: Shape) -> Iterator[shapes.Mask]:
 _SHAPE_PARTS: dict[str, Callable[[Shape], Iterator[shapes.Ring] | Iterator[shapes.Mask]]] = {
     "polygon": _polygon,
     "rectangle": _rectangle,
+    "oriented_rectangle": _polygon,
+    "rotation": _polygon,
     "circle": _circle,
     "linestrip": _stroke,
     "line": _stroke,

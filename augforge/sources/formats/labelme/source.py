@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal
@@ -13,16 +12,19 @@ from pydantic import Field
 from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError, some
 from augforge.keys import digest
-from augforge.sample import Image, Sample
+from augforge.sample import NO_CLASSES, Sample
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Refused, Source, source
 from augforge.sources.formats.labelme import file as labelme_file
+from augforge.sources.formats.labelme import holes
+from augforge.sources.formats.labelme.embedded import embedded_facts, load_embedded_image
 from augforge.sources.formats.labelme.file import Shape, Widths
 from augforge.sources.formats.labelme.layout import ImagePlaces, file_name, sample_names, swapped_folder
-from augforge.sources.loading import check_size, known_bits, load_image, make_sample
+from augforge.sources.loading import known_bits, label_vector, load_image, make_sample
 from augforge.sources.raster.shapes import draw, shape_outside_image
 from augforge.sources.raster.values import is_name
-from augforge.sources.scan.images import IMAGE_FACTS, decode, parse_header, turn_upright
+from augforge.sources.scan.documents import read_json
+from augforge.sources.scan.images import IMAGE_FACTS
 from augforge.sources.scan.records import folder_or_name, make_record, name_of, place_inside
 from augforge.sources.scan.scanning import IMAGES, Scan
 
@@ -31,7 +33,7 @@ Width = Annotated[float, Field(ge=1, le=1000)]
 
 @source
 class Labelme(Source):
-    """Reads LabelMe files of versions 3 to 5: polygons, rectangles, circles, masks, and lines and points by width.
+    """Reads LabelMe files: polygons, rectangles, circles, masks, and lines and points by width; X-AnyLabeling's too.
 
     The image of a file is the one that ``imagePath`` names; else the one beside it with the same name; else the
     embedded one; else, with a warning, the one of the same file name in a parallel folder, such as images/P01/scan1.jpg
@@ -39,13 +41,18 @@ class Labelme(Source):
     so are folders above train/ and val/. Corners and rims belong to a shape; a polygon that crosses itself is filled by
     the even-odd rule; shapes that leave the image are clipped, and a shape wholly outside is an error. Filled shapes
     include the pixels of their outline (``cv2.fillPoly``), so they are about half a pixel wider than pycocotools'
-    masks. All shapes of a label are united; ``group_id`` is ignored. The image's flags become metadata. A file without
-    shapes is a labelled image without objects; an image without a file is refused.
+    masks. All shapes of a label are united. A file without shapes is a labelled image without objects; an image without
+    a file is refused, and so is JSON that has nothing of LabelMe, unless an image has its name.
+
+    Holes: shapes of ``hole_label`` cut the shapes before them, and those that contain them; a shape that is marked
+    difficult cuts the one of its label and ``group_id`` that contains it, as X-AnyLabeling writes holes. What a hole
+    draws, with its outline, is taken away. The image's flags become metadata, and with ``flags: labels`` its label
+    vector.
 
     Without ``classes`` the classes are the labels, sorted. A class that the recipe lists but no file labels is unknown.
     """
 
-    adapter_version: ClassVar[int] = 2
+    adapter_version: ClassVar[int] = 3
     layout: ClassVar[str] = """\
 ROOT/                          source.path
   P01/scan1.json               folders are part of the name, and the usual group
@@ -57,6 +64,14 @@ ROOT/                          source.path
     format: Literal["labelme"] = "labelme"
     line_width: Width | None = Field(None, description="pixels across a line or linestrip; null refuses them")
     point_width: Width | None = Field(None, description="diameter of a point in pixels; null refuses points")
+    hole_label: str | None = Field(
+        None,
+        description="label of holes, such as _background_: no class, but cut out of what is drawn",
+        examples=["_background_"],
+    )
+    flags: Literal["metadata", "labels"] = Field(
+        "metadata", description="the image's own flags are metadata alone, or the entries of its label vector too"
+    )
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
@@ -68,50 +83,51 @@ ROOT/                          source.path
         if not annotations:
             raise SourceError(f"{self.root} holds no .json; expected\n{self.layout}\nCorrect source.path.")
         facts = scan.facts(annotations.items(), self._kind, self._read_facts, "broken annotation")
-        labels = sorted({label for fact in facts.values() for label in fact["labels"]})
-        nothing = ClassTable(self.classes or (), [])
-        table = class_table(self, labels, self.root) if labels or not scan.bad_names else nothing
+        self._leave_foreign_files(scan, annotations, facts, found)
+        table, flags = self._class_table(scan, facts), self._label_names(facts)
         pairs = self._pair_images(scan, annotations, facts, found)
         used = {*pairs.values()}
         others = ((name_of(place), place) for place in sorted(found - used))
         scan.refused += [Refused(name, "no annotation", place) for name, place in others if name not in scan.bad_names]
         names = sample_names(pairs)
         images = self._image_facts(scan, names, pairs)
-        return scan.make_listing(self._make_records(scan, table, names, facts, pairs, images), table.names)
+        records = self._make_records(scan, table, names, facts, pairs, images)
+        return scan.make_listing((_with_label(record, flags) for record in records), table.names, flags)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         path = self.root / record.data["annotation"]
         document = labelme_file.read_document(path)
         image = (
-            _load_embedded_image(document, path, record) if record.data["embedded"] else load_image(self.root, record)
+            load_embedded_image(document, path, record) if record.data["embedded"] else load_image(self.root, record)
         )
-        named = (
-            (self.require_class(shape.label, classes, shape.where), shape)
-            for shape in self._read_shapes(document, path)
-        )
-        parts = (part for name, shape in named if name is not None for part in shape.parts(name))
-        return make_sample(
-            record, image, draw(parts, record.height, record.width, classes), known_bits(record, classes)
-        )
+        found = self._read_shapes(document, path)
+        names = self._names_of(found, classes)
+        parts = holes.parts(found, holes.find_cuts(found, self.hole_label), record.height, record.width, names)
+        planes = draw(parts, record.height, record.width, classes)
+        label = label_vector(record) if record.data.get("label") else None
+        return make_sample(record, image, planes, known_bits(record, classes), label)
 
     # ---- annotations ----
 
     @property
     def _kind(self) -> str:
         """The kind of `_read_facts` in the cache: it names everything besides the file that decides the result."""
-        rules = digest(self.classes, self.class_map, self.line_width, self.point_width)
-        return f"labelme@{self.adapter_version}, facts@2 {rules}"
+        rules = digest(self.classes, self.class_map, self.line_width, self.point_width, self.hole_label)
+        return f"labelme@{self.adapter_version}, facts@3 {rules}"
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
-        document = labelme_file.read_document(path)
+        content = read_json(path)
+        if labelme_file.is_foreign(content):
+            return {"foreign": True}
+        document = labelme_file.check_document(content, path)
         found = self._read_shapes(document, path)
-        if self.classes is not None:
-            for shape in found:
-                self.require_class(shape.label, self.classes, shape.where)
+        names = self._names_of(found, self.classes)
+        cuts = holes.find_cuts(found, self.hole_label)
         image_path = document.get("imagePath")
         return {
-            "labels": sorted({shape.label for shape in found}),
-            "content": digest(sorted(digest(shape.canonical(self.class_of(shape.label) or "")) for shape in found)),
+            "foreign": False,
+            "labels": sorted(names),
+            "content": digest(sorted(map(digest, holes.canonical(found, cuts, names)))),
             "size": labelme_file.read_size(document, path),
             "far": labelme_file.farthest_shapes(found, path),
             "flags": labelme_file.read_flags(document),
@@ -121,7 +137,58 @@ ROOT/                          source.path
 
     def _read_shapes(self, document: Mapping[str, Any], path: Path) -> list[Shape]:
         widths = Widths(self.line_width, self.point_width)
-        return labelme_file.read_shapes(document, path, lambda label: self.class_of(label) is not None, widths)
+        return labelme_file.read_shapes(document, path, self._is_wanted, widths)
+
+    def _is_wanted(self, label: str) -> bool:
+        return label == self.hole_label or self.class_of(label) is not None
+
+    def _names_of(self, shapes: list[Shape], classes: tuple[str, ...] | None) -> dict[str, str]:
+        """The class of each label of shapes that are not holes. Raises SourceError for one that is not in classes."""
+        names = {}
+        for shape in shapes:
+            if shape.label != self.hole_label:
+                named = self.class_of(shape.label)
+                name = named if classes is None else self.require_class(shape.label, classes, shape.where)
+                names[shape.label] = name or ""
+        return names
+
+    def _leave_foreign_files(
+        self, scan: Scan, annotations: Mapping[str, str], facts: MutableMapping[str, Any], images: set[str]
+    ) -> None:
+        """Refuse JSON files that are none of LabelMe's; one with an image of its name is broken."""
+        foreign = {name: place for name, place in annotations.items() if facts.get(place, {}).get("foreign")}
+        named = {name_of(place) for place in images}
+        for name, place in foreign.items():
+            del facts[place]
+            if name in named or len(foreign) == len(annotations):
+                scan.bad_sample(name, "broken annotation", labelme_file.no_shapes_message(self.root / place))
+            else:
+                scan.refused.append(Refused(name, "not a LabelMe file", place))
+        aside = [row.detail for row in scan.refused if row.reason == "not a LabelMe file"]
+        if aside:
+            fact = f"{len(aside)} JSON files have nothing of LabelMe and were left aside: {some(aside)}"
+            scan.find("files left aside", fact, "move them out of the folder, or export them again", aside)
+
+    def _class_table(self, scan: Scan, facts: Mapping[str, Any]) -> ClassTable:
+        labels = sorted({label for fact in facts.values() for label in fact["labels"]})
+        background = next((label for label in labels if label.strip("_") == "background"), None)
+        if background is not None and background not in self.class_map:
+            scan.find(
+                "background is a class",
+                f"shapes are labelled {background}, and are drawn as a class of that name",
+                f"set 'hole_label: {background}' if they are holes, or map the label in class_map",
+                [background],
+            )
+        if self.flags == "labels" and not labels and self.classes is None:
+            return ClassTable(NO_CLASSES, [])
+        if labels or not scan.bad_names:
+            return class_table(self, labels, self.root)
+        return ClassTable(self.classes or (), [])
+
+    def _label_names(self, facts: Mapping[str, Any]) -> tuple[str, ...]:
+        """The entries of label vectors: all flags, if they are wanted."""
+        names = {name for fact in facts.values() for name in fact["flags"]}
+        return tuple(sorted(names)) if self.flags == "labels" else ()
 
     # ---- images ----
 
@@ -187,7 +254,7 @@ ROOT/                          source.path
             (names[annotation], image) for annotation, image in pairs.items() if image != annotation
         )
         within = ((names[annotation], annotation) for annotation, image in pairs.items() if image == annotation)
-        known.update(scan.facts(within, f"labelme {IMAGE_FACTS}", _embedded_facts, "broken image"))
+        known.update(scan.facts(within, f"labelme {IMAGE_FACTS}", embedded_facts, "broken image"))
         return known
 
     def _make_records(
@@ -215,21 +282,14 @@ ROOT/                          source.path
             yield replace(record, metadata=of_file["flags"])
 
 
+def _with_label(record: Record, names: tuple[str, ...]) -> Record:
+    """The record with a label vector of its flags, which are its metadata; without any flag it has no label."""
+    if not record.metadata or not names:
+        return record
+    label = [float(record.metadata.get(name, False)) for name in names]
+    return replace(record, content=digest(record.content, names, label), data={**record.data, "label": label})
+
+
 def _image_path(annotation: str, image: str) -> str:
     """``imagePath`` as a path from the root; on Windows it is written with backslashes."""
     return str(PurePosixPath(annotation).parent / image.replace("\\", "/"))
-
-
-def _embedded_facts(path: Path) -> dict[str, Any]:
-    """The `image_facts` of the image that an annotation file embeds."""
-    data = labelme_file.embedded_image(labelme_file.read_document(path), path)
-    width, height = parse_header(data, path).size
-    return {"width": width, "height": height, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-
-
-def _load_embedded_image(document: Mapping[str, Any], path: Path, record: Record) -> Image:
-    data = labelme_file.embedded_image(document, path)
-    header = parse_header(data, path)
-    image = turn_upright(decode(data, header, path), header.orientation)
-    check_size(path, image, record)
-    return image
