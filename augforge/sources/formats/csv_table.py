@@ -11,12 +11,13 @@ from pydantic import Field, model_validator
 
 from augforge import bitmask
 from augforge.cache.filecache import FileCache
-from augforge.errors import SourceError
+from augforge.errors import SourceError, some
 from augforge.sample import NO_CLASSES, Sample
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Source, source
 from augforge.sources.loading import known_bits, load_image, load_labelled_image, make_sample
 from augforge.sources.raster.runs import COLUMNS, Order, parse_runs, runs_digest, runs_mask
+from augforge.sources.scan.class_folders import class_level, doubtful_level, group_without_class
 from augforge.sources.scan.records import folder_or_name, make_record, name_of, normal_folder, place_inside
 from augforge.sources.scan.scanning import Scan
 from augforge.sources.scan.tables import Table, key_text, read_table
@@ -38,8 +39,9 @@ class CsvTable(Source):
     Several rows of one image and class are united. An empty cell, or -1, is an empty mask; if the class is empty too,
     the image is labelled and shows no class. Labels: with ``label`` one column names the label of each image, with
     ``labels`` several columns hold weights from 0 to 1. ``classes`` and ``class_map`` are then about these labels, and
-    the class table is ``ignore`` alone, unknown everywhere. Without ``classes`` the classes are sorted, or in the order
-    of ``rles`` or ``labels``. Images that the table does not name are no samples.
+    the class table is ``ignore`` alone, unknown everywhere. The usual group is the image's folder, but a folder that
+    stands for the label (one label each, and named as it, or three or more of them) is none. Without ``classes`` the
+    classes are sorted, or in the order of ``rles`` or ``labels``. Images that the table does not name are no samples.
     """
 
     adapter_version: ClassVar[int] = 2
@@ -194,14 +196,27 @@ ROOT/                          source.path
         names: tuple[str, ...],
         scan: Scan,
     ) -> Iterator[Record]:
+        labels: dict[str, int | list[float]] = {}
         for name, image in images.items():
             try:
-                label = self._read_label(table, image, names)
+                labels[name] = self._read_label(table, image, names)
             except SourceError as error:
                 scan.bad_sample(name, "broken label", str(error))
-                continue
+        level = self._class_level(scan, {name: _label_text(label, names) for name, label in labels.items()})
+        for name, label in labels.items():
+            place, group = images[name].place, group_without_class(name, level)
             data = {"label": label, "of": len(names)}
-            yield make_record(name, image.place, facts[image.place], label, group=folder_or_name(name), data=data)
+            yield make_record(name, place, facts[place], label, group=group, data=data)
+
+    def _class_level(self, scan: Scan, labels: Mapping[str, str]) -> int | None:
+        """The index of the folder that stands for the label, which is no group; tells of one that may stand for it."""
+        level = class_level(labels)
+        if level is None and self.group is None and (doubtful := doubtful_level(labels)) is not None:
+            folders = sorted({name.split("/")[doubtful] for name in labels})
+            fact = f"each of the folders {some(folders)} has one label, and is a group: all of a label go to one split"
+            remedy = "if they are no patients, set 'group: {regex: (.+)}', so that each image is a group"
+            scan.find("one label a group", fact, remedy, folders)
+        return level
 
     def _read_label(self, table: Table, image: _Image, names: tuple[str, ...]) -> int | list[float]:
         """The index of the image's label, or the weights of all labels."""
@@ -239,6 +254,12 @@ ROOT/                          source.path
             )
             bitmask.merge_class(planes, classes.index(name), runs_mask(runs, record.height, record.width, self.order))
         return make_sample(record, image, planes, known_bits(record, classes))
+
+
+def _label_text(label: int | list[float], names: tuple[str, ...]) -> str:
+    """A label as text that a folder may be named after: its name, or its weights if they name several."""
+    weights = [] if isinstance(label, int) else [name for name, weight in zip(names, label, strict=True) if weight]
+    return names[label] if isinstance(label, int) else "+".join(weights)
 
 
 def _run_lengths(cell: Any) -> str:

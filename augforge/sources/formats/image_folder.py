@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from augforge.cache.filecache import FileCache
 from augforge.errors import nearest, some
 from augforge.sample import NO_CLASSES, Sample
 from augforge.sources.core import Listing, Record, Refused, Source, source
 from augforge.sources.loading import load_labelled_image
+from augforge.sources.scan.class_folders import shared_folders
 from augforge.sources.scan.own_splits import is_split_name
 from augforge.sources.scan.records import make_record, name_of
 from augforge.sources.scan.scanning import Scan
+
+
+class LabelFolder(BaseModel):
+    """Which folder of an image's path is its class."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: Annotated[int, Field(ge=1)] = Field(description="counted from the image upwards, 1 is the one it lies in")
 
 
 @source
@@ -23,7 +34,8 @@ class ImageFolder(Source):
     masks: the class table is ``ignore`` alone, unknown everywhere. A folder that ``class_map`` leaves out is refused.
 
     The usual group is the folder within the class's folder, so that images of a patient stay together whatever their
-    class; an image without such a folder is a group of its own.
+    class; an image without such a folder is a group of its own. Where domains or sites stand above the classes, as in
+    Office-Home (Art/Alarm_Clock/1.jpg), ``label: {folder: 1}`` takes the folder that the image lies in for its class.
     """
 
     adapter_version: ClassVar[int] = 1
@@ -33,6 +45,12 @@ ROOT/                          source.path
   dog/P01/two.jpg              or train/cat/one.jpg, val/dog/P01/two.jpg, test/..."""
 
     format: Literal["image-folder"] = "image-folder"
+    label: LabelFolder | None = Field(
+        None,
+        description="{folder: n}: the n-th folder above the image is its class, counted from 1; null takes the first "
+        "folder of its name, below those of splits",
+        examples=[{"folder": 1}],
+    )
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
@@ -40,6 +58,7 @@ ROOT/                          source.path
         images = scan.places_by_name((name_of(place), place) for place in scan.walk(""))
         depth = self._class_depth(images, scan)
         folders = {name: parts for name in images if (parts := self._class_folders(name, depth, scan))}
+        self._report_repeated_folders(scan, folders)
         found = self.classes_of(sorted({folder for folder, *_ in folders.values()}))
         labels = found if self.classes is None else self.classes
         facts = scan.image_facts(images.items())
@@ -71,10 +90,27 @@ ROOT/                          source.path
     def _class_folders(self, name: str, depth: int, scan: Scan) -> list[str]:
         """The class's folder and those below it; an image outside of all classes is a bad sample and has none."""
         folders = name.split("/")[depth:-1]
+        if self.label is not None:
+            folders = folders[-self.label.folder :] if len(folders) >= self.label.folder else []
         if not folders:
             fact = f"{scan.root / name} lies in no folder of a class; expected {'its split, then ' * depth}its class"
             scan.bad_sample(name, "no class folder", f"{fact}. Move it, or correct source.path.")
         return folders
+
+    def _report_repeated_folders(self, scan: Scan, folders: Mapping[str, list[str]]) -> None:
+        """Tell if the same folders repeat in every class: then they may be the classes, and those above domains."""
+        inner: dict[str, set[str]] = {}
+        for class_, *below in folders.values():
+            inner.setdefault(class_, set()).update(below[:1])
+        repeated = shared_folders(inner) if self.label is None else []
+        if repeated:
+            scan.find(
+                "the same folders in every class",
+                f"every class ({some(sorted(inner), 3)}) holds the same folders ({some(repeated, 3)}), which count as "
+                "groups",
+                "if those are the classes, set 'label: {folder: 1}', the folder that an image lies in",
+                repeated,
+            )
 
     def _make_record(
         self, name: str, place: str, facts: dict[str, Any], folders: list[str], labels: tuple[str, ...], scan: Scan

@@ -280,3 +280,55 @@ def test_a_folder_by_any_spelling(tmp_path: Path) -> None:
     put_text(tmp_path / "train.csv", "image_name,class,rle\na.png,cat,1 2\n")
     for folder in ("imgs", "./imgs", "imgs/", "x/../imgs/."):
         assert [record.name for record in scan(KIND, tmp_path, folder=folder).records] == ["a"]
+
+
+# ---- folders of classes ----------------------------------------------------------------------------------------------
+
+
+def groups(root: Path, rows: list[str], **options: Any) -> dict[str, str]:
+    for row in rows:
+        put_image(root / row.partition(",")[0])
+    head = options.pop("head", "image_name,state")
+    table(root, *rows, head=head)
+    if "labels" not in options:
+        options["label"] = "state"
+    return {record.name: record.group for record in scan(KIND, root, **options).records}
+
+
+def test_a_folder_named_as_the_label_is_no_group(tmp_path: Path) -> None:
+    rows = ["Cat Dog/a.png,cat_dog", "Cat Dog/b.png,cat_dog", "cow/c.png,cow"]
+    assert groups(tmp_path, rows) == {"Cat Dog/a": "Cat Dog/a", "Cat Dog/b": "Cat Dog/b", "cow/c": "cow/c"}
+
+
+def test_below_splits_and_above_patients(tmp_path: Path) -> None:
+    rows = ["train/cat/P1/a.png,cat", "train/cow/P1/b.png,cow", "val/cat/P2/c.png,cat", "val/cow/P3/d.png,cow"]
+    assert [*groups(tmp_path, rows).values()] == ["P1", "P1", "P2", "P3"]
+    rows = ["train/cat/a.png,cat", "train/cow/b.png,cow", "val/cat/c.png,cat", "val/cow/d.png,cow"]
+    found = groups(tmp_path, rows)
+    assert [*found] == [*found.values()]
+
+
+def test_three_folders_with_other_names_for_the_labels(tmp_path: Path) -> None:
+    rows = [f"n0{number}/{name}.png,{label}" for number, label in enumerate(["cat", "cow", "dog"]) for name in "ab"]
+    found = groups(tmp_path, rows)
+    assert [*found] == [*found.values()]
+
+
+def test_columns_of_weights_name_folders_too(tmp_path: Path) -> None:
+    rows = ["cat/a.png,1,0", "cat/b.png,1,0", "cow/c.png,0,1"]
+    found = groups(tmp_path, rows, head="image_name,cat,cow", labels=["cat", "cow"])
+    assert [*found] == [*found.values()]
+
+
+def test_patients_stay_groups(tmp_path: Path) -> None:
+    rows = ["P1/a.png,sick", "P1/b.png,sick", "P2/c.png,well", "P3/d.png,well"]
+    assert [*groups(tmp_path, rows).values()] == ["P1", "P1", "P2", "P3"]
+    assert not scan(KIND, tmp_path, label="state").findings
+
+
+def test_two_folders_of_one_label_each_are_told(tmp_path: Path) -> None:
+    rows = ["P1/a.png,sick", "P1/b.png,sick", "P2/c.png,well"]
+    assert [*groups(tmp_path, rows).values()] == ["P1", "P1", "P2"]
+    (found,) = scan(KIND, tmp_path, label="state").findings
+    assert found.names == ("P1", "P2") and "group: {regex: (.+)}" in found.remedy
+    assert not scan(KIND, tmp_path, label="state", group={"regex": "(.+)"}).findings

@@ -100,3 +100,48 @@ def test_bad_input(root: Path) -> None:
     broken(KIND, root / "missing", "missing", "cat/one.jpg")
     (root / "empty").mkdir()
     broken(KIND, root / "empty", "holds no image")
+
+
+# ---- folders above the classes ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def domains(tmp_path: Path) -> Path:
+    for domain in ("Art", "Clipart"):
+        for class_ in ("Bike", "Flag", "Sink"):
+            put_image(tmp_path / f"{domain}/{class_}/{domain}-1.png")
+    return tmp_path
+
+
+def test_the_folder_of_the_label_may_be_chosen(domains: Path) -> None:
+    listing = scan(KIND, domains, label={"folder": 1})
+    assert listing.labels == ("Bike", "Flag", "Sink") and not listing.findings
+    assert label_of(load(KIND, domains, label={"folder": 1})["Clipart/Flag/Clipart-1"]) == [0, 1, 0]
+    assert [record.group for record in listing.records] == [record.name for record in listing.records]
+    assert {r.group for r in scan(KIND, domains, label={"folder": 1}, group={"folder": 1}).records} == {
+        "Art",
+        "Clipart",
+    }
+    assert scan(KIND, domains, label={"folder": 2}).labels == ("Art", "Clipart")
+    broken(KIND, domains, "lies in no folder of a class", label={"folder": 3})
+
+
+def test_splits_stay_above_domains(domains: Path, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for domain in ("Art", "Clipart"):
+            put_image(tmp_path / f"new/{split}/{domain}/Bike/{split}.png")
+    listing = scan(KIND, tmp_path / "new", label={"folder": 1})
+    assert listing.labels == ("Bike",) and {record.split for record in listing.records} == {None, "test"}
+    broken(KIND, tmp_path / "new", "lies in no folder of a class", label={"folder": 3})
+
+
+def test_folders_that_repeat_in_every_class_are_told(domains: Path) -> None:
+    (found,) = scan(KIND, domains).findings
+    assert found.names == ("Bike", "Flag", "Sink") and "label: {folder: 1}" in found.remedy
+    assert found.message.startswith("every class (Art, Clipart) holds the same folders (Bike, Flag, Sink)")
+
+
+def test_patients_of_classes_are_not_told(tmp_path: Path) -> None:
+    for name in ("dog/P1/a", "dog/P2/b", "dog/P4/b", "cat/P1/c", "cat/P3/d", "cat/P5/d"):
+        put_image(tmp_path / f"{name}.png")
+    assert not scan(KIND, tmp_path).findings
