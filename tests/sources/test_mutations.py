@@ -99,6 +99,17 @@ def labelme(root: Path) -> dict[str, Any]:
     return {}
 
 
+def cvat(root: Path) -> dict[str, Any]:
+    put_image(root / "images/a.png")
+    polygon = '<polygon label="cat" points="1,1;9,1;9,9"/><polyline label="dog" points="1,1;2,2"/>'
+    mask = '<mask label="dog" rle="2, 4" left="1" top="1" width="3" height="2"/>'
+    image = f'<image id="0" name="a.png" width="20" height="16">{polygon}{mask}</image>'
+    labels = "<label><name>cat</name></label><label><name>dog</name></label>"
+    meta = f"<version>1.1</version><meta><task><labels>{labels}</labels></task></meta>"
+    put_text(root / "annotations.xml", f"<annotations>{meta}{image}</annotations>")
+    return {}
+
+
 def union(root: Path) -> dict[str, Any]:
     """All other formats as one, in folders named like them."""
     members = [kind for kind in MAKERS if kind != "union"]
@@ -116,6 +127,7 @@ MAKERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "volume": volume,
     "coco": coco,
     "labelme": labelme,
+    "cvat": cvat,
     "union": union,
 }
 

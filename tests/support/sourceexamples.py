@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -288,6 +289,49 @@ class Labelme(SourceExample):
         put_json(self.annotation(root, name), {**document, "imagePath": path if path[0] == "/" else f"../{path}"})
 
 
+class Cvat(SourceExample):
+    """A task, or a project whose subsets are the splits."""
+
+    format = "cvat"
+    shared_annotation = True
+    unlabelled: ClassVar[Mapping[str, Any]] = {"missing_annotation": "unlabelled"}
+
+    def write(self, root: Path, samples: Samples) -> None:
+        labels = "".join(f"<label><name>{label}</name></label>" for label in labels_of(samples))
+        images = "".join(self.put(root, name, boxes or {}) for name, boxes in samples.items())
+        meta = f"<meta><task><labels>{labels}</labels></task></meta>"
+        put_text(root / "annotations.xml", f"<annotations><version>1.1</version>{meta}{images}</annotations>")
+
+    def put(self, root: Path, name: str, boxes: Mapping[str, Box]) -> str:
+        split, inner = part_of(name)
+        put_image(root / f"images/{split and split + '/'}{inner}.png")
+        shapes = "".join(
+            f'<polygon label="{label}" points="{";".join(f"{x},{y}" for x, y in ring(box))}"/>'
+            for label, box in boxes.items()
+        )
+        subset = f' subset="{split}"' if split else ""
+        return f'<image name="{inner}.png" width="{SIZE[0]}" height="{SIZE[1]}"{subset}>{shapes}</image>'
+
+    def image(self, root: Path, name: str) -> Path:
+        return root / f"images/{name}.png"
+
+    def annotation(self, root: Path, name: str) -> Path:
+        return root / "annotations.xml"
+
+    def spoil(self, root: Path, name: str) -> None:
+        self._edit(root, f'(<image name="{name}.png"[^>]*><polygon[^>]* points=")[^"]*', r"\g<1>1,2;3,4")
+
+    def point_outside(self, root: Path, name: str, path: str) -> None:
+        self._edit(root, f'(<image name="){name}.png', rf"\g<1>{path if path[0] == '/' else f'../{path}'}")
+
+    def _edit(self, root: Path, pattern: str, text: str) -> None:
+        path = self.annotation(root, "")
+        path.write_text(re.sub(pattern, text, path.read_text(encoding="utf-8")), encoding="utf-8")
+
+    def record_name(self, name: str, boxes: Mapping[str, Box] | None) -> str:
+        return part_of(name)[1]
+
+
 class HandBone(SourceExample):
     format = "hand-bone"
     splits = ("train", "test")
@@ -450,6 +494,7 @@ class Datumaro(SourceExample):
 EXAMPLES: tuple[SourceExample, ...] = (
     Coco(),
     Csv(),
+    Cvat(),
     Dataset(),
     Datumaro(),
     Dicom(),
