@@ -29,7 +29,7 @@ from augforge.recipe.recipe import Recipe
 from augforge.sources import Listing, Record
 from augforge.store.codec import library_versions
 from augforge.store.index import read_index
-from augforge.store.manifest import Manifest, read_manifest, versions
+from augforge.store.manifest import Manifest, is_table_intact, read_manifest, versions
 from augforge.store.shard import is_intact
 
 OWN_FILES = {"work", "shards", "index", "versions", "README.md", ".lock", "log.jsonl"}
@@ -235,8 +235,8 @@ def _pool(folder: Path, libraries: dict[str, str], files: FileCache) -> Pool:
         # An older version that cannot be read costs time, never a build: its samples are made again.
         with suppress(*_DAMAGE):
             manifest = read_manifest(folder, version)
-            if manifest.made_by == libraries:
-                pool.ledger.load(folder / "index" / f"{version}.ledger.parquet")
+            if manifest.made_by == libraries and is_table_intact(folder, manifest, manifest.ledger_path):
+                pool.ledger.load(folder / manifest.ledger_path)
                 _add_shards(pool, folder, manifest, files)
     for batch in read_batches(folder / "work", libraries):
         pool.add(batch, used=False)

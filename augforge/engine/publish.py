@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import augforge
 from augforge.cache.work import remove_batch
 from augforge.catalogue import origin_of
 from augforge.engine import execute
@@ -24,6 +25,7 @@ from augforge.store.card import write_card
 from augforge.store.codec import Encoding
 from augforge.store.manifest import (
     FORMAT_VERSION,
+    FileEntry,
     Manifest,
     RecipeEntry,
     ShardEntry,
@@ -152,7 +154,7 @@ def write_version(finished: Finished, written: VersionShards) -> Manifest:
     index_store.write_stages(stem.with_suffix(".stages.parquet"), _stage_rows(finished.outcome))
     finished.pool.ledger.save(stem.with_suffix(".ledger.parquet"))
     rows, recipe = finished.outcome.rows, finished.recipe
-    return Manifest(
+    manifest = Manifest(
         format=FORMAT_VERSION,
         name=recipe.name,
         version=version,
@@ -172,11 +174,24 @@ def write_version(finished: Finished, written: VersionShards) -> Manifest:
         tags_digest=tags,
         ops={step.bound.name: step.bound.op.version for step in recipe.steps},
         plugins=_plugins(recipe),
+        augforge=augforge.__version__,
         made_by=finished.opened.libraries,
         index_sha256=file_sha256(stem.with_suffix(".parquet")),
-        recipe=RecipeEntry(digest=recipe.digest, text=recipe.text),
+        recipe=RecipeEntry(digest=recipe.digest, text=recipe.text, overrides=_recorded_overrides(recipe)),
         shards=entries,
     )
+    files = [_file_entry(finished.folder, path) for path in manifest.table_paths]
+    return manifest.model_copy(update={"files": files})
+
+
+def _recorded_overrides(recipe: Recipe) -> dict[str, Any]:
+    """What ``--set`` changed, but for the source's path: the same data elsewhere gives the same manifest."""
+    return {key: value for key, value in sorted(recipe.overrides.items()) if key != "source.path"}
+
+
+def _file_entry(folder: Path, path: str) -> FileEntry:
+    file = folder / path
+    return FileEntry(path=path, bytes=file.stat().st_size, sha256=file_sha256(file))
 
 
 def _plugins(recipe: Recipe) -> dict[str, str]:
@@ -234,6 +249,7 @@ def _index_row(finished: Finished, row: Row) -> dict[str, Any]:
         "dtype": facts["dtype"],
         "label": facts["label"],
         "pixel_digest": facts["pixels"],
+        "payload_digest": facts["payload"],
         **index_store.class_columns(facts, finished.listing.classes),
     }
 

@@ -28,6 +28,7 @@ from augforge.recipe.recipe import Recipe, load_recipe
 from augforge.store.codec import decode_image, library_versions, pixel_digest
 from augforge.store.dataset import Dataset
 from augforge.store.log import last_build
+from augforge.store.manifest import is_table_intact
 from augforge.yamlfile import parse_yaml
 
 
@@ -127,7 +128,8 @@ def _open(dataset: Dataset, recipe: Recipe, folder: Path) -> Opened:
     libraries, pool = library_versions(), Pool()
     if dataset.manifest.made_by.get("findings") == libraries["findings"]:
         with suppress(OSError, pa.ArrowException, KeyError):  # without it, everything is measured again
-            pool.ledger.load(dataset.folder / dataset.manifest.ledger_path)
+            if is_table_intact(dataset.folder, dataset.manifest, dataset.manifest.ledger_path):
+                pool.ledger.load(dataset.folder / dataset.manifest.ledger_path)
     return Opened(recipe, folder, listing, source_table(listing, recipe), pool, libraries, files)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from augforge.files import write_text
 from augforge.store.manifest import Manifest
+from augforge.store.seal import seal
 from augforge.yamlfile import dump_yaml
 
 _CARD = """---
@@ -48,7 +49,7 @@ Masks are a zstd frame of planar bit-planes: class `c` is bit `c % 8` of plane `
 
 def write_card(folder: Path, manifest: Manifest) -> None:
     """Write ``README.md``, if it is not this card already."""
-    path, text = folder / "README.md", dataset_card(manifest)
+    path, text = folder / "README.md", seal(dataset_card(manifest), html=True)
     if not path.exists() or path.read_bytes() != text.encode():
         write_text(path, text)
 

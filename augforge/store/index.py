@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -76,6 +75,7 @@ def index_schema(classes: Sequence[str], metadata: Sequence[Mapping[str, Any]]) 
             pa.field("pixel_digest", pa.string()),
             pa.field("shard", pa.string()),
             *(pa.field(name, pa.int64()) for name in ("image_offset", "image_bytes", "masks_offset", "masks_bytes")),
+            pa.field("payload_digest", pa.string()),
         ]
     )
 
@@ -121,8 +121,16 @@ def write_index(path: Path, rows: Sequence[Mapping[str, Any]], classes: Sequence
     """Write index rows, sorted by id. The same rows give the same bytes."""
     schema = index_schema(classes, [row.get("metadata") or {} for row in rows])
     ordered = sorted(rows, key=lambda row: str(row["id"]))
+    _write_table(path, pa.Table.from_pylist(ordered, schema=schema))
+
+
+def _write_table(path: Path, table: pa.Table) -> None:
     with replacing(path, durable=True) as temporary:
-        pq.write_table(pa.Table.from_pylist(ordered, schema=schema), temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+
+
+_SINCE_FORMAT_2 = ("payload_digest",)
+"""Columns that the index of a dataset of format 1 lacks."""
 
 
 def read_index(path: Path) -> pl.DataFrame:
@@ -131,7 +139,7 @@ def read_index(path: Path) -> pl.DataFrame:
         index = pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # it panics on some damage
         raise DatasetError(f"{path} cannot be read ({_first_line(error)}). Build the dataset again") from None
-    missing = [name for name in index_schema((), ()).names if name not in index.columns]
+    missing = [name for name in index_schema((), ()).names if name not in {*index.columns, *_SINCE_FORMAT_2}]
     if missing:
         raise DatasetError(f"{path} has no column {', '.join(missing)}, so it is no index. Build the dataset again")
     return index
@@ -143,10 +151,8 @@ def _first_line(error: BaseException) -> str:
 
 def write_rejected(path: Path, rejected: Iterable[Mapping[str, Any]]) -> None:
     """Write the table of rejected samples; rows have the columns of `REJECTED`."""
-    content = io.BytesIO()  # Polars itself would hide why a file cannot be written
-    pl.DataFrame(list(rejected), schema=REJECTED).write_parquet(content)
-    with replacing(path, durable=True) as temporary:
-        temporary.write_bytes(content.getvalue())
+    schema = pa.schema([pa.field(name, pa.string()) for name in REJECTED])
+    _write_table(path, pa.Table.from_pylist([dict(row) for row in rejected], schema=schema))
 
 
 def write_stages(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -165,8 +171,7 @@ def write_stages(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             pa.field("lineage", LINEAGE),
         ]
     )
-    with replacing(path, durable=True) as temporary:
-        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), temporary, compression="zstd")
+    _write_table(path, pa.Table.from_pylist(list(rows), schema=schema))
 
 
 def _column_type(values: Sequence[Any]) -> pa.DataType:

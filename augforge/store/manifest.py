@@ -11,11 +11,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from augforge.errors import DatasetError, nearest, shorten
-from augforge.files import sync_folder, write_text
+from augforge.files import file_sha256, sync_folder, write_text
 from augforge.keys import canonical_json, digest
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of the on-disk format. Raise it when an older augforge can no longer read what this one writes."""
+READABLE_FORMATS = (1, 2)
+"""Format 1 has no seal, no digests but those of shards and index, and no payload digests: it is read, but unchecked."""
 
 
 class _Frozen(BaseModel):
@@ -23,10 +25,14 @@ class _Frozen(BaseModel):
 
 
 class RecipeEntry(_Frozen):
-    """The recipe verbatim, and the digest of its content, without white space, comments and source path."""
+    """The recipe verbatim, the digest of its content, without white space, comments and source path; and overrides.
+
+    The overrides are what ``--set`` changed, by key, but for the source's path.
+    """
 
     digest: str
     text: str
+    overrides: dict[str, Any] = Field(default_factory=dict)
 
 
 class SourceEntry(_Frozen):
@@ -54,9 +60,25 @@ class ShardEntry(_Frozen):
         return value
 
 
+class FileEntry(_Frozen):
+    """A table beside the shards: its path relative to the dataset, size in bytes and SHA-256."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+    @field_validator("path")
+    @classmethod
+    def _stays_inside(cls, value: str) -> str:
+        if not re.fullmatch(r"index/[^/\\\x00]+\.parquet", value):
+            raise ValueError(f"the path {shorten(value)} leaves the dataset's tables; expected index/NAME.parquet")
+        return value
+
+
 class Manifest(_Frozen):
     """A dataset version. `version` digests format, class and label tables, shards, rejections and tags; no more.
 
+    `augforge` is the version that made it. `files` are the tables: index, rejected samples, stages, ledger.
     `plugins` says of each op, and of the source, that a plugin defines, where its code came from.
     """
 
@@ -75,9 +97,11 @@ class Manifest(_Frozen):
     tags_digest: str = ""
     ops: dict[str, int]
     plugins: dict[str, str] = Field(default_factory=dict)
+    augforge: str = ""
     made_by: dict[str, str]
     index_sha256: str
     recipe: RecipeEntry
+    files: list[FileEntry] = Field(default_factory=list)
     shards: list[ShardEntry]
 
     @property
@@ -100,9 +124,18 @@ class Manifest(_Frozen):
         """What the build found out, relative to the dataset."""
         return f"index/{self.version}.ledger.parquet"
 
+    @property
+    def table_paths(self) -> tuple[str, str, str, str]:
+        """All tables, relative to the dataset."""
+        return self.index_path, self.rejected_path, self.stages_path, self.ledger_path
+
+    def file_entry(self, path: str) -> FileEntry | None:
+        """Size and digest of a table; None for one that the manifest does not describe, as in format 1."""
+        return next((entry for entry in self.files if entry.path == path), None)
+
     def expected_version(self) -> str:
         """The version that the manifest's content gives; another one in `version` means that somebody edited it."""
-        return version_of(self.classes, self.labels, self.shards, self.rejected_digest, self.tags_digest)
+        return version_of(self.classes, self.labels, self.shards, self.rejected_digest, self.tags_digest, self.format)
 
 
 def version_of(
@@ -111,13 +144,14 @@ def version_of(
     shards: Iterable[ShardEntry],
     rejected_digest: str,
     tags_digest: str = "",
+    format_version: int = FORMAT_VERSION,
 ) -> str:
     """The version of a dataset with this content: 16 hexadecimal digits.
 
     It covers what the dataset holds and what filters decided: paths, times and the recipe's text do not enter.
     """
     names = sorted(shard.sha256 for shard in shards)
-    return digest(FORMAT_VERSION, list(classes), list(labels), names, rejected_digest, tags_digest)[:16]
+    return digest(format_version, list(classes), list(labels), names, rejected_digest, tags_digest)[:16]
 
 
 def rejected_digest(rejected: Iterable[Mapping[str, Any]]) -> str:
@@ -142,9 +176,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     The files that the manifest names are on disk already; now their names become so too, before the manifest does.
     After a power cut a durable manifest therefore never stands over files that are empty or gone.
     """
-    from augforge.yamlfile import dump_yaml  # as in `read_manifest`
+    from augforge.store.seal import seal  # as in `read_manifest`
+    from augforge.yamlfile import dump_yaml
 
-    text = dump_yaml(manifest.model_dump())
+    text = seal(dump_yaml(manifest.model_dump()))
     for names in (folder / "shards", folder / "index", folder, folder.parent):
         if names.is_dir():  # a dataset without samples has no shards
             sync_folder(names)
@@ -169,19 +204,42 @@ def read_manifest(folder: Path, version: str | None = None) -> Manifest:
     if not path.exists():
         raise DatasetError(f"{folder} holds no manifest.yaml, so it is no dataset. Build one: augforge build RECIPE")
     file = read_yaml(path, DatasetError)
-    if file.data.get("format") != FORMAT_VERSION:
+    if file.data.get("format") not in READABLE_FORMATS:
         raise DatasetError(
-            f"{path} is of format {file.data.get('format')}, this augforge reads format {FORMAT_VERSION}. "
-            "Update augforge, or build the dataset again"
+            f"{path} is of format {file.data.get('format')}, this augforge reads format "
+            f"{' and '.join(map(str, READABLE_FORMATS))}. Update augforge, or build the dataset again"
         )
     try:
-        return file.check(Manifest, file.data)
+        manifest = file.check(Manifest, file.data)
+        _check_seal(path, file.text, manifest)
     except DatasetError as error:
-        newest = next(reversed(versions(folder)), "<version>")
         raise DatasetError(
-            f"{str(error).splitlines()[0]}. The manifest is damaged: copy versions/{newest}.yaml over it, "
+            f"{str(error).splitlines()[0]}. The manifest is damaged: {_remedy(folder, path)}, "
             "or build the dataset again in another folder"
         ) from None
+    return manifest
+
+
+def _check_seal(path: Path, text: str, manifest: Manifest) -> None:
+    from augforge.store.seal import is_sealed, seal_problem  # as in `read_manifest`
+
+    data = text.encode()
+    problem = seal_problem(data) if manifest.format > 1 or is_sealed(data) else None
+    if problem:
+        raise DatasetError(f"{path}: {problem}")
+
+
+def _remedy(folder: Path, path: Path) -> str:
+    """Where the other copy of a damaged manifest lies."""
+    if path.parent.name == "versions":
+        return "if it is the current version, copy manifest.yaml over it"
+    return f"copy versions/{next(reversed(versions(folder)), '<version>')}.yaml over it"
+
+
+def is_table_intact(folder: Path, manifest: Manifest, path: str) -> bool:
+    """Whether a table is there and has the manifest's digest; in format 1, which has no digest, whether it is there."""
+    entry, file = manifest.file_entry(path), folder / path
+    return file.exists() and (entry is None or file_sha256(file) == entry.sha256)
 
 
 def versions(folder: Path) -> list[str]:

@@ -20,8 +20,9 @@ from augforge.cache.work import Payload
 from augforge.errors import DatasetError
 from augforge.files import file_sha256, make_folder, sync_file, temporary_path, writing
 from augforge.keys import digest
-from augforge.store.manifest import FORMAT_VERSION
 
+SHARD_FORMAT = 1
+"""Version of the shards' own form. It did not change with format 2 of datasets, so their versions share shards."""
 ROW_GROUP_BYTES = 4 << 20
 ROW_GROUP_ROWS = 16384
 """Below the 20,000 rows after which Arrow begins a new page: a payload column must be one; see `payload_offsets`."""
@@ -58,7 +59,7 @@ SCHEMA = pa.schema(
     metadata={
         # With exactly these types, `datasets` decodes the image column without being told to.
         "huggingface": json.dumps({"info": {"features": {name: _feature(kind) for name, kind in _COLUMNS.items()}}}),
-        "augforge": json.dumps({"format": FORMAT_VERSION}),
+        "augforge": json.dumps({"format": SHARD_FORMAT}),
     },
 )
 
@@ -139,7 +140,7 @@ def plan_shards(rows: Iterable[ShardRow], encoding: str) -> Iterator[ShardPlan]:
     for split in sorted(by_split):
         for part in _cut_by_id(sorted(by_split[split], key=lambda row: row.id), mean):
             content = json.dumps([[row.columns, row.digest] for row in part], default=lambda value: value.hex())
-            key = digest("shard", FORMAT_VERSION, pa.__version__, encoding, json.loads(content))
+            key = digest("shard", SHARD_FORMAT, pa.__version__, encoding, json.loads(content))
             yield ShardPlan(split, tuple(part), key)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from augforge.errors import DatasetError, nearest
 from augforge.files import write_text
+from augforge.store.seal import is_sealed, seal, seal_problem
 
 TAGS = "tags.yaml"
 _HEAD = "# Names of versions of this dataset. Written by `augforge tag`; tagged versions are kept by `augforge gc`.\n"
@@ -39,7 +40,11 @@ def read_tags(folder: Path) -> dict[str, str]:
     path = folder / TAGS
     if not path.exists() or not path.stat().st_size:
         return {}
-    data = read_yaml(path, DatasetError).data
+    file = read_yaml(path, DatasetError)
+    problem = seal_problem(file.text.encode()) if is_sealed(file.text.encode()) else None
+    if problem:
+        raise DatasetError(f"{path}: {problem}. Check its lines, and then take the last one away")
+    data = file.data
     for name, version in data.items():
         _check_entry(path, name, version)
     return dict(sorted(data.items()))
@@ -56,7 +61,7 @@ def write_tags(folder: Path, tags: dict[str, str]) -> None:
     """Replace the tags of a dataset, atomically."""
     from augforge.yamlfile import dump_yaml
 
-    write_text(folder / TAGS, _HEAD + dump_yaml(dict(sorted(tags.items()))))
+    write_text(folder / TAGS, seal(_HEAD + dump_yaml(dict(sorted(tags.items())))))
 
 
 def resolve_tag(folder: Path, version: str, known: Sequence[str] = ()) -> str:

@@ -108,7 +108,7 @@ def test_unknown_version_names_the_nearest(tmp_path: Path) -> None:
 
 def test_another_format_version_is_refused(tmp_path: Path) -> None:
     write_manifest(tmp_path, manifest(format=99))
-    with pytest.raises(DatasetError, match="of format 99, this augforge reads format 1"):
+    with pytest.raises(DatasetError, match="of format 99, this augforge reads format 1 and 2"):
         read_manifest(tmp_path)
 
 

@@ -14,6 +14,7 @@ from augforge.errors import DatasetError
 from augforge.files import file_sha256
 from augforge.store.dataset import open_dataset
 from augforge.store.manifest import Manifest, ShardEntry, read_manifest, versions, write_manifest
+from augforge.store.seal import seal
 from augforge.store.verify import verify
 
 Change = Callable[[pl.DataFrame], pl.DataFrame]
@@ -231,9 +232,10 @@ def test_edited_version(toy: Path) -> None:
     text = (toy / "manifest.yaml").read_text()
     old, new = versions(toy)
     current = read_manifest(toy).version
-    (toy / "manifest.yaml").write_text(
-        text.replace(f"version: {current}", f"version: {old if current == new else new}")
+    unsealed = text[: text.rindex("# sha256")].replace(
+        f"version: {current}", f"version: {old if current == new else new}"
     )
+    (toy / "manifest.yaml").write_text(seal(unsealed))
     assert any("manifest.yaml: version" in line for line in verify(toy))
 
 

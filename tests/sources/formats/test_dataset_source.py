@@ -201,7 +201,7 @@ def test_a_manifest_without_all_its_shards(first: Path) -> None:
     last = max(number for number, line in enumerate(lines) if line.lstrip().startswith("- "))
     path.write_text("".join(lines[:last]))
     for on_error in ("error", "reject"):
-        broken(first, str(first), "its manifest is damaged", on_error=on_error)
+        broken(first, str(first), "manifest is damaged", on_error=on_error)
 
 
 def test_an_index_of_other_shards(first: Path) -> None:
