@@ -11,6 +11,7 @@ own digest, and among its entries is the digest of each payload, which is compar
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -71,13 +72,11 @@ def payload_digest(image: bytes, masks: bytes) -> str:
 
 
 def _read_at(stream: BinaryIO, offset: int, length: int) -> bytes:
+    end = os.fstat(stream.fileno()).st_size
+    if offset < 0 or length < 0 or offset + length > end:  # `read` would allocate whatever length is claimed
+        raise DatasetError(f"{stream.name} ends at byte {end}, expected {offset + length}; it was cut off")
     stream.seek(offset)
-    data = stream.read(length)
-    if len(data) != length:
-        raise DatasetError(
-            f"{stream.name} ends at byte {offset + len(data)}, expected {offset + length}; it was cut off"
-        )
-    return data
+    return stream.read(length)
 
 
 @dataclass

@@ -1,7 +1,7 @@
-"""Regular expressions of recipes: those of Python's `re`, but a search ends in time.
+r"""Regular expressions of recipes: those of Python's `re`, but a search ends in time.
 
 A recipe may come from somebody else, and an expression such as ``(a|aa)+b`` takes `re` longer than a life for some
-names. So the package `regex` searches, which can stop after a while. It differs from `re` in what ``\\w`` takes for
+names. So the package `regex` searches, which can stop after a while. It differs from `re` in what ``\w`` takes for
 part of a word, which is evened out here.
 """
 
@@ -36,7 +36,7 @@ def check_pattern(pattern: str) -> int:
         raise ValueError("a regular expression is nested too deeply; expected some levels of brackets") from None
     if _written_out(pattern) > MAX_SIZE:
         raise ValueError(
-            f"'{pattern}' repeats too much; with each {{count}} written out, expected at most {MAX_SIZE} parts. Use * or +"
+            f"'{pattern}' repeats too much; expected at most {MAX_SIZE} parts, each {{count}} written out. Use * or +"
         )
     _compile(pattern)
     return groups

@@ -44,18 +44,22 @@ def open_dataset(path: str | Path, version: str | None = None) -> Dataset:
         MissingExtra: the package that reads such URLs is not installed.
     """
     from augforge.store.index import read_index  # a loading process gets the index pickled, and needs no Arrow
+    from augforge.store.indexcheck import check_index
 
     if is_url(path):
         from augforge.store.remote import Remote
 
         remote = Remote(str(path))
         manifest = remote.fetch_manifest(version)
-        return Dataset(remote.folder, manifest, read_index(remote.fetch_index(manifest)), remote)
+        index = remote.fetch_index(manifest)
+        check_index(index, manifest)
+        return Dataset(remote.folder, manifest, read_index(index), remote)
     folder = Path(path).expanduser()
     manifest = read_manifest(folder, version)
     index = folder / manifest.index_path
     if not index.exists():
         raise DatasetError(f"{index} is missing, so {folder} is incomplete. Build the dataset again")
+    check_index(index, manifest)
     return Dataset(folder, manifest, read_index(index))
 
 
@@ -119,7 +123,7 @@ class Dataset(OldNames):
         height, width = self._sizes[i].tolist()
         image, masks = self.payload(i)
         try:
-            picture = decode_image(image)
+            picture = decode_image(image, (height, width))
             planes = bitmask.decode(masks, height, width, len(self.classes))
         except ValueError as error:
             raise DatasetError(

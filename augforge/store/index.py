@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from augforge import bitmask
+from augforge.cache.parquet import first_line, read_table
 from augforge.errors import DatasetError
 from augforge.files import replacing
 
@@ -136,17 +137,13 @@ _SINCE_FORMAT_2 = ("payload_digest",)
 def read_index(path: Path) -> pl.DataFrame:
     """Read an index; DatasetError if the file is damaged or is no index."""
     try:
-        index = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # it panics on some damage
-        raise DatasetError(f"{path} cannot be read ({_first_line(error)}). Build the dataset again") from None
+        index = read_table(path)
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read ({first_line(error)}). Build the dataset again") from None
     missing = [name for name in index_schema((), ()).names if name not in {*index.columns, *_SINCE_FORMAT_2}]
     if missing:
         raise DatasetError(f"{path} has no column {', '.join(missing)}, so it is no index. Build the dataset again")
     return index
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def write_rejected(path: Path, rejected: Iterable[Mapping[str, Any]]) -> None:

@@ -6,18 +6,44 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from augforge.errors import DatasetError, nearest, shorten
 from augforge.files import file_sha256, sync_folder, write_text
 from augforge.keys import canonical_json, digest
+from augforge.sample import SPLITS
 
 FORMAT_VERSION = 2
 """Version of the on-disk format. Raise it when an older augforge can no longer read what this one writes."""
+MAX_BYTES = 64 << 20
+"""Of a manifest: that is some 300,000 shards."""
 READABLE_FORMATS = (1, 2)
 """Format 1 has no seal, no digests but those of shards and index, and no payload digests: it is read, but unchecked."""
+
+
+SHARD_PATH = r"shards/[^/\\\x00-\x1f]+\.parquet"
+"""Paths of shards: none leads out of the dataset."""
+
+
+def _check_split(value: str) -> str:
+    if value not in SPLITS:
+        raise ValueError(f"the split {shorten(value)} does not exist; expected {', '.join(SPLITS)}")
+    return value
+
+
+def _check_apart(value: list[str]) -> list[str]:
+    twice = next((name for name, count in Counter(value).items() if count > 1), None)
+    if twice is not None:
+        raise ValueError(f"the name {shorten(twice)} stands there twice; expected each once")
+    return value
+
+
+SplitName = Annotated[str, AfterValidator(_check_split)]
+Count = Annotated[int, Field(ge=0, lt=1 << 48)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Names = Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=256), AfterValidator(_check_apart)]
 
 
 class _Frozen(BaseModel):
@@ -47,15 +73,15 @@ class ShardEntry(_Frozen):
     """A shard: its path relative to the dataset, split, rows, size in bytes and SHA-256."""
 
     path: str
-    split: str
-    rows: int
-    bytes: int
-    sha256: str
+    split: SplitName
+    rows: Count
+    bytes: Count
+    sha256: Sha256
 
     @field_validator("path")
     @classmethod
     def _stays_inside(cls, value: str) -> str:
-        if not re.fullmatch(r"shards/[^/\\\x00]+\.parquet", value):
+        if not re.fullmatch(SHARD_PATH, value):
             raise ValueError(f"the path {shorten(value)} leaves the dataset's shards; expected shards/NAME.parquet")
         return value
 
@@ -64,13 +90,13 @@ class FileEntry(_Frozen):
     """A table beside the shards: its path relative to the dataset, size in bytes and SHA-256."""
 
     path: str
-    bytes: int
-    sha256: str
+    bytes: Count
+    sha256: Sha256
 
     @field_validator("path")
     @classmethod
     def _stays_inside(cls, value: str) -> str:
-        if not re.fullmatch(r"index/[^/\\\x00]+\.parquet", value):
+        if not re.fullmatch(r"index/[^/\\\x00-\x1f]+\.parquet", value):
             raise ValueError(f"the path {shorten(value)} leaves the dataset's tables; expected index/NAME.parquet")
         return value
 
@@ -83,12 +109,12 @@ class Manifest(_Frozen):
     """
 
     format: int
-    name: str
-    version: str
-    samples: int
-    splits: dict[str, int]
-    classes: list[str]
-    labels: list[str]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)]
+    version: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    samples: Count
+    splits: dict[SplitName, Count]
+    classes: Names
+    labels: Annotated[list[str], AfterValidator(_check_apart)]
     encoding: str
     source: SourceEntry
     fitted: dict[str, Any]
@@ -99,7 +125,7 @@ class Manifest(_Frozen):
     plugins: dict[str, str] = Field(default_factory=dict)
     augforge: str = ""
     made_by: dict[str, str]
-    index_sha256: str
+    index_sha256: Sha256
     recipe: RecipeEntry
     files: list[FileEntry] = Field(default_factory=list)
     shards: list[ShardEntry]
@@ -203,7 +229,7 @@ def read_manifest(folder: Path, version: str | None = None) -> Manifest:
     path = folder / "manifest.yaml" if version is None else _version_file(folder, version)
     if not path.exists():
         raise DatasetError(f"{folder} holds no manifest.yaml, so it is no dataset. Build one: augforge build RECIPE")
-    file = read_yaml(path, DatasetError)
+    file = read_yaml(path, DatasetError, MAX_BYTES)
     if file.data.get("format") not in READABLE_FORMATS:
         raise DatasetError(
             f"{path} is of format {file.data.get('format')}, this augforge reads format "

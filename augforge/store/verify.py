@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from augforge.cache.parquet import FAULTS, check_parquet, first_line, read_table
 from augforge.errors import DatasetError
 from augforge.files import file_sha256
 from augforge.store.codec import pixel_digest
@@ -83,12 +83,12 @@ def _rejected_problems(dataset: Dataset) -> Iterator[str]:
     try:
         remote = dataset.remote
         path = remote.fetch_rejected(manifest) if remote else dataset.folder / manifest.rejected_path
-        rejected = pl.read_parquet(path).to_dicts()
+        rejected = read_table(path).to_dicts()
     except DatasetError as error:
         yield str(error)
         return
-    except (OSError, pl.exceptions.PolarsError) as error:
-        yield f"{shown_path}: cannot be read: {str(error).splitlines()[0]}"
+    except (OSError, ValueError) as error:
+        yield f"{shown_path}: cannot be read: {first_line(error)}"
         return
     if rejected_digest(rejected) != manifest.rejected_digest:
         yield f"{shown_path}: its digest is not the manifest's; the rejected samples were changed"
@@ -129,13 +129,14 @@ def _file_problems(dataset: Dataset, shard: ShardEntry, pixels: bool) -> list[st
     part = Dataset(dataset.folder, dataset.manifest, dataset.index.filter(pl.col("shard") == shard.path))
     try:
         problems += _row_problems(part, shard, path, shown_path)
-    except (OSError, ValueError, DatasetError, pa.ArrowException) as error:
-        return [*problems, f"{shown_path}: cannot be read: {str(error).splitlines()[0]}"]
+    except (DatasetError, *FAULTS) as error:
+        return [*problems, f"{shown_path}: cannot be read: {first_line(error)}"]
     return problems + (list(_pixel_problems(part, path, shown_path)) if pixels else [])
 
 
 def _row_problems(part: Dataset, shard: ShardEntry, path: Path, shown_path: str) -> Iterator[str]:
     """Compare a shard with the rows of the index that name it: page checksums, columns, offsets."""
+    check_parquet(path)
     file = pq.ParquetFile(path, page_checksum_verification=True, memory_map=True)
     indexed = {row["id"]: row for row in part.index.to_dicts()}
     ids: list[str] = []

@@ -27,7 +27,7 @@ _MAX_BITS = 128
 
 
 def read_yaml(path: Path, error: type[AugforgeError], max_bytes: int = MAX_BYTES) -> YamlFile:
-    """Parse a YAML file of at most `max_bytes`; `error` is raised, with file and line, for whatever is wrong with it."""
+    """Parse a YAML file of at most `max_bytes`; `error` is raised, with file and line, for what is wrong with it."""
     try:
         if path.is_file() and path.stat().st_size > max_bytes:
             raise _too_large(str(path), path.stat().st_size, max_bytes, error)

@@ -27,6 +27,7 @@ from augforge.sources.scan.scanning import Scan
 from augforge.store.codec import decode_image
 from augforge.store.dataset import Dataset
 from augforge.store.index import read_index
+from augforge.store.indexcheck import check_index
 from augforge.store.manifest import Manifest, read_manifest
 from augforge.store.remote import Remote
 
@@ -102,8 +103,8 @@ ROOT/                          source.path or URL, as augforge build made it
             if self._remote is not None:  # a worker may run on another machine than the listing did
                 self._remote.fetch_shard(place[0], *record.data["whole"])
             image, masks = payload.read()
+            pixels = decode_image(image, (record.height, record.width))
             planes = bitmask.decode(masks, record.height, record.width, len(names))
-            pixels = decode_image(image)
             known = bitmask.select_bits(record.data["labelled"], len(names))
             label = None if record.data["label"] is None else np.array(record.data["label"], np.float32)
             sample = make_sample(record, pixels, bitmask.contiguous(planes), known, label)
@@ -134,6 +135,7 @@ ROOT/                          source.path or URL, as augforge build made it
             if not path.exists() or cache.get(path, "sha256", file_sha256) != manifest.index_sha256:
                 fact = "is damaged: its SHA-256 is not the manifest's" if path.exists() else "is missing"
                 raise DatasetError(f"{path} {fact}. {_REMEDY}")
+            check_index(path, manifest)
             return Dataset(self.root, manifest, read_index(path), remote)
         except DatasetError as error:
             raise SourceError(str(error)) from error

@@ -124,7 +124,7 @@ def _train_and_score(
         model = train_model(dataset, config, run_folder, progress)
         with replacing(table) as path:
             score_model(model, compared, common, progress).write_parquet(path)
-    return pl.read_parquet(table)
+    return pl.read_parquet(table, glob=False)
 
 
 def _images_digest(common: CommonSet) -> str:
