@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    terminal.console(stderr=True).print(f"[bold red]error:[/bold red] {terminal.escape(message)}", soft_wrap=True)
+    terminal.print_error(message)
     sys.exit(1)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from augforge.errors import AugforgeError, TaskError
+from augforge.errors import AugforgeError, TaskError, visible, visible_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,7 +49,7 @@ def progress_bars(quiet: bool) -> Iterator[RichProgress]:
 
     errors = console(stderr=True)
     columns = (
-        rich_progress.TextColumn("{task.description}"),
+        rich_progress.TextColumn("{task.description}", markup=False),
         rich_progress.BarColumn(),
         rich_progress.MofNCompleteColumn(),
         _rate_column(),
@@ -107,17 +107,26 @@ def print_traceback(error: AugforgeError) -> None:
     told: set[str] = set()
     for failure in failures:
         if failure.traceback not in told:
-            typer.echo(f"{failure.sample} ({failure.step}):\n{failure.traceback}", err=True)
+            typer.echo(visible(f"{failure.sample} ({failure.step}):\n{failure.traceback}", lines=True), err=True)
         told.add(failure.traceback)
     if not failures:
-        typer.echo("".join(traceback.format_exception(error)), err=True)
+        typer.echo(visible("".join(traceback.format_exception(error)), lines=True), err=True)
 
 
 def console(stderr: bool = False) -> Console:
-    """Rich's console, which here colours no numbers by itself."""
-    from rich.console import Console
+    """A console for text of others, which colours no numbers by itself."""
+    from augforge.cli.safeconsole import SafeConsole
 
-    return Console(stderr=stderr, highlight=False)
+    return SafeConsole(stderr=stderr, highlight=False)
+
+
+def print_error(message: str) -> None:
+    """Print an error on standard error. Further lines are indented, so that no name can forge a line of its own."""
+    first, *others = message.split("\n")
+    stderr = console(stderr=True)
+    stderr.print(f"[bold red]error:[/bold red] {escape(first)}", soft_wrap=True)
+    for line in others:
+        stderr.print(escape(line if line.startswith(" ") else f"  {line}"), soft_wrap=True)
 
 
 def notice(text: str) -> None:
@@ -128,7 +137,7 @@ def notice(text: str) -> None:
 def output(data: Any, as_json: bool, render: Callable[[Console], None]) -> None:
     """Print data as JSON, or let `render` draw it for people."""
     if as_json:
-        typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
+        typer.echo(visible_json(json.dumps(data, ensure_ascii=False, indent=2)))
     else:
         render(console())
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from augforge.engine.replay import Replay
-from augforge.errors import DatasetError, nearest
+from augforge.errors import DatasetError, nearest, visible
 from augforge.report.tables import SPLIT_STYLES, plural
 from augforge.store.dataset import Dataset
 from augforge.store.log import last_build
@@ -133,10 +133,10 @@ def _grow(tree: Tree, node: Mapping[str, Any]) -> None:
 def _label(node: Mapping[str, Any]) -> Text:
     width, height = node["size"]
     facts = [f"{width}x{height}", *(["source image"] if node["is_source"] else [])]
-    text = Text.assemble((node["name"], "bold"), "  ", (node["split"], SPLIT_STYLES.get(node["split"], "")))
+    text = Text.assemble((visible(node["name"]), "bold"), "  ", (node["split"], SPLIT_STYLES.get(node["split"], "")))
     text.append("  " + "  ".join(facts), "dim")
     for tag in node["tags"]:
-        text.append(f"  {tag}", "yellow")
+        text.append(f"  {visible(tag)}", "yellow")
     return text
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from augforge.errors import visible
 from augforge.files import write_text
 from augforge.store.manifest import Manifest
 from augforge.store.seal import seal
@@ -41,9 +43,9 @@ Masks are a zstd frame of planar bit-planes: class `c` is bit `c % 8` of plane `
 
 ## Recipe
 
-```yaml
+{fence}yaml
 {recipe}
-```
+{fence}
 """
 
 
@@ -60,6 +62,7 @@ def dataset_card(manifest: Manifest) -> str:
         {"split": split, "path": [shard.path for shard in manifest.shards if shard.split == split]}
         for split in manifest.splits
     ]
+    recipe = visible(manifest.recipe.text.rstrip(), lines=True)
     front = {"configs": [{"config_name": "default", "data_files": files}]}
     return _CARD.format(
         front=dump_yaml(front),
@@ -68,6 +71,22 @@ def dataset_card(manifest: Manifest) -> str:
         samples=manifest.samples,
         splits="\n".join(f"| {split} | {count} |" for split, count in manifest.splits.items()),
         count=len(manifest.classes),
-        classes=", ".join(manifest.classes),
-        recipe=manifest.recipe.text.rstrip(),
+        classes=", ".join(map(markdown, manifest.classes)),
+        recipe=recipe,
+        fence=_fence(recipe),
     )
+
+
+def markdown(text: str) -> str:
+    """A name as Markdown, in one line: it forms no table, link, HTML or code, and control characters are escaped."""
+    return _SIGNS.sub(lambda found: _ENTITIES.get(found.group(), f"\\{found.group()}"), visible(text))
+
+
+_SIGNS = re.compile(r"[\\`*{}\[\]|<>&~$]|^[#+!=-]|(?<![^\W_])_|_(?![^\W_])")
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+
+
+def _fence(text: str) -> str:
+    """The backticks around a block of code that holds this text: more than it has in a row."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    return "`" * max(3, longest + 1)

@@ -83,9 +83,12 @@ def decode_image(data: bytes | memoryview, size: tuple[int, int] | None = None) 
 
 
 def check_image_size(data: bytes | memoryview, height: int, width: int) -> None:
-    """Raise ValueError if the header of PNG or JPEG bytes says another size, so that nothing larger is allocated."""
-    found = _png_size(data) if bytes(data[:4]) == b"\x89PNG" else _jpeg_size(data)
-    if found not in (None, (height, width)):
+    """Raise ValueError unless bytes are PNG or JPEG of this size by their header: nothing larger is to be allocated."""
+    find_size = {b"\x89PN": _png_size, b"\xff\xd8\xff": _jpeg_size}.get(bytes(data[:3]))
+    found = None if find_size is None else find_size(data)
+    if found is None:
+        raise ValueError(f"{len(data)} bytes are no image that OpenCV can decode; the data is damaged")
+    if found != (height, width):
         raise ValueError(f"the image's header says {found[1]}x{found[0]} pixels, the index {width}x{height}")
 
 
@@ -94,7 +97,7 @@ def _png_size(data: bytes | memoryview) -> tuple[int, int]:
 
 
 def _jpeg_size(data: bytes | memoryview) -> tuple[int, int] | None:
-    """Height and width from the frame's header; None if there is none, in which case nothing is decoded either."""
+    """Height and width from the frame's header; None if there is none."""
     at = 2
     while at + 9 <= len(data) and data[at] == _MARKER:
         kind = data[at + 1]

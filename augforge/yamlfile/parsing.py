@@ -31,7 +31,8 @@ def read_yaml(path: Path, error: type[AugforgeError], max_bytes: int = MAX_BYTES
     try:
         if path.is_file() and path.stat().st_size > max_bytes:
             raise _too_large(str(path), path.stat().st_size, max_bytes, error)
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as stream:  # a device may have no end, and no size either
+            text = stream.read(max_bytes + 1).decode("utf-8")
     except FileNotFoundError:
         raise error(f"{path}: no such file; expected a YAML file. Check the path") from None
     except OSError as caught:
