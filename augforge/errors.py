@@ -86,14 +86,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
     begun = [name for name in names if word and name.startswith(word)]
     close = get_close_matches(word, names, n=1, cutoff=0.6) or begun[:1]
     if close:
-        return f" Did you mean '{close[0]}'?"
+        return f" Did you mean '{visible(close[0])}'?"
     return f" Known: {some(names)}." if names else ""
 
 
 def some(names: Sequence[str], most: int = SHOWN) -> str:
     """The first names, and how many more there are: ``a, b and 3 more``."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return ", ".join(map(visible, names[:most])) + more
 
 
 def shorten(value: Any) -> str:

@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 
 FREE_BYTES = 64 << 20
 """What the columns of any file may take when they are unpacked."""
+FREE_ROWS = 100_000
+"""Rows that any file may have. Beyond that each takes a byte at least, since names differ."""
 MAX_RATIO = 100
 """How many times the file's own size they may take beyond that; texts that repeat reach a tenth of it."""
 _THRIFT_BYTES = 16 << 20
@@ -33,7 +35,7 @@ def check_parquet(path: Path) -> None:
             _check_sizes(file.metadata, size, most)
             for name in _large_if_written_out(file.metadata, most):
                 _check_written_out(path, name, most)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:  # Arrow says OSError of a footer that it cannot read
         raise ValueError(first_line(error)) from None
 
 
@@ -57,7 +59,7 @@ def _open(path: Path, **options: Any) -> pq.ParquetFile:
 
 
 def _check_sizes(metadata: pq.FileMetaData, size: int, most: int) -> None:
-    if not 0 <= metadata.num_rows <= size:
+    if not 0 <= metadata.num_rows <= FREE_ROWS + size:
         raise ValueError(f"its footer claims {metadata.num_rows} rows in {size} bytes")
     total = 0
     for _, chunk in _chunks(metadata):

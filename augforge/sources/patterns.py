@@ -20,7 +20,6 @@ MAX_SIZE = 100_000
 SECONDS = 0.5
 """Most time for a name; an ordinary expression needs some microseconds."""
 
-_NO_LETTER = "\ufffc"
 _TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(|\)|\{(\d*)(?:(,)(\d*))?\}|.", re.DOTALL)
 
 
@@ -50,7 +49,7 @@ def search(pattern: str, text: str, how: Literal["search", "fullmatch"] = "searc
     """
     find: Callable[..., Any] = getattr(_compile(pattern), how)
     try:
-        found = find(_without_marks(text) if pattern.isascii() else text, timeout=SECONDS)
+        found = find(_without_marks(text) if _looks_at_words(pattern) else text, timeout=SECONDS)
     except TimeoutError:
         raise ValueError(
             f"the regular expression '{pattern}' takes more than {SECONDS} s for the name '{text}'; expected one that "
@@ -79,10 +78,18 @@ def _without_marks(text: str) -> str:
     """
     if text.isascii():
         return text
-    return "".join(_NO_LETTER if c != "_" and unicodedata.category(c)[0:2] in _OTHER_WORDS else c for c in text)
+    marks = dict.fromkeys(c for c in text if c != "_" and unicodedata.category(c) in _OTHER_WORDS)
+    return text.translate({ord(mark): _PRIVATE + number for number, mark in enumerate(marks)})
 
 
 _OTHER_WORDS = {"Mn", "Mc", "Me", "Pc"}
+_PRIVATE = 0xE000
+"""The first character for private use, which is part of no word."""
+
+
+def _looks_at_words(pattern: str) -> bool:
+    r"""Whether an expression has ``\w`` or the like, and no character or escape that may name a combining mark."""
+    return pattern.isascii() and re.search(r"\\[wWbB]", pattern) is not None
 
 
 def _written_out(pattern: str) -> int:

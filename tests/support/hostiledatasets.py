@@ -367,7 +367,7 @@ DATASETS: dict[str, Make] = {
     "shard-missing": lambda forged: shutil.rmtree(forged.folder / "shards"),
     "frame-terabytes": masks(frame_header(1 << 45)),
     "frame-claims": masks(frame_header(900_000_000), width=30_000, height=30_000),
-    "frame-bomb": masks(zstd_bomb(900)),
+    "frame-bomb": lambda forged: masks(zstd_bomb(900))(forged),
     "frame-text": masks(b"not zstd at all"),
     "image-claims": image(png(100_000, 100_000, 0)),
     "image-bomb": image(png(20_000, 20_000, 200)),

@@ -12,15 +12,16 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 SECONDS, MEGABYTES = 2.0, 500
-PATIENCE = 30
-"""Seconds after which a child is killed; it fails the test, since its CPU time or its silence is too much."""
+PATIENCE = 20
+"""Seconds a command after which a child is killed: it waits for something."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,27 @@ class Commands:
     def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
         self._process, self._log = process, log
 
-    def run(self, arguments: Sequence[str | Path], folder: Path) -> Seen:
-        """Run ``augforge ARGUMENTS`` in a folder."""
+    def run(self, *commands: Sequence[str | Path], folder: Path) -> list[Seen]:
+        """Run ``augforge ARGUMENTS`` in a folder, one command after the other, all in one child.
+
+        The memory is the most since the child began. If it dies, the commands after that one are left out.
+        """
         assert self._process.stdin is not None and self._process.stdout is not None
-        order = {"arguments": list(map(str, arguments)), "folder": str(folder), "log": str(self._log)}
+        order = {"commands": [list(map(str, each)) for each in commands], "folder": str(folder), "log": str(self._log)}
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
-        found = json.loads(self._process.stdout.readline())
-        return Seen(**found, text=self._log.read_text(encoding="utf-8", errors="backslashreplace"))
+        ended = json.loads(self._process.stdout.readline())
+        found = []
+        for number in range(len(commands)):
+            log, facts = Path(f"{self._log}.{number}"), Path(f"{self._log}.{number}.json")
+            text = log.read_text(encoding="utf-8", errors="backslashreplace") if log.exists() else ""
+            if not facts.exists():
+                found.append(Seen(**ended, text=text))
+                break
+            found.append(Seen(**json.loads(facts.read_text()), text=text))
+        for path in self._log.parent.glob("log.*"):
+            path.unlink()
+        return found
 
 
 @contextmanager
@@ -76,7 +90,23 @@ def running(scratch: Path) -> Iterator[Commands]:
     command = [sys.executable, "-W", "ignore", __file__]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, text=True, env=environment, **pipes) as process:  # closes the pipes, and waits
-        yield Commands(process, scratch / "log.txt")
+        yield Commands(process, scratch / "log")
+
+
+def check(orders: Sequence[Sequence[str | Path]], found: Sequence[Seen]) -> None:
+    """Assert that each command ended as it should. With AUGFORGE_HOSTILE_LOG, note there what each one took."""
+    if "AUGFORGE_HOSTILE_LOG" in os.environ:
+        with Path(os.environ["AUGFORGE_HOSTILE_LOG"]).open("a", encoding="utf-8") as stream:
+            for order, seen in zip(orders, found, strict=False):
+                line = f"{seen.code} {seen.seconds:.3f} {seen.megabytes:.0f} {' '.join(map(str, order))}"
+                stream.write(line.replace("\n", " ") + "\n")
+    faults = [
+        f"{' '.join(map(str, order))}: {fault}\n{seen.text[-1500:]}"
+        for order, seen in zip(orders, found, strict=False)
+        for fault in seen.faults()
+    ]
+    assert not faults, "\n".join(faults)
+    assert len(found) == len(orders)
 
 
 def contents(root: Path, but: Sequence[Path] = ()) -> dict[str, str]:
@@ -107,45 +137,53 @@ def _serve(orders: IO[str], answers: IO[str]) -> None:
         begun = time.monotonic()
         child = os.fork()
         if child == 0:
-            _run(order, main)
+            _run_all(order, main)
         while not (ended := os.wait4(child, os.WNOHANG))[0]:
-            if time.monotonic() - begun > PATIENCE:
+            if time.monotonic() - begun > PATIENCE * len(order["commands"]):
                 os.kill(child, 9)
             time.sleep(0.005)
         _, status, used = ended
-        found = {
-            "code": os.waitstatus_to_exitcode(status),
-            "seconds": used.ru_utime + used.ru_stime,
-            "wall": time.monotonic() - begun,
-            "megabytes": used.ru_maxrss / 1024,
-        }
+        found = _facts(os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime, begun, used)
         answers.write(json.dumps(found) + "\n")
         answers.flush()
 
 
-def _run(order: dict[str, object], main: object) -> None:
-    code = 99
-    log = os.open(str(order["log"]), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    for stream in (1, 2):
-        os.dup2(log, stream)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    try:
-        sys.stdout, sys.stderr = (os.fdopen(n, "w", encoding="utf-8", closefd=False) for n in (1, 2))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))
-        os.chdir(str(order["folder"]))
-        sys.argv = ["augforge", *order["arguments"]]  # type: ignore[misc]
-        main()  # type: ignore[operator]
-        code = 0
-    except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
-    except BaseException:
-        import traceback
+def _facts(code: int, seconds: float, begun: float, used: resource.struct_rusage) -> dict[str, float]:
+    wall = time.monotonic() - begun
+    return {"code": code, "seconds": seconds, "wall": wall, "megabytes": used.ru_maxrss / 1024}
 
+
+def _run_all(order: Any, main: Callable[[], None]) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.chdir(order["folder"])
+    for number, arguments in enumerate(order["commands"]):
+        before, begun = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
+        code = _run(arguments, f"{order['log']}.{number}", main)
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        seconds = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+        Path(f"{order['log']}.{number}.json").write_text(json.dumps(_facts(code, seconds, begun, used)))
+    os._exit(0)
+
+
+def _run(arguments: Sequence[str], log: str, main: Callable[[], None]) -> int:
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for stream in (1, 2):
+        os.dup2(handle, stream)
+    os.close(handle)
+    sys.stdout, sys.stderr = (os.fdopen(n, "w", encoding="utf-8", closefd=False) for n in (1, 2))
+    sys.argv = ["augforge", *arguments]
+    try:
+        main()
+        return 0
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
         traceback.print_exc()
+        return 99
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)
 
 
 if __name__ == "__main__":
