@@ -21,7 +21,7 @@ SHOWN = r"a\x1b[2J\x9b31m\u202eb\nc\ud800"
 
 def printed(*objects: object, **options: object) -> str:
     stream = io.StringIO()
-    SafeConsole(file=stream, width=200, highlight=False).print(*objects, **options)  # type: ignore[arg-type]
+    SafeConsole(file=stream, width=200, highlight=False).print(*objects, **options)
     return stream.getvalue()
 
 

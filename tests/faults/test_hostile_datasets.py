@@ -53,7 +53,7 @@ def test_every_command_is_safe(name: str, sound: Path, commands: Commands, tmp_p
         ["trace", "toy", sample],
         ["diff", sound / "toy", "toy"],
         ["files", "toy"],
-        *(["export", "toy", "--to", to, "-o", f"out/{to}"] for to in ("coco", "mask-folder", "webdataset")),
+        *([*("export", "toy", "--to", to, "-o"), Path("out", to)] for to in ("coco", "mask-folder", "webdataset")),
         ["build", "next.yaml", "-o", "out/next", "--dry-run"],
         ["build", "next.yaml", "-o", "out/next"],
     ]

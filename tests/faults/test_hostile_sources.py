@@ -53,7 +53,12 @@ def test_names_are_shown_escaped(commands: Commands, tmp_path: Path) -> None:
     """In the terminal, in JSON and in the card."""
     source = SOURCES["odd-names"](tmp_path / "data")
     (tmp_path / "recipe.yaml").write_text(f"name: toy\nsource: {source}\nsteps: []\n")
-    orders = [["build", "recipe.yaml", "-o", "toy"], ["inspect", "toy"], ["show", "toy", "x"], ["inspect", "toy", "--json"]]
+    orders = [
+        ["build", "recipe.yaml", "-o", "toy"],
+        ["inspect", "toy"],
+        ["show", "toy", "x"],
+        ["inspect", "toy", "--json"],
+    ]
     _, inspected, shown, as_json = commands.run(*orders, folder=tmp_path)
     for text in (inspected.text, shown.text):
         assert r"a\x1b[2J" in text and r"\x9b31m\u202egpj.exe\nerror: all is well" in text

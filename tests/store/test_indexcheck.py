@@ -67,7 +67,7 @@ def test_other_classes(toy: Path) -> None:
     forged = Forgery(toy)
     forged.manifest["classes"][0] = "other"
     forged.finish()
-    with pytest.raises(DatasetError, match="has the classes .* in column area, the manifest"):
+    with pytest.raises(DatasetError, match=r"has the classes .* in column area, the manifest"):
         open_dataset(toy)
 
 
@@ -76,7 +76,9 @@ def test_an_image_of_another_size_is_not_decoded(toy: Path) -> None:
     forged.append_payload("image", png(100_000, 100_000, 0))
     forged.finish()
     dataset = open_dataset(toy)
-    first = dataset.index.with_row_index("row").filter(pl.col("shard") == forged.manifest["shards"][0]["path"])["row"][0]
+    first = dataset.index.with_row_index("row").filter(pl.col("shard") == forged.manifest["shards"][0]["path"])["row"][
+        0
+    ]
     with pytest.raises(DatasetError, match="the image's header says 100000x100000 pixels, the index"):
         dataset[first]
 

@@ -35,7 +35,7 @@ class Forgery:
         self.manifest: Data = read_manifest(folder).model_dump()
 
     def table(self, kind: str = "index") -> Path:
-        return self.folder / f"index/{self.manifest['version']}{TABLES[kind]}.parquet"
+        return Path(self.folder, f"index/{self.manifest['version']}{TABLES[kind]}.parquet")
 
     def rows(self, change: Change, kind: str = "index") -> None:
         """Change each row of a table, keeping its types."""
@@ -63,7 +63,7 @@ class Forgery:
     def shard(self, change: Callable[[bytes], bytes]) -> Path:
         """Change the bytes of the first shard; its digest and size in the manifest are made to fit."""
         entry = self.manifest["shards"][0]
-        path = self.folder / entry["path"]
+        path = Path(self.folder, entry["path"])
         path.write_bytes(change(path.read_bytes()))
         entry.update(bytes=path.stat().st_size, sha256=file_sha256(path))
         return path

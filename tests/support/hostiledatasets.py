@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -60,8 +61,23 @@ def to_bytes(place: str, content: bytes) -> Make:
     return lambda forged: _path(forged, place).write_bytes(content)
 
 
-def _path(forged: Forgery, place: str) -> Any:
+def _path(forged: Forgery, place: str) -> Path:
     return forged.table(place) if place in ("index", "rejected", "stages", "ledger") else forged.folder / place
+
+
+def instead_of_manifest(write: Callable[[Path], Any]) -> Make:
+    def make(forged: Forgery) -> None:
+        forged.finish()
+        (forged.folder / "manifest.yaml").unlink()
+        write(forged.folder / "manifest.yaml")
+
+    return make
+
+
+def make_sparse(path: Path) -> None:
+    """A file of 16 GB that takes no space."""
+    path.touch()
+    os.truncate(path, 1 << 34)
 
 
 def pipe(place: str) -> Make:
@@ -220,7 +236,14 @@ def log_lines(*lines: str) -> Make:
 
 
 def log_of_any_type(forged: Forgery) -> None:
-    entry = {"version": forged.manifest["version"], "time": 7, "recipe": [], "overrides": [1], "made": "x", "parent": {}}
+    entry = {
+        "version": forged.manifest["version"],
+        "time": 7,
+        "recipe": [],
+        "overrides": [1],
+        "made": "x",
+        "parent": {},
+    }
     log_lines(json.dumps(entry), json.dumps({"version": None, "failures": 3, "error": ESCAPES}))(forged)
 
 
@@ -279,13 +302,9 @@ DATASETS: dict[str, Make] = {
     "source-escapes": put("source", {"format": ESCAPES, "digest": MARKUP, "samples": 3}),
     "made-by-escapes": put("made_by", {ESCAPES: MARKUP}),
     "rejected-escapes": put("rejected", {f"{ESCAPES}: {MARKUP}": 3}),
-    "manifest-bytes": lambda forged: (forged.finish(), (forged.folder / "manifest.yaml").write_bytes(b"\xff" * 999)),
-    "manifest-sparse": lambda forged: (forged.finish(), os.truncate(forged.folder / "manifest.yaml", 1 << 34)),
-    "manifest-folder": lambda forged: (
-        forged.finish(),
-        (forged.folder / "manifest.yaml").unlink(),
-        (forged.folder / "manifest.yaml").mkdir(),
-    ),
+    "manifest-bytes": instead_of_manifest(lambda path: path.write_bytes(b"\xff" * 999)),
+    "manifest-sparse": instead_of_manifest(make_sparse),
+    "manifest-folder": instead_of_manifest(Path.mkdir),
     "manifest-pipe": pipe("manifest.yaml"),
     # beside the manifest
     "tags-bomb": to_bytes("tags.yaml", yaml_bomb().encode()),
@@ -367,7 +386,7 @@ DATASETS: dict[str, Make] = {
     "shard-missing": lambda forged: shutil.rmtree(forged.folder / "shards"),
     "frame-terabytes": masks(frame_header(1 << 45)),
     "frame-claims": masks(frame_header(900_000_000), width=30_000, height=30_000),
-    "frame-bomb": lambda forged: masks(zstd_bomb(900))(forged),
+    "frame-bomb": lambda forged: forged.append_payload("masks", zstd_bomb(900)),
     "frame-text": masks(b"not zstd at all"),
     "image-claims": image(png(100_000, 100_000, 0)),
     "image-bomb": image(png(20_000, 20_000, 200)),

@@ -36,7 +36,8 @@ def nested(depth: int) -> str:
 
 RECIPES: dict[str, str | bytes] = {
     "bomb": yaml_bomb(),
-    "bomb-merged": "a0: &a0 {k: v}\n" + "".join(f"a{i}: &a{i}\n  <<: [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)),
+    "bomb-merged": "a0: &a0 {k: v}\n"
+    + "".join(f"a{i}: &a{i}\n  <<: [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)),
     "alias-in-itself": "name: &a [*a]\n",
     "deep-flow": f"name: {'[' * 10_000}{']' * 10_000}\n",
     "deep-block": nested(900),
@@ -66,7 +67,9 @@ RECIPES: dict[str, str | bytes] = {
     "path-long": recipe(source=f"{{format: hand-bone, path: {'x' * 100_000}, classes: [a]}}"),
     "path-escapes": recipe(source=f"{{format: hand-bone, path: {json.dumps(ESCAPES)}, classes: [a]}}"),
     "path-url": recipe(source='{format: dataset, path: "file:///etc"}'),
-    "classes-many": recipe(source=f"{{format: hand-bone, path: data, classes: [{', '.join(f'c{i}' for i in range(3000))}]}}"),
+    "classes-many": recipe(
+        source=f"{{format: hand-bone, path: data, classes: [{', '.join(f'c{i}' for i in range(3000))}]}}"
+    ),
     "class-escapes": recipe(source=f"{{format: hand-bone, path: data, classes: [a, b, {json.dumps(ESCAPES)}]}}"),
     "review-device": recipe(review="/dev/zero"),
     "review-up": recipe(review="../../../etc/hostname"),

@@ -135,6 +135,18 @@ def pipe_image(root: Path) -> str:
     return json.dumps({"format": "image-folder", "path": str(root)})
 
 
+def device_image(root: Path) -> str:
+    put_image(root / "a.png")
+    (root / "b.png").symlink_to("/dev/zero")
+    return json.dumps({"format": "image-folder", "path": str(root)})
+
+
+def odd_values(root: Path) -> str:
+    put_image(root / "images/a.png")
+    put_palette(root / "masks/a.png", np.arange(320).reshape(16, 20) % 256)
+    return json.dumps({"format": "index-mask", "path": str(root), "values": {NAME: 1, "b": 2}})
+
+
 def workbook(files: dict[str, bytes]) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -191,9 +203,13 @@ SOURCES: dict[str, Write] = {
             }
         )
     ),
-    "parquet-zipped": parquet(lambda: pa.table({"image_name": ["a.png"], "class": ["x" * 300_000_000], "rle": ["1 3"]})),
+    "parquet-zipped": parquet(
+        lambda: pa.table({"image_name": ["a.png"], "class": ["x" * 300_000_000], "rle": ["1 3"]})
+    ),
     "parquet-text": csv(name="t.parquet", content=lambda: b"PAR1" + b"\xff" * 99 + b"PAR1"),
-    "xlsx-bomb": csv(name="t.xlsx", content=lambda: workbook({"xl/workbook.xml": xml_bomb(), "[Content_Types].xml": xml_bomb()})),
+    "xlsx-bomb": csv(
+        name="t.xlsx", content=lambda: workbook({"xl/workbook.xml": xml_bomb(), "[Content_Types].xml": xml_bomb()})
+    ),
     "xlsx-zip-bomb": csv(name="t.xlsx", content=lambda: workbook({"xl/workbook.xml": bytes(400_000_000)})),
     "xlsx-text": csv(name="t.xlsx", content=lambda: b"PK\x03\x04 no archive"),
     # images and masks
@@ -205,18 +221,10 @@ SOURCES: dict[str, Write] = {
     "tiff-claims": folder({"b.tif": b"II*\x00\x08\x00\x00\x00" + b"\xff" * 200}),
     "webp-claims": folder({"b.webp": b"RIFF\xff\xff\xff\xffWEBPVP8 " + b"\xff" * 60}),
     "image-pipe": pipe_image,
-    "image-device": lambda root: (
-        put_image(root / "a.png"),
-        (root / "b.png").symlink_to("/dev/zero"),
-        json.dumps({"format": "image-folder", "path": str(root)}),
-    )[-1],
+    "image-device": device_image,
     "mask-claims": mask(lambda: png(50_000, 50_000, 0)),
     "mask-bomb": mask(lambda: png(16_000, 16_000, 16_000)),
-    "mask-values": lambda root: (
-        put_image(root / "images/a.png"),
-        put_palette(root / "masks/a.png", np.arange(320).reshape(16, 20) % 256),
-        json.dumps({"format": "index-mask", "path": str(root), "values": {ESCAPES.replace("\x00", ""): 1, "b": 2}}),
-    )[-1],
+    "mask-values": odd_values,
     # YOLO, LabelMe
     "yolo-bomb": yolo("names: [a]\n" + yaml_bomb()),
     "yolo-deep": yolo(f"names: {DEEP[:10_000]}"),

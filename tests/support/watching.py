@@ -88,9 +88,9 @@ def running(scratch: Path) -> Iterator[Commands]:
     """A process that runs commands until the block ends."""
     environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "AUGFORGE_CACHE": str(scratch / "cache")}
     command = [sys.executable, "-W", "ignore", __file__]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, env=environment, **pipes) as process:  # closes the pipes, and waits
-        yield Commands(process, scratch / "log")
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as process:
+        yield Commands(process, scratch / "log")  # afterwards the pipes are closed, so it ends
 
 
 def check(orders: Sequence[Sequence[str | Path]], found: Sequence[Seen]) -> None:
