@@ -12,6 +12,7 @@ import io
 import os
 import secrets
 import shutil
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -205,10 +206,23 @@ def is_url(path: str | Path) -> bool:
     return "://" in str(path)
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading; OSError for a pipe or a device, which whoever opens it might wait for."""
+    stream = open(path, "rb", opener=_open_at_once)  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError(EINVAL, "it is no regular file", str(path))
+    return stream
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def file_sha256(file: Path) -> str:
     """SHA-256 of a file's bytes, 64 hexadecimal digits; read in blocks of 1 MiB."""
     state = hashlib.sha256()
-    with file.open("rb") as stream:
+    with open_regular(file) as stream:
         while block := stream.read(1 << 20):
             state.update(block)
     return state.hexdigest()

@@ -5,6 +5,7 @@ A file of some kilobytes may claim a billion rows, or hold one long text that ea
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from augforge.files import open_regular
 
 FREE_BYTES = 64 << 20
 """What the columns of any file may take when they are unpacked."""
@@ -28,7 +31,8 @@ FAULTS = (OSError, ValueError, LookupError, TypeError, MemoryError, OverflowErro
 
 def check_parquet(path: Path) -> None:
     """Raise ValueError unless a file is Parquet and, unpacked, in proportion to its size. OSError if it is missing."""
-    size = path.stat().st_size
+    with open_regular(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
     most = FREE_BYTES + MAX_RATIO * size
     try:
         with _open(path) as file:

@@ -24,7 +24,7 @@ import xxhash
 
 from augforge.cache.ledger import Entry
 from augforge.errors import DatasetError
-from augforge.files import remove_temporary_files, write_text, writing
+from augforge.files import open_regular, remove_temporary_files, write_text, writing
 from augforge.keys import canonical_json
 
 
@@ -40,7 +40,7 @@ class Payload:
 
     def read(self) -> tuple[bytes, bytes]:
         """The encoded image and the encoded masks; DatasetError if the file ends before they do."""
-        with Path(self.file).open("rb") as stream:
+        with open_regular(Path(self.file)) as stream:
             image = _read_at(stream, self.image_offset, self.image_bytes)
             return image, _read_at(stream, self.masks_offset, self.masks_bytes)
 

@@ -38,6 +38,19 @@ def trace_sample(dataset: Dataset, name: str) -> dict[str, Any]:
     """
     position = dataset.position(name)
     row = dataset.index.row(position, named=True)
+    try:
+        return _trace_row(dataset, name, row)
+    except _FORGED as error:
+        raise DatasetError(
+            f"the lineage of sample '{name}' in {dataset.folder} is not as augforge writes it "
+            f"({type(error).__name__}: {error}); it is damaged or forged. Check the dataset: augforge verify"
+        ) from error
+
+
+_FORGED = (TypeError, KeyError, IndexError, ValueError, RecursionError)
+
+
+def _trace_row(dataset: Dataset, name: str, row: Mapping[str, Any]) -> dict[str, Any]:
     tables = _Tables(dataset)
     return {
         "dataset": dataset.name,

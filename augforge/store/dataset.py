@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from augforge import bitmask
 from augforge.errors import DatasetError, OldNames, nearest
-from augforge.files import file_sha256, is_url
+from augforge.files import file_sha256, is_url, open_regular
 from augforge.sample import Sample
 from augforge.store.codec import decode_image
 from augforge.store.manifest import Manifest, read_manifest
@@ -271,7 +271,7 @@ class Dataset(OldNames):
             if self.remote is not None:
                 self.remote.fetch_shard(shard, *self._shard_facts[shard])
             try:
-                with (self.folder / shard).open("rb") as stream:
+                with open_regular(self.folder / shard) as stream:
                     self._maps[shard] = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
             except (OSError, ValueError) as error:
                 raise DatasetError(f"{self.folder / shard} cannot be read ({error}). {self._remedy}") from None

@@ -143,7 +143,16 @@ def read_index(path: Path) -> pl.DataFrame:
     missing = [name for name in index_schema((), ()).names if name not in {*index.columns, *_SINCE_FORMAT_2}]
     if missing:
         raise DatasetError(f"{path} has no column {', '.join(missing)}, so it is no index. Build the dataset again")
+    if _has_nulls(index):
+        raise DatasetError(f"{path} has rows without groups, parents, tags or lineage. Build the dataset again")
     return index
+
+
+def _has_nulls(index: pl.DataFrame) -> bool:
+    """Whether a row lacks what every row has, if only as an empty list."""
+    whole = [pl.col(name).is_null().any() for name in ("groups", "parents", "tags", "lineage")]
+    parts = [pl.col("lineage").struct.field(name).is_null().any() for name in ("steps", "roots")]
+    return any(index.select(pl.any_horizontal(*whole, *parts)).row(0))
 
 
 def write_rejected(path: Path, rejected: Iterable[Mapping[str, Any]]) -> None:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from augforge.cache.parquet import FAULTS, check_parquet, first_line
 from augforge.errors import DatasetError, shorten
 from augforge.sample import SPLITS
+from augforge.store.index import LINEAGE
 from augforge.store.manifest import SHARD_PATH, Manifest
 
 MAX_PIXELS = 1 << 30
@@ -55,6 +56,8 @@ def _schema_problems(schema: pa.Schema, classes: Sequence[str]) -> Iterator[str]
         **dict.fromkeys(["area", "box"], (pa.types.is_struct,)),
         **dict.fromkeys(["groups", "parents", "tags"], (_is_list_of_texts,)),
         "label": (pa.types.is_list, pa.types.is_large_list),
+        "lineage": (_is_lineage,),
+        **({"metadata": (pa.types.is_struct,)} if "metadata" in schema.names else {}),
     }
     for name, kinds in wanted.items():
         if name not in schema.names:
@@ -71,6 +74,15 @@ def _schema_problems(schema: pa.Schema, classes: Sequence[str]) -> Iterator[str]
 def _is_list_of_texts(kind: pa.DataType) -> bool:
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
     return bool(is_list and (pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type)))
+
+
+def _is_lineage(kind: pa.DataType) -> bool:
+    return _plain(kind) == _plain(LINEAGE)
+
+
+def _plain(kind: pa.DataType) -> str:
+    """A type's name, the same for the variants that Arrow and Polars write."""
+    return re.sub(r"large_|\b(element|item)(?=:)", "", str(kind))
 
 
 def _value_problems(table: pa.Table) -> Iterator[str]:

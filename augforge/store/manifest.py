@@ -229,6 +229,8 @@ def read_manifest(folder: Path, version: str | None = None) -> Manifest:
     path = folder / "manifest.yaml" if version is None else _version_file(folder, version)
     if not path.exists():
         raise DatasetError(f"{folder} holds no manifest.yaml, so it is no dataset. Build one: augforge build RECIPE")
+    if not path.is_file():
+        raise DatasetError(f"{path} is no regular file; expected a manifest. Get the dataset again from where it came")
     file = read_yaml(path, DatasetError, MAX_BYTES)
     if file.data.get("format") not in READABLE_FORMATS:
         raise DatasetError(

@@ -120,6 +120,8 @@ def _file_problems(dataset: Dataset, shard: ShardEntry, pixels: bool) -> list[st
     path, shown_path = dataset.folder / shard.path, _display_path(dataset, shard.path)
     if not path.exists():
         return [f"{shown_path}: is missing"]
+    if not path.is_file():
+        return [f"{shown_path}: is no regular file"]
     problems = []
     if path.stat().st_size != shard.bytes:
         problems.append(f"{shown_path}: has {path.stat().st_size} bytes, the manifest says {shard.bytes}")

@@ -51,6 +51,7 @@ def test_every_command_is_safe(name: str, sound: Path, commands: Commands, tmp_p
         ["show", "toy", "-o", "out/show.png"],
         ["log", "toy"],
         ["trace", "toy", sample],
+        ["trace", "toy", f"{sample}~hflip"],
         ["diff", sound / "toy", "toy"],
         ["files", "toy"],
         *([*("export", "toy", "--to", to, "-o"), Path("out", to)] for to in ("coco", "mask-folder", "webdataset")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -82,16 +83,16 @@ class Forgery:
         paths = {kind: self.table(kind) for kind in TABLES}
         data["index_sha256"] = file_sha256(old) if old.is_file() else "0" * 64
         version = data["version"]
-        if isinstance(version, str) and len(version) == 16 and text is None:
+        named = re.fullmatch(r"[0-9a-f]{16}", str(version)) is not None
+        if named and text is None:
             names = sorted(str(shard["sha256"]) for shard in data["shards"])
             content = (data["classes"], data["labels"], names, data["rejected_digest"], data["tags_digest"])
             version = data["version"] = digest(data["format"], *content)[:16]
         data["files"] = []
         for kind, path in paths.items():
             place = self.folder / f"index/{version}{TABLES[kind]}.parquet"
-            if path.exists() and place.parent == path.parent:
-                shutil.move(path, place)
-                path = place
+            if named and path.exists():
+                path = path.rename(place)
             if path.is_file():
                 entry = {"path": f"index/{path.name}", "bytes": path.stat().st_size, "sha256": file_sha256(path)}
                 data["files"].append(entry)
@@ -99,6 +100,6 @@ class Forgery:
         (self.folder / "versions").mkdir()
         sealed = seal(json.dumps(data) if text is None else text)  # JSON is YAML
         (self.folder / "manifest.yaml").write_text(sealed, encoding="utf-8", errors="surrogatepass")
-        if "/" not in str(version):
+        if named:
             (self.folder / f"versions/{version}.yaml").write_text(sealed, encoding="utf-8", errors="surrogatepass")
         return self.folder

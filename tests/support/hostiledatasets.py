@@ -99,7 +99,7 @@ def flipped(kind: str, seed: int) -> Make:
         path, rng = forged.table(kind), random.Random(seed)
         data = bytearray(path.read_bytes())
         for _ in range(3):
-            data[rng.randrange(len(data) if seed % 2 else len(data) // 3, len(data)) - 1] = rng.randrange(256)
+            data[rng.randrange(0 if seed % 2 else len(data) // 3, len(data))] = rng.randrange(256)
         path.write_bytes(bytes(data))
 
     return make
