@@ -19,7 +19,7 @@ SHORT := --set model.architecture=unet --set model.encoder=tu-test_resnet \
 	--set 'model.options={decoder_channels: [64, 48, 32, 32, 32]}' --set 'loss=[{name: dice}]' --set data.size=128 \
 	--set data.batch_size=4 --set optimizer.lr=0.003 --set epochs=20 --set validate_every=5
 
-.PHONY: help demo test test-slow test-extras lint format mutants docs docs-ops clean
+.PHONY: help demo test test-slow test-extras lint check format mutants docs docs-ops clean
 
 help:
 	@echo "make demo         generate hand radiographs, build a dataset from them, train on it, look at it"
@@ -27,6 +27,7 @@ help:
 	@echo "make test-slow    the slow tests alone"
 	@echo "make test-extras  the tests of Datumaro, PyOD and S3 alone, in an environment of their own, .venv-extras"
 	@echo "make lint         ruff, mypy --strict, import-linter, vulture"
+	@echo "make check        augforge check: what data_manifest.yaml says of recipes and datasets is true"
 	@echo "make format       let ruff put the code into shape"
 	@echo "make mutants      change the code in many places, one at a time, to see which change no test notices; an hour or two"
 	@echo "                  (ARGS='--module judge --limit 20 --jobs 2')"
@@ -67,6 +68,9 @@ lint: $(READY)
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
 	$(BIN)/vulture
+
+check: $(READY)
+	$(BIN)/augforge check
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

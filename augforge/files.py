@@ -7,18 +7,23 @@ A rename is durable only when the folder that holds the name is synced too, so a
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import io
+import json
 import os
+import platform
+import re
 import secrets
 import shutil
 import stat
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import EACCES, EDQUOT, EFBIG, EINVAL, EIO, ENOSPC, ENOTSUP, EPERM, EROFS
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 from filelock import FileLock, Timeout
 
@@ -67,9 +72,9 @@ class _NamedFile(io.FileIO):
             raise
 
 
-def open_named(path: Path) -> BinaryIO:
-    """Open a file for writing; an OSError of a write names it too."""
-    return io.BufferedWriter(_NamedFile(path, "w"))
+def open_named(path: Path, mode: Literal["w", "a"] = "w") -> BinaryIO:
+    """Open a file for writing or appending bytes; an OSError of a write names it too."""
+    return io.BufferedWriter(_NamedFile(path, mode))
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:
@@ -82,6 +87,11 @@ def storage_error(path: Path, error: OSError) -> StorageError:
 def temporary_path(path: Path) -> Path:
     """A new path beside `path`, to be written and then renamed; `remove_temporary_files` knows such names."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a path has a name that `temporary_path` makes."""
+    return re.fullmatch(r"\..+\.[0-9a-f]{8}\.tmp", path.name) is not None
 
 
 @contextmanager
@@ -174,31 +184,78 @@ def remove_temporary_files(folder: Path, pattern: str = "*") -> None:
 
 
 @contextmanager
-def writer_lock(folder: Path) -> Iterator[None]:
+def writer_lock(folder: Path, action: str = "build") -> Iterator[None]:
     """Make this process the only writer of a dataset: two builds would delete each other's unfinished work.
 
-    A folder that did not exist is removed again if the block fails before it wrote a result.
+    A folder that did not exist is removed again if the block fails before it wrote a result. The lock is the
+    operating system's, so that of a process that was killed is free; what it noted about itself is then overwritten.
+
+    Args:
+        folder: of the dataset.
+        action: what this process does, such as ``gc``, for the error that others get meanwhile.
 
     Raises:
-        DatasetError: another process is writing to the dataset.
+        DatasetError: another process is writing to the dataset. The message says what it does, whose it is, since when.
         StorageError: the folder cannot be made, or written to.
     """
     new = not folder.exists()
-    lock = FileLock(folder / ".lock", timeout=0)
+    lock, note = FileLock(folder / ".lock", timeout=0), folder / "work" / ".owner"
     try:
         with writing(folder / ".lock"):
             make_folder(folder / "work")
             lock.acquire()
         try:
+            with suppress(StorageError):  # gc has to run where the disk is full
+                write_text(note, json.dumps({"action": action, **_this_process()}), durable=False)
             yield
         finally:
+            with suppress(OSError):
+                note.unlink(missing_ok=True)
             lock.release()
     except Timeout:
-        raise DatasetError(f"another build is writing to {folder}. Wait for it, or choose another folder") from None
+        raise DatasetError(
+            f"another {_describe_owner(note)} is writing to {folder}. Wait until it has ended, or stop it"
+        ) from None
     except BaseException:
         if new and {path.name for path in folder.rglob("*")} <= {".lock", "work", "files.sqlite"}:
             shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _this_process() -> dict[str, str | int]:
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container's user may have no name
+        user = "unknown"
+    since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+    return {"user": user, "host": platform.node(), "pid": os.getpid(), "since": since}
+
+
+def _describe_owner(note: Path) -> str:
+    """What the process that has a lock noted about itself: ``gc (anna on host, process 12, since ...)``.
+
+    ``command`` if it has noted nothing yet, or if the note is that of a process on this machine that is gone.
+    """
+    try:
+        found = json.loads(note.read_text(encoding="utf-8"))
+        if found["host"] == platform.node() and not _is_running(int(found["pid"])):
+            return "command"
+        return "{action} ({user} on {host}, process {pid}, since {since})".format(**found)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return "command"
+
+
+def _is_running(pid: int) -> bool:
+    """Whether a process of this machine is alive; True where it cannot be asked without disturbing it."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it belongs to somebody else
+        pass
+    return True
 
 
 def is_url(path: str | Path) -> bool:

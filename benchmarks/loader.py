@@ -38,8 +38,9 @@ from augforge.phantom import write_phantom
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.config import ModelConfig, TrainConfig
 from augforge.train.data.batch import to_device
-from augforge.train.data.loading import TrainingBatches, default_workers
+from augforge.train.data.loading import TrainingBatches
 from augforge.train.data.trainingset import TrainingSet
+from augforge.train.data.workers import default_workers
 from augforge.train.net.model import build_model
 from augforge.train.rundata import choose_input_spec
 

@@ -12,6 +12,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from pydantic import BaseModel
 from typer.models import ArgumentInfo, OptionInfo
 
+from augforge.checks.policy import Drift, PolicyKeys
 from augforge.cli import app as cli
 from augforge.report.fields import describe_fields, flow
 from augforge.train.config import TrainConfig
@@ -21,6 +22,10 @@ WRITTEN = "Written by `make docs` from the code; change the code, not this page.
 INTRODUCTION = """\
 A YAML file, given by `augforge train --config`. Every key has a default, unknown keys are errors, and
 `--set model.encoder=resnet18` changes one key. `augforge train --show-config` prints them all.
+"""
+POLICY = """\
+A YAML file, `policy.yaml` beside the registry or the recipe, or `augforge check --policy FILE`. A key that is left out
+demands nothing. [ci.md](ci.md) shows one.
 """
 _VALUES = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
 
@@ -133,7 +138,7 @@ def _default(option: Parameter) -> str:
 
 
 def configuration_page() -> str:
-    """Every key of a training configuration: type, default, meaning."""
+    """Every key of a training configuration, then of a policy: type, default, meaning."""
     sections = dict(_sections())
     own = [field for field in describe_fields(TrainConfig) if field["name"] not in sections]
     contents = "".join(f"- [`{name}`](#{name}): {_about(model)}\n" for name, model in sections.items())
@@ -145,6 +150,8 @@ def configuration_page() -> str:
         "Sections, each a mapping with keys of its own:\n",
         contents,
         *(f"## {name}\n\n{_about(model)}\n\n{_keys(describe_fields(model))}" for name, model in sections.items()),
+        f"## The policy of augforge check\n\n{POLICY}\n{_keys(describe_fields(PolicyKeys))}",
+        f"### max_drift\n\n{_about(Drift)}\n\n{_keys(describe_fields(Drift))}",
     ]
     return "\n".join(parts)
 

@@ -50,7 +50,7 @@ TESTS: dict[str, tuple[str, ...]] = {
 }
 """Modules, and the quick tests that should notice a change in them, the most likely first."""
 
-COPIED = ("augforge", "tests", "recipes", "docs", "pyproject.toml", "data_manifest.yaml")
+COPIED = ("augforge", "tests", "recipes", "docs", "pyproject.toml", "data_manifest.yaml", "policy.yaml")
 LEAST_SECONDS, SLOWER = 30.0, 4.0
 """A mutant may take this long, or so many times as long as the unchanged code; then it counts as found."""
 

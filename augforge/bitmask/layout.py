@@ -172,8 +172,8 @@ def class_layers(layers: Any, classes: Sequence[int]) -> Any:
 
 
 def flags_to_bits(flags: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """bool (C,) as a bit vector (P,)."""
-    return np.packbits(flags, bitorder="little")
+    """bool (C,) as a bit vector (P,); bool (N, C) as N of them, (N, P)."""
+    return np.packbits(flags, axis=-1, bitorder="little")
 
 
 def bits_to_flags(bits: NDArray[np.uint8], classes: int) -> NDArray[np.bool_]:

@@ -126,6 +126,17 @@ class FileCache:
                 path.unlink()
 
 
+def forget_files(cache: Path, files: Iterable[Path]) -> None:
+    """Delete all that a cache's file says of some files, since they turned out to be other than their stamps say.
+
+    If the cache cannot be written, nothing happens.
+    """
+    if not cache.is_file():
+        return
+    with suppress(OSError, sqlite3.Error), closing(sqlite3.connect(cache)) as db, db:
+        db.executemany("DELETE FROM checked_facts WHERE path = ?", [(str(file.absolute()),) for file in files])
+
+
 def _checksum(*texts: Any) -> str:
     """Checksum of a stored result and of what it is stored under."""
     return xxhash.xxh3_64(repr(texts).encode("utf-8", "surrogatepass")).hexdigest()

@@ -8,14 +8,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from augforge.files import open_regular
+
+if TYPE_CHECKING:
+    import polars as pl
 
 FREE_BYTES = 64 << 20
 """What the columns of any file may take when they are unpacked."""
@@ -45,6 +47,8 @@ def check_parquet(path: Path) -> None:
 
 def read_table(path: Path) -> pl.DataFrame:
     """Read a Parquet file of others. ValueError if it is damaged or claims too much, OSError if it is missing."""
+    import polars as pl  # opening a dataset checks files, and does without
+
     check_parquet(path)
     try:
         return pl.read_parquet(path, glob=False)  # a folder's name may hold an asterisk or brackets

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -26,6 +27,9 @@ from augforge.cache.ledger import Entry
 from augforge.errors import DatasetError
 from augforge.files import open_regular, remove_temporary_files, write_text, writing
 from augforge.keys import canonical_json
+
+SCRATCH = "scratch-"
+"""How the names of temporary folders in the work area begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,8 @@ def sweep(folder: Path) -> None:
     Call it only while holding `augforge.files.writer_lock`: the batches of a running build look unfinished too.
     """
     remove_temporary_files(folder)
+    for scratch in folder.glob(f"{SCRATCH}*"):
+        shutil.rmtree(scratch, ignore_errors=True)
     for path in folder.glob("*.bin"):
         if not path.with_suffix(".json").exists():
             path.unlink()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from augforge.cli import checking as cli_checking
 from augforge.cli import history as cli_history
+from augforge.cli import keeping as cli_keeping
 from augforge.cli import models as cli_models
 from augforge.cli import pages as cli_pages
 from augforge.cli import studies as cli_studies
@@ -24,15 +26,13 @@ from augforge.cli.options import (
     OldFolder,
     OldOutput,
     Overrides,
+    Rename,
     Version,
     exactly_one,
     out_option,
     outliers_places,
 )
 from augforge.errors import AugforgeError
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="augforge",
@@ -79,12 +79,17 @@ def build(
         bool, typer.Option("--rehash", help="Read every source file again, even if it looks untouched.")
     ] = False,
     register: Annotated[bool, typer.Option("--register", help="Add the result to ./data_manifest.yaml.")] = False,
+    rename: Rename = False,
     as_json: Json = False,
 ) -> None:
     """Build the dataset that a recipe describes.
 
     The result is the same bytes for any number of jobs. What did not change since the last build is copied, and a
     build that was stopped continues where it was. The previous version stays whole until the new one is complete.
+
+    With **--dry-run --json**, `version` is the version that a build would give, and `unchanged` says whether that is
+    the current one. Where it depends on pixels that are still to be made, `version` is empty and `version_note` says
+    so; `unchanged` is then false, or null if it is not known either.
     """
     from augforge.engine.builder import build as run
     from augforge.report.summary import render_summary
@@ -99,6 +104,7 @@ def build(
             reuse=reuse,
             rehash=rehash,
             register=register,
+            rename=rename,
             progress=progress,
         )
     terminal.output(asdict(summary), as_json, lambda console: render_summary(summary, console))
@@ -122,13 +128,19 @@ def outliers(
     jobs: Jobs = 1,
     overrides: Overrides = None,
     limit: Annotated[int, typer.Option(min=1, help="Findings on the contact sheet.")] = 60,
+    review: Annotated[
+        Path | None,
+        typer.Option("--write-review", metavar="FILE", help="A first review file to write: what the filters drop."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show what a recipe's filters find, without building: detector, reason, score, and the region marked.
 
     Write the names of samples that are fine into the recipe's `review` file (verdict: keep): a person's word is final.
+    **--write-review review.yaml** makes a first one, with a verdict on each source image that the filters drop.
     """
     from augforge.engine.outliers import find_outliers, read_truth, scores
+    from augforge.engine.reviewing import write_review
     from augforge.report.outliers import outlier_sheet, outliers_json, render_outliers
     from augforge.report.show import save_png
 
@@ -139,6 +151,9 @@ def outliers(
     if sheet is not None:
         save_png(outlier_sheet(found, limit), sheet)
         terminal.console(stderr=True).print(f"wrote {terminal.escape(str(sheet))}")
+    if review is not None:
+        count = write_review(found, review)
+        terminal.console(stderr=True).print(f"wrote {terminal.escape(str(review))} with {count} verdicts")
     terminal.output(outliers_json(found, scored), as_json, lambda console: render_outliers(found, scored, console))
 
 
@@ -154,31 +169,6 @@ def inspect(dataset: DatasetPlace, version: Version = None, as_json: Json = Fals
 
 
 @app.command(cls=Command)
-def verify(
-    dataset: DatasetPlace,
-    version: Version = None,
-    pixels: Annotated[bool, typer.Option("--pixels", help="Decode every sample and compare its pixel digest.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Prove that a dataset is what its manifest says; if it is not, name what is damaged and exit with code 1.
-
-    Checks the version, every shard's SHA-256, page checksums, the index against the shards, and payload offsets. Shards
-    of a URL are fetched into the cache; those that are complete there are not fetched again, only their sizes compared.
-    """
-    from augforge.store.dataset import open_dataset
-    from augforge.store.verify import verify as check
-
-    manifest = open_dataset(dataset, version).manifest
-    with terminal.progress_bars(quiet=as_json) as progress:
-        progress.start("verify", len(manifest.shards))
-        problems = check(dataset, version, pixels, progress.advance)
-    found = {"version": manifest.version, "shards": len(manifest.shards), "ok": not problems, "problems": problems}
-    terminal.output(found, as_json, lambda console: terminal.print_problems(found, console))
-    if problems:
-        raise typer.Exit(1)
-
-
-@app.command(cls=Command)
 def show(
     dataset: DatasetPlace,
     samples: Annotated[
@@ -191,13 +181,14 @@ def show(
     version: Version = None,
 ) -> None:
     """Draw samples with their class masks and what they were made of, or a contact sheet of the dataset, to a PNG."""
-    from augforge.report.show import contact_sheet, save_png, show_samples
+    from augforge.report.show import contact_sheet, review_texts, save_png, show_samples
     from augforge.store.dataset import open_dataset
 
     opened = open_dataset(dataset, version)
     if samples:
         parents = dict(opened.index.select("name", "parents").iter_rows())
-        picture = show_samples([opened.by_name(name) for name in samples], opened.classes, parents=parents)
+        shown = [opened.by_name(name) for name in samples]
+        picture = show_samples(shown, opened.classes, parents=parents, reviews=review_texts(opened.index))
     else:
         picture = contact_sheet(opened, split=split, limit=limit)
     path = old_output or out or Path("show.png")
@@ -256,8 +247,9 @@ def files(dataset: DatasetPlace, version: Version = None) -> None:
         typer.echo(place)
 
 
-for command in (*cli_pages.COMMANDS, *cli_history.COMMANDS, *cli_models.COMMANDS, *cli_studies.COMMANDS):
-    app.command(cls=Command)(command)
+for module in (cli_keeping, cli_pages, cli_history, cli_checking, cli_models, cli_studies):
+    for command in module.COMMANDS:
+        app.command(cls=Command)(command)
 for registered in app.registered_commands:
     assert registered.callback is not None
     registered.callback = with_common_options(registered.callback)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from augforge.cli import terminal
-from augforge.cli.options import DatasetPlace, Jobs, Json, Overrides, Version, out_option
+from augforge.cli.options import DatasetPlace, Jobs, Json, Overrides, Rename, Version, out_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,26 +31,6 @@ def log(dataset: Folder, as_json: Json = False) -> None:
 
     found = history(dataset)
     terminal.output(asdict(found), as_json, lambda console: render_history(found, console))
-
-
-def gc(
-    dataset: DatasetPlace,
-    keep: Annotated[
-        int | None,
-        typer.Option(min=1, help="How many versions to keep, the newest, beside those with a tag; all without it."),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Empty a dataset's work area, and remove old versions and the shards that no version names.
-
-    Takes a folder, not a URL.
-    """
-    from augforge.store.gc import collect
-
-    freed = collect(dataset, keep)
-    terminal.output(
-        freed, as_json, lambda console: console.print(f"removed {freed['files']} files, {freed['bytes']:,} bytes")
-    )
 
 
 def diff(
@@ -124,6 +104,7 @@ def explain(
     out: Annotated[Path | None, out_option("Folder of the dataset; datasets/NAME by default.")] = None,
     jobs: Jobs = 1,
     overrides: Overrides = None,
+    rename: Rename = False,
     as_json: Json = False,
 ) -> None:
     """Say what a build would do, and why, without doing it: every task that would run, grouped by its reason.
@@ -132,13 +113,16 @@ def explain(
     parameter, an op's version, other partners, a library's version, pixels or measurements that are gone, or that there
     is no dataset yet. If a build would give the current version again, that is said. The exit code is 0 in any case.
 
+    With **--json**, `version` is the current version, and `next_version` the one that a build would give; null if that
+    depends on pixels that are still to be made, as `version_note` then says. `unchanged` is true, false, or null.
+
     Takes the options of `build`, so that the same line can be built afterwards. **augforge diff** says what came of it.
     """
     from augforge.engine.explaining import explain as plan
     from augforge.report.explanation import explanation_json, render_explanation
 
     with terminal.interruptible("nothing was written"):
-        found = plan(recipe, out, jobs=jobs, overrides=overrides or ())
+        found = plan(recipe, out, jobs=jobs, overrides=overrides or (), rename=rename)
     terminal.output(explanation_json(found), as_json, lambda console: render_explanation(found, console))
 
 
@@ -201,4 +185,4 @@ def checkout(
     )
 
 
-COMMANDS: list[Callable[..., None]] = [log, diff, trace, explain, tag, checkout, gc]
+COMMANDS: list[Callable[..., None]] = [log, diff, trace, explain, tag, checkout]

@@ -73,6 +73,9 @@ Overrides = Annotated[
     typer.Option("--set", help="Change the recipe: source.path=../data, steps.0.p=0.5. May be repeated."),
 ]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Worker processes; -1 for one per core.")]
+Rename = Annotated[
+    bool, typer.Option("--rename", help="Go on with a dataset of another name, which gets that of the recipe.")
+]
 PageName = Annotated[
     str | None, typer.Argument(metavar="NAME", help="The one to show; without a name, all are listed.")
 ]

@@ -147,14 +147,3 @@ def escape(text: str) -> str:
     from rich import markup
 
     return markup.escape(text)
-
-
-def print_problems(found: dict[str, Any], console: Console) -> None:
-    """Print what `verify` found."""
-    for problem in found["problems"]:
-        console.print(f"[red]{escape(problem)}[/red]", soft_wrap=True)
-    count = len(found["problems"])
-    state = "[green]is whole[/green]" if found["ok"] else f"[red]has {count} problem{'s' * (count > 1)}[/red]"
-    console.print(f"version {found['version']} with {found['shards']} shards {state}")
-    if not found["ok"]:
-        console.print("Make damaged shards again: augforge build RECIPE --no-reuse. At a URL, upload them again")

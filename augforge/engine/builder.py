@@ -9,19 +9,22 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from augforge.cache.work import DamagedPayload, Payload, sweep
+from augforge.cache.work import DamagedPayload, Payload
 from augforge.catalogue import load_plugin
 from augforge.engine import execute
+from augforge.engine.finished import Finished
 from augforge.engine.opening import Opened, check_folder, dataset_folder, open_recipe
 from augforge.engine.outcome import Outcome
-from augforge.engine.publish import Finished, VersionShards, commit, write_shards, write_version
+from augforge.engine.publish import VersionShards, commit, write_shards, write_version
 from augforge.engine.registering import check_registrable
 from augforge.engine.registering import register as register_dataset
+from augforge.engine.versioning import current_dataset, foresee_version
 from augforge.errors import TaskError
-from augforge.files import remove_temporary_files, writer_lock, writing
+from augforge.files import writer_lock, writing
 from augforge.planning.rows import Row
 from augforge.progress import Progress, Silent
 from augforge.recipe.recipe import Recipe, load_recipe
+from augforge.store.contents import remove_leftovers
 from augforge.store.log import append_entry
 from augforge.store.manifest import Manifest, count_reasons
 
@@ -39,8 +42,10 @@ class Summary:
         made, reused: finished samples that were encoded anew, and that were copied from earlier builds.
         exact: False if the numbers are "at most", because pixels decide.
         bytes: of the shards; an estimate for a dry run.
+        version: what was built. For a dry run what would be, or empty text if that is not known.
+        version_note: why it is not known: ``depends on pixels`` that are still to be made.
         rejected: counts by ``step: reason``.
-        unchanged: whether the version was already the current one.
+        unchanged: whether the version was already the current one; None for a dry run that cannot know it.
     """
 
     name: str
@@ -58,8 +63,9 @@ class Summary:
     shards: int = 0
     new_shards: int = 0
     warnings: list[str] = field(default_factory=list)
-    unchanged: bool = False
+    unchanged: bool | None = False
     seconds: float = 0.0
+    version_note: str = ""
 
 
 def build(
@@ -72,6 +78,7 @@ def build(
     reuse: bool = True,
     rehash: bool = False,
     register: bool = False,
+    rename: bool = False,
     plugins: Sequence[str | Path] = (),
     progress: Progress | None = None,
 ) -> Summary:
@@ -87,6 +94,7 @@ def build(
         rehash: read every source file again instead of trusting its size and modification time.
         plugins: Python files that register ops or sources; they are run.
         register: enter source and dataset into ``data_manifest.yaml`` in the current folder.
+        rename: build over a dataset of another name. The new version has the recipe's name, older ones keep theirs.
         progress: is told how far the work is.
 
     Raises:
@@ -103,14 +111,14 @@ def build(
         check_registrable(loaded)
     folder = dataset_folder(out, loaded.name)
     jobs, progress = execute.worker_count(jobs), progress or Silent()
-    check_folder(folder, loaded.name)
+    check_folder(folder, loaded.name, rename)
     if dry_run:
         opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash, remember=False)
         reusable = dict(opened.pool.payloads)
         outcome = opened.make_samples(opened.pipeline(loaded.steps, jobs, progress), dry=True)
-        return _summary(Finished(opened, outcome), reusable)
+        return _foreseen_summary(Finished(opened, outcome), reusable)
     with writer_lock(folder), writing(folder):
-        _remove_leftovers(folder)
+        remove_leftovers(folder)
         try:
             opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash)
             reusable = dict(opened.pool.payloads)  # taken now, since the build adds what it makes to the pool
@@ -120,7 +128,7 @@ def build(
             raise
         summary = _summary(finished, reusable)
         manifest = _publish(finished, written, summary)
-        _remove_leftovers(folder)  # again: workers of a build that was killed live for a moment longer than it did
+        remove_leftovers(folder)  # again: workers of a build that was killed live for a moment longer than it did
     summary.seconds = time.monotonic() - started
     _log(
         folder,
@@ -134,15 +142,6 @@ def build(
     if register:
         register_dataset(loaded, manifest)
     return summary
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Delete what a build that was killed left unfinished. The lock is held, so nobody is writing."""
-    sweep(folder / "work")
-    for part in ("shards", "index", "versions"):
-        remove_temporary_files(folder / part)
-    for name in ("manifest.yaml", "README.md"):  # the folder may hold files of other programs too
-        remove_temporary_files(folder, f"{name}.*")
 
 
 def _make(opened: Opened, jobs: int, progress: Progress) -> tuple[Finished, VersionShards]:
@@ -169,6 +168,13 @@ def _publish(finished: Finished, written: VersionShards, summary: Summary) -> Ma
     return manifest
 
 
+def _foreseen_summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Summary:
+    """The summary of a dry run: with the version that would come of it, if that is known."""
+    summary, found = _summary(finished, reusable), foresee_version(finished, current_dataset(finished))
+    summary.version, summary.unchanged, summary.version_note = found.version or "", found.unchanged, found.note
+    return summary
+
+
 def _summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Summary:
     outcome, table = finished.outcome, finished.opened.table
     keys = [(row.id, str(finished.encoding)) for row in outcome.rows]
@@ -186,7 +192,12 @@ def _summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Su
         exact=outcome.counts.exact,
         bytes=_estimated_bytes(finished, outcome.rows),
         rejected=count_reasons(finished.rejected()),
-        warnings=[*table.warnings, *finished.listing.warnings, *_warn_of_empty_splits(table.rows, outcome.rows)],
+        warnings=[
+            *table.warnings,
+            *finished.listing.warnings,
+            *outcome.warnings,
+            *_warn_of_empty_splits(table.rows, outcome.rows),
+        ],
     )
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from augforge.engine import execute
+from augforge.engine.finished import Finished
 from augforge.engine.foresight import PlannedWork, Planner
-from augforge.engine.opening import check_folder, dataset_folder, open_recipe
+from augforge.engine.opening import Opened, check_folder, dataset_folder, open_recipe
 from augforge.engine.outcome import Outcome
-from augforge.engine.publish import Finished
+from augforge.engine.versioning import current_dataset, foresee_version
 from augforge.progress import Silent
 from augforge.recipe.recipe import load_recipe
-from augforge.store.dataset import Dataset, open_dataset
-from augforge.store.manifest import rejected_digest, tags_digest
+from augforge.store.dataset import Dataset
 
 
 @dataclass
@@ -25,7 +25,9 @@ class Explanation:
 
     Attributes:
         version: the current version, or None.
-        unchanged: whether the build would give that version again.
+        unchanged: whether the build would give that version again; None if that depends on pixels.
+        next_version: the version that it would give, or None if that is not known.
+        version_note: why it is not known, or empty.
         exact: False if the plan is "at most", because pixels decide.
         work: every task.
         samples: how many the current version has ``now``, how many are ``planned``, and how many of them are ``added``,
@@ -35,14 +37,21 @@ class Explanation:
     name: str
     folder: str
     version: str | None
-    unchanged: bool
+    unchanged: bool | None
     exact: bool
     samples: dict[str, int | None]
     work: list[PlannedWork] = field(default_factory=list)
+    next_version: str | None = None
+    version_note: str = ""
 
 
 def explain(
-    recipe: str | Path, out: str | Path | None = None, *, jobs: int = 1, overrides: Sequence[str] = ()
+    recipe: str | Path,
+    out: str | Path | None = None,
+    *,
+    jobs: int = 1,
+    overrides: Sequence[str] = (),
+    rename: bool = False,
 ) -> Explanation:
     """Plan a build as a dry run does, and say why each task would run.
 
@@ -51,26 +60,40 @@ def explain(
         out: folder of the dataset, default ``datasets/<name>``.
         jobs: worker processes that the build would have; the plan is the same for any number.
         overrides: ``key.path=value`` strings that change the recipe.
+        rename: the folder may hold a dataset of another name.
 
     Raises:
         RecipeError, SourceError, PlanError, DatasetError: as a build would, before any work.
     """
     loaded = load_recipe(recipe, overrides)
     folder = dataset_folder(out, loaded.name)
-    check_folder(folder, loaded.name)
-    opened = open_recipe(loaded, folder, remember=False)
+    check_folder(folder, loaded.name, rename)
+    return explain_opened(open_recipe(loaded, folder, remember=False), jobs)
+
+
+def explain_opened(opened: Opened, jobs: int = 1) -> Explanation:
+    """`explain` for a recipe whose source is listed already.
+
+    Raises:
+        SourceError, PlanError, DatasetError: as a build would, before any work.
+    """
+    loaded, folder = opened.recipe, opened.folder
     pipeline = opened.pipeline(loaded.steps, execute.worker_count(jobs), Silent())
     outcome = opened.make_samples(pipeline, dry=True)
-    before = open_dataset(folder) if (folder / "manifest.yaml").exists() else None
+    finished = Finished(opened, outcome)
+    before = current_dataset(finished)
+    found = foresee_version(finished, before)
     work = list(Planner(opened, pipeline, outcome, before).work())
     return Explanation(
         name=loaded.name,
         folder=str(folder),
         version=before.version if before else None,
-        unchanged=before is not None and outcome.counts.exact and _gives(before, Finished(opened, outcome)),
+        unchanged=found.unchanged,
         exact=outcome.counts.exact,
         samples=_count_samples(before, outcome),
         work=work,
+        next_version=found.version,
+        version_note=found.note,
     )
 
 
@@ -88,19 +111,6 @@ def _count_samples(before: Dataset | None, outcome: Outcome) -> dict[str, int | 
         "removed": len(now.keys() - planned.keys()),
         "changed": changed,
     }
-
-
-def _gives(before: Dataset, finished: Finished) -> bool:
-    """Whether a plan has the samples, tags and rejections of a version, so that it gives the same version."""
-    manifest, rows = before.manifest, finished.outcome.rows
-    return (
-        {(row.name, row.id, row.split) for row in rows} == set(before.index.select("name", "id", "split").iter_rows())
-        and tags_digest((row.name, row.tags) for row in rows) == manifest.tags_digest
-        and rejected_digest(finished.rejected()) == manifest.rejected_digest
-        and (str(finished.encoding), finished.opened.libraries) == (manifest.encoding, manifest.made_by)
-        and [*finished.listing.classes] == manifest.classes
-        and [*finished.listing.labels] == manifest.labels
-    )
 
 
 def count_reasons(work: Iterable[PlannedWork], examples: int = 3) -> list[dict[str, Any]]:

@@ -30,6 +30,7 @@ class Judge:
         fitted: values by step label, for the manifest.
         rejected: dropped rows with step and reason.
         findings: everything that any filter said.
+        warnings: messages for the user.
         complete: False once features of a row were missing, as in dry runs: what follows is a guess.
     """
 
@@ -39,6 +40,7 @@ class Judge:
     fitted: dict[str, Any] = field(default_factory=dict)
     rejected: list[dict[str, Any]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     complete: bool = True
     _measured: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -126,14 +128,14 @@ class Judge:
     def apply_review(self, rows: Sequence[Row]) -> list[Row]:
         """The source's rows without those that a person's review drops.
 
-        Raises:
-            PlanError: the review names a sample that does not exist; a typo must not pass unnoticed.
+        A name of which the source has no sample is a warning: it may be mistyped, or the sample went away.
         """
-        unknown = sorted(self.review.keys() - {row.name for row in rows})
+        names = [row.name for row in rows]
+        unknown = sorted(self.review.keys() - set(names))
         if unknown:
-            raise PlanError(
+            self.warnings.append(
                 f"the review names '{unknown[0]}', but the source has no usable sample of that name "
-                f"({len(unknown)} such names).{nearest(unknown[0], [row.name for row in rows])} "
+                f"({len(unknown)} such names), so this verdict has no effect.{nearest(unknown[0], names)} "
                 "Correct the review file, or take the line out"
             )
         dropped = {row.name for row in rows if (review := self.review.get(row.name)) and review.verdict == "drop"}
@@ -152,6 +154,8 @@ class Judge:
             return None
         if outcome == "tagged":
             return replace(row, tags=(*row.tags, f"{label}: {flag.reason}"))
+        if outcome == "kept by review":
+            return replace(row, overruled=(*row.overruled, f"{label}: {flag.reason}"))
         return replace(row, split=flag.move_to) if outcome.startswith("moved") and flag.move_to else row
 
     def _decide_outcome(self, step: Step, row: Row, flag: Flag) -> str:

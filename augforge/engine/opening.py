@@ -30,8 +30,9 @@ from augforge.sample import SPLITS
 from augforge.sources import Listing, Record
 from augforge.store.codec import library_versions
 from augforge.store.index import read_index
-from augforge.store.manifest import Manifest, is_table_intact, read_manifest, versions
+from augforge.store.manifest import Manifest, read_manifest, versions
 from augforge.store.shard import is_intact
+from augforge.store.versions import is_table_intact
 
 OWN_FILES = {"work", "shards", "index", "versions", "README.md", ".lock", "log.jsonl"}
 """What a build that was stopped before its manifest may leave in a dataset's folder."""
@@ -43,6 +44,11 @@ class SourceTable:
 
     rows: list[Row]
     warnings: list[str]
+
+    @property
+    def digest(self) -> str:
+        """Digest over the ids of its samples, in any order: 32 hexadecimal digits, as manifest and registry hold it."""
+        return digest("source", sorted(row.id for row in self.rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +161,21 @@ def dataset_folder(out: str | Path | None, name: str) -> Path:
     return Path(out).expanduser() if out is not None else Path("datasets") / name
 
 
-def check_folder(folder: Path, name: str) -> None:
-    """Raise DatasetError unless the folder is new, empty, left by an interrupted build, or holds this dataset."""
+def check_folder(folder: Path, name: str, rename: bool = False) -> None:
+    """Raise DatasetError unless the folder is new, empty, left by an interrupted build, or holds this dataset.
+
+    Args:
+        folder: of the dataset.
+        name: of the recipe.
+        rename: accept a dataset of another name, which gets this one with the next version.
+    """
     if (folder / "manifest.yaml").exists():
         other = read_manifest(folder).name
-        if other != name:
-            raise DatasetError(f"{folder} holds dataset '{other}', not '{name}'. Choose another folder with --out")
+        if other != name and not rename:
+            raise DatasetError(
+                f"{folder} holds dataset '{other}', not '{name}'. Choose another folder with --out; or, if that "
+                "dataset is to go on under the new name, build it with --rename"
+            )
     elif folder.exists() and not (folder.is_dir() and _names(folder) <= OWN_FILES):
         raise DatasetError(f"{folder} is not empty and holds no dataset. Choose another folder with --out")
 

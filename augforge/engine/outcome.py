@@ -107,6 +107,7 @@ class Outcome:
         findings: of filters.
         fitted: values of all fitted steps, by label.
         counts: samples made by each step.
+        warnings: messages for the user.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -116,6 +117,7 @@ class Outcome:
     findings: list[Finding] = field(default_factory=list)
     fitted: dict[str, Any] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
+    warnings: list[str] = field(default_factory=list)
 
 
 def output_row(made: dict[str, Any], anchor: Row, inherited: Row) -> Row:

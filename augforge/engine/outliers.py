@@ -28,12 +28,16 @@ class Outliers:
         names: of all source samples that could be read.
         unreadable: the others.
         detectors: labels of the filters.
+        remaining: names of the source samples that still show in some sample after the last filter.
+        warnings: messages for the user.
     """
 
     findings: tuple[Finding, ...]
     names: tuple[str, ...]
     unreadable: tuple[Refused, ...]
     detectors: tuple[str, ...]
+    remaining: frozenset[str]
+    warnings: tuple[str, ...]
     opened: Opened
     _pipeline: Pipeline
 
@@ -96,7 +100,7 @@ def find_outliers(
         raise PlanError(f"{recipe} has no filter. Add one, such as {{op: metal}}; augforge ops lists them")
     folder = dataset_folder(out, loaded.name)
     check_folder(folder, loaded.name)
-    with writer_lock(folder):
+    with writer_lock(folder, "outliers"):
         opened = open_recipe(loaded, folder)
         steps = loaded.steps[: filters[-1].index]
         pipeline = opened.pipeline(steps, execute.worker_count(jobs), progress or Silent())
@@ -104,7 +108,9 @@ def find_outliers(
     unreadable = {row.name for row in outcome.refused}
     names = tuple(row.name for row in opened.table.rows if row.name not in unreadable)
     labels = tuple(step.bound.label for step in filters)
-    return Outliers(tuple(outcome.findings), names, outcome.refused, labels, opened, pipeline)
+    remaining = frozenset(root.name for row in outcome.rows for root in row.lineage.roots)
+    found, warnings = tuple(outcome.findings), (*opened.listing.warnings, *outcome.warnings)
+    return Outliers(found, names, outcome.refused, labels, remaining, warnings, opened, pipeline)
 
 
 def read_truth(path: Path, names: Iterable[str]) -> dict[str, str]:

@@ -130,6 +130,7 @@ class Pipeline:
             refused=tuple(refused.values()),
             findings=judge.findings,
             fitted=judge.fitted,
+            warnings=judge.warnings,
         )
         for stage in self._stages:
             outcome.tables.append(outcome.rows)
@@ -193,6 +194,7 @@ class Pipeline:
             metadata=common_metadata(task.inputs),
             parents=tuple(row.name for row in task.inputs),
             tags=tuple(dict.fromkeys(tag for row in task.inputs for tag in row.tags)),
+            overruled=tuple(dict.fromkeys(text for row in task.inputs for text in row.overruled)),
             task=task.id,
         )
         if result is None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,27 +13,27 @@ import augforge
 from augforge.cache.work import remove_batch
 from augforge.catalogue import origin_of
 from augforge.engine import execute
-from augforge.engine.opening import Opened
-from augforge.engine.outcome import Outcome, Pool
-from augforge.files import file_sha256
-from augforge.keys import canonical_json, digest
+from augforge.engine.finished import Finished, index_rows, shard_columns, stage_rows
+from augforge.errors import DatasetError
+from augforge.files import file_sha256, temporary_path, writing
+from augforge.keys import digest
 from augforge.planning.rows import Row
 from augforge.progress import Progress
-from augforge.recipe.recipe import Recipe
-from augforge.sources import Listing, Refused
+from augforge.recipe.recipe import Recipe, verdicts_json
 from augforge.store import index as index_store
 from augforge.store.card import write_card
-from augforge.store.codec import Encoding
 from augforge.store.manifest import (
     FORMAT_VERSION,
     FileEntry,
     Manifest,
     RecipeEntry,
+    ReviewEntry,
     ShardEntry,
     SourceEntry,
     count_reasons,
     read_manifest,
     rejected_digest,
+    table_path,
     tags_digest,
     version_of,
     write_manifest,
@@ -41,57 +42,11 @@ from augforge.store.shard import Shard, ShardPlan, ShardRow, is_intact, plan_sha
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """A build whose samples are all made; their payloads and facts are in the pool."""
-
-    opened: Opened
-    outcome: Outcome
-
-    @property
-    def folder(self) -> Path:
-        """The dataset's folder."""
-        return self.opened.folder
-
-    @property
-    def recipe(self) -> Recipe:
-        """The recipe that was built."""
-        return self.opened.recipe
-
-    @property
-    def listing(self) -> Listing:
-        """What the source holds."""
-        return self.opened.listing
-
-    @property
-    def pool(self) -> Pool:
-        """Where payloads and facts of the samples are."""
-        return self.opened.pool
-
-    @property
-    def encoding(self) -> Encoding:
-        """How the samples are stored."""
-        return self.recipe.output.encoding
-
-    def rejected(self) -> list[dict[str, Any]]:
-        """Rows of the rejected table: what steps rejected and what the source refused, sorted."""
-        rows = [*refused_rows([*self.listing.refused, *self.outcome.refused]), *self.outcome.rejected]
-        return sorted(rows, key=lambda row: (row["name"], row["step"]))
-
-
-@dataclass(frozen=True, slots=True)
 class VersionShards:
     """The shards of a version in order, each with its plan, and how many of them were written anew."""
 
     shards: tuple[tuple[ShardPlan, Shard], ...]
     new: int
-
-
-def refused_rows(refused: Iterable[Refused]) -> list[dict[str, Any]]:
-    """What the source refused, as rows of the rejected table with the step ``source``."""
-    return [
-        {"name": r.name, "id": "", "group": "", "split": "", "step": "source", "reason": r.reason, "detail": r.detail}
-        for r in refused
-    ]
 
 
 def write_shards(finished: Finished, jobs: int, progress: Progress) -> VersionShards:
@@ -122,39 +77,27 @@ def _write_shard(arguments: tuple[ShardPlan, Path]) -> tuple[str, Shard]:
 
 
 def _shard_row(finished: Finished, row: Row) -> ShardRow:
-    facts = finished.pool.facts(row.id, finished.encoding)
-    columns = {
-        "id": row.id,
-        "name": row.name,
-        "group": row.group,
-        "split": row.split,
-        "image": f"{row.name}.{finished.encoding.format}",
-        "known": bytes.fromhex(facts["known"]),
-        "width": row.width,
-        "height": row.height,
-        "label": facts["label"],
-        "lineage": canonical_json(row.lineage.to_json()),
-        "metadata": canonical_json(dict(row.metadata or {})),
-    }
-    return ShardRow(columns, finished.pool.payloads[row.id, str(finished.encoding)], facts["payload"])
+    digest = finished.pool.facts(row.id, finished.encoding)["payload"]
+    return ShardRow(shard_columns(finished, row), finished.pool.payloads[row.id, str(finished.encoding)], digest)
+
+
+def shard_entries(written: VersionShards) -> list[ShardEntry]:
+    """The shards as the manifest describes them."""
+    return [
+        ShardEntry(path=s.path, split=s.split, rows=s.rows, bytes=s.bytes, sha256=s.sha256) for _, s in written.shards
+    ]
 
 
 def write_version(finished: Finished, written: VersionShards) -> Manifest:
     """Write everything of the new version except the manifest, and return the manifest."""
-    entries = [
-        ShardEntry(path=s.path, split=s.split, rows=s.rows, bytes=s.bytes, sha256=s.sha256) for _, s in written.shards
-    ]
+    entries = shard_entries(written)
     classes, labels = finished.listing.classes, finished.listing.labels
     rejected = finished.rejected()
     tags = tags_digest((row.name, row.tags) for row in finished.outcome.rows)
     version = version_of(classes, labels, entries, rejected_digest(rejected), tags)
-    stem = finished.folder / "index" / version
-    index_store.write_index(stem.with_suffix(".parquet"), _index_rows(finished, written), classes)
-    index_store.write_rejected(stem.with_suffix(".rejected.parquet"), rejected)
-    index_store.write_stages(stem.with_suffix(".stages.parquet"), _stage_rows(finished.outcome))
-    finished.pool.ledger.save(stem.with_suffix(".ledger.parquet"))
+    tables = _write_tables(finished, version, written, rejected)
     rows, recipe = finished.outcome.rows, finished.recipe
-    manifest = Manifest(
+    return Manifest(
         format=FORMAT_VERSION,
         name=recipe.name,
         version=version,
@@ -162,10 +105,11 @@ def write_version(finished: Finished, written: VersionShards) -> Manifest:
         splits=dict(sorted(Counter(row.split for row in rows).items())),
         classes=list(classes),
         labels=list(labels),
+        metadata_columns=sorted({name for row in rows for name in row.metadata or ()}),
         encoding=str(finished.encoding),
         source=SourceEntry(
             format=recipe.source.format,
-            digest=digest("source", sorted(row.id for row in finished.opened.table.rows)),
+            digest=finished.opened.table.digest,
             samples=len(finished.opened.table.rows),
         ),
         fitted=finished.outcome.fitted,
@@ -176,12 +120,62 @@ def write_version(finished: Finished, written: VersionShards) -> Manifest:
         plugins=_plugins(recipe),
         augforge=augforge.__version__,
         made_by=finished.opened.libraries,
-        index_sha256=file_sha256(stem.with_suffix(".parquet")),
+        index_sha256=tables[0].sha256,
         recipe=RecipeEntry(digest=recipe.digest, text=recipe.text, overrides=_recorded_overrides(recipe)),
+        review=_review_entry(recipe),
+        files=tables,
         shards=entries,
     )
-    files = [_file_entry(finished.folder, path) for path in manifest.table_paths]
-    return manifest.model_copy(update={"files": files})
+
+
+def _write_tables(
+    finished: Finished, version: str, written: VersionShards, rejected: Sequence[Mapping[str, Any]]
+) -> list[FileEntry]:
+    """Write index, rejected samples, stages and ledger of a version."""
+    classes = finished.listing.classes
+    rows = index_rows(finished, written.shards)
+    return [
+        _write_table(finished.folder, version, "index", lambda path: index_store.write_index(path, rows, classes)),
+        _write_table(finished.folder, version, "rejected", lambda path: index_store.write_rejected(path, rejected)),
+        _write_table(
+            finished.folder,
+            version,
+            "stages",
+            lambda path: index_store.write_stages(path, stage_rows(finished.outcome)),
+        ),
+        _write_table(finished.folder, version, "ledger", finished.pool.ledger.save),
+    ]
+
+
+def _write_table(folder: Path, version: str, table: str, write: Callable[[Path], None]) -> FileEntry:
+    """Write a table of a version, and say what the manifest has to say of it.
+
+    A version may be there already, and have another table: the same samples with a review, or a licence, that came
+    later. Then the new table gets a name of its own, and the old one stays for readers of the manifest that names it.
+    """
+    path = table_path(version, table)
+    new = temporary_path(folder / path)
+    with writing(new):
+        try:
+            write(new)
+            sha256 = file_sha256(new)
+            if _digest_in_manifests(folder, version, path) - {sha256}:
+                path = table_path(version, table, sha256[:8])
+            new.replace(folder / path)
+        finally:
+            new.unlink(missing_ok=True)
+    return FileEntry(path=path, bytes=(folder / path).stat().st_size, sha256=sha256)
+
+
+def _digest_in_manifests(folder: Path, version: str, path: str) -> set[str]:
+    """The digests that the manifests of a version state for a table: the current one, and its copy."""
+    found = set()
+    for place in (None, version):
+        with suppress(DatasetError):
+            manifest = read_manifest(folder, place)
+            entry = manifest.file_entry(path) if manifest.version == version else None
+            found |= {entry.sha256} if entry else set()
+    return found
 
 
 def _recorded_overrides(recipe: Recipe) -> dict[str, Any]:
@@ -189,9 +183,10 @@ def _recorded_overrides(recipe: Recipe) -> dict[str, Any]:
     return {key: value for key, value in sorted(recipe.overrides.items()) if key != "source.path"}
 
 
-def _file_entry(folder: Path, path: str) -> FileEntry:
-    file = folder / path
-    return FileEntry(path=path, bytes=file.stat().st_size, sha256=file_sha256(file))
+def _review_entry(recipe: Recipe) -> ReviewEntry | None:
+    if recipe.review_text is None:
+        return None
+    return ReviewEntry(digest=digest(verdicts_json(recipe.review)), text=recipe.review_text)
 
 
 def _plugins(recipe: Recipe) -> dict[str, str]:
@@ -222,49 +217,3 @@ def commit(finished: Finished, manifest: Manifest) -> bool:
         if set(batch.payloads) <= stored:
             remove_batch(batch)
     return unchanged
-
-
-def _index_rows(finished: Finished, written: VersionShards) -> list[dict[str, Any]]:
-    names = ("shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes")
-    places = {
-        row.id: dict(zip(names, (shard.path, *offsets), strict=True))
-        for plan, shard in written.shards
-        for row, offsets in zip(plan.rows, shard.offsets, strict=True)
-    }
-    rows = finished.outcome.rows
-    metadata = index_store.metadata_columns([row.metadata or {} for row in rows])
-    return [
-        {**_index_row(finished, row), "metadata": values, **places[row.id]}
-        for row, values in zip(rows, metadata, strict=True)
-    ]
-
-
-def _index_row(finished: Finished, row: Row) -> dict[str, Any]:
-    facts = finished.pool.facts(row.id, finished.encoding)
-    return {
-        **index_store.common_columns(row),
-        "step": _making_step(finished.recipe, row),
-        "groups": row.groups,
-        "channels": facts["channels"],
-        "dtype": facts["dtype"],
-        "label": facts["label"],
-        "pixel_digest": facts["pixels"],
-        "payload_digest": facts["payload"],
-        **index_store.class_columns(facts, finished.listing.classes),
-    }
-
-
-def _making_step(recipe: Recipe, row: Row) -> str:
-    """Label of the last step that changed a sample; the resize of `output.size` does not count."""
-    labels = [step["step"] for step in row.lineage.steps]
-    if recipe.output.size is not None and labels and labels[-1] == recipe.steps[-1].bound.label:
-        labels.pop()
-    return labels[-1] if labels else ""
-
-
-def _stage_rows(outcome: Outcome) -> list[dict[str, Any]]:
-    return [
-        {"stage": stage, **index_store.common_columns(row)}
-        for stage, table in enumerate(outcome.tables)
-        for row in sorted(table, key=lambda row: row.name)
-    ]

@@ -8,11 +8,17 @@ from pathlib import Path
 from augforge.errors import PlanError
 from augforge.recipe.recipe import Recipe
 from augforge.store.manifest import Manifest
-from augforge.store.registry import REGISTRY, RegisteredDataset, RegisteredSource, read_registry, write_registry
+from augforge.store.registry import REGISTRY, RegisteredDataset, RegisteredSource, read_registry, update_registry
 
 
 def check_registrable(recipe: Recipe) -> None:
-    """Raise PlanError for a recipe that was changed on the command line: CI could not build its version again."""
+    """Refuse what could not be registered, before the build.
+
+    Raises:
+        PlanError: the recipe was changed on the command line: CI could not build its version again.
+        DatasetError: the registry that is there has a wrong entry.
+    """
+    read_registry(Path(REGISTRY))
     changed = sorted(set(recipe.overrides) - {"source.path"})  # the registry records the path itself
     if changed:
         raise PlanError(
@@ -22,8 +28,8 @@ def check_registrable(recipe: Recipe) -> None:
 
 
 def register(recipe: Recipe, manifest: Manifest) -> None:
-    """Write the recipe's source and dataset into the registry."""
-    path, name = Path(REGISTRY), Path(recipe.source.path).resolve().name
+    """Write the recipe's source and dataset into the registry, beside what other processes register now."""
+    name = Path(recipe.source.path).resolve().name
     source = RegisteredSource(
         name=name,
         format=manifest.source.format,
@@ -39,7 +45,7 @@ def register(recipe: Recipe, manifest: Manifest) -> None:
         version=manifest.version,
         splits=manifest.splits,
     )
-    write_registry(path, read_registry(path).with_entries(source, dataset))
+    update_registry(Path(REGISTRY), lambda registry: registry.with_entries(source, dataset))
 
 
 def _relative(path: str | Path) -> str:

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from augforge import bitmask
 from augforge.cache.filecache import FileCache
+from augforge.cache.scratch import scratch_folder
 from augforge.engine.opening import Opened, list_source, source_table
 from augforge.engine.outcome import Outcome, Pool
 from augforge.engine.pipeline import Pipeline
+from augforge.engine.recorded import find_source, recorded_recipe
 from augforge.errors import AugforgeError, DatasetError, SourceError
-from augforge.files import is_url
 from augforge.ops import OPS
 from augforge.planning.rows import Row
 from augforge.progress import Progress, Silent
-from augforge.recipe.recipe import Recipe, load_recipe
+from augforge.recipe.recipe import Recipe
 from augforge.store.codec import decode_image, library_versions, pixel_digest
 from augforge.store.dataset import Dataset
-from augforge.store.log import last_build
-from augforge.store.manifest import is_table_intact
-from augforge.yamlfile import parse_yaml
+from augforge.store.versions import is_table_intact
 
 
 @dataclass
@@ -78,44 +74,17 @@ def replay_sample(
     """
     position = dataset.position(name)
     found = Replay(name, pixels={"recorded": dataset.index["pixel_digest"][position], "stored": None, "made": None})
-    with TemporaryDirectory(prefix="augforge-replay-") as folder:
+    with scratch_folder("augforge-replay-") as folder:
         try:
-            found.source = _source_path(dataset, source)
-            recipe = _recorded_recipe(dataset, found.source, Path(folder))
-            opened = _open(dataset, recipe, Path(folder))
+            found.source = find_source(dataset.folder, dataset.manifest, source)
+            recipe = recorded_recipe(dataset.folder, dataset.manifest, found.source, folder)
+            opened = _open(dataset, recipe, folder)
             _compare(dataset, position, opened, opened.pipeline(recipe.steps, jobs, progress or Silent()), found)
         except AugforgeError as error:
             found.reasons.insert(0, str(error))
     if found.verdict != "equal":
         found.reasons += _changed_surroundings(dataset)
     return found
-
-
-def _source_path(dataset: Dataset, source: str | None) -> str:
-    """Where the source lies. DatasetError if nobody says so, or there is nothing."""
-    path = source or last_build(dataset.folder, dataset.version).get("source")
-    if path is None:
-        raise DatasetError(f"{dataset.folder} does not say where its source lies. Say it: --source PATH")
-    if is_url(path):
-        return str(path)
-    if not Path(path).expanduser().exists():
-        raise DatasetError(
-            f"the source is not at {path}. Start in the folder that the dataset was built in, or say where the source "
-            "lies: --source PATH"
-        )
-    return str(Path(path).expanduser().absolute())
-
-
-def _recorded_recipe(dataset: Dataset, source: str, folder: Path) -> Recipe:
-    """The recipe of a version, with the overrides of its last build, reading the source from another place."""
-    entry, text = last_build(dataset.folder, dataset.version), dataset.manifest.recipe.text
-    overrides: dict[str, Any] = {**(entry.get("overrides") or {}), "source.path": source}
-    review = {**parse_yaml(text, "recipe", DatasetError).data, **overrides}.get("review")
-    if review is not None:  # the file is beside the recipe; no version holds it
-        overrides["review"] = str((Path(entry.get("recipe") or "").parent / Path(review).expanduser()).absolute())
-    path = folder / f"{dataset.name}.yaml"
-    path.write_text(text, encoding="utf-8", newline="\n")
-    return load_recipe(path, [f"{key}={json.dumps(value)}" for key, value in overrides.items()])
 
 
 def _open(dataset: Dataset, recipe: Recipe, folder: Path) -> Opened:
@@ -143,7 +112,7 @@ def _compare(dataset: Dataset, position: int, opened: Opened, pipeline: Pipeline
     changed = opened.files.changed_files()
     if changed:
         raise SourceError(f"{changed[0]} changed while it was read. Try again")
-    image, masks = payload.read()
+    image, masks = payload.read_checked(facts["payload"], row.name)
     stored, stored_bytes = dataset[position], tuple(map(bytes, dataset.payload(position)))
     made_image = decode_image(image)
     made_masks = bitmask.decode(masks, row.height, row.width, len(dataset.classes))

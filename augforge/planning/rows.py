@@ -23,6 +23,7 @@ class Row:
         lineage: how it was made.
         parents: names of the samples in the table before the stage that it was made from.
         tags: findings of filters that tagged it.
+        overruled: findings of filters that a person's review overruled.
         task: id of the task that made it; None for a source sample.
         step: label of the last step that changed it; empty for a source sample.
     """
@@ -38,6 +39,7 @@ class Row:
     metadata: Mapping[str, Any] | None = None
     parents: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    overruled: tuple[str, ...] = ()
     task: Id | None = None
     step: str = ""
 

@@ -17,7 +17,7 @@ from augforge.planning.splits import Split
 from augforge.planning.steps import Step, Strict, choose, read_step
 from augforge.sources import SOURCES, Source
 from augforge.store.codec import Encoding
-from augforge.yamlfile import YamlFile, override, read_yaml
+from augforge.yamlfile import YamlFile, override, parse_yaml, read_yaml
 
 MAX_STEPS = 100
 """Planning goes through the steps recursively; what people write has about ten."""
@@ -50,7 +50,7 @@ class Verdict(Strict):
     why: str = ""
 
 
-class _Review(Strict):
+class _ReviewFile(Strict):
     samples: dict[str, Verdict]
 
 
@@ -87,6 +87,7 @@ class Recipe:
         seed: of the augmentations.
         source: the adapter with its options, its path resolved.
         review: a person's verdicts, by the names of source samples.
+        review_text: the file that they come from, verbatim; None if there is none.
         split, steps, output: see their classes; `output.size` is already the last step.
         path: the file, as given.
         text: the file verbatim.
@@ -98,6 +99,7 @@ class Recipe:
     source: Source
     split: Split
     review: Mapping[str, Verdict]
+    review_text: str | None
     steps: tuple[Step, ...]
     output: Output
     path: Path
@@ -122,14 +124,16 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     declared = deepcopy({**file.data, "source": source})  # --set changes the data in place
     changed = dict(override(file, text) for text in overrides)
     body = file.check(_Body, file.data)
-    review = _review(body.review, path.parent)
-    verdicts = {name: verdict.model_dump() for name, verdict in review.items()}
+    review_file = None if body.review is None else path.parent / Path(body.review).expanduser()
+    review_text, review = (None, {}) if review_file is None else _read_review(review_file)
+    verdicts = verdicts_json(review)
     return Recipe(
         name=body.name,
         seed=body.seed,
         source=_source(file, body.source, Path() if "source.path" in changed else path.parent),
         split=body.split,
         review=review,
+        review_text=review_text,
         steps=_steps(file, body),
         output=body.output,
         path=path,
@@ -139,12 +143,21 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     )
 
 
-def _review(name: str | None, folder: Path) -> Mapping[str, Verdict]:
-    """The review file: ``samples: {ID007/image1: {verdict: drop, why: nail art}}``."""
-    if name is None:
-        return {}
-    file = read_yaml(folder / Path(name).expanduser(), RecipeError)
-    return file.check(_Review, file.data).samples
+def _read_review(path: Path) -> tuple[str, Mapping[str, Verdict]]:
+    """A review file, ``samples: {ID007/image1: {verdict: drop, why: nail art}}``: its text, and the verdicts."""
+    file = read_yaml(path, RecipeError)
+    return file.text, file.check(_ReviewFile, file.data).samples
+
+
+def parse_review(text: str, name: str) -> Mapping[str, Verdict]:
+    """The verdicts of a review file's text, such as the one in a manifest; messages call it ``name``."""
+    file = parse_yaml(text, name, RecipeError)
+    return file.check(_ReviewFile, file.data).samples
+
+
+def verdicts_json(review: Mapping[str, Verdict]) -> dict[str, dict[str, str]]:
+    """Verdicts as plain dicts, whose digest is that of a review: white space and comments do not count."""
+    return {name: verdict.model_dump() for name, verdict in review.items()}
 
 
 def _without_path(source: Any) -> Any:

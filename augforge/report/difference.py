@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from augforge.recipe.recipe import parse_review
 from augforge.report.causes import CAUSE, Comparison, find_causes
 from augforge.report.inspect import class_counts
 from augforge.report.provenance import Provenance
@@ -62,6 +63,7 @@ def compare_versions(a: Dataset, b: Dataset) -> dict[str, Any]:
         "splits": _pairs(a.manifest.splits, b.manifest.splits, "split"),
         "tags": _pairs(_tag_counts(a), _tag_counts(b), "tag"),
         "recipe": _compare_recipes(a, b),
+        "review": _pairs(_verdicts(a), _verdicts(b), "sample", None),
         "rejected": _pairs(a.manifest.rejected, b.manifest.rejected, "reason"),
         "fitted": _pairs(a.manifest.fitted, b.manifest.fitted, "step", None),
         "ops": _pairs(a.manifest.ops, b.manifest.ops, "op", None),
@@ -213,9 +215,18 @@ def _compare_recipes(a: Dataset, b: Dataset) -> dict[str, Any]:
     }
 
 
+def _verdicts(dataset: Dataset) -> dict[str, str]:
+    """A person's verdict, and why, by the name of the source sample."""
+    entry = dataset.manifest.review
+    if entry is None:
+        return {}
+    found = parse_review(entry.text, f"review of {dataset.folder}")
+    return {name: ": ".join(filter(None, (each.verdict, each.why))) for name, each in found.items()}
+
+
 def _differing(report: Mapping[str, Any]) -> list[str]:
     """The parts of a report that list a difference."""
-    parts = ("classes", "splits", "tags", "rejected", "fitted", "ops", "libraries", "encoding")
+    parts = ("classes", "splits", "tags", "review", "rejected", "fitted", "ops", "libraries", "encoding")
     found = [part for part in parts if report[part]]
     found += [kind for kind in (*_KINDS, "moved") if report["samples"][kind]]
     return found + (["recipe"] if report["recipe"]["diff"] or not report["recipe"]["equal"] else [])
@@ -245,6 +256,7 @@ _PARTS = {
     "fitted": "fitted values",
     "rejected": "the rejected samples",
     "tags": "the tags of samples",
+    "review": "the reviews",
     "classes": "the classes",
     "ops": "the versions of ops",
     "encoding": "the encoding",

@@ -23,7 +23,7 @@ def render_difference(report: Mapping[str, Any], console: Console) -> None:
     for part in (_causes_table(report), _moved_table(report), _classes_table(report)):
         if part is not None:
             console.print("", part, sep="\n")
-    for key, title in (("splits", "split"), ("tags", "tag"), ("rejected", "rejected")):
+    for key, title in (("splits", "split"), ("tags", "tag"), ("review", "reviewed"), ("rejected", "rejected")):
         _print_pairs(report[key], title, console)
     for key, title in (("fitted", "fitted"), ("ops", "op version"), ("libraries", "library"), ("encoding", "output")):
         _print_pairs(report[key], title, console)

@@ -34,6 +34,8 @@ def explanation_json(found: Explanation) -> dict[str, Any]:
         "folder": found.folder,
         "version": found.version,
         "unchanged": found.unchanged,
+        "next_version": found.next_version,
+        "version_note": found.version_note,
         "exact": found.exact,
         "samples": found.samples,
         "tasks": {work: counts[work] for work in _WORDS},
@@ -83,10 +85,21 @@ def _sentence(found: Explanation) -> str:
     counts = ((found.samples[key], word) for key, word in _CHANGES.items())
     changed = [f"{plural(count, 'sample')} would {word}" for count, word in counts if count]
     more = f"; {' and '.join(changed)}" if changed else ""
-    same = f", and give the current version {found.version} again" if found.unchanged else ""
-    if not tasks:
-        return f"No task would run, but a build would give another version than {found.version}{more}."
-    return f"A build would perform {limit}{plural(tasks, 'task')}{same}{more}."
+    if tasks:
+        result = _result(found)
+        return f"A build would perform {limit}{plural(tasks, 'task')}{result and f', and {result}'}{more}."
+    return (
+        f"No task would run, but a build would {_result(found) or f'give another version than {found.version}'}{more}."
+    )
+
+
+def _result(found: Explanation) -> str:
+    """Which version a build would give, as far as that is known; empty if it is not."""
+    if found.unchanged:
+        return f"give the current version {found.version} again"
+    if found.next_version is not None:
+        return f"give version {found.next_version} instead of {found.version}"
+    return "perhaps give another version" if found.unchanged is None else ""
 
 
 _CHANGES = {"added": "be new", "removed": "go", "changed": "change"}

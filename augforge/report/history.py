@@ -19,6 +19,8 @@ def render_history(found: History, console: Console) -> None:
         )
     for entry in found.entries:
         console.print(_headline(entry), soft_wrap=True)
+        if entry.name not in (None, found.name):
+            console.print(Text(f"    dataset {entry.name}"), soft_wrap=True)
         for line in _LINES[entry.kind](entry):
             console.print(Text.assemble("    ", line), soft_wrap=True)
     if not found.entries:

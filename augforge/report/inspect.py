@@ -11,9 +11,11 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 from augforge.report.tables import block, human_bytes, pairs, plural, rejected_table, split_counts, split_order, table
+from augforge.store.contents import disk_usage
 from augforge.store.dataset import Dataset
 
 _MANY_SHARDS = 12
+_ON_DISK = {"version": "this version", "other_versions": "others alone", "work": "work area", "rest": "rest"}
 
 
 def inspect(dataset: Dataset) -> dict[str, Any]:
@@ -22,8 +24,10 @@ def inspect(dataset: Dataset) -> dict[str, Any]:
     Counts are over the samples of `dataset`; shards, rejections, source and recipe are those of the whole version.
 
     Returns:
-        JSON-like. Per class: the number of ``samples`` in which it has pixels (also ``per_split``), its ``pixels`` in
-        all of them, and ``known``, the number of samples in which it was labelled at all.
+        JSON-like. ``bytes`` are those of the version's shards, ``on_disk`` those of the folder by what they belong
+        to (see `augforge.store.contents.disk_usage`; None behind a URL). Per class: the number of ``samples`` in which
+        it has pixels (also ``per_split``), its ``pixels`` in all of them, and ``known``, the number of samples in which
+        it was labelled at all.
     """
     manifest, index = dataset.manifest, dataset.index
     return {
@@ -35,6 +39,7 @@ def inspect(dataset: Dataset) -> dict[str, Any]:
         "splits": _splits(index),
         "groups": index["group"].n_unique(),
         "bytes": sum(shard.bytes for shard in manifest.shards),
+        "on_disk": None if dataset.remote else disk_usage(dataset.folder, manifest),
         "steps": _counts(index, "step"),
         "tags": _counts(index.select(tag=pl.col("tags").explode()).drop_nulls(), "tag"),
         "sizes": _sizes(index),
@@ -108,6 +113,9 @@ def _facts(report: dict[str, Any]) -> dict[str, str | Text]:
         "bytes": f"{human_bytes(report['bytes'])} in {plural(len(report['shards']), 'shard')}, {report['encoding']}",
         "source": f"{source['format']}, {plural(source['samples'], 'sample')}",
     }
+    if report["on_disk"]:
+        sizes = {words: report["on_disk"][kind] for kind, words in _ON_DISK.items() if report["on_disk"][kind]}
+        facts["on disk"] = ", ".join(f"{words} {human_bytes(size)}" for words, size in sizes.items())
     for name in ("labels", "tags", "fitted"):
         if report[name]:
             facts[name] = _join_items(report[name])

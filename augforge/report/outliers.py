@@ -10,6 +10,7 @@ import cv2
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from augforge.report.overlay import as_rgb, scale_to_fit
 from augforge.report.paint import GAP, INK, MUTED, TEXT, Picture, centre, grid, stack, text_line
@@ -33,6 +34,7 @@ def outliers_json(found: Outliers, scored: Sequence[Score] = ()) -> dict[str, An
         "detectors": list(found.detectors),
         "findings": [_finding_json(finding) for finding in found.findings],
         "scores": [_score_json(score) for score in scored],
+        "warnings": list(found.warnings),
     }
 
 
@@ -109,6 +111,8 @@ def render_outliers(found: Outliers, scored: Sequence[Score], console: Console) 
             finding.row.name, finding.row.split, finding.step, flag.reason, score, finding.outcome, flag.detail
         )
     console.print(shown)
+    for warning in found.warnings:
+        console.print(Text(f"Warning: {warning}", "yellow"), soft_wrap=True)
     console.print(f"{len(found.findings)} findings in {len(found.names)} samples")
     if found.unreadable:
         count, first = len(found.unreadable), found.unreadable[0]

@@ -10,7 +10,7 @@ import polars as pl
 from augforge.store.dataset import Dataset
 from augforge.store.tables import read_rejected, read_stages
 
-_COLUMNS = ("id", "name", "split", "parents", "lineage")
+_COLUMNS = ("id", "name", "group", "split", "parents", "lineage")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 
 from augforge import bitmask
 from augforge.errors import AugforgeError, some
+from augforge.files import replacing
 from augforge.report.colours import Colour, colour_of
 from augforge.report.overlay import overlay, scale_to_fit
 from augforge.report.paint import (
@@ -91,6 +93,7 @@ def show_samples(
     classes: Sequence[str],
     tags: Mapping[str, Sequence[str]] | None = None,
     parents: Mapping[str, Sequence[str]] | None = None,
+    reviews: Mapping[str, str] | None = None,
 ) -> Picture:
     """Large overlays, each with a title, and a common legend.
 
@@ -98,6 +101,7 @@ def show_samples(
         samples: what to show; at least one.
         classes: the class table.
         tags, parents: by sample name, as the index of a dataset has them.
+        reviews: what a person said of samples, by their names.
 
     Raises:
         AugforgeError: no samples.
@@ -109,11 +113,26 @@ def show_samples(
     titles = [_title(sample, tags or {}) for sample in samples]
     if parents and any(parents.get(sample.name) for sample in samples):  # captions of all have the same height
         titles = [[*title, _parents_line(parents.get(s.name, ()))] for title, s in zip(titles, samples, strict=True)]
+    if reviews and any(reviews.get(sample.name) for sample in samples):
+        titles = [[*title, [(reviews.get(s.name, ""), _TAG)]] for title, s in zip(titles, samples, strict=True)]
     cells = [
         _captioned_overlay(sample, classes, side, height, title) for sample, title in zip(samples, titles, strict=True)
     ]
     body = grid(cells, math.ceil(math.sqrt(len(cells))), (2 * GAP, 2 * GAP))
     return stack([body, _legend_of(samples, classes, body.shape[1], _text_size(side))], 2 * GAP)
+
+
+def review_texts(index: pl.DataFrame) -> dict[str, str]:
+    """What a person's review said, by sample name; samples of which it says nothing are left out."""
+    found = index.filter(pl.col("review").is_not_null()).select("name", "review", "overruled")
+    return {
+        name: "; ".join([*map(_verdict_text, review), *(overruled or ())]) for name, review, overruled in found.rows()
+    }
+
+
+def _verdict_text(verdict: Mapping[str, str]) -> str:
+    why = f" ({verdict['why']})" if verdict["why"] else ""
+    return f"review: {verdict['verdict']} {verdict['sample']}{why}"
 
 
 def _side(samples: Sequence[Sample]) -> int:
@@ -257,10 +276,14 @@ def save_png(picture: Picture, path: str | Path) -> None:
 
     Raises:
         AugforgeError: another suffix, or no such folder.
+        StorageError: there is no space or right to write it.
     """
     path = Path(path)
     if path.suffix.lower() not in _SUFFIXES:
         raise AugforgeError(f"{path} does not end in {', '.join(_SUFFIXES)}. Name the picture {path.stem}.png")
     if not path.parent.is_dir():
         raise AugforgeError(f"the folder {path.parent} does not exist. Make it first: mkdir -p {path.parent}")
-    Image.fromarray(picture).save(path)
+    encoded = io.BytesIO()  # Pillow itself takes a half-written JPEG on a full disk for a whole one
+    Image.fromarray(picture).save(encoded, format="PNG" if path.suffix.lower() == ".png" else "JPEG")
+    with replacing(path) as temporary:
+        temporary.write_bytes(encoded.getbuffer())

@@ -34,12 +34,20 @@ def render_summary(summary: Summary, console: Console) -> None:
 def _headline(summary: Summary) -> Text:
     name = (summary.name, "bold")
     if summary.dry:
-        return Text.assemble(name, "  dry run: nothing was written")
+        return Text.assemble(name, "  dry run: nothing was written; ", _next_version(summary))
     if summary.unchanged:
         return Text.assemble(
             name, "  is unchanged: version ", (summary.version, "cyan"), " was the current one already"
         )
     return Text.assemble(name, "  version ", (summary.version, "cyan"))
+
+
+def _next_version(summary: Summary) -> str:
+    if not summary.version:
+        return f"the version {summary.version_note}"
+    return f"it would {'give the current version' if summary.unchanged else 'be version'} {summary.version}" + (
+        " again" if summary.unchanged else ""
+    )
 
 
 def _steps(summary: Summary) -> Table:

@@ -31,7 +31,8 @@ def trace_sample(dataset: Dataset, name: str) -> dict[str, Any]:
         JSON-like. ``tree`` is the sample: ``name``, ``id``, ``split``, ``size``, the ``steps`` of the stage that made
         it, oldest first, each with ``drawn`` values, ``notes`` and ``matrix``, and its ``parents``, which are such
         trees too. One without steps and parents is a source image. ``roots`` are all source images that show in it,
-        with the matrix from their pixels to the sample's.
+        with the matrix from their pixels to the sample's. ``review`` are a person's verdicts on them, and ``overruled``
+        the findings of filters that did not count because of it.
 
     Raises:
         DatasetError: there is no such sample, or the table of samples between stages is missing or damaged.
@@ -63,6 +64,8 @@ def _trace_row(dataset: Dataset, name: str, row: Mapping[str, Any]) -> dict[str,
         },
         "tree": tables.node(row, tables.first_table(row)),
         "roots": row["lineage"]["roots"],
+        "review": row["review"] or [],
+        "overruled": row["overruled"] or [],
     }
 
 
@@ -131,8 +134,17 @@ def render_trace(found: Mapping[str, Any], replay: Replay | None, console: Conso
     count = len({root["name"] for root in found["roots"]})
     where = f"{source['format']} at {source['path']}" if source["path"] else source["format"]
     console.print(Text(f"made of {plural(count, 'source image')}, {where}", "dim"), soft_wrap=True)
+    for line in _review_lines(found):
+        console.print(Text(line, "yellow"), soft_wrap=True)
     if replay is not None:
         _render_replay(replay, console)
+
+
+def _review_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    for each in found["review"]:
+        yield f"review of {each['sample']}: {each['verdict']}" + (f", {each['why']}" if each["why"] else "")
+    for text in found["overruled"]:
+        yield f"kept although a filter flagged it: {text}"
 
 
 def _grow(tree: Tree, node: Mapping[str, Any]) -> None:

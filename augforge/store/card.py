@@ -23,7 +23,7 @@ A dataset of {samples} annotated images in Parquet shards, built by augforge. Ve
 {splits}
 
 {count} classes: {classes}.
-
+{metadata}
 The shards of this version are listed above; `shards/` may hold older ones too, so do not glob it.
 
 ```python
@@ -51,9 +51,14 @@ Masks are a zstd frame of planar bit-planes: class `c` is bit `c % 8` of plane `
 
 def write_card(folder: Path, manifest: Manifest) -> None:
     """Write ``README.md``, if it is not this card already."""
-    path, text = folder / "README.md", seal(dataset_card(manifest), html=True)
+    path, text = folder / "README.md", card_text(manifest)
     if not path.exists() or path.read_bytes() != text.encode():
         write_text(path, text)
+
+
+def card_text(manifest: Manifest) -> str:
+    """All that ``README.md`` holds: the card and its seal."""
+    return seal(dataset_card(manifest), html=True)
 
 
 def dataset_card(manifest: Manifest) -> str:
@@ -72,6 +77,7 @@ def dataset_card(manifest: Manifest) -> str:
         splits="\n".join(f"| {split} | {count} |" for split, count in manifest.splits.items()),
         count=len(manifest.classes),
         classes=", ".join(map(markdown, manifest.classes)),
+        metadata=_metadata(manifest.metadata_columns),
         recipe=recipe,
         fence=_fence(recipe),
     )
@@ -90,3 +96,10 @@ def _fence(text: str) -> str:
     """The backticks around a block of code that holds this text: more than it has in a row."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     return "`" * max(3, longest + 1)
+
+
+def _metadata(columns: list[str]) -> str:
+    """A paragraph that names what may be personal data; nothing if there is no such column."""
+    if not columns:
+        return ""
+    return f"\nSamples carry metadata, which may be personal data: {', '.join(map(markdown, columns))}.\n"

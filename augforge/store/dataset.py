@@ -1,80 +1,103 @@
 """Reading a dataset: samples in any order, by offsets into memory maps; the index for everything else.
 
-Processes that load data for training import this module, and get datasets that are open already. What only opening or
-checking needs (the index file, remote access, YAML) is therefore imported where it is used.
+Processes that load data for training import this module, and get datasets that are open already. What only opening,
+checking or the index needs (Arrow, Polars, remote access, YAML) is therefore imported where it is used. What `split`
+and ``[i]`` need is ready once a dataset is open, and works in forked processes and in several threads.
 """
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from augforge import bitmask
 from augforge.errors import DatasetError, OldNames, nearest
-from augforge.files import file_sha256, is_url, open_regular
+from augforge.files import is_url
 from augforge.sample import Sample
 from augforge.store.codec import decode_image
+from augforge.store.forking import refuse_polars_after_fork
 from augforge.store.manifest import Manifest, read_manifest
 from augforge.store.order import global_order, share
+from augforge.store.sampletable import Positions, SampleTable
+from augforge.store.versionfiles import Encoded, VersionFiles
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from augforge.store.remote import Remote
 
-OPEN_SHARDS = 256
-"""Most shards mapped at a time: each map takes a file descriptor, of which a process may have only so many."""
+_POSITION = "position in the dataset"
 
 
-def open_dataset(path: str | Path, version: str | None = None) -> Dataset:
+def open_dataset(path: str | Path, version: str | None = None, check: bool = True) -> Dataset:
     """Open a dataset.
 
     Args:
         path: its folder, or a URL that fsspec reads, such as ``s3://bucket/datasets/hands``. Shards behind a URL are
             fetched when they are first needed (see `augforge.store.remote`).
         version: a tag, a version, or the beginning of one if it is unique; None for the current version.
+        check: compare the index with its SHA-256 now, and the encoded image and masks of each sample with their digests
+            whenever they are read. Datasets of format 1 have no digests of samples, so there the index alone is
+            compared.
 
     Raises:
-        DatasetError: there is no dataset, or no such version.
+        DatasetError: there is no dataset, no such version, or its index is missing or damaged.
         MissingExtra: the package that reads such URLs is not installed.
     """
-    from augforge.store.index import read_index  # a loading process gets the index pickled, and needs no Arrow
-    from augforge.store.indexcheck import check_index
-
     if is_url(path):
         from augforge.store.remote import Remote
 
         remote = Remote(str(path))
-        manifest = remote.fetch_manifest(version)
-        index = remote.fetch_index(manifest)
-        check_index(index, manifest)
-        return Dataset(remote.folder, manifest, read_index(index), remote)
-    folder = Path(path).expanduser()
-    manifest = read_manifest(folder, version)
-    index = folder / manifest.index_path
-    if not index.exists():
-        raise DatasetError(f"{index} is missing, so {folder} is incomplete. Build the dataset again")
-    check_index(index, manifest)
-    return Dataset(folder, manifest, read_index(index))
+        files = VersionFiles(remote.folder, remote.fetch_manifest(version), remote, check)
+    else:
+        folder = Path(path).expanduser()
+        files = VersionFiles(folder, read_manifest(folder, version), None, check)
+    return Dataset(files)
 
 
 class Dataset(OldNames):
     """A version of a dataset, or some of its samples.
 
     ``len``, iteration and ``[i]`` give Samples; `index` is a Polars table with one row per sample, in the same order.
-    Pickled for another process, it maps the shards anew there.
+    Reading samples works in several threads, and in processes that were forked or that got the dataset pickled;
+    `index` and `where` need Polars, which does not work in a forked process.
+
+    Args:
+        files: of the version.
+        table: what reading needs to know of each sample; None to read it from the index.
+        positions: of the samples in the index; None for all of them.
     """
 
     old_names: ClassVar[Mapping[str, str]] = {"named": "by_name", "encoded": "payload"}
 
-    def __init__(self, folder: Path, manifest: Manifest, index: pl.DataFrame, remote: Remote | None = None) -> None:
-        self.folder, self.manifest, self.index, self.remote = folder, manifest, index, remote
-        self._maps: dict[str, mmap.mmap] = {}
+    def __init__(
+        self, files: VersionFiles, table: SampleTable | None = None, positions: Positions | None = None
+    ) -> None:
+        self._files, self._positions = files, positions
+        self._table = files.read_table() if table is None else table
+        self._index: pl.DataFrame | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_index": None}  # another process reads it from its file, if it needs it
+
+    @property
+    def folder(self) -> Path:
+        """The dataset's folder, or that of the local copy of one behind a URL."""
+        return self._files.folder
+
+    @property
+    def manifest(self) -> Manifest:
+        """The version's manifest."""
+        return self._files.manifest
+
+    @property
+    def remote(self) -> Remote | None:
+        """Where the dataset is behind a URL; None for a folder."""
+        return self._files.remote
 
     @property
     def name(self) -> str:
@@ -97,6 +120,19 @@ class Dataset(OldNames):
         return tuple(self.manifest.labels)
 
     @property
+    def index(self) -> pl.DataFrame:
+        """The index as a Polars table, one row per sample; read from its file on first use.
+
+        Raises:
+            DatasetError: the file is missing or damaged, or this process was forked from one that had used Polars.
+        """
+        refuse_polars_after_fork("index")
+        if self._index is None:
+            whole = self._files.index
+            self._index = whole if self._positions is None else whole[self._positions]
+        return self._index
+
+    @property
     def groups(self) -> set[str]:
         """All groups whose images appear in the samples; a mosaic has several."""
         return set(self.index["groups"].explode().drop_nulls().to_list())
@@ -105,7 +141,7 @@ class Dataset(OldNames):
         return f"<Dataset {self.name} {self.version}: {len(self)} samples, {len(self.classes)} classes>"
 
     def __len__(self) -> int:
-        return self.index.height
+        return len(self._table)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[i] for i in range(len(self)))
@@ -115,47 +151,44 @@ class Dataset(OldNames):
 
         Raises:
             IndexError: i outside -len..len-1.
-            DatasetError: the shard is missing or cut off, or the sample cannot be decoded.
+            DatasetError: the shard is missing or damaged, or the sample cannot be decoded.
         """
-        if not -len(self) <= i < len(self):
-            raise IndexError(f"sample {i} of {len(self)}")
-        row = self._rows[i]
-        height, width = self._sizes[i].tolist()
-        image, masks = self.payload(i)
+        i, table = self._from_start(i), self._table
+        image, masks = self._files.payload(table, i)
+        height, width = table.sizes[i].tolist()
         try:
             picture = decode_image(image, (height, width))
-            planes = bitmask.decode(masks, height, width, len(self.classes))
+            planes = bitmask.decode(masks, height, width, len(self.manifest.classes))
         except ValueError as error:
             raise DatasetError(
-                f"sample '{row['name']}' in {self.folder / self._shards[i]} cannot be decoded: {error}. {self._remedy}"
+                f"sample '{table.names[i]}' in {self.folder / table.shard[i]} cannot be decoded: {error}. "
+                f"{self._files.remedy}"
             ) from None
+        label = table.label[i]
         return Sample(
-            name=row["name"],
+            name=table.names[i],
             image=picture,
             masks=planes,
-            # Areas stand in the order of the classes; that of a class that is not known is null. So is a metadata value
-            # that this sample lacks and another one has.
-            known=bitmask.flags_to_bits(np.array([pixels is not None for pixels in row["area"].values()])),
-            group=row["group"],
-            split=row["split"],
-            label=None if row["label"] is None else np.array(row["label"], np.float32),
-            metadata={key: value for key, value in (row.get("metadata") or {}).items() if value is not None},
+            known=table.known[i].copy(),
+            group=table.group[i],
+            split=table.split[i],
+            label=None if label is None else label.copy(),
+            metadata=table.metadata_of(i),
         )
 
-    def payload(self, i: int) -> tuple[memoryview, memoryview]:
+    def payload(self, i: int) -> Encoded:
         """Encoded image and encoded masks of sample i, as views of the mapped shard.
 
-        DatasetError if the shard ends before they do. Other damage shows when they are decoded, or in `check`.
+        Raises:
+            IndexError: i outside -len..len-1.
+            DatasetError: the shard is missing, ends too early, or holds other bytes than those that were stored.
         """
-        image_offset, image_bytes, masks_offset, masks_bytes = self._offsets[i].tolist()
-        shard = self._map(self._shards[i])
-        if len(shard) < max(image_offset + image_bytes, masks_offset + masks_bytes):
-            raise DatasetError(
-                f"{self.folder / self._shards[i]} is cut off: it ends at byte {len(shard)}, before sample "
-                f"'{self.index['name'][i]}' does. {self._remedy}"
-            )
-        view = memoryview(shard)
-        return view[image_offset : image_offset + image_bytes], view[masks_offset : masks_offset + masks_bytes]
+        return self._files.payload(self._table, self._from_start(i))
+
+    def _from_start(self, i: int) -> int:
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"sample {i} of {len(self)}")
+        return i % len(self)
 
     def check(self, advance: Callable[[int], None] = lambda count: None) -> None:
         """Check by SHA-256 that the index and the shards of these samples are those of the manifest.
@@ -168,11 +201,12 @@ class Dataset(OldNames):
         Raises:
             DatasetError: a file is damaged or missing; the message names it.
         """
-        shards = set(self._shards)
-        self._check_file(self.manifest.index_path, self.manifest.index_sha256)
+        shard_of = self._table.shard
+        shards = {shard_of.values[code] for code in np.unique(shard_of.codes)}
+        self._files.check_file(self.manifest.index_path, self.manifest.index_sha256)
         for shard in self.manifest.shards:
             if shard.path in shards:
-                self._check_file(shard.path, shard.sha256)
+                self._files.check_file(shard.path, shard.sha256)
                 advance(1)
 
     def by_name(self, name: str) -> Sample:
@@ -181,20 +215,36 @@ class Dataset(OldNames):
 
     def position(self, name: str) -> int:
         """The position of the sample with this name; DatasetError with the nearest name if there is none."""
-        names = self.index["name"].to_list()
-        if name not in names:
-            raise DatasetError(f"{self.folder} has no sample '{name}'.{nearest(name, names)}")
-        return names.index(name)
+        position = self._table.names.find(name)
+        if position is None:
+            raise DatasetError(f"{self.folder} has no sample '{name}'.{nearest(name, self._table.names)}")
+        return position
 
     def split(self, name: str) -> Dataset:
         """The samples of a split; DatasetError with the nearest name if the dataset has no such split."""
         if name not in self.manifest.splits:
             raise DatasetError(f"{self.folder} has no split '{name}'.{nearest(name, self.manifest.splits)}")
-        return self.where(pl.col("split") == name)
+        return self.take(np.flatnonzero(self._table.split.equals(name)))
 
     def where(self, *conditions: pl.Expr) -> Dataset:
-        """The samples that fulfil all conditions, Polars expressions over the index."""
-        return Dataset(self.folder, self.manifest, self.index.filter(*conditions), self.remote)
+        """The samples that fulfil all conditions, Polars expressions over the index.
+
+        Raises:
+            DatasetError: this process was forked from one that had used Polars.
+        """
+        refuse_polars_after_fork("where")
+        found = self.index.with_row_index(_POSITION).filter(*conditions)
+        part = self.take(found[_POSITION].to_numpy())
+        part._index = found.drop(_POSITION)
+        return part
+
+    def take(self, positions: ArrayLike) -> Dataset:
+        """The samples at these positions, in this order; IndexError for one outside 0..len-1."""
+        chosen = np.asarray(positions, np.int64)
+        if len(chosen) and not 0 <= chosen.min() <= chosen.max() < len(self):
+            raise IndexError(f"positions {chosen.min()} to {chosen.max()} of {len(self)} samples")
+        in_index = chosen if self._positions is None else self._positions[chosen]
+        return Dataset(self._files, self._table.take(chosen), in_index)
 
     def order(
         self, seed: int, epoch: int, world: int = 1, rank: int = 0, start: int = 0, weights: ArrayLike | None = None
@@ -215,64 +265,3 @@ class Dataset(OldNames):
             ValueError: no such rank, a negative start, or weights that do not fit.
         """
         return share(global_order(len(self), seed, epoch, weights), world, rank, start)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Memory maps cannot be pickled, and the cached lists and arrays below are made again from the index.
-        kept = ("folder", "manifest", "index", "remote")
-        return {name: getattr(self, name) for name in kept} | {"_maps": {}}
-
-    # Plain lists and arrays of the index columns that reading needs: looking up one row in Polars takes about as long
-    # as decoding a small image.
-
-    @cached_property
-    def _rows(self) -> list[dict[str, Any]]:
-        wanted = ("name", "group", "split", "label", "metadata", "area")
-        return self.index.select([column for column in wanted if column in self.index.columns]).to_dicts()
-
-    @cached_property
-    def _shards(self) -> list[str]:
-        return self.index["shard"].to_list()
-
-    @cached_property
-    def _offsets(self) -> NDArray[np.int64]:
-        columns = ["image_offset", "image_bytes", "masks_offset", "masks_bytes"]
-        return self.index.select(pl.col(columns).cast(pl.Int64)).to_numpy()
-
-    @cached_property
-    def _sizes(self) -> NDArray[np.int64]:
-        return self.index.select(pl.col("height", "width").cast(pl.Int64)).to_numpy()
-
-    @cached_property
-    def _shard_facts(self) -> dict[str, tuple[str, int]]:
-        return {shard.path: (shard.sha256, shard.bytes) for shard in self.manifest.shards}
-
-    @property
-    def _remedy(self) -> str:
-        return self.remote.remedy if self.remote else "Check: augforge verify; repair: augforge build"
-
-    def _check_file(self, place: str, sha256: str) -> None:
-        path = self.folder / place
-        if self.remote is not None:
-            self.remote.fetch_intact_shard(place, sha256)
-            self._maps.pop(place, None)  # the copy may have been fetched again, and the map shows the old one
-            return
-        try:
-            found = file_sha256(path)
-        except OSError as error:
-            raise DatasetError(f"{path} cannot be read ({error.strerror}). {self._remedy}") from None
-        if found != sha256:
-            raise DatasetError(f"{path} is damaged: its SHA-256 is not the manifest's. {self._remedy}")
-
-    def _map(self, shard: str) -> mmap.mmap:
-        """The memory map of a shard, made on first use. If there are too many, the one made first is dropped."""
-        if shard not in self._maps:
-            if len(self._maps) >= OPEN_SHARDS:
-                self._maps.pop(next(iter(self._maps)))
-            if self.remote is not None:
-                self.remote.fetch_shard(shard, *self._shard_facts[shard])
-            try:
-                with open_regular(self.folder / shard) as stream:
-                    self._maps[shard] = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-            except (OSError, ValueError) as error:
-                raise DatasetError(f"{self.folder / shard} cannot be read ({error}). {self._remedy}") from None
-        return self._maps[shard]

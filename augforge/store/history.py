@@ -25,6 +25,7 @@ class HistoryEntry:
         version: of a version, or the one that was checked out.
         parent: the version that was current before this one was first built.
         current: whether it is the current version.
+        name: of the dataset in this version, which a build with ``--rename`` changes.
         tags: names of this version.
         exists: False if `augforge gc` removed it.
         recipe: ``path`` and ``digest``.
@@ -41,6 +42,7 @@ class HistoryEntry:
     version: str | None = None
     parent: str | None = None
     current: bool = False
+    name: str | None = None
     tags: list[str] = field(default_factory=list)
     exists: bool = True
     recipe: dict[str, str | None] = field(default_factory=dict)
@@ -134,7 +136,7 @@ def _describe_version(folder: Path, entry: HistoryEntry, current: Manifest, tags
         entry.problem = str(error)
         return
     entry.recipe = {"path": entry.recipe.get("path"), "digest": manifest.recipe.digest}
-    entry.samples, entry.splits = manifest.samples, dict(manifest.splits)
+    entry.name, entry.samples, entry.splits = manifest.name, manifest.samples, dict(manifest.splits)
 
 
 def require_folder(place: str | Path, command: str) -> Path:
@@ -171,7 +173,7 @@ def tag_version(place: str | Path, name: str, version: str | None = None) -> str
     folder = require_folder(place, "tag")
     check_tag(name)
     read_manifest(folder, version)  # refuses a folder that is no dataset, before a lock file is made in it
-    with writer_lock(folder):
+    with writer_lock(folder, "tag"):
         found = read_manifest(folder, version).version
         write_tags(folder, {**read_tags(folder), name: found})
     return found
@@ -181,7 +183,7 @@ def delete_tag(place: str | Path, name: str) -> str:
     """Take a name away; the version it named. DatasetError if there is no such tag."""
     folder = require_folder(place, "tag")
     read_manifest(folder)
-    with writer_lock(folder):
+    with writer_lock(folder, "tag"):
         tags = read_tags(folder)
         if name not in tags:
             raise DatasetError(f"{folder} has no tag '{name}'.{nearest(name, tags)}")
@@ -202,7 +204,7 @@ def checkout(place: str | Path, version: str) -> Manifest:
     """
     folder = require_folder(place, "checkout")
     read_manifest(folder, version)
-    with writer_lock(folder):
+    with writer_lock(folder, "checkout"):
         manifest = read_manifest(folder, version)
         missing = next(_missing_files(folder, manifest), None)
         if missing is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from augforge import bitmask
 from augforge.cache.parquet import first_line, read_table
 from augforge.errors import DatasetError
 from augforge.files import replacing
+from augforge.keys import canonical_json
 
 _PLACEMENT_FIELDS = [
     pa.field("name", pa.string()),
@@ -38,6 +40,16 @@ _STEP = pa.struct(
 )
 LINEAGE = pa.struct([pa.field("steps", pa.list_(_STEP)), pa.field("roots", pa.list_(_ROOT))])
 """Steps, oldest first, with their drawn values and parents; roots with their matrices to the sample's pixels."""
+
+REVIEW = pa.list_(pa.struct([pa.field(name, pa.string()) for name in ("sample", "verdict", "why")]))
+"""A person's verdicts on the source images that show in a sample."""
+
+_TEXTS = pl.List(pl.String)
+EMPTY = {
+    "review": pl.lit(None, pl.List(pl.Struct(dict.fromkeys(("sample", "verdict", "why"), pl.String)))),
+    "overruled": pl.lit(None, _TEXTS),
+}
+"""What is read for a column that says nothing of a sample of format 1."""
 
 REJECTED = {
     "name": pl.String,
@@ -73,6 +85,8 @@ def index_schema(classes: Sequence[str], metadata: Sequence[Mapping[str, Any]]) 
             pa.field("box", pa.struct([pa.field(name, pa.list_(pa.int32())) for name in classes])),
             pa.field("lineage", LINEAGE),
             *([pa.field("metadata", pa.struct(fields))] if fields else []),
+            pa.field("review", REVIEW),
+            pa.field("overruled", pa.list_(pa.string())),
             pa.field("pixel_digest", pa.string()),
             pa.field("shard", pa.string()),
             *(pa.field(name, pa.int64()) for name in ("image_offset", "image_bytes", "masks_offset", "masks_bytes")),
@@ -118,6 +132,32 @@ def _typed_step(step: Mapping[str, Any]) -> dict[str, Any]:
     return {**step, **text, "angle_deg": step.get("notes", {}).get("angle_deg")}
 
 
+def plain_lineage(lineage: Mapping[str, Any]) -> dict[str, Any]:
+    """`typed_lineage` undone."""
+    return {"steps": [_plain_step(step) for step in lineage["steps"]], "roots": [dict(r) for r in lineage["roots"]]}
+
+
+def _plain_step(step: Mapping[str, Any]) -> dict[str, Any]:
+    stated = {key: value for key, value in step.items() if value is not None and key != "angle_deg"}
+    return {**stated, **{key: json.loads(stated[key]) for key in ("drawn", "notes") if key in stated}}
+
+
+def shard_columns(row: Mapping[str, Any], image_format: str) -> dict[str, Any]:
+    """What the shard says of a sample besides its payload, from its row of the index.
+
+    Metadata of mixed types is text in the index, and so it is here, though the shard has it as it was.
+    """
+    known = bitmask.flags_to_bits(np.array([area is not None for area in row["area"].values()]))
+    metadata = {key: value for key, value in (row.get("metadata") or {}).items() if value is not None}
+    return {
+        **{name: row[name] for name in ("id", "name", "group", "split", "width", "height", "label")},
+        "image": f"{row['name']}.{image_format}",
+        "known": known.tobytes(),
+        "lineage": canonical_json(plain_lineage(row["lineage"])),
+        "metadata": canonical_json(metadata),
+    }
+
+
 def write_index(path: Path, rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> None:
     """Write index rows, sorted by id. The same rows give the same bytes."""
     schema = index_schema(classes, [row.get("metadata") or {} for row in rows])
@@ -130,7 +170,7 @@ def _write_table(path: Path, table: pa.Table) -> None:
         pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
-_SINCE_FORMAT_2 = ("payload_digest",)
+_SINCE_FORMAT_2 = ("payload_digest", *EMPTY)
 """Columns that the index of a dataset of format 1 lacks."""
 
 
@@ -143,9 +183,18 @@ def read_index(path: Path) -> pl.DataFrame:
     missing = [name for name in index_schema((), ()).names if name not in {*index.columns, *_SINCE_FORMAT_2}]
     if missing:
         raise DatasetError(f"{path} has no column {', '.join(missing)}, so it is no index. Build the dataset again")
-    if _has_nulls(index):
+    if not _is_lineage(pq.ParquetFile(path).schema_arrow.field("lineage").type) or _has_nulls(index):
         raise DatasetError(f"{path} has rows without groups, parents, tags or lineage. Build the dataset again")
-    return index
+    return index.with_columns(empty.alias(name) for name, empty in EMPTY.items() if name not in index.columns)
+
+
+def _is_lineage(kind: pa.DataType) -> bool:
+    return _plain(kind) == _plain(LINEAGE)
+
+
+def _plain(kind: pa.DataType) -> str:
+    """A type's name, the same for the variants that Arrow and Polars write."""
+    return re.sub(r"large_|\b(element|item)(?=:)", "", str(kind))
 
 
 def _has_nulls(index: pl.DataFrame) -> bool:

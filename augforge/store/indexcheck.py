@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from augforge.cache.parquet import FAULTS, check_parquet, first_line
 from augforge.errors import DatasetError, shorten
 from augforge.sample import SPLITS
-from augforge.store.index import LINEAGE
-from augforge.store.manifest import SHARD_PATH, Manifest
+from augforge.store.manifest import Manifest
+from augforge.store.values import SHARD_PATH
 
 MAX_PIXELS = 1 << 30
 """Of an image; OpenCV decodes no more."""
@@ -36,11 +36,10 @@ def check_index(path: Path, manifest: Manifest) -> None:
     """
     try:
         check_parquet(path)
-        schema = pq.read_schema(path)
-        problems = [*_schema_problems(schema, manifest.classes)]
-        if not problems:
-            table = pq.read_table(path, columns=[*_TEXTS, *_SIZES, *_PLACES], memory_map=True)
-            problems = [*_value_problems(table)]
+        with pq.ParquetFile(path, memory_map=True) as file:
+            problems = [*_schema_problems(file.schema_arrow, manifest.classes)]
+            if not problems:
+                problems = [*_value_problems(file.read(columns=[*_TEXTS, *_SIZES, *_PLACES], use_threads=False))]
     except FAULTS as error:
         problems = [f"cannot be read ({first_line(error)})"]
     if problems:
@@ -56,7 +55,7 @@ def _schema_problems(schema: pa.Schema, classes: Sequence[str]) -> Iterator[str]
         **dict.fromkeys(["area", "box"], (pa.types.is_struct,)),
         **dict.fromkeys(["groups", "parents", "tags"], (_is_list_of_texts,)),
         "label": (pa.types.is_list, pa.types.is_large_list),
-        "lineage": (_is_lineage,),
+        "lineage": (pa.types.is_struct,),
         **({"metadata": (pa.types.is_struct,)} if "metadata" in schema.names else {}),
     }
     for name, kinds in wanted.items():
@@ -74,15 +73,6 @@ def _schema_problems(schema: pa.Schema, classes: Sequence[str]) -> Iterator[str]
 def _is_list_of_texts(kind: pa.DataType) -> bool:
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
     return bool(is_list and (pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type)))
-
-
-def _is_lineage(kind: pa.DataType) -> bool:
-    return _plain(kind) == _plain(LINEAGE)
-
-
-def _plain(kind: pa.DataType) -> str:
-    """A type's name, the same for the variants that Arrow and Polars write."""
-    return re.sub(r"large_|\b(element|item)(?=:)", "", str(kind))
 
 
 def _value_problems(table: pa.Table) -> Iterator[str]:

@@ -65,14 +65,18 @@ def _parse_line(line: bytes) -> dict[str, Any] | None:
         return None
     if not isinstance(entry, dict):
         return None
-    sound = all(isinstance(entry.get(key), (kind, type(None))) for key, kind in _KINDS.items())
+    sound = all(entry.get(key) is None or isinstance(entry[key], kind) for key, kind in _KINDS.items())
     failures = (entry.get("failures") or ()) if sound else ()
     return entry if sound and all(isinstance(failure, dict) for failure in failures) else None
 
 
-_KINDS = {
+_KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("version", "time", "recipe", "source", "checkout"), str),
-    **{"overrides": dict, "failures": list, "made": int, "reused": int, "seconds": (int, float)},
+    "overrides": dict,
+    "failures": list,
+    "made": int,
+    "reused": int,
+    "seconds": (int, float),
 }
 """What the values of a line are. It is damaged, or forged, if one is something else."""
 

@@ -6,14 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from augforge.errors import DatasetError, nearest, shorten
-from augforge.files import file_sha256, sync_folder, write_text
+from augforge.errors import DatasetError, shorten
+from augforge.files import sync_folder, write_text
 from augforge.keys import canonical_json, digest
-from augforge.sample import SPLITS
+from augforge.store.values import SHARD_PATH, Count, DatasetName, Labels, Names, Sha256, SplitName, Version
 
 FORMAT_VERSION = 2
 """Version of the on-disk format. Raise it when an older augforge can no longer read what this one writes."""
@@ -21,29 +21,6 @@ MAX_BYTES = 64 << 20
 """Of a manifest: that is some 300,000 shards."""
 READABLE_FORMATS = (1, 2)
 """Format 1 has no seal, no digests but those of shards and index, and no payload digests: it is read, but unchecked."""
-
-
-SHARD_PATH = r"shards/[^/\\\x00-\x1f]+\.parquet"
-"""Paths of shards: none leads out of the dataset."""
-
-
-def _check_split(value: str) -> str:
-    if value not in SPLITS:
-        raise ValueError(f"the split {shorten(value)} does not exist; expected {', '.join(SPLITS)}")
-    return value
-
-
-def _check_apart(value: list[str]) -> list[str]:
-    twice = next((name for name, count in Counter(value).items() if count > 1), None)
-    if twice is not None:
-        raise ValueError(f"the name {shorten(twice)} stands there twice; expected each once")
-    return value
-
-
-SplitName = Annotated[str, AfterValidator(_check_split)]
-Count = Annotated[int, Field(ge=0, lt=1 << 48)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Names = Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=256), AfterValidator(_check_apart)]
 
 
 class _Frozen(BaseModel):
@@ -59,6 +36,13 @@ class RecipeEntry(_Frozen):
     digest: str
     text: str
     overrides: dict[str, Any] = Field(default_factory=dict)
+
+
+class ReviewEntry(_Frozen):
+    """The review file verbatim, and the digest of its verdicts, without white space and comments."""
+
+    digest: str
+    text: str
 
 
 class SourceEntry(_Frozen):
@@ -104,17 +88,19 @@ class FileEntry(_Frozen):
 class Manifest(_Frozen):
     """A dataset version. `version` digests format, class and label tables, shards, rejections and tags; no more.
 
+    `metadata_columns` are the metadata that samples carry: they may be personal data, so card and `pack` name them.
     `augforge` is the version that made it. `files` are the tables: index, rejected samples, stages, ledger.
     `plugins` says of each op, and of the source, that a plugin defines, where its code came from.
     """
 
     format: int
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)]
-    version: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    name: DatasetName
+    version: Version
     samples: Count
     splits: dict[SplitName, Count]
     classes: Names
-    labels: Annotated[list[str], AfterValidator(_check_apart)]
+    labels: Labels
+    metadata_columns: list[str] = Field(default_factory=list)
     encoding: str
     source: SourceEntry
     fitted: dict[str, Any]
@@ -127,33 +113,43 @@ class Manifest(_Frozen):
     made_by: dict[str, str]
     index_sha256: Sha256
     recipe: RecipeEntry
+    review: ReviewEntry | None = None
     files: list[FileEntry] = Field(default_factory=list)
     shards: list[ShardEntry]
 
     @property
     def index_path(self) -> str:
         """The index, relative to the dataset."""
-        return f"index/{self.version}.parquet"
+        return self._table_path("index")
 
     @property
     def rejected_path(self) -> str:
         """The table of rejected samples, relative to the dataset."""
-        return f"index/{self.version}.rejected.parquet"
+        return self._table_path("rejected")
 
     @property
     def stages_path(self) -> str:
         """The samples between stages, relative to the dataset."""
-        return f"index/{self.version}.stages.parquet"
+        return self._table_path("stages")
 
     @property
     def ledger_path(self) -> str:
         """What the build found out, relative to the dataset."""
-        return f"index/{self.version}.ledger.parquet"
+        return self._table_path("ledger")
+
+    def _table_path(self, table: str) -> str:
+        named = (entry.path for entry in self.files if table_of(entry.path) == table)
+        return next(named, table_path(self.version, table))
 
     @property
     def table_paths(self) -> tuple[str, str, str, str]:
         """All tables, relative to the dataset."""
         return self.index_path, self.rejected_path, self.stages_path, self.ledger_path
+
+    def entries(self) -> list[FileEntry | ShardEntry]:
+        """All files that the manifest describes: path, size and SHA-256 of each."""
+        found: list[FileEntry | ShardEntry] = [*self.files]
+        return found + [*self.shards]
 
     def file_entry(self, path: str) -> FileEntry | None:
         """Size and digest of a table; None for one that the manifest does not describe, as in format 1."""
@@ -162,6 +158,23 @@ class Manifest(_Frozen):
     def expected_version(self) -> str:
         """The version that the manifest's content gives; another one in `version` means that somebody edited it."""
         return version_of(self.classes, self.labels, self.shards, self.rejected_digest, self.tags_digest, self.format)
+
+
+def table_path(version: str, table: str, mark: str = "") -> str:
+    """Where a table of a version lies: ``index/<version>.parquet`` for the index, ``index/<version>.ledger.parquet``.
+
+    Args:
+        version: of the dataset.
+        table: ``index``, ``rejected``, ``stages`` or ``ledger``.
+        mark: tells two tables of one version apart, when the name without it is taken.
+    """
+    return "index/" + ".".join([version, *([mark] if mark else []), *([table] if table != "index" else []), "parquet"])
+
+
+def table_of(path: str) -> str:
+    """Which table lies at a path."""
+    last = path.split(".")[-2] if path.count(".") > 1 else ""
+    return last if last in ("rejected", "stages", "ledger") else "index"
 
 
 def version_of(
@@ -196,7 +209,7 @@ def count_reasons(rejected: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return dict(sorted(Counter(f"{row['step']}: {row['reason']}" for row in rejected).items()))
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
+def write_manifest(folder: Path, manifest: Manifest, make_current: bool = True) -> None:
     """Commit a version: write ``versions/<version>.yaml``, then ``manifest.yaml``, which makes it the current one.
 
     The files that the manifest names are on disk already; now their names become so too, before the manifest does.
@@ -210,7 +223,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         if names.is_dir():  # a dataset without samples has no shards
             sync_folder(names)
     write_text(folder / "versions" / f"{manifest.version}.yaml", text)
-    write_text(folder / "manifest.yaml", text)
+    if make_current:
+        write_text(folder / "manifest.yaml", text)
 
 
 def read_manifest(folder: Path, version: str | None = None) -> Manifest:
@@ -224,9 +238,10 @@ def read_manifest(folder: Path, version: str | None = None) -> Manifest:
         DatasetError: there is no dataset, no such version, or the manifest cannot be read.
     """
     # A process that loads data unpickles manifests and reads none, so it does not load the YAML library.
+    from augforge.store.versions import find_version
     from augforge.yamlfile import read_yaml
 
-    path = folder / "manifest.yaml" if version is None else _version_file(folder, version)
+    path = folder / ("manifest.yaml" if version is None else f"versions/{find_version(folder, version)}.yaml")
     if not path.exists():
         raise DatasetError(f"{folder} holds no manifest.yaml, so it is no dataset. Build one: augforge build RECIPE")
     if not path.is_file():
@@ -264,24 +279,6 @@ def _remedy(folder: Path, path: Path) -> str:
     return f"copy versions/{next(reversed(versions(folder)), '<version>')}.yaml over it"
 
 
-def is_table_intact(folder: Path, manifest: Manifest, path: str) -> bool:
-    """Whether a table is there and has the manifest's digest; in format 1, which has no digest, whether it is there."""
-    entry, file = manifest.file_entry(path), folder / path
-    return file.exists() and (entry is None or file_sha256(file) == entry.sha256)
-
-
 def versions(folder: Path) -> list[str]:
     """All versions that have a manifest, sorted by name."""
     return sorted(path.stem for path in (folder / "versions").glob("*.yaml"))
-
-
-def _version_file(folder: Path, version: str) -> Path:
-    from augforge.store.tags import resolve_tag  # as in `read_manifest`
-
-    known = versions(folder)
-    version = resolve_tag(folder, version, known)
-    found = [name for name in known if name.startswith(version)]
-    if len(found) != 1:
-        problem = "has several versions that begin with" if found else "has no version"
-        raise DatasetError(f"{folder} {problem} '{version}'.{nearest(version, known)}")
-    return folder / "versions" / f"{found[0]}.yaml"

@@ -28,6 +28,14 @@ def global_order(samples: int, seed: int, epoch: int, weights: ArrayLike | None 
     return rng.choice(samples, samples, p=given / given.sum()).astype(np.int64, copy=False)
 
 
+def fill_up(order: Positions, start: int, step: int) -> Positions:
+    """An order whose entries from `start` on are a multiple of `step`: continued from its own beginning.
+
+    So all ranks read as many samples, and all batches are full, even of a set smaller than a batch.
+    """
+    return np.resize(order, start + -(-max(0, len(order) - start) // step) * step)
+
+
 def share(order: Positions, world: int = 1, rank: int = 0, start: int = 0) -> Positions:
     """The entries of an order that one of `world` ranks reads: start + rank, start + rank + world, ...
 

@@ -10,16 +10,20 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from errno import EDQUOT, EFBIG, ENOSPC, EROFS
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from filelock import FileLock
 
 from augforge.errors import DatasetError, MissingExtra
-from augforge.files import file_sha256, is_url, replacing
+from augforge.files import file_sha256, is_url, make_folder, remove_temporary_files, replacing, writing
 from augforge.keys import digest
 from augforge.store.manifest import Manifest, read_manifest
 from augforge.store.tags import TAGS, is_version_prefix, resolve_tag
+
+_FULL_HERE = {ENOSPC, EDQUOT, EFBIG, EROFS}
+"""What only the disk of the copies raises, and no server."""
 
 
 def cache_folder() -> Path:
@@ -82,20 +86,38 @@ class Remote:
 
     def fetch_index(self, manifest: Manifest) -> Path:
         """The index of a version, fetched unless there is a copy with the SHA-256 that the manifest states."""
-        target = self._copy_path(manifest.index_path)
-        if not target.exists() or file_sha256(target) != manifest.index_sha256:
-            self._download(manifest.index_path, manifest.index_sha256)
-        return target
+        return self.fetch_intact_shard(manifest.index_path, manifest.index_sha256)
 
     def fetch_rejected(self, manifest: Manifest) -> Path:
-        """The table of rejected samples of a version, always fetched: the manifest has no digest of its bytes."""
-        self._download(manifest.rejected_path)
-        return self._copy_path(manifest.rejected_path)
+        """The table of rejected samples of a version, fetched unless there is a copy with the manifest's SHA-256."""
+        return self._fetch_table(manifest, manifest.rejected_path)
 
     def fetch_stages(self, manifest: Manifest) -> Path:
-        """The table of samples between stages, always fetched: the manifest has no digest of its bytes."""
-        self._download(manifest.stages_path)
-        return self._copy_path(manifest.stages_path)
+        """The table of samples between stages, fetched unless there is a copy with the manifest's SHA-256."""
+        return self._fetch_table(manifest, manifest.stages_path)
+
+    def _fetch_table(self, manifest: Manifest, path: str) -> Path:
+        entry = manifest.file_entry(path)
+        if entry is not None:
+            return self.fetch_intact_shard(path, entry.sha256)
+        self._download(path)  # always, since a manifest of format 1 has no digest of it
+        return self._copy_path(path)
+
+    def fetch_anew(self, path: str) -> bool:
+        """Fetch a small file that has no digest elsewhere; False, and no copy is left, if there is no such file."""
+        with self._file_system(path) as (files, remote_path):
+            exists = files.exists(remote_path)
+        if exists:
+            self._download(path)
+        else:
+            self._copy_path(path).unlink(missing_ok=True)
+        return bool(exists)
+
+    def list_versions(self) -> list[str]:
+        """All versions that have a manifest, sorted by name."""
+        with self._file_system("versions") as (files, remote_path):
+            names = [PurePosixPath(name).name for name in files.ls(remote_path, detail=False)]
+        return sorted(name[: -len(".yaml")] for name in names if name.endswith(".yaml"))
 
     def size_of(self, path: str) -> int | None:
         """Size of a remote file in bytes; None if the server does not tell it."""
@@ -104,22 +126,22 @@ class Remote:
             return size
 
     def fetch_shard(self, path: str, sha256: str, size: int) -> Path:
-        """A shard, fetched unless there is a copy of this size; DatasetError if another file was fetched."""
+        """A shard, fetched unless there is a copy of this size; DatasetError if another file was fetched.
+
+        It is not hashed each time a process opens it: samples have digests of their own, compared when they are read.
+        """
         return self._fetch_unless(path, sha256, lambda copy: copy.exists() and copy.stat().st_size == size)
 
     def fetch_intact_shard(self, path: str, sha256: str, digest_of: Callable[[Path], str] = file_sha256) -> Path:
-        """A shard, fetched unless there is a copy with this SHA-256; ``digest_of`` may remember digests of files."""
+        """A shard or a table, fetched unless there is a copy with this SHA-256; ``digest_of`` may remember digests."""
         return self._fetch_unless(path, sha256, lambda copy: copy.exists() and digest_of(copy) == sha256)
 
     def _fetch_unless(self, path: str, sha256: str, is_complete: Callable[[Path], bool]) -> Path:
         target = self._copy_path(path)
         if not is_complete(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            # Several loader processes may need the same shard at once: one fetches it, the others wait, and then find
-            # it complete.
-            with FileLock(target.with_name(f".{target.name}.lock")):
+            with _sole_writer(target):
                 if not is_complete(target):
-                    self._download(path, sha256)
+                    self._fetch(path, sha256)
         return target
 
     def _copy_path(self, path: str) -> Path:
@@ -133,27 +155,24 @@ class Remote:
         """Manifests of all versions that begin like this or have this tag; `read_manifest` refuses several."""
         if not is_version_prefix(version):
             version = self._fetch_tag(version)
-        with self._file_system("versions") as (files, remote_path):
-            known = sorted(PurePosixPath(name).name for name in files.ls(remote_path, detail=False))
-        found = [name for name in known if name.startswith(version) and name.endswith(".yaml")]
+        found = [name for name in self.list_versions() if name.startswith(version)]
         if not found:
             raise DatasetError(f"{self.url} has no version '{version}'. Give another, or none for the current one")
-        return [f"versions/{name}" for name in found]
+        return [f"versions/{name}.yaml" for name in found]
 
     def _fetch_tag(self, name: str) -> str:
         """The version that a tag names, after the copy of the tags was fetched anew, or deleted if there are none."""
-        with self._file_system(TAGS) as (files, remote_path):
-            exists = files.exists(remote_path)
-        if exists:
-            self._download(TAGS)
-        else:
-            self._copy_path(TAGS).unlink(missing_ok=True)
+        self.fetch_anew(TAGS)
         try:
             return resolve_tag(self.folder, name)
         except DatasetError as error:
             raise DatasetError(str(error).replace(str(self.folder), self.url.rstrip("/"))) from None
 
     def _download(self, path: str, sha256: str | None = None) -> None:
+        with _sole_writer(self._copy_path(path)):
+            self._fetch(path, sha256)
+
+    def _fetch(self, path: str, sha256: str | None) -> None:
         with replacing(self._copy_path(path)) as temporary:
             with self._file_system(path) as (files, remote_path):
                 files.get_file(remote_path, str(temporary))
@@ -175,9 +194,24 @@ class Remote:
         except FileNotFoundError as error:
             raise DatasetError(f"{self.url} holds no {path}, so it is no whole dataset. Check the address") from error
         except Exception as error:  # each file system raises what its client raises
+            if isinstance(error, OSError) and error.errno in _FULL_HERE:
+                raise
             if isinstance(error, ImportError) and self.url.startswith("s3"):
                 raise MissingExtra("s3fs", "s3", f"reading {self.url}") from error
             raise DatasetError(
                 f"{self.url_of(path)} cannot be read ({type(error).__name__}: {error}). Check the address, the network "
                 "and your rights"
             ) from error
+
+
+@contextmanager
+def _sole_writer(target: Path) -> Iterator[None]:
+    """Be the only process that fetches a file: others wait, and then find it complete.
+
+    What a process that was killed left of it is deleted. StorageError if there is no space or right for the copy.
+    """
+    with writing(target):
+        make_folder(target.parent)
+        with FileLock(target.with_name(f".{target.name}.lock")):
+            remove_temporary_files(target.parent, f"{target.name}.*")
+            yield

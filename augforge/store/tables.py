@@ -10,6 +10,7 @@ from augforge.cache.parquet import first_line, read_table
 from augforge.errors import DatasetError
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.store.index import REJECTED
+from augforge.store.versions import is_table_intact, removed_version
 
 
 def split_place(text: str) -> tuple[str, str | None]:
@@ -36,15 +37,29 @@ def open_place(text: str) -> Dataset:
 def read_stages(dataset: Dataset) -> pl.DataFrame:
     """The samples between the stages of a version; DatasetError if the file is missing or damaged."""
     remote, manifest = dataset.remote, dataset.manifest
-    path = remote.fetch_stages(manifest) if remote else dataset.folder / manifest.stages_path
+    path = remote.fetch_stages(manifest) if remote else _intact_table(dataset, manifest.stages_path)
     return _read(path, ("stage", "id", "name", "parents", "lineage"))
 
 
 def read_rejected(dataset: Dataset) -> pl.DataFrame:
     """The rejected samples of a version; DatasetError if the file is missing or damaged."""
     remote, manifest = dataset.remote, dataset.manifest
-    path = remote.fetch_rejected(manifest) if remote else dataset.folder / manifest.rejected_path
+    path = remote.fetch_rejected(manifest) if remote else _intact_table(dataset, manifest.rejected_path)
     return _read(path, tuple(REJECTED))
+
+
+def _intact_table(dataset: Dataset, place: str) -> Path:
+    """Path of a table of a folder; DatasetError if it is there, but not with the digest that the manifest states."""
+    path = dataset.folder / place
+    removed = None if path.exists() else removed_version(dataset.folder, dataset.version)
+    if removed is not None:
+        raise removed
+    if path.exists() and not is_table_intact(dataset.folder, dataset.manifest, place):
+        raise DatasetError(
+            f"{path} is damaged: its SHA-256 is not the manifest's. Check: augforge verify {dataset.folder}; repair: "
+            f"augforge repair {dataset.folder}"
+        )
+    return path
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:

@@ -59,9 +59,14 @@ def _check_entry(path: Path, name: str, version: Any) -> None:
 
 def write_tags(folder: Path, tags: dict[str, str]) -> None:
     """Replace the tags of a dataset, atomically."""
+    write_text(folder / TAGS, tags_text(tags))
+
+
+def tags_text(tags: dict[str, str]) -> str:
+    """All that the file of these tags holds."""
     from augforge.yamlfile import dump_yaml
 
-    write_text(folder / TAGS, seal(_HEAD + dump_yaml(dict(sorted(tags.items())))))
+    return seal(_HEAD + dump_yaml(dict(sorted(tags.items()))))
 
 
 def resolve_tag(folder: Path, version: str, known: Sequence[str] = ()) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from augforge.errors import TrainError
-from augforge.files import replacing
+from augforge.files import make_folder, replacing, writing
 
 Weights = dict[str, Tensor]
 
@@ -55,19 +56,34 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write ``folder/<step>``, then remove older ones: a kill at any moment leaves a complete checkpoint behind."""
+    """Write ``folder/<step>``, then remove older ones: a kill at any moment leaves a complete checkpoint behind.
+
+    Raises:
+        StorageError: there is no space or right to write it. The one before stays.
+    """
     target = folder / f"{checkpoint.state.step:08d}"
     temporary = folder / f".{target.name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    save_weights(temporary / "model.safetensors", checkpoint.weights)
-    torch.save(dict(checkpoint.components), temporary / "state.pt")
-    (temporary / "progress.json").write_text(json.dumps(asdict(checkpoint.state)), encoding="utf-8")
-    if target.exists():
-        shutil.rmtree(target)
-    temporary.rename(target)
+    for left in folder.glob(".*.tmp"):  # by a run that was killed, at this step or at another one
+        shutil.rmtree(left, ignore_errors=True)
+    try:
+        with writing(target):
+            make_folder(temporary)
+            _write_checkpoint(temporary, checkpoint)
+            if target.exists():
+                shutil.rmtree(target)
+            temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     for old in _checkpoints(folder)[:-1]:
         shutil.rmtree(old)
+
+
+def _write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    save_weights(folder / "model.safetensors", checkpoint.weights)
+    components = io.BytesIO()  # torch's own writing to a file hides why it failed
+    torch.save(dict(checkpoint.components), components)
+    (folder / "state.pt").write_bytes(components.getbuffer())
+    (folder / "progress.json").write_text(json.dumps(asdict(checkpoint.state)), encoding="utf-8")
 
 
 def load_checkpoint(folder: Path) -> Checkpoint | None:

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from augforge.errors import TrainError
+from augforge.files import make_folder, open_named, writing
+from augforge.train.events import Events
 
 
 class Journal:
     """Writes rows of ``metrics.jsonl``, whose ``kind`` is ``step`` or ``validation``; nothing in them depends on time.
+
+    All methods raise StorageError if a file cannot be written.
 
     Args:
         folder: the run's.
@@ -20,13 +24,13 @@ class Journal:
     """
 
     def __init__(self, folder: Path, size: int = 0, step: int = 0) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        folder.mkdir(parents=True, exist_ok=True)
-        self._stream = (folder / "metrics.jsonl").open("ab")
-        self._stream.truncate(size)
-        self._stream.seek(0, 2)
-        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self._folder = folder
+        with writing(folder):
+            make_folder(folder / "tensorboard")
+            self._stream = open_named(folder / "metrics.jsonl", "a")
+            self._stream.truncate(size)
+            self._stream.seek(0, 2)
+            self._events = Events(folder / "tensorboard", step)
 
     @property
     def size(self) -> int:
@@ -36,15 +40,16 @@ class Journal:
     def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         """Write a row; its numbers, nested ones too, become TensorBoard's scalars."""
         row = {"kind": kind, "step": step, **values}
-        self._stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-        self._stream.flush()
-        for name, value in _numbers(values, kind):
-            self._events.add_scalar(name, value, step)
+        with writing(self._folder):
+            self._stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            self._stream.flush()
+            self._events.write(dict(_numbers(values, kind)), step)
 
     def close(self) -> None:
         """Finish both files."""
-        self._stream.close()
-        self._events.close()
+        with writing(self._folder):
+            self._stream.close()
+            self._events.close()
 
 
 def read_journal(folder: Path) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -11,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from augforge.errors import TrainError, shorten
-from augforge.files import write_text
+from augforge.files import replacing, write_text
 from augforge.ops.geometry import width_height
 from augforge.train.config import TrainConfig, load_config
 from augforge.train.data.inputspec import InputSpec, RunSpec
 
 if TYPE_CHECKING:
+    import polars as pl
     from torch import nn
 
     from augforge.train.prediction.inference import Predictor, Window
@@ -61,7 +63,6 @@ class TrainingRun:
 
     def write(self) -> None:
         """Write the configuration, the environment and the spec, from which `open` reads the run again."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.folder / "config.yaml", self.config.to_yaml())
         write_json(self.folder / "environment.json", environment())
         write_json(self.folder / "run.json", asdict(self.spec))  # last: it is what makes the folder a run
@@ -201,3 +202,11 @@ def environment() -> dict[str, Any]:
 def write_json(path: Path, data: Mapping[str, Any] | Sequence[Any]) -> None:
     """Write indented JSON atomically."""
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_frame(path: Path, frame: pl.DataFrame) -> None:
+    """Write a table as Parquet, atomically; StorageError if there is no space or right."""
+    encoded = io.BytesIO()  # Polars itself does not say as an OSError why a file cannot be written
+    frame.write_parquet(encoded)
+    with replacing(path) as temporary:
+        temporary.write_bytes(encoded.getbuffer())

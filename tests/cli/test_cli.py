@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 from makedata import read_pixels
 from toybox import annotation, edit_json, move_a_point, tiny_hands, toy_fixture, two_versions_fixture, write_recipe  # noqa: F401
@@ -24,7 +25,7 @@ from augforge.store.dataset import open_dataset
 from augforge.store.manifest import read_manifest, versions
 
 COMMANDS = ["build", "outliers", "inspect", "verify", "show", "files", "export", "gc", "ops", "sources", "exports"]
-COMMANDS += ["log", "diff", "trace", "explain", "tag", "checkout"]
+COMMANDS += ["log", "diff", "trace", "explain", "tag", "checkout", "repair", "pack", "check"]
 COMMANDS += ["sample-data", "train", "evaluate", "predict", "tune-thresholds", "ensemble", "crossval", "compare"]
 
 
@@ -114,6 +115,7 @@ def test_wrong_usage_is_two(arguments: list[str], monkeypatch: pytest.MonkeyPatc
         (["verify", "."], "is no dataset"),
         (["files", "."], "is no dataset"),
         (["gc", "."], "is no dataset"),
+        (["pack", ".", "out.tar"], "is no dataset"),
         (["gc", "s3://bucket/toy"], "gc takes folders alone"),
         (["show", "."], "is no dataset"),
         (["ops", "mosaik"], "mosaic"),
@@ -294,7 +296,11 @@ def test_verify(toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         "shards": 3,
         "ok": True,
         "problems": [],
+        "versions": [read_manifest(toy).version],
+        "faults": [],
+        "notes": [],
     }
+    assert set(json.loads(run("verify", toy, "--all", "--json"))["versions"]) == set(versions(toy))
     shard = read_manifest(toy).shards[1].path
     with (toy / shard).open("r+b") as stream:
         stream.seek(999)
@@ -316,15 +322,38 @@ def test_a_url(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     (toy / shards[1].path).unlink()
     assert call(monkeypatch, "verify", url, "--json") == 1
     (problem,) = json.loads(capsys.readouterr().out)["problems"]
-    assert problem.startswith(f"{url} holds no {shards[1].path}")
+    assert problem.startswith(f"{url}/{shards[1].path}: is missing")
 
 
 def test_verify_with_a_broken_index_has_no_traceback(toy: Path) -> None:
     (toy / read_manifest(toy).index_path).write_bytes(b"nothing")
     done = shell("verify", toy)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: ")
-    assert "Traceback" not in done.stderr
+    assert read_manifest(toy).index_path in done.stdout
+    assert "augforge repair" in done.stdout
+    assert done.stderr == ""
+
+
+def test_repair(toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    shard = read_manifest(toy).shards[1]
+    row = open_dataset(toy).index.filter(pl.col("shard") == shard.path).row(0, named=True)
+    copy = shutil.copytree(toy, toy.parent / "copy")
+    with (toy / shard.path).open("r+b") as stream:
+        stream.seek(row["image_offset"] + 40)
+        stream.write(b"\0\1\2\3")
+    (toy / "log.jsonl").unlink()
+    assert call(monkeypatch, "repair", toy, "--json") == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [fault["samples"] for fault in found["faults"]] == [[row["name"]]]
+    assert any("--source" in reason for reason in found["reasons"])
+    assert call(monkeypatch, "repair", toy) == 1
+    out = capsys.readouterr().out
+    assert row["name"] in out
+    assert "--source" in out
+    found = json.loads(run("repair", toy, "--from", copy, "--json"))
+    assert (found["ok"], found["repaired"]) == (True, [shard.path])
+    assert "is whole" in run("repair", toy, "--all")
+    assert run("verify", toy, "--all", "--pixels")
 
 
 def test_show(toy: Path, tmp_path: Path) -> None:
@@ -348,7 +377,7 @@ def test_show_names_the_nearest(
 
 def test_gc(toy: Path, two_versions: Path) -> None:
     current, bytes_before = read_manifest(toy).version, sum(p.stat().st_size for p in toy.rglob("*") if p.is_file())
-    freed = json.loads(run("gc", toy, "--keep", "1", "--json"))
+    freed = json.loads(run("gc", toy, "--keep", "1", "--now", "--json"))
     assert freed["bytes"] > 0
     assert sum(path.stat().st_size for path in toy.rglob("*") if path.is_file()) == bytes_before - freed["bytes"]
     assert json.loads(run("verify", toy, "--pixels", "--json"))["ok"]

@@ -20,7 +20,7 @@ WRITES = {"build", "outliers", "show", "export", "sample-data"}
 WRITES |= {"train", "evaluate", "predict", "ensemble", "crossval", "compare", "trace", "explain"}
 TAKES_A_DATASET = {"inspect", "verify", "show", "export", "files", "gc", "outliers"}
 TAKES_A_DATASET |= {"train", "evaluate", "tune-thresholds", "crossval", "compare"}
-TAKES_A_DATASET |= {"log", "trace", "tag", "checkout"}
+TAKES_A_DATASET |= {"log", "trace", "tag", "checkout", "repair", "pack"}
 PROMISED = {"train": ["--shards", "--out"], "build": ["--out"]}
 COMMANDS: dict[str, Any] = vars(typer.main.get_command(cli.app))["commands"]
 

@@ -37,12 +37,15 @@ from toybox import (
 
 from augforge.engine import opening
 from augforge.engine.builder import Summary, build
+from augforge.engine.explaining import explain
 from augforge.errors import DatasetError, PlanError, SourceError, TaskError
 from augforge.files import writer_lock
 from augforge.ops.core import OPS, OpParams, op
 from augforge.phantom import write_phantom
+from augforge.report.difference import compare_versions
 from augforge.store.codec import Encoding, library_versions
 from augforge.store.dataset import open_dataset
+from augforge.store.history import history
 from augforge.store.manifest import read_manifest, versions
 from augforge.store.verify import verify
 
@@ -436,6 +439,24 @@ def test_dataset_of_another_name_is_refused(copy: Built) -> None:
     with pytest.raises(DatasetError, match="holds dataset 'toy', not 'other'"):
         build(other, copy.folder)
     assert is_untouched(copy, before)
+    with pytest.raises(DatasetError, match="build it with --rename"):
+        explain(other, copy.folder)
+
+
+def test_a_dataset_goes_on_under_another_name_if_told(copy: Built) -> None:
+    """Versions of the old name stay, and all samples are reused; `log` and `diff` say the names."""
+    before = read_manifest(copy.folder)
+    other = write_recipe(copy.recipe.with_name("other.yaml"), copy.data, MOSAIC[:1], name="other")
+    assert explain(other, copy.folder, rename=True).name == "other"
+    summary = build(other, copy.folder, rename=True)
+    assert (summary.name, summary.made, read_manifest(copy.folder).name) == ("other", 0, "other")
+    newest, oldest = history(copy.folder).entries
+    assert (newest.name, oldest.name, newest.parent) == ("other", "toy", before.version)
+    assert verify(copy.folder, pixels=True) == [] == verify(copy.folder, before.version, pixels=True)
+    report = compare_versions(open_dataset(copy.folder, before.version), open_dataset(copy.folder))
+    assert (report["a"]["name"], report["b"]["name"]) == ("toy", "other")
+    with pytest.raises(DatasetError, match="holds dataset 'other', not 'toy'"):
+        build(copy.recipe, copy.folder)
 
 
 def test_unfinished_batches_are_swept_by_a_build_alone(copy: Built) -> None:

@@ -63,7 +63,9 @@ class Bench:
             assert len(tasks) == sum(each.work in ("run", "again") for each in found.work)
             encoded = [job for job in self.performed if job.task is None and job.encoding is not None]
             assert len(encoded) <= sum(each.work == "encode" for each in found.work)
-            assert found.unchanged == (version == before)
+        assert found.unchanged in (None, version == before)
+        assert found.next_version in (None, version)
+        assert found.version_note == ("" if found.next_version else "depends on pixels")
         assert all(each.reasons for each in found.work)
         return found
 
@@ -94,6 +96,36 @@ def test_without_a_dataset_everything_is_new_and_nothing_is_written(bench: Bench
 def test_nothing_would_run(built: Bench) -> None:
     found = built.explain()
     assert (found.work, found.unchanged, found.version) == ([], True, read_manifest(built.folder).version)
+
+
+def test_the_version_of_an_earlier_recipe_is_known(built: Bench) -> None:
+    """All its shards are in the records of the version that has them."""
+    first = read_manifest(built.folder).version
+    built.write(STEPS[:2])
+    second = built.explain()
+    assert (second.next_version, second.unchanged) == (None, False)
+    built.write()
+    assert (built.explain().next_version, read_manifest(built.folder).version) == (first, first)
+
+
+def test_a_dry_run_has_the_version_or_says_what_it_depends_on(built: Bench) -> None:
+    version = read_manifest(built.folder).version
+    dry = build(built.recipe, built.folder, dry_run=True)
+    assert (dry.version, dry.unchanged, dry.version_note) == (version, True, "")
+    dry = build(built.recipe, built.root / "new", dry_run=True)
+    assert (dry.version, dry.unchanged, dry.version_note) == ("", False, "depends on pixels")
+    built.write(seed=5)
+    dry = build(built.recipe, built.folder, dry_run=True)
+    assert (dry.version, dry.version_note) == ("", "depends on pixels")
+
+
+def test_other_metadata_is_another_version_though_no_task_runs(built: Bench) -> None:
+    """No id changes, but shards hold the metadata."""
+    (built.root / "data/ages.csv").write_text("ID,age\nID001,7\n")
+    text = built.recipe.read_text()
+    built.recipe.write_text(text.replace("format: hand-bone,", "format: hand-bone, metadata: ages.csv,"))
+    found = built.explain()
+    assert (found.work, found.unchanged, found.next_version) == ([], False, None)
 
 
 def test_an_edited_annotation(built: Bench) -> None:
@@ -155,7 +187,7 @@ def test_other_libraries(built: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_missing_shard(built: Bench) -> None:
     manifest = read_manifest(built.folder)
     train = next(shard.path for shard in manifest.shards if shard.split == "train")
-    collect(built.folder)
+    collect(built.folder, now=True)
     (built.folder / train).unlink()
     found = built.explain()
     assert {kind for kind, _, _ in reasons(found)} == {"missing"}
@@ -164,7 +196,7 @@ def test_a_missing_shard(built: Bench) -> None:
 
 
 def test_missing_records(built: Bench) -> None:
-    collect(built.folder)
+    collect(built.folder, now=True)
     (built.folder / read_manifest(built.folder).ledger_path).unlink()
     found = built.explain(check=False)
     assert ("missing", "", "its result is not in the records of any version") in reasons(found, "run")
@@ -184,7 +216,7 @@ def test_nothing_is_written_to_a_dataset(built: Bench) -> None:
 
 
 def test_a_filter_that_changes_what_remains_is_no_task_but_another_version(built: Bench) -> None:
-    collect(built.folder)
+    collect(built.folder, now=True)
     built.write((*STEPS, "{op: where, condition: \"name NOT LIKE '%~rotate'\"}"))
     found = built.explain()
     assert not found.unchanged

@@ -9,8 +9,11 @@ import pytest
 from toybox import ids, rejected, roots, tiny_hands, write_recipe
 
 from augforge.engine.builder import Summary, build
-from augforge.errors import PlanError, RecipeError
+from augforge.errors import RecipeError
+from augforge.report.difference import compare_versions
+from augforge.report.trace import trace_sample
 from augforge.store.dataset import open_dataset
+from augforge.store.manifest import read_manifest
 
 LEVELS = (50, 90, 120, 150, 200)
 DARK = "{op: where, condition: \"name <> 'ID003/image0000000000003'\"}"
@@ -101,11 +104,53 @@ def test_a_review_remakes_nothing(tmp_path: Path) -> None:
         ("nothing-alike", "Known: ID001/"),
     ],
 )
-def test_a_mistyped_name_is_an_error(tmp_path: Path, typo: str, told: str) -> None:
-    with pytest.raises(PlanError, match=r"the review names .* no usable sample of that name") as error:
-        reviewed(tmp_path, {typo: "drop", 1: "keep"})
-    assert told in str(error.value) and "Correct the review file" in str(error.value)
-    assert not (tmp_path / "out/manifest.yaml").exists()
+def test_a_name_without_sample_is_a_warning(tmp_path: Path, typo: str, told: str) -> None:
+    summary = reviewed(tmp_path, {typo: "drop", 1: "keep"})
+    (warning,) = summary.warnings
+    assert warning.startswith(f"the review names '{typo}'") and "no usable sample of that name" in warning
+    assert told in warning and "Correct the review file" in warning
+    assert summary.samples == len(LEVELS)
+
+
+def test_the_manifest_holds_the_review_verbatim(tmp_path: Path) -> None:
+    reviewed(tmp_path, {3: "keep"}, DARK)
+    text = (tmp_path / "reviews/mine.yaml").read_text()
+    entry = read_manifest(tmp_path / "out").review
+    assert entry is not None and entry.text == text
+    (tmp_path / "reviews/mine.yaml").write_text(f"# a comment\n{text}")
+    build(tmp_path / "recipes/r.yaml", tmp_path / "out")
+    again = read_manifest(tmp_path / "out").review
+    assert again is not None and (again.digest, again.text[:3]) == (entry.digest, "# a")
+
+
+def test_a_verdict_stands_beside_every_sample_that_shows_the_image(tmp_path: Path) -> None:
+    never = '{op: where, condition: "width > 1000"}'
+    reviewed(tmp_path, {3: "keep", 2: "keep"}, "{op: hflip, keep_input: true}", never)
+    index = open_dataset(tmp_path / "out").index
+    assert set(index["name"]) == {name(2), name(3), f"{name(3)}~hflip"}
+    for shown, review, overruled in index.select("name", "review", "overruled").iter_rows():
+        assert review == [{"sample": shown.partition("~")[0], "verdict": "keep", "why": "seen"}]
+        assert overruled == ["where: condition not fulfilled"]
+
+
+def test_samples_that_no_review_names_have_none(tmp_path: Path) -> None:
+    reviewed(tmp_path, {1: "keep"}, "{op: mosaic, grid: [1, 2], keep_input: true}")
+    rows = open_dataset(tmp_path / "out").index.select("lineage", "review", "overruled").to_dicts()
+    for row in rows:
+        shows = name(1) in {root["name"] for root in row["lineage"]["roots"]}
+        assert (row["review"] is not None) == shows and row["overruled"] is None
+    assert 0 < sum(row["review"] is not None for row in rows) < len(rows)
+
+
+def test_diff_and_trace_tell_the_review(tmp_path: Path) -> None:
+    reviewed(tmp_path, {}, DARK)
+    before = open_dataset(tmp_path / "out")
+    reviewed(tmp_path, {3: "keep"}, DARK)
+    report = compare_versions(before, open_dataset(tmp_path / "out"))
+    assert report["review"] == [{"sample": name(3), "a": None, "b": "keep: seen"}]
+    traced = trace_sample(open_dataset(tmp_path / "out"), name(3))
+    assert traced["review"] == [{"sample": name(3), "verdict": "keep", "why": "seen"}]
+    assert traced["overruled"] == ["where: condition not fulfilled"]
 
 
 @pytest.mark.parametrize(

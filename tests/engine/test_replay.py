@@ -152,7 +152,7 @@ def test_overrides_and_the_review_of_the_build_count(tmp_path: Path) -> None:
     assert dataset.index["width"].max() == 12
     assert replay_sample(dataset, "ID003/image0000000000003").verdict == "equal"
     (tmp_path / "review.yaml").unlink()
-    assert "review.yaml" in replay_sample(dataset, "ID003/image0000000000003").reasons[0]
+    assert replay_sample(dataset, "ID003/image0000000000003").verdict == "equal", "the manifest holds the review"
 
 
 def test_an_op_of_another_version_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

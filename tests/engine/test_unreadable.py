@@ -100,7 +100,7 @@ def test_what_an_earlier_build_made_is_made_again_where_it_is_needed(tmp_path: P
     )
     recipe = rejecting(tmp_path / "r.yaml", data, steps)
     build(recipe, tmp_path / "out")
-    collect(tmp_path / "out")  # the work area, with all that lies between stages
+    collect(tmp_path / "out", now=True)  # the work area, with all that lies between stages
     put_unreadable_pixels(picture(data, 3))
     build(recipe, tmp_path / "out")
     other = without(copy_tree(data, tmp_path / "other"), 3)

@@ -11,11 +11,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from recorder import Operation, before_each_operation
+from smalldisk import disk_fixture, fails, kilobytes, resize  # noqa: F401
 from toybox import MOSAIC, edit_json, move_a_point, tiny_hands, write_recipe
 
 from augforge.cache.filecache import FileCache
@@ -33,23 +34,6 @@ LEVELS = [40, 70, 100, 130, 160, 190, 220]
 ERRORS = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES]
 
 
-@pytest.fixture(name="disk")
-def disk_fixture(tmp_path: Path) -> Iterator[Path]:
-    """A small disk in memory."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = os.name == "posix" and os.geteuid() == 0 and resize(place, "64m", "-t", "tmpfs", "none")
-    if not mounted:
-        pytest.skip("needs root on Linux, to mount a tmpfs")
-    yield place
-    subprocess.run(["umount", place], check=True)
-
-
-def resize(place: Path, size: str, *kind: str, remount: str = "") -> bool:
-    command = ["mount", *kind, "-o", f"{remount}size={size}", str(place)]
-    return subprocess.run(command, capture_output=True).returncode == 0
-
-
 @pytest.fixture(name="recipe", scope="module")
 def recipe_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("source")
@@ -62,22 +46,6 @@ def finished_fixture(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("finished") / "out"
     build(recipe, folder)
     return folder
-
-
-def kilobytes(folder: Path) -> int:
-    return sum(4 * -(-path.stat().st_size // 4096) for path in folder.rglob("*") if path.is_file())
-
-
-def fails(run: Callable[[], object], folder: Path) -> bool:
-    """Whether a command fails with the one error that is allowed, which names file, folder and remedy."""
-    try:
-        run()
-    except StorageError as error:
-        message = str(error)
-        assert str(folder) in message and " cannot be written: " in message, message
-        assert "run the same command again" in message or "choose another folder" in message.lower(), message
-        return True
-    return False
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

@@ -1,7 +1,7 @@
 """Kills: whenever a command is killed, versions stay whole, and the same command then ends as if nothing had been.
 
-By default about a dozen kills, at operations on files that were chosen over the whole run and around the commit; the
-slow tests take 60 and more, at every kind of moment.
+By default 20 kills, at operations on files that were chosen over the whole run and around the commit; the
+slow tests take 176 more, at every kind of moment.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from toybox import MOSAIC, edit_json, move_a_point, tiny_hands, write_recipe
 from augforge.engine.builder import build
 from augforge.export import export
 from augforge.store.dataset import open_dataset
-from augforge.store.manifest import read_manifest, versions
-from augforge.store.verify import verify
+from augforge.store.history import checkout, tag_version
+from augforge.store.manifest import Manifest, read_manifest, versions
+from augforge.store.pack import pack
+from augforge.store.verify import check_dataset, verify
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
 LEVELS = [40, 70, 100, 130, 160, 190, 220]
@@ -39,6 +41,7 @@ class World:
     old: Path
     versions: tuple[str, str]  # of the old data, and of the new
     exported: dict[str, bytes]
+    packed: bytes
     operations: dict[Any, list[str]] = field(default_factory=dict)
 
 
@@ -51,7 +54,9 @@ def world_fixture(tmp_path_factory: pytest.TempPathFactory) -> World:
     edit_json(next(iter(sorted(data.rglob("*.json")))), move_a_point)
     new = build(recipe, root / "new").version
     export(open_dataset(root / "old"), root / "exported", "coco")
-    return World(recipe, root / "old", (old, new), tree(root / "exported"))
+    pack(root / "old", root / "packed.tar")
+    packed = (root / "packed.tar").read_bytes()
+    return World(recipe, root / "old", (old, new), tree(root / "exported"), packed)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -123,6 +128,73 @@ class Collect(Rebuild):
         assert {path.name for path in (self.folder / "shards").iterdir()} == named
 
 
+class CollectTagged(Collect):
+    """The same of a dataset whose older version has a tag and is the current one."""
+
+    def __init__(self, world: World, place: Path, jobs: int = 1) -> None:
+        super().__init__(world, place, jobs)
+        tag_version(self.folder, "baseline", world.versions[0])
+        checkout(self.folder, "baseline")
+
+    def check_after_kill(self) -> None:
+        check_versions(self.folder, self.world.versions[:1])
+        assert verify(self.folder, "baseline", pixels=True) == []
+
+    def check_at_end(self) -> None:
+        self.check_after_kill()
+        assert versions(self.folder) == [self.world.versions[0]] and temporary_files(self.folder) == []
+
+
+class CheckOut(Rebuild):
+    """The older version is made current again."""
+
+    def __init__(self, world: World, place: Path, jobs: int = 1) -> None:
+        super().__init__(world, place, jobs)
+        build(world.recipe, self.folder)
+
+    def command(self) -> tuple[Any, ...]:
+        return killing.checkout, self.folder, self.world.versions[0]
+
+    def check_at_end(self) -> None:
+        assert read_manifest(self.folder).version == self.world.versions[0]
+        card = (self.folder / "README.md").read_text()
+        assert self.world.versions[0] in card and self.world.versions[1] not in card
+        build(self.world.recipe, self.folder)  # no temporary file outlives it
+        super().check_at_end()
+
+
+class Repair(Rebuild):
+    """A repair of a shard, a table, a manifest and the card of the newer version."""
+
+    def __init__(self, world: World, place: Path, jobs: int = 1) -> None:
+        super().__init__(world, place, jobs)
+        build(world.recipe, self.folder)
+        self.whole, manifest = self.contents(), read_manifest(self.folder)
+        for name in (manifest.shards[0].path, manifest.stages_path, "manifest.yaml"):
+            data = bytearray(self.whole[name])
+            data[len(data) // 2] ^= 1
+            (self.folder / name).write_bytes(data)
+        (self.folder / "README.md").unlink()
+        self.damaged = self.contents()
+
+    def contents(self) -> dict[str, bytes]:
+        found = tree(self.folder)
+        own = (name for name in found if not name.startswith("work/") and name not in (".lock", "log.jsonl"))
+        return {name: found[name] for name in own if not name.endswith(".tmp")}
+
+    def command(self) -> tuple[Any, ...]:
+        return killing.repair, self.folder
+
+    def check_after_kill(self) -> None:
+        """Each file is as it was before, or as it was before the damage."""
+        for name, data in self.contents().items():
+            assert data in (self.damaged.get(name), self.whole[name]), name
+
+    def check_at_end(self) -> None:
+        assert self.contents() == self.whole
+        assert list((self.folder / "work").glob("scratch-*")) == temporary_files(self.folder) == []
+
+
 class Export(FirstBuild):
     """An export into a new folder."""
 
@@ -148,7 +220,65 @@ class ExportInPlace(Export):
         pass  # some of the files may be there; the same command removes and writes them
 
 
-SCENES = {"first": FirstBuild, "over": Rebuild, "gc": Collect, "export": Export, "export in place": ExportInPlace}
+class Pack(Export):
+    """A pack into a new archive."""
+
+    def __init__(self, world: World, place: Path, jobs: int = 1) -> None:
+        super().__init__(world, place, jobs)
+        self.folder = place / "out.tar"
+
+    def command(self) -> tuple[Any, ...]:
+        return killing.pack, self.world.old, self.folder
+
+    def check_after_kill(self) -> None:
+        assert not self.folder.exists() or self.folder.read_bytes() == self.world.packed
+
+    def check_at_end(self) -> None:
+        assert self.folder.read_bytes() == self.world.packed
+        assert [path.name for path in self.folder.parent.iterdir()] == [self.folder.name]
+
+
+class Repair(FirstBuild):
+    """A repair of a shard, two tables and the manifest."""
+
+    def __init__(self, world: World, place: Path, jobs: int = 1) -> None:
+        super().__init__(world, place, jobs)
+        manifest = build_copy(world, self.folder)
+        self.damaged = {manifest.shards[0].path, manifest.index_path, manifest.ledger_path, "manifest.yaml"}
+        for name in self.damaged:
+            data = (self.folder / name).read_bytes()
+            (self.folder / name).write_bytes(data[: len(data) // 2])
+
+    def command(self) -> tuple[Any, ...]:
+        return killing.repair, self.folder
+
+    def check_after_kill(self) -> None:
+        assert {fault.file for fault in check_dataset(self.folder, every=True).faults} <= self.damaged
+
+    def check_at_end(self) -> None:
+        assert check_dataset(self.folder, every=True, pixels=True).ok
+        super().check_at_end()
+        assert list((self.folder / "work").glob("scratch-*")) == []
+
+
+def build_copy(world: World, folder: Path) -> Manifest:
+    build(world.recipe, folder)
+    return read_manifest(folder)
+
+
+SCENES: dict[str, type[FirstBuild]] = {
+    "first": FirstBuild,
+    "over": Rebuild,
+    "gc": Collect,
+    "gc tagged": CollectTagged,
+    "checkout": CheckOut,
+    "repair": Repair,
+    "export": Export,
+    "export in place": ExportInPlace,
+    "pack": Pack,
+    "repair": Repair,
+}
+"""What is killed, by name. A new scene is a class, a line here, and one in each of QUICK and MANY."""
 
 
 def operations(world: World, scene: str, jobs: int, place: Path) -> list[str]:
@@ -165,13 +295,24 @@ def operations(world: World, scene: str, jobs: int, place: Path) -> list[str]:
 def attempt(world: World, scene: str, jobs: int, place: Path, **kill: Any) -> bool:
     """Kill, check, run again, check; whether the kill came before the end."""
     place.mkdir()
+    scratch = place.with_name(f"{place.name}.scratch")
+    scratch.mkdir()
     trial = SCENES[scene](world, place, jobs)
-    killed = killing.run(*trial.command(), **kill) is None
+    killed = killing.run(*trial.command(), scratch=scratch, **kill) is None
     trial.check_after_kill()
     if killed or not isinstance(trial, Export):  # a finished export's folder is not empty, and refused
-        assert killing.run(*trial.command()) is not None
+        assert killing.run(*trial.command(), scratch=scratch) is not None
     trial.check_at_end()
+    check_empty(scratch)
     return killed
+
+
+def check_empty(scratch: Path) -> None:
+    """Nothing is left in the system's temporary folder; joblib's helper may need a moment to clear up there."""
+    end = time.monotonic() + 10
+    while any(scratch.iterdir()) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert list(scratch.rglob("*")) == []
 
 
 def spread(names: Sequence[str], count: int) -> list[int]:
@@ -185,8 +326,32 @@ def spread(names: Sequence[str], count: int) -> list[int]:
 
 # ---- the kills -------------------------------------------------------------------------------------------------------
 
-QUICK = [("first", 1, 3), ("first", 2, 1), ("over", 1, 3), ("over", 2, 1), ("gc", 1, 2), ("export", 1, 1)]
-MANY = [("first", 1, 12), ("first", 2, 6), ("over", 1, 12), ("over", 2, 6), ("gc", 1, 8), ("export", 1, 6)]
+QUICK = [
+    ("first", 1, 3),
+    ("first", 2, 1),
+    ("over", 1, 3),
+    ("over", 2, 1),
+    ("gc", 1, 2),
+    ("gc tagged", 1, 1),
+    ("checkout", 1, 1),
+    ("repair", 1, 1),
+    ("export", 1, 1),
+    ("pack", 1, 1),
+    ("repair", 1, 2),
+]
+MANY = [
+    ("first", 1, 12),
+    ("first", 2, 6),
+    ("over", 1, 12),
+    ("over", 2, 6),
+    ("gc", 1, 8),
+    ("gc tagged", 1, 8),
+    ("checkout", 1, 8),
+    ("repair", 1, 10),
+    ("export", 1, 6),
+    ("pack", 1, 6),
+    ("repair", 1, 12),
+]
 
 
 @pytest.mark.parametrize(("scene", "jobs", "count"), [*QUICK, ("export in place", 1, 2)])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from toybox import annotation, edit_json, ids, move_a_point, tiny_hands, write_recipe
+from toybox import annotation, edit_json, ids, move_a_point, tiny_hands, with_index, write_recipe
 
 from augforge.engine.builder import build
 from augforge.errors import DatasetError
@@ -246,8 +246,13 @@ def test_a_damaged_table_is_named(bench: Bench) -> None:
     dataset = open_dataset(bench.folder)
     path = bench.folder / dataset.manifest.stages_path
     path.write_bytes(b"nothing")
-    with pytest.raises(DatasetError, match=r"stages\.parquet cannot be read .* Build the dataset again"):
+    with pytest.raises(
+        DatasetError, match=rf"stages\.parquet is damaged: its SHA-256 .*augforge repair {bench.folder}"
+    ):
         read_stages(dataset)
+    before = with_index(dataset, dataset.index, files=[])  # as in format 1, without digests of tables
+    with pytest.raises(DatasetError, match=r"stages\.parquet cannot be read .* Build the dataset again"):
+        read_stages(before)
     dataset.index.write_parquet(path)
     with pytest.raises(DatasetError, match="has no column stage"):
-        read_stages(dataset)
+        read_stages(before)

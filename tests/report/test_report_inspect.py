@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 from rich.console import Console
+from toybox import with_index
 
 from augforge import bitmask
 from augforge.engine.builder import build
@@ -105,7 +106,7 @@ def test_counts_of_a_part_of_a_dataset(dataset: Dataset) -> None:
 
 def test_tags_are_counted(dataset: Dataset) -> None:
     tags = pl.Series("tags", [["metal"], ["metal", "dark"], *[[]] * 6])
-    tagged = Dataset(dataset.folder, dataset.manifest, dataset.index.with_columns(tags))
+    tagged = with_index(dataset, dataset.index.with_columns(tags))
     report = inspect(tagged)
     assert report["tags"] == {"dark": 1, "metal": 2}
     assert "dark 1, metal 2" in render_text(report)

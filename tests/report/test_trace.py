@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -106,5 +107,7 @@ def test_unknown_samples_and_damaged_tables(dataset: Dataset, tmp_path: Path) ->
     name = dataset.index["name"][0]
     with pytest.raises(DatasetError, match=f"no sample '{name}x'.*Did you mean"):
         trace_sample(dataset, f"{name}x")
-    with pytest.raises(DatasetError, match=r"stages\.parquet cannot be read"):
-        trace_sample(Dataset(tmp_path, dataset.manifest, dataset.index), name)
+    copy = open_dataset(shutil.copytree(dataset.folder, tmp_path / "copy"))
+    (copy.folder / copy.manifest.stages_path).write_bytes(b"x")
+    with pytest.raises(DatasetError, match=r"stages\.parquet is damaged"):
+        trace_sample(copy, name)

@@ -176,7 +176,7 @@ def test_check_fetches_a_damaged_copy_again(
     two_versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AUGFORGE_CACHE", str(tmp_path / "cache"))
-    dataset = open_dataset(f"file://{two_versions / 'toy'}")
+    dataset = open_dataset(f"file://{two_versions / 'toy'}", check=False)
     image = bytes(dataset.payload(0)[0])
     shard = dataset.folder / dataset.index["shard"][0]
     data = bytearray(shard.read_bytes())
@@ -268,6 +268,6 @@ def test_a_loader_process_imports_only_what_reading_needs() -> None:
     """Each worker of a DataLoader imports this module, so what opening and checking need must not come along."""
     code = "import sys, augforge.store.dataset; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    assert not {"pyarrow", "ruamel.yaml", "fsspec", "sqlite3", "rich"} & set(loaded)
+    assert not {"polars", "pyarrow", "ruamel.yaml", "fsspec", "sqlite3", "rich"} & set(loaded)
     assert not {"augforge.cache", "augforge.store.index", "augforge.store.remote", "augforge.yamlfile"} & set(loaded)
-    assert sum(name.split(".")[0] == "augforge" for name in loaded) <= 15
+    assert sum(name.split(".")[0] == "augforge" for name in loaded) <= 19

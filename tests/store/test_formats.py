@@ -17,7 +17,10 @@ import augforge
 from augforge.engine.builder import build
 from augforge.errors import DatasetError
 from augforge.store.dataset import open_dataset
+from augforge.store.index import EMPTY
 from augforge.store.manifest import Manifest, read_manifest, version_of, write_manifest
+from augforge.store.pack import pack
+from augforge.store.verify import check_dataset
 
 
 def test_the_manifest_has_the_digest_of_every_table(toy: Path) -> None:
@@ -84,15 +87,24 @@ def as_format_1(folder: Path) -> Manifest:
     for path in list((folder / "index").glob(f"{manifest.version}.*")):
         path.rename(path.with_name(path.name.replace(manifest.version, version)))
     index = folder / f"index/{version}.parquet"
-    pq.write_table(pq.read_table(index).drop_columns(["payload_digest"]), index)
+    pq.write_table(pq.read_table(index).drop_columns(["payload_digest", *EMPTY]), index)
     digest = hashlib.sha256(index.read_bytes()).hexdigest()
-    changes = {"format": 1, "version": version, "augforge": "", "files": [], "index_sha256": digest}
+    changes = {
+        "format": 1,
+        "version": version,
+        "augforge": "",
+        "files": [],
+        "index_sha256": digest,
+        "metadata_columns": [],
+    }
     old = manifest.model_copy(update=changes)
     shutil.rmtree(folder / "versions")
     write_manifest(folder, old)
     for path in (folder / "manifest.yaml", folder / f"versions/{version}.yaml"):
-        text = path.read_text(encoding="utf-8").replace("  overrides: {}\n", "").replace("files: []\n", "")
-        path.write_text(text[: text.rindex("# sha256")].replace("augforge: ''\n", ""), encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
+        for line in ("  overrides: {}\n", "files: []\n", "review:\n", "augforge: ''\n", "metadata_columns: []\n"):
+            text = text.replace(line, "")
+        path.write_text(text[: text.rindex("# sha256")], encoding="utf-8")
     return old
 
 
@@ -104,6 +116,14 @@ def test_format_1_is_read(toy: Path) -> None:
     assert old.version == old.expected_version()
     assert {sample.name: sample.image.tobytes() for sample in dataset} == before
     assert "sha256 of all lines" not in (toy / "manifest.yaml").read_text(encoding="utf-8")
+
+
+def test_format_1_is_packed_and_what_is_unchecked_is_named(toy: Path, tmp_path: Path) -> None:
+    old = as_format_1(toy)
+    assert pack(toy, tmp_path / "toy.tar").unchecked == sorted({*old.table_paths} - {old.index_path})
+    (toy / old.index_path).write_bytes(b"damaged")
+    with pytest.raises(DatasetError, match=old.version):
+        pack(toy, tmp_path / "toy.tar")
 
 
 def test_samples_of_format_1_are_reused(tmp_path: Path) -> None:
@@ -122,3 +142,24 @@ def test_pyarrow_and_polars_read_the_tables(toy: Path) -> None:
     manifest = read_manifest(toy)
     for place in manifest.table_paths:
         assert pl.read_parquet(toy / place).height == pa.table(pq.read_table(toy / place)).num_rows
+
+
+def test_a_table_of_a_version_that_is_there_never_changes_under_its_manifest(tmp_path: Path) -> None:
+    """A review that drops nothing gives the same version with another index: each manifest keeps its own."""
+    data = tiny_hands(tmp_path / "data", [50, 90, 130])
+    recipe = write_recipe(tmp_path / "r.yaml", data, classes="[a, b]")
+    build(recipe, tmp_path / "out")
+    before = read_manifest(tmp_path / "out")
+    old = (tmp_path / "out" / before.index_path).read_bytes()
+    (tmp_path / "review.yaml").write_text("samples: {ID001/image0000000000001: {verdict: keep, why: fine}}\n")
+    recipe.write_text(recipe.read_text() + "review: review.yaml\n")
+    build(recipe, tmp_path / "out")
+    after = read_manifest(tmp_path / "out")
+    assert after.version == before.version
+    assert after.index_path != before.index_path
+    assert (tmp_path / "out" / before.index_path).read_bytes() == old
+    assert open_dataset(tmp_path / "out").index["review"].null_count() == 2
+    assert check_dataset(tmp_path / "out", every=True, pixels=True).ok
+    write_manifest(tmp_path / "out", before)  # a build that was stopped before its commit
+    assert check_dataset(tmp_path / "out", every=True).ok
+    assert len(open_dataset(tmp_path / "out")) == 3

@@ -83,7 +83,7 @@ def test_failed_builds_are_listed_as_such(toy: Path) -> None:
 
 def test_a_version_that_gc_removed_is_still_in_the_history(toy: Path) -> None:
     old, new = old_and_new(toy)
-    collect(toy, keep=1)
+    collect(toy, keep=1, now=True)
     assert [(entry.version, entry.exists) for entry in history(toy).entries] == [(new, True), (old, False)]
 
 
@@ -159,18 +159,18 @@ def test_a_damaged_tags_file_is_named(toy: Path, text: str) -> None:
     with pytest.raises(DatasetError, match=r"tags\.yaml"):
         read_tags(toy)
     with pytest.raises(DatasetError, match=r"tags\.yaml"):
-        collect(toy, keep=1)
+        collect(toy, keep=1, now=True)
     assert len(versions(toy)) == 2
 
 
 def test_gc_keeps_tagged_versions(toy: Path) -> None:
     old, new = old_and_new(toy)
     tag_version(toy, "baseline", old)
-    collect(toy, keep=1)
+    collect(toy, keep=1, now=True)
     assert versions(toy) == sorted([old, new])
     assert verify(toy, "baseline", pixels=True) == []
     delete_tag(toy, "baseline")
-    collect(toy, keep=1)
+    collect(toy, keep=1, now=True)
     assert versions(toy) == [new]
 
 

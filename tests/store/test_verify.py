@@ -10,12 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from toybox import toy_fixture, two_versions_fixture  # noqa: F401
 
-from augforge.errors import DatasetError
 from augforge.files import file_sha256
 from augforge.store.dataset import open_dataset
-from augforge.store.manifest import Manifest, ShardEntry, read_manifest, versions, write_manifest
+from augforge.store.manifest import FileEntry, Manifest, ShardEntry, read_manifest, versions, write_manifest
 from augforge.store.seal import seal
-from augforge.store.verify import verify
+from augforge.store.verify import check_dataset, verify
 
 Change = Callable[[pl.DataFrame], pl.DataFrame]
 
@@ -41,7 +40,15 @@ def forge_index(folder: Path, change: Change, *, consistent: bool = True) -> Non
     schema = pq.read_schema(path)
     pq.write_table(change(pl.read_parquet(path)).to_arrow().cast(schema), path)
     if consistent:
-        forge_manifest(folder, index_sha256=file_sha256(path))
+        forge_table(folder, path, index_sha256=file_sha256(path))
+
+
+def forge_table(folder: Path, path: Path, **changes: object) -> None:
+    """Let the manifest state the digest that a table has now."""
+    place = path.relative_to(folder).as_posix()
+    new = FileEntry(path=place, bytes=path.stat().st_size, sha256=file_sha256(path))
+    entries = [new if entry.path == place else entry for entry in read_manifest(folder).files]
+    forge_manifest(folder, files=entries, **changes)
 
 
 def forge_manifest(folder: Path, **changes: object) -> Manifest:
@@ -70,10 +77,9 @@ def test_flipped_payload_byte(toy: Path, column: str) -> None:
     shard, path = shard_of(toy)
     row = open_dataset(toy).where(pl.col("shard") == shard.path).index.row(2, named=True)
     flip(path, row[f"{column}_offset"] + row[f"{column}_bytes"] // 2)
-    problems = verify(toy)
-    assert any(shard.path in line and "SHA-256" in line for line in problems)
-    assert any(shard.path in line and "CRC" in line for line in problems)
-    assert all(shard.path in line for line in problems)
+    (fault,) = check_dataset(toy).faults
+    assert (fault.file, fault.kind, fault.samples) == (shard.path, "damaged", (row["name"],))
+    assert "SHA-256" in str(fault) and row["name"] in str(fault)
 
 
 @pytest.mark.parametrize("column", ["name", "lineage", "metadata", "group", "known"])
@@ -82,16 +88,16 @@ def test_flipped_byte_in_another_column(toy: Path, column: str) -> None:
     group = pq.read_metadata(path).row_group(0)
     chunk = next(group.column(i) for i in range(group.num_columns) if group.column(i).path_in_schema == column)
     flip(path, chunk.data_page_offset + chunk.total_compressed_size - 2)
-    problems = verify(toy)
-    assert len(problems) == 2
-    assert all(shard.path in line for line in problems)
+    (fault,) = check_dataset(toy).faults
+    assert (fault.file, len(fault.samples)) == (shard.path, group.num_rows)
 
 
 def test_flipped_byte_in_the_footer(toy: Path) -> None:
     shard, path = shard_of(toy)
     flip(path, path.stat().st_size - 6)
-    assert all(shard.path in line for line in verify(toy))
-    assert len(verify(toy)) == 2
+    (fault,) = check_dataset(toy).faults
+    assert (fault.file, len(fault.samples)) == (shard.path, shard.rows)
+    assert f"and {shard.rows - 3} more" in str(fault)
 
 
 @pytest.mark.parametrize("keep", [0, 3, 1000, -1])
@@ -105,7 +111,9 @@ def test_truncated_shard(toy: Path, keep: int) -> None:
 def test_missing_shard(toy: Path) -> None:
     shard, path = shard_of(toy, "val")
     path.unlink()
-    assert verify(toy, pixels=True) == [f"{shard.path}: is missing"]
+    (fault,) = check_dataset(toy, pixels=True).faults
+    assert (fault.file, fault.kind, fault.message) == (shard.path, "missing", "is missing")
+    assert set(fault.samples) == set(open_dataset(toy).split("val").index["name"])
 
 
 def test_swapped_shards(toy: Path) -> None:
@@ -151,11 +159,10 @@ def test_shard_rewritten_by_another_tool(toy: Path) -> None:
 
 def test_edited_index_has_another_digest(toy: Path) -> None:
     forge_index(toy, in_first("tags", pl.lit(["mine"])), consistent=False)
-    path = read_manifest(toy).index_path
-    assert verify(toy) == [
-        f"{path}: its digest is not the manifest's; the index was changed",
-        f"{path}: its tags are not those of the manifest",
-    ]
+    manifest = read_manifest(toy)
+    (fault,) = check_dataset(toy).faults
+    assert (fault.file, fault.kind, fault.versions) == (manifest.index_path, "damaged", (manifest.version,))
+    assert "the manifest says" in fault.message
 
 
 @pytest.mark.parametrize("column", ["image_offset", "image_bytes", "masks_offset", "masks_bytes"])
@@ -193,17 +200,22 @@ def test_row_of_an_unknown_shard(toy: Path) -> None:
     assert any("names shards the manifest does not have: shards/train-0000.parquet" in line for line in verify(toy))
 
 
-def test_unreadable_index_is_an_error(toy: Path) -> None:
+def test_an_unreadable_index_does_not_hide_a_damaged_shard(toy: Path) -> None:
+    shard, path = shard_of(toy)
+    names = set(open_dataset(toy).where(pl.col("shard") == shard.path).index["name"])
+    flip(path, path.stat().st_size // 2)
     index_path(toy).write_bytes(b"PAR1 and nothing else")
-    with pytest.raises(DatasetError, match=str(index_path(toy))):
-        verify(toy)
+    index, damaged = check_dataset(toy).faults
+    assert index.file == read_manifest(toy).index_path
+    assert (damaged.file, set(damaged.samples)) == (shard.path, names)
 
 
 def test_only_pixels_shows_changed_pixels(toy: Path) -> None:
     name = open_dataset(toy).index["name"][0]
     forge_index(toy, in_first("pixel_digest", pl.lit("0" * 32)))
     assert verify(toy) == []
-    assert verify(toy, pixels=True) == [f"{name}: its decoded pixels are not those that were stored"]
+    (problem,) = verify(toy, pixels=True)
+    assert f"the decoded pixels of {name} are not those that were stored" in problem
 
 
 @pytest.mark.parametrize(
@@ -213,7 +225,7 @@ def test_problem_names_an_undecodable_sample(toy: Path, column: str, value: int)
     name = open_dataset(toy).index["name"][0]
     forge_index(toy, in_first(column, pl.lit(value)))
     problems = verify(toy, pixels=True)
-    assert any(line.startswith(f"sample '{name}' in ") and "cannot be decoded" in line for line in problems)
+    assert any(f": sample '{name}' cannot be decoded" in line for line in problems)
     assert len(problems) == 2
 
 

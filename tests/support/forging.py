@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+import xxhash
 
 from augforge.files import file_sha256
 from augforge.keys import digest
@@ -75,7 +76,14 @@ class Forgery:
         at = path.stat().st_size - len(data)
         place = {f"{column}_offset": at, f"{column}_bytes": len(data), **columns}
         name = self.manifest["shards"][0]["path"]
-        self.rows(lambda row: row.update(place) if row["shard"] == name else None)
+        digits = xxhash.xxh3_64(data).hexdigest()  # the payload's digest has those of image and masks
+
+        def change(row: Data) -> None:
+            if row["shard"] == name:
+                old = row["payload_digest"]
+                row.update(place, payload_digest=digits + old[16:] if column == "image" else old[:16] + digits)
+
+        self.rows(change)
 
     def finish(self, text: str | None = None) -> Path:
         """Write the manifest, with digests that fit, or another text in its place."""

@@ -6,6 +6,7 @@ it, so it is missing. No result is ever replaced. AUGFORGE_GOLDEN=write removes 
 
 from __future__ import annotations
 
+import getpass
 import json
 import math
 import os
@@ -59,8 +60,8 @@ def read_golden(path: Path) -> Results:
 
 def change_golden(path: Path, change: Callable[[Results], Results]) -> None:
     """Change the file atomically and under a lock: with pytest-xdist several processes add results at once."""
-    lock = Path(tempfile.gettempdir()) / f"augforge-{digest(str(path.resolve()))}.lock"
-    with FileLock(lock, timeout=60):
+    # One for all such files: a lock file can only be left where it is, and one a file would be hundreds in time.
+    with FileLock(Path(tempfile.gettempdir()) / f"augforge-golden-{getpass.getuser()}.lock", timeout=60):
         results = change(read_golden(path))
         lines = [f"{json.dumps(key)}: {json.dumps(results[key])}" for key in sorted(results)]
         temporary = path.with_suffix(".tmp")

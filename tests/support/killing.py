@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,8 +16,18 @@ from typing import Any
 
 from recorder import Operation, before_each_operation
 
+from augforge.store import forking
+
 SERVER: Any = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-PRELOADED = ["augforge.engine.builder", "augforge.export", "augforge.store.gc", "augforge.sources.formats.hand_bone"]
+PRELOADED = [
+    "augforge.engine.builder",
+    "augforge.engine.repair",
+    "augforge.export",
+    "augforge.store.gc",
+    "augforge.store.pack",
+    "augforge.engine.repair",
+    "augforge.sources.formats.hand_bone",
+]
 PATIENCE = 120  # seconds
 if os.name == "posix":
     SERVER.set_forkserver_preload(PRELOADED)
@@ -31,7 +42,7 @@ def build(recipe: Path, out: Path, jobs: int = 1) -> None:
 def gc(folder: Path) -> None:
     from augforge.store.gc import collect
 
-    collect(folder, keep=1)
+    collect(folder, keep=1, now=True)
 
 
 def export(folder: Path, out: Path, to: str = "coco") -> None:
@@ -41,9 +52,43 @@ def export(folder: Path, out: Path, to: str = "coco") -> None:
     run(open_dataset(folder), out, to)
 
 
-def run_here(pipe: Any, at: int | None, command: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def pack(folder: Path, out: Path) -> None:
+    from augforge.store.pack import pack as run
+
+    run(folder, out)
+
+
+def repair(folder: Path) -> None:
+    from augforge.engine.repair import repair as run
+
+    run(folder)
+
+
+def checkout(folder: Path, version: str) -> None:
+    from augforge.store.history import checkout as run
+
+    run(folder, version)
+
+
+def repair(folder: Path) -> None:
+    from augforge.engine.repair import repair as run
+
+    assert not run(folder).faults
+
+
+def allow_polars() -> None:
+    """To be called in a process of `SERVER`, which has loaded Polars, but never used it: it has no pool of threads."""
+    forking._Inherited.polars = False
+
+
+def run_here(
+    pipe: Any, at: int | None, scratch: Path | None, command: Callable[..., None], arguments: tuple[Any, ...]
+) -> None:
     """Run a command and send the names of its operations; or die before operation number `at`."""
     done: list[str] = []
+    allow_polars()
+    if scratch is not None:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(scratch)
 
     def hook(operation: Operation) -> None:
         if len(done) == at:
@@ -57,7 +102,11 @@ def run_here(pipe: Any, at: int | None, command: Callable[..., None], arguments:
 
 
 def run(
-    command: Callable[..., None], *arguments: Any, at: int | None = None, after: float | None = None
+    command: Callable[..., None],
+    *arguments: Any,
+    at: int | None = None,
+    after: float | None = None,
+    scratch: Path | None = None,
 ) -> list[str] | None:
     """Run a command in a process of its own.
 
@@ -66,12 +115,13 @@ def run(
         arguments: its own.
         at: number of the operation before which the process kills itself.
         after: seconds after which it is killed.
+        scratch: what the process, and its workers, take for the system's temporary folder.
 
     Returns:
         The names of its operations on files; None if it was killed.
     """
     here, there = SERVER.Pipe(duplex=False)
-    process = SERVER.Process(target=run_here, args=(there, at, command, arguments))
+    process = SERVER.Process(target=run_here, args=(there, at, scratch, command, arguments))
     process.start()
     there.close()
     try:

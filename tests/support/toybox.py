@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import cv2
@@ -19,6 +20,8 @@ from augforge.engine.builder import Summary, build
 from augforge.phantom import write_phantom
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.store.manifest import read_manifest
+from augforge.store.tablereading import read_sample_table
+from augforge.store.versionfiles import VersionFiles
 
 MOSAIC = ("{op: hflip, keep_input: true}", "{op: mosaic, keep_input: true}")
 
@@ -49,6 +52,16 @@ def made(
     """Write a recipe, build it in one process, open what came out."""
     summary = build(write_recipe(tmp_path / "recipe.yaml", data, steps, **recipe), tmp_path / out)
     return summary, open_dataset(tmp_path / out)
+
+
+def with_index(dataset: Dataset, index: pl.DataFrame, **changes: Any) -> Dataset:
+    """A dataset with another index, of the same shards, and with changes to its manifest."""
+    files = VersionFiles(dataset.folder, dataset.manifest.model_copy(update=changes), checked=False)
+    with TemporaryDirectory() as folder:
+        index.write_parquet(Path(folder) / "index.parquet")
+        table = read_sample_table(Path(folder) / "index.parquet", dataset.classes)
+    files.__dict__["index"] = index
+    return Dataset(files, table)
 
 
 def shas(folder: Path) -> list[str]:

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from fakelearner import FakeLearner, Masks
 from rich.console import Console
-from toybox import annotation, edit_json, made
+from toybox import annotation, edit_json, made, with_index
 
 from augforge import bitmask
 from augforge.errors import TrainError
@@ -103,7 +103,7 @@ def test_a_mosaic_that_shows_a_judge_is_refused(plain: Dataset, mosaics: Dataset
         pl.when(train).then(pl.col("lineage").struct.with_fields(root.alias("roots"))).otherwise(pl.col("lineage"))
     )
     with pytest.raises(TrainError, match=r"mosaics trains on what .*: ID00\d is in"):
-        common_set([plain, Dataset(mosaics.folder, mosaics.manifest, index)])
+        common_set([plain, with_index(mosaics, index)])
 
 
 def test_other_classes_are_refused(root: Path, plain: Dataset) -> None:

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from fakelearner import FakeLearner, Masks
 from rich.console import Console
-from toybox import annotation, edit_json, made
+from toybox import annotation, edit_json, made, with_index
 
 from augforge import bitmask
 from augforge.errors import TrainError
@@ -90,7 +90,7 @@ def test_a_sample_of_two_groups_is_judged_where_both_are_held_out(dataset: Datas
     for same in (True, False):
         other = next(g for g, fold in fold_of.items() if g != person and (fold == fold_of[person]) == same)
         pair = pl.when(pl.col("name") == first).then(pl.lit([person, other])).otherwise(pl.col("groups"))
-        folds = folds_of(Dataset(dataset.folder, dataset.manifest, dataset.index.with_columns(groups=pair)), 4)
+        folds = folds_of(with_index(dataset, dataset.index.with_columns(groups=pair)), 4)
         held = [fold.number for fold in folds if first in fold.held_out.index["name"]]
         trained = {fold.number for fold in folds if first in fold.train.index["name"]}
         assert held == ([fold_of[person]] if same else [])
@@ -120,7 +120,7 @@ def test_too_few(dataset: Dataset, root: Path) -> None:
 
 
 def test_labels_alone_cannot_be_judged(dataset: Dataset) -> None:
-    labels = Dataset(dataset.folder, dataset.manifest.model_copy(update={"classes": ["ignore"]}), dataset.index)
+    labels = with_index(dataset, dataset.index, classes=["ignore"])
     with pytest.raises(TrainError, match="has no classes with masks"):
         folds_of(labels, 2)
     with pytest.raises(TrainError, match="has no classes with masks"):

@@ -22,8 +22,9 @@ from augforge.store.dataset import Dataset  # noqa: E402
 from augforge.train.config import DataConfig  # noqa: E402
 from augforge.train.data.batch import Batch, to_device  # noqa: E402
 from augforge.train.data.inputspec import InputSpec  # noqa: E402
-from augforge.train.data.loading import TrainingBatches, default_workers  # noqa: E402
+from augforge.train.data.loading import TrainingBatches  # noqa: E402
 from augforge.train.data.trainingset import TrainingSet  # noqa: E402
+from augforge.train.data.workers import default_workers  # noqa: E402
 
 CLASSES = ("a", "b", "c", "ignore")
 ONLINE = ({"op": "hflip", "p": 0.5}, {"op": "rotate"}, {"op": "mosaic", "p": 0.4})
@@ -289,7 +290,7 @@ def test_a_damaged_sample_is_told_without_a_trace(workers: int, tmp_path: Path) 
     dataset = build(tmp_path, tmp_path / "hands", ("a",))
     for shard in (tmp_path / "out/shards").iterdir():
         shard.write_bytes(shard.read_bytes().replace(b"IDAT", b"IDAX"))
-    with pytest.raises(DatasetError, match=r"sample 'ID00.*cannot be decoded") as caught:
+    with pytest.raises(DatasetError, match=r"is damaged: the stored bytes of sample 'ID00") as caught:
         next(batches(dataset, workers=workers).stream())
     assert "Traceback" not in str(caught.value)
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from tinyrun import config
-from toybox import made, write_recipe
+from toybox import made, with_index, write_recipe
 
 from augforge.engine.builder import build
 from augforge.errors import TrainError
@@ -131,7 +131,7 @@ def test_samples_without_label_are_left_out(tmp_path: Path) -> None:
     index = dataset.index.with_columns(
         pl.when(pl.int_range(pl.len()) == 0).then(None).otherwise(pl.col("label")).alias("label")
     )
-    part = type(dataset)(dataset.folder, dataset.manifest, index)
+    part = with_index(dataset, index)
     overrides = ("model.encoder=tu-test_resnet", "data.size=64", "data.workers=0", "data.batch_size=8", "steps=2")
     train([dataset], load_config(None, overrides), tmp_path / "run", train_and_val=(part, dataset))
     losses = [row["loss"] for row in read_journal(tmp_path / "run") if row["kind"] == "step"]
@@ -141,7 +141,7 @@ def test_samples_without_label_are_left_out(tmp_path: Path) -> None:
 def test_a_validation_split_that_knows_nothing_is_refused(hands: Path, tmp_path: Path) -> None:
     dataset = open_dataset(hands)
     unknown = pl.struct([pl.lit(None, pl.Int64).alias(name) for name in dataset.classes]).alias("area")
-    val = type(dataset)(dataset.folder, dataset.manifest, dataset.split("val").index.with_columns(unknown))
+    val = with_index(dataset, dataset.split("val").index.with_columns(unknown))
     with pytest.raises(TrainError, match="no labelled split 'val'"):
         train([dataset], config("steps=1"), tmp_path / "run", train_and_val=(dataset.split("train"), val))
 

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from augforge import bitmask
 from augforge.cache.filecache import FileCache
-from augforge.cache.work import Payload
+from augforge.cache.work import DamagedPayload, Payload
 from augforge.errors import DatasetError, SourceError
 from augforge.files import file_sha256, is_url
 from augforge.keys import digest
@@ -26,12 +26,12 @@ from augforge.sources.raster.remapping import remap_sample
 from augforge.sources.scan.scanning import Scan
 from augforge.store.codec import decode_image
 from augforge.store.dataset import Dataset
-from augforge.store.index import read_index
-from augforge.store.indexcheck import check_index
 from augforge.store.manifest import Manifest, read_manifest
 from augforge.store.remote import Remote
+from augforge.store.versionfiles import VersionFiles
 
 _COLUMNS = ("id", "name", "group", "groups", "split", "width", "height", "label", "area", "metadata", "pixel_digest")
+_DIGEST = "payload_digest"
 _PLACE = ("shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes")
 
 
@@ -97,12 +97,9 @@ ROOT/                          source.path or URL, as augforge build made it
         return scan.make_listing(records, table.names, dataset.labels)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
-        names, place = record.data["classes"], record.data["place"]
-        payload = Payload(str(self.root / place[0]), *place[1:])
+        names = record.data["classes"]
         try:
-            if self._remote is not None:  # a worker may run on another machine than the listing did
-                self._remote.fetch_shard(place[0], *record.data["whole"])
-            image, masks = payload.read()
+            image, masks = self._read_payload(record)
             pixels = decode_image(image, (record.height, record.width))
             planes = bitmask.decode(masks, record.height, record.width, len(names))
             known = bitmask.select_bits(record.data["labelled"], len(names))
@@ -110,10 +107,26 @@ ROOT/                          source.path or URL, as augforge build made it
             sample = make_sample(record, pixels, bitmask.contiguous(planes), known, label)
         except (OSError, ValueError, DatasetError) as error:
             raise SourceError(
-                f"{payload.file}: sample {record.name} cannot be read ({error}). {self._remedy}"
+                f"{self.root / record.data['place'][0]}: sample {record.name} cannot be read ({error}). {self._remedy}"
             ) from error
         found = remap_sample(sample, self._class_mapping(names, classes), len(classes))
         return replace(found, known=with_ignore(found.known, classes))
+
+    def _read_payload(self, record: Record) -> tuple[bytes, bytes]:
+        """Encoded image and masks, compared with their digest; a damaged copy is fetched again."""
+        place, payload_digest = record.data["place"], record.data[_DIGEST]
+        payload = Payload(str(self.root / place[0]), *place[1:])
+        if self._remote is not None:  # a worker may run on another machine than the listing did
+            self._remote.fetch_shard(place[0], *record.data["whole"])
+        if payload_digest is None:  # a dataset of format 1
+            return payload.read()
+        try:
+            return payload.read_checked(payload_digest, record.name)
+        except DamagedPayload:
+            if self._remote is None:
+                raise
+        self._remote.fetch_intact_shard(place[0], record.data["whole"][0])
+        return payload.read_checked(payload_digest, record.name)
 
     def _class_mapping(self, names: tuple[str, ...], classes: tuple[str, ...]) -> ClassMapping:
         targets = [self.require_class(name, classes, str(self.root)) for name in names]
@@ -135,8 +148,7 @@ ROOT/                          source.path or URL, as augforge build made it
             if not path.exists() or cache.get(path, "sha256", file_sha256) != manifest.index_sha256:
                 fact = "is damaged: its SHA-256 is not the manifest's" if path.exists() else "is missing"
                 raise DatasetError(f"{path} {fact}. {_REMEDY}")
-            check_index(path, manifest)
-            return Dataset(self.root, manifest, read_index(path), remote)
+            return Dataset(VersionFiles(self.root, manifest, remote))
         except DatasetError as error:
             raise SourceError(str(error)) from error
 
@@ -188,7 +200,7 @@ ROOT/                          source.path or URL, as augforge build made it
     def _make_records(
         self, scan: Scan, dataset: Dataset, table: ClassTable, whole: dict[str, tuple[str, int]]
     ) -> Iterator[Record]:
-        columns = [name for name in (*_COLUMNS, *_PLACE) if name in dataset.index.columns]
+        columns = [name for name in (*_COLUMNS, *_PLACE, _DIGEST) if name in dataset.index.columns]
         mapping = [self.class_of(name) for name in dataset.classes]
         for row in dataset.index.select(columns).iter_rows(named=True):
             if row["shard"] in whole:
@@ -218,6 +230,7 @@ ROOT/                          source.path or URL, as augforge build made it
                 "place": [row[name] for name in _PLACE],
                 "whole": whole,
                 "classes": classes,
+                _DIGEST: row.get(_DIGEST),
                 "labelled": labelled,
                 "label": row["label"],
                 "groups": row["groups"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,12 +75,28 @@ def to_device(
         (N, C, H, W), or (N, C, 1, 1) if no class is `ignore`: the pixels that count.
     """
     batch = batch.to(device)
+    target, counted = unpack(batch.planes, batch.known, classes)
+    return images_to_device(batch, device, channels), target.float(), counted
+
+
+def unpack(planes: Any, known: Any, classes: Sequence[str]) -> tuple[Any, Any]:
+    """A channel for each class of bit-planes, on the device of the planes, and what counts of it in losses and scores.
+
+    Args:
+        planes: planar, uint8 (..., P, H, W), a torch tensor or a numpy array.
+        known: which classes were labelled, bool (..., classes), likewise.
+        classes: the dataset's class table. There is a channel for each of its C classes but `ignore`.
+
+    Returns:
+        masks, bool (..., C, H, W); counted, bool (..., C, H, W), or (..., C, 1, 1) if no class is `ignore`: pixels of
+        known classes that are not marked to be ignored.
+    """
     outputs = [c for c, name in enumerate(classes) if name != IGNORE]
-    target = bitmask.class_layers(batch.planes, outputs).float()
-    counted = batch.known[:, outputs, None, None]
+    masks = bitmask.class_layers(planes, outputs)
+    counted = known[..., outputs][..., None, None]
     if IGNORE in classes:
-        counted = counted & ~bitmask.class_layers(batch.planes, [classes.index(IGNORE)])
-    return images_to_device(batch, device, channels), target, counted
+        counted = counted & ~bitmask.class_layers(planes, [classes.index(IGNORE)])
+    return masks, counted
 
 
 def images_to_device(batch: Batch, device: torch.device | str, channels: int | None = None) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,16 +21,16 @@ from augforge.ops.bound import BoundOp
 from augforge.ops.core import Context
 from augforge.ops.geometry import width_height
 from augforge.sample import Sample
-from augforge.store.order import Positions, global_order, occurrences, share
+from augforge.store.order import Positions, fill_up, global_order, occurrences, share
 from augforge.train.data.batch import Batch
 from augforge.train.data.inputspec import InputSpec, channels_first, convert_channels
 from augforge.train.data.online import Online, online_steps
+from augforge.train.data.workers import default_workers, init_worker
 
 if TYPE_CHECKING:  # each loading process imports this module, so it imports only what reading samples needs
     from augforge.train.config import DataConfig
     from augforge.train.data.trainingset import TrainingSet
 
-MAX_WORKERS = 16
 UNIFORM_SHARE = 0.5
 """Share of the random windows that may lie anywhere, so that background is learnt too (after nnU-Net, Isensee 2021)."""
 
@@ -176,9 +174,7 @@ class _BatchSampler:
     def _rank_order(self, epoch: int, start: int) -> tuple[Positions, Positions]:
         """Positions and occurrences of this rank's batches of an epoch, (steps, batch size) each."""
         order = global_order(self.samples, self.seed, epoch, self.weights)
-        step = self.batch_size * self.world
-        # The last global batch is filled up from the beginning of the order, so that all ranks make as many steps.
-        order = np.resize(order, start + -(-max(0, self.samples - start) // step) * step)
+        order = fill_up(order, start, self.batch_size * self.world)
         parts = (share(part, self.world, self.rank, start) for part in (order, occurrences(order)))
         positions, occurrences_of = (part.reshape(-1, self.batch_size) for part in parts)
         return positions, occurrences_of
@@ -265,20 +261,10 @@ class TrainingBatches:
             batch_sampler=sampler,
             num_workers=workers,
             collate_fn=_collate,
-            worker_init_fn=_init_worker,
+            worker_init_fn=init_worker,
             multiprocessing_context=("forkserver" if sys.platform == "linux" else "spawn") if workers else None,
             pin_memory=self._pin,
             # A DataLoader draws a seed whenever it starts. From the global generator a resumed run would draw once more
             # than a run that was never stopped, and differ from it.
             generator=torch.Generator(),
         )
-
-
-def default_workers(world: int = 1) -> int:
-    """Loading processes of one rank: one per core, minus one core for the rank itself; at most 16."""
-    return max(1, min(MAX_WORKERS, (os.cpu_count() or 1) // world - 1))
-
-
-def _init_worker(worker: int) -> None:
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the training process handles Ctrl-C and ends its workers

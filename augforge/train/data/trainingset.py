@@ -12,9 +12,6 @@ from augforge.errors import TrainError
 from augforge.sample import IGNORE, Sample
 from augforge.store.dataset import Dataset
 
-_COLUMNS_READ = ["name", "group", "split", "label", "metadata", "area", "shard", "width", "height", "channels", "dtype"]
-_COLUMNS_READ += ["image_offset", "image_bytes", "masks_offset", "masks_bytes"]
-
 
 class TrainingSet:
     """The training samples of one or several datasets, one dataset after the other.
@@ -33,7 +30,7 @@ class TrainingSet:
         for other in datasets[1:]:
             _check_same_tables(first, other)
         self.classes, self.labels = first.classes, first.labels
-        self._parts = [_drop_unread_columns(dataset) for dataset in datasets]
+        self._parts = list(datasets)
         self._ends = np.cumsum([len(part) for part in self._parts])
 
     def __len__(self) -> int:
@@ -86,12 +83,6 @@ class TrainingSet:
         known = ~np.isnan(areas) if names else np.ones(shown.shape, bool)
         shares = np.maximum(shown.sum(axis=0), 1) / np.maximum(known.sum(axis=0), 1)
         return np.asarray(np.where(shown, 1 / shares, 1.0).max(axis=1, initial=1.0))
-
-
-def _drop_unread_columns(dataset: Dataset) -> Dataset:
-    """Reduce the index to the columns that reading needs, because each loading process gets a copy."""
-    columns = [name for name in _COLUMNS_READ if name in dataset.index.columns]
-    return Dataset(dataset.folder, dataset.manifest, dataset.index.select(columns), dataset.remote)
 
 
 def _check_same_tables(first: Dataset, other: Dataset) -> None:

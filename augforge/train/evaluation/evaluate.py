@@ -12,13 +12,13 @@ import numpy as np
 import polars as pl
 
 from augforge.errors import DatasetError, TrainError
-from augforge.files import replacing
+from augforge.files import make_folder, writing
 from augforge.progress import Progress, Silent
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.evaluation.labels import label_scores
 from augforge.train.evaluation.scores import check_classes
 from augforge.train.evaluation.segmentation import ID_COLUMNS, SegmentationMetrics
-from augforge.train.run import TrainingRun, write_json
+from augforge.train.run import TrainingRun, write_frame, write_json
 
 _MAX_GROUPS_NAMED = 5
 
@@ -62,7 +62,8 @@ def evaluate(
     for part in parts:
         _check_classes_or_labels(run, part)
     folder = out or run.folder / "evaluation" / "+".join(f"{part.name}-{part.version}-{split}" for part in parts)
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        make_folder(folder)
     progress = progress or Silent()
     progress.start("evaluate", sum(map(len, parts)))
     if run.spec.task == "classification":
@@ -154,10 +155,9 @@ def _evaluate_classification(
         progress.advance(1)
     ids = pl.concat([part.index.select(*ID_COLUMNS, "label") for part in labelled])
     predicted, truth = np.array(rows).reshape(-1, len(run.labels)), np.array(ids["label"].to_list())
-    with replacing(folder / "samples.parquet") as temporary:
-        named = [dict(zip(run.labels, row, strict=True)) for row in predicted.tolist()]
-        by_label = pl.Struct(dict.fromkeys(run.labels, pl.Float64))
-        ids.with_columns(probability=pl.Series(named, dtype=by_label)).write_parquet(temporary)
+    named = [dict(zip(run.labels, row, strict=True)) for row in predicted.tolist()]
+    by_label = pl.Struct(dict.fromkeys(run.labels, pl.Float64))
+    write_frame(folder / "samples.parquet", ids.with_columns(probability=pl.Series(named, dtype=by_label)))
     return {**label_scores(predicted, truth.reshape(predicted.shape), run.labels), "labelled": len(rows)}
 
 

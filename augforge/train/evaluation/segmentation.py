@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 
 from augforge import bitmask
-from augforge.files import replacing
 from augforge.report.show import save_png
 from augforge.sample import Sample
 from augforge.store.dataset import Dataset
@@ -19,6 +18,7 @@ from augforge.train.evaluation.boundary import boundary
 from augforge.train.evaluation.breakdown import Breakdown
 from augforge.train.evaluation.calibration import Calibration
 from augforge.train.evaluation.scores import PerClass, Scores, mean_known, none_if_nan, truth_of
+from augforge.train.run import write_frame
 
 if TYPE_CHECKING:
     from augforge.train.prediction.inference import Prediction
@@ -103,8 +103,7 @@ class SegmentationMetrics:
         by_class = pl.Struct(dict.fromkeys(self.outputs, pl.Float64))
         columns = dict.fromkeys(("dice", "surface_dice", "hd95"), by_class)
         schema: dict[str, Any] = {**dict.fromkeys(ID_COLUMNS, pl.String), "mean_dice": pl.Float64, **columns}
-        with replacing(path) as temporary:
-            pl.DataFrame(self._rows, schema=schema).write_parquet(temporary)
+        write_frame(path, pl.DataFrame(self._rows, schema=schema))
 
     def _class_means(self, name: str) -> dict[str, Any]:
         """Means of a class over the samples that have them, and the number of samples with an HD95."""

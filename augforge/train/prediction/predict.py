@@ -18,6 +18,7 @@ from rich.text import Text
 from augforge import bitmask
 from augforge.errors import SourceError, TrainError
 from augforge.export.paths import sample_path
+from augforge.files import make_folder, writing
 from augforge.progress import Progress, Silent
 from augforge.report.show import save_png, show_samples
 from augforge.report.tables import plural, table
@@ -199,7 +200,8 @@ def _roots(target: Target) -> list[Root]:
 def _draw_overlay(image: ImagePrediction, picture: Image, header: TableHeader, folder: Path) -> None:
     known = bitmask.all_bits(len(header.classes))
     path = folder / f"{sample_path(image.name)}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path):
+        make_folder(path.parent)
     sample = Sample(image.name, picture, image.planes(), known, split="predicted")
     save_png(show_samples([sample], header.classes), path)
 

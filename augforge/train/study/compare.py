@@ -11,13 +11,12 @@ import numpy as np
 import polars as pl
 
 from augforge.errors import TrainError
-from augforge.files import replacing
 from augforge.keys import digest, rng_for
 from augforge.progress import Progress, Silent
 from augforge.report.show import save_png
 from augforge.report.tables import plural
 from augforge.sample import IGNORE
-from augforge.train.run import write_json
+from augforge.train.run import write_frame, write_json
 from augforge.train.study.bootstrap import Estimate, Values, estimate, mean_of_classes, mean_scores, resample_means
 from augforge.train.study.common import CommonSet, ComparedDataset, common_set
 from augforge.train.study.forest import forest_plot
@@ -82,8 +81,7 @@ def compare(
             table = _train_and_score(compared, run_config, common, out, titled, train_model)
             tables.append(table.select(pl.lit(compared.label).alias("dataset"), pl.lit(seed).alias("seed"), pl.all()))
     scores = pl.concat(tables)
-    with replacing(out / "scores.parquet") as path:
-        scores.write_parquet(path)
+    write_frame(out / "scores.parquet", scores)
     result = _summarise(scores, common, config, steps, all_seeds)
     save_png(forest_plot(result), out / "compare.png")
     write_json(out / "compare.json", result)
@@ -122,8 +120,7 @@ def _train_and_score(
     table = run_folder / f"judged-{_images_digest(common)[:8]}.parquet"
     if not table.exists():
         model = train_model(dataset, config, run_folder, progress)
-        with replacing(table) as path:
-            score_model(model, compared, common, progress).write_parquet(path)
+        write_frame(table, score_model(model, compared, common, progress))
     return pl.read_parquet(table, glob=False)
 
 

@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.text import Text
 
 from augforge import bitmask
-from augforge.files import replacing
 from augforge.keys import digest
 from augforge.progress import Progress, Silent
 from augforge.report.tables import pairs, table
@@ -27,7 +26,7 @@ from augforge.train.prediction.table import (
     encode_image,
     write_predictions,
 )
-from augforge.train.run import write_json
+from augforge.train.run import write_frame, write_json
 from augforge.train.study.bootstrap import mean_of_classes
 from augforge.train.study.folds import Fold, folds_of
 from augforge.train.study.learner import ModelTrainer, TitledProgress, TrainedModel, train_model, without_validation
@@ -101,8 +100,7 @@ def crossval(
     samples = pl.concat([pl.read_parquet(each.scores, glob=False) for each in files])
     _merge_predictions(files, out / "predictions.parquet")
     sources = source_table(samples)
-    with replacing(out / "samples.parquet") as path:
-        samples.write_parquet(path)
+    write_frame(out / "samples.parquet", samples)
     write_table(sources, out / "label_quality.csv")
     if propose:
         propose_drops(sources, out / "review.yaml", propose)
@@ -125,8 +123,7 @@ def _train_and_score(
     if not files.scores.exists():
         model = train_model(dataset, config, run_folder, progress, (fold.train, fold.held_out))
         scores = score_fold(fold, model, files.predictions, progress)
-        with replacing(files.scores) as temporary:  # after the predictions: if it exists, both are complete
-            scores.write_parquet(temporary)
+        write_frame(files.scores, scores)  # after the predictions: if it exists, both are complete
     return files
 
 

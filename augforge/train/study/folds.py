@@ -69,7 +69,7 @@ def _fold(pool: Dataset, number: int, groups: frozenset[str]) -> Fold:
     single_root = pl.col("lineage").struct.field("roots").list.len() == 1
     tagged = (pl.col("split") == "val") & (pl.col("tags").list.len() > 0)
     # Sorted, because predictions come in the order of these samples, and their tables are sorted by name.
-    by_name = Dataset(pool.folder, pool.manifest, pool.index.sort("name"), pool.remote)
+    by_name = pool.take(pool.index["name"].arg_sort().to_numpy())
     return Fold(
         number, groups, pool.where(held_groups == 0, ~tagged), by_name.where(held_groups > 0, all_held, single_root)
     )

@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from augforge.errors import TrainError
-from augforge.files import replacing, write_text
+from augforge.files import write_text
 from augforge.yamlfile import dump_yaml
 
 TEMPERATURE = 0.1
@@ -91,8 +91,7 @@ def least_derived(samples: pl.DataFrame) -> pl.DataFrame:
 
 def write_table(table: pl.DataFrame, path: Path) -> None:
     """Write the table as CSV, the worst first, for people and for a recipe's ``source.metadata``."""
-    with replacing(path) as temporary:
-        table.write_csv(temporary, float_precision=6)
+    write_text(path, table.write_csv(float_precision=6))
 
 
 def propose_drops(table: pl.DataFrame, path: Path, worst: int) -> list[str]:

@@ -1,0 +1,141 @@
+"""A build whose samples are all made, and what its tables and shards say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from augforge.engine.outcome import Outcome, Pool
+from augforge.keys import canonical_json
+from augforge.planning.rows import Row
+from augforge.recipe.recipe import Recipe, Verdict
+from augforge.sources import Listing, Refused
+from augforge.store import index as index_store
+from augforge.store.codec import Encoding
+from augforge.store.shard import Shard, ShardPlan
+
+if TYPE_CHECKING:
+    from augforge.engine.opening import Opened
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A build whose samples are all made; their payloads and facts are in the pool."""
+
+    opened: Opened
+    outcome: Outcome
+
+    @property
+    def folder(self) -> Path:
+        """The dataset's folder."""
+        return self.opened.folder
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that was built."""
+        return self.opened.recipe
+
+    @property
+    def listing(self) -> Listing:
+        """What the source holds."""
+        return self.opened.listing
+
+    @property
+    def pool(self) -> Pool:
+        """Where payloads and facts of the samples are."""
+        return self.opened.pool
+
+    @property
+    def encoding(self) -> Encoding:
+        """How the samples are stored."""
+        return self.recipe.output.encoding
+
+    def rejected(self) -> list[dict[str, Any]]:
+        """Rows of the rejected table: what steps rejected and what the source refused, sorted."""
+        rows = [*refused_rows([*self.listing.refused, *self.outcome.refused]), *self.outcome.rejected]
+        return sorted(rows, key=lambda row: (row["name"], row["step"]))
+
+
+def refused_rows(refused: Iterable[Refused]) -> list[dict[str, Any]]:
+    """What the source refused, as rows of the rejected table with the step ``source``."""
+    return [
+        {"name": r.name, "id": "", "group": "", "split": "", "step": "source", "reason": r.reason, "detail": r.detail}
+        for r in refused
+    ]
+
+
+def shard_columns(finished: Finished, row: Row) -> dict[str, Any]:
+    """What a shard says of a sample besides its payload."""
+    facts = finished.pool.facts(row.id, finished.encoding)
+    return {
+        "id": row.id,
+        "name": row.name,
+        "group": row.group,
+        "split": row.split,
+        "image": f"{row.name}.{finished.encoding.format}",
+        "known": bytes.fromhex(facts["known"]),
+        "width": row.width,
+        "height": row.height,
+        "label": facts["label"],
+        "lineage": canonical_json(row.lineage.to_json()),
+        "metadata": canonical_json(dict(row.metadata or {})),
+    }
+
+
+def index_rows(finished: Finished, shards: Iterable[tuple[ShardPlan, Shard]]) -> list[dict[str, Any]]:
+    """The rows of the index: where the samples lie in the shards, each with its plan, and what is known of them."""
+    names = ("shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes")
+    places = {
+        row.id: dict(zip(names, (shard.path, *offsets), strict=True))
+        for plan, shard in shards
+        for row, offsets in zip(plan.rows, shard.offsets, strict=True)
+    }
+    rows = finished.outcome.rows
+    metadata = index_store.metadata_columns([row.metadata or {} for row in rows])
+    return [
+        {**_index_row(finished, row), "metadata": values, **places[row.id]}
+        for row, values in zip(rows, metadata, strict=True)
+    ]
+
+
+def _index_row(finished: Finished, row: Row) -> dict[str, Any]:
+    facts = finished.pool.facts(row.id, finished.encoding)
+    return {
+        **index_store.common_columns(row),
+        "step": _making_step(finished.recipe, row),
+        "groups": row.groups,
+        "channels": facts["channels"],
+        "dtype": facts["dtype"],
+        "label": facts["label"],
+        "review": review_column(finished.recipe.review, row),
+        "overruled": row.overruled or None,
+        "pixel_digest": facts["pixels"],
+        "payload_digest": facts["payload"],
+        **index_store.class_columns(facts, finished.listing.classes),
+    }
+
+
+def review_column(review: Mapping[str, Verdict], row: Row) -> list[dict[str, str]] | None:
+    """A person's verdicts on the source images that show in a sample; None if there is none."""
+    roots = dict.fromkeys(root.name for root in row.lineage.roots)
+    found = [{"sample": name, **review[name].model_dump()} for name in roots if name in review]
+    return found or None
+
+
+def _making_step(recipe: Recipe, row: Row) -> str:
+    """Label of the last step that changed a sample; the resize of `output.size` does not count."""
+    labels = [step["step"] for step in row.lineage.steps]
+    if recipe.output.size is not None and labels and labels[-1] == recipe.steps[-1].bound.label:
+        labels.pop()
+    return labels[-1] if labels else ""
+
+
+def stage_rows(outcome: Outcome) -> list[dict[str, Any]]:
+    """The rows of the table of samples between stages."""
+    return [
+        {"stage": stage, **index_store.common_columns(row)}
+        for stage, table in enumerate(outcome.tables)
+        for row in sorted(table, key=lambda row: row.name)
+    ]

@@ -1,0 +1,181 @@
+"""Making the shards and tables of a version again, to the same SHA-256, from its recorded recipe and its source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from augforge.cache.work import DamagedPayload, Payload
+from augforge.engine.finished import Finished
+from augforge.engine.opening import Opened, open_recipe
+from augforge.engine.outcome import Outcome
+from augforge.engine.pipeline import Pipeline
+from augforge.engine.publish import shard_entries, write_shards, write_version
+from augforge.engine.recorded import find_source, recorded_recipe
+from augforge.engine.versioning import version_with
+from augforge.errors import DatasetError
+from augforge.files import sync_folder
+from augforge.planning.rows import Row
+from augforge.progress import Progress
+from augforge.store.index import read_index, shard_columns
+from augforge.store.manifest import Manifest, ShardEntry, read_manifest, versions, write_manifest
+from augforge.store.shard import ShardPlan, ShardRow, write_shard
+from augforge.store.verification.shards import SMALL_COLUMNS, payloads_sound
+
+
+class Remaker:
+    """Makes again what is damaged in a version. The source is listed when the first sample has to be made.
+
+    Attributes:
+        reasons: why something could not be made as it was.
+    """
+
+    def __init__(
+        self, folder: Path, manifest: Manifest, scratch: Path, source: str | None, jobs: int, progress: Progress
+    ) -> None:
+        self._folder, self._manifest, self._scratch = folder, manifest, scratch
+        self._source, self._jobs, self._progress = source, jobs, progress
+        self.reasons: list[str] = []
+
+    # ---- The recorded build ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _opened(self) -> Opened:
+        source = find_source(self._folder, self._manifest, self._source)
+        return open_recipe(recorded_recipe(self._folder, self._manifest, source, self._scratch), self._folder)
+
+    @cached_property
+    def _pipeline(self) -> Pipeline:
+        return self._opened.pipeline(self._opened.recipe.steps, self._jobs, self._progress)
+
+    @cached_property
+    def _outcome(self) -> Outcome:
+        """The plan; tasks are performed only if the plan depends on what they give."""
+        outcome = self._opened.make_samples(self._pipeline, dry=True)
+        return outcome if outcome.counts.exact else self._opened.make_samples(self._pipeline, encode=False)
+
+    @cached_property
+    def _planned(self) -> Mapping[str, Row]:
+        return {row.id: row for row in self._outcome.rows}
+
+    # ---- Shards ------------------------------------------------------------------------------------------------------
+
+    def remake_shard(self, shard: ShardEntry) -> None:
+        """Put a damaged shard together anew: intact samples are copied from it, and the others are made again.
+
+        The index of the version must be intact. If a sample cannot be made, or the bytes differ, the shard stays as it
+        is, and `reasons` says why.
+        """
+        path = self._folder / shard.path
+        index = read_index(self._folder / self._manifest.index_path)
+        rows = index.filter(pl.col("shard") == shard.path).sort("id")
+        stored = dict(stored_columns(path))
+        sound = dict(payloads_sound(path, rows)) if path.exists() else {}
+        made = []
+        for row in rows.iter_rows(named=True):
+            payload = _payload_in(path, row) if sound.get(row["name"]) else self._made_payload(row)
+            if payload is None:
+                return
+            columns = stored.get(row["id"]) or shard_columns(row, self._manifest.encoding.partition("-")[0])
+            made.append(ShardRow(columns, payload[0], payload[1]))
+        self._put_together(shard, tuple(made))
+
+    def _made_payload(self, row: Mapping[str, Any]) -> tuple[Payload, str] | None:
+        """The payload of a sample that is made again; None, with a reason, if that cannot be done."""
+        planned = self._planned.get(row["id"])
+        if planned is None:
+            self.reasons.append(
+                f"{row['name']} cannot be made again: recipe and source no longer give the sample with its id. Its "
+                "image, its annotation, or another image that shows in it was changed"
+            )
+            return None
+        payload, facts = self._pipeline.make_payload(planned)
+        expected = row.get("payload_digest") or facts["payload"]  # format 1 has none; the shard's SHA-256 decides
+        if facts["payload"] != expected:
+            self.reasons.append(
+                f"{row['name']} was made again, but to other bytes: other versions of libraries made it then "
+                "(made_by in the manifest), or other pixels under the same name"
+            )
+            return None
+        return payload, facts["payload"]
+
+    def _put_together(self, shard: ShardEntry, rows: tuple[ShardRow, ...]) -> None:
+        try:
+            made = write_shard(ShardPlan(shard.split, rows, "repair"), self._scratch)
+        except DamagedPayload as error:
+            self.reasons.append(str(error))
+            return
+        if made.sha256 != shard.sha256:
+            self.reasons.append(
+                f"{shard.path} was put together anew, but to other bytes: pyarrow is {pa.__version__}, and was "
+                f"{self._manifest.made_by.get('pyarrow')} when it was written"
+            )
+            return
+        (self._scratch / made.path).replace(self._folder / shard.path)
+        sync_folder(self._folder / "shards")
+
+    # ---- Tables ------------------------------------------------------------------------------------------------------
+
+    def remake_tables(self) -> None:
+        """Write index, stages, rejected samples and ledger again, and the shards that are damaged still.
+
+        If they come out with another digest, as a ledger may that knows less, the manifest is written again too.
+        """
+        before = set((self._folder / "shards").glob("*.parquet"))
+        try:
+            finished = self._finish()
+            written = write_shards(finished, self._jobs, self._progress)
+            if version_with(finished, shard_entries(written)) != self._manifest.version:
+                self.reasons.append(
+                    "the tables cannot be made again: recipe, source and libraries give another version now. What "
+                    "changed: augforge explain RECIPE"
+                )
+                return
+            made = write_version(finished, written)
+        finally:
+            _remove_unnamed(self._folder, before)
+        if made.files != self._manifest.files:
+            self._write_manifest(made)
+
+    def _finish(self) -> Finished:
+        """All samples, with their payloads in the pool."""
+        pipeline = self._opened.pipeline(self._opened.recipe.steps, self._jobs, self._progress)
+        return Finished(self._opened, self._opened.make_samples(pipeline))
+
+    def _write_manifest(self, made: Manifest) -> None:
+        changes = {"files": made.files, "index_sha256": made.index_sha256}
+        current = read_manifest(self._folder)
+        write_manifest(self._folder, self._manifest.model_copy(update=changes), current.version == made.version)
+
+
+def _remove_unnamed(folder: Path, before: set[Path]) -> None:
+    """Delete shards that were just written and that no version names."""
+    named = {folder / shard.path for name in versions(folder) for shard in read_manifest(folder, name).shards}
+    for path in set((folder / "shards").glob("*.parquet")) - before - named:
+        path.unlink()
+
+
+def _payload_in(path: Path, row: Mapping[str, Any]) -> tuple[Payload, str]:
+    place = [row[name] for name in ("image_offset", "image_bytes", "masks_offset", "masks_bytes")]
+    return Payload(str(path), *place), row["payload_digest"]
+
+
+def stored_columns(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Id and columns besides the payload of a damaged shard's rows, from the row groups that can still be read."""
+    try:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+    except (OSError, ValueError, pa.ArrowException):
+        return
+    for group in range(file.num_row_groups):
+        try:
+            rows = file.read_row_group(group, columns=[*SMALL_COLUMNS, "image.path"]).to_pylist()
+        except (OSError, ValueError, DatasetError, pa.ArrowException):
+            continue
+        for row in rows:
+            yield row["id"], {**row, "image": row["image"]["path"]}

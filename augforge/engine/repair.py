@@ -1,0 +1,219 @@
+"""Repairing a dataset: what is damaged comes from its other copy, from a mirror, or is made again from the source.
+
+Whatever is put in place has the SHA-256 that the manifest states, so repairing cannot make anything worse.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from augforge.cache.work import SCRATCH
+from augforge.engine.remaking import Remaker
+from augforge.errors import AugforgeError
+from augforge.files import file_sha256, replacing, sync_folder, write_text, writer_lock, writing
+from augforge.progress import Progress, Silent
+from augforge.store.card import write_card
+from augforge.store.contents import remove_leftovers
+from augforge.store.history import require_folder
+from augforge.store.manifest import FileEntry, Manifest, ShardEntry, read_manifest
+from augforge.store.seal import seal_problem
+from augforge.store.tags import TAGS
+from augforge.store.verification.files import DatasetFiles
+from augforge.store.verification.report import Fault, Report
+from augforge.store.verification.texts import CURRENT, read_manifests
+from augforge.store.verify import check_dataset
+from augforge.store.versions import settle_copy
+
+
+@dataclass
+class Repair:
+    """What came of a repair.
+
+    Attributes:
+        version: that was asked for, or the current one.
+        versions: all that were checked.
+        repaired: files that were damaged or missing, and have the right bytes now.
+        faults: what is still wrong; each names the samples that it hits.
+        reasons: why that could not be repaired, as far as it is known.
+    """
+
+    version: str = ""
+    versions: list[str] = field(default_factory=list)
+    repaired: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+
+def repair(
+    place: str | Path,
+    version: str | None = None,
+    *,
+    every: bool = False,
+    source: str | None = None,
+    mirror: str | None = None,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> Repair:
+    """Find what is damaged in a dataset, and put the right bytes in its place.
+
+    A damaged manifest comes from its other copy, the card from the manifest. Shards and tables come from the mirror,
+    if there is one: only the damaged files are fetched. Otherwise the samples that are hit are made again from the
+    recorded recipe and the source, and their shards are put together anew; intact samples are copied.
+
+    Args:
+        place: folder of the dataset; a URL is refused.
+        version: a tag, a version, or the beginning of one; None for the current version.
+        every: repair all versions.
+        source: where the source lies; by default where the last build of the version found it.
+        mirror: folder or URL of a copy of the dataset.
+        jobs: worker processes.
+        progress: is told how far the work is.
+
+    Raises:
+        DatasetError: a URL, no dataset, no such version, or another process is writing to it.
+        StorageError: a file cannot be written.
+    """
+    folder, progress = require_folder(place, "repair"), progress or Silent()
+    if not folder.is_dir():
+        read_manifest(folder)  # says that there is no dataset, before a lock file is made
+    files, copies = DatasetFiles(folder), DatasetFiles(mirror) if mirror else None
+    with writer_lock(folder, "repair"), writing(folder):
+        remove_leftovers(folder)
+        faults = _restore_manifests(files, copies, None, every)
+        faults += _restore_manifests(files, copies, version, False) if version else []
+        before = check_dataset(folder, version, every=every, progress=progress)
+        found = Repair(before.version, before.versions)
+        _restore_texts(files, copies, before)
+        manifests = {name: read_manifest(folder, name) for name in before.versions}
+        if copies is not None:
+            _fetch(files, copies, manifests, before.faults, found)
+        for manifest in manifests.values():
+            _remake(files, manifest, source, jobs, progress, found)
+        remove_leftovers(folder)
+        after = check_dataset(folder, version, every=every, progress=progress)
+    found.faults = after.faults
+    found.reasons += _reasons_for_texts(after)
+    wrong = {fault.file for fault in after.faults}
+    touched = dict.fromkeys(fault.file for fault in [*faults, *before.faults])
+    found.repaired = [file for file in touched if file not in wrong]
+    if not found.faults:
+        found.reasons = []
+    return found
+
+
+# ---- Text files ------------------------------------------------------------------------------------------------------
+
+
+def _restore_manifests(
+    files: DatasetFiles, mirror: DatasetFiles | None, version: str | None, every: bool
+) -> list[Fault]:
+    """Replace manifests that cannot be read by their other copy; what was wrong with them."""
+    report = Report()
+    read_manifests(files, version, every, report)
+    for fault in report.faults:
+        if fault.kind in ("damaged", "missing"):
+            name = report.version if fault.file == CURRENT else Path(fault.file).stem
+            text = next(_other_copies(files, mirror, fault.file, name), None)
+            if text is not None:
+                write_text(files.folder / fault.file, text)
+    return report.faults
+
+
+def _other_copies(files: DatasetFiles, mirror: DatasetFiles | None, path: str, version: str) -> Iterator[str]:
+    """The text of each intact manifest of a version, but for the one at a path."""
+    for place in (files, mirror):
+        for other in (CURRENT, f"versions/{version}.yaml"):
+            if place is None or (place is files and other == path):
+                continue
+            data = place.read_text_file(other) or b""
+            if seal_problem(data) is None and f"\nversion: {version}\n" in data.decode():
+                yield data.decode()
+
+
+def _reasons_for_texts(report: Report) -> Iterator[str]:
+    """Why text files are still damaged: there is one copy of them in a folder."""
+    for fault in report.faults:
+        if fault.file == TAGS:
+            yield f"{TAGS} has no other copy: take it from one with --from, or correct it and tag versions again"
+        elif fault.file.startswith("versions/") and fault.kind == "damaged":
+            yield (
+                f"{fault.file} has no other copy here, as it is not the current version: take it from one with --from, "
+                "or build its recipe again"
+            )
+
+
+def _restore_texts(files: DatasetFiles, mirror: DatasetFiles | None, report: Report) -> None:
+    """Write a damaged card anew; take damaged tags from the mirror, since nothing else knows them."""
+    damaged = {fault.file for fault in report.faults}
+    current = read_manifest(files.folder)
+    write_card(files.folder, current)
+    settle_copy(files.folder, current)
+    data = mirror.read_text_file(TAGS) if mirror and TAGS in damaged else None
+    if data and seal_problem(data) is None:
+        write_text(files.folder / TAGS, data.decode())
+
+
+# ---- Shards and tables -----------------------------------------------------------------------------------------------
+
+
+def _fetch(
+    files: DatasetFiles,
+    mirror: DatasetFiles,
+    manifests: dict[str, Manifest],
+    faults: Sequence[Fault],
+    found: Repair,
+) -> None:
+    """Fetch the damaged files that the mirror has with the right digest."""
+    damaged = {fault.file for fault in faults}
+    wanted: dict[str, FileEntry | ShardEntry] = {
+        entry.path: entry for manifest in manifests.values() for entry in manifest.entries() if entry.path in damaged
+    }
+    for entry in wanted.values():
+        try:
+            problems = mirror.byte_faults(entry.path, entry.bytes, entry.sha256)
+        except AugforgeError as error:
+            found.reasons.append(str(error))
+            return
+        if problems:
+            found.reasons.append(f"{mirror.display_path(entry.path)}: {problems[0].message}")
+            continue
+        with replacing(files.folder / entry.path, durable=True) as temporary:
+            shutil.copyfile(mirror.folder / entry.path, temporary)
+        sync_folder((files.folder / entry.path).parent)
+
+
+def _remake(
+    files: DatasetFiles, manifest: Manifest, source: str | None, jobs: int, progress: Progress, found: Repair
+) -> None:
+    """Make the damaged shards and tables of a version again."""
+    shards = [entry for entry in manifest.shards if not _is_intact(files, entry.path, entry.sha256)]
+    tables = [entry for entry in manifest.files if not _is_intact(files, entry.path, entry.sha256)]
+    index_is_damaged = not _is_intact(files, manifest.index_path, manifest.index_sha256)
+    if index_is_damaged and manifest.format == 1:
+        found.reasons.append(
+            f"version {manifest.version} is of format 1: its index comes back only by building it again"
+        )
+        return
+    if not shards and not tables:
+        return
+    with TemporaryDirectory(prefix=SCRATCH, dir=files.folder / "work") as scratch:
+        try:
+            remaker = Remaker(files.folder, manifest, Path(scratch), source, jobs, progress)
+            for shard in [] if index_is_damaged else shards:
+                remaker.remake_shard(shard)
+            if tables:
+                remaker.remake_tables()
+            found.reasons += remaker.reasons
+        except AugforgeError as error:
+            found.reasons.append(str(error))
+
+
+def _is_intact(files: DatasetFiles, path: str, sha256: str) -> bool:
+    try:
+        return file_sha256(files.folder / path) == sha256
+    except OSError:
+        return False

@@ -1,0 +1,52 @@
+"""Versions in a dataset's folder: finding one by its tag or beginning, and what became of those that are gone."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from augforge.errors import DatasetError, nearest, some
+from augforge.files import file_sha256, write_text
+from augforge.store.manifest import Manifest, read_manifest, versions
+
+
+def find_version(folder: Path, version: str) -> str:
+    """The whole name of a version that is given by a tag, or by its beginning; DatasetError if there is no such one."""
+    from augforge.store.tags import resolve_tag  # as in `read_manifest`
+
+    known = versions(folder)
+    version = resolve_tag(folder, version, known)
+    found = [name for name in known if name.startswith(version)]
+    if len(found) != 1:
+        problem = "has several versions that begin with" if found else "has no version"
+        raise DatasetError(f"{folder} {problem} '{version}'.{nearest(version, known)}")
+    return found[0]
+
+
+def is_table_intact(folder: Path, manifest: Manifest, path: str) -> bool:
+    """Whether a table is there and has the manifest's digest; in format 1, which has no digest, whether it is there."""
+    entry, file = manifest.file_entry(path), folder / path
+    return file.exists() and (entry is None or file_sha256(file) == entry.sha256)
+
+
+def settle_copy(folder: Path, current: Manifest) -> None:
+    """Make ``versions/<version>.yaml`` of the current version say what ``manifest.yaml`` says.
+
+    A build that gives the same version again, with another review for example, may be stopped between both.
+    """
+    text, copy = (folder / "manifest.yaml").read_text(encoding="utf-8"), folder / "versions" / f"{current.version}.yaml"
+    if not copy.exists() or copy.read_text(encoding="utf-8") != text:
+        write_text(copy, text)
+
+
+def removed_version(folder: Path, version: str) -> DatasetError | None:
+    """The error for whoever reads a version whose files are gone because the version is; None if it is not that."""
+    known = versions(folder)
+    with suppress(DatasetError):
+        known = sorted({*known, read_manifest(folder).version})
+    if version in known or not known:  # without any version, the whole dataset is gone
+        return None
+    return DatasetError(
+        f"version {version} of {folder} is not there any more: augforge gc removed it while it was being read, or "
+        f"before. There are: {some(known)}. Open one of these; a version with a tag (augforge tag) is never removed"
+    )
