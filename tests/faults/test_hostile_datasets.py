@@ -12,10 +12,7 @@ from hostiledatasets import DATASETS, forge
 from toybox import made, tiny_hands
 from watching import Commands, check, contents, running
 
-QUICK = (
-    *("split-in-all", "name-escapes", "classes-many", "fitted-bomb", "version-up", "rows-many", "name-repeated"),
-    *("sample-up", "sample-escapes", "width-huge", "bytes-terabytes", "frame-terabytes", "image-claims", "index-text"),
-)
+QUICK = ("split-in-all", "fitted-bomb", "rows-many", "sample-escapes", "bytes-terabytes", "frame-terabytes")
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in DATASETS if name not in QUICK]
 
 

@@ -12,7 +12,7 @@ from hostilerecipes import RECIPES, write_recipe
 from toybox import tiny_hands
 from watching import Commands, check, contents, running
 
-QUICK = ("bomb", "deep-flow", "number-hex", "group-evil", "group-huge-repeat", "where-many-terms", "where-file", "long")
+QUICK = ("bomb", "group-evil", "where-many-terms", "where-file")
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in RECIPES if name not in QUICK]
 FINE = {"number-128-bits", "class-escapes", "where-regex-evil", "path-root", "where-number"}
 """Those that may build: they are odd, but no harm."""

@@ -9,7 +9,7 @@ import pytest
 from hostilesources import SOURCES
 from watching import Commands, check, contents, running
 
-QUICK = ("coco-rle-size", "coco-deep", "parquet-repeated", "png-claims", "yolo-bomb", "odd-brackets", "odd-names")
+QUICK = ("coco-rle-size", "parquet-repeated", "odd-brackets")
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in SOURCES if name not in QUICK]
 ODD = [name for name in SOURCES if name.startswith("odd-")]
 """Odd names, but sound data: they build."""
