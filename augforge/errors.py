@@ -27,19 +27,31 @@ SHOWN = 30
 
 
 class AugforgeError(Exception):
-    """Base of all errors that augforge raises on purpose; the CLI prints them without a traceback."""
+    """Base of all errors that augforge raises on purpose; the CLI prints them without a traceback.
+
+    Attributes:
+        code: what ``--json`` calls errors of this class. Codes stay as they are, whatever happens to messages.
+    """
+
+    code: ClassVar[str] = "error"
 
 
 class RecipeError(AugforgeError):
     """The recipe cannot be understood. The message names file and line."""
 
+    code = "recipe_error"
+
 
 class SourceError(AugforgeError):
     """The annotated data is missing, broken or contradicts itself. The message names the file."""
 
+    code = "source_error"
+
 
 class PlanError(AugforgeError):
     """Recipe and data do not fit together, seen before any pixel is made."""
+
+    code = "plan_error"
 
 
 class TaskError(AugforgeError):
@@ -50,6 +62,8 @@ class TaskError(AugforgeError):
         failures: one for each of the first failed tasks, with attributes sample, step, message and traceback.
     """
 
+    code = "task_error"
+
     def __init__(self, message: str, failures: Iterable[Any] = ()) -> None:
         super().__init__(message)
         self.failures = tuple(failures)
@@ -58,21 +72,31 @@ class TaskError(AugforgeError):
 class DatasetError(AugforgeError):
     """A dataset on disk is missing, damaged or of a format this version does not read."""
 
+    code = "dataset_error"
+
 
 class StorageError(AugforgeError):
     """A file cannot be written. The message names it, its folder, and the remedy."""
+
+    code = "storage_error"
 
 
 class TrainError(AugforgeError):
     """A training run cannot begin, go on or be read."""
 
+    code = "train_error"
+
 
 class PluginError(AugforgeError):
     """An op or source of a plugin cannot be loaded. The message names the package or the file."""
 
+    code = "plugin_error"
+
 
 class MissingExtra(AugforgeError):
     """An optional dependency is not installed."""
+
+    code = "missing_extra"
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
@@ -103,7 +127,7 @@ def shorten(value: Any) -> str:
 
 
 _INVISIBLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f]"
 )
 """Control characters (C0 but tab and newline, DEL, C1), marks and overrides of direction, line separators, characters
 that cannot be printed."""

@@ -272,6 +272,15 @@ def open_regular(path: Path) -> BinaryIO:
     return stream
 
 
+def read_limited(path: Path, most: int) -> bytes:
+    """The bytes of a file; OSError if it is no regular file, or has more than `most`."""
+    with open_regular(path) as stream:
+        data = stream.read(most + 1)
+    if len(data) > most:
+        raise OSError(EFBIG, f"it has more than {most:,} bytes", str(path))
+    return data
+
+
 def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 

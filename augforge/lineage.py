@@ -41,6 +41,63 @@ class Root:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedInput:
+    """An input of a step, and where it went.
+
+    Attributes:
+        name: of the sample that was the input.
+        matrix: 2x3, the input's pixel to the output's pixel; pixel centres are at integers.
+        clip: x0, y0, x1, y1 in the output's pixels, half-open: the input shows nowhere else.
+    """
+
+    name: str
+    matrix: Matrix
+    clip: Box
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> PlacedInput:
+        """The input as a step of a lineage has it."""
+        return cls(data["name"], _matrix(data["matrix"]), _box(data["clip"]))
+
+
+@dataclass(frozen=True, slots=True)
+class LineageStep:
+    """What one step did.
+
+    Attributes:
+        step: its label in the recipe, such as ``hflip`` or ``hflip.2``.
+        op: the op with its version, such as ``hflip@1``.
+        copy: which of the step's copies, from 0; None if it makes one.
+        drawn: what chance decided, JSON-like.
+        notes: what the op computed, such as ``{"angle_deg": 12.5}``.
+        inputs: the samples that it placed in its output.
+    """
+
+    step: str
+    op: str
+    copy: int | None
+    drawn: Any
+    notes: Mapping[str, Any]
+    inputs: tuple[PlacedInput, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleLineage:
+    """How a sample of a dataset was made; ``augforge trace`` prints it.
+
+    Attributes:
+        steps: what was done since the last table between stages, oldest first; empty for a source sample.
+        roots: all source images that show in it, each with the matrix from its pixels to the sample's.
+        parents: names of the samples that it was made of, of the table before its last stage; empty for a source
+            sample.
+    """
+
+    steps: tuple[LineageStep, ...]
+    roots: tuple[Root, ...]
+    parents: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Lineage:
     """How a sample was made.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:  # for annotations alone: planning knows samples, and must not load OpenCV
     from augforge.bitmask import Planes
+    from augforge.lineage import SampleLineage
 
 Image = NDArray[Any]
 """uint8 or uint16: (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA."""
@@ -61,6 +62,7 @@ class Sample:
         placements: where the op's inputs went; set by `derive`, read by lineage.
         mark: distinguishes several outputs of one op in their names, such as ``@512,0``.
         notes: what the op computed rather than drew, such as ``{"angle_deg": 12.5}``; JSON-like.
+        read_lineage: reads `lineage`, for a sample of a dataset.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Sample:
     placements: tuple[Placement, ...] = ()
     mark: str = ""
     notes: Mapping[str, Any] = field(default_factory=dict)
+    read_lineage: Callable[[], SampleLineage] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check_image(self.image)
@@ -92,6 +95,18 @@ class Sample:
     def height(self) -> int:
         """Pixels."""
         return int(self.image.shape[0])
+
+    @property
+    def lineage(self) -> SampleLineage:
+        """How the sample was made: steps with what they drew, roots, parents. It is read when it is asked for.
+
+        Raises:
+            ValueError: the sample was not read from a dataset.
+            DatasetError: the index of the dataset is gone or damaged.
+        """
+        if self.read_lineage is None:
+            raise ValueError(f"sample '{self.name}' was not read from a dataset, and only there lineage is stored")
+        return self.read_lineage()
 
     def derive(
         self,
@@ -117,7 +132,7 @@ class Sample:
         """
         if placements is None:
             placements = (Placement(matrix, (0, 0, image.shape[1], image.shape[0])),)
-        made: dict[str, Any] = {"placements": placements, "mark": mark, "notes": notes or {}}
+        made: dict[str, Any] = {"placements": placements, "mark": mark, "notes": notes or {}, "read_lineage": None}
         return replace(self, image=image, masks=masks, **made, **changes)
 
 

@@ -14,6 +14,7 @@ from typer.models import ArgumentInfo, OptionInfo
 
 from augforge.checks.policy import Drift, PolicyKeys
 from augforge.cli import app as cli
+from augforge.errors import AugforgeError
 from augforge.report.fields import describe_fields, flow
 from augforge.train.config import TrainConfig
 
@@ -23,6 +24,26 @@ INTRODUCTION = """\
 A YAML file, given by `augforge train --config`. Every key has a default, unknown keys are errors, and
 `--set model.encoder=resnet18` changes one key. `augforge train --show-config` prints them all.
 """
+MACHINES = """\
+With `--json` the result is JSON on standard output. Standard error then holds one JSON object a line, or nothing:
+`{"notice": TEXT}` for what does not stop the command, and as the last line, if the command fails,
+`{"error": {"code", "message", "file", "line", ...}}`. `file` and `line` are null unless the message begins with a place
+in a file; `task_error` has `failures` (sample, step, message) too, and `--debug` adds `traceback`. Codes stay as they
+are, messages may change:
+
+| code | exit | what went wrong |
+|---|---|---|
+{codes}
+
+Without `--json`, long work shows a bar in a terminal; elsewhere it prints a line every ten seconds on standard error:
+`stage 1/2: 120 of 800, 12.3/s, 55 s left`.
+"""
+_CODES = {
+    "file_error": (1, "A file cannot be read or written"),
+    "internal_error": (1, "A fault of augforge; `traceback` says where"),
+    "usage_error": (2, "The command line is wrong"),
+    "interrupted": (130, "Ctrl-C; 143 after SIGTERM, 129 after SIGHUP"),
+}
 POLICY = """\
 A YAML file, `policy.yaml` beside the registry or the recipe, or `augforge check --policy FILE`. A key that is left out
 demands nothing. [ci.md](ci.md) shows one.
@@ -62,7 +83,22 @@ def commands_page() -> str:
     lines = [f"- [{name}](#{name}): {_first_sentence(function)}" for name, function in sorted(found.items())]
     head = "Results go to `-o/--out`, and datasets are plain arguments. `augforge --version` prints the version.\n"
     pages = (_command(name, function) for name, function in sorted(found.items()))
-    return "\n".join(["# Commands\n", WRITTEN, head, *lines, "", *pages])
+    machines = MACHINES.replace("{codes}", "\n".join(_code_lines()))
+    return "\n".join(["# Commands\n", WRITTEN, head, *lines, "", "## For machines\n", machines, *pages])
+
+
+def _code_lines() -> Iterator[str]:
+    """The codes of errors as rows of a table."""
+    found = {kind.code: (1, _first_sentence(kind).rstrip(".")) for kind in error_classes()}
+    found["error"] = (1, "Anything else that augforge says on purpose")
+    for code, (status, text) in {**found, **_CODES}.items():
+        yield f"| `{code}` | {status} | {text} |"
+
+
+def error_classes() -> list[type[AugforgeError]]:
+    """The classes of errors with a code of their own, in the order of augforge/errors.py."""
+    found = [kind for kind in AugforgeError.__subclasses__() if kind.__module__ == "augforge.errors"]
+    return [AugforgeError, *found]
 
 
 def _functions() -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -72,7 +108,7 @@ def _functions() -> Iterator[tuple[str, Callable[..., Any]]]:
             yield command.name or command.callback.__name__.replace("_", "-"), command.callback
 
 
-def _first_sentence(function: Callable[..., Any]) -> str:
+def _first_sentence(function: Any) -> str:
     return re.split(r"(?<=[.?])\s", inspect.getdoc(function) or "", maxsplit=1)[0]
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -16,7 +15,8 @@ from augforge.cli import models as cli_models
 from augforge.cli import pages as cli_pages
 from augforge.cli import studies as cli_studies
 from augforge.cli import terminal
-from augforge.cli.everywhere import COMMON, Debug, Plugins, use_common_options, with_common_options
+from augforge.cli.entry import run_app
+from augforge.cli.everywhere import Debug, Plugins, use_common_options, with_common_options
 from augforge.cli.options import (
     Command,
     DatasetPlace,
@@ -32,7 +32,6 @@ from augforge.cli.options import (
     out_option,
     outliers_places,
 )
-from augforge.errors import AugforgeError
 
 app = typer.Typer(
     name="augforge",
@@ -47,22 +46,8 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Entry point: expected errors are printed without a traceback, and the exit code is 1."""
-    try:
-        app()
-    except AugforgeError as error:
-        if COMMON.debug:
-            terminal.print_traceback(error)
-        _fail(str(error))
-    except OSError as error:
-        if error.strerror is None:
-            raise
-        _fail(f"{error.filename or 'a file'}: {error.strerror}. Check the path, the permissions and the free space")
-
-
-def _fail(message: str) -> NoReturn:
-    terminal.print_error(message)
-    sys.exit(1)
+    """Entry point; see `cli.entry.run_app`."""
+    run_app(app)
 
 
 @app.command(cls=Command)
@@ -143,6 +128,7 @@ def outliers(
     from augforge.engine.reviewing import write_review
     from augforge.report.outliers import outlier_sheet, outliers_json, render_outliers
     from augforge.report.show import save_png
+    from augforge.report.tables import plural
 
     folder, sheet = outliers_places(dataset, [*(out or ()), *([old_output] if old_output else [])])
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible():
@@ -150,10 +136,10 @@ def outliers(
     scored = scores(found, read_truth(truth, [*found.names, *(row.name for row in found.unreadable)])) if truth else []
     if sheet is not None:
         save_png(outlier_sheet(found, limit), sheet)
-        terminal.console(stderr=True).print(f"wrote {terminal.escape(str(sheet))}")
+        terminal.remark(f"wrote {sheet}")
     if review is not None:
         count = write_review(found, review)
-        terminal.console(stderr=True).print(f"wrote {terminal.escape(str(review))} with {count} verdicts")
+        terminal.remark(f"wrote {review} with {plural(count, 'verdict')}")
     terminal.output(outliers_json(found, scored), as_json, lambda console: render_outliers(found, scored, console))
 
 

@@ -28,9 +28,13 @@ class Common:
 
     Attributes:
         debug: whether to print the traceback of an error.
+        json: whether machines read what is printed.
+        told: whether they were told the error that ends the command.
     """
 
     debug: bool = False
+    json: bool = False
+    told: bool = False
 
 
 COMMON = Common()

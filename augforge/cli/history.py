@@ -88,7 +88,7 @@ def trace(
     found = trace_sample(opened, sample)
     if out is not None:
         save_png(tree_picture(opened, found), out)
-        terminal.console(stderr=True).print(f"wrote {terminal.escape(str(out))}")
+        terminal.remark(f"wrote {out}")
     done = None
     if replay:
         with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):

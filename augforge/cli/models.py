@@ -45,13 +45,9 @@ def train(
     from augforge.train.summary import render_summary
 
     opened = [open_dataset(place) for place in places]
-    folder, stderr = out or Path("runs") / opened[0].name, terminal.console(stderr=True)
-
-    def log(line: str) -> None:
-        stderr.print(terminal.escape(line), soft_wrap=True)
-
+    folder = out or Path("runs") / opened[0].name
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible(_RESUMABLE):
-        summary = train_model(opened, settings, folder, resume=resume, progress=progress, log=log)
+        summary = train_model(opened, settings, folder, resume=resume, progress=progress, log=terminal.remark)
     if os.environ.get("RANK", "0") == "0":  # of torchrun's processes, the first one prints for all
         terminal.output(summary, as_json, lambda console: render_summary(summary, console))
 

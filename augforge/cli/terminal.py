@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import signal
 import time
-import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from augforge.errors import AugforgeError, TaskError, visible, visible_json
+from augforge.cli import machine
+from augforge.cli.everywhere import COMMON
+from augforge.cli.progress_lines import progress_lines
+from augforge.errors import visible_json
+from augforge.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,7 +28,7 @@ _REPEAT = 1.0  # seconds: closing a terminal may send SIGHUP twice, and the seco
 
 
 class RichProgress:
-    """Progress bars with rate and remaining time; rich draws nothing if the output is not a terminal."""
+    """Progress bars with rate and remaining time."""
 
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
@@ -43,11 +46,15 @@ class RichProgress:
 
 
 @contextmanager
-def progress_bars(quiet: bool) -> Iterator[RichProgress]:
-    """Bars on standard error; none if `quiet`, for machines."""
+def progress_bars(quiet: bool) -> Iterator[Progress]:
+    """Bars on standard error, or lines if that is no terminal; nothing if `quiet`, for machines."""
+    errors = console(stderr=True)
+    if quiet or not errors.is_terminal:
+        with nullcontext(Silent()) if quiet else progress_lines() as progress:
+            yield progress
+        return
     from rich import progress as rich_progress
 
-    errors = console(stderr=True)
     columns = (
         rich_progress.TextColumn("{task.description}", markup=False),
         rich_progress.BarColumn(),
@@ -55,7 +62,7 @@ def progress_bars(quiet: bool) -> Iterator[RichProgress]:
         _rate_column(),
         rich_progress.TimeRemainingColumn(),
     )
-    with rich_progress.Progress(*columns, console=errors, disable=quiet or not errors.is_terminal) as bar:
+    with rich_progress.Progress(*columns, console=errors) as bar:
         yield RichProgress(bar)
 
 
@@ -94,23 +101,20 @@ def interruptible(
     except BaseException as error:  # libraries wrap an interruption in errors of their own, as Polars does
         if not received and not isinstance(error, KeyboardInterrupt):
             raise
-        console(stderr=True).print(f"stopped; {state}")
-        raise typer.Exit(128 + (received[0][0] if received else signal.SIGINT)) from None
+        code = 128 + (received[0][0] if received else signal.SIGINT)
+        _print_interruption(f"stopped; {state}", code)
+        raise typer.Exit(code) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def print_traceback(error: AugforgeError) -> None:
-    """Print the traceback of an error, or those of the tasks that failed in worker processes, on standard error."""
-    failures = error.failures if isinstance(error, TaskError) else ()
-    told: set[str] = set()
-    for failure in failures:
-        if failure.traceback not in told:
-            typer.echo(visible(f"{failure.sample} ({failure.step}):\n{failure.traceback}", lines=True), err=True)
-        told.add(failure.traceback)
-    if not failures:
-        typer.echo(visible("".join(traceback.format_exception(error)), lines=True), err=True)
+def _print_interruption(text: str, code: int) -> None:
+    if COMMON.json:
+        machine.print_error("interrupted", text, exit_code=code)
+        COMMON.told = True
+    else:
+        console(stderr=True).print(text)
 
 
 def console(stderr: bool = False) -> Console:
@@ -131,7 +135,18 @@ def print_error(message: str) -> None:
 
 def notice(text: str) -> None:
     """Print one line on standard error; the result and standard output stay the same."""
+    if COMMON.json:
+        machine.print_notice(text)
+        return
     console(stderr=True).print(f"[yellow]notice:[/yellow] {escape(text)}", soft_wrap=True)
+
+
+def remark(text: str) -> None:
+    """Print on standard error what was done besides the result, such as a picture that was written."""
+    if COMMON.json:
+        machine.print_notice(text)
+        return
+    console(stderr=True).print(escape(text), soft_wrap=True)
 
 
 def output(data: Any, as_json: bool, render: Callable[[Console], None]) -> None:

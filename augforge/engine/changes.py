@@ -79,7 +79,7 @@ def _read(data: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], Any, dict
 
 
 def _without_paths(source: Mapping[str, Any]) -> dict[str, Any]:
-    plain = {key: value for key, value in source.items() if key != "path"}
+    plain = {key: value for key, value in source.items() if key not in ("path", "licence")}  # neither changes an id
     if isinstance(plain.get("sources"), list):
         plain["sources"] = [_without_paths(each) for each in plain["sources"] if isinstance(each, dict)]
     return plain

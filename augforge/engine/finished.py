@@ -111,6 +111,7 @@ def _index_row(finished: Finished, row: Row) -> dict[str, Any]:
         "label": facts["label"],
         "review": review_column(finished.recipe.review, row),
         "overruled": row.overruled or None,
+        "licences": row.licences or None,
         "pixel_digest": facts["pixels"],
         "payload_digest": facts["payload"],
         **index_store.class_columns(facts, finished.listing.classes),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from sys import intern
 
@@ -15,7 +15,9 @@ from augforge.cache.filecache import FileCache
 from augforge.cache.work import Payload, read_batches
 from augforge.engine.jobs import WorkerContext, step_errors
 from augforge.engine.outcome import Outcome, Pool
+from augforge.engine.personal import check_columns, kept_metadata
 from augforge.engine.pipeline import Pipeline
+from augforge.engine.registering import with_registered_licence
 from augforge.errors import DatasetError, PlanError, SourceError, shorten
 from augforge.files import file_sha256
 from augforge.keys import digest
@@ -150,7 +152,10 @@ def open_recipe(
 def list_source(recipe: Recipe, files: FileCache) -> Listing:
     """What the recipe's source holds. Raises SourceError, or PlanError if a step does not fit the class table."""
     with step_errors(recipe.source.adapter(), "scan"):
-        listing = recipe.source.scan(files)
+        source, warning = with_registered_licence(recipe.source)
+        listing = source.scan(files)
+    if warning is not None:
+        listing = replace(listing, warnings=(*listing.warnings, warning))
     for step in recipe.steps:
         step.bound.params.check(Context(listing.classes, listing.labels))
     return listing
@@ -193,6 +198,7 @@ def source_table(listing: Listing, recipe: Recipe) -> SourceTable:
     """
     if not listing.records:
         raise PlanError(f"the source at {recipe.source.path} holds no usable sample; {_refusals(listing)}")
+    check_columns(recipe, listing)
     unassigned_groups = {record.group for record in listing.records if record.split is None}
     _check_own_splits(listing)
     own = {record.split for record in listing.records if record.split is not None}
@@ -242,7 +248,8 @@ def _source_row(record: Record, listing: Listing, recipe: Recipe, split: str) ->
         height=record.height,
         lineage=Lineage.of_source(record.name, record.width, record.height),
         groups=tuple(record.data.get("groups") or (record.group,)),
-        metadata=record.metadata,
+        metadata=kept_metadata(recipe, record.metadata),
+        licences=record.licences,
     )
 
 

@@ -24,7 +24,7 @@ from augforge.engine.outcome import Outcome, Pool, expected_row, output_row
 from augforge.engine.worker import load_input, perform_batch
 from augforge.errors import PlanError
 from augforge.planning.plan import check_names, cut_stages, expect_of_task, plan_stage
-from augforge.planning.rows import Row, Stage, Task, common_metadata
+from augforge.planning.rows import Row, Stage, Task, inherited_row
 from augforge.planning.steps import Step
 from augforge.progress import Progress, Silent
 from augforge.recipe.recipe import Verdict
@@ -188,15 +188,7 @@ class Pipeline:
         """Rows of a task's result. If that is not known (dry runs), those that it makes at most."""
         result = self._pool.ledger.get("task", task.id)
         anchor = task.inputs[0]
-        inherited = replace(
-            anchor,
-            groups=tuple(sorted({group for row in task.inputs for group in row.groups})),
-            metadata=common_metadata(task.inputs),
-            parents=tuple(row.name for row in task.inputs),
-            tags=tuple(dict.fromkeys(tag for row in task.inputs for tag in row.tags)),
-            overruled=tuple(dict.fromkeys(text for row in task.inputs for text in row.overruled)),
-            task=task.id,
-        )
+        inherited = inherited_row(task)
         if result is None:
             expected = expect_of_task(task, self._context.seed)
             outcome.counts.exact = outcome.counts.exact and all(sample.exact for sample in expected)

@@ -20,11 +20,13 @@ from augforge.keys import digest
 from augforge.planning.rows import Row
 from augforge.progress import Progress
 from augforge.recipe.recipe import Recipe, verdicts_json
+from augforge.sources.licences import Licence
 from augforge.store import index as index_store
 from augforge.store.card import write_card
 from augforge.store.manifest import (
     FORMAT_VERSION,
     FileEntry,
+    LicenceEntry,
     Manifest,
     RecipeEntry,
     ReviewEntry,
@@ -123,6 +125,7 @@ def write_version(finished: Finished, written: VersionShards) -> Manifest:
         index_sha256=tables[0].sha256,
         recipe=RecipeEntry(digest=recipe.digest, text=recipe.text, overrides=_recorded_overrides(recipe)),
         review=_review_entry(recipe),
+        licences=_licence_entries(finished),
         files=tables,
         shards=entries,
     )
@@ -181,6 +184,16 @@ def _digest_in_manifests(folder: Path, version: str, path: str) -> set[str]:
 def _recorded_overrides(recipe: Recipe) -> dict[str, Any]:
     """What ``--set`` changed, but for the source's path: the same data elsewhere gives the same manifest."""
     return {key: value for key, value in sorted(recipe.overrides.items()) if key != "source.path"}
+
+
+def _licence_entries(finished: Finished) -> list[LicenceEntry]:
+    """The licences of the samples, sorted by their keys."""
+    samples = Counter(key for row in finished.outcome.rows for key in row.licences)
+    known = finished.listing.licences
+    return [
+        LicenceEntry(licence=key, samples=count, **known.get(key, Licence(name=key)).model_dump())
+        for key, count in sorted(samples.items())
+    ]
 
 
 def _review_entry(recipe: Recipe) -> ReviewEntry | None:

@@ -59,7 +59,7 @@ def replay_sample(
 ) -> Replay:
     """Make a sample of a dataset again, and compare its pixels with the stored ones.
 
-    The recipe is that of the manifest with the overrides of the last build, the source the one of that build. Only the
+    The recipe is that of the manifest with its overrides and review, the source the one of the last build. Only the
     tasks that the sample needs are performed, in a temporary folder: nothing is written to the dataset.
 
     Args:

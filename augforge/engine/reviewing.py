@@ -14,8 +14,8 @@ from augforge.recipe.recipe import Verdict
 
 _HEAD = """\
 # A person's verdicts on source images, which overrule every filter: `review: {name}` in the recipe.
-# Look at each sample, correct its verdict (keep or drop), and say why. As it is, this file changes nothing:
-# it drops what the filters drop. Lines behind a # are findings that drop no source image as a whole.
+# Look at each sample, correct its verdict (keep or drop), and say why. As it is, this file drops the source images
+# that the filters drop. Lines behind a # are findings that drop no source image as a whole.
 samples:{empty}
 """
 

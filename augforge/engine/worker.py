@@ -88,7 +88,8 @@ def load_input(context: WorkerContext, given: JobInput) -> TracedSample:
             sample = _load_source_sample(context, given.record, row.name)
         finally:  # a changed file may also be why it cannot be read, and is the better message
             _check_unchanged(given.stamps)
-        return TracedSample(replace(sample, group=row.group, split=row.split), row.id, row.lineage)
+        planned: dict[str, Any] = {"group": row.group, "split": row.split, "metadata": row.metadata or {}}
+        return TracedSample(replace(sample, **planned), row.id, row.lineage)
     assert given.payload is not None and given.facts is not None
     image, masks = given.payload.read_checked(given.facts["payload"], row.name)
     planes = bitmask.decode(masks, row.height, row.width, len(context.classes))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import IO, Any, ClassVar, Literal
 
@@ -15,6 +15,7 @@ from augforge.export.outlines import edge_polygons
 from augforge.export.run_lengths import coco_counts, column_runs
 from augforge.sample import IGNORE
 from augforge.sources.raster.rle import compress
+from augforge.store.manifest import LicenceEntry
 
 
 class Coco(Options):
@@ -27,6 +28,9 @@ class Coco(Options):
     below. Holes are bridged by a line that is followed in both directions. Class `ignore` is a crowd
     (`iscrowd: 1`), always as run lengths. Classes that nobody labelled in an image are listed in its
     `not_exhaustive_category_ids`, as in LVIS; a class that nobody labelled anywhere is not a category.
+
+    Licences of the source images are in `licenses`, with an `attribution` if somebody is to be named. An image of
+    several source images with different licences has an entry that names them all.
     """
 
     layout: ClassVar[str] = """\
@@ -62,13 +66,14 @@ class _AnnotationFile:
     def __init__(self, job: Job, split: str) -> None:
         self._job, self._split = job, split
         self._images: list[str] = []
+        self._licences = LicenceTable(job.licences)
         self._count = 0
         self._stream: IO[str]
 
     def __enter__(self) -> _AnnotationFile:
         self._stream = self._job.open_text(f"annotations/{self._split}.json")
         info = {"description": f"{self._job.dataset}, {self._split}", "version": self._job.version}
-        head = {"info": info, "licenses": [], "categories": _categories(self._job)}
+        head = {"info": info, "categories": _categories(self._job)}
         # The object stays open: its closing brace is cut off here and written by __exit__.
         self._stream.write(f'{_json(head)[:-1]},\n"annotations": [')
         return self
@@ -79,12 +84,42 @@ class _AnnotationFile:
             separator = ",\n" if self._count else "\n"
             self._count += 1
             self._stream.write(separator + _json({"id": self._count, **annotation}))
-        self._images.append(_json(_image(entry, self._job)))
+        self._images.append(_json(_image(entry, self._job) | self._licences.of_image(entry)))
 
     def __exit__(self, kind: object, *_: object) -> None:
         with self._stream:
             if kind is None:  # else the export fails, and its folder is deleted
-                self._stream.write('\n],\n"images": [\n' + ",\n".join(self._images) + "\n]}\n")
+                licences = _json(self._licences.entries)
+                self._stream.write('\n],\n"images": [\n' + ",\n".join(self._images) + "\n],\n")
+                self._stream.write(f'"licenses": {licences}}}\n')
+
+
+class LicenceTable:
+    """COCO's `licenses`: an image has one of them, so several licences of a sample together are an entry too."""
+
+    def __init__(self, licences: Mapping[str, LicenceEntry]) -> None:
+        self._licences = licences
+        self._ids: dict[tuple[str, ...], int] = {}
+
+    def of_image(self, entry: Entry) -> dict[str, int]:
+        """The key `license` of an image; nothing if no licence is stated for it."""
+        if not entry.licences:
+            return {}
+        return {"license": self._ids.setdefault(entry.licences, len(self._ids) + 1)}
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """The licences that the images have, in the order of their ids."""
+        return [{"id": number, **self._entry(keys)} for keys, number in self._ids.items()]
+
+    def _entry(self, keys: Sequence[str]) -> dict[str, str]:
+        found = [self._licences[key] for key in keys]
+        texts = {
+            "name": " + ".join(dict.fromkeys(each.name for each in found)),
+            "url": " ".join(dict.fromkeys(each.url for each in found if each.url)),
+            "attribution": "; ".join(dict.fromkeys(each.attribution for each in found if each.attribution)),
+        }
+        return {name: text for name, text in texts.items() if text or name != "attribution"}
 
 
 def _categories(job: Job) -> list[dict[str, Any]]:

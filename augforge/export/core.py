@@ -22,6 +22,7 @@ from augforge.errors import DatasetError, shorten
 from augforge.export.paths import sample_path
 from augforge.files import open_named
 from augforge.store.codec import check_image_size
+from augforge.store.manifest import LicenceEntry
 
 UnlabelledScope: TypeAlias = Literal["each", "sample", "split"]
 """What a format can mark as unlabelled: each class of each sample, a whole sample, or a class in a whole split."""
@@ -75,6 +76,7 @@ class Entry:
         known: bool (C,): whether somebody labelled the class.
         image: PNG or JPEG bytes as stored.
         frame: the stored masks; see `bitmask.decode`.
+        licences: keys of the licences of its source images.
     """
 
     number: int
@@ -88,6 +90,7 @@ class Entry:
     known: NDArray[np.bool_]
     image: memoryview
     frame: memoryview
+    licences: tuple[str, ...] = ()
 
     @property
     def is_labelled(self) -> bool:
@@ -131,6 +134,7 @@ class Job:
         splits: number of samples per split that is written.
         known: per split, bool (C,): whether any sample knows the class.
         notes: remarks for the user, such as on what the format cannot represent, and how often each applies.
+        licences: the licences of the dataset by their keys.
         files: path of each sample's image by the sample's name; they become ``samples.csv``.
     """
 
@@ -144,6 +148,7 @@ class Job:
     known: Mapping[str, NDArray[np.bool_]]
     notes: Counter[str] = field(default_factory=Counter)
     files: dict[str, str] = field(default_factory=dict)
+    licences: Mapping[str, LicenceEntry] = field(default_factory=dict)
 
     def path(self, relative: str) -> Path:
         """The path of a file below the folder; missing folders above it are created.

@@ -19,7 +19,7 @@ from augforge.store.dataset import Dataset
 TABLE = "samples.csv"
 
 _ORDER = {"train": 0, "val": 1, "test": 2}
-_COLUMNS = ("name", "split", "group", "width", "height", "label", "metadata")
+_COLUMNS = ("name", "split", "group", "width", "height", "label", "metadata", "licences")
 _FIXED = ("name", "file", "split", "group")
 
 
@@ -57,6 +57,7 @@ def prepare_job(
         splits={split: chosen.count(split) for split in dict.fromkeys(chosen)},
         known={split: kept[np.array(chosen) == split].any(axis=0) for split in dict.fromkeys(chosen)},
         notes=selection.notes,
+        licences={entry.licence: entry for entry in dataset.manifest.licences},
     )
     return job, _entries(dataset, index[selection.rows], kept)
 
@@ -85,6 +86,7 @@ def _entries(dataset: Dataset, index: pl.DataFrame, known: NDArray[np.bool_]) ->
         split, number = row["split"], number + 1 if row["split"] == split else 1
         image, frame = dataset.payload(row.pop("row"))
         metadata = {key: value for key, value in (row.pop("metadata", None) or {}).items() if value is not None}
+        row["licences"] = tuple(row["licences"] or ())
         yield Entry(**row, number=number, metadata=metadata, known=flags, image=image, frame=frame)
 
 

@@ -36,6 +36,7 @@ _REFUSED = {
     **dict.fromkeys(("select", "table", "values", "with", "exists", "(from"), _SUBQUERY),
     **dict.fromkeys(("lpad", "rpad", "repeat", "replace", "regexp_replace"), "a function that makes texts longer"),
 }
+_METADATA = re.compile(r'\bmetadata"?\s*\.\s*(?:"((?:[^"]|"")+)"|(\w+))', re.IGNORECASE)
 
 
 def check_syntax(expression: str) -> str:
@@ -90,6 +91,11 @@ def _faults() -> tuple[type[BaseException], ...]:
     from polars.exceptions import PanicException, PolarsError
 
     return PolarsError, PanicException  # it panics on some input
+
+
+def metadata_named(expression: str) -> set[str]:
+    """The columns of metadata that a condition names: ``metadata.age``, ``metadata."Patient ID"``."""
+    return {quoted.replace('""', '"') or plain for quoted, plain in _METADATA.findall(expression)}
 
 
 def evaluate_condition(expression: str, rows: Sequence[Mapping[str, Any]]) -> list[bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from augforge.keys import Id
@@ -24,6 +24,7 @@ class Row:
         parents: names of the samples in the table before the stage that it was made from.
         tags: findings of filters that tagged it.
         overruled: findings of filters that a person's review overruled.
+        licences: keys of the licences of all its source images.
         task: id of the task that made it; None for a source sample.
         step: label of the last step that changed it; empty for a source sample.
     """
@@ -40,6 +41,7 @@ class Row:
     parents: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     overruled: tuple[str, ...] = ()
+    licences: tuple[str, ...] = ()
     task: Id | None = None
     step: str = ""
 
@@ -88,3 +90,18 @@ def common_metadata(rows: Sequence[Row]) -> dict[str, Any]:
     """The metadata that all rows agree on: a mosaic of two men and two women has no sex."""
     first, *others = [row.metadata or {} for row in rows]
     return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
+
+
+def inherited_row(task: Task) -> Row:
+    """What the outputs of a task take over: the anchor's row, and all that its inputs say together."""
+    inputs = task.inputs
+    return replace(
+        inputs[0],
+        groups=tuple(sorted({group for row in inputs for group in row.groups})),
+        metadata=common_metadata(inputs),
+        parents=tuple(row.name for row in inputs),
+        tags=tuple(dict.fromkeys(tag for row in inputs for tag in row.tags)),
+        overruled=tuple(dict.fromkeys(text for row in inputs for text in row.overruled)),
+        licences=tuple(sorted({key for row in inputs for key in row.licences})),
+        task=task.id,
+    )

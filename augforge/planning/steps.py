@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from augforge.errors import nearest, shorten
 from augforge.ops.bound import BoundOp
-from augforge.ops.conditions import check_syntax
+from augforge.ops.conditions import check_syntax, metadata_named
 from augforge.ops.core import OPS, OpParams
 
 SPLITS = ("train", "val", "test")
@@ -81,6 +81,13 @@ class Step:
     on: tuple[str, ...]
     keep_input: bool
     where: str | None
+
+    @property
+    def metadata_read(self) -> set[str]:
+        """The columns of metadata that its op, its condition or a filter's condition look at."""
+        conditions = [self.where, getattr(self.bound.params, "condition", None)]
+        named = (metadata_named(text) for text in conditions if isinstance(text, str))
+        return set(self.bound.op.reads).union(*named)
 
     @property
     def renames(self) -> bool:

@@ -43,6 +43,28 @@ class Output(Strict):
         return Encoding.jpeg(self.quality or 95) if self.image == "jpeg" else Encoding.png()
 
 
+class MetadataColumns(Strict):
+    """Which columns of metadata go into the dataset; all of them, if neither `drop` nor `keep` is given."""
+
+    drop: tuple[str, ...] | None = Field(None, description="columns that are left out")
+    keep: tuple[str, ...] | None = Field(None, description="the only columns that are taken")
+
+    @model_validator(mode="after")
+    def _check(self) -> MetadataColumns:
+        if self.drop is not None and self.keep is not None:
+            raise ValueError("`drop` and `keep` are both given; expected one of them")
+        return self
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The columns that are named, to be kept or to be dropped."""
+        return self.drop or self.keep or ()
+
+    def takes(self, name: str) -> bool:
+        """Whether a column goes into the dataset."""
+        return name not in (self.drop or ()) if self.keep is None else name in self.keep
+
+
 class Verdict(Strict):
     """A person's verdict on a sample, which overrules every filter."""
 
@@ -59,6 +81,7 @@ class _Body(Strict):
     seed: int = 0
     source: dict[str, Any]
     split: Split = Split()
+    metadata: MetadataColumns = MetadataColumns()
     review: str | None = None
     steps: list[dict[str, Any]] = Field(default_factory=list)
     output: Output = Output()
@@ -88,7 +111,7 @@ class Recipe:
         source: the adapter with its options, its path resolved.
         review: a person's verdicts, by the names of source samples.
         review_text: the file that they come from, verbatim; None if there is none.
-        split, steps, output: see their classes; `output.size` is already the last step.
+        split, metadata, steps, output: see their classes; `output.size` is already the last step.
         path: the file, as given.
         text: the file verbatim.
         overrides: what ``--set`` changed.
@@ -98,6 +121,7 @@ class Recipe:
     seed: int
     source: Source
     split: Split
+    metadata: MetadataColumns
     review: Mapping[str, Verdict]
     review_text: str | None
     steps: tuple[Step, ...]
@@ -132,6 +156,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         seed=body.seed,
         source=_source(file, body.source, Path() if "source.path" in changed else path.parent),
         split=body.split,
+        metadata=body.metadata,
         review=review,
         review_text=review_text,
         steps=_steps(file, body),

@@ -101,7 +101,9 @@ def _cause(kind: str, what: pl.Expr, detail: pl.Expr | str) -> list[pl.Expr]:
 def _source_causes(new: pl.DataFrame, pair: Comparison) -> pl.DataFrame:
     """Source samples that the other version lacks, or whose files or options changed."""
     source, known = new.filter(pl.col("stage") == 0), pair.other.made.filter(pl.col("stage") == 0).select("name")
-    added = source.join(known, on="name", how="anti").select(*_cause("source", pl.col("name"), pair.present))
+    # What a review dropped there was listed there too: the review is the cause, as `_rejections` says.
+    listed = pl.concat([known, pair.other.rejected.filter(pl.col("step") == "review").select("name")])
+    added = source.join(listed, on="name", how="anti").select(*_cause("source", pl.col("name"), pair.present))
     changed = source.join(known, on="name", how="semi")
     earlier, later = (pair.other_steps, pair.steps) if pair.forward else (pair.steps, pair.other_steps)
     options = changed_options(earlier, later)

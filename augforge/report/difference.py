@@ -16,7 +16,7 @@ from augforge.report.inspect import class_counts
 from augforge.report.provenance import Provenance
 from augforge.report.tables import plural
 from augforge.store.dataset import Dataset
-from augforge.store.log import last_build
+from augforge.store.log import recorded_overrides
 
 _EXAMPLES = 3
 _KINDS = ("added", "removed", "changed")
@@ -68,6 +68,8 @@ def compare_versions(a: Dataset, b: Dataset) -> dict[str, Any]:
         "fitted": _pairs(a.manifest.fitted, b.manifest.fitted, "step", None),
         "ops": _pairs(a.manifest.ops, b.manifest.ops, "op", None),
         "libraries": _pairs(a.manifest.made_by, b.manifest.made_by, "library", None),
+        "augforge": _pairs({"augforge": a.manifest.augforge}, {"augforge": b.manifest.augforge}, "name", None),
+        "licences": _pairs(_licence_counts(a), _licence_counts(b), "licence"),
         "encoding": _pairs({"encoding": a.manifest.encoding}, {"encoding": b.manifest.encoding}, "name", None),
     }
     report["equal"] = a.version == b.version and not _differing(report)
@@ -203,16 +205,20 @@ def _tag_counts(dataset: Dataset) -> dict[str, int]:
 
 
 def _compare_recipes(a: Dataset, b: Dataset) -> dict[str, Any]:
-    """The lines that differ, as a unified diff, and what ``--set`` changed in the last build of each."""
+    """The lines that differ, as a unified diff, and what ``--set`` changed in each."""
     before, after = (each.manifest.recipe.text.splitlines() for each in (a, b))
     lines = list(unified_diff(before, after, f"{a.name} {a.version}", f"{b.name} {b.version}", lineterm=""))
-    overrides = [last_build(each.folder, each.version).get("overrides") or {} for each in (a, b)]
+    overrides = [recorded_overrides(each.folder, each.manifest) for each in (a, b)]
     digests = [each.manifest.recipe.digest for each in (a, b)]
     return {
         "equal": digests[0] == digests[1] and overrides[0] == overrides[1],
         "diff": lines,
         "overrides": _pairs(overrides[0], overrides[1], "key", None),
     }
+
+
+def _licence_counts(dataset: Dataset) -> dict[str, int]:
+    return {entry.licence: entry.samples for entry in dataset.manifest.licences}
 
 
 def _verdicts(dataset: Dataset) -> dict[str, str]:
@@ -226,8 +232,7 @@ def _verdicts(dataset: Dataset) -> dict[str, str]:
 
 def _differing(report: Mapping[str, Any]) -> list[str]:
     """The parts of a report that list a difference."""
-    parts = ("classes", "splits", "tags", "review", "rejected", "fitted", "ops", "libraries", "encoding")
-    found = [part for part in parts if report[part]]
+    found = [part for part in ("splits", *_PARTS) if part != "recipe" and report[part]]
     found += [kind for kind in (*_KINDS, "moved") if report["samples"][kind]]
     return found + (["recipe"] if report["recipe"]["diff"] or not report["recipe"]["equal"] else [])
 
@@ -251,15 +256,17 @@ def _sentence(report: Mapping[str, Any]) -> str:
 
 
 _PARTS = {
-    "recipe": "the recipe",
-    "libraries": "the versions of libraries",
-    "fitted": "fitted values",
-    "rejected": "the rejected samples",
+    "classes": "the classes",
     "tags": "the tags of samples",
     "review": "the reviews",
-    "classes": "the classes",
+    "rejected": "the rejected samples",
+    "fitted": "fitted values",
     "ops": "the versions of ops",
+    "libraries": "the versions of libraries",
     "encoding": "the encoding",
+    "augforge": "the versions of augforge",
+    "licences": "the licences",
+    "recipe": "the recipe",
 }
 
 

@@ -25,7 +25,9 @@ def render_difference(report: Mapping[str, Any], console: Console) -> None:
             console.print("", part, sep="\n")
     for key, title in (("splits", "split"), ("tags", "tag"), ("review", "reviewed"), ("rejected", "rejected")):
         _print_pairs(report[key], title, console)
-    for key, title in (("fitted", "fitted"), ("ops", "op version"), ("libraries", "library"), ("encoding", "output")):
+    for key, title in (("fitted", "fitted"), ("ops", "op version"), ("libraries", "library"), ("augforge", "built by")):
+        _print_pairs(report[key], title, console)
+    for key, title in (("licences", "licence"), ("encoding", "output")):
         _print_pairs(report[key], title, console)
     _print_recipes(report["recipe"], console)
 

@@ -47,6 +47,7 @@ def _version_lines(entry: HistoryEntry) -> Iterator[Text]:
     yield from _recipe_lines(entry)
     facts = [f"parent {entry.parent}"] if entry.parent else []
     facts += [f"built {entry.builds} times"] if entry.builds > 1 else []
+    facts += [f"by augforge {entry.augforge}"] if entry.augforge else []
     facts += [f"{entry.seconds:.1f} s"] if entry.seconds is not None else []
     if facts:
         yield Text(", ".join(facts), "dim")

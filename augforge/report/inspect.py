@@ -52,6 +52,10 @@ def inspect(dataset: Dataset) -> dict[str, Any]:
         "fitted": manifest.fitted,
         "ops": dict(manifest.ops),
         "made_by": dict(manifest.made_by),
+        "augforge": manifest.augforge,
+        "licences": [entry.model_dump() for entry in manifest.licences],
+        "metadata_columns": list(manifest.metadata_columns),
+        "review": manifest.review.model_dump() if manifest.review else None,
         "recipe": manifest.recipe.model_dump(),
     }
 
@@ -113,10 +117,14 @@ def _facts(report: dict[str, Any]) -> dict[str, str | Text]:
         "bytes": f"{human_bytes(report['bytes'])} in {plural(len(report['shards']), 'shard')}, {report['encoding']}",
         "source": f"{source['format']}, {plural(source['samples'], 'sample')}",
     }
+    if report["licences"]:
+        facts["licences"] = _join_items({entry["licence"]: f"{entry['samples']:,}" for entry in report["licences"]})
+    if report["augforge"]:
+        facts["built by"] = f"augforge {report['augforge']}"
     if report["on_disk"]:
         sizes = {words: report["on_disk"][kind] for kind, words in _ON_DISK.items() if report["on_disk"][kind]}
         facts["on disk"] = ", ".join(f"{words} {human_bytes(size)}" for words, size in sizes.items())
-    for name in ("labels", "tags", "fitted"):
+    for name in ("labels", "tags", "fitted", "metadata_columns"):
         if report[name]:
             facts[name] = _join_items(report[name])
     return facts

@@ -13,7 +13,7 @@ import polars as pl
 from PIL import Image
 
 from augforge import bitmask
-from augforge.errors import AugforgeError, some
+from augforge.errors import AugforgeError
 from augforge.files import replacing
 from augforge.report.colours import Colour, colour_of
 from augforge.report.overlay import overlay, scale_to_fit
@@ -41,6 +41,7 @@ __all__ = ["contact_sheet", "legend", "overlay", "save_png", "show_samples"]
 SPLIT_COLOURS: Mapping[str, Colour] = {"train": (122, 174, 255), "val": (255, 190, 92), "test": (130, 214, 140)}
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _TAG: Colour = (255, 150, 130)
+_PARENTS = 9
 _LARGE, _MEDIUM = 1400, 760  # most pixels of the longer side of a single sample, and of one of several
 
 
@@ -93,7 +94,7 @@ def show_samples(
     classes: Sequence[str],
     tags: Mapping[str, Sequence[str]] | None = None,
     parents: Mapping[str, Sequence[str]] | None = None,
-    reviews: Mapping[str, str] | None = None,
+    reviews: Mapping[str, Sequence[str]] | None = None,
 ) -> Picture:
     """Large overlays, each with a title, and a common legend.
 
@@ -111,10 +112,12 @@ def show_samples(
     side = _side(samples)
     height = max(_scaled_height(sample.width, sample.height, side) for sample in samples)
     titles = [_title(sample, tags or {}) for sample in samples]
-    if parents and any(parents.get(sample.name) for sample in samples):  # captions of all have the same height
-        titles = [[*title, _parents_line(parents.get(s.name, ()))] for title, s in zip(titles, samples, strict=True)]
-    if reviews and any(reviews.get(sample.name) for sample in samples):
-        titles = [[*title, [(reviews.get(s.name, ""), _TAG)]] for title, s in zip(titles, samples, strict=True)]
+    if parents and any(parents.get(sample.name) for sample in samples):
+        titles = [[*title, *_parent_lines(parents.get(s.name, ()))] for title, s in zip(titles, samples, strict=True)]
+    for sample, title in zip(samples, titles, strict=True):
+        title += [[(text, _TAG)] for text in (reviews or {}).get(sample.name, ())]
+    most = max(map(len, titles))
+    titles = [title + [[("", INK)]] * (most - len(title)) for title in titles]  # captions of all have the same height
     cells = [
         _captioned_overlay(sample, classes, side, height, title) for sample, title in zip(samples, titles, strict=True)
     ]
@@ -122,17 +125,19 @@ def show_samples(
     return stack([body, _legend_of(samples, classes, body.shape[1], _text_size(side))], 2 * GAP)
 
 
-def review_texts(index: pl.DataFrame) -> dict[str, str]:
-    """What a person's review said, by sample name; samples of which it says nothing are left out."""
+def review_texts(index: pl.DataFrame) -> dict[str, list[str]]:
+    """What a person's review said, by sample name, in lines; samples of which it says nothing are left out."""
     found = index.filter(pl.col("review").is_not_null()).select("name", "review", "overruled")
     return {
-        name: "; ".join([*map(_verdict_text, review), *(overruled or ())]) for name, review, overruled in found.rows()
+        name: [line for verdict in review for line in _verdict_lines(verdict)]
+        + [f"overruled: {text}" for text in overruled or ()]
+        for name, review, overruled in found.rows()
     }
 
 
-def _verdict_text(verdict: Mapping[str, str]) -> str:
-    why = f" ({verdict['why']})" if verdict["why"] else ""
-    return f"review: {verdict['verdict']} {verdict['sample']}{why}"
+def _verdict_lines(verdict: Mapping[str, str]) -> list[str]:
+    lines = [f"review: {verdict['verdict']} {verdict['sample']}"]
+    return [*lines, verdict["why"]] if verdict["why"] else lines
 
 
 def _side(samples: Sequence[Sample]) -> int:
@@ -146,8 +151,12 @@ def _title(sample: Sample, tags: Mapping[str, Sequence[str]]) -> list[list[Span]
     return [[(sample.name, INK)], [size, split_span(sample.split), *tagged]]
 
 
-def _parents_line(parents: Sequence[str]) -> list[Span]:
-    return [("made of", MUTED), (some(parents, 4), INK)] if parents else [("source image", MUTED)]
+def _parent_lines(parents: Sequence[str]) -> list[list[Span]]:
+    """What a sample was made of, each in a line of its own; of many, the first and how many more."""
+    if not parents:
+        return [[("source image", MUTED)]]
+    more = [[(f"and {len(parents) - _PARENTS} more", MUTED)]] if len(parents) > _PARENTS else []
+    return [[("made of", MUTED), (name, INK)] for name in parents[:_PARENTS]] + more
 
 
 def split_span(split: str) -> Span:

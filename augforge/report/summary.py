@@ -34,20 +34,12 @@ def render_summary(summary: Summary, console: Console) -> None:
 def _headline(summary: Summary) -> Text:
     name = (summary.name, "bold")
     if summary.dry:
-        return Text.assemble(name, "  dry run: nothing was written; ", _next_version(summary))
+        return Text.assemble(name, "  dry run: nothing was written")
     if summary.unchanged:
         return Text.assemble(
             name, "  is unchanged: version ", (summary.version, "cyan"), " was the current one already"
         )
     return Text.assemble(name, "  version ", (summary.version, "cyan"))
-
-
-def _next_version(summary: Summary) -> str:
-    if not summary.version:
-        return f"the version {summary.version_note}"
-    return f"it would {'give the current version' if summary.unchanged else 'be version'} {summary.version}" + (
-        " again" if summary.unchanged else ""
-    )
 
 
 def _steps(summary: Summary) -> Table:
@@ -80,7 +72,10 @@ def _facts(summary: Summary) -> dict[str, str | Text]:
         "bytes": f"about {size}" if summary.dry else f"{size} in {_shards(summary)}",
         "folder": summary.folder,
     }
-    if not summary.dry:
+    if summary.dry:
+        again = ", the current one" if summary.unchanged else ""
+        facts["version"] = f"{summary.version}{again}" if summary.version else summary.version_note
+    else:
         facts["time"] = _time(summary)
     return facts
 

@@ -15,6 +15,7 @@ from augforge.catalogue import Catalogue, empty_instance, origin_of, plugin_file
 from augforge.errors import SourceError, nearest
 from augforge.sample import Sample
 from augforge.sources.class_lists import CLASS_LISTS
+from augforge.sources.licences import Licence
 from augforge.sources.listing import Listing, Record, Records, Refused
 from augforge.sources.options import REST, GroupBy, Join
 
@@ -50,6 +51,11 @@ class Source(BaseModel, ABC):
     )
     metadata: Join | str | None = Field(
         None, description="table joined to the samples; its path alone joins the first column to the names"
+    )
+    licence: Licence | str | None = Field(
+        None,
+        description="licence of the data, its name or {name, url, attribution}; it goes with every sample, beside what "
+        "the files say themselves",
     )
     own_splits: bool = Field(
         True,
@@ -94,6 +100,13 @@ class Source(BaseModel, ABC):
                 raise ValueError(f"{len(value)} classes; expected 1 to 256")
         return value
 
+    @field_validator("licence")
+    @classmethod
+    def _check_licence(cls, value: Licence | str | None) -> Licence | str | None:
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("licence is empty; expected its name, such as CC BY 4.0, or leave the key out")
+        return value
+
     @model_validator(mode="after")
     def _check_class_map(self) -> Source:
         for label, name in self.class_map.items():
@@ -127,6 +140,11 @@ class Source(BaseModel, ABC):
         """``+`` and where the code comes from, for a plugin's source; empty for augforge's own."""
         origin = origin_of(cls.__module__)
         return f"+{origin}" if origin else ""
+
+    @property
+    def stated_licence(self) -> Licence | None:
+        """The licence that the recipe states, or None."""
+        return Licence(name=self.licence) if isinstance(self.licence, str) else self.licence
 
     @property
     def root(self) -> Path:

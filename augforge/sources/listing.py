@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from augforge.cache.shelf import Shelf
+from augforge.sources.licences import Licence
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Record:
         metadata: JSON-like values joined to the sample.
         data: what the adapter's `load` needs to find it again; JSON-like. It names each file that `load` reads by its
             place; see `Source.files_of`.
+        licences: keys of the licences of its image and annotation; see `Listing.licences`.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Record:
     content: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
+    licences: tuple[str, ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Each record is pickled into a `Shelf`. This way that is 5 times faster than the way of dataclasses with slots.
@@ -50,6 +53,23 @@ class Refused:
     name: str
     reason: str
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something implausible that the source holds: a build goes on, and tells it.
+
+    Attributes:
+        kind: a stable name in a few words, such as ``class drawn nowhere``, for machines.
+        message: the fact, in one sentence.
+        remedy: what to do about it, or how to say that it is meant.
+        names: of the samples, classes or files that it is about, all of them.
+    """
+
+    kind: str
+    message: str
+    remedy: str
+    names: tuple[str, ...] = ()
 
 
 class Records(Sequence[Record]):
@@ -92,6 +112,8 @@ class Listing:
         labels: names of the entries of label vectors; empty if there are none. (The labels that `Source.class_of` takes
             are others: what the files call a class.)
         warnings: messages for the user.
+        licences: the licences of the samples, by the keys that the records hold.
+        findings: what is implausible, and told to people and machines.
     """
 
     classes: tuple[str, ...]
@@ -99,3 +121,5 @@ class Listing:
     refused: tuple[Refused, ...] = ()
     labels: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    licences: Mapping[str, Licence] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from augforge.errors import visible
@@ -16,7 +17,7 @@ _CARD = """---
 
 # {name}
 
-A dataset of {samples} annotated images in Parquet shards, built by augforge. Version `{version}`.
+A dataset of {samples} annotated images in Parquet shards, built by augforge{by}. Version `{version}`.
 
 | split | samples |
 |---|---|
@@ -40,6 +41,10 @@ datasets.load_dataset("{name}")  # decodes the image column
 ```
 
 Masks are a zstd frame of planar bit-planes: class `c` is bit `c % 8` of plane `c // 8`, in the order above.
+
+## Licences
+
+{licences}
 
 ## Recipe
 
@@ -73,10 +78,12 @@ def dataset_card(manifest: Manifest) -> str:
         front=dump_yaml(front),
         name=manifest.name,
         version=manifest.version,
+        by=f" {manifest.augforge}" if manifest.augforge else "",
         samples=manifest.samples,
         splits="\n".join(f"| {split} | {count} |" for split, count in manifest.splits.items()),
         count=len(manifest.classes),
         classes=", ".join(map(markdown, manifest.classes)),
+        licences="\n".join(_licence_lines(manifest)),
         metadata=_metadata(manifest.metadata_columns),
         recipe=recipe,
         fence=_fence(recipe),
@@ -96,6 +103,20 @@ def _fence(text: str) -> str:
     """The backticks around a block of code that holds this text: more than it has in a row."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     return "`" * max(3, longest + 1)
+
+
+def _licence_lines(manifest: Manifest) -> Iterator[str]:
+    """Each licence with its samples, as a list; or that none is stated."""
+    for entry in manifest.licences:
+        facts = [entry.name, entry.url, f"attribution: {entry.attribution}" if entry.attribution else ""]
+        text = markdown(_one_line(", ".join(filter(None, facts))))
+        yield f"- {text} ({entry.samples} sample{'s' * (entry.samples != 1)})"
+    if not manifest.licences:
+        yield "No licence is stated for the source images."
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _metadata(columns: list[str]) -> str:

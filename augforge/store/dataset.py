@@ -8,6 +8,7 @@ and ``[i]`` need is ready once a dataset is open, and works in forked processes 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -28,6 +29,7 @@ from augforge.store.versionfiles import Encoded, VersionFiles
 if TYPE_CHECKING:
     import polars as pl
 
+    from augforge.lineage import SampleLineage
     from augforge.store.remote import Remote
 
 _POSITION = "position in the dataset"
@@ -174,6 +176,7 @@ class Dataset(OldNames):
             split=table.split[i],
             label=None if label is None else label.copy(),
             metadata=table.metadata_of(i),
+            read_lineage=partial(_read_lineage, str(self.folder / self.manifest.index_path), table.names[i]),
         )
 
     def payload(self, i: int) -> Encoded:
@@ -265,3 +268,9 @@ class Dataset(OldNames):
             ValueError: no such rank, a negative start, or weights that do not fit.
         """
         return share(global_order(len(self), seed, epoch, weights), world, rank, start)
+
+
+def _read_lineage(index: str, name: str) -> SampleLineage:
+    from augforge.store.lineages import read_lineage  # most processes that read samples never ask for it
+
+    return read_lineage(index, name)

@@ -30,6 +30,7 @@ class HistoryEntry:
         exists: False if `augforge gc` removed it.
         recipe: ``path`` and ``digest``.
         overrides: what ``--set`` changed.
+        augforge: the version of augforge that made it; empty in format 1.
         samples, splits: counts.
         builds: how many builds gave this version.
         seconds: of the last of them.
@@ -47,6 +48,7 @@ class HistoryEntry:
     exists: bool = True
     recipe: dict[str, str | None] = field(default_factory=dict)
     overrides: dict[str, Any] = field(default_factory=dict)
+    augforge: str = ""
     samples: int | None = None
     splits: dict[str, int] = field(default_factory=dict)
     builds: int = 0
@@ -137,6 +139,7 @@ def _describe_version(folder: Path, entry: HistoryEntry, current: Manifest, tags
         return
     entry.recipe = {"path": entry.recipe.get("path"), "digest": manifest.recipe.digest}
     entry.name, entry.samples, entry.splits = manifest.name, manifest.samples, dict(manifest.splits)
+    entry.augforge, entry.overrides = manifest.augforge, {**entry.overrides, **manifest.recipe.overrides}
 
 
 def require_folder(place: str | Path, command: str) -> Path:

@@ -48,6 +48,7 @@ _TEXTS = pl.List(pl.String)
 EMPTY = {
     "review": pl.lit(None, pl.List(pl.Struct(dict.fromkeys(("sample", "verdict", "why"), pl.String)))),
     "overruled": pl.lit(None, _TEXTS),
+    "licences": pl.lit(None, _TEXTS),
 }
 """What is read for a column that says nothing of a sample of format 1."""
 
@@ -87,6 +88,7 @@ def index_schema(classes: Sequence[str], metadata: Sequence[Mapping[str, Any]]) 
             *([pa.field("metadata", pa.struct(fields))] if fields else []),
             pa.field("review", REVIEW),
             pa.field("overruled", pa.list_(pa.string())),
+            pa.field("licences", pa.list_(pa.string())),
             pa.field("pixel_digest", pa.string()),
             pa.field("shard", pa.string()),
             *(pa.field(name, pa.int64()) for name in ("image_offset", "image_bytes", "masks_offset", "masks_bytes")),

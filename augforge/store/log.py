@@ -87,9 +87,21 @@ def last_build(folder: Path, version: str) -> dict[str, Any]:
     return next(entries, {})
 
 
+def recorded_overrides(folder: Path, manifest: Manifest) -> dict[str, Any]:
+    """What ``--set`` changed in the recipe of a version.
+
+    The manifest has it, but for the source's path, which is the log's of the last build, as is everything in format 1.
+    """
+    logged = last_build(folder, manifest.version).get("overrides") or {}
+    if manifest.format == 1:
+        return dict(logged)
+    path = {key: value for key, value in logged.items() if key == "source.path"}
+    return {**path, **manifest.recipe.overrides}
+
+
 def built_recipe(folder: Path, manifest: Manifest, error: type[AugforgeError] = DatasetError) -> YamlFile:
-    """The recipe of a version, with the overrides of its last build as far as the log has them."""
+    """The recipe of a version with its overrides."""
     file = parse_yaml(manifest.recipe.text, f"recipe of {folder}", error)
-    for key, value in (last_build(folder, manifest.version).get("overrides") or {}).items():
+    for key, value in recorded_overrides(folder, manifest).items():
         override(file, f"{key}={json.dumps(value)}")
     return file

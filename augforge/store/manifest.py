@@ -45,6 +45,19 @@ class ReviewEntry(_Frozen):
     text: str
 
 
+class LicenceEntry(_Frozen):
+    """A licence of source images: the key that the index has, name, URL, whom to name, and how many samples show some.
+
+    A sample that was made of several images counts for each of their licences.
+    """
+
+    licence: str
+    name: str
+    url: str
+    attribution: str
+    samples: int
+
+
 class SourceEntry(_Frozen):
     """The source: the format it was read as, a digest over the ids of its samples, and their number."""
 
@@ -90,7 +103,8 @@ class Manifest(_Frozen):
 
     `metadata_columns` are the metadata that samples carry: they may be personal data, so card and `pack` name them.
     `augforge` is the version that made it. `files` are the tables: index, rejected samples, stages, ledger.
-    `plugins` says of each op, and of the source, that a plugin defines, where its code came from.
+    `plugins` says of each op, and of the source, that a plugin defines, where its code came from. `licences` are those
+    of the source images.
     """
 
     format: int
@@ -114,6 +128,7 @@ class Manifest(_Frozen):
     index_sha256: Sha256
     recipe: RecipeEntry
     review: ReviewEntry | None = None
+    licences: list[LicenceEntry] = Field(default_factory=list)
     files: list[FileEntry] = Field(default_factory=list)
     shards: list[ShardEntry]
 
@@ -280,5 +295,6 @@ def _remedy(folder: Path, path: Path) -> str:
 
 
 def versions(folder: Path) -> list[str]:
-    """All versions that have a manifest, sorted by name."""
-    return sorted(path.stem for path in (folder / "versions").glob("*.yaml"))
+    """All versions that have a manifest, sorted by name; a file of another name among the manifests is no version."""
+    paths = (folder / "versions").glob("*.yaml")
+    return sorted(path.stem for path in paths if re.fullmatch("[0-9a-f]{16}", path.stem))

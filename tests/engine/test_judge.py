@@ -148,6 +148,12 @@ def test_diff_and_trace_tell_the_review(tmp_path: Path) -> None:
     reviewed(tmp_path, {3: "keep"}, DARK)
     report = compare_versions(before, open_dataset(tmp_path / "out"))
     assert report["review"] == [{"sample": name(3), "a": None, "b": "keep: seen"}]
+    reviewed(tmp_path, {1: "drop"}, DARK)
+    dropped = compare_versions(open_dataset(tmp_path / "out"), before)
+    assert {(cause["change"], cause["kind"], cause["what"]) for cause in dropped["causes"]} == {
+        ("added", "rejected", "review")
+    }
+    reviewed(tmp_path, {3: "keep"}, DARK)
     traced = trace_sample(open_dataset(tmp_path / "out"), name(3))
     assert traced["review"] == [{"sample": name(3), "verdict": "keep", "why": "seen"}]
     assert traced["overruled"] == ["where: condition not fulfilled"]

@@ -153,6 +153,9 @@ def test_overrides_and_the_review_of_the_build_count(tmp_path: Path) -> None:
     assert replay_sample(dataset, "ID003/image0000000000003").verdict == "equal"
     (tmp_path / "review.yaml").unlink()
     assert replay_sample(dataset, "ID003/image0000000000003").verdict == "equal", "the manifest holds the review"
+    (tmp_path / "out/log.jsonl").unlink()
+    found = replay_sample(dataset, "ID003/image0000000000003", str(tmp_path / "data"))
+    assert found.verdict == "equal", "and the overrides"
 
 
 def test_an_op_of_another_version_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,6 @@ def when_free(run: Callable[[], object], seen: Counter[str]) -> None:
 
 def repeat(pipe: Any, action: Callable[[Path, Counter[str]], None], folder: Path, seconds: float) -> None:
     seen: Counter[str] = Counter()
-    killing.allow_polars()
     try:
         end = time.monotonic() + seconds
         while time.monotonic() < end:

@@ -91,6 +91,15 @@ def test_one_sample_is_shown_large() -> None:
     assert has(picture, show._TAG) and not has(show.show_samples([one], CLASSES), show._TAG)
 
 
+def test_parents_and_reviews_stand_below_in_lines_of_their_own() -> None:
+    several = [sample("a", 60, 60, {0: slice(0, 9)}), sample("b", 60, 60, {0: slice(0, 9)})]
+    plain = show.show_samples(several, CLASSES)
+    made = show.show_samples(several, CLASSES, parents={"a": ["p", "q", "r"], "b": []})
+    told = show.show_samples(several, CLASSES, parents={"a": ["p", "q", "r"]}, reviews={"b": ["review: keep b"] * 4})
+    assert plain.shape[0] < made.shape[0] < told.shape[0], "as many lines as the longest caption has"
+    assert (made.shape[0] - plain.shape[0]) % 3 == 0 and has(told, show._TAG) and not has(made, show._TAG)
+
+
 def test_small_samples_are_enlarged() -> None:
     assert show.show_samples([sample("a", 16, 16, {0: slice(0, 8)})], CLASSES).shape[1] == 512 + 4 * 12
 

@@ -102,7 +102,14 @@ def as_format_1(folder: Path) -> Manifest:
     write_manifest(folder, old)
     for path in (folder / "manifest.yaml", folder / f"versions/{version}.yaml"):
         text = path.read_text(encoding="utf-8")
-        for line in ("  overrides: {}\n", "files: []\n", "review:\n", "augforge: ''\n", "metadata_columns: []\n"):
+        for line in (
+            "  overrides: {}\n",
+            "files: []\n",
+            "review:\n",
+            "licences: []\n",
+            "augforge: ''\n",
+            "metadata_columns: []\n",
+        ):
             text = text.replace(line, "")
         path.write_text(text[: text.rindex("# sha256")], encoding="utf-8")
     return old

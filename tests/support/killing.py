@@ -16,8 +16,6 @@ from typing import Any
 
 from recorder import Operation, before_each_operation
 
-from augforge.store import forking
-
 SERVER: Any = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
 PRELOADED = [
     "augforge.engine.builder",
@@ -70,23 +68,11 @@ def checkout(folder: Path, version: str) -> None:
     run(folder, version)
 
 
-def repair(folder: Path) -> None:
-    from augforge.engine.repair import repair as run
-
-    assert not run(folder).faults
-
-
-def allow_polars() -> None:
-    """To be called in a process of `SERVER`, which has loaded Polars, but never used it: it has no pool of threads."""
-    forking._Inherited.polars = False
-
-
 def run_here(
     pipe: Any, at: int | None, scratch: Path | None, command: Callable[..., None], arguments: tuple[Any, ...]
 ) -> None:
     """Run a command and send the names of its operations; or die before operation number `at`."""
     done: list[str] = []
-    allow_polars()
     if scratch is not None:
         os.environ["TMPDIR"] = tempfile.tempdir = str(scratch)
 

@@ -513,3 +513,13 @@ def _facts(records: Iterable[Record]) -> list[tuple[Any, ...]]:
 def _split(name: str) -> str:
     first = name.partition("/")[0]
     return first if first in ("train", "val", "test") else ""
+
+
+@check
+def the_licence_of_the_recipe_goes_with_every_sample(example: SourceExample, root: Path) -> None:
+    """It is no part of the content, so that stating it makes no sample again."""
+    example.make(root)
+    plain, stated = example.scan(root), example.scan(root, licence={"name": "CC BY 4.0", "attribution": "us"})
+    assert [record.content for record in plain.records] == [record.content for record in stated.records]
+    assert all("CC BY 4.0 (us)" in record.licences for record in stated.records)
+    assert stated.licences["CC BY 4.0 (us)"].attribution == "us"

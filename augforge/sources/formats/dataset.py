@@ -20,6 +20,7 @@ from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Source, source
+from augforge.sources.licences import Licence
 from augforge.sources.loading import make_sample, with_ignore
 from augforge.sources.raster.remapping import Mapping as ClassMapping
 from augforge.sources.raster.remapping import remap_sample
@@ -30,7 +31,20 @@ from augforge.store.manifest import Manifest, read_manifest
 from augforge.store.remote import Remote
 from augforge.store.versionfiles import VersionFiles
 
-_COLUMNS = ("id", "name", "group", "groups", "split", "width", "height", "label", "area", "metadata", "pixel_digest")
+_COLUMNS = (
+    "id",
+    "name",
+    "group",
+    "groups",
+    "split",
+    "width",
+    "height",
+    "label",
+    "area",
+    "metadata",
+    "pixel_digest",
+    "licences",
+)
 _DIGEST = "payload_digest"
 _PLACE = ("shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes")
 
@@ -39,9 +53,9 @@ _PLACE = ("shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes")
 class AugforgeDataset(Source):
     """Reads a dataset that augforge built, so that one recipe continues where another one ended.
 
-    Samples keep their name, group, split, labels, metadata and known classes. Each is a root of its own: the lineage
-    starts again. Masks are taken as they are stored. ``class_map`` renames, merges and leaves out classes; a merged
-    class is known in a sample if all its parts are.
+    Samples keep their name, group, split, labels, metadata, licences and known classes. Each is a root of its own: the
+    lineage starts again. Masks are taken as they are stored. ``class_map`` renames, merges and leaves out classes; a
+    merged class is known in a sample if all its parts are.
 
     Every shard is checked against the manifest's SHA-256 when it is first seen and when it changes. Shards of a
     dataset at a URL, such as ``s3://bucket/datasets/hands`` (``pip install 'augforge[s3]'``), are downloaded once, into
@@ -93,6 +107,10 @@ ROOT/                          source.path or URL, as augforge build made it
         self._check_index(scan, dataset)
         if not self.own_splits:
             self._check_groups(scan, dataset)
+        scan.licences |= {
+            each.licence: Licence(name=each.name, url=each.url, attribution=each.attribution)
+            for each in dataset.manifest.licences
+        }
         records = self._make_records(scan, dataset, table, whole)
         return scan.make_listing(records, table.names, dataset.labels)
 
@@ -235,6 +253,7 @@ ROOT/                          source.path or URL, as augforge build made it
                 "label": row["label"],
                 "groups": row["groups"],
             },
+            licences=tuple(row["licences"] or ()),
         )
 
 

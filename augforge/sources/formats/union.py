@@ -208,6 +208,7 @@ source:                        in the recipe
         """Take over what a source refused and warned of, and warn of the label names that it lacks."""
         scan.refused += [replace(row, name=f"{member.name}/{row.name}") for row in listing.refused]
         scan.warnings += [f"{member.name}: {text}" for text in listing.warnings]
+        scan.licences |= listing.licences
         missing = [label for label in labels if label not in listing.labels]
         if listing.labels and missing:
             scan.warnings.append(f"{member.name} has no label {', '.join(missing)}: it counts as 0 in its samples")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -10,6 +10,7 @@ from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError, nearest
 from augforge.keys import digest
 from augforge.sources.core import Record, Source
+from augforge.sources.licences import Licence
 from augforge.sources.options import Join
 from augforge.sources.patterns import search
 from augforge.sources.scan.tables import TABLE_FACTS, Row, read_keyed
@@ -57,6 +58,19 @@ class MetadataTable:
         )
 
 
+def open_table(source: Source, cache: FileCache, report: Callable[[str], None]) -> MetadataTable | None:
+    """The table of metadata, if the recipe names one; a broken one is reported, and then taken for empty."""
+    join = source.join
+    if join is None:
+        return None
+    path = source.root / join.table
+    try:
+        return MetadataTable(path, join, read_joined_rows(path, join, cache))
+    except SourceError as error:
+        report(str(error))
+        return MetadataTable(path, join, {})
+
+
 def read_joined_rows(path: Path, join: Join, cache: FileCache) -> Mapping[str, Row]:
     """The table's rows by their key. Raises SourceError if it is missing or broken."""
     if not path.is_file():
@@ -90,6 +104,11 @@ def with_group(record: Record, source: Source) -> Record:
             "Correct source.group.regex."
         )
     return replace(record, group=group)
+
+
+def with_licence(record: Record, stated: Licence) -> Record:
+    """The record with the licence that the recipe states, beside those that its files state."""
+    return replace(record, licences=tuple(sorted({*record.licences, stated.key})))
 
 
 def with_row(record: Record, row: Row | None, source: Source) -> Record:

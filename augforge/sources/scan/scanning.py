@@ -20,14 +20,15 @@ from augforge.cache.filecache import FileCache
 from augforge.cache.shelf import Shelf
 from augforge.errors import OldNames, SourceError
 from augforge.sources.core import Listing, Record, Records, Refused, Source
+from augforge.sources.licences import Licence
 from augforge.sources.scan.images import IMAGE_FACTS, image_facts
-from augforge.sources.scan.joining import MetadataTable, read_joined_rows, with_group, with_row
+from augforge.sources.scan.joining import open_table, with_group, with_licence, with_row
 from augforge.sources.scan.own_splits import Splits
 from augforge.sources.scan.records import as_it_looks, look_alike, name_of, place_inside
+from augforge.sources.scan.reporting import ScanReport
 from augforge.sources.scan.walking import Found, walk
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
-_SHOWN = 10
 _CHUNK = 256
 _LARGE = 1 << 16
 """Bytes of the smallest file that is read in a thread; handing a smaller one over takes longer than reading it."""
@@ -36,18 +37,14 @@ Files = Iterable[tuple[str, str]]
 """(name of a sample, place of one of its files relative to the root, with ``/``)."""
 
 
-class Scan(OldNames):
+class Scan(ScanReport, OldNames):
     """One scan of a source: collects problems and warnings on the way, and makes the listing.
 
-    Attributes:
-        source: what is scanned; its options decide.
+    Attributes (and those of `ScanReport`):
         cache: keeps facts of files from one scan to the next.
         root: the source's folder.
-        problems: messages of what has to stop the build.
-        refused: rows for the rejected table.
-        warnings: messages for the user.
-        bad_names: names of bad samples, which `make_listing` leaves out.
         broken_links: names of links that cannot be followed; samples below them may lack files.
+        licences: those of the samples, by the keys that their records hold.
     """
 
     old_names: ClassVar[Mapping[str, str]] = {
@@ -67,40 +64,11 @@ class Scan(OldNames):
     }
 
     def __init__(self, source: Source, cache: FileCache) -> None:
-        self.source, self.cache, self.root = source, cache, source.root
+        super().__init__(source)
+        self.cache, self.root = cache, source.root
         self._origin = source.origin()  # a plugin that changed reads its files again
-        self.problems: list[str] = []
-        self.refused: list[Refused] = []
-        self.warnings: list[str] = []
-        self.bad_names: set[str] = set()
         self.broken_links: set[str] = set()
-
-    # ---- problems ----
-
-    def bad_sample(self, name: str, reason: str, message: str) -> None:
-        """Report a problem of one sample; by ``on_error`` it stops the build or becomes a rejected row.
-
-        ``reason`` is a few words, the same for all problems of a kind, which are counted by it; ``message`` says more.
-        """
-        self.bad_names.add(name)
-        if self.source.on_error == "reject":
-            self.refused.append(self.source.refused_row(name, reason, message))
-        else:
-            self.problems.append(message)
-
-    def source_error(self, message: str) -> None:
-        """Report a problem of the source as a whole; it stops the build whatever ``on_error`` is."""
-        self.problems.append(message)
-
-    def raise_problems(self) -> None:
-        """Raise a SourceError with all problems reported so far, if there are any."""
-        problems = self.problems
-        if len(problems) == 1:
-            raise SourceError(problems[0])
-        if problems:
-            more = f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-            shown = "".join(f"\n  - {problem}" for problem in problems[:_SHOWN])
-            raise SourceError(f"{len(problems)} problems in {self.root}:{shown}{more}")
+        self.licences: dict[str, Licence] = {}
 
     # ---- files ----
 
@@ -256,7 +224,8 @@ class Scan(OldNames):
         if not kept and not self.refused:
             raise SourceError(f"{self.root} holds no image; expected\n{self.source.layout}\nCorrect source.path.")
         refused = sorted(self.refused, key=lambda row: (row.name, row.reason, row.detail))
-        return Listing(classes, Records(kept), tuple(refused), labels, tuple(self.warnings))
+        told = (tuple(self.warnings), self.licences, tuple(self.findings))
+        return Listing(classes, Records(kept), tuple(refused), labels, *told)
 
     def _check_links_above(self, record: Record) -> None:
         """Report a sample in a folder whose name is a broken link elsewhere, as among masks: it may lack files."""
@@ -267,12 +236,16 @@ class Scan(OldNames):
 
     def _complete_records(self, records: Shelf[Record]) -> Iterator[Record]:
         """The records with their splits and groups, and with their rows of metadata. One without a group is bad."""
-        splits, table = Splits.of(self.source, records), self._metadata_table()
+        splits, table = Splits.of(self.source, records), open_table(self.source, self.cache, self.source_error)
+        stated = self.source.stated_licence
+        if stated is not None:
+            self.licences[stated.key] = stated
         self.warnings += splits.warnings
         for record in records.values():
             try:
                 grouped = with_group(splits.with_own_split(record), self.source)
-                yield with_row(grouped, None if table is None else table.row_of(grouped), self.source)
+                whole = with_row(grouped, None if table is None else table.row_of(grouped), self.source)
+                yield whole if stated is None else with_licence(whole, stated)
             except SourceError as error:
                 self.bad_sample(record.name, "no group", str(error))
         if table is not None and table.unmatched and table.rows:
@@ -280,18 +253,6 @@ class Scan(OldNames):
                 self.warnings.append(table.unmatched_warning())
             else:
                 self.source_error(table.no_match_message())
-
-    def _metadata_table(self) -> MetadataTable | None:
-        """The table of metadata, if the recipe names one; a broken one is reported, and then taken for empty."""
-        join = self.source.join
-        if join is None:
-            return None
-        path = self.root / join.table
-        try:
-            return MetadataTable(path, join, read_joined_rows(path, join, self.cache))
-        except SourceError as error:
-            self.source_error(str(error))
-            return MetadataTable(path, join, {})
 
 
 def _chunks(files: Files) -> Iterator[list[tuple[str, str]]]:

@@ -166,6 +166,15 @@ def read_facts(document: Mapping[str, Any], path: Path, rules: AnnotationRules) 
     }
 
 
+def names_of_images(document: Mapping[str, Any]) -> dict[CocoId, str]:
+    """The file name of each image by its id, of a file that `read_facts` has read without an error."""
+    return {entry["id"]: _file_name(entry) for entry in document["images"]}
+
+
+def _file_name(entry: Mapping[str, Any]) -> Any:
+    return entry.get("file_name", _file_name_in_url(entry.get("coco_url")))
+
+
 def _is_id(value: Any) -> TypeGuard[CocoId]:
     return type(value) is int or is_name(value)
 
@@ -174,7 +183,7 @@ def _list_images(document: Mapping[str, Any], path: Path) -> dict[CocoId, _Image
     """The images of a file by their ids, without annotations yet. An entry that is there twice counts once."""
     images: dict[CocoId, _Image] = {}
     for number, entry in enumerate(document["images"], start=1):
-        image_id, file_name = entry.get("id"), entry.get("file_name", _file_name_in_url(entry.get("coco_url")))
+        image_id, file_name = entry.get("id"), _file_name(entry)
         if not _is_id(image_id) or not is_name(file_name):
             raise SourceError(f"{path}: image {number} has no id and file_name. {_REMEDY}")
         where = f"{path}: image {number}, {file_name}"

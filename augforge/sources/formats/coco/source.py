@@ -6,6 +6,7 @@ import os
 import posixpath
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -17,7 +18,13 @@ from augforge.keys import digest
 from augforge.sample import IGNORE, Sample
 from augforge.sources.classes import ClassTable, check_crowd, class_table
 from augforge.sources.core import Listing, Record, Refused, Source, source
-from augforge.sources.formats.coco.file import AnnotationRules, category_names, read_document, read_facts
+from augforge.sources.formats.coco.file import (
+    AnnotationRules,
+    category_names,
+    names_of_images,
+    read_document,
+    read_facts,
+)
 from augforge.sources.formats.coco.layout import (
     AnnotatedImage,
     AnnotationFile,
@@ -28,6 +35,7 @@ from augforge.sources.formats.coco.layout import (
     leaves_root,
     split_of,
 )
+from augforge.sources.formats.coco.licences import licences_of_files, read_licences
 from augforge.sources.loading import draw_shapes, known_bits, load_image, make_sample
 from augforge.sources.options import Boxes, Crowd
 from augforge.sources.raster.shapes import shape_outside_image
@@ -141,7 +149,7 @@ ROOT/                          source.path
     @property
     def _kind(self) -> str:
         """What the cache calls `_read_facts`: it names everything besides the file that decides the result."""
-        return f"coco@{self.adapter_version}, facts@4 {digest(self.classes, self.class_map, self.crowd, self.boxes)}"
+        return f"coco@{self.adapter_version}, facts@5 {digest(self.classes, self.class_map, self.crowd, self.boxes)}"
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
         document = read_document(path)
@@ -152,6 +160,7 @@ ROOT/                          source.path
             **facts,
             "labels": list(names.values()),
             "annotated": bool(document["annotations"]),
+            "licences": read_licences(document, names_of_images(document)).to_json(),
             "drawn": [[names[category], *counts] for category, *counts in facts["drawn"]],
         }
 
@@ -264,6 +273,7 @@ ROOT/                          source.path
         self, scan: Scan, annotated: Mapping[str, AnnotatedImage], image_facts: Mapping[str, Any]
     ) -> Iterator[Record]:
         """The records of all images that exist; those of bad samples too, which `make_listing` leaves out."""
+        licences = licences_of_files(scan, (file for file, _ in annotated.values()))
         for place, found in image_facts.items():
             file, image = annotated[place]
             name, path = file.sample_name(place), self.root / file.place
@@ -279,4 +289,6 @@ ROOT/                          source.path
                 content = [content, image["unknown"]]
                 known = [class_ for class_ in known if class_ not in image["unknown"]]
             data = {"shapes": image["shapes"], "known": known}
-            yield make_record(name, place, found, content, group=file.usual_group(place), data=data)
+            record = make_record(name, place, found, content, group=file.usual_group(place), data=data)
+            licence = licences[file.place].of(image["file_name"])
+            yield record if licence is None else replace(record, licences=(licence.key,))

@@ -1,0 +1,61 @@
+"""What a scan reports on the way: problems, bad samples, warnings and findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from augforge.errors import SourceError
+from augforge.sources.core import Source
+from augforge.sources.listing import Finding, Refused
+
+_SHOWN = 10
+
+
+class ScanReport:
+    """Collects what a scan of a source reports.
+
+    Attributes:
+        source: what is scanned; its options decide.
+        problems: messages of what has to stop the build.
+        refused: rows for the rejected table.
+        warnings: messages for the user.
+        findings: what is implausible; see `find`.
+        bad_names: names of bad samples, which the listing leaves out.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.problems: list[str] = []
+        self.refused: list[Refused] = []
+        self.warnings: list[str] = []
+        self.findings: list[Finding] = []
+        self.bad_names: set[str] = set()
+
+    def bad_sample(self, name: str, reason: str, message: str) -> None:
+        """Report a problem of one sample; by ``on_error`` it stops the build or becomes a rejected row.
+
+        ``reason`` is a few words, the same for all problems of a kind, which are counted by it; ``message`` says more.
+        """
+        self.bad_names.add(name)
+        if self.source.on_error == "reject":
+            self.refused.append(self.source.refused_row(name, reason, message))
+        else:
+            self.problems.append(message)
+
+    def source_error(self, message: str) -> None:
+        """Report a problem of the source as a whole; it stops the build whatever ``on_error`` is."""
+        self.problems.append(message)
+
+    def find(self, kind: str, message: str, remedy: str, names: Iterable[str] = ()) -> None:
+        """Report something implausible, which the build goes on with and tells; see `Finding`."""
+        self.findings.append(Finding(kind, message, remedy, tuple(names)))
+
+    def raise_problems(self) -> None:
+        """Raise a SourceError with all problems reported so far, if there are any."""
+        problems = self.problems
+        if len(problems) == 1:
+            raise SourceError(problems[0])
+        if problems:
+            more = f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+            shown = "".join(f"\n  - {problem}" for problem in problems[:_SHOWN])
+            raise SourceError(f"{len(problems)} problems in {self.source.root}:{shown}{more}")
