@@ -65,8 +65,6 @@ def _hit_samples(path: Path, tables: Sequence[pl.DataFrame]) -> list[str]:
     """
     if not path.is_file():  # missing, or a pipe that whoever opens it would wait for
         return _names(tables)
-    if not path.exists():
-        return _names(tables)
     rows = next(iter(tables), None)
     if rows is None:
         return _stored_names(path)
