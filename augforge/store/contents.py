@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from augforge.cache.work import SCRATCH, sweep
-from augforge.files import is_temporary, remove_temporary_files
-from augforge.store.manifest import Manifest, versions
+from augforge.files import is_temporary, read_limited, remove_temporary_files
+from augforge.store.manifest import MAX_BYTES, Manifest, versions
 
 _VERSION = "[0-9a-f]{16}"
 OWN_NAMES = {
@@ -73,7 +73,7 @@ def _names_in(path: Path) -> list[str]:
     usual = [f"index/{path.stem}{kind}.parquet" for kind in ("", ".rejected", ".stages", ".ledger")]  # of format 1
     named: list[str] = []
     with suppress(OSError, ValueError):  # that of another version may be damaged, or removed meanwhile
-        named = re.findall(r"\b(?:shards|index)/[^/\s'\"]+\.parquet", path.read_text("utf-8"))
+        named = re.findall(r"\b(?:shards|index)/[^/\s'\"]+\.parquet", read_limited(path, MAX_BYTES).decode())
     return [f"versions/{path.name}", *usual, *named]
 
 
