@@ -15,6 +15,7 @@ from augforge.errors import SourceError, moved_names
 from augforge.sample import IGNORE, Image, Label, Sample
 from augforge.sources.core import Record
 from augforge.sources.raster import rle
+from augforge.sources.raster.fills import Fill
 from augforge.sources.raster.shapes import Part, draw
 from augforge.sources.scan.images import read_image
 
@@ -36,9 +37,9 @@ def check_size(path: Path, pixels: NDArray[Any], record: Record) -> None:
         )
 
 
-def draw_shapes(record: Record, classes: tuple[str, ...]) -> bitmask.Planes:
+def draw_shapes(record: Record, classes: tuple[str, ...], fill: Fill = "outline") -> bitmask.Planes:
     """Bit-planes of ``record.data["shapes"]``, JSON text of [class, ring or compressed run lengths] pairs."""
-    return draw(_read_parts(record), record.height, record.width, classes)
+    return draw(_read_parts(record), record.height, record.width, classes, fill)
 
 
 def _read_parts(record: Record) -> Iterator[Part]:

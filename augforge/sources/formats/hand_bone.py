@@ -21,7 +21,8 @@ from augforge.sources.class_lists import CLASS_LISTS
 from augforge.sources.core import Listing, Record, Refused, Source, source
 from augforge.sources.loading import load_image, make_sample
 from augforge.sources.options import Join
-from augforge.sources.raster.shapes import Farthest, box_of, extend_farthest, shape_outside_image
+from augforge.sources.raster.fills import POLYGON_FILL, Fill, with_fill
+from augforge.sources.raster.shapes import Farthest, box_of, draw, extend_farthest, shape_outside_image
 from augforge.sources.scan.documents import checked_points, is_point, read_json
 from augforge.sources.scan.people import PEOPLE_FACTS, Row, Table, person_row, read_people
 from augforge.sources.scan.records import make_record
@@ -36,10 +37,7 @@ Polygon = tuple[str, list[list[float]]]
 
 @source
 class HandBone(Source):
-    """Lists and loads hand radiographs: ``train/`` with polygons, ``test/`` without.
-
-    A polygon that leaves the image is clipped; one that lies wholly outside is an error.
-    """
+    """Lists and loads hand radiographs: ``train/`` with polygons, which are cut at the image, ``test/`` without."""
 
     adapter_version: ClassVar[int] = 1
     layout: ClassVar[str] = """\
@@ -58,6 +56,7 @@ ROOT/                                       source.path
         description="table of persons, relative to path; null looks for meta_data.xlsx/.csv; with table, key and on, "
         "any table joined to the samples",
     )
+    polygon_fill: Fill = POLYGON_FILL
 
     @property
     def join(self) -> Join | None:
@@ -76,7 +75,7 @@ ROOT/                                       source.path
         rows = {person: person_row(people, person) for person in {image.person for image, _ in pairs}}
 
         def record(image: _File, note: _File | None) -> Record:
-            content = annotations[note.place]["content"] if note else "unlabelled"
+            content = with_fill(annotations[note.place]["content"], self.polygon_fill) if note else "unlabelled"
             return _make_record(image, note, images[image.place], content, rows[image.person])
 
         records = (
@@ -95,11 +94,11 @@ ROOT/                                       source.path
         if record.data["annotation"] is None:
             return bitmask.empty(record.height, record.width, count), np.zeros(bitmask.plane_count(count), np.uint8)
         path = self.root / record.data["annotation"]
-        known = [c for c, name in enumerate(classes) if name in self.classes]
+        known = bitmask.select_bits((c for c, name in enumerate(classes) if name in self.classes), count)
         polygons = _read_polygons(_read_document(path), path, self, classes)
+        parts = ((name, [value for point in points for value in point]) for name, points in polygons)
         try:
-            drawn = ((classes.index(name), [points]) for name, points in polygons)
-            return bitmask.rasterise(drawn, record.height, record.width, count), bitmask.select_bits(known, count)
+            return draw(parts, record.height, record.width, classes, self.polygon_fill), known
         except ValueError as error:
             raise SourceError(f"{path}: {error} (classes: {', '.join(classes)}). Correct that polygon.") from error
 

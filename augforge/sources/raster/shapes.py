@@ -2,8 +2,8 @@
 
 A drawing consists of parts. Each has a class and either a ring, flat ``[x, y, x, y, ...]`` in pixels with pixel centres
 at integers, or a mask with the position of its upper left corner. Rings follow `bitmask.rasterise`: rounded by
-``np.rint``, filled by ``cv2.fillPoly`` with their boundary, cut to the image. A ring that crosses itself is filled by
-the even-odd rule: what it encloses twice is left out. Parts of one class are united.
+``np.rint``, filled by ``cv2.fillPoly`` with their boundary, cut to the image; or another rule of `fills`. A ring that
+crosses itself is filled by the even-odd rule: what it encloses twice is left out. Parts of one class are united.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from augforge import bitmask
 from augforge.errors import SourceError
+from augforge.sources.raster.fills import Fill, fill_centres, fill_coco
 from augforge.sources.scan.documents import MAX_PIXEL
 
 Ring: TypeAlias = list[float]
@@ -47,22 +48,36 @@ def flat_ring(values: Any, where: str) -> Ring:
     return list(map(float, values))
 
 
-def draw(parts: Iterable[Part], height: int, width: int, classes: Sequence[str]) -> bitmask.Planes:
-    """Bit-planes (H, W, P) with all parts drawn."""
+class Stroke(list[float]):
+    """A ring of a drawn line, whose outline is part of it whatever rule fills polygons: it may have no inside."""
+
+
+def draw(
+    parts: Iterable[Part], height: int, width: int, classes: Sequence[str], fill: Fill = "outline"
+) -> bitmask.Planes:
+    """Bit-planes (H, W, P) with all parts drawn; ``fill`` says which pixels a ring covers."""
     index = {name: c for c, name in enumerate(classes)}
     masks: list[tuple[int, Mask]] = []
+    apart: dict[int, list[Ring]] = {}
 
     def rings() -> Iterator[tuple[int, list[NDArray[np.float64]]]]:
         for name, shape in parts:
             if isinstance(shape, tuple):
                 masks.append((index[name], shape))
+            elif fill != "outline" and not isinstance(shape, Stroke):
+                apart.setdefault(index[name], []).append(shape)
             else:
                 yield index[name], [np.reshape(shape, (-1, 2))]
 
     planes = bitmask.rasterise(rings(), height, width, len(classes))
+    for c, found in apart.items():
+        bitmask.merge_class(planes, c, _FILLS[fill](found, height, width))
     for c, mask in masks:
         _paste(planes, c, mask)
     return planes
+
+
+_FILLS = {"pixel-centre": fill_centres, "coco": fill_coco}
 
 
 def _paste(planes: bitmask.Planes, c: int, mask: Mask) -> None:
@@ -103,6 +118,13 @@ def shape_outside_image(far: Farthest, image: Mapping[str, Any], path: Path) -> 
     )
 
 
+def box_ring(x0: float, y0: float, x1: float, y1: float, fill: Fill) -> Ring:
+    """The ring of a box that covers the pixels from its first edges up to, and without, its last edges."""
+    if fill != "outline":  # these rules leave out the last edge themselves
+        return rectangle(x0, y0, x1, y1)
+    return rectangle(x0, y0, max(x0, x1 - 1), max(y0, y1 - 1))
+
+
 def rectangle(x0: float, y0: float, x1: float, y1: float) -> Ring:
     """The ring of a rectangle through two opposite corners, both inclusive."""
     return [x0, y0, x1, y0, x1, y1, x0, y1]
@@ -119,9 +141,9 @@ def stroke(points: Sequence[Sequence[float]], width: float) -> Iterator[Ring]:
     """Rings of a line through points, ``width`` pixels wide with round ends; 1 is a line of single pixels."""
     half = max(0.0, (width - 1) / 2)
     for x, y in points:
-        yield disc(x, y, half)
+        yield Stroke(disc(x, y, half))
     for (x0, y0), (x1, y1) in pairwise(points):
         length = math.hypot(x1 - x0, y1 - y0)
         if length:
             dx, dy = (y0 - y1) * half / length, (x1 - x0) * half / length
-            yield [x0 + dx, y0 + dy, x1 + dx, y1 + dy, x1 - dx, y1 - dy, x0 - dx, y0 - dy]
+            yield Stroke([x0 + dx, y0 + dy, x1 + dx, y1 + dy, x1 - dx, y1 - dy, x0 - dx, y0 - dy])

@@ -17,8 +17,9 @@ from augforge.keys import canonical_json
 from augforge.sample import IGNORE
 from augforge.sources.classes import crowd_class
 from augforge.sources.options import Boxes, Crowd
+from augforge.sources.raster.fills import Fill
 from augforge.sources.raster.rle import read_counts
-from augforge.sources.raster.shapes import Farthest, Ring, box_of, extend_farthest, flat_ring, rectangle
+from augforge.sources.raster.shapes import Farthest, Ring, box_of, box_ring, extend_farthest, flat_ring
 from augforge.sources.raster.values import is_name, whole_size
 from augforge.sources.scan.documents import is_pixel, read_json
 
@@ -38,11 +39,13 @@ class AnnotationRules:
         class_by_category: the class of each category id, or None if the category is left out.
         crowd: what becomes of crowds; None if the recipe still has to decide, so that a crowd is an error.
         boxes: what becomes of a box without a mask.
+        fill: which pixels a ring covers, as a box's ring depends on it.
     """
 
     class_by_category: Mapping[CocoId, str | None]
     crowd: Crowd | None
     boxes: Boxes
+    fill: Fill = "outline"
 
 
 @dataclass(slots=True)
@@ -273,8 +276,7 @@ def _box_shapes(box: Any, where: str, rules: AnnotationRules) -> Iterator[Ring |
         if not (isinstance(box, list) and len(box) == 4 and all(map(is_pixel, box)) and min(box[2:]) > 0):
             raise SourceError(f"{where}: bbox is not [x, y, width, height] in pixels. {_REMEDY}")
         x, y, width, height = map(float, box)
-        # A ring includes its corners, so a box of 5 pixels from x = 2 goes to x = 6.
-        yield flat_ring(rectangle(x, y, x + max(0.0, width - 1), y + max(0.0, height - 1)), where)
+        yield flat_ring(box_ring(x, y, x + width, y + height, rules.fill), where)
 
 
 def _run_lengths(segmentation: dict[str, Any], image: _Image, where: str) -> str:

@@ -38,6 +38,7 @@ from augforge.sources.formats.coco.layout import (
 from augforge.sources.formats.coco.licences import licences_of_files, read_licences
 from augforge.sources.loading import draw_shapes, known_bits, load_image, make_sample
 from augforge.sources.options import Boxes, Crowd
+from augforge.sources.raster.fills import POLYGON_FILL, Fill, with_fill
 from augforge.sources.raster.shapes import shape_outside_image
 from augforge.sources.scan.records import make_record, name_of, place_inside
 from augforge.sources.scan.scanning import IMAGES, Scan
@@ -51,10 +52,10 @@ class Coco(Source):
     All instances of a class are united; several polygons of one instance are parts of it. A polygon that leaves the
     image is clipped, one wholly outside is an error, and one that crosses itself is filled by the even-odd rule. Filled
     polygons include the pixels of their outline (``cv2.fillPoly``), so they are about half a pixel wider than
-    pycocotools' masks. An image without annotations is labelled and empty: every category is known to be absent. A
-    class that the recipe lists and that is no category is unknown. In LVIS files, the known categories of an image are
-    those annotated in it or listed in its ``neg_category_ids``, except its ``not_exhaustive_category_ids``; a class of
-    several categories is known if all of them are.
+    pycocotools' masks, which ``polygon_fill: coco`` gives. An image without annotations is labelled and empty: every
+    category is known to be absent. A class that the recipe lists and that is no category is unknown. In LVIS files, the
+    known categories of an image are those annotated in it or listed in its ``neg_category_ids``, except its
+    ``not_exhaustive_category_ids``; a class of several categories is known if all of them are.
 
     Categories are identified by their names; several ids with one name are one class. Crowds (``iscrowd``) become the
     class ``ignore``, which is added for them if the recipe lists no classes. Images that the file does not name are
@@ -91,6 +92,7 @@ ROOT/                          source.path
         "tools mark every mask as one)",
     )
     boxes: Boxes = Field("error", description="annotations with a box alone: an error, a rectangle, or left out")
+    polygon_fill: Fill = POLYGON_FILL
 
     @model_validator(mode="after")
     def _check_crowd_option(self) -> Coco:
@@ -116,7 +118,7 @@ ROOT/                          source.path
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         image = load_image(self.root, record)
-        return make_sample(record, image, draw_shapes(record, classes), known_bits(record, classes))
+        return make_sample(record, image, draw_shapes(record, classes, self.polygon_fill), known_bits(record, classes))
 
     # ---- the annotation files ----
 
@@ -149,13 +151,16 @@ ROOT/                          source.path
     @property
     def _kind(self) -> str:
         """What the cache calls `_read_facts`: it names everything besides the file that decides the result."""
-        return f"coco@{self.adapter_version}, facts@5 {digest(self.classes, self.class_map, self.crowd, self.boxes)}"
+        rules = digest(self.classes, self.class_map, self.crowd, self.boxes, self.polygon_fill)
+        return f"coco@{self.adapter_version}, facts@5 {rules}"
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
         document = read_document(path)
         names = category_names(document, path)
         classes = {category: self.class_of(name) for category, name in names.items()}
-        facts = read_facts(document, path, AnnotationRules(classes, self._crowd_or_default, self.boxes))
+        facts = read_facts(
+            document, path, AnnotationRules(classes, self._crowd_or_default, self.boxes, self.polygon_fill)
+        )
         return {
             **facts,
             "labels": list(names.values()),
@@ -289,6 +294,7 @@ ROOT/                          source.path
                 content = [content, image["unknown"]]
                 known = [class_ for class_ in known if class_ not in image["unknown"]]
             data = {"shapes": image["shapes"], "known": known}
-            record = make_record(name, place, found, content, group=file.usual_group(place), data=data)
+            content, group = with_fill(content, self.polygon_fill), file.usual_group(place)
+            record = make_record(name, place, found, content, group=group, data=data)
             licence = licences[file.place].of(image["file_name"])
             yield record if licence is None else replace(record, licences=(licence.key,))

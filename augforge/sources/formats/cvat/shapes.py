@@ -64,11 +64,11 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _box(element: Element, where: str, size: Size) -> Ring | str:
-    """A box as a ring through the centres of its outermost pixels; if it is turned, the run lengths of its pixels."""
+    """A box as the ring of its edges; if it is turned, the run lengths of its pixels."""
     x0, y0, x1, y1 = (number(element, name, where) for name in ("xtl", "ytl", "xbr", "ybr"))
     x0, x1, y0, y1 = min(x0, x1), max(x0, x1), min(y0, y1), max(y0, y1)
     if not (angle := _rotation(element, where)):
-        return rectangle(x0, y0, max(x0, x1 - 1), max(y0, y1 - 1))
+        return rectangle(x0, y0, x1, y1)
     along, across = _axes(size, (x0 + x1) / 2, (y0 + y1) / 2, angle)
     return rle.encode((abs(along) <= (x1 - x0) / 2 + _EDGE) & (abs(across) <= (y1 - y0) / 2 + _EDGE))
 

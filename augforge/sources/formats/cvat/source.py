@@ -18,7 +18,8 @@ from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Refused, Source, source
 from augforge.sources.formats.cvat.file import read_facts
 from augforge.sources.loading import draw_shapes, known_bits, load_image, make_sample
-from augforge.sources.raster.shapes import shape_outside_image
+from augforge.sources.raster.fills import POLYGON_FILL, Fill, with_fill
+from augforge.sources.raster.shapes import box_ring, shape_outside_image
 from augforge.sources.scan.own_splits import own_split
 from augforge.sources.scan.records import folder_or_name, make_record, name_of, place_inside
 from augforge.sources.scan.scanning import IMAGES, Scan
@@ -71,6 +72,7 @@ ROOT/                          source.path
         None, description="the XML file, relative to path; null takes every .xml", examples=["annotations.xml"]
     )
     boxes: Literal["rectangle", "drop"] = Field("rectangle", description="boxes: filled as rectangles, or left out")
+    polygon_fill: Fill = POLYGON_FILL
     missing_annotation: Literal["empty", "unlabelled"] = Field(
         "empty", description="an image without any annotation: nothing is there, or nobody looked"
     )
@@ -92,7 +94,7 @@ ROOT/                          source.path
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         image = load_image(self.root, record)
-        return make_sample(record, image, draw_shapes(record, classes), known_bits(record, classes))
+        return make_sample(record, image, draw_shapes(record, classes, self.polygon_fill), known_bits(record, classes))
 
     # ---- files ----
 
@@ -199,15 +201,19 @@ ROOT/                          source.path
         elif outside is not None:
             scan.bad_sample(name, "outside the image", outside)
         shapes = [
-            canonical_json([class_, shape])
+            canonical_json([class_, self._ring_of_box(shape) if kind == "box" else shape])
             for label, kind, shape in image.facts["shapes"]
             if (kind != "box" or self.boxes == "rectangle") and (class_ := self.class_of(label)) is not None
         ]
         text, known = f"[{','.join(sorted(set(shapes)))}]", self._known(image.facts, table)
         data = {"shapes": text, "known": known}
-        content, group = table.content([text, known]), folder_or_name(name)
+        content, group = with_fill(table.content([text, known]), self.polygon_fill), folder_or_name(name)
         split = own_split(image.facts["subset"]) if self.own_splits else None
         return make_record(name, image.place, found, content, group=group, split=split, data=data)
+
+    def _ring_of_box(self, shape: list[float] | str) -> list[float] | str:
+        """The ring of an upright box, given by its edges; run lengths of a turned one stay."""
+        return shape if isinstance(shape, str) else box_ring(shape[0], shape[1], shape[4], shape[5], self.polygon_fill)
 
     def _known(self, image: Mapping[str, Any], table: ClassTable) -> list[str]:
         """The classes that are known in an image: all, but those of annotations without area."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from augforge.errors import SourceError
 from augforge.sources.formats.datumaro.importing import cause_of, without_warnings
-from augforge.sources.raster.shapes import flat_ring, rectangle
+from augforge.sources.raster.shapes import Box, flat_ring, rectangle
 
 
 def thing_key(annotation: Any) -> tuple[Any, Any]:
@@ -55,15 +55,15 @@ def _ring(annotation: Any, where: str) -> list[float]:
 
 
 def _rectangle(annotation: Any, where: str) -> list[float]:
-    """A box as a ring; it covers the pixels from its first edge up to, and without, its last edge."""
-    x0, y0, x1, y1 = _checked_corners(annotation, where)
-    return rectangle(x0, y0, max(x0, x1 - 1), max(y0, y1 - 1))
+    """A box as the ring of its edges."""
+    return rectangle(*_checked_corners(annotation, where))
 
 
-def _checked_corners(annotation: Any, where: str) -> list[float]:
+def _checked_corners(annotation: Any, where: str) -> Box:
     _require_no_rotation(annotation, where)
     points = [float(value) for value in annotation.points]
-    return flat_ring([*points, *points[:2]], where)[:4]
+    x0, y0, x1, y1, *_ = flat_ring([*points, *points[:2]], where)
+    return x0, y0, x1, y1
 
 
 SHAPES: dict[str, Callable[[Any, str], Any]] = {

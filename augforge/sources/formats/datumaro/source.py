@@ -22,6 +22,8 @@ from augforge.sources.formats.datumaro.shapes import SHAPES, label_name, thing_k
 from augforge.sources.loading import draw_shapes, known_bits, label_vector, load_image, make_sample
 from augforge.sources.options import Boxes, Crowd
 from augforge.sources.raster import rle
+from augforge.sources.raster.fills import POLYGON_FILL, Fill, with_fill
+from augforge.sources.raster.shapes import box_ring
 from augforge.sources.raster.values import is_name
 from augforge.sources.scan.own_splits import is_split_name, own_split
 from augforge.sources.scan.records import folder_or_name, make_record, place_inside
@@ -84,6 +86,7 @@ ROOT/                          source.path
         description=f"crowds (is_crowd) become the class {IGNORE}, stay in their class, or are left out; null is an "
         "error, as tools mark objects so: Datumaro and CVAT all masks in COCO files, KITTI all without instances",
     )
+    polygon_fill: Fill = POLYGON_FILL
     missing_annotation: Literal["empty", "unlabelled", "error"] = Field(
         "empty", description="an image without annotations: nothing is there, unlabelled, or broken"
     )
@@ -117,7 +120,9 @@ ROOT/                          source.path
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         image = load_image(self.root, record)
         if "shapes" in record.data:
-            return make_sample(record, image, draw_shapes(record, classes), known_bits(record, classes))
+            return make_sample(
+                record, image, draw_shapes(record, classes, self.polygon_fill), known_bits(record, classes)
+            )
         planes = bitmask.empty(record.height, record.width, len(classes))
         label = None if record.data["label"] is None else label_vector(record)
         return make_sample(record, image, planes, known_bits(record, classes), label)
@@ -201,7 +206,7 @@ ROOT/                          source.path
             return None
         known = table.known if self._is_labelled(scan, name, item, self._drawn_annotations(item)) else []
         text = f"[{','.join(shapes)}]"
-        content, data = table.content([text, known]), {"shapes": text, "known": known}
+        content, data = with_fill(table.content([text, known]), self.polygon_fill), {"shapes": text, "known": known}
         return make_record(
             name, item.place, facts, content, group=folder_or_name(name), split=self._split_of(item), data=data
         )
@@ -218,6 +223,8 @@ ROOT/                          source.path
             if class_ is None:
                 continue
             shape = SHAPES[annotation.type.name](annotation, where)
+            if annotation.type.name == "bbox":
+                shape = box_ring(shape[0], shape[1], shape[4], shape[5], self.polygon_fill)
             if not isinstance(shape, list):
                 scan.check_size(name, item.place, shape.shape[::-1], facts)
                 shape = rle.encode(shape)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from augforge import bitmask
 from augforge.sources.formats.labelme.file import Shape
+from augforge.sources.raster.fills import Fill
 from augforge.sources.raster.shapes import Box, Part, draw
 
 Cuts: TypeAlias = Mapping[int, Sequence[int]]
@@ -53,17 +54,26 @@ def canonical(shapes: Sequence[Shape], cuts: Cuts, names: Mapping[str, str]) -> 
     return found
 
 
-def parts(shapes: Sequence[Shape], cuts: Cuts, height: int, width: int, names: Mapping[str, str]) -> Iterator[Part]:
+class Canvas(NamedTuple):
+    """What shapes are drawn on, and how."""
+
+    height: int
+    width: int
+    fill: Fill
+
+
+def parts(shapes: Sequence[Shape], cuts: Cuts, canvas: Canvas, names: Mapping[str, str]) -> Iterator[Part]:
     """The parts to draw: shapes without what cuts them."""
     for i, holes in cuts.items():
         name = names[shapes[i].label]
         if holes:
-            inside = _draw_alone([shapes[i]], height, width)
-            yield name, (inside & ~_draw_alone([shapes[hole] for hole in holes], height, width), 0, 0)
+            inside = _draw_alone([shapes[i]], canvas)
+            yield name, (inside & ~_draw_alone([shapes[hole] for hole in holes], canvas), 0, 0)
         else:
             yield from shapes[i].parts(name)
 
 
-def _draw_alone(shapes: Sequence[Shape], height: int, width: int) -> NDArray[np.bool_]:
-    planes = draw((part for shape in shapes for part in shape.parts("shape")), height, width, ("shape",))
+def _draw_alone(shapes: Sequence[Shape], canvas: Canvas) -> NDArray[np.bool_]:
+    drawn = (part for shape in shapes for part in shape.parts("shape"))
+    planes = draw(drawn, canvas.height, canvas.width, ("shape",), canvas.fill)
     return bitmask.class_mask(planes, 0).astype(bool)

@@ -21,6 +21,7 @@ from augforge.sources.formats.labelme.embedded import embedded_facts, load_embed
 from augforge.sources.formats.labelme.file import Shape, Widths
 from augforge.sources.formats.labelme.layout import ImagePlaces, file_name, sample_names, swapped_folder
 from augforge.sources.loading import known_bits, label_vector, load_image, make_sample
+from augforge.sources.raster.fills import POLYGON_FILL, Fill, with_fill
 from augforge.sources.raster.shapes import draw, shape_outside_image
 from augforge.sources.raster.values import is_name
 from augforge.sources.scan.documents import read_json
@@ -41,8 +42,9 @@ class Labelme(Source):
     so are folders above train/ and val/. Corners and rims belong to a shape; a polygon that crosses itself is filled by
     the even-odd rule; shapes that leave the image are clipped, and a shape wholly outside is an error. Filled shapes
     include the pixels of their outline (``cv2.fillPoly``), so they are about half a pixel wider than pycocotools'
-    masks. All shapes of a label are united. A file without shapes is a labelled image without objects; an image without
-    a file is refused, and so is JSON that has nothing of LabelMe, unless an image has its name.
+    masks, which ``polygon_fill: coco`` gives. All shapes of a label are united. A file without shapes is a labelled
+    image without objects; an image without a file is refused, and so is JSON that has nothing of LabelMe, unless an
+    image has its name.
 
     Holes: shapes of ``hole_label`` cut the shapes before them, and those that contain them; a shape that is marked
     difficult cuts the one of its label and ``group_id`` that contains it, as X-AnyLabeling writes holes. What a hole
@@ -69,6 +71,7 @@ ROOT/                          source.path
         description="label of holes, such as _background_: no class, but cut out of what is drawn",
         examples=["_background_"],
     )
+    polygon_fill: Fill = POLYGON_FILL
     flags: Literal["metadata", "labels"] = Field(
         "metadata", description="the image's own flags are metadata alone, or the entries of its label vector too"
     )
@@ -102,8 +105,9 @@ ROOT/                          source.path
         )
         found = self._read_shapes(document, path)
         names = self._names_of(found, classes)
-        parts = holes.parts(found, holes.find_cuts(found, self.hole_label), record.height, record.width, names)
-        planes = draw(parts, record.height, record.width, classes)
+        canvas = holes.Canvas(record.height, record.width, self.polygon_fill)
+        parts = holes.parts(found, holes.find_cuts(found, self.hole_label), canvas, names)
+        planes = draw(parts, record.height, record.width, classes, self.polygon_fill)
         label = label_vector(record) if record.data.get("label") else None
         return make_sample(record, image, planes, known_bits(record, classes), label)
 
@@ -276,9 +280,8 @@ ROOT/                          source.path
             if outside is not None and name not in scan.bad_names:
                 scan.bad_sample(name, "outside the image", outside)
             data = {"annotation": annotation, "embedded": place == annotation, "known": table.known}
-            record = make_record(
-                name, place, image, table.content(of_file["content"]), group=folder_or_name(name), data=data
-            )
+            content = with_fill(table.content(of_file["content"]), self.polygon_fill)
+            record = make_record(name, place, image, content, group=folder_or_name(name), data=data)
             yield replace(record, metadata=of_file["flags"])
 
 

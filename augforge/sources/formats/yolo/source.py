@@ -28,6 +28,8 @@ from augforge.sources.formats.yolo.layout import (
     split_of,
 )
 from augforge.sources.loading import known_bits, load_image, make_sample
+from augforge.sources.raster.fills import POLYGON_FILL, Fill, with_fill
+from augforge.sources.raster.shapes import Ring, box_ring, draw
 from augforge.sources.scan.recent_files import RECENT_FILES
 from augforge.sources.scan.records import make_record
 from augforge.sources.scan.scanning import Scan
@@ -39,8 +41,8 @@ class Yolo(Source):
 
     A point (x, y) is the pixel (x * width, y * height), as converters write it; points slightly outside are clipped.
     Filled polygons include the pixels of their outline (`cv2.fillPoly`), as in Ultralytics: half a pixel wider than
-    COCO's masks. Classes are in the order of ``names``. The path of a label file is that of the image, with ``labels``
-    in place of ``images``.
+    COCO's masks, which ``polygon_fill: coco`` gives. Classes are in the order of ``names``. The path of a label file is
+    that of the image, with ``labels`` in place of ``images``.
 
     The folders of ``val`` and ``test`` are the splits val and test; ``train`` is left to the recipe's split. If
     ``train`` and another one name the same images, as in some exports, neither counts; if ``val`` and ``test`` do, the
@@ -66,6 +68,7 @@ ROOT/                          source.path
         "has names, or names from classes.txt, or source.classes in the order of the numbers",
     )
     boxes: Boxes = Field("error", description="lines of a box (x y width height): broken, or filled as rectangles")
+    polygon_fill: Fill = POLYGON_FILL
     missing_label: Literal["empty", "unlabelled", "error"] | None = Field(
         None,
         description="an image without a label file: nothing is there, unlabelled, or broken; null takes YOLO's rule, "
@@ -88,6 +91,7 @@ ROOT/                          source.path
         def record(name: str, place: str, label: str | None) -> Record:
             missing = "unlabelled" if name in unlabelled else "empty"
             annotation = table.content(missing if label is None else contents[label])
+            annotation = annotation if label is None else with_fill(annotation, self.polygon_fill)
             known = [] if name in unlabelled else table.known
             data = {"labels": label, "known": known, "names": None if data_yaml.names is None else data_yaml.names_file}
             part = found.parts[place]
@@ -157,9 +161,9 @@ ROOT/                          source.path
             names = self._load_names(record.data["names"])
             shapes = [(self.class_of(names[shape.number]), shape) for shape in read_labels(path, names, self.boxes)]
             rings = (
-                (classes.index(name), [_ring_in_pixels(shape, record)]) for name, shape in shapes if name is not None
+                (name, _ring_in_pixels(shape, record, self.polygon_fill)) for name, shape in shapes if name is not None
             )
-            planes = bitmask.rasterise(rings, record.height, record.width, len(classes))
+            planes = draw(rings, record.height, record.width, classes, self.polygon_fill)
         return make_sample(record, image, planes, known_bits(record, classes))
 
     def _load_names(self, file: str | None) -> Mapping[int, str]:
@@ -172,11 +176,11 @@ ROOT/                          source.path
         )
 
 
-def _ring_in_pixels(shape: Shape, record: Record) -> np.ndarray[Any, Any]:
+def _ring_in_pixels(shape: Shape, record: Record, fill: Fill) -> Ring:
     """A shape's ring in pixels. A box covers the pixels from its first edge up to, and without, its last edge."""
     points = np.array(shape.points) * (record.width, record.height)
     if not shape.box:
-        return points
-    (x0, y0), (x1, y1) = np.rint(points)
-    x1, y1 = max(x1 - 1, x0), max(y1 - 1, y0)
-    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+        ring: Ring = points.reshape(-1).tolist()
+        return ring
+    x0, y0, x1, y1 = np.rint(points).reshape(-1).tolist()
+    return box_ring(x0, y0, x1, y1, fill)
