@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from makearrays import put_idx, put_pickle
 from makedata import block, put_image, put_json, put_palette, put_pixels, put_text
 from makemedical import put_dicom, put_nifti, put_series, put_tiff
 from mutation import mutated_file
@@ -99,6 +100,20 @@ def labelme(root: Path) -> dict[str, Any]:
     return {}
 
 
+def mnist_idx(root: Path) -> dict[str, Any]:
+    images = np.arange(2 * 16 * 20, dtype=np.uint8).reshape(2, 16, 20)
+    put_idx(root / "train-images-idx3-ubyte", images)
+    put_idx(root / "train-labels-idx1-ubyte.gz", np.array([1, 0], np.uint8))
+    return {}
+
+
+def cifar(root: Path) -> dict[str, Any]:
+    data = np.arange(2 * 3072, dtype=np.uint8).reshape(2, 3072)
+    put_pickle(root / "data_batch_1", {b"data": data, b"labels": [0, 1]})
+    put_pickle(root / "batches.meta", {b"label_names": [b"cat", b"dog"]})
+    return {}
+
+
 def cvat(root: Path) -> dict[str, Any]:
     put_image(root / "images/a.png")
     polygon = '<polygon label="cat" points="1,1;9,1;9,9"/><polyline label="dog" points="1,1;2,2"/>'
@@ -128,6 +143,8 @@ MAKERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "coco": coco,
     "labelme": labelme,
     "cvat": cvat,
+    "mnist-idx": mnist_idx,
+    "cifar": cifar,
     "union": union,
 }
 

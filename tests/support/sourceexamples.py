@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from makearrays import put_idx, put_pickle
 from makedata import SIZE, block, put_image, put_json, put_palette, put_pixels, put_text
 from makemedical import put_dicom, put_nifti
 from sourcecontract import Box, Samples, SourceExample
@@ -16,11 +17,14 @@ from sourcecontract import Box, Samples, SourceExample
 from augforge.engine.builder import build
 from augforge.keys import hash64
 from augforge.sources import Source
+from augforge.sources.formats.arrays.pickled import read_pickle
 
+ONE_FILE = "images and labels lie in one file"
 ONE_LABEL = "the folder is the label: an image of another folder is another sample"
 NO_ANNOTATION = "there are no annotations beside the images"
 NO_KNOWN = "a label vector has no `known`"
 NO_PATHS = "no file of the data names another by a path"
+NUMBERED = "samples are named by their numbers in the file"
 IN_RECIPE = "the labels stand in the recipe"
 
 
@@ -289,6 +293,88 @@ class Labelme(SourceExample):
         put_json(self.annotation(root, name), {**document, "imagePath": path if path[0] == "/" else f"../{path}"})
 
 
+class MnistIdx(SourceExample):
+    """Names of samples are numbers of images, in the order in which they were written."""
+
+    format = "mnist-idx"
+    options: ClassVar[Mapping[str, Any]] = {"names": ["heart", "lung"]}
+    one_label, takes_labels, shared_annotation, shared_image = True, True, True, True
+    splits = ("train", "test")
+    stems: ClassVar[Mapping[str, str]] = {"": "train", "train": "train", "test": "t10k"}
+    shape: ClassVar[tuple[int, ...]] = SIZE[::-1]
+    exempt: ClassVar[Mapping[str, str]] = {
+        "class_map_drops": "an image whose label is left out is refused: it has no other",
+        "a_class_that_nobody_drew_is_not_known": NO_KNOWN,
+        "labelled_samples_know_all_classes": NO_KNOWN,
+        "unlabelled_samples_know_nothing": NO_KNOWN,
+        "group_by_folder": NUMBERED,
+        "group_by_regex": NUMBERED,
+        "the_order_of_files_decides_nothing": NUMBERED,
+        "a_further_sample_changes_no_other": NUMBERED,
+        "names_may_be_composed_or_decomposed": NUMBERED,
+        "names_that_look_alike_are_reported": NUMBERED,
+        "one_edit_changes_one_id": "the label is a number: an edit of a box changes nothing",
+        "classes_that_look_alike_are_reported": IN_RECIPE,
+        "a_path_out_of_the_root_is_reported": NO_PATHS,
+    }
+
+    def write(self, root: Path, samples: Samples) -> None:
+        self.numbers: dict[str, str] = {}
+        for split, part in parts_of(samples).items():
+            stem = self.stems[split]
+            pixels = [np.random.default_rng(hash64(name)).integers(0, 256, self.shape, np.uint8) for name in part]
+            labels = [labels_of(samples).index(next(iter(boxes or ()))) for boxes in part.values()]
+            self.put(root, stem, np.array(pixels), labels)
+            names = (f"{split}/{name}".lstrip("/") for name in part)
+            self.numbers |= {name: f"{stem}/{number:06d}" for number, name in enumerate(names)}
+
+    def put(self, root: Path, stem: str, images: np.ndarray, labels: list[int]) -> None:
+        put_idx(root / f"{stem}-images-idx3-ubyte", images)
+        put_idx(root / f"{stem}-labels-idx1-ubyte", np.array(labels, np.uint8))
+
+    def image(self, root: Path, name: str) -> Path:
+        return root / "train-images-idx3-ubyte"
+
+    def annotation(self, root: Path, name: str) -> Path:
+        return root / "train-labels-idx1-ubyte"
+
+    def spoil(self, root: Path, name: str) -> None:
+        path = self.annotation(root, name)
+        data = bytearray(path.read_bytes())
+        data[8 + int(self.numbers[name][-6:])] = 99
+        path.write_bytes(data)
+
+    def record_name(self, name: str, boxes: Mapping[str, Box] | None) -> str:
+        return self.numbers[name]
+
+
+class Cifar(MnistIdx):
+    format = "cifar"
+    options: ClassVar[Mapping[str, Any]] = {}
+    stems: ClassVar[Mapping[str, str]] = {"": "data_batch_1", "train": "data_batch_1", "test": "test_batch"}
+    shape: ClassVar[tuple[int, ...]] = (3072,)
+    exempt: ClassVar[Mapping[str, str]] = {
+        **MnistIdx.exempt,
+        "a_linked_annotation_out_of_the_root_is_reported_or_rejected": ONE_FILE,
+        "a_broken_file_of_all_annotations_is_reported": ONE_FILE,
+    }
+
+    def put(self, root: Path, stem: str, images: np.ndarray, labels: list[int]) -> None:
+        put_pickle(root / stem, {b"data": images, b"labels": labels})
+        put_pickle(root / "batches.meta", {b"label_names": [b"heart", b"lung"]})
+
+    def image(self, root: Path, name: str) -> Path:
+        return root / "data_batch_1"
+
+    def annotation(self, root: Path, name: str) -> Path:
+        return root / "data_batch_1"
+
+    def spoil(self, root: Path, name: str) -> None:
+        batch = read_pickle(self.annotation(root, name))
+        batch["labels"][int(self.numbers[name][-6:])] = 99
+        put_pickle(self.annotation(root, name), batch)
+
+
 class Cvat(SourceExample):
     """A task, or a project whose subsets are the splits."""
 
@@ -492,6 +578,7 @@ class Datumaro(SourceExample):
 
 
 EXAMPLES: tuple[SourceExample, ...] = (
+    Cifar(),
     Coco(),
     Csv(),
     Cvat(),
@@ -503,6 +590,7 @@ EXAMPLES: tuple[SourceExample, ...] = (
     IndexMask(),
     Labelme(),
     MaskFolder(),
+    MnistIdx(),
     Union(),
     Volume(),
     Yolo(),

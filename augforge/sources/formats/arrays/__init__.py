@@ -1,0 +1,1 @@
+"""Classified images in arrays: many images a file, as MNIST and CIFAR are distributed."""
