@@ -24,7 +24,7 @@ from augforge.sources.scan.scanning import Scan
 VALUE_FACTS = "values@2"
 """The kind of `MaskReader.facts` in a file cache; renamed when it changes."""
 
-_MOST_VALUES = 1000
+_MOST_VALUES, _MOST_CLASSES = 1000, 256
 _FEW, _SOME_NUMBERS, _HALF = 4, 4, 0.5
 
 
@@ -141,10 +141,22 @@ def report_grounds(scan: Scan, masks: Mapping[str, Mapping[str, Any]], names: Ma
 def report_implausible_values(scan: Scan, masks: Mapping[str, Mapping[str, Any]]) -> None:
     """Report findings about index masks without names for their values: grey levels, and numbers of objects.
 
+    Raises SourceError with the finding if there are more values than classes can be.
+
     Args:
         scan: gets the findings.
         masks: `MaskReader.facts` of each mask by its place.
     """
+    _report_kind(scan, masks)
+    if scan.findings and len({value for fact in masks.values() for value in fact["values"]}) > _MOST_CLASSES:
+        told = scan.findings[-1]
+        raise SourceError(
+            f"{scan.root}: {told.message}; expected at most {_MOST_CLASSES}. {told.remedy[:1].upper()}{told.remedy[1:]}."
+        )
+
+
+def _report_kind(scan: Scan, masks: Mapping[str, Mapping[str, Any]]) -> None:
+    """Report that masks hold grey levels, or else that they number objects."""
     grey = [place for place, fact in masks.items() if is_grey(fact)]
     if grey:
         worst = max(grey, key=lambda place: len(masks[place]["values"]))

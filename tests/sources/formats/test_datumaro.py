@@ -99,7 +99,7 @@ def test_a_rotated_box(tmp_path: Path) -> None:
 def test_what_datumaro_passes_over_in_cvat(tmp_path: Path) -> None:
     ellipse = '<ellipse label="cat" cx="9" cy="8" rx="5" ry="3"></ellipse>'
     root = cvat(tmp_path / "x", ellipse, polygon(), '<cuboid label="cat" xtl1="1"></cuboid>')
-    broken(KIND, root, f"{root}/annotations.xml: image 'P1/a' has cuboid and ellipse", "format coco")
+    broken(KIND, root, f"{root}/annotations.xml: image 'P1/a' has cuboid and ellipse", "format: cvat")
     assert rejected(KIND, root) == [("P1/a", "broken item")]
     root = cvat(tmp_path / "y", polygon())
     put_image(root / "more/images/c.png")
@@ -107,6 +107,12 @@ def test_what_datumaro_passes_over_in_cvat(tmp_path: Path) -> None:
     broken(KIND, root, f"{root}/more/annotations.xml: image 'c' is passed over", "other .xml")
     put_text(root / "more/annotations.xml", "<x>")
     broken(KIND, root, f"{root}/more/annotations.xml cannot be read as XML")
+
+
+def test_a_polyline_leaves_its_class_unknown(tmp_path: Path) -> None:
+    root = cvat(tmp_path, polygon(), '<polyline label="dog" points="2,2;9,2"></polyline>')
+    assert known_of(load(KIND, root)["P1/a"], ("cat", "dog")) == ["cat"]
+    assert known_of(load(KIND, root)["b"], ("cat", "dog")) == ["cat", "dog"]
 
 
 def test_subsets_of_cvat(tmp_path: Path) -> None:

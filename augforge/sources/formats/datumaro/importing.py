@@ -142,8 +142,8 @@ def _find_cvat_problems(root: Path, known: Collection[tuple[str, str]]) -> dict[
             where, lost = f"{path}: image '{key}'", sorted(kinds - _CVAT_KINDS)
             if lost:
                 faults[key, subset or path.stem] = (
-                    f"{where} has {' and '.join(lost)}, which Datumaro passes over. Make polygons of it in CVAT, or "
-                    "export the task as COCO and read it by format coco."
+                    f"{where} has {' and '.join(lost)}, which Datumaro passes over. Read the folder by "
+                    "format: cvat, which needs no Datumaro."
                 )
             elif key not in ids if subset is None else (key, subset) not in known:
                 faults[key, subset or path.stem] = (

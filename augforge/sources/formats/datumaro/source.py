@@ -30,6 +30,10 @@ from augforge.sources.scan.records import folder_or_name, make_record, place_ins
 from augforge.sources.scan.scanning import Scan
 
 
+_WITHOUT_AREA = frozenset({"cuboid_2d", "cuboid_3d", "points", "polyline", "skeleton"})
+"""Kinds of annotations that say that a class is there, but not on which pixels."""
+
+
 @dataclass(slots=True)
 class _Item:
     """An image with its annotations (``of``), which are Datumaro's objects, from all subsets that contain it."""
@@ -53,7 +57,7 @@ class Datumaro(Source):
     skipped if its object has a mask too (of the same label and group); other boxes are an error until ``boxes``
     decides, and so are crowds until ``crowd`` does. If nothing has a shape, labels become the label vector, and the
     class table is ``ignore`` alone. Annotations without pixels, such as points and captions, are left out, with a
-    warning. CVAT's ellipses and cuboids, which Datumaro does not read, are errors; frames that a CVAT track marks as
+    warning; polylines, points and cuboids leave their class unknown in that image. CVAT's ellipses and cuboids, which Datumaro does not read, are errors; frames that a CVAT track marks as
     outside are left out.
 
     The categories are the classes, in their order, and all are labelled in every image. Some formats have a background
@@ -205,11 +209,18 @@ ROOT/                          source.path
             scan.bad_sample(name, "broken annotation", str(error))
             return None
         known = table.known if self._is_labelled(scan, name, item, self._drawn_annotations(item)) else []
+        known = [class_ for class_ in known if class_ not in self._without_area(item, labels)]
         text = f"[{','.join(shapes)}]"
         content, data = with_fill(table.content([text, known]), self.polygon_fill), {"shapes": text, "known": known}
         return make_record(
             name, item.place, facts, content, group=folder_or_name(name), split=self._split_of(item), data=data
         )
+
+    def _without_area(self, item: _Item, labels: list[str]) -> set[str | None]:
+        """The classes that annotations without area, such as polylines, say to be there, but not on which pixels."""
+        lines = [annotation for annotation in item.of if annotation.type.name in _WITHOUT_AREA]
+        numbers = [line.label for line in lines if line.label is not None and 0 <= line.label < len(labels)]
+        return {self.class_of(labels[number]) for number in numbers}
 
     def _read_shapes(
         self, scan: Scan, name: str, item: _Item, facts: Mapping[str, Any], labels: list[str]
