@@ -150,9 +150,8 @@ def report_implausible_values(scan: Scan, masks: Mapping[str, Mapping[str, Any]]
     _report_kind(scan, masks)
     if scan.findings and len({value for fact in masks.values() for value in fact["values"]}) > _MOST_CLASSES:
         told = scan.findings[-1]
-        raise SourceError(
-            f"{scan.root}: {told.message}; expected at most {_MOST_CLASSES}. {told.remedy[:1].upper()}{told.remedy[1:]}."
-        )
+        remedy = f"{told.remedy[:1].upper()}{told.remedy[1:]}."
+        raise SourceError(f"{scan.root}: {told.message}; expected at most {_MOST_CLASSES} classes. {remedy}")
 
 
 def _report_kind(scan: Scan, masks: Mapping[str, Mapping[str, Any]]) -> None:

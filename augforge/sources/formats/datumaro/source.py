@@ -29,7 +29,6 @@ from augforge.sources.scan.own_splits import is_split_name, own_split
 from augforge.sources.scan.records import folder_or_name, make_record, place_inside
 from augforge.sources.scan.scanning import Scan
 
-
 _WITHOUT_AREA = frozenset({"cuboid_2d", "cuboid_3d", "points", "polyline", "skeleton"})
 """Kinds of annotations that say that a class is there, but not on which pixels."""
 
@@ -51,14 +50,14 @@ class Datumaro(Source):
     These formats were checked: cvat, datumaro, label_me, voc_segmentation, camvid, kitti_segmentation,
     mapillary_vistas_instances and mapillary_vistas_panoptic, coco_panoptic, mvtec_segmentation and
     common_semantic_segmentation. Others are read with a warning; cityscapes, open_images and ade20k2020 are refused, as
-    Datumaro misreads them. Formats coco, yolo, labelme (JSON) and index-mask read theirs without Datumaro.
+    Datumaro misreads them. Formats cvat, coco, yolo, labelme (JSON) and index-mask read theirs without it.
 
     Polygons, masks, run lengths, ellipses and rotated boxes become bit-planes, united by class. An upright box is
     skipped if its object has a mask too (of the same label and group); other boxes are an error until ``boxes``
     decides, and so are crowds until ``crowd`` does. If nothing has a shape, labels become the label vector, and the
     class table is ``ignore`` alone. Annotations without pixels, such as points and captions, are left out, with a
-    warning; polylines, points and cuboids leave their class unknown in that image. CVAT's ellipses and cuboids, which Datumaro does not read, are errors; frames that a CVAT track marks as
-    outside are left out.
+    warning; polylines, points and cuboids leave their class unknown in that image. CVAT's ellipses and cuboids, which
+    Datumaro does not read, are errors; frames that a CVAT track marks as outside are left out.
 
     The categories are the classes, in their order, and all are labelled in every image. Some formats have a background
     or a void category: ``class_map: {background: null, ignored: ignore}``. Samples are named by the ids of their items,
