@@ -26,6 +26,8 @@ VALUE_FACTS = "values@2"
 
 _MOST_VALUES, _MOST_CLASSES = 1000, 256
 _FEW, _SOME_NUMBERS, _HALF = 4, 4, 0.5
+_BRIGHT = 64
+"""Grey levels of masks reach higher than the values of a few classes do, which are spared the search for them."""
 
 
 GREY_HINT = " It has grey levels along edges, as after resizing: if it has one class, set 'threshold: 127'."
@@ -80,7 +82,7 @@ class MaskReader:
         return {
             "size": [values.shape[1], values.shape[0]],
             "values": found,
-            "blended": _count_blended(values) if len(found) > _FEW else 0,
+            "blended": _count_blended(values) if len(found) > _FEW and found[-1] >= _BRIGHT else 0,
             "ground": _ground(values),
             "white": self.colours is None and _shows_zero_white(path, found),
             "content": digest(pixels),
@@ -91,7 +93,7 @@ def _ground(values: NDArray[Any]) -> list[float]:
     """The value that the whole border has, and its share of all pixels; nothing if there is none."""
     value = values[0, 0]
     framed = (values[[0, -1]] == value).all() and (values[:, [0, -1]] == value).all()
-    return [int(value), round(float((values == value).mean()), 3)] if framed else []
+    return [int(value), round(np.count_nonzero(values == value) / values.size, 3)] if framed else []
 
 
 def _shows_zero_white(path: Path, values: list[int]) -> bool:

@@ -60,6 +60,7 @@ def test_the_label_of_holes_is_cut_out_and_no_class(tmp_path: Path) -> None:
     assert scan(tmp_path, hole_label="_background_").classes == ("ring",)
     assert not scan(tmp_path, hole_label="_background_").findings
     assert not scan(tmp_path, class_map={"_background_": None}).findings
+    assert not scan(tmp_path, classes=["ring", "_background_"]).findings
     np.testing.assert_array_equal(drawn(tmp_path, hole_label="_background_"), cut(INNER))
 
 

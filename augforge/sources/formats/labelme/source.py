@@ -176,7 +176,7 @@ ROOT/                          source.path
     def _class_table(self, scan: Scan, facts: Mapping[str, Any]) -> ClassTable:
         labels = sorted({label for fact in facts.values() for label in fact["labels"]})
         background = next((label for label in labels if label.strip("_") == "background"), None)
-        if background is not None and background not in self.class_map:
+        if background is not None and background not in {*self.class_map, *(self.classes or ())}:
             scan.find(
                 "background is a class",
                 f"shapes are labelled {background}, and are drawn as a class of that name",
