@@ -56,7 +56,7 @@ def test_nothing_is_read_before_and_a_sample_stays_small(dataset: Dataset, monke
     read: list[str] = []
     monkeypatch.setattr(lineages, "_read_lineages", read.append)
     sample = dataset[0]
-    assert len(pickle.dumps(sample.read_lineage)) < 600 and read == []
+    assert len(pickle.dumps(sample.read_lineage)) < 720 and read == []
     with pytest.raises(TypeError):
         _ = sample.lineage
     assert len(read) == 1
