@@ -19,7 +19,7 @@ from augforge.sources.licences import Licence
 from augforge.sources.listing import Listing, Record, Records, Refused
 from augforge.sources.options import REST, GroupBy, Join
 
-__all__ = ["SOURCES", "Listing", "Record", "Records", "Refused", "Source", "source"]
+__all__ = ["SOURCES", "Listing", "PhotoSource", "Record", "Records", "Refused", "Source", "source"]
 
 
 class Source(BaseModel, ABC):
@@ -210,6 +210,16 @@ class Source(BaseModel, ABC):
     @abstractmethod
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         """Read one sample: image and bit-planes. Raises SourceError naming the file."""
+
+
+class PhotoSource(Source):
+    """A source of photos, whose EXIF may say that the pixels are to be turned before they are shown."""
+
+    exif: Literal["auto", "apply", "ignore"] = Field(
+        "auto",
+        description="EXIF orientation: turn photos upright (apply), or read pixels as stored (ignore); auto applies it "
+        "unless a size shows that a photo was annotated as stored, which then holds for its whole annotation file",
+    )
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -291,9 +291,6 @@ class Labelme(SourceExample):
 class HandBone(SourceExample):
     format = "hand-bone"
     splits = ("train", "test")
-    failing: ClassVar[Mapping[str, str]] = {
-        "a_class_that_nobody_drew_is_not_known": "issue 12: it counts all listed classes as labelled in every file",
-    }
     exempt: ClassVar[Mapping[str, str]] = {
         "a_path_out_of_the_root_is_reported": NO_PATHS,
         "a_label_without_class_is_an_error": "it is an error of the annotation, which the tests of the format show",

@@ -14,9 +14,10 @@ from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError
 from augforge.sample import NO_CLASSES, Sample
 from augforge.sources.classes import ClassTable, class_table
-from augforge.sources.core import Listing, Record, Source, source
+from augforge.sources.core import Listing, PhotoSource, Record, source
 from augforge.sources.loading import known_bits, load_image, load_labelled_image, make_sample
 from augforge.sources.raster.runs import COLUMNS, Order, parse_runs, runs_digest, runs_mask
+from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.records import folder_or_name, make_record, name_of, normal_folder, place_inside
 from augforge.sources.scan.scanning import Scan
 from augforge.sources.scan.tables import Table, key_text, read_table
@@ -31,7 +32,7 @@ class _Image:
 
 
 @source
-class CsvTable(Source):
+class CsvTable(PhotoSource):
     """Reads a table that names the images, with masks as run lengths, or with labels.
 
     Run lengths: one row per image and class; or, with ``rles``, one column per class, which the column is named after.
@@ -101,6 +102,8 @@ ROOT/                          source.path
             {label for row in range(len(table.rows)) for label, *_ in self._cells_of_row(table, row) if label}
         )
         classes = class_table(self, labels, table.path)
+        by_place = {image.place: name for name, image in sound.items()} if scan.turned else {}
+        scan.settle_orientation(facts, lambda place: Claim(by_place[place], None))
         return scan.make_listing(self._mask_records(table, sound, facts, classes, scan), classes.names)
 
     # ---- rows ----

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from augforge.cache.filecache import FileCache
 from augforge.errors import nearest, some
 from augforge.sample import NO_CLASSES, Sample
-from augforge.sources.core import Listing, Record, Refused, Source, source
+from augforge.sources.core import Listing, PhotoSource, Record, Refused, source
 from augforge.sources.loading import load_labelled_image
 from augforge.sources.scan.own_splits import is_split_name
 from augforge.sources.scan.records import make_record, name_of
@@ -16,7 +16,7 @@ from augforge.sources.scan.scanning import Scan
 
 
 @source
-class ImageFolder(Source):
+class ImageFolder(PhotoSource):
     """Reads classified images: the folder is the class, the 1 in a label vector.
 
     ``classes`` and ``class_map`` are about the labels; without ``classes`` these are the folders, sorted. There are no

@@ -45,8 +45,8 @@ def make_record(
         width=width,
         height=height,
         bytes=facts["bytes"],
-        content=digest(facts["sha256"], content),
-        data={"image": place, **(data or {})},
+        content=digest(facts["sha256"], content, *(["as stored"] if "as_stored" in facts else [])),
+        data={"image": place, **({"as_stored": True} if "as_stored" in facts else {}), **(data or {})},
     )
 
 

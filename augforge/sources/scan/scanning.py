@@ -9,7 +9,7 @@ at once, or goes to `Scan.source_error`. Facts are what is computed from one fil
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -23,6 +23,7 @@ from augforge.sources.core import Listing, Record, Records, Refused, Source
 from augforge.sources.licences import Licence
 from augforge.sources.scan.images import IMAGE_FACTS, image_facts
 from augforge.sources.scan.joining import open_table, with_group, with_licence, with_row
+from augforge.sources.scan.orientation import Claim, as_stored, settle_orientation
 from augforge.sources.scan.own_splits import Splits
 from augforge.sources.scan.records import as_it_looks, look_alike, name_of, place_inside
 from augforge.sources.scan.reporting import ScanReport
@@ -45,6 +46,7 @@ class Scan(ScanReport, OldNames):
         root: the source's folder.
         broken_links: names of links that cannot be followed; samples below them may lack files.
         licences: those of the samples, by the keys that their records hold.
+        turned: places of the photos that EXIF turns.
     """
 
     old_names: ClassVar[Mapping[str, str]] = {
@@ -69,6 +71,7 @@ class Scan(ScanReport, OldNames):
         self._origin = source.origin()  # a plugin that changed reads its files again
         self.broken_links: set[str] = set()
         self.licences: dict[str, Licence] = {}
+        self.turned: list[str] = []
 
     # ---- files ----
 
@@ -153,10 +156,18 @@ class Scan(ScanReport, OldNames):
                 "expected the same. Restore the image that was annotated, or annotate this one.",
             )
 
-    def facts(self, files: Files, kind: str, compute: Callable[[Path], Any], reason: str) -> Shelf[Any]:
+    def facts(
+        self,
+        files: Files,
+        kind: str,
+        compute: Callable[[Path], Any],
+        reason: str,
+        adjust: Callable[[str, Any], Any] = lambda _, facts: facts,
+    ) -> Shelf[Any]:
         """Facts of each file by its place; files for which ``compute`` raises SourceError are left out as bad samples.
 
         ``kind`` is what the cache calls the result of ``compute``: it names version and options, which decide it too.
+        ``adjust`` changes facts, given their place, after the cache.
         """
         by_place: Shelf[Any] = Shelf()
         with ThreadPoolExecutor(4) as pool:
@@ -164,14 +175,25 @@ class Scan(ScanReport, OldNames):
                 readers = [self._begin_reading(pool, self.root / place, kind, compute) for _, place in chunk]
                 for (name, place), read in zip(chunk, readers, strict=True):
                     try:
-                        by_place[place] = read()
+                        by_place[place] = adjust(place, read())
                     except SourceError as error:
                         self.bad_sample(name, reason, str(error))
         return by_place
 
     def image_facts(self, files: Files) -> Shelf[Any]:
         """The `image_facts` of each image by its place; damaged images are bad samples and left out."""
-        return self.facts(files, IMAGE_FACTS, image_facts, "broken image")
+        return self.facts(files, IMAGE_FACTS, image_facts, "broken image", self.note_turned)
+
+    def settle_orientation(self, images: MutableMapping[str, Any], claim_of: Callable[[str], Claim | None]) -> None:
+        """`settle_orientation` for the photos that EXIF turns: changes facts of those that were annotated as stored."""
+        settle_orientation(self, images, self.turned, claim_of)
+
+    def note_turned(self, place: str, facts: Any) -> Any:
+        """The facts of an image; those of a photo that EXIF turns go by the source's option ``exif``."""
+        if "turn" not in facts:
+            return facts
+        self.turned.append(place)
+        return as_stored(facts) if getattr(self.source, "exif", "apply") == "ignore" else facts
 
     def _begin_reading(
         self, pool: ThreadPoolExecutor, path: Path, kind: str, compute: Callable[[Path], Any]

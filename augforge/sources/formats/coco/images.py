@@ -8,10 +8,13 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from augforge.sources.formats.coco.choice import split_of
+from augforge.sources.core import Refused
+from augforge.sources.formats.coco.choice import json_files, split_of
 from augforge.sources.formats.coco.layout import AnnotationFile, image_place, leaves_root
+from augforge.sources.scan.agreeing import Agreeing, as_file_looks
 from augforge.sources.scan.own_splits import split_folders
-from augforge.sources.scan.scanning import Scan
+from augforge.sources.scan.scanning import IMAGES, Scan
+from augforge.sources.scan.walking import is_below, outermost
 
 _TRIED = 100
 """Names that are sought in all the ways in which they may be written."""
@@ -41,7 +44,39 @@ def image_folder(root: Path, place: str, images: str | None, file_names: Iterabl
     return fallback if images is None else posixpath.normpath(images)
 
 
-def find_elsewhere(scan: Scan, file: AnnotationFile, images: str | None, missing: Sequence[str]) -> AnnotationFile:
+def find_images(
+    scan: Scan, files: Sequence[AnnotationFile], images: str | None
+) -> tuple[list[AnnotationFile], set[str]]:
+    """The files with the places of their images, and the places of all images there are."""
+    walked = outermost(file.folder for file in files)
+    places = _walk_images(scan, walked, files)
+    files = [_agree(scan, file, images, Agreeing(places, as_file_looks)) for file in files]
+    others = {place for file in files for place in file.elsewhere.values()} - places
+    further = outermost(posixpath.dirname(place) or "." for place in others)
+    apart = [one for one in further if one != "." and not any(is_below(two, one) for two in walked)]
+    return files, places | others | _walk_images(scan, apart, files)
+
+
+def _agree(scan: Scan, file: AnnotationFile, images: str | None, places: Agreeing) -> AnnotationFile:
+    """The file with the places of images whose names are written otherwise there, or that lie in other folders."""
+    named = {image["file_name"]: image_place(file.folder, image["file_name"]) for image in file.facts["images"]}
+    found = {name: places.find(place) for name, place in named.items()}
+    missing = [name for name, place in found.items() if place is None and not leaves_root(named[name])]
+    file = _find_elsewhere(scan, file, images, missing)
+    agreeing = {name: place for name, place in found.items() if place is not None and place != named[name]}
+    return file._replace(elsewhere={**agreeing, **file.elsewhere})
+
+
+def _walk_images(scan: Scan, folders: Iterable[str], files: Sequence[AnnotationFile]) -> set[str]:
+    """Places of all image files. Annotation files, read or not, may lie among them; other JSON is refused."""
+    places = [place for folder in folders for place in scan.walk(folder, IMAGES | {".json"})]
+    json_places = {place for place in places if place.lower().endswith(".json")}
+    others = json_places - {file.place for file in files} - {*json_files(scan.root)}
+    scan.refused += [Refused(place, "not an image", place) for place in sorted(others)]
+    return set(places) - json_places
+
+
+def _find_elsewhere(scan: Scan, file: AnnotationFile, images: str | None, missing: Sequence[str]) -> AnnotationFile:
     """The file with the places of images that do not lie in its folder, but in one other usual folder or split.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -16,7 +16,7 @@ from augforge.errors import SourceError
 from augforge.keys import digest
 from augforge.sample import IGNORE, Sample
 from augforge.sources.classes import ClassTable, check_crowd, class_table
-from augforge.sources.core import Listing, Record, Refused, Source, source
+from augforge.sources.core import Listing, PhotoSource, Record, Refused, source
 from augforge.sources.formats.coco.annotations import AnnotationRules
 from augforge.sources.formats.coco.checks import (
     check_crowds,
@@ -28,25 +28,24 @@ from augforge.sources.formats.coco.checks import (
     report_phantoms,
     report_unlabelled_files,
 )
-from augforge.sources.formats.coco.choice import ChosenFiles, annotation_files, json_files, split_of
+from augforge.sources.formats.coco.choice import ChosenFiles, annotation_files, split_of
 from augforge.sources.formats.coco.file import category_names, names_of_images, read_document, read_facts
-from augforge.sources.formats.coco.images import find_elsewhere, image_folder
-from augforge.sources.formats.coco.layout import AnnotatedImage, AnnotationFile, image_place, leaves_root
+from augforge.sources.formats.coco.images import find_images, image_folder
+from augforge.sources.formats.coco.layout import AnnotatedImage, AnnotationFile, leaves_root
 from augforge.sources.formats.coco.licences import licences_of_files, read_licences
 from augforge.sources.loading import draw_shapes, known_bits, load_image, make_sample
 from augforge.sources.options import Boxes, Crowd
 from augforge.sources.raster.shapes import shape_outside_image
-from augforge.sources.scan.agreeing import Agreeing, as_file_looks
+from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.records import make_record, name_of, place_inside
-from augforge.sources.scan.scanning import IMAGES, Scan
-from augforge.sources.scan.walking import is_below, outermost
+from augforge.sources.scan.scanning import Scan
 
 _READING_OPTIONS = ("classes", "class_map", "crowd", "boxes", "drop_degenerate")
 """The options that decide what is read from an annotation file."""
 
 
 @source
-class Coco(Source):
+class Coco(PhotoSource):
     """Reads COCO annotations: polygons, and run lengths as counts or compressed text.
 
     All instances of a class are united; several polygons of one instance are parts of it. A polygon that leaves the
@@ -106,7 +105,7 @@ ROOT/                          source.path
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
-        files, places = self._find_images(scan, self._read_files(scan))
+        files, places = find_images(scan, self._read_files(scan), self.images)
         # With a wrong folder of images every sample would be bad: one error says so instead of one for each.
         for file in files:
             self._require_images(scan, file, places)
@@ -120,7 +119,9 @@ ROOT/                          source.path
         check_crowds(scan, files, self.crowd)
         self._refuse_unannotated(scan, files, places - annotated.keys())
         images = ((file.sample_name(place), place) for place, (file, _) in annotated.items() if place in places)
-        return scan.make_listing(self._make_records(scan, annotated, scan.image_facts(images)), files[0].table.names)
+        facts = scan.image_facts(images)
+        scan.settle_orientation(facts, lambda place: _claim_of(place, annotated[place]))
+        return scan.make_listing(self._make_records(scan, annotated, facts), files[0].table.names)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         image = load_image(self.root, record)
@@ -202,33 +203,6 @@ ROOT/                          source.path
 
     # ---- images ----
 
-    def _find_images(self, scan: Scan, files: Sequence[AnnotationFile]) -> tuple[list[AnnotationFile], set[str]]:
-        """The files with the places of their images, and the places of all images there are."""
-        walked = outermost(file.folder for file in files)
-        places = self._walk_images(scan, walked, files)
-        files = [self._agree(scan, file, Agreeing(places, as_file_looks)) for file in files]
-        others = {place for file in files for place in file.elsewhere.values()} - places
-        further = outermost(posixpath.dirname(place) or "." for place in others)
-        apart = [one for one in further if one != "." and not any(is_below(two, one) for two in walked)]
-        return files, places | others | self._walk_images(scan, apart, files)
-
-    def _agree(self, scan: Scan, file: AnnotationFile, places: Agreeing) -> AnnotationFile:
-        """The file with the places of images whose names are written otherwise there, or that lie in other folders."""
-        named = {image["file_name"]: image_place(file.folder, image["file_name"]) for image in file.facts["images"]}
-        found = {name: places.find(place) for name, place in named.items()}
-        missing = [name for name, place in found.items() if place is None and not leaves_root(named[name])]
-        file = find_elsewhere(scan, file, self.images, missing)
-        agreeing = {name: place for name, place in found.items() if place is not None and place != named[name]}
-        return file._replace(elsewhere={**agreeing, **file.elsewhere})
-
-    def _walk_images(self, scan: Scan, folders: Iterable[str], files: Sequence[AnnotationFile]) -> set[str]:
-        """Places of all image files. Annotation files, read or not, may lie among them; other JSON is refused."""
-        places = [place for folder in folders for place in scan.walk(folder, IMAGES | {".json"})]
-        json_places = {place for place in places if place.lower().endswith(".json")}
-        others = json_places - {file.place for file in files} - {*json_files(self.root)}
-        scan.refused += [Refused(place, "not an image", place) for place in sorted(others)]
-        return set(places) - json_places
-
     def _require_images(self, scan: Scan, file: AnnotationFile, places: set[str]) -> None:
         """Raise SourceError if none of a file's images exists, unless a problem reported before may be the reason."""
         named = [file.place_of(image["file_name"]) for image in file.facts["images"]]
@@ -293,6 +267,12 @@ ROOT/                          source.path
             record = make_record(name, place, found, content, group=file.usual_group(place), data=data)
             licence = licences[file.place].of(image["file_name"])
             yield record if licence is None else replace(record, licences=(licence.key,))
+
+
+def _claim_of(place: str, image: AnnotatedImage) -> Claim:
+    """What an annotation file says of a photo that EXIF turns."""
+    file, facts = image
+    return Claim(file.sample_name(place), facts["size"], file.place, facts["shapes"] != "[]")
 
 
 def without(labels: Sequence[str], others: Collection[str | None]) -> list[str]:

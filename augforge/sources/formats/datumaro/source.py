@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -16,13 +16,14 @@ from augforge.errors import SourceError
 from augforge.keys import canonical_json
 from augforge.sample import IGNORE, NO_CLASSES, Sample
 from augforge.sources.classes import ClassTable, check_crowd, class_table_of_scan, crowd_class
-from augforge.sources.core import Listing, Record, Source, source
+from augforge.sources.core import Listing, PhotoSource, Record, source
 from augforge.sources.formats.datumaro.importing import Imported, import_items, unlisted_images_warning
 from augforge.sources.formats.datumaro.shapes import SHAPES, label_name, thing_key
 from augforge.sources.loading import draw_shapes, known_bits, label_vector, load_image, make_sample
 from augforge.sources.options import Boxes, Crowd
 from augforge.sources.raster import rle
 from augforge.sources.raster.values import is_name
+from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.own_splits import is_split_name, own_split
 from augforge.sources.scan.records import folder_or_name, make_record, place_inside
 from augforge.sources.scan.scanning import Scan
@@ -39,7 +40,7 @@ class _Item:
 
 
 @source
-class Datumaro(Source):
+class Datumaro(PhotoSource):
     """Reads what Datumaro can import: the long tail of formats. Needs ``pip install 'augforge[datumaro]'``.
 
     These formats were checked: cvat, datumaro, label_me, voc_segmentation, camvid, kitti_segmentation,
@@ -106,6 +107,7 @@ ROOT/                          source.path
         sound = {name: item for name, item in items.items() if item.place in facts}
         if masks:
             table = self._class_table(scan, labels)
+            self._settle_orientation(scan, sound, facts)
             found = [
                 self._mask_record(scan, name, item, facts[item.place], labels, table) for name, item in sound.items()
             ]
@@ -160,6 +162,17 @@ ROOT/                          source.path
         return splits.pop() if len(splits) == 1 else None
 
     # ---- annotations ----
+
+    def _settle_orientation(self, scan: Scan, items: Mapping[str, _Item], facts: MutableMapping[str, Any]) -> None:
+        """Decide how photos that EXIF turns are read, by the sizes that the annotations state."""
+        by_place = {item.place: (name, item) for name, item in items.items()} if scan.turned else {}
+
+        def claim_of(place: str) -> Claim:
+            name, item = by_place[place]
+            size = None if item.size is None else item.size[::-1]
+            return Claim(name, size, drawn=bool(self._drawn_annotations(item)))
+
+        scan.settle_orientation(facts, claim_of)
 
     def _class_table(self, scan: Scan, labels: list[str]) -> ClassTable:
         table = class_table_of_scan(scan, labels, self.root)

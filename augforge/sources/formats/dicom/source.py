@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
@@ -115,7 +115,7 @@ ROOT/                          source.path
             return ClassTable(self.classes or NO_CLASSES, [])
         return class_table(self, labels, self.root / self.masks)
 
-    def _image_facts(self, scan: Scan) -> Mapping[str, Any]:
+    def _image_facts(self, scan: Scan) -> MutableMapping[str, Any]:
         """`dicom_facts` of the readable images; files that are no DICOM, or hold no image, are refused."""
         places = scan.walk(normal_folder(self.images), DICOM_SUFFIXES, "a DICOM file")
         files = scan.places_by_name((self._file_name(place), place) for place in places)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -11,18 +10,20 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from augforge.cache.filecache import FileCache
+from augforge.cache.shelf import Shelf
 from augforge.errors import SourceError, some
 from augforge.keys import digest
 from augforge.sample import Image, Sample
 from augforge.sources.classes import ClassTable, class_table
-from augforge.sources.core import Listing, Record, Refused, Source, source
+from augforge.sources.core import Listing, PhotoSource, Record, Refused, source
 from augforge.sources.formats.labelme import file as labelme_file
 from augforge.sources.formats.labelme.file import Shape, Widths
 from augforge.sources.formats.labelme.layout import ImagePlaces, file_name, sample_names, swapped_folder
 from augforge.sources.loading import check_size, known_bits, load_image, make_sample
 from augforge.sources.raster.shapes import draw, shape_outside_image
 from augforge.sources.raster.values import is_name
-from augforge.sources.scan.images import IMAGE_FACTS, decode, parse_header, turn_upright
+from augforge.sources.scan.images import IMAGE_FACTS, decode, facts_of, parse_header, turn_upright
+from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.records import folder_or_name, make_record, name_of, place_inside
 from augforge.sources.scan.scanning import IMAGES, Scan
 
@@ -30,7 +31,7 @@ Width = Annotated[float, Field(ge=1, le=1000)]
 
 
 @source
-class Labelme(Source):
+class Labelme(PhotoSource):
     """Reads LabelMe files of versions 3 to 5: polygons, rectangles, circles, masks, and lines and points by width.
 
     The image of a file is the one that ``imagePath`` names; else the one beside it with the same name; else the
@@ -77,6 +78,7 @@ ROOT/                          source.path
         scan.refused += [Refused(name, "no annotation", place) for name, place in others if name not in scan.bad_names]
         names = sample_names(pairs)
         images = self._image_facts(scan, names, pairs)
+        self._settle_orientation(scan, names, facts, pairs, images)
         return scan.make_listing(self._make_records(scan, table, names, facts, pairs, images), table.names)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
@@ -181,13 +183,32 @@ ROOT/                          source.path
         fact = f"{where}: its image '{facts['image']}' does not exist, and none is embedded; expected one"
         return f"{fact}. Add the image, or correct imagePath.{hint}"
 
-    def _image_facts(self, scan: Scan, names: Mapping[str, str], pairs: Mapping[str, str]) -> Mapping[str, Any]:
+    def _settle_orientation(
+        self,
+        scan: Scan,
+        names: Mapping[str, str],
+        facts: Mapping[str, Any],
+        pairs: Mapping[str, str],
+        images: Shelf[Any],
+    ) -> None:
+        """Decide how photos that EXIF turns are read, by the sizes that their files state."""
+        turned = {*scan.turned}
+        annotations = {image: annotation for annotation, image in pairs.items() if image in turned}
+
+        def claim_of(place: str) -> Claim:
+            of_file = facts[annotations[place]]
+            return Claim(names[annotations[place]], of_file["size"], drawn=bool(of_file["labels"]))
+
+        scan.settle_orientation(images, claim_of)
+
+    def _image_facts(self, scan: Scan, names: Mapping[str, str], pairs: Mapping[str, str]) -> Shelf[Any]:
         """Facts of the images by their places."""
         known = scan.image_facts(
             (names[annotation], image) for annotation, image in pairs.items() if image != annotation
         )
         within = ((names[annotation], annotation) for annotation, image in pairs.items() if image == annotation)
-        known.update(scan.facts(within, f"labelme {IMAGE_FACTS}", _embedded_facts, "broken image"))
+        kind = f"labelme {IMAGE_FACTS}"
+        known.update(scan.facts(within, kind, _embedded_facts, "broken image", scan.note_turned))
         return known
 
     def _make_records(
@@ -222,14 +243,13 @@ def _image_path(annotation: str, image: str) -> str:
 
 def _embedded_facts(path: Path) -> dict[str, Any]:
     """The `image_facts` of the image that an annotation file embeds."""
-    data = labelme_file.embedded_image(labelme_file.read_document(path), path)
-    width, height = parse_header(data, path).size
-    return {"width": width, "height": height, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    return facts_of(labelme_file.embedded_image(labelme_file.read_document(path), path), path)
 
 
 def _load_embedded_image(document: Mapping[str, Any], path: Path, record: Record) -> Image:
     data = labelme_file.embedded_image(document, path)
     header = parse_header(data, path)
-    image = turn_upright(decode(data, header, path), header.orientation)
+    turn = 1 if record.data.get("as_stored") else header.orientation
+    image = turn_upright(decode(data, header, path), turn)
     check_size(path, image, record)
     return image

@@ -16,7 +16,7 @@ from augforge.errors import SourceError
 from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
-from augforge.sources.core import Listing, Record, Source, source
+from augforge.sources.core import Listing, PhotoSource, Record, source
 from augforge.sources.formats.yolo.files import Boxes, DataYaml, Shape, find_data_yaml, read_data_yaml, read_labels
 from augforge.sources.formats.yolo.layout import (
     find_images,
@@ -28,13 +28,14 @@ from augforge.sources.formats.yolo.layout import (
     split_of,
 )
 from augforge.sources.loading import known_bits, load_image, make_sample
+from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.recent_files import RECENT_FILES
 from augforge.sources.scan.records import make_record
 from augforge.sources.scan.scanning import Scan
 
 
 @source
-class Yolo(Source):
+class Yolo(PhotoSource):
     """Reads YOLO segmentation labels: polygons whose points are shares of the image's width and height.
 
     A point (x, y) is the pixel (x * width, y * height), as converters write it; points slightly outside are clipped.
@@ -84,6 +85,9 @@ ROOT/                          source.path
         labels = label_files(scan, places, found.folders, needed=self.missing_label is None)
         unlabelled = self._find_unlabelled(scan, places, found.parts, labels)
         contents = scan.facts(labels.items(), self._kind(names, table), self._make_reader(names), "broken label file")
+        scan.settle_orientation(
+            facts, lambda place: Claim(name, None) if (name := sample_name(place)) in labels else None
+        )
 
         def record(name: str, place: str, label: str | None) -> Record:
             missing = "unlabelled" if name in unlabelled else "empty"
