@@ -170,7 +170,7 @@ def find_other_licences(subject: Subject) -> Iterator[Result]:
 def _stated_licences(subject: Subject) -> list[str]:
     """The licences of the registry's source, and those that the dataset has of its images."""
     entry = subject.recorded.source if subject.recorded else None
-    stated = [each.name for each in getattr(subject.manifest, "licences", ())]
+    stated = [each.name for each in subject.manifest.licences] if subject.manifest else []
     return list(dict.fromkeys([*([entry.licence] if entry and entry.licence else []), *stated]))
 
 

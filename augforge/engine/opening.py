@@ -18,7 +18,7 @@ from augforge.engine.outcome import Outcome, Pool
 from augforge.engine.personal import check_columns, kept_metadata
 from augforge.engine.pipeline import Pipeline
 from augforge.engine.registering import with_registered_licence
-from augforge.errors import DatasetError, PlanError, SourceError
+from augforge.errors import DatasetError, PlanError, SourceError, shorten
 from augforge.files import file_sha256
 from augforge.keys import digest
 from augforge.lineage import Lineage
@@ -28,6 +28,7 @@ from augforge.planning.splits import assign_splits
 from augforge.planning.steps import Step
 from augforge.progress import Progress
 from augforge.recipe.recipe import Recipe
+from augforge.sample import SPLITS
 from augforge.sources import Listing, Record
 from augforge.store.codec import library_versions
 from augforge.store.index import read_index
@@ -214,7 +215,13 @@ def _refusals(listing: Listing) -> str:
 
 
 def _check_own_splits(listing: Listing) -> None:
-    """Raise PlanError if a group stands in two of the source's own splits, or in one and outside."""
+    """Raise PlanError for an unknown split, or a group in two of the source's own splits, or in one and outside."""
+    odd = next((record for record in listing.records if record.split not in (None, *SPLITS)), None)
+    if odd is not None:
+        raise PlanError(
+            f"the source puts sample {odd.name} into the split {shorten(odd.split)}; expected one of "
+            f"{', '.join(SPLITS)}. Rename the split in the data"
+        )
     places: dict[str, set[str]] = {}
     for record in listing.records:
         for group in record.data.get("groups") or (record.group,):

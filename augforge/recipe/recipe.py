@@ -19,6 +19,9 @@ from augforge.sources import SOURCES, Source
 from augforge.store.codec import Encoding
 from augforge.yamlfile import YamlFile, override, parse_yaml, read_yaml
 
+MAX_STEPS = 100
+"""Planning goes through the steps recursively; what people write has about ten."""
+
 
 class Output(Strict):
     """How samples are stored."""
@@ -82,6 +85,13 @@ class _Body(Strict):
     review: str | None = None
     steps: list[dict[str, Any]] = Field(default_factory=list)
     output: Output = Output()
+
+    @field_validator("steps")
+    @classmethod
+    def _check_count(cls, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if len(value) > MAX_STEPS:
+            raise ValueError(f"{len(value)} steps; expected at most {MAX_STEPS}. Chain recipes by format: dataset")
+        return value
 
     @field_validator("name")
     @classmethod

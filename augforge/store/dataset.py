@@ -159,7 +159,7 @@ class Dataset(OldNames):
         image, masks = self._files.payload(table, i)
         height, width = table.sizes[i].tolist()
         try:
-            picture = decode_image(image)
+            picture = decode_image(image, (height, width))
             planes = bitmask.decode(masks, height, width, len(self.manifest.classes))
         except ValueError as error:
             raise DatasetError(

@@ -13,9 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from augforge.errors import DatasetError, shorten
 from augforge.files import sync_folder, write_text
 from augforge.keys import canonical_json, digest
+from augforge.store.values import SHARD_PATH, Count, DatasetName, Labels, Names, Sha256, SplitName, Version
 
 FORMAT_VERSION = 2
 """Version of the on-disk format. Raise it when an older augforge can no longer read what this one writes."""
+MAX_BYTES = 64 << 20
+"""Of a manifest: that is some 300,000 shards."""
 READABLE_FORMATS = (1, 2)
 """Format 1 has no seal, no digests but those of shards and index, and no payload digests: it is read, but unchecked."""
 
@@ -67,15 +70,15 @@ class ShardEntry(_Frozen):
     """A shard: its path relative to the dataset, split, rows, size in bytes and SHA-256."""
 
     path: str
-    split: str
-    rows: int
-    bytes: int
-    sha256: str
+    split: SplitName
+    rows: Count
+    bytes: Count
+    sha256: Sha256
 
     @field_validator("path")
     @classmethod
     def _stays_inside(cls, value: str) -> str:
-        if not re.fullmatch(r"shards/[^/\\\x00]+\.parquet", value):
+        if not re.fullmatch(SHARD_PATH, value):
             raise ValueError(f"the path {shorten(value)} leaves the dataset's shards; expected shards/NAME.parquet")
         return value
 
@@ -84,13 +87,13 @@ class FileEntry(_Frozen):
     """A table beside the shards: its path relative to the dataset, size in bytes and SHA-256."""
 
     path: str
-    bytes: int
-    sha256: str
+    bytes: Count
+    sha256: Sha256
 
     @field_validator("path")
     @classmethod
     def _stays_inside(cls, value: str) -> str:
-        if not re.fullmatch(r"index/[^/\\\x00]+\.parquet", value):
+        if not re.fullmatch(r"index/[^/\\\x00-\x1f]+\.parquet", value):
             raise ValueError(f"the path {shorten(value)} leaves the dataset's tables; expected index/NAME.parquet")
         return value
 
@@ -105,12 +108,12 @@ class Manifest(_Frozen):
     """
 
     format: int
-    name: str
-    version: str
-    samples: int
-    splits: dict[str, int]
-    classes: list[str]
-    labels: list[str]
+    name: DatasetName
+    version: Version
+    samples: Count
+    splits: dict[SplitName, Count]
+    classes: Names
+    labels: Labels
     metadata_columns: list[str] = Field(default_factory=list)
     encoding: str
     source: SourceEntry
@@ -122,7 +125,7 @@ class Manifest(_Frozen):
     plugins: dict[str, str] = Field(default_factory=dict)
     augforge: str = ""
     made_by: dict[str, str]
-    index_sha256: str
+    index_sha256: Sha256
     recipe: RecipeEntry
     review: ReviewEntry | None = None
     licences: list[LicenceEntry] = Field(default_factory=list)
@@ -256,7 +259,9 @@ def read_manifest(folder: Path, version: str | None = None) -> Manifest:
     path = folder / ("manifest.yaml" if version is None else f"versions/{find_version(folder, version)}.yaml")
     if not path.exists():
         raise DatasetError(f"{folder} holds no manifest.yaml, so it is no dataset. Build one: augforge build RECIPE")
-    file = read_yaml(path, DatasetError)
+    if not path.is_file():
+        raise DatasetError(f"{path} is no regular file; expected a manifest. Get the dataset again from where it came")
+    file = read_yaml(path, DatasetError, MAX_BYTES)
     if file.data.get("format") not in READABLE_FORMATS:
         raise DatasetError(
             f"{path} is of format {file.data.get('format')}, this augforge reads format "
@@ -290,5 +295,6 @@ def _remedy(folder: Path, path: Path) -> str:
 
 
 def versions(folder: Path) -> list[str]:
-    """All versions that have a manifest, sorted by name."""
-    return sorted(path.stem for path in (folder / "versions").glob("*.yaml"))
+    """All versions that have a manifest, sorted by name; a file of another name among the manifests is no version."""
+    paths = (folder / "versions").glob("*.yaml")
+    return sorted(path.stem for path in paths if re.fullmatch("[0-9a-f]{16}", path.stem))

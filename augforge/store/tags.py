@@ -38,7 +38,7 @@ def read_tags(folder: Path) -> dict[str, str]:
     from augforge.yamlfile import read_yaml  # a process that loads data needs no YAML library
 
     path = folder / TAGS
-    if not path.exists() or not path.stat().st_size:
+    if not path.is_file() or not path.stat().st_size:
         return {}
     file = read_yaml(path, DatasetError)
     problem = seal_problem(file.text.encode()) if is_sealed(file.text.encode()) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -13,6 +12,7 @@ from augforge.keys import digest
 from augforge.sources.core import Record, Source
 from augforge.sources.licences import Licence
 from augforge.sources.options import Join
+from augforge.sources.patterns import search
 from augforge.sources.scan.tables import TABLE_FACTS, Row, read_keyed
 
 
@@ -93,13 +93,17 @@ def with_group(record: Record, source: Source) -> Record:
                 "group is the name's folder. Correct source.group."
             )
         return replace(record, group=folders[by.folder - 1])
-    found = re.search(by.regex or "", record.name)
-    if found is None or not found.group(1):
+    try:
+        found = search(by.regex or "", record.name)
+    except ValueError as error:
+        raise SourceError(f"{source.root}: {error}. Correct source.group.regex.") from None
+    group = found[1] if found else None
+    if not group:
         raise SourceError(
             f"sample {record.name} in {source.root} does not match {by.regex}; expected its group there. "
             "Correct source.group.regex."
         )
-    return replace(record, group=found.group(1))
+    return replace(record, group=group)
 
 
 def with_licence(record: Record, stated: Licence) -> Record:

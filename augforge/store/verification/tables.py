@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from augforge.cache.parquet import read_table
 from augforge.errors import DatasetError
 from augforge.store.index import read_index
 from augforge.store.manifest import Manifest, count_reasons, rejected_digest, tags_digest
@@ -57,8 +58,8 @@ def rejected_faults(files: DatasetFiles, manifest: Manifest) -> Iterator[Fault]:
     try:
         if files.remote is not None:
             files.remote.fetch_rejected(manifest)
-        rejected = pl.read_parquet(files.folder / manifest.rejected_path).to_dicts()
-    except (DatasetError, OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        rejected = read_table(files.folder / manifest.rejected_path).to_dicts()
+    except (DatasetError, OSError, ValueError) as error:
         yield Fault(shown, "damaged", f"cannot be read: {(str(error).splitlines() or [''])[0]}", versions=own)
         return
     if rejected_digest(rejected) != manifest.rejected_digest:

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from augforge.errors import SourceError, nearest
 from augforge.sources.scan.documents import read_text
 from augforge.sources.scan.own_splits import is_split_name
+from augforge.yamlfile.composing import LimitedComposer
 
 _SLACK = 0.01
 """How far coordinates may lie outside of 0 to 1, as tools round them; they are clipped to the image."""
@@ -119,7 +120,9 @@ def read_data_yaml(path: Path) -> DataYaml:
 def _read_yaml(path: Path) -> Any:
     text = read_text(path)
     try:
-        return YAML(typ="safe", pure=True).load(text)
+        yaml = YAML(typ="safe", pure=True)
+        yaml.Composer = LimitedComposer
+        return yaml.load(text)
     except Exception as error:  # ruamel raises whatever its constructors raise
         line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
         raise SourceError(f"{path}:{line}: not valid YAML ({str(error).splitlines()[0]}). Correct it there.") from error
