@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,10 @@ class ClassTable:
 
     names: tuple[str, ...]
     known: list[str]
+
+    def without(self, classes: Collection[str]) -> ClassTable:
+        """The table for a sample in which some of the classes are unknown."""
+        return replace(self, known=[name for name in self.known if name not in classes]) if classes else self
 
     def content(self, annotation: Any) -> Any:
         """The ``content`` for `make_record`: an annotation in canonical form, with the classes that nobody labelled."""

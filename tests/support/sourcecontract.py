@@ -95,6 +95,11 @@ class SourceExample:
         """Make the annotation of one sample wrong, and no other's."""
         self.annotation(root, name).write_bytes(b"broken")
 
+    def mismatch(self, root: Path, name: str) -> None:
+        """Let the annotation of a sample, ``p1/a`` or so, be that of ``p1/A``, which is not there."""
+        path = self.annotation(root, name)
+        path.rename(path.with_name(path.name.replace("a", "A", 1)))
+
     def record_name(self, name: str, boxes: Mapping[str, Box] | None) -> str:
         """What the source calls a sample."""
         return name
@@ -342,6 +347,16 @@ def a_broken_annotation_is_reported_or_rejected(example: SourceExample, root: Pa
     path = example.annotation(root, "p1/a")
     example.spoil(root, "p1/a")
     _reported_or_rejected(example, root, names["p1/a"], before, path, shared=False)
+
+
+@check
+def a_mismatched_label_leaves_no_image_empty(example: SourceExample, root: Path) -> None:
+    """What a rejected label shows may be in the image that it was made for, so that image is no empty one."""
+    names = example.make(root)
+    example.mismatch(root, "p1/a")
+    known = example.known(root, on_error="reject")
+    assert "heart" not in known.get(names["p1/a"], ())
+    assert known[names["p2/c"]] == {"heart", "lung"}
 
 
 @check

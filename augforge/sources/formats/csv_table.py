@@ -17,6 +17,7 @@ from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, PhotoSource, Record, source
 from augforge.sources.loading import known_bits, load_image, load_labelled_image, make_sample
 from augforge.sources.raster.runs import COLUMNS, Order, parse_runs, runs_digest, runs_mask
+from augforge.sources.scan.mismatches import alike_orphans, report_mismatched
 from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.records import folder_or_name, make_record, name_of, normal_folder, place_inside
 from augforge.sources.scan.scanning import Scan
@@ -125,6 +126,7 @@ ROOT/                          source.path
                     raise SourceError(f"{table.where(row)}: '{text}' has the name of {image.place}. Rename one.")
                 image.rows.append(row)
             except SourceError as error:
+                scan.orphans[name_of(text)] = text
                 scan.bad_sample(text, "no image", str(error))
         return images
 
@@ -155,6 +157,8 @@ ROOT/                          source.path
         classes: ClassTable,
         scan: Scan,
     ) -> Iterator[Record]:
+        doubtful = alike_orphans(scan, images)
+        report_mismatched(scan, doubtful)
         for name, image in images.items():
             size = facts[image.place]
             pixels = size["width"] * size["height"]
@@ -169,7 +173,8 @@ ROOT/                          source.path
                 scan.bad_sample(name, "broken run lengths", str(error))
                 continue
             seen = {label for label, *_ in masks}
-            whole = self.missing_row == "empty" or any(not (label or text) for label, text, _ in cells)
+            sure = self.missing_row == "empty" and name not in doubtful
+            whole = sure or any(not (label or text) for label, text, _ in cells)
             known = classes.known if whole else [name for name in classes.known if name in seen]
             data = {"runs": [[label, text] for label, text, _ in masks if text], "known": known}
             content = classes.content([self.order, found, known])

@@ -35,6 +35,7 @@ from augforge.sources.scan.mask_files import (
     sample_of,
     split_off_masks,
 )
+from augforge.sources.scan.mismatches import alike_orphans, report_mismatched
 from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.own_splits import split_folder
 from augforge.sources.scan.records import folder_or_name, make_record, normal_folder
@@ -126,12 +127,16 @@ ROOT/                          source.path
             else set()
         )
         names, table = self._class_names(scan, parts, masks, values)
+        bare = (name for name in images if name not in masks) if self.missing_mask == "empty" else ()
+        doubtful = alike_orphans(scan, bare)
+        report_mismatched(scan, doubtful)
 
         def record(name: str, place: str) -> Record | None:
             own = [masks[name], *more.get(name, ())] if name in masks else []
             missing = (
                 "unlabelled" if parts[name] in unlabelled_splits and self.missing_mask != "empty" else self.missing_mask
             )
+            missing = "unlabelled" if name in doubtful else missing
             if not self._check_sample(scan, name, place, facts[place], own, values, names, missing):
                 return None
             drawn = [

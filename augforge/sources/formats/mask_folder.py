@@ -66,9 +66,14 @@ ROOT/                          source.path
         facts = scan.image_facts(images.items())
         masks = self._class_masks.list_masks(scan, labels, images, facts)
         unlabelled = self._class_masks.unlabelled_splits(scan, images, masks)
+        doubts = self._class_masks.doubtful_classes(scan, images, masks)
         records = (
             self._make_record(
-                name, place, fact, None if split_folder(name) in unlabelled else masks.get(name, []), table
+                name,
+                place,
+                fact,
+                None if split_folder(name) in unlabelled else masks.get(name, []),
+                table.without(doubts.get(name, ())),
             )
             for name, place in images.items()
             if (fact := facts.get(place)) is not None

@@ -17,6 +17,7 @@ from augforge.sources.core import Record, Source
 from augforge.sources.loading import check_size
 from augforge.sources.raster.masks import MASK_FACTS, mask_facts, read_mask
 from augforge.sources.scan.mask_files import find_masks, find_unlabelled_splits
+from augforge.sources.scan.mismatches import report_mismatched
 from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.own_splits import split_folder
 from augforge.sources.scan.records import normal_folder
@@ -151,6 +152,20 @@ class ClassMasks:
                 width, height, content = fact
                 yield _Size(image, place, (width, height))
                 masks[image] = [*masks.get(image, []), (name, content, place)]
+
+    def doubtful_classes(
+        self, scan: Scan, images: Iterable[str], masks: Mapping[str, Iterable[Mask]]
+    ) -> dict[str, list[str]]:
+        """Classes that may be in images, by the images' names, although these have no mask of them: masks fit no image.
+
+        Called after `list_masks`; with ``on_error: error`` such masks stop the build.
+        """
+        labels = {place.removeprefix(f"{self.place('')}/").partition("/")[0] for place in scan.orphans.values()}
+        doubtful = {name for label in labels if (name := self.source.class_of(label)) is not None}
+        lacking = {image: doubtful - {mask[0] for mask in masks.get(image, ())} for image in images} if doubtful else {}
+        found = {image: sorted(classes) for image, classes in lacking.items() if classes}
+        report_mismatched(scan, found)
+        return found
 
     def canonical(self, masks: Iterable[Mask]) -> list[Any]:
         """The masks of one image in canonical form, for its ``content``."""

@@ -21,6 +21,7 @@ class ScanReport:
         warnings: messages for the user.
         findings: what is implausible; see `find`.
         bad_names: names of bad samples, which the listing leaves out.
+        orphans: places of labels that fit no image, by the names that their images would have.
     """
 
     def __init__(self, source: Source) -> None:
@@ -30,6 +31,7 @@ class ScanReport:
         self.warnings: list[str] = []
         self.findings: list[Finding] = []
         self.bad_names: set[str] = set()
+        self.orphans: dict[str, str] = {}
 
     def bad_sample(self, name: str, reason: str, message: str) -> None:
         """Report a problem of one sample; by ``on_error`` it stops the build or becomes a rejected row.

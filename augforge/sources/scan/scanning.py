@@ -21,6 +21,7 @@ from augforge.cache.shelf import Shelf
 from augforge.errors import OldNames, SourceError
 from augforge.sources.core import Listing, Record, Records, Refused, Source
 from augforge.sources.licences import Licence
+from augforge.sources.scan.agreeing import Agreeing, as_spoken
 from augforge.sources.scan.images import IMAGE_FACTS, image_facts
 from augforge.sources.scan.joining import open_table, with_group, with_licence, with_row
 from augforge.sources.scan.orientation import Claim, as_stored, settle_orientation
@@ -139,12 +140,22 @@ class Scan(ScanReport, OldNames):
             name, "name stands twice", f"{places} share the name {name}; expected one file a name. Rename one."
         )
 
-    def check_images_exist(self, annotations: Mapping[str, str], images: Collection[str]) -> None:
-        """Report annotation files, given by the names of their images, as bad samples if there is no such image."""
+    def check_images_exist(
+        self, annotations: Mapping[str, str], images: Collection[str], near: Collection[str] | None = None
+    ) -> None:
+        """Report annotation files, given by the names of their images, as bad samples if there is no such image.
+
+        They are kept in ``orphans``: an image without annotation may be the one that such a file belongs to. Messages
+        name the image of ``near``, or else of ``images``, that may be meant.
+        """
+        alike = Agreeing(images if near is None else near, as_spoken)
         for name, place in annotations.items():
             if name not in images and name not in self.bad_names:
-                fact = f"{self.root / place} has no image named {name}; expected one"
-                self.bad_sample(name, "no image", f"{fact}. Add the image, or remove the file.")
+                self.orphans[name] = place
+                meant = alike.find(name)
+                hint = f" Did you mean {meant}?" if meant is not None else ""
+                fact = f"{self.root / place} has no image named {name}; expected one.{hint}"
+                self.bad_sample(name, "no image", f"{fact} Add the image, or remove the file.")
 
     def check_size(self, name: str, place: str, size: Sequence[int], image: Mapping[str, Any]) -> None:
         """Report an annotation whose size differs from its image's as a bad sample."""

@@ -153,6 +153,7 @@ ROOT/                          source.path
                 raise SourceError(f"{where} has no image file{path and ' '}{path}; expected one. Add it.")
             return place_inside(self.root, os.path.relpath(path, self.root), where)
         except SourceError as error:
+            scan.orphans[str(item.id)] = path
             scan.bad_sample(str(item.id), "no image", str(error))
             return None
 
@@ -274,7 +275,7 @@ ROOT/                          source.path
         if not annotations and self.missing_annotation == "error":
             fact = f"{self.root / item.place} has no annotation"
             scan.bad_sample(name, "no annotation", f"{fact}; expected one. Add it, or set missing_annotation.")
-        return bool(annotations) or self.missing_annotation == "empty"
+        return bool(annotations) or (self.missing_annotation == "empty" and not scan.orphans)
 
 
 def _all_annotations(items: Mapping[str, _Item]) -> Iterator[Any]:

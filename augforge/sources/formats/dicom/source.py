@@ -102,9 +102,14 @@ ROOT/                          source.path
         images = scan.places_by_name(frame for place, fact in facts.items() for frame in self._frames_of(place, fact))
         masks = self._class_masks.list_masks(scan, labels, images, facts)
         unlabelled = self._class_masks.unlabelled_splits(scan, images, masks)
+        doubts = self._class_masks.doubtful_classes(scan, images, masks)
         records = (
             self._make_record(
-                name, place, facts[place], None if split_folder(name) in unlabelled else masks.get(name, []), table
+                name,
+                place,
+                facts[place],
+                None if split_folder(name) in unlabelled else masks.get(name, []),
+                table.without(doubts.get(name, ())),
             )
             for name, place in images.items()
         )

@@ -11,6 +11,7 @@ from augforge.errors import SourceError
 from augforge.sources.core import Refused
 from augforge.sources.formats.yolo.files import DataYaml
 from augforge.sources.formats.yolo.paths import below_root, strip_lost_folders, without_parent_folder
+from augforge.sources.scan.agreeing import Agreeing
 from augforge.sources.scan.documents import read_text
 from augforge.sources.scan.own_splits import own_split, split_folder, split_folders
 from augforge.sources.scan.records import folder_or_name, name_of, place_inside
@@ -186,14 +187,16 @@ def label_files(scan: Scan, images: Mapping[str, str], folders: Iterable[str], n
         needed: an image with another file, such as .json, in place of its label file is a bad sample.
     """
     expected = {name_of(label_place(place)): name for name, place in images.items()}
+    agreeing = Agreeing(expected)
     walked = [place for folder in outermost(folders) for place in scan.walk(folder, _LABELS, "a label file")]
     others = {name_of(row.detail): row.detail for row in scan.refused if row.reason == "not a label file"}
     for place in walked:
-        if place.rpartition("/")[2] in _NO_LABELS:
+        if _is_note(place):
             scan.refused.append(Refused(sample_name(place), "not a label file", place))
-        elif name_of(place) not in expected:
-            scan.check_images_exist({sample_name(place): place}, ())
-    found = scan.places_by_name((expected[stem], place) for place in walked if (stem := name_of(place)) in expected)
+    orphans = {sample_name(place): place for place in walked if agreeing.find(name_of(place)) is None}
+    scan.check_images_exist({name: place for name, place in orphans.items() if not _is_note(place)}, (), images)
+    stems = ((agreeing.find(name_of(place)), place) for place in walked)
+    found = scan.places_by_name((expected[stem], place) for stem, place in stems if stem is not None)
     for stem, name in expected.items():
         if name not in found:
             file = _find_label_file(scan, stem, name)
@@ -205,6 +208,11 @@ def label_files(scan: Scan, images: Mapping[str, str], folders: Iterable[str], n
     used = set(found.values())
     scan.refused[:] = [row for row in scan.refused if row.detail not in used]  # images and labels may share a folder
     return found
+
+
+def _is_note(place: str) -> bool:
+    """Whether a text file is one of those that labelling tools write beside the labels."""
+    return place.rpartition("/")[2] in _NO_LABELS
 
 
 def _find_label_file(scan: Scan, stem: str, name: str) -> str | None:
