@@ -17,6 +17,7 @@ from augforge.sample import Sample
 from augforge.sources.class_lists import CLASS_LISTS
 from augforge.sources.licences import Licence
 from augforge.sources.listing import Listing, Record, Records, Refused
+from augforge.sources.looks import as_it_looks, find_alike
 from augforge.sources.options import REST, GroupBy, Join
 
 __all__ = ["SOURCES", "Listing", "PhotoSource", "Record", "Records", "Refused", "Source", "source"]
@@ -157,11 +158,16 @@ class Source(BaseModel, ABC):
         return Join(table=self.metadata) if isinstance(self.metadata, str) else self.metadata
 
     def class_of(self, label: str) -> str | None:
-        """The class that a label in the files stands for, or None if ``class_map`` leaves the label out."""
+        """The class that a label in the files stands for, or None if ``class_map`` leaves the label out.
+
+        Labels that look the same are one, in Unicode's composed form (NFC) or as ``classes`` writes them.
+        """
+        if not label.isascii():
+            label = find_alike(label, (*self.class_map, *(self.classes or ()))) or as_it_looks(label)
         if label in self.class_map:
-            return self.class_map[label]
-        if REST in self.class_map and label not in (self.classes or self.class_map.values()):
-            return self.class_map[REST]
+            label = self.class_map[label]  # type: ignore[assignment]
+        elif REST in self.class_map and label not in (self.classes or self.class_map.values()):
+            label = self.class_map[REST]  # type: ignore[assignment]
         return label
 
     def require_class(self, label: str, classes: Collection[str], where: str) -> str | None:

@@ -30,7 +30,7 @@ import pytest
 from makedata import block, known_of, masks_of, put_text
 
 from augforge.cache.filecache import FileCache
-from augforge.errors import AugforgeError, SourceError
+from augforge.errors import SourceError
 from augforge.sources import SOURCES, Listing, Record, Source
 
 Box = tuple[int, int, int, int]
@@ -99,6 +99,14 @@ class SourceExample:
         """Let the annotation of a sample, ``p1/a`` or so, be that of ``p1/A``, which is not there."""
         path = self.annotation(root, name)
         path.rename(path.with_name(path.name.replace("a", "A", 1)))
+
+    def respell(self, root: Path, name: str, spelling: str) -> None:
+        """Write the last part of a sample's name in another Unicode form in its annotation, and not in its image."""
+        path = self.annotation(root, name)
+        if self.shared_annotation:
+            put_text(path, path.read_text(encoding="utf-8").replace(name.rpartition("/")[2], spelling))
+        else:
+            path.rename(path.with_name(path.name.replace(name.rpartition("/")[2], spelling)))
 
     def record_name(self, name: str, boxes: Mapping[str, Box] | None) -> str:
         """What the source calls a sample."""
@@ -460,11 +468,34 @@ def names_that_look_alike_are_reported(example: SourceExample, root: Path) -> No
 
 
 @check
-def classes_that_look_alike_are_reported(example: SourceExample, root: Path) -> None:
+def classes_that_look_alike_are_one(example: SourceExample, root: Path) -> None:
     box = HEART["heart"]
-    with pytest.raises(AugforgeError, match="look the same"):
-        example.make(root, {"p1/a": {COMPOSED: box}, "p1/b": {DECOMPOSED: box}})
-        example.scan(root)
+    example.make(root, {"p1/a": {COMPOSED: box}, "p1/b": {DECOMPOSED: box}, "p2/c": HEART, "p2/d": LUNG})
+    listing = example.scan(root)
+    assert sorted(listing.labels if example.takes_labels else listing.classes) == [COMPOSED, "heart", "lung"]
+    assert [(f.kind, f.names) for f in listing.findings] == [("labels that look the same", (DECOMPOSED, COMPOSED))]
+    drawn = example.shown(root)
+    assert [name for name, masks in drawn.items() if COMPOSED in masks] == sorted(drawn)[:2]
+
+
+@check
+def a_class_may_be_written_otherwise_in_the_recipe(example: SourceExample, root: Path) -> None:
+    example.make(root, {"p1/a": {COMPOSED: HEART["heart"]}, "p2/c": HEART, "p2/d": LUNG})
+    listing = example.scan(root, classes=["heart", "lung", DECOMPOSED])
+    assert (listing.labels or listing.classes)[:3] == ("heart", "lung", DECOMPOSED)
+    mapped = example.scan(root, class_map={DECOMPOSED: "cup"})
+    assert "cup" in (*mapped.labels, *mapped.classes)
+
+
+@check
+def an_annotation_may_write_its_name_otherwise(example: SourceExample, root: Path) -> None:
+    samples = {**SAMPLES, f"p1/{COMPOSED}": HEART}
+    example.make(root, samples)
+    example.respell(root, f"p1/{COMPOSED}", DECOMPOSED)
+    listing = example.scan(root)
+    assert not listing.findings and not listing.refused
+    found = {unicodedata.normalize("NFC", name): masks for name, masks in example.shown(root).items()}
+    same_drawing(found, example.expected(samples, {}))
 
 
 # ---- links and paths -------------------------------------------------------------------------------------------------

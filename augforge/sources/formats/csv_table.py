@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -17,6 +16,7 @@ from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, PhotoSource, Record, source
 from augforge.sources.loading import known_bits, load_image, load_labelled_image, make_sample
 from augforge.sources.raster.runs import COLUMNS, Order, parse_runs, runs_digest, runs_mask
+from augforge.sources.scan.agreeing import existing_place
 from augforge.sources.scan.mismatches import alike_orphans, report_mismatched
 from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.records import folder_or_name, make_record, name_of, normal_folder, place_inside
@@ -102,7 +102,7 @@ ROOT/                          source.path
         labels = self.rles or sorted(
             {label for row in range(len(table.rows)) for label, *_ in self._cells_of_row(table, row) if label}
         )
-        classes = class_table(self, labels, table.path)
+        classes = class_table(self, labels, table.path, scan)
         by_place = {image.place: name for name, image in sound.items()} if scan.turned else {}
         scan.settle_orientation(facts, lambda place: Claim(by_place[place], None))
         return scan.make_listing(self._mask_records(table, sound, facts, classes, scan), classes.names)
@@ -134,9 +134,10 @@ ROOT/                          source.path
         place = place_inside(
             self.root, f"{self.folder}/{text}{self.suffix}" if self.folder else text + self.suffix, where
         )
-        if not text or not os.path.isfile(self.root / place):  # noqa: PTH113 (long names are no files)
+        found = existing_place(self.root, place) if text else None
+        if found is None:
             raise SourceError(f"{where}: {self.root / place} does not exist. Add it, or correct folder and suffix.")
-        return place
+        return found
 
     def _cells_of_row(self, table: Table, row: int) -> Iterator[tuple[str, str, str]]:
         """The labels in a row, each with its run lengths and the file and line, for messages."""

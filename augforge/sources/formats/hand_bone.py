@@ -22,6 +22,7 @@ from augforge.sources.formats.hand_annotations import farthest_polygons, read_do
 from augforge.sources.loading import known_bits, load_image, make_sample
 from augforge.sources.options import Join
 from augforge.sources.raster.shapes import shape_outside_image
+from augforge.sources.scan.agreeing import rename_agreeing
 from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.people import PEOPLE_FACTS, Row, Table, person_row, read_people
 from augforge.sources.scan.records import make_record
@@ -180,6 +181,8 @@ def _find_pairs(scan: Scan) -> Pairs:
     notes = {part: _find_files(scan, part, "outputs_json", {".json"}, "an annotation") for part in _PARTS}
     images = _by_name(scan, (file for part in _PARTS for file in _find_files(scan, part, "DCM", IMAGES, "an image")))
     annotations = {part: _by_name(scan, files) for part, files in notes.items()}
+    for own in annotations.values():
+        rename_agreeing(own, images)
     pairs: Pairs = []
     for name, image in images.items():
         annotation = annotations[image.part].pop(name, None)

@@ -23,6 +23,7 @@ from augforge.sources.loading import check_size, known_bits, load_image, make_sa
 from augforge.sources.raster.masks import read_values
 from augforge.sources.raster.value_names import VOID, ValueNames
 from augforge.sources.raster.values import distinct
+from augforge.sources.scan.agreeing import rename_agreeing
 from augforge.sources.scan.lists import read_split_lists
 from augforge.sources.scan.mask_files import (
     IMAGE_SUFFIX,
@@ -185,6 +186,7 @@ ROOT/                          source.path
         )
         found = sorted(mask_places) or places  # if none is a mask, `files_by_sample` reports it
         masks = files_by_sample(scan, found, image_folder, "mask_suffix", self.mask_suffix)
+        rename_agreeing(masks, images)
         split_off_masks(scan, self.mask_suffix, images)
         return images, masks, check_masks(scan, image_folder, self.mask_suffix, masks, images)
 

@@ -61,7 +61,7 @@ ROOT/                          source.path
         scan = Scan(self, cache)
         require_images_folder(scan, self.images)
         labels = self._class_masks.labels(scan, self.images)
-        table = class_table(self, labels, self.root / self.masks)
+        table = class_table(self, labels, self.root / self.masks, scan)
         images = self._find_images(scan, labels)
         facts = scan.image_facts(images.items())
         masks = self._class_masks.list_masks(scan, labels, images, facts)

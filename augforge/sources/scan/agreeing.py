@@ -7,10 +7,15 @@ macOS writes accents and Korean syllables in parts (Unicode NFD), other systems 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+import unicodedata
+from collections.abc import Callable, Collection, Iterator, MutableMapping
 from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
 
-from augforge.sources.scan.records import as_it_looks
+from augforge.sources.looks import as_it_looks
+
+Value = TypeVar("Value")
 
 
 def as_file_looks(place: str) -> str:
@@ -46,3 +51,24 @@ class Agreeing:
             look = self._look(name)
             found[look] = None if look in found else name
         return found
+
+
+def rename_agreeing(found: MutableMapping[str, Value], names: Collection[str]) -> None:
+    """Give entries, such as the places of masks, the names of images where these are only written in another way."""
+    agreeing = Agreeing(names)
+    for name in [name for name in found if not name.isascii() and name not in names]:
+        meant = agreeing.find(name)
+        if meant is not None and meant not in found:
+            found[meant] = found.pop(name)
+
+
+def existing_place(root: Path, place: str) -> str | None:
+    """A place below the root that exists and agrees with this one: itself, or with other accents or suffix; or None."""
+    return next((form for form in _forms(place) if os.path.isfile(root / form)), None)  # noqa: PTH113
+
+
+def _forms(place: str) -> Iterator[str]:
+    yield place
+    for form in ("NFC", "NFD"):
+        stem, suffix = os.path.splitext(unicodedata.normalize(form, place))  # noqa: PTH122
+        yield from {stem + suffix, stem + suffix.lower(), stem + suffix.upper()}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -75,17 +74,6 @@ def place_inside(root: Path, place: str, where: str) -> str:
     if leaves or not is_below(os.path.realpath(root / path), os.path.realpath(root)):
         raise SourceError(f"{where}: '{text}' leaves {root}; expected a path below it. Move the file there.")
     return plain
-
-
-def as_it_looks(name: str) -> str:
-    """A name in Unicode's composed form (NFC): names that look the same become equal, however accents are written."""
-    return unicodedata.normalize("NFC", name)
-
-
-def look_alike(names: Iterable[str]) -> str | None:
-    """The first name that looks like another one, but is written in another way; None if there is none."""
-    seen: dict[str, str] = {}
-    return next((name for name in names if seen.setdefault(as_it_looks(name), name) != name), None)
 
 
 __getattr__ = moved_names(__name__, {"record_of": f"{__name__}.make_record", "inside": f"{__name__}.place_inside"})

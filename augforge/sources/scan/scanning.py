@@ -21,12 +21,13 @@ from augforge.cache.shelf import Shelf
 from augforge.errors import OldNames, SourceError
 from augforge.sources.core import Listing, Record, Records, Refused, Source
 from augforge.sources.licences import Licence
+from augforge.sources.looks import as_it_looks, look_alike
 from augforge.sources.scan.agreeing import Agreeing, as_spoken
 from augforge.sources.scan.images import IMAGE_FACTS, image_facts
 from augforge.sources.scan.joining import open_table, with_group, with_licence, with_row
 from augforge.sources.scan.orientation import Claim, as_stored, settle_orientation
 from augforge.sources.scan.own_splits import Splits
-from augforge.sources.scan.records import as_it_looks, look_alike, name_of, place_inside
+from augforge.sources.scan.records import name_of, place_inside
 from augforge.sources.scan.reporting import ScanReport
 from augforge.sources.scan.walking import Found, walk
 

@@ -135,7 +135,9 @@ ROOT/                          source.path
         facts = [scan.file_facts(self.root / place, self._kind, self._read_facts) for place in places]
         phantoms = self._phantoms(facts)
         report_phantoms(scan, phantoms)
-        tables = self._class_tables(places, [{**read, "labels": without(read["labels"], phantoms)} for read in facts])
+        tables = self._class_tables(
+            scan, places, [{**read, "labels": without(read["labels"], phantoms)} for read in facts]
+        )
         splits = [split_of(place) if len(places) > 1 else "" for place in places]
         folders = [self._find_folder(place, read["images"]) for place, read in zip(places, facts, strict=True)]
         return list(map(AnnotationFile, places, folders, splits, facts, tables))
@@ -167,7 +169,7 @@ ROOT/                          source.path
     @property
     def _kind(self) -> str:
         """What the cache calls `_read_facts`: it names everything besides the file that decides the result."""
-        return f"coco@{self.adapter_version}, facts@6 {digest(*(getattr(self, option) for option in _READING_OPTIONS))}"
+        return f"coco@{self.adapter_version}, facts@7 {digest(*(getattr(self, option) for option in _READING_OPTIONS))}"
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
         document = read_document(path)
@@ -183,13 +185,13 @@ ROOT/                          source.path
             "drawn": [[names[category], *counts] for category, *counts in facts["drawn"]],
         }
 
-    def _class_tables(self, places: Sequence[str], facts: Sequence[Mapping[str, Any]]) -> list[ClassTable]:
+    def _class_tables(self, scan: Scan, places: Sequence[str], facts: Sequence[Mapping[str, Any]]) -> list[ClassTable]:
         """The class table for each file: the names are those of the source, the known classes those of the file."""
         several = len(facts) > 1
         known = [
             self._known_classes(self.root / place, read, several) for place, read in zip(places, facts, strict=True)
         ]
-        names = class_table(self, [label for read in facts for label in read["labels"]], self.root).names
+        names = class_table(self, [label for read in facts for label in read["labels"]], self.root, scan).names
         crowds = sum(count for read in facts for _, _, count in read["drawn"])
         if self._crowd_or_default == "ignore" and crowds and IGNORE not in names:
             names = (*names, IGNORE)

@@ -96,7 +96,7 @@ ROOT/                          source.path
         scan = Scan(self, cache)
         scan.require_folder(self.images)
         labels = self._class_masks.labels(scan, self.images) if self.masks is not None else []
-        table = self._class_table(labels)
+        table = self._class_table(scan, labels)
         facts = self._image_facts(scan)
         warn_of_mixed_patients(scan, ((self._file_name(place), fact["patient"]) for place, fact in facts.items()))
         images = scan.places_by_name(frame for place, fact in facts.items() for frame in self._frames_of(place, fact))
@@ -115,10 +115,10 @@ ROOT/                          source.path
         )
         return scan.make_listing(records, table.names)
 
-    def _class_table(self, labels: list[str]) -> ClassTable:
+    def _class_table(self, scan: Scan, labels: list[str]) -> ClassTable:
         if self.masks is None:
             return ClassTable(self.classes or NO_CLASSES, [])
-        return class_table(self, labels, self.root / self.masks)
+        return class_table(self, labels, self.root / self.masks, scan)
 
     def _image_facts(self, scan: Scan) -> MutableMapping[str, Any]:
         """`dicom_facts` of the readable images; files that are no DICOM, or hold no image, are refused."""

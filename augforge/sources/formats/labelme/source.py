@@ -71,7 +71,7 @@ ROOT/                          source.path
         facts = scan.facts(annotations.items(), self._kind, self._read_facts, "broken annotation")
         labels = sorted({label for fact in facts.values() for label in fact["labels"]})
         nothing = ClassTable(self.classes or (), [])
-        table = class_table(self, labels, self.root) if labels or not scan.bad_names else nothing
+        table = class_table(self, labels, self.root, scan) if labels or not scan.bad_names else nothing
         pairs = self._pair_images(scan, annotations, facts, found)
         used = {*pairs.values()}
         others = ((name_of(place), place) for place in sorted(found - used))
@@ -102,7 +102,7 @@ ROOT/                          source.path
     def _kind(self) -> str:
         """The kind of `_read_facts` in the cache: it names everything besides the file that decides the result."""
         rules = digest(self.classes, self.class_map, self.line_width, self.point_width)
-        return f"labelme@{self.adapter_version}, facts@2 {rules}"
+        return f"labelme@{self.adapter_version}, facts@3 {rules}"
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
         document = labelme_file.read_document(path)
@@ -159,9 +159,10 @@ ROOT/                          source.path
             place = place_inside(self.root, _image_path(annotation, facts["image"]), "") if facts["image"] else ""
         except SourceError:
             place = ""
-        if place in places.all:
-            return place
-        return places.beside.get(name_of(annotation)) or (annotation if facts["embeds"] else None)
+        named = places.find(place)
+        if named is not None:
+            return named
+        return places.find_beside(name_of(annotation)) or (annotation if facts["embeds"] else None)
 
     def _warn_of_parallel_folders(self, scan: Scan, parallel: Mapping[str, str]) -> None:
         for annotation, image in list(parallel.items())[:1]:

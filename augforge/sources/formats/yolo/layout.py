@@ -11,7 +11,7 @@ from augforge.errors import SourceError
 from augforge.sources.core import Refused
 from augforge.sources.formats.yolo.files import DataYaml
 from augforge.sources.formats.yolo.paths import below_root, strip_lost_folders, without_parent_folder
-from augforge.sources.scan.agreeing import Agreeing
+from augforge.sources.scan.agreeing import Agreeing, existing_place
 from augforge.sources.scan.documents import read_text
 from augforge.sources.scan.own_splits import own_split, split_folder, split_folders
 from augforge.sources.scan.records import folder_or_name, name_of, place_inside
@@ -164,7 +164,8 @@ def _read_list(scan: Scan, place: str) -> list[str]:
 
 
 def _image_in_list(scan: Scan, text: str, where: str) -> str:
-    place = below_root(scan.root, text, where)
+    named = below_root(scan.root, text, where)
+    place = existing_place(scan.root, named) or named
     if not _is_image(scan, place):
         raise SourceError(f"{where}: {scan.root / place} is no image in a folder named images. Correct the line.")
     return place

@@ -79,7 +79,7 @@ ROOT/                          source.path
         scan.require_folder("")
         data_yaml = find_data_yaml(self.root, self.data)
         names = self._class_numbers(data_yaml)
-        table = class_table(self, names.values(), self.root / data_yaml.names_file)
+        table = class_table(self, names.values(), self.root / data_yaml.names_file, scan)
         found = find_images(scan, data_yaml)
         places = scan.places_by_name((sample_name(place), place) for place in found.parts)
         facts = scan.image_facts(places.items())
@@ -149,7 +149,7 @@ ROOT/                          source.path
     def _kind(self, names: Mapping[int, str], table: ClassTable) -> str:
         """The kind of a label file's facts in the cache: it names everything besides the file that decides them."""
         rules = digest(list(names.items()), table.names, self.class_map, self.boxes)
-        return f"yolo@{self.adapter_version}, facts@2 {rules}"
+        return f"yolo@{self.adapter_version}, facts@3 {rules}"
 
     def _make_reader(self, names: Mapping[int, str]) -> Any:
         def read(path: Path) -> dict[str, Any]:
