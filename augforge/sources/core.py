@@ -63,6 +63,10 @@ class Source(BaseModel, ABC):
         description="keep the data's own val and test, as folders or files name them (val/..., test/...); what is "
         "called train is left to the recipe, and with false everything is",
     )
+    links: Literal["inside", "follow"] = Field(
+        "inside",
+        description="links that lead out of path: errors, or followed (follow), as in a Hugging Face cache or with DVC",
+    )
     on_error: Literal["error", "reject"] = Field(
         "error", description="broken files stop the build, which names them all; or each becomes a rejected row"
     )
@@ -151,6 +155,11 @@ class Source(BaseModel, ABC):
     def root(self) -> Path:
         """The folder of the data."""
         return Path(self.path)
+
+    @property
+    def follows_links(self) -> bool:
+        """Whether links that lead out of the root are followed."""
+        return self.links == "follow"
 
     @property
     def join(self) -> Join | None:

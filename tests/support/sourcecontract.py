@@ -520,6 +520,34 @@ def a_link_out_of_the_root_is_reported_or_rejected(example: SourceExample, root:
 
 
 @check
+def links_out_of_the_root_are_followed_if_the_recipe_says_so(example: SourceExample, root: Path) -> None:
+    """As in a Hugging Face cache, where every file is a link to one outside of the folder, named by its digest."""
+    example.make(root / "data")
+    before = _facts(example.scan(root / "data").records)
+    for number, path in enumerate(sorted(path for path in (root / "data").rglob("*") if path.is_file())):
+        target = root / f"blobs/{number}"
+        target.parent.mkdir(exist_ok=True)
+        path.rename(target)
+        path.symlink_to(target)
+    assert _facts(example.scan(root / "data", links="follow").records) == before
+    if len(before) == len(example.expected(SAMPLES, {})):
+        same_drawing(example.shown(root / "data", links="follow"), example.expected(SAMPLES, {}))
+
+
+@check
+def a_link_that_nothing_needs_stops_no_scan(example: SourceExample, root: Path) -> None:
+    example.make(root)
+    before = _facts(example.scan(root).records)
+    folders = {root, example.image(root, "p1/a").parent}
+    with suppress(NotImplementedError):  # not all formats have annotations beside the images
+        folders.add(example.annotation(root, "p1/a").parent)
+    for folder in folders:
+        (folder / "old-notes.md").symlink_to("nowhere.md")
+        (folder / "system.log").symlink_to("/proc/version")
+    assert _facts(example.scan(root).records) == before
+
+
+@check
 def a_linked_annotation_out_of_the_root_is_reported_or_rejected(example: SourceExample, root: Path) -> None:
     names = example.make(root / "data")
     before = example.contents(root / "data")

@@ -422,9 +422,6 @@ class Datumaro(SourceExample):
     options: ClassVar[Mapping[str, Any]] = {"dataset_format": "datumaro"}
     unlabelled: ClassVar[Mapping[str, Any]] = {"missing_annotation": "unlabelled"}
     shared_annotation = True
-    failing: ClassVar[Mapping[str, str]] = {
-        "a_linked_annotation_out_of_the_root_is_reported_or_rejected": "issue 12: Datumaro follows links",
-    }
     exempt: ClassVar[Mapping[str, str]] = {
         "a_broken_file_of_all_annotations_is_reported": "Datumaro does not say which file it cannot read",
     }

@@ -131,9 +131,8 @@ ROOT/                          source.path
         return images
 
     def _image_place(self, text: str, where: str) -> str:
-        place = place_inside(
-            self.root, f"{self.folder}/{text}{self.suffix}" if self.folder else text + self.suffix, where
-        )
+        named = f"{self.folder}/{text}{self.suffix}" if self.folder else text + self.suffix
+        place = place_inside(self.root, named, where, self.follows_links)
         found = existing_place(self.root, place) if text else None
         if found is None:
             raise SourceError(f"{where}: {self.root / place} does not exist. Add it, or correct folder and suffix.")

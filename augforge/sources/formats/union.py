@@ -141,7 +141,8 @@ source:                        in the recipe
         adapter, options = _find_adapter(entry), _options(entry)
         place = adapter.model_validate(options).path
         path = place if "://" in place else str(self.root / place)
-        options = {"on_error": self.on_error, "own_splits": self.own_splits, **options, "path": path}
+        own = {"on_error": self.on_error, "own_splits": self.own_splits, "links": self.links}
+        options = {**own, **options, "path": path}
         if self.classes is not None and REST in options.get("class_map", {}) and options.get("classes") is None:
             options["class_map"] = {name: name for name in self.classes} | options["class_map"]
         name = entry.get("name") or Path(path).resolve().name or "root"

@@ -65,14 +65,18 @@ def folder_or_name(name: str) -> str:
     return name.rpartition("/")[0] or name
 
 
-def place_inside(root: Path, place: str, where: str) -> str:
-    """A path from an annotation file as a place below the root. Raises SourceError if it leads out of the root."""
+def place_inside(root: Path, place: str, where: str, follow: bool = False) -> str:
+    """A path from an annotation file as a place below the root. Raises SourceError if it leads out of the root.
+
+    With ``follow`` links may lead out of it, but the path itself may not.
+    """
     text = place.encode(errors="replace").decode()  # no file name holds lone surrogates
     path = PurePosixPath(text.replace("\\", "/").replace("\0", "/../../"))
     plain = os.path.normpath(path)
     leaves = path.is_absolute() or plain == ".." or plain.startswith("../")
-    if leaves or not is_below(os.path.realpath(root / path), os.path.realpath(root)):
-        raise SourceError(f"{where}: '{text}' leaves {root}; expected a path below it. Move the file there.")
+    if leaves or not (follow or is_below(os.path.realpath(root / path), os.path.realpath(root))):
+        remedy = "" if leaves else ", or set 'links: follow' if a link leads out of it that you trust"
+        raise SourceError(f"{where}: '{text}' leaves {root}; expected a path below it. Move the file there{remedy}.")
     return plain
 
 

@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,15 +24,12 @@ from augforge.sources.scan.images import IMAGE_FACTS, image_facts
 from augforge.sources.scan.joining import open_table, with_group, with_licence, with_row
 from augforge.sources.scan.orientation import Claim, as_stored, settle_orientation
 from augforge.sources.scan.own_splits import Splits
+from augforge.sources.scan.reading import readers_of
 from augforge.sources.scan.records import name_of, place_inside
 from augforge.sources.scan.reporting import ScanReport
-from augforge.sources.scan.walking import Found, walk
+from augforge.sources.scan.walking import Found, may_be_used, walk
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
-_CHUNK = 256
-_LARGE = 1 << 16
-"""Bytes of the smallest file that is read in a thread; handing a smaller one over takes longer than reading it."""
-
 Files = Iterable[tuple[str, str]]
 """(name of a sample, place of one of its files relative to the root, with ``/``)."""
 
@@ -77,14 +71,21 @@ class Scan(ScanReport, OldNames):
 
     # ---- files ----
 
-    def walk(self, folder: str, suffixes: Collection[str] = IMAGES, what: str = "an image") -> list[str]:
+    def walk(
+        self,
+        folder: str,
+        suffixes: Collection[str] = IMAGES,
+        what: str = "an image",
+        used: Callable[[str], bool] = lambda _: True,
+    ) -> list[str]:
         """Places of all files below a folder that have one of the suffixes, sorted; none if the folder is missing.
 
         Other files are refused as "not an image", or not whatever ``what`` says; hidden files and what operating
-        systems leave behind are passed over. Links that cannot be followed are reported as bad samples.
+        systems leave behind are passed over. Links that cannot be followed are reported as bad samples, unless their
+        names say that they are other files, or ``used`` says of their places that nothing needs them.
         """
         found = []
-        for file in self._walk_folder(folder, deep=True):
+        for file in self._walk_folder(folder, True, lambda place: used(place) and may_be_used(place, suffixes)):
             if os.path.splitext(file.place)[1].lower() in suffixes:  # noqa: PTH122 (called 100,000 times)
                 found.append(file.place)
             else:
@@ -100,7 +101,7 @@ class Scan(ScanReport, OldNames):
     def folder_names(self, folder: str) -> list[str]:
         """Names of the folders in a folder, sorted; files are refused. Raises SourceError if there are no folders."""
         names = []
-        for file in self._walk_folder(folder, deep=False):
+        for file in self._walk_folder(folder, False, lambda place: may_be_used(place, ())):
             if file.folder:
                 names.append(file.name)
             else:
@@ -111,12 +112,15 @@ class Scan(ScanReport, OldNames):
             )
         return names
 
-    def _walk_folder(self, folder: str, deep: bool) -> Iterator[Found]:
+    def _walk_folder(self, folder: str, deep: bool, used: Callable[[str], bool]) -> Iterator[Found]:
         """The entries of a folder or, if ``deep``, the files in it and below; unusable ones are reported or refused."""
-        place_inside(self.root, folder, f"{self.root}: folder")  # raises if the folder is out of the root
+        follow = self.source.follows_links
+        place_inside(self.root, folder, f"{self.root}: folder", follow)  # raises if the folder is out of the root
         try:
-            for file in walk(self.root, folder, deep):
-                if file.fault is not None:
+            for file in walk(self.root, folder, deep, follow):
+                if file.fault is not None and not used(file.place):
+                    self.refused.append(Refused(file.name, file.fault[0], file.place))
+                elif file.fault is not None:
                     self.broken_links.add(name_of(file.name))
                     self.bad_sample(name_of(file.name), *file.fault)
                 elif not file.readable:
@@ -182,14 +186,17 @@ class Scan(ScanReport, OldNames):
         ``adjust`` changes facts, given their place, after the cache.
         """
         by_place: Shelf[Any] = Shelf()
-        with ThreadPoolExecutor(4) as pool:
-            for chunk in _chunks(files):
-                readers = [self._begin_reading(pool, self.root / place, kind, compute) for _, place in chunk]
-                for (name, place), read in zip(chunk, readers, strict=True):
-                    try:
-                        by_place[place] = adjust(place, read())
-                    except SourceError as error:
-                        self.bad_sample(name, reason, str(error))
+        readers = readers_of(
+            files,
+            lambda file: self.root / file[1],
+            lambda path: self.cache.has(path, kind + self._origin),
+            lambda path: self.file_facts(path, kind, compute),
+        )
+        for (name, place), read in readers:
+            try:
+                by_place[place] = adjust(place, read())
+            except SourceError as error:
+                self.bad_sample(name, reason, str(error))
         return by_place
 
     def image_facts(self, files: Files) -> Shelf[Any]:
@@ -206,20 +213,6 @@ class Scan(ScanReport, OldNames):
             return facts
         self.turned.append(place)
         return as_stored(facts) if getattr(self.source, "exif", "apply") == "ignore" else facts
-
-    def _begin_reading(
-        self, pool: ThreadPoolExecutor, path: Path, kind: str, compute: Callable[[Path], Any]
-    ) -> Callable[[], Any]:
-        """A function that gives a file's facts; a thread reads a large file already, the function a small one."""
-        if self._takes_time(path, kind):
-            return pool.submit(self.file_facts, path, kind, compute).result
-        return partial(self.file_facts, path, kind, compute)
-
-    def _takes_time(self, path: Path, kind: str) -> bool:
-        try:
-            return path.stat().st_size >= _LARGE and not self.cache.has(path, kind + self._origin)
-        except OSError:  # `file_facts` reports it
-            return False
 
     def file_facts(self, path: Path, kind: str, compute: Callable[[Path], Any]) -> Any:
         """Facts of one file. Raises SourceError if it cannot be read, and whatever ``compute`` raises."""
@@ -287,9 +280,3 @@ class Scan(ScanReport, OldNames):
                 self.warnings.append(table.unmatched_warning())
             else:
                 self.source_error(table.no_match_message())
-
-
-def _chunks(files: Files) -> Iterator[list[tuple[str, str]]]:
-    rest = iter(files)
-    while chunk := list(islice(rest, _CHUNK)):
-        yield chunk

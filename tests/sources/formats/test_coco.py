@@ -630,7 +630,7 @@ def test_links(tmp_path: Path) -> None:
     put_image(tmp_path, "secret.png")
     (root / "images/out.png").symlink_to(tmp_path / "images/secret.png")
     (root / "images/circle").symlink_to(".")
-    broken(root, "leads back to a folder", "out of")
+    broken(root, "out of the root", "links: follow")
     listing = scan(root, on_error="reject")
     assert [record.name for record in listing.records] == ["a"]
     assert {r.reason for r in listing.refused} == {"leaves the root", "link in a circle"}

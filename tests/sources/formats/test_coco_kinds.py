@@ -240,3 +240,22 @@ def test_a_mismatched_annotation_leaves_no_image_empty(tmp_path: Path) -> None:
     known = {name: makedata.known_of(s, listing.classes) for name, s in load(tmp_path, on_error="reject").items()}
     assert known == {"a": [], "b": ["cell"], "c": ["cell"]}
     assert [(f.kind, f.names) for f in listing.findings] == [("unlabelled beside mismatched labels", ("a",))]
+
+
+# ---- links -----------------------------------------------------------------------------------------------------------
+
+
+def test_links_that_no_annotation_names_stop_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    put(root, "instances.json", content("a.png", "P1/b.png"), "images/a.png", "images/P1/b.png")
+    before = [record.content for record in scan(root).records]
+    for name in ("old.png", "backup", "P1/old.jpg"):
+        (root / f"images/{name}").symlink_to(tmp_path)
+    (root / "images/lost.png").symlink_to("nowhere.png")
+    listing = scan(root)
+    assert [record.content for record in listing.records] == before
+    assert len(listing.refused) == 4, "they are told as rejected rows"
+    (root / "images/P1").rename(tmp_path / "P1")
+    (root / "images/P1").symlink_to(tmp_path / "P1")
+    broken(root, "images/P1 is a link that leads to", "links: follow")
+    assert len(scan(root, links="follow").records) == 2

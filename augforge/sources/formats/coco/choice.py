@@ -35,7 +35,7 @@ def json_files(root: Path) -> list[str]:
     return [place for place in places if len(places) == 1 or _looks_like_coco(root / place)] or places
 
 
-def annotation_files(root: Path, layout: str) -> ChosenFiles:
+def annotation_files(root: Path, layout: str, follow: bool = False) -> ChosenFiles:
     """The annotation files to read: the only one, or one per split; of several, those named instances.
 
     A file whose name has no split, beside others that have one, is that of the training images. Raises SourceError if
@@ -48,7 +48,7 @@ def annotation_files(root: Path, layout: str) -> ChosenFiles:
     read = read or places
     left = [place for place in places if place not in read]
     for place in read:
-        place_inside(root, place, f"{root / place}: annotation file")
+        place_inside(root, place, f"{root / place}: annotation file", follow)
     splits = [split_of(place) for place in read]
     if len({*splits}) < len(splits) or ("" in splits and "train" in map(_kind_of_split, splits)):
         raise _several_files_error(root, places)

@@ -69,7 +69,10 @@ def _agree(scan: Scan, file: AnnotationFile, images: str | None, places: Agreein
 
 def _walk_images(scan: Scan, folders: Iterable[str], files: Sequence[AnnotationFile]) -> set[str]:
     """Places of all image files. Annotation files, read or not, may lie among them; other JSON is refused."""
-    places = [place for folder in folders for place in scan.walk(folder, IMAGES | {".json"})]
+    named = {file.place_of(image["file_name"]) for file in files for image in file.facts["images"]}
+    used = named | {str(folder) for place in named for folder in PurePosixPath(place).parents}
+    walked = (scan.walk(folder, IMAGES | {".json"}, used=used.__contains__) for folder in folders)
+    places = [place for found in walked for place in found]
     json_places = {place for place in places if place.lower().endswith(".json")}
     others = json_places - {file.place for file in files} - {*json_files(scan.root)}
     scan.refused += [Refused(place, "not an image", place) for place in sorted(others)]

@@ -152,7 +152,7 @@ ROOT/                          source.path
         if not self.root.is_dir():
             raise SourceError(f"{self.root} is no folder; expected\n{self.layout}\nCorrect source.path.")
         if self.annotations is None:
-            return annotation_files(self.root, self.layout)
+            return annotation_files(self.root, self.layout, self.follows_links)
         if not (self.root / self.annotations).is_file():
             raise SourceError(f"{self.root / self.annotations} does not exist. Correct source.annotations.")
         return ChosenFiles([posixpath.normpath(self.annotations)], [])
@@ -225,7 +225,7 @@ ROOT/                          source.path
             file_name = image["file_name"]
             place = file.place_of(file_name)
             try:
-                place = place if place in places else place_inside(self.root, place, path)
+                place = place if place in places else place_inside(self.root, place, path, self.follows_links)
             except SourceError as error:
                 scan.bad_sample(file_name, "leaves the root", str(error))
                 continue

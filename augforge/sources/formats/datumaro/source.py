@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -27,6 +28,7 @@ from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.own_splits import is_split_name, own_split
 from augforge.sources.scan.records import folder_or_name, make_record, place_inside
 from augforge.sources.scan.scanning import Scan
+from augforge.sources.scan.walking import walk
 
 
 @dataclass(slots=True)
@@ -37,6 +39,10 @@ class _Item:
     size: tuple[int, int] | None
     subsets: set[str] = field(default_factory=set)
     of: list[Any] = field(default_factory=list)
+
+
+_ANNOTATIONS = frozenset((".json", ".xml", ".txt", ".csv", ".yaml", ".yml", ".tsv"))
+"""Suffixes of the files that Datumaro reads annotations from."""
 
 
 @source
@@ -97,6 +103,7 @@ ROOT/                          source.path
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
         scan.require_folder("")
+        self._check_links(scan)
         imported = import_items(self.root, self.dataset_format)
         labels, items = imported.labels, self._find_items(scan, imported)
         scan.warnings += imported.warnings
@@ -126,6 +133,16 @@ ROOT/                          source.path
 
     # ---- what Datumaro finds ----
 
+    def _check_links(self, scan: Scan) -> None:
+        """Raise SourceError for a link out of the root that Datumaro would follow, and that is no image's.
+
+        Those of images are bad samples, which `_image_place` finds.
+        """
+        for file in walk(self.root, "", follow=self.follows_links):
+            if file.fault is not None and PurePosixPath(file.place).suffix.lower() in _ANNOTATIONS:
+                scan.source_error(file.fault[1])
+        scan.raise_problems()
+
     def _find_items(self, scan: Scan, imported: Imported) -> dict[str, _Item]:
         """The images by the names of their samples; those without a file below the root are bad samples."""
         places = [(item, self._image_place(scan, item)) for item in imported.items]
@@ -151,7 +168,7 @@ ROOT/                          source.path
         try:
             if not is_name(item.id) or not os.path.isfile(path):  # noqa: PTH113 (text, and called 100,000 times)
                 raise SourceError(f"{where} has no image file{path and ' '}{path}; expected one. Add it.")
-            return place_inside(self.root, os.path.relpath(path, self.root), where)
+            return place_inside(self.root, os.path.relpath(path, self.root), where, self.follows_links)
         except SourceError as error:
             scan.orphans[str(item.id)] = path
             scan.bad_sample(str(item.id), "no image", str(error))

@@ -156,13 +156,18 @@ ROOT/                          source.path
     def _own_image(self, annotation: str, facts: Mapping[str, Any], places: ImagePlaces) -> str | None:
         """The place of the image that an annotation names, that lies beside it or that it embeds, or None."""
         try:
-            place = place_inside(self.root, _image_path(annotation, facts["image"]), "") if facts["image"] else ""
+            place = self._place_of(annotation, facts["image"], "") if facts["image"] else ""
         except SourceError:
             place = ""
         named = places.find(place)
         if named is not None:
             return named
         return places.find_beside(name_of(annotation)) or (annotation if facts["embeds"] else None)
+
+    def _place_of(self, annotation: str, image: str, where: str) -> str:
+        """``imagePath`` as a place below the root; on Windows it is written with backslashes."""
+        path = PurePosixPath(annotation).parent / image.replace("\\", "/")
+        return place_inside(self.root, str(path), where, self.follows_links)
 
     def _warn_of_parallel_folders(self, scan: Scan, parallel: Mapping[str, str]) -> None:
         for annotation, image in list(parallel.items())[:1]:
@@ -176,7 +181,7 @@ ROOT/                          source.path
         """The message for an annotation without an image: its path leads out of the root, or nowhere."""
         where, named = str(self.root / annotation), facts["image"] or ""
         try:
-            place_inside(self.root, _image_path(annotation, named), where)
+            self._place_of(annotation, named, where)
         except SourceError as error:
             return str(error)
         others = places.named.get(file_name(named))
@@ -235,11 +240,6 @@ ROOT/                          source.path
                 name, place, image, table.content(of_file["content"]), group=folder_or_name(name), data=data
             )
             yield replace(record, metadata=of_file["flags"])
-
-
-def _image_path(annotation: str, image: str) -> str:
-    """``imagePath`` as a path from the root; on Windows it is written with backslashes."""
-    return str(PurePosixPath(annotation).parent / image.replace("\\", "/"))
 
 
 def _embedded_facts(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from augforge.sources.formats.yolo.paths import below_root, strip_lost_folders, 
 from augforge.sources.scan.agreeing import Agreeing, existing_place
 from augforge.sources.scan.documents import read_text
 from augforge.sources.scan.own_splits import own_split, split_folder, split_folders
-from augforge.sources.scan.records import folder_or_name, name_of, place_inside
+from augforge.sources.scan.records import folder_or_name, name_of
 from augforge.sources.scan.scanning import Scan
 from augforge.sources.scan.walking import outermost
 
@@ -122,7 +122,7 @@ def _read_parts(scan: Scan, data_yaml: DataYaml, found: Images) -> dict[str, lis
 def _part_place(scan: Scan, data_yaml: DataYaml, name: str, text: str) -> str | None:
     """The place of a folder or list, which has to exist. None for missing test images: Roboflow names them always."""
     where = f"{scan.root / data_yaml.file}: {name}"
-    place = below_root(scan.root, text, where)
+    place = below_root(scan, text, where)
     if os.path.exists(scan.root / place):  # noqa: PTH110
         return place
     if own_split(name) != "test":
@@ -164,7 +164,7 @@ def _read_list(scan: Scan, place: str) -> list[str]:
 
 
 def _image_in_list(scan: Scan, text: str, where: str) -> str:
-    named = below_root(scan.root, text, where)
+    named = below_root(scan, text, where)
     place = existing_place(scan.root, named) or named
     if not _is_image(scan, place):
         raise SourceError(f"{where}: {scan.root / place} is no image in a folder named images. Correct the line.")
@@ -220,7 +220,7 @@ def _find_label_file(scan: Scan, stem: str, name: str) -> str | None:
     """The label file of an image from a list, or None; reports what is there and is no readable file."""
     place = next((place for place in (f"{stem}.txt", f"{stem}.TXT") if os.path.lexists(scan.root / place)), None)
     try:
-        if place is None or os.path.isfile(scan.root / place_inside(scan.root, place, f"{scan.root}: label file")):  # noqa: PTH113
+        if place is None or os.path.isfile(scan.root / below_root(scan, place, f"{scan.root}: label file")):  # noqa: PTH113
             return place
         raise SourceError(f"{scan.root / place} is no file that can be read. Put the label file there.")
     except SourceError as error:
