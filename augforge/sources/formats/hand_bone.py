@@ -23,6 +23,7 @@ from augforge.sources.loading import known_bits, load_image, make_sample
 from augforge.sources.options import Join
 from augforge.sources.raster.shapes import shape_outside_image
 from augforge.sources.scan.agreeing import rename_agreeing
+from augforge.sources.scan.likely import likely_hint
 from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.people import PEOPLE_FACTS, Row, Table, person_row, read_people
 from augforge.sources.scan.records import make_record
@@ -150,6 +151,7 @@ ROOT/                                       source.path
             hint = f" Did you mean {root.parent}?" if (root / "DCM").is_dir() else ""
             raise SourceError(
                 f"{missing} is no folder; expected\n{self.layout}\nSet source.path to the ROOT of such a tree.{hint}"
+                f"{likely_hint(self)}"
             )
         if not (root / "train/outputs_json").is_dir():
             raise SourceError(

@@ -64,6 +64,13 @@ def settle_orientation(
         _settle_file(scan, images, f" of {file}" if file else "", claims)
 
 
+def exif_hint(size: Sequence[int], image: Mapping[str, Any]) -> str:
+    """The remedy for a photo that EXIF turns by a quarter, and whose annotation fits it in the other way."""
+    if image.get("turn", 1) <= 4 or [*size] != [image["height"], image["width"]]:
+        return ""
+    return f" EXIF turns it: set 'exif: {'apply' if 'as_stored' in image else 'ignore'}' if all were annotated so."
+
+
 def _settle_file(scan: ScanReport, images: MutableMapping[str, Any], of: str, claims: Mapping[str, Claim]) -> None:
     fits = {place: _fit(claim, images[place]) for place, claim in claims.items()}
     stored, upright = ([place for place, fit in fits.items() if fit == which] for which in ("stored", "upright"))

@@ -23,7 +23,7 @@ def readers_of(
     is_known: Callable[[Path], bool],
     read: Callable[[Path], Any],
 ) -> Iterator[tuple[File, Read]]:
-    """Each file with a function that gives what was read; a thread reads a large file already, the function a small one.
+    """Each file with a function that gives what was read: a thread reads a large file already, the function a small.
 
     Args:
         files: in the order in which they come out.

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from augforge.errors import SourceError
 from augforge.sources.core import Source
 from augforge.sources.listing import Finding, Refused
+from augforge.sources.scan.likely import clear_hint
 
 _SHOWN = 10
 
@@ -56,8 +57,8 @@ class ScanReport:
         """Raise a SourceError with all problems reported so far, if there are any."""
         problems = self.problems
         if len(problems) == 1:
-            raise SourceError(problems[0])
+            raise SourceError(problems[0] + clear_hint(self.source))
         if problems:
             more = f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
             shown = "".join(f"\n  - {problem}" for problem in problems[:_SHOWN])
-            raise SourceError(f"{len(problems)} problems in {self.source.root}:{shown}{more}")
+            raise SourceError(f"{len(problems)} problems in {self.source.root}:{shown}{more}{clear_hint(self.source)}")

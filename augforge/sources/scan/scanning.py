@@ -22,14 +22,16 @@ from augforge.sources.looks import as_it_looks, look_alike
 from augforge.sources.scan.agreeing import Agreeing, as_spoken
 from augforge.sources.scan.images import IMAGE_FACTS, image_facts
 from augforge.sources.scan.joining import open_table, with_group, with_licence, with_row
-from augforge.sources.scan.orientation import Claim, as_stored, settle_orientation
+from augforge.sources.scan.likely import IMAGES, conversion_of, is_unread, layout_error, unread_images
+from augforge.sources.scan.orientation import Claim, as_stored, exif_hint, settle_orientation
 from augforge.sources.scan.own_splits import Splits
 from augforge.sources.scan.reading import readers_of
 from augforge.sources.scan.records import name_of, place_inside
 from augforge.sources.scan.reporting import ScanReport
 from augforge.sources.scan.walking import Found, may_be_used, walk
 
-IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
+__all__ = ["IMAGES", "Files", "Scan"]
+
 Files = Iterable[tuple[str, str]]
 """(name of a sample, place of one of its files relative to the root, with ``/``)."""
 
@@ -96,7 +98,7 @@ class Scan(ScanReport, OldNames):
         """Raise SourceError, showing the expected layout, unless the folder exists."""
         path = self.root / folder
         if not path.is_dir():
-            raise SourceError(f"{path} is no folder; expected\n{self.source.layout}\nCorrect source.path.")
+            raise layout_error(self.source, f"{path} is no folder")
 
     def folder_names(self, folder: str) -> list[str]:
         """Names of the folders in a folder, sorted; files are refused. Raises SourceError if there are no folders."""
@@ -107,9 +109,7 @@ class Scan(ScanReport, OldNames):
             else:
                 self.refused.append(Refused(file.name, "not a folder of a class", file.place))
         if not names:
-            raise SourceError(
-                f"{self.root / folder} holds no folders; expected\n{self.source.layout}\nCorrect source.path."
-            )
+            raise layout_error(self.source, f"{self.root / folder} holds no folders")
         return names
 
     def _walk_folder(self, folder: str, deep: bool, used: Callable[[str], bool]) -> Iterator[Found]:
@@ -169,7 +169,8 @@ class Scan(ScanReport, OldNames):
                 name,
                 "size differs",
                 f"{self.root / place} has {size[0]}x{size[1]} pixels, its image {image['width']}x{image['height']}; "
-                "expected the same. Restore the image that was annotated, or annotate this one.",
+                "expected the same. Restore the image that was annotated, or annotate this one."
+                f"{exif_hint(size, image)}",
             )
 
     def facts(
@@ -248,11 +249,22 @@ class Scan(ScanReport, OldNames):
         self.raise_problems()
         for name in self.bad_names:  # only now: completing records may have found more of them
             kept.pop(name, None)
-        if not kept and not self.refused:
-            raise SourceError(f"{self.root} holds no image; expected\n{self.source.layout}\nCorrect source.path.")
+        unread = unread_images(self.refused)
+        if not kept and (unread or not self.refused):
+            fact = f"{self.root} holds no image that is read"
+            remedy = f"{conversion_of(unread)}." if unread else "Correct source.path."
+            raise layout_error(self.source, fact, remedy)
+        self._report_unread(unread)
         refused = sorted(self.refused, key=lambda row: (row.name, row.reason, row.detail))
         told = (tuple(self.warnings), self.licences, tuple(self.findings))
         return Listing(classes, Records(kept), tuple(refused), labels, *told)
+
+    def _report_unread(self, unread: Mapping[str, int]) -> None:
+        """Tell of images that are left out since their kind is not read."""
+        if unread:
+            names = sorted(row.detail for row in self.refused if is_unread(row.detail))
+            fact = f"{len(names)} images are left out, such as {names[0]}, since their kind is not read"
+            self.find("images of a kind that is not read", fact, conversion_of(unread), names)
 
     def _check_links_above(self, record: Record) -> None:
         """Report a sample in a folder whose name is a broken link elsewhere, as among masks: it may lack files."""

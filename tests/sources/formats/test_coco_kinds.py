@@ -150,6 +150,9 @@ def test_shares_of_the_image_are_no_pixels(tmp_path: Path, box: dict[str, Any]) 
     put(tmp_path, "instances.json", data, "images/a.png", "images/b.png")
     for option in ("error", "reject"):
         broken(tmp_path, "all coordinates of its 2 polygons lie within 0 to 1", "20x16 pixels", on_error=option)
+    data["annotations"][1]["segmentation"] = [[0, 0, 1, 0, 1, 1, 0, 1]]
+    put(tmp_path, "instances.json", data)
+    broken(tmp_path, "all coordinates of its 2 polygons lie within 0 to 1")
     data["annotations"][1]["segmentation"] = [SQUARE]
     put(tmp_path, "instances.json", data)
     assert len(scan(tmp_path).records) == 2, "one small object is no proof"

@@ -97,7 +97,7 @@ def test_one_quarter_turn_that_fits_only_as_stored_decides(kind: str, tmp_path: 
         with Image.open(tmp_path / f"images/{name}.png") as image:
             np.testing.assert_array_equal(pixels, np.asarray(image), err_msg=name)
     assert told(makedata.scan(kind, tmp_path, exif="ignore")) == []
-    makedata.broken(kind, tmp_path, "20x16", "16x20", exif="apply")
+    makedata.broken(kind, tmp_path, "20x16", "16x20", "set 'exif: ignore'", exif="apply")
 
 
 @pytest.mark.parametrize("kind", ANNOTATE)
@@ -107,7 +107,7 @@ def test_photos_that_were_annotated_upright_are_turned(kind: str, tmp_path: Path
     for name, pixels in loaded(kind, tmp_path).items():
         with Image.open(tmp_path / f"images/{name}.png") as image:
             np.testing.assert_array_equal(pixels, np.asarray(ImageOps.exif_transpose(image)), err_msg=name)
-    makedata.broken(kind, tmp_path, "20x16", "16x20", exif="ignore")
+    makedata.broken(kind, tmp_path, "20x16", "16x20", "set 'exif: apply'", exif="ignore")
 
 
 @pytest.mark.parametrize("kind", ANNOTATE)

@@ -53,7 +53,8 @@ class AnnotatedEntry:
         partial: LVIS' ``not_exhaustive_category_ids``: categories of which not every instance is annotated.
         dropped: how many rings of one or two points were left out.
         rings: how many rings are drawn.
-        shares: how many of these look like shares of the image's size: all within 0 to 1, and not all whole numbers.
+        within_one: how many of these lie within 0 to 1, as shares of the image's size do.
+        fractions: how many of those are not all whole numbers.
         annotated: whether an annotation names it.
     """
 
@@ -67,7 +68,8 @@ class AnnotatedEntry:
     problem: str | None = None
     dropped: int = 0
     rings: int = 0
-    shares: int = 0
+    within_one: int = 0
+    fractions: int = 0
     annotated: bool = False
 
     def add(self, shapes: Iterable[tuple[str, Ring | str]], annotation: str) -> None:
@@ -78,7 +80,9 @@ class AnnotatedEntry:
                 box = box_of(zip(shape[::2], shape[1::2], strict=True))
                 self.farthest = extend_farthest(self.farthest, box, annotation)
                 self.rings += 1
-                self.shares += _within_one(box) and not all(map(float.is_integer, shape))
+                if min(box) >= 0 and max(box) <= 1:
+                    self.within_one += 1
+                    self.fractions += not all(map(float.is_integer, shape))
 
     def facts(self, rules: AnnotationRules) -> dict[str, Any]:
         """What the listing needs, JSON-like; ``unknown`` are the classes that the image is not labelled for."""
@@ -90,7 +94,7 @@ class AnnotatedEntry:
             "unknown": self._unknown_classes(rules),
             "problem": self.problem,
             "dropped": self.dropped,
-            "rings": [self.rings, self.shares],
+            "rings": [self.rings, self.within_one, self.fractions],
             "annotated": self.annotated,
         }
 
@@ -169,10 +173,6 @@ def _require_ring(ring: Any, where: str) -> Ring:
 def _is_degenerate(ring: Any) -> bool:
     """Whether a ring has no, one or two points, which enclose nothing."""
     return isinstance(ring, list) and len(ring) in (0, 2, 4) and all(map(is_pixel, ring))
-
-
-def _within_one(box: tuple[float, float, float, float]) -> bool:
-    return min(box) >= 0 and max(box) <= 1
 
 
 def _box_shapes(box: Any, where: str, rules: AnnotationRules) -> Iterator[Ring | str]:

@@ -76,9 +76,9 @@ def report_dropped_rings(scan: Scan, annotated: Iterable[AnnotatedImage]) -> Non
 def check_shares(scan: Scan, file: AnnotationFile) -> None:
     """Report an error if all polygons of a file are given in shares of the image's size, and not in pixels."""
     images = file.facts["images"]
-    rings, shares = (sum(image["rings"][i] for image in images) for i in (0, 1))
+    rings, within_one, fractions = (sum(image["rings"][i] for image in images) for i in range(3))
     sizes = [image["size"] for image in images if image["rings"][0] and image["size"]]
-    if rings and rings == shares and (not sizes or max(map(max, sizes)) > 2):
+    if fractions and rings == within_one and (not sizes or max(map(max, sizes)) > 2):
         largest = max(sizes, default=None)
         size = f"images have up to {largest[0]}x{largest[1]} pixels" if largest else "COCO counts in pixels"
         scan.source_error(

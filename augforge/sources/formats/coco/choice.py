@@ -7,6 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from augforge.errors import SourceError, some
+from augforge.sources.core import Source
+from augforge.sources.scan.likely import layout_error
 from augforge.sources.scan.own_splits import is_split_name, own_split, split_folders
 from augforge.sources.scan.records import place_inside
 
@@ -35,20 +37,21 @@ def json_files(root: Path) -> list[str]:
     return [place for place in places if len(places) == 1 or _looks_like_coco(root / place)] or places
 
 
-def annotation_files(root: Path, layout: str, follow: bool = False) -> ChosenFiles:
+def annotation_files(source: Source) -> ChosenFiles:
     """The annotation files to read: the only one, or one per split; of several, those named instances.
 
     A file whose name has no split, beside others that have one, is that of the training images. Raises SourceError if
     the recipe has to choose, or if the only file of a split would be left aside.
     """
+    root = source.root
     places = json_files(root)
     if not places:
-        raise SourceError(f"{root} holds no .json; expected\n{layout}\nCorrect source.path.")
+        raise layout_error(source, f"{root} holds no .json")
     read = [place for place in places if "instances" in _words(place)] if len(places) > 1 else places
     read = read or places
     left = [place for place in places if place not in read]
     for place in read:
-        place_inside(root, place, f"{root / place}: annotation file", follow)
+        place_inside(root, place, f"{root / place}: annotation file", source.follows_links)
     splits = [split_of(place) for place in read]
     if len({*splits}) < len(splits) or ("" in splits and "train" in map(_kind_of_split, splits)):
         raise _several_files_error(root, places)

@@ -6,7 +6,7 @@ import os
 import posixpath
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -36,6 +36,7 @@ from augforge.sources.formats.coco.licences import licences_of_files, read_licen
 from augforge.sources.loading import draw_shapes, known_bits, load_image, make_sample
 from augforge.sources.options import Boxes, Crowd
 from augforge.sources.raster.shapes import shape_outside_image
+from augforge.sources.scan.likely import conversion_of, is_unread, layout_error
 from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.records import make_record, name_of, place_inside
 from augforge.sources.scan.scanning import Scan
@@ -150,9 +151,9 @@ ROOT/                          source.path
 
     def _annotation_places(self) -> ChosenFiles:
         if not self.root.is_dir():
-            raise SourceError(f"{self.root} is no folder; expected\n{self.layout}\nCorrect source.path.")
+            raise layout_error(self, f"{self.root} is no folder")
         if self.annotations is None:
-            return annotation_files(self.root, self.layout, self.follows_links)
+            return annotation_files(self)
         if not (self.root / self.annotations).is_file():
             raise SourceError(f"{self.root / self.annotations} does not exist. Correct source.annotations.")
         return ChosenFiles([posixpath.normpath(self.annotations)], [])
@@ -169,7 +170,7 @@ ROOT/                          source.path
     @property
     def _kind(self) -> str:
         """What the cache calls `_read_facts`: it names everything besides the file that decides the result."""
-        return f"coco@{self.adapter_version}, facts@7 {digest(*(getattr(self, option) for option in _READING_OPTIONS))}"
+        return f"coco@{self.adapter_version}, facts@8 {digest(*(getattr(self, option) for option in _READING_OPTIONS))}"
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
         document = read_document(path)
@@ -210,6 +211,8 @@ ROOT/                          source.path
         named = [file.place_of(image["file_name"]) for image in file.facts["images"]]
         below_root = [place for place in named if not leaves_root(place)]  # `_add_images` reports the others
         if below_root and not scan.bad_names and not scan.problems and places.isdisjoint(below_root):
+            if is_unread(below_root[0]):
+                raise SourceError(self._no_image_message(below_root[0], str(self.root / file.place)))
             raise SourceError(
                 f"{self.root / below_root[0]} does not exist, and none of the {len(named)} images that "
                 f"{self.root / file.place} names is there. Add them, or correct source.images, the folder that "
@@ -235,9 +238,15 @@ ROOT/                          source.path
                 fact = f"{both}: images holds {file_name} twice"
                 scan.bad_sample(name, "name stands twice", f"{fact}; expected it once. Keep one of the two.")
             elif place not in places and name not in scan.bad_names:  # a link that cannot be followed is reported
-                fact = f"{self.root / place} does not exist, but {path} names it"
-                scan.bad_sample(name, "no image", f"{fact}. Add the image, or correct source.images.")
+                scan.bad_sample(name, "no image", self._no_image_message(place, path))
             annotated[place] = AnnotatedImage(file, image)
+
+    def _no_image_message(self, place: str, path: str) -> str:
+        """The message for an image that an annotation file names, and that is not there, or not read."""
+        if is_unread(place):
+            return f"{path} names {place}; {conversion_of([PurePosixPath(place).suffix.lower()])}."
+        fact = f"{self.root / place} does not exist, but {path} names it"
+        return f"{fact}. Add the image, or correct source.images."
 
     def _refuse_unannotated(self, scan: Scan, files: Sequence[AnnotationFile], places: set[str]) -> None:
         """Refuse images that no file names. They are called by their paths below the folder that holds all images."""

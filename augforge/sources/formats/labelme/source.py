@@ -23,6 +23,7 @@ from augforge.sources.loading import check_size, known_bits, load_image, make_sa
 from augforge.sources.raster.shapes import draw, shape_outside_image
 from augforge.sources.raster.values import is_name
 from augforge.sources.scan.images import IMAGE_FACTS, decode, facts_of, parse_header, turn_upright
+from augforge.sources.scan.likely import conversion_of, is_unread, layout_error
 from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.records import folder_or_name, make_record, name_of, place_inside
 from augforge.sources.scan.scanning import IMAGES, Scan
@@ -67,7 +68,7 @@ ROOT/                          source.path
         )
         found = {place for place in places if not place.lower().endswith(".json")}
         if not annotations:
-            raise SourceError(f"{self.root} holds no .json; expected\n{self.layout}\nCorrect source.path.")
+            raise layout_error(self, f"{self.root} holds no .json")
         facts = scan.facts(annotations.items(), self._kind, self._read_facts, "broken annotation")
         labels = sorted({label for fact in facts.values() for label in fact["labels"]})
         nothing = ClassTable(self.classes or (), [])
@@ -184,6 +185,8 @@ ROOT/                          source.path
             self._place_of(annotation, named, where)
         except SourceError as error:
             return str(error)
+        if is_unread(named):
+            return f"{where}: its image is {named}; {conversion_of([PurePosixPath(named).suffix.lower()])}."
         others = places.named.get(file_name(named))
         hint = f" There are images of that name: {some(others)}." if others else ""
         fact = f"{where}: its image '{facts['image']}' does not exist, and none is embedded; expected one"

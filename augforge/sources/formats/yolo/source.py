@@ -28,6 +28,7 @@ from augforge.sources.formats.yolo.layout import (
     split_of,
 )
 from augforge.sources.loading import known_bits, load_image, make_sample
+from augforge.sources.scan.likely import likely_hint
 from augforge.sources.scan.mismatches import alike_orphans, report_mismatched
 from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.recent_files import RECENT_FILES
@@ -39,7 +40,8 @@ from augforge.sources.scan.scanning import Scan
 class Yolo(PhotoSource):
     """Reads YOLO segmentation labels: polygons whose points are shares of the image's width and height.
 
-    A point (x, y) is the pixel (x * width, y * height), as converters write it; points slightly outside are clipped.
+    A point (x, y) is the pixel (x * width, y * height), as converters write it. A shape that reaches out of the image
+    is cut at it, and told; one wholly outside, or farther out than half of the image, is an error, and so are poses.
     Filled polygons include the pixels of their outline (`cv2.fillPoly`), as in Ultralytics: half a pixel wider than
     COCO's masks. Classes are in the order of ``names``. The path of a label file is that of the image, with ``labels``
     in place of ``images``.
@@ -111,7 +113,8 @@ ROOT/                          source.path
             path = self.root / data_yaml.file
             others = "and no other .yaml, .yml or classes.txt there has names of classes"
             fact = f"{path} has no names of classes" if path.is_file() else f"{path} does not exist, {others}"
-            raise SourceError(f"{fact}. Add names there, or set source.classes in the order of the numbers.")
+            remedy = "Add names there, or set source.classes in the order of the numbers."
+            raise SourceError(f"{fact}. {remedy}{likely_hint(self)}")
         return data_yaml.names if data_yaml.names is not None else dict(enumerate(self.classes or ()))
 
     # ---- label files ----
