@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from augforge.cache.filecache import FileCache
 from augforge.errors import nearest, some
 from augforge.sample import NO_CLASSES, Sample
-from augforge.sources.core import Listing, Record, Refused, Source, source
+from augforge.sources.classes import report_alike_labels
+from augforge.sources.core import Listing, PhotoSource, Record, Refused, source
 from augforge.sources.loading import load_labelled_image
 from augforge.sources.scan.class_folders import shared_folders
 from augforge.sources.scan.own_splits import is_split_name
@@ -27,7 +28,7 @@ class LabelFolder(BaseModel):
 
 
 @source
-class ImageFolder(Source):
+class ImageFolder(PhotoSource):
     """Reads classified images: the folder is the class, the 1 in a label vector.
 
     ``classes`` and ``class_map`` are about the labels; without ``classes`` these are the folders, sorted. There are no
@@ -59,7 +60,9 @@ ROOT/                          source.path
         depth = self._class_depth(images, scan)
         folders = {name: parts for name in images if (parts := self._class_folders(name, depth, scan))}
         self._report_repeated_folders(scan, folders)
-        found = self.classes_of(sorted({folder for folder, *_ in folders.values()}))
+        labelled = sorted({folder for folder, *_ in folders.values()})
+        report_alike_labels(scan, labelled)
+        found = self.classes_of(labelled)
         labels = found if self.classes is None else self.classes
         facts = scan.image_facts(images.items())
         records = [

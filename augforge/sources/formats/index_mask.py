@@ -6,15 +6,14 @@ from collections.abc import Collection, Mapping
 from itertools import chain
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from augforge import bitmask
 from augforge.cache.filecache import FileCache
 from augforge.cache.shelf import Shelf
-from augforge.errors import nearest
 from augforge.sample import IGNORE, Sample
 from augforge.sources.classes import ClassTable, class_table_of_scan
-from augforge.sources.core import Listing, Record, Source, source
+from augforge.sources.core import Listing, PhotoSource, Record, source
 from augforge.sources.loading import check_size, known_bits, load_image, make_sample
 from augforge.sources.raster.mask_values import (
     GREY_HINT,
@@ -23,9 +22,10 @@ from augforge.sources.raster.mask_values import (
     report_grounds,
     report_implausible_values,
 )
-from augforge.sources.raster.palettes import PALETTES, ColourTable
+from augforge.sources.raster.palettes import ColourTable, Palette
 from augforge.sources.raster.value_names import VOID, ValueNames
 from augforge.sources.raster.values import distinct
+from augforge.sources.scan.agreeing import rename_agreeing
 from augforge.sources.scan.lists import read_split_lists
 from augforge.sources.scan.mask_files import (
     IMAGE_SUFFIX,
@@ -38,16 +38,16 @@ from augforge.sources.scan.mask_files import (
     sample_of,
     split_off_masks,
 )
+from augforge.sources.scan.mismatches import alike_orphans, report_mismatched
+from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.own_splits import split_folder
 from augforge.sources.scan.records import folder_or_name, make_record, normal_folder
 from augforge.sources.scan.scanning import Scan
 from augforge.sources.scan.walking import is_below, places_outside
 
-Channel = Annotated[int, Field(ge=0, le=255)]
-
 
 @source
-class IndexMask(Source):
+class IndexMask(PhotoSource):
     """Reads masks whose stored pixel value (the palette's index, or the gray value) names the class.
 
     What the values mean is given by ``values``. Without it, ``classes`` are numbered from 1 in their order, leaving out
@@ -92,7 +92,7 @@ ROOT/                          source.path
         description="pixel value -> label, such as {1: cat, 2: dog}; null counts the classes from 1",
         examples=[{1: "cat", 2: "dog"}],
     )
-    colors: dict[str, tuple[Channel, Channel, Channel]] | None = Field(
+    colors: Palette | None = Field(
         None,
         description="label -> its red, green and blue in colour masks; or the name of a published palette, voc or "
         "cityscapes; null takes stored values",
@@ -125,22 +125,14 @@ ROOT/                          source.path
             )
         return self
 
-    @field_validator("colors", mode="before")
-    @classmethod
-    def _find_palette(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            if value not in PALETTES:
-                raise ValueError(f"no palette is named '{value}'.{nearest(value, PALETTES)}")
-            return PALETTES[value]
-        return value
-
     @model_validator(mode="after")
     def _check_one_meaning(self) -> IndexMask:
         given = [name for name in ("colors", "threshold", "instances") if getattr(self, name) not in (None, False)]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} say what pixels mean in different ways; give one of them")
         if self.colors is not None:
-            _check_colours(self.colors, self.values)
+            if self.values is not None:
+                raise ValueError("values names labels by stored values, colors by colours; give one of them")
         elif given and len(labels := self._labels_of_one_class()) > 1:
             raise ValueError(f"{given[0]} reads masks of one class, but {', '.join(labels)} are named; name one")
         return self
@@ -173,6 +165,7 @@ ROOT/                          source.path
         scan.check_images_exist(masks, images)
         facts = scan.image_facts(images.items())
         values = self._value_facts(scan, masks, more)
+        self._settle_orientation(scan, images, facts, masks, values)
         parts = {name: split or split_folder(name) for name, split in splits.items()}
         labelled = {parts[name] for name in masks}
         unlabelled_splits = (
@@ -181,12 +174,16 @@ ROOT/                          source.path
             else set()
         )
         names, table = self._class_names(scan, parts, masks, values)
+        bare = (name for name in images if name not in masks) if self.missing_mask == "empty" else ()
+        doubtful = alike_orphans(scan, bare)
+        report_mismatched(scan, doubtful)
 
         def record(name: str, place: str) -> Record | None:
             own = [masks[name], *more.get(name, ())] if name in masks else []
             missing = (
                 "unlabelled" if parts[name] in unlabelled_splits and self.missing_mask != "empty" else self.missing_mask
             )
+            missing = "unlabelled" if name in doubtful else missing
             if not self._check_sample(scan, name, place, facts[place], own, values, names, missing):
                 return None
             drawn = [
@@ -239,8 +236,22 @@ ROOT/                          source.path
         )
         found = sorted(mask_places) or places  # if none is a mask, `files_by_sample` reports it
         masks = files_by_sample(scan, found, image_folder, "mask_suffix", self.mask_suffix)
+        rename_agreeing(masks, images)
         split_off_masks(scan, self.mask_suffix, images)
         return images, masks, check_masks(scan, image_folder, self.mask_suffix, masks, images)
+
+    def _settle_orientation(
+        self, scan: Scan, images: Shelf[str], facts: Shelf[Any], masks: Shelf[str], values: Mapping[str, Any]
+    ) -> None:
+        """Decide how photos that EXIF turns are read, by the sizes of their masks."""
+        turned = {*scan.turned}
+        names = {place: name for name, place in images.items() if place in turned} if turned else {}
+
+        def claim_of(place: str) -> Claim | None:
+            mask = values.get(masks.get(names[place], ""))
+            return None if mask is None else Claim(names[place], mask["size"])
+
+        scan.settle_orientation(facts, claim_of)
 
     def _value_facts(self, scan: Scan, masks: Mapping[str, str], more: Mapping[str, list[str]]) -> Mapping[str, Any]:
         """Facts of each mask by its place."""
@@ -281,15 +292,3 @@ ROOT/                          source.path
                 if name is not None:
                     bitmask.merge_class(planes, classes.index(name), values == value)
         return make_sample(record, image, planes, known_bits(record, classes))
-
-
-def _check_colours(colours: Mapping[str, tuple[int, int, int]], values: object) -> None:
-    """ValueError if two labels share a colour, or if values are named besides."""
-    if values is not None:
-        raise ValueError("values names labels by stored values, colors by colours; give one of them")
-    owners: dict[tuple[int, ...], str] = {}
-    for label, colour in colours.items():
-        if owners.setdefault(tuple(colour), label) != label:
-            raise ValueError(
-                f"colors gives {owners[colour]} and {label} the same colour {list(colour)}; give each its own"
-            )

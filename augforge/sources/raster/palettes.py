@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from augforge.errors import SourceError
+from augforge.errors import SourceError, nearest
 from augforge.sample import IGNORE
 from augforge.sources.class_lists import VOC
 from augforge.sources.raster.masks import check_lossless
@@ -72,6 +73,30 @@ PALETTES: dict[str, dict[str, Colour]] = {
     "cityscapes": _CITYSCAPES,
 }
 """Published palettes by name: the colour of each label."""
+
+
+def _find_palette(value: Any) -> Any:
+    if isinstance(value, str):
+        if value not in PALETTES:
+            raise ValueError(f"no palette is named '{value}'.{nearest(value, PALETTES)}")
+        return PALETTES[value]
+    return value
+
+
+def _check_apart(colours: dict[str, Colour]) -> dict[str, Colour]:
+    owners: dict[Colour, str] = {}
+    for label, colour in colours.items():
+        if owners.setdefault(colour, label) != label:
+            fact = f"{owners[colour]} and {label} have the same colour {list(colour)}"
+            raise ValueError(f"{fact}; give each its own")
+    return colours
+
+
+_Channel = Annotated[int, Field(ge=0, le=255)]
+Palette = Annotated[
+    dict[str, tuple[_Channel, _Channel, _Channel]], BeforeValidator(_find_palette), AfterValidator(_check_apart)
+]
+"""The colour of each label, each its own; or the name of a published palette."""
 
 
 @dataclass(frozen=True)

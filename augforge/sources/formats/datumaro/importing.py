@@ -12,7 +12,7 @@ import posixpath
 import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -55,6 +55,16 @@ class Imported:
     items: list[Any]
     faults: dict[tuple[str, str], str]
     warnings: list[str]
+
+
+@dataclass(slots=True)
+class Item:
+    """An image with its annotations (``of``), which are Datumaro's objects, from all subsets that contain it."""
+
+    place: str
+    size: tuple[int, int] | None
+    subsets: set[str] = field(default_factory=set)
+    of: list[Any] = field(default_factory=list)
 
 
 def import_items(root: Path, format: str | None) -> Imported:

@@ -25,6 +25,15 @@ def label_name(annotation: Any, labels: Sequence[str], where: str) -> str:
     return labels[int(number)]
 
 
+def labels_without_area(annotations: Sequence[Any], labels: Sequence[str]) -> set[str]:
+    """The labels that annotations such as polylines say to be there, but not on which pixels."""
+    numbers = [annotation.label for annotation in annotations if annotation.type.name in _WITHOUT_AREA]
+    return {labels[number] for number in numbers if number is not None and 0 <= number < len(labels)}
+
+
+_WITHOUT_AREA = frozenset({"cuboid_2d", "cuboid_3d", "points", "polyline", "skeleton"})
+
+
 def _mask_pixels(annotation: Any, where: str) -> Any:
     """The pixels of a mask (H, W); some formats read the file only now."""
     try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -16,35 +16,27 @@ from augforge.errors import SourceError
 from augforge.keys import canonical_json
 from augforge.sample import IGNORE, NO_CLASSES, Sample
 from augforge.sources.classes import ClassTable, check_crowd, class_table_of_scan, crowd_class
-from augforge.sources.core import Listing, Record, Source, source
-from augforge.sources.formats.datumaro.importing import Imported, import_items, unlisted_images_warning
-from augforge.sources.formats.datumaro.shapes import SHAPES, label_name, thing_key
+from augforge.sources.core import Listing, PhotoSource, Record, source
+from augforge.sources.formats.datumaro.importing import Imported, Item, import_items, unlisted_images_warning
+from augforge.sources.formats.datumaro.shapes import SHAPES, label_name, labels_without_area, thing_key
 from augforge.sources.loading import draw_shapes, known_bits, label_vector, load_image, make_sample
 from augforge.sources.options import Boxes, Crowd
 from augforge.sources.raster import rle
 from augforge.sources.raster.fills import POLYGON_FILL, Fill, with_fill
 from augforge.sources.raster.shapes import box_ring
 from augforge.sources.raster.values import is_name
+from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.own_splits import is_split_name, own_split
 from augforge.sources.scan.records import folder_or_name, make_record, place_inside
 from augforge.sources.scan.scanning import Scan
+from augforge.sources.scan.walking import walk
 
-_WITHOUT_AREA = frozenset({"cuboid_2d", "cuboid_3d", "points", "polyline", "skeleton"})
-"""Kinds of annotations that say that a class is there, but not on which pixels."""
-
-
-@dataclass(slots=True)
-class _Item:
-    """An image with its annotations (``of``), which are Datumaro's objects, from all subsets that contain it."""
-
-    place: str
-    size: tuple[int, int] | None
-    subsets: set[str] = field(default_factory=set)
-    of: list[Any] = field(default_factory=list)
+_ANNOTATIONS = frozenset((".json", ".xml", ".txt", ".csv", ".yaml", ".yml", ".tsv"))
+"""Suffixes of the files that Datumaro reads annotations from."""
 
 
 @source
-class Datumaro(Source):
+class Datumaro(PhotoSource):
     """Reads what Datumaro can import: the long tail of formats. Needs ``pip install 'augforge[datumaro]'``.
 
     These formats were checked: cvat, datumaro, label_me, voc_segmentation, camvid, kitti_segmentation,
@@ -102,6 +94,7 @@ ROOT/                          source.path
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
         scan.require_folder("")
+        self._check_links(scan)
         imported = import_items(self.root, self.dataset_format)
         labels, items = imported.labels, self._find_items(scan, imported)
         scan.warnings += imported.warnings
@@ -112,6 +105,7 @@ ROOT/                          source.path
         sound = {name: item for name, item in items.items() if item.place in facts}
         if masks:
             table = self._class_table(scan, labels)
+            self._settle_orientation(scan, sound, facts)
             found = [
                 self._mask_record(scan, name, item, facts[item.place], labels, table) for name, item in sound.items()
             ]
@@ -132,7 +126,17 @@ ROOT/                          source.path
 
     # ---- what Datumaro finds ----
 
-    def _find_items(self, scan: Scan, imported: Imported) -> dict[str, _Item]:
+    def _check_links(self, scan: Scan) -> None:
+        """Raise SourceError for a link out of the root that Datumaro would follow, and that is no image's.
+
+        Those of images are bad samples, which `_image_place` finds.
+        """
+        for file in walk(self.root, "", follow=self.follows_links):
+            if file.fault is not None and PurePosixPath(file.place).suffix.lower() in _ANNOTATIONS:
+                scan.source_error(file.fault[1])
+        scan.raise_problems()
+
+    def _find_items(self, scan: Scan, imported: Imported) -> dict[str, Item]:
         """The images by the names of their samples; those without a file below the root are bad samples."""
         places = [(item, self._image_place(scan, item)) for item in imported.items]
         several = len({item.id for item, _ in places}) < len({(item.id, place) for item, place in places})
@@ -140,11 +144,11 @@ ROOT/                          source.path
         def name_of(key: str, subset: str) -> str:
             return f"{subset}/{key}" if several else key
 
-        items: dict[str, _Item] = {}
+        items: dict[str, Item] = {}
         for item, place in places:
             if place is not None:
                 size = item.media.size if item.media.has_size else None
-                entry = items.setdefault(name_of(item.id, item.subset), _Item(place, size))
+                entry = items.setdefault(name_of(item.id, item.subset), Item(place, size))
                 entry.subsets.add(item.subset)
                 entry.of += item.annotations
         for (key, subset), message in imported.faults.items():
@@ -157,17 +161,29 @@ ROOT/                          source.path
         try:
             if not is_name(item.id) or not os.path.isfile(path):  # noqa: PTH113 (text, and called 100,000 times)
                 raise SourceError(f"{where} has no image file{path and ' '}{path}; expected one. Add it.")
-            return place_inside(self.root, os.path.relpath(path, self.root), where)
+            return place_inside(self.root, os.path.relpath(path, self.root), where, self.follows_links)
         except SourceError as error:
+            scan.orphans[str(item.id)] = path
             scan.bad_sample(str(item.id), "no image", str(error))
             return None
 
-    def _split_of(self, item: _Item) -> str | None:
+    def _split_of(self, item: Item) -> str | None:
         """The split that the subsets prescribe, if they agree."""
         splits = {own_split(name) for name in item.subsets if is_split_name(name)}
         return splits.pop() if len(splits) == 1 else None
 
     # ---- annotations ----
+
+    def _settle_orientation(self, scan: Scan, items: Mapping[str, Item], facts: MutableMapping[str, Any]) -> None:
+        """Decide how photos that EXIF turns are read, by the sizes that the annotations state."""
+        by_place = {item.place: (name, item) for name, item in items.items()} if scan.turned else {}
+
+        def claim_of(place: str) -> Claim:
+            name, item = by_place[place]
+            size = None if item.size is None else item.size[::-1]
+            return Claim(name, size, drawn=bool(self._drawn_annotations(item)))
+
+        scan.settle_orientation(facts, claim_of)
 
     def _class_table(self, scan: Scan, labels: list[str]) -> ClassTable:
         table = class_table_of_scan(scan, labels, self.root)
@@ -179,7 +195,7 @@ ROOT/                          source.path
         kind = annotation.type.name
         return kind in SHAPES and (kind != "bbox" or self.boxes != "drop")
 
-    def _drawn_annotations(self, item: _Item) -> list[Any]:
+    def _drawn_annotations(self, item: Item) -> list[Any]:
         """The annotations to draw: all shapes, but no box of an object that has a mask or polygon too."""
         drawn = [annotation for annotation in item.of if self._is_shape(annotation)]
         masked = {thing_key(annotation) for annotation in drawn if annotation.type.name != "bbox" and annotation.group}
@@ -187,7 +203,7 @@ ROOT/                          source.path
             annotation for annotation in drawn if annotation.type.name != "bbox" or thing_key(annotation) not in masked
         ]
 
-    def _warn_of_the_rest(self, scan: Scan, items: Mapping[str, _Item], masks: bool) -> None:
+    def _warn_of_the_rest(self, scan: Scan, items: Mapping[str, Item], masks: bool) -> None:
         """Warn of kinds of annotations that are left out, and of images without annotations."""
         taken = {*SHAPES} if masks else {"label"}
         rest = Counter(kind for annotation in _all_annotations(items) if (kind := annotation.type.name) not in taken)
@@ -200,7 +216,7 @@ ROOT/                          source.path
             )
 
     def _mask_record(
-        self, scan: Scan, name: str, item: _Item, facts: Mapping[str, Any], labels: list[str], table: ClassTable
+        self, scan: Scan, name: str, item: Item, facts: Mapping[str, Any], labels: list[str], table: ClassTable
     ) -> Record | None:
         try:
             shapes = sorted({canonical_json(shape) for shape in self._read_shapes(scan, name, item, facts, labels)})
@@ -208,21 +224,16 @@ ROOT/                          source.path
             scan.bad_sample(name, "broken annotation", str(error))
             return None
         known = table.known if self._is_labelled(scan, name, item, self._drawn_annotations(item)) else []
-        known = [class_ for class_ in known if class_ not in self._without_area(item, labels)]
+        unknown = {self.class_of(label) for label in labels_without_area(item.of, labels)}
+        known = [class_ for class_ in known if class_ not in unknown]
         text = f"[{','.join(shapes)}]"
         content, data = with_fill(table.content([text, known]), self.polygon_fill), {"shapes": text, "known": known}
         return make_record(
             name, item.place, facts, content, group=folder_or_name(name), split=self._split_of(item), data=data
         )
 
-    def _without_area(self, item: _Item, labels: list[str]) -> set[str | None]:
-        """The classes that annotations without area, such as polylines, say to be there, but not on which pixels."""
-        lines = [annotation for annotation in item.of if annotation.type.name in _WITHOUT_AREA]
-        numbers = [line.label for line in lines if line.label is not None and 0 <= line.label < len(labels)]
-        return {self.class_of(labels[number]) for number in numbers}
-
     def _read_shapes(
-        self, scan: Scan, name: str, item: _Item, facts: Mapping[str, Any], labels: list[str]
+        self, scan: Scan, name: str, item: Item, facts: Mapping[str, Any], labels: list[str]
     ) -> Iterator[tuple[str, Any]]:
         """Class and shape, a ring or compressed run lengths, of the annotations; reports a wrong size."""
         where = f"{self.root}: item '{name}'"
@@ -258,7 +269,7 @@ ROOT/                          source.path
         return crowd_class(self.crowd, class_)
 
     def _label_record(
-        self, scan: Scan, name: str, item: _Item, facts: Mapping[str, Any], labels: list[str], names: tuple[str, ...]
+        self, scan: Scan, name: str, item: Item, facts: Mapping[str, Any], labels: list[str], names: tuple[str, ...]
     ) -> Record | None:
         where = f"{self.root}: item '{name}'"
         given = [annotation for annotation in item.of if annotation.type.name == "label"]
@@ -274,12 +285,12 @@ ROOT/                          source.path
             name, item.place, facts, label, group=folder_or_name(name), split=self._split_of(item), data=data
         )
 
-    def _is_labelled(self, scan: Scan, name: str, item: _Item, annotations: Sequence[Any]) -> bool:
+    def _is_labelled(self, scan: Scan, name: str, item: Item, annotations: Sequence[Any]) -> bool:
         if not annotations and self.missing_annotation == "error":
             fact = f"{self.root / item.place} has no annotation"
             scan.bad_sample(name, "no annotation", f"{fact}; expected one. Add it, or set missing_annotation.")
-        return bool(annotations) or self.missing_annotation == "empty"
+        return bool(annotations) or (self.missing_annotation == "empty" and not scan.orphans)
 
 
-def _all_annotations(items: Mapping[str, _Item]) -> Iterator[Any]:
+def _all_annotations(items: Mapping[str, Item]) -> Iterator[Any]:
     return (annotation for item in items.values() for annotation in item.of)

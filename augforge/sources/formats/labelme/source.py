@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal
@@ -10,14 +10,16 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from augforge.cache.filecache import FileCache
+from augforge.cache.shelf import Shelf
 from augforge.errors import SourceError, some
 from augforge.keys import digest
 from augforge.sample import NO_CLASSES, Sample
 from augforge.sources.classes import ClassTable, class_table
-from augforge.sources.core import Listing, Record, Refused, Source, source
+from augforge.sources.core import Listing, PhotoSource, Record, Refused, source
 from augforge.sources.formats.labelme import file as labelme_file
 from augforge.sources.formats.labelme import holes
 from augforge.sources.formats.labelme.embedded import embedded_facts, load_embedded_image
+from augforge.sources.formats.labelme.extras import leave_foreign_files, with_label
 from augforge.sources.formats.labelme.file import Shape, Widths
 from augforge.sources.formats.labelme.layout import ImagePlaces, file_name, sample_names, swapped_folder
 from augforge.sources.loading import known_bits, label_vector, load_image, make_sample
@@ -26,6 +28,8 @@ from augforge.sources.raster.shapes import draw, shape_outside_image
 from augforge.sources.raster.values import is_name
 from augforge.sources.scan.documents import read_json
 from augforge.sources.scan.images import IMAGE_FACTS
+from augforge.sources.scan.likely import conversion_of, is_unread, layout_error
+from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.records import folder_or_name, make_record, name_of, place_inside
 from augforge.sources.scan.scanning import IMAGES, Scan
 
@@ -33,7 +37,7 @@ Width = Annotated[float, Field(ge=1, le=1000)]
 
 
 @source
-class Labelme(Source):
+class Labelme(PhotoSource):
     """Reads LabelMe files: polygons, rectangles, circles, masks, and lines and points by width; X-AnyLabeling's too.
 
     The image of a file is the one that ``imagePath`` names; else the one beside it with the same name; else the
@@ -84,9 +88,9 @@ ROOT/                          source.path
         )
         found = {place for place in places if not place.lower().endswith(".json")}
         if not annotations:
-            raise SourceError(f"{self.root} holds no .json; expected\n{self.layout}\nCorrect source.path.")
+            raise layout_error(self, f"{self.root} holds no .json")
         facts = scan.facts(annotations.items(), self._kind, self._read_facts, "broken annotation")
-        self._leave_foreign_files(scan, annotations, facts, found)
+        leave_foreign_files(scan, annotations, facts, found)
         table, flags = self._class_table(scan, facts), self._label_names(facts)
         pairs = self._pair_images(scan, annotations, facts, found)
         used = {*pairs.values()}
@@ -94,8 +98,9 @@ ROOT/                          source.path
         scan.refused += [Refused(name, "no annotation", place) for name, place in others if name not in scan.bad_names]
         names = sample_names(pairs)
         images = self._image_facts(scan, names, pairs)
+        self._settle_orientation(scan, names, facts, pairs, images)
         records = self._make_records(scan, table, names, facts, pairs, images)
-        return scan.make_listing((_with_label(record, flags) for record in records), table.names, flags)
+        return scan.make_listing((with_label(record, flags) for record in records), table.names, flags)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         path = self.root / record.data["annotation"]
@@ -156,23 +161,6 @@ ROOT/                          source.path
                 names[shape.label] = name or ""
         return names
 
-    def _leave_foreign_files(
-        self, scan: Scan, annotations: Mapping[str, str], facts: MutableMapping[str, Any], images: set[str]
-    ) -> None:
-        """Refuse JSON files that are none of LabelMe's; one with an image of its name is broken."""
-        foreign = {name: place for name, place in annotations.items() if facts.get(place, {}).get("foreign")}
-        named = {name_of(place) for place in images}
-        for name, place in foreign.items():
-            del facts[place]
-            if name in named or len(foreign) == len(annotations):
-                scan.bad_sample(name, "broken annotation", labelme_file.no_shapes_message(self.root / place))
-            else:
-                scan.refused.append(Refused(name, "not a LabelMe file", place))
-        aside = [row.detail for row in scan.refused if row.reason == "not a LabelMe file"]
-        if aside:
-            fact = f"{len(aside)} JSON files have nothing of LabelMe and were left aside: {some(aside)}"
-            scan.find("files left aside", fact, "move them out of the folder, or export them again", aside)
-
     def _class_table(self, scan: Scan, facts: Mapping[str, Any]) -> ClassTable:
         labels = sorted({label for fact in facts.values() for label in fact["labels"]})
         background = next((label for label in labels if label.strip("_") == "background"), None)
@@ -186,7 +174,7 @@ ROOT/                          source.path
         if self.flags == "labels" and not labels and self.classes is None:
             return ClassTable(NO_CLASSES, [])
         if labels or not scan.bad_names:
-            return class_table(self, labels, self.root)
+            return class_table(self, labels, self.root, scan)
         return ClassTable(self.classes or (), [])
 
     def _label_names(self, facts: Mapping[str, Any]) -> tuple[str, ...]:
@@ -225,12 +213,18 @@ ROOT/                          source.path
     def _own_image(self, annotation: str, facts: Mapping[str, Any], places: ImagePlaces) -> str | None:
         """The place of the image that an annotation names, that lies beside it or that it embeds, or None."""
         try:
-            place = place_inside(self.root, _image_path(annotation, facts["image"]), "") if facts["image"] else ""
+            place = self._place_of(annotation, facts["image"], "") if facts["image"] else ""
         except SourceError:
             place = ""
-        if place in places.all:
-            return place
-        return places.beside.get(name_of(annotation)) or (annotation if facts["embeds"] else None)
+        named = places.find(place)
+        if named is not None:
+            return named
+        return places.find_beside(name_of(annotation)) or (annotation if facts["embeds"] else None)
+
+    def _place_of(self, annotation: str, image: str, where: str) -> str:
+        """``imagePath`` as a place below the root; on Windows it is written with backslashes."""
+        path = PurePosixPath(annotation).parent / image.replace("\\", "/")
+        return place_inside(self.root, str(path), where, self.follows_links)
 
     def _warn_of_parallel_folders(self, scan: Scan, parallel: Mapping[str, str]) -> None:
         for annotation, image in list(parallel.items())[:1]:
@@ -244,21 +238,42 @@ ROOT/                          source.path
         """The message for an annotation without an image: its path leads out of the root, or nowhere."""
         where, named = str(self.root / annotation), facts["image"] or ""
         try:
-            place_inside(self.root, _image_path(annotation, named), where)
+            self._place_of(annotation, named, where)
         except SourceError as error:
             return str(error)
+        if is_unread(named):
+            return f"{where}: its image is {named}; {conversion_of([PurePosixPath(named).suffix.lower()])}."
         others = places.named.get(file_name(named))
         hint = f" There are images of that name: {some(others)}." if others else ""
         fact = f"{where}: its image '{facts['image']}' does not exist, and none is embedded; expected one"
         return f"{fact}. Add the image, or correct imagePath.{hint}"
 
-    def _image_facts(self, scan: Scan, names: Mapping[str, str], pairs: Mapping[str, str]) -> Mapping[str, Any]:
+    def _settle_orientation(
+        self,
+        scan: Scan,
+        names: Mapping[str, str],
+        facts: Mapping[str, Any],
+        pairs: Mapping[str, str],
+        images: Shelf[Any],
+    ) -> None:
+        """Decide how photos that EXIF turns are read, by the sizes that their files state."""
+        turned = {*scan.turned}
+        annotations = {image: annotation for annotation, image in pairs.items() if image in turned}
+
+        def claim_of(place: str) -> Claim:
+            of_file = facts[annotations[place]]
+            return Claim(names[annotations[place]], of_file["size"], drawn=bool(of_file["labels"]))
+
+        scan.settle_orientation(images, claim_of)
+
+    def _image_facts(self, scan: Scan, names: Mapping[str, str], pairs: Mapping[str, str]) -> Shelf[Any]:
         """Facts of the images by their places."""
         known = scan.image_facts(
             (names[annotation], image) for annotation, image in pairs.items() if image != annotation
         )
         within = ((names[annotation], annotation) for annotation, image in pairs.items() if image == annotation)
-        known.update(scan.facts(within, f"labelme {IMAGE_FACTS}", embedded_facts, "broken image"))
+        kind = f"labelme {IMAGE_FACTS}"
+        known.update(scan.facts(within, kind, embedded_facts, "broken image", scan.note_turned))
         return known
 
     def _make_records(
@@ -283,16 +298,3 @@ ROOT/                          source.path
             content = with_fill(table.content(of_file["content"]), self.polygon_fill)
             record = make_record(name, place, image, content, group=folder_or_name(name), data=data)
             yield replace(record, metadata=of_file["flags"])
-
-
-def _with_label(record: Record, names: tuple[str, ...]) -> Record:
-    """The record with a label vector of its flags, which are its metadata; without any flag it has no label."""
-    if not record.metadata or not names:
-        return record
-    label = [float(record.metadata.get(name, False)) for name in names]
-    return replace(record, content=digest(record.content, names, label), data={**record.data, "label": label})
-
-
-def _image_path(annotation: str, image: str) -> str:
-    """``imagePath`` as a path from the root; on Windows it is written with backslashes."""
-    return str(PurePosixPath(annotation).parent / image.replace("\\", "/"))

@@ -1,0 +1,40 @@
+"""What LabelMe data hold besides shapes: JSON files of other tools, and flags of images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from dataclasses import replace
+from typing import Any
+
+from augforge.errors import some
+from augforge.keys import digest
+from augforge.sources.core import Record, Refused
+from augforge.sources.formats.labelme import file as labelme_file
+from augforge.sources.scan.records import name_of
+from augforge.sources.scan.scanning import Scan
+
+
+def leave_foreign_files(
+    scan: Scan, annotations: Mapping[str, str], facts: MutableMapping[str, Any], images: set[str]
+) -> None:
+    """Refuse JSON files that are none of LabelMe's; one with an image of its name is broken."""
+    foreign = {name: place for name, place in annotations.items() if facts.get(place, {}).get("foreign")}
+    named = {name_of(place) for place in images}
+    for name, place in foreign.items():
+        del facts[place]
+        if name in named or len(foreign) == len(annotations):
+            scan.bad_sample(name, "broken annotation", labelme_file.no_shapes_message(scan.root / place))
+        else:
+            scan.refused.append(Refused(name, "not a LabelMe file", place))
+    aside = [row.detail for row in scan.refused if row.reason == "not a LabelMe file"]
+    if aside:
+        fact = f"{len(aside)} JSON files have nothing of LabelMe and were left aside: {some(aside)}"
+        scan.find("files left aside", fact, "move them out of the folder, or export them again", aside)
+
+
+def with_label(record: Record, names: tuple[str, ...]) -> Record:
+    """The record with a label vector of its flags, which are its metadata; without any flag it has no label."""
+    if not record.metadata or not names:
+        return record
+    label = [float(record.metadata.get(name, False)) for name in names]
+    return replace(record, content=digest(record.content, names, label), data={**record.data, "label": label})
