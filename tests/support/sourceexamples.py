@@ -328,8 +328,11 @@ class MnistIdx(SourceExample):
         "a_further_sample_changes_no_other": NUMBERED,
         "names_may_be_composed_or_decomposed": NUMBERED,
         "names_that_look_alike_are_reported": NUMBERED,
+        "an_annotation_may_write_its_name_otherwise": NUMBERED,
+        "a_mismatched_label_leaves_no_image_empty": NUMBERED,
         "one_edit_changes_one_id": "the label is a number: an edit of a box changes nothing",
-        "classes_that_look_alike_are_reported": IN_RECIPE,
+        "classes_that_look_alike_are_one": IN_RECIPE,
+        "a_class_may_be_written_otherwise_in_the_recipe": IN_RECIPE,
         "a_path_out_of_the_root_is_reported": NO_PATHS,
     }
 
@@ -421,6 +424,9 @@ class Cvat(SourceExample):
 
     def spoil(self, root: Path, name: str) -> None:
         self._edit(root, f'(<image name="{name}.png"[^>]*><polygon[^>]* points=")[^"]*', r"\g<1>1,2;3,4")
+
+    def mismatch(self, root: Path, name: str) -> None:
+        self._edit(root, f'name="{name}.png"', f'name="{name.replace("a", "A")}.png"')
 
     def point_outside(self, root: Path, name: str, path: str) -> None:
         self._edit(root, f'(<image name="){name}.png', rf"\g<1>{path if path[0] == '/' else f'../{path}'}")

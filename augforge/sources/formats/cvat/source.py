@@ -20,6 +20,7 @@ from augforge.sources.formats.cvat.file import read_facts
 from augforge.sources.loading import draw_shapes, known_bits, load_image, make_sample
 from augforge.sources.raster.fills import POLYGON_FILL, Fill, with_fill
 from augforge.sources.raster.shapes import box_ring, shape_outside_image
+from augforge.sources.scan.agreeing import existing_place
 from augforge.sources.scan.own_splits import own_split
 from augforge.sources.scan.records import folder_or_name, make_record, name_of, place_inside
 from augforge.sources.scan.scanning import IMAGES, Scan
@@ -83,7 +84,7 @@ ROOT/                          source.path
         places = scan.walk("", IMAGES | {".xml"}, "an image or XML")
         files = self._read_files(scan, [place for place in places if place.lower().endswith(".xml")])
         found = {place for place in places if not place.lower().endswith(".xml")}
-        table = class_table(self, [label for facts in files.values() for label in facts["labels"]], self.root)
+        table = class_table(self, [label for facts in files.values() for label in facts["labels"]], self.root, scan)
         images = self._find_images(scan, files, found)
         unnamed = sorted(found - {image.place for image in images.values()})
         scan.refused += [Refused(name_of(place), "no annotation", place) for place in unnamed]
@@ -102,7 +103,7 @@ ROOT/                          source.path
         """The facts of each CVAT file by its place; other XML is refused. Raises SourceError if there is none."""
         if self.annotations is not None:
             places = [posixpath.normpath(self.annotations)]
-            place_inside(self.root, places[0], f"{self.root}: annotations")
+            place_inside(self.root, places[0], f"{self.root}: annotations", self.follows_links)
         files = {}
         for place in places:
             facts = scan.file_facts(self.root / place, f"cvat@{self.adapter_version}, facts@1", read_facts)
@@ -147,11 +148,17 @@ ROOT/                          source.path
         """The place of an image, or its stem among ``found``. Raises SourceError if it is nowhere."""
         where, base = f"{self.root / file}: image '{image['name']}'", posixpath.dirname(file)
         tried = [
-            place_inside(self.root, posixpath.join(base, folder.format(subset=image["subset"]), image["name"]), where)
+            place_inside(
+                self.root,
+                posixpath.join(base, folder.format(subset=image["subset"]), image["name"]),
+                where,
+                self.follows_links,
+            )
             for folder in _FOLDERS
             if image["subset"] or "{" not in folder
         ]
-        place = next((place for place in tried if place in found), None)
+        agreeing = (existing_place(self.root, place) for place in tried if not place.isascii())
+        place = next((place for place in (*tried, *agreeing) if place in found), None)
         if place is None:
             raise SourceError(
                 f"{where} does not exist as {tried[0]}; expected it there. Add it, or export with images."
