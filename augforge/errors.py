@@ -121,9 +121,9 @@ def some(names: Sequence[str], most: int = SHOWN) -> str:
 
 
 def shorten(value: Any) -> str:
-    """A value as messages show it, cut short; lone surrogates, which nothing can print, as ``?``."""
+    """A value as messages show it, cut short."""
     text = "nothing" if value is None else json.dumps(value, ensure_ascii=False, default=str).replace('"', "'")
-    text = text.encode("utf-8", "replace").decode()
+    text = visible(text)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

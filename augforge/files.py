@@ -55,8 +55,9 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         # A failing write, unlike a failing open, names no file.
         named = path if error.filename is None else Path(os.fsdecode(error.filename))
-        below = path in named.parents
-        if error.errno not in STORAGE_ERRORS or not (below or named.parent == path.parent or named in path.parents):
+        full, own = named.absolute(), path.absolute()  # libraries may name a file by its full path
+        below = own in full.parents
+        if error.errno not in STORAGE_ERRORS or not (below or full.parent == own.parent or full in own.parents):
             raise
         raise storage_error(named if below else path, error) from error
 

@@ -51,7 +51,8 @@ def read_table(path: Path) -> pl.DataFrame:
 
     check_parquet(path)
     try:
-        return pl.read_parquet(path, glob=False)  # a folder's name may hold an asterisk or brackets
+        with path.open("rb") as stream:  # by a stream, since a folder's name may hold brackets, or be no UTF-8
+            return pl.read_parquet(stream)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # it panics on some damage
         raise ValueError(first_line(error)) from None
 

@@ -29,6 +29,18 @@ _SIZES = ("width", "height")
 _PLACES = ("image_offset", "image_bytes", "masks_offset", "masks_bytes")
 
 
+def check_columns(path: Path) -> None:
+    """Raise DatasetError unless an index has its columns, of their types, whatever is in them."""
+    try:
+        check_parquet(path)
+        with pq.ParquetFile(path, memory_map=True) as file:
+            problem = next(_schema_problems(file.schema_arrow, None), None)
+    except FAULTS as error:
+        problem = f"cannot be read ({first_line(error)})"
+    if problem:
+        raise DatasetError(f"{path} {problem}, so it is no index. Get the dataset again, or build it")
+
+
 def check_index(path: Path, manifest: Manifest) -> None:
     """Raise DatasetError unless the sizes, places and names in an index are possible ones.
 
@@ -48,7 +60,7 @@ def check_index(path: Path, manifest: Manifest) -> None:
         )
 
 
-def _schema_problems(schema: pa.Schema, classes: Sequence[str]) -> Iterator[str]:
+def _schema_problems(schema: pa.Schema, classes: Sequence[str] | None) -> Iterator[str]:
     wanted = {
         **dict.fromkeys(_TEXTS, (pa.types.is_string, pa.types.is_large_string)),
         **dict.fromkeys([*_SIZES, *_PLACES], (pa.types.is_integer,)),
@@ -64,7 +76,7 @@ def _schema_problems(schema: pa.Schema, classes: Sequence[str]) -> Iterator[str]
         elif not any(is_kind(schema.field(name).type) for is_kind in kinds):
             yield f"holds {shorten(str(schema.field(name).type))} in column {name}"
     for name in ("area", "box"):
-        if name in schema.names and pa.types.is_struct(schema.field(name).type):
+        if classes is not None and name in schema.names and pa.types.is_struct(schema.field(name).type):
             found = [field.name for field in schema.field(name).type]
             if sorted(found) != sorted(classes):
                 yield f"has the classes {shorten(found)} in column {name}, the manifest {shorten(list(classes))}"

@@ -258,6 +258,8 @@ def read_manifest(folder: Path, version: str | None = None) -> Manifest:
 
     path = folder / ("manifest.yaml" if version is None else f"versions/{find_version(folder, version)}.yaml")
     if not path.exists():
+        if versions(folder):
+            raise DatasetError(f"{path} is missing, but other files of a dataset are there. {_repair_advice(folder)}")
         raise DatasetError(f"{folder} holds no manifest.yaml, so it is no dataset. Build one: augforge build RECIPE")
     if not path.is_file():
         raise DatasetError(f"{path} is no regular file; expected a manifest. Get the dataset again from where it came")
@@ -270,11 +272,11 @@ def read_manifest(folder: Path, version: str | None = None) -> Manifest:
     try:
         manifest = file.check(Manifest, file.data)
         _check_seal(path, file.text, manifest)
+        if version is not None and manifest.version != path.stem:
+            raise DatasetError(f"{path}: it is the manifest of version {manifest.version}")
     except DatasetError as error:
-        raise DatasetError(
-            f"{str(error).splitlines()[0]}. The manifest is damaged: {_remedy(folder, path)}, "
-            "or build the dataset again in another folder"
-        ) from None
+        advice = _repair_advice(folder)
+        raise DatasetError(f"{str(error).splitlines()[0]}. The manifest is damaged. {advice}") from None
     return manifest
 
 
@@ -287,11 +289,8 @@ def _check_seal(path: Path, text: str, manifest: Manifest) -> None:
         raise DatasetError(f"{path}: {problem}")
 
 
-def _remedy(folder: Path, path: Path) -> str:
-    """Where the other copy of a damaged manifest lies."""
-    if path.parent.name == "versions":
-        return "if it is the current version, copy manifest.yaml over it"
-    return f"copy versions/{next(reversed(versions(folder)), '<version>')}.yaml over it"
+def _repair_advice(folder: Path) -> str:
+    return f"Put it right: augforge repair {folder}; or build the dataset again in another folder"
 
 
 def versions(folder: Path) -> list[str]:

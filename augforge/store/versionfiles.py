@@ -56,6 +56,16 @@ class VersionFiles:
 
     # ---- the index ----
 
+    @property
+    def index_path(self) -> str:
+        """The index file."""
+        return str(self.folder / self.manifest.index_path)
+
+    @property
+    def index_sha256(self) -> str | None:
+        """Digest of the index file; None if files are believed as they are."""
+        return self.manifest.index_sha256 if self.checked else None
+
     def read_table(self) -> SampleTable:
         """What reading samples needs of the index; DatasetError if the file is missing or damaged."""
         from augforge.store.tablereading import read_sample_table  # by Arrow, which a loading process does without

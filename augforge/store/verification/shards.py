@@ -63,7 +63,7 @@ def _hit_samples(path: Path, tables: Sequence[pl.DataFrame]) -> list[str]:
     whose pages fail their checksums, or else, since it is in a footer or a page's header, all. All too if the file is
     missing.
     """
-    if not path.exists():
+    if not path.is_file():  # missing, or a pipe that whoever opens it would wait for
         return _names(tables)
     rows = next(iter(tables), None)
     if rows is None:

@@ -9,6 +9,7 @@ import polars as pl
 from augforge.cache.parquet import read_table
 from augforge.errors import DatasetError
 from augforge.store.index import read_index
+from augforge.store.indexcheck import check_columns
 from augforge.store.manifest import Manifest, count_reasons, rejected_digest, tags_digest
 from augforge.store.verification.files import DatasetFiles
 from augforge.store.verification.report import Fault
@@ -27,7 +28,9 @@ def table_faults(files: DatasetFiles, manifest: Manifest) -> Iterator[Fault]:
 
 def read_rows(files: DatasetFiles, manifest: Manifest) -> pl.DataFrame:
     """The rows of an index whose bytes are right, in the order of their ids; DatasetError if it is no index."""
-    return read_index(files.folder / manifest.index_path).sort("id")
+    path = files.folder / manifest.index_path
+    check_columns(path)
+    return read_index(path).sort("id")
 
 
 def index_faults(files: DatasetFiles, manifest: Manifest, rows: pl.DataFrame) -> Iterator[Fault]:
