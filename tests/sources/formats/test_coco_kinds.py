@@ -54,6 +54,9 @@ def kinds(listing: Listing) -> list[str]:
         ("annotations/instances.json", "annotations/instances_val2017.json"),
         ("labels.json", "labels_val.json"),
         ("annotations/instances_train.json", "valid/_annotations_instances.json"),
+        ("annotations/instances_train.json", "annotations/val.json"),
+        ("annotations/train.json", "annotations/val_instances.json"),
+        ("instances.json", "val.json"),
     ],
 )
 def test_a_file_without_split_is_that_of_training(tmp_path: Path, train: str, val: str) -> None:
@@ -67,9 +70,13 @@ def test_a_file_without_split_is_that_of_training(tmp_path: Path, train: str, va
 
 def test_the_only_file_of_a_split_is_not_left_aside(tmp_path: Path) -> None:
     put(tmp_path, "annotations/instances_train.json", content("a.png"), "images/a.png")
-    put(tmp_path, "annotations/test.json", content("c.png"), "images/c.png")
-    broken(tmp_path, "annotations/test.json would be left aside", "instances_test.json")
-    assert len(scan(tmp_path, annotations="annotations/test.json").records) == 1
+    put(tmp_path, "annotations/captions_test.json", content("c.png"), "images/c.png")
+    broken(tmp_path, "annotations/captions_test.json would be left aside", "instances_test.json")
+    assert len(scan(tmp_path, annotations="annotations/captions_test.json").records) == 1
+    bare = content("c.png")
+    del bare["annotations"]  # as COCO itself has image_info_test2017.json
+    put(tmp_path, "annotations/captions_test.json", bare)
+    assert len(scan(tmp_path).records) == 1
 
 
 def test_a_file_that_is_left_aside_is_told(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -47,15 +48,14 @@ def annotation_files(source: Source) -> ChosenFiles:
     places = json_files(root)
     if not places:
         raise layout_error(source, f"{root} holds no .json")
-    read = [place for place in places if "instances" in _words(place)] if len(places) > 1 else places
-    read = read or places
+    read = _with_other_splits([place for place in places if "instances" in _words(place)] or places, places)
     left = [place for place in places if place not in read]
     for place in read:
         place_inside(root, place, f"{root / place}: annotation file", source.follows_links)
     splits = [split_of(place) for place in read]
     if len({*splits}) < len(splits) or ("" in splits and "train" in map(_kind_of_split, splits)):
         raise _several_files_error(root, places)
-    _check_left_splits(root, left, {_kind_of_split(split) for split in splits})
+    _check_left_splits(root, left, {_kind_of_split(split) or "train" for split in splits})
     return ChosenFiles(read, [place for place in left if not _COMPANIONS & {*_words(place)}])
 
 
@@ -74,6 +74,14 @@ def _kind_of_split(word: str) -> str:
     return (own_split(word) or "train") if word else ""
 
 
+def _with_other_splits(read: list[str], places: list[str]) -> list[str]:
+    """The files to read, with those of further splits that have other names, such as test.json beside instances_*."""
+    kinds = {_kind_of_split(split_of(place)) or "train" for place in read}
+    named = [(_kind_of_split(split_of(place)), place) for place in places if not _COMPANIONS & {*_words(place)}]
+    further = {kind: place for kind, place in reversed(named) if kind and kind not in kinds}
+    return [place for place in places if place in read or place in further.values()]
+
+
 def _several_files_error(root: Path, places: list[str]) -> SourceError:
     return SourceError(
         f"{root} holds {len(places)} annotation files; expected one, or one per split, as train.json and val.json: "
@@ -86,12 +94,20 @@ def _check_left_splits(root: Path, left: list[str], read: set[str]) -> None:
     """Raise SourceError if a file that is left aside names a split that no file has which is read."""
     for place in left:
         split = split_of(place)
-        if split and _kind_of_split(split) not in read:
+        if split and _kind_of_split(split) not in read and _has_annotations(root / place):
             raise SourceError(
-                f"{root / place} would be left aside, as other files are named instances, and no other is that of "
-                f"split {split}; expected every split to be read. Rename it to instances_{split}.json to read it too, "
-                "move it away, or name the one file to read in source.annotations."
+                f"{root / place} would be left aside, as it seems to hold no instances, but no other file is that of "
+                f"split {split}; expected every split to be read. Rename it to instances_{split}.json to read it, move "
+                "it away, or name the one file to read in source.annotations."
             )
+
+
+def _has_annotations(path: Path) -> bool:
+    """Whether a file has annotations: COCO's image_info_test2017.json has none. It may be too large to be read."""
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        return text.find(b'"annotations"') >= 0
 
 
 def _json_files_in(root: Path, folder: str) -> list[str]:
