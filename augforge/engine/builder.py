@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from augforge.cache.work import DamagedPayload, Payload
 from augforge.catalogue import load_plugin
 from augforge.engine import execute
+from augforge.engine.findings import Accepted
 from augforge.engine.finished import Finished
 from augforge.engine.opening import Opened, check_folder, dataset_folder, open_recipe
 from augforge.engine.outcome import Outcome
@@ -24,6 +25,7 @@ from augforge.files import writer_lock, writing
 from augforge.planning.rows import Row
 from augforge.progress import Progress, Silent
 from augforge.recipe.recipe import Recipe, load_recipe
+from augforge.sources.listing import Finding
 from augforge.store.contents import remove_leftovers
 from augforge.store.log import append_entry
 from augforge.store.manifest import Manifest, count_reasons
@@ -46,6 +48,8 @@ class Summary:
         version_note: why it is not known: ``depends on pixels`` that are still to be made.
         rejected: counts by ``step: reason``.
         unchanged: whether the version was already the current one; None for a dry run that cannot know it.
+        findings: what is implausible about source and splits, each with kind, names, message and remedy.
+        accepted: the findings that the recipe accepts, each with its reason, ``why``.
     """
 
     name: str
@@ -66,6 +70,8 @@ class Summary:
     unchanged: bool | None = False
     seconds: float = 0.0
     version_note: str = ""
+    findings: list[Finding] = field(default_factory=list)
+    accepted: list[Accepted] = field(default_factory=list)
 
 
 def build(
@@ -79,6 +85,7 @@ def build(
     rehash: bool = False,
     register: bool = False,
     rename: bool = False,
+    strict: bool = False,
     plugins: Sequence[str | Path] = (),
     progress: Progress | None = None,
 ) -> Summary:
@@ -95,6 +102,7 @@ def build(
         plugins: Python files that register ops or sources; they are run.
         register: enter source and dataset into ``data_manifest.yaml`` in the current folder.
         rename: build over a dataset of another name. The new version has the recipe's name, older ones keep theirs.
+        strict: findings that the recipe does not accept stop the build before any work, as its own key ``strict`` says.
         progress: is told how far the work is.
 
     Raises:
@@ -107,6 +115,7 @@ def build(
     for plugin in plugins:
         load_plugin(plugin)
     loaded = load_recipe(recipe, overrides)
+    loaded = replace(loaded, strict=True) if strict else loaded
     if register:
         check_registrable(loaded)
     folder = dataset_folder(out, loaded.name)
@@ -198,6 +207,8 @@ def _summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Su
             *outcome.warnings,
             *_warn_of_empty_splits(table.rows, outcome.rows),
         ],
+        findings=list(finished.opened.findings.open),
+        accepted=list(finished.opened.findings.accepted),
     )
 
 

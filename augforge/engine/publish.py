@@ -13,6 +13,7 @@ import augforge
 from augforge.cache.work import remove_batch
 from augforge.catalogue import origin_of
 from augforge.engine import execute
+from augforge.engine.findings import finding_entries
 from augforge.engine.finished import Finished, index_rows, shard_columns, stage_rows
 from augforge.errors import DatasetError
 from augforge.files import file_sha256, temporary_path, writing
@@ -23,13 +24,12 @@ from augforge.recipe.recipe import Recipe, verdicts_json
 from augforge.sources.licences import Licence
 from augforge.store import index as index_store
 from augforge.store.card import write_card
+from augforge.store.entries import LicenceEntry, ReviewEntry
 from augforge.store.manifest import (
     FORMAT_VERSION,
     FileEntry,
-    LicenceEntry,
     Manifest,
     RecipeEntry,
-    ReviewEntry,
     ShardEntry,
     SourceEntry,
     count_reasons,
@@ -126,6 +126,7 @@ def write_version(finished: Finished, written: VersionShards) -> Manifest:
         recipe=RecipeEntry(digest=recipe.digest, text=recipe.text, overrides=_recorded_overrides(recipe)),
         review=_review_entry(recipe),
         licences=_licence_entries(finished),
+        findings=finding_entries(finished.opened.findings, recipe.source),
         files=tables,
         shards=entries,
     )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+_TEXT = re.compile(r"'(?:[^']|'')*'")
 _METADATA = re.compile(r'\bmetadata"?\s*\.\s*(?:"((?:[^"]|"")+)"|(\w+))', re.IGNORECASE)
 
 
@@ -35,7 +36,15 @@ def check_syntax(expression: str) -> str:
 
 def metadata_named(expression: str) -> set[str]:
     """The columns of metadata that a condition names: ``metadata.age``, ``metadata."Patient ID"``."""
-    return {quoted.replace('""', '"') or plain for quoted, plain in _METADATA.findall(expression)}
+    found = _METADATA.findall(_TEXT.sub("''", expression))
+    return {quoted.replace('""', '"') or plain for quoted, plain in found}
+
+
+def columns_named(expression: str) -> set[str]:
+    """The columns of samples that a condition names, without the fields in them: ``metadata``, ``split``, ``tilt``."""
+    import polars as pl
+
+    return {*pl.sql_expr(expression).meta.root_names()}
 
 
 def evaluate_condition(expression: str, rows: Sequence[Mapping[str, Any]]) -> list[bool]:

@@ -25,6 +25,9 @@ class Record:
         data: what the adapter's `load` needs to find it again; JSON-like. It names each file that `load` reads by its
             place; see `Source.files_of`.
         licences: keys of the licences of its image and annotation; see `Listing.licences`.
+        image_sha256: SHA-256 of the image file's bytes; empty where the source does not know it.
+        drawn: the classes that its annotation draws, or the labels that it gives; None where the source does not know
+            that before the pixels are read.
     """
 
     name: str
@@ -37,6 +40,8 @@ class Record:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     licences: tuple[str, ...] = ()
+    image_sha256: str = ""
+    drawn: tuple[str, ...] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Each record is pickled into a `Shelf`. This way that is 5 times faster than the way of dataclasses with slots.

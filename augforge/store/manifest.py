@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from augforge.errors import DatasetError, shorten
 from augforge.files import sync_folder, write_text
 from augforge.keys import canonical_json, digest
+from augforge.store.entries import FindingEntry, FrozenEntry, LicenceEntry, ReviewEntry
 
 FORMAT_VERSION = 2
 """Version of the on-disk format. Raise it when an older augforge can no longer read what this one writes."""
@@ -20,11 +21,7 @@ READABLE_FORMATS = (1, 2)
 """Format 1 has no seal, no digests but those of shards and index, and no payload digests: it is read, but unchecked."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RecipeEntry(_Frozen):
+class RecipeEntry(FrozenEntry):
     """The recipe verbatim, the digest of its content, without white space, comments and source path; and overrides.
 
     The overrides are what ``--set`` changed, by key, but for the source's path.
@@ -35,27 +32,7 @@ class RecipeEntry(_Frozen):
     overrides: dict[str, Any] = Field(default_factory=dict)
 
 
-class ReviewEntry(_Frozen):
-    """The review file verbatim, and the digest of its verdicts, without white space and comments."""
-
-    digest: str
-    text: str
-
-
-class LicenceEntry(_Frozen):
-    """A licence of source images: the key that the index has, name, URL, whom to name, and how many samples show some.
-
-    A sample that was made of several images counts for each of their licences.
-    """
-
-    licence: str
-    name: str
-    url: str
-    attribution: str
-    samples: int
-
-
-class SourceEntry(_Frozen):
+class SourceEntry(FrozenEntry):
     """The source: the format it was read as, a digest over the ids of its samples, and their number."""
 
     format: str
@@ -63,7 +40,7 @@ class SourceEntry(_Frozen):
     samples: int
 
 
-class ShardEntry(_Frozen):
+class ShardEntry(FrozenEntry):
     """A shard: its path relative to the dataset, split, rows, size in bytes and SHA-256."""
 
     path: str
@@ -80,7 +57,7 @@ class ShardEntry(_Frozen):
         return value
 
 
-class FileEntry(_Frozen):
+class FileEntry(FrozenEntry):
     """A table beside the shards: its path relative to the dataset, size in bytes and SHA-256."""
 
     path: str
@@ -95,13 +72,13 @@ class FileEntry(_Frozen):
         return value
 
 
-class Manifest(_Frozen):
+class Manifest(FrozenEntry):
     """A dataset version. `version` digests format, class and label tables, shards, rejections and tags; no more.
 
     `metadata_columns` are the metadata that samples carry: they may be personal data, so card and `pack` name them.
     `augforge` is the version that made it. `files` are the tables: index, rejected samples, stages, ledger.
     `plugins` says of each op, and of the source, that a plugin defines, where its code came from. `licences` are those
-    of the source images.
+    of the source images. `findings` are what was implausible about source and splits when the version was built.
     """
 
     format: int
@@ -126,6 +103,7 @@ class Manifest(_Frozen):
     recipe: RecipeEntry
     review: ReviewEntry | None = None
     licences: list[LicenceEntry] = Field(default_factory=list)
+    findings: list[FindingEntry] = Field(default_factory=list)
     files: list[FileEntry] = Field(default_factory=list)
     shards: list[ShardEntry]
 

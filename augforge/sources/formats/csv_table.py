@@ -170,7 +170,8 @@ ROOT/                          source.path
             known = classes.known if whole else [name for name in classes.known if name in seen]
             data = {"runs": [[label, text] for label, text, _ in masks if text], "known": known}
             content = classes.content([self.order, found, known])
-            yield make_record(name, image.place, size, content, group=folder_or_name(name), data=data)
+            drawn = {label for label, text, _ in masks if text}
+            yield make_record(name, image.place, size, content, group=folder_or_name(name), data=data, drawn=drawn)
 
     def _class_in_row(self, label: str, where: str) -> str | None:
         if not label:
@@ -201,7 +202,13 @@ ROOT/                          source.path
                 scan.bad_sample(name, "broken label", str(error))
                 continue
             data = {"label": label, "of": len(names)}
-            yield make_record(name, image.place, facts[image.place], label, group=folder_or_name(name), data=data)
+            given = (
+                [names[label]]
+                if isinstance(label, int)
+                else [each for each, value in zip(names, label, strict=True) if value]
+            )
+            group = folder_or_name(name)
+            yield make_record(name, image.place, facts[image.place], label, group=group, data=data, drawn=given)
 
     def _read_label(self, table: Table, image: _Image, names: tuple[str, ...]) -> int | list[float]:
         """The index of the image's label, or the weights of all labels."""

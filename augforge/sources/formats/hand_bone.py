@@ -15,7 +15,7 @@ from pydantic import Field
 from augforge import bitmask
 from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError
-from augforge.keys import Id, digest
+from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources.class_lists import CLASS_LISTS
 from augforge.sources.core import Listing, Record, Refused, Source, source
@@ -76,8 +76,8 @@ ROOT/                                       source.path
         rows = {person: person_row(people, person) for person in {image.person for image, _ in pairs}}
 
         def record(image: _File, note: _File | None) -> Record:
-            content = annotations[note.place]["content"] if note else "unlabelled"
-            return _make_record(image, note, images[image.place], content, rows[image.person])
+            own = annotations[note.place] if note else _UNLABELLED
+            return _make_record(image, note, images[image.place], own, rows[image.person])
 
         records = (
             record(image, note)
@@ -106,13 +106,14 @@ ROOT/                                       source.path
     @property
     def _annotation_facts(self) -> str:
         """The kind of `_read_facts` in the cache: it names everything besides the file that decides the result."""
-        return f"hand-bone@{self.adapter_version}, facts@2 {digest(self.classes, self.class_map)}"
+        return f"hand-bone@{self.adapter_version}, facts@3 {digest(self.classes, self.class_map)}"
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
         document = _read_document(path)
         polygons = _read_polygons(document, path, self, self.classes)
         far = _farthest_polygons(polygons)
-        return {"content": digest(sorted(polygons)), "size": _read_size(document, path), "far": far}
+        content, drawn = digest(sorted(polygons)), sorted({name for name, _ in polygons})
+        return {"content": content, "drawn": drawn, "size": _read_size(document, path), "far": far}
 
     def _read_people(self, scan: Scan) -> Table:
         names = (self.metadata,) if isinstance(self.metadata, str) else _TABLES
@@ -160,6 +161,7 @@ class _File:
 
 
 Pairs = list[tuple[_File, _File | None]]
+_UNLABELLED: Mapping[str, Any] = {"content": "unlabelled", "drawn": ()}
 
 
 def _find_pairs(scan: Scan) -> Pairs:
@@ -239,16 +241,11 @@ def _size_text(size: Sequence[float]) -> str:
 
 
 def _make_record(
-    image: _File, annotation: _File | None, facts: Mapping[str, Any], content: Id, row: Row | None
+    image: _File, annotation: _File | None, facts: Mapping[str, Any], own: Mapping[str, Any], row: Row | None
 ) -> Record:
+    data, split = {"annotation": annotation.place if annotation else None}, _PARTS[image.part]
     record = make_record(
-        image.name,
-        image.place,
-        facts,
-        content,
-        group=image.person,
-        split=_PARTS[image.part],
-        data={"annotation": annotation.place if annotation else None},
+        image.name, image.place, facts, own["content"], group=image.person, split=split, data=data, drawn=own["drawn"]
     )
     return replace(record, metadata=row) if row else record
 

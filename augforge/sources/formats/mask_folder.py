@@ -62,6 +62,7 @@ ROOT/                          source.path
         require_images_folder(scan, self.images)
         labels = self._class_masks.labels(scan, self.images)
         table = class_table(self, labels, self.root / self.masks)
+        scan.note_labels(labels)
         images = self._find_images(scan, labels)
         facts = scan.image_facts(images.items())
         masks = self._class_masks.list_masks(scan, labels, images, facts)
@@ -87,7 +88,8 @@ ROOT/                          source.path
         """The record of an image; ``masks`` are None if it is unlabelled."""
         content = table.content("unlabelled" if masks is None else self._class_masks.canonical(masks))
         data = {"masks": [mask[2] for mask in masks or ()], "known": [] if masks is None else table.known}
-        return make_record(name, place, facts, content, group=folder_or_name(name), data=data)
+        drawn = [mask[0] for mask in masks or ()]
+        return make_record(name, place, facts, content, group=folder_or_name(name), data=data, drawn=drawn)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         image = load_image(self.root, record)

@@ -6,6 +6,7 @@ import os
 import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
+from sys import intern
 from typing import Any
 
 from augforge.errors import SourceError, moved_names
@@ -24,6 +25,7 @@ def make_record(
     split: str | None = None,
     data: Mapping[str, Any] | None = None,
     size: tuple[int, int] | None = None,
+    drawn: Iterable[str] | None = None,
 ) -> Record:
     """The record of an image file.
 
@@ -36,6 +38,7 @@ def make_record(
         group: the name, if None.
         split: the one that the data set prescribes.
         data: what else `load` needs.
+        drawn: the classes that its annotation draws, or the labels that it gives, if that is known.
     """
     width, height = size or (facts["width"], facts["height"])
     return Record(
@@ -47,6 +50,8 @@ def make_record(
         bytes=facts["bytes"],
         content=digest(facts["sha256"], content),
         data={"image": place, **(data or {})},
+        image_sha256=facts["sha256"],
+        drawn=None if drawn is None else tuple(map(intern, sorted(set(drawn)))),
     )
 
 

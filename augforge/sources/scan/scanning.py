@@ -21,6 +21,7 @@ from augforge.cache.shelf import Shelf
 from augforge.errors import OldNames, SourceError
 from augforge.sources.core import Listing, Record, Records, Refused, Source
 from augforge.sources.licences import Licence
+from augforge.sources.plausibility.listed import find_implausible
 from augforge.sources.scan.images import IMAGE_FACTS, image_facts
 from augforge.sources.scan.joining import open_table, with_group, with_licence, with_row
 from augforge.sources.scan.own_splits import Splits
@@ -45,6 +46,7 @@ class Scan(ScanReport, OldNames):
         root: the source's folder.
         broken_links: names of links that cannot be followed; samples below them may lack files.
         licences: those of the samples, by the keys that their records hold.
+        visited: the first part of each place that was walked or read; ``.`` for the root itself.
     """
 
     old_names: ClassVar[Mapping[str, str]] = {
@@ -66,9 +68,11 @@ class Scan(ScanReport, OldNames):
     def __init__(self, source: Source, cache: FileCache) -> None:
         super().__init__(source)
         self.cache, self.root = cache, source.root
+        self._root_length = len(str(source.root / "x")) - 1
         self._origin = source.origin()  # a plugin that changed reads its files again
         self.broken_links: set[str] = set()
         self.licences: dict[str, Licence] = {}
+        self.visited: set[str] = set()
 
     # ---- files ----
 
@@ -108,7 +112,8 @@ class Scan(ScanReport, OldNames):
 
     def _walk_folder(self, folder: str, deep: bool) -> Iterator[Found]:
         """The entries of a folder or, if ``deep``, the files in it and below; unusable ones are reported or refused."""
-        place_inside(self.root, folder, f"{self.root}: folder")  # raises if the folder is out of the root
+        inside = place_inside(self.root, folder, f"{self.root}: folder")  # raises if the folder is out of the root
+        self.visited.add(inside.partition("/")[0])
         try:
             for file in walk(self.root, folder, deep):
                 if file.fault is not None:
@@ -189,6 +194,7 @@ class Scan(ScanReport, OldNames):
 
     def file_facts(self, path: Path, kind: str, compute: Callable[[Path], Any]) -> Any:
         """Facts of one file. Raises SourceError if it cannot be read, and whatever ``compute`` raises."""
+        self.visited.add(str(path)[self._root_length :].partition("/")[0])
         try:
             return self.cache.get(path, kind + self._origin, compute)
         except OSError as error:
@@ -224,6 +230,7 @@ class Scan(ScanReport, OldNames):
         if not kept and not self.refused:
             raise SourceError(f"{self.root} holds no image; expected\n{self.source.layout}\nCorrect source.path.")
         refused = sorted(self.refused, key=lambda row: (row.name, row.reason, row.detail))
+        self.findings += find_implausible(self, kept.values(), classes, labels)
         told = (tuple(self.warnings), self.licences, tuple(self.findings))
         return Listing(classes, Records(kept), tuple(refused), labels, *told)
 
@@ -251,6 +258,7 @@ class Scan(ScanReport, OldNames):
         if table is not None and table.unmatched and table.rows:
             if table.matched:
                 self.warnings.append(table.unmatched_warning())
+                self.findings.append(table.unmatched_finding())
             else:
                 self.source_error(table.no_match_message())
 

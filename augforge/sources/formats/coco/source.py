@@ -100,6 +100,7 @@ ROOT/                          source.path
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
         files = self._read_files(scan)
+        scan.note_labels(label for file in files for label in file.facts["labels"])
         places = self._find_images(scan, files)
         # With a wrong folder of images every sample would be bad: one error says so instead of one for each.
         for file in files:
@@ -149,7 +150,7 @@ ROOT/                          source.path
     @property
     def _kind(self) -> str:
         """What the cache calls `_read_facts`: it names everything besides the file that decides the result."""
-        return f"coco@{self.adapter_version}, facts@5 {digest(self.classes, self.class_map, self.crowd, self.boxes)}"
+        return f"coco@{self.adapter_version}, facts@6 {digest(self.classes, self.class_map, self.crowd, self.boxes)}"
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
         document = read_document(path)
@@ -289,6 +290,7 @@ ROOT/                          source.path
                 content = [content, image["unknown"]]
                 known = [class_ for class_ in known if class_ not in image["unknown"]]
             data = {"shapes": image["shapes"], "known": known}
-            record = make_record(name, place, found, content, group=file.usual_group(place), data=data)
+            group, drawn = file.usual_group(place), image["drawn"]
+            record = make_record(name, place, found, content, group=group, data=data, drawn=drawn)
             licence = licences[file.place].of(image["file_name"])
             yield record if licence is None else replace(record, licences=(licence.key,))

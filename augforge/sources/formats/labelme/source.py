@@ -71,6 +71,7 @@ ROOT/                          source.path
         labels = sorted({label for fact in facts.values() for label in fact["labels"]})
         nothing = ClassTable(self.classes or (), [])
         table = class_table(self, labels, self.root) if labels or not scan.bad_names else nothing
+        scan.note_labels(labels)
         pairs = self._pair_images(scan, annotations, facts, found)
         used = {*pairs.values()}
         others = ((name_of(place), place) for place in sorted(found - used))
@@ -209,9 +210,8 @@ ROOT/                          source.path
             if outside is not None and name not in scan.bad_names:
                 scan.bad_sample(name, "outside the image", outside)
             data = {"annotation": annotation, "embedded": place == annotation, "known": table.known}
-            record = make_record(
-                name, place, image, table.content(of_file["content"]), group=folder_or_name(name), data=data
-            )
+            content, drawn = table.content(of_file["content"]), self.classes_of(of_file["labels"])
+            record = make_record(name, place, image, content, group=folder_or_name(name), data=data, drawn=drawn)
             yield replace(record, metadata=of_file["flags"])
 
 

@@ -78,6 +78,7 @@ ROOT/                          source.path
         data_yaml = find_data_yaml(self.root, self.data)
         names = self._class_numbers(data_yaml)
         table = class_table(self, names.values(), self.root / data_yaml.names_file)
+        scan.note_labels(names.values())
         found = find_images(scan, data_yaml)
         places = scan.places_by_name((sample_name(place), place) for place in found.parts)
         facts = scan.image_facts(places.items())
@@ -87,12 +88,13 @@ ROOT/                          source.path
 
         def record(name: str, place: str, label: str | None) -> Record:
             missing = "unlabelled" if name in unlabelled else "empty"
-            annotation = table.content(missing if label is None else contents[label])
+            content, drawn = (missing, []) if label is None else contents[label]
+            annotation = table.content(content)
             known = [] if name in unlabelled else table.known
             data = {"labels": label, "known": known, "names": None if data_yaml.names is None else data_yaml.names_file}
             part = found.parts[place]
             group, split = group_of(name, found.own.get(part, "")), split_of(name, part)
-            return make_record(name, place, facts[place], annotation, group=group, split=split, data=data)
+            return make_record(name, place, facts[place], annotation, group=group, split=split, data=data, drawn=drawn)
 
         all_of = ((name, place, labels.get(name)) for name, place in places.items() if place in facts)
         sound = (files for files in all_of if files[2] is None or files[2] in contents)
@@ -137,13 +139,15 @@ ROOT/                          source.path
 
     def _kind(self, names: Mapping[int, str], table: ClassTable) -> str:
         """The kind of a label file's facts in the cache: it names everything besides the file that decides them."""
-        return f"yolo@{self.adapter_version} {digest(list(names.items()), table.names, self.class_map, self.boxes)}"
+        rules = digest(list(names.items()), table.names, self.class_map, self.boxes)
+        return f"yolo@{self.adapter_version}, facts@2 {rules}"
 
     def _make_reader(self, names: Mapping[int, str]) -> Any:
-        def read(path: Path) -> str:
+        def read(path: Path) -> list[Any]:
             shapes = read_labels(path, names, self.boxes)
             named = ((self.class_of(names[shape.number]), shape) for shape in shapes)
-            return digest(sorted([name, shape.box, shape.points] for name, shape in named if name is not None))
+            drawn = sorted([name, shape.box, shape.points] for name, shape in named if name is not None)
+            return [digest(drawn), sorted({str(name) for name, *_ in drawn})]
 
         return read
 
