@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from augforge.cache.filecache import FileCache
 from augforge.checks.core import Check, Finding, NotChecked, Result, findings_of_error
 from augforge.checks.subject import Subject
-from augforge.errors import AugforgeError, PlanError, RecipeError, SourceError
+from augforge.errors import AugforgeError, RecipeError, SourceError
 from augforge.files import is_url
 from augforge.recipe.recipe import Recipe
 
@@ -33,7 +33,7 @@ def find_implausible(subject: Subject) -> Iterator[Result]:
         return
     try:
         opened, recipe = subject.opened, _comparing(subject)
-    except (SourceError, PlanError):
+    except (AugforgeError, OSError):
         yield NotChecked("the source cannot be listed", "undecided")
         return
     from augforge.engine.findings import gather_findings  # the engine, which most checks do without

@@ -12,6 +12,7 @@ from typing import Any
 from augforge.cache.work import DamagedPayload, Payload
 from augforge.catalogue import load_plugin
 from augforge.engine import execute
+from augforge.engine.estimating import estimate_bytes
 from augforge.engine.findings import Accepted
 from augforge.engine.finished import Finished
 from augforge.engine.opening import Opened, check_folder, dataset_folder, open_recipe
@@ -28,10 +29,8 @@ from augforge.recipe.recipe import Recipe, load_recipe
 from augforge.sources.listing import Finding
 from augforge.store.contents import remove_leftovers
 from augforge.store.log import append_entry
-from augforge.store.manifest import Manifest, count_reasons
-
-ROW_BYTES = 1000
-"""Rough number of bytes that a sample needs in a shard besides its image: masks, lineage, names."""
+from augforge.store.manifest import Manifest
+from augforge.store.tables import count_reasons
 
 
 @dataclass
@@ -180,6 +179,7 @@ def _publish(finished: Finished, written: VersionShards, summary: Summary) -> Ma
 def _foreseen_summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Summary:
     """The summary of a dry run: with the version that would come of it, if that is known."""
     summary, found = _summary(finished, reusable), foresee_version(finished, current_dataset(finished))
+    summary.bytes = estimate_bytes(finished)
     summary.version, summary.unchanged, summary.version_note = found.version or "", found.unchanged, found.note
     return summary
 
@@ -199,7 +199,7 @@ def _summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Su
         made=len(outcome.rows) - reused,
         reused=reused,
         exact=outcome.counts.exact,
-        bytes=_estimated_bytes(finished, outcome.rows),
+        bytes=0,  # `_publish` and `_foreseen_summary` fill it in
         rejected=count_reasons(finished.rejected()),
         warnings=[
             *table.warnings,
@@ -215,13 +215,6 @@ def _summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Su
 def _warn_of_empty_splits(before: Sequence[Row], after: Sequence[Row]) -> Iterator[str]:
     for split in sorted({row.split for row in before} - {row.split for row in after}):
         yield f"split '{split}' is empty: all of its samples were rejected or moved"
-
-
-def _estimated_bytes(finished: Finished, rows: Sequence[Row]) -> int:
-    """The samples' pixels times the source files' bytes per pixel, plus ROW_BYTES for each sample."""
-    records = finished.listing.records
-    per_pixel = sum(r.bytes for r in records) / sum(r.width * r.height for r in records)
-    return round(sum(row.width * row.height for row in rows) * per_pixel) + len(rows) * ROW_BYTES
 
 
 def _step_counts(recipe: Recipe, outcome: Outcome) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from augforge.sources import Listing, Source
 from augforge.sources.listing import Finding
 from augforge.sources.plausibility.pictures import find_alike_pictures
 from augforge.sources.plausibility.splits import LEAKS, find_far_shares, find_shared_images, find_uneven_strata
-from augforge.store.entries import FindingEntry
+from augforge.store.manifest import FindingEntry
 
 NO_SUCH_SAMPLE = "review without effect"
 ACCEPTS_NOTHING = "accept without effect"
@@ -89,9 +89,10 @@ def finding_entries(findings: Findings, source: Source) -> list[FindingEntry]:
 
 def _find_in_splits(recipe: Recipe, listing: Listing, rows: Sequence[Row], files: FileCache) -> Iterator[Finding]:
     splits = {row.name: row.split for row in rows}
-    yield from find_shared_images(listing.records, splits)
-    if recipe.split.compare == "pictures":
-        yield from find_alike_pictures(recipe.source, listing.records, splits, files)
+    if not any(step.bound.op.moves(step.bound.params) for step in recipe.steps):  # such a step brings twins together
+        yield from find_shared_images(listing.records, splits)
+        if recipe.split.compare == "pictures":
+            yield from find_alike_pictures(recipe.source, listing.records, splits, files)
     own = {record.split for record in listing.records if record.split is not None}
     shares = {name: share for name, share in recipe.split.shares.items() if name not in own}
     if not shares:

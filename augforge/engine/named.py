@@ -8,14 +8,11 @@ from typing import Any
 
 from augforge.errors import PlanError, nearest
 from augforge.ops import Context
-from augforge.ops.conditions import columns_named, metadata_named
+from augforge.ops.conditions import SAMPLE_COLUMNS, columns_named, fields_named, metadata_named
 from augforge.planning.steps import Step
 from augforge.recipe.recipe import Recipe
 from augforge.sources import Listing
 from augforge.yamlfile import KeyPath
-
-_COLUMNS = ("name", "group", "split", "width", "height", "tags", "metadata")
-"""The columns of every sample that conditions see; measurements of earlier steps stand beside them."""
 
 
 def check_named(recipe: Recipe, listing: Listing) -> None:
@@ -29,7 +26,10 @@ def check_named(recipe: Recipe, listing: Listing) -> None:
         for number, step in enumerate(recipe.steps):
             measured = [before.bound.label for before in recipe.steps[:number] if before.bound.op.measure is not None]
             for key, condition in _conditions(step):
-                _check_condition(recipe, (*_path_of(recipe, step), key), condition, measured, metadata)
+                own = [*getattr(step.bound.params, "own_columns", ())] if key == "condition" else []
+                _check_condition(
+                    recipe, (*_path_of(recipe, step), key), condition, [*measured, *own], metadata, listing.classes
+                )
 
 
 @contextmanager
@@ -85,9 +85,16 @@ def _conditions(step: Step) -> Iterator[tuple[str, str]]:
         yield "condition", condition
 
 
-def _check_condition(recipe: Recipe, at: KeyPath, condition: str, measured: Sequence[str], metadata: set[str]) -> None:
-    known = (*_COLUMNS, *measured)
-    unknown = sorted(columns_named(condition) - {*known})
+def _check_condition(
+    recipe: Recipe,
+    at: KeyPath,
+    condition: str,
+    measured: Sequence[str],
+    metadata: set[str],
+    classes: Sequence[str],
+) -> None:
+    known = {*SAMPLE_COLUMNS, *measured}
+    unknown = sorted(columns_named(condition) - known)
     if unknown:
         raise recipe.fail(
             at,
@@ -98,3 +105,6 @@ def _check_condition(recipe: Recipe, at: KeyPath, condition: str, measured: Sequ
     if lacking:
         hint = nearest(lacking[0], metadata) or " The source has no metadata."
         raise recipe.fail(at, f"no sample has the metadata column '{lacking[0]}'.{hint}")
+    unnamed = sorted(fields_named(condition, "area") - {*classes}) if "area" in measured else []
+    if unnamed:
+        raise recipe.fail(at, f"the data has no class '{unnamed[0]}'.{nearest(unnamed[0], classes)}")

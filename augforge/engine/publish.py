@@ -24,15 +24,15 @@ from augforge.recipe.recipe import Recipe, verdicts_json
 from augforge.sources.licences import Licence
 from augforge.store import index as index_store
 from augforge.store.card import write_card
-from augforge.store.entries import LicenceEntry, ReviewEntry
 from augforge.store.manifest import (
     FORMAT_VERSION,
     FileEntry,
+    LicenceEntry,
     Manifest,
     RecipeEntry,
+    ReviewEntry,
     ShardEntry,
     SourceEntry,
-    count_reasons,
     read_manifest,
     rejected_digest,
     table_path,
@@ -41,6 +41,7 @@ from augforge.store.manifest import (
     write_manifest,
 )
 from augforge.store.shard import Shard, ShardPlan, ShardRow, is_intact, plan_shards, write_shard
+from augforge.store.tables import count_reasons
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from augforge.export.outlines import edge_polygons
 from augforge.export.run_lengths import coco_counts, column_runs
 from augforge.sample import IGNORE
 from augforge.sources.raster.rle import compress
-from augforge.store.entries import LicenceEntry
+from augforge.store.manifest import LicenceEntry
 
 
 class Coco(Options):

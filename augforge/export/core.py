@@ -21,7 +21,7 @@ from augforge import bitmask
 from augforge.errors import DatasetError
 from augforge.export.paths import sample_path
 from augforge.files import open_named
-from augforge.store.entries import LicenceEntry
+from augforge.store.manifest import LicenceEntry
 
 UnlabelledScope: TypeAlias = Literal["each", "sample", "split"]
 """What a format can mark as unlabelled: each class of each sample, a whole sample, or a class in a whole split."""

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 _TEXT = re.compile(r"'(?:[^']|'')*'")
-_METADATA = re.compile(r'\bmetadata"?\s*\.\s*(?:"((?:[^"]|"")+)"|(\w+))', re.IGNORECASE)
+_FIELD = r'\b{column}"?\s*\.\s*(?:"((?:[^"]|"")+)"|(\w+))'
+
+SAMPLE_COLUMNS = frozenset(("name", "group", "split", "width", "height", "tags", "metadata"))
+"""The columns of every sample that conditions see; what steps measured stands beside them."""
+FORESEEN_LATE = frozenset(("name", "width", "height"))
+"""Those of them that pixels may decide, so that a dry run does not know them of every sample."""
 
 
 def check_syntax(expression: str) -> str:
@@ -36,7 +41,13 @@ def check_syntax(expression: str) -> str:
 
 def metadata_named(expression: str) -> set[str]:
     """The columns of metadata that a condition names: ``metadata.age``, ``metadata."Patient ID"``."""
-    found = _METADATA.findall(_TEXT.sub("''", expression))
+    return fields_named(expression, "metadata")
+
+
+def fields_named(expression: str, column: str) -> set[str]:
+    """The fields of a column that a condition names: ``area.lung``, ``area."left lung"``."""
+    pattern = _FIELD.format(column=re.escape(column))
+    found = re.findall(pattern, _TEXT.sub("''", expression), re.IGNORECASE)
     return {quoted.replace('""', '"') or plain for quoted, plain in found}
 
 

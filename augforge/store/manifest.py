@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from augforge.errors import DatasetError, shorten
 from augforge.files import sync_folder, write_text
 from augforge.keys import canonical_json, digest
-from augforge.store.entries import FindingEntry, FrozenEntry, LicenceEntry, ReviewEntry
 
 FORMAT_VERSION = 2
 """Version of the on-disk format. Raise it when an older augforge can no longer read what this one writes."""
@@ -21,7 +19,11 @@ READABLE_FORMATS = (1, 2)
 """Format 1 has no seal, no digests but those of shards and index, and no payload digests: it is read, but unchecked."""
 
 
-class RecipeEntry(FrozenEntry):
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RecipeEntry(_Frozen):
     """The recipe verbatim, the digest of its content, without white space, comments and source path; and overrides.
 
     The overrides are what ``--set`` changed, by key, but for the source's path.
@@ -32,7 +34,38 @@ class RecipeEntry(FrozenEntry):
     overrides: dict[str, Any] = Field(default_factory=dict)
 
 
-class SourceEntry(FrozenEntry):
+class LicenceEntry(_Frozen):
+    """A licence of source images: the key that the index has, name, URL, whom to name, and how many samples show some.
+
+    A sample that was made of several images counts for each of their licences.
+    """
+
+    licence: str
+    name: str
+    url: str
+    attribution: str
+    samples: int
+
+
+class ReviewEntry(_Frozen):
+    """The review file verbatim, and the digest of its verdicts, without white space and comments."""
+
+    digest: str
+    text: str
+
+
+class FindingEntry(_Frozen):
+    """Something implausible, the first of the ``count`` names that it is about, and why the recipe accepts it."""
+
+    kind: str
+    message: str
+    remedy: str
+    names: list[str] = Field(default_factory=list)
+    count: int = 0
+    accepted: str | None = None
+
+
+class SourceEntry(_Frozen):
     """The source: the format it was read as, a digest over the ids of its samples, and their number."""
 
     format: str
@@ -40,7 +73,7 @@ class SourceEntry(FrozenEntry):
     samples: int
 
 
-class ShardEntry(FrozenEntry):
+class ShardEntry(_Frozen):
     """A shard: its path relative to the dataset, split, rows, size in bytes and SHA-256."""
 
     path: str
@@ -57,7 +90,7 @@ class ShardEntry(FrozenEntry):
         return value
 
 
-class FileEntry(FrozenEntry):
+class FileEntry(_Frozen):
     """A table beside the shards: its path relative to the dataset, size in bytes and SHA-256."""
 
     path: str
@@ -72,7 +105,7 @@ class FileEntry(FrozenEntry):
         return value
 
 
-class Manifest(FrozenEntry):
+class Manifest(_Frozen):
     """A dataset version. `version` digests format, class and label tables, shards, rejections and tags; no more.
 
     `metadata_columns` are the metadata that samples carry: they may be personal data, so card and `pack` name them.
@@ -192,11 +225,6 @@ def tags_digest(tags: Iterable[tuple[str, Sequence[str]]]) -> str:
     """Digest of (sample name, tags) of all tagged samples: 32 hexadecimal digits, or empty text if there are none."""
     tagged = sorted([name, list(texts)] for name, texts in tags if texts)
     return digest("tags", tagged) if tagged else ""
-
-
-def count_reasons(rejected: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Number of rejections per ``step: reason``, sorted by it."""
-    return dict(sorted(Counter(f"{row['step']}: {row['reason']}" for row in rejected).items()))
 
 
 def write_manifest(folder: Path, manifest: Manifest, make_current: bool = True) -> None:

@@ -69,6 +69,7 @@ class NearDuplicates(FilterParams):
     "near_duplicates",
     NearDuplicates,
     version=1,
+    moves=lambda params: params.across_splits == "move",
     examples=Examples(
         [{}, {"distance": 64, "mirrored": True, "across_splits": "move"}], picture={"across_splits": "move"}
     ),

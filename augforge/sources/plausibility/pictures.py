@@ -21,6 +21,10 @@ PICTURE_HASH = "perceptual@1"
 """The kind of a picture's hash in a file cache."""
 DISTANCE = 20
 """Of 256 bits; as in the op, where copies of other size, exposure or compression differ in less."""
+_LEAST_SIDE = 48
+"""Pixels: smaller pictures, as of digits, look alike without being copies."""
+_REDUCED_SIDE = 64
+"""Pixels of the smallest side that is left of a JPEG which is decoded at an eighth of its size."""
 _JPEG = b"\xff\xd8\xff"
 
 
@@ -59,7 +63,7 @@ def find_alike_pictures(
 
 
 def _hash_of(path: Path, cache: FileCache) -> str:
-    """The hash of an image's picture; empty if it cannot be decoded or is blank, like every other blank one."""
+    """The hash of an image's picture; empty if it cannot be decoded, is small, or is blank and so like others."""
     try:
         return str(cache.get(path, PICTURE_HASH, _picture_hash))
     except (SourceError, OSError):
@@ -71,9 +75,7 @@ def _picture_hash(path: Path) -> str:
     pixels = None
     if data.startswith(_JPEG):  # an eighth of the size is enough for the hash, and decoded many times as fast
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
-        pixels = pixels if pixels is not None and min(pixels.shape) >= _LEAST_SIDE else None
+        pixels = pixels if pixels is not None and min(pixels.shape) >= _REDUCED_SIDE else None
     picture = read_image(path) if pixels is None else pixels
-    return "" if picture.min() == picture.max() else perceptual_hash(picture)["hash"]
-
-
-_LEAST_SIDE = 64
+    small = min(picture.shape[:2]) < _LEAST_SIDE
+    return "" if small or picture.min() == picture.max() else perceptual_hash(picture)["hash"]

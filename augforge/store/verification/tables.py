@@ -8,7 +8,8 @@ import polars as pl
 
 from augforge.errors import DatasetError
 from augforge.store.index import read_index
-from augforge.store.manifest import Manifest, count_reasons, rejected_digest, tags_digest
+from augforge.store.manifest import Manifest, rejected_digest, tags_digest
+from augforge.store.tables import count_reasons
 from augforge.store.verification.files import DatasetFiles
 from augforge.store.verification.report import Fault
 
