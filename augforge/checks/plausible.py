@@ -38,7 +38,7 @@ def find_implausible(subject: Subject) -> Iterator[Result]:
         return
     from augforge.engine.findings import gather_findings  # the engine, which most checks do without
 
-    found = gather_findings(recipe, opened.listing, opened.table.rows, opened.files)
+    found = gather_findings(recipe, opened.listing, opened.table, opened.files)
     if opened.folder.exists():
         opened.files.save()
     strict = subject.strict or recipe.strict

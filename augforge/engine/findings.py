@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from augforge.cache.filecache import FileCache
 from augforge.engine.stratifying import group_members
 from augforge.errors import PlanError, nearest
-from augforge.planning.rows import Row
 from augforge.planning.splits import Split
 from augforge.planning.stratify import EVERY
 from augforge.recipe.recipe import Accept, Recipe
 from augforge.sources import Listing, Source
 from augforge.sources.listing import Finding
 from augforge.sources.plausibility.pictures import find_alike_pictures
-from augforge.sources.plausibility.splits import LEAKS, find_far_shares, find_shared_images, find_uneven_strata
+from augforge.sources.plausibility.splits import LEAKS, find_far_shares, find_uneven_strata
 from augforge.store.manifest import FindingEntry
+
+if TYPE_CHECKING:
+    from augforge.engine.sourcetable import SourceTable
 
 NO_SUCH_SAMPLE = "review without effect"
 ACCEPTS_NOTHING = "accept without effect"
@@ -64,9 +67,13 @@ def _strict_message(findings: Sequence[Finding], where: str) -> str:
     )
 
 
-def gather_findings(recipe: Recipe, listing: Listing, rows: Sequence[Row], files: FileCache) -> Findings:
+def gather_findings(recipe: Recipe, listing: Listing, table: SourceTable, files: FileCache) -> Findings:
     """Everything implausible: what the listing found, then what recipe and splits say."""
-    found = [*listing.findings, *_find_unknown_reviews(recipe, listing), *_find_in_splits(recipe, listing, rows, files)]
+    found = [
+        *listing.findings,
+        *_find_unknown_reviews(recipe, listing),
+        *_find_in_splits(recipe, listing, table, files),
+    ]
     return _accept(found, recipe.accept)
 
 
@@ -87,18 +94,17 @@ def finding_entries(findings: Findings, source: Source) -> list[FindingEntry]:
     ]
 
 
-def _find_in_splits(recipe: Recipe, listing: Listing, rows: Sequence[Row], files: FileCache) -> Iterator[Finding]:
-    splits = {row.name: row.split for row in rows}
+def _find_in_splits(recipe: Recipe, listing: Listing, table: SourceTable, files: FileCache) -> Iterator[Finding]:
+    splits = {row.name: row.split for row in table.rows}
     if not any(step.bound.op.moves(step.bound.params) for step in recipe.steps):  # such a step brings twins together
-        yield from find_shared_images(listing.records, splits)
+        yield from table.shared.findings(splits)
         if recipe.split.compare == "pictures":
             yield from find_alike_pictures(recipe.source, listing.records, splits, files)
-    own = {record.split for record in listing.records if record.split is not None}
+    own = {*splits.values()} - {row.split for row in table.dealt}
     shares = {name: share for name, share in recipe.split.shares.items() if name not in own}
+    dealt = [row for row in table.dealt if row.group not in recipe.split.listed]
     if not shares:
         return
-    open_names = {record.name for record in listing.records if record.split is None}
-    dealt = [row for row in rows if row.name in open_names and row.group not in recipe.split.listed]
     yield from find_far_shares(shares, [row.split for row in dealt], len({row.group for row in dealt}))
     if recipe.split.stratify is not None:
         yield from _find_uneven_strata(recipe.split, shares, listing, {row.name: row.split for row in dealt})

@@ -94,7 +94,8 @@ def _check_condition(
     classes: Sequence[str],
 ) -> None:
     known = {*SAMPLE_COLUMNS, *measured}
-    unknown = sorted(columns_named(condition) - known)
+    folded = {name.lower() for name in known}
+    unknown = sorted(name for name in columns_named(condition) if name.lower() not in folded)
     if unknown:
         raise recipe.fail(
             at,

@@ -140,7 +140,7 @@ def open_recipe(
     files, libraries = FileCache(folder / "work" / "files.sqlite", trust=reuse and not rehash), library_versions()
     listing = list_source(recipe, files)
     table = source_table(listing, recipe)
-    findings = gather_findings(recipe, listing, table.rows, files)
+    findings = gather_findings(recipe, listing, table, files)
     if enforce:
         findings.enforce(recipe)
     pool = _pool(folder, libraries, files) if reuse else Pool()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from sys import intern
 
 from augforge.engine.named import placed
@@ -17,14 +17,24 @@ from augforge.planning.rows import Row
 from augforge.planning.splits import assign_splits
 from augforge.recipe.recipe import Recipe
 from augforge.sources import Listing, Record
+from augforge.sources.plausibility.splits import SharedImages
 
 
 @dataclass(frozen=True, slots=True)
 class SourceTable:
-    """A source's rows with ids and splits, and warnings."""
+    """A source's rows with ids and splits, and warnings.
+
+    Attributes:
+        rows: the samples that are used.
+        warnings: messages for the user.
+        dealt: those rows whose split the recipe decides, and not the data.
+        shared: images that are in several splits.
+    """
 
     rows: list[Row]
     warnings: list[str]
+    dealt: list[Row] = field(default_factory=list)
+    shared: SharedImages = field(default_factory=SharedImages)
 
     @property
     def digest(self) -> str:
@@ -47,8 +57,14 @@ def source_table(listing: Listing, recipe: Recipe) -> SourceTable:
     with placed(recipe, ("split",)):
         members = group_members(recipe.split, (record for record in records if record.split is None))
         splits, warnings = assign_splits(members, recipe.split, own)
-    rows = [_source_row(record, listing, recipe, record.split or splits[record.group]) for record in records]
-    return SourceTable(rows, warnings)
+    table = SourceTable([], warnings)
+    for record in records:
+        row = _source_row(record, listing, recipe, record.split or splits[record.group])
+        table.rows.append(row)
+        table.shared.see(record, row.split)
+        if record.split is None:
+            table.dealt.append(row)
+    return table
 
 
 def _share_of(recipe: Recipe, records: Iterable[Record]) -> list[Record]:

@@ -12,7 +12,7 @@ from makedata import block, put_image, put_json, put_pixels, put_text, scan
 
 from augforge.sources.listing import Finding, Listing, Record
 from augforge.sources.plausibility.classes import find_alike
-from augforge.sources.plausibility.groups import find_lone_groups
+from augforge.sources.plausibility.groups import LoneGroups
 from augforge.sources.plausibility.splits import find_far_shares, find_shared_images
 
 
@@ -125,6 +125,13 @@ def records(*names: str, group: str | None = None) -> list[Record]:
     return [Record(name, group or name, None, 20, 16, 100, "x") for name in names]
 
 
+def lone(found: list[Record]) -> list[Finding]:
+    groups = LoneGroups()
+    for record in found:
+        groups.see(record)
+    return list(groups.findings())
+
+
 @pytest.mark.parametrize(
     ("names", "found"),
     [
@@ -140,8 +147,8 @@ def records(*names: str, group: str | None = None) -> list[Record]:
     ],
 )
 def test_names_that_look_like_parts_of_one_picture(names: list[str], found: bool) -> None:
-    assert [each.kind for each in find_lone_groups(records(*names))] == ["groups of one image"] * found
-    assert not list(find_lone_groups(records(*names, group="one")))
+    assert [each.kind for each in lone(records(*names))] == ["groups of one image"] * found
+    assert not list(lone(records(*names, group="one")))
 
 
 def test_the_same_bytes_in_two_splits(tmp_path: Path) -> None:

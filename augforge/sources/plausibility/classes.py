@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from augforge.errors import nearest, some
 from augforge.sample import IGNORE
-from augforge.sources.listing import Finding, Record
+from augforge.sources.listing import Finding
 from augforge.sources.options import REST
 
 NOT_DRAWN = "class drawn nowhere"
@@ -19,16 +18,11 @@ NO_SUCH_LABEL = "class_map without effect"
 _SHOWN = 5
 
 
-def find_undrawn(records: Iterable[Record], classes: Sequence[str], labels: Sequence[str]) -> Iterator[Finding]:
-    """Classes that no annotation draws and labels that no image has, if the source knows that of every sample."""
-    drawn: Counter[str] = Counter()
-    images = 0
-    for record in records:
-        if record.drawn is None:
-            return
-        drawn.update(record.drawn)
-        images += 1
-    absent = [name for name in classes if not drawn[name] and name != IGNORE]
+def find_undrawn(
+    drawn: Mapping[str, int], images: int, classes: Sequence[str], labels: Sequence[str]
+) -> Iterator[Finding]:
+    """Classes that no annotation draws, and labels that no image has; ``drawn`` counts the images of each."""
+    absent = [name for name in classes if not drawn.get(name) and name != IGNORE]
     if absent:
         yield Finding(
             NOT_DRAWN,
@@ -37,7 +31,7 @@ def find_undrawn(records: Iterable[Record], classes: Sequence[str], labels: Sequ
             "to stay in the table",
             tuple(absent),
         )
-    absent = [name for name in labels if not drawn[name]]
+    absent = [name for name in labels if not drawn.get(name)]
     if absent:
         yield Finding(
             NOT_GIVEN,
@@ -57,7 +51,7 @@ def _subject(word: str, names: Sequence[str]) -> str:
 def find_alike(names: Iterable[str], kind: str, what: str) -> Iterator[Finding]:
     """Names that agree once case, spaces around them and the Unicode form do not count."""
     seen: dict[str, str] = {}
-    pairs = [(other, name) for name in names if (other := seen.setdefault(_folded(name), name)) != name]
+    pairs = [(other, name) for name in names if (other := seen.setdefault(folded(name), name)) != name]
     if pairs:
         one, other = pairs[0]
         more = f", and {len(pairs) - 1} more pairs are" if len(pairs) > 1 else ""
@@ -69,7 +63,8 @@ def find_alike(names: Iterable[str], kind: str, what: str) -> Iterator[Finding]:
         )
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """A name without what people overlook: case, spaces around it, and how accents are written."""
     if name.isascii():  # the usual case, and twice as fast
         return name.strip().lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).strip()

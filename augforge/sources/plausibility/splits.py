@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from augforge.errors import some
 from augforge.sources.listing import Finding, Record
@@ -18,6 +19,28 @@ _FACTOR, _LEAST = 1.75, 0.04
 """A share is far from what was asked if it is off by this factor, and by this much."""
 
 
+@dataclass
+class SharedImages:
+    """Images of the same bytes that are in different splits."""
+
+    first: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    sets: dict[str, list[str]] = field(default_factory=dict)
+
+    def see(self, record: Record, split: str) -> None:
+        """Take in a sample and its split."""
+        if not record.image_sha256:
+            return
+        place = str(record.data.get("image", record.name))
+        name, other, where = self.first.setdefault(record.image_sha256, (record.name, split, place))
+        if other != split and where != place:  # frames of one file have the bytes of the file in common
+            self.sets.setdefault(record.image_sha256, [name]).append(record.name)
+
+    def findings(self, splits: Mapping[str, str]) -> Iterator[Finding]:
+        """The finding, if there is one; ``splits`` has the split of each sample by its name."""
+        if self.sets:
+            yield leak(SHARED, "the same bytes", list(self.sets.values()), splits)
+
+
 def find_shared_images(records: Iterable[Record], splits: Mapping[str, str]) -> Iterator[Finding]:
     """Images of the same bytes that are in different splits.
 
@@ -25,18 +48,11 @@ def find_shared_images(records: Iterable[Record], splits: Mapping[str, str]) -> 
         records: the samples.
         splits: the split of each sample by its name; what is not in it is not used.
     """
-    first: dict[str, tuple[str, str, str]] = {}
-    sets: dict[str, list[str]] = {}
+    shared = SharedImages()
     for record in records:
-        split = splits.get(record.name)
-        if split is None or not record.image_sha256:
-            continue
-        place = str(record.data.get("image", record.name))
-        name, other, where = first.setdefault(record.image_sha256, (record.name, split, place))
-        if other != split and where != place:  # frames of one file have the bytes of the file in common
-            sets.setdefault(record.image_sha256, [name]).append(record.name)
-    if sets:
-        yield leak(SHARED, "the same bytes", list(sets.values()), splits)
+        if record.name in splits:
+            shared.see(record, splits[record.name])
+    yield from shared.findings(splits)
 
 
 def leak(kind: str, what: str, sets: Sequence[Sequence[str]], splits: Mapping[str, str]) -> Finding:

@@ -21,7 +21,7 @@ from augforge.cache.shelf import Shelf
 from augforge.errors import OldNames, SourceError
 from augforge.sources.core import Listing, Record, Records, Refused, Source
 from augforge.sources.licences import Licence
-from augforge.sources.plausibility.listed import find_implausible
+from augforge.sources.plausibility.listed import Census
 from augforge.sources.scan.images import IMAGE_FACTS, image_facts
 from augforge.sources.scan.joining import open_table, with_group, with_licence, with_row
 from augforge.sources.scan.own_splits import Splits
@@ -223,14 +223,15 @@ class Scan(ScanReport, OldNames):
             if self.broken_links:
                 self._check_links_above(record)
         kept: Shelf[Record] = Shelf()
-        kept.update((record.name, record) for record in self._complete_records(found))
+        census = Census()
+        kept.update((record.name, record) for record in census.counted(self._complete_records(found)))
         self.raise_problems()
         for name in self.bad_names:  # only now: completing records may have found more of them
             kept.pop(name, None)
         if not kept and not self.refused:
             raise SourceError(f"{self.root} holds no image; expected\n{self.source.layout}\nCorrect source.path.")
         refused = sorted(self.refused, key=lambda row: (row.name, row.reason, row.detail))
-        self.findings += find_implausible(self, kept.values(), classes, labels)
+        self.findings += census.findings(self, kept.values(), classes, labels)
         told = (tuple(self.warnings), self.licences, tuple(self.findings))
         return Listing(classes, Records(kept), tuple(refused), labels, *told)
 
