@@ -193,6 +193,8 @@ def test_a_fraction_of_the_groups(tmp_path: Path) -> None:
     write_again(tmp_path, fraction=0.8, split={"val": 0.3})
     build(recipe, tmp_path / "out")
     assert after.items() <= names(tmp_path / "out").items()
+    with pytest.raises(PlanError, match="--register records a source as a whole"):
+        build(recipe, tmp_path / "out", register=True)
     with pytest.raises(PlanError, match=r"recipe.yaml:\d+: fraction: no group is in the share"):
         build(write_again(tmp_path, fraction=1e-9), tmp_path / "out", dry_run=True)
 
