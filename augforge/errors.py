@@ -15,6 +15,7 @@ AugforgeError
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -109,20 +110,48 @@ def nearest(word: str, known: Iterable[str]) -> str:
     begun = [name for name in names if word and name.startswith(word)]
     close = get_close_matches(word, names, n=1, cutoff=0.6) or begun[:1]
     if close:
-        return f" Did you mean '{close[0]}'?"
+        return f" Did you mean '{visible(close[0])}'?"
     return f" Known: {some(names)}." if names else ""
 
 
 def some(names: Sequence[str], most: int = SHOWN) -> str:
     """The first names, and how many more there are: ``a, b and 3 more``."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return ", ".join(map(visible, names[:most])) + more
 
 
 def shorten(value: Any) -> str:
     """A value as messages show it, cut short."""
     text = "nothing" if value is None else json.dumps(value, ensure_ascii=False, default=str).replace('"', "'")
+    text = visible(text)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""Control characters (C0 but tab and newline, DEL, C1), marks and overrides of direction, line separators, characters
+that cannot be printed."""
+
+
+def visible(text: str, lines: bool = False) -> str:
+    r"""The text with characters that command a terminal, or hide, escaped as in Python: ``\x1b``, ``\u202e``.
+
+    Args:
+        text: any text, such as a sample's name.
+        lines: it may have several lines; otherwise a newline is escaped too.
+    """
+    found = _INVISIBLE.sub(lambda match: _escape(match.group()), text)
+    return found if lines else found.replace("\n", "\\n")
+
+
+def visible_json(text: str) -> str:
+    r"""JSON text with the same characters escaped as JSON has it, ``\u001b``, so that its data stays what it is."""
+    return _INVISIBLE.sub(lambda match: json.dumps(match.group())[1:-1], text)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def warn_of_old_name(old: str, new: str) -> None:

@@ -16,6 +16,7 @@ import platform
 import re
 import secrets
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -54,8 +55,9 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         # A failing write, unlike a failing open, names no file.
         named = path if error.filename is None else Path(os.fsdecode(error.filename))
-        below = path in named.parents
-        if error.errno not in STORAGE_ERRORS or not (below or named.parent == path.parent or named in path.parents):
+        full, own = named.absolute(), path.absolute()  # libraries may name a file by its full path
+        below = own in full.parents
+        if error.errno not in STORAGE_ERRORS or not (below or full.parent == own.parent or full in own.parents):
             raise
         raise storage_error(named if below else path, error) from error
 
@@ -262,10 +264,32 @@ def is_url(path: str | Path) -> bool:
     return "://" in str(path)
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading; OSError for a pipe or a device, which whoever opens it might wait for."""
+    stream = open(path, "rb", opener=_open_at_once)  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError(EINVAL, "it is no regular file", str(path))
+    return stream
+
+
+def read_limited(path: Path, most: int) -> bytes:
+    """The bytes of a file; OSError if it is no regular file, or has more than `most`."""
+    with open_regular(path) as stream:
+        data = stream.read(most + 1)
+    if len(data) > most:
+        raise OSError(EFBIG, f"it has more than {most:,} bytes", str(path))
+    return data
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def file_sha256(file: Path) -> str:
     """SHA-256 of a file's bytes, 64 hexadecimal digits; read in blocks of 1 MiB."""
     state = hashlib.sha256()
-    with file.open("rb") as stream:
+    with open_regular(file) as stream:
         while block := stream.read(1 << 20):
             state.update(block)
     return state.hexdigest()

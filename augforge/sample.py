@@ -19,6 +19,9 @@ Label = NDArray[np.float32]
 Matrix = tuple[tuple[float, float, float], tuple[float, float, float]]
 Box = tuple[int, int, int, int]
 
+SPLITS = ("train", "val", "test")
+"""The names of splits. They become names of files and folders, so there are no others."""
+
 IGNORE = "ignore"
 """The reserved class of pixels that count neither in training nor in evaluation: VOC's void, COCO's crowds."""
 

@@ -258,13 +258,51 @@ def test_broken_yaml(text: str, line: int, fact: str) -> None:
     assert "\n" not in message and "tag:yaml" not in message and "constructor" not in message
 
 
-@pytest.mark.parametrize("text", ["a: &a [*a]\n", "a: &a {b: *a}\n", f"a: {'[' * 600}{']' * 600}\n"])
-def test_endless_nesting(text: str) -> None:
-    assert complaint(text) == "r.yaml: nested too deeply, or an alias stands inside what it names"
+@pytest.mark.parametrize("text", ["a:\n  &a [*a]\n", "a:\n  &a {b: *a}\n"])
+def test_an_alias_inside_what_it_names(text: str) -> None:
+    assert complaint(text).startswith("r.yaml:2: not valid YAML: the alias 'a' stands inside what it names")
 
 
-def test_a_number_beyond_measure() -> None:
-    assert complaint(f"a: 1{'0' * 5000}\n").startswith("r.yaml: not valid YAML: ")
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (f"a: {'[' * 10_000}{']' * 10_000}\n", 1),
+        (f"a:\n  {'- ' * 10_000}b\n", 2),
+        ("".join(f"{'  ' * depth}a:\n" for depth in range(900)), 50),
+        (f"a: {'{b: ' * 600}{'}' * 600}\n", 1),
+    ],
+)
+def test_nesting_has_a_limit(text: str, line: int) -> None:
+    assert complaint(text) == (
+        f"r.yaml:{line}: not valid YAML: nested more than 50 levels deep; expected a flatter file"
+    )
+
+
+def test_aliases_repeat_only_so_much() -> None:
+    laughs = "a0: &a0 [ha, ha]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
+    assert complaint(laughs).startswith("r.yaml:6: not valid YAML: aliases repeat more than 100000 values")
+    merged = "a0: &a0 {k: ha}\n" + "".join(
+        f"a{i}: &a{i}\n  <<: [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)
+    )
+    assert "aliases repeat more than 100000 values" in complaint(merged)
+
+
+@pytest.mark.parametrize("number", ["0x" + "f" * 1_000_000, "1" * 5000, "1." + "3" * 5000, "0o" + "7" * 200])
+def test_a_number_has_a_limit(number: str) -> None:
+    expected = f"r.yaml:2: not valid YAML: a number of {len(number)} characters; expected at most 100"
+    assert complaint(f"a: 1\nb: {number}\n") == expected
+
+
+def test_a_whole_number_fits_128_bits() -> None:
+    assert parse(f"a: {2**128 - 1}\n").data == {"a": 2**128 - 1}
+    assert complaint(f"a: {2**128}\n") == "r.yaml:1: a: expected a number of at most 128 bits, got 129"
+
+
+def test_a_file_has_a_limit(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_bytes(b"#" * 3_000_000)
+    with pytest.raises(RecipeError, match=r"3,000,000 bytes; expected at most 2,097,152 of YAML"):
+        read_yaml(path, RecipeError)
 
 
 def test_a_date_that_is_none_is_text() -> None:

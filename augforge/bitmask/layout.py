@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 Planes: TypeAlias = NDArray[np.uint8]
 """Bit-planes, uint8 (H, W, P)."""
 
+MAX_BYTES = 1 << 31
+"""Of the bit-planes of an image; a frame of some kilobytes may claim any number."""
 _BYTES = np.arange(256, dtype=np.uint8)
 BYTE_FLAGS = (_BYTES[:, None] >> np.arange(8, dtype=np.uint8) & 1).astype(bool)
 """The bits of every byte, lowest first: bool (256, 8)."""
@@ -208,6 +210,8 @@ def decode(data: bytes | memoryview, height: int, width: int, classes: int) -> P
     """
     shape = (plane_count(classes), height, width)
     expected = shape[0] * height * width
+    if expected > MAX_BYTES:
+        raise ValueError(f"bit-planes (P, H, W) = {shape} take {expected} bytes; at most {MAX_BYTES} are decoded")
     try:
         size = zstandard.frame_content_size(data)
         if size != expected:

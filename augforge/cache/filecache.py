@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
@@ -127,14 +128,16 @@ class FileCache:
 
 
 def forget_files(cache: Path, files: Iterable[Path]) -> None:
-    """Delete all that a cache's file says of some files, since they turned out to be other than their stamps say.
+    """Delete all that a cache's file says of some shards, since they turned out to be other than their stamps say.
 
-    If the cache cannot be written, nothing happens.
+    Only the folder's and the file's name count, since a dataset may be reached by several paths. If the cache cannot be
+    written, nothing happens.
     """
     if not cache.is_file():
         return
     with suppress(OSError, sqlite3.Error), closing(sqlite3.connect(cache)) as db, db:
-        db.executemany("DELETE FROM checked_facts WHERE path = ?", [(str(file.absolute()),) for file in files])
+        ends = [(f"{os.sep}{file.parent.name}{os.sep}{file.name}",) for file in files]
+        db.executemany("DELETE FROM checked_facts WHERE substr(path, -length(?1)) = ?1", ends)
 
 
 def _checksum(*texts: Any) -> str:

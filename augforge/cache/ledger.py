@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from augforge.cache.parquet import check_parquet
 from augforge.files import replacing
 from augforge.keys import canonical_json
 
@@ -49,7 +50,8 @@ class Ledger:
                 self._used.add((kind, key))
 
     def load(self, path: Path) -> None:
-        """Add a saved ledger's entries; they count as unused. OSError or ArrowException if the file is damaged."""
+        """Add a saved ledger's entries; they count as unused. One of `FAULTS` is raised if the file is damaged."""
+        check_parquet(path)
         columns = pq.ParquetFile(path, page_checksum_verification=True).read().to_pydict()
         self._values |= zip(zip(columns["kind"], columns["key"], strict=True), columns["value"], strict=True)
 

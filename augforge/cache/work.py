@@ -11,6 +11,7 @@ own digest, and among its entries is the digest of each payload, which is compar
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,7 @@ import xxhash
 
 from augforge.cache.ledger import Entry
 from augforge.errors import DatasetError
-from augforge.files import remove_temporary_files, write_text, writing
+from augforge.files import open_regular, remove_temporary_files, write_text, writing
 from augforge.keys import canonical_json
 
 SCRATCH = "scratch-"
@@ -43,7 +44,7 @@ class Payload:
 
     def read(self) -> tuple[bytes, bytes]:
         """The encoded image and the encoded masks; DatasetError if the file ends before they do."""
-        with Path(self.file).open("rb") as stream:
+        with open_regular(Path(self.file)) as stream:
             image = _read_at(stream, self.image_offset, self.image_bytes)
             return image, _read_at(stream, self.masks_offset, self.masks_bytes)
 
@@ -75,13 +76,11 @@ def payload_digest(image: bytes, masks: bytes) -> str:
 
 
 def _read_at(stream: BinaryIO, offset: int, length: int) -> bytes:
+    end = os.fstat(stream.fileno()).st_size
+    if offset < 0 or length < 0 or offset + length > end:  # `read` would allocate whatever length is claimed
+        raise DatasetError(f"{stream.name} ends at byte {end}, expected {offset + length}; it was cut off")
     stream.seek(offset)
-    data = stream.read(length)
-    if len(data) != length:
-        raise DatasetError(
-            f"{stream.name} ends at byte {offset + len(data)}, expected {offset + length}; it was cut off"
-        )
-    return data
+    return stream.read(length)
 
 
 @dataclass

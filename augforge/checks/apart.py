@@ -118,9 +118,9 @@ def _splits_text(samples: dict[str, list[str]]) -> str:
 
 
 def find_equal_pixels(subject: Subject) -> Iterator[Result]:
-    """No two samples of different splits have the same pixels; pictures of a single value are only a warning."""
+    """No two samples of different splits have the same image; pictures of a single value are only a warning."""
     index = subject.dataset.index.with_row_index("position")
-    torn = _in_several_splits(index.drop_nulls("pixel_digest"), "pixel_digest")
+    torn = _in_several_splits(index.with_columns(_image_digest(index).alias("image")).drop_nulls("image"), "image")
     positions = dict(index.select("name", "position").iter_rows())
     kinds: dict[bool, list[dict[str, list[str]]]] = {False: [], True: []}
     for samples in torn.values():
@@ -128,6 +128,17 @@ def find_equal_pixels(subject: Subject) -> Iterator[Result]:
     for blank, sets in kinds.items():
         if sets:
             yield _equal_pixels(subject, blank, sets)
+
+
+def _image_digest(index: pl.DataFrame) -> pl.Expr:
+    """What is equal for equal images, whatever their masks: the digest of the encoded image.
+
+    Format 1 has none, and there the digest of image and masks together has to do.
+    """
+    if "payload_digest" not in index.columns:
+        return pl.col("pixel_digest")
+    size = pl.col("width").cast(pl.String) + "x" + pl.col("height").cast(pl.String)
+    return size + pl.col("payload_digest").str.slice(0, 16)
 
 
 def _equal_pixels(subject: Subject, blank: bool, sets: list[dict[str, list[str]]]) -> Finding:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Literal
 
 from polars.exceptions import PolarsError
 
+from augforge import errors
 from augforge.errors import AugforgeError
 
 if TYPE_CHECKING:
     from augforge.checks.subject import Subject
 
 _PLACE = re.compile(r"(?P<file>.+?):(?P<line>[0-9]+): (?P<message>.*)", re.DOTALL)
-_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 """All but tab and line ends; and what turns the direction of writing, half a character, and what is none."""
 
 
@@ -122,8 +122,8 @@ def _why_not(check: Check, subject: Subject) -> NotChecked | None:
 
 
 def visible(text: str) -> str:
-    """Text in which control characters, which could command a terminal, are written as Python's escapes."""
-    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+    """Text of several lines in which control characters, which could command a terminal, are escaped."""
+    return errors.visible(text, lines=True)
 
 
 def findings_of_error(error: AugforgeError, kind: str, remedy: str) -> Iterator[Finding]:

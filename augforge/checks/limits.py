@@ -157,6 +157,7 @@ def find_other_licences(subject: Subject) -> Iterator[Result]:
         yield NotChecked("no registry and no dataset says which licence the source has")
         return
     refused = [name for name in licences if name not in allowed]
+    yield from _unlicensed_images(subject, allowed)
     if refused or not licences:
         file, line = _place(subject, "licences")
         fact = f"has the licence {some(refused)}" if refused else "has no licence"
@@ -167,10 +168,29 @@ def find_other_licences(subject: Subject) -> Iterator[Result]:
         yield Finding("licence not allowed", message, remedy, "error", file, line, tuple(refused) or (source,))
 
 
+def _unlicensed_images(subject: Subject, allowed: list[str]) -> Iterator[Finding]:
+    """Samples of which no licence is known, though others of the dataset have one."""
+    manifest = subject.manifest
+    if manifest is None or not manifest.licences or not subject.has_dataset:
+        return
+    index = subject.dataset.index
+    names = index.filter(pl.col("licences").list.len().fill_null(0) == 0)["name"].to_list()
+    if names:
+        yield Finding(
+            "licence not allowed",
+            f"{subject.name}: {len(names)} of {index.height} samples have no licence, such as {some(names, _SHOWN)}; "
+            f"allowed are {some(allowed)}",
+            "State it at the source that lacks one: source.licence in the recipe",
+            "error",
+            *_place(subject, "licences"),
+            tuple(names),
+        )
+
+
 def _stated_licences(subject: Subject) -> list[str]:
     """The licences of the registry's source, and those that the dataset has of its images."""
     entry = subject.recorded.source if subject.recorded else None
-    stated = [each.name for each in getattr(subject.manifest, "licences", ())]
+    stated = [each.name for each in subject.manifest.licences] if subject.manifest else []
     return list(dict.fromkeys([*([entry.licence] if entry and entry.licence else []), *stated]))
 
 

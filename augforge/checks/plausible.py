@@ -67,7 +67,7 @@ def _of_source(source: Source, subject: Subject) -> Iterator[Result]:
         return
     splits = {record.name: record.split or "train" for record in listing.records}
     found = [
-        *listing.findings,
+        *listing.all_findings,
         *find_shared_images(listing.records, splits),
         *find_alike_pictures(source, listing.records, splits, cache),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from augforge.checks.core import Check, Finding, NotChecked, Result, findings_of_error
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def _rebuild(subject: Subject) -> str:
     register = " --register" if subject.recorded else ""
-    return f"augforge build {subject.recipe_path}{register}"
+    return f"augforge build {quote(str(subject.recipe_path))}{register}"
 
 
 def find_recipe_problems(subject: Subject) -> Iterator[Result]:
@@ -168,7 +169,10 @@ def _verdict(subject: Subject, plan: Explanation) -> Iterator[Result]:
     other = f" but {plan.next_version}" if plan.next_version else ""
     message = f"a build would not give version {plan.version} again{other}{f': {changes}' if changes else ''}"
     file, line = subject.recorded.place("version") if subject.recorded else (str(subject.recipe_path), None)
-    remedy = f"See why: augforge explain {subject.recipe_path} --out {subject.place}; then {_rebuild(subject)}"
+    remedy = (
+        f"See why: augforge explain {quote(str(subject.recipe_path))} --out {quote(str(subject.place))}; "
+        f"then {_rebuild(subject)}"
+    )
     yield Finding("stale version", message, remedy, file=file, line=line)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from shlex import quote
 
 from augforge.checks.core import Check, Finding, NotChecked, Result
 from augforge.checks.subject import Subject
@@ -22,7 +23,7 @@ def find_damage(subject: Subject) -> Iterator[Result]:
     except DatasetError as error:
         found = Report(faults=[Fault("manifest.yaml", "damaged", str(error))])
     url = is_url(subject.place)
-    remedy = "Upload the file again" if url else f"Repair it: augforge repair {subject.place}"
+    remedy = "Upload the file again" if url else f"Repair it: augforge repair {quote(str(subject.place))}"
     for fault in found.faults:
         file = fault.file if is_url(fault.file) else f"{subject.place}/{fault.file}"
         yield Finding("damaged dataset", f"{subject.name}: {fault}", remedy, file=file, names=fault.samples)

@@ -10,7 +10,7 @@ import typer
 
 from augforge.cli import machine, terminal
 from augforge.cli.everywhere import COMMON
-from augforge.errors import AugforgeError
+from augforge.errors import AugforgeError, visible
 
 
 def run_app(app: typer.Typer) -> None:
@@ -61,6 +61,6 @@ def _fail(code: str, message: str, error: Exception, **more: Any) -> NoReturn:
         machine.print_error(code, message, **({"traceback": traceback} if traceback else {}), **more)
     else:
         if traceback:
-            typer.echo(traceback, err=True)
-        terminal.console(stderr=True).print(f"[bold red]error:[/bold red] {terminal.escape(message)}", soft_wrap=True)
+            typer.echo(visible(traceback, lines=True), err=True)
+        terminal.print_error(message)
     sys.exit(1)

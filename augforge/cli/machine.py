@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from augforge.errors import AugforgeError, TaskError
+from augforge.errors import AugforgeError, TaskError, visible_json
 
 _PLACE = re.compile(r"(?P<file>[^\n]+?):(?P<line>\d+): ")
 
@@ -68,4 +68,4 @@ def _tracebacks(error: BaseException) -> Iterator[str]:
 
 
 def _print(line: dict[str, Any]) -> None:
-    typer.echo(json.dumps(line, ensure_ascii=False, default=str), err=True)
+    typer.echo(visible_json(json.dumps(line, ensure_ascii=False, default=str)), err=True)

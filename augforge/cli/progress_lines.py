@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import typer
 
+from augforge.errors import visible
+
 EVERY = 10.0
 """Seconds between two lines."""
 
@@ -54,7 +56,7 @@ def progress_lines(every: float = EVERY) -> Iterator[ProgressLines]:
         while not ended.wait(every):
             line = progress.line()
             if line is not None:
-                typer.echo(line, err=True)
+                typer.echo(visible(line), err=True)
 
     reporter = threading.Thread(target=report, name="progress", daemon=True)
     reporter.start()

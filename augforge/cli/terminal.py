@@ -15,6 +15,7 @@ import typer
 from augforge.cli import machine
 from augforge.cli.everywhere import COMMON
 from augforge.cli.progress_lines import progress_lines
+from augforge.errors import visible_json
 from augforge.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def progress_bars(quiet: bool) -> Iterator[Progress]:
     from rich import progress as rich_progress
 
     columns = (
-        rich_progress.TextColumn("{task.description}"),
+        rich_progress.TextColumn("{task.description}", markup=False),
         rich_progress.BarColumn(),
         rich_progress.MofNCompleteColumn(),
         _rate_column(),
@@ -117,10 +118,19 @@ def _print_interruption(text: str, code: int) -> None:
 
 
 def console(stderr: bool = False) -> Console:
-    """Rich's console, which here colours no numbers by itself."""
-    from rich.console import Console
+    """A console for text of others, which colours no numbers by itself."""
+    from augforge.cli.safeconsole import SafeConsole
 
-    return Console(stderr=stderr, highlight=False)
+    return SafeConsole(stderr=stderr, highlight=False)
+
+
+def print_error(message: str) -> None:
+    """Print an error on standard error. Further lines are indented, so that no name can forge a line of its own."""
+    first, *others = message.split("\n")
+    stderr = console(stderr=True)
+    stderr.print(f"[bold red]error:[/bold red] {escape(first)}", soft_wrap=True)
+    for line in others:
+        stderr.print(escape(line if line.startswith(" ") else f"  {line}"), soft_wrap=True)
 
 
 def notice(text: str) -> None:
@@ -142,7 +152,7 @@ def remark(text: str) -> None:
 def output(data: Any, as_json: bool, render: Callable[[Console], None]) -> None:
     """Print data as JSON, or let `render` draw it for people."""
     if as_json:
-        typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
+        typer.echo(visible_json(json.dumps(data, ensure_ascii=False, indent=2)))
     else:
         render(console())
 

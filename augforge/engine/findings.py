@@ -70,7 +70,7 @@ def _strict_message(findings: Sequence[Finding], where: str) -> str:
 def gather_findings(recipe: Recipe, listing: Listing, table: SourceTable, files: FileCache) -> Findings:
     """Everything implausible: what the listing found, then what recipe and splits say."""
     found = [
-        *listing.findings,
+        *listing.all_findings,
         *_find_unknown_reviews(recipe, listing),
         *_find_in_splits(recipe, listing, table, files),
     ]

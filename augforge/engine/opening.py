@@ -181,6 +181,8 @@ def check_folder(folder: Path, name: str, rename: bool = False) -> None:
                 "dataset is to go on under the new name, build it with --rename"
             )
     elif folder.exists() and not (folder.is_dir() and _names(folder) <= OWN_FILES):
+        if folder.is_dir() and versions(folder):
+            read_manifest(folder)  # says that it is lost, and how it is restored
         raise DatasetError(f"{folder} is not empty and holds no dataset. Choose another folder with --out")
 
 

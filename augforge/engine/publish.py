@@ -156,7 +156,8 @@ def _write_table(folder: Path, version: str, table: str, write: Callable[[Path],
     """Write a table of a version, and say what the manifest has to say of it.
 
     A version may be there already, and have another table: the same samples with a review, or a licence, that came
-    later. Then the new table gets a name of its own, and the old one stays for readers of the manifest that names it.
+    later. Then the new table gets a name of its own, and the old one stays for whoever reads it, until `augforge gc`.
+    Only a table that is not what a manifest says of it is replaced.
     """
     path = table_path(version, table)
     new = temporary_path(folder / path)
@@ -164,7 +165,8 @@ def _write_table(folder: Path, version: str, table: str, write: Callable[[Path],
         try:
             write(new)
             sha256 = file_sha256(new)
-            if _digest_in_manifests(folder, version, path) - {sha256}:
+            stated, there = _digest_in_manifests(folder, version, path), (folder / path).exists()
+            if sha256 not in stated and (stated or (there and file_sha256(folder / path) != sha256)):
                 path = table_path(version, table, sha256[:8])
             new.replace(folder / path)
         finally:

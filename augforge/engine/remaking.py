@@ -11,15 +11,16 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from augforge.cache.work import DamagedPayload, Payload
+from augforge.cache.work import Payload
 from augforge.engine.finished import Finished
+from augforge.engine.finished import shard_columns as planned_columns
 from augforge.engine.opening import Opened, open_recipe
 from augforge.engine.outcome import Outcome
 from augforge.engine.pipeline import Pipeline
 from augforge.engine.publish import shard_entries, write_shards, write_version
 from augforge.engine.recorded import find_source, recorded_recipe
 from augforge.engine.versioning import version_with
-from augforge.errors import DatasetError
+from augforge.errors import AugforgeError, DatasetError
 from augforge.files import sync_folder
 from augforge.planning.rows import Row
 from augforge.progress import Progress
@@ -77,14 +78,57 @@ class Remaker:
         rows = index.filter(pl.col("shard") == shard.path).sort("id")
         stored = dict(stored_columns(path))
         sound = dict(payloads_sound(path, rows)) if path.exists() else {}
-        made = []
+        payloads = {}
         for row in rows.iter_rows(named=True):
             payload = _payload_in(path, row) if sound.get(row["name"]) else self._made_payload(row)
             if payload is None:
                 return
-            columns = stored.get(row["id"]) or shard_columns(row, self._manifest.encoding.partition("-")[0])
-            made.append(ShardRow(columns, payload[0], payload[1]))
-        self._put_together(shard, tuple(made))
+            payloads[row["id"]] = payload
+        # What the index says of a sample may be less exact than what its shard says: 57 becomes 57.0 in a column with
+        # other numbers; and a damaged footer may tell wrong things. The SHA-256 tells which are right. The last
+        # two need the source.
+        for known, columns_of in (
+            (stored, self._indexed_columns),
+            (stored, self._whole_columns),
+            ({}, self._indexed_columns),
+            ({}, self._whole_columns),
+            (stored, self._planned_columns),
+            ({}, self._planned_columns),
+        ):
+            try:
+                made = [
+                    ShardRow(known.get(row["id"]) or columns_of(row), *payloads[row["id"]])
+                    for row in rows.iter_rows(named=True)
+                ]
+                if self._put_together(shard, tuple(made)):
+                    return
+            except AugforgeError as error:
+                self.reasons.append(str(error))
+                return
+        self.reasons.append(
+            f"{shard.path} was put together anew, but to other bytes: pyarrow is {pa.__version__}, and was "
+            f"{self._manifest.made_by.get('pyarrow')} when it was written, or recipe and source say other things of "
+            "its samples than they did"
+        )
+
+    def _indexed_columns(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        return shard_columns(row, self._manifest.encoding.partition("-")[0])
+
+    def _whole_columns(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The same with 57 for 57.0."""
+        metadata = {
+            key: int(value) if isinstance(value, float) and value.is_integer() else value
+            for key, value in (row.get("metadata") or {}).items()
+        }
+        return self._indexed_columns({**row, "metadata": metadata})
+
+    def _planned_columns(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """What recipe and source say of the sample now; its pixels are made for that, unless they are known."""
+        planned = self._planned.get(row["id"])
+        if planned is None:
+            return self._indexed_columns(row)
+        self._pipeline.make_payload(planned)
+        return planned_columns(Finished(self._opened, self._outcome), planned)
 
     def _made_payload(self, row: Mapping[str, Any]) -> tuple[Payload, str] | None:
         """The payload of a sample that is made again; None, with a reason, if that cannot be done."""
@@ -105,27 +149,23 @@ class Remaker:
             return None
         return payload, facts["payload"]
 
-    def _put_together(self, shard: ShardEntry, rows: tuple[ShardRow, ...]) -> None:
-        try:
-            made = write_shard(ShardPlan(shard.split, rows, "repair"), self._scratch)
-        except DamagedPayload as error:
-            self.reasons.append(str(error))
-            return
+    def _put_together(self, shard: ShardEntry, rows: tuple[ShardRow, ...]) -> bool:
+        """Write the shard of these rows, and put it in place if it has the SHA-256 that the manifest states."""
+        made = write_shard(ShardPlan(shard.split, rows, "repair"), self._scratch)
         if made.sha256 != shard.sha256:
-            self.reasons.append(
-                f"{shard.path} was put together anew, but to other bytes: pyarrow is {pa.__version__}, and was "
-                f"{self._manifest.made_by.get('pyarrow')} when it was written"
-            )
-            return
+            (self._scratch / made.path).unlink()
+            return False
         (self._scratch / made.path).replace(self._folder / shard.path)
         sync_folder(self._folder / "shards")
+        return True
 
     # ---- Tables ------------------------------------------------------------------------------------------------------
 
     def remake_tables(self) -> None:
         """Write index, stages, rejected samples and ledger again, and the shards that are damaged still.
 
-        If they come out with another digest, as a ledger may that knows less, the manifest is written again too.
+        Index, stages and rejected samples must come out with the digests that the manifest states. A ledger may know
+        less than the one that was lost; then the manifest is written again with its digest.
         """
         before = set((self._folder / "shards").glob("*.parquet"))
         try:
@@ -140,8 +180,16 @@ class Remaker:
             made = write_version(finished, written)
         finally:
             _remove_unnamed(self._folder, before)
-        if made.files != self._manifest.files:
+        others = _differing_tables(made, self._manifest)
+        for path in others - {self._manifest.ledger_path}:
+            self.reasons.append(
+                f"{path} comes out with another digest: a review, a licence or metadata was changed since, which is no "
+                "part of the version. Build the recipe again, or take the table from a copy with --from"
+            )
+        if others == {self._manifest.ledger_path}:
             self._write_manifest(made)
+        else:
+            _remove_other_tables(self._folder, made)
 
     def _finish(self) -> Finished:
         """All samples, with their payloads in the pool."""
@@ -161,6 +209,21 @@ def _remove_unnamed(folder: Path, before: set[Path]) -> None:
         path.unlink()
 
 
+def _differing_tables(made: Manifest, manifest: Manifest) -> set[str]:
+    """Paths in the manifest of the tables that were made with another digest than it states."""
+    pairs = zip(made.table_paths, manifest.table_paths, strict=True)
+    entries = ((made.file_entry(new), manifest.file_entry(old)) for new, old in pairs)
+    return {old.path for new, old in entries if new and old and new.sha256 != old.sha256}
+
+
+def _remove_other_tables(folder: Path, made: Manifest) -> None:
+    """Delete the tables that were just written and that no manifest names."""
+    named = {path for name in versions(folder) for path in read_manifest(folder, name).table_paths}
+    named |= set(read_manifest(folder).table_paths)
+    for path in set(made.table_paths) - named:
+        (folder / path).unlink(missing_ok=True)
+
+
 def _payload_in(path: Path, row: Mapping[str, Any]) -> tuple[Payload, str]:
     place = [row[name] for name in ("image_offset", "image_bytes", "masks_offset", "masks_bytes")]
     return Payload(str(path), *place), row["payload_digest"]
@@ -175,7 +238,7 @@ def stored_columns(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for group in range(file.num_row_groups):
         try:
             rows = file.read_row_group(group, columns=[*SMALL_COLUMNS, "image.path"]).to_pylist()
-        except (OSError, ValueError, DatasetError, pa.ArrowException):
-            continue
-        for row in rows:
-            yield row["id"], {**row, "image": row["image"]["path"]}
+            found = [(row["id"], {**row, "image": row["image"]["path"]}) for row in rows]
+        except (OSError, ValueError, LookupError, TypeError, DatasetError, pa.ArrowException):
+            continue  # names of columns in a footer may be damaged too
+        yield from found

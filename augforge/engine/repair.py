@@ -5,6 +5,7 @@ Whatever is put in place has the SHA-256 that the manifest states, so repairing 
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from augforge.cache.work import SCRATCH
 from augforge.engine.remaking import Remaker
-from augforge.errors import AugforgeError
+from augforge.errors import AugforgeError, DatasetError
 from augforge.files import file_sha256, replacing, sync_folder, write_text, writer_lock, writing
 from augforge.progress import Progress, Silent
 from augforge.store.card import write_card
@@ -21,7 +22,7 @@ from augforge.store.contents import remove_leftovers
 from augforge.store.history import require_folder
 from augforge.store.manifest import FileEntry, Manifest, ShardEntry, read_manifest
 from augforge.store.seal import seal_problem
-from augforge.store.tags import TAGS
+from augforge.store.tags import TAGS, read_tags
 from augforge.store.verification.files import DatasetFiles
 from augforge.store.verification.report import Fault, Report
 from augforge.store.verification.texts import CURRENT, read_manifests
@@ -85,9 +86,10 @@ def repair(
         remove_leftovers(folder)
         faults = _restore_manifests(files, copies, None, every)
         faults += _restore_manifests(files, copies, version, False) if version else []
+        restored = [] if copies is None else [*_restore_tags(files, copies), *_restore_tagged_versions(files, copies)]
         before = check_dataset(folder, version, every=every, progress=progress)
         found = Repair(before.version, before.versions)
-        _restore_texts(files, copies, before)
+        _restore_texts(files)
         manifests = {name: read_manifest(folder, name) for name in before.versions}
         if copies is not None:
             _fetch(files, copies, manifests, before.faults, found)
@@ -98,7 +100,7 @@ def repair(
     found.faults = after.faults
     found.reasons += _reasons_for_texts(after)
     wrong = {fault.file for fault in after.faults}
-    touched = dict.fromkeys(fault.file for fault in [*faults, *before.faults])
+    touched = dict.fromkeys([*restored, *(fault.file for fault in [*faults, *before.faults])])
     found.repaired = [file for file in touched if file not in wrong]
     if not found.faults:
         found.reasons = []
@@ -120,7 +122,22 @@ def _restore_manifests(
             text = next(_other_copies(files, mirror, fault.file, name), None)
             if text is not None:
                 write_text(files.folder / fault.file, text)
+            elif fault.file == CURRENT:
+                raise DatasetError(
+                    f"{files.folder / CURRENT} and its copy versions/{name}.yaml are both damaged, so nothing says "
+                    "what the dataset holds. Name a copy of it (--from COPY), or build its recipe again elsewhere"
+                )
     return report.faults
+
+
+def _restore_tagged_versions(files: DatasetFiles, mirror: DatasetFiles) -> Iterator[str]:
+    """Take the manifests of versions that are gone, though they have a tag, from the mirror; their paths."""
+    for version in set(read_tags(files.folder).values()) - set(files.versions()):
+        path = f"versions/{version}.yaml"
+        text = next(_other_copies(files, mirror, path, version), None)
+        if text is not None:
+            write_text(files.folder / path, text)
+            yield path
 
 
 def _other_copies(files: DatasetFiles, mirror: DatasetFiles | None, path: str, version: str) -> Iterator[str]:
@@ -130,7 +147,8 @@ def _other_copies(files: DatasetFiles, mirror: DatasetFiles | None, path: str, v
             if place is None or (place is files and other == path):
                 continue
             data = place.read_text_file(other) or b""
-            if seal_problem(data) is None and f"\nversion: {version}\n" in data.decode():
+            stated = re.search(f"^version: '?{version}'?$", data.decode("utf-8", "replace"), re.MULTILINE)
+            if seal_problem(data) is None and stated:
                 yield data.decode()
 
 
@@ -139,22 +157,26 @@ def _reasons_for_texts(report: Report) -> Iterator[str]:
     for fault in report.faults:
         if fault.file == TAGS:
             yield f"{TAGS} has no other copy: take it from one with --from, or correct it and tag versions again"
-        elif fault.file.startswith("versions/") and fault.kind == "damaged":
+        elif fault.file.startswith("versions/") and fault.kind != "wrong":
             yield (
                 f"{fault.file} has no other copy here, as it is not the current version: take it from one with --from, "
                 "or build its recipe again"
             )
 
 
-def _restore_texts(files: DatasetFiles, mirror: DatasetFiles | None, report: Report) -> None:
-    """Write a damaged card anew; take damaged tags from the mirror, since nothing else knows them."""
-    damaged = {fault.file for fault in report.faults}
+def _restore_texts(files: DatasetFiles) -> None:
+    """Write the card and the copy of the manifest anew, unless they are as they should be."""
     current = read_manifest(files.folder)
     write_card(files.folder, current)
     settle_copy(files.folder, current)
-    data = mirror.read_text_file(TAGS) if mirror and TAGS in damaged else None
-    if data and seal_problem(data) is None:
-        write_text(files.folder / TAGS, data.decode())
+
+
+def _restore_tags(files: DatasetFiles, mirror: DatasetFiles) -> Iterator[str]:
+    """Take tags that are damaged or gone from the mirror, since nothing else knows them; the file's path."""
+    own, other = files.read_text_file(TAGS), mirror.read_text_file(TAGS)
+    if other and seal_problem(other) is None and (own is None or seal_problem(own) is not None):
+        write_text(files.folder / TAGS, other.decode())
+        yield TAGS
 
 
 # ---- Shards and tables -----------------------------------------------------------------------------------------------

@@ -10,12 +10,13 @@ from sys import intern
 from augforge.engine.named import placed
 from augforge.engine.personal import check_columns, kept_metadata
 from augforge.engine.stratifying import group_members
-from augforge.errors import PlanError
+from augforge.errors import PlanError, shorten
 from augforge.keys import digest, unit_hash
 from augforge.lineage import Lineage
 from augforge.planning.rows import Row
 from augforge.planning.splits import assign_splits
 from augforge.recipe.recipe import Recipe
+from augforge.sample import SPLITS
 from augforge.sources import Listing, Record
 from augforge.sources.plausibility.splits import SharedImages
 
@@ -90,7 +91,13 @@ def _refusals(listing: Listing) -> str:
 
 
 def _check_own_splits(listing: Listing) -> None:
-    """Raise PlanError if a group stands in two of the source's own splits, or in one and outside."""
+    """Raise PlanError for an unknown split, or a group in two of the source's own splits, or in one and outside."""
+    odd = next((record for record in listing.records if record.split not in (None, *SPLITS)), None)
+    if odd is not None:
+        raise PlanError(
+            f"the source puts sample {odd.name} into the split {shorten(odd.split)}; expected one of "
+            f"{', '.join(SPLITS)}. Rename the split in the data"
+        )
     places: dict[str, set[str]] = {}
     for record in listing.records:
         for group in record.data.get("groups") or (record.group,):

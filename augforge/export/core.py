@@ -10,7 +10,7 @@ import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, ClassVar, Literal, NamedTuple, TextIO, TypeAlias
 
 import numpy as np
@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from augforge import bitmask
-from augforge.errors import DatasetError
+from augforge.errors import DatasetError, shorten
 from augforge.export.paths import sample_path
 from augforge.files import open_named
+from augforge.store.codec import check_image_size
 from augforge.store.manifest import LicenceEntry
 
 UnlabelledScope: TypeAlias = Literal["each", "sample", "split"]
@@ -109,6 +110,7 @@ class Entry:
     def regions(self) -> Iterator[Region]:
         """The classes that are known and have pixels, in class order; DatasetError if the masks cannot be decoded."""
         try:
+            check_image_size(self.image, self.height, self.width)
             masks = bitmask.decode(self.frame, self.height, self.width, len(self.known))
         except ValueError as error:
             raise DatasetError(
@@ -149,8 +151,14 @@ class Job:
     licences: Mapping[str, LicenceEntry] = field(default_factory=dict)
 
     def path(self, relative: str) -> Path:
-        """The path of a file below the folder; missing folders above it are created."""
-        path = self.folder / relative
+        """The path of a file below the folder; missing folders above it are created.
+
+        Whatever a format makes names of, here no path leads out of the folder, and no file is written twice.
+        """
+        place = PurePosixPath(relative)
+        if place.is_absolute() or ".." in place.parts or "\\" in relative or "\0" in relative:
+            raise DatasetError(f"a file would be called {shorten(relative)}, outside the export's folder. {_RENAME}")
+        path = self.folder / place
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -160,8 +168,11 @@ class Job:
             stream.write(data.encode() if isinstance(data, str) else data)
 
     def open(self, relative: str) -> BinaryIO:
-        """Open a file below the folder for writing. OSErrors name it."""
-        return open_named(self.path(relative))
+        """Open a new file below the folder for writing. OSErrors name it; DatasetError if it is there already."""
+        path = self.path(relative)
+        if path.exists():
+            raise DatasetError(f"two files would be called {shorten(relative)}. {_RENAME}")
+        return open_named(path)
 
     def open_text(self, relative: str) -> TextIO:
         """Open a file below the folder for writing UTF-8 text with line ends as given. OSErrors name it."""
@@ -173,6 +184,8 @@ class Job:
         self.files[entry.name] = relative
         self.put(relative, entry.image)
 
+
+_RENAME = "Rename the sample, class or split, and build the dataset again"
 
 Writer: TypeAlias = Callable[[Job, Iterable[Entry], Any], None]
 

@@ -40,7 +40,7 @@ def write_mask_folder(job: Job, entries: Iterable[Entry], options: MaskFolder) -
     _note_escaped_folders(job)
     for split, known in job.known.items():
         for c in np.flatnonzero(known).tolist():
-            (job.folder / split / "masks" / class_folder(job.classes[c])).mkdir(parents=True)
+            job.path(f"{split}/masks/{class_folder(job.classes[c])}").mkdir(parents=True)
     for entry in entries:
         job.put_image(entry, f"{entry.split}/images")
         for c, roi, mask in entry.regions():

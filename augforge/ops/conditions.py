@@ -1,5 +1,9 @@
 """Conditions over a table of samples, as recipes write them: SQL expressions that Polars evaluates.
 
+A recipe may come from somebody else. Polars reads files that a subquery names, parses and evaluates recursively (a
+thousand terms overflow the stack), and pads a text to whatever length it is given. So a condition is taken apart into
+words and signs first, and refused if it asks for any of that.
+
 Polars is imported only where a condition is parsed or evaluated, so that planning without conditions does not load it.
 """
 
@@ -9,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from augforge.errors import PlanError, nearest
+from augforge.errors import PlanError, nearest, shorten
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,20 +27,77 @@ SAMPLE_COLUMNS = frozenset(("name", "group", "split", "width", "height", "tags",
 FORESEEN_LATE = frozenset(("name", "width", "height"))
 """Those of them that pixels may decide, so that a dry run does not know them of every sample."""
 
+MAX_LENGTH = 20_000
+"""Most characters of a condition: room for some hundred names in ``name IN (...)``."""
+MAX_PARTS = 600
+"""Most words and signs, without the values and commas of lists: about 200 comparisons joined by AND and OR."""
+MAX_DEPTH = 30
+"""Most brackets inside one another."""
+_PART = re.compile(
+    r"""(?P<quoted>(?P<prefix>\w|\$)?(?:'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`))|(?P<comment>--|/\*|\$)"""
+    r"""|(?P<word>[^\W\d]\w*)|(?P<number>[\d.]+(?:e[+-]?\d+)?)|(?P<open>[(\[])|(?P<close>[)\]])|(?P<comma>,)|(?P<sign>\S)""",
+    re.IGNORECASE,
+)
+_READERS = re.compile(r"(read|scan)_[a-z]+\s*\(", re.IGNORECASE)
+_SUBQUERY = "a subquery, which may read files"
+_REFUSED = {
+    **dict.fromkeys(("select", "table", "values", "with", "exists", "(from"), _SUBQUERY),
+    **dict.fromkeys(("lpad", "rpad", "repeat", "replace", "regexp_replace"), "a function that makes texts longer"),
+}
+
 
 def check_syntax(expression: str) -> str:
-    """Return the expression itself. Raises ValueError if it cannot be parsed."""
+    """Return the expression itself. Raises ValueError if it is too long, asks for too much, or cannot be parsed."""
     import polars as pl
-    from polars.exceptions import PolarsError
 
+    _check_limits(expression)
     try:
         pl.sql_expr(expression)
-    except PolarsError as error:
+    except _faults() as error:
         raise ValueError(
-            f"'{expression}' is no condition ({_first_line(error)}). Write SQL such as: metadata.age >= 6 AND "
+            f"{shorten(expression)} is no condition ({_first_line(error)}). Write SQL such as: metadata.age >= 6 AND "
             "abs(tilt.angle_deg) > 10. Quote names with dashes and SQL words: \"group\" = 'ID001'"
         ) from None
     return expression
+
+
+def _check_limits(expression: str) -> None:
+    """Raise ValueError for a condition that is too long or too deep, or has words that it must not have.
+
+    Polars has to see the same quotes as this does. So comments, and quotes with a letter before them, are refused.
+    """
+    if len(expression) > MAX_LENGTH:
+        raise ValueError(f"the condition has {len(expression)} characters; expected at most {MAX_LENGTH}")
+    if _READERS.search(expression):
+        raise _refusal(expression, "a function that reads files")
+    parts = depth = deepest = 0
+    before = ""
+    for found in _PART.finditer(expression):
+        kind, text = found.lastgroup or "", found.group().lower()
+        if kind == "comment" or found["prefix"]:
+            raise _refusal(expression, f"{text[:2]}, a comment or a quote of a special kind")
+        fact = None if before == "." else _REFUSED.get(text) or _REFUSED.get(before + text)
+        if fact:
+            raise _refusal(expression, f"{text.upper()}, {fact}")
+        depth += (kind == "open") - (kind == "close")
+        deepest = max(deepest, depth)
+        parts += kind in ("word", "sign", "open")
+        before = text
+    if deepest > MAX_DEPTH or parts > MAX_PARTS:
+        fact = f"{parts} words and signs, {deepest} levels of brackets"
+        raise ValueError(
+            f"the condition has {fact}; expected at most {MAX_PARTS} and {MAX_DEPTH}. Shorten it: name IN ('a', 'b')"
+        )
+
+
+def _refusal(expression: str, fact: str) -> ValueError:
+    return ValueError(f"{shorten(expression)} is no condition: it has {fact}. Compare columns with values")
+
+
+def _faults() -> tuple[type[BaseException], ...]:
+    from polars.exceptions import PanicException, PolarsError
+
+    return PolarsError, PanicException  # it panics on some input
 
 
 def metadata_named(expression: str) -> set[str]:
@@ -71,16 +132,19 @@ def evaluate_condition(expression: str, rows: Sequence[Mapping[str, Any]]) -> li
     if not rows:
         return []
     import polars as pl
-    from polars.exceptions import PolarsError
 
     table = pl.DataFrame(rows, infer_schema_length=None, strict=False)
     try:
         result = table.with_columns(pl.sql_expr(expression).alias("holds"))["holds"]
-    except PolarsError as error:
-        problem = _first_line(error).partition(";")[0]  # Polars goes on to list its columns
-        raise PlanError(f"where: '{expression}' cannot be evaluated: {problem}.{_suggest_columns(table)}") from None
+    except _faults() as error:
+        problem = shorten(_first_line(error).partition(";")[0])  # Polars goes on to list its columns
+        raise PlanError(
+            f"where: {shorten(expression)} cannot be evaluated: {problem}.{_suggest_columns(table)}"
+        ) from None
     if result.dtype != pl.Boolean:
-        raise PlanError(f"where: '{expression}' gives {result.dtype}; expected true or false. Compare it with a value")
+        raise PlanError(
+            f"where: {shorten(expression)} gives {result.dtype}; expected true or false. Compare it with a value"
+        )
     return result.fill_null(False).to_list()
 
 
@@ -94,5 +158,5 @@ def _suggest_columns(table: pl.DataFrame) -> str:
     return nearest("", names)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -19,6 +19,9 @@ from augforge.sources import SOURCES, Source
 from augforge.store.codec import Encoding
 from augforge.yamlfile import KeyPath, YamlFile, override, parse_yaml, read_yaml
 
+MAX_STEPS = 100
+"""Planning goes through the steps recursively; what people write has about ten."""
+
 
 class Output(Strict):
     """How samples are stored."""
@@ -97,6 +100,13 @@ class _Body(Strict):
         description="build from this share of the groups alone, chosen by their hash, for a light experiment; groups "
         "that are added later change nothing for the others",
     )
+
+    @field_validator("steps")
+    @classmethod
+    def _check_count(cls, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if len(value) > MAX_STEPS:
+            raise ValueError(f"{len(value)} steps; expected at most {MAX_STEPS}. Chain recipes by format: dataset")
+        return value
 
     @field_validator("name")
     @classmethod

@@ -11,7 +11,7 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 from augforge.report.counting import label_counts, metadata_counts, render_labels, render_metadata
-from augforge.report.tables import human_bytes, pairs, plural, rejected_table, split_counts, split_order, table
+from augforge.report.tables import block, human_bytes, pairs, plural, rejected_table, split_counts, split_order, table
 from augforge.sample import IGNORE
 from augforge.store.contents import disk_usage
 from augforge.store.dataset import Dataset
@@ -112,7 +112,7 @@ def render_inspect(report: dict[str, Any], console: Console) -> None:
     _render_shards(report, console)
     console.print(Text(f"Recipe {report['recipe']['digest']}", "bold"))
     text = report["recipe"]["text"].rstrip()
-    console.print(Syntax(text, "yaml", background_color="default").highlight(text), soft_wrap=True, end="")
+    console.print(block(Syntax(text, "yaml", background_color="default").highlight(text)), soft_wrap=True)
 
 
 def _facts(report: dict[str, Any]) -> dict[str, str | Text]:

@@ -17,7 +17,7 @@ from augforge.export.formats import FORMATS
 from augforge.ops import OPS, Op
 from augforge.planning.steps import SPLITS, StepKeys
 from augforge.report.fields import describe_fields, example_values, flow, valid_example
-from augforge.report.tables import pairs, plural, table
+from augforge.report.tables import block, pairs, plural, table
 from augforge.sources import SOURCES, Source
 from augforge.sources.class_lists import CLASS_LISTS
 
@@ -215,7 +215,7 @@ def _title(page: dict[str, Any], console: Console) -> None:
     version = f"  version {page['version']}" if "version" in page else ""
     version += f"  of the plugin {page['plugin']}" if page.get("plugin") else ""
     console.print(Text.assemble((page["name"], "bold"), version))
-    console.print(Text(page["description"]), "", sep="\n")
+    console.print(block(Text(page["description"])), "", sep="\n")
 
 
 def _render_fields(kind: str, fields: list[dict[str, Any]], console: Console) -> None:
@@ -231,7 +231,7 @@ def _render_fields(kind: str, fields: list[dict[str, Any]], console: Console) ->
 
 
 def _render_block(title: str, text: str, console: Console, style: str = "cyan") -> None:
-    console.print(Text(title, "dim"), Text(text, style), sep="\n", soft_wrap=True)
+    console.print(Text(title, "dim"), block(Text(text, style)), sep="\n", soft_wrap=True)
 
 
 class Kind(NamedTuple):

@@ -3,17 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, TypeVar, cast
 
 from rich import box
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from augforge.errors import visible
 
 SPLIT_STYLES: Mapping[str, str] = {"train": "bright_blue", "val": "yellow", "test": "green"}
 
 
+class _LineTable(Table):
+    """A table whose cells have one line of text each, whatever the names in them hold; texts are no markup."""
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+        super().add_row(*map(_cell, cells), **options)
+
+
+def _cell(cell: RenderableType | None) -> RenderableType | None:
+    if isinstance(cell, str):
+        return Text(visible(cell))
+    return one_line(cell) if isinstance(cell, Text) else cell
+
+
+Line = TypeVar("Line", bound="str | Text")
+
+
+def one_line(text: Line) -> Line:
+    """The text in one line, control characters escaped; newlines at its ends are blank lines, and stay."""
+    plain = text if isinstance(text, str) else text.plain
+    inner = plain.strip("\n")
+    safe = plain.replace(inner, visible(inner)) if inner else plain
+    if safe == plain:
+        return text
+    made = safe if isinstance(text, str) else Text(safe, text.style, justify=text.justify, overflow=text.overflow)
+    return cast("Line", made)
+
+
+def block(text: Text) -> Group:
+    """A text of several lines."""
+    return Group(*text.split("\n"))
+
+
 def table(*columns: str, right: int = 0, title: str | None = None) -> Table:
     """An empty table without frame; its last ``right`` columns hold numbers and are right-aligned."""
-    result = Table(
+    result = _LineTable(
         box=box.SIMPLE_HEAD,
         title=title,
         title_justify="left",
@@ -25,7 +61,7 @@ def table(*columns: str, right: int = 0, title: str | None = None) -> Table:
     for i, column in enumerate(columns):
         is_number = i >= len(columns) - right
         result.add_column(
-            column,
+            Text(visible(column)),
             justify="right" if is_number else "left",
             overflow="fold",
             no_wrap=is_number,
@@ -36,7 +72,7 @@ def table(*columns: str, right: int = 0, title: str | None = None) -> Table:
 
 def pairs(facts: Mapping[str, str | Text]) -> Table:
     """A table of names and values side by side."""
-    result = Table.grid(padding=(0, 2))
+    result = _LineTable.grid(padding=(0, 2))
     result.add_column(style="dim", no_wrap=True)
     result.add_column(overflow="fold")
     for name, value in facts.items():

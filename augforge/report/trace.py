@@ -14,7 +14,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from augforge.engine.replay import Replay
-from augforge.errors import DatasetError, nearest
+from augforge.errors import DatasetError, nearest, visible
 from augforge.report.tables import SPLIT_STYLES, plural
 from augforge.store.dataset import Dataset
 from augforge.store.log import last_build
@@ -39,6 +39,19 @@ def trace_sample(dataset: Dataset, name: str) -> dict[str, Any]:
     """
     position = dataset.position(name)
     row = dataset.index.row(position, named=True)
+    try:
+        return _trace_row(dataset, name, row)
+    except _FORGED as error:
+        raise DatasetError(
+            f"the lineage of sample '{name}' in {dataset.folder} is not as augforge writes it "
+            f"({type(error).__name__}: {error}); it is damaged or forged. Check the dataset: augforge verify"
+        ) from error
+
+
+_FORGED = (TypeError, KeyError, IndexError, ValueError, RecursionError)
+
+
+def _trace_row(dataset: Dataset, name: str, row: Mapping[str, Any]) -> dict[str, Any]:
     tables = _Tables(dataset)
     return {
         "dataset": dataset.name,
@@ -145,10 +158,10 @@ def _grow(tree: Tree, node: Mapping[str, Any]) -> None:
 def _label(node: Mapping[str, Any]) -> Text:
     width, height = node["size"]
     facts = [f"{width}x{height}", *(["source image"] if node["is_source"] else [])]
-    text = Text.assemble((node["name"], "bold"), "  ", (node["split"], SPLIT_STYLES.get(node["split"], "")))
+    text = Text.assemble((visible(node["name"]), "bold"), "  ", (node["split"], SPLIT_STYLES.get(node["split"], "")))
     text.append("  " + "  ".join(facts), "dim")
     for tag in node["tags"]:
-        text.append(f"  {tag}", "yellow")
+        text.append(f"  {visible(tag)}", "yellow")
     return text
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from augforge.errors import SourceError
 from augforge.sample import IGNORE
 from augforge.sources.core import Source
+from augforge.sources.looks import as_it_looks
 from augforge.sources.options import REST, Crowd
 from augforge.sources.scan.scanning import Scan
 
@@ -28,18 +29,44 @@ class ClassTable:
     names: tuple[str, ...]
     known: list[str]
 
+    def without(self, classes: Collection[str]) -> ClassTable:
+        """The table for a sample in which some of the classes are unknown."""
+        return replace(self, known=[name for name in self.known if name not in classes]) if classes else self
+
     def content(self, annotation: Any) -> Any:
         """The ``content`` for `make_record`: an annotation in canonical form, with the classes that nobody labelled."""
         unknown = sorted(set(self.names) - set(self.known))
         return [annotation, unknown] if unknown else annotation
 
 
-def class_table(source: Source, labels: Iterable[str], where: Path) -> ClassTable:
+def report_alike_labels(scan: Scan, labels: Iterable[str]) -> None:
+    """Tell of labels that look the same and so are one class, although they are written in different Unicode forms."""
+    by_look: dict[str, set[str]] = {}
+    for label in labels:
+        if not label.isascii():
+            by_look.setdefault(as_it_looks(label), set()).add(label)
+    for look, forms in sorted(by_look.items()):
+        if len(forms) > 1:
+            scan.find(
+                "labels that look the same",
+                f"the label '{look}' is written in {len(forms)} different Unicode forms (NFC and NFD), which are taken "
+                "for one class",
+                "Write it in one form in the data",
+                sorted(forms),
+            )
+
+
+def class_table(source: Source, labels: Iterable[str], where: Path, scan: Scan | None = None) -> ClassTable:
     """The class table for the labels of a data set, in the data's order unless the recipe lists the classes.
+
+    A ``scan`` is told of the labels, and of those that look the same.
 
     Raises SourceError, naming ``where``, if a label has no class, or if there are no classes or more than 256.
     """
     labels = list(labels)
+    if scan is not None:
+        report_alike_labels(scan, labels)
+        scan.note_labels(labels)
     names = source.classes_of(labels) if source.classes is None else source.classes
     known = {name for label in labels if (name := source.require_class(label, names, str(where))) is not None}
     if REST in names:
@@ -55,7 +82,7 @@ def class_table(source: Source, labels: Iterable[str], where: Path) -> ClassTabl
 def class_table_of_scan(scan: Scan, labels: Iterable[str], where: Path) -> ClassTable:
     """`class_table` for what a scan found; broken files, which may be why it fails, are reported first."""
     try:
-        return class_table(scan.source, labels, where)
+        return class_table(scan.source, labels, where, scan)
     except SourceError as error:
         scan.raise_problems()
         broken = next((row.detail for row in scan.refused if row.name in scan.bad_names), None)

@@ -17,9 +17,10 @@ from augforge.sample import Sample
 from augforge.sources.class_lists import CLASS_LISTS
 from augforge.sources.licences import Licence
 from augforge.sources.listing import Listing, Record, Records, Refused
+from augforge.sources.looks import as_it_looks, find_alike
 from augforge.sources.options import REST, GroupBy, Join
 
-__all__ = ["SOURCES", "Listing", "Record", "Records", "Refused", "Source", "source"]
+__all__ = ["SOURCES", "Listing", "PhotoSource", "Record", "Records", "Refused", "Source", "source"]
 
 
 class Source(BaseModel, ABC):
@@ -61,6 +62,10 @@ class Source(BaseModel, ABC):
         True,
         description="keep the data's own val and test, as folders or files name them (val/..., test/...); what is "
         "called train is left to the recipe, and with false everything is",
+    )
+    links: Literal["inside", "follow"] = Field(
+        "inside",
+        description="links that lead out of path: errors, or followed (follow), as in a Hugging Face cache or with DVC",
     )
     on_error: Literal["error", "reject"] = Field(
         "error", description="broken files stop the build, which names them all; or each becomes a rejected row"
@@ -152,16 +157,26 @@ class Source(BaseModel, ABC):
         return Path(self.path)
 
     @property
+    def follows_links(self) -> bool:
+        """Whether links that lead out of the root are followed."""
+        return self.links == "follow"
+
+    @property
     def join(self) -> Join | None:
         """How a metadata table is joined."""
         return Join(table=self.metadata) if isinstance(self.metadata, str) else self.metadata
 
     def class_of(self, label: str) -> str | None:
-        """The class that a label in the files stands for, or None if ``class_map`` leaves the label out."""
+        """The class that a label in the files stands for, or None if ``class_map`` leaves the label out.
+
+        Labels that look the same are one, in Unicode's composed form (NFC) or as ``classes`` writes them.
+        """
+        if not label.isascii():
+            label = find_alike(label, (*self.class_map, *(self.classes or ()))) or as_it_looks(label)
         if label in self.class_map:
-            return self.class_map[label]
-        if REST in self.class_map and label not in (self.classes or self.class_map.values()):
-            return self.class_map[REST]
+            label = self.class_map[label]  # type: ignore[assignment]
+        elif REST in self.class_map and label not in (self.classes or self.class_map.values()):
+            label = self.class_map[REST]  # type: ignore[assignment]
         return label
 
     def require_class(self, label: str, classes: Collection[str], where: str) -> str | None:
@@ -220,6 +235,16 @@ class Source(BaseModel, ABC):
     @abstractmethod
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         """Read one sample: image and bit-planes. Raises SourceError naming the file."""
+
+
+class PhotoSource(Source):
+    """A source of photos, whose EXIF may say that the pixels are to be turned before they are shown."""
+
+    exif: Literal["auto", "apply", "ignore"] = Field(
+        "auto",
+        description="EXIF orientation: turn photos upright (apply), or read pixels as stored (ignore); auto applies it "
+        "unless a size shows that a photo was annotated as stored, which then holds for its whole annotation file",
+    )
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -118,7 +118,8 @@ class Listing:
             are others: what the files call a class.)
         warnings: messages for the user.
         licences: the licences of the samples, by the keys that the records hold.
-        findings: what is implausible, and told to people and machines.
+        findings: what the source itself found implausible, and told to people and machines.
+        overall: what is implausible about the listing as a whole, whatever its format; see `sources.plausibility`.
     """
 
     classes: tuple[str, ...]
@@ -128,3 +129,9 @@ class Listing:
     warnings: tuple[str, ...] = ()
     licences: Mapping[str, Licence] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    overall: tuple[Finding, ...] = ()
+
+    @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        """All that is implausible."""
+        return self.findings + self.overall

@@ -22,7 +22,7 @@ from augforge.sources.scan.images import read_image
 def load_image(root: Path, record: Record) -> Image:
     """Read the image at ``record.data["image"]``. Raises SourceError if its size is not the listed one."""
     path = root / record.data["image"]
-    image = read_image(path)
+    image = read_image(path, upright=not record.data.get("as_stored"))
     check_size(path, image, record)
     return image
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from augforge.sources.patterns import check_pattern
 
 Boxes = Literal["error", "rectangle", "drop"]
 """What becomes of a box without a mask."""
@@ -18,11 +19,7 @@ REST = "*"
 
 
 def _require_group(pattern: str) -> str:
-    try:
-        groups = re.compile(pattern).groups
-    except re.error as error:
-        raise ValueError(f"'{pattern}' is no regular expression: {error}") from None
-    if not groups:
+    if not check_pattern(pattern):
         raise ValueError(f"'{pattern}' captures nothing; put what is sought in (brackets)")
     return pattern
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from augforge.errors import visible
 from augforge.files import write_text
 from augforge.store.manifest import Manifest
 from augforge.store.seal import seal
@@ -46,9 +48,9 @@ Masks are a zstd frame of planar bit-planes: class `c` is bit `c % 8` of plane `
 
 ## Recipe
 
-```yaml
+{fence}yaml
 {recipe}
-```
+{fence}
 """
 
 
@@ -70,6 +72,7 @@ def dataset_card(manifest: Manifest) -> str:
         {"split": split, "path": [shard.path for shard in manifest.shards if shard.split == split]}
         for split in manifest.splits
     ]
+    recipe = visible(manifest.recipe.text.rstrip(), lines=True)
     front = {"configs": [{"config_name": "default", "data_files": files}]}
     return _CARD.format(
         front=dump_yaml(front),
@@ -79,18 +82,35 @@ def dataset_card(manifest: Manifest) -> str:
         samples=manifest.samples,
         splits="\n".join(f"| {split} | {count} |" for split, count in manifest.splits.items()),
         count=len(manifest.classes),
-        classes=", ".join(manifest.classes),
+        classes=", ".join(map(markdown, manifest.classes)),
         licences="\n".join(_licence_lines(manifest)),
         metadata=_metadata(manifest.metadata_columns),
-        recipe=manifest.recipe.text.rstrip(),
+        recipe=recipe,
+        fence=_fence(recipe),
     )
+
+
+def markdown(text: str) -> str:
+    """A name as Markdown, in one line: it forms no table, link, HTML or code, and control characters are escaped."""
+    return _SIGNS.sub(lambda found: _ENTITIES.get(found.group(), f"\\{found.group()}"), visible(text))
+
+
+_SIGNS = re.compile(r"[\\`*{}\[\]|<>&~$]|^[#+!=-]|(?<![^\W_])_|_(?![^\W_])")
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+
+
+def _fence(text: str) -> str:
+    """The backticks around a block of code that holds this text: more than it has in a row."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    return "`" * max(3, longest + 1)
 
 
 def _licence_lines(manifest: Manifest) -> Iterator[str]:
     """Each licence with its samples, as a list; or that none is stated."""
     for entry in manifest.licences:
         facts = [entry.name, entry.url, f"attribution: {entry.attribution}" if entry.attribution else ""]
-        yield f"- {_one_line(', '.join(filter(None, facts)))} ({entry.samples} sample{'s' * (entry.samples != 1)})"
+        text = markdown(_one_line(", ".join(filter(None, facts))))
+        yield f"- {text} ({entry.samples} sample{'s' * (entry.samples != 1)})"
     if not manifest.licences:
         yield "No licence is stated for the source images."
 
@@ -103,4 +123,4 @@ def _metadata(columns: list[str]) -> str:
     """A paragraph that names what may be personal data; nothing if there is no such column."""
     if not columns:
         return ""
-    return f"\nSamples carry metadata, which may be personal data: {', '.join(columns)}.\n"
+    return f"\nSamples carry metadata, which may be personal data: {', '.join(map(markdown, columns))}.\n"

@@ -61,8 +61,18 @@ FINDINGS_VERSION = "2"
 """Version of the ledger's entries about tasks, samples and shards. Raise it when their form or meaning changes."""
 
 
-def decode_image(data: bytes | memoryview) -> Image:
-    """Decode PNG or JPEG bytes to uint8 or uint16, (H, W), (H, W, 3) RGB or (H, W, 4) RGBA; ValueError if damaged."""
+def decode_image(data: bytes | memoryview, size: tuple[int, int] | None = None) -> Image:
+    """Decode PNG or JPEG bytes to uint8 or uint16, (H, W), (H, W, 3) RGB or (H, W, 4) RGBA.
+
+    Args:
+        data: the bytes.
+        size: height and width that are expected.
+
+    Raises:
+        ValueError: the data is damaged or, which is seen before anything is decoded, of another size.
+    """
+    if size is not None:
+        check_image_size(data, *size)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:  # no bytes at all, or a size beyond OpenCV's limit
@@ -70,6 +80,35 @@ def decode_image(data: bytes | memoryview) -> Image:
     if image is None:
         raise ValueError(f"{len(data)} bytes are no image that OpenCV can decode; the data is damaged")
     return _swap_red_and_blue(image)
+
+
+def check_image_size(data: bytes | memoryview, height: int, width: int) -> None:
+    """Raise ValueError unless bytes are PNG or JPEG of this size by their header: nothing larger is to be allocated."""
+    find_size = {b"\x89PN": _png_size, b"\xff\xd8\xff": _jpeg_size}.get(bytes(data[:3]))
+    found = None if find_size is None else find_size(data)
+    if found is None:
+        raise ValueError(f"{len(data)} bytes are no image that OpenCV can decode; the data is damaged")
+    if found != (height, width):
+        raise ValueError(f"the image's header says {found[1]}x{found[0]} pixels, the index {width}x{height}")
+
+
+def _png_size(data: bytes | memoryview) -> tuple[int, int]:
+    return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
+
+
+def _jpeg_size(data: bytes | memoryview) -> tuple[int, int] | None:
+    """Height and width from the frame's header; None if there is none."""
+    at = 2
+    while at + 9 <= len(data) and data[at] == _MARKER:
+        kind = data[at + 1]
+        if kind in _JPEG_FRAMES:
+            return int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 7 : at + 9], "big")
+        at += 1 if kind == _MARKER else 2 + int.from_bytes(data[at + 2 : at + 4], "big")  # 0xff may be repeated
+    return None
+
+
+_MARKER = 0xFF
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def pixel_digest(image: Image, masks: Planes) -> str:

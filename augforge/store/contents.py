@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from augforge.cache.work import SCRATCH, sweep
-from augforge.files import is_temporary, remove_temporary_files
-from augforge.store.manifest import Manifest
+from augforge.files import is_temporary, read_limited, remove_temporary_files
+from augforge.store.manifest import MAX_BYTES, Manifest, versions
 
 _VERSION = "[0-9a-f]{16}"
 OWN_NAMES = {
@@ -32,12 +32,6 @@ def is_scratch_folder(path: Path) -> bool:
     """Whether a path in the work area is a temporary folder that a process which was killed left there."""
     named = re.fullmatch(rf"{SCRATCH}[a-z0-9_]{{8}}", path.name) is not None
     return named and path.is_dir() and not path.is_symlink()
-
-
-def version_names(folder: Path) -> list[str]:
-    """The versions that have a manifest, sorted; a file of another name among the manifests is no version."""
-    paths = (folder / "versions").glob("*.yaml")
-    return sorted(path.stem for path in paths if re.fullmatch(OWN_NAMES["versions"], path.name))
 
 
 def version_files(manifest: Manifest) -> list[str]:
@@ -64,7 +58,7 @@ def disk_usage(folder: Path, manifest: Manifest) -> dict[str, int]:
         such as the log, shards that no version names any more, and files of yours. Links are not followed.
     """
     own = {*version_files(manifest), "manifest.yaml", "README.md", "tags.yaml"}
-    others = {name for version in version_names(folder) for name in _names_in(folder / "versions" / f"{version}.yaml")}
+    others = {name for version in versions(folder) for name in _names_in(folder / "versions" / f"{version}.yaml")}
     sizes: Counter[str] = Counter(version=0, other_versions=0, work=0, rest=0)
     for path in walk(folder):
         place = path.relative_to(folder).as_posix()
@@ -79,7 +73,7 @@ def _names_in(path: Path) -> list[str]:
     usual = [f"index/{path.stem}{kind}.parquet" for kind in ("", ".rejected", ".stages", ".ledger")]  # of format 1
     named: list[str] = []
     with suppress(OSError, ValueError):  # that of another version may be damaged, or removed meanwhile
-        named = re.findall(r"\b(?:shards|index)/[^/\s'\"]+\.parquet", path.read_text("utf-8"))
+        named = re.findall(r"\b(?:shards|index)/[^/\s'\"]+\.parquet", read_limited(path, MAX_BYTES).decode())
     return [f"versions/{path.name}", *usual, *named]
 
 

@@ -159,7 +159,7 @@ class Dataset(OldNames):
         image, masks = self._files.payload(table, i)
         height, width = table.sizes[i].tolist()
         try:
-            picture = decode_image(image)
+            picture = decode_image(image, (height, width))
             planes = bitmask.decode(masks, height, width, len(self.manifest.classes))
         except ValueError as error:
             raise DatasetError(
@@ -176,7 +176,7 @@ class Dataset(OldNames):
             split=table.split[i],
             label=None if label is None else label.copy(),
             metadata=table.metadata_of(i),
-            read_lineage=partial(_read_lineage, str(self.folder / self.manifest.index_path), table.names[i]),
+            read_lineage=partial(_read_lineage, self._files.index_path, table.names[i], self._files.index_sha256),
         )
 
     def payload(self, i: int) -> Encoded:
@@ -270,7 +270,7 @@ class Dataset(OldNames):
         return share(global_order(len(self), seed, epoch, weights), world, rank, start)
 
 
-def _read_lineage(index: str, name: str) -> SampleLineage:
+def _read_lineage(index: str, name: str, sha256: str | None) -> SampleLineage:
     from augforge.store.lineages import read_lineage  # most processes that read samples never ask for it
 
-    return read_lineage(index, name)
+    return read_lineage(index, name, sha256)

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from augforge.errors import DatasetError, StorageError
 from augforge.files import is_url, sync_folder, writer_lock, writing
 from augforge.store.card import write_card
-from augforge.store.contents import OWN_NAMES, is_own_file, is_scratch_folder, version_files, version_names, walk
+from augforge.store.contents import OWN_NAMES, is_own_file, is_scratch_folder, version_files, walk
 from augforge.store.log import read_log
-from augforge.store.manifest import Manifest, read_manifest
+from augforge.store.manifest import Manifest, read_manifest, versions
 from augforge.store.remote import Remote
 from augforge.store.tags import read_tags
 from augforge.store.versions import settle_copy
@@ -119,7 +119,7 @@ def _names_of(manifests: Mapping[str, Manifest], versions: Iterable[str]) -> set
 def _checked_manifests(folder: Path) -> dict[str, Manifest]:
     """The manifest of every version; DatasetError if one is not what was written."""
     found = {}
-    for version in version_names(folder):
+    for version in versions(folder):
         path = folder / "versions" / f"{version}.yaml"
         try:
             found[version] = read_manifest(folder, version)
@@ -201,7 +201,7 @@ def _sizes(files: list[File], versions: list[str]) -> dict[str, Any]:
 def _newest_first(folder: Path) -> list[str]:
     """All versions, by their last entry in the log; those without an entry count as the oldest."""
     last_entry = {entry.get("version"): number for number, entry in enumerate(read_log(folder).entries)}
-    return sorted(version_names(folder), key=lambda version: (-last_entry.get(version, -1), version))
+    return sorted(versions(folder), key=lambda version: (-last_entry.get(version, -1), version))
 
 
 def _current_after(since: float, folder: Path, current: str) -> set[str]:
@@ -213,7 +213,7 @@ def _current_after(since: float, folder: Path, current: str) -> set[str]:
     ended = dict(_ends(folder, changed))
     return {
         version
-        for version in version_names(folder)
+        for version in versions(folder)
         if version == current
         or max((folder / "versions" / f"{version}.yaml").stat().st_mtime, ended.get(version, changed)) > since
     }

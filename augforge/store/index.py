@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from augforge import bitmask
+from augforge.cache.parquet import first_line, read_table
 from augforge.errors import DatasetError
 from augforge.files import replacing
 from augforge.keys import canonical_json
@@ -177,17 +179,31 @@ _SINCE_FORMAT_2 = ("payload_digest", *EMPTY)
 def read_index(path: Path) -> pl.DataFrame:
     """Read an index; DatasetError if the file is damaged or is no index."""
     try:
-        index = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # it panics on some damage
-        raise DatasetError(f"{path} cannot be read ({_first_line(error)}). Build the dataset again") from None
+        index = read_table(path)
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read ({first_line(error)}). Build the dataset again") from None
     missing = [name for name in index_schema((), ()).names if name not in {*index.columns, *_SINCE_FORMAT_2}]
     if missing:
         raise DatasetError(f"{path} has no column {', '.join(missing)}, so it is no index. Build the dataset again")
+    if not _is_lineage(pq.ParquetFile(path).schema_arrow.field("lineage").type) or _has_nulls(index):
+        raise DatasetError(f"{path} has rows without groups, parents, tags or lineage. Build the dataset again")
     return index.with_columns(empty.alias(name) for name, empty in EMPTY.items() if name not in index.columns)
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _is_lineage(kind: pa.DataType) -> bool:
+    return _plain(kind) == _plain(LINEAGE)
+
+
+def _plain(kind: pa.DataType) -> str:
+    """A type's name, the same for the variants that Arrow and Polars write."""
+    return re.sub(r"large_|\b(element|item)(?=:)", "", str(kind))
+
+
+def _has_nulls(index: pl.DataFrame) -> bool:
+    """Whether a row lacks what every row has, if only as an empty list."""
+    whole = [pl.col(name).is_null().any() for name in ("groups", "parents", "tags", "lineage")]
+    parts = [pl.col("lineage").struct.field(name).is_null().any() for name in ("steps", "roots")]
+    return any(index.select(pl.any_horizontal(*whole, *parts)).row(0))
 
 
 def write_rejected(path: Path, rejected: Iterable[Mapping[str, Any]]) -> None:

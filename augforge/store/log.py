@@ -33,7 +33,7 @@ class Log:
 def read_log(folder: Path) -> Log:
     """Read the log of a dataset; an empty one if there is no file."""
     path = folder / LOG
-    lines = path.read_bytes().split(b"\n") if path.exists() else []
+    lines = path.read_bytes().split(b"\n") if path.is_file() else []
     entries, damaged = [], []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -63,9 +63,22 @@ def _parse_line(line: bytes) -> dict[str, Any] | None:
         entry = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(entry, dict) or not isinstance(entry.get("version"), str | None):
+    if not isinstance(entry, dict):
         return None
-    return entry
+    sound = all(entry.get(key) is None or isinstance(entry[key], kind) for key, kind in _KINDS.items())
+    failures = (entry.get("failures") or ()) if sound else ()
+    return entry if sound and all(isinstance(failure, dict) for failure in failures) else None
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("version", "time", "recipe", "source", "checkout"), str),
+    "overrides": dict,
+    "failures": list,
+    "made": int,
+    "reused": int,
+    "seconds": (int, float),
+}
+"""What the values of a line are. It is damaged, or forged, if one is something else."""
 
 
 def last_build(folder: Path, version: str) -> dict[str, Any]:

@@ -12,9 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from augforge.errors import DatasetError, shorten
 from augforge.files import sync_folder, write_text
 from augforge.keys import canonical_json, digest
+from augforge.store.values import SHARD_PATH, Count, DatasetName, Labels, Names, Sha256, SplitName, Version
 
 FORMAT_VERSION = 2
 """Version of the on-disk format. Raise it when an older augforge can no longer read what this one writes."""
+MAX_BYTES = 64 << 20
+"""Of a manifest: that is some 300,000 shards."""
 READABLE_FORMATS = (1, 2)
 """Format 1 has no seal, no digests but those of shards and index, and no payload digests: it is read, but unchecked."""
 
@@ -35,10 +38,7 @@ class RecipeEntry(_Frozen):
 
 
 class LicenceEntry(_Frozen):
-    """A licence of source images: the key that the index has, name, URL, whom to name, and how many samples show some.
-
-    A sample that was made of several images counts for each of their licences.
-    """
+    """A licence of source images, its key in the index, and how many samples show some; one may show several."""
 
     licence: str
     name: str
@@ -77,15 +77,15 @@ class ShardEntry(_Frozen):
     """A shard: its path relative to the dataset, split, rows, size in bytes and SHA-256."""
 
     path: str
-    split: str
-    rows: int
-    bytes: int
-    sha256: str
+    split: SplitName
+    rows: Count
+    bytes: Count
+    sha256: Sha256
 
     @field_validator("path")
     @classmethod
     def _stays_inside(cls, value: str) -> str:
-        if not re.fullmatch(r"shards/[^/\\\x00]+\.parquet", value):
+        if not re.fullmatch(SHARD_PATH, value):
             raise ValueError(f"the path {shorten(value)} leaves the dataset's shards; expected shards/NAME.parquet")
         return value
 
@@ -94,13 +94,13 @@ class FileEntry(_Frozen):
     """A table beside the shards: its path relative to the dataset, size in bytes and SHA-256."""
 
     path: str
-    bytes: int
-    sha256: str
+    bytes: Count
+    sha256: Sha256
 
     @field_validator("path")
     @classmethod
     def _stays_inside(cls, value: str) -> str:
-        if not re.fullmatch(r"index/[^/\\\x00]+\.parquet", value):
+        if not re.fullmatch(r"index/[^/\\\x00-\x1f]+\.parquet", value):
             raise ValueError(f"the path {shorten(value)} leaves the dataset's tables; expected index/NAME.parquet")
         return value
 
@@ -115,12 +115,12 @@ class Manifest(_Frozen):
     """
 
     format: int
-    name: str
-    version: str
-    samples: int
-    splits: dict[str, int]
-    classes: list[str]
-    labels: list[str]
+    name: DatasetName
+    version: Version
+    samples: Count
+    splits: dict[SplitName, Count]
+    classes: Names
+    labels: Labels
     metadata_columns: list[str] = Field(default_factory=list)
     encoding: str
     source: SourceEntry
@@ -132,7 +132,7 @@ class Manifest(_Frozen):
     plugins: dict[str, str] = Field(default_factory=dict)
     augforge: str = ""
     made_by: dict[str, str]
-    index_sha256: str
+    index_sha256: Sha256
     recipe: RecipeEntry
     review: ReviewEntry | None = None
     licences: list[LicenceEntry] = Field(default_factory=list)
@@ -161,8 +161,7 @@ class Manifest(_Frozen):
         return self._table_path("ledger")
 
     def _table_path(self, table: str) -> str:
-        named = (entry.path for entry in self.files if table_of(entry.path) == table)
-        return next(named, table_path(self.version, table))
+        return next((e.path for e in self.files if table_of(e.path) == table), table_path(self.version, table))
 
     @property
     def table_paths(self) -> tuple[str, str, str, str]:
@@ -171,8 +170,7 @@ class Manifest(_Frozen):
 
     def entries(self) -> list[FileEntry | ShardEntry]:
         """All files that the manifest describes: path, size and SHA-256 of each."""
-        found: list[FileEntry | ShardEntry] = [*self.files]
-        return found + [*self.shards]
+        return [*self.files, *self.shards]
 
     def file_entry(self, path: str) -> FileEntry | None:
         """Size and digest of a table; None for one that the manifest does not describe, as in format 1."""
@@ -261,8 +259,12 @@ def read_manifest(folder: Path, version: str | None = None) -> Manifest:
 
     path = folder / ("manifest.yaml" if version is None else f"versions/{find_version(folder, version)}.yaml")
     if not path.exists():
+        if versions(folder):
+            raise DatasetError(f"{path} is missing, but other files of a dataset are there. {_repair_advice(folder)}")
         raise DatasetError(f"{folder} holds no manifest.yaml, so it is no dataset. Build one: augforge build RECIPE")
-    file = read_yaml(path, DatasetError)
+    if not path.is_file():
+        raise DatasetError(f"{path} is no regular file; expected a manifest. Get the dataset again from where it came")
+    file = read_yaml(path, DatasetError, MAX_BYTES)
     if file.data.get("format") not in READABLE_FORMATS:
         raise DatasetError(
             f"{path} is of format {file.data.get('format')}, this augforge reads format "
@@ -271,11 +273,11 @@ def read_manifest(folder: Path, version: str | None = None) -> Manifest:
     try:
         manifest = file.check(Manifest, file.data)
         _check_seal(path, file.text, manifest)
+        if version is not None and manifest.version != path.stem:
+            raise DatasetError(f"{path}: it is the manifest of version {manifest.version}")
     except DatasetError as error:
-        raise DatasetError(
-            f"{str(error).splitlines()[0]}. The manifest is damaged: {_remedy(folder, path)}, "
-            "or build the dataset again in another folder"
-        ) from None
+        advice = _repair_advice(folder)
+        raise DatasetError(f"{str(error).splitlines()[0]}. The manifest is damaged. {advice}") from None
     return manifest
 
 
@@ -288,13 +290,11 @@ def _check_seal(path: Path, text: str, manifest: Manifest) -> None:
         raise DatasetError(f"{path}: {problem}")
 
 
-def _remedy(folder: Path, path: Path) -> str:
-    """Where the other copy of a damaged manifest lies."""
-    if path.parent.name == "versions":
-        return "if it is the current version, copy manifest.yaml over it"
-    return f"copy versions/{next(reversed(versions(folder)), '<version>')}.yaml over it"
+def _repair_advice(folder: Path) -> str:
+    return f"Put it right: augforge repair {folder}; or build the dataset again in another folder"
 
 
 def versions(folder: Path) -> list[str]:
-    """All versions that have a manifest, sorted by name."""
-    return sorted(path.stem for path in (folder / "versions").glob("*.yaml"))
+    """All versions that have a manifest, sorted by name; a file of another name among the manifests is no version."""
+    paths = (folder / "versions").glob("*.yaml")
+    return sorted(path.stem for path in paths if re.fullmatch("[0-9a-f]{16}", path.stem))

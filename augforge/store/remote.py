@@ -7,6 +7,7 @@ copies are in ``$AUGFORGE_CACHE``, by default ``augforge`` in the user's cache f
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -117,7 +118,7 @@ class Remote:
         """All versions that have a manifest, sorted by name."""
         with self._file_system("versions") as (files, remote_path):
             names = [PurePosixPath(name).name for name in files.ls(remote_path, detail=False)]
-        return sorted(name[: -len(".yaml")] for name in names if name.endswith(".yaml"))
+        return sorted(name[: -len(".yaml")] for name in names if re.fullmatch(r"[0-9a-f]{16}\.yaml", name))
 
     def size_of(self, path: str) -> int | None:
         """Size of a remote file in bytes; None if the server does not tell it."""

@@ -10,7 +10,7 @@ import hashlib
 import re
 
 _TEXT = "sha256 of all lines above: "
-_LAST_LINE = re.compile(rb"(?:# |<!-- )" + _TEXT.encode() + rb"([0-9a-f]{64})(?: -->)?\n?\Z")
+_LAST_LINE = re.compile(rb"(?:# |<!-- )" + _TEXT.encode() + rb"([0-9a-f]{64})(?: -->)?\n\Z")
 
 
 def seal(text: str, html: bool = False) -> str:

@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 
 from augforge.cache.filecache import FileCache
 from augforge.cache.work import Payload
-from augforge.errors import DatasetError
+from augforge.errors import DatasetError, shorten
 from augforge.files import file_sha256, make_folder, sync_file, temporary_path, writing
 from augforge.keys import digest
+from augforge.sample import SPLITS
 
 SHARD_FORMAT = 1
 """Version of the shards' own form. It did not change with format 2 of datasets, so their versions share shards."""
@@ -137,6 +138,9 @@ def plan_shards(rows: Iterable[ShardRow], encoding: str) -> Iterator[ShardPlan]:
     for row in rows:
         by_split.setdefault(row.columns["split"], []).append(row)
     mean = mean_rows([row.columns["width"] * row.columns["height"] for part in by_split.values() for row in part])
+    stray = by_split.keys() - set(SPLITS)
+    if stray:  # it would become part of a path
+        raise DatasetError(f"there is a sample in the split {shorten(min(stray))}; expected {', '.join(SPLITS)}")
     for split in sorted(by_split):
         for part in _cut_by_id(sorted(by_split[split], key=lambda row: row.id), mean):
             content = json.dumps([[row.columns, row.digest] for row in part], default=lambda value: value.hex())

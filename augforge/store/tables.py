@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from augforge.cache.parquet import first_line, read_table
 from augforge.errors import DatasetError
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.store.index import REJECTED
@@ -66,10 +67,9 @@ def _intact_table(dataset: Dataset, place: str) -> Path:
 
 def _read(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
     try:
-        table = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DatasetError(f"{path} cannot be read ({first}). Build the dataset again") from None
+        table = read_table(path)
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read ({first_line(error)}). Build the dataset again") from None
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise DatasetError(f"{path} has no column {', '.join(missing)}, so it is damaged. Build the dataset again")

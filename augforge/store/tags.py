@@ -38,8 +38,10 @@ def read_tags(folder: Path) -> dict[str, str]:
     from augforge.yamlfile import read_yaml  # a process that loads data needs no YAML library
 
     path = folder / TAGS
-    if not path.exists() or not path.stat().st_size:
+    if not path.is_file():
         return {}
+    if not path.stat().st_size:
+        raise DatasetError(f"{path}: is empty, so its tags are lost. Take it from a copy: augforge repair --from COPY")
     file = read_yaml(path, DatasetError)
     problem = seal_problem(file.text.encode()) if is_sealed(file.text.encode()) else None
     if problem:

@@ -90,7 +90,18 @@ def check_dataset(
         check_card(files, current, report)
     report.faults += tag_faults(files)
     _check_shards(files, manifests, indexes, pixels, report, progress)
+    _leave_out_removed(files, report)
     return report
+
+
+def _leave_out_removed(files: DatasetFiles, report: Report) -> None:
+    """Leave out versions that `augforge gc` removed meanwhile: what is missing of them is no damage."""
+    with suppress(DatasetError):
+        there = {*files.versions(), files.read_manifest().version}
+        gone = [version for version in report.versions if version not in there]
+        report.faults = [fault for fault in report.faults if not fault.versions or set(fault.versions) & there]
+        report.versions = [version for version in report.versions if version in there]
+        report.notes += [f"version {version} was removed while it was checked" for version in gone]
 
 
 class _Advance(Silent):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import xxhash
 
 from augforge.errors import DatasetError, shorten
-from augforge.files import file_sha256
+from augforge.files import file_sha256, open_regular
 from augforge.store.manifest import Manifest
 from augforge.store.sampletable import SampleTable
 
@@ -49,11 +49,22 @@ class VersionFiles:
         self.folder, self.manifest, self.remote, self.checked = folder, manifest, remote, checked
         self._facts = {shard.path: (shard.sha256, shard.bytes) for shard in manifest.shards}
         self._maps: dict[str, mmap.mmap] = {}
+        self._is_possible = False  # whether the index was checked by `check_index`
 
     def __reduce__(self) -> tuple[Any, ...]:
         return VersionFiles, (self.folder, self.manifest, self.remote, self.checked)
 
     # ---- the index ----
+
+    @property
+    def index_path(self) -> str:
+        """The index file."""
+        return str(self.folder / self.manifest.index_path)
+
+    @property
+    def index_sha256(self) -> str | None:
+        """Digest of the index file; None if files are believed as they are."""
+        return self.manifest.index_sha256 if self.checked else None
 
     def read_table(self) -> SampleTable:
         """What reading samples needs of the index; DatasetError if the file is missing or damaged."""
@@ -71,6 +82,15 @@ class VersionFiles:
             return read_index(self._index_file())
 
     def _index_file(self) -> Path:
+        path = self._find_index()
+        if not self._is_possible:
+            from augforge.store.indexcheck import check_index  # by Arrow, as above
+
+            check_index(path, self.manifest)
+            self._is_possible = True
+        return path
+
+    def _find_index(self) -> Path:
         if self.remote is not None:
             return self.remote.fetch_index(self.manifest)
         path = self.folder / self.manifest.index_path
@@ -144,7 +164,7 @@ class VersionFiles:
             self.remote.fetch_shard(shard, *self._facts[shard])
         with self._reading():
             try:
-                with path.open("rb") as stream:
+                with open_regular(path) as stream:
                     return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
             except (OSError, ValueError) as error:
                 raise DatasetError(f"{path} cannot be read ({error}). {self.remedy}") from None

@@ -15,16 +15,24 @@ from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from augforge.errors import AugforgeError, shorten
+from augforge.yamlfile.composing import LimitedComposer
 from augforge.yamlfile.document import KeyPath, YamlFile
 
 _WHOLE = re.compile(r"0|-?[1-9][0-9]*")
 _TAG = "tag:yaml.org,2002:"
+MAX_BYTES = 2 << 20
+"""Most bytes of a YAML file that people write, such as a review of 30,000 samples."""
+_MAX_BITS = 128
+"""Of a whole number."""
 
 
-def read_yaml(path: Path, error: type[AugforgeError]) -> YamlFile:
-    """Parse a YAML file; `error` is raised, with file and line, for whatever is wrong with it."""
+def read_yaml(path: Path, error: type[AugforgeError], max_bytes: int = MAX_BYTES) -> YamlFile:
+    """Parse a YAML file of at most `max_bytes`; `error` is raised, with file and line, for what is wrong with it."""
     try:
-        text = path.read_text(encoding="utf-8")
+        if path.is_file() and path.stat().st_size > max_bytes:
+            raise _too_large(str(path), path.stat().st_size, max_bytes, error)
+        with path.open("rb") as stream:  # a device may have no end, and no size either
+            text = stream.read(max_bytes + 1).decode("utf-8")
     except FileNotFoundError:
         raise error(f"{path}: no such file; expected a YAML file. Check the path") from None
     except OSError as caught:
@@ -32,11 +40,17 @@ def read_yaml(path: Path, error: type[AugforgeError]) -> YamlFile:
     except UnicodeDecodeError as caught:
         line, byte = caught.object.count(b"\n", 0, caught.start) + 1, caught.object[caught.start]
         raise error(f"{path}:{line}: byte 0x{byte:02x} is not UTF-8. Save the file as UTF-8") from None
-    return parse_yaml(text, str(path), error)
+    return parse_yaml(text, str(path), error, max_bytes)
 
 
-def parse_yaml(text: str, name: str, error: type[AugforgeError]) -> YamlFile:
+def _too_large(name: str, size: int, most: int, error: type[AugforgeError]) -> AugforgeError:
+    return error(f"{name} has {size:,} bytes; expected at most {most:,} of YAML. Check that it is the right file")
+
+
+def parse_yaml(text: str, name: str, error: type[AugforgeError], max_bytes: int = MAX_BYTES) -> YamlFile:
     """Parse YAML text; `name` is what messages call it."""
+    if len(text) > max_bytes:
+        raise _too_large(name, len(text), max_bytes, error)
     file = YamlFile(name, text, error)
     try:
         node, data = _load(text)
@@ -84,7 +98,7 @@ _Constructor.add_constructor(_TAG + "timestamp", SafeConstructor.construct_yaml_
 def _load(text: str) -> tuple[Any, Any]:
     """The tree with its line numbers, merged keys in place, and the data."""
     yaml = YAML(typ="safe", pure=True)
-    yaml.Constructor = _Constructor
+    yaml.Constructor, yaml.Composer = _Constructor, LimitedComposer
     node = yaml.compose(text)
     return node, None if node is None else yaml.constructor.construct_document(node)
 
@@ -103,6 +117,8 @@ def _plain(node: Node, value: Any, path: KeyPath, file: YamlFile) -> Any:
         return [_child(child, child, value[i], (*path, i), file) for i, child in enumerate(node.value)]
     if isinstance(value, float) and not math.isfinite(value):
         raise file.fail(path, f"expected a finite number, got {node.value}")
+    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+        raise file.fail(path, f"expected a number of at most {_MAX_BITS} bits, got {value.bit_length()}")
     if value is not None and not isinstance(value, (bool, int, float, str)):
         raise file.fail(
             path, f"nothing is done with the tag '{str(node.tag).replace(_TAG, '!!')}'; expected a plain value"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +17,12 @@ from toybox import annotation, edit_json, move_a_point, put_hand, tiny_hands, wr
 from augforge.engine.builder import build
 from augforge.engine.repair import Repair, repair
 from augforge.errors import DatasetError
+from augforge.store.card import write_card
 from augforge.store.dataset import open_dataset
 from augforge.store.history import tag_version
 from augforge.store.index import plain_lineage, shard_columns, typed_lineage
-from augforge.store.manifest import ShardEntry, read_manifest, versions
+from augforge.store.manifest import ShardEntry, read_manifest, versions, write_manifest
+from augforge.store.seal import seal
 from augforge.store.verify import check_dataset
 
 STEPS = ("{op: hflip, keep_input: true}", "{op: mosaic, keep_input: true}")
@@ -267,8 +270,6 @@ def test_a_build_after_verify_does_not_believe_a_refuted_shard(toy: Path, built:
         byte = stream.read(1)
         stream.seek(-1, 1)
         stream.write(bytes([byte[0] ^ 1]))
-    import os
-
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert not check_dataset(toy).ok
     build(recipe, toy)
@@ -295,3 +296,141 @@ def test_the_index_tells_what_a_shard_says(toy: Path) -> None:
                 name: value for name, value in row.items() if name not in ("image", "masks")
             }
             assert told["image"] == row["image"]["path"]
+
+
+# ---- found by an attack ----------------------------------------------------------------------------------------------
+
+
+def test_the_current_version_is_checked_though_its_copy_is_gone(toy: Path) -> None:
+    before, version, shard = contents(toy), read_manifest(toy).version, some_shard(toy)
+    (toy / f"versions/{version}.yaml").unlink()
+    flip(toy / shard.path, payload_at(toy, 0, "image"))
+    faults = {fault.file: fault.kind for fault in check_dataset(toy, every=True).faults}
+    assert faults == {f"versions/{version}.yaml": "missing", shard.path: "damaged"}
+    found = repair(toy, every=True)
+    assert set(found.repaired) == set(faults)
+    assert_repaired(found, toy, before)
+
+
+def test_a_manifest_under_another_name_is_no_version(toy: Path, built: Path) -> None:
+    before, old = contents(toy), read_manifest(toy, "first").version
+    shutil.copy(toy / "manifest.yaml", toy / f"versions/{old}.yaml")
+    with pytest.raises(DatasetError, match=rf"versions/{old}.yaml: it is the manifest of version"):
+        open_dataset(toy, "first")
+    assert [fault.file for fault in check_dataset(toy, every=True).faults] == [f"versions/{old}.yaml"]
+    assert_repaired(repair(toy, every=True, mirror=str(built / "toy")), toy, before)
+
+
+def test_a_lost_manifest_of_a_tagged_version_and_lost_tags_come_from_a_mirror(toy: Path, built: Path) -> None:
+    before, old = contents(toy), read_manifest(toy, "first").version
+    (toy / f"versions/{old}.yaml").unlink()
+    assert [fault.file for fault in check_dataset(toy, every=True).faults] == ["tags.yaml"]
+    assert_repaired(repair(toy, every=True, mirror=str(built / "toy")), toy, before)
+    (toy / "tags.yaml").write_bytes(b"")
+    assert [fault.file for fault in check_dataset(toy, every=True).faults] == ["tags.yaml"]
+    with pytest.raises(DatasetError, match=r"tags.yaml: is empty"):
+        open_dataset(toy, "first")
+    assert_repaired(repair(toy, every=True, mirror=str(built / "toy")), toy, before)
+    (toy / "tags.yaml").unlink()
+    assert_repaired(repair(toy, every=True, mirror=str(built / "toy")), toy, before)
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data.replace(b"\n", b"\r\n")])
+def test_line_ends_of_a_manifest_count(toy: Path, change: Callable[[bytes], bytes]) -> None:
+    before = contents(toy)
+    for name in ("manifest.yaml", f"versions/{read_manifest(toy).version}.yaml"):
+        (toy / name).write_bytes(change(before[name]))
+        assert name in [fault.file for fault in check_dataset(toy, every=True).faults]
+        assert_repaired(repair(toy, every=True), toy, before)
+
+
+def test_metadata_that_the_index_rounds_is_restored(tmp_path: Path) -> None:
+    """A column with 57 and 57.5 is one of floats in the index; the shard says 57."""
+    folder = tiny_hands(tmp_path / "data", [30, 60, 90, 120, 150])
+    rows = "".join(f"ID00{i},{57 + i / 2:g}\n" for i in range(1, 6))
+    (folder / "weights.csv").write_text("patient,weight\n" + rows, encoding="utf-8")
+    recipe = write_recipe(tmp_path / "toy.yaml", folder, STEPS, classes="[a, b]")
+    join = "classes: [a, b], metadata: {table: weights.csv, key: patient, on: group}"
+    recipe.write_text(recipe.read_text().replace("classes: [a, b]", join), encoding="utf-8")
+    build(recipe, tmp_path / "out")
+    before = contents(tmp_path / "out")
+    said = [row["metadata"] for name in before if name.startswith("shards") for row in rows_of(tmp_path / "out" / name)]
+    assert any('"weight":58}' in text for text in said)
+    assert any('"weight":57.5}' in text for text in said)
+    for name in before:
+        if name.startswith("shards/"):
+            (tmp_path / "out" / name).unlink()
+    assert_repaired(repair(tmp_path / "out"), tmp_path / "out", before)
+
+
+def rows_of(shard: Path) -> list[dict[str, str]]:
+    return list(pq.read_table(shard, columns=["metadata"]).to_pylist())
+
+
+def test_tables_that_come_out_otherwise_are_not_put_in_place(tmp_path: Path) -> None:
+    data = tiny_hands(tmp_path / "data", [30, 60, 90, 120])
+    recipe = write_recipe(tmp_path / "toy.yaml", data, classes="[a, b]")
+    recipe.write_text(recipe.read_text().replace("classes: [a, b]", "classes: [a, b], licence: CC0-1.0"))
+    build(recipe, tmp_path / "out")
+    manifest = read_manifest(tmp_path / "out")
+    text = manifest.recipe.text.replace("CC0-1.0", "MIT")
+    forged = manifest.model_copy(update={"recipe": manifest.recipe.model_copy(update={"text": text})})
+    write_card(tmp_path / "out", forged)
+    write_manifest(tmp_path / "out", forged)  # as if the source had said another licence when it was built
+    (tmp_path / "out" / manifest.index_path).unlink()
+    before = contents(tmp_path / "out")
+    found = repair(tmp_path / "out")
+    assert [fault.file for fault in found.faults] == [manifest.index_path]
+    assert any("a licence" in reason for reason in found.reasons)
+    assert contents(tmp_path / "out") == before
+
+
+def test_every_bit_of_a_footer(toy: Path) -> None:
+    shard = some_shard(toy)
+    whole = (toy / shard.path).read_bytes()
+    for at in range(len(whole) - 700, len(whole), 37):
+        flip(toy / shard.path, at)
+        found = repair(toy)
+        assert (found.faults, (toy / shard.path).read_bytes()) == ([], whole)
+
+
+def test_a_manifest_whose_version_has_digits_alone(toy: Path) -> None:
+    text = (toy / "manifest.yaml").read_text(encoding="utf-8")
+    version = read_manifest(toy).version
+    quoted = seal(text[: text.rindex("# sha256")].replace(f"version: {version}", f"version: '{version}'"))
+    (toy / f"versions/{version}.yaml").write_text(quoted, encoding="utf-8")
+    (toy / "manifest.yaml").unlink()
+    assert repair(toy).faults == []
+    assert (toy / "manifest.yaml").read_text(encoding="utf-8") == quoted
+
+
+def test_both_manifests_damaged_without_a_mirror(toy: Path) -> None:
+    flip(toy / "manifest.yaml")
+    flip(toy / f"versions/{read_manifest_of(toy)}.yaml")
+    with pytest.raises(DatasetError, match=r"are both damaged.*--from"):
+        repair(toy)
+
+
+def read_manifest_of(folder: Path) -> str:
+    """The version that is not tagged."""
+    return next(name for name in versions(folder) if name != read_manifest(folder, "first").version)
+
+
+def test_a_refuted_shard_is_refuted_by_any_path(toy: Path, built: Path, tmp_path: Path) -> None:
+    path, recipe = (
+        toy / some_shard(toy).path,
+        write_recipe(built / "again.yaml", built / "data", STEPS, seed=2, classes="[a, b]"),
+    )
+    build(recipe, toy)
+    stat = path.stat()
+    at = payload_at(toy, 0, "image")
+    with path.open("r+b") as stream:
+        stream.seek(at)
+        byte = stream.read(1)
+        stream.seek(at)
+        stream.write(bytes([byte[0] ^ 1]))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    (tmp_path / "link").symlink_to(toy)
+    assert not check_dataset(tmp_path / "link").ok
+    build(recipe, toy)
+    assert check_dataset(toy).ok

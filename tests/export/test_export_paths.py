@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from samplenames import name_at
 
-from augforge.errors import AugforgeError
+from augforge.errors import AugforgeError, DatasetError
+from augforge.export.core import Job
 from augforge.export.paths import class_folder, escape_dots, sample_path
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -59,3 +62,19 @@ def test_a_name_too_long_for_a_file_is_an_error() -> None:
     assert sample_path("a" * 240)
     with pytest.raises(AugforgeError, match=r"240 bytes.*Shorten"):
         sample_path("P01/" + "뼈" * 100)
+
+
+@pytest.mark.parametrize("path", ["../x", "a/../../x", "/tmp/x", "..", "a\\..\\x", "a\0b"])
+def test_no_file_leaves_the_folder(tmp_path: Path, path: str) -> None:
+    job = Job(tmp_path / "out", "toy", "0" * 16, ("a",), (), [], {}, {})
+    with pytest.raises(DatasetError, match="outside the export's folder"):
+        job.put(path, "stolen")
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_no_file_is_written_twice(tmp_path: Path) -> None:
+    job = Job(tmp_path, "toy", "0" * 16, ("a",), (), [], {}, {})
+    job.put("a/b.txt", "first")
+    with pytest.raises(DatasetError, match=r"two files would be called 'a/b\.txt'"):
+        job.put("a/b.txt", "second")
+    assert (tmp_path / "a/b.txt").read_text() == "first"

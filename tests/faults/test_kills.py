@@ -1,7 +1,7 @@
 """Kills: whenever a command is killed, versions stay whole, and the same command then ends as if nothing had been.
 
 By default 20 kills, at operations on files that were chosen over the whole run and around the commit; the
-slow tests take 176 more, at every kind of moment.
+slow tests take 175 more, at every kind of moment.
 """
 
 from __future__ import annotations

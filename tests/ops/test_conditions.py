@@ -145,3 +145,45 @@ def hands(data: Path, count: int) -> None:
 
     for person in range(1, count + 1):
         put_hand(data, person, np.full((16, 24), 20 * person, np.uint8), ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "age IN (SELECT x FROM read_csv('/etc/passwd'))",
+        "age IN (FROM read_csv('/etc/passwd'))",
+        "age IN (VALUES (1))",
+        "EXISTS (TABLE people)",
+        "/* ' */ age IN (SELECT 1) /* ' */",
+        "` ' ` IN (SELECT 1) OR name = ` ' `",
+        r"E'\'' IN (SELECT 1) OR name = ''",
+        "$$'$$ IN (SELECT 1) OR name = ''",
+        "LENGTH(RPAD(name, 1000000000)) > 1",
+        "name = replace(replace(name, 'x', 'xxxxxxxx'), 'x', 'xxxxxxxx')",
+    ],
+)
+def test_a_condition_reads_no_file_and_makes_no_long_text(wrong: str) -> None:
+    with pytest.raises(ValueError, match="is no condition: it has"):
+        check_syntax(wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        " OR ".join(["age = 1"] * 30_000),
+        " OR ".join(["age = 1"] * 1000),
+        " + ".join(["age"] * 1000) + " = 1",
+        f"{'(' * 5000}age = 1{')' * 5000}",
+        "NOT " * 5000 + "age = 1",
+        f"age = {'abs(' * 31}1{')' * 31}",
+    ],
+)
+def test_a_condition_has_a_limit(wrong: str) -> None:
+    with pytest.raises(ValueError, match="expected at most"):
+        check_syntax(wrong)
+
+
+def test_words_in_quotes_and_behind_a_dot_are_no_subquery() -> None:
+    rows = [{"name": "select", "metadata": {"values": 3}}]
+    assert evaluate_condition(check_syntax("name = 'select' AND metadata.values > 2"), rows) == [True]
+    assert evaluate_condition(check_syntax(f"name IN ({', '.join(['1'] * 3000)}, 'select')".replace("1", "'x'")), rows)

@@ -17,7 +17,7 @@ from augforge.sources.plausibility.splits import find_far_shares, find_shared_im
 
 
 def kinds(listing: Listing) -> dict[str, tuple[str, ...]]:
-    return {found.kind: found.names for found in listing.findings}
+    return {found.kind: found.names for found in listing.all_findings}
 
 
 def mask_folder(root: Path, *names: str, classes: Sequence[str] = ("heart",)) -> Path:
@@ -41,16 +41,16 @@ def coco(root: Path, categories: Sequence[str], drawn: Sequence[int]) -> Path:
 
 
 def test_plain_data_has_no_finding(tmp_path: Path) -> None:
-    assert not scan("mask-folder", mask_folder(tmp_path / "a", "P01/one", "P02/two")).findings
-    assert not scan("coco", coco(tmp_path / "b", ["heart", "lung"], [0, 1])).findings
+    assert not scan("mask-folder", mask_folder(tmp_path / "a", "P01/one", "P02/two")).all_findings
+    assert not scan("coco", coco(tmp_path / "b", ["heart", "lung"], [0, 1])).all_findings
 
 
 def test_a_class_that_nothing_draws(tmp_path: Path) -> None:
     listing = scan("coco", coco(tmp_path, ["animals", "cat", "dog"], [1, 1, 2]))
-    (found,) = listing.findings
+    (found,) = listing.all_findings
     assert (found.kind, found.names) == ("class drawn nowhere", ("animals",))
     assert found.message == "class 'animals' is drawn in none of 3 images" and "class_map" in found.remedy
-    assert not scan("coco", tmp_path, class_map={"animals": None}).findings
+    assert not scan("coco", tmp_path, class_map={"animals": None}).all_findings
 
 
 def test_each_format_knows_what_is_drawn(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_union_looks_at_all_of_its_sources_together(tmp_path: Path) -> None:
     sources = [{"format": "coco", "path": "a"}, {"format": "coco", "path": "b"}]
     listing = scan("union", tmp_path, sources=sources, classes=["x", "y", "z"])
     assert kinds(listing) == {"class drawn nowhere": ("z",), "annotation files left aside": ("images/more.json",)}
-    assert next(found for found in listing.findings if "aside" in found.kind).message.startswith("b: ")
+    assert next(found for found in listing.all_findings if "aside" in found.kind).message.startswith("b: ")
 
 
 def test_names_and_classes_that_agree_but_for_their_look(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_what_is_left_aside(tmp_path: Path) -> None:
 def test_a_key_of_class_map_that_names_nothing(tmp_path: Path) -> None:
     mask_folder(tmp_path, "a")
     listing = scan("mask-folder", tmp_path, class_map={"heart": "heart", "haert": "heart", "*": None})
-    (found,) = listing.findings
+    (found,) = listing.all_findings
     assert (found.kind, found.names) == ("class_map without effect", ("haert",))
     assert "Did you mean 'heart'?" in found.remedy
 
@@ -117,7 +117,7 @@ def test_a_key_of_class_map_that_names_nothing(tmp_path: Path) -> None:
 def test_a_table_that_has_no_row_for_some(tmp_path: Path) -> None:
     mask_folder(tmp_path, "a", "b")
     put_text(tmp_path / "ages.csv", "name,age\na,7\n")
-    (found,) = scan("mask-folder", tmp_path, metadata="ages.csv").findings
+    (found,) = scan("mask-folder", tmp_path, metadata="ages.csv").all_findings
     assert found.message == "1 of 2 samples have no row in ages.csv, such as b"
 
 

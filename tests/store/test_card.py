@@ -11,6 +11,7 @@ import pytest
 from toybox import toy_fixture, two_versions_fixture, write_recipe  # noqa: F401
 
 from augforge.engine.builder import build
+from augforge.store.card import dataset_card, markdown
 from augforge.store.dataset import open_dataset
 from augforge.store.manifest import read_manifest, versions
 
@@ -73,3 +74,26 @@ def test_card_escapes_unusual_names(tmp_path: Path, load: Any) -> None:
     build(recipe, tmp_path / "out dir")
     assert load(str(tmp_path / "out dir"))["val"].num_rows == 1
     assert read_manifest(tmp_path / "out dir").classes == classes
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("left_lung", "left_lung"),
+        ("finger-1 (R)", "finger-1 (R)"),
+        ("a|b", r"a\|b"),
+        ("<script>&", "&lt;script&gt;&amp;"),
+        ("`rm` *x* _y_", r"\`rm\` \*x\* \_y\_"),
+        ("[a](http://b)", r"\[a\](http://b)"),
+        ("# a\x1b[31m\nb\u202e", r"\# a\\x1b\[31m\\nb\\u202e"),
+    ],
+)
+def test_names_form_no_markdown(name: str, text: str) -> None:
+    assert markdown(name) == text
+
+
+def test_a_recipe_stays_in_its_block(toy: Path) -> None:
+    manifest = read_manifest(toy)
+    recipe = manifest.recipe.model_copy(update={"text": "name: toy\n```\n# forged\x1b\n````\n"})
+    card = dataset_card(manifest.model_copy(update={"recipe": recipe}))
+    assert "\n`````yaml\nname: toy\n```\n# forged\\x1b\n````\n`````\n" in card

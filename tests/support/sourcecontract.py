@@ -30,7 +30,7 @@ import pytest
 from makedata import block, known_of, masks_of, put_text
 
 from augforge.cache.filecache import FileCache
-from augforge.errors import AugforgeError, SourceError
+from augforge.errors import SourceError
 from augforge.sources import SOURCES, Listing, Record, Source
 
 Box = tuple[int, int, int, int]
@@ -94,6 +94,19 @@ class SourceExample:
     def spoil(self, root: Path, name: str) -> None:
         """Make the annotation of one sample wrong, and no other's."""
         self.annotation(root, name).write_bytes(b"broken")
+
+    def mismatch(self, root: Path, name: str) -> None:
+        """Let the annotation of a sample, ``p1/a`` or so, be that of ``p1/A``, which is not there."""
+        path = self.annotation(root, name)
+        path.rename(path.with_name(path.name.replace("a", "A", 1)))
+
+    def respell(self, root: Path, name: str, spelling: str) -> None:
+        """Write the last part of a sample's name in another Unicode form in its annotation, and not in its image."""
+        path = self.annotation(root, name)
+        if self.shared_annotation:
+            put_text(path, path.read_text(encoding="utf-8").replace(name.rpartition("/")[2], spelling))
+        else:
+            path.rename(path.with_name(path.name.replace(name.rpartition("/")[2], spelling)))
 
     def record_name(self, name: str, boxes: Mapping[str, Box] | None) -> str:
         """What the source calls a sample."""
@@ -345,6 +358,16 @@ def a_broken_annotation_is_reported_or_rejected(example: SourceExample, root: Pa
 
 
 @check
+def a_mismatched_label_leaves_no_image_empty(example: SourceExample, root: Path) -> None:
+    """What a rejected label shows may be in the image that it was made for, so that image is no empty one."""
+    names = example.make(root)
+    example.mismatch(root, "p1/a")
+    known = example.known(root, on_error="reject")
+    assert "heart" not in known.get(names["p1/a"], ())
+    assert known[names["p2/c"]] == {"heart", "lung"}
+
+
+@check
 def a_broken_file_of_all_annotations_is_reported(example: SourceExample, root: Path) -> None:
     example.make(root)
     if example.shared_annotation:
@@ -445,11 +468,34 @@ def names_that_look_alike_are_reported(example: SourceExample, root: Path) -> No
 
 
 @check
-def classes_that_look_alike_are_reported(example: SourceExample, root: Path) -> None:
+def classes_that_look_alike_are_one(example: SourceExample, root: Path) -> None:
     box = HEART["heart"]
-    with pytest.raises(AugforgeError, match="look the same"):
-        example.make(root, {"p1/a": {COMPOSED: box}, "p1/b": {DECOMPOSED: box}})
-        example.scan(root)
+    example.make(root, {"p1/a": {COMPOSED: box}, "p1/b": {DECOMPOSED: box}, "p2/c": HEART, "p2/d": LUNG})
+    listing = example.scan(root)
+    assert sorted(listing.labels if example.takes_labels else listing.classes) == [COMPOSED, "heart", "lung"]
+    assert [(f.kind, f.names) for f in listing.findings] == [("labels that look the same", (DECOMPOSED, COMPOSED))]
+    drawn = example.shown(root)
+    assert [name for name, masks in drawn.items() if COMPOSED in masks] == sorted(drawn)[:2]
+
+
+@check
+def a_class_may_be_written_otherwise_in_the_recipe(example: SourceExample, root: Path) -> None:
+    example.make(root, {"p1/a": {COMPOSED: HEART["heart"]}, "p2/c": HEART, "p2/d": LUNG})
+    listing = example.scan(root, classes=["heart", "lung", DECOMPOSED])
+    assert (listing.labels or listing.classes)[:3] == ("heart", "lung", DECOMPOSED)
+    mapped = example.scan(root, class_map={DECOMPOSED: "cup"})
+    assert "cup" in (*mapped.labels, *mapped.classes)
+
+
+@check
+def an_annotation_may_write_its_name_otherwise(example: SourceExample, root: Path) -> None:
+    samples = {**SAMPLES, f"p1/{COMPOSED}": HEART}
+    example.make(root, samples)
+    example.respell(root, f"p1/{COMPOSED}", DECOMPOSED)
+    listing = example.scan(root)
+    assert not listing.findings and not listing.refused
+    found = {unicodedata.normalize("NFC", name): masks for name, masks in example.shown(root).items()}
+    same_drawing(found, example.expected(samples, {}))
 
 
 # ---- links and paths -------------------------------------------------------------------------------------------------
@@ -471,6 +517,34 @@ def a_link_out_of_the_root_is_reported_or_rejected(example: SourceExample, root:
     image = example.image(root / "data", "p1/a")
     _replace_by_link(image, root / "outside")
     _reported_or_rejected(example, root / "data", names["p1/a"], before, image, example.shared_image)
+
+
+@check
+def links_out_of_the_root_are_followed_if_the_recipe_says_so(example: SourceExample, root: Path) -> None:
+    """As in a Hugging Face cache, where every file is a link to one outside of the folder, named by its digest."""
+    example.make(root / "data")
+    before = _facts(example.scan(root / "data").records)
+    for number, path in enumerate(sorted(path for path in (root / "data").rglob("*") if path.is_file())):
+        target = root / f"blobs/{number}"
+        target.parent.mkdir(exist_ok=True)
+        path.rename(target)
+        path.symlink_to(target)
+    assert _facts(example.scan(root / "data", links="follow").records) == before
+    if len(before) == len(example.expected(SAMPLES, {})):
+        same_drawing(example.shown(root / "data", links="follow"), example.expected(SAMPLES, {}))
+
+
+@check
+def a_link_that_nothing_needs_stops_no_scan(example: SourceExample, root: Path) -> None:
+    example.make(root)
+    before = _facts(example.scan(root).records)
+    folders = {root, example.image(root, "p1/a").parent}
+    with suppress(NotImplementedError):  # not all formats have annotations beside the images
+        folders.add(example.annotation(root, "p1/a").parent)
+    for folder in folders:
+        (folder / "old-notes.md").symlink_to("nowhere.md")
+        (folder / "system.log").symlink_to("/proc/version")
+    assert _facts(example.scan(root).records) == before
 
 
 @check

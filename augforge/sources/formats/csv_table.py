@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -14,9 +13,12 @@ from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError
 from augforge.sample import NO_CLASSES, Sample
 from augforge.sources.classes import ClassTable, class_table
-from augforge.sources.core import Listing, Record, Source, source
+from augforge.sources.core import Listing, PhotoSource, Record, source
 from augforge.sources.loading import known_bits, load_image, load_labelled_image, make_sample
 from augforge.sources.raster.runs import COLUMNS, Order, parse_runs, runs_digest, runs_mask
+from augforge.sources.scan.agreeing import existing_place
+from augforge.sources.scan.mismatches import alike_orphans, report_mismatched
+from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.records import folder_or_name, make_record, name_of, normal_folder, place_inside
 from augforge.sources.scan.scanning import Scan
 from augforge.sources.scan.tables import Table, key_text, read_table
@@ -31,7 +33,7 @@ class _Image:
 
 
 @source
-class CsvTable(Source):
+class CsvTable(PhotoSource):
     """Reads a table that names the images, with masks as run lengths, or with labels.
 
     Run lengths: one row per image and class; or, with ``rles``, one column per class, which the column is named after.
@@ -100,7 +102,9 @@ ROOT/                          source.path
         labels = self.rles or sorted(
             {label for row in range(len(table.rows)) for label, *_ in self._cells_of_row(table, row) if label}
         )
-        classes = class_table(self, labels, table.path)
+        classes = class_table(self, labels, table.path, scan)
+        by_place = {image.place: name for name, image in sound.items()} if scan.turned else {}
+        scan.settle_orientation(facts, lambda place: Claim(by_place[place], None))
         return scan.make_listing(self._mask_records(table, sound, facts, classes, scan), classes.names)
 
     # ---- rows ----
@@ -122,16 +126,17 @@ ROOT/                          source.path
                     raise SourceError(f"{table.where(row)}: '{text}' has the name of {image.place}. Rename one.")
                 image.rows.append(row)
             except SourceError as error:
+                scan.orphans[name_of(text)] = text
                 scan.bad_sample(text, "no image", str(error))
         return images
 
     def _image_place(self, text: str, where: str) -> str:
-        place = place_inside(
-            self.root, f"{self.folder}/{text}{self.suffix}" if self.folder else text + self.suffix, where
-        )
-        if not text or not os.path.isfile(self.root / place):  # noqa: PTH113 (long names are no files)
+        named = f"{self.folder}/{text}{self.suffix}" if self.folder else text + self.suffix
+        place = place_inside(self.root, named, where, self.follows_links)
+        found = existing_place(self.root, place) if text else None
+        if found is None:
             raise SourceError(f"{where}: {self.root / place} does not exist. Add it, or correct folder and suffix.")
-        return place
+        return found
 
     def _cells_of_row(self, table: Table, row: int) -> Iterator[tuple[str, str, str]]:
         """The labels in a row, each with its run lengths and the file and line, for messages."""
@@ -152,6 +157,8 @@ ROOT/                          source.path
         classes: ClassTable,
         scan: Scan,
     ) -> Iterator[Record]:
+        doubtful = alike_orphans(scan, images)
+        report_mismatched(scan, doubtful)
         for name, image in images.items():
             size = facts[image.place]
             pixels = size["width"] * size["height"]
@@ -166,7 +173,8 @@ ROOT/                          source.path
                 scan.bad_sample(name, "broken run lengths", str(error))
                 continue
             seen = {label for label, *_ in masks}
-            whole = self.missing_row == "empty" or any(not (label or text) for label, text, _ in cells)
+            sure = self.missing_row == "empty" and name not in doubtful
+            whole = sure or any(not (label or text) for label, text, _ in cells)
             known = classes.known if whole else [name for name in classes.known if name in seen]
             data = {"runs": [[label, text] for label, text, _ in masks if text], "known": known}
             content = classes.content([self.order, found, known])

@@ -118,8 +118,8 @@ ROOT/                          source.path or URL, as augforge build made it
         names = record.data["classes"]
         try:
             image, masks = self._read_payload(record)
+            pixels = decode_image(image, (record.height, record.width))
             planes = bitmask.decode(masks, record.height, record.width, len(names))
-            pixels = decode_image(image)
             known = bitmask.select_bits(record.data["labelled"], len(names))
             label = None if record.data["label"] is None else np.array(record.data["label"], np.float32)
             sample = make_sample(record, pixels, bitmask.contiguous(planes), known, label)

@@ -8,21 +8,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from augforge import bitmask
 from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError
 from augforge.keys import digest
-from augforge.sample import Sample
+from augforge.sample import IGNORE, Sample
 from augforge.sources.class_lists import CLASS_LISTS
-from augforge.sources.core import Listing, Record, Refused, Source, source
-from augforge.sources.loading import load_image, make_sample
+from augforge.sources.classes import ClassTable
+from augforge.sources.core import Listing, PhotoSource, Record, Refused, source
+from augforge.sources.formats.hand_annotations import farthest_polygons, read_document, read_polygons, read_size
+from augforge.sources.loading import known_bits, load_image, make_sample
 from augforge.sources.options import Join
-from augforge.sources.raster.shapes import Farthest, box_of, extend_farthest, shape_outside_image
-from augforge.sources.scan.documents import checked_points, is_point, read_json
+from augforge.sources.raster.shapes import shape_outside_image
+from augforge.sources.scan.agreeing import rename_agreeing
+from augforge.sources.scan.likely import likely_hint
+from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.people import PEOPLE_FACTS, Row, Table, person_row, read_people
 from augforge.sources.scan.records import make_record
 from augforge.sources.scan.scanning import IMAGES, Scan
@@ -30,15 +32,13 @@ from augforge.sources.scan.scanning import IMAGES, Scan
 _PARTS = {"train": None, "test": "test"}  # folder -> the split that it prescribes
 _TABLES = ("meta_data.xlsx", "meta_data.csv", "train/meta_data.xlsx", "train/meta_data.csv")
 
-Polygon = tuple[str, list[list[float]]]
-"""Class name and points (x, y)."""
-
 
 @source
-class HandBone(Source):
+class HandBone(PhotoSource):
     """Lists and loads hand radiographs: ``train/`` with polygons, ``test/`` without.
 
-    A polygon that leaves the image is clipped; one that lies wholly outside is an error.
+    A polygon that leaves the image is clipped; one that lies wholly outside is an error. Every file with annotations
+    knows all bones of the list hand-bone; of another list in ``classes``, those that some file labels.
     """
 
     adapter_version: ClassVar[int] = 1
@@ -71,13 +71,22 @@ ROOT/                                       source.path
         images = scan.image_facts((image.name, image.place) for image, _ in pairs)
         annotated = [(note.name, note.place) for _, note in pairs if note]
         annotations = scan.facts(annotated, self._annotation_facts, self._read_facts, "broken annotation")
+        claims = {
+            image.place: Claim(image.name, facts["size"], drawn=bool(facts["far"]))
+            for image, note in pairs
+            if scan.turned and note and (facts := annotations.get(note.place))
+        }
+        scan.settle_orientation(images, claims.get)
         _check_sizes(pairs, images, annotations, scan)
+        table = self._class_table(annotations)
         people = self._read_people(scan)
         rows = {person: person_row(people, person) for person in {image.person for image, _ in pairs}}
 
         def record(image: _File, note: _File | None) -> Record:
             own = annotations[note.place] if note else _UNLABELLED
-            return _make_record(image, note, images[image.place], own, rows[image.person])
+            content = table.content(own["content"]) if note else "unlabelled"
+            known, drawn = table.known if note else [], own["classes"]
+            return _make_record(image, note, images[image.place], content, known, drawn, rows[image.person])
 
         records = (
             record(image, note)
@@ -86,20 +95,26 @@ ROOT/                                       source.path
         )
         return scan.make_listing(records, self.classes)
 
-    def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
-        return make_sample(record, load_image(self.root, record), *self._load_masks(record, classes))
+    def _class_table(self, annotations: Mapping[str, Any]) -> ClassTable:
+        """The classes: of the format's own list all are labelled by its rules, of another one those that a file has."""
+        if self.classes == CLASS_LISTS["hand-bone"]:
+            return ClassTable(self.classes, [*self.classes])
+        labelled = {name for facts in annotations.values() for name in facts["classes"]} | {IGNORE}
+        return ClassTable(self.classes, [name for name in self.classes if name in labelled])
 
-    def _load_masks(self, record: Record, classes: tuple[str, ...]) -> tuple[bitmask.Planes, NDArray[np.uint8]]:
-        """Bit-planes and ``known``; without an annotation no class is known."""
-        count = len(classes)
+    def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
+        image, planes = load_image(self.root, record), self._load_planes(record, classes)
+        return make_sample(record, image, planes, known_bits(record, classes))
+
+    def _load_planes(self, record: Record, classes: tuple[str, ...]) -> bitmask.Planes:
+        """Bit-planes of the annotation, if there is one."""
         if record.data["annotation"] is None:
-            return bitmask.empty(record.height, record.width, count), np.zeros(bitmask.plane_count(count), np.uint8)
+            return bitmask.empty(record.height, record.width, len(classes))
         path = self.root / record.data["annotation"]
-        known = [c for c, name in enumerate(classes) if name in self.classes]
-        polygons = _read_polygons(_read_document(path), path, self, classes)
+        polygons = read_polygons(read_document(path), path, self, classes)
         try:
             drawn = ((classes.index(name), [points]) for name, points in polygons)
-            return bitmask.rasterise(drawn, record.height, record.width, count), bitmask.select_bits(known, count)
+            return bitmask.rasterise(drawn, record.height, record.width, len(classes))
         except ValueError as error:
             raise SourceError(f"{path}: {error} (classes: {', '.join(classes)}). Correct that polygon.") from error
 
@@ -109,11 +124,11 @@ ROOT/                                       source.path
         return f"hand-bone@{self.adapter_version}, facts@3 {digest(self.classes, self.class_map)}"
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
-        document = _read_document(path)
-        polygons = _read_polygons(document, path, self, self.classes)
-        far = _farthest_polygons(polygons)
-        content, drawn = digest(sorted(polygons)), sorted({name for name, _ in polygons})
-        return {"content": content, "drawn": drawn, "size": _read_size(document, path), "far": far}
+        document = read_document(path)
+        polygons = read_polygons(document, path, self, self.classes)
+        far = farthest_polygons(polygons)
+        labelled = sorted({name for name, _ in polygons})
+        return {"content": digest(sorted(polygons)), "size": read_size(document, path), "far": far, "classes": labelled}
 
     def _read_people(self, scan: Scan) -> Table:
         names = (self.metadata,) if isinstance(self.metadata, str) else _TABLES
@@ -137,6 +152,7 @@ ROOT/                                       source.path
             hint = f" Did you mean {root.parent}?" if (root / "DCM").is_dir() else ""
             raise SourceError(
                 f"{missing} is no folder; expected\n{self.layout}\nSet source.path to the ROOT of such a tree.{hint}"
+                f"{likely_hint(self)}"
             )
         if not (root / "train/outputs_json").is_dir():
             raise SourceError(
@@ -161,7 +177,7 @@ class _File:
 
 
 Pairs = list[tuple[_File, _File | None]]
-_UNLABELLED: Mapping[str, Any] = {"content": "unlabelled", "drawn": ()}
+_UNLABELLED: Mapping[str, Any] = {"content": "unlabelled", "classes": ()}
 
 
 def _find_pairs(scan: Scan) -> Pairs:
@@ -169,6 +185,8 @@ def _find_pairs(scan: Scan) -> Pairs:
     notes = {part: _find_files(scan, part, "outputs_json", {".json"}, "an annotation") for part in _PARTS}
     images = _by_name(scan, (file for part in _PARTS for file in _find_files(scan, part, "DCM", IMAGES, "an image")))
     annotations = {part: _by_name(scan, files) for part, files in notes.items()}
+    for own in annotations.values():
+        rename_agreeing(own, images)
     pairs: Pairs = []
     for name, image in images.items():
         annotation = annotations[image.part].pop(name, None)
@@ -241,57 +259,17 @@ def _size_text(size: Sequence[float]) -> str:
 
 
 def _make_record(
-    image: _File, annotation: _File | None, facts: Mapping[str, Any], own: Mapping[str, Any], row: Row | None
+    image: _File,
+    annotation: _File | None,
+    facts: Mapping[str, Any],
+    content: Any,
+    known: list[str],
+    drawn: Collection[str],
+    row: Row | None,
 ) -> Record:
-    data, split = {"annotation": annotation.place if annotation else None}, _PARTS[image.part]
+    data = {"annotation": annotation.place if annotation else None, "known": known}
+    split = _PARTS[image.part]
     record = make_record(
-        image.name, image.place, facts, own["content"], group=image.person, split=split, data=data, drawn=own["drawn"]
+        image.name, image.place, facts, content, group=image.person, split=split, data=data, drawn=drawn
     )
     return replace(record, metadata=row) if row else record
-
-
-# ---- annotations -----------------------------------------------------------------------------------------------------
-
-
-def _read_document(path: Path) -> dict[str, Any]:
-    """Read a file and check that its ``annotations`` are a list of objects. Errors name the file."""
-    document: dict[str, Any] = read_json(path)
-    entries = document.get("annotations") if isinstance(document, dict) else None
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise SourceError(
-            f'{path} holds no annotations; expected {{"annotations": [{{"label": ..., "points": ...}}, ...]}}. '
-            "Export it again."
-        )
-    return document
-
-
-def _read_polygons(document: Mapping[str, Any], path: Path, source: Source, classes: Collection[str]) -> list[Polygon]:
-    """Class and points of each annotation; those that ``class_map`` leaves out are not checked."""
-    polygons = []
-    for number, entry in enumerate(document["annotations"], start=1):
-        label = entry.get("label")
-        if not isinstance(label, str):
-            raise SourceError(f"{path}: annotation {number} has no label; expected a class name. Label or remove it.")
-        name = source.require_class(label, classes, f"{path}: annotation {number}")
-        if name is not None:
-            points = checked_points(entry.get("points"), f"{path}: annotation {number}, label '{label}'")
-            polygons.append((name, points))
-    return polygons
-
-
-def _farthest_polygons(polygons: Iterable[Polygon]) -> Farthest:
-    far: Farthest = []
-    for name, points in polygons:
-        far = extend_farthest(far, box_of(points), f"the polygon of {name}")
-    return far
-
-
-def _read_size(document: Mapping[str, Any], path: Path) -> list[float] | None:
-    """Width and height from ``metadata``, or None if they are missing."""
-    metadata = document.get("metadata") or {}
-    size = [metadata.get("width"), metadata.get("height")] if isinstance(metadata, dict) else [metadata]
-    if size == [None, None]:
-        return None
-    if not is_point(size):
-        raise SourceError(f"{path}: metadata holds no size; expected width and height in pixels. Correct or remove it.")
-    return [float(value) for value in size if value is not None]

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 from augforge.cache.filecache import FileCache
 from augforge.errors import nearest, some
 from augforge.sample import NO_CLASSES, Sample
-from augforge.sources.core import Listing, Record, Refused, Source, source
+from augforge.sources.classes import report_alike_labels
+from augforge.sources.core import Listing, PhotoSource, Record, Refused, source
 from augforge.sources.loading import load_labelled_image
 from augforge.sources.scan.own_splits import is_split_name
 from augforge.sources.scan.records import make_record, name_of
@@ -16,7 +17,7 @@ from augforge.sources.scan.scanning import Scan
 
 
 @source
-class ImageFolder(Source):
+class ImageFolder(PhotoSource):
     """Reads classified images: the folder is the class, the 1 in a label vector.
 
     ``classes`` and ``class_map`` are about the labels; without ``classes`` these are the folders, sorted. There are no
@@ -40,7 +41,9 @@ ROOT/                          source.path
         images = scan.places_by_name((name_of(place), place) for place in scan.walk(""))
         depth = self._class_depth(images, scan)
         folders = {name: parts for name in images if (parts := self._class_folders(name, depth, scan))}
-        found = self.classes_of(sorted({folder for folder, *_ in folders.values()}))
+        labelled = sorted({folder for folder, *_ in folders.values()})
+        report_alike_labels(scan, labelled)
+        found = self.classes_of(labelled)
         labels = found if self.classes is None else self.classes
         facts = scan.image_facts(images.items())
         records = [

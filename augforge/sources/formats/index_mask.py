@@ -18,11 +18,12 @@ from augforge.errors import SourceError
 from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table_of_scan
-from augforge.sources.core import Listing, Record, Source, source
+from augforge.sources.core import Listing, PhotoSource, Record, source
 from augforge.sources.loading import check_size, known_bits, load_image, make_sample
 from augforge.sources.raster.masks import read_values
 from augforge.sources.raster.value_names import VOID, ValueNames
 from augforge.sources.raster.values import distinct
+from augforge.sources.scan.agreeing import rename_agreeing
 from augforge.sources.scan.lists import read_split_lists
 from augforge.sources.scan.mask_files import (
     IMAGE_SUFFIX,
@@ -35,6 +36,8 @@ from augforge.sources.scan.mask_files import (
     sample_of,
     split_off_masks,
 )
+from augforge.sources.scan.mismatches import alike_orphans, report_mismatched
+from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.own_splits import split_folder
 from augforge.sources.scan.records import folder_or_name, make_record, normal_folder
 from augforge.sources.scan.scanning import Scan
@@ -45,7 +48,7 @@ VALUE_FACTS = "values@1"
 
 
 @source
-class IndexMask(Source):
+class IndexMask(PhotoSource):
     """Reads masks whose stored pixel value (the palette's index, or the gray value) names the class.
 
     What the values mean is given by ``values``. Without it, ``classes`` are numbered from 1 in their order, leaving out
@@ -116,6 +119,7 @@ ROOT/                          source.path
         scan.check_images_exist(masks, images)
         facts = scan.image_facts(images.items())
         values = self._value_facts(scan, masks, more)
+        self._settle_orientation(scan, images, facts, masks, values)
         parts = {name: split or split_folder(name) for name, split in splits.items()}
         labelled = {parts[name] for name in masks}
         unlabelled_splits = (
@@ -124,12 +128,16 @@ ROOT/                          source.path
             else set()
         )
         names, table = self._class_names(scan, parts, masks, values)
+        bare = (name for name in images if name not in masks) if self.missing_mask == "empty" else ()
+        doubtful = alike_orphans(scan, bare)
+        report_mismatched(scan, doubtful)
 
         def record(name: str, place: str) -> Record | None:
             own = [masks[name], *more.get(name, ())] if name in masks else []
             missing = (
                 "unlabelled" if parts[name] in unlabelled_splits and self.missing_mask != "empty" else self.missing_mask
             )
+            missing = "unlabelled" if name in doubtful else missing
             if not self._check_sample(scan, name, place, facts[place], own, values, names, missing):
                 return None
             drawn = [
@@ -178,8 +186,22 @@ ROOT/                          source.path
         )
         found = sorted(mask_places) or places  # if none is a mask, `files_by_sample` reports it
         masks = files_by_sample(scan, found, image_folder, "mask_suffix", self.mask_suffix)
+        rename_agreeing(masks, images)
         split_off_masks(scan, self.mask_suffix, images)
         return images, masks, check_masks(scan, image_folder, self.mask_suffix, masks, images)
+
+    def _settle_orientation(
+        self, scan: Scan, images: Shelf[str], facts: Shelf[Any], masks: Shelf[str], values: Mapping[str, Any]
+    ) -> None:
+        """Decide how photos that EXIF turns are read, by the sizes of their masks."""
+        turned = {*scan.turned}
+        names = {place: name for name, place in images.items() if place in turned} if turned else {}
+
+        def claim_of(place: str) -> Claim | None:
+            mask = values.get(masks.get(names[place], ""))
+            return None if mask is None else Claim(names[place], mask["size"])
+
+        scan.settle_orientation(facts, claim_of)
 
     def _value_facts(self, scan: Scan, masks: Mapping[str, str], more: Mapping[str, list[str]]) -> Mapping[str, Any]:
         """`value_facts` of each mask by its place."""

@@ -10,7 +10,7 @@ from pydantic import Field
 from augforge.cache.filecache import FileCache
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
-from augforge.sources.core import Listing, Record, Source, source
+from augforge.sources.core import Listing, PhotoSource, Record, source
 from augforge.sources.loading import known_bits, load_image, make_sample
 from augforge.sources.raster.class_masks import ClassMasks, Mask
 from augforge.sources.scan.mask_files import IMAGE_SUFFIX, MASK_SUFFIX, files_by_sample, require_images_folder
@@ -21,7 +21,7 @@ from augforge.sources.scan.walking import places_outside
 
 
 @source
-class MaskFolder(Source):
+class MaskFolder(PhotoSource):
     """Reads one mask per class and image: any pixel that is not zero is the class.
 
     If an image has no mask of a class, the class is absent; but if no image in test/ (val/, train/) has any mask, they
@@ -61,15 +61,19 @@ ROOT/                          source.path
         scan = Scan(self, cache)
         require_images_folder(scan, self.images)
         labels = self._class_masks.labels(scan, self.images)
-        table = class_table(self, labels, self.root / self.masks)
-        scan.note_labels(labels)
+        table = class_table(self, labels, self.root / self.masks, scan)
         images = self._find_images(scan, labels)
         facts = scan.image_facts(images.items())
         masks = self._class_masks.list_masks(scan, labels, images, facts)
         unlabelled = self._class_masks.unlabelled_splits(scan, images, masks)
+        doubts = self._class_masks.doubtful_classes(scan, images, masks)
         records = (
             self._make_record(
-                name, place, fact, None if split_folder(name) in unlabelled else masks.get(name, []), table
+                name,
+                place,
+                fact,
+                None if split_folder(name) in unlabelled else masks.get(name, []),
+                table.without(doubts.get(name, ())),
             )
             for name, place in images.items()
             if (fact := facts.get(place)) is not None

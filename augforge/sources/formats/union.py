@@ -16,6 +16,7 @@ from augforge.keys import digest
 from augforge.sample import Label, Sample
 from augforge.sources.core import SOURCES, Listing, Record, Refused, Source, source
 from augforge.sources.loading import with_ignore
+from augforge.sources.looks import as_it_looks, find_alike
 from augforge.sources.options import REST
 from augforge.sources.plausibility.listed import OF_THE_WHOLE
 from augforge.sources.raster.remapping import remap_sample
@@ -141,7 +142,8 @@ source:                        in the recipe
         adapter, options = _find_adapter(entry), _options(entry)
         place = adapter.model_validate(options).path
         path = place if "://" in place else str(self.root / place)
-        options = {"on_error": self.on_error, "own_splits": self.own_splits, **options, "path": path}
+        own = {"on_error": self.on_error, "own_splits": self.own_splits, "links": self.links}
+        options = {**own, **options, "path": path}
         if self.classes is not None and REST in options.get("class_map", {}) and options.get("classes") is None:
             options["class_map"] = {name: name for name in self.classes} | options["class_map"]
         name = entry.get("name") or Path(path).resolve().name or "root"
@@ -190,7 +192,7 @@ source:                        in the recipe
         member, inner = self._member_record(record)
         names = record.data["classes"]
         sample = member.source.load(inner, names)
-        mapping = [classes.index(name) for name in names]
+        mapping = [classes.index(self._as_listed(name)) for name in names]
         label = _spread_label(sample.label, record.data["labels"])
         found = remap_sample(sample, mapping, len(classes))
         return replace(found, name=record.name, label=label, known=with_ignore(found.known, classes))
@@ -198,10 +200,10 @@ source:                        in the recipe
     def _class_table(self, listings: Sequence[Listing]) -> tuple[str, ...]:
         """The class table. Raises SourceError for a class of a source that is not in ``classes``."""
         if self.classes is None:
-            return tuple(dict.fromkeys(name for listing in listings for name in listing.classes))
+            return tuple(dict.fromkeys(self._as_listed(name) for listing in listings for name in listing.classes))
         for member, listing in zip(self.members, listings, strict=True):
             for name in listing.classes:
-                if name not in self.classes:
+                if self._as_listed(name) not in self.classes:
                     raise SourceError(
                         f"{member.source.path}: label '{name}' is not in the union's classes."
                         f"{nearest(name, self.classes)} Map it in that source: 'class_map: {{{name}: CLASS}}', or null "
@@ -209,12 +211,16 @@ source:                        in the recipe
                     )
         return self.classes
 
+    def _as_listed(self, name: str) -> str:
+        """A class of a source as the union writes it, however its accents are composed."""
+        return find_alike(name, self.classes or ()) or as_it_looks(name)
+
     def _take_over(self, scan: Scan, member: Member, listing: Listing, labels: Sequence[str]) -> None:
         """Take over what a source refused and warned of, and warn of the label names that it lacks."""
         scan.refused += [replace(row, name=f"{member.name}/{row.name}") for row in listing.refused]
         scan.warnings += [f"{member.name}: {text}" for text in listing.warnings]
         scan.licences |= listing.licences
-        for found in listing.findings:
+        for found in listing.all_findings:
             if found.kind not in OF_THE_WHOLE:  # these are looked for once more, in the union
                 scan.findings.append(replace(found, message=f"{member.name}: {found.message}"))
         missing = [label for label in labels if label not in listing.labels]

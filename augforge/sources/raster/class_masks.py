@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from augforge import bitmask
 from augforge.cache.shelf import Shelf
@@ -17,6 +17,8 @@ from augforge.sources.core import Record, Source
 from augforge.sources.loading import check_size
 from augforge.sources.raster.masks import MASK_FACTS, mask_facts, read_mask
 from augforge.sources.scan.mask_files import find_masks, find_unlabelled_splits
+from augforge.sources.scan.mismatches import report_mismatched
+from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.own_splits import split_folder
 from augforge.sources.scan.records import normal_folder
 from augforge.sources.scan.scanning import IMAGES, Scan
@@ -24,6 +26,14 @@ from augforge.sources.scan.walking import is_below
 
 Mask = tuple[str, str, str]
 """Class, digest and place of a mask."""
+
+
+class _Size(NamedTuple):
+    """Width and height of the mask at a place, which belongs to an image."""
+
+    image: str
+    place: str
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +86,7 @@ class ClassMasks:
         return normal_folder(f"{self.folder}/{label}")
 
     def list_masks(
-        self, scan: Scan, labels: Iterable[str], images: Mapping[str, str], facts: Mapping[str, Any]
+        self, scan: Scan, labels: Iterable[str], images: Mapping[str, str], facts: MutableMapping[str, Any]
     ) -> Shelf[list[Mask]]:
         """The masks of each image by its name. Masks without an image, broken or of another size are bad samples.
 
@@ -84,12 +94,23 @@ class ClassMasks:
             scan: gets the problems.
             labels: the folders to read.
             images: the place of each image by its name.
-            facts: width and height of the readable images by their places.
+            facts: those of the readable images by their places; of photos that EXIF turns and that were annotated as
+                stored, they are changed.
         """
         masks: Shelf[list[Mask]] = Shelf()
+        turned = {*scan.turned}
+        sizes: list[_Size] = []
         for label in labels:
             if (name := self.source.class_of(label)) is not None:
-                self._add_masks(scan, label, name, images, facts, masks)
+                for size in self._add_masks(scan, label, name, images, facts, masks):
+                    if turned and images[size.image] in turned:
+                        sizes.append(size)  # until it is known how the photo is read
+                    else:
+                        scan.check_size(*size, facts[images[size.image]])
+        claims = {images[image]: Claim(image, size) for image, _, size in reversed(sizes)}
+        scan.settle_orientation(facts, claims.get)
+        for size in sizes:
+            scan.check_size(*size, facts[images[size.image]])
         return masks
 
     def unlabelled_splits(self, scan: Scan, images: Iterable[str], masks: Mapping[str, Iterable[Mask]]) -> set[str]:
@@ -114,8 +135,8 @@ class ClassMasks:
         images: Mapping[str, str],
         facts: Mapping[str, Any],
         masks: Shelf[list[Mask]],
-    ) -> None:
-        """Add the masks of one label to ``masks``, by the names of their images."""
+    ) -> Iterator[_Size]:
+        """Add the masks of one label to ``masks``, by the names of their images; the size of each mask."""
         found, more = find_masks(scan, self.place(label), self.suffix, images)
         scan.check_images_exist(found, images)
         if not found:
@@ -126,11 +147,25 @@ class ClassMasks:
             chain(found.items(), further), kind, partial(mask_facts, threshold=self.threshold), "broken mask"
         )
         for image, place in chain(found.items(), further):
-            fact, image_fact = known.get(place), facts.get(images.get(image, ""))
-            if fact is not None and image_fact is not None:
+            fact = known.get(place)
+            if fact is not None and images.get(image, "") in facts:
                 width, height, content = fact
-                scan.check_size(image, place, (width, height), image_fact)
+                yield _Size(image, place, (width, height))
                 masks[image] = [*masks.get(image, []), (name, content, place)]
+
+    def doubtful_classes(
+        self, scan: Scan, images: Iterable[str], masks: Mapping[str, Iterable[Mask]]
+    ) -> dict[str, list[str]]:
+        """Classes that may be in images, by the images' names, although these have no mask of them: masks fit no image.
+
+        Called after `list_masks`; with ``on_error: error`` such masks stop the build.
+        """
+        labels = {place.removeprefix(f"{self.place('')}/").partition("/")[0] for place in scan.orphans.values()}
+        doubtful = {name for label in labels if (name := self.source.class_of(label)) is not None}
+        lacking = {image: doubtful - {mask[0] for mask in masks.get(image, ())} for image in images} if doubtful else {}
+        found = {image: sorted(classes) for image, classes in lacking.items() if classes}
+        report_mismatched(scan, found)
+        return found
 
     def canonical(self, masks: Iterable[Mask]) -> list[Any]:
         """The masks of one image in canonical form, for its ``content``."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augforge import bitmask
-from augforge.errors import SourceError
+from augforge.errors import SourceError, shorten
 from augforge.sources.scan.documents import MAX_PIXEL
 
 Ring: TypeAlias = list[float]
@@ -39,12 +39,26 @@ _REMEDY = "Correct or remove the polygon."
 def flat_ring(values: Any, where: str) -> Ring:
     """A polygon's flat [x, y, x, y, ...] as floats, so that 7 and 7.0 are equal. Raises SourceError."""
     if not isinstance(values, list) or not set(map(type, values)) <= {int, float} or len(values) % 2:
-        raise SourceError(f"{where}: polygon is not a flat list [x, y, x, y, ...] in pixels. {_REMEDY}")
+        raise SourceError(f"{where}: polygon {_odd_ring(values)}; expected a flat list [x, y, x, y, ...]. {_REMEDY}")
     if len(values) < 6:
-        raise SourceError(f"{where}: {len(values) // 2} points; expected 3 or more. {_REMEDY}")
+        count = {2: "1 point"}.get(len(values), f"{len(values) // 2} points")
+        raise SourceError(f"{where}: {count}; expected 3 or more. {_REMEDY}")
     if not (min(values) > -MAX_PIXEL and max(values) < MAX_PIXEL) or any(map(math.isnan, values)):
         raise SourceError(f"{where}: polygon has points that are NaN, infinite or beyond any image. {_REMEDY}")
     return list(map(float, values))
+
+
+def _odd_ring(values: Any) -> str:
+    """What is wrong with a polygon that is no flat list of pairs of numbers, for a message."""
+    if not isinstance(values, list):
+        return f"is {shorten(values)}"
+    if any(isinstance(value, list | dict) for value in values):
+        return f"is the nested list {shorten(values)}"
+    odd = next((value for value in values if type(value) not in (int, float)), None)
+    if isinstance(odd, str):
+        return f"holds the text {shorten(odd)} where a number has to stand"
+    everything = all(type(value) in (int, float) for value in values)
+    return f"holds {len(values)} numbers, which are no pairs" if everything else f"holds {shorten(odd)}, no number"
 
 
 def draw(parts: Iterable[Part], height: int, width: int, classes: Sequence[str]) -> bitmask.Planes:

@@ -42,7 +42,7 @@ from augforge.sources.scan.headers import (
     webp_header,
 )
 
-IMAGE_FACTS = "image@2"
+IMAGE_FACTS = "image@3"
 """The kind of `image_facts` in a file cache; renamed when `image_facts` changes."""
 
 MAX_PIXELS = 1 << 28
@@ -65,21 +65,32 @@ _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
 }
 
 
-def read_image(path: Path) -> Image:
-    """The upright image: uint8 or uint16, (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA, C-contiguous.
+def read_image(path: Path, upright: bool = True) -> Image:
+    """The image: uint8 or uint16, (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA, C-contiguous; turned as EXIF says.
+
+    ``upright=False`` gives the pixels as they are stored.
 
     Raises SourceError naming the file if it is damaged, too large or of an unsupported kind.
     """
     data = read_bytes(path)
     header = parse_header(data, path)
-    return turn_upright(decode(data, header, path), header.orientation)
+    return turn_upright(decode(data, header, path), header.orientation if upright else 1)
 
 
 def image_facts(path: Path) -> dict[str, Any]:
-    """What a listing needs of an image, JSON-like: upright ``width`` and ``height``, ``bytes`` and ``sha256``."""
-    data = read_bytes(path)
-    width, height = parse_header(data, path).size
-    return {"width": width, "height": height, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    """What a listing needs of an image, JSON-like; see `facts_of`."""
+    return facts_of(read_bytes(path), path)
+
+
+def facts_of(data: bytes, path: Path) -> dict[str, Any]:
+    """Facts of an image file's bytes: upright ``width`` and ``height``, ``bytes`` and ``sha256``.
+
+    ``turn`` is the EXIF orientation, 2 to 8, and is missing if the image is stored upright.
+    """
+    header = parse_header(data, path)
+    turn = {} if header.orientation == 1 else {"turn": header.orientation}
+    width, height = header.size
+    return {"width": width, "height": height, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), **turn}
 
 
 def read_bytes(path: Path) -> bytes:

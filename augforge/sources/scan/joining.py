@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from augforge.cache.filecache import FileCache
@@ -14,6 +13,8 @@ from augforge.sources.core import Record, Source
 from augforge.sources.licences import Licence
 from augforge.sources.listing import Finding
 from augforge.sources.options import Join
+from augforge.sources.patterns import search
+from augforge.sources.scan.agreeing import Agreeing, as_file_looks
 from augforge.sources.scan.tables import TABLE_FACTS, Row, read_keyed
 
 
@@ -35,16 +36,25 @@ class MetadataTable:
     matched: int = 0
     unmatched: int = 0
     first_unmatched: str = ""
+    _names: Agreeing = field(init=False)
+    _files: Agreeing = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._names, self._files = Agreeing(self.rows), Agreeing(self.rows, as_file_looks)
 
     def row_of(self, record: Record) -> Row | None:
         """The record's row, or None; the table's keys may end in the suffix of the image file."""
         keys = {"name": record.name, "stem": record.name.rpartition("/")[2], "group": record.group}
         key = keys[self.join.on]
-        row = self.rows.get(key) or self.rows.get(key + PurePosixPath(record.data.get("image", "")).suffix)
+        file = key + PurePosixPath(record.data.get("image", "")).suffix
+        row = self._row(self._names.find(key)) or self._row(self._files.find(file))
         self.matched += row is not None
         self.unmatched += row is None
         self.first_unmatched = self.first_unmatched or (record.name if row is None else "")
         return row
+
+    def _row(self, key: str | None) -> Row | None:
+        return None if key is None else self.rows[key]
 
     def unmatched_warning(self) -> str:
         """A warning that some samples have no row in the table."""
@@ -104,13 +114,17 @@ def with_group(record: Record, source: Source) -> Record:
                 "group is the name's folder. Correct source.group."
             )
         return replace(record, group=folders[by.folder - 1])
-    found = re.search(by.regex or "", record.name)
-    if found is None or not found.group(1):
+    try:
+        found = search(by.regex or "", record.name)
+    except ValueError as error:
+        raise SourceError(f"{source.root}: {error}. Correct source.group.regex.") from None
+    group = found[1] if found else None
+    if not group:
         raise SourceError(
             f"sample {record.name} in {source.root} does not match {by.regex}; expected its group there. "
             "Correct source.group.regex."
         )
-    return replace(record, group=found.group(1))
+    return replace(record, group=group)
 
 
 def with_licence(record: Record, stated: Licence) -> Record:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
 
 from augforge.errors import SourceError
+from augforge.sources.scan.agreeing import Agreeing
 from augforge.sources.scan.documents import read_text
 from augforge.sources.scan.own_splits import is_split_name, own_split, split_folder
 from augforge.sources.scan.scanning import Scan
@@ -23,9 +24,10 @@ def read_split_lists(scan: Scan, folder: str, images: Collection[str]) -> dict[s
     if not places:
         raise SourceError(f"{scan.root / folder} holds no .txt; expected lists such as val.txt. Correct source.lists.")
     parts: dict[str, dict[str, str]] = {}
+    agreeing = Agreeing(images)
     for place in places:
         for where, name in _read_lines(scan, place):
-            parts.setdefault(name, {}).setdefault(PurePosixPath(place).stem.lower(), where)
+            parts.setdefault(agreeing.find(name) or name, {}).setdefault(PurePosixPath(place).stem.lower(), where)
     for name, lists in parts.items():
         _check_name(scan, name, lists, images)
     return {name: _split_of(name, lists) for name, lists in sorted(parts.items())}

@@ -12,6 +12,7 @@ from pydantic import Field
 from augforge.cache.shelf import Shelf
 from augforge.errors import SourceError
 from augforge.sources.core import Refused
+from augforge.sources.scan.agreeing import rename_agreeing
 from augforge.sources.scan.own_splits import own_split, split_folders
 from augforge.sources.scan.records import name_of
 from augforge.sources.scan.scanning import Scan
@@ -99,6 +100,7 @@ def find_masks(
     """The place of each mask in a folder, and the further masks that `check_masks` finds."""
     start = len(scan.refused)
     found = files_by_sample(scan, scan.walk(folder, what="a mask"), folder, "mask_suffix", suffix)
+    rename_agreeing(found, images)
     return found, check_masks(scan, folder, suffix, found, images, start)
 
 

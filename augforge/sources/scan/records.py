@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from sys import intern
@@ -48,8 +47,8 @@ def make_record(
         width=width,
         height=height,
         bytes=facts["bytes"],
-        content=digest(facts["sha256"], content),
-        data={"image": place, **(data or {})},
+        content=digest(facts["sha256"], content, *(["as stored"] if "as_stored" in facts else [])),
+        data={"image": place, **({"as_stored": True} if "as_stored" in facts else {}), **(data or {})},
         image_sha256=facts["sha256"],
         drawn=None if drawn is None else tuple(map(intern, sorted(set(drawn)))),
     )
@@ -71,26 +70,19 @@ def folder_or_name(name: str) -> str:
     return name.rpartition("/")[0] or name
 
 
-def place_inside(root: Path, place: str, where: str) -> str:
-    """A path from an annotation file as a place below the root. Raises SourceError if it leads out of the root."""
+def place_inside(root: Path, place: str, where: str, follow: bool = False) -> str:
+    """A path from an annotation file as a place below the root. Raises SourceError if it leads out of the root.
+
+    With ``follow`` links may lead out of it, but the path itself may not.
+    """
     text = place.encode(errors="replace").decode()  # no file name holds lone surrogates
     path = PurePosixPath(text.replace("\\", "/").replace("\0", "/../../"))
     plain = os.path.normpath(path)
     leaves = path.is_absolute() or plain == ".." or plain.startswith("../")
-    if leaves or not is_below(os.path.realpath(root / path), os.path.realpath(root)):
-        raise SourceError(f"{where}: '{text}' leaves {root}; expected a path below it. Move the file there.")
+    if leaves or not (follow or is_below(os.path.realpath(root / path), os.path.realpath(root))):
+        remedy = "" if leaves else ", or set 'links: follow' if a link leads out of it that you trust"
+        raise SourceError(f"{where}: '{text}' leaves {root}; expected a path below it. Move the file there{remedy}.")
     return plain
-
-
-def as_it_looks(name: str) -> str:
-    """A name in Unicode's composed form (NFC): names that look the same become equal, however accents are written."""
-    return unicodedata.normalize("NFC", name)
-
-
-def look_alike(names: Iterable[str]) -> str | None:
-    """The first name that looks like another one, but is written in another way; None if there is none."""
-    seen: dict[str, str] = {}
-    return next((name for name in names if seen.setdefault(as_it_looks(name), name) != name), None)
 
 
 __getattr__ = moved_names(__name__, {"record_of": f"{__name__}.make_record", "inside": f"{__name__}.place_inside"})

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from augforge.errors import SourceError
 from augforge.sources.core import Source
 from augforge.sources.listing import Finding, Refused
+from augforge.sources.scan.likely import clear_hint
 
 _SHOWN = 10
 
@@ -22,6 +23,7 @@ class ScanReport:
         findings: what is implausible; see `find`.
         bad_names: names of bad samples, which the listing leaves out.
         labels_seen: what the files call classes, as far as the source notes it; None where it does not.
+        orphans: places of labels that fit no image, by the names that their images would have.
     """
 
     def __init__(self, source: Source) -> None:
@@ -32,6 +34,7 @@ class ScanReport:
         self.findings: list[Finding] = []
         self.bad_names: set[str] = set()
         self.labels_seen: set[str] | None = None
+        self.orphans: dict[str, str] = {}
 
     def bad_sample(self, name: str, reason: str, message: str) -> None:
         """Report a problem of one sample; by ``on_error`` it stops the build or becomes a rejected row.
@@ -60,8 +63,8 @@ class ScanReport:
         """Raise a SourceError with all problems reported so far, if there are any."""
         problems = self.problems
         if len(problems) == 1:
-            raise SourceError(problems[0])
+            raise SourceError(problems[0] + clear_hint(self.source))
         if problems:
             more = f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
             shown = "".join(f"\n  - {problem}" for problem in problems[:_SHOWN])
-            raise SourceError(f"{len(problems)} problems in {self.source.root}:{shown}{more}")
+            raise SourceError(f"{len(problems)} problems in {self.source.root}:{shown}{more}{clear_hint(self.source)}")

@@ -9,10 +9,7 @@ at once, or goes to `Scan.source_error`. Facts are what is computed from one fil
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,18 +18,20 @@ from augforge.cache.shelf import Shelf
 from augforge.errors import OldNames, SourceError
 from augforge.sources.core import Listing, Record, Records, Refused, Source
 from augforge.sources.licences import Licence
+from augforge.sources.looks import as_it_looks, look_alike
 from augforge.sources.plausibility.listed import Census
+from augforge.sources.scan.agreeing import Agreeing, as_spoken
 from augforge.sources.scan.images import IMAGE_FACTS, image_facts
 from augforge.sources.scan.joining import open_table, with_group, with_licence, with_row
+from augforge.sources.scan.likely import IMAGES, conversion_of, is_unread, layout_error, unread_images
+from augforge.sources.scan.orientation import Claim, as_stored, exif_hint, settle_orientation
 from augforge.sources.scan.own_splits import Splits
-from augforge.sources.scan.records import as_it_looks, look_alike, name_of, place_inside
+from augforge.sources.scan.reading import readers_of
+from augforge.sources.scan.records import name_of, place_inside
 from augforge.sources.scan.reporting import ScanReport
-from augforge.sources.scan.walking import Found, walk
+from augforge.sources.scan.walking import Found, may_be_used, walk
 
-IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
-_CHUNK = 256
-_LARGE = 1 << 16
-"""Bytes of the smallest file that is read in a thread; handing a smaller one over takes longer than reading it."""
+__all__ = ["IMAGES", "Files", "Scan"]
 
 Files = Iterable[tuple[str, str]]
 """(name of a sample, place of one of its files relative to the root, with ``/``)."""
@@ -47,6 +46,7 @@ class Scan(ScanReport, OldNames):
         broken_links: names of links that cannot be followed; samples below them may lack files.
         licences: those of the samples, by the keys that their records hold.
         visited: the first part of each place that was walked or read; ``.`` for the root itself.
+        turned: places of the photos that EXIF turns.
     """
 
     old_names: ClassVar[Mapping[str, str]] = {
@@ -70,20 +70,27 @@ class Scan(ScanReport, OldNames):
         self.cache, self.root = cache, source.root
         self._root_length = len(str(source.root / "x")) - 1
         self._origin = source.origin()  # a plugin that changed reads its files again
-        self.broken_links: set[str] = set()
+        self.broken_links, self.visited = set[str](), set[str]()
         self.licences: dict[str, Licence] = {}
-        self.visited: set[str] = set()
+        self.turned: list[str] = []
 
     # ---- files ----
 
-    def walk(self, folder: str, suffixes: Collection[str] = IMAGES, what: str = "an image") -> list[str]:
+    def walk(
+        self,
+        folder: str,
+        suffixes: Collection[str] = IMAGES,
+        what: str = "an image",
+        used: Callable[[str], bool] = lambda _: True,
+    ) -> list[str]:
         """Places of all files below a folder that have one of the suffixes, sorted; none if the folder is missing.
 
         Other files are refused as "not an image", or not whatever ``what`` says; hidden files and what operating
-        systems leave behind are passed over. Links that cannot be followed are reported as bad samples.
+        systems leave behind are passed over. Links that cannot be followed are reported as bad samples, unless their
+        names say that they are other files, or ``used`` says of their places that nothing needs them.
         """
         found = []
-        for file in self._walk_folder(folder, deep=True):
+        for file in self._walk_folder(folder, True, lambda place: used(place) and may_be_used(place, suffixes)):
             if os.path.splitext(file.place)[1].lower() in suffixes:  # noqa: PTH122 (called 100,000 times)
                 found.append(file.place)
             else:
@@ -94,29 +101,30 @@ class Scan(ScanReport, OldNames):
         """Raise SourceError, showing the expected layout, unless the folder exists."""
         path = self.root / folder
         if not path.is_dir():
-            raise SourceError(f"{path} is no folder; expected\n{self.source.layout}\nCorrect source.path.")
+            raise layout_error(self.source, f"{path} is no folder")
 
     def folder_names(self, folder: str) -> list[str]:
         """Names of the folders in a folder, sorted; files are refused. Raises SourceError if there are no folders."""
         names = []
-        for file in self._walk_folder(folder, deep=False):
+        for file in self._walk_folder(folder, False, lambda place: may_be_used(place, ())):
             if file.folder:
                 names.append(file.name)
             else:
                 self.refused.append(Refused(file.name, "not a folder of a class", file.place))
         if not names:
-            raise SourceError(
-                f"{self.root / folder} holds no folders; expected\n{self.source.layout}\nCorrect source.path."
-            )
+            raise layout_error(self.source, f"{self.root / folder} holds no folders")
         return names
 
-    def _walk_folder(self, folder: str, deep: bool) -> Iterator[Found]:
+    def _walk_folder(self, folder: str, deep: bool, used: Callable[[str], bool]) -> Iterator[Found]:
         """The entries of a folder or, if ``deep``, the files in it and below; unusable ones are reported or refused."""
-        inside = place_inside(self.root, folder, f"{self.root}: folder")  # raises if the folder is out of the root
+        follow = self.source.follows_links
+        inside = place_inside(self.root, folder, f"{self.root}: folder", follow)  # raises if it is out of the root
         self.visited.add(inside.partition("/")[0])
         try:
-            for file in walk(self.root, folder, deep):
-                if file.fault is not None:
+            for file in walk(self.root, folder, deep, follow):
+                if file.fault is not None and not used(file.place):
+                    self.refused.append(Refused(file.name, file.fault[0], file.place))
+                elif file.fault is not None:
                     self.broken_links.add(name_of(file.name))
                     self.bad_sample(name_of(file.name), *file.fault)
                 elif not file.readable:
@@ -141,12 +149,22 @@ class Scan(ScanReport, OldNames):
             name, "name stands twice", f"{places} share the name {name}; expected one file a name. Rename one."
         )
 
-    def check_images_exist(self, annotations: Mapping[str, str], images: Collection[str]) -> None:
-        """Report annotation files, given by the names of their images, as bad samples if there is no such image."""
+    def check_images_exist(
+        self, annotations: Mapping[str, str], images: Collection[str], near: Collection[str] | None = None
+    ) -> None:
+        """Report annotation files, given by the names of their images, as bad samples if there is no such image.
+
+        They are kept in ``orphans``: an image without annotation may be the one that such a file belongs to. Messages
+        name the image of ``near``, or else of ``images``, that may be meant.
+        """
+        alike = Agreeing(images if near is None else near, as_spoken)
         for name, place in annotations.items():
             if name not in images and name not in self.bad_names:
-                fact = f"{self.root / place} has no image named {name}; expected one"
-                self.bad_sample(name, "no image", f"{fact}. Add the image, or remove the file.")
+                self.orphans[name] = place
+                meant = alike.find(name)
+                hint = f" Did you mean {meant}?" if meant is not None else ""
+                fact = f"{self.root / place} has no image named {name}; expected one.{hint}"
+                self.bad_sample(name, "no image", f"{fact} Add the image, or remove the file.")
 
     def check_size(self, name: str, place: str, size: Sequence[int], image: Mapping[str, Any]) -> None:
         """Report an annotation whose size differs from its image's as a bad sample."""
@@ -155,42 +173,51 @@ class Scan(ScanReport, OldNames):
                 name,
                 "size differs",
                 f"{self.root / place} has {size[0]}x{size[1]} pixels, its image {image['width']}x{image['height']}; "
-                "expected the same. Restore the image that was annotated, or annotate this one.",
+                "expected the same. Restore the image that was annotated, or annotate this one."
+                f"{exif_hint(size, image)}",
             )
 
-    def facts(self, files: Files, kind: str, compute: Callable[[Path], Any], reason: str) -> Shelf[Any]:
+    def facts(
+        self,
+        files: Files,
+        kind: str,
+        compute: Callable[[Path], Any],
+        reason: str,
+        adjust: Callable[[str, Any], Any] = lambda _, facts: facts,
+    ) -> Shelf[Any]:
         """Facts of each file by its place; files for which ``compute`` raises SourceError are left out as bad samples.
 
         ``kind`` is what the cache calls the result of ``compute``: it names version and options, which decide it too.
+        ``adjust`` changes facts, given their place, after the cache.
         """
         by_place: Shelf[Any] = Shelf()
-        with ThreadPoolExecutor(4) as pool:
-            for chunk in _chunks(files):
-                readers = [self._begin_reading(pool, self.root / place, kind, compute) for _, place in chunk]
-                for (name, place), read in zip(chunk, readers, strict=True):
-                    try:
-                        by_place[place] = read()
-                    except SourceError as error:
-                        self.bad_sample(name, reason, str(error))
+        readers = readers_of(
+            files,
+            lambda file: self.root / file[1],
+            lambda path: self.cache.has(path, kind + self._origin),
+            lambda path: self.file_facts(path, kind, compute),
+        )
+        for (name, place), read in readers:
+            try:
+                by_place[place] = adjust(place, read())
+            except SourceError as error:
+                self.bad_sample(name, reason, str(error))
         return by_place
 
     def image_facts(self, files: Files) -> Shelf[Any]:
         """The `image_facts` of each image by its place; damaged images are bad samples and left out."""
-        return self.facts(files, IMAGE_FACTS, image_facts, "broken image")
+        return self.facts(files, IMAGE_FACTS, image_facts, "broken image", self.note_turned)
 
-    def _begin_reading(
-        self, pool: ThreadPoolExecutor, path: Path, kind: str, compute: Callable[[Path], Any]
-    ) -> Callable[[], Any]:
-        """A function that gives a file's facts; a thread reads a large file already, the function a small one."""
-        if self._takes_time(path, kind):
-            return pool.submit(self.file_facts, path, kind, compute).result
-        return partial(self.file_facts, path, kind, compute)
+    def settle_orientation(self, images: MutableMapping[str, Any], claim_of: Callable[[str], Claim | None]) -> None:
+        """`settle_orientation` for the photos that EXIF turns: changes facts of those that were annotated as stored."""
+        settle_orientation(self, images, self.turned, claim_of)
 
-    def _takes_time(self, path: Path, kind: str) -> bool:
-        try:
-            return path.stat().st_size >= _LARGE and not self.cache.has(path, kind + self._origin)
-        except OSError:  # `file_facts` reports it
-            return False
+    def note_turned(self, place: str, facts: Any) -> Any:
+        """The facts of an image; those of a photo that EXIF turns go by the source's option ``exif``."""
+        if "turn" not in facts:
+            return facts
+        self.turned.append(place)
+        return as_stored(facts) if getattr(self.source, "exif", "apply") == "ignore" else facts
 
     def file_facts(self, path: Path, kind: str, compute: Callable[[Path], Any]) -> Any:
         """Facts of one file. Raises SourceError if it cannot be read, and whatever ``compute`` raises."""
@@ -228,12 +255,22 @@ class Scan(ScanReport, OldNames):
         self.raise_problems()
         for name in self.bad_names:  # only now: completing records may have found more of them
             kept.pop(name, None)
-        if not kept and not self.refused:
-            raise SourceError(f"{self.root} holds no image; expected\n{self.source.layout}\nCorrect source.path.")
+        unread = unread_images(self.refused)
+        if not kept and (unread or not self.refused):
+            remedy = f"{conversion_of(unread)}." if unread else "Correct source.path."
+            raise layout_error(self.source, f"{self.root} holds no image that is read", remedy)
+        self._report_unread(unread)
         refused = sorted(self.refused, key=lambda row: (row.name, row.reason, row.detail))
-        self.findings += census.findings(self, kept.values(), classes, labels)
-        told = (tuple(self.warnings), self.licences, tuple(self.findings))
+        overall = tuple(census.findings(self, kept.values(), classes, labels))
+        told = (tuple(self.warnings), self.licences, tuple(self.findings), overall)
         return Listing(classes, Records(kept), tuple(refused), labels, *told)
+
+    def _report_unread(self, unread: Mapping[str, int]) -> None:
+        """Tell of images that are left out since their kind is not read."""
+        if unread:
+            names = sorted(row.detail for row in self.refused if is_unread(row.detail))
+            fact = f"{len(names)} images are left out, such as {names[0]}, since their kind is not read"
+            self.find("images of a kind that is not read", fact, conversion_of(unread), names)
 
     def _check_links_above(self, record: Record) -> None:
         """Report a sample in a folder whose name is a broken link elsewhere, as among masks: it may lack files."""
@@ -246,8 +283,7 @@ class Scan(ScanReport, OldNames):
         """The records with their splits and groups, and with their rows of metadata. One without a group is bad."""
         splits, table = Splits.of(self.source, records), open_table(self.source, self.cache, self.source_error)
         stated = self.source.stated_licence
-        if stated is not None:
-            self.licences[stated.key] = stated
+        self.licences |= {} if stated is None else {stated.key: stated}
         self.warnings += splits.warnings
         for record in records.values():
             try:
@@ -262,9 +298,3 @@ class Scan(ScanReport, OldNames):
                 self.findings.append(table.unmatched_finding())
             else:
                 self.source_error(table.no_match_message())
-
-
-def _chunks(files: Files) -> Iterator[list[tuple[str, str]]]:
-    rest = iter(files)
-    while chunk := list(islice(rest, _CHUNK)):
-        yield chunk

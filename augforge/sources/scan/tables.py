@@ -128,7 +128,11 @@ def _xlsx_rows(path: Path) -> Iterable[tuple[int, Sequence[Any]]]:
 def _parquet_rows(path: Path) -> Iterable[tuple[int, Sequence[Any]]]:
     import pyarrow.parquet as pq  # takes tens of milliseconds, and most commands do not need it
 
-    table = pq.read_table(path)
+    from augforge.cache.parquet import check_parquet
+
+    check_parquet(path)
+    with pq.ParquetFile(path) as file:  # unlike read_table it takes no columns from names of folders such as sex=F
+        table = file.read()
     yield 1, table.column_names
     yield from enumerate(zip(*(column.to_pylist() for column in table.columns), strict=True), start=2)
 

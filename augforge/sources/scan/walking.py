@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -32,7 +33,7 @@ class Found(NamedTuple):
     fault: tuple[str, str] | None = None
 
 
-def walk(root: Path, folder: str, deep: bool = True) -> Iterator[Found]:
+def walk(root: Path, folder: str, deep: bool = True, follow: bool = False) -> Iterator[Found]:
     """All files below a folder of the root, sorted by name; nothing if the folder is missing.
 
     Hidden files and what operating systems leave behind are skipped. Raises OSError for an unreadable folder.
@@ -41,16 +42,21 @@ def walk(root: Path, folder: str, deep: bool = True) -> Iterator[Found]:
         root: the source's root.
         folder: where to start, relative to the root.
         deep: False gives the entries of the folder itself, files and folders.
+        follow: links may lead out of the root.
     """
     prefix = f"{folder.strip('/')}/" if folder.strip("/.") else ""
     top = str(root / folder)
-    yield from _entries(top, prefix, "", (os.path.realpath(top),), os.path.realpath(root), deep, Counter())
+    limit = os.sep if follow else os.path.realpath(root)
+    yield from _entries(top, prefix, "", (os.path.realpath(top),), limit, deep, Counter())
 
 
 def _entries(
     folder: str, prefix: str, inner: str, chain: tuple[str, ...], root: str, deep: bool, ways: Counter[str]
 ) -> Iterator[Found]:
-    """The entries of ``folder``; ``chain`` is its real path and those of the folders above, ``ways`` counts links."""
+    """The entries of ``folder``; ``chain`` is its real path and those of the folders above, ``ways`` counts links.
+
+    Links may not lead out of ``root``.
+    """
     for entry in _sorted_entries(folder):
         name = inner + entry.name
         readable = name.encode(errors="replace").decode()
@@ -86,7 +92,9 @@ def _link_problem(path: str, chain: tuple[str, ...], root: str, ways: Counter[st
     if not os.path.exists(real):  # noqa: PTH110
         reason, fact = "broken link", "leads nowhere"
     elif not is_below(real, root):
-        reason, fact = "leaves the root", f"leads to {Path(path).readlink()}, out of the root"
+        fact = f"{path} is a link that leads to {Path(path).readlink()}, out of the root"
+        remedy = "Copy the file or folder there, or set 'links: follow' if you trust where it leads"
+        return "leaves the root", f"{fact}; expected one that stays below it. {remedy}."
     elif any(is_below(folder, real) for folder in chain):
         reason, fact = "link in a circle", "leads back to a folder that it lies in"
     elif ways[real] > _MAX_WAYS:
@@ -94,6 +102,15 @@ def _link_problem(path: str, chain: tuple[str, ...], root: str, ways: Counter[st
     else:
         return None
     return reason, f"{path} is a link that {fact}; expected a file or folder below the root. Copy it there."
+
+
+_SUFFIX = re.compile(r"\.[a-z][a-z0-9]{0,5}")
+
+
+def may_be_used(place: str, suffixes: Collection[str]) -> bool:
+    """Whether something that cannot be followed may be wanted, by its name: a file of these suffixes, or a folder."""
+    suffix = os.path.splitext(place)[1].lower()  # noqa: PTH122
+    return suffix in suffixes or not _SUFFIX.fullmatch(suffix)
 
 
 def outermost(folders: Iterable[str]) -> list[str]:

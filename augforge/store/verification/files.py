@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from augforge.errors import DatasetError
-from augforge.files import file_sha256, is_url
-from augforge.store.manifest import Manifest, read_manifest, versions
+from augforge.files import file_sha256, is_url, read_limited
+from augforge.store.manifest import MAX_BYTES, Manifest, read_manifest, versions
 from augforge.store.remote import Remote
 from augforge.store.verification.report import Fault
 from augforge.store.versions import find_version
@@ -43,9 +43,11 @@ class DatasetFiles:
         if self.remote is not None and not self.remote.fetch_anew(path):
             return None
         try:
-            return (self.folder / path).read_bytes()
+            return read_limited(self.folder / path, MAX_BYTES)
         except FileNotFoundError:
             return None
+        except OSError:  # a pipe, a folder, or far too large: it has no seal
+            return b""
 
     def byte_faults(self, path: str, size: int | None, sha256: str) -> list[Fault]:
         """What is wrong with the bytes of a file: that it is missing, or its size or its SHA-256; empty if nothing is.

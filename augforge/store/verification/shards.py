@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from augforge import bitmask
+from augforge.cache.parquet import check_parquet
 from augforge.cache.work import payload_digest
 from augforge.errors import DatasetError
 from augforge.store.index import LINEAGE, typed_lineage
@@ -62,7 +63,7 @@ def _hit_samples(path: Path, tables: Sequence[pl.DataFrame]) -> list[str]:
     whose pages fail their checksums, or else, since it is in a footer or a page's header, all. All too if the file is
     missing.
     """
-    if not path.exists():
+    if not path.is_file():  # missing, or a pipe that whoever opens it would wait for
         return _names(tables)
     rows = next(iter(tables), None)
     if rows is None:
@@ -135,6 +136,7 @@ def _stored_names(path: Path) -> list[str]:
 
 
 def _row_faults(path: Path, shown: str, shard: ShardEntry, rows: pl.DataFrame) -> Iterator[Fault]:
+    check_parquet(path)
     file = pq.ParquetFile(path, page_checksum_verification=True, memory_map=True)
     stored = file.read(columns=list(SMALL_COLUMNS)).to_pylist()
     indexed = {row["id"]: row for row in rows.to_dicts()}

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from augforge.cache.parquet import read_table
 from augforge.errors import DatasetError
 from augforge.store.index import read_index
+from augforge.store.indexcheck import check_columns
 from augforge.store.manifest import Manifest, rejected_digest, tags_digest
 from augforge.store.tables import count_reasons
 from augforge.store.verification.files import DatasetFiles
@@ -27,7 +29,9 @@ def table_faults(files: DatasetFiles, manifest: Manifest) -> Iterator[Fault]:
 
 def read_rows(files: DatasetFiles, manifest: Manifest) -> pl.DataFrame:
     """The rows of an index whose bytes are right, in the order of their ids; DatasetError if it is no index."""
-    return read_index(files.folder / manifest.index_path).sort("id")
+    path = files.folder / manifest.index_path
+    check_columns(path)
+    return read_index(path).sort("id")
 
 
 def index_faults(files: DatasetFiles, manifest: Manifest, rows: pl.DataFrame) -> Iterator[Fault]:
@@ -58,8 +62,8 @@ def rejected_faults(files: DatasetFiles, manifest: Manifest) -> Iterator[Fault]:
     try:
         if files.remote is not None:
             files.remote.fetch_rejected(manifest)
-        rejected = pl.read_parquet(files.folder / manifest.rejected_path).to_dicts()
-    except (DatasetError, OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        rejected = read_table(files.folder / manifest.rejected_path).to_dicts()
+    except (DatasetError, OSError, ValueError) as error:
         yield Fault(shown, "damaged", f"cannot be read: {(str(error).splitlines() or [''])[0]}", versions=own)
         return
     if rejected_digest(rejected) != manifest.rejected_digest:

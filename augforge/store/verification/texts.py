@@ -28,7 +28,7 @@ def read_manifests(files: DatasetFiles, version: str | None, every: bool, report
     current = _read_current(files, report) if version is None or every else None
     if version is not None:
         report.version = files.find_version(version)
-    names = files.versions() if every else [report.version]
+    names = sorted({*files.versions(), report.version}) if every else [report.version]
     found = {}
     for name in names:
         manifest = _read_version(files, name, current, report)
@@ -42,13 +42,13 @@ def _read_current(files: DatasetFiles, report: Report) -> Manifest | None:
     try:
         current = files.read_manifest()
         report.version = current.version
-        report.faults += manifest_faults(files, current, CURRENT)
+        report.faults += [*_byte_faults(files, CURRENT, current), *manifest_faults(files, current, CURRENT)]
         return current
     except DatasetError as error:
         known = files.versions()
         if not known:
             raise
-        missing = "holds no manifest.yaml" in str(error)
+        missing = files.read_text_file(CURRENT) is None
         kind, message = ("missing", "is missing") if missing else ("damaged", _without_path(files, CURRENT, error))
         report.faults.append(Fault(files.display_path(CURRENT), kind, message))
     report.version = _likely_current(files, known)
@@ -75,11 +75,11 @@ def _read_version(files: DatasetFiles, name: str, current: Manifest | None, repo
     try:
         manifest = files.read_manifest(name)
     except DatasetError as error:
-        report.faults.append(Fault(shown, "damaged", _without_path(files, path, error), versions=own))
+        missing = files.read_text_file(path) is None
+        kind, message = ("missing", "is missing") if missing else ("damaged", _without_path(files, path, error))
+        report.faults.append(Fault(shown, kind, message, versions=own))
         return current if is_current else None
-    if manifest.version != name:
-        report.faults.append(Fault(shown, "wrong", f"is the manifest of version {manifest.version}", versions=own))
-        return None
+    report.faults += _byte_faults(files, path, manifest)
     if is_current and manifest != current:
         # A build that gave the same version, with another review for example, was stopped between both.
         report.notes.append(f"{shown} says other things than {CURRENT}, which counts; `augforge repair` copies it")
@@ -87,6 +87,12 @@ def _read_version(files: DatasetFiles, name: str, current: Manifest | None, repo
     if manifest != current:
         report.faults += manifest_faults(files, manifest, path)
     return manifest
+
+
+def _byte_faults(files: DatasetFiles, path: str, manifest: Manifest) -> list[Fault]:
+    """What is wrong with a manifest's bytes though its lines can be read: reading takes any kind of line ends."""
+    problem = seal_problem(files.read_text_file(path) or b"") if manifest.format > 1 else None
+    return [Fault(files.display_path(path), "damaged", problem, versions=(manifest.version,))] if problem else []
 
 
 def _without_path(files: DatasetFiles, path: str, error: DatasetError) -> str:
@@ -125,10 +131,11 @@ def check_card(files: DatasetFiles, current: Manifest, report: Report) -> None:
 def tag_faults(files: DatasetFiles) -> Iterator[Fault]:
     """What is wrong with the names of versions."""
     data, shown = files.read_text_file(TAGS), files.display_path(TAGS)
-    if not data:
+    if data is None:
         return
-    if not is_sealed(data):
-        yield Fault(shown, "damaged", f"{seal_problem(data)}. If its lines are right, `augforge tag` seals it again")
+    problem = seal_problem(data)
+    if problem:
+        yield Fault(shown, "damaged", problem)
         return
     try:
         tags = read_tags(files.folder)
@@ -138,4 +145,4 @@ def tag_faults(files: DatasetFiles) -> Iterator[Fault]:
     known = set(files.versions())
     for tag, version in tags.items():
         if version not in known:
-            yield Fault(shown, "wrong", f"the tag {tag} names version {version}, which is gone", versions=(version,))
+            yield Fault(shown, "wrong", f"the tag {tag} names version {version}, which is gone")

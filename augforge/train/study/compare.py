@@ -121,7 +121,7 @@ def _train_and_score(
     if not table.exists():
         model = train_model(dataset, config, run_folder, progress)
         write_frame(table, score_model(model, compared, common, progress))
-    return pl.read_parquet(table)
+    return pl.read_parquet(table, glob=False)
 
 
 def _images_digest(common: CommonSet) -> str:

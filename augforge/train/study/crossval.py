@@ -97,7 +97,7 @@ def crossval(
     for fold in all_folds:
         titled = TitledProgress(f"fold {fold.number}", progress or Silent())
         files.append(_train_and_score(fold, config, out, titled, train_model))
-    samples = pl.concat([pl.read_parquet(each.scores) for each in files])
+    samples = pl.concat([pl.read_parquet(each.scores, glob=False) for each in files])
     _merge_predictions(files, out / "predictions.parquet")
     sources = source_table(samples)
     write_frame(out / "samples.parquet", samples)

@@ -194,7 +194,9 @@ def test_images_that_lvis_names_by_their_urls(tmp_path: Path) -> None:
 
 def test_broken_lvis_lists(tmp_path: Path) -> None:
     put(tmp_path, document(note(), images=[image(neg_category_ids=[None])]))
-    broken(tmp_path, str(tmp_path / NOTES), "image 1, a.png: neg_category_ids is no list of ids")
+    broken(tmp_path, str(tmp_path / NOTES), "image 1, a.png: neg_category_ids: an entry is missing")
+    put(tmp_path, document(note(), images=[image(neg_category_ids=7)]))
+    broken(tmp_path, "image 1, a.png: neg_category_ids is no list of ids")
 
 
 def test_categories_go_by_name(tmp_path: Path) -> None:
@@ -377,6 +379,8 @@ def test_places_of_the_files(tmp_path: Path) -> None:
     missing = broken(tmp_path, "none of the 1 images", "source.images")
     assert missing.startswith(f"{tmp_path / 'a.png'} does not exist")
     (tmp_path / "annotations/other.json").write_text("{}")
+    assert only(tmp_path, images="pictures").name == "a", "it is no COCO file"
+    (tmp_path / "annotations/other.json").write_text('{"images": []}')
     broken(
         tmp_path,
         "holds 2 annotation files",
@@ -497,7 +501,8 @@ def test_a_file_of_coco_beside_the_folders_of_splits(tmp_path: Path, start: byte
     put_splits(tmp_path, "roboflow")
     content = document(images=[image(1, "train/P1/a.png")])
     makedata.put_json(tmp_path / "all.json", start + json.dumps({"info": {}, **content}).encode())
-    assert only(tmp_path).data["image"] == "train/P1/a.png"
+    broken(tmp_path, "holds 4 annotation files", "'annotations: all.json'")
+    assert only(tmp_path, annotations="all.json").data["image"] == "train/P1/a.png"
 
 
 def test_what_is_rejected_does_not_hang_on_the_path_or_on_what_is_kept(
@@ -509,7 +514,7 @@ def test_what_is_rejected_does_not_hang_on_the_path_or_on_what_is_kept(
     for folder, root in ((tmp_path, "data"), (tmp_path / "deep", "../data")):
         monkeypatch.chdir(folder)
         (row,) = Coco(path=root, on_error="reject").scan(cache).refused
-        assert row.detail.startswith(f"{NOTES}: annotation 1: polygon is not a flat list")
+        assert row.detail.startswith(f"{NOTES}: annotation 1: polygon holds 3 numbers, which are no pairs")
 
 
 def test_a_file_without_categories_beside_others_is_unlabelled(tmp_path: Path) -> None:
@@ -625,7 +630,7 @@ def test_links(tmp_path: Path) -> None:
     put_image(tmp_path, "secret.png")
     (root / "images/out.png").symlink_to(tmp_path / "images/secret.png")
     (root / "images/circle").symlink_to(".")
-    broken(root, "leads back to a folder", "out of")
+    broken(root, "out of the root", "links: follow")
     listing = scan(root, on_error="reject")
     assert [record.name for record in listing.records] == ["a"]
     assert {r.reason for r in listing.refused} == {"leaves the root", "link in a circle"}
@@ -658,19 +663,24 @@ NAN = float("nan")
     ("entry", "part"),
     [
         (note([[1, 2, 3, 4]]), "2 points"),
-        (note([[1, 2, 3, 4, 5]]), "not a flat list"),
-        (note([[[1, 2], [3, 4], [5, 6]]]), "not a flat list"),
-        (note([["1", 2, 3, 4, 5, 6]]), "not a flat list"),
-        (note([[True, 2, 3, 4, 5, 6]]), "not a flat list"),
-        (note([None]), "not a flat list"),
+        (note([[1, 2, 3, 4, 5]]), "holds 5 numbers, which are no pairs"),
+        (note([[[1, 2], [3, 4], [5, 6]]]), "is the nested list [[1, 2], [3, 4], [5, 6]]; expected a flat list"),
+        (note([["1", 2, 3, 4, 5, 6]]), "holds the text '1' where a number has to stand"),
+        (note([[True, 2, 3, 4, 5, 6]]), "holds true, no number"),
+        (note([None]), "segmentation is the flat list"),
+        (note([[None]]), "holds nothing, no number"),
+        (note(SQUARE), "segmentation is the flat list [2, 2, 6, 2, 6, 5, 2, 5]; expected a list of polygons"),
+        (note([{"size": [16, 20]}]), "polygon is {'size': [16, 20]}; expected a flat list"),
+        (note(iscrowd="no"), "iscrowd is 'no'; expected 0 or 1"),
+        (note([[0, 0]]), "drop_degenerate: true"),
         (note([[NAN, 2, 3, 4, 5, 6]]), "NaN"),
         (note([[1, 2, 3, NAN, 5, 6]]), "NaN"),
         (note([[1, 2, 3, float("inf"), 5, 6]]), "NaN"),
         (note([[1, 2, 3, -(10**400), 5, 6]]), "NaN"),
-        (note("polygon"), "neither polygons nor run lengths"),
-        (note(category=5), "category_id is none"),
-        (note(category=None), "category_id is none"),
-        (note(category=[HEART]), "category_id is none"),
+        (note("polygon"), "segmentation is 'polygon'; expected polygons"),
+        (note(category=5), "category_id 5 is none of categories"),
+        (note(category=None), "category_id is missing"),
+        (note(category=[HEART]), "category_id is [7]; expected an id"),
         (note({"counts": "16", "size": [16, 20]}), "sum to"),
         (note({"counts": "\x60", "size": [16, 20]}), "no run lengths"),
         (note({"counts": "", "size": [16, 20]}), "no run lengths"),
@@ -710,20 +720,21 @@ def test_broken_annotations(tmp_path: Path, entry: dict[str, Any], part: str) ->
         (document(images={}), "no list 'images'"),
         (document(annotations=[1]), "no list 'annotations'"),
         (document(categories=None), "no list 'categories'"),
-        (document(categories=[{"id": 1}]), "category 1 has no id and name"),
-        (document(categories=[{"id": True, "name": "x"}]), "category 1 has no id and name"),
-        (document(categories=[{"id": 1, "name": "\ud800"}]), "category 1 has no id and name"),
+        (document(categories=[{"id": 1}]), "category 1: name is nothing"),
+        (document(categories=[{"id": True, "name": "x"}]), "category 1: id is true; expected an id"),
+        (document(categories=[{"id": 1, "name": "\ud800"}]), "category 1: name is"),
         (document(categories=[{"id": 1, "name": "x"}, {"id": 1, "name": "y"}]), "both 'x' and 'y'"),
         (document(categories=[]), "names 0 classes"),
-        (document(images=[{"id": 1}]), "image 1 has no id and file_name"),
-        (document(images=[image(file_name="a\0.png")]), "image 1 has no id and file_name"),
-        (document(images=[image([1])]), "image 1 has no id and file_name"),
+        (document(images=[{"id": 1}]), "image 1: file_name is nothing"),
+        (document(images=[image(file_name="a\0.png")]), "image 1: file_name is 'a"),
+        (document(images=[image([1])]), "image 1: id is [1]; expected an id"),
+        (document(images=[image(1.5)]), "image 1: id is 1.5; expected an id"),
         (document(images=[image(), image(file_name="b.png")]), "both a.png and b.png"),
-        (document(images=[image(width="20")]), "not whole numbers"),
-        (document(images=[image(width=-20)]), "not whole numbers"),
-        (document(images=[image(width=None)]), "not whole numbers"),
-        (document(note(image_id=None)), "annotation 1 has no image_id"),
-        (document(note(image_id={})), "annotation 1 has no image_id"),
+        (document(images=[image(width="20")]), "width and height are '20' and 16; expected whole numbers"),
+        (document(images=[image(width=-20)]), "expected whole numbers of pixels"),
+        (document(images=[image(width=None)]), "expected whole numbers of pixels"),
+        (document(note(image_id=None)), "annotation 1: image_id is missing"),
+        (document(note(image_id={})), "annotation 1: image_id is {}; expected an id"),
         (document({"image_id": 1, "file_name": "a.png", "segments_info": []}), "is a panoptic file"),
     ],
 )

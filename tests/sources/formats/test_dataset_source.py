@@ -27,6 +27,7 @@ from augforge.store.dataset import Dataset, open_dataset
 from augforge.store.manifest import read_manifest, write_manifest
 
 CLASSES = ("a", "b", "c")
+DRAWN = ("a", "b", "absent", "c")  # `tiny_hands` leaves out every third
 STEPS = ("{op: hflip, keep_input: true}",)
 
 
@@ -34,7 +35,7 @@ STEPS = ("{op: hflip, keep_input: true}",)
 def made_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of two versions from four persons, with metadata and an image of `test` that nobody labelled."""
     root = tmp_path_factory.mktemp("chain")
-    data = tiny_hands(root / "data", [10, 60, 110, 160], CLASSES)
+    data = tiny_hands(root / "data", [10, 60, 110, 160], DRAWN)
     (data / "meta_data.csv").write_text("ID,age\n1,30\n2,41\n")
     recipe = write_recipe(root / "recipe.yaml", data, STEPS, classes="[a, b, c]")
     build(recipe, root / "first")
@@ -139,7 +140,7 @@ def test_classes_are_mapped(made: Path) -> None:
 
 
 def test_what_is_not_known_stays_unknown(tmp_path: Path) -> None:
-    data = tiny_hands(tmp_path / "data", [10, 60], CLASSES)
+    data = tiny_hands(tmp_path / "data", [10, 60], DRAWN)
     shutil.move(data / "train/DCM/ID002", data / "test/DCM/ID002")
     shutil.rmtree(data / "train/outputs_json/ID002")
     build(write_recipe(tmp_path / "r.yaml", data, split="{}", classes="[a, b, c]"), tmp_path / "first")

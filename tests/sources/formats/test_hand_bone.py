@@ -71,7 +71,8 @@ def test_listing(tmp_path: Path) -> None:
     first, _, last = listing.records
     assert (first.width, first.height) == (20, 16)
     assert first.bytes == (tmp_path / f"train/DCM/{NAME}.png").stat().st_size
-    assert dict(first.data) == {"image": f"train/DCM/{NAME}.png", "annotation": f"train/outputs_json/{NAME}.json"}
+    files = {"image": f"train/DCM/{NAME}.png", "annotation": f"train/outputs_json/{NAME}.json"}
+    assert dict(first.data) == {**files, "known": [*HAND_BONES]}
     assert last.data["annotation"] is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -469,9 +470,11 @@ def test_absolute_paths_of_data_that_is_here_too(root: Path, tmp_path_factory: p
         ("cat 0.1 0.1 0.2 0.2 0.3 0.3", "'cat' is no finite number"),
         (
             "0 12 30 40 30 40 50",
-            "coordinate 12 lies outside the image",
+            "coordinate 12 lies far outside the image",
         ),
-        ("0 0.5 0.5 1.02 0.5 0.6 0.6", "coordinate 1.02 lies outside"),
+        ("0 0.5 0.5 1.52 0.5 0.6 0.6", "coordinate 1.52 lies far outside"),
+        ("0 1.1 0.5 1.2 0.5 1.2 0.6", "the shape lies outside its image"),
+        ("0 0.5 -0.1 0.6 -0.1 0.6 -0.2", "the shape lies outside its image"),
     ],
 )
 def test_broken_lines(root: Path, line: str, part: str) -> None:
@@ -483,8 +486,8 @@ def test_broken_lines(root: Path, line: str, part: str) -> None:
 def test_broken_boxes(root: Path) -> None:
     path = put_text(root / "labels/train/a.txt", "0 0.5 0.5 0 0.1")
     broken(KIND, root, f"{path}:1: the box is 0x0.1", boxes="rectangle")
-    put_text(root / "labels/train/a.txt", "0 0.9 0.5 0.4 0.1")
-    broken(KIND, root, "coordinate 1.1 lies outside", boxes="rectangle")
+    put_text(root / "labels/train/a.txt", "0 0.9 0.5 1.4 0.1")
+    broken(KIND, root, "coordinate 1.6 lies far outside", boxes="rectangle")
 
 
 def test_label_file_of_another_encoding(root: Path) -> None:
@@ -568,3 +571,71 @@ def test_broken_data_yaml(root: Path, text: str | bytes, part: str) -> None:
 def test_data_yaml(tmp_path: Path) -> None:
     said = read_data_yaml(put_text(tmp_path / "d.yaml", "names: {3: x}\ntrain: [a, b]\nval: ''\npath: ../q\n"))
     assert (said.names, said.parts, said.base) == ({3: "x"}, {"train": ["a", "b"]}, "../q")
+
+
+# ---- poses, coordinates outside, mismatched labels -------------------------------------------------------------------
+
+
+def test_poses_are_no_polygons(root: Path) -> None:
+    put_text(root / "data.yaml", f"{NAMES}kpt_shape: [12, 2]\n")
+    for on_error in ("error", "reject"):
+        broken(KIND, root, "kpt_shape says that the labels are poses", on_error=on_error)
+    put_text(root / "data.yaml", f"{NAMES}kpt_shape: null\n")
+    assert scan(KIND, root).findings == ()
+
+
+@pytest.mark.parametrize(
+    "line", ["0 0.9 0.9 1.03 0.9 1.03 1.0", "0 -0.2 -0.2 0.3 -0.2 0.3 0.5", "0 0.5 0.5 1.4 0.5 1.4 1.4"]
+)
+def test_a_shape_partly_outside_is_cut_and_told(root: Path, line: str) -> None:
+    put_text(root / "labels/train/a.txt", line)
+    points = np.array(line.split()[1:], float).reshape(-1, 2) * (20, 16)
+    large = np.zeros((116, 120), np.uint8)  # the oracle draws on an image with a margin of 50 pixels
+    expected = cv2.fillPoly(large, [np.rint(points).astype(np.int32) + 50], 1)[50:66, 50:70]
+    np.testing.assert_array_equal(masks_of(load(KIND, root)["train/a"], ("cat", "dog"))["cat"], expected)
+    assert [(f.kind, f.names) for f in scan(KIND, root).findings] == [("shapes outside the image", ("train/a",))]
+
+
+def test_a_box_partly_outside_is_cut_and_told(root: Path) -> None:
+    put_text(root / "labels/train/a.txt", "0 0.9 0.5 0.4 0.5")
+    drawn = masks_of(load(KIND, root, boxes="rectangle")["train/a"], ("cat", "dog"))["cat"]
+    expected = np.zeros((16, 20), bool)
+    expected[4:12, 14:] = True
+    np.testing.assert_array_equal(drawn, expected)
+    (finding,) = scan(KIND, root, boxes="rectangle").findings
+    assert "by up to 10.0% of its size" in finding.message
+
+
+def test_what_rounding_leaves_outside_is_not_told(root: Path) -> None:
+    put_text(root / "labels/train/a.txt", "0 -0.005 0 1.004 0 1.004 1")
+    assert scan(KIND, root).findings == ()
+
+
+def test_images_beside_mismatched_labels_are_unlabelled(root: Path) -> None:
+    """Without its label an image would count as empty, although a label that was rejected may be its own."""
+    (root / "labels/train/a.txt").rename(root / "labels/train/other.txt")
+    put_image(root / "images/train/d.jpg")
+    broken(KIND, root, "has no image named train/other")
+    listing = scan(KIND, root, on_error="reject")
+    known = {name: known_of(sample, listing.classes) for name, sample in load(KIND, root, on_error="reject").items()}
+    assert known == {"train/a": [], "train/b": ["cat", "dog"], "train/d": [], "val/c": ["cat", "dog"]}
+    assert [(f.kind, f.names) for f in listing.findings] == [
+        ("unlabelled beside mismatched labels", ("train/a", "train/d")),
+    ]
+
+
+def test_images_that_are_said_to_be_empty_stay_so_unless_a_label_nearly_fits(root: Path) -> None:
+    (root / "labels/train/a.txt").rename(root / "labels/train/A .txt")
+    (root / "labels/train/b.txt").unlink()
+    broken(KIND, root, "Did you mean train/a?", missing_label="empty")
+    options = {"on_error": "reject", "missing_label": "empty"}
+    known = {name: known_of(sample, ("cat", "dog")) for name, sample in load(KIND, root, **options).items()}
+    assert known == {"train/a": [], "train/b": ["cat", "dog"], "val/c": ["cat", "dog"]}
+
+
+def test_labels_agree_however_their_names_are_composed(root: Path) -> None:
+    composed = "caf\N{LATIN SMALL LETTER E WITH ACUTE}"
+    put_image(root / f"images/train/{composed}.JPG")
+    put_text(root / f"labels/train/{unicodedata.normalize('NFD', composed)}.TXT", SQUARE)
+    assert load(KIND, root)[f"train/{composed}"].masks.any()
+    assert scan(KIND, root).findings == ()

@@ -4,48 +4,49 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from augforge.cache.filecache import FileCache
-from augforge.errors import SourceError, some
+from augforge.errors import SourceError
 from augforge.keys import digest
 from augforge.sample import IGNORE, Sample
 from augforge.sources.classes import ClassTable, check_crowd, class_table
-from augforge.sources.core import Listing, Record, Refused, Source, source
-from augforge.sources.formats.coco.file import (
-    AnnotationRules,
-    category_names,
-    names_of_images,
-    read_document,
-    read_facts,
+from augforge.sources.core import Listing, PhotoSource, Record, Refused, source
+from augforge.sources.formats.coco.annotations import AnnotationRules
+from augforge.sources.formats.coco.checks import (
+    check_crowds,
+    check_shares,
+    find_mismatched,
+    report_dropped_rings,
+    report_left_files,
+    report_orphans,
+    report_phantoms,
+    report_unlabelled_files,
 )
-from augforge.sources.formats.coco.layout import (
-    AnnotatedImage,
-    AnnotationFile,
-    annotation_files,
-    image_folder,
-    image_place,
-    json_files,
-    leaves_root,
-    split_of,
-)
+from augforge.sources.formats.coco.choice import ChosenFiles, annotation_files, split_of
+from augforge.sources.formats.coco.file import category_names, names_of_images, read_document, read_facts
+from augforge.sources.formats.coco.images import find_images, image_folder
+from augforge.sources.formats.coco.layout import AnnotatedImage, AnnotationFile, leaves_root
 from augforge.sources.formats.coco.licences import licences_of_files, read_licences
 from augforge.sources.loading import draw_shapes, known_bits, load_image, make_sample
 from augforge.sources.options import Boxes, Crowd
 from augforge.sources.raster.shapes import shape_outside_image
+from augforge.sources.scan.likely import conversion_of, is_unread, layout_error
+from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.records import make_record, name_of, place_inside
-from augforge.sources.scan.scanning import IMAGES, Scan
-from augforge.sources.scan.walking import outermost
+from augforge.sources.scan.scanning import Scan
+
+_READING_OPTIONS = ("classes", "class_map", "crowd", "boxes", "drop_degenerate")
+"""The options that decide what is read from an annotation file."""
 
 
 @source
-class Coco(Source):
+class Coco(PhotoSource):
     """Reads COCO annotations: polygons, and run lengths as counts or compressed text.
 
     All instances of a class are united; several polygons of one instance are parts of it. A polygon that leaves the
@@ -59,11 +60,14 @@ class Coco(Source):
     Categories are identified by their names; several ids with one name are one class. Crowds (``iscrowd``) become the
     class ``ignore``, which is added for them if the recipe lists no classes. Images that the file does not name are
     refused. Files of several splits are read together: instances_train2017.json and instances_val2017.json, or
-    Roboflow's train/, valid/ and test/ with one file each; another .json in ROOT is then ignored unless it looks like
-    COCO. Samples' names then begin with the split, and a file without any annotation leaves its images unlabelled.
+    Roboflow's train/, valid/ and test/ with one file each; a file whose name has no split, beside others, is that of
+    training; another .json is ignored unless it looks like COCO. Samples' names then begin with the split, and a file
+    without any annotation leaves its images unlabelled. Roboflow's category 0, which is the supercategory of all others
+    and which no annotation uses, is no class. Ids may be numbers or text; file names may be composed or decomposed
+    (Unicode NFC or NFD) and their suffixes in small or big letters.
     """
 
-    adapter_version: ClassVar[int] = 2
+    adapter_version: ClassVar[int] = 3
     layout: ClassVar[str] = """\
 ROOT/                          source.path
   instances.json               the only .json here or in annotations/, or one per split there or in the splits' folders,
@@ -91,6 +95,9 @@ ROOT/                          source.path
         "tools mark every mask as one)",
     )
     boxes: Boxes = Field("error", description="annotations with a box alone: an error, a rectangle, or left out")
+    drop_degenerate: bool = Field(
+        False, description="leave out polygons of one or two points, and tell how many; otherwise they are errors"
+    )
 
     @model_validator(mode="after")
     def _check_crowd_option(self) -> Coco:
@@ -99,21 +106,24 @@ ROOT/                          source.path
 
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
-        files = self._read_files(scan)
+        files, places = find_images(scan, self._read_files(scan), self.images)
         scan.note_labels(label for file in files for label in file.facts["labels"])
-        places = self._find_images(scan, files)
         # With a wrong folder of images every sample would be bad: one error says so instead of one for each.
         for file in files:
             self._require_images(scan, file, places)
         annotated: dict[str, AnnotatedImage] = {}
         for file in files:
-            self._report_orphans(scan, file)
+            report_orphans(scan, file)
+            check_shares(scan, file)
             self._add_images(scan, file, places, annotated)
-        self._warn_of_unlabelled_files(scan, files)
-        self._check_crowds(scan, files)
+        report_unlabelled_files(scan, files)
+        report_dropped_rings(scan, annotated.values())
+        check_crowds(scan, files, self.crowd)
         self._refuse_unannotated(scan, files, places - annotated.keys())
         images = ((file.sample_name(place), place) for place, (file, _) in annotated.items() if place in places)
-        return scan.make_listing(self._make_records(scan, annotated, scan.image_facts(images)), files[0].table.names)
+        facts = scan.image_facts(images)
+        scan.settle_orientation(facts, lambda place: _claim_of(place, annotated[place]))
+        return scan.make_listing(self._make_records(scan, annotated, facts), files[0].table.names)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         image = load_image(self.root, record)
@@ -122,21 +132,32 @@ ROOT/                          source.path
     # ---- the annotation files ----
 
     def _read_files(self, scan: Scan) -> list[AnnotationFile]:
-        places = self._annotation_places()
+        places, left = self._annotation_places()
+        report_left_files(scan, places, left)
         facts = [scan.file_facts(self.root / place, self._kind, self._read_facts) for place in places]
-        tables = self._class_tables(places, facts)
+        phantoms = self._phantoms(facts)
+        report_phantoms(scan, phantoms)
+        tables = self._class_tables(
+            scan, places, [{**read, "labels": without(read["labels"], phantoms)} for read in facts]
+        )
         splits = [split_of(place) if len(places) > 1 else "" for place in places]
         folders = [self._find_folder(place, read["images"]) for place, read in zip(places, facts, strict=True)]
         return list(map(AnnotationFile, places, folders, splits, facts, tables))
 
-    def _annotation_places(self) -> list[str]:
+    def _phantoms(self, facts: Sequence[Mapping[str, Any]]) -> set[str]:
+        """The labels of Roboflow's category 0, unless the recipe or one of the files uses them."""
+        meant = {*self.class_map, *(self.classes or ())}
+        used = {label for read in facts for label in without(read["labels"], {read["phantom"]})}
+        return {read["phantom"] for read in facts if read["phantom"] is not None} - meant - used
+
+    def _annotation_places(self) -> ChosenFiles:
         if not self.root.is_dir():
-            raise SourceError(f"{self.root} is no folder; expected\n{self.layout}\nCorrect source.path.")
+            raise layout_error(self, f"{self.root} is no folder")
         if self.annotations is None:
-            return annotation_files(self.root, self.layout)
+            return annotation_files(self)
         if not (self.root / self.annotations).is_file():
             raise SourceError(f"{self.root / self.annotations} does not exist. Correct source.annotations.")
-        return [posixpath.normpath(self.annotations)]
+        return ChosenFiles([posixpath.normpath(self.annotations)], [])
 
     def _find_folder(self, place: str, images: Sequence[Mapping[str, Any]]) -> str:
         return image_folder(self.root, place, self.images, (image["file_name"] for image in images))
@@ -150,13 +171,14 @@ ROOT/                          source.path
     @property
     def _kind(self) -> str:
         """What the cache calls `_read_facts`: it names everything besides the file that decides the result."""
-        return f"coco@{self.adapter_version}, facts@6 {digest(self.classes, self.class_map, self.crowd, self.boxes)}"
+        return f"coco@{self.adapter_version}, facts@9 {digest(*(getattr(self, option) for option in _READING_OPTIONS))}"
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
         document = read_document(path)
         names = category_names(document, path)
         classes = {category: self.class_of(name) for category, name in names.items()}
-        facts = read_facts(document, path, AnnotationRules(classes, self._crowd_or_default, self.boxes))
+        rules = AnnotationRules(classes, self._crowd_or_default, self.boxes, self.drop_degenerate)
+        facts = read_facts(document, path, rules)
         return {
             **facts,
             "labels": list(names.values()),
@@ -165,13 +187,13 @@ ROOT/                          source.path
             "drawn": [[names[category], *counts] for category, *counts in facts["drawn"]],
         }
 
-    def _class_tables(self, places: Sequence[str], facts: Sequence[Mapping[str, Any]]) -> list[ClassTable]:
+    def _class_tables(self, scan: Scan, places: Sequence[str], facts: Sequence[Mapping[str, Any]]) -> list[ClassTable]:
         """The class table for each file: the names are those of the source, the known classes those of the file."""
         several = len(facts) > 1
         known = [
             self._known_classes(self.root / place, read, several) for place, read in zip(places, facts, strict=True)
         ]
-        names = class_table(self, [label for read in facts for label in read["labels"]], self.root).names
+        names = class_table(self, [label for read in facts for label in read["labels"]], self.root, scan).names
         crowds = sum(count for read in facts for _, _, count in read["drawn"])
         if self._crowd_or_default == "ignore" and crowds and IGNORE not in names:
             names = (*names, IGNORE)
@@ -183,64 +205,20 @@ ROOT/                          source.path
             return []
         return [*class_table(self, facts["labels"], path).known, IGNORE]  # even if only crowds add it to the classes
 
-    def _warn_of_unlabelled_files(self, scan: Scan, files: Sequence[AnnotationFile]) -> None:
-        meaning = "unlike other files; its images are unlabelled" if len(files) > 1 else "so all its images are empty"
-        places = [file.place for file in files if not file.facts["annotated"]]
-        scan.warnings += [f"{place} holds no annotation, {meaning}" for place in places]
-
-    def _check_crowds(self, scan: Scan, files: Sequence[AnnotationFile]) -> None:
-        """Warn of crowds that become `ignore` by default.
-
-        It is an error if a category has only crowds and more than a fifth of all annotations are crowds: then the tool
-        probably marks masks as crowds that are none.
-        """
-        drawn: Counter[str] = Counter()
-        crowds: Counter[str] = Counter()
-        for label, count, crowd_count in (counts for file in files for counts in file.facts["drawn"]):
-            drawn[label] += count
-            crowds[label] += crowd_count
-        if self.crowd is not None or not crowds.total():
-            return
-        places = [file.place for file in files]
-        only_crowds = [label for label in drawn if drawn[label] == crowds[label]]
-        if only_crowds and 5 * crowds.total() > drawn.total():  # in COCO itself, one annotation in a hundred is a crowd
-            paths = ", ".join(str(self.root / place) for place in places)
-            scan.source_error(
-                f"{paths}: all annotations of {some(only_crowds)} are crowds (iscrowd: 1), which would become "
-                f"{IGNORE}; expected some that are not, but some tools mark all masks so. Set 'crowd: class' if they "
-                f"are objects, or 'crowd: {IGNORE}' if they are crowds."
-            )
-        scan.warnings.append(
-            f"{', '.join(places)}: {crowds.total()} of {drawn.total()} annotations are crowds and became {IGNORE}; "
-            "set 'crowd: class' if your tool marks masks so"
-        )
-
     # ---- images ----
-
-    def _find_images(self, scan: Scan, files: Sequence[AnnotationFile]) -> set[str]:
-        """Places of all image files. Annotation files, read or not, may lie among them; other JSON is refused."""
-        folders = outermost(file.folder for file in files)
-        places = [place for folder in folders for place in scan.walk(folder, IMAGES | {".json"})]
-        json_places = {place for place in places if place.lower().endswith(".json")}
-        others = json_places - {file.place for file in files} - {*json_files(self.root)}
-        scan.refused += [Refused(place, "not an image", place) for place in sorted(others)]
-        return set(places) - json_places
 
     def _require_images(self, scan: Scan, file: AnnotationFile, places: set[str]) -> None:
         """Raise SourceError if none of a file's images exists, unless a problem reported before may be the reason."""
-        named = [image_place(file.folder, image["file_name"]) for image in file.facts["images"]]
+        named = [file.place_of(image["file_name"]) for image in file.facts["images"]]
         below_root = [place for place in named if not leaves_root(place)]  # `_add_images` reports the others
         if below_root and not scan.bad_names and not scan.problems and places.isdisjoint(below_root):
+            if is_unread(below_root[0]):
+                raise SourceError(self._no_image_message(below_root[0], str(self.root / file.place)))
             raise SourceError(
                 f"{self.root / below_root[0]} does not exist, and none of the {len(named)} images that "
                 f"{self.root / file.place} names is there. Add them, or correct source.images, the folder that "
                 "file_name is relative to, or source.annotations."
             )
-
-    def _report_orphans(self, scan: Scan, file: AnnotationFile) -> None:
-        for key, count in file.facts["orphans"]:
-            fact = f"{self.root / file.place}: image_id {key} of {count} annotations is none of images"
-            scan.bad_sample(f"image_id {key}", "no image", f"{fact}. Add the image there, or remove them.")
 
     def _add_images(
         self, scan: Scan, file: AnnotationFile, places: set[str], annotated: dict[str, AnnotatedImage]
@@ -249,9 +227,9 @@ ROOT/                          source.path
         path = str(self.root / file.place)
         for image in file.facts["images"]:
             file_name = image["file_name"]
-            place = image_place(file.folder, file_name)
+            place = file.place_of(file_name)
             try:
-                place = place if place in places else place_inside(self.root, place, path)
+                place = place if place in places else place_inside(self.root, place, path, self.follows_links)
             except SourceError as error:
                 scan.bad_sample(file_name, "leaves the root", str(error))
                 continue
@@ -261,13 +239,19 @@ ROOT/                          source.path
                 fact = f"{both}: images holds {file_name} twice"
                 scan.bad_sample(name, "name stands twice", f"{fact}; expected it once. Keep one of the two.")
             elif place not in places and name not in scan.bad_names:  # a link that cannot be followed is reported
-                fact = f"{self.root / place} does not exist, but {path} names it"
-                scan.bad_sample(name, "no image", f"{fact}. Add the image, or correct source.images.")
+                scan.bad_sample(name, "no image", self._no_image_message(place, path))
             annotated[place] = AnnotatedImage(file, image)
+
+    def _no_image_message(self, place: str, path: str) -> str:
+        """The message for an image that an annotation file names, and that is not there, or not read."""
+        if is_unread(place):
+            return f"{path} names {place}; {conversion_of([PurePosixPath(place).suffix.lower()])}."
+        fact = f"{self.root / place} does not exist, but {path} names it"
+        return f"{fact}. Add the image, or correct source.images."
 
     def _refuse_unannotated(self, scan: Scan, files: Sequence[AnnotationFile], places: set[str]) -> None:
         """Refuse images that no file names. They are called by their paths below the folder that holds all images."""
-        top = os.path.commonpath([file.folder for file in files])
+        top = os.path.commonpath([file.top or file.folder for file in files])
         scan.refused += [Refused(name_of(place, top), "no annotation", place) for place in sorted(places)]
 
     def _make_records(
@@ -275,6 +259,7 @@ ROOT/                          source.path
     ) -> Iterator[Record]:
         """The records of all images that exist; those of bad samples too, which `make_listing` leaves out."""
         licences = licences_of_files(scan, (file for file, _ in annotated.values()))
+        mismatched = find_mismatched(scan, annotated)
         for place, found in image_facts.items():
             file, image = annotated[place]
             name, path = file.sample_name(place), self.root / file.place
@@ -286,11 +271,23 @@ ROOT/                          source.path
             elif outside is not None:
                 scan.bad_sample(name, "outside the image", outside)
             content, known = file.table.content(image["shapes"]), file.table.known
-            if image["unknown"]:
-                content = [content, image["unknown"]]
-                known = [class_ for class_ in known if class_ not in image["unknown"]]
+            unknown = known if name in mismatched else image["unknown"]
+            if unknown:
+                content = [content, unknown]
+                known = [class_ for class_ in known if class_ not in unknown]
             data = {"shapes": image["shapes"], "known": known}
             group, drawn = file.usual_group(place), image["drawn"]
             record = make_record(name, place, found, content, group=group, data=data, drawn=drawn)
             licence = licences[file.place].of(image["file_name"])
             yield record if licence is None else replace(record, licences=(licence.key,))
+
+
+def _claim_of(place: str, image: AnnotatedImage) -> Claim:
+    """What an annotation file says of a photo that EXIF turns."""
+    file, facts = image
+    return Claim(file.sample_name(place), facts["size"], file.place, facts["shapes"] != "[]")
+
+
+def without(labels: Sequence[str], others: Collection[str | None]) -> list[str]:
+    """The labels that are none of the others, in their order."""
+    return [label for label in labels if label not in others]

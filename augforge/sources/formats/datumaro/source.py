@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -16,16 +17,18 @@ from augforge.errors import SourceError
 from augforge.keys import canonical_json
 from augforge.sample import IGNORE, NO_CLASSES, Sample
 from augforge.sources.classes import ClassTable, check_crowd, class_table_of_scan, crowd_class
-from augforge.sources.core import Listing, Record, Source, source
+from augforge.sources.core import Listing, PhotoSource, Record, source
 from augforge.sources.formats.datumaro.importing import Imported, import_items, unlisted_images_warning
 from augforge.sources.formats.datumaro.shapes import SHAPES, label_name, thing_key
 from augforge.sources.loading import draw_shapes, known_bits, label_vector, load_image, make_sample
 from augforge.sources.options import Boxes, Crowd
 from augforge.sources.raster import rle
 from augforge.sources.raster.values import is_name
+from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.own_splits import is_split_name, own_split
 from augforge.sources.scan.records import folder_or_name, make_record, place_inside
 from augforge.sources.scan.scanning import Scan
+from augforge.sources.scan.walking import walk
 
 
 @dataclass(slots=True)
@@ -38,8 +41,12 @@ class _Item:
     of: list[Any] = field(default_factory=list)
 
 
+_ANNOTATIONS = frozenset((".json", ".xml", ".txt", ".csv", ".yaml", ".yml", ".tsv"))
+"""Suffixes of the files that Datumaro reads annotations from."""
+
+
 @source
-class Datumaro(Source):
+class Datumaro(PhotoSource):
     """Reads what Datumaro can import: the long tail of formats. Needs ``pip install 'augforge[datumaro]'``.
 
     These formats were checked: cvat, datumaro, label_me, voc_segmentation, camvid, kitti_segmentation,
@@ -96,6 +103,7 @@ ROOT/                          source.path
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
         scan.require_folder("")
+        self._check_links(scan)
         imported = import_items(self.root, self.dataset_format)
         labels, items = imported.labels, self._find_items(scan, imported)
         scan.warnings += imported.warnings
@@ -106,6 +114,7 @@ ROOT/                          source.path
         sound = {name: item for name, item in items.items() if item.place in facts}
         if masks:
             table = self._class_table(scan, labels)
+            self._settle_orientation(scan, sound, facts)
             found = [
                 self._mask_record(scan, name, item, facts[item.place], labels, table) for name, item in sound.items()
             ]
@@ -123,6 +132,16 @@ ROOT/                          source.path
         return make_sample(record, image, planes, known_bits(record, classes), label)
 
     # ---- what Datumaro finds ----
+
+    def _check_links(self, scan: Scan) -> None:
+        """Raise SourceError for a link out of the root that Datumaro would follow, and that is no image's.
+
+        Those of images are bad samples, which `_image_place` finds.
+        """
+        for file in walk(self.root, "", follow=self.follows_links):
+            if file.fault is not None and PurePosixPath(file.place).suffix.lower() in _ANNOTATIONS:
+                scan.source_error(file.fault[1])
+        scan.raise_problems()
 
     def _find_items(self, scan: Scan, imported: Imported) -> dict[str, _Item]:
         """The images by the names of their samples; those without a file below the root are bad samples."""
@@ -149,8 +168,9 @@ ROOT/                          source.path
         try:
             if not is_name(item.id) or not os.path.isfile(path):  # noqa: PTH113 (text, and called 100,000 times)
                 raise SourceError(f"{where} has no image file{path and ' '}{path}; expected one. Add it.")
-            return place_inside(self.root, os.path.relpath(path, self.root), where)
+            return place_inside(self.root, os.path.relpath(path, self.root), where, self.follows_links)
         except SourceError as error:
+            scan.orphans[str(item.id)] = path
             scan.bad_sample(str(item.id), "no image", str(error))
             return None
 
@@ -160,6 +180,17 @@ ROOT/                          source.path
         return splits.pop() if len(splits) == 1 else None
 
     # ---- annotations ----
+
+    def _settle_orientation(self, scan: Scan, items: Mapping[str, _Item], facts: MutableMapping[str, Any]) -> None:
+        """Decide how photos that EXIF turns are read, by the sizes that the annotations state."""
+        by_place = {item.place: (name, item) for name, item in items.items()} if scan.turned else {}
+
+        def claim_of(place: str) -> Claim:
+            name, item = by_place[place]
+            size = None if item.size is None else item.size[::-1]
+            return Claim(name, size, drawn=bool(self._drawn_annotations(item)))
+
+        scan.settle_orientation(facts, claim_of)
 
     def _class_table(self, scan: Scan, labels: list[str]) -> ClassTable:
         table = class_table_of_scan(scan, labels, self.root)
@@ -260,7 +291,7 @@ ROOT/                          source.path
         if not annotations and self.missing_annotation == "error":
             fact = f"{self.root / item.place} has no annotation"
             scan.bad_sample(name, "no annotation", f"{fact}; expected one. Add it, or set missing_annotation.")
-        return bool(annotations) or self.missing_annotation == "empty"
+        return bool(annotations) or (self.missing_annotation == "empty" and not scan.orphans)
 
 
 def _all_annotations(items: Mapping[str, _Item]) -> Iterator[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
@@ -96,26 +96,31 @@ ROOT/                          source.path
         scan = Scan(self, cache)
         scan.require_folder(self.images)
         labels = self._class_masks.labels(scan, self.images) if self.masks is not None else []
-        table = self._class_table(labels)
+        table = self._class_table(scan, labels)
         facts = self._image_facts(scan)
         warn_of_mixed_patients(scan, ((self._file_name(place), fact["patient"]) for place, fact in facts.items()))
         images = scan.places_by_name(frame for place, fact in facts.items() for frame in self._frames_of(place, fact))
         masks = self._class_masks.list_masks(scan, labels, images, facts)
         unlabelled = self._class_masks.unlabelled_splits(scan, images, masks)
+        doubts = self._class_masks.doubtful_classes(scan, images, masks)
         records = (
             self._make_record(
-                name, place, facts[place], None if split_folder(name) in unlabelled else masks.get(name, []), table
+                name,
+                place,
+                facts[place],
+                None if split_folder(name) in unlabelled else masks.get(name, []),
+                table.without(doubts.get(name, ())),
             )
             for name, place in images.items()
         )
         return scan.make_listing(records, table.names)
 
-    def _class_table(self, labels: list[str]) -> ClassTable:
+    def _class_table(self, scan: Scan, labels: list[str]) -> ClassTable:
         if self.masks is None:
             return ClassTable(self.classes or NO_CLASSES, [])
-        return class_table(self, labels, self.root / self.masks)
+        return class_table(self, labels, self.root / self.masks, scan)
 
-    def _image_facts(self, scan: Scan) -> Mapping[str, Any]:
+    def _image_facts(self, scan: Scan) -> MutableMapping[str, Any]:
         """`dicom_facts` of the readable images; files that are no DICOM, or hold no image, are refused."""
         places = scan.walk(normal_folder(self.images), DICOM_SUFFIXES, "a DICOM file")
         files = scan.places_by_name((self._file_name(place), place) for place in places)

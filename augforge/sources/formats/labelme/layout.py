@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import takewhile
 from typing import TypeAlias
 
+from augforge.sources.scan.agreeing import Agreeing, as_file_looks
 from augforge.sources.scan.own_splits import is_split_name
 from augforge.sources.scan.records import name_of
 
@@ -15,15 +16,25 @@ Swap: TypeAlias = tuple[str, str]
 
 
 class ImagePlaces:
-    """The places of all images: as they are, by place without suffix (``beside``), and by file name (``named``)."""
+    """The places of all images, by place without suffix (``beside``), and by file name (``named``)."""
 
     def __init__(self, images: Collection[str], annotations: Iterable[str]) -> None:
-        self.all = images
+        self._all = Agreeing(images, as_file_looks)
         self.beside = {name_of(place): place for place in sorted(images, reverse=True)}
+        self._beside = Agreeing(self.beside)
         self.named: dict[str, list[str]] = {}
         for place in sorted(images):
             self.named.setdefault(file_name(place), []).append(place)
         self._mixed = not _folders_of(images).isdisjoint(_folders_of(annotations))
+
+    def find(self, place: str) -> str | None:
+        """The image at a place, however its accents and its suffix are written; None if there is none."""
+        return self._all.find(place)
+
+    def find_beside(self, stem: str) -> str | None:
+        """The image at a place without its suffix; None if there is none."""
+        name = self._beside.find(stem)
+        return None if name is None else self.beside[name]
 
     def parallel(self, lost: Mapping[str, str]) -> dict[str, str]:
         """Images in folders parallel to those of the annotations (json/P01 and images/P01), by the annotation's place.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -11,18 +10,21 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from augforge.cache.filecache import FileCache
+from augforge.cache.shelf import Shelf
 from augforge.errors import SourceError, some
 from augforge.keys import digest
 from augforge.sample import Image, Sample
 from augforge.sources.classes import ClassTable, class_table
-from augforge.sources.core import Listing, Record, Refused, Source, source
+from augforge.sources.core import Listing, PhotoSource, Record, Refused, source
 from augforge.sources.formats.labelme import file as labelme_file
 from augforge.sources.formats.labelme.file import Shape, Widths
 from augforge.sources.formats.labelme.layout import ImagePlaces, file_name, sample_names, swapped_folder
 from augforge.sources.loading import check_size, known_bits, load_image, make_sample
 from augforge.sources.raster.shapes import draw, shape_outside_image
 from augforge.sources.raster.values import is_name
-from augforge.sources.scan.images import IMAGE_FACTS, decode, parse_header, turn_upright
+from augforge.sources.scan.images import IMAGE_FACTS, decode, facts_of, parse_header, turn_upright
+from augforge.sources.scan.likely import conversion_of, is_unread, layout_error
+from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.records import folder_or_name, make_record, name_of, place_inside
 from augforge.sources.scan.scanning import IMAGES, Scan
 
@@ -30,7 +32,7 @@ Width = Annotated[float, Field(ge=1, le=1000)]
 
 
 @source
-class Labelme(Source):
+class Labelme(PhotoSource):
     """Reads LabelMe files of versions 3 to 5: polygons, rectangles, circles, masks, and lines and points by width.
 
     The image of a file is the one that ``imagePath`` names; else the one beside it with the same name; else the
@@ -66,18 +68,18 @@ ROOT/                          source.path
         )
         found = {place for place in places if not place.lower().endswith(".json")}
         if not annotations:
-            raise SourceError(f"{self.root} holds no .json; expected\n{self.layout}\nCorrect source.path.")
+            raise layout_error(self, f"{self.root} holds no .json")
         facts = scan.facts(annotations.items(), self._kind, self._read_facts, "broken annotation")
         labels = sorted({label for fact in facts.values() for label in fact["labels"]})
         nothing = ClassTable(self.classes or (), [])
-        table = class_table(self, labels, self.root) if labels or not scan.bad_names else nothing
-        scan.note_labels(labels)
+        table = class_table(self, labels, self.root, scan) if labels or not scan.bad_names else nothing
         pairs = self._pair_images(scan, annotations, facts, found)
         used = {*pairs.values()}
         others = ((name_of(place), place) for place in sorted(found - used))
         scan.refused += [Refused(name, "no annotation", place) for name, place in others if name not in scan.bad_names]
         names = sample_names(pairs)
         images = self._image_facts(scan, names, pairs)
+        self._settle_orientation(scan, names, facts, pairs, images)
         return scan.make_listing(self._make_records(scan, table, names, facts, pairs, images), table.names)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
@@ -101,7 +103,7 @@ ROOT/                          source.path
     def _kind(self) -> str:
         """The kind of `_read_facts` in the cache: it names everything besides the file that decides the result."""
         rules = digest(self.classes, self.class_map, self.line_width, self.point_width)
-        return f"labelme@{self.adapter_version}, facts@2 {rules}"
+        return f"labelme@{self.adapter_version}, facts@3 {rules}"
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
         document = labelme_file.read_document(path)
@@ -155,12 +157,18 @@ ROOT/                          source.path
     def _own_image(self, annotation: str, facts: Mapping[str, Any], places: ImagePlaces) -> str | None:
         """The place of the image that an annotation names, that lies beside it or that it embeds, or None."""
         try:
-            place = place_inside(self.root, _image_path(annotation, facts["image"]), "") if facts["image"] else ""
+            place = self._place_of(annotation, facts["image"], "") if facts["image"] else ""
         except SourceError:
             place = ""
-        if place in places.all:
-            return place
-        return places.beside.get(name_of(annotation)) or (annotation if facts["embeds"] else None)
+        named = places.find(place)
+        if named is not None:
+            return named
+        return places.find_beside(name_of(annotation)) or (annotation if facts["embeds"] else None)
+
+    def _place_of(self, annotation: str, image: str, where: str) -> str:
+        """``imagePath`` as a place below the root; on Windows it is written with backslashes."""
+        path = PurePosixPath(annotation).parent / image.replace("\\", "/")
+        return place_inside(self.root, str(path), where, self.follows_links)
 
     def _warn_of_parallel_folders(self, scan: Scan, parallel: Mapping[str, str]) -> None:
         for annotation, image in list(parallel.items())[:1]:
@@ -174,21 +182,42 @@ ROOT/                          source.path
         """The message for an annotation without an image: its path leads out of the root, or nowhere."""
         where, named = str(self.root / annotation), facts["image"] or ""
         try:
-            place_inside(self.root, _image_path(annotation, named), where)
+            self._place_of(annotation, named, where)
         except SourceError as error:
             return str(error)
+        if is_unread(named):
+            return f"{where}: its image is {named}; {conversion_of([PurePosixPath(named).suffix.lower()])}."
         others = places.named.get(file_name(named))
         hint = f" There are images of that name: {some(others)}." if others else ""
         fact = f"{where}: its image '{facts['image']}' does not exist, and none is embedded; expected one"
         return f"{fact}. Add the image, or correct imagePath.{hint}"
 
-    def _image_facts(self, scan: Scan, names: Mapping[str, str], pairs: Mapping[str, str]) -> Mapping[str, Any]:
+    def _settle_orientation(
+        self,
+        scan: Scan,
+        names: Mapping[str, str],
+        facts: Mapping[str, Any],
+        pairs: Mapping[str, str],
+        images: Shelf[Any],
+    ) -> None:
+        """Decide how photos that EXIF turns are read, by the sizes that their files state."""
+        turned = {*scan.turned}
+        annotations = {image: annotation for annotation, image in pairs.items() if image in turned}
+
+        def claim_of(place: str) -> Claim:
+            of_file = facts[annotations[place]]
+            return Claim(names[annotations[place]], of_file["size"], drawn=bool(of_file["labels"]))
+
+        scan.settle_orientation(images, claim_of)
+
+    def _image_facts(self, scan: Scan, names: Mapping[str, str], pairs: Mapping[str, str]) -> Shelf[Any]:
         """Facts of the images by their places."""
         known = scan.image_facts(
             (names[annotation], image) for annotation, image in pairs.items() if image != annotation
         )
         within = ((names[annotation], annotation) for annotation, image in pairs.items() if image == annotation)
-        known.update(scan.facts(within, f"labelme {IMAGE_FACTS}", _embedded_facts, "broken image"))
+        kind = f"labelme {IMAGE_FACTS}"
+        known.update(scan.facts(within, kind, _embedded_facts, "broken image", scan.note_turned))
         return known
 
     def _make_records(
@@ -215,21 +244,15 @@ ROOT/                          source.path
             yield replace(record, metadata=of_file["flags"])
 
 
-def _image_path(annotation: str, image: str) -> str:
-    """``imagePath`` as a path from the root; on Windows it is written with backslashes."""
-    return str(PurePosixPath(annotation).parent / image.replace("\\", "/"))
-
-
 def _embedded_facts(path: Path) -> dict[str, Any]:
     """The `image_facts` of the image that an annotation file embeds."""
-    data = labelme_file.embedded_image(labelme_file.read_document(path), path)
-    width, height = parse_header(data, path).size
-    return {"width": width, "height": height, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    return facts_of(labelme_file.embedded_image(labelme_file.read_document(path), path), path)
 
 
 def _load_embedded_image(document: Mapping[str, Any], path: Path, record: Record) -> Image:
     data = labelme_file.embedded_image(document, path)
     header = parse_header(data, path)
-    image = turn_upright(decode(data, header, path), header.orientation)
+    turn = 1 if record.data.get("as_stored") else header.orientation
+    image = turn_upright(decode(data, header, path), turn)
     check_size(path, image, record)
     return image

@@ -18,6 +18,7 @@ from augforge.sources.formats.volume.labels import label_facts, label_kind
 from augforge.sources.formats.volume.naming import LabelFiles, Naming
 from augforge.sources.formats.volume.segments import SEGMENT_FACTS, segment_facts
 from augforge.sources.formats.volume.series import FRAMES_FACTS, frames_facts, series_facts
+from augforge.sources.scan.agreeing import rename_agreeing
 from augforge.sources.scan.scanning import Scan
 
 _LABELS = frozenset({".nii", ".gz", ".tif", ".tiff"})
@@ -185,6 +186,7 @@ def label_volumes(
 ) -> dict[str, Labels]:
     """Label volumes by the names of their images; those that do not fit are bad samples and left out."""
     found = scan.places_by_name((str(files.naming.sample(place)), place) for place in places)
+    rename_agreeing(found, images)
     files.require_a_match(scan, found, images)
     scan.check_images_exist(found, images)
     known = scan.facts(found.items(), VOLUME_FACTS, volume_facts, "broken labels")
@@ -226,6 +228,7 @@ def find_segmentations(scan: Scan, files: LabelFiles, images: Mapping[str, Liste
         name = str(files.naming.sample(place))
         named.append((name if name in images else files.naming.of_folder(place.rpartition("/")[0]) or name, place))
     found = scan.places_by_name(named)
+    rename_agreeing(found, images)
     files.require_a_match(scan, found, images)
     scan.check_images_exist(found, images)
     labels: dict[str, dict[str, Labels]] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,6 +10,7 @@ from augforge.errors import SourceError
 from augforge.sources.core import Refused
 from augforge.sources.formats.dicom.facts import dicom_name
 from augforge.sources.formats.volume.file import is_volume, volume_name
+from augforge.sources.patterns import check_pattern, search
 from augforge.sources.scan.records import normal_folder
 from augforge.sources.scan.scanning import Scan
 from augforge.sources.scan.walking import is_below, places_outside
@@ -47,13 +47,16 @@ class Naming:
         name = (volume_name if is_volume(place) else dicom_name)(place, self.folder)
         if self.pattern is None:
             return name
-        found = re.fullmatch(self.pattern, name)
+        try:
+            found = search(self.pattern, name, "fullmatch")
+        except ValueError as error:
+            raise SourceError(f"{error}. Correct source.{self.option}.") from None
         return (found[number + 1] or "").strip("/") or None if found else None
 
     @property
     def names_labels(self) -> bool:
         """Whether file names contain labels."""
-        return re.compile(self.pattern or "").groups > 1
+        return check_pattern(self.pattern or "") > 1
 
     def within(self, folder: str) -> Naming:
         """The naming for a folder inside this one."""

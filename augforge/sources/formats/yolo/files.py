@@ -17,9 +17,13 @@ from ruamel.yaml import YAML
 from augforge.errors import SourceError, nearest
 from augforge.sources.scan.documents import read_text
 from augforge.sources.scan.own_splits import is_split_name
+from augforge.yamlfile.composing import LimitedComposer
 
 _SLACK = 0.01
-"""How far coordinates may lie outside of 0 to 1, as tools round them; they are clipped to the image."""
+"""How far coordinates may lie outside of 0 to 1, as tools round them, without being told."""
+
+_FARTHEST = 0.5
+"""How far they may lie outside at all: shapes are cut at the image, but pixels are no shares of its size."""
 
 Boxes = Literal["error", "rectangle"]
 Points = list[list[float]]
@@ -36,6 +40,12 @@ class Shape:
     number: int
     points: Points
     box: bool = False
+
+    @property
+    def reach(self) -> float:
+        """How far the shape reaches out of the image, in shares of its size; 0 if it does not, or hardly does."""
+        reach = max(max(-value, value - 1) for point in self.points for value in point)
+        return reach if reach > _SLACK else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +117,11 @@ def read_data_yaml(path: Path) -> DataYaml:
     data = _read_yaml(path)
     if not isinstance(data, dict):
         raise SourceError(f"{path} holds no keys; expected names, train and val. Correct it.")
+    if data.get("kpt_shape") is not None:
+        raise SourceError(
+            f"{path}: kpt_shape says that the labels are poses, a box and keypoints a line; expected polygons. Export "
+            "them for segmentation, or remove kpt_shape if they are polygons."
+        )
     parts = {
         key: _read_paths(data[key], path, key)
         for key in data
@@ -119,7 +134,9 @@ def read_data_yaml(path: Path) -> DataYaml:
 def _read_yaml(path: Path) -> Any:
     text = read_text(path)
     try:
-        return YAML(typ="safe", pure=True).load(text)
+        yaml = YAML(typ="safe", pure=True)
+        yaml.Composer = LimitedComposer
+        return yaml.load(text)
     except Exception as error:  # ruamel raises whatever its constructors raise
         line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
         raise SourceError(f"{path}:{line}: not valid YAML ({str(error).splitlines()[0]}). Correct it there.") from error
@@ -223,9 +240,14 @@ def _read_box(values: Sequence[float], boxes: Boxes, where: str) -> Points:
 
 
 def _check_bounds(points: Points, where: str) -> None:
-    outside = next((value for point in points for value in point if not -_SLACK <= value <= 1 + _SLACK), None)
+    """Raise SourceError for coordinates that are no shares of the image's size, and for a shape wholly outside it."""
+    outside = next((value for point in points for value in point if not -_FARTHEST <= value <= 1 + _FARTHEST), None)
     if outside is not None:
         raise SourceError(
-            f"{where}: coordinate {outside:g} lies outside the image; expected 0 to 1, shares of its width and height. "
-            "Divide pixels by them, or correct the line."
+            f"{where}: coordinate {outside:g} lies far outside the image; expected 0 to 1, shares of its width and "
+            "height. Divide pixels by them, or correct the line."
+        )
+    if any(max(values) < -_SLACK or min(values) > 1 + _SLACK for values in zip(*points, strict=True)):
+        raise SourceError(
+            f"{where}: the shape lies outside its image; expected some of it inside. Correct or remove the line."
         )

@@ -11,9 +11,10 @@ from augforge.errors import SourceError
 from augforge.sources.core import Refused
 from augforge.sources.formats.yolo.files import DataYaml
 from augforge.sources.formats.yolo.paths import below_root, strip_lost_folders, without_parent_folder
+from augforge.sources.scan.agreeing import Agreeing, existing_place
 from augforge.sources.scan.documents import read_text
 from augforge.sources.scan.own_splits import own_split, split_folder, split_folders
-from augforge.sources.scan.records import folder_or_name, name_of, place_inside
+from augforge.sources.scan.records import folder_or_name, name_of
 from augforge.sources.scan.scanning import Scan
 from augforge.sources.scan.walking import outermost
 
@@ -121,7 +122,7 @@ def _read_parts(scan: Scan, data_yaml: DataYaml, found: Images) -> dict[str, lis
 def _part_place(scan: Scan, data_yaml: DataYaml, name: str, text: str) -> str | None:
     """The place of a folder or list, which has to exist. None for missing test images: Roboflow names them always."""
     where = f"{scan.root / data_yaml.file}: {name}"
-    place = below_root(scan.root, text, where)
+    place = below_root(scan, text, where)
     if os.path.exists(scan.root / place):  # noqa: PTH110
         return place
     if own_split(name) != "test":
@@ -163,7 +164,8 @@ def _read_list(scan: Scan, place: str) -> list[str]:
 
 
 def _image_in_list(scan: Scan, text: str, where: str) -> str:
-    place = below_root(scan.root, text, where)
+    named = below_root(scan, text, where)
+    place = existing_place(scan.root, named) or named
     if not _is_image(scan, place):
         raise SourceError(f"{where}: {scan.root / place} is no image in a folder named images. Correct the line.")
     return place
@@ -186,14 +188,16 @@ def label_files(scan: Scan, images: Mapping[str, str], folders: Iterable[str], n
         needed: an image with another file, such as .json, in place of its label file is a bad sample.
     """
     expected = {name_of(label_place(place)): name for name, place in images.items()}
+    agreeing = Agreeing(expected)
     walked = [place for folder in outermost(folders) for place in scan.walk(folder, _LABELS, "a label file")]
     others = {name_of(row.detail): row.detail for row in scan.refused if row.reason == "not a label file"}
     for place in walked:
-        if place.rpartition("/")[2] in _NO_LABELS:
+        if _is_note(place):
             scan.refused.append(Refused(sample_name(place), "not a label file", place))
-        elif name_of(place) not in expected:
-            scan.check_images_exist({sample_name(place): place}, ())
-    found = scan.places_by_name((expected[stem], place) for place in walked if (stem := name_of(place)) in expected)
+    orphans = {sample_name(place): place for place in walked if agreeing.find(name_of(place)) is None}
+    scan.check_images_exist({name: place for name, place in orphans.items() if not _is_note(place)}, (), images)
+    stems = ((agreeing.find(name_of(place)), place) for place in walked)
+    found = scan.places_by_name((expected[stem], place) for stem, place in stems if stem is not None)
     for stem, name in expected.items():
         if name not in found:
             file = _find_label_file(scan, stem, name)
@@ -207,11 +211,16 @@ def label_files(scan: Scan, images: Mapping[str, str], folders: Iterable[str], n
     return found
 
 
+def _is_note(place: str) -> bool:
+    """Whether a text file is one of those that labelling tools write beside the labels."""
+    return place.rpartition("/")[2] in _NO_LABELS
+
+
 def _find_label_file(scan: Scan, stem: str, name: str) -> str | None:
     """The label file of an image from a list, or None; reports what is there and is no readable file."""
     place = next((place for place in (f"{stem}.txt", f"{stem}.TXT") if os.path.lexists(scan.root / place)), None)
     try:
-        if place is None or os.path.isfile(scan.root / place_inside(scan.root, place, f"{scan.root}: label file")):  # noqa: PTH113
+        if place is None or os.path.isfile(scan.root / below_root(scan, place, f"{scan.root}: label file")):  # noqa: PTH113
             return place
         raise SourceError(f"{scan.root / place} is no file that can be read. Put the label file there.")
     except SourceError as error:

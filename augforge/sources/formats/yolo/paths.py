@@ -6,7 +6,6 @@ import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 from augforge.errors import SourceError
 from augforge.sources.scan.own_splits import is_split_name
@@ -52,13 +51,12 @@ def without_parent_folder(text: str) -> str:
     return text.replace("\\", "/").removeprefix("../")
 
 
-def below_root(root: Path, text: str, where: str) -> str:
+def below_root(scan: Scan, text: str, where: str) -> str:
     """A path as a place below the root. Raises SourceError if it leads out of it."""
     if _ABSOLUTE.match(text):
-        raise SourceError(
-            f"{where}: {text} is an absolute path, and not below {root}; expected one relative to that. Correct it."
-        )
-    return place_inside(root, text, where)
+        fact = f"{where}: {text} is an absolute path, and not below {scan.root}"
+        raise SourceError(f"{fact}; expected one relative to that. Correct it.")
+    return place_inside(scan.root, text, where, scan.source.follows_links)
 
 
 def _from_root(roots: Iterable[str], text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -16,7 +16,7 @@ from augforge.errors import SourceError
 from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
-from augforge.sources.core import Listing, Record, Source, source
+from augforge.sources.core import Listing, PhotoSource, Record, source
 from augforge.sources.formats.yolo.files import Boxes, DataYaml, Shape, find_data_yaml, read_data_yaml, read_labels
 from augforge.sources.formats.yolo.layout import (
     find_images,
@@ -28,16 +28,20 @@ from augforge.sources.formats.yolo.layout import (
     split_of,
 )
 from augforge.sources.loading import known_bits, load_image, make_sample
+from augforge.sources.scan.likely import likely_hint
+from augforge.sources.scan.mismatches import alike_orphans, report_mismatched
+from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.recent_files import RECENT_FILES
 from augforge.sources.scan.records import make_record
 from augforge.sources.scan.scanning import Scan
 
 
 @source
-class Yolo(Source):
+class Yolo(PhotoSource):
     """Reads YOLO segmentation labels: polygons whose points are shares of the image's width and height.
 
-    A point (x, y) is the pixel (x * width, y * height), as converters write it; points slightly outside are clipped.
+    A point (x, y) is the pixel (x * width, y * height), as converters write it. A shape that reaches out of the image
+    is cut at it, and told; one wholly outside, or farther out than half of the image, is an error, and so are poses.
     Filled polygons include the pixels of their outline (`cv2.fillPoly`), as in Ultralytics: half a pixel wider than
     COCO's masks. Classes are in the order of ``names``. The path of a label file is that of the image, with ``labels``
     in place of ``images``.
@@ -77,18 +81,22 @@ ROOT/                          source.path
         scan.require_folder("")
         data_yaml = find_data_yaml(self.root, self.data)
         names = self._class_numbers(data_yaml)
-        table = class_table(self, names.values(), self.root / data_yaml.names_file)
-        scan.note_labels(names.values())
+        table = class_table(self, names.values(), self.root / data_yaml.names_file, scan)
         found = find_images(scan, data_yaml)
         places = scan.places_by_name((sample_name(place), place) for place in found.parts)
         facts = scan.image_facts(places.items())
         labels = label_files(scan, places, found.folders, needed=self.missing_label is None)
         unlabelled = self._find_unlabelled(scan, places, found.parts, labels)
         contents = scan.facts(labels.items(), self._kind(names, table), self._make_reader(names), "broken label file")
+        read = ((name, contents[label]) for name, label in labels.items() if label in contents)
+        report_cut_shapes(scan, ((name, content["reach"]) for name, content in read))
+        scan.settle_orientation(
+            facts, lambda place: Claim(name, None) if (name := sample_name(place)) in labels else None
+        )
 
         def record(name: str, place: str, label: str | None) -> Record:
             missing = "unlabelled" if name in unlabelled else "empty"
-            content, drawn = (missing, []) if label is None else contents[label]
+            content, drawn = (missing, []) if label is None else (contents[label]["content"], contents[label]["drawn"])
             annotation = table.content(content)
             known = [] if name in unlabelled else table.known
             data = {"labels": label, "known": known, "names": None if data_yaml.names is None else data_yaml.names_file}
@@ -106,7 +114,8 @@ ROOT/                          source.path
             path = self.root / data_yaml.file
             others = "and no other .yaml, .yml or classes.txt there has names of classes"
             fact = f"{path} has no names of classes" if path.is_file() else f"{path} does not exist, {others}"
-            raise SourceError(f"{fact}. Add names there, or set source.classes in the order of the numbers.")
+            remedy = "Add names there, or set source.classes in the order of the numbers."
+            raise SourceError(f"{fact}. {remedy}{likely_hint(self)}")
         return data_yaml.names if data_yaml.names is not None else dict(enumerate(self.classes or ()))
 
     # ---- label files ----
@@ -121,7 +130,9 @@ ROOT/                          source.path
                 fact = f"{self.root / place} has no label file {label_place(place)}"
                 scan.bad_sample(name, "no label file", f"{fact}; expected one. Add it, or set missing_label.")
         if self.missing_label is not None:
-            return set(without_labels) if self.missing_label == "unlabelled" else set()
+            doubtful = alike_orphans(scan, without_labels)
+            report_mismatched(scan, doubtful)
+            return set(without_labels) if self.missing_label == "unlabelled" else doubtful
         if without_labels and not labels:
             self._report_no_labels(scan, len(without_labels), next(iter(without_labels.values())))
         labelled = {part for name in labels for part in (part_of(name, ""), parts[images[name]])}
@@ -129,7 +140,9 @@ ROOT/                          source.path
         unlabelled = {name: part for name, part in unlabelled.items() if part and part not in labelled}
         for part, count in sorted(Counter(unlabelled.values()).items()):
             scan.warnings.append(f"{part}: none of {count} images has a label file, so they are taken for unlabelled")
-        return set(unlabelled)
+        doubtful = without_labels.keys() - unlabelled.keys() if scan.orphans else set()
+        report_mismatched(scan, doubtful)
+        return {*unlabelled, *doubtful}
 
     def _report_no_labels(self, scan: Scan, count: int, place: str) -> None:
         scan.source_error(
@@ -140,14 +153,17 @@ ROOT/                          source.path
     def _kind(self, names: Mapping[int, str], table: ClassTable) -> str:
         """The kind of a label file's facts in the cache: it names everything besides the file that decides them."""
         rules = digest(list(names.items()), table.names, self.class_map, self.boxes)
-        return f"yolo@{self.adapter_version}, facts@2 {rules}"
+        return f"yolo@{self.adapter_version}, facts@4 {rules}"
 
     def _make_reader(self, names: Mapping[int, str]) -> Any:
-        def read(path: Path) -> list[Any]:
+        def read(path: Path) -> dict[str, Any]:
             shapes = read_labels(path, names, self.boxes)
-            named = ((self.class_of(names[shape.number]), shape) for shape in shapes)
-            drawn = sorted([name, shape.box, shape.points] for name, shape in named if name is not None)
-            return [digest(drawn), sorted({str(name) for name, *_ in drawn})]
+            named = [(name, shape) for shape in shapes if (name := self.class_of(names[shape.number])) is not None]
+            return {
+                "content": digest(sorted([name, shape.box, shape.points] for name, shape in named)),
+                "drawn": sorted({name for name, _ in named}),
+                "reach": [shape.reach for _, shape in named if shape.reach],
+            }
 
         return read
 
@@ -173,6 +189,20 @@ ROOT/                          source.path
         path = self.root / file
         return RECENT_FILES.get(
             path, "yolo names", lambda: read_data_yaml(path).names or {}, lambda names: sum(map(len, names.values()))
+        )
+
+
+def report_cut_shapes(scan: Scan, reaches: Iterable[tuple[str, Sequence[float]]]) -> None:
+    """Tell of shapes that reach out of their images, given by the names of these, and were cut."""
+    cut = {name: reach for name, reach in reaches if reach}
+    if cut:
+        farthest = max(max(reach) for reach in cut.values())
+        scan.find(
+            "shapes outside the image",
+            f"Shapes reach out of the image, by up to {farthest:.1%} of its size, and were cut at it: "
+            f"{sum(map(len, cut.values()))} in {len(cut)} images",
+            "Correct the labels if they belong to other images",
+            sorted(cut),
         )
 
 

@@ -1,0 +1,206 @@
+"""Reading the annotations of a COCO file: the class and the shapes of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from augforge.errors import SourceError, shorten
+from augforge.keys import canonical_json
+from augforge.sample import IGNORE
+from augforge.sources.classes import crowd_class
+from augforge.sources.formats.coco.ids import REMEDY, CocoId, read_flag, require_id
+from augforge.sources.options import Boxes, Crowd
+from augforge.sources.raster.rle import read_counts
+from augforge.sources.raster.shapes import Farthest, Ring, box_of, extend_farthest, flat_ring, rectangle
+from augforge.sources.scan.documents import is_pixel
+
+Size: TypeAlias = tuple[int, int]
+"""Width and height."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationRules:
+    """How the recipe wants annotations to be read.
+
+    Attributes:
+        class_by_category: the class of each category id, or None if the category is left out.
+        crowd: what becomes of crowds; None if the recipe still has to decide, so that a crowd is an error.
+        boxes: what becomes of a box without a mask.
+        drop_degenerate: leave out rings of one or two points, which are errors otherwise.
+    """
+
+    class_by_category: Mapping[CocoId, str | None]
+    crowd: Crowd | None
+    boxes: Boxes
+    drop_degenerate: bool = False
+
+
+@dataclass(slots=True)
+class AnnotatedEntry:
+    """An entry of the file's ``images``, and what its annotations draw.
+
+    Attributes:
+        file_name: as the file says.
+        size: as the file says, or else that of the first mask; None without either.
+        shapes: canonical JSON texts of [class, ring or run lengths]; a set, so that a repeated shape counts once.
+        drawn: the classes of the shapes.
+        farthest: the polygons that lie farthest out. They are compared with the image later, when its file was read.
+        problem: the first error in its annotations.
+        seen: the categories that are annotated in this image.
+        negative: LVIS' ``neg_category_ids``: categories that somebody looked for and did not find. None in other files,
+            which label every image for all categories.
+        partial: LVIS' ``not_exhaustive_category_ids``: categories of which not every instance is annotated.
+        dropped: how many rings of one or two points were left out.
+        rings: how many rings are drawn.
+        within_one: how many of these lie within 0 to 1, as shares of the image's size do.
+        fractions: how many of those are not all whole numbers.
+        annotated: whether an annotation names it.
+    """
+
+    file_name: str
+    size: Size | None
+    negative: set[CocoId] | None = None
+    partial: set[CocoId] = field(default_factory=set)
+    seen: set[CocoId] = field(default_factory=set)
+    shapes: set[str] = field(default_factory=set)
+    drawn: set[str] = field(default_factory=set)
+    farthest: Farthest = field(default_factory=list)
+    problem: str | None = None
+    dropped: int = 0
+    rings: int = 0
+    within_one: int = 0
+    fractions: int = 0
+    annotated: bool = False
+
+    def add(self, shapes: Iterable[tuple[str, Ring | str]], annotation: str) -> None:
+        """Add the shapes of one annotation, which messages call ``annotation``."""
+        for name, shape in shapes:
+            self.shapes.add(canonical_json([name, shape]))
+            self.drawn.add(name)
+            if not isinstance(shape, str):
+                box = box_of(zip(shape[::2], shape[1::2], strict=True))
+                self.farthest = extend_farthest(self.farthest, box, annotation)
+                self.rings += 1
+                if min(box) >= 0 and max(box) <= 1:
+                    self.within_one += 1
+                    self.fractions += not all(map(float.is_integer, shape))
+
+    def facts(self, rules: AnnotationRules) -> dict[str, Any]:
+        """What the listing needs, JSON-like; ``unknown`` are the classes that the image is not labelled for."""
+        return {
+            "file_name": self.file_name,
+            "size": self.size,
+            "shapes": f"[{','.join(sorted(self.shapes))}]",
+            "drawn": sorted(self.drawn),
+            "far": self.farthest,
+            "unknown": self._unknown_classes(rules),
+            "problem": self.problem,
+            "dropped": self.dropped,
+            "rings": [self.rings, self.within_one, self.fractions],
+            "annotated": self.annotated,
+        }
+
+    def _unknown_classes(self, rules: AnnotationRules) -> list[str]:
+        """The classes that the image is not labelled for: one unlabelled category makes its whole class unknown."""
+        unlabelled = set() if self.negative is None else rules.class_by_category.keys() - self.seen - self.negative
+        classes = (rules.class_by_category.get(category) for category in unlabelled | self.partial)
+        return sorted({name for name in classes if name is not None})
+
+
+def read_shapes(
+    entry: Mapping[str, Any], image: AnnotatedEntry, where: str, rules: AnnotationRules
+) -> Iterator[tuple[str, Ring | str]]:
+    """Class and shape, a ring or compressed run lengths, for each shape of an annotation."""
+    name = _class_of_annotation(entry, image, where, rules)
+    if name is None:
+        return
+    segmentation = entry.get("segmentation")
+    if not segmentation:
+        shapes: Iterator[Ring | str] = _box_shapes(entry.get("bbox"), where, rules)
+    elif isinstance(segmentation, list):
+        shapes = _rings(segmentation, image, where, rules)
+    elif isinstance(segmentation, dict):
+        shapes = iter([_run_lengths(segmentation, image, where)])
+    else:
+        raise SourceError(
+            f"{where}: segmentation is {shorten(segmentation)}; expected polygons [[x, y, x, y, ...], ...] or run "
+            f"lengths. {REMEDY}"
+        )
+    for shape in shapes:
+        yield name, shape
+
+
+def _class_of_annotation(
+    entry: Mapping[str, Any], image: AnnotatedEntry, where: str, rules: AnnotationRules
+) -> str | None:
+    """The class of an annotation, or None if it is left out."""
+    category = require_id(entry.get("category_id"), f"{where}: category_id")
+    if category not in rules.class_by_category:
+        raise SourceError(f"{where}: category_id {shorten(category)} is none of categories. {REMEDY}")
+    image.seen.add(category)
+    name = rules.class_by_category[category]
+    if name is None or not read_flag(entry.get("iscrowd"), f"{where}: iscrowd"):
+        return name
+    if rules.crowd is None:
+        raise SourceError(
+            f"{where} is a crowd, and classes has no '{IGNORE}' for it; expected one, or a decision. Add '{IGNORE}' to "
+            "source.classes, or set 'crowd: class' or 'crowd: drop'."
+        )
+    return crowd_class(rules.crowd, name)
+
+
+def _rings(segmentation: list[Any], image: AnnotatedEntry, where: str, rules: AnnotationRules) -> Iterator[Ring]:
+    """The rings of an annotation; those of one or two points are left out, and counted, if the recipe says so."""
+    if not any(isinstance(ring, list | dict) for ring in segmentation):
+        raise SourceError(
+            f"{where}: segmentation is the flat list {shorten(segmentation)}; expected a list of polygons, each a flat "
+            "list: [[x, y, x, y, ...]]. Put the list in brackets, or export the file again."
+        )
+    for ring in segmentation:
+        if rules.drop_degenerate and _is_degenerate(ring):
+            image.dropped += 1
+        else:
+            yield _require_ring(ring, where)
+
+
+def _require_ring(ring: Any, where: str) -> Ring:
+    try:
+        return flat_ring(ring, where)
+    except SourceError as error:
+        if not _is_degenerate(ring):
+            raise
+        raise SourceError(f"{error} Or set 'drop_degenerate: true', which leaves out such polygons.") from None
+
+
+def _is_degenerate(ring: Any) -> bool:
+    """Whether a ring has no, one or two points, which enclose nothing."""
+    return isinstance(ring, list) and len(ring) in (0, 2, 4) and all(map(is_pixel, ring))
+
+
+def _box_shapes(box: Any, where: str, rules: AnnotationRules) -> Iterator[Ring | str]:
+    """The rectangle of an annotation that has a box and no mask, or nothing, as the recipe says."""
+    if rules.boxes == "error":
+        raise SourceError(
+            f"{where} has a box and no mask; expected polygons or run lengths. Set 'boxes: rectangle' to take boxes "
+            "for masks, or 'boxes: drop' to leave them out."
+        )
+    if rules.boxes == "rectangle":
+        if not (isinstance(box, list) and len(box) == 4 and all(map(is_pixel, box)) and min(box[2:]) > 0):
+            raise SourceError(f"{where}: bbox is not [x, y, width, height] in pixels, but {shorten(box)}. {REMEDY}")
+        x, y, width, height = map(float, box)
+        # A ring includes its corners, so a box of 5 pixels from x = 2 goes to x = 6.
+        yield flat_ring(rectangle(x, y, x + max(0.0, width - 1), y + max(0.0, height - 1)), where)
+
+
+def _run_lengths(segmentation: dict[str, Any], image: AnnotatedEntry, where: str) -> str:
+    """Compressed run lengths of a mask, which has to be as large as its image."""
+    counts, (height, width) = read_counts(segmentation, where)
+    image.size = image.size or (width, height)
+    if (width, height) != image.size:
+        raise SourceError(
+            f"{where}: the mask has {width}x{height} pixels, image {image.file_name} {image.size[0]}x{image.size[1]}; "
+            f"expected the same. {REMEDY}"
+        )
+    return counts

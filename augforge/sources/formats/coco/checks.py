@@ -1,0 +1,122 @@
+"""What a COCO source reports of its annotation files as a whole: warnings, findings, and errors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from augforge.errors import some
+from augforge.sample import IGNORE
+from augforge.sources.formats.coco.layout import AnnotatedImage, AnnotationFile
+from augforge.sources.options import Crowd
+from augforge.sources.scan.mismatches import report_mismatched
+from augforge.sources.scan.scanning import Scan
+
+
+def report_left_files(scan: Scan, read: Sequence[str], left: Sequence[str]) -> None:
+    """Tell of annotation files that are not read."""
+    if left:
+        scan.find(
+            "annotation file left aside",
+            f"{some(left)} {'is' if len(left) == 1 else 'are'} not read, since {some(read)} "
+            f"{'is' if len(read) == 1 else 'are'} named instances",
+            "Move away what is not needed, or name the file to read in source.annotations",
+            left,
+        )
+
+
+def report_orphans(scan: Scan, file: AnnotationFile) -> None:
+    """Report annotations of images that the file does not list as bad samples."""
+    for key, count in file.facts["orphans"]:
+        fact = f"{scan.root / file.place}: image_id {key} of {count} annotations is none of images"
+        scan.bad_sample(f"image_id {key}", "no image", f"{fact}. Add the image there, or remove them.")
+
+
+def find_mismatched(scan: Scan, annotated: Mapping[str, AnnotatedImage]) -> set[str]:
+    """Names of the images without annotation in files that have annotations of no image, which may be theirs."""
+    bare = {place: file for place, (file, facts) in annotated.items() if not facts["annotated"]}
+    names = {file.sample_name(place) for place, file in bare.items() if file.facts["orphans"]}
+    report_mismatched(scan, names)
+    return names
+
+
+def report_phantoms(scan: Scan, labels: Iterable[str]) -> None:
+    """Tell of categories 0 that are left out."""
+    for label in labels:
+        scan.find(
+            "phantom class left out",
+            f"category 0, '{label}', is the supercategory of all others and no annotation uses it, as Roboflow writes "
+            "it, so it is no class",
+            f"List '{label}' in source.classes, or map it by source.class_map, if it is one",
+            [label],
+        )
+
+
+def report_unlabelled_files(scan: Scan, files: Sequence[AnnotationFile]) -> None:
+    """Warn of files without any annotation."""
+    meaning = "unlike other files; its images are unlabelled" if len(files) > 1 else "so all its images are empty"
+    places = [file.place for file in files if not file.facts["annotated"]]
+    scan.warnings += [f"{place} holds no annotation, {meaning}" for place in places]
+
+
+def report_dropped_rings(scan: Scan, annotated: Iterable[AnnotatedImage]) -> None:
+    """Tell how many rings of one or two points were left out."""
+    dropped = {file.sample_name(file.place_of(f["file_name"])): f["dropped"] for file, f in annotated if f["dropped"]}
+    if dropped:
+        scan.find(
+            "polygons of one or two points dropped",
+            f"Polygons of fewer than 3 points, which enclose nothing, were left out by drop_degenerate: "
+            f"{sum(dropped.values())} in {len(dropped)} images",
+            "Correct the annotations if they stand for objects",
+            sorted(dropped),
+        )
+
+
+def check_shares(scan: Scan, file: AnnotationFile) -> None:
+    """Report an error if all polygons of a file are given in shares of the image's size, and not in pixels."""
+    images = file.facts["images"]
+    rings, within_one, fractions = (sum(image["rings"][i] for image in images) for i in range(3))
+    sizes = [image["size"] for image in images if image["rings"][0] and image["size"]]
+    if fractions and rings == within_one and (not sizes or max(map(max, sizes)) > 2):
+        largest = max(sizes, default=None)
+        size = f"images have up to {largest[0]}x{largest[1]} pixels" if largest else "COCO counts in pixels"
+        scan.source_error(
+            f"{scan.root / file.place}: all coordinates of its {rings} polygons lie within 0 to 1, while its {size}; "
+            "expected pixels. Multiply each x by the width and each y by the height of its image, or export the file "
+            "again."
+        )
+
+
+def check_crowds(scan: Scan, files: Sequence[AnnotationFile], crowd: Crowd | None) -> None:
+    """Warn of crowds that become `ignore` by default.
+
+    It is an error if a category has only crowds and more than a fifth of all annotations are crowds: then the tool
+    probably marks masks as crowds that are none.
+    """
+    drawn, crowds = _count_crowds(file.facts for file in files)
+    if crowd is not None or not crowds.total():
+        return
+    places = [file.place for file in files]
+    only_crowds = [label for label in drawn if drawn[label] == crowds[label]]
+    if only_crowds and 5 * crowds.total() > drawn.total():  # in COCO itself, one annotation in a hundred is a crowd
+        paths = ", ".join(str(scan.root / place) for place in places)
+        scan.source_error(
+            f"{paths}: all annotations of {some(only_crowds)} are crowds (iscrowd: 1), which would become "
+            f"{IGNORE}; expected some that are not, but some tools mark all masks so. Set 'crowd: class' if they "
+            f"are objects, or 'crowd: {IGNORE}' if they are crowds."
+        )
+    scan.warnings.append(
+        f"{', '.join(places)}: {crowds.total()} of {drawn.total()} annotations are crowds and became {IGNORE}; "
+        "set 'crowd: class' if your tool marks masks so"
+    )
+
+
+def _count_crowds(facts: Iterable[Mapping[str, Any]]) -> tuple[Counter[str], Counter[str]]:
+    """How many annotations draw something, and how many of them are crowds, by their labels."""
+    drawn: Counter[str] = Counter()
+    crowds: Counter[str] = Counter()
+    for label, count, crowd_count in (counts for read in facts for counts in read["drawn"]):
+        drawn[label] += count
+        crowds[label] += crowd_count
+    return drawn, crowds

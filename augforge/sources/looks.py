@@ -1,0 +1,23 @@
+"""Names that look the same to people, although they are written in different Unicode forms."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+
+def as_it_looks(name: str) -> str:
+    """A name in Unicode's composed form (NFC): names that look the same become equal, however accents are written."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def look_alike(names: Iterable[str]) -> str | None:
+    """The first name that looks like another one, but is written in another way; None if there is none."""
+    seen: dict[str, str] = {}
+    return next((name for name in names if seen.setdefault(as_it_looks(name), name) != name), None)
+
+
+def find_alike(name: str, names: Iterable[str]) -> str | None:
+    """The first of the names that looks like this one; None if there is none."""
+    look = as_it_looks(name)
+    return next((other for other in names if as_it_looks(other) == look), None)

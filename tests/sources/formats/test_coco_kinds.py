@@ -1,0 +1,264 @@
+"""COCO files as other tools write them: several files and folders, ids as text, odd polygons, phantom classes."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import makedata
+import numpy as np
+import pytest
+from makedata import filled
+
+from augforge.sources import Listing
+
+SQUARE = [2, 2, 6, 2, 6, 5, 2, 5]
+
+scan, broken, load = partial(makedata.scan, "coco"), partial(makedata.broken, "coco"), partial(makedata.load, "coco")
+
+
+def content(*file_names: str, ring: Any = None, first_id: Any = 1, **more: Any) -> dict[str, Any]:
+    """A file of images of 20x16 pixels, each with one square of class cell."""
+    images = [{"id": i, "file_name": name, "width": 20, "height": 16} for i, name in enumerate(file_names, 1)]
+    notes = [
+        {"id": i, "image_id": i, "category_id": 1, "segmentation": [ring or SQUARE], "iscrowd": 0}
+        for i in range(1, len(file_names) + 1)
+    ]
+    return {"images": images, "annotations": notes, "categories": [{"id": 1, "name": "cell"}], **more}
+
+
+def put(root: Path, place: str, data: Any, *images: str) -> None:
+    makedata.put_json(root / place, data)
+    for image in images:
+        makedata.put_image(root / image)
+
+
+def splits(listing: Listing) -> dict[str, str | None]:
+    return {record.name: record.split for record in listing.records}
+
+
+def kinds(listing: Listing) -> list[str]:
+    return [finding.kind for finding in listing.findings]
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("train", "val"),
+    [
+        ("annotations/instances_default.json", "annotations/val_instances_default.json"),
+        ("annotations/instances.json", "annotations/instances_val2017.json"),
+        ("labels.json", "labels_val.json"),
+        ("annotations/instances_train.json", "valid/_annotations_instances.json"),
+    ],
+)
+def test_a_file_without_split_is_that_of_training(tmp_path: Path, train: str, val: str) -> None:
+    put(tmp_path, train, content("a.png", "b.png"), "images/a.png", "images/b.png")
+    put(tmp_path, val, content("c.png"), "images/c.png")
+    listing = scan(tmp_path)
+    assert sorted(str(split) for split in splits(listing).values()) == ["None", "None", "val"]
+    assert not listing.findings and not listing.refused
+    assert all(sample.masks.any() for sample in load(tmp_path).values())
+
+
+def test_the_only_file_of_a_split_is_not_left_aside(tmp_path: Path) -> None:
+    put(tmp_path, "annotations/instances_train.json", content("a.png"), "images/a.png")
+    put(tmp_path, "annotations/test.json", content("c.png"), "images/c.png")
+    broken(tmp_path, "annotations/test.json would be left aside", "instances_test.json")
+    assert len(scan(tmp_path, annotations="annotations/test.json").records) == 1
+
+
+def test_a_file_that_is_left_aside_is_told(tmp_path: Path) -> None:
+    put(tmp_path, "annotations/instances_train.json", content("a.png"), "images/a.png")
+    put(tmp_path, "annotations/captions_train.json", content("a.png"))  # COCO itself has them
+    assert scan(tmp_path).findings == ()
+    put(tmp_path, "annotations/corrected.json", content("a.png"))
+    (finding,) = scan(tmp_path).findings
+    assert (finding.kind, finding.names) == ("annotation file left aside", ("annotations/corrected.json",))
+
+
+# ---- folders of images -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folders", [("images/train", "images/val"), ("train", "val"), ("train/images", "val/images")])
+def test_two_folders_of_images_for_one_file(tmp_path: Path, folders: tuple[str, str]) -> None:
+    put(
+        tmp_path,
+        "instances.json",
+        content("a.png", "b.png"),
+        *(f"{f}/{n}.png" for f, n in zip(folders, "ab", strict=True)),
+    )
+    listing = scan(tmp_path)
+    assert sorted(record.data["image"] for record in listing.records) == [f"{folders[0]}/a.png", f"{folders[1]}/b.png"]
+    assert sorted(map(str, splits(listing).values())) == ["None", "val"]
+    assert kinds(listing) == ["images in several folders"]
+
+
+def test_images_of_one_name_in_two_folders_are_told(tmp_path: Path) -> None:
+    put(tmp_path, "instances.json", content("a.png"), "images/a.png", "data/a.png")
+    listing = scan(tmp_path)
+    assert [record.data["image"] for record in listing.records] == ["images/a.png"]
+    assert [(f.kind, f.names) for f in listing.findings] == [("two folders of images", ("images", "data"))]
+    assert scan(tmp_path, images="data").findings == ()
+
+
+# ---- ids -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("written", [str, float, lambda number: f"{number}.0"])
+@pytest.mark.parametrize("key", ["image_id", "category_id", "id"])
+def test_ids_as_text_or_floats_match(tmp_path: Path, written: Any, key: str) -> None:
+    data = content("a.png", "b.png")
+    for entry in [*data["annotations"], *(data["images"] if key == "id" else [])]:
+        entry[key] = written(entry[key])
+    put(tmp_path, "instances.json", data, "images/a.png", "images/b.png")
+    for sample in load(tmp_path).values():
+        np.testing.assert_array_equal(makedata.masks_of(sample, ("cell",))["cell"], filled(SQUARE))
+
+
+def test_ids_that_are_text_are_no_numbers(tmp_path: Path) -> None:
+    """007 and 7 may be two images."""
+    data = content("a.png", "b.png")
+    data["images"][0]["id"], data["annotations"][0]["image_id"] = "002", "002"
+    put(tmp_path, "instances.json", data, "images/a.png", "images/b.png")
+    assert len(scan(tmp_path).records) == 2
+    data["annotations"][0]["image_id"] = "01"
+    put(tmp_path, "instances.json", data)
+    broken(tmp_path, "image_id 01 of 1 annotations is none of images")
+
+
+@pytest.mark.parametrize(("flag", "expected"), [("0", "cell"), (0.0, "cell"), (False, "cell"), ("1", "ignore")])
+def test_flags_as_text(tmp_path: Path, flag: Any, expected: str) -> None:
+    data = content(*(f"{i}.png" for i in range(6)))
+    data["annotations"][0]["iscrowd"] = flag
+    put(tmp_path, "instances.json", data, *(f"images/{i}.png" for i in range(6)))
+    (sample, *_), classes = load(tmp_path).values(), scan(tmp_path).classes
+    assert [name for name, mask in makedata.masks_of(sample, classes).items() if mask.any()] == [expected]
+
+
+# ---- polygons --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("box", [{"bbox": [2, 2, 5, 4]}, {"bbox": [0.1, 0.1, 0.2, 0.2]}, {}])
+def test_shares_of_the_image_are_no_pixels(tmp_path: Path, box: dict[str, Any]) -> None:
+    data = content("a.png", "b.png", ring=[0.1, 0.1, 0.6, 0.1, 0.6, 0.8])
+    data["annotations"] = [{**entry, **box} for entry in data["annotations"]]
+    put(tmp_path, "instances.json", data, "images/a.png", "images/b.png")
+    for option in ("error", "reject"):
+        broken(tmp_path, "all coordinates of its 2 polygons lie within 0 to 1", "20x16 pixels", on_error=option)
+    data["annotations"][1]["segmentation"] = [[0, 0, 1, 0, 1, 1, 0, 1]]
+    put(tmp_path, "instances.json", data)
+    broken(tmp_path, "all coordinates of its 2 polygons lie within 0 to 1")
+    data["annotations"][1]["segmentation"] = [SQUARE]
+    put(tmp_path, "instances.json", data)
+    assert len(scan(tmp_path).records) == 2, "one small object is no proof"
+
+
+def test_one_pixel_is_no_share(tmp_path: Path) -> None:
+    put(tmp_path, "instances.json", content("a.png", ring=[0, 0, 1, 0, 1, 1]), "images/a.png")
+    assert len(scan(tmp_path).records) == 1
+
+
+@pytest.mark.parametrize("ring", [[], [3, 3], [3, 3, 4, 4]])
+def test_degenerate_rings(tmp_path: Path, ring: list[int]) -> None:
+    data = content("a.png", "b.png")
+    data["annotations"][0]["segmentation"].append(ring)
+    put(tmp_path, "instances.json", data, "images/a.png", "images/b.png")
+    broken(tmp_path, f"annotation 1: {len(ring) // 2} point", "drop_degenerate: true")
+    listing = scan(tmp_path, drop_degenerate=True)
+    assert [(f.kind, f.names) for f in listing.findings] == [("polygons of one or two points dropped", ("a",))]
+    for sample in load(tmp_path, drop_degenerate=True).values():
+        np.testing.assert_array_equal(makedata.masks_of(sample, ("cell",))["cell"], filled(SQUARE))
+
+
+# ---- classes ---------------------------------------------------------------------------------------------------------
+
+PHANTOM = [
+    {"id": 0, "name": "cells", "supercategory": "none"},
+    {"id": 1, "name": "cell", "supercategory": "cells"},
+    {"id": 2, "name": "nucleus", "supercategory": "cells"},
+]
+
+
+def test_the_phantom_class_is_left_out_and_told(tmp_path: Path) -> None:
+    put(tmp_path, "_annotations.coco.json", content("a.png", categories=PHANTOM), "a.png")
+    listing = scan(tmp_path)
+    assert listing.classes == ("cell", "nucleus")
+    assert [(f.kind, f.names) for f in listing.findings] == [("phantom class left out", ("cells",))]
+    for meant in ({"classes": ["cells", "cell", "nucleus"]}, {"class_map": {"cells": "tissue"}}):
+        assert len(scan(tmp_path, **meant).classes) == 3 and not scan(tmp_path, **meant).findings
+
+
+@pytest.mark.parametrize("change", ["used", "parent", "alone", "used in another file"])
+def test_a_category_0_that_is_no_phantom(tmp_path: Path, change: str) -> None:
+    data = content("a.png", categories=json.loads(json.dumps(PHANTOM)))
+    if change == "used":
+        data["annotations"][0]["category_id"] = 0
+    elif change == "parent":
+        data["categories"][2]["supercategory"] = "none"
+    elif change == "alone":
+        data = content("a.png", categories=PHANTOM[:1], annotations=[])
+    put(tmp_path, "train/_annotations.coco.json", data, "train/a.png")
+    if change == "used in another file":
+        other = content("b.png", categories=PHANTOM)
+        other["annotations"][0]["category_id"] = "0"
+        put(tmp_path, "valid/_annotations.coco.json", other, "valid/b.png")
+    assert scan(tmp_path).classes[0] == "cells" and not scan(tmp_path).findings
+
+
+# ---- names -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folder", ["images", "images/train"])
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_file_names_agree_however_they_are_composed(tmp_path: Path, form: Any, folder: str) -> None:
+    name = "환자 caf\N{LATIN SMALL LETTER E WITH ACUTE}.png"
+    other: Any = {"NFC": "NFD", "NFD": "NFC"}[form]
+    data = content(unicodedata.normalize(form, name))
+    put(tmp_path, "annotations/train.json", data, f"{folder}/{unicodedata.normalize(other, name)}")
+    ((found, sample),) = load(tmp_path).items()
+    assert unicodedata.normalize("NFC", found) == name.removesuffix(".png") and sample.masks.any()
+
+
+@pytest.mark.parametrize(("named", "there"), [("a.PNG", "a.png"), ("a.png", "a.PNG"), ("a.Png", "a.pNG")])
+def test_suffixes_agree_in_any_case(tmp_path: Path, named: str, there: str) -> None:
+    put(tmp_path, "instances.json", content(named), f"images/{there}")
+    assert [record.data["image"] for record in scan(tmp_path).records] == [f"images/{there}"]
+
+
+# ---- mismatches ------------------------------------------------------------------------------------------------------
+
+
+def test_a_mismatched_annotation_leaves_no_image_empty(tmp_path: Path) -> None:
+    """An annotation whose image is not found may belong to one that has none, so nobody knows what is there."""
+    data = content("a.png", "b.png", "c.png")
+    data["annotations"][0]["image_id"] = "one"
+    put(tmp_path, "instances.json", data, *(f"images/{name}.png" for name in "abc"))
+    broken(tmp_path, "image_id one of 1 annotations is none of images")
+    listing = scan(tmp_path, on_error="reject")
+    known = {name: makedata.known_of(s, listing.classes) for name, s in load(tmp_path, on_error="reject").items()}
+    assert known == {"a": [], "b": ["cell"], "c": ["cell"]}
+    assert [(f.kind, f.names) for f in listing.findings] == [("unlabelled beside mismatched labels", ("a",))]
+
+
+# ---- links -----------------------------------------------------------------------------------------------------------
+
+
+def test_links_that_no_annotation_names_stop_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    put(root, "instances.json", content("a.png", "P1/b.png"), "images/a.png", "images/P1/b.png")
+    before = [record.content for record in scan(root).records]
+    for name in ("old.png", "backup", "P1/old.jpg"):
+        (root / f"images/{name}").symlink_to(tmp_path)
+    (root / "images/lost.png").symlink_to("nowhere.png")
+    listing = scan(root)
+    assert [record.content for record in listing.records] == before
+    assert len(listing.refused) == 4, "they are told as rejected rows"
+    (root / "images/P1").rename(tmp_path / "P1")
+    (root / "images/P1").symlink_to(tmp_path / "P1")
+    broken(root, "images/P1 is a link that leads to", "links: follow")
+    assert len(scan(root, links="follow").records) == 2
