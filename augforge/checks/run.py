@@ -8,9 +8,10 @@ from typing import Any
 
 from augforge.checks import apart, limits, recorded, whole
 from augforge.checks.core import Check, Finding, NotChecked, Outcome, perform
+from augforge.checks.plausible import PLAUSIBLE
 from augforge.checks.subject import Subject
 
-CHECKS: list[Check] = [*recorded.CHECKS, *whole.CHECKS, *apart.CHECKS, *limits.CHECKS]
+CHECKS: list[Check] = [*recorded.CHECKS, PLAUSIBLE, *whole.CHECKS, *apart.CHECKS, *limits.CHECKS]
 """Every check, in the order of the report. A new one is a function, and an entry of its module's list."""
 FINE, FOUND, COULD_NOT = 0, 1, 3
 
@@ -94,6 +95,7 @@ def run_checks(
     """
     outcomes = [*first]
     for subject in subjects:
-        outcomes += [perform(check, subject) for check in CHECKS if check.applies(subject)]
+        checks = CHECKS if subject.source is None else [PLAUSIBLE]
+        outcomes += [perform(check, subject) for check in checks if check.applies(subject)]
         advance(1)
     return Report(tuple(outcomes), require_data)

@@ -23,7 +23,8 @@ from augforge.store.registry import RegisteredDataset, RegisteredSource
 from augforge.yamlfile import YamlFile
 
 if TYPE_CHECKING:
-    from augforge.engine.opening import Opened, SourceTable
+    from augforge.engine.opening import Opened
+    from augforge.engine.sourcetable import SourceTable
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,9 @@ class Subject:
         policy: what is demanded.
         pixels: whether every sample is to be decoded.
         log_source: where the last build found the source.
+        source: a source that is checked alone, without recipe and dataset.
+        named: whether the recipe was asked for by name, and not as one of a registry.
+        strict: whether what is implausible is an error.
     """
 
     name: str
@@ -76,6 +80,9 @@ class Subject:
     policy: Policy | None = None
     pixels: bool = False
     log_source: str | None = None
+    source: Source | None = None
+    named: bool = False
+    strict: bool = False
 
     @property
     def rules(self) -> Rules:
@@ -158,12 +165,13 @@ class Subject:
         """The recipe with its source listed, beside the dataset in its folder. SourceError, PlanError as in a build."""
         from augforge.engine.opening import open_recipe  # the engine, which most checks do without
 
-        return open_recipe(self.recipe, Path(self.place), remember=False)
+        return open_recipe(self.recipe, Path(self.place), remember=False, enforce=False)
 
     @cached_property
     def source_table(self) -> SourceTable:
         """The rows of the source, which lies here. SourceError, PlanError as in a build."""
-        from augforge.engine.opening import list_source, source_table
+        from augforge.engine.opening import list_source
+        from augforge.engine.sourcetable import source_table
 
         if not is_url(self.place):
             return self.opened.table

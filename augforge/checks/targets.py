@@ -14,13 +14,14 @@ from augforge.checks.subject import Recorded, Subject
 from augforge.errors import AugforgeError, DatasetError, RecipeError
 from augforge.files import is_url
 from augforge.recipe.recipe import load_recipe
+from augforge.sources import SOURCES
 from augforge.store.dataset import open_dataset
 from augforge.store.log import last_build
 from augforge.store.manifest import read_manifest, versions
 from augforge.store.registry import REGISTRY, Registry, read_registry, read_registry_file
 from augforge.store.tables import split_place
 from augforge.store.tags import read_tags
-from augforge.yamlfile import YamlFile, read_yaml
+from augforge.yamlfile import YamlFile, dump_yaml, override, parse_yaml, read_yaml
 
 Read = TypeVar("Read")
 
@@ -37,11 +38,17 @@ class Options:
         policy: the policy's file; None for the one beside registry or recipe, if there is one.
         datasets: folder or URL in which the datasets of a registry lie; None for ``datasets`` beside it.
         pixels: decode every sample too.
+        format: the format of a source, if the place is one.
+        settings: ``key=value`` texts, the options of that source.
+        strict: what is implausible is an error.
     """
 
     policy: Path | None = None
     datasets: str | None = None
     pixels: bool = False
+    format: str | None = None
+    settings: tuple[str, ...] = ()
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,10 @@ def find_targets(place: str | None, options: Options) -> Targets:
     Raises:
         UsageError: there is nothing there.
     """
+    if options.format is not None:
+        return _source(place, options.format, options)
+    if options.settings:
+        raise UsageError("--set gives options of a source, and no format of a source is named; add --format")
     if place is None and not Path(REGISTRY).exists():
         raise UsageError(f"there is no {REGISTRY} here. Name a registry, a dataset or a recipe to check")
     if options.policy is not None and not options.policy.is_file():
@@ -169,14 +180,29 @@ def _recipe(path: Path) -> Targets:
         name = load_recipe(path).name
     except RecipeError:
         name = recorded.dataset.name if recorded else path.stem
-    return Targets((Subject(name, f"datasets/{name}", recipe_path=path, recorded=recorded),), ())
+    return Targets((Subject(name, f"datasets/{name}", recipe_path=path, recorded=recorded, named=True),), ())
+
+
+def _source(place: str | None, format: str, options: Options) -> Targets:
+    """A source alone: a folder, its format and its options."""
+    if place is None or not Path(place).expanduser().is_dir():
+        raise UsageError(f"--format {format} reads a source, and {place or 'nothing'} is no folder; name its folder")
+    text = dump_yaml({"format": format, "path": str(Path(place).expanduser())})
+    file = parse_yaml(text, "--set", RecipeError)
+    for setting in options.settings:
+        override(file, setting)
+    try:
+        source = file.check(SOURCES[format], file.data)
+    except RecipeError as error:
+        raise UsageError(str(error)) from None
+    return Targets((Subject(place, place, source=source, strict=options.strict),), ())
 
 
 def _with_policy(found: Targets, options: Options, folders: list[Path]) -> Targets:
     """The targets with the policy that was named, or that lies in one of the folders."""
     places = [options.policy] if options.policy else [folder / POLICY for folder in folders]
     path = next((each for each in places if each.is_file()), None)
-    subjects = [replace(each, pixels=options.pixels) for each in found.subjects]
+    subjects = [replace(each, pixels=options.pixels, strict=options.strict) for each in found.subjects]
     if path is None:
         return Targets(tuple(subjects), found.first)
     remedy = "Correct the policy; docs/ci.md lists its keys"

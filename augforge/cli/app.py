@@ -27,6 +27,7 @@ from augforge.cli.options import (
     OldOutput,
     Overrides,
     Rename,
+    Strict,
     Version,
     exactly_one,
     out_option,
@@ -65,6 +66,7 @@ def build(
     ] = False,
     register: Annotated[bool, typer.Option("--register", help="Add the result to ./data_manifest.yaml.")] = False,
     rename: Rename = False,
+    strict: Strict = False,
     as_json: Json = False,
 ) -> None:
     """Build the dataset that a recipe describes.
@@ -90,6 +92,7 @@ def build(
             rehash=rehash,
             register=register,
             rename=rename,
+            strict=strict,
             progress=progress,
         )
     terminal.output(asdict(summary), as_json, lambda console: render_summary(summary, console))

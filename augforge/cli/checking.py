@@ -22,7 +22,8 @@ def check(
         str | None,
         typer.Argument(
             metavar="PLACE",
-            help="A registry, a dataset (DATASET or DATASET@VERSION) or a recipe; ./data_manifest.yaml by default.",
+            help="A registry, a dataset (DATASET or DATASET@VERSION) or a recipe, or the folder of a source with its "
+            "--format; ./data_manifest.yaml by default.",
         ),
     ] = None,
     policy: Annotated[
@@ -39,9 +40,18 @@ def check(
     pixels: Annotated[bool, typer.Option("--pixels", help="Decode every sample, as verify --pixels does.")] = False,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the results as JUnit XML too.")] = None,
     format: Annotated[
-        str | None,
-        typer.Option(metavar="FORMAT", help="text, or github for annotations too, the default in GitHub Actions."),
+        list[str] | None,
+        typer.Option(
+            metavar="FORMAT",
+            help="text, or github for annotations too, the default in GitHub Actions; or the format of the source that "
+            "PLACE is, such as coco. May be repeated.",
+        ),
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="An option of the source, such as classes=hand-bone. May be repeated."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="What is implausible is an error.")] = False,
     as_json: Json = False,
 ) -> None:
     """Check what a repository records: recipes, digests, versions, datasets, splits, and the policy.
@@ -50,6 +60,9 @@ def check(
     datasets are whole; no group and no equal pixels are in two splits, and no sample has a parent in another split;
     and what `policy.yaml` demands. Where no data lies, structure and digests are checked, and the rest is named.
 
+    What is implausible about a source or its splits is a warning, and with **--strict** an error. A folder of raw data
+    is looked at without a recipe: **augforge check data/nuts --format coco**.
+
     The exit code is 0 if all is fine, 1 if something was found, 2 for wrong usage, 3 if something could not be checked
     that should have been, 130 if interrupted. docs/ci.md describes the policy, and the use in CI.
     """
@@ -57,11 +70,10 @@ def check(
     from augforge.checks.machines import annotation_lines, write_junit
     from augforge.checks.text import render_report
 
-    if format not in (None, *_FORMATS):
-        raise typer.BadParameter(f"'{format}'; expected {' or '.join(_FORMATS)}", param_hint="--format")
+    printed, of_source = _formats(format or [])
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
         try:
-            targets = find_targets(place, Options(policy, datasets, pixels))
+            targets = find_targets(place, Options(policy, datasets, pixels, of_source, tuple(settings or ()), strict))
             progress.start("check", len(targets.subjects))
             report = run_checks(targets.subjects, targets.first, require_data, progress.advance)
             if junit is not None:
@@ -72,11 +84,28 @@ def check(
             terminal.notice(f"could not check: {error}")
             raise typer.Exit(COULD_NOT) from None
     terminal.output(report.to_json(), as_json, lambda console: render_report(report, console))
-    if not as_json and (format == "github" or (format is None and os.environ.get("GITHUB_ACTIONS") == "true")):
+    if not as_json and (printed == "github" or (printed is None and os.environ.get("GITHUB_ACTIONS") == "true")):
         for line in annotation_lines(report):
             typer.echo(line)
     if report.exit_code:
         raise typer.Exit(report.exit_code)
+
+
+def _formats(given: list[str]) -> tuple[str | None, str | None]:
+    """How the report is printed, and the format of the source that is checked, as far as they are given."""
+    from augforge.errors import nearest
+    from augforge.sources import SOURCES
+
+    printed = [each for each in given if each in _FORMATS]
+    others = [each for each in given if each not in _FORMATS]
+    for each in others:
+        if each not in SOURCES:
+            hint = nearest(each, [*_FORMATS, *SOURCES])
+            fact = f"'{each}'; expected {' or '.join(_FORMATS)}, or the format of a source.{hint}"
+            raise typer.BadParameter(fact, param_hint="--format")
+    if len(printed) > 1 or len(others) > 1:
+        raise typer.BadParameter("it is given twice; expected once each", param_hint="--format")
+    return next(iter(printed), None), next(iter(others), None)
 
 
 COMMANDS: list[Callable[..., None]] = [check]

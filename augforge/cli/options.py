@@ -76,6 +76,9 @@ Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Worker processes; -1 fo
 Rename = Annotated[
     bool, typer.Option("--rename", help="Go on with a dataset of another name, which gets that of the recipe.")
 ]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="What is implausible and not accepted by the recipe is an error.")
+]
 PageName = Annotated[
     str | None, typer.Argument(metavar="NAME", help="The one to show; without a name, all are listed.")
 ]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from augforge.cache.work import DamagedPayload, Payload
 from augforge.catalogue import load_plugin
 from augforge.engine import execute
+from augforge.engine.estimating import estimate_bytes
+from augforge.engine.findings import Accepted
 from augforge.engine.finished import Finished
 from augforge.engine.opening import Opened, check_folder, dataset_folder, open_recipe
 from augforge.engine.outcome import Outcome
@@ -24,12 +26,11 @@ from augforge.files import writer_lock, writing
 from augforge.planning.rows import Row
 from augforge.progress import Progress, Silent
 from augforge.recipe.recipe import Recipe, load_recipe
+from augforge.sources.listing import Finding
 from augforge.store.contents import remove_leftovers
 from augforge.store.log import append_entry
-from augforge.store.manifest import Manifest, count_reasons
-
-ROW_BYTES = 1000
-"""Rough number of bytes that a sample needs in a shard besides its image: masks, lineage, names."""
+from augforge.store.manifest import Manifest
+from augforge.store.tables import count_reasons
 
 
 @dataclass
@@ -46,6 +47,8 @@ class Summary:
         version_note: why it is not known: ``depends on pixels`` that are still to be made.
         rejected: counts by ``step: reason``.
         unchanged: whether the version was already the current one; None for a dry run that cannot know it.
+        findings: what is implausible about source and splits, each with kind, names, message and remedy.
+        accepted: the findings that the recipe accepts, each with its reason, ``why``.
     """
 
     name: str
@@ -66,6 +69,8 @@ class Summary:
     unchanged: bool | None = False
     seconds: float = 0.0
     version_note: str = ""
+    findings: list[Finding] = field(default_factory=list)
+    accepted: list[Accepted] = field(default_factory=list)
 
 
 def build(
@@ -79,6 +84,7 @@ def build(
     rehash: bool = False,
     register: bool = False,
     rename: bool = False,
+    strict: bool = False,
     plugins: Sequence[str | Path] = (),
     progress: Progress | None = None,
 ) -> Summary:
@@ -95,6 +101,7 @@ def build(
         plugins: Python files that register ops or sources; they are run.
         register: enter source and dataset into ``data_manifest.yaml`` in the current folder.
         rename: build over a dataset of another name. The new version has the recipe's name, older ones keep theirs.
+        strict: findings that the recipe does not accept stop the build before any work, as its own key ``strict`` says.
         progress: is told how far the work is.
 
     Raises:
@@ -107,6 +114,7 @@ def build(
     for plugin in plugins:
         load_plugin(plugin)
     loaded = load_recipe(recipe, overrides)
+    loaded = replace(loaded, strict=True) if strict else loaded
     if register:
         check_registrable(loaded)
     folder = dataset_folder(out, loaded.name)
@@ -171,6 +179,7 @@ def _publish(finished: Finished, written: VersionShards, summary: Summary) -> Ma
 def _foreseen_summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Summary:
     """The summary of a dry run: with the version that would come of it, if that is known."""
     summary, found = _summary(finished, reusable), foresee_version(finished, current_dataset(finished))
+    summary.bytes = estimate_bytes(finished)
     summary.version, summary.unchanged, summary.version_note = found.version or "", found.unchanged, found.note
     return summary
 
@@ -190,7 +199,7 @@ def _summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Su
         made=len(outcome.rows) - reused,
         reused=reused,
         exact=outcome.counts.exact,
-        bytes=_estimated_bytes(finished, outcome.rows),
+        bytes=0,  # `_publish` and `_foreseen_summary` fill it in
         rejected=count_reasons(finished.rejected()),
         warnings=[
             *table.warnings,
@@ -198,19 +207,14 @@ def _summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Su
             *outcome.warnings,
             *_warn_of_empty_splits(table.rows, outcome.rows),
         ],
+        findings=list(finished.opened.findings.open),
+        accepted=list(finished.opened.findings.accepted),
     )
 
 
 def _warn_of_empty_splits(before: Sequence[Row], after: Sequence[Row]) -> Iterator[str]:
     for split in sorted({row.split for row in before} - {row.split for row in after}):
         yield f"split '{split}' is empty: all of its samples were rejected or moved"
-
-
-def _estimated_bytes(finished: Finished, rows: Sequence[Row]) -> int:
-    """The samples' pixels times the source files' bytes per pixel, plus ROW_BYTES for each sample."""
-    records = finished.listing.records
-    per_pixel = sum(r.bytes for r in records) / sum(r.width * r.height for r in records)
-    return round(sum(row.width * row.height for row in rows) * per_pixel) + len(rows) * ROW_BYTES
 
 
 def _step_counts(recipe: Recipe, outcome: Outcome) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from augforge.engine import execute
+from augforge.engine.findings import Accepted
 from augforge.engine.finished import Finished
 from augforge.engine.foresight import PlannedWork, Planner
 from augforge.engine.opening import Opened, check_folder, dataset_folder, open_recipe
@@ -16,6 +17,7 @@ from augforge.engine.outcome import Outcome
 from augforge.engine.versioning import current_dataset, foresee_version
 from augforge.progress import Silent
 from augforge.recipe.recipe import load_recipe
+from augforge.sources.listing import Finding
 from augforge.store.dataset import Dataset
 
 
@@ -32,6 +34,7 @@ class Explanation:
         work: every task.
         samples: how many the current version has ``now``, how many are ``planned``, and how many of them are ``added``,
             ``removed`` and ``changed``; None for these while pixels decide, since then not all names are known.
+        findings, accepted: what is implausible about source and splits, and what of it the recipe accepts.
     """
 
     name: str
@@ -43,6 +46,8 @@ class Explanation:
     work: list[PlannedWork] = field(default_factory=list)
     next_version: str | None = None
     version_note: str = ""
+    findings: list[Finding] = field(default_factory=list)
+    accepted: list[Accepted] = field(default_factory=list)
 
 
 def explain(
@@ -94,6 +99,8 @@ def explain_opened(opened: Opened, jobs: int = 1) -> Explanation:
         work=work,
         next_version=found.version,
         version_note=found.note,
+        findings=list(opened.findings.open),
+        accepted=list(opened.findings.accepted),
     )
 
 

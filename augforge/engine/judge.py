@@ -12,7 +12,7 @@ from augforge.engine.measuring import features_key
 from augforge.engine.outcome import Finding
 from augforge.errors import PlanError, nearest
 from augforge.keys import plain
-from augforge.ops.conditions import evaluate_condition
+from augforge.ops.conditions import FORESEEN_LATE, SAMPLE_COLUMNS, columns_named, evaluate_condition
 from augforge.ops.core import Candidate, Flag
 from augforge.planning.rows import Row
 from augforge.planning.steps import Step
@@ -97,6 +97,9 @@ class Judge:
 
     def rows_matching(self, where: str, rows: Sequence[Row]) -> set[str]:
         """Names of the rows that fulfil a step's condition; all rows if features are missing (dry runs)."""
+        if any(row.foreseen for row in rows) and columns_named(where) & FORESEEN_LATE:
+            self.complete = False
+            return {row.name for row in rows}
         # While features are missing, all are hidden: a condition on them then fails and counts as true for every row,
         # instead of being false for the rows that were not measured.
         try:
@@ -110,10 +113,16 @@ class Judge:
     def filter(self, step: Step, rows: Sequence[Row]) -> list[Row]:
         """Apply a filter to a table: keep, tag, move or reject each row."""
         step = self.fit(step, rows)
+        if self._is_undecided(step, rows):
+            self.complete = False
+            return list(rows)
         seen = [(row, candidate) for row in rows if (candidate := self.candidate(step, row)) is not None]
         self.complete = self.complete and len(seen) == len(rows)
-        if len(seen) < len(rows) and step.bound.op.fit is not None:
-            return list(rows)  # a threshold fitted on only some of the rows would differ
+        op = step.bound.op
+        if len(seen) < len(rows) and (op.fit is not None or not op.decides_alone):
+            # A threshold fitted on only some of the rows would differ, and so would a verdict on a part of the table.
+            moves = op.moves(step.bound.params)
+            return [replace(row, may_move=row.may_move or moves) for row in rows]
         with step_errors(step.bound.label, "decide"):
             ctx = self.context.op_context(step.bound)
             flags = step.bound.op.decide([candidate for _, candidate in seen], step.bound.params, ctx)
@@ -124,6 +133,15 @@ class Judge:
             if flag is not None
         }
         return [kept for row in rows if (kept := judged.get(row.name, row)) is not None]
+
+    def _is_undecided(self, step: Step, rows: Sequence[Row]) -> bool:
+        """Whether a dry run lacks what a filter's condition looks at: measurements of earlier steps, or names."""
+        condition, own = getattr(step.bound.params, "condition", None), getattr(step.bound.params, "own_columns", ())
+        if not isinstance(condition, str):
+            return False
+        named = columns_named(condition)
+        lacking = not self.complete and named - SAMPLE_COLUMNS - {*own}
+        return bool(lacking or (named & FORESEEN_LATE and any(row.foreseen for row in rows)))
 
     def apply_review(self, rows: Sequence[Row]) -> list[Row]:
         """The source's rows without those that a person's review drops.

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from sys import intern
 
 import pyarrow as pa
 
 from augforge.cache.filecache import FileCache
 from augforge.cache.work import Payload, read_batches
+from augforge.engine.findings import Findings, gather_findings
 from augforge.engine.jobs import WorkerContext, step_errors
+from augforge.engine.named import check_named
 from augforge.engine.outcome import Outcome, Pool
-from augforge.engine.personal import check_columns, kept_metadata
 from augforge.engine.pipeline import Pipeline
 from augforge.engine.registering import with_registered_licence
-from augforge.errors import DatasetError, PlanError, SourceError, shorten
+from augforge.engine.sourcetable import SourceTable, source_table
+from augforge.errors import DatasetError, SourceError
 from augforge.files import file_sha256
-from augforge.keys import digest
-from augforge.lineage import Lineage
-from augforge.ops import Context
-from augforge.planning.rows import Row
-from augforge.planning.splits import assign_splits
 from augforge.planning.steps import Step
 from augforge.progress import Progress
-from augforge.recipe.recipe import Recipe
-from augforge.sample import SPLITS
-from augforge.sources import Listing, Record
+from augforge.recipe.recipe import Recipe, Verdict
+from augforge.sources import Listing
 from augforge.store.codec import library_versions
 from augforge.store.index import read_index
 from augforge.store.manifest import Manifest, read_manifest, versions
@@ -38,19 +32,6 @@ from augforge.store.versions import is_table_intact
 
 OWN_FILES = {"work", "shards", "index", "versions", "README.md", ".lock", "log.jsonl"}
 """What a build that was stopped before its manifest may leave in a dataset's folder."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourceTable:
-    """A source's rows with ids and splits, and warnings."""
-
-    rows: list[Row]
-    warnings: list[str]
-
-    @property
-    def digest(self) -> str:
-        """Digest over the ids of its samples, in any order: 32 hexadecimal digits, as manifest and registry hold it."""
-        return digest("source", sorted(row.id for row in self.rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +46,7 @@ class Opened:
         pool: results and payloads of earlier builds.
         libraries: versions of the libraries that decide pixels.
         files: facts of source files and shards.
+        findings: what is implausible about source and splits.
     """
 
     recipe: Recipe
@@ -74,6 +56,7 @@ class Opened:
     pool: Pool
     libraries: dict[str, str]
     files: FileCache
+    findings: Findings = field(default_factory=Findings)
 
     def worker_context(self) -> WorkerContext:
         """What all jobs of the build share."""
@@ -92,10 +75,17 @@ class Opened:
             self.listing.records,
             self.files,
             self.pool,
-            review=recipe.review,
+            review=self._review(),
             jobs=jobs,
             progress=progress,
         )
+
+    def _review(self) -> Mapping[str, Verdict]:
+        """A person's verdicts, without those on samples that a light experiment leaves out."""
+        if self.recipe.fraction is None:
+            return self.recipe.review
+        left_out = {record.name for record in self.listing.records} - {row.name for row in self.table.rows}
+        return {name: verdict for name, verdict in self.recipe.review.items() if name not in left_out}
 
     def make_samples(self, pipeline: Pipeline, dry: bool = False, encode: bool = True) -> Outcome:
         """Take the source's rows through a pipeline; see `Pipeline.make_samples`.
@@ -126,7 +116,13 @@ class Opened:
 
 
 def open_recipe(
-    recipe: Recipe, folder: Path, *, reuse: bool = True, rehash: bool = False, remember: bool = True
+    recipe: Recipe,
+    folder: Path,
+    *,
+    reuse: bool = True,
+    rehash: bool = False,
+    remember: bool = True,
+    enforce: bool = True,
 ) -> Opened:
     """List the source, assign the splits, and gather what earlier builds left.
 
@@ -136,6 +132,7 @@ def open_recipe(
         reuse: take over what earlier versions and interrupted builds made, and the stored facts of files.
         rehash: read every source file again instead of trusting its size and modification time.
         remember: keep facts of the source's files even if that creates the dataset's folder.
+        enforce: raise what a strict recipe forbids; otherwise it is only found.
 
     Raises:
         SourceError, PlanError: the source is broken, or the recipe does not fit it.
@@ -143,10 +140,13 @@ def open_recipe(
     files, libraries = FileCache(folder / "work" / "files.sqlite", trust=reuse and not rehash), library_versions()
     listing = list_source(recipe, files)
     table = source_table(listing, recipe)
+    findings = gather_findings(recipe, listing, table, files)
+    if enforce:
+        findings.enforce(recipe)
     pool = _pool(folder, libraries, files) if reuse else Pool()
     if remember or folder.exists():
         files.save()
-    return Opened(recipe, folder, listing, table, pool, libraries, files)
+    return Opened(recipe, folder, listing, table, pool, libraries, files, findings)
 
 
 def list_source(recipe: Recipe, files: FileCache) -> Listing:
@@ -156,8 +156,7 @@ def list_source(recipe: Recipe, files: FileCache) -> Listing:
         listing = source.scan(files)
     if warning is not None:
         listing = replace(listing, warnings=(*listing.warnings, warning))
-    for step in recipe.steps:
-        step.bound.params.check(Context(listing.classes, listing.labels))
+    check_named(recipe, listing)
     return listing
 
 
@@ -190,69 +189,6 @@ def check_folder(folder: Path, name: str, rename: bool = False) -> None:
 def _names(folder: Path) -> set[str]:
     """Names in a folder, without temporary files that a killed build left."""
     return {path.name for path in folder.iterdir() if not (path.name.startswith(".") and path.name.endswith(".tmp"))}
-
-
-def source_table(listing: Listing, recipe: Recipe) -> SourceTable:
-    """Rows of what a source listed, with ids, splits and lineage.
-
-    Raises:
-        PlanError: the source holds no usable sample, or the splits cannot be assigned.
-    """
-    if not listing.records:
-        raise PlanError(f"the source at {recipe.source.path} holds no usable sample; {_refusals(listing)}")
-    check_columns(recipe, listing)
-    unassigned_groups = {record.group for record in listing.records if record.split is None}
-    _check_own_splits(listing)
-    own = {record.split for record in listing.records if record.split is not None}
-    splits, warnings = assign_splits(unassigned_groups, recipe.split, own)
-    rows = [_source_row(record, listing, recipe, record.split or splits[record.group]) for record in listing.records]
-    return SourceTable(rows, warnings)
-
-
-def _refusals(listing: Listing) -> str:
-    """How many samples were refused, and the most frequent reason."""
-    reason, count = Counter(row.reason for row in listing.refused).most_common(1)[0]
-    first = next(row for row in listing.refused if row.reason == reason)
-    return f"{len(listing.refused)} refused, {count} for: {reason}. Such as {first.name}: {first.detail or reason}"
-
-
-def _check_own_splits(listing: Listing) -> None:
-    """Raise PlanError for an unknown split, or a group in two of the source's own splits, or in one and outside."""
-    odd = next((record for record in listing.records if record.split not in (None, *SPLITS)), None)
-    if odd is not None:
-        raise PlanError(
-            f"the source puts sample {odd.name} into the split {shorten(odd.split)}; expected one of "
-            f"{', '.join(SPLITS)}. Rename the split in the data"
-        )
-    places: dict[str, set[str]] = {}
-    for record in listing.records:
-        for group in record.data.get("groups") or (record.group,):
-            places.setdefault(group, set()).add(record.split or "")
-    both = sorted(group for group, found in places.items() if len(found) > 1)
-    if both:
-        found = " and ".join(
-            f"its own {name}" if name else "what the recipe splits" for name in sorted(places[both[0]])
-        )
-        raise PlanError(
-            f"group '{both[0]}' of the source has samples in {found} ({len(both)} such groups): it would be "
-            "in two splits. Rename the groups, or leave one part out; if the name stands for different groups, set "
-            "source.group, such as `group: {regex: '(.*)/'}`, the whole folder"
-        )
-
-
-def _source_row(record: Record, listing: Listing, recipe: Recipe, split: str) -> Row:
-    return Row(
-        name=record.name,
-        id=digest("source", record.name, record.content, listing.classes, listing.labels, recipe.source.adapter()),
-        group=intern(record.group),  # one text for all samples of a group
-        split=split,
-        width=record.width,
-        height=record.height,
-        lineage=Lineage.of_source(record.name, record.width, record.height),
-        groups=tuple(record.data.get("groups") or (record.group,)),
-        metadata=kept_metadata(recipe, record.metadata),
-        licences=record.licences,
-    )
 
 
 _DAMAGE = (DatasetError, OSError, ValueError, TypeError, LookupError, MemoryError, pa.ArrowException)

@@ -70,7 +70,8 @@ class Pool:
 class Counts:
     """How many samples each step made, and how many it took over from earlier builds, by (step label, split).
 
-    A sample counts for the last step that changed it.
+    A sample counts for the step that made it, and once more for each later step that makes another one of it, so that
+    what a step made counts even if nothing of it is left at the end.
     """
 
     made: Counter[tuple[str, str]] = field(default_factory=Counter)

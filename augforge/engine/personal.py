@@ -20,9 +20,10 @@ def check_columns(recipe: Recipe, listing: Listing) -> None:
     if unknown:
         key = "keep" if columns.keep is not None else "drop"
         hint = nearest(unknown[0], known) or " The source has no metadata."
+        number = columns.named.index(unknown[0])
         raise PlanError(
-            f"{recipe.path}: metadata.{key} names '{unknown[0]}', and no sample has such a column; expected columns "
-            f"of the metadata.{hint}"
+            f"{recipe.file.where(('metadata', key, number))}: metadata.{key} names '{unknown[0]}', and no sample has "
+            f"such a column; expected columns of the metadata.{hint}"
         )
     for step in recipe.steps:
         read = sorted(name for name in step.metadata_read if name in known and not columns.takes(name))

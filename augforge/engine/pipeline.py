@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,9 +22,9 @@ from augforge.engine.jobs import (
 from augforge.engine.judge import Judge
 from augforge.engine.measuring import features_key
 from augforge.engine.outcome import Outcome, Pool, expected_row, output_row
-from augforge.engine.worker import load_input, perform_batch
+from augforge.engine.worker import load_input, made_by_last_steps, perform_batch
 from augforge.errors import PlanError
-from augforge.planning.plan import check_names, cut_stages, expect_of_task, plan_stage
+from augforge.planning.plan import check_names, cut_stages, expect_of_task, is_foreseeable, plan_stage
 from augforge.planning.rows import Row, Stage, Task, inherited_row
 from augforge.planning.steps import Step
 from augforge.progress import Progress, Silent
@@ -144,6 +145,7 @@ class Pipeline:
         """The table after a stage."""
         stage, acts = self._fit_stage(stage, outcome.rows)
         untouched, tasks = plan_stage(stage, outcome.rows, self._context.seed, self._judge.weigh, acts)
+        outcome.counts.exact = outcome.counts.exact and is_foreseeable(stage.head, outcome.rows)
         unknown = [task for task in tasks if not self._pool.ledger.has("task", task.id)]
         self._new_tasks |= {task.id for task in unknown}
         self._fitted_stages.append(stage)
@@ -152,10 +154,10 @@ class Pipeline:
             self._perform_tasks(stage, unknown, self._stage_encoding(stage))
         rows = list(untouched)
         for task in tasks:
-            made = self._task_rows(task, outcome)
+            made, by_step = self._task_rows(task, outcome)
             rows += made
             counts = outcome.counts.made if task.id in self._new_tasks else outcome.counts.reused
-            counts.update((row.step, row.split) for row in made if row.id != task.inputs[0].id)
+            counts.update({(label, task.inputs[0].split): count for label, count in by_step.items()})
         check_names(rows)
         if not dry:
             self._measure(stage.measuring_steps, rows)
@@ -174,7 +176,12 @@ class Pipeline:
             stage = replace(stage, chain=(self._judge.fit(stage.chain[0], rows), *stage.chain[1:]))
         where = stage.first.where if stage.first is not None else None
         matching = set() if where is None else self._judge.rows_matching(where, rows)
-        return stage, lambda step, row: row.split in step.on and (step.where is None or row.name in matching)
+
+        def acts(step: Step, row: Row) -> bool:
+            in_split = row.split in step.on or (row.may_move and "train" in step.on)
+            return in_split and (step.where is None or row.name in matching)
+
+        return stage, acts
 
     def _stage_encoding(self, stage: Stage) -> Encoding:
         """The final encoding for the last stage, unless its samples are measured.
@@ -184,18 +191,19 @@ class Pipeline:
         """
         return self._encoding if stage.index == len(self._stages) - 1 and not stage.measuring_steps else PNG
 
-    def _task_rows(self, task: Task, outcome: Outcome) -> list[Row]:
-        """Rows of a task's result. If that is not known (dry runs), those that it makes at most."""
+    def _task_rows(self, task: Task, outcome: Outcome) -> tuple[list[Row], Counter[str]]:
+        """Rows of a task's result, and how many each step makes on the way; if it is not known, at most so many."""
         result = self._pool.ledger.get("task", task.id)
         anchor = task.inputs[0]
         inherited = inherited_row(task)
         if result is None:
             expected = expect_of_task(task, self._context.seed)
-            outcome.counts.exact = outcome.counts.exact and all(sample.exact for sample in expected)
-            return [expected_row(sample, inherited) for sample in expected]
+            outcome.counts.exact = outcome.counts.exact and all(sample.exact for sample in expected.samples)
+            return [expected_row(sample, inherited) for sample in expected.samples], expected.made
         for rejection in result["rejected"]:
             outcome.rejected.append({**rejection, "split": anchor.split, "group": anchor.group, "detail": ""})
-        return [output_row(made, anchor, inherited) for made in result["outputs"]]
+        made = Counter(result["made"]) if "made" in result else made_by_last_steps(result["outputs"], anchor.id)
+        return [output_row(each, anchor, inherited) for each in result["outputs"]], made
 
     def _measure(self, steps: Sequence[Step], rows: Sequence[Row]) -> None:
         """Measure the features that the ledger does not hold yet."""

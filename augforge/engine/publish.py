@@ -13,6 +13,7 @@ import augforge
 from augforge.cache.work import remove_batch
 from augforge.catalogue import origin_of
 from augforge.engine import execute
+from augforge.engine.findings import finding_entries
 from augforge.engine.finished import Finished, index_rows, shard_columns, stage_rows
 from augforge.errors import DatasetError
 from augforge.files import file_sha256, temporary_path, writing
@@ -32,7 +33,6 @@ from augforge.store.manifest import (
     ReviewEntry,
     ShardEntry,
     SourceEntry,
-    count_reasons,
     read_manifest,
     rejected_digest,
     table_path,
@@ -41,6 +41,7 @@ from augforge.store.manifest import (
     write_manifest,
 )
 from augforge.store.shard import Shard, ShardPlan, ShardRow, is_intact, plan_shards, write_shard
+from augforge.store.tables import count_reasons
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,7 @@ def write_version(finished: Finished, written: VersionShards) -> Manifest:
         recipe=RecipeEntry(digest=recipe.digest, text=recipe.text, overrides=_recorded_overrides(recipe)),
         review=_review_entry(recipe),
         licences=_licence_entries(finished),
+        findings=finding_entries(finished.opened.findings, recipe.source),
         files=tables,
         shards=entries,
     )

@@ -21,6 +21,11 @@ def check_registrable(recipe: Recipe) -> None:
         DatasetError: the registry that is there has a wrong entry.
     """
     read_registry(Path(REGISTRY))
+    if recipe.fraction is not None:
+        raise PlanError(
+            f"{recipe.path}: --register records a source as a whole, but `fraction` takes a share of it. Take the key "
+            "out, or leave --register out"
+        )
     changed = sorted(set(recipe.overrides) - {"source.path"})  # the registry records the path itself
     if changed:
         raise PlanError(

@@ -14,10 +14,11 @@ import pyarrow as pa
 from augforge import bitmask
 from augforge.cache.filecache import FileCache
 from augforge.cache.scratch import scratch_folder
-from augforge.engine.opening import Opened, list_source, source_table
+from augforge.engine.opening import Opened, list_source
 from augforge.engine.outcome import Outcome, Pool
 from augforge.engine.pipeline import Pipeline
 from augforge.engine.recorded import find_source, recorded_recipe
+from augforge.engine.sourcetable import source_table
 from augforge.errors import AugforgeError, DatasetError, SourceError
 from augforge.ops import OPS
 from augforge.planning.rows import Row

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,14 +71,18 @@ def _perform_job(context: WorkerContext, job: Job, writer: BatchWriter) -> None:
         _store(context, job, items[0], writer)
         return
     outputs, rejected = [], []
-    for made in _run_task(context, job.task, items):
+    counts: Counter[str] = Counter()
+    for made in _run_task(context, job.task, items, counts):
         if isinstance(made, TracedSample):
             outputs.append(_ledger_entry(made))
             _store(context, job, made, writer)
         else:
             rejected.append(made)
     with failing_in("lineage"):  # raises if an op drew or noted something that is not JSON-like
-        writer.record("task", job.task.id, {"outputs": outputs, "rejected": rejected})
+        entry = {"outputs": outputs, "rejected": rejected}
+        # What the outputs alone say is not said again: most tasks have one step, and a ledger has many tasks.
+        more = {} if counts == made_by_last_steps(outputs, items[0].id) else {"made": dict(sorted(counts.items()))}
+        writer.record("task", job.task.id, {**entry, **more})
 
 
 def load_input(context: WorkerContext, given: JobInput) -> TracedSample:
@@ -126,25 +131,29 @@ def _load_source_sample(context: WorkerContext, record: Record, name: str) -> Sa
         raise UnreadableSamples([replace(refused, name=name)]) from error
 
 
-def _run_task(context: WorkerContext, task: Task, items: Sequence[TracedSample]) -> Iterator[TracedSample | Rejection]:
-    """What a task's steps make of its inputs."""
+def _run_task(
+    context: WorkerContext, task: Task, items: Sequence[TracedSample], counts: Counter[str]
+) -> Iterator[TracedSample | Rejection]:
+    """What a task's steps make of its inputs; ``counts`` gets how many each step makes, by its label."""
     if task.head is None:
-        yield from _run_chain(context, task.chain, items[0])
+        yield from _run_chain(context, task.chain, items[0], counts)
         return
     anchor = replace(items[0], sample=replace(items[0].sample, metadata=common_metadata(task.inputs)))
-    for made in _call_step(context, task.head, [anchor, *items[1:]], task.copy):
-        yield from _run_chain(context, task.chain, made) if isinstance(made, TracedSample) else [made]
+    for made in _call_step(context, task.head, [anchor, *items[1:]], task.copy, counts):
+        yield from _run_chain(context, task.chain, made, counts) if isinstance(made, TracedSample) else [made]
 
 
-def _run_chain(context: WorkerContext, chain: Sequence[Step], item: TracedSample) -> Iterator[TracedSample | Rejection]:
+def _run_chain(
+    context: WorkerContext, chain: Sequence[Step], item: TracedSample, counts: Counter[str]
+) -> Iterator[TracedSample | Rejection]:
     if not chain:
         yield item
         return
     step, rest = chain[0], chain[1:]
     copies = drawn_copies(step, context.seed, item.sample.name)
-    made = (out for copy in copies for out in _call_step(context, step, [item], copy))
+    made = (out for copy in copies for out in _call_step(context, step, [item], copy, counts))
     for out in _input_then_results(item, made) if input_passes(step, copies) else _results_with_input_once(item, made):
-        yield from _run_chain(context, rest, out) if isinstance(out, TracedSample) else [out]
+        yield from _run_chain(context, rest, out, counts) if isinstance(out, TracedSample) else [out]
 
 
 def _input_then_results(
@@ -167,9 +176,9 @@ def _results_with_input_once(
 
 
 def _call_step(
-    context: WorkerContext, step: Step, items: Sequence[TracedSample], copy: int
+    context: WorkerContext, step: Step, items: Sequence[TracedSample], copy: int, counts: Counter[str]
 ) -> Iterator[TracedSample | Rejection]:
-    """One call of a step's op; what it makes gets name, id and lineage."""
+    """One call of a step's op; what it makes gets name, id and lineage, and is counted."""
     bound, inputs = step.bound, [item.sample for item in items]
     names = [sample.name for sample in inputs]
     call = call_id(
@@ -184,7 +193,9 @@ def _call_step(
         if rng is not None:
             record["drawn"] = made.drawn
         for result in made.results:
-            yield _trace_output(step, items, copy, call, record, result)
+            out = _trace_output(step, items, copy, call, record, result)
+            counts[bound.label] += isinstance(out, TracedSample) and out is not items[0]
+            yield out
 
 
 def _trace_output(
@@ -212,6 +223,11 @@ def _ledger_entry(item: TracedSample) -> dict[str, Any]:
         "height": sample.height,
         "lineage": item.lineage.to_json(),
     }
+
+
+def made_by_last_steps(outputs: Iterable[Mapping[str, Any]], input_id: Id) -> Counter[str]:
+    """How many of a task's outputs, as the ledger keeps them, each step made last."""
+    return Counter(made["lineage"]["steps"][-1]["step"] for made in outputs if made["id"] != input_id)
 
 
 def _store(context: WorkerContext, job: Job, item: TracedSample, writer: BatchWriter) -> None:

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+_TEXT = re.compile(r"'(?:[^']|'')*'")
+_FIELD = r'\b{column}"?\s*\.\s*(?:"((?:[^"]|"")+)"|(\w+))'
+
+SAMPLE_COLUMNS = frozenset(("name", "group", "split", "width", "height", "tags", "metadata"))
+"""The columns of every sample that conditions see; what steps measured stands beside them."""
+FORESEEN_LATE = frozenset(("name", "width", "height"))
+"""Those of them that pixels may decide, so that a dry run does not know them of every sample."""
+
 MAX_LENGTH = 20_000
 """Most characters of a condition: room for some hundred names in ``name IN (...)``."""
 MAX_PARTS = 600
@@ -36,7 +44,6 @@ _REFUSED = {
     **dict.fromkeys(("select", "table", "values", "with", "exists", "(from"), _SUBQUERY),
     **dict.fromkeys(("lpad", "rpad", "repeat", "replace", "regexp_replace"), "a function that makes texts longer"),
 }
-_METADATA = re.compile(r'\bmetadata"?\s*\.\s*(?:"((?:[^"]|"")+)"|(\w+))', re.IGNORECASE)
 
 
 def check_syntax(expression: str) -> str:
@@ -95,7 +102,21 @@ def _faults() -> tuple[type[BaseException], ...]:
 
 def metadata_named(expression: str) -> set[str]:
     """The columns of metadata that a condition names: ``metadata.age``, ``metadata."Patient ID"``."""
-    return {quoted.replace('""', '"') or plain for quoted, plain in _METADATA.findall(expression)}
+    return fields_named(expression, "metadata")
+
+
+def fields_named(expression: str, column: str) -> set[str]:
+    """The fields of a column that a condition names: ``area.lung``, ``area."left lung"``."""
+    pattern = _FIELD.format(column=re.escape(column))
+    found = re.findall(pattern, _TEXT.sub("''", expression), re.IGNORECASE)
+    return {quoted.replace('""', '"') or plain for quoted, plain in found}
+
+
+def columns_named(expression: str) -> set[str]:
+    """The columns of samples that a condition names, without the fields in them: ``metadata``, ``split``, ``tilt``."""
+    import polars as pl
+
+    return {*pl.sql_expr(expression).meta.root_names()}
 
 
 def evaluate_condition(expression: str, rows: Sequence[Mapping[str, Any]]) -> list[bool]:

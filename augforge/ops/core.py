@@ -118,6 +118,8 @@ class Op(Generic[Params]):
         decide: gives a filter's verdict on each candidate of a table; TypeError for any other op.
         measure_reads: params that `measure` looks at.
         measures_when: whether these params need measuring at all.
+        decides_alone: whether a filter's verdict on a sample does not depend on the others.
+        moves: whether a filter may move samples to train with these params.
     """
 
     name: str
@@ -138,6 +140,8 @@ class Op(Generic[Params]):
     measures_when: Callable[[Params], bool] = _always
     fit: Fit[Params] | None = None
     weigh: Weigh[Params] | None = None
+    decides_alone: bool = False
+    moves: Callable[[Params], bool] = _never
 
     def __str__(self) -> str:
         """Name, version and, for a plugin's op, where its code comes from: what ids hold of an op."""
@@ -239,18 +243,33 @@ def filter_op(
         def decide_each(candidates: Sequence[Candidate], params: FilterParamsT, ctx: Context) -> Sequence[Flag | None]:
             return [function(candidate, params, ctx) for candidate in candidates]
 
-        return _register_filter(name, params, version, examples, decide_each, _module_of(function))
+        made = _register_filter(name, params, version, examples, decide_each, _module_of(function))
+        made.decides_alone = True
+        return made
 
     return register
 
 
 def table_filter(
-    name: str, params: type[FilterParamsT], *, version: int, examples: Examples | None = None
+    name: str,
+    params: type[FilterParamsT],
+    *,
+    version: int,
+    alone: bool = False,
+    moves: Callable[[FilterParamsT], bool] = _never,
+    examples: Examples | None = None,
 ) -> Callable[[DecideTable[FilterParamsT]], Op[FilterParamsT]]:
-    """Make a filter of a function that judges the whole table at once, and register it under its name."""
+    """Make a filter of a function that judges the whole table at once, and register it under its name.
+
+    Args:
+        alone: whether its verdict on a sample does not depend on the others all the same.
+        moves: whether it may move samples to train with these params.
+    """
 
     def register(function: DecideTable[FilterParamsT]) -> Op[FilterParamsT]:
-        return _register_filter(name, params, version, examples, function, _module_of(function))
+        made = _register_filter(name, params, version, examples, function, _module_of(function))
+        made.decides_alone, made.moves = alone, moves
+        return made
 
     return register
 

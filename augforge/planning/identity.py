@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from augforge.keys import Id, digest, unit_hash
@@ -85,6 +86,33 @@ def output_id(call: Id, name: str) -> Id:
     return digest(call, name)
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a call or a chain of steps will make.
+
+    Attributes:
+        samples: the ones that are left at the end.
+        made: how many each step makes on the way, by its label, those too that a later step replaces.
+    """
+
+    samples: tuple[ExpectedSample, ...] = ()
+    made: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def joined(cls, parts: Iterable[Expected]) -> Expected:
+        """All of them together."""
+        samples: list[ExpectedSample] = []
+        made: Counter[str] = Counter()
+        for part in parts:
+            samples += part.samples
+            made += part.made
+        return cls(tuple(samples), made)
+
+    def inexact(self) -> Expected:
+        """The same, where pixels decide which of them are made, and what they are called."""
+        return Expected(tuple(replace(sample, id=None, exact=False) for sample in self.samples), self.made)
+
+
 def expect_samples(
     name: str,
     id: Id,
@@ -93,17 +121,34 @@ def expect_samples(
     seed: int,
     metadata: Mapping[str, Any] | None,
     step_label: str = "",
-) -> Iterator[ExpectedSample]:
-    """The samples that a chain of steps makes of one sample, as far as they are known before any pixel is seen."""
+    certain: bool = True,
+) -> Expected:
+    """What a chain of steps makes of one sample, as far as it is known before any pixel is seen.
+
+    Args:
+        certain: whether the sample's name is known. Chance hashes names, so without it nobody knows which copies a step
+            with a chance draws; then the largest number is expected, since a plan says "at most".
+    """
     if not chain:
-        yield ExpectedSample(name, id, size, step_label, True)
-        return
+        return Expected((ExpectedSample(name, id, size, step_label, True),))
     step, rest = chain[0], chain[1:]
+    passed = expect_samples(name, id, size, rest, seed, metadata, step_label, certain)
+
+    def made(copies: Iterable[int]) -> Expected:
+        calls = (expect_of_call(step, [(name, id)], [size], copy, rest, seed, metadata, certain) for copy in copies)
+        return Expected.joined(calls)
+
+    if not certain and 0 < step.p < 1:
+        every = made(range(step.copies))
+        return (Expected.joined([passed, every]) if step.keep_input else _larger(every, passed)).inexact()
     copies = drawn_copies(step, seed, name)
-    if input_passes(step, copies):
-        yield from expect_samples(name, id, size, rest, seed, metadata, step_label)
-    for copy in copies:
-        yield from expect_of_call(step, [(name, id)], [size], copy, rest, seed, metadata)
+    return Expected.joined([*([passed] if input_passes(step, copies) else []), made(copies)])
+
+
+def _larger(one: Expected, other: Expected) -> Expected:
+    """The larger of two possibilities; with at least as many of each step's samples as either makes."""
+    larger = one if len(one.samples) >= len(other.samples) else other
+    return Expected(larger.samples, one.made | other.made)
 
 
 def expect_of_call(
@@ -114,8 +159,9 @@ def expect_of_call(
     rest: Sequence[Step],
     seed: int,
     metadata: Mapping[str, Any] | None,
-) -> Iterator[ExpectedSample]:
-    """The samples of one call of an op and of the steps after it.
+    certain: bool = True,
+) -> Expected:
+    """What one call of an op and the steps after it make.
 
     Marks of several outputs are known only once the op has run; until then `@0`, `@1` stand for them.
     """
@@ -123,7 +169,22 @@ def expect_of_call(
     sizes = op.sizes(input_sizes, step.bound.params)
     exact = op.exact(step.bound.params)
     known = exact and len(sizes) == 1
-    for ordinal, size in enumerate(sizes):
+
+    def of_output(ordinal: int, size: Size) -> Expected:
         name = output_name(step, inputs[0][0], copy, "" if known else f"@{ordinal}")
-        for sample in expect_samples(name, output_id(call, name), size, rest, seed, metadata, step.bound.label):
-            yield sample if known else replace(sample, id=None, exact=sample.exact and exact)
+        found = expect_samples(
+            name, output_id(call, name), size, rest, seed, metadata, step.bound.label, certain and known
+        )
+        return found if known else found.inexact() if not exact else _unnamed(found)
+
+    outputs = Expected.joined(of_output(ordinal, size) for ordinal, size in enumerate(sizes))
+    if not exact and len(inputs) == 1 and rest:  # an op that finds nothing to do gives its input back, of another size
+        passed = expect_samples(*inputs[0], input_sizes[0], rest, seed, metadata, certain=certain).inexact()
+        outputs = _larger(outputs, passed)
+    outputs.made[step.bound.label] += len(sizes)
+    return outputs
+
+
+def _unnamed(found: Expected) -> Expected:
+    """The same without ids, which the unknown names decide."""
+    return Expected(tuple(replace(sample, id=None) for sample in found.samples), found.made)

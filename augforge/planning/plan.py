@@ -14,7 +14,7 @@ from dataclasses import replace
 from augforge.errors import PlanError
 from augforge.keys import digest
 from augforge.planning.identity import (
-    ExpectedSample,
+    Expected,
     drawn_copies,
     expect_of_call,
     expect_samples,
@@ -88,7 +88,8 @@ def _acting(chain: Sequence[Step], row: Row, acts: Callable[[Step, Row], bool]) 
 
 
 def _changes(row: Row, chain: Sequence[Step], seed: int) -> bool:
-    return [sample.id for sample in expect_samples(row.name, row.id, row.size, chain, seed, row.metadata)] != [row.id]
+    expected = expect_samples(row.name, row.id, row.size, chain, seed, row.metadata, certain=not row.foreseen)
+    return [sample.id for sample in expected.samples] != [row.id]
 
 
 def _task(inputs: tuple[Row, ...], head: Step | None, copy: int, chain: tuple[Step, ...], seed: int) -> Task:
@@ -100,14 +101,14 @@ def _task(inputs: tuple[Row, ...], head: Step | None, copy: int, chain: tuple[St
     return Task(digest("task", identities, inputs_key, copy), inputs, head, copy, chain)
 
 
-def expect_of_task(task: Task, seed: int) -> list[ExpectedSample]:
-    """The samples that a task will make, as far as they are known before any pixel is seen."""
-    row = task.inputs[0]
+def expect_of_task(task: Task, seed: int) -> Expected:
+    """What a task will make, as far as it is known before any pixel is seen."""
+    row, certain = task.inputs[0], not any(given.foreseen for given in task.inputs)
     if task.head is None:
-        return list(expect_samples(row.name, row.id, row.size, task.chain, seed, row.metadata))
+        return expect_samples(row.name, row.id, row.size, task.chain, seed, row.metadata, certain=certain)
     inputs, sizes = [(r.name, r.id) for r in task.inputs], [r.size for r in task.inputs]
     metadata = common_metadata(task.inputs)
-    return list(expect_of_call(task.head, inputs, sizes, task.copy, task.chain, seed, metadata))
+    return expect_of_call(task.head, inputs, sizes, task.copy, task.chain, seed, metadata, certain)
 
 
 def check_names(rows: Iterable[Row]) -> None:
@@ -133,17 +134,27 @@ def _group_inputs(
     by_split: dict[str, list[Row]] = {}
     for row in rows:
         if acts(head, row):
-            by_split.setdefault(row.split, []).append(row)
+            by_split.setdefault("train" if row.may_move else row.split, []).append(row)
     for split, members in by_split.items():
         _check_enough(head, split, len(members))
         weights = {row.name: weigh(head, row) for row in members} if head.bound.weighs_partners else None
         partners = Partners(head.bound, [row.name for row in members], seed, weights)
         named = {row.name: row for row in members}
         for row in members:
-            copies = drawn_copies(head, seed, row.name)
+            copies = _copies_at_most(head, seed, row)
             calls += [(tuple(named[name] for name in partners.of(row.name, copy)), copy) for copy in copies]
             going_on += [row] if input_passes(head, copies) else []
     return going_on, calls
+
+
+def is_foreseeable(head: Step | None, rows: Iterable[Row]) -> bool:
+    """Whether the copies that an op of several inputs draws are known: not where chance hashes names still unknown."""
+    return head is None or head.p in (0, 1) or not any(row.foreseen for row in rows)
+
+
+def _copies_at_most(head: Step, seed: int, row: Row) -> list[int]:
+    """The copies that are drawn; all of them for a row that is only foreseen, since chance hashes its name."""
+    return list(range(head.copies)) if row.foreseen and head.p > 0 else drawn_copies(head, seed, row.name)
 
 
 def _check_enough(head: Step, split: str, members: int) -> None:

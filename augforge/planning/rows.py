@@ -27,6 +27,7 @@ class Row:
         licences: keys of the licences of all its source images.
         task: id of the task that made it; None for a source sample.
         step: label of the last step that changed it; empty for a source sample.
+        may_move: in a dry run, whether a filter that cannot decide yet may move it to train.
     """
 
     name: str
@@ -44,6 +45,12 @@ class Row:
     licences: tuple[str, ...] = ()
     task: Id | None = None
     step: str = ""
+    may_move: bool = False
+
+    @property
+    def foreseen(self) -> bool:
+        """Whether it stands, in a dry run, for a sample whose name and id pixels decide; its id is its name then."""
+        return self.id == self.name
 
     @property
     def size(self) -> Size:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from augforge.errors import PlanError, nearest
 from augforge.keys import unit_hash
 from augforge.planning.steps import Strict
+from augforge.planning.stratify import Members, stratify
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Groups = Annotated[tuple[str, ...], Field(min_length=1)]
@@ -31,6 +32,23 @@ class Split(Strict):
         description="seed of the hash, apart from the recipe's, so that recipes with other seeds keep their splits",
     )
 
+    stratify: Annotated[str, Field(pattern=r"^(class|metadata\..+)$")] | None = Field(
+        None,
+        description="class, or metadata.COLUMN: groups are assigned so that each split gets its share of each class or "
+        "label, or of each value of the column; then a new group may move others",
+    )
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.05, description="with stratify: how far the share of a class in a split may be from the split's share"
+    )
+    leaks: Literal["tell", "stop"] = Field(
+        "tell", description="images that two splits share are told, or stop the build before any work"
+    )
+    compare: Literal["bytes", "pictures"] = Field(
+        "bytes",
+        description="what is compared to find them: the bytes of the files, or also what the pictures look like, for "
+        "which every image is decoded once",
+    )
+
     @model_validator(mode="after")
     def _check(self) -> Split:
         if (self.folds is None) != (self.fold is None):
@@ -40,22 +58,36 @@ class Split(Strict):
                 raise ValueError(f"fold {self.fold} of {self.folds} does not exist; folds count from 0")
             if self.val is not None:
                 raise ValueError("`folds` decides `val`; give one of the two")
-        shares = [share for share in (self.val, self.test) if isinstance(share, float)]
-        if sum(shares) >= 1:
+        if self.stratify is not None and not self.shares and self.folds is None:
+            raise ValueError("`stratify` matches shares; give a share as `val` or `test`, or `folds`")
+        if sum(self.shares.values()) >= 1:
             raise ValueError("`val` and `test` leave nothing for train; their shares must sum to less than 1")
         return self
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """The shares of val and test that are asked for, as far as they are shares and no lists or folds."""
+        given = {"val": self.val, "test": self.test}
+        return {name: share for name, share in given.items() if isinstance(share, float)}
 
-def assign_splits(groups: Iterable[str], split: Split, own: Collection[str] = ()) -> tuple[dict[str, str], list[str]]:
+    @property
+    def listed(self) -> set[str]:
+        """The groups that are listed for val or test."""
+        return {name for part in (self.val, self.test) if isinstance(part, tuple) for name in part}
+
+
+def assign_splits(
+    groups: Iterable[str] | Members, split: Split, own: Collection[str] = ()
+) -> tuple[dict[str, str], list[str]]:
     """Assign each group to a split; give the assignment and warnings.
 
     With shares, each group's hash decides alone, so a new group moves nobody. A split that would stay empty takes a
     group from a split that has several: the one with the lowest hash, for train the highest. With folds, the groups
     outside `test` are assigned in hash order: folds are equally large, and each group is `val` in exactly one; a new
-    group may move others.
+    group may move others. With `stratify`, see `planning.stratify`.
 
     Args:
-        groups: those that are in no split of the data's own.
+        groups: those that are in no split of the data's own; for `stratify`, with what their samples show.
         split: the recipe's; a share of a split that the data has itself is not used.
         own: splits that the data has.
 
@@ -81,11 +113,31 @@ def assign_splits(groups: Iterable[str], split: Split, own: Collection[str] = ()
             "`group: {regex: '(.*)'}` makes each sample one"
         )
     listed = _assign_listed(names, split, own)
+    if split.stratify is not None and isinstance(groups, Mapping):
+        result = _stratified(groups, split, listed)
+        return result, warnings + _fill_empty_splits(result, set(listed), hashes, wanted)
     result = {name: listed.get(name) or _split_by_share(hashes[name], split) for name in names}
     warnings += _fill_empty_splits(result, set(listed), hashes, wanted)
     if split.folds is not None:
         result |= dict.fromkeys(_groups_of_fold(result, hashes, split.folds, split.fold or 0), "val")
     return result, warnings
+
+
+def _stratified(members: Members, split: Split, listed: Mapping[str, str]) -> dict[str, str]:
+    """The split of each group, with equal shares of every class; folds are dealt as so many more splits."""
+    shares = {"train": 1 - sum(split.shares.values()), **split.shares}
+    names = {name: name for name in shares}
+    if split.folds is not None:
+        if len(members) - len(listed) < split.folds:
+            raise PlanError(
+                f"too few groups ({len(members)}) for {split.folds} folds: a group stays whole. Ask for fewer"
+            )
+        folds = {f"fold {n}": shares["train"] / split.folds for n in range(split.folds)}
+        shares = {**split.shares, **folds}
+        names |= {**dict.fromkeys(folds, "train"), f"fold {split.fold}": "val"}
+    free = {group: counts for group, counts in members.items() if group not in listed}
+    dealt = stratify(free, shares, split.seed, split.tolerance) if free else {}
+    return {group: listed.get(group) or names[dealt[group]] for group in members}
 
 
 def _warn_of_unused_split(split: Split, own: Collection[str]) -> list[str]:

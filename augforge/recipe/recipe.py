@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from augforge.errors import RecipeError
+from augforge.errors import PlanError, RecipeError
 from augforge.keys import digest
 from augforge.planning.splits import Split
 from augforge.planning.steps import Step, Strict, choose, read_step
 from augforge.sources import SOURCES, Source
 from augforge.store.codec import Encoding
-from augforge.yamlfile import YamlFile, override, parse_yaml, read_yaml
+from augforge.yamlfile import KeyPath, YamlFile, override, parse_yaml, read_yaml
 
 MAX_STEPS = 100
 """Planning goes through the steps recursively; what people write has about ten."""
@@ -72,6 +72,14 @@ class Verdict(Strict):
     why: str = ""
 
 
+class Accept(Strict):
+    """Findings that a person accepts: those of a kind, or of them those about the names, with the reason."""
+
+    kind: str = Field(description="the kind of the findings, as a build prints it")
+    names: tuple[str, ...] | None = Field(None, description="the names that are accepted; null for all of the kind")
+    why: Annotated[str, Field(min_length=1)] = Field(description="the reason, which the manifest records")
+
+
 class _ReviewFile(Strict):
     samples: dict[str, Verdict]
 
@@ -85,6 +93,13 @@ class _Body(Strict):
     review: str | None = None
     steps: list[dict[str, Any]] = Field(default_factory=list)
     output: Output = Output()
+    strict: bool = Field(False, description="findings that are not accepted stop the build before any work")
+    accept: tuple[Accept, ...] = Field((), description="findings that are meant to be so, with the reason")
+    fraction: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None,
+        description="build from this share of the groups alone, chosen by their hash, for a light experiment; groups "
+        "that are added later change nothing for the others",
+    )
 
     @field_validator("steps")
     @classmethod
@@ -112,6 +127,10 @@ class Recipe:
         review: a person's verdicts, by the names of source samples.
         review_text: the file that they come from, verbatim; None if there is none.
         split, metadata, steps, output: see their classes; `output.size` is already the last step.
+        strict: findings that are not accepted stop the build.
+        accept: the findings that are accepted.
+        fraction: the share of the groups that the dataset is built from; None for all.
+        file: the parsed file, for the lines of messages.
         path: the file, as given.
         text: the file verbatim.
         overrides: what ``--set`` changed.
@@ -130,6 +149,14 @@ class Recipe:
     text: str
     overrides: Mapping[str, Any]
     digest: str
+    file: YamlFile
+    strict: bool = False
+    accept: tuple[Accept, ...] = ()
+    fraction: float | None = None
+
+    def fail(self, at: KeyPath, message: str) -> PlanError:
+        """The error for something in the recipe that does not fit the data; it names the line of the key path."""
+        return PlanError(str(self.file.fail(at, message)))
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -165,6 +192,10 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         text=file.text,
         overrides=changed,
         digest=digest(declared, verdicts) if verdicts else digest(declared),
+        file=file,
+        strict=body.strict,
+        accept=body.accept,
+        fraction=body.fraction,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from augforge.engine.explaining import Explanation, count_reasons
 from augforge.errors import some
+from augforge.report.implausible import render_findings
 from augforge.report.tables import plural, table
 
 _ROWS = 30
@@ -37,6 +39,8 @@ def explanation_json(found: Explanation) -> dict[str, Any]:
         "next_version": found.next_version,
         "version_note": found.version_note,
         "exact": found.exact,
+        "findings": [asdict(each) for each in found.findings],
+        "accepted": [asdict(each) for each in found.accepted],
         "samples": found.samples,
         "tasks": {work: counts[work] for work in _WORDS},
         "reasons": count_reasons(found.work),
@@ -54,6 +58,7 @@ def explanation_json(found: Explanation) -> dict[str, Any]:
 
 def render_explanation(found: Explanation, console: Console) -> None:
     """Print what a build would do: a sentence, then the tasks grouped by step and reason."""
+    render_findings(found.findings, found.accepted, console)
     console.print(Text(_sentence(found), "bold"), soft_wrap=True)
     reasons = count_reasons(found.work)
     if reasons:

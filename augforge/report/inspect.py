@@ -10,7 +10,9 @@ from rich.progress_bar import ProgressBar
 from rich.syntax import Syntax
 from rich.text import Text
 
+from augforge.report.counting import label_counts, metadata_counts, render_labels, render_metadata
 from augforge.report.tables import block, human_bytes, pairs, plural, rejected_table, split_counts, split_order, table
+from augforge.sample import IGNORE
 from augforge.store.contents import disk_usage
 from augforge.store.dataset import Dataset
 
@@ -27,7 +29,8 @@ def inspect(dataset: Dataset) -> dict[str, Any]:
         JSON-like. ``bytes`` are those of the version's shards, ``on_disk`` those of the folder by what they belong
         to (see `augforge.store.contents.disk_usage`; None behind a URL). Per class: the number of ``samples`` in which
         it has pixels (also ``per_split``), its ``pixels`` in all of them, and ``known``, the number of samples in which
-        it was labelled at all.
+        it was labelled at all. ``label_counts`` has the same of labels, ``metadata`` what each column holds, and
+        ``findings`` what was implausible when the version was built.
     """
     manifest, index = dataset.manifest, dataset.index
     return {
@@ -45,6 +48,8 @@ def inspect(dataset: Dataset) -> dict[str, Any]:
         "sizes": _sizes(index),
         "classes": class_counts(index, dataset.classes),
         "labels": list(dataset.labels),
+        "label_counts": label_counts(index, dataset.labels, _splits(index)),
+        "metadata": metadata_counts(index),
         "rejected": dict(manifest.rejected),
         "shards": [shard.model_dump() for shard in manifest.shards],
         "encoding": manifest.encoding,
@@ -53,6 +58,7 @@ def inspect(dataset: Dataset) -> dict[str, Any]:
         "ops": dict(manifest.ops),
         "made_by": dict(manifest.made_by),
         "augforge": manifest.augforge,
+        "findings": [entry.model_dump() for entry in manifest.findings],
         "licences": [entry.model_dump() for entry in manifest.licences],
         "metadata_columns": list(manifest.metadata_columns),
         "review": manifest.review.model_dump() if manifest.review else None,
@@ -98,6 +104,9 @@ def render_inspect(report: dict[str, Any], console: Console) -> None:
     console.print(Text.assemble((report["name"], "bold"), "  version ", (report["version"], "cyan")))
     console.print(pairs(_facts(report)), "", sep="\n")
     _render_classes(report, console)
+    render_labels(report["label_counts"], console)
+    render_metadata(report["metadata"], console)
+    _render_findings(report, console)
     _render_sizes(report, console)
     _render_rejected(report, console)
     _render_shards(report, console)
@@ -137,15 +146,27 @@ def _join_items(values: Any) -> str:
 
 def _render_classes(report: dict[str, Any], console: Console) -> None:
     classes = report["classes"]
+    if all(entry["name"] == IGNORE and not entry["known"] for entry in classes):  # as of data that has labels alone
+        return
+    splits = [*report["splits"]]
     most, total = (max(1, f(entry["pixels"] for entry in classes)) for f in (max, sum))
-    shown = table("class", "labelled", "samples", "pixels", right=3, title=plural(len(classes), "class"))
+    title = f"{plural(len(classes), 'class')}; share: of all pixels of classes"
+    shown = table("class", "labelled", "samples", *splits, "share", right=3 + len(splits), title=title)
     shown.add_column()
     for entry in classes:
-        bar = ProgressBar(most, entry["pixels"], width=20, complete_style="cyan", finished_style="cyan")
-        numbers = (f"{entry['known']:,}", f"{entry['samples']:,}", f"{entry['pixels'] / total:.1%}")
+        bar = ProgressBar(most, entry["pixels"], width=10, complete_style="cyan", finished_style="cyan")
+        by_split = (f"{entry['per_split'].get(split, 0):,}" for split in splits)
+        numbers = (f"{entry['known']:,}", f"{entry['samples']:,}", *by_split, f"{entry['pixels'] / total:.1%}")
         shown.add_row(Text(entry["name"]), *numbers, bar, style="" if entry["samples"] else "yellow")
     console.print(shown, "", sep="\n")
     _print_missing_classes(classes, console)
+
+
+def _render_findings(report: dict[str, Any], console: Console) -> None:
+    """Print what was implausible when the version was built, and why it was accepted, if so."""
+    for entry in report["findings"]:
+        accepted = f" (accepted: {entry['accepted']})" if entry["accepted"] is not None else ""
+        console.print(Text.assemble((f"Implausible, {entry['kind']}: ", "yellow"), f"{entry['message']}{accepted}\n"))
 
 
 def _print_missing_classes(classes: list[dict[str, Any]], console: Console) -> None:

@@ -13,7 +13,7 @@ import polars as pl
 from PIL import Image
 
 from augforge import bitmask
-from augforge.errors import AugforgeError
+from augforge.errors import AugforgeError, some
 from augforge.files import replacing
 from augforge.report.colours import Colour, colour_of
 from augforge.report.overlay import overlay, scale_to_fit
@@ -212,11 +212,11 @@ def contact_sheet(
     chosen = choose_rows(part.index, limit)
     if not chosen:
         raise AugforgeError(f"{dataset.folder} has no sample to show here. Choose another split, or a limit above 0")
-    rows = part.index.select("name", "split", "step", "tags", "width", "height", "area")[chosen].to_dicts()
+    rows = part.index.select("name", "split", "step", "tags", "width", "height", "area", "label")[chosen].to_dicts()
     columns = max(1, min(columns or math.ceil(math.sqrt(len(rows) * 1.5)), len(rows)))
     height = max(_scaled_height(row["width"], row["height"], tile) for row in rows)
     tiles = [
-        _captioned_overlay(part[i], part.classes, tile, height, _caption(row))
+        _captioned_overlay(part[i], part.classes, tile, height, _caption(row, part.labels))
         for i, row in zip(chosen, rows, strict=True)
     ]
     body = grid(tiles, columns, (GAP + GAP // 2, GAP))
@@ -253,9 +253,11 @@ def _shares(sizes: Sequence[int], limit: int) -> list[int]:
     return shares
 
 
-def _caption(row: Mapping[str, Any]) -> list[list[Span]]:
+def _caption(row: Mapping[str, Any], labels: Sequence[str] = ()) -> list[list[Span]]:
     facts: list[Span] = [split_span(row["split"]), (row["step"] or "source", MUTED)]
-    if all(pixels is None for pixels in row["area"].values()):
+    if (given := row.get("label")) is not None:
+        facts.append((some([name for name, weight in zip(labels, given, strict=True) if weight > 0], 2), MUTED))
+    elif all(pixels is None for pixels in row["area"].values()):
         facts.append(("unlabelled", MUTED))
     return [[(row["name"], INK)], [*facts, *((tag, _TAG) for tag in row["tags"] or ())]]
 

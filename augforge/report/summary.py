@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from augforge.report.implausible import render_findings
 from augforge.report.tables import human_bytes, pairs, plural, rejected_table, split_counts, split_order, table
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def render_summary(summary: Summary, console: Console) -> None:
     """Print what a build did, or what a dry run would do."""
     for warning in summary.warnings:
         console.print(Text(f"Warning: {warning}", "yellow"))
+    render_findings(summary.findings, summary.accepted, console)
     if summary.steps:
         console.print(_steps(summary), "", sep="\n")
     if summary.rejected:

@@ -59,13 +59,14 @@ def report_alike_labels(scan: Scan, labels: Iterable[str]) -> None:
 def class_table(source: Source, labels: Iterable[str], where: Path, scan: Scan | None = None) -> ClassTable:
     """The class table for the labels of a data set, in the data's order unless the recipe lists the classes.
 
-    A ``scan`` is told of labels that look the same.
+    A ``scan`` is told of the labels, and of those that look the same.
 
     Raises SourceError, naming ``where``, if a label has no class, or if there are no classes or more than 256.
     """
     labels = list(labels)
     if scan is not None:
         report_alike_labels(scan, labels)
+        scan.note_labels(labels)
     names = source.classes_of(labels) if source.classes is None else source.classes
     known = {name for label in labels if (name := source.require_class(label, names, str(where))) is not None}
     if REST in names:

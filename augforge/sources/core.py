@@ -198,9 +198,13 @@ class Source(BaseModel, ABC):
 
         Rejected rows are part of a dataset's version, which has to be the same on every machine.
         """
+        return Refused(name, reason, self.without_root(message))
+
+    def without_root(self, message: str) -> str:
+        """A message without the path of the root, so that it is the same on every machine."""
         root = re.escape(str(self.root))  # only a whole path counts: data is not the root in old/data/ or data-2
         inner = re.sub(rf"(?<![\w./-]){root}/", "", message)
-        return Refused(name, reason, re.sub(rf"(?<![\w./-]){root}(?![\w.-])", "the source", inner))
+        return re.sub(rf"(?<![\w./-]){root}(?![\w.-])", "the source", inner)
 
     def refused_when_unreadable(self, record: Record, error: SourceError) -> Refused | None:
         """The rejected row for a sample that `load` cannot read, or None if that has to stop the build.
@@ -217,6 +221,12 @@ class Source(BaseModel, ABC):
         each of them in `Record.data` by its place, which the contract of sources checks.
         """
         return None if origin_of(type(self).__module__) else {self.root / text for text in _texts(record.data)}
+
+    def image_path(self, record: Record) -> Path | None:
+        """The file that holds a record's picture and nothing else; None if there is none, as in a volume."""
+        place = record.data.get("image")
+        path = self.root / place if isinstance(place, str) else None
+        return path if path is not None and path.suffix.lower() in _PICTURES else None
 
     @abstractmethod
     def scan(self, cache: FileCache) -> Listing:
@@ -248,6 +258,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 _LONGEST_PATH = 4096
+_PICTURES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"))
 
 SOURCES: Catalogue[type[Source]] = Catalogue("source format", "augforge.sources.formats", "augforge.sources")
 """Every source by its format's name."""

@@ -25,6 +25,9 @@ class Record:
         data: what the adapter's `load` needs to find it again; JSON-like. It names each file that `load` reads by its
             place; see `Source.files_of`.
         licences: keys of the licences of its image and annotation; see `Listing.licences`.
+        image_sha256: SHA-256 of the image file's bytes; empty where the source does not know it.
+        drawn: the classes that its annotation draws, or the labels that it gives; None where the source does not know
+            that before the pixels are read.
     """
 
     name: str
@@ -37,6 +40,8 @@ class Record:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     licences: tuple[str, ...] = ()
+    image_sha256: str = ""
+    drawn: tuple[str, ...] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Each record is pickled into a `Shelf`. This way that is 5 times faster than the way of dataclasses with slots.
@@ -113,7 +118,8 @@ class Listing:
             are others: what the files call a class.)
         warnings: messages for the user.
         licences: the licences of the samples, by the keys that the records hold.
-        findings: what is implausible, and told to people and machines.
+        findings: what the source itself found implausible, and told to people and machines.
+        overall: what is implausible about the listing as a whole, whatever its format; see `sources.plausibility`.
     """
 
     classes: tuple[str, ...]
@@ -123,3 +129,9 @@ class Listing:
     warnings: tuple[str, ...] = ()
     licences: Mapping[str, Licence] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    overall: tuple[Finding, ...] = ()
+
+    @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        """All that is implausible."""
+        return self.findings + self.overall

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,16 @@ class RecipeEntry(_Frozen):
     overrides: dict[str, Any] = Field(default_factory=dict)
 
 
+class LicenceEntry(_Frozen):
+    """A licence of source images, its key in the index, and how many samples show some; one may show several."""
+
+    licence: str
+    name: str
+    url: str
+    attribution: str
+    samples: int
+
+
 class ReviewEntry(_Frozen):
     """The review file verbatim, and the digest of its verdicts, without white space and comments."""
 
@@ -45,17 +54,15 @@ class ReviewEntry(_Frozen):
     text: str
 
 
-class LicenceEntry(_Frozen):
-    """A licence of source images: the key that the index has, name, URL, whom to name, and how many samples show some.
+class FindingEntry(_Frozen):
+    """Something implausible, the first of the ``count`` names that it is about, and why the recipe accepts it."""
 
-    A sample that was made of several images counts for each of their licences.
-    """
-
-    licence: str
-    name: str
-    url: str
-    attribution: str
-    samples: int
+    kind: str
+    message: str
+    remedy: str
+    names: list[str] = Field(default_factory=list)
+    count: int = 0
+    accepted: str | None = None
 
 
 class SourceEntry(_Frozen):
@@ -104,7 +111,7 @@ class Manifest(_Frozen):
     `metadata_columns` are the metadata that samples carry: they may be personal data, so card and `pack` name them.
     `augforge` is the version that made it. `files` are the tables: index, rejected samples, stages, ledger.
     `plugins` says of each op, and of the source, that a plugin defines, where its code came from. `licences` are those
-    of the source images.
+    of the source images. `findings` are what was implausible about source and splits when the version was built.
     """
 
     format: int
@@ -129,6 +136,7 @@ class Manifest(_Frozen):
     recipe: RecipeEntry
     review: ReviewEntry | None = None
     licences: list[LicenceEntry] = Field(default_factory=list)
+    findings: list[FindingEntry] = Field(default_factory=list)
     files: list[FileEntry] = Field(default_factory=list)
     shards: list[ShardEntry]
 
@@ -153,8 +161,7 @@ class Manifest(_Frozen):
         return self._table_path("ledger")
 
     def _table_path(self, table: str) -> str:
-        named = (entry.path for entry in self.files if table_of(entry.path) == table)
-        return next(named, table_path(self.version, table))
+        return next((e.path for e in self.files if table_of(e.path) == table), table_path(self.version, table))
 
     @property
     def table_paths(self) -> tuple[str, str, str, str]:
@@ -163,8 +170,7 @@ class Manifest(_Frozen):
 
     def entries(self) -> list[FileEntry | ShardEntry]:
         """All files that the manifest describes: path, size and SHA-256 of each."""
-        found: list[FileEntry | ShardEntry] = [*self.files]
-        return found + [*self.shards]
+        return [*self.files, *self.shards]
 
     def file_entry(self, path: str) -> FileEntry | None:
         """Size and digest of a table; None for one that the manifest does not describe, as in format 1."""
@@ -217,11 +223,6 @@ def tags_digest(tags: Iterable[tuple[str, Sequence[str]]]) -> str:
     """Digest of (sample name, tags) of all tagged samples: 32 hexadecimal digits, or empty text if there are none."""
     tagged = sorted([name, list(texts)] for name, texts in tags if texts)
     return digest("tags", tagged) if tagged else ""
-
-
-def count_reasons(rejected: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Number of rejections per ``step: reason``, sorted by it."""
-    return dict(sorted(Counter(f"{row['step']}: {row['reason']}" for row in rejected).items()))
 
 
 def write_manifest(folder: Path, manifest: Manifest, make_current: bool = True) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -71,3 +74,8 @@ def _read(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
     if missing:
         raise DatasetError(f"{path} has no column {', '.join(missing)}, so it is damaged. Build the dataset again")
     return table
+
+
+def count_reasons(rejected: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Number of rejections per ``step: reason``, sorted by it."""
+    return dict(sorted(Counter(f"{row['step']}: {row['reason']}" for row in rejected).items()))

@@ -46,6 +46,7 @@ def test_a_sound_repository_has_no_findings(repository: Repository) -> None:
     assert {each.check for each in report.checked} == {
         "registry",
         "recipe",
+        "plausible",
         "source",
         "version",
         "whole",
@@ -90,7 +91,7 @@ def test_without_data_structure_and_digests_are_checked(repository: Repository) 
     assert report.findings == [] and report.exit_code == 0
     assert {each.check for each in report.checked} == {"registry", "recipe", "policy"}
     missed = {each.check: reason for each, reason in report.not_checked}
-    assert set(missed) == {"source", "version", "whole", "splits", "pixels", "samples", "rejected"}
+    assert set(missed) == {"source", "plausible", "version", "whole", "splits", "pixels", "samples", "rejected"}
     assert {each.cause for each in missed.values()} == {"absent"}
     assert "data" in missed["source"].reason and "datasets/toy" in missed["whole"].reason
     assert repository.check(require_data=True).exit_code == 3
@@ -390,7 +391,7 @@ def test_equal_pixels(repository: Repository) -> None:
         shutil.copy(here, there)
     repository.build()
     found = repository.findings()
-    assert list(found) == ["equal pixels in two splits"]
+    assert list(found) == ["same image in two splits", "equal pixels in two splits"]
     assert {FIRST, "ID002/image0000000000002"} <= set(found["equal pixels in two splits"].names)
 
 
@@ -400,7 +401,7 @@ def test_equal_images_of_one_value_with_a_class_are_no_background(repository: Re
         shape = {"annotations": [{"label": "a", "points": [[2, 2], [9, 2], [9, 9]]}]}
         annotation(repository.data, name).write_text(json.dumps(shape))
     repository.build()
-    assert list(repository.findings()) == ["equal pixels in two splits"]
+    assert list(repository.findings()) == ["same image in two splits", "equal pixels in two splits"]
 
 
 def test_blank_images_are_a_warning(repository: Repository) -> None:
@@ -409,7 +410,8 @@ def test_blank_images_are_a_warning(repository: Repository) -> None:
         assert json.loads(annotation(repository.data, name).read_text()) == {"annotations": []}
     repository.build()
     report = repository.check()
-    assert [(each.kind, each.level) for each in report.findings] == [("blank images in two splits", "warning")]
+    found = [(each.kind, each.level) for each in report.findings]
+    assert found == [("same image in two splits", "warning"), ("blank images in two splits", "warning")]
     assert report.exit_code == 0
 
 
@@ -540,7 +542,8 @@ def test_one_dataset_is_not_judged_by_names_of_others(repository: Repository) ->
     build("other.yaml", register=True)
     repository.policy("min_samples: {train: {z: 0, b: 1}}\ndatasets:\n  other: {min_samples: {train: {z: 0}}}\n")
     for place in (None, "recipe.yaml", "datasets/toy", "other.yaml"):
-        assert repository.findings(place) == {}
+        assert {*repository.findings(place)} <= {"class drawn nowhere"}
+    assert repository.findings("other.yaml")["class drawn nowhere"].names == ("z",)
     repository.policy("datasets:\n  others: {max_rejected: 1}\n")
     for place in (None, "datasets/toy"):
         assert "Did you mean 'other'?" in repository.findings(place)["broken policy"].message

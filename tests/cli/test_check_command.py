@@ -43,7 +43,7 @@ def read_suite(path: Path) -> Xml.Element:
 def test_fine(repository: Repository) -> None:
     result = run("--require-data")
     assert result.exit_code == 0
-    assert result.stdout == "fine: 0 errors, 0 warnings; 8 checks done, 0 not\n"
+    assert result.stdout == "fine: 0 errors, 0 warnings; 9 checks done, 0 not\n"
 
 
 def test_found(repository: Repository) -> None:
@@ -120,7 +120,7 @@ def test_junit(repository: Repository) -> None:
     shutil.rmtree(repository.folder)
     run("--junit", "out/check.xml")
     suite = read_suite(Path("out/check.xml"))
-    assert [suite.get(name) for name in ("tests", "failures", "errors", "skipped")] == ["8", "1", "0", "4"]
+    assert [suite.get(name) for name in ("tests", "failures", "errors", "skipped")] == ["9", "1", "0", "4"]
     cases = {case.get("name"): case for case in suite if case.get("classname") == "toy"}
     failure = cases["recipe"].find("failure")
     assert failure is not None and failure.get("type") == "stale recipe"

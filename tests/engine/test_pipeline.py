@@ -501,8 +501,8 @@ def test_dry_run_with_a_condition_on_measurements_is_at_most(tmp_path: Path, han
 
 
 def test_a_condition_on_what_is_not_there_is_an_error(tmp_path: Path, hands: Path) -> None:
-    """Only while something is not measured, in a dry run, it may still turn up."""
-    with pytest.raises(PlanError, match=r"'toy_dim\.level > 105' cannot be evaluated"):
+    """No step before it measures anything of that name."""
+    with pytest.raises(PlanError, match="there is no column 'toy_dim'"):
         run(tmp_path, hands, '{op: hflip, where: "toy_dim.level > 105"}')
 
 

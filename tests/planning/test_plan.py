@@ -97,7 +97,7 @@ def plan(rows: Sequence[Row], *steps: Step, seed: int = SEED) -> tuple[list[Row]
 
 def leaves(chain: Sequence[Step], given: Row | None = None, seed: int = SEED) -> list[ExpectedSample]:
     given = given or row()
-    return list(expect_samples(given.name, given.id, given.size, chain, seed, given.metadata))
+    return list(expect_samples(given.name, given.id, given.size, chain, seed, given.metadata).samples)
 
 
 def names(chain: Sequence[Step], **given: Any) -> list[str]:
@@ -184,7 +184,7 @@ def test_table_of_p_copies_and_keep_input(name: str, p: float, copies: int, keep
     for kept in untouched:
         made[kept.name].append(kept.name)
     for task in tasks:
-        made[task.inputs[0].name] += [leaf.name for leaf in expect_of_task(task, SEED)]
+        made[task.inputs[0].name] += [leaf.name for leaf in expect_of_task(task, SEED).samples]
     seen = set()
     for acted in rows:
         copied = drawn_copies(acting, SEED, acted.name) if acted.split in acting.on else []
@@ -218,7 +218,7 @@ def test_an_op_that_gives_nothing_is_still_a_task() -> None:
     """Where the sizes say that nothing is left, such as windows larger than the image, the input does not pass."""
     untouched, tasks = plan([row()], step("toy_nothing"))
     assert untouched == [] and len(tasks) == 1
-    assert expect_of_task(tasks[0], SEED) == []
+    assert expect_of_task(tasks[0], SEED).samples == ()
 
 
 def test_chance_is_fair_and_hangs_on_names_alone() -> None:
@@ -277,7 +277,7 @@ def test_steps_behind_a_mosaic_act_on_what_passed_it_and_on_what_it_made() -> No
     rows = [row(f"t{i}") for i in range(4)] + [row("v", "val")]
     untouched, tasks = plan(rows, step("mosaic", keep_input=True), step("hflip", 2))
     assert untouched == [rows[-1]]
-    assert [leaf.name for task in tasks for leaf in expect_of_task(task, SEED)] == [
+    assert [leaf.name for task in tasks for leaf in expect_of_task(task, SEED).samples] == [
         *(f"t{i}~hflip" for i in range(4)),
         *(f"mosaic/t{i}-1~hflip" for i in range(4)),
     ]
@@ -399,9 +399,9 @@ def test_sizes_are_known_before() -> None:
     assert [leaf.size for leaf in leaves(chain)] == [(12, 9), (12, 9)]
     rows = [row(f"t{i}", width=10 + i, height=20 + i) for i in range(4)]
     _, tasks = plan(rows, step("mosaic"))
-    assert [expect_of_task(task, SEED)[0].size for task in tasks] == [(10 + i, 20 + i) for i in range(4)]
+    assert [expect_of_task(task, SEED).samples[0].size for task in tasks] == [(10 + i, 20 + i) for i in range(4)]
     _, tasks = plan(rows, step("mosaic", size=(6, 4)))
-    assert {expect_of_task(task, SEED)[0].size for task in tasks} == {(6, 4)}
+    assert {expect_of_task(task, SEED).samples[0].size for task in tasks} == {(6, 4)}
 
 
 def test_what_pixels_decide_is_counted_and_has_no_id() -> None:
@@ -429,7 +429,7 @@ def mosaic_ids(rows: Sequence[Row], acting: Step, seed: int = SEED) -> dict[str,
     return {
         leaf.name: (leaf.id, [given.name for given in task.inputs])
         for task in tasks
-        for leaf in expect_of_task(task, seed)
+        for leaf in expect_of_task(task, seed).samples
     }
 
 

@@ -10,12 +10,14 @@ from typing import Any
 
 import polars as pl
 import pytest
+from makedata import put_image, put_text
 from rich.console import Console
 from toybox import with_index
 
 from augforge import bitmask
 from augforge.engine.builder import build
 from augforge.phantom import write_phantom
+from augforge.report import show
 from augforge.report.inspect import inspect, render_inspect
 from augforge.sources.class_lists import CLASS_LISTS
 from augforge.store.dataset import Dataset, open_dataset
@@ -73,7 +75,7 @@ def test_class_counts_are_those_of_the_pixels(dataset: Dataset, report: dict[str
         assert entry["per_split"] == by_hand["samples"]
         assert entry["samples"] == sum(by_hand["samples"].values())
         assert entry["pixels"] == by_hand["pixels"]
-        assert entry["known"] == by_hand["known"] == 6
+        assert entry["known"] == by_hand["known"] == (0 if entry["name"] == "never-seen" else 6)
     assert report["classes"][0]["samples"] == 6
     assert report["classes"][2]["samples"] == report["classes"][2]["pixels"] == 0
 
@@ -122,7 +124,7 @@ def test_report_for_people(report: dict[str, Any]) -> None:
         "train 4  val 2  test 2",
         "96 x 96",
         "source 6, hflip 2",
-        "Labelled, but in no sample: never-seen",
+        "Labelled in no sample: never-seen",
         "Nothing was rejected",
         report["shards"][0]["path"],
         "op: hflip",
@@ -147,3 +149,38 @@ def test_rejections_labels_and_many_shards(report: dict[str, Any]) -> None:
 def test_unlabelled_classes_are_mentioned(report: dict[str, Any]) -> None:
     classes = [{**entry, "known": 0, "samples": 0, "pixels": 0} for entry in report["classes"]]
     assert "Labelled in no sample: Radius, finger-1, never-seen" in render_text({**report, "classes": classes})
+
+
+def test_splits_by_class_and_of_what_a_share_is(report: dict[str, Any]) -> None:
+    lines = [line.split() for line in render_text(report).splitlines()]
+    assert any(line[:7] == ["class", "labelled", "samples", "train", "val", "test", "share"] for line in lines)
+    assert any(line[:6] == ["Radius", "6", "6", "4", "2", "0"] for line in lines)
+    assert "share: of all pixels of classes" in render_text(report)
+
+
+def test_labels_and_metadata_are_counted(tmp_path: Path) -> None:
+    rows = {"cat/a": "f,3", "cat/b": "m,40", "dog/c": "f,7"}
+    for name in rows:
+        put_image(tmp_path / f"data/{name}.png")
+    put_text(tmp_path / "data/rows.csv", "name,sex,age\n" + "\n".join(f"{name},{row}" for name, row in rows.items()))
+    source = {"format": "image-folder", "path": "data", "metadata": "rows.csv"}
+    recipe = {"name": "x", "source": source, "split": {"val": ["dog/c"]}, "steps": []}
+    put_text(tmp_path / "recipe.yaml", json.dumps(recipe))
+    build(tmp_path / "recipe.yaml", tmp_path / "out")
+    dataset = open_dataset(tmp_path / "out")
+    report = inspect(dataset)
+    assert report["label_counts"] == [
+        {"name": "cat", "samples": 2, "per_split": {"train": 2, "val": 0}, "known": 3},
+        {"name": "dog", "samples": 1, "per_split": {"train": 0, "val": 1}, "known": 3},
+    ]
+    assert report["metadata"]["sex"] == {"samples": 3, "different": 2, "values": {"f": 2, "m": 1}}
+    assert report["metadata"]["age"]["least"] == 3 and report["metadata"]["age"]["most"] == 40
+    text = render_text(report)
+    assert "f 2, m 1" in text and "unlabelled" not in text and "1 class" not in text
+    assert json.loads(json.dumps(report)) == report
+
+
+def test_a_sheet_of_labels_does_not_call_them_unlabelled() -> None:
+    row = {"name": "a", "split": "train", "step": "", "tags": [], "area": {}, "label": [0.0, 1.0]}
+    assert [text for text, _ in show._caption(row, ("cat", "dog"))[1]] == ["train", "source", "dog"]
+    assert "unlabelled" in [text for text, _ in show._caption({**row, "label": None}, ("cat", "dog"))[1]]

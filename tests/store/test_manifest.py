@@ -13,13 +13,13 @@ from augforge.store.manifest import (
     RecipeEntry,
     ShardEntry,
     SourceEntry,
-    count_reasons,
     read_manifest,
     rejected_digest,
     version_of,
     versions,
     write_manifest,
 )
+from augforge.store.tables import count_reasons
 
 SHARDS = [
     ShardEntry(path=f"shards/train-{letter * 16}.parquet", split="train", rows=3, bytes=99, sha256=letter * 64)

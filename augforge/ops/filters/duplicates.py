@@ -69,6 +69,7 @@ class NearDuplicates(FilterParams):
     "near_duplicates",
     NearDuplicates,
     version=1,
+    moves=lambda params: params.across_splits == "move",
     examples=Examples(
         [{}, {"distance": 64, "mirrored": True, "across_splits": "move"}], picture={"across_splits": "move"}
     ),
@@ -108,14 +109,15 @@ def _sign_bits(waves: NDArray[np.int64]) -> str:
     return np.packbits(waves.T > 0).tobytes().hex()
 
 
-def _to_words(hashes: Sequence[str]) -> Words:
+def to_words(hashes: Sequence[str]) -> Words:
+    """Hashes in hexadecimal as (n, 4) words for `near_pairs`."""
     return np.frombuffer(bytes.fromhex("".join(hashes)), np.uint64).reshape(len(hashes), BITS // 64)
 
 
 def _find_pairs(rows: Sequence[Candidate], params: NearDuplicates) -> list[Pair]:
     """All pairs of twins, the first before the second in each."""
-    words = _to_words([row.features["hash"] for row in rows])
-    mirror = _to_words([row.features["mirror"] for row in rows]) if params.mirrored else None
+    words = to_words([row.features["hash"] for row in rows])
+    mirror = to_words([row.features["mirror"] for row in rows]) if params.mirrored else None
     parts: Mapping[str, list[int]] = {"": list(range(len(rows)))}
     if params.within == "group":
         parts = defaultdict(list)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -94,6 +94,9 @@ class Where(FilterParams):
     measured, such as ``tilt.angle_deg``. If the condition is null, since a value is missing, it is not met.
     """
 
+    own_columns: ClassVar[tuple[str, ...]] = ("area", "channels", "dtype")
+    """The columns that the filter measures itself."""
+
     condition: str = Field(description="condition of the samples that stay, such as: metadata.age >= 6")
 
     @field_validator("condition")
@@ -106,6 +109,7 @@ class Where(FilterParams):
     "where",
     Where,
     version=1,
+    alone=True,
     examples=Examples(
         [{"condition": "metadata.age >= 9"}, {"condition": 'area."class-1" > 100 and channels = 1'}],
         picture={"condition": 'metadata.age >= 40 AND area."Radius" > 100'},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -180,7 +180,8 @@ ROOT/                          source.path
             known = classes.known if whole else [name for name in classes.known if name in seen]
             data = {"runs": [[label, text] for label, text, _ in masks if text], "known": known}
             content = classes.content([self.order, found, known])
-            yield make_record(name, image.place, size, content, group=folder_or_name(name), data=data)
+            drawn = {label for label, text, _ in masks if text}
+            yield make_record(name, image.place, size, content, group=folder_or_name(name), data=data, drawn=drawn)
 
     def _class_in_row(self, label: str, where: str) -> str | None:
         if not label:
@@ -214,7 +215,8 @@ ROOT/                          source.path
         for name, label in labels.items():
             place, group = images[name].place, group_without_class(name, level)
             data = {"label": label, "of": len(names)}
-            yield make_record(name, place, facts[place], label, group=group, data=data)
+            given = _given_labels(label, names)
+            yield make_record(name, place, facts[place], label, group=group, data=data, drawn=given)
 
     def _class_level(self, scan: Scan, labels: Mapping[str, str]) -> int | None:
         """The index of the folder that stands for the label, which is no group; tells of one that may stand for it."""
@@ -262,6 +264,13 @@ ROOT/                          source.path
             )
             bitmask.merge_class(planes, classes.index(name), runs_mask(runs, record.height, record.width, self.order))
         return make_sample(record, image, planes, known_bits(record, classes))
+
+
+def _given_labels(label: int | list[float], names: Sequence[str]) -> list[str]:
+    """The labels that an image has."""
+    if isinstance(label, int):
+        return [names[label]]
+    return [name for name, value in zip(names, label, strict=True) if value]
 
 
 def _label_text(label: int | list[float], names: tuple[str, ...]) -> str:

@@ -254,7 +254,14 @@ ROOT/                          source.path or URL, as augforge build made it
                 "groups": row["groups"],
             },
             licences=tuple(row["licences"] or ()),
+            drawn=self._drawn_classes(row, classes),
         )
+
+    def _drawn_classes(self, row: Mapping[str, Any], classes: tuple[str, ...]) -> tuple[str, ...] | None:
+        """The classes that have pixels in a sample; None for one that has labels, whose names stand elsewhere."""
+        if row["label"] is not None:
+            return None
+        return self.classes_of(name for name, area in zip(classes, row["area"].values(), strict=True) if area)
 
 
 _REMEDY = "Check it with augforge verify, and build the dataset again."

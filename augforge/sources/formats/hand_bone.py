@@ -85,10 +85,10 @@ ROOT/                                       source.path
         rows = {person: person_row(people, person) for person in {image.person for image, _ in pairs}}
 
         def record(image: _File, note: _File | None) -> Record:
-            content = table.content(annotations[note.place]["content"]) if note else "unlabelled"
-            content = with_fill(content, self.polygon_fill) if note else content
-            known = table.known if note else []
-            return _make_record(image, note, images[image.place], content, known, rows[image.person])
+            own = annotations[note.place] if note else _UNLABELLED
+            content = with_fill(table.content(own["content"]), self.polygon_fill) if note else "unlabelled"
+            known, drawn = table.known if note else [], own["classes"]
+            return _make_record(image, note, images[image.place], content, known, drawn, rows[image.person])
 
         records = (
             record(image, note)
@@ -179,6 +179,7 @@ class _File:
 
 
 Pairs = list[tuple[_File, _File | None]]
+_UNLABELLED: Mapping[str, Any] = {"content": "unlabelled", "classes": ()}
 
 
 def _find_pairs(scan: Scan) -> Pairs:
@@ -260,15 +261,17 @@ def _size_text(size: Sequence[float]) -> str:
 
 
 def _make_record(
-    image: _File, annotation: _File | None, facts: Mapping[str, Any], content: Any, known: list[str], row: Row | None
+    image: _File,
+    annotation: _File | None,
+    facts: Mapping[str, Any],
+    content: Any,
+    known: list[str],
+    drawn: Collection[str],
+    row: Row | None,
 ) -> Record:
+    data = {"annotation": annotation.place if annotation else None, "known": known}
+    split = _PARTS[image.part]
     record = make_record(
-        image.name,
-        image.place,
-        facts,
-        content,
-        group=image.person,
-        split=_PARTS[image.part],
-        data={"annotation": annotation.place if annotation else None, "known": known},
+        image.name, image.place, facts, content, group=image.person, split=split, data=data, drawn=drawn
     )
     return replace(record, metadata=row) if row else record

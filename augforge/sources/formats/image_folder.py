@@ -129,7 +129,7 @@ ROOT/                          source.path
             scan.bad_sample(name, "unknown class", fact)
             return None
         data = {"label": labels.index(label), "of": len(labels)}
-        return make_record(name, place, facts, label, group="/".join(inner) or None, data=data)
+        return make_record(name, place, facts, label, group="/".join(inner) or None, data=data, drawn=[label])
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         return load_labelled_image(self.root, record, classes)

@@ -191,9 +191,9 @@ ROOT/                          source.path
             ]
             data = {"masks": own, "values": names, "known": table.known if own or missing == "empty" else []}
             group, split = folder_or_name(name), splits[name]
-            return make_record(
-                name, place, facts[place], table.content(drawn or missing), group=group, split=split, data=data
-            )
+            shown = {class_ for _, values_of in drawn for class_ in values_of.values() if class_ is not None}
+            content = table.content(drawn or missing)
+            return make_record(name, place, facts[place], content, group=group, split=split, data=data, drawn=shown)
 
         records = (record(name, place) for name, place in images.items() if place in facts)
         return scan.make_listing((record for record in records if record), table.names)

@@ -93,7 +93,8 @@ ROOT/                          source.path
         """The record of an image; ``masks`` are None if it is unlabelled."""
         content = table.content("unlabelled" if masks is None else self._class_masks.canonical(masks))
         data = {"masks": [mask[2] for mask in masks or ()], "known": [] if masks is None else table.known}
-        return make_record(name, place, facts, content, group=folder_or_name(name), data=data)
+        drawn = [mask[0] for mask in masks or ()]
+        return make_record(name, place, facts, content, group=folder_or_name(name), data=data, drawn=drawn)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         image = load_image(self.root, record)

@@ -18,6 +18,7 @@ from augforge.sources.core import SOURCES, Listing, Record, Refused, Source, sou
 from augforge.sources.loading import with_ignore
 from augforge.sources.looks import as_it_looks, find_alike
 from augforge.sources.options import REST
+from augforge.sources.plausibility.listed import OF_THE_WHOLE
 from augforge.sources.raster.remapping import remap_sample
 from augforge.sources.scan.scanning import Scan
 
@@ -178,6 +179,10 @@ source:                        in the recipe
         member, inner = self._member_record(record)
         return member.source.files_of(inner)
 
+    def image_path(self, record: Record) -> Path | None:
+        member, inner = self._member_record(record)
+        return member.source.image_path(inner)
+
     def _member_record(self, record: Record) -> tuple[Member, Record]:
         """The source that a record comes from, and the record in that source."""
         inner = replace(record, name=record.data["name"], data=record.data["data"])
@@ -215,6 +220,9 @@ source:                        in the recipe
         scan.refused += [replace(row, name=f"{member.name}/{row.name}") for row in listing.refused]
         scan.warnings += [f"{member.name}: {text}" for text in listing.warnings]
         scan.licences |= listing.licences
+        for found in listing.all_findings:
+            if found.kind not in OF_THE_WHOLE:  # these are looked for once more, in the union
+                scan.findings.append(replace(found, message=f"{member.name}: {found.message}"))
         missing = [label for label in labels if label not in listing.labels]
         if listing.labels and missing:
             scan.warnings.append(f"{member.name} has no label {', '.join(missing)}: it counts as 0 in its samples")

@@ -11,6 +11,7 @@ from augforge.errors import SourceError, nearest
 from augforge.keys import digest
 from augforge.sources.core import Record, Source
 from augforge.sources.licences import Licence
+from augforge.sources.listing import Finding
 from augforge.sources.options import Join
 from augforge.sources.patterns import search
 from augforge.sources.scan.agreeing import Agreeing, as_file_looks
@@ -58,6 +59,16 @@ class MetadataTable:
     def unmatched_warning(self) -> str:
         """A warning that some samples have no row in the table."""
         return f"{self.unmatched} samples have no row in {self.join.table}, such as {self.first_unmatched}"
+
+    def unmatched_finding(self) -> Finding:
+        """The finding that some samples have no row in the table."""
+        count = self.matched + self.unmatched
+        return Finding(
+            "metadata without a row",
+            f"{self.unmatched} of {count} samples have no row in {self.join.table}, such as {self.first_unmatched}",
+            "Add the rows, or correct metadata.key or metadata.on; or accept it, if these have no metadata",
+            (self.join.table,),
+        )
 
     def no_match_message(self) -> str:
         """The error for a table that no record has a row in."""

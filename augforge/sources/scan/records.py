@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
+from sys import intern
 from typing import Any
 
 from augforge.errors import SourceError, moved_names
@@ -23,6 +24,7 @@ def make_record(
     split: str | None = None,
     data: Mapping[str, Any] | None = None,
     size: tuple[int, int] | None = None,
+    drawn: Iterable[str] | None = None,
 ) -> Record:
     """The record of an image file.
 
@@ -35,6 +37,7 @@ def make_record(
         group: the name, if None.
         split: the one that the data set prescribes.
         data: what else `load` needs.
+        drawn: the classes that its annotation draws, or the labels that it gives, if that is known.
     """
     width, height = size or (facts["width"], facts["height"])
     return Record(
@@ -46,6 +49,8 @@ def make_record(
         bytes=facts["bytes"],
         content=digest(facts["sha256"], content, *(["as stored"] if "as_stored" in facts else [])),
         data={"image": place, **({"as_stored": True} if "as_stored" in facts else {}), **(data or {})},
+        image_sha256=facts["sha256"],
+        drawn=None if drawn is None else tuple(map(intern, sorted(set(drawn)))),
     )
 
 

@@ -22,6 +22,7 @@ class ScanReport:
         warnings: messages for the user.
         findings: what is implausible; see `find`.
         bad_names: names of bad samples, which the listing leaves out.
+        labels_seen: what the files call classes, as far as the source notes it; None where it does not.
         orphans: places of labels that fit no image, by the names that their images would have.
     """
 
@@ -32,6 +33,7 @@ class ScanReport:
         self.warnings: list[str] = []
         self.findings: list[Finding] = []
         self.bad_names: set[str] = set()
+        self.labels_seen: set[str] | None = None
         self.orphans: dict[str, str] = {}
 
     def bad_sample(self, name: str, reason: str, message: str) -> None:
@@ -52,6 +54,10 @@ class ScanReport:
     def find(self, kind: str, message: str, remedy: str, names: Iterable[str] = ()) -> None:
         """Report something implausible, which the build goes on with and tells; see `Finding`."""
         self.findings.append(Finding(kind, message, remedy, tuple(names)))
+
+    def note_labels(self, labels: Iterable[str]) -> None:
+        """Note what the files call classes, so that a key of ``class_map`` that names none of them can be reported."""
+        self.labels_seen = {*(self.labels_seen or ()), *labels}
 
     def raise_problems(self) -> None:
         """Raise a SourceError with all problems reported so far, if there are any."""

@@ -19,6 +19,7 @@ from augforge.errors import OldNames, SourceError
 from augforge.sources.core import Listing, Record, Records, Refused, Source
 from augforge.sources.licences import Licence
 from augforge.sources.looks import as_it_looks, look_alike
+from augforge.sources.plausibility.listed import Census
 from augforge.sources.scan.agreeing import Agreeing, as_spoken
 from augforge.sources.scan.images import IMAGE_FACTS, image_facts
 from augforge.sources.scan.joining import open_table, with_group, with_licence, with_row
@@ -44,6 +45,7 @@ class Scan(ScanReport, OldNames):
         root: the source's folder.
         broken_links: names of links that cannot be followed; samples below them may lack files.
         licences: those of the samples, by the keys that their records hold.
+        visited: the first part of each place that was walked or read; ``.`` for the root itself.
         turned: places of the photos that EXIF turns.
     """
 
@@ -66,8 +68,9 @@ class Scan(ScanReport, OldNames):
     def __init__(self, source: Source, cache: FileCache) -> None:
         super().__init__(source)
         self.cache, self.root = cache, source.root
+        self._root_length = len(str(source.root / "x")) - 1
         self._origin = source.origin()  # a plugin that changed reads its files again
-        self.broken_links: set[str] = set()
+        self.broken_links, self.visited = set[str](), set[str]()
         self.licences: dict[str, Licence] = {}
         self.turned: list[str] = []
 
@@ -115,7 +118,8 @@ class Scan(ScanReport, OldNames):
     def _walk_folder(self, folder: str, deep: bool, used: Callable[[str], bool]) -> Iterator[Found]:
         """The entries of a folder or, if ``deep``, the files in it and below; unusable ones are reported or refused."""
         follow = self.source.follows_links
-        place_inside(self.root, folder, f"{self.root}: folder", follow)  # raises if the folder is out of the root
+        inside = place_inside(self.root, folder, f"{self.root}: folder", follow)  # raises if it is out of the root
+        self.visited.add(inside.partition("/")[0])
         try:
             for file in walk(self.root, folder, deep, follow):
                 if file.fault is not None and not used(file.place):
@@ -217,6 +221,7 @@ class Scan(ScanReport, OldNames):
 
     def file_facts(self, path: Path, kind: str, compute: Callable[[Path], Any]) -> Any:
         """Facts of one file. Raises SourceError if it cannot be read, and whatever ``compute`` raises."""
+        self.visited.add(str(path)[self._root_length :].partition("/")[0])
         try:
             return self.cache.get(path, kind + self._origin, compute)
         except OSError as error:
@@ -245,18 +250,19 @@ class Scan(ScanReport, OldNames):
             if self.broken_links:
                 self._check_links_above(record)
         kept: Shelf[Record] = Shelf()
-        kept.update((record.name, record) for record in self._complete_records(found))
+        census = Census()
+        kept.update((record.name, record) for record in census.counted(self._complete_records(found)))
         self.raise_problems()
         for name in self.bad_names:  # only now: completing records may have found more of them
             kept.pop(name, None)
         unread = unread_images(self.refused)
         if not kept and (unread or not self.refused):
-            fact = f"{self.root} holds no image that is read"
             remedy = f"{conversion_of(unread)}." if unread else "Correct source.path."
-            raise layout_error(self.source, fact, remedy)
+            raise layout_error(self.source, f"{self.root} holds no image that is read", remedy)
         self._report_unread(unread)
         refused = sorted(self.refused, key=lambda row: (row.name, row.reason, row.detail))
-        told = (tuple(self.warnings), self.licences, tuple(self.findings))
+        overall = tuple(census.findings(self, kept.values(), classes, labels))
+        told = (tuple(self.warnings), self.licences, tuple(self.findings), overall)
         return Listing(classes, Records(kept), tuple(refused), labels, *told)
 
     def _report_unread(self, unread: Mapping[str, int]) -> None:
@@ -277,8 +283,7 @@ class Scan(ScanReport, OldNames):
         """The records with their splits and groups, and with their rows of metadata. One without a group is bad."""
         splits, table = Splits.of(self.source, records), open_table(self.source, self.cache, self.source_error)
         stated = self.source.stated_licence
-        if stated is not None:
-            self.licences[stated.key] = stated
+        self.licences |= {} if stated is None else {stated.key: stated}
         self.warnings += splits.warnings
         for record in records.values():
             try:
@@ -290,5 +295,6 @@ class Scan(ScanReport, OldNames):
         if table is not None and table.unmatched and table.rows:
             if table.matched:
                 self.warnings.append(table.unmatched_warning())
+                self.findings.append(table.unmatched_finding())
             else:
                 self.source_error(table.no_match_message())

@@ -10,7 +10,8 @@ from augforge.cache.parquet import read_table
 from augforge.errors import DatasetError
 from augforge.store.index import read_index
 from augforge.store.indexcheck import check_columns
-from augforge.store.manifest import Manifest, count_reasons, rejected_digest, tags_digest
+from augforge.store.manifest import Manifest, rejected_digest, tags_digest
+from augforge.store.tables import count_reasons
 from augforge.store.verification.files import DatasetFiles
 from augforge.store.verification.report import Fault
 

@@ -48,6 +48,7 @@ class AnnotatedEntry:
         file_name: as the file says.
         size: as the file says, or else that of the first mask; None without either.
         shapes: canonical JSON texts of [class, ring or run lengths]; a set, so that a repeated shape counts once.
+        drawn: the classes of the shapes.
         farthest: the polygons that lie farthest out. They are compared with the image later, when its file was read.
         problem: the first error in its annotations.
         seen: the categories that are annotated in this image.
@@ -67,6 +68,7 @@ class AnnotatedEntry:
     partial: set[CocoId] = field(default_factory=set)
     seen: set[CocoId] = field(default_factory=set)
     shapes: set[str] = field(default_factory=set)
+    drawn: set[str] = field(default_factory=set)
     farthest: Farthest = field(default_factory=list)
     problem: str | None = None
     dropped: int = 0
@@ -79,6 +81,7 @@ class AnnotatedEntry:
         """Add the shapes of one annotation, which messages call ``annotation``."""
         for name, shape in shapes:
             self.shapes.add(canonical_json([name, shape]))
+            self.drawn.add(name)
             if not isinstance(shape, str):
                 box = box_of(zip(shape[::2], shape[1::2], strict=True))
                 self.farthest = extend_farthest(self.farthest, box, annotation)
@@ -93,6 +96,7 @@ class AnnotatedEntry:
             "file_name": self.file_name,
             "size": self.size,
             "shapes": f"[{','.join(sorted(self.shapes))}]",
+            "drawn": sorted(self.drawn),
             "far": self.farthest,
             "unknown": self._unknown_classes(rules),
             "problem": self.problem,

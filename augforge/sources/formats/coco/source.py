@@ -109,6 +109,7 @@ ROOT/                          source.path
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
         files, places = find_images(scan, self._read_files(scan), self.images)
+        scan.note_labels(label for file in files for label in file.facts["labels"])
         # With a wrong folder of images every sample would be bad: one error says so instead of one for each.
         for file in files:
             self._require_images(scan, file, places)
@@ -172,7 +173,7 @@ ROOT/                          source.path
     @property
     def _kind(self) -> str:
         """What the cache calls `_read_facts`: it names everything besides the file that decides the result."""
-        return f"coco@{self.adapter_version}, facts@8 {digest(*(getattr(self, option) for option in _READING_OPTIONS))}"
+        return f"coco@{self.adapter_version}, facts@9 {digest(*(getattr(self, option) for option in _READING_OPTIONS))}"
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
         document = read_document(path)
@@ -277,8 +278,9 @@ ROOT/                          source.path
                 content = [content, unknown]
                 known = [class_ for class_ in known if class_ not in unknown]
             data = {"shapes": image["shapes"], "known": known}
-            content, group = with_fill(content, self.polygon_fill), file.usual_group(place)
-            record = make_record(name, place, found, content, group=group, data=data)
+            content, drawn = with_fill(content, self.polygon_fill), image["drawn"]
+            group = file.usual_group(place)
+            record = make_record(name, place, found, content, group=group, data=data, drawn=drawn)
             licence = licences[file.place].of(image["file_name"])
             yield record if licence is None else replace(record, licences=(licence.key,))
 

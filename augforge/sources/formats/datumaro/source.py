@@ -219,18 +219,17 @@ ROOT/                          source.path
         self, scan: Scan, name: str, item: Item, facts: Mapping[str, Any], labels: list[str], table: ClassTable
     ) -> Record | None:
         try:
-            shapes = sorted({canonical_json(shape) for shape in self._read_shapes(scan, name, item, facts, labels)})
+            read = list(self._read_shapes(scan, name, item, facts, labels))
         except SourceError as error:
             scan.bad_sample(name, "broken annotation", str(error))
             return None
         known = table.known if self._is_labelled(scan, name, item, self._drawn_annotations(item)) else []
         unknown = {self.class_of(label) for label in labels_without_area(item.of, labels)}
         known = [class_ for class_ in known if class_ not in unknown]
-        text = f"[{','.join(shapes)}]"
+        text = f"[{','.join(sorted({canonical_json(shape) for shape in read}))}]"
         content, data = with_fill(table.content([text, known]), self.polygon_fill), {"shapes": text, "known": known}
-        return make_record(
-            name, item.place, facts, content, group=folder_or_name(name), split=self._split_of(item), data=data
-        )
+        group, split, drawn = folder_or_name(name), self._split_of(item), (class_ for class_, _ in read)
+        return make_record(name, item.place, facts, content, group=group, split=split, data=data, drawn=drawn)
 
     def _read_shapes(
         self, scan: Scan, name: str, item: Item, facts: Mapping[str, Any], labels: list[str]

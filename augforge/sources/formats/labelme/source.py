@@ -285,9 +285,7 @@ ROOT/                          source.path
         pairs: Mapping[str, str],
         images: Mapping[str, Any],
     ) -> Iterator[Record]:
-        for annotation, place in pairs.items():
-            if place not in images:
-                continue
+        for annotation, place in ((key, place) for key, place in pairs.items() if place in images):
             name, of_file, image = names[annotation], facts[annotation], images[place]
             if of_file["size"] is not None:
                 scan.check_size(name, annotation, of_file["size"], image)
@@ -296,5 +294,6 @@ ROOT/                          source.path
                 scan.bad_sample(name, "outside the image", outside)
             data = {"annotation": annotation, "embedded": place == annotation, "known": table.known}
             content = with_fill(table.content(of_file["content"]), self.polygon_fill)
-            record = make_record(name, place, image, content, group=folder_or_name(name), data=data)
+            drawn = self.classes_of(of_file["labels"])
+            record = make_record(name, place, image, content, group=folder_or_name(name), data=data, drawn=drawn)
             yield replace(record, metadata=of_file["flags"])

@@ -99,13 +99,14 @@ ROOT/                          source.path
 
         def record(name: str, place: str, label: str | None) -> Record:
             missing = "unlabelled" if name in unlabelled else "empty"
-            annotation = table.content(missing if label is None else contents[label]["content"])
+            content, drawn = (missing, []) if label is None else (contents[label]["content"], contents[label]["drawn"])
+            annotation = table.content(content)
             annotation = annotation if label is None else with_fill(annotation, self.polygon_fill)
             known = [] if name in unlabelled else table.known
             data = {"labels": label, "known": known, "names": None if data_yaml.names is None else data_yaml.names_file}
             part = found.parts[place]
             group, split = group_of(name, found.own.get(part, "")), split_of(name, part)
-            return make_record(name, place, facts[place], annotation, group=group, split=split, data=data)
+            return make_record(name, place, facts[place], annotation, group=group, split=split, data=data, drawn=drawn)
 
         all_of = ((name, place, labels.get(name)) for name, place in places.items() if place in facts)
         sound = (files for files in all_of if files[2] is None or files[2] in contents)
@@ -156,7 +157,7 @@ ROOT/                          source.path
     def _kind(self, names: Mapping[int, str], table: ClassTable) -> str:
         """The kind of a label file's facts in the cache: it names everything besides the file that decides them."""
         rules = digest(list(names.items()), table.names, self.class_map, self.boxes)
-        return f"yolo@{self.adapter_version}, facts@3 {rules}"
+        return f"yolo@{self.adapter_version}, facts@4 {rules}"
 
     def _make_reader(self, names: Mapping[int, str]) -> Any:
         def read(path: Path) -> dict[str, Any]:
@@ -164,6 +165,7 @@ ROOT/                          source.path
             named = [(name, shape) for shape in shapes if (name := self.class_of(names[shape.number])) is not None]
             return {
                 "content": digest(sorted([name, shape.box, shape.points] for name, shape in named)),
+                "drawn": sorted({name for name, _ in named}),
                 "reach": [shape.reach for _, shape in named if shape.reach],
             }
 

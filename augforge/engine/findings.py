@@ -1,0 +1,166 @@
+"""What is implausible about a recipe and its source: gathered, compared with what the recipe accepts, and enforced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from augforge.cache.filecache import FileCache
+from augforge.engine.stratifying import group_members
+from augforge.errors import PlanError, nearest
+from augforge.planning.splits import Split
+from augforge.planning.stratify import EVERY
+from augforge.recipe.recipe import Accept, Recipe
+from augforge.sources import Listing, Source
+from augforge.sources.listing import Finding
+from augforge.sources.plausibility.pictures import find_alike_pictures
+from augforge.sources.plausibility.splits import LEAKS, find_far_shares, find_uneven_strata
+from augforge.store.manifest import FindingEntry
+
+if TYPE_CHECKING:
+    from augforge.engine.sourcetable import SourceTable
+
+NO_SUCH_SAMPLE = "review without effect"
+ACCEPTS_NOTHING = "accept without effect"
+_SHOWN = 10
+_MOST_NAMES = 100
+"""Names of a finding that a manifest holds: it is read whenever a dataset is opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A finding that the recipe accepts, and the reason that it gives."""
+
+    kind: str
+    message: str
+    remedy: str
+    names: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was found, apart from it what the recipe accepts."""
+
+    open: tuple[Finding, ...] = ()
+    accepted: tuple[Accepted, ...] = field(default=())
+
+    def enforce(self, recipe: Recipe) -> None:
+        """Raise PlanError if the recipe is strict, or stops at leaks, and something was found that it does not accept.
+
+        Both are a person's demand: a build of a strict recipe that goes through has nothing implausible in it.
+        """
+        strict = [found for found in self.open if recipe.strict]
+        leaks = [found for found in self.open if found.kind in LEAKS and recipe.split.leaks == "stop"]
+        if strict or leaks:
+            why = "strict" if strict else "split.leaks: stop"
+            raise PlanError(_strict_message(strict or leaks, f"{recipe.path}: {why}"))
+
+
+def _strict_message(findings: Sequence[Finding], where: str) -> str:
+    shown = "".join(f"\n  - {found.kind}: {found.message}. {found.remedy}" for found in findings[:_SHOWN])
+    more = f"\n  and {len(findings) - _SHOWN} more" if len(findings) > _SHOWN else ""
+    return (
+        f"{where}, and {len(findings)} thing{'s are' if len(findings) > 1 else ' is'} implausible:{shown}{more}\n"
+        "Mend them, or accept single ones in the recipe: accept: [{kind: ..., names: [...], why: ...}]"
+    )
+
+
+def gather_findings(recipe: Recipe, listing: Listing, table: SourceTable, files: FileCache) -> Findings:
+    """Everything implausible: what the listing found, then what recipe and splits say."""
+    found = [
+        *listing.all_findings,
+        *_find_unknown_reviews(recipe, listing),
+        *_find_in_splits(recipe, listing, table, files),
+    ]
+    return _accept(found, recipe.accept)
+
+
+def finding_entries(findings: Findings, source: Source) -> list[FindingEntry]:
+    """The findings as a manifest holds them: the same for the same data in another folder, and not too many names."""
+    found: list[tuple[Finding | Accepted, str | None]] = [(each, None) for each in findings.open]
+    found += [(each, each.why) for each in findings.accepted]
+    return [
+        FindingEntry(
+            kind=each.kind,
+            message=source.without_root(each.message),
+            remedy=source.without_root(each.remedy),
+            names=[source.without_root(name) for name in each.names[:_MOST_NAMES]],
+            count=len(each.names),
+            accepted=why,
+        )
+        for each, why in found
+    ]
+
+
+def _find_in_splits(recipe: Recipe, listing: Listing, table: SourceTable, files: FileCache) -> Iterator[Finding]:
+    splits = {row.name: row.split for row in table.rows}
+    if not any(step.bound.op.moves(step.bound.params) for step in recipe.steps):  # such a step brings twins together
+        yield from table.shared.findings(splits)
+        if recipe.split.compare == "pictures":
+            yield from find_alike_pictures(recipe.source, listing.records, splits, files)
+    own = {*splits.values()} - {row.split for row in table.dealt}
+    shares = {name: share for name, share in recipe.split.shares.items() if name not in own}
+    dealt = [row for row in table.dealt if row.group not in recipe.split.listed]
+    if not shares:
+        return
+    yield from find_far_shares(shares, [row.split for row in dealt], len({row.group for row in dealt}))
+    if recipe.split.stratify is not None:
+        yield from _find_uneven_strata(recipe.split, shares, listing, {row.name: row.split for row in dealt})
+
+
+def _find_uneven_strata(
+    split: Split, shares: Mapping[str, float], listing: Listing, dealt: Mapping[str, str]
+) -> Iterator[Finding]:
+    """Strata that whole groups do not let match, among the samples that were dealt by shares."""
+    records = [record for record in listing.records if record.name in dealt]
+    members = group_members(split, records)
+    groups = {group: {name: n for name, n in counts.items() if name != EVERY} for group, counts in members.items()}
+    splits = {record.group: dealt[record.name] for record in records}
+    yield from find_uneven_strata(groups, splits, shares, split.tolerance)
+
+
+def _find_unknown_reviews(recipe: Recipe, listing: Listing) -> Iterator[Finding]:
+    if not recipe.review:
+        return
+    names = {record.name for record in listing.records}
+    unknown = sorted(recipe.review.keys() - names)
+    if unknown:
+        more = f", nor of {len(unknown) - 1} more that it names" if len(unknown) > 1 else ""
+        yield Finding(
+            NO_SUCH_SAMPLE,
+            f"the review file names '{unknown[0]}', and the source has no usable sample of that name{more}",
+            f"Correct the review file, or take the line out.{nearest(unknown[0], names)}",
+            tuple(unknown),
+        )
+
+
+def _accept(findings: Iterable[Finding], accept: Sequence[Accept]) -> Findings:
+    """The findings apart from those that are accepted; of a finding with several names, some may be."""
+    left, accepted, used = [], [], set()
+    for found in findings:
+        rest: Finding | None = found
+        for number, entry in enumerate(accept):
+            if rest is None or entry.kind != found.kind:
+                continue
+            taken = rest.names if entry.names is None else tuple(name for name in rest.names if name in entry.names)
+            if taken or (entry.names is None and not rest.names):
+                used.add(number)
+                accepted.append(Accepted(found.kind, found.message, found.remedy, taken, entry.why))
+                names = tuple(name for name in rest.names if name not in taken)
+                rest = replace(rest, names=names) if names else None
+        left += [] if rest is None else [rest]
+    left += [_without_effect(entry, left) for number, entry in enumerate(accept) if number not in used]
+    return Findings(tuple(left), tuple(accepted))
+
+
+def _without_effect(entry: Accept, findings: Iterable[Finding]) -> Finding:
+    about = f" about {', '.join(entry.names)}" if entry.names else ""
+    hint = nearest(entry.kind, {found.kind for found in findings})
+    return Finding(
+        ACCEPTS_NOTHING,
+        f"the recipe accepts '{entry.kind}'{about}, and nothing of that kind was found",
+        f"Take the entry out of `accept`, or correct it.{hint}",
+        (entry.kind,),
+    )

@@ -1,0 +1,78 @@
+"""Annotation files and folders of data that nothing of a source reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from augforge.errors import some
+from augforge.sources.listing import Finding, Refused
+
+FILES_ASIDE = "annotation files left aside"
+FOLDERS_ASIDE = "folders left aside"
+_ANNOTATIONS = (".json", ".xml", ".txt", ".csv", ".jsonl", ".ndjson")
+_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".dcm")
+_NO_ANNOTATION = ("readme", "license", "licence", "requirements", "classes", "notice", "changelog", "citation")
+"""How names of files begin that say something else than what is in an image."""
+_LOOKED_AT = 200
+"""Entries of a folder that are looked at: enough to see whether it holds data, however large it is."""
+_SHOWN = 3
+
+
+def find_files_aside(refused: Iterable[Refused]) -> Iterator[Finding]:
+    """Files with a suffix of annotations that the listing refused as something that it does not read."""
+    found = sorted(
+        row.detail
+        for row in refused
+        if row.reason.startswith("not ") and row.detail.lower().endswith(_ANNOTATIONS) and not _says_else(row.detail)
+    )
+    if found:
+        one = len(found) == 1
+        yield Finding(
+            FILES_ASIDE,
+            f"{_count(found, 'file')} that may hold annotations {'is' if one else 'are'} not read: "
+            f"{some(found, _SHOWN)}",
+            "Name the file by the option of the format that reads it, or move it away",
+            tuple(found),
+        )
+
+
+def _says_else(place: str) -> bool:
+    return place.rpartition("/")[2].lower().startswith(_NO_ANNOTATION)
+
+
+def find_folders_aside(root: Path, visited: Collection[str]) -> Iterator[Finding]:
+    """Folders in the root that hold images or annotations, and that the scan did not look into.
+
+    Args:
+        root: of the source.
+        visited: the first part of each place that the scan looked at; ``.`` if it walked the root itself.
+    """
+    if "." in visited or not visited or not root.is_dir():
+        return
+    with os.scandir(root) as entries:
+        folders = sorted(
+            entry.name for entry in entries if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+        )
+    found = [name for name in folders if name not in visited and _holds_data(root / name)]
+    if found:
+        one = len(found) == 1
+        yield Finding(
+            FOLDERS_ASIDE,
+            f"{_count(found, 'folder')} beside those that are read {'holds' if one else 'hold'} images or annotations: "
+            f"{some(found, _SHOWN)}",
+            "Read it by the options of the format or as a source of its own in a union, or move it away",
+            tuple(found),
+        )
+
+
+def _holds_data(folder: Path) -> bool:
+    walk = ((file for file in files) for _, _, files in islice(os.walk(folder), _LOOKED_AT))
+    names = islice((name for files in walk for name in files), _LOOKED_AT)
+    return any(name.lower().endswith((*_IMAGES, *_ANNOTATIONS)) and not _says_else(name) for name in names)
+
+
+def _count(found: Collection[str], word: str) -> str:
+    return f"{len(found)} {word}{'s' * (len(found) != 1)}"

@@ -1,0 +1,62 @@
+"""All that is looked for in one listing, in one pass over its records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from augforge.sources.listing import Finding, Record
+from augforge.sources.plausibility import classes as tables
+from augforge.sources.plausibility.groups import LONE_GROUPS, LoneGroups
+from augforge.sources.plausibility.leaving import find_files_aside, find_folders_aside
+
+if TYPE_CHECKING:
+    from augforge.sources.scan.scanning import Scan
+
+OF_THE_WHOLE = frozenset((tables.NOT_DRAWN, tables.NOT_GIVEN, tables.CLASSES_ALIKE, tables.NAMES_ALIKE, LONE_GROUPS))
+"""Kinds that a union finds of all its sources together, and does not take over from each."""
+
+
+@dataclass
+class Census:
+    """What a listing's records say together, taken in as they are made: reading a million of them again takes long.
+
+    Attributes:
+        drawn: how many samples show each class or label; None once the source does not know that of a sample.
+        looks: hashes of the names without what people overlook.
+        groups: what the names say of groups.
+    """
+
+    images: int = 0
+    drawn: Counter[str] | None = field(default_factory=Counter)
+    looks: set[int] = field(default_factory=set)
+    groups: LoneGroups = field(default_factory=LoneGroups)
+
+    def counted(self, records: Iterable[Record]) -> Iterator[Record]:
+        """The records, which are taken in as they pass."""
+        for record in records:
+            self.images += 1
+            if record.drawn is None:
+                self.drawn = None
+            elif self.drawn is not None:
+                self.drawn.update(record.drawn)
+            self.looks.add(hash(tables.folded(record.name)))
+            self.groups.see(record)
+            yield record
+
+    def findings(
+        self, scan: Scan, records: Collection[Record], classes: Sequence[str], labels: Sequence[str]
+    ) -> Iterator[Finding]:
+        """What is implausible about a scan and the records that came of it."""
+        if self.drawn is not None and self.images:
+            yield from tables.find_undrawn(self.drawn, self.images, classes, labels)
+        yield from tables.find_alike((*classes, *labels), tables.CLASSES_ALIKE, "classes")
+        if len(self.looks) < self.images:  # rare, so the names are read again
+            yield from tables.find_alike((record.name for record in records), tables.NAMES_ALIKE, "names")
+        yield from self.groups.findings()
+        yield from find_files_aside(scan.refused)
+        yield from find_folders_aside(scan.root, scan.visited)
+        if scan.labels_seen is not None:
+            yield from tables.find_unused_labels(scan.source.class_map, scan.labels_seen)
