@@ -183,10 +183,10 @@ def test_a_split_far_from_its_share(asked: float, counts: tuple[int, int], far: 
 
 def test_findings_are_cheap_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No image is decoded for them."""
-    mask_folder(tmp_path, "a", "b")
+    coco(tmp_path, ["heart"], [0, 0])
 
     def refuse(*arguments: Any) -> None:
         raise AssertionError("decoded")
 
     monkeypatch.setattr("cv2.imdecode", refuse)
-    assert len(scan("mask-folder", tmp_path).records) == 2
+    assert len(scan("coco", tmp_path).records) == 2
