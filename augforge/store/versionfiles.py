@@ -174,14 +174,16 @@ class VersionFiles:
         """While a file is read: if gc has removed the version, that is the error, and not the file that is missing."""
         try:
             yield
-        except DatasetError:
+        except (DatasetError, OSError) as error:  # a file may vanish between two steps of reading it
             from augforge.store.versions import removed_version  # a loading process needs it for this error alone
 
             # Behind a URL, the folder holds copies alone, which say nothing of the versions that there are.
             removed = None if self.remote else removed_version(self.folder, self.manifest.version)
-            if removed is None:
+            if removed is not None:
+                raise removed from None
+            if isinstance(error, DatasetError):
                 raise
-            raise removed from None
+            raise DatasetError(f"{self.folder} cannot be read ({error}). {self.remedy}") from None
 
     # ---- whole files ----
 
