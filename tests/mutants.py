@@ -34,6 +34,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "augforge/planning/plan.py": ("tests/planning/test_plan.py", PIPELINE),
     "augforge/planning/rows.py": ("tests/planning/test_plan.py", PIPELINE),
     "augforge/planning/splits.py": ("tests/planning/test_splits.py", "tests/recipe/test_recipe.py"),
+    "augforge/planning/stratify.py": ("tests/planning/test_stratify.py",),
     "augforge/planning/steps.py": (
         "tests/planning/test_steps.py",
         "tests/planning/test_plan.py",

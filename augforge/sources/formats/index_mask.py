@@ -94,9 +94,8 @@ ROOT/                          source.path
     )
     colors: Palette | None = Field(
         None,
-        description="label -> its red, green and blue in colour masks; or the name of a published palette, voc or "
-        "cityscapes; null takes stored values",
-        examples=[{"cat": [128, 0, 0]}, "voc", "cityscapes"],
+        description="label -> its red, green and blue in colour masks, such as {cat: [128, 0, 0]}; or the name of a "
+        "published palette, voc or cityscapes; null takes stored values",
     )
     color_tolerance: Annotated[int, Field(ge=0, le=127)] = Field(
         0, description="how far each channel may be from a label's colour, for colours that resizing or JPEG mixed"
