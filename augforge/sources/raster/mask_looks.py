@@ -93,10 +93,10 @@ def _choose(masks: Mapping[str, str], sizes: Mapping[str, Any]) -> Iterator[tupl
     pixels = 0
     sound = [(name, place) for name, place in masks.items() if place in sizes]
     for name, place in sorted(sound, key=lambda item: hash64(item[0]))[:_SAMPLED]:
-        if pixels > _PIXELS:
-            return
-        pixels += sizes[place][0] * sizes[place][1]
-        yield name, place
+        own = sizes[place][0] * sizes[place][1]
+        if pixels + own <= _PIXELS:  # a single mask may claim more than all should have
+            pixels += own
+            yield name, place
 
 
 def has_grey_levels(levels: list[int]) -> bool:
