@@ -120,6 +120,11 @@ def some(names: Sequence[str], most: int = SHOWN) -> str:
     return ", ".join(map(visible, names[:most])) + more
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what a library says, which may say nothing: then the error's type."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def shorten(value: Any) -> str:
     """A value as messages show it, cut short."""
     text = "nothing" if value is None else json.dumps(value, ensure_ascii=False, default=str).replace('"', "'")

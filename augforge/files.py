@@ -252,10 +252,8 @@ def _is_running(pid: int) -> bool:
         return True
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # it belongs to somebody else
-        pass
+    except OSError as error:  # any other one says that it belongs to somebody else
+        return not isinstance(error, ProcessLookupError)
     return True
 
 

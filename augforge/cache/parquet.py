@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from augforge.errors import first_line
 from augforge.files import open_regular
 
 if TYPE_CHECKING:
@@ -55,11 +56,6 @@ def read_table(path: Path) -> pl.DataFrame:
             return pl.read_parquet(stream)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # it panics on some damage
         raise ValueError(first_line(error)) from None
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what a library says, which may say nothing."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _open(path: Path, **options: Any) -> pq.ParquetFile:

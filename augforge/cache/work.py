@@ -32,6 +32,10 @@ SCRATCH = "scratch-"
 """How the names of temporary folders in the work area begin."""
 
 
+PLACES = ("image_offset", "image_bytes", "masks_offset", "masks_bytes")
+"""The columns of an index that say where a sample's payload lies in its shard, in the order of `Payload`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Payload:
     """Where an encoded image and its encoded masks are: a file, offsets and lengths in bytes."""

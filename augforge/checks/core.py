@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Literal
 from polars.exceptions import PolarsError
 
 from augforge import errors
-from augforge.errors import AugforgeError
+from augforge.errors import AugforgeError, first_line
 
 if TYPE_CHECKING:
     from augforge.checks.subject import Subject
 
 _PLACE = re.compile(r"(?P<file>.+?):(?P<line>[0-9]+): (?P<message>.*)", re.DOTALL)
-"""All but tab and line ends; and what turns the direction of writing, half a character, and what is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +105,7 @@ def perform(check: Check, subject: Subject) -> Outcome:
     except AugforgeError as error:
         results.append(NotChecked(str(error), "failed"))
     except PolarsError as error:  # tables that are read, but hold what no build writes
-        results.append(NotChecked(f"the tables of the dataset are damaged ({str(error).splitlines()[0]})", "failed"))
+        results.append(NotChecked(f"the tables of the dataset are damaged ({first_line(error)})", "failed"))
     except OSError as error:
         results.append(NotChecked(f"{error.filename or 'a file'}: {error.strerror or error}", "failed"))
     return Outcome(check.name, subject.name, tuple(results))

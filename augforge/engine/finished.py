@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from augforge.cache.work import PLACES
 from augforge.engine.outcome import Outcome, Pool
 from augforge.keys import canonical_json
 from augforge.planning.rows import Row
@@ -86,7 +87,7 @@ def shard_columns(finished: Finished, row: Row) -> dict[str, Any]:
 
 def index_rows(finished: Finished, shards: Iterable[tuple[ShardPlan, Shard]]) -> list[dict[str, Any]]:
     """The rows of the index: where the samples lie in the shards, each with its plan, and what is known of them."""
-    names = ("shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes")
+    names = ("shard", *PLACES)
     places = {
         row.id: dict(zip(names, (shard.path, *offsets), strict=True))
         for plan, shard in shards

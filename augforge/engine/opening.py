@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from augforge.cache.filecache import FileCache
-from augforge.cache.work import Payload, read_batches
+from augforge.cache.work import PLACES, Payload, read_batches
 from augforge.engine.findings import Findings, gather_findings
 from augforge.engine.jobs import WorkerContext, step_errors
 from augforge.engine.named import check_named
@@ -216,7 +216,7 @@ def _add_shards(pool: Pool, folder: Path, manifest: Manifest, files: FileCache) 
     if file_sha256(index_path) != manifest.index_sha256:  # reading it might even crash Polars
         return
     sound = {s.path for s in manifest.shards if is_intact(folder / s.path, s.bytes, s.sha256, files)}
-    columns = ["id", "shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes"]
+    columns = ["id", "shard", *PLACES]
     for sample_id, shard, *place in read_index(index_path).select(columns).iter_rows():
         if shard in sound:
             pool.payloads[sample_id, manifest.encoding] = Payload(str(folder / shard), *place)

@@ -137,22 +137,29 @@ def _write_tables(
     finished: Finished, version: str, written: VersionShards, rejected: Sequence[Mapping[str, Any]]
 ) -> list[FileEntry]:
     """Write index, rejected samples, stages and ledger of a version."""
-    classes = finished.listing.classes
-    rows = index_rows(finished, written.shards)
-    return [
-        _write_table(finished.folder, version, "index", lambda path: index_store.write_index(path, rows, classes)),
-        _write_table(finished.folder, version, "rejected", lambda path: index_store.write_rejected(path, rejected)),
-        _write_table(
-            finished.folder,
-            version,
-            "stages",
-            lambda path: index_store.write_stages(path, stage_rows(finished.outcome)),
-        ),
-        _write_table(finished.folder, version, "ledger", finished.pool.ledger.save),
-    ]
+    rows, classes = index_rows(finished, written.shards), finished.listing.classes
+    writers: dict[str, Callable[[Path], None]] = {
+        "index": lambda path: index_store.write_index(path, rows, classes),
+        "rejected": lambda path: index_store.write_rejected(path, rejected),
+        "stages": lambda path: index_store.write_stages(path, stage_rows(finished.outcome)),
+        "ledger": finished.pool.ledger.save,
+    }
+    before = _manifests_of(finished.folder, version)
+    return [_write_table(finished.folder, version, table, write, before) for table, write in writers.items()]
 
 
-def _write_table(folder: Path, version: str, table: str, write: Callable[[Path], None]) -> FileEntry:
+def _manifests_of(folder: Path, version: str) -> list[Manifest]:
+    """The manifests of a version that is there already: the current one, and its copy, which may differ."""
+    found = []
+    for place in (None, version):
+        with suppress(DatasetError):
+            found.append(read_manifest(folder, place))
+    return [manifest for manifest in found if manifest.version == version]
+
+
+def _write_table(
+    folder: Path, version: str, table: str, write: Callable[[Path], None], before: Sequence[Manifest]
+) -> FileEntry:
     """Write a table of a version, and say what the manifest has to say of it.
 
     A version may be there already, and have another table: the same samples with a review, or a licence, that came
@@ -165,24 +172,14 @@ def _write_table(folder: Path, version: str, table: str, write: Callable[[Path],
         try:
             write(new)
             sha256 = file_sha256(new)
-            stated, there = _digest_in_manifests(folder, version, path), (folder / path).exists()
+            stated = {entry.sha256 for manifest in before if (entry := manifest.file_entry(path)) is not None}
+            there = (folder / path).exists()
             if sha256 not in stated and (stated or (there and file_sha256(folder / path) != sha256)):
                 path = table_path(version, table, sha256[:8])
             new.replace(folder / path)
         finally:
             new.unlink(missing_ok=True)
     return FileEntry(path=path, bytes=(folder / path).stat().st_size, sha256=sha256)
-
-
-def _digest_in_manifests(folder: Path, version: str, path: str) -> set[str]:
-    """The digests that the manifests of a version state for a table: the current one, and its copy."""
-    found = set()
-    for place in (None, version):
-        with suppress(DatasetError):
-            manifest = read_manifest(folder, place)
-            entry = manifest.file_entry(path) if manifest.version == version else None
-            found |= {entry.sha256} if entry else set()
-    return found
 
 
 def _recorded_overrides(recipe: Recipe) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from augforge.cache.work import Payload
+from augforge.cache.work import PLACES, Payload
 from augforge.engine.finished import Finished
 from augforge.engine.finished import shard_columns as planned_columns
 from augforge.engine.opening import Opened, open_recipe
@@ -65,6 +65,10 @@ class Remaker:
     def _planned(self) -> Mapping[str, Row]:
         return {row.id: row for row in self._outcome.rows}
 
+    @cached_property
+    def _index(self) -> pl.DataFrame:
+        return read_index(self._folder / self._manifest.index_path)
+
     # ---- Shards ------------------------------------------------------------------------------------------------------
 
     def remake_shard(self, shard: ShardEntry) -> None:
@@ -74,8 +78,7 @@ class Remaker:
         is, and `reasons` says why.
         """
         path = self._folder / shard.path
-        index = read_index(self._folder / self._manifest.index_path)
-        rows = index.filter(pl.col("shard") == shard.path).sort("id")
+        rows = self._index.filter(pl.col("shard") == shard.path).sort("id")
         stored = dict(stored_columns(path))
         sound = dict(payloads_sound(path, rows)) if path.exists() else {}
         payloads = {}
@@ -225,8 +228,7 @@ def _remove_other_tables(folder: Path, made: Manifest) -> None:
 
 
 def _payload_in(path: Path, row: Mapping[str, Any]) -> tuple[Payload, str]:
-    place = [row[name] for name in ("image_offset", "image_bytes", "masks_offset", "masks_bytes")]
-    return Payload(str(path), *place), row["payload_digest"]
+    return Payload(str(path), *(row[name] for name in PLACES)), row["payload_digest"]
 
 
 def stored_columns(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

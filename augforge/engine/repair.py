@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,9 +15,8 @@ from tempfile import TemporaryDirectory
 from augforge.cache.work import SCRATCH
 from augforge.engine.remaking import Remaker
 from augforge.errors import AugforgeError, DatasetError
-from augforge.files import file_sha256, replacing, sync_folder, write_text, writer_lock, writing
+from augforge.files import replacing, sync_folder, write_text, writer_lock, writing
 from augforge.progress import Progress, Silent
-from augforge.store.card import write_card
 from augforge.store.contents import remove_leftovers
 from augforge.store.history import require_folder
 from augforge.store.manifest import FileEntry, Manifest, ShardEntry, read_manifest
@@ -27,7 +26,7 @@ from augforge.store.verification.files import DatasetFiles
 from augforge.store.verification.report import Fault, Report
 from augforge.store.verification.texts import CURRENT, read_manifests
 from augforge.store.verify import check_dataset
-from augforge.store.versions import settle_copy
+from augforge.store.versions import finish_commit
 
 
 @dataclass
@@ -89,14 +88,15 @@ def repair(
         restored = [] if copies is None else [*_restore_tags(files, copies), *_restore_tagged_versions(files, copies)]
         before = check_dataset(folder, version, every=every, progress=progress)
         found = Repair(before.version, before.versions)
-        _restore_texts(files)
+        finish_commit(folder, read_manifest(folder))
         manifests = {name: read_manifest(folder, name) for name in before.versions}
+        damaged = {fault.file for fault in before.faults}
         if copies is not None:
-            _fetch(files, copies, manifests, before.faults, found)
+            _fetch(files, copies, manifests, damaged, found)
         for manifest in manifests.values():
-            _remake(files, manifest, source, jobs, progress, found)
+            _remake(files, manifest, damaged, source, jobs, progress, found)
         remove_leftovers(folder)
-        after = check_dataset(folder, version, every=every, progress=progress)
+        after = check_dataset(folder, version, every=every, progress=progress) if damaged else before
     found.faults = after.faults
     found.reasons += _reasons_for_texts(after)
     wrong = {fault.file for fault in after.faults}
@@ -164,13 +164,6 @@ def _reasons_for_texts(report: Report) -> Iterator[str]:
             )
 
 
-def _restore_texts(files: DatasetFiles) -> None:
-    """Write the card and the copy of the manifest anew, unless they are as they should be."""
-    current = read_manifest(files.folder)
-    write_card(files.folder, current)
-    settle_copy(files.folder, current)
-
-
 def _restore_tags(files: DatasetFiles, mirror: DatasetFiles) -> Iterator[str]:
     """Take tags that are damaged or gone from the mirror, since nothing else knows them; the file's path."""
     own, other = files.read_text_file(TAGS), mirror.read_text_file(TAGS)
@@ -186,11 +179,10 @@ def _fetch(
     files: DatasetFiles,
     mirror: DatasetFiles,
     manifests: dict[str, Manifest],
-    faults: Sequence[Fault],
+    damaged: Collection[str],
     found: Repair,
 ) -> None:
     """Fetch the damaged files that the mirror has with the right digest."""
-    damaged = {fault.file for fault in faults}
     wanted: dict[str, FileEntry | ShardEntry] = {
         entry.path: entry for manifest in manifests.values() for entry in manifest.entries() if entry.path in damaged
     }
@@ -209,12 +201,22 @@ def _fetch(
 
 
 def _remake(
-    files: DatasetFiles, manifest: Manifest, source: str | None, jobs: int, progress: Progress, found: Repair
+    files: DatasetFiles,
+    manifest: Manifest,
+    damaged: Collection[str],
+    source: str | None,
+    jobs: int,
+    progress: Progress,
+    found: Repair,
 ) -> None:
-    """Make the damaged shards and tables of a version again."""
-    shards = [entry for entry in manifest.shards if not _is_intact(files, entry.path, entry.sha256)]
-    tables = [entry for entry in manifest.files if not _is_intact(files, entry.path, entry.sha256)]
-    index_is_damaged = not _is_intact(files, manifest.index_path, manifest.index_sha256)
+    """Make those files of a version again that were damaged, and are still."""
+
+    def is_damaged(path: str, size: int | None, sha256: str) -> bool:
+        return path in damaged and bool(files.byte_faults(path, size, sha256))
+
+    shards = [entry for entry in manifest.shards if is_damaged(entry.path, entry.bytes, entry.sha256)]
+    tables = [entry for entry in manifest.files if is_damaged(entry.path, entry.bytes, entry.sha256)]
+    index_is_damaged = is_damaged(manifest.index_path, None, manifest.index_sha256)
     if index_is_damaged and manifest.format == 1:
         found.reasons.append(
             f"version {manifest.version} is of format 1: its index comes back only by building it again"
@@ -232,10 +234,3 @@ def _remake(
             found.reasons += remaker.reasons
         except AugforgeError as error:
             found.reasons.append(str(error))
-
-
-def _is_intact(files: DatasetFiles, path: str, sha256: str) -> bool:
-    try:
-        return file_sha256(files.folder / path) == sha256
-    except OSError:
-        return False

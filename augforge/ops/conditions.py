@@ -13,12 +13,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from augforge.errors import PlanError, nearest, shorten
+from augforge.errors import PlanError, first_line, nearest, shorten
 
 if TYPE_CHECKING:
     import polars as pl
 
 
+_SHOWN = 200
+"""Characters of what Polars says that a message quotes: it may repeat the condition."""
 _TEXT = re.compile(r"'(?:[^']|'')*'")
 _FIELD = r'\b{column}"?\s*\.\s*(?:"((?:[^"]|"")+)"|(\w+))'
 
@@ -55,8 +57,8 @@ def check_syntax(expression: str) -> str:
         pl.sql_expr(expression)
     except _faults() as error:
         raise ValueError(
-            f"{shorten(expression)} is no condition ({_first_line(error)}). Write SQL such as: metadata.age >= 6 AND "
-            "abs(tilt.angle_deg) > 10. Quote names with dashes and SQL words: \"group\" = 'ID001'"
+            f"{shorten(expression)} is no condition ({first_line(error)[:_SHOWN]}). Write SQL such as: "
+            "metadata.age >= 6 AND abs(tilt.angle_deg) > 10. Quote names with dashes and SQL words: \"group\" = 'ID001'"
         ) from None
     return expression
 
@@ -137,7 +139,7 @@ def evaluate_condition(expression: str, rows: Sequence[Mapping[str, Any]]) -> li
     try:
         result = table.with_columns(pl.sql_expr(expression).alias("holds"))["holds"]
     except _faults() as error:
-        problem = shorten(_first_line(error).partition(";")[0])  # Polars goes on to list its columns
+        problem = shorten(first_line(error)[:_SHOWN].partition(";")[0])  # Polars goes on to list its columns
         raise PlanError(
             f"where: {shorten(expression)} cannot be evaluated: {problem}.{_suggest_columns(table)}"
         ) from None
@@ -156,7 +158,3 @@ def _suggest_columns(table: pl.DataFrame) -> str:
         fields = dtype.fields if isinstance(dtype, pl.Struct) else []
         names += [f"{name}.{field.name}" for field in fields] or [name]
     return nearest("", names)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -13,13 +13,12 @@ from typing import Any, NamedTuple
 
 from augforge.errors import DatasetError, StorageError
 from augforge.files import is_url, sync_folder, writer_lock, writing
-from augforge.store.card import write_card
 from augforge.store.contents import OWN_NAMES, is_own_file, is_scratch_folder, version_files, walk
 from augforge.store.log import read_log
 from augforge.store.manifest import Manifest, read_manifest, versions
 from augforge.store.remote import Remote
 from augforge.store.tags import read_tags
-from augforge.store.versions import settle_copy
+from augforge.store.versions import finish_commit
 
 GRACE = 24 * 60 * 60
 """Seconds for which nothing is deleted: what a build that was stopped goes on from, and what may still be read."""
@@ -169,7 +168,7 @@ def _described(folder: Path, paths: Iterable[Path]) -> Iterator[File]:
 
 def _delete(folder: Path, plan: Plan) -> None:
     with suppress(StorageError):  # on a full disk this has to wait
-        _settle(folder, plan.current)
+        finish_commit(folder, plan.current)
     manifests = [file.name for file in plan.files if file.name.startswith("versions/")]
     for name in manifests:
         (folder / name).unlink(missing_ok=True)
@@ -180,13 +179,7 @@ def _delete(folder: Path, plan: Plan) -> None:
     for scratch in filter(is_scratch_folder, (folder / "work").glob("*")):
         if not any(walk(scratch)):
             shutil.rmtree(scratch, ignore_errors=True)
-    _settle(folder, plan.current)
-
-
-def _settle(folder: Path, current: Manifest) -> None:
-    """Finish what a build that was killed may have left to do: the card, and the other copy of the manifest."""
-    write_card(folder, current)
-    settle_copy(folder, current)
+    finish_commit(folder, plan.current)
 
 
 def _report(plan: Plan, dry_run: bool) -> dict[str, Any]:

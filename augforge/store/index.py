@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from augforge import bitmask
-from augforge.cache.parquet import first_line, read_table
-from augforge.errors import DatasetError
+from augforge.cache.parquet import read_table
+from augforge.cache.work import PLACES
+from augforge.errors import DatasetError, first_line
 from augforge.files import replacing
 from augforge.keys import canonical_json
 
@@ -91,7 +92,7 @@ def index_schema(classes: Sequence[str], metadata: Sequence[Mapping[str, Any]]) 
             pa.field("licences", pa.list_(pa.string())),
             pa.field("pixel_digest", pa.string()),
             pa.field("shard", pa.string()),
-            *(pa.field(name, pa.int64()) for name in ("image_offset", "image_bytes", "masks_offset", "masks_bytes")),
+            *(pa.field(name, pa.int64()) for name in PLACES),
             pa.field("payload_digest", pa.string()),
         ]
     )

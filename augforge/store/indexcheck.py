@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from augforge.cache.parquet import FAULTS, check_parquet, first_line
-from augforge.errors import DatasetError, shorten
+from augforge.cache.parquet import FAULTS, check_parquet
+from augforge.cache.work import PLACES
+from augforge.errors import DatasetError, first_line, shorten
 from augforge.sample import SPLITS
 from augforge.store.manifest import Manifest
 from augforge.store.values import SHARD_PATH
@@ -26,7 +27,6 @@ MAX_TEXT = 4096
 _MAX_PLACE = 1 << 48
 _TEXTS = ("id", "name", "group", "split", "shard")
 _SIZES = ("width", "height")
-_PLACES = ("image_offset", "image_bytes", "masks_offset", "masks_bytes")
 
 
 def check_columns(path: Path) -> None:
@@ -51,7 +51,7 @@ def check_index(path: Path, manifest: Manifest) -> None:
         with pq.ParquetFile(path, memory_map=True) as file:
             problems = [*_schema_problems(file.schema_arrow, manifest.classes)]
             if not problems:
-                problems = [*_value_problems(file.read(columns=[*_TEXTS, *_SIZES, *_PLACES], use_threads=False))]
+                problems = [*_value_problems(file.read(columns=[*_TEXTS, *_SIZES, *PLACES], use_threads=False))]
     except FAULTS as error:
         problems = [f"cannot be read ({first_line(error)})"]
     if problems:
@@ -63,7 +63,7 @@ def check_index(path: Path, manifest: Manifest) -> None:
 def _schema_problems(schema: pa.Schema, classes: Sequence[str] | None) -> Iterator[str]:
     wanted = {
         **dict.fromkeys(_TEXTS, (pa.types.is_string, pa.types.is_large_string)),
-        **dict.fromkeys([*_SIZES, *_PLACES], (pa.types.is_integer,)),
+        **dict.fromkeys([*_SIZES, *PLACES], (pa.types.is_integer,)),
         **dict.fromkeys(["area", "box"], (pa.types.is_struct,)),
         **dict.fromkeys(["groups", "parents", "tags"], (_is_list_of_texts,)),
         "label": (pa.types.is_list, pa.types.is_large_list),
@@ -125,7 +125,7 @@ def _size_problems(table: pa.Table) -> Iterator[str]:
 
 
 def _place_problems(table: pa.Table) -> Iterator[str]:
-    for name in _PLACES:
+    for name in PLACES:
         low, high = _range(table[name])
         if low < 0 or high > _MAX_PLACE:
             yield f"has {name} {low if low < 0 else high}; expected a place in a shard"

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from augforge.errors import DatasetError
+from augforge.errors import DatasetError, first_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,8 +51,7 @@ def _read_lineages(index: str, sha256: str | None) -> pa.Table:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         return file.read(columns=["name", "parents", "lineage"], use_threads=False)
     except (OSError, pa.ArrowException) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DatasetError(f"{index} cannot be read ({first}). Check: augforge verify") from None
+        raise DatasetError(f"{index} cannot be read ({first_line(error)}). Check: augforge verify") from None
 
 
 def _typed(lineage: Mapping[str, Any], parents: list[str] | None) -> SampleLineage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -114,8 +114,7 @@ def _members(dataset: Dataset, version: str | None) -> list[Member]:
         made[TAGS] = tags_text(tags)
     # Format 1 has a digest of shards and index alone.
     stated: dict[str, tuple[int | None, str | None]] = {manifest.index_path: (None, manifest.index_sha256)}
-    stated |= {entry.path: (entry.bytes, entry.sha256) for entry in manifest.files}
-    stated |= {shard.path: (shard.bytes, shard.sha256) for shard in manifest.shards}
+    stated |= {entry.path: (entry.bytes, entry.sha256) for entry in manifest.entries()}
     stored = [name for name in version_files(manifest) if name not in made and (name in stated or _has(dataset, name))]
     members = [Member(name, text.encode()) for name, text in made.items()]
     members += [Member(name, dataset.folder / name, *stated.get(name, (None, None))) for name in stored]
@@ -127,12 +126,10 @@ def _manifest_text(dataset: Dataset, version: str | None) -> str:
     own = dataset.folder / "versions" / f"{dataset.version}.yaml"
     # Behind a URL, the copy that was fetched just now is the right one.
     path = own if own.exists() and (version or not dataset.remote) else dataset.folder / "manifest.yaml"
-    try:
+    with suppress(FileNotFoundError):
         text = path.read_text(encoding="utf-8")
         if read_manifest(dataset.folder, dataset.version if path == own else None) == dataset.manifest:
             return text
-    except FileNotFoundError:
-        pass
     raise removed_version(dataset.folder, dataset.version) or DatasetError(
         f"{path} was changed while the dataset was packed. Pack it again"
     )

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from augforge import bitmask
-from augforge.errors import DatasetError
+from augforge.cache.work import PLACES
+from augforge.errors import DatasetError, first_line
 from augforge.store.sampletable import Column, SampleTable, Texts, smallest
 
-_PLACES = ("image_offset", "image_bytes", "masks_offset", "masks_bytes")
 _ROWS = 1 << 15
 """Rows read at a time from a column that is wide: the areas of all classes."""
 
@@ -30,8 +30,9 @@ def read_sample_table(path: Path, classes: Sequence[str]) -> SampleTable:
         with pq.ParquetFile(path, memory_map=True) as file:
             return _read(file, classes)
     except _UNREADABLE as error:
-        fact = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DatasetError(f"{path} cannot be read as an index ({fact}). Check the dataset: augforge verify") from None
+        raise DatasetError(
+            f"{path} cannot be read as an index ({first_line(error)}). Check the dataset: augforge verify"
+        ) from None
     finally:
         pa.default_memory_pool().release_unused()
 
@@ -52,7 +53,7 @@ def _read(file: pq.ParquetFile, classes: Sequence[str]) -> SampleTable:
         label=_labels(_column(file, "label")),
         metadata=_metadata(_column(file, "metadata")) if "metadata" in given else {},
         sizes=_numbers(file, ("height", "width"), np.int32),
-        places=_numbers(file, _PLACES, np.int64),
+        places=_numbers(file, PLACES, np.int64),
         known=_known(file),
         digests=_digests(_column(file, "payload_digest")) if "payload_digest" in given else None,
     )

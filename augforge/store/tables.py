@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from augforge.cache.parquet import first_line, read_table
-from augforge.errors import DatasetError
+from augforge.cache.parquet import read_table
+from augforge.errors import DatasetError, first_line
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.store.index import REJECTED
 from augforge.store.versions import is_table_intact, removed_version

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import polars as pl
@@ -143,31 +144,38 @@ def _check_shards(
     shards = {shard.path: shard for manifest in manifests.values() for shard in manifest.shards}
     report.shards = len(shards)
     progress.start("verify", len(shards))
-    damaged = []
+    damaged, known = [], _Manifests(files, manifests)
+    rows_by_shard = [rows.partition_by("shard", as_dict=True) for rows in indexes.values()]
     for shard in shards.values():
-        tables = [rows.filter(pl.col("shard") == shard.path) for rows in indexes.values()]
-        tables = [rows for rows in tables if rows.height]
+        tables = [rows[(shard.path,)] for rows in rows_by_shard if (shard.path,) in rows]
         found = shard_faults(files, shard, tables)
         if any(fault.kind != "wrong" for fault in found):
             damaged.append(files.folder / shard.path)
         elif pixels:
             found += pixel_faults(files, shard, tables)
-        named_by = _versions_of(files, manifests, shard) if found else ()
+        named_by = known.versions_with(shard) if found else ()
         report.faults += [replace(fault, versions=named_by) for fault in found]
         progress.advance(1)
     if damaged and files.remote is None:
         forget_files(files.folder / "work" / "files.sqlite", damaged)
 
 
-def _versions_of(files: DatasetFiles, manifests: Mapping[str, Manifest], shard: ShardEntry) -> tuple[str, ...]:
-    """All versions that name a shard, also those that are not checked, as far as their manifests can be read."""
-    named = {name for name, manifest in manifests.items() if shard in manifest.shards}
-    for name in _other_versions(files, manifests):
+class _Manifests:
+    """The manifests of all versions, those that are not checked too; these are read when the first fault is found."""
+
+    def __init__(self, files: DatasetFiles, checked: Mapping[str, Manifest]) -> None:
+        self._files, self._checked = files, checked
+
+    @cached_property
+    def _all(self) -> dict[str, Manifest]:
+        found = dict(self._checked)
         with suppress(DatasetError):
-            named |= {name} if shard in files.read_manifest(name).shards else set()
-    return tuple(sorted(named))
+            for name in self._files.versions():
+                if name not in found:
+                    with suppress(DatasetError):  # one that cannot be read is not what is checked
+                        found[name] = self._files.read_manifest(name)
+        return found
 
-
-def _other_versions(files: DatasetFiles, manifests: Mapping[str, Manifest]) -> Iterator[str]:
-    with suppress(DatasetError):
-        yield from (name for name in files.versions() if name not in manifests)
+    def versions_with(self, shard: ShardEntry) -> tuple[str, ...]:
+        """All versions that name a shard, as far as their manifests can be read."""
+        return tuple(sorted(name for name, manifest in self._all.items() if shard in manifest.shards))

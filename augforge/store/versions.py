@@ -7,6 +7,7 @@ from pathlib import Path
 
 from augforge.errors import DatasetError, nearest, some
 from augforge.files import file_sha256, write_text
+from augforge.store.card import write_card
 from augforge.store.manifest import Manifest, read_manifest, versions
 
 
@@ -29,11 +30,13 @@ def is_table_intact(folder: Path, manifest: Manifest, path: str) -> bool:
     return file.exists() and (entry is None or file_sha256(file) == entry.sha256)
 
 
-def settle_copy(folder: Path, current: Manifest) -> None:
-    """Make ``versions/<version>.yaml`` of the current version say what ``manifest.yaml`` says.
+def finish_commit(folder: Path, current: Manifest) -> None:
+    """Do what a build that was killed in its commit, or beside it, may have left to do.
 
-    A build that gives the same version again, with another review for example, may be stopped between both.
+    It writes the card, and makes ``versions/<version>.yaml`` of the current version say what ``manifest.yaml`` says: a
+    build that gives the same version again, with another review for example, may be stopped between both.
     """
+    write_card(folder, current)
     text, copy = (folder / "manifest.yaml").read_text(encoding="utf-8"), folder / "versions" / f"{current.version}.yaml"
     if not copy.exists() or copy.read_text(encoding="utf-8") != text:
         write_text(copy, text)

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from augforge.errors import TrainError
+from augforge.errors import TrainError, first_line
 from augforge.files import make_folder, replacing, writing
 
 Weights = dict[str, Tensor]
@@ -96,7 +96,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
         state = TrainState(**json.loads((newest / "progress.json").read_text(encoding="utf-8")))
         components = torch.load(newest / "state.pt", map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise TrainError(f"{newest} is damaged ({_first_line(error)}). Remove it and train anew") from None
+        raise TrainError(f"{newest} is damaged ({first_line(error)}). Remove it and train anew") from None
     return Checkpoint(load_weights(newest / "model.safetensors"), components, state)
 
 
@@ -111,13 +111,9 @@ def load_weights(path: Path) -> Weights:
     try:
         return dict(load_file(path))
     except (OSError, SafetensorError) as error:
-        raise TrainError(f"{path} cannot be read ({_first_line(error)}); expected weights as safetensors") from None
+        raise TrainError(f"{path} cannot be read ({first_line(error)}); expected weights as safetensors") from None
 
 
 def _checkpoints(folder: Path) -> list[Path]:
     """Complete checkpoints, oldest first; temporary ones begin with a dot."""
     return sorted(path for path in folder.glob("[0-9]*") if path.is_dir())
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

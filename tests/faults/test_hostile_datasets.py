@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from forging import Forgery
+from hostilecommands import commands_fixture  # noqa: F401
 from hostiledatasets import DATASETS, forge
 from toybox import made, tiny_hands
-from watching import Commands, check, contents, running
+from watching import Commands, check, contents
 
 QUICK = ("split-in-all", "fitted-bomb", "rows-many", "sample-escapes", "bytes-terabytes", "frame-terabytes")
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in DATASETS if name not in QUICK]
-
-
-@pytest.fixture(scope="module")
-def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    with running(tmp_path_factory.mktemp("commands")) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hostilecommands import commands_fixture  # noqa: F401
 from hostilerecipes import RECIPES, write_recipe
 from toybox import tiny_hands
-from watching import Commands, check, contents, running
+from watching import Commands, check, contents
 
 QUICK = ("bomb", "group-evil", "where-many-terms", "where-file")
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in RECIPES if name not in QUICK]
 FINE = {"number-128-bits", "class-escapes", "where-regex-evil", "path-root", "where-number"}
 """Those that may build: they are odd, but no harm."""
-
-
-@pytest.fixture(scope="module")
-def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    with running(tmp_path_factory.mktemp("commands")) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hostilecommands import commands_fixture  # noqa: F401
 from hostilesources import SOURCES
-from watching import Commands, check, contents, running
+from watching import Commands, check, contents
 
 QUICK = ("coco-rle-size", "parquet-repeated", "odd-brackets")
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in SOURCES if name not in QUICK]
 ODD = [name for name in SOURCES if name.startswith("odd-")]
 """Odd names, but sound data: they build."""
-
-
-@pytest.fixture(scope="module")
-def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    with running(tmp_path_factory.mktemp("commands")) as found:
-        yield found
 
 
 @pytest.mark.parametrize("name", [*QUICK, *SLOW])

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from augforge import bitmask
 from augforge.cache.filecache import FileCache
-from augforge.cache.work import DamagedPayload, Payload
+from augforge.cache.work import PLACES, DamagedPayload, Payload
 from augforge.errors import DatasetError, SourceError
 from augforge.files import file_sha256, is_url
 from augforge.keys import digest
@@ -46,7 +46,7 @@ _COLUMNS = (
     "licences",
 )
 _DIGEST = "payload_digest"
-_PLACE = ("shard", "image_offset", "image_bytes", "masks_offset", "masks_bytes")
+_PLACE = ("shard", *PLACES)
 
 
 @source

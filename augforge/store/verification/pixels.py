@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from augforge import bitmask
+from augforge.cache.work import PLACES
 from augforge.store.codec import decode_image, pixel_digest
+from augforge.store.index import class_columns
 from augforge.store.manifest import ShardEntry
 from augforge.store.verification.files import DatasetFiles
 from augforge.store.verification.report import Fault
 from augforge.store.verification.shards import map_file, slices
-
-_PLACE = ("image_offset", "image_bytes", "masks_offset", "masks_bytes")
 
 
 def pixel_faults(files: DatasetFiles, shard: ShardEntry, tables: Sequence[pl.DataFrame]) -> Iterator[Fault]:
@@ -38,7 +39,7 @@ def pixel_faults(files: DatasetFiles, shard: ShardEntry, tables: Sequence[pl.Dat
 def _sample_faults(shown: str, content: memoryview, row: Mapping[str, Any]) -> Iterator[Fault]:
     name, classes = row["name"], list(row["area"])
     try:
-        encoded_image, encoded_masks = slices(content, [row[column] for column in _PLACE])
+        encoded_image, encoded_masks = slices(content, [row[column] for column in PLACES])
         image = decode_image(encoded_image)
         masks = bitmask.decode(encoded_masks, row["height"], row["width"], len(classes))
     except ValueError as error:
@@ -49,9 +50,10 @@ def _sample_faults(shown: str, content: memoryview, row: Mapping[str, Any]) -> I
         yield Fault(shown, "damaged", message, (name,))
         return
     areas, boxes = bitmask.areas_and_boxes(masks, len(classes))
+    known = bitmask.flags_to_bits(np.array([area is not None for area in row["area"].values()]))
+    facts = {"known": known.tobytes().hex(), "areas": areas.tolist(), "boxes": boxes.tolist()}
     found = {
-        "area": _of_known(row, areas.tolist()),
-        "box": _of_known(row, [box if area else None for area, box in zip(areas, boxes.tolist(), strict=True)]),
+        **class_columns(facts, classes),
         "width": image.shape[1],
         "height": image.shape[0],
         "channels": 1 if image.ndim == 2 else image.shape[2],
@@ -60,8 +62,3 @@ def _sample_faults(shown: str, content: memoryview, row: Mapping[str, Any]) -> I
     for column, value in found.items():
         if row[column] != value:
             yield Fault(shown, "wrong", f"the index's {column} of {name} is not that of its pixels", (name,))
-
-
-def _of_known(row: Mapping[str, Any], values: Sequence[Any]) -> dict[str, Any]:
-    """Values by class, null for those that are not known."""
-    return {name: None if area is None else v for (name, area), v in zip(row["area"].items(), values, strict=True)}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from augforge.errors import some
+
 SHOWN_SAMPLES = 3
 """How many samples the text of a fault names; its JSON has all."""
 
@@ -29,12 +31,11 @@ class Fault:
     versions: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.message}" + (f" ({self._samples_text()})" if self.samples else "")
-
-    def _samples_text(self) -> str:
-        more = len(self.samples) - SHOWN_SAMPLES
-        shown = ", ".join(self.samples[:SHOWN_SAMPLES]) + (f" and {more} more" if more > 0 else "")
-        return f"sample{'s' * (len(self.samples) > 1)} {shown}"
+        if not self.samples:
+            return f"{self.file}: {self.message}"
+        return (
+            f"{self.file}: {self.message} (sample{'s' * (len(self.samples) > 1)} {some(self.samples, SHOWN_SAMPLES)})"
+        )
 
 
 @dataclass

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from augforge import bitmask
 from augforge.cache.parquet import check_parquet
-from augforge.cache.work import payload_digest
-from augforge.errors import DatasetError
+from augforge.cache.work import PLACES, payload_digest
+from augforge.errors import DatasetError, first_line
 from augforge.store.index import LINEAGE, typed_lineage
 from augforge.store.manifest import ShardEntry
 from augforge.store.shard import payload_offsets
@@ -45,7 +45,7 @@ def shard_faults(files: DatasetFiles, shard: ShardEntry, tables: Sequence[pl.Dat
     try:
         return [fault for rows in tables for fault in _row_faults(path, shown, shard, rows)]
     except _UNREADABLE as error:
-        return [Fault(shown, "wrong", f"cannot be read: {str(error).splitlines()[0]}", tuple(_names(tables)))]
+        return [Fault(shown, "wrong", f"cannot be read: {first_line(error)}", tuple(_names(tables)))]
 
 
 def _names(tables: Sequence[pl.DataFrame]) -> list[str]:
@@ -77,7 +77,7 @@ def payloads_sound(path: Path, rows: pl.DataFrame) -> Iterator[tuple[str, bool |
     if "payload_digest" not in rows.columns:
         yield from ((name, None) for name in rows["name"])
         return
-    columns = ["name", "payload_digest", "image_offset", "image_bytes", "masks_offset", "masks_bytes"]
+    columns = ["name", "payload_digest", *PLACES]
     content = map_file(path)
     for name, digest, *place in rows.select(columns).iter_rows():
         yield name, payload_digest(*slices(content, place)) == digest
@@ -184,14 +184,11 @@ def _is_same_metadata(stored: Mapping[str, Any], indexed: Mapping[str, Any]) -> 
     ) and all(key in indexed for key, value in stored.items() if value is not None)
 
 
-_OFFSETS = ("image_offset", "image_bytes", "masks_offset", "masks_bytes")
-
-
 def _offset_faults(
     path: Path, shown: str, file: pq.ParquetFile, expected: Sequence[Mapping[str, Any] | None]
 ) -> Iterator[Fault]:
     """Samples whose payloads do not lie where the index says."""
-    stated = [row and tuple(row[name] for name in _OFFSETS) for row in expected]
+    stated = [row and tuple(row[name] for name in PLACES) for row in expected]
     if all(stated) and _lie_there(path, [place for place in stated if place]):
         return
     lengths = [

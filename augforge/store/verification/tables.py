@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from augforge.cache.parquet import read_table
-from augforge.errors import DatasetError
+from augforge.errors import DatasetError, first_line
 from augforge.store.index import read_index
 from augforge.store.indexcheck import check_columns
 from augforge.store.manifest import Manifest, rejected_digest, tags_digest
@@ -40,7 +40,8 @@ def index_faults(files: DatasetFiles, manifest: Manifest, rows: pl.DataFrame) ->
     counts = {row["split"]: row["len"] for row in rows.group_by("split").len().to_dicts()}
     if counts != manifest.splits:
         yield Fault(shown, "wrong", f"holds {counts}, the manifest says {manifest.splits}", versions=own)
-    if manifest.file_entry(manifest.index_path) and manifest.index_sha256 != _stated_digest(manifest):
+    entry = manifest.file_entry(manifest.index_path)
+    if entry is not None and entry.sha256 != manifest.index_sha256:
         yield Fault(shown, "wrong", "the manifest states two SHA-256 of it", versions=own)
     if tags_digest(rows.select("name", "tags").iter_rows()) != manifest.tags_digest:
         yield Fault(shown, "wrong", "its tags are not those of the manifest", versions=own)
@@ -51,11 +52,6 @@ def index_faults(files: DatasetFiles, manifest: Manifest, rows: pl.DataFrame) ->
         yield Fault(shown, "wrong", message, hit, own)
 
 
-def _stated_digest(manifest: Manifest) -> str:
-    entry = manifest.file_entry(manifest.index_path)
-    return entry.sha256 if entry else manifest.index_sha256
-
-
 def rejected_faults(files: DatasetFiles, manifest: Manifest) -> Iterator[Fault]:
     """What in the table of rejected samples contradicts the manifest."""
     shown, own = files.display_path(manifest.rejected_path), (manifest.version,)
@@ -64,7 +60,7 @@ def rejected_faults(files: DatasetFiles, manifest: Manifest) -> Iterator[Fault]:
             files.remote.fetch_rejected(manifest)
         rejected = read_table(files.folder / manifest.rejected_path).to_dicts()
     except (DatasetError, OSError, ValueError) as error:
-        yield Fault(shown, "damaged", f"cannot be read: {(str(error).splitlines() or [''])[0]}", versions=own)
+        yield Fault(shown, "damaged", f"cannot be read: {first_line(error)}", versions=own)
         return
     if rejected_digest(rejected) != manifest.rejected_digest:
         message = "its digest is not the manifest's; the rejected samples were changed"
