@@ -9,11 +9,12 @@ from pathlib import Path
 
 from augforge.errors import some
 from augforge.sources.listing import Finding, Refused
+from augforge.sources.scan.likely import IMAGES
 
 FILES_ASIDE = "annotation files left aside"
 FOLDERS_ASIDE = "folders left aside"
 _ANNOTATIONS = (".json", ".xml", ".txt", ".csv", ".jsonl", ".ndjson")
-_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".dcm")
+_IMAGES = (*IMAGES, ".dcm")
 _NO_ANNOTATION = ("readme", "license", "licence", "requirements", "classes", "notice", "changelog", "citation")
 """How names of files begin that say something else than what is in an image."""
 _LOOKED_AT = 200

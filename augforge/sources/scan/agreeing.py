@@ -64,10 +64,11 @@ def rename_agreeing(found: MutableMapping[str, Value], names: Collection[str]) -
 
 def existing_place(root: Path, place: str) -> str | None:
     """A place below the root that exists and agrees with this one: itself, or with other accents or suffix; or None."""
-    return next((form for form in _forms(place) if os.path.isfile(root / form)), None)  # noqa: PTH113
+    return next((form for form in written_forms(place) if os.path.isfile(root / form)), None)  # noqa: PTH113
 
 
-def _forms(place: str) -> Iterator[str]:
+def written_forms(place: str) -> Iterator[str]:
+    """A place as it is, and as it may be written instead: accents composed or not, the suffix in either case."""
     yield place
     for form in ("NFC", "NFD"):
         stem, suffix = os.path.splitext(unicodedata.normalize(form, place))  # noqa: PTH122

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import posixpath
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from augforge.sources.core import Refused
 from augforge.sources.formats.coco.choice import json_files, split_of
 from augforge.sources.formats.coco.layout import AnnotationFile, image_place, leaves_root
-from augforge.sources.scan.agreeing import Agreeing, as_file_looks
+from augforge.sources.scan.agreeing import Agreeing, as_file_looks, written_forms
 from augforge.sources.scan.own_splits import split_folders
 from augforge.sources.scan.scanning import IMAGES, Scan
 from augforge.sources.scan.walking import is_below, outermost
@@ -36,7 +35,7 @@ def image_folder(root: Path, place: str, images: str | None, file_names: Iterabl
     """
     names = list(file_names)
     folders = _usual_folders(root, place, images)
-    for tried in (names, [form for name in names[:_TRIED] for form in _other_forms(name)]):
+    for tried in (names, [form for name in names[:_TRIED] for form in written_forms(name.replace("\\", "/"))]):
         found = next((folder for folder in folders if any(_exists(root, folder, name) for name in tried)), None)
         if found is not None:
             return found
@@ -144,15 +143,6 @@ def _with_images(root: Path, folder: str) -> Iterator[str]:
     yield folder
     if (root / folder / "images").is_dir():
         yield f"{folder}/images"
-
-
-def _other_forms(file_name: str) -> set[str]:
-    """The ways that a file name may be written in a folder: composed or not, its suffix in small or big letters."""
-    forms = (unicodedata.normalize("NFC", file_name), unicodedata.normalize("NFD", file_name))
-    names = (PurePosixPath(form.replace("\\", "/")) for form in forms)
-    return {
-        str(name.with_name(name.stem + end)) for name in names for end in (name.suffix.lower(), name.suffix.upper())
-    }
 
 
 def _exists(root: Path, folder: str, file_name: str) -> bool:
