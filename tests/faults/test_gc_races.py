@@ -123,5 +123,6 @@ def test_readers_builds_and_gc_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_readers_builds_and_gc_at_once_for_longer(tmp_path: Path) -> None:
+    # Whether a reader ever meets a removed version is left to chance here; tests/store/test_gc.py makes it happen.
     seen = race_on_a_dataset(tmp_path, 90)
-    assert seen["read"] > 20 and seen["builds"] > 10 and seen["gc"] > 10 and seen["version gone"]
+    assert seen["read"] > 20 and seen["builds"] > 10 and seen["gc"] > 10
