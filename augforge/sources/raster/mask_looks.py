@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from augforge.errors import SourceError
 from augforge.keys import hash64
+from augforge.sources.plausibility.classes import is_ground
 from augforge.sources.raster.masks import one_class_pixels, palette_colours
 from augforge.sources.raster.values import histogram
 from augforge.sources.scan.images import parse_header, read_bytes
@@ -23,7 +24,6 @@ MASK_LOOK = "look@1"
 _SAMPLED, _PIXELS = 64, 1 << 26
 """How many masks of a class, and pixels in them, a listing decodes at most: what resizing did, it did to most masks."""
 
-_GROUNDS = frozenset({"background", "bg", "ground", "unlabeled", "unlabelled", "void", "ignore"})
 MOST = 0.9
 """The share of a class's masks that makes it implausible."""
 _LIGHT, _DARK = 192, 64
@@ -103,11 +103,6 @@ def has_grey_levels(levels: list[int]) -> bool:
     """Whether the values of a mask of one class are more than two, and no numbers of objects, 1 to n."""
     inner = [level for level in levels if level]
     return len(inner) > 1 and inner != list(range(1, len(inner) + 1))
-
-
-def is_ground(class_: str) -> bool:
-    """Whether a class is named as what fills an image."""
-    return class_.casefold().strip("_") in _GROUNDS
 
 
 def _report_grey_levels(scan: Scan, class_: str, looks: Looks, masks: str) -> None:

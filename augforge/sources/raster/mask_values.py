@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from augforge.errors import SourceError
 from augforge.keys import digest
-from augforge.sources.raster.mask_looks import MOST, is_ground, shows_zero_white
+from augforge.sources.plausibility.classes import is_ground
+from augforge.sources.raster.mask_looks import MOST, shows_zero_white
 from augforge.sources.raster.masks import palette_colours, read_mask, read_values
 from augforge.sources.raster.palettes import ColourTable
 from augforge.sources.raster.values import distinct, histogram

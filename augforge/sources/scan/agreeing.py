@@ -24,11 +24,6 @@ def as_file_looks(place: str) -> str:
     return stem + suffix.lower()
 
 
-def as_spoken(name: str) -> str:
-    """A name without what is easily mistaken: capital letters, spaces around it, and how its accents are written."""
-    return "/".join(part.strip() for part in as_it_looks(name).casefold().split("/"))
-
-
 class Agreeing:
     """Names, found by names that agree with them. A name that is there as it is written comes first.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,16 +19,16 @@ from augforge.cache.shelf import Shelf
 from augforge.errors import OldNames, SourceError
 from augforge.sources.core import Listing, Record, Records, Refused, Source
 from augforge.sources.licences import Licence
-from augforge.sources.looks import as_it_looks, look_alike
+from augforge.sources.looks import as_it_looks, as_spoken, look_alike
 from augforge.sources.plausibility.listed import Census
-from augforge.sources.scan.agreeing import Agreeing, as_spoken
+from augforge.sources.scan.agreeing import Agreeing
 from augforge.sources.scan.images import IMAGE_FACTS, image_facts
 from augforge.sources.scan.joining import open_table, with_group, with_licence, with_row
-from augforge.sources.scan.likely import IMAGES, conversion_of, is_unread, layout_error, unread_images
+from augforge.sources.scan.likely import IMAGES, conversion_of, layout_error, report_unread, unread_images
 from augforge.sources.scan.orientation import Claim, as_stored, exif_hint, settle_orientation
 from augforge.sources.scan.own_splits import Splits
 from augforge.sources.scan.reading import readers_of
-from augforge.sources.scan.records import name_of, place_inside
+from augforge.sources.scan.records import composed, name_of, place_inside
 from augforge.sources.scan.reporting import ScanReport
 from augforge.sources.scan.walking import Found, may_be_used, walk
 
@@ -252,25 +253,21 @@ class Scan(ScanReport, OldNames):
         kept: Shelf[Record] = Shelf()
         census = Census()
         kept.update((record.name, record) for record in census.counted(self._complete_records(found)))
+        self.problems += self.outlines.errors(self.root)
         self.raise_problems()
         for name in self.bad_names:  # only now: completing records may have found more of them
-            kept.pop(name, None)
+            kept.pop(as_it_looks(name), None)
         unread = unread_images(self.refused)
         if not kept and (unread or not self.refused):
             remedy = f"{conversion_of(unread)}." if unread else "Correct source.path."
             raise layout_error(self.source, f"{self.root} holds no image that is read", remedy)
-        self._report_unread(unread)
-        refused = sorted(self.refused, key=lambda row: (row.name, row.reason, row.detail))
+        report_unread(self, unread)
+        self.findings += self.outlines.findings(self.bad_names)
+        rows = (row if row.name.isascii() else replace(row, name=as_it_looks(row.name)) for row in self.refused)
+        refused = sorted(rows, key=lambda row: (row.name, row.reason, row.detail))
         overall = tuple(census.findings(self, kept.values(), classes, labels))
         told = (tuple(self.warnings), self.licences, tuple(self.findings), overall)
         return Listing(classes, Records(kept), tuple(refused), labels, *told)
-
-    def _report_unread(self, unread: Mapping[str, int]) -> None:
-        """Tell of images that are left out since their kind is not read."""
-        if unread:
-            names = sorted(row.detail for row in self.refused if is_unread(row.detail))
-            fact = f"{len(names)} images are left out, such as {names[0]}, since their kind is not read"
-            self.find("images of a kind that is not read", fact, conversion_of(unread), names)
 
     def _check_links_above(self, record: Record) -> None:
         """Report a sample in a folder whose name is a broken link elsewhere, as among masks: it may lack files."""
@@ -285,7 +282,7 @@ class Scan(ScanReport, OldNames):
         stated = self.source.stated_licence
         self.licences |= {} if stated is None else {stated.key: stated}
         self.warnings += splits.warnings
-        for record in records.values():
+        for record in map(composed, records.values()):
             try:
                 grouped = with_group(splits.with_own_split(record), self.source)
                 whole = with_row(grouped, None if table is None else table.row_of(grouped), self.source)

@@ -18,12 +18,13 @@ from augforge.sample import IGNORE, NO_CLASSES, Sample
 from augforge.sources.classes import ClassTable, check_crowd, class_table_of_scan, crowd_class
 from augforge.sources.core import Listing, PhotoSource, Record, source
 from augforge.sources.formats.datumaro.importing import Imported, Item, import_items, unlisted_images_warning
-from augforge.sources.formats.datumaro.shapes import SHAPES, label_name, labels_without_area, thing_key
+from augforge.sources.formats.datumaro.shapes import SHAPES, check_decided, label_name, labels_without_area, thing_key
 from augforge.sources.loading import draw_shapes, known_bits, label_vector, load_image, make_sample
-from augforge.sources.options import Boxes, Crowd
+from augforge.sources.options import DROP_DEGENERATE, Boxes, Crowd
 from augforge.sources.raster import rle
 from augforge.sources.raster.fills import POLYGON_FILL, Fill, with_fill
-from augforge.sources.raster.shapes import box_ring
+from augforge.sources.raster.outlines import Outlines
+from augforge.sources.raster.shapes import DegeneratePolygon, box_ring
 from augforge.sources.raster.values import is_name
 from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.own_splits import is_split_name, own_split
@@ -82,6 +83,7 @@ ROOT/                          source.path
         "error, as tools mark objects so: Datumaro and CVAT all masks in COCO files, KITTI all without instances",
     )
     polygon_fill: Fill = POLYGON_FILL
+    drop_degenerate: bool = DROP_DEGENERATE
     missing_annotation: Literal["empty", "unlabelled", "error"] = Field(
         "empty", description="an image without annotations: nothing is there, unlabelled, or broken"
     )
@@ -110,6 +112,7 @@ ROOT/                          source.path
                 self._mask_record(scan, name, item, facts[item.place], labels, table) for name, item in sound.items()
             ]
             return scan.make_listing(filter(None, found), table.names)
+        scan.note_labels(labels)
         names = self.classes_of(labels) if self.classes is None else self.classes
         found = [self._label_record(scan, name, item, facts[item.place], labels, names) for name, item in sound.items()]
         return scan.make_listing(filter(None, found), NO_CLASSES, names)
@@ -218,11 +221,13 @@ ROOT/                          source.path
     def _mask_record(
         self, scan: Scan, name: str, item: Item, facts: Mapping[str, Any], labels: list[str], table: ClassTable
     ) -> Record | None:
+        outlines = Outlines()
         try:
-            read = list(self._read_shapes(scan, name, item, facts, labels))
+            read = list(self._read_shapes(scan, name, item, facts, labels, outlines))
         except SourceError as error:
             scan.bad_sample(name, "broken annotation", str(error))
             return None
+        scan.note_outlines(name, item.place, outlines.facts(), facts)
         known = table.known if self._is_labelled(scan, name, item, self._drawn_annotations(item)) else []
         unknown = {self.class_of(label) for label in labels_without_area(item.of, labels)}
         known = [class_ for class_ in known if class_ not in unknown]
@@ -232,7 +237,13 @@ ROOT/                          source.path
         return make_record(name, item.place, facts, content, group=group, split=split, data=data, drawn=drawn)
 
     def _read_shapes(
-        self, scan: Scan, name: str, item: Item, facts: Mapping[str, Any], labels: list[str]
+        self,
+        scan: Scan,
+        name: str,
+        item: Item,
+        facts: Mapping[str, Any],
+        labels: list[str],
+        outlines: Outlines,
     ) -> Iterator[tuple[str, Any]]:
         """Class and shape, a ring or compressed run lengths, of the annotations; reports a wrong size."""
         where = f"{self.root}: item '{name}'"
@@ -242,7 +253,17 @@ ROOT/                          source.path
             class_ = self._class_of_annotation(annotation, labels, where)
             if class_ is None:
                 continue
-            shape = SHAPES[annotation.type.name](annotation, where)
+            try:
+                shape = SHAPES[annotation.type.name](annotation, where)
+            except DegeneratePolygon:
+                if not self.drop_degenerate:
+                    raise
+                outlines.dropped += 1
+                continue
+            if isinstance(shape, list):
+                outlines.add_ring(class_, shape, f"a {annotation.type.name} of {class_}")
+            elif shape.all():
+                scan.note_covered(name, class_)
             if annotation.type.name == "bbox":
                 shape = box_ring(shape[0], shape[1], shape[4], shape[5], self.polygon_fill)
             if not isinstance(shape, list):
@@ -255,16 +276,9 @@ ROOT/                          source.path
         class_ = self.class_of(label_name(annotation, labels, where))
         if class_ is None or annotation.attributes.get("outside") is True:  # a CVAT track is not in this frame
             return None
-        kind = annotation.type.name
-        if kind == "bbox" and self.boxes == "error":
-            raise SourceError(f"{where} has a box; expected masks. Set 'boxes: rectangle' or 'boxes: drop'.")
-        if not annotation.attributes.get("is_crowd"):
+        check_decided(annotation, self.boxes, self.crowd, where)
+        if self.crowd is None or not annotation.attributes.get("is_crowd"):
             return class_
-        if self.crowd is None:
-            raise SourceError(
-                f"{where} has a crowd (is_crowd); expected a decision. Set 'crowd: class' if the data marks objects "
-                f"so, or 'crowd: {IGNORE}' or 'crowd: drop'."
-            )
         return crowd_class(self.crowd, class_)
 
     def _label_record(
@@ -280,8 +294,9 @@ ROOT/                          source.path
         labelled = self._is_labelled(scan, name, item, given)
         label = [float(class_ in found) for class_ in names] if labelled else None
         data: dict[str, Any] = {"label": label, "known": []}
+        group, drawn = folder_or_name(name), (class_ for class_ in found if class_ is not None)
         return make_record(
-            name, item.place, facts, label, group=folder_or_name(name), split=self._split_of(item), data=data
+            name, item.place, facts, label, group=group, split=self._split_of(item), data=data, drawn=drawn
         )
 
     def _is_labelled(self, scan: Scan, name: str, item: Item, annotations: Sequence[Any]) -> bool:
