@@ -49,6 +49,10 @@ COMPOSED = "caf\N{LATIN SMALL LETTER E WITH ACUTE}"
 DECOMPOSED = unicodedata.normalize("NFD", COMPOSED)
 
 
+REPEATED = (((2, 3),) * 3, ((2, 3), (4, 5)) * 2)
+"""Rings of several points, of which one or two are distinct."""
+
+
 class SourceExample:
     """A format with a way to write a small data set in it.
 
@@ -66,6 +70,7 @@ class SourceExample:
         shared_image: one file holds several images, so that others are lost with one.
         reads_any_name: files without a suffix are images too, so that a link of such a name is one.
         outlines: the data draws outlines in pixels, which `put_ring` changes.
+        degenerate: polygons that enclose nothing.
         capitals: how else the suffixes of files may be written.
     """
 
@@ -82,6 +87,7 @@ class SourceExample:
     shared_image: ClassVar[bool] = False
     reads_any_name: ClassVar[bool] = False
     outlines: ClassVar[bool] = False
+    degenerate: ClassVar[tuple[Sequence[Sequence[float]], ...]] = (((2, 3),), *REPEATED)
     capitals: ClassVar[tuple[Callable[[str], str], ...]] = (str.upper, str.capitalize)
 
     def write(self, root: Path, samples: Samples) -> None:
@@ -341,7 +347,7 @@ def a_polygon_that_encloses_nothing_is_an_error_or_dropped(example: SourceExampl
     if not example.outlines:
         return
     names = example.make(root)
-    for ring in ([[2.0, 3.0]], [[2.0, 3.0]] * 3, [[2.0, 3.0], [4.0, 5.0], [2.0, 3.0], [4.0, 5.0]]):
+    for ring in example.degenerate:
         example.put_ring(root, "p1/a", ring)
         with pytest.raises(SourceError, match=r"expected 3 or more different ones.*drop_degenerate: true"):
             example.scan(root)

@@ -12,7 +12,7 @@ import numpy as np
 from makearrays import put_idx, put_pickle
 from makedata import SIZE, block, put_image, put_json, put_palette, put_pixels, put_text
 from makemedical import put_dicom, put_nifti
-from sourcecontract import Box, Samples, SourceExample
+from sourcecontract import REPEATED, Box, Samples, SourceExample
 
 from augforge.engine.builder import build
 from augforge.keys import hash64
@@ -589,6 +589,7 @@ class Datumaro(SourceExample):
     format = "datumaro"
     options: ClassVar[Mapping[str, Any]] = {"dataset_format": "datumaro"}
     outlines = True
+    degenerate = REPEATED  # Datumaro itself refuses a single point
     unlabelled: ClassVar[Mapping[str, Any]] = {"missing_annotation": "unlabelled"}
     shared_annotation = True
     exempt: ClassVar[Mapping[str, str]] = {

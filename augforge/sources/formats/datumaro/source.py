@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, Literal
@@ -17,7 +16,14 @@ from augforge.keys import canonical_json
 from augforge.sample import IGNORE, NO_CLASSES, Sample
 from augforge.sources.classes import ClassTable, check_crowd, class_table_of_scan, crowd_class
 from augforge.sources.core import Listing, PhotoSource, Record, source
-from augforge.sources.formats.datumaro.importing import Imported, Item, import_items, unlisted_images_warning
+from augforge.sources.formats.datumaro.importing import (
+    Imported,
+    Item,
+    all_annotations,
+    import_items,
+    rest_warnings,
+    unlisted_images_warning,
+)
 from augforge.sources.formats.datumaro.shapes import SHAPES, check_decided, label_name, labels_without_area, thing_key
 from augforge.sources.loading import draw_shapes, known_bits, label_vector, load_image, make_sample
 from augforge.sources.options import DROP_DEGENERATE, Boxes, Crowd
@@ -26,6 +32,7 @@ from augforge.sources.raster.fills import POLYGON_FILL, Fill, with_fill
 from augforge.sources.raster.outlines import Outlines
 from augforge.sources.raster.shapes import DegeneratePolygon, box_ring
 from augforge.sources.raster.values import is_name
+from augforge.sources.scan.agreeing import existing_place
 from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.own_splits import is_split_name, own_split
 from augforge.sources.scan.records import folder_or_name, make_record, place_inside
@@ -100,8 +107,9 @@ ROOT/                          source.path
         imported = import_items(self.root, self.dataset_format)
         labels, items = imported.labels, self._find_items(scan, imported)
         scan.warnings += imported.warnings
-        masks = self.take == "masks" if self.take else any(map(self._is_shape, _all_annotations(items)))
-        self._warn_of_the_rest(scan, items, masks)
+        masks = self.take == "masks" if self.take else any(map(self._is_shape, all_annotations(items)))
+        decided = "missing_annotation" in self.model_fields_set
+        scan.warnings += rest_warnings(items, {*SHAPES} if masks else {"label"}, decided)
         scan.warnings += unlisted_images_warning(self.root, {item.place for item in items.values()})
         facts = scan.image_facts((name, item.place) for name, item in items.items())
         sound = {name: item for name, item in items.items() if item.place in facts}
@@ -137,6 +145,7 @@ ROOT/                          source.path
         for file in walk(self.root, "", follow=self.follows_links):
             if file.fault is not None and PurePosixPath(file.place).suffix.lower() in _ANNOTATIONS:
                 scan.source_error(file.fault[1])
+        scan.visited.add(".")  # it reads what it wants of the whole folder
         scan.raise_problems()
 
     def _find_items(self, scan: Scan, imported: Imported) -> dict[str, Item]:
@@ -162,9 +171,10 @@ ROOT/                          source.path
         path = getattr(item.media, "path", "") or ""
         where = f"{self.root}: item '{item.id}' of subset '{item.subset}'"
         try:
-            if not is_name(item.id) or not os.path.isfile(path):  # noqa: PTH113 (text, and called 100,000 times)
+            place = existing_place(self.root, os.path.relpath(path, self.root)) if path else None
+            if not is_name(item.id) or place is None:
                 raise SourceError(f"{where} has no image file{path and ' '}{path}; expected one. Add it.")
-            return place_inside(self.root, os.path.relpath(path, self.root), where, self.follows_links)
+            return place_inside(self.root, place, where, self.follows_links)
         except SourceError as error:
             scan.orphans[str(item.id)] = path
             scan.bad_sample(str(item.id), "no image", str(error))
@@ -205,18 +215,6 @@ ROOT/                          source.path
         return [
             annotation for annotation in drawn if annotation.type.name != "bbox" or thing_key(annotation) not in masked
         ]
-
-    def _warn_of_the_rest(self, scan: Scan, items: Mapping[str, Item], masks: bool) -> None:
-        """Warn of kinds of annotations that are left out, and of images without annotations."""
-        taken = {*SHAPES} if masks else {"label"}
-        rest = Counter(kind for annotation in _all_annotations(items) if (kind := annotation.type.name) not in taken)
-        scan.warnings += [f"{count} annotations of kind {kind} are left out" for kind, count in sorted(rest.items())]
-        unannotated = [name for name, item in items.items() if not item.of]
-        if unannotated and "missing_annotation" not in self.model_fields_set:
-            scan.warnings.append(
-                f"{len(unannotated)} of {len(items)} images have no annotations, such as {unannotated[0]}: nothing is "
-                "there, unless missing_annotation says that they are unlabelled"
-            )
 
     def _mask_record(
         self, scan: Scan, name: str, item: Item, facts: Mapping[str, Any], labels: list[str], table: ClassTable
@@ -304,7 +302,3 @@ ROOT/                          source.path
             fact = f"{self.root / item.place} has no annotation"
             scan.bad_sample(name, "no annotation", f"{fact}; expected one. Add it, or set missing_annotation.")
         return bool(annotations) or (self.missing_annotation == "empty" and not scan.orphans)
-
-
-def _all_annotations(items: Mapping[str, Item]) -> Iterator[Any]:
-    return (annotation for item in items.values() for annotation in item.of)
