@@ -94,6 +94,8 @@ ROOT/                          source.path
         unnamed = sorted(found - {image.place for image in images.values()})
         scan.refused += [Refused(name_of(place), "no annotation", place) for place in unnamed]
         self._warn(scan, [image.facts for image in images.values()])
+        annotated = [entry[0] for image in images.values() for key in ("shapes", "lines") for entry in image.facts[key]]
+        scan.drawn_somewhere = {*self.classes_of(annotated)}  # what has no area is there too
         facts = scan.image_facts((name, image.place) for name, image in images.items())
         claims = {image.place: _claim_of(name, image) for name, image in images.items() if scan.turned}
         scan.settle_orientation(facts, claims.get)

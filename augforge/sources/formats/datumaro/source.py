@@ -116,10 +116,8 @@ ROOT/                          source.path
         if masks:
             table = self._class_table(scan, labels)
             self._settle_orientation(scan, sound, facts)
-            found = [
-                self._mask_record(scan, name, item, facts[item.place], labels, table) for name, item in sound.items()
-            ]
-            return scan.make_listing(filter(None, found), table.names)
+            drawn = (self._mask_record(scan, *pair, facts[pair[1].place], labels, table) for pair in sound.items())
+            return scan.make_listing(filter(None, [*drawn]), table.names)
         scan.note_labels(labels)
         names = self.classes_of(labels) if self.classes is None else self.classes
         found = [self._label_record(scan, name, item, facts[item.place], labels, names) for name, item in sound.items()]
@@ -127,15 +125,11 @@ ROOT/                          source.path
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         image = load_image(self.root, record)
+        known = known_bits(record, classes)
         if "shapes" in record.data:
-            return make_sample(
-                record, image, draw_shapes(record, classes, self.polygon_fill), known_bits(record, classes)
-            )
-        planes = bitmask.empty(record.height, record.width, len(classes))
-        label = None if record.data["label"] is None else label_vector(record)
-        return make_sample(record, image, planes, known_bits(record, classes), label)
-
-    # ---- what Datumaro finds ----
+            return make_sample(record, image, draw_shapes(record, classes, self.polygon_fill), known)
+        planes, given = bitmask.empty(record.height, record.width, len(classes)), record.data["label"] is not None
+        return make_sample(record, image, planes, known, label_vector(record) if given else None)
 
     def _check_links(self, scan: Scan) -> None:
         """Raise SourceError for a link out of the root that Datumaro would follow, and that is no image's.
@@ -185,8 +179,6 @@ ROOT/                          source.path
         splits = {own_split(name) for name in item.subsets if is_split_name(name)}
         return splits.pop() if len(splits) == 1 else None
 
-    # ---- annotations ----
-
     def _settle_orientation(self, scan: Scan, items: Mapping[str, Item], facts: MutableMapping[str, Any]) -> None:
         """Decide how photos that EXIF turns are read, by the sizes that the annotations state."""
         by_place = {item.place: (name, item) for name, item in items.items()} if scan.turned else {}
@@ -229,9 +221,11 @@ ROOT/                          source.path
         known = table.known if self._is_labelled(scan, name, item, self._drawn_annotations(item)) else []
         unknown = {self.class_of(label) for label in labels_without_area(item.of, labels)}
         known = [class_ for class_ in known if class_ not in unknown]
+        drawn = {class_ for class_, _ in read}
+        scan.drawn_somewhere = {*(scan.drawn_somewhere or ()), *drawn, *filter(None, unknown)}
         text = f"[{','.join(sorted({canonical_json(shape) for shape in read}))}]"
         content, data = with_fill(table.content([text, known]), self.polygon_fill), {"shapes": text, "known": known}
-        group, split, drawn = folder_or_name(name), self._split_of(item), (class_ for class_, _ in read)
+        group, split = folder_or_name(name), self._split_of(item)
         return make_record(name, item.place, facts, content, group=group, split=split, data=data, drawn=drawn)
 
     def _read_shapes(
