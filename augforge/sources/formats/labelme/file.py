@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from augforge.errors import SourceError, nearest
 from augforge.sources.raster import shapes
-from augforge.sources.raster.outlines import Outlines
+from augforge.sources.raster.outlines import Box, Outlines, box_of
 from augforge.sources.raster.shapes import Part
 from augforge.sources.raster.values import is_name, whole_size
 from augforge.sources.scan.documents import MAX_PIXEL, is_point, read_json
@@ -61,11 +61,11 @@ class Shape:
         mask = hashlib.sha256(self.mask).hexdigest() if self.mask else ""
         return [name, self.kind, self.points, self.width, mask]
 
-    def box(self) -> shapes.Box:
+    def box(self) -> Box:
         """The box around the drawn shape."""
         if self.kind == "circle":
-            return shapes.box_of(self.points[:1], math.dist(*self.points))
-        return shapes.box_of(self.points, self.width / 2)
+            return box_of(self.points[:1], math.dist(*self.points))
+        return box_of(self.points, self.width / 2)
 
     def parts(self, name: str) -> Iterator[Part]:
         """The parts to draw."""
