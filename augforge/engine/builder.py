@@ -12,6 +12,7 @@ from typing import Any
 from augforge.cache.work import DamagedPayload, Payload
 from augforge.catalogue import load_plugin
 from augforge.engine import execute
+from augforge.engine.comparing import compare_pictures
 from augforge.engine.estimating import estimate_bytes
 from augforge.engine.findings import Accepted
 from augforge.engine.finished import Finished
@@ -123,8 +124,9 @@ def build(
     if dry_run:
         opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash, remember=False)
         reusable = dict(opened.pool.payloads)
-        outcome = opened.make_samples(opened.pipeline(loaded.steps, jobs, progress), dry=True)
-        return _foreseen_summary(Finished(opened, outcome), reusable)
+        pipeline = opened.pipeline(loaded.steps, jobs, progress)
+        outcome = opened.make_samples(pipeline, dry=True)
+        return _foreseen_summary(compare_pictures(opened, pipeline, outcome, dry=True), reusable)
     with writer_lock(folder), writing(folder):
         remove_leftovers(folder)
         try:
@@ -159,7 +161,7 @@ def _make(opened: Opened, jobs: int, progress: Progress) -> tuple[Finished, Vers
     """
     while True:
         pipeline = opened.pipeline(opened.recipe.steps, jobs, progress)
-        finished = Finished(opened, opened.make_samples(pipeline))
+        finished = compare_pictures(opened, pipeline, opened.make_samples(pipeline))
         try:
             return finished, write_shards(finished, jobs, progress)
         except DamagedPayload as damage:
@@ -207,8 +209,8 @@ def _summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Su
             *outcome.warnings,
             *_warn_of_empty_splits(table.rows, outcome.rows),
         ],
-        findings=list(finished.opened.findings.open),
-        accepted=list(finished.opened.findings.accepted),
+        findings=list(finished.findings.open),
+        accepted=list(finished.findings.accepted),
     )
 
 

@@ -9,20 +9,12 @@ from typing import Any
 
 from augforge.cache.filecache import FileCache
 from augforge.cache.work import Payload
-from augforge.engine import execute
-from augforge.engine.jobs import (
-    MAX_FAILURES,
-    DamagedPayloads,
-    Job,
-    JobInput,
-    UnreadableSamples,
-    WorkerContext,
-    raise_problems,
-)
+from augforge.engine.jobs import DamagedPayloads, Job, JobInput, UnreadableSamples, WorkerContext
 from augforge.engine.judge import Judge
 from augforge.engine.measuring import features_key
-from augforge.engine.outcome import Outcome, Pool, expected_row, output_row
-from augforge.engine.worker import load_input, made_by_last_steps, perform_batch
+from augforge.engine.outcome import Outcome, Pool, expected_row, lacks_hash, output_row
+from augforge.engine.performing import perform_jobs
+from augforge.engine.worker import load_input, made_by_last_steps
 from augforge.errors import PlanError
 from augforge.planning.plan import check_names, cut_stages, expect_of_task, is_foreseeable, plan_stage
 from augforge.planning.rows import Row, Stage, Task, inherited_row
@@ -34,8 +26,6 @@ from augforge.sources import Records, Refused
 from augforge.store.codec import Encoding
 
 PNG = Encoding.png()
-BATCH_PIXELS = 1 << 25
-"""Rough number of pixels in a batch: what a killed build loses, and how far the progress bar moves at a time."""
 
 
 class Pipeline:
@@ -51,6 +41,7 @@ class Pipeline:
         review: a person's verdicts by source sample name.
         jobs: number of processes.
         progress: is told how far the work is.
+        hashing: whether jobs that read a source sample hash its picture, so that splits can be compared.
     """
 
     def __init__(
@@ -65,12 +56,14 @@ class Pipeline:
         review: Mapping[str, Verdict] | None = None,
         jobs: int = 1,
         progress: Progress | None = None,
+        hashing: bool = False,
     ) -> None:
         self._context, self._encoding, self._pool = context, encoding, pool
         self._records, self._files = records, files
         self._stages = cut_stages(steps)
         self._review = review or {}
         self._processes, self._progress = jobs, progress or Silent()
+        self._hashing, self._hashed = hashing, set[str]()  # the ids of pictures that a job hashes
         self._judge: Judge
         self._fitted_stages: list[Stage] = []
         self._tasks: dict[str, tuple[Task, Stage]] = {}
@@ -117,6 +110,12 @@ class Pipeline:
         """Where a final sample lies as it is stored, and the facts of its pixels; both are made if they are missing."""
         self._make_available([(row, self._encoding)], "make again")
         return self._pool.payloads[row.id, str(self._encoding)], self._pool.facts(row.id, self._encoding)
+
+    def hash_pictures(self, rows: Iterable[Row]) -> None:
+        """Hash pictures that no job had to read, as those of a dataset that was built without it."""
+        self._hashed.clear()
+        jobs = [Job(None, (self._job_input(row),), None) for row in rows if lacks_hash(self._pool, row)]
+        self._perform(jobs, "compare pictures")
 
     def _run_stages(self, rows: list[Row], refused: Mapping[str, Refused], dry: bool, encode: bool) -> Outcome:
         """Take the rows that can be read through every stage. Raises UnreadableSamples if more cannot be read."""
@@ -265,36 +264,15 @@ class Pipeline:
         if row.task is None:
             record = self._records.by_name(row.name)
             files = self._context.source.files_of(record) or ()
-            return JobInput(row, record=record, stamps=self._files.stamps(files))
+            return JobInput(row, record=record, stamps=self._files.stamps(files), hash_picture=self._is_to_hash(row))
         facts = self._pool.facts(row.id, PNG)
         return JobInput(row, payload=self._pool.payloads[row.id, str(PNG)], facts=facts)
 
+    def _is_to_hash(self, row: Row) -> bool:
+        """Whether the job that is being made is the one to hash a picture: of several that read it, the first is."""
+        found = self._hashing and row.id not in self._hashed and lacks_hash(self._pool, row)
+        self._hashed |= {row.id} if found else set()
+        return found
+
     def _perform(self, jobs: Sequence[Job], label: str) -> None:
-        """Perform jobs in batches, in several processes, and take their results into the pool.
-
-        Raises:
-            TaskError: jobs failed; no more are begun once MAX_FAILURES have.
-            UnreadableSamples: source samples could not be read, and no job failed otherwise.
-            DamagedPayloads: stored samples are damaged, and nothing else went wrong.
-        """
-        if not jobs:
-            return
-        self._progress.start(label, len(jobs))
-        failures, unreadable, damaged = [], [], []
-        performed, size = 0, self._batch_size(jobs)
-        batches = [(self._context, jobs[start : start + size]) for start in range(0, len(jobs), size)]
-        for result in execute.map_unordered(perform_batch, batches, self._processes):
-            self._pool.add(result.batch)
-            self._progress.advance(result.job_count)
-            performed += result.job_count
-            failures += result.failures
-            unreadable += result.unreadable
-            damaged += result.damaged
-            if len(failures) >= MAX_FAILURES:
-                break
-        raise_problems(failures, unreadable, damaged, all_tried=performed == len(jobs))
-
-    def _batch_size(self, jobs: Sequence[Job]) -> int:
-        """Jobs per batch: about BATCH_PIXELS of input, but 8 batches per worker or more, to keep all of them busy."""
-        pixels = max(1, sum(given.row.width * given.row.height for job in jobs for given in job.inputs) // len(jobs))
-        return max(1, min(BATCH_PIXELS // pixels, -(-len(jobs) // (8 * self._processes))))
+        perform_jobs(self._context, self._pool, jobs, label, self._processes, self._progress)

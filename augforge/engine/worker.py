@@ -15,6 +15,7 @@ from augforge.cache.filecache import changed_files
 from augforge.cache.work import BatchWriter, DamagedPayload, payload_digest
 from augforge.engine.jobs import BatchResult, Failure, Job, JobInput, UnreadableSamples, WorkerContext
 from augforge.engine.measuring import StepError, describe_pixels, failing_in, features_key, measure_features
+from augforge.engine.outcome import PICTURE
 from augforge.errors import AugforgeError, SourceError, StorageError
 from augforge.keys import Id, digest, rng_for
 from augforge.lineage import Lineage, extend_lineage
@@ -23,6 +24,7 @@ from augforge.planning.rows import Task, common_metadata
 from augforge.planning.steps import Step
 from augforge.sample import Drop, Sample
 from augforge.sources import Record
+from augforge.sources.plausibility.pictures import picture_hash
 from augforge.store.codec import Encoding, decode_image
 
 Rejection = dict[str, Any]
@@ -67,6 +69,9 @@ def _describe_failure(job: Job, error: BaseException) -> Failure:
 
 def _perform_job(context: WorkerContext, job: Job, writer: BatchWriter) -> None:
     items = [load_input(context, given) for given in job.inputs]
+    for given, item in zip(job.inputs, items, strict=True):
+        if given.hash_picture:
+            writer.record(PICTURE, item.id, picture_hash(item.sample.image))
     if job.task is None:
         _store(context, job, items[0], writer)
         return
