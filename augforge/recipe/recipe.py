@@ -16,6 +16,7 @@ from augforge.keys import digest
 from augforge.planning.splits import Split
 from augforge.planning.steps import Step, Strict, choose, read_step
 from augforge.sources import SOURCES, Source
+from augforge.sources.options import MetadataColumns
 from augforge.store.codec import Encoding
 from augforge.yamlfile import KeyPath, YamlFile, override, parse_yaml, read_yaml
 
@@ -41,28 +42,6 @@ class Output(Strict):
     def encoding(self) -> Encoding:
         """How samples are encoded."""
         return Encoding.jpeg(self.quality or 95) if self.image == "jpeg" else Encoding.png()
-
-
-class MetadataColumns(Strict):
-    """Which columns of metadata go into the dataset; all of them, if neither `drop` nor `keep` is given."""
-
-    drop: tuple[str, ...] | None = Field(None, description="columns that are left out")
-    keep: tuple[str, ...] | None = Field(None, description="the only columns that are taken")
-
-    @model_validator(mode="after")
-    def _check(self) -> MetadataColumns:
-        if self.drop is not None and self.keep is not None:
-            raise ValueError("`drop` and `keep` are both given; expected one of them")
-        return self
-
-    @property
-    def named(self) -> tuple[str, ...]:
-        """The columns that are named, to be kept or to be dropped."""
-        return self.drop or self.keep or ()
-
-    def takes(self, name: str) -> bool:
-        """Whether a column goes into the dataset."""
-        return name not in (self.drop or ()) if self.keep is None else name in self.keep
 
 
 class Verdict(Strict):
