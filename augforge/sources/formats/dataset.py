@@ -222,7 +222,7 @@ ROOT/                          source.path or URL, as augforge build made it
         mapping = [self.class_of(name) for name in dataset.classes]
         for row in dataset.index.select(columns).iter_rows(named=True):
             if row["shard"] in whole:
-                yield self._make_record(row, dataset.classes, table.content(mapping), whole[row["shard"]])
+                yield self._make_record(row, dataset, table.content(mapping), whole[row["shard"]])
             elif scan.source.on_error == "reject":
                 scan.bad_sample(
                     self._record_name(row), "damaged shard", f"{self.root / row['shard']} is damaged. {_REMEDY}"
@@ -231,9 +231,7 @@ ROOT/                          source.path or URL, as augforge build made it
     def _record_name(self, row: Mapping[str, Any]) -> str:
         return str(row["name"]).replace("~", self.separator)
 
-    def _make_record(
-        self, row: Mapping[str, Any], classes: tuple[str, ...], content: Any, whole: tuple[str, int]
-    ) -> Record:
+    def _make_record(self, row: Mapping[str, Any], dataset: Dataset, content: Any, whole: tuple[str, int]) -> Record:
         labelled = [c for c, area in enumerate(row["area"].values()) if area is not None]
         return Record(
             name=self._record_name(row),
@@ -247,21 +245,22 @@ ROOT/                          source.path or URL, as augforge build made it
             data={
                 "place": [row[name] for name in _PLACE],
                 "whole": whole,
-                "classes": classes,
+                "classes": dataset.classes,
                 _DIGEST: row.get(_DIGEST),
                 "labelled": labelled,
                 "label": row["label"],
                 "groups": row["groups"],
             },
             licences=tuple(row["licences"] or ()),
-            drawn=self._drawn_classes(row, classes),
+            drawn=self._shown(row, dataset),
         )
 
-    def _drawn_classes(self, row: Mapping[str, Any], classes: tuple[str, ...]) -> tuple[str, ...] | None:
-        """The classes that have pixels in a sample; None for one that has labels, whose names stand elsewhere."""
+    def _shown(self, row: Mapping[str, Any], dataset: Dataset) -> tuple[str, ...]:
+        """The classes that have pixels in a sample, or its labels."""
         if row["label"] is not None:
-            return None
-        return self.classes_of(name for name, area in zip(classes, row["area"].values(), strict=True) if area)
+            return tuple(sorted(name for name, value in zip(dataset.labels, row["label"], strict=True) if value))
+        shown = (name for name, area in zip(dataset.classes, row["area"].values(), strict=True) if area)
+        return tuple(sorted(self.classes_of(shown)))
 
 
 _REMEDY = "Check it with augforge verify, and build the dataset again."

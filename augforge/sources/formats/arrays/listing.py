@@ -62,7 +62,9 @@ def _records(scan: Scan, file: ImageFile, numbered: Sequence[str], labels: tuple
         label = _label(scan, name, where, number, numbered, labels)
         if label is not None:
             data = {"index": index, "label": labels.index(label), "of": len(labels)}
-            yield make_record(name, file.place, {**facts, "sha256": digest}, label, split=split, data=data)
+            yield make_record(
+                name, file.place, {**facts, "sha256": digest}, label, split=split, data=data, drawn=[label]
+            )
 
 
 def _label(

@@ -207,16 +207,20 @@ ROOT/                          source.path
             scan.bad_sample(name, "broken annotation", f"{path}: {image.facts['problem']}")
         elif outside is not None:
             scan.bad_sample(name, "outside the image", outside)
-        shapes = [
-            canonical_json([class_, self._ring_of_box(shape) if kind == "box" else shape])
+        drawn = [
+            (class_, self._ring_of_box(shape) if kind == "box" else shape)
             for label, kind, shape in image.facts["shapes"]
             if (kind != "box" or self.boxes == "rectangle") and (class_ := self.class_of(label)) is not None
         ]
-        text, known = f"[{','.join(sorted(set(shapes)))}]", self._known(image.facts, table)
+        text, known = (
+            f"[{','.join(sorted({canonical_json([*shape]) for shape in drawn}))}]",
+            self._known(image.facts, table),
+        )
         data = {"shapes": text, "known": known}
         content, group = with_fill(table.content([text, known]), self.polygon_fill), folder_or_name(name)
         split = own_split(image.facts["subset"]) if self.own_splits else None
-        return make_record(name, image.place, found, content, group=group, split=split, data=data)
+        shown = [class_ for class_, _ in drawn]
+        return make_record(name, image.place, found, content, group=group, split=split, data=data, drawn=shown)
 
     def _ring_of_box(self, shape: list[float] | str) -> list[float] | str:
         """The ring of an upright box, given by its edges; run lengths of a turned one stay."""

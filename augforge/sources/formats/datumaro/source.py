@@ -280,9 +280,8 @@ ROOT/                          source.path
         labelled = self._is_labelled(scan, name, item, given)
         label = [float(class_ in found) for class_ in names] if labelled else None
         data: dict[str, Any] = {"label": label, "known": []}
-        return make_record(
-            name, item.place, facts, label, group=folder_or_name(name), split=self._split_of(item), data=data
-        )
+        group, split = folder_or_name(name), self._split_of(item)
+        return make_record(name, item.place, facts, label, group=group, split=split, data=data, drawn=found)
 
     def _is_labelled(self, scan: Scan, name: str, item: Item, annotations: Sequence[Any]) -> bool:
         if not annotations and self.missing_annotation == "error":

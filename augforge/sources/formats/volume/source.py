@@ -235,6 +235,7 @@ ROOT/                          source.path
                     "slice": k,
                 },
                 size=(width, height),
+                drawn=labels.classes_in(own, k, nothing),
             )
             yield replace(record, metadata={"slice": k})
 
