@@ -18,6 +18,7 @@ from augforge.engine.findings import Accepted
 from augforge.engine.finished import Finished
 from augforge.engine.opening import Opened, check_folder, dataset_folder, open_recipe
 from augforge.engine.outcome import Outcome
+from augforge.engine.pipeline import Pipeline
 from augforge.engine.publish import VersionShards, commit, write_shards, write_version
 from augforge.engine.registering import check_registrable
 from augforge.engine.registering import register as register_dataset
@@ -126,7 +127,7 @@ def build(
         reusable = dict(opened.pool.payloads)
         pipeline = opened.pipeline(loaded.steps, jobs, progress)
         outcome = opened.make_samples(pipeline, dry=True)
-        return _foreseen_summary(compare_pictures(opened, pipeline, outcome, dry=True), reusable)
+        return _foreseen_summary(compare_pictures(opened, pipeline, outcome, dry=True), pipeline, reusable)
     with writer_lock(folder), writing(folder):
         remove_leftovers(folder)
         try:
@@ -178,10 +179,10 @@ def _publish(finished: Finished, written: VersionShards, summary: Summary) -> Ma
     return manifest
 
 
-def _foreseen_summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Summary:
+def _foreseen_summary(finished: Finished, pipeline: Pipeline, reusable: dict[tuple[str, str], Payload]) -> Summary:
     """The summary of a dry run: with the version that would come of it, if that is known."""
     summary, found = _summary(finished, reusable), foresee_version(finished, current_dataset(finished))
-    summary.bytes = estimate_bytes(finished)
+    summary.bytes = estimate_bytes(finished, pipeline)
     summary.version, summary.unchanged, summary.version_note = found.version or "", found.unchanged, found.note
     return summary
 

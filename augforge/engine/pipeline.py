@@ -104,7 +104,7 @@ class Pipeline:
     def load(self, row: Row) -> Sample:
         """A sample of any table of the pipeline. Raises SourceError if its file cannot be read any more."""
         self._make_available([(row, PNG)] if row.task is not None else [], "load")
-        return load_input(self._context, self._job_input(row)).sample
+        return load_input(self._context, self.job_input(row)).sample
 
     def make_payload(self, row: Row) -> tuple[Payload, Any]:
         """Where a final sample lies as it is stored, and the facts of its pixels; both are made if they are missing."""
@@ -114,7 +114,7 @@ class Pipeline:
     def hash_pictures(self, rows: Iterable[Row]) -> None:
         """Hash pictures that no job had to read, as those of a dataset that was built without it."""
         self._hashed.clear()
-        jobs = [Job(None, (self._job_input(row),), None) for row in rows if lacks_hash(self._pool, row)]
+        jobs = [Job(None, (self.job_input(row),), None) for row in rows if lacks_hash(self._pool, row)]
         self._perform(jobs, "compare pictures")
 
     def _run_stages(self, rows: list[Row], refused: Mapping[str, Refused], dry: bool, encode: bool) -> Outcome:
@@ -213,7 +213,7 @@ class Pipeline:
         ]
         self._make_available([(row, PNG) for row, _ in missing if row.task is not None], "make again to measure")
         self._perform(
-            [Job(None, (self._job_input(row),), None, measuring_steps=todo) for row, todo in missing], "measure"
+            [Job(None, (self.job_input(row),), None, measuring_steps=todo) for row, todo in missing], "measure"
         )
 
     def _perform_tasks(self, stage: Stage, tasks: Sequence[Task], encoding: Encoding, label: str = "") -> None:
@@ -224,7 +224,7 @@ class Pipeline:
         jobs = [
             Job(
                 task,
-                tuple(map(self._job_input, task.inputs)),
+                tuple(map(self.job_input, task.inputs)),
                 encoding,
                 encode_input=final and not self._has_payload(task.inputs[0], self._encoding),
                 measuring_steps=stage.measuring_steps,
@@ -246,7 +246,7 @@ class Pipeline:
         jobs = []
         for row, encoding in missing.values():
             if row.task is None or (encoding != PNG and self._is_available(row, PNG)):
-                jobs.append(Job(None, (self._job_input(row),), encoding))
+                jobs.append(Job(None, (self.job_input(row),), encoding))
             else:
                 task, stage = self._tasks[row.task]
                 again.setdefault((stage.index, encoding), {})[task.id] = task
@@ -260,7 +260,8 @@ class Pipeline:
     def _has_payload(self, row: Row, encoding: Encoding) -> bool:
         return (row.id, str(encoding)) in self._pool.payloads
 
-    def _job_input(self, row: Row) -> JobInput:
+    def job_input(self, row: Row) -> JobInput:
+        """How a job gets the pixels of a row: from the source, or from the pool, which must hold them."""
         if row.task is None:
             record = self._records.by_name(row.name)
             files = self._context.source.files_of(record) or ()

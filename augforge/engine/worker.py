@@ -77,7 +77,7 @@ def _perform_job(context: WorkerContext, job: Job, writer: BatchWriter) -> None:
         return
     outputs, rejected = [], []
     counts: Counter[str] = Counter()
-    for made in _run_task(context, job.task, items, counts):
+    for made in run_task(context, job.task, items, counts):
         if isinstance(made, TracedSample):
             outputs.append(_ledger_entry(made))
             _store(context, job, made, writer)
@@ -136,7 +136,7 @@ def _load_source_sample(context: WorkerContext, record: Record, name: str) -> Sa
         raise UnreadableSamples([replace(refused, name=name)]) from error
 
 
-def _run_task(
+def run_task(
     context: WorkerContext, task: Task, items: Sequence[TracedSample], counts: Counter[str]
 ) -> Iterator[TracedSample | Rejection]:
     """What a task's steps make of its inputs; ``counts`` gets how many each step makes, by its label."""
