@@ -118,8 +118,8 @@ source:                        in the recipe
     path: str = Field(".", description="folder that the sources' paths start from; default the recipe's")
     sources: tuple[Entry, ...] = Field(
         min_length=1,
-        description="each source's format, path and options; a name for its samples' names to begin with; "
-        "and a split for all of them",
+        description="each source's format, path and options; a name for its samples' names to begin with; a split for "
+        "all of them; and columns that are left out, as metadata: {drop: [...]} or {keep: [...]}",
         examples=[[{"format": "hand-bone", "path": "../data/FOLDER"}]],
     )
     shared_groups: bool = Field(False, description="a group's name means the same group in all sources")
