@@ -40,7 +40,7 @@ class Summary:
     """What a build did; for a dry run, what it would do.
 
     Attributes:
-        samples, splits: of the finished dataset.
+        samples, splits: of the finished dataset. In a dry run a sample that a filter may move counts in both splits.
         steps: for each step its op and, for each split, how many samples it made and how many were reused.
         made, reused: finished samples that were encoded anew, and that were copied from earlier builds.
         exact: False if the numbers are "at most", because pixels decide.
@@ -197,7 +197,7 @@ def _summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Su
         folder=str(finished.folder),
         dry=True,  # as for a dry run; `_publish` fills in what only a written version has
         samples=len(outcome.rows),
-        splits=dict(sorted(Counter(row.split for row in outcome.rows).items())),
+        splits=dict(sorted(Counter(split for row in outcome.rows for split in row.splits).items())),
         steps=_step_counts(finished.recipe, outcome),
         made=len(outcome.rows) - reused,
         reused=reused,

@@ -156,7 +156,7 @@ class Pipeline:
             made, by_step = self._task_rows(task, outcome)
             rows += made
             counts = outcome.counts.made if task.id in self._new_tasks else outcome.counts.reused
-            counts.update({(label, task.inputs[0].split): count for label, count in by_step.items()})
+            counts.update({(label, split): n for label, n in by_step.items() for split in task.inputs[0].splits})
         check_names(rows)
         if not dry:
             self._measure(stage.measuring_steps, rows)
