@@ -15,7 +15,7 @@ from augforge.keys import hash64
 from augforge.planning.rows import Row, Task
 from augforge.store.codec import Encoding
 
-ROW_BYTES, GROUP_BYTES, GROUP_PAYLOAD = 150, 3000, 4_000_000
+ROW_BYTES, GROUP_BYTES, GROUP_PAYLOAD = 150, 5000, 4_000_000
 """Rough number of bytes that a shard needs besides images and masks: for a sample (names, compressed lineage), and for
 a row group, which holds about so many bytes of images and masks."""
 _TRIED, _LEAST_TRIED, _TRIED_PIXELS = 32, 3, 1 << 25
