@@ -11,7 +11,8 @@ from augforge.engine.outcome import PICTURE, Outcome, lacks_hash
 from augforge.engine.pipeline import Pipeline
 from augforge.errors import TaskError
 from augforge.planning.rows import Row
-from augforge.sources.plausibility.pictures import compared_pairs, find_alike_hashes, is_comparable
+from augforge.sources.plausibility.pictures import compared_pairs, find_alike_hashes
+from augforge.sources.plausibility.splits import is_comparable
 
 MOST_PAIRS = 1_000_000_000
 """Pairs of pictures that a build compares, in a second or two; more take long beside the rest of its work."""

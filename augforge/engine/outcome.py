@@ -14,7 +14,7 @@ from augforge.ops.core import Flag
 from augforge.planning.identity import ExpectedSample
 from augforge.planning.rows import Row
 from augforge.sources import Refused
-from augforge.sources.plausibility.pictures import is_comparable
+from augforge.sources.plausibility.splits import is_comparable
 from augforge.store.codec import Encoding
 
 PICTURE = "picture"

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from augforge.engine import execute
-from augforge.engine.jobs import MAX_FAILURES, Job, WorkerContext, raise_problems
+from augforge.engine.jobs import MAX_FAILURES, BatchResult, Job, WorkerContext, raise_problems
 from augforge.engine.outcome import Pool
-from augforge.engine.worker import perform_batch
 from augforge.progress import Progress
+
+Perform = Callable[[tuple[WorkerContext, Sequence[Job]]], BatchResult]
 
 BATCH_PIXELS = 1 << 25
 """Rough number of pixels in a batch: what a killed build loses, and how far the progress bar moves at a time."""
 
 
 def perform_jobs(
-    context: WorkerContext, pool: Pool, jobs: Sequence[Job], label: str, processes: int, progress: Progress
+    perform: Perform,
+    context: WorkerContext,
+    pool: Pool,
+    jobs: Sequence[Job],
+    label: str,
+    processes: int,
+    progress: Progress,
 ) -> None:
     """Perform jobs in batches, and take their results into the pool.
 
     Args:
+        perform: what a worker does with a batch.
         context: what all jobs share.
         pool: is added to.
         jobs: if there are none, nothing happens.
@@ -38,7 +46,7 @@ def perform_jobs(
     failures, unreadable, damaged = [], [], []
     performed, size = 0, _batch_size(jobs, processes)
     batches = [(context, jobs[start : start + size]) for start in range(0, len(jobs), size)]
-    for result in execute.map_unordered(perform_batch, batches, processes):
+    for result in execute.map_unordered(perform, batches, processes):
         pool.add(result.batch)
         progress.advance(result.job_count)
         performed += result.job_count

@@ -14,7 +14,7 @@ from augforge.engine.judge import Judge
 from augforge.engine.measuring import features_key
 from augforge.engine.outcome import Outcome, Pool, expected_row, lacks_hash, output_row
 from augforge.engine.performing import perform_jobs
-from augforge.engine.worker import load_input, made_by_last_steps
+from augforge.engine.worker import load_input, made_by_last_steps, perform_batch
 from augforge.errors import PlanError
 from augforge.planning.plan import check_names, cut_stages, expect_of_task, is_foreseeable, plan_stage
 from augforge.planning.rows import Row, Stage, Task, inherited_row
@@ -276,4 +276,4 @@ class Pipeline:
         return found
 
     def _perform(self, jobs: Sequence[Job], label: str) -> None:
-        perform_jobs(self._context, self._pool, jobs, label, self._processes, self._progress)
+        perform_jobs(perform_batch, self._context, self._pool, jobs, label, self._processes, self._progress)

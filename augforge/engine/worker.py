@@ -24,7 +24,6 @@ from augforge.planning.rows import Task, common_metadata
 from augforge.planning.steps import Step
 from augforge.sample import Drop, Sample
 from augforge.sources import Record
-from augforge.sources.plausibility.pictures import picture_hash
 from augforge.store.codec import Encoding, decode_image
 
 Rejection = dict[str, Any]
@@ -69,9 +68,7 @@ def _describe_failure(job: Job, error: BaseException) -> Failure:
 
 def _perform_job(context: WorkerContext, job: Job, writer: BatchWriter) -> None:
     items = [load_input(context, given) for given in job.inputs]
-    for given, item in zip(job.inputs, items, strict=True):
-        if given.hash_picture:
-            writer.record(PICTURE, item.id, picture_hash(item.sample.image))
+    _hash_pictures(job, items, writer)
     if job.task is None:
         _store(context, job, items[0], writer)
         return
@@ -88,6 +85,15 @@ def _perform_job(context: WorkerContext, job: Job, writer: BatchWriter) -> None:
         # What the outputs alone say is not said again: most tasks have one step, and a ledger has many tasks.
         more = {} if counts == made_by_last_steps(outputs, items[0].id) else {"made": dict(sorted(counts.items()))}
         writer.record("task", job.task.id, {**entry, **more})
+
+
+def _hash_pictures(job: Job, items: Sequence[TracedSample], writer: BatchWriter) -> None:
+    """Record the hashes of those inputs whose pictures are to be compared with other splits'."""
+    from augforge.sources.plausibility.pictures import picture_hash  # most jobs hash nothing
+
+    for given, item in zip(job.inputs, items, strict=True):
+        if given.hash_picture:
+            writer.record(PICTURE, item.id, picture_hash(item.sample.image))
 
 
 def load_input(context: WorkerContext, given: JobInput) -> TracedSample:

@@ -153,6 +153,6 @@ def test_pictures_that_cannot_be_hashed_any_more_are_told(tmp_path: Path, monkey
     def fail(image: object) -> str:
         raise ValueError("broken")
 
-    monkeypatch.setattr("augforge.engine.worker.picture_hash", fail)
+    monkeypatch.setattr("augforge.sources.plausibility.pictures.picture_hash", fail)
     summary = run(rewrite(tmp_path))
     assert summary.unchanged and any("were not compared" in text for text in summary.warnings)

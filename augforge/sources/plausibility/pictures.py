@@ -17,7 +17,7 @@ from augforge.ops.filters.duplicates import BITS, WAVES, cosine_waves, near_betw
 from augforge.sample import Image
 from augforge.sources.core import Source
 from augforge.sources.listing import Finding, Record
-from augforge.sources.plausibility.splits import ALIKE, leak
+from augforge.sources.plausibility.splits import ALIKE, is_comparable, leak
 from augforge.sources.scan.images import read_bytes, read_image
 
 PICTURE_HASH = "perceptual@2"
@@ -28,8 +28,6 @@ FINE_DISTANCE = 48
 """Of 320 bits: copies differ in up to 45 of them, different hands of one pose in 60 or more (ADR 19)."""
 _COARSE = BITS // 4
 """Hexadecimal digits of the coarse bits."""
-_LEAST_SIDE = 48
-"""Pixels: smaller pictures, as of digits, look alike without being copies."""
 _REDUCED_SIDE = 64
 """Pixels of the smallest side that is left of a JPEG which is decoded at an eighth of its size."""
 _READ_ROWS = 512
@@ -98,11 +96,6 @@ def compared_pairs(splits: Iterable[str]) -> int:
     """How many pairs of pictures of different splits there are, given the split of each."""
     counts = Counter(splits)
     return (counts.total() ** 2 - sum(count**2 for count in counts.values())) // 2
-
-
-def is_comparable(width: int, height: int) -> bool:
-    """Whether a picture is large enough for its hash to say something."""
-    return min(width, height) >= _LEAST_SIDE
 
 
 def picture_hash(image: Image) -> str:
