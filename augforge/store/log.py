@@ -91,8 +91,8 @@ def last_build(folder: Path, version: str) -> dict[str, Any]:
 
 def last_tags(folder: Path) -> dict[str, Any]:
     """The tags that the log's last entry about them says; none if the log has no such entry."""
-    entries = (entry for entry in reversed(read_log(folder).entries) if "tags" in entry)
-    return dict(next(entries, {}).get("tags") or {})
+    found = (entry["tags"] for entry in reversed(read_log(folder).entries) if "tags" in entry)
+    return dict(next(found, None) or {})
 
 
 def recorded_overrides(folder: Path, manifest: Manifest) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from makedata import put_text
 
-from augforge.engine import builder
 from augforge.engine.builder import build
+from augforge.recipe.recipe import load_recipe
 
 STEPS: dict[str, list[dict[str, Any]]] = {
     "as they are": [],
@@ -42,8 +42,8 @@ def scene(seed: int, rgb: bool) -> np.ndarray[Any, np.dtype[np.uint8]]:
         colour = tuple(map(float, rng.integers(0, 255, 3)))
         center = (int(rng.integers(0, 200)), int(rng.integers(0, 160)))
         cv2.circle(image, center, int(rng.integers(5, 30)), colour if rgb else colour[:1], -1)
-    image += rng.normal(0, rng.uniform(0.5, 4), image.shape)
-    return np.clip(image, 0, 255).astype(np.uint8)
+    noise = rng.normal(0, rng.uniform(0.5, 4), image.shape)
+    return np.asarray(np.clip(image + noise, 0, 255), np.uint8)
 
 
 def write(root: Path, suffix: str, rgb: bool, steps: list[dict[str, Any]], output: dict[str, Any]) -> Path:
@@ -90,6 +90,6 @@ def test_a_dry_run_writes_nothing_to_try(tmp_path: Path) -> None:
 
 def test_what_cannot_be_made_to_try_stops_no_dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = write(tmp_path, "png", True, STEPS["mosaic"], {})
-    source = builder.load_recipe(recipe).source
+    source = load_recipe(recipe).source
     monkeypatch.setattr(type(source), "load", lambda *_: 1 / 0)
     assert build(recipe, tmp_path / "out", dry_run=True).bytes > 0

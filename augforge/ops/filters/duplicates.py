@@ -115,8 +115,8 @@ def cosine_waves(image: Image) -> NDArray[np.int64]:
     small = cv2.resize(to_gray(image), (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.int64)
     small -= int(small.mean())
     if int(np.abs(small).max()) << 15 + 6 + 15 + 6 < EXACT:  # two sums over 64 pixels, of products with 15 bits
-        return (FLOAT_COSINES @ small.astype(float) @ FLOAT_COSINES.T).astype(np.int64)
-    return COSINES @ small @ COSINES.T
+        return np.asarray(FLOAT_COSINES @ small.astype(float) @ FLOAT_COSINES.T, np.int64)
+    return np.asarray(COSINES @ small @ COSINES.T, np.int64)
 
 
 def sign_bits(waves: NDArray[np.int64]) -> str:

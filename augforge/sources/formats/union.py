@@ -194,7 +194,8 @@ source:                        in the recipe
         return member.source.refused_when_unreadable(inner, error)
 
     def kept_columns(self, record: Record) -> MetadataColumns:
-        return self.columns_of_entries[record.data["source"]]
+        number: int = record.data["source"]
+        return self.columns_of_entries[number]
 
     @cached_property
     def columns_of_entries(self) -> tuple[MetadataColumns, ...]:

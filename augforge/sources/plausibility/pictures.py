@@ -73,14 +73,14 @@ def find_alike_hashes(
     for name in sorted(hashes):
         parts.setdefault(splits[name], []).append(name)
     words = {split: to_words([hashes[name][:_COARSE] for name in names]) for split, names in parts.items()}
-    sets = [
+    pairs = [
         sorted((parts[one][i], parts[other][j]))
         for one, other in combinations(sorted(parts), 2)
         for i, j, _ in near_between(words[one], words[other], DISTANCE)
     ]
     sets = [
         (one, other)
-        for one, other in sets
+        for one, other in pairs
         if _fine_distance(hashes[one], hashes[other]) <= FINE_DISTANCE
         and (not digest_of(one) or digest_of(one) != digest_of(other))
     ]

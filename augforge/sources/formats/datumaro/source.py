@@ -281,7 +281,9 @@ ROOT/                          source.path
         label = [float(class_ in found) for class_ in names] if labelled else None
         data: dict[str, Any] = {"label": label, "known": []}
         group, split = folder_or_name(name), self._split_of(item)
-        return make_record(name, item.place, facts, label, group=group, split=split, data=data, drawn=found)
+        return make_record(
+            name, item.place, facts, label, group=group, split=split, data=data, drawn=filter(None, found)
+        )
 
     def _is_labelled(self, scan: Scan, name: str, item: Item, annotations: Sequence[Any]) -> bool:
         if not annotations and self.missing_annotation == "error":
