@@ -23,7 +23,7 @@ def found(*steps: dict[str, Any], size: int | None = None) -> tuple[list[str], d
 
 
 def test_the_steps_that_prepare_are_found_in_order() -> None:
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"op": "metal"},
         {"op": "rotate_normalise"},
         {"op": "hflip", "keep_input": True},
