@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import cv2
 import numpy as np
 import polars as pl
 import pytest
@@ -22,6 +23,7 @@ from augforge.phantom import write_phantom
 from augforge.sample import Sample
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.evaluation.evaluate import evaluate
+from augforge.train.prediction.ensemble import ensemble
 from augforge.train.prediction.inference import Window
 from augforge.train.prediction.predict import predict
 from augforge.train.prediction.preparing import Preparer, View, prepare_whole
@@ -426,3 +428,39 @@ def test_predictions_of_views_come_in_order_whatever_the_batch(data: Path) -> No
             assert (prediction.name, prediction.width, prediction.height) == (sample.name, sample.width, sample.height)
             seen = np.stack([*prediction.layers()], axis=-1) >= 0.5
             assert min(iou(seen[..., c], truth(sample.image)[..., c]) for c in range(3)) > 0.97
+
+
+def test_where_the_turned_image_shows_no_classes_the_image_is_looked_at_as_it_is(tmp_path: Path) -> None:
+    write_phantom(tmp_path / "hands", persons=1, size=192, seed=5)
+    image = cv2.imread(str(next((tmp_path / "hands/train/DCM").rglob("*.png"))), cv2.IMREAD_GRAYSCALE)
+    assert image is not None
+    image = cv2.warpAffine(image, cv2.getRotationMatrix2D((96, 96), 30, 1), (192, 192))
+    upright = Preparation.of_dataset(built(write_shapes(tmp_path / "data", SIZES), [UPRIGHT])).steps[0]
+    seen: list[float] = []
+
+    def predict_views(views: Sequence[View]) -> Any:
+        """Finds an axis to the upper right, by 45 degrees, in the image as it is alone."""
+        seen.append(angle(views[0].root.matrix))
+        layers = np.zeros((3, 192, 192), np.float32)
+        if abs(seen[-1]) in (0, 45):
+            layers[1, 140:144, 40:44] = layers[2, 40:44, 140:144] = 1
+        return SimpleNamespace(layers=lambda: iter(layers))
+
+    preparer = Preparer([upright], CLASSES, predict_views)
+    [view] = preparer(sample_of(np.ascontiguousarray(image)))
+    assert abs(seen[0]) > 5  # by the hand's own axis
+    assert [round(each) for each in seen[1:]] == [0, 45]
+    assert round(angle(view.root.matrix)) == 45
+    assert not preparer.notes.without_classes
+
+
+def test_tables_of_models_that_were_prepared_differently_join(data: Path) -> None:
+    outs = []
+    for name, step in (("padded", "{op: pad, size: 160}"), ("small", "{op: resize, size: 64}")):
+        outs.append(data.parent / f"{name}.parquet")
+        predict(run_on(built(data, [step], name)), data / "images", outs[-1], tta=["vflip"])
+    assert next(iter(Predictions(outs[0]))).width == SIZES[0][0]
+    assert Predictions(outs[0]).header.made_by["preparation"]["steps"][0]["op"] == "pad@1"
+    joined = ensemble(outs, data.parent / "joined.parquet")
+    assert joined["images"] == 3
+    assert all(each["images"] == 3 for each in joined["classes"])

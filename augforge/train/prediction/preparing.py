@@ -77,8 +77,9 @@ class Preparer:
 
     Labels are never looked at, and an image has none as a rule. A step that needs some, such as `rotate_normalise` with
     an axis between classes, gets those that the model predicts in a first pass. That pass sees the image as the step
-    leaves it without labels, by its `fallback`: turned by the image's own axis, or as it is. Where the axis that it
-    finds is another one, a second pass sees the image turned by it.
+    leaves it without labels, by its `fallback`: turned by the image's own axis, or as it is; if it finds no classes
+    there, it sees the image as it is. Where the axis that it finds is another one, a second pass sees the image turned
+    by it.
 
     Args:
         steps: in order.
@@ -115,12 +116,24 @@ class Preparer:
 
     def _guess(self, step: _Step, rest: Sequence[_Step], sample: Sample) -> Sample | None:
         """The sample with the classes that a step wants to see, as the model finds them; None if it does not."""
-        wanted, labelled = _wanted(step), None
+        wanted = _wanted(step)
         if not wanted:
             return None
         self.notes.first_pass.add(sample.name)
-        made = self._apply(step, sample, _whole(sample))
-        for _ in range(FIRST_PASSES if all({*group} & {*self._outputs} for group in wanted) else 0):
+        as_it_is, turned = [View(sample, _whole(sample))], self._apply(step, sample, _whole(sample))
+        starts = [turned] if _agree(as_it_is, turned) else [turned, as_it_is]
+        predicted = all({*group} & {*self._outputs} for group in wanted)
+        for start in starts if predicted else ():
+            labelled = self._follow(step, rest, sample, start)
+            if labelled is not None:
+                return labelled
+        self.notes.without_classes.add(sample.name)
+        return None
+
+    def _follow(self, step: _Step, rest: Sequence[_Step], sample: Sample, start: list[View]) -> Sample | None:
+        """The sample with the classes that the model finds from a start on, looking again where they turn the image."""
+        made, labelled = start, None
+        for _ in range(FIRST_PASSES):
             found = self._label(step, sample, [last for each in made for last in self._run(rest, each, guess=False)])
             if found is None:
                 break
@@ -128,8 +141,6 @@ class Preparer:
             made = self._apply(step, labelled, _whole(sample))
             if _agree(before, made):
                 break
-        if labelled is None:
-            self.notes.without_classes.add(sample.name)
         return labelled
 
     def _label(self, step: _Step, sample: Sample, seen: Sequence[View]) -> Sample | None:
