@@ -464,3 +464,25 @@ def test_tables_of_models_that_were_prepared_differently_join(data: Path) -> Non
     joined = ensemble(outs, data.parent / "joined.parquet")
     assert joined["images"] == 3
     assert all(each["images"] == 3 for each in joined["classes"])
+
+
+def test_an_axis_that_stray_parts_draw_away_is_not_believed(data: Path) -> None:
+    steps = Preparation.of_dataset(built(data, [UPRIGHT.replace("}, fit", "}, fallback: keep, fit")])).steps
+    image = shapes(*SIZES[0], 0)
+    layers = np.moveaxis(image, 2, 0).astype(np.float32) / 255
+    [view] = Preparer(steps, CLASSES, answering(layers))(sample_of(image))
+    assert abs(angle(view.root.matrix)) > 5
+    layers[1, 2:12, 100:115] = 1  # a part of the lower class, far off
+    preparer = Preparer(steps, CLASSES, answering(layers))
+    [view] = preparer(sample_of(image))
+    assert angle(view.root.matrix) == 0
+    assert "in several places" in next(preparer.notes.warnings())
+
+
+def test_a_fallback_that_drops_is_told_only_where_it_holds(data: Path) -> None:
+    steps = Preparation.of_dataset(built(data, [UPRIGHT.replace("}, fit", "}, fallback: drop, fit")])).steps
+    image = shapes(*SIZES[0], 0)
+    preparer = Preparer(steps, CLASSES, answering(np.moveaxis(image, 2, 0).astype(np.float32) / 255))
+    [view] = preparer(sample_of(image))
+    assert abs(angle(view.root.matrix)) > 5
+    assert [*preparer.notes.warnings()] == []

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import cv2
 import numpy as np
 
 from augforge import bitmask
@@ -24,8 +25,11 @@ FIRST_PASS_THRESHOLD = 0.5
 """Probability from which a pixel is a class in the first pass; an axis needs no tuned outline."""
 FIRST_PASSES = 2
 """How often the axis is looked for at most: the second pass sees the image as the first one turned it."""
-_SAME_PLACE = 0.01
-"""Share of the longer side by which a corner may move between two passes that agree: about 0.8 degrees."""
+_NEAR = 0.12
+"""Share of the longer side by which corners move in a turn of about 10 degrees: from there on, a pass looks again."""
+_STEADY = 0.035
+"""The same for 3 degrees: by no more may an axis move when stray parts of what was predicted are left out."""
+_NOWHERE = 0.001
 _INEXACT = 1.0
 """Pixels by which a recorded matrix may be off before it is told."""
 _SHOWN = 5
@@ -52,7 +56,7 @@ class PassNotes:
 
     Attributes:
         first_pass: images whose classes were found by a first pass of the model.
-        without_classes: those in which it did not find them, so that the step's `fallback` held.
+        without_classes: those in which it did not find them in one place, so that the step's `fallback` held.
         dropped: images that a step would have dropped; they go on as they were before it.
         inexact: images that were moved in a way that a matrix cannot undo.
     """
@@ -65,7 +69,9 @@ class PassNotes:
     def warnings(self) -> Iterator[str]:
         """What a person should know of the images."""
         facts = {
-            "the first pass found no classes to turn by, so the step's fallback held": self.without_classes,
+            "the first pass found no classes to turn by, or in several places; the step's fallback held": (
+                self.without_classes
+            ),
             "a preparing step would have dropped the image; it went on as it was before": self.dropped,
             "a preparing step moves pixels as no matrix does, so predictions are off by over a pixel": self.inexact,
         }
@@ -78,8 +84,9 @@ class Preparer:
     Labels are never looked at, and an image has none as a rule. A step that needs some, such as `rotate_normalise` with
     an axis between classes, gets those that the model predicts in a first pass. That pass sees the image as the step
     leaves it without labels, by its `fallback`: turned by the image's own axis, or as it is; if it finds no classes
-    there, it sees the image as it is. Where the axis that it finds is another one, a second pass sees the image turned
-    by it.
+    there, it sees the image as it is. Where the axis that it finds is far from upright, a second pass sees the image
+    turned by it. An axis is believed if it stays where it is when each class is left its largest part alone: stray
+    parts draw centroids away, and a weak model's axis is worse than that of the image.
 
     Args:
         steps: in order.
@@ -112,6 +119,9 @@ class Preparer:
         sample = _without_classes(view.sample, len(step.context.classes))
         labelled = self._guess(step, rest, sample) if guess else None
         made = self._apply(step, sample if labelled is None else labelled, view.root)
+        if not made:
+            self.notes.dropped.add(view.root.name)
+            made = [View(sample, view.root)]
         return [last for each in made for last in self._run(rest, each, guess)]
 
     def _guess(self, step: _Step, rest: Sequence[_Step], sample: Sample) -> Sample | None:
@@ -120,31 +130,38 @@ class Preparer:
         if not wanted:
             return None
         self.notes.first_pass.add(sample.name)
-        as_it_is, turned = [View(sample, _whole(sample))], self._apply(step, sample, _whole(sample))
-        starts = [turned] if _agree(as_it_is, turned) else [turned, as_it_is]
+        as_it_is = [View(sample, _whole(sample))]
+        turned = self._apply(step, sample, _whole(sample)) or as_it_is
+        starts = [turned] if _agree(as_it_is, turned, _NOWHERE) else [turned, as_it_is]
         predicted = all({*group} & {*self._outputs} for group in wanted)
         for start in starts if predicted else ():
-            labelled = self._follow(step, rest, sample, start)
-            if labelled is not None:
-                return labelled
-        self.notes.without_classes.add(sample.name)
-        return None
-
-    def _follow(self, step: _Step, rest: Sequence[_Step], sample: Sample, start: list[View]) -> Sample | None:
-        """The sample with the classes that the model finds from a start on, looking again where they turn the image."""
-        made, labelled = start, None
-        for _ in range(FIRST_PASSES):
-            found = self._label(step, sample, [last for each in made for last in self._run(rest, each, guess=False)])
-            if found is None:
+            found = self._label(step, rest, sample, start)
+            if found is not None:
+                labelled = self._follow(step, rest, found, start)
                 break
-            before, labelled = made, found
-            made = self._apply(step, labelled, _whole(sample))
-            if _agree(before, made):
-                break
+        else:
+            labelled = None
+        if labelled is None:
+            self.notes.without_classes.add(sample.name)
         return labelled
 
-    def _label(self, step: _Step, sample: Sample, seen: Sequence[View]) -> Sample | None:
-        """A sample with the classes that the model finds in its views; None if one that is wanted is not there."""
+    def _follow(self, step: _Step, rest: Sequence[_Step], found: Sample, start: Sequence[View]) -> Sample | None:
+        """The sample with classes that can be believed, looking again if they turn it far; None if they cannot be."""
+        made, labelled, seen = start, None, found
+        for _ in range(FIRST_PASSES):
+            turned, compact = (self._apply(step, each, _whole(each)) for each in (seen, _largest_parts(step, seen)))
+            if not _agree(turned, compact, _STEADY):
+                break
+            before, made, labelled = made, turned, seen
+            looked = None if _agree(before, made, _NEAR) else self._label(step, rest, seen, made)
+            if looked is None:
+                break
+            seen = looked
+        return labelled
+
+    def _label(self, step: _Step, rest: Sequence[_Step], sample: Sample, made: Sequence[View]) -> Sample | None:
+        """A sample with the classes that the model finds in views of it; None if one that is wanted is not there."""
+        seen = [last for each in made for last in self._run(rest, each, guess=False)]
         layers = zip(self._outputs, self._predict(seen).layers(), strict=True)
         names = step.context.classes
         masks = {name: layer >= FIRST_PASS_THRESHOLD for name, layer in layers if name in names}
@@ -156,7 +173,7 @@ class Preparer:
         return replace(sample, masks=planes, known=bitmask.select_bits(map(names.index, masks), len(names)))
 
     def _apply(self, step: _Step, sample: Sample, root: Root) -> list[View]:
-        """What a step makes of a sample, in which an image lies as `root` says."""
+        """What a step makes of a sample, in which an image lies as `root` says; nothing if it would drop it."""
         bound, recorded = step.bound, step.recorded
         chance = (recorded.seed, bound.name, bound.occurrence, bound.params.declared(), [sample.name], 0)
         try:
@@ -166,10 +183,7 @@ class Preparer:
                 f"image '{sample.name}' cannot be prepared by {recorded.label}: {error}. Correct it, or take images as "
                 "they are: --as-is"
             ) from error
-        views = [self._view(each, sample, root) for each in made if not isinstance(each, Drop)]
-        if not views:
-            self.notes.dropped.add(root.name)
-        return views or [View(sample, root)]
+        return [self._view(each, sample, root) for each in made if not isinstance(each, Drop)]
 
     def _view(self, made: Sample, sample: Sample, root: Root) -> View:
         if made is sample:
@@ -217,9 +231,19 @@ def _without_classes(sample: Sample, classes: int) -> Sample:
     return replace(sample, masks=planes, known=np.zeros(planes.shape[2], np.uint8), label=None)
 
 
-def _agree(before: Sequence[View], after: Sequence[View]) -> bool:
-    """Whether the image lies in the same place in all views, up to what turns nothing visibly."""
-    if len(before) != len(after):
+def _largest_parts(step: _Step, sample: Sample) -> Sample:
+    """A sample in which each class that a step wants to see has its largest connected part alone."""
+    names, planes = step.context.classes, bitmask.empty(sample.height, sample.width, len(step.context.classes))
+    for c in {names.index(name) for group in _wanted(step) for name in group}:
+        _, parts, facts, _ = cv2.connectedComponentsWithStats(bitmask.class_mask(sample.masks, c), connectivity=8)
+        if len(facts) > 1:
+            bitmask.merge_class(planes, c, parts == 1 + facts[1:, cv2.CC_STAT_AREA].argmax())
+    return replace(sample, masks=planes)
+
+
+def _agree(before: Sequence[View], after: Sequence[View], tolerance: float) -> bool:
+    """Whether the image lies in the same place in all views, up to a share of its longer side."""
+    if len(before) != len(after) or not before:
         return False
     width, height = before[0].root.size
     corners = np.array([(x, y, 1) for x in (0, width) for y in (0, height)])
@@ -227,4 +251,4 @@ def _agree(before: Sequence[View], after: Sequence[View]) -> bool:
         np.abs(corners @ (np.array(one.root.matrix) - np.array(other.root.matrix)).T).max()
         for one, other in zip(before, after, strict=True)
     ]
-    return bool(max(moves) <= _SAME_PLACE * max(width, height))
+    return bool(max(moves) <= tolerance * max(width, height))
