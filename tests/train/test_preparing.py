@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +19,7 @@ from oracles import Bright, iou, oracle_run, predictor, put, sample_of, shapes, 
 from augforge.engine.builder import build
 from augforge.errors import TrainError
 from augforge.lineage import Root
+from augforge.ops.core import OPS, Candidate, Context, OpParams, op
 from augforge.phantom import write_phantom
 from augforge.sample import Sample
 from augforge.store.dataset import Dataset, open_dataset
@@ -486,3 +487,38 @@ def test_a_fallback_that_drops_is_told_only_where_it_holds(data: Path) -> None:
     [view] = preparer(sample_of(image))
     assert abs(angle(view.root.matrix)) > 5
     assert [*preparer.notes.warnings()] == []
+
+
+class Level(OpParams):
+    """Bring the brightest value of the training images to white."""
+
+
+def test_fitted_values_go_along(dim: Path) -> None:
+    with OPS.restored():
+
+        @op("level", Level, version=1, role="prepare")
+        def level(inputs: Sequence[Sample], drawn: None, params: Level, ctx: Context) -> Iterator[Sample]:
+            """Multiply by what was fitted."""
+            yield inputs[0].derive((inputs[0].image * (255 / ctx.fitted)).astype(np.uint8), inputs[0].masks)
+
+        @level.measures(reads=())
+        def measure_most(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+            return {"most": int(sample.image.max())}
+
+        @level.fits
+        def fit_most(candidates: Sequence[Candidate], params: Level, ctx: Context) -> int:
+            return max(int(each.features["most"]) for each in candidates if each.split == "train")
+
+        dataset = built(dim, ["{op: level}"])
+        assert dataset.manifest.fitted == {"level": 85}
+        run = run_on(dataset)
+        result, found = predicted(run, dim / "images")
+        assert (result["preparation"]["state"], result["warnings"]) == ("applied", [])
+        np.testing.assert_array_equal(masks(found["P0/shape"]), truth(shapes(*SIZES[0], 0)))
+        write_preparations(dim, run.preparations)
+        [step] = read_preparations(dim, ())[0].steps
+        assert (step.fitted, step.origin[:7]) == (85, "sha256-")
+    with pytest.raises(TrainError, match=r"level@1 of the plugin sha256-.*which is not here"):
+        remaining_steps(run)
+    unknown = Preparation.of_dataset(dataset)
+    assert "there is no op 'level'" in unknown.unknown
