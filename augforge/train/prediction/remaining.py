@@ -83,9 +83,9 @@ def remaining_steps(
         return Remaining("already", told=tuple(_differences(own, alike[0])))
     unknown = [each.unknown for each in recorded if each.unknown]
     if unknown:
-        return Remaining("unknown", told=(f"{unknown[0]}. {_TAKEN_AS_IS}",))
+        return Remaining("unknown", told=(f"{unknown[0].rstrip('.')}. {_TAKEN_AS_IS}",))
     if own is not None and own.unknown:
-        return Remaining("unknown", told=(f"{own.unknown}. {_TAKEN_AS_IS}",))
+        return Remaining("unknown", told=(f"{own.unknown.rstrip('.')}. {_TAKEN_AS_IS}",))
     chosen = _single(recorded)
     rest = chosen.steps if own is None else _after(own, chosen)
     if rest is None:
