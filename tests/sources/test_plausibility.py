@@ -144,6 +144,16 @@ def lone(found: list[Record]) -> list[Finding]:
         ([f"case_{i}" for i in range(20)], False),
         ([f"{i:012d}" for i in range(20)], False),
         ([f"p{p}_1" for p in range(9)], False),
+        ([f"frame_{i:06d}" for i in range(9)], True),  # one video
+        ([f"video{p}_frame_{i:04d}" for p in range(2) for i in range(6)], True),
+        ([f"ortho_{p}_tile_r{i}_c{j}" for p in "AB" for i in range(2) for j in range(2)], True),
+        ([f"map{p}-x{i}-y0" for p in "ABC" for i in range(3)], True),
+        (["wall_crop_1", "IMG_1", "IMG_2", "IMG_3"], False),
+        ([f"202304{d:02d}_1015{i}" for d in range(1, 5) for i in range(3)], False),  # days, as phones name them
+        ([f"IMG_2023-04-{d:02d} {i}" for d in range(1, 5) for i in range(3)], False),
+        ([f"{y}_{i:05d}" for y in (2007, 2008, 2009) for i in range(3)], False),
+        ([f"n0{w}/n0{w}_{i}" for w in range(4) for i in range(3)], False),  # ImageNet: the class's folder
+        ([f"00{w}.Black_Tern/Black_Tern_{i:04d}_{9 * i}" for w in range(4) for i in range(3)], False),
     ],
 )
 def test_names_that_look_like_parts_of_one_picture(names: list[str], found: bool) -> None:
