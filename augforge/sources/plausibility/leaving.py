@@ -22,12 +22,18 @@ _LOOKED_AT = 200
 _SHOWN = 3
 
 
-def find_files_aside(refused: Iterable[Refused]) -> Iterator[Finding]:
-    """Files with a suffix of annotations that the listing refused as something that it does not read."""
+def find_files_aside(refused: Iterable[Refused], told: Collection[str] = ()) -> Iterator[Finding]:
+    """Files with a suffix of annotations that the listing refused as something that it does not read.
+
+    ``told`` are those of which the format itself said that and why.
+    """
     found = sorted(
         row.detail
         for row in refused
-        if row.reason.startswith("not ") and row.detail.lower().endswith(_ANNOTATIONS) and not _says_else(row.detail)
+        if row.reason.startswith("not ")
+        and row.detail not in told
+        and row.detail.lower().endswith(_ANNOTATIONS)
+        and not _says_else(row.detail)
     )
     if found:
         one = len(found) == 1
