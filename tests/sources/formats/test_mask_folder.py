@@ -406,7 +406,7 @@ def test_grey_levels_are_told_with_what_they_cover(tmp_path: Path) -> None:
     put_masks(tmp_path, blurred)
     put_pixels(tmp_path / "masks/heart/a.png", square)
     message, remedy = findings(tmp_path)["grey levels in masks"]
-    assert message.startswith("2 of 3 masks of heart hold more than one value besides 0, such as masks/heart/b.png with")
+    assert message.startswith("2 of 3 masks of heart hold more than one value besides 0, such as masks/heart/b.png")
     inside, half = 2 * (blurred > 0).sum(), 2 * (blurred > 127).sum()
     assert f"{inside} pixels where those above half of the brightest are {half}" in message
     assert "'threshold: 127'" in remedy
