@@ -168,12 +168,13 @@ ROOT/                          source.path
             try:
                 named = [(self._class_in_row(label, at), text, at) for label, text, at in cells if label or text]
                 masks = [(label, text, at) for label, text, at in named if label is not None]
-                found = sorted(
-                    [label, runs_digest(parse_runs(text, pixels, self.start, at))] for label, text, at in masks
-                )
+                runs = [(label, parse_runs(text, pixels, self.start, at)) for label, text, at in masks]
             except SourceError as error:
                 scan.bad_sample(name, "broken run lengths", str(error))
                 continue
+            found = sorted([label, runs_digest(own)] for label, own in runs)
+            for label in sorted({label for label, own in runs if own[:, 1].sum() == pixels}):
+                scan.note_covered(name, label)
             seen = {label for label, *_ in masks}
             sure = self.missing_row == "empty" and name not in doubtful
             whole = sure or any(not (label or text) for label, text, _ in cells)

@@ -11,7 +11,7 @@ from augforge.sources.listing import Finding, Record
 from augforge.sources.looks import as_spoken
 from augforge.sources.plausibility import classes as tables
 from augforge.sources.plausibility.groups import LONE_GROUPS, LoneGroups
-from augforge.sources.plausibility.leaving import FILES_ASIDE, find_files_aside, find_folders_aside
+from augforge.sources.plausibility.leaving import FILES_ASIDE, find_files_aside, find_folders_aside, find_lost_links
 
 if TYPE_CHECKING:
     from augforge.sources.scan.scanning import Scan
@@ -57,13 +57,15 @@ class Census:
         yield from tables.find_alike((*classes, *labels), tables.CLASSES_ALIKE, "classes")
         if len(self.looks) < self.images:  # rare, so the names are read again
             yield from tables.find_alike((record.name for record in records), tables.NAMES_ALIKE, "names")
-        covered = {name: [n for n in names if n not in scan.bad_names] for name, names in scan.covered.items()}
+        told = {name: names for name, names in scan.covered.items() if name not in scan.told_to_fill}
+        covered = {name: [n for n in names if n not in scan.bad_names] for name, names in told.items()}
         yield from tables.find_covering(covered, self.images)
         yield from self.groups.findings()
         yield from find_files_aside(
             scan.refused, {name for f in scan.findings if f.kind == FILES_ASIDE for name in f.names}
         )
         yield from find_folders_aside(scan.root, scan.visited)
+        yield from find_lost_links(scan.lost_links)
         if scan.labels_seen is not None:
             yield from tables.find_unused_labels(scan.source.class_map, scan.labels_seen)
         for option, (wanted, there) in scan.names_sought.items():

@@ -21,8 +21,11 @@ from augforge.sources.scan.scanning import Scan
 MASK_LOOK = "look@1"
 """The kind of `mask_look` in a file cache; renamed when `mask_look` changes."""
 
-_SAMPLED, _PIXELS = 64, 1 << 26
-"""How many masks of a class, and pixels in them, a listing decodes at most: what resizing did, it did to most masks."""
+_SAMPLED, _LEAST, _PIXELS = 64, 8, 1 << 26
+"""How many masks of all classes, and of one at least, and how many pixels of one, a listing decodes at most.
+
+What resizing did, it did to most masks, so that a few of each class show it; more would take too long.
+"""
 
 MOST = 0.9
 """The share of a class's masks that makes it implausible."""
@@ -68,7 +71,7 @@ def shows_zero_white(palette: NDArray[np.uint8], levels: list[int]) -> bool:
 
 
 def report_implausible_masks(
-    scan: Scan, class_: str, masks: Mapping[str, str], sizes: Mapping[str, Any], threshold: int
+    scan: Scan, class_: str, masks: Mapping[str, str], sizes: Mapping[str, Any], threshold: int, classes: int = 1
 ) -> None:
     """Report findings about the masks of one class, of which a sample is decoded.
 
@@ -78,21 +81,25 @@ def report_implausible_masks(
         masks: the place of each mask by the name of its sample.
         sizes: width and height, and more, of each readable mask by its place.
         threshold: values above it are inside.
+        classes: how many classes share the masks that are decoded.
     """
-    chosen = _choose(masks, sizes)
+    chosen = _choose(masks, sizes, max(_LEAST, _SAMPLED // classes))
     found = scan.facts(chosen, f"{MASK_LOOK} {threshold}", partial(mask_look, threshold=threshold), "broken mask")
     looks = {place: look for place, look in sorted(found.items()) if look is not None}
     number = len(looks) if len(looks) == len(masks) else f"{len(looks)} sampled"
     of_values = [] if threshold else [_report_grey_levels, _report_several]
     for report in (*of_values, _report_alpha, _report_white_first, _report_filled, _report_empty):
         report(scan, class_, looks, f"{number} masks of {class_}")
+    for name, place in masks.items():
+        if (look := looks.get(place)) and look["inside"] == look["pixels"] and not _is_misread(look):
+            scan.note_covered(name, class_)
 
 
-def _choose(masks: Mapping[str, str], sizes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _choose(masks: Mapping[str, str], sizes: Mapping[str, Any], most: int) -> Iterator[tuple[str, str]]:
     """Names and places of the masks to decode; of many those that the hashes of their names choose."""
     pixels = 0
     sound = [(name, place) for name, place in masks.items() if place in sizes]
-    for name, place in sorted(sound, key=lambda item: hash64(item[0]))[:_SAMPLED]:
+    for name, place in sorted(sound, key=lambda item: hash64(item[0]))[:most]:
         own = sizes[place][0] * sizes[place][1]
         if pixels + own <= _PIXELS:  # a single mask may claim more than all should have
             pixels += own
@@ -109,6 +116,11 @@ def _are_numbers(levels: list[int]) -> bool:
     """Whether the values besides 0 are 1 to n, of classes or of objects, and more than one."""
     inner = [level for level in levels if level]
     return len(inner) > 1 and inner == list(range(1, len(inner) + 1))
+
+
+def _is_misread(look: Mapping[str, Any]) -> bool:
+    """Whether another finding says why all of a mask may be inside."""
+    return bool(look["alpha"] or look["white_first"])
 
 
 def _report_grey_levels(scan: Scan, class_: str, looks: Looks, masks: str) -> None:
@@ -190,11 +202,12 @@ def _report_filled(scan: Scan, class_: str, looks: Looks, masks: str) -> None:
     filled = [
         place
         for place, look in looks.items()
-        if look["framed"] and 2 * look["inside"] > look["pixels"] and not (look["alpha"] or look["white_first"])
+        if look["framed"] and 2 * look["inside"] > look["pixels"] and not _is_misread(look)
     ]
     if not filled or len(filled) < MOST * len(looks) or is_ground(class_):
         return
     inside, pixels = (sum(looks[place][key] for place in filled) for key in ("inside", "pixels"))
+    scan.told_to_fill.add(class_)
     scan.find(
         "class fills its masks",
         f"{class_} covers the whole border of {len(filled)} of {masks}, such as {filled[0]}, and "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,15 @@ def report_grounds(scan: Scan, masks: Mapping[str, Mapping[str, Any]], names: Ma
         "if it is the ground, set 'background' to its value, or leave its label out by class_map",
         filled,
     )
+    scan.told_to_fill.add(class_)
+
+
+def note_covering(scan: Scan, name: str, masks: Iterable[Mapping[str, Any]], names: Mapping[str, str | None]) -> None:
+    """Note the class of a sample of whose masks, given by their facts, one holds a single value."""
+    for fact in masks:
+        class_ = names.get(str(fact["values"][0])) if len(fact["values"]) == 1 else None
+        if class_ is not None:
+            scan.note_covered(name, class_)
 
 
 def is_grey(facts: Mapping[str, Any]) -> bool:

@@ -63,8 +63,8 @@ def existing_place(root: Path, place: str) -> str | None:
 
 
 def written_forms(place: str) -> Iterator[str]:
-    """A place as it is, and as it may be written instead: accents composed or not, the suffix in either case."""
+    """A place as it is, and as it may be written instead: accents composed or not, the suffix in capitals or not."""
     yield place
     for form in ("NFC", "NFD"):
         stem, suffix = os.path.splitext(unicodedata.normalize(form, place))  # noqa: PTH122
-        yield from {stem + suffix, stem + suffix.lower(), stem + suffix.upper()}
+        yield from {stem + end for end in (suffix, suffix.lower(), suffix.upper(), f".{suffix[1:].capitalize()}")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from augforge.errors import SourceError
@@ -12,6 +12,7 @@ from augforge.sources.plausibility.outlines import OutlineCensus
 from augforge.sources.raster.outlines import covered_classes
 from augforge.sources.raster.shapes import shape_outside_image
 from augforge.sources.scan.likely import clear_hint
+from augforge.sources.scan.orientation import exif_hint
 
 _SHOWN = 10
 
@@ -32,6 +33,7 @@ class ScanReport:
         outlines: what shapes say of where they lie.
         drawn_somewhere: the classes that some sample shows, where the source does not know it of each; else None.
         covered: the names of the samples of which a class covers every pixel, by the class.
+        told_to_fill: classes of which a finding says already that they fill their masks.
     """
 
     def __init__(self, source: Source) -> None:
@@ -47,6 +49,7 @@ class ScanReport:
         self.outlines = OutlineCensus()
         self.drawn_somewhere: set[str] | None = None
         self.covered: dict[str, list[str]] = {}
+        self.told_to_fill = set[str]()
 
     def bad_sample(self, name: str, reason: str, message: str) -> None:
         """Report a problem of one sample; by ``on_error`` it stops the build or becomes a rejected row.
@@ -74,6 +77,17 @@ class ScanReport:
     def note_names(self, option: str, wanted: Iterable[str], found: Iterable[str]) -> None:
         """Note what an option names, and what there is, so that a name that matches nothing can be reported."""
         self.names_sought[option] = ({*wanted}, {*found})
+
+    def check_size(self, name: str, place: str, size: Sequence[int], image: Mapping[str, Any]) -> None:
+        """Report an annotation whose size differs from its image's as a bad sample."""
+        if [*size] != [image["width"], image["height"]]:
+            self.bad_sample(
+                name,
+                "size differs",
+                f"{self.source.root / place} has {size[0]}x{size[1]} pixels, its image "
+                f"{image['width']}x{image['height']}; expected the same. Restore the image that was annotated, or "
+                f"annotate this one.{exif_hint(size, image)}",
+            )
 
     def note_outlines(
         self, name: str, place: str, outlines: Mapping[str, Any], image: Mapping[str, Any], shared: bool = False

@@ -269,3 +269,46 @@ def test_links_that_no_annotation_names_stop_nothing(tmp_path: Path) -> None:
     (root / "images/P1").symlink_to(tmp_path / "P1")
     broken(root, "images/P1 is a link that leads to", "links: follow")
     assert len(scan(root, links="follow").records) == 2
+
+
+# ---- polygons and boxes ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("box", "apart"),
+    [
+        ([20, 10, 41, 31], False),
+        ([20, 10, 40, 30], False),
+        ([19.5, 9.5, 42, 32], False),
+        ([10, 5, 20.5, 15.5], True),  # of an image of half the size
+        ([20, 10, 60, 40], True),  # its last pixel in place of its size
+        (["20", 10, 41, 31], False),  # no box at all
+        ([20, 10, 0, 0], False),
+    ],
+)
+def test_polygons_that_lie_elsewhere_than_their_boxes_are_told(tmp_path: Path, box: list[Any], apart: bool) -> None:
+    data = content("a.png", "b.png", ring=[20, 10, 60, 10, 60, 40, 20, 40])
+    for image, note in zip(data["images"], data["annotations"], strict=True):
+        image.update(width=96, height=72)
+        note["bbox"] = [20, 10, 41, 31]
+        makedata.put_image(tmp_path / image["file_name"], (96, 72))
+    data["annotations"][0]["bbox"] = box
+    put(tmp_path, "coco.json", data)
+    found = [each for each in scan(tmp_path).findings if each.kind == "polygons apart from their boxes"]
+    assert [each.names for each in found] == [("a",)] * apart
+    if apart:
+        assert "coco.json: the polygons of 1 of 2 annotations lie elsewhere than their bbox, such as in a" in found[0].message
+
+
+def test_a_single_slip_among_many_boxes_is_not_told(tmp_path: Path) -> None:
+    data = content("a.png")
+    note = {**data["annotations"][0], "bbox": [2, 2, 5, 4]}
+    data["annotations"] = [{**note, "id": i, "bbox": note["bbox"] if i else [12, 9, 5, 4]} for i in range(40)]
+    put(tmp_path, "coco.json", data, "a.png")
+    assert "polygons apart from their boxes" not in kinds(scan(tmp_path))
+
+
+def test_labelme_files_for_coco_are_called_so(tmp_path: Path) -> None:
+    for name in "ab":
+        put(tmp_path, f"{name}.json", {"shapes": [], "imagePath": f"{name}.png", "imageData": None}, f"{name}.png")
+    broken(tmp_path, "holds 2 annotation files", "looks like format labelme: if it is, set 'format: labelme'")

@@ -55,7 +55,7 @@ ROOT/                          source.path
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
         scan.require_folder("")
-        places = scan.walk("", _SUFFIXES, "an idx file")
+        places = scan.walk("", _SUFFIXES, "an idx file", lambda place: any(p.match(place) for p in (_IMAGES, _LABELS)))
         found = _by_name(_IMAGES, places)
         if not found and not scan.bad_names:
             raise SourceError(

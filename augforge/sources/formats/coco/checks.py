@@ -14,6 +14,10 @@ from augforge.sources.scan.mismatches import report_mismatched
 from augforge.sources.scan.scanning import Scan
 
 
+_APART = 0.05
+"""The share of polygons apart from their boxes from which on they are no slips of a few annotations."""
+
+
 def report_left_files(scan: Scan, read: Sequence[str], left: Sequence[str]) -> None:
     """Tell of annotation files that are not read."""
     if left:
@@ -39,6 +43,23 @@ def find_mismatched(scan: Scan, annotated: Mapping[str, AnnotatedImage]) -> set[
     names = {file.sample_name(place) for place, file in bare.items() if file.facts["orphans"]}
     report_mismatched(scan, names)
     return names
+
+
+def report_boxes_apart(scan: Scan, annotated: Mapping[str, AnnotatedImage]) -> None:
+    """Tell of polygons that lie elsewhere than their ``bbox``, as after images were resized, if more than a few do."""
+    boxes = {file.sample_name(place): (file.place, *facts["boxes"]) for place, (file, facts) in annotated.items()}
+    found = sorted(name for name, (_, _, apart) in boxes.items() if apart)
+    boxed, apart = (sum(counts[i] for counts in boxes.values()) for i in (1, 2))
+    if apart and apart >= _APART * boxed:
+        places = sorted({boxes[name][0] for name in found})
+        scan.find(
+            "polygons apart from their boxes",
+            f"{some(places)}: the polygons of {apart} of {boxed} annotations lie elsewhere than their bbox, such as in "
+            f"{found[0]}; the polygons are what is drawn",
+            "Correct the polygons if they are in per cent, of another image or of another size; accept it if only the "
+            "boxes are wrong",
+            found,
+        )
 
 
 def report_phantoms(scan: Scan, labels: Iterable[str]) -> None:

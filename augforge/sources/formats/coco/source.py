@@ -21,6 +21,7 @@ from augforge.sources.formats.coco.annotations import AnnotationRules
 from augforge.sources.formats.coco.checks import (
     check_crowds,
     find_mismatched,
+    report_boxes_apart,
     report_left_files,
     report_orphans,
     report_phantoms,
@@ -114,6 +115,7 @@ ROOT/                          source.path
             self._add_images(scan, file, places, annotated)
         report_unlabelled_files(scan, files)
         check_crowds(scan, files, self.crowd)
+        report_boxes_apart(scan, annotated)
         self._refuse_unannotated(scan, files, places - annotated.keys())
         images = ((file.sample_name(place), place) for place, (file, _) in annotated.items() if place in places)
         facts = scan.image_facts(images)
@@ -167,7 +169,7 @@ ROOT/                          source.path
     def _kind(self) -> str:
         """What the cache calls `_read_facts`: it names everything besides the file that decides the result."""
         return (
-            f"coco@{self.adapter_version}, facts@10 {digest(*(getattr(self, option) for option in _READING_OPTIONS))}"
+            f"coco@{self.adapter_version}, facts@11 {digest(*(getattr(self, option) for option in _READING_OPTIONS))}"
         )
 
     def _read_facts(self, path: Path) -> dict[str, Any]:

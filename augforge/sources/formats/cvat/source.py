@@ -23,7 +23,7 @@ from augforge.sources.options import DROP_DEGENERATE
 from augforge.sources.raster.fills import POLYGON_FILL, Fill, with_fill
 from augforge.sources.raster.outlines import Outlines
 from augforge.sources.raster.shapes import box_ring
-from augforge.sources.scan.agreeing import existing_place
+from augforge.sources.scan.agreeing import Agreeing, as_file_looks
 from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.own_splits import own_split
 from augforge.sources.scan.records import folder_or_name, make_record, name_of, place_inside
@@ -94,6 +94,8 @@ ROOT/                          source.path
         unnamed = sorted(found - {image.place for image in images.values()})
         scan.refused += [Refused(name_of(place), "no annotation", place) for place in unnamed]
         self._warn(scan, [image.facts for image in images.values()])
+        annotated = [entry[0] for image in images.values() for key in ("shapes", "lines") for entry in image.facts[key]]
+        scan.drawn_somewhere = {*self.classes_of(annotated)}  # what has no area is there too
         facts = scan.image_facts((name, image.place) for name, image in images.items())
         claims = {image.place: _claim_of(name, image) for name, image in images.items() if scan.turned}
         scan.settle_orientation(facts, claims.get)
@@ -145,9 +147,10 @@ ROOT/                          source.path
     def _images_of(self, scan: Scan, file: str, facts: Mapping[str, Any], found: set[str]) -> Iterator[_Image]:
         folder = posixpath.dirname(file)
         stems = {name_of(place): place for place in sorted(found, reverse=True)} if facts["video"] else {}
+        places = Agreeing(stems) if facts["video"] else Agreeing(found, as_file_looks)
         for image in facts["images"]:
             try:
-                place = self._image_place(file, image, stems if facts["video"] else found)
+                place = self._image_place(file, image, places)
             except SourceError as error:
                 scan.bad_sample(name_of(image["name"]), "no image", str(error))
                 continue
@@ -156,7 +159,7 @@ ROOT/                          source.path
         if facts["video"]:
             yield from _other_frames(file, facts, stems)
 
-    def _image_place(self, file: str, image: Mapping[str, Any], found: Any) -> str:
+    def _image_place(self, file: str, image: Mapping[str, Any], found: Agreeing) -> str:
         """The place of an image, or its stem among ``found``. Raises SourceError if it is nowhere."""
         where, base = f"{self.root / file}: image '{image['name']}'", posixpath.dirname(file)
         tried = [
@@ -169,8 +172,7 @@ ROOT/                          source.path
             for folder in _FOLDERS
             if image["subset"] or "{" not in folder
         ]
-        agreeing = (existing_place(self.root, place) for place in tried if not place.isascii())
-        place = next((place for place in (*tried, *agreeing) if place in found), None)
+        place = next((there for place in tried if (there := found.find(place)) is not None), None)
         if place is None:
             raise SourceError(
                 f"{where} does not exist as {tried[0]}; expected it there. Add it, or export with images."

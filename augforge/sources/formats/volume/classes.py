@@ -116,6 +116,14 @@ class VolumeClasses:
         """The label volumes of an image, by label."""
         return {label: found[name] for label, found in self.labels.items() if name in found}
 
+    def covering(self, own: Mapping[str, Labels], numbers: range) -> Iterator[tuple[int, str]]:
+        """Number of a slice and the class that covers all of it, in the label volumes of an image."""
+        for label, found in own.items():
+            for number, value in found.facts.get("covering", ()):
+                class_ = self.names.get(str(value) if self.rules.by == "value" else label)
+                if class_ is not None and number in numbers:
+                    yield number, class_
+
     def _missing(self, name: str) -> Iterator[str]:
         return (label for label, found in self.labels.items() if name not in found)
 
