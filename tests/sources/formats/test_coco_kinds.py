@@ -281,7 +281,7 @@ def test_links_that_no_annotation_names_stop_nothing(tmp_path: Path) -> None:
         ([20, 10, 40, 30], False),
         ([19.5, 9.5, 42, 32], False),
         ([10, 5, 20.5, 15.5], True),  # of an image of half the size
-        ([20, 10, 60, 40], True),  # its last pixel in place of its size
+        ([2, 1, 15, 8], True),  # of another object
         (["20", 10, 41, 31], False),  # no box at all
         ([20, 10, 0, 0], False),
     ],
@@ -297,7 +297,10 @@ def test_polygons_that_lie_elsewhere_than_their_boxes_are_told(tmp_path: Path, b
     found = [each for each in scan(tmp_path).findings if each.kind == "polygons apart from their boxes"]
     assert [each.names for each in found] == [("a",)] * apart
     if apart:
-        assert "coco.json: the polygons of 1 of 2 annotations lie elsewhere than their bbox, such as in a" in found[0].message
+        assert (
+            "coco.json: the polygons of 1 of 2 annotations lie elsewhere than their bbox, such as in a"
+            in found[0].message
+        )
 
 
 def test_a_single_slip_among_many_boxes_is_not_told(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from augforge.sources.options import Crowd
 from augforge.sources.scan.mismatches import report_mismatched
 from augforge.sources.scan.scanning import Scan
 
-
 _APART = 0.05
 """The share of polygons apart from their boxes from which on they are no slips of a few annotations."""
 
