@@ -484,6 +484,16 @@ def test_lists_stand_above_folders(tmp_path: Path) -> None:
     assert set(splits.values()) == {None}
 
 
+def test_lists_may_name_image_files(tmp_path: Path) -> None:
+    for name in ("a", "b", "c.1"):
+        put_image(tmp_path / f"images/{name}.png")
+        put_palette(tmp_path / f"masks/{name}.png", VALUES)
+    put_text(tmp_path / "lists/train.txt", "a.png\r\n")
+    put_text(tmp_path / "lists/val.txt", "b.JPG \r\nc.1\r\n")
+    found = {record.name: record.split for record in scan(KIND, tmp_path, lists="lists").records}
+    assert found == {"a": None, "b": "val", "c.1": "val"}
+
+
 def test_a_list_without_any_mask_is_unlabelled(voc: Path) -> None:
     (voc / "SegmentationClass/2007_c.png").unlink()
     listing = scan(KIND, voc, **VOC)

@@ -85,8 +85,8 @@ def _with_other_splits(read: list[str], places: list[str]) -> list[str]:
 def _several_files_error(source: Source, places: list[str]) -> SourceError:
     return SourceError(
         f"{source.root} holds {len(places)} annotation files; expected one, or one per split, as train.json and "
-        f"val.json: {some(places, _SHOWN)}. Choose one, 'annotations: {places[0]}', or read several by format union, with an "
-        f"entry for each: '{{format: coco, path: PATH, annotations: {places[0]}, name: NAME}}'."
+        f"val.json: {some(places, _SHOWN)}. Choose one, 'annotations: {places[0]}', or read several by format union, "
+        f"with an entry for each: '{{format: coco, path: PATH, annotations: {places[0]}, name: NAME}}'."
         f"{likely_hint(source)}"
     )
 
