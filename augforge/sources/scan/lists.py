@@ -29,7 +29,8 @@ def read_split_lists(scan: Scan, folder: str, images: Collection[str]) -> dict[s
     agreeing = Agreeing(images)
     for place in places:
         for where, name in _read_lines(scan, place):
-            parts.setdefault(_find_sample(agreeing, name) or name, {}).setdefault(PurePosixPath(place).stem.lower(), where)
+            sample = _find_sample(agreeing, name) or name
+            parts.setdefault(sample, {}).setdefault(PurePosixPath(place).stem.lower(), where)
     for name, lists in parts.items():
         _check_name(scan, name, lists, images)
     return {name: _split_of(name, lists) for name, lists in sorted(parts.items())}

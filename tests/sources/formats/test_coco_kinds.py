@@ -315,3 +315,11 @@ def test_labelme_files_for_coco_are_called_so(tmp_path: Path) -> None:
     for name in "ab":
         put(tmp_path, f"{name}.json", {"shapes": [], "imagePath": f"{name}.png", "imageData": None}, f"{name}.png")
     broken(tmp_path, "holds 2 annotation files", "looks like format labelme: if it is, set 'format: labelme'")
+
+
+def test_paths_of_another_machine_are_answered_with_the_images_that_are_there(tmp_path: Path) -> None:
+    """As Label Studio writes them: out of the root, or URL-encoded."""
+    put(tmp_path / "a", "coco.json", content("..\\..\\media\\upload\\4\\x.png"), "images/x.png")
+    broken(tmp_path / "a", "file_name ..\\..\\media", "leaves", "Correct the path", "that name, images/x.png: correct")
+    put(tmp_path / "b", "coco.json", content("a%20%C3%BC.png"), "images/a \u00fc.png")
+    broken(tmp_path / "b", "a%20%C3%BC.png does not exist", "There is an image of that name, images/a \u00fc.png")

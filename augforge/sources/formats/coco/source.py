@@ -29,7 +29,7 @@ from augforge.sources.formats.coco.checks import (
 )
 from augforge.sources.formats.coco.choice import ChosenFiles, annotation_files, split_of
 from augforge.sources.formats.coco.file import category_names, names_of_images, read_document, read_facts
-from augforge.sources.formats.coco.images import find_images, image_folder
+from augforge.sources.formats.coco.images import by_file_name, find_images, image_folder, namesake
 from augforge.sources.formats.coco.layout import AnnotatedImage, AnnotationFile, leaves_root
 from augforge.sources.formats.coco.licences import licences_of_files, read_licences
 from augforge.sources.loading import draw_shapes, known_bits, load_image, make_sample
@@ -216,7 +216,7 @@ ROOT/                          source.path
             raise SourceError(
                 f"{self.root / below_root[0]} does not exist, and none of the {len(named)} images that "
                 f"{self.root / file.place} names is there. Add them, or correct source.images, the folder that "
-                "file_name is relative to, or source.annotations."
+                f"file_name is relative to, or source.annotations.{namesake(below_root[0], by_file_name(places))}"
             )
 
     def _add_images(
@@ -224,13 +224,16 @@ ROOT/                          source.path
     ) -> None:
         """Add the images of a file to ``annotated``, by their places; missing and duplicate ones are bad samples."""
         path = str(self.root / file.place)
+        named: dict[str, str] = {}
         for image in file.facts["images"]:
             file_name = image["file_name"]
             place = file.place_of(file_name)
             try:
-                place = place if place in places else place_inside(self.root, place, path, self.follows_links)
+                where = f"{path}: file_name {file_name}"
+                place = place if place in places else place_inside(self.root, place, where, self.follows_links)
             except SourceError as error:
-                scan.bad_sample(file_name, "leaves the root", str(error))
+                named = named or by_file_name(places)
+                scan.bad_sample(file_name, "leaves the root", f"{error}{namesake(place, named)}")
                 continue
             name, other = file.sample_name(place), annotated.get(place)
             if other is not None:
