@@ -53,6 +53,17 @@ def test_a_class_that_nothing_draws(tmp_path: Path) -> None:
     assert not scan("coco", tmp_path, class_map={"animals": None}).all_findings
 
 
+def test_a_label_that_all_images_have(tmp_path: Path) -> None:
+    """A folder of images is taken for a class, as if the path were one level too high."""
+    for name in ("images/a", "images/b"):
+        put_image(tmp_path / f"{name}.png")
+    (found,) = scan("image-folder", tmp_path).all_findings
+    assert (found.kind, found.names) == ("one label for all images", ("images",))
+    assert found.message.startswith("each of 2 images has the label 'images', and there is no other")
+    put_image(tmp_path / "cats/c.png")
+    assert not scan("image-folder", tmp_path).all_findings
+
+
 def test_each_format_knows_what_is_drawn(tmp_path: Path) -> None:
     put_image(tmp_path / "yolo/images/a.png")
     put_text(tmp_path / "yolo/labels/a.txt", "1 0.1 0.1 0.5 0.1 0.5 0.5")

@@ -70,10 +70,12 @@ class LoneGroups:
         few = len(self.stems) < _LEAST_STEMS and together < _LEAST_PARTS * len(self.stems)
         if not self.alone or few or not shared or 2 * together < self.samples:
             return
+        shown = some(sorted(shared), _SHOWN)
+        pictures = f"{len(shared)} pictures, such as {shown}" if len(shared) > 1 else f"one picture or video, '{shown}'"
         yield Finding(
             LONE_GROUPS,
             f"each of {self.samples} images is a group of its own, but {together} of their names look like parts of "
-            f"{len(shared)} pictures, such as {some(sorted(shared), _SHOWN)}, so parts of one may come into two splits",
+            f"{pictures}, so parts of one may come into two splits",
             "Say what belongs together by source.group, such as `group: {regex: '(.*)[-_]'}`; or accept it, if each "
             "image stands alone",
             tuple(sorted(shared)),

@@ -16,7 +16,9 @@ from augforge.sources.plausibility.leaving import FILES_ASIDE, find_files_aside,
 if TYPE_CHECKING:
     from augforge.sources.scan.scanning import Scan
 
-OF_THE_WHOLE = frozenset((tables.NOT_DRAWN, tables.NOT_GIVEN, tables.CLASSES_ALIKE, tables.NAMES_ALIKE, LONE_GROUPS))
+OF_THE_WHOLE = frozenset(
+    (tables.NOT_DRAWN, tables.NOT_GIVEN, tables.LONE_LABEL, tables.CLASSES_ALIKE, tables.NAMES_ALIKE, LONE_GROUPS)
+)
 """Kinds that a union finds of all its sources together, and does not take over from each."""
 
 
@@ -54,6 +56,7 @@ class Census:
         drawn = dict.fromkeys(scan.drawn_somewhere, 1) if scan.drawn_somewhere is not None else self.drawn
         if drawn is not None and self.images:
             yield from tables.find_undrawn(drawn, self.images, classes, labels)
+            yield from tables.find_lone_label(drawn, self.images, labels)
         yield from tables.find_alike((*classes, *labels), tables.CLASSES_ALIKE, "classes")
         if len(self.looks) < self.images:  # rare, so the names are read again
             yield from tables.find_alike((record.name for record in records), tables.NAMES_ALIKE, "names")
