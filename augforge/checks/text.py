@@ -9,8 +9,7 @@ from rich.text import Text
 
 from augforge.checks.core import Finding, NotChecked, visible
 from augforge.checks.run import COULD_NOT, FINE, Report
-from augforge.errors import some
-from augforge.report.tables import plural
+from augforge.errors import plural, some
 
 _COLOURS = {"error": "red", "warning": "yellow"}
 _SHOWN = 5

@@ -94,11 +94,6 @@ def rejected_table(rejected: Mapping[str, int]) -> Table:
     return shown
 
 
-def plural(count: int, noun: str) -> str:
-    """``1 sample``, ``2 samples``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"
-
-
 def human_bytes(count: int) -> str:
     """A number of bytes with a decimal unit: ``51.2 MB``."""
     value, unit = float(count), "bytes"

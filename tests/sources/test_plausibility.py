@@ -132,6 +132,16 @@ def test_a_table_that_has_no_row_for_some(tmp_path: Path) -> None:
     assert found.message == "1 of 2 samples have no row in ages.csv, such as b"
 
 
+def test_rows_of_a_table_that_fit_no_sample(tmp_path: Path) -> None:
+    mask_folder(tmp_path, "P1/a", "P1/b")
+    put_text(tmp_path / "ages.csv", "name,age\nP1/a,7\nP1/b.png,8\nP1/C,9\n")
+    (found,) = scan("mask-folder", tmp_path, metadata="ages.csv").all_findings
+    assert (found.kind, found.names) == ("metadata rows without a sample", ("ages.csv",))
+    assert found.message == "1 of 3 rows of ages.csv fits no sample, such as 'P1/C'"
+    put_text(tmp_path / "ages.csv", "group,age\nP1,7\n")
+    assert not scan("mask-folder", tmp_path, metadata={"table": "ages.csv", "on": "group"}).all_findings
+
+
 def records(*names: str, group: str | None = None) -> list[Record]:
     return [Record(name, group or name, None, 20, 16, 100, "x") for name in names]
 
