@@ -122,7 +122,7 @@ def some(names: Sequence[str], most: int = SHOWN) -> str:
 
 def plural(count: int, noun: str) -> str:
     """``1 sample``, ``2 samples``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{'es' if noun.endswith(('s', 'x')) else 's'}"
 
 
 def first_line(error: BaseException) -> str:

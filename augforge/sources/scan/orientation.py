@@ -67,9 +67,14 @@ def settle_orientation(
 
 
 def exif_hint(size: Sequence[int], image: Mapping[str, Any]) -> str:
-    """The remedy for a photo that EXIF turns by a quarter, and whose annotation fits it in the other way."""
-    if image.get("turn", 1) <= 4 or [*size] != [image["height"], image["width"]]:
+    """The remedy for a photo that EXIF turns by a quarter, and whose annotation fits it in the other way.
+
+    Without a turn width and height are exchanged: the sizes are stated in the wrong order, or the image was turned.
+    """
+    if [*size] != [image["height"], image["width"]]:
         return ""
+    if image.get("turn", 1) <= 4:
+        return " Width and height are exchanged: if the shapes fit the image, exchange the stated numbers."
     return f" EXIF turns it: set 'exif: {'apply' if 'as_stored' in image else 'ignore'}' if all were annotated so."
 
 

@@ -303,6 +303,17 @@ def test_polygons_that_lie_elsewhere_than_their_boxes_are_told(tmp_path: Path, b
         )
 
 
+def test_turned_boxes_are_told_where_they_are_drawn_upright(tmp_path: Path) -> None:
+    """CVAT writes the box before its turn, and the angle beside it."""
+    data = content("a.png", "b.png")
+    for note, angle in zip(data["annotations"], (30.0, 0.0), strict=True):
+        note.update(segmentation=[], bbox=[2, 2, 9, 5], attributes={"rotation": angle, "occluded": False})
+    put(tmp_path, "coco.json", data, "a.png", "b.png")
+    (found,) = scan(tmp_path, boxes="rectangle").findings
+    assert (found.kind, found.names) == ("turned boxes drawn upright", ("a",))
+    assert found.message.startswith("1 box in 1 image, such as a, are turned") and "format cvat" in found.remedy
+
+
 def test_a_single_slip_among_many_boxes_is_not_told(tmp_path: Path) -> None:
     data = content("a.png")
     note = {**data["annotations"][0], "bbox": [2, 2, 5, 4]}
@@ -323,3 +334,10 @@ def test_paths_of_another_machine_are_answered_with_the_images_that_are_there(tm
     broken(tmp_path / "a", "file_name ..\\..\\media", "leaves", "Correct the path", "that name, images/x.png: correct")
     put(tmp_path / "b", "coco.json", content("a%20%C3%BC.png"), "images/a \u00fc.png")
     broken(tmp_path / "b", "a%20%C3%BC.png does not exist", "There is an image of that name, images/a \u00fc.png")
+
+
+def test_exchanged_width_and_height_are_called_so(tmp_path: Path) -> None:
+    data = content("a.png")
+    data["images"][0].update(width=16, height=20)
+    put(tmp_path, "coco.json", data, "a.png")
+    broken(tmp_path, "a.png has 16x20 pixels, its image 20x16", "Width and height are exchanged: if the shapes fit")

@@ -204,12 +204,25 @@ def test_other_bad_masks(root: Path) -> None:
     assert rejected(KIND, root) == [("a", "no mask"), ("z", "no image")]
 
 
+def test_gray_bmp_masks_are_read(root: Path) -> None:
+    (root / "masks/a.png").unlink()
+    Image.fromarray(np.asarray(VALUES, np.uint8)).save(root / "masks/a.bmp")
+    classes, found = scan(KIND, root).classes, load(KIND, root)["a"]
+    for name, mask in masks_of(found, classes).items():
+        np.testing.assert_array_equal(
+            mask, int(name) == np.asarray(VALUES) if name.isdigit() else np.asarray(VALUES) == 255
+        )
+
+
 def test_lossy_and_foreign_masks(root: Path) -> None:
     (root / "masks/a.png").unlink()
     path = put_pixels(root / "masks/a.jpg", VALUES)
     broken(KIND, root, str(path), "is a JPEG, which changes values")
     path.unlink()
-    path = put_pixels(root / "masks/a.bmp", VALUES)
+    path = root / "masks/a.bmp"
+    picture = Image.fromarray(np.asarray(VALUES, np.uint8), mode="P")
+    picture.putpalette([(7 * i + 13) % 256 for i in range(768)])
+    picture.save(path)
     broken(KIND, root, str(path), "(bmp)")
     path.unlink()
     many = np.arange(2048, dtype=np.uint16).reshape(32, 64)

@@ -52,6 +52,7 @@ class AnnotatedEntry:
         drawn: the classes of the shapes.
         covering: the classes whose run lengths cover every pixel.
         outlines: where its polygons lie; they are compared with the image later, when its file was read.
+        turned: how many boxes that are drawn are turned, as CVAT says in ``attributes``.
         boxed: how many annotations have polygons and a box.
         apart: how many of these have their polygons elsewhere than their box.
         problem: the first error in its annotations.
@@ -71,6 +72,7 @@ class AnnotatedEntry:
     drawn: set[str] = field(default_factory=set)
     covering: set[str] = field(default_factory=set)
     outlines: Outlines = field(default_factory=Outlines)
+    turned: int = 0
     boxed: int = 0
     apart: int = 0
     problem: str | None = None
@@ -100,6 +102,7 @@ class AnnotatedEntry:
             "outlines": self.outlines.facts(),
             "covering": sorted(self.covering),
             "boxes": [self.boxed, self.apart],
+            "turned": self.turned,
             "unknown": self._unknown_classes(rules),
             "problem": self.problem,
             "annotated": self.annotated,
@@ -122,6 +125,7 @@ def read_shapes(
     segmentation = entry.get("segmentation")
     if not segmentation:
         shapes: Iterator[Ring | str] = _box_shapes(entry.get("bbox"), where, rules)
+        image.turned += rules.boxes == "rectangle" and _is_turned(entry)
     elif isinstance(segmentation, list):
         shapes = _rings(segmentation, image, where, rules)
     elif isinstance(segmentation, dict):
@@ -183,6 +187,13 @@ def _box_shapes(box: Any, where: str, rules: AnnotationRules) -> Iterator[Ring |
         x, y, width, height = map(float, box)
         # A ring includes its corners, so a box of 5 pixels from x = 2 goes to x = 6.
         yield flat_ring(box_ring(x, y, x + width, y + height, rules.fill), where)
+
+
+def _is_turned(entry: Mapping[str, Any]) -> bool:
+    """Whether CVAT's export says that a box is turned: its ``bbox`` is the box before the turn."""
+    attributes = entry.get("attributes")
+    angle = attributes.get("rotation") if isinstance(attributes, Mapping) else None
+    return isinstance(angle, int | float) and angle % 360 != 0
 
 
 def is_box(value: Any) -> bool:

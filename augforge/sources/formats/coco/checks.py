@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from augforge.errors import some
+from augforge.errors import plural, some
 from augforge.sample import IGNORE
 from augforge.sources.formats.coco.layout import AnnotatedImage, AnnotationFile
 from augforge.sources.options import Crowd
@@ -58,6 +58,19 @@ def report_boxes_apart(scan: Scan, annotated: Mapping[str, AnnotatedImage]) -> N
             "Correct the polygons if they are in per cent, of another image or of another size; accept it if only the "
             "boxes are wrong",
             found,
+        )
+
+
+def report_turned_boxes(scan: Scan, annotated: Mapping[str, AnnotatedImage]) -> None:
+    """Tell of boxes that are drawn upright although they are turned."""
+    turned = {file.sample_name(place): facts["turned"] for place, (file, facts) in annotated.items() if facts["turned"]}
+    if turned:
+        scan.find(
+            "turned boxes drawn upright",
+            f"{plural(sum(turned.values()), 'box')} in {plural(len(turned), 'image')}, such as {min(turned)}, are "
+            "turned by attributes.rotation, which COCO does not know, and were filled as if they were not",
+            "Export them as 'CVAT for images 1.1' and read that by format cvat, or leave them out by boxes: drop",
+            sorted(turned),
         )
 
 

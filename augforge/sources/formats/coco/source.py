@@ -25,6 +25,7 @@ from augforge.sources.formats.coco.checks import (
     report_left_files,
     report_orphans,
     report_phantoms,
+    report_turned_boxes,
     report_unlabelled_files,
 )
 from augforge.sources.formats.coco.choice import ChosenFiles, annotation_files, split_of
@@ -116,6 +117,7 @@ ROOT/                          source.path
         report_unlabelled_files(scan, files)
         check_crowds(scan, files, self.crowd)
         report_boxes_apart(scan, annotated)
+        report_turned_boxes(scan, annotated)
         self._refuse_unannotated(scan, files, places - annotated.keys())
         images = ((file.sample_name(place), place) for place, (file, _) in annotated.items() if place in places)
         facts = scan.image_facts(images)
