@@ -21,11 +21,21 @@ from augforge.sources.scan.scanning import Scan
 MASK_LOOK = "look@1"
 """The kind of `mask_look` in a file cache; renamed when `mask_look` changes."""
 
-_SAMPLED, _LEAST, _PIXELS = 64, 8, 1 << 26
-"""How many masks of all classes, and of one at least, and how many pixels of one, a listing decodes at most.
+_SAMPLED, _LEAST = 64, 8
+"""How many masks of all classes together a listing decodes at most, and at least if there are so many."""
 
-What resizing did, it did to most masks, so that a few of each class show it; more would take too long.
+_ONE_IN, _PIXELS = 100, 1000
+"""Of how many masks one is decoded beyond that, and how many pixels for each mask that is listed.
+
+Decoding takes ten times as long as listing, so that it stays below a twentieth of it. What resizing did, it did to most
+masks.
 """
+
+_LARGE = 1 << 26
+"""Pixels of a mask that is not decoded for its looks: its header may claim anything."""
+
+_TRIED = 16
+"""Masks of which the largest files are decoded: an empty mask shows nothing, and its file is small."""
 
 MOST = 0.9
 """The share of a class's masks that makes it implausible."""
@@ -83,7 +93,7 @@ def report_implausible_masks(
         threshold: values above it are inside.
         classes: how many classes share the masks that are decoded.
     """
-    chosen = _choose(masks, sizes, max(_LEAST, _SAMPLED // classes))
+    chosen = _choose(scan, masks, sizes, classes)
     found = scan.facts(chosen, f"{MASK_LOOK} {threshold}", partial(mask_look, threshold=threshold), "broken mask")
     looks = {place: look for place, look in sorted(found.items()) if look is not None}
     number = len(looks) if len(looks) == len(masks) else f"{len(looks)} sampled"
@@ -95,15 +105,28 @@ def report_implausible_masks(
             scan.note_covered(name, class_)
 
 
-def _choose(masks: Mapping[str, str], sizes: Mapping[str, Any], most: int) -> Iterator[tuple[str, str]]:
-    """Names and places of the masks to decode; of many those that the hashes of their names choose."""
-    pixels = 0
+def _choose(scan: Scan, masks: Mapping[str, str], sizes: Mapping[str, Any], classes: int) -> Iterator[tuple[str, str]]:
+    """Names and places of the masks to decode; of many those that the hashes of their names choose, the largest first.
+
+    All classes share how many these are, but one of each is decoded, if it is not larger than all may be.
+    """
     sound = [(name, place) for name, place in masks.items() if place in sizes]
-    for name, place in sorted(sound, key=lambda item: hash64(item[0]))[:most]:
+    least = max(1, _LEAST // classes)
+    most = max(least, min(_SAMPLED // classes, len(sound) // _ONE_IN))
+    tried = sorted(sound, key=lambda item: hash64(item[0]))[: max(most, _TRIED)]
+    left = _PIXELS * len(sound)
+    for number, (name, place) in enumerate(sorted(tried, key=lambda item: -_file_size(scan.root / item[1]))[:most]):
         own = sizes[place][0] * sizes[place][1]
-        if pixels + own <= _PIXELS:  # a single mask may claim more than all should have
-            pixels += own
+        if own <= left or (number < least and own <= _LARGE):
+            left -= own
             yield name, place
+
+
+def _file_size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # it was read a moment ago, and whoever reads it again reports it
+        return 0
 
 
 def has_grey_levels(levels: list[int]) -> bool:

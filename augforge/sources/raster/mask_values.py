@@ -16,10 +16,9 @@ from augforge.errors import SourceError
 from augforge.keys import digest
 from augforge.sources.plausibility.classes import is_ground
 from augforge.sources.raster.mask_looks import MOST, shows_zero_white
-from augforge.sources.raster.masks import palette_colours, read_mask, read_values
+from augforge.sources.raster.masks import palette_in, read_mask, read_values
 from augforge.sources.raster.palettes import ColourTable
 from augforge.sources.raster.values import distinct, histogram
-from augforge.sources.scan.images import parse_header, read_bytes
 from augforge.sources.scan.scanning import Scan
 
 VALUE_FACTS = "values@3"
@@ -98,8 +97,7 @@ def _ground(values: NDArray[Any]) -> list[float]:
 
 
 def _shows_zero_white(path: Path, values: list[int]) -> bool:
-    data = read_bytes(path)
-    palette = palette_colours(data, parse_header(data, path), path)
+    palette = palette_in(path)
     return palette is not None and shows_zero_white(palette, values)
 
 
