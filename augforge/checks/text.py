@@ -9,7 +9,8 @@ from rich.text import Text
 
 from augforge.checks.core import Finding, NotChecked, visible
 from augforge.checks.run import COULD_NOT, FINE, Report
-from augforge.errors import plural, some
+from augforge.errors import some
+from augforge.report.tables import plural
 
 _COLOURS = {"error": "red", "warning": "yellow"}
 _SHOWN = 5

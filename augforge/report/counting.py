@@ -9,8 +9,8 @@ import polars as pl
 from rich.console import Console
 from rich.text import Text
 
-from augforge.errors import plural, some
-from augforge.report.tables import table
+from augforge.errors import some
+from augforge.report.tables import plural, table
 
 _MOST_VALUES = 20
 """A column of more values is told by its number of values, or by its range."""

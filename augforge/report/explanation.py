@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from augforge.engine.explaining import Explanation, count_reasons
-from augforge.errors import plural, some
+from augforge.errors import some
 from augforge.report.implausible import render_findings
-from augforge.report.tables import table
+from augforge.report.tables import plural, table
 
 _ROWS = 30
 _WORDS = {

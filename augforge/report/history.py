@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
-from augforge.errors import plural
-from augforge.report.tables import split_counts, split_order
+from augforge.report.tables import plural, split_counts, split_order
 from augforge.store.history import History, HistoryEntry
 
 

@@ -10,9 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.syntax import Syntax
 from rich.text import Text
 
-from augforge.errors import plural
 from augforge.report.counting import label_counts, metadata_counts, render_labels, render_metadata
-from augforge.report.tables import block, human_bytes, pairs, rejected_table, split_counts, split_order, table
+from augforge.report.tables import block, human_bytes, pairs, plural, rejected_table, split_counts, split_order, table
 from augforge.sample import IGNORE
 from augforge.store.contents import disk_usage
 from augforge.store.dataset import Dataset

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.text import Text
 
 from augforge.catalogue import origin_of
-from augforge.errors import AugforgeError, nearest, plural
+from augforge.errors import AugforgeError, nearest
 from augforge.export.formats import FORMATS
 from augforge.ops import OPS, Op
 from augforge.planning.steps import SPLITS, StepKeys
 from augforge.report.fields import describe_fields, example_values, flow, valid_example
-from augforge.report.tables import block, pairs, table
+from augforge.report.tables import block, pairs, plural, table
 from augforge.sources import SOURCES, Source
 from augforge.sources.class_lists import CLASS_LISTS
 

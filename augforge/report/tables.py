@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from augforge.errors import plural as plural  # noqa: PLC0414 (who makes tables has it from here)
 from augforge.errors import visible
 
 SPLIT_STYLES: Mapping[str, str] = {"train": "bright_blue", "val": "yellow", "test": "green"}

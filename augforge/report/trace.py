@@ -14,8 +14,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from augforge.engine.replay import Replay
-from augforge.errors import DatasetError, nearest, plural, visible
-from augforge.report.tables import SPLIT_STYLES
+from augforge.errors import DatasetError, nearest, visible
+from augforge.report.tables import SPLIT_STYLES, plural
 from augforge.store.dataset import Dataset
 from augforge.store.log import last_build
 from augforge.store.tables import read_stages

@@ -95,7 +95,7 @@ def _are_whole(scan: Scan, inner: Mapping[str, list[int]]) -> bool:
     chosen = sorted(inner, key=hash64)[:_LOOKED_AT]
     found = scan.facts([(place, place) for place in chosen], PIECES, _pieces, "broken mask")
     whole, every = (sum(found[place][i] for place in chosen if place in found) for i in range(2))
-    return whole >= _WHOLE * every > 0
+    return bool(whole >= _WHOLE * every > 0)
 
 
 def _pieces(path: Path) -> list[int]:

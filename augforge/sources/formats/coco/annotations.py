@@ -213,7 +213,7 @@ def lie_apart(bounds: Sequence[Box], box: Sequence[float]) -> bool:
     there = (x - 1, y - 1, x + width + 1, y + height + 1)
     across, down = (max(0, min(here[i + 2], there[i + 2]) - max(here[i], there[i])) for i in range(2))
     areas = sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (here, there))
-    return 3 * across * down < areas
+    return bool(3 * across * down < areas)
 
 
 def _run_lengths(segmentation: dict[str, Any], image: AnnotatedEntry, where: str) -> str:
