@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from augforge.sources.raster.fills import Fill
-from augforge.sources.raster.shapes import Box, Farthest, Ring, box_of, extend_farthest
+if TYPE_CHECKING:
+    from augforge.sources.raster.fills import Fill
+
+Box: TypeAlias = tuple[float, float, float, float]
+"""Smallest and largest x and y: x0, y0, x1, y1."""
+Farthest: TypeAlias = list[tuple[float, str]]
+"""The shapes that lie farthest to the left, above, to the right and below; empty if there are no shapes.
+
+For each: how far its box reaches towards the image from there, and its name.
+"""
 
 TOLERANCE = 0.5
 """Pixels by which a shape may reach out of its image: x = 0 may mean the centre of the first pixel or its left edge."""
@@ -45,7 +54,7 @@ class Outlines:
     slack: float = TOLERANCE
     in_shares: bool = False
 
-    def add_ring(self, class_: str, ring: Ring, where: str) -> Box:
+    def add_ring(self, class_: str, ring: Sequence[float], where: str) -> Box:
         """Take in a ring of a class, and give the box around it; ``where`` is what messages call it."""
         box = box_of(zip(ring[::2], ring[1::2], strict=True))
         self.add_box(box, where)
@@ -72,6 +81,35 @@ class Outlines:
             "rings": [self.rings, self.within_one, self.fractions],
             "dropped": self.dropped,
         }
+
+
+def box_of(points: Iterable[Sequence[float]], around: float = 0.0) -> Box:
+    """The box around points (x, y), extended by ``around`` on all sides."""
+    xs, ys = zip(*points, strict=True)
+    return min(xs) - around, min(ys) - around, max(xs) + around, max(ys) + around
+
+
+def extend_farthest(far: Farthest, box: Box, shape: str) -> Farthest:
+    """`Farthest` with one more shape; its name is for messages."""
+    x0, y0, x1, y1 = box
+    reach = [(edge, shape) for edge in (x1, y1, -x0, -y0)]
+    return list(map(min, far, reach)) if far else reach
+
+
+def shape_outside_image(far: Farthest, image: Mapping[str, Any], path: Path) -> str | None:
+    """The error message if a shape lies wholly outside its image, or None.
+
+    x = 0 may mean the centre of the first pixel or its left edge; a shape that reaches the image by one of the two
+    meanings counts as inside.
+    """
+    limits = (-0.5, -0.5, -image["width"], -image["height"])
+    shape = next((shape for (reach, shape), limit in zip(far, limits, strict=False) if reach < limit), None)
+    if shape is None:
+        return None
+    return (
+        f"{path}: {shape} lies outside its image of {image['width']}x{image['height']} pixels; expected some of it "
+        "inside. Restore the image that was annotated, or correct or remove the annotation."
+    )
 
 
 def reach_of(box: Box, size: Sequence[float]) -> float:
@@ -106,7 +144,7 @@ _FIRST_AND_LAST: Mapping[Fill, tuple[float, float]] = {
 """By each rule of filling: where a ring that covers all pixels begins at the latest, and ends before the edge."""
 
 
-def _fills_box(ring: Ring, box: Box) -> bool:
+def _fills_box(ring: Sequence[float], box: Box) -> bool:
     """Whether a ring's area (by the shoelace formula) is that of the box around it."""
     points = list(zip(ring[::2], ring[1::2], strict=True))
     twice = abs(sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairwise([*points, points[0]])))

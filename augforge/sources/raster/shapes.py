@@ -9,9 +9,8 @@ crosses itself is filled by the even-odd rule: what it encloses twice is left ou
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,14 +25,6 @@ Ring: TypeAlias = list[float]
 Mask: TypeAlias = tuple[NDArray[Any], int, int]
 """Pixels (H, W), non-zero where the class is, and the x and y of the first one in the image."""
 Part: TypeAlias = tuple[str, Ring | Mask]
-Box: TypeAlias = tuple[float, float, float, float]
-"""Smallest and largest x and y: x0, y0, x1, y1."""
-Farthest: TypeAlias = list[tuple[float, str]]
-"""The shapes that lie farthest to the left, above, to the right and below; empty if there are no shapes.
-
-For each: how far its box reaches towards the image from there, and its name.
-"""
-
 _REMEDY = "Correct or remove the polygon."
 
 
@@ -127,35 +118,6 @@ def _paste(planes: bitmask.Planes, c: int, mask: Mask) -> None:
     x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + width, columns), min(y + height, rows)
     if x0 < x1 and y0 < y1:
         bitmask.merge_class(planes[y0:y1, x0:x1], c, pixels[y0 - y : y1 - y, x0 - x : x1 - x])
-
-
-def box_of(points: Iterable[Sequence[float]], around: float = 0.0) -> Box:
-    """The box around points (x, y), extended by ``around`` on all sides."""
-    xs, ys = zip(*points, strict=True)
-    return min(xs) - around, min(ys) - around, max(xs) + around, max(ys) + around
-
-
-def extend_farthest(far: Farthest, box: Box, shape: str) -> Farthest:
-    """`Farthest` with one more shape; its name is for messages."""
-    x0, y0, x1, y1 = box
-    reach = [(edge, shape) for edge in (x1, y1, -x0, -y0)]
-    return list(map(min, far, reach)) if far else reach
-
-
-def shape_outside_image(far: Farthest, image: Mapping[str, Any], path: Path) -> str | None:
-    """The error message if a shape lies wholly outside its image, or None.
-
-    x = 0 may mean the centre of the first pixel or its left edge; a shape that reaches the image by one of the two
-    meanings counts as inside.
-    """
-    limits = (-0.5, -0.5, -image["width"], -image["height"])
-    shape = next((shape for (reach, shape), limit in zip(far, limits, strict=False) if reach < limit), None)
-    if shape is None:
-        return None
-    return (
-        f"{path}: {shape} lies outside its image of {image['width']}x{image['height']} pixels; expected some of it "
-        "inside. Restore the image that was annotated, or correct or remove the annotation."
-    )
 
 
 def box_ring(x0: float, y0: float, x1: float, y1: float, fill: Fill) -> Ring:

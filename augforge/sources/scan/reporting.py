@@ -9,8 +9,7 @@ from augforge.errors import SourceError
 from augforge.sources.core import Source
 from augforge.sources.listing import Finding, Refused
 from augforge.sources.plausibility.outlines import OutlineCensus
-from augforge.sources.raster.outlines import covered_classes
-from augforge.sources.raster.shapes import shape_outside_image
+from augforge.sources.raster.outlines import covered_classes, shape_outside_image
 from augforge.sources.scan.likely import clear_hint
 from augforge.sources.scan.orientation import exif_hint
 

@@ -14,8 +14,8 @@ from augforge.sources.formats.coco.ids import REMEDY, CocoId, read_flag, require
 from augforge.sources.options import Boxes, Crowd
 from augforge.sources.raster import rle
 from augforge.sources.raster.fills import Fill
-from augforge.sources.raster.outlines import Outlines
-from augforge.sources.raster.shapes import Box, DegeneratePolygon, Ring, box_ring, flat_ring, polygon_ring
+from augforge.sources.raster.outlines import Box, Outlines
+from augforge.sources.raster.shapes import DegeneratePolygon, Ring, box_ring, flat_ring, polygon_ring
 from augforge.sources.scan.documents import is_pixel
 
 Size: TypeAlias = tuple[int, int]

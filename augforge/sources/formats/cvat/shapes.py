@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from augforge.errors import SourceError
 from augforge.sources.raster import rle
-from augforge.sources.raster.shapes import Box, Ring, box_of, polygon_ring, rectangle
+from augforge.sources.raster.outlines import Box, box_of
+from augforge.sources.raster.shapes import Ring, polygon_ring, rectangle
 from augforge.sources.scan.documents import MAX_PIXEL
 from augforge.sources.scan.images import MAX_PIXELS
 

@@ -11,7 +11,8 @@ from augforge.errors import SourceError
 from augforge.sample import IGNORE
 from augforge.sources.formats.datumaro.importing import cause_of, without_warnings
 from augforge.sources.options import Boxes, Crowd
-from augforge.sources.raster.shapes import Box, flat_ring, polygon_ring, rectangle
+from augforge.sources.raster.outlines import Box
+from augforge.sources.raster.shapes import flat_ring, polygon_ring, rectangle
 
 
 def thing_key(annotation: Any) -> tuple[Any, Any]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from augforge.errors import SourceError, nearest, shorten
 from augforge.sources.raster import shapes
-from augforge.sources.raster.outlines import Outlines
+from augforge.sources.raster.outlines import Box, Outlines, box_of
 from augforge.sources.raster.shapes import Part
 from augforge.sources.raster.values import is_name, whole_size
 from augforge.sources.scan.documents import MAX_PIXEL, is_point, read_json
@@ -63,11 +63,11 @@ class Shape:
         mask = hashlib.sha256(self.mask).hexdigest() if self.mask else ""
         return [name, self.kind, self.points, self.width, mask]
 
-    def box(self) -> shapes.Box:
+    def box(self) -> Box:
         """The box around the drawn shape."""
         if self.kind == "circle":
-            return shapes.box_of(self.points[:1], math.dist(*self.points))
-        return shapes.box_of(self.points, self.width / 2)
+            return box_of(self.points[:1], math.dist(*self.points))
+        return box_of(self.points, self.width / 2)
 
     def parts(self, name: str) -> Iterator[Part]:
         """The parts to draw."""
@@ -160,10 +160,7 @@ def outlines_of(found: Iterable[Shape], names: Mapping[str, str], size: tuple[in
 
 
 def embedded_image(document: Mapping[str, Any], path: Path) -> bytes:
-    """The bytes in ``imageData``. Raises SourceError if they are missing or no base64.
-
-    Line ends are allowed in it, and the head of a data URL, which tools for the web write.
-    """
+    """The bytes in ``imageData``, which may have line ends or be a data URL. Raises SourceError if it is no base64."""
     return _decode_base64(document.get("imageData"), f"{path}: imageData")
 
 
@@ -194,8 +191,7 @@ _AT_LEAST = {"linestrip": 2}
 
 
 def _read_shape(entry: Mapping[str, Any], label: str, where: str, widths: Widths) -> Shape:
-    kind = entry.get("shape_type")
-    kind = "polygon" if kind is None else kind  # LabelMe 3 has no other kind, and writes none
+    kind = "polygon" if entry.get("shape_type") is None else entry["shape_type"]  # LabelMe 3 knows and writes no other
     if not isinstance(kind, str) or kind not in _SHAPE_PARTS:
         raise SourceError(
             f"{where}: shape_type {str(kind)!r:.40} is not drawn.{nearest(str(kind), _SHAPE_PARTS)} {_REMEDY}"
