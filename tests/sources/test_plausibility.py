@@ -176,6 +176,7 @@ def lone(found: list[Record]) -> list[Finding]:
         ([f"video{p}_frame_{i:04d}" for p in range(2) for i in range(6)], True),
         ([f"ortho_{p}_tile_r{i}_c{j}" for p in "AB" for i in range(2) for j in range(2)], True),
         ([f"map{p}-x{i}-y0" for p in "ABC" for i in range(3)], True),
+        ([f"IO000001 ({i})" for i in range(9)], False),  # a device's one name
         (["wall_crop_1", "IMG_1", "IMG_2", "IMG_3"], False),
         ([f"202304{d:02d}_1015{i}" for d in range(1, 5) for i in range(3)], False),  # days, as phones name them
         ([f"IMG_2023-04-{d:02d} {i}" for d in range(1, 5) for i in range(3)], False),

@@ -28,8 +28,10 @@ _LEAST_PARTS = 4
 _SHOWN = 3
 
 
-def find_stem(name: str) -> str | None:
+def find_stem(name: str) -> tuple[str, bool] | None:
     """What a sample's name says that it is a part of, such as ``clinic/scan7``; None if it does not look like a part.
+
+    The second is whether the name says so by a word, or by row and column.
 
     A stem counts if a word says what the number is of (``wall_crop_3``, also ``frame_0007`` of a single video), if the
     number is that of a row and a column, or if it holds a digit itself (``p01_3``): plain numbers, as cameras give
@@ -39,10 +41,10 @@ def find_stem(name: str) -> str | None:
     folder, _, base = name.rpartition("/")
     said, numbered = _SAID.fullmatch(base), _NUMBERED.fullmatch(base)
     if said is not None:
-        return f"{folder}/{said['stem'] or said['word'] or ''}".strip("/")
+        return f"{folder}/{said['stem'] or said['word'] or ''}".strip("/"), True
     if numbered is None or not any(map(str.isdigit, stem := numbered["stem"])) or _DATE.search(stem):
         return None
-    return None if stem == folder.rpartition("/")[2] else f"{folder}/{stem}".lstrip("/")
+    return None if stem == folder.rpartition("/")[2] else (f"{folder}/{stem}".lstrip("/"), False)
 
 
 @dataclass
@@ -51,6 +53,7 @@ class LoneGroups:
 
     alone: bool = True
     samples: int = 0
+    said: int = 0
     stems: Counter[str] = field(default_factory=Counter)
 
     def see(self, record: Record) -> None:
@@ -59,15 +62,18 @@ class LoneGroups:
         if not self.alone:
             return
         self.samples += 1
-        stem = find_stem(record.name)
-        if stem is not None:
-            self.stems[stem] += 1
+        found = find_stem(record.name)
+        if found is not None:
+            self.stems[found[0]] += 1
+            self.said += found[1]
 
     def findings(self) -> Iterator[Finding]:
         """The finding, if there is one."""
         shared = {stem: count for stem, count in self.stems.items() if count > 1}
         together = sum(shared.values())
-        few = len(self.stems) < _LEAST_STEMS and together < _LEAST_PARTS * len(self.stems)
+        # A number behind one name is that of a device or a series; of one video or two, the names have to say so.
+        sure = 2 * self.said > together >= _LEAST_PARTS * len(self.stems)
+        few = len(self.stems) < _LEAST_STEMS and not sure
         if not self.alone or few or not shared or 2 * together < self.samples:
             return
         shown = some(sorted(shared), _SHOWN)
