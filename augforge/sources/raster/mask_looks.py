@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from augforge.errors import SourceError
-from augforge.keys import hash64
 from augforge.sources.plausibility.classes import NOT_DRAWN, is_ground
 from augforge.sources.raster.masks import one_class_pixels, palette_colours
 from augforge.sources.raster.values import histogram
@@ -93,16 +94,29 @@ def report_implausible_masks(
         threshold: values above it are inside.
         classes: how many classes share the masks that are decoded.
     """
-    chosen = _choose(scan, masks, sizes, classes)
-    found = scan.facts(chosen, f"{MASK_LOOK} {threshold}", partial(mask_look, threshold=threshold), "broken mask")
-    looks = {place: look for place, look in sorted(found.items()) if look is not None}
+    chosen = {place: name for name, place in _choose(scan, masks, sizes, classes)}
+    looks = dict(sorted(_look_at(scan, chosen, threshold)))
     number = len(looks) if len(looks) == len(masks) else f"{len(looks)} sampled"
     of_values = [] if threshold else [_report_grey_levels, _report_several]
     for report in (*of_values, _report_alpha, _report_white_first, _report_filled, _report_empty):
         report(scan, class_, looks, f"{number} masks of {class_}")
-    for name, place in masks.items():
-        if (look := looks.get(place)) and look["inside"] == look["pixels"] and not _is_misread(look):
-            scan.note_covered(name, class_)
+    for place, look in looks.items():
+        if look["inside"] == look["pixels"] and not _is_misread(look):
+            scan.note_covered(chosen[place], class_)
+
+
+def _look_at(scan: Scan, chosen: Mapping[str, str], threshold: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Place and `mask_look` of the masks that can be decoded: so few that threads would cost more than they save."""
+    for place, name in chosen.items():
+        try:
+            look = scan.file_facts(
+                scan.root / place, f"{MASK_LOOK} {threshold}", partial(mask_look, threshold=threshold)
+            )
+        except SourceError as error:
+            scan.bad_sample(name, "broken mask", str(error))
+            continue
+        if look is not None:
+            yield place, look
 
 
 def _choose(scan: Scan, masks: Mapping[str, str], sizes: Mapping[str, Any], classes: int) -> Iterator[tuple[str, str]]:
@@ -113,7 +127,7 @@ def _choose(scan: Scan, masks: Mapping[str, str], sizes: Mapping[str, Any], clas
     sound = [(name, place) for name, place in masks.items() if place in sizes]
     least = max(1, _LEAST // classes)
     most = max(least, min(_SAMPLED // classes, len(sound) // _ONE_IN))
-    tried = sorted(sound, key=lambda item: hash64(item[0]))[: max(most, _TRIED)]
+    tried = nsmallest(max(most, _TRIED), sound, key=lambda item: (crc32(item[0].encode()), item))
     left = _PIXELS * len(sound)
     for number, (name, place) in enumerate(sorted(tried, key=lambda item: -_file_size(scan.root / item[1]))[:most]):
         own = sizes[place][0] * sizes[place][1]
