@@ -16,7 +16,8 @@ Crowd = Literal["ignore", "class", "drop"]
 
 DROP_DEGENERATE: bool = Field(
     False,
-    description="leave out polygons of fewer than three distinct points, and tell how many; otherwise they are errors",
+    description="leave out polygons of fewer than three distinct points, and tell how many; otherwise those of one or "
+    "two points are errors, and others are drawn, as dots or lines, and told",
 )
 """The option of every source of polygons for those that enclose nothing."""
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from augforge.errors import SourceError
 from augforge.sources.core import Source
+from augforge.sources.raster.degenerate import Degenerates
 from augforge.sources.raster.outlines import Outlines
-from augforge.sources.raster.shapes import DegeneratePolygon, require_area
 from augforge.sources.scan.documents import checked_points, is_point, read_json
 
 Polygon = tuple[str, list[list[float]]]
@@ -29,13 +29,10 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def read_polygons(
-    document: Mapping[str, Any], path: Path, source: Source, classes: Collection[str], drop: bool = False
-) -> tuple[list[Polygon], int]:
-    """Class and points of each annotation; those that ``class_map`` leaves out are not checked.
-
-    Those that enclose nothing raise DegeneratePolygon; with ``drop`` they are left out, and counted.
-    """
-    polygons, dropped = [], 0
+    document: Mapping[str, Any], path: Path, source: Source, classes: Collection[str], degenerates: Degenerates
+) -> list[Polygon]:
+    """Class and points of each annotation that is drawn; those that ``class_map`` leaves out are not checked."""
+    polygons = []
     for number, entry in enumerate(document["annotations"], start=1):
         label = entry.get("label")
         if not isinstance(label, str):
@@ -45,19 +42,14 @@ def read_polygons(
             continue
         where = f"{path}: annotation {number}, label '{label}'"
         points = checked_points(entry.get("points"), where)
-        try:
-            require_area(points, where)
+        if degenerates.admit(points, where):
             polygons.append((name, points))
-        except DegeneratePolygon:
-            if not drop:
-                raise
-            dropped += 1
-    return polygons, dropped
+    return polygons
 
 
-def outlines_of(polygons: Iterable[Polygon], size: Sequence[float] | None) -> Outlines:
+def outlines_of(polygons: Iterable[Polygon], size: Sequence[float] | None, degenerates: Degenerates) -> Outlines:
     """Where the polygons lie in an image of the stated size."""
-    outlines = Outlines(size)
+    outlines = Outlines(size, degenerates=degenerates)
     for name, points in polygons:
         outlines.add_ring(name, [value for point in points for value in point], f"the polygon of {name}")
     return outlines

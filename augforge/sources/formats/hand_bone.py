@@ -21,6 +21,7 @@ from augforge.sources.core import Listing, PhotoSource, Record, Refused, source
 from augforge.sources.formats.hand_annotations import outlines_of, read_document, read_polygons, read_size
 from augforge.sources.loading import known_bits, load_image, make_sample
 from augforge.sources.options import DROP_DEGENERATE, Join
+from augforge.sources.raster.degenerate import Degenerates
 from augforge.sources.raster.fills import POLYGON_FILL, Fill, with_fill
 from augforge.sources.raster.shapes import draw
 from augforge.sources.scan.agreeing import rename_agreeing
@@ -117,7 +118,7 @@ ROOT/                                       source.path
         if record.data["annotation"] is None:
             return bitmask.empty(record.height, record.width, len(classes))
         path = self.root / record.data["annotation"]
-        polygons, _ = read_polygons(read_document(path), path, self, classes, self.drop_degenerate)
+        polygons = read_polygons(read_document(path), path, self, classes, Degenerates(self.drop_degenerate))
         parts = ((name, [value for point in points for value in point]) for name, points in polygons)
         try:
             return draw(parts, record.height, record.width, classes, self.polygon_fill)
@@ -127,18 +128,17 @@ ROOT/                                       source.path
     @property
     def _annotation_facts(self) -> str:
         """The kind of `_read_facts` in the cache: it names everything besides the file that decides the result."""
-        return f"hand-bone@{self.adapter_version}, facts@4 {digest(self.classes, self.class_map, self.drop_degenerate)}"
+        return f"hand-bone@{self.adapter_version}, facts@5 {digest(self.classes, self.class_map, self.drop_degenerate)}"
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
         document = read_document(path)
-        polygons, dropped = read_polygons(document, path, self, self.classes, self.drop_degenerate)
+        degenerates = Degenerates(self.drop_degenerate)
+        polygons = read_polygons(document, path, self, self.classes, degenerates)
         size = read_size(document, path)
-        outlines = outlines_of(polygons, size)
-        outlines.dropped = dropped
         return {
             "content": digest(sorted(polygons)),
             "size": size,
-            "outlines": outlines.facts(),
+            "outlines": outlines_of(polygons, size, degenerates).facts(),
             "classes": sorted({name for name, _ in polygons}),
             "labels": sorted({entry["label"] for entry in document["annotations"]}),
         }

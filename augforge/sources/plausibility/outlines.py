@@ -14,6 +14,7 @@ from augforge.sources.raster.outlines import TOLERANCE, reach_of
 CUT = "shapes outside the image"
 SHARES = "coordinates within 0 to 1"
 DROPPED = "polygons of one or two points dropped"
+FLAT = "polygons that enclose nothing"
 
 
 @dataclass(slots=True)
@@ -54,11 +55,13 @@ class OutlineCensus:
         cut: for each image of which shapes are cut: the place of its annotation, and by how many pixels each reaches
             out.
         dropped: how many polygons were left out of each image.
+        flat: for each image that has polygons that enclose nothing: the place of its annotation, and how many.
         rings: of each file that annotates several images, by its place; those of all others by "".
     """
 
     cut: dict[str, tuple[str, list[float]]] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
+    flat: dict[str, tuple[str, int]] = field(default_factory=dict)
     rings: dict[str, _Rings] = field(default_factory=dict)
 
     def see(self, name: str, place: str, outlines: Mapping[str, Any], image: Mapping[str, Any], shared: bool) -> None:
@@ -67,8 +70,11 @@ class OutlineCensus:
         reaches = [reach for box in outlines["leaving"] if (reach := reach_of(box, size)) > TOLERANCE]
         if reaches:
             self.cut[name] = (place, reaches)
-        if outlines["dropped"]:
-            self.dropped[name] = outlines["dropped"]
+        dropped, drawn = outlines["degenerate"]
+        if dropped:
+            self.dropped[name] = dropped
+        if drawn:
+            self.flat[name] = (place, drawn)
         if outlines["rings"][0]:
             self.rings.setdefault(place if shared else "", _Rings()).see(name, outlines["rings"], size)
 
@@ -96,6 +102,9 @@ class OutlineCensus:
                 "Multiply each x by the width and each y by the height of the image, if they are shares of its size",
                 tuple(sorted(suspects)),
             )
+        flat = {name: found for name, found in self.flat.items() if name not in bad}
+        if flat:
+            yield _flat_finding(flat)
         dropped = {name: count for name, count in self.dropped.items() if name not in bad}
         if dropped:
             yield Finding(
@@ -105,6 +114,18 @@ class OutlineCensus:
                 "Correct the annotations if they stand for objects",
                 tuple(sorted(dropped)),
             )
+
+
+def _flat_finding(flat: Mapping[str, tuple[str, int]]) -> Finding:
+    count = sum(count for _, count in flat.values())
+    what = "a polygon encloses" if count == 1 else f"{count} polygons enclose"
+    return Finding(
+        FLAT,
+        f"{what} nothing, since fewer than 3 of {'its' if count == 1 else 'their'} points differ, so that at most a dot "
+        f"or a line is drawn, such as in {min(place for place, _ in flat.values())}",
+        "Set 'drop_degenerate: true' to leave them out, or correct them",
+        tuple(sorted(flat)),
+    )
 
 
 def _cut_finding(cut: Mapping[str, tuple[str, Sequence[float]]]) -> Finding:

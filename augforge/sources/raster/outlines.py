@@ -8,6 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from augforge.sources.raster.degenerate import Degenerates
+
 if TYPE_CHECKING:
     from augforge.sources.raster.fills import Fill
 
@@ -38,7 +40,7 @@ class Outlines:
         rings: how many rings there are.
         within_one: how many of these lie within 0 to 1, as shares of the image's size do.
         fractions: how many of those are not all whole numbers.
-        dropped: how many polygons were left out by ``drop_degenerate``.
+        degenerates: what became of its polygons that enclose nothing.
         slack: by how much a shape may reach out of the size without being told.
         in_shares: whether coordinates are shares of the image's size; then the size is (1, 1).
     """
@@ -50,7 +52,7 @@ class Outlines:
     rings: int = 0
     within_one: int = 0
     fractions: int = 0
-    dropped: int = 0
+    degenerates: Degenerates = field(default_factory=Degenerates)
     slack: float = TOLERANCE
     in_shares: bool = False
 
@@ -79,7 +81,7 @@ class Outlines:
             "leaving": self.leaving,
             "framing": self.framing,
             "rings": [self.rings, self.within_one, self.fractions],
-            "dropped": self.dropped,
+            "degenerate": [self.degenerates.dropped, self.degenerates.drawn],
         }
 
 

@@ -28,42 +28,16 @@ Part: TypeAlias = tuple[str, Ring | Mask]
 _REMEDY = "Correct or remove the polygon."
 
 
-class DegeneratePolygon(SourceError):
-    """A polygon of fewer than three distinct points, which encloses nothing; ``drop_degenerate`` leaves it out."""
-
-
 def flat_ring(values: Any, where: str) -> Ring:
     """A polygon's flat [x, y, x, y, ...] as floats, so that 7 and 7.0 are equal.
 
-    Raises DegeneratePolygon for one or two points, and SourceError for anything else that is no polygon.
+    Raises SourceError for anything else. How many points a polygon needs is up to `Degenerates`.
     """
     if not isinstance(values, list) or not set(map(type, values)) <= {int, float} or len(values) % 2:
         raise SourceError(f"{where}: polygon {_odd_ring(values)}; expected a flat list [x, y, x, y, ...]. {_REMEDY}")
     if values and (not (min(values) > -MAX_PIXEL and max(values) < MAX_PIXEL) or any(map(math.isnan, values))):
         raise SourceError(f"{where}: polygon has points that are NaN, infinite or beyond any image. {_REMEDY}")
-    if len(values) < 6:
-        require_area(list(zip(values[::2], values[1::2], strict=True)), where)
     return list(map(float, values))
-
-
-def polygon_ring(values: Any, where: str) -> Ring:
-    """`flat_ring` of a polygon, of which three points have to be distinct: else it raises DegeneratePolygon."""
-    ring = flat_ring(values, where)
-    if len({*zip(ring[:6:2], ring[1:6:2], strict=True)}) < 3:  # of nearly all polygons, the first three are
-        require_area(list(zip(ring[::2], ring[1::2], strict=True)), where)
-    return ring
-
-
-def require_area(points: Sequence[Sequence[float]], where: str) -> None:
-    """Raise DegeneratePolygon, which begins with ``where``, if fewer than three of the points are distinct."""
-    distinct = len({tuple(point) for point in points})
-    if distinct < 3:
-        count = f"{len(points)} point{'s' * (len(points) != 1)}"
-        fact = count if len(points) < 3 else f"{count}, of which only {distinct} differ{'s' * (distinct == 1)}"
-        raise DegeneratePolygon(
-            f"{where}: {fact}; expected 3 or more different ones. {_REMEDY} Or set 'drop_degenerate: true', which "
-            "leaves out such polygons."
-        )
 
 
 def _odd_ring(values: Any) -> str:

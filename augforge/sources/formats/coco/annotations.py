@@ -15,7 +15,7 @@ from augforge.sources.options import Boxes, Crowd
 from augforge.sources.raster import rle
 from augforge.sources.raster.fills import Fill
 from augforge.sources.raster.outlines import Box, Outlines
-from augforge.sources.raster.shapes import DegeneratePolygon, Ring, box_ring, flat_ring, polygon_ring
+from augforge.sources.raster.shapes import Ring, box_ring, flat_ring
 from augforge.sources.scan.documents import is_pixel
 
 Size: TypeAlias = tuple[int, int]
@@ -30,7 +30,7 @@ class AnnotationRules:
         class_by_category: the class of each category id, or None if the category is left out.
         crowd: what becomes of crowds; None if the recipe still has to decide, so that a crowd is an error.
         boxes: what becomes of a box without a mask.
-        drop_degenerate: leave out rings of fewer than three distinct points, which are errors otherwise.
+        drop_degenerate: leave out rings of fewer than three distinct points; see `Degenerates`.
         fill: which pixels a ring covers, as a box's ring depends on it.
     """
 
@@ -127,7 +127,7 @@ def read_shapes(
         shapes: Iterator[Ring | str] = _box_shapes(entry.get("bbox"), where, rules)
         image.turned += rules.boxes == "rectangle" and _is_turned(entry)
     elif isinstance(segmentation, list):
-        shapes = _rings(segmentation, image, where, rules)
+        shapes = _rings(segmentation, image, where)
     elif isinstance(segmentation, dict):
         shapes = iter([_run_lengths(segmentation, image, where)])
     else:
@@ -158,20 +158,17 @@ def _class_of_annotation(
     return crowd_class(rules.crowd, name)
 
 
-def _rings(segmentation: list[Any], image: AnnotatedEntry, where: str, rules: AnnotationRules) -> Iterator[Ring]:
-    """The rings of an annotation; degenerate ones are left out, and counted, if the recipe says so."""
+def _rings(segmentation: list[Any], image: AnnotatedEntry, where: str) -> Iterator[Ring]:
+    """The rings of an annotation that are drawn."""
     if not any(isinstance(ring, list | dict) for ring in segmentation):
         raise SourceError(
             f"{where}: segmentation is the flat list {shorten(segmentation)}; expected a list of polygons, each a flat "
             "list: [[x, y, x, y, ...]]. Put the list in brackets, or export the file again."
         )
     for ring in segmentation:
-        try:
-            yield polygon_ring(ring, where)
-        except DegeneratePolygon:
-            if not rules.drop_degenerate:
-                raise
-            image.outlines.dropped += 1
+        checked = flat_ring(ring, where)
+        if image.outlines.degenerates.admit_ring(checked, where):
+            yield checked
 
 
 def _box_shapes(box: Any, where: str, rules: AnnotationRules) -> Iterator[Ring | str]:

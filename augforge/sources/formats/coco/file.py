@@ -16,6 +16,7 @@ from augforge.keys import canonical_json
 from augforge.sample import IGNORE
 from augforge.sources.formats.coco.annotations import AnnotatedEntry, AnnotationRules, Size, read_shapes
 from augforge.sources.formats.coco.ids import REMEDY, CocoId, read_flag, read_id, require_id
+from augforge.sources.raster.degenerate import Degenerates
 from augforge.sources.raster.outlines import Outlines
 from augforge.sources.raster.values import is_name, whole_size
 from augforge.sources.scan.documents import read_json
@@ -64,7 +65,7 @@ def read_facts(document: Mapping[str, Any], path: Path, rules: AnnotationRules) 
     - ``orphans``: [image id, number of annotations] for each image id that is not among the file's images.
     - ``phantom``: the label of Roboflow's category 0, which is no class, or None.
     """
-    images = _list_images(document, path)
+    images = _list_images(document, path, rules.drop_degenerate)
     orphans: Counter[CocoId] = Counter()
     drawn: Counter[CocoId] = Counter()
     crowds: Counter[CocoId] = Counter()
@@ -118,7 +119,7 @@ def phantom_label(document: Mapping[str, Any]) -> str | None:
     return name if is_name(name) and parents == {canonical_json(name)} else None
 
 
-def _list_images(document: Mapping[str, Any], path: Path) -> dict[CocoId, AnnotatedEntry]:
+def _list_images(document: Mapping[str, Any], path: Path, drop: bool) -> dict[CocoId, AnnotatedEntry]:
     """The images of a file by their ids, without annotations yet. An entry that is there twice counts once."""
     images: dict[CocoId, AnnotatedEntry] = {}
     for number, entry in enumerate(document["images"], start=1):
@@ -128,7 +129,7 @@ def _list_images(document: Mapping[str, Any], path: Path) -> dict[CocoId, Annota
             raise SourceError(f"{path}: image {number}: file_name is {shorten(file_name)}; expected a path. {REMEDY}")
         where = f"{path}: image {number}, {file_name}"
         size = _read_size(entry, where)
-        image = AnnotatedEntry(file_name, size, outlines=Outlines(size))
+        image = AnnotatedEntry(file_name, size, outlines=Outlines(size, degenerates=Degenerates(drop)))
         image.negative = _read_ids(entry.get("neg_category_ids"), f"{where}: neg_category_ids")
         image.partial = (
             _read_ids(entry.get("not_exhaustive_category_ids"), f"{where}: not_exhaustive_category_ids") or set()

@@ -171,7 +171,7 @@ ROOT/                          source.path
     def _kind(self) -> str:
         """What the cache calls `_read_facts`: it names everything besides the file that decides the result."""
         return (
-            f"coco@{self.adapter_version}, facts@11 {digest(*(getattr(self, option) for option in _READING_OPTIONS))}"
+            f"coco@{self.adapter_version}, facts@12 {digest(*(getattr(self, option) for option in _READING_OPTIONS))}"
         )
 
     def _read_facts(self, path: Path) -> dict[str, Any]:

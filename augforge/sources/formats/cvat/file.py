@@ -9,8 +9,8 @@ from xml.etree.ElementTree import Element, ParseError, fromstring  # doctypes, a
 
 from augforge.errors import SourceError
 from augforge.sources.formats.cvat.shapes import SHAPES, WITHOUT_AREA, Size
+from augforge.sources.raster.degenerate import Degenerates
 from augforge.sources.raster.outlines import Outlines
-from augforge.sources.raster.shapes import DegeneratePolygon
 from augforge.sources.raster.values import is_name, whole_size
 from augforge.sources.scan.documents import read_text
 
@@ -29,7 +29,7 @@ def read_facts(path: Path, drop: bool = False) -> dict[str, Any] | None:
       and a ``problem``, which does not name the file, or None.
     - ``video``: whether the images are frames of a video, which are named by their numbers.
 
-    Polygons that enclose nothing are a problem; with ``drop`` they are left out, and counted. Raises SourceError if the
+    ``drop`` says what becomes of polygons that enclose nothing; see `Degenerates`. Raises SourceError if the
     file is no XML, or lacks what every CVAT file has.
     """
     document = _parse(path)
@@ -107,16 +107,10 @@ def _read_image(
     """Facts of one image; a shape that cannot be drawn is its problem."""
     image: dict[str, Any] = {"name": name, "size": [*size], "subset": subset or "", "problem": None}
     image |= {"shapes": [], "lines": [], "tags": 0}
-    outlines = Outlines(size)
+    outlines = Outlines(size, degenerates=Degenerates(drop))
     try:
         for position, (element, label) in enumerate(annotations, start=1):
-            where = f"image '{name}', annotation {position} ({element.tag})"
-            try:
-                _add_annotation(image, outlines, element, label, where)
-            except DegeneratePolygon:
-                if not drop:
-                    raise
-                outlines.dropped += 1
+            _add_annotation(image, outlines, element, label, f"image '{name}', annotation {position} ({element.tag})")
     except SourceError as error:
         image["problem"] = str(error)
     return {**image, "outlines": outlines.facts()}
@@ -130,13 +124,20 @@ def _add_annotation(image: dict[str, Any], outlines: Outlines, element: Element,
         if not is_name(label):
             raise SourceError(f"{where} has no label. {_REMEDY}")
         if kind in SHAPES:
-            shape, box = SHAPES[kind](element, where, image["size"])
-            image["shapes"].append([label, kind, shape])
-            if isinstance(shape, str):
-                outlines.add_box(box, where)
-            else:
-                outlines.add_ring(label, shape, where)
+            _add_shape(image, outlines, element, label, where)
         else:
             image["lines"].append([label, kind])
     else:
         raise SourceError(f"{where} is of a kind that is not known; expected {', '.join(SHAPES)}. Convert it in CVAT.")
+
+
+def _add_shape(image: dict[str, Any], outlines: Outlines, element: Element, label: str, where: str) -> None:
+    kind = element.tag
+    shape, box = SHAPES[kind](element, where, image["size"])
+    if isinstance(shape, str):
+        outlines.add_box(box, where)
+    elif kind != "polygon" or outlines.degenerates.admit_ring(shape, where):
+        outlines.add_ring(label, shape, where)
+    else:
+        return
+    image["shapes"].append([label, kind, shape])

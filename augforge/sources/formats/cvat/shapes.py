@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from augforge.errors import SourceError
 from augforge.sources.raster import rle
 from augforge.sources.raster.outlines import Box, box_of
-from augforge.sources.raster.shapes import Ring, polygon_ring, rectangle
+from augforge.sources.raster.shapes import Ring, flat_ring, rectangle
 from augforge.sources.scan.documents import MAX_PIXEL
 from augforge.sources.scan.images import MAX_PIXELS
 
@@ -59,7 +59,7 @@ def _polygon(element: Element, where: str, size: Size) -> Drawn:
         points = [float(value) for pair in element.get("points", "").split(";") for value in _pair(pair)]
     except ValueError:
         raise SourceError(f"{where}: points are no list 'x,y;x,y;...' of pixels. Export it again.") from None
-    return _with_box(polygon_ring(points, where))
+    return _with_box(flat_ring(points, where))
 
 
 def _with_box(ring: Ring) -> Drawn:

@@ -111,7 +111,7 @@ ROOT/                          source.path
     @property
     def _kind(self) -> str:
         """The kind of `read_facts` in the cache: it names everything besides the file that decides the result."""
-        return f"cvat@{self.adapter_version}, facts@2{' without degenerate ones' * self.drop_degenerate}"
+        return f"cvat@{self.adapter_version}, facts@3{' without degenerate ones' * self.drop_degenerate}"
 
     def _read_files(self, scan: Scan, places: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The facts of each CVAT file by its place; other XML is refused. Raises SourceError if there is none."""

@@ -12,7 +12,7 @@ from augforge.sample import IGNORE
 from augforge.sources.formats.datumaro.importing import cause_of, without_warnings
 from augforge.sources.options import Boxes, Crowd
 from augforge.sources.raster.outlines import Box
-from augforge.sources.raster.shapes import flat_ring, polygon_ring, rectangle
+from augforge.sources.raster.shapes import flat_ring, rectangle
 
 
 def thing_key(annotation: Any) -> tuple[Any, Any]:
@@ -74,7 +74,7 @@ def _require_no_rotation(annotation: Any, where: str) -> None:
 
 
 def _polygon(annotation: Any, where: str) -> list[float]:
-    return polygon_ring([float(value) for value in annotation.points], where)
+    return flat_ring([float(value) for value in annotation.points], where)
 
 
 def _rectangle(annotation: Any, where: str) -> list[float]:
@@ -85,7 +85,7 @@ def _rectangle(annotation: Any, where: str) -> list[float]:
 def _checked_corners(annotation: Any, where: str) -> Box:
     _require_no_rotation(annotation, where)
     points = [float(value) for value in annotation.points]
-    x0, y0, x1, y1, *_ = flat_ring([*points, *points[:2]], where)
+    x0, y0, x1, y1 = flat_ring(points, where)
     return x0, y0, x1, y1
 
 

@@ -28,9 +28,10 @@ from augforge.sources.formats.datumaro.shapes import SHAPES, check_decided, labe
 from augforge.sources.loading import draw_shapes, known_bits, label_vector, load_image, make_sample
 from augforge.sources.options import DROP_DEGENERATE, Boxes, Crowd
 from augforge.sources.raster import rle
+from augforge.sources.raster.degenerate import Degenerates
 from augforge.sources.raster.fills import POLYGON_FILL, Fill, with_fill
 from augforge.sources.raster.outlines import Outlines
-from augforge.sources.raster.shapes import DegeneratePolygon, box_ring
+from augforge.sources.raster.shapes import box_ring
 from augforge.sources.raster.values import is_name
 from augforge.sources.scan.agreeing import existing_place
 from augforge.sources.scan.orientation import Claim
@@ -211,7 +212,7 @@ ROOT/                          source.path
     def _mask_record(
         self, scan: Scan, name: str, item: Item, facts: Mapping[str, Any], labels: list[str], table: ClassTable
     ) -> Record | None:
-        outlines = Outlines()
+        outlines = Outlines(degenerates=Degenerates(self.drop_degenerate))
         try:
             read = list(self._read_shapes(scan, name, item, facts, labels, outlines))
         except SourceError as error:
@@ -245,12 +246,8 @@ ROOT/                          source.path
             class_ = self._class_of_annotation(annotation, labels, where)
             if class_ is None:
                 continue
-            try:
-                shape = SHAPES[annotation.type.name](annotation, where)
-            except DegeneratePolygon:
-                if not self.drop_degenerate:
-                    raise
-                outlines.dropped += 1
+            shape = SHAPES[annotation.type.name](annotation, where)
+            if annotation.type.name == "polygon" and not outlines.degenerates.admit_ring(shape, where):
                 continue
             if isinstance(shape, list):
                 outlines.add_ring(class_, shape, f"a {annotation.type.name} of {class_}")

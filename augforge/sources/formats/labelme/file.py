@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from augforge.errors import SourceError, nearest, shorten
 from augforge.sources.raster import shapes
+from augforge.sources.raster.degenerate import Degenerates
 from augforge.sources.raster.outlines import Box, Outlines, box_of
 from augforge.sources.raster.shapes import Part
 from augforge.sources.raster.values import is_name, whole_size
@@ -102,26 +103,25 @@ def no_shapes_message(path: Path) -> str:
 
 
 def read_shapes(
-    document: Mapping[str, Any], path: Path, wanted: Callable[[str], bool], widths: Widths, drop: bool = False
-) -> tuple[list[Shape], int]:
-    """The shapes whose labels are wanted; others are not checked. Raises SourceError for one that cannot be drawn.
-
-    Those that enclose nothing raise DegeneratePolygon; with ``drop`` they are left out, and counted.
-    """
-    found, dropped = [], 0
+    document: Mapping[str, Any],
+    path: Path,
+    wanted: Callable[[str], bool],
+    widths: Widths,
+    degenerates: Degenerates,
+) -> list[Shape]:
+    """The shapes whose labels are wanted; others are not checked. Raises SourceError for one that cannot be drawn."""
+    found = []
     for number, entry in enumerate(document["shapes"], start=1):
         label = entry.get("label")
         if not is_name(label):
             fact = "has no label" if label in (None, "") else f"has the label {shorten(label)}"
             raise SourceError(f"{path}: shape {number} {fact}; expected a class name as text. Label or remove it.")
-        try:
-            if wanted(label):
-                found.append(_read_shape(entry, label, f"{path}: shape {number}, label '{label}'", widths))
-        except shapes.DegeneratePolygon:
-            if not drop:
-                raise
-            dropped += 1
-    return found, dropped
+        if wanted(label):
+            where = f"{path}: shape {number}, label '{label}'"
+            shape = _read_shape(entry, label, where, widths)
+            if shape.kind != "polygon" or degenerates.admit(shape.points, where):
+                found.append(shape)
+    return found
 
 
 def all_labels(document: Mapping[str, Any]) -> list[str]:
@@ -147,9 +147,15 @@ def read_flags(document: Mapping[str, Any]) -> dict[str, bool]:
     return {name: value for name, value in items if is_name(name) and isinstance(value, bool)}
 
 
-def outlines_of(found: Iterable[Shape], names: Mapping[str, str], size: tuple[int, int] | None, path: Path) -> Outlines:
+def outlines_of(
+    found: Iterable[Shape],
+    names: Mapping[str, str],
+    size: tuple[int, int] | None,
+    path: Path,
+    degenerates: Degenerates,
+) -> Outlines:
     """Where the shapes lie in an image of the stated size; ``names`` has the class of each label."""
-    outlines = Outlines(size)
+    outlines = Outlines(size, degenerates=degenerates)
     for shape in found:
         where, name = shape.where.removeprefix(f"{path}: "), names.get(shape.label, "")
         if shape.kind in _RINGS and name:
@@ -209,8 +215,6 @@ def _read_points(points: Any, kind: str, where: str) -> list[tuple[float, float]
     exact, least = _COUNTS.get(kind), _AT_LEAST.get(kind, 0)
     if kind == "rectangle" and len(points) == _CORNERS:  # as X-AnyLabeling writes them
         exact = _CORNERS
-    if kind == "polygon":
-        shapes.require_area(points, where)
     if len(points) < least or exact not in (None, len(points)):
         expected = f"{least} or more" if exact is None else str(exact)
         raise SourceError(f"{where}: {len(points)} points; expected {expected} for a {kind}. {_REMEDY}")

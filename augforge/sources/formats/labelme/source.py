@@ -24,6 +24,7 @@ from augforge.sources.formats.labelme.file import Shape, Widths
 from augforge.sources.formats.labelme.layout import ImagePlaces, file_name, sample_names, swapped_folder
 from augforge.sources.loading import known_bits, label_vector, load_image, make_sample
 from augforge.sources.options import DROP_DEGENERATE
+from augforge.sources.raster.degenerate import Degenerates
 from augforge.sources.raster.fills import POLYGON_FILL, Fill, with_fill
 from augforge.sources.raster.shapes import draw
 from augforge.sources.raster.values import is_name
@@ -110,7 +111,7 @@ ROOT/                          source.path
         image = (
             load_embedded_image(document, path, record) if record.data["embedded"] else load_image(self.root, record)
         )
-        found, _ = self._read_shapes(document, path)
+        found = self._read_shapes(document, path, Degenerates(self.drop_degenerate))
         names = self._names_of(found, classes)
         canvas = holes.Canvas(record.height, record.width, self.polygon_fill)
         parts = holes.parts(found, holes.find_cuts(found, self.hole_label), canvas, names)
@@ -125,18 +126,17 @@ ROOT/                          source.path
         """The kind of `_read_facts` in the cache: it names everything besides the file that decides the result."""
         widths = (self.line_width, self.point_width)
         rules = digest(self.classes, self.class_map, *widths, self.hole_label, self.drop_degenerate)
-        return f"labelme@{self.adapter_version}, facts@4 {rules}"
+        return f"labelme@{self.adapter_version}, facts@5 {rules}"
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
         content = read_json(path)
         if labelme_file.is_foreign(content):
             return {"foreign": True}
         document = labelme_file.check_document(content, path)
-        found, dropped = self._read_shapes(document, path)
+        degenerates = Degenerates(self.drop_degenerate)
+        found = self._read_shapes(document, path, degenerates)
         names = self._names_of(found, self.classes)
         size = labelme_file.read_size(document, path)
-        outlines = labelme_file.outlines_of(found, names, size, path)
-        outlines.dropped = dropped
         cuts = holes.find_cuts(found, self.hole_label)
         image_path = document.get("imagePath")
         return {
@@ -145,15 +145,15 @@ ROOT/                          source.path
             "all_labels": labelme_file.all_labels(document),
             "content": digest(sorted(map(digest, holes.canonical(found, cuts, names)))),
             "size": size,
-            "outlines": outlines.facts(),
+            "outlines": labelme_file.outlines_of(found, names, size, path, degenerates).facts(),
             "flags": labelme_file.read_flags(document),
             "image": image_path if is_name(image_path) else None,
             "embeds": bool(document.get("imageData")),
         }
 
-    def _read_shapes(self, document: Mapping[str, Any], path: Path) -> tuple[list[Shape], int]:
+    def _read_shapes(self, document: Mapping[str, Any], path: Path, degenerates: Degenerates) -> list[Shape]:
         widths = Widths(self.line_width, self.point_width)
-        return labelme_file.read_shapes(document, path, self._is_wanted, widths, self.drop_degenerate)
+        return labelme_file.read_shapes(document, path, self._is_wanted, widths, degenerates)
 
     def _is_wanted(self, label: str) -> bool:
         return label == self.hole_label or self.class_of(label) is not None

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
 from augforge.errors import SourceError, nearest
+from augforge.sources.raster.degenerate import Degenerates
 from augforge.sources.raster.outlines import Outlines
-from augforge.sources.raster.shapes import DegeneratePolygon, Ring, rectangle, require_area
+from augforge.sources.raster.shapes import Ring, rectangle
 from augforge.sources.scan.documents import read_text
 from augforge.sources.scan.own_splits import is_split_name
 from augforge.yamlfile.composing import LimitedComposer
@@ -190,26 +191,25 @@ def label_line(number: int, polygon: NDArray[np.float64], width: int, height: in
     return f"{number} {' '.join(f'{share:.6f}' for share in shares)}\n"
 
 
-def read_labels(path: Path, names: Mapping[int, str], boxes: Boxes, drop: bool = False) -> tuple[list[Shape], int]:
-    """The shapes of a label file, one per line, ignoring blank lines. Raises SourceError naming file and line.
+def read_labels(path: Path, names: Mapping[int, str], boxes: Boxes, degenerates: Degenerates) -> list[Shape]:
+    """The shapes that a label file draws, one per line; blank lines count for nothing.
 
-    Polygons that enclose nothing raise DegeneratePolygon; with ``drop`` they are left out, and counted.
+    Raises SourceError naming file and line.
     """
-    found, dropped = [], 0
+    found = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
-        try:
-            if line.strip():
-                found.append(_read_shape(line.split(), names, boxes, f"{path}:{number}"))
-        except DegeneratePolygon:
-            if not drop:
-                raise
-            dropped += 1
-    return found, dropped
+        if line.strip():
+            where = f"{path}:{number}"
+            shape = _read_shape(line.split(), names, boxes, where)
+            if shape.box or degenerates.admit(shape.points, where):
+                _check_bounds(shape.points, where)
+                found.append(shape)
+    return found
 
 
-def outlines_of(shapes: Iterable[tuple[str, Shape]]) -> Outlines:
+def outlines_of(shapes: Iterable[tuple[str, Shape]], degenerates: Degenerates) -> Outlines:
     """Where shapes, each with its class, lie in their image, in shares of its size."""
-    outlines = Outlines((1, 1), slack=_SLACK, in_shares=True)
+    outlines = Outlines((1, 1), slack=_SLACK, in_shares=True, degenerates=degenerates)
     for name, shape in shapes:
         outlines.add_ring(name, shape.ring, "a shape")
     outlines.far.clear()  # `_check_bounds` refuses what lies wholly outside
@@ -228,12 +228,9 @@ def _read_shape(words: Sequence[str], names: Mapping[int, str], boxes: Boxes, wh
         return Shape(number, _read_box(values[1:], boxes, where), box=True)
     _refuse_pose(words[1:], values[1:], where)
     points = [list(pair) for pair in zip(values[1::2], values[2::2], strict=False)]
-    if len(values) % 2:
-        require_area(points, where)
-    else:
+    if len(values) % 2 == 0:
         fact = f"{where}: {len(values) - 1} numbers behind the class"
         raise SourceError(f"{fact}; expected x y of 3 points or more. Correct or remove the line.")
-    _check_bounds(points, where)
     return Shape(number, points)
 
 
@@ -276,9 +273,7 @@ def _read_box(values: Sequence[float], boxes: Boxes, where: str) -> Points:
         raise SourceError(
             f"{where}: the box is {width:g}x{height:g}; expected more than 0. Correct or remove the line."
         )
-    corners = [[x - width / 2, y - height / 2], [x + width / 2, y + height / 2]]
-    _check_bounds(corners, where)
-    return corners
+    return [[x - width / 2, y - height / 2], [x + width / 2, y + height / 2]]
 
 
 def _check_bounds(points: Points, where: str) -> None:

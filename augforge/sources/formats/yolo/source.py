@@ -37,6 +37,7 @@ from augforge.sources.formats.yolo.layout import (
 )
 from augforge.sources.loading import known_bits, load_image, make_sample
 from augforge.sources.options import DROP_DEGENERATE
+from augforge.sources.raster.degenerate import Degenerates
 from augforge.sources.raster.fills import POLYGON_FILL, Fill, with_fill
 from augforge.sources.raster.outlines import in_pixels
 from augforge.sources.raster.shapes import Ring, box_ring, draw
@@ -168,18 +169,17 @@ ROOT/                          source.path
     def _kind(self, names: Mapping[int, str], table: ClassTable) -> str:
         """The kind of a label file's facts in the cache: it names everything besides the file that decides them."""
         rules = digest(list(names.items()), table.names, self.class_map, self.boxes, self.drop_degenerate)
-        return f"yolo@{self.adapter_version}, facts@5 {rules}"
+        return f"yolo@{self.adapter_version}, facts@6 {rules}"
 
     def _make_reader(self, names: Mapping[int, str]) -> Any:
         def read(path: Path) -> dict[str, Any]:
-            shapes, dropped = read_labels(path, names, self.boxes, self.drop_degenerate)
+            degenerates = Degenerates(self.drop_degenerate)
+            shapes = read_labels(path, names, self.boxes, degenerates)
             named = [(name, shape) for shape in shapes if (name := self.class_of(names[shape.number])) is not None]
-            outlines = outlines_of(named)
-            outlines.dropped = dropped
             return {
                 "content": digest(sorted([name, shape.box, shape.points] for name, shape in named)),
                 "drawn": sorted({name for name, _ in named}),
-                "outlines": outlines.facts(),
+                "outlines": outlines_of(named, degenerates).facts(),
             }
 
         return read
@@ -192,7 +192,7 @@ ROOT/                          source.path
         if record.data["labels"] is not None:
             path = self.root / record.data["labels"]
             names = self._load_names(record.data["names"])
-            read, _ = read_labels(path, names, self.boxes, self.drop_degenerate)
+            read = read_labels(path, names, self.boxes, Degenerates(self.drop_degenerate))
             shapes = [(self.class_of(names[shape.number]), shape) for shape in read]
             rings = (
                 (name, _ring_in_pixels(shape, record, self.polygon_fill)) for name, shape in shapes if name is not None
