@@ -121,8 +121,8 @@ def _flat_finding(flat: Mapping[str, tuple[str, int]]) -> Finding:
     what = "a polygon encloses" if count == 1 else f"{count} polygons enclose"
     return Finding(
         FLAT,
-        f"{what} nothing, since fewer than 3 of {'its' if count == 1 else 'their'} points differ, so that at most a dot "
-        f"or a line is drawn, such as in {min(place for place, _ in flat.values())}",
+        f"{what} nothing, since fewer than 3 of {'its' if count == 1 else 'their'} points differ, so that at most a "
+        f"dot or a line is drawn, such as in {min(place for place, _ in flat.values())}",
         "Set 'drop_degenerate: true' to leave them out, or correct them",
         tuple(sorted(flat)),
     )
