@@ -85,7 +85,7 @@ def test_a_file_that_is_left_aside_is_told(tmp_path: Path) -> None:
     assert scan(tmp_path).findings == ()
     put(tmp_path, "annotations/corrected.json", content("a.png"))
     (finding,) = scan(tmp_path).findings
-    assert (finding.kind, finding.names) == ("annotation file left aside", ("annotations/corrected.json",))
+    assert (finding.kind, finding.names) == ("annotation files left aside", ("annotations/corrected.json",))
 
 
 # ---- folders of images -----------------------------------------------------------------------------------------------

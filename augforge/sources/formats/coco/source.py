@@ -18,14 +18,13 @@ from augforge.sample import IGNORE, Sample
 from augforge.sources.classes import ClassTable, check_crowd, class_table
 from augforge.sources.core import Listing, PhotoSource, Record, Refused, source
 from augforge.sources.formats.coco.annotations import AnnotationRules
+from augforge.sources.formats.coco.boxes import report_boxes
 from augforge.sources.formats.coco.checks import (
     check_crowds,
     find_mismatched,
-    report_boxes_apart,
     report_left_files,
     report_orphans,
     report_phantoms,
-    report_turned_boxes,
     report_unlabelled_files,
 )
 from augforge.sources.formats.coco.choice import ChosenFiles, annotation_files, split_of
@@ -116,8 +115,7 @@ ROOT/                          source.path
             self._add_images(scan, file, places, annotated)
         report_unlabelled_files(scan, files)
         check_crowds(scan, files, self.crowd)
-        report_boxes_apart(scan, annotated)
-        report_turned_boxes(scan, annotated)
+        report_boxes(scan, annotated)
         self._refuse_unannotated(scan, files, places - annotated.keys())
         images = ((file.sample_name(place), place) for place, (file, _) in annotated.items() if place in places)
         facts = scan.image_facts(images)
