@@ -57,7 +57,7 @@ def _comparing(subject: Subject) -> Recipe:
 def _of_source(source: Source, subject: Subject) -> Iterator[Result]:
     """What is implausible about a source without a recipe, and about the splits that it has itself."""
     from augforge.sources.plausibility.pictures import find_alike_pictures  # loads OpenCV
-    from augforge.sources.plausibility.splits import find_shared_images
+    from augforge.sources.plausibility.splits import ClassesBySplit, find_shared_images
 
     cache = FileCache()
     try:
@@ -66,8 +66,12 @@ def _of_source(source: Source, subject: Subject) -> Iterator[Result]:
         yield from findings_of_error(error, "broken source", "Correct the data, or the options of the source")
         return
     splits = {record.name: record.split or "train" for record in listing.records}
+    classes = ClassesBySplit()
+    for record in listing.records:
+        classes.see(record, splits[record.name])
     found = [
         *listing.all_findings,
+        *classes.findings(),
         *find_shared_images(listing.records, splits),
         *find_alike_pictures(source, listing.records, splits, cache),
     ]

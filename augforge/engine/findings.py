@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from augforge.planning.stratify import EVERY
 from augforge.recipe.recipe import Accept, Recipe
 from augforge.sources import Listing, Source
 from augforge.sources.listing import Finding
+from augforge.sources.plausibility.kinds import KINDS
 from augforge.sources.plausibility.pictures import find_alike_pictures
 from augforge.sources.plausibility.splits import ALIKE, LEAKS, find_far_shares, find_uneven_strata
 from augforge.store.manifest import FindingEntry
@@ -84,8 +85,27 @@ def gather_findings(recipe: Recipe, listing: Listing, table: SourceTable, files:
         *_find_unknown_reviews(recipe, listing),
         *_find_in_splits(recipe, listing, table, files),
     ]
+    _check_kinds(recipe, {each.kind for each in found})
     waiting = tuple(entry for entry in recipe.accept if entry.kind == ALIKE and recipe.split.compare == "auto")
     return replace(_accept(found, [entry for entry in recipe.accept if entry not in waiting]), waiting=waiting)
+
+
+def _check_kinds(recipe: Recipe, found: Set[str]) -> None:
+    """Raise PlanError, with file, line and the nearest kind, if the recipe accepts what no finding is called.
+
+    The source of a plugin may have kinds of its own, of which only those are known that were found.
+    """
+    members = (member.source for member in getattr(recipe.source, "members", ()))
+    if any(source.origin() for source in (recipe.source, *members)):
+        return
+    known = KINDS | found
+    for number, entry in enumerate(recipe.accept):
+        if entry.kind not in known:
+            raise recipe.fail(
+                ("accept", number, "kind"),
+                f"no finding is of the kind '{entry.kind}'; expected one as a build prints it."
+                f"{nearest(entry.kind, known)}",
+            )
 
 
 def finding_entries(findings: Findings, source: Source) -> list[FindingEntry]:
@@ -116,6 +136,7 @@ def _find_in_splits(recipe: Recipe, listing: Listing, table: SourceTable, files:
         yield from table.shared.findings(splits)
         if recipe.split.compare == "pictures":
             yield from find_alike_pictures(recipe.source, listing.records, splits, files)
+    yield from table.classes.findings()
     own = {*splits.values()} - {row.split for row in table.dealt}
     shares = {name: share for name, share in recipe.split.shares.items() if name not in own}
     dealt = [row for row in table.dealt if row.group not in recipe.split.listed]
@@ -173,7 +194,8 @@ def _accept(findings: Iterable[Finding], accept: Sequence[Accept]) -> Findings:
 
 def _without_effect(entry: Accept, findings: Iterable[Finding]) -> Finding:
     about = f" about {', '.join(entry.names)}" if entry.names else ""
-    hint = nearest(entry.kind, {found.kind for found in findings})
+    others = {found.kind for found in findings} - {entry.kind}
+    hint = "" if entry.kind in KINDS else nearest(entry.kind, others)
     return Finding(
         ACCEPTS_NOTHING,
         f"the recipe accepts '{entry.kind}'{about}, and nothing of that kind was found",

@@ -18,7 +18,7 @@ from augforge.planning.splits import assign_splits
 from augforge.recipe.recipe import Recipe
 from augforge.sample import SPLITS
 from augforge.sources import Listing, Record
-from augforge.sources.plausibility.splits import SharedImages
+from augforge.sources.plausibility.splits import ClassesBySplit, SharedImages
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,14 @@ class SourceTable:
         warnings: messages for the user.
         dealt: those rows whose split the recipe decides, and not the data.
         shared: images that are in several splits.
+        classes: what each split shows.
     """
 
     rows: list[Row]
     warnings: list[str]
     dealt: list[Row] = field(default_factory=list)
     shared: SharedImages = field(default_factory=SharedImages)
+    classes: ClassesBySplit = field(default_factory=ClassesBySplit)
 
     @property
     def digest(self) -> str:
@@ -63,6 +65,7 @@ def source_table(listing: Listing, recipe: Recipe) -> SourceTable:
         row = _source_row(record, listing, recipe, record.split or splits[record.group])
         table.rows.append(row)
         table.shared.see(record, row.split)
+        table.classes.see(record, row.split)
         if record.split is None:
             table.dealt.append(row)
     return table

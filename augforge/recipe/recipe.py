@@ -18,6 +18,7 @@ from augforge.planning.splits import Split
 from augforge.planning.steps import Step, Strict, choose, read_steps
 from augforge.sources import SOURCES, Source
 from augforge.sources.options import MetadataColumns
+from augforge.sources.plausibility.kinds import OLD_KINDS
 from augforge.store.codec import Encoding
 from augforge.yamlfile import KeyPath, YamlFile, override, parse_yaml, read_yaml
 
@@ -58,6 +59,11 @@ class Accept(Strict):
     kind: str = Field(description="the kind of the findings, as a build prints it")
     names: tuple[str, ...] | None = Field(None, description="the names that are accepted; null for all of the kind")
     why: Annotated[str, Field(min_length=1)] = Field(description="the reason, which the manifest records")
+
+    @field_validator("kind")
+    @classmethod
+    def _rename_old_kind(cls, value: str) -> str:
+        return OLD_KINDS.get(value, value)
 
 
 class ReviewFile(Strict):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,10 +16,16 @@ import numpy as np
 import pytest
 from makedata import block, put_image, put_pixels, put_text
 
+import augforge
+from augforge.checks.core import Finding as CheckFinding
+from augforge.checks.plausible import find_implausible
+from augforge.checks.subject import Subject
 from augforge.engine.builder import Summary, build
 from augforge.engine.explaining import explain
 from augforge.errors import AugforgeError, PlanError
 from augforge.report.explanation import explanation_json
+from augforge.sources import SOURCES
+from augforge.sources.plausibility.kinds import KINDS
 from augforge.store.manifest import read_manifest
 
 REPEATED = "same image in two splits"
@@ -101,12 +110,71 @@ def test_of_a_finding_some_names_may_be_accepted(tmp_path: Path) -> None:
 
 
 def test_an_entry_that_accepts_nothing_is_told(tmp_path: Path) -> None:
-    accept = [{"kind": "same image in two split", "why": "a typing error"}]
+    accept = [{"kind": "class drawn nowhere", "why": "it may come"}]
     found = run(write(tmp_path, accept=accept), dry_run=True).findings
     assert [each.kind for each in found] == [REPEATED, "accept without effect"]
-    assert f"Did you mean '{REPEATED}'?" in found[1].remedy
+    assert "'class drawn nowhere'" in found[1].message and "Did you mean" not in found[1].remedy
+    old = [{"kind": "annotation file left aside", "why": "as it was called before"}]
+    found = run(write(tmp_path, accept=old), dry_run=True).findings
+    assert "'annotation files left aside'" in found[1].message
     with pytest.raises(AugforgeError, match="why"):
         run(write(tmp_path, accept=[{"kind": REPEATED}]))
+
+
+@pytest.mark.parametrize("kind", ["same image in two split", "class drawn nowere", "Class drawn nowhere"])
+def test_a_mistyped_kind_is_an_error_whether_or_not_it_was_found(tmp_path: Path, kind: str) -> None:
+    accept = [{"kind": REPEATED, "why": "known"}, {"kind": kind, "why": "a typing error"}]
+    right = REPEATED if kind.startswith("same") else "class drawn nowhere"
+    recipe = write(tmp_path, accept=accept)
+    line = 1 + next(number for number, text in enumerate(recipe.read_text().splitlines()) if f'"{kind}"' in text)
+    with pytest.raises(PlanError, match=rf"recipe.yaml:{line}: .*no finding is of the kind.*Did you mean '{right}'"):
+        run(recipe, dry_run=True)
+
+
+_GIVEN = {"classes alike", "names alike", REPEATED, "nearly the same picture in two splits"}
+_BY_OPTION = {"class_map without effect", "hole_label without effect"}
+"""Kinds that a function is given which makes the finding, and kinds that hold the name of an option."""
+
+
+def test_all_kinds_of_findings_are_known() -> None:
+    made = set()
+    root = Path(augforge.__file__).parent
+    for file in (*root.glob("sources/**/*.py"), *root.glob("engine/*.py")):
+        module = importlib.import_module(".".join(("augforge", *file.relative_to(root).with_suffix("").parts)))
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and ast.unparse(call.func).rpartition(".")[2] in ("Finding", "find"):
+                made |= _kinds_in(call, vars(module))
+    assert made == KINDS - _GIVEN - _BY_OPTION
+
+
+def _kinds_in(call: ast.Call, constants: Mapping[str, Any]) -> set[str]:
+    """The kind in the first of several arguments, a text or a constant of the module."""
+    first = call.args[0] if len(call.args) > 2 else None
+    value = constants.get(first.id) if isinstance(first, ast.Name) else getattr(first, "value", None)
+    return {value} if isinstance(value, str) else set()
+
+
+def test_a_class_that_train_lacks_is_told(tmp_path: Path) -> None:
+    """By the splits of the data, of the recipe's list of groups, and in augforge check of a source alone."""
+    recipe = write(tmp_path)
+    put_image(tmp_path / "data/images/test/c.png", (32, 24))
+    put_pixels(tmp_path / "data/masks/heart/test/c.png", block(2, 2, 9, 9, size=(32, 24)))
+    assert not run(recipe, dry_run=True).findings
+    put_pixels(tmp_path / "data/masks/lung/test/c.png", block(2, 2, 9, 9, size=(32, 24)))
+    kind = "class in no sample of train"
+    (found,) = run(recipe, dry_run=True).findings
+    assert (found.kind, found.names) == (kind, ("lung",))
+    assert found.message == "class 'lung' is in test, and in no sample of train, so that nothing can learn it"
+    source = SOURCES["mask-folder"](format="mask-folder", path=str(tmp_path / "data"))
+    (result,) = find_implausible(Subject("data", "data", source=source))
+    assert isinstance(result, CheckFinding) and (result.kind, result.names) == (kind, ("lung",))
+    put_pixels(tmp_path / "data/masks/lung/train/b.png", block(2, 2, 9, 9))
+    assert not run(recipe, dry_run=True).findings
+    listed = {"own_splits": False, "format": "mask-folder", "path": "data", "group": {"regex": "(.)$"}}
+    assert [
+        found.names
+        for found in run(write_again(tmp_path, source=listed, split={"val": ["b", "c"]}), dry_run=True).findings
+    ] == [("lung",)]
 
 
 def test_a_verdict_of_a_review_on_no_sample(tmp_path: Path) -> None:
@@ -182,7 +250,7 @@ def many(tmp_path: Path, count: int) -> None:
 
 def test_a_fraction_of_the_groups(tmp_path: Path) -> None:
     many(tmp_path, 60)
-    recipe = write_again(tmp_path, fraction=0.4, split={"val": 0.3}, accept=[{"kind": "x", "why": "y"}])
+    recipe = write_again(tmp_path, fraction=0.4, split={"val": 0.3}, accept=[{"kind": "names alike", "why": "y"}])
     build(recipe, tmp_path / "out")
     before = names(tmp_path / "out")
     assert 15 <= len(before) <= 33

@@ -220,7 +220,7 @@ ROOT/                          source.path
             report_implausible_values(scan, values)
         table = class_table_of_scan(scan, meaning.values(), self.root / self.masks)
         names = {str(value): self.class_of(label) for value, label in meaning.items()}
-        report_grounds(scan, values, names)
+        report_grounds(scan, values, names, self.values is not None or self.colors is not None)
         return names, table
 
     def _find_files(self, scan: Scan) -> tuple[Shelf[str], Shelf[str], dict[str, list[str]]]:

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from augforge.errors import some
+from augforge.sample import IGNORE
 from augforge.sources.listing import Finding, Record
 
 SHARED = "same image in two splits"
 ALIKE = "nearly the same picture in two splits"
 SHARES = "split far from its share"
 UNEVEN = "class far from its share"
+NOT_IN_TRAIN = "class in no sample of train"
 LEAKS = (SHARED, ALIKE)
 _SHOWN = 3
 _FACTOR, _LEAST = 1.75, 0.04
@@ -41,6 +43,36 @@ class SharedImages:
         """The finding, if there is one; ``splits`` has the split of each sample by its name."""
         if self.sets:
             yield leak(SHARED, "the same bytes", list(self.sets.values()), splits)
+
+
+@dataclass
+class ClassesBySplit:
+    """The classes and labels that each split shows, unless a sample's are not known before its pixels are read."""
+
+    shown: dict[str, set[str]] = field(default_factory=dict)
+    known: bool = True
+
+    def see(self, record: Record, split: str) -> None:
+        """Take in a sample and its split."""
+        self.known = self.known and record.drawn is not None
+        self.shown.setdefault(split, set()).update(record.drawn or ())
+
+    def findings(self) -> Iterator[Finding]:
+        """Classes that only held-out samples show, so that nothing learns them."""
+        train = self.shown.get("train")
+        others = {name: shown - {*(train or ()), IGNORE} for name, shown in self.shown.items()}
+        absent = sorted(set().union(*others.values()))
+        if train is None or not self.known or not absent:
+            return
+        splits = " and ".join(sorted(name for name, shown in others.items() if shown))
+        subject = f"class '{absent[0]}' is" if len(absent) == 1 else f"classes {some(absent)} are"
+        yield Finding(
+            NOT_IN_TRAIN,
+            f"{subject} in {splits}, and in no sample of train, so that nothing can learn "
+            f"{'it' if len(absent) == 1 else 'them'}",
+            "Set `split.stratify: class`, or list groups in `split`; or accept it, if the class is only to be tested",
+            tuple(absent),
+        )
 
 
 def find_shared_images(records: Iterable[Record], splits: Mapping[str, str]) -> Iterator[Finding]:

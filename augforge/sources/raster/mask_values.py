@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from augforge.errors import SourceError
 from augforge.keys import digest
+from augforge.sample import IGNORE
 from augforge.sources.plausibility.classes import is_ground
 from augforge.sources.raster.mask_looks import MOST, shows_zero_white
 from augforge.sources.raster.masks import palette_in, read_mask, read_values
@@ -26,6 +27,8 @@ VALUE_FACTS = "values@3"
 
 _MOST_VALUES = 1000
 _FEW, _HALF = 4, 0.5
+_TWO = 2
+"""Classes of masks in which one stands for what the other is not: with more of them, none has to be the ground."""
 _BRIGHT, _CROPPED = 64, 512
 """Of masks with smaller values, which are mostly those of classes, a crop of so many pixels is searched for edges."""
 
@@ -115,13 +118,17 @@ def _count_blended(values: NDArray[Any]) -> int:
     return int(np.count_nonzero(2 * edge > everywhere[: len(edge)]))
 
 
-def report_grounds(scan: Scan, masks: Mapping[str, Mapping[str, Any]], names: Mapping[str, str | None]) -> None:
+def report_grounds(
+    scan: Scan, masks: Mapping[str, Mapping[str, Any]], names: Mapping[str, str | None], named: bool
+) -> None:
     """Report findings about the grounds of index masks: classes that fill them, and a ground shown dark.
 
     Args:
         scan: gets the findings.
         masks: `MaskReader.facts` of each mask by its place.
         names: the class of each value.
+        named: whether the recipe names the classes of values or colours. Of several of them, one may well have the
+            border everywhere, such as the road or the tissue that all others lie in.
     """
     white = [place for place, fact in masks.items() if fact["white"]]
     if white and "0" not in names:
@@ -132,6 +139,8 @@ def report_grounds(scan: Scan, masks: Mapping[str, Mapping[str, Any]], names: Ma
             "if the objects are white, name both values: 'values: {0: NAME}' and 'background: 1'",
             white,
         )
+    if named and len(_classes_in(masks, names)) > _TWO:
+        return
     filled = [place for place, fact in masks.items() if fact["ground"] and fact["ground"][1] > _HALF]
     classes = {names.get(str(masks[place]["ground"][0])) for place in filled}
     if len(filled) < MOST * len(masks) or len(classes) != 1 or (class_ := classes.pop()) is None or is_ground(class_):
@@ -144,6 +153,12 @@ def report_grounds(scan: Scan, masks: Mapping[str, Mapping[str, Any]], names: Ma
         filled,
     )
     scan.told_to_fill.add(class_)
+
+
+def _classes_in(masks: Mapping[str, Mapping[str, Any]], names: Mapping[str, str | None]) -> set[str]:
+    """The classes of all values that occur, without what is ignored."""
+    values = {value for fact in masks.values() for value in fact["values"]}
+    return {name for value in values if (name := names.get(str(value))) not in (None, IGNORE)}
 
 
 def note_covering(scan: Scan, name: str, masks: Iterable[Mapping[str, Any]], names: Mapping[str, str | None]) -> None:

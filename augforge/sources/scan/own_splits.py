@@ -59,15 +59,15 @@ class Splits:
     warnings: list[str]
 
     @classmethod
-    def of(cls, source: Source, names: Iterable[str]) -> Splits:
-        """The splits of all samples, by their names."""
+    def of(cls, source: Source, names: Iterable[str], assigned: bool) -> Splits:
+        """The splits of all samples, by their names; ``assigned`` says that the data names the split of each anyway."""
         tops: dict[str, None] = {}
         if source.names_are_places:
             tops = dict.fromkeys(first for first, inner, _ in (name.partition("/") for name in names) if inner)
         splits = [top for top in tops if is_split_name(top)]
         others = [top for top in tops if not is_split_name(top)]
         warnings = []
-        if splits and others and source.own_splits:
+        if splits and others and source.own_splits and not assigned:
             warnings.append(
                 f"folders {some(splits)} are taken for the data's own splits, beside {some(others, 3)}; set "
                 "source.own_splits: false if they are none"

@@ -32,6 +32,7 @@ class ScanReport:
         outlines: what shapes say of where they lie.
         drawn_somewhere: the classes that some sample shows, where the source does not know it of each; else None.
         covered: the names of the samples of which a class covers every pixel, by the class.
+        splits_assigned: whether the data names the split of each image, so that its folders' names decide nothing.
         told_to_fill: classes of which a finding says already that they fill their masks.
     """
 
@@ -48,6 +49,7 @@ class ScanReport:
         self.outlines = OutlineCensus()
         self.drawn_somewhere: set[str] | None = None
         self.covered: dict[str, list[str]] = {}
+        self.splits_assigned = False
         self.told_to_fill = set[str]()
 
     def bad_sample(self, name: str, reason: str, message: str) -> None:

@@ -278,7 +278,10 @@ class Scan(ScanReport, OldNames):
 
     def _complete_records(self, records: Shelf[Record]) -> Iterator[Record]:
         """The records with their splits and groups, and with their rows of metadata. One without a group is bad."""
-        splits, table = Splits.of(self.source, records), open_table(self.source, self.cache, self.source_error)
+        splits, table = (
+            Splits.of(self.source, records, self.splits_assigned),
+            open_table(self.source, self.cache, self.source_error),
+        )
         stated = self.source.stated_licence
         self.licences |= {} if stated is None else {stated.key: stated}
         self.warnings += splits.warnings

@@ -232,6 +232,22 @@ def test_grounds_are_told(tmp_path: Path) -> None:
     assert not findings(tmp_path, values={0: "lesion"}, background=255)
 
 
+def test_of_several_classes_that_the_recipe_names_one_may_have_every_border(tmp_path: Path) -> None:
+    """As the road of street scenes, or the tissue around nuclei: with three classes, none is what another is not."""
+    colours = {"tissue": (200, 90, 90), "nucleus": (20, 20, 160), "vessel": (250, 0, 0)}
+    dense = [np.full((48, 64, 3), colours["tissue"], np.uint8) for _ in range(3)]
+    for number, picture in enumerate(dense):
+        picture[10:20, 10:20] = colours["nucleus"]
+        picture[30:40, 10 + number : 30] = colours["vessel"]
+    put(tmp_path, *dense)
+    assert not findings(tmp_path, colors=colours)
+    two = {"tissue": colours["tissue"], "nucleus": colours["nucleus"]}
+    for picture in dense:
+        picture[30:40] = colours["tissue"]
+    put(tmp_path, *dense)
+    assert "tissue covers the whole border of 3 of 3" in findings(tmp_path, colors=two)["class fills its masks"][0]
+
+
 def test_a_palette_with_white_first_is_told(tmp_path: Path) -> None:
     put_image(tmp_path / "images/a.png", SIZE)
     (tmp_path / "masks").mkdir()

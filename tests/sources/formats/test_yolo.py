@@ -164,6 +164,27 @@ def test_missing_label_files(root: Path) -> None:
     assert one != two
 
 
+def test_images_without_a_label_file_are_told_unless_the_recipe_decides(root: Path) -> None:
+    assert not scan(KIND, root).findings, "an empty file says that nothing is there"
+    (root / "labels/train/b.txt").unlink()
+    (found,) = scan(KIND, root).findings
+    assert (found.kind, found.names) == ("images without a label file", ("train/b",))
+    assert found.message.startswith("1 of 3 images has no label file, such as images/train/b.jpg")
+    for how in ("empty", "unlabelled"):
+        assert not scan(KIND, root, missing_label=how).findings
+
+
+def test_folders_that_data_yaml_names_are_no_mixture(root: Path) -> None:
+    """Without it, ``train`` beside another folder may be a person of that name; with it, each has its part."""
+    for folder in ("images", "labels"):
+        (root / folder / "val").rename(root / folder / "extra")
+    assert any("taken for the data's own splits, beside extra" in text for text in scan(KIND, root).warnings)
+    put_text(root / "data.yaml", NAMES + "train: [images/train, images/extra]\n")
+    assert not scan(KIND, root).warnings and set(splits(root).values()) == {None}
+    put_text(root / "data.yaml", NAMES + "train: images/train\nval: images/extra\n")
+    assert not scan(KIND, root).warnings and splits(root)["extra/c"] == "val"
+
+
 @pytest.mark.parametrize("folder", ["label", "labels_seg"])
 def test_no_label_file_at_all(root: Path, folder: str) -> None:
     (root / "labels").rename(root / folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +12,7 @@ from pydantic import Field
 
 from augforge import bitmask
 from augforge.cache.filecache import FileCache
-from augforge.errors import SourceError
+from augforge.errors import SourceError, plural
 from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
@@ -98,6 +98,7 @@ ROOT/                          source.path
         names = self._class_numbers(data_yaml)
         table = class_table(self, names.values(), self.root / data_yaml.names_file, scan)
         found = find_images(scan, data_yaml)
+        scan.splits_assigned = all(found.parts.values())
         places = scan.places_by_name((sample_name(place), place) for place in found.parts)
         facts = scan.image_facts(places.items())
         labels = label_files(scan, places, found.folders, needed=self.missing_label is None)
@@ -158,7 +159,19 @@ ROOT/                          source.path
             scan.warnings.append(f"{part}: none of {count} images has a label file, so they are taken for unlabelled")
         doubtful = without_labels.keys() - unlabelled.keys() if scan.orphans else set()
         report_mismatched(scan, doubtful)
+        self._report_missing(scan, sorted(without_labels.keys() - {*unlabelled, *doubtful} - scan.bad_names), images)
         return {*unlabelled, *doubtful}
+
+    def _report_missing(self, scan: Scan, bare: Sequence[str], images: Mapping[str, str]) -> None:
+        """Tell of images that count as empty since they have no label file."""
+        if bare:
+            scan.find(
+                "images without a label file",
+                f"{len(bare)} of {plural(len(images), 'image')} {'has' if len(bare) == 1 else 'have'} no label file, "
+                f"such as {images[bare[0]]}: nothing is there, by YOLO's rule",
+                "Add the files, or set missing_label: empty if nothing is there, unlabelled if nobody looked",
+                bare,
+            )
 
     def _report_no_labels(self, scan: Scan, count: int, place: str) -> None:
         scan.source_error(
