@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from augforge.errors import PlanError, nearest
+from augforge.errors import PlanError, UnknownColumn, nearest
 from augforge.ops import Context
 from augforge.ops.conditions import SAMPLE_COLUMNS, columns_named, fields_named, metadata_named
 from augforge.planning.steps import Step
@@ -39,6 +39,18 @@ def placed(recipe: Recipe, at: KeyPath) -> Iterator[None]:
         yield
     except PlanError as error:
         raise recipe.fail(_quoted_place(_value_at(recipe.file.data, at), at, str(error)), str(error)) from error
+
+
+@contextmanager
+def placed_columns(recipe: Recipe) -> Iterator[None]:
+    """Raise an UnknownColumn of the block again, with file and line of what the recipe's source says."""
+    try:
+        yield
+    except UnknownColumn as error:
+        at = ("source", *error.at)
+        place = _quoted_place(_value_at(recipe.file.data, at), at, str(error))
+        key = ".".join(map(str, place))
+        raise UnknownColumn(f"{recipe.file.where(place)}: {key}: {error}", error.at) from error
 
 
 def _path_of(recipe: Recipe, step: Step) -> KeyPath:

@@ -13,7 +13,7 @@ from augforge.cache.filecache import FileCache
 from augforge.cache.work import PLACES, Payload, read_batches
 from augforge.engine.findings import Findings, brings_twins_together, gather_findings
 from augforge.engine.jobs import WorkerContext, step_errors
-from augforge.engine.named import check_named
+from augforge.engine.named import check_named, placed_columns
 from augforge.engine.outcome import Outcome, Pool
 from augforge.engine.pipeline import Pipeline
 from augforge.engine.registering import with_registered_licence
@@ -158,7 +158,7 @@ def open_recipe(
 
 def list_source(recipe: Recipe, files: FileCache) -> Listing:
     """What the recipe's source holds. Raises SourceError, or PlanError if a step does not fit the class table."""
-    with step_errors(recipe.source.adapter(), "scan"):
+    with placed_columns(recipe), step_errors(recipe.source.adapter(), "scan"):
         source, warning = with_registered_licence(recipe.source)
         listing = source.scan(files)
     if warning is not None:

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
 from augforge.cache.filecache import FileCache
-from augforge.errors import SourceError, nearest
+from augforge.errors import SourceError, UnknownColumn, nearest
 from augforge.keys import digest
 from augforge.sample import Label, Sample
 from augforge.sources.core import SOURCES, Listing, Record, Refused, Source, source
@@ -172,9 +172,11 @@ source:                        in the recipe
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
         listings = []
-        for member in self.members:
+        for number, member in enumerate(self.members):
             try:
                 listings.append(member.source.scan(cache))
+            except UnknownColumn as error:
+                raise UnknownColumn(str(error), ("sources", number, *error.at)) from error
             except SourceError as error:
                 scan.source_error(str(error))
         scan.raise_problems()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from augforge.cache.filecache import FileCache
-from augforge.errors import SourceError, nearest
+from augforge.errors import SourceError, UnknownColumn, nearest
 from augforge.keys import digest
 from augforge.sources.core import Record, Source
 from augforge.sources.licences import Licence
@@ -108,6 +108,8 @@ def open_table(source: Source, cache: FileCache, report: Callable[[str], None]) 
     path = source.root / join.table
     try:
         return MetadataTable(path, join, read_joined_rows(path, join, cache))
+    except UnknownColumn:
+        raise  # one error, whose place in the recipe can be named
     except SourceError as error:
         report(str(error))
         return MetadataTable(path, join, {})
@@ -146,6 +148,21 @@ def with_group(record: Record, source: Source) -> Record:
             "Correct source.group.regex."
         )
     return replace(record, group=group)
+
+
+def check_group_column(source: Source, records: Iterable[Record], table: MetadataTable | None) -> None:
+    """Raise UnknownColumn if groups are a column that neither samples nor rows of the table have."""
+    column = source.group.column if source.group else None
+    if column is None or (table is not None and not table.rows):  # then the table is broken, which was reported
+        return
+    rows = () if table is None else table.rows.values()
+    known = {name for row in rows for name in row} | {name for record in records for name in record.metadata}
+    if column not in known:
+        raise UnknownColumn(
+            f"no sample in {source.root} has '{column}' in its metadata; expected the column of its group. Correct "
+            f"source.group.column.{nearest(column, known) or ' The source has no metadata: set source.metadata.'}",
+            ("group", "column"),
+        )
 
 
 def with_licence(record: Record, stated: Licence) -> Record:

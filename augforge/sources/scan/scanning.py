@@ -23,7 +23,7 @@ from augforge.sources.looks import as_it_looks, as_spoken, look_alike
 from augforge.sources.plausibility.listed import Census
 from augforge.sources.scan.agreeing import Agreeing
 from augforge.sources.scan.images import IMAGE_FACTS, image_facts
-from augforge.sources.scan.joining import open_table, with_group, with_licence, with_row
+from augforge.sources.scan.joining import check_group_column, open_table, with_group, with_licence, with_row
 from augforge.sources.scan.likely import IMAGES, conversion_of, layout_error, report_unread, unread_images
 from augforge.sources.scan.orientation import Claim, as_stored, settle_orientation
 from augforge.sources.scan.own_splits import Splits
@@ -278,10 +278,9 @@ class Scan(ScanReport, OldNames):
 
     def _complete_records(self, records: Shelf[Record]) -> Iterator[Record]:
         """The records with their splits and groups, and with their rows of metadata. One without a group is bad."""
-        splits, table = (
-            Splits.of(self.source, records, self.splits_assigned),
-            open_table(self.source, self.cache, self.source_error),
-        )
+        splits = Splits.of(self.source, records, self.splits_assigned)
+        table = open_table(self.source, self.cache, self.source_error)
+        check_group_column(self.source, records.values(), table)
         stated = self.source.stated_licence
         self.licences |= {} if stated is None else {stated.key: stated}
         self.warnings += splits.warnings

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from augforge.errors import SourceError, nearest
+from augforge.errors import SourceError, UnknownColumn, nearest
 from augforge.sources.scan.people import xlsx_rows
 
 Value: TypeAlias = str | int | float | bool
@@ -46,9 +46,9 @@ class Table:
     lines: list[int]
 
     def column(self, name: str) -> int:
-        """Index of a column. Raises SourceError, suggesting the nearest name, if there is none."""
+        """Index of a column. Raises UnknownColumn, suggesting the nearest name, if there is none."""
         if name not in self.columns:
-            raise SourceError(f"{self.path} has no column '{name}'.{nearest(name, self.columns)}")
+            raise UnknownColumn(f"{self.path} has no column '{name}'.{nearest(name, self.columns)}")
         return self.columns.index(name)
 
     def where(self, row: int) -> str:
