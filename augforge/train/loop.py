@@ -27,8 +27,10 @@ from augforge.train.data.batch import Batch, images_to_device, to_device
 from augforge.train.evaluation.pictures import curves
 from augforge.train.guards import check_finite, explain_torch_errors, stop_on_signals
 from augforge.train.journal import Journal, read_journal
+from augforge.train.labels.losses import LabelLosses, check_mask_losses
+from augforge.train.labels.scores import FIGURE_NAMES, main_figure
 from augforge.train.net.device import Precision, choose_device, choose_precision, make_repeatable
-from augforge.train.net.losses import Losses, class_loss
+from augforge.train.net.losses import Losses
 from augforge.train.net.optim import Schedule, build_average, build_optimizer
 from augforge.train.run import Log, TrainingRun, check_folder, write_json
 from augforge.train.rundata import RunData, TrainAndVal
@@ -111,7 +113,15 @@ class Trainer:
         self.average = build_average(self.network, self.config, self.total_steps)
         compiled = torch.compile(self.network) if self.config.compile else self.network
         self.model, self.optimizer = self.accelerator.prepare(compiled, optimizer)
-        self.losses = Losses(self.config.loss)
+        self._build_losses()
+
+    def _build_losses(self) -> None:
+        spec, losses = self.run.spec, self.config.loss
+        if spec.task == "segmentation":
+            check_mask_losses(losses)
+            self.losses = Losses(losses)
+        else:
+            self.label_losses = LabelLosses(losses, spec.groups, self.data.training.labels, self.data.truth)
 
     # ---- training ----
 
@@ -178,7 +188,7 @@ class Trainer:
         if self.run.spec.task == "classification":
             with self.accelerator.autocast():
                 logits = self.model(images_to_device(batch, device, channels))
-            return {"loss": class_loss(logits, batch.labels.to(device))}
+            return self.label_losses(logits, batch.labels.to(device))
         images, target, counted = to_device(batch, self.data.training.classes, device, channels)
         with self.accelerator.autocast():
             logits = self.model(images)
@@ -207,7 +217,7 @@ class Trainer:
         score = scores.pop("score")
         self.schedule.record_score(score)
         self._record("validation", {"epoch": self.state.epoch, **scores})
-        name = "mean Dice" if self.run.outputs else "accuracy"
+        name = "mean Dice" if self.run.outputs else FIGURE_NAMES[main_figure(self.run.spec.groups)]
         self.log(f"epoch {self.state.epoch}, step {self.state.step}: {name} {score:.4f}")
         if self.state.best is None or score > self.state.best:
             self.state = replace(self.state, best=score)
