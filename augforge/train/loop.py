@@ -27,10 +27,10 @@ from augforge.train.data.batch import Batch, images_to_device, to_device
 from augforge.train.evaluation.pictures import curves
 from augforge.train.guards import check_finite, explain_torch_errors, stop_on_signals
 from augforge.train.journal import Journal, read_journal
-from augforge.train.labels.losses import LabelLosses, check_mask_losses
+from augforge.train.labels.losses import build_losses
 from augforge.train.labels.scores import FIGURE_NAMES, main_figure
 from augforge.train.net.device import Precision, choose_device, choose_precision, make_repeatable
-from augforge.train.net.losses import Losses
+from augforge.train.net.mixstyle import attach_mixstyle
 from augforge.train.net.optim import Schedule, build_average, build_optimizer
 from augforge.train.run import Log, TrainingRun, check_folder, write_json
 from augforge.train.rundata import RunData, TrainAndVal
@@ -110,18 +110,11 @@ class Trainer:
         self.network = network.to(self.accelerator.device).to(memory_format=layout)  # type: ignore[call-overload]
         optimizer = build_optimizer(self.network, self.config.optimizer)
         self.schedule = Schedule(optimizer, self.config.schedule, self.total_steps)
+        attach_mixstyle(self.network, self.config.mixstyle, self.run.input)
         self.average = build_average(self.network, self.config, self.total_steps)
         compiled = torch.compile(self.network) if self.config.compile else self.network
         self.model, self.optimizer = self.accelerator.prepare(compiled, optimizer)
-        self._build_losses()
-
-    def _build_losses(self) -> None:
-        spec, losses = self.run.spec, self.config.loss
-        if spec.task == "segmentation":
-            check_mask_losses(losses)
-            self.losses = Losses(losses)
-        else:
-            self.label_losses = LabelLosses(losses, spec.groups, self.data.training.labels, self.data.truth)
+        self.losses = build_losses(self.config.loss, self.run.spec, self.data.training)
 
     # ---- training ----
 
@@ -188,7 +181,7 @@ class Trainer:
         if self.run.spec.task == "classification":
             with self.accelerator.autocast():
                 logits = self.model(images_to_device(batch, device, channels))
-            return self.label_losses(logits, batch.labels.to(device))
+            return self.losses(logits, batch.labels.to(device))
         images, target, counted = to_device(batch, self.data.training.classes, device, channels)
         with self.accelerator.autocast():
             logits = self.model(images)

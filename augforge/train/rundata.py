@@ -19,7 +19,7 @@ from augforge.train.config import STRIDE, TrainConfig
 from augforge.train.data.inputspec import InputSpec, RunSpec
 from augforge.train.data.loading import TrainingBatches
 from augforge.train.data.trainingset import TrainingSet, label_vectors
-from augforge.train.labels.groups import LabelGroup, Vectors, absent_label_warnings, derive_groups, labels_of
+from augforge.train.labels.groups import LabelGroup, absent_label_warnings, derive_groups, labels_of
 from augforge.train.net.model import encoder_normalisation
 
 if TYPE_CHECKING:
@@ -83,11 +83,6 @@ class RunData:
             self.config.label_groups, self.config.task, self.training.labels, np.concatenate(truth), names
         )
 
-    @property
-    def truth(self) -> Vectors:
-        """The label vectors of the training samples, (N, L), in the order of the run's labels."""
-        return self.training.label_vectors[:, [self.training.labels.index(label) for label in self.spec.labels]]
-
     def _keep_labelled(self, part: Dataset) -> Dataset:
         """The samples with at least one known class; where labels are learnt, those with a label vector."""
         if self._learns_labels:
@@ -114,7 +109,8 @@ class RunData:
         The same for labels that no training sample has.
         """
         if self.spec.task == "classification":
-            yield from absent_label_warnings(self.spec.groups, self.truth)
+            columns = [self.training.labels.index(label) for label in self.spec.labels]
+            yield from absent_label_warnings(self.spec.groups, self.training.label_vectors[:, columns])
             return
         present = dict(zip(self.training.classes, np.any(self.training.present, axis=0).tolist(), strict=True))
         absent = [name for name in self.spec.outputs if not present[name]]

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from augforge.train.evaluation.labels import auroc, label_scores
 from rich.console import Console
 
 from augforge import bitmask
@@ -25,7 +26,6 @@ from augforge.sample import IDENTITY, Sample
 from augforge.store.dataset import open_dataset
 from augforge.train.data.inputspec import InputSpec
 from augforge.train.evaluation.evaluate import evaluate
-from augforge.train.evaluation.labels import auroc, label_scores
 from augforge.train.evaluation.tables import render_evaluation
 from augforge.train.prediction.inference import Prediction
 from augforge.train.run import TrainingRun

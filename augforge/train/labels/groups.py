@@ -21,7 +21,7 @@ ONLY_GROUP = "label"
 """Name of the one group, where the configuration names none."""
 _ROUNDING = 1e-3  # mixed labels are float32 shares of areas
 _FEW = 0.1
-"""If fewer samples than this share decide that labels are no alternatives, they may be mistakes: a warning names one."""
+"""If fewer samples than this share decide that labels are no alternatives, they may be mistakes, and one is named."""
 _SHOWN = 10
 
 

@@ -14,9 +14,12 @@ from torch.nn import functional as F
 
 from augforge.errors import TrainError, nearest
 from augforge.train.labels.groups import Kind, LabelGroup, Vectors, labelled_rows, labels_of, slices
+from augforge.train.net.losses import Losses
 
 if TYPE_CHECKING:
     from augforge.train.config import LossConfig
+    from augforge.train.data.inputspec import RunSpec
+    from augforge.train.data.trainingset import TrainingSet
 
 Term = Callable[["Weights", Tensor, Tensor], Tensor]
 """A function of weights, logits (N, K) and targets (N, K) of a group to a scalar."""
@@ -154,7 +157,22 @@ class LabelLosses:
         return {**losses, "loss": total}
 
 
-def check_mask_losses(configs: Sequence[LossConfig]) -> None:
+def build_losses(
+    configs: Sequence[LossConfig], spec: RunSpec, training: TrainingSet
+) -> Callable[..., dict[str, Tensor]]:
+    """The losses of a run: `Losses` of masks, or `LabelLosses`.
+
+    Raises:
+        TrainError: a loss, or one of its keys, is not for what the run learns.
+    """
+    if spec.task == "segmentation":
+        _check_mask_losses(configs)
+        return Losses(configs)
+    truth = training.label_vectors[:, [training.labels.index(label) for label in spec.labels]]
+    return LabelLosses(configs, spec.groups, training.labels, truth)
+
+
+def _check_mask_losses(configs: Sequence[LossConfig]) -> None:
     """Raise TrainError for a loss of masks that is for labels alone, or has a key that is."""
     for config in configs:
         if config.name == "cross_entropy":

@@ -5,10 +5,10 @@
 | name, file | of the image; ``file`` is its path with suffix |
 | width, height | of the image, pixels |
 | probability | struct of float32 by label |
-| predicted | the labels that are predicted: the likeliest of each single group, and others that reach their threshold |
+| predicted | the likeliest label of each single group, and others that reach their threshold |
 
-The CSV has ``image_name``, a column of probabilities for each label, and ``predicted`` with ``;`` between labels. What made
-the table stands in the schema's metadata under ``augforge``, as JSON.
+The CSV has ``image_name``, a column of probabilities for each label, and ``predicted`` with ``;`` between labels. What
+made the table stands in the schema's metadata under ``augforge``, as JSON.
 """
 
 from __future__ import annotations

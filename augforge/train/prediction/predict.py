@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from augforge import bitmask
-from augforge.errors import SourceError, TrainError
+from augforge.errors import SourceError
 from augforge.export.paths import sample_path
 from augforge.files import make_folder, writing
 from augforge.progress import Progress, Silent
@@ -126,7 +126,8 @@ def predict(
 class Pairing(Protocol):
     """What predicts samples one by one."""
 
-    def pairs(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, Any]]: ...
+    def pairs(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, Any]]:
+        """Each sample with its prediction, in order."""
 
 
 def predict_targets(
