@@ -28,7 +28,7 @@ from augforge.train.evaluation.pictures import curves
 from augforge.train.guards import check_finite, explain_torch_errors, stop_on_signals
 from augforge.train.journal import Journal, read_journal
 from augforge.train.labels.losses import build_losses
-from augforge.train.labels.scores import FIGURE_NAMES, main_figure
+from augforge.train.labels.scores import score_name
 from augforge.train.net.device import Precision, choose_device, choose_precision, make_repeatable
 from augforge.train.net.mixstyle import attach_mixstyle
 from augforge.train.net.optim import Schedule, build_average, build_optimizer
@@ -210,8 +210,7 @@ class Trainer:
         score = scores.pop("score")
         self.schedule.record_score(score)
         self._record("validation", {"epoch": self.state.epoch, **scores})
-        name = "mean Dice" if self.run.outputs else FIGURE_NAMES[main_figure(self.run.spec.groups)]
-        self.log(f"epoch {self.state.epoch}, step {self.state.step}: {name} {score:.4f}")
+        self.log(f"epoch {self.state.epoch}, step {self.state.step}: {score_name(self.run.spec.groups)} {score:.4f}")
         if self.state.best is None or score > self.state.best:
             self.state = replace(self.state, best=score)
             if self.is_main:

@@ -24,6 +24,7 @@ SCORE_COLUMNS = {
     "class": pl.String,
     "given": pl.Boolean,
     "probability": pl.Float64,
+    "predicted": pl.Int64,
     "on_given": pl.Float64,
     "on_others": pl.Float64,
     "covered": pl.Float64,
@@ -61,15 +62,17 @@ def score_label_model(
 def _score_table(model: TrainedModel, common: CommonSet, probabilities: Vectors, truth: Vectors) -> pl.DataFrame:
     true = true_labels(model.groups, truth)
     thresholds = (model.threshold,) * truth.shape[1]
-    right = predicted_labels(model.groups, probabilities, thresholds) == true
+    predicted = predicted_labels(model.groups, probabilities, thresholds)
+    right = predicted == true
     tables = []
     for group, part in slices(model.groups):
         labelled = labelled_rows(group, truth[:, part])
         for label, c in zip(group.labels, range(part.start, part.stop), strict=True):
             on_given = np.where(true[:, c] & labelled, right[:, c], np.nan)
             on_others = np.where(~true[:, c] & labelled & group.multi, right[:, c], np.nan)
-            columns = (common.names, common.groups, [label] * len(true), true[:, c], probabilities[:, c])
-            values = (*columns, on_given, on_others, [1.0] * len(true))
+            names = (common.names, common.groups, [label] * len(true))
+            said = (true[:, c], probabilities[:, c], predicted[:, c].astype(np.int64))
+            values = (*names, *said, on_given, on_others, [1.0] * len(true))
             tables.append(pl.DataFrame(dict(zip(SCORE_COLUMNS, values, strict=True)), schema=SCORE_COLUMNS))
     return pl.concat(tables).with_columns(pl.col("on_given", "on_others").fill_nan(None))
 

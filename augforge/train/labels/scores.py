@@ -21,7 +21,6 @@ from augforge.train.labels.groups import (
 
 MAIN_FIGURE = {False: "accuracy", True: "mean_average_precision"}
 """The figure that chooses the best network, by whether its first group is multi."""
-FIGURE_NAMES = {"accuracy": "accuracy", "mean_average_precision": "mAP"}
 
 
 def label_scores(
@@ -150,3 +149,9 @@ def average_precision(scores: NDArray[np.floating[Any]], true: Flags) -> float:
 def main_figure(groups: Sequence[LabelGroup]) -> str:
     """The key of the figure by which the best network is kept: that of the first group."""
     return MAIN_FIGURE[groups[0].multi]
+
+
+def score_name(groups: Sequence[LabelGroup]) -> str:
+    """What people call the figure that chooses the best network; without groups, a run learns masks."""
+    names = {"accuracy": "accuracy", "mean_average_precision": "mAP"}
+    return names[main_figure(groups)] if groups else "mean Dice"

@@ -59,10 +59,7 @@ def attach_mixstyle(network: nn.Module, config: MixStyleConfig | None, spec: Inp
         return []
     prefix = "encoder." if isinstance(getattr(network, "encoder", None), nn.Module) else ""
     part = network.get_submodule(prefix.rstrip("."))
-    if config.layers is None:
-        chosen = [prefix + name for name in _stages(part, spec)]
-    else:
-        chosen = list(config.layers)
+    chosen = list(config.layers or [prefix + name for name in _stages(part, spec)])
     modules = dict(network.named_modules())
     for name in chosen:
         if name not in modules:

@@ -94,7 +94,7 @@ def predict(
         SourceError: files that cannot be read. No table is left behind.
     """
     options: dict[str, Any] = {"batch_size": batch_size, "window": window, "tta": tta, "swap": swap}
-    if run.spec.task == "classification":
+    if not run.outputs:
         from augforge.train.labels.predict import predict_labels
 
         where: dict[str, Any] = {"csv": csv, "image_name": image_name, "split": split, "overlays": overlays}

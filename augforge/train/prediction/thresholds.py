@@ -62,7 +62,7 @@ def tune_thresholds(
     """
     from augforge.train.run import write_json
 
-    if run.spec.task == "classification":
+    if not run.outputs:
         return tune_label_thresholds(run, dataset, split, grid, progress, **options)
     part = dataset.split(split)
     tuning = ThresholdTuner(run.outputs, [*grid, run.config.threshold])
