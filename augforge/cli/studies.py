@@ -68,7 +68,8 @@ def compare(
 
     Trains the same model, with the same budget and seeds, on each dataset's training split, and scores every model on
     the source images that all datasets hold back for validation, at the source's own pixels and raw labels: recipes
-    that prepare images differently stay comparable. Differences come with 95 % intervals over seeds and images.
+    that prepare images differently stay comparable. Differences come with 95 % intervals over seeds and images. Masks
+    are compared by Dice, labels by balanced accuracy.
     Finished parts are kept: the same command goes on.
     """
     need_trainer()

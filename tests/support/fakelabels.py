@@ -36,7 +36,7 @@ def label_dataset(
     side: int = 32,
     noise: int = 0,
 ) -> Dataset:
-    """A dataset of images whose gray value is thrice their number, with labels, and perhaps a metadata column `site`."""
+    """Images whose gray value is thrice their number, with labels, and perhaps a metadata column `site`."""
     data = root / "data"
     for number, image in enumerate(rows):
         path = data / f"{image}.png"

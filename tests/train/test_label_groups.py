@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -23,7 +24,9 @@ LABELS = ("cat", "dog", "art", "photo")
 BOTH = {"class": ("cat", "dog"), "domain": ("art", "photo")}
 
 
-def derive(rows: list[list[float]], groups: Any = None, task: Any = None) -> tuple[tuple[LabelGroup, ...], list[str]]:
+def derive(
+    rows: Sequence[Sequence[float]], groups: Any = None, task: Any = None
+) -> tuple[tuple[LabelGroup, ...], list[str]]:
     truth = np.array(rows, float)
     names = [f"s{i}" for i in range(len(rows))]
     return derive_groups(groups or {}, task, LABELS[: truth.shape[1]], truth, names)

@@ -107,7 +107,7 @@ def test_focal_loss() -> None:
 def test_rows_without_an_alternative_do_not_count() -> None:
     gap = np.array([SOFT[0], [0, 0, 0]])
     for name in ("cross_entropy", "focal"):
-        config = LossConfig(name=name)  # type: ignore[arg-type]
+        config = LossConfig.model_validate({"name": name})
         assert only(config, SINGLE, gap) == pytest.approx(only(config, SINGLE, SOFT[:1], logits=LOGITS[:1]), rel=1e-6)
         assert only(config, SINGLE, np.zeros((2, 3))) == 0
 

@@ -107,7 +107,7 @@ def test_mirrored_views_exchange_the_labels_of_sides() -> None:
 
     def found(*tta: str, swap: Any = None) -> list[float]:
         predictor = LabelPredictor(Brighter(), SIDES, UNIT, torch.device("cpu"), tta=tta, swap=swap)
-        return predictor.probabilities(images)[0].tolist()  # type: ignore[no-any-return]
+        return list(map(float, predictor.probabilities(images)[0]))
 
     sure = float(np.e / (1 + np.e))
     assert found() == pytest.approx([sure, 1 - sure])
@@ -218,10 +218,8 @@ def test_the_mean_of_probabilities(tmp_path: Path) -> None:
 
 
 def test_the_majority_of_votes(tmp_path: Path) -> None:
-    members = [
-        write(tmp_path / f"{n}.parquet", GRAYS, [row])
-        for n, row in enumerate([[0.9, 0.6], [0.9, 0.4], [0.1, 0.55], [0, 0]])
-    ]
+    rows: list[list[float]] = [[0.9, 0.6], [0.9, 0.4], [0.1, 0.55], [0, 0]]
+    members = [write(tmp_path / f"{n}.parquet", GRAYS, [row]) for n, row in enumerate(rows)]
     ensemble(members, tmp_path / "v.parquet")
     assert joined(tmp_path / "v.parquet") == [[]], "half of the weight is not enough"
     ensemble(members[:3], tmp_path / "v.parquet")
@@ -255,8 +253,8 @@ def test_tables_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainError, match=r"no.parquet is no table of predicted labels"):
         ensemble_labels([a, tmp_path / "no.parquet"], tmp_path / "v.parquet", "mean", [0.5, 0.5])
     with pytest.raises(TrainError, match="comes after i1"):
-        rows = [LabelRow(name, name, 8, 8, np.zeros(2, np.float32)) for name in ("i1", "i0")]
-        write_labels(tmp_path / "w.parquet", LabelHeader(SIDES, (0.5, 0.5), {}), rows)
+        wrong = [LabelRow(name, name, 8, 8, np.zeros(2, np.float32)) for name in ("i1", "i0")]
+        write_labels(tmp_path / "w.parquet", LabelHeader(SIDES, (0.5, 0.5), {}), wrong)
 
 
 def test_names_of_images_in_the_csv(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_alternatives_by_hand() -> None:
     assert (found["accuracy"], found["exact_match"]) == (0.75, 0.75)
     assert found["balanced_accuracy"] == pytest.approx((1 + 2 / 3) / 2), "of the labels that samples have"
     assert found["groups"]["label"]["confusion"] == [[1, 0, 0], [1, 2, 0], [0, 0, 0]]
-    wanted = {
+    wanted: dict[str, dict[str, Any]] = {
         "a": {"auroc": 1.0, "average_precision": 1.0, "precision": 0.5, "recall": 1.0, "samples": 1, "predicted": 2},
         "b": {"auroc": 1.0, "average_precision": 1.0, "precision": 1.0, "recall": 2 / 3, "samples": 3, "predicted": 2},
         "c": {"auroc": None, "average_precision": None, "precision": None, "recall": None, "samples": 0},
