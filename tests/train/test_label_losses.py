@@ -93,6 +93,12 @@ def test_pos_weight() -> None:
     assert balanced == pytest.approx(binary(sigmoid(LOGITS), PAIRS, np.array([1 / 3, 3, 1])).mean(), rel=1e-5)
 
 
+def test_a_label_that_all_samples_have_keeps_its_weight() -> None:
+    """No negatives: a balanced weight of 0 would leave its positives out of the loss."""
+    balanced = only(LossConfig(name="bce", pos_weight="balanced"), MULTI, PAIRS, truth=[[1, 0, 0], [1, 1, 0]])
+    assert balanced == pytest.approx(binary(sigmoid(LOGITS), PAIRS).mean(), rel=1e-5)
+
+
 def test_focal_loss() -> None:
     log = log_softmax(LOGITS)
     found = only(LossConfig(name="focal", gamma=1.5), SINGLE, SOFT)
@@ -107,7 +113,7 @@ def test_focal_loss() -> None:
 def test_rows_without_an_alternative_do_not_count() -> None:
     gap = np.array([SOFT[0], [0, 0, 0]])
     for name in ("cross_entropy", "focal"):
-        config = LossConfig.model_validate({"name": name})
+        config = LossConfig.model_validate({"name": name, "smoothing": 0.1})
         assert only(config, SINGLE, gap) == pytest.approx(only(config, SINGLE, SOFT[:1], logits=LOGITS[:1]), rel=1e-6)
         assert only(config, SINGLE, np.zeros((2, 3))) == 0
 

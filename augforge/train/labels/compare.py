@@ -49,7 +49,10 @@ def score_label_model(
     said, given = [], []
     for record, raw in zip(common.records, common.raw_samples(), strict=True):
         if raw.label is None:
-            raise TrainError(f"{record.name} has no label in {common.source.path}, so no model can be judged by it")
+            raise TrainError(
+                f"{record.name} has no label in {common.source.path}, so no model can be judged by it. Label it, or "
+                "leave it out of both datasets"
+            )
         parts = list(islice(predictions, len(compared.views[record.name])))
         said.append(np.mean([part.probabilities for part in parts], axis=0, dtype=np.float64))
         given.append(raw.label)

@@ -233,12 +233,12 @@ def _weights(config: LossConfig, group: LabelGroup, truth: Vectors, groups: Sequ
     rows, have = int(labelled_rows(group, truth).sum()), truth.sum(axis=0)
     by_class = rows / (max(1, np.count_nonzero(have)) * np.maximum(have, 1e-9))
     positive = np.where(have < rows, (rows - have) / np.maximum(have, 1e-9), 1)
-    weights = {"class_weights": by_class, "pos_weight": positive}
-    chosen = (
-        _chosen(key, getattr(config, key), np.where(have > 0, balanced, 1), group, groups)
-        for key, balanced in weights.items()
+    balanced_labels, balanced_positive = (np.where(have > 0, each, 1) for each in (by_class, positive))
+    return Weights(
+        config,
+        _chosen("class_weights", config.class_weights, balanced_labels, group, groups),
+        _chosen("pos_weight", config.pos_weight, balanced_positive, group, groups),
     )
-    return Weights(config, *chosen)
 
 
 def _chosen(

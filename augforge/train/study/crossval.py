@@ -140,7 +140,8 @@ def _train_and_score(
 ) -> FoldFiles:
     """The files of a fold; both training and scoring are skipped if an earlier call has done them."""
     dataset = fold.train
-    fold_digest = digest(config.model_dump(mode="json"), dataset.version, sorted(fold.groups))[:8]
+    held_out = [] if fold.value is None else [fold.value]
+    fold_digest = digest(config.model_dump(mode="json"), dataset.version, sorted(fold.groups), *held_out)[:8]
     run_folder = out / f"fold{fold.number}-{fold_digest}"
     files = FoldFiles(run_folder / "judged.parquet", run_folder / "predictions.parquet")
     if not files.scores.exists():
