@@ -159,7 +159,7 @@ class TrainConfig(_Strict):
         description="of labels, of all or by group: single, of which exactly one is true, or multi, each judged by "
         "itself; null: single if every label vector sums to 1. Set, labels are learnt though there are masks",
     )
-    label_groups: dict[str, tuple[str, ...]] = Field(
+    label_groups: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(
         default_factory=dict,
         description="labels that belong together, {class: [cat, dog], domain: [art, photo]}; each group has outputs, a "
         "loss and figures of its own, and the first one chooses the best network; {} is one group of all labels",
