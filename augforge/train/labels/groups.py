@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augforge.errors import TrainError, nearest, some
-from augforge.report.tables import plural
 
 Vectors = NDArray[np.floating[Any]]
 """(N, L), one row per sample, 0 to 1."""
@@ -127,7 +126,7 @@ def _check_single(name: str, labels: Sequence[str], sums: NDArray[Any], names: S
     none = [sample for sample, total in zip(names, sums, strict=True) if not total]
     if none:
         yield (
-            f"{plural(len(none), 'sample')}, such as {none[0]}, have no label of {name}; as task is single, they "
+            f"{_samples(len(none))}, such as {none[0]}, have no label of {name}; as task is single, they "
             "count as not labelled there"
         )
 
@@ -137,16 +136,21 @@ def _check_alternatives(name: str, sums: NDArray[Any], names: Sequence[str]) -> 
     if len(wrong):
         raise TrainError(
             f"of the labels of {name} exactly one is expected in each sample (task single), but those of "
-            f"{names[wrong[0]]} sum to {sums[wrong[0]]:.4g}, and so in {plural(len(wrong), 'sample')}. Train with "
+            f"{names[wrong[0]]} sum to {sums[wrong[0]]:.4g}, and so in {_samples(len(wrong))}. Train with "
             "task: multi, or correct the labels"
         )
+
+
+def _samples(count: int) -> str:
+    """A number of samples; loading processes import this module, and not the report's tables."""
+    return f"{count:,} sample{'' if count == 1 else 's'}"
 
 
 def _doubt(name: str, sums: NDArray[Any], names: Sequence[str]) -> Iterator[str]:
     others = np.flatnonzero(~_is_one(sums))
     if 0 < len(others) < _FEW * len(sums):
         yield (
-            f"{len(others)} of {plural(len(sums), 'sample')}, such as {names[others[0]]}, have no label of {name} or "
+            f"{len(others)} of {_samples(len(sums))}, such as {names[others[0]]}, have no label of {name} or "
             "several, so each label is judged by itself. If exactly one is meant, correct them and set task: single"
         )
 
