@@ -110,10 +110,10 @@ class TrainingRun:
 
     @property
     def thresholds(self) -> tuple[float, ...]:
-        """The probability from which a pixel is the class, for each class; tuned values if there are any."""
+        """The probability from which a pixel is the class, for each class or label; tuned values if there are any."""
         path = self.folder / "thresholds.json"
         tuned = json.loads(path.read_text(encoding="utf-8"))["thresholds"] if path.exists() else {}
-        return tuple(tuned.get(name, self.config.threshold) for name in self.outputs)
+        return tuple(tuned.get(name, self.config.threshold) for name in self.outputs or self.labels)
 
     def summary(self) -> dict[str, Any]:
         """The summary of a finished run; TrainError while it is not finished."""
