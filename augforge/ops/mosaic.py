@@ -86,7 +86,7 @@ class Mosaic(OpParams):
 @op(
     "mosaic",
     Mosaic,
-    version=1,
+    version=2,
     role="augment",
     examples=Examples(
         [
