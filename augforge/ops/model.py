@@ -27,6 +27,10 @@ class OpParams(BaseModel):
         """The parameters that differ from their defaults: what ids and random draws depend on."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
+    def revision(self) -> int:
+        """How often the pixels changed for these parameters alone, which raises no version: part of ids if above 0."""
+        return 0
+
 
 class FilterParams(OpParams):
     """Parameters every filter has."""

@@ -37,7 +37,8 @@ def op_identity(bound: BoundOp) -> list[Any]:
     inputs, and count as such.
     """
     fitted = bound.fitted if bound.op.weigh is None else None
-    return [str(bound.op), bound.label, bound.params.declared(), fitted]
+    revision = bound.params.revision()
+    return [str(bound.op), bound.label, bound.params.declared(), fitted, *([revision] if revision else [])]
 
 
 def seed_if_random(step: Step, seed: int) -> int | None:
