@@ -460,16 +460,15 @@ def test_shrink_keeps_half_of_the_area(
     seed: int, classes: int, height: int, width: int, factors: tuple[int, int] | None, layout: str
 ) -> None:
     rng = np.random.default_rng(seed)
-    old = (
-        (height * factors[0], width * factors[1]) if factors else (height + rng.integers(20), width + rng.integers(20))
-    )
-    stack = crowded(seed, classes, int(old[0]), int(old[1]))
+    old_height, old_width = rng.integers((height, width), (height + 20, width + 20)).tolist()
+    if factors:
+        old_height, old_width = height * factors[0], width * factors[1]
+    stack = crowded(seed, classes, old_height, old_width)
     made = bitmask.shrink(LAYOUTS[layout](bitmask.from_masks(list(stack))), width, height)
     expected = half_of_the_area(stack, width, height)
-    if not (stack[:, ::8, ::8].sum(axis=0) > 1).any() and not (stack.sum(axis=0) > 1).any():
-        return  # a label map: see below
     np.testing.assert_array_equal(made, bitmask.from_masks(list(expected)))
-    assert made.flags.c_contiguous and not has_extra_bits(made, classes)
+    assert not has_extra_bits(made, classes)
+    assert made.flags.c_contiguous or (width, height) == (old_width, old_height)
 
 
 @pytest.mark.parametrize("size", [(64, 48), (32, 24), (16, 12), (50, 37), (91, 70), (1, 1), (96, 24)])
@@ -505,7 +504,7 @@ def test_a_label_map_stays_one(classes: int, size: tuple[int, int]) -> None:
     stack = np.stack([labels == c for c in range(classes)])
     half = half_of_the_area(stack, *size)
     first = half & (np.cumsum(half, axis=0) == 1)
-    assert size[0] % 10 or (half.sum(axis=0) > 1).any()
+    assert size[0] % 10 or classes > 2 or (half.sum(axis=0) > 1).any()
     np.testing.assert_array_equal(
         bitmask.shrink(bitmask.from_masks(list(stack)), *size), bitmask.from_masks(list(first))
     )

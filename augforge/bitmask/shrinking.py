@@ -27,7 +27,9 @@ Bits = NDArray[Any]
 
 
 def shrink(planes: Planes, width: int, height: int) -> Planes:
-    """Scale planes (H, W, P) to (height, width), neither of which may be larger: C-contiguous.
+    """Scale planes (H, W, P) to (height, width), neither of which may be larger.
+
+    Returns C-contiguous planes, or the given ones if they have that size already.
 
     A new pixel stands for a rectangle of the old picture, of W / width by H / height old pixels. A class is there if it
     covers half of the rectangle's area or more. Nothing thinner than half a new pixel is left.
