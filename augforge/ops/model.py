@@ -15,6 +15,10 @@ Features = Mapping[str, Any]
 """What `measure` found in one sample, JSON-like."""
 
 
+WhenFewer = Literal["refuse", "repeat", "skip"]
+"""What an op of several inputs does with fewer samples than it takes: stop the build, take some again, make nothing."""
+
+
 class OpParams(BaseModel):
     """Parameters of an op: frozen, unknown keys refused."""
 
@@ -30,6 +34,18 @@ class OpParams(BaseModel):
     def revision(self) -> int:
         """How often the pixels changed for these parameters alone, which raises no version: part of ids if above 0."""
         return 0
+
+    def when_fewer(self) -> WhenFewer:
+        """What to do for a sample if there are fewer partners than a call takes."""
+        return "refuse"
+
+    def partner_condition(self) -> str | None:
+        """The condition on partners, as `where` is one on anchors; None for those that the step acts on."""
+        return None
+
+    def applies_fitted(self) -> bool:
+        """Whether what was fitted decides pixels, though the op weighs partners by it, too."""
+        return False
 
 
 class FilterParams(OpParams):

@@ -18,7 +18,8 @@ from augforge import bitmask
 from augforge.errors import PlanError
 from augforge.keys import rng_for
 from augforge.ops import OPS, Context
-from augforge.ops.mixing import CopyPaste, CutMix, MixUp
+from augforge.ops.copy_paste import CopyPaste
+from augforge.ops.mixing import CutMix, MixUp
 from augforge.sample import Sample
 
 CTX, DRAWS = Context(class_names(9)), 10_000

@@ -30,7 +30,8 @@ def draws(
     occurrence: int = 0,
 ) -> Draws:
     partners = Partners(bound(inputs, occurrence), names, seed, weights)
-    return {(name, copy): partners.of(name, copy) for name in names for copy in range(copies)}
+    found = {(name, copy): partners.of(name, copy) for name in names for copy in range(copies)}
+    return {key: drawn for key, drawn in found.items() if drawn is not None}
 
 
 @settings(deadline=None, max_examples=60)
