@@ -98,7 +98,7 @@ class Judge:
         return weigh(candidate, step.bound.params, self.context.op_context(step.bound))
 
     def choices(self, first: Step | None, rows: Sequence[Row]) -> tuple[Chooses, Chooses]:
-        """Whether a step of a stage acts on a row, and whether it may draw it as partner; `first` has the conditions."""
+        """Whether a step of a stage acts on a row, and whether it may draw it; `first` has the conditions."""
         conditions = {} if first is None else first.conditions
         matching = {key: self.rows_matching(text, rows, first) for key, text in conditions.items() if first}
 

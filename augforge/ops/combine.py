@@ -92,10 +92,10 @@ def fit_class_weights(rule: ClassWeights, candidates: Sequence[Candidate]) -> di
     known: Counter[str] = Counter()
     train = [candidate for candidate in candidates if candidate.split == "train"]
     for candidate in train:
-        areas = candidate.features["area"]
+        areas = {name: area for name, area in candidate.features["area"].items() if name != IGNORE}
         for name, area in (areas or shown_labels(candidate.features)).items():
             known[name] += area is not None
-            if area and name != IGNORE:
+            if area:
                 shares.setdefault(name, []).append(area / (candidate.width * candidate.height))
     if rule == "rare":
         return {name: _power_of_two(known[name] / len(found)) for name, found in sorted(shares.items())}

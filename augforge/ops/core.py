@@ -189,7 +189,6 @@ class Op(Generic[Params]):
         """Register the function that fits on a table. Ops find its JSON-like result again as ``ctx.fitted``.
 
         A result that changes pixels is rounded, so that a small change of the data re-makes nothing.
-
         It is given every split's candidates and takes thresholds from ``train`` alone.
         """
         self.fit = function

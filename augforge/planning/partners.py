@@ -26,7 +26,7 @@ class Partners:
             tiny differences of floats change no draw; 0 or NaN for never. None weighs all alike.
 
     Raises:
-        PlanError: there are fewer candidates than a call takes, and the op's parameters do not say what to do then.
+        PlanError: there is none to draw, or fewer than a call takes and the op's parameters do not say what to do then.
     """
 
     def __init__(
@@ -42,12 +42,18 @@ class Partners:
             given = np.array([weights[name] for name in self._names], np.float64)
             self._weights = np.where(given > 0, np.round(given * 1024) / 1024, 0.0)
         self._when_fewer = bound.params.when_fewer()
-        if self._when_fewer == "refuse":
-            self._check_enough(bound)
+        self._check_enough(bound)
 
     def _check_enough(self, bound: BoundOp) -> None:
         usable = int((self._weights > 0).sum()) if self._weights is not None else len(self._names)
-        if usable <= len(self._slots):  # one more than the slots, since the anchor may be one of the usable samples
+        if usable == 0 and self._when_fewer != "refuse":
+            raise PlanError(
+                f"{bound.name} draws partners from {len(self._names)} samples, and none of them has a weight above 0. "
+                "Add samples, or change what chooses or weighs them"
+            )
+        if (
+            usable <= len(self._slots) and self._when_fewer == "refuse"
+        ):  # one more than the slots, since the anchor may be one of the usable samples
             raise PlanError(
                 f"{bound.name} draws {len(self._slots)} partners for each sample, so it needs "
                 f"{len(self._slots) + 1} samples of a weight above 0, but there are {usable}. "

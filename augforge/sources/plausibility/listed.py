@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 from augforge.sources.listing import Finding, Record
 from augforge.sources.plausibility import classes as tables
+from augforge.sources.plausibility.columns import ODD_VALUES, NumericColumns
 from augforge.sources.plausibility.groups import LONE_GROUPS, LoneGroups
 from augforge.sources.plausibility.leaving import find_files_aside, find_folders_aside
 
 if TYPE_CHECKING:
     from augforge.sources.scan.scanning import Scan
 
-OF_THE_WHOLE = frozenset((tables.NOT_DRAWN, tables.NOT_GIVEN, tables.CLASSES_ALIKE, tables.NAMES_ALIKE, LONE_GROUPS))
+OF_THE_WHOLE = frozenset(
+    (tables.NOT_DRAWN, tables.NOT_GIVEN, tables.CLASSES_ALIKE, tables.NAMES_ALIKE, LONE_GROUPS, ODD_VALUES)
+)
 """Kinds that a union finds of all its sources together, and does not take over from each."""
 
 
@@ -27,12 +30,14 @@ class Census:
         drawn: how many samples show each class or label; None once the source does not know that of a sample.
         looks: hashes of the names without what people overlook.
         groups: what the names say of groups.
+        columns: which columns of metadata hold numbers.
     """
 
     images: int = 0
     drawn: Counter[str] | None = field(default_factory=Counter)
     looks: set[int] = field(default_factory=set)
     groups: LoneGroups = field(default_factory=LoneGroups)
+    columns: NumericColumns = field(default_factory=NumericColumns)
 
     def counted(self, records: Iterable[Record]) -> Iterator[Record]:
         """The records, which are taken in as they pass."""
@@ -44,6 +49,7 @@ class Census:
                 self.drawn.update(record.drawn)
             self.looks.add(hash(tables.folded(record.name)))
             self.groups.see(record)
+            self.columns.see(record)
             yield record
 
     def findings(
@@ -56,6 +62,7 @@ class Census:
         if len(self.looks) < self.images:  # rare, so the names are read again
             yield from tables.find_alike((record.name for record in records), tables.NAMES_ALIKE, "names")
         yield from self.groups.findings()
+        yield from self.columns.findings(scan)
         yield from find_files_aside(scan.refused)
         yield from find_folders_aside(scan.root, scan.visited)
         if scan.labels_seen is not None:
