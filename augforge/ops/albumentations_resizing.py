@@ -26,7 +26,7 @@ def _cropped(leaf: Any, mask: Array, params: dict[str, Any]) -> Array:
 
 def _cropped_and_padded(leaf: Any, mask: Array, params: dict[str, Any]) -> Array:
     unscaled = copy(leaf)
-    unscaled.keep_size = False
+    vars(unscaled)["keep_size"] = False
     return np.asarray(type(leaf).apply_to_mask(unscaled, mask, **params))
 
 
