@@ -100,6 +100,7 @@ class Judge:
     def choices(self, first: Step | None, rows: Sequence[Row]) -> tuple[Chooses, Chooses]:
         """Whether a step of a stage acts on a row, and whether it may draw it; `first` has the conditions."""
         conditions = {} if first is None else first.conditions
+        apart = first is not None and first.bound.params.partner_condition() is not None
         matching = {key: self.rows_matching(text, rows, first) for key, text in conditions.items() if first}
 
         def acts(step: Step, row: Row) -> bool:
@@ -107,7 +108,7 @@ class Judge:
             return in_split and (step.where is None or row.name in matching["where"])
 
         def joins(step: Step, row: Row) -> bool:
-            return row.name in matching["donors"] if "donors" in matching else acts(step, row)
+            return row.name in matching["donors"] if "donors" in matching else apart or acts(step, row)
 
         return acts, joins
 

@@ -72,7 +72,7 @@ class CopyPaste(OpParams):
 
     def partner_condition(self) -> str:
         """The donors, which `where` does not choose."""
-        return self.donors or "TRUE"
+        return self.donors or ""
 
     def applies_fitted(self) -> bool:
         """Whether the fitted weights draw the class."""

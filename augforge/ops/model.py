@@ -40,7 +40,7 @@ class OpParams(BaseModel):
         return "refuse"
 
     def partner_condition(self) -> str | None:
-        """The condition on partners, as `where` is one on anchors; None for those that the step acts on."""
+        """The condition on partners, as `where` is one on anchors; empty for all of the split, None for the anchors."""
         return None
 
     def applies_fitted(self) -> bool:

@@ -87,7 +87,7 @@ class Step:
     def conditions(self) -> dict[str, str]:
         """Its conditions on the samples it acts on (`where`) and on those it may draw as partners, by key."""
         found = {"where": self.where, "donors": self.bound.params.partner_condition()}
-        return {key: text for key, text in found.items() if text is not None}
+        return {key: text for key, text in found.items() if text}
 
     @property
     def probes(self) -> tuple[Step, ...]:
