@@ -40,7 +40,7 @@ class Strict(BaseModel):
 class StepKeys(Strict):
     """The keys of a step that are its own; every other key is its op's."""
 
-    op: str
+    op: str = Field(description="the op's name; `augforge ops` lists them")
     p: Annotated[float, Field(ge=0, le=1)] = Field(1.0, description="chance that a copy is made")
     copies: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="how many are made of each input")
     on: tuple[SplitName, ...] | None = Field(None, description="splits the step acts on; others pass untouched")
@@ -140,6 +140,24 @@ def read_step(
     bound = BoundOp(op.name, _read_params(document, data, at), sum(step.bound.name == op.name for step in before))
     on = keys.on or (("train",) if op.role in ("augment", "filter") else SPLITS)
     return Step(len(before) + 1, bound, keys.p, keys.copies, on, keys.keep_input, keys.where)
+
+
+def read_steps(
+    document: Document, steps: Sequence[Mapping[str, Any]], size: Any = None, fit: str = "letterbox"
+) -> tuple[Step, ...]:
+    """Check the steps of a recipe.
+
+    Args:
+        document: the recipe's file.
+        steps: those below its key ``steps``.
+        size, fit: of its ``output``; a size is a last `resize`.
+    """
+    read: list[Step] = []
+    for index, data in enumerate(steps):
+        read.append(read_step(document, data, ("steps", index), read))
+    if size is not None:
+        read.append(read_step(document, {"op": "resize", "size": size, "fit": fit}, ("output",), read))
+    return tuple(read)
 
 
 def _read_params(document: Document, data: Mapping[str, Any], at: KeyPath) -> OpParams:

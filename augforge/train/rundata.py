@@ -20,6 +20,7 @@ from augforge.train.data.inputspec import InputSpec, RunSpec
 from augforge.train.data.loading import TrainingBatches
 from augforge.train.data.trainingset import TrainingSet
 from augforge.train.net.model import encoder_normalisation
+from augforge.train.preparation import Preparation, differing
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +41,7 @@ class RunData:
         training: the samples to train on.
         validation: those to validate on, a part per dataset; empty if the configuration asks for no validation.
         spec: what the network predicts, and its input.
+        preparations: how each dataset was prepared, for predictions of raw images.
         warnings: what a person should know before the run.
 
     Raises:
@@ -64,7 +66,12 @@ class RunData:
             have = ", ".join(sorted({split for dataset in opened for split, n in dataset.manifest.splits.items() if n}))
             raise TrainError(f"{opened[0].folder} has no labelled split 'val'; there is: {have}. {_VAL_REMEDY}")
         self.spec = self._derive_spec(opened, device)
-        self.warnings = [*self._absent_class_warnings(), *_shared_group_warnings(train, self.validation)]
+        self.preparations = tuple(map(Preparation.of_dataset, opened))
+        self.warnings = [
+            *self._absent_class_warnings(),
+            *_shared_group_warnings(train, self.validation),
+            *differing(self.preparations),
+        ]
 
     def _derive_spec(self, opened: Sequence[Dataset], device: torch.device) -> RunSpec:
         outputs, labels = _outputs(self.training.classes), self.training.labels

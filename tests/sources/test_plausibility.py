@@ -7,13 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from makedata import block, put_image, put_json, put_pixels, put_text, scan
+from makedata import block, broken, put_image, put_json, put_pixels, put_text, scan
 
+from augforge import bitmask
 from augforge.sources.listing import Finding, Listing, Record
+from augforge.sources.looks import as_spoken
 from augforge.sources.plausibility.classes import find_alike
 from augforge.sources.plausibility.groups import LoneGroups
 from augforge.sources.plausibility.splits import find_far_shares, find_shared_images
+from augforge.sources.raster import rle
+from augforge.sources.raster.fills import Fill
+from augforge.sources.raster.outlines import Outlines, covered_classes
+from augforge.sources.raster.shapes import draw
 
 
 def kinds(listing: Listing) -> dict[str, tuple[str, ...]]:
@@ -51,6 +58,17 @@ def test_a_class_that_nothing_draws(tmp_path: Path) -> None:
     assert (found.kind, found.names) == ("class drawn nowhere", ("animals",))
     assert found.message == "class 'animals' is drawn in none of 3 images" and "class_map" in found.remedy
     assert not scan("coco", tmp_path, class_map={"animals": None}).all_findings
+
+
+def test_a_label_that_all_images_have(tmp_path: Path) -> None:
+    """A folder of images is taken for a class, as if the path were one level too high."""
+    for name in ("images/a", "images/b"):
+        put_image(tmp_path / f"{name}.png")
+    (found,) = scan("image-folder", tmp_path).all_findings
+    assert (found.kind, found.names) == ("one label for all images", ("images",))
+    assert found.message.startswith("each of 2 images has the label 'images', and there is no other")
+    put_image(tmp_path / "cats/c.png")
+    assert not scan("image-folder", tmp_path).all_findings
 
 
 def test_each_format_knows_what_is_drawn(tmp_path: Path) -> None:
@@ -142,6 +160,16 @@ def test_columns_without_an_odd_value(tmp_path: Path, ages: list[str]) -> None:
     assert not scan("mask-folder", tmp_path, metadata="ages.csv").all_findings
 
 
+def test_rows_of_a_table_that_fit_no_sample(tmp_path: Path) -> None:
+    mask_folder(tmp_path, "P1/a", "P1/b")
+    put_text(tmp_path / "ages.csv", "name,age\nP1/a,7\nP1/b.png,8\nP1/C,9\n")
+    (found,) = scan("mask-folder", tmp_path, metadata="ages.csv").all_findings
+    assert (found.kind, found.names) == ("metadata rows without a sample", ("ages.csv",))
+    assert found.message == "1 of 3 rows of ages.csv fits no sample, such as 'P1/C'"
+    put_text(tmp_path / "ages.csv", "group,age\nP1,7\n")
+    assert not scan("mask-folder", tmp_path, metadata={"table": "ages.csv", "on": "group"}).all_findings
+
+
 def records(*names: str, group: str | None = None) -> list[Record]:
     return [Record(name, group or name, None, 20, 16, 100, "x") for name in names]
 
@@ -165,6 +193,17 @@ def lone(found: list[Record]) -> list[Finding]:
         ([f"case_{i}" for i in range(20)], False),
         ([f"{i:012d}" for i in range(20)], False),
         ([f"p{p}_1" for p in range(9)], False),
+        ([f"frame_{i:06d}" for i in range(9)], True),  # one video
+        ([f"video{p}_frame_{i:04d}" for p in range(2) for i in range(6)], True),
+        ([f"ortho_{p}_tile_r{i}_c{j}" for p in "AB" for i in range(2) for j in range(2)], True),
+        ([f"map{p}-x{i}-y0" for p in "ABC" for i in range(3)], True),
+        ([f"IO000001 ({i})" for i in range(9)], False),  # a device's one name
+        (["wall_crop_1", "IMG_1", "IMG_2", "IMG_3"], False),
+        ([f"202304{d:02d}_1015{i}" for d in range(1, 5) for i in range(3)], False),  # days, as phones name them
+        ([f"IMG_2023-04-{d:02d} {i}" for d in range(1, 5) for i in range(3)], False),
+        ([f"{y}_{i:05d}" for y in (2007, 2008, 2009) for i in range(3)], False),
+        ([f"n0{w}/n0{w}_{i}" for w in range(4) for i in range(3)], False),  # ImageNet: the class's folder
+        ([f"00{w}.Black_Tern/Black_Tern_{i:04d}_{9 * i}" for w in range(4) for i in range(3)], False),
     ],
 )
 def test_names_that_look_like_parts_of_one_picture(names: list[str], found: bool) -> None:
@@ -200,6 +239,74 @@ def test_a_split_far_from_its_share(asked: float, counts: tuple[int, int], far: 
     found: list[Finding] = list(find_far_shares({"val": asked}, splits, len(splits)))
     assert [each.names for each in found] == [("val",)] * far
     assert not far or f"{counts[1]} of {sum(counts)} samples" in found[0].message
+
+
+@pytest.mark.parametrize(
+    ("ring", "covers"),
+    [
+        ([0, 0, 19, 0, 19, 15, 0, 15], {"outline"}),
+        ([-1, -1, 20, -1, 20, 16, -1, 16], {"outline", "pixel-centre", "coco"}),
+        ([0, 0, 20, 0, 20, 16, 0, 16], {"outline", "pixel-centre", "coco"}),
+        ([0, 0, 9, 0, 19, 0, 19, 15, 0, 15], {"outline"}),
+        ([0, 0, 19, 0, 19, 15], set()),
+        ([1, 0, 19, 0, 19, 15, 1, 15], set()),
+        ([0, 0, 19, 0, 19, 14, 0, 14], set()),
+    ],
+)
+def test_a_ring_that_covers_all_pixels(ring: list[float], covers: set[Fill]) -> None:
+    """What drawing it gives is the oracle."""
+    image = {"width": 20, "height": 16}
+    outlines = Outlines()
+    outlines.add_ring("x", [float(value) for value in ring], "it")
+    fills: tuple[Fill, ...] = ("outline", "pixel-centre", "coco")
+    for fill in fills:
+        drawn = bitmask.class_mask(draw([("x", [*map(float, ring)])], 16, 20, ["x"], fill), 0).all()
+        assert drawn == (fill in covers)
+        assert [*covered_classes(outlines.facts(), image, fill)] == ["x"] * int(drawn)
+
+
+def test_run_lengths_that_cover_all_pixels() -> None:
+    whole = np.ones((16, 20), np.uint8)
+    assert rle.fills(rle.encode(whole), 20, 16) and rle.fills(rle.compress([0, 5, 0, 315], 16, 20), 20, 16)
+    whole[7, 7] = 0
+    assert not rle.fills(rle.encode(whole), 20, 16)
+
+
+def test_what_people_overlook_in_a_name() -> None:
+    assert as_spoken(" P1 /Scan 2 ") == as_spoken("p1/scan 2") != as_spoken("p1/scan2")
+    assert as_spoken("GRÖSSE") == as_spoken("gro\u0308ße")
+
+
+def test_a_class_that_fills_all_masks_is_told_once(tmp_path: Path) -> None:
+    for name in "abc":
+        put_image(tmp_path / f"images/{name}.png")
+        put_pixels(tmp_path / f"masks/heart/{name}.png", block(0, 0, 20, 16))
+        put_pixels(tmp_path / f"masks/background/{name}.png", block(0, 0, 20, 16))
+    assert kinds(scan("mask-folder", tmp_path)).keys() == {"class fills its masks"}
+    put_pixels(tmp_path / "masks/heart/b.png", block(2, 2, 9, 9))
+    (found,) = scan("mask-folder", tmp_path).all_findings
+    assert (found.kind, found.names) == ("class in every pixel", ("heart",))
+    assert "2 of 3 images, such as a" in found.message
+
+
+def test_a_hole_label_that_names_nothing(tmp_path: Path) -> None:
+    put_image(tmp_path / "a.png")
+    shapes = [{"label": label, "points": [[2, 2], [9, 2], [9, 9]]} for label in ("cell", "ring")]
+    put_json(tmp_path / "a.json", {"imagePath": "a.png", "shapes": shapes})
+    (found,) = scan("labelme", tmp_path, hole_label="hole", class_map={"ring": None}).all_findings
+    assert (found.kind, found.names) == ("hole_label without effect", ("hole",))
+    assert not scan("labelme", tmp_path, hole_label="ring").all_findings
+
+
+def test_a_link_that_may_have_led_to_data_is_told(tmp_path: Path) -> None:
+    put_image(tmp_path / "data/cat/a.png")
+    put_image(tmp_path / "outside/b.png")
+    (tmp_path / "data/dog").symlink_to("nowhere")
+    assert kinds(scan("image-folder", tmp_path / "data")) == {"links that lead nowhere": ("dog",)}
+    (tmp_path / "data/dog").unlink()
+    (tmp_path / "data/dog").symlink_to(tmp_path / "outside")
+    broken("image-folder", tmp_path / "data", "out of the root", "links: follow")
+    assert scan("image-folder", tmp_path / "data", links="follow").labels == ("cat", "dog")
 
 
 def test_findings_are_cheap_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -271,10 +271,8 @@ def test_links(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     (folder / "outside").symlink_to(outside.parent)
     (folder / "outside.png").symlink_to(outside)
     (folder / "nowhere.png").symlink_to("nothing.png")
-    message = broken(
-        KIND, root, "4 problems", "leads back to a folder", f"leads to {outside}, out of the root", "leads nowhere"
-    )
-    assert str(folder / "circle") in message
+    message = broken(KIND, root, "3 problems", f"leads to {outside}, out of the root", "leads nowhere")
+    assert str(folder / "circle") not in message
     assert rejected(KIND, root) == [
         ("north/circle", "link in a circle"),
         ("north/nowhere", "broken link"),
@@ -340,7 +338,7 @@ def test_a_root_that_is_a_link(root: Path, tmp_path_factory: pytest.TempPathFact
 @pytest.mark.parametrize("place", ["../a.png", "/etc/passwd", "images/../../a.png", "..\\a.png", "a\0b", "link/a.png"])
 def test_paths_that_leave_the_root(root: Path, place: str) -> None:
     (root / "link").symlink_to("/")
-    with pytest.raises(SourceError, match=r"^file:3: .*leaves.*Move the file"):
+    with pytest.raises(SourceError, match=r"^file:3: .*leaves.*[Mm]ove the file"):
         place_inside(root, place, "file:3")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from sys import intern
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from augforge.errors import SourceError, moved_names
 from augforge.keys import digest
 from augforge.sources.core import Record
+from augforge.sources.looks import as_it_looks
 from augforge.sources.scan.walking import is_below
 
 
@@ -54,6 +56,16 @@ def make_record(
     )
 
 
+def composed(record: Record) -> Record:
+    """The record with its name and group composed (NFC), as a dataset holds them, however the disk does.
+
+    macOS writes accents in parts (NFD); the places of files stay as they are.
+    """
+    if record.name.isascii() and record.group.isascii():
+        return record
+    return replace(record, name=as_it_looks(record.name), group=as_it_looks(record.group))
+
+
 def name_of(place: str, folder: str = "") -> str:
     """The sample's name: a file's place below a folder, without its suffix."""
     inner = place.removeprefix(f"{folder.strip('/')}/") if folder.strip("/.") else place
@@ -80,8 +92,12 @@ def place_inside(root: Path, place: str, where: str, follow: bool = False) -> st
     plain = os.path.normpath(path)
     leaves = path.is_absolute() or plain == ".." or plain.startswith("../")
     if leaves or not (follow or is_below(os.path.realpath(root / path), os.path.realpath(root))):
-        remedy = "" if leaves else ", or set 'links: follow' if a link leads out of it that you trust"
-        raise SourceError(f"{where}: '{text}' leaves {root}; expected a path below it. Move the file there{remedy}.")
+        remedy = (
+            "Correct the path, or move the file there."
+            if leaves
+            else "Move the file there, or set 'links: follow' if a link leads out of it that you trust."
+        )
+        raise SourceError(f"{where}: '{text}' leaves {root}; expected a path below it. {remedy}")
     return plain
 
 

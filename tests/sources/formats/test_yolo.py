@@ -459,7 +459,7 @@ def test_absolute_paths_of_data_that_is_here_too(root: Path, tmp_path_factory: p
     ("line", "part"),
     [
         ("0 0.1 0.1 0.2", "3 numbers behind the class; expected x y of 3 points or more"),
-        ("0", "0 numbers behind the class"),
+        ("0", "0 points; expected 3 or more different ones"),
         ("0 0.1 0.1 0.2 0.2 0.3", "5 numbers behind the class"),
         ("0 0.1 0.1 0.2 0.2 0.3 nan", "'nan' is no finite number"),
         ("0 0.1 0.1 0.2 0.2 0.3 1e999", "is no finite number"),
@@ -584,6 +584,20 @@ def test_poses_are_no_polygons(root: Path) -> None:
     assert scan(KIND, root).findings == ()
 
 
+@pytest.mark.parametrize("keypoints", ["0.5 0.4 2 0.6 0.5 1", "0.5 0.4 2 0.6 0.5 1 0 0 0", "0.5 0.4 1 0.6 0.5 1"])
+def test_poses_with_visibility_are_known_without_kpt_shape(root: Path, keypoints: str) -> None:
+    put_text(root / "labels/train/a.txt", f"0 0.5 0.5 0.4 0.4 {keypoints}")
+    broken(KIND, root, f"a box and {len(keypoints.split()) // 3} keypoints with their visibility, a pose")
+
+
+@pytest.mark.parametrize(
+    "line", ["0 0 0 1 0 1 1 0 1 0 0", "0 0.5 0.5 1 0.5 1 1 0.5 1 0.5 1", "0 0.5 0.5 0.4 0.4 0.5 0.4 1.0 0.6 0.5 1.0"]
+)
+def test_polygons_along_the_border_are_no_poses(root: Path, line: str) -> None:
+    put_text(root / "labels/train/a.txt", line)
+    assert masks_of(load(KIND, root)["train/a"], ("cat", "dog"))["cat"].any()
+
+
 @pytest.mark.parametrize(
     "line", ["0 0.9 0.9 1.03 0.9 1.03 1.0", "0 -0.2 -0.2 0.3 -0.2 0.3 0.5", "0 0.5 0.5 1.4 0.5 1.4 1.4"]
 )
@@ -603,7 +617,7 @@ def test_a_box_partly_outside_is_cut_and_told(root: Path) -> None:
     expected[4:12, 14:] = True
     np.testing.assert_array_equal(drawn, expected)
     (finding,) = scan(KIND, root, boxes="rectangle").findings
-    assert "by up to 10.0% of its size" in finding.message
+    assert "by up to 2 pixels" in finding.message and "labels/train/a.txt" in finding.message
 
 
 def test_what_rounding_leaves_outside_is_not_told(root: Path) -> None:

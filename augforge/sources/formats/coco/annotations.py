@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -12,9 +12,10 @@ from augforge.sample import IGNORE
 from augforge.sources.classes import crowd_class
 from augforge.sources.formats.coco.ids import REMEDY, CocoId, read_flag, require_id
 from augforge.sources.options import Boxes, Crowd
+from augforge.sources.raster import rle
 from augforge.sources.raster.fills import Fill
-from augforge.sources.raster.rle import read_counts
-from augforge.sources.raster.shapes import Farthest, Ring, box_of, box_ring, extend_farthest, flat_ring
+from augforge.sources.raster.outlines import Box, Outlines
+from augforge.sources.raster.shapes import DegeneratePolygon, Ring, box_ring, flat_ring, polygon_ring
 from augforge.sources.scan.documents import is_pixel
 
 Size: TypeAlias = tuple[int, int]
@@ -29,7 +30,7 @@ class AnnotationRules:
         class_by_category: the class of each category id, or None if the category is left out.
         crowd: what becomes of crowds; None if the recipe still has to decide, so that a crowd is an error.
         boxes: what becomes of a box without a mask.
-        drop_degenerate: leave out rings of one or two points, which are errors otherwise.
+        drop_degenerate: leave out rings of fewer than three distinct points, which are errors otherwise.
         fill: which pixels a ring covers, as a box's ring depends on it.
     """
 
@@ -49,16 +50,16 @@ class AnnotatedEntry:
         size: as the file says, or else that of the first mask; None without either.
         shapes: canonical JSON texts of [class, ring or run lengths]; a set, so that a repeated shape counts once.
         drawn: the classes of the shapes.
-        farthest: the polygons that lie farthest out. They are compared with the image later, when its file was read.
+        covering: the classes whose run lengths cover every pixel.
+        outlines: where its polygons lie; they are compared with the image later, when its file was read.
+        turned: how many boxes that are drawn are turned, as CVAT says in ``attributes``.
+        boxed: how many annotations have polygons and a box.
+        apart: how many of these have their polygons elsewhere than their box.
         problem: the first error in its annotations.
         seen: the categories that are annotated in this image.
         negative: LVIS' ``neg_category_ids``: categories that somebody looked for and did not find. None in other files,
             which label every image for all categories.
         partial: LVIS' ``not_exhaustive_category_ids``: categories of which not every instance is annotated.
-        dropped: how many rings of one or two points were left out.
-        rings: how many rings are drawn.
-        within_one: how many of these lie within 0 to 1, as shares of the image's size do.
-        fractions: how many of those are not all whole numbers.
         annotated: whether an annotation names it.
     """
 
@@ -69,26 +70,27 @@ class AnnotatedEntry:
     seen: set[CocoId] = field(default_factory=set)
     shapes: set[str] = field(default_factory=set)
     drawn: set[str] = field(default_factory=set)
-    farthest: Farthest = field(default_factory=list)
+    covering: set[str] = field(default_factory=set)
+    outlines: Outlines = field(default_factory=Outlines)
+    turned: int = 0
+    boxed: int = 0
+    apart: int = 0
     problem: str | None = None
-    dropped: int = 0
-    rings: int = 0
-    within_one: int = 0
-    fractions: int = 0
     annotated: bool = False
 
-    def add(self, shapes: Iterable[tuple[str, Ring | str]], annotation: str) -> None:
-        """Add the shapes of one annotation, which messages call ``annotation``."""
+    def add(self, shapes: Iterable[tuple[str, Ring | str]], annotation: str, box: Any = None) -> None:
+        """Add the shapes of one annotation, which messages call ``annotation``, and which has that ``bbox``."""
+        bounds = []
         for name, shape in shapes:
             self.shapes.add(canonical_json([name, shape]))
             self.drawn.add(name)
             if not isinstance(shape, str):
-                box = box_of(zip(shape[::2], shape[1::2], strict=True))
-                self.farthest = extend_farthest(self.farthest, box, annotation)
-                self.rings += 1
-                if min(box) >= 0 and max(box) <= 1:
-                    self.within_one += 1
-                    self.fractions += not all(map(float.is_integer, shape))
+                bounds.append(self.outlines.add_ring(name, shape, annotation))
+            elif self.size is not None and rle.fills(shape, *self.size):
+                self.covering.add(name)
+        if bounds and is_box(box):
+            self.boxed += 1
+            self.apart += lie_apart(bounds, box)
 
     def facts(self, rules: AnnotationRules) -> dict[str, Any]:
         """What the listing needs, JSON-like; ``unknown`` are the classes that the image is not labelled for."""
@@ -97,11 +99,12 @@ class AnnotatedEntry:
             "size": self.size,
             "shapes": f"[{','.join(sorted(self.shapes))}]",
             "drawn": sorted(self.drawn),
-            "far": self.farthest,
+            "outlines": self.outlines.facts(),
+            "covering": sorted(self.covering),
+            "boxes": [self.boxed, self.apart],
+            "turned": self.turned,
             "unknown": self._unknown_classes(rules),
             "problem": self.problem,
-            "dropped": self.dropped,
-            "rings": [self.rings, self.within_one, self.fractions],
             "annotated": self.annotated,
         }
 
@@ -122,6 +125,7 @@ def read_shapes(
     segmentation = entry.get("segmentation")
     if not segmentation:
         shapes: Iterator[Ring | str] = _box_shapes(entry.get("bbox"), where, rules)
+        image.turned += rules.boxes == "rectangle" and _is_turned(entry)
     elif isinstance(segmentation, list):
         shapes = _rings(segmentation, image, where, rules)
     elif isinstance(segmentation, dict):
@@ -155,31 +159,19 @@ def _class_of_annotation(
 
 
 def _rings(segmentation: list[Any], image: AnnotatedEntry, where: str, rules: AnnotationRules) -> Iterator[Ring]:
-    """The rings of an annotation; those of one or two points are left out, and counted, if the recipe says so."""
+    """The rings of an annotation; degenerate ones are left out, and counted, if the recipe says so."""
     if not any(isinstance(ring, list | dict) for ring in segmentation):
         raise SourceError(
             f"{where}: segmentation is the flat list {shorten(segmentation)}; expected a list of polygons, each a flat "
             "list: [[x, y, x, y, ...]]. Put the list in brackets, or export the file again."
         )
     for ring in segmentation:
-        if rules.drop_degenerate and _is_degenerate(ring):
-            image.dropped += 1
-        else:
-            yield _require_ring(ring, where)
-
-
-def _require_ring(ring: Any, where: str) -> Ring:
-    try:
-        return flat_ring(ring, where)
-    except SourceError as error:
-        if not _is_degenerate(ring):
-            raise
-        raise SourceError(f"{error} Or set 'drop_degenerate: true', which leaves out such polygons.") from None
-
-
-def _is_degenerate(ring: Any) -> bool:
-    """Whether a ring has no, one or two points, which enclose nothing."""
-    return isinstance(ring, list) and len(ring) in (0, 2, 4) and all(map(is_pixel, ring))
+        try:
+            yield polygon_ring(ring, where)
+        except DegeneratePolygon:
+            if not rules.drop_degenerate:
+                raise
+            image.outlines.dropped += 1
 
 
 def _box_shapes(box: Any, where: str, rules: AnnotationRules) -> Iterator[Ring | str]:
@@ -190,16 +182,43 @@ def _box_shapes(box: Any, where: str, rules: AnnotationRules) -> Iterator[Ring |
             "for masks, or 'boxes: drop' to leave them out."
         )
     if rules.boxes == "rectangle":
-        if not (isinstance(box, list) and len(box) == 4 and all(map(is_pixel, box)) and min(box[2:]) > 0):
+        if not is_box(box):
             raise SourceError(f"{where}: bbox is not [x, y, width, height] in pixels, but {shorten(box)}. {REMEDY}")
         x, y, width, height = map(float, box)
         # A ring includes its corners, so a box of 5 pixels from x = 2 goes to x = 6.
         yield flat_ring(box_ring(x, y, x + width, y + height, rules.fill), where)
 
 
+def _is_turned(entry: Mapping[str, Any]) -> bool:
+    """Whether CVAT's export says that a box is turned: its ``bbox`` is the box before the turn."""
+    attributes = entry.get("attributes")
+    angle = attributes.get("rotation") if isinstance(attributes, Mapping) else None
+    return isinstance(angle, int | float) and angle % 360 != 0
+
+
+def is_box(value: Any) -> bool:
+    """Whether a value is [x, y, width, height] in pixels."""
+    return isinstance(value, list) and len(value) == 4 and all(map(is_pixel, value)) and min(value[2:]) > 0
+
+
+def lie_apart(bounds: Sequence[Box], box: Sequence[float]) -> bool:
+    """Whether the polygons of an annotation, given by the boxes around them, lie elsewhere than its ``bbox``.
+
+    So it is if the two boxes have less than half of their union in common, after each has grown by a pixel all round:
+    tools round differently.
+    """
+    x, y, width, height = box
+    edges = list(zip(*bounds, strict=True))
+    here = (min(edges[0]) - 1, min(edges[1]) - 1, max(edges[2]) + 1, max(edges[3]) + 1)
+    there = (x - 1, y - 1, x + width + 1, y + height + 1)
+    across, down = (max(0, min(here[i + 2], there[i + 2]) - max(here[i], there[i])) for i in range(2))
+    areas = sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (here, there))
+    return bool(3 * across * down < areas)
+
+
 def _run_lengths(segmentation: dict[str, Any], image: AnnotatedEntry, where: str) -> str:
     """Compressed run lengths of a mask, which has to be as large as its image."""
-    counts, (height, width) = read_counts(segmentation, where)
+    counts, (height, width) = rle.read_counts(segmentation, where)
     image.size = image.size or (width, height)
     if (width, height) != image.size:
         raise SourceError(

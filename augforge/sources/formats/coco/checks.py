@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from augforge.errors import some
+from augforge.errors import plural, some
 from augforge.sample import IGNORE
 from augforge.sources.formats.coco.layout import AnnotatedImage, AnnotationFile
 from augforge.sources.options import Crowd
 from augforge.sources.scan.mismatches import report_mismatched
 from augforge.sources.scan.scanning import Scan
+
+_APART = 0.05
+"""The share of polygons apart from their boxes from which on they are no slips of a few annotations."""
 
 
 def report_left_files(scan: Scan, read: Sequence[str], left: Sequence[str]) -> None:
@@ -41,6 +44,36 @@ def find_mismatched(scan: Scan, annotated: Mapping[str, AnnotatedImage]) -> set[
     return names
 
 
+def report_boxes_apart(scan: Scan, annotated: Mapping[str, AnnotatedImage]) -> None:
+    """Tell of polygons that lie elsewhere than their ``bbox``, as after images were resized, if more than a few do."""
+    boxes = {file.sample_name(place): (file.place, *facts["boxes"]) for place, (file, facts) in annotated.items()}
+    found = sorted(name for name, (_, _, apart) in boxes.items() if apart)
+    boxed, apart = (sum(counts[i] for counts in boxes.values()) for i in (1, 2))
+    if apart and apart >= _APART * boxed:
+        places = sorted({boxes[name][0] for name in found})
+        scan.find(
+            "polygons apart from their boxes",
+            f"{some(places)}: the polygons of {apart} of {boxed} annotations lie elsewhere than their bbox, such as in "
+            f"{found[0]}; the polygons are what is drawn",
+            "Correct the polygons if they are in per cent, of another image or of another size; accept it if only the "
+            "boxes are wrong",
+            found,
+        )
+
+
+def report_turned_boxes(scan: Scan, annotated: Mapping[str, AnnotatedImage]) -> None:
+    """Tell of boxes that are drawn upright although they are turned."""
+    turned = {file.sample_name(place): facts["turned"] for place, (file, facts) in annotated.items() if facts["turned"]}
+    if turned:
+        scan.find(
+            "turned boxes drawn upright",
+            f"{plural(sum(turned.values()), 'box')} in {plural(len(turned), 'image')}, such as {min(turned)}, are "
+            "turned by attributes.rotation, which COCO does not know, and were filled as if they were not",
+            "Export them as 'CVAT for images 1.1' and read that by format cvat, or leave them out by boxes: drop",
+            sorted(turned),
+        )
+
+
 def report_phantoms(scan: Scan, labels: Iterable[str]) -> None:
     """Tell of categories 0 that are left out."""
     for label in labels:
@@ -58,34 +91,6 @@ def report_unlabelled_files(scan: Scan, files: Sequence[AnnotationFile]) -> None
     meaning = "unlike other files; its images are unlabelled" if len(files) > 1 else "so all its images are empty"
     places = [file.place for file in files if not file.facts["annotated"]]
     scan.warnings += [f"{place} holds no annotation, {meaning}" for place in places]
-
-
-def report_dropped_rings(scan: Scan, annotated: Iterable[AnnotatedImage]) -> None:
-    """Tell how many rings of one or two points were left out."""
-    dropped = {file.sample_name(file.place_of(f["file_name"])): f["dropped"] for file, f in annotated if f["dropped"]}
-    if dropped:
-        scan.find(
-            "polygons of one or two points dropped",
-            f"Polygons of fewer than 3 points, which enclose nothing, were left out by drop_degenerate: "
-            f"{sum(dropped.values())} in {len(dropped)} images",
-            "Correct the annotations if they stand for objects",
-            sorted(dropped),
-        )
-
-
-def check_shares(scan: Scan, file: AnnotationFile) -> None:
-    """Report an error if all polygons of a file are given in shares of the image's size, and not in pixels."""
-    images = file.facts["images"]
-    rings, within_one, fractions = (sum(image["rings"][i] for image in images) for i in range(3))
-    sizes = [image["size"] for image in images if image["rings"][0] and image["size"]]
-    if fractions and rings == within_one and (not sizes or max(map(max, sizes)) > 2):
-        largest = max(sizes, default=None)
-        size = f"images have up to {largest[0]}x{largest[1]} pixels" if largest else "COCO counts in pixels"
-        scan.source_error(
-            f"{scan.root / file.place}: all coordinates of its {rings} polygons lie within 0 to 1, while its {size}; "
-            "expected pixels. Multiply each x by the width and each y by the height of its image, or export the file "
-            "again."
-        )
 
 
 def check_crowds(scan: Scan, files: Sequence[AnnotationFile], crowd: Crowd | None) -> None:

@@ -20,23 +20,22 @@ from augforge.sources.core import Listing, PhotoSource, Record, Refused, source
 from augforge.sources.formats.coco.annotations import AnnotationRules
 from augforge.sources.formats.coco.checks import (
     check_crowds,
-    check_shares,
     find_mismatched,
-    report_dropped_rings,
+    report_boxes_apart,
     report_left_files,
     report_orphans,
     report_phantoms,
+    report_turned_boxes,
     report_unlabelled_files,
 )
 from augforge.sources.formats.coco.choice import ChosenFiles, annotation_files, split_of
 from augforge.sources.formats.coco.file import category_names, names_of_images, read_document, read_facts
-from augforge.sources.formats.coco.images import find_images, image_folder
+from augforge.sources.formats.coco.images import by_file_name, find_images, image_folder, namesake
 from augforge.sources.formats.coco.layout import AnnotatedImage, AnnotationFile, leaves_root
 from augforge.sources.formats.coco.licences import licences_of_files, read_licences
 from augforge.sources.loading import draw_shapes, known_bits, load_image, make_sample
-from augforge.sources.options import Boxes, Crowd
+from augforge.sources.options import DROP_DEGENERATE, Boxes, Crowd
 from augforge.sources.raster.fills import POLYGON_FILL, Fill, with_fill
-from augforge.sources.raster.shapes import shape_outside_image
 from augforge.sources.scan.likely import conversion_of, is_unread, layout_error
 from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.records import make_record, name_of, place_inside
@@ -97,9 +96,7 @@ ROOT/                          source.path
     )
     boxes: Boxes = Field("error", description="annotations with a box alone: an error, a rectangle, or left out")
     polygon_fill: Fill = POLYGON_FILL
-    drop_degenerate: bool = Field(
-        False, description="leave out polygons of one or two points, and tell how many; otherwise they are errors"
-    )
+    drop_degenerate: bool = DROP_DEGENERATE
 
     @model_validator(mode="after")
     def _check_crowd_option(self) -> Coco:
@@ -116,11 +113,11 @@ ROOT/                          source.path
         annotated: dict[str, AnnotatedImage] = {}
         for file in files:
             report_orphans(scan, file)
-            check_shares(scan, file)
             self._add_images(scan, file, places, annotated)
         report_unlabelled_files(scan, files)
-        report_dropped_rings(scan, annotated.values())
         check_crowds(scan, files, self.crowd)
+        report_boxes_apart(scan, annotated)
+        report_turned_boxes(scan, annotated)
         self._refuse_unannotated(scan, files, places - annotated.keys())
         images = ((file.sample_name(place), place) for place, (file, _) in annotated.items() if place in places)
         facts = scan.image_facts(images)
@@ -173,7 +170,9 @@ ROOT/                          source.path
     @property
     def _kind(self) -> str:
         """What the cache calls `_read_facts`: it names everything besides the file that decides the result."""
-        return f"coco@{self.adapter_version}, facts@9 {digest(*(getattr(self, option) for option in _READING_OPTIONS))}"
+        return (
+            f"coco@{self.adapter_version}, facts@11 {digest(*(getattr(self, option) for option in _READING_OPTIONS))}"
+        )
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
         document = read_document(path)
@@ -219,7 +218,7 @@ ROOT/                          source.path
             raise SourceError(
                 f"{self.root / below_root[0]} does not exist, and none of the {len(named)} images that "
                 f"{self.root / file.place} names is there. Add them, or correct source.images, the folder that "
-                "file_name is relative to, or source.annotations."
+                f"file_name is relative to, or source.annotations.{namesake(below_root[0], by_file_name(places))}"
             )
 
     def _add_images(
@@ -227,13 +226,16 @@ ROOT/                          source.path
     ) -> None:
         """Add the images of a file to ``annotated``, by their places; missing and duplicate ones are bad samples."""
         path = str(self.root / file.place)
+        named: dict[str, str] = {}
         for image in file.facts["images"]:
             file_name = image["file_name"]
             place = file.place_of(file_name)
             try:
-                place = place if place in places else place_inside(self.root, place, path, self.follows_links)
+                where = f"{path}: file_name {file_name}"
+                place = place if place in places else place_inside(self.root, place, where, self.follows_links)
             except SourceError as error:
-                scan.bad_sample(file_name, "leaves the root", str(error))
+                named = named or by_file_name(places)
+                scan.bad_sample(file_name, "leaves the root", f"{error}{namesake(place, named)}")
                 continue
             name, other = file.sample_name(place), annotated.get(place)
             if other is not None:
@@ -265,13 +267,14 @@ ROOT/                          source.path
         for place, found in image_facts.items():
             file, image = annotated[place]
             name, path = file.sample_name(place), self.root / file.place
-            outside = shape_outside_image(image["far"], found, path)
             if image["problem"] is not None:
                 scan.bad_sample(name, "broken annotation", f"{path}: {image['problem']}")
             elif image["size"] is not None and image["size"] != [found["width"], found["height"]]:
                 scan.check_size(name, f"{file.place}: {image['file_name']}", image["size"], found)
-            elif outside is not None:
-                scan.bad_sample(name, "outside the image", outside)
+            else:
+                scan.note_outlines(name, file.place, image["outlines"], found, shared=True)
+                for class_ in image["covering"]:
+                    scan.note_covered(name, class_)
             content, known = file.table.content(image["shapes"]), file.table.known
             unknown = known if name in mismatched else image["unknown"]
             if unknown:
