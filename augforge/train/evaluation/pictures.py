@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from augforge import bitmask
 from augforge.bitmask import Planes
-from augforge.ops.geometry import scale_planes
+from augforge.ops.geometry import sample_planes
 from augforge.report.colours import Colour, colour_of
 from augforge.report.overlay import as_rgb, scale_to_fit
 from augforge.report.paint import (
@@ -113,7 +113,7 @@ def errors(
     small = scale_to_fit(sample, *picture_size(sample))
     size = (small.width, small.height)
     positive, true = (
-        bitmask.planar(scale_planes(truth.clear_uncounted(planes), *size)) for planes in (predicted, truth.planes)
+        bitmask.planar(sample_planes(truth.clear_uncounted(planes), *size)) for planes in (predicted, truth.planes)
     )
     missed, false = (bitmask.union(np.moveaxis(layers, 0, -1)) for layers in (true & ~positive, positive & ~true))
     picture = as_rgb(small.image)
