@@ -63,6 +63,7 @@ class FakeRun:
     input: InputSpec = UNIT
     config: TrainConfig = field(default_factory=TrainConfig)
     datasets: tuple[dict[str, str], ...] = ({"name": "d", "version": "v"},)
+    preparations: tuple[Any, ...] = ()
 
     @property
     def spec(self) -> Any:
