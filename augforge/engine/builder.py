@@ -123,7 +123,7 @@ def build(
     if dry_run:
         opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash, remember=False)
         reusable = dict(opened.pool.payloads)
-        outcome = opened.make_samples(opened.pipeline(loaded.steps, jobs, progress), dry=True)
+        outcome = opened.make_samples(opened.pipeline(opened.recipe.steps, jobs, progress), dry=True)
         return _foreseen_summary(Finished(opened, outcome), reusable)
     with writer_lock(folder), writing(folder):
         remove_leftovers(folder)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from augforge.cache.filecache import FileCache
+from augforge.engine.sides import find_sides_to_tell
 from augforge.engine.stratifying import group_members
 from augforge.errors import PlanError, nearest
 from augforge.planning.splits import Split
@@ -72,6 +73,7 @@ def gather_findings(recipe: Recipe, listing: Listing, table: SourceTable, files:
     found = [
         *listing.all_findings,
         *_find_unknown_reviews(recipe, listing),
+        *find_sides_to_tell(recipe, listing),
         *_find_in_splits(recipe, listing, table, files),
     ]
     return _accept(found, recipe.accept)

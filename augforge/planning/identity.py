@@ -37,7 +37,7 @@ def op_identity(bound: BoundOp) -> list[Any]:
     inputs, and count as such.
     """
     fitted = bound.fitted if bound.op.weigh is None else None
-    return [str(bound.op), bound.label, bound.params.declared(), fitted]
+    return [str(bound.op), bound.label, bound.declared(), fitted]
 
 
 def seed_if_random(step: Step, seed: int) -> int | None:
