@@ -97,7 +97,10 @@ Tta = Annotated[
 ]
 Swap = Annotated[
     list[str] | None,
-    typer.Option(help="Classes that hflip exchanges, such as left-lung:right-lung; or none. May be repeated."),
+    typer.Option(
+        help="Classes that mirrored views exchange, such as left-lung:right-lung, or none; by default the sides that "
+        "the run was trained with. May be repeated."
+    ),
 ]
 Csv = Annotated[Path | None, typer.Option(help="Also write a contest's CSV: image_name,class,rle.")]
 Config = Annotated[

@@ -144,7 +144,7 @@ class Op(Generic[Params]):
     weigh: Weigh[Params] | None = None
     decides_alone: bool = False
     moves: Callable[[Params], bool] = _never
-    mirror: Mirror[Params] | None = None
+    mirror: Mirror | None = None
 
     def __str__(self) -> str:
         """Name, version and, for a plugin's op, where its code comes from: what ids hold of an op."""

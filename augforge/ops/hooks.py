@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -106,7 +106,7 @@ class Weigh(Protocol[Params_contra]):
 
 
 @dataclass(frozen=True, slots=True)
-class Mirror(Generic[Params_contra]):
+class Mirror:
     """That an op may mirror, and how the sides of what it mirrored are exchanged; see `augforge.ops.mirror`.
 
     Attributes:
@@ -114,5 +114,5 @@ class Mirror(Generic[Params_contra]):
         exchange: the sample with its sides exchanged, in the tables of the context.
     """
 
-    may: Callable[[Params_contra], bool]
+    may: Callable[[Any], bool]
     exchange: Callable[[Sample, Exchange, Context], Sample]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from pydantic import Field, model_validator
 
@@ -43,11 +44,11 @@ class MirrorParams(OpParams):
         check_known(self.swap, ctx.classes, ctx.labels)
 
 
-def _always(params: OpParams) -> bool:
+def _always(params: Any) -> bool:
     return True
 
 
-def exchanges_sides(may: Callable[[Params], bool] = _always) -> Callable[[Op[Params]], Op[Params]]:
+def exchanges_sides(may: Callable[[Any], bool] = _always) -> Callable[[Op[Params]], Op[Params]]:
     """Declare that an op may mirror, with the params for which ``may`` says so; sides are exchanged then.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
@@ -68,7 +68,7 @@ def _has_one_shape(params: Transpose90) -> bool:
     exact=_has_one_shape,
     examples=Examples([{}, {"quarters": [1, 3]}, {"quarters": [0, 1], "mirror": 0.5}]),
 )
-def transpose90(inputs: Sequence[Sample], drawn: dict[str, int], params: Transpose90, ctx: Context) -> Iterator[Sample]:
+def transpose90(inputs: Sequence[Sample], drawn: dict[str, Any], params: Transpose90, ctx: Context) -> Iterator[Sample]:
     """Mirror image and masks if that was drawn, and turn them by the drawn number of quarter turns."""
     sample, quarters, mirrored = inputs[0], drawn["quarters"], drawn.get("mirror", False)
     image, masks = sample.image, bitmask.contiguous(sample.masks)
@@ -92,7 +92,7 @@ def turned_sizes(sizes: Sequence[Size], params: Transpose90) -> list[Size]:
 @transpose90.draws
 def draw_quarters(
     rng: np.random.Generator, inputs: Sequence[Sample], params: Transpose90, ctx: Context
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Draw a number of quarter turns, and whether to mirror first."""
     return {"quarters": params.quarters[int(rng.integers(len(params.quarters)))], **draw_mirror(rng, params.mirror)}
 

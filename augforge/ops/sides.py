@@ -95,6 +95,11 @@ class Sides:
         stated, found = (tuple(p for p in pairs if not gone & {*p}) for pairs in (self.stated, self.found))
         return Sides(stated, found, tuple(name for name in self.neutral if name not in gone))
 
+    def among(self, names: Sequence[str]) -> Sides:
+        """The pairs of which both are among the names."""
+        stated, found = (tuple(p for p in pairs if {*p} <= {*names}) for pairs in (self.stated, self.found))
+        return replace(self, stated=stated, found=found)
+
     def renamed(self, rename: Callable[[str], str | None]) -> Sides:
         """The sides of names that became others, or none; what no longer says which two belong together is left out."""
         stated, found = (_apart(_renamed_pairs(pairs, rename)) for pairs in (self.stated, self.found))
@@ -168,6 +173,24 @@ def mirror_order(names: Sequence[str], pairs: Iterable[Pair]) -> list[int]:
 def describe_pairs(pairs: Sequence[Pair]) -> str:
     """Pairs in a message, such as ``left-lung and right-lung``."""
     return some([f"{left} and {right}" for left, right in pairs], SHOWN)
+
+
+def told_sides(sides: Sides, who: str, otherwise: str) -> list[str]:
+    """What to tell of pairs that only their names show to be sides; nothing if there are none.
+
+    Args:
+        sides: of the data.
+        who: does it, such as ``data.online exchanges``.
+        otherwise: how to say that nothing is to be exchanged.
+    """
+    if not sides.found:
+        return []
+    left, right = sides.found[0]
+    message = (
+        f"{who} {describe_pairs(sides.found)} in mirrored pictures, which only their names show to be sides. "
+        f"Declare them in the recipe's source, sides: [[{left}, {right}], ...]; or say {otherwise}"
+    )
+    return [message]
 
 
 def _names(pairs: Iterable[Pair]) -> list[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from augforge.errors import TrainError, shorten
 from augforge.files import replacing, write_text
 from augforge.ops.geometry import width_height
+from augforge.ops.sides import Sides, told_sides
 from augforge.train.config import TrainConfig, load_config
 from augforge.train.data.inputspec import InputSpec, RunSpec
 
@@ -95,6 +96,20 @@ class TrainingRun:
         crop = self.config.data.crop
         return None if crop is None else Window(width_height(crop), scale=None)
 
+    def side_warnings(self, tta: Sequence[str], swap: Any) -> list[str]:
+        """What to tell of the pairs that test-time augmentation exchanges, if only their names show them to be sides.
+
+        Args:
+            tta: names of the augmentations.
+            swap: the pairs that were given; None if none were, so that those of the run count.
+        """
+        from augforge.train.prediction.tta import mirrors
+
+        if swap is not None or not mirrors(tta):
+            return []
+        names = self.outputs or self.labels
+        return told_sides((self.spec.sides or Sides()).complete(names).among(names), "--tta exchanges", "--swap none")
+
     @property
     def checkpoints(self) -> Path:
         """The folder of the checkpoints."""
@@ -140,7 +155,7 @@ class TrainingRun:
     def predictor(self, weights: Literal["best", "last"] = "best", **options: Any) -> Predictor:
         """A predictor of this run's model on the best device here.
 
-        ``options`` are Predictor's own: batch_size, tta, window.
+        ``options`` are Predictor's own: batch_size, tta, window, swap.
         """
         from augforge.train.net.device import choose_device, choose_precision
         from augforge.train.prediction.inference import Predictor
@@ -148,7 +163,8 @@ class TrainingRun:
         device = choose_device("auto")  # the device of the training may not exist on this machine
         # fp16 is for CUDA alone; "auto" chooses what this device has.
         precision = choose_precision("auto" if self.config.precision == "fp16" else self.config.precision, device)
-        options = {"batch_size": self.config.data.batch_size, "window": self.window, **options}
+        own = {"batch_size": self.config.data.batch_size, "window": self.window, "sides": self.spec.sides}
+        options = {**own, **options}
         return Predictor(self.model(weights), self.outputs, self.input, device, precision, **options)
 
 
@@ -178,7 +194,9 @@ def check_folder(run: TrainingRun, resume: bool, log: Log) -> None:
 def _decisive_settings(run: TrainingRun) -> dict[str, Any]:
     """All settings by key but those that no result depends on: paths of datasets, loading processes, checkpoints."""
     spec = {**asdict(run.spec), "datasets": [f"{each['name']} {each['version']}" for each in run.datasets]}
-    keys = _flatten({**run.config.model_dump(mode="json"), **spec})
+    # Whether pairs were declared or found changes no result; what a run of before did not record, it cannot contradict.
+    sides = spec.pop("sides") and {"sides": sorted(run.spec.sides.pairs if run.spec.sides else ())}
+    keys = _flatten({**run.config.model_dump(mode="json"), **spec, **(sides or {})})
     return {key: value for key, value in keys.items() if key not in ("data.workers", "checkpoint_every")}
 
 

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from augforge.errors import TrainError, some
 from augforge.ops.core import Size
 from augforge.ops.geometry import width_height
+from augforge.ops.sides import told_sides
 from augforge.sample import IGNORE
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.config import STRIDE, TrainConfig
 from augforge.train.data.inputspec import InputSpec, RunSpec
 from augforge.train.data.loading import TrainingBatches
+from augforge.train.data.online import online_steps
 from augforge.train.data.trainingset import TrainingSet
 from augforge.train.net.model import encoder_normalisation
 
@@ -64,7 +66,11 @@ class RunData:
             have = ", ".join(sorted({split for dataset in opened for split, n in dataset.manifest.splits.items() if n}))
             raise TrainError(f"{opened[0].folder} has no labelled split 'val'; there is: {have}. {_VAL_REMEDY}")
         self.spec = self._derive_spec(opened, device)
-        self.warnings = [*self._absent_class_warnings(), *_shared_group_warnings(train, self.validation)]
+        self.warnings = [
+            *self._absent_class_warnings(),
+            *self._side_warnings(),
+            *_shared_group_warnings(train, self.validation),
+        ]
 
     def _derive_spec(self, opened: Sequence[Dataset], device: torch.device) -> RunSpec:
         outputs, labels = _outputs(self.training.classes), self.training.labels
@@ -79,7 +85,14 @@ class RunData:
                 for d in opened
             ),
             input=choose_input_spec(self.config, self.training, device.type),
+            sides=self.training.sides,
         )
+
+    def _side_warnings(self) -> Iterator[str]:
+        """A warning if online steps exchange what only its name shows to be a side."""
+        bounds = [step.bound for step in online_steps(self.config.data.online)]
+        if any(bound.may_mirror and getattr(bound.params, "swap", None) is None for bound in bounds):
+            yield from told_sides(self.training.sides, "data.online exchanges", "swap: none in the step")
 
     def _absent_class_warnings(self) -> Iterator[str]:
         """A warning of classes without a pixel in training, if there are any; TrainError if that is all classes."""

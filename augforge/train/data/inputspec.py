@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from augforge.ops.core import Context, Size
 from augforge.ops.geometry import Resize, resize
+from augforge.ops.sides import Sides
 from augforge.sample import Image, Sample
 
 _NO_CONTEXT = Context(())  # resizing looks at neither classes nor labels
@@ -79,6 +80,7 @@ class RunSpec:
         labels: names of the label vector's entries.
         datasets: path, name and version of each dataset that is trained on.
         input: the network's input.
+        sides: which outputs or labels a mirror exchanges; None in a run that was begun before augforge knew sides.
     """
 
     task: Literal["segmentation", "classification"]
@@ -86,12 +88,14 @@ class RunSpec:
     labels: tuple[str, ...]
     datasets: tuple[dict[str, str], ...]
     input: InputSpec
+    sides: Sides | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
         """`to_json` undone."""
         tables = {key: tuple(data[key]) for key in ("outputs", "labels", "datasets")}
-        return cls(data["task"], **tables, input=InputSpec.from_json(data["input"]))
+        sides = None if data.get("sides") is None else Sides.from_json(data["sides"])
+        return cls(data["task"], **tables, input=InputSpec.from_json(data["input"]), sides=sides)
 
 
 def normalise(layers: torch.Tensor, shift_and_scale: torch.Tensor) -> torch.Tensor:

@@ -73,6 +73,7 @@ def evaluate(
         _evaluate_segmentation(run, parts, metrics, progress, options)
         result = metrics.write(folder)
     warnings = [*_training_warnings(run, parts), *_tuning_warning(run, parts, split)]
+    warnings += run.side_warnings(options.get("tta") or (), options.get("swap"))
     report = {**_describe(run, parts, split), **result, "warnings": warnings, "folder": str(folder)}
     write_json(folder / "evaluation.json", report)
     return report

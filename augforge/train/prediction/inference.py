@@ -19,6 +19,7 @@ from augforge.bitmask import Planes
 from augforge.errors import MissingExtra, TrainError
 from augforge.lineage import Lineage, Root, compose
 from augforge.ops.geometry import scale_image, scale_matrix
+from augforge.ops.sides import Sides, mirror_order
 from augforge.sample import IDENTITY, Box, Matrix, Placement, Sample
 from augforge.train.data.inputspec import InputSpec
 from augforge.train.net.device import Precision, autocast
@@ -67,6 +68,20 @@ class Prediction:
         placed = root.transform(Placement(self.matrix, self.clip))
         width, height = root.size
         return replace(self, name=root.name, matrix=placed.matrix, clip=placed.clip, width=width, height=height)
+
+    def exchange(self, pairs: Pairs, outputs: Sequence[str]) -> Prediction:
+        """The prediction with the classes of each pair exchanged, as an image needs that was shown mirrored.
+
+        Raises:
+            TrainError: of a pair, one alone is predicted.
+        """
+        lone = next((pair for pair in pairs if len({*pair} & {*outputs}) == 1), None)
+        if lone is not None:
+            raise TrainError(
+                f"{self.name} was mirrored, and in its image {lone[0]} and {lone[1]} are exchanged back; expected a "
+                "model that predicts both or neither. Predict samples that are not mirrored, such as --split val"
+            )
+        return replace(self, probabilities=self.probabilities[mirror_order(outputs, pairs)]) if pairs else self
 
     def _resampler(self) -> Callable[[Layer], Layer]:
         """A function that takes one class's probabilities inside `clip` to the image's pixels."""
@@ -126,7 +141,7 @@ class Predictor:
         batch_size: images, or windows, at a time.
         tta: test-time augmentations whose probabilities are averaged with the plain ones; see `tta.build_views`.
         window: predict by sliding windows instead of the whole image at once.
-        swap: pairs of left and right classes that the augmentation ``hflip`` exchanges; see `tta.build_views`.
+        swap, sides: pairs of classes that mirrored views exchange; see `tta.build_views`.
     """
 
     def __init__(
@@ -141,10 +156,11 @@ class Predictor:
         tta: Sequence[str] = (),
         window: Window | None = None,
         swap: Pairs | None = None,
+        sides: Sides | None = None,
     ) -> None:
         self.model, self.outputs, self.spec = model.to(device).eval(), outputs, spec
         self.device, self.precision = device, precision
-        self.batch_size, self.window, self._views = batch_size, window, build_views(tta, outputs, swap)
+        self.batch_size, self.window, self._views = batch_size, window, build_views(tta, outputs, swap, sides)
 
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:

@@ -68,8 +68,8 @@ def predict(
 
     Predictions of a dataset's samples are turned back, by the lineage, to the pixels of the source image that the
     sample shows. If several samples show a pixel, such as overlapping windows, it gets the mean of their probabilities;
-    if none does, nothing is predicted there. A sample that shows several source images, such as a mosaic, or that was
-    mirrored with its left and right classes exchanged, is predicted in its own pixels, under its own name.
+    if none does, nothing is predicted there. What was mirrored is mirrored back, and its sides are exchanged back. A
+    sample that shows several source images, such as a mosaic, is predicted in its own pixels, under its own name.
 
     Args:
         run: the training run; its tuned thresholds are used, if there are any.
@@ -113,6 +113,7 @@ def predict(
         **{key: None if path is None else str(path) for key, path in written.items()},
         "skipped": [*inputs.skipped, *inputs.unreadable],
         "classes": classes,
+        "warnings": run.side_warnings(tta, swap),
     }
 
 
@@ -148,6 +149,10 @@ def _predict_targets(
     for first_pair in pairs:  # asking for the first pair loads its target; the target's other pairs follow
         target = loaded.popleft()
         samples, predictions = zip(first_pair, *islice(pairs, len(target.parts) - 1), strict=True)
+        predictions = tuple(
+            each.exchange(part.exchange, predictor.outputs)
+            for each, part in zip(predictions, target.parts, strict=True)
+        )
         if len(predictions) > 1:  # all windows of an image are in memory together: half the precision, half the memory
             predictions = tuple(
                 replace(each, probabilities=each.probabilities.astype(np.float16)) for each in predictions
@@ -208,6 +213,8 @@ def _draw_overlay(image: ImagePrediction, picture: Image, header: TableHeader, f
 
 def render_predictions(result: dict[str, Any], console: Console) -> None:
     """Print the result of `predict` or `ensemble`."""
+    for warning in result.get("warnings", ()):
+        console.print(Text(f"Warning: {warning}", "yellow"))
     classes = table("class", "threshold", "images", "pixels", right=3)
     for entry in result["classes"]:
         numbers = (f"{entry['threshold']:.2f}", f"{entry['images']:,}", f"{entry['pixels']:,}")

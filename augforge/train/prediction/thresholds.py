@@ -79,6 +79,7 @@ def tune_thresholds(
         "mean_dice": {key: _mean([entry[key] for entry in tuned]) for key in ("before", "after")},
         "classes": classes,
         "thresholds": {entry["name"]: entry["threshold"] for entry in classes},
+        "warnings": run.side_warnings(options.get("tta", ()), options.get("swap")),
     }
     write_json(run.folder / "thresholds.json", result)
     return result
@@ -145,6 +146,8 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def render_thresholds(result: dict[str, Any], console: Console) -> None:
     """Print the result of `tune_thresholds`."""
+    for warning in result["warnings"]:
+        console.print(Text(f"Warning: {warning}", "yellow"))
     shown = table("class", "threshold", "Dice before", "after", "samples with it", right=4)
     for entry in result["classes"]:
         dices = ("" if entry[key] is None else f"{entry[key]:.4f}" for key in ("before", "after"))

@@ -1,0 +1,79 @@
+"""Samples that show their source image mirrored: which classes were exchanged in them, so that it can be undone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from augforge.errors import AugforgeError
+from augforge.ops.core import OPS, STEP_KEYS
+from augforge.ops.sidenames import Pair
+from augforge.sample import is_reflection
+from augforge.store.sides import sides_of
+from augforge.train.built import built_recipe
+
+if TYPE_CHECKING:
+    from augforge.store.dataset import Dataset
+
+Pairs = tuple[Pair, ...]
+Lineage = Mapping[str, Any]
+"""The lineage of a sample, as the index has it."""
+
+
+def exchange_finder(dataset: Dataset) -> Callable[[Lineage], Pairs | None]:
+    """What finds the pairs of classes that are exchanged in a sample, compared with its only source image.
+
+    None if nobody can tell: steps that exchange different pairs mirrored the sample, some of them before its last
+    stage, of which alone a lineage has the steps.
+    """
+    exchanges = _exchanges_of_steps(dataset)
+    different = {frozenset(pairs) for pairs in exchanges.values()}
+    if len(different) > 1:
+        return lambda lineage: _walk(lineage, exchanges)
+    pairs = next(iter(exchanges.values()), ())
+    return lambda lineage: pairs if is_reflection(lineage["roots"][0]["matrix"]) else ()
+
+
+def _walk(lineage: Lineage, exchanges: Mapping[str, Pairs]) -> Pairs | None:
+    """Follow a sample through the steps of its last stage; a pair that was exchanged twice is as it was."""
+    times: Counter[Pair] = Counter()
+    mirrored = False
+    for step in lineage["steps"] or ():
+        placed = step["parents"] or ()
+        if len(placed) == 1 and is_reflection(placed[0]["matrix"]):
+            times.update(exchanges.get(step["step"], ()))
+            mirrored = not mirrored
+    if mirrored != is_reflection(lineage["roots"][0]["matrix"]):
+        return None
+    return tuple(pair for pair, count in times.items() if count % 2)
+
+
+def _exchanges_of_steps(dataset: Dataset) -> dict[str, Pairs]:
+    """The pairs of classes that each step exchanges which may mirror, by its label."""
+    sides, exchanges = sides_of(dataset.manifest).pairs, {}
+    seen: Counter[str] = Counter()
+    for step in built_recipe(dataset).data.get("steps") or ():
+        name = str(step.get("op"))
+        seen[name] += 1
+        pairs = _pairs_of(step.get("swap"), sides, dataset.classes)
+        if _may_mirror(name, step, needed=bool(sides or pairs)):
+            exchanges[name if seen[name] == 1 else f"{name}.{seen[name]}"] = pairs
+    return exchanges
+
+
+def _pairs_of(swap: Any, sides: Pairs, classes: Sequence[str]) -> Pairs:
+    pairs = sides if swap is None else () if swap == "none" else [tuple(pair) for pair in swap]
+    return tuple((left, right) for left, right in pairs if left in classes and right in classes)
+
+
+def _may_mirror(name: str, step: Mapping[str, Any], needed: bool) -> bool:
+    """Whether a step may mirror; a plugin's, which is not loaded here, may. False where it does not matter."""
+    if not needed or name not in OPS:
+        return needed
+    op = OPS[name]
+    known = {key: value for key, value in step.items() if key not in STEP_KEYS}
+    try:
+        return op.mirror is not None and op.mirror.may(op.params.model_validate(known))
+    except (AugforgeError, ValueError):  # of another version of augforge
+        return True
