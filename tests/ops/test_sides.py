@@ -18,7 +18,8 @@ from pydantic import Field, ValidationError
 from augforge import bitmask
 from augforge.errors import PlanError
 from augforge.ops import OPS, BoundOp, Context, OpParams, op
-from augforge.ops.contract import check_op
+from augforge.ops.contract_mirrors import check_sides_are_exchanged
+from augforge.ops.contract_samples import Case
 from augforge.ops.core import Op
 from augforge.ops.mirror import MirrorParams, exchanges_sides
 from augforge.ops.sidenames import find_sides
@@ -329,9 +330,9 @@ def test_an_op_that_mirrors_without_a_word_is_found(ops: None) -> None:
     none = mirror.settle_sides(Sides().stating("none", (*LUNGS, *LABELS)), Context(LUNGS, LABELS))
     kept = call(none, patient())
     np.testing.assert_array_equal(layers(kept), layers(patient())[..., ::-1])
-    undeclared.examples = replace(undeclared.examples, params=[{"linear": [-1, 0, 0, 1]}])
     with pytest.raises(AssertionError, match="say so by `exchanges_sides`"):
-        check_op(undeclared)
+        check_sides_are_exchanged(Case(undeclared, mirror.params))
+    check_sides_are_exchanged(Case(exchanges_sides()(undeclared), mirror.params))
 
 
 def test_an_op_that_mirrors_takes_swap(ops: None) -> None:
