@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from augforge.errors import TrainError, shorten
 from augforge.files import replacing, write_text
 from augforge.ops.geometry import width_height
-from augforge.ops.sides import Sides, told_sides
 from augforge.train.config import TrainConfig, load_config
 from augforge.train.data.inputspec import InputSpec, RunSpec
 
@@ -95,20 +94,6 @@ class TrainingRun:
 
         crop = self.config.data.crop
         return None if crop is None else Window(width_height(crop), scale=None)
-
-    def side_warnings(self, tta: Sequence[str], swap: Any) -> list[str]:
-        """What to tell of the pairs that test-time augmentation exchanges, if only their names show them to be sides.
-
-        Args:
-            tta: names of the augmentations.
-            swap: the pairs that were given; None if none were, so that those of the run count.
-        """
-        from augforge.train.prediction.tta import mirrors
-
-        if swap is not None or not mirrors(tta):
-            return []
-        names = self.outputs or self.labels
-        return told_sides((self.spec.sides or Sides()).complete(names).among(names), "--tta exchanges", "--swap none")
 
     @property
     def checkpoints(self) -> Path:

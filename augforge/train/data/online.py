@@ -141,5 +141,6 @@ class Online:
             made = [made for made in bound.call(inputs, self._ctx, rng).results if isinstance(made, Sample)]
         except ValueError as error:
             raise TrainError(f"data.online: {bound.label} of sample '{inputs[0].name}': {error}") from error
-        chosen = made[int(rng.integers(len(made)))] if made else inputs[0]
-        return replace(chosen, placements=())  # those of this step say nothing of the next one
+        if not made:
+            return inputs[0]
+        return replace(made[int(rng.integers(len(made)))], placements=())  # they say nothing of the next step

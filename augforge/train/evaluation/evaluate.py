@@ -66,14 +66,14 @@ def evaluate(
         make_folder(folder)
     progress = progress or Silent()
     progress.start("evaluate", sum(map(len, parts)))
+    own: list[str] = []
     if run.spec.task == "classification":
         result = _evaluate_classification(run, parts, folder, progress, **options)
     else:
         metrics = SegmentationMetrics(run.outputs, run.thresholds, surface_tolerance, worst)
-        _evaluate_segmentation(run, parts, metrics, progress, options)
+        own = _evaluate_segmentation(run, parts, metrics, progress, options)
         result = metrics.write(folder)
-    warnings = [*_training_warnings(run, parts), *_tuning_warning(run, parts, split)]
-    warnings += run.side_warnings(options.get("tta") or (), options.get("swap"))
+    warnings = [*own, *_training_warnings(run, parts), *_tuning_warning(run, parts, split)]
     report = {**_describe(run, parts, split), **result, "warnings": warnings, "folder": str(folder)}
     write_json(folder / "evaluation.json", report)
     return report
@@ -121,13 +121,15 @@ def _check_classes_or_labels(run: TrainingRun, part: Dataset) -> None:
 
 def _evaluate_segmentation(
     run: TrainingRun, parts: Sequence[Dataset], metrics: SegmentationMetrics, progress: Progress, options: Any
-) -> None:
+) -> list[str]:
+    """Evaluate all samples; what a person should know of how they were predicted."""
     predictor = run.predictor(**options)
     rows = ((part, i) for part in parts for i in range(len(part)))
     to_predict, to_compare = tee(chain.from_iterable(parts))  # the predictor reads a batch ahead
     for (part, i), sample, prediction in zip(rows, to_compare, predictor.predict(to_predict), strict=True):
         metrics.add(part, i, sample, prediction)
         progress.advance(1)
+    return predictor.warnings
 
 
 def _evaluate_classification(

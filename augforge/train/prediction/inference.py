@@ -23,7 +23,7 @@ from augforge.ops.sides import Sides, mirror_order
 from augforge.sample import IDENTITY, Box, Matrix, Placement, Sample
 from augforge.train.data.inputspec import InputSpec
 from augforge.train.net.device import Precision, autocast
-from augforge.train.prediction.tta import Pairs, average_views, build_views
+from augforge.train.prediction.tta import Pairs, average_views, build_views, side_warnings
 
 Layer = NDArray[np.float32]
 """Probabilities of one class, float32 (H, W), 0 to 1."""
@@ -142,6 +142,9 @@ class Predictor:
         tta: test-time augmentations whose probabilities are averaged with the plain ones; see `tta.build_views`.
         window: predict by sliding windows instead of the whole image at once.
         swap, sides: pairs of classes that mirrored views exchange; see `tta.build_views`.
+
+    Attributes:
+        warnings: what a person should know of its views.
     """
 
     def __init__(
@@ -161,6 +164,7 @@ class Predictor:
         self.model, self.outputs, self.spec = model.to(device).eval(), outputs, spec
         self.device, self.precision = device, precision
         self.batch_size, self.window, self._views = batch_size, window, build_views(tta, outputs, swap, sides)
+        self.warnings = side_warnings(tta, outputs, swap, sides)
 
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:

@@ -113,7 +113,7 @@ def predict(
         **{key: None if path is None else str(path) for key, path in written.items()},
         "skipped": [*inputs.skipped, *inputs.unreadable],
         "classes": classes,
-        "warnings": run.side_warnings(tta, swap),
+        "warnings": predictor.warnings,
     }
 
 

@@ -65,7 +65,8 @@ def tune_thresholds(
     tuning = ThresholdTuner(run.outputs, [*grid, run.config.threshold])
     progress = progress or Silent()
     progress.start("tune thresholds", len(part))
-    for sample, prediction in run.predictor(**options).pairs(part):
+    predictor = run.predictor(**options)
+    for sample, prediction in predictor.pairs(part):
         tuning.add(prediction.layers(), truth_of(sample, part.classes, run.outputs))
         progress.advance(1)
     classes = tuning.classes(run.config.threshold)
@@ -79,7 +80,7 @@ def tune_thresholds(
         "mean_dice": {key: _mean([entry[key] for entry in tuned]) for key in ("before", "after")},
         "classes": classes,
         "thresholds": {entry["name"]: entry["threshold"] for entry in classes},
-        "warnings": run.side_warnings(options.get("tta", ()), options.get("swap")),
+        "warnings": predictor.warnings,
     }
     write_json(run.folder / "thresholds.json", result)
     return result

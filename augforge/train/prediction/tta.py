@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from augforge.errors import TrainError, nearest, some
-from augforge.ops.sides import Sides, mirror_order
+from augforge.ops.sides import Sides, mirror_order, told_sides
 
 Pairs = Sequence[tuple[str, str]]
 """Pairs of left and right classes, by name."""
@@ -59,6 +59,15 @@ def build_views(
     ]
 
 
+def side_warnings(
+    names: Sequence[str], outputs: Sequence[str], swap: Pairs | None = None, sides: Sides | None = None
+) -> list[str]:
+    """What to tell of the pairs that `build_views` exchanges, if only their names show them to be sides."""
+    if swap is not None or not any(name in _AXES for name in names):
+        return []
+    return told_sides((sides or Sides()).complete(outputs).among(outputs), "--tta exchanges", "--swap none")
+
+
 def average_views(network: Callable[[Tensor], Tensor], images: Tensor, views: Sequence[View]) -> Tensor:
     """The mean prediction of all views: images (N, ch, h, w) to probabilities (N, C, h, w)."""
     size = images.shape[2:]
@@ -70,11 +79,6 @@ def average_views(network: Callable[[Tensor], Tensor], images: Tensor, views: Se
 
 _AXES = {"hflip": -1, "vflip": -2}
 """The axis of images (N, ch, h, w) that each mirror reverses."""
-
-
-def mirrors(names: Sequence[str]) -> bool:
-    """Whether any of the augmentations shows the network a mirrored image."""
-    return any(name in _AXES for name in names)
 
 
 def _view(name: str, outputs: Sequence[str], swap: Pairs | None, sides: Sides) -> View:
