@@ -40,7 +40,7 @@ def _walk(lineage: Lineage, exchanges: Mapping[str, Pairs]) -> Pairs | None:
     times: Counter[Pair] = Counter()
     mirrored = False
     for step in lineage["steps"] or ():
-        placed = step["parents"] or ()
+        placed = list(step["parents"] or ())
         if len(placed) == 1 and is_reflection(placed[0]["matrix"]):
             times.update(exchanges.get(step["step"], ()))
             mirrored = not mirrored

@@ -213,7 +213,7 @@ def test_a_mirror_exchanges_masks_known_classes_and_labels(mirror: BoundOp, draw
     np.testing.assert_array_equal(layers(made), oracle(layers(sample))[[2, 1, 0]])
     np.testing.assert_array_equal(made.image, oracle(sample.image))
     np.testing.assert_array_equal(bitmask.bits_to_flags(made.known, 3), [True, True, False])
-    np.testing.assert_array_equal(made.label, np.float32([0.1, 0.2, 0.7]))
+    np.testing.assert_array_equal(made.label, np.array([0.1, 0.2, 0.7], np.float32))
 
 
 @pytest.mark.parametrize(("mirror", "drawn", "oracle"), MIRRORS, ids=lambda value: str(getattr(value, "params", "")))
@@ -305,7 +305,7 @@ def test_a_negative_determinant_exchanges_and_no_other_does(linear: tuple[float,
     a, b, c, d = linear
     order = [2, 1, 0] if np.linalg.det([[a, b], [c, d]]) < 0 else [0, 1, 2]
     np.testing.assert_array_equal(layers(made), layers(plain)[order])
-    np.testing.assert_array_equal(made.label, np.float32([0.7, 0.2, 0.1])[order])
+    np.testing.assert_array_equal(made.label, np.array([0.7, 0.2, 0.1], np.float32)[order])
 
 
 # ---- refusals --------------------------------------------------------------------------------------------------------
