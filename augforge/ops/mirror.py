@@ -12,14 +12,14 @@ and refuses a mirrored output of an op that does not say that it may mirror.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from pydantic import Field, model_validator
 
 from augforge import bitmask
-from augforge.ops.core import Context, Op, OpParams
+from augforge.ops.core import OPS, STEP_KEYS, Context, Op, OpParams
 from augforge.ops.hooks import Mirror, Params
 from augforge.ops.sides import Exchange, Swap, check_known, check_pairs, mirror_order
 from augforge.sample import Label, Sample
@@ -62,6 +62,18 @@ def exchanges_sides(may: Callable[[Any], bool] = _always) -> Callable[[Op[Params
         return op
 
     return declare
+
+
+def step_may_mirror(step: Mapping[str, Any]) -> bool:
+    """Whether a step may mirror that stands in the recipe of a version; True for one that is not known here."""
+    name = step.get("op")
+    if name not in OPS:
+        return True
+    op, params = OPS[name], {key: value for key, value in step.items() if key not in STEP_KEYS}
+    try:
+        return op.mirror is not None and op.mirror.may(op.params.model_validate(params))
+    except ValueError:  # it was made for another version of the op
+        return True
 
 
 def exchange_sides(sample: Sample, exchange: Exchange, ctx: Context) -> Sample:

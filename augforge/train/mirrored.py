@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from augforge.errors import AugforgeError
-from augforge.ops.core import OPS, STEP_KEYS
+from augforge.ops.mirror import step_may_mirror
 from augforge.ops.sidenames import Pair
 from augforge.sample import is_reflection
 from augforge.store.sides import sides_of
@@ -57,7 +56,7 @@ def _exchanges_of_steps(dataset: Dataset) -> dict[str, Pairs]:
         name = str(step.get("op"))
         seen[name] += 1
         pairs = _pairs_of(step.get("swap"), sides, dataset.classes)
-        if _may_mirror(name, step, needed=bool(sides or pairs)):
+        if (sides or pairs) and step_may_mirror(step):
             exchanges[name if seen[name] == 1 else f"{name}.{seen[name]}"] = pairs
     return exchanges
 
@@ -65,15 +64,3 @@ def _exchanges_of_steps(dataset: Dataset) -> dict[str, Pairs]:
 def _pairs_of(swap: Any, sides: Pairs, classes: Sequence[str]) -> Pairs:
     pairs = sides if swap is None else () if swap == "none" else [tuple(pair) for pair in swap]
     return tuple((left, right) for left, right in pairs if left in classes and right in classes)
-
-
-def _may_mirror(name: str, step: Mapping[str, Any], needed: bool) -> bool:
-    """Whether a step may mirror; a plugin's, which is not loaded here, may. False where it does not matter."""
-    if not needed or name not in OPS:
-        return needed
-    op = OPS[name]
-    known = {key: value for key, value in step.items() if key not in STEP_KEYS}
-    try:
-        return op.mirror is not None and op.mirror.may(op.params.model_validate(known))
-    except (AugforgeError, ValueError):  # of another version of augforge
-        return True
