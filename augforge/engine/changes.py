@@ -49,14 +49,8 @@ class RecipeSteps:
         """Those of a version: its recipe with the overrides of its last build."""
         data = built_recipe(folder, manifest).data
         tables = {"classes": manifest.classes, "labels": manifest.labels}
-        return cls(
-            *_read(data, sides_of(manifest).pairs),
-            tables,
-            manifest.ops,
-            manifest.plugins,
-            manifest.fitted,
-            random_steps,
-        )
+        read = _read(data, sides_of(manifest).pairs)
+        return cls(*read, tables, manifest.ops, manifest.plugins, manifest.fitted, random_steps)
 
     @classmethod
     def of_recipe(cls, recipe: Recipe, tables: Mapping[str, Sequence[str]], fitted: Mapping[str, Any]) -> RecipeSteps:
@@ -90,9 +84,9 @@ def _read(data: Mapping[str, Any], sides: Sequence[Pair]) -> tuple[dict[str, dic
     for step in given:
         name = str(step.get("op"))
         seen[name] += 1
-        if sides and "swap" not in step and step_may_mirror(step):
-            step = {**step, "swap": [list(pair) for pair in sides]}
-        steps[name if seen[name] == 1 else f"{name}.{seen[name]}"] = step
+        exchanged = sides and "swap" not in step and step_may_mirror(step)
+        more = {"swap": [list(pair) for pair in sides]} if exchanged else {}
+        steps[name if seen[name] == 1 else f"{name}.{seen[name]}"] = {**step, **more}
     return steps, data.get("seed", 0), _without_paths(data.get("source") or {})
 
 
