@@ -128,6 +128,8 @@ def _find_uneven_strata(
 
 def _find_sides(recipe: Recipe, listing: Listing) -> Iterator[Finding]:
     """Pairs that are exchanged only because of their names, and sides that a step's ``swap`` passes over."""
+    if not listing.sides.pairs:  # to find out what may mirror takes time
+        return
     swaps = [getattr(step.bound.params, "swap", None) for step in recipe.steps if step.bound.may_mirror]
     found = listing.sides.found
     if found and None in swaps:

@@ -68,6 +68,8 @@ def _keeps_size(params: Albumentations) -> bool:
 
 
 def _may_mirror(params: Albumentations) -> bool:
+    if params.swap is not None:  # a person knows, whatever chance passes over when it is tried
+        return True
     return any(map(_mirrors, map(canonical_json, children_first(params.node()))))
 
 

@@ -94,7 +94,8 @@ class BoundOp:
 
     def declared(self) -> dict[str, Any]:
         """What ids hold of the params: those that differ from their defaults, and what mirrored outputs exchange."""
-        return {**self.drawn_from(), **(self._said_exchange().declared() if self.may_mirror else {})}
+        exchanged = self._said_exchange().declared()
+        return {**self.drawn_from(), **(exchanged if exchanged and self.may_mirror else {})}
 
     def drawn_from(self) -> dict[str, Any]:
         """What chance hashes of the params: all that was declared but the sides, which change no draw."""
@@ -158,12 +159,17 @@ class BoundOp:
         if exchange.refusal:
             raise PlanError(exchange.refusal)
         if self.op.mirror is None or not self.may_mirror or len(shown) > 1:
+            remedy = "name the pairs in the step: swap: [[left, right]]" if self.op.mirror else _DECLARE
+            what = "some of its inputs" if len(shown) > 1 else "a picture"
             raise PlanError(
-                f"op '{self.name}' mirrored {'some of its inputs' if len(shown) > 1 else 'a picture'} and does not say "
-                "that it may, so names of one side would stand for the other. Its author declares it by "
-                "`exchanges_sides`; or say in the source that nothing is to be exchanged: sides: none"
+                f"op '{self.name}' mirrored {what}, and nothing said that it may, so names of one side would stand for "
+                f"the other. To exchange them, {remedy}; or say in the source that nothing is to be exchanged: "
+                "sides: none"
             )
         return self.op.mirror.exchange(made, exchange, ctx)
+
+
+_DECLARE = "its author declares the op by `exchanges_sides`"
 
 
 def _ways_shown(made: Sample | Drop, inputs: Sequence[Sample]) -> set[bool]:

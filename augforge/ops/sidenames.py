@@ -139,7 +139,9 @@ def _run_together(text: str, names: Sequence[str]) -> str | None:
     """The counterpart of a name in which left or right is run together with other words, if there is exactly one."""
     folded = text.casefold()
     mirrored = re.sub("left|right", lambda found: _OPPOSITE[found.group()], folded)
-    found = [name for name in names if mirrored != folded and name.casefold() == mirrored]
+    if mirrored == folded:
+        return None
+    found = [name for name in names if name.casefold() == mirrored]
     return found[0] if len(found) == 1 else None
 
 

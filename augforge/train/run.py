@@ -166,6 +166,8 @@ def check_folder(run: TrainingRun, resume: bool, log: Log) -> None:
     if not resume:
         raise TrainError(f"{run.folder} holds a run already. Choose another --out, or let it go on: --resume")
     old, new = _decisive_settings(before), _decisive_settings(run)
+    if before.spec.sides is None:  # it was begun before augforge knew sides, and contradicts none
+        del new["sides"]
     changed = [
         f"{key} was {shorten(old.get(key))}, is {shorten(new.get(key))}" for key in new if old.get(key) != new[key]
     ]
@@ -179,9 +181,8 @@ def check_folder(run: TrainingRun, resume: bool, log: Log) -> None:
 def _decisive_settings(run: TrainingRun) -> dict[str, Any]:
     """All settings by key but those that no result depends on: paths of datasets, loading processes, checkpoints."""
     spec = {**asdict(run.spec), "datasets": [f"{each['name']} {each['version']}" for each in run.datasets]}
-    # Whether pairs were declared or found changes no result; what a run of before did not record, it cannot contradict.
-    sides = spec.pop("sides") and {"sides": sorted(run.spec.sides.pairs if run.spec.sides else ())}
-    keys = _flatten({**run.config.model_dump(mode="json"), **spec, **(sides or {})})
+    spec["sides"] = sorted(run.spec.sides.pairs) if run.spec.sides else []  # declared or found, they do the same
+    keys = _flatten({**run.config.model_dump(mode="json"), **spec})
     return {key: value for key, value in keys.items() if key not in ("data.workers", "checkpoint_every")}
 
 
