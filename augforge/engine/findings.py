@@ -10,7 +10,7 @@ from augforge.cache.filecache import FileCache
 from augforge.engine.stratifying import group_members
 from augforge.errors import PlanError, nearest, some
 from augforge.ops.sides import SHOWN as SHOWN_SIDES
-from augforge.ops.sides import describe_pairs
+from augforge.ops.sides import describe_pairs, pairs_as_yaml
 from augforge.planning.splits import Split
 from augforge.planning.stratify import EVERY
 from augforge.recipe.recipe import Accept, Recipe
@@ -136,7 +136,7 @@ def _find_sides(recipe: Recipe, listing: Listing) -> Iterator[Finding]:
         yield Finding(
             SIDES_FOUND,
             f"a mirror exchanges {describe_pairs(found)}, which only their names show to be sides",
-            f"Declare them in the source: `sides: {_as_yaml(found)}`; or `sides: none`, if nothing is to be exchanged",
+            f"Declare them in the source: `sides: {pairs_as_yaml(found)}`; or `sides: none`, if nothing is to be exchanged",
             tuple(name for pair in found for name in pair),
         )
     said = [{name for pair in swap for name in pair} for swap in swaps if swap and swap != "none"]
@@ -149,11 +149,6 @@ def _find_sides(recipe: Recipe, listing: Listing) -> Iterator[Finding]:
             "Add them to `swap`, or leave it out, and all sides are exchanged",
             forgotten,
         )
-
-
-def _as_yaml(pairs: tuple[tuple[str, str], ...]) -> str:
-    more = ", ..." if len(pairs) > SHOWN_SIDES else ""
-    return "[" + ", ".join(f"[{left}, {right}]" for left, right in pairs[:SHOWN_SIDES]) + more + "]"
 
 
 def _find_unknown_reviews(recipe: Recipe, listing: Listing) -> Iterator[Finding]:

@@ -66,7 +66,7 @@ def exchanges_sides(may: Callable[[Any], bool] = _always) -> Callable[[Op[Params
 
 def step_may_mirror(step: Mapping[str, Any]) -> bool:
     """Whether a step may mirror that stands in the recipe of a version; True for one that is not known here."""
-    name = step.get("op")
+    name = str(step.get("op"))
     if name not in OPS:
         return True
     op, params = OPS[name], {key: value for key, value in step.items() if key not in STEP_KEYS}

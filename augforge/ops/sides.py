@@ -153,15 +153,22 @@ def exchange_of(swap: Swap | None, sides: Sides, classes: Sequence[str], labels:
     check_known(swap, classes, labels)
     pairs = sides.pairs if swap is None else () if swap == "none" else swap
     of_classes, of_labels = (tuple(pair for pair in pairs if {*pair} <= {*table}) for table in (classes, labels))
-    return Exchange(of_classes, of_labels, _refusal(sides.alone) if swap is None and sides.alone else "")
+    return Exchange(of_classes, of_labels, _refusal(sides) if swap is None and sides.alone else "")
 
 
-def _refusal(alone: Sequence[str]) -> str:
+def _refusal(sides: Sides) -> str:
+    example = pairs_as_yaml(sides.pairs or (("left-lung", "right-lung"),))
     return (
-        f"a mirror puts {some(alone, SHOWN)} on the other side, and the data has no counterpart of that name. Name the "
-        "pairs, in the source or here: sides: [[left-lung, right-lung]] or swap: [[left-lung, right-lung]]; or say "
-        "that nothing is to be exchanged: swap: none"
+        f"a mirror puts {some(sides.alone, SHOWN)} on the other side, and the data has no counterpart of that name. Name "
+        f"all pairs, here by `swap: {example}` or in the source by `sides`, or say that nothing is to be exchanged: "
+        "swap: none"
     )
+
+
+def pairs_as_yaml(pairs: Sequence[Pair]) -> str:
+    """Pairs as a recipe has them, the first ones of many."""
+    shown = [f"[{left}, {right}]" for left, right in pairs[:SHOWN]]
+    return f"[{', '.join([*shown, '...'] if len(pairs) > SHOWN else shown)}]"
 
 
 def mirror_order(names: Sequence[str], pairs: Iterable[Pair]) -> list[int]:
@@ -185,10 +192,9 @@ def told_sides(sides: Sides, who: str, otherwise: str) -> list[str]:
     """
     if not sides.found:
         return []
-    left, right = sides.found[0]
     message = (
         f"{who} {describe_pairs(sides.found)} in mirrored pictures, which only their names show to be sides. "
-        f"Declare them in the recipe's source, sides: [[{left}, {right}], ...]; or say {otherwise}"
+        f"Declare them in the recipe's source, `sides: {pairs_as_yaml(sides.found)}`; or say {otherwise}"
     )
     return [message]
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from augforge import bitmask
 from augforge.engine.builder import Summary, build
 from augforge.sample import Sample
 from augforge.store.dataset import Dataset, open_dataset
+from augforge.yamlfile import dump_yaml
 
 LUNGS = ("heart", "left-lung", "right-lung")
 
@@ -58,7 +58,7 @@ def write_sided(
     folder.mkdir(parents=True, exist_ok=True)
     recipe = {"name": name, "source": source, "steps": list(steps), **keys}
     path = folder / "recipe.yaml"
-    path.write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
+    path.write_text(dump_yaml(recipe), encoding="utf-8")
     return path
 
 
