@@ -136,7 +136,7 @@ def _find_sides(recipe: Recipe, listing: Listing) -> Iterator[Finding]:
         yield Finding(
             SIDES_FOUND,
             f"a mirror exchanges {describe_pairs(found)}, which only their names show to be sides",
-            f"Declare them in the source: `sides: {pairs_as_yaml(found)}`; or `sides: none`, if nothing is to be exchanged",
+            f"Declare them in the source, `sides: {pairs_as_yaml(found)}`; or `sides: none`, to exchange nothing",
             tuple(name for pair in found for name in pair),
         )
     said = [{name for pair in swap for name in pair} for swap in swaps if swap and swap != "none"]

@@ -159,9 +159,9 @@ def exchange_of(swap: Swap | None, sides: Sides, classes: Sequence[str], labels:
 def _refusal(sides: Sides) -> str:
     example = pairs_as_yaml(sides.pairs or (("left-lung", "right-lung"),))
     return (
-        f"a mirror puts {some(sides.alone, SHOWN)} on the other side, and the data has no counterpart of that name. Name "
-        f"all pairs, here by `swap: {example}` or in the source by `sides`, or say that nothing is to be exchanged: "
-        "swap: none"
+        f"a mirror puts {some(sides.alone, SHOWN)} on the other side, and the data has no counterpart of that name. "
+        f"Name the counterpart in the source, `sides: [[{sides.alone[0]}, OTHER]]`; or the pairs that are exchanged here, "
+        f"`swap: {example}`; or say that nothing is to be exchanged: swap: none"
     )
 
 
