@@ -160,8 +160,8 @@ def _refusal(sides: Sides) -> str:
     example = pairs_as_yaml(sides.pairs or (("left-lung", "right-lung"),))
     return (
         f"a mirror puts {some(sides.alone, SHOWN)} on the other side, and the data has no counterpart of that name. "
-        f"Name the counterpart in the source, `sides: [[{sides.alone[0]}, OTHER]]`; or the pairs that are exchanged here, "
-        f"`swap: {example}`; or say that nothing is to be exchanged: swap: none"
+        f"Name the counterpart in the source, `sides: [[{sides.alone[0]}, OTHER]]`; or the pairs that are exchanged "
+        f"here, `swap: {example}`; or say that nothing is to be exchanged: swap: none"
     )
 
 
