@@ -9,12 +9,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from augforge.errors import PlanError, nearest, some
+from pydantic import BeforeValidator
+
+from augforge.errors import PlanError, nearest, shorten, some
 from augforge.ops.sidenames import Pair, find_sides
 
-Swap = Literal["none"] | tuple[Pair, ...]
+
+def _check_form(value: Any) -> Any:
+    listed = isinstance(value, list | tuple) and all(
+        isinstance(pair, list | tuple) and len(pair) == 2 for pair in value
+    )
+    if value != "none" and not listed:
+        raise ValueError(f"expected pairs of names, such as [[left-lung, right-lung]], or none; got {shorten(value)}")
+    return value
+
+
+Swap = Annotated[Literal["none"] | tuple[Pair, ...], BeforeValidator(_check_form)]
 """What a person says of sides: pairs of names, or that there is nothing to exchange."""
 SHOWN = 8
 """Names or pairs that a message lists at most."""
