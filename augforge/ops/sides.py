@@ -17,11 +17,12 @@ from augforge.errors import PlanError, nearest, shorten, some
 from augforge.ops.sidenames import Pair, find_sides
 
 
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(name, str) for name in value)
+
+
 def _check_form(value: Any) -> Any:
-    listed = isinstance(value, list | tuple) and all(
-        isinstance(pair, list | tuple) and len(pair) == 2 for pair in value
-    )
-    if value != "none" and not listed:
+    if value != "none" and not (isinstance(value, list | tuple) and all(map(_is_pair, value))):
         raise ValueError(f"expected pairs of names, such as [[left-lung, right-lung]], or none; got {shorten(value)}")
     return value
 

@@ -351,6 +351,9 @@ def test_an_op_that_mirrors_takes_swap(ops: None) -> None:
 def test_swap_is_checked(name: str) -> None:
     with pytest.raises(ValidationError, match="swap names 'a' twice"):
         bound(name, swap=[["a", "b"], ["c", "a"]])
+    for value in ("no", ["a", "b"], [["a", "b", "c"]], [["a", 3]], {"a": "b"}):
+        with pytest.raises(ValidationError, match=r"expected pairs of names, such as .*, or none; got"):
+            bound(name, swap=value)
     with pytest.raises(PlanError, match=r"no class 'class-x'"):
         bound(name, swap=[["class-0", "class-x"]]).params.check(Context(class_names(9)))
     with pytest.raises(PlanError, match="are a class and a label"):
