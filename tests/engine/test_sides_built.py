@@ -115,6 +115,13 @@ def test_no_mirror_no_word_and_the_same_ids(step: dict[str, Any], lungs: Path, t
     assert not summary.findings and dataset.version == none.version
 
 
+def test_explain_says_that_sides_are_exchanged_now(lungs: Path, tmp_path: Path) -> None:
+    build_sided(tmp_path, source(lungs, sides="none"), FLIP)
+    found = explain(write_sided(tmp_path, source(lungs), [FLIP]), tmp_path / "out")
+    reasons = {reason for work in found.work for reason in work.reasons}
+    assert reasons == {("step", "hflip", "swap: default -> [['left-lung', 'right-lung']]")}
+
+
 # ---- errors ----------------------------------------------------------------------------------------------------------
 
 

@@ -25,11 +25,14 @@ from augforge.progress import Silent
 from augforge.store.dataset import Dataset
 from augforge.train.config import TrainConfig
 from augforge.train.data.inputspec import RunSpec
+from augforge.train.data.loading import TrainingBatches
 from augforge.train.data.online import Online, online_steps
 from augforge.train.data.trainingset import TrainingSet
 from augforge.train.prediction.inputs import list_inputs
 from augforge.train.prediction.predict import predict
 from augforge.train.prediction.table import Predictions
+from augforge.train.run import TrainingRun
+from augforge.train.rundata import RunData
 from augforge.train.study.common import common_set
 from augforge.train.study.scoring import score_model
 
@@ -153,6 +156,54 @@ def test_online_mirrors_exchange_sides(op: dict[str, Any], tmp_path: Path) -> No
     np.testing.assert_array_equal(augmented(op, sides=Sides((("heart", "left-lung"),))), plain[[1, 0, 2]])
     once = augmented(op, {"op": "albumentations", "name": "Emboss"}, {"op": "rotate_normalise", "p": 0.999})
     np.testing.assert_array_equal(once, plain[[0, 2, 1]], "a later step that moves nothing exchanges nothing")
+
+
+def small_config(**data: Any) -> TrainConfig:
+    return TrainConfig.model_validate({"data": {"size": SIZE, "batch_size": 1, "workers": 0, **data}})
+
+
+def test_batches_and_runs_know_the_sides_of_their_datasets(tmp_path: Path) -> None:
+    data = put_bodies(tmp_path / "data", ("cor", "sinistra", "dextra"))
+    source = {"format": "mask-folder", "path": str(data), "sides": [["sinistra", "dextra"]]}
+    _, dataset = build_sided(tmp_path, source, split={"val": 0.5})
+
+    def first(**step: Any) -> np.ndarray:
+        settings = small_config(online=[{"op": "hflip", **step}]).data
+        batch = next(TrainingBatches(TrainingSet([dataset]), spec(SIZE, SIZE), settings, 0).stream())
+        return np.asarray(bitmask.class_layers(batch.planes[0].numpy(), [0, 1, 2]))
+
+    exchanged = [dataset.classes.index(name) for name in ("cor", "sinistra", "dextra")]
+    plain = first(swap="none")
+    assert plain[exchanged[1]].any()
+    np.testing.assert_array_equal(first()[exchanged], plain[[exchanged[0], exchanged[2], exchanged[1]]])
+    run = RunData([dataset], small_config(online=[{"op": "hflip"}]), torch.device("cpu"))
+    assert run.spec.sides is not None and run.spec.sides.stated == (("sinistra", "dextra"),) and not run.warnings
+
+
+def test_a_run_tells_what_it_exchanges_by_names_alone(tmp_path: Path) -> None:
+    source = {"format": "mask-folder", "path": str(put_bodies(tmp_path / "data"))}
+    _, dataset = build_sided(tmp_path, source, split={"val": 0.5})
+
+    def warnings(*steps: dict[str, Any]) -> list[str]:
+        return RunData([dataset], small_config(online=list(steps)), torch.device("cpu")).warnings
+
+    assert warnings() == warnings({"op": "rotate"}) == warnings({"op": "hflip", "swap": "none"}) == []
+    [told] = warnings({"op": "transpose90", "mirror": 0.5})
+    assert "left-lung and right-lung" in told and "swap: none" in told
+
+
+def test_a_runs_predictor_mirrors_by_the_runs_sides(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(TrainingRun, "model", lambda run, weights="best": Anatomist())
+    names, image = ("h", "a", "b"), sample_of(body(1)[0])
+
+    def found_by(sides: Sides | None, **options: Any) -> np.ndarray:
+        run = RunSpec("segmentation", names, (), (), spec(SIZE, SIZE), sides)
+        [prediction] = TrainingRun(tmp_path, small_config(), run).predictor(tta=["vflip"], **options).predict([image])
+        return np.asarray(prediction.probabilities)
+
+    np.testing.assert_allclose(found_by(Sides((("a", "b"),))), found(), atol=1e-6)
+    assert np.abs(found_by(None) - found()).max() > 0.3, "such names say nothing"
+    np.testing.assert_allclose(found_by(None, swap=[("a", "b")]), found(), atol=1e-6)
 
 
 def test_online_refuses_a_side_without_counterpart() -> None:
