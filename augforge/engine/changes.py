@@ -64,10 +64,10 @@ class RecipeSteps:
         origins = {bound.name: bound.op.origin for _, bound in bounds.values()}
         origins[recipe.source.format] = origin_of(type(recipe.source).__module__)
         plugins = {name: origin for name, origin in origins.items() if origin}
-        return cls(*_read(file.data, _exchanged(recipe)), tables, ops, plugins, fitted, lambda: drawing)
+        return cls(*_read(file.data, _sides_exchanged_by(recipe)), tables, ops, plugins, fitted, lambda: drawing)
 
 
-def _exchanged(recipe: Recipe) -> Sequence[Pair]:
+def _sides_exchanged_by(recipe: Recipe) -> Sequence[Pair]:
     """The sides of the source that steps exchange which say nothing of it themselves."""
     said = (step.bound.exchange for step in recipe.steps if getattr(step.bound.params, "swap", ()) is None)
     return next((each.classes + each.labels for each in said if each), ())

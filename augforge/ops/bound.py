@@ -147,9 +147,9 @@ class BoundOp:
         """The results of the op, those that are mirrored with their sides exchanged."""
         for made in results:
             shown = _ways_shown(made, inputs)
-            yield self._exchanged(made, shown, ctx) if isinstance(made, Sample) and True in shown else made
+            yield self._exchange_result(made, shown, ctx) if isinstance(made, Sample) and True in shown else made
 
-    def _exchanged(self, made: Sample, shown: set[bool], ctx: Context) -> Sample:
+    def _exchange_result(self, made: Sample, shown: set[bool], ctx: Context) -> Sample:
         """A mirrored output with its sides exchanged; ``shown`` says of its inputs whether they are mirrored in it."""
         exchange = self.exchange
         if exchange is None:

@@ -82,8 +82,8 @@ def exchange_sides(sample: Sample, exchange: Exchange, ctx: Context) -> Sample:
     if pairs:
         masks, known = bitmask.swap_classes(sample.masks, pairs), bitmask.swap_bits(sample.known, pairs)
         sample = replace(sample, masks=masks, known=known)
-    return replace(sample, label=_exchanged_label(sample.label, exchange, ctx.labels))
+    return replace(sample, label=_exchange_label(sample.label, exchange, ctx.labels))
 
 
-def _exchanged_label(label: Label | None, exchange: Exchange, names: Sequence[str]) -> Label | None:
+def _exchange_label(label: Label | None, exchange: Exchange, names: Sequence[str]) -> Label | None:
     return label if label is None or not exchange.labels else label[mirror_order(names, exchange.labels)]

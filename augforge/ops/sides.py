@@ -90,11 +90,12 @@ class Sides:
         """The same with what the names of class and label tables themselves say, as far as nobody said it."""
         said = {*_names(self.pairs), *self.neutral}
         looks = [find_sides(tuple(name for name in table if name not in said)) for table in tables]
-        found = dict.fromkeys(pair for each in looks for pair in each.pairs)
-        alone = dict.fromkeys(name for each in looks for name in each.alone)
-        return replace(self, found=(*self.found, *found), alone=tuple(name for name in alone if name not in said))
+        pairs = tuple(dict.fromkeys(pair for each in looks for pair in each.pairs))
+        found = _apart(pairs)  # a class and a label of one name may have counterparts that differ
+        alone = dict.fromkeys([*(n for each in looks for n in each.alone), *_names(p for p in pairs if p not in found)])
+        return replace(self, found=(*self.found, *found), alone=tuple(alone))
 
-    def stating(self, swap: Swap | None, names: Sequence[str]) -> Sides:
+    def override(self, swap: Swap | None, names: Sequence[str]) -> Sides:
         """The same after a person's word on ``names``, which overrules what was known of the names that it is about."""
         if swap is None:
             return self
@@ -113,14 +114,14 @@ class Sides:
         stated, found = (tuple(p for p in pairs if {*p} <= {*names}) for pairs in (self.stated, self.found))
         return replace(self, stated=stated, found=found)
 
-    def renamed(self, rename: Callable[[str], str | None]) -> Sides:
+    def rename(self, rename: Callable[[str], str | None]) -> Sides:
         """The sides of names that became others, or none; what no longer says which two belong together is left out."""
         stated, found = (_apart(_renamed_pairs(pairs, rename)) for pairs in (self.stated, self.found))
         found = tuple(pair for pair in found if not {*pair} & {*_names(stated)})
         neutral = dict.fromkeys(new for name in self.neutral if (new := rename(name)) is not None)
         return Sides(stated, found, tuple(name for name in neutral if name not in _names((*stated, *found))))
 
-    def united(self, other: Sides) -> Sides:
+    def unite(self, other: Sides) -> Sides:
         """The sides of both. Raises PlanError if they pair one name with two others."""
         pairs = dict.fromkeys((*self.pairs, *other.pairs))
         _check_apart(pairs, "sides")
@@ -195,7 +196,7 @@ def describe_pairs(pairs: Sequence[Pair]) -> str:
     return some([f"{left} and {right}" for left, right in pairs], SHOWN)
 
 
-def told_sides(sides: Sides, who: str, otherwise: str) -> list[str]:
+def warn_of_found_sides(sides: Sides, who: str, otherwise: str) -> list[str]:
     """What to tell of pairs that only their names show to be sides; nothing if there are none.
 
     Args:

@@ -14,4 +14,4 @@ def stated_sides(source: Source, listing: Listing) -> Sides:
         PlanError: a pair names what is neither class nor label.
     """
     check_known(source.sides, listing.classes, listing.labels)
-    return listing.sides.stating(source.sides, (*listing.classes, *listing.labels))
+    return listing.sides.override(source.sides, (*listing.classes, *listing.labels))

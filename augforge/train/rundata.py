@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from augforge.errors import TrainError, some
 from augforge.ops.core import Size
 from augforge.ops.geometry import width_height
-from augforge.ops.sides import told_sides
+from augforge.ops.sides import warn_of_found_sides
 from augforge.sample import IGNORE
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.config import STRIDE, TrainConfig
@@ -92,7 +92,7 @@ class RunData:
         """A warning if online steps exchange what only its name shows to be a side."""
         bounds = [step.bound for step in online_steps(self.config.data.online)]
         if any(bound.may_mirror and getattr(bound.params, "swap", None) is None for bound in bounds):
-            yield from told_sides(self.training.sides, "data.online exchanges", "swap: none in the step")
+            yield from warn_of_found_sides(self.training.sides, "data.online exchanges", "swap: none in the step")
 
     def _absent_class_warnings(self) -> Iterator[str]:
         """A warning of classes without a pixel in training, if there are any; TrainError if that is all classes."""

@@ -123,25 +123,33 @@ def test_pairs_are_apart_and_made_of_names(names: list[str]) -> None:
 
 def test_a_persons_word_goes_before_names() -> None:
     classes = ("left-lung", "right-lung", "left-clavicle", "right-clavicle", "sinistra", "dextra")
-    declared = Sides().stating((("sinistra", "dextra"), ("left-lung", "right-clavicle")), classes).complete(classes)
+    declared = Sides().override((("sinistra", "dextra"), ("left-lung", "right-clavicle")), classes).complete(classes)
     assert declared.stated == (("sinistra", "dextra"), ("left-lung", "right-clavicle"))
     assert declared.found == () and declared.alone == ("right-lung", "left-clavicle")
-    none = Sides().stating("none", classes).complete(classes)
+    none = Sides().override("none", classes).complete(classes)
     assert none.pairs == () and none.alone == ()
 
 
 def test_sides_keep_their_meaning_under_other_names() -> None:
     sides = Sides().complete(("left-lung", "right-lung", "left-eye", "right-eye"))
     names = {"left-lung": "A", "right-lung": "B", "left-eye": "eye", "right-eye": "eye"}
-    assert sides.renamed(names.get).pairs == (("A", "B"),)
+    assert sides.rename(names.get).pairs == (("A", "B"),)
     merged = {"left-lung": "left-any", "left-eye": "left-any", "right-lung": "x", "right-eye": "y"}
-    assert sides.renamed(merged.get).pairs == (), "which of the two is its counterpart, nobody can tell"
+    assert sides.rename(merged.get).pairs == (), "which of the two is its counterpart, nobody can tell"
+
+
+def test_a_class_and_a_label_of_one_name_have_one_counterpart() -> None:
+    assert Sides().complete(("left-lung", "right-lung"), ("left-lung", "right-lung")).pairs == (
+        ("left-lung", "right-lung"),
+    )
+    torn = Sides().complete(("left-lung", "right-lung"), ("left-lung", "Right lung"))
+    assert torn.pairs == () and {*torn.alone} == {"left-lung", "right-lung", "Right lung"}
 
 
 def test_two_sources_that_contradict_each_other() -> None:
     with pytest.raises(PlanError, match="sides names 'a' twice"):
-        Sides((("a", "b"),)).united(Sides((("a", "c"),)))
-    assert Sides((("a", "b"),)).united(Sides((), (("a", "b"), ("c", "d")))).found == (("c", "d"),)
+        Sides((("a", "b"),)).unite(Sides((("a", "c"),)))
+    assert Sides((("a", "b"),)).unite(Sides((), (("a", "b"), ("c", "d")))).found == (("c", "d"),)
 
 
 # ---- what a mirror does ----------------------------------------------------------------------------------------------
@@ -327,7 +335,7 @@ def test_an_op_that_mirrors_without_a_word_is_found(ops: None) -> None:
     mirror = bound("any_matrix", linear=(-1, 0, 0, 1))
     with pytest.raises(PlanError, match=r"mirrored a picture, and nothing said.*its author declares"):
         call(mirror, patient())
-    none = mirror.settle_sides(Sides().stating("none", (*LUNGS, *LABELS)), Context(LUNGS, LABELS))
+    none = mirror.settle_sides(Sides().override("none", (*LUNGS, *LABELS)), Context(LUNGS, LABELS))
     kept = call(none, patient())
     np.testing.assert_array_equal(layers(kept), layers(patient())[..., ::-1])
     with pytest.raises(AssertionError, match="say so by `exchanges_sides`"):

@@ -98,7 +98,7 @@ def test_a_right_model_stays_right_under_any_mirror(tta: list[str]) -> None:
     np.testing.assert_allclose(found(("h", "a", "b"), tta=tta, sides=declared), found(), atol=1e-6)
     assert np.abs(found(("h", "a", "b"), tta=tta) - found()).max() > 0.3, "without sides it does not"
     assert np.abs(found(tta=tta, swap=()) - found()).max() > 0.3, "nor if a person says so"
-    none = Sides().stating("none", LUNGS)
+    none = Sides().override("none", LUNGS)
     assert np.abs(found(tta=tta, sides=none) - found()).max() > 0.3
 
 

@@ -118,7 +118,7 @@ ROOT/                          source.path or URL, as augforge build made it
 
     def _sides(self, dataset: Dataset) -> Sides:
         """The sides that the dataset was built with, under the names that ``class_map`` gives them."""
-        return sides_of(dataset.manifest).renamed(lambda name: self.class_of(name) if name in dataset.classes else name)
+        return sides_of(dataset.manifest).rename(lambda name: self.class_of(name) if name in dataset.classes else name)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         names = record.data["classes"]

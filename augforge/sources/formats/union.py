@@ -177,7 +177,7 @@ source:                        in the recipe
         """The sides of all sources, under the union's names. Raises PlanError if they contradict each other."""
         united = Sides()
         for member, listing in zip(self.members, listings, strict=True):
-            united = united.united(stated_sides(member.source, listing).renamed(self._as_listed))
+            united = united.unite(stated_sides(member.source, listing).rename(self._as_listed))
         return united
 
     def refused_when_unreadable(self, record: Record, error: SourceError) -> Refused | None:

@@ -105,7 +105,7 @@ def _united_sides(datasets: Sequence[Dataset]) -> Sides:
     united = Sides()
     for dataset in datasets:
         try:
-            united = united.united(complete_sides(dataset.manifest))
+            united = united.unite(complete_sides(dataset.manifest))
         except PlanError as error:
             raise TrainError(f"{dataset.folder}: {error}, in all datasets. Build them with the same `sides`") from None
     return united.complete(datasets[0].classes, datasets[0].labels)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from augforge.errors import TrainError, nearest, some
-from augforge.ops.sides import Sides, mirror_order, told_sides
+from augforge.ops.sides import Sides, mirror_order, warn_of_found_sides
 
 Pairs = Sequence[tuple[str, str]]
 """Pairs of left and right classes, by name."""
@@ -65,7 +65,7 @@ def side_warnings(
     """What to tell of the pairs that `build_views` exchanges, if only their names show them to be sides."""
     if swap is not None or not any(name in _AXES for name in names):
         return []
-    return told_sides((sides or Sides()).complete(outputs).among(outputs), "--tta exchanges", "--swap none")
+    return warn_of_found_sides((sides or Sides()).complete(outputs).among(outputs), "--tta exchanges", "--swap none")
 
 
 def average_views(network: Callable[[Tensor], Tensor], images: Tensor, views: Sequence[View]) -> Tensor:
