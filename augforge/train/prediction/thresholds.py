@@ -147,7 +147,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def render_thresholds(result: dict[str, Any], console: Console) -> None:
     """Print the result of `tune_thresholds`."""
-    for warning in result["warnings"]:
+    for warning in result.get("warnings", ()):
         console.print(Text(f"Warning: {warning}", "yellow"))
     shown = table("class", "threshold", "Dice before", "after", "samples with it", right=4)
     for entry in result["classes"]:
