@@ -49,16 +49,19 @@ def _walk(lineage: Lineage, exchanges: Mapping[str, Pairs]) -> Pairs | None:
 
 
 def _exchanges_of_steps(dataset: Dataset) -> dict[str, Pairs]:
-    """The pairs of classes that each step exchanges which may mirror, by its label."""
-    sides, exchanges = sides_of(dataset.manifest).pairs, {}
+    """The pairs of classes that each step exchanges which may mirror, perhaps none, by its label."""
+    sides, steps = sides_of(dataset.manifest).pairs, built_recipe(dataset).data.get("steps") or ()
+    exchanges = [_pairs_of(step.get("swap"), sides, dataset.classes) for step in steps]
+    if not any(exchanges):
+        return {}
     seen: Counter[str] = Counter()
-    for step in built_recipe(dataset).data.get("steps") or ():
+    found = {}
+    for step, pairs in zip(steps, exchanges, strict=True):
         name = str(step.get("op"))
         seen[name] += 1
-        pairs = _pairs_of(step.get("swap"), sides, dataset.classes)
-        if (sides or pairs) and step_may_mirror(step):
-            exchanges[name if seen[name] == 1 else f"{name}.{seen[name]}"] = pairs
-    return exchanges
+        if step_may_mirror(step):
+            found[name if seen[name] == 1 else f"{name}.{seen[name]}"] = pairs
+    return found
 
 
 def _pairs_of(swap: Any, sides: Pairs, classes: Sequence[str]) -> Pairs:

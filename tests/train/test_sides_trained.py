@@ -28,6 +28,7 @@ from augforge.train.data.inputspec import RunSpec
 from augforge.train.data.loading import TrainingBatches
 from augforge.train.data.online import Online, online_steps
 from augforge.train.data.trainingset import TrainingSet
+from augforge.train.mirrored import exchange_finder
 from augforge.train.prediction.inputs import list_inputs
 from augforge.train.prediction.predict import predict
 from augforge.train.prediction.table import Predictions
@@ -265,6 +266,12 @@ def test_what_was_built_before_augforge_knew_sides_is_turned_back_as_it_was_buil
     old = with_index(swapped, swapped.index, sides=None)
     exchanged = [part.exchange for target in list_inputs(old).targets for part in target.parts]
     assert exchanged.count((("left-lung", "right-lung"),)) == exchanged.count(()) == 4
+    both = mirrored_dataset(tmp_path / "both", MIRRORED["one of two steps"])
+    finder = exchange_finder(both)
+    lineages = dict(both.index.select("name", "lineage").iter_rows())
+    told = {name.partition("~")[2]: finder(lineage) for name, lineage in lineages.items()}
+    pair = (("left-lung", "right-lung"),)
+    assert told == {"": (), "hflip": pair, "vflip": (), "hflip~vflip": pair}
 
 
 def test_a_model_of_one_side_alone_cannot_be_turned_back(tmp_path: Path) -> None:
