@@ -40,7 +40,7 @@ class Strict(BaseModel):
 class StepKeys(Strict):
     """The keys of a step that are its own; every other key is its op's."""
 
-    op: str
+    op: str = Field(description="the op's name; `augforge ops` lists them")
     p: Annotated[float, Field(ge=0, le=1)] = Field(1.0, description="chance that a copy is made")
     copies: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="how many are made of each input")
     on: tuple[SplitName, ...] | None = Field(None, description="splits the step acts on; others pass untouched")

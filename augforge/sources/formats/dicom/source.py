@@ -117,6 +117,7 @@ ROOT/                          source.path
 
     def _class_table(self, scan: Scan, labels: list[str]) -> ClassTable:
         if self.masks is None:
+            scan.note_labels(())
             return ClassTable(self.classes or NO_CLASSES, [])
         return class_table(self, labels, self.root / self.masks, scan)
 
@@ -154,7 +155,8 @@ ROOT/                          source.path
             data["frame"] = metadata["frame"] = int(name.removeprefix(f"{file}/"))
         group = patient_of(file, facts["patient"])
         own = {**facts, "bytes": facts["bytes"] // facts["frames"]}
-        return replace(make_record(name, place, own, content, group=group, data=data), metadata=metadata)
+        drawn = None if self.masks is None else [mask[0] for mask in masks or ()]
+        return replace(make_record(name, place, own, content, group=group, data=data, drawn=drawn), metadata=metadata)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         path, frame = self.root / record.data["image"], record.data.get("frame")

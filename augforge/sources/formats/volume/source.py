@@ -221,6 +221,8 @@ ROOT/                          source.path
         facts = {**image.facts, "bytes": image.facts["bytes"] // count}
         group = patient_of(name, image.facts.get("patient", ""))
         nothing = slice_digest(np.zeros((height, width))) if self.labels_by == "folder" else None
+        for k, class_ in labels.covering(own, self._slice_range(count)):
+            scan.note_covered(f"{name}/{k:04d}", class_)
         for k in self._slice_range(count):
             shown = [[label, found.facts["slices"][k]] for label, found in own.items()]
             record = make_record(
@@ -235,6 +237,7 @@ ROOT/                          source.path
                     "slice": k,
                 },
                 size=(width, height),
+                drawn=labels.classes_in(own, k, nothing),
             )
             yield replace(record, metadata={"slice": k})
 
@@ -242,8 +245,6 @@ ROOT/                          source.path
         if self.channels is None or self.edge == "repeat":
             return range(count)
         return range(max(0, -min(self.channels)), min(count, count - max(self.channels)))
-
-    # ---- loading ----
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         volumes = self._load_volumes(record)
