@@ -63,6 +63,7 @@ def evaluate(
     worst: Annotated[int, typer.Option(min=0, help="Number of samples with the lowest Dice to draw.")] = 8,
     tta: options.Tta = None,
     swap: options.Swap = None,
+    as_is: options.AsIs = False,
     out: Annotated[Path | None, options.out_option("Folder for tables and pictures; by default below RUN.")] = None,
     as_json: options.Json = False,
 ) -> None:
@@ -71,6 +72,9 @@ def evaluate(
     Dice and IoU by class, mean Dice as the hand-bone contest computes it, surface Dice and HD95 of the outlines,
     calibration, and which classes are confused, missed or invented. Writes a table with one row per sample, and
     pictures of the worst samples.
+
+    Samples of a dataset that was not built by the preparing steps of the model's own recipe (upright, resize, CLAHE) go
+    through them first, and are judged at their own pixels all the same.
     """
     places = options.datasets_of(shards, datasets)
     need_trainer()
@@ -87,6 +91,7 @@ def evaluate(
             surface_tolerance=tolerance,
             worst=worst,
             out=out,
+            as_is=as_is,
             progress=progress,
             **augmentation,
         )
@@ -115,6 +120,7 @@ def predict(
     ] = False,
     overlays: Annotated[Path | None, typer.Option(help="Folder for a picture of each image with its classes.")] = None,
     batch_size: options.BatchSize = None,
+    as_is: options.AsIs = False,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out files that cannot be read.")] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -122,6 +128,9 @@ def predict(
 
     The table has one row per image and class, with its run lengths; **--csv** also writes a contest's file. Predictions
     of a dataset's samples are turned back to the pixels of the source images that the samples were made from.
+
+    Images first go through the steps by which the recipe prepared the model's own samples (upright, resize, CLAHE),
+    unless they are samples of a dataset that was built by the same ones. Masks come at the images' own pixels.
     """
     need_trainer()
     from augforge.train.prediction.predict import predict as predict_images
@@ -144,6 +153,7 @@ def predict(
             probabilities=probabilities,
             overlays=overlays,
             batch_size=batch_size,
+            as_is=as_is,
             on_error="skip" if skip_broken else "error",
             progress=progress,
         )
@@ -157,6 +167,7 @@ def tune_thresholds(
     split: options.Split = "val",
     tta: options.Tta = None,
     swap: options.Swap = None,
+    as_is: options.AsIs = False,
     as_json: options.Json = False,
 ) -> None:
     """Find each class's threshold of the highest Dice; predict uses them from then on.
@@ -172,7 +183,9 @@ def tune_thresholds(
 
     trained, opened = TrainingRun.open(run), open_dataset(place)
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
-        result = tune(trained, opened, split, progress=progress, tta=tta or (), swap=options.pairs_of(swap))
+        result = tune(
+            trained, opened, split, progress=progress, as_is=as_is, tta=tta or (), swap=options.pairs_of(swap)
+        )
     terminal.output(result, as_json, lambda console: render_thresholds(result, console))
 
 

@@ -113,6 +113,10 @@ Changes = Annotated[
 ImageName = Annotated[
     str, typer.Option(help="How the CSV names images: file, path, or auto (the file name if it is unique).")
 ]
+AsIs = Annotated[
+    bool,
+    typer.Option("--as-is", help="Take images as they are; do not prepare them as the model's own samples were."),
+]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Images or windows per batch; by default as in training.")]
 
 

@@ -23,6 +23,13 @@ class OpParams(BaseModel):
     def check(self, ctx: Context) -> None:
         """Raise PlanError if the parameters do not fit the class table; called before any work."""
 
+    def classes_wanted(self) -> tuple[tuple[str, ...], ...]:
+        """The classes whose masks decide where pixels go: of each group, at least one has to show; most ops have none.
+
+        A prediction of raw images, which have no masks, finds them by a first pass of the model.
+        """
+        return ()
+
     def declared(self) -> dict[str, Any]:
         """The parameters that differ from their defaults: what ids and random draws depend on."""
         return self.model_dump(mode="json", exclude_defaults=True)

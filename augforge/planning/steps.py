@@ -125,6 +125,24 @@ def read_step(
     return Step(len(before) + 1, bound, keys.p, keys.copies, on, keys.keep_input, keys.where)
 
 
+def read_steps(
+    document: Document, steps: Sequence[Mapping[str, Any]], size: Any = None, fit: str = "letterbox"
+) -> tuple[Step, ...]:
+    """Check the steps of a recipe.
+
+    Args:
+        document: the recipe's file.
+        steps: those below its key ``steps``.
+        size, fit: of its ``output``; a size is a last `resize`.
+    """
+    read: list[Step] = []
+    for index, data in enumerate(steps):
+        read.append(read_step(document, data, ("steps", index), read))
+    if size is not None:
+        read.append(read_step(document, {"op": "resize", "size": size, "fit": fit}, ("output",), read))
+    return tuple(read)
+
+
 def _read_params(document: Document, data: Mapping[str, Any], at: KeyPath) -> OpParams:
     """The parameters of a step's op: all keys but the step's own. An unknown key may be meant for either."""
     model: type[OpParams] = OPS[data["op"]].params

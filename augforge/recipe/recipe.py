@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from augforge.errors import PlanError, RecipeError
 from augforge.keys import digest
 from augforge.planning.splits import Split
-from augforge.planning.steps import Step, Strict, choose, read_step
+from augforge.planning.steps import Step, Strict, choose, read_steps
 from augforge.sources import SOURCES, Source
 from augforge.sources.options import MetadataColumns
 from augforge.store.codec import Encoding
@@ -176,7 +176,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         metadata=body.metadata,
         review=review,
         review_text=review_text,
-        steps=_steps(file, body),
+        steps=read_steps(file, body.steps, body.output.size, body.output.fit),
         output=body.output,
         path=path,
         text=file.text,
@@ -226,13 +226,3 @@ def _source(file: YamlFile, data: dict[str, Any], base: Path) -> Source:
     if "://" in source.path:
         return source
     return source.model_copy(update={"path": str(base / Path(source.path).expanduser())})
-
-
-def _steps(file: YamlFile, body: RecipeKeys) -> tuple[Step, ...]:
-    steps: list[Step] = []
-    for index, data in enumerate(body.steps):
-        steps.append(read_step(file, data, ("steps", index), steps))
-    if body.output.size is not None:
-        resize = {"op": "resize", "size": body.output.size, "fit": body.output.fit}
-        steps.append(read_step(file, resize, ("output",), steps))
-    return tuple(steps)

@@ -118,7 +118,8 @@ class Trainer:
     def fit(self) -> dict[str, Any]:
         """Take the remaining steps and write the summary."""
         if self.is_main and not (self.run.folder / "run.json").exists():
-            self.run.write()  # not earlier: a network that cannot be built must leave no folder behind
+            # Not earlier: a network that cannot be built must leave no folder behind.
+            self.run.write(self.data.preparations)
         self._resume()
         start_time, start = time.monotonic(), self.state
         for warning in self.data.warnings:

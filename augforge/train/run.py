@@ -16,6 +16,8 @@ from augforge.files import replacing, write_text
 from augforge.ops.geometry import width_height
 from augforge.train.config import TrainConfig, load_config
 from augforge.train.data.inputspec import InputSpec, RunSpec
+from augforge.train.preparation import FILE as PREPARATION
+from augforge.train.preparation import Preparation, read_preparations, write_preparations
 
 if TYPE_CHECKING:
     import polars as pl
@@ -61,10 +63,11 @@ class TrainingRun:
             raise TrainError(f"{folder} is no training run; expected run.json, as augforge train writes it") from None
         return cls(folder, load_config(folder / "config.yaml"), spec)
 
-    def write(self) -> None:
-        """Write the configuration, the environment and the spec, from which `open` reads the run again."""
+    def write(self, preparations: Sequence[Preparation] = ()) -> None:
+        """Write the configuration, the environment, how datasets were prepared, and the spec: what `open` reads."""
         write_text(self.folder / "config.yaml", self.config.to_yaml())
         write_json(self.folder / "environment.json", environment())
+        write_preparations(self.folder, preparations)
         write_json(self.folder / "run.json", asdict(self.spec))  # last: it is what makes the folder a run
 
     @property
@@ -81,6 +84,11 @@ class TrainingRun:
     def datasets(self) -> tuple[dict[str, str], ...]:
         """Name, version and place of each dataset that it was trained on."""
         return self.spec.datasets
+
+    @property
+    def preparations(self) -> tuple[Preparation, ...]:
+        """How each dataset was prepared: the recipe's steps that new images have to go through too."""
+        return read_preparations(self.folder, self.datasets)
 
     @property
     def input(self) -> InputSpec:
@@ -140,7 +148,7 @@ class TrainingRun:
     def predictor(self, weights: Literal["best", "last"] = "best", **options: Any) -> Predictor:
         """A predictor of this run's model on the best device here.
 
-        ``options`` are Predictor's own: batch_size, tta, window, swap.
+        ``options`` are Predictor's own: batch_size, tta, window, swap, steps.
         """
         from augforge.train.net.device import choose_device, choose_precision
         from augforge.train.prediction.inference import Predictor
@@ -156,7 +164,8 @@ class TrainingRun:
 def check_folder(run: TrainingRun, resume: bool, log: Log) -> None:
     """Raise TrainError if a run must not begin in its folder, or if it is to resume there and cannot."""
     existing = {path.name for path in run.folder.iterdir()} if run.folder.exists() else set()
-    if existing <= {"config.yaml", "environment.json"}:  # empty, or left by a run that was killed while it began
+    # Empty, or left by a run that was killed while it began.
+    if existing <= {"config.yaml", "environment.json", PREPARATION}:
         if resume:
             log(f"{run.folder} holds no run to resume: a new one begins")
         return

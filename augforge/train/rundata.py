@@ -22,6 +22,7 @@ from augforge.train.data.loading import TrainingBatches
 from augforge.train.data.online import online_steps
 from augforge.train.data.trainingset import TrainingSet
 from augforge.train.net.model import encoder_normalisation
+from augforge.train.preparation import Preparation, differing
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +43,7 @@ class RunData:
         training: the samples to train on.
         validation: those to validate on, a part per dataset; empty if the configuration asks for no validation.
         spec: what the network predicts, and its input.
+        preparations: how each dataset was prepared, for predictions of raw images.
         warnings: what a person should know before the run.
 
     Raises:
@@ -66,10 +68,12 @@ class RunData:
             have = ", ".join(sorted({split for dataset in opened for split, n in dataset.manifest.splits.items() if n}))
             raise TrainError(f"{opened[0].folder} has no labelled split 'val'; there is: {have}. {_VAL_REMEDY}")
         self.spec = self._derive_spec(opened, device)
+        self.preparations = tuple(map(Preparation.of_dataset, opened))
         self.warnings = [
             *self._absent_class_warnings(),
             *self._side_warnings(),
             *_shared_group_warnings(train, self.validation),
+            *differing(self.preparations),
         ]
 
     def _derive_spec(self, opened: Sequence[Dataset], device: torch.device) -> RunSpec:

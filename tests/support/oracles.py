@@ -59,6 +59,8 @@ class OracleRun:
     datasets: tuple[dict[str, str], ...] = ({"path": "/made", "name": "made", "version": "0123"},)
     config: Any = field(default_factory=lambda: SimpleNamespace(threshold=0.5))
     model: nn.Module = field(default_factory=Bright)
+    window: Any = None
+    preparations: tuple[Any, ...] = ()
 
     def predictor(self, **options: Any) -> Predictor:
         return predictor(self.model, self.outputs, self.input, **options)

@@ -87,6 +87,7 @@ class FakeRun:
     labels: tuple[str, ...] = ()
     spec: Any = field(default_factory=lambda: SimpleNamespace(task="segmentation"))
     asked: dict[str, Any] = field(default_factory=dict)
+    preparations: tuple[Any, ...] = ()
 
     def predictor(self, **options: Any) -> FakeRun:
         self.asked = options

@@ -18,6 +18,8 @@ from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.evaluation.labels import label_scores
 from augforge.train.evaluation.scores import check_classes
 from augforge.train.evaluation.segmentation import ID_COLUMNS, SegmentationMetrics
+from augforge.train.prediction.preparing import prepare_whole
+from augforge.train.prediction.remaining import Remaining, remaining_steps
 from augforge.train.run import TrainingRun, write_frame, write_json
 
 _MAX_GROUPS_NAMED = 5
@@ -31,6 +33,7 @@ def evaluate(
     surface_tolerance: float = 2.0,
     worst: int = 8,
     out: Path | None = None,
+    as_is: bool = False,
     progress: Progress | None = None,
     **options: Any,
 ) -> dict[str, Any]:
@@ -46,6 +49,8 @@ def evaluate(
         surface_tolerance: pixels by which an outline may be off in surface Dice.
         worst: number of samples with the lowest mean Dice to draw.
         out: folder to write into; by default ``RUN/evaluation/<dataset>-<version>-<split>``.
+        as_is: samples do not go through the preparing steps of the run's datasets; they do otherwise, if their dataset
+            was not built by the same steps. They are judged at their own pixels all the same.
         progress: advances with each sample.
         options: of `TrainingRun.predictor`: ``weights``, ``tta``, ``swap``, ``window``, ``batch_size``.
 
@@ -67,14 +72,17 @@ def evaluate(
     progress = progress or Silent()
     progress.start("evaluate", sum(map(len, parts)))
     own: list[str] = []
+    remaining = [remaining_steps(run, part, as_is=as_is) for part in parts]
     if run.spec.task == "classification":
-        result = _evaluate_classification(run, parts, folder, progress, **options)
+        result = _evaluate_classification(run, parts, remaining, folder, progress, **options)
     else:
         metrics = SegmentationMetrics(run.outputs, run.thresholds, surface_tolerance, worst)
-        own = _evaluate_segmentation(run, parts, metrics, progress, options)
+        own = _evaluate_segmentation(run, parts, remaining, metrics, progress, options)
         result = metrics.write(folder)
-    warnings = [*own, *_training_warnings(run, parts), *_tuning_warning(run, parts, split)]
-    report = {**_describe(run, parts, split), **result, "warnings": warnings, "folder": str(folder)}
+    warnings = [*dict.fromkeys(own), *_training_warnings(run, parts), *_tuning_warning(run, parts, split)]
+    warnings += dict.fromkeys(text for each in remaining for text in each.warnings())
+    facts = _describe(run, parts, split, remaining)
+    report = {**facts, **result, "warnings": warnings, "folder": str(folder)}
     write_json(folder / "evaluation.json", report)
     return report
 
@@ -90,11 +98,14 @@ def _tuning_warning(run: TrainingRun, parts: Sequence[Dataset], split: str) -> l
     return [f"the thresholds of {path} were tuned on this very split, so scores are too good: evaluate on another one"]
 
 
-def _describe(run: TrainingRun, parts: Sequence[Dataset], split: str) -> dict[str, Any]:
+def _describe(run: TrainingRun, parts: Sequence[Dataset], split: str, remaining: Sequence[Remaining]) -> dict[str, Any]:
     return {
         "run": str(run.folder),
         "task": run.spec.task,
-        "datasets": [{"path": str(part.folder), "name": part.name, "version": part.version} for part in parts],
+        "datasets": [
+            {"path": str(part.folder), "name": part.name, "version": part.version, "preparation": each.report()}
+            for part, each in zip(parts, remaining, strict=True)
+        ],
         "split": split,
         "samples": sum(map(len, parts)),
     }
@@ -120,21 +131,30 @@ def _check_classes_or_labels(run: TrainingRun, part: Dataset) -> None:
 
 
 def _evaluate_segmentation(
-    run: TrainingRun, parts: Sequence[Dataset], metrics: SegmentationMetrics, progress: Progress, options: Any
+    run: TrainingRun,
+    parts: Sequence[Dataset],
+    remaining: Sequence[Remaining],
+    metrics: SegmentationMetrics,
+    progress: Progress,
+    options: Any,
 ) -> list[str]:
     """Evaluate all samples; what a person should know of how they were predicted."""
-    predictor = run.predictor(**options)
-    rows = ((part, i) for part in parts for i in range(len(part)))
-    to_predict, to_compare = tee(chain.from_iterable(parts))  # the predictor reads a batch ahead
-    for (part, i), sample, prediction in zip(rows, to_compare, predictor.predict(to_predict), strict=True):
-        metrics.add(part, i, sample, prediction)
-        progress.advance(1)
-    return predictor.warnings
+    warnings: list[str] = []
+    for part, steps in zip(parts, remaining, strict=True):
+        to_predict, to_compare = tee(part)  # the predictor reads a batch ahead
+        predictor = steps.predictor(run, **options)
+        warnings += predictor.warnings
+        predictions = predictor.predict(to_predict)
+        for i, (sample, prediction) in enumerate(zip(to_compare, predictions, strict=True)):
+            metrics.add(part, i, sample, prediction)
+            progress.advance(1)
+    return warnings
 
 
 def _evaluate_classification(
     run: TrainingRun,
     parts: Sequence[Dataset],
+    remaining: Sequence[Remaining],
     folder: Path,
     progress: Progress,
     weights: Literal["best", "last"] = "best",
@@ -151,7 +171,8 @@ def _evaluate_classification(
     from augforge.train.prediction.classifier import label_probabilities
 
     labelled = [part.where(pl.col("label").is_not_null()) for part in parts]
-    device, samples, rows = choose_device("auto"), chain.from_iterable(labelled), []
+    prepared = (prepare_whole(part, each.steps) for part, each in zip(labelled, remaining, strict=True))
+    device, samples, rows = choose_device("auto"), chain.from_iterable(prepared), []
     network = run.model(weights).to(device)
     for probabilities in label_probabilities(network, samples, run.input, device, batch_size=batch_size):
         rows.append(probabilities)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from augforge.report.tables import pairs, plural, table
+from augforge.train.prediction.remaining import preparation_line
 
 _LOW_DICE = 0.7
 
@@ -23,6 +24,8 @@ def render_evaluation(result: dict[str, Any], console: Console) -> None:
             (result["run"], "bold"), f"  on {datasets}, {result['split']}: {plural(result['samples'], 'sample')}"
         )
     )
+    for line in filter(None, (preparation_line(each["preparation"]) for each in result["datasets"])):
+        console.print(Text(line), soft_wrap=True)
     render = _render_labels if result["task"] == "classification" else _render_segmentation
     render(result, console)
     console.print(f"\nwritten to {result['folder']}", markup=False, soft_wrap=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -26,6 +25,7 @@ from augforge.sample import Image, Sample
 from augforge.train.prediction.blend import blend, covered_pixels
 from augforge.train.prediction.inference import Layer, Prediction, Predictor, Window
 from augforge.train.prediction.inputs import Inputs, Target, list_inputs
+from augforge.train.prediction.remaining import remaining_steps, render_preparation
 from augforge.train.prediction.submission import ImageName, use_file_names, write_csv
 from augforge.train.prediction.table import ImagePrediction, TableHeader, encode_image, write_predictions
 from augforge.train.prediction.tta import Pairs
@@ -61,6 +61,7 @@ def predict(
     probabilities: bool = False,
     overlays: Path | None = None,
     batch_size: int | None = None,
+    as_is: bool = False,
     on_error: Literal["error", "skip"] = "error",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -70,6 +71,9 @@ def predict(
     sample shows. If several samples show a pixel, such as overlapping windows, it gets the mean of their probabilities;
     if none does, nothing is predicted there. What was mirrored is mirrored back, and its sides are exchanged back. A
     sample that shows several source images, such as a mosaic, is predicted in its own pixels, under its own name.
+
+    Images that were not prepared as the model's own samples were, as raw images are not, go through the same steps
+    first; see `remaining.remaining_steps`. What is written is of the images themselves all the same.
 
     Args:
         run: the training run; its tuned thresholds are used, if there are any.
@@ -82,22 +86,29 @@ def predict(
         probabilities: keep those above 0.3 in the table, for ensembles of means; see `table`.
         overlays: folder for a PNG of each image with its predicted classes.
         batch_size: images or windows at a time; None is that of training.
+        as_is: images do not go through the preparing steps of the run's datasets.
         on_error: whether a file that cannot be read is an error, or is skipped and listed.
         progress: advances with each image.
 
     Returns:
-        JSON-like: what was predicted, ``skipped`` files with reasons, and for each class its images and pixels.
+        JSON-like: what was predicted, ``skipped`` files with reasons, by which steps images were prepared
+        (``preparation``), ``warnings``, and for each class its images and pixels.
 
     Raises:
         TrainError: the run predicts labels, options do not fit, or there is nothing to predict.
         SourceError: files that cannot be read. No table is left behind.
     """
-    predictor = _build_predictor(run, batch_size=batch_size, window=window, tta=tta, swap=swap)
+    _check_predicts_masks(run)
     inputs = list_inputs(images, split, on_error)
+    own_window = None if window == run.window else window
+    remaining = remaining_steps(run, inputs.dataset, as_is=as_is, tiled=own_window is not None)
+    options = {"batch_size": batch_size, "window": window, "tta": tta, "swap": swap}
+    predictor = remaining.predictor(run, **{key: value for key, value in options.items() if value is not None})
     if csv is not None:  # names that are not unique should be reported now, not after hours of predicting
         use_file_names((target.file for target in inputs.targets), image_name)
     trained_on = [{"name": each["name"], "version": each["version"]} for each in run.datasets]
     made_by = {"run": run.folder.name, "trained_on": trained_on, "tta": list(tta), "images": inputs.origin}
+    made_by |= {"preparation": remaining.report()}
     header = TableHeader(run.outputs, run.thresholds, made_by, probabilities)
     progress = progress or Silent()
     progress.start("predict", len(inputs.targets))
@@ -112,15 +123,15 @@ def predict(
         "images": len(inputs.targets) - len(inputs.unreadable),
         **{key: None if path is None else str(path) for key, path in written.items()},
         "skipped": [*inputs.skipped, *inputs.unreadable],
+        "preparation": remaining.report(),
+        "warnings": [*predictor.warnings, *remaining.warnings()],
         "classes": classes,
-        "warnings": predictor.warnings,
     }
 
 
-def _build_predictor(run: TrainingRun, **options: Any) -> Predictor:
+def _check_predicts_masks(run: TrainingRun) -> None:
     if not run.outputs:
         raise TrainError(f"{run.folder} classifies whole images; expected a run that predicts masks. Take another run")
-    return run.predictor(**{key: value for key, value in options.items() if value is not None})
 
 
 def _predict_targets(
@@ -154,9 +165,7 @@ def _predict_targets(
             for each, part in zip(predictions, target.parts, strict=True)
         )
         if len(predictions) > 1:  # all windows of an image are in memory together: half the precision, half the memory
-            predictions = tuple(
-                replace(each, probabilities=each.probabilities.astype(np.float16)) for each in predictions
-            )
+            predictions = tuple(each.half() for each in predictions)
         yield PredictedTarget(target, samples, predictions)
 
 
@@ -213,13 +222,12 @@ def _draw_overlay(image: ImagePrediction, picture: Image, header: TableHeader, f
 
 def render_predictions(result: dict[str, Any], console: Console) -> None:
     """Print the result of `predict` or `ensemble`."""
-    for warning in result.get("warnings", ()):
-        console.print(Text(f"Warning: {warning}", "yellow"))
     classes = table("class", "threshold", "images", "pixels", right=3)
     for entry in result["classes"]:
         numbers = (f"{entry['threshold']:.2f}", f"{entry['images']:,}", f"{entry['pixels']:,}")
         classes.add_row(Text(entry["name"]), *numbers, style="" if entry["images"] else "yellow")
     console.print(classes, "", sep="\n")
+    render_preparation(result, console)
     skipped = result.get("skipped", [])
     for entry in skipped[:_MAX_SKIPPED_SHOWN]:
         console.print(Text(f"skipped {entry['name']}: {entry['reason']}", "yellow"))

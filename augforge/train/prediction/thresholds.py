@@ -16,6 +16,7 @@ from augforge.progress import Progress, Silent
 from augforge.report.tables import plural, table
 from augforge.store.dataset import Dataset
 from augforge.train.evaluation.scores import Truth, dice, truth_of
+from augforge.train.prediction.remaining import remaining_steps, render_preparation
 
 if TYPE_CHECKING:
     from augforge.train.prediction.inference import Layer
@@ -31,6 +32,7 @@ def tune_thresholds(
     split: str = "val",
     *,
     grid: Sequence[float] = GRID,
+    as_is: bool = False,
     progress: Progress | None = None,
     **options: Any,
 ) -> dict[str, Any]:
@@ -48,6 +50,7 @@ def tune_thresholds(
         dataset: one that the run was not trained on, or one with a validation split.
         split: of the dataset.
         grid: thresholds to try, above 0 and below 1.
+        as_is: samples do not go through the preparing steps of the run's datasets; see `evaluate`.
         progress: advances with each sample.
         options: of the predictor: batch_size, tta, window, swap.
 
@@ -65,7 +68,8 @@ def tune_thresholds(
     tuning = ThresholdTuner(run.outputs, [*grid, run.config.threshold])
     progress = progress or Silent()
     progress.start("tune thresholds", len(part))
-    predictor = run.predictor(**options)
+    remaining = remaining_steps(run, part, as_is=as_is)
+    predictor = remaining.predictor(run, **options)
     for sample, prediction in predictor.pairs(part):
         tuning.add(prediction.layers(), truth_of(sample, part.classes, run.outputs))
         progress.advance(1)
@@ -78,9 +82,10 @@ def tune_thresholds(
         "split": split,
         "images": len(part),
         "mean_dice": {key: _mean([entry[key] for entry in tuned]) for key in ("before", "after")},
+        "preparation": remaining.report(),
+        "warnings": [*predictor.warnings, *remaining.warnings()],
         "classes": classes,
         "thresholds": {entry["name"]: entry["threshold"] for entry in classes},
-        "warnings": predictor.warnings,
     }
     write_json(run.folder / "thresholds.json", result)
     return result
@@ -147,14 +152,13 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def render_thresholds(result: dict[str, Any], console: Console) -> None:
     """Print the result of `tune_thresholds`."""
-    for warning in result.get("warnings", ()):
-        console.print(Text(f"Warning: {warning}", "yellow"))
     shown = table("class", "threshold", "Dice before", "after", "samples with it", right=4)
     for entry in result["classes"]:
         dices = ("" if entry[key] is None else f"{entry[key]:.4f}" for key in ("before", "after"))
         style = "" if entry["positive"] else "yellow"
         shown.add_row(Text(entry["name"]), f"{entry['threshold']:.2f}", *dices, f"{entry['positive']:,}", style=style)
     console.print(shown, "", sep="\n")
+    render_preparation(result, console)
     kept = [entry["name"] for entry in result["classes"] if not entry["positive"]]
     if kept:
         console.print(Text(f"In no sample of {result['split']}, so not tuned: {', '.join(kept)}\n", "yellow"))
