@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from augforge.errors import TrainError
 from augforge.ops.mirror import step_may_mirror
 from augforge.ops.sidenames import Pair
+from augforge.ops.sides import mirror_order
 from augforge.sample import is_reflection
 from augforge.store.sides import sides_of
 from augforge.train.built import built_recipe
 
 if TYPE_CHECKING:
     from augforge.store.dataset import Dataset
+    from augforge.train.prediction.inference import Prediction
 
 Pairs = tuple[Pair, ...]
 Lineage = Mapping[str, Any]
@@ -67,3 +71,20 @@ def _exchanges_of_steps(dataset: Dataset) -> dict[str, Pairs]:
 def _pairs_of(swap: Any, sides: Pairs, classes: Sequence[str]) -> Pairs:
     pairs = sides if swap is None else () if swap == "none" else [tuple(pair) for pair in swap]
     return tuple((left, right) for left, right in pairs if left in classes and right in classes)
+
+
+def exchange_back(prediction: Prediction, pairs: Pairs, outputs: Sequence[str]) -> Prediction:
+    """A prediction with the classes of each pair exchanged, as an image needs that was shown mirrored.
+
+    Raises:
+        TrainError: of a pair, one alone is predicted.
+    """
+    lone = next((pair for pair in pairs if len({*pair} & {*outputs}) == 1), None)
+    if lone is not None:
+        raise TrainError(
+            f"{prediction.name} was mirrored, and in its image {lone[0]} and {lone[1]} are exchanged back; expected a "
+            "model that predicts both or neither. Predict samples that are not mirrored, such as --split val"
+        )
+    if not pairs:
+        return prediction
+    return replace(prediction, probabilities=prediction.probabilities[mirror_order(outputs, pairs)])

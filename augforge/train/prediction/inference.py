@@ -19,7 +19,7 @@ from augforge.bitmask import Planes
 from augforge.errors import MissingExtra, TrainError
 from augforge.lineage import Lineage, Root, compose
 from augforge.ops.geometry import scale_image, scale_matrix
-from augforge.ops.sides import Sides, mirror_order
+from augforge.ops.sides import Sides
 from augforge.sample import IDENTITY, Box, Matrix, Placement, Sample
 from augforge.train.data.inputspec import InputSpec
 from augforge.train.net.device import Precision, autocast
@@ -71,20 +71,6 @@ class Prediction:
         placed = root.transform(Placement(self.matrix, self.clip))
         width, height = root.size
         return replace(self, name=root.name, matrix=placed.matrix, clip=placed.clip, width=width, height=height)
-
-    def exchange(self, pairs: Pairs, outputs: Sequence[str]) -> Prediction:
-        """The prediction with the classes of each pair exchanged, as an image needs that was shown mirrored.
-
-        Raises:
-            TrainError: of a pair, one alone is predicted.
-        """
-        lone = next((pair for pair in pairs if len({*pair} & {*outputs}) == 1), None)
-        if lone is not None:
-            raise TrainError(
-                f"{self.name} was mirrored, and in its image {lone[0]} and {lone[1]} are exchanged back; expected a "
-                "model that predicts both or neither. Predict samples that are not mirrored, such as --split val"
-            )
-        return replace(self, probabilities=self.probabilities[mirror_order(outputs, pairs)]) if pairs else self
 
     def half(self) -> Prediction:
         """The same in half precision, which halves the memory."""

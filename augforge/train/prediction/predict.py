@@ -22,6 +22,7 @@ from augforge.progress import Progress, Silent
 from augforge.report.show import save_png, show_samples
 from augforge.report.tables import plural, table
 from augforge.sample import Image, Sample
+from augforge.train.mirrored import exchange_back
 from augforge.train.prediction.blend import blend, covered_pixels
 from augforge.train.prediction.inference import Layer, Prediction, Predictor, Window
 from augforge.train.prediction.inputs import Inputs, Target, list_inputs
@@ -161,7 +162,7 @@ def _predict_targets(
         target = loaded.popleft()
         samples, predictions = zip(first_pair, *islice(pairs, len(target.parts) - 1), strict=True)
         predictions = tuple(
-            each.exchange(part.exchange, predictor.outputs)
+            exchange_back(each, part.exchange, predictor.outputs)
             for each, part in zip(predictions, target.parts, strict=True)
         )
         if len(predictions) > 1:  # all windows of an image are in memory together: half the precision, half the memory

@@ -11,6 +11,7 @@ import polars as pl
 from augforge import bitmask
 from augforge.progress import Progress
 from augforge.train.evaluation.scores import dice, overlap, truth_of
+from augforge.train.mirrored import exchange_back
 from augforge.train.prediction.blend import blend, count_samples
 from augforge.train.study.common import CommonSet, ComparedDataset
 
@@ -44,7 +45,7 @@ def score_model(model: TrainedModel, compared: ComparedDataset, common: CommonSe
         views = compared.views[record.name]
         roots = [view.root for view in views]
         shown = zip(islice(predictions, len(roots)), views, strict=True)  # a prediction for each sample that shows it
-        parts = [prediction.exchange(view.exchange, model.outputs) for prediction, view in shown]
+        parts = [exchange_back(prediction, view.exchange, model.outputs) for prediction, view in shown]
         truth = truth_of(raw, common.classes, model.outputs)
         masks = (layer >= model.threshold for layer in blend(parts, roots))
         predicted = bitmask.from_masks(masks, len(model.outputs))
