@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from augforge.errors import TrainError, some
 from augforge.ops.core import Size
 from augforge.ops.geometry import width_height
+from augforge.ops.sides import warn_of_found_sides
 from augforge.sample import IGNORE
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.config import STRIDE, TrainConfig
 from augforge.train.data.inputspec import InputSpec, RunSpec
 from augforge.train.data.loading import TrainingBatches
+from augforge.train.data.online import online_steps
 from augforge.train.data.trainingset import TrainingSet, label_vectors
 from augforge.train.labels.groups import LabelGroup, absent_label_warnings, derive_groups, labels_of
 from augforge.train.net.model import encoder_normalisation
@@ -75,6 +77,7 @@ class RunData:
         self.warnings = [
             *doubts,
             *self._absent_class_warnings(),
+            *self._side_warnings(),
             *_shared_group_warnings(train, self.validation),
             *differing(self.preparations),
         ]
@@ -109,7 +112,14 @@ class RunData:
                 for d in opened
             ),
             input=choose_input_spec(self.config, self.training, device.type),
+            sides=self.training.sides,
         )
+
+    def _side_warnings(self) -> Iterator[str]:
+        """A warning if online steps exchange what only its name shows to be a side."""
+        bounds = [step.bound for step in online_steps(self.config.data.online)]
+        if any(bound.may_mirror and getattr(bound.params, "swap", None) is None for bound in bounds):
+            yield from warn_of_found_sides(self.training.sides, "data.online exchanges", "swap: none in the step")
 
     def _absent_class_warnings(self) -> Iterator[str]:
         """A warning of classes without a pixel in training, if there are any; TrainError if that is all classes.

@@ -67,7 +67,7 @@ class FakeRun:
 
     @property
     def spec(self) -> Any:
-        return SimpleNamespace(task="classification", groups=self.groups)
+        return SimpleNamespace(task="classification", groups=self.groups, sides=None)
 
     @property
     def labels(self) -> tuple[str, ...]:

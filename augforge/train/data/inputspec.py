@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from augforge.ops.core import Context, Size
 from augforge.ops.geometry import Resize, resize
+from augforge.ops.sides import Sides
 from augforge.sample import Image, Sample
 from augforge.train.labels.groups import ONLY_GROUP, LabelGroup
 
@@ -81,6 +82,7 @@ class RunSpec:
         datasets: path, name and version of each dataset that is trained on.
         input: the network's input.
         groups: of the labels, in their order; empty for segmentation.
+        sides: which outputs or labels a mirror exchanges; None in a run that was begun before augforge knew sides.
     """
 
     task: Literal["segmentation", "classification"]
@@ -89,13 +91,15 @@ class RunSpec:
     datasets: tuple[dict[str, str], ...]
     input: InputSpec
     groups: tuple[LabelGroup, ...] = ()
+    sides: Sides | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
         """`to_json` undone."""
         tables = {key: tuple(data[key]) for key in ("outputs", "labels", "datasets")}
         groups = tuple(map(LabelGroup.from_json, data["groups"])) if "groups" in data else _groups_before(data)
-        return cls(data["task"], **tables, input=InputSpec.from_json(data["input"]), groups=groups)
+        sides = None if data.get("sides") is None else Sides.from_json(data["sides"])
+        return cls(data["task"], **tables, input=InputSpec.from_json(data["input"]), groups=groups, sides=sides)
 
 
 def _groups_before(data: Mapping[str, Any]) -> tuple[LabelGroup, ...]:

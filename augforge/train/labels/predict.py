@@ -87,7 +87,7 @@ def predict_labels(
         **{key: None if path is None else str(path) for key, path in written.items()},
         "skipped": [*inputs.skipped, *inputs.unreadable],
         "preparation": remaining.report(),
-        "warnings": remaining.warnings(),
+        "warnings": [*predictor.warnings, *remaining.warnings()],
         "classes": classes,
     }
 

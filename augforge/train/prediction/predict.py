@@ -23,6 +23,7 @@ from augforge.report.show import save_png, show_samples
 from augforge.report.tables import plural, table
 from augforge.sample import Image, Sample
 from augforge.train.labels.tables import render_label_predictions
+from augforge.train.mirrored import exchange_back
 from augforge.train.prediction.blend import blend, covered_pixels
 from augforge.train.prediction.inference import Layer, Prediction, Window
 from augforge.train.prediction.inputs import Inputs, Target, list_inputs
@@ -70,8 +71,8 @@ def predict(
 
     Predictions of a dataset's samples are turned back, by the lineage, to the pixels of the source image that the
     sample shows. If several samples show a pixel, such as overlapping windows, it gets the mean of their probabilities;
-    if none does, nothing is predicted there. A sample that shows several source images, such as a mosaic, or that was
-    mirrored with its left and right classes exchanged, is predicted in its own pixels, under its own name.
+    if none does, nothing is predicted there. What was mirrored is mirrored back, and its sides are exchanged back. A
+    sample that shows several source images, such as a mosaic, is predicted in its own pixels, under its own name.
 
     Images that were not prepared as the model's own samples were, as raw images are not, go through the same steps
     first; see `remaining.remaining_steps`. What is written is of the images themselves all the same.
@@ -130,13 +131,15 @@ def predict(
         **{key: None if path is None else str(path) for key, path in written.items()},
         "skipped": [*inputs.skipped, *inputs.unreadable],
         "preparation": remaining.report(),
-        "warnings": remaining.warnings(),
+        "warnings": [*predictor.warnings, *remaining.warnings()],
         "classes": classes,
     }
 
 
 class Pairing(Protocol):
     """What predicts samples one by one."""
+
+    outputs: tuple[str, ...]
 
     def pairs(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, Any]]:
         """Each sample with its prediction, in order."""
@@ -168,6 +171,10 @@ def predict_targets(
     for first_pair in pairs:  # asking for the first pair loads its target; the target's other pairs follow
         target = loaded.popleft()
         samples, predictions = zip(first_pair, *islice(pairs, len(target.parts) - 1), strict=True)
+        predictions = tuple(
+            exchange_back(each, part.exchange, predictor.outputs)
+            for each, part in zip(predictions, target.parts, strict=True)
+        )
         if len(predictions) > 1:  # all windows of an image are in memory together: half the precision, half the memory
             predictions = tuple(each.half() for each in predictions)
         yield PredictedTarget(target, samples, predictions)
