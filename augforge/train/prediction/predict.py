@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
@@ -27,7 +27,7 @@ from augforge.train.mirrored import exchange_back
 from augforge.train.prediction.blend import blend, covered_pixels
 from augforge.train.prediction.inference import Layer, Prediction, Window
 from augforge.train.prediction.inputs import Inputs, Target, list_inputs
-from augforge.train.prediction.remaining import remaining_steps, render_preparation
+from augforge.train.prediction.remaining import Remaining, remaining_steps, render_preparation
 from augforge.train.prediction.submission import ImageName, use_file_names, write_csv
 from augforge.train.prediction.table import ImagePrediction, TableHeader, encode_image, write_predictions
 from augforge.train.prediction.tta import Pairs
@@ -113,10 +113,7 @@ def predict(
     predictor = remaining.predictor(run, **{key: value for key, value in options.items() if value is not None})
     if csv is not None:  # names that are not unique should be reported now, not after hours of predicting
         use_file_names((target.file for target in inputs.targets), image_name)
-    trained_on = [{"name": each["name"], "version": each["version"]} for each in run.datasets]
-    made_by = {"run": run.folder.name, "trained_on": trained_on, "tta": list(tta), "images": inputs.origin}
-    made_by |= {"preparation": remaining.report()}
-    header = TableHeader(run.outputs, run.thresholds, made_by, probabilities)
+    header = TableHeader(run.outputs, run.thresholds, describe_origin(run, inputs, remaining, tta), probabilities)
     progress = progress or Silent()
     progress.start("predict", len(inputs.targets))
     # Lazily, one after the other: images are loaded, predicted and written while the table asks for the next one.
@@ -125,14 +122,27 @@ def predict(
     if csv is not None:
         write_csv(out, csv, image_name)
     written = {"predictions": out, "csv": csv, "overlays": overlays}
+    warnings = [*predictor.warnings, *remaining.warnings()]
+    return {**report_images(run, inputs, remaining, written), "warnings": warnings, "classes": classes}
+
+
+def describe_origin(run: TrainingRun, inputs: Inputs, remaining: Remaining, tta: Sequence[str]) -> dict[str, Any]:
+    """What a table of predictions says of where they come from."""
+    trained_on = [{"name": each["name"], "version": each["version"]} for each in run.datasets]
+    made_by = {"run": run.folder.name, "trained_on": trained_on, "tta": list(tta), "images": inputs.origin}
+    return {**made_by, "preparation": remaining.report()}
+
+
+def report_images(
+    run: TrainingRun, inputs: Inputs, remaining: Remaining, written: Mapping[str, Path | None]
+) -> dict[str, Any]:
+    """What was predicted, which files were skipped, and what was written."""
     return {
         "run": str(run.folder),
         "images": len(inputs.targets) - len(inputs.unreadable),
         **{key: None if path is None else str(path) for key, path in written.items()},
         "skipped": [*inputs.skipped, *inputs.unreadable],
         "preparation": remaining.report(),
-        "warnings": [*predictor.warnings, *remaining.warnings()],
-        "classes": classes,
     }
 
 
