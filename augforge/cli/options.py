@@ -97,9 +97,14 @@ Tta = Annotated[
 ]
 Swap = Annotated[
     list[str] | None,
-    typer.Option(help="Classes that hflip exchanges, such as left-lung:right-lung; or none. May be repeated."),
+    typer.Option(
+        help="Classes or labels that mirrored views exchange, such as left-lung:right-lung, or none; by default the "
+        "sides that the run was trained with. May be repeated."
+    ),
 ]
-Csv = Annotated[Path | None, typer.Option(help="Also write a contest's CSV: image_name,class,rle.")]
+Csv = Annotated[
+    Path | None, typer.Option(help="Also write a CSV: image_name,class,rle; of labels, image_name and probabilities.")
+]
 Config = Annotated[
     Path | None, typer.Option(help="The configuration, a YAML file; augforge train --show-config prints one.")
 ]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from augforge.cache.filecache import FileCache
 from augforge.cache.work import Payload
 from augforge.engine.jobs import DamagedPayloads, Job, JobInput, UnreadableSamples, WorkerContext
-from augforge.engine.judge import Judge
+from augforge.engine.judge import Chooses, Judge
 from augforge.engine.measuring import features_key
 from augforge.engine.outcome import Outcome, Pool, expected_row, lacks_hash, output_row
 from augforge.engine.performing import perform_jobs
@@ -142,8 +142,9 @@ class Pipeline:
 
     def _run_stage(self, stage: Stage, outcome: Outcome, dry: bool) -> list[Row]:
         """The table after a stage."""
-        stage, acts = self._fit_stage(stage, outcome.rows)
-        untouched, tasks = plan_stage(stage, outcome.rows, self._context.seed, self._judge.weigh, acts)
+        stage, acts, joins = self._fit_stage(stage, outcome.rows)
+        weigh, tell = self._judge.weigh, outcome.warnings.append
+        untouched, tasks = plan_stage(stage, outcome.rows, self._context.seed, weigh, acts, joins, tell)
         outcome.counts.exact = outcome.counts.exact and is_foreseeable(stage.head, outcome.rows)
         unknown = [task for task in tasks if not self._pool.ledger.has("task", task.id)]
         self._new_tasks |= {task.id for task in unknown}
@@ -164,8 +165,8 @@ class Pipeline:
             rows = self._judge.filter(step, rows)
         return rows
 
-    def _fit_stage(self, stage: Stage, rows: Sequence[Row]) -> tuple[Stage, Callable[[Step, Row], bool]]:
-        """The stage with its first op fitted if it asks for that, and whether a step acts on a row.
+    def _fit_stage(self, stage: Stage, rows: Sequence[Row]) -> tuple[Stage, Chooses, Chooses]:
+        """The stage with its first op fitted if it asks for that, whether a step acts on a row, and may draw it.
 
         Only the first op of a stage may be fitted or have a condition: `cut_stages` starts a new stage for either.
         """
@@ -173,14 +174,7 @@ class Pipeline:
             stage = replace(stage, head=self._judge.fit(stage.head, rows))
         elif stage.chain:
             stage = replace(stage, chain=(self._judge.fit(stage.chain[0], rows), *stage.chain[1:]))
-        where = stage.first.where if stage.first is not None else None
-        matching = set() if where is None else self._judge.rows_matching(where, rows)
-
-        def acts(step: Step, row: Row) -> bool:
-            in_split = row.split in step.on or (row.may_move and "train" in step.on)
-            return in_split and (step.where is None or row.name in matching)
-
-        return stage, acts
+        return stage, *self._judge.choices(stage.first, rows)
 
     def _stage_encoding(self, stage: Stage) -> Encoding:
         """The final encoding for the last stage, unless its samples are measured.
@@ -226,8 +220,8 @@ class Pipeline:
                 task,
                 tuple(map(self.job_input, task.inputs)),
                 encoding,
-                encode_input=final and not self._has_payload(task.inputs[0], self._encoding),
-                measuring_steps=stage.measuring_steps,
+                final and not self._has_payload(task.inputs[0], self._encoding),
+                stage.measuring_steps,
             )
             for task in tasks
         ]

@@ -46,11 +46,12 @@ from augforge.ops.hooks import (
     Fit,
     GiveSizes,
     Measure,
+    Mirror,
     Params,
     Size,
     Weigh,
 )
-from augforge.ops.model import Candidate, Context, Examples, Features, FilterParams, Flag, OpParams
+from augforge.ops.model import Candidate, Context, Examples, Features, FilterParams, Flag, OpParams, WhenFewer
 from augforge.sample import Drop, Sample
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "OpParams",
     "Role",
     "Size",
+    "WhenFewer",
     "filter_op",
     "op",
     "table_filter",
@@ -117,9 +119,10 @@ class Op(Generic[Params]):
         apply: makes samples; a filter's raises TypeError.
         decide: gives a filter's verdict on each candidate of a table; TypeError for any other op.
         measure_reads: params that `measure` looks at.
-        measures_when: whether these params need measuring at all.
+        measures_when, fits_when: whether these params need measuring, or fitting, at all.
         decides_alone: whether a filter's verdict on a sample does not depend on the others.
         moves: whether a filter may move samples to train with these params.
+        mirror: whether it may mirror with these params, and how sides are exchanged then; None if it never does.
     """
 
     name: str
@@ -139,9 +142,11 @@ class Op(Generic[Params]):
     measure_reads: tuple[str, ...] = ()
     measures_when: Callable[[Params], bool] = _always
     fit: Fit[Params] | None = None
+    fits_when: Callable[[Params], bool] = _always
     weigh: Weigh[Params] | None = None
     decides_alone: bool = False
     moves: Callable[[Params], bool] = _never
+    mirror: Mirror | None = None
 
     def __str__(self) -> str:
         """Name, version and, for a plugin's op, where its code comes from: what ids hold of an op."""
@@ -187,7 +192,6 @@ class Op(Generic[Params]):
         """Register the function that fits on a table. Ops find its JSON-like result again as ``ctx.fitted``.
 
         A result that changes pixels is rounded, so that a small change of the data re-makes nothing.
-
         It is given every split's candidates and takes thresholds from ``train`` alone.
         """
         self.fit = function
@@ -227,7 +231,7 @@ def op(
     decided = exact if callable(exact) else (_always if exact else _never)
 
     def register(function: Apply[Params]) -> Op[Params]:
-        module = _module_of(function)
+        module = function.__module__
         made = Op(name, version, role, params, examples or Examples(), module, reads, decided, apply=function)
         return _register(made)
 
@@ -243,7 +247,7 @@ def filter_op(
         def decide_each(candidates: Sequence[Candidate], params: FilterParamsT, ctx: Context) -> Sequence[Flag | None]:
             return [function(candidate, params, ctx) for candidate in candidates]
 
-        made = _register_filter(name, params, version, examples, decide_each, _module_of(function))
+        made = _register_filter(name, params, version, examples, decide_each, function.__module__)
         made.decides_alone = True
         return made
 
@@ -267,7 +271,7 @@ def table_filter(
     """
 
     def register(function: DecideTable[FilterParamsT]) -> Op[FilterParamsT]:
-        made = _register_filter(name, params, version, examples, function, _module_of(function))
+        made = _register_filter(name, params, version, examples, function, function.__module__)
         made.decides_alone, made.moves = alone, moves
         return made
 
@@ -293,7 +297,3 @@ def _register(made: Op[Params]) -> Op[Params]:
         raise ValueError(f"op '{made.name}' has a parameter {hidden[0]}, which is a key of every step. Rename it")
     OPS.add(made.name, made, made.module)
     return made
-
-
-def _module_of(function: Callable[..., Any]) -> str:
-    return function.__module__

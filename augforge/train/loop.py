@@ -27,8 +27,10 @@ from augforge.train.data.batch import Batch, images_to_device, to_device
 from augforge.train.evaluation.pictures import curves
 from augforge.train.guards import check_finite, explain_torch_errors, stop_on_signals
 from augforge.train.journal import Journal, read_journal
+from augforge.train.labels.losses import build_losses
+from augforge.train.labels.scores import score_name
 from augforge.train.net.device import Precision, choose_device, choose_precision, make_repeatable
-from augforge.train.net.losses import Losses, class_loss
+from augforge.train.net.mixstyle import attach_mixstyle
 from augforge.train.net.optim import Schedule, build_average, build_optimizer
 from augforge.train.run import Log, TrainingRun, check_folder, write_json
 from augforge.train.rundata import RunData, TrainAndVal
@@ -108,10 +110,11 @@ class Trainer:
         self.network = network.to(self.accelerator.device).to(memory_format=layout)  # type: ignore[call-overload]
         optimizer = build_optimizer(self.network, self.config.optimizer)
         self.schedule = Schedule(optimizer, self.config.schedule, self.total_steps)
+        attach_mixstyle(self.network, self.config.mixstyle, self.run.input)
         self.average = build_average(self.network, self.config, self.total_steps)
         compiled = torch.compile(self.network) if self.config.compile else self.network
         self.model, self.optimizer = self.accelerator.prepare(compiled, optimizer)
-        self.losses = Losses(self.config.loss)
+        self.losses = build_losses(self.config.loss, self.run.spec, self.data.training)
 
     # ---- training ----
 
@@ -179,7 +182,7 @@ class Trainer:
         if self.run.spec.task == "classification":
             with self.accelerator.autocast():
                 logits = self.model(images_to_device(batch, device, channels))
-            return {"loss": class_loss(logits, batch.labels.to(device))}
+            return self.losses(logits, batch.labels.to(device))
         images, target, counted = to_device(batch, self.data.training.classes, device, channels)
         with self.accelerator.autocast():
             logits = self.model(images)
@@ -208,8 +211,7 @@ class Trainer:
         score = scores.pop("score")
         self.schedule.record_score(score)
         self._record("validation", {"epoch": self.state.epoch, **scores})
-        name = "mean Dice" if self.run.outputs else "accuracy"
-        self.log(f"epoch {self.state.epoch}, step {self.state.step}: {name} {score:.4f}")
+        self.log(f"epoch {self.state.epoch}, step {self.state.step}: {score_name(self.run.spec.groups)} {score:.4f}")
         if self.state.best is None or score > self.state.best:
             self.state = replace(self.state, best=score)
             if self.is_main:

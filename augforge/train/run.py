@@ -110,10 +110,10 @@ class TrainingRun:
 
     @property
     def thresholds(self) -> tuple[float, ...]:
-        """The probability from which a pixel is the class, for each class; tuned values if there are any."""
+        """The probability from which a pixel is the class, for each class or label; tuned values if there are any."""
         path = self.folder / "thresholds.json"
         tuned = json.loads(path.read_text(encoding="utf-8"))["thresholds"] if path.exists() else {}
-        return tuple(tuned.get(name, self.config.threshold) for name in self.outputs)
+        return tuple(tuned.get(name, self.config.threshold) for name in self.outputs or self.labels)
 
     def summary(self) -> dict[str, Any]:
         """The summary of a finished run; TrainError while it is not finished."""
@@ -148,7 +148,7 @@ class TrainingRun:
     def predictor(self, weights: Literal["best", "last"] = "best", **options: Any) -> Predictor:
         """A predictor of this run's model on the best device here.
 
-        ``options`` are Predictor's own: batch_size, tta, window, steps.
+        ``options`` are Predictor's own: batch_size, tta, window, swap, steps.
         """
         from augforge.train.net.device import choose_device, choose_precision
         from augforge.train.prediction.inference import Predictor
@@ -156,7 +156,8 @@ class TrainingRun:
         device = choose_device("auto")  # the device of the training may not exist on this machine
         # fp16 is for CUDA alone; "auto" chooses what this device has.
         precision = choose_precision("auto" if self.config.precision == "fp16" else self.config.precision, device)
-        options = {"batch_size": self.config.data.batch_size, "window": self.window, **options}
+        own = {"batch_size": self.config.data.batch_size, "window": self.window, "sides": self.spec.sides}
+        options = {**own, **options}
         return Predictor(self.model(weights), self.outputs, self.input, device, precision, **options)
 
 
@@ -174,6 +175,8 @@ def check_folder(run: TrainingRun, resume: bool, log: Log) -> None:
     if not resume:
         raise TrainError(f"{run.folder} holds a run already. Choose another --out, or let it go on: --resume")
     old, new = _decisive_settings(before), _decisive_settings(run)
+    if before.spec.sides is None:  # it was begun before augforge knew sides, and contradicts none
+        del new["sides"]
     changed = [
         f"{key} was {shorten(old.get(key))}, is {shorten(new.get(key))}" for key in new if old.get(key) != new[key]
     ]
@@ -187,6 +190,7 @@ def check_folder(run: TrainingRun, resume: bool, log: Log) -> None:
 def _decisive_settings(run: TrainingRun) -> dict[str, Any]:
     """All settings by key but those that no result depends on: paths of datasets, loading processes, checkpoints."""
     spec = {**asdict(run.spec), "datasets": [f"{each['name']} {each['version']}" for each in run.datasets]}
+    spec["sides"] = sorted(run.spec.sides.pairs) if run.spec.sides else []  # declared or found, they do the same
     keys = _flatten({**run.config.model_dump(mode="json"), **spec})
     return {key: value for key, value in keys.items() if key not in ("data.workers", "checkpoint_every")}
 

@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 from augforge.errors import TrainError, some
 from augforge.ops.core import Size
 from augforge.ops.geometry import width_height
+from augforge.ops.sides import warn_of_found_sides
 from augforge.sample import IGNORE
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.config import STRIDE, TrainConfig
 from augforge.train.data.inputspec import InputSpec, RunSpec
 from augforge.train.data.loading import TrainingBatches
-from augforge.train.data.trainingset import TrainingSet
+from augforge.train.data.online import online_steps
+from augforge.train.data.trainingset import TrainingSet, label_vectors
+from augforge.train.labels.groups import LabelGroup, absent_label_warnings, derive_groups, labels_of
 from augforge.train.net.model import encoder_normalisation
 from augforge.train.preparation import Preparation, differing
 
@@ -60,37 +63,72 @@ class RunData:
         train = [train_and_val[0]] if train_and_val else [_split(dataset, "train") for dataset in opened]
         val = [train_and_val[1]] if train_and_val else [_split(dataset, "val") for dataset in opened]
         self.config = config
-        self.training = TrainingSet([_keep_labelled(part) for part in train])
-        self.validation = [part for part in map(_keep_labelled, val) if len(part)] if validates else []
+        self._learns_labels = learns_labels(config, opened[0])
+        if self._learns_labels:
+            check_has_labels(opened[0])
+        self.training = TrainingSet([self._keep_labelled(part) for part in train])
+        self.validation = [part for part in map(self._keep_labelled, val) if len(part)] if validates else []
         if validates and not self.validation:
             have = ", ".join(sorted({split for dataset in opened for split, n in dataset.manifest.splits.items() if n}))
             raise TrainError(f"{opened[0].folder} has no labelled split 'val'; there is: {have}. {_VAL_REMEDY}")
-        self.spec = self._derive_spec(opened, device)
+        groups, doubts = self._derive_groups()
+        self.spec = self._derive_spec(opened, device, groups)
         self.preparations = tuple(map(Preparation.of_dataset, opened))
         self.warnings = [
+            *doubts,
             *self._absent_class_warnings(),
+            *self._side_warnings(),
             *_shared_group_warnings(train, self.validation),
             *differing(self.preparations),
         ]
 
-    def _derive_spec(self, opened: Sequence[Dataset], device: torch.device) -> RunSpec:
-        outputs, labels = _outputs(self.training.classes), self.training.labels
-        if not outputs and not labels:
-            raise TrainError(f"{opened[0].folder} has neither classes nor labels, so there is nothing to learn")
+    def _derive_groups(self) -> tuple[tuple[LabelGroup, ...], list[str]]:
+        """The groups of labels, if labels are learnt, and warnings about them."""
+        if not self._learns_labels:
+            return (), []
+        names, truth = self.training.column("name"), [self.training.label_vectors]
+        for part in self.validation:
+            names += part.index["name"].to_list()
+            truth.append(label_vectors(part))
+        return derive_groups(
+            self.config.label_groups, self.config.task, self.training.labels, np.concatenate(truth), names
+        )
+
+    def _keep_labelled(self, part: Dataset) -> Dataset:
+        """The samples with at least one known class; where labels are learnt, those with a label vector."""
+        if self._learns_labels:
+            return part.where(pl.col("label").is_not_null())
+        known = [pl.col("area").struct.field(name).is_not_null() for name in _outputs(part.classes)]
+        return part.where(pl.any_horizontal(known))
+
+    def _derive_spec(self, opened: Sequence[Dataset], device: torch.device, groups: tuple[LabelGroup, ...]) -> RunSpec:
         return RunSpec(
-            task="segmentation" if outputs else "classification",
-            outputs=outputs,
-            labels=labels,
+            task="classification" if self._learns_labels else "segmentation",
+            outputs=() if self._learns_labels else _outputs(self.training.classes),
+            labels=labels_of(groups) if groups else self.training.labels,
+            groups=groups,
             datasets=tuple(
                 {"path": str(d.remote.url if d.remote else d.folder), "name": d.name, "version": d.version}
                 for d in opened
             ),
             input=choose_input_spec(self.config, self.training, device.type),
+            sides=self.training.sides,
         )
 
+    def _side_warnings(self) -> Iterator[str]:
+        """A warning if online steps exchange what only its name shows to be a side."""
+        bounds = [step.bound for step in online_steps(self.config.data.online)]
+        if any(bound.may_mirror and getattr(bound.params, "swap", None) is None for bound in bounds):
+            yield from warn_of_found_sides(self.training.sides, "data.online exchanges", "swap: none in the step")
+
     def _absent_class_warnings(self) -> Iterator[str]:
-        """A warning of classes without a pixel in training, if there are any; TrainError if that is all classes."""
+        """A warning of classes without a pixel in training, if there are any; TrainError if that is all classes.
+
+        The same for labels that no training sample has.
+        """
         if self.spec.task == "classification":
+            columns = [self.training.labels.index(label) for label in self.spec.labels]
+            yield from absent_label_warnings(self.spec.groups, self.training.label_vectors[:, columns])
             return
         present = dict(zip(self.training.classes, np.any(self.training.present, axis=0).tolist(), strict=True))
         absent = [name for name in self.spec.outputs if not present[name]]
@@ -122,17 +160,26 @@ def _split(dataset: Dataset, name: str) -> Dataset:
     return dataset.where(pl.col("split") == name)
 
 
+def learns_labels(config: TrainConfig, dataset: Dataset) -> bool:
+    """Whether a run learns labels, not masks: the dataset has no classes, or the configuration says so."""
+    return not _outputs(dataset.classes) or config.task is not None or bool(config.label_groups)
+
+
+def check_has_labels(dataset: Dataset) -> None:
+    """Raise TrainError if labels are to be learnt from a dataset that has none."""
+    if dataset.labels:
+        return
+    if not _outputs(dataset.classes):
+        raise TrainError(f"{dataset.folder} has neither classes nor labels, so there is nothing to learn")
+    raise TrainError(
+        f"{dataset.folder} has masks and no labels, and task or label_groups asks for labels. Leave both out to learn "
+        "masks"
+    )
+
+
 def _outputs(classes: Sequence[str]) -> tuple[str, ...]:
     """The classes that a network can predict: none for a dataset of labels, whose only class is `ignore`."""
     return tuple(name for name in classes if name != IGNORE)
-
-
-def _keep_labelled(part: Dataset) -> Dataset:
-    """The samples with at least one known class; of a dataset of labels, those with a label vector."""
-    outputs = _outputs(part.classes)
-    if not outputs:
-        return part.where(pl.col("label").is_not_null())
-    return part.where(pl.any_horizontal([pl.col("area").struct.field(name).is_not_null() for name in outputs]))
 
 
 def _shared_group_warnings(training: Sequence[Dataset], validation: Sequence[Dataset]) -> Iterator[str]:

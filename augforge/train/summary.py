@@ -11,6 +11,7 @@ from rich.text import Text
 
 from augforge.report.tables import pairs, table
 
+_SCORES = {"mean_dice": "mean Dice", "accuracy": "accuracy", "mean_average_precision": "mAP"}
 WORST = 8
 """Number of classes listed."""
 
@@ -28,7 +29,7 @@ def render_summary(summary: Mapping[str, Any], console: Console) -> None:
 
 
 def _score(best: Mapping[str, Any]) -> str:
-    for key, name in (("mean_dice", "mean Dice"), ("accuracy", "accuracy")):
+    for key, name in _SCORES.items():
         if best.get(key) is not None:
             return f"{name} {best[key]:.4f} in validation, best after step {best['step']}"
     return "was not validated"
@@ -55,9 +56,13 @@ def _facts(summary: Mapping[str, Any]) -> dict[str, str]:
 
 def _next_commands(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     run, dataset = summary["run"], summary["datasets"][0]["path"]
-    look = (str(Path(run) / "curves.png"), "loss, learning rate and Dice over the steps")
+    look = (str(Path(run) / "curves.png"), "loss, learning rate and scores over the steps")
     if summary["task"] == "classification":
-        return [look, (f"augforge evaluate {run} {dataset}", "by class")]
+        return [
+            look,
+            (f"augforge evaluate {run} {dataset}", "by label, with the worst samples as pictures"),
+            (f"augforge predict {run} IMAGES -o predictions.parquet", "probabilities of new images' labels"),
+        ]
     return [
         look,
         (f"augforge evaluate {run} {dataset}", "by class, with the worst samples as pictures"),

@@ -139,6 +139,27 @@ def test_a_table_that_has_no_row_for_some(tmp_path: Path) -> None:
     assert found.message == "1 of 2 samples have no row in ages.csv, such as b"
 
 
+@pytest.mark.parametrize(("odd", "shown"), [("n.a.", "'n.a.'"), ("7 years", "'7 years'"), ("1,5", "'1,5'")])
+def test_an_odd_value_in_a_column_of_numbers(tmp_path: Path, odd: str, shown: str) -> None:
+    mask_folder(tmp_path, *"abcde")
+    put_text(tmp_path / "ages.csv", f'name,age,sex\na,7,F\nb,8.5,M\n\nc,"{odd}",F\nd,9,1\ne,,F\n')
+    (found,) = scan("mask-folder", tmp_path, metadata="ages.csv").all_findings
+    assert (found.kind, found.names) == ("odd value in a numeric column", ("c",))
+    assert (
+        f"column 'age' holds numbers in 3 samples, but {shown} of c (ages.csv:5): all of it becomes text"
+        in found.message
+    )
+
+
+@pytest.mark.parametrize(
+    "ages", [["7", "8", "9", "10"], ["7", "8", "x", "y"], ["x", "y", "z", "9"], ["1", "2", "3.5", "4"]]
+)
+def test_columns_without_an_odd_value(tmp_path: Path, ages: list[str]) -> None:
+    mask_folder(tmp_path, *"abcd")
+    put_text(tmp_path / "ages.csv", "name,age\n" + "".join(f"{n},{age}\n" for n, age in zip("abcd", ages, strict=True)))
+    assert not scan("mask-folder", tmp_path, metadata="ages.csv").all_findings
+
+
 def test_rows_of_a_table_that_fit_no_sample(tmp_path: Path) -> None:
     mask_folder(tmp_path, "P1/a", "P1/b")
     put_text(tmp_path / "ages.csv", "name,age\nP1/a,7\nP1/b.png,8\nP1/C,9\n")

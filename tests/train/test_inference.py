@@ -152,7 +152,6 @@ def test_scaled_views_are_scaled_back(upright: bool) -> None:
         ({"tta": ["hflp"]}, "Did you mean 'hflip'"),
         ({"tta": ["scale9"]}, "0.25 to 4"),
         ({"tta": ["vflip", "vflip"]}, "expected each augmentation once"),
-        ({"tta": ["hflip"]}, "--swap left-lung:right-lung"),
         ({"tta": ["hflip"], "swap": [("left-lung", "lung")]}, "'lung', which the model does not predict"),
         ({"tta": ["hflip"], "swap": [("heart", "left-lung"), ("left-lung", "right-lung")]}, "left-lung twice"),
         ({"tta": ["hflip"], "swap": [("heart", "heart")]}, "heart twice"),

@@ -333,7 +333,7 @@ def test_recorded_and_read_again(data: Path) -> None:
     assert [(each["op"], each["version"]) for each in entry["steps"]] == [
         ("rotate_normalise", 1),
         ("albumentations", 1),
-        ("resize", 1),
+        ("resize", 2),
     ]
     assert entry["steps"][0]["params"]["axis"] == {"from": ["green"], "to": ["blue"]}
     assert entry["steps"][0]["classes"] == ["red", "green", "blue"]

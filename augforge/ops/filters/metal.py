@@ -18,7 +18,7 @@ from augforge.ops.core import Candidate, Context, Examples, FilterParams, Flag, 
 from augforge.ops.filters.metal_body import Flags
 from augforge.ops.filters.metal_regions import FoundRegion, brightness_across, find_regions, overlap_by_half
 from augforge.ops.filters.metal_view import SIDE, View, resize_mask, views_of
-from augforge.ops.geometry import scale_planes
+from augforge.ops.geometry import sample_planes
 from augforge.sample import Box, Sample
 
 FAINT = 150
@@ -266,7 +266,7 @@ class _Anatomy:
 
 def _shrink_planes(sample: Sample) -> bitmask.Planes:
     scale = min(1.0, SIDE / max(sample.width, sample.height))
-    return scale_planes(sample.masks, max(1, round(sample.width * scale)), max(1, round(sample.height * scale)))
+    return sample_planes(sample.masks, max(1, round(sample.width * scale)), max(1, round(sample.height * scale)))
 
 
 def _count_row_mates(boxes: Sequence[Sequence[int]], whole: tuple[int, int]) -> list[int]:

@@ -53,6 +53,8 @@ KINDS = frozenset(
     review without effect
     same image in two splits
     shapes outside the image
+    sides found by name
+    sides left out of swap
     split far from its share
     the same folders in every class
     turned boxes drawn upright

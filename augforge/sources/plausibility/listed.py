@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from augforge.sources.listing import Finding, Record
 from augforge.sources.looks import as_spoken
 from augforge.sources.plausibility import classes as tables
+from augforge.sources.plausibility.columns import ODD_VALUES, NumericColumns
 from augforge.sources.plausibility.groups import LONE_GROUPS, LoneGroups
 from augforge.sources.plausibility.leaving import FILES_ASIDE, find_files_aside, find_folders_aside, find_lost_links
 
@@ -17,7 +18,15 @@ if TYPE_CHECKING:
     from augforge.sources.scan.scanning import Scan
 
 OF_THE_WHOLE = frozenset(
-    (tables.NOT_DRAWN, tables.NOT_GIVEN, tables.LONE_LABEL, tables.CLASSES_ALIKE, tables.NAMES_ALIKE, LONE_GROUPS)
+    (
+        tables.NOT_DRAWN,
+        tables.NOT_GIVEN,
+        tables.LONE_LABEL,
+        tables.CLASSES_ALIKE,
+        tables.NAMES_ALIKE,
+        LONE_GROUPS,
+        ODD_VALUES,
+    )
 )
 """Kinds that a union finds of all its sources together, and does not take over from each."""
 
@@ -30,12 +39,14 @@ class Census:
         drawn: how many samples show each class or label; None once the source does not know that of a sample.
         looks: hashes of the names without what people overlook.
         groups: what the names say of groups.
+        columns: which columns of metadata hold numbers.
     """
 
     images: int = 0
     drawn: Counter[str] | None = field(default_factory=Counter)
     looks: set[int] = field(default_factory=set)
     groups: LoneGroups = field(default_factory=LoneGroups)
+    columns: NumericColumns = field(default_factory=NumericColumns)
 
     def counted(self, records: Iterable[Record]) -> Iterator[Record]:
         """The records, which are taken in as they pass."""
@@ -47,6 +58,7 @@ class Census:
                 self.drawn.update(record.drawn)
             self.looks.add(hash(as_spoken(record.name)))
             self.groups.see(record)
+            self.columns.see(record)
             yield record
 
     def findings(
@@ -64,6 +76,7 @@ class Census:
         covered = {name: [n for n in names if n not in scan.bad_names] for name, names in told.items()}
         yield from tables.find_covering(covered, self.images)
         yield from self.groups.findings()
+        yield from self.columns.findings(scan)
         yield from find_files_aside(
             scan.refused, {name for f in scan.findings if f.kind == FILES_ASIDE for name in f.names}
         )

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from augforge.ops.core import Context, Size
 from augforge.ops.geometry import Resize, resize
+from augforge.ops.sides import Sides
 from augforge.sample import Image, Sample
+from augforge.train.labels.groups import ONLY_GROUP, LabelGroup
 
 _NO_CONTEXT = Context(())  # resizing looks at neither classes nor labels
 
@@ -76,9 +78,11 @@ class RunSpec:
     Attributes:
         task: ``segmentation`` into `outputs`, or ``classification`` into `labels`.
         outputs: classes that the network predicts, in order; never `ignore`.
-        labels: names of the label vector's entries.
+        labels: that the network predicts, in order.
         datasets: path, name and version of each dataset that is trained on.
         input: the network's input.
+        groups: of the labels, in their order; empty for segmentation.
+        sides: which outputs or labels a mirror exchanges; None in a run that was begun before augforge knew sides.
     """
 
     task: Literal["segmentation", "classification"]
@@ -86,12 +90,21 @@ class RunSpec:
     labels: tuple[str, ...]
     datasets: tuple[dict[str, str], ...]
     input: InputSpec
+    groups: tuple[LabelGroup, ...] = ()
+    sides: Sides | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
         """`to_json` undone."""
         tables = {key: tuple(data[key]) for key in ("outputs", "labels", "datasets")}
-        return cls(data["task"], **tables, input=InputSpec.from_json(data["input"]))
+        groups = tuple(map(LabelGroup.from_json, data["groups"])) if "groups" in data else _groups_before(data)
+        sides = None if data.get("sides") is None else Sides.from_json(data["sides"])
+        return cls(data["task"], **tables, input=InputSpec.from_json(data["input"]), groups=groups, sides=sides)
+
+
+def _groups_before(data: Mapping[str, Any]) -> tuple[LabelGroup, ...]:
+    """The groups of a run of a version that had none: its labels were alternatives."""
+    return (LabelGroup(ONLY_GROUP, tuple(data["labels"])),) if data["task"] == "classification" else ()
 
 
 def normalise(layers: torch.Tensor, shift_and_scale: torch.Tensor) -> torch.Tensor:

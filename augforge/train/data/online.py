@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from augforge.errors import PlanError, TrainError
 from augforge.keys import rng_for
 from augforge.ops.bound import BoundOp
 from augforge.ops.core import Context
+from augforge.ops.sides import Sides
 from augforge.planning.steps import Step, read_step
 from augforge.sample import Sample
 from augforge.yamlfile import KeyPath, YamlFile
@@ -57,6 +59,8 @@ def _unfit(bound: BoundOp, p: float) -> str:
         return "is a filter, and nothing is dropped online. Put it into the recipe"
     if bound.needs_fitting:
         return "with these parameters is fitted on the whole training split first. Put it into the recipe"
+    if getattr(bound.params, "donors", None) is not None:
+        return "chooses donors by a condition on the samples of a recipe. Put it into the recipe, or leave donors out"
     if bound.op.role == "prepare" and p == 1:
         return (
             "prepares samples, and validation would not be prepared alike. "
@@ -75,25 +79,36 @@ class Online:
         ctx: class and label table.
         count: how many samples there are.
         load: the sample of a position, 0..count - 1, as it is before the first step.
+        sides: which names a mirror exchanges; None to go by the names alone.
 
     Raises:
-        TrainError: a step does not fit the class table, or wants more partners than there are.
+        TrainError: a step does not fit the class table, mirrors sides that have no counterpart, or wants more partners
+            than there are.
     """
 
-    def __init__(self, steps: Sequence[Step], ctx: Context, count: int, load: Callable[[int], Sample]) -> None:
-        self._steps, self._ctx, self._count, self._load = steps, ctx, count, load
-        for step in steps:
-            self._check(step.bound)
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        ctx: Context,
+        count: int,
+        load: Callable[[int], Sample],
+        sides: Sides | None = None,
+    ) -> None:
+        self._ctx, self._count, self._load = ctx, count, load
+        known = Sides().complete(ctx.classes, ctx.labels) if sides is None else sides
+        self._steps = [replace(step, bound=self._settle(step.bound, known)) for step in steps]
 
-    def _check(self, bound: BoundOp) -> None:
+    def _settle(self, bound: BoundOp, sides: Sides) -> BoundOp:
+        """The op, checked, which knows what a mirrored picture exchanges."""
         inputs = bound.inputs
-        if inputs > self._count:
+        if inputs > self._count and bound.params.when_fewer() == "refuse":
             raise TrainError(
                 f"data.online: {bound.label} takes {inputs} samples at a time, but the training split has "
                 f"{self._count}. Take the step out, or add samples"
             )
         try:
             bound.params.check(self._ctx)
+            return bound.settle_sides(sides, self._ctx)
         except PlanError as error:
             raise TrainError(f"data.online: {bound.label}: {error}") from None
 
@@ -108,14 +123,23 @@ class Online:
         for index, step in enumerate(self._steps[:steps]):
             rng = rng_for("online", *chance, step.bound.name, step.bound.occurrence)
             if rng.random() < step.p:
-                partners = self._partners(rng, index, position, chance)
-                sample = self._made(rng, step.bound, [sample, *partners])
+                inputs = [sample, *self._partners(rng, index, position, chance)]
+                sample = self._made(rng, step.bound, inputs) if len(inputs) == step.bound.inputs else sample
         return sample
 
     def _partners(self, rng: np.random.Generator, index: int, position: int, chance: tuple[Any, ...]) -> list[Sample]:
-        """The other inputs of a step: other samples, none twice, each as it is before that step."""
+        """The other inputs of a step: other samples, none twice, each as it is before that step.
+
+        If there are too few, any samples with repetition or none, as the op's parameters say.
+        """
         bound = self._steps[index].bound
         wanted = bound.inputs - 1
+        if wanted >= self._count:
+            chosen = rng.choice(self._count, wanted) if bound.params.when_fewer() == "repeat" else ()
+            return [
+                self._after(index, int(other), (*chance, bound.label, slot))
+                for slot, other in enumerate(chosen, start=1)
+            ]
         others = rng.choice(self._count - 1, wanted, replace=False) if wanted else ()
         return [
             self._after(index, int(other) + (other >= position), (*chance, bound.label, slot))
@@ -128,4 +152,6 @@ class Online:
             made = [made for made in bound.call(inputs, self._ctx, rng).results if isinstance(made, Sample)]
         except ValueError as error:
             raise TrainError(f"data.online: {bound.label} of sample '{inputs[0].name}': {error}") from error
-        return made[int(rng.integers(len(made)))] if made else inputs[0]
+        if not made:
+            return inputs[0]
+        return replace(made[int(rng.integers(len(made)))], placements=())  # they say nothing of the next step

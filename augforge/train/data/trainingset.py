@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augforge.errors import TrainError
+from augforge.errors import PlanError, TrainError
+from augforge.ops.sides import Sides
 from augforge.sample import IGNORE, Sample
 from augforge.store.dataset import Dataset
+from augforge.store.sides import complete_sides
 
 
 class TrainingSet:
@@ -30,6 +32,7 @@ class TrainingSet:
         for other in datasets[1:]:
             _check_same_tables(first, other)
         self.classes, self.labels = first.classes, first.labels
+        self.sides = _united_sides(datasets)
         self._parts = list(datasets)
         self._ends = np.cumsum([len(part) for part in self._parts])
 
@@ -70,6 +73,11 @@ class TrainingSet:
         none = [0.0] * len(self.labels)
         return np.array([none if label is None else label for label in self.column("label")]) >= 0.5
 
+    @property
+    def label_vectors(self) -> NDArray[np.float64]:
+        """The label vectors, (N, labels); of samples that all have one."""
+        return np.concatenate([label_vectors(part) for part in self._parts])
+
     def rarity_weights(self) -> NDArray[np.float64]:
         """Sampling weights, one per sample, with which rare classes are drawn about as often as common ones.
 
@@ -85,6 +93,11 @@ class TrainingSet:
         return np.asarray(np.where(shown, 1 / shares, 1.0).max(axis=1, initial=1.0))
 
 
+def label_vectors(dataset: Dataset) -> NDArray[np.float64]:
+    """The label vectors of a dataset's samples, (N, labels); all must have one."""
+    return np.array(dataset.index["label"].to_list(), np.float64).reshape(len(dataset), len(dataset.labels))
+
+
 def _check_same_tables(first: Dataset, other: Dataset) -> None:
     for what, table, theirs in (("class", first.classes, other.classes), ("label", first.labels, other.labels)):
         if table == theirs:
@@ -95,3 +108,14 @@ def _check_same_tables(first: Dataset, other: Dataset) -> None:
         facts = " and ".join(differences) or f"has the same {what} names in another order"
         expected = f"the {what} table of {first.folder}: {', '.join(table) or 'none'}"
         raise TrainError(f"{other.folder} {facts}; expected {expected}. Build both with the same list of classes")
+
+
+def _united_sides(datasets: Sequence[Dataset]) -> Sides:
+    """The sides of all datasets; TrainError if one pairs a name otherwise than another does."""
+    united = Sides()
+    for dataset in datasets:
+        try:
+            united = united.unite(complete_sides(dataset.manifest))
+        except PlanError as error:
+            raise TrainError(f"{dataset.folder}: {error}, in all datasets. Build them with the same `sides`") from None
+    return united.complete(datasets[0].classes, datasets[0].labels)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from augforge.report.tables import pairs, plural, table
+from augforge.train.labels.tables import render_labels
 from augforge.train.prediction.remaining import preparation_line
 
 _LOW_DICE = 0.7
@@ -26,7 +27,7 @@ def render_evaluation(result: dict[str, Any], console: Console) -> None:
     )
     for line in filter(None, (preparation_line(each["preparation"]) for each in result["datasets"])):
         console.print(Text(line), soft_wrap=True)
-    render = _render_labels if result["task"] == "classification" else _render_segmentation
+    render = render_labels if result["task"] == "classification" else _render_segmentation
     render(result, console)
     console.print(f"\nwritten to {result['folder']}", markup=False, soft_wrap=True)
 
@@ -54,21 +55,6 @@ def _render_segmentation(result: Mapping[str, Any], console: Console) -> None:
         "HD95": f"{_format_pixels(result['hd95'])} pixels",
         "ECE, Brier": f"{_format_score(result['ece'])}, {_format_score(result['brier'])}",
         "worst": Text(", ".join(f"{each['name']} {each['mean_dice']:.3f}" for each in result["worst"][:3])),
-    }
-    console.print(pairs(facts))
-
-
-def _render_labels(result: Mapping[str, Any], console: Console) -> None:
-    shown = table("label", "AUROC", "precision", "recall", "samples", right=4)
-    for name, each in sorted(result["classes"].items(), key=lambda entry: _sort_key(entry[1]["auroc"])):
-        shown.add_row(
-            Text(name), *(_format_score(each[key]) for key in ("auroc", "precision", "recall")), f"{each['samples']:,}"
-        )
-    console.print(shown, "", sep="\n")
-    facts: dict[str, str | Text] = {
-        "accuracy": Text(_format_score(result["accuracy"]), "bold"),
-        "mean AUROC": _format_score(result["mean_auroc"]),
-        "labelled": f"{result['labelled']:,} of {result['samples']:,}",
     }
     console.print(pairs(facts))
 

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from augforge.errors import TrainError, nearest
 from augforge.progress import Progress, Silent
 from augforge.sample import Box
+from augforge.train.labels.ensemble import ensemble_labels
+from augforge.train.labels.table import holds_labels
 from augforge.train.prediction.submission import ImageName, use_file_names, write_csv
 from augforge.train.prediction.table import (
     ImagePrediction,
@@ -46,6 +48,8 @@ def ensemble(
 ) -> dict[str, Any]:
     """Join tables of predictions of the same images; they are read side by side, image by image.
 
+    Tables of labels are joined by `labels.ensemble.ensemble_labels`.
+
     Args:
         tables: two or more, written by `predict` or `ensemble`.
         out: the table to write.
@@ -67,9 +71,13 @@ def ensemble(
     """
     if out.resolve() in [path.resolve() for path in tables]:
         raise TrainError(f"{out} is one of the tables to join and would be overwritten. Choose another name: -o")
+    _check_options(len(tables), method, threshold)
+    shares = _normalise_weights(weights, len(tables))
+    if any(map(holds_labels, tables)):
+        options: dict[str, Any] = {"threshold": threshold, "csv": csv, "image_name": image_name}
+        return ensemble_labels(tables, out, method, shares, **options, progress=progress)
     members = [Predictions(path) for path in tables]
     _check(members, method, threshold, probabilities)
-    shares = _normalise_weights(weights, len(members))
     limits = _class_thresholds(members, shares, method, threshold)
     if csv is not None:
         use_file_names(members[0].files(), image_name)
@@ -117,14 +125,17 @@ def _normalise_weights(weights: Sequence[float] | None, tables: int) -> list[flo
     return [float(share) for share in given / given.sum()]
 
 
-def _check(members: Sequence[Predictions], method: Method, threshold: float | None, probabilities: bool) -> None:
-    """Raise TrainError unless the tables can be joined by that method."""
+def _check_options(tables: int, method: Method, threshold: float | None) -> None:
     if method not in get_args(Method):
         raise TrainError(f"no method is named '{method}'.{nearest(method, get_args(Method))}")
-    if len(members) < 2:
-        raise TrainError(f"{len(members)} table of predictions was named; expected two or more to join")
+    if tables < 2:
+        raise TrainError(f"{tables} table of predictions was named; expected two or more to join")
     if threshold is not None and not 0 < threshold <= 1:
         raise TrainError(f"the threshold is {threshold:g}; expected above 0 and at most 1")
+
+
+def _check(members: Sequence[Predictions], method: Method, threshold: float | None, probabilities: bool) -> None:
+    """Raise TrainError unless the tables can be joined by that method."""
     first = members[0]
     for member in members:
         if set(member.header.classes) != set(first.header.classes):

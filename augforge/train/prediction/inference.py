@@ -19,12 +19,13 @@ from augforge.bitmask import Planes
 from augforge.errors import MissingExtra, TrainError
 from augforge.lineage import Lineage, Root, compose
 from augforge.ops.geometry import scale_image, scale_matrix
+from augforge.ops.sides import Sides
 from augforge.sample import IDENTITY, Box, Matrix, Placement, Sample
 from augforge.train.data.inputspec import InputSpec
 from augforge.train.net.device import Precision, autocast
 from augforge.train.prediction.blend import blend
 from augforge.train.prediction.preparing import Preparer, View
-from augforge.train.prediction.tta import Pairs, average_views, build_views
+from augforge.train.prediction.tta import Pairs, average_views, build_views, side_warnings
 from augforge.train.preparation import PreparedStep
 
 Layer = NDArray[np.float32]
@@ -133,12 +134,15 @@ class Predictor:
         batch_size: images, or windows, at a time.
         tta: test-time augmentations whose probabilities are averaged with the plain ones; see `tta.build_views`.
         window: predict by sliding windows instead of the whole image at once.
-        swap: pairs of left and right classes that the augmentation ``hflip`` exchanges; see `tta.build_views`.
+        swap, sides: pairs of classes that mirrored views exchange; see `tta.build_views`.
         steps: preparing steps that samples go through first; see `preparing`. Predictions are of the samples all the
             same, at their own pixels.
+
+    Attributes:
+        warnings: what a person should know of its views.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - swap and sides are one thing said by two
         self,
         model: nn.Module,
         outputs: tuple[str, ...],
@@ -150,11 +154,13 @@ class Predictor:
         tta: Sequence[str] = (),
         window: Window | None = None,
         swap: Pairs | None = None,
+        sides: Sides | None = None,
         steps: Sequence[PreparedStep] = (),
     ) -> None:
         self.model, self.outputs, self.spec = model.to(device).eval(), outputs, spec
         self.device, self.precision = device, precision
-        self.batch_size, self.window, self._views = batch_size, window, build_views(tta, outputs, swap)
+        self.batch_size, self.window, self._views = batch_size, window, build_views(tta, outputs, swap, sides)
+        self.warnings = side_warnings(tta, outputs, swap, sides)
         self.preparer = Preparer(steps, outputs, self._predict_views) if steps else None
 
     @torch.inference_mode()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -15,17 +15,19 @@ from rich.console import Console
 from rich.text import Text
 
 from augforge import bitmask
-from augforge.errors import SourceError, TrainError
+from augforge.errors import SourceError
 from augforge.export.paths import sample_path
 from augforge.files import make_folder, writing
 from augforge.progress import Progress, Silent
 from augforge.report.show import save_png, show_samples
 from augforge.report.tables import plural, table
 from augforge.sample import Image, Sample
+from augforge.train.labels.tables import render_label_predictions
+from augforge.train.mirrored import exchange_back
 from augforge.train.prediction.blend import blend, covered_pixels
-from augforge.train.prediction.inference import Layer, Prediction, Predictor, Window
+from augforge.train.prediction.inference import Layer, Prediction, Window
 from augforge.train.prediction.inputs import Inputs, Target, list_inputs
-from augforge.train.prediction.remaining import remaining_steps, render_preparation
+from augforge.train.prediction.remaining import Remaining, remaining_steps, render_preparation
 from augforge.train.prediction.submission import ImageName, use_file_names, write_csv
 from augforge.train.prediction.table import ImagePrediction, TableHeader, encode_image, write_predictions
 from augforge.train.prediction.tta import Pairs
@@ -40,11 +42,11 @@ _MAX_SKIPPED_SHOWN = 10
 
 
 class PredictedTarget(NamedTuple):
-    """A target, the samples that show it, and their predictions in the same order."""
+    """A target, the samples that show it, and their predictions in the same order, of masks or of labels."""
 
     target: Target
     samples: tuple[Sample, ...]
-    predictions: tuple[Prediction, ...]
+    predictions: tuple[Any, ...]
 
 
 def predict(
@@ -65,12 +67,12 @@ def predict(
     on_error: Literal["error", "skip"] = "error",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Predict the classes of images at their own pixels.
+    """Predict the classes of images at their own pixels; or their labels, with a classifier (see `predict_labels`).
 
     Predictions of a dataset's samples are turned back, by the lineage, to the pixels of the source image that the
     sample shows. If several samples show a pixel, such as overlapping windows, it gets the mean of their probabilities;
-    if none does, nothing is predicted there. A sample that shows several source images, such as a mosaic, or that was
-    mirrored with its left and right classes exchanged, is predicted in its own pixels, under its own name.
+    if none does, nothing is predicted there. What was mirrored is mirrored back, and its sides are exchanged back. A
+    sample that shows several source images, such as a mosaic, is predicted in its own pixels, under its own name.
 
     Images that were not prepared as the model's own samples were, as raw images are not, go through the same steps
     first; see `remaining.remaining_steps`. What is written is of the images themselves all the same.
@@ -95,47 +97,66 @@ def predict(
         (``preparation``), ``warnings``, and for each class its images and pixels.
 
     Raises:
-        TrainError: the run predicts labels, options do not fit, or there is nothing to predict.
+        TrainError: options do not fit, or there is nothing to predict.
         SourceError: files that cannot be read. No table is left behind.
     """
-    _check_predicts_masks(run)
+    options: dict[str, Any] = {"batch_size": batch_size, "window": window, "tta": tta, "swap": swap}
+    if not run.outputs:
+        from augforge.train.labels.predict import predict_labels
+
+        where: dict[str, Any] = {"csv": csv, "image_name": image_name, "split": split, "overlays": overlays}
+        how: dict[str, Any] = {"as_is": as_is, "on_error": on_error, "progress": progress}
+        return predict_labels(run, images, out, **where, **how, **options)
     inputs = list_inputs(images, split, on_error)
     own_window = None if window == run.window else window
     remaining = remaining_steps(run, inputs.dataset, as_is=as_is, tiled=own_window is not None)
-    options = {"batch_size": batch_size, "window": window, "tta": tta, "swap": swap}
     predictor = remaining.predictor(run, **{key: value for key, value in options.items() if value is not None})
     if csv is not None:  # names that are not unique should be reported now, not after hours of predicting
         use_file_names((target.file for target in inputs.targets), image_name)
-    trained_on = [{"name": each["name"], "version": each["version"]} for each in run.datasets]
-    made_by = {"run": run.folder.name, "trained_on": trained_on, "tta": list(tta), "images": inputs.origin}
-    made_by |= {"preparation": remaining.report()}
-    header = TableHeader(run.outputs, run.thresholds, made_by, probabilities)
+    header = TableHeader(run.outputs, run.thresholds, describe_origin(run, inputs, remaining, tta), probabilities)
     progress = progress or Silent()
     progress.start("predict", len(inputs.targets))
     # Lazily, one after the other: images are loaded, predicted and written while the table asks for the next one.
-    predicted = _predict_targets(inputs, predictor, on_error)
+    predicted = predict_targets(inputs, predictor, on_error)
     classes = write_predictions(out, header, _encode_targets(predicted, header, overlays, progress))
     if csv is not None:
         write_csv(out, csv, image_name)
     written = {"predictions": out, "csv": csv, "overlays": overlays}
+    warnings = [*predictor.warnings, *remaining.warnings()]
+    return {**report_images(run, inputs, remaining, written), "warnings": warnings, "classes": classes}
+
+
+def describe_origin(run: TrainingRun, inputs: Inputs, remaining: Remaining, tta: Sequence[str]) -> dict[str, Any]:
+    """What a table of predictions says of where they come from."""
+    trained_on = [{"name": each["name"], "version": each["version"]} for each in run.datasets]
+    made_by = {"run": run.folder.name, "trained_on": trained_on, "tta": list(tta), "images": inputs.origin}
+    return {**made_by, "preparation": remaining.report()}
+
+
+def report_images(
+    run: TrainingRun, inputs: Inputs, remaining: Remaining, written: Mapping[str, Path | None]
+) -> dict[str, Any]:
+    """What was predicted, which files were skipped, and what was written."""
     return {
         "run": str(run.folder),
         "images": len(inputs.targets) - len(inputs.unreadable),
         **{key: None if path is None else str(path) for key, path in written.items()},
         "skipped": [*inputs.skipped, *inputs.unreadable],
         "preparation": remaining.report(),
-        "warnings": remaining.warnings(),
-        "classes": classes,
     }
 
 
-def _check_predicts_masks(run: TrainingRun) -> None:
-    if not run.outputs:
-        raise TrainError(f"{run.folder} classifies whole images; expected a run that predicts masks. Take another run")
+class Pairing(Protocol):
+    """What predicts samples one by one."""
+
+    outputs: tuple[str, ...]
+
+    def pairs(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, Any]]:
+        """Each sample with its prediction, in order."""
 
 
-def _predict_targets(
-    inputs: Inputs, predictor: Predictor, on_error: Literal["error", "skip"]
+def predict_targets(
+    inputs: Inputs, predictor: Pairing, on_error: Literal["error", "skip"]
 ) -> Iterator[PredictedTarget]:
     """Each target that can be read, with its samples and their predictions.
 
@@ -160,6 +181,10 @@ def _predict_targets(
     for first_pair in pairs:  # asking for the first pair loads its target; the target's other pairs follow
         target = loaded.popleft()
         samples, predictions = zip(first_pair, *islice(pairs, len(target.parts) - 1), strict=True)
+        predictions = tuple(
+            exchange_back(each, part.exchange, predictor.outputs)
+            for each, part in zip(predictions, target.parts, strict=True)
+        )
         if len(predictions) > 1:  # all windows of an image are in memory together: half the precision, half the memory
             predictions = tuple(each.half() for each in predictions)
         yield PredictedTarget(target, samples, predictions)
@@ -181,7 +206,8 @@ def _encode_targets(
 
 def _target_layers(predicted: PredictedTarget) -> Iterator[Layer]:
     """Probabilities of each class at the target's own pixels."""
-    predictions, roots = predicted.predictions, _roots(predicted.target)
+    predictions: Sequence[Prediction] = predicted.predictions
+    roots = _roots(predicted.target)
     if not roots:
         return predictions[0].layers()
     return predictions[0].in_source(roots[0]).layers() if len(roots) == 1 else blend(predictions, roots)
@@ -218,6 +244,9 @@ def _draw_overlay(image: ImagePrediction, picture: Image, header: TableHeader, f
 
 def render_predictions(result: dict[str, Any], console: Console) -> None:
     """Print the result of `predict` or `ensemble`."""
+    if result.get("task") == "classification":
+        render_label_predictions(result, console)
+        return
     classes = table("class", "threshold", "images", "pixels", right=3)
     for entry in result["classes"]:
         numbers = (f"{entry['threshold']:.2f}", f"{entry['images']:,}", f"{entry['pixels']:,}")

@@ -16,6 +16,7 @@ from augforge.progress import Progress, Silent
 from augforge.report.tables import plural, table
 from augforge.store.dataset import Dataset
 from augforge.train.evaluation.scores import Truth, dice, truth_of
+from augforge.train.labels.thresholds import render_label_thresholds, tune_label_thresholds
 from augforge.train.prediction.remaining import remaining_steps, render_preparation
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def tune_thresholds(
     **options: Any,
 ) -> dict[str, Any]:
     """Find each class's threshold of the highest mean Dice and write them to the run's ``thresholds.json``.
+
+    Labels get the threshold of the highest F1, see `tune_label_thresholds`.
 
     Dice is computed as in `evaluation.scores`: by image at the sample's own pixels, 1 if neither prediction nor label
     has any, the mean over the images in which the class is known; ignored pixels do not count. Among equally good
@@ -63,13 +66,14 @@ def tune_thresholds(
     from augforge.train.run import write_json
 
     if not run.outputs:
-        raise TrainError(f"{run.folder} predicts labels, which have no thresholds to tune; expected a run with classes")
+        return tune_label_thresholds(run, dataset, split, grid, progress, as_is=as_is, **options)
     part = dataset.split(split)
     tuning = ThresholdTuner(run.outputs, [*grid, run.config.threshold])
     progress = progress or Silent()
     progress.start("tune thresholds", len(part))
     remaining = remaining_steps(run, part, as_is=as_is)
-    for sample, prediction in remaining.predictor(run, **options).pairs(part):
+    predictor = remaining.predictor(run, **options)
+    for sample, prediction in predictor.pairs(part):
         tuning.add(prediction.layers(), truth_of(sample, part.classes, run.outputs))
         progress.advance(1)
     classes = tuning.classes(run.config.threshold)
@@ -82,7 +86,7 @@ def tune_thresholds(
         "images": len(part),
         "mean_dice": {key: _mean([entry[key] for entry in tuned]) for key in ("before", "after")},
         "preparation": remaining.report(),
-        "warnings": remaining.warnings(),
+        "warnings": [*predictor.warnings, *remaining.warnings()],
         "classes": classes,
         "thresholds": {entry["name"]: entry["threshold"] for entry in classes},
     }
@@ -151,6 +155,9 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def render_thresholds(result: dict[str, Any], console: Console) -> None:
     """Print the result of `tune_thresholds`."""
+    if result.get("task") == "classification":
+        render_label_thresholds(result, console)
+        return
     shown = table("class", "threshold", "Dice before", "after", "samples with it", right=4)
     for entry in result["classes"]:
         dices = ("" if entry[key] is None else f"{entry[key]:.4f}" for key in ("before", "after"))

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from augforge.cache.filecache import FileCache
 from augforge.errors import TrainError, some
 from augforge.lineage import Root
-from augforge.train.built import exchanges_classes, is_mirrored, raw_source
-from augforge.train.evaluation.scores import check_has_masks
+from augforge.train.built import raw_source
+from augforge.train.mirrored import Pairs, exchange_finder
 from augforge.train.prediction.blend import visible_part
 
 if TYPE_CHECKING:
@@ -29,10 +29,17 @@ SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A sample that shows one source image: its row in the validation split, and where the source image lies in it."""
+    """A sample that shows one source image.
+
+    Attributes:
+        row: of the sample in the validation split.
+        root: where the source image lies in it.
+        exchange: pairs of classes that are exchanged in it, compared with the source image.
+    """
 
     row: int
     root: Root
+    exchange: Pairs = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +72,7 @@ class CommonSet:
     Attributes:
         source: the raw data.
         classes: class table of the raw samples.
+        labels: names of the entries of their label vectors.
         records: of the source images, by name.
         compared: the datasets.
         left_out: number of validation source images of each dataset that are not in the set.
@@ -77,6 +85,7 @@ class CommonSet:
     compared: tuple[ComparedDataset, ...]
     left_out: dict[str, int]
     warnings: tuple[str, ...]
+    labels: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -103,9 +112,9 @@ def common_set(datasets: Sequence[Dataset], source: str | None = None) -> Common
     Raises:
         TrainError: classes differ or there are none, nothing is common, or a dataset trains on what is to be judged.
     """
-    check_has_masks(datasets[0])
     compared = tuple(map(_compared_dataset, labels_of(datasets), datasets))
-    _check_same_classes(compared)
+    _check_same("classes", compared)
+    _check_same("labels", compared)
     names = sorted(set.intersection(*(set(each.views) for each in compared)))
     if not names:
         listed = "; ".join(f"{each.label} {_some(each.views)}" for each in compared)
@@ -118,7 +127,8 @@ def common_set(datasets: Sequence[Dataset], source: str | None = None) -> Common
     records = _select_records(names, listing, compared, adapter)
     _check_not_trained_on(records, listing, compared)
     left_out = {each.label: len(each.views) - len(names) for each in compared}
-    return CommonSet(adapter, listing.classes, records, compared, left_out, tuple(_warnings(compared)))
+    warnings = tuple(_warnings(compared))
+    return CommonSet(adapter, listing.classes, records, compared, left_out, warnings, listing.labels)
 
 
 def labels_of(datasets: Sequence[Dataset]) -> list[str]:
@@ -142,30 +152,32 @@ def _compared_dataset(label: str, dataset: Dataset) -> ComparedDataset:
         raise TrainError(f"{dataset.folder} has no validation split to judge by. Build it with `split: {{val: 0.2}}`")
     val = dataset.split("val")
     views: dict[str, list[View]] = {}
-    roots_by_row = val.index["lineage"].struct.field("roots").to_list()
-    exchanged, left_out = exchanges_classes(dataset), 0
-    for row, roots in enumerate(roots_by_row):
+    find_exchange, left_out = exchange_finder(dataset), 0
+    for row, lineage in enumerate(val.index["lineage"].to_list()):
+        roots = lineage["roots"]
+        exchange = find_exchange(lineage) if len(roots) == 1 else None
         root = Root.from_json(roots[0])
-        if len(roots) != 1 or (exchanged and is_mirrored(root)):
+        if exchange is None:
             left_out += 1
         elif (
             min(visible_part(root)[0].size) > 0
         ):  # a window beside a turned image shows nothing of it, only filled border
-            views.setdefault(root.name, []).append(View(row, root))
+            views.setdefault(root.name, []).append(View(row, root, exchange))
     return ComparedDataset(label, dataset, val, views, left_out)
 
 
-def _check_same_classes(compared: Sequence[ComparedDataset]) -> None:
+def _check_same(table: Literal["classes", "labels"], compared: Sequence[ComparedDataset]) -> None:
     first = compared[0]
+    names = {*getattr(first.dataset, table)}
     for other in compared[1:]:
-        missing = sorted({*first.dataset.classes} - {*other.dataset.classes})
-        more = sorted({*other.dataset.classes} - {*first.dataset.classes})
+        theirs = {*getattr(other.dataset, table)}
+        missing, more = sorted(names - theirs), sorted(theirs - names)
         if missing or more:
             facts = " and ".join(
                 [f"lacks {', '.join(missing)}"] * bool(missing) + [f"adds {', '.join(more)}"] * bool(more)
             )
             raise TrainError(
-                f"{other.label} {facts}, compared to the classes of {first.label}; models of different classes cannot "
+                f"{other.label} {facts}, compared to the {table} of {first.label}; models of different {table} cannot "
                 "be compared. Build both with the same `source.classes`"
             )
 
