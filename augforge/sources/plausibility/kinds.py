@@ -43,6 +43,7 @@ KINDS = frozenset(
     metadata without a row
     names alike
     nearly the same picture in two splits
+    odd value in a numeric column
     one label a group
     one label for all images
     palette with white first
