@@ -56,7 +56,7 @@ class Verdict(Strict):
 class Accept(Strict):
     """Findings that a person accepts: those of a kind, or of them those about the names, with the reason."""
 
-    kind: str = Field(description="the kind of the findings, as a build prints it")
+    kind: str = Field(description="the kind of the findings, as a build prints it; one that does not exist is an error")
     names: tuple[str, ...] | None = Field(None, description="the names that are accepted; null for all of the kind")
     why: Annotated[str, Field(min_length=1)] = Field(description="the reason, which the manifest records")
 

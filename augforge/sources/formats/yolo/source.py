@@ -88,7 +88,7 @@ ROOT/                          source.path
     missing_label: Literal["empty", "unlabelled", "error"] | None = Field(
         None,
         description="an image without a label file: nothing is there, unlabelled, or broken; null takes YOLO's rule, "
-        "nothing is there, unless its whole split has no label file: then it is unlabelled",
+        "nothing is there, and tells it, unless its whole split has no label file: then it is unlabelled",
     )
 
     def scan(self, cache: FileCache) -> Listing:
