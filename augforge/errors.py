@@ -48,14 +48,6 @@ class SourceError(AugforgeError):
     code = "source_error"
 
 
-class UnknownColumn(SourceError):
-    """A table lacks a column that an option of the source names; ``at`` is where that is in the source's options."""
-
-    def __init__(self, message: str, at: tuple[str | int, ...] = ()) -> None:
-        super().__init__(message)
-        self.at = at
-
-
 class PlanError(AugforgeError):
     """Recipe and data do not fit together, seen before any pixel is made."""
 

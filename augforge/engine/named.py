@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from augforge.errors import PlanError, UnknownColumn, nearest
+from augforge.errors import PlanError, nearest
 from augforge.ops import Context
 from augforge.ops.conditions import SAMPLE_COLUMNS, columns_named, fields_named, metadata_named
 from augforge.planning.steps import Step
 from augforge.recipe.recipe import Recipe
 from augforge.sources import Listing
+from augforge.sources.scan.tables import UnknownColumn
 from augforge.yamlfile import KeyPath
 
 

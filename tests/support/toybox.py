@@ -95,7 +95,7 @@ def edit_json(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 def move_a_point(document: dict[str, Any]) -> None:
-    document["annotations"][0]["points"][0][0] += 9.0
+    document["annotations"][0]["points"][0][0] -= 9.0
 
 
 def copy_tree(source: Path, target: Path) -> Path:

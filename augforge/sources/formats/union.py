@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
 from augforge.cache.filecache import FileCache
-from augforge.errors import SourceError, UnknownColumn, nearest
+from augforge.errors import SourceError, nearest
 from augforge.keys import digest
 from augforge.ops.sides import Sides
 from augforge.sample import Label, Sample
@@ -23,6 +23,7 @@ from augforge.sources.options import REST, MetadataColumns
 from augforge.sources.plausibility.listed import OF_THE_WHOLE
 from augforge.sources.raster.remapping import remap_sample
 from augforge.sources.scan.scanning import Scan
+from augforge.sources.scan.tables import UnknownColumn
 from augforge.sources.sides import stated_sides
 
 
@@ -268,22 +269,20 @@ source:                        in the recipe
     def _make_record(
         self, number: int, member: Member, listing: Listing, record: Record, labels: tuple[str, ...]
     ) -> Record:
-        adapter = member.source.adapter()
         places = [labels.index(label) for label in listing.labels]
-        groups = record.data.get("groups", [record.group])
         return replace(
             record,
             name=f"{member.name}/{record.name}",
             group=self._group_of(member, record.group),
             split=member.split or record.split,
-            content=digest(adapter, record.name, record.content, listing.classes, listing.labels),
+            content=digest(member.source.adapter(), record.name, record.content, listing.classes, listing.labels),
             data={
                 "source": number,
                 "name": record.name,
                 "data": record.data,
                 "classes": listing.classes,
                 "labels": [places, len(labels)],
-                "groups": [self._group_of(member, group) for group in groups],
+                "groups": [self._group_of(member, group) for group in record.data.get("groups", [record.group])],
             },
         )
 

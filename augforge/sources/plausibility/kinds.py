@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from augforge.sources.plausibility.leaving import FILES_ASIDE
-
 KINDS = frozenset(
     line.strip()
     for line in """
@@ -64,5 +62,5 @@ KINDS = frozenset(
     """.strip().splitlines()
 )
 
-OLD_KINDS: Mapping[str, str] = {"annotation file left aside": FILES_ASIDE}
+OLD_KINDS: Mapping[str, str] = {"annotation file left aside": "annotation files left aside"}
 """What kinds were called before, which recipes may go on to accept."""

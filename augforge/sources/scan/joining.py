@@ -8,14 +8,14 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from augforge.cache.filecache import FileCache
-from augforge.errors import SourceError, UnknownColumn, nearest
+from augforge.errors import SourceError, nearest
 from augforge.keys import digest
 from augforge.sources.core import Record, Source
 from augforge.sources.licences import Licence
 from augforge.sources.options import Join
 from augforge.sources.patterns import search
 from augforge.sources.scan.agreeing import Agreeing, as_file_looks
-from augforge.sources.scan.tables import TABLE_FACTS, Row, read_keyed
+from augforge.sources.scan.tables import TABLE_FACTS, Row, UnknownColumn, read_keyed
 
 if TYPE_CHECKING:
     from augforge.sources.scan.reporting import ScanReport

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from augforge.errors import SourceError, UnknownColumn, nearest
+from augforge.errors import SourceError, nearest
 from augforge.sources.scan.people import xlsx_rows
 
 Value: TypeAlias = str | int | float | bool
@@ -27,6 +27,14 @@ TABLE_FACTS = "table@2"
 
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d+)?([eE][+-]?\d{1,2})?")
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # run lengths of a mask in one cell exceed the default of 128 KiB
+
+
+class UnknownColumn(SourceError):
+    """A table lacks a column that an option of the source names; ``at`` is where that is in the source's options."""
+
+    def __init__(self, message: str, at: tuple[str | int, ...] = ()) -> None:
+        super().__init__(message)
+        self.at = at
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,19 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from augforge.errors import some
+from augforge.errors import plural, some
 from augforge.sample import IGNORE
+from augforge.sources.formats.coco.boxes import BoxCounts
 from augforge.sources.formats.coco.layout import AnnotatedImage, AnnotationFile
 from augforge.sources.options import Crowd
 from augforge.sources.plausibility.leaving import FILES_ASIDE
 from augforge.sources.scan.mismatches import report_mismatched
 from augforge.sources.scan.scanning import Scan
+
+_FEW = 0.05
+"""The share of annotations from which on something is no slip of a few."""
+_MOST, _MANY = 0.9, 0.2
+"""Shares of drawn boxes: of which most fit as corners while many reach out of the image as they are."""
 
 
 def report_left_files(scan: Scan, read: Sequence[str], left: Sequence[str]) -> None:
@@ -93,3 +99,65 @@ def _count_crowds(facts: Iterable[Mapping[str, Any]]) -> tuple[Counter[str], Cou
         drawn[label] += count
         crowds[label] += crowd_count
     return drawn, crowds
+
+
+def report_boxes(scan: Scan, annotated: Mapping[str, AnnotatedImage]) -> None:
+    """Tell of boxes that contradict polygons or images, or that are drawn otherwise than they are meant."""
+    _report_boxes_apart(scan, annotated)
+    _report_corners(scan, annotated)
+    _report_turned_boxes(scan, annotated)
+
+
+def _report_boxes_apart(scan: Scan, annotated: Mapping[str, AnnotatedImage]) -> None:
+    """Tell of polygons that lie elsewhere than their ``bbox``, as after images were resized, if more than a few do."""
+    boxes = {
+        file.sample_name(place): (file.place, BoxCounts(*facts["boxes"])) for place, (file, facts) in annotated.items()
+    }
+    found = sorted(name for name, (_, counts) in boxes.items() if counts.apart)
+    every = BoxCounts.sum(counts.facts() for _, counts in boxes.values())
+    if every.apart and every.apart >= _FEW * every.beside:
+        places = sorted({boxes[name][0] for name in found})
+        corners = every.apart_fitting >= _MOST * every.apart
+        why = ", as the boxes are written as two corners, [x0, y0, x1, y1]" if corners else ""
+        scan.find(
+            "polygons apart from their boxes",
+            f"{some(places)}: the polygons of {every.apart} of {every.beside} annotations lie elsewhere than their bbox"
+            f"{why}, such as in {found[0]}; the polygons are what is drawn",
+            "Correct the polygons if they are in per cent, of another image or of another size; accept it if only the "
+            "boxes are wrong",
+            found,
+        )
+
+
+def _report_corners(scan: Scan, annotated: Mapping[str, AnnotatedImage]) -> None:
+    """Tell of boxes that are drawn, and that seem to be written as two corners, file by file."""
+    by_file: dict[str, dict[str, BoxCounts]] = {}
+    for place, (file, facts) in annotated.items():
+        by_file.setdefault(file.place, {})[file.sample_name(place)] = BoxCounts(*facts["boxes"])
+    for place, boxes in by_file.items():
+        every = BoxCounts.sum(counts.facts() for counts in boxes.values())
+        many = every.leaving >= _MANY * every.drawn and every.corners >= _MOST * every.drawn
+        several = every.leaving >= _FEW * every.drawn and every.corners == every.drawn > 1
+        if every.leaving and (many or several):
+            names = sorted(name for name, counts in boxes.items() if counts.leaving)
+            scan.find(
+                "boxes written as corners",
+                f"{place}: {every.leaving} of {plural(every.drawn, 'box')} reach out of their images, such as in "
+                f"{names[0]}, but {every.corners} fit if bbox is read as two corners, [x0, y0, x1, y1]; they were "
+                "filled as [x, y, width, height], as COCO has them",
+                "Write them as [x, y, width, height], or leave them out by boxes: drop",
+                names,
+            )
+
+
+def _report_turned_boxes(scan: Scan, annotated: Mapping[str, AnnotatedImage]) -> None:
+    """Tell of boxes that are drawn upright although they are turned."""
+    turned = {file.sample_name(place): facts["turned"] for place, (file, facts) in annotated.items() if facts["turned"]}
+    if turned:
+        scan.find(
+            "turned boxes drawn upright",
+            f"{plural(sum(turned.values()), 'box')} in {plural(len(turned), 'image')}, such as {min(turned)}, are "
+            "turned by attributes.rotation, which COCO does not know, and were filled as if they were not",
+            "Export them as 'CVAT for images 1.1' and read that by format cvat, or leave them out by boxes: drop",
+            sorted(turned),
+        )

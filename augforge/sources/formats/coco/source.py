@@ -18,10 +18,10 @@ from augforge.sample import IGNORE, Sample
 from augforge.sources.classes import ClassTable, check_crowd, class_table
 from augforge.sources.core import Listing, PhotoSource, Record, Refused, source
 from augforge.sources.formats.coco.annotations import AnnotationRules
-from augforge.sources.formats.coco.boxes import report_boxes
 from augforge.sources.formats.coco.checks import (
     check_crowds,
     find_mismatched,
+    report_boxes,
     report_left_files,
     report_orphans,
     report_phantoms,

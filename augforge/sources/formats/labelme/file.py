@@ -103,11 +103,7 @@ def no_shapes_message(path: Path) -> str:
 
 
 def read_shapes(
-    document: Mapping[str, Any],
-    path: Path,
-    wanted: Callable[[str], bool],
-    widths: Widths,
-    degenerates: Degenerates,
+    document: Mapping[str, Any], path: Path, wanted: Callable[[str], bool], widths: Widths, degenerates: Degenerates
 ) -> list[Shape]:
     """The shapes whose labels are wanted; others are not checked. Raises SourceError for one that cannot be drawn."""
     found = []
@@ -117,9 +113,8 @@ def read_shapes(
             fact = "has no label" if label in (None, "") else f"has the label {shorten(label)}"
             raise SourceError(f"{path}: shape {number} {fact}; expected a class name as text. Label or remove it.")
         if wanted(label):
-            where = f"{path}: shape {number}, label '{label}'"
-            shape = _read_shape(entry, label, where, widths)
-            if shape.kind != "polygon" or degenerates.admit(shape.points, where):
+            shape = _read_shape(entry, label, f"{path}: shape {number}, label '{label}'", widths)
+            if shape.kind != "polygon" or degenerates.admit(shape.points, shape.where):
                 found.append(shape)
     return found
 
