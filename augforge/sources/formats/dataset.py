@@ -262,7 +262,8 @@ ROOT/                          source.path or URL, as augforge build made it
             },
             licences=tuple(row["licences"] or ()),
             drawn=(
-                *sorted({*self._drawn_classes(row, dataset.classes), *_given_labels(row["label"], dataset.labels)}),
+                *sorted(self._drawn_classes(row, dataset.classes)),
+                *sorted(_given_labels(row["label"], dataset.labels)),
             ),
         )
 
