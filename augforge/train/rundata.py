@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from augforge.errors import TrainError, some
+from augforge.errors import TrainError, nearest, some
 from augforge.ops.core import Size
 from augforge.ops.geometry import width_height
 from augforge.sample import IGNORE
@@ -19,6 +19,7 @@ from augforge.train.config import STRIDE, TrainConfig
 from augforge.train.data.inputspec import InputSpec, RunSpec
 from augforge.train.data.loading import TrainingBatches
 from augforge.train.data.trainingset import TrainingSet
+from augforge.train.finetune import unused_weights
 from augforge.train.net.model import encoder_normalisation
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ TrainAndVal = tuple[Dataset, Dataset]
 
 MAX_SIDE_CPU, MAX_SIDE_GPU = 128, 512
 """Longest side of the network's input, in pixels, unless the configuration sets ``data.size``."""
+MOST_ABSENT = 0.1
+"""Share of the pairs of image and class without a pixel up to which the contest's mean Dice chooses the best."""
 SHOWN = 10
 """Class names that a warning lists at most."""
 
@@ -65,9 +68,12 @@ class RunData:
             raise TrainError(f"{opened[0].folder} has no labelled split 'val'; there is: {have}. {_VAL_REMEDY}")
         self.spec = self._derive_spec(opened, device)
         self.warnings = [*self._absent_class_warnings(), *_shared_group_warnings(train, self.validation)]
+        self.warnings += unused_weights(config.model.weights)
 
     def _derive_spec(self, opened: Sequence[Dataset], device: torch.device) -> RunSpec:
-        outputs, labels = _outputs(self.training.classes), self.training.labels
+        regions = self._regions()
+        outputs = tuple(name for name in _outputs(self.training.classes) if name not in regions)
+        labels = self.training.labels
         if not outputs and not labels:
             raise TrainError(f"{opened[0].folder} has neither classes nor labels, so there is nothing to learn")
         return RunSpec(
@@ -79,7 +85,19 @@ class RunData:
                 for d in opened
             ),
             input=choose_input_spec(self.config, self.training, device.type),
+            regions=regions,
+            monitor=choose_monitor(self.config, self.validation, outputs),
         )
+
+    def _regions(self) -> tuple[str, ...]:
+        """The classes that weigh pixels; TrainError if `weights` names a class that there is not."""
+        weights, classes = self.config.weights, self.training.classes
+        for key, named in (("regions", weights.regions), ("classes", weights.classes)):
+            for name in named:
+                if name not in classes or name == IGNORE:
+                    hint = nearest(name, _outputs(classes))
+                    raise TrainError(f"weights.{key}: the datasets have no class '{name}'.{hint}")
+        return tuple(name for name in classes if name in weights.regions)
 
     def _absent_class_warnings(self) -> Iterator[str]:
         """A warning of classes without a pixel in training, if there are any; TrainError if that is all classes."""
@@ -101,7 +119,10 @@ class RunData:
     def batches(self, world: int, rank: int, pin: bool) -> TrainingBatches:
         """The training batches of one process; `pin` puts them into pinned memory, for CUDA."""
         spec = self.spec.input
-        return TrainingBatches(self.training, spec, self.config.data, self.config.seed, world=world, rank=rank, pin=pin)
+        config = self.config
+        return TrainingBatches(
+            self.training, spec, config.data, config.seed, world=world, rank=rank, pin=pin, weights=config.weights
+        )
 
 
 _VAL_REMEDY = (
@@ -164,6 +185,23 @@ def choose_input_spec(config: TrainConfig, samples: TrainingSet, device: str) ->
         return InputSpec(size, channels, data.normalise)
     mean, std = encoder_normalisation(config.model, channels)
     return InputSpec(size, channels, data.normalise, tuple(mean), tuple(std))
+
+
+def choose_monitor(config: TrainConfig, validation: Sequence[Dataset], outputs: Sequence[str]) -> str:
+    """The figure that chooses the best network: as configured, and where that is left open, as suits the data.
+
+    The contest's mean Dice scores a class that is absent and not predicted as 1. Where most classes are absent, that
+    makes a network that predicts nothing look good; pooled over the set, absent classes add nothing. Classes that
+    exclude each other are judged by VOC's mean IoU, as their field does.
+    """
+    if config.monitor != "auto":
+        return config.monitor
+    if config.exclusive:
+        return "miou"
+    areas = [[area[name] for name in outputs] for part in validation for area in part.index["area"].to_list()]
+    known = [area for row in areas for area in row if area is not None]
+    absent = sum(area == 0 for area in known)
+    return "pooled_dice" if absent > MOST_ABSENT * len(known) else "mean_dice"
 
 
 def _typical_size(sizes: NDArray[np.int64], limit: int) -> Size:

@@ -12,7 +12,8 @@ from accelerate.utils import broadcast, gather_object
 from torch import nn
 
 from augforge.sample import Sample
-from augforge.train.evaluation.scores import Scores, truth_of
+from augforge.train.evaluation.scores import truth_of
+from augforge.train.evaluation.totals import Scores
 from augforge.train.net.device import Precision
 from augforge.train.prediction.classifier import label_probabilities
 from augforge.train.prediction.inference import Predictor
@@ -28,8 +29,8 @@ def validate(
     """Score a network on the validation samples; each process predicts its share of them.
 
     Returns:
-        ``score``, by which the best network is kept, and what it is made of: ``mean_dice`` and ``classes`` (Dice by
-        name), or ``accuracy``.
+        ``score``, by which the best network is kept: the figure that the run monitors; all `FIGURES` and ``classes``
+        (Dice by name), or ``accuracy``.
     """
     if accelerator.num_processes > 1:  # until the next step, each process has batch norm statistics of its own
         for buffer in network.buffers():
@@ -43,18 +44,26 @@ def _score_segmentation(
 ) -> dict[str, Any]:
     size = run.config.data.batch_size
     predictor = Predictor(
-        network, run.outputs, run.input, accelerator.device, precision, batch_size=size, window=run.window
+        network,
+        run.outputs,
+        run.input,
+        accelerator.device,
+        precision,
+        batch_size=size,
+        window=run.window,
+        exclusive=run.config.exclusive,
     )
     # Always the configured threshold: tuned ones may be in the folder of a run that goes on.
     scores, thresholds = Scores(run.outputs), [run.config.threshold] * len(run.outputs)
     for dataset in datasets:
         for sample, prediction in predictor.pairs(_own_samples(dataset, accelerator)):
-            scores.add(prediction.planes(thresholds), truth_of(sample, dataset.classes, run.outputs))
-    parts = gather_object([(scores.table, scores.images)])
-    scores.table, scores.images = sum(table for table, _ in parts), sum(images for _, images in parts)
-    total = scores.score()
-    dices = {name: values["dice"] for name, values in total.classes.items()}
-    return {"score": total.mean_dice or 0.0, "mean_dice": total.mean_dice, "classes": dices}
+            truth = truth_of(sample, dataset.classes, run.outputs, run.spec.regions)
+            scores.add(prediction.planes(thresholds), truth, prediction.layers)
+    of_all = Scores(run.outputs)
+    of_all.merge(gather_object([scores]))
+    total = of_all.score()
+    figures, dices = total.figures(), {name: values["dice"] for name, values in total.classes.items()}
+    return {"score": figures[run.spec.monitor] or 0.0, **figures, "classes": dices}
 
 
 def _score_classification(

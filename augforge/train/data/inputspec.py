@@ -79,6 +79,9 @@ class RunSpec:
         labels: names of the label vector's entries.
         datasets: path, name and version of each dataset that is trained on.
         input: the network's input.
+        regions: classes that weigh pixels in training and are neither learnt nor judged.
+        monitor: the figure of validation that chooses the best network. Runs that an earlier version began have that of
+            the contest.
     """
 
     task: Literal["segmentation", "classification"]
@@ -86,12 +89,15 @@ class RunSpec:
     labels: tuple[str, ...]
     datasets: tuple[dict[str, str], ...]
     input: InputSpec
+    regions: tuple[str, ...] = ()
+    monitor: str = "mean_dice"
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
         """`to_json` undone."""
         tables = {key: tuple(data[key]) for key in ("outputs", "labels", "datasets")}
-        return cls(data["task"], **tables, input=InputSpec.from_json(data["input"]))
+        regions, monitor = tuple(data.get("regions", ())), data.get("monitor", "mean_dice")
+        return cls(data["task"], **tables, input=InputSpec.from_json(data["input"]), regions=regions, monitor=monitor)
 
 
 def normalise(layers: torch.Tensor, shift_and_scale: torch.Tensor) -> torch.Tensor:

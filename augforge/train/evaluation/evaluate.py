@@ -69,9 +69,9 @@ def evaluate(
     if run.spec.task == "classification":
         result = _evaluate_classification(run, parts, folder, progress, **options)
     else:
-        metrics = SegmentationMetrics(run.outputs, run.thresholds, surface_tolerance, worst)
+        metrics = SegmentationMetrics(run.outputs, run.thresholds, surface_tolerance, worst, run.spec.regions)
         _evaluate_segmentation(run, parts, metrics, progress, options)
-        result = metrics.write(folder)
+        result = {"monitor": run.spec.monitor, **metrics.write(folder)}
     warnings = [*_training_warnings(run, parts), *_tuning_warning(run, parts, split)]
     report = {**_describe(run, parts, split), **result, "warnings": warnings, "folder": str(folder)}
     write_json(folder / "evaluation.json", report)
@@ -110,7 +110,7 @@ def _select_split(dataset: Dataset, split: str) -> Dataset:
 def _check_classes_or_labels(run: TrainingRun, part: Dataset) -> None:
     """Raise TrainError unless a dataset has the classes, or for a classifier the labels, of the run."""
     if run.spec.task == "segmentation":
-        check_classes(part.classes, run.outputs, str(part.folder))
+        check_classes(part.classes, run.outputs, str(part.folder), run.spec.regions)
     elif part.labels != tuple(run.labels):
         raise TrainError(
             f"{part.folder} has the labels {', '.join(part.labels) or 'none'}; expected those that the model was "

@@ -22,6 +22,7 @@ from augforge.ops.geometry import scale_image, scale_matrix
 from augforge.sample import IDENTITY, Box, Matrix, Placement, Sample
 from augforge.train.data.inputspec import InputSpec
 from augforge.train.net.device import Precision, autocast
+from augforge.train.net.pixels import decide_exclusive
 from augforge.train.prediction.tta import Pairs, average_views, build_views
 
 Layer = NDArray[np.float32]
@@ -127,6 +128,7 @@ class Predictor:
         tta: test-time augmentations whose probabilities are averaged with the plain ones; see `tta.build_views`.
         window: predict by sliding windows instead of the whole image at once.
         swap: pairs of left and right classes that the augmentation ``hflip`` exchanges; see `tta.build_views`.
+        exclusive: whether classes exclude each other: then the most probable one reaches 0.5; see `decide_exclusive`.
     """
 
     def __init__(
@@ -141,9 +143,10 @@ class Predictor:
         tta: Sequence[str] = (),
         window: Window | None = None,
         swap: Pairs | None = None,
+        exclusive: bool = False,
     ) -> None:
         self.model, self.outputs, self.spec = model.to(device).eval(), outputs, spec
-        self.device, self.precision = device, precision
+        self.device, self.precision, self._exclusive = device, precision, exclusive
         self.batch_size, self.window, self._views = batch_size, window, build_views(tta, outputs, swap)
 
     @torch.inference_mode()
@@ -173,7 +176,7 @@ class Predictor:
     def _forward(self, images: Tensor) -> Tensor:
         with autocast(self.device, self.precision):
             logits: Tensor = self.model(images)
-        return logits.float().sigmoid()
+        return decide_exclusive(logits.float()) if self._exclusive else logits.float().sigmoid()
 
     def _predict_whole(self, samples: Sequence[Sample]) -> Iterator[Prediction]:
         fitted = [self.spec.fit(sample) for sample in samples]

@@ -66,7 +66,7 @@ def tune_thresholds(
     progress = progress or Silent()
     progress.start("tune thresholds", len(part))
     for sample, prediction in run.predictor(**options).pairs(part):
-        tuning.add(prediction.layers(), truth_of(sample, part.classes, run.outputs))
+        tuning.add(prediction.layers(), truth_of(sample, part.classes, run.outputs, run.spec.regions))
         progress.advance(1)
     classes = tuning.classes(run.config.threshold)
     tuned = [entry for entry in classes if entry["positive"]]

@@ -115,7 +115,7 @@ def _train_and_score(
     edited label the model is kept and only scored again.
     """
     dataset = compared.dataset
-    config_digest = digest(config.model_dump(mode="json"))[:8]
+    config_digest = digest(config.identity())[:8]
     run_folder = out / "runs" / f"{dataset.name}-{dataset.version[:8]}-seed{config.seed}-{config_digest}"
     table = run_folder / f"judged-{_images_digest(common)[:8]}.parquet"
     if not table.exists():
@@ -136,7 +136,9 @@ def _summarise(
     scores: pl.DataFrame, common: CommonSet, config: TrainConfig, steps: int, seeds: Sequence[int]
 ) -> dict[str, Any]:
     """The result of a comparison, JSON-like: each dataset's Dice and its difference to the first one's."""
-    classes = [name for name in common.compared[0].dataset.classes if name != IGNORE]
+    classes = [
+        name for name in common.compared[0].dataset.classes if name != IGNORE and name not in config.weights.regions
+    ]
     dices = _dice_array(scores, [each.label for each in common.compared], seeds, common.names, classes)
     rng = rng_for("compare", [each.dataset.version for each in common.compared], seeds, common.names)
     resampled = _with_mean_first(resample_means(dices, common.groups, rng))

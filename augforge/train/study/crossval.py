@@ -117,7 +117,7 @@ def _train_and_score(
 ) -> FoldFiles:
     """The files of a fold; both training and scoring are skipped if an earlier call has done them."""
     dataset = fold.train
-    fold_digest = digest(config.model_dump(mode="json"), dataset.version, sorted(fold.groups))[:8]
+    fold_digest = digest(config.identity(), dataset.version, sorted(fold.groups))[:8]
     run_folder = out / f"fold{fold.number}-{fold_digest}"
     files = FoldFiles(run_folder / "judged.parquet", run_folder / "predictions.parquet")
     if not files.scores.exists():
@@ -154,7 +154,7 @@ def _predict_held_out(
     """Predictions of the held-out samples; once a prediction is consumed, its scores are appended to `rows`."""
     sources = fold.held_out.index["lineage"].struct.field("roots").list.first().struct.field("name").to_list()
     for source, sample, prediction in zip(sources, fold.held_out, model.predict(iter(fold.held_out)), strict=True):
-        truth = truth_of(sample, fold.held_out.classes, model.outputs)
+        truth = truth_of(sample, fold.held_out.classes, model.outputs, model.regions)
         scorer = _SampleScorer(truth, model)
         yield encode_image(sample.name, f"{sample.name}.png", scorer.score_classes(prediction))
         scores = zip(model.outputs, scorer.dice(), scorer.quality.tolist(), strict=True)

@@ -41,11 +41,13 @@ class TrainedModel:
         outputs: the classes that it predicts, in order.
         threshold: probability from which a pixel is a class.
         predict: predictions of samples, in order.
+        regions: classes that only weighed pixels in training.
     """
 
     outputs: tuple[str, ...]
     threshold: float
     predict: Callable[[Iterable[Sample]], Iterator[Prediction]]
+    regions: tuple[str, ...] = ()
 
 
 class ModelTrainer(Protocol):
@@ -84,4 +86,4 @@ def train_model(
         resume = (out / "run.json").exists()
         train([dataset], config, out, resume=resume, progress=progress, train_and_val=train_and_val)
     run = TrainingRun.open(out)
-    return TrainedModel(run.outputs, config.threshold, run.predictor("last").predict)
+    return TrainedModel(run.outputs, config.threshold, run.predictor("last").predict, run.spec.regions)

@@ -43,7 +43,7 @@ def score_model(model: TrainedModel, compared: ComparedDataset, common: CommonSe
     for record, group, raw in zip(common.records, common.groups, common.raw_samples(), strict=True):
         roots = [view.root for view in compared.views[record.name]]
         parts = list(islice(predictions, len(roots)))  # one prediction for each sample that shows the image
-        truth = truth_of(raw, common.classes, model.outputs)
+        truth = truth_of(raw, common.classes, model.outputs, model.regions)
         masks = (layer >= model.threshold for layer in blend(parts, roots))
         predicted = bitmask.from_masks(masks, len(model.outputs))
         overlaps = overlap(predicted, truth.planes, len(model.outputs), truth.ignore)
