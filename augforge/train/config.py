@@ -17,7 +17,7 @@ from augforge.yamlfile import dump_yaml, override, parse_yaml, read_yaml
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 STRIDE = 32
-LossName = Literal["bce", "focal", "ce", "dice", "jaccard", "lovasz", "tversky", "boundary", "ms_ssim"]
+LossName = Literal["bce", "focal", "cross_entropy", "dice", "jaccard", "lovasz", "tversky", "boundary", "ms_ssim"]
 
 
 class _Strict(BaseModel):
@@ -144,7 +144,9 @@ class LossConfig(_Strict):
 
     name: LossName
     weight: Annotated[float, Field(gt=0)] = Field(1.0, description="its share of the sum")
-    smoothing: Annotated[float, Field(ge=0, lt=0.5)] = Field(0.0, description="label smoothing, of bce, focal and ce")
+    smoothing: Annotated[float, Field(ge=0, lt=0.5)] = Field(
+        0.0, description="label smoothing, of bce, focal and cross_entropy"
+    )
     gamma: Annotated[float, Field(ge=0)] = Field(2.0, description="of focal: how much less easy pixels count")
     alpha: Annotated[float, Field(ge=0, le=1)] = Field(
         0.5, description="of tversky: weight of false positives; false negatives have 1 - alpha"
@@ -190,7 +192,7 @@ class TrainConfig(_Strict):
     )
     monitor: Monitor = Field(
         "auto",
-        description="the figure of validation that chooses the best network; auto is miou with the loss ce, else "
+        description="the figure of validation that chooses the best network; auto is miou with cross_entropy, else "
         "pooled_dice if more than a tenth of the classes is absent from the images, else mean_dice",
     )
     threshold: Annotated[float, Field(gt=0, lt=1)] = Field(
@@ -214,19 +216,19 @@ class TrainConfig(_Strict):
     def _check_losses(self) -> None:
         names = {loss.name for loss in self.loss}
         binary = sorted(names & {"bce", "focal", "lovasz"})
-        if "ce" in names and binary:
+        if "cross_entropy" in names and binary:
             raise ValueError(
-                f"ce is for classes that exclude each other, {binary[0]} judges each class by itself. Give ce with "
-                "dice, jaccard or tversky"
+                f"cross_entropy is for classes that exclude each other, and {binary[0]} judges each class by itself. "
+                "Give it with dice, jaccard or tversky"
             )
-        plain = {"bce", "focal", "ce"}
+        plain = {"bce", "focal", "cross_entropy"}
         if not names & plain and (self.weights.classes or self.weights.border is not None):
             raise ValueError(f"weights act on {', '.join(sorted(plain))}, and loss names none of them. Add one")
 
     @property
     def exclusive(self) -> bool:
         """Whether classes exclude each other, so that their probabilities and the background's sum to 1."""
-        return any(loss.name == "ce" for loss in self.loss)
+        return any(loss.name == "cross_entropy" for loss in self.loss)
 
     @property
     def frozen(self) -> tuple[str, ...]:

@@ -288,7 +288,7 @@ class Trainer:
             save_weights(self.run.folder / "last.safetensors", weights)
             if self.state.best is None:  # never validated: the last weights are the only ones
                 save_weights(self.run.folder / "best.safetensors", weights)
-            save_png(curves(read_journal(self.run.folder)), self.run.folder / "curves.png")
+            save_png(curves(read_journal(self.run.folder), self.run.spec.monitor), self.run.folder / "curves.png")
             facts = {"parameters": sum(each.numel() for each in self.network.parameters()), "precision": self.precision}
             facts |= {"device": str(self.accelerator.device), "processes": self.accelerator.num_processes}
             write_summary(self.run, facts, self.state.step, seconds, steps, self.data.warnings)

@@ -72,6 +72,8 @@ class RunData:
 
     def _derive_spec(self, opened: Sequence[Dataset], device: torch.device) -> RunSpec:
         regions = self._regions()
+        if not _outputs(self.training.classes):
+            _refuse_mask_settings(self.config)
         outputs = tuple(name for name in _outputs(self.training.classes) if name not in regions)
         labels = self.training.labels
         if not outputs and not labels:
@@ -129,6 +131,14 @@ _VAL_REMEDY = (
     "Give the recipe a split, such as split: {val: 0.2}, and build again; or train without validation: "
     "--set validate_every=0"
 )
+
+
+def _refuse_mask_settings(config: TrainConfig) -> None:
+    """Raise TrainError for settings that masks alone have, where labels are learnt."""
+    settings = {"monitor": config.monitor != "auto", "weights.border": config.weights.border is not None}
+    for key, is_set in settings.items():
+        if is_set:
+            raise TrainError(f"{key} is for masks, and this run learns labels. Leave it out")
 
 
 def _split(dataset: Dataset, name: str) -> Dataset:

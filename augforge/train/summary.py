@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from augforge.report.tables import pairs, table
+from augforge.train.evaluation.totals import FIGURES
 
 WORST = 8
 """Number of classes listed."""
@@ -20,15 +21,15 @@ def render_summary(summary: Mapping[str, Any], console: Console) -> None:
     best, run = summary["best"] or {}, summary["run"]
     if classes := best.get("classes"):
         console.print(_worst_classes(classes), "", sep="\n")
-    console.print(Text.assemble((run, "bold"), "  ", _score(best)))
+    console.print(Text.assemble((run, "bold"), "  ", _score(best, summary.get("monitor", "mean_dice"))))
     console.print(pairs(_facts(summary)))
     console.print("\nNext:")
     for command, purpose in _next_commands(summary):
         console.print(Text.assemble("  ", (command, "cyan"), (f"  # {purpose}", "dim")), soft_wrap=True)
 
 
-def _score(best: Mapping[str, Any]) -> str:
-    for key, name in (("mean_dice", "mean Dice"), ("accuracy", "accuracy")):
+def _score(best: Mapping[str, Any], monitor: str) -> str:
+    for key, name in {monitor: FIGURES.get(monitor, monitor), "accuracy": "accuracy"}.items():
         if best.get(key) is not None:
             return f"{name} {best[key]:.4f} in validation, best after step {best['step']}"
     return "was not validated"

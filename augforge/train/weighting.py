@@ -23,12 +23,13 @@ Monitor = Literal[
 
 
 class WeightsConfig(BaseModel):
-    """How much pixels count in the losses bce, focal and ce; the others know only that 0 counts nothing."""
+    """How much pixels count in the losses bce, focal and cross_entropy; the others know only that 0 counts nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     classes: dict[str, Annotated[float, Field(gt=0)]] = Field(
-        default_factory=dict, description="weights of classes by name, 1 for others; ce takes the true class's"
+        default_factory=dict,
+        description="weights of classes by name, 1 for others; cross_entropy takes the true class's",
     )
     border: Annotated[float, Field(gt=0)] | None = Field(
         None,

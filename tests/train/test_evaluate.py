@@ -85,9 +85,7 @@ class FakeRun:
     thresholds: tuple[float, ...] = (0.5, 0.5)
     datasets: tuple[dict[str, str], ...] = ()
     labels: tuple[str, ...] = ()
-    spec: Any = field(
-        default_factory=lambda: SimpleNamespace(task="segmentation", regions=(), monitor="mean_dice")
-    )
+    spec: Any = field(default_factory=lambda: SimpleNamespace(task="segmentation", regions=(), monitor="mean_dice"))
     asked: dict[str, Any] = field(default_factory=dict)
 
     def predictor(self, **options: Any) -> FakeRun:

@@ -37,7 +37,8 @@ def evaluate(
     """Evaluate a run's model on the samples of a split, at their stored size, and write the results to a folder.
 
     The folder gets ``evaluation.json`` (the result that is returned), ``samples.parquet`` (one row per sample, with
-    structs of scores by class), ``worst-N.png``, ``errors.png`` and ``reliability.png``.
+    structs of scores by class), ``worst-N.png``, ``errors.png``, ``reliability.png``, and ``confusion.png``
+    if no two classes are true at one pixel.
 
     Args:
         run_folder: of a training run.

@@ -83,6 +83,9 @@ class SegmentationMetrics:
         self._write_samples(folder / "samples.parquet")
         result = self.to_json()
         save_png(pictures.confusion(result["classes"]), folder / "errors.png")
+        (folder / "confusion.png").unlink(missing_ok=True)
+        if result["confusion"] is not None:
+            save_png(pictures.label_confusion(result["confusion"]), folder / "confusion.png")
         save_png(pictures.reliability(result["classes"]), folder / "reliability.png")
         return {**result, "worst": self._draw_worst(folder)}
 

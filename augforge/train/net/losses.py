@@ -48,7 +48,7 @@ class Losses:
         self._keys = [name if not n else f"{name}_{n + 1}" for name, n in zip(names, earlier, strict=True)]
         self._weights = [config.weight for config in configs]
         self._terms = [_TERMS[config.name](config) for config in configs]
-        self._exclusive, self._class_weights = "ce" in names, class_weights
+        self._exclusive, self._class_weights = "cross_entropy" in names, class_weights
 
     def __call__(
         self,
@@ -86,7 +86,7 @@ class Losses:
         """How much of a batch each loss is a mean of, float64 (losses,): counted pixels, or the sum of their weights.
 
         The loss of several batches is that of one large batch if each counts by its amount: exactly for losses of
-        single pixels (bce, focal, ce), nearly for those of whole regions.
+        single pixels (bce, focal, cross_entropy), nearly for those of whole regions.
         """
         pixels = self._pixels(target, target, counted, weights)
         return torch.stack([term.amount(pixels).double() for term in self._terms])
@@ -145,7 +145,7 @@ def _focal(config: LossConfig) -> Term:
     return Term(value, _weighted)
 
 
-def _ce(config: LossConfig) -> Term:
+def _cross_entropy(config: LossConfig) -> Term:
     """Cross entropy of classes that exclude each other, with the background as one more, whose logit is 0."""
 
     def value(pixels: Pixels) -> Tensor:
@@ -236,7 +236,7 @@ def _library(module: str, package: str) -> Any:
 _TERMS: dict[LossName, Callable[[LossConfig], Term]] = {
     "bce": _bce,
     "focal": _focal,
-    "ce": _ce,
+    "cross_entropy": _cross_entropy,
     "dice": lambda config: _region("DiceLoss"),
     "jaccard": lambda config: _region("JaccardLoss"),
     "tversky": _tversky,

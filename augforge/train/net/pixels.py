@@ -101,8 +101,8 @@ def exclusive_pixels(pixels: Pixels, smoothing: float = 0.0) -> tuple[Tensor, Te
     total = pixels.target.sum(1, keepdim=True)
     if bool((total > 1 + 1e-4).any()):
         raise TrainError(
-            "loss ce is for classes that exclude each other, but two classes are true at one pixel of the training "
-            "data. Use bce, which judges each class by itself"
+            "cross_entropy is for classes that exclude each other, but two classes are true at one pixel of the "
+            "training data. Use bce, which judges each class by itself"
         )
     every = torch.cat([1 - total, pixels.target], 1)
     takes_part = torch.cat([torch.ones_like(total, dtype=torch.bool), pixels.counted], 1)

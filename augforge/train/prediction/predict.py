@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from augforge.lineage import Root
     from augforge.sources.core import Source
     from augforge.store.dataset import Dataset
-    from augforge.train.run import TrainingRun
+    from augforge.train.run import TrainingRun, WeightsName
 
 _MAX_SKIPPED_SHOWN = 10
 
@@ -59,6 +59,7 @@ def predict(
     tta: Sequence[str] = (),
     swap: Pairs | None = None,
     probabilities: bool = False,
+    weights: WeightsName = "best",
     overlays: Path | None = None,
     batch_size: int | None = None,
     on_error: Literal["error", "skip"] = "error",
@@ -80,6 +81,7 @@ def predict(
         split: of a dataset.
         window, tta, swap: see `Predictor`.
         probabilities: keep those above 0.3 in the table, for ensembles of means; see `table`.
+        weights: which networks of the run; see `TrainingRun.model`.
         overlays: folder for a PNG of each image with its predicted classes.
         batch_size: images or windows at a time; None is that of training.
         on_error: whether a file that cannot be read is an error, or is skipped and listed.
@@ -92,7 +94,7 @@ def predict(
         TrainError: the run predicts labels, options do not fit, or there is nothing to predict.
         SourceError: files that cannot be read. No table is left behind.
     """
-    predictor = _build_predictor(run, batch_size=batch_size, window=window, tta=tta, swap=swap)
+    predictor = _build_predictor(run, weights=weights, batch_size=batch_size, window=window, tta=tta, swap=swap)
     inputs = list_inputs(images, split, on_error)
     if csv is not None:  # names that are not unique should be reported now, not after hours of predicting
         use_file_names((target.file for target in inputs.targets), image_name)

@@ -19,6 +19,8 @@ STRIDE = 32
 """The sides of a network's input are multiples of it."""
 
 _SCALE = re.compile(r"scale(\d+(?:\.\d+)?)")
+_TURN = re.compile(r"turn(90|180|270)")
+_BRIGHTNESS = re.compile(r"brightness([+-]\d+(?:\.\d+)?)")
 _SMALLEST, _LARGEST = 0.25, 4.0
 
 
@@ -39,8 +41,10 @@ def build_views(names: Sequence[str], outputs: Sequence[str], swap: Pairs | None
     """The view of the image as it is, and one more for each name.
 
     Args:
-        names: ``hflip``, ``vflip``, or ``scale`` and a factor from 0.25 to 4, such as ``scale1.25``. A scaled image's
-            sides are rounded to multiples of 32.
+        names: ``hflip``, ``vflip``, ``turn90``, ``turn180``, ``turn270`` (counter-clockwise), ``scale`` and a factor
+            from 0.25 to 4, such as ``scale1.25``, or ``brightness`` and what to add, such as ``brightness+0.2``. A
+            scaled image's sides are rounded to multiples of 32. Brightness is added to the normalised image: in
+            deviations of its gray values, or with ``normalise: unit`` in shares of the whole range.
         outputs: classes that the network predicts, in order.
         swap: pairs of classes that ``hflip`` exchanges; may be empty. None is an error if ``hflip`` is named and names
             of outputs differ in left and right alone: nobody has said then whether to exchange them.
@@ -71,15 +75,29 @@ def _view(name: str, outputs: Sequence[str], swap: Pairs | None) -> View:
         return View(lambda images: images.flip(-1), lambda probabilities, size: probabilities[:, order].flip(-1))
     if name == "vflip":
         return View(lambda images: images.flip(-2), lambda probabilities, size: probabilities.flip(-2))
+    if turn := _TURN.fullmatch(name):
+        return _turned(int(turn.group(1)) // 90)
+    if brightness := _BRIGHTNESS.fullmatch(name):
+        added = float(brightness.group(1))
+        return View(lambda images: images + added, lambda probabilities, size: probabilities)
     scale = _SCALE.fullmatch(name)
     if scale is None or not _SMALLEST <= float(scale.group(1)) <= _LARGEST:
-        known = ("hflip", "vflip", "scale0.75", "scale1.25")
+        known = ("hflip", "vflip", "turn90", "turn180", "turn270", "scale0.75", "scale1.25", "brightness+0.2")
         raise TrainError(
-            f"no test-time augmentation is named '{name}'.{nearest(name, known)} Expected hflip, vflip, or scale with "
-            f"a factor from {_SMALLEST} to {_LARGEST:g}, such as scale1.25"
+            f"no test-time augmentation is named '{name}'.{nearest(name, known)} Expected hflip, vflip, turn90, "
+            f"turn180, turn270, scale with a factor from {_SMALLEST} to {_LARGEST:g}, such as scale1.25, or brightness "
+            "with what to add, such as brightness+0.2"
         )
     factor = float(scale.group(1))
     return View(lambda images: _resize(images, _round_size(images.shape[2:], factor)), _resize)
+
+
+def _turned(quarters: int) -> View:
+    """A view turned by quarters, counter-clockwise; a turned image is no mirror image, so sides stay."""
+    return View(
+        lambda images: images.rot90(quarters, (-2, -1)),
+        lambda probabilities, size: probabilities.rot90(-quarters, (-2, -1)),
+    )
 
 
 def _round_size(size: Sequence[int], factor: float) -> list[int]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from augforge.errors import TrainError
+from augforge.errors import TrainError, some
 from augforge.keys import digest, rng_for
 from augforge.progress import Progress, Silent
 from augforge.report.show import save_png
@@ -18,7 +18,7 @@ from augforge.report.tables import plural
 from augforge.sample import IGNORE
 from augforge.train.run import write_frame, write_json
 from augforge.train.study.bootstrap import Estimate, Values, estimate, mean_of_classes, mean_scores, resample_means
-from augforge.train.study.common import CommonSet, ComparedDataset, common_set
+from augforge.train.study.common import SHOWN, CommonSet, ComparedDataset, common_set
 from augforge.train.study.forest import forest_plot
 from augforge.train.study.learner import ModelTrainer, TitledProgress, train_model, without_validation
 from augforge.train.study.scoring import score_model
@@ -143,6 +143,7 @@ def _summarise(
     rng = rng_for("compare", [each.dataset.version for each in common.compared], seeds, common.names)
     resampled = _with_mean_first(resample_means(dices, common.groups, rng))
     observed = _with_mean_first(mean_scores(dices))
+    never = never_predicted(scores, [each.label for each in common.compared], classes)
     covered = {label: float(mean) for label, mean in scores.group_by("dataset").agg(pl.col("covered").mean()).rows()}
     result = {
         "steps": steps,
@@ -156,7 +157,7 @@ def _summarise(
                 **_dataset_facts(compared, steps, config),
                 "left_out": common.left_out[compared.label],
                 "covered": covered[compared.label],
-                **_dice_and_difference(observed, resampled, d, classes),
+                **_dice_and_difference(observed, resampled, d, classes, never),
             }
             for d, compared in enumerate(common.compared)
         ],
@@ -179,6 +180,13 @@ def _dice_array(
     return dices
 
 
+def never_predicted(scores: pl.DataFrame, labels: Sequence[str], classes: Sequence[str]) -> list[set[str]]:
+    """For each dataset, the classes of which none of its models predicted a pixel in any image."""
+    predicted = scores.group_by("dataset", "class").agg(pl.col("predicted").sum()).filter(pl.col("predicted") > 0)
+    found = set(predicted.select("dataset", "class").iter_rows())
+    return [{name for name in classes if (label, name) not in found} for label in labels]
+
+
 def _with_mean_first(values: Values) -> Values:
     """Values by class (..., C) with the mean over classes in front: (..., 1 + C)."""
     return np.concatenate([mean_of_classes(values)[..., None], values], axis=-1)
@@ -192,7 +200,9 @@ def _dataset_facts(compared: ComparedDataset, steps: int, config: TrainConfig) -
     return {**facts, "train": samples, "epochs": round(samples_seen / max(1, samples), 2)}
 
 
-def _dice_and_difference(observed: Values, resampled: Values, d: int, classes: Sequence[str]) -> dict[str, Any]:
+def _dice_and_difference(
+    observed: Values, resampled: Values, d: int, classes: Sequence[str], never: Sequence[set[str]]
+) -> dict[str, Any]:
     """Dice of dataset `d`, and how much higher it is than the first one's; the first one has no difference.
 
     Args:
@@ -200,6 +210,7 @@ def _dice_and_difference(observed: Values, resampled: Values, d: int, classes: S
         resampled: the same in each draw of the bootstrap, (B, D, 1 + C).
         d: index of the dataset.
         classes: the C names.
+        never: of each dataset, the classes that its models never predict.
     """
     columns = range(len(classes) + 1)
     dice = [estimate(observed[d, k], resampled[:, d, k]) for k in columns]
@@ -207,7 +218,12 @@ def _dice_and_difference(observed: Values, resampled: Values, d: int, classes: S
     higher, higher_resampled = observed[d] - observed[0], resampled[:, d] - resampled[:, 0]
     differences = [estimate(higher[k], higher_resampled[:, k]) if d else None for k in columns]
     entries = [_entry(*pair) for pair in zip(dice, differences, strict=True)]
-    return {"mean": entries[0], "by_class": dict(zip(classes, entries[1:], strict=True))}
+    by_class = dict(zip(classes, entries[1:], strict=True))
+    for name, entry in by_class.items():
+        entry["never_predicted"] = name in never[d]
+        if entry["difference"] is not None:  # an interval of width 0 would look certain, and nothing was compared
+            entry["difference"]["never_predicted"] = name in never[d] & never[0]
+    return {"mean": entries[0], "by_class": by_class}
 
 
 def _entry(dice: Estimate, difference: Estimate | None) -> dict[str, Any]:
@@ -245,6 +261,8 @@ def _notes(result: dict[str, Any]) -> Iterator[str]:
         groups = plural(result["groups"], "group")
         yield f"{groups} say little of how patients vary: intervals are likely too narrow."
     for entry in result["datasets"]:
+        if never := [name for name, each in entry["by_class"].items() if each["never_predicted"]]:
+            yield f"The models of {entry['label']} never predict {some(never, SHOWN)}, in no image."
         if entry["left_out"]:
             images = plural(entry["left_out"], "image")
             yield f"{entry['label']} holds back {images} more, which not all datasets do; no model is scored on them."

@@ -55,6 +55,11 @@ class FoldFiles(NamedTuple):
     scores: Path
     predictions: Path
 
+    @property
+    def run(self) -> str:
+        """The name of the run's folder."""
+        return self.scores.parent.name
+
 
 def crossval(
     dataset: Dataset,
@@ -105,6 +110,8 @@ def crossval(
     if propose:
         propose_drops(sources, out / "review.yaml", propose)
     result = _summarise(dataset, all_folds, samples, sources, out, propose)
+    for entry, each in zip(result["folds"], files, strict=True):
+        entry["run"] = each.run
     write_json(out / "crossval.json", result)
     return result
 
