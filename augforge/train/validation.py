@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import tee
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast, gather_object
 from torch import nn
 
+from augforge.errors import TrainError
 from augforge.sample import Sample
 from augforge.train.evaluation.scores import truth_of
 from augforge.train.evaluation.totals import Scores
@@ -63,7 +64,17 @@ def _score_segmentation(
     of_all.merge(gather_object([scores]))
     total = of_all.score()
     figures, dices = total.figures(), {name: values["dice"] for name, values in total.classes.items()}
-    return {"score": figures[run.spec.monitor] or 0.0, **figures, "classes": dices}
+    return {"score": _monitored(figures, run.spec.monitor), **figures, "classes": dices}
+
+
+def _monitored(figures: Mapping[str, float | None], monitor: str) -> float:
+    """The figure that chooses the best network; TrainError if the data never has it."""
+    value = figures[monitor]
+    reasons = {"miou": "two classes are true at one pixel of the validation samples"}
+    reasons |= dict.fromkeys(("overlap_dice", "overlap_iou"), "nowhere are two classes true at one pixel")
+    if value is None and monitor in reasons:
+        raise TrainError(f"monitor: {monitor} has no value here: {reasons[monitor]}. Take another, such as pooled_dice")
+    return value or 0.0
 
 
 def _score_classification(

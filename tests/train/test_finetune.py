@@ -1,4 +1,4 @@
-"""Beginning with another run's network, freezing, rates by part; runs that the version before began; runs of all kinds."""
+"""Beginning with another run's network, freezing, rates by part; runs that the version before began; lists of runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("finetune")
     write_phantom(root / "data", persons=3, size=96, seed=3)
     made(root, root / "data", (), split="{val: [ID002]}")
-    made(root, root / "data", (), "two", split="{val: [ID002]}", classes="[Ulna, Radius], class_map: {'*': null}")
+    made(root, root / "data", (), "two", split="{val: [ID002]}", classes="[Ulna, finger-8], class_map: {'*': null}")
     train([root / "out"], config("steps=2"), root / "run")
     return root
 
@@ -68,8 +68,8 @@ def test_the_last_layer_is_filled_by_the_names_of_classes(folder: Path, tmp_path
     for part in ("weight", "bias"):
         rows, rows_before = found[f"segmentation_head.0.{part}"], before[f"segmentation_head.0.{part}"]
         assert torch.equal(rows[0], rows_before[classes.index("Ulna")])
-        assert torch.equal(rows[1], rows_before[classes.index("Radius")])
-    assert any("only the rows of Ulna, Radius fitted, by name" in line for line in lines)
+        assert torch.equal(rows[1], rows_before[classes.index("finger-8")])
+    assert any("only the rows of Ulna, finger-8 fitted, by name" in line for line in lines)
 
 
 def test_what_does_not_fit_is_told_by_name(folder: Path, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_rates_by_part_follow_the_schedule(folder: Path, tmp_path: Path) -> None
     assert all(row["encoder"] == pytest.approx(row["lr"] / 100) for row in rows)
 
 
-# ---- what the version before left -------------------------------------------------------------------------------------
+# ---- what the version before left ------------------------------------------------------------------------------------
 
 FIRST_KEYS = {
     "model": "architecture encoder weights options",
@@ -211,7 +211,7 @@ def make_old(run: Path) -> None:
     for state in run.glob("checkpoints/*/state.pt"):
         content = torch.load(state, weights_only=True)
         if "average" in content:
-            content["average"].pop("ema_ramps_up")
+            content["average"].pop("ema_ramps_up", None)
         torch.save(content, state)
 
 
@@ -269,7 +269,7 @@ def test_studies_that_were_begun_before_find_their_parts() -> None:
     assert digest(config("monitor=pooled_dice").identity()) != digest(config().identity())
 
 
-# ---- the rest of a run ------------------------------------------------------------------------------------------------
+# ---- the rest of a run -----------------------------------------------------------------------------------------------
 
 
 def test_snapshots_are_taken_at_the_ends_of_cycles_and_averaged(folder: Path, tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ def test_trackers_get_losses_and_scores(folder: Path, tmp_path: Path, monkeypatc
     class Tracker(GeneralTracker):  # type: ignore[misc]
         name, requires_logging_directory = "mlflow", False
 
-        def __init__(self, run_name: str, **kwargs: Any) -> None:
+        def __init__(self, project: str, run_name: str) -> None:
             super().__init__()
             self.run_name = run_name
 
@@ -382,14 +382,19 @@ def test_absent_classes_let_the_pooled_figure_choose() -> None:
     assert choose_monitor(TrainConfig(), [part], ("a", "b")) == "mean_dice"
 
 
+def test_a_figure_that_has_no_value_is_an_error(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainError, match=r"monitor: miou has no value .* two classes are true at one pixel"):
+        train([folder / "out"], config("steps=1", "monitor=miou"), tmp_path / "run")
+
+
 def test_uncertain_regions_are_weighed_and_neither_learnt_nor_judged(folder: Path, tmp_path: Path) -> None:
     settings = config("steps=2", "weights.regions={Ulna: 0.2}", "weights.border=5")
     summary = train([folder / "two"], settings, tmp_path / "run")
-    assert summary["outputs"] == ["Radius"]
-    assert list(summary["best"]["classes"]) == ["Radius"]
+    assert summary["outputs"] == ["finger-8"]
+    assert list(summary["best"]["classes"]) == ["finger-8"]
     from augforge.train.evaluation.evaluate import evaluate
 
-    assert list(evaluate(tmp_path / "run", [folder / "two"], worst=1)["classes"]) == ["Radius"]
+    assert list(evaluate(tmp_path / "run", [folder / "two"], worst=1)["classes"]) == ["finger-8"]
     with pytest.raises(TrainError, match=r"weights.regions: the datasets have no class 'ulna'. Did you mean 'Ulna'\?"):
         train([folder / "two"], config(*SHORT, "weights.regions={ulna: 0.2}"), tmp_path / "b")
 

@@ -273,7 +273,12 @@ def test_averages_follow_the_weights() -> None:
         ema.update(network, step)
         swa.update(network, step)
     weights = [average.model.module.get_parameter("weight").item() for average in (ema, swa)]
-    assert weights == [(((1 + 2) / 2 + 3) / 2 + 5) / 2, (3 + 5) / 2]
+    ramp = [min(0.5, (1 + n) / (10 + n)) for n in (1, 2, 3)]  # n averages before
+    expected = 1.0
+    for decay, value in zip(ramp, (2.0, 3.0, 5.0), strict=True):
+        expected = decay * expected + (1 - decay) * value
+    assert weights == pytest.approx([expected, (3 + 5) / 2])
+    assert ramp[-1] < 0.5
     assert swa.network(2) is None
     assert swa.network(3) is not None
 
@@ -284,7 +289,33 @@ def test_statistics_of_batch_norm_are_averaged() -> None:
     for step, value in enumerate([1.0, 2.0], start=1):
         network.get_buffer("running_mean").fill_(value)
         ema.update(network, step)
-    assert ema.model.module.get_buffer("running_mean").item() == 1.5
+    assert ema.model.module.get_buffer("running_mean").item() == pytest.approx(1 * 2 / 11 + 2 * 9 / 11)
+
+
+def test_the_decay_of_an_average_ends_where_it_was_set() -> None:
+    network = torch.nn.Linear(1, 1, bias=False)
+    ema = WeightAverage(network, TrainConfig(ema=0.5), steps=99)
+    for step in range(1, 100):
+        network.weight.data.fill_(step % 2)
+        ema.update(network, step)
+    before = ema.model.module.get_parameter("weight").item()
+    network.weight.data.fill_(7)
+    ema.update(network, 100)
+    assert ema.model.module.get_parameter("weight").item() == pytest.approx((before + 7) / 2)
+
+
+def test_an_average_of_before_keeps_its_constant_decay() -> None:
+    network = torch.nn.Linear(1, 1, bias=False)
+    network.weight.data.fill_(1)
+    ema = WeightAverage(network, TrainConfig(ema=0.9), steps=9)
+    ema.update(network, 1)
+    old = {name: value for name, value in ema.state_dict().items() if name != "ema_ramps_up"}
+    resumed = WeightAverage(network, TrainConfig(ema=0.9), steps=9)
+    resumed.load_state_dict(old)
+    network.weight.data.fill_(2)
+    resumed.update(network, 2)
+    assert resumed.model.module.get_parameter("weight").item() == pytest.approx(0.9 * 1 + 0.1 * 2)
+    assert resumed.state_dict().keys() == old.keys(), "it stays so when it is resumed again"
 
 
 def test_labels_alone_make_a_classifier(tmp_path: Path) -> None:

@@ -52,7 +52,9 @@ class Pixels:
             exclusive: whether classes exclude each other.
         """
         plain = logits.new_ones((), dtype=torch.float32) if weights is None else weights.float()
-        counted = counted.expand_as(logits) & (plain > 0)
+        counted = counted.expand_as(logits)
+        if weights is not None:  # otherwise counted stays a view: another layout in memory would sum in another order
+            counted = counted & (plain > 0)
         weighting = counted
         if weights is not None or of_classes is not None:
             weighting = torch.where(counted, plain if of_classes is None else plain * of_classes.to(plain), 0)
