@@ -22,8 +22,8 @@ def list_runs(folder: Path) -> list[dict[str, Any]]:
     """What each run below a folder is and how good it is, JSON-like, sorted by its path.
 
     Each has ``run`` (its path), ``task``, ``datasets``, ``architecture``, ``encoder``, ``seed``, ``steps`` done so far,
-    ``finished``, ``monitor``, the best ``score`` by it and the ``step`` of that, ``seconds`` of training, ``begun`` (the
-    run that it began with). A value is None if it is not known (yet); ``unreadable`` says why a run cannot be read.
+    ``finished``, ``monitor``, the best ``score`` by it and the ``step`` of that, ``seconds`` of training, and ``begun``
+    (with which run). A value is None if it is not known (yet); ``unreadable`` says why a run cannot be read.
 
     Raises:
         TrainError: there is no such folder.

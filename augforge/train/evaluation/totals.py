@@ -74,7 +74,19 @@ class Score:
 
     def figures(self) -> dict[str, float | None]:
         """The figures of the set by key, see `FIGURES`."""
-        return {key: getattr(self, key) for key in FIGURES}
+        return {
+            "mean_dice": self.mean_dice,
+            "mean_iou": self.mean_iou,
+            "present_dice": self.present_dice,
+            "present_iou": self.present_iou,
+            "pooled_dice": self.pooled_dice,
+            "pooled_iou": self.pooled_iou,
+            "pooled_dice_background": self.pooled_dice_background,
+            "pooled_iou_background": self.pooled_iou_background,
+            "miou": self.miou,
+            "overlap_dice": self.overlap_dice,
+            "overlap_iou": self.overlap_iou,
+        }
 
 
 class Scores:
