@@ -318,6 +318,14 @@ def test_one_dataset_is_no_comparison(tmp_path: Path, plain: Dataset) -> None:
         compare([plain], CONFIG, tmp_path, train_model=FakeLearner())
 
 
+def test_seeds_beyond_the_longest_are_refused(tmp_path: Path, plain: Dataset, mosaics: Dataset) -> None:
+    config = CONFIG.model_copy(update={"seed": 2**63 - 2})
+    with pytest.raises(TrainError, match="3 seeds go beyond 9223372036854775807"):
+        compare([plain, mosaics], config, tmp_path, seeds=3, train_model=FakeLearner())
+    found = compare([plain, mosaics], config, tmp_path, seeds=2, train_model=FakeLearner())
+    assert found["seeds"] == [2**63 - 2, 2**63 - 1]
+
+
 def test_notes_are_honest(tmp_path: Path, root: Path, plain: Dataset) -> None:
     cropped = built(root, "cropped", ("{op: sliding_window, size: 96, stride: 96, edge: drop}",))
     config = CONFIG.model_copy(update={"data": CONFIG.data.model_copy(update={"size": None})})

@@ -223,6 +223,26 @@ def test_batches_that_are_summed_for_a_step_count_as_their_mean(hands: Path, tmp
     assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in network)
 
 
+def test_unequal_batches_of_a_step_are_one_large_batch(hands: Path, tmp_path: Path) -> None:
+    """Borders weigh pixels, so batches count unequally; a network without batch norm sees no other difference."""
+    overrides = (
+        "model.factory=ownnet:build",
+        "steps=2",
+        "validate_every=0",
+        "optimizer.name=sgd",
+        "optimizer.clip=null",
+    )
+    weights = ("loss=[{name: bce}]", "weights.border=20", "weights.classes={Radius: 3}", "optimizer.lr=0.1")
+    for name, size, several in (("one", 6, 1), ("three", 2, 3)):
+        settings = config(*overrides, *weights, f"data.batch_size={size}", f"optimizer.accumulate={several}")
+        train([hands], settings, tmp_path / name)
+    one, three = (weights_of(tmp_path / name / "last.safetensors") for name in ("one", "three"))
+    assert all(torch.allclose(one[name], three[name], atol=1e-6, rtol=1e-5) for name in one)
+    losses = [[row["loss"] for row in steps_of(tmp_path / name)] for name in ("one", "three")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert losses[0][0] != losses[0][1]
+
+
 def test_gradients_are_clipped(hands: Path, tmp_path: Path) -> None:
     overrides = ("steps=1", "optimizer.name=sgd", "optimizer.lr=1", "optimizer.weight_decay=0", "schedule.warmup=0")
     for name, clip in (("start", "1e-12"), ("short", "0.01"), ("free", "null")):

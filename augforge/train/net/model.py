@@ -143,9 +143,9 @@ def _build(config: ModelConfig, make: Callable[[], nn.Module]) -> nn.Module:
             "Download them where there is a network and set model.weights to the file; null is random weights"
         ) from caught
     except _BUILD_ERRORS as caught:
+        what = config.factory or f"{config.architecture} with encoder {config.encoder}"
         raise TrainError(
-            f"model: {config.architecture} with encoder {config.encoder} cannot be built: {first_line(caught)}. "
-            "Change the encoder, the architecture or its options"
+            f"model: {what} cannot be built: {first_line(caught)}. Change the encoder, the architecture or its options"
         ) from caught
 
 

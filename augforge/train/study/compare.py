@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = 10
 """Number of checkpoints in each run, unless the configuration sets ``checkpoint_every``."""
+LONGEST_SEED = 2**63
 FEW_SEEDS, FEW_GROUPS = 5, 10
 """With fewer, the intervals are likely too narrow, and the notes say so."""
 
@@ -72,7 +73,7 @@ def compare(
         raise TrainError(f"{len(datasets)} dataset to compare; expected two or more. Name them all")
     common = common_set(datasets, source)
     steps = budget or config.steps or _default_budget(config, datasets[0])
-    all_seeds = [config.seed + k for k in range(seeds)]
+    all_seeds = _all_seeds(config.seed, seeds)
     tables = []
     for seed in all_seeds:
         run_config = _run_config(config, steps, seed)
@@ -86,6 +87,13 @@ def compare(
     save_png(forest_plot(result), out / "compare.png")
     write_json(out / "compare.json", result)
     return result
+
+
+def _all_seeds(first: int, count: int) -> list[int]:
+    """The seeds from the first on; TrainError if they go beyond the longest."""
+    if first + count > LONGEST_SEED:
+        raise TrainError(f"seed is {first}, and {count} seeds go beyond {LONGEST_SEED - 1}. Take a smaller one")
+    return [first + k for k in range(count)]
 
 
 def _default_budget(config: TrainConfig, dataset: Dataset) -> int:
