@@ -227,6 +227,7 @@ def test_unequal_batches_of_a_step_are_one_large_batch(hands: Path, tmp_path: Pa
     """Borders weigh pixels, so batches count unequally; a network without batch norm sees no other difference."""
     overrides = (
         "model.factory=ownnet:build",
+        "model.options={}",
         "steps=2",
         "validate_every=0",
         "optimizer.name=sgd",

@@ -70,7 +70,7 @@ def shares_of_step(amounts: Sequence[Tensor | None], accelerator: Accelerator) -
     With several processes, whose gradients are averaged, to their number.
 
     Args:
-        amounts: of each batch, what each loss is a mean of, float64 (losses,); None if the batch is the whole step.
+        amounts: of each batch, what each loss is a mean of, float32 (losses,); None if the batch is the whole step.
         accelerator: of this process.
     """
     if amounts[0] is None:
@@ -78,4 +78,4 @@ def shares_of_step(amounts: Sequence[Tensor | None], accelerator: Accelerator) -
     own = torch.stack([each for each in amounts if each is not None])
     total: Any = accelerator.reduce(own.sum(0), "sum")
     shares = own * accelerator.num_processes / total.clamp_min(1e-12)
-    return list(shares.float())
+    return list(shares)

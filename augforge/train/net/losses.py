@@ -83,13 +83,13 @@ class Losses:
         return [term.value(pixels) for term in self._terms]
 
     def amounts(self, target: Tensor, counted: Tensor, weights: Tensor | None = None) -> Tensor:
-        """How much of a batch each loss is a mean of, float64 (losses,): counted pixels, or the sum of their weights.
+        """How much of a batch each loss is a mean of, float32 (losses,): counted pixels, or the sum of their weights.
 
         The loss of several batches is that of one large batch if each counts by its amount: exactly for losses of
         single pixels (bce, focal, cross_entropy), nearly for those of whole regions.
         """
         pixels = self._pixels(target, target, counted, weights)
-        return torch.stack([term.amount(pixels).double() for term in self._terms])
+        return torch.stack([term.amount(pixels).float() for term in self._terms])
 
     def _pixels(self, logits: Tensor, target: Tensor, counted: Tensor, weights: Tensor | None) -> Pixels:
         return Pixels.of(logits, target, counted, weights, self._class_weights, self._exclusive)
