@@ -370,7 +370,7 @@ def test_classes_that_nobody_predicts_have_no_interval(tmp_path: Path, plain: Da
     def spoil(masks: Masks, sample: Sample, dataset: Dataset, seed: int) -> Masks:
         kept = masks.copy()
         kept[[0, 1] if dataset is mosaics else [0]] = 0
-        return kept
+        return np.asarray(kept)
 
     found = compare([plain, mosaics], CONFIG, tmp_path, seeds=1, train_model=FakeLearner(spoil))
     first, second = (entry["by_class"] for entry in found["datasets"])

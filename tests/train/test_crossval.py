@@ -280,7 +280,12 @@ def test_all_folds_predict_together(studied: Path) -> None:
 
 def test_a_study_of_before_is_found_by_its_folders(studied: Path, tmp_path: Path) -> None:
     study = Path(shutil.copytree(studied / "study", tmp_path / "study"))
-    edit_json(study / "crossval.json", lambda found: [fold.pop("run") for fold in found["folds"]])
+
+    def forget_runs(found: dict[str, Any]) -> None:
+        for fold in found["folds"]:
+            del fold["run"]
+
+    edit_json(study / "crossval.json", forget_runs)
     assert [run.folder.name for run in FoldRuns.open(study).runs] == [
         run.folder.name for run in FoldRuns.open(studied / "study").runs
     ]
