@@ -99,6 +99,8 @@ class RunData:
                 if name not in classes or name == IGNORE:
                     hint = nearest(name, _outputs(classes))
                     raise TrainError(f"weights.{key}: the datasets have no class '{name}'.{hint}")
+        if both := sorted(weights.regions.keys() & weights.classes.keys()):
+            raise TrainError(f"weights.classes: {both[0]} is one of weights.regions, so it is not learnt. Take it out")
         return tuple(name for name in classes if name in weights.regions)
 
     def _absent_class_warnings(self) -> Iterator[str]:

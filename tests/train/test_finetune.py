@@ -294,6 +294,24 @@ def test_snapshots_are_taken_at_the_ends_of_cycles_and_averaged(folder: Path, tm
         train([folder / "out"], config("steps=5", "schedule={name: cyclic, cycles: 9}"), tmp_path / "many")
 
 
+def test_what_a_network_has_seen_before_counts(folder: Path, tmp_path: Path) -> None:
+    """The run that it began with has trained on ID001 and ID003, whatever it is trained on now."""
+    from augforge.store.dataset import open_dataset
+    from augforge.train.evaluation.evaluate import evaluate
+    from augforge.train.study.crossval import crossval
+
+    made(tmp_path, folder / "data", (), "other", split="{val: [ID001]}")
+    begun_with = config(*SHORT, f"init={folder / 'run'}")
+    train([tmp_path / "other"], begun_with, tmp_path / "run")
+    warnings = evaluate(tmp_path / "run", [tmp_path / "other"], worst=0)["warnings"]
+    assert any("the model was trained on 1 of the 1 groups evaluated here (ID001)" in warning for warning in warnings)
+    with pytest.raises(TrainError, match=r"init: .*run was trained on groups that models are judged by here \(ID00"):
+        crossval(open_dataset(tmp_path / "other"), begun_with, tmp_path / "study", folds=2)
+    gone = config(*SHORT, f"init={tmp_path / 'gone'}")
+    with pytest.raises(TrainError, match="it is not known which groups"):
+        crossval(open_dataset(tmp_path / "other"), gone, tmp_path / "study", folds=2)
+
+
 @pytest.mark.parametrize("seed", ["9223372036854775807", "-9223372036854775808"])
 def test_the_longest_seeds_are_taken(folder: Path, tmp_path: Path, seed: str) -> None:
     assert (

@@ -18,6 +18,7 @@ from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.evaluation.labels import label_scores
 from augforge.train.evaluation.scores import check_classes
 from augforge.train.evaluation.segmentation import ID_COLUMNS, SegmentationMetrics
+from augforge.train.heritage import datasets_seen
 from augforge.train.run import TrainingRun, write_frame, write_json
 
 _MAX_GROUPS_NAMED = 5
@@ -166,7 +167,7 @@ def _training_warnings(run: TrainingRun, parts: Sequence[Dataset]) -> list[str]:
     """Warnings if the model was trained on groups that are evaluated here, or may have been."""
     evaluated = {group for part in parts for group in part.groups}
     warnings = []
-    for entry in run.datasets:
+    for entry in datasets_seen(run):
         try:
             dataset = open_dataset(entry["path"], entry["version"])
         except DatasetError:

@@ -16,6 +16,7 @@ from augforge.progress import Progress, Silent
 from augforge.report.show import save_png
 from augforge.report.tables import plural
 from augforge.sample import IGNORE
+from augforge.train.heritage import check_not_seen
 from augforge.train.run import write_frame, write_json
 from augforge.train.study.bootstrap import Estimate, Values, estimate, mean_of_classes, mean_scores, resample_means
 from augforge.train.study.common import SHOWN, CommonSet, ComparedDataset, common_set
@@ -72,6 +73,7 @@ def compare(
     if len(datasets) < 2:
         raise TrainError(f"{len(datasets)} dataset to compare; expected two or more. Name them all")
     common = common_set(datasets, source)
+    check_not_seen(config.init, common.groups)
     steps = budget or config.steps or _default_budget(config, datasets[0])
     all_seeds = _all_seeds(config.seed, seeds)
     tables = []

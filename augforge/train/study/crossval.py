@@ -18,6 +18,7 @@ from augforge.keys import digest
 from augforge.progress import Progress, Silent
 from augforge.report.tables import pairs, table
 from augforge.train.evaluation.scores import Truth, dice, none_if_nan, overlap, truth_of
+from augforge.train.heritage import check_not_seen
 from augforge.train.prediction.table import (
     ClassPrediction,
     ImagePrediction,
@@ -98,6 +99,7 @@ def crossval(
         TrainError: fewer groups than folds, or a fold without a sample to train on or to score.
     """
     config, all_folds = without_validation(config), folds_of(dataset, folds, split_seed)
+    check_not_seen(config.init, [group for fold in all_folds for group in fold.groups])
     files = []
     for fold in all_folds:
         titled = TitledProgress(f"fold {fold.number}", progress or Silent())
