@@ -234,6 +234,7 @@ def test_as_many_of_the_worst_as_asked_for_and_no_stale_ones(
     assert {path.name for path in Path(found["folder"]).iterdir()} == {
         "evaluation.json",
         "samples.parquet",
+        "confusion.png",
         "errors.png",
         "reliability.png",
         "worst-1.png",

@@ -94,7 +94,9 @@ def predict(
         TrainError: the run predicts labels, options do not fit, or there is nothing to predict.
         SourceError: files that cannot be read. No table is left behind.
     """
-    predictor = _build_predictor(run, weights=weights, batch_size=batch_size, window=window, tta=tta, swap=swap)
+    predictor = _build_predictor(
+        run, weights=None if weights == "best" else weights, batch_size=batch_size, window=window, tta=tta, swap=swap
+    )
     inputs = list_inputs(images, split, on_error)
     if csv is not None:  # names that are not unique should be reported now, not after hours of predicting
         use_file_names((target.file for target in inputs.targets), image_name)
