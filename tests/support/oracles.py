@@ -58,6 +58,7 @@ class OracleRun:
     thresholds: tuple[float, ...] = (0.5, 0.5, 0.5)
     datasets: tuple[dict[str, str], ...] = ({"path": "/made", "name": "made", "version": "0123"},)
     config: Any = field(default_factory=lambda: SimpleNamespace(threshold=0.5))
+    spec: Any = field(default_factory=lambda: SimpleNamespace(regions=()))
     model: nn.Module = field(default_factory=Bright)
 
     def predictor(self, **options: Any) -> Predictor:
