@@ -10,7 +10,7 @@ from pydantic import Field
 
 from augforge.export.core import Entry, Job, Region, UnlabelledOptions
 from augforge.export.outlines import polygons
-from augforge.sources.formats.labelme.file import mask_entry, shape_entry
+from augforge.sources.formats.labelme.writing import mask_entry, shape_entry
 
 VERSION = "5.5.0"
 """The version of LabelMe whose file format is written."""

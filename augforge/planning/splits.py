@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Literal
+from unicodedata import normalize
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from augforge.errors import PlanError, nearest
 from augforge.keys import unit_hash
@@ -48,6 +49,12 @@ class Split(Strict):
         description="what is compared to find them: the bytes of the files, or also what the pictures look like, for "
         "which every image is decoded once",
     )
+
+    @field_validator("val", "test")
+    @classmethod
+    def _compose(cls, value: Share | Groups | None) -> Share | Groups | None:
+        """Groups as samples have them, composed (NFC), however the recipe writes their accents."""
+        return tuple(normalize("NFC", name) for name in value) if isinstance(value, tuple) else value
 
     @model_validator(mode="after")
     def _check(self) -> Split:

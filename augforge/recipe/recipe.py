@@ -8,6 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from unicodedata import normalize
 
 from pydantic import Field, field_validator, model_validator
 
@@ -202,13 +203,18 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 def _read_review(path: Path) -> tuple[str, Mapping[str, Verdict]]:
     """A review file, ``samples: {ID007/image1: {verdict: drop, why: nail art}}``: its text, and the verdicts."""
     file = read_yaml(path, RecipeError)
-    return file.text, file.check(_ReviewFile, file.data).samples
+    return file.text, _composed(file.check(_ReviewFile, file.data).samples)
 
 
 def parse_review(text: str, name: str) -> Mapping[str, Verdict]:
     """The verdicts of a review file's text, such as the one in a manifest; messages call it ``name``."""
     file = parse_yaml(text, name, RecipeError)
-    return file.check(_ReviewFile, file.data).samples
+    return _composed(file.check(_ReviewFile, file.data).samples)
+
+
+def _composed(verdicts: Mapping[str, Verdict]) -> Mapping[str, Verdict]:
+    """Verdicts by names as samples have them, composed (NFC), however the file writes their accents."""
+    return {normalize("NFC", name): verdict for name, verdict in verdicts.items()}
 
 
 def verdicts_json(review: Mapping[str, Verdict]) -> dict[str, dict[str, str]]:

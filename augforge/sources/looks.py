@@ -11,6 +11,15 @@ def as_it_looks(name: str) -> str:
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
+def as_spoken(name: str) -> str:
+    """A name without what people overlook: capital letters, spaces around its parts, and how accents are written."""
+    if name.isascii():  # the usual case, and twice as fast
+        spoken = name.lower()
+    else:
+        spoken = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    return "/".join(part.strip() for part in spoken.split("/")) if " " in spoken else spoken.strip()
+
+
 def look_alike(names: Iterable[str]) -> str | None:
     """The first name that looks like another one, but is written in another way; None if there is none."""
     seen: dict[str, str] = {}

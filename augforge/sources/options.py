@@ -14,6 +14,12 @@ Boxes = Literal["error", "rectangle", "drop"]
 Crowd = Literal["ignore", "class", "drop"]
 """What becomes of a crowd: many objects annotated with one outline."""
 
+DROP_DEGENERATE: bool = Field(
+    False,
+    description="leave out polygons of fewer than three distinct points, and tell how many; otherwise they are errors",
+)
+"""The option of every source of polygons for those that enclose nothing."""
+
 REST = "*"
 """The key in ``class_map`` that stands for all labels that are neither in the map nor in the classes."""
 

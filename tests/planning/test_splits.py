@@ -228,3 +228,7 @@ def test_fewer_groups_than_folds() -> None:
     with pytest.raises(PlanError) as caught:
         assign_splits(["a", "b", "c"], Split(folds=4, fold=0))
     assert str(caught.value) == "too few groups (3) for 4 folds: a group stays whole. Ask for fewer folds"
+
+
+def test_groups_in_a_recipe_are_composed_as_those_of_samples() -> None:
+    assert Split(val=("cafe\N{COMBINING ACUTE ACCENT}",)).listed == {"caf\N{LATIN SMALL LETTER E WITH ACUTE}"}

@@ -153,11 +153,7 @@ def test_links_in_a_circle(tmp_path: Path, kind: str) -> None:
     options = MAKERS[kind](tmp_path)
     link = image_of(tmp_path).parent / "circle"
     link.symlink_to(link.parent)
-    if kind in ("coco", "csv"):  # which need the files alone that annotations name
-        assert len(scan(kind, tmp_path, **options).records) == 2
-    else:
-        broken(kind, tmp_path, str(link), "leads back to a folder that it lies in", **options)
-        assert len(scan(kind, tmp_path, on_error="reject", **options).records) == 2
+    assert len(scan(kind, tmp_path, **options).records) == 2, "there is nothing new in a circle"
 
 
 # ---- annotations -----------------------------------------------------------------------------------------------------

@@ -7,13 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from makedata import block, put_image, put_json, put_pixels, put_text, scan
+from makedata import block, broken, put_image, put_json, put_pixels, put_text, scan
 
+from augforge import bitmask
 from augforge.sources.listing import Finding, Listing, Record
+from augforge.sources.looks import as_spoken
 from augforge.sources.plausibility.classes import find_alike
 from augforge.sources.plausibility.groups import LoneGroups
 from augforge.sources.plausibility.splits import find_far_shares, find_shared_images
+from augforge.sources.raster import rle
+from augforge.sources.raster.fills import Fill
+from augforge.sources.raster.outlines import Outlines, covered_classes
+from augforge.sources.raster.shapes import draw
 
 
 def kinds(listing: Listing) -> dict[str, tuple[str, ...]]:
@@ -179,6 +186,74 @@ def test_a_split_far_from_its_share(asked: float, counts: tuple[int, int], far: 
     found: list[Finding] = list(find_far_shares({"val": asked}, splits, len(splits)))
     assert [each.names for each in found] == [("val",)] * far
     assert not far or f"{counts[1]} of {sum(counts)} samples" in found[0].message
+
+
+@pytest.mark.parametrize(
+    ("ring", "covers"),
+    [
+        ([0, 0, 19, 0, 19, 15, 0, 15], {"outline"}),
+        ([-1, -1, 20, -1, 20, 16, -1, 16], {"outline", "pixel-centre", "coco"}),
+        ([0, 0, 20, 0, 20, 16, 0, 16], {"outline", "pixel-centre", "coco"}),
+        ([0, 0, 9, 0, 19, 0, 19, 15, 0, 15], {"outline"}),
+        ([0, 0, 19, 0, 19, 15], set()),
+        ([1, 0, 19, 0, 19, 15, 1, 15], set()),
+        ([0, 0, 19, 0, 19, 14, 0, 14], set()),
+    ],
+)
+def test_a_ring_that_covers_all_pixels(ring: list[float], covers: set[Fill]) -> None:
+    """What drawing it gives is the oracle."""
+    image = {"width": 20, "height": 16}
+    outlines = Outlines()
+    outlines.add_ring("x", [float(value) for value in ring], "it")
+    fills: tuple[Fill, ...] = ("outline", "pixel-centre", "coco")
+    for fill in fills:
+        drawn = bitmask.class_mask(draw([("x", [*map(float, ring)])], 16, 20, ["x"], fill), 0).all()
+        assert drawn == (fill in covers)
+        assert [*covered_classes(outlines.facts(), image, fill)] == ["x"] * int(drawn)
+
+
+def test_run_lengths_that_cover_all_pixels() -> None:
+    whole = np.ones((16, 20), np.uint8)
+    assert rle.fills(rle.encode(whole), 20, 16) and rle.fills(rle.compress([0, 5, 0, 315], 16, 20), 20, 16)
+    whole[7, 7] = 0
+    assert not rle.fills(rle.encode(whole), 20, 16)
+
+
+def test_what_people_overlook_in_a_name() -> None:
+    assert as_spoken(" P1 /Scan 2 ") == as_spoken("p1/scan 2") != as_spoken("p1/scan2")
+    assert as_spoken("GRÖSSE") == as_spoken("gro\u0308ße")
+
+
+def test_a_class_that_fills_all_masks_is_told_once(tmp_path: Path) -> None:
+    for name in "abc":
+        put_image(tmp_path / f"images/{name}.png")
+        put_pixels(tmp_path / f"masks/heart/{name}.png", block(0, 0, 20, 16))
+        put_pixels(tmp_path / f"masks/background/{name}.png", block(0, 0, 20, 16))
+    assert kinds(scan("mask-folder", tmp_path)).keys() == {"class fills its masks"}
+    put_pixels(tmp_path / "masks/heart/b.png", block(2, 2, 9, 9))
+    (found,) = scan("mask-folder", tmp_path).all_findings
+    assert (found.kind, found.names) == ("class in every pixel", ("heart",))
+    assert "2 of 3 images, such as a" in found.message
+
+
+def test_a_hole_label_that_names_nothing(tmp_path: Path) -> None:
+    put_image(tmp_path / "a.png")
+    shapes = [{"label": label, "points": [[2, 2], [9, 2], [9, 9]]} for label in ("cell", "ring")]
+    put_json(tmp_path / "a.json", {"imagePath": "a.png", "shapes": shapes})
+    (found,) = scan("labelme", tmp_path, hole_label="hole", class_map={"ring": None}).all_findings
+    assert (found.kind, found.names) == ("hole_label without effect", ("hole",))
+    assert not scan("labelme", tmp_path, hole_label="ring").all_findings
+
+
+def test_a_link_that_may_have_led_to_data_is_told(tmp_path: Path) -> None:
+    put_image(tmp_path / "data/cat/a.png")
+    put_image(tmp_path / "outside/b.png")
+    (tmp_path / "data/dog").symlink_to("nowhere")
+    assert kinds(scan("image-folder", tmp_path / "data")) == {"links that lead nowhere": ("dog",)}
+    (tmp_path / "data/dog").unlink()
+    (tmp_path / "data/dog").symlink_to(tmp_path / "outside")
+    broken("image-folder", tmp_path / "data", "out of the root", "links: follow")
+    assert scan("image-folder", tmp_path / "data", links="follow").labels == ("cat", "dog")
 
 
 def test_findings_are_cheap_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -271,10 +271,8 @@ def test_links(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     (folder / "outside").symlink_to(outside.parent)
     (folder / "outside.png").symlink_to(outside)
     (folder / "nowhere.png").symlink_to("nothing.png")
-    message = broken(
-        KIND, root, "4 problems", "leads back to a folder", f"leads to {outside}, out of the root", "leads nowhere"
-    )
-    assert str(folder / "circle") in message
+    message = broken(KIND, root, "3 problems", f"leads to {outside}, out of the root", "leads nowhere")
+    assert str(folder / "circle") not in message
     assert rejected(KIND, root) == [
         ("north/circle", "link in a circle"),
         ("north/nowhere", "broken link"),

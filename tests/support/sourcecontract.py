@@ -19,8 +19,9 @@ What makes no sense for a format stands in ``exempt``, with the reason: ``exempt
 from __future__ import annotations
 
 import shutil
+import struct
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,6 +33,8 @@ from makedata import block, known_of, masks_of, put_text
 from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError
 from augforge.sources import SOURCES, Listing, Record, Source
+from augforge.sources.core import PhotoSource
+from augforge.sources.scan.images import png_chunk
 
 Box = tuple[int, int, int, int]
 """x0, y0, x1, y1, half-open, in an image of 20x16 pixels."""
@@ -44,6 +47,10 @@ SAMPLES: Samples = {"p1/a": HEART, "p1/b": LUNG, "p2/c": BOTH}
 SPLITS: Samples = {"train/p1/a": HEART, "train/p1/b": LUNG, "val/p2/c": BOTH, "test/p3/d": HEART}
 COMPOSED = "caf\N{LATIN SMALL LETTER E WITH ACUTE}"
 DECOMPOSED = unicodedata.normalize("NFD", COMPOSED)
+
+
+REPEATED = (((2, 3),) * 3, ((2, 3), (4, 5)) * 2)
+"""Rings of several points, of which one or two are distinct."""
 
 
 class SourceExample:
@@ -61,6 +68,10 @@ class SourceExample:
         shared_annotation: one file annotates all samples, so that it stops the build when it is broken as a whole.
         failing: checks that the format fails today, with the issue that mends it: they are expected to fail.
         shared_image: one file holds several images, so that others are lost with one.
+        reads_any_name: files without a suffix are images too, so that a link of such a name is one.
+        outlines: the data draws outlines in pixels, which `put_ring` changes.
+        degenerate: polygons that enclose nothing.
+        capitals: how else the suffixes of files may be written.
     """
 
     format: ClassVar[str]
@@ -74,6 +85,10 @@ class SourceExample:
     unlabelled: ClassVar[Mapping[str, Any]] = {}
     shared_annotation: ClassVar[bool] = False
     shared_image: ClassVar[bool] = False
+    reads_any_name: ClassVar[bool] = False
+    outlines: ClassVar[bool] = False
+    degenerate: ClassVar[tuple[Sequence[Sequence[float]], ...]] = (((2, 3),), *REPEATED)
+    capitals: ClassVar[tuple[Callable[[str], str], ...]] = (str.upper, str.capitalize)
 
     def write(self, root: Path, samples: Samples) -> None:
         """Write a data set of these samples into an empty folder, its files in the samples' order."""
@@ -94,6 +109,10 @@ class SourceExample:
     def spoil(self, root: Path, name: str) -> None:
         """Make the annotation of one sample wrong, and no other's."""
         self.annotation(root, name).write_bytes(b"broken")
+
+    def put_ring(self, root: Path, name: str, ring: Sequence[Sequence[float]]) -> None:
+        """Give the first shape of a sample this ring of points (x, y) in pixels."""
+        raise NotImplementedError
 
     def mismatch(self, root: Path, name: str) -> None:
         """Let the annotation of a sample, ``p1/a`` or so, be that of ``p1/A``, which is not there."""
@@ -277,6 +296,132 @@ def a_label_without_class_is_an_error(example: SourceExample, root: Path) -> Non
         example.scan(root, classes=["heart"])
 
 
+@check
+def a_name_that_matches_nothing_is_told(example: SourceExample, root: Path) -> None:
+    """Keys of ``class_map``, with the nearest label; but not those that leave a label out, or are written otherwise."""
+    example.make(root)
+    listing = example.scan(root, class_map={"haert": "heart", "heart": "heart"})
+    found, *_ = [found for found in listing.all_findings if found.kind == "class_map without effect"]
+    assert found.names == ("haert",) and "Did you mean 'heart'?" in found.remedy
+    plain = example.scan(root, class_map={"lung": None, "*": "heart"})
+    assert not [found for found in plain.all_findings if found.kind == "class_map without effect"]
+
+
+@check
+def a_class_that_nobody_drew_is_told(example: SourceExample, root: Path) -> None:
+    example.make(root)
+    listing = example.scan(root, classes=["heart", "spleen", "lung"])
+    kind = "label given to no image" if example.takes_labels else "class drawn nowhere"
+    assert [found.names for found in listing.all_findings if found.kind == kind] == [("spleen",)]
+
+
+@check
+def plain_data_has_no_finding(example: SourceExample, root: Path) -> None:
+    example.make(root)
+    assert not example.scan(root).all_findings
+
+
+# ---- outlines --------------------------------------------------------------------------------------------------------
+
+
+@check
+def what_reaches_out_of_the_image_is_told(example: SourceExample, root: Path) -> None:
+    if not example.outlines:
+        return
+    names = example.make(root)
+    above, right = ((2, 3), (7, 3), (7, -4), (2, -4)), ((12, 3), (22.5, 3), (22.5, 8), (12, 8))
+    for ring, reach in ((above, "4 pixels"), (right, "2.5 pixels")):
+        example.put_ring(root, "p1/a", ring)
+        (found,) = example.scan(root).all_findings
+        assert (found.kind, found.names) == ("shapes outside the image", (names["p1/a"],))
+        assert f"1 shape in 1 image reaches out of the image, by up to {reach}" in found.message
+    example.put_ring(root, "p1/a", [[-0.5, 3], [20, 3], [20, 8], [-0.5, 8]])
+    assert not example.scan(root).all_findings, "both meanings of 0 are inside"
+    example.put_ring(root, "p1/a", [[30, 3], [40, 3], [40, 8], [30, 8]])
+    with pytest.raises(SourceError, match="outside"):
+        example.scan(root)
+
+
+@check
+def a_polygon_that_encloses_nothing_is_an_error_or_dropped(example: SourceExample, root: Path) -> None:
+    if not example.outlines:
+        return
+    names = example.make(root)
+    for ring in example.degenerate:
+        example.put_ring(root, "p1/a", ring)
+        with pytest.raises(SourceError, match=r"expected 3 or more different ones.*drop_degenerate: true"):
+            example.scan(root)
+        listing = example.scan(root, drop_degenerate=True)
+        told = {found.kind: (found.names, found.message) for found in listing.all_findings}
+        dropped, message = told["polygons of one or two points dropped"]
+        assert dropped == (names["p1/a"],) and "1 in 1 images" in message
+        assert not example.shown(root, drop_degenerate=True)[names["p1/a"]]
+
+
+@check
+def shares_of_the_size_are_no_pixels(example: SourceExample, root: Path) -> None:
+    """A ring within 0 to 1 is told; if all are, it is an error."""
+    if not example.outlines:
+        return
+    names = example.make(root, {"p1/a": HEART, "p1/b": LUNG})
+    shares = [[0.1, 0.2], [0.9, 0.2], [0.9, 0.75]]
+    example.put_ring(root, "p1/a", shares)
+    (found,) = example.scan(root).all_findings
+    assert (found.kind, found.names) == ("coordinates within 0 to 1", (names["p1/a"],))
+    example.put_ring(root, "p1/b", shares)
+    with pytest.raises(SourceError, match=r"all coordinates of its 2 polygons lie within 0 to 1.*expected pixels"):
+        example.scan(root)
+
+
+@check
+def a_class_in_every_pixel_is_told(example: SourceExample, root: Path) -> None:
+    names = example.make(root, {**SAMPLES, "p2/c": {"heart": (0, 0, 20, 16)}})
+    told = {found.kind: found for found in example.scan(root).all_findings}
+    if not example.takes_labels:
+        found = told["class in every pixel"]
+        assert found.names == ("heart",) and f"1 of 3 images, such as {names['p2/c']}" in found.message
+    assert not example.takes_labels or not told
+
+
+# ---- photos ----------------------------------------------------------------------------------------------------------
+
+
+@check
+def exif_says_how_photos_lie(example: SourceExample, root: Path) -> None:
+    """A half turn proves nothing, so it is told; ``apply`` and ``ignore`` decide."""
+    if not issubclass(SOURCES[example.format], PhotoSource):
+        assert example.format in NO_PHOTOS, f"{example.format} needs the option exif: make it a PhotoSource"
+        return
+    names = example.make(root)
+    stored = _image_of(example, root, names["p1/a"])
+    path = example.image(root, "p1/a")
+    path.write_bytes(_with_orientation(path.read_bytes(), 3))
+    np.testing.assert_array_equal(_image_of(example, root, names["p1/a"], exif="ignore"), stored)
+    np.testing.assert_array_equal(_image_of(example, root, names["p1/a"], exif="apply"), stored[::-1, ::-1])
+    np.testing.assert_array_equal(_image_of(example, root, names["p1/a"]), stored[::-1, ::-1])
+    told = [(found.kind, found.names) for found in example.scan(root).all_findings]
+    assert told == [("EXIF orientation not certain", (names["p1/a"],))] * (not example.takes_labels)
+    for exif in ("apply", "ignore"):
+        assert not example.scan(root, exif=exif).all_findings
+
+
+def _image_of(example: SourceExample, root: Path, name: str, **options: Any) -> np.ndarray:
+    source = example.source(root, **options)
+    listing = source.scan(FileCache())
+    return np.asarray(source.load(listing.records.by_name(name), listing.classes).image)
+
+
+def _with_orientation(png: bytes, orientation: int) -> bytes:
+    """A PNG with an EXIF chunk before its pixels: one entry, tag 0x0112, of type SHORT."""
+    exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01" + struct.pack(">HH", orientation, 0) + b"\0\0\0\0"
+    at = png.index(b"IDAT") - 4
+    return png[:at] + png_chunk(b"eXIf", exif) + png[at:]
+
+
+NO_PHOTOS = frozenset({"cifar", "dataset", "dicom", "mnist-idx", "union", "volume"})
+"""Formats whose images have no EXIF, or whose sources decide."""
+
+
 # ---- groups, metadata and splits -------------------------------------------------------------------------------------
 
 
@@ -452,12 +597,33 @@ def the_class_map_decides_ids(example: SourceExample, root: Path) -> None:
 
 @check
 def names_may_be_composed_or_decomposed(example: SourceExample, root: Path) -> None:
+    """However the disk has them, samples have composed names, and so the same ids."""
+    listed = {}
     for written in (COMPOSED, DECOMPOSED):
         names = example.make(root, {**SAMPLES, f"p1/{written}": HEART})
         first = example.scan(root)
-        assert {record.name for record in first.records} == {*names.values()}
+        assert {record.name for record in first.records} == {_composed(name) for name in names.values()}
+        assert all(record.group == _composed(record.group) for record in first.records)
         assert _facts(first.records) == _facts(example.scan(root).records)
-        same_drawing(example.shown(root), example.expected({**SAMPLES, f"p1/{written}": HEART}, {}))
+        samples = {**SAMPLES, f"p1/{COMPOSED}": HEART}
+        same_drawing(example.shown(root), example.expected(samples, {}))
+        listed[written] = {record.name: record.group for record in first.records}
+    assert listed[COMPOSED] == listed[DECOMPOSED]
+
+
+@check
+def suffixes_may_be_written_in_capitals(example: SourceExample, root: Path) -> None:
+    """Of images and annotation files; annotations name images by the suffix that these had before."""
+    example.make(root)
+    before = _facts(example.scan(root).records)
+    for change in example.capitals:
+        example.make(root)
+        files = {example.image(root, "p1/a")}
+        with suppress(NotImplementedError):
+            files |= set() if example.shared_annotation else {example.annotation(root, "p1/a")}
+        for path in files:
+            path.rename(path.with_name(f"{path.stem}.{change(path.suffix[1:])}" if path.suffix else path.name))
+        assert _facts(example.scan(root).records) == before
 
 
 @check
@@ -494,8 +660,7 @@ def an_annotation_may_write_its_name_otherwise(example: SourceExample, root: Pat
     example.respell(root, f"p1/{COMPOSED}", DECOMPOSED)
     listing = example.scan(root)
     assert not listing.findings and not listing.refused
-    found = {unicodedata.normalize("NFC", name): masks for name, masks in example.shown(root).items()}
-    same_drawing(found, example.expected(samples, {}))
+    same_drawing(example.shown(root), example.expected(samples, {}))
 
 
 # ---- links and paths -------------------------------------------------------------------------------------------------
@@ -548,6 +713,22 @@ def a_link_that_nothing_needs_stops_no_scan(example: SourceExample, root: Path) 
 
 
 @check
+def folders_behind_links_that_nothing_needs_stop_no_scan(example: SourceExample, root: Path) -> None:
+    """Nothing is lost by a folder of notes out of the root, by a circle, or by a link that leads nowhere."""
+    example.make(root / "data")
+    before = _facts(example.scan(root / "data").records)
+    put_text(root / "notes/read.me", "nothing")
+    folders = {root / "data", example.image(root / "data", "p1/a").parent}
+    for folder in folders:
+        (folder / "notes").symlink_to(root / "notes")
+        (folder / "circle").symlink_to(folder)
+        if not example.reads_any_name:
+            (folder / "lost").symlink_to("nowhere")
+    listing = example.scan(root / "data")
+    assert _facts(listing.records) == before
+
+
+@check
 def a_linked_annotation_out_of_the_root_is_reported_or_rejected(example: SourceExample, root: Path) -> None:
     names = example.make(root / "data")
     before = example.contents(root / "data")
@@ -578,6 +759,10 @@ def _replace_by_link(path: Path, folder: Path) -> None:
     target = folder / path.name
     path.rename(target)
     path.symlink_to(target.resolve())
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _facts(records: Iterable[Record]) -> list[tuple[Any, ...]]:

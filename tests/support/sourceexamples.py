@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ import numpy as np
 from makearrays import put_idx, put_pickle
 from makedata import SIZE, block, put_image, put_json, put_palette, put_pixels, put_text
 from makemedical import put_dicom, put_nifti
-from sourcecontract import Box, Samples, SourceExample
+from sourcecontract import REPEATED, Box, Samples, SourceExample
 
 from augforge.engine.builder import build
 from augforge.keys import hash64
@@ -80,6 +80,7 @@ class MaskFolder(SourceExample):
 
 class Dicom(MaskFolder):
     format = "dicom"
+    reads_any_name = True
 
     def put_image(self, path: Path, name: str) -> None:
         pixels = np.arange(SIZE[0] * SIZE[1], dtype=np.uint16).reshape(SIZE[::-1])
@@ -121,6 +122,8 @@ class Volume(IndexMask):
     """Volumes of one slice."""
 
     format = "volume"
+    reads_any_name = True
+    capitals = (str.upper,)  # nibabel does not find a.Nii
     unlabelled: ClassVar[Mapping[str, Any]] = {"missing_labels": "unlabelled"}
 
     def write(self, root: Path, samples: Samples) -> None:
@@ -170,7 +173,7 @@ class ImageFolder(SourceExample):
 
 class Coco(SourceExample):
     format = "coco"
-    shared_annotation = True
+    shared_annotation, outlines = True, True
 
     def write(self, root: Path, samples: Samples) -> None:
         labels = labels_of(samples)
@@ -197,11 +200,17 @@ class Coco(SourceExample):
         return root / "annotations/instances.json"
 
     def spoil(self, root: Path, name: str) -> None:
+        self.put_segmentation(root, name, [[1, 2, 3]])
+
+    def put_ring(self, root: Path, name: str, ring: Sequence[Sequence[float]]) -> None:
+        self.put_segmentation(root, name, [[value for point in ring for value in point]])
+
+    def put_segmentation(self, root: Path, name: str, segmentation: Sequence[Sequence[float]]) -> None:
         document = json.loads(self.annotation(root, name).read_text())
         number = next(image["id"] for image in document["images"] if image["file_name"] == f"{name}.png")
         for annotation in document["annotations"]:
             if annotation["image_id"] == number:
-                annotation["segmentation"] = [[1, 2, 3]]
+                annotation["segmentation"] = segmentation
         put_json(self.annotation(root, name), document)
 
     def mismatch(self, root: Path, name: str) -> None:
@@ -262,6 +271,8 @@ class Csv(SourceExample):
 
 class Yolo(SourceExample):
     format = "yolo"
+    outlines = True
+    exempt: ClassVar[Mapping[str, str]] = {"shares_of_the_size_are_no_pixels": "it counts in shares"}
 
     def write(self, root: Path, samples: Samples) -> None:
         labels = labels_of(samples)
@@ -271,6 +282,9 @@ class Yolo(SourceExample):
             lines = [f"{labels.index(label)} {self.shares(box)}\n" for label, box in (boxes or {}).items()]
             if boxes is not None:
                 put_text(self.annotation(root, name), "".join(lines))
+
+    def put_ring(self, root: Path, name: str, ring: Sequence[Sequence[float]]) -> None:
+        put_text(self.annotation(root, name), "0 " + " ".join(f"{x / SIZE[0]} {y / SIZE[1]}" for x, y in ring) + "\n")
 
     def shares(self, box: Box) -> str:
         return " ".join(f"{x / SIZE[0]} {y / SIZE[1]}" for x, y in ring(box))
@@ -288,6 +302,7 @@ class Yolo(SourceExample):
 
 class Labelme(SourceExample):
     format = "labelme"
+    outlines = True
     exempt: ClassVar[Mapping[str, str]] = {"unlabelled_samples_know_nothing": "an image without a file is refused"}
 
     def write(self, root: Path, samples: Samples) -> None:
@@ -302,6 +317,11 @@ class Labelme(SourceExample):
 
     def annotation(self, root: Path, name: str) -> Path:
         return root / f"{name}.json"
+
+    def put_ring(self, root: Path, name: str, ring: Sequence[Sequence[float]]) -> None:
+        document = json.loads(self.annotation(root, name).read_text())
+        document["shapes"][0]["points"] = ring
+        put_json(self.annotation(root, name), document)
 
     def point_outside(self, root: Path, name: str, path: str) -> None:
         document = json.loads(self.annotation(root, name).read_text())
@@ -397,7 +417,7 @@ class Cvat(SourceExample):
     """A task, or a project whose subsets are the splits."""
 
     format = "cvat"
-    shared_annotation = True
+    shared_annotation, outlines = True, True
     unlabelled: ClassVar[Mapping[str, Any]] = {"missing_annotation": "unlabelled"}
 
     def write(self, root: Path, samples: Samples) -> None:
@@ -423,7 +443,11 @@ class Cvat(SourceExample):
         return root / "annotations.xml"
 
     def spoil(self, root: Path, name: str) -> None:
-        self._edit(root, f'(<image name="{name}.png"[^>]*><polygon[^>]* points=")[^"]*', r"\g<1>1,2;3,4")
+        self.put_ring(root, name, [[1, 2], [3, 4]])
+
+    def put_ring(self, root: Path, name: str, ring: Sequence[Sequence[float]]) -> None:
+        points = ";".join(f"{x},{y}" for x, y in ring)
+        self._edit(root, f'(<image name="{name}.png"[^>]*><polygon[^>]* points=")[^"]*', rf"\g<1>{points}")
 
     def mismatch(self, root: Path, name: str) -> None:
         self._edit(root, f'name="{name}.png"', f'name="{name.replace("a", "A")}.png"')
@@ -441,6 +465,7 @@ class Cvat(SourceExample):
 
 class HandBone(SourceExample):
     format = "hand-bone"
+    outlines = True
     splits = ("train", "test")
     exempt: ClassVar[Mapping[str, str]] = {
         "a_path_out_of_the_root_is_reported": NO_PATHS,
@@ -457,6 +482,11 @@ class HandBone(SourceExample):
             if boxes is not None:
                 shapes = [{"label": label, "points": ring(box)} for label, box in boxes.items()]
                 put_json(self.annotation(root, name), {"annotations": shapes})
+
+    def put_ring(self, root: Path, name: str, ring: Sequence[Sequence[float]]) -> None:
+        document = json.loads(self.annotation(root, name).read_text())
+        document["annotations"][0]["points"] = ring
+        put_json(self.annotation(root, name), document)
 
     def image(self, root: Path, name: str) -> Path:
         split, inner = part_of(name)
@@ -494,6 +524,7 @@ class Union(SourceExample):
     exempt: ClassVar[Mapping[str, str]] = {
         "a_path_out_of_the_root_is_reported": NO_PATHS,
         "a_mismatched_label_leaves_no_image_empty": "a source without any mask of a class that it has is an error",
+        "a_class_in_every_pixel_is_told": "its sources tell it",
         "classes_that_look_alike_are_one": "its sources tell it",
     }
     member = MaskFolder()
@@ -535,6 +566,7 @@ class Dataset(SourceExample):
         "an_annotation_may_write_its_name_otherwise": "images and masks lie in one shard",
         "classes_that_look_alike_are_one": "the source that the dataset is made of tells them",
         "a_linked_annotation_out_of_the_root_is_reported_or_rejected": "images and masks lie in one shard",
+        "suffixes_may_be_written_in_capitals": "its manifest names the files",
         "names_that_look_alike_are_reported": "the source that the dataset is made of tells them",
     }
     raw = MaskFolder()
@@ -556,6 +588,8 @@ class Datumaro(SourceExample):
 
     format = "datumaro"
     options: ClassVar[Mapping[str, Any]] = {"dataset_format": "datumaro"}
+    outlines = True
+    degenerate = REPEATED  # Datumaro itself refuses a single point
     unlabelled: ClassVar[Mapping[str, Any]] = {"missing_annotation": "unlabelled"}
     shared_annotation = True
     exempt: ClassVar[Mapping[str, str]] = {
@@ -589,6 +623,10 @@ class Datumaro(SourceExample):
 
     def spoil(self, root: Path, name: str) -> None:
         self._edit(root, name, lambda item: item["annotations"][0].update(label_id=99))
+
+    def put_ring(self, root: Path, name: str, ring: Sequence[Sequence[float]]) -> None:
+        points = [value for point in ring for value in point]
+        self._edit(root, name, lambda item: item["annotations"][0].update(points=points))
 
     def mismatch(self, root: Path, name: str) -> None:
         path = f"{name.replace('a', 'A')}.png"

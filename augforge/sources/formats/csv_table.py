@@ -12,7 +12,7 @@ from augforge import bitmask
 from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError, some
 from augforge.sample import NO_CLASSES, Sample
-from augforge.sources.classes import ClassTable, class_table
+from augforge.sources.classes import ClassTable, class_table, report_alike_labels
 from augforge.sources.core import Listing, PhotoSource, Record, source
 from augforge.sources.loading import known_bits, load_image, load_labelled_image, make_sample
 from augforge.sources.raster.runs import COLUMNS, Order, parse_runs, runs_digest, runs_mask
@@ -99,7 +99,7 @@ ROOT/                          source.path
         facts = scan.image_facts((name, image.place) for name, image in images.items())
         sound = {name: image for name, image in images.items() if image.place in facts}
         if self.label is not None or self.labels:
-            names = self._label_names(table)
+            names = self._label_names(table, scan)
             return scan.make_listing(self._label_records(table, sound, facts, names, scan), NO_CLASSES, names)
         labels = self.rles or sorted(
             {label for row in range(len(table.rows)) for label, *_ in self._cells_of_row(table, row) if label}
@@ -168,12 +168,13 @@ ROOT/                          source.path
             try:
                 named = [(self._class_in_row(label, at), text, at) for label, text, at in cells if label or text]
                 masks = [(label, text, at) for label, text, at in named if label is not None]
-                found = sorted(
-                    [label, runs_digest(parse_runs(text, pixels, self.start, at))] for label, text, at in masks
-                )
+                runs = [(label, parse_runs(text, pixels, self.start, at)) for label, text, at in masks]
             except SourceError as error:
                 scan.bad_sample(name, "broken run lengths", str(error))
                 continue
+            found = sorted([label, runs_digest(own)] for label, own in runs)
+            for label in sorted({label for label, own in runs if own[:, 1].sum() == pixels}):
+                scan.note_covered(name, label)
             seen = {label for label, *_ in masks}
             sure = self.missing_row == "empty" and name not in doubtful
             whole = sure or any(not (label or text) for label, text, _ in cells)
@@ -191,9 +192,11 @@ ROOT/                          source.path
 
     # ---- labels ----
 
-    def _label_names(self, table: Table) -> tuple[str, ...]:
+    def _label_names(self, table: Table, scan: Scan) -> tuple[str, ...]:
         column = table.column(self.label) if self.label is not None else 0
         labels = self.labels or sorted({key_text(cells[column]) for cells in table.rows})
+        report_alike_labels(scan, labels)
+        scan.note_labels(labels)
         found = self.classes_of(label for label in labels if label or label in self.class_map)
         return found if self.classes is None else self.classes
 

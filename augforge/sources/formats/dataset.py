@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Source, source
 from augforge.sources.licences import Licence
 from augforge.sources.loading import make_sample, with_ignore
+from augforge.sources.looks import as_it_looks
 from augforge.sources.raster.remapping import Mapping as ClassMapping
 from augforge.sources.raster.remapping import remap_sample
 from augforge.sources.scan.scanning import Scan
@@ -102,7 +103,7 @@ ROOT/                          source.path or URL, as augforge build made it
     def scan(self, cache: FileCache) -> Listing:
         dataset = self._open(cache)
         scan = Scan(self, cache)
-        table = class_table(self, dataset.classes, self.root)
+        table = class_table(self, dataset.classes, self.root, scan)
         whole = self._check_shards(scan, dataset.manifest, cache)
         self._check_index(scan, dataset)
         if not self.own_splits:
@@ -222,7 +223,9 @@ ROOT/                          source.path or URL, as augforge build made it
         mapping = [self.class_of(name) for name in dataset.classes]
         for row in dataset.index.select(columns).iter_rows(named=True):
             if row["shard"] in whole:
-                yield self._make_record(row, dataset.classes, table.content(mapping), whole[row["shard"]])
+                for class_ in self._covering_classes(row):
+                    scan.note_covered(self._record_name(row), class_)
+                yield self._make_record(row, dataset, table.content(mapping), whole[row["shard"]])
             elif scan.source.on_error == "reject":
                 scan.bad_sample(
                     self._record_name(row), "damaged shard", f"{self.root / row['shard']} is damaged. {_REMEDY}"
@@ -231,9 +234,8 @@ ROOT/                          source.path or URL, as augforge build made it
     def _record_name(self, row: Mapping[str, Any]) -> str:
         return str(row["name"]).replace("~", self.separator)
 
-    def _make_record(
-        self, row: Mapping[str, Any], classes: tuple[str, ...], content: Any, whole: tuple[str, int]
-    ) -> Record:
+    def _make_record(self, row: Mapping[str, Any], dataset: Dataset, content: Any, whole: tuple[str, int]) -> Record:
+        classes, labels = dataset.classes, dataset.labels
         labelled = [c for c, area in enumerate(row["area"].values()) if area is not None]
         return Record(
             name=self._record_name(row),
@@ -251,17 +253,25 @@ ROOT/                          source.path or URL, as augforge build made it
                 _DIGEST: row.get(_DIGEST),
                 "labelled": labelled,
                 "label": row["label"],
-                "groups": row["groups"],
+                "groups": [*map(as_it_looks, row["groups"])],
             },
             licences=tuple(row["licences"] or ()),
-            drawn=self._drawn_classes(row, classes),
+            drawn=(*self._drawn_classes(row, classes), *_given_labels(row["label"], labels)),
         )
 
-    def _drawn_classes(self, row: Mapping[str, Any], classes: tuple[str, ...]) -> tuple[str, ...] | None:
-        """The classes that have pixels in a sample; None for one that has labels, whose names stand elsewhere."""
-        if row["label"] is not None:
-            return None
+    def _covering_classes(self, row: Mapping[str, Any]) -> tuple[str, ...]:
+        """The classes that cover every pixel of a sample, by the areas in the index."""
+        pixels = row["width"] * row["height"]
+        return self.classes_of(name for name, area in row["area"].items() if area == pixels)
+
+    def _drawn_classes(self, row: Mapping[str, Any], classes: tuple[str, ...]) -> tuple[str, ...]:
+        """The classes that have pixels in a sample."""
         return self.classes_of(name for name, area in zip(classes, row["area"].values(), strict=True) if area)
+
+
+def _given_labels(label: Sequence[float] | None, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The labels that a sample has."""
+    return () if label is None else tuple(name for name, weight in zip(names, label, strict=True) if weight)
 
 
 _REMEDY = "Check it with augforge verify, and build the dataset again."

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from augforge.errors import SourceError
 from augforge.sources.core import Source
-from augforge.sources.raster.shapes import Farthest, box_of, extend_farthest
+from augforge.sources.raster.outlines import Outlines
+from augforge.sources.raster.shapes import DegeneratePolygon, require_area
 from augforge.sources.scan.documents import checked_points, is_point, read_json
 
 Polygon = tuple[str, list[list[float]]]
@@ -27,26 +28,39 @@ def read_document(path: Path) -> dict[str, Any]:
     return document
 
 
-def read_polygons(document: Mapping[str, Any], path: Path, source: Source, classes: Collection[str]) -> list[Polygon]:
-    """Class and points of each annotation; those that ``class_map`` leaves out are not checked."""
-    polygons = []
+def read_polygons(
+    document: Mapping[str, Any], path: Path, source: Source, classes: Collection[str], drop: bool = False
+) -> tuple[list[Polygon], int]:
+    """Class and points of each annotation; those that ``class_map`` leaves out are not checked.
+
+    Those that enclose nothing raise DegeneratePolygon; with ``drop`` they are left out, and counted.
+    """
+    polygons, dropped = [], 0
     for number, entry in enumerate(document["annotations"], start=1):
         label = entry.get("label")
         if not isinstance(label, str):
             raise SourceError(f"{path}: annotation {number} has no label; expected a class name. Label or remove it.")
         name = source.require_class(label, classes, f"{path}: annotation {number}")
-        if name is not None:
-            points = checked_points(entry.get("points"), f"{path}: annotation {number}, label '{label}'")
+        if name is None:
+            continue
+        where = f"{path}: annotation {number}, label '{label}'"
+        points = checked_points(entry.get("points"), where)
+        try:
+            require_area(points, where)
             polygons.append((name, points))
-    return polygons
+        except DegeneratePolygon:
+            if not drop:
+                raise
+            dropped += 1
+    return polygons, dropped
 
 
-def farthest_polygons(polygons: Iterable[Polygon]) -> Farthest:
-    """The polygons that lie farthest out, to be compared with the image."""
-    far: Farthest = []
+def outlines_of(polygons: Iterable[Polygon], size: Sequence[float] | None) -> Outlines:
+    """Where the polygons lie in an image of the stated size."""
+    outlines = Outlines(size)
     for name, points in polygons:
-        far = extend_farthest(far, box_of(points), f"the polygon of {name}")
-    return far
+        outlines.add_ring(name, [value for point in points for value in point], f"the polygon of {name}")
+    return outlines
 
 
 def read_size(document: Mapping[str, Any], path: Path) -> list[float] | None:

@@ -16,13 +16,13 @@ from augforge.errors import SourceError
 from augforge.keys import digest
 from augforge.sample import IGNORE, Sample
 from augforge.sources.class_lists import CLASS_LISTS
-from augforge.sources.classes import ClassTable
+from augforge.sources.classes import ClassTable, report_alike_labels
 from augforge.sources.core import Listing, PhotoSource, Record, Refused, source
-from augforge.sources.formats.hand_annotations import farthest_polygons, read_document, read_polygons, read_size
+from augforge.sources.formats.hand_annotations import outlines_of, read_document, read_polygons, read_size
 from augforge.sources.loading import known_bits, load_image, make_sample
-from augforge.sources.options import Join
+from augforge.sources.options import DROP_DEGENERATE, Join
 from augforge.sources.raster.fills import POLYGON_FILL, Fill, with_fill
-from augforge.sources.raster.shapes import draw, shape_outside_image
+from augforge.sources.raster.shapes import draw
 from augforge.sources.scan.agreeing import rename_agreeing
 from augforge.sources.scan.likely import likely_hint
 from augforge.sources.scan.orientation import Claim
@@ -60,6 +60,7 @@ ROOT/                                       source.path
         "any table joined to the samples",
     )
     polygon_fill: Fill = POLYGON_FILL
+    drop_degenerate: bool = DROP_DEGENERATE
 
     @property
     def join(self) -> Join | None:
@@ -74,13 +75,16 @@ ROOT/                                       source.path
         annotated = [(note.name, note.place) for _, note in pairs if note]
         annotations = scan.facts(annotated, self._annotation_facts, self._read_facts, "broken annotation")
         claims = {
-            image.place: Claim(image.name, facts["size"], drawn=bool(facts["far"]))
+            image.place: Claim(image.name, facts["size"], drawn=bool(facts["classes"]))
             for image, note in pairs
             if scan.turned and note and (facts := annotations.get(note.place))
         }
         scan.settle_orientation(images, claims.get)
         _check_sizes(pairs, images, annotations, scan)
         table = self._class_table(annotations)
+        labels = {label for facts in annotations.values() for label in facts["labels"]}
+        report_alike_labels(scan, sorted(labels))
+        scan.note_labels(labels)
         people = self._read_people(scan)
         rows = {person: person_row(people, person) for person in {image.person for image, _ in pairs}}
 
@@ -113,7 +117,7 @@ ROOT/                                       source.path
         if record.data["annotation"] is None:
             return bitmask.empty(record.height, record.width, len(classes))
         path = self.root / record.data["annotation"]
-        polygons = read_polygons(read_document(path), path, self, classes)
+        polygons, _ = read_polygons(read_document(path), path, self, classes, self.drop_degenerate)
         parts = ((name, [value for point in points for value in point]) for name, points in polygons)
         try:
             return draw(parts, record.height, record.width, classes, self.polygon_fill)
@@ -123,14 +127,21 @@ ROOT/                                       source.path
     @property
     def _annotation_facts(self) -> str:
         """The kind of `_read_facts` in the cache: it names everything besides the file that decides the result."""
-        return f"hand-bone@{self.adapter_version}, facts@3 {digest(self.classes, self.class_map)}"
+        return f"hand-bone@{self.adapter_version}, facts@4 {digest(self.classes, self.class_map, self.drop_degenerate)}"
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
         document = read_document(path)
-        polygons = read_polygons(document, path, self, self.classes)
-        far = farthest_polygons(polygons)
-        labelled = sorted({name for name, _ in polygons})
-        return {"content": digest(sorted(polygons)), "size": read_size(document, path), "far": far, "classes": labelled}
+        polygons, dropped = read_polygons(document, path, self, self.classes, self.drop_degenerate)
+        size = read_size(document, path)
+        outlines = outlines_of(polygons, size)
+        outlines.dropped = dropped
+        return {
+            "content": digest(sorted(polygons)),
+            "size": size,
+            "outlines": outlines.facts(),
+            "classes": sorted({name for name, _ in polygons}),
+            "labels": sorted({entry["label"] for entry in document["annotations"]}),
+        }
 
     def _read_people(self, scan: Scan) -> Table:
         names = (self.metadata,) if isinstance(self.metadata, str) else _TABLES
@@ -240,9 +251,6 @@ def _check_sizes(pairs: Pairs, images: Mapping[str, Any], annotations: MutableMa
         if annotation and image.place in images and annotation.place in annotations:
             size = [images[image.place]["width"], images[image.place]["height"]]
             stated = annotations[annotation.place]["size"]
-            outside = shape_outside_image(
-                annotations[annotation.place]["far"], images[image.place], scan.root / annotation.place
-            )
             if stated not in (None, size):
                 del annotations[annotation.place]
                 made, found = scan.root / annotation.place, scan.root / image.place
@@ -252,8 +260,9 @@ def _check_sizes(pairs: Pairs, images: Mapping[str, Any], annotations: MutableMa
                     f"{made}: metadata says {_size_text(stated)} pixels, {found} has {_size_text(size)}; expected the "
                     "same. Restore the image that was annotated, or annotate this one.",
                 )
-            elif outside is not None:
-                scan.bad_sample(image.name, "outside the image", outside)
+            else:
+                outlines = annotations[annotation.place]["outlines"]
+                scan.note_outlines(image.name, annotation.place, outlines, images[image.place])
 
 
 def _size_text(size: Sequence[float]) -> str:

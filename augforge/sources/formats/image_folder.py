@@ -62,6 +62,7 @@ ROOT/                          source.path
         self._report_repeated_folders(scan, folders)
         labelled = sorted({folder for folder, *_ in folders.values()})
         report_alike_labels(scan, labelled)
+        scan.note_labels(labelled)
         found = self.classes_of(labelled)
         labels = found if self.classes is None else self.classes
         facts = scan.image_facts(images.items())

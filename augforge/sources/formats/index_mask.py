@@ -19,6 +19,7 @@ from augforge.sources.raster.mask_values import (
     GREY_HINT,
     MaskReader,
     is_grey,
+    note_covering,
     report_grounds,
     report_implausible_values,
 )
@@ -192,6 +193,7 @@ ROOT/                          source.path
             group, split = folder_or_name(name), splits[name]
             shown = {class_ for _, values_of in drawn for class_ in values_of.values() if class_ is not None}
             content = table.content(drawn or missing)
+            note_covering(scan, name, map(values.__getitem__, own), names)
             return make_record(name, place, facts[place], content, group=group, split=split, data=data, drawn=shown)
 
         records = (record(name, place) for name, place in images.items() if place in facts)

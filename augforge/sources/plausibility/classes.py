@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from augforge.errors import nearest, some
 from augforge.sample import IGNORE
 from augforge.sources.listing import Finding
+from augforge.sources.looks import as_it_looks, as_spoken
 from augforge.sources.options import REST
 
 NOT_DRAWN = "class drawn nowhere"
@@ -15,6 +15,8 @@ NOT_GIVEN = "label given to no image"
 NAMES_ALIKE = "names alike"
 CLASSES_ALIKE = "classes alike"
 NO_SUCH_LABEL = "class_map without effect"
+COVERS = "class in every pixel"
+_GROUNDS = frozenset({"background", "bg", "ground", "unlabeled", "unlabelled", "void", "ignore"})
 _SHOWN = 5
 
 
@@ -51,7 +53,7 @@ def _subject(word: str, names: Sequence[str]) -> str:
 def find_alike(names: Iterable[str], kind: str, what: str) -> Iterator[Finding]:
     """Names that agree once case, spaces around them and the Unicode form do not count."""
     seen: dict[str, str] = {}
-    pairs = [(other, name) for name in names if (other := seen.setdefault(folded(name), name)) != name]
+    pairs = [(other, name) for name in names if (other := seen.setdefault(as_spoken(name), name)) != name]
     if pairs:
         one, other = pairs[0]
         more = f", and {len(pairs) - 1} more pairs are" if len(pairs) > 1 else ""
@@ -63,20 +65,37 @@ def find_alike(names: Iterable[str], kind: str, what: str) -> Iterator[Finding]:
         )
 
 
-def folded(name: str) -> str:
-    """A name without what people overlook: case, spaces around it, and how accents are written."""
-    if name.isascii():  # the usual case, and twice as fast
-        return name.strip().lower()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).strip()
-
-
 def find_unused_labels(class_map: Mapping[str, str | None], labels: Collection[str]) -> Iterator[Finding]:
     """Keys of ``class_map`` that name no label in the files."""
-    unused = [key for key in class_map if key not in labels and key != REST]
+    yield from find_unused_names("class_map", [key for key in class_map if key != REST], labels)
+
+
+def find_unused_names(option: str, wanted: Iterable[str], found: Collection[str]) -> Iterator[Finding]:
+    """Names that an option of the source gives, and that no label in the files has."""
+    looks = {*map(as_it_looks, found)}
+    unused = [name for name in wanted if as_it_looks(name) not in looks]
     if unused:
         yield Finding(
-            NO_SUCH_LABEL,
-            f"source.class_map names {some([repr(key) for key in unused], _SHOWN)}, and no file has such a label",
-            f"Correct the key, or take it out.{nearest(unused[0], labels)}",
+            NO_SUCH_LABEL if option == "class_map" else f"{option} without effect",
+            f"source.{option} names {some([repr(name) for name in unused], _SHOWN)}, and no file has such a label",
+            f"Correct the key, or take it out.{nearest(unused[0], found)}",
             tuple(unused),
         )
+
+
+def find_covering(covered: Mapping[str, Sequence[str]], images: int) -> Iterator[Finding]:
+    """Classes that cover every pixel of images, whose names are given by class; a ground is expected to."""
+    for class_, names in sorted(covered.items()):
+        if names and not is_ground(class_):
+            yield Finding(
+                COVERS,
+                f"class '{class_}' covers every pixel of {len(names)} of {images} images, such as {min(names)}",
+                "Look at one of them by augforge show: if it is the ground, or masks are inverted, correct that; or "
+                "accept it, if the class fills the picture",
+                (class_,),
+            )
+
+
+def is_ground(class_: str) -> bool:
+    """Whether a class is named as what fills an image."""
+    return class_.casefold().strip("_") in _GROUNDS

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 
 from augforge.errors import some
 from augforge.sources.listing import Finding, Refused
 from augforge.sources.scan.likely import IMAGES
+from augforge.sources.scan.walking import holds_file
 
 FILES_ASIDE = "annotation files left aside"
 FOLDERS_ASIDE = "folders left aside"
+LOST_LINKS = "links that lead nowhere"
 _ANNOTATIONS = (".json", ".xml", ".txt", ".csv", ".jsonl", ".ndjson")
 _IMAGES = (*IMAGES, ".dcm")
 _NO_ANNOTATION = ("readme", "license", "licence", "requirements", "classes", "notice", "changelog", "citation")
 """How names of files begin that say something else than what is in an image."""
-_LOOKED_AT = 200
-"""Entries of a folder that are looked at: enough to see whether it holds data, however large it is."""
 _SHOWN = 3
 
 
@@ -57,7 +56,7 @@ def find_folders_aside(root: Path, visited: Collection[str]) -> Iterator[Finding
         folders = sorted(
             entry.name for entry in entries if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
         )
-    found = [name for name in folders if name not in visited and _holds_data(root / name)]
+    found = [name for name in folders if name not in visited and holds_file(root / name, _is_data)]
     if found:
         one = len(found) == 1
         yield Finding(
@@ -69,10 +68,21 @@ def find_folders_aside(root: Path, visited: Collection[str]) -> Iterator[Finding
         )
 
 
-def _holds_data(folder: Path) -> bool:
-    walk = ((file for file in files) for _, _, files in islice(os.walk(folder), _LOOKED_AT))
-    names = islice((name for files in walk for name in files), _LOOKED_AT)
-    return any(name.lower().endswith((*_IMAGES, *_ANNOTATIONS)) and not _says_else(name) for name in names)
+def find_lost_links(lost: Collection[str]) -> Iterator[Finding]:
+    """Links that lead nowhere, by their places, and that may have led to folders of data."""
+    if lost:
+        one = len(lost) == 1
+        yield Finding(
+            LOST_LINKS,
+            f"{_count(lost, 'link')} that may stand for {'a folder' if one else 'folders'} of data "
+            f"{'leads' if one else 'lead'} nowhere: {some(sorted(lost), _SHOWN)}",
+            "Copy the data there, correct the link, or remove it",
+            tuple(sorted(lost)),
+        )
+
+
+def _is_data(name: str) -> bool:
+    return name.lower().endswith((*_IMAGES, *_ANNOTATIONS)) and not _says_else(name)
 
 
 def _count(found: Collection[str], word: str) -> str:

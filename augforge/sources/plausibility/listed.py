@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from augforge.sources.listing import Finding, Record
+from augforge.sources.looks import as_spoken
 from augforge.sources.plausibility import classes as tables
 from augforge.sources.plausibility.groups import LONE_GROUPS, LoneGroups
-from augforge.sources.plausibility.leaving import find_files_aside, find_folders_aside
+from augforge.sources.plausibility.leaving import find_files_aside, find_folders_aside, find_lost_links
 
 if TYPE_CHECKING:
     from augforge.sources.scan.scanning import Scan
@@ -42,7 +43,7 @@ class Census:
                 self.drawn = None
             elif self.drawn is not None:
                 self.drawn.update(record.drawn)
-            self.looks.add(hash(tables.folded(record.name)))
+            self.looks.add(hash(as_spoken(record.name)))
             self.groups.see(record)
             yield record
 
@@ -50,13 +51,20 @@ class Census:
         self, scan: Scan, records: Collection[Record], classes: Sequence[str], labels: Sequence[str]
     ) -> Iterator[Finding]:
         """What is implausible about a scan and the records that came of it."""
-        if self.drawn is not None and self.images:
-            yield from tables.find_undrawn(self.drawn, self.images, classes, labels)
+        drawn = dict.fromkeys(scan.drawn_somewhere, 1) if scan.drawn_somewhere is not None else self.drawn
+        if drawn is not None and self.images:
+            yield from tables.find_undrawn(drawn, self.images, classes, labels)
         yield from tables.find_alike((*classes, *labels), tables.CLASSES_ALIKE, "classes")
         if len(self.looks) < self.images:  # rare, so the names are read again
             yield from tables.find_alike((record.name for record in records), tables.NAMES_ALIKE, "names")
+        told = {name: names for name, names in scan.covered.items() if name not in scan.told_to_fill}
+        covered = {name: [n for n in names if n not in scan.bad_names] for name, names in told.items()}
+        yield from tables.find_covering(covered, self.images)
         yield from self.groups.findings()
         yield from find_files_aside(scan.refused)
         yield from find_folders_aside(scan.root, scan.visited)
+        yield from find_lost_links(scan.lost_links)
         if scan.labels_seen is not None:
             yield from tables.find_unused_labels(scan.source.class_map, scan.labels_seen)
+        for option, (wanted, there) in scan.names_sought.items():
+            yield from tables.find_unused_names(option, sorted(wanted), there)

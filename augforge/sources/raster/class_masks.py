@@ -101,13 +101,13 @@ class ClassMasks:
         masks: Shelf[list[Mask]] = Shelf()
         turned = {*scan.turned}
         sizes: list[_Size] = []
-        for label in labels:
-            if (name := self.source.class_of(label)) is not None:
-                for size in self._add_masks(scan, label, name, images, facts, masks):
-                    if turned and images[size.image] in turned:
-                        sizes.append(size)  # until it is known how the photo is read
-                    else:
-                        scan.check_size(*size, facts[images[size.image]])
+        named = [(label, name) for label in labels if (name := self.source.class_of(label)) is not None]
+        for label, name in named:
+            for size in self._add_masks(scan, label, name, images, facts, masks, len(named)):
+                if turned and images[size.image] in turned:
+                    sizes.append(size)  # until it is known how the photo is read
+                else:
+                    scan.check_size(*size, facts[images[size.image]])
         claims = {images[image]: Claim(image, size) for image, _, size in reversed(sizes)}
         scan.settle_orientation(facts, claims.get)
         for size in sizes:
@@ -136,8 +136,9 @@ class ClassMasks:
         images: Mapping[str, str],
         facts: Mapping[str, Any],
         masks: Shelf[list[Mask]],
+        count: int,
     ) -> Iterator[_Size]:
-        """Add the masks of one label to ``masks``, by the names of their images; the size of each mask."""
+        """Add the masks of one of ``count`` labels to ``masks``, by the names of their images; the size of each."""
         found, more = find_masks(scan, self.place(label), self.suffix, images)
         scan.check_images_exist(found, images)
         if not found:
@@ -147,7 +148,7 @@ class ClassMasks:
         known = scan.facts(
             chain(found.items(), further), kind, partial(mask_facts, threshold=self.threshold), "broken mask"
         )
-        report_implausible_masks(scan, name, found, known, self.threshold)
+        report_implausible_masks(scan, name, found, known, self.threshold, count)
         for image, place in chain(found.items(), further):
             fact = known.get(place)
             if fact is not None and images.get(image, "") in facts:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from augforge.errors import SourceError
-from augforge.keys import hash64
+from augforge.sources.plausibility.classes import is_ground
 from augforge.sources.raster.masks import one_class_pixels, palette_colours
 from augforge.sources.raster.values import histogram
 from augforge.sources.scan.images import parse_header, read_bytes
@@ -20,10 +22,22 @@ from augforge.sources.scan.scanning import Scan
 MASK_LOOK = "look@1"
 """The kind of `mask_look` in a file cache; renamed when `mask_look` changes."""
 
-_SAMPLED, _PIXELS = 64, 1 << 26
-"""How many masks of a class, and pixels in them, a listing decodes at most: what resizing did, it did to most masks."""
+_SAMPLED, _LEAST = 64, 8
+"""How many masks of all classes together a listing decodes at most, and at least if there are so many."""
 
-_GROUNDS = frozenset({"background", "bg", "ground", "unlabeled", "unlabelled", "void", "ignore"})
+_ONE_IN, _PIXELS = 100, 1000
+"""Of how many masks one is decoded beyond that, and how many pixels for each mask that is listed.
+
+Decoding takes ten times as long as listing, so that it stays below a twentieth of it. What resizing did, it did to most
+masks.
+"""
+
+_LARGE = 1 << 26
+"""Pixels of a mask that is not decoded for its looks: its header may claim anything."""
+
+_TRIED = 16
+"""Masks of which the largest files are decoded: an empty mask shows nothing, and its file is small."""
+
 MOST = 0.9
 """The share of a class's masks that makes it implausible."""
 _LIGHT, _DARK = 192, 64
@@ -68,7 +82,7 @@ def shows_zero_white(palette: NDArray[np.uint8], levels: list[int]) -> bool:
 
 
 def report_implausible_masks(
-    scan: Scan, class_: str, masks: Mapping[str, str], sizes: Mapping[str, Any], threshold: int
+    scan: Scan, class_: str, masks: Mapping[str, str], sizes: Mapping[str, Any], threshold: int, classes: int = 1
 ) -> None:
     """Report findings about the masks of one class, of which a sample is decoded.
 
@@ -78,25 +92,55 @@ def report_implausible_masks(
         masks: the place of each mask by the name of its sample.
         sizes: width and height, and more, of each readable mask by its place.
         threshold: values above it are inside.
+        classes: how many classes share the masks that are decoded.
     """
-    chosen = _choose(masks, sizes)
-    found = scan.facts(chosen, f"{MASK_LOOK} {threshold}", partial(mask_look, threshold=threshold), "broken mask")
-    looks = {place: look for place, look in sorted(found.items()) if look is not None}
+    chosen = {place: name for name, place in _choose(scan, masks, sizes, classes)}
+    looks = dict(sorted(_look_at(scan, chosen, threshold)))
     number = len(looks) if len(looks) == len(masks) else f"{len(looks)} sampled"
     reports = (*([] if threshold else [_report_grey_levels]), _report_alpha, _report_white_first, _report_filled)
     for report in reports:
         report(scan, class_, looks, f"{number} masks of {class_}")
+    for place, look in looks.items():
+        if look["inside"] == look["pixels"] and not _is_misread(look):
+            scan.note_covered(chosen[place], class_)
 
 
-def _choose(masks: Mapping[str, str], sizes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Names and places of the masks to decode; of many those that the hashes of their names choose."""
-    pixels = 0
+def _look_at(scan: Scan, chosen: Mapping[str, str], threshold: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Place and `mask_look` of the masks that can be decoded: so few that threads would cost more than they save."""
+    for place, name in chosen.items():
+        try:
+            look = scan.file_facts(
+                scan.root / place, f"{MASK_LOOK} {threshold}", partial(mask_look, threshold=threshold)
+            )
+        except SourceError as error:
+            scan.bad_sample(name, "broken mask", str(error))
+            continue
+        if look is not None:
+            yield place, look
+
+
+def _choose(scan: Scan, masks: Mapping[str, str], sizes: Mapping[str, Any], classes: int) -> Iterator[tuple[str, str]]:
+    """Names and places of the masks to decode; of many those that the hashes of their names choose, the largest first.
+
+    All classes share how many these are, but one of each is decoded, if it is not larger than all may be.
+    """
     sound = [(name, place) for name, place in masks.items() if place in sizes]
-    for name, place in sorted(sound, key=lambda item: hash64(item[0]))[:_SAMPLED]:
+    least = max(1, _LEAST // classes)
+    most = max(least, min(_SAMPLED // classes, len(sound) // _ONE_IN))
+    tried = nsmallest(max(most, _TRIED), sound, key=lambda item: (crc32(item[0].encode()), item))
+    left = _PIXELS * len(sound)
+    for number, (name, place) in enumerate(sorted(tried, key=lambda item: -_file_size(scan.root / item[1]))[:most]):
         own = sizes[place][0] * sizes[place][1]
-        if pixels + own <= _PIXELS:  # a single mask may claim more than all should have
-            pixels += own
+        if own <= left or (number < least and own <= _LARGE):
+            left -= own
             yield name, place
+
+
+def _file_size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # it was read a moment ago, and whoever reads it again reports it
+        return 0
 
 
 def has_grey_levels(levels: list[int]) -> bool:
@@ -105,9 +149,9 @@ def has_grey_levels(levels: list[int]) -> bool:
     return len(inner) > 1 and inner != list(range(1, len(inner) + 1))
 
 
-def is_ground(class_: str) -> bool:
-    """Whether a class is named as what fills an image."""
-    return class_.casefold().strip("_") in _GROUNDS
+def _is_misread(look: Mapping[str, Any]) -> bool:
+    """Whether another finding says why all of a mask may be inside."""
+    return bool(look["alpha"] or look["white_first"])
 
 
 def _report_grey_levels(scan: Scan, class_: str, looks: Looks, masks: str) -> None:
@@ -159,11 +203,12 @@ def _report_filled(scan: Scan, class_: str, looks: Looks, masks: str) -> None:
     filled = [
         place
         for place, look in looks.items()
-        if look["framed"] and 2 * look["inside"] > look["pixels"] and not (look["alpha"] or look["white_first"])
+        if look["framed"] and 2 * look["inside"] > look["pixels"] and not _is_misread(look)
     ]
     if not filled or len(filled) < MOST * len(looks) or is_ground(class_):
         return
     inside, pixels = (sum(looks[place][key] for place in filled) for key in ("inside", "pixels"))
+    scan.told_to_fill.add(class_)
     scan.find(
         "class fills its masks",
         f"{class_} covers the whole border of {len(filled)} of {masks}, such as {filled[0]}, and "

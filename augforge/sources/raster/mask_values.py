@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from augforge.errors import SourceError
 from augforge.keys import digest
-from augforge.sources.raster.mask_looks import MOST, is_ground, shows_zero_white
-from augforge.sources.raster.masks import palette_colours, read_mask, read_values
+from augforge.sources.plausibility.classes import is_ground
+from augforge.sources.raster.mask_looks import MOST, shows_zero_white
+from augforge.sources.raster.masks import palette_in, read_mask, read_values
 from augforge.sources.raster.palettes import ColourTable
 from augforge.sources.raster.values import distinct, histogram
-from augforge.sources.scan.images import parse_header, read_bytes
 from augforge.sources.scan.scanning import Scan
 
 VALUE_FACTS = "values@2"
@@ -97,8 +97,7 @@ def _ground(values: NDArray[Any]) -> list[float]:
 
 
 def _shows_zero_white(path: Path, values: list[int]) -> bool:
-    data = read_bytes(path)
-    palette = palette_colours(data, parse_header(data, path), path)
+    palette = palette_in(path)
     return palette is not None and shows_zero_white(palette, values)
 
 
@@ -138,6 +137,15 @@ def report_grounds(scan: Scan, masks: Mapping[str, Mapping[str, Any]], names: Ma
         "if it is the ground, set 'background' to its value, or leave its label out by class_map",
         filled,
     )
+    scan.told_to_fill.add(class_)
+
+
+def note_covering(scan: Scan, name: str, masks: Iterable[Mapping[str, Any]], names: Mapping[str, str | None]) -> None:
+    """Note the class of a sample of whose masks, given by their facts, one holds a single value."""
+    for fact in masks:
+        class_ = names.get(str(fact["values"][0])) if len(fact["values"]) == 1 else None
+        if class_ is not None:
+            scan.note_covered(name, class_)
 
 
 def report_implausible_values(scan: Scan, masks: Mapping[str, Mapping[str, Any]]) -> None:

@@ -32,6 +32,9 @@ MASK_FACTS = "mask@1"
 _GRAY, _PALETTE = 0, 3
 """Colour types of PNGs."""
 
+_COLOUR_TYPE = 25
+"""Where the colour type stands in a PNG: in its header, which is the first chunk."""
+
 
 def read_values(path: Path) -> NDArray[Any]:
     """The stored values of a palette or gray image: uint8 or uint16 (H, W). Raises SourceError for any other image.
@@ -80,11 +83,19 @@ def one_class_pixels(data: bytes, header: Header, path: Path) -> tuple[NDArray[A
 
 def palette_colours(data: bytes, header: Header, path: Path) -> NDArray[np.uint8] | None:
     """The colours (N, 3) of a PNG's palette, red first; None for any other image."""
-    if header.kind != "png":
+    if header.kind != "png" or data[_COLOUR_TYPE] != _PALETTE:
         return None
-    chunks = dict(png_chunks(data, path))
-    coloured = bytes(chunks[b"IHDR"])[9] == _PALETTE and b"PLTE" in chunks
-    return np.frombuffer(bytes(chunks[b"PLTE"]), np.uint8).reshape(-1, 3) if coloured else None
+    body = next((bytes(body) for kind, body in png_chunks(data, path) if kind == b"PLTE"), None)
+    return None if body is None else np.frombuffer(body, np.uint8).reshape(-1, 3)
+
+
+def palette_in(path: Path) -> NDArray[np.uint8] | None:
+    """`palette_colours` of a file that was read as a mask before, of which only the head is looked at."""
+    with path.open("rb") as file:
+        head = file.read(_COLOUR_TYPE + 1)
+        if not head.startswith(PNG_MAGIC) or head[-1] != _PALETTE:
+            return None
+        return palette_colours(head + file.read(), Header(1, 1, 3, 8, kind="png"), path)
 
 
 def mask_facts(path: Path, threshold: int = 0) -> list[Any]:

@@ -57,6 +57,16 @@ def decode(counts: str, height: int, width: int) -> NDArray[np.uint8]:
     return np.asarray(np.repeat(values, runs).reshape(width, height).T)
 
 
+def fills(counts: str, width: int, height: int) -> bool:
+    """Whether compressed counts cover every pixel: then they are short, so that few are decoded."""
+    runs = _parse_text(counts) if len(counts) <= _SHORT else None
+    return runs is not None and bool(runs[1::2].sum() == width * height)
+
+
+_SHORT = 4 * _MOST_DIGITS
+"""Characters of counts that begin with a run of no zeros and go on with one of all ones, however it is divided."""
+
+
 _REMEDY = "Export the annotation again."
 
 

@@ -9,9 +9,8 @@ crosses itself is filled by the even-odd rule: what it encloses twice is left ou
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,27 +25,45 @@ Ring: TypeAlias = list[float]
 Mask: TypeAlias = tuple[NDArray[Any], int, int]
 """Pixels (H, W), non-zero where the class is, and the x and y of the first one in the image."""
 Part: TypeAlias = tuple[str, Ring | Mask]
-Box: TypeAlias = tuple[float, float, float, float]
-"""Smallest and largest x and y: x0, y0, x1, y1."""
-Farthest: TypeAlias = list[tuple[float, str]]
-"""The shapes that lie farthest to the left, above, to the right and below; empty if there are no shapes.
-
-For each: how far its box reaches towards the image from there, and its name.
-"""
-
 _REMEDY = "Correct or remove the polygon."
 
 
+class DegeneratePolygon(SourceError):
+    """A polygon of fewer than three distinct points, which encloses nothing; ``drop_degenerate`` leaves it out."""
+
+
 def flat_ring(values: Any, where: str) -> Ring:
-    """A polygon's flat [x, y, x, y, ...] as floats, so that 7 and 7.0 are equal. Raises SourceError."""
+    """A polygon's flat [x, y, x, y, ...] as floats, so that 7 and 7.0 are equal.
+
+    Raises DegeneratePolygon for one or two points, and SourceError for anything else that is no polygon.
+    """
     if not isinstance(values, list) or not set(map(type, values)) <= {int, float} or len(values) % 2:
         raise SourceError(f"{where}: polygon {_odd_ring(values)}; expected a flat list [x, y, x, y, ...]. {_REMEDY}")
-    if len(values) < 6:
-        count = {2: "1 point"}.get(len(values), f"{len(values) // 2} points")
-        raise SourceError(f"{where}: {count}; expected 3 or more. {_REMEDY}")
-    if not (min(values) > -MAX_PIXEL and max(values) < MAX_PIXEL) or any(map(math.isnan, values)):
+    if values and (not (min(values) > -MAX_PIXEL and max(values) < MAX_PIXEL) or any(map(math.isnan, values))):
         raise SourceError(f"{where}: polygon has points that are NaN, infinite or beyond any image. {_REMEDY}")
+    if len(values) < 6:
+        require_area(list(zip(values[::2], values[1::2], strict=True)), where)
     return list(map(float, values))
+
+
+def polygon_ring(values: Any, where: str) -> Ring:
+    """`flat_ring` of a polygon, of which three points have to be distinct: else it raises DegeneratePolygon."""
+    ring = flat_ring(values, where)
+    if len({*zip(ring[:6:2], ring[1:6:2], strict=True)}) < 3:  # of nearly all polygons, the first three are
+        require_area(list(zip(ring[::2], ring[1::2], strict=True)), where)
+    return ring
+
+
+def require_area(points: Sequence[Sequence[float]], where: str) -> None:
+    """Raise DegeneratePolygon, which begins with ``where``, if fewer than three of the points are distinct."""
+    distinct = len({tuple(point) for point in points})
+    if distinct < 3:
+        count = f"{len(points)} point{'s' * (len(points) != 1)}"
+        fact = count if len(points) < 3 else f"{count}, of which only {distinct} differ{'s' * (distinct == 1)}"
+        raise DegeneratePolygon(
+            f"{where}: {fact}; expected 3 or more different ones. {_REMEDY} Or set 'drop_degenerate: true', which "
+            "leaves out such polygons."
+        )
 
 
 def _odd_ring(values: Any) -> str:
@@ -101,35 +118,6 @@ def _paste(planes: bitmask.Planes, c: int, mask: Mask) -> None:
     x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + width, columns), min(y + height, rows)
     if x0 < x1 and y0 < y1:
         bitmask.merge_class(planes[y0:y1, x0:x1], c, pixels[y0 - y : y1 - y, x0 - x : x1 - x])
-
-
-def box_of(points: Iterable[Sequence[float]], around: float = 0.0) -> Box:
-    """The box around points (x, y), extended by ``around`` on all sides."""
-    xs, ys = zip(*points, strict=True)
-    return min(xs) - around, min(ys) - around, max(xs) + around, max(ys) + around
-
-
-def extend_farthest(far: Farthest, box: Box, shape: str) -> Farthest:
-    """`Farthest` with one more shape; its name is for messages."""
-    x0, y0, x1, y1 = box
-    reach = [(edge, shape) for edge in (x1, y1, -x0, -y0)]
-    return list(map(min, far, reach)) if far else reach
-
-
-def shape_outside_image(far: Farthest, image: Mapping[str, Any], path: Path) -> str | None:
-    """The error message if a shape lies wholly outside its image, or None.
-
-    x = 0 may mean the centre of the first pixel or its left edge; a shape that reaches the image by one of the two
-    meanings counts as inside.
-    """
-    limits = (-0.5, -0.5, -image["width"], -image["height"])
-    shape = next((shape for (reach, shape), limit in zip(far, limits, strict=False) if reach < limit), None)
-    if shape is None:
-        return None
-    return (
-        f"{path}: {shape} lies outside its image of {image['width']}x{image['height']} pixels; expected some of it "
-        "inside. Restore the image that was annotated, or correct or remove the annotation."
-    )
 
 
 def box_ring(x0: float, y0: float, x1: float, y1: float, fill: Fill) -> Ring:

@@ -24,11 +24,6 @@ def as_file_looks(place: str) -> str:
     return stem + suffix.lower()
 
 
-def as_spoken(name: str) -> str:
-    """A name without what is easily mistaken: capital letters, spaces around it, and how its accents are written."""
-    return "/".join(part.strip() for part in as_it_looks(name).casefold().split("/"))
-
-
 class Agreeing:
     """Names, found by names that agree with them. A name that is there as it is written comes first.
 
@@ -68,8 +63,8 @@ def existing_place(root: Path, place: str) -> str | None:
 
 
 def written_forms(place: str) -> Iterator[str]:
-    """A place as it is, and as it may be written instead: accents composed or not, the suffix in either case."""
+    """A place as it is, and as it may be written instead: accents composed or not, the suffix in capitals or not."""
     yield place
     for form in ("NFC", "NFD"):
         stem, suffix = os.path.splitext(unicodedata.normalize(form, place))  # noqa: PTH122
-        yield from {stem + suffix, stem + suffix.lower(), stem + suffix.upper()}
+        yield from {stem + end for end in (suffix, suffix.lower(), suffix.upper(), f".{suffix[1:].capitalize()}")}

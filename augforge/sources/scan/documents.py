@@ -31,11 +31,9 @@ def read_json(path: Path) -> Any:
 
 
 def checked_points(points: Any, where: str) -> list[list[float]]:
-    """A polygon's points [[x, y], ...] as floats, so that 7 and 7.0 are equal. Raises SourceError."""
+    """The points [[x, y], ...] of a shape as floats, so that 7 and 7.0 are equal. Raises SourceError."""
     if not isinstance(points, list) or not all(is_point(point) for point in points):
         raise SourceError(f"{where}: points are not a list of [x, y] in finite pixels. Correct or remove the polygon.")
-    if len(points) < 3:
-        raise SourceError(f"{where}: {len(points)} points; expected 3 or more. Correct or remove the polygon.")
     return [[float(x), float(y)] for x, y in points]
 
 

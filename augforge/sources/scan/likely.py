@@ -8,10 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from augforge.errors import SourceError
 from augforge.sources.core import SOURCES, Source
 from augforge.sources.listing import Refused
+
+if TYPE_CHECKING:
+    from augforge.sources.scan.reporting import ScanReport
 
 _ENTRIES, _DEPTH, _HEAD = 2000, 4, 1 << 16
 """How many entries of a folder, how deep, and how many bytes of a file are looked at."""
@@ -122,6 +126,14 @@ def unread_images(refused: Iterable[Refused]) -> dict[str, int]:
     """How many of the refused files are images that are not read, by their suffixes."""
     suffixes = (os.path.splitext(row.detail)[1].lower() for row in refused if row.reason == "not an image")  # noqa: PTH122
     return dict(Counter(suffix for suffix in suffixes if suffix in _UNREAD))
+
+
+def report_unread(scan: ScanReport, unread: Iterable[str]) -> None:
+    """Tell of images that are left out since their kind, given by suffixes, is not read."""
+    if suffixes := [*unread]:
+        names = sorted(row.detail for row in scan.refused if is_unread(row.detail))
+        fact = f"{len(names)} images are left out, such as {names[0]}, since their kind is not read"
+        scan.find("images of a kind that is not read", fact, conversion_of(suffixes), names)
 
 
 def conversion_of(suffixes: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from augforge.sources.scan.agreeing import as_spoken
+from augforge.sources.looks import as_spoken
 from augforge.sources.scan.reporting import ScanReport
 
 

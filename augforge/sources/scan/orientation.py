@@ -8,10 +8,12 @@ was. One such photo speaks for all that were annotated in the same file. Half tu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from augforge.errors import some
-from augforge.sources.scan.reporting import ScanReport
+
+if TYPE_CHECKING:
+    from augforge.sources.scan.reporting import ScanReport
 
 _SHOWN = 3
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from sys import intern
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from augforge.errors import SourceError, moved_names
 from augforge.keys import digest
 from augforge.sources.core import Record
+from augforge.sources.looks import as_it_looks
 from augforge.sources.scan.walking import is_below
 
 
@@ -52,6 +54,16 @@ def make_record(
         image_sha256=facts["sha256"],
         drawn=None if drawn is None else tuple(map(intern, sorted(set(drawn)))),
     )
+
+
+def composed(record: Record) -> Record:
+    """The record with its name and group composed (NFC), as a dataset holds them, however the disk does.
+
+    macOS writes accents in parts (NFD); the places of files stay as they are.
+    """
+    if record.name.isascii() and record.group.isascii():
+        return record
+    return replace(record, name=as_it_looks(record.name), group=as_it_looks(record.group))
 
 
 def name_of(place: str, folder: str = "") -> str:

@@ -9,7 +9,8 @@ at once, or goes to `Scan.source_error`. Facts are what is computed from one fil
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,18 +19,18 @@ from augforge.cache.shelf import Shelf
 from augforge.errors import OldNames, SourceError
 from augforge.sources.core import Listing, Record, Records, Refused, Source
 from augforge.sources.licences import Licence
-from augforge.sources.looks import as_it_looks, look_alike
+from augforge.sources.looks import as_it_looks, as_spoken, look_alike
 from augforge.sources.plausibility.listed import Census
-from augforge.sources.scan.agreeing import Agreeing, as_spoken
+from augforge.sources.scan.agreeing import Agreeing
 from augforge.sources.scan.images import IMAGE_FACTS, image_facts
 from augforge.sources.scan.joining import open_table, with_group, with_licence, with_row
-from augforge.sources.scan.likely import IMAGES, conversion_of, is_unread, layout_error, unread_images
-from augforge.sources.scan.orientation import Claim, as_stored, exif_hint, settle_orientation
+from augforge.sources.scan.likely import IMAGES, conversion_of, layout_error, report_unread, unread_images
+from augforge.sources.scan.orientation import Claim, as_stored, settle_orientation
 from augforge.sources.scan.own_splits import Splits
 from augforge.sources.scan.reading import readers_of
-from augforge.sources.scan.records import name_of, place_inside
+from augforge.sources.scan.records import composed, name_of, place_inside
 from augforge.sources.scan.reporting import ScanReport
-from augforge.sources.scan.walking import Found, may_be_used, walk
+from augforge.sources.scan.walking import Found, is_needed, may_be_folder, walk
 
 __all__ = ["IMAGES", "Files", "Scan"]
 
@@ -45,6 +46,7 @@ class Scan(ScanReport, OldNames):
         root: the source's folder.
         broken_links: names of links that cannot be followed; samples below them may lack files.
         licences: those of the samples, by the keys that their records hold.
+        lost_links: places of links that lead nowhere, and may have led to folders of data.
         visited: the first part of each place that was walked or read; ``.`` for the root itself.
         turned: places of the photos that EXIF turns.
     """
@@ -70,7 +72,7 @@ class Scan(ScanReport, OldNames):
         self.cache, self.root = cache, source.root
         self._root_length = len(str(source.root / "x")) - 1
         self._origin = source.origin()  # a plugin that changed reads its files again
-        self.broken_links, self.visited = set[str](), set[str]()
+        self.broken_links, self.lost_links, self.visited = set[str](), set[str](), set[str]()
         self.licences: dict[str, Licence] = {}
         self.turned: list[str] = []
 
@@ -86,11 +88,12 @@ class Scan(ScanReport, OldNames):
         """Places of all files below a folder that have one of the suffixes, sorted; none if the folder is missing.
 
         Other files are refused as "not an image", or not whatever ``what`` says; hidden files and what operating
-        systems leave behind are passed over. Links that cannot be followed are reported as bad samples, unless their
-        names say that they are other files, or ``used`` says of their places that nothing needs them.
+        systems leave behind are passed over. A link that cannot be followed is a bad sample if its name has one of the
+        suffixes or the folder that it leads to holds such files, unless ``used`` says of its place that nothing needs
+        it; other links are refused.
         """
         found = []
-        for file in self._walk_folder(folder, True, lambda place: used(place) and may_be_used(place, suffixes)):
+        for file in self._walk_folder(folder, True, lambda file: is_needed(self.root, file, suffixes), used):
             if os.path.splitext(file.place)[1].lower() in suffixes:  # noqa: PTH122 (called 100,000 times)
                 found.append(file.place)
             else:
@@ -106,7 +109,7 @@ class Scan(ScanReport, OldNames):
     def folder_names(self, folder: str) -> list[str]:
         """Names of the folders in a folder, sorted; files are refused. Raises SourceError if there are no folders."""
         names = []
-        for file in self._walk_folder(folder, False, lambda place: may_be_used(place, ())):
+        for file in self._walk_folder(folder, False, lambda file: file.is_lost or is_needed(self.root, file, IMAGES)):
             if file.folder:
                 names.append(file.name)
             else:
@@ -115,24 +118,33 @@ class Scan(ScanReport, OldNames):
             raise layout_error(self.source, f"{self.root / folder} holds no folders")
         return names
 
-    def _walk_folder(self, folder: str, deep: bool, used: Callable[[str], bool]) -> Iterator[Found]:
+    def _walk_folder(
+        self, folder: str, deep: bool, needed: Callable[[Found], bool], used: Callable[[str], bool] = lambda _: True
+    ) -> Iterator[Found]:
         """The entries of a folder or, if ``deep``, the files in it and below; unusable ones are reported or refused."""
         follow = self.source.follows_links
         inside = place_inside(self.root, folder, f"{self.root}: folder", follow)  # raises if it is out of the root
         self.visited.add(inside.partition("/")[0])
         try:
             for file in walk(self.root, folder, deep, follow):
-                if file.fault is not None and not used(file.place):
-                    self.refused.append(Refused(file.name, file.fault[0], file.place))
-                elif file.fault is not None:
-                    self.broken_links.add(name_of(file.name))
-                    self.bad_sample(name_of(file.name), *file.fault)
+                if file.fault is not None:
+                    self._note_fault(file, file.fault, needed(file), used(file.place))
                 elif not file.readable:
                     self.refused.append(Refused(file.name, "name is not UTF-8", file.place))
                 else:
                     yield file
         except OSError as error:
             self.source_error(f"{error.filename} cannot be read: {error.strerror}. Make it a readable folder.")
+
+    def _note_fault(self, file: Found, fault: tuple[str, str], needed: bool, used: bool) -> None:
+        """Report a link that cannot be followed as a bad sample if it is needed, else refuse it."""
+        if used and (needed or may_be_folder(file.place)):
+            self.broken_links.add(name_of(file.name))  # samples below it may lack files
+        if used and needed:
+            self.bad_sample(name_of(file.name), *fault)
+        else:
+            self.refused.append(Refused(file.name, fault[0], file.place))
+            self.lost_links |= {file.place} if used and file.is_lost else set()
 
     def places_by_name(self, files: Files) -> Shelf[str]:
         """The place of each file by the name of its sample. A name that several files share is a bad sample."""
@@ -165,17 +177,6 @@ class Scan(ScanReport, OldNames):
                 hint = f" Did you mean {meant}?" if meant is not None else ""
                 fact = f"{self.root / place} has no image named {name}; expected one.{hint}"
                 self.bad_sample(name, "no image", f"{fact} Add the image, or remove the file.")
-
-    def check_size(self, name: str, place: str, size: Sequence[int], image: Mapping[str, Any]) -> None:
-        """Report an annotation whose size differs from its image's as a bad sample."""
-        if [*size] != [image["width"], image["height"]]:
-            self.bad_sample(
-                name,
-                "size differs",
-                f"{self.root / place} has {size[0]}x{size[1]} pixels, its image {image['width']}x{image['height']}; "
-                "expected the same. Restore the image that was annotated, or annotate this one."
-                f"{exif_hint(size, image)}",
-            )
 
     def facts(
         self,
@@ -252,25 +253,21 @@ class Scan(ScanReport, OldNames):
         kept: Shelf[Record] = Shelf()
         census = Census()
         kept.update((record.name, record) for record in census.counted(self._complete_records(found)))
+        self.problems += self.outlines.errors(self.root)
         self.raise_problems()
         for name in self.bad_names:  # only now: completing records may have found more of them
-            kept.pop(name, None)
+            kept.pop(as_it_looks(name), None)
         unread = unread_images(self.refused)
         if not kept and (unread or not self.refused):
             remedy = f"{conversion_of(unread)}." if unread else "Correct source.path."
             raise layout_error(self.source, f"{self.root} holds no image that is read", remedy)
-        self._report_unread(unread)
-        refused = sorted(self.refused, key=lambda row: (row.name, row.reason, row.detail))
+        report_unread(self, unread)
+        self.findings += self.outlines.findings(self.bad_names)
+        rows = (row if row.name.isascii() else replace(row, name=as_it_looks(row.name)) for row in self.refused)
+        refused = sorted(rows, key=lambda row: (row.name, row.reason, row.detail))
         overall = tuple(census.findings(self, kept.values(), classes, labels))
         told = (tuple(self.warnings), self.licences, tuple(self.findings), overall)
         return Listing(classes, Records(kept), tuple(refused), labels, *told)
-
-    def _report_unread(self, unread: Mapping[str, int]) -> None:
-        """Tell of images that are left out since their kind is not read."""
-        if unread:
-            names = sorted(row.detail for row in self.refused if is_unread(row.detail))
-            fact = f"{len(names)} images are left out, such as {names[0]}, since their kind is not read"
-            self.find("images of a kind that is not read", fact, conversion_of(unread), names)
 
     def _check_links_above(self, record: Record) -> None:
         """Report a sample in a folder whose name is a broken link elsewhere, as among masks: it may lack files."""
@@ -285,7 +282,7 @@ class Scan(ScanReport, OldNames):
         stated = self.source.stated_licence
         self.licences |= {} if stated is None else {stated.key: stated}
         self.warnings += splits.warnings
-        for record in records.values():
+        for record in map(composed, records.values()):
             try:
                 grouped = with_group(splits.with_own_split(record), self.source)
                 whole = with_row(grouped, None if table is None else table.row_of(grouped), self.source)

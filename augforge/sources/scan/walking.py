@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -31,6 +32,11 @@ class Found(NamedTuple):
     folder: bool = False
     readable: bool = True
     fault: tuple[str, str] | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it is a link that leads nowhere, and by its name may have led to a folder."""
+        return self.fault is not None and self.fault[0] == NOWHERE and may_be_folder(self.place)
 
 
 def walk(root: Path, folder: str, deep: bool = True, follow: bool = False) -> Iterator[Found]:
@@ -90,13 +96,13 @@ def _link_problem(path: str, chain: tuple[str, ...], root: str, ways: Counter[st
     real = os.path.realpath(path)
     ways[real] += os.path.isdir(real)  # noqa: PTH112
     if not os.path.exists(real):  # noqa: PTH110
-        reason, fact = "broken link", "leads nowhere"
+        reason, fact = NOWHERE, "leads nowhere"
     elif not is_below(real, root):
         fact = f"{path} is a link that leads to {Path(path).readlink()}, out of the root"
         remedy = "Copy the file or folder there, or set 'links: follow' if you trust where it leads"
         return "leaves the root", f"{fact}; expected one that stays below it. {remedy}."
     elif any(is_below(folder, real) for folder in chain):
-        reason, fact = "link in a circle", "leads back to a folder that it lies in"
+        reason, fact = CIRCLE, "leads back to a folder that it lies in"
     elif ways[real] > _MAX_WAYS:
         reason, fact = "too many links", f"is one of more than {_MAX_WAYS} ways to {real}"
     else:
@@ -104,13 +110,47 @@ def _link_problem(path: str, chain: tuple[str, ...], root: str, ways: Counter[st
     return reason, f"{path} is a link that {fact}; expected a file or folder below the root. Copy it there."
 
 
+CIRCLE, NOWHERE = "link in a circle", "broken link"
+"""Reasons of faults: such a link shows nothing that is not there already, or nothing at all."""
+
 _SUFFIX = re.compile(r"\.[a-z][a-z0-9]{0,5}")
+_LOOKED_AT = 200
+"""Entries of a folder that are looked at: enough to see whether it holds data, however large it is."""
 
 
-def may_be_used(place: str, suffixes: Collection[str]) -> bool:
-    """Whether something that cannot be followed may be wanted, by its name: a file of these suffixes, or a folder."""
-    suffix = os.path.splitext(place)[1].lower()  # noqa: PTH122
-    return suffix in suffixes or not _SUFFIX.fullmatch(suffix)
+def is_needed(root: Path, file: Found, suffixes: Collection[str]) -> bool:
+    """Whether something that cannot be followed may be wanted: a file of these suffixes, or a folder that holds one.
+
+    A link that leads nowhere is wanted if its name has such a suffix; a folder that it led to cannot be looked at.
+    """
+    suffix = os.path.splitext(file.place)[1].lower()  # noqa: PTH122
+    if file.fault is None or file.fault[0] == CIRCLE:
+        return False
+    if os.path.isdir(root / file.place):  # noqa: PTH112
+        return holds_file(root / file.place, lambda name: os.path.splitext(name)[1].lower() in suffixes)  # noqa: PTH122
+    return suffix in suffixes
+
+
+def may_be_folder(place: str) -> bool:
+    """Whether a name is one of a folder rather than of a file: it has no usual suffix."""
+    return not _SUFFIX.fullmatch(os.path.splitext(place)[1].lower())  # noqa: PTH122
+
+
+def holds_file(folder: Path, wanted: Callable[[str], bool]) -> bool:
+    """Whether one of the first entries in a folder, or in folders below, is a file whose name is wanted."""
+    left, folders = _LOOKED_AT, [str(folder)]
+    while folders and left > 0:
+        try:
+            with os.scandir(folders.pop(0)) as entries:
+                for entry in islice(entries, left):
+                    left -= 1
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    elif wanted(entry.name):
+                        return True
+        except OSError:
+            continue
+    return False
 
 
 def outermost(folders: Iterable[str]) -> list[str]:

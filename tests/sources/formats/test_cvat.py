@@ -116,7 +116,10 @@ def test_a_mask(tmp_path: Path, first: int) -> None:
 def test_a_mask_is_cut_at_the_image(tmp_path: Path) -> None:
     found = drawn(tmp_path, '<mask label="cell" rle="0, 30" left="17" top="-2" width="6" height="5"/>')
     np.testing.assert_array_equal(found, block(17, 0, 20, 3, 1))
-    assert not drawn(tmp_path, '<mask label="cell" rle="0,30" left="30" top="40" width="6" height="5"/>').any()
+    (finding,) = scan(tmp_path).findings
+    assert (finding.kind, finding.names) == ("shapes outside the image", ("a",))
+    put(tmp_path, '<mask label="cell" rle="0,30" left="30" top="40" width="6" height="5"/>')
+    broken(tmp_path, "annotation 1 (mask) lies outside its image of 20x16 pixels")
 
 
 @pytest.mark.parametrize("kind", ["polyline", "points", "cuboid", "skeleton"])

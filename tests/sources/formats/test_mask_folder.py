@@ -28,6 +28,7 @@ from PIL import Image
 from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError
 from augforge.sources.formats.mask_folder import MaskFolder
+from augforge.sources.raster import mask_looks
 
 KIND = "mask-folder"
 HEART, LUNG = block(2, 2, 6, 5), block(4, 1, 12, 9, value=1)
@@ -458,6 +459,19 @@ def test_a_white_ground_is_told(tmp_path: Path) -> None:
 
 
 def test_of_many_masks_a_sample_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("augforge.sources.raster.mask_looks._SAMPLED", 2)
+    monkeypatch.setattr(mask_looks, "_LEAST", 2)
     put_masks(tmp_path, cv2.GaussianBlur(block(20, 12, 40, 30, size=(64, 48)), (9, 9), 0), count=8)
     assert findings(tmp_path)["grey levels in masks"][0].startswith("2 of 2 sampled masks of heart hold")
+
+
+def test_classes_share_the_masks_that_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mask_looks, "_LEAST", 6)
+    decoded: list[Path] = []
+    look = mask_looks.mask_look
+    monkeypatch.setattr(mask_looks, "mask_look", spy(look, decoded, lambda path, threshold=0: path))
+    for number in range(5):
+        put_image(tmp_path / f"images/{number}.png")
+        for name in ("heart", "lung", "spleen"):
+            put_pixels(tmp_path / f"masks/{name}/{number}.png", block(2, 2, 9, 9))
+    scan(KIND, tmp_path)
+    assert sorted(path.parent.name for path in decoded) == ["heart"] * 2 + ["lung"] * 2 + ["spleen"] * 2

@@ -459,7 +459,7 @@ def test_absolute_paths_of_data_that_is_here_too(root: Path, tmp_path_factory: p
     ("line", "part"),
     [
         ("0 0.1 0.1 0.2", "3 numbers behind the class; expected x y of 3 points or more"),
-        ("0", "0 numbers behind the class"),
+        ("0", "0 points; expected 3 or more different ones"),
         ("0 0.1 0.1 0.2 0.2 0.3", "5 numbers behind the class"),
         ("0 0.1 0.1 0.2 0.2 0.3 nan", "'nan' is no finite number"),
         ("0 0.1 0.1 0.2 0.2 0.3 1e999", "is no finite number"),
@@ -603,7 +603,7 @@ def test_a_box_partly_outside_is_cut_and_told(root: Path) -> None:
     expected[4:12, 14:] = True
     np.testing.assert_array_equal(drawn, expected)
     (finding,) = scan(KIND, root, boxes="rectangle").findings
-    assert "by up to 10.0% of its size" in finding.message
+    assert "by up to 2 pixels" in finding.message and "labels/train/a.txt" in finding.message
 
 
 def test_what_rounding_leaves_outside_is_not_told(root: Path) -> None:

@@ -50,7 +50,7 @@ ROOT/                          source.path: cifar-10-batches-py or cifar-100-pyt
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
         scan.require_folder("")
-        places = scan.walk("", {"", ".meta"}, "a batch of CIFAR")
+        places = scan.walk("", {"", ".meta"}, "a batch of CIFAR", _is_named_as_cifar)
         batches = [place for place in places if _BATCH.match(posixpath.basename(place))]
         if not batches and not scan.bad_names:
             raise SourceError(f"{self.root} holds no batch of CIFAR; expected\n{self.layout}\nCorrect source.path.")
@@ -92,6 +92,11 @@ ROOT/                          source.path: cifar-10-batches-py or cifar-100-pyt
         images = RECENT_FILES.get(path, "cifar", read, lambda array: array.nbytes)
         image = images[min(record.data["index"], len(images) - 1)]
         return load_from_array(self, record, np.ascontiguousarray(image))
+
+
+def _is_named_as_cifar(place: str) -> bool:
+    name = posixpath.basename(place)
+    return name in _META or _BATCH.match(name) is not None
 
 
 def _read_images(path: Path) -> NDArray[np.uint8]:

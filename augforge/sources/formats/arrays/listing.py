@@ -46,6 +46,7 @@ def array_facts(images: NDArray[np.uint8]) -> dict[str, Any]:
 def list_arrays(scan: Scan, files: Sequence[ImageFile], numbered: Sequence[str]) -> Listing:
     """The listing of files of images, whose labels' numbers stand for the names in ``numbered``, in their order."""
     source = scan.source
+    scan.note_labels(numbered)
     found = source.classes_of(numbered)
     labels = found if source.classes is None else source.classes
     records = (record for file in files for record in _records(scan, file, numbered, labels))
@@ -62,7 +63,9 @@ def _records(scan: Scan, file: ImageFile, numbered: Sequence[str], labels: tuple
         label = _label(scan, name, where, number, numbered, labels)
         if label is not None:
             data = {"index": index, "label": labels.index(label), "of": len(labels)}
-            yield make_record(name, file.place, {**facts, "sha256": digest}, label, split=split, data=data)
+            yield make_record(
+                name, file.place, {**facts, "sha256": digest}, label, split=split, data=data, drawn=[label]
+            )
 
 
 def _label(

@@ -53,7 +53,7 @@ ROOT/                          source.path
     def scan(self, cache: FileCache) -> Listing:
         scan = Scan(self, cache)
         scan.require_folder("")
-        places = scan.walk("", _SUFFIXES, "an idx file")
+        places = scan.walk("", _SUFFIXES, "an idx file", lambda place: any(p.match(place) for p in (_IMAGES, _LABELS)))
         found = {match[1]: place for place in reversed(places) if (match := _IMAGES.match(place))}
         if not found and not scan.bad_names:
             raise SourceError(

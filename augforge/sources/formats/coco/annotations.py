@@ -12,9 +12,10 @@ from augforge.sample import IGNORE
 from augforge.sources.classes import crowd_class
 from augforge.sources.formats.coco.ids import REMEDY, CocoId, read_flag, require_id
 from augforge.sources.options import Boxes, Crowd
+from augforge.sources.raster import rle
 from augforge.sources.raster.fills import Fill
-from augforge.sources.raster.rle import read_counts
-from augforge.sources.raster.shapes import Farthest, Ring, box_of, box_ring, extend_farthest, flat_ring
+from augforge.sources.raster.outlines import Outlines
+from augforge.sources.raster.shapes import DegeneratePolygon, Ring, box_ring, flat_ring, polygon_ring
 from augforge.sources.scan.documents import is_pixel
 
 Size: TypeAlias = tuple[int, int]
@@ -29,7 +30,7 @@ class AnnotationRules:
         class_by_category: the class of each category id, or None if the category is left out.
         crowd: what becomes of crowds; None if the recipe still has to decide, so that a crowd is an error.
         boxes: what becomes of a box without a mask.
-        drop_degenerate: leave out rings of one or two points, which are errors otherwise.
+        drop_degenerate: leave out rings of fewer than three distinct points, which are errors otherwise.
         fill: which pixels a ring covers, as a box's ring depends on it.
     """
 
@@ -49,16 +50,13 @@ class AnnotatedEntry:
         size: as the file says, or else that of the first mask; None without either.
         shapes: canonical JSON texts of [class, ring or run lengths]; a set, so that a repeated shape counts once.
         drawn: the classes of the shapes.
-        farthest: the polygons that lie farthest out. They are compared with the image later, when its file was read.
+        covering: the classes whose run lengths cover every pixel.
+        outlines: where its polygons lie; they are compared with the image later, when its file was read.
         problem: the first error in its annotations.
         seen: the categories that are annotated in this image.
         negative: LVIS' ``neg_category_ids``: categories that somebody looked for and did not find. None in other files,
             which label every image for all categories.
         partial: LVIS' ``not_exhaustive_category_ids``: categories of which not every instance is annotated.
-        dropped: how many rings of one or two points were left out.
-        rings: how many rings are drawn.
-        within_one: how many of these lie within 0 to 1, as shares of the image's size do.
-        fractions: how many of those are not all whole numbers.
         annotated: whether an annotation names it.
     """
 
@@ -69,12 +67,9 @@ class AnnotatedEntry:
     seen: set[CocoId] = field(default_factory=set)
     shapes: set[str] = field(default_factory=set)
     drawn: set[str] = field(default_factory=set)
-    farthest: Farthest = field(default_factory=list)
+    covering: set[str] = field(default_factory=set)
+    outlines: Outlines = field(default_factory=Outlines)
     problem: str | None = None
-    dropped: int = 0
-    rings: int = 0
-    within_one: int = 0
-    fractions: int = 0
     annotated: bool = False
 
     def add(self, shapes: Iterable[tuple[str, Ring | str]], annotation: str) -> None:
@@ -83,12 +78,9 @@ class AnnotatedEntry:
             self.shapes.add(canonical_json([name, shape]))
             self.drawn.add(name)
             if not isinstance(shape, str):
-                box = box_of(zip(shape[::2], shape[1::2], strict=True))
-                self.farthest = extend_farthest(self.farthest, box, annotation)
-                self.rings += 1
-                if min(box) >= 0 and max(box) <= 1:
-                    self.within_one += 1
-                    self.fractions += not all(map(float.is_integer, shape))
+                self.outlines.add_ring(name, shape, annotation)
+            elif self.size is not None and rle.fills(shape, *self.size):
+                self.covering.add(name)
 
     def facts(self, rules: AnnotationRules) -> dict[str, Any]:
         """What the listing needs, JSON-like; ``unknown`` are the classes that the image is not labelled for."""
@@ -97,11 +89,10 @@ class AnnotatedEntry:
             "size": self.size,
             "shapes": f"[{','.join(sorted(self.shapes))}]",
             "drawn": sorted(self.drawn),
-            "far": self.farthest,
+            "outlines": self.outlines.facts(),
+            "covering": sorted(self.covering),
             "unknown": self._unknown_classes(rules),
             "problem": self.problem,
-            "dropped": self.dropped,
-            "rings": [self.rings, self.within_one, self.fractions],
             "annotated": self.annotated,
         }
 
@@ -155,31 +146,19 @@ def _class_of_annotation(
 
 
 def _rings(segmentation: list[Any], image: AnnotatedEntry, where: str, rules: AnnotationRules) -> Iterator[Ring]:
-    """The rings of an annotation; those of one or two points are left out, and counted, if the recipe says so."""
+    """The rings of an annotation; degenerate ones are left out, and counted, if the recipe says so."""
     if not any(isinstance(ring, list | dict) for ring in segmentation):
         raise SourceError(
             f"{where}: segmentation is the flat list {shorten(segmentation)}; expected a list of polygons, each a flat "
             "list: [[x, y, x, y, ...]]. Put the list in brackets, or export the file again."
         )
     for ring in segmentation:
-        if rules.drop_degenerate and _is_degenerate(ring):
-            image.dropped += 1
-        else:
-            yield _require_ring(ring, where)
-
-
-def _require_ring(ring: Any, where: str) -> Ring:
-    try:
-        return flat_ring(ring, where)
-    except SourceError as error:
-        if not _is_degenerate(ring):
-            raise
-        raise SourceError(f"{error} Or set 'drop_degenerate: true', which leaves out such polygons.") from None
-
-
-def _is_degenerate(ring: Any) -> bool:
-    """Whether a ring has no, one or two points, which enclose nothing."""
-    return isinstance(ring, list) and len(ring) in (0, 2, 4) and all(map(is_pixel, ring))
+        try:
+            yield polygon_ring(ring, where)
+        except DegeneratePolygon:
+            if not rules.drop_degenerate:
+                raise
+            image.outlines.dropped += 1
 
 
 def _box_shapes(box: Any, where: str, rules: AnnotationRules) -> Iterator[Ring | str]:
@@ -199,7 +178,7 @@ def _box_shapes(box: Any, where: str, rules: AnnotationRules) -> Iterator[Ring |
 
 def _run_lengths(segmentation: dict[str, Any], image: AnnotatedEntry, where: str) -> str:
     """Compressed run lengths of a mask, which has to be as large as its image."""
-    counts, (height, width) = read_counts(segmentation, where)
+    counts, (height, width) = rle.read_counts(segmentation, where)
     image.size = image.size or (width, height)
     if (width, height) != image.size:
         raise SourceError(

@@ -60,34 +60,6 @@ def report_unlabelled_files(scan: Scan, files: Sequence[AnnotationFile]) -> None
     scan.warnings += [f"{place} holds no annotation, {meaning}" for place in places]
 
 
-def report_dropped_rings(scan: Scan, annotated: Iterable[AnnotatedImage]) -> None:
-    """Tell how many rings of one or two points were left out."""
-    dropped = {file.sample_name(file.place_of(f["file_name"])): f["dropped"] for file, f in annotated if f["dropped"]}
-    if dropped:
-        scan.find(
-            "polygons of one or two points dropped",
-            f"Polygons of fewer than 3 points, which enclose nothing, were left out by drop_degenerate: "
-            f"{sum(dropped.values())} in {len(dropped)} images",
-            "Correct the annotations if they stand for objects",
-            sorted(dropped),
-        )
-
-
-def check_shares(scan: Scan, file: AnnotationFile) -> None:
-    """Report an error if all polygons of a file are given in shares of the image's size, and not in pixels."""
-    images = file.facts["images"]
-    rings, within_one, fractions = (sum(image["rings"][i] for image in images) for i in range(3))
-    sizes = [image["size"] for image in images if image["rings"][0] and image["size"]]
-    if fractions and rings == within_one and (not sizes or max(map(max, sizes)) > 2):
-        largest = max(sizes, default=None)
-        size = f"images have up to {largest[0]}x{largest[1]} pixels" if largest else "COCO counts in pixels"
-        scan.source_error(
-            f"{scan.root / file.place}: all coordinates of its {rings} polygons lie within 0 to 1, while its {size}; "
-            "expected pixels. Multiply each x by the width and each y by the height of its image, or export the file "
-            "again."
-        )
-
-
 def check_crowds(scan: Scan, files: Sequence[AnnotationFile], crowd: Crowd | None) -> None:
     """Warn of crowds that become `ignore` by default.
 

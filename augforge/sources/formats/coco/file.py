@@ -16,6 +16,7 @@ from augforge.keys import canonical_json
 from augforge.sample import IGNORE
 from augforge.sources.formats.coco.annotations import AnnotatedEntry, AnnotationRules, Size, read_shapes
 from augforge.sources.formats.coco.ids import REMEDY, CocoId, read_flag, read_id, require_id
+from augforge.sources.raster.outlines import Outlines
 from augforge.sources.raster.values import is_name, whole_size
 from augforge.sources.scan.documents import read_json
 
@@ -126,7 +127,8 @@ def _list_images(document: Mapping[str, Any], path: Path) -> dict[CocoId, Annota
         if not is_name(file_name):
             raise SourceError(f"{path}: image {number}: file_name is {shorten(file_name)}; expected a path. {REMEDY}")
         where = f"{path}: image {number}, {file_name}"
-        image = AnnotatedEntry(file_name, _read_size(entry, where))
+        size = _read_size(entry, where)
+        image = AnnotatedEntry(file_name, size, outlines=Outlines(size))
         image.negative = _read_ids(entry.get("neg_category_ids"), f"{where}: neg_category_ids")
         image.partial = (
             _read_ids(entry.get("not_exhaustive_category_ids"), f"{where}: not_exhaustive_category_ids") or set()

@@ -20,9 +20,7 @@ from augforge.sources.core import Listing, PhotoSource, Record, Refused, source
 from augforge.sources.formats.coco.annotations import AnnotationRules
 from augforge.sources.formats.coco.checks import (
     check_crowds,
-    check_shares,
     find_mismatched,
-    report_dropped_rings,
     report_left_files,
     report_orphans,
     report_phantoms,
@@ -34,9 +32,8 @@ from augforge.sources.formats.coco.images import find_images, image_folder
 from augforge.sources.formats.coco.layout import AnnotatedImage, AnnotationFile, leaves_root
 from augforge.sources.formats.coco.licences import licences_of_files, read_licences
 from augforge.sources.loading import draw_shapes, known_bits, load_image, make_sample
-from augforge.sources.options import Boxes, Crowd
+from augforge.sources.options import DROP_DEGENERATE, Boxes, Crowd
 from augforge.sources.raster.fills import POLYGON_FILL, Fill, with_fill
-from augforge.sources.raster.shapes import shape_outside_image
 from augforge.sources.scan.likely import conversion_of, is_unread, layout_error
 from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.records import make_record, name_of, place_inside
@@ -97,9 +94,7 @@ ROOT/                          source.path
     )
     boxes: Boxes = Field("error", description="annotations with a box alone: an error, a rectangle, or left out")
     polygon_fill: Fill = POLYGON_FILL
-    drop_degenerate: bool = Field(
-        False, description="leave out polygons of one or two points, and tell how many; otherwise they are errors"
-    )
+    drop_degenerate: bool = DROP_DEGENERATE
 
     @model_validator(mode="after")
     def _check_crowd_option(self) -> Coco:
@@ -116,10 +111,8 @@ ROOT/                          source.path
         annotated: dict[str, AnnotatedImage] = {}
         for file in files:
             report_orphans(scan, file)
-            check_shares(scan, file)
             self._add_images(scan, file, places, annotated)
         report_unlabelled_files(scan, files)
-        report_dropped_rings(scan, annotated.values())
         check_crowds(scan, files, self.crowd)
         self._refuse_unannotated(scan, files, places - annotated.keys())
         images = ((file.sample_name(place), place) for place, (file, _) in annotated.items() if place in places)
@@ -173,7 +166,9 @@ ROOT/                          source.path
     @property
     def _kind(self) -> str:
         """What the cache calls `_read_facts`: it names everything besides the file that decides the result."""
-        return f"coco@{self.adapter_version}, facts@9 {digest(*(getattr(self, option) for option in _READING_OPTIONS))}"
+        return (
+            f"coco@{self.adapter_version}, facts@10 {digest(*(getattr(self, option) for option in _READING_OPTIONS))}"
+        )
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
         document = read_document(path)
@@ -265,13 +260,14 @@ ROOT/                          source.path
         for place, found in image_facts.items():
             file, image = annotated[place]
             name, path = file.sample_name(place), self.root / file.place
-            outside = shape_outside_image(image["far"], found, path)
             if image["problem"] is not None:
                 scan.bad_sample(name, "broken annotation", f"{path}: {image['problem']}")
             elif image["size"] is not None and image["size"] != [found["width"], found["height"]]:
                 scan.check_size(name, f"{file.place}: {image['file_name']}", image["size"], found)
-            elif outside is not None:
-                scan.bad_sample(name, "outside the image", outside)
+            else:
+                scan.note_outlines(name, file.place, image["outlines"], found, shared=True)
+                for class_ in image["covering"]:
+                    scan.note_covered(name, class_)
             content, known = file.table.content(image["shapes"]), file.table.known
             unknown = known if name in mismatched else image["unknown"]
             if unknown:

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from xml.etree.ElementTree import Element, ParseError, fromstring  # doctypes, and so entities, are refused before
 
 from augforge.errors import SourceError
 from augforge.sources.formats.cvat.shapes import SHAPES, WITHOUT_AREA, Size
-from augforge.sources.raster.shapes import Farthest, box_of, extend_farthest
+from augforge.sources.raster.outlines import Outlines
+from augforge.sources.raster.shapes import DegeneratePolygon
 from augforge.sources.raster.values import is_name, whole_size
 from augforge.sources.scan.documents import read_text
 
 _REMEDY = "Export it again."
 
+Entry: TypeAlias = tuple[str, Size, str | None, list[tuple[Element, str | None]]]
+"""Name, size and subset of an image, and its annotations with their labels."""
 
-def read_facts(path: Path) -> dict[str, Any] | None:
+
+def read_facts(path: Path, drop: bool = False) -> dict[str, Any] | None:
     """Facts of a CVAT file, JSON-like; None for any other XML.
 
     - ``labels``: in their order.
     - ``images``: for each image ``name``, ``size`` (width and height), ``subset``, ``shapes`` as [label, kind, ring or
-      run lengths], ``lines`` as [label, kind] of annotations without area, the number of ``tags``, ``far`` (see
-      `shape_outside_image`), and a ``problem``, which does not name the file, or None.
+      run lengths], ``lines`` as [label, kind] of annotations without area, the number of ``tags``, their ``outlines``,
+      and a ``problem``, which does not name the file, or None.
     - ``video``: whether the images are frames of a video, which are named by their numbers.
 
-    Raises SourceError if the file is no XML, or lacks what every CVAT file has.
+    Polygons that enclose nothing are a problem; with ``drop`` they are left out, and counted. Raises SourceError if the
+    file is no XML, or lacks what every CVAT file has.
     """
     document = _parse(path)
     if document.tag != "annotations":
@@ -36,7 +41,8 @@ def read_facts(path: Path) -> dict[str, Any] | None:
             f"{path} is of version {version}; expected CVAT's XML 1.1. Export it as 'CVAT for images 1.1'."
         )
     tracks = document.findall("track")
-    images = list(_frames(document, path) if tracks else _images(document, path))
+    entries = _frames(document, path) if tracks else _images(document, path)
+    images = [_read_image(*entry, drop) for entry in entries]
     used = [label for image in images for label, *_ in (*image["shapes"], *image["lines"])]
     return {"labels": list(dict.fromkeys([*_labels(document), *used])), "images": images, "video": bool(tracks)}
 
@@ -60,7 +66,7 @@ def _labels(document: Element) -> Iterator[str]:
             yield name
 
 
-def _images(document: Element, path: Path) -> Iterator[dict[str, Any]]:
+def _images(document: Element, path: Path) -> Iterator[Entry]:
     for element in document.iterfind("image"):
         name = element.get("name")
         if not is_name(name):
@@ -71,10 +77,10 @@ def _images(document: Element, path: Path) -> Iterator[dict[str, Any]]:
             size = None
         if size is None:
             raise SourceError(f"{path}: image '{name}' has no width and height in pixels. {_REMEDY}")
-        yield _read_image(name, size, element.get("subset"), [(child, child.get("label")) for child in element])
+        yield name, size, element.get("subset"), [(child, child.get("label")) for child in element]
 
 
-def _frames(document: Element, path: Path) -> Iterator[dict[str, Any]]:
+def _frames(document: Element, path: Path) -> Iterator[Entry]:
     """The frames of a video that its tracks annotate, named as CVAT names their images."""
     sizes = [
         document.findtext(f"meta/*/original_size/{side}") or document.findtext(f"meta/original_size/{side}")
@@ -92,24 +98,31 @@ def _frames(document: Element, path: Path) -> Iterator[dict[str, Any]]:
             if shape.get("outside") != "1":
                 frames.setdefault(int(frame), []).append((shape, track.get("label")))
     for number, shapes in sorted(frames.items()):
-        yield _read_image(f"frame_{number:06d}", size, None, shapes)
+        yield f"frame_{number:06d}", size, None, shapes
 
 
 def _read_image(
-    name: str, size: Size, subset: str | None, annotations: list[tuple[Element, str | None]]
+    name: str, size: Size, subset: str | None, annotations: list[tuple[Element, str | None]], drop: bool
 ) -> dict[str, Any]:
     """Facts of one image; a shape that cannot be drawn is its problem."""
     image: dict[str, Any] = {"name": name, "size": [*size], "subset": subset or "", "problem": None}
-    image |= {"shapes": [], "lines": [], "tags": 0, "far": []}
+    image |= {"shapes": [], "lines": [], "tags": 0}
+    outlines = Outlines(size)
     try:
         for position, (element, label) in enumerate(annotations, start=1):
-            _add_annotation(image, element, label, f"image '{name}', annotation {position} ({element.tag})", size)
+            where = f"image '{name}', annotation {position} ({element.tag})"
+            try:
+                _add_annotation(image, outlines, element, label, where)
+            except DegeneratePolygon:
+                if not drop:
+                    raise
+                outlines.dropped += 1
     except SourceError as error:
         image["problem"] = str(error)
-    return image
+    return {**image, "outlines": outlines.facts()}
 
 
-def _add_annotation(image: dict[str, Any], element: Element, label: str | None, where: str, size: Size) -> None:
+def _add_annotation(image: dict[str, Any], outlines: Outlines, element: Element, label: str | None, where: str) -> None:
     kind = element.tag
     if kind == "tag":
         image["tags"] += 1
@@ -117,16 +130,13 @@ def _add_annotation(image: dict[str, Any], element: Element, label: str | None, 
         if not is_name(label):
             raise SourceError(f"{where} has no label. {_REMEDY}")
         if kind in SHAPES:
-            shape = SHAPES[kind](element, where, size)
+            shape, box = SHAPES[kind](element, where, image["size"])
             image["shapes"].append([label, kind, shape])
-            image["far"] = _with_ring(image["far"], shape, where)
+            if isinstance(shape, str):
+                outlines.add_box(box, where)
+            else:
+                outlines.add_ring(label, shape, where)
         else:
             image["lines"].append([label, kind])
     else:
         raise SourceError(f"{where} is of a kind that is not known; expected {', '.join(SHAPES)}. Convert it in CVAT.")
-
-
-def _with_ring(far: Farthest, shape: list[float] | str, where: str) -> Farthest:
-    if isinstance(shape, str):
-        return far
-    return extend_farthest(far, box_of(list(zip(shape[::2], shape[1::2], strict=True))), where)

@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 
 from augforge.errors import SourceError
 from augforge.sources.raster import rle
-from augforge.sources.raster.shapes import Ring, flat_ring, rectangle
+from augforge.sources.raster.outlines import Box, box_of
+from augforge.sources.raster.shapes import Ring, polygon_ring, rectangle
 from augforge.sources.scan.documents import MAX_PIXEL
 from augforge.sources.scan.images import MAX_PIXELS
 
 Size: TypeAlias = tuple[int, int]
 """Width and height in pixels."""
+
+Drawn: TypeAlias = tuple[Ring | str, Box]
+"""A ring or compressed run lengths, and the box around the whole shape, which may reach out of the image."""
 
 _EDGE = 1e-9
 """Pixels by which a centre may lie outside of an edge, since sines and cosines are rounded."""
@@ -50,12 +54,16 @@ def _whole(element: Element, name: str, where: str) -> int:
     return int(value)
 
 
-def _polygon(element: Element, where: str, size: Size) -> Ring:
+def _polygon(element: Element, where: str, size: Size) -> Drawn:
     try:
         points = [float(value) for pair in element.get("points", "").split(";") for value in _pair(pair)]
     except ValueError:
         raise SourceError(f"{where}: points are no list 'x,y;x,y;...' of pixels. Export it again.") from None
-    return flat_ring(points, where)
+    return _with_box(polygon_ring(points, where))
+
+
+def _with_box(ring: Ring) -> Drawn:
+    return ring, box_of(zip(ring[::2], ring[1::2], strict=True))
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -63,14 +71,23 @@ def _pair(text: str) -> tuple[str, str]:
     return x, y
 
 
-def _box(element: Element, where: str, size: Size) -> Ring | str:
+def _box(element: Element, where: str, size: Size) -> Drawn:
     """A box as the ring of its edges; if it is turned, the run lengths of its pixels."""
     x0, y0, x1, y1 = (number(element, name, where) for name in ("xtl", "ytl", "xbr", "ybr"))
     x0, x1, y0, y1 = min(x0, x1), max(x0, x1), min(y0, y1), max(y0, y1)
     if not (angle := _rotation(element, where)):
-        return rectangle(x0, y0, x1, y1)
-    along, across = _axes(size, (x0 + x1) / 2, (y0 + y1) / 2, angle)
-    return rle.encode((abs(along) <= (x1 - x0) / 2 + _EDGE) & (abs(across) <= (y1 - y0) / 2 + _EDGE))
+        return _with_box(rectangle(x0, y0, x1, y1))
+    cx, cy, half, across_half = (x0 + x1) / 2, (y0 + y1) / 2, (x1 - x0) / 2, (y1 - y0) / 2
+    along, across = _axes(size, cx, cy, angle)
+    inside = (abs(along) <= half + _EDGE) & (abs(across) <= across_half + _EDGE)
+    cosine, sine = abs(math.cos(angle)), abs(math.sin(angle))
+    return rle.encode(inside), _box_around(
+        cx, cy, half * cosine + across_half * sine, half * sine + across_half * cosine
+    )
+
+
+def _box_around(cx: float, cy: float, across: float, down: float) -> Box:
+    return cx - across, cy - down, cx + across, cy + down
 
 
 def _rotation(element: Element, where: str) -> float:
@@ -85,16 +102,19 @@ def _axes(size: Size, cx: float, cy: float, angle: float) -> tuple[NDArray[np.fl
     return along, (y - cy) * math.cos(angle) - (x - cx) * math.sin(angle)
 
 
-def _ellipse(element: Element, where: str, size: Size) -> str:
+def _ellipse(element: Element, where: str, size: Size) -> Drawn:
     """The run lengths of the pixels whose centres lie in an ellipse."""
     cx, cy, rx, ry = (number(element, name, where) for name in ("cx", "cy", "rx", "ry"))
     if not (rx > 0 and ry > 0):
         raise SourceError(f"{where}: rx and ry are {rx} and {ry}; expected more than 0. Correct or remove the ellipse.")
-    along, across = _axes(size, cx, cy, _rotation(element, where))
-    return rle.encode((along / rx) ** 2 + (across / ry) ** 2 <= 1)
+    angle = _rotation(element, where)
+    along, across = _axes(size, cx, cy, angle)
+    cosine, sine = math.cos(angle), math.sin(angle)
+    box = _box_around(cx, cy, math.hypot(rx * cosine, ry * sine), math.hypot(rx * sine, ry * cosine))
+    return rle.encode((along / rx) ** 2 + (across / ry) ** 2 <= 1), box
 
 
-def _mask(element: Element, where: str, size: Size) -> str:
+def _mask(element: Element, where: str, size: Size) -> Drawn:
     """The run lengths of a mask, which CVAT writes along the rows of a box, beginning with zeros."""
     left, top, width, height = (_whole(element, name, where) for name in ("left", "top", "width", "height"))
     words = [word.strip() for word in element.get("rle", "").split(",")]
@@ -107,13 +127,13 @@ def _mask(element: Element, where: str, size: Size) -> str:
     x0, y0 = max(left, 0), max(top, 0)
     cut = inside[y0 - top : max(size[1] - top, 0), x0 - left : max(size[0] - left, 0)]
     whole[y0 : y0 + cut.shape[0], x0 : x0 + cut.shape[1]] = cut
-    return rle.encode(whole)
+    return rle.encode(whole), (left, top, left + width, top + height)
 
 
-SHAPES: Mapping[str, Callable[[Element, str, Size], Ring | str]] = {
+SHAPES: Mapping[str, Callable[[Element, str, Size], Drawn]] = {
     "polygon": _polygon,
     "box": _box,
     "ellipse": _ellipse,
     "mask": _mask,
 }
-"""For each kind of annotation with an area, what gives its ring or compressed run lengths. Raises SourceError."""
+"""For each kind of annotation with an area, what gives its shape and the box around it. Raises SourceError."""

@@ -6,6 +6,7 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -15,12 +16,15 @@ from augforge.errors import SourceError, some
 from augforge.keys import canonical_json
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
-from augforge.sources.core import Listing, Record, Refused, Source, source
+from augforge.sources.core import Listing, PhotoSource, Record, Refused, source
 from augforge.sources.formats.cvat.file import read_facts
 from augforge.sources.loading import draw_shapes, known_bits, load_image, make_sample
+from augforge.sources.options import DROP_DEGENERATE
 from augforge.sources.raster.fills import POLYGON_FILL, Fill, with_fill
-from augforge.sources.raster.shapes import box_ring, shape_outside_image
-from augforge.sources.scan.agreeing import existing_place
+from augforge.sources.raster.outlines import Outlines
+from augforge.sources.raster.shapes import box_ring
+from augforge.sources.scan.agreeing import Agreeing, as_file_looks
+from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.own_splits import own_split
 from augforge.sources.scan.records import folder_or_name, make_record, name_of, place_inside
 from augforge.sources.scan.scanning import IMAGES, Scan
@@ -47,7 +51,7 @@ class _Image:
 
 
 @source
-class Cvat(Source):
+class Cvat(PhotoSource):
     """Reads CVAT's XML 1.1 of tasks, projects and jobs, "for images" and "for video": every .xml below the root.
 
     Masks, polygons, boxes and ellipses, turned ones too, are drawn and united by label. A box covers the pixels from
@@ -74,6 +78,7 @@ ROOT/                          source.path
     )
     boxes: Literal["rectangle", "drop"] = Field("rectangle", description="boxes: filled as rectangles, or left out")
     polygon_fill: Fill = POLYGON_FILL
+    drop_degenerate: bool = DROP_DEGENERATE
     missing_annotation: Literal["empty", "unlabelled"] = Field(
         "empty", description="an image without any annotation: nothing is there, or nobody looked"
     )
@@ -89,7 +94,11 @@ ROOT/                          source.path
         unnamed = sorted(found - {image.place for image in images.values()})
         scan.refused += [Refused(name_of(place), "no annotation", place) for place in unnamed]
         self._warn(scan, [image.facts for image in images.values()])
+        annotated = [entry[0] for image in images.values() for key in ("shapes", "lines") for entry in image.facts[key]]
+        scan.drawn_somewhere = {*self.classes_of(annotated)}  # what has no area is there too
         facts = scan.image_facts((name, image.place) for name, image in images.items())
+        claims = {image.place: _claim_of(name, image) for name, image in images.items() if scan.turned}
+        scan.settle_orientation(facts, claims.get)
         records = (self._make_record(scan, name, image, facts, table) for name, image in images.items())
         return scan.make_listing((record for record in records if record), table.names)
 
@@ -99,6 +108,11 @@ ROOT/                          source.path
 
     # ---- files ----
 
+    @property
+    def _kind(self) -> str:
+        """The kind of `read_facts` in the cache: it names everything besides the file that decides the result."""
+        return f"cvat@{self.adapter_version}, facts@2{' without degenerate ones' * self.drop_degenerate}"
+
     def _read_files(self, scan: Scan, places: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The facts of each CVAT file by its place; other XML is refused. Raises SourceError if there is none."""
         if self.annotations is not None:
@@ -106,7 +120,7 @@ ROOT/                          source.path
             place_inside(self.root, places[0], f"{self.root}: annotations", self.follows_links)
         files = {}
         for place in places:
-            facts = scan.file_facts(self.root / place, f"cvat@{self.adapter_version}, facts@1", read_facts)
+            facts = scan.file_facts(self.root / place, self._kind, partial(read_facts, drop=self.drop_degenerate))
             if facts is None:
                 scan.refused.append(Refused(name_of(place), "not a CVAT file", place))
             else:
@@ -133,9 +147,10 @@ ROOT/                          source.path
     def _images_of(self, scan: Scan, file: str, facts: Mapping[str, Any], found: set[str]) -> Iterator[_Image]:
         folder = posixpath.dirname(file)
         stems = {name_of(place): place for place in sorted(found, reverse=True)} if facts["video"] else {}
+        places = Agreeing(stems) if facts["video"] else Agreeing(found, as_file_looks)
         for image in facts["images"]:
             try:
-                place = self._image_place(file, image, stems if facts["video"] else found)
+                place = self._image_place(file, image, places)
             except SourceError as error:
                 scan.bad_sample(name_of(image["name"]), "no image", str(error))
                 continue
@@ -144,7 +159,7 @@ ROOT/                          source.path
         if facts["video"]:
             yield from _other_frames(file, facts, stems)
 
-    def _image_place(self, file: str, image: Mapping[str, Any], found: Any) -> str:
+    def _image_place(self, file: str, image: Mapping[str, Any], found: Agreeing) -> str:
         """The place of an image, or its stem among ``found``. Raises SourceError if it is nowhere."""
         where, base = f"{self.root / file}: image '{image['name']}'", posixpath.dirname(file)
         tried = [
@@ -157,8 +172,7 @@ ROOT/                          source.path
             for folder in _FOLDERS
             if image["subset"] or "{" not in folder
         ]
-        agreeing = (existing_place(self.root, place) for place in tried if not place.isascii())
-        place = next((place for place in (*tried, *agreeing) if place in found), None)
+        place = next((there for place in tried if (there := found.find(place)) is not None), None)
         if place is None:
             raise SourceError(
                 f"{where} does not exist as {tried[0]}; expected it there. Add it, or export with images."
@@ -200,13 +214,13 @@ ROOT/                          source.path
         found, path = facts.get(image.place), self.root / image.file
         if found is None:
             return None
-        outside = shape_outside_image(image.facts["far"], found, path)
         if image.facts["size"] != [found["width"], found["height"]]:
             scan.check_size(name, f"{image.file}: {image.facts['name']}", image.facts["size"], found)
         elif image.facts["problem"] is not None:
             scan.bad_sample(name, "broken annotation", f"{path}: {image.facts['problem']}")
-        elif outside is not None:
-            scan.bad_sample(name, "outside the image", outside)
+        else:
+            outlines = self._with_classes(image.facts["outlines"])
+            scan.note_outlines(name, image.file, outlines, found, shared=True)
         shapes = [
             canonical_json([class_, self._ring_of_box(shape) if kind == "box" else shape])
             for label, kind, shape in image.facts["shapes"]
@@ -216,7 +230,13 @@ ROOT/                          source.path
         data = {"shapes": text, "known": known}
         content, group = with_fill(table.content([text, known]), self.polygon_fill), folder_or_name(name)
         split = own_split(image.facts["subset"]) if self.own_splits else None
-        return make_record(name, image.place, found, content, group=group, split=split, data=data)
+        drawn = self.classes_of(label for label, *_ in image.facts["shapes"])
+        return make_record(name, image.place, found, content, group=group, split=split, data=data, drawn=drawn)
+
+    def _with_classes(self, outlines: Mapping[str, Any]) -> dict[str, Any]:
+        """The outlines with classes in place of labels."""
+        named = [(self.class_of(label), box) for label, box in outlines["framing"]]
+        return {**outlines, "framing": [(class_, box) for class_, box in named if class_ is not None]}
 
     def _ring_of_box(self, shape: list[float] | str) -> list[float] | str:
         """The ring of an upright box, given by its edges; run lengths of a turned one stay."""
@@ -239,4 +259,9 @@ def _other_frames(file: str, facts: Mapping[str, Any], stems: Mapping[str, str])
         frame = posixpath.basename(stem)
         if stem.startswith(below) and frame.startswith("frame_") and frame not in named:
             empty = {"name": frame, "size": size, "subset": "", "problem": None, "shapes": [], "lines": [], "tags": 0}
-            yield _Image(file, place, posixpath.join(folder, frame), {**empty, "far": []})
+            yield _Image(file, place, posixpath.join(folder, frame), {**empty, "outlines": Outlines().facts()})
+
+
+def _claim_of(name: str, image: _Image) -> Claim:
+    """What a CVAT file says of a photo that EXIF turns."""
+    return Claim(name, image.facts["size"], image.file, drawn=bool(image.facts["shapes"]))

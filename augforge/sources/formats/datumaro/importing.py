@@ -10,7 +10,8 @@ import logging
 import os
 import posixpath
 import warnings
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -178,6 +179,24 @@ def _read_cvat_images(path: Path) -> Iterator[tuple[str, str | None, set[str]]]:
                 element.clear()
     except (ElementTree.ParseError, OSError, ValueError) as error:
         raise SourceError(f"{path} cannot be read as XML ({error}). Correct it there or export it again.") from error
+
+
+def all_annotations(items: Mapping[str, Item]) -> Iterator[Any]:
+    """The annotations of all images."""
+    return (annotation for item in items.values() for annotation in item.of)
+
+
+def rest_warnings(items: Mapping[str, Item], taken: Collection[str], decided: bool) -> list[str]:
+    """Warnings of kinds of annotations that are not taken, and of images without any unless the recipe decides."""
+    rest = Counter(kind for annotation in all_annotations(items) if (kind := annotation.type.name) not in taken)
+    found = [f"{count} annotations of kind {kind} are left out" for kind, count in sorted(rest.items())]
+    unannotated = [name for name, item in items.items() if not item.of]
+    if unannotated and not decided:
+        found.append(
+            f"{len(unannotated)} of {len(items)} images have no annotations, such as {unannotated[0]}: nothing is "
+            "there, unless missing_annotation says that they are unlabelled"
+        )
+    return found
 
 
 def unlisted_images_warning(root: Path, places: Collection[str]) -> list[str]:

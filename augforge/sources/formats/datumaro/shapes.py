@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 
 from augforge.errors import SourceError
+from augforge.sample import IGNORE
 from augforge.sources.formats.datumaro.importing import cause_of, without_warnings
-from augforge.sources.raster.shapes import Box, flat_ring, rectangle
+from augforge.sources.options import Boxes, Crowd
+from augforge.sources.raster.outlines import Box
+from augforge.sources.raster.shapes import flat_ring, polygon_ring, rectangle
 
 
 def thing_key(annotation: Any) -> tuple[Any, Any]:
@@ -23,6 +26,17 @@ def label_name(annotation: Any, labels: Sequence[str], where: str) -> str:
     if number is None or not 0 <= number < len(labels):
         raise SourceError(f"{where}: a {annotation.type.name} has no label of the categories. Give it one there.")
     return labels[int(number)]
+
+
+def check_decided(annotation: Any, boxes: Boxes, crowd: Crowd | None, where: str) -> None:
+    """Raise SourceError for a box or a crowd if the recipe does not say what becomes of it."""
+    if annotation.type.name == "bbox" and boxes == "error":
+        raise SourceError(f"{where} has a box; expected masks. Set 'boxes: rectangle' or 'boxes: drop'.")
+    if crowd is None and annotation.attributes.get("is_crowd"):
+        raise SourceError(
+            f"{where} has a crowd (is_crowd); expected a decision. Set 'crowd: class' if the data marks objects so, or "
+            f"'crowd: {IGNORE}' or 'crowd: drop'."
+        )
 
 
 def labels_without_area(annotations: Sequence[Any], labels: Sequence[str]) -> set[str]:
@@ -59,8 +73,8 @@ def _require_no_rotation(annotation: Any, where: str) -> None:
         raise SourceError(f"{where}: a {annotation.type.name} has a rotation, which is not drawn. Make it a polygon.")
 
 
-def _ring(annotation: Any, where: str) -> list[float]:
-    return flat_ring([float(value) for value in annotation.points], where)
+def _polygon(annotation: Any, where: str) -> list[float]:
+    return polygon_ring([float(value) for value in annotation.points], where)
 
 
 def _rectangle(annotation: Any, where: str) -> list[float]:
@@ -79,7 +93,7 @@ SHAPES: dict[str, Callable[[Any, str], Any]] = {
     "bbox": _rectangle,
     "ellipse": _ellipse,
     "mask": _mask_pixels,
-    "polygon": _ring,
+    "polygon": _polygon,
     "rotated_bbox": _outline,
 }
 """For each kind of annotation, what gives its ring or mask (H, W). Raises SourceError naming the item."""

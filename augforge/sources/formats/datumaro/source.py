@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, Literal
@@ -17,14 +16,23 @@ from augforge.keys import canonical_json
 from augforge.sample import IGNORE, NO_CLASSES, Sample
 from augforge.sources.classes import ClassTable, check_crowd, class_table_of_scan, crowd_class
 from augforge.sources.core import Listing, PhotoSource, Record, source
-from augforge.sources.formats.datumaro.importing import Imported, Item, import_items, unlisted_images_warning
-from augforge.sources.formats.datumaro.shapes import SHAPES, label_name, labels_without_area, thing_key
+from augforge.sources.formats.datumaro.importing import (
+    Imported,
+    Item,
+    all_annotations,
+    import_items,
+    rest_warnings,
+    unlisted_images_warning,
+)
+from augforge.sources.formats.datumaro.shapes import SHAPES, check_decided, label_name, labels_without_area, thing_key
 from augforge.sources.loading import draw_shapes, known_bits, label_vector, load_image, make_sample
-from augforge.sources.options import Boxes, Crowd
+from augforge.sources.options import DROP_DEGENERATE, Boxes, Crowd
 from augforge.sources.raster import rle
 from augforge.sources.raster.fills import POLYGON_FILL, Fill, with_fill
-from augforge.sources.raster.shapes import box_ring
+from augforge.sources.raster.outlines import Outlines
+from augforge.sources.raster.shapes import DegeneratePolygon, box_ring
 from augforge.sources.raster.values import is_name
+from augforge.sources.scan.agreeing import existing_place
 from augforge.sources.scan.orientation import Claim
 from augforge.sources.scan.own_splits import is_split_name, own_split
 from augforge.sources.scan.records import folder_or_name, make_record, place_inside
@@ -82,6 +90,7 @@ ROOT/                          source.path
         "error, as tools mark objects so: Datumaro and CVAT all masks in COCO files, KITTI all without instances",
     )
     polygon_fill: Fill = POLYGON_FILL
+    drop_degenerate: bool = DROP_DEGENERATE
     missing_annotation: Literal["empty", "unlabelled", "error"] = Field(
         "empty", description="an image without annotations: nothing is there, unlabelled, or broken"
     )
@@ -98,33 +107,29 @@ ROOT/                          source.path
         imported = import_items(self.root, self.dataset_format)
         labels, items = imported.labels, self._find_items(scan, imported)
         scan.warnings += imported.warnings
-        masks = self.take == "masks" if self.take else any(map(self._is_shape, _all_annotations(items)))
-        self._warn_of_the_rest(scan, items, masks)
+        masks = self.take == "masks" if self.take else any(map(self._is_shape, all_annotations(items)))
+        decided = "missing_annotation" in self.model_fields_set
+        scan.warnings += rest_warnings(items, {*SHAPES} if masks else {"label"}, decided)
         scan.warnings += unlisted_images_warning(self.root, {item.place for item in items.values()})
         facts = scan.image_facts((name, item.place) for name, item in items.items())
         sound = {name: item for name, item in items.items() if item.place in facts}
         if masks:
             table = self._class_table(scan, labels)
             self._settle_orientation(scan, sound, facts)
-            found = [
-                self._mask_record(scan, name, item, facts[item.place], labels, table) for name, item in sound.items()
-            ]
-            return scan.make_listing(filter(None, found), table.names)
+            drawn = (self._mask_record(scan, *pair, facts[pair[1].place], labels, table) for pair in sound.items())
+            return scan.make_listing(filter(None, [*drawn]), table.names)
+        scan.note_labels(labels)
         names = self.classes_of(labels) if self.classes is None else self.classes
         found = [self._label_record(scan, name, item, facts[item.place], labels, names) for name, item in sound.items()]
         return scan.make_listing(filter(None, found), NO_CLASSES, names)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         image = load_image(self.root, record)
+        known = known_bits(record, classes)
         if "shapes" in record.data:
-            return make_sample(
-                record, image, draw_shapes(record, classes, self.polygon_fill), known_bits(record, classes)
-            )
-        planes = bitmask.empty(record.height, record.width, len(classes))
-        label = None if record.data["label"] is None else label_vector(record)
-        return make_sample(record, image, planes, known_bits(record, classes), label)
-
-    # ---- what Datumaro finds ----
+            return make_sample(record, image, draw_shapes(record, classes, self.polygon_fill), known)
+        planes, given = bitmask.empty(record.height, record.width, len(classes)), record.data["label"] is not None
+        return make_sample(record, image, planes, known, label_vector(record) if given else None)
 
     def _check_links(self, scan: Scan) -> None:
         """Raise SourceError for a link out of the root that Datumaro would follow, and that is no image's.
@@ -134,6 +139,7 @@ ROOT/                          source.path
         for file in walk(self.root, "", follow=self.follows_links):
             if file.fault is not None and PurePosixPath(file.place).suffix.lower() in _ANNOTATIONS:
                 scan.source_error(file.fault[1])
+        scan.visited.add(".")  # it reads what it wants of the whole folder
         scan.raise_problems()
 
     def _find_items(self, scan: Scan, imported: Imported) -> dict[str, Item]:
@@ -159,9 +165,10 @@ ROOT/                          source.path
         path = getattr(item.media, "path", "") or ""
         where = f"{self.root}: item '{item.id}' of subset '{item.subset}'"
         try:
-            if not is_name(item.id) or not os.path.isfile(path):  # noqa: PTH113 (text, and called 100,000 times)
+            place = existing_place(self.root, os.path.relpath(path, self.root)) if path else None
+            if not is_name(item.id) or place is None:
                 raise SourceError(f"{where} has no image file{path and ' '}{path}; expected one. Add it.")
-            return place_inside(self.root, os.path.relpath(path, self.root), where, self.follows_links)
+            return place_inside(self.root, place, where, self.follows_links)
         except SourceError as error:
             scan.orphans[str(item.id)] = path
             scan.bad_sample(str(item.id), "no image", str(error))
@@ -171,8 +178,6 @@ ROOT/                          source.path
         """The split that the subsets prescribe, if they agree."""
         splits = {own_split(name) for name in item.subsets if is_split_name(name)}
         return splits.pop() if len(splits) == 1 else None
-
-    # ---- annotations ----
 
     def _settle_orientation(self, scan: Scan, items: Mapping[str, Item], facts: MutableMapping[str, Any]) -> None:
         """Decide how photos that EXIF turns are read, by the sizes that the annotations state."""
@@ -203,36 +208,34 @@ ROOT/                          source.path
             annotation for annotation in drawn if annotation.type.name != "bbox" or thing_key(annotation) not in masked
         ]
 
-    def _warn_of_the_rest(self, scan: Scan, items: Mapping[str, Item], masks: bool) -> None:
-        """Warn of kinds of annotations that are left out, and of images without annotations."""
-        taken = {*SHAPES} if masks else {"label"}
-        rest = Counter(kind for annotation in _all_annotations(items) if (kind := annotation.type.name) not in taken)
-        scan.warnings += [f"{count} annotations of kind {kind} are left out" for kind, count in sorted(rest.items())]
-        unannotated = [name for name, item in items.items() if not item.of]
-        if unannotated and "missing_annotation" not in self.model_fields_set:
-            scan.warnings.append(
-                f"{len(unannotated)} of {len(items)} images have no annotations, such as {unannotated[0]}: nothing is "
-                "there, unless missing_annotation says that they are unlabelled"
-            )
-
     def _mask_record(
         self, scan: Scan, name: str, item: Item, facts: Mapping[str, Any], labels: list[str], table: ClassTable
     ) -> Record | None:
+        outlines = Outlines()
         try:
-            read = list(self._read_shapes(scan, name, item, facts, labels))
+            read = list(self._read_shapes(scan, name, item, facts, labels, outlines))
         except SourceError as error:
             scan.bad_sample(name, "broken annotation", str(error))
             return None
+        scan.note_outlines(name, item.place, outlines.facts(), facts)
         known = table.known if self._is_labelled(scan, name, item, self._drawn_annotations(item)) else []
         unknown = {self.class_of(label) for label in labels_without_area(item.of, labels)}
         known = [class_ for class_ in known if class_ not in unknown]
+        drawn = {class_ for class_, _ in read}
+        scan.drawn_somewhere = {*(scan.drawn_somewhere or ()), *drawn, *filter(None, unknown)}
         text = f"[{','.join(sorted({canonical_json(shape) for shape in read}))}]"
         content, data = with_fill(table.content([text, known]), self.polygon_fill), {"shapes": text, "known": known}
-        group, split, drawn = folder_or_name(name), self._split_of(item), (class_ for class_, _ in read)
+        group, split = folder_or_name(name), self._split_of(item)
         return make_record(name, item.place, facts, content, group=group, split=split, data=data, drawn=drawn)
 
     def _read_shapes(
-        self, scan: Scan, name: str, item: Item, facts: Mapping[str, Any], labels: list[str]
+        self,
+        scan: Scan,
+        name: str,
+        item: Item,
+        facts: Mapping[str, Any],
+        labels: list[str],
+        outlines: Outlines,
     ) -> Iterator[tuple[str, Any]]:
         """Class and shape, a ring or compressed run lengths, of the annotations; reports a wrong size."""
         where = f"{self.root}: item '{name}'"
@@ -242,7 +245,17 @@ ROOT/                          source.path
             class_ = self._class_of_annotation(annotation, labels, where)
             if class_ is None:
                 continue
-            shape = SHAPES[annotation.type.name](annotation, where)
+            try:
+                shape = SHAPES[annotation.type.name](annotation, where)
+            except DegeneratePolygon:
+                if not self.drop_degenerate:
+                    raise
+                outlines.dropped += 1
+                continue
+            if isinstance(shape, list):
+                outlines.add_ring(class_, shape, f"a {annotation.type.name} of {class_}")
+            elif shape.all():
+                scan.note_covered(name, class_)
             if annotation.type.name == "bbox":
                 shape = box_ring(shape[0], shape[1], shape[4], shape[5], self.polygon_fill)
             if not isinstance(shape, list):
@@ -255,16 +268,9 @@ ROOT/                          source.path
         class_ = self.class_of(label_name(annotation, labels, where))
         if class_ is None or annotation.attributes.get("outside") is True:  # a CVAT track is not in this frame
             return None
-        kind = annotation.type.name
-        if kind == "bbox" and self.boxes == "error":
-            raise SourceError(f"{where} has a box; expected masks. Set 'boxes: rectangle' or 'boxes: drop'.")
-        if not annotation.attributes.get("is_crowd"):
+        check_decided(annotation, self.boxes, self.crowd, where)
+        if self.crowd is None or not annotation.attributes.get("is_crowd"):
             return class_
-        if self.crowd is None:
-            raise SourceError(
-                f"{where} has a crowd (is_crowd); expected a decision. Set 'crowd: class' if the data marks objects "
-                f"so, or 'crowd: {IGNORE}' or 'crowd: drop'."
-            )
         return crowd_class(self.crowd, class_)
 
     def _label_record(
@@ -280,8 +286,9 @@ ROOT/                          source.path
         labelled = self._is_labelled(scan, name, item, given)
         label = [float(class_ in found) for class_ in names] if labelled else None
         data: dict[str, Any] = {"label": label, "known": []}
+        group, drawn = folder_or_name(name), (class_ for class_ in found if class_ is not None)
         return make_record(
-            name, item.place, facts, label, group=folder_or_name(name), split=self._split_of(item), data=data
+            name, item.place, facts, label, group=group, split=self._split_of(item), data=data, drawn=drawn
         )
 
     def _is_labelled(self, scan: Scan, name: str, item: Item, annotations: Sequence[Any]) -> bool:
@@ -289,7 +296,3 @@ ROOT/                          source.path
             fact = f"{self.root / item.place} has no annotation"
             scan.bad_sample(name, "no annotation", f"{fact}; expected one. Add it, or set missing_annotation.")
         return bool(annotations) or (self.missing_annotation == "empty" and not scan.orphans)
-
-
-def _all_annotations(items: Mapping[str, Item]) -> Iterator[Any]:
-    return (annotation for item in items.values() for annotation in item.of)

@@ -117,6 +117,7 @@ ROOT/                          source.path
 
     def _class_table(self, scan: Scan, labels: list[str]) -> ClassTable:
         if self.masks is None:
+            scan.note_labels(())
             return ClassTable(self.classes or NO_CLASSES, [])
         return class_table(self, labels, self.root / self.masks, scan)
 
@@ -153,8 +154,9 @@ ROOT/                          source.path
         if facts["frames"] > 1:
             data["frame"] = metadata["frame"] = int(name.removeprefix(f"{file}/"))
         group = patient_of(file, facts["patient"])
+        drawn = [mask[0] for mask in masks or ()] if self.masks is not None else None
         own = {**facts, "bytes": facts["bytes"] // facts["frames"]}
-        return replace(make_record(name, place, own, content, group=group, data=data), metadata=metadata)
+        return replace(make_record(name, place, own, content, group=group, data=data, drawn=drawn), metadata=metadata)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         path, frame = self.root / record.data["image"], record.data.get("frame")

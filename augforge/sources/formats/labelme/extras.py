@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +30,18 @@ def leave_foreign_files(
     if aside:
         fact = f"{len(aside)} JSON files have nothing of LabelMe and were left aside: {some(aside)}"
         scan.find("files left aside", fact, "move them out of the folder, or export them again", aside)
+
+
+def report_background(scan: Scan, labels: Sequence[str]) -> None:
+    """Tell of a label for the background that becomes a class, although the recipe does not name it."""
+    background = next((label for label in labels if label.strip("_") == "background"), None)
+    if background is not None and background not in {*scan.source.class_map, *(scan.source.classes or ())}:
+        scan.find(
+            "background is a class",
+            f"shapes are labelled {background}, and are drawn as a class of that name",
+            f"set 'hole_label: {background}' if they are holes, or map the label in class_map",
+            [background],
+        )
 
 
 def with_label(record: Record, names: tuple[str, ...]) -> Record:

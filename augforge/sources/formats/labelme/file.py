@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from augforge.errors import SourceError, nearest
 from augforge.sources.raster import shapes
+from augforge.sources.raster.outlines import Box, Outlines, box_of
 from augforge.sources.raster.shapes import Part
 from augforge.sources.raster.values import is_name, whole_size
 from augforge.sources.scan.documents import MAX_PIXEL, is_point, read_json
@@ -61,11 +61,11 @@ class Shape:
         mask = hashlib.sha256(self.mask).hexdigest() if self.mask else ""
         return [name, self.kind, self.points, self.width, mask]
 
-    def box(self) -> shapes.Box:
+    def box(self) -> Box:
         """The box around the drawn shape."""
         if self.kind == "circle":
-            return shapes.box_of(self.points[:1], math.dist(*self.points))
-        return shapes.box_of(self.points, self.width / 2)
+            return box_of(self.points[:1], math.dist(*self.points))
+        return box_of(self.points, self.width / 2)
 
     def parts(self, name: str) -> Iterator[Part]:
         """The parts to draw."""
@@ -99,16 +99,31 @@ def no_shapes_message(path: Path) -> str:
     )
 
 
-def read_shapes(document: Mapping[str, Any], path: Path, wanted: Callable[[str], bool], widths: Widths) -> list[Shape]:
-    """The shapes whose labels are wanted; others are not checked. Raises SourceError for one that cannot be drawn."""
-    found = []
+def read_shapes(
+    document: Mapping[str, Any], path: Path, wanted: Callable[[str], bool], widths: Widths, drop: bool = False
+) -> tuple[list[Shape], int]:
+    """The shapes whose labels are wanted; others are not checked. Raises SourceError for one that cannot be drawn.
+
+    Those that enclose nothing raise DegeneratePolygon; with ``drop`` they are left out, and counted.
+    """
+    found, dropped = [], 0
     for number, entry in enumerate(document["shapes"], start=1):
         label = entry.get("label")
         if not is_name(label):
             raise SourceError(f"{path}: shape {number} has no label; expected a class name. Label or remove it.")
-        if wanted(label):
-            found.append(_read_shape(entry, label, f"{path}: shape {number}, label '{label}'", widths))
-    return found
+        try:
+            if wanted(label):
+                found.append(_read_shape(entry, label, f"{path}: shape {number}, label '{label}'", widths))
+        except shapes.DegeneratePolygon:
+            if not drop:
+                raise
+            dropped += 1
+    return found, dropped
+
+
+def all_labels(document: Mapping[str, Any]) -> list[str]:
+    """The labels of all shapes, wanted or not."""
+    return sorted({label for entry in document["shapes"] if is_name(label := entry.get("label"))})
 
 
 def read_size(document: Mapping[str, Any], path: Path) -> tuple[int, int] | None:
@@ -129,12 +144,16 @@ def read_flags(document: Mapping[str, Any]) -> dict[str, bool]:
     return {name: value for name, value in items if is_name(name) and isinstance(value, bool)}
 
 
-def farthest_shapes(found: Iterable[Shape], path: Path) -> shapes.Farthest:
-    """The shapes that lie farthest out, for `shape_outside_image`."""
-    far: shapes.Farthest = []
+def outlines_of(found: Iterable[Shape], names: Mapping[str, str], size: tuple[int, int] | None, path: Path) -> Outlines:
+    """Where the shapes lie in an image of the stated size; ``names`` has the class of each label."""
+    outlines = Outlines(size)
     for shape in found:
-        far = shapes.extend_farthest(far, shape.box(), shape.where.removeprefix(f"{path}: "))
-    return far
+        where, name = shape.where.removeprefix(f"{path}: "), names.get(shape.label, "")
+        if shape.kind in _RINGS and name:
+            outlines.add_ring(name, next(_RINGS[shape.kind](shape)), where)
+        else:
+            outlines.add_box(shape.box(), where)
+    return outlines
 
 
 def embedded_image(document: Mapping[str, Any], path: Path) -> bytes:
@@ -152,26 +171,6 @@ def _decode_base64(text: Any, where: str) -> bytes:
     return data
 
 
-def shape_entry(label: str, points: list[list[float]], kind: str, group: int | None = None) -> dict[str, Any]:
-    """A shape in the form that `read_shapes` reads."""
-    return {
-        "label": label,
-        "points": points,
-        "group_id": group,
-        "description": "",
-        "shape_type": kind,
-        "flags": {},
-        "mask": None,
-    }
-
-
-def mask_entry(label: str, mask: NDArray[np.uint8], x: int, y: int) -> dict[str, Any]:
-    """A shape of type mask in the form that `read_shapes` reads; ``x`` and ``y`` are its first pixel."""
-    height, width = mask.shape
-    picture = base64.b64encode(cv2.imencode(".png", mask)[1].tobytes()).decode("ascii")
-    return {**shape_entry(label, [[x, y], [x + width - 1, y + height - 1]], "mask"), "mask": picture}
-
-
 # ---- shapes ----------------------------------------------------------------------------------------------------------
 
 _CORNERS = 4
@@ -184,7 +183,7 @@ _COUNTS = {
     "point": 1,
     "mask": 2,
 }
-_AT_LEAST = {"polygon": 3, "linestrip": 2}
+_AT_LEAST = {"linestrip": 2}
 
 
 def _read_shape(entry: Mapping[str, Any], label: str, where: str, widths: Widths) -> Shape:
@@ -206,6 +205,8 @@ def _read_points(points: Any, kind: str, where: str) -> list[tuple[float, float]
     exact, least = _COUNTS.get(kind), _AT_LEAST.get(kind, 0)
     if kind == "rectangle" and len(points) == _CORNERS:  # as X-AnyLabeling writes them
         exact = _CORNERS
+    if kind == "polygon":
+        shapes.require_area(points, where)
     if len(points) < least or exact not in (None, len(points)):
         expected = f"{least} or more" if exact is None else str(exact)
         raise SourceError(f"{where}: {len(points)} points; expected {expected} for a {kind}. {_REMEDY}")
@@ -275,11 +276,16 @@ def _mask_pixels(shape: Shape) -> Iterator[shapes.Mask]:
     yield np.asarray(marked), x, y
 
 
-_SHAPE_PARTS: dict[str, Callable[[Shape], Iterator[shapes.Ring] | Iterator[shapes.Mask]]] = {
+_RINGS: dict[str, Callable[[Shape], Iterator[shapes.Ring]]] = {
     "polygon": _polygon,
     "rectangle": _rectangle,
     "oriented_rectangle": _polygon,
     "rotation": _polygon,
+}
+"""Kinds of shapes that are rings, whose corners are their points."""
+
+_SHAPE_PARTS: dict[str, Callable[[Shape], Iterator[shapes.Ring] | Iterator[shapes.Mask]]] = {
+    **_RINGS,
     "circle": _circle,
     "linestrip": _stroke,
     "line": _stroke,

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from augforge import bitmask
 from augforge.sources.formats.labelme.file import Shape
 from augforge.sources.raster.fills import Fill
-from augforge.sources.raster.shapes import Box, Part, draw
+from augforge.sources.raster.outlines import Box
+from augforge.sources.raster.shapes import Part, draw
 
 Cuts: TypeAlias = Mapping[int, Sequence[int]]
 """Indices of the shapes that cut a shape, by its index; shapes that only cut have no entry."""

@@ -19,12 +19,13 @@ from augforge.sources.core import Listing, PhotoSource, Record, Refused, source
 from augforge.sources.formats.labelme import file as labelme_file
 from augforge.sources.formats.labelme import holes
 from augforge.sources.formats.labelme.embedded import embedded_facts, load_embedded_image
-from augforge.sources.formats.labelme.extras import leave_foreign_files, with_label
+from augforge.sources.formats.labelme.extras import leave_foreign_files, report_background, with_label
 from augforge.sources.formats.labelme.file import Shape, Widths
 from augforge.sources.formats.labelme.layout import ImagePlaces, file_name, sample_names, swapped_folder
 from augforge.sources.loading import known_bits, label_vector, load_image, make_sample
+from augforge.sources.options import DROP_DEGENERATE
 from augforge.sources.raster.fills import POLYGON_FILL, Fill, with_fill
-from augforge.sources.raster.shapes import draw, shape_outside_image
+from augforge.sources.raster.shapes import draw
 from augforge.sources.raster.values import is_name
 from augforge.sources.scan.documents import read_json
 from augforge.sources.scan.images import IMAGE_FACTS
@@ -76,6 +77,7 @@ ROOT/                          source.path
         examples=["_background_"],
     )
     polygon_fill: Fill = POLYGON_FILL
+    drop_degenerate: bool = DROP_DEGENERATE
     flags: Literal["metadata", "labels"] = Field(
         "metadata", description="the image's own flags are metadata alone, or the entries of its label vector too"
     )
@@ -108,7 +110,7 @@ ROOT/                          source.path
         image = (
             load_embedded_image(document, path, record) if record.data["embedded"] else load_image(self.root, record)
         )
-        found = self._read_shapes(document, path)
+        found, _ = self._read_shapes(document, path)
         names = self._names_of(found, classes)
         canvas = holes.Canvas(record.height, record.width, self.polygon_fill)
         parts = holes.parts(found, holes.find_cuts(found, self.hole_label), canvas, names)
@@ -121,32 +123,37 @@ ROOT/                          source.path
     @property
     def _kind(self) -> str:
         """The kind of `_read_facts` in the cache: it names everything besides the file that decides the result."""
-        rules = digest(self.classes, self.class_map, self.line_width, self.point_width, self.hole_label)
-        return f"labelme@{self.adapter_version}, facts@3 {rules}"
+        widths = (self.line_width, self.point_width)
+        rules = digest(self.classes, self.class_map, *widths, self.hole_label, self.drop_degenerate)
+        return f"labelme@{self.adapter_version}, facts@4 {rules}"
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
         content = read_json(path)
         if labelme_file.is_foreign(content):
             return {"foreign": True}
         document = labelme_file.check_document(content, path)
-        found = self._read_shapes(document, path)
+        found, dropped = self._read_shapes(document, path)
         names = self._names_of(found, self.classes)
+        size = labelme_file.read_size(document, path)
+        outlines = labelme_file.outlines_of(found, names, size, path)
+        outlines.dropped = dropped
         cuts = holes.find_cuts(found, self.hole_label)
         image_path = document.get("imagePath")
         return {
             "foreign": False,
             "labels": sorted(names),
+            "all_labels": labelme_file.all_labels(document),
             "content": digest(sorted(map(digest, holes.canonical(found, cuts, names)))),
-            "size": labelme_file.read_size(document, path),
-            "far": labelme_file.farthest_shapes(found, path),
+            "size": size,
+            "outlines": outlines.facts(),
             "flags": labelme_file.read_flags(document),
             "image": image_path if is_name(image_path) else None,
             "embeds": bool(document.get("imageData")),
         }
 
-    def _read_shapes(self, document: Mapping[str, Any], path: Path) -> list[Shape]:
+    def _read_shapes(self, document: Mapping[str, Any], path: Path) -> tuple[list[Shape], int]:
         widths = Widths(self.line_width, self.point_width)
-        return labelme_file.read_shapes(document, path, self._is_wanted, widths)
+        return labelme_file.read_shapes(document, path, self._is_wanted, widths, self.drop_degenerate)
 
     def _is_wanted(self, label: str) -> bool:
         return label == self.hole_label or self.class_of(label) is not None
@@ -163,14 +170,10 @@ ROOT/                          source.path
 
     def _class_table(self, scan: Scan, facts: Mapping[str, Any]) -> ClassTable:
         labels = sorted({label for fact in facts.values() for label in fact["labels"]})
-        background = next((label for label in labels if label.strip("_") == "background"), None)
-        if background is not None and background not in {*self.class_map, *(self.classes or ())}:
-            scan.find(
-                "background is a class",
-                f"shapes are labelled {background}, and are drawn as a class of that name",
-                f"set 'hole_label: {background}' if they are holes, or map the label in class_map",
-                [background],
-            )
+        all_labels = {label for fact in facts.values() for label in fact["all_labels"]}
+        scan.note_labels(all_labels)
+        scan.note_names("hole_label", filter(None, [self.hole_label]), all_labels)
+        report_background(scan, labels)
         if self.flags == "labels" and not labels and self.classes is None:
             return ClassTable(NO_CLASSES, [])
         if labels or not scan.bad_names:
@@ -289,9 +292,7 @@ ROOT/                          source.path
             name, of_file, image = names[annotation], facts[annotation], images[place]
             if of_file["size"] is not None:
                 scan.check_size(name, annotation, of_file["size"], image)
-            outside = shape_outside_image(of_file["far"], image, self.root / annotation)
-            if outside is not None and name not in scan.bad_names:
-                scan.bad_sample(name, "outside the image", outside)
+            scan.note_outlines(name, annotation, of_file["outlines"], image)
             data = {"annotation": annotation, "embedded": place == annotation, "known": table.known}
             content = with_fill(table.content(of_file["content"]), self.polygon_fill)
             drawn = self.classes_of(of_file["labels"])

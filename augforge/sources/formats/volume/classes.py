@@ -42,14 +42,17 @@ class LabelRules:
     def list_labels(self, scan: Scan, images: Mapping[str, Listed]) -> VolumeClasses:
         """The label volumes of some images, and the classes that they name."""
         if self.files is None:
+            scan.note_labels(())
             return VolumeClasses(self, {}, ClassTable(scan.source.classes or NO_CLASSES, []), {})
         labels = self._find_labels(scan, self.files, images)
         if self.by == "value":
             found = (value for listed in labels[""].values() for value in listed.facts["values"])
-            meaning = {str(value): label for value, label in self.values.labels_by_value(found).items()}
+            there = {str(value) for value in found}
+            meaning = {str(value): label for value, label in self.values.labels_by_value(map(int, there)).items()}
         else:
-            meaning = {label: label for label in labels}
+            there, meaning = {*labels}, {label: label for label in labels}
         table = class_table_of_scan(scan, meaning.values(), scan.root / self.files.naming.folder)
+        scan.drawn_somewhere = {*scan.source.classes_of(label for key, label in meaning.items() if key in there)}
         return VolumeClasses(self, labels, table, {key: scan.source.class_of(label) for key, label in meaning.items()})
 
     def describe_labels(self, label: str, name: str) -> str:
@@ -69,6 +72,7 @@ class LabelRules:
             return find_segmentations(scan, files, images)
         found: dict[str, dict[str, Labels]] = {}
         for label, own, places in self._places_by_label(scan, files):
+            scan.note_labels([label] if label else [])
             if self.by == "value" or scan.source.class_of(label) is not None:
                 found[label] = label_volumes(scan, own, places, images, self.check_affine)
         return found
@@ -111,6 +115,14 @@ class VolumeClasses:
     def of(self, name: str) -> dict[str, Labels]:
         """The label volumes of an image, by label."""
         return {label: found[name] for label, found in self.labels.items() if name in found}
+
+    def covering(self, own: Mapping[str, Labels], numbers: range) -> Iterator[tuple[int, str]]:
+        """Number of a slice and the class that covers all of it, in the label volumes of an image."""
+        for label, found in own.items():
+            for number, value in found.facts.get("covering", ()):
+                class_ = self.names.get(str(value) if self.rules.by == "value" else label)
+                if class_ is not None and number in numbers:
+                    yield number, class_
 
     def _missing(self, name: str) -> Iterator[str]:
         return (label for label, found in self.labels.items() if name not in found)

@@ -17,7 +17,7 @@ from augforge.sources.formats.volume.grid import Turn
 from augforge.sources.loading import check_size
 from augforge.sources.scan.recent_files import RECENT_FILES
 
-LABEL_FACTS = "labels@2"
+LABEL_FACTS = "labels@3"
 """The kind of `label_facts` in a file cache; renamed when `label_facts` changes."""
 
 
@@ -29,18 +29,21 @@ def label_kind(turn: Turn) -> str:
 def label_facts(path: Path, turn: Turn) -> dict[str, Any]:
     """Facts of a label volume for the listing, JSON-like: the ``values`` that occur, and a digest of each slice.
 
-    The volume is decoded for that. Raises SourceError if it is broken, or holds values that are no labels.
+    ``covering`` holds slice and value where a value other than 0 covers every pixel of a slice. The volume is decoded
+    for that. Raises SourceError if it is broken, or holds values that are no labels.
     """
     values = turn(read_labels(path).values)
     counts = np.zeros(1 << 16, np.int64)
-    slices = []
-    for cut in values:
+    slices, covering = [], []
+    for number, cut in enumerate(values):
         counts += np.bincount(cut.reshape(-1), minlength=1 << 16)
         slices.append(slice_digest(cut))
+        if (first := int(cut.flat[0])) and (cut == first).all():
+            covering.append([number, first])
     found = np.flatnonzero(counts).tolist()
     if len(found) > 1000:
         raise SourceError(f"{path} holds {len(found)} values; expected one for each class. Is it an image?")
-    return {"values": found, "slices": slices}
+    return {"values": found, "slices": slices, "covering": covering}
 
 
 def slice_digest(cut: NDArray[Any]) -> str:

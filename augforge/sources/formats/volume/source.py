@@ -221,6 +221,8 @@ ROOT/                          source.path
         facts = {**image.facts, "bytes": image.facts["bytes"] // count}
         group = patient_of(name, image.facts.get("patient", ""))
         nothing = slice_digest(np.zeros((height, width))) if self.labels_by == "folder" else None
+        for k, class_ in labels.covering(own, self._slice_range(count)):
+            scan.note_covered(f"{name}/{k:04d}", class_)
         for k in self._slice_range(count):
             shown = [[label, found.facts["slices"][k]] for label, found in own.items()]
             record = make_record(

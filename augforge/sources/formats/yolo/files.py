@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
 from augforge.errors import SourceError, nearest
+from augforge.sources.raster.outlines import Outlines
+from augforge.sources.raster.shapes import DegeneratePolygon, Ring, rectangle, require_area
 from augforge.sources.scan.documents import read_text
 from augforge.sources.scan.own_splits import is_split_name
 from augforge.yamlfile.composing import LimitedComposer
@@ -42,10 +44,10 @@ class Shape:
     box: bool = False
 
     @property
-    def reach(self) -> float:
-        """How far the shape reaches out of the image, in shares of its size; 0 if it does not, or hardly does."""
-        reach = max(max(-value, value - 1) for point in self.points for value in point)
-        return reach if reach > _SLACK else 0.0
+    def ring(self) -> Ring:
+        """The ring, in shares of the image's size."""
+        (x0, y0), (x1, y1) = self.points[0], self.points[-1]
+        return rectangle(x0, y0, x1, y1) if self.box else [value for point in self.points for value in point]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +190,30 @@ def label_line(number: int, polygon: NDArray[np.float64], width: int, height: in
     return f"{number} {' '.join(f'{share:.6f}' for share in shares)}\n"
 
 
-def read_labels(path: Path, names: Mapping[int, str], boxes: Boxes) -> list[Shape]:
-    """The shapes of a label file, one per line, ignoring blank lines. Raises SourceError naming file and line."""
-    lines = enumerate(read_text(path).splitlines(), start=1)
-    return [_read_shape(line.split(), names, boxes, f"{path}:{number}") for number, line in lines if line.strip()]
+def read_labels(path: Path, names: Mapping[int, str], boxes: Boxes, drop: bool = False) -> tuple[list[Shape], int]:
+    """The shapes of a label file, one per line, ignoring blank lines. Raises SourceError naming file and line.
+
+    Polygons that enclose nothing raise DegeneratePolygon; with ``drop`` they are left out, and counted.
+    """
+    found, dropped = [], 0
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        try:
+            if line.strip():
+                found.append(_read_shape(line.split(), names, boxes, f"{path}:{number}"))
+        except DegeneratePolygon:
+            if not drop:
+                raise
+            dropped += 1
+    return found, dropped
+
+
+def outlines_of(shapes: Iterable[tuple[str, Shape]]) -> Outlines:
+    """Where shapes, each with its class, lie in their image, in shares of its size."""
+    outlines = Outlines((1, 1), slack=_SLACK, in_shares=True)
+    for name, shape in shapes:
+        outlines.add_ring(name, shape.ring, "a shape")
+    outlines.far.clear()  # `_check_bounds` refuses what lies wholly outside
+    return outlines
 
 
 def _read_shape(words: Sequence[str], names: Mapping[int, str], boxes: Boxes, where: str) -> Shape:
@@ -205,7 +227,9 @@ def _read_shape(words: Sequence[str], names: Mapping[int, str], boxes: Boxes, wh
     if len(values) == 5:
         return Shape(number, _read_box(values[1:], boxes, where), box=True)
     points = [list(pair) for pair in zip(values[1::2], values[2::2], strict=False)]
-    if len(values) % 2 == 0 or len(points) < 3:
+    if len(values) % 2:
+        require_area(points, where)
+    else:
         fact = f"{where}: {len(values) - 1} numbers behind the class"
         raise SourceError(f"{fact}; expected x y of 3 points or more. Correct or remove the line.")
     _check_bounds(points, where)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -17,7 +17,15 @@ from augforge.keys import digest
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, PhotoSource, Record, source
-from augforge.sources.formats.yolo.files import Boxes, DataYaml, Shape, find_data_yaml, read_data_yaml, read_labels
+from augforge.sources.formats.yolo.files import (
+    Boxes,
+    DataYaml,
+    Shape,
+    find_data_yaml,
+    outlines_of,
+    read_data_yaml,
+    read_labels,
+)
 from augforge.sources.formats.yolo.layout import (
     find_images,
     group_of,
@@ -28,7 +36,9 @@ from augforge.sources.formats.yolo.layout import (
     split_of,
 )
 from augforge.sources.loading import known_bits, load_image, make_sample
+from augforge.sources.options import DROP_DEGENERATE
 from augforge.sources.raster.fills import POLYGON_FILL, Fill, with_fill
+from augforge.sources.raster.outlines import in_pixels
 from augforge.sources.raster.shapes import Ring, box_ring, draw
 from augforge.sources.scan.likely import likely_hint
 from augforge.sources.scan.mismatches import alike_orphans, report_mismatched
@@ -73,6 +83,7 @@ ROOT/                          source.path
     )
     boxes: Boxes = Field("error", description="lines of a box (x y width height): broken, or filled as rectangles")
     polygon_fill: Fill = POLYGON_FILL
+    drop_degenerate: bool = DROP_DEGENERATE
     missing_label: Literal["empty", "unlabelled", "error"] | None = Field(
         None,
         description="an image without a label file: nothing is there, unlabelled, or broken; null takes YOLO's rule, "
@@ -91,8 +102,6 @@ ROOT/                          source.path
         labels = label_files(scan, places, found.folders, needed=self.missing_label is None)
         unlabelled = self._find_unlabelled(scan, places, found.parts, labels)
         contents = scan.facts(labels.items(), self._kind(names, table), self._make_reader(names), "broken label file")
-        read = ((name, contents[label]) for name, label in labels.items() if label in contents)
-        report_cut_shapes(scan, ((name, content["reach"]) for name, content in read))
         scan.settle_orientation(
             facts, lambda place: Claim(name, None) if (name := sample_name(place)) in labels else None
         )
@@ -100,6 +109,8 @@ ROOT/                          source.path
         def record(name: str, place: str, label: str | None) -> Record:
             missing = "unlabelled" if name in unlabelled else "empty"
             content, drawn = (missing, []) if label is None else (contents[label]["content"], contents[label]["drawn"])
+            if label is not None:
+                scan.note_outlines(name, label, in_pixels(contents[label]["outlines"], facts[place]), facts[place])
             annotation = table.content(content)
             annotation = annotation if label is None else with_fill(annotation, self.polygon_fill)
             known = [] if name in unlabelled else table.known
@@ -156,17 +167,19 @@ ROOT/                          source.path
 
     def _kind(self, names: Mapping[int, str], table: ClassTable) -> str:
         """The kind of a label file's facts in the cache: it names everything besides the file that decides them."""
-        rules = digest(list(names.items()), table.names, self.class_map, self.boxes)
-        return f"yolo@{self.adapter_version}, facts@4 {rules}"
+        rules = digest(list(names.items()), table.names, self.class_map, self.boxes, self.drop_degenerate)
+        return f"yolo@{self.adapter_version}, facts@5 {rules}"
 
     def _make_reader(self, names: Mapping[int, str]) -> Any:
         def read(path: Path) -> dict[str, Any]:
-            shapes = read_labels(path, names, self.boxes)
+            shapes, dropped = read_labels(path, names, self.boxes, self.drop_degenerate)
             named = [(name, shape) for shape in shapes if (name := self.class_of(names[shape.number])) is not None]
+            outlines = outlines_of(named)
+            outlines.dropped = dropped
             return {
                 "content": digest(sorted([name, shape.box, shape.points] for name, shape in named)),
                 "drawn": sorted({name for name, _ in named}),
-                "reach": [shape.reach for _, shape in named if shape.reach],
+                "outlines": outlines.facts(),
             }
 
         return read
@@ -179,7 +192,8 @@ ROOT/                          source.path
         if record.data["labels"] is not None:
             path = self.root / record.data["labels"]
             names = self._load_names(record.data["names"])
-            shapes = [(self.class_of(names[shape.number]), shape) for shape in read_labels(path, names, self.boxes)]
+            read, _ = read_labels(path, names, self.boxes, self.drop_degenerate)
+            shapes = [(self.class_of(names[shape.number]), shape) for shape in read]
             rings = (
                 (name, _ring_in_pixels(shape, record, self.polygon_fill)) for name, shape in shapes if name is not None
             )
@@ -193,20 +207,6 @@ ROOT/                          source.path
         path = self.root / file
         return RECENT_FILES.get(
             path, "yolo names", lambda: read_data_yaml(path).names or {}, lambda names: sum(map(len, names.values()))
-        )
-
-
-def report_cut_shapes(scan: Scan, reaches: Iterable[tuple[str, Sequence[float]]]) -> None:
-    """Tell of shapes that reach out of their images, given by the names of these, and were cut."""
-    cut = {name: reach for name, reach in reaches if reach}
-    if cut:
-        farthest = max(max(reach) for reach in cut.values())
-        scan.find(
-            "shapes outside the image",
-            f"Shapes reach out of the image, by up to {farthest:.1%} of its size, and were cut at it: "
-            f"{sum(map(len, cut.values()))} in {len(cut)} images",
-            "Correct the labels if they belong to other images",
-            sorted(cut),
         )
 
 
