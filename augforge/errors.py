@@ -120,6 +120,11 @@ def some(names: Sequence[str], most: int = SHOWN) -> str:
     return ", ".join(map(visible, names[:most])) + more
 
 
+def plural(count: int, noun: str) -> str:
+    """``1 sample``, ``2 samples``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{'es' if noun.endswith(('s', 'x')) else 's'}"
+
+
 def first_line(error: BaseException) -> str:
     """The first line of what a library says, which may say nothing: then the error's type."""
     return (str(error).splitlines() or [type(error).__name__])[0]

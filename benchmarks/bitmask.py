@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from augforge import bitmask
+from augforge.ops.geometry import sample_planes
 
 SIZE, CLASSES = 2048, 29
 
@@ -44,6 +45,14 @@ def fill_each(polygons: list[tuple[int, list[np.ndarray]]]) -> list[np.ndarray]:
     for c, rings in polygons:
         cv2.fillPoly(masks[c], [np.rint(ring).astype(np.int32) for ring in rings], (255,))
     return masks
+
+
+def by_area(masks: list[np.ndarray], size: int) -> list[np.ndarray]:
+    return [cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA) >= 128 for mask in masks]
+
+
+def nearest(masks: list[np.ndarray], size: int) -> list[np.ndarray]:
+    return [cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST_EXACT) for mask in masks]
 
 
 def main() -> None:
@@ -80,6 +89,17 @@ def main() -> None:
             lambda: bitmask.per_plane(lambda part: cv2.flip(part, 1), planes),
             lambda: [cv2.flip(mask, 1) for mask in masks],
         ),
+        *(
+            (
+                f"shrink to {size}",
+                lambda size=size: bitmask.shrink(planes, size, size),
+                lambda size=size: by_area(masks, size),
+            )
+            for size in (1024, 700, 512)
+        ),
+        ("shrink to 1024, planar view", lambda: bitmask.shrink(view, 1024, 1024), None),
+        ("nearest exact to 1024", lambda: sample_planes(planes, 1024, 1024), lambda: nearest(masks, 1024)),
+        ("nearest exact to 1024, planar view", lambda: sample_planes(view, 1024, 1024), None),
         ("planar", lambda: bitmask.planar(planes), lambda: np.ascontiguousarray(np.moveaxis(planes, -1, 0))),
         ("interleave", lambda: bitmask.interleave(layers), lambda: np.ascontiguousarray(view)),
         ("to_masks", lambda: sum(1 for _ in bitmask.to_masks(planes, CLASSES)), None),
@@ -88,9 +108,9 @@ def main() -> None:
         ("keep", lambda: bitmask.keep(planes, everything), None),
         ("swap_classes", lambda: bitmask.swap_classes(planes, pairs), None),
     ]
-    print(f"{'':30}{'planes':>10}{'29 masks or numpy':>20}")
+    print(f"{'':36}{'planes':>10}{'29 masks or numpy':>20}")
     for name, ours, plain in rows:
-        print(f"{name:30}{best_ms(ours):7.2f} ms" + (f"{best_ms(plain, 3):17.2f} ms" if plain else ""))
+        print(f"{name:36}{best_ms(ours):7.2f} ms" + (f"{best_ms(plain, 3):17.2f} ms" if plain else ""))
     print(f"stored: {len(stored)} bytes; as PNGs {sum(map(len, pngs))} bytes")
 
 

@@ -123,10 +123,13 @@ def bare_loop(tasks: Sequence[Any], classes: Sequence[str], out: str | None = No
 def bare_samples(tasks: Sequence[Any], classes: Sequence[str]) -> Iterable[tuple[str, Any, Any]]:
     from usual_script import OPS
 
+    from augforge.ops.geometry import scale_planes
+
     for task in tasks:
+        shrinking = {"scale": lambda planes, size: scale_planes(planes, *size)} if task.op == "mosaic" else {}
         images, planes = zip(*(load_parent(parent, classes) for parent in task.parents), strict=True)
         op = OPS[task.op]
-        yield task.name, op(images, task, False), op(planes, task, True)
+        yield task.name, op(images, task, False), op(planes, task, True, **shrinking)
         if task.keep:
             yield task.keep, images[0], planes[0]
 

@@ -49,14 +49,24 @@ def hflip(arrays: Sequence[Array], task: Task, nearest: bool) -> Array:
     return cv2.flip(arrays[0], 1)
 
 
-def mosaic(arrays: Sequence[Array], task: Task, nearest: bool) -> Array:
+def scale_mask(mask: Array, size: Size) -> Array:
+    """A mask of 0 and 255 where at least half of each new pixel is covered; exact halves may be rounded down."""
+    small = (min(size[0], mask.shape[1]), min(size[1], mask.shape[0]))
+    covered = cv2.resize(mask.astype(np.float32), small, interpolation=cv2.INTER_AREA)
+    half = np.where(covered >= 127.499, np.uint8(255), np.uint8(0))
+    return cv2.resize(half, size, interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def mosaic(
+    arrays: Sequence[Array], task: Task, nearest: bool, scale: Callable[[Array, Size], Array] = scale_mask
+) -> Array:
     canvas = np.zeros((task.size[1], task.size[0], *arrays[0].shape[2:]), arrays[0].dtype)
     for array, parent in zip(arrays, task.parents, strict=True):
         (sx, _, tx), (_, sy, ty) = parent.matrix
         size = (round(array.shape[1] * sx), round(array.shape[0] * sy))
         left, top = round(tx - (sx - 1) / 2), round(ty - (sy - 1) / 2)
-        shrink, grow = (cv2.INTER_NEAREST_EXACT,) * 2 if nearest else (cv2.INTER_AREA, cv2.INTER_LINEAR)
-        scaled = cv2.resize(array, size, interpolation=shrink if sx <= 1 else grow)
+        how = cv2.INTER_AREA if sx <= 1 else cv2.INTER_LINEAR
+        scaled = scale(array, size) if nearest else cv2.resize(array, size, interpolation=how)
         x0, y0, x1, y1 = parent.clip or [0, 0, *task.size]
         canvas[y0:y1, x0:x1] = scaled[y0 - top : y1 - top, x0 - left : x1 - left]
     return canvas
@@ -68,7 +78,7 @@ def warp(arrays: Sequence[Array], task: Task, nearest: bool) -> Array:
     return cv2.warpAffine(arrays[0], np.array(task.parents[0].matrix), task.size, flags=how)
 
 
-OPS: dict[str, Callable[[Sequence[Array], Task, bool], Array]] = {"hflip": hflip, "mosaic": mosaic, "rotate": warp}
+OPS: dict[str, Callable[..., Array]] = {"hflip": hflip, "mosaic": mosaic, "rotate": warp}
 
 
 # ---- the script ------------------------------------------------------------------------------------------------------

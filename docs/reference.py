@@ -1,4 +1,4 @@
-"""Write docs/commands.md and docs/configuration.md from the code that they describe: ``make docs``."""
+"""Write docs/commands.md, docs/configuration.md and docs/recipe.md from the code that they describe: ``make docs``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from typer.models import ArgumentInfo, OptionInfo
 from augforge.checks.policy import Drift, PolicyKeys
 from augforge.cli import app as cli
 from augforge.errors import AugforgeError
+from augforge.planning.splits import Split
+from augforge.planning.steps import StepKeys
+from augforge.recipe.recipe import Accept, Output, RecipeKeys, ReviewFile, Verdict
 from augforge.report.fields import describe_fields, flow
+from augforge.sources import SOURCES, Source
+from augforge.sources.licences import Licence
+from augforge.sources.options import GroupBy, Join, MetadataColumns
 from augforge.train.config import TrainConfig
 
 FOLDER = Path(__file__).parent
@@ -47,6 +53,19 @@ _CODES = {
 POLICY = """\
 A YAML file, `policy.yaml` beside the registry or the recipe, or `augforge check --policy FILE`. A key that is left out
 demands nothing. [ci.md](ci.md) shows one.
+"""
+RECIPE = """\
+A YAML file, given to `augforge build`. Unknown keys are errors with line and nearest name, and `--set split.val=0.3`
+changes one key. The [README](../README.md) shows a recipe, `recipes/` has one for each use. The keys of every op stand
+in [ops/README.md](ops/README.md).
+"""
+SOURCES_TEXT = """\
+These keys are those of every format, but for what a format says otherwise below. `augforge sources FORMAT` prints the
+files that it expects, and an example.
+"""
+STEPS_TEXT = """\
+`steps` is a list of mappings. These keys belong to the step, every other one to its op. A step that prepares (resize,
+windows) acts on every split by default, one that augments on train; a filter drops from train and tags elsewhere.
 """
 _VALUES = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
 
@@ -192,6 +211,64 @@ def configuration_page() -> str:
     return "\n".join(parts)
 
 
+# ---- recipe ----------------------------------------------------------------------------------------------------------
+
+
+def recipe_page() -> str:
+    """Every key of a recipe: type, default, meaning."""
+    common, own = describe_fields(Source), {name: _own_keys(SOURCES[name]) for name in sorted(SOURCES)}
+    parts = [
+        "# The keys of a recipe\n",
+        WRITTEN,
+        RECIPE,
+        _keys(_without_sections(describe_fields(RecipeKeys))),
+        f"## source\n\n{SOURCES_TEXT}\n{_keys(common)}",
+        *(_part(f"source.{name}", model) for name, model in _SOURCE_PARTS.items()),
+        *(
+            f"### format: {name}\n\n{_first_sentence(SOURCES[name])}\n\n{_keys(keys)}"
+            for name, keys in own.items()
+            if keys
+        ),
+        *(_part(name, model, "##") for name, model in _RECIPE_PARTS.items()),
+        f"## steps\n\n{STEPS_TEXT}\n{_keys(describe_fields(StepKeys))}",
+        f"## review\n\n{_about(ReviewFile)}\n\n{_keys([*describe_fields(ReviewFile), *describe_fields(Verdict)])}",
+    ]
+    return "\n".join(parts)
+
+
+_SOURCE_PARTS: dict[str, type[BaseModel]] = {"group": GroupBy, "metadata": Join, "licence": Licence}
+_RECIPE_PARTS: dict[str, type[BaseModel]] = {
+    "split": Split,
+    "metadata": MetadataColumns,
+    "output": Output,
+    "accept": Accept,
+}
+
+
+def _own_keys(model: type[Source]) -> list[dict[str, Any]]:
+    """The fields of a format that are not those of every source, or say something else."""
+    common = {field["name"]: field for field in describe_fields(Source)}
+    found = ({**field, "default": common.get(field["name"], field)["default"]} for field in describe_fields(model))
+    return [
+        field
+        for field, changed in zip(describe_fields(model), found, strict=True)
+        if field["name"] != "format" and changed != common.get(field["name"])
+    ]
+
+
+def _without_sections(fields: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Fields whose keys have a table of their own, without the type that lists these keys."""
+    sections = {"split", "metadata", "output", "accept"}
+    return [
+        {**field, "type": f"[{field['name']}](#{field['name']})"} if field["name"] in sections else field
+        for field in fields
+    ]
+
+
+def _part(name: str, model: type[BaseModel], level: str = "###") -> str:
+    return f"{level} {name}\n\n{_about(model)}\n\n{_keys(describe_fields(model))}"
+
+
 def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
     """The keys whose value is a mapping, or a list of mappings."""
     for name, field in TrainConfig.model_fields.items():
@@ -208,6 +285,8 @@ def _keys(fields: Iterable[dict[str, Any]]) -> str:
 
 
 def _key(field: dict[str, Any]) -> tuple[str, str, str, str]:
+    if field["type"].startswith(f"[{field['name']}]("):  # a link to the keys inside, which have defaults of their own
+        return f"`{field['name']}`", f"keys of {field['type']}", "", field["description"]
     default = "required" if field["required"] else f"`{flow(field['default'])}`"
     kind = f"`{field['type']}`" + (f", {field['range']}" if field["range"] else "")
     return f"`{field['name']}`", kind, default, field["description"]
@@ -218,7 +297,11 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
-PAGES: dict[str, Callable[[], str]] = {"commands.md": commands_page, "configuration.md": configuration_page}
+PAGES: dict[str, Callable[[], str]] = {
+    "commands.md": commands_page,
+    "configuration.md": configuration_page,
+    "recipe.md": recipe_page,
+}
 
 if __name__ == "__main__":
     main()

@@ -422,3 +422,103 @@ def test_class_layers_of_tensors() -> None:
 def test_class_layers_refuse_classes_that_do_not_exist() -> None:
     with pytest.raises(ValueError, match="class 16 of 16"):
         bitmask.class_layers(np.zeros((2, 3, 3), np.uint8), [1, 16])
+
+
+# Shrinking by area
+
+
+def half_of_the_area(stack: NDArray[np.bool_], width: int, height: int) -> NDArray[np.bool_]:
+    """Where each mask (C, H, W) covers half of a new pixel's rectangle or more, in whole numbers, by its definition."""
+
+    def overlaps(old: int, new: int) -> NDArray[np.int64]:
+        """(new, old): what new and old pixels share along an axis, in units of 1 / (old new) of its length."""
+        borders, pixels = np.arange(new + 1) * old, np.arange(old) * new
+        shared = np.minimum(borders[1:, None], pixels + new) - np.maximum(borders[:-1, None], pixels)
+        return np.asarray(np.clip(shared, 0, None), np.int64)
+
+    rows, columns = overlaps(stack.shape[1], height), overlaps(stack.shape[2], width)
+    return np.asarray(2 * (rows @ stack.astype(np.int64) @ columns.T) >= stack.shape[1] * stack.shape[2], bool)
+
+
+def crowded(seed: int, classes: int, height: int, width: int) -> NDArray[np.bool_]:
+    """Masks (C, H, W) of which two overlap, so that they are no label map."""
+    stack = random_stack(seed, classes, height, width)
+    stack[:2, 0, 0] = True
+    return stack
+
+
+@settings(deadline=None)
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from(CLASSES[1:]),
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.tuples(st.integers(1, 6), st.integers(1, 6)) | st.none(),
+    st.sampled_from(sorted(LAYOUTS)),
+)
+def test_shrink_keeps_half_of_the_area(
+    seed: int, classes: int, height: int, width: int, factors: tuple[int, int] | None, layout: str
+) -> None:
+    rng = np.random.default_rng(seed)
+    old_height, old_width = rng.integers((height, width), (height + 20, width + 20)).tolist()
+    if factors:
+        old_height, old_width = height * factors[0], width * factors[1]
+    stack = crowded(seed, classes, old_height, old_width)
+    made = bitmask.shrink(LAYOUTS[layout](bitmask.from_masks(list(stack))), width, height)
+    expected = half_of_the_area(stack, width, height)
+    np.testing.assert_array_equal(made, bitmask.from_masks(list(expected)))
+    assert not has_extra_bits(made, classes)
+    assert made.flags.c_contiguous or (width, height) == (old_width, old_height)
+
+
+@pytest.mark.parametrize("size", [(64, 48), (32, 24), (16, 12), (50, 37), (91, 70), (1, 1), (96, 24)])
+def test_shrink_commutes_with_flips_and_transposition(size: tuple[int, int]) -> None:
+    stack = crowded(3, 29, 96, 128) & (np.indices((96, 128)).sum(axis=0) > 40)
+    stack[:2, 5, 5] = True
+    planes, (width, height) = bitmask.from_masks(list(stack)), size
+    made = bitmask.shrink(planes, width, height)
+    np.testing.assert_array_equal(bitmask.shrink(planes[:, ::-1], width, height), made[:, ::-1])
+    np.testing.assert_array_equal(bitmask.shrink(planes[::-1], width, height), made[::-1])
+    np.testing.assert_array_equal(bitmask.shrink(planes.swapaxes(0, 1), height, width), made.swapaxes(0, 1))
+
+
+@pytest.mark.parametrize(("old", "new"), [(120, 60), (120, 30), (120, 40), (121, 60), (120, 50), (960, 30)])
+def test_shrinking_moves_nothing(old: int, new: int) -> None:
+    """The centres of discs stay where they are; the nearest pixel moved them by half an old pixel at even factors."""
+    rng, y, x = np.random.default_rng(0), *np.ogrid[:old, :old]
+    off = []
+    for _ in range(60):
+        centre, radius = rng.uniform(0.4 * old, 0.6 * old, 2), rng.uniform(0.2 * old, 0.35 * old)
+        disc = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < radius**2
+        small = bitmask.class_mask(bitmask.shrink(bitmask.from_masks([disc]), new, new), 0)
+        found = (np.argwhere(small).mean(axis=0) + 0.5) * old / new - 0.5
+        off.append(found - np.argwhere(disc).mean(axis=0))
+    assert np.abs(np.mean(off, axis=0)).max() < 0.04 * old / new
+
+
+@pytest.mark.parametrize("classes", [2, 9, 29])
+@pytest.mark.parametrize("size", [(20, 10), (10, 20), (13, 17), (5, 4)])
+def test_a_label_map_stays_one(classes: int, size: tuple[int, int]) -> None:
+    """Of two classes with exactly half of a pixel each the first counts, so that index masks can still be written."""
+    labels = np.random.default_rng(1).integers(0, classes + 1, (40, 40))
+    stack = np.stack([labels == c for c in range(classes)])
+    half = half_of_the_area(stack, *size)
+    first = half & (np.cumsum(half, axis=0) == 1)
+    assert size[0] % 10 or classes > 2 or (half.sum(axis=0) > 1).any()
+    np.testing.assert_array_equal(
+        bitmask.shrink(bitmask.from_masks(list(stack)), *size), bitmask.from_masks(list(first))
+    )
+
+
+def test_an_overlap_anywhere_makes_it_no_label_map() -> None:
+    stack = np.zeros((2, 16, 16), bool)
+    stack[0, :8, ::2], stack[1, :8, 1::2] = True, True
+    assert bitmask.shrink(bitmask.from_masks(list(stack)), 8, 8).max() == 1
+    stack[:, 15, 15] = True
+    assert bitmask.shrink(bitmask.from_masks(list(stack)), 8, 8).max() == 3
+
+
+@pytest.mark.parametrize("size", [(0, 4), (4, 9), (9, 4)])
+def test_shrink_refuses_to_enlarge(size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=r"cannot shrink to .* expected 1 to \(H, W\)"):
+        bitmask.shrink(bitmask.empty(8, 8, 1), *size)

@@ -35,6 +35,7 @@ from augforge.bitmask.layout import (
 )
 from augforge.bitmask.measuring import areas_and_boxes, overlap_count, regions, union
 from augforge.bitmask.selecting import keep, remap, swap_bits, swap_classes
+from augforge.bitmask.shrinking import shrink
 
 __all__ = [
     "Planes",
@@ -60,6 +61,7 @@ __all__ = [
     "regions",
     "remap",
     "select_bits",
+    "shrink",
     "swap_bits",
     "swap_classes",
     "to_masks",

@@ -125,11 +125,28 @@ def visible(text: str) -> str:
     return errors.visible(text, lines=True)
 
 
+_ITEM = "  - "
+"""How a problem begins in an error that lists several."""
+
+
 def findings_of_error(error: AugforgeError, kind: str, remedy: str) -> Iterator[Finding]:
-    """One finding for each line of an error; what begins with ``file:line:`` is about that line."""
-    for text in str(error).splitlines():
+    """One finding for each problem of an error; what begins with ``file:line:`` is about that line."""
+    for text in _problems(str(error)):
         place = _PLACE.fullmatch(text)
         if place is None:
             yield Finding(kind, text, remedy)
         else:
             yield Finding(kind, place["message"], remedy, file=place["file"], line=int(place["line"]))
+
+
+def _problems(text: str) -> list[str]:
+    """The problems that an error lists, as lines of a file or items below a head, with their further lines."""
+    lines = text.splitlines()
+    listed = any(line.startswith(_ITEM) for line in lines)
+    found: list[str] = []
+    for line in lines[1:] if listed and not lines[0].startswith(_ITEM) else lines:
+        if not found or line.startswith(_ITEM) or (not listed and _PLACE.fullmatch(line)):
+            found.append(line.removeprefix(_ITEM))
+        else:
+            found[-1] += f"\n{line}"
+    return found

@@ -29,8 +29,9 @@ def train(
     Without a configuration: Unet++ with a resnet34 encoder, BCE and Dice loss, AdamW, cosine schedule, 12 epochs, AMP
     where the device is fast at it. **--show-config** prints every key with its value, to begin a file from.
 
-    The network that did best on the split `val` is kept. The same command gives the same bytes on the same machine,
-    stopped and resumed too. On several GPUs: **torchrun --nproc-per-node 4 -m augforge train --shards ...**
+    Labels of which exactly one is true are learnt by cross entropy, others one by one by BCE; `task` and `label_groups`
+    say more. The network that did best on the split `val` is kept. The same command gives the same bytes on the same
+    machine, stopped and resumed too. On several GPUs: **torchrun --nproc-per-node 4 -m augforge train --shards ...**
     """
     from augforge.train.config import load_config
 
@@ -60,18 +61,24 @@ def evaluate(
     tolerance: Annotated[
         float, typer.Option(min=0, help="Pixels by which an outline may be off in surface Dice.")
     ] = 2.0,
-    worst: Annotated[int, typer.Option(min=0, help="Number of samples with the lowest Dice to draw.")] = 8,
+    worst: Annotated[
+        int, typer.Option(min=0, help="Number of samples with the lowest Dice, or the highest loss, to draw.")
+    ] = 8,
     tta: options.Tta = None,
     swap: options.Swap = None,
     weights: options.Weights = "best",
+    as_is: options.AsIs = False,
     out: Annotated[Path | None, options.out_option("Folder for tables and pictures; by default below RUN.")] = None,
     as_json: options.Json = False,
 ) -> None:
     """Evaluate a model on the samples of a split, at their full size.
 
     Dice and IoU by class, mean Dice as the hand-bone contest computes it, surface Dice and HD95 of the outlines,
-    calibration, and which classes are confused, missed or invented. Writes a table with one row per sample, and
-    pictures of the worst samples.
+    calibration, and which classes are confused, missed or invented. Of labels: accuracy, balanced accuracy, mAP, AUROC,
+    F1 and confusion. Writes a table with one row per sample, and pictures of the worst samples.
+
+    Samples of a dataset that was not built by the preparing steps of the model's own recipe (upright, resize, CLAHE) go
+    through them first, and are judged at their own pixels all the same.
     """
     places = options.datasets_of(shards, datasets)
     need_trainer()
@@ -89,6 +96,7 @@ def evaluate(
             surface_tolerance=tolerance,
             worst=worst,
             out=out,
+            as_is=as_is,
             progress=progress,
             **augmentation,
         )
@@ -124,13 +132,18 @@ def predict(
     ] = False,
     overlays: Annotated[Path | None, typer.Option(help="Folder for a picture of each image with its classes.")] = None,
     batch_size: options.BatchSize = None,
+    as_is: options.AsIs = False,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out files that cannot be read.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Predict the classes of images, at their own pixels.
+    """Predict the classes of images, at their own pixels; or their labels, with a classifier.
 
     The table has one row per image and class, with its run lengths; **--csv** also writes a contest's file. Predictions
-    of a dataset's samples are turned back to the pixels of the source images that the samples were made from.
+    of a dataset's samples are turned back to the pixels of the source images that the samples were made from. With
+    labels, table and CSV have one row per image with the probability of each label.
+
+    Images first go through the steps by which the recipe prepared the model's own samples (upright, resize, CLAHE),
+    unless they are samples of a dataset that was built by the same ones. Masks come at the images' own pixels.
     """
     need_trainer()
     from augforge.train.prediction.predict import predict as predict_images
@@ -156,6 +169,7 @@ def predict(
             weights=options.weights_of(weights),
             overlays=overlays,
             batch_size=batch_size,
+            as_is=as_is,
             on_error="skip" if skip_broken else "error",
             progress=progress,
         )
@@ -169,9 +183,10 @@ def tune_thresholds(
     split: options.Split = "val",
     tta: options.Tta = None,
     swap: options.Swap = None,
+    as_is: options.AsIs = False,
     as_json: options.Json = False,
 ) -> None:
-    """Find each class's threshold of the highest Dice; predict uses them from then on.
+    """Find each class's threshold of the highest Dice, or each label's of the highest F1; predict uses them then.
 
     They fit the split that they were found on: evaluate them on another one.
     """
@@ -184,7 +199,9 @@ def tune_thresholds(
 
     trained, opened = TrainingRun.open(run), open_dataset(place)
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
-        result = tune(trained, opened, split, progress=progress, tta=tta or (), swap=options.pairs_of(swap))
+        result = tune(
+            trained, opened, split, progress=progress, as_is=as_is, tta=tta or (), swap=options.pairs_of(swap)
+        )
     terminal.output(result, as_json, lambda console: render_thresholds(result, console))
 
 
@@ -213,7 +230,7 @@ def ensemble(
     """Join the predictions of several models for the same images.
 
     With **vote**, a pixel is a class if more than half of the models say so; **mean** needs tables that were written
-    with **--probabilities**. Memory does not grow with the number of images.
+    with **--probabilities**, or tables of labels. Memory does not grow with the number of images.
     """
     need_trainer()
     from augforge.train.prediction.ensemble import ensemble as join

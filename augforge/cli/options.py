@@ -101,12 +101,16 @@ Tta = Annotated[
 ]
 Swap = Annotated[
     list[str] | None,
-    typer.Option(help="Classes that hflip exchanges, such as left-lung:right-lung; or none. May be repeated."),
+    typer.Option(
+        help="Classes or labels that hflip exchanges, such as left-lung:right-lung; or none. May be repeated."
+    ),
+]
+Csv = Annotated[
+    Path | None, typer.Option(help="Also write a CSV: image_name,class,rle; of labels, image_name and probabilities.")
 ]
 Weights = Annotated[
     str, typer.Option(help="Which networks of the run: best, last, or snapshots (of a cyclic schedule, averaged).")
 ]
-Csv = Annotated[Path | None, typer.Option(help="Also write a contest's CSV: image_name,class,rle.")]
 Config = Annotated[
     Path | None, typer.Option(help="The configuration, a YAML file; augforge train --show-config prints one.")
 ]
@@ -116,6 +120,10 @@ Changes = Annotated[
 ]
 ImageName = Annotated[
     str, typer.Option(help="How the CSV names images: file, path, or auto (the file name if it is unique).")
+]
+AsIs = Annotated[
+    bool,
+    typer.Option("--as-is", help="Take images as they are; do not prepare them as the model's own samples were."),
 ]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Images or windows per batch; by default as in training.")]
 

@@ -21,12 +21,17 @@ def crossval(
     overrides: options.Changes = None,
     out: Annotated[Path | None, options.out_option("Folder of the study; runs/NAME-crossval by default.")] = None,
     propose: Annotated[int, typer.Option(min=0, help="Write a review file that drops this many of the worst.")] = 0,
+    by: Annotated[
+        str | None,
+        typer.Option(help="Hold out each value in turn instead: of metadata.COLUMN, or of a group of label_groups."),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Train on all folds but one, in turn, to find samples whose labels are bad.
 
     Writes every sample's prediction by the model that has not seen it, and a table of label quality that a recipe can
     use: join it with `source.metadata`, and drop or weight samples by it in `where`. A group is always in one fold.
+    With **--by metadata.site** or a group of labels, such as the domain, each of its values is held out in turn.
     Finished parts are kept: the same command goes on.
     """
     place = options.exactly_one("DATASET", shards, dataset)
@@ -40,7 +45,7 @@ def crossval(
     folder = out or Path("runs") / f"{opened.name}-crossval"
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible():
         result = cross_validate(
-            opened, settings, folder, folds=folds, split_seed=split_seed, propose=propose, progress=progress
+            opened, settings, folder, folds=folds, split_seed=split_seed, propose=propose, by=by, progress=progress
         )
     terminal.output(result, as_json, lambda console: render_crossval(result, console))
 
@@ -63,7 +68,8 @@ def compare(
 
     Trains the same model, with the same budget and seeds, on each dataset's training split, and scores every model on
     the source images that all datasets hold back for validation, at the source's own pixels and raw labels: recipes
-    that prepare images differently stay comparable. Differences come with 95 % intervals over seeds and images.
+    that prepare images differently stay comparable. Differences come with 95 % intervals over seeds and images. Masks
+    are compared by Dice, labels by balanced accuracy.
     Finished parts are kept: the same command goes on.
     """
     need_trainer()

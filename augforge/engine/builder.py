@@ -12,11 +12,13 @@ from typing import Any
 from augforge.cache.work import DamagedPayload, Payload
 from augforge.catalogue import load_plugin
 from augforge.engine import execute
+from augforge.engine.comparing import compare_pictures
 from augforge.engine.estimating import estimate_bytes
 from augforge.engine.findings import Accepted
 from augforge.engine.finished import Finished
 from augforge.engine.opening import Opened, check_folder, dataset_folder, open_recipe
 from augforge.engine.outcome import Outcome
+from augforge.engine.pipeline import Pipeline
 from augforge.engine.publish import VersionShards, commit, write_shards, write_version
 from augforge.engine.registering import check_registrable
 from augforge.engine.registering import register as register_dataset
@@ -38,7 +40,7 @@ class Summary:
     """What a build did; for a dry run, what it would do.
 
     Attributes:
-        samples, splits: of the finished dataset.
+        samples, splits: of the finished dataset. In a dry run a sample that a filter may move counts in both splits.
         steps: for each step its op and, for each split, how many samples it made and how many were reused.
         made, reused: finished samples that were encoded anew, and that were copied from earlier builds.
         exact: False if the numbers are "at most", because pixels decide.
@@ -123,8 +125,9 @@ def build(
     if dry_run:
         opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash, remember=False)
         reusable = dict(opened.pool.payloads)
-        outcome = opened.make_samples(opened.pipeline(loaded.steps, jobs, progress), dry=True)
-        return _foreseen_summary(Finished(opened, outcome), reusable)
+        pipeline = opened.pipeline(loaded.steps, jobs, progress)
+        outcome = opened.make_samples(pipeline, dry=True)
+        return _foreseen_summary(compare_pictures(opened, pipeline, outcome, dry=True), pipeline, reusable)
     with writer_lock(folder), writing(folder):
         remove_leftovers(folder)
         try:
@@ -159,7 +162,7 @@ def _make(opened: Opened, jobs: int, progress: Progress) -> tuple[Finished, Vers
     """
     while True:
         pipeline = opened.pipeline(opened.recipe.steps, jobs, progress)
-        finished = Finished(opened, opened.make_samples(pipeline))
+        finished = compare_pictures(opened, pipeline, opened.make_samples(pipeline))
         try:
             return finished, write_shards(finished, jobs, progress)
         except DamagedPayload as damage:
@@ -176,10 +179,10 @@ def _publish(finished: Finished, written: VersionShards, summary: Summary) -> Ma
     return manifest
 
 
-def _foreseen_summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Summary:
+def _foreseen_summary(finished: Finished, pipeline: Pipeline, reusable: dict[tuple[str, str], Payload]) -> Summary:
     """The summary of a dry run: with the version that would come of it, if that is known."""
     summary, found = _summary(finished, reusable), foresee_version(finished, current_dataset(finished))
-    summary.bytes = estimate_bytes(finished)
+    summary.bytes = estimate_bytes(finished, pipeline)
     summary.version, summary.unchanged, summary.version_note = found.version or "", found.unchanged, found.note
     return summary
 
@@ -194,7 +197,7 @@ def _summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Su
         folder=str(finished.folder),
         dry=True,  # as for a dry run; `_publish` fills in what only a written version has
         samples=len(outcome.rows),
-        splits=dict(sorted(Counter(row.split for row in outcome.rows).items())),
+        splits=dict(sorted(Counter(split for row in outcome.rows for split in row.splits).items())),
         steps=_step_counts(finished.recipe, outcome),
         made=len(outcome.rows) - reused,
         reused=reused,
@@ -207,8 +210,8 @@ def _summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Su
             *outcome.warnings,
             *_warn_of_empty_splits(table.rows, outcome.rows),
         ],
-        findings=list(finished.opened.findings.open),
-        accepted=list(finished.opened.findings.accepted),
+        findings=list(finished.findings.open),
+        accepted=list(finished.findings.accepted),
     )
 
 

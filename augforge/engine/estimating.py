@@ -2,68 +2,157 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from augforge import bitmask
 from augforge.engine.finished import Finished
-from augforge.errors import AugforgeError
+from augforge.engine.jobs import WorkerContext
+from augforge.engine.pipeline import PNG, Pipeline
+from augforge.engine.worker import TracedSample, load_input, run_task
 from augforge.keys import hash64
-from augforge.ops import Context
-from augforge.planning.rows import Row
-from augforge.sample import Sample
-from augforge.sources import Record
+from augforge.planning.rows import Row, Task
+from augforge.store.codec import Encoding
 
-ROW_BYTES = 1000
-"""Rough number of bytes that a sample needs in a shard besides its image and masks: lineage, names."""
-_TRIED, _TRIED_PIXELS = 8, 1 << 25
-"""Source images that are encoded for an estimate: as many, or as few as hold so many pixels."""
+ROW_BYTES, GROUP_BYTES, GROUP_PAYLOAD = 150, 5000, 4_000_000
+"""Rough number of bytes that a shard needs besides images and masks: for a sample (names, compressed lineage), and for
+a row group, which holds about so many bytes of images and masks."""
+_TRIED, _LEAST_TRIED, _TRIED_PIXELS = 32, 3, 1 << 25
+"""Tasks of each kind that are tried: as many, or as few as read so many pixels, but for the least number."""
+_MOST_ENCODED = 16
+"""Samples of one task that are encoded: a task may make hundreds of windows."""
+
+Kind = tuple[str, ...]
+"""What made a sample: the last steps of the tasks that led to it, the first one first."""
 
 
-def estimate_bytes(finished: Finished) -> int:
-    """The bytes of the shards: of what is stored already as it is, of all else by images that are encoded to try.
+def estimate_bytes(finished: Finished, pipeline: Pipeline) -> int:
+    """The bytes of the shards: of what is stored already as it is, of all else by samples that are made to try.
 
-    The size of a source's files says little of what is stored: a JPEG becomes a PNG of four times its size. So some
-    source images, chosen by hash, are encoded as the dataset's are, with their masks, and the bytes of all images are
-    taken to be in the same proportion to their files.
+    How well pixels compress is known to no rule: a JPEG becomes a PNG of four times its size, and a mosaic of four
+    pictures one of four times their detail. So of each kind of sample some, chosen by hash, are made in memory, through
+    all of their steps, and encoded as the dataset's are. All samples of the kind are then taken to have as many bytes a
+    pixel, in proportion to those of their sources' files, which tell a crowded picture from an empty one.
     """
     rows, pool = finished.outcome.rows, finished.pool
     stored = [pool.payloads[key] for row in rows if (key := (row.id, str(finished.encoding))) in pool.payloads]
     known = sum(payload.image_bytes + payload.masks_bytes for payload in stored)
     new = [row for row in rows if (row.id, str(finished.encoding)) not in pool.payloads]
-    return round(known + (_bytes_of_new(finished, new) if new else 0)) + len(rows) * ROW_BYTES
+    payload = known + (_Trial.of(finished, pipeline).bytes_of(new) if new else 0)
+    groups = max(len({row.split for row in rows}), payload / GROUP_PAYLOAD)
+    return round(payload + len(rows) * ROW_BYTES + groups * GROUP_BYTES)
 
 
-def _bytes_of_new(finished: Finished, rows: Sequence[Row]) -> float:
-    used = {row.name for row in finished.opened.table.rows}
-    records = [record for record in finished.listing.records if record.name in used]
-    pixels = sum(row.width * row.height for row in rows)
-    per_pixel = sum(record.bytes for record in records) / sum(record.width * record.height for record in records)
-    return pixels * per_pixel * _growth(finished, records)
+@dataclass
+class _Trial:
+    """Makes some samples of a plan in memory.
 
+    Attributes:
+        context: class table, seed and source.
+        encoding: of the finished samples.
+        finished: the plan.
+        pipeline: makes the inputs of jobs.
+        tasks: all tasks of the plan, by their ids.
+        densities: bytes a pixel of the sources' files, by the samples' names.
+        made: results of tasks that were tried.
+    """
 
-def _growth(finished: Finished, records: Sequence[Record]) -> float:
-    """Bytes a pixel of images as they will be stored, as a multiple of what they are in the source's files."""
-    made = pixels = given = shown = 0
-    for record in sorted(records, key=lambda record: hash64("estimate", record.name))[:_TRIED]:
-        if shown >= _TRIED_PIXELS:
-            break
+    context: WorkerContext
+    encoding: Encoding
+    finished: Finished
+    pipeline: Pipeline
+    tasks: Mapping[str, Task]
+    densities: Mapping[str, float]
+    made: dict[str, list[TracedSample]] = field(default_factory=dict)
+    read_pixels: int = 0
+
+    @classmethod
+    def of(cls, finished: Finished, pipeline: Pipeline) -> _Trial:
+        """A trial of a dry run's plan."""
+        tasks = {id: task for id, (task, _) in pipeline.plan[1].items()}
+        densities = {record.name: record.bytes / (record.width * record.height) for record in finished.listing.records}
+        return cls(finished.opened.worker_context(), finished.encoding, finished, pipeline, tasks, densities)
+
+    def bytes_of(self, rows: Sequence[Row]) -> float:
+        """The bytes of samples that are not stored yet."""
+        kinds: dict[Kind, list[Row]] = {}
+        for row in rows:
+            kinds.setdefault(self.kind(row), []).append(row)
+        sizes = {kind: sum(map(self.size, members)) for kind, members in kinds.items()}
+        growths = {kind: self.growth(kind, members, _TRIED_PIXELS // len(kinds)) for kind, members in kinds.items()}
+        known = [growth for growth in growths.values() if growth is not None]
+        usual = sum(known) / len(known) if known else 1.0
+        return sum(size * (growths[kind] or usual) for kind, size in sizes.items())
+
+    def kind(self, row: Row) -> Kind:
+        """What made a sample."""
+        if row.task is None:
+            return ()
+        task = self.tasks[row.task]
+        last = task.chain[-1] if task.chain else task.head
+        return (*self.kind(task.inputs[0]), "" if last is None else last.bound.label)
+
+    def size(self, row: Row) -> float:
+        """A sample's pixels, times the bytes a pixel of its sources' files."""
+        names = list(self.roots(row))
+        return row.width * row.height * sum(self.densities[name] for name in names) / len(names)
+
+    def roots(self, row: Row) -> Iterator[str]:
+        """Names of the source samples that a sample is made of."""
+        if row.task is None:
+            yield row.name
+        else:
+            for given in self.tasks[row.task].inputs:
+                yield from self.roots(given)
+
+    def growth(self, kind: Kind, rows: Sequence[Row], pixels: int) -> float | None:
+        """Bytes of samples of one kind as they will be stored, as a multiple of their `size`; None if none was made."""
+        made = given = 0.0
+        before = self.read_pixels
+        parts: dict[str, list[Row]] = {}
+        for row in rows:
+            parts.setdefault(row.task or row.name, []).append(row)
+        for number, part in enumerate(sorted(parts, key=lambda part: hash64("estimate", *kind, part))[:_TRIED]):
+            if number >= _LEAST_TRIED and self.read_pixels - before >= pixels:
+                break
+            bytes_made = self.try_out(parts[part])
+            if bytes_made is not None:
+                made += bytes_made
+                given += sum(map(self.size, parts[part]))
+        return made / given if given else None
+
+    def try_out(self, rows: Sequence[Row]) -> float | None:
+        """Bytes of the rows that one task makes, or of one source image; None if they cannot be made.
+
+        Fewer rows may come out than are foreseen, for then a plan says how many there are at most. What fails here
+        fails in the build, which reports it.
+        """
+        names = {row.name for row in rows}
         try:
-            sample = finished.recipe.source.load(record, finished.listing.classes)
-        except (AugforgeError, OSError):  # the build itself reports it
-            continue
-        tried = _resized(finished, sample)
-        made += len(finished.encoding.encode(tried.image)) + len(bitmask.encode(tried.masks))
-        pixels += tried.image.shape[0] * tried.image.shape[1]
-        given += record.bytes
-        shown += record.width * record.height
-    return (made / pixels) / (given / shown) if given and pixels else 1.0
+            task = None if rows[0].task is None else self.tasks[rows[0].task]
+            items = [self.load(rows[0])] if task is None else self.run(task)
+            if task is not None and not any(row.foreseen for row in rows):
+                items = [item for item in items if item.sample.name in names]
+            chosen = sorted(items, key=lambda item: hash64("estimate", item.sample.name))[:_MOST_ENCODED]
+            encoded = sum(
+                len(self.encoding.encode(item.sample.image)) + len(bitmask.encode(item.sample.masks)) for item in chosen
+            )
+        except (Exception, SystemExit):
+            return None
+        return encoded * len(items) / len(chosen) if chosen else 0.0
 
+    def run(self, task: Task) -> list[TracedSample]:
+        """What a task makes."""
+        if task.id not in self.made:
+            items = [self.load(row) for row in task.inputs]
+            results = run_task(self.context, task, items, Counter())
+            self.made[task.id] = [item for item in results if isinstance(item, TracedSample)]
+        return self.made[task.id]
 
-def _resized(finished: Finished, sample: Sample) -> Sample:
-    """The sample in the size that it is stored in: finer pixels need more bytes, and bars beside a picture few."""
-    recipe = finished.recipe
-    if recipe.output.size is None:
-        return sample
-    context = Context(finished.listing.classes, finished.listing.labels)
-    (made,) = recipe.steps[-1].bound.call([sample], context).results
-    return made if isinstance(made, Sample) else sample
+    def load(self, row: Row) -> TracedSample:
+        """An input of a task: read from the source, from what is stored, or made by its own task."""
+        self.read_pixels += row.width * row.height
+        if row.task is None or (row.id, str(PNG)) in self.finished.pool.payloads:
+            return load_input(self.context, self.pipeline.job_input(row))
+        return next(item for item in self.run(self.tasks[row.task]) if item.sample.name == row.name)

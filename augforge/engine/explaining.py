@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from augforge.engine import execute
+from augforge.engine.comparing import compare_pictures
 from augforge.engine.findings import Accepted
-from augforge.engine.finished import Finished
 from augforge.engine.foresight import PlannedWork, Planner
 from augforge.engine.opening import Opened, check_folder, dataset_folder, open_recipe
 from augforge.engine.outcome import Outcome
@@ -80,12 +80,12 @@ def explain_opened(opened: Opened, jobs: int = 1) -> Explanation:
     """`explain` for a recipe whose source is listed already.
 
     Raises:
-        SourceError, PlanError, DatasetError: as a build would, before any work.
+        SourceError, PlanError, DatasetError: as a build would, before any work or before its commit.
     """
     loaded, folder = opened.recipe, opened.folder
     pipeline = opened.pipeline(loaded.steps, execute.worker_count(jobs), Silent())
     outcome = opened.make_samples(pipeline, dry=True)
-    finished = Finished(opened, outcome)
+    finished = compare_pictures(opened, pipeline, outcome, dry=True)
     before = current_dataset(finished)
     found = foresee_version(finished, before)
     work = list(Planner(opened, pipeline, outcome, before).work())
@@ -99,8 +99,8 @@ def explain_opened(opened: Opened, jobs: int = 1) -> Explanation:
         work=work,
         next_version=found.version,
         version_note=found.note,
-        findings=list(opened.findings.open),
-        accepted=list(opened.findings.accepted),
+        findings=list(finished.findings.open),
+        accepted=list(finished.findings.accepted),
     )
 
 

@@ -15,7 +15,7 @@ from augforge.recipe.recipe import Accept, Recipe
 from augforge.sources import Listing, Source
 from augforge.sources.listing import Finding
 from augforge.sources.plausibility.pictures import find_alike_pictures
-from augforge.sources.plausibility.splits import LEAKS, find_far_shares, find_uneven_strata
+from augforge.sources.plausibility.splits import ALIKE, LEAKS, find_far_shares, find_uneven_strata
 from augforge.store.manifest import FindingEntry
 
 if TYPE_CHECKING:
@@ -41,10 +41,20 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was found, apart from it what the recipe accepts."""
+    """What was found, apart from it what the recipe accepts.
+
+    ``waiting`` are entries of ``accept`` about pictures, which are compared when they have been read.
+    """
 
     open: tuple[Finding, ...] = ()
     accepted: tuple[Accepted, ...] = field(default=())
+    waiting: tuple[Accept, ...] = ()
+
+    def with_pictures(self, found: Iterable[Finding], complete: bool) -> Findings:
+        """These findings, and those of pictures; ``complete`` if all were compared."""
+        more = _accept(found, self.waiting)
+        left = more.open if complete else tuple(each for each in more.open if each.kind != ACCEPTS_NOTHING)
+        return Findings((*self.open, *left), (*self.accepted, *more.accepted))
 
     def enforce(self, recipe: Recipe) -> None:
         """Raise PlanError if the recipe is strict, or stops at leaks, and something was found that it does not accept.
@@ -74,7 +84,8 @@ def gather_findings(recipe: Recipe, listing: Listing, table: SourceTable, files:
         *_find_unknown_reviews(recipe, listing),
         *_find_in_splits(recipe, listing, table, files),
     ]
-    return _accept(found, recipe.accept)
+    waiting = tuple(entry for entry in recipe.accept if entry.kind == ALIKE and recipe.split.compare == "auto")
+    return replace(_accept(found, [entry for entry in recipe.accept if entry not in waiting]), waiting=waiting)
 
 
 def finding_entries(findings: Findings, source: Source) -> list[FindingEntry]:
@@ -94,9 +105,14 @@ def finding_entries(findings: Findings, source: Source) -> list[FindingEntry]:
     ]
 
 
+def brings_twins_together(recipe: Recipe) -> bool:
+    """Whether a step moves what looks alike into one split, so that it is no finding."""
+    return any(step.bound.op.moves(step.bound.params) for step in recipe.steps)
+
+
 def _find_in_splits(recipe: Recipe, listing: Listing, table: SourceTable, files: FileCache) -> Iterator[Finding]:
     splits = {row.name: row.split for row in table.rows}
-    if not any(step.bound.op.moves(step.bound.params) for step in recipe.steps):  # such a step brings twins together
+    if not brings_twins_together(recipe):
         yield from table.shared.findings(splits)
         if recipe.split.compare == "pictures":
             yield from find_alike_pictures(recipe.source, listing.records, splits, files)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augforge.cache.work import PLACES
+from augforge.engine.findings import Findings
 from augforge.engine.outcome import Outcome, Pool
 from augforge.keys import canonical_json
 from augforge.planning.rows import Row
@@ -23,10 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A build whose samples are all made; their payloads and facts are in the pool."""
+    """A build whose samples are all made; their payloads and facts are in the pool.
+
+    ``findings`` are those that were there before, and those of the pictures.
+    """
 
     opened: Opened
     outcome: Outcome
+    findings: Findings = field(default_factory=Findings)
 
     @property
     def folder(self) -> Path:

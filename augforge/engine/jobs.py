@@ -51,7 +51,8 @@ class WorkerContext:
 class JobInput:
     """How to get a job's input: a source sample's record, or the payload and facts of a sample that was made.
 
-    ``stamps`` are those of the source's files when it was listed: the record stands for their content.
+    ``stamps`` are those of the source's files when it was listed: the record stands for their content. With
+    ``hash_picture`` the job records the picture's hash besides.
     """
 
     row: Row
@@ -59,6 +60,7 @@ class JobInput:
     stamps: tuple[tuple[str, str], ...] = ()
     payload: Payload | None = None
     facts: dict[str, Any] | None = None
+    hash_picture: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,8 @@ from augforge.ops.core import Candidate, Flag
 from augforge.planning.rows import Row
 from augforge.planning.steps import Step
 from augforge.recipe.recipe import Verdict
+
+Chooses = Callable[[Step, Row], bool]
 
 
 @dataclass
@@ -95,15 +97,35 @@ class Judge:
             return 1.0
         return weigh(candidate, step.bound.params, self.context.op_context(step.bound))
 
-    def rows_matching(self, where: str, rows: Sequence[Row]) -> set[str]:
-        """Names of the rows that fulfil a step's condition; all rows if features are missing (dry runs)."""
+    def choices(self, first: Step | None, rows: Sequence[Row]) -> tuple[Chooses, Chooses]:
+        """Whether a step of a stage acts on a row, and whether it may draw it; `first` has the conditions."""
+        conditions = {} if first is None else first.conditions
+        apart = first is not None and first.bound.params.partner_condition() is not None
+        matching = {key: self.rows_matching(text, rows, first) for key, text in conditions.items() if first}
+
+        def acts(step: Step, row: Row) -> bool:
+            in_split = row.split in step.on or (row.may_move and "train" in step.on)
+            return in_split and (step.where is None or row.name in matching["where"])
+
+        def joins(step: Step, row: Row) -> bool:
+            return row.name in matching["donors"] if "donors" in matching else apart or acts(step, row)
+
+        return acts, joins
+
+    def rows_matching(self, where: str, rows: Sequence[Row], step: Step) -> set[str]:
+        """Names of the rows that fulfil a condition of a step; all rows if features are missing (dry runs)."""
         if any(row.foreseen for row in rows) and columns_named(where) & FORESEEN_LATE:
             self.complete = False
             return {row.name for row in rows}
+        probe = step.probe(where).bound
+        measured = rows if probe.needs_features else ()
+        own = {row.id: self.ledger.get("features", features_key(probe, row.id)) for row in measured}
+        self.complete = self.complete and None not in own.values()
         # While features are missing, all are hidden: a condition on them then fails and counts as true for every row,
         # instead of being false for the rows that were not measured.
         try:
-            verdicts = evaluate_condition(where, [self._candidate(row, {}, self.complete).columns() for row in rows])
+            seen = [self._candidate(row, own.get(row.id, {}) if self.complete else {}, self.complete) for row in rows]
+            verdicts = evaluate_condition(where, [candidate.columns() for candidate in seen])
         except PlanError:
             if self.complete:
                 raise

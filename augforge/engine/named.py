@@ -26,10 +26,10 @@ def check_named(recipe: Recipe, listing: Listing) -> None:
         for number, step in enumerate(recipe.steps):
             measured = [before.bound.label for before in recipe.steps[:number] if before.bound.op.measure is not None]
             for key, condition in _conditions(step):
-                own = [*getattr(step.bound.params, "own_columns", ())] if key == "condition" else []
-                _check_condition(
-                    recipe, (*_path_of(recipe, step), key), condition, [*measured, *own], metadata, listing.classes
-                )
+                judging = step if key == "condition" else step.probe(condition)  # as `where` does, a probe measures
+                own = [*getattr(judging.bound.params, "own_columns", ())]
+                at = (*_path_of(recipe, step), key)
+                _check_condition(recipe, at, condition, [*measured, *own], metadata, listing)
 
 
 @contextmanager
@@ -78,8 +78,7 @@ def _texts(value: Any, at: KeyPath) -> Iterator[tuple[KeyPath, str]]:
 
 def _conditions(step: Step) -> Iterator[tuple[str, str]]:
     """The key and text of a step's condition, and of a filter's."""
-    if step.where is not None:
-        yield "where", step.where
+    yield from step.conditions.items()
     condition = getattr(step.bound.params, "condition", None)
     if isinstance(condition, str):
         yield "condition", condition
@@ -91,7 +90,7 @@ def _check_condition(
     condition: str,
     measured: Sequence[str],
     metadata: set[str],
-    classes: Sequence[str],
+    listing: Listing,
 ) -> None:
     known = {*SAMPLE_COLUMNS, *measured}
     folded = {name.lower() for name in known}
@@ -106,6 +105,7 @@ def _check_condition(
     if lacking:
         hint = nearest(lacking[0], metadata) or " The source has no metadata."
         raise recipe.fail(at, f"no sample has the metadata column '{lacking[0]}'.{hint}")
-    unnamed = sorted(fields_named(condition, "area") - {*classes}) if "area" in measured else []
-    if unnamed:
-        raise recipe.fail(at, f"the data has no class '{unnamed[0]}'.{nearest(unnamed[0], classes)}")
+    for column, what, names in (("area", "class", listing.classes), ("label", "label", listing.labels)):
+        unnamed = sorted(fields_named(condition, column) - {*names}) if column in measured else []
+        if unnamed:
+            raise recipe.fail(at, f"the data has no {what} '{unnamed[0]}'.{nearest(unnamed[0], names)}")

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from augforge.cache.filecache import FileCache
 from augforge.cache.work import PLACES, Payload, read_batches
-from augforge.engine.findings import Findings, gather_findings
+from augforge.engine.findings import Findings, brings_twins_together, gather_findings
 from augforge.engine.jobs import WorkerContext, step_errors
 from augforge.engine.named import check_named
 from augforge.engine.outcome import Outcome, Pool
@@ -78,7 +78,14 @@ class Opened:
             review=self._review(),
             jobs=jobs,
             progress=progress,
+            hashing=self.compares_pictures,
         )
+
+    @property
+    def compares_pictures(self) -> bool:
+        """Whether a build compares pictures of different splits: it may have one split, or bring twins together."""
+        splits = {row.split for row in self.table.rows}
+        return self.recipe.split.compare == "auto" and len(splits) > 1 and not brings_twins_together(self.recipe)
 
     def _review(self) -> Mapping[str, Verdict]:
         """A person's verdicts, without those on samples that a light experiment leaves out."""

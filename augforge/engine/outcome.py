@@ -14,7 +14,11 @@ from augforge.ops.core import Flag
 from augforge.planning.identity import ExpectedSample
 from augforge.planning.rows import Row
 from augforge.sources import Refused
+from augforge.sources.plausibility.splits import is_comparable
 from augforge.store.codec import Encoding
+
+PICTURE = "picture"
+"""Kind of the ledger's entries with the hash of a source sample's picture, by the sample's id."""
 
 
 @dataclass
@@ -119,6 +123,11 @@ class Outcome:
     fitted: dict[str, Any] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
     warnings: list[str] = field(default_factory=list)
+
+
+def lacks_hash(pool: Pool, row: Row) -> bool:
+    """Whether the hash of a source sample's picture is not known yet, and would say something."""
+    return is_comparable(row.width, row.height) and not pool.ledger.has(PICTURE, row.id)
 
 
 def output_row(made: dict[str, Any], anchor: Row, inherited: Row) -> Row:

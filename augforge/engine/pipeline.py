@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from augforge.cache.filecache import FileCache
 from augforge.cache.work import Payload
-from augforge.engine import execute
-from augforge.engine.jobs import (
-    MAX_FAILURES,
-    DamagedPayloads,
-    Job,
-    JobInput,
-    UnreadableSamples,
-    WorkerContext,
-    raise_problems,
-)
-from augforge.engine.judge import Judge
+from augforge.engine.jobs import DamagedPayloads, Job, JobInput, UnreadableSamples, WorkerContext
+from augforge.engine.judge import Chooses, Judge
 from augforge.engine.measuring import features_key
-from augforge.engine.outcome import Outcome, Pool, expected_row, output_row
+from augforge.engine.outcome import Outcome, Pool, expected_row, lacks_hash, output_row
+from augforge.engine.performing import perform_jobs
 from augforge.engine.worker import load_input, made_by_last_steps, perform_batch
 from augforge.errors import PlanError
 from augforge.planning.plan import check_names, cut_stages, expect_of_task, is_foreseeable, plan_stage
@@ -34,8 +26,6 @@ from augforge.sources import Records, Refused
 from augforge.store.codec import Encoding
 
 PNG = Encoding.png()
-BATCH_PIXELS = 1 << 25
-"""Rough number of pixels in a batch: what a killed build loses, and how far the progress bar moves at a time."""
 
 
 class Pipeline:
@@ -51,6 +41,7 @@ class Pipeline:
         review: a person's verdicts by source sample name.
         jobs: number of processes.
         progress: is told how far the work is.
+        hashing: whether jobs that read a source sample hash its picture, so that splits can be compared.
     """
 
     def __init__(
@@ -65,12 +56,14 @@ class Pipeline:
         review: Mapping[str, Verdict] | None = None,
         jobs: int = 1,
         progress: Progress | None = None,
+        hashing: bool = False,
     ) -> None:
         self._context, self._encoding, self._pool = context, encoding, pool
         self._records, self._files = records, files
         self._stages = cut_stages(steps)
         self._review = review or {}
         self._processes, self._progress = jobs, progress or Silent()
+        self._hashing, self._hashed = hashing, set[str]()  # the ids of pictures that a job hashes
         self._judge: Judge
         self._fitted_stages: list[Stage] = []
         self._tasks: dict[str, tuple[Task, Stage]] = {}
@@ -111,12 +104,18 @@ class Pipeline:
     def load(self, row: Row) -> Sample:
         """A sample of any table of the pipeline. Raises SourceError if its file cannot be read any more."""
         self._make_available([(row, PNG)] if row.task is not None else [], "load")
-        return load_input(self._context, self._job_input(row)).sample
+        return load_input(self._context, self.job_input(row)).sample
 
     def make_payload(self, row: Row) -> tuple[Payload, Any]:
         """Where a final sample lies as it is stored, and the facts of its pixels; both are made if they are missing."""
         self._make_available([(row, self._encoding)], "make again")
         return self._pool.payloads[row.id, str(self._encoding)], self._pool.facts(row.id, self._encoding)
+
+    def hash_pictures(self, rows: Iterable[Row]) -> None:
+        """Hash pictures that no job had to read, as those of a dataset that was built without it."""
+        self._hashed.clear()
+        jobs = [Job(None, (self.job_input(row),), None) for row in rows if lacks_hash(self._pool, row)]
+        self._perform(jobs, "compare pictures")
 
     def _run_stages(self, rows: list[Row], refused: Mapping[str, Refused], dry: bool, encode: bool) -> Outcome:
         """Take the rows that can be read through every stage. Raises UnreadableSamples if more cannot be read."""
@@ -143,8 +142,9 @@ class Pipeline:
 
     def _run_stage(self, stage: Stage, outcome: Outcome, dry: bool) -> list[Row]:
         """The table after a stage."""
-        stage, acts = self._fit_stage(stage, outcome.rows)
-        untouched, tasks = plan_stage(stage, outcome.rows, self._context.seed, self._judge.weigh, acts)
+        stage, acts, joins = self._fit_stage(stage, outcome.rows)
+        weigh, tell = self._judge.weigh, outcome.warnings.append
+        untouched, tasks = plan_stage(stage, outcome.rows, self._context.seed, weigh, acts, joins, tell)
         outcome.counts.exact = outcome.counts.exact and is_foreseeable(stage.head, outcome.rows)
         unknown = [task for task in tasks if not self._pool.ledger.has("task", task.id)]
         self._new_tasks |= {task.id for task in unknown}
@@ -157,7 +157,7 @@ class Pipeline:
             made, by_step = self._task_rows(task, outcome)
             rows += made
             counts = outcome.counts.made if task.id in self._new_tasks else outcome.counts.reused
-            counts.update({(label, task.inputs[0].split): count for label, count in by_step.items()})
+            counts.update({(label, split): n for label, n in by_step.items() for split in task.inputs[0].splits})
         check_names(rows)
         if not dry:
             self._measure(stage.measuring_steps, rows)
@@ -165,8 +165,8 @@ class Pipeline:
             rows = self._judge.filter(step, rows)
         return rows
 
-    def _fit_stage(self, stage: Stage, rows: Sequence[Row]) -> tuple[Stage, Callable[[Step, Row], bool]]:
-        """The stage with its first op fitted if it asks for that, and whether a step acts on a row.
+    def _fit_stage(self, stage: Stage, rows: Sequence[Row]) -> tuple[Stage, Chooses, Chooses]:
+        """The stage with its first op fitted if it asks for that, whether a step acts on a row, and may draw it.
 
         Only the first op of a stage may be fitted or have a condition: `cut_stages` starts a new stage for either.
         """
@@ -174,14 +174,7 @@ class Pipeline:
             stage = replace(stage, head=self._judge.fit(stage.head, rows))
         elif stage.chain:
             stage = replace(stage, chain=(self._judge.fit(stage.chain[0], rows), *stage.chain[1:]))
-        where = stage.first.where if stage.first is not None else None
-        matching = set() if where is None else self._judge.rows_matching(where, rows)
-
-        def acts(step: Step, row: Row) -> bool:
-            in_split = row.split in step.on or (row.may_move and "train" in step.on)
-            return in_split and (step.where is None or row.name in matching)
-
-        return stage, acts
+        return stage, *self._judge.choices(stage.first, rows)
 
     def _stage_encoding(self, stage: Stage) -> Encoding:
         """The final encoding for the last stage, unless its samples are measured.
@@ -214,7 +207,7 @@ class Pipeline:
         ]
         self._make_available([(row, PNG) for row, _ in missing if row.task is not None], "make again to measure")
         self._perform(
-            [Job(None, (self._job_input(row),), None, measuring_steps=todo) for row, todo in missing], "measure"
+            [Job(None, (self.job_input(row),), None, measuring_steps=todo) for row, todo in missing], "measure"
         )
 
     def _perform_tasks(self, stage: Stage, tasks: Sequence[Task], encoding: Encoding, label: str = "") -> None:
@@ -225,10 +218,10 @@ class Pipeline:
         jobs = [
             Job(
                 task,
-                tuple(map(self._job_input, task.inputs)),
+                tuple(map(self.job_input, task.inputs)),
                 encoding,
-                encode_input=final and not self._has_payload(task.inputs[0], self._encoding),
-                measuring_steps=stage.measuring_steps,
+                final and not self._has_payload(task.inputs[0], self._encoding),
+                stage.measuring_steps,
             )
             for task in tasks
         ]
@@ -247,7 +240,7 @@ class Pipeline:
         jobs = []
         for row, encoding in missing.values():
             if row.task is None or (encoding != PNG and self._is_available(row, PNG)):
-                jobs.append(Job(None, (self._job_input(row),), encoding))
+                jobs.append(Job(None, (self.job_input(row),), encoding))
             else:
                 task, stage = self._tasks[row.task]
                 again.setdefault((stage.index, encoding), {})[task.id] = task
@@ -261,40 +254,20 @@ class Pipeline:
     def _has_payload(self, row: Row, encoding: Encoding) -> bool:
         return (row.id, str(encoding)) in self._pool.payloads
 
-    def _job_input(self, row: Row) -> JobInput:
+    def job_input(self, row: Row) -> JobInput:
+        """How a job gets the pixels of a row: from the source, or from the pool, which must hold them."""
         if row.task is None:
             record = self._records.by_name(row.name)
             files = self._context.source.files_of(record) or ()
-            return JobInput(row, record=record, stamps=self._files.stamps(files))
+            return JobInput(row, record=record, stamps=self._files.stamps(files), hash_picture=self._is_to_hash(row))
         facts = self._pool.facts(row.id, PNG)
         return JobInput(row, payload=self._pool.payloads[row.id, str(PNG)], facts=facts)
 
+    def _is_to_hash(self, row: Row) -> bool:
+        """Whether the job that is being made is the one to hash a picture: of several that read it, the first is."""
+        found = self._hashing and row.id not in self._hashed and lacks_hash(self._pool, row)
+        self._hashed |= {row.id} if found else set()
+        return found
+
     def _perform(self, jobs: Sequence[Job], label: str) -> None:
-        """Perform jobs in batches, in several processes, and take their results into the pool.
-
-        Raises:
-            TaskError: jobs failed; no more are begun once MAX_FAILURES have.
-            UnreadableSamples: source samples could not be read, and no job failed otherwise.
-            DamagedPayloads: stored samples are damaged, and nothing else went wrong.
-        """
-        if not jobs:
-            return
-        self._progress.start(label, len(jobs))
-        failures, unreadable, damaged = [], [], []
-        performed, size = 0, self._batch_size(jobs)
-        batches = [(self._context, jobs[start : start + size]) for start in range(0, len(jobs), size)]
-        for result in execute.map_unordered(perform_batch, batches, self._processes):
-            self._pool.add(result.batch)
-            self._progress.advance(result.job_count)
-            performed += result.job_count
-            failures += result.failures
-            unreadable += result.unreadable
-            damaged += result.damaged
-            if len(failures) >= MAX_FAILURES:
-                break
-        raise_problems(failures, unreadable, damaged, all_tried=performed == len(jobs))
-
-    def _batch_size(self, jobs: Sequence[Job]) -> int:
-        """Jobs per batch: about BATCH_PIXELS of input, but 8 batches per worker or more, to keep all of them busy."""
-        pixels = max(1, sum(given.row.width * given.row.height for job in jobs for given in job.inputs) // len(jobs))
-        return max(1, min(BATCH_PIXELS // pixels, -(-len(jobs) // (8 * self._processes))))
+        perform_jobs(perform_batch, self._context, self._pool, jobs, label, self._processes, self._progress)

@@ -127,7 +127,7 @@ def write_version(finished: Finished, written: VersionShards) -> Manifest:
         recipe=RecipeEntry(digest=recipe.digest, text=recipe.text, overrides=_recorded_overrides(recipe)),
         review=_review_entry(recipe),
         licences=_licence_entries(finished),
-        findings=finding_entries(finished.opened.findings, recipe.source),
+        findings=finding_entries(finished.findings, recipe.source),
         files=tables,
         shards=entries,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,9 +20,10 @@ from augforge.files import replacing, sync_folder, write_text, writer_lock, writ
 from augforge.progress import Progress, Silent
 from augforge.store.contents import remove_leftovers
 from augforge.store.history import require_folder
+from augforge.store.log import last_tags
 from augforge.store.manifest import FileEntry, Manifest, ShardEntry, read_manifest
 from augforge.store.seal import seal_problem
-from augforge.store.tags import TAGS, read_tags
+from augforge.store.tags import TAGS, checked_tags, read_tags, write_tags
 from augforge.store.verification.files import DatasetFiles
 from augforge.store.verification.report import Fault, Report
 from augforge.store.verification.texts import CURRENT, read_manifests
@@ -86,6 +88,7 @@ def repair(
         faults = _restore_manifests(files, copies, None, every)
         faults += _restore_manifests(files, copies, version, False) if version else []
         restored = [] if copies is None else [*_restore_tags(files, copies), *_restore_tagged_versions(files, copies)]
+        restored += _restore_logged_tags(files)
         before = check_dataset(folder, version, every=every, progress=progress)
         found = Repair(before.version, before.versions)
         finish_commit(folder, read_manifest(folder))
@@ -170,6 +173,15 @@ def _restore_tags(files: DatasetFiles, mirror: DatasetFiles) -> Iterator[str]:
     if other and seal_problem(other) is None and (own is None or seal_problem(own) is not None):
         write_text(files.folder / TAGS, other.decode())
         yield TAGS
+
+
+def _restore_logged_tags(files: DatasetFiles) -> Iterator[str]:
+    """Write tags that are gone as the log has them; the file's path. A log that was forged may say anything."""
+    logged = last_tags(files.folder)
+    if logged and files.read_text_file(TAGS) is None:
+        with suppress(DatasetError):  # no tags, or no versions
+            write_tags(files.folder, checked_tags(files.folder / TAGS, logged))
+            yield TAGS
 
 
 # ---- Shards and tables -----------------------------------------------------------------------------------------------

@@ -124,6 +124,6 @@ def _source_row(record: Record, listing: Listing, recipe: Recipe, split: str) ->
         height=record.height,
         lineage=Lineage.of_source(record.name, record.width, record.height),
         groups=tuple(record.data.get("groups") or (record.group,)),
-        metadata=kept_metadata(recipe, record.metadata),
+        metadata=kept_metadata(recipe, record),
         licences=record.licences,
     )

@@ -15,6 +15,7 @@ from augforge.cache.filecache import changed_files
 from augforge.cache.work import BatchWriter, DamagedPayload, payload_digest
 from augforge.engine.jobs import BatchResult, Failure, Job, JobInput, UnreadableSamples, WorkerContext
 from augforge.engine.measuring import StepError, describe_pixels, failing_in, features_key, measure_features
+from augforge.engine.outcome import PICTURE
 from augforge.errors import AugforgeError, SourceError, StorageError
 from augforge.keys import Id, digest, rng_for
 from augforge.lineage import Lineage, extend_lineage
@@ -67,12 +68,13 @@ def _describe_failure(job: Job, error: BaseException) -> Failure:
 
 def _perform_job(context: WorkerContext, job: Job, writer: BatchWriter) -> None:
     items = [load_input(context, given) for given in job.inputs]
+    _hash_pictures(job, items, writer)
     if job.task is None:
         _store(context, job, items[0], writer)
         return
     outputs, rejected = [], []
     counts: Counter[str] = Counter()
-    for made in _run_task(context, job.task, items, counts):
+    for made in run_task(context, job.task, items, counts):
         if isinstance(made, TracedSample):
             outputs.append(_ledger_entry(made))
             _store(context, job, made, writer)
@@ -83,6 +85,15 @@ def _perform_job(context: WorkerContext, job: Job, writer: BatchWriter) -> None:
         # What the outputs alone say is not said again: most tasks have one step, and a ledger has many tasks.
         more = {} if counts == made_by_last_steps(outputs, items[0].id) else {"made": dict(sorted(counts.items()))}
         writer.record("task", job.task.id, {**entry, **more})
+
+
+def _hash_pictures(job: Job, items: Sequence[TracedSample], writer: BatchWriter) -> None:
+    """Record the hashes of those inputs whose pictures are to be compared with other splits'."""
+    from augforge.sources.plausibility.pictures import picture_hash  # most jobs hash nothing
+
+    for given, item in zip(job.inputs, items, strict=True):
+        if given.hash_picture:
+            writer.record(PICTURE, item.id, picture_hash(item.sample.image))
 
 
 def load_input(context: WorkerContext, given: JobInput) -> TracedSample:
@@ -131,7 +142,7 @@ def _load_source_sample(context: WorkerContext, record: Record, name: str) -> Sa
         raise UnreadableSamples([replace(refused, name=name)]) from error
 
 
-def _run_task(
+def run_task(
     context: WorkerContext, task: Task, items: Sequence[TracedSample], counts: Counter[str]
 ) -> Iterator[TracedSample | Rejection]:
     """What a task's steps make of its inputs; ``counts`` gets how many each step makes, by its label."""

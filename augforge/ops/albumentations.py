@@ -15,7 +15,15 @@ from pydantic import ConfigDict, Field, model_validator
 
 from augforge.bitmask import Planes, contiguous
 from augforge.keys import canonical_json
-from augforge.ops.albumentations_build import SEEDS, check_node, children_first, make_pipeline, one_line, seed_all
+from augforge.ops.albumentations_build import (
+    SEEDS,
+    check_node,
+    children_first,
+    make_pipeline,
+    one_line,
+    resizes,
+    seed_all,
+)
 from augforge.ops.core import Context, Examples, OpParams, op
 from augforge.sample import IDENTITY, Image, Matrix, Sample
 
@@ -31,9 +39,11 @@ class Albumentations(OpParams):
     Sharpen, p: 0.5}]``. The step's `p` decides how often the outermost one is applied. Each call is seeded from the
     recipe's seed, and each transform in it has a seed of its own.
 
-    Masks are passed as masks and never interpolated; so is an alpha channel, which stays free of changes of colour. The
-    lineage holds the affine matrix that fits best and, as `matrix_residual_px`, the largest distance in pixels by which
-    it is off (null if hardly anything of the picture is left).
+    Masks are passed as masks and never interpolated; so is an alpha channel, which stays free of changes of colour.
+    Where Resize, LongestMaxSize, SmallestMaxSize, RandomScale, RandomResizedCrop, RandomSizedCrop or CropAndPad shrink
+    them, a pixel has each class that covers half of its area or more, as in `resize`, unless the image takes nearest
+    pixels, too. The lineage holds the affine matrix that fits best and, as `matrix_residual_px`, the largest distance
+    in pixels by which it is off (null if hardly anything of the picture is left).
 
     A transform is refused before any work if it cannot keep masks exact (it computes with their values, such as
     Morphological), needs more than the image (boxes, other images), or gives other numbers than uint8 or uint16
@@ -52,6 +62,10 @@ class Albumentations(OpParams):
             if problem:
                 raise ValueError(problem)
         return self
+
+    def revision(self) -> int:
+        """1 where masks may shrink: they do so by area now."""
+        return int(resizes(self.node()))
 
     def node(self) -> dict[str, Any]:
         """The transform as a tree of names and parameters."""
@@ -101,19 +115,21 @@ def draw_seed(
 
 @lru_cache(maxsize=2)
 def _pixel_origins(height: int, width: int) -> NDArray[np.uint16]:
-    """x + 1 and y + 1 of each pixel, (H, W, 2), read-only; 0 stands for pixels that come from nowhere."""
-    origin = np.empty((height, width, 2), np.uint16)
-    origin[..., 0], origin[..., 1] = np.arange(1, width + 1), np.arange(1, height + 1)[:, None]
+    """2 x + 1 and 2 y + 1 of each pixel, (H, W, 2), read-only; 0 stands for pixels that come from nowhere."""
+    origin = np.empty((height, width, 2), np.uint16)  # images have up to 32767 pixels on a side
+    origin[..., 0], origin[..., 1] = np.arange(1, 2 * width, 2), np.arange(1, 2 * height, 2)[:, None]
     origin.setflags(write=False)
     return origin
 
 
-def _transform(text: str, seed: int, image: Image, masks: Planes) -> tuple[Image, Planes, NDArray[np.uint16] | None]:
-    """Transform image and planes; also give x + 1, y + 1 of the input pixel that each output pixel shows, 0 for none.
+def _transform(
+    text: str, seed: int, image: Image, masks: Planes, by_area: bool = True
+) -> tuple[Image, Planes, NDArray[np.uint16] | None]:
+    """Transform image and planes; also give 2 x + 1, 2 y + 1 of the place that each output pixel shows, 0 for none.
 
     The third is None if nothing moves; the planes are then the input's.
     """
-    pipeline, moves = make_pipeline(text)
+    pipeline, moves = make_pipeline(text, by_area)
     seed_all(pipeline, np.random.default_rng(seed))
     targets = {"image": image}
     if image.shape[2:] == (4,):
@@ -156,7 +172,8 @@ def _find_problem(text: str) -> str:
             image = rng.integers(0, 256, shape, dtype=np.uint8)
             planes = rng.integers(0, 256, (*size, 5), dtype=np.uint8)
             try:
-                exact = all(_is_exact(planes, *_transform(text, seed, image, planes)[1:]) for seed in range(times))
+                made = (_transform(text, seed, image, planes, by_area=False)[1:] for seed in range(times))
+                exact = all(_is_exact(planes, *each) for each in made)
             except ValueError as error:
                 problem = str(error)
                 continue
@@ -169,10 +186,10 @@ def _is_exact(planes: Planes, moved: Planes, origin: NDArray[np.uint16] | None) 
     """Whether every moved pixel of the planes is the one that `origin` names."""
     if origin is None:
         return True
-    known = np.logical_and.reduce((origin > 0) & (origin <= planes.shape[1::-1]), axis=2)
+    known = np.logical_and.reduce((origin > 0) & (origin < 2 * np.array(planes.shape[1::-1])), axis=2)
     if not np.array_equal(known, origin.any(axis=2)):
         return False
-    at = np.where(known[..., None], origin, 1).astype(np.int64) - 1
+    at = np.where(known[..., None], origin, 1).astype(np.int64) // 2
     return np.array_equal(np.where(known[..., None], planes[at[..., 1], at[..., 0]], 0), moved)
 
 
@@ -198,7 +215,7 @@ def _fit_affine(origin: NDArray[np.uint16]) -> tuple[Matrix, float | None]:
     """The matrix from input to output pixels that fits best, and the largest distance in pixels by which it is off."""
     step = max(1, min(origin.shape[:2]) // 48)
     ys, xs = np.mgrid[0 : origin.shape[0] : step, 0 : origin.shape[1] : step]
-    source = origin[ys, xs].reshape(-1, 2) - 1.0
+    source = (origin[ys, xs].reshape(-1, 2) - 1.0) / 2
     shown = source[:, 0] >= 0
     points = np.column_stack([source[shown], np.ones(int(shown.sum()))])
     target = np.column_stack([xs.ravel(), ys.ravel()])[shown].astype(np.float64)

@@ -8,6 +8,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +16,7 @@ import cv2
 import numpy as np
 
 from augforge.errors import nearest
+from augforge.ops.albumentations_resizing import RESIZING, resize_by_area
 
 GROUPS = 8
 """Groups of four planes that a pipeline takes: 256 classes."""
@@ -65,31 +67,66 @@ def children_first(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield node
 
 
-def _build(node: Mapping[str, Any], top: bool) -> Any:
-    """Build the transform. What the library only warns of is an error."""
+def _build(node: Mapping[str, Any], top: bool, by_area: bool = False) -> Any:
+    """Build the transform; `by_area` lets masks shrink by area where the library takes the nearest pixel."""
     kind = _transform_class(node["name"])
     arguments = {key: tuple(v) if isinstance(v, list) and key != "transforms" else v for key, v in node.items()}
     del arguments["name"]
     masks = inspect.signature(kind.__init__).parameters.get("mask_interpolation")
-    if masks is not None and "INTER_NEAREST_EXACT" in str(masks.annotation):
-        arguments.setdefault("mask_interpolation", cv2.INTER_NEAREST_EXACT)  # plain nearest would shift them
+    own = masks is not None and "mask_interpolation" not in arguments
+    if own and "INTER_NEAREST_EXACT" in str(masks.annotation if masks else ""):
+        arguments["mask_interpolation"] = cv2.INTER_NEAREST_EXACT  # plain nearest would shift them
     if "transforms" in arguments:
-        arguments["transforms"] = [_build(child, top=False) for child in arguments["transforms"]]
+        arguments["transforms"] = [_build(child, False, by_area) for child in arguments["transforms"]]
     if top:
         arguments["p"] = 1.0
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    made = _construct(kind, arguments, node["name"])
+    if by_area and own:
+        resize_by_area(made)
+    return made
+
+
+def _construct(kind: Any, arguments: Mapping[str, Any], name: str) -> Any:
+    """Build one transform. What the library warns of is an error, unless it says the same of the transform's defaults.
+
+    So a range that the library would quietly change is refused, and what is merely slow or has a successor is taken.
+    """
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
         try:
-            return kind(**arguments)
-        except (ValueError, TypeError, UserWarning) as error:
-            raise ValueError(f"{node['name']}: {one_line(error)}") from None
+            made = kind(**arguments)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{name}: {one_line(error)}") from None
+    advice = _advice(kind) if told else frozenset()
+    serious = [one_line(warning.message) for warning in told if str(warning.message) not in advice]
+    if serious:
+        raise ValueError(f"{name}: {serious[0]}")
+    return made
+
+
+def _advice(kind: Any) -> frozenset[str]:
+    """What the library warns of whatever the arguments are; nothing if the transform cannot be built without any."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with suppress(ValueError, TypeError):
+            kind()
+    return frozenset(str(warning.message) for warning in told)
+
+
+def resizes(node: Mapping[str, Any]) -> bool:
+    """Whether a tree holds a transform that may shrink masks."""
+    return any(each["name"] in RESIZING for each in children_first(node))
 
 
 @lru_cache(maxsize=64)
-def make_pipeline(text: str) -> tuple[Any, bool]:
-    """The transform of a tree, as JSON, ready to be called, and whether it moves pixels."""
+def make_pipeline(text: str, by_area: bool = True) -> tuple[Any, bool]:
+    """The transform of a tree, as JSON, ready to be called, and whether it moves pixels.
+
+    Args:
+        by_area: whether masks shrink by area; else all that is done to them is to take pixels.
+    """
     library, tree = load_library(), json.loads(text)
-    transform = _build(tree, top=True)
+    transform = _build(tree, top=True, by_area=by_area)
     extra = dict.fromkeys([f"planes{i}" for i in range(GROUPS)] + ["origin", "alpha"], "mask")
     moves = any(not isinstance(leaf, library.ImageOnlyTransform) for leaf in _leaves(transform, library))
     return library.Compose([transform], additional_targets=extra), moves
@@ -111,7 +148,7 @@ def seed_all(transform: Any, rng: np.random.Generator) -> None:
             seed_all(child, rng)
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: Exception | Warning | str) -> str:
     """The message of an error in one line, without what pydantic adds."""
     lines = [re.sub(r" \[type=.*", "", line).strip() for line in str(error).splitlines()]
     kept = [line for line in lines if "errors.pydantic.dev" not in line and "validation error" not in line]

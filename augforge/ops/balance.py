@@ -8,8 +8,14 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from augforge import bitmask
-from augforge.ops.combine import ClassWeights, check_weighted_classes, register_class_weights, resolve_weights
+from augforge.ops.combine import (
+    ClassWeights,
+    check_weighted_classes,
+    measure_contents,
+    register_class_weights,
+    resolve_weights,
+    shown_labels,
+)
 from augforge.ops.core import Context, Examples, OpParams, Size, op
 from augforge.sample import Drop, Sample
 
@@ -20,11 +26,15 @@ class Balance(OpParams):
     Each class has a weight: by its rarity, by its smallness, or as given. A sample comes as often as the square root of
     its heaviest class's weight, at most `most` times; chance decides about the fraction. Of the samples that hold no
     class with a weight above 1, a drawn share, `others`, is kept. Repeats have the same pixels under other names.
+
+    Labels of a label vector, from 0.5 on, count like classes where the weights name them, and for `rare` where the data
+    has no classes.
     """
 
     weights: ClassWeights = Field(
         "rare",
-        description="weights of the classes: by their rarity or smallness in train, or given, such as {finger-16: 4}",
+        description="weights of classes or labels: by their rarity or smallness in train, or given, such as "
+        "{finger-16: 4}",
     )
     most: int = Field(4, ge=1, le=100, description="how often a sample comes at most")
     others: float = Field(
@@ -32,7 +42,7 @@ class Balance(OpParams):
     )
 
     def check(self, ctx: Context) -> None:
-        """Raise PlanError if a weighted class is not in the table."""
+        """Raise PlanError if what has a weight is neither a class nor a label."""
         check_weighted_classes(self.weights, ctx)
 
 
@@ -78,5 +88,6 @@ def draw_repeats(rng: np.random.Generator, inputs: Sequence[Sample], params: Bal
 
 
 def _heaviest_class(sample: Sample, weights: Mapping[str, float], ctx: Context) -> float:
-    areas, _ = bitmask.areas_and_boxes(sample.masks, len(ctx.classes))
-    return max((weights.get(name, 1.0) for name, area in zip(ctx.classes, areas, strict=True) if area), default=1.0)
+    contents = measure_contents(sample, ctx)
+    held = {**shown_labels(contents), **{name: bool(area) for name, area in contents["area"].items()}}
+    return max((weights.get(name, 1.0) for name, holds in held.items() if holds), default=1.0)

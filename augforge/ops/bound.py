@@ -61,7 +61,8 @@ class BoundOp:
     @property
     def needs_fitting(self) -> bool:
         """Whether the op is fitted with these params: an op that measures is fitted on features, if it needs them."""
-        return self.op.fit is not None and (self.op.measure is None or self.needs_features)
+        measured = self.op.measure is None or self.needs_features
+        return self.op.fit is not None and measured and self.op.fits_when(self.params)
 
     @property
     def weighs_partners(self) -> bool:

@@ -16,11 +16,16 @@ from pydantic import Field
 
 from augforge import bitmask
 from augforge.bitmask import Planes
-from augforge.ops.core import Candidate, Context, Op
-from augforge.ops.filters.select import class_areas
+from augforge.errors import PlanError
+from augforge.ops.core import Candidate, Context, Features, Op
+from augforge.ops.filters.select import class_areas, label_values
 from augforge.sample import IGNORE, Box, Label, Sample
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+FEWER_DESCRIPTION = (
+    "if a split holds fewer images than there are tiles: refuse: stop the build; repeat: let images come again once "
+    "all have; skip: pass the images on as they are, with a warning"
+)
 ClassWeights = Literal["uniform", "rare", "small"] | dict[str, Weight]
 
 
@@ -76,8 +81,8 @@ def fit_class_weights(rule: ClassWeights, candidates: Sequence[Candidate]) -> di
     """Weight of each class for a rule, from the training split.
 
     ``rare``: the number of samples that know the class over the number of those that hold it. ``small``: the largest
-    class's median share of the picture over this class's. Weights are powers of two, so that few draws change with the
-    data.
+    class's median share of the picture over this class's. Data without classes has weights of its labels, which a
+    sample holds if they are at least 0.5. Weights are powers of two, so that few draws change with the data.
     """
     if not isinstance(rule, str):
         return dict(rule)
@@ -87,9 +92,10 @@ def fit_class_weights(rule: ClassWeights, candidates: Sequence[Candidate]) -> di
     known: Counter[str] = Counter()
     train = [candidate for candidate in candidates if candidate.split == "train"]
     for candidate in train:
-        for name, area in candidate.features["area"].items():
+        areas = {name: area for name, area in candidate.features["area"].items() if name != IGNORE}
+        for name, area in (areas or shown_labels(candidate.features)).items():
             known[name] += area is not None
-            if area and name != IGNORE:
+            if area:
                 shares.setdefault(name, []).append(area / (candidate.width * candidate.height))
     if rule == "rare":
         return {name: _power_of_two(known[name] / len(found)) for name, found in sorted(shares.items())}
@@ -97,13 +103,19 @@ def fit_class_weights(rule: ClassWeights, candidates: Sequence[Candidate]) -> di
     return {name: _power_of_two(largest / median(found)) for name, found in sorted(shares.items())}
 
 
+def measure_contents(sample: Sample, ctx: Context) -> dict[str, Any]:
+    """What weights depend on: the pixels of each class, and the values of labels if the data has any."""
+    labels = {"label": label_values(sample, ctx)} if ctx.labels else {}
+    return {"area": class_areas(sample, ctx), **labels}
+
+
 def register_class_weights(op: Op[Any]) -> None:
     """Let an op whose parameter `weights` names a rule measure areas and fit weights; see `fit_class_weights`."""
 
-    @op.measures(reads=(), when=lambda params: params.weights in ("rare", "small"))
-    def measure_class_areas(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
-        """Measure the pixels of each class."""
-        return {"area": class_areas(sample, ctx)}
+    @op.measures(reads=("weights",), when=lambda params: params.weights in ("rare", "small"))
+    def measure_what_weighs(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+        """Measure the pixels of each class, and take the labels."""
+        return measure_contents(sample, ctx)
 
     @op.fits
     def fit_weights(candidates: Sequence[Candidate], params: Any, ctx: Context) -> dict[str, float] | None:
@@ -120,13 +132,21 @@ def heaviest_weight(weights: Mapping[str, float] | None, candidate: Candidate) -
     """Weight of a sample: that of its heaviest class; 1 if it holds none that has a weight."""
     if weights is None:
         return 1.0
-    area = candidate.features["area"]
-    return max((weights[name] for name in weights if area.get(name)), default=1.0)
+    held = {**shown_labels(candidate.features), **candidate.features["area"]}
+    return max((weights[name] for name in weights if held.get(name)), default=1.0)
+
+
+def shown_labels(features: Features) -> dict[str, bool | None]:
+    """Which labels a sample holds, of at least 0.5; None for all of them if it has no label vector."""
+    return {name: None if value is None else value >= 0.5 for name, value in features.get("label", {}).items()}
 
 
 def check_weighted_classes(rule: ClassWeights, ctx: Context) -> None:
-    """Raise PlanError if a class that is given a weight is not in the table."""
-    ctx.check_classes(rule if isinstance(rule, dict) else ())
+    """Raise PlanError if what is given a weight is neither a class nor a label, or a rule needs classes."""
+    if isinstance(rule, dict):
+        ctx.check_classes(name for name in rule if name not in ctx.labels)
+    elif rule == "small" and not ctx.content and ctx.labels:
+        raise PlanError("'small' compares areas of classes, and the data has labels alone. Write rare, or weights")
 
 
 def _power_of_two(x: float) -> float:

@@ -50,7 +50,7 @@ from augforge.ops.hooks import (
     Size,
     Weigh,
 )
-from augforge.ops.model import Candidate, Context, Examples, Features, FilterParams, Flag, OpParams
+from augforge.ops.model import Candidate, Context, Examples, Features, FilterParams, Flag, OpParams, WhenFewer
 from augforge.sample import Drop, Sample
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "OpParams",
     "Role",
     "Size",
+    "WhenFewer",
     "filter_op",
     "op",
     "table_filter",
@@ -117,7 +118,7 @@ class Op(Generic[Params]):
         apply: makes samples; a filter's raises TypeError.
         decide: gives a filter's verdict on each candidate of a table; TypeError for any other op.
         measure_reads: params that `measure` looks at.
-        measures_when: whether these params need measuring at all.
+        measures_when, fits_when: whether these params need measuring, or fitting, at all.
         decides_alone: whether a filter's verdict on a sample does not depend on the others.
         moves: whether a filter may move samples to train with these params.
     """
@@ -139,6 +140,7 @@ class Op(Generic[Params]):
     measure_reads: tuple[str, ...] = ()
     measures_when: Callable[[Params], bool] = _always
     fit: Fit[Params] | None = None
+    fits_when: Callable[[Params], bool] = _always
     weigh: Weigh[Params] | None = None
     decides_alone: bool = False
     moves: Callable[[Params], bool] = _never
@@ -187,7 +189,6 @@ class Op(Generic[Params]):
         """Register the function that fits on a table. Ops find its JSON-like result again as ``ctx.fitted``.
 
         A result that changes pixels is rounded, so that a small change of the data re-makes nothing.
-
         It is given every split's candidates and takes thresholds from ``train`` alone.
         """
         self.fit = function

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from augforge import bitmask
-from augforge.ops.combine import ClassWeights, check_weighted_classes, register_class_weights, resolve_weights
+from augforge.ops.combine import ClassWeights, register_class_weights, resolve_weights
 from augforge.ops.core import Context, Examples, OpParams, Size, op
 from augforge.ops.geometry import Fill, Length, width_height
 from augforge.ops.windows import cut_window
@@ -24,8 +24,8 @@ class CropNonEmpty(OpParams):
     First a class is drawn among those present, each as likely or by `weights`; then one of its pixels; then the crop's
     place, evenly among all places inside the picture at which the crop holds that pixel and at least `min_area` pixels
     of the class (or, if none holds so many, as many as any holds). So small classes are seen as often as large ones,
-    and crops do not pile up at the borders. If there is no class to draw, the place is drawn evenly from the whole
-    picture. A picture smaller than the crop is padded on all sides.
+    and crops do not pile up at the borders. If there is no class to draw, and for `empty_share` of the crops, the place
+    is drawn evenly from the whole picture. A picture smaller than the crop is padded on all sides.
     """
 
     size: Length | tuple[Length, Length] = Field(description="pixels: one number for a square, or [width, height]")
@@ -36,13 +36,18 @@ class CropNonEmpty(OpParams):
         "{finger-16: 4}, where the others have 1",
     )
     ignore: tuple[str, ...] = Field((), description="classes that are never drawn")
+    empty_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the crops, drawn, whose place is drawn from the whole picture, class or none",
+    )
     min_area: int = Field(1, ge=1, description="pixels of the drawn class that a crop holds at least")
     fill: Fill = Field(0, description="gray value beyond the picture")
 
     def check(self, ctx: Context) -> None:
         """Raise PlanError if a weighted or ignored class is not in the table."""
-        check_weighted_classes(self.weights, ctx)
-        ctx.check_classes(self.ignore)
+        ctx.check_classes((*(self.weights if isinstance(self.weights, dict) else ()), *self.ignore))
 
 
 @op(
@@ -90,7 +95,8 @@ def draw_crops(
     crops: list[dict[str, Any]] = []
     places: dict[int, _CropPlaces] = {}
     for _ in range(params.count):
-        if chances.sum() > 0:
+        anywhere = params.empty_share > 0 and rng.random() < params.empty_share
+        if chances.sum() > 0 and not anywhere:
             c = int(rng.choice(len(chances), p=chances))
             if c not in places:
                 places[c] = _CropPlaces(sample, c, boxes[c], size, params.min_area)

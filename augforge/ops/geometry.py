@@ -54,7 +54,16 @@ def scale_image(image: Image, width: int, height: int) -> Image:
 
 
 def scale_planes(planes: Planes, width: int, height: int) -> Planes:
-    """Scale bit-planes to (height, width) by INTER_NEAREST_EXACT: plain nearest shifts by up to 1.5 pixels."""
+    """Scale bit-planes to (height, width): axes that shrink by area, see `bitmask.shrink`, then axes that grow."""
+    small = bitmask.shrink(planes, min(width, planes.shape[1]), min(height, planes.shape[0]))
+    return sample_planes(small, width, height)
+
+
+def sample_planes(planes: Planes, width: int, height: int) -> Planes:
+    """Scale bit-planes to (height, width) by INTER_NEAREST_EXACT: plain nearest shifts by up to 1.5 pixels.
+
+    What is made smaller by an even factor still moves by half an old pixel: it is enough for pictures and measures.
+    """
     if planes.shape[:2] == (height, width):
         return planes
 
@@ -76,8 +85,10 @@ def scale_matrix(old: Size, new: Size, shift: tuple[float, float] = (0, 0)) -> M
 class Resize(OpParams):
     """Bring every image to one size.
 
-    The image is shrunk by area and enlarged bilinearly; masks take the exactly nearest pixel, so they stay in place.
-    `letterbox` keeps the proportions and fills what is left, `stretch` does not keep them.
+    The image is shrunk by area and enlarged bilinearly. Masks move no more than it does: where they shrink, a pixel has
+    each class that covers half of its area or more; where they grow, it has those of the nearest pixel. What is thinner
+    than half a new pixel is gone afterwards: cut windows or crops instead if thin lines count. `letterbox` keeps
+    the proportions and fills what is left, `stretch` does not keep them.
     """
 
     size: Length | tuple[Length, Length] = Field(description="pixels: one number for a square, or [width, height]")
@@ -97,7 +108,7 @@ def letterbox_size(old: Size, target: Size) -> tuple[Size, tuple[int, int]]:
 @op(
     "resize",
     Resize,
-    version=1,
+    version=2,
     role="prepare",
     examples=Examples(
         [{"size": 32}, {"size": [51, 24], "fill": 128}, {"size": [200, 40], "fit": "stretch"}],

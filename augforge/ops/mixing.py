@@ -1,4 +1,4 @@
-"""Ops that put two images into one: cutmix, mixup, copy_paste."""
+"""Ops that put two images into one: cutmix and mixup."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from augforge import bitmask
 from augforge.ops.combine import keep_jointly_known, match_channels, mix_labels
-from augforge.ops.core import Candidate, Context, Examples, OpParams, op
-from augforge.ops.filters.select import class_areas
-from augforge.sample import IDENTITY, Box, Image, Placement, Sample
+from augforge.ops.core import Context, Examples, OpParams, op
+from augforge.sample import IDENTITY, Box, Placement, Sample
 
 
 def require_same_size(inputs: Sequence[Sample], name: str) -> list[Sample]:
@@ -33,7 +30,8 @@ def count_two_images(params: Any) -> int:
     return 2
 
 
-def _whole_box(sample: Sample) -> Box:
+def whole_box(sample: Sample) -> Box:
+    """The box of all pixels."""
     return (0, 0, sample.width, sample.height)
 
 
@@ -58,7 +56,7 @@ def cutmix(inputs: Sequence[Sample], drawn: dict[str, Any], params: CutMix, ctx:
     masks[y0:y1, x0:x1] = partner.masks[y0:y1, x0:x1]
     masks, known = keep_jointly_known(inputs, masks)
     share = (x1 - x0) * (y1 - y0) / (anchor.width * anchor.height)
-    placements = (Placement(IDENTITY, _whole_box(anchor)), Placement(IDENTITY, box, 1))
+    placements = (Placement(IDENTITY, whole_box(anchor)), Placement(IDENTITY, box, 1))
     label = mix_labels(inputs, (1 - share, share))
     yield anchor.derive(image, masks, placements=placements, known=known, label=label)
 
@@ -107,7 +105,7 @@ def mixup(inputs: Sequence[Sample], drawn: dict[str, Any], params: MixUp, ctx: C
     image = cv2.addWeighted(anchor.image, weights[0], partner.image, weights[1], 0)
     counted = [s.masks for s, weight in zip(inputs, weights, strict=True) if weight >= params.mask_weight]
     masks, known = keep_jointly_known(inputs, np.bitwise_or.reduce(counted))
-    placements = (Placement(IDENTITY, _whole_box(anchor)), Placement(IDENTITY, _whole_box(anchor), 1))
+    placements = (Placement(IDENTITY, whole_box(anchor)), Placement(IDENTITY, whole_box(anchor), 1))
     label = mix_labels(inputs, weights)
     yield anchor.derive(image, np.ascontiguousarray(masks), placements=placements, known=known, label=label)
 
@@ -119,122 +117,3 @@ mixup.counts_inputs(count_two_images)
 def draw_weight(rng: np.random.Generator, inputs: Sequence[Sample], params: MixUp, ctx: Context) -> dict[str, Any]:
     """Draw the anchor's weight."""
     return {"weight": float(rng.beta(params.alpha, params.alpha))}
-
-
-class CopyPaste(OpParams):
-    """Copy objects of chosen classes from another image of the split (Ghiasi et al. 2021, arXiv:2012.07177).
-
-    Each chosen class of the other image is pasted with soft edges, shifted by a drawn share of the picture. There the
-    masks of all classes come from the other image, as the pixels do. Only samples that hold one of the classes are
-    drawn as partners. The label vector stays that of the first image.
-    """
-
-    classes: tuple[str, ...] = Field(min_length=1, description="the classes to copy, such as [finger-16, Pisiform]")
-    shift: float = Field(0.1, ge=0, le=1, description="greatest shift, as a fraction of width and height")
-    sigma: float = Field(
-        2.0,
-        ge=0,
-        le=50,
-        description="softness in pixels: the object fades in over two sigma inside its edge; 0 for a hard edge",
-    )
-
-    def check(self, ctx: Context) -> None:
-        """Raise PlanError if a class is not in the table."""
-        ctx.check_classes(self.classes)
-
-
-@op(
-    "copy_paste",
-    CopyPaste,
-    version=1,
-    role="augment",
-    examples=Examples(
-        [{"classes": ["class-8"]}, {"classes": ["class-8", "class-0"], "shift": 0.3, "sigma": 0}],
-        picture={"classes": ["Pisiform", "finger-12", "finger-16"], "shift": 0.15, "sigma": 3},
-    ),
-)
-def copy_paste(inputs: Sequence[Sample], drawn: dict[str, Any], params: CopyPaste, ctx: Context) -> Iterator[Sample]:
-    """Paste each chosen class of the partner at its drawn shift."""
-    anchor, partner = match_channels(inputs)
-    image, masks = anchor.image.copy(), np.array(anchor.masks, order="C")
-    _, boxes = bitmask.areas_and_boxes(partner.masks, len(ctx.classes))
-    placements = [Placement(IDENTITY, _whole_box(anchor))]
-    for name, shift in zip(params.classes, drawn["shifts"], strict=True):
-        c = ctx.class_index(name)
-        dx, dy = round(shift[0] * anchor.width), round(shift[1] * anchor.height)
-        box = _landing_box(boxes[c], (dx, dy), anchor)
-        if box is not None:
-            alpha = _object_alpha(partner, c, boxes[c], params.sigma)
-            _paste_object(image, masks, partner, alpha, boxes[c], box, (dx, dy))
-            placements.append(Placement(((1.0, 0.0, float(dx)), (0.0, 1.0, float(dy))), box, 1))
-    masks, known = keep_jointly_known(inputs, masks)
-    yield anchor.derive(image, masks, placements=tuple(placements), known=known)
-
-
-copy_paste.counts_inputs(count_two_images)
-
-
-@copy_paste.draws
-def draw_shifts(rng: np.random.Generator, inputs: Sequence[Sample], params: CopyPaste, ctx: Context) -> dict[str, Any]:
-    """Draw a shift for each chosen class, as shares of width and height."""
-    return {"shifts": rng.uniform(-params.shift, params.shift, (len(params.classes), 2)).tolist()}
-
-
-@copy_paste.measures(reads=())
-def measure_areas(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
-    """Measure the pixels of each class."""
-    return {"area": class_areas(sample, ctx)}
-
-
-@copy_paste.weighs
-def weigh_by_classes(candidate: Candidate, params: CopyPaste, ctx: Context) -> float:
-    """Say 1 for a sample that shows one of the classes, else 0."""
-    return float(any(candidate.features["area"][name] for name in params.classes))
-
-
-def _landing_box(box: NDArray[np.int32], shift: tuple[int, int], anchor: Sample) -> Box | None:
-    """The box on the anchor in which a class lands; None if the class is absent or lands outside."""
-    x0, y0, x1, y1 = (int(n) for n in box)
-    if x0 == x1:
-        return None
-    landed = (
-        max(0, x0 + shift[0]),
-        max(0, y0 + shift[1]),
-        min(anchor.width, x1 + shift[0]),
-        min(anchor.height, y1 + shift[1]),
-    )
-    return landed if landed[0] < landed[2] and landed[1] < landed[3] else None
-
-
-def _object_alpha(sample: Sample, c: int, box: NDArray[np.int32], sigma: float) -> NDArray[np.float32]:
-    """Opacity of a class's pixels in its box: it rises inwards from the edge to 1, at the latest at the deepest pixel.
-
-    It is 0 outside the object, where the sample's pixels are not wanted.
-    """
-    x0, y0, x1, y1 = (int(n) for n in box)
-    mask = bitmask.class_mask(sample.masks[y0:y1, x0:x1], c)
-    if sigma == 0:
-        return mask.astype(np.float32)
-    framed = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(0,))
-    depth = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
-    return np.asarray(np.minimum(1, depth / min(2 * sigma, float(depth.max()))), np.float32)
-
-
-def _paste_object(
-    image: Image,
-    masks: NDArray[np.uint8],
-    partner: Sample,
-    alpha: NDArray[np.float32],
-    box: NDArray[np.int32],
-    landed: Box,
-    shift: tuple[int, int],
-) -> None:
-    """Paste a class's pixels of the partner into image and masks, in place. `alpha` is their opacity in `box`."""
-    target = (slice(landed[1], landed[3]), slice(landed[0], landed[2]))
-    x0, y0, x1, y1 = (int(n) - shift[i % 2] for i, n in enumerate(landed))
-    alpha = alpha[y0 - box[1] : y1 - box[1], x0 - box[0] : x1 - box[0]]
-    weight = alpha if image.ndim == 2 else alpha[..., None]
-    blended = weight * partner.image[y0:y1, x0:x1] + (1 - weight) * image[target]
-    image[target] = np.rint(blended).astype(image.dtype)
-    inside = alpha > 0
-    masks[target][inside] = partner.masks[y0:y1, x0:x1][inside]

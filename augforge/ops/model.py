@@ -15,6 +15,10 @@ Features = Mapping[str, Any]
 """What `measure` found in one sample, JSON-like."""
 
 
+WhenFewer = Literal["refuse", "repeat", "skip"]
+"""What an op of several inputs does with fewer samples than it takes: stop the build, take some again, make nothing."""
+
+
 class OpParams(BaseModel):
     """Parameters of an op: frozen, unknown keys refused."""
 
@@ -23,9 +27,32 @@ class OpParams(BaseModel):
     def check(self, ctx: Context) -> None:
         """Raise PlanError if the parameters do not fit the class table; called before any work."""
 
+    def classes_wanted(self) -> tuple[tuple[str, ...], ...]:
+        """The classes whose masks decide where pixels go: of each group, at least one has to show; most ops have none.
+
+        A prediction of raw images, which have no masks, finds them by a first pass of the model.
+        """
+        return ()
+
     def declared(self) -> dict[str, Any]:
         """The parameters that differ from their defaults: what ids and random draws depend on."""
         return self.model_dump(mode="json", exclude_defaults=True)
+
+    def revision(self) -> int:
+        """How often the pixels changed for these parameters alone, which raises no version: part of ids if above 0."""
+        return 0
+
+    def when_fewer(self) -> WhenFewer:
+        """What to do for a sample if there are fewer partners than a call takes."""
+        return "refuse"
+
+    def partner_condition(self) -> str | None:
+        """The condition on partners, as `where` is one on anchors; empty for all of the split, None for the anchors."""
+        return None
+
+    def applies_fitted(self) -> bool:
+        """Whether what was fitted decides pixels, though the op weighs partners by it, too."""
+        return False
 
 
 class FilterParams(OpParams):

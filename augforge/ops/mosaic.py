@@ -9,18 +9,19 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from augforge.ops.combine import (
+    FEWER_DESCRIPTION,
     ClassWeights,
     check_weighted_classes,
     fit_class_weights,
     heaviest_weight,
     keep_jointly_known,
     match_channels,
+    measure_contents,
     mix_labels,
     paste,
     tile_boxes,
 )
-from augforge.ops.core import Candidate, Context, Examples, OpParams, Size, op
-from augforge.ops.filters.select import class_areas
+from augforge.ops.core import Candidate, Context, Examples, OpParams, Size, WhenFewer, op
 from augforge.ops.geometry import (
     Fill,
     Length,
@@ -70,6 +71,7 @@ class Mosaic(OpParams):
         None, description="pixels: one number for a square, or [width, height]; default: the first image's"
     )
     fill: Fill = Field(0, description="gray value where no image reaches")
+    fewer: WhenFewer = Field("refuse", description=FEWER_DESCRIPTION)
 
     @model_validator(mode="after")
     def _check_grid(self) -> Mosaic:
@@ -79,14 +81,18 @@ class Mosaic(OpParams):
         return self
 
     def check(self, ctx: Context) -> None:
-        """Raise PlanError if a weighted class is not in the table."""
+        """Raise PlanError if what has a weight is neither a class nor a label."""
         check_weighted_classes(self.partners, ctx)
+
+    def when_fewer(self) -> WhenFewer:
+        """What `fewer` says."""
+        return self.fewer
 
 
 @op(
     "mosaic",
     Mosaic,
-    version=1,
+    version=2,
     role="augment",
     examples=Examples(
         [
@@ -152,9 +158,9 @@ def draw_layout(rng: np.random.Generator, inputs: Sequence[Sample], params: Mosa
 
 
 @mosaic.measures(reads=(), when=lambda params: params.partners != "uniform")
-def measure_areas(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
-    """Measure the pixels of each class."""
-    return {"area": class_areas(sample, ctx)}
+def measure_what_weighs(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
+    """Measure the pixels of each class, and take the labels."""
+    return measure_contents(sample, ctx)
 
 
 @mosaic.fits

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from augforge.ops.combine import keep_jointly_known, match_channels, mix_labels, paste, tile_boxes
-from augforge.ops.core import Context, Examples, OpParams, op
+from augforge.ops.combine import FEWER_DESCRIPTION, keep_jointly_known, match_channels, mix_labels, paste, tile_boxes
+from augforge.ops.core import Context, Examples, OpParams, WhenFewer, op
 from augforge.ops.geometry import make_canvas
 from augforge.sample import Box, Placement, Sample
 
@@ -32,6 +32,11 @@ class Ricap(OpParams):
     min_tile: float = Field(
         0.0, ge=0, le=0.45, description="least width and height of a tile, as fractions of the picture's"
     )
+    fewer: WhenFewer = Field("refuse", description=FEWER_DESCRIPTION)
+
+    def when_fewer(self) -> WhenFewer:
+        """What `fewer` says."""
+        return self.fewer
 
 
 @op(

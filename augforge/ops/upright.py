@@ -74,6 +74,10 @@ class RotateNormalise(OpParams):
         if isinstance(self.axis, Axis):
             self.axis.check(ctx)
 
+    def classes_wanted(self) -> tuple[tuple[str, ...], ...]:
+        """The classes at both ends of the axis."""
+        return (self.axis.start, self.axis.end) if isinstance(self.axis, Axis) else ()
+
 
 @op(
     "rotate_normalise",

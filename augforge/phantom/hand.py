@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from augforge.phantom.anatomy import SPARSE, Traits, lean_of, pose_hand
-from augforge.phantom.metal import implant, metal_map, ring
+from augforge.phantom.anatomy import SPARSE, Points, Skeleton, Traits, lean_of, pose_hand
+from augforge.phantom.metal import Shape, forearm_plate, implant, metal_map, ring
 from augforge.phantom.placement import place_hand
-from augforge.phantom.radiograph import Film, expose, mark, shield
+from augforge.phantom.radiograph import Film, Image, expose, mark, shield
 from augforge.sources.class_lists import HAND_BONES
 
 MAX_UPRIGHT_LEAN = 4.0
@@ -41,6 +42,7 @@ def render_hand(
     outlier: str = "none",
     turned: bool = False,
     bent: bool = False,
+    burnt: float | None = None,
 ) -> Hand:
     """Draw one hand.
 
@@ -51,9 +53,10 @@ def render_hand(
         size: side of the square picture in pixels.
         traits: of the person.
         hand: "L" or "R".
-        outlier: "none", "ring" or "implant".
+        outlier: "none", "ring", "implant" or "plate", which is an implant on the forearm.
         turned: whether the hand leans by 12 to 45 degrees instead of at most 4.
         bent: whether one or two fingers are bent.
+        burnt: overexpose the film until the middle of the radius has this gray value, so that bone burns out near 255.
     """
     fingers = tuple(rng.choice((1, 3, 4), size=rng.integers(1, 3), replace=False).tolist()) if bent else ()
     skeleton = pose_hand(rng, traits, fingers)
@@ -75,11 +78,28 @@ def render_hand(
     if marker != "none":
         gray = mark(rng, gray, placement, hand, marker)
     if outlier != "none":
-        shapes = ring(rng, skeleton, traits.stoutness) if outlier == "ring" else implant(rng, skeleton)
-        gray += (255.0 - gray) * metal_map(shapes, placement)
+        opacity = metal_map(_draw_metal(rng, outlier, skeleton, traits), placement)
+    if burnt is not None:
+        gray = _overexpose(gray, placement.pixels(skeleton.bones["Radius"].outline), film.air, burnt)
+    if outlier != "none":
+        gray += (255.0 - gray) * opacity
     gray = shield(gray, placement, film)
 
     axis = placement.pixels(np.array([skeleton.bones["finger-11"].axis[0], skeleton.bones["finger-8"].axis[1]]))
     outlines = {label: placement.pixels(skeleton.bones[label].outline[::SPARSE]) for label in HAND_BONES}
     polygons = {label: placement.visible(outline) for label, outline in outlines.items()}
     return Hand(np.rint(np.clip(gray, 0, 255)).astype(np.uint8), polygons, lean_of(axis))
+
+
+def _draw_metal(rng: np.random.Generator, outlier: str, skeleton: Skeleton, traits: Traits) -> list[Shape]:
+    if outlier == "ring":
+        return ring(rng, skeleton, traits.stoutness)
+    return forearm_plate(rng, skeleton) if outlier == "plate" else implant(rng, skeleton)
+
+
+def _overexpose(gray: Image, bone: Points, air: float, level: float) -> Image:
+    """Multiply what is above air until the median over a bone, of which only the visible part counts, has a level."""
+    cover = np.zeros(gray.shape, np.uint8)
+    cv2.fillPoly(cover, [np.rint(bone).astype(np.int32)], 1)
+    middle = float(np.median(gray[cover > 0])) if cover.any() else 255.0
+    return np.asarray(np.minimum(air + (gray - air) * ((level - air) / (middle - air)), 255.0), np.float32)

@@ -44,6 +44,16 @@ def implant(rng: np.random.Generator, skeleton: Skeleton) -> list[Shape]:
     return _screw(skeleton.bones["Scaphoid"].outline.mean(axis=0), np.array([0.72, -0.69]), 10.0)
 
 
+def forearm_plate(rng: np.random.Generator, skeleton: Skeleton) -> list[Shape]:
+    """A T-shaped plate on the radius, or a straight one along the radius or the ulna."""
+    kind = str(rng.choice(("T", "Radius", "Ulna"), p=(0.5, 0.3, 0.2)))
+    if kind == "T":
+        return _radius_plate(rng, skeleton.bones["Radius"].axis[1])
+    top = skeleton.bones[kind].axis[1]
+    start, end = top + (rng.normal(0, 1.5), rng.uniform(6, 12)), top + (rng.normal(0, 2.5), rng.uniform(44, 60))
+    return _plate(rng, start, end, holes=int(rng.integers(5, 8)), half=float(rng.uniform(2.2, 3.4)))
+
+
 def metal_map(shapes: list[Shape], placement: Placement) -> NDArray[np.float32]:
     """Opacity of the metal at each pixel: float32 (size, size), 0 to 1."""
     canvas = np.zeros((placement.size, placement.size), np.uint8)

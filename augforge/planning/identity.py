@@ -36,8 +36,9 @@ def op_identity(bound: BoundOp) -> list[Any]:
     Fitted values count only if they change pixels. If they just weigh partners, the partners that they lead to are
     inputs, and count as such.
     """
-    fitted = bound.fitted if bound.op.weigh is None else None
-    return [str(bound.op), bound.label, bound.params.declared(), fitted]
+    fitted = bound.fitted if bound.op.weigh is None or bound.params.applies_fitted() else None
+    revision = bound.params.revision()
+    return [str(bound.op), bound.label, bound.params.declared(), fitted, *([revision] if revision else [])]
 
 
 def seed_if_random(step: Step, seed: int) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ class Partners:
         seed: the recipe's.
         weights: of each candidate, not normalised, so that a new sample changes no other's; rounded to 1/1024, so that
             tiny differences of floats change no draw; 0 or NaN for never. None weighs all alike.
+
+    Raises:
+        PlanError: there is none to draw, or fewer than a call takes and the op's parameters do not say what to do then.
     """
 
     def __init__(
@@ -38,25 +41,42 @@ class Partners:
         if weights is not None:
             given = np.array([weights[name] for name in self._names], np.float64)
             self._weights = np.where(given > 0, np.round(given * 1024) / 1024, 0.0)
+        self._when_fewer = bound.params.when_fewer()
         self._check_enough(bound)
 
     def _check_enough(self, bound: BoundOp) -> None:
         usable = int((self._weights > 0).sum()) if self._weights is not None else len(self._names)
-        if usable <= len(self._slots):  # one more than the slots, since the anchor may be one of the usable samples
+        if usable == 0 and self._when_fewer != "refuse":
+            raise PlanError(
+                f"{bound.name} draws partners from {len(self._names)} samples, and none of them has a weight above 0. "
+                "Add samples, or change what chooses or weighs them"
+            )
+        if (
+            usable <= len(self._slots) and self._when_fewer == "refuse"
+        ):  # one more than the slots, since the anchor may be one of the usable samples
             raise PlanError(
                 f"{bound.name} draws {len(self._slots)} partners for each sample, so it needs "
                 f"{len(self._slots) + 1} samples of a weight above 0, but there are {usable}. "
                 "Add samples, or change what weighs them"
             )
 
-    def of(self, anchor: str, copy: int) -> tuple[str, ...]:
-        """The anchor and its partners, one for each further input, no sample twice."""
-        chosen = [self._index_of[anchor]]
+    def of(self, anchor: str, copy: int) -> tuple[str, ...] | None:
+        """The anchor and its partners, one for each further input, no sample twice while others are left.
+
+        None if there are fewer than a call takes, and the op skips such an anchor.
+        """
+        names, taken = [anchor], {self._index_of[anchor]} if anchor in self._index_of else set()
         for slot in self._slots:
             rank = self._rank(hash64("slot", *self._salt, anchor, copy, slot))
-            rank[chosen] = -np.inf
-            chosen.append(int(rank.argmax()))
-        return tuple(self._names[i] for i in chosen)
+            best = _best(rank, taken)
+            if best is None and self._when_fewer == "repeat":
+                taken.clear()
+                best = _best(rank, taken)
+            if best is None:
+                return None
+            taken.add(best)
+            names.append(self._names[best])
+        return tuple(names)
 
     def _rank(self, salt: int) -> NDArray[np.float64]:
         rank = _mix(self._hashes ^ np.uint64(salt)).astype(np.float64)
@@ -64,6 +84,14 @@ class Partners:
             return rank
         with np.errstate(divide="ignore"):  # weight 0 gives -inf: the sample is never drawn
             return np.asarray(np.log((rank + 0.5) / 2.0**64) / self._weights)
+
+
+def _best(rank: NDArray[np.float64], taken: Collection[int]) -> int | None:
+    """The candidate of the highest rank that is not taken; None if there is none that may be drawn."""
+    left = rank.copy()
+    left[list(taken)] = -np.inf
+    best = int(left.argmax()) if len(left) else 0
+    return best if len(left) and left[best] > -np.inf else None
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:

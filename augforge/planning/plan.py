@@ -48,8 +48,9 @@ def cut_stages(steps: Sequence[Step]) -> tuple[Stage, ...]:
 def _with_measures(stages: Sequence[Stage]) -> Iterator[Stage]:
     """Note in each stage which steps need features of its samples: its filters, and the next stage's first op."""
     for stage, following in zip(stages, [*stages[1:], None], strict=True):
-        needed = [*stage.filters, following.first if following else None]
-        yield replace(stage, measuring_steps=tuple(s for s in needed if s is not None and s.bound.needs_features))
+        first = following.first if following else None
+        needed = [*stage.filters, *((first, *first.probes) if first else ())]
+        yield replace(stage, measuring_steps=tuple(step for step in needed if step.bound.needs_features))
 
 
 def plan_stage(
@@ -58,6 +59,8 @@ def plan_stage(
     seed: int,
     weigh: Callable[[Step, Row], float],
     acts: Callable[[Step, Row], bool] = lambda step, row: row.split in step.on,
+    joins: Callable[[Step, Row], bool] | None = None,
+    tell: Callable[[str], None] = lambda message: None,
 ) -> tuple[list[Row], list[Task]]:
     """Split a table into the rows that pass a stage untouched, and the tasks for the others.
 
@@ -67,11 +70,16 @@ def plan_stage(
         seed: the recipe's.
         weigh: how likely a step's op draws a row as partner.
         acts: whether a step acts on a row; others pass it untouched.
+        joins: whether a step may draw a row as partner; by default those that it acts on.
+        tell: is told of samples for which nothing is made, since there are too few partners.
 
     Raises:
-        PlanError: a split holds fewer samples than an op takes.
+        PlanError: a split holds fewer samples than an op takes, and its parameters do not say what to do then.
     """
-    going_on, calls = _group_inputs(stage.head, rows, seed, weigh, acts) if stage.head else (list(rows), [])
+    going_on: list[Row] = list(rows)
+    calls: list[tuple[tuple[Row, ...], int]] = []
+    if stage.head:
+        going_on, calls = _group_inputs(stage.head, rows, seed, weigh, acts, joins or acts, tell)
     untouched, tasks = [], []
     for row in going_on:
         chain = _acting(stage.chain, row, acts)
@@ -127,24 +135,48 @@ def _group_inputs(
     seed: int,
     weigh: Callable[[Step, Row], float],
     acts: Callable[[Step, Row], bool],
+    joins: Callable[[Step, Row], bool],
+    tell: Callable[[str], None],
 ) -> tuple[list[Row], list[tuple[tuple[Row, ...], int]]]:
     """The rows that go on unchanged beside the calls of an op of several inputs, and each call's inputs and copy."""
     going_on = [row for row in rows if not acts(head, row)]
     calls: list[tuple[tuple[Row, ...], int]] = []
-    by_split: dict[str, list[Row]] = {}
-    for row in rows:
-        if acts(head, row):
-            by_split.setdefault("train" if row.may_move else row.split, []).append(row)
-    for split, members in by_split.items():
-        _check_enough(head, split, len(members))
-        weights = {row.name: weigh(head, row) for row in members} if head.bound.weighs_partners else None
-        partners = Partners(head.bound, [row.name for row in members], seed, weights)
-        named = {row.name: row for row in members}
+    anchors = _by_split(row for row in rows if acts(head, row))
+    candidates = _by_split(row for row in rows if joins(head, row))
+    for split, members in anchors.items():
+        others = candidates.get(split, [])
+        if head.bound.params.when_fewer() == "refuse":
+            _check_enough(head, split, len(others))
+        weights = {row.name: weigh(head, row) for row in others} if head.bound.weighs_partners else None
+        partners = Partners(head.bound, [row.name for row in others], seed, weights)
+        named, skipped = {row.name: row for row in [*others, *members]}, []
         for row in members:
             copies = _copies_at_most(head, seed, row)
-            calls += [(tuple(named[name] for name in partners.of(row.name, copy)), copy) for copy in copies]
-            going_on += [row] if input_passes(head, copies) else []
+            found = [(names, copy) for copy in copies if (names := partners.of(row.name, copy)) is not None]
+            calls += [(tuple(named[name] for name in names), copy) for names, copy in found]
+            going_on += [row] if input_passes(head, [copy for _, copy in found]) else []
+            skipped += [row.name] if len(found) < len(copies) else []
+        if skipped:
+            tell(_too_few(head, split, skipped, len(members)))
     return going_on, calls
+
+
+def _by_split(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault("train" if row.may_move else row.split, []).append(row)
+    return found
+
+
+def _too_few(head: Step, split: str, skipped: Sequence[str], members: int) -> str:
+    """The warning that some samples stay without partners."""
+    needed = head.bound.inputs - 1
+    others = f"{needed} other samples" if needed > 1 else "another sample"
+    return (
+        f"step {head.index} ({head.bound.label}) makes nothing for {len(skipped)} of {members} samples of split "
+        f"'{split}', such as '{skipped[0]}': it joins each with {others} of this split, and too few may be drawn. "
+        "Add samples, or change what chooses them"
+    )
 
 
 def is_foreseeable(head: Step | None, rows: Iterable[Row]) -> bool:

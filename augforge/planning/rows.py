@@ -53,6 +53,11 @@ class Row:
         return self.id == self.name
 
     @property
+    def splits(self) -> tuple[str, ...]:
+        """The split that it is in, and, in a dry run, the one that a filter may move it to."""
+        return (self.split, "train") if self.may_move and self.split != "train" else (self.split,)
+
+    @property
     def size(self) -> Size:
         """Width and height in pixels."""
         return (self.width, self.height)

@@ -42,12 +42,15 @@ class Split(Strict):
         0.05, description="with stratify: how far the share of a class in a split may be from the split's share"
     )
     leaks: Literal["tell", "stop"] = Field(
-        "tell", description="images that two splits share are told, or stop the build before any work"
+        "tell",
+        description="images that two splits share are told, or stop the build: before any work, or, if only a look at "
+        "the pictures shows it, before the commit",
     )
-    compare: Literal["bytes", "pictures"] = Field(
-        "bytes",
-        description="what is compared to find them: the bytes of the files, or also what the pictures look like, for "
-        "which every image is decoded once",
+    compare: Literal["auto", "bytes", "pictures"] = Field(
+        "auto",
+        description="what is compared to find them: the bytes of the files, and, once a build has read them, what the "
+        "pictures look like (auto); the bytes alone; or the pictures before any work, for which every image is decoded "
+        "once more",
     )
 
     @field_validator("val", "test")

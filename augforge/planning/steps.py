@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -40,12 +40,13 @@ class Strict(BaseModel):
 class StepKeys(Strict):
     """The keys of a step that are its own; every other key is its op's."""
 
-    op: str
+    op: str = Field(description="the op's name; `augforge ops` lists them")
     p: Annotated[float, Field(ge=0, le=1)] = Field(1.0, description="chance that a copy is made")
     copies: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="how many are made of each input")
     on: tuple[SplitName, ...] | None = Field(None, description="splits the step acts on; others pass untouched")
     where: str | None = Field(
-        None, description="SQL condition on the samples the step acts on, such as: abs(tilt.angle_deg) > 10"
+        None,
+        description="SQL condition on the samples the step acts on, such as: abs(tilt.angle_deg) > 10 or area.Ulna > 9",
     )
     keep_input: bool = Field(False, description="pass the input on beside what was made of it")
 
@@ -83,9 +84,25 @@ class Step:
     where: str | None
 
     @property
+    def conditions(self) -> dict[str, str]:
+        """Its conditions on the samples it acts on (`where`) and on those it may draw as partners, by key."""
+        found = {"where": self.where, "donors": self.bound.params.partner_condition()}
+        return {key: text for key, text in found.items() if text}
+
+    @property
+    def probes(self) -> tuple[Step, ...]:
+        """A filter `where` for each of its conditions, which measures the columns that the condition names."""
+        return tuple(self.probe(text) for text in self.conditions.values())
+
+    def probe(self, condition: str) -> Step:
+        """A filter `where` of a condition in this step's place: it is never applied, but measures what it names."""
+        params = OPS["where"].params.model_validate({"condition": condition})
+        return replace(self, bound=BoundOp("where", params), where=None)
+
+    @property
     def metadata_read(self) -> set[str]:
         """The columns of metadata that its op, its condition or a filter's condition look at."""
-        conditions = [self.where, getattr(self.bound.params, "condition", None)]
+        conditions = [*self.conditions.values(), getattr(self.bound.params, "condition", None)]
         named = (metadata_named(text) for text in conditions if isinstance(text, str))
         return set(self.bound.op.reads).union(*named)
 
@@ -123,6 +140,24 @@ def read_step(
     bound = BoundOp(op.name, _read_params(document, data, at), sum(step.bound.name == op.name for step in before))
     on = keys.on or (("train",) if op.role in ("augment", "filter") else SPLITS)
     return Step(len(before) + 1, bound, keys.p, keys.copies, on, keys.keep_input, keys.where)
+
+
+def read_steps(
+    document: Document, steps: Sequence[Mapping[str, Any]], size: Any = None, fit: str = "letterbox"
+) -> tuple[Step, ...]:
+    """Check the steps of a recipe.
+
+    Args:
+        document: the recipe's file.
+        steps: those below its key ``steps``.
+        size, fit: of its ``output``; a size is a last `resize`.
+    """
+    read: list[Step] = []
+    for index, data in enumerate(steps):
+        read.append(read_step(document, data, ("steps", index), read))
+    if size is not None:
+        read.append(read_step(document, {"op": "resize", "size": size, "fit": fit}, ("output",), read))
+    return tuple(read)
 
 
 def _read_params(document: Document, data: Mapping[str, Any], at: KeyPath) -> OpParams:

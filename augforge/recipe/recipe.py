@@ -15,8 +15,9 @@ from pydantic import Field, field_validator, model_validator
 from augforge.errors import PlanError, RecipeError
 from augforge.keys import digest
 from augforge.planning.splits import Split
-from augforge.planning.steps import Step, Strict, choose, read_step
+from augforge.planning.steps import Step, Strict, choose, read_steps
 from augforge.sources import SOURCES, Source
+from augforge.sources.options import MetadataColumns
 from augforge.store.codec import Encoding
 from augforge.yamlfile import KeyPath, YamlFile, override, parse_yaml, read_yaml
 
@@ -44,33 +45,11 @@ class Output(Strict):
         return Encoding.jpeg(self.quality or 95) if self.image == "jpeg" else Encoding.png()
 
 
-class MetadataColumns(Strict):
-    """Which columns of metadata go into the dataset; all of them, if neither `drop` nor `keep` is given."""
-
-    drop: tuple[str, ...] | None = Field(None, description="columns that are left out")
-    keep: tuple[str, ...] | None = Field(None, description="the only columns that are taken")
-
-    @model_validator(mode="after")
-    def _check(self) -> MetadataColumns:
-        if self.drop is not None and self.keep is not None:
-            raise ValueError("`drop` and `keep` are both given; expected one of them")
-        return self
-
-    @property
-    def named(self) -> tuple[str, ...]:
-        """The columns that are named, to be kept or to be dropped."""
-        return self.drop or self.keep or ()
-
-    def takes(self, name: str) -> bool:
-        """Whether a column goes into the dataset."""
-        return name not in (self.drop or ()) if self.keep is None else name in self.keep
-
-
 class Verdict(Strict):
     """A person's verdict on a sample, which overrules every filter."""
 
-    verdict: Literal["keep", "drop"]
-    why: str = ""
+    verdict: Literal["keep", "drop"] = Field(description="whether the sample stays, whatever filters say of it")
+    why: str = Field("", description="the reason, which index and rejected samples hold")
 
 
 class Accept(Strict):
@@ -81,19 +60,29 @@ class Accept(Strict):
     why: Annotated[str, Field(min_length=1)] = Field(description="the reason, which the manifest records")
 
 
-class _ReviewFile(Strict):
-    samples: dict[str, Verdict]
+class ReviewFile(Strict):
+    """A file of verdicts, which `review` names: `samples: {ID007/image1: {verdict: drop, why: nail art}}`."""
+
+    samples: dict[str, Verdict] = Field(description="the verdicts, by the names of source samples")
 
 
-class _Body(Strict):
-    name: str
-    seed: int = 0
-    source: dict[str, Any]
-    split: Split = Split()
-    metadata: MetadataColumns = MetadataColumns()
-    review: str | None = None
-    steps: list[dict[str, Any]] = Field(default_factory=list)
-    output: Output = Output()
+class RecipeKeys(Strict):
+    """The keys of a recipe."""
+
+    name: str = Field(description="of the dataset, and of its folder: letters, digits, `.`, `_` and `-`")
+    seed: int = Field(0, description="of all augmentations; another seed draws anew, and leaves the splits as they are")
+    source: dict[str, Any] = Field(description="the data: `format`, `path` and the options of the format")
+    split: Split = Field(
+        Split(), description="which groups go to val and test; left out, all that has no split of its own is train"
+    )
+    metadata: MetadataColumns = Field(
+        MetadataColumns(), description="columns of metadata that go into the dataset; left out, all of them"
+    )
+    review: str | None = Field(None, description="a file of a person's verdicts, relative to the recipe")
+    steps: list[dict[str, Any]] = Field(
+        default_factory=list, description="what is done to the samples, one op after the other; at most 100"
+    )
+    output: Output = Field(Output(), description="the size of the samples, and how they are stored")
     strict: bool = Field(False, description="findings that are not accepted stop the build before any work")
     accept: tuple[Accept, ...] = Field((), description="findings that are meant to be so, with the reason")
     fraction: Annotated[float, Field(gt=0, le=1)] | None = Field(
@@ -175,7 +164,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     source = _without_path(file.data.get("source"))
     declared = deepcopy({**file.data, "source": source})  # --set changes the data in place
     changed = dict(override(file, text) for text in overrides)
-    body = file.check(_Body, file.data)
+    body = file.check(RecipeKeys, file.data)
     review_file = None if body.review is None else path.parent / Path(body.review).expanduser()
     review_text, review = (None, {}) if review_file is None else _read_review(review_file)
     verdicts = verdicts_json(review)
@@ -187,7 +176,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         metadata=body.metadata,
         review=review,
         review_text=review_text,
-        steps=_steps(file, body),
+        steps=read_steps(file, body.steps, body.output.size, body.output.fit),
         output=body.output,
         path=path,
         text=file.text,
@@ -203,13 +192,13 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 def _read_review(path: Path) -> tuple[str, Mapping[str, Verdict]]:
     """A review file, ``samples: {ID007/image1: {verdict: drop, why: nail art}}``: its text, and the verdicts."""
     file = read_yaml(path, RecipeError)
-    return file.text, _composed(file.check(_ReviewFile, file.data).samples)
+    return file.text, _composed(file.check(ReviewFile, file.data).samples)
 
 
 def parse_review(text: str, name: str) -> Mapping[str, Verdict]:
     """The verdicts of a review file's text, such as the one in a manifest; messages call it ``name``."""
     file = parse_yaml(text, name, RecipeError)
-    return _composed(file.check(_ReviewFile, file.data).samples)
+    return _composed(file.check(ReviewFile, file.data).samples)
 
 
 def _composed(verdicts: Mapping[str, Verdict]) -> Mapping[str, Verdict]:
@@ -237,13 +226,3 @@ def _source(file: YamlFile, data: dict[str, Any], base: Path) -> Source:
     if "://" in source.path:
         return source
     return source.model_copy(update={"path": str(base / Path(source.path).expanduser())})
-
-
-def _steps(file: YamlFile, body: _Body) -> tuple[Step, ...]:
-    steps: list[Step] = []
-    for index, data in enumerate(body.steps):
-        steps.append(read_step(file, data, ("steps", index), steps))
-    if body.output.size is not None:
-        resize = {"op": "resize", "size": body.output.size, "fit": body.output.fit}
-        steps.append(read_step(file, resize, ("output",), steps))
-    return tuple(steps)

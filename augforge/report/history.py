@@ -29,7 +29,7 @@ def render_history(found: History, console: Console) -> None:
 
 def _headline(entry: HistoryEntry) -> Text:
     when = (entry.time or "time unknown").replace("T", " ").removesuffix("Z")
-    words = {"version": "version", "failed": "failed build", "checkout": "checked out"}
+    words = {"version": "version", "failed": "failed build", "checkout": "checked out", "gc": "gc", "tag": "tags"}
     marks = [*(["current"] if entry.current else []), *entry.tags, *([] if entry.exists else ["removed by gc"])]
     parts: list[str | tuple[str, str]] = [(words[entry.kind], "red" if entry.kind == "failed" else "bold")]
     if entry.version:
@@ -69,8 +69,25 @@ def _failure_lines(entry: HistoryEntry) -> Iterator[Text]:
         yield Text(first["message"].partition("\n")[0], "red")
 
 
+def _removed_lines(entry: HistoryEntry) -> Iterator[Text]:
+    removed = entry.removed or {}
+    yield Text(f"deleted {plural(int(removed.get('files') or 0), 'file')}, {removed.get('bytes') or 0:,} bytes")
+    if removed.get("versions"):
+        yield Text("versions " + ", ".join(map(str, removed["versions"])), "dim")
+
+
+def _tag_lines(entry: HistoryEntry) -> Iterator[Text]:
+    yield Text(", ".join(f"{tag} {version}" for tag, version in (entry.all_tags or {}).items()) or "none is left")
+
+
 def _no_lines(entry: HistoryEntry) -> Iterator[Text]:
     return iter(())
 
 
-_LINES = {"version": _version_lines, "failed": _failure_lines, "checkout": _no_lines}
+_LINES = {
+    "version": _version_lines,
+    "failed": _failure_lines,
+    "checkout": _no_lines,
+    "gc": _removed_lines,
+    "tag": _tag_lines,
+}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from augforge import bitmask
 from augforge.bitmask import Planes
-from augforge.ops.geometry import scale_image, scale_planes
+from augforge.ops.geometry import sample_planes, scale_image
 from augforge.report.colours import colour_of
 from augforge.report.paint import Picture
 from augforge.sample import Image, Sample
@@ -49,7 +49,7 @@ def scale_to_fit(sample: Sample, width: int, height: int) -> Sample:
     """The sample scaled up or down, keeping its aspect ratio, so that it just fits into (height, width)."""
     scale = min(width / sample.width, height / sample.height)
     size = (max(1, round(sample.width * scale)), max(1, round(sample.height * scale)))
-    return replace(sample, image=scale_image(sample.image, *size), masks=scale_planes(sample.masks, *size))
+    return replace(sample, image=scale_image(sample.image, *size), masks=sample_planes(sample.masks, *size))
 
 
 def as_rgb(image: Image) -> Picture:

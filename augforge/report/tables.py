@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from augforge.errors import plural as plural  # noqa: PLC0414 (who makes tables has it from here)
 from augforge.errors import visible
 
 SPLIT_STYLES: Mapping[str, str] = {"train": "bright_blue", "val": "yellow", "test": "green"}
@@ -92,11 +93,6 @@ def rejected_table(rejected: Mapping[str, int]) -> Table:
         step, _, reason = key.partition(": ")
         shown.add_row(Text(step), Text(reason), f"{count:,}")
     return shown
-
-
-def plural(count: int, noun: str) -> str:
-    """``1 sample``, ``2 samples``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 def human_bytes(count: int) -> str:

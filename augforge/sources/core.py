@@ -18,7 +18,7 @@ from augforge.sources.class_lists import CLASS_LISTS
 from augforge.sources.licences import Licence
 from augforge.sources.listing import Listing, Record, Records, Refused
 from augforge.sources.looks import as_it_looks, find_alike
-from augforge.sources.options import REST, GroupBy, Join
+from augforge.sources.options import REST, GroupBy, Join, MetadataColumns
 
 __all__ = ["SOURCES", "Listing", "PhotoSource", "Record", "Records", "Refused", "Source", "source"]
 
@@ -227,6 +227,10 @@ class Source(BaseModel, ABC):
         place = record.data.get("image")
         path = self.root / place if isinstance(place, str) else None
         return path if path is not None and path.suffix.lower() in _PICTURES else None
+
+    def kept_columns(self, record: Record) -> MetadataColumns:
+        """Which columns of a record's metadata go into the dataset, as an entry of a union may say."""
+        return MetadataColumns()
 
     @abstractmethod
     def scan(self, cache: FileCache) -> Listing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True)]
 
@@ -14,9 +14,11 @@ class Licence(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-    url: Text = ""
-    attribution: Text = ""
+    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
+        description="such as CC BY 4.0"
+    )
+    url: Text = Field("", description="where its text is")
+    attribution: Text = Field("", description="whom to name")
 
     @property
     def key(self) -> str:

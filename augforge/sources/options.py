@@ -64,3 +64,25 @@ class Join(_StrictModel):
     on: Literal["name", "stem", "group"] = Field(
         "name", description="what the key names: the sample's whole name, its last part, or its group"
     )
+
+
+class MetadataColumns(_StrictModel):
+    """Which columns of metadata go into the dataset: all of them, if neither `drop` nor `keep` is given."""
+
+    drop: tuple[str, ...] | None = Field(None, description="columns that are left out")
+    keep: tuple[str, ...] | None = Field(None, description="the only columns that are taken")
+
+    @model_validator(mode="after")
+    def _check(self) -> MetadataColumns:
+        if self.drop is not None and self.keep is not None:
+            raise ValueError("`drop` and `keep` are both given; expected one of them")
+        return self
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The columns that are named, to be kept or to be dropped."""
+        return self.drop or self.keep or ()
+
+    def takes(self, name: str) -> bool:
+        """Whether a column goes into the dataset."""
+        return name not in (self.drop or ()) if self.keep is None else name in self.keep

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from augforge.errors import DatasetError, StorageError
 from augforge.files import is_url, sync_folder, writer_lock, writing
 from augforge.store.contents import OWN_NAMES, is_own_file, is_scratch_folder, version_files, walk
-from augforge.store.log import read_log
+from augforge.store.log import append_entry, read_log
 from augforge.store.manifest import Manifest, read_manifest, versions
 from augforge.store.remote import Remote
 from augforge.store.tags import read_tags
@@ -89,6 +89,9 @@ def collect(place: str | Path, keep: int | None = None, *, now: bool = False, dr
         plan = _plan(folder, keep, now)
         report = _report(plan, dry_run)
         _delete(folder, plan)
+        if plan.files:
+            # `version` stays null: whoever looks for the build of a version must not find this line.
+            append_entry(folder, {"version": None, "gc": _sizes(plan.files, plan.versions)})
     return report
 
 

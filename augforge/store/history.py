@@ -20,7 +20,8 @@ class HistoryEntry:
     """Something that happened to a dataset.
 
     Attributes:
-        kind: ``version``, ``failed`` (a build) or ``checkout`` (a version was made current again).
+        kind: ``version``, ``failed`` (a build), ``checkout`` (a version was made current again), ``gc`` or ``tag``
+            (the names of versions were changed).
         time: of the last such build, as the log has it: UTC, ISO 8601. None if the log does not say.
         version: of a version, or the one that was checked out.
         parent: the version that was current before this one was first built.
@@ -36,6 +37,8 @@ class HistoryEntry:
         seconds: of the last of them.
         failures: of a failed build: ``sample``, ``step`` and ``message`` of each task.
         problem: why the manifest cannot be read.
+        removed: of a gc: number of ``files`` and ``bytes``, and the ``versions``.
+        all_tags: after a change of tags, the version of each.
     """
 
     kind: str
@@ -55,6 +58,8 @@ class HistoryEntry:
     seconds: float | None = None
     failures: list[dict[str, str]] = field(default_factory=list)
     problem: str | None = None
+    removed: dict[str, Any] | None = None
+    all_tags: dict[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ class History:
 
 
 def history(place: str | Path) -> History:
-    """What happened to a dataset: versions, failed builds and checkouts, newest first.
+    """What happened to a dataset: versions, failed builds, checkouts, gc and changes of tags, newest first.
 
     A version that several builds gave stands at its last build. Versions without an entry in the log come last.
 
@@ -105,6 +110,10 @@ def _from_log(line: Mapping[str, Any], earlier_builds: int) -> HistoryEntry:
     entry.overrides, entry.builds = dict(line.get("overrides") or {}), earlier_builds + 1
     if "checkout" in line:
         entry.kind, entry.version, entry.recipe, entry.builds = "checkout", line["checkout"], {}, 0
+    elif "gc" in line:
+        entry.kind, entry.recipe, entry.builds, entry.removed = "gc", {}, 0, dict(line["gc"])
+    elif "tags" in line:
+        entry.kind, entry.recipe, entry.builds, entry.all_tags = "tag", {}, 0, dict(line["tags"])
     elif entry.version is None:
         entry.kind, entry.builds, keys = "failed", 0, ("sample", "step", "message")
         entry.failures = [{key: str(failure.get(key, "")) for key in keys} for failure in line.get("failures") or ()]
@@ -178,7 +187,7 @@ def tag_version(place: str | Path, name: str, version: str | None = None) -> str
     read_manifest(folder, version)  # refuses a folder that is no dataset, before a lock file is made in it
     with writer_lock(folder, "tag"):
         found = read_manifest(folder, version).version
-        write_tags(folder, {**read_tags(folder), name: found})
+        _replace_tags(folder, {**read_tags(folder), name: found})
     return found
 
 
@@ -191,8 +200,14 @@ def delete_tag(place: str | Path, name: str) -> str:
         if name not in tags:
             raise DatasetError(f"{folder} has no tag '{name}'.{nearest(name, tags)}")
         version = tags.pop(name)
-        write_tags(folder, tags)
+        _replace_tags(folder, tags)
     return version
+
+
+def _replace_tags(folder: Path, tags: dict[str, str]) -> None:
+    """Write the tags, and note them in the log, by which `augforge verify` sees that the file was lost."""
+    write_tags(folder, tags)
+    append_entry(folder, {"version": None, "tags": tags})
 
 
 def checkout(place: str | Path, version: str) -> Manifest:

@@ -74,6 +74,8 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("version", "time", "recipe", "source", "checkout"), str),
     "overrides": dict,
     "failures": list,
+    "gc": dict,
+    "tags": dict,
     "made": int,
     "reused": int,
     "seconds": (int, float),
@@ -85,6 +87,12 @@ def last_build(folder: Path, version: str) -> dict[str, Any]:
     """The log entry of the last build that gave a version; empty if there is none."""
     entries = (entry for entry in reversed(read_log(folder).entries) if entry.get("version") == version)
     return next(entries, {})
+
+
+def last_tags(folder: Path) -> dict[str, Any]:
+    """The tags that the log's last entry about them says; none if the log has no such entry."""
+    found = (entry["tags"] for entry in reversed(read_log(folder).entries) if "tags" in entry)
+    return dict(next(found, None) or {})
 
 
 def recorded_overrides(folder: Path, manifest: Manifest) -> dict[str, Any]:

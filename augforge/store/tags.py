@@ -6,7 +6,7 @@ A tag of a sample is something else: a filter's finding. This file is about tags
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +46,14 @@ def read_tags(folder: Path) -> dict[str, str]:
     problem = seal_problem(file.text.encode()) if is_sealed(file.text.encode()) else None
     if problem:
         raise DatasetError(f"{path}: {problem}. Check its lines, and then take the last one away")
-    data = file.data
-    for name, version in data.items():
+    return checked_tags(path, file.data)
+
+
+def checked_tags(path: Path, tags: Mapping[str, Any]) -> dict[str, str]:
+    """The version of each tag, sorted by tag. DatasetError, which begins with the path, if something is no tag."""
+    for name, version in tags.items():
         _check_entry(path, name, version)
-    return dict(sorted(data.items()))
+    return dict(sorted(tags.items()))
 
 
 def _check_entry(path: Path, name: str, version: Any) -> None:

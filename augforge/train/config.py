@@ -18,6 +18,8 @@ Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 STRIDE = 32
 LossName = Literal["bce", "focal", "cross_entropy", "dice", "jaccard", "lovasz", "tversky", "boundary", "ms_ssim"]
+LabelTask = Literal["single", "multi"]
+LabelWeights = dict[str, Annotated[float, Field(ge=0)]] | Literal["balanced"]
 
 
 class _Strict(BaseModel):
@@ -151,6 +153,25 @@ class LossConfig(_Strict):
     alpha: Annotated[float, Field(ge=0, le=1)] = Field(
         0.5, description="of tversky: weight of false positives; false negatives have 1 - alpha"
     )
+    group: str | None = Field(None, description="of label_groups: the one that it acts on; null is all that it suits")
+    class_weights: LabelWeights | None = Field(
+        None,
+        description="of labels: a weight for each, {cat: 2}, or balanced: one over their frequency; of masks there is "
+        "weights.classes",
+    )
+    pos_weight: Annotated[float, Field(gt=0)] | LabelWeights | None = Field(
+        None, description="of bce and focal of labels: weight of positive samples; balanced: negatives per positive"
+    )
+
+
+class MixStyleConfig(_Strict):
+    """MixStyle: mixes the styles of samples in early layers while training, for unseen domains (Zhou et al. 2021)."""
+
+    p: Annotated[float, Field(gt=0, le=1)] = Field(0.5, description="share of the batches whose styles are mixed")
+    alpha: Annotated[float, Field(gt=0)] = Field(0.1, description="of Beta(alpha, alpha), the share of a sample's own")
+    layers: tuple[str, ...] | None = Field(
+        None, description="names of modules after which styles are mixed; null: the encoder's stages of stride 4 and 8"
+    )
 
 
 class TrainConfig(_Strict):
@@ -170,6 +191,17 @@ class TrainConfig(_Strict):
     freeze: str | tuple[str, ...] = Field(
         (), description="parts that are not trained, by the beginning of their parameters' names: encoder, or a list"
     )
+    task: LabelTask | dict[str, LabelTask] | None = Field(
+        None,
+        description="of labels, of all or by group: single, of which exactly one is true, or multi, each judged by "
+        "itself; null: single if every label vector sums to 1. Set, labels are learnt though there are masks",
+    )
+    label_groups: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(
+        default_factory=dict,
+        description="labels that belong together, {class: [cat, dog], domain: [art, photo]}; each group has outputs, a "
+        "loss and figures of its own, and the first one chooses the best network; {} is one group of all labels",
+    )
+    mixstyle: MixStyleConfig | None = Field(None, description="mixes styles of samples while training; null is off")
     epochs: Positive = Field(12, description="passes over the training split")
     steps: Positive | None = Field(None, description="optimizer steps instead of epochs")
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = Field(
@@ -215,19 +247,13 @@ class TrainConfig(_Strict):
 
     def _check_losses(self) -> None:
         names = {loss.name for loss in self.loss}
-        binary = sorted(names & {"bce", "focal", "lovasz"})
-        if "cross_entropy" in names and binary:
-            raise ValueError(
-                f"cross_entropy is for classes that exclude each other, and {binary[0]} judges each class by itself. "
-                "Give it with dice, jaccard or tversky"
-            )
         plain = {"bce", "focal", "cross_entropy"}
         if not names & plain and (self.weights.classes or self.weights.border is not None):
             raise ValueError(f"weights act on {', '.join(sorted(plain))}, and loss names none of them. Add one")
 
     @property
     def exclusive(self) -> bool:
-        """Whether classes exclude each other, so that their probabilities and the background's sum to 1."""
+        """Whether classes of masks exclude each other, so that their probabilities and the background's sum to 1."""
         return any(loss.name == "cross_entropy" for loss in self.loss)
 
     @property

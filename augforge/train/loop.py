@@ -21,16 +21,16 @@ from augforge.train.checkpoint import Checkpoint, TrainState, load_checkpoint, s
 from augforge.train.config import TrainConfig
 from augforge.train.data.batch import Batch, images_to_device, to_device
 from augforge.train.evaluation.pictures import curves
-from augforge.train.evaluation.totals import FIGURES
+from augforge.train.evaluation.totals import figure_name
 from augforge.train.finetune import initial_network
 from augforge.train.guards import check_finite, check_processes, explain_torch_errors, stop_on_signals
 from augforge.train.journal import Journal, read_journal
+from augforge.train.labels.losses import LabelLosses, build_losses
 from augforge.train.net.accelerator import build_accelerator, shares_of_step, track, tracked
 from augforge.train.net.device import Precision, choose_device, choose_precision, make_repeatable
-from augforge.train.net.losses import Losses, class_loss
+from augforge.train.net.mixstyle import attach_mixstyle
 from augforge.train.net.optim import Schedule, build_average, build_optimizer, snapshot_after
 from augforge.train.net.parts import rates_by_part, train_mode
-from augforge.train.net.pixels import class_weights
 from augforge.train.run import Log, TrainingRun, check_folder, keep_monitor, write_json, write_summary
 from augforge.train.rundata import RunData, TrainAndVal
 from augforge.train.validation import validate
@@ -109,17 +109,19 @@ class Trainer:
         self.network = network.to(self.accelerator.device).to(memory_format=layout)  # type: ignore[call-overload]
         optimizer = build_optimizer(self.network, self.config.optimizer)
         self.schedule = Schedule(optimizer, self.config.schedule, self.total_steps)
+        attach_mixstyle(self.network, self.config.mixstyle, self.run.input)
         self.average = build_average(self.network, self.config, self.total_steps)
         compiled = torch.compile(self.network) if self.config.compile else self.network
         self.model, self.optimizer = self.accelerator.prepare(compiled, optimizer)
-        self.losses = Losses(self.config.loss, class_weights(self.config.weights.classes, self.run.outputs))
+        self.losses = build_losses(self.config, self.run.spec, self.data.training)
 
     # ---- training ----
 
     def fit(self) -> dict[str, Any]:
         """Take the remaining steps and write the summary."""
         if self.is_main and not (self.run.folder / "run.json").exists():
-            self.run.write()  # not earlier: a network that cannot be built must leave no folder behind
+            # Not earlier: a network that cannot be built must leave no folder behind.
+            self.run.write(self.data.preparations)
         self._resume()
         start_time, start = time.monotonic(), self.state
         for warning in self.data.warnings:
@@ -174,7 +176,7 @@ class Trainer:
         """How much of a step each loss of a batch is a mean of; None if the batch is the whole step."""
         if self.config.optimizer.accumulate * self.accelerator.num_processes == 1:
             return None
-        if self.run.spec.task == "classification":
+        if isinstance(self.losses, LabelLosses):
             return torch.tensor([float(len(batch))], device=self.accelerator.device)
         _, target, counted, weights = self._inputs(batch)
         return self.losses.amounts(target, counted, weights)
@@ -190,12 +192,12 @@ class Trainer:
 
     def _forward(self, batch: Batch, share: Tensor | None) -> dict[str, Tensor]:
         """The losses of a batch by name, times their share of the step, with their sum as ``loss``."""
-        if self.run.spec.task == "classification":
+        if isinstance(self.losses, LabelLosses):
             device = self.accelerator.device
             with self.accelerator.autocast():
                 logits = self.model(images_to_device(batch, device, self.run.input.channels))
-            loss = class_loss(logits, batch.labels.to(device))
-            return {"loss": loss if share is None else loss * share[0]}
+            losses = self.losses(logits, batch.labels.to(device))
+            return losses if share is None else {name: loss * share[0] for name, loss in losses.items()}
         images, target, counted, weights = self._inputs(batch)
         with self.accelerator.autocast():
             logits = self.model(images)
@@ -234,8 +236,7 @@ class Trainer:
         score = scores.pop("score")
         self.schedule.record_score(score)
         self._record("validation", {"epoch": self.state.epoch, **scores})
-        name = FIGURES[self.run.spec.monitor] if self.run.outputs else "accuracy"
-        self.log(f"epoch {self.state.epoch}, step {self.state.step}: {name} {score:.4f}")
+        self.log(f"epoch {self.state.epoch}, step {self.state.step}: {figure_name(self.run.spec.monitor)} {score:.4f}")
         if self.state.best is None or score > self.state.best:
             self.state = replace(self.state, best=score)
             if self.is_main:

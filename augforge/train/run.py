@@ -16,6 +16,9 @@ from augforge.files import replacing, write_text
 from augforge.ops.geometry import width_height
 from augforge.train.config import TrainConfig, load_config
 from augforge.train.data.inputspec import InputSpec, RunSpec
+from augforge.train.labels.groups import slices
+from augforge.train.preparation import FILE as PREPARATION
+from augforge.train.preparation import Preparation, read_preparations, write_preparations
 
 if TYPE_CHECKING:
     import polars as pl
@@ -63,10 +66,11 @@ class TrainingRun:
             raise TrainError(f"{folder} is no training run; expected run.json, as augforge train writes it") from None
         return cls(folder, load_config(folder / "config.yaml"), spec)
 
-    def write(self) -> None:
-        """Write the configuration, the environment and the spec, from which `open` reads the run again."""
+    def write(self, preparations: Sequence[Preparation] = ()) -> None:
+        """Write the configuration, the environment, how datasets were prepared, and the spec: what `open` reads."""
         write_text(self.folder / "config.yaml", self.config.to_yaml())
         write_json(self.folder / "environment.json", environment())
+        write_preparations(self.folder, preparations)
         write_json(self.folder / "run.json", asdict(self.spec))  # last: it is what makes the folder a run
 
     @property
@@ -80,9 +84,19 @@ class TrainingRun:
         return self.spec.labels
 
     @property
+    def exclusive(self) -> bool:
+        """Whether its classes exclude each other, by the loss `cross_entropy` of masks."""
+        return self.spec.task == "segmentation" and self.config.exclusive
+
+    @property
     def datasets(self) -> tuple[dict[str, str], ...]:
         """Name, version and place of each dataset that it was trained on."""
         return self.spec.datasets
+
+    @property
+    def preparations(self) -> tuple[Preparation, ...]:
+        """How each dataset was prepared: the recipe's steps that new images have to go through too."""
+        return read_preparations(self.folder, self.datasets)
 
     @property
     def input(self) -> InputSpec:
@@ -104,10 +118,10 @@ class TrainingRun:
 
     @property
     def thresholds(self) -> tuple[float, ...]:
-        """The probability from which a pixel is the class, for each class; tuned values if there are any."""
+        """The probability from which a pixel is the class, for each class or label; tuned values if there are any."""
         path = self.folder / "thresholds.json"
         tuned = json.loads(path.read_text(encoding="utf-8"))["thresholds"] if path.exists() else {}
-        return tuple(tuned.get(name, self.config.threshold) for name in self.outputs)
+        return tuple(tuned.get(name, self.config.threshold) for name in self.outputs or self.labels)
 
     def summary(self) -> dict[str, Any]:
         """The summary of a finished run; TrainError while it is not finished."""
@@ -133,14 +147,19 @@ class TrainingRun:
 
         ``snapshots`` are those at the ends of the cycles of a cyclic schedule, whose mean probabilities count.
         """
-        from augforge.train.net.mixture import Mixture
-
         if weights != "snapshots":
             return self._filled(self.folder / f"{weights}.safetensors")
         paths = sorted(self.folder.glob("snapshot-*.safetensors"), key=lambda path: int(path.stem.partition("-")[2]))
         if not paths:
             raise TrainError(f"{self.folder} has no snapshots. Train with schedule: {{name: cyclic, cycles: 5}}")
-        return Mixture([self._filled(path) for path in paths], self.config.exclusive).eval()
+        return self.mixture([self._filled(path) for path in paths])
+
+    def mixture(self, networks: Sequence[nn.Module]) -> nn.Module:
+        """Several networks of this run, or of runs alike, as one, whose probabilities are the mean of theirs."""
+        from augforge.train.net.mixture import Mixture
+
+        alternatives = [part for group, part in slices(self.spec.groups) if not group.multi]
+        return Mixture(networks, self.exclusive, alternatives).eval()
 
     def _filled(self, path: Path) -> nn.Module:
         from augforge.train.checkpoint import load_weights
@@ -157,7 +176,7 @@ class TrainingRun:
     def predictor(self, weights: WeightsName = "best", **options: Any) -> Predictor:
         """A predictor of this run's model on the best device here.
 
-        ``options`` are Predictor's own: batch_size, tta, window.
+        ``options`` are Predictor's own: batch_size, tta, window, steps.
         """
         from augforge.train.net.device import choose_device, choose_precision
         from augforge.train.prediction.inference import Predictor
@@ -166,7 +185,7 @@ class TrainingRun:
         # fp16 is for CUDA alone; "auto" chooses what this device has.
         precision = choose_precision("auto" if self.config.precision == "fp16" else self.config.precision, device)
         defaults = {"batch_size": self.config.data.batch_size, "window": self.window}
-        options = {**defaults, "exclusive": self.config.exclusive, **options}
+        options = {**defaults, "exclusive": self.exclusive, **options}
         return Predictor(self.model(weights), self.outputs, self.input, device, precision, **options)
 
 
@@ -210,7 +229,8 @@ def write_summary(
 def check_folder(run: TrainingRun, resume: bool, log: Log) -> None:
     """Raise TrainError if a run must not begin in its folder, or if it is to resume there and cannot."""
     existing = {path.name for path in run.folder.iterdir()} if run.folder.exists() else set()
-    if existing <= {"config.yaml", "environment.json"}:  # empty, or left by a run that was killed while it began
+    # Empty, or left by a run that was killed while it began.
+    if existing <= {"config.yaml", "environment.json", PREPARATION}:
         if resume:
             log(f"{run.folder} holds no run to resume: a new one begins")
         return

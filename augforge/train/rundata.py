@@ -18,9 +18,11 @@ from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.config import STRIDE, TrainConfig
 from augforge.train.data.inputspec import InputSpec, RunSpec
 from augforge.train.data.loading import TrainingBatches
-from augforge.train.data.trainingset import TrainingSet
+from augforge.train.data.trainingset import TrainingSet, label_vectors
 from augforge.train.finetune import unused_weights
+from augforge.train.labels.groups import LabelGroup, absent_label_warnings, derive_groups, labels_of, main_figure
 from augforge.train.net.model import encoder_normalisation
+from augforge.train.preparation import Preparation, differing
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +45,7 @@ class RunData:
         training: the samples to train on.
         validation: those to validate on, a part per dataset; empty if the configuration asks for no validation.
         spec: what the network predicts, and its input.
+        preparations: how each dataset was prepared, for predictions of raw images.
         warnings: what a person should know before the run.
 
     Raises:
@@ -61,34 +64,61 @@ class RunData:
         train = [train_and_val[0]] if train_and_val else [_split(dataset, "train") for dataset in opened]
         val = [train_and_val[1]] if train_and_val else [_split(dataset, "val") for dataset in opened]
         self.config = config
-        self.training = TrainingSet([_keep_labelled(part) for part in train])
-        self.validation = [part for part in map(_keep_labelled, val) if len(part)] if validates else []
+        self._learns_labels = learns_labels(config, opened[0])
+        if self._learns_labels:
+            check_has_labels(opened[0])
+        self.training = TrainingSet([self._keep_labelled(part) for part in train])
+        self.validation = [part for part in map(self._keep_labelled, val) if len(part)] if validates else []
         if validates and not self.validation:
             have = ", ".join(sorted({split for dataset in opened for split, n in dataset.manifest.splits.items() if n}))
             raise TrainError(f"{opened[0].folder} has no labelled split 'val'; there is: {have}. {_VAL_REMEDY}")
-        self.spec = self._derive_spec(opened, device)
-        self.warnings = [*self._absent_class_warnings(), *_shared_group_warnings(train, self.validation)]
-        self.warnings += unused_weights(config.model.weights)
+        groups, doubts = self._derive_groups()
+        self.spec = self._derive_spec(opened, device, groups)
+        self.preparations = tuple(map(Preparation.of_dataset, opened))
+        self.warnings = [
+            *doubts,
+            *self._absent_class_warnings(),
+            *_shared_group_warnings(train, self.validation),
+            *differing(self.preparations),
+            *unused_weights(config.model.weights),
+        ]
 
-    def _derive_spec(self, opened: Sequence[Dataset], device: torch.device) -> RunSpec:
-        regions = self._regions()
-        if not _outputs(self.training.classes):
+    def _derive_groups(self) -> tuple[tuple[LabelGroup, ...], list[str]]:
+        """The groups of labels, if labels are learnt, and warnings about them."""
+        if not self._learns_labels:
+            return (), []
+        names, truth = self.training.column("name"), [self.training.label_vectors]
+        for part in self.validation:
+            names += part.index["name"].to_list()
+            truth.append(label_vectors(part))
+        return derive_groups(
+            self.config.label_groups, self.config.task, self.training.labels, np.concatenate(truth), names
+        )
+
+    def _keep_labelled(self, part: Dataset) -> Dataset:
+        """The samples with at least one known class; where labels are learnt, those with a label vector."""
+        if self._learns_labels:
+            return part.where(pl.col("label").is_not_null())
+        known = [pl.col("area").struct.field(name).is_not_null() for name in _outputs(part.classes)]
+        return part.where(pl.any_horizontal(known))
+
+    def _derive_spec(self, opened: Sequence[Dataset], device: torch.device, groups: tuple[LabelGroup, ...]) -> RunSpec:
+        if groups:
             _refuse_mask_settings(self.config)
-        outputs = tuple(name for name in _outputs(self.training.classes) if name not in regions)
-        labels = self.training.labels
-        if not outputs and not labels:
-            raise TrainError(f"{opened[0].folder} has neither classes nor labels, so there is nothing to learn")
+        regions = () if groups else self._regions()
+        outputs = () if groups else tuple(name for name in _outputs(self.training.classes) if name not in regions)
         return RunSpec(
-            task="segmentation" if outputs else "classification",
+            task="classification" if self._learns_labels else "segmentation",
             outputs=outputs,
-            labels=labels,
+            labels=labels_of(groups) if groups else self.training.labels,
+            groups=groups,
             datasets=tuple(
                 {"path": str(d.remote.url if d.remote else d.folder), "name": d.name, "version": d.version}
                 for d in opened
             ),
             input=choose_input_spec(self.config, self.training, device.type),
             regions=regions,
-            monitor=choose_monitor(self.config, self.validation, outputs),
+            monitor=main_figure(groups) if groups else choose_monitor(self.config, self.validation, outputs),
         )
 
     def _regions(self) -> tuple[str, ...]:
@@ -104,8 +134,13 @@ class RunData:
         return tuple(name for name in classes if name in weights.regions)
 
     def _absent_class_warnings(self) -> Iterator[str]:
-        """A warning of classes without a pixel in training, if there are any; TrainError if that is all classes."""
+        """A warning of classes without a pixel in training, if there are any; TrainError if that is all classes.
+
+        The same for labels that no training sample has.
+        """
         if self.spec.task == "classification":
+            columns = [self.training.labels.index(label) for label in self.spec.labels]
+            yield from absent_label_warnings(self.spec.groups, self.training.label_vectors[:, columns])
             return
         present = dict(zip(self.training.classes, np.any(self.training.present, axis=0).tolist(), strict=True))
         absent = [name for name in self.spec.outputs if not present[name]]
@@ -137,10 +172,16 @@ _VAL_REMEDY = (
 
 def _refuse_mask_settings(config: TrainConfig) -> None:
     """Raise TrainError for settings that masks alone have, where labels are learnt."""
-    settings = {"monitor": config.monitor != "auto", "weights.border": config.weights.border is not None}
-    for key, is_set in settings.items():
+    weights, leave_out = config.weights, "Leave it out"
+    settings = {
+        "monitor": (config.monitor != "auto", leave_out),
+        "weights.border": (weights.border is not None, leave_out),
+        "weights.regions": (bool(weights.regions), leave_out),
+        "weights.classes": (bool(weights.classes), "Take class_weights of a loss"),
+    }
+    for key, (is_set, remedy) in settings.items():
         if is_set:
-            raise TrainError(f"{key} is for masks, and this run learns labels. Leave it out")
+            raise TrainError(f"{key} is for masks, and this run learns labels. {remedy}")
 
 
 def _split(dataset: Dataset, name: str) -> Dataset:
@@ -148,17 +189,26 @@ def _split(dataset: Dataset, name: str) -> Dataset:
     return dataset.where(pl.col("split") == name)
 
 
+def learns_labels(config: TrainConfig, dataset: Dataset) -> bool:
+    """Whether a run learns labels, not masks: the dataset has no classes, or the configuration says so."""
+    return not _outputs(dataset.classes) or config.task is not None or bool(config.label_groups)
+
+
+def check_has_labels(dataset: Dataset) -> None:
+    """Raise TrainError if labels are to be learnt from a dataset that has none."""
+    if dataset.labels:
+        return
+    if not _outputs(dataset.classes):
+        raise TrainError(f"{dataset.folder} has neither classes nor labels, so there is nothing to learn")
+    raise TrainError(
+        f"{dataset.folder} has masks and no labels, and task or label_groups asks for labels. Leave both out to learn "
+        "masks"
+    )
+
+
 def _outputs(classes: Sequence[str]) -> tuple[str, ...]:
     """The classes that a network can predict: none for a dataset of labels, whose only class is `ignore`."""
     return tuple(name for name in classes if name != IGNORE)
-
-
-def _keep_labelled(part: Dataset) -> Dataset:
-    """The samples with at least one known class; of a dataset of labels, those with a label vector."""
-    outputs = _outputs(part.classes)
-    if not outputs:
-        return part.where(pl.col("label").is_not_null())
-    return part.where(pl.any_horizontal([pl.col("area").struct.field(name).is_not_null() for name in outputs]))
 
 
 def _shared_group_warnings(training: Sequence[Dataset], validation: Sequence[Dataset]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from augforge.errors import TrainError
 from augforge.report.tables import plural, table
-from augforge.train.evaluation.totals import FIGURES
+from augforge.train.evaluation.totals import figure_name
 from augforge.train.journal import read_journal
 from augforge.train.run import TrainingRun
 
@@ -48,7 +48,7 @@ def _describe(folder: Path) -> dict[str, Any]:
         return {**facts, "unreadable": str(error)}
     summary = run.summary() if (folder / "summary.json").exists() else {}
     rows = read_journal(folder) if (folder / "metrics.jsonl").exists() else []
-    monitor = run.spec.monitor if run.outputs else "accuracy"
+    monitor = run.spec.monitor
     scores = [(row[monitor], row["step"]) for row in rows if row.get(monitor) is not None]
     score, step = max(scores, key=lambda pair: (pair[0], -pair[1]), default=(None, None))
     return {
@@ -96,7 +96,7 @@ def render_runs(found: list[dict[str, Any]], console: Console) -> None:
         steps = f"{entry['steps']:,}" + ("" if entry["finished"] else " so far")
         network = f"{entry['architecture']} {entry['encoder']}"
         names = ", ".join(name.partition(" ")[0] for name in entry["datasets"])
-        by = FIGURES.get(entry["monitor"], entry["monitor"])
+        by = figure_name(entry["monitor"])
         shown.add_row(*map(Text, (entry["run"], names, network, str(entry["seed"]), steps, score, by)))
     console.print(shown)
     console.print(plural(len(found), "run"))

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from augforge.report.tables import pairs, table
-from augforge.train.evaluation.totals import FIGURES
+from augforge.train.evaluation.totals import LABEL_FIGURES, figure_name
 
 WORST = 8
 """Number of classes listed."""
@@ -29,9 +29,9 @@ def render_summary(summary: Mapping[str, Any], console: Console) -> None:
 
 
 def _score(best: Mapping[str, Any], monitor: str) -> str:
-    for key, name in {monitor: FIGURES.get(monitor, monitor), "accuracy": "accuracy"}.items():
+    for key in (monitor, *LABEL_FIGURES):
         if best.get(key) is not None:
-            return f"{name} {best[key]:.4f} in validation, best after step {best['step']}"
+            return f"{figure_name(key)} {best[key]:.4f} in validation, best after step {best['step']}"
     return "was not validated"
 
 
@@ -56,9 +56,13 @@ def _facts(summary: Mapping[str, Any]) -> dict[str, str]:
 
 def _next_commands(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     run, dataset = summary["run"], summary["datasets"][0]["path"]
-    look = (str(Path(run) / "curves.png"), "loss, learning rate and Dice over the steps")
+    look = (str(Path(run) / "curves.png"), "loss, learning rate and scores over the steps")
     if summary["task"] == "classification":
-        return [look, (f"augforge evaluate {run} {dataset}", "by class")]
+        return [
+            look,
+            (f"augforge evaluate {run} {dataset}", "by label, with the worst samples as pictures"),
+            (f"augforge predict {run} IMAGES -o predictions.parquet", "probabilities of new images' labels"),
+        ]
     return [
         look,
         (f"augforge evaluate {run} {dataset}", "by class, with the worst samples as pictures"),

@@ -1,9 +1,8 @@
-"""Scoring a network between epochs: mean Dice at full size, or accuracy if there are only labels."""
+"""Scoring a network between epochs: mean Dice at full size; of labels accuracy, or mAP."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import tee
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +14,9 @@ from augforge.errors import TrainError
 from augforge.sample import Sample
 from augforge.train.evaluation.scores import truth_of
 from augforge.train.evaluation.totals import Scores
+from augforge.train.labels.predictor import LabelPredictor
+from augforge.train.labels.scores import label_scores
 from augforge.train.net.device import Precision
-from augforge.train.prediction.classifier import label_probabilities
 from augforge.train.prediction.inference import Predictor
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def validate(
 
     Returns:
         ``score``, by which the best network is kept: the figure that the run monitors; all `FIGURES` and ``classes``
-        (Dice by name), or ``accuracy``.
+        (Dice by name); for labels ``accuracy`` or ``mean_average_precision`` of the first group, and
+        ``balanced_accuracy``.
     """
     if accelerator.num_processes > 1:  # until the next step, each process has batch norm statistics of its own
         for buffer in network.buffers():
@@ -52,7 +53,7 @@ def _score_segmentation(
         precision,
         batch_size=size,
         window=run.window,
-        exclusive=run.config.exclusive,
+        exclusive=run.exclusive,
     )
     # Always the configured threshold: tuned ones may be in the folder of a run that goes on.
     scores, thresholds = Scores(run.outputs), [run.config.threshold] * len(run.outputs)
@@ -80,16 +81,17 @@ def _monitored(figures: Mapping[str, float | None], monitor: str) -> float:
 def _score_classification(
     network: nn.Module, datasets: Sequence[Dataset], run: TrainingRun, precision: Precision, accelerator: Accelerator
 ) -> dict[str, Any]:
-    device, size = accelerator.device, run.config.data.batch_size
-    correct: list[bool] = []
+    size, groups = run.config.data.batch_size, run.spec.groups
+    predictor = LabelPredictor(network, groups, run.input, accelerator.device, precision, batch_size=size)
+    rows = []
     for dataset in datasets:
         labelled = (sample for sample in _own_samples(dataset, accelerator) if sample.label is not None)
-        to_predict, to_compare = tee(labelled)  # predicting reads a batch ahead
-        rows = label_probabilities(network, to_predict, run.input, device, precision, size)
-        correct += [row.argmax() == np.argmax(sample.label) for row, sample in zip(rows, to_compare, strict=True)]  # type: ignore[arg-type]
-    of_all = gather_object(correct)
-    accuracy = sum(of_all) / len(of_all) if of_all else 0.0
-    return {"score": accuracy, "accuracy": accuracy}
+        columns = [dataset.labels.index(label) for label in run.labels]
+        rows += [(each.probabilities, sample.label[columns]) for sample, each in predictor.pairs(labelled)]  # type: ignore[index]
+    probabilities, truth = (np.array(each, np.float64) for each in zip(*gather_object(rows), strict=True))
+    found = label_scores(probabilities, truth, groups, [run.config.threshold] * len(run.labels))
+    main = run.spec.monitor
+    return {"score": found[main] or 0.0, main: found[main], "balanced_accuracy": found["balanced_accuracy"]}
 
 
 def _own_samples(dataset: Dataset, accelerator: Accelerator) -> Iterator[Sample]:

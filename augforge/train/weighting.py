@@ -29,7 +29,8 @@ class WeightsConfig(BaseModel):
 
     classes: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=dict,
-        description="weights of classes by name, 1 for others; cross_entropy takes the true class's",
+        description="weights of classes of masks by name, 1 for others; cross_entropy takes the true class's; of "
+        "labels there is class_weights of each loss",
     )
     border: Annotated[float, Field(gt=0)] | None = Field(
         None,

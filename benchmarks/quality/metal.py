@@ -2,6 +2,7 @@
 
 python benchmarks/quality/metal.py DATA                  a hand-bone folder with truth.csv, or any folder of images
 python benchmarks/quality/metal.py --phantom 60          generated hands of so many persons
+python benchmarks/quality/metal.py --burnt 30            overexposed hands of so many persons, with and without a plate
 python benchmarks/quality/metal.py DATA --sheet out.png  and a contact sheet with the regions marked
 
 A truth file has the columns image and outlier; "none" is no metal. Without one, what is flagged is listed.
@@ -20,10 +21,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from augforge import bitmask
 from augforge.cache.filecache import FileCache
 from augforge.ops import Context
 from augforge.ops.filters.metal import Metal, Region, find_metal, metal
-from augforge.phantom import write_phantom
+from augforge.phantom import Traits, render_hand, write_phantom
 from augforge.sample import Sample
 from augforge.sources.class_lists import HAND_BONES
 from augforge.sources.formats.hand_bone import HandBone
@@ -63,6 +65,19 @@ def samples(data: Path) -> Iterator[tuple[Sample, tuple[str, ...]]]:
     for path in sorted(path for path in data.rglob("*") if path.suffix.lower() in IMAGES and "masks" not in path.parts):
         image = read_image(path)
         yield Sample(path.stem, image, np.zeros((*image.shape[:2], 1), np.uint8), np.zeros(1, np.uint8)), ("anything",)
+
+
+def overexposed(persons: int, size: int, seed: int) -> Iterator[Sample]:
+    """For each person a hand with a plate on the forearm and the same without, the radius's median at 215 to 235."""
+    for person in range(persons):
+        draw = np.random.default_rng([seed, person])
+        traits, level, at = Traits.draw(draw), float(draw.uniform(215, 235)), int(draw.integers(2**31))
+        for outlier in ("plate", NOTHING):
+            rng = np.random.default_rng(at)
+            made = render_hand(rng, size, traits, outlier=outlier, turned=person % 3 == 0, burnt=level)
+            rings = [(HAND_BONES.index(name), [ring]) for name, ring in made.polygons.items() if len(ring) > 2]
+            masks = bitmask.rasterise(rings, size, size, len(HAND_BONES))
+            yield Sample(f"{person}-{outlier}", made.image, masks, bitmask.all_bits(len(HAND_BONES)))
 
 
 def truth_of(data: Path, file: Path | None) -> dict[str, str]:
@@ -152,7 +167,10 @@ def write_sheet(results: Sequence[Result], path: Path, columns: int = 6) -> None
 
 def run(data: Path, truth_file: Path | None, sheet: Path | None, most: int) -> None:
     truth = truth_of(data, truth_file)
-    results = [result for sample, classes in samples(data) for result in score(sample, classes, truth)]
+    show([result for sample, classes in samples(data) for result in score(sample, classes, truth)], sheet, most)
+
+
+def show(results: Sequence[Result], sheet: Path | None, most: int) -> None:
     report(results)
     if sheet is not None:
         shown = [result for result in results if not result.masks]
@@ -165,13 +183,19 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="?", help="folder of images")
     parser.add_argument("--truth", type=Path, help="CSV with the columns image and outlier; default DATA/truth.csv")
     parser.add_argument("--phantom", type=int, metavar="PERSONS", help="generate hands of so many persons instead")
+    parser.add_argument("--burnt", type=int, metavar="PERSONS", help="generate overexposed hands instead, two a person")
     parser.add_argument("--size", type=int, default=1024, help="pixels of a generated image")
     parser.add_argument("--seed", type=int, default=7, help="of the generated hands")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet without masks, the flagged first")
     parser.add_argument("--most", type=int, default=60, help="images on the sheet")
     given = parser.parse_args()
-    if (given.data is None) == (given.phantom is None):
-        parser.error("name a folder or --phantom PERSONS, and not both")
+    if sum(chosen is not None for chosen in (given.data, given.phantom, given.burnt)) != 1:
+        parser.error("name a folder, --phantom PERSONS or --burnt PERSONS, and only one of them")
+    if given.burnt is not None:
+        made = list(overexposed(given.burnt, given.size, given.seed))
+        truth = {sample.name: sample.name.split("-")[1] for sample in made}
+        show([result for sample in made for result in score(sample, HAND_BONES, truth)], given.sheet, given.most)
+        return
     if given.phantom is None:
         run(given.data, given.truth, given.sheet, given.most)
         return

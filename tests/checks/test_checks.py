@@ -16,11 +16,12 @@ from checkable import Repository, current, repository_fixture  # noqa: F401
 from toybox import annotation, class_pixels, edit_json, move_a_point, put_hand, write_recipe
 
 from augforge.checks import CHECKS, Check, Finding, NotChecked
-from augforge.checks.core import Outcome, perform
+from augforge.checks.core import Outcome, findings_of_error, perform
 from augforge.checks.limits import measure_classes
 from augforge.checks.recorded import _verdict
 from augforge.engine.builder import build
 from augforge.engine.explaining import explain
+from augforge.errors import RecipeError, SourceError
 from augforge.ops import OPS
 from augforge.store.dataset import open_dataset
 from augforge.store.history import tag_version
@@ -573,3 +574,16 @@ def test_checks_write_nothing_but_facts_of_files(repository: Repository) -> None
     before = {path for path in repository.root.rglob("*") if "work" not in path.parts}
     repository.check(pixels=True)
     assert {path for path in repository.root.rglob("*") if "work" not in path.parts} == before
+
+
+def test_an_error_of_several_lines_is_one_finding_and_items_are_one_each() -> None:
+    """A layout below a message belongs to it; a list of problems, as sources give it, is one finding for each."""
+    layout = SourceError("data holds no .json; expected\nROOT/\n  instances.json   or one per split\nCorrect it.")
+    (found,) = findings_of_error(layout, "broken source", "remedy")
+    assert found.message == str(layout)
+    several = SourceError("2 problems in data:\n  - data/a.txt:3: five numbers\n  - no image b; expected\nROOT/b")
+    first, second = findings_of_error(several, "broken source", "remedy")
+    assert (first.file, first.line, first.message) == ("data/a.txt", 3, "five numbers")
+    assert (second.line, second.message) == (None, "no image b; expected\nROOT/b")
+    recipe = RecipeError("r.yaml:1: no name\nr.yaml:4: no op x")
+    assert [each.line for each in findings_of_error(recipe, "broken recipe", "remedy")] == [1, 4]

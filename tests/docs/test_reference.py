@@ -1,4 +1,4 @@
-"""docs/commands.md and docs/configuration.md are what the code says."""
+"""docs/commands.md, docs/configuration.md and docs/recipe.md are what the code says."""
 
 from __future__ import annotations
 
@@ -50,3 +50,23 @@ def test_every_key_of_the_configuration_is_there() -> None:
         assert f"\n## {section}\n" in page
     for key in keys:
         assert f"`{key}`" in page, key
+
+
+def test_every_key_of_a_recipe_is_there_with_its_meaning() -> None:
+    page = (FOLDER / "recipe.md").read_text(encoding="utf-8")
+    models = [SCRIPT.RecipeKeys, SCRIPT.Split, SCRIPT.StepKeys, SCRIPT.Output, SCRIPT.Accept, SCRIPT.MetadataColumns]
+    for model in [
+        *models,
+        SCRIPT.Verdict,
+        SCRIPT.Join,
+        SCRIPT.GroupBy,
+        *map(SCRIPT.SOURCES.__getitem__, SCRIPT.SOURCES),
+    ]:
+        for key in model.model_fields:
+            assert f"\n| `{key}` | " in page, (model.__name__, key)
+    meanings = [
+        line.rsplit(" | ", 1)[-1].removesuffix("|").strip() for line in page.splitlines() if line.startswith("| `")
+    ]
+    assert len(meanings) > 100 and all(meanings)
+    for name in SCRIPT.SOURCES:
+        assert not SCRIPT._own_keys(SCRIPT.SOURCES[name]) or f"### format: {name}\n" in page, name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,13 @@ def hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def totals(summary: Summary) -> dict[str, int]:
-    """How many each step makes or takes over."""
-    return {step["op"]: sum(step["made"].values()) + sum(step["reused"].values()) for step in summary.steps}
+def totals(summary: Summary) -> Counter[tuple[str, str]]:
+    """How many each step makes or takes over, in each split."""
+    found: Counter[tuple[str, str]] = Counter()
+    for step in summary.steps:
+        for counts in (step["made"], step["reused"]):
+            found.update({(step["op"], split): count for split, count in counts.items()})
+    return found
 
 
 def check(recipe: Path, out: Path) -> Summary:
@@ -37,7 +42,8 @@ def check(recipe: Path, out: Path) -> Summary:
     again = build(recipe, out, dry_run=True)
     foretold, made = totals(dry), totals(real)
     assert real.samples <= dry.samples, f"{dry.samples} foretold, {real.samples} made"
-    assert all(made[op] <= foretold[op] for op in made), (foretold, made)
+    assert all(made[key] <= foretold[key] for key in made), (foretold, made)
+    assert all(real.splits[split] <= dry.splits.get(split, 0) for split in real.splits), (dry.splits, real.splits)
     if dry.exact:
         assert (dry.samples, dry.splits, foretold) == (real.samples, real.splits, made)
     assert again.exact and (again.samples, again.splits, totals(again)) == (real.samples, real.splits, made)

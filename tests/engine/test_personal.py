@@ -96,3 +96,59 @@ def test_a_group_may_come_from_a_column_that_is_dropped(tmp_path: Path) -> None:
     build(recipe, tmp_path / "out")
     assert set(open_dataset(tmp_path / "out").index["group"]) == {"F", "M"}
     assert columns(tmp_path / "out") == ["age", "birth"]
+
+
+def union(tmp_path: Path, first: str, second: str, *steps: str) -> Path:
+    """A union that reads the three persons twice, with something more in each entry."""
+    write(tmp_path)
+    steps_text = "".join(f"  - {step}\n" for step in steps)
+    entry = "    - {{format: hand-bone, path: {}, classes: [a, b]{}}}\n"
+    entries = entry.format("data", first) + entry.format("data, name: other", second)
+    source = f"name: u\nsource:\n  format: union\n  sources:\n{entries}split: {{val: 0.4}}\n"
+    (tmp_path / "u.yaml").write_text(f"{source}steps: {'[]' if not steps else ''}\n{steps_text}")
+    return tmp_path / "u.yaml"
+
+
+def metadata_of(folder: Path) -> dict[str, set[str]]:
+    """The columns that have a value, by the entry."""
+    found: dict[str, set[str]] = {}
+    for name, values in open_dataset(folder).index.select("name", "metadata").iter_rows():
+        found.setdefault(name.split("/")[0], set()).update(key for key, value in values.items() if value is not None)
+    return found
+
+
+@pytest.mark.parametrize(
+    "choice", ["{table: table.csv, on: group, drop: [birth, sex]}", "{table: table.csv, on: group, keep: [age]}"]
+)
+def test_an_entry_of_a_union_drops_columns_of_its_own(tmp_path: Path, choice: str) -> None:
+    build(union(tmp_path, f", metadata: {choice}", ", metadata: table.csv"), tmp_path / "out")
+    assert metadata_of(tmp_path / "out") == {"data": {"age"}, "other": {"age", "sex", "birth"}}
+    assert PRIVATE + "1" in str(open_dataset(tmp_path / "out").index.to_dicts())
+
+
+def test_what_an_entry_drops_without_a_table_is_what_the_format_reads(tmp_path: Path) -> None:
+    build(union(tmp_path, ", metadata: {keep: []}", ", metadata: table.csv"), tmp_path / "out")
+    assert metadata_of(tmp_path / "out") == {"data": set(), "other": {"age", "sex", "birth"}}
+
+
+@pytest.mark.parametrize(
+    ("first", "step", "message"),
+    [
+        (
+            "{table: table.csv, on: group, drop: [brith]}",
+            "",
+            r"u\.yaml:5: source\.sources\.0\.metadata\.drop names 'brith'.*'birth'",
+        ),
+        ("{table: table.csv, on: group, drop: [age], keep: [sex]}", "", r"u\.yaml:5: .*expected one of them"),
+        ("{table: table.csv, on: group, dorp: [age]}", "", r"u\.yaml:5: .*dorp"),
+        (
+            "{table: table.csv, on: group, drop: [age]}",
+            "{op: where, condition: metadata.age > 3}",
+            r"step 1 \(where\) reads metadata\.age, which `source\.sources\.0\.metadata` leaves out",
+        ),
+    ],
+)
+def test_an_entry_that_drops_what_is_not_there(tmp_path: Path, first: str, step: str, message: str) -> None:
+    recipe = union(tmp_path, f", metadata: {first}", ", metadata: table.csv", *([step] if step else []))
+    with pytest.raises((PlanError, RecipeError), match=message):
+        build(recipe, tmp_path / "out", dry_run=True)

@@ -27,7 +27,9 @@ from augforge.errors import RecipeError
 from augforge.keys import canonical_json
 from augforge.ops import OPS, Context
 from augforge.ops.albumentations import Albumentations
+from augforge.ops.bound import BoundOp
 from augforge.ops.contract_samples import has_extra_bits
+from augforge.planning.identity import op_identity
 from augforge.recipe.recipe import load_recipe
 from augforge.sample import Sample
 from augforge.store.codec import pixel_digest
@@ -67,6 +69,8 @@ MOVING: list[dict[str, Any]] = [
     {"name": "RandomResizedCrop", "size": [30, 30], "interpolation": 6},
     {"name": "RandomSizedCrop", "min_max_height": [20, 40], "size": [30, 30], "interpolation": 6},
     {"name": "CoarseDropout"},
+    {"name": "ShiftScaleRotate", **NEAREST},
+    {"name": "TimeReverse"},
     {
         "name": "Sequential",
         "transforms": [{"name": "HorizontalFlip", "p": 1}, {"name": "Affine", "rotate": 30, "p": 1, **NEAREST}],
@@ -159,6 +163,62 @@ def test_a_picture_moved_out_of_sight_has_no_matrix() -> None:
     made = transform_sample(make_sample(), {"name": "Affine", "translate_px": {"x": [500, 500], "y": [500, 500]}})
     assert made.notes == {"matrix_residual_px": None} and not made.masks.any()
     json.dumps(made.notes, allow_nan=False)
+
+
+def half_of_each_block(masks: np.ndarray) -> np.ndarray:
+    """Bits that at least two of each 2x2 pixels have, by adding up one mask for each of them."""
+    bits = np.unpackbits(masks, axis=2).astype(int)
+    blocks = bits.reshape(bits.shape[0] // 2, 2, bits.shape[1] // 2, 2, -1)
+    return np.packbits(blocks.sum(axis=(1, 3)) >= 2, axis=2)
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"name": "Resize", "height": 24, "width": 32},
+        {"name": "LongestMaxSize", "max_size": 32},
+        {"name": "SmallestMaxSize", "max_size": 24},
+        {"name": "RandomScale", "scale_limit": [-0.5, -0.5]},
+        {"name": "RandomResizedCrop", "size": [24, 32], "scale": [1, 1], "ratio": [4 / 3, 4 / 3]},
+        {"name": "RandomSizedCrop", "min_max_height": [48, 48], "size": [24, 32], "w2h_ratio": 4 / 3},
+        {"name": "Sequential", "transforms": [{"name": "Resize", "height": 24, "width": 32, "p": 1}]},
+    ],
+    ids=canonical_json,
+)
+@pytest.mark.parametrize("classes", [1, 9, 70])
+def test_masks_shrink_by_area(node: dict[str, Any], classes: int) -> None:
+    """By two, the nearest pixel is always the same one of four: masks and matrix were half a pixel off."""
+    sample = make_sample(classes=classes)
+    made = transform_sample(sample, node, classes=classes)
+    np.testing.assert_array_equal(made.masks, half_of_each_block(sample.masks))
+    np.testing.assert_allclose(made.placements[0].matrix, [[0.5, 0, -0.25], [0, 0.5, -0.25]], atol=1e-6)
+
+
+def test_what_the_library_calls_slow_is_taken() -> None:
+    sample = replace(make_sample(), image=np.add.outer(np.arange(48), np.arange(64)).astype(np.uint8) + 1)
+    made = transform_sample(sample, {"name": "PiecewiseAffine", "nb_rows": 2, "nb_cols": 2, **NEAREST})
+    assert made.notes["matrix_residual_px"] > 0.5 and not np.array_equal(made.image, sample.image)
+    assert {*made.masks.reshape(-1, 2).view(np.uint16).ravel().tolist()} <= {
+        0,
+        *np.ascontiguousarray(sample.masks).reshape(-1, 2).view(np.uint16).ravel().tolist(),
+    }
+
+
+def test_what_is_padded_first_shrinks_by_area() -> None:
+    sample = make_sample()
+    node = {"name": "CropAndPad", "px": [24, 32, 24, 32], "sample_independently": False}
+    made = transform_sample(sample, node)
+    np.testing.assert_array_equal(made.masks[12:36, 16:48], half_of_each_block(sample.masks))
+    np.testing.assert_allclose(made.placements[0].matrix, [[0.5, 0, 15.75], [0, 0.5, 11.75]], atol=1e-6)
+    assert made.masks.any(axis=2).sum() == made.masks[12:36, 16:48].any(axis=2).sum()
+
+
+def test_only_what_may_shrink_masks_has_another_identity() -> None:
+    ids = [op_identity(BoundOp("albumentations", Albumentations.model_validate(node)))[4:] for node in MOVING]
+    resizing = ("Resize", "RandomScale", "MaxSize", "SizedCrop", "ResizedCrop", "CropAndPad")
+    assert ids == [[1] if any(word in node["name"] for word in resizing) else [] for node in MOVING]
+    nested = {"name": "OneOf", "transforms": [{"name": "Emboss"}, {"name": "Resize", "height": 9, "width": 9}]}
+    assert Albumentations.model_validate(nested).revision() == 1
 
 
 # Kinds of images
@@ -292,6 +352,8 @@ def test_children_keep_their_own_p() -> None:
         ("name: Morphological", "Morphological computes with mask values; bit-planes cannot go through it"),
         ("name: Affine, rotate: 20, mask_interpolation: 1", "Affine computes with mask values"),
         ("name: Rotate, fill_mask: 255", "Rotate computes with mask values"),
+        ("name: Blur, blur_limit: [4, 6]", "Blur: blur_limit: Non-zero kernel sizes must be odd"),
+        ("name: SomeOf, n: 3, transforms: [{name: Blur}, {name: CLAHE}]", "`n` is greater than number of transforms"),
         ("name: Normalize", "Normalize gives float32 images; samples are uint8 or uint16. Leave that to the trainer"),
         ("name: ToFloat", "ToFloat gives float32 images"),
         ("name: MaskDropout", "MaskDropout cannot take"),

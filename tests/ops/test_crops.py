@@ -125,6 +125,23 @@ def test_without_a_class_the_place_is_uniform() -> None:
     assert stats.chisquare(np.bincount([crop["y"] for crop in found], minlength=9)).pvalue > 0.01
 
 
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_a_drawn_share_of_the_crops_lies_anywhere(share: float) -> None:
+    """The class fills one corner, so crops around it hold it, and those anywhere are spread over the whole picture."""
+    picture = scene(40, 40, (0, 0, 0, 3, 3))
+    found = draw_crops(picture, 200, 20, size=10, empty_share=share)
+    anywhere = [crop for crop in found if crop["class"] is None]
+    assert stats.binomtest(len(anywhere), 4000, share).pvalue > 0.01
+    assert stats.chisquare(np.bincount([crop["x"] for crop in anywhere], minlength=31)).pvalue > 0.01
+    assert all(crop["x"] <= 2 and crop["y"] <= 2 for crop in found if crop["class"] is not None)
+
+
+def test_without_empty_crops_nothing_is_drawn_anew() -> None:
+    picture = scene(40, 40, (0, 0, 0, 3, 3), (1, 20, 20, 30, 30))
+    assert draw_crops(picture, 5, 9, size=10) == draw_crops(picture, 5, 9, size=10, empty_share=0.0)
+    assert CropNonEmpty.model_validate({"size": 10, "empty_share": 0}).declared() == {"size": 10}
+
+
 @pytest.mark.parametrize("classes", [9, 29])
 @pytest.mark.parametrize("size", [[20, 17], [64, 48], [30, 60], [100, 90], [64, 20]])
 def test_every_pixel_is_traced(size: list[int], classes: int) -> None:

@@ -15,7 +15,17 @@ from pydantic import ValidationError
 from augforge import bitmask
 from augforge.errors import PlanError
 from augforge.ops import Context
-from augforge.ops.geometry import HFlip, Resize, hflip, letterbox_size, resize, scale_image, scale_matrix, scale_planes
+from augforge.ops.geometry import (
+    HFlip,
+    Resize,
+    hflip,
+    letterbox_size,
+    resize,
+    sample_planes,
+    scale_image,
+    scale_matrix,
+    scale_planes,
+)
 from augforge.sample import Sample
 
 CONTEXT = Context(class_names(9))
@@ -88,7 +98,7 @@ def test_planes_take_the_nearest_pixel_centre(old: int) -> None:
     source = np.stack([number & 255, number >> 8], axis=-1).astype(np.uint8)
     for new in [*range(1, 40), 63, 64, 65, 100, 128, 333, 512, 777, 1024, 2047, 2048]:
         at = (np.arange(new) + 0.5) * old / new
-        for made in (scale_planes(source[None], new, 1)[0], scale_planes(source[:, None], 1, new)[:, 0]):
+        for made in (sample_planes(source[None], new, 1)[0], sample_planes(source[:, None], 1, new)[:, 0]):
             taken = made[:, 0] + 256 * made[:, 1].astype(int)
             off = np.maximum(taken - at, at - (taken + 1))
             assert off.max() < 1 / 32, f"{old} to {new}: off by {off.max():.3f} pixels beyond the pixel itself"
@@ -105,6 +115,13 @@ def test_planes_and_image_stay_on_each_other(old: int, new: int) -> None:
         in_planes = new - int(scale_planes(planes, new, 4)[0].sum())
         assert abs(in_image - edge * new / old) < 0.05
         assert abs(in_planes - in_image) <= 0.51
+
+
+def test_axes_shrink_by_area_and_grow_by_the_nearest_pixel() -> None:
+    planes = make_sample(classes=29).masks
+    for size in ((16, 96), (128, 12), (70, 30)):
+        small = bitmask.shrink(planes, min(size[0], 64), min(size[1], 48))
+        np.testing.assert_array_equal(scale_planes(planes, *size), sample_planes(small, *size))
 
 
 def test_matrix_maps_pixel_edges_to_pixel_edges() -> None:
@@ -244,9 +261,10 @@ def test_swap_names_a_class_once(swap: list[list[str]]) -> None:
 def test_planes_scale_the_same_in_any_memory_layout(classes: int, size: tuple[int, int]) -> None:
     planes = make_sample(classes=classes).masks
     planar = np.moveaxis(bitmask.planar(planes), 0, -1)
-    found = scale_planes(planar, *size)
+    np.testing.assert_array_equal(scale_planes(planar, *size), scale_planes(planes, *size))
+    found = sample_planes(planar, *size)
     assert found.flags.c_contiguous
-    np.testing.assert_array_equal(found, scale_planes(planes, *size))
+    np.testing.assert_array_equal(found, sample_planes(planes, *size))
     wanted = [
         cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT) for mask in bitmask.to_masks(planes, classes)
     ]

@@ -17,8 +17,10 @@ from toybox import put_hand, rejected, roots
 from augforge import bitmask
 from augforge.errors import PlanError
 from augforge.keys import rng_for
-from augforge.ops import OPS, Context
-from augforge.ops.mixing import CopyPaste, CutMix, MixUp
+from augforge.ops import OPS, BoundOp, Candidate, Context
+from augforge.ops.copy_paste import CopyPaste
+from augforge.ops.mixing import CutMix, MixUp
+from augforge.planning.identity import op_identity
 from augforge.sample import Sample
 
 CTX, DRAWS = Context(class_names(9)), 10_000
@@ -144,7 +146,10 @@ def test_copy_paste_edges_are_soft_inwards() -> None:
     assert (row[:20] == 50).all() and (row[60:] == 50).all(), "nothing beyond the object"
     np.testing.assert_array_equal(row[20:29], [75, 100, 125, 150, 175, 200, 225, 250, 250])
     np.testing.assert_array_equal(row[20:60], row[59:19:-1])
-    assert bitmask.class_mask(made.masks, 8).sum() == 40 * 30
+    assert bitmask.class_mask(made.masks, 8).sum() == 34 * 24, (
+        "from the fourth pixel on the object is half of what shows"
+    )
+    np.testing.assert_array_equal(bitmask.class_mask(made.masks, 8), made.image >= 150)
 
 
 @pytest.mark.parametrize("side", [1, 2, 5])
@@ -160,7 +165,79 @@ def test_copy_paste_is_cut_at_the_border_and_stays_soft_elsewhere() -> None:
     assert made.placements[1].clip == (80, 10, 100, 40)
     np.testing.assert_array_equal(made.image[25, 80:85], [100, 150, 200, 250, 250])
     assert made.image[25, 99] == 250, "the object goes on beyond the picture: no edge there"
-    assert bitmask.class_mask(made.masks, 8).sum() == 20 * 30
+    np.testing.assert_array_equal(bitmask.class_mask(made.masks, 8), made.image >= 150)
+
+
+@pytest.mark.parametrize("sigma", [0, 0.5, 2, 9, 50])
+@pytest.mark.parametrize("side", [1, 2, 3, 8, 21])
+def test_a_pasted_label_covers_what_shows_more_than_the_background(sigma: float, side: int) -> None:
+    """The object has 250 everywhere and the picture 50: where the label is, the image is nearer to the object."""
+    anchor, partner = scene(3, (0, 0, 5, 5), 50), scene(8, (20, 10, 20 + side, 10 + 2 * side), 250)
+    made = call_op("copy_paste", CopyPaste(classes=("class-8",), sigma=sigma), [anchor, partner], {"shifts": [[0, 0]]})
+    label = bitmask.class_mask(made.masks, 8) > 0
+    np.testing.assert_array_equal(label, made.image >= 150)
+    assert label.any()
+
+
+def drawn_by(params: CopyPaste, inputs: list[Sample], count: int, **context: Any) -> list[dict[str, Any]]:
+    draw = OPS["copy_paste"].draw
+    assert draw is not None
+    rng = np.random.default_rng(0)
+    return [draw(rng, inputs, params, replace(CTX, **context)) for _ in range(count)]
+
+
+@pytest.mark.parametrize("least", [0.3, 0.9, 1.0])
+def test_enough_of_a_pasted_object_lies_inside(least: float) -> None:
+    anchor, partner = make_sample(80, 100), scene(8, (60, 10, 90, 40), 250)
+    params = CopyPaste(classes=("class-8",), shift=0.8, sigma=0, min_visible=least)
+    shares = []
+    for drawn in drawn_by(params, [anchor, partner], 60):
+        made = call_op("copy_paste", params, [scene(3, (0, 0, 5, 5), 50), partner], drawn)
+        shares.append(bitmask.class_mask(made.masks, 8).sum() / 900)
+    assert min(shares) >= least and (max(shares) > min(shares) or least == 1)
+    free = drawn_by(params.model_copy(update={"min_visible": 0.0}), [anchor, partner], 60)
+    assert any(call_op("copy_paste", params, [anchor, partner], d).placements[1:] == () for d in free), "some are lost"
+
+
+def test_what_no_shift_brings_inside_is_not_pasted() -> None:
+    anchor, partner = make_sample(20, 20), scene(8, (60, 50, 90, 70), 250)
+    params = CopyPaste(classes=("class-8",), shift=0.5, min_visible=0.1)
+    (drawn,) = drawn_by(params, [anchor, partner], 1)
+    made = call_op("copy_paste", params, [anchor, partner], drawn)
+    assert drawn == {"shifts": [None]}
+    np.testing.assert_array_equal(made.image, anchor.image)
+    np.testing.assert_array_equal(made.masks, anchor.masks)
+
+
+def test_balanced_classes_are_pasted_equally_often() -> None:
+    """Class 8 is in 9 donors, class 3 in one of them and in none besides: without balance it were 1 of 10."""
+    common, both = scene(8, (20, 10, 60, 40), 250), scene(8, (20, 10, 60, 40), 250, under=3)
+    params = CopyPaste(classes=("class-8", "class-3"), class_balanced=True)
+    candidates = [
+        Candidate("", f"{i}", "", "train", 100, 80, {}, (), {"area": {"class-8": 5, "class-3": 9 * (i == 0)}})
+        for i in range(9)
+    ]
+    op = OPS["copy_paste"]
+    assert op.fit is not None and op.weigh is not None
+    fitted = op.fit(candidates, params, CTX)
+    context = replace(CTX, fitted=fitted)
+    weights = np.array([op.weigh(candidate, params, context) for candidate in candidates])
+    chosen = np.random.default_rng(1).choice(9, 3000, p=weights / weights.sum())
+    anchor = make_sample(80, 100)
+    names = [
+        drawn["classes"][0]
+        for donor, count in ((both, int((chosen == 0).sum())), (common, int((chosen > 0).sum())))
+        for drawn in drawn_by(params, [anchor, donor], count, fitted=fitted)
+    ]
+    assert names.count("class-3") / 3000 == pytest.approx(0.5, abs=0.05)
+    assert op_identity(replace(BoundOp("copy_paste", params), fitted=fitted))[3] == fitted
+    plain = BoundOp("copy_paste", CopyPaste(classes=("class-8",)))
+    assert not plain.needs_fitting and op_identity(plain) == [
+        "copy_paste@2",
+        "copy_paste",
+        {"classes": ["class-8"]},
+        None,
+    ]
 
 
 @pytest.mark.parametrize("kind", [("uint8", 3), ("uint8", 4), ("uint16", 1)])
@@ -193,5 +270,36 @@ def test_copy_paste_draws_partners_that_hold_a_class(tmp_path: Path) -> None:
     drawn_by = {name: shown for name, shown in roots(tmp_path / "out").items() if name.startswith("copy_paste/")}
     assert len(drawn_by) == 8 and all(shown & holders for shown in drawn_by.values())
     assert rejected(tmp_path / "out").is_empty()
-    with pytest.raises(PlanError, match="copy_paste draws 1 partners"):
+    with pytest.raises(PlanError, match="copy_paste draws partners from 8 samples, and none of them has a weight"):
         built(tmp_path, data, [step.replace("rare", "c")], out="none", classes="[a, b, rare, c]", split="{}")
+
+
+def test_the_only_image_with_the_class_gets_no_copy_and_the_build_says_so(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for person in range(1, 6):
+        names = ("a", "rare") if person == 2 else ("a", "b", "rare")
+        put_hand(data, person, np.full((40, 40), 20 * person, np.uint8), names)
+    steps = ["{op: copy_paste, classes: [rare], shift: 0}"]
+    summary, _ = built(tmp_path, data, steps, classes="[a, b, rare]", split="{}")
+    only = "ID002/image0000000000002"
+    assert {name for name in roots(tmp_path / "out") if not name.startswith("copy_paste/")} == {only}
+    [warning] = [text for text in summary.warnings if "copy_paste" in text]
+    assert f"makes nothing for 1 of 5 samples of split 'train', such as '{only}'" in warning
+
+
+def test_where_chooses_anchors_and_donors_donors(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for person in range(1, 6):
+        put_hand(data, person, np.full((40, 40), 20 * person, np.uint8), ("a", "b"))
+    name = "ID00{0}/image000000000000{0}".format
+    where = f"where: \"name = '{name(1)}'\""
+    built(
+        tmp_path, data, [f"{{op: copy_paste, classes: [a], keep_input: true, {where}}}"], classes="[a, b]", split="{}"
+    )
+    made = {key: shown for key, shown in roots(tmp_path / "out").items() if key.startswith("copy_paste/")}
+    assert list(made) == [f"copy_paste/{name(1)}-1"] and len(made[f"copy_paste/{name(1)}-1"]) == 2
+    for condition in (f"name = '{name(4)}'", f"area.a > 0 AND name > '{name(3)}' AND name < '{name(5)}'"):
+        step = f'{{op: copy_paste, classes: [a], donors: "{condition}"}}'
+        built(tmp_path, data, [step], out="donors", classes="[a, b]", split="{}")
+        made = {key: shown for key, shown in roots(tmp_path / "donors").items() if key.startswith("copy_paste/")}
+        assert len(made) == 4 and all(name(4) in shown for shown in made.values())

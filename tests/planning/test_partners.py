@@ -30,7 +30,8 @@ def draws(
     occurrence: int = 0,
 ) -> Draws:
     partners = Partners(bound(inputs, occurrence), names, seed, weights)
-    return {(name, copy): partners.of(name, copy) for name in names for copy in range(copies)}
+    found = {(name, copy): partners.of(name, copy) for name in names for copy in range(copies)}
+    return {key: drawn for key, drawn in found.items() if drawn is not None}
 
 
 @settings(deadline=None, max_examples=60)
@@ -141,3 +142,28 @@ def test_too_few_to_draw_from(weights: dict[str, float] | None, usable: int) -> 
 def test_just_enough() -> None:
     found = draws("abcd", {"a": 1.0, "b": 1e-3, "c": 1e3, "d": 0.5})
     assert all(set(chosen) == set("abcd") for chosen in found.values())
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
+def test_fewer_samples_than_tiles_come_again_or_not_at_all(count: int) -> None:
+    """Each comes once before any comes twice; with enough samples nothing changes."""
+    names = NAMES[:count]
+    made = {
+        fewer: Partners(BoundOp("mosaic", OPS["mosaic"].params(grid=(1, 4), fewer=fewer)), names, 21)
+        for fewer in ("repeat", "skip")
+    }
+    for name in names:
+        found = made["repeat"].of(name, 0)
+        assert found is not None and len(found) == 4 and found[0] == name
+        assert max(map(found.count, found)) == -(-4 // count) and len({*found}) == min(4, count)
+        assert made["skip"].of(name, 0) == (found if count >= 4 else None)
+    if count >= 4:
+        assert draws(names, copies=1) == {(name, 0): made["repeat"].of(name, 0) for name in names}
+
+
+def test_an_anchor_that_is_no_candidate_draws_from_all_of_them() -> None:
+    partners = Partners(BoundOp("copy_paste", OPS["copy_paste"].params(classes=("a",))), NAMES[:3], 21)
+    found = {partners.of(anchor, 0) for anchor in NAMES[3:60]}
+    assert {names[1] for names in found if names} == {*NAMES[:3]}
+    alone = Partners(BoundOp("copy_paste", OPS["copy_paste"].params(classes=("a",))), NAMES[:1], 21)
+    assert alone.of(NAMES[0], 0) is None and alone.of(NAMES[1], 0) == (NAMES[1], NAMES[0])

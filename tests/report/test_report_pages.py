@@ -63,7 +63,7 @@ def test_the_page_of_mosaic() -> None:
     assert fields["size"]["type"] == "int or [int, int] or null"
     assert fields["fit"]["type"] == "cover | contain | stretch | crop"
     text = render_text(pages.render_op, page)
-    for fact in ("version 1", "4 samples", "arXiv:2004.10934", "[0.3, 0.7]", "keep_input"):
+    for fact in ("version 2", "4 samples", "arXiv:2004.10934", "[0.3, 0.7]", "keep_input"):
         assert fact in text
 
 

@@ -60,6 +60,17 @@ def test_a_class_that_nothing_draws(tmp_path: Path) -> None:
     assert not scan("coco", tmp_path, class_map={"animals": None}).all_findings
 
 
+def test_a_label_that_all_images_have(tmp_path: Path) -> None:
+    """A folder of images is taken for a class, as if the path were one level too high."""
+    for name in ("images/a", "images/b"):
+        put_image(tmp_path / f"{name}.png")
+    (found,) = scan("image-folder", tmp_path).all_findings
+    assert (found.kind, found.names) == ("one label for all images", ("images",))
+    assert found.message.startswith("each of 2 images has the label 'images', and there is no other")
+    put_image(tmp_path / "cats/c.png")
+    assert not scan("image-folder", tmp_path).all_findings
+
+
 def test_each_format_knows_what_is_drawn(tmp_path: Path) -> None:
     put_image(tmp_path / "yolo/images/a.png")
     put_text(tmp_path / "yolo/labels/a.txt", "1 0.1 0.1 0.5 0.1 0.5 0.5")
@@ -128,6 +139,37 @@ def test_a_table_that_has_no_row_for_some(tmp_path: Path) -> None:
     assert found.message == "1 of 2 samples have no row in ages.csv, such as b"
 
 
+@pytest.mark.parametrize(("odd", "shown"), [("n.a.", "'n.a.'"), ("7 years", "'7 years'"), ("1,5", "'1,5'")])
+def test_an_odd_value_in_a_column_of_numbers(tmp_path: Path, odd: str, shown: str) -> None:
+    mask_folder(tmp_path, *"abcde")
+    put_text(tmp_path / "ages.csv", f'name,age,sex\na,7,F\nb,8.5,M\n\nc,"{odd}",F\nd,9,1\ne,,F\n')
+    (found,) = scan("mask-folder", tmp_path, metadata="ages.csv").all_findings
+    assert (found.kind, found.names) == ("odd value in a numeric column", ("c",))
+    assert (
+        f"column 'age' holds numbers in 3 samples, but {shown} of c (ages.csv:5): all of it becomes text"
+        in found.message
+    )
+
+
+@pytest.mark.parametrize(
+    "ages", [["7", "8", "9", "10"], ["7", "8", "x", "y"], ["x", "y", "z", "9"], ["1", "2", "3.5", "4"]]
+)
+def test_columns_without_an_odd_value(tmp_path: Path, ages: list[str]) -> None:
+    mask_folder(tmp_path, *"abcd")
+    put_text(tmp_path / "ages.csv", "name,age\n" + "".join(f"{n},{age}\n" for n, age in zip("abcd", ages, strict=True)))
+    assert not scan("mask-folder", tmp_path, metadata="ages.csv").all_findings
+
+
+def test_rows_of_a_table_that_fit_no_sample(tmp_path: Path) -> None:
+    mask_folder(tmp_path, "P1/a", "P1/b")
+    put_text(tmp_path / "ages.csv", "name,age\nP1/a,7\nP1/b.png,8\nP1/C,9\n")
+    (found,) = scan("mask-folder", tmp_path, metadata="ages.csv").all_findings
+    assert (found.kind, found.names) == ("metadata rows without a sample", ("ages.csv",))
+    assert found.message == "1 of 3 rows of ages.csv fits no sample, such as 'P1/C'"
+    put_text(tmp_path / "ages.csv", "group,age\nP1,7\n")
+    assert not scan("mask-folder", tmp_path, metadata={"table": "ages.csv", "on": "group"}).all_findings
+
+
 def records(*names: str, group: str | None = None) -> list[Record]:
     return [Record(name, group or name, None, 20, 16, 100, "x") for name in names]
 
@@ -151,6 +193,17 @@ def lone(found: list[Record]) -> list[Finding]:
         ([f"case_{i}" for i in range(20)], False),
         ([f"{i:012d}" for i in range(20)], False),
         ([f"p{p}_1" for p in range(9)], False),
+        ([f"frame_{i:06d}" for i in range(9)], True),  # one video
+        ([f"video{p}_frame_{i:04d}" for p in range(2) for i in range(6)], True),
+        ([f"ortho_{p}_tile_r{i}_c{j}" for p in "AB" for i in range(2) for j in range(2)], True),
+        ([f"map{p}-x{i}-y0" for p in "ABC" for i in range(3)], True),
+        ([f"IO000001 ({i})" for i in range(9)], False),  # a device's one name
+        (["wall_crop_1", "IMG_1", "IMG_2", "IMG_3"], False),
+        ([f"202304{d:02d}_1015{i}" for d in range(1, 5) for i in range(3)], False),  # days, as phones name them
+        ([f"IMG_2023-04-{d:02d} {i}" for d in range(1, 5) for i in range(3)], False),
+        ([f"{y}_{i:05d}" for y in (2007, 2008, 2009) for i in range(3)], False),
+        ([f"n0{w}/n0{w}_{i}" for w in range(4) for i in range(3)], False),  # ImageNet: the class's folder
+        ([f"00{w}.Black_Tern/Black_Tern_{i:04d}_{9 * i}" for w in range(4) for i in range(3)], False),
     ],
 )
 def test_names_that_look_like_parts_of_one_picture(names: list[str], found: bool) -> None:

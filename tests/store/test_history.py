@@ -10,6 +10,7 @@ import pytest
 from toybox import toy_fixture, two_versions_fixture  # noqa: F401
 
 from augforge.engine.builder import build
+from augforge.engine.repair import repair
 from augforge.errors import DatasetError
 from augforge.files import writer_lock
 from augforge.store.dataset import open_dataset
@@ -84,7 +85,8 @@ def test_failed_builds_are_listed_as_such(toy: Path) -> None:
 def test_a_version_that_gc_removed_is_still_in_the_history(toy: Path) -> None:
     old, new = old_and_new(toy)
     collect(toy, keep=1, now=True)
-    assert [(entry.version, entry.exists) for entry in history(toy).entries] == [(new, True), (old, False)]
+    made = [entry for entry in history(toy).entries if entry.kind == "version"]
+    assert [(entry.version, entry.exists) for entry in made] == [(new, True), (old, False)]
 
 
 def test_a_damaged_manifest_is_a_problem_of_its_version(toy: Path) -> None:
@@ -118,7 +120,7 @@ def test_a_tag_names_a_version_everywhere(toy: Path, monkeypatch: pytest.MonkeyP
     assert list_tags(toy) == {"baseline": old, "best": new}
     assert open_dataset(toy, "baseline").version == old
     assert verify(toy, "baseline") == []
-    assert [entry.tags for entry in history(toy).entries] == [["best"], ["baseline"]]
+    assert [entry.tags for entry in history(toy).entries if entry.kind == "version"] == [["best"], ["baseline"]]
     assert tag_version(toy, "best", "baseline") == old
     monkeypatch.setenv("AUGFORGE_CACHE", str(tmp_path / "cache"))
     assert open_dataset(f"file://{toy}", "best").version == old
@@ -245,3 +247,33 @@ def test_readers_see_one_version_or_the_other(toy: Path) -> None:
 
 def test_the_log_of_a_folder_without_one_is_empty(tmp_path: Path) -> None:
     assert read_log(tmp_path).entries == ()
+
+
+def test_gc_and_tags_stand_in_the_log(toy: Path) -> None:
+    first = read_manifest(toy).version
+    tag_version(toy, "baseline")
+    (toy / "work").mkdir(exist_ok=True)
+    (toy / "work/files.sqlite").write_bytes(b"12345")
+    collected = collect(toy, now=True)
+    delete_tag(toy, "baseline")
+    collect(toy, now=True)  # nothing is left to delete, so nothing is noted
+    entries = history(toy).entries
+    assert [entry.kind for entry in entries][:3] == ["tag", "gc", "tag"]
+    assert (entries[0].all_tags, entries[2].all_tags) == ({}, {"baseline": first})
+    assert entries[1].removed == {key: collected[key] for key in ("files", "bytes", "versions")}
+    assert [entry.kind for entry in entries].count("gc") == 1
+
+
+def test_tags_that_were_lost_are_found_by_the_log(toy: Path) -> None:
+    version = tag_version(toy, "baseline")
+    (toy / "tags.yaml").unlink()
+    (fault,) = verify(toy)
+    assert (
+        fault.partition(": ")[0].endswith("tags.yaml")
+        and f"is missing, and the log says that it named baseline ({version})" in fault
+    )
+    assert [Path(file).name for file in repair(toy).repaired] == ["tags.yaml"]
+    assert read_tags(toy) == {"baseline": version} and not verify(toy)
+    delete_tag(toy, "baseline")
+    (toy / "tags.yaml").unlink()
+    assert not verify(toy)

@@ -60,6 +60,8 @@ class OracleRun:
     config: Any = field(default_factory=lambda: SimpleNamespace(threshold=0.5))
     spec: Any = field(default_factory=lambda: SimpleNamespace(regions=()))
     model: nn.Module = field(default_factory=Bright)
+    window: Any = None
+    preparations: tuple[Any, ...] = ()
 
     def predictor(self, **options: Any) -> Predictor:
         return predictor(self.model, self.outputs, self.input, **options)

@@ -194,6 +194,12 @@ class SourceExample:
         return found
 
 
+SAY_WHAT_IS_DRAWN = """
+    cifar coco csv cvat dataset datumaro dicom hand-bone image-folder index-mask labelme mask-folder mnist-idx union
+    volume yolo
+"""
+"""Formats whose listing knows the classes of every sample; others may leave it open."""
+
 Check = Callable[[SourceExample, Path], None]
 CHECKS: dict[str, Check] = {}
 
@@ -235,6 +241,17 @@ def labels_are_classes(example: SourceExample, root: Path) -> None:
     same_drawing(example.shown(root), example.expected(SAMPLES, {}))
     listing = example.scan(root)
     assert sorted(listing.labels if example.takes_labels else listing.classes) == ["heart", "lung"]
+
+
+@check
+def a_listing_that_says_what_is_drawn_says_what_loading_draws(example: SourceExample, root: Path) -> None:
+    """Splits are stratified by it, and findings of classes that are drawn nowhere come from it."""
+    example.make(root)
+    for options in ({}, {"class_map": {"heart": "x"}}, {"class_map": {"heart": None}}):
+        records, shown = example.records(root, **options), example.shown(root, **options)
+        said = {name: record.drawn for name, record in records.items() if record.drawn is not None}
+        assert said == {name: tuple(sorted(shown[name])) for name in said}
+        assert example.format not in SAY_WHAT_IS_DRAWN.split() or len(said) == len(records)
 
 
 @check

@@ -55,6 +55,9 @@ def test_crossval_trains_on_the_other_folds(datasets: list[Dataset], tmp_path: P
     found = crossval(datasets[1], CONFIG, tmp_path, folds=2, propose=1)
     assert found["samples"] == pl.read_csv(tmp_path / "label_quality.csv").height == 10
     assert all(fold["train"] < len(datasets[1]) for fold in found["folds"])
+    folds = {path.parent for path in tmp_path.rglob("run.json")}
+    assert {fold for fold in folds if TrainingRun.open(fold).preparations[0].steps == ()} == folds  # recorded: none
+    assert all((fold / "preparation.json").exists() for fold in folds)
     before = stamps(tmp_path)
     assert len(before) >= 4
     assert crossval(datasets[1], CONFIG, tmp_path, folds=2, propose=1) == found

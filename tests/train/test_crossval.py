@@ -26,7 +26,6 @@ from augforge.sample import Sample
 from augforge.store.dataset import Dataset
 from augforge.train.config import TrainConfig
 from augforge.train.prediction.table import Predictions
-from augforge.train.study.common import common_set
 from augforge.train.study.crossval import crossval, render_crossval
 from augforge.train.study.foldruns import FoldRuns
 from augforge.train.study.folds import fold_by_group, folds_of
@@ -121,14 +120,6 @@ def test_too_few(dataset: Dataset, root: Path) -> None:
     mosaics = dataset.where((pl.col("groups").list.len() > 1) | (pl.col("split") == "val"))
     with pytest.raises(TrainError, match=r"fold \d of .* has no sample to judge: too many show several groups"):
         folds_of(mosaics, 4)
-
-
-def test_labels_alone_cannot_be_judged(dataset: Dataset) -> None:
-    labels = with_index(dataset, dataset.index, classes=["ignore"])
-    with pytest.raises(TrainError, match="has no classes with masks"):
-        folds_of(labels, 2)
-    with pytest.raises(TrainError, match="has no classes with masks"):
-        common_set([labels, dataset])
 
 
 # ---- judging ---------------------------------------------------------------------------------------------------------

@@ -23,11 +23,12 @@ from augforge.engine.builder import build
 from augforge.errors import TrainError
 from augforge.sample import IDENTITY, Sample
 from augforge.store.dataset import open_dataset
+from augforge.train.config import TrainConfig
 from augforge.train.data.inputspec import InputSpec
 from augforge.train.evaluation.evaluate import evaluate
-from augforge.train.evaluation.labels import auroc, label_scores
 from augforge.train.evaluation.tables import render_evaluation
-from augforge.train.prediction.inference import Prediction
+from augforge.train.labels.groups import LabelGroup
+from augforge.train.prediction.inference import Prediction, Window
 from augforge.train.run import TrainingRun
 
 OUTPUTS = ("heart", "lung")
@@ -88,6 +89,7 @@ class FakeRun:
     spec: Any = field(default_factory=lambda: SimpleNamespace(task="segmentation", regions=(), monitor="mean_dice"))
     config: Any = field(default_factory=lambda: SimpleNamespace(init=None))
     asked: dict[str, Any] = field(default_factory=dict)
+    preparations: tuple[Any, ...] = ()
 
     def predictor(self, **options: Any) -> FakeRun:
         self.asked = options
@@ -321,7 +323,13 @@ class Brightness(torch.nn.Module):
 @dataclass
 class FakeClassifier(FakeRun):
     labels: tuple[str, ...] = ("bright", "dark")
-    spec: Any = field(default_factory=lambda: SimpleNamespace(task="classification"))
+    config: TrainConfig = field(default_factory=TrainConfig)
+    window: Window | None = None
+    spec: Any = field(
+        default_factory=lambda: SimpleNamespace(
+            task="classification", groups=(LabelGroup("label", ("bright", "dark")),)
+        )
+    )
     input: InputSpec = field(
         default_factory=lambda: InputSpec.from_json(
             {"size": [32, 32], "channels": 1, "normalise": "unit", "mean": [], "std": []}
@@ -351,25 +359,7 @@ def test_a_classifier(judged: Callable[..., dict[str, Any]], levels: Path, tmp_p
 def test_what_a_classifier_cannot_be_asked(
     judged: Callable[..., dict[str, Any]], levels: Path, toy: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(TrainError, match="without tta"):
-        judged(FakeClassifier(tmp_path / "run"), [levels], tta=("hflip",))
+    with pytest.raises(TrainError, match="without windows"):
+        judged(FakeClassifier(tmp_path / "run"), [levels], window=Window((32, 32)))
     with pytest.raises(TrainError, match=r"has the labels none; expected .* bright, dark"):
         judged(FakeClassifier(tmp_path / "run"), [toy])
-
-
-def test_auroc_is_the_chance_to_be_ranked_above() -> None:
-    rng = np.random.default_rng(0)
-    scores, true = rng.integers(0, 8, 60) / 8, rng.random(60) < 0.4
-    pairs = scores[true][:, None] - scores[~true][None]
-    assert auroc(scores, true) == pytest.approx(((pairs > 0) + 0.5 * (pairs == 0)).mean())
-    assert np.isnan(auroc(scores, np.ones(60, bool)))
-
-
-def test_label_scores_by_hand() -> None:
-    said = np.array([[0.9, 0.1, 0], [0.6, 0.4, 0], [0.2, 0.8, 0], [0.3, 0.7, 0]])
-    truth = np.array([[1, 0, 0], [0, 1, 0], [0.4, 0.6, 0], [0, 1, 0]])
-    found = label_scores(said, truth, ("a", "b", "c"))
-    assert found["accuracy"] == 0.75
-    assert found["classes"]["a"] == {"auroc": 1.0, "precision": 0.5, "recall": 1.0, "samples": 1}
-    assert found["classes"]["b"] == pytest.approx({"auroc": 1.0, "precision": 1.0, "recall": 2 / 3, "samples": 3})
-    assert found["classes"]["c"] == {"auroc": None, "precision": None, "recall": None, "samples": 0}

@@ -140,3 +140,13 @@ def test_encoder_normalisation_is_asked_of_the_model(tmp_path: Path) -> None:
     spec = spec_of(TrainingSet([dataset]), channels=3, normalise="encoder")
     assert spec.mean == pytest.approx((0.485, 0.456, 0.406))  # ImageNet's
     assert spec.std == pytest.approx((0.229, 0.224, 0.225))
+
+
+def test_masks_shrink_by_area_on_their_way_in() -> None:
+    """Half of each 2x2 block or more; the nearest pixel would move labels by half a pixel."""
+    sample = make_sample(height=128, width=64, classes=9)
+    fitted = InputSpec((32, 64), 1).fit(sample)
+    for c in range(9):
+        blocks = bitmask.class_mask(sample.masks, c).reshape(64, 2, 32, 2).sum(axis=(1, 3))
+        np.testing.assert_array_equal(bitmask.class_mask(fitted.masks, c), blocks >= 2)
+    assert fitted.placements[0].matrix == ((0.5, 0.0, -0.25), (0.0, 0.5, -0.25))

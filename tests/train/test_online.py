@@ -65,6 +65,7 @@ def told(tmp_path: Path, *steps: str) -> str:
         ("{op: hflip, where: age > 6}", "put the step there"),
         ("{op: empty}", "'empty' is a filter, and nothing is dropped online. Put it into the recipe"),
         ("{op: mosaic, partners: rare}", "'mosaic' with these parameters is fitted on the whole training split"),
+        ("{op: copy_paste, classes: [a], donors: area.a > 9}", "'copy_paste' chooses donors by a condition on the"),
         ("{op: resize, size: 64}", "'resize' prepares samples, and validation would not be prepared alike"),
     ],
 )
@@ -216,3 +217,13 @@ def test_filters_with_own_names_too(ops: None) -> None:
 def test_steps_are_plain_values() -> None:
     assert online_steps([{"op": "hflip"}]) == online_steps([{"op": "hflip", "p": 1.0}])
     assert isinstance(online_steps([{"op": "hflip"}])[0], Step)
+
+
+@pytest.mark.parametrize("op", ["mosaic", "ricap"])
+def test_fewer_samples_than_tiles(op: str) -> None:
+    with pytest.raises(TrainError, match="takes 4 samples at a time, but the training split has 2"):
+        online({"op": op}, samples=SAMPLES[:2])
+    skipping = online({"op": op, "fewer": "skip"}, samples=SAMPLES[:2])
+    assert pixels(skipping.sample(1, 0)) == pixels(SAMPLES[1])
+    repeating = online({"op": op, "fewer": "repeat"}, samples=SAMPLES[:2])
+    assert len({pixels(repeating.sample(0, epoch)) for epoch in range(4)}) == 4

@@ -142,9 +142,6 @@ def test_what_cannot_be_predicted_is_reported(tmp_path: Path, images: Path) -> N
     out = tmp_path / "out.parquet"
     with pytest.raises(TrainError, match=r"none does not exist"):
         predict(oracle(tmp_path), tmp_path / "none", out)
-    classifier = oracle_run(tmp_path / "run", spec(32, 32), outputs=(), thresholds=())
-    with pytest.raises(TrainError, match="classifies whole images"):
-        predict(classifier, images, out)
     put(tmp_path / "twins/A/one.png", shapes(64, 64, 0))
     put(tmp_path / "twins/B/one.png", shapes(64, 64, 0))
     bright = Bright()

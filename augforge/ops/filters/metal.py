@@ -18,13 +18,22 @@ from augforge.ops.core import Candidate, Context, Examples, FilterParams, Flag, 
 from augforge.ops.filters.metal_body import Flags
 from augforge.ops.filters.metal_regions import FoundRegion, brightness_across, find_regions, overlap_by_half
 from augforge.ops.filters.metal_view import SIDE, View, resize_mask, views_of
-from augforge.ops.geometry import scale_planes
+from augforge.ops.geometry import sample_planes
 from augforge.sample import Box, Sample
 
 FAINT = 150
 """Pixels: the further a region is below this size, the more it must stand out."""
-BURNT = 0.02
-"""Share of the body at the brightest gray that metal alone may explain."""
+BURNT, MORE = 0.04, 14.0
+"""Where burnt out bones overlap they look as even and as sharp as metal. So the prominence that is required grows by
+`MORE` times the share of the body that is burnt out elsewhere; above `BURNT` no blurred edge is excused."""
+PLATE_SHARE, PLATE_LENGTH, PLATE_BURNT = (0.0013, 0.012), 0.045, 0.35
+"""Share of the image of a region that may be a plate; its least length, and least share of all that is burnt out."""
+CONVEX, SLENDER = 0.76, 2.5
+"""A burnt out bone is convex and stout: a plate has gaps between its screws, or is this many times as long as wide."""
+PLATE_EASE = (0.33, 0.3, 0.28, 0.6)
+"""The bone below a plate may be nearly as bright as the plate, so all thresholds are multiplied by these."""
+BRIGHTEST = 252
+"""Gray value, of 255, from which a pixel is burnt out."""
 STEEP = 0.4
 """A sharp step of this height, from air (0) to the brightest (1), is never a bone's, however bright the rest is."""
 LENIENT = 0.82
@@ -55,8 +64,9 @@ class Metal(FilterParams):
     and a ring crosses one of the `fingers`. Without masks the body is found in the image by thresholds after Otsu
     (1979), and a ring is a flat shape with bone on both long sides and none beyond its ends.
 
-    It cannot find metal on bone that is burnt out itself, and takes arrows drawn on the body for metal; writing, a row
-    of four letters or more, is left out.
+    On a forearm that is nearly burnt out a plate is told from bone by its shape, and by being most of what is burnt out
+    on the whole film. It cannot find metal where bone is burnt out all round it, nor nail art, which lets the beam
+    through, and takes arrows drawn on the body for metal; writing, a row of four letters or more, is left out.
     """
 
     prominence: float = Field(0.045, gt=0, le=1, description="how much brighter it is than any bone nearby, 0 to 1")
@@ -69,7 +79,7 @@ class Metal(FilterParams):
     )
 
 
-@filter_op("metal", Metal, version=1, examples=Examples([{}, {"action": "tag", "prominence": 0.02}]))
+@filter_op("metal", Metal, version=2, examples=Examples([{}, {"action": "tag", "prominence": 0.02}]))
 def metal(candidate: Candidate, params: Metal, ctx: Context) -> Flag | None:
     """Flag a sample with a region that is metal; the strongest region gives the reason."""
     found = find_metal(candidate.features, params)
@@ -87,7 +97,7 @@ def measure_regions(sample: Sample, params: Metal, ctx: Context) -> dict[str, An
         {**region, "coarse": view is not views[0]} for view in views for region in _measure_view(view, sample, anatomy)
     ]
     fine = views[0]
-    burnt = float(np.mean(fine.gray[fine.body > 0] >= 252)) if fine.body.any() else 0.0
+    burnt = float(np.mean(fine.gray[fine.body > 0] >= BRIGHTEST)) if fine.body.any() else 0.0
     return {"regions": regions, "burnt": round(burnt, 4), "noise": round(fine.noise / 255, 4)}
 
 
@@ -102,10 +112,19 @@ def _measure_view(view: View, sample: Sample, anatomy: _Anatomy | None) -> list[
             **_place_in_image(view, region, sample),
             "across": brightness_across(view, region),
             "row": row,
+            "burnt": _share_burnt(view, region),
             **({} if anatomy is None else anatomy.describe(view, region)),
         }
         for region, row in zip(found, rows, strict=True)
     ]
+
+
+def _share_burnt(view: View, region: FoundRegion) -> float:
+    """The burnt out pixels of a region as a share of the body."""
+    height, width = region.mask.shape
+    gray = view.gray[region.top : region.top + height, region.left : region.left + width]
+    burnt = int(np.count_nonzero(gray[region.mask > 0] >= BRIGHTEST))
+    return round(burnt / max(1, int(np.count_nonzero(view.body))), 4)
 
 
 @dataclass(frozen=True)
@@ -138,9 +157,11 @@ def region_score(region: Mapping[str, Any], burnt: float, params: Metal) -> floa
     if region["contact"] < params.contact or region.get("distance", 0) > params.reach or _belongs_to_film(region):
         return 0.0
     least_prominence, least_contrast = COARSE_LEAST if region["coarse"] else FINE_LEAST
-    stands_out = max(region["prominence"] / _needed_prominence(region, burnt, params), _steepness(region))
+    plate = _is_like_a_plate(region, burnt)
+    elsewhere = 0.0 if plate else max(0.0, burnt - region["burnt"])
+    stands_out = max(region["prominence"] / _needed_prominence(region, elsewhere, params), _steepness(region))
     plateau = region["plateau"] / params.plateau / (COARSE_PLATEAU if region["coarse"] else 1)
-    plain = plateau >= 3 and burnt < 2 * BURNT and not region["coarse"]
+    plain = plateau >= 3 and elsewhere < BURNT and not region["coarse"]
     margins = (
         min(stands_out, region["prominence"] / least_prominence),
         plateau,
@@ -148,14 +169,22 @@ def region_score(region: Mapping[str, Any], burnt: float, params: Metal) -> floa
         region["contrast"] / least_contrast,
     )
     large = region["coarse"] and region["share"] >= LARGE
-    eased = [margin / ease for margin, ease in zip(margins, EASE, strict=True)] if large else margins
-    return round(float(min(eased)), 3)
+    eases = PLATE_EASE if plate else EASE if large else (1, 1, 1, 1)
+    return round(float(min(margin / ease for margin, ease in zip(margins, eases, strict=True))), 3)
 
 
-def _needed_prominence(region: Mapping[str, Any], burnt: float, params: Metal) -> float:
-    """The prominence that is required: more of a small region, and more if much of the body is burnt out."""
+def _is_like_a_plate(region: Mapping[str, Any], burnt: float) -> bool:
+    """Whether a region has a plate's size, is much of what is burnt out on the film, and is not shaped like a bone."""
+    least, most = PLATE_SHARE
+    sized = not region["coarse"] and least <= region["share"] <= most and region["length"] >= PLATE_LENGTH
+    shaped = region["solidity"] < CONVEX or region["length"] >= SLENDER * region["width"]
+    return bool(sized and shaped and region["burnt"] >= PLATE_BURNT * burnt > 0)
+
+
+def _needed_prominence(region: Mapping[str, Any], elsewhere: float, params: Metal) -> float:
+    """The prominence that is required: more of a small region, and more if much is burnt out elsewhere."""
     small = float(params.prominence * (1 + FAINT / region["pixels"]))
-    return small + min(0.25, 2 * max(0.0, burnt - BURNT))
+    return small + min(0.25, MORE * elsewhere)
 
 
 def _steepness(region: Mapping[str, Any]) -> float:
@@ -237,7 +266,7 @@ class _Anatomy:
 
 def _shrink_planes(sample: Sample) -> bitmask.Planes:
     scale = min(1.0, SIDE / max(sample.width, sample.height))
-    return scale_planes(sample.masks, max(1, round(sample.width * scale)), max(1, round(sample.height * scale)))
+    return sample_planes(sample.masks, max(1, round(sample.width * scale)), max(1, round(sample.height * scale)))
 
 
 def _count_row_mates(boxes: Sequence[Sequence[int]], whole: tuple[int, int]) -> list[int]:

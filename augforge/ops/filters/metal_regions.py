@@ -22,6 +22,10 @@ from augforge.ops.filters.metal_view import OUT, View
 
 LEVELS = (0.03, 0.07, 0.13, 0.20, 0.30, 0.42)
 """How far below the brightest a region's threshold lies, in shares of the way down to the body's median."""
+BURNT_OUT = 254
+"""Gray value, of 255, from which bone and metal are one: they are told apart by thickness."""
+THICK = 1 / 340
+"""Share of the longer side: plates are more than twice as thick, the bright rim of a burnt out bone is not."""
 SMALLEST, LARGEST = 4e-5, 0.15
 """Smallest and largest area of a region, as shares of the image."""
 MOST = 30
@@ -47,13 +51,22 @@ class FoundRegion:
 
 
 def find_regions(view: View) -> list[FoundRegion]:
-    """Regions that may be metal, strongest evidence first; of nested ones only the strongest."""
+    """Regions that may be metal, then those that are thick and burnt out; of nested ones only the strongest of each."""
     middle = float(np.median(view.gray[::4, ::4][view.body[::4, ::4] > 0])) if view.body[::4, ::4].any() else 128.0
     down = Downhill(view.gray)
-    found = [region for level in LEVELS for region in _regions_at_level(view, down, 255 - level * (255 - middle))]
-    found.sort(key=lambda region: -_evidence(region.features))
+    masks = [(view.gray >= 255 - level * (255 - middle)).astype(np.uint8) for level in LEVELS]
+    burnt = (view.gray >= BURNT_OUT).astype(np.uint8)
+    reach = 2 * max(1, round(max(view.whole) * THICK)) + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    thick = np.asarray(cv2.morphologyEx(burnt, cv2.MORPH_OPEN, disc), np.uint8)
+    found = [region for bright in masks for region in _bright_regions(view, down, bright, bright)]
+    # A plate on a bone that is nearly burnt out may lie inside a stronger region, which is the bone and the plate.
+    return _strongest(found) + _strongest(list(_bright_regions(view, down, thick, burnt)))
+
+
+def _strongest(found: list[FoundRegion]) -> list[FoundRegion]:
     kept: list[FoundRegion] = []
-    for region in found:
+    for region in sorted(found, key=lambda region: -_evidence(region.features)):
         if len(kept) < MOST and not any(
             overlap_by_half(region.features["box"], other.features["box"]) for other in kept
         ):
@@ -74,9 +87,8 @@ def overlap_by_half(one: Sequence[int], other: Sequence[int]) -> bool:
     return width > 0 and height > 0 and width * height >= 0.5 * smaller
 
 
-def _regions_at_level(view: View, down: Downhill, threshold: float) -> Iterator[FoundRegion]:
-    """Connected regions above one threshold whose edge on the body is fairly sharp."""
-    bright = (view.gray >= threshold).astype(np.uint8)
+def _bright_regions(view: View, down: Downhill, bright: Flags, beside: Flags) -> Iterator[FoundRegion]:
+    """Connected regions of a mask whose edge on the body is fairly sharp; `beside` is too bright to compare with."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(bright, connectivity=8)
     parts = np.asarray(labels, np.int32)
     areas = stats[:, cv2.CC_STAT_AREA]
@@ -86,7 +98,7 @@ def _regions_at_level(view: View, down: Downhill, threshold: float) -> Iterator[
         return
     contact, sharpness, contrast = _read_edge(view, down, bright, parts, looked).summarise(count)
     for part in np.flatnonzero(looked & (contact >= 0.2) & (sharpness >= 0.5) & (contrast >= 8)):
-        found = _measure_region(view, parts, bright, int(part), stats[part, :4].tolist())
+        found = _measure_region(view, parts, beside, int(part), stats[part, :4].tolist())
         if found is not None:
             found.features.update(
                 contact=round(float(contact[part]), 3),

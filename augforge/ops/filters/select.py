@@ -14,6 +14,13 @@ from augforge.ops.core import Candidate, Context, Examples, FilterParams, Flag, 
 from augforge.sample import IGNORE, Sample
 
 
+def label_values(sample: Sample, ctx: Context) -> dict[str, float | None]:
+    """The value of each label; None if the sample has no label vector."""
+    if sample.label is None:
+        return dict.fromkeys(ctx.labels)
+    return dict(zip(ctx.labels, sample.label.tolist(), strict=True))
+
+
 def class_areas(sample: Sample, ctx: Context) -> dict[str, int | None]:
     """Pixels of each class; None if the class is not known."""
     areas, _ = bitmask.areas_and_boxes(sample.masks, len(ctx.classes))
@@ -90,11 +97,12 @@ class Where(FilterParams):
     """Samples that do not meet a condition, written in SQL as Polars reads it.
 
     Columns: ``name``, ``"group"`` (an SQL word, so quoted), ``split``, ``width``, ``height``, ``tags``,
-    ``metadata.<key>``, ``area."<class>"`` (pixels, null if unknown), ``channels``, ``dtype``, and what earlier filters
-    measured, such as ``tilt.angle_deg``. If the condition is null, since a value is missing, it is not met.
+    ``metadata.<key>``, ``area."<class>"`` (pixels, null if unknown), ``label."<label>"`` (0 to 1, null without labels),
+    ``channels``, ``dtype``, and what earlier filters measured, such as ``tilt.angle_deg``. If the condition is null,
+    since a value is missing, it is not met.
     """
 
-    own_columns: ClassVar[tuple[str, ...]] = ("area", "channels", "dtype")
+    own_columns: ClassVar[tuple[str, ...]] = ("area", "label", "channels", "dtype")
     """The columns that the filter measures itself."""
 
     condition: str = Field(description="condition of the samples that stay, such as: metadata.age >= 6")
@@ -108,7 +116,7 @@ class Where(FilterParams):
 @table_filter(
     "where",
     Where,
-    version=1,
+    version=2,
     alone=True,
     examples=Examples(
         [{"condition": "metadata.age >= 9"}, {"condition": 'area."class-1" > 100 and channels = 1'}],
@@ -121,11 +129,12 @@ def where(candidates: Sequence[Candidate], params: Where, ctx: Context) -> list[
     return [None if verdict else Flag("condition not fulfilled", detail=params.condition) for verdict in verdicts]
 
 
-@where.measures(reads=(), when=lambda params: bool(re.search(r"\b(area|channels|dtype)\b", params.condition)))
+@where.measures(reads=(), when=lambda params: bool(re.search(r"\b(area|label|channels|dtype)\b", params.condition)))
 def measure_columns(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
     """Measure the columns that a condition may name besides the sample's own."""
     channels = 1 if sample.image.ndim == 2 else sample.image.shape[2]
-    return {"area": class_areas(sample, ctx), "channels": channels, "dtype": str(sample.image.dtype)}
+    labels = {"label": label_values(sample, ctx)} if ctx.labels else {}
+    return {"area": class_areas(sample, ctx), "channels": channels, "dtype": str(sample.image.dtype), **labels}
 
 
 def measure_class_areas(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:

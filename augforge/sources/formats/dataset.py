@@ -235,7 +235,6 @@ ROOT/                          source.path or URL, as augforge build made it
         return str(row["name"]).replace("~", self.separator)
 
     def _make_record(self, row: Mapping[str, Any], dataset: Dataset, content: Any, whole: tuple[str, int]) -> Record:
-        classes, labels = dataset.classes, dataset.labels
         labelled = [c for c, area in enumerate(row["area"].values()) if area is not None]
         return Record(
             name=self._record_name(row),
@@ -249,14 +248,14 @@ ROOT/                          source.path or URL, as augforge build made it
             data={
                 "place": [row[name] for name in _PLACE],
                 "whole": whole,
-                "classes": classes,
+                "classes": dataset.classes,
                 _DIGEST: row.get(_DIGEST),
                 "labelled": labelled,
                 "label": row["label"],
                 "groups": [*map(as_it_looks, row["groups"])],
             },
             licences=tuple(row["licences"] or ()),
-            drawn=(*self._drawn_classes(row, classes), *_given_labels(row["label"], labels)),
+            drawn=(*self._drawn_classes(row, dataset.classes), *_given_labels(row["label"], dataset.labels)),
         )
 
     def _covering_classes(self, row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -21,9 +21,9 @@ from augforge.sources.raster.mask_values import (
     is_grey,
     note_covering,
     report_grounds,
-    report_implausible_values,
 )
 from augforge.sources.raster.palettes import ColourTable, Palette
+from augforge.sources.raster.value_looks import report_implausible_values
 from augforge.sources.raster.value_names import VOID, ValueNames
 from augforge.sources.raster.values import distinct
 from augforge.sources.scan.agreeing import rename_agreeing

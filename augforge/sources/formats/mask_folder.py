@@ -32,7 +32,8 @@ class MaskFolder(PhotoSource):
     A folder ``ignore`` marks pixels that nobody should learn from. Masks are PNG, BMP or TIFF: gray, palette or colour;
     lossy files need a threshold. Of a palette PNG the index counts: 0 is no class, even if it is shown white. Alpha is
     not looked at: a black mask with a shape only in its alpha channel is empty. Findings tell of these two, of
-    grey levels, which need a threshold too, and of a class that fills its masks; up to 64 masks a class are looked at.
+    grey levels, which need a threshold too, of several values, and of a class that fills its masks or is in none; up to
+    64 masks a class are looked at.
 
     Masks that do not lie in a folder of their class, one per image, are read by the format index-mask. JPEG masks of
     one class in masks/: ``masks: ., class_map: {masks: polyp}, threshold: 127``.

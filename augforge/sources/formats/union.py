@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -17,7 +18,7 @@ from augforge.sample import Label, Sample
 from augforge.sources.core import SOURCES, Listing, Record, Refused, Source, source
 from augforge.sources.loading import with_ignore
 from augforge.sources.looks import as_it_looks, find_alike
-from augforge.sources.options import REST
+from augforge.sources.options import REST, MetadataColumns
 from augforge.sources.plausibility.listed import OF_THE_WHOLE
 from augforge.sources.raster.remapping import remap_sample
 from augforge.sources.scan.scanning import Scan
@@ -35,9 +36,24 @@ _OWN = ("name", "split")
 
 _SPLITS = ("train", "val", "test")
 
+_COLUMNS = ("drop", "keep")
+"""Keys of an entry's ``metadata`` that the union reads; all others join a table in the entry's source."""
+
 
 def _options(entry: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in entry.items() if key not in _OWN}
+    """The options of an entry's source."""
+    options = {key: value for key, value in entry.items() if key not in _OWN}
+    if isinstance(join := options.get("metadata"), dict) and not join.keys().isdisjoint(_COLUMNS):
+        join = {key: value for key, value in join.items() if key not in _COLUMNS}
+        options = {**options, "metadata": join} if join else {key: options[key] for key in options if key != "metadata"}
+    return options
+
+
+def _columns(entry: dict[str, Any]) -> MetadataColumns:
+    """Which columns of metadata an entry drops or keeps."""
+    given = entry.get("metadata")
+    named = {key: given[key] for key in _COLUMNS if key in given} if isinstance(given, dict) else {}
+    return MetadataColumns.model_validate(named)
 
 
 def _check_entry(entry: dict[str, Any]) -> dict[str, Any]:
@@ -49,6 +65,7 @@ def _check_entry(entry: dict[str, Any]) -> dict[str, Any]:
                 f"unknown key '{key}' for format {entry['format']}.{nearest(key, [*_OWN, *adapter.model_fields])}"
             )
     adapter.model_validate(_options(entry))
+    _columns(entry)
     name = entry.get("name", "x")
     if not isinstance(name, str) or not name.strip("/. "):
         raise ValueError(f"name is {name!r}; expected text that goes before the names of samples")
@@ -82,7 +99,8 @@ class Union(Source):
     Samples' names begin with the ``name`` of their source, by default that of its folder, so that they differ. So do
     groups, unless ``shared_groups`` says that the same group is the same patient everywhere. With ``split: test`` (or
     ``val``, or ``train``) in an entry all its samples are in this split, whatever the source or the recipe's ``split``
-    says.
+    says. ``metadata: {drop: [birth]}``, or ``keep``, in an entry leaves columns of its samples out of the dataset, as
+    the recipe's own ``metadata`` does for all; beside ``table``, it leaves out columns of this table, too.
     """
 
     adapter_version: ClassVar[int] = 2
@@ -100,8 +118,8 @@ source:                        in the recipe
     path: str = Field(".", description="folder that the sources' paths start from; default the recipe's")
     sources: tuple[Entry, ...] = Field(
         min_length=1,
-        description="each source's format, path and options; a name for its samples' names to begin with; "
-        "and a split for all of them",
+        description="each source's format, path and options; a name for its samples' names to begin with; a split for "
+        "all of them; and columns that are left out, as metadata: {drop: [...]} or {keep: [...]}",
         examples=[[{"format": "hand-bone", "path": "../data/FOLDER"}]],
     )
     shared_groups: bool = Field(False, description="a group's name means the same group in all sources")
@@ -174,6 +192,15 @@ source:                        in the recipe
     def refused_when_unreadable(self, record: Record, error: SourceError) -> Refused | None:
         member, inner = self._member_record(record)
         return member.source.refused_when_unreadable(inner, error)
+
+    def kept_columns(self, record: Record) -> MetadataColumns:
+        number: int = record.data["source"]
+        return self.columns_of_entries[number]
+
+    @cached_property
+    def columns_of_entries(self) -> tuple[MetadataColumns, ...]:
+        """For each source, which columns of metadata its entry drops or keeps."""
+        return tuple(map(_columns, self.sources))
 
     def files_of(self, record: Record) -> set[Path] | None:
         member, inner = self._member_record(record)

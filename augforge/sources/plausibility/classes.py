@@ -12,6 +12,7 @@ from augforge.sources.options import REST
 
 NOT_DRAWN = "class drawn nowhere"
 NOT_GIVEN = "label given to no image"
+LONE_LABEL = "one label for all images"
 NAMES_ALIKE = "names alike"
 CLASSES_ALIKE = "classes alike"
 NO_SUCH_LABEL = "class_map without effect"
@@ -40,6 +41,17 @@ def find_undrawn(
             f"{_subject('label', absent)} given to none of {images} images",
             "Correct source.classes or source.class_map; or accept it, if the label is to stay in the table",
             tuple(absent),
+        )
+
+
+def find_lone_label(drawn: Mapping[str, int], images: int, labels: Sequence[str]) -> Iterator[Finding]:
+    """A label that is the only one and that every image has, as of a folder of images that is taken for a class."""
+    if len(labels) == 1 and images > 1 and drawn.get(labels[0]) == images:
+        yield Finding(
+            LONE_LABEL,
+            f"each of {images} images has the label '{labels[0]}', and there is no other, so nothing tells them apart",
+            "Correct source.path if that is no class, or list all classes in source.classes; or accept it",
+            (labels[0],),
         )
 
 

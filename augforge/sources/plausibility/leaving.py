@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from augforge.errors import some
+from augforge.errors import plural, some
 from augforge.sources.listing import Finding, Refused
 from augforge.sources.scan.likely import IMAGES
 from augforge.sources.scan.walking import holds_file
@@ -21,18 +21,24 @@ _NO_ANNOTATION = ("readme", "license", "licence", "requirements", "classes", "no
 _SHOWN = 3
 
 
-def find_files_aside(refused: Iterable[Refused]) -> Iterator[Finding]:
-    """Files with a suffix of annotations that the listing refused as something that it does not read."""
+def find_files_aside(refused: Iterable[Refused], told: Collection[str] = ()) -> Iterator[Finding]:
+    """Files with a suffix of annotations that the listing refused as something that it does not read.
+
+    ``told`` are those of which the format itself said that and why.
+    """
     found = sorted(
         row.detail
         for row in refused
-        if row.reason.startswith("not ") and row.detail.lower().endswith(_ANNOTATIONS) and not _says_else(row.detail)
+        if row.reason.startswith("not ")
+        and row.detail not in told
+        and row.detail.lower().endswith(_ANNOTATIONS)
+        and not _says_else(row.detail)
     )
     if found:
         one = len(found) == 1
         yield Finding(
             FILES_ASIDE,
-            f"{_count(found, 'file')} that may hold annotations {'is' if one else 'are'} not read: "
+            f"{plural(len(found), 'file')} that may hold annotations {'is' if one else 'are'} not read: "
             f"{some(found, _SHOWN)}",
             "Name the file by the option of the format that reads it, or move it away",
             tuple(found),
@@ -61,8 +67,8 @@ def find_folders_aside(root: Path, visited: Collection[str]) -> Iterator[Finding
         one = len(found) == 1
         yield Finding(
             FOLDERS_ASIDE,
-            f"{_count(found, 'folder')} beside those that are read {'holds' if one else 'hold'} images or annotations: "
-            f"{some(found, _SHOWN)}",
+            f"{plural(len(found), 'folder')} beside those that are read {'holds' if one else 'hold'} images or "
+            f"annotations: {some(found, _SHOWN)}",
             "Read it by the options of the format or as a source of its own in a union, or move it away",
             tuple(found),
         )
@@ -74,7 +80,7 @@ def find_lost_links(lost: Collection[str]) -> Iterator[Finding]:
         one = len(lost) == 1
         yield Finding(
             LOST_LINKS,
-            f"{_count(lost, 'link')} that may stand for {'a folder' if one else 'folders'} of data "
+            f"{plural(len(lost), 'link')} that may stand for {'a folder' if one else 'folders'} of data "
             f"{'leads' if one else 'lead'} nowhere: {some(sorted(lost), _SHOWN)}",
             "Copy the data there, correct the link, or remove it",
             tuple(sorted(lost)),
@@ -83,7 +89,3 @@ def find_lost_links(lost: Collection[str]) -> Iterator[Finding]:
 
 def _is_data(name: str) -> bool:
     return name.lower().endswith((*_IMAGES, *_ANNOTATIONS)) and not _says_else(name)
-
-
-def _count(found: Collection[str], word: str) -> str:
-    return f"{len(found)} {word}{'s' * (len(found) != 1)}"

@@ -10,13 +10,24 @@ from typing import TYPE_CHECKING
 from augforge.sources.listing import Finding, Record
 from augforge.sources.looks import as_spoken
 from augforge.sources.plausibility import classes as tables
+from augforge.sources.plausibility.columns import ODD_VALUES, NumericColumns
 from augforge.sources.plausibility.groups import LONE_GROUPS, LoneGroups
-from augforge.sources.plausibility.leaving import find_files_aside, find_folders_aside, find_lost_links
+from augforge.sources.plausibility.leaving import FILES_ASIDE, find_files_aside, find_folders_aside, find_lost_links
 
 if TYPE_CHECKING:
     from augforge.sources.scan.scanning import Scan
 
-OF_THE_WHOLE = frozenset((tables.NOT_DRAWN, tables.NOT_GIVEN, tables.CLASSES_ALIKE, tables.NAMES_ALIKE, LONE_GROUPS))
+OF_THE_WHOLE = frozenset(
+    (
+        tables.NOT_DRAWN,
+        tables.NOT_GIVEN,
+        tables.LONE_LABEL,
+        tables.CLASSES_ALIKE,
+        tables.NAMES_ALIKE,
+        LONE_GROUPS,
+        ODD_VALUES,
+    )
+)
 """Kinds that a union finds of all its sources together, and does not take over from each."""
 
 
@@ -28,12 +39,14 @@ class Census:
         drawn: how many samples show each class or label; None once the source does not know that of a sample.
         looks: hashes of the names without what people overlook.
         groups: what the names say of groups.
+        columns: which columns of metadata hold numbers.
     """
 
     images: int = 0
     drawn: Counter[str] | None = field(default_factory=Counter)
     looks: set[int] = field(default_factory=set)
     groups: LoneGroups = field(default_factory=LoneGroups)
+    columns: NumericColumns = field(default_factory=NumericColumns)
 
     def counted(self, records: Iterable[Record]) -> Iterator[Record]:
         """The records, which are taken in as they pass."""
@@ -45,6 +58,7 @@ class Census:
                 self.drawn.update(record.drawn)
             self.looks.add(hash(as_spoken(record.name)))
             self.groups.see(record)
+            self.columns.see(record)
             yield record
 
     def findings(
@@ -54,6 +68,7 @@ class Census:
         drawn = dict.fromkeys(scan.drawn_somewhere, 1) if scan.drawn_somewhere is not None else self.drawn
         if drawn is not None and self.images:
             yield from tables.find_undrawn(drawn, self.images, classes, labels)
+            yield from tables.find_lone_label(drawn, self.images, labels)
         yield from tables.find_alike((*classes, *labels), tables.CLASSES_ALIKE, "classes")
         if len(self.looks) < self.images:  # rare, so the names are read again
             yield from tables.find_alike((record.name for record in records), tables.NAMES_ALIKE, "names")
@@ -61,7 +76,10 @@ class Census:
         covered = {name: [n for n in names if n not in scan.bad_names] for name, names in told.items()}
         yield from tables.find_covering(covered, self.images)
         yield from self.groups.findings()
-        yield from find_files_aside(scan.refused)
+        yield from self.columns.findings(scan)
+        yield from find_files_aside(
+            scan.refused, {name for f in scan.findings if f.kind == FILES_ASIDE for name in f.names}
+        )
         yield from find_folders_aside(scan.root, scan.visited)
         yield from find_lost_links(scan.lost_links)
         if scan.labels_seen is not None:

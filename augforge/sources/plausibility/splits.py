@@ -17,6 +17,8 @@ LEAKS = (SHARED, ALIKE)
 _SHOWN = 3
 _FACTOR, _LEAST = 1.75, 0.04
 """A share is far from what was asked if it is off by this factor, and by this much."""
+_LEAST_SIDE = 48
+"""Pixels: smaller pictures, as of digits, look alike without being copies."""
 
 
 @dataclass
@@ -53,6 +55,11 @@ def find_shared_images(records: Iterable[Record], splits: Mapping[str, str]) -> 
         if record.name in splits:
             shared.see(record, splits[record.name])
     yield from shared.findings(splits)
+
+
+def is_comparable(width: int, height: int) -> bool:
+    """Whether a picture is large enough for its hash to say something."""
+    return min(width, height) >= _LEAST_SIDE
 
 
 def leak(kind: str, what: str, sets: Sequence[Sequence[str]], splits: Mapping[str, str]) -> Finding:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augforge.errors import SourceError
-from augforge.sources.plausibility.classes import is_ground
+from augforge.sources.plausibility.classes import NOT_DRAWN, is_ground
 from augforge.sources.raster.masks import one_class_pixels, palette_colours
 from augforge.sources.raster.values import histogram
 from augforge.sources.scan.images import parse_header, read_bytes
@@ -97,8 +97,8 @@ def report_implausible_masks(
     chosen = {place: name for name, place in _choose(scan, masks, sizes, classes)}
     looks = dict(sorted(_look_at(scan, chosen, threshold)))
     number = len(looks) if len(looks) == len(masks) else f"{len(looks)} sampled"
-    reports = (*([] if threshold else [_report_grey_levels]), _report_alpha, _report_white_first, _report_filled)
-    for report in reports:
+    of_values = [] if threshold else [_report_grey_levels, _report_several]
+    for report in (*of_values, _report_alpha, _report_white_first, _report_filled, _report_empty):
         report(scan, class_, looks, f"{number} masks of {class_}")
     for place, look in looks.items():
         if look["inside"] == look["pixels"] and not _is_misread(look):
@@ -146,7 +146,13 @@ def _file_size(path: Path) -> int:
 def has_grey_levels(levels: list[int]) -> bool:
     """Whether the values of a mask of one class are more than two, and no numbers of objects, 1 to n."""
     inner = [level for level in levels if level]
-    return len(inner) > 1 and inner != list(range(1, len(inner) + 1))
+    return len(inner) > 1 and not _are_numbers(levels)
+
+
+def _are_numbers(levels: list[int]) -> bool:
+    """Whether the values besides 0 are 1 to n, of classes or of objects, and more than one."""
+    inner = [level for level in levels if level]
+    return len(inner) > 1 and inner == list(range(1, len(inner) + 1))
 
 
 def _is_misread(look: Mapping[str, Any]) -> bool:
@@ -160,15 +166,45 @@ def _report_grey_levels(scan: Scan, class_: str, looks: Looks, masks: str) -> No
         return
     worst = max(grey, key=lambda place: len(looks[place]["levels"]))
     inside, half = (sum(looks[place][key] for place in grey) for key in ("inside", "half"))
-    shown = ", ".join(map(str, looks[worst]["levels"][:5]))
     scan.find(
         "grey levels in masks",
-        f"{len(grey)} of {masks} hold more than two values, such as {worst} with "
-        f"{len(looks[worst]['levels'])} ({shown}, ...): every value but 0 is inside, {inside} pixels where those above "
-        f"half of the brightest are {half}",
+        f"{len(grey)} of {masks} hold more than one value besides 0, such as {worst} with "
+        f"{_shown(looks[worst]['levels'])}: every value but 0 is inside, {inside} pixels where those above half of the "
+        f"brightest are {half}",
         "masks that were resized or once JPEG need 'threshold: 127' (half of the brightest value)",
         grey,
     )
+
+
+def _report_several(scan: Scan, class_: str, looks: Looks, masks: str) -> None:
+    """Report values 1 to n: of objects, which are rightly united, or of classes, which should not be."""
+    several = [place for place, look in looks.items() if _are_numbers(look["levels"])]
+    if several:
+        most = max(several, key=lambda place: len(looks[place]["levels"]))
+        scan.find(
+            "masks of several values",
+            f"{len(several)} of {masks} hold more than one value besides 0, such as {most} with "
+            f"{_shown(looks[most]['levels'])}, and all of them are {class_}",
+            "if the values are classes, read the masks by format index-mask; if they number objects, accept it",
+            several,
+        )
+
+
+def _report_empty(scan: Scan, class_: str, looks: Looks, masks: str) -> None:
+    """Report a class of which no mask has a pixel, as of a threshold above all values."""
+    if looks and not any(look["inside"] for look in looks.values()):
+        brightest = max(look["levels"][-1] for look in looks.values())
+        scan.find(
+            NOT_DRAWN,
+            f"class '{class_}' has no pixel in {masks}, whose largest value is {brightest}",
+            "Correct source.threshold if it is set, or the masks; or leave the folder out by source.class_map",
+            [class_],
+        )
+
+
+def _shown(levels: list[int]) -> str:
+    """``37 (0, 1, 2, 3, 5, ...)``."""
+    return f"{len(levels)} ({', '.join(map(str, levels[:5]))}{', ...' * (len(levels) > 5)})"
 
 
 def _report_alpha(scan: Scan, class_: str, looks: Looks, masks: str) -> None:

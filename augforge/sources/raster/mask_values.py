@@ -21,13 +21,13 @@ from augforge.sources.raster.palettes import ColourTable
 from augforge.sources.raster.values import distinct, histogram
 from augforge.sources.scan.scanning import Scan
 
-VALUE_FACTS = "values@2"
+VALUE_FACTS = "values@3"
 """The kind of `MaskReader.facts` in a file cache; renamed when it changes."""
 
-_MOST_VALUES, _MOST_CLASSES = 1000, 256
-_FEW, _SOME_NUMBERS, _HALF = 4, 4, 0.5
-_BRIGHT = 64
-"""Grey levels of masks reach higher than the values of a few classes do, which are spared the search for them."""
+_MOST_VALUES = 1000
+_FEW, _HALF = 4, 0.5
+_BRIGHT, _CROPPED = 64, 512
+"""Of masks with smaller values, which are mostly those of classes, a crop of so many pixels is searched for edges."""
 
 
 GREY_HINT = " It has grey levels along edges, as after resizing: if it has one class, set 'threshold: 127'."
@@ -82,7 +82,7 @@ class MaskReader:
         return {
             "size": [values.shape[1], values.shape[0]],
             "values": found,
-            "blended": _count_blended(values) if len(found) > _FEW and found[-1] >= _BRIGHT else 0,
+            "blended": _count_blended(values if found[-1] >= _BRIGHT else _centre(values)) if len(found) > _FEW else 0,
             "ground": _ground(values),
             "white": self.colours is None and _shows_zero_white(path, found),
             "content": digest(pixels),
@@ -99,6 +99,12 @@ def _ground(values: NDArray[Any]) -> list[float]:
 def _shows_zero_white(path: Path, values: list[int]) -> bool:
     palette = palette_in(path)
     return palette is not None and shows_zero_white(palette, values)
+
+
+def _centre(values: NDArray[Any]) -> NDArray[Any]:
+    """The middle of a mask, of `_CROPPED` pixels a side at most."""
+    top, left = (max(0, (side - _CROPPED) // 2) for side in values.shape)
+    return values[top : top + _CROPPED, left : left + _CROPPED]
 
 
 def _count_blended(values: NDArray[Any]) -> int:
@@ -148,55 +154,6 @@ def note_covering(scan: Scan, name: str, masks: Iterable[Mapping[str, Any]], nam
             scan.note_covered(name, class_)
 
 
-def report_implausible_values(scan: Scan, masks: Mapping[str, Mapping[str, Any]]) -> None:
-    """Report findings about index masks without names for their values: grey levels, and numbers of objects.
-
-    Raises SourceError with the finding if there are more values than classes can be.
-
-    Args:
-        scan: gets the findings.
-        masks: `MaskReader.facts` of each mask by its place.
-    """
-    _report_kind(scan, masks)
-    if scan.findings and len({value for fact in masks.values() for value in fact["values"]}) > _MOST_CLASSES:
-        told = scan.findings[-1]
-        remedy = f"{told.remedy[:1].upper()}{told.remedy[1:]}."
-        raise SourceError(f"{scan.root}: {told.message}; expected at most {_MOST_CLASSES} classes. {remedy}")
-
-
-def _report_kind(scan: Scan, masks: Mapping[str, Mapping[str, Any]]) -> None:
-    """Report that masks hold grey levels, or else that they number objects."""
-    grey = [place for place, fact in masks.items() if is_grey(fact)]
-    if grey:
-        worst = max(grey, key=lambda place: len(masks[place]["values"]))
-        shown = ", ".join(map(str, masks[worst]["values"][:5]))
-        scan.find(
-            "grey levels in masks",
-            f"{len(grey)} of {len(masks)} masks hold grey levels along edges, such as {worst} with "
-            f"{len(masks[worst]['values'])} values ({shown}, ...), and each value became a class",
-            "if they were resized or once JPEG and have one class, set 'classes: [NAME]' and 'threshold: 127'; with "
-            "several classes, take the masks before that",
-            grey,
-        )
-    elif _numbers_objects(masks):
-        most = max(masks, key=lambda place: len(masks[place]["values"]))
-        scan.find(
-            "masks that number objects",
-            f"each of {len(masks)} masks holds the values 1 to n, and n differs, up to {masks[most]['values'][-1]} in "
-            f"{most}: they seem to number objects, and each number became a class",
-            "set 'instances: true' and 'classes: [NAME]' if they are objects of one class, or name the classes in "
-            "source.values",
-            masks,
-        )
-
-
 def is_grey(facts: Mapping[str, Any]) -> bool:
     """Whether most values of a mask occur only along edges, as after resizing."""
     return bool(2 * facts["blended"] > len(facts["values"]))
-
-
-def _numbers_objects(masks: Mapping[str, Mapping[str, Any]]) -> bool:
-    inner = [[value for value in fact["values"] if value] for fact in masks.values()]
-    most = {len(values) for values in inner if values}
-    consecutive = all(values == list(range(1, len(values) + 1)) for values in inner)
-    return consecutive and len(most) > 1 and max(most) > _SOME_NUMBERS

@@ -123,10 +123,13 @@ def _stored_values(data: bytes, header: Header, path: Path) -> NDArray[Any] | No
 
 
 def _gray_values(data: bytes, header: Header, path: Path) -> NDArray[Any] | None:
-    """The values of a gray, opaque PNG or TIFF that is stored as RGB or RGBA; None for any other image."""
-    if header.kind not in ("png", "tiff") or header.channels < 3:
+    """The values of a gray BMP, or of a gray, opaque picture stored as RGB or RGBA; None for any other."""
+    gray_palette = header.kind == "bmp" and header.channels == 1
+    if header.kind not in ("png", "tiff", "bmp") or (header.channels < 3 and not gray_palette):
         return None
     pixels = decode(data, header, path)
+    if gray_palette:
+        return pixels if pixels.ndim == 2 else pixels[..., 0]
     opaque = (pixels[..., 3:] == np.iinfo(pixels.dtype).max).all()
     return pixels[..., 0] if opaque and (pixels[..., :1] == pixels[..., 1:3]).all() else None
 

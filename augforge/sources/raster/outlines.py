@@ -54,8 +54,8 @@ class Outlines:
     slack: float = TOLERANCE
     in_shares: bool = False
 
-    def add_ring(self, class_: str, ring: Sequence[float], where: str) -> None:
-        """Take in a ring of a class; ``where`` is what messages call it."""
+    def add_ring(self, class_: str, ring: Sequence[float], where: str) -> Box:
+        """Take in a ring of a class, and give the box around it; ``where`` is what messages call it."""
         box = box_of(zip(ring[::2], ring[1::2], strict=True))
         self.add_box(box, where)
         self.rings += 1
@@ -64,6 +64,7 @@ class Outlines:
             self.fractions += not all(map(float.is_integer, ring))
         elif max(box[:2]) <= self.slack and _fills_box(ring, box):
             self.framing.append((class_, box))
+        return box
 
     def add_box(self, box: Box, where: str) -> None:
         """Take in the box around a shape that is no ring, such as a mask."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError, nearest
 from augforge.keys import digest
 from augforge.sources.core import Record, Source
 from augforge.sources.licences import Licence
-from augforge.sources.listing import Finding
 from augforge.sources.options import Join
 from augforge.sources.patterns import search
 from augforge.sources.scan.agreeing import Agreeing, as_file_looks
 from augforge.sources.scan.tables import TABLE_FACTS, Row, read_keyed
+
+if TYPE_CHECKING:
+    from augforge.sources.scan.reporting import ScanReport
 
 
 @dataclass(slots=True)
@@ -28,6 +31,7 @@ class MetadataTable:
         rows: of the table, by their key.
         matched, unmatched: how many records have a row, and how many have none.
         first_unmatched: the first record that has none.
+        used: the keys of the rows that a record has.
     """
 
     path: Path
@@ -36,6 +40,7 @@ class MetadataTable:
     matched: int = 0
     unmatched: int = 0
     first_unmatched: str = ""
+    used: set[str] = field(default_factory=set)
     _names: Agreeing = field(init=False)
     _files: Agreeing = field(init=False)
 
@@ -54,28 +59,44 @@ class MetadataTable:
         return row
 
     def _row(self, key: str | None) -> Row | None:
-        return None if key is None else self.rows[key]
+        if key is None:
+            return None
+        self.used.add(key)
+        return self.rows[key]
 
-    def unmatched_warning(self) -> str:
-        """A warning that some samples have no row in the table."""
-        return f"{self.unmatched} samples have no row in {self.join.table}, such as {self.first_unmatched}"
+    def report(self, scan: ScanReport) -> None:
+        """Report samples without a row, and rows without a sample. A table that fits no sample is an error."""
+        if self.unmatched and not self.matched:
+            scan.source_error(self._no_match_message())
+            return
+        if self.unmatched:
+            scan.warnings.append(self._unmatched(f"{self.unmatched}"))
+            scan.find(
+                "metadata without a row",
+                self._unmatched(f"{self.unmatched} of {self.matched + self.unmatched}"),
+                "Add the rows, or correct metadata.key or metadata.on; or accept it, if these have no metadata",
+                [self.join.table],
+            )
+        if self.matched and (unused := len(self.rows) - len(self.used)):
+            first = next(key for key in self.rows if key not in self.used)
+            scan.find(
+                "metadata rows without a sample",
+                f"{unused} of {len(self.rows)} rows of {self.join.table} fit{'s' * (unused == 1)} no sample, such as "
+                f"'{first}'",
+                "Correct their keys, or add the images; or accept it, if the table describes other data too",
+                [self.join.table],
+            )
 
-    def unmatched_finding(self) -> Finding:
-        """The finding that some samples have no row in the table."""
-        count = self.matched + self.unmatched
-        return Finding(
-            "metadata without a row",
-            f"{self.unmatched} of {count} samples have no row in {self.join.table}, such as {self.first_unmatched}",
-            "Add the rows, or correct metadata.key or metadata.on; or accept it, if these have no metadata",
-            (self.join.table,),
-        )
+    def _unmatched(self, count: str) -> str:
+        have = "sample has" if count == "1" else "samples have"
+        return f"{count} {have} no row in {self.join.table}, such as {self.first_unmatched}"
 
-    def no_match_message(self) -> str:
+    def _no_match_message(self) -> str:
         """The error for a table that no record has a row in."""
         column = "its first column" if self.join.key is None else f"column '{self.join.key}'"
         return (
-            f"{self.path} fits no sample: {self.unmatched_warning()}; expected their {self.join.on}s in {column}, "
-            f"where '{next(iter(self.rows))}' stands. Correct metadata.key or metadata.on."
+            f"{self.path} fits no sample: {self._unmatched(str(self.unmatched))}; expected their {self.join.on}s in "
+            f"{column}, where '{next(iter(self.rows))}' stands. Correct metadata.key or metadata.on."
         )
 
 

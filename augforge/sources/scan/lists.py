@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
 
 from augforge.errors import SourceError
 from augforge.sources.scan.agreeing import Agreeing
 from augforge.sources.scan.documents import read_text
+from augforge.sources.scan.likely import IMAGES
 from augforge.sources.scan.own_splits import is_split_name, own_split, split_folder
 from augforge.sources.scan.scanning import Scan
 
@@ -27,10 +29,17 @@ def read_split_lists(scan: Scan, folder: str, images: Collection[str]) -> dict[s
     agreeing = Agreeing(images)
     for place in places:
         for where, name in _read_lines(scan, place):
-            parts.setdefault(agreeing.find(name) or name, {}).setdefault(PurePosixPath(place).stem.lower(), where)
+            sample = _find_sample(agreeing, name) or name
+            parts.setdefault(sample, {}).setdefault(PurePosixPath(place).stem.lower(), where)
     for name, lists in parts.items():
         _check_name(scan, name, lists, images)
     return {name: _split_of(name, lists) for name, lists in sorted(parts.items())}
+
+
+def _find_sample(agreeing: Agreeing, name: str) -> str | None:
+    """The sample that a line names, with or without the suffix of its image; None if there is none."""
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122 (a name is no path, and stays as it is)
+    return agreeing.find(name) or (agreeing.find(stem) if suffix.lower() in IMAGES else None)
 
 
 def _read_lines(scan: Scan, place: str) -> Iterator[tuple[str, str]]:

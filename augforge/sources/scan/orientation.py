@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from augforge.errors import some
+from augforge.errors import plural, some
 
 if TYPE_CHECKING:
     from augforge.sources.scan.reporting import ScanReport
@@ -67,9 +67,14 @@ def settle_orientation(
 
 
 def exif_hint(size: Sequence[int], image: Mapping[str, Any]) -> str:
-    """The remedy for a photo that EXIF turns by a quarter, and whose annotation fits it in the other way."""
-    if image.get("turn", 1) <= 4 or [*size] != [image["height"], image["width"]]:
+    """The remedy for a photo that EXIF turns by a quarter, and whose annotation fits it in the other way.
+
+    Without a turn width and height are exchanged: the sizes are stated in the wrong order, or the image was turned.
+    """
+    if [*size] != [image["height"], image["width"]]:
         return ""
+    if image.get("turn", 1) <= 4:
+        return " Width and height are exchanged: if the shapes fit the image, exchange the stated numbers."
     return f" EXIF turns it: set 'exif: {'apply' if 'as_stored' in image else 'ignore'}' if all were annotated so."
 
 
@@ -82,8 +87,10 @@ def _settle_file(scan: ScanReport, images: MutableMapping[str, Any], of: str, cl
     if stored and not upright:
         names = sorted(claim.name for claim in claims.values())
         _report_stored(scan, of, claims[stored[0]], names)
-    elif open_ones and stored:
-        _report_open(scan, of, open_ones, "others were annotated upright and others as stored")
+    elif stored:
+        _report_both(scan, of, [claims[place].name for place in stored], len(upright))
+        if open_ones:
+            _report_open(scan, of, open_ones, "some others were annotated upright, and some as stored")
     elif open_ones and not upright:
         _report_open(scan, of, open_ones, "no size says whether they were annotated upright or as stored")
 
@@ -101,18 +108,28 @@ def _report_stored(scan: ScanReport, of: str, proof: Claim, names: Sequence[str]
     width, height = proof.size or (0, 0)
     scan.find(
         "EXIF orientation ignored",
-        f"EXIF turns {len(names)} annotated photos{of}, but {proof.name} was annotated as it is stored, with "
-        f"{width}x{height} pixels, so all of them were read as stored",
+        f"EXIF turns {plural(len(names), 'annotated photo')}{of}, but {proof.name} was annotated as it is stored, "
+        f"with {width}x{height} pixels, so all of them were read as stored",
         "Set source.exif to ignore if that is right, or to apply if only the stated sizes are wrong",
         names,
+    )
+
+
+def _report_both(scan: ScanReport, of: str, stored: Sequence[str], upright: int) -> None:
+    scan.find(
+        "EXIF orientation ignored",
+        f"EXIF turns {plural(len(stored) + upright, 'annotated photo')}{of}; by the sizes, {upright} were annotated "
+        f"upright, but {some(sorted(stored), _SHOWN)} as stored, and each was read so",
+        "Annotate all in one way, or accept it if the sizes are right",
+        sorted(stored),
     )
 
 
 def _report_open(scan: ScanReport, of: str, names: Sequence[str], reason: str) -> None:
     scan.find(
         "EXIF orientation not certain",
-        f"EXIF turns {len(names)} annotated photos{of}, such as {some(sorted(names), _SHOWN)}, and {reason}; they were "
-        "read upright",
+        f"EXIF turns {plural(len(names), 'annotated photo')}{of}, such as {some(sorted(names), _SHOWN)}, and "
+        f"{reason}; they were read upright",
         "Look at one of them by augforge show, and set source.exif to apply or ignore",
         sorted(names),
     )

@@ -92,8 +92,12 @@ def place_inside(root: Path, place: str, where: str, follow: bool = False) -> st
     plain = os.path.normpath(path)
     leaves = path.is_absolute() or plain == ".." or plain.startswith("../")
     if leaves or not (follow or is_below(os.path.realpath(root / path), os.path.realpath(root))):
-        remedy = "" if leaves else ", or set 'links: follow' if a link leads out of it that you trust"
-        raise SourceError(f"{where}: '{text}' leaves {root}; expected a path below it. Move the file there{remedy}.")
+        remedy = (
+            "Correct the path, or move the file there."
+            if leaves
+            else "Move the file there, or set 'links: follow' if a link leads out of it that you trust."
+        )
+        raise SourceError(f"{where}: '{text}' leaves {root}; expected a path below it. {remedy}")
     return plain
 
 

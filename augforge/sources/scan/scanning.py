@@ -289,9 +289,5 @@ class Scan(ScanReport, OldNames):
                 yield whole if stated is None else with_licence(whole, stated)
             except SourceError as error:
                 self.bad_sample(record.name, "no group", str(error))
-        if table is not None and table.unmatched and table.rows:
-            if table.matched:
-                self.warnings.append(table.unmatched_warning())
-                self.findings.append(table.unmatched_finding())
-            else:
-                self.source_error(table.no_match_message())
+        if table is not None and table.rows:
+            table.report(self)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from augforge.errors import DatasetError
-from augforge.store.log import read_log
+from augforge.errors import DatasetError, some
+from augforge.store.log import last_tags, read_log
 from augforge.store.manifest import Manifest
 from augforge.store.seal import is_sealed, seal_problem
 from augforge.store.tags import TAGS, read_tags
@@ -132,6 +132,10 @@ def tag_faults(files: DatasetFiles) -> Iterator[Fault]:
     """What is wrong with the names of versions."""
     data, shown = files.read_text_file(TAGS), files.display_path(TAGS)
     if data is None:
+        logged = last_tags(files.folder)
+        if logged:
+            named = some([f"{tag} ({version})" for tag, version in logged.items()])
+            yield Fault(shown, "missing", f"is missing, and the log says that it named {named}")
         return
     problem = seal_problem(data)
     if problem:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from augforge.ops.core import Context, Size
 from augforge.ops.geometry import Resize, resize
 from augforge.sample import Image, Sample
+from augforge.train.labels.groups import ONLY_GROUP, LabelGroup, main_figure
 
 _NO_CONTEXT = Context(())  # resizing looks at neither classes nor labels
 
@@ -76,12 +77,13 @@ class RunSpec:
     Attributes:
         task: ``segmentation`` into `outputs`, or ``classification`` into `labels`.
         outputs: classes that the network predicts, in order; never `ignore`.
-        labels: names of the label vector's entries.
+        labels: that the network predicts, in order.
         datasets: path, name and version of each dataset that is trained on.
         input: the network's input.
         regions: classes that weigh pixels in training and are neither learnt nor judged.
         monitor: the figure of validation that chooses the best network. Runs that an earlier version began have that of
             the contest.
+        groups: of the labels, in their order; empty for segmentation.
     """
 
     task: Literal["segmentation", "classification"]
@@ -91,13 +93,23 @@ class RunSpec:
     input: InputSpec
     regions: tuple[str, ...] = ()
     monitor: str = "mean_dice"
+    groups: tuple[LabelGroup, ...] = ()
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
         """`to_json` undone."""
         tables = {key: tuple(data[key]) for key in ("outputs", "labels", "datasets")}
-        regions, monitor = tuple(data.get("regions", ())), data.get("monitor", "mean_dice")
-        return cls(data["task"], **tables, input=InputSpec.from_json(data["input"]), regions=regions, monitor=monitor)
+        groups = tuple(map(LabelGroup.from_json, data["groups"])) if "groups" in data else _groups_before(data)
+        monitor = data.get("monitor") or (main_figure(groups) if groups else "mean_dice")
+        spec = InputSpec.from_json(data["input"])
+        return cls(
+            data["task"], **tables, input=spec, regions=tuple(data.get("regions", ())), monitor=monitor, groups=groups
+        )
+
+
+def _groups_before(data: Mapping[str, Any]) -> tuple[LabelGroup, ...]:
+    """The groups of a run of a version that had none: its labels were alternatives."""
+    return (LabelGroup(ONLY_GROUP, tuple(data["labels"])),) if data["task"] == "classification" else ()
 
 
 def normalise(layers: torch.Tensor, shift_and_scale: torch.Tensor) -> torch.Tensor:

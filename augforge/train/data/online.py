@@ -57,6 +57,8 @@ def _unfit(bound: BoundOp, p: float) -> str:
         return "is a filter, and nothing is dropped online. Put it into the recipe"
     if bound.needs_fitting:
         return "with these parameters is fitted on the whole training split first. Put it into the recipe"
+    if getattr(bound.params, "donors", None) is not None:
+        return "chooses donors by a condition on the samples of a recipe. Put it into the recipe, or leave donors out"
     if bound.op.role == "prepare" and p == 1:
         return (
             "prepares samples, and validation would not be prepared alike. "
@@ -87,7 +89,7 @@ class Online:
 
     def _check(self, bound: BoundOp) -> None:
         inputs = bound.inputs
-        if inputs > self._count:
+        if inputs > self._count and bound.params.when_fewer() == "refuse":
             raise TrainError(
                 f"data.online: {bound.label} takes {inputs} samples at a time, but the training split has "
                 f"{self._count}. Take the step out, or add samples"
@@ -108,14 +110,23 @@ class Online:
         for index, step in enumerate(self._steps[:steps]):
             rng = rng_for("online", *chance, step.bound.name, step.bound.occurrence)
             if rng.random() < step.p:
-                partners = self._partners(rng, index, position, chance)
-                sample = self._made(rng, step.bound, [sample, *partners])
+                inputs = [sample, *self._partners(rng, index, position, chance)]
+                sample = self._made(rng, step.bound, inputs) if len(inputs) == step.bound.inputs else sample
         return sample
 
     def _partners(self, rng: np.random.Generator, index: int, position: int, chance: tuple[Any, ...]) -> list[Sample]:
-        """The other inputs of a step: other samples, none twice, each as it is before that step."""
+        """The other inputs of a step: other samples, none twice, each as it is before that step.
+
+        If there are too few, any samples with repetition or none, as the op's parameters say.
+        """
         bound = self._steps[index].bound
         wanted = bound.inputs - 1
+        if wanted >= self._count:
+            chosen = rng.choice(self._count, wanted) if bound.params.when_fewer() == "repeat" else ()
+            return [
+                self._after(index, int(other), (*chance, bound.label, slot))
+                for slot, other in enumerate(chosen, start=1)
+            ]
         others = rng.choice(self._count - 1, wanted, replace=False) if wanted else ()
         return [
             self._after(index, int(other) + (other >= position), (*chance, bound.label, slot))

@@ -70,6 +70,11 @@ class TrainingSet:
         none = [0.0] * len(self.labels)
         return np.array([none if label is None else label for label in self.column("label")]) >= 0.5
 
+    @property
+    def label_vectors(self) -> NDArray[np.float64]:
+        """The label vectors, (N, labels); of samples that all have one."""
+        return np.concatenate([label_vectors(part) for part in self._parts])
+
     def rarity_weights(self) -> NDArray[np.float64]:
         """Sampling weights, one per sample, with which rare classes are drawn about as often as common ones.
 
@@ -83,6 +88,11 @@ class TrainingSet:
         known = ~np.isnan(areas) if names else np.ones(shown.shape, bool)
         shares = np.maximum(shown.sum(axis=0), 1) / np.maximum(known.sum(axis=0), 1)
         return np.asarray(np.where(shown, 1 / shares, 1.0).max(axis=1, initial=1.0))
+
+
+def label_vectors(dataset: Dataset) -> NDArray[np.float64]:
+    """The label vectors of a dataset's samples, (N, labels); all must have one."""
+    return np.array(dataset.index["label"].to_list(), np.float64).reshape(len(dataset), len(dataset.labels))
 
 
 def _check_same_tables(first: Dataset, other: Dataset) -> None:

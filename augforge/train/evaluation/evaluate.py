@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import chain, tee
+from itertools import tee
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import polars as pl
 
 from augforge.errors import DatasetError, TrainError
 from augforge.files import make_folder, writing
 from augforge.progress import Progress, Silent
 from augforge.store.dataset import Dataset, open_dataset
-from augforge.train.evaluation.labels import label_scores
 from augforge.train.evaluation.scores import check_classes
-from augforge.train.evaluation.segmentation import ID_COLUMNS, SegmentationMetrics
+from augforge.train.evaluation.segmentation import SegmentationMetrics
 from augforge.train.heritage import datasets_seen
-from augforge.train.run import TrainingRun, write_frame, write_json
+from augforge.train.labels.evaluation import check_labels, evaluate_labels
+from augforge.train.prediction.remaining import Remaining, remaining_steps
+from augforge.train.run import TrainingRun, write_json
 
 _MAX_GROUPS_NAMED = 5
 
@@ -32,6 +32,7 @@ def evaluate(
     surface_tolerance: float = 2.0,
     worst: int = 8,
     out: Path | None = None,
+    as_is: bool = False,
     progress: Progress | None = None,
     **options: Any,
 ) -> dict[str, Any]:
@@ -48,13 +49,15 @@ def evaluate(
         surface_tolerance: pixels by which an outline may be off in surface Dice.
         worst: number of samples with the lowest mean Dice to draw.
         out: folder to write into; by default ``RUN/evaluation/<dataset>-<version>-<split>``.
+        as_is: samples do not go through the preparing steps of the run's datasets; they do otherwise, if their dataset
+            was not built by the same steps. They are judged at their own pixels all the same.
         progress: advances with each sample.
         options: of `TrainingRun.predictor`: ``weights``, ``tta``, ``swap``, ``window``, ``batch_size``.
 
     Returns:
         JSON-like: `Score.to_json`, ``surface_dice`` and ``hd95`` (see `boundary`), and the results of `Breakdown` and
-        `Calibration`: by class in ``classes``, and as means; also ``worst``, ``warnings``, ``folder``. For a
-        classifier, `label_scores`.
+        `Calibration`: by class in ``classes``, and as means; also ``worst``, ``warnings``, ``folder``. For labels,
+        what `evaluate_labels` returns.
 
     Raises:
         TrainError: the folder is no run, there is no such split, or the model was not trained for the classes.
@@ -68,14 +71,17 @@ def evaluate(
         make_folder(folder)
     progress = progress or Silent()
     progress.start("evaluate", sum(map(len, parts)))
+    remaining = [remaining_steps(run, part, as_is=as_is) for part in parts]
     if run.spec.task == "classification":
-        result = _evaluate_classification(run, parts, folder, progress, **options)
+        result = evaluate_labels(run, parts, remaining, folder, worst, progress, **options)
     else:
         metrics = SegmentationMetrics(run.outputs, run.thresholds, surface_tolerance, worst, run.spec.regions)
-        _evaluate_segmentation(run, parts, metrics, progress, options)
+        _evaluate_segmentation(run, parts, remaining, metrics, progress, options)
         result = {"monitor": run.spec.monitor, **metrics.write(folder)}
     warnings = [*_training_warnings(run, parts), *_tuning_warning(run, parts, split)]
-    report = {**_describe(run, parts, split), **result, "warnings": warnings, "folder": str(folder)}
+    warnings += dict.fromkeys(text for each in remaining for text in each.warnings())
+    facts = _describe(run, parts, split, remaining)
+    report = {**facts, **result, "warnings": warnings, "folder": str(folder)}
     write_json(folder / "evaluation.json", report)
     return report
 
@@ -91,11 +97,14 @@ def _tuning_warning(run: TrainingRun, parts: Sequence[Dataset], split: str) -> l
     return [f"the thresholds of {path} were tuned on this very split, so scores are too good: evaluate on another one"]
 
 
-def _describe(run: TrainingRun, parts: Sequence[Dataset], split: str) -> dict[str, Any]:
+def _describe(run: TrainingRun, parts: Sequence[Dataset], split: str, remaining: Sequence[Remaining]) -> dict[str, Any]:
     return {
         "run": str(run.folder),
         "task": run.spec.task,
-        "datasets": [{"path": str(part.folder), "name": part.name, "version": part.version} for part in parts],
+        "datasets": [
+            {"path": str(part.folder), "name": part.name, "version": part.version, "preparation": each.report()}
+            for part, each in zip(parts, remaining, strict=True)
+        ],
         "split": split,
         "samples": sum(map(len, parts)),
     }
@@ -113,54 +122,24 @@ def _check_classes_or_labels(run: TrainingRun, part: Dataset) -> None:
     """Raise TrainError unless a dataset has the classes, or for a classifier the labels, of the run."""
     if run.spec.task == "segmentation":
         check_classes(part.classes, run.outputs, str(part.folder), run.spec.regions)
-    elif part.labels != tuple(run.labels):
-        raise TrainError(
-            f"{part.folder} has the labels {', '.join(part.labels) or 'none'}; expected those that the model was "
-            f"trained for: {', '.join(run.labels)}. Choose another dataset"
-        )
+    else:
+        check_labels(run, part)
 
 
 def _evaluate_segmentation(
-    run: TrainingRun, parts: Sequence[Dataset], metrics: SegmentationMetrics, progress: Progress, options: Any
-) -> None:
-    predictor = run.predictor(**options)
-    rows = ((part, i) for part in parts for i in range(len(part)))
-    to_predict, to_compare = tee(chain.from_iterable(parts))  # the predictor reads a batch ahead
-    for (part, i), sample, prediction in zip(rows, to_compare, predictor.predict(to_predict), strict=True):
-        metrics.add(part, i, sample, prediction)
-        progress.advance(1)
-
-
-def _evaluate_classification(
     run: TrainingRun,
     parts: Sequence[Dataset],
-    folder: Path,
+    remaining: Sequence[Remaining],
+    metrics: SegmentationMetrics,
     progress: Progress,
-    weights: Literal["best", "last"] = "best",
-    batch_size: int = 8,
-    **others: Any,
-) -> dict[str, Any]:
-    """Evaluate a classifier on the samples that have a label."""
-    unsupported = [name for name, value in others.items() if value]
-    if unsupported:
-        raise TrainError(
-            f"{run.folder} is a classifier, so it is evaluated without {', '.join(unsupported)}. Leave that out"
-        )
-    from augforge.train.net.device import choose_device
-    from augforge.train.prediction.classifier import label_probabilities
-
-    labelled = [part.where(pl.col("label").is_not_null()) for part in parts]
-    device, samples, rows = choose_device("auto"), chain.from_iterable(labelled), []
-    network = run.model(weights).to(device)
-    for probabilities in label_probabilities(network, samples, run.input, device, batch_size=batch_size):
-        rows.append(probabilities)
-        progress.advance(1)
-    ids = pl.concat([part.index.select(*ID_COLUMNS, "label") for part in labelled])
-    predicted, truth = np.array(rows).reshape(-1, len(run.labels)), np.array(ids["label"].to_list())
-    named = [dict(zip(run.labels, row, strict=True)) for row in predicted.tolist()]
-    by_label = pl.Struct(dict.fromkeys(run.labels, pl.Float64))
-    write_frame(folder / "samples.parquet", ids.with_columns(probability=pl.Series(named, dtype=by_label)))
-    return {**label_scores(predicted, truth.reshape(predicted.shape), run.labels), "labelled": len(rows)}
+    options: Any,
+) -> None:
+    for part, steps in zip(parts, remaining, strict=True):
+        to_predict, to_compare = tee(part)  # the predictor reads a batch ahead
+        predictions = steps.predictor(run, **options).predict(to_predict)
+        for i, (sample, prediction) in enumerate(zip(to_compare, predictions, strict=True)):
+            metrics.add(part, i, sample, prediction)
+            progress.advance(1)
 
 
 def _training_warnings(run: TrainingRun, parts: Sequence[Dataset]) -> list[str]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from augforge import bitmask
 from augforge.bitmask import Planes
-from augforge.ops.geometry import scale_planes
+from augforge.ops.geometry import sample_planes
 from augforge.report.colours import Colour, colour_of
 from augforge.report.overlay import as_rgb, scale_to_fit
 from augforge.report.paint import (
@@ -32,7 +32,7 @@ from augforge.report.show import SPLIT_COLOURS, legend
 from augforge.sample import Sample
 from augforge.train.evaluation.charts import PANEL, Axis, Line, cells, chart
 from augforge.train.evaluation.scores import Truth
-from augforge.train.evaluation.totals import FIGURES
+from augforge.train.evaluation.totals import LABEL_FIGURES, figure_name
 
 MISSED: Colour = (70, 140, 255)
 FALSE: Colour = (255, 140, 40)
@@ -47,9 +47,9 @@ def curves(rows: Iterable[Mapping[str, Any]], monitor: str = "mean_dice") -> Pic
     """Loss, learning rate, and validation scores over the steps.
 
     Args:
-        rows: of ``metrics.jsonl``, each with ``step``. Drawn are ``loss``, ``lr``, ``mean_dice`` or ``accuracy``, and
-            ``classes`` (Dice by name), if a row has them.
-        monitor: the figure that chose the best network, drawn instead of ``mean_dice``.
+        rows: of ``metrics.jsonl``, each with ``step``. Drawn are ``loss``, ``lr``, the figure that chose the best
+            network, and ``classes`` (Dice by name), if a row has them.
+        monitor: that figure, unless rows have ``accuracy`` or ``mean_average_precision``, as those of labels do.
     """
     rows = list(rows)
     steps = Axis(0, max([1, *(row["step"] for row in rows)]))
@@ -71,7 +71,7 @@ def _training_charts(rows: Sequence[Mapping[str, Any]], steps: Axis) -> list[Pic
 
 def _validation_charts(rows: Sequence[Mapping[str, Any]], steps: Axis, monitor: str) -> list[Picture]:
     """Scores of the classes, and over them a thick line for the mean; with a legend."""
-    key = "accuracy" if any("accuracy" in row for row in rows) else monitor
+    key = next((key for key in LABEL_FIGURES if any(key in row for row in rows)), monitor)
     mean = _line(rows, key, _WHITE, 3)
     if not len(mean.y):
         return []
@@ -81,7 +81,7 @@ def _validation_charts(rows: Sequence[Mapping[str, Any]], steps: Axis, monitor: 
         for c, name in enumerate(names)
     ]
     best = int(mean.y.argmax())
-    what = f"{FIGURES.get(key, key)} in validation (white){', and each class' if names else ''}"
+    what = f"{figure_name(key)} in validation (white){', and each class' if names else ''}"
     title = f"{what}; best {mean.y[best]:.4f} at step {mean.x[best]:.0f}"
     picture = chart(title, [*by_class, mean], (_WIDTH, 460), x=steps, y=Axis(0, 1))
     return [picture, legend(names, range(len(names)), _WIDTH)] if names else [picture]
@@ -111,10 +111,10 @@ def errors(
         outputs: their names.
         scores: the sample's Dice by name; the lowest ones are written above the picture.
     """
-    small = scale_to_fit(sample, *_picture_size(sample))
+    small = scale_to_fit(sample, *picture_size(sample))
     size = (small.width, small.height)
     positive, true = (
-        bitmask.planar(scale_planes(truth.clear_uncounted(planes), *size)) for planes in (predicted, truth.planes)
+        bitmask.planar(sample_planes(truth.clear_uncounted(planes), *size)) for planes in (predicted, truth.planes)
     )
     missed, false = (bitmask.union(np.moveaxis(layers, 0, -1)) for layers in (true & ~positive, positive & ~true))
     picture = as_rgb(small.image)
@@ -138,7 +138,7 @@ def errors(
     return stack([np.concatenate([head, text_flow(lowest, width, 18)]), picture, text_line(key, width, 18)])
 
 
-def _picture_size(sample: Sample) -> tuple[int, int]:
+def picture_size(sample: Sample) -> tuple[int, int]:
     """At most 1400 pixels per side; small images are enlarged by a whole number to about 800."""
     longest = max(sample.width, sample.height)
     scale = _WIDTH / longest if longest > _WIDTH else max(1, round(800 / longest))
@@ -169,7 +169,7 @@ def confusion(classes: Mapping[str, Mapping[str, Any]]) -> Picture:
     ]
     if len(names) < len(classes):
         notes.append(f"{len(names)} of {len(classes)} classes, those with the most errors")
-    return _with_header("errors by class", notes, cells(names, columns, texts, _heat_colours(shares, len(names))))
+    return with_header("errors by class", notes, cells(names, columns, texts, _heat_colours(shares, len(names))))
 
 
 def label_confusion(confusion: Mapping[str, Any]) -> Picture:
@@ -188,10 +188,10 @@ def label_confusion(confusion: Mapping[str, Any]) -> Picture:
     right = np.eye(len(kept), dtype=bool)[..., None]
     colours = np.array(PANEL) * (1 - strength) + np.where(right, TRUE, CONFUSED) * strength
     notes = ["left: true class; above: predicted class; in percent of the true pixels, blank for none"]
-    return _with_header("confusion", notes, cells(names, names, texts, np.rint(colours).astype(np.uint8)))
+    return with_header("confusion", notes, cells(names, names, texts, np.rint(colours).astype(np.uint8)))
 
 
-def _with_header(title: str, notes: Sequence[str], body: Picture | None) -> Picture:
+def with_header(title: str, notes: Sequence[str], body: Picture | None) -> Picture:
     """A picture below a title and notes on how to read it."""
     width = max([text_width(title, 20), *map(text_width, notes), 0 if body is None else body.shape[1]])
     head = [text_line([(title, INK)], width, 20), *(text_line([(text, MUTED)], width) for text in notes)]
@@ -239,7 +239,7 @@ def reliability(classes: Mapping[str, Mapping[str, Any]]) -> Picture:
         "across: the probability that the model says; up: the share of those pixels that are the class",
         "above the diagonal, the class is there more often than the model says",
     ]
-    return _with_header("reliability", notes, grid(panels, min(6, len(panels))) if panels else None)
+    return with_header("reliability", notes, grid(panels, min(6, len(panels))) if panels else None)
 
 
 def _reliability(name: str, figures: Mapping[str, Any], colour: Colour) -> Picture:

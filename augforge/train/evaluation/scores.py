@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,6 @@ from augforge import bitmask
 from augforge.bitmask import Planes
 from augforge.errors import TrainError
 from augforge.sample import IGNORE, Sample
-
-if TYPE_CHECKING:
-    from augforge.store.dataset import Dataset
 
 Flags = NDArray[np.bool_]
 PerClass = NDArray[np.float64]
@@ -81,15 +78,6 @@ def check_classes(
         raise TrainError(
             f"{where} has other classes than the model was trained for: it {facts}. Expected: {', '.join(outputs)}. "
             "Choose another dataset, or build this one with the same `source.classes`"
-        )
-
-
-def check_has_masks(dataset: Dataset) -> None:
-    """Raise TrainError if a dataset has labels and no masks: there is no Dice to compare models by."""
-    if set(dataset.classes) <= {IGNORE}:
-        raise TrainError(
-            f"{dataset.folder} has no classes with masks, and here models are judged by the Dice of masks. For "
-            "labels there are augforge train and augforge evaluate"
         )
 
 

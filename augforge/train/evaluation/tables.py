@@ -10,6 +10,8 @@ from rich.text import Text
 
 from augforge.report.tables import pairs, plural, table
 from augforge.train.evaluation.totals import FIGURES
+from augforge.train.labels.tables import render_labels
+from augforge.train.prediction.remaining import preparation_line
 
 _LOW_DICE = 0.7
 
@@ -24,7 +26,9 @@ def render_evaluation(result: dict[str, Any], console: Console) -> None:
             (result["run"], "bold"), f"  on {datasets}, {result['split']}: {plural(result['samples'], 'sample')}"
         )
     )
-    render = _render_labels if result["task"] == "classification" else _render_segmentation
+    for line in filter(None, (preparation_line(each["preparation"]) for each in result["datasets"])):
+        console.print(Text(line), soft_wrap=True)
+    render = render_labels if result["task"] == "classification" else _render_segmentation
     render(result, console)
     console.print(f"\nwritten to {result['folder']}", markup=False, soft_wrap=True)
 
@@ -77,21 +81,6 @@ def _format_overlaps(result: Mapping[str, Any]) -> str:
     worst = min(found, key=lambda pair: pair["dice"])
     pair = f"{' and '.join(worst['classes'])} {_format_score(worst['dice'])}"
     return f"{_format_score(result['overlap_dice'])} Dice of {plural(len(found), 'pair')} of classes; worst {pair}"
-
-
-def _render_labels(result: Mapping[str, Any], console: Console) -> None:
-    shown = table("label", "AUROC", "precision", "recall", "samples", right=4)
-    for name, each in sorted(result["classes"].items(), key=lambda entry: _sort_key(entry[1]["auroc"])):
-        shown.add_row(
-            Text(name), *(_format_score(each[key]) for key in ("auroc", "precision", "recall")), f"{each['samples']:,}"
-        )
-    console.print(shown, "", sep="\n")
-    facts: dict[str, str | Text] = {
-        "accuracy": Text(_format_score(result["accuracy"]), "bold"),
-        "mean AUROC": _format_score(result["mean_auroc"]),
-        "labelled": f"{result['labelled']:,} of {result['samples']:,}",
-    }
-    console.print(pairs(facts))
 
 
 def _sort_key(value: float | None) -> float:

@@ -29,6 +29,13 @@ FIGURES = {
     "overlap_iou": "overlap IoU",
 }
 """Figures of a set by key, and what people call them; `Score` says what each means."""
+LABEL_FIGURES = {"accuracy": "accuracy", "mean_average_precision": "mAP"}
+"""The same of labels, those that choose the best network; see `labels.scores.group_scores`."""
+
+
+def figure_name(key: str) -> str:
+    """What people call a figure."""
+    return {**FIGURES, **LABEL_FIGURES}.get(key, key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,17 +95,6 @@ class Losses:
         return Pixels.of(logits, target, counted, weights, self._class_weights, self._exclusive)
 
 
-def class_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross entropy of label vectors, a scalar.
-
-    Args:
-        logits: (N, L).
-        target: (N, L), in each row the probabilities of the labels, hard or soft.
-    """
-    with torch.autocast(logits.device.type, enabled=False):
-        return F.cross_entropy(logits.float(), target.float())
-
-
 def _smooth(target: Tensor, smoothing: float) -> Tensor:
     return target * (1 - 2 * smoothing) + smoothing
 

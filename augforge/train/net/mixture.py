@@ -18,16 +18,25 @@ class Mixture(nn.Module):
     Args:
         networks: each of images (N, channels, H, W) to logits (N, C, H, W).
         exclusive: whether classes exclude each other, so that probabilities sum to 1 with the background's.
+        alternatives: outputs of labels of which exactly one is true, so that their probabilities sum to 1.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], exclusive: bool) -> None:
+    def __init__(self, networks: Sequence[nn.Module], exclusive: bool, alternatives: Sequence[slice] = ()) -> None:
         super().__init__()
-        self.networks, self._exclusive = nn.ModuleList(networks), exclusive
+        self.networks, self._exclusive, self._alternatives = nn.ModuleList(networks), exclusive, alternatives
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of the mean probabilities."""
         logits = [network(images).float() for network in self.networks]
         if self._exclusive:
-            mean = torch.stack([with_background(each).softmax(1) for each in logits]).mean(0).clamp_min(_LEAST).log()
+            mean = _log_mean([with_background(each) for each in logits])
             return mean[:, 1:] - mean[:, :1]
-        return torch.stack([each.sigmoid() for each in logits]).mean(0).logit(_LEAST)
+        joined = torch.stack([each.sigmoid() for each in logits]).mean(0).logit(_LEAST)
+        for part in self._alternatives:
+            joined[:, part] = _log_mean([each[:, part] for each in logits])
+        return joined
+
+
+def _log_mean(logits: Sequence[Tensor]) -> Tensor:
+    """Logarithm of the mean softmax over the second dimension."""
+    return torch.stack([each.softmax(1) for each in logits]).mean(0).clamp_min(_LEAST).log()

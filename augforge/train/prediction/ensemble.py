@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from augforge.errors import TrainError, nearest
 from augforge.progress import Progress, Silent
 from augforge.sample import Box
+from augforge.train.labels.ensemble import ensemble_labels
+from augforge.train.labels.table import holds_labels
 from augforge.train.prediction.submission import ImageName, use_file_names, write_csv
 from augforge.train.prediction.table import (
     ImagePrediction,
@@ -47,6 +49,8 @@ def ensemble(
 ) -> dict[str, Any]:
     """Join tables of predictions of the same images; they are read side by side, image by image.
 
+    Tables of labels are joined by `labels.ensemble.ensemble_labels`.
+
     Args:
         tables: two or more, written by `predict` or `ensemble`.
         out: the table to write.
@@ -69,9 +73,15 @@ def ensemble(
     """
     if out.resolve() in [path.resolve() for path in tables]:
         raise TrainError(f"{out} is one of the tables to join and would be overwritten. Choose another name: -o")
+    _check_options(len(tables), method, threshold)
+    shares = _normalise_weights(weights, len(tables))
+    if any(map(holds_labels, tables)):
+        if class_weights:
+            raise TrainError("class weights are for masks, and these tables hold labels. Leave --class-weight out")
+        options: dict[str, Any] = {"threshold": threshold, "csv": csv, "image_name": image_name}
+        return ensemble_labels(tables, out, method, shares, **options, progress=progress)
     members = [Predictions(path) for path in tables]
     _check(members, method, threshold, probabilities)
-    shares = _normalise_weights(weights, len(members))
     by_class = _shares_by_class(members[0].header.classes, shares, class_weights or {})
     limits = _class_thresholds(members, by_class, method, threshold)
     if csv is not None:
@@ -147,14 +157,17 @@ def _shares_by_class(
     return by_class
 
 
-def _check(members: Sequence[Predictions], method: Method, threshold: float | None, probabilities: bool) -> None:
-    """Raise TrainError unless the tables can be joined by that method."""
+def _check_options(tables: int, method: Method, threshold: float | None) -> None:
     if method not in get_args(Method):
         raise TrainError(f"no method is named '{method}'.{nearest(method, get_args(Method))}")
-    if len(members) < 2:
-        raise TrainError(f"{len(members)} table of predictions was named; expected two or more to join")
+    if tables < 2:
+        raise TrainError(f"{tables} table of predictions was named; expected two or more to join")
     if threshold is not None and not 0 < threshold <= 1:
         raise TrainError(f"the threshold is {threshold:g}; expected above 0 and at most 1")
+
+
+def _check(members: Sequence[Predictions], method: Method, threshold: float | None, probabilities: bool) -> None:
+    """Raise TrainError unless the tables can be joined by that method."""
     first = members[0]
     for member in members:
         if set(member.header.classes) != set(first.header.classes):

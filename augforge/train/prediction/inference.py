@@ -23,7 +23,10 @@ from augforge.sample import IDENTITY, Box, Matrix, Placement, Sample
 from augforge.train.data.inputspec import InputSpec
 from augforge.train.net.device import Precision, autocast
 from augforge.train.net.pixels import decide_exclusive
+from augforge.train.prediction.blend import blend
+from augforge.train.prediction.preparing import Preparer, View
 from augforge.train.prediction.tta import Pairs, average_views, build_views
+from augforge.train.preparation import PreparedStep
 
 Layer = NDArray[np.float32]
 """Probabilities of one class, float32 (H, W), 0 to 1."""
@@ -68,6 +71,10 @@ class Prediction:
         placed = root.transform(Placement(self.matrix, self.clip))
         width, height = root.size
         return replace(self, name=root.name, matrix=placed.matrix, clip=placed.clip, width=width, height=height)
+
+    def half(self) -> Prediction:
+        """The same in half precision, which halves the memory."""
+        return replace(self, probabilities=self.probabilities.astype(np.float16))
 
     def _resampler(self) -> Callable[[Layer], Layer]:
         """A function that takes one class's probabilities inside `clip` to the image's pixels."""
@@ -129,6 +136,8 @@ class Predictor:
         window: predict by sliding windows instead of the whole image at once.
         swap: pairs of left and right classes that the augmentation ``hflip`` exchanges; see `tta.build_views`.
         exclusive: whether classes exclude each other: then the most probable one reaches 0.5; see `decide_exclusive`.
+        steps: preparing steps that samples go through first; see `preparing`. Predictions are of the samples all the
+            same, at their own pixels.
     """
 
     def __init__(
@@ -144,10 +153,12 @@ class Predictor:
         window: Window | None = None,
         swap: Pairs | None = None,
         exclusive: bool = False,
+        steps: Sequence[PreparedStep] = (),
     ) -> None:
         self.model, self.outputs, self.spec = model.to(device).eval(), outputs, spec
         self.device, self.precision, self._exclusive = device, precision, exclusive
         self.batch_size, self.window, self._views = batch_size, window, build_views(tta, outputs, swap)
+        self.preparer = Preparer(steps, outputs, self._predict_views) if steps else None
 
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
@@ -156,6 +167,26 @@ class Predictor:
 
     def predict(self, samples: Iterable[Sample]) -> Iterator[Prediction]:
         """A prediction of each sample, in order, for its own pixels; at most `batch_size` samples are read ahead."""
+        if self.preparer is None:
+            yield from self._predict_prepared(samples)
+            return
+        prepared: deque[list[View]] = deque()
+
+        def views(prepare: Preparer) -> Iterator[Sample]:
+            for sample in samples:
+                prepared.append(prepare(sample))
+                yield from (view.sample for view in prepared[-1])
+
+        predictions = self._predict_prepared(views(self.preparer))
+        for first in predictions:  # asking for it prepared its sample; the predictions of its other views follow
+            roots = [view.root for view in prepared.popleft()]
+            yield _in_image([first, *islice(predictions, len(roots) - 1)], roots)
+
+    def _predict_views(self, views: Sequence[View]) -> Prediction:
+        """The prediction of the image that all views show, at its own pixels."""
+        return _in_image([*self._predict_prepared(view.sample for view in views)], [view.root for view in views])
+
+    def _predict_prepared(self, samples: Iterable[Sample]) -> Iterator[Prediction]:
         stream = iter(samples)
         while batch := list(islice(stream, self.batch_size if self.window is None else 1)):
             yield from (
@@ -204,6 +235,18 @@ class Predictor:
                 device="cpu",
             )
         yield _to_prediction(sample, blended[0].numpy(), scaled.placements[0])
+
+
+def _in_image(predictions: Sequence[Prediction], roots: Sequence[Root]) -> Prediction:
+    """The prediction of an image by those of its views; `roots` say where the image lies in each.
+
+    Those of several views, such as windows, are blended at the image's own pixels, in half precision.
+    """
+    name, (width, height) = roots[0].name, roots[0].size
+    if len(predictions) == 1:
+        return predictions[0].in_source(roots[0])
+    layers = [layer.astype(np.float16) for layer in blend([each.half() for each in predictions], roots)]
+    return Prediction(name, np.stack(layers), IDENTITY, (0, 0, width, height), width, height)
 
 
 def _standardise(images: Tensor) -> Tensor:

@@ -51,12 +51,14 @@ class Inputs:
         origin: where they come from, JSON-like; without a path, because tables of predictions are passed on to others.
         targets: the images, sorted by name.
         skipped: name and reason of each image that cannot be predicted.
+        dataset: the one that the images are samples of; None if they are raw images.
         unreadable: the same for targets that turn out to be damaged when they are decoded; filled during prediction.
     """
 
     origin: dict[str, str]
     targets: list[Target]
     skipped: list[dict[str, str]]
+    dataset: Dataset | None = None
     unreadable: list[dict[str, str]] = field(default_factory=list)
 
 
@@ -156,7 +158,7 @@ def _from_dataset(dataset: Dataset, split: str | None) -> Inputs:
         for name, samples in sorted(samples_of.items())
     ]
     origin = {"dataset": dataset.name, "version": dataset.version}
-    return Inputs(origin | ({"split": split} if split else {}), targets, [])
+    return Inputs(origin | ({"split": split} if split else {}), targets, [], dataset)
 
 
 def _single_roots(dataset: Dataset) -> Iterator[tuple[str, Root | None]]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -16,16 +15,18 @@ from rich.console import Console
 from rich.text import Text
 
 from augforge import bitmask
-from augforge.errors import SourceError, TrainError
+from augforge.errors import SourceError
 from augforge.export.paths import sample_path
 from augforge.files import make_folder, writing
 from augforge.progress import Progress, Silent
 from augforge.report.show import save_png, show_samples
 from augforge.report.tables import plural, table
 from augforge.sample import Image, Sample
+from augforge.train.labels.tables import render_label_predictions
 from augforge.train.prediction.blend import blend, covered_pixels
-from augforge.train.prediction.inference import Layer, Prediction, Predictor, Window
+from augforge.train.prediction.inference import Layer, Prediction, Window
 from augforge.train.prediction.inputs import Inputs, Target, list_inputs
+from augforge.train.prediction.remaining import remaining_steps, render_preparation
 from augforge.train.prediction.submission import ImageName, use_file_names, write_csv
 from augforge.train.prediction.table import ImagePrediction, TableHeader, encode_image, write_predictions
 from augforge.train.prediction.tta import Pairs
@@ -40,11 +41,11 @@ _MAX_SKIPPED_SHOWN = 10
 
 
 class PredictedTarget(NamedTuple):
-    """A target, the samples that show it, and their predictions in the same order."""
+    """A target, the samples that show it, and their predictions in the same order, of masks or of labels."""
 
     target: Target
     samples: tuple[Sample, ...]
-    predictions: tuple[Prediction, ...]
+    predictions: tuple[Any, ...]
 
 
 def predict(
@@ -62,15 +63,19 @@ def predict(
     weights: WeightsName = "best",
     overlays: Path | None = None,
     batch_size: int | None = None,
+    as_is: bool = False,
     on_error: Literal["error", "skip"] = "error",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Predict the classes of images at their own pixels.
+    """Predict the classes of images at their own pixels; or their labels, with a classifier (see `predict_labels`).
 
     Predictions of a dataset's samples are turned back, by the lineage, to the pixels of the source image that the
     sample shows. If several samples show a pixel, such as overlapping windows, it gets the mean of their probabilities;
     if none does, nothing is predicted there. A sample that shows several source images, such as a mosaic, or that was
     mirrored with its left and right classes exchanged, is predicted in its own pixels, under its own name.
+
+    Images that were not prepared as the model's own samples were, as raw images are not, go through the same steps
+    first; see `remaining.remaining_steps`. What is written is of the images themselves all the same.
 
     Args:
         run: the training run; its tuned thresholds are used, if there are any.
@@ -84,29 +89,40 @@ def predict(
         weights: which networks of the run; see `TrainingRun.model`.
         overlays: folder for a PNG of each image with its predicted classes.
         batch_size: images or windows at a time; None is that of training.
+        as_is: images do not go through the preparing steps of the run's datasets.
         on_error: whether a file that cannot be read is an error, or is skipped and listed.
         progress: advances with each image.
 
     Returns:
-        JSON-like: what was predicted, ``skipped`` files with reasons, and for each class its images and pixels.
+        JSON-like: what was predicted, ``skipped`` files with reasons, by which steps images were prepared
+        (``preparation``), ``warnings``, and for each class its images and pixels.
 
     Raises:
-        TrainError: the run predicts labels, options do not fit, or there is nothing to predict.
+        TrainError: options do not fit, or there is nothing to predict.
         SourceError: files that cannot be read. No table is left behind.
     """
-    predictor = _build_predictor(
-        run, weights=None if weights == "best" else weights, batch_size=batch_size, window=window, tta=tta, swap=swap
-    )
+    options: dict[str, Any] = {"batch_size": batch_size, "window": window, "tta": tta, "swap": swap}
+    options |= {} if weights == "best" else {"weights": weights}
+    if not run.outputs:
+        from augforge.train.labels.predict import predict_labels
+
+        where: dict[str, Any] = {"csv": csv, "image_name": image_name, "split": split, "overlays": overlays}
+        how: dict[str, Any] = {"as_is": as_is, "on_error": on_error, "progress": progress}
+        return predict_labels(run, images, out, **where, **how, **options)
     inputs = list_inputs(images, split, on_error)
+    own_window = None if window == run.window else window
+    remaining = remaining_steps(run, inputs.dataset, as_is=as_is, tiled=own_window is not None)
+    predictor = remaining.predictor(run, **{key: value for key, value in options.items() if value is not None})
     if csv is not None:  # names that are not unique should be reported now, not after hours of predicting
         use_file_names((target.file for target in inputs.targets), image_name)
     trained_on = [{"name": each["name"], "version": each["version"]} for each in run.datasets]
     made_by = {"run": run.folder.name, "trained_on": trained_on, "tta": list(tta), "images": inputs.origin}
+    made_by |= {"preparation": remaining.report()}
     header = TableHeader(run.outputs, run.thresholds, made_by, probabilities)
     progress = progress or Silent()
     progress.start("predict", len(inputs.targets))
     # Lazily, one after the other: images are loaded, predicted and written while the table asks for the next one.
-    predicted = _predict_targets(inputs, predictor, on_error)
+    predicted = predict_targets(inputs, predictor, on_error)
     classes = write_predictions(out, header, _encode_targets(predicted, header, overlays, progress))
     if csv is not None:
         write_csv(out, csv, image_name)
@@ -116,18 +132,21 @@ def predict(
         "images": len(inputs.targets) - len(inputs.unreadable),
         **{key: None if path is None else str(path) for key, path in written.items()},
         "skipped": [*inputs.skipped, *inputs.unreadable],
+        "preparation": remaining.report(),
+        "warnings": remaining.warnings(),
         "classes": classes,
     }
 
 
-def _build_predictor(run: TrainingRun, **options: Any) -> Predictor:
-    if not run.outputs:
-        raise TrainError(f"{run.folder} classifies whole images; expected a run that predicts masks. Take another run")
-    return run.predictor(**{key: value for key, value in options.items() if value is not None})
+class Pairing(Protocol):
+    """What predicts samples one by one."""
+
+    def pairs(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, Any]]:
+        """Each sample with its prediction, in order."""
 
 
-def _predict_targets(
-    inputs: Inputs, predictor: Predictor, on_error: Literal["error", "skip"]
+def predict_targets(
+    inputs: Inputs, predictor: Pairing, on_error: Literal["error", "skip"]
 ) -> Iterator[PredictedTarget]:
     """Each target that can be read, with its samples and their predictions.
 
@@ -153,9 +172,7 @@ def _predict_targets(
         target = loaded.popleft()
         samples, predictions = zip(first_pair, *islice(pairs, len(target.parts) - 1), strict=True)
         if len(predictions) > 1:  # all windows of an image are in memory together: half the precision, half the memory
-            predictions = tuple(
-                replace(each, probabilities=each.probabilities.astype(np.float16)) for each in predictions
-            )
+            predictions = tuple(each.half() for each in predictions)
         yield PredictedTarget(target, samples, predictions)
 
 
@@ -175,7 +192,8 @@ def _encode_targets(
 
 def _target_layers(predicted: PredictedTarget) -> Iterator[Layer]:
     """Probabilities of each class at the target's own pixels."""
-    predictions, roots = predicted.predictions, _roots(predicted.target)
+    predictions: Sequence[Prediction] = predicted.predictions
+    roots = _roots(predicted.target)
     if not roots:
         return predictions[0].layers()
     return predictions[0].in_source(roots[0]).layers() if len(roots) == 1 else blend(predictions, roots)
@@ -212,11 +230,15 @@ def _draw_overlay(image: ImagePrediction, picture: Image, header: TableHeader, f
 
 def render_predictions(result: dict[str, Any], console: Console) -> None:
     """Print the result of `predict` or `ensemble`."""
+    if result.get("task") == "classification":
+        render_label_predictions(result, console)
+        return
     classes = table("class", "threshold", "images", "pixels", right=3)
     for entry in result["classes"]:
         numbers = (f"{entry['threshold']:.2f}", f"{entry['images']:,}", f"{entry['pixels']:,}")
         classes.add_row(Text(entry["name"]), *numbers, style="" if entry["images"] else "yellow")
     console.print(classes, "", sep="\n")
+    render_preparation(result, console)
     skipped = result.get("skipped", [])
     for entry in skipped[:_MAX_SKIPPED_SHOWN]:
         console.print(Text(f"skipped {entry['name']}: {entry['reason']}", "yellow"))

@@ -16,6 +16,8 @@ from augforge.progress import Progress, Silent
 from augforge.report.tables import plural, table
 from augforge.store.dataset import Dataset
 from augforge.train.evaluation.scores import Truth, dice, truth_of
+from augforge.train.labels.thresholds import render_label_thresholds, tune_label_thresholds
+from augforge.train.prediction.remaining import remaining_steps, render_preparation
 
 if TYPE_CHECKING:
     from augforge.train.prediction.inference import Layer
@@ -31,10 +33,13 @@ def tune_thresholds(
     split: str = "val",
     *,
     grid: Sequence[float] = GRID,
+    as_is: bool = False,
     progress: Progress | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Find each class's threshold of the highest mean Dice and write them to the run's ``thresholds.json``.
+
+    Labels get the threshold of the highest F1, see `tune_label_thresholds`.
 
     Dice is computed as in `evaluation.scores`: by image at the sample's own pixels, 1 if neither prediction nor label
     has any, the mean over the images in which the class is known; ignored pixels do not count. Among equally good
@@ -48,6 +53,7 @@ def tune_thresholds(
         dataset: one that the run was not trained on, or one with a validation split.
         split: of the dataset.
         grid: thresholds to try, above 0 and below 1.
+        as_is: samples do not go through the preparing steps of the run's datasets; see `evaluate`.
         progress: advances with each sample.
         options: of the predictor: batch_size, tta, window, swap.
 
@@ -60,12 +66,13 @@ def tune_thresholds(
     from augforge.train.run import write_json
 
     if not run.outputs:
-        raise TrainError(f"{run.folder} predicts labels, which have no thresholds to tune; expected a run with classes")
+        return tune_label_thresholds(run, dataset, split, grid, progress, as_is=as_is, **options)
     part = dataset.split(split)
     tuning = ThresholdTuner(run.outputs, [*grid, run.config.threshold])
     progress = progress or Silent()
     progress.start("tune thresholds", len(part))
-    for sample, prediction in run.predictor(**options).pairs(part):
+    remaining = remaining_steps(run, part, as_is=as_is)
+    for sample, prediction in remaining.predictor(run, **options).pairs(part):
         tuning.add(prediction.layers(), truth_of(sample, part.classes, run.outputs, run.spec.regions))
         progress.advance(1)
     classes = tuning.classes(run.config.threshold)
@@ -77,6 +84,8 @@ def tune_thresholds(
         "split": split,
         "images": len(part),
         "mean_dice": {key: _mean([entry[key] for entry in tuned]) for key in ("before", "after")},
+        "preparation": remaining.report(),
+        "warnings": remaining.warnings(),
         "classes": classes,
         "thresholds": {entry["name"]: entry["threshold"] for entry in classes},
     }
@@ -145,12 +154,16 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def render_thresholds(result: dict[str, Any], console: Console) -> None:
     """Print the result of `tune_thresholds`."""
+    if result.get("task") == "classification":
+        render_label_thresholds(result, console)
+        return
     shown = table("class", "threshold", "Dice before", "after", "samples with it", right=4)
     for entry in result["classes"]:
         dices = ("" if entry[key] is None else f"{entry[key]:.4f}" for key in ("before", "after"))
         style = "" if entry["positive"] else "yellow"
         shown.add_row(Text(entry["name"]), f"{entry['threshold']:.2f}", *dices, f"{entry['positive']:,}", style=style)
     console.print(shown, "", sep="\n")
+    render_preparation(result, console)
     kept = [entry["name"] for entry in result["classes"] if not entry["positive"]]
     if kept:
         console.print(Text(f"In no sample of {result['split']}, so not tuned: {', '.join(kept)}\n", "yellow"))

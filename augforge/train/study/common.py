@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from augforge.cache.filecache import FileCache
 from augforge.errors import TrainError, some
 from augforge.lineage import Root
 from augforge.train.built import exchanges_classes, is_mirrored, raw_source
-from augforge.train.evaluation.scores import check_has_masks
 from augforge.train.prediction.blend import visible_part
 
 if TYPE_CHECKING:
@@ -65,6 +64,7 @@ class CommonSet:
     Attributes:
         source: the raw data.
         classes: class table of the raw samples.
+        labels: names of the entries of their label vectors.
         records: of the source images, by name.
         compared: the datasets.
         left_out: number of validation source images of each dataset that are not in the set.
@@ -77,6 +77,7 @@ class CommonSet:
     compared: tuple[ComparedDataset, ...]
     left_out: dict[str, int]
     warnings: tuple[str, ...]
+    labels: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -103,9 +104,9 @@ def common_set(datasets: Sequence[Dataset], source: str | None = None) -> Common
     Raises:
         TrainError: classes differ or there are none, nothing is common, or a dataset trains on what is to be judged.
     """
-    check_has_masks(datasets[0])
     compared = tuple(map(_compared_dataset, labels_of(datasets), datasets))
-    _check_same_classes(compared)
+    _check_same("classes", compared)
+    _check_same("labels", compared)
     names = sorted(set.intersection(*(set(each.views) for each in compared)))
     if not names:
         listed = "; ".join(f"{each.label} {_some(each.views)}" for each in compared)
@@ -118,7 +119,8 @@ def common_set(datasets: Sequence[Dataset], source: str | None = None) -> Common
     records = _select_records(names, listing, compared, adapter)
     _check_not_trained_on(records, listing, compared)
     left_out = {each.label: len(each.views) - len(names) for each in compared}
-    return CommonSet(adapter, listing.classes, records, compared, left_out, tuple(_warnings(compared)))
+    warnings = tuple(_warnings(compared))
+    return CommonSet(adapter, listing.classes, records, compared, left_out, warnings, listing.labels)
 
 
 def labels_of(datasets: Sequence[Dataset]) -> list[str]:
@@ -155,17 +157,18 @@ def _compared_dataset(label: str, dataset: Dataset) -> ComparedDataset:
     return ComparedDataset(label, dataset, val, views, left_out)
 
 
-def _check_same_classes(compared: Sequence[ComparedDataset]) -> None:
+def _check_same(table: Literal["classes", "labels"], compared: Sequence[ComparedDataset]) -> None:
     first = compared[0]
+    names = {*getattr(first.dataset, table)}
     for other in compared[1:]:
-        missing = sorted({*first.dataset.classes} - {*other.dataset.classes})
-        more = sorted({*other.dataset.classes} - {*first.dataset.classes})
+        theirs = {*getattr(other.dataset, table)}
+        missing, more = sorted(names - theirs), sorted(theirs - names)
         if missing or more:
             facts = " and ".join(
                 [f"lacks {', '.join(missing)}"] * bool(missing) + [f"adds {', '.join(more)}"] * bool(more)
             )
             raise TrainError(
-                f"{other.label} {facts}, compared to the classes of {first.label}; models of different classes cannot "
+                f"{other.label} {facts}, compared to the {table} of {first.label}; models of different {table} cannot "
                 "be compared. Build both with the same `source.classes`"
             )
 

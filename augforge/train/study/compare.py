@@ -15,10 +15,11 @@ from augforge.keys import digest, rng_for
 from augforge.progress import Progress, Silent
 from augforge.report.show import save_png
 from augforge.report.tables import plural
-from augforge.sample import IGNORE
 from augforge.train.heritage import check_not_seen
+from augforge.train.labels.compare import score_label_model
 from augforge.train.run import write_frame, write_json
-from augforge.train.study.bootstrap import Estimate, Values, estimate, mean_of_classes, mean_scores, resample_means
+from augforge.train.study.arrays import FIGURES, judged_classes
+from augforge.train.study.bootstrap import Estimate, Values, estimate, mean_of_classes
 from augforge.train.study.common import SHOWN, CommonSet, ComparedDataset, common_set
 from augforge.train.study.forest import forest_plot
 from augforge.train.study.learner import ModelTrainer, TitledProgress, train_model, without_validation
@@ -49,8 +50,9 @@ def compare(
     """Train the same model on several datasets and report how they differ, class by class.
 
     Every model takes the same number of optimizer steps. Its final weights are scored on the source images that all
-    datasets hold back for validation, at the images' own pixels and against the raw labels. Differences are to the
-    first dataset, with intervals over seeds and images (see `bootstrap`).
+    datasets hold back for validation, at the images' own pixels and against the raw labels; classifiers by balanced
+    accuracy (see `labels.compare`). Differences are to the first dataset, with intervals over seeds and images (see
+    `bootstrap`).
 
     Each run has a folder below ``out/runs``, named by what decides it: a second call resumes stopped runs and reuses
     finished ones. ``out`` also gets ``compare.json`` (the result that is returned), ``compare.png`` (a forest plot) and
@@ -130,13 +132,15 @@ def _train_and_score(
     table = run_folder / f"judged-{_images_digest(common)[:8]}.parquet"
     if not table.exists():
         model = train_model(dataset, config, run_folder, progress)
-        write_frame(table, score_model(model, compared, common, progress))
+        score = score_label_model if model.groups else score_model
+        write_frame(table, score(model, compared, common, progress))
     return pl.read_parquet(table, glob=False)
 
 
 def _images_digest(common: CommonSet) -> str:
     """What decides scores besides the model: the images of the common set with their labels."""
-    return digest(common.classes, [(record.name, record.group, record.content) for record in common.records])
+    labels = [common.labels] if common.labels else []
+    return digest(common.classes, *labels, [(record.name, record.group, record.content) for record in common.records])
 
 
 # ---- the result ------------------------------------------------------------------------------------------------------
@@ -145,14 +149,11 @@ def _images_digest(common: CommonSet) -> str:
 def _summarise(
     scores: pl.DataFrame, common: CommonSet, config: TrainConfig, steps: int, seeds: Sequence[int]
 ) -> dict[str, Any]:
-    """The result of a comparison, JSON-like: each dataset's Dice and its difference to the first one's."""
-    classes = [
-        name for name in common.compared[0].dataset.classes if name != IGNORE and name not in config.weights.regions
-    ]
-    dices = _dice_array(scores, [each.label for each in common.compared], seeds, common.names, classes)
+    """The result of a comparison, JSON-like: each dataset's figures and their difference to the first one's."""
+    figure = "balanced_accuracy" if "given" in scores.columns else "dice"
+    classes = judged_classes(scores, common, figure, config.weights.regions)
     rng = rng_for("compare", [each.dataset.version for each in common.compared], seeds, common.names)
-    resampled = _with_mean_first(resample_means(dices, common.groups, rng))
-    observed = _with_mean_first(mean_scores(dices))
+    observed, resampled = map(_with_mean_first, FIGURES[figure](scores, common, seeds, classes, rng))
     never = never_predicted(scores, [each.label for each in common.compared], classes)
     covered = {label: float(mean) for label, mean in scores.group_by("dataset").agg(pl.col("covered").mean()).rows()}
     result = {
@@ -161,13 +162,14 @@ def _summarise(
         "images": len(common.records),
         "groups": len(set(common.groups)),
         "source": common.source.path,
+        "figure": figure,
         "classes": classes,
         "datasets": [
             {
                 **_dataset_facts(compared, steps, config),
                 "left_out": common.left_out[compared.label],
                 "covered": covered[compared.label],
-                **_dice_and_difference(observed, resampled, d, classes, never),
+                **_figure_and_difference(observed, resampled, d, classes, figure, never),
             }
             for d, compared in enumerate(common.compared)
         ],
@@ -176,22 +178,8 @@ def _summarise(
     return {**result, "notes": [*_notes(result)]}
 
 
-def _dice_array(
-    scores: pl.DataFrame, labels: Sequence[str], seeds: Sequence[int], names: Sequence[str], classes: Sequence[str]
-) -> Values:
-    """The rows' Dice as an array by dataset, seed, image and class: (D, S, I, C)."""
-    axes: dict[str, Sequence[Any]] = {"dataset": labels, "seed": seeds, "name": names, "class": classes}
-    dices = np.full([len(axis) for axis in axes.values()], np.nan)
-    indices = [
-        scores[column].replace_strict({value: index for index, value in enumerate(axis)}, return_dtype=pl.Int64)
-        for column, axis in axes.items()
-    ]
-    dices[tuple(index.to_numpy() for index in indices)] = scores["dice"].to_numpy()
-    return dices
-
-
 def never_predicted(scores: pl.DataFrame, labels: Sequence[str], classes: Sequence[str]) -> list[set[str]]:
-    """For each dataset, the classes of which none of its models predicted a pixel in any image."""
+    """For each dataset, the classes or labels that none of its models predicted in any image."""
     predicted = scores.group_by("dataset", "class").agg(pl.col("predicted").sum()).filter(pl.col("predicted") > 0)
     found = set(predicted.select("dataset", "class").iter_rows())
     return [{name for name in classes if (label, name) not in found} for label in labels]
@@ -210,24 +198,25 @@ def _dataset_facts(compared: ComparedDataset, steps: int, config: TrainConfig) -
     return {**facts, "train": samples, "epochs": round(samples_seen / max(1, samples), 2)}
 
 
-def _dice_and_difference(
-    observed: Values, resampled: Values, d: int, classes: Sequence[str], never: Sequence[set[str]]
+def _figure_and_difference(
+    observed: Values, resampled: Values, d: int, classes: Sequence[str], figure: str, never: Sequence[set[str]]
 ) -> dict[str, Any]:
-    """Dice of dataset `d`, and how much higher it is than the first one's; the first one has no difference.
+    """The figure of dataset `d`, and how much higher it is than the first one's; the first one has no difference.
 
     Args:
-        observed: Dice of all seeds and images, (D, 1 + C), the mean over classes in front.
+        observed: figures of all seeds and images, (D, 1 + C), the mean over classes in front.
         resampled: the same in each draw of the bootstrap, (B, D, 1 + C).
         d: index of the dataset.
         classes: the C names.
+        figure: its key.
         never: of each dataset, the classes that its models never predict.
     """
     columns = range(len(classes) + 1)
-    dice = [estimate(observed[d, k], resampled[:, d, k]) for k in columns]
+    own = [estimate(observed[d, k], resampled[:, d, k]) for k in columns]
     # The difference is taken within each draw: what is hard in an image is hard for both datasets and cancels.
     higher, higher_resampled = observed[d] - observed[0], resampled[:, d] - resampled[:, 0]
     differences = [estimate(higher[k], higher_resampled[:, k]) if d else None for k in columns]
-    entries = [_entry(*pair) for pair in zip(dice, differences, strict=True)]
+    entries = [_entry(figure, *pair) for pair in zip(own, differences, strict=True)]
     by_class = dict(zip(classes, entries[1:], strict=True))
     for name, entry in by_class.items():
         entry["never_predicted"] = name in never[d]
@@ -236,8 +225,8 @@ def _dice_and_difference(
     return {"mean": entries[0], "by_class": by_class}
 
 
-def _entry(dice: Estimate, difference: Estimate | None) -> dict[str, Any]:
-    values = {"dice": dice.value, "low": dice.low, "high": dice.high}
+def _entry(figure: str, own: Estimate, difference: Estimate | None) -> dict[str, Any]:
+    values = {figure: own.value, "low": own.low, "high": own.high}
     return {**values, "difference": difference.to_json() if difference else None}
 
 

@@ -19,6 +19,7 @@ from augforge.progress import Progress, Silent
 from augforge.report.tables import pairs, table
 from augforge.train.evaluation.scores import Truth, dice, none_if_nan, overlap, truth_of
 from augforge.train.heritage import check_not_seen
+from augforge.train.labels.crossval import finish_labels, labelled_fold, render_label_crossval, score_label_fold
 from augforge.train.prediction.table import (
     ClassPrediction,
     ImagePrediction,
@@ -28,8 +29,9 @@ from augforge.train.prediction.table import (
     write_predictions,
 )
 from augforge.train.run import write_frame, write_json
+from augforge.train.rundata import learns_labels
 from augforge.train.study.bootstrap import mean_of_classes
-from augforge.train.study.folds import Fold, folds_of
+from augforge.train.study.folds import Fold, folds_by, folds_of, warnings_of, without_group
 from augforge.train.study.learner import ModelTrainer, TitledProgress, TrainedModel, train_model, without_validation
 from augforge.train.study.quality import class_quality, least_derived, propose_drops, source_table, write_table
 
@@ -70,6 +72,7 @@ def crossval(
     folds: int = 5,
     split_seed: int = 0,
     propose: int = 0,
+    by: str | None = None,
     progress: Progress | None = None,
     train_model: ModelTrainer = train_model,
 ) -> dict[str, Any]:
@@ -85,6 +88,8 @@ def crossval(
     - ``review.yaml``, if asked for: the source images of the lowest quality, as a review file that drops them,
     - ``crossval.json``: the result that is returned.
 
+    Labels are judged by `labels.crossval`: in place of Dice stand accuracy, mAP and others.
+
     Args:
         dataset: the dataset.
         config: of each run.
@@ -92,28 +97,42 @@ def crossval(
         folds: number of folds.
         split_seed: of the hash that assigns groups to folds.
         propose: number of source images in ``review.yaml``.
+        by: hold out each value of a label group or of ``metadata.COLUMN`` in turn, instead of parts of the groups.
+            A label group that is held out by is neither trained nor judged.
         progress: shows how far the work is.
         train_model: trains a model; by default the bundled trainer.
 
     Raises:
         TrainError: fewer groups than folds, or a fold without a sample to train on or to score.
     """
-    config, all_folds = without_validation(config), folds_of(dataset, folds, split_seed)
+    all_folds = folds_by(dataset, by, config.label_groups) if by else folds_of(dataset, folds, split_seed)
+    config = without_validation(without_group(config, by))
     check_not_seen(config.init, [group for fold in all_folds for group in fold.groups])
+    learns = learns_labels(config, dataset)
+    all_folds = [labelled_fold(fold) for fold in all_folds] if learns else all_folds
     files = []
     for fold in all_folds:
         titled = TitledProgress(f"fold {fold.number}", progress or Silent())
         files.append(_train_and_score(fold, config, out, titled, train_model))
     samples = pl.concat([pl.read_parquet(each.scores, glob=False) for each in files])
+    write_frame(out / "samples.parquet", samples)
+    if learns:
+        result = finish_labels(dataset, all_folds, config.threshold, [each.predictions for each in files], out, propose)
+        return _write_result(result, by, all_folds, files, out)
     _merge_predictions(files, out / "predictions.parquet")
     sources = source_table(samples)
-    write_frame(out / "samples.parquet", samples)
     write_table(sources, out / "label_quality.csv")
     if propose:
         propose_drops(sources, out / "review.yaml", propose)
-    result = _summarise(dataset, all_folds, samples, sources, out, propose)
-    for entry, each in zip(result["folds"], files, strict=True):
-        entry["run"] = each.run
+    return _write_result(_summarise(dataset, all_folds, samples, sources, out, propose), by, all_folds, files, out)
+
+
+def _write_result(
+    result: dict[str, Any], by: str | None, folds: Sequence[Fold], files: Sequence[FoldFiles], out: Path
+) -> dict[str, Any]:
+    """Write ``crossval.json``, with the folds' runs, what was held out by, and what was not trained on for that."""
+    entries = [{**entry, "run": each.run} for entry, each in zip(result["folds"], files, strict=True)]
+    result = {**result, "folds": entries, "by": by, "warnings": [*warnings_of(folds)] if by else []}
     write_json(out / "crossval.json", result)
     return result
 
@@ -126,12 +145,14 @@ def _train_and_score(
 ) -> FoldFiles:
     """The files of a fold; both training and scoring are skipped if an earlier call has done them."""
     dataset = fold.train
-    fold_digest = digest(config.identity(), dataset.version, sorted(fold.groups))[:8]
+    held_out = [] if fold.value is None else [fold.value]
+    fold_digest = digest(config.identity(), dataset.version, sorted(fold.groups), *held_out)[:8]
     run_folder = out / f"fold{fold.number}-{fold_digest}"
     files = FoldFiles(run_folder / "judged.parquet", run_folder / "predictions.parquet")
     if not files.scores.exists():
         model = train_model(dataset, config, run_folder, progress, (fold.train, fold.held_out))
-        scores = score_fold(fold, model, files.predictions, progress)
+        score = score_label_fold if model.groups else score_fold
+        scores = score(fold, model, files.predictions, progress)
         write_frame(files.scores, scores)  # after the predictions: if it exists, both are complete
     return files
 
@@ -218,6 +239,7 @@ def _summarise(
         "folds": [
             {
                 "fold": fold.number,
+                **({} if fold.value is None else {"held_out": fold.value}),
                 "groups": len(fold.groups),
                 "train": len(fold.train),
                 "held": len(fold.held_out),
@@ -250,10 +272,13 @@ def _spread(values: Any) -> dict[str, float | None]:
 
 def render_crossval(result: dict[str, Any], console: Console) -> None:
     """Print the result of `crossval`."""
+    if result.get("task") == "classification":
+        render_label_crossval(result, console)
+        return
     folds = table("fold", "groups", "trained on", "judged", "Dice", right=4)
     for entry in result["folds"]:
         counts = (f"{entry[key]:,}" for key in ("groups", "train", "held"))
-        folds.add_row(str(entry["fold"]), *counts, _number(entry["dice"]))
+        folds.add_row(Text(entry.get("held_out", str(entry["fold"]))), *counts, _number(entry["dice"]))
     console.print(folds, "", sep="\n")
     classes = table("class", "Dice", "sd over folds", right=2)
     for name, entry in (("mean", result["mean"]), *result["by_class"].items()):
@@ -264,12 +289,10 @@ def render_crossval(result: dict[str, Any], console: Console) -> None:
         scores = (_number(row["quality"]), _number(row["dice"]), Text(row["worst_class"]), _number(row["worst_dice"]))
         worst.add_row(Text(row["name"]), *scores)
     console.print(worst, "", sep="\n")
-    files = {
-        "predictions": result["predictions"],
-        "label quality": result["label_quality"],
-        "proposed drops": result["review"],
-    }
-    console.print(pairs({label: path for label, path in files.items() if path}))
+    for warning in result["warnings"]:
+        console.print(Text(f"Warning: {warning}", "yellow"))
+    keys = {"predictions": "predictions", "label quality": "label_quality", "proposed drops": "review"}
+    console.print(pairs({label: result[key] for label, key in keys.items() if result[key]}))
 
 
 def _number(value: float | None) -> str:

@@ -14,6 +14,7 @@ from augforge.train.run import TrainingRun
 if TYPE_CHECKING:
     from torch import nn
 
+    from augforge.train.preparation import Preparation
     from augforge.train.run import WeightsName
 
 
@@ -47,9 +48,12 @@ class FoldRuns(TrainingRun):
 
     def model(self, weights: WeightsName = "best") -> nn.Module:
         """The networks at the ends of their runs, whose mean probabilities count: folds have no best one."""
-        from augforge.train.net.mixture import Mixture
+        return self.mixture([run.model("last") for run in self.runs])
 
-        return Mixture([run.model("last") for run in self.runs], self.config.exclusive).eval()
+    @property
+    def preparations(self) -> tuple[Preparation, ...]:
+        """How the datasets of all folds were prepared: alike, as parts of one."""
+        return self.runs[0].preparations
 
 
 def _run_folder(folder: Path, entry: dict[str, Any]) -> Path:
@@ -68,8 +72,8 @@ def _run_folder(folder: Path, entry: dict[str, Any]) -> Path:
 def _check_alike(runs: Sequence[TrainingRun]) -> None:
     first = runs[0]
     for run in runs[1:]:
-        if (run.outputs, run.input) != (first.outputs, first.input):
+        if (run.outputs, run.spec.groups, run.input) != (first.outputs, first.spec.groups, first.input):
             raise TrainError(
-                f"{run.folder} and {first.folder} have other classes or inputs, so they cannot predict together. Set "
-                "data.size, and cross-validate again"
+                f"{run.folder} and {first.folder} have other classes, labels or inputs, so they cannot predict "
+                "together. Set data.size, and cross-validate again"
             )

@@ -28,7 +28,7 @@ NEVER = "never predicted"
 
 
 def forest_plot(result: dict[str, Any]) -> Picture:
-    """Differences in Dice to the first dataset, an interval for each class and dataset.
+    """Differences to the first dataset, an interval for each class and dataset.
 
     Args:
         result: of `compare`.
@@ -39,7 +39,9 @@ def forest_plot(result: dict[str, Any]) -> Picture:
     labels = max(text_width(name) for name, _ in rows) + 2 * GAP
     width = labels + _PLOT + text_width(_format_difference(0.0)) + GAP
     parts = [_row(name, entries, (low, high), labels, width) for name, entries in rows]
-    title = text_line([("Difference in Dice", INK), (f"to {first['label']}, 95 % intervals", MUTED)], width, 20)
+    title = text_line(
+        [(f"Difference in {_name(result)}", INK), (f"to {first['label']}, 95 % intervals", MUTED)], width, 20
+    )
     legend = text_flow([(entry["label"], _colour(place)) for place, entry in enumerate(others)], width)
     axis = _ticks(low, high, labels, width)
     return stack([title, legend, np.concatenate([*parts, axis]), text_line([(_footer(result), MUTED)], width, 12)])
@@ -147,45 +149,54 @@ def _colour(place: int) -> Colour:
 
 def render_compare(result: dict[str, Any], console: Console) -> None:
     """Print the result of `compare`: the datasets, and a table of differences for each but the first."""
-    first, *others = result["datasets"]
+    others = result["datasets"][1:]
     console.print(_datasets(result), "", sep="\n")
     for entry in others:
-        console.print(_differences(first, entry), "", sep="\n")
+        console.print(_differences(result, entry), "", sep="\n")
     for warning in result["warnings"]:
         console.print(Text(f"Warning: {warning}.", "yellow"))
     for note in result["notes"]:
         console.print(Text(note, "dim"))
 
 
+def _name(result: dict[str, Any]) -> str:
+    """What the figure is called that datasets are compared by."""
+    return "Dice" if _key(result) == "dice" else _key(result).replace("_", " ")
+
+
+def _key(result: dict[str, Any]) -> str:
+    """The key of that figure in a dataset's entries; results of earlier versions have Dice alone."""
+    return str(result.get("figure", "dice"))
+
+
 def _datasets(result: dict[str, Any]) -> Table:
-    shown = table("dataset", "version", "train", "epochs", "Dice", right=3)
+    shown = table("dataset", "version", "train", "epochs", _name(result), right=3)
     for entry in result["datasets"]:
-        dice = entry["mean"]
-        text = "-" if dice["dice"] is None else f"{dice['dice']:.4f}"
+        value = entry["mean"][_key(result)]
+        text = "-" if value is None else f"{value:.4f}"
         shown.add_row(Text(entry["label"]), entry["version"], f"{entry['train']:,}", f"{entry['epochs']:g}", text)
     return shown
 
 
-def _differences(first: Entry, entry: Entry) -> Table:
-    shown = table(
-        "class", "Dice", "difference", "95 %", "P(> 0)", right=4, title=f"{entry['label']} to {first['label']}"
-    )
-    for name, dice in (("mean", entry["mean"]), *entry["by_class"].items()):
-        shown.add_row(Text(name, "bold" if name == "mean" else ""), *_cells(dice))
+def _differences(result: dict[str, Any], entry: Entry) -> Table:
+    title = f"{entry['label']} to {result['datasets'][0]['label']}"
+    shown = table("class", _name(result), "difference", "95 %", "P(> 0)", right=4, title=title)
+    for name, values in (("mean", entry["mean"]), *entry["by_class"].items()):
+        shown.add_row(Text(name, "bold" if name == "mean" else ""), *_cells(values[_key(result)], values))
     return shown
 
 
-def _cells(dice: Entry) -> Iterator[Text]:
-    difference = dice["difference"]
+def _cells(value: float, values: Entry) -> Iterator[Text]:
+    difference = values["difference"]
     if difference["value"] is None:
         yield from map(Text, ("-", "-", "-", "-"))
         return
     if difference.get("never_predicted"):
-        yield from (Text(f"{dice['dice']:.4f}"), Text(_format_difference(difference["value"])), Text(NEVER, "yellow"))
+        yield from (Text(f"{value:.4f}"), Text(_format_difference(difference["value"])), Text(NEVER, "yellow"))
         yield Text("-")
         return
     style = "green" if difference["low"] > 0 else "red" if difference["high"] < 0 else ""
-    yield Text(f"{dice['dice']:.4f}")
+    yield Text(f"{value:.4f}")
     yield Text(_format_difference(difference["value"]), style)
     yield Text(f"{_format_difference(difference['low'])} to {_format_difference(difference['high'])}", style)
     yield Text(f"{difference['above_zero']:.2f}")

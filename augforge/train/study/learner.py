@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from augforge.progress import Progress
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from augforge.sample import Sample
     from augforge.store.dataset import Dataset
     from augforge.train.config import TrainConfig
-    from augforge.train.prediction.inference import Prediction
+    from augforge.train.labels.groups import LabelGroup
     from augforge.train.rundata import TrainAndVal
 
 
@@ -40,14 +40,16 @@ class TrainedModel:
     Attributes:
         outputs: the classes that it predicts, in order.
         threshold: probability from which a pixel is a class.
-        predict: predictions of samples, in order.
+        predict: predictions of samples, in order; of a classifier they are `LabelPrediction`.
         regions: classes that only weighed pixels in training.
+        groups: of the labels that a classifier predicts.
     """
 
     outputs: tuple[str, ...]
     threshold: float
-    predict: Callable[[Iterable[Sample]], Iterator[Prediction]]
+    predict: Callable[[Iterable[Sample]], Iterator[Any]]
     regions: tuple[str, ...] = ()
+    groups: tuple[LabelGroup, ...] = ()
 
 
 class ModelTrainer(Protocol):
@@ -79,6 +81,7 @@ def train_model(
     The model is the one at the end of the run, with the configured threshold. The best model and tuned thresholds would
     have been chosen by the very samples that the model is scored on here.
     """
+    from augforge.train.labels.predictor import label_predictor
     from augforge.train.loop import train
     from augforge.train.run import TrainingRun
 
@@ -86,4 +89,6 @@ def train_model(
         resume = (out / "run.json").exists()
         train([dataset], config, out, resume=resume, progress=progress, train_and_val=train_and_val)
     run = TrainingRun.open(out)
+    if run.spec.task == "classification":
+        return TrainedModel((), config.threshold, label_predictor(run, "last").predict, groups=run.spec.groups)
     return TrainedModel(run.outputs, config.threshold, run.predictor("last").predict, run.spec.regions)

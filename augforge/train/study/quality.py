@@ -9,6 +9,7 @@ minimum over the pixels of each class is followed by one over the classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -94,11 +95,19 @@ def write_table(table: pl.DataFrame, path: Path) -> None:
     write_text(path, table.write_csv(float_precision=6))
 
 
-def propose_drops(table: pl.DataFrame, path: Path, worst: int) -> list[str]:
+def propose_drops(
+    table: pl.DataFrame, path: Path, worst: int, why: Callable[[dict[str, object]], str] | None = None
+) -> list[str]:
     """Write the source images of the lowest label quality as a review file that drops them.
 
     It is a proposal: a person looks at the images, removes those whose labels are right, and names the file as the
     recipe's ``review``.
+
+    Args:
+        table: with the columns ``name`` and ``quality``.
+        path: of the file.
+        worst: number of source images.
+        why: the reason of a row; by default that of masks.
 
     Returns:
         their names, the worst first.
@@ -109,7 +118,7 @@ def propose_drops(table: pl.DataFrame, path: Path, worst: int) -> list[str]:
     if worst > table.height:
         raise TrainError(f"{worst} images to propose, but only {table.height} were judged. Ask for fewer")
     rows = table.sort("quality", "name").head(worst).rows(named=True)
-    verdicts = {row["name"]: {"verdict": "drop", "why": _why(row)} for row in rows}
+    verdicts = {row["name"]: {"verdict": "drop", "why": (why or _why)(row)} for row in rows}
     write_text(path, dump_yaml({"samples": verdicts}))
     return list(verdicts)
 

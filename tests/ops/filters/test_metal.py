@@ -29,10 +29,12 @@ Point = NDArray[np.float64]
 
 
 @cache
-def hand(seed: int, outlier: str = "none", size: int = SIZE, turned: bool = False) -> Sample:
+def hand(
+    seed: int, outlier: str = "none", size: int = SIZE, turned: bool = False, burnt: float | None = None
+) -> Sample:
     """A generated hand with its masks; the same hand, film and markers whatever the outlier."""
     traits = Traits.draw(np.random.default_rng([seed, 1]))
-    made = render_hand(np.random.default_rng(seed), size, traits, outlier=outlier, turned=turned)
+    made = render_hand(np.random.default_rng(seed), size, traits, outlier=outlier, turned=turned, burnt=burnt)
     polygons = [(HAND_BONES.index(name), [ring]) for name, ring in made.polygons.items() if len(ring) > 2]
     masks = bitmask.rasterise(polygons, size, size, len(HAND_BONES))
     return Sample(f"hand-{seed}", made.image, masks, bitmask.all_bits(len(HAND_BONES)))
@@ -182,6 +184,8 @@ PLACE = {
     "strip": None,
     "row": 1,
     "coarse": False,
+    "burnt": 0,
+    "solidity": 0.9,
     "share": 1e-3,
     "length": 0.1,
     "width": 0.03,
@@ -264,6 +268,16 @@ def test_metal_far_from_any_mask_is_left_out() -> None:
     elsewhere = replace(sample, masks=bitmask.keep(sample.masks, radius), known=radius)
     assert found(elsewhere) == []
     assert found(elsewhere, reach=1) != []
+
+
+@masked
+@pytest.mark.parametrize("seed", range(6))
+def test_plates_are_found_on_nearly_burnt_out_forearms_and_bone_is_none(seed: int, with_masks: bool) -> None:
+    plate, clean = (hand(seed, outlier, size=768, burnt=218 + 3 * seed) for outlier in ("plate", "none"))
+    at = changed(plate.image, clean.image)
+    regions = found(plate if with_masks else bare(plate))
+    assert max(overlap(region.box, at) for region in regions) > 0.4
+    assert found(clean if with_masks else bare(clean)) == []
 
 
 # Exposure, depth, noise, turns

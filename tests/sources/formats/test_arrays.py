@@ -51,6 +51,18 @@ def test_images_and_labels_of_idx_files(tmp_path: Path, end: str) -> None:
     assert not samples["train/000000"].known.any() and not (listing.warnings or listing.findings)
 
 
+def test_files_in_folders_of_their_own_names(tmp_path: Path) -> None:
+    """As Kaggle unpacks MNIST: each file in a folder of its name, and once more beside them, named with dots."""
+    for name, values in (("images-idx3", DIGITS), ("labels-idx1", np.array([3, 0, 2, 1, 0], np.uint8))):
+        put_idx(tmp_path / f"train-{name}-ubyte/train-{name}-ubyte", values)
+    (once, names) = (load(MNIST, tmp_path), [f"train/{number:06d}" for number in range(5)])
+    assert [*once] == names and label_of(once["train/000002"]) == [0, 0, 1, 0]
+    np.testing.assert_array_equal(once["train/000003"].image, DIGITS[3])
+    for name, values in (("images.idx3", DIGITS), ("labels.idx1", np.array([3, 0, 2, 1, 0], np.uint8))):
+        put_idx(tmp_path / f"train-{name}-ubyte", values)
+    assert [*load(MNIST, tmp_path)] == names
+
+
 def test_equal_images_and_labels_have_one_content_each(tmp_path: Path) -> None:
     found = {record.name: record.content for record in scan(MNIST, put_mnist(tmp_path)).records}
     assert found["t10k/000000"] == found["train/000000"]

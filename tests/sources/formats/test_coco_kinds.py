@@ -269,3 +269,75 @@ def test_links_that_no_annotation_names_stop_nothing(tmp_path: Path) -> None:
     (root / "images/P1").symlink_to(tmp_path / "P1")
     broken(root, "images/P1 is a link that leads to", "links: follow")
     assert len(scan(root, links="follow").records) == 2
+
+
+# ---- polygons and boxes ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("box", "apart"),
+    [
+        ([20, 10, 41, 31], False),
+        ([20, 10, 40, 30], False),
+        ([19.5, 9.5, 42, 32], False),
+        ([10, 5, 20.5, 15.5], True),  # of an image of half the size
+        ([2, 1, 15, 8], True),  # of another object
+        (["20", 10, 41, 31], False),  # no box at all
+        ([20, 10, 0, 0], False),
+    ],
+)
+def test_polygons_that_lie_elsewhere_than_their_boxes_are_told(tmp_path: Path, box: list[Any], apart: bool) -> None:
+    data = content("a.png", "b.png", ring=[20, 10, 60, 10, 60, 40, 20, 40])
+    for image, note in zip(data["images"], data["annotations"], strict=True):
+        image.update(width=96, height=72)
+        note["bbox"] = [20, 10, 41, 31]
+        makedata.put_image(tmp_path / image["file_name"], (96, 72))
+    data["annotations"][0]["bbox"] = box
+    put(tmp_path, "coco.json", data)
+    found = [each for each in scan(tmp_path).findings if each.kind == "polygons apart from their boxes"]
+    assert [each.names for each in found] == [("a",)] * apart
+    if apart:
+        assert (
+            "coco.json: the polygons of 1 of 2 annotations lie elsewhere than their bbox, such as in a"
+            in found[0].message
+        )
+
+
+def test_turned_boxes_are_told_where_they_are_drawn_upright(tmp_path: Path) -> None:
+    """CVAT writes the box before its turn, and the angle beside it."""
+    data = content("a.png", "b.png")
+    for note, angle in zip(data["annotations"], (30.0, 0.0), strict=True):
+        note.update(segmentation=[], bbox=[2, 2, 9, 5], attributes={"rotation": angle, "occluded": False})
+    put(tmp_path, "coco.json", data, "a.png", "b.png")
+    (found,) = scan(tmp_path, boxes="rectangle").findings
+    assert (found.kind, found.names) == ("turned boxes drawn upright", ("a",))
+    assert found.message.startswith("1 box in 1 image, such as a, are turned") and "format cvat" in found.remedy
+
+
+def test_a_single_slip_among_many_boxes_is_not_told(tmp_path: Path) -> None:
+    data = content("a.png")
+    note = {**data["annotations"][0], "bbox": [2, 2, 5, 4]}
+    data["annotations"] = [{**note, "id": i, "bbox": note["bbox"] if i else [12, 9, 5, 4]} for i in range(40)]
+    put(tmp_path, "coco.json", data, "a.png")
+    assert "polygons apart from their boxes" not in kinds(scan(tmp_path))
+
+
+def test_labelme_files_for_coco_are_called_so(tmp_path: Path) -> None:
+    for name in "ab":
+        put(tmp_path, f"{name}.json", {"shapes": [], "imagePath": f"{name}.png", "imageData": None}, f"{name}.png")
+    broken(tmp_path, "holds 2 annotation files", "looks like format labelme: if it is, set 'format: labelme'")
+
+
+def test_paths_of_another_machine_are_answered_with_the_images_that_are_there(tmp_path: Path) -> None:
+    """As Label Studio writes them: out of the root, or URL-encoded."""
+    put(tmp_path / "a", "coco.json", content("..\\..\\media\\upload\\4\\x.png"), "images/x.png")
+    broken(tmp_path / "a", "file_name ..\\..\\media", "leaves", "Correct the path", "that name, images/x.png: correct")
+    put(tmp_path / "b", "coco.json", content("a%20%C3%BC.png"), "images/a \u00fc.png")
+    broken(tmp_path / "b", "a%20%C3%BC.png does not exist", "There is an image of that name, images/a \u00fc.png")
+
+
+def test_exchanged_width_and_height_are_called_so(tmp_path: Path) -> None:
+    data = content("a.png")
+    data["images"][0].update(width=16, height=20)
+    put(tmp_path, "coco.json", data, "a.png")
+    broken(tmp_path, "a.png has 16x20 pixels, its image 20x16", "Width and height are exchanged: if the shapes fit")

@@ -204,12 +204,25 @@ def test_other_bad_masks(root: Path) -> None:
     assert rejected(KIND, root) == [("a", "no mask"), ("z", "no image")]
 
 
+def test_gray_bmp_masks_are_read(root: Path) -> None:
+    (root / "masks/a.png").unlink()
+    Image.fromarray(np.asarray(VALUES, np.uint8)).save(root / "masks/a.bmp")
+    classes, found = scan(KIND, root).classes, load(KIND, root)["a"]
+    for name, mask in masks_of(found, classes).items():
+        np.testing.assert_array_equal(
+            mask, int(name) == np.asarray(VALUES) if name.isdigit() else np.asarray(VALUES) == 255
+        )
+
+
 def test_lossy_and_foreign_masks(root: Path) -> None:
     (root / "masks/a.png").unlink()
     path = put_pixels(root / "masks/a.jpg", VALUES)
     broken(KIND, root, str(path), "is a JPEG, which changes values")
     path.unlink()
-    path = put_pixels(root / "masks/a.bmp", VALUES)
+    path = root / "masks/a.bmp"
+    picture = Image.fromarray(np.asarray(VALUES, np.uint8), mode="P")
+    picture.putpalette([(7 * i + 13) % 256 for i in range(768)])
+    picture.save(path)
     broken(KIND, root, str(path), "(bmp)")
     path.unlink()
     many = np.arange(2048, dtype=np.uint16).reshape(32, 64)
@@ -482,6 +495,16 @@ def test_lists_stand_above_folders(tmp_path: Path) -> None:
     assert splits == {"train/a": None, "train/b": "val", "val/c": "train", "val/d": "val", "test/e": "test"}
     splits = {record.name: record.split for record in scan(KIND, tmp_path, lists="lists", own_splits=False).records}
     assert set(splits.values()) == {None}
+
+
+def test_lists_may_name_image_files(tmp_path: Path) -> None:
+    for name in ("a", "b", "c.1"):
+        put_image(tmp_path / f"images/{name}.png")
+        put_palette(tmp_path / f"masks/{name}.png", VALUES)
+    put_text(tmp_path / "lists/train.txt", "a.png\r\n")
+    put_text(tmp_path / "lists/val.txt", "b.JPG \r\nc.1\r\n")
+    found = {record.name: record.split for record in scan(KIND, tmp_path, lists="lists").records}
+    assert found == {"a": None, "b": "val", "c.1": "val"}
 
 
 def test_a_list_without_any_mask_is_unlabelled(voc: Path) -> None:

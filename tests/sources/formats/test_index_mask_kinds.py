@@ -150,6 +150,14 @@ def test_grey_levels_are_told_and_a_threshold_reads_them(tmp_path: Path) -> None
         np.testing.assert_array_equal(polyp, blurred > 127)
 
 
+def test_resized_masks_of_several_classes_are_told(tmp_path: Path) -> None:
+    """Between values 6 and 12 come 7 to 11, along edges alone, however small the values are."""
+    classes = (SQUARE > 0) * 6 + block(3, 2, 12, 9, 6, SIZE)
+    small = cv2.resize(classes.astype(np.uint8), (40, 30), interpolation=cv2.INTER_AREA)
+    put(tmp_path, cv2.resize(small, SIZE, interpolation=cv2.INTER_LINEAR))
+    assert [*findings(tmp_path)] == ["grey levels in masks"]
+
+
 def test_a_threshold_reads_jpeg_masks(tmp_path: Path) -> None:
     put(tmp_path, SQUARE, suffix=".jpg")
     broken(KIND, tmp_path, "JPEG", "threshold", classes=["polyp"])
@@ -182,6 +190,17 @@ def test_numbers_of_objects_are_told_and_become_one_class(tmp_path: Path) -> Non
     for name, sample in load(KIND, tmp_path, instances=True, classes=["cell"]).items():
         (cell,) = masks_of(sample, ("cell",)).values()
         assert cell.sum() == 64 * {"a": 5, "b": 9, "c": 0}[name]
+
+
+def test_numbers_with_gaps_are_told_if_each_is_one_piece(tmp_path: Path) -> None:
+    """Objects at the border, or joined ones, were removed: the numbers have gaps, and no two masks the same ones."""
+    whole = [numbered(count) * (numbered(count) % 3 != 1) for count in (11, 17, 26)]
+    put(tmp_path / "objects", *whole)
+    message, remedy = findings(tmp_path / "objects")["masks that number objects"]
+    assert "masks/c.png has 17 of them, up to 26, and nearly each is one piece" in message
+    assert "instances: true" in remedy
+    put(tmp_path / "classes", *(np.hstack([mask[:, :32], mask[:, :32]]) for mask in whole))  # each value twice
+    assert not findings(tmp_path / "classes")
 
 
 def test_the_number_255_is_an_object_like_others(tmp_path: Path) -> None:

@@ -440,9 +440,9 @@ TWO = np.ones((2, 2), np.uint8)
     [
         (shape(label=None), "has no label"),
         (shape(label=""), "has no label"),
-        (shape(label="\ud800"), "has no label"),
+        (shape(label="\ud800"), "has the label"),
         (shape(kind="polygn"), "Did you mean 'polygon'?"),
-        (shape(kind=None), "is not drawn"),
+        (shape(kind=None), None),
         (shape(SQUARE[:2]), "2 points; expected 3 or more"),
         (shape([[1, NAN], *SQUARE]), "points are not"),
         (shape("1,2"), "points are not"),

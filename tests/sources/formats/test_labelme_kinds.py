@@ -115,6 +115,14 @@ def test_flags_become_label_vectors(tmp_path: Path) -> None:
     assert samples["a"].metadata == {"blurred": True, "left": False}
 
 
+def test_flags_that_are_given_are_no_labels_without_images(tmp_path: Path) -> None:
+    put(tmp_path, shape(OUTER), flags={"blurred": True, "left": False})
+    found = [each for each in scan(tmp_path, flags="labels").all_findings if each.kind == "label given to no image"]
+    assert [each.names for each in found] == [("left",)]
+    put(tmp_path, name="b", flags={"left": True})
+    assert not scan(tmp_path, flags="labels").all_findings
+
+
 def test_flags_and_shapes_go_together(tmp_path: Path) -> None:
     put(tmp_path, shape(OUTER), flags={"left": True})
     sample = load(tmp_path, flags="labels")["a"]
@@ -139,8 +147,8 @@ def test_other_json_beside_is_refused_with_its_reason(tmp_path: Path) -> None:
         ("coco/instances", "not a LabelMe file"),
     ]
     assert [record.name for record in listing.records] == ["a"]
-    assert [(found.kind, found.names) for found in listing.findings] == [
-        ("files left aside", ("classes.json", "coco/instances.json"))
+    assert [(found.kind, found.names) for found in listing.all_findings] == [
+        ("annotation files left aside", ("classes.json", "coco/instances.json"))
     ]
 
 
@@ -162,3 +170,35 @@ def test_base64_may_have_line_ends(tmp_path: Path) -> None:
     (tmp_path / "a.png").unlink()
     put_json(tmp_path / "a.json", {"shapes": [shape(OUTER)], "imageData": base64.encodebytes(whole).decode()})
     assert drawn(tmp_path).sum() == filled(OUTER).sum()
+
+
+def test_base64_may_be_a_data_url(tmp_path: Path) -> None:
+    put(tmp_path, shape(OUTER))
+    whole = base64.b64encode((tmp_path / "a.png").read_bytes()).decode()
+    (tmp_path / "a.png").unlink()
+    put_json(tmp_path / "a.json", {"shapes": [shape(OUTER)], "imageData": f"data:image/png;base64,{whole}"})
+    assert drawn(tmp_path).sum() == filled(OUTER).sum()
+
+
+# ---- labels and kinds ------------------------------------------------------------------------------------------------
+
+
+def test_a_kind_that_is_null_is_a_polygon(tmp_path: Path) -> None:
+    put(tmp_path, {**shape(OUTER), "shape_type": None})
+    assert drawn(tmp_path).sum() == filled(OUTER).sum()
+
+
+def test_a_label_that_is_a_number_is_called_so(tmp_path: Path) -> None:
+    put(tmp_path, {**shape(OUTER), "label": 3})
+    broken(tmp_path, "shape 1 has the label 3; expected a class name as text")
+    put(tmp_path, {**shape(OUTER), "label": ""})
+    broken(tmp_path, "shape 1 has no label;")
+
+
+def test_what_nobody_should_learn_from_is_told_where_it_becomes_a_class(tmp_path: Path) -> None:
+    put(tmp_path, shape(OUTER), {**shape(OUTER), "label": "__ignore__"})
+    (found,) = scan(tmp_path).all_findings
+    assert (found.kind, found.names) == ("ignored pixels are a class", ("__ignore__",))
+    assert "'class_map: {__ignore__: ignore}'" in found.remedy
+    listing = scan(tmp_path, class_map={"__ignore__": "ignore"})
+    assert not listing.all_findings and set(listing.classes) == {"ring", "ignore"}

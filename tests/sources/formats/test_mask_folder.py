@@ -407,7 +407,7 @@ def test_grey_levels_are_told_with_what_they_cover(tmp_path: Path) -> None:
     put_masks(tmp_path, blurred)
     put_pixels(tmp_path / "masks/heart/a.png", square)
     message, remedy = findings(tmp_path)["grey levels in masks"]
-    assert message.startswith("2 of 3 masks of heart hold more than two values, such as masks/heart/b.png with")
+    assert message.startswith("2 of 3 masks of heart hold more than one value besides 0, such as masks/heart/b.png")
     inside, half = 2 * (blurred > 0).sum(), 2 * (blurred > 127).sum()
     assert f"{inside} pixels where those above half of the brightest are {half}" in message
     assert "'threshold: 127'" in remedy
@@ -425,11 +425,36 @@ def test_resized_and_once_jpeg_masks_are_told(tmp_path: Path, make: str) -> None
     assert [*findings(tmp_path)] == ["grey levels in masks"]
 
 
-def test_plain_masks_and_numbered_objects_are_not_told(tmp_path: Path) -> None:
+def test_values_from_1_to_n_are_told_and_united(tmp_path: Path) -> None:
+    """Classes in one mask would be lost; numbers of objects are rightly united, which a person has to say."""
     numbered = block(2, 2, 9, 9, 1, (64, 48)) + block(20, 20, 30, 30, 2, (64, 48)) + block(40, 2, 50, 9, 3, (64, 48))
     put_masks(tmp_path, numbered)
+    found = findings(tmp_path)
+    message, remedy = found["masks of several values"]
+    assert [*found] == ["masks of several values"]
+    assert message.startswith("3 of 3 masks of heart hold more than one value besides 0, such as masks/heart/a.png")
+    assert "with 4 (0, 1, 2, 3), and all of them are heart" in message and "index-mask" in remedy
+    (heart,) = masks_of(load(KIND, tmp_path)["a"], ("heart",)).values()
+    np.testing.assert_array_equal(heart, numbered > 0)
+
+
+def test_a_ground_that_is_not_0_is_told_without_a_wrong_number(tmp_path: Path) -> None:
+    put_masks(tmp_path, np.maximum(block(2, 2, 9, 9, size=(64, 48)), 1))
+    message, _ = findings(tmp_path)["grey levels in masks"]
+    assert "hold more than one value besides 0, such as masks/heart/a.png with 2 (1, 255): every" in message
+
+
+def test_a_class_whose_masks_are_all_black_is_told(tmp_path: Path) -> None:
+    """As after a threshold for 255 on masks of 1: the class would never be there."""
+    put_masks(tmp_path, block(2, 2, 9, 9, 1, (64, 48)))
+    message, remedy = findings(tmp_path, threshold=127)["class drawn nowhere"]
+    assert message == "class 'heart' has no pixel in 3 masks of heart, whose largest value is 1"
+    assert "source.threshold" in remedy and not findings(tmp_path)
+
+
+def test_plain_masks_are_not_told(tmp_path: Path) -> None:
     put_masks(tmp_path, block(2, 2, 30, 30, size=(64, 48)), "lung")
-    put_masks(tmp_path, np.zeros((48, 64), np.uint8), "liver")
+    put_pixels(tmp_path / "masks/lung/a.png", np.zeros((48, 64), np.uint8))
     put_masks(tmp_path, np.full((48, 64), 255, np.uint8), "background")
     assert not findings(tmp_path)
 

@@ -584,6 +584,20 @@ def test_poses_are_no_polygons(root: Path) -> None:
     assert scan(KIND, root).findings == ()
 
 
+@pytest.mark.parametrize("keypoints", ["0.5 0.4 2 0.6 0.5 1", "0.5 0.4 2 0.6 0.5 1 0 0 0", "0.5 0.4 1 0.6 0.5 1"])
+def test_poses_with_visibility_are_known_without_kpt_shape(root: Path, keypoints: str) -> None:
+    put_text(root / "labels/train/a.txt", f"0 0.5 0.5 0.4 0.4 {keypoints}")
+    broken(KIND, root, f"a box and {len(keypoints.split()) // 3} keypoints with their visibility, a pose")
+
+
+@pytest.mark.parametrize(
+    "line", ["0 0 0 1 0 1 1 0 1 0 0", "0 0.5 0.5 1 0.5 1 1 0.5 1 0.5 1", "0 0.5 0.5 0.4 0.4 0.5 0.4 1.0 0.6 0.5 1.0"]
+)
+def test_polygons_along_the_border_are_no_poses(root: Path, line: str) -> None:
+    put_text(root / "labels/train/a.txt", line)
+    assert masks_of(load(KIND, root)["train/a"], ("cat", "dog"))["cat"].any()
+
+
 @pytest.mark.parametrize(
     "line", ["0 0.9 0.9 1.03 0.9 1.03 1.0", "0 -0.2 -0.2 0.3 -0.2 0.3 0.5", "0 0.5 0.5 1.4 0.5 1.4 1.4"]
 )

@@ -124,8 +124,11 @@ def test_half_turns_prove_nothing_and_are_told(kind: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("kind", ANNOTATE)
 def test_photos_that_contradict_each_other_are_read_as_they_fit(kind: str, tmp_path: Path) -> None:
     put(kind, tmp_path, {"a": (3, WIDE), "b": (6, TALL), "c": (6, WIDE)})
-    ((found, names),) = told(makedata.scan(kind, tmp_path))
+    (both, stored), (found, names) = told(makedata.scan(kind, tmp_path))
+    assert both == "EXIF orientation ignored" and [*map(name_of, stored)] == ["c"]
     assert found == "EXIF orientation not certain" and [*map(name_of, names)] == ["a"]
+    message = makedata.scan(kind, tmp_path).all_findings[0].message
+    assert "by the sizes, 1 were annotated upright, but" in message and "as stored, and each was read so" in message
     assert {name: pixels.shape for name, pixels in loaded(kind, tmp_path).items()} == {
         "a": (16, 20),
         "b": (20, 16),

@@ -22,6 +22,8 @@ from augforge.sources.scan.scanning import Scan
 _SUFFIXES = frozenset({"", ".gz", ".idx3-ubyte", ".idx1-ubyte"})
 _IMAGES = re.compile(r"^(.*?)[-_.]?images[-_.]idx3-ubyte(\.gz)?$")
 _LABELS = re.compile(r"^(.*?)[-_.]?labels[-_.]idx1-ubyte(\.gz)?$")
+_OWN_FOLDER = re.compile(r"([^/]+)/\1$")
+"""A file in a folder of its name, as Kaggle unpacks MNIST, beside a copy of each file without one."""
 
 
 @source
@@ -30,7 +32,7 @@ class MnistIdx(Source):
 
     Labels are the numbers in the files, 0 to the largest that occurs, or their ``names``. Files named t10k or test are
     the split test. Each image is a group of its own. There are no masks: the class table is ``ignore`` alone. If a file
-    is there both compressed and not, the one that is not is read.
+    is there both compressed and not, or also in a folder of its own name, one of the two is read.
     """
 
     adapter_version: ClassVar[int] = 1
@@ -54,12 +56,12 @@ ROOT/                          source.path
         scan = Scan(self, cache)
         scan.require_folder("")
         places = scan.walk("", _SUFFIXES, "an idx file", lambda place: any(p.match(place) for p in (_IMAGES, _LABELS)))
-        found = {match[1]: place for place in reversed(places) if (match := _IMAGES.match(place))}
+        found = _by_name(_IMAGES, places)
         if not found and not scan.bad_names:
             raise SourceError(
                 f"{self.root} holds no ...images-idx3-ubyte; expected\n{self.layout}\nCorrect source.path."
             )
-        for name, place in ((match[1], place) for place in places if (match := _LABELS.match(place))):
+        for name, place in _by_name(_LABELS, places).items():
             if name not in found:
                 scan.bad_sample(name, "no images", f"{self.root / place} has no file of images beside it. Add it.")
         files = [file for name, place in sorted(found.items()) if (file := self._read_file(scan, name, place, places))]
@@ -90,6 +92,12 @@ ROOT/                          source.path
         images = RECENT_FILES.get(path, "idx", partial(read_idx, path, 3), lambda array: array.nbytes)
         image = images[min(record.data["index"], len(images) - 1)]
         return load_from_array(self, record, np.ascontiguousarray(image.T if self.transposed else image))
+
+
+def _by_name(pattern: re.Pattern[str], places: list[str]) -> dict[str, str]:
+    """The first file of a kind by the name that begins those of its samples."""
+    bare = ((_OWN_FOLDER.sub(r"\1", place), place) for place in reversed(places))
+    return {match[1]: place for name, place in bare if (match := pattern.match(name))}
 
 
 def _read_labels(path: Path) -> list[int]:

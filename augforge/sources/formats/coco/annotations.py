@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -14,7 +14,7 @@ from augforge.sources.formats.coco.ids import REMEDY, CocoId, read_flag, require
 from augforge.sources.options import Boxes, Crowd
 from augforge.sources.raster import rle
 from augforge.sources.raster.fills import Fill
-from augforge.sources.raster.outlines import Outlines
+from augforge.sources.raster.outlines import Box, Outlines
 from augforge.sources.raster.shapes import DegeneratePolygon, Ring, box_ring, flat_ring, polygon_ring
 from augforge.sources.scan.documents import is_pixel
 
@@ -52,6 +52,9 @@ class AnnotatedEntry:
         drawn: the classes of the shapes.
         covering: the classes whose run lengths cover every pixel.
         outlines: where its polygons lie; they are compared with the image later, when its file was read.
+        turned: how many boxes that are drawn are turned, as CVAT says in ``attributes``.
+        boxed: how many annotations have polygons and a box.
+        apart: how many of these have their polygons elsewhere than their box.
         problem: the first error in its annotations.
         seen: the categories that are annotated in this image.
         negative: LVIS' ``neg_category_ids``: categories that somebody looked for and did not find. None in other files,
@@ -69,18 +72,25 @@ class AnnotatedEntry:
     drawn: set[str] = field(default_factory=set)
     covering: set[str] = field(default_factory=set)
     outlines: Outlines = field(default_factory=Outlines)
+    turned: int = 0
+    boxed: int = 0
+    apart: int = 0
     problem: str | None = None
     annotated: bool = False
 
-    def add(self, shapes: Iterable[tuple[str, Ring | str]], annotation: str) -> None:
-        """Add the shapes of one annotation, which messages call ``annotation``."""
+    def add(self, shapes: Iterable[tuple[str, Ring | str]], annotation: str, box: Any = None) -> None:
+        """Add the shapes of one annotation, which messages call ``annotation``, and which has that ``bbox``."""
+        bounds = []
         for name, shape in shapes:
             self.shapes.add(canonical_json([name, shape]))
             self.drawn.add(name)
             if not isinstance(shape, str):
-                self.outlines.add_ring(name, shape, annotation)
+                bounds.append(self.outlines.add_ring(name, shape, annotation))
             elif self.size is not None and rle.fills(shape, *self.size):
                 self.covering.add(name)
+        if bounds and is_box(box):
+            self.boxed += 1
+            self.apart += lie_apart(bounds, box)
 
     def facts(self, rules: AnnotationRules) -> dict[str, Any]:
         """What the listing needs, JSON-like; ``unknown`` are the classes that the image is not labelled for."""
@@ -91,6 +101,8 @@ class AnnotatedEntry:
             "drawn": sorted(self.drawn),
             "outlines": self.outlines.facts(),
             "covering": sorted(self.covering),
+            "boxes": [self.boxed, self.apart],
+            "turned": self.turned,
             "unknown": self._unknown_classes(rules),
             "problem": self.problem,
             "annotated": self.annotated,
@@ -113,6 +125,7 @@ def read_shapes(
     segmentation = entry.get("segmentation")
     if not segmentation:
         shapes: Iterator[Ring | str] = _box_shapes(entry.get("bbox"), where, rules)
+        image.turned += rules.boxes == "rectangle" and _is_turned(entry)
     elif isinstance(segmentation, list):
         shapes = _rings(segmentation, image, where, rules)
     elif isinstance(segmentation, dict):
@@ -169,11 +182,38 @@ def _box_shapes(box: Any, where: str, rules: AnnotationRules) -> Iterator[Ring |
             "for masks, or 'boxes: drop' to leave them out."
         )
     if rules.boxes == "rectangle":
-        if not (isinstance(box, list) and len(box) == 4 and all(map(is_pixel, box)) and min(box[2:]) > 0):
+        if not is_box(box):
             raise SourceError(f"{where}: bbox is not [x, y, width, height] in pixels, but {shorten(box)}. {REMEDY}")
         x, y, width, height = map(float, box)
         # A ring includes its corners, so a box of 5 pixels from x = 2 goes to x = 6.
         yield flat_ring(box_ring(x, y, x + width, y + height, rules.fill), where)
+
+
+def _is_turned(entry: Mapping[str, Any]) -> bool:
+    """Whether CVAT's export says that a box is turned: its ``bbox`` is the box before the turn."""
+    attributes = entry.get("attributes")
+    angle = attributes.get("rotation") if isinstance(attributes, Mapping) else None
+    return isinstance(angle, int | float) and angle % 360 != 0
+
+
+def is_box(value: Any) -> bool:
+    """Whether a value is [x, y, width, height] in pixels."""
+    return isinstance(value, list) and len(value) == 4 and all(map(is_pixel, value)) and min(value[2:]) > 0
+
+
+def lie_apart(bounds: Sequence[Box], box: Sequence[float]) -> bool:
+    """Whether the polygons of an annotation, given by the boxes around them, lie elsewhere than its ``bbox``.
+
+    So it is if the two boxes have less than half of their union in common, after each has grown by a pixel all round:
+    tools round differently.
+    """
+    x, y, width, height = box
+    edges = list(zip(*bounds, strict=True))
+    here = (min(edges[0]) - 1, min(edges[1]) - 1, max(edges[2]) + 1, max(edges[3]) + 1)
+    there = (x - 1, y - 1, x + width + 1, y + height + 1)
+    across, down = (max(0, min(here[i + 2], there[i + 2]) - max(here[i], there[i])) for i in range(2))
+    areas = sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (here, there))
+    return bool(3 * across * down < areas)
 
 
 def _run_lengths(segmentation: dict[str, Any], image: AnnotatedEntry, where: str) -> str:

@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from augforge.errors import some
+from augforge.errors import plural, some
 from augforge.sample import IGNORE
 from augforge.sources.formats.coco.layout import AnnotatedImage, AnnotationFile
 from augforge.sources.options import Crowd
 from augforge.sources.scan.mismatches import report_mismatched
 from augforge.sources.scan.scanning import Scan
+
+_APART = 0.05
+"""The share of polygons apart from their boxes from which on they are no slips of a few annotations."""
 
 
 def report_left_files(scan: Scan, read: Sequence[str], left: Sequence[str]) -> None:
@@ -39,6 +42,36 @@ def find_mismatched(scan: Scan, annotated: Mapping[str, AnnotatedImage]) -> set[
     names = {file.sample_name(place) for place, file in bare.items() if file.facts["orphans"]}
     report_mismatched(scan, names)
     return names
+
+
+def report_boxes_apart(scan: Scan, annotated: Mapping[str, AnnotatedImage]) -> None:
+    """Tell of polygons that lie elsewhere than their ``bbox``, as after images were resized, if more than a few do."""
+    boxes = {file.sample_name(place): (file.place, *facts["boxes"]) for place, (file, facts) in annotated.items()}
+    found = sorted(name for name, (_, _, apart) in boxes.items() if apart)
+    boxed, apart = (sum(counts[i] for counts in boxes.values()) for i in (1, 2))
+    if apart and apart >= _APART * boxed:
+        places = sorted({boxes[name][0] for name in found})
+        scan.find(
+            "polygons apart from their boxes",
+            f"{some(places)}: the polygons of {apart} of {boxed} annotations lie elsewhere than their bbox, such as in "
+            f"{found[0]}; the polygons are what is drawn",
+            "Correct the polygons if they are in per cent, of another image or of another size; accept it if only the "
+            "boxes are wrong",
+            found,
+        )
+
+
+def report_turned_boxes(scan: Scan, annotated: Mapping[str, AnnotatedImage]) -> None:
+    """Tell of boxes that are drawn upright although they are turned."""
+    turned = {file.sample_name(place): facts["turned"] for place, (file, facts) in annotated.items() if facts["turned"]}
+    if turned:
+        scan.find(
+            "turned boxes drawn upright",
+            f"{plural(sum(turned.values()), 'box')} in {plural(len(turned), 'image')}, such as {min(turned)}, are "
+            "turned by attributes.rotation, which COCO does not know, and were filled as if they were not",
+            "Export them as 'CVAT for images 1.1' and read that by format cvat, or leave them out by boxes: drop",
+            sorted(turned),
+        )
 
 
 def report_phantoms(scan: Scan, labels: Iterable[str]) -> None:

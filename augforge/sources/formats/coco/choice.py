@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from augforge.errors import SourceError, some
 from augforge.sources.core import Source
-from augforge.sources.scan.likely import layout_error
+from augforge.sources.scan.likely import layout_error, likely_hint
 from augforge.sources.scan.own_splits import is_split_name, own_split, split_folders
 from augforge.sources.scan.records import place_inside
 
@@ -54,7 +54,7 @@ def annotation_files(source: Source) -> ChosenFiles:
         place_inside(root, place, f"{root / place}: annotation file", source.follows_links)
     splits = [split_of(place) for place in read]
     if len({*splits}) < len(splits) or ("" in splits and "train" in map(_kind_of_split, splits)):
-        raise _several_files_error(root, places)
+        raise _several_files_error(source, places)
     _check_left_splits(root, left, {_kind_of_split(split) or "train" for split in splits})
     return ChosenFiles(read, [place for place in left if not _COMPANIONS & {*_words(place)}])
 
@@ -82,11 +82,12 @@ def _with_other_splits(read: list[str], places: list[str]) -> list[str]:
     return [place for place in places if place in read or place in further.values()]
 
 
-def _several_files_error(root: Path, places: list[str]) -> SourceError:
+def _several_files_error(source: Source, places: list[str]) -> SourceError:
     return SourceError(
-        f"{root} holds {len(places)} annotation files; expected one, or one per split, as train.json and val.json: "
-        f"{some(places, _SHOWN)}. Choose one, 'annotations: {places[0]}', or read several by format union, with an "
-        f"entry for each: '{{format: coco, path: PATH, annotations: {places[0]}, name: NAME}}'."
+        f"{source.root} holds {len(places)} annotation files; expected one, or one per split, as train.json and "
+        f"val.json: {some(places, _SHOWN)}. Choose one, 'annotations: {places[0]}', or read several by format union, "
+        f"with an entry for each: '{{format: coco, path: PATH, annotations: {places[0]}, name: NAME}}'."
+        f"{likely_hint(source)}"
     )
 
 

@@ -80,7 +80,7 @@ def read_facts(document: Mapping[str, Any], path: Path, rules: AnnotationRules) 
             except SourceError as error:
                 image.problem = str(error)
                 continue
-            image.add(shapes, f"annotation {number}")
+            image.add(shapes, f"annotation {number}", entry.get("bbox") if entry.get("segmentation") else None)
             category = require_id(entry["category_id"], "category_id")
             if shapes and rules.class_by_category[category] != IGNORE:
                 drawn[category] += 1

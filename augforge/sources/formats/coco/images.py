@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 from augforge.sources.core import Refused
 from augforge.sources.formats.coco.choice import json_files, split_of
@@ -17,6 +18,21 @@ from augforge.sources.scan.walking import is_below, outermost
 
 _TRIED = 100
 """Names that are sought in all the ways in which they may be written."""
+
+
+def by_file_name(places: Iterable[str]) -> dict[str, str]:
+    """The last of the places that have a file name, by that name."""
+    return {PurePosixPath(place).name: place for place in sorted(places)}
+
+
+def namesake(place: str, named: Mapping[str, str]) -> str:
+    """A sentence, after a space, on an image that is called as a missing one, whose name may be URL-encoded.
+
+    ``named`` is the places of images `by_file_name`.
+    """
+    name = PurePosixPath(place).name
+    found = named.get(name) or named.get(unquote(name))
+    return "" if found is None else f" There is an image of that name, {found}: correct file_name."
 
 
 def image_folder(root: Path, place: str, images: str | None, file_names: Iterable[str]) -> str:

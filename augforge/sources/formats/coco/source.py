@@ -21,14 +21,16 @@ from augforge.sources.formats.coco.annotations import AnnotationRules
 from augforge.sources.formats.coco.checks import (
     check_crowds,
     find_mismatched,
+    report_boxes_apart,
     report_left_files,
     report_orphans,
     report_phantoms,
+    report_turned_boxes,
     report_unlabelled_files,
 )
 from augforge.sources.formats.coco.choice import ChosenFiles, annotation_files, split_of
 from augforge.sources.formats.coco.file import category_names, names_of_images, read_document, read_facts
-from augforge.sources.formats.coco.images import find_images, image_folder
+from augforge.sources.formats.coco.images import by_file_name, find_images, image_folder, namesake
 from augforge.sources.formats.coco.layout import AnnotatedImage, AnnotationFile, leaves_root
 from augforge.sources.formats.coco.licences import licences_of_files, read_licences
 from augforge.sources.loading import draw_shapes, known_bits, load_image, make_sample
@@ -114,6 +116,8 @@ ROOT/                          source.path
             self._add_images(scan, file, places, annotated)
         report_unlabelled_files(scan, files)
         check_crowds(scan, files, self.crowd)
+        report_boxes_apart(scan, annotated)
+        report_turned_boxes(scan, annotated)
         self._refuse_unannotated(scan, files, places - annotated.keys())
         images = ((file.sample_name(place), place) for place, (file, _) in annotated.items() if place in places)
         facts = scan.image_facts(images)
@@ -167,7 +171,7 @@ ROOT/                          source.path
     def _kind(self) -> str:
         """What the cache calls `_read_facts`: it names everything besides the file that decides the result."""
         return (
-            f"coco@{self.adapter_version}, facts@10 {digest(*(getattr(self, option) for option in _READING_OPTIONS))}"
+            f"coco@{self.adapter_version}, facts@11 {digest(*(getattr(self, option) for option in _READING_OPTIONS))}"
         )
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
@@ -214,7 +218,7 @@ ROOT/                          source.path
             raise SourceError(
                 f"{self.root / below_root[0]} does not exist, and none of the {len(named)} images that "
                 f"{self.root / file.place} names is there. Add them, or correct source.images, the folder that "
-                "file_name is relative to, or source.annotations."
+                f"file_name is relative to, or source.annotations.{namesake(below_root[0], by_file_name(places))}"
             )
 
     def _add_images(
@@ -222,13 +226,16 @@ ROOT/                          source.path
     ) -> None:
         """Add the images of a file to ``annotated``, by their places; missing and duplicate ones are bad samples."""
         path = str(self.root / file.place)
+        named: dict[str, str] = {}
         for image in file.facts["images"]:
             file_name = image["file_name"]
             place = file.place_of(file_name)
             try:
-                place = place if place in places else place_inside(self.root, place, path, self.follows_links)
+                where = f"{path}: file_name {file_name}"
+                place = place if place in places else place_inside(self.root, place, where, self.follows_links)
             except SourceError as error:
-                scan.bad_sample(file_name, "leaves the root", str(error))
+                named = named or by_file_name(places)
+                scan.bad_sample(file_name, "leaves the root", f"{error}{namesake(place, named)}")
                 continue
             name, other = file.sample_name(place), annotated.get(place)
             if other is not None:

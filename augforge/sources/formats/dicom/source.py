@@ -154,8 +154,8 @@ ROOT/                          source.path
         if facts["frames"] > 1:
             data["frame"] = metadata["frame"] = int(name.removeprefix(f"{file}/"))
         group = patient_of(file, facts["patient"])
-        drawn = [mask[0] for mask in masks or ()] if self.masks is not None else None
         own = {**facts, "bytes": facts["bytes"] // facts["frames"]}
+        drawn = None if self.masks is None else [mask[0] for mask in masks or ()]
         return replace(make_record(name, place, own, content, group=group, data=data, drawn=drawn), metadata=metadata)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:

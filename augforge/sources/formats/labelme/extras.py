@@ -10,8 +10,11 @@ from augforge.errors import some
 from augforge.keys import digest
 from augforge.sources.core import Record, Refused
 from augforge.sources.formats.labelme import file as labelme_file
+from augforge.sources.plausibility.leaving import FILES_ASIDE
 from augforge.sources.scan.records import name_of
 from augforge.sources.scan.scanning import Scan
+
+_IGNORED = "__ignore__"
 
 
 def leave_foreign_files(
@@ -28,14 +31,23 @@ def leave_foreign_files(
             scan.refused.append(Refused(name, "not a LabelMe file", place))
     aside = [row.detail for row in scan.refused if row.reason == "not a LabelMe file"]
     if aside:
-        fact = f"{len(aside)} JSON files have nothing of LabelMe and were left aside: {some(aside)}"
-        scan.find("files left aside", fact, "move them out of the folder, or export them again", aside)
+        fact = f"{len(aside)} JSON file{'s have' if len(aside) > 1 else ' has'} nothing of LabelMe: {some(aside)}"
+        scan.find(FILES_ASIDE, fact, "move such files out of the folder, or export them again", aside)
 
 
 def report_background(scan: Scan, labels: Sequence[str]) -> None:
-    """Tell of a label for the background that becomes a class, although the recipe does not name it."""
+    """Tell of labels for the background, or for what nobody should learn from, that become classes unnoticed."""
+    named = {*scan.source.class_map, *(scan.source.classes or ())}
+    if _IGNORED in labels and _IGNORED not in named:
+        scan.find(
+            "ignored pixels are a class",
+            f"shapes are labelled {_IGNORED}, as LabelMe calls what nobody should learn from, and are drawn as a class "
+            "of that name",
+            f"set 'class_map: {{{_IGNORED}: ignore}}', or null to leave them out",
+            [_IGNORED],
+        )
     background = next((label for label in labels if label.strip("_") == "background"), None)
-    if background is not None and background not in {*scan.source.class_map, *(scan.source.classes or ())}:
+    if background is not None and background not in named:
         scan.find(
             "background is a class",
             f"shapes are labelled {background}, and are drawn as a class of that name",
@@ -49,4 +61,10 @@ def with_label(record: Record, names: tuple[str, ...]) -> Record:
     if not record.metadata or not names:
         return record
     label = [float(record.metadata.get(name, False)) for name in names]
-    return replace(record, content=digest(record.content, names, label), data={**record.data, "label": label})
+    given = [name for name, value in zip(names, label, strict=True) if value]
+    return replace(
+        record,
+        content=digest(record.content, names, label),
+        data={**record.data, "label": label},
+        drawn=None if record.drawn is None else (*record.drawn, *given),
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augforge.errors import SourceError, nearest
+from augforge.errors import SourceError, nearest, shorten
 from augforge.sources.raster import shapes
 from augforge.sources.raster.outlines import Box, Outlines, box_of
 from augforge.sources.raster.shapes import Part
@@ -22,6 +23,7 @@ from augforge.sources.scan.documents import MAX_PIXEL, is_point, read_json
 from augforge.sources.scan.images import decode, parse_header
 
 _REMEDY = "Correct or remove the shape."
+_DATA_URL = re.compile(r"\s*data:image/[a-z0-9.+-]+;base64,", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,8 @@ def read_shapes(
     for number, entry in enumerate(document["shapes"], start=1):
         label = entry.get("label")
         if not is_name(label):
-            raise SourceError(f"{path}: shape {number} has no label; expected a class name. Label or remove it.")
+            fact = "has no label" if label in (None, "") else f"has the label {shorten(label)}"
+            raise SourceError(f"{path}: shape {number} {fact}; expected a class name as text. Label or remove it.")
         try:
             if wanted(label):
                 found.append(_read_shape(entry, label, f"{path}: shape {number}, label '{label}'", widths))
@@ -157,13 +160,14 @@ def outlines_of(found: Iterable[Shape], names: Mapping[str, str], size: tuple[in
 
 
 def embedded_image(document: Mapping[str, Any], path: Path) -> bytes:
-    """The bytes in ``imageData``. Raises SourceError if they are missing or no base64; line ends are allowed in it."""
+    """The bytes in ``imageData``, which may have line ends or be a data URL. Raises SourceError if it is no base64."""
     return _decode_base64(document.get("imageData"), f"{path}: imageData")
 
 
 def _decode_base64(text: Any, where: str) -> bytes:
     try:
-        data = base64.b64decode("".join(text.split()), validate=True) if isinstance(text, str) else b""
+        bare = _DATA_URL.sub("", text, count=1) if isinstance(text, str) else ""
+        data = base64.b64decode("".join(bare.split()), validate=True)
     except ValueError:
         data = b""
     if not data:
@@ -187,7 +191,7 @@ _AT_LEAST = {"linestrip": 2}
 
 
 def _read_shape(entry: Mapping[str, Any], label: str, where: str, widths: Widths) -> Shape:
-    kind = entry.get("shape_type", "polygon")  # LabelMe 3 has no other kind, and writes none
+    kind = "polygon" if entry.get("shape_type") is None else entry["shape_type"]  # LabelMe 3 knows and writes no other
     if not isinstance(kind, str) or kind not in _SHAPE_PARTS:
         raise SourceError(
             f"{where}: shape_type {str(kind)!r:.40} is not drawn.{nearest(str(kind), _SHAPE_PARTS)} {_REMEDY}"

@@ -124,6 +124,21 @@ class VolumeClasses:
                 if class_ is not None and number in numbers:
                     yield number, class_
 
+    def classes_in(self, own: Mapping[str, Labels], k: int, nothing: str | None) -> list[str] | None:
+        """The classes in slice ``k`` of label volumes; None if that is not known, as of DICOM segments.
+
+        ``nothing`` is the digest of a slice without labels, where a folder names the class.
+        """
+        found: list[str | None] = []
+        for label, volume in own.items():
+            if nothing is not None:
+                found += [self.names[label]] if volume.facts["slices"][k] != nothing else []
+            elif "shown" in volume.facts:
+                found += [self.names.get(str(value)) for value in volume.facts["shown"][k]]
+            else:
+                return None
+        return [name for name in found if name is not None]
+
     def _missing(self, name: str) -> Iterator[str]:
         return (label for label, found in self.labels.items() if name not in found)
 

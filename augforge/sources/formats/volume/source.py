@@ -237,6 +237,7 @@ ROOT/                          source.path
                     "slice": k,
                 },
                 size=(width, height),
+                drawn=labels.classes_in(own, k, nothing),
             )
             yield replace(record, metadata={"slice": k})
 
@@ -244,8 +245,6 @@ ROOT/                          source.path
         if self.channels is None or self.edge == "repeat":
             return range(count)
         return range(max(0, -min(self.channels)), min(count, count - max(self.channels)))
-
-    # ---- loading ----
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         volumes = self._load_volumes(record)

@@ -226,6 +226,7 @@ def _read_shape(words: Sequence[str], names: Mapping[int, str], boxes: Boxes, wh
         )
     if len(values) == 5:
         return Shape(number, _read_box(values[1:], boxes, where), box=True)
+    _refuse_pose(words[1:], values[1:], where)
     points = [list(pair) for pair in zip(values[1::2], values[2::2], strict=False)]
     if len(values) % 2:
         require_area(points, where)
@@ -234,6 +235,23 @@ def _read_shape(words: Sequence[str], names: Mapping[int, str], boxes: Boxes, wh
         raise SourceError(f"{fact}; expected x y of 3 points or more. Correct or remove the line.")
     _check_bounds(points, where)
     return Shape(number, points)
+
+
+def _refuse_pose(words: Sequence[str], values: Sequence[float], where: str) -> None:
+    """Raise SourceError for a box and keypoints with visibility, x y 0 to 2, which could pass for a polygon.
+
+    It is one if the third numbers are whole and written so, and the keypoints lie in the box.
+    """
+    keypoints = list(zip(values[4::3], values[5::3], words[6::3], strict=False))
+    if not keypoints or len(values) % 3 != 1 or not {flag for *_, flag in keypoints} <= {"0", "1", "2"}:
+        return
+    x, y, width, height = values[:4]
+    seen = [(px, py) for px, py, flag in keypoints if flag != "0"]
+    if seen and all(abs(px - x) <= width / 2 + _SLACK and abs(py - y) <= height / 2 + _SLACK for px, py in seen):
+        raise SourceError(
+            f"{where}: a box and {len(keypoints)} keypoints with their visibility, a pose; expected a polygon. Export "
+            "the labels for segmentation, or correct the line."
+        )
 
 
 def _read_number(word: str, where: str) -> float:

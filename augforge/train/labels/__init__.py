@@ -1,0 +1,1 @@
+"""Classifiers: groups of labels, their losses, predictions, figures and studies."""

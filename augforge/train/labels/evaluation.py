@@ -1,0 +1,169 @@
+"""Evaluating a classifier: figures of every label, what is confused, and pictures of the worst samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from augforge.errors import TrainError
+from augforge.progress import Progress
+from augforge.report.show import save_png
+from augforge.store.dataset import Dataset
+from augforge.train.data.trainingset import label_vectors
+from augforge.train.evaluation.segmentation import ID_COLUMNS
+from augforge.train.labels.groups import (
+    LabelGroup,
+    Vectors,
+    labelled_rows,
+    predicted_labels,
+    select_labels,
+    slices,
+    true_labels,
+)
+from augforge.train.labels.pictures import confusion_picture, label_picture
+from augforge.train.labels.predictor import label_predictor
+from augforge.train.labels.scores import label_scores
+from augforge.train.run import TrainingRun, write_frame
+
+if TYPE_CHECKING:
+    from augforge.train.labels.predictor import LabelPrediction
+    from augforge.train.prediction.remaining import Remaining
+
+_SMALLEST = 1e-7
+"""A probability below it counts as this much in the loss of a sample."""
+
+
+def check_labels(run: TrainingRun, part: Dataset) -> None:
+    """Raise TrainError unless a dataset has the labels of a run, in any order; others if the run left some out."""
+    missing, more = sorted({*run.labels} - {*part.labels}), sorted({*part.labels} - {*run.labels})
+    if missing or (more and not run.config.label_groups):
+        raise TrainError(
+            f"{part.folder} has the labels {', '.join(part.labels) or 'none'}; expected those that the model was "
+            f"trained for: {', '.join(run.labels)}. Choose another dataset"
+        )
+
+
+def evaluate_labels(
+    run: TrainingRun,
+    parts: Sequence[Dataset],
+    remaining: Sequence[Remaining],
+    folder: Path,
+    worst: int,
+    progress: Progress,
+    **options: Any,
+) -> dict[str, Any]:
+    """Evaluate a classifier on the samples that have labels, and write tables and pictures to a folder.
+
+    The folder gets ``samples.parquet`` (label, probability, predicted labels and loss of each sample),
+    ``confusion-N.png`` for the N-th group, if it is one of alternatives, and ``worst-N.png``.
+
+    Args:
+        run: a classifier.
+        parts: samples of datasets.
+        remaining: by which steps those of each dataset are prepared first.
+        folder: to write into.
+        worst: number of samples with the highest loss to draw.
+        progress: advances with each sample.
+        options: of `label_predictor`.
+
+    Returns:
+        JSON-like: `label_scores`, ``labelled``, the number of samples with labels, ``thresholds`` of labels that are
+        judged by themselves, and ``worst``.
+    """
+    labelled = [part.where(pl.col("label").is_not_null()) for part in parts]
+    truth = np.concatenate(
+        [
+            select_labels(run.spec.groups, part.labels, label_vectors(part), part.index["name"].to_list())
+            for part in labelled
+        ]
+    )
+    predictions = chain.from_iterable(
+        label_predictor(run, steps=each.steps, **options).predict(part)
+        for part, each in zip(labelled, remaining, strict=True)
+    )
+    probabilities = np.array(_advance(predictions, progress), np.float64).reshape(truth.shape)
+    losses = sample_losses(run.spec.groups, probabilities, truth)
+    ids = pl.concat([part.index.select(*ID_COLUMNS, "label") for part in labelled])
+    write_frame(folder / "samples.parquet", _sample_table(run, ids, probabilities, losses))
+    result = label_scores(probabilities, truth, run.spec.groups, run.thresholds)
+    _draw_confusion(result, folder)
+    places = [(part, i) for part in labelled for i in range(len(part))]
+    chosen = np.argsort(-losses, kind="stable")[:worst].tolist()
+    drawn = _draw_worst(run, [(*places[i], probabilities[i], truth[i], losses[i]) for i in chosen], folder)
+    judged_alone = [label for group in run.spec.groups if group.multi for label in group.labels]
+    thresholds = dict(zip(run.labels, run.thresholds, strict=True))
+    return {
+        **result,
+        "labelled": len(truth),
+        "thresholds": {label: thresholds[label] for label in judged_alone},
+        "worst": drawn,
+    }
+
+
+def _advance(predictions: Iterable[LabelPrediction], progress: Progress) -> list[NDArray[np.float32]]:
+    rows = []
+    for each in predictions:
+        rows.append(each.probabilities)
+        progress.advance(1)
+    return rows
+
+
+def sample_losses(groups: Sequence[LabelGroup], probabilities: Vectors, truth: Vectors) -> NDArray[np.float64]:
+    """How surprising the labels of each sample are to the model, (N,): the mean of its groups' losses.
+
+    The loss of a single group is the cross entropy, that of others the mean over its labels of the binary one; 0 where
+    a sample is not labelled in a group.
+    """
+    likely = np.clip(probabilities, _SMALLEST, 1 - _SMALLEST)
+    losses = np.zeros((len(truth), len(groups)))
+    for column, (group, part) in enumerate(slices(groups)):
+        p, t = likely[:, part], truth[:, part]
+        entropy = -(t * np.log(p))
+        entropy = (entropy - (1 - t) * np.log(1 - p)).mean(axis=1) if group.multi else entropy.sum(axis=1)
+        losses[:, column] = np.where(labelled_rows(group, t), entropy, 0)
+    return np.asarray(losses.mean(axis=1))
+
+
+def _sample_table(
+    run: TrainingRun, ids: pl.DataFrame, probabilities: Vectors, losses: NDArray[np.float64]
+) -> pl.DataFrame:
+    """A row for each sample, with a struct of probabilities by label and the names of the predicted labels."""
+    by_label = pl.Struct(dict.fromkeys(run.labels, pl.Float64))
+    named = [dict(zip(run.labels, row, strict=True)) for row in probabilities.tolist()]
+    flags = predicted_labels(run.spec.groups, probabilities, run.thresholds)
+    names = [[label for label, flag in zip(run.labels, row, strict=True) if flag] for row in flags.tolist()]
+    return ids.with_columns(
+        probability=pl.Series(named, dtype=by_label),
+        predicted=pl.Series(names, dtype=pl.List(pl.String)),
+        loss=pl.Series(losses, dtype=pl.Float64),
+    )
+
+
+def _draw_confusion(result: dict[str, Any], folder: Path) -> None:
+    for stale in folder.glob("confusion-*.png"):
+        stale.unlink()
+    for number, (name, group) in enumerate(result["groups"].items(), start=1):
+        if group["confusion"] is not None:
+            path = folder / f"confusion-{number}.png"
+            save_png(confusion_picture(name, group["labels"], np.array(group["confusion"])), path)
+
+
+def _draw_worst(run: TrainingRun, samples: Sequence[Any], folder: Path) -> list[dict[str, Any]]:
+    """Draw samples with their true and predicted labels; return their names, losses and pictures."""
+    for stale in folder.glob("worst-*.png"):
+        stale.unlink()
+    drawn = []
+    for rank, (part, i, probabilities, truth, loss) in enumerate(samples, start=1):
+        sample = part[i]
+        true = true_labels(run.spec.groups, truth[None])[0]
+        predicted = predicted_labels(run.spec.groups, probabilities[None], run.thresholds)[0]
+        picture = label_picture(sample, run.labels, probabilities, predicted, true, float(loss))
+        save_png(picture, folder / f"worst-{rank}.png")
+        drawn.append({"name": sample.name, "loss": float(loss), "picture": f"worst-{rank}.png"})
+    return drawn
