@@ -31,6 +31,12 @@ NO_CLASSES = (IGNORE,)
 IDENTITY: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
 
 
+def is_reflection(matrix: Matrix) -> bool:
+    """Whether a matrix mirrors: its determinant is negative."""
+    (a, b, _), (d, e, _) = matrix
+    return a * e - b * d < 0
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Where an input of an op lies in its output.
@@ -39,11 +45,18 @@ class Placement:
         matrix: 2x3, input pixel (x, y, 1) to output pixel (x, y); pixel centres are at integers.
         clip: x0, y0, x1, y1 in output pixels, half-open: the input shows nowhere else.
         input: index of the op's input, 0 for the anchor.
+        mirrored: whether the input shows mirrored, where the matrix, which may be a fit, does not tell; else None.
     """
 
     matrix: Matrix
     clip: Box
     input: int = 0
+    mirrored: bool | None = None
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether the input shows mirrored: a reflection has a negative determinant, whatever its axis."""
+        return is_reflection(self.matrix) if self.mirrored is None else self.mirrored
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -102,7 +102,8 @@ Tta = Annotated[
 Swap = Annotated[
     list[str] | None,
     typer.Option(
-        help="Classes or labels that hflip exchanges, such as left-lung:right-lung; or none. May be repeated."
+        help="Classes or labels that mirrored views exchange, such as left-lung:right-lung, or none; by default the "
+        "sides that the run was trained with. May be repeated."
     ),
 ]
 Csv = Annotated[

@@ -125,7 +125,7 @@ def build(
     if dry_run:
         opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash, remember=False)
         reusable = dict(opened.pool.payloads)
-        pipeline = opened.pipeline(loaded.steps, jobs, progress)
+        pipeline = opened.pipeline(opened.recipe.steps, jobs, progress)
         outcome = opened.make_samples(pipeline, dry=True)
         return _foreseen_summary(compare_pictures(opened, pipeline, outcome, dry=True), pipeline, reusable)
     with writer_lock(folder), writing(folder):

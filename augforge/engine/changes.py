@@ -11,9 +11,12 @@ from typing import Any
 
 from augforge.catalogue import origin_of
 from augforge.errors import DatasetError, shorten
+from augforge.ops.mirror import step_may_mirror
+from augforge.ops.sidenames import Pair
 from augforge.recipe.recipe import Recipe
 from augforge.store.log import built_recipe
 from augforge.store.manifest import Manifest
+from augforge.store.sides import sides_of
 from augforge.yamlfile import override, parse_yaml
 
 
@@ -46,7 +49,8 @@ class RecipeSteps:
         """Those of a version: its recipe with the overrides of its last build."""
         data = built_recipe(folder, manifest).data
         tables = {"classes": manifest.classes, "labels": manifest.labels}
-        return cls(*_read(data), tables, manifest.ops, manifest.plugins, manifest.fitted, random_steps)
+        read = _read(data, sides_of(manifest).pairs)
+        return cls(*read, tables, manifest.ops, manifest.plugins, manifest.fitted, random_steps)
 
     @classmethod
     def of_recipe(cls, recipe: Recipe, tables: Mapping[str, Sequence[str]], fitted: Mapping[str, Any]) -> RecipeSteps:
@@ -60,11 +64,17 @@ class RecipeSteps:
         origins = {bound.name: bound.op.origin for _, bound in bounds.values()}
         origins[recipe.source.format] = origin_of(type(recipe.source).__module__)
         plugins = {name: origin for name, origin in origins.items() if origin}
-        return cls(*_read(file.data), tables, ops, plugins, fitted, lambda: drawing)
+        return cls(*_read(file.data, _sides_exchanged_by(recipe)), tables, ops, plugins, fitted, lambda: drawing)
 
 
-def _read(data: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], Any, dict[str, Any]]:
-    """Steps by their labels, seed, and the source's options, of a recipe's data."""
+def _sides_exchanged_by(recipe: Recipe) -> Sequence[Pair]:
+    """The sides of the source that steps exchange which say nothing of it themselves."""
+    said = (step.bound.exchange for step in recipe.steps if getattr(step.bound.params, "swap", ()) is None)
+    return next((each.classes + each.labels for each in said if each), ())
+
+
+def _read(data: Mapping[str, Any], sides: Sequence[Pair]) -> tuple[dict[str, dict[str, Any]], Any, dict[str, Any]]:
+    """Steps by their labels, seed, and the source's options, of a recipe's data; steps that mirror name the sides."""
     output = data.get("output") or {}
     given = [step for step in data.get("steps") or () if isinstance(step, dict)]
     if output.get("size") is not None:
@@ -74,12 +84,18 @@ def _read(data: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], Any, dict
     for step in given:
         name = str(step.get("op"))
         seen[name] += 1
-        steps[name if seen[name] == 1 else f"{name}.{seen[name]}"] = step
+        exchanged = sides and "swap" not in step and step_may_mirror(step)
+        more = {"swap": [list(pair) for pair in sides]} if exchanged else {}
+        steps[name if seen[name] == 1 else f"{name}.{seen[name]}"] = {**step, **more}
     return steps, data.get("seed", 0), _without_paths(data.get("source") or {})
 
 
+_WITHOUT_EFFECT = ("path", "licence", "sides")
+"""Options of a source that change no id of its samples."""
+
+
 def _without_paths(source: Mapping[str, Any]) -> dict[str, Any]:
-    plain = {key: value for key, value in source.items() if key not in ("path", "licence")}  # neither changes an id
+    plain = {key: value for key, value in source.items() if key not in _WITHOUT_EFFECT}
     if isinstance(plain.get("sources"), list):
         plain["sources"] = [_without_paths(each) for each in plain["sources"] if isinstance(each, dict)]
     return plain

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from augforge.cache.filecache import FileCache
 from augforge.engine.stratifying import group_members
-from augforge.errors import PlanError, nearest
+from augforge.errors import PlanError, nearest, some
+from augforge.ops.sides import SHOWN as SHOWN_SIDES
+from augforge.ops.sides import describe_pairs, pairs_as_yaml
 from augforge.planning.splits import Split
 from augforge.planning.stratify import EVERY
 from augforge.recipe.recipe import Accept, Recipe
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from augforge.engine.sourcetable import SourceTable
 
 NO_SUCH_SAMPLE = "review without effect"
+SIDES_FOUND = "sides found by name"
+SIDES_LEFT_OUT = "sides left out of swap"
 ACCEPTS_NOTHING = "accept without effect"
 _SHOWN = 10
 _MOST_NAMES = 100
@@ -82,6 +86,7 @@ def gather_findings(recipe: Recipe, listing: Listing, table: SourceTable, files:
     found = [
         *listing.all_findings,
         *_find_unknown_reviews(recipe, listing),
+        *_find_sides(recipe, listing),
         *_find_in_splits(recipe, listing, table, files),
     ]
     waiting = tuple(entry for entry in recipe.accept if entry.kind == ALIKE and recipe.split.compare == "auto")
@@ -135,6 +140,31 @@ def _find_uneven_strata(
     groups = {group: {name: n for name, n in counts.items() if name != EVERY} for group, counts in members.items()}
     splits = {record.group: dealt[record.name] for record in records}
     yield from find_uneven_strata(groups, splits, shares, split.tolerance)
+
+
+def _find_sides(recipe: Recipe, listing: Listing) -> Iterator[Finding]:
+    """Pairs that are exchanged only because of their names, and sides that a step's ``swap`` passes over."""
+    if not listing.sides.pairs:  # to find out what may mirror takes time
+        return
+    swaps = [getattr(step.bound.params, "swap", None) for step in recipe.steps if step.bound.may_mirror]
+    found = listing.sides.found
+    if found and None in swaps:
+        yield Finding(
+            SIDES_FOUND,
+            f"a mirror exchanges {describe_pairs(found)}, which only their names show to be sides",
+            f"Declare them in the source, `sides: {pairs_as_yaml(found)}`; or `sides: none`, to exchange nothing",
+            tuple(name for pair in found for name in pair),
+        )
+    said = [{name for pair in swap for name in pair} for swap in swaps if swap and swap != "none"]
+    sides = [name for pair in listing.sides.pairs for name in pair]
+    forgotten = tuple(name for name in sides if any(name not in names for names in said))
+    if forgotten:
+        yield Finding(
+            SIDES_LEFT_OUT,
+            f"a step's swap overrides the sides of the source and passes over {some(forgotten, SHOWN_SIDES)}",
+            "Add them to `swap`, or leave it out, and all sides are exchanged",
+            forgotten,
+        )
 
 
 def _find_unknown_reviews(recipe: Recipe, listing: Listing) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ def check_named(recipe: Recipe, listing: Listing) -> None:
     """Raise PlanError, with file, line and the nearest name, if a step names a class or column that is not there."""
     context = Context(listing.classes, listing.labels)
     for step in recipe.steps:
-        with placed(recipe, _path_of(recipe, step)):
+        with placed(recipe, path_of(recipe, step)):
             step.bound.params.check(context)
     if any(condition for step in recipe.steps for _, condition in _conditions(step)):
         metadata = {name for record in listing.records for name in record.metadata}
@@ -28,7 +28,7 @@ def check_named(recipe: Recipe, listing: Listing) -> None:
             for key, condition in _conditions(step):
                 judging = step if key == "condition" else step.probe(condition)  # as `where` does, a probe measures
                 own = [*getattr(judging.bound.params, "own_columns", ())]
-                at = (*_path_of(recipe, step), key)
+                at = (*path_of(recipe, step), key)
                 _check_condition(recipe, at, condition, [*measured, *own], metadata, listing)
 
 
@@ -41,7 +41,7 @@ def placed(recipe: Recipe, at: KeyPath) -> Iterator[None]:
         raise recipe.fail(_quoted_place(_value_at(recipe.file.data, at), at, str(error)), str(error)) from error
 
 
-def _path_of(recipe: Recipe, step: Step) -> KeyPath:
+def path_of(recipe: Recipe, step: Step) -> KeyPath:
     """Where a step stands; the resize of ``output.size`` stands under ``output``."""
     return ("steps", step.index - 1) if step.index <= len(recipe.file.data.get("steps") or ()) else ("output",)
 

@@ -13,10 +13,11 @@ from augforge.cache.filecache import FileCache
 from augforge.cache.work import PLACES, Payload, read_batches
 from augforge.engine.findings import Findings, brings_twins_together, gather_findings
 from augforge.engine.jobs import WorkerContext, step_errors
-from augforge.engine.named import check_named
+from augforge.engine.named import check_named, placed
 from augforge.engine.outcome import Outcome, Pool
 from augforge.engine.pipeline import Pipeline
 from augforge.engine.registering import with_registered_licence
+from augforge.engine.sides import settle_steps, with_sides
 from augforge.engine.sourcetable import SourceTable, source_table
 from augforge.errors import DatasetError, SourceError
 from augforge.files import file_sha256
@@ -146,7 +147,7 @@ def open_recipe(
     """
     files, libraries = FileCache(folder / "work" / "files.sqlite", trust=reuse and not rehash), library_versions()
     listing = list_source(recipe, files)
-    table = source_table(listing, recipe)
+    recipe, table = settle_steps(recipe, listing), source_table(listing, recipe)
     findings = gather_findings(recipe, listing, table, files)
     if enforce:
         findings.enforce(recipe)
@@ -158,9 +159,10 @@ def open_recipe(
 
 def list_source(recipe: Recipe, files: FileCache) -> Listing:
     """What the recipe's source holds. Raises SourceError, or PlanError if a step does not fit the class table."""
-    with step_errors(recipe.source.adapter(), "scan"):
+    with placed(recipe, ("source",)), step_errors(recipe.source.adapter(), "scan"):
         source, warning = with_registered_licence(recipe.source)
         listing = source.scan(files)
+    listing = with_sides(recipe, listing)
     if warning is not None:
         listing = replace(listing, warnings=(*listing.warnings, warning))
     check_named(recipe, listing)

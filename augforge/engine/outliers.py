@@ -102,7 +102,7 @@ def find_outliers(
     check_folder(folder, loaded.name)
     with writer_lock(folder, "outliers"):
         opened = open_recipe(loaded, folder)
-        steps = loaded.steps[: filters[-1].index]
+        steps = opened.recipe.steps[: filters[-1].index]
         pipeline = opened.pipeline(steps, execute.worker_count(jobs), progress or Silent())
         outcome = opened.make_samples(pipeline, encode=False)
     unreadable = {row.name for row in outcome.refused}

@@ -41,6 +41,7 @@ from augforge.store.manifest import (
     write_manifest,
 )
 from augforge.store.shard import Shard, ShardPlan, ShardRow, is_intact, plan_shards, write_shard
+from augforge.store.sides import SidesEntry
 from augforge.store.tables import count_reasons
 
 
@@ -128,6 +129,7 @@ def write_version(finished: Finished, written: VersionShards) -> Manifest:
         review=_review_entry(recipe),
         licences=_licence_entries(finished),
         findings=finding_entries(finished.findings, recipe.source),
+        sides=SidesEntry.model_validate(finished.listing.sides.to_json()),
         files=tables,
         shards=entries,
     )

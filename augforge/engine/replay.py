@@ -18,6 +18,7 @@ from augforge.engine.opening import Opened, list_source
 from augforge.engine.outcome import Outcome, Pool
 from augforge.engine.pipeline import Pipeline
 from augforge.engine.recorded import find_source, recorded_recipe
+from augforge.engine.sides import settle_steps
 from augforge.engine.sourcetable import source_table
 from augforge.errors import AugforgeError, DatasetError, SourceError
 from augforge.ops import OPS
@@ -80,7 +81,7 @@ def replay_sample(
             found.source = find_source(dataset.folder, dataset.manifest, source)
             recipe = recorded_recipe(dataset.folder, dataset.manifest, found.source, folder)
             opened = _open(dataset, recipe, folder)
-            _compare(dataset, position, opened, opened.pipeline(recipe.steps, jobs, progress or Silent()), found)
+            _compare(dataset, position, opened, opened.pipeline(opened.recipe.steps, jobs, progress or Silent()), found)
         except AugforgeError as error:
             found.reasons.insert(0, str(error))
     if found.verdict != "equal":
@@ -100,6 +101,7 @@ def _open(dataset: Dataset, recipe: Recipe, folder: Path) -> Opened:
         with suppress(OSError, pa.ArrowException, KeyError):  # without it, everything is measured again
             if is_table_intact(dataset.folder, dataset.manifest, dataset.manifest.ledger_path):
                 pool.ledger.load(dataset.folder / dataset.manifest.ledger_path)
+    recipe = settle_steps(recipe, listing)
     return Opened(recipe, folder, listing, source_table(listing, recipe), pool, libraries, files)
 
 

@@ -199,7 +199,7 @@ def _call_step(
     with failing_in(bound.label):
         rng = None
         if bound.op.draw is not None:
-            rng = rng_for(context.seed, bound.name, bound.occurrence, bound.params.declared(), names, copy)
+            rng = rng_for(context.seed, bound.name, bound.occurrence, bound.drawn_from(), names, copy)
         made = bound.call(inputs, context.op_context(bound), rng)
         if rng is not None:
             record["drawn"] = made.drawn

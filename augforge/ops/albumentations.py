@@ -24,14 +24,18 @@ from augforge.ops.albumentations_build import (
     resizes,
     seed_all,
 )
-from augforge.ops.core import Context, Examples, OpParams, op
-from augforge.sample import IDENTITY, Image, Matrix, Sample
+from augforge.ops.core import Context, Examples, op
+from augforge.ops.mirror import MirrorParams, exchanges_sides
+from augforge.ops.orientation import fit_affine, shows_mirrored
+from augforge.sample import Image, Placement, Sample, is_reflection
 
 _PROBES = {(64, 80): 8, (640, 720): 2, (2112, 2304): 1}
 """Sizes at which a transform is tried, and how often: chance may pass over what goes wrong."""
+MIRROR_TRIES, FEW_TRIES = 64, 8
+"""How often it is tried whether a transform mirrors, on the smallest images and on larger ones."""
 
 
-class Albumentations(OpParams):
+class Albumentations(MirrorParams):
     """A transform of Albumentations (Buslaev et al. 2020, doi:10.3390/info11020125) by its name there.
 
     ``{op: albumentations, name: Emboss, alpha: [0.2, 0.5]}``: every other key is a parameter of the transform and is
@@ -43,7 +47,8 @@ class Albumentations(OpParams):
     Where Resize, LongestMaxSize, SmallestMaxSize, RandomScale, RandomResizedCrop, RandomSizedCrop or CropAndPad shrink
     them, a pixel has each class that covers half of its area or more, as in `resize`, unless the image takes nearest
     pixels, too. The lineage holds the affine matrix that fits best and, as `matrix_residual_px`, the largest distance
-    in pixels by which it is off (null if hardly anything of the picture is left).
+    in pixels by which it is off (null if hardly anything of the picture is left). Where a transform mirrors, by an
+    axis, a diagonal or a negative scale, the sides are exchanged as by `hflip`; whether it may is tried beforehand.
 
     A transform is refused before any work if it cannot keep masks exact (it computes with their values, such as
     Morphological), needs more than the image (boxes, other images), or gives other numbers than uint8 or uint16
@@ -76,6 +81,13 @@ def _keeps_size(params: Albumentations) -> bool:
     return not make_pipeline(canonical_json(params.node()))[1]
 
 
+def _may_mirror(params: Albumentations) -> bool:
+    if params.swap is not None:  # a person knows, whatever chance passes over when it is tried
+        return True
+    return any(map(_mirrors, map(canonical_json, children_first(params.node()))))
+
+
+@exchanges_sides(_may_mirror)
 @op(
     "albumentations",
     Albumentations,
@@ -101,8 +113,11 @@ def albumentations(
     if origin is None:
         yield sample.derive(image, planes)
         return
-    matrix, residual = _fit_affine(origin)
-    yield sample.derive(image, planes, matrix=matrix, notes={"matrix_residual_px": residual})
+    matrix, residual = fit_affine(origin)
+    mirrored = shows_mirrored(origin)
+    told = mirrored if mirrored != is_reflection(matrix) else None
+    placement = Placement(matrix, (0, 0, image.shape[1], image.shape[0]), mirrored=told)
+    yield sample.derive(image, planes, placements=(placement,), notes={"matrix_residual_px": residual})
 
 
 @albumentations.draws
@@ -211,17 +226,17 @@ def _takes_16_bits(text: str, ndim: int) -> bool:
     return max(errors) < 2
 
 
-def _fit_affine(origin: NDArray[np.uint16]) -> tuple[Matrix, float | None]:
-    """The matrix from input to output pixels that fits best, and the largest distance in pixels by which it is off."""
-    step = max(1, min(origin.shape[:2]) // 48)
-    ys, xs = np.mgrid[0 : origin.shape[0] : step, 0 : origin.shape[1] : step]
-    source = (origin[ys, xs].reshape(-1, 2) - 1.0) / 2
-    shown = source[:, 0] >= 0
-    points = np.column_stack([source[shown], np.ones(int(shown.sum()))])
-    target = np.column_stack([xs.ravel(), ys.ravel()])[shown].astype(np.float64)
-    solution, _, rank, _ = np.linalg.lstsq(points, target, rcond=None)
-    if rank < 3:
-        return IDENTITY, None
-    off = float(np.abs(points @ solution - target).max())
-    a, d, b, e, c, f = (float(value) for value in np.round(solution, 6).ravel() + 0.0)
-    return ((a, b, c), (d, e, f)), round(off, 3)
+@lru_cache(maxsize=64)
+def _mirrors(text: str) -> bool:
+    """Whether a transform mirrors in any of several tries; False if it takes none of the tested sizes."""
+    if not make_pipeline(text)[1]:
+        return False
+    for size in _PROBES:
+        image, planes = np.zeros(size, np.uint8), np.zeros((*size, 1), np.uint8)
+        times = MIRROR_TRIES if size == next(iter(_PROBES)) else FEW_TRIES
+        try:
+            origins = [_transform(text, seed, image, planes)[2] for seed in range(times)]
+        except ValueError:
+            continue
+        return any(origin is not None and shows_mirrored(origin) for origin in origins)
+    return False

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from augforge.errors import PlanError
 from augforge.keys import canonical_json
+from augforge.ops.contract_mirrors import check_sides_are_exchanged
 from augforge.ops.contract_outputs import (
     KINDS,
     check_inputs_are_untouched,
@@ -216,4 +217,5 @@ RULES_OF_SAMPLES = (
     check_unlabelled_samples_stay_unlabelled,
     check_labels_pass_or_mix,
     check_placements_lead_to_the_pixels,
+    check_sides_are_exchanged,
 )

@@ -16,6 +16,7 @@ from augforge.errors import PlanError
 from augforge.keys import canonical_json, digest, rng_for
 from augforge.ops.bound import BoundOp
 from augforge.ops.core import Candidate, Context, Op, OpParams
+from augforge.ops.sides import Sides
 from augforge.sample import Drop, Sample
 
 LABELS = ("left", "right", "both")
@@ -174,8 +175,9 @@ class Call:
         return self.replay(self.drawn(), inputs)
 
     def replay(self, drawn: Any, inputs: Sequence[Sample] | None = None) -> list[Sample | Drop]:
-        """What the op makes of its inputs, or of others, with what was drawn before."""
-        return list(self.case.bound.call(inputs or self.inputs, self.context, drawn=drawn).results)
+        """What the op makes of its inputs, or of others, with what was drawn before, as if no name were a side."""
+        bound = self.case.bound.settle_sides(Sides(), self.context)
+        return list(bound.call(inputs or self.inputs, self.context, drawn=drawn).results)
 
     def samples(self) -> list[Sample]:
         """The samples among the results."""

@@ -46,6 +46,7 @@ from augforge.ops.hooks import (
     Fit,
     GiveSizes,
     Measure,
+    Mirror,
     Params,
     Size,
     Weigh,
@@ -121,6 +122,7 @@ class Op(Generic[Params]):
         measures_when, fits_when: whether these params need measuring, or fitting, at all.
         decides_alone: whether a filter's verdict on a sample does not depend on the others.
         moves: whether a filter may move samples to train with these params.
+        mirror: whether it may mirror with these params, and how sides are exchanged then; None if it never does.
     """
 
     name: str
@@ -144,6 +146,7 @@ class Op(Generic[Params]):
     weigh: Weigh[Params] | None = None
     decides_alone: bool = False
     moves: Callable[[Params], bool] = _never
+    mirror: Mirror | None = None
 
     def __str__(self) -> str:
         """Name, version and, for a plugin's op, where its code comes from: what ids hold of an op."""
@@ -228,7 +231,7 @@ def op(
     decided = exact if callable(exact) else (_always if exact else _never)
 
     def register(function: Apply[Params]) -> Op[Params]:
-        module = _module_of(function)
+        module = function.__module__
         made = Op(name, version, role, params, examples or Examples(), module, reads, decided, apply=function)
         return _register(made)
 
@@ -244,7 +247,7 @@ def filter_op(
         def decide_each(candidates: Sequence[Candidate], params: FilterParamsT, ctx: Context) -> Sequence[Flag | None]:
             return [function(candidate, params, ctx) for candidate in candidates]
 
-        made = _register_filter(name, params, version, examples, decide_each, _module_of(function))
+        made = _register_filter(name, params, version, examples, decide_each, function.__module__)
         made.decides_alone = True
         return made
 
@@ -268,7 +271,7 @@ def table_filter(
     """
 
     def register(function: DecideTable[FilterParamsT]) -> Op[FilterParamsT]:
-        made = _register_filter(name, params, version, examples, function, _module_of(function))
+        made = _register_filter(name, params, version, examples, function, function.__module__)
         made.decides_alone, made.moves = alone, moves
         return made
 
@@ -294,7 +297,3 @@ def _register(made: Op[Params]) -> Op[Params]:
         raise ValueError(f"op '{made.name}' has a parameter {hidden[0]}, which is a key of every step. Rename it")
     OPS.add(made.name, made, made.module)
     return made
-
-
-def _module_of(function: Callable[..., Any]) -> str:
-    return function.__module__

@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 
 import cv2
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from augforge import bitmask
 from augforge.bitmask import Planes
 from augforge.ops.core import Context, Examples, OpParams, Size, op
+from augforge.ops.mirror import MirrorParams, exchanges_sides
 from augforge.sample import Image, Matrix, Sample
 
 Length = Annotated[int, Field(ge=1, le=32767)]
@@ -138,34 +139,19 @@ def target_size(sizes: Sequence[Size], params: Resize) -> list[Size]:
     return [width_height(params.size)]
 
 
-class HFlip(OpParams):
+class HFlip(MirrorParams):
     """Mirror left and right: x' = W - 1 - x.
 
-    Classes that name a side must be exchanged with their counterpart: ``swap: [[left-lung, right-lung]]``.
+    A mirrored left hand looks like a right one, so classes and labels that name a side are exchanged with their
+    counterpart: those of the source's `sides`, those found by name, or those of `swap`.
     """
 
-    swap: tuple[tuple[str, str], ...] = Field((), description="pairs of left and right classes to exchange")
 
-    @model_validator(mode="after")
-    def _check_pairs(self) -> HFlip:
-        names = [name for pair in self.swap for name in pair]
-        duplicates = sorted({name for name in names if names.count(name) > 1})
-        if duplicates:
-            raise ValueError(f"swap names {duplicates[0]!r} twice; expected each class in one pair")
-        return self
-
-    def check(self, ctx: Context) -> None:
-        """Raise PlanError if a class is not in the table."""
-        ctx.check_classes(name for pair in self.swap for name in pair)
-
-
+@exchanges_sides()
 @op("hflip", HFlip, version=1, role="augment", examples=Examples([{}, {"swap": [["class-0", "class-1"]]}]))
 def hflip(inputs: Sequence[Sample], drawn: None, params: HFlip, ctx: Context) -> Iterator[Sample]:
-    """Mirror image and masks left and right, and exchange the classes of each pair."""
+    """Mirror image and masks left and right."""
     sample = inputs[0]
-    pairs = [(ctx.class_index(a), ctx.class_index(b)) for a, b in params.swap]
-    masks, known = bitmask.per_plane(lambda part: cv2.flip(part, 1), sample.masks), sample.known
-    if pairs:
-        masks, known = bitmask.swap_classes(masks, pairs), bitmask.swap_bits(known, pairs)
     matrix = ((-1.0, 0.0, sample.width - 1.0), (0.0, 1.0, 0.0))
-    yield sample.derive(cv2.flip(sample.image, 1), masks, matrix=matrix, known=known)
+    masks = bitmask.per_plane(lambda part: cv2.flip(part, 1), sample.masks)
+    yield sample.derive(cv2.flip(sample.image, 1), masks, matrix=matrix)

@@ -5,12 +5,14 @@ Parameters are positional, so that an op may name them as it likes. `Params` is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from augforge.ops.model import Candidate, Context, Flag, OpParams
+from augforge.ops.sides import Exchange
 from augforge.sample import Drop, Sample
 
 Params = TypeVar("Params", bound=OpParams)
@@ -101,3 +103,16 @@ class Weigh(Protocol[Params_contra]):
     def __call__(self, candidate: Candidate, params: Params_contra, ctx: Context, /) -> float:
         """Give the weight."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """That an op may mirror, and how the sides of what it mirrored are exchanged; see `augforge.ops.mirror`.
+
+    Attributes:
+        may: whether any output may be mirrored with these params.
+        exchange: the sample with its sides exchanged, in the tables of the context.
+    """
+
+    may: Callable[[Any], bool]
+    exchange: Callable[[Sample, Exchange, Context], Sample]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
@@ -11,39 +11,40 @@ from pydantic import Field, model_validator
 
 from augforge import bitmask
 from augforge.ops.core import Context, Examples, OpParams, Size, op
-from augforge.ops.geometry import Fill, HFlip, Length, make_canvas, width_height
-from augforge.ops.warp import map_centre, rotation_terms
+from augforge.ops.geometry import Fill, Length, make_canvas, width_height
+from augforge.ops.mirror import MirrorParams, exchanges_sides
+from augforge.ops.warp import MIRROR_DESCRIPTION, draw_mirror, map_centre, mirrored_terms, rotation_terms
 from augforge.sample import Placement, Sample
 
 
-class VFlip(HFlip):
+class VFlip(MirrorParams):
     """Mirror top and bottom: y' = H - 1 - y.
 
-    Like any mirror it turns a left hand into a right one, so classes that name a side must be exchanged with their
-    counterpart: ``swap: [[left-lung, right-lung]]``.
+    Like any mirror it turns a left hand into a right one, an upside-down one: the same as `hflip` and half a turn. So
+    sides are exchanged as they are by `hflip`.
     """
 
 
+@exchanges_sides()
 @op("vflip", VFlip, version=1, role="augment", examples=Examples([{}, {"swap": [["class-0", "class-1"]]}]))
 def vflip(inputs: Sequence[Sample], drawn: None, params: VFlip, ctx: Context) -> Iterator[Sample]:
-    """Mirror image and masks top and bottom, and exchange the classes of each pair."""
+    """Mirror image and masks top and bottom."""
     sample = inputs[0]
-    pairs = [(ctx.class_index(a), ctx.class_index(b)) for a, b in params.swap]
-    masks, known = bitmask.per_plane(lambda part: cv2.flip(part, 0), sample.masks), sample.known
-    if pairs:
-        masks, known = bitmask.swap_classes(masks, pairs), bitmask.swap_bits(known, pairs)
     matrix = ((1.0, 0.0, 0.0), (0.0, -1.0, sample.height - 1.0))
-    yield sample.derive(cv2.flip(sample.image, 0), masks, matrix=matrix, known=known)
+    masks = bitmask.per_plane(lambda part: cv2.flip(part, 0), sample.masks)
+    yield sample.derive(cv2.flip(sample.image, 0), masks, matrix=matrix)
 
 
 Quarters = Annotated[int, Field(ge=0, le=3)]
 _ROTATIONS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 
 
-class Transpose90(OpParams):
+class Transpose90(MirrorParams):
     """Turn by a drawn number of quarter turns, counter-clockwise: pixels are moved, none is interpolated.
 
     An odd number exchanges width and height; if both odd and even numbers may be drawn, the new size is left to chance.
+    With `mirror`, some pictures are mirrored left and right before they are turned, which gives all eight ways in which
+    a square fits onto itself. A turn leaves sides as they are; a mirrored picture exchanges them, as `hflip` does.
     """
 
     quarters: tuple[Quarters, ...] = Field(
@@ -51,31 +52,34 @@ class Transpose90(OpParams):
         min_length=1,
         description="numbers of quarter turns to draw from, each as likely; a single one is not left to chance",
     )
+    mirror: float = Field(0.0, ge=0, le=1, description=MIRROR_DESCRIPTION)
 
 
 def _has_one_shape(params: Transpose90) -> bool:
     return len({k % 2 for k in params.quarters}) == 1
 
 
+@exchanges_sides(lambda params: params.mirror > 0)
 @op(
     "transpose90",
     Transpose90,
     version=1,
     role="augment",
     exact=_has_one_shape,
-    examples=Examples([{}, {"quarters": [1, 3]}]),
+    examples=Examples([{}, {"quarters": [1, 3]}, {"quarters": [0, 1], "mirror": 0.5}]),
 )
-def transpose90(inputs: Sequence[Sample], drawn: dict[str, int], params: Transpose90, ctx: Context) -> Iterator[Sample]:
-    """Turn image and masks by the drawn number of quarter turns."""
-    sample, quarters = inputs[0], drawn["quarters"]
+def transpose90(inputs: Sequence[Sample], drawn: dict[str, Any], params: Transpose90, ctx: Context) -> Iterator[Sample]:
+    """Mirror image and masks if that was drawn, and turn them by the drawn number of quarter turns."""
+    sample, quarters, mirrored = inputs[0], drawn["quarters"], drawn.get("mirror", False)
     image, masks = sample.image, bitmask.contiguous(sample.masks)
+    if mirrored:
+        image, masks = cv2.flip(image, 1), bitmask.per_plane(lambda part: cv2.flip(part, 1), masks)
     if quarters:
         image = cv2.rotate(image, _ROTATIONS[quarters])
         masks = bitmask.per_plane(lambda part: cv2.rotate(part, _ROTATIONS[quarters]), masks)
     after = (image.shape[1], image.shape[0])
-    yield sample.derive(
-        image, masks, matrix=map_centre(rotation_terms(90 * quarters), (sample.width, sample.height), after)
-    )
+    terms = mirrored_terms(rotation_terms(90 * quarters), mirrored)
+    yield sample.derive(image, masks, matrix=map_centre(terms, (sample.width, sample.height), after))
 
 
 @transpose90.gives_sizes
@@ -88,9 +92,9 @@ def turned_sizes(sizes: Sequence[Size], params: Transpose90) -> list[Size]:
 @transpose90.draws
 def draw_quarters(
     rng: np.random.Generator, inputs: Sequence[Sample], params: Transpose90, ctx: Context
-) -> dict[str, int]:
-    """Draw a number of quarter turns."""
-    return {"quarters": params.quarters[int(rng.integers(len(params.quarters)))]}
+) -> dict[str, Any]:
+    """Draw a number of quarter turns, and whether to mirror first."""
+    return {"quarters": params.quarters[int(rng.integers(len(params.quarters)))], **draw_mirror(rng, params.mirror)}
 
 
 class Pad(OpParams):

@@ -18,11 +18,13 @@ from augforge import bitmask
 from augforge.lineage import compose
 from augforge.ops.core import Context, Examples, OpParams, Size, op
 from augforge.ops.geometry import Fill, check_ascending, check_fill
+from augforge.ops.mirror import MirrorParams, exchanges_sides
 from augforge.sample import Matrix, Placement, Sample
 
 Angle = Annotated[float, Field(ge=-360, le=360)]
 Range = tuple[float, float]
 Fit = Literal["crop", "scale", "expand"]
+MIRROR_DESCRIPTION = "chance that the picture is first mirrored left and right"
 FIT_DESCRIPTION = (
     "crop: keep the size and lose corners; scale: shrink until all is in view; expand: a canvas large enough for all"
 )
@@ -75,6 +77,17 @@ def rotation_terms(degrees: float) -> tuple[float, float, float, float]:
     for _ in range(int(quarters) % 4):
         c, s = -s, c
     return (c, s, -s, c)
+
+
+def mirrored_terms(terms: tuple[float, float, float, float], mirrored: bool) -> tuple[float, float, float, float]:
+    """The terms a, b, c, d of a left-right mirror, if there is one, and what is done after it."""
+    a, b, c, d = terms
+    return (-a, b, -c, d) if mirrored else terms
+
+
+def draw_mirror(rng: np.random.Generator, chance: float) -> dict[str, bool]:
+    """Draw whether to mirror; nothing is drawn, and no chance used up, where that is out of the question."""
+    return {"mirror": bool(rng.random() < chance)} if chance else {}
 
 
 def rotated_extent(size: Size, degrees: float) -> tuple[float, float]:
@@ -169,11 +182,12 @@ def draw_angle(rng: np.random.Generator, inputs: Sequence[Sample], params: Rotat
     return {"angle_deg": round(float(rng.uniform(*params.angle_range)), 4)}
 
 
-class Affine(OpParams):
+class Affine(MirrorParams):
     """Scale, shear, turn and shift by drawn amounts about the centre, in this order; the size stays.
 
     This is torchvision's RandomAffine with a shear along x. Shrinking is bilinear and not smoothed first: to shrink to
-    less than about half the size, use `resize`.
+    less than about half the size, use `resize`. With `mirror`, some pictures are mirrored first, and their sides are
+    exchanged as `hflip` does.
     """
 
     scale_range: tuple[float, float] = Field((0.9, 1.1), description="range of the factor, the same for both axes")
@@ -184,6 +198,7 @@ class Affine(OpParams):
         (-0.05, 0.05), description="range as a fraction of width and of height, drawn for each; positive right and down"
     )
     angle_range: tuple[Angle, Angle] = Field((0.0, 0.0), description="range in degrees, positive counter-clockwise")
+    mirror: float = Field(0.0, ge=0, le=1, description=MIRROR_DESCRIPTION)
     fill: Fill = Field(0, description="gray value where no image reaches")
 
     @model_validator(mode="after")
@@ -197,22 +212,24 @@ class Affine(OpParams):
         return self
 
 
+@exchanges_sides(lambda params: params.mirror > 0)
 @op(
     "affine",
     Affine,
     version=1,
     role="augment",
     examples=Examples(
-        [{}, {"scale_range": [0.5, 0.8], "angle_range": [-30, 30], "fill": 128}],
+        [{}, {"scale_range": [0.5, 0.8], "angle_range": [-30, 30], "fill": 128}, {"mirror": 0.5}],
         picture={"scale_range": [0.7, 1.1], "angle_range": [-25, 25]},
     ),
 )
 def affine(inputs: Sequence[Sample], drawn: dict[str, Any], params: Affine, ctx: Context) -> Iterator[Sample]:
-    """Scale and shear, then turn, then shift."""
+    """Mirror if that was drawn, scale and shear, then turn, then shift."""
     sample = inputs[0]
     size = (sample.width, sample.height)
     k, lean = drawn["scale"], math.tan(math.radians(drawn["shear_deg"]))
-    sheared = map_centre((k, -k * lean, 0.0, k), size, size)  # y grows downward: what is above moves to the right
+    shear = mirrored_terms((k, -k * lean, 0.0, k), drawn.get("mirror", False))
+    sheared = map_centre(shear, size, size)  # y grows downward: what is above moves to the right
     (a, b, c), (d, e, f) = compose(map_centre(rotation_terms(drawn["angle_deg"]), size, size), sheared)
     x, y = drawn["translate"]
     yield warp(sample, ((a, b, c + x * size[0]), (d, e, f + y * size[1])), size, params.fill)
@@ -220,7 +237,7 @@ def affine(inputs: Sequence[Sample], drawn: dict[str, Any], params: Affine, ctx:
 
 @affine.draws
 def draw_transform(rng: np.random.Generator, inputs: Sequence[Sample], params: Affine, ctx: Context) -> dict[str, Any]:
-    """Draw the factor, both angles in degrees, and the shift as shares of width and height."""
+    """Draw the factor, both angles in degrees, the shift as shares of width and height, and whether to mirror."""
 
     def draw_uniform(low_high: Range) -> float:
         return round(float(rng.uniform(*low_high)), 5)
@@ -230,4 +247,5 @@ def draw_transform(rng: np.random.Generator, inputs: Sequence[Sample], params: A
         "shear_deg": draw_uniform(params.shear_range),
         "angle_deg": draw_uniform(params.angle_range),
         "translate": [draw_uniform(params.translate_range), draw_uniform(params.translate_range)],
+        **draw_mirror(rng, params.mirror),
     }

@@ -38,7 +38,7 @@ def op_identity(bound: BoundOp) -> list[Any]:
     """
     fitted = bound.fitted if bound.op.weigh is None or bound.params.applies_fitted() else None
     revision = bound.params.revision()
-    return [str(bound.op), bound.label, bound.params.declared(), fitted, *([revision] if revision else [])]
+    return [str(bound.op), bound.label, bound.declared(), fitted, *([revision] if revision else [])]
 
 
 def seed_if_random(step: Step, seed: int) -> int | None:

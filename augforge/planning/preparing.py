@@ -15,14 +15,18 @@ class LeftOut(NamedTuple):
     reason: str
 
 
-def preparing_steps(steps: Sequence[Step]) -> tuple[list[Step], list[LeftOut]]:
+def preparing_steps(steps: Sequence[Step], *, sides: bool = False) -> tuple[list[Step], list[LeftOut]]:
     """The steps that every validation sample went through, in order; and those of them that cannot be repeated.
 
     That are ops that prepare and act on ``val``, as they do by default, and others that act on ``train`` and ``val``
     alike, such as CLAHE of Albumentations with ``on: [train, val, test]``. A step by chance, or one that keeps its
     inputs, prepares nothing: the model saw samples with and without it. Filters change no pixels.
+
+    Args:
+        steps: of a recipe.
+        sides: whether its data has left and right, which a mirror exchanges unless the step says otherwise.
     """
-    acting = [(step, _obstacle(step)) for step in steps if _prepares(step)]
+    acting = [(step, _obstacle(step, sides)) for step in steps if _prepares(step)]
     repeated = [step for step, obstacle in acting if not obstacle]
     return repeated, [LeftOut(step.bound.label, obstacle) for step, obstacle in acting if obstacle]
 
@@ -33,7 +37,7 @@ def _prepares(step: Step) -> bool:
     return splits is not None and splits <= {*step.on} and step.p == 1 and not step.keep_input
 
 
-def _obstacle(step: Step) -> str:
+def _obstacle(step: Step, sides: bool) -> str:
     """Why a step cannot be repeated on a single new image, and undone; empty if it can."""
     if step.bound.inputs > 1:
         return "it joins several samples to one"
@@ -41,6 +45,7 @@ def _obstacle(step: Step) -> str:
         return f"its condition chooses among the samples of a recipe: {step.where}"
     if step.copies > 1:
         return f"it makes {step.copies} copies of a sample"
-    if getattr(step.bound.params, "swap", ()) not in ((), "none"):
+    swap = getattr(step.bound.params, "swap", ())
+    if step.bound.may_mirror and (sides if swap is None else swap not in ((), "none")):
         return "it exchanges classes, which cannot be undone in the prediction"
     return ""

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from augforge.cache.filecache import FileCache
 from augforge.catalogue import Catalogue, empty_instance, origin_of, plugin_file
 from augforge.errors import SourceError, nearest
+from augforge.ops.sides import Swap, check_pairs
 from augforge.sample import Sample
 from augforge.sources.class_lists import CLASS_LISTS
 from augforge.sources.licences import Licence
@@ -57,6 +58,11 @@ class Source(BaseModel, ABC):
         None,
         description="licence of the data, its name or {name, url, attribution}; it goes with every sample, beside what "
         "the files say themselves",
+    )
+    sides: Swap | None = Field(
+        None,
+        description="pairs of classes, or of labels, that are the two sides of a body, which every mirror exchanges: "
+        "[[left-lung, right-lung]]; none: nothing is a side; null finds pairs by name (left/right, L/R)",
     )
     own_splits: bool = Field(
         True,
@@ -103,6 +109,12 @@ class Source(BaseModel, ABC):
                 )
             if not 1 <= len(value) <= 256:
                 raise ValueError(f"{len(value)} classes; expected 1 to 256")
+        return value
+
+    @field_validator("sides")
+    @classmethod
+    def _check_sides(cls, value: Swap | None) -> Swap | None:
+        check_pairs(value, "sides")
         return value
 
     @field_validator("licence")

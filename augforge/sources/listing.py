@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from augforge.cache.shelf import Shelf
+from augforge.ops.sides import Sides
 from augforge.sources.licences import Licence
 
 
@@ -120,6 +121,8 @@ class Listing:
         licences: the licences of the samples, by the keys that the records hold.
         findings: what the source itself found implausible, and told to people and machines.
         overall: what is implausible about the listing as a whole, whatever its format; see `sources.plausibility`.
+        sides: of a body, as far as the data itself states them, as a dataset does. A build completes them by the
+            option `Source.sides` and by names.
     """
 
     classes: tuple[str, ...]
@@ -130,6 +133,7 @@ class Listing:
     licences: Mapping[str, Licence] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     overall: tuple[Finding, ...] = ()
+    sides: Sides = field(default_factory=Sides)
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:

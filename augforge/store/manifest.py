@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from augforge.errors import DatasetError, shorten
 from augforge.files import sync_folder, write_text
 from augforge.keys import canonical_json, digest
+from augforge.store.sides import SidesEntry
 from augforge.store.values import SHARD_PATH, Count, DatasetName, Labels, Names, Sha256, SplitName, Version
+from augforge.store.values import Frozen as _Frozen
 
 FORMAT_VERSION = 2
 """Version of the on-disk format. Raise it when an older augforge can no longer read what this one writes."""
@@ -20,10 +22,6 @@ MAX_BYTES = 64 << 20
 """Of a manifest: that is some 300,000 shards."""
 READABLE_FORMATS = (1, 2)
 """Format 1 has no seal, no digests but those of shards and index, and no payload digests: it is read, but unchecked."""
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class RecipeEntry(_Frozen):
@@ -137,6 +135,7 @@ class Manifest(_Frozen):
     review: ReviewEntry | None = None
     licences: list[LicenceEntry] = Field(default_factory=list)
     findings: list[FindingEntry] = Field(default_factory=list)
+    sides: SidesEntry | None = None
     files: list[FileEntry] = Field(default_factory=list)
     shards: list[ShardEntry]
 

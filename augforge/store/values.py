@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from augforge.errors import shorten
+from augforge.ops.sides import check_pairs
 from augforge.sample import SPLITS
 
 SHARD_PATH = r"shards/[^/\\\x00-\x1f]+\.parquet"
 """Paths of shards: none leads out of the dataset."""
+
+
+class Frozen(BaseModel):
+    """Base of what a manifest is made of: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _check_split(value: str) -> str:
@@ -27,6 +34,11 @@ def _check_apart(value: list[str]) -> list[str]:
     return value
 
 
+def _check_pairs(value: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    check_pairs(value, "sides")
+    return value
+
+
 SplitName = Annotated[str, AfterValidator(_check_split)]
 Count = Annotated[int, Field(ge=0, lt=1 << 48)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -34,3 +46,4 @@ Names = Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length
 Labels = Annotated[list[str], AfterValidator(_check_apart)]
 DatasetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)]
 Version = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+SidePairs = Annotated[tuple[tuple[str, str], ...], AfterValidator(_check_pairs)]

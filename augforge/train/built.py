@@ -11,7 +11,6 @@ from augforge.store.log import last_build as last_entry
 from augforge.yamlfile import YamlFile
 
 if TYPE_CHECKING:
-    from augforge.lineage import Root
     from augforge.sources.core import Source
     from augforge.store.dataset import Dataset
 
@@ -58,17 +57,3 @@ def _source_path(dataset: Dataset, path: str | None) -> str:
             "the folder that the dataset was built in, or say where the source lies: --source PATH"
         )
     return str(Path(path).expanduser())
-
-
-def exchanges_classes(dataset: Dataset) -> bool:
-    """Whether a step of the dataset's recipe exchanges left and right classes when it mirrors.
-
-    Such a mirrored sample cannot be turned back to its source image: its classes would stay exchanged.
-    """
-    return any(step.get("swap") for step in built_recipe(dataset).data.get("steps") or ())
-
-
-def is_mirrored(root: Root) -> bool:
-    """Whether a sample shows its source image mirrored: its matrix has a negative determinant."""
-    (a, b, _), (d, e, _) = root.matrix
-    return a * e - b * d < 0

@@ -18,6 +18,7 @@ from augforge.planning.preparing import preparing_steps
 from augforge.planning.steps import Step, read_steps
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.store.log import built_recipe, last_build
+from augforge.store.sides import sides_of
 
 FILE = "preparation.json"
 _FORMAT = 1
@@ -131,7 +132,7 @@ class Preparation:
             earlier = _earlier(dataset, file.data["source"], depth)
         except (AugforgeError, LookupError, TypeError, ValueError, AttributeError) as error:
             return replace(own, unknown=f"the recipe of {dataset.name} {dataset.version} cannot be read: {error}")
-        prepared, left_out = preparing_steps(steps)
+        prepared, left_out = preparing_steps(steps, sides=bool(sides_of(dataset.manifest).pairs))
         return replace(
             own,
             steps=(*earlier.steps, *(PreparedStep.of_step(step, dataset, seed) for step in prepared)),

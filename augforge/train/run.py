@@ -176,7 +176,7 @@ class TrainingRun:
     def predictor(self, weights: WeightsName = "best", **options: Any) -> Predictor:
         """A predictor of this run's model on the best device here.
 
-        ``options`` are Predictor's own: batch_size, tta, window, steps.
+        ``options`` are Predictor's own: batch_size, tta, window, swap, steps.
         """
         from augforge.train.net.device import choose_device, choose_precision
         from augforge.train.prediction.inference import Predictor
@@ -184,8 +184,8 @@ class TrainingRun:
         device = choose_device("auto")  # the device of the training may not exist on this machine
         # fp16 is for CUDA alone; "auto" chooses what this device has.
         precision = choose_precision("auto" if self.config.precision == "fp16" else self.config.precision, device)
-        defaults = {"batch_size": self.config.data.batch_size, "window": self.window}
-        options = {**defaults, "exclusive": self.exclusive, **options}
+        own = {"batch_size": self.config.data.batch_size, "window": self.window, "sides": self.spec.sides}
+        options = {**own, "exclusive": self.exclusive, **options}
         return Predictor(self.model(weights), self.outputs, self.input, device, precision, **options)
 
 
@@ -240,6 +240,8 @@ def check_folder(run: TrainingRun, resume: bool, log: Log) -> None:
     if not resume:
         raise TrainError(f"{run.folder} holds a run already. Choose another --out, or let it go on: --resume")
     old, new = _decisive_settings(before), _decisive_settings(run)
+    if before.spec.sides is None:  # it was begun before augforge knew sides, and contradicts none
+        del new["sides"]
     changed = [
         f"{key} was {shorten(old.get(key))}, is {shorten(new.get(key))}" for key in new if old.get(key) != new[key]
     ]
@@ -253,6 +255,7 @@ def check_folder(run: TrainingRun, resume: bool, log: Log) -> None:
 def _decisive_settings(run: TrainingRun) -> dict[str, Any]:
     """All settings by key but those that no result depends on: paths of datasets, loading processes, checkpoints."""
     spec = {**asdict(run.spec), "datasets": [f"{each['name']} {each['version']}" for each in run.datasets]}
+    spec["sides"] = sorted(run.spec.sides.pairs) if run.spec.sides else []  # declared or found, they do the same
     keys = _flatten({**run.config.model_dump(mode="json"), **spec})
     return {key: value for key, value in keys.items() if key not in ("data.workers", "checkpoint_every")}
 

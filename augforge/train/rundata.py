@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from augforge.errors import TrainError, nearest, some
 from augforge.ops.core import Size
 from augforge.ops.geometry import width_height
+from augforge.ops.sides import warn_of_found_sides
 from augforge.sample import IGNORE
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.config import STRIDE, TrainConfig
 from augforge.train.data.inputspec import InputSpec, RunSpec
 from augforge.train.data.loading import TrainingBatches
+from augforge.train.data.online import online_steps
 from augforge.train.data.trainingset import TrainingSet, label_vectors
 from augforge.train.finetune import unused_weights
 from augforge.train.labels.groups import LabelGroup, absent_label_warnings, derive_groups, labels_of, main_figure
@@ -78,6 +80,7 @@ class RunData:
         self.warnings = [
             *doubts,
             *self._absent_class_warnings(),
+            *self._side_warnings(),
             *_shared_group_warnings(train, self.validation),
             *differing(self.preparations),
             *unused_weights(config.model.weights),
@@ -119,6 +122,7 @@ class RunData:
             input=choose_input_spec(self.config, self.training, device.type),
             regions=regions,
             monitor=main_figure(groups) if groups else choose_monitor(self.config, self.validation, outputs),
+            sides=self.training.sides,
         )
 
     def _regions(self) -> tuple[str, ...]:
@@ -132,6 +136,12 @@ class RunData:
         if both := sorted(weights.regions.keys() & weights.classes.keys()):
             raise TrainError(f"weights.classes: {both[0]} is one of weights.regions, so it is not learnt. Take it out")
         return tuple(name for name in classes if name in weights.regions)
+
+    def _side_warnings(self) -> Iterator[str]:
+        """A warning if online steps exchange what only its name shows to be a side."""
+        bounds = [step.bound for step in online_steps(self.config.data.online)]
+        if any(bound.may_mirror and getattr(bound.params, "swap", None) is None for bound in bounds):
+            yield from warn_of_found_sides(self.training.sides, "data.online exchanges", "swap: none in the step")
 
     def _absent_class_warnings(self) -> Iterator[str]:
         """A warning of classes without a pixel in training, if there are any; TrainError if that is all classes.

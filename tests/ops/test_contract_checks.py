@@ -143,6 +143,11 @@ def mirrors_untold(inputs: Any, drawn: Any, params: Any, ctx: Context) -> Iterat
     yield inputs[0].derive(inputs[0].image[:, ::-1].copy(), np.ascontiguousarray(inputs[0].masks[:, ::-1]))
 
 
+def mirrors(inputs: Any, drawn: Any, params: Any, ctx: Context) -> Iterator[Sample]:
+    sample, matrix = inputs[0], ((-1, 0, inputs[0].width - 1), (0, 1, 0))
+    yield sample.derive(sample.image[:, ::-1].copy(), sample.masks[:, ::-1].copy(), matrix=matrix)
+
+
 def gives_twice(inputs: Any, drawn: Any, params: Any, ctx: Context) -> Iterator[Sample]:
     yield from keep(inputs, drawn, params, ctx)
     yield from keep(inputs, drawn, params, ctx)
@@ -225,6 +230,7 @@ BROKEN: dict[str, tuple[Callable[[], Op[Any]], str, str]] = {
     ),
     "image only": (lambda: make_op(mirrors_image_only), PIXELS, "not where the matrix says"),
     "no matrix": (lambda: make_op(mirrors_untold), PIXELS, "not where the matrix says"),
+    "mirror without a word": (lambda: make_op(mirrors), "sides_are_exchanged", "say so by `exchanges_sides`"),
     "no placement": (lambda: make_op(changing(placements=lambda s: ())), PIXELS, "no placements"),
     "draws state": (lambda: drawing(lambda rng: next(state)), "draws", "from the same generator it draws"),
     "draws nothing": (lambda: drawing(lambda rng: 1), "draws", "16 copies all draw 1"),

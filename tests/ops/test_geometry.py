@@ -14,11 +14,10 @@ from pydantic import ValidationError
 
 from augforge import bitmask
 from augforge.errors import PlanError
-from augforge.ops import Context
+from augforge.ops import BoundOp, Context
 from augforge.ops.geometry import (
     HFlip,
     Resize,
-    hflip,
     letterbox_size,
     resize,
     sample_planes,
@@ -38,7 +37,7 @@ def call_resize(sample: Sample, **params: Any) -> Sample:
 
 
 def call_hflip(sample: Sample, **params: Any) -> Sample:
-    (made,) = hflip.apply([sample], None, HFlip.model_validate(params), CONTEXT)
+    (made,) = BoundOp("hflip", HFlip.model_validate(params)).call([sample], CONTEXT).results
     assert isinstance(made, Sample)
     return made
 

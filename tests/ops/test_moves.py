@@ -12,15 +12,15 @@ from pydantic import ValidationError
 
 from augforge import bitmask
 from augforge.errors import PlanError
-from augforge.ops import Context
-from augforge.ops.moves import Pad, Transpose90, VFlip, pad, transpose90, vflip
+from augforge.ops import BoundOp, Context
+from augforge.ops.moves import Pad, Transpose90, VFlip, pad, transpose90
 from augforge.sample import Sample
 
 CONTEXT = Context(class_names(9))
 
 
 def call_vflip(sample: Sample, **params: Any) -> Sample:
-    (made,) = vflip.apply([sample], None, VFlip.model_validate(params), CONTEXT)
+    (made,) = BoundOp("vflip", VFlip.model_validate(params)).call([sample], CONTEXT).results
     assert isinstance(made, Sample)
     return made
 

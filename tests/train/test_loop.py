@@ -131,6 +131,17 @@ def test_a_run_goes_on_with_its_own_configuration_alone(hands: Path, tmp_path: P
         train([hands], config("seed=5"), tmp_path / "run", resume=True)
 
 
+def test_a_run_that_was_begun_before_augforge_knew_sides_goes_on(hands: Path, tmp_path: Path) -> None:
+    whole = train([hands], config(), tmp_path / "whole")
+    with pytest.raises(Stop):
+        train([hands], config(), tmp_path / "run", progress=StopAt(1))
+    path = tmp_path / "run" / "run.json"
+    spec = json.loads(path.read_text())
+    assert spec.pop("sides") == {"stated": [], "found": [], "neutral": [], "alone": []}
+    path.write_text(json.dumps(spec))
+    assert train([hands], config(), tmp_path / "run", resume=True)["steps"] == whole["steps"]
+
+
 @pytest.mark.parametrize("files", [["state.pt"], ["model.safetensors"], ["progress.json"]])
 def test_a_damaged_checkpoint_is_named(hands: Path, tmp_path: Path, files: list[str]) -> None:
     settings = config("checkpoint_every=1")

@@ -20,11 +20,11 @@ from augforge.engine.builder import build
 from augforge.errors import TrainError
 from augforge.phantom import write_phantom
 from augforge.store.dataset import open_dataset
-from augforge.train.built import exchanges_classes
 from augforge.train.checkpoint import load_checkpoint
 from augforge.train.config import load_config
 from augforge.train.journal import read_journal
 from augforge.train.loop import train
+from augforge.train.mirrored import exchange_finder
 from augforge.train.prediction.inputs import list_inputs
 from augforge.train.run import TrainingRun
 
@@ -159,12 +159,12 @@ def test_a_dataset_without_validation_split_may_stand_beside_one_with(data: Path
     assert summary["best"]["mean_dice"] is not None
 
 
-def test_mirrored_samples_with_exchanged_classes_stand_for_themselves(data: Path, tmp_path: Path) -> None:
+def test_mirrored_samples_are_turned_back_with_their_classes(data: Path, tmp_path: Path) -> None:
     mirror = "{op: hflip, on: [train, val], keep_input: true, swap: [[finger-1, finger-2]]}"
     made(tmp_path, data, (mirror,), split="{val: [ID002]}")
     found = list_inputs(open_dataset(tmp_path / "out"), "val")
-    assert [target.name for target in found.targets if target.name.endswith("~hflip")], "not turned back to the source"
-    assert all(len(target.parts) == 1 for target in found.targets), "not averaged with the original"
+    parts = [[part.exchange for part in target.parts] for target in found.targets]
+    assert parts and all(sorted(each) == [(), (("finger-1", "finger-2"),)] for each in parts)
 
 
 def test_weights_can_be_read_by_others(hands: Path, tmp_path: Path) -> None:
@@ -178,6 +178,9 @@ def test_weights_can_be_read_by_others(hands: Path, tmp_path: Path) -> None:
 
 def test_an_override_of_the_build_counts_as_its_recipe(data: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", data, ("{op: hflip}",))
-    assert not exchanges_classes(open_dataset(build(recipe, tmp_path / "plain").folder))
+    plain = open_dataset(build(recipe, tmp_path / "plain").folder)
     swap = ["steps.0.swap=[[finger-1, finger-2]]"]
-    assert exchanges_classes(open_dataset(build(recipe, tmp_path / "swapped", overrides=swap).folder))
+    swapped = open_dataset(build(recipe, tmp_path / "swapped", overrides=swap).folder)
+    lineage = next(each for each in plain.index["lineage"] if each["roots"][0]["matrix"][0][0] < 0)
+    assert exchange_finder(plain)(lineage) == ()
+    assert exchange_finder(swapped)(lineage) == (("finger-1", "finger-2"),)

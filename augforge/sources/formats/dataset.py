@@ -17,6 +17,7 @@ from augforge.cache.work import PLACES, DamagedPayload, Payload
 from augforge.errors import DatasetError, SourceError
 from augforge.files import file_sha256, is_url
 from augforge.keys import digest
+from augforge.ops.sides import Sides
 from augforge.sample import Sample
 from augforge.sources.classes import ClassTable, class_table
 from augforge.sources.core import Listing, Record, Source, source
@@ -30,6 +31,7 @@ from augforge.store.codec import decode_image
 from augforge.store.dataset import Dataset
 from augforge.store.manifest import Manifest, read_manifest
 from augforge.store.remote import Remote
+from augforge.store.sides import sides_of
 from augforge.store.versionfiles import VersionFiles
 
 _COLUMNS = (
@@ -113,7 +115,11 @@ ROOT/                          source.path or URL, as augforge build made it
             for each in dataset.manifest.licences
         }
         records = self._make_records(scan, dataset, table, whole)
-        return scan.make_listing(records, table.names, dataset.labels)
+        return replace(scan.make_listing(records, table.names, dataset.labels), sides=self._sides(dataset))
+
+    def _sides(self, dataset: Dataset) -> Sides:
+        """The sides that the dataset was built with, under the names that ``class_map`` gives them."""
+        return sides_of(dataset.manifest).rename(lambda name: self.class_of(name) if name in dataset.classes else name)
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         names = record.data["classes"]

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, model_validator
 from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError, nearest
 from augforge.keys import digest
+from augforge.ops.sides import Sides
 from augforge.sample import Label, Sample
 from augforge.sources.core import SOURCES, Listing, Record, Refused, Source, source
 from augforge.sources.loading import with_ignore
@@ -22,6 +23,7 @@ from augforge.sources.options import REST, MetadataColumns
 from augforge.sources.plausibility.listed import OF_THE_WHOLE
 from augforge.sources.raster.remapping import remap_sample
 from augforge.sources.scan.scanning import Scan
+from augforge.sources.sides import stated_sides
 
 
 def _find_adapter(entry: dict[str, Any]) -> type[Source]:
@@ -187,7 +189,14 @@ source:                        in the recipe
             for number, (member, listing) in enumerate(zip(self.members, listings, strict=True))
             for record in listing.records
         )
-        return scan.make_listing(records, classes, labels)
+        return replace(scan.make_listing(records, classes, labels), sides=self._united_sides(listings))
+
+    def _united_sides(self, listings: Sequence[Listing]) -> Sides:
+        """The sides of all sources, under the union's names. Raises PlanError if they contradict each other."""
+        united = Sides()
+        for member, listing in zip(self.members, listings, strict=True):
+            united = united.unite(stated_sides(member.source, listing).rename(self._as_listed))
+        return united
 
     def refused_when_unreadable(self, record: Record, error: SourceError) -> Refused | None:
         member, inner = self._member_record(record)

@@ -63,7 +63,7 @@ class _Reader:
         self._weights = weights if weights is not None and weights.of_pixels else None
         self._context = Context(samples.classes, samples.labels)
         self._uint16, self._channels = samples.has_uint16, spec.channels if samples.has_colour else 1
-        self._online = Online(online_steps(data.online), self._context, len(samples), self._load)
+        self._online = Online(online_steps(data.online), self._context, len(samples), self._load, samples.sides)
         self._crop = None if data.crop is None else width_height(data.crop)
 
     def __getitem__(self, request: Request) -> _Item | AugforgeError:

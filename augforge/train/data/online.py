@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from augforge.errors import PlanError, TrainError
 from augforge.keys import rng_for
 from augforge.ops.bound import BoundOp
 from augforge.ops.core import Context
+from augforge.ops.sides import Sides
 from augforge.planning.steps import Step, read_step
 from augforge.sample import Sample
 from augforge.yamlfile import KeyPath, YamlFile
@@ -77,17 +79,27 @@ class Online:
         ctx: class and label table.
         count: how many samples there are.
         load: the sample of a position, 0..count - 1, as it is before the first step.
+        sides: which names a mirror exchanges; None to go by the names alone.
 
     Raises:
-        TrainError: a step does not fit the class table, or wants more partners than there are.
+        TrainError: a step does not fit the class table, mirrors sides that have no counterpart, or wants more partners
+            than there are.
     """
 
-    def __init__(self, steps: Sequence[Step], ctx: Context, count: int, load: Callable[[int], Sample]) -> None:
-        self._steps, self._ctx, self._count, self._load = steps, ctx, count, load
-        for step in steps:
-            self._check(step.bound)
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        ctx: Context,
+        count: int,
+        load: Callable[[int], Sample],
+        sides: Sides | None = None,
+    ) -> None:
+        self._ctx, self._count, self._load = ctx, count, load
+        known = Sides().complete(ctx.classes, ctx.labels) if sides is None else sides
+        self._steps = [replace(step, bound=self._settle(step.bound, known)) for step in steps]
 
-    def _check(self, bound: BoundOp) -> None:
+    def _settle(self, bound: BoundOp, sides: Sides) -> BoundOp:
+        """The op, checked, which knows what a mirrored picture exchanges."""
         inputs = bound.inputs
         if inputs > self._count and bound.params.when_fewer() == "refuse":
             raise TrainError(
@@ -96,6 +108,7 @@ class Online:
             )
         try:
             bound.params.check(self._ctx)
+            return bound.settle_sides(sides, self._ctx)
         except PlanError as error:
             raise TrainError(f"data.online: {bound.label}: {error}") from None
 
@@ -139,4 +152,6 @@ class Online:
             made = [made for made in bound.call(inputs, self._ctx, rng).results if isinstance(made, Sample)]
         except ValueError as error:
             raise TrainError(f"data.online: {bound.label} of sample '{inputs[0].name}': {error}") from error
-        return made[int(rng.integers(len(made)))] if made else inputs[0]
+        if not made:
+            return inputs[0]
+        return replace(made[int(rng.integers(len(made)))], placements=())  # they say nothing of the next step

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augforge.errors import TrainError
+from augforge.errors import PlanError, TrainError
+from augforge.ops.sides import Sides
 from augforge.sample import IGNORE, Sample
 from augforge.store.dataset import Dataset
+from augforge.store.sides import complete_sides
 
 
 class TrainingSet:
@@ -30,6 +32,7 @@ class TrainingSet:
         for other in datasets[1:]:
             _check_same_tables(first, other)
         self.classes, self.labels = first.classes, first.labels
+        self.sides = _united_sides(datasets)
         self._parts = list(datasets)
         self._ends = np.cumsum([len(part) for part in self._parts])
 
@@ -105,3 +108,14 @@ def _check_same_tables(first: Dataset, other: Dataset) -> None:
         facts = " and ".join(differences) or f"has the same {what} names in another order"
         expected = f"the {what} table of {first.folder}: {', '.join(table) or 'none'}"
         raise TrainError(f"{other.folder} {facts}; expected {expected}. Build both with the same list of classes")
+
+
+def _united_sides(datasets: Sequence[Dataset]) -> Sides:
+    """The sides of all datasets; TrainError if one pairs a name otherwise than another does."""
+    united = Sides()
+    for dataset in datasets:
+        try:
+            united = united.unite(complete_sides(dataset.manifest))
+        except PlanError as error:
+            raise TrainError(f"{dataset.folder}: {error}, in all datasets. Build them with the same `sides`") from None
+    return united.complete(datasets[0].classes, datasets[0].labels)

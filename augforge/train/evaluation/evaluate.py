@@ -74,11 +74,12 @@ def evaluate(
     remaining = [remaining_steps(run, part, as_is=as_is) for part in parts]
     if run.spec.task == "classification":
         result = evaluate_labels(run, parts, remaining, folder, worst, progress, **options)
+        own = result.pop("warnings")
     else:
         metrics = SegmentationMetrics(run.outputs, run.thresholds, surface_tolerance, worst, run.spec.regions)
-        _evaluate_segmentation(run, parts, remaining, metrics, progress, options)
+        own = _evaluate_segmentation(run, parts, remaining, metrics, progress, options)
         result = {"monitor": run.spec.monitor, **metrics.write(folder)}
-    warnings = [*_training_warnings(run, parts), *_tuning_warning(run, parts, split)]
+    warnings = [*dict.fromkeys(own), *_training_warnings(run, parts), *_tuning_warning(run, parts, split)]
     warnings += dict.fromkeys(text for each in remaining for text in each.warnings())
     facts = _describe(run, parts, split, remaining)
     report = {**facts, **result, "warnings": warnings, "folder": str(folder)}
@@ -133,13 +134,18 @@ def _evaluate_segmentation(
     metrics: SegmentationMetrics,
     progress: Progress,
     options: Any,
-) -> None:
+) -> list[str]:
+    """Evaluate all samples; what a person should know of how they were predicted."""
+    warnings: list[str] = []
     for part, steps in zip(parts, remaining, strict=True):
         to_predict, to_compare = tee(part)  # the predictor reads a batch ahead
-        predictions = steps.predictor(run, **options).predict(to_predict)
+        predictor = steps.predictor(run, **options)
+        warnings += predictor.warnings
+        predictions = predictor.predict(to_predict)
         for i, (sample, prediction) in enumerate(zip(to_compare, predictions, strict=True)):
             metrics.add(part, i, sample, prediction)
             progress.advance(1)
+    return warnings
 
 
 def _training_warnings(run: TrainingRun, parts: Sequence[Dataset]) -> list[str]:

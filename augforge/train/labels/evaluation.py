@@ -74,7 +74,7 @@ def evaluate_labels(
 
     Returns:
         JSON-like: `label_scores`, ``labelled``, the number of samples with labels, ``thresholds`` of labels that are
-        judged by themselves, and ``worst``.
+        judged by themselves, ``worst``, and ``warnings``.
     """
     labelled = [part.where(pl.col("label").is_not_null()) for part in parts]
     truth = np.concatenate(
@@ -83,10 +83,8 @@ def evaluate_labels(
             for part in labelled
         ]
     )
-    predictions = chain.from_iterable(
-        label_predictor(run, steps=each.steps, **options).predict(part)
-        for part, each in zip(labelled, remaining, strict=True)
-    )
+    predictors = [label_predictor(run, steps=each.steps, **options) for each in remaining]
+    predictions = chain.from_iterable(each.predict(part) for each, part in zip(predictors, labelled, strict=True))
     probabilities = np.array(_advance(predictions, progress), np.float64).reshape(truth.shape)
     losses = sample_losses(run.spec.groups, probabilities, truth)
     ids = pl.concat([part.index.select(*ID_COLUMNS, "label") for part in labelled])
@@ -103,6 +101,7 @@ def evaluate_labels(
         "labelled": len(truth),
         "thresholds": {label: thresholds[label] for label in judged_alone},
         "worst": drawn,
+        "warnings": [*dict.fromkeys(text for each in predictors for text in each.warnings)],
     }
 
 

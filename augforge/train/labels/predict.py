@@ -17,7 +17,7 @@ from augforge.train.labels.pictures import label_picture
 from augforge.train.labels.predictor import label_predictor
 from augforge.train.labels.table import LabelHeader, LabelRow, check_csv_labels, write_label_csv, write_labels
 from augforge.train.prediction.inputs import list_inputs
-from augforge.train.prediction.predict import PredictedTarget, predict_targets
+from augforge.train.prediction.predict import PredictedTarget, describe_origin, predict_targets, report_images
 from augforge.train.prediction.remaining import remaining_steps
 from augforge.train.prediction.submission import ImageName, use_file_names
 
@@ -69,10 +69,8 @@ def predict_labels(
     if csv is not None:  # reported now, not after hours of predicting
         check_csv_labels(run.labels)
         use_file_names((target.file for target in inputs.targets), image_name)
-    trained_on = [{"name": each["name"], "version": each["version"]} for each in run.datasets]
-    made_by: dict[str, Any] = {"run": run.folder.name, "trained_on": trained_on, "tta": list(options.get("tta") or ())}
-    made_by |= {"preparation": remaining.report()}
-    header = LabelHeader(run.spec.groups, run.thresholds, {**made_by, "images": inputs.origin})
+    origin = describe_origin(run, inputs, remaining, options.get("tta") or ())
+    header = LabelHeader(run.spec.groups, run.thresholds, origin)
     progress = progress or Silent()
     progress.start("predict", len(inputs.targets))
     rows = _label_rows(predict_targets(inputs, predictor, on_error), header, overlays, progress)
@@ -80,16 +78,9 @@ def predict_labels(
     if csv is not None:
         write_label_csv(out, csv, image_name)
     written = {"predictions": out, "csv": csv, "overlays": overlays}
-    return {
-        "run": str(run.folder),
-        "task": "classification",
-        "images": len(inputs.targets) - len(inputs.unreadable),
-        **{key: None if path is None else str(path) for key, path in written.items()},
-        "skipped": [*inputs.skipped, *inputs.unreadable],
-        "preparation": remaining.report(),
-        "warnings": remaining.warnings(),
-        "classes": classes,
-    }
+    warnings = [*predictor.warnings, *remaining.warnings()]
+    report = report_images(run, inputs, remaining, written)
+    return {**report, "task": "classification", "warnings": warnings, "classes": classes}
 
 
 def _label_rows(

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from augforge.errors import TrainError
+from augforge.ops.sides import Sides
 from augforge.sample import Sample
 from augforge.train.data.inputspec import InputSpec
 from augforge.train.labels.groups import LabelGroup, labels_of, slices
 from augforge.train.net.device import Precision, autocast, choose_device
 from augforge.train.prediction.preparing import prepare_whole
-from augforge.train.prediction.tta import Pairs, build_views
+from augforge.train.prediction.tta import Pairs, build_views, side_warnings
 from augforge.train.preparation import PreparedStep
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class LabelPredictor:
         precision: ``bf16`` and ``fp16`` by autocast.
         batch_size: images at a time.
         tta: test-time augmentations whose probabilities are averaged with the plain ones; see `tta.build_views`.
-        swap: pairs of left and right labels that a mirrored view exchanges; see `tta.build_views`.
+        swap, sides: pairs of labels that mirrored views exchange; see `tta.build_views`.
         steps: by which images are prepared first; see `prepare_whole`.
     """
 
@@ -63,11 +64,14 @@ class LabelPredictor:
         batch_size: int = 8,
         tta: Sequence[str] = (),
         swap: Pairs | None = None,
+        sides: Sides | None = None,
         steps: Sequence[PreparedStep] = (),
     ) -> None:
         self.network, self.groups, self.spec = network.to(device).eval(), tuple(groups), spec
         self.device, self.precision, self.batch_size = device, precision, batch_size
-        self._views, self._steps = build_views(tta, labels_of(groups), swap), tuple(steps)
+        self.outputs, self._steps = labels_of(groups), tuple(steps)
+        self._views = build_views(tta, self.outputs, swap, sides)
+        self.warnings = side_warnings(tta, self.outputs, swap, sides)
 
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
@@ -113,6 +117,7 @@ def label_predictor(run: TrainingRun, weights: WeightsName = "best", **options: 
         raise TrainError(f"{run.folder} predicts labels of whole images, without windows. Leave --window out")
     given = {
         "batch_size": run.config.data.batch_size,
+        "sides": run.spec.sides,
         **{key: each for key, each in options.items() if each is not None},
     }
     return LabelPredictor(run.model(weights), run.spec.groups, run.input, choose_device("auto"), **given)

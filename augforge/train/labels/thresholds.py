@@ -69,7 +69,8 @@ def tune_label_thresholds(
     progress = progress or Silent()
     progress.start("tune thresholds", len(part))
     remaining, rows = remaining_steps(run, part, as_is=as_is), []
-    for each in label_predictor(run, steps=remaining.steps, **options).predict(part):
+    predictor = label_predictor(run, steps=remaining.steps, **options)
+    for each in predictor.predict(part):
         rows.append(each.probabilities)
         progress.advance(1)
     classes = tune(run, np.array(rows), true_labels(run.spec.groups, truth), grid)
@@ -83,7 +84,7 @@ def tune_label_thresholds(
         "images": len(part),
         "mean_f1": {key: _mean([entry[key] for entry in tuned]) for key in ("before", "after")},
         "preparation": remaining.report(),
-        "warnings": remaining.warnings(),
+        "warnings": [*predictor.warnings, *remaining.warnings()],
         "classes": classes,
         "thresholds": {entry["name"]: entry["threshold"] for entry in classes},
     }

@@ -19,13 +19,14 @@ from augforge.bitmask import Planes
 from augforge.errors import MissingExtra, TrainError
 from augforge.lineage import Lineage, Root, compose
 from augforge.ops.geometry import scale_image, scale_matrix
+from augforge.ops.sides import Sides
 from augforge.sample import IDENTITY, Box, Matrix, Placement, Sample
 from augforge.train.data.inputspec import InputSpec
 from augforge.train.net.device import Precision, autocast
 from augforge.train.net.pixels import decide_exclusive
 from augforge.train.prediction.blend import blend
 from augforge.train.prediction.preparing import Preparer, View
-from augforge.train.prediction.tta import Pairs, average_views, build_views
+from augforge.train.prediction.tta import Pairs, average_views, build_views, side_warnings
 from augforge.train.preparation import PreparedStep
 
 Layer = NDArray[np.float32]
@@ -134,13 +135,16 @@ class Predictor:
         batch_size: images, or windows, at a time.
         tta: test-time augmentations whose probabilities are averaged with the plain ones; see `tta.build_views`.
         window: predict by sliding windows instead of the whole image at once.
-        swap: pairs of left and right classes that the augmentation ``hflip`` exchanges; see `tta.build_views`.
+        swap, sides: pairs of classes that mirrored views exchange; see `tta.build_views`.
         exclusive: whether classes exclude each other: then the most probable one reaches 0.5; see `decide_exclusive`.
         steps: preparing steps that samples go through first; see `preparing`. Predictions are of the samples all the
             same, at their own pixels.
+
+    Attributes:
+        warnings: what a person should know of its views.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - swap and sides are one thing said by two
         self,
         model: nn.Module,
         outputs: tuple[str, ...],
@@ -152,12 +156,14 @@ class Predictor:
         tta: Sequence[str] = (),
         window: Window | None = None,
         swap: Pairs | None = None,
+        sides: Sides | None = None,
         exclusive: bool = False,
         steps: Sequence[PreparedStep] = (),
     ) -> None:
         self.model, self.outputs, self.spec = model.to(device).eval(), outputs, spec
         self.device, self.precision, self._exclusive = device, precision, exclusive
-        self.batch_size, self.window, self._views = batch_size, window, build_views(tta, outputs, swap)
+        self.batch_size, self.window, self._views = batch_size, window, build_views(tta, outputs, swap, sides)
+        self.warnings = side_warnings(tta, outputs, swap, sides)
         self.preparer = Preparer(steps, outputs, self._predict_views) if steps else None
 
     @torch.inference_mode()

@@ -23,15 +23,22 @@ from augforge.sources.loading import load_image, make_sample
 from augforge.sources.scan.records import make_record, name_of
 from augforge.sources.scan.scanning import Scan
 from augforge.store.dataset import Dataset, open_dataset
-from augforge.train.built import exchanges_classes, is_mirrored
+from augforge.train.mirrored import Pairs, exchange_finder
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A sample to predict: how to load it, and where the target lies in it; None if the sample is the target."""
+    """A sample to predict.
+
+    Attributes:
+        load: loads it.
+        root: where the target lies in it; None if the sample is the target.
+        exchange: pairs of classes that are exchanged in it, compared with the target.
+    """
 
     load: Callable[[], Sample]
     root: Root | None = None
+    exchange: Pairs = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +153,14 @@ def _from_source(source: Source) -> Inputs:
 def _from_dataset(dataset: Dataset, split: str | None) -> Inputs:
     """The source images that samples show; a sample without a single root (see below) is a target of its own."""
     part = dataset if split is None else dataset.split(split)
-    samples_of: dict[str, list[tuple[int, Root | None]]] = {}
-    for row, (name, root) in enumerate(_single_roots(part)):
-        samples_of.setdefault(root.name if root else name, []).append((row, root))
+    samples_of: dict[str, list[tuple[int, Root | None, Pairs]]] = {}
+    for row, (name, root, exchange) in enumerate(_single_roots(part)):
+        samples_of.setdefault(root.name if root else name, []).append((row, root, exchange))
     targets = [
         Target(
             name,
             name + suffix_of(part.payload(samples[0][0])[0]),
-            tuple(Part(partial(part.__getitem__, row), root) for row, root in samples),
+            tuple(Part(partial(part.__getitem__, row), root, exchange) for row, root, exchange in samples),
         )
         for name, samples in sorted(samples_of.items())
     ]
@@ -161,12 +168,12 @@ def _from_dataset(dataset: Dataset, split: str | None) -> Inputs:
     return Inputs(origin | ({"split": split} if split else {}), targets, [], dataset)
 
 
-def _single_roots(dataset: Dataset) -> Iterator[tuple[str, Root | None]]:
-    """The name of each sample, and where the only source image that it shows lies in it.
+def _single_roots(dataset: Dataset) -> Iterator[tuple[str, Root | None, Pairs]]:
+    """The name of each sample, where the only source image that it shows lies in it, and what is exchanged in it.
 
-    None if it shows several, or is mirrored with left and right classes exchanged: it cannot be turned back.
+    None if it shows several, or if nobody can tell what is exchanged: it cannot be turned back.
     """
-    exchanged = exchanges_classes(dataset)
+    find_exchange = exchange_finder(dataset)
     for name, lineage in dataset.index.select("name", "lineage").iter_rows():
-        roots = [Root.from_json(root) for root in lineage["roots"]]
-        yield name, None if len(roots) != 1 or (exchanged and is_mirrored(roots[0])) else roots[0]
+        exchange = find_exchange(lineage) if len(lineage["roots"]) == 1 else None
+        yield name, None if exchange is None else Root.from_json(lineage["roots"][0]), exchange or ()

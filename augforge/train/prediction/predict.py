@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
@@ -23,10 +23,11 @@ from augforge.report.show import save_png, show_samples
 from augforge.report.tables import plural, table
 from augforge.sample import Image, Sample
 from augforge.train.labels.tables import render_label_predictions
+from augforge.train.mirrored import exchange_back
 from augforge.train.prediction.blend import blend, covered_pixels
 from augforge.train.prediction.inference import Layer, Prediction, Window
 from augforge.train.prediction.inputs import Inputs, Target, list_inputs
-from augforge.train.prediction.remaining import remaining_steps, render_preparation
+from augforge.train.prediction.remaining import Remaining, remaining_steps, render_preparation
 from augforge.train.prediction.submission import ImageName, use_file_names, write_csv
 from augforge.train.prediction.table import ImagePrediction, TableHeader, encode_image, write_predictions
 from augforge.train.prediction.tta import Pairs
@@ -71,8 +72,8 @@ def predict(
 
     Predictions of a dataset's samples are turned back, by the lineage, to the pixels of the source image that the
     sample shows. If several samples show a pixel, such as overlapping windows, it gets the mean of their probabilities;
-    if none does, nothing is predicted there. A sample that shows several source images, such as a mosaic, or that was
-    mirrored with its left and right classes exchanged, is predicted in its own pixels, under its own name.
+    if none does, nothing is predicted there. What was mirrored is mirrored back, and its sides are exchanged back. A
+    sample that shows several source images, such as a mosaic, is predicted in its own pixels, under its own name.
 
     Images that were not prepared as the model's own samples were, as raw images are not, go through the same steps
     first; see `remaining.remaining_steps`. What is written is of the images themselves all the same.
@@ -84,9 +85,8 @@ def predict(
         csv: a contest's CSV to write in addition: ``image_name,class,rle``.
         image_name: in the CSV, with folders or without.
         split: of a dataset.
-        window, tta, swap: see `Predictor`.
+        window, tta, swap, weights: see `Predictor` and `TrainingRun.model`.
         probabilities: keep those above 0.3 in the table, for ensembles of means; see `table`.
-        weights: which networks of the run; see `TrainingRun.model`.
         overlays: folder for a PNG of each image with its predicted classes.
         batch_size: images or windows at a time; None is that of training.
         as_is: images do not go through the preparing steps of the run's datasets.
@@ -115,10 +115,7 @@ def predict(
     predictor = remaining.predictor(run, **{key: value for key, value in options.items() if value is not None})
     if csv is not None:  # names that are not unique should be reported now, not after hours of predicting
         use_file_names((target.file for target in inputs.targets), image_name)
-    trained_on = [{"name": each["name"], "version": each["version"]} for each in run.datasets]
-    made_by = {"run": run.folder.name, "trained_on": trained_on, "tta": list(tta), "images": inputs.origin}
-    made_by |= {"preparation": remaining.report()}
-    header = TableHeader(run.outputs, run.thresholds, made_by, probabilities)
+    header = TableHeader(run.outputs, run.thresholds, describe_origin(run, inputs, remaining, tta), probabilities)
     progress = progress or Silent()
     progress.start("predict", len(inputs.targets))
     # Lazily, one after the other: images are loaded, predicted and written while the table asks for the next one.
@@ -127,19 +124,34 @@ def predict(
     if csv is not None:
         write_csv(out, csv, image_name)
     written = {"predictions": out, "csv": csv, "overlays": overlays}
+    warnings = [*predictor.warnings, *remaining.warnings()]
+    return {**report_images(run, inputs, remaining, written), "warnings": warnings, "classes": classes}
+
+
+def describe_origin(run: TrainingRun, inputs: Inputs, remaining: Remaining, tta: Sequence[str]) -> dict[str, Any]:
+    """What a table of predictions says of where they come from."""
+    trained_on = [{"name": each["name"], "version": each["version"]} for each in run.datasets]
+    made_by = {"run": run.folder.name, "trained_on": trained_on, "tta": list(tta), "images": inputs.origin}
+    return {**made_by, "preparation": remaining.report()}
+
+
+def report_images(
+    run: TrainingRun, inputs: Inputs, remaining: Remaining, written: Mapping[str, Path | None]
+) -> dict[str, Any]:
+    """What was predicted, which files were skipped, and what was written."""
     return {
         "run": str(run.folder),
         "images": len(inputs.targets) - len(inputs.unreadable),
         **{key: None if path is None else str(path) for key, path in written.items()},
         "skipped": [*inputs.skipped, *inputs.unreadable],
         "preparation": remaining.report(),
-        "warnings": remaining.warnings(),
-        "classes": classes,
     }
 
 
 class Pairing(Protocol):
     """What predicts samples one by one."""
+
+    outputs: tuple[str, ...]
 
     def pairs(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, Any]]:
         """Each sample with its prediction, in order."""
@@ -171,6 +183,10 @@ def predict_targets(
     for first_pair in pairs:  # asking for the first pair loads its target; the target's other pairs follow
         target = loaded.popleft()
         samples, predictions = zip(first_pair, *islice(pairs, len(target.parts) - 1), strict=True)
+        predictions = tuple(
+            exchange_back(each, part.exchange, predictor.outputs)
+            for each, part in zip(predictions, target.parts, strict=True)
+        )
         if len(predictions) > 1:  # all windows of an image are in memory together: half the precision, half the memory
             predictions = tuple(each.half() for each in predictions)
         yield PredictedTarget(target, samples, predictions)

@@ -72,7 +72,8 @@ def tune_thresholds(
     progress = progress or Silent()
     progress.start("tune thresholds", len(part))
     remaining = remaining_steps(run, part, as_is=as_is)
-    for sample, prediction in remaining.predictor(run, **options).pairs(part):
+    predictor = remaining.predictor(run, **options)
+    for sample, prediction in predictor.pairs(part):
         tuning.add(prediction.layers(), truth_of(sample, part.classes, run.outputs, run.spec.regions))
         progress.advance(1)
     classes = tuning.classes(run.config.threshold)
@@ -85,7 +86,7 @@ def tune_thresholds(
         "images": len(part),
         "mean_dice": {key: _mean([entry[key] for entry in tuned]) for key in ("before", "after")},
         "preparation": remaining.report(),
-        "warnings": remaining.warnings(),
+        "warnings": [*predictor.warnings, *remaining.warnings()],
         "classes": classes,
         "thresholds": {entry["name"]: entry["threshold"] for entry in classes},
     }

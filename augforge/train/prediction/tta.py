@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from augforge.errors import TrainError, nearest
+from augforge.errors import TrainError, nearest, some
+from augforge.ops.sides import Sides, mirror_order, warn_of_found_sides
 
 Pairs = Sequence[tuple[str, str]]
 """Pairs of left and right classes, by name."""
@@ -37,7 +38,9 @@ class View:
     undo: Callable[[Tensor, Sequence[int]], Tensor]
 
 
-def build_views(names: Sequence[str], outputs: Sequence[str], swap: Pairs | None = None) -> list[View]:
+def build_views(
+    names: Sequence[str], outputs: Sequence[str], swap: Pairs | None = None, sides: Sides | None = None
+) -> list[View]:
     """The view of the image as it is, and one more for each name.
 
     Args:
@@ -46,8 +49,8 @@ def build_views(names: Sequence[str], outputs: Sequence[str], swap: Pairs | None
             scaled image's sides are rounded to multiples of 32. Brightness is added to the normalised image: in
             deviations of its gray values, or with ``normalise: unit`` in shares of the whole range.
         outputs: classes that the network predicts, in order.
-        swap: pairs of classes that ``hflip`` exchanges; may be empty. None is an error if ``hflip`` is named and names
-            of outputs differ in left and right alone: nobody has said then whether to exchange them.
+        swap: pairs of outputs that a mirror exchanges, ``hflip`` or ``vflip``; may be empty. None takes the sides.
+        sides: of the outputs; None to go by their names alone.
 
     Raises:
         TrainError: an unknown or duplicate name, or classes that do not fit.
@@ -56,8 +59,17 @@ def build_views(names: Sequence[str], outputs: Sequence[str], swap: Pairs | None
         raise TrainError(f"tta is {', '.join(names)}; expected each augmentation once. Leave out duplicates")
     return [
         View(lambda images: images, lambda probabilities, size: probabilities),
-        *(_view(name, outputs, swap) for name in names),
+        *(_view(name, outputs, swap, sides or Sides()) for name in names),
     ]
+
+
+def side_warnings(
+    names: Sequence[str], outputs: Sequence[str], swap: Pairs | None = None, sides: Sides | None = None
+) -> list[str]:
+    """What to tell of the pairs that `build_views` exchanges, if only their names show them to be sides."""
+    if swap is not None or not any(name in _AXES for name in names):
+        return []
+    return warn_of_found_sides((sides or Sides()).complete(outputs).among(outputs), "--tta exchanges", "--swap none")
 
 
 def average_views(network: Callable[[Tensor], Tensor], images: Tensor, views: Sequence[View]) -> Tensor:
@@ -69,12 +81,14 @@ def average_views(network: Callable[[Tensor], Tensor], images: Tensor, views: Se
     return total / len(views)
 
 
-def _view(name: str, outputs: Sequence[str], swap: Pairs | None) -> View:
-    if name == "hflip":
-        order = _mirrored_order(outputs, swap)
-        return View(lambda images: images.flip(-1), lambda probabilities, size: probabilities[:, order].flip(-1))
-    if name == "vflip":
-        return View(lambda images: images.flip(-2), lambda probabilities, size: probabilities.flip(-2))
+_AXES = {"hflip": -1, "vflip": -2}
+"""The axis of images (N, ch, h, w) that each mirror reverses."""
+
+
+def _view(name: str, outputs: Sequence[str], swap: Pairs | None, sides: Sides) -> View:
+    if name in _AXES:
+        order, axis = _mirrored_order(outputs, swap, sides), _AXES[name]
+        return View(lambda images: images.flip(axis), lambda probabilities, size: probabilities[:, order].flip(axis))
     if turn := _TURN.fullmatch(name):
         return _turned(int(turn.group(1)) // 90)
     if brightness := _BRIGHTNESS.fullmatch(name):
@@ -108,32 +122,28 @@ def _resize(images: Tensor, size: Sequence[int]) -> Tensor:
     return functional.interpolate(images, list(size), mode="bilinear", align_corners=False, antialias=True)
 
 
-def _mirrored_order(outputs: Sequence[str], swap: Pairs | None) -> Tensor:
+def _mirrored_order(outputs: Sequence[str], swap: Pairs | None, sides: Sides) -> Tensor:
     """For each output, the index of the output that the mirrored image shows in its place."""
-    if swap is None:
-        _check_no_sides(outputs)
-    order = list(range(len(outputs)))
-    for pair in swap or ():
-        for name, other in (pair, pair[::-1]):
-            c, d = _index(name, outputs), _index(other, outputs)
-            if order[c] != c or c == d:
-                raise TrainError(f"swap names {name} twice; expected each class in one pair of two different classes")
-            order[c] = d
-    return torch.tensor(order)
-
-
-def _index(name: str, outputs: Sequence[str]) -> int:
-    if name not in outputs:
-        raise TrainError(f"swap names '{name}', which the model does not predict.{nearest(name, outputs)}")
-    return outputs.index(name)
-
-
-def _check_no_sides(outputs: Sequence[str]) -> None:
-    """Raise TrainError if names differ in left and right alone: only a person knows what mirroring makes of them."""
-    pairs = ((name, re.sub("left", "right", name)) for name in outputs)
-    pair = next(((name, other) for name, other in pairs if name != other and other in outputs), None)
-    if pair is not None:
+    if swap is not None:
+        _check_swap(outputs, swap)
+        return torch.tensor(mirror_order(outputs, swap))
+    known = sides.complete(outputs)
+    alone = [name for pair in known.pairs if len({*pair} & {*outputs}) == 1 for name in pair if name in outputs]
+    alone += [name for name in known.alone if name in outputs]
+    if alone:
         raise TrainError(
-            f"a mirrored {pair[0]} looks like a {pair[1]}; expected hflip to be told which classes to exchange back. "
-            f"Name all such pairs: --swap {pair[0]}:{pair[1]}, or say that there are none: --swap none"
+            f"a mirror puts {some(alone)} on the other side, and the model predicts no counterpart of that name. "
+            f"Name the pairs, such as --swap {alone[0]}:OTHER, or say that nothing is to be exchanged: --swap none"
         )
+    return torch.tensor(mirror_order(outputs, known.pairs))
+
+
+def _check_swap(outputs: Sequence[str], swap: Pairs) -> None:
+    """Raise TrainError unless each pair names two different outputs, none in two pairs."""
+    seen: set[str] = set()
+    for name in (name for pair in swap for name in pair):
+        if name not in outputs:
+            raise TrainError(f"swap names '{name}', which the model does not predict.{nearest(name, outputs)}")
+        if name in seen:
+            raise TrainError(f"swap names {name} twice; expected each class in one pair of two different classes")
+        seen.add(name)

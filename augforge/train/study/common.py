@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from augforge.cache.filecache import FileCache
 from augforge.errors import TrainError, some
 from augforge.lineage import Root
-from augforge.train.built import exchanges_classes, is_mirrored, raw_source
+from augforge.train.built import raw_source
+from augforge.train.mirrored import Pairs, exchange_finder
 from augforge.train.prediction.blend import visible_part
 
 if TYPE_CHECKING:
@@ -28,10 +29,17 @@ SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A sample that shows one source image: its row in the validation split, and where the source image lies in it."""
+    """A sample that shows one source image.
+
+    Attributes:
+        row: of the sample in the validation split.
+        root: where the source image lies in it.
+        exchange: pairs of classes that are exchanged in it, compared with the source image.
+    """
 
     row: int
     root: Root
+    exchange: Pairs = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,16 +152,17 @@ def _compared_dataset(label: str, dataset: Dataset) -> ComparedDataset:
         raise TrainError(f"{dataset.folder} has no validation split to judge by. Build it with `split: {{val: 0.2}}`")
     val = dataset.split("val")
     views: dict[str, list[View]] = {}
-    roots_by_row = val.index["lineage"].struct.field("roots").to_list()
-    exchanged, left_out = exchanges_classes(dataset), 0
-    for row, roots in enumerate(roots_by_row):
+    find_exchange, left_out = exchange_finder(dataset), 0
+    for row, lineage in enumerate(val.index["lineage"].to_list()):
+        roots = lineage["roots"]
+        exchange = find_exchange(lineage) if len(roots) == 1 else None
         root = Root.from_json(roots[0])
-        if len(roots) != 1 or (exchanged and is_mirrored(root)):
+        if exchange is None:
             left_out += 1
         elif (
             min(visible_part(root)[0].size) > 0
         ):  # a window beside a turned image shows nothing of it, only filled border
-            views.setdefault(root.name, []).append(View(row, root))
+            views.setdefault(root.name, []).append(View(row, root, exchange))
     return ComparedDataset(label, dataset, val, views, left_out)
 
 

@@ -11,6 +11,7 @@ import polars as pl
 from augforge import bitmask
 from augforge.progress import Progress
 from augforge.train.evaluation.scores import dice, overlap, truth_of
+from augforge.train.mirrored import exchange_back
 from augforge.train.prediction.blend import blend, count_samples
 from augforge.train.study.common import CommonSet, ComparedDataset
 
@@ -41,8 +42,10 @@ def score_model(model: TrainedModel, compared: ComparedDataset, common: CommonSe
     predictions = model.predict(compared.samples(common.names))
     rows: list[dict[str, Any]] = []
     for record, group, raw in zip(common.records, common.groups, common.raw_samples(), strict=True):
-        roots = [view.root for view in compared.views[record.name]]
-        parts = list(islice(predictions, len(roots)))  # one prediction for each sample that shows the image
+        views = compared.views[record.name]
+        roots = [view.root for view in views]
+        shown = zip(islice(predictions, len(roots)), views, strict=True)  # a prediction for each sample that shows it
+        parts = [exchange_back(prediction, view.exchange, model.outputs) for prediction, view in shown]
         truth = truth_of(raw, common.classes, model.outputs, model.regions)
         masks = (layer >= model.threshold for layer in blend(parts, roots))
         predicted = bitmask.from_masks(masks, len(model.outputs))
