@@ -177,7 +177,7 @@ class Trainer:
         if self.config.optimizer.accumulate * self.accelerator.num_processes == 1:
             return None
         if isinstance(self.losses, LabelLosses):
-            return torch.tensor([float(len(batch))], device=self.accelerator.device)
+            return self.losses.amounts(batch.labels.to(self.accelerator.device))
         _, target, counted, weights = self._inputs(batch)
         return self.losses.amounts(target, counted, weights)
 
@@ -196,8 +196,7 @@ class Trainer:
             device = self.accelerator.device
             with self.accelerator.autocast():
                 logits = self.model(images_to_device(batch, device, self.run.input.channels))
-            losses = self.losses(logits, batch.labels.to(device))
-            return losses if share is None else {name: loss * share[0] for name, loss in losses.items()}
+            return self.losses(logits, batch.labels.to(device), share)
         images, target, counted, weights = self._inputs(batch)
         with self.accelerator.autocast():
             logits = self.model(images)

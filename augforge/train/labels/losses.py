@@ -53,13 +53,17 @@ def _cross_entropy(weights: Weights, logits: Tensor, target: Tensor) -> Tensor:
 
 def _focal_softmax(weights: Weights, logits: Tensor, target: Tensor) -> Tensor:
     """Focal loss of alternatives, (1 - p)^gamma times cross entropy (Lin et al. 2017), for soft targets by label."""
-    count = logits.shape[1]
-    share = target * (1 - weights.config.smoothing) + weights.config.smoothing / count * (target.sum(1, True) > 0)
-    if weights.labels is not None:
-        share = share * weights.labels
+    share = _focal_share(weights, target)
     log = logits.log_softmax(dim=1)
     away = (1 - log.exp()).clamp_min(1e-6)  # for gamma below 1, the gradient at 0 would be infinite
     return -(share * away**weights.config.gamma * log).sum() / share.sum().clamp_min(1e-6)
+
+
+def _focal_share(weights: Weights, target: Tensor) -> Tensor:
+    """How much each label of each sample counts, (N, K)."""
+    smoothing = weights.config.smoothing
+    share = target * (1 - smoothing) + smoothing / target.shape[1] * (target.sum(1, True) > 0)
+    return share if weights.labels is None else share * weights.labels
 
 
 def _bce(weights: Weights, logits: Tensor, target: Tensor) -> Tensor:
@@ -84,6 +88,15 @@ def _smooth(weights: Weights, target: Tensor) -> Tensor:
 
 def _mean(weights: Weights, values: Tensor) -> Tensor:
     return values.mean() if weights.labels is None else (values * weights.labels).mean() / weights.labels.mean()
+
+
+def _amount(term: Term, weights: Weights, target: Tensor) -> Tensor:
+    """How much of a batch a term is a mean of, a scalar: samples, or the weights of their labels."""
+    if term is _focal_softmax:
+        return _focal_share(weights, target).sum()
+    if term is not _cross_entropy:
+        return target.new_tensor(len(target))
+    return (target.sum(1) > 0).sum().float() if weights.labels is None else (target @ weights.labels).sum()
 
 
 _TERMS: Mapping[tuple[str, Kind], Term] = {
@@ -142,20 +155,30 @@ class LabelLosses:
             key = key if not earlier else f"{key}_{earlier + 1}"
             self._terms.append((key, config.weight, part, term, _weights(config, group, truth[:, part], groups)))
 
-    def __call__(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def __call__(self, logits: Tensor, labels: Tensor, shares: Tensor | None = None) -> dict[str, Tensor]:
         """Each loss by its name, and ``loss``, their weighted sum; scalars.
 
         Args:
             logits: (N, L) of the groups' labels, any float type.
             labels: (N, labels of the dataset), 0 to 1.
+            shares: what to multiply each loss by, (losses,): the part of a step that this batch is.
         """
+        factors = torch.ones(len(self._terms)) if shares is None else shares
         with torch.autocast(logits.device.type, enabled=False):
             logits, target = logits.float(), labels[:, self._columns].float()
             losses, total = {}, logits.new_zeros(())
-            for key, weight, part, term, weights in self._terms:
-                losses[key] = term(_to(weights, logits.device), logits[:, part], target[:, part])
+            for (key, weight, part, term, weights), factor in zip(self._terms, factors, strict=True):
+                losses[key] = term(_to(weights, logits.device), logits[:, part], target[:, part]) * factor
                 total = total + weight * losses[key]
         return {**losses, "loss": total}
+
+    def amounts(self, labels: Tensor) -> Tensor:
+        """How much of a batch each loss is a mean of, float32 (losses,): see `Losses.amounts`."""
+        target = labels[:, self._columns].float()
+        found = [
+            _amount(term, _to(weights, target.device), target[:, part]) for _, _, part, term, weights in self._terms
+        ]
+        return torch.stack(found).float()
 
 
 def build_losses(config: TrainConfig, spec: RunSpec, training: TrainingSet) -> Losses | LabelLosses:
