@@ -32,6 +32,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "augforge/planning/identity.py": ("tests/planning/test_plan.py", PIPELINE),
     "augforge/planning/partners.py": ("tests/planning/test_partners.py", PIPELINE),
     "augforge/planning/plan.py": ("tests/planning/test_plan.py", PIPELINE),
+    "augforge/planning/preparing.py": ("tests/planning/test_preparing_steps.py", "tests/train/test_preparing.py"),
     "augforge/planning/rows.py": ("tests/planning/test_plan.py", PIPELINE),
     "augforge/planning/splits.py": ("tests/planning/test_splits.py", "tests/recipe/test_recipe.py"),
     "augforge/planning/stratify.py": ("tests/planning/test_stratify.py",),

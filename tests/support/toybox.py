@@ -95,7 +95,9 @@ def edit_json(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 def move_a_point(document: dict[str, Any]) -> None:
-    document["annotations"][0]["points"][0][0] += 9.0
+    """Move a point by 9 pixels, within the image."""
+    point = document["annotations"][0]["points"][0]
+    point[0] += 9.0 if point[0] < 9 else -9.0
 
 
 def copy_tree(source: Path, target: Path) -> Path:

@@ -261,7 +261,10 @@ ROOT/                          source.path or URL, as augforge build made it
                 "groups": [*map(as_it_looks, row["groups"])],
             },
             licences=tuple(row["licences"] or ()),
-            drawn=(*self._drawn_classes(row, dataset.classes), *_given_labels(row["label"], dataset.labels)),
+            drawn=(
+                *sorted(self._drawn_classes(row, dataset.classes)),
+                *sorted(_given_labels(row["label"], dataset.labels)),
+            ),
         )
 
     def _covering_classes(self, row: Mapping[str, Any]) -> tuple[str, ...]:
