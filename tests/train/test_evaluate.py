@@ -90,6 +90,7 @@ class FakeRun:
     config: Any = field(default_factory=lambda: SimpleNamespace(init=None))
     asked: dict[str, Any] = field(default_factory=dict)
     preparations: tuple[Any, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def predictor(self, **options: Any) -> FakeRun:
         self.asked = options
@@ -327,7 +328,7 @@ class FakeClassifier(FakeRun):
     window: Window | None = None
     spec: Any = field(
         default_factory=lambda: SimpleNamespace(
-            task="classification", groups=(LabelGroup("label", ("bright", "dark")),)
+            sides=None, task="classification", groups=(LabelGroup("label", ("bright", "dark")),)
         )
     )
     input: InputSpec = field(

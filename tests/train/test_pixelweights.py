@@ -10,7 +10,9 @@ from torch.nn import functional
 from augforge import bitmask
 from augforge.errors import TrainError
 from augforge.train.config import LossConfig, TrainConfig
+from augforge.train.data.inputspec import InputSpec, RunSpec
 from augforge.train.data.pixelweights import border_nearness, pixel_weights
+from augforge.train.labels.losses import build_losses
 from augforge.train.net.losses import Losses
 from augforge.train.net.pixels import activate, class_weights, decide_exclusive
 from augforge.train.weighting import WeightsConfig
@@ -154,7 +156,9 @@ def test_several_heads_count_as_their_mean() -> None:
 
 
 def test_settings_that_do_not_go_together() -> None:
-    with pytest.raises(ValueError, match=r"cross_entropy is for classes.*bce judges each class by itself"):
-        TrainConfig(loss=(LossConfig(name="bce"), LossConfig(name="cross_entropy")))
+    spec = RunSpec("segmentation", ("a", "b"), (), (), InputSpec((32, 32), 1))
+    both = TrainConfig(loss=(LossConfig(name="bce"), LossConfig(name="cross_entropy")))
+    with pytest.raises(TrainError, match=r"cross_entropy is for classes.*bce judges each class by itself"):
+        build_losses(both, spec, None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="loss names none of them"):
         TrainConfig(loss=(LossConfig(name="dice"),), weights=WeightsConfig(border=10))
