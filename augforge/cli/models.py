@@ -66,6 +66,7 @@ def evaluate(
     ] = 8,
     tta: options.Tta = None,
     swap: options.Swap = None,
+    weights: options.Weights = "best",
     as_is: options.AsIs = False,
     out: Annotated[Path | None, options.out_option("Folder for tables and pictures; by default below RUN.")] = None,
     as_json: options.Json = False,
@@ -86,6 +87,7 @@ def evaluate(
 
     # Passed only if asked for: a classifier accepts none.
     augmentation: dict[str, Any] = {"tta": tta, "swap": options.pairs_of(swap)} if tta else {}
+    augmentation |= {"weights": options.weights_of(weights)} if weights != "best" else {}
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
         result = evaluate_run(
             run,
@@ -102,8 +104,15 @@ def evaluate(
 
 
 def predict(
-    run: options.RunFolder,
-    images: Annotated[str, typer.Argument(metavar="IMAGES", help="A folder of images, one image, or a dataset.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a training run.")],
+    images: Annotated[
+        str | None, typer.Argument(metavar="IMAGES", help="A folder of images, one image, or a dataset.")
+    ] = None,
+    crossval: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Instead of RUN: all models of a crossval, whose probabilities are averaged."),
+    ] = None,
+    weights: options.Weights = "best",
     out: Annotated[Path | None, options.out_option("The table to write.", "predictions.parquet")] = None,
     old_output: options.OldOutput = None,
     csv: options.Csv = None,
@@ -140,8 +149,10 @@ def predict(
     from augforge.train.prediction.predict import predict as predict_images
     from augforge.train.prediction.predict import render_predictions
     from augforge.train.run import TrainingRun
+    from augforge.train.study.foldruns import FoldRuns
 
-    trained = TrainingRun.open(run)
+    folder, images = options.run_and_images(run, images, crossval)
+    trained = TrainingRun.open(folder) if crossval is None else FoldRuns.open(folder)
     windows = options.window_of(window, overlap, scale, crop=trained.config.data.crop is not None)
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
         result = predict_images(
@@ -155,6 +166,7 @@ def predict(
             tta=tta or (),
             swap=options.pairs_of(swap),
             probabilities=probabilities,
+            weights=options.weights_of(weights),
             overlays=overlays,
             batch_size=batch_size,
             as_is=as_is,
@@ -201,6 +213,12 @@ def ensemble(
     weight: Annotated[
         list[float] | None, typer.Option(help="Weight of each table, in order; equal without it.")
     ] = None,
+    class_weight: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CLASS=X,X", help="Weights of the tables for one class, as Pisiform=3,1. May be repeated."
+        ),
+    ] = None,
     threshold: Annotated[
         float | None, typer.Option(help="Of mean: the probability; of vote: the share of the weight.")
     ] = None,
@@ -224,6 +242,7 @@ def ensemble(
             old_output or out or Path("ensemble.parquet"),
             method,  # type: ignore[arg-type]
             weights=weight,
+            class_weights=options.class_weights_of(class_weight),
             threshold=threshold,
             csv=csv,
             image_name=image_name,  # type: ignore[arg-type]
@@ -231,6 +250,24 @@ def ensemble(
             progress=progress,
         )
     terminal.output(result, as_json, lambda console: render_predictions(result, console))
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that holds runs, at any depth.")] = Path(
+        "runs"
+    ),
+    as_json: options.Json = False,
+) -> None:
+    """List the training runs below a folder: dataset, network, steps, and the best score by the figure that chose it.
+
+    Runs that are not finished are listed too, with the steps done so far. Scores by different figures, and on different
+    datasets, cannot be compared with each other.
+    """
+    need_trainer()
+    from augforge.train.runs import list_runs, render_runs
+
+    found = list_runs(folder)
+    terminal.output(found, as_json, lambda console: render_runs(found, console))
 
 
 def need_trainer() -> None:
@@ -242,4 +279,4 @@ def need_trainer() -> None:
 
 _RESUMABLE = "what was trained so far is kept. The same command with --resume goes on from there"
 
-COMMANDS: list[Callable[..., None]] = [train, evaluate, predict, tune_thresholds, ensemble]
+COMMANDS: list[Callable[..., None]] = [train, evaluate, predict, tune_thresholds, ensemble, runs]

@@ -18,6 +18,7 @@ from augforge.errors import TrainError
 
 if TYPE_CHECKING:
     from augforge.train.prediction.inference import Window
+    from augforge.train.run import WeightsName
 
 T = TypeVar("T")
 _PICTURES = (".png", ".jpg", ".jpeg")
@@ -93,7 +94,10 @@ Datasets = Annotated[list[str] | None, typer.Argument(metavar="DATASET", help="O
 Split = Annotated[str, typer.Option(help="The split whose samples are used.")]
 Tta = Annotated[
     list[str] | None,
-    typer.Option(help="Also predict a changed view of each image: hflip, vflip, scale1.25. May be repeated."),
+    typer.Option(
+        help="Also predict a changed view of each image: hflip, vflip, turn90, scale1.25, brightness+0.2. May be "
+        "repeated."
+    ),
 ]
 Swap = Annotated[
     list[str] | None,
@@ -104,6 +108,9 @@ Swap = Annotated[
 ]
 Csv = Annotated[
     Path | None, typer.Option(help="Also write a CSV: image_name,class,rle; of labels, image_name and probabilities.")
+]
+Weights = Annotated[
+    str, typer.Option(help="Which networks of the run: best, last, or snapshots (of a cyclic schedule, averaged).")
 ]
 Config = Annotated[
     Path | None, typer.Option(help="The configuration, a YAML file; augforge train --show-config prints one.")
@@ -152,6 +159,38 @@ def outliers_places(dataset: Path | None, outs: list[Path]) -> tuple[Path | None
         terminal.notice(f"--out {folders[-1]} is no .png or .jpg file: it is used as the argument DATASET, as before")
     folder = exactly_one("DATASET", dataset, folders[-1] if folders else None) if dataset or folders else None
     return folder, sheets[-1] if sheets else None
+
+
+def run_and_images(run: str, images: str | None, crossval: Path | None) -> tuple[Path, str]:
+    """The folder of the models and the images: with ``--crossval DIR``, the only argument is the images.
+
+    Raises:
+        typer.BadParameter: there are none, or one too many.
+    """
+    if crossval is not None and images is not None:
+        raise typer.BadParameter("--crossval DIR stands instead of RUN. Give IMAGES alone", param_hint="RUN")
+    if crossval is not None:
+        return crossval, run
+    return Path(run), exactly_one("IMAGES", images)
+
+
+def weights_of(name: str) -> WeightsName:
+    """The name of a run's weights; TrainError if there are none of that name."""
+    if name not in ("best", "last", "snapshots"):
+        raise TrainError(f"--weights {name}: expected best, last or snapshots")
+    return name  # type: ignore[return-value]
+
+
+def class_weights_of(texts: list[str] | None) -> dict[str, list[float]]:
+    """Weights of tables by class, from ``CLASS=X,X`` texts; TrainError if a text is none such."""
+    found = {}
+    for text in texts or ():
+        name, _, numbers = text.rpartition("=")
+        try:
+            found[name] = [float(number) for number in numbers.split(",")]
+        except ValueError:
+            raise TrainError(f"--class-weight {text}: expected a number for each table, such as Pisiform=3,1") from None
+    return found
 
 
 def pairs_of(swap: list[str] | None) -> list[tuple[str, str]] | None:

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from augforge.errors import TrainError
 from augforge.train.data.online import online_steps
+from augforge.train.identity import identity_of
+from augforge.train.weighting import Monitor, WeightsConfig
 from augforge.yamlfile import dump_yaml, override, parse_yaml, read_yaml
 
 Positive = Annotated[int, Field(ge=1)]
@@ -29,7 +31,8 @@ class ModelConfig(_Strict):
 
     architecture: str = Field(
         "unetplusplus",
-        description="an architecture of segmentation-models-pytorch: unet, deeplabv3plus, fpn, segformer",
+        description="an architecture of segmentation-models-pytorch: unet, deeplabv3plus, fpn, segformer; or "
+        "monai_unetplusplus (options: {deep_supervision: true}) or fcn (torchvision's, on resnet50 or resnet101)",
     )
     encoder: str = Field(
         "resnet34",
@@ -42,6 +45,21 @@ class ModelConfig(_Strict):
     options: dict[str, Any] = Field(
         default_factory=dict, description="further arguments of the architecture, such as decoder_attention_type: scse"
     )
+    factory: str | None = Field(
+        None,
+        description="a network of your own instead: package.module:function, called with channels, outputs and "
+        "options; it maps (N, channels, H, W) to logits (N, outputs, H, W), or to a list of such for deep supervision",
+    )
+
+    @field_validator("factory")
+    @classmethod
+    def _check_factory(cls, value: str | None) -> str | None:
+        module, _, function = (value or "a:b").partition(":")
+        if not function.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+            raise ValueError(
+                f"'{value}' names no function; expected package.module:function, such as mynets.unet:build"
+            )
+        return value
 
 
 class DataConfig(_Strict):
@@ -92,18 +110,25 @@ class OptimizerConfig(_Strict):
 
     name: str = Field("adamw", description="adam, adamw, sgd, or another of timm: adamp, lookahead_adamp, lion")
     lr: Annotated[float, Field(gt=0)] = Field(1e-3, description="the highest learning rate")
+    lr_by_part: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict,
+        description="the highest rate of parts of the network, by the beginning of their parameters' names, such as "
+        "encoder: 1e-5",
+    )
     weight_decay: Annotated[float, Field(ge=0)] = Field(
         1e-2, description="of weights; biases and normalisation layers have none"
     )
     momentum: Share = Field(0.9, description="of sgd")
     clip: Annotated[float, Field(gt=0)] | None = Field(1.0, description="largest norm of the gradients; null for none")
-    accumulate: Positive = Field(1, description="batches whose gradients are averaged for one step")
+    accumulate: Positive = Field(1, description="batches that are one step, as one large batch")
 
 
 class ScheduleConfig(_Strict):
     """How the learning rate changes."""
 
-    name: Literal["cosine", "step", "plateau", "constant"] = "cosine"
+    name: Literal["cosine", "step", "plateau", "constant", "cyclic"] = Field(
+        "cosine", description="cyclic is cosine that starts anew in each cycle, whose last network is a snapshot"
+    )
     warmup: Share = Field(0.05, description="share of the steps in which the rate first rises from 0")
     final: Annotated[float, Field(ge=0, le=1)] = Field(0.01, description="share of `lr` at which cosine ends")
     every: Annotated[float, Field(gt=0, lt=1)] = Field(
@@ -113,6 +138,7 @@ class ScheduleConfig(_Strict):
         0.1, description="factor by which step and plateau drop the rate"
     )
     patience: Positive = Field(5, description="validations without a better score before plateau drops it")
+    cycles: Positive = Field(5, description="of cyclic; predict --weights snapshots averages what they end with")
 
 
 class LossConfig(_Strict):
@@ -120,14 +146,18 @@ class LossConfig(_Strict):
 
     name: LossName
     weight: Annotated[float, Field(gt=0)] = Field(1.0, description="its share of the sum")
-    smoothing: Annotated[float, Field(ge=0, lt=0.5)] = Field(0.0, description="label smoothing, of bce and focal")
+    smoothing: Annotated[float, Field(ge=0, lt=0.5)] = Field(
+        0.0, description="label smoothing, of bce, focal and cross_entropy"
+    )
     gamma: Annotated[float, Field(ge=0)] = Field(2.0, description="of focal: how much less easy pixels count")
     alpha: Annotated[float, Field(ge=0, le=1)] = Field(
         0.5, description="of tversky: weight of false positives; false negatives have 1 - alpha"
     )
     group: str | None = Field(None, description="of label_groups: the one that it acts on; null is all that it suits")
     class_weights: LabelWeights | None = Field(
-        None, description="of labels: a weight for each, {cat: 2}, or balanced: one over their frequency"
+        None,
+        description="of labels: a weight for each, {cat: 2}, or balanced: one over their frequency; of masks there is "
+        "weights.classes",
     )
     pos_weight: Annotated[float, Field(gt=0)] | LabelWeights | None = Field(
         None, description="of bce and focal of labels: weight of positive samples; balanced: negatives per positive"
@@ -154,6 +184,13 @@ class TrainConfig(_Strict):
     loss: tuple[LossConfig, ...] = Field(
         (LossConfig(name="bce"), LossConfig(name="dice")), description="losses by name, summed by weight"
     )
+    weights: WeightsConfig = WeightsConfig()
+    init: str | None = Field(
+        None, description="folder of a run whose whole network this one begins with; what does not fit is told by name"
+    )
+    freeze: str | tuple[str, ...] = Field(
+        (), description="parts that are not trained, by the beginning of their parameters' names: encoder, or a list"
+    )
     task: LabelTask | dict[str, LabelTask] | None = Field(
         None,
         description="of labels, of all or by group: single, of which exactly one is true, or multi, each judged by "
@@ -167,7 +204,9 @@ class TrainConfig(_Strict):
     mixstyle: MixStyleConfig | None = Field(None, description="mixes styles of samples while training; null is off")
     epochs: Positive = Field(12, description="passes over the training split")
     steps: Positive | None = Field(None, description="optimizer steps instead of epochs")
-    seed: int = Field(0, description="of initial weights, order and augmentation")
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = Field(
+        0, description="of initial weights, order and augmentation"
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="of the computation (AMP); auto is bf16 if the device is fast at it, else fp16 on a GPU"
     )
@@ -175,14 +214,24 @@ class TrainConfig(_Strict):
     threads: Positive | None = Field(None, description="CPU threads of the computation; null is one per core")
     channels_last: bool = Field(True, description="memory layout of the network; faster on GPUs and CPUs with bf16")
     compile: bool = Field(False, description="torch.compile: slow to start, then faster")
-    ema: Share | None = Field(None, description="decay of an exponential moving average of the weights, such as 0.999")
+    ema: Share | None = Field(
+        None, description="decay of an exponential moving average of the weights, such as 0.999; it ramps up to that"
+    )
     swa: Share | None = Field(None, description="last share of the run, over which weights are averaged, such as 0.25")
     validate_every: Annotated[int, Field(ge=0)] = Field(1, description="epochs between validations; 0 for none at all")
     checkpoint_every: Positive | None = Field(
         None, description="optimizer steps between checkpoints; null is each epoch"
     )
+    monitor: Monitor = Field(
+        "auto",
+        description="the figure of validation that chooses the best network; auto is miou with cross_entropy, else "
+        "pooled_dice if more than a tenth of the classes is absent from the images, else mean_dice",
+    )
     threshold: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.5, description="probability from which a pixel is the class"
+    )
+    trackers: tuple[Literal["wandb", "mlflow"], ...] = Field(
+        (), description="services that get losses and scores too, through Accelerate; their packages must be installed"
     )
 
     @model_validator(mode="after")
@@ -193,7 +242,32 @@ class TrainConfig(_Strict):
             raise ValueError("schedule plateau needs validations, but validate_every is 0. Choose another schedule")
         if self.ema is not None and self.swa is not None:
             raise ValueError("ema and swa both average the weights; give one of the two")
+        self._check_losses()
         return self
+
+    def _check_losses(self) -> None:
+        names = {loss.name for loss in self.loss}
+        plain = {"bce", "focal", "cross_entropy"}
+        if not names & plain and (self.weights.classes or self.weights.border is not None):
+            raise ValueError(f"weights act on {', '.join(sorted(plain))}, and loss names none of them. Add one")
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether classes of masks exclude each other, so that their probabilities and the background's sum to 1."""
+        return any(loss.name == "cross_entropy" for loss in self.loss)
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """`freeze` as a tuple of prefixes."""
+        return (self.freeze,) if isinstance(self.freeze, str) else self.freeze
+
+    def identity(self) -> dict[str, Any]:
+        """JSON-like, what digests are made of: keys that came later are left out while they have their default.
+
+        So a study that an earlier version began finds its finished parts again.
+        """
+        identity: dict[str, Any] = identity_of(self)
+        return identity
 
     def to_yaml(self) -> str:
         """The whole configuration as YAML."""

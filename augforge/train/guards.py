@@ -61,6 +61,15 @@ def check_finite(losses: Mapping[str, float], step: int, names: Sequence[str]) -
         )
 
 
+def check_processes(folder: Path, before: int, now: int) -> None:
+    """Raise TrainError if a run is to go on with another number of processes."""
+    if before != now:
+        raise TrainError(
+            f"{folder} was trained by {before} processes and cannot go on with {now}: a step would take another number "
+            "of samples. Start as many as then"
+        )
+
+
 @contextmanager
 def explain_torch_errors(folder: Path) -> Iterator[None]:
     """Raise TrainError with a remedy when torch runs out of memory, or finds a batch or an image too small."""

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
-from augforge.errors import TrainError
 from augforge.progress import Progress, Silent
 from augforge.report.show import save_png
 from augforge.store.dataset import Dataset
@@ -25,14 +21,17 @@ from augforge.train.checkpoint import Checkpoint, TrainState, load_checkpoint, s
 from augforge.train.config import TrainConfig
 from augforge.train.data.batch import Batch, images_to_device, to_device
 from augforge.train.evaluation.pictures import curves
-from augforge.train.guards import check_finite, explain_torch_errors, stop_on_signals
+from augforge.train.evaluation.totals import figure_name
+from augforge.train.finetune import initial_network
+from augforge.train.guards import check_finite, check_processes, explain_torch_errors, stop_on_signals
 from augforge.train.journal import Journal, read_journal
-from augforge.train.labels.losses import build_losses
-from augforge.train.labels.scores import score_name
+from augforge.train.labels.losses import LabelLosses, build_losses
+from augforge.train.net.accelerator import build_accelerator, shares_of_step, track, tracked
 from augforge.train.net.device import Precision, choose_device, choose_precision, make_repeatable
 from augforge.train.net.mixstyle import attach_mixstyle
-from augforge.train.net.optim import Schedule, build_average, build_optimizer
-from augforge.train.run import Log, TrainingRun, check_folder, write_json
+from augforge.train.net.optim import Schedule, build_average, build_optimizer, snapshot_after
+from augforge.train.net.parts import rates_by_part, train_mode
+from augforge.train.run import Log, TrainingRun, check_folder, keep_monitor, write_json, write_summary
 from augforge.train.rundata import RunData, TrainAndVal
 from augforge.train.validation import validate
 
@@ -63,10 +62,10 @@ def train(
     """
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
-    accelerator = _build_accelerator(device, precision)
+    accelerator = build_accelerator(device, precision, config.trackers)
     make_repeatable(config.seed, config.threads)
     data = RunData(datasets, config, device, train_and_val)
-    run = TrainingRun(Path(out), config, data.spec)
+    run = keep_monitor(TrainingRun(Path(out), config, data.spec))
     log = log if log is not None and accelerator.is_main_process else lambda line: None
     if accelerator.is_main_process:
         check_folder(run, resume, log)
@@ -98,7 +97,7 @@ class Trainer:
         self.total_steps = self.config.steps or max(1, batch_count // self.config.optimizer.accumulate)
         self.state = TrainState()
         self.journal: Journal | None = None
-        self._build(run.network(pretrained=True))
+        self._build(initial_network(run, log))
 
     def _build(self, network: nn.Module) -> None:
         """Set up the network, its optimizer and schedule, the average of its weights, and the losses.
@@ -114,7 +113,7 @@ class Trainer:
         self.average = build_average(self.network, self.config, self.total_steps)
         compiled = torch.compile(self.network) if self.config.compile else self.network
         self.model, self.optimizer = self.accelerator.prepare(compiled, optimizer)
-        self.losses = build_losses(self.config.loss, self.run.spec, self.data.training)
+        self.losses = build_losses(self.config, self.run.spec, self.data.training)
 
     # ---- training ----
 
@@ -145,14 +144,20 @@ class Trainer:
         if not self.is_main:
             yield
             return
-        with closing(Journal(self.run.folder, self.state.metrics, self.state.step)) as self.journal:
+        journal = closing(Journal(self.run.folder, self.state.metrics, self.state.step))
+        with journal as self.journal, tracked(self.accelerator, self.run.folder, self.config):
             yield
 
     def _train_step(self, batches: Sequence[Batch]) -> None:
         """Take one optimizer step, on several batches if gradients are accumulated; then validate and save if due."""
-        self.network.train()  # a validation has left it in evaluation mode
-        learning_rate = self.optimizer.param_groups[0]["lr"]  # of this step: the schedule changes it below
-        losses = [self._backward(batch, is_last=batch is batches[-1]) for batch in batches]
+        train_mode(self.network, self.config.frozen)  # a validation has left it in evaluation mode
+        groups = self.optimizer.param_groups
+        rates = {"lr": groups[0]["lr"], **rates_by_part(groups)}  # of this step: the schedule changes them below
+        shares = shares_of_step([self._amounts(batch) for batch in batches], self.accelerator)
+        losses = [
+            self._backward(batch, share, is_last=batch is batches[-1])
+            for batch, share in zip(batches, shares, strict=True)
+        ]
         if self.config.optimizer.clip is not None:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip)
         self.optimizer.step()
@@ -163,36 +168,52 @@ class Trainer:
         self.state = replace(self.state, step=step, epoch=batches[-1].epoch, samples=batches[-1].samples)
         if self.average is not None:
             self.average.update(self.network, step)
-        mean_losses = {name: sum(values[name] for values in losses) / len(losses) for name in losses[0]}
-        self._record("step", {"epoch": epoch, "lr": learning_rate, **mean_losses})
+        of_step = {name: sum(values[name] for values in losses) for name in losses[0]}
+        self._record("step", {"epoch": epoch, **rates, **of_step})
         self._validate_and_save_if_due(epoch_ended=self.state.epoch != epoch or step == self.total_steps)
 
-    def _backward(self, batch: Batch, is_last: bool) -> dict[str, float]:
+    def _amounts(self, batch: Batch) -> Tensor | None:
+        """How much of a step each loss of a batch is a mean of; None if the batch is the whole step."""
+        if self.config.optimizer.accumulate * self.accelerator.num_processes == 1:
+            return None
+        if isinstance(self.losses, LabelLosses):
+            return self.losses.amounts(batch.labels.to(self.accelerator.device))
+        _, target, counted, weights = self._inputs(batch)
+        return self.losses.amounts(target, counted, weights)
+
+    def _backward(self, batch: Batch, share: Tensor | None, is_last: bool) -> dict[str, float]:
         """Add a batch's gradients and return its losses. Processes exchange gradients once per step, with the last."""
         with nullcontext() if is_last else self.accelerator.no_sync(self.model):
-            losses = self._forward(batch)
+            losses = self._forward(batch, share)
             values = {name: value.item() for name, value in self.accelerator.reduce(losses, "mean").items()}
             check_finite(values, self.state.step + 1, batch.names)
-            self.accelerator.backward(losses["loss"] / self.config.optimizer.accumulate)
+            self.accelerator.backward(losses["loss"])
         return values
 
-    def _forward(self, batch: Batch) -> dict[str, Tensor]:
-        """The losses of a batch by name, with their sum as ``loss``."""
-        device, channels = self.accelerator.device, self.run.input.channels
-        if self.run.spec.task == "classification":
+    def _forward(self, batch: Batch, share: Tensor | None) -> dict[str, Tensor]:
+        """The losses of a batch by name, times their share of the step, with their sum as ``loss``."""
+        if isinstance(self.losses, LabelLosses):
+            device = self.accelerator.device
             with self.accelerator.autocast():
-                logits = self.model(images_to_device(batch, device, channels))
-            return self.losses(logits, batch.labels.to(device))
-        images, target, counted = to_device(batch, self.data.training.classes, device, channels)
+                logits = self.model(images_to_device(batch, device, self.run.input.channels))
+            return self.losses(logits, batch.labels.to(device), share)
+        images, target, counted, weights = self._inputs(batch)
         with self.accelerator.autocast():
             logits = self.model(images)
-        return self.losses(logits, target, counted)
+        return self.losses(logits, target, counted, weights, share)
+
+    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Images, targets, what counts, and how much it counts, on the device."""
+        device, classes, regions = self.accelerator.device, self.data.training.classes, self.run.spec.regions
+        images, target, counted = to_device(batch, classes, device, self.run.input.channels, regions)
+        return images, target, counted, None if batch.weights is None else batch.weights[:, None].to(device)
 
     def _record(self, kind: str, values: dict[str, Any]) -> None:
         """Write a row of the journal, and note its length, at which `_open_journal` cuts it when the run resumes."""
         if self.journal is not None:
             self.journal.write(kind, self.state.step, values)
             self.state = replace(self.state, metrics=self.journal.size)
+            track(self.accelerator, kind, values, self.state.step)
 
     # ---- validation ----
 
@@ -201,6 +222,9 @@ class Trainer:
         finished = self.state.step == self.total_steps
         if validate_every and epoch_ended and (finished or self.state.epoch % validate_every == 0):
             self._validate()  # before the checkpoint, which so holds the score and the journal's new length
+        number = snapshot_after(self.config.schedule, self.state.step, self.total_steps)
+        if number is not None and self.is_main:
+            save_weights(self.run.folder / f"snapshot-{number}.safetensors", self._network_to_keep().state_dict())
         if finished or (epoch_ended if checkpoint_every is None else self.state.step % checkpoint_every == 0):
             self._save_checkpoint()
 
@@ -211,7 +235,7 @@ class Trainer:
         score = scores.pop("score")
         self.schedule.record_score(score)
         self._record("validation", {"epoch": self.state.epoch, **scores})
-        self.log(f"epoch {self.state.epoch}, step {self.state.step}: {score_name(self.run.spec.groups)} {score:.4f}")
+        self.log(f"epoch {self.state.epoch}, step {self.state.step}: {figure_name(self.run.spec.monitor)} {score:.4f}")
         if self.state.best is None or score > self.state.best:
             self.state = replace(self.state, best=score)
             if self.is_main:
@@ -248,11 +272,7 @@ class Trainer:
         if checkpoint is None:
             return
         saved = checkpoint.components
-        if saved["processes"] != self.accelerator.num_processes:
-            raise TrainError(
-                f"{self.run.folder} was trained by {saved['processes']} processes and cannot go on with "
-                f"{self.accelerator.num_processes}: a step would take another number of samples. Start as many as then"
-            )
+        check_processes(self.run.folder, saved["processes"], self.accelerator.num_processes)
         self.state = checkpoint.state
         self.network.load_state_dict(checkpoint.weights)
         for name, part in self._components().items():
@@ -268,34 +288,9 @@ class Trainer:
             save_weights(self.run.folder / "last.safetensors", weights)
             if self.state.best is None:  # never validated: the last weights are the only ones
                 save_weights(self.run.folder / "best.safetensors", weights)
-            save_png(curves(read_journal(self.run.folder)), self.run.folder / "curves.png")
-            write_json(self.run.folder / "summary.json", self._summarise(seconds, steps))
+            save_png(curves(read_journal(self.run.folder), self.run.spec.monitor), self.run.folder / "curves.png")
+            facts = {"parameters": sum(each.numel() for each in self.network.parameters()), "precision": self.precision}
+            facts |= {"device": str(self.accelerator.device), "processes": self.accelerator.num_processes}
+            write_summary(self.run, facts, self.state.step, seconds, steps, self.data.warnings)
         self.accelerator.wait_for_everyone()
         return self.run.summary()
-
-    def _summarise(self, seconds: float, steps: int) -> dict[str, Any]:
-        """The summary. Seconds and speed are of this call alone, which took `steps` steps of perhaps a longer run."""
-        best = self.run.folder / "best.json"
-        step_samples = self.config.optimizer.accumulate * self.config.data.batch_size * self.accelerator.num_processes
-        return {
-            "run": str(self.run.folder),
-            **asdict(self.run.spec),
-            "steps": self.state.step,
-            "best": json.loads(best.read_text(encoding="utf-8")) if best.exists() else None,
-            "parameters": sum(parameter.numel() for parameter in self.network.parameters()),
-            "device": str(self.accelerator.device),
-            "precision": self.precision,
-            "processes": self.accelerator.num_processes,
-            "seconds": round(seconds, 1),
-            "samples_per_second": round(steps * step_samples / seconds, 2) if seconds else None,
-            "warnings": self.data.warnings,
-        }
-
-
-def _build_accelerator(device: torch.device, precision: Precision) -> Accelerator:
-    """Mixed precision and several processes. Accelerate's state is global, and a second run's settings may differ."""
-    if not PartialState._shared_state or PartialState().num_processes == 1:  # several processes keep what joins them
-        AcceleratorState._reset_state(reset_partial_state=True)
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # efficientnet's last layers
-    mixed = "no" if precision == "fp32" else precision
-    return Accelerator(mixed_precision=mixed, cpu=device.type == "cpu", kwargs_handlers=[unused])

@@ -6,7 +6,7 @@ import io
 import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +16,7 @@ from augforge.files import replacing, write_text
 from augforge.ops.geometry import width_height
 from augforge.train.config import TrainConfig, load_config
 from augforge.train.data.inputspec import InputSpec, RunSpec
+from augforge.train.labels.groups import slices
 from augforge.train.preparation import FILE as PREPARATION
 from augforge.train.preparation import Preparation, read_preparations, write_preparations
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 Log = Callable[[str], None]
 """A function that is called with each line about progress and each warning."""
+
+WeightsName = Literal["best", "last", "snapshots"]
 
 _LIBRARIES = (
     "torch",
@@ -81,6 +84,11 @@ class TrainingRun:
         return self.spec.labels
 
     @property
+    def exclusive(self) -> bool:
+        """Whether its classes exclude each other, by the loss `cross_entropy` of masks."""
+        return self.spec.task == "segmentation" and self.config.exclusive
+
+    @property
     def datasets(self) -> tuple[dict[str, str], ...]:
         """Name, version and place of each dataset that it was trained on."""
         return self.spec.datasets
@@ -125,17 +133,37 @@ class TrainingRun:
 
     def network(self, pretrained: bool = False) -> nn.Module:
         """The network before training; `pretrained` loads the weights that the configuration names into its encoder."""
+        return self.sized(len(self.outputs) or len(self.labels), pretrained)
+
+    def sized(self, outputs: int, pretrained: bool = False) -> nn.Module:
+        """The network before training, for another number of classes or labels."""
         from augforge.train.net.model import build_classifier, build_model
 
-        if self.spec.task == "classification":
-            return build_classifier(self.config.model, self.input.channels, len(self.labels), pretrained=pretrained)
-        return build_model(self.config.model, self.input.channels, len(self.outputs), pretrained=pretrained)
+        build = build_classifier if self.spec.task == "classification" else build_model
+        return build(self.config.model, self.input.channels, outputs, pretrained=pretrained)
 
-    def model(self, weights: Literal["best", "last"] = "best") -> nn.Module:
-        """The trained network on the CPU, ready to predict: as it was at its best validation, or at the end."""
+    def model(self, weights: WeightsName = "best") -> nn.Module:
+        """The trained network on the CPU, ready to predict: as it was at its best validation, or at the end.
+
+        ``snapshots`` are those at the ends of the cycles of a cyclic schedule, whose mean probabilities count.
+        """
+        if weights != "snapshots":
+            return self._filled(self.folder / f"{weights}.safetensors")
+        paths = sorted(self.folder.glob("snapshot-*.safetensors"), key=lambda path: int(path.stem.partition("-")[2]))
+        if not paths:
+            raise TrainError(f"{self.folder} has no snapshots. Train with schedule: {{name: cyclic, cycles: 5}}")
+        return self.mixture([self._filled(path) for path in paths])
+
+    def mixture(self, networks: Sequence[nn.Module]) -> nn.Module:
+        """Several networks of this run, or of runs alike, as one, whose probabilities are the mean of theirs."""
+        from augforge.train.net.mixture import Mixture
+
+        alternatives = [part for group, part in slices(self.spec.groups) if not group.multi]
+        return Mixture(networks, self.exclusive, alternatives).eval()
+
+    def _filled(self, path: Path) -> nn.Module:
         from augforge.train.checkpoint import load_weights
 
-        path = self.folder / f"{weights}.safetensors"
         if not path.exists():
             raise TrainError(f"{path} is missing. Let the run go on: augforge train --resume")
         network = self.network()
@@ -145,7 +173,7 @@ class TrainingRun:
             raise TrainError(f"{path} does not fit the run's config.yaml: {str(error).splitlines()[0]}") from None
         return network.eval()
 
-    def predictor(self, weights: Literal["best", "last"] = "best", **options: Any) -> Predictor:
+    def predictor(self, weights: WeightsName = "best", **options: Any) -> Predictor:
         """A predictor of this run's model on the best device here.
 
         ``options`` are Predictor's own: batch_size, tta, window, swap, steps.
@@ -157,8 +185,45 @@ class TrainingRun:
         # fp16 is for CUDA alone; "auto" chooses what this device has.
         precision = choose_precision("auto" if self.config.precision == "fp16" else self.config.precision, device)
         own = {"batch_size": self.config.data.batch_size, "window": self.window, "sides": self.spec.sides}
-        options = {**own, **options}
+        options = {**own, "exclusive": self.exclusive, **options}
         return Predictor(self.model(weights), self.outputs, self.input, device, precision, **options)
+
+
+def keep_monitor(run: TrainingRun) -> TrainingRun:
+    """The run with the figure that chose its best network so far, if it was begun before and the choice was left open.
+
+    A run that an earlier version began goes on by the contest's mean Dice, as it began.
+    """
+    if run.config.monitor != "auto" or not (run.folder / "run.json").exists():
+        return run
+    return replace(run, spec=replace(run.spec, monitor=TrainingRun.open(run.folder).spec.monitor))
+
+
+def write_summary(
+    run: TrainingRun, facts: Mapping[str, Any], done: int, seconds: float, steps: int, warnings: Sequence[str]
+) -> None:
+    """Write ``summary.json``.
+
+    Args:
+        run: the finished run.
+        facts: about the network and the machine: parameters, device, precision, processes.
+        done: optimizer steps of the run.
+        seconds, steps: of this call alone, which may have resumed a longer run.
+        warnings: what a person should know.
+    """
+    best = run.folder / "best.json"
+    step_samples = run.config.optimizer.accumulate * run.config.data.batch_size * facts["processes"]
+    summary = {
+        "run": str(run.folder),
+        **asdict(run.spec),
+        "steps": done,
+        "best": json.loads(best.read_text(encoding="utf-8")) if best.exists() else None,
+        **{key: facts[key] for key in ("parameters", "device", "precision", "processes")},
+        "seconds": round(seconds, 1),
+        "samples_per_second": round(steps * step_samples / seconds, 2) if seconds else None,
+        "warnings": warnings,
+    }
+    write_json(run.folder / "summary.json", summary)
 
 
 def check_folder(run: TrainingRun, resume: bool, log: Log) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from augforge.errors import TrainError, some
+from augforge.errors import TrainError, nearest, some
 from augforge.ops.core import Size
 from augforge.ops.geometry import width_height
 from augforge.ops.sides import warn_of_found_sides
@@ -21,7 +21,8 @@ from augforge.train.data.inputspec import InputSpec, RunSpec
 from augforge.train.data.loading import TrainingBatches
 from augforge.train.data.online import online_steps
 from augforge.train.data.trainingset import TrainingSet, label_vectors
-from augforge.train.labels.groups import LabelGroup, absent_label_warnings, derive_groups, labels_of
+from augforge.train.finetune import unused_weights
+from augforge.train.labels.groups import LabelGroup, absent_label_warnings, derive_groups, labels_of, main_figure
 from augforge.train.net.model import encoder_normalisation
 from augforge.train.preparation import Preparation, differing
 
@@ -33,6 +34,8 @@ TrainAndVal = tuple[Dataset, Dataset]
 
 MAX_SIDE_CPU, MAX_SIDE_GPU = 128, 512
 """Longest side of the network's input, in pixels, unless the configuration sets ``data.size``."""
+MOST_ABSENT = 0.1
+"""Share of the pairs of image and class without a pixel up to which the contest's mean Dice chooses the best."""
 SHOWN = 10
 """Class names that a warning lists at most."""
 
@@ -80,6 +83,7 @@ class RunData:
             *self._side_warnings(),
             *_shared_group_warnings(train, self.validation),
             *differing(self.preparations),
+            *unused_weights(config.model.weights),
         ]
 
     def _derive_groups(self) -> tuple[tuple[LabelGroup, ...], list[str]]:
@@ -102,9 +106,13 @@ class RunData:
         return part.where(pl.any_horizontal(known))
 
     def _derive_spec(self, opened: Sequence[Dataset], device: torch.device, groups: tuple[LabelGroup, ...]) -> RunSpec:
+        if groups:
+            _refuse_mask_settings(self.config)
+        regions = () if groups else self._regions()
+        outputs = () if groups else tuple(name for name in _outputs(self.training.classes) if name not in regions)
         return RunSpec(
             task="classification" if self._learns_labels else "segmentation",
-            outputs=() if self._learns_labels else _outputs(self.training.classes),
+            outputs=outputs,
             labels=labels_of(groups) if groups else self.training.labels,
             groups=groups,
             datasets=tuple(
@@ -112,8 +120,22 @@ class RunData:
                 for d in opened
             ),
             input=choose_input_spec(self.config, self.training, device.type),
+            regions=regions,
+            monitor=main_figure(groups) if groups else choose_monitor(self.config, self.validation, outputs),
             sides=self.training.sides,
         )
+
+    def _regions(self) -> tuple[str, ...]:
+        """The classes that weigh pixels; TrainError if `weights` names a class that there is not."""
+        weights, classes = self.config.weights, self.training.classes
+        for key, named in (("regions", weights.regions), ("classes", weights.classes)):
+            for name in named:
+                if name not in classes or name == IGNORE:
+                    hint = nearest(name, _outputs(classes))
+                    raise TrainError(f"weights.{key}: the datasets have no class '{name}'.{hint}")
+        if both := sorted(weights.regions.keys() & weights.classes.keys()):
+            raise TrainError(f"weights.classes: {both[0]} is one of weights.regions, so it is not learnt. Take it out")
+        return tuple(name for name in classes if name in weights.regions)
 
     def _side_warnings(self) -> Iterator[str]:
         """A warning if online steps exchange what only its name shows to be a side."""
@@ -146,13 +168,30 @@ class RunData:
     def batches(self, world: int, rank: int, pin: bool) -> TrainingBatches:
         """The training batches of one process; `pin` puts them into pinned memory, for CUDA."""
         spec = self.spec.input
-        return TrainingBatches(self.training, spec, self.config.data, self.config.seed, world=world, rank=rank, pin=pin)
+        config = self.config
+        return TrainingBatches(
+            self.training, spec, config.data, config.seed, world=world, rank=rank, pin=pin, weights=config.weights
+        )
 
 
 _VAL_REMEDY = (
     "Give the recipe a split, such as split: {val: 0.2}, and build again; or train without validation: "
     "--set validate_every=0"
 )
+
+
+def _refuse_mask_settings(config: TrainConfig) -> None:
+    """Raise TrainError for settings that masks alone have, where labels are learnt."""
+    weights, leave_out = config.weights, "Leave it out"
+    settings = {
+        "monitor": (config.monitor != "auto", leave_out),
+        "weights.border": (weights.border is not None, leave_out),
+        "weights.regions": (bool(weights.regions), leave_out),
+        "weights.classes": (bool(weights.classes), "Take class_weights of a loss"),
+    }
+    for key, (is_set, remedy) in settings.items():
+        if is_set:
+            raise TrainError(f"{key} is for masks, and this run learns labels. {remedy}")
 
 
 def _split(dataset: Dataset, name: str) -> Dataset:
@@ -218,6 +257,23 @@ def choose_input_spec(config: TrainConfig, samples: TrainingSet, device: str) ->
         return InputSpec(size, channels, data.normalise)
     mean, std = encoder_normalisation(config.model, channels)
     return InputSpec(size, channels, data.normalise, tuple(mean), tuple(std))
+
+
+def choose_monitor(config: TrainConfig, validation: Sequence[Dataset], outputs: Sequence[str]) -> str:
+    """The figure that chooses the best network: as configured, and where that is left open, as suits the data.
+
+    The contest's mean Dice scores a class that is absent and not predicted as 1. Where most classes are absent, that
+    makes a network that predicts nothing look good; pooled over the set, absent classes add nothing. Classes that
+    exclude each other are judged by VOC's mean IoU, as their field does.
+    """
+    if config.monitor != "auto":
+        return config.monitor
+    if config.exclusive:
+        return "miou"
+    areas = [[area[name] for name in outputs] for part in validation for area in part.index["area"].to_list()]
+    known = [area for row in areas for area in row if area is not None]
+    absent = sum(area == 0 for area in known)
+    return "pooled_dice" if absent > MOST_ABSENT * len(known) else "mean_dice"
 
 
 def _typical_size(sizes: NDArray[np.int64], limit: int) -> Size:

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from augforge.report.tables import pairs, table
+from augforge.train.evaluation.totals import LABEL_FIGURES, figure_name
 
-_SCORES = {"mean_dice": "mean Dice", "accuracy": "accuracy", "mean_average_precision": "mAP"}
 WORST = 8
 """Number of classes listed."""
 
@@ -21,17 +21,17 @@ def render_summary(summary: Mapping[str, Any], console: Console) -> None:
     best, run = summary["best"] or {}, summary["run"]
     if classes := best.get("classes"):
         console.print(_worst_classes(classes), "", sep="\n")
-    console.print(Text.assemble((run, "bold"), "  ", _score(best)))
+    console.print(Text.assemble((run, "bold"), "  ", _score(best, summary.get("monitor", "mean_dice"))))
     console.print(pairs(_facts(summary)))
     console.print("\nNext:")
     for command, purpose in _next_commands(summary):
         console.print(Text.assemble("  ", (command, "cyan"), (f"  # {purpose}", "dim")), soft_wrap=True)
 
 
-def _score(best: Mapping[str, Any]) -> str:
-    for key, name in _SCORES.items():
+def _score(best: Mapping[str, Any], monitor: str) -> str:
+    for key in (monitor, *LABEL_FIGURES):
         if best.get(key) is not None:
-            return f"{name} {best[key]:.4f} in validation, best after step {best['step']}"
+            return f"{figure_name(key)} {best[key]:.4f} in validation, best after step {best['step']}"
     return "was not validated"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +10,12 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast, gather_object
 from torch import nn
 
+from augforge.errors import TrainError
 from augforge.sample import Sample
-from augforge.train.evaluation.scores import Scores, truth_of
+from augforge.train.evaluation.scores import truth_of
+from augforge.train.evaluation.totals import Scores
 from augforge.train.labels.predictor import LabelPredictor
-from augforge.train.labels.scores import label_scores, main_figure
+from augforge.train.labels.scores import label_scores
 from augforge.train.net.device import Precision
 from augforge.train.prediction.inference import Predictor
 
@@ -28,8 +30,9 @@ def validate(
     """Score a network on the validation samples; each process predicts its share of them.
 
     Returns:
-        ``score``, by which the best network is kept, and what it is made of: ``mean_dice`` and ``classes`` (Dice by
-        name); for labels ``accuracy`` or ``mean_average_precision`` of the first group, and ``balanced_accuracy``.
+        ``score``, by which the best network is kept: the figure that the run monitors; all `FIGURES` and ``classes``
+        (Dice by name); for labels ``accuracy`` or ``mean_average_precision`` of the first group, and
+        ``balanced_accuracy``.
     """
     if accelerator.num_processes > 1:  # until the next step, each process has batch norm statistics of its own
         for buffer in network.buffers():
@@ -43,18 +46,36 @@ def _score_segmentation(
 ) -> dict[str, Any]:
     size = run.config.data.batch_size
     predictor = Predictor(
-        network, run.outputs, run.input, accelerator.device, precision, batch_size=size, window=run.window
+        network,
+        run.outputs,
+        run.input,
+        accelerator.device,
+        precision,
+        batch_size=size,
+        window=run.window,
+        exclusive=run.exclusive,
     )
     # Always the configured threshold: tuned ones may be in the folder of a run that goes on.
     scores, thresholds = Scores(run.outputs), [run.config.threshold] * len(run.outputs)
     for dataset in datasets:
         for sample, prediction in predictor.pairs(_own_samples(dataset, accelerator)):
-            scores.add(prediction.planes(thresholds), truth_of(sample, dataset.classes, run.outputs))
-    parts = gather_object([(scores.table, scores.images)])
-    scores.table, scores.images = sum(table for table, _ in parts), sum(images for _, images in parts)
-    total = scores.score()
-    dices = {name: values["dice"] for name, values in total.classes.items()}
-    return {"score": total.mean_dice or 0.0, "mean_dice": total.mean_dice, "classes": dices}
+            truth = truth_of(sample, dataset.classes, run.outputs, run.spec.regions)
+            scores.add(prediction.planes(thresholds), truth, prediction.layers)
+    of_all = Scores(run.outputs)
+    of_all.merge(gather_object([scores]))
+    total = of_all.score()
+    figures, dices = total.figures(), {name: values["dice"] for name, values in total.classes.items()}
+    return {"score": _monitored(figures, run.spec.monitor), **figures, "classes": dices}
+
+
+def _monitored(figures: Mapping[str, float | None], monitor: str) -> float:
+    """The figure that chooses the best network; TrainError if the data never has it."""
+    value = figures[monitor]
+    reasons = {"miou": "two classes are true at one pixel of the validation samples"}
+    reasons |= dict.fromkeys(("overlap_dice", "overlap_iou"), "nowhere are two classes true at one pixel")
+    if value is None and monitor in reasons:
+        raise TrainError(f"monitor: {monitor} has no value here: {reasons[monitor]}. Take another, such as pooled_dice")
+    return value or 0.0
 
 
 def _score_classification(
@@ -69,7 +90,7 @@ def _score_classification(
         rows += [(each.probabilities, sample.label[columns]) for sample, each in predictor.pairs(labelled)]  # type: ignore[index]
     probabilities, truth = (np.array(each, np.float64) for each in zip(*gather_object(rows), strict=True))
     found = label_scores(probabilities, truth, groups, [run.config.threshold] * len(run.labels))
-    main = main_figure(groups)
+    main = run.spec.monitor
     return {"score": found[main] or 0.0, main: found[main], "balanced_accuracy": found["balanced_accuracy"]}
 
 

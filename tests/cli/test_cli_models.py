@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from augforge.cli import app as cli
 from augforge.cli import models as cli_models
-from augforge.cli.options import pairs_of, window_of
+from augforge.cli.options import class_weights_of, pairs_of, window_of
 from augforge.errors import MissingExtra, TrainError
 from augforge.phantom import write_phantom
 from augforge.train.prediction.inference import Window
@@ -148,3 +148,43 @@ def test_windows() -> None:
     assert window_of(64, 0.5, "0.25", crop=True) == Window((64, 64), 0.5, 0.25)
     with pytest.raises(TrainError, match="--scale big: expected a factor"):
         window_of(64, 0.5, "big", crop=True)
+
+
+# ---- several networks, and tables over runs -------------------------------------------------------------------------
+
+
+def failed(*arguments: str | Path) -> str:
+    result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+    assert result.exit_code
+    return f"{result.output} {result.exception}".replace("\n", " ")
+
+
+def test_the_models_of_all_folds_predict_images(folder: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    parsed("crossval", folder / "plain", "--folds", "2", "-o", study, *SETTINGS, "--set", "steps=1")
+    found = parsed("predict", "--crossval", study, folder / "data/train/DCM", "-o", tmp_path / "p.parquet")
+    assert (found["run"], found["images"]) == (str(study), 8)
+    assert "--crossval DIR stands instead of RUN" in failed("predict", "--crossval", study, folder / "run", "images")
+    assert "it is required, but was not given" in failed("predict", folder / "run")
+
+
+def test_weights_by_name(folder: Path, tmp_path: Path) -> None:
+    place = folder / "data/train/DCM"
+    parsed("predict", folder / "run", place, "-o", tmp_path / "p.parquet", "--weights", "last")
+    assert "expected best, last or snapshots" in failed("predict", folder / "run", place, "--weights", "lst")
+    assert "has no snapshots" in failed("evaluate", folder / "run", folder / "plain", "--weights", "snapshots")
+
+
+def test_runs_are_listed(folder: Path) -> None:
+    [found] = json.loads(
+        CliRunner().invoke(cli.app, ["runs", str(folder / "run"), "--json"], catch_exceptions=False).stdout
+    )
+    assert (found["run"], found["steps"], found["finished"]) == (str(folder / "run"), 2, True)
+    text = printed("runs", folder / "run")
+    assert "mean Dice" in text and "1 run" in text
+
+
+def test_class_weights_are_numbers() -> None:
+    assert class_weights_of(["finger-1=3,1", "a=b=0.5,2"]) == {"finger-1": [3, 1], "a=b": [0.5, 2]}
+    with pytest.raises(TrainError, match="--class-weight Radius: expected a number for each table"):
+        class_weights_of(["Radius"])

@@ -84,7 +84,7 @@ class FakeLabelLearner:
                 row = sample.label[columns] * 0.6 + 0.2
                 yield LabelPrediction(sample.name, (1 - row if sample.name in self.wrong else row).astype(np.float32))
 
-        return TrainedModel((), config.threshold, predict, groups)
+        return TrainedModel((), config.threshold, predict, groups=groups)
 
 
 def one_of(labels: Sequence[str], label: str) -> list[float]:

@@ -57,7 +57,8 @@ class OracleRun:
     outputs: tuple[str, ...] = ("red", "green", "blue")
     thresholds: tuple[float, ...] = (0.5, 0.5, 0.5)
     datasets: tuple[dict[str, str], ...] = ({"path": "/made", "name": "made", "version": "0123"},)
-    config: Any = field(default_factory=lambda: SimpleNamespace(threshold=0.5))
+    config: Any = field(default_factory=lambda: SimpleNamespace(threshold=0.5, init=None))
+    spec: Any = field(default_factory=lambda: SimpleNamespace(regions=()))
     model: nn.Module = field(default_factory=Bright)
     window: Any = None
     preparations: tuple[Any, ...] = ()

@@ -318,6 +318,14 @@ def test_one_dataset_is_no_comparison(tmp_path: Path, plain: Dataset) -> None:
         compare([plain], CONFIG, tmp_path, train_model=FakeLearner())
 
 
+def test_seeds_beyond_the_longest_are_refused(tmp_path: Path, plain: Dataset, mosaics: Dataset) -> None:
+    config = CONFIG.model_copy(update={"seed": 2**63 - 2})
+    with pytest.raises(TrainError, match="3 seeds go beyond 9223372036854775807"):
+        compare([plain, mosaics], config, tmp_path, seeds=3, train_model=FakeLearner())
+    found = compare([plain, mosaics], config, tmp_path, seeds=2, train_model=FakeLearner())
+    assert found["seeds"] == [2**63 - 2, 2**63 - 1]
+
+
 def test_notes_are_honest(tmp_path: Path, root: Path, plain: Dataset) -> None:
     cropped = built(root, "cropped", ("{op: sliding_window, size: 96, stride: 96, edge: drop}",))
     config = CONFIG.model_copy(update={"data": CONFIG.data.model_copy(update={"size": None})})
@@ -353,6 +361,30 @@ def test_tables_and_picture(tmp_path: Path, plain: Dataset, mosaics: Dataset) ->
     }
     render_compare(found, Console(width=80, file=io.StringIO()))
     assert forest_plot(found).shape == picture.shape
+
+
+def test_classes_that_nobody_predicts_have_no_interval(tmp_path: Path, plain: Dataset, mosaics: Dataset) -> None:
+    """An interval of width 0 would look certain, and nothing was compared."""
+    by_none, by_one = plain.classes[:2]
+
+    def spoil(masks: Masks, sample: Sample, dataset: Dataset, seed: int) -> Masks:
+        kept = masks.copy()
+        kept[[0, 1] if dataset is mosaics else [0]] = 0
+        return np.asarray(kept)
+
+    found = compare([plain, mosaics], CONFIG, tmp_path, seeds=1, train_model=FakeLearner(spoil))
+    first, second = (entry["by_class"] for entry in found["datasets"])
+    assert [second[name]["never_predicted"] for name in plain.classes[:3]] == [True, True, False]
+    assert [first[name]["never_predicted"] for name in plain.classes[:3]] == [True, False, False]
+    assert second[by_none]["difference"]["never_predicted"]
+    assert not second[by_one]["difference"]["never_predicted"]
+    out = io.StringIO()
+    render_compare(found, Console(width=90, file=out))
+    rows = {line.split()[0]: line for line in out.getvalue().splitlines() if line.strip()}
+    assert "never predicted" in rows[by_none] and " to " not in rows[by_none]
+    assert "never predicted" not in rows[by_one] and " to " in rows[by_one]
+    assert any(f"models of mosaics never predict {by_none}, {by_one}, in no image" in note for note in found["notes"])
+    assert forest_plot(found).dtype == np.uint8
 
 
 @pytest.mark.parametrize(

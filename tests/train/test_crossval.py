@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import cv2
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from fakelearner import FakeLearner, Masks
 from rich.console import Console
+from tinyrun import config
 from toybox import annotation, edit_json, made, with_index
 
 from augforge import bitmask
@@ -24,6 +27,7 @@ from augforge.store.dataset import Dataset
 from augforge.train.config import TrainConfig
 from augforge.train.prediction.table import Predictions
 from augforge.train.study.crossval import crossval, render_crossval
+from augforge.train.study.foldruns import FoldRuns
 from augforge.train.study.folds import fold_by_group, folds_of
 
 CONFIG = TrainConfig.model_validate({"data": {"size": 64}, "epochs": 3})
@@ -240,3 +244,47 @@ def test_for_people(tmp_path: Path, dataset: Dataset) -> None:
     assert "1.0000" in text
     assert found["worst"][0]["name"] in text
     assert str(tmp_path / "review.yaml") in text.replace("\n", "")
+
+
+# ---- predicting with all folds --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def studied(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cross-validation of two folds by the bundled trainer."""
+    folder = tmp_path_factory.mktemp("studied")
+    write_phantom(folder / "data", persons=2, size=96, seed=3)
+    _, small = made(folder, folder / "data", split="{}")
+    crossval(small, config("steps=1"), folder / "study", folds=2)
+    return folder
+
+
+def test_all_folds_predict_together(studied: Path) -> None:
+    runs = FoldRuns.open(studied / "study")
+    image = torch.randn(1, runs.input.channels, 64, 64)
+    with torch.no_grad():
+        alone = [run.model("last")(image).sigmoid() for run in runs.runs]
+        assert torch.allclose(runs.model()(image).sigmoid(), torch.stack(alone).mean(0), atol=1e-5)
+    assert len(alone) == 2
+    assert not torch.equal(*alone)
+
+
+def test_a_study_of_before_is_found_by_its_folders(studied: Path, tmp_path: Path) -> None:
+    study = Path(shutil.copytree(studied / "study", tmp_path / "study"))
+
+    def forget_runs(found: dict[str, Any]) -> None:
+        for fold in found["folds"]:
+            del fold["run"]
+
+    edit_json(study / "crossval.json", forget_runs)
+    assert [run.folder.name for run in FoldRuns.open(study).runs] == [
+        run.folder.name for run in FoldRuns.open(studied / "study").runs
+    ]
+    shutil.copytree(FoldRuns.open(study).runs[0].folder, study / "fold0-another")
+    with pytest.raises(TrainError, match=r"holds 2 runs of fold 0.*Call augforge crossval again"):
+        FoldRuns.open(study)
+
+
+def test_folders_that_are_no_study(tmp_path: Path) -> None:
+    with pytest.raises(TrainError, match="is no finished cross-validation"):
+        FoldRuns.open(tmp_path)

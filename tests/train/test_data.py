@@ -18,6 +18,7 @@ from toybox import annotation, made, put_hand, tiny_hands  # noqa: E402
 
 from augforge import bitmask  # noqa: E402
 from augforge.errors import DatasetError, TrainError  # noqa: E402
+from augforge.ops.sides import Sides  # noqa: E402
 from augforge.store.dataset import Dataset  # noqa: E402
 from augforge.train.config import DataConfig  # noqa: E402
 from augforge.train.data.batch import Batch, to_device  # noqa: E402
@@ -248,7 +249,7 @@ def test_labels_and_their_lack() -> None:
         def __init__(self) -> None:
             from conftest import make_sample
 
-            self.classes, self.labels = tuple("abcdefghi"), ("well", "sick")
+            self.classes, self.labels, self.sides = tuple("abcdefghi"), ("well", "sick"), Sides()
             given = ([0.25, 0.75], None)
             self._samples = [replace_label(make_sample(seed=i), label) for i, label in enumerate(given)]
 

@@ -178,3 +178,31 @@ def test_options_that_do_not_fit_are_refused(tmp_path: Path, options: dict[str, 
 def test_one_table_is_no_ensemble(tmp_path: Path) -> None:
     with pytest.raises(TrainError, match="1 table of predictions was named"):
         ensemble(members(tmp_path, 1), tmp_path / "out.parquet")
+
+
+def test_tables_weigh_class_by_class(tmp_path: Path) -> None:
+    tables = members(tmp_path, probabilities=True)
+    summary = ensemble(tables, tmp_path / "o", "mean", class_weights={"heart": [0, 1, 3]}, threshold=0.55)
+    assert summary["class_weights"] == {"heart": [0, 0.25, 0.75]}
+    assert summary["weights"] == pytest.approx([1 / 3] * 3)
+    shares = np.array([[1 / 3] * 3, [0, 0.25, 0.75]]).T[:, :, None, None]
+    for n, masks in enumerate(found(tmp_path / "o")):
+        stacked = np.stack([layers(10 * i + n) for i in range(3)])
+        kept = np.where(stacked > probability_floor(0.5), np.rint(stacked * 255) / 255, 0)
+        assert np.array_equal(masks, (kept * shares).sum(0) >= 0.55 - 1e-6)
+    votes = ensemble(tables, tmp_path / "v", class_weights={"heart": [0, 0, 1]})
+    assert votes["class_weights"]["heart"] == [0, 0, 1]
+    assert np.array_equal(found(tmp_path / "v")[0][1], layers(20)[1] >= 0.5)
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ({"hart": [1, 1, 1]}, r"class weights name 'hart', .* Did you mean 'heart'\?"),
+        ({"heart": [1, 1]}, "class weights of heart are 1, 1; expected a number for each of the 3 tables"),
+        ({"heart": [0, 0, 0]}, "not all 0"),
+    ],
+)
+def test_class_weights_that_do_not_fit_are_refused(tmp_path: Path, weights: dict[str, list[float]], words: str) -> None:
+    with pytest.raises(TrainError, match=words):
+        ensemble(members(tmp_path), tmp_path / "o", class_weights=weights)

@@ -86,9 +86,11 @@ class FakeRun:
     thresholds: tuple[float, ...] = (0.5, 0.5)
     datasets: tuple[dict[str, str], ...] = ()
     labels: tuple[str, ...] = ()
-    spec: Any = field(default_factory=lambda: SimpleNamespace(task="segmentation"))
+    spec: Any = field(default_factory=lambda: SimpleNamespace(task="segmentation", regions=(), monitor="mean_dice"))
+    config: Any = field(default_factory=lambda: SimpleNamespace(init=None))
     asked: dict[str, Any] = field(default_factory=dict)
     preparations: tuple[Any, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def predictor(self, **options: Any) -> FakeRun:
         self.asked = options
@@ -153,6 +155,36 @@ def test_known_errors(judged: Callable[..., dict[str, Any]], tmp_path: Path) -> 
     assert [entry["name"] for entry in found["worst"]] == ["P01/scan0", "P00/scan1", "P01/scan1", "P00/scan0"]
 
 
+def test_figures_of_the_set_are_those_of_one_confusion_matrix(
+    judged: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    found = judged(FakeRun(tmp_path / "run", shifted_lung), out=tmp_path / "out")
+    table = np.zeros((3, 3), int)
+    for person in (0, 1):
+        for scan in (0, 1):
+            true = np.zeros((SIZE, 60), int)  # the border is ignored
+            true[10:30, 10:30] = 2
+            true[40:50, 40:50] = 1 - scan
+            predicted = true.copy()
+            if scan == 1:
+                predicted[10:30, 10:15], predicted[10:30, 30:35] = 0, 2
+            elif person == 1:
+                predicted[predicted == 1] = 2
+            np.add.at(table, (true, predicted), 1)
+    ious = np.diag(table) / (table.sum(0) + table.sum(1) - np.diag(table))
+    assert found["confusion"] == {"labels": ["background", "heart", "lung"], "pixels": table.tolist()}
+    assert found["miou"] == found["pooled_iou_background"] == pytest.approx(ious.mean())
+    assert found["pooled_iou"] == pytest.approx(ious[1:].mean())
+    assert found["present_dice"] == pytest.approx((1 / 2 + found["classes"]["lung"]["dice"]) / 2)
+    assert found["classes"]["heart"]["present"] == 2
+    assert (found["overlaps"], found["overlap_dice"], found["monitor"]) == ([], None, "mean_dice")
+    assert (tmp_path / "out" / "confusion.png").exists()
+    out = io.StringIO()
+    render_evaluation(found, Console(width=100, file=out))
+    assert f"{found['pooled_dice']:.3f} Dice, {found['pooled_iou']:.3f} IoU" in out.getvalue()
+    assert f"{found['miou']:.3f}  of exclusive classes and background" in out.getvalue()
+
+
 def test_the_table_of_samples(judged: Callable[..., dict[str, Any]], toy: Path, tmp_path: Path) -> None:
     found = judged(FakeRun(tmp_path / "run", shifted_lung))
     table = pl.read_parquet(Path(found["folder"]) / "samples.parquet")
@@ -205,6 +237,7 @@ def test_as_many_of_the_worst_as_asked_for_and_no_stale_ones(
     assert {path.name for path in Path(found["folder"]).iterdir()} == {
         "evaluation.json",
         "samples.parquet",
+        "confusion.png",
         "errors.png",
         "reliability.png",
         "worst-1.png",
@@ -295,7 +328,7 @@ class FakeClassifier(FakeRun):
     window: Window | None = None
     spec: Any = field(
         default_factory=lambda: SimpleNamespace(
-            task="classification", groups=(LabelGroup("label", ("bright", "dark")),)
+            sides=None, task="classification", groups=(LabelGroup("label", ("bright", "dark")),)
         )
     )
     input: InputSpec = field(

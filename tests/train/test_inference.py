@@ -137,6 +137,35 @@ def test_flips_change_nothing_where_each_pixel_is_judged_alone() -> None:
     np.testing.assert_allclose(flipped.probabilities, plain.probabilities, atol=1e-6)
 
 
+@pytest.mark.parametrize(("name", "quarters"), [("turn90", 1), ("turn180", 2), ("turn270", 3)])
+def test_turns_are_undone(name: str, quarters: int) -> None:
+    """Nothing changes where pixels are judged alone; where places count, the turned image's answer is turned back."""
+    image = np.random.default_rng(1).integers(0, 256, (50, 90), np.uint8)
+    model = Bright()
+    [plain] = predictor(model, ["bright"], spec(96, 64)).predict([sample_of(image)])
+    [turned] = predictor(model, ["bright"], spec(96, 64), tta=[name]).predict([sample_of(image)])
+    np.testing.assert_allclose(turned.probabilities, plain.probabilities, atol=1e-6)
+    black, views = sample_of(np.zeros((32, 64), np.uint8)), [(64, 32) if quarters == 2 else (32, 64)]
+    [upright] = predictor(Placed(), "ab", spec(64, 32)).predict([black])
+    [other] = predictor(Placed(), "ab", spec(*views[0])).predict([black])
+    [mean] = predictor(Placed(), "ab", spec(64, 32), tta=[name]).predict([black])
+    back = np.rot90(other.probabilities, -quarters, (1, 2))
+    np.testing.assert_allclose(mean.probabilities, (upright.probabilities + back) / 2, atol=1e-6)
+
+
+def test_brightness_is_added_to_the_normalised_image() -> None:
+    added: list[float] = []
+
+    class Watch(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            added.append(float(images.mean()))
+            return images
+
+    image = np.random.default_rng(1).integers(0, 256, (32, 32), np.uint8)
+    [_] = predictor(Watch(), "a", spec(32, 32), tta=["brightness+0.25", "brightness-0.5"]).predict([sample_of(image)])
+    assert np.diff(added) == pytest.approx([0.25, -0.75], abs=1e-5)
+
+
 @pytest.mark.parametrize("upright", [True, False])
 def test_scaled_views_are_scaled_back(upright: bool) -> None:
     model, image = Bright(), stripes(128, 64, 8, upright)
@@ -151,6 +180,8 @@ def test_scaled_views_are_scaled_back(upright: bool) -> None:
     [
         ({"tta": ["hflp"]}, "Did you mean 'hflip'"),
         ({"tta": ["scale9"]}, "0.25 to 4"),
+        ({"tta": ["turn45"]}, "Did you mean 'turn"),
+        ({"tta": ["brightness1.2"]}, "Did you mean 'brightness"),
         ({"tta": ["vflip", "vflip"]}, "expected each augmentation once"),
         ({"tta": ["hflip"], "swap": [("left-lung", "lung")]}, "'lung', which the model does not predict"),
         ({"tta": ["hflip"], "swap": [("heart", "left-lung"), ("left-lung", "right-lung")]}, "left-lung twice"),

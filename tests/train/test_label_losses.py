@@ -185,4 +185,4 @@ def test_no_group_is_left_without_a_loss() -> None:
 def test_keys_of_labels_are_refused_for_masks(config: Any) -> None:
     spec = RunSpec("segmentation", ("lung",), (), (), InputSpec((32, 32), 1))
     with pytest.raises(TrainError, match="is of labels, and the run learns masks"):
-        build_losses([LossConfig(**config)], spec, None)  # type: ignore[arg-type]
+        build_losses(TrainConfig(loss=(LossConfig(**config),)), spec, None)  # type: ignore[arg-type]

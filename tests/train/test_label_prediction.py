@@ -239,6 +239,8 @@ def test_equal_votes_for_alternatives_go_to_the_likelier(tmp_path: Path) -> None
     assert joined(tmp_path / "v.parquet") == [["left"]], "more votes outdo any probability"
     with pytest.raises(TrainError, match="so there is no threshold"):
         ensemble([a, b], tmp_path / "v.parquet", threshold=0.4)
+    with pytest.raises(TrainError, match="class weights are for masks"):
+        ensemble([a, b], tmp_path / "v.parquet", class_weights={"left": [1, 2]})
 
 
 def test_tables_that_do_not_fit_are_refused(tmp_path: Path) -> None:

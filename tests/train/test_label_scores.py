@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from augforge.train.labels.evaluation import sample_losses
-from augforge.train.labels.groups import LabelGroup
-from augforge.train.labels.scores import auroc, average_precision, label_scores, main_figure
+from augforge.train.labels.groups import LabelGroup, main_figure
+from augforge.train.labels.scores import auroc, average_precision, label_scores
 
 ABC = (LabelGroup("label", ("a", "b", "c")),)
 FINDINGS = (LabelGroup("label", ("a", "b", "c"), multi=True),)

@@ -19,7 +19,7 @@ from augforge.train.config import TrainConfig, load_config
 from augforge.train.evaluation.evaluate import evaluate
 from augforge.train.journal import read_journal
 from augforge.train.labels.groups import LabelGroup
-from augforge.train.labels.losses import build_losses
+from augforge.train.labels.losses import LabelLosses, build_losses
 from augforge.train.loop import train
 from augforge.train.run import TrainingRun
 from augforge.train.rundata import RunData
@@ -105,7 +105,8 @@ def test_the_configuration_of_the_guide_fits(domains: Dataset, tmp_path: Path) -
     (tmp_path / "train.yaml").write_text(text)
     given = load_config(tmp_path / "train.yaml", SMALL)
     data = RunData([domains], given, torch.device("cpu"))
-    losses = build_losses(given.loss, data.spec, data.training)
+    losses = build_losses(given, data.spec, data.training)
+    assert isinstance(losses, LabelLosses)
     found = losses(torch.zeros(2, 4), torch.tensor([[1.0, 0, 1, 0], [0, 1, 0, 1]]))
     assert list(found) == ["focal_class", "cross_entropy_domain", "loss"]
     assert found["loss"].item() == pytest.approx(0.25 * np.log(2) + 0.1 * np.log(2))

@@ -234,6 +234,27 @@ def test_batches_that_are_summed_for_a_step_count_as_their_mean(hands: Path, tmp
     assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in network)
 
 
+def test_unequal_batches_of_a_step_are_one_large_batch(hands: Path, tmp_path: Path) -> None:
+    """Borders weigh pixels, so batches count unequally; a network without batch norm sees no other difference."""
+    overrides = (
+        "model.factory=ownnet:build",
+        "model.options={}",
+        "steps=2",
+        "validate_every=0",
+        "optimizer.name=sgd",
+        "optimizer.clip=null",
+    )
+    weights = ("loss=[{name: bce}]", "weights.border=20", "weights.classes={Radius: 3}", "optimizer.lr=0.1")
+    for name, size, several in (("one", 6, 1), ("three", 2, 3)):
+        settings = config(*overrides, *weights, f"data.batch_size={size}", f"optimizer.accumulate={several}")
+        train([hands], settings, tmp_path / name)
+    one, three = (weights_of(tmp_path / name / "last.safetensors") for name in ("one", "three"))
+    assert all(torch.allclose(one[name], three[name], atol=1e-6, rtol=1e-5) for name in one)
+    losses = [[row["loss"] for row in steps_of(tmp_path / name)] for name in ("one", "three")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert losses[0][0] != losses[0][1]
+
+
 def test_gradients_are_clipped(hands: Path, tmp_path: Path) -> None:
     overrides = ("steps=1", "optimizer.name=sgd", "optimizer.lr=1", "optimizer.weight_decay=0", "schedule.warmup=0")
     for name, clip in (("start", "1e-12"), ("short", "0.01"), ("free", "null")):
@@ -284,7 +305,12 @@ def test_averages_follow_the_weights() -> None:
         ema.update(network, step)
         swa.update(network, step)
     weights = [average.model.module.get_parameter("weight").item() for average in (ema, swa)]
-    assert weights == [(((1 + 2) / 2 + 3) / 2 + 5) / 2, (3 + 5) / 2]
+    ramp = [min(0.5, (1 + n) / (10 + n)) for n in (1, 2, 3)]  # n averages before
+    expected = 1.0
+    for decay, value in zip(ramp, (2.0, 3.0, 5.0), strict=True):
+        expected = decay * expected + (1 - decay) * value
+    assert weights == pytest.approx([expected, (3 + 5) / 2])
+    assert ramp[-1] < 0.5
     assert swa.network(2) is None
     assert swa.network(3) is not None
 
@@ -295,7 +321,33 @@ def test_statistics_of_batch_norm_are_averaged() -> None:
     for step, value in enumerate([1.0, 2.0], start=1):
         network.get_buffer("running_mean").fill_(value)
         ema.update(network, step)
-    assert ema.model.module.get_buffer("running_mean").item() == 1.5
+    assert ema.model.module.get_buffer("running_mean").item() == pytest.approx(1 * 2 / 11 + 2 * 9 / 11)
+
+
+def test_the_decay_of_an_average_ends_where_it_was_set() -> None:
+    network = torch.nn.Linear(1, 1, bias=False)
+    ema = WeightAverage(network, TrainConfig(ema=0.5), steps=99)
+    for step in range(1, 100):
+        network.weight.data.fill_(step % 2)
+        ema.update(network, step)
+    before = ema.model.module.get_parameter("weight").item()
+    network.weight.data.fill_(7)
+    ema.update(network, 100)
+    assert ema.model.module.get_parameter("weight").item() == pytest.approx((before + 7) / 2)
+
+
+def test_an_average_of_before_keeps_its_constant_decay() -> None:
+    network = torch.nn.Linear(1, 1, bias=False)
+    network.weight.data.fill_(1)
+    ema = WeightAverage(network, TrainConfig(ema=0.9), steps=9)
+    ema.update(network, 1)
+    old = {name: value for name, value in ema.state_dict().items() if name != "ema_ramps_up"}
+    resumed = WeightAverage(network, TrainConfig(ema=0.9), steps=9)
+    resumed.load_state_dict(old)
+    network.weight.data.fill_(2)
+    resumed.update(network, 2)
+    assert resumed.model.module.get_parameter("weight").item() == pytest.approx(0.9 * 1 + 0.1 * 2)
+    assert resumed.state_dict().keys() == old.keys(), "it stays so when it is resumed again"
 
 
 def test_labels_alone_make_a_classifier(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,3 +95,88 @@ def test_normalisation_is_that_of_the_pretraining() -> None:
     assert encoder_normalisation(ModelConfig(encoder="dpn68"), 3)[0] == pytest.approx((124 / 255, 117 / 255, 104 / 255))
     mean, deviation = encoder_normalisation(ModelConfig(), 1)
     assert mean == pytest.approx((0.449,)) and deviation == pytest.approx((0.226,))
+
+
+# ---- networks that are not of segmentation-models-pytorch -----------------------------------------------------------
+
+PACKAGE = """
+import torch
+from torch import nn
+
+def build(channels, outputs, width=4):
+    return nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, outputs, 1))
+
+class Deep(nn.Module):
+    def __init__(self, channels, outputs):
+        super().__init__()
+        self.heads = nn.ModuleList(nn.Conv2d(channels, outputs, 1) for _ in range(3))
+
+    def forward(self, images):
+        return [head(images) for head in self.heads]
+
+def halved(channels, outputs):
+    return nn.Conv2d(channels, outputs, 1, stride=2)
+
+def nothing(channels, outputs):
+    return None
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package of one's own in the current folder."""
+    (tmp_path / "ownnets").mkdir()
+    (tmp_path / "ownnets/nets.py").write_text(PACKAGE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+@pytest.mark.usefixtures("own")
+def test_a_network_of_ones_own() -> None:
+    net = build_model(ModelConfig(factory="ownnets.nets:build", options={"width": 7}), 1, 3)
+    assert net(torch.zeros(2, 1, 32, 64)).shape == (2, 3, 32, 64)
+    assert net.get_submodule("network.0").out_channels == 7
+    deep = build_model(ModelConfig(factory="ownnets.nets:Deep"), 3, 2)
+    images = torch.randn(1, 3, 32, 32)
+    assert len(deep.train()(images)) == 3
+    assert torch.equal(deep.eval()(images), deep.get_submodule("network.heads.2")(images))
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ({"factory": "ownnets.nets:bild"}, "ownnets.nets:bild cannot be imported .*no attribute 'bild'"),
+        ({"factory": "nowhere_at_all:build"}, "No module named 'nowhere_at_all'.*Start in the folder"),
+        ({"factory": "ownnets.nets:halved"}, r"makes \(1, 2, 32, 32\) of .* expected \(1, 2, 64, 64\)"),
+        ({"factory": "ownnets.nets:nothing"}, "returned NoneType; expected a torch.nn.Module"),
+        ({"factory": "ownnets.nets:build", "options": {"breadth": 3}}, "unexpected keyword argument 'breadth'"),
+        ({"factory": "ownnets.nets:build", "weights": "imagenet"}, "no encoder of segmentation-models-pytorch"),
+        ({"architecture": "fcn"}, "fcn stands on resnet50 or resnet101, not on resnet18"),
+        ({"architecture": "unet3plus"}, "no architecture is called 'unet3plus'"),
+    ],
+)
+def test_networks_that_cannot_be_built(model: dict[str, Any], words: str) -> None:
+    with pytest.raises(TrainError, match=words):
+        build_model(ModelConfig(**{"encoder": "resnet18", **model}), 1, 2)
+
+
+def test_a_factory_is_named_as_module_and_function() -> None:
+    with pytest.raises(ValueError, match=r"expected package\.module:function"):
+        ModelConfig(factory="ownnets.nets.build")
+
+
+def test_deep_supervision_of_unet_plus_plus_trains_all_depths() -> None:
+    options = {"deep_supervision": True, "features": [4, 4, 8, 8, 16, 4]}
+    net = build_model(ModelConfig(architecture="monai_unetplusplus", options=options), 1, 3)
+    images = torch.randn(2, 1, 32, 64)
+    heads = net(images)
+    assert [tuple(head.shape) for head in heads] == [(2, 3, 32, 64)] * 4
+    assert torch.equal(net.eval()(images), net.get_submodule("network")(images)[-1])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_fcn_is_torchvisions(channels: int) -> None:
+    net = build_model(ModelConfig(architecture="fcn", encoder="resnet50"), channels, 3).eval()
+    with torch.no_grad():
+        assert net(torch.randn(1, channels, 64, 32)).shape == (1, 3, 64, 32)

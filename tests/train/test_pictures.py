@@ -11,7 +11,17 @@ from augforge import bitmask
 from augforge.report.colours import colour_of
 from augforge.report.paint import GAP, line_height
 from augforge.sample import Sample
-from augforge.train.evaluation.pictures import CONFUSED, FALSE, MISSED, TRUE, confusion, curves, errors, reliability
+from augforge.train.evaluation.pictures import (
+    CONFUSED,
+    FALSE,
+    MISSED,
+    TRUE,
+    confusion,
+    curves,
+    errors,
+    label_confusion,
+    reliability,
+)
 from augforge.train.evaluation.scores import Truth
 
 SIZE = 800  # shown as it is: neither enlarged nor made smaller
@@ -140,3 +150,18 @@ def test_reliability_has_a_panel_for_each_class_that_came_up() -> None:
     assert has(picture, colour_of(0)) and has(picture, colour_of(2))
     assert not has(picture, colour_of(1))
     assert len(reliability({"b": never})) < len(picture)
+
+
+def test_the_confusion_of_exclusive_classes_is_a_table_of_shares() -> None:
+    labels = ["background", "a", "b"]
+    picture = label_confusion({"labels": labels, "pixels": [[90, 10, 0], [0, 50, 50], [0, 0, 0]]})
+    assert picture.dtype == np.uint8
+    right, wrong = label_confusion({"labels": labels, "pixels": [[9, 0, 0], [0, 9, 0], [0, 0, 9]]}), picture
+    assert right.shape[1] == wrong.shape[1] and (right != wrong).any()
+    many = {"labels": [f"c{k}" for k in range(90)], "pixels": np.eye(90, dtype=int).tolist()}
+    assert label_confusion(many).shape[0] < 42 * 40
+
+
+def test_curves_show_the_figure_that_chose_the_best() -> None:
+    rows = [{"step": step, "mean_dice": 0.9, "pooled_dice": step / 10} for step in (1, 2, 3)]
+    assert (curves(rows, "pooled_dice") != curves(rows)).any()

@@ -396,7 +396,7 @@ def test_evaluate_prepares_what_was_not_prepared(dim: Path, monkeypatch: pytest.
 
 def replace_spec(run: TrainingRun) -> TrainingRun:
     fields: Any = run
-    fields.spec = SimpleNamespace(task="segmentation")
+    fields.spec = SimpleNamespace(task="segmentation", regions=(), monitor="mean_dice")
     return run
 
 

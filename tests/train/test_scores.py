@@ -11,7 +11,8 @@ import pytest
 from augforge import bitmask
 from augforge.errors import TrainError
 from augforge.sample import Sample
-from augforge.train.evaluation.scores import Scores, Truth, dice, iou, overlap, truth_of
+from augforge.train.evaluation.scores import Truth, dice, iou, overlap, truth_of
+from augforge.train.evaluation.totals import Scores
 
 
 def planes_of(*boxes: tuple[int, int, int, int] | None, size: int = 40) -> bitmask.Planes:
@@ -63,8 +64,8 @@ def test_means_go_over_images_then_over_classes() -> None:
     assert math.isnan(found[1])
     scores.add(planes_of(None, (0, 0, 10, 10)), truth_with(planes_of(None, (0, 0, 10, 10)), True, True))
     score = scores.score()
-    assert score.classes["a"] == pytest.approx({"dice": 0.75, "iou": 2 / 3, "pooled_dice": 0.5, "images": 2})
-    assert score.classes["b"] == pytest.approx({"dice": 1.0, "iou": 1.0, "pooled_dice": 1.0, "images": 1})
+    assert score.classes["a"].items() >= {"dice": 0.75, "iou": 2 / 3, "pooled_dice": 0.5, "images": 2}.items()
+    assert score.classes["b"].items() >= {"dice": 1.0, "iou": 1.0, "pooled_dice": 1.0, "images": 1}.items()
     assert score.mean_dice == pytest.approx(0.875)
     assert score.mean_iou == pytest.approx(5 / 6)
     assert score.pooled_dice == pytest.approx(0.75)
@@ -84,7 +85,7 @@ def test_a_class_that_nobody_knows_is_null_and_left_out_of_the_mean() -> None:
     scores.add(planes_of((0, 0, 4, 4), None), truth_with(planes_of((0, 0, 4, 4), None), True, False))
     score = json.loads(json.dumps(scores.score().to_json(), allow_nan=False))
     assert score["mean_dice"] == 1
-    assert score["classes"]["b"] == {"dice": None, "iou": None, "pooled_dice": None, "images": 0}
+    assert score["classes"]["b"].items() >= {"dice": None, "iou": None, "pooled_dice": None, "images": 0}.items()
 
 
 def test_nothing_judged_is_null() -> None:
@@ -96,8 +97,8 @@ def test_tables_of_two_processes_add_up() -> None:
     for part, box in zip(parts, ((0, 0, 10, 10), (5, 0, 15, 10)), strict=True):
         for scores in (whole, part):
             scores.add(planes_of((0, 0, 10, 10)), truth_with(planes_of(box), True))
-    parts[0].table += parts[1].table
-    assert parts[0].score().classes == whole.score().classes
+    parts[0].merge(parts[1:])
+    assert parts[0].score() == whole.score()
 
 
 def test_ignored_pixels_are_cleared_from_both() -> None:

@@ -14,7 +14,8 @@ from augforge import bitmask
 from augforge.engine.builder import build
 from augforge.errors import TrainError
 from augforge.store.dataset import Dataset, open_dataset
-from augforge.train.evaluation.scores import Scores, Truth
+from augforge.train.evaluation.scores import Truth
+from augforge.train.evaluation.totals import Scores
 from augforge.train.prediction.thresholds import GRID, ThresholdTuner, render_thresholds, tune_thresholds
 
 CLASSES = ("one", "two", "absent", "unlabelled")

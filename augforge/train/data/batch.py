@@ -25,6 +25,7 @@ class Batch:
         planes: uint8 (N, P, H, W), planar bit-planes.
         known: bool (N, classes), in the order of the dataset's class table.
         labels: float32 (N, L), NaN for a sample without labels; L is 0 for a dataset without labels.
+        weights: float32 (N, H, W), how much pixels count; None if all count alike.
         epoch, samples: where to go on after this batch: the epoch, and the samples that all ranks have read of it.
     """
 
@@ -34,6 +35,7 @@ class Batch:
     planes: Tensor
     known: Tensor
     labels: Tensor
+    weights: Tensor | None = None
     epoch: int = 0
     samples: int = 0
 
@@ -56,11 +58,16 @@ class Batch:
             planes=function(self.planes),
             known=function(self.known),
             labels=function(self.labels),
+            weights=None if self.weights is None else function(self.weights),
         )
 
 
 def to_device(
-    batch: Batch, classes: Sequence[str], device: torch.device | str, channels: int | None = None
+    batch: Batch,
+    classes: Sequence[str],
+    device: torch.device | str,
+    channels: int | None = None,
+    regions: Sequence[str] = (),
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Prepare a batch for a step of segmentation, on the device.
 
@@ -69,29 +76,31 @@ def to_device(
         classes: the dataset's class table. The network predicts C of them, all but `ignore`.
         device: of the network.
         channels: of the network's input; None for those of the images.
+        regions: classes that only weigh pixels, which the network does not predict either.
 
     Returns:
         images, float32 (N, channels, H, W), normalised; target, float32 (N, C, H, W) of 0 and 1; counted, bool
         (N, C, H, W), or (N, C, 1, 1) if no class is `ignore`: the pixels that count.
     """
     batch = batch.to(device)
-    target, counted = unpack(batch.planes, batch.known, classes)
+    target, counted = unpack(batch.planes, batch.known, classes, regions)
     return images_to_device(batch, device, channels), target.float(), counted
 
 
-def unpack(planes: Any, known: Any, classes: Sequence[str]) -> tuple[Any, Any]:
+def unpack(planes: Any, known: Any, classes: Sequence[str], regions: Sequence[str] = ()) -> tuple[Any, Any]:
     """A channel for each class of bit-planes, on the device of the planes, and what counts of it in losses and scores.
 
     Args:
         planes: planar, uint8 (..., P, H, W), a torch tensor or a numpy array.
         known: which classes were labelled, bool (..., classes), likewise.
-        classes: the dataset's class table. There is a channel for each of its C classes but `ignore`.
+        classes: the dataset's class table. There is a channel for each of its C classes but `ignore` and regions.
+        regions: classes that only weigh pixels.
 
     Returns:
         masks, bool (..., C, H, W); counted, bool (..., C, H, W), or (..., C, 1, 1) if no class is `ignore`: pixels of
         known classes that are not marked to be ignored.
     """
-    outputs = [c for c, name in enumerate(classes) if name != IGNORE]
+    outputs = [c for c, name in enumerate(classes) if name != IGNORE and name not in regions]
     masks = bitmask.class_layers(planes, outputs)
     counted = known[..., outputs][..., None, None]
     if IGNORE in classes:

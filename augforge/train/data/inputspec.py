@@ -15,7 +15,7 @@ from augforge.ops.core import Context, Size
 from augforge.ops.geometry import Resize, resize
 from augforge.ops.sides import Sides
 from augforge.sample import Image, Sample
-from augforge.train.labels.groups import ONLY_GROUP, LabelGroup
+from augforge.train.labels.groups import ONLY_GROUP, LabelGroup, main_figure
 
 _NO_CONTEXT = Context(())  # resizing looks at neither classes nor labels
 
@@ -81,6 +81,9 @@ class RunSpec:
         labels: that the network predicts, in order.
         datasets: path, name and version of each dataset that is trained on.
         input: the network's input.
+        regions: classes that weigh pixels in training and are neither learnt nor judged.
+        monitor: the figure of validation that chooses the best network. Runs that an earlier version began have that of
+            the contest.
         groups: of the labels, in their order; empty for segmentation.
         sides: which outputs or labels a mirror exchanges; None in a run that was begun before augforge knew sides.
     """
@@ -90,16 +93,22 @@ class RunSpec:
     labels: tuple[str, ...]
     datasets: tuple[dict[str, str], ...]
     input: InputSpec
+    regions: tuple[str, ...] = ()
+    monitor: str = "mean_dice"
     groups: tuple[LabelGroup, ...] = ()
     sides: Sides | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
         """`to_json` undone."""
-        tables = {key: tuple(data[key]) for key in ("outputs", "labels", "datasets")}
+        tables: dict[str, Any] = {key: tuple(data[key]) for key in ("outputs", "labels", "datasets")}
         groups = tuple(map(LabelGroup.from_json, data["groups"])) if "groups" in data else _groups_before(data)
-        sides = None if data.get("sides") is None else Sides.from_json(data["sides"])
-        return cls(data["task"], **tables, input=InputSpec.from_json(data["input"]), groups=groups, sides=sides)
+        given: dict[str, Any] = {
+            "regions": tuple(data.get("regions", ())),
+            "monitor": data.get("monitor") or (main_figure(groups) if groups else "mean_dice"),
+            "sides": None if data.get("sides") is None else Sides.from_json(data["sides"]),
+        }
+        return cls(data["task"], **tables, input=InputSpec.from_json(data["input"]), groups=groups, **given)
 
 
 def _groups_before(data: Mapping[str, Any]) -> tuple[LabelGroup, ...]:

@@ -25,11 +25,13 @@ from augforge.store.order import Positions, fill_up, global_order, occurrences, 
 from augforge.train.data.batch import Batch
 from augforge.train.data.inputspec import InputSpec, channels_first, convert_channels
 from augforge.train.data.online import Online, online_steps
+from augforge.train.data.pixelweights import pixel_weights
 from augforge.train.data.workers import default_workers, init_worker
 
 if TYPE_CHECKING:  # each loading process imports this module, so it imports only what reading samples needs
     from augforge.train.config import DataConfig
     from augforge.train.data.trainingset import TrainingSet
+    from augforge.train.weighting import WeightsConfig
 
 UNIFORM_SHARE = 0.5
 """Share of the random windows that may lie anywhere, so that background is learnt too (after nnU-Net, Isensee 2021)."""
@@ -48,13 +50,17 @@ class _Item:
     planes: NDArray[np.uint8]
     known: NDArray[np.bool_]
     label: NDArray[np.float32]
+    weights: NDArray[np.float32] | None
 
 
 class _Reader:
     """Reads and augments samples and turns them into the network's input: all that a worker does."""
 
-    def __init__(self, samples: TrainingSet, spec: InputSpec, data: DataConfig, seed: int) -> None:
+    def __init__(
+        self, samples: TrainingSet, spec: InputSpec, data: DataConfig, seed: int, weights: WeightsConfig | None
+    ) -> None:
         self._samples, self._spec, self._seed = samples, spec, seed
+        self._weights = weights if weights is not None and weights.of_pixels else None
         self._context = Context(samples.classes, samples.labels)
         self._uint16, self._channels = samples.has_uint16, spec.channels if samples.has_colour else 1
         self._online = Online(online_steps(data.online), self._context, len(samples), self._load, samples.sides)
@@ -93,8 +99,10 @@ class _Reader:
             sample = self._crop_window(sample, self._crop, rng)
         label = np.full(len(self._samples.labels), np.nan, np.float32) if sample.label is None else sample.label
         known = bitmask.bits_to_flags(sample.known, len(self._samples.classes))
-        planes = bitmask.planar(sample.masks)
-        return _Item(sample.name, channels_first(sample.image), normalisation, planes, known, label)
+        planes, weights = bitmask.planar(sample.masks), None
+        if self._weights is not None:
+            weights = pixel_weights(sample.masks, self._samples.classes, self._weights)
+        return _Item(sample.name, channels_first(sample.image), normalisation, planes, known, label, weights)
 
     def _crop_window(self, sample: Sample, size: tuple[int, int], rng: np.random.Generator) -> Sample:
         """A random window. One in two is drawn to hold a class, so that rare classes are seen; others lie anywhere."""
@@ -119,6 +127,7 @@ def _collate(items: Sequence[_Item | AugforgeError]) -> Batch | AugforgeError:
         planes=_stack(item.planes for item in good),
         known=_stack(item.known for item in good),
         labels=_stack(item.label for item in good),
+        weights=_stack(weights) if (weights := [item.weights for item in good if item.weights is not None]) else None,
     )
 
 
@@ -196,6 +205,7 @@ class TrainingBatches:
         seed: of the order and of augmentation.
         world, rank: how many processes train, and which of them this is.
         pin: put batches into pinned memory, for CUDA.
+        weights: how much pixels count.
 
     Raises:
         TrainError: online steps that do not fit.
@@ -211,10 +221,11 @@ class TrainingBatches:
         world: int = 1,
         rank: int = 0,
         pin: bool = False,
+        weights: WeightsConfig | None = None,
     ) -> None:
         self._samples, self._data, self._seed = samples, data, seed
         self._world, self._rank, self._pin = world, rank, pin
-        self._reader = _Reader(samples, spec, data, seed)
+        self._reader = _Reader(samples, spec, data, seed, weights)
         self._weights = samples.rarity_weights() if data.sampling == "class" else None
 
     @property

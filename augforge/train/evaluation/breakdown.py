@@ -16,7 +16,7 @@ shares; precision is 1 minus the over-predicted share. Where two classes are fal
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,13 +98,20 @@ class Breakdown:
 def _count_pairs(missed: Planes, false: Planes, classes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pixels where class c is missed and class d is false, (C, C), and where c is missed and any is false, (C,)."""
     at = bitmask.union(missed) & bitmask.union(false)
-    rows = [bitmask.planar(planes)[:, at] for planes in (missed, false)]
     pairs, confused = np.zeros((classes, classes)), np.zeros(classes)
-    for start in range(0, rows[0].shape[1], _CHUNK):
-        one, other = (_flags(part[:, start : start + _CHUNK], classes) for part in rows)
+    for one, other in unpack_in_chunks((missed, false), at, classes):
         pairs += one @ other.T
         confused += one.sum(axis=1)
     return pairs.astype(np.int64), confused.astype(np.int64)
+
+
+def unpack_in_chunks(
+    several: Sequence[Planes], at: NDArray[np.bool_], classes: int
+) -> Iterator[list[NDArray[np.float32]]]:
+    """The pixels `at` (H, W) of each of several planes as 0 or 1 for each class, (C, n), a bounded n at a time."""
+    rows = [bitmask.planar(planes)[:, at] for planes in several]
+    for start in range(0, rows[0].shape[1], _CHUNK):
+        yield [_flags(part[:, start : start + _CHUNK], classes) for part in rows]
 
 
 def _flags(pixels: NDArray[np.uint8], classes: int) -> NDArray[np.float32]:

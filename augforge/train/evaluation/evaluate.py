@@ -16,6 +16,7 @@ from augforge.progress import Progress, Silent
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.evaluation.scores import check_classes
 from augforge.train.evaluation.segmentation import SegmentationMetrics
+from augforge.train.heritage import datasets_seen
 from augforge.train.labels.evaluation import check_labels, evaluate_labels
 from augforge.train.prediction.remaining import Remaining, remaining_steps
 from augforge.train.run import TrainingRun, write_json
@@ -38,7 +39,8 @@ def evaluate(
     """Evaluate a run's model on the samples of a split, at their stored size, and write the results to a folder.
 
     The folder gets ``evaluation.json`` (the result that is returned), ``samples.parquet`` (one row per sample, with
-    structs of scores by class), ``worst-N.png``, ``errors.png`` and ``reliability.png``.
+    structs of scores by class), ``worst-N.png``, ``errors.png``, ``reliability.png``, and ``confusion.png``
+    if no two classes are true at one pixel.
 
     Args:
         run_folder: of a training run.
@@ -74,9 +76,9 @@ def evaluate(
         result = evaluate_labels(run, parts, remaining, folder, worst, progress, **options)
         own = result.pop("warnings")
     else:
-        metrics = SegmentationMetrics(run.outputs, run.thresholds, surface_tolerance, worst)
+        metrics = SegmentationMetrics(run.outputs, run.thresholds, surface_tolerance, worst, run.spec.regions)
         own = _evaluate_segmentation(run, parts, remaining, metrics, progress, options)
-        result = metrics.write(folder)
+        result = {"monitor": run.spec.monitor, **metrics.write(folder)}
     warnings = [*dict.fromkeys(own), *_training_warnings(run, parts), *_tuning_warning(run, parts, split)]
     warnings += dict.fromkeys(text for each in remaining for text in each.warnings())
     facts = _describe(run, parts, split, remaining)
@@ -120,7 +122,7 @@ def _select_split(dataset: Dataset, split: str) -> Dataset:
 def _check_classes_or_labels(run: TrainingRun, part: Dataset) -> None:
     """Raise TrainError unless a dataset has the classes, or for a classifier the labels, of the run."""
     if run.spec.task == "segmentation":
-        check_classes(part.classes, run.outputs, str(part.folder))
+        check_classes(part.classes, run.outputs, str(part.folder), run.spec.regions)
     else:
         check_labels(run, part)
 
@@ -150,7 +152,7 @@ def _training_warnings(run: TrainingRun, parts: Sequence[Dataset]) -> list[str]:
     """Warnings if the model was trained on groups that are evaluated here, or may have been."""
     evaluated = {group for part in parts for group in part.groups}
     warnings = []
-    for entry in run.datasets:
+    for entry in datasets_seen(run):
         try:
             dataset = open_dataset(entry["path"], entry["version"])
         except DatasetError:

@@ -32,6 +32,7 @@ from augforge.report.show import SPLIT_COLOURS, legend
 from augforge.sample import Sample
 from augforge.train.evaluation.charts import PANEL, Axis, Line, cells, chart
 from augforge.train.evaluation.scores import Truth
+from augforge.train.evaluation.totals import LABEL_FIGURES, figure_name
 
 MISSED: Colour = (70, 140, 255)
 FALSE: Colour = (255, 140, 40)
@@ -39,20 +40,20 @@ CONFUSED: Colour = (255, 60, 190)
 TRUE: Colour = (0, 205, 85)
 _WHITE: Colour = (255, 255, 255)
 _WIDTH = 1400
-_LABEL_SCORES = {"accuracy": "accuracy", "mean_average_precision": "mAP"}
 MAX_CLASSES = 40  # classes in the confusion picture
 
 
-def curves(rows: Iterable[Mapping[str, Any]]) -> Picture:
+def curves(rows: Iterable[Mapping[str, Any]], monitor: str = "mean_dice") -> Picture:
     """Loss, learning rate, and validation scores over the steps.
 
     Args:
-        rows: of ``metrics.jsonl``, each with ``step``. Drawn are ``loss``, ``lr``, ``mean_dice``, ``accuracy`` or
-            ``mean_average_precision``, and ``classes`` (Dice by name), if a row has them.
+        rows: of ``metrics.jsonl``, each with ``step``. Drawn are ``loss``, ``lr``, the figure that chose the best
+            network, and ``classes`` (Dice by name), if a row has them.
+        monitor: that figure, unless rows have ``accuracy`` or ``mean_average_precision``, as those of labels do.
     """
     rows = list(rows)
     steps = Axis(0, max([1, *(row["step"] for row in rows)]))
-    parts = [*_training_charts(rows, steps), *_validation_charts(rows, steps)]
+    parts = [*_training_charts(rows, steps), *_validation_charts(rows, steps, monitor)]
     return stack(parts or [text_line([("nothing was recorded yet", MUTED)], _WIDTH)], 2 * GAP)
 
 
@@ -68,9 +69,9 @@ def _training_charts(rows: Sequence[Mapping[str, Any]], steps: Axis) -> list[Pic
     return [grid(panels, 2)] if panels else []
 
 
-def _validation_charts(rows: Sequence[Mapping[str, Any]], steps: Axis) -> list[Picture]:
+def _validation_charts(rows: Sequence[Mapping[str, Any]], steps: Axis, monitor: str) -> list[Picture]:
     """Scores of the classes, and over them a thick line for the mean; with a legend."""
-    key = next((key for key in _LABEL_SCORES if any(key in row for row in rows)), "mean_dice")
+    key = next((key for key in LABEL_FIGURES if any(key in row for row in rows)), monitor)
     mean = _line(rows, key, _WHITE, 3)
     if not len(mean.y):
         return []
@@ -80,7 +81,7 @@ def _validation_charts(rows: Sequence[Mapping[str, Any]], steps: Axis) -> list[P
         for c, name in enumerate(names)
     ]
     best = int(mean.y.argmax())
-    what = f"{_LABEL_SCORES.get(key, 'mean Dice')} in validation (white){', and each class' if names else ''}"
+    what = f"{figure_name(key)} in validation (white){', and each class' if names else ''}"
     title = f"{what}; best {mean.y[best]:.4f} at step {mean.x[best]:.0f}"
     picture = chart(title, [*by_class, mean], (_WIDTH, 460), x=steps, y=Axis(0, 1))
     return [picture, legend(names, range(len(names)), _WIDTH)] if names else [picture]
@@ -169,6 +170,25 @@ def confusion(classes: Mapping[str, Mapping[str, Any]]) -> Picture:
     if len(names) < len(classes):
         notes.append(f"{len(names)} of {len(classes)} classes, those with the most errors")
     return with_header("errors by class", notes, cells(names, columns, texts, _heat_colours(shares, len(names))))
+
+
+def label_confusion(confusion: Mapping[str, Any]) -> Picture:
+    """Of the pixels of each true class, the percent that each class is predicted at, for classes that exclude others.
+
+    Args:
+        confusion: ``labels``, the background first, and ``pixels`` by true label (row) and predicted label (column). If
+            there are more than 40, those with the most true pixels are drawn.
+    """
+    table = np.array(confusion["pixels"], float)
+    kept = np.sort(np.argsort(-table.sum(1), kind="stable")[: MAX_CLASSES + 1])
+    names = [confusion["labels"][k] for k in kept]
+    shares = table[np.ix_(kept, kept)] / np.maximum(table[kept].sum(1, keepdims=True), 1)
+    texts = [[_format_percent(share) for share in row] for row in shares.tolist()]
+    strength = np.sqrt(shares)[..., None]
+    right = np.eye(len(kept), dtype=bool)[..., None]
+    colours = np.array(PANEL) * (1 - strength) + np.where(right, TRUE, CONFUSED) * strength
+    notes = ["left: true class; above: predicted class; in percent of the true pixels, blank for none"]
+    return with_header("confusion", notes, cells(names, names, texts, np.rint(colours).astype(np.uint8)))
 
 
 def with_header(title: str, notes: Sequence[str], body: Picture | None) -> Picture:

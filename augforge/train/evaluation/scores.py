@@ -1,4 +1,4 @@
-"""Overlap of predicted and true classes: Dice and IoU from bit-planes, for each sample and as means.
+"""Overlap of predicted and true classes: Dice and IoU of a sample, from bit-planes.
 
 A sample's planes are never unpacked: the pixels of ``predicted & true``, ``predicted`` and ``true`` are counted in the
 planes. Pixels of the class ``ignore`` are cleared from both, and scores of a class that is not known are NaN.
@@ -7,7 +7,7 @@ planes. Pixels of the class ``ignore`` are cleared from both, and scores of a cl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -44,29 +44,34 @@ class Truth:
         return planes if self.ignore is None else clear_pixels(planes, self.ignore)
 
 
-def truth_of(sample: Sample, classes: Sequence[str], outputs: Sequence[str]) -> Truth:
+def truth_of(sample: Sample, classes: Sequence[str], outputs: Sequence[str], regions: Sequence[str] = ()) -> Truth:
     """The labels of a sample, from a dataset with those classes, in the order of a model's outputs.
 
+    Classes that only weighed pixels in training (`regions`) are left out.
+
     Raises:
-        TrainError: classes and outputs are not the same names, apart from ``ignore``.
+        TrainError: classes and outputs are not the same names, apart from ``ignore`` and regions.
     """
-    check_classes(classes, outputs)
+    check_classes(classes, outputs, regions=regions)
     labelled = dict(zip(classes, bitmask.bits_to_flags(sample.known, len(classes)).tolist(), strict=True))
-    order = [None if name == IGNORE else outputs.index(name) for name in classes]
+    order = [outputs.index(name) if name in outputs else None for name in classes]
     planes = sample.masks if order == [*range(len(outputs))] else bitmask.remap(sample.masks, order, len(outputs))
     ignore = bitmask.class_mask(sample.masks, classes.index(IGNORE)).astype(bool) if IGNORE in classes else None
     return Truth(planes, np.array([labelled[name] for name in outputs]), ignore)
 
 
-def check_classes(classes: Sequence[str], outputs: Sequence[str], where: str = "the dataset") -> None:
-    """Raise TrainError unless the classes, apart from ``ignore``, are a model's outputs, in any order.
+def check_classes(
+    classes: Sequence[str], outputs: Sequence[str], where: str = "the dataset", regions: Sequence[str] = ()
+) -> None:
+    """Raise TrainError unless the classes, apart from ``ignore`` and regions, are a model's outputs, in any order.
 
     Args:
         classes: of a dataset.
         outputs: of the model.
         where: how the error message calls the dataset.
+        regions: classes that only weighed pixels in training; the dataset may have them or not.
     """
-    labelled = set(classes) - {IGNORE}
+    labelled = set(classes) - {IGNORE, *regions}
     if labelled != set(outputs):
         differences = {"lacks": set(outputs) - labelled, "also has": labelled - set(outputs)}
         facts = " and ".join(f"{verb} {', '.join(sorted(names))}" for verb, names in differences.items() if names)
@@ -117,61 +122,6 @@ def iou(overlaps: NDArray[Any]) -> PerClass:
 def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> PerClass:
     ratio: PerClass = np.divide(part, whole, out=np.ones(len(whole)), where=whole > 0)
     return ratio
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """How well predictions overlap with the truth; scores are None if no class was known.
-
-    Attributes:
-        mean_dice: as the hand-bone contest computes it: Dice by image and class, 1 if neither has a pixel; averaged
-            over images by class, then over classes.
-        mean_iou: likewise.
-        pooled_dice: Dice of the pixels of all images together, by class, then averaged over classes: images without a
-            class add nothing to it.
-        images: number of images.
-        classes: by name ``dice``, ``iou``, ``pooled_dice``, and ``images``, the number in which the class is known.
-    """
-
-    mean_dice: float | None
-    mean_iou: float | None
-    pooled_dice: float | None
-    images: int
-    classes: dict[str, dict[str, float | int | None]]
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON-like."""
-        return asdict(self)
-
-
-class Scores:
-    """Adds up overlaps image by image. `table` is a sum, so tables of several processes may be added."""
-
-    def __init__(self, outputs: Sequence[str]) -> None:
-        self.outputs = tuple(outputs)
-        self.images = 0
-        self.table = np.zeros((6, len(self.outputs)))
-        """Sums over images, (6, C): images with the class known, Dice, IoU, intersection, predicted and true pixels."""
-
-    def add(self, predicted: Planes, truth: Truth) -> PerClass:
-        """Add an image's prediction, bit-planes (H, W, P) over the outputs, and return its Dice per class."""
-        overlaps = overlap(predicted, truth.planes, len(self.outputs), truth.ignore)
-        dices = dice(overlaps)
-        self.table += np.where(truth.known, [np.ones(len(dices)), dices, iou(overlaps), *overlaps], 0)
-        self.images += 1
-        return np.where(truth.known, dices, np.nan)
-
-    def score(self) -> Score:
-        """The score of all images added so far."""
-        known, dices, ious = self.table[:3]
-        per_image = np.where(known > 0, 1 / np.maximum(known, 1), np.nan)
-        values = [dices * per_image, ious * per_image, np.where(known > 0, dice(self.table[3:]), np.nan)]
-        classes = {
-            name: {"dice": none_if_nan(d), "iou": none_if_nan(i), "pooled_dice": none_if_nan(p), "images": int(n)}
-            for name, d, i, p, n in zip(self.outputs, *values, known, strict=True)
-        }
-        mean_dice, mean_iou, pooled_dice = map(mean_known, values)
-        return Score(mean_dice, mean_iou, pooled_dice, self.images, classes)
 
 
 def mean_known(values: NDArray[Any]) -> float | None:

@@ -17,7 +17,8 @@ from augforge.train.evaluation import pictures
 from augforge.train.evaluation.boundary import boundary
 from augforge.train.evaluation.breakdown import Breakdown
 from augforge.train.evaluation.calibration import Calibration
-from augforge.train.evaluation.scores import PerClass, Scores, mean_known, none_if_nan, truth_of
+from augforge.train.evaluation.scores import PerClass, mean_known, none_if_nan, truth_of
+from augforge.train.evaluation.totals import FIGURES, Scores
 from augforge.train.run import write_frame
 
 if TYPE_CHECKING:
@@ -35,11 +36,19 @@ class SegmentationMetrics:
         thresholds: for each class, the probability from which a pixel is the class.
         tolerance: pixels by which an outline may be off in surface Dice.
         worst: number of samples with the lowest mean Dice to draw.
+        regions: classes that only weighed pixels in training.
     """
 
-    def __init__(self, outputs: Sequence[str], thresholds: Sequence[float], tolerance: float, worst: int) -> None:
+    def __init__(
+        self,
+        outputs: Sequence[str],
+        thresholds: Sequence[float],
+        tolerance: float,
+        worst: int,
+        regions: Sequence[str] = (),
+    ) -> None:
         self.outputs, self.thresholds, self.tolerance, self._keep = tuple(outputs), thresholds, tolerance, worst
-        self.scores = Scores(self.outputs)
+        self.scores, self._regions = Scores(self.outputs), regions
         self.breakdown = Breakdown(self.outputs)
         self.calibration = Calibration(len(self.outputs))
         self._rows: list[dict[str, Any]] = []
@@ -47,9 +56,9 @@ class SegmentationMetrics:
 
     def add(self, part: Dataset, i: int, sample: Sample, prediction: Prediction) -> None:
         """Add the prediction of sample `i` of a dataset."""
-        truth = truth_of(sample, part.classes, self.outputs)
+        truth = truth_of(sample, part.classes, self.outputs, self._regions)
         predicted = prediction.planes(self.thresholds)
-        dices = self.scores.add(predicted, truth)
+        dices = self.scores.add(predicted, truth, prediction.layers)
         self.calibration.add(prediction.layers(), predicted, truth)
         counted, counted_truth = truth.clear_uncounted(predicted), truth.clear_uncounted(truth.planes)
         self.breakdown.add(counted, counted_truth)
@@ -74,6 +83,9 @@ class SegmentationMetrics:
         self._write_samples(folder / "samples.parquet")
         result = self.to_json()
         save_png(pictures.confusion(result["classes"]), folder / "errors.png")
+        (folder / "confusion.png").unlink(missing_ok=True)
+        if result["confusion"] is not None:
+            save_png(pictures.label_confusion(result["confusion"]), folder / "confusion.png")
         save_png(pictures.reliability(result["classes"]), folder / "reliability.png")
         return {**result, "worst": self._draw_worst(folder)}
 
@@ -88,7 +100,7 @@ class SegmentationMetrics:
         }
         means = {key: mean_known(np.array([each[key] for each in outlines], float)) for key in ("surface_dice", "hd95")}
         return {
-            **{key: score[key] for key in ("mean_dice", "mean_iou", "pooled_dice")},
+            **{key: score[key] for key in FIGURES},
             **means,
             "surface_tolerance": self.tolerance,
             "ece": calibration["ece"],
@@ -96,7 +108,14 @@ class SegmentationMetrics:
             "thresholds": dict(zip(self.outputs, self.thresholds, strict=True)),
             "classes": classes,
             "most_confused": errors["pairs"],
+            "overlaps": score["overlaps"],
+            "confusion": self._confusion(),
         }
+
+    def _confusion(self) -> dict[str, Any] | None:
+        """Pixels by true label (row) and predicted label (column), the background first; None if classes overlap."""
+        found = self.scores.confusion
+        return {"labels": ["background", *self.outputs], "pixels": found.table.tolist()} if found.exclusive else None
 
     def _write_samples(self, path: Path) -> None:
         """Write one row per sample; `dice`, `surface_dice` and `hd95` are structs with a field for each class."""
@@ -120,7 +139,7 @@ class SegmentationMetrics:
         drawn = []
         for rank, (mean, row, part, i, masks) in enumerate(self._worst, start=1):
             sample = part[i]
-            truth = truth_of(sample, part.classes, self.outputs)
+            truth = truth_of(sample, part.classes, self.outputs, self._regions)
             predicted = bitmask.decode(masks, sample.height, sample.width, len(self.outputs))
             picture = pictures.errors(sample, predicted, truth, self.outputs, self._rows[row]["dice"])
             save_png(picture, folder / f"worst-{rank}.png")

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from augforge.report.tables import pairs, plural, table
+from augforge.train.evaluation.totals import FIGURES
 from augforge.train.labels.tables import render_labels
 from augforge.train.prediction.remaining import preparation_line
 
@@ -50,13 +51,36 @@ def _render_segmentation(result: Mapping[str, Any], console: Console) -> None:
     facts: dict[str, str | Text] = {
         "mean Dice": Text(_format_score(result["mean_dice"]), "bold"),
         "mean IoU": _format_score(result["mean_iou"]),
-        "pooled Dice": _format_score(result["pooled_dice"]),
+        "present": _format_pair(result, "present", "where the class is"),
+        "pooled": _format_pair(result, "pooled", "over all pixels of the set"),
+        "with background": _format_score(result["pooled_dice_background"])
+        + f" Dice, {_format_score(result['pooled_iou_background'])} IoU",
+        "mIoU": _format_score(result["miou"]) + ("  of exclusive classes and background" if result["miou"] else ""),
+        "overlaps": _format_overlaps(result),
         "surface Dice": f"{_format_score(result['surface_dice'])}  {tolerance}",
         "HD95": f"{_format_pixels(result['hd95'])} pixels",
         "ECE, Brier": f"{_format_score(result['ece'])}, {_format_score(result['brier'])}",
         "worst": Text(", ".join(f"{each['name']} {each['mean_dice']:.3f}" for each in result["worst"][:3])),
     }
-    console.print(pairs(facts))
+    if result["monitor"] in FIGURES:
+        facts["chose the best"] = FIGURES[result["monitor"]]
+    console.print(pairs({key: value for key, value in facts.items() if value != "-"}))
+
+
+def _format_pair(result: Mapping[str, Any], key: str, meaning: str) -> str:
+    """Dice and IoU of one kind, and what kind that is."""
+    values = (_format_score(result[f"{key}_{name}"]) for name in ("dice", "iou"))
+    return "{} Dice, {} IoU  ".format(*values) + meaning
+
+
+def _format_overlaps(result: Mapping[str, Any]) -> str:
+    """Dice of the areas in which two classes are true, and the worst pair; - if there are none."""
+    found = result["overlaps"]
+    if not found:
+        return "-"
+    worst = min(found, key=lambda pair: pair["dice"])
+    pair = f"{' and '.join(worst['classes'])} {_format_score(worst['dice'])}"
+    return f"{_format_score(result['overlap_dice'])} Dice of {plural(len(found), 'pair')} of classes; worst {pair}"
 
 
 def _sort_key(value: float | None) -> float:

@@ -19,11 +19,12 @@ from augforge.train.labels.groups import (
     LabelGroup,
     Vectors,
     labels_of,
+    main_figure,
     select_labels,
     slices,
     true_labels,
 )
-from augforge.train.labels.scores import label_scores, main_figure
+from augforge.train.labels.scores import label_scores
 from augforge.train.labels.table import LabelHeader, LabelRow, LabelTable, write_labels
 from augforge.train.labels.tables import format_score
 from augforge.train.study.quality import least_derived, propose_drops, softmin, write_table

@@ -44,6 +44,11 @@ class LabelGroup:
         return cls(data["name"], tuple(data["labels"]), data["multi"])
 
 
+def main_figure(groups: Sequence[LabelGroup]) -> str:
+    """The key of the figure by which the best network is kept: that of the first group."""
+    return "mean_average_precision" if groups[0].multi else "accuracy"
+
+
 def labels_of(groups: Sequence[LabelGroup]) -> tuple[str, ...]:
     """All labels of the groups, in the order of the network's outputs."""
     return tuple(label for group in groups for label in group.labels)

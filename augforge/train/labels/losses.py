@@ -15,9 +15,10 @@ from torch.nn import functional as F
 from augforge.errors import TrainError, nearest
 from augforge.train.labels.groups import Kind, LabelGroup, Vectors, labelled_rows, labels_of, slices
 from augforge.train.net.losses import Losses
+from augforge.train.net.pixels import class_weights
 
 if TYPE_CHECKING:
-    from augforge.train.config import LossConfig
+    from augforge.train.config import LossConfig, TrainConfig
     from augforge.train.data.inputspec import RunSpec
     from augforge.train.data.trainingset import TrainingSet
 
@@ -52,13 +53,17 @@ def _cross_entropy(weights: Weights, logits: Tensor, target: Tensor) -> Tensor:
 
 def _focal_softmax(weights: Weights, logits: Tensor, target: Tensor) -> Tensor:
     """Focal loss of alternatives, (1 - p)^gamma times cross entropy (Lin et al. 2017), for soft targets by label."""
-    count = logits.shape[1]
-    share = target * (1 - weights.config.smoothing) + weights.config.smoothing / count * (target.sum(1, True) > 0)
-    if weights.labels is not None:
-        share = share * weights.labels
+    share = _focal_share(weights, target)
     log = logits.log_softmax(dim=1)
     away = (1 - log.exp()).clamp_min(1e-6)  # for gamma below 1, the gradient at 0 would be infinite
     return -(share * away**weights.config.gamma * log).sum() / share.sum().clamp_min(1e-6)
+
+
+def _focal_share(weights: Weights, target: Tensor) -> Tensor:
+    """How much each label of each sample counts, (N, K)."""
+    smoothing = weights.config.smoothing
+    share = target * (1 - smoothing) + smoothing / target.shape[1] * (target.sum(1, True) > 0)
+    return share if weights.labels is None else share * weights.labels
 
 
 def _bce(weights: Weights, logits: Tensor, target: Tensor) -> Tensor:
@@ -83,6 +88,15 @@ def _smooth(weights: Weights, target: Tensor) -> Tensor:
 
 def _mean(weights: Weights, values: Tensor) -> Tensor:
     return values.mean() if weights.labels is None else (values * weights.labels).mean() / weights.labels.mean()
+
+
+def _amount(term: Term, weights: Weights, target: Tensor) -> Tensor:
+    """How much of a batch a term is a mean of, a scalar: samples, or the weights of their labels."""
+    if term is _focal_softmax:
+        return _focal_share(weights, target).sum()
+    if term is not _cross_entropy:
+        return target.new_tensor(len(target))
+    return (target.sum(1) > 0).sum().float() if weights.labels is None else (target @ weights.labels).sum()
 
 
 _TERMS: Mapping[tuple[str, Kind], Term] = {
@@ -141,45 +155,59 @@ class LabelLosses:
             key = key if not earlier else f"{key}_{earlier + 1}"
             self._terms.append((key, config.weight, part, term, _weights(config, group, truth[:, part], groups)))
 
-    def __call__(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def __call__(self, logits: Tensor, labels: Tensor, shares: Tensor | None = None) -> dict[str, Tensor]:
         """Each loss by its name, and ``loss``, their weighted sum; scalars.
 
         Args:
             logits: (N, L) of the groups' labels, any float type.
             labels: (N, labels of the dataset), 0 to 1.
+            shares: what to multiply each loss by, (losses,): the part of a step that this batch is.
         """
+        factors = torch.ones(len(self._terms)) if shares is None else shares
         with torch.autocast(logits.device.type, enabled=False):
             logits, target = logits.float(), labels[:, self._columns].float()
             losses, total = {}, logits.new_zeros(())
-            for key, weight, part, term, weights in self._terms:
-                losses[key] = term(_to(weights, logits.device), logits[:, part], target[:, part])
+            for (key, weight, part, term, weights), factor in zip(self._terms, factors, strict=True):
+                losses[key] = term(_to(weights, logits.device), logits[:, part], target[:, part]) * factor
                 total = total + weight * losses[key]
         return {**losses, "loss": total}
 
+    def amounts(self, labels: Tensor) -> Tensor:
+        """How much of a batch each loss is a mean of, float32 (losses,): see `Losses.amounts`."""
+        target = labels[:, self._columns].float()
+        found = [
+            _amount(term, _to(weights, target.device), target[:, part]) for _, _, part, term, weights in self._terms
+        ]
+        return torch.stack(found).float()
 
-def build_losses(
-    configs: Sequence[LossConfig], spec: RunSpec, training: TrainingSet
-) -> Callable[..., dict[str, Tensor]]:
+
+def build_losses(config: TrainConfig, spec: RunSpec, training: TrainingSet) -> Losses | LabelLosses:
     """The losses of a run: `Losses` of masks, or `LabelLosses`.
 
     Raises:
-        TrainError: a loss, or one of its keys, is not for what the run learns.
+        TrainError: a loss, or one of its keys, is not for what the run learns, or losses do not go together.
     """
     if spec.task == "segmentation":
-        _check_mask_losses(configs)
-        return Losses(configs)
+        _check_mask_losses(config.loss)
+        return Losses(config.loss, class_weights(config.weights.classes, spec.outputs))
     truth = training.label_vectors[:, [training.labels.index(label) for label in spec.labels]]
-    return LabelLosses(configs, spec.groups, training.labels, truth)
+    return LabelLosses(config.loss, spec.groups, training.labels, truth)
 
 
 def _check_mask_losses(configs: Sequence[LossConfig]) -> None:
-    """Raise TrainError for a loss of masks that is for labels alone, or has a key that is."""
+    """Raise TrainError for a loss of masks with a key of labels, or if only one of them makes classes exclusive."""
     for config in configs:
-        if config.name == "cross_entropy":
-            raise TrainError("loss: cross_entropy is a loss of labels, and the run learns masks. Take bce")
         used = [key for key in ("group", "class_weights", "pos_weight") if getattr(config, key) is not None]
         if used:
-            raise TrainError(f"loss: {config.name}: {used[0]} is of labels, and the run learns masks. Leave it out")
+            remedy = "Take weights.classes" if used[0] == "class_weights" else "Leave it out"
+            raise TrainError(f"loss: {config.name}: {used[0]} is of labels, and the run learns masks. {remedy}")
+    names = {config.name for config in configs}
+    binary = sorted(names & {"bce", "focal", "lovasz"})
+    if "cross_entropy" in names and binary:
+        raise TrainError(
+            f"loss: cross_entropy is for classes that exclude each other, and {binary[0]} judges each class by itself. "
+            "Give it with dice, jaccard or tversky"
+        )
 
 
 def _to(weights: Weights, device: torch.device) -> Weights:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from augforge.train.prediction.tta import Pairs, build_views, side_warnings
 from augforge.train.preparation import PreparedStep
 
 if TYPE_CHECKING:
-    from augforge.train.run import TrainingRun
+    from augforge.train.run import TrainingRun, WeightsName
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +106,7 @@ def activate(logits: Tensor, groups: Sequence[LabelGroup]) -> Tensor:
     return torch.cat([part.sigmoid() if group.multi else part.softmax(dim=1) for group, part in parts], dim=1)
 
 
-def label_predictor(run: TrainingRun, weights: Literal["best", "last"] = "best", **options: Any) -> LabelPredictor:
+def label_predictor(run: TrainingRun, weights: WeightsName = "best", **options: Any) -> LabelPredictor:
     """A run's classifier, ready to predict; ``options`` are those of `LabelPredictor`, and may be None.
 
     Raises:

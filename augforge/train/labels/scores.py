@@ -19,9 +19,6 @@ from augforge.train.labels.groups import (
     true_labels,
 )
 
-MAIN_FIGURE = {False: "accuracy", True: "mean_average_precision"}
-"""The figure that chooses the best network, by whether its first group is multi."""
-
 
 def label_scores(
     probabilities: Vectors, truth: Vectors, groups: Sequence[LabelGroup], thresholds: Sequence[float]
@@ -144,14 +141,3 @@ def average_precision(scores: NDArray[np.floating[Any]], true: Flags) -> float:
     hits = true[order].cumsum()[last_of_score]
     precision = hits / (last_of_score + 1)
     return float((np.diff(hits, prepend=0) * precision).sum() / true.sum())
-
-
-def main_figure(groups: Sequence[LabelGroup]) -> str:
-    """The key of the figure by which the best network is kept: that of the first group."""
-    return MAIN_FIGURE[groups[0].multi]
-
-
-def score_name(groups: Sequence[LabelGroup]) -> str:
-    """What people call the figure that chooses the best network; without groups, a run learns masks."""
-    names = {"accuracy": "accuracy", "mean_average_precision": "mAP"}
-    return names[main_figure(groups)] if groups else "mean Dice"

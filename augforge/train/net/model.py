@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from augforge.errors import TrainError, nearest
+from augforge.train.net.heads import OTHERS, build_by_factory, refuse_encoder_weights
 from augforge.train.net.pretrained import TIMM, fill_classifier, fill_encoder, find_published, first_line, is_file
 from augforge.train.net.vision import smp, timm
 
@@ -37,6 +38,10 @@ def build_model(config: ModelConfig, channels: int, outputs: int, *, pretrained:
     Raises:
         TrainError: a name or an option is unknown, the parts do not fit together, or the weights cannot be loaded.
     """
+    other = build_by_factory if config.factory else OTHERS.get(config.architecture.lower())
+    if other is not None:
+        refuse_encoder_weights(config)
+        return _build(config, lambda: other(config, channels, outputs))
     architecture = _find_architecture(config)
     _check_encoder(config.encoder)
     _check_options(config, architecture)
@@ -74,6 +79,11 @@ def encoder_normalisation(config: ModelConfig, channels: int) -> tuple[Numbers, 
         TrainError: no encoder has that name.
     """
     name = config.encoder
+    if config.factory:
+        raise TrainError(
+            "data.normalise: encoder is for encoders of segmentation-models-pytorch and timm, and model.factory makes "
+            "the network. Take sample or unit"
+        )
     if name in smp().encoders.encoders:
         constants = vars(import_module(f"{timm().__name__}.data.constants"))
         kind = _constants_name(name, config.weights)
@@ -88,7 +98,7 @@ def encoder_normalisation(config: ModelConfig, channels: int) -> tuple[Numbers, 
 def _find_architecture(config: ModelConfig) -> Any:
     known = smp().MODEL_ARCHITECTURES_MAPPING
     if config.architecture.lower() not in known:
-        hint = nearest(config.architecture, known)
+        hint = nearest(config.architecture, [*known, *OTHERS])
         raise TrainError(f"model.architecture: no architecture is called '{config.architecture}'.{hint}")
     return known[config.architecture.lower()]
 
@@ -133,9 +143,9 @@ def _build(config: ModelConfig, make: Callable[[], nn.Module]) -> nn.Module:
             "Download them where there is a network and set model.weights to the file; null is random weights"
         ) from caught
     except _BUILD_ERRORS as caught:
+        what = config.factory or f"{config.architecture} with encoder {config.encoder}"
         raise TrainError(
-            f"model: {config.architecture} with encoder {config.encoder} cannot be built: {first_line(caught)}. "
-            "Change the encoder, the architecture or its options"
+            f"model: {what} cannot be built: {first_line(caught)}. Change the encoder, the architecture or its options"
         ) from caught
 
 

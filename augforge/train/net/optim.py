@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from augforge.errors import TrainError, nearest
+from augforge.train.net.parts import parameter_groups
 from augforge.train.net.vision import timm
 
 if TYPE_CHECKING:
@@ -21,10 +23,15 @@ _UNSUPPORTED = ("bnb*", "fused*", "adahessian")
 """Optimizers of timm that need other libraries, or gradients of gradients."""
 
 
+_RAMPS = "ema_ramps_up"
+"""The entry of a checkpoint that says that the decay of `ema` ramps up."""
+
+
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
     """The optimizer by name: adam, adamw and sgd are torch's, others timm's; ``lookahead_`` may precede any of them.
 
-    Weight decay acts on weights, not on biases and normalisation layers (parameters of one dimension).
+    Parts of the network may have a rate of their own (`lr_by_part`). Weight decay acts on weights, not on biases and
+    normalisation layers (parameters of one dimension).
 
     Raises:
         TrainError: no optimizer has that name.
@@ -35,7 +42,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
     if name not in known:
         raise TrainError(f"optimizer.name: no optimizer is called '{config.name}'.{nearest(name, known)}")
     optimizer: torch.optim.Optimizer = optimizers.create_optimizer_v2(
-        model,
+        parameter_groups(model, config) if config.lr_by_part else model,
         lookahead + _TIMM_NAMES.get(name, name),
         lr=config.lr,
         weight_decay=config.weight_decay,
@@ -58,9 +65,28 @@ def rate(config: ScheduleConfig, step: int, total: int) -> float:
     if config.name == "cosine":
         done = min(1.0, (step - warmup) / max(1, total - 1 - warmup))
         return config.final + (1 - config.final) * (1 + math.cos(math.pi * done)) / 2
+    if config.name == "cyclic":
+        length = cycle_length(config, total)
+        return config.final + (1 - config.final) * (1 + math.cos(math.pi * (step % length) / length)) / 2
     if config.name == "step":
         return float(config.factor ** math.floor(step / total / config.every + 1e-9))  # 0.3 / 0.1 is slightly below 3
     return 1.0
+
+
+def cycle_length(config: ScheduleConfig, total: int) -> int:
+    """Steps in each cycle of the schedule cyclic but perhaps the last (Huang et al. 2017, Snapshot Ensembles)."""
+    if config.cycles > total:
+        raise TrainError(
+            f"schedule.cycles: {config.cycles} in a run of {total} steps; expected a step or more for each"
+        )
+    return -(-total // config.cycles)
+
+
+def snapshot_after(config: ScheduleConfig, step: int, total: int) -> int | None:
+    """The number, from 1, of the snapshot that is taken after so many steps; None if none is."""
+    if config.name != "cyclic" or (step % cycle_length(config, total) and step != total):
+        return None
+    return -(-step // cycle_length(config, total))
 
 
 class Schedule:
@@ -114,14 +140,23 @@ class Schedule:
 class WeightAverage:
     """A running average of a network's weights.
 
-    `ema` is an exponential moving average from the first step on (as Tarvainen and Valpola, 2017, use it); `swa` is
-    the plain mean over the last share of the steps (Izmailov et al., 2018). Statistics of batch norm are averaged too.
+    `ema` is an exponential moving average from the first step on (as Tarvainen and Valpola, 2017, use it). Its decay
+    ramps up, min(decay, (1 + n) / (10 + n)) after n steps, as TensorFlow's: a high decay would hold on to the random
+    weights of the beginning throughout a short run. `swa` is the plain mean over the last share of the steps (Izmailov
+    et al., 2018). Statistics of batch norm are averaged too.
     """
 
     def __init__(self, network: nn.Module, config: TrainConfig, steps: int) -> None:
-        decay = None if config.ema is None else get_ema_multi_avg_fn(config.ema)
         self.first = 1 if config.swa is None else steps - max(1, round(config.swa * steps)) + 1
-        self.model = AveragedModel(network, multi_avg_fn=decay, use_buffers=True)
+        self._decay, self._ramps = config.ema, True
+        update = None if config.ema is None else self._update
+        self.model = AveragedModel(network, multi_avg_fn=update, use_buffers=True)
+
+    def _update(self, averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
+        """Move the average towards the current weights; `count` updates were made before, of which the first copied."""
+        assert self._decay is not None
+        ramp = (1 + int(count)) / (10 + int(count)) if self._ramps else 1.0
+        get_ema_multi_avg_fn(min(self._decay, ramp))(list(averaged), list(current), count)
 
     def update(self, network: nn.Module, step: int) -> None:
         """Take in the network after optimizer step `step`, from 1."""
@@ -135,11 +170,13 @@ class WeightAverage:
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return self.model.state_dict()
+        state: dict[str, Any] = self.model.state_dict()
+        return {**state, _RAMPS: torch.tensor(True)} if self._ramps else state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self.model.load_state_dict(state)
+        """Go on from a checkpoint. One that an earlier version wrote goes on with the constant decay that it had."""
+        self._ramps = _RAMPS in state
+        self.model.load_state_dict({name: value for name, value in state.items() if name != _RAMPS})
 
 
 def build_average(network: nn.Module, config: TrainConfig, steps: int) -> WeightAverage | None:

@@ -114,7 +114,7 @@ def _classifier_layers(model: nn.Module) -> tuple[str, ...]:
 def _load_state(model: nn.Module, state: State, encoder: str, file: Path) -> None:
     own = model.state_dict()
     gray = {
-        key: value.sum(1, keepdim=True) for key, value in state.items() if key in own and _needs_gray(own[key], value)
+        key: value.sum(1, keepdim=True) for key, value in state.items() if key in own and needs_gray(own[key], value)
     }
     try:
         model.load_state_dict({**state, **gray})
@@ -126,6 +126,6 @@ def _load_state(model: nn.Module, state: State, encoder: str, file: Path) -> Non
         ) from None
 
 
-def _needs_gray(own: Tensor, given: Tensor) -> bool:
+def needs_gray(own: Tensor, given: Tensor) -> bool:
     """Whether a layer of one channel gets weights of three, which are then summed as SMP and timm do."""
     return given.ndim == 4 and own.shape == (given.shape[0], 1, *given.shape[2:]) and given.shape[1] == 3

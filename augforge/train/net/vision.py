@@ -16,6 +16,12 @@ from augforge.errors import MissingExtra
 _PACKAGES = ("segmentation_models_pytorch", "timm", "torch", "torchvision")
 
 
+def torchvision() -> ModuleType:
+    """The module torchvision; MissingExtra if it is not installed."""
+    _load_torchvision()
+    return _load("torchvision")
+
+
 def smp() -> ModuleType:
     """The module segmentation_models_pytorch; MissingExtra if it is not installed."""
     return _load("segmentation_models_pytorch")

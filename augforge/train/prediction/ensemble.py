@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -40,6 +40,7 @@ def ensemble(
     method: Method = "vote",
     *,
     weights: Sequence[float] | None = None,
+    class_weights: Mapping[str, Sequence[float]] | None = None,
     threshold: float | None = None,
     csv: Path | None = None,
     image_name: ImageName = "auto",
@@ -57,6 +58,7 @@ def ensemble(
             two tables of equal weight must agree. ``mean``: if the weighted mean of the probabilities reaches the
             threshold; probabilities that were not kept, up to 0.3 or 0.6 of a class's threshold, count as 0.
         weights: of each table, above 0; equal by default.
+        class_weights: of each table for a class, by its name, where they are others; 0 leaves a table out.
         threshold: of vote, the share of the weight from which a pixel is the class (at least, not more than); of mean,
             the probability, by default the weighted mean of the tables' own thresholds for the class.
         csv, image_name: a contest's CSV to write in addition; see `predict`.
@@ -74,25 +76,36 @@ def ensemble(
     _check_options(len(tables), method, threshold)
     shares = _normalise_weights(weights, len(tables))
     if any(map(holds_labels, tables)):
+        if class_weights:
+            raise TrainError("class weights are for masks, and these tables hold labels. Leave --class-weight out")
         options: dict[str, Any] = {"threshold": threshold, "csv": csv, "image_name": image_name}
         return ensemble_labels(tables, out, method, shares, **options, progress=progress)
     members = [Predictions(path) for path in tables]
     _check(members, method, threshold, probabilities)
-    limits = _class_thresholds(members, shares, method, threshold)
+    by_class = _shares_by_class(members[0].header.classes, shares, class_weights or {})
+    limits = _class_thresholds(members, by_class, method, threshold)
     if csv is not None:
         use_file_names(members[0].files(), image_name)
-    made_by = {"ensemble": [dict(member.header.made_by) for member in members], "method": method, "weights": shares}
+    of_classes = {name: list(by_class[name]) for name in class_weights or ()}
+    made_by: dict[str, Any] = {
+        "ensemble": [dict(member.header.made_by) for member in members],
+        "method": method,
+        "weights": shares,
+    }
+    if of_classes:
+        made_by["class_weights"] = of_classes
     header = TableHeader(members[0].header.classes, limits, made_by, probabilities)
     progress = progress or Silent()
     progress.start("ensemble", len(members[0]))
     minima = [_MAJORITY if method == "vote" and threshold is None else limit - _ROUNDING for limit in limits]
-    classes = write_predictions(out, header, _join_images(members, header, minima, shares, method, progress))
+    classes = write_predictions(out, header, _join_images(members, header, minima, by_class, method, progress))
     if csv is not None:
         write_csv(out, csv, image_name)
     return {
         "method": method,
         "tables": [str(path) for path in tables],
         "weights": shares,
+        "class_weights": of_classes,
         "images": len(members[0]),
         "predictions": str(out),
         "csv": None if csv is None else str(csv),
@@ -104,7 +117,7 @@ def _join_images(
     members: Sequence[Predictions],
     header: TableHeader,
     minima: Sequence[float],
-    shares: Sequence[float],
+    shares: Mapping[str, Sequence[float]],
     method: Method,
     progress: Progress,
 ) -> Iterator[ImagePrediction]:
@@ -123,6 +136,25 @@ def _normalise_weights(weights: Sequence[float] | None, tables: int) -> list[flo
         listed = ", ".join(f"{weight:g}" for weight in given)
         raise TrainError(f"weights are {listed}; expected a number above 0 for each of the {tables} tables")
     return [float(share) for share in given / given.sum()]
+
+
+def _shares_by_class(
+    classes: Sequence[str], shares: Sequence[float], class_weights: Mapping[str, Sequence[float]]
+) -> dict[str, Sequence[float]]:
+    """The share of each table for each class; TrainError for a class that there is not, or weights that do not fit."""
+    by_class: dict[str, Sequence[float]] = dict.fromkeys(classes, shares)
+    for name, given in class_weights.items():
+        if name not in by_class:
+            raise TrainError(f"class weights name '{name}', which the tables do not hold.{nearest(name, classes)}")
+        weights = np.array(given, np.float64)
+        if len(weights) != len(shares) or not np.isfinite(weights).all() or weights.min() < 0 or not weights.sum():
+            listed = ", ".join(f"{weight:g}" for weight in given)
+            raise TrainError(
+                f"class weights of {name} are {listed}; expected a number for each of the {len(shares)} tables, 0 or "
+                "more, and not all 0"
+            )
+        by_class[name] = [float(share) for share in weights / weights.sum()]
+    return by_class
 
 
 def _check_options(tables: int, method: Method, threshold: float | None) -> None:
@@ -157,14 +189,14 @@ def _check(members: Sequence[Predictions], method: Method, threshold: float | No
 
 
 def _class_thresholds(
-    members: Sequence[Predictions], shares: Sequence[float], method: Method, threshold: float | None
+    members: Sequence[Predictions], shares: Mapping[str, Sequence[float]], method: Method, threshold: float | None
 ) -> tuple[float, ...]:
     """The threshold of each class."""
     classes = members[0].header.classes
     if threshold is not None or method == "vote":
         return (0.5 if threshold is None else threshold,) * len(classes)
     own = [dict(zip(member.header.classes, member.header.thresholds, strict=True)) for member in members]
-    return tuple(sum(share * each[name] for share, each in zip(shares, own, strict=True)) for name in classes)
+    return tuple(sum(share * each[name] for share, each in zip(shares[name], own, strict=True)) for name in classes)
 
 
 def _align(members: Sequence[Predictions]) -> Iterator[Sequence[ImagePrediction]]:
@@ -186,15 +218,18 @@ def _align(members: Sequence[Predictions]) -> Iterator[Sequence[ImagePrediction]
 
 
 def _combine_classes(
-    images: Sequence[ImagePrediction], members: Sequence[Predictions], shares: Sequence[float], method: Method
+    images: Sequence[ImagePrediction],
+    members: Sequence[Predictions],
+    shares: Mapping[str, Sequence[float]],
+    method: Method,
 ) -> Iterator[Layer]:
     """For each class, the share of the weight that votes for it, or its mean probability."""
     value_of = _vote if method == "vote" else _probability
     for name in members[0].header.classes:
         total = np.zeros((images[0].height, images[0].width), np.float32)
-        for image, member, share in zip(images, members, shares, strict=True):
+        for image, member, share in zip(images, members, shares[name], strict=True):
             in_box = value_of(image, member.header.classes.index(name))
-            if in_box is not None:
+            if in_box is not None and share:
                 (x0, y0, x1, y1), values = in_box
                 total[y0:y1, x0:x1] += np.float32(share) * values
         yield total

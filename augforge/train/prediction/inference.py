@@ -23,6 +23,7 @@ from augforge.ops.sides import Sides
 from augforge.sample import IDENTITY, Box, Matrix, Placement, Sample
 from augforge.train.data.inputspec import InputSpec
 from augforge.train.net.device import Precision, autocast
+from augforge.train.net.pixels import decide_exclusive
 from augforge.train.prediction.blend import blend
 from augforge.train.prediction.preparing import Preparer, View
 from augforge.train.prediction.tta import Pairs, average_views, build_views, side_warnings
@@ -135,6 +136,7 @@ class Predictor:
         tta: test-time augmentations whose probabilities are averaged with the plain ones; see `tta.build_views`.
         window: predict by sliding windows instead of the whole image at once.
         swap, sides: pairs of classes that mirrored views exchange; see `tta.build_views`.
+        exclusive: whether classes exclude each other: then the most probable one reaches 0.5; see `decide_exclusive`.
         steps: preparing steps that samples go through first; see `preparing`. Predictions are of the samples all the
             same, at their own pixels.
 
@@ -155,10 +157,11 @@ class Predictor:
         window: Window | None = None,
         swap: Pairs | None = None,
         sides: Sides | None = None,
+        exclusive: bool = False,
         steps: Sequence[PreparedStep] = (),
     ) -> None:
         self.model, self.outputs, self.spec = model.to(device).eval(), outputs, spec
-        self.device, self.precision = device, precision
+        self.device, self.precision, self._exclusive = device, precision, exclusive
         self.batch_size, self.window, self._views = batch_size, window, build_views(tta, outputs, swap, sides)
         self.warnings = side_warnings(tta, outputs, swap, sides)
         self.preparer = Preparer(steps, outputs, self._predict_views) if steps else None
@@ -210,7 +213,7 @@ class Predictor:
     def _forward(self, images: Tensor) -> Tensor:
         with autocast(self.device, self.precision):
             logits: Tensor = self.model(images)
-        return logits.float().sigmoid()
+        return decide_exclusive(logits.float()) if self._exclusive else logits.float().sigmoid()
 
     def _predict_whole(self, samples: Sequence[Sample]) -> Iterator[Prediction]:
         fitted = [self.spec.fit(sample) for sample in samples]

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from augforge.lineage import Root
     from augforge.sources.core import Source
     from augforge.store.dataset import Dataset
-    from augforge.train.run import TrainingRun
+    from augforge.train.run import TrainingRun, WeightsName
 
 _MAX_SKIPPED_SHOWN = 10
 
@@ -61,6 +61,7 @@ def predict(
     tta: Sequence[str] = (),
     swap: Pairs | None = None,
     probabilities: bool = False,
+    weights: WeightsName = "best",
     overlays: Path | None = None,
     batch_size: int | None = None,
     as_is: bool = False,
@@ -84,7 +85,7 @@ def predict(
         csv: a contest's CSV to write in addition: ``image_name,class,rle``.
         image_name: in the CSV, with folders or without.
         split: of a dataset.
-        window, tta, swap: see `Predictor`.
+        window, tta, swap, weights: see `Predictor` and `TrainingRun.model`.
         probabilities: keep those above 0.3 in the table, for ensembles of means; see `table`.
         overlays: folder for a PNG of each image with its predicted classes.
         batch_size: images or windows at a time; None is that of training.
@@ -101,6 +102,7 @@ def predict(
         SourceError: files that cannot be read. No table is left behind.
     """
     options: dict[str, Any] = {"batch_size": batch_size, "window": window, "tta": tta, "swap": swap}
+    options |= {} if weights == "best" else {"weights": weights}
     if not run.outputs:
         from augforge.train.labels.predict import predict_labels
 

@@ -74,7 +74,7 @@ def tune_thresholds(
     remaining = remaining_steps(run, part, as_is=as_is)
     predictor = remaining.predictor(run, **options)
     for sample, prediction in predictor.pairs(part):
-        tuning.add(prediction.layers(), truth_of(sample, part.classes, run.outputs))
+        tuning.add(prediction.layers(), truth_of(sample, part.classes, run.outputs, run.spec.regions))
         progress.advance(1)
     classes = tuning.classes(run.config.threshold)
     tuned = [entry for entry in classes if entry["positive"]]

@@ -20,6 +20,8 @@ STRIDE = 32
 """The sides of a network's input are multiples of it."""
 
 _SCALE = re.compile(r"scale(\d+(?:\.\d+)?)")
+_TURN = re.compile(r"turn(90|180|270)")
+_BRIGHTNESS = re.compile(r"brightness([+-]\d+(?:\.\d+)?)")
 _SMALLEST, _LARGEST = 0.25, 4.0
 
 
@@ -42,8 +44,10 @@ def build_views(
     """The view of the image as it is, and one more for each name.
 
     Args:
-        names: ``hflip``, ``vflip``, or ``scale`` and a factor from 0.25 to 4, such as ``scale1.25``. A scaled image's
-            sides are rounded to multiples of 32.
+        names: ``hflip``, ``vflip``, ``turn90``, ``turn180``, ``turn270`` (counter-clockwise), ``scale`` and a factor
+            from 0.25 to 4, such as ``scale1.25``, or ``brightness`` and what to add, such as ``brightness+0.2``. A
+            scaled image's sides are rounded to multiples of 32. Brightness is added to the normalised image: in
+            deviations of its gray values, or with ``normalise: unit`` in shares of the whole range.
         outputs: classes that the network predicts, in order.
         swap: pairs of outputs that a mirror exchanges, ``hflip`` or ``vflip``; may be empty. None takes the sides.
         sides: of the outputs; None to go by their names alone.
@@ -85,15 +89,29 @@ def _view(name: str, outputs: Sequence[str], swap: Pairs | None, sides: Sides) -
     if name in _AXES:
         order, axis = _mirrored_order(outputs, swap, sides), _AXES[name]
         return View(lambda images: images.flip(axis), lambda probabilities, size: probabilities[:, order].flip(axis))
+    if turn := _TURN.fullmatch(name):
+        return _turned(int(turn.group(1)) // 90)
+    if brightness := _BRIGHTNESS.fullmatch(name):
+        added = float(brightness.group(1))
+        return View(lambda images: images + added, lambda probabilities, size: probabilities)
     scale = _SCALE.fullmatch(name)
     if scale is None or not _SMALLEST <= float(scale.group(1)) <= _LARGEST:
-        known = ("hflip", "vflip", "scale0.75", "scale1.25")
+        known = ("hflip", "vflip", "turn90", "turn180", "turn270", "scale0.75", "scale1.25", "brightness+0.2")
         raise TrainError(
-            f"no test-time augmentation is named '{name}'.{nearest(name, known)} Expected hflip, vflip, or scale with "
-            f"a factor from {_SMALLEST} to {_LARGEST:g}, such as scale1.25"
+            f"no test-time augmentation is named '{name}'.{nearest(name, known)} Expected hflip, vflip, turn90, "
+            f"turn180, turn270, scale with a factor from {_SMALLEST} to {_LARGEST:g}, such as scale1.25, or brightness "
+            "with what to add, such as brightness+0.2"
         )
     factor = float(scale.group(1))
     return View(lambda images: _resize(images, _round_size(images.shape[2:], factor)), _resize)
+
+
+def _turned(quarters: int) -> View:
+    """A view turned by quarters, counter-clockwise; a turned image is no mirror image, so sides stay."""
+    return View(
+        lambda images: images.rot90(quarters, (-2, -1)),
+        lambda probabilities, size: probabilities.rot90(-quarters, (-2, -1)),
+    )
 
 
 def _round_size(size: Sequence[int], factor: float) -> list[int]:

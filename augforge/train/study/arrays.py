@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ from augforge.train.study.bootstrap import Values, mean_scores, resample_means
 from augforge.train.study.common import CommonSet
 
 
-def judged_classes(scores: pl.DataFrame, common: CommonSet, figure: str) -> list[str]:
-    """The classes, or the labels, that the models predict."""
+def judged_classes(scores: pl.DataFrame, common: CommonSet, figure: str, regions: Collection[str]) -> list[str]:
+    """The classes, or the labels, that the models predict: not those that only weigh pixels (`regions`)."""
     if figure == "dice":
-        return [name for name in common.compared[0].dataset.classes if name != IGNORE]
+        return [name for name in common.compared[0].dataset.classes if name != IGNORE and name not in regions]
     return scores["class"].unique(maintain_order=True).to_list()
 
 

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from augforge.errors import TrainError
+from augforge.errors import TrainError, some
 from augforge.keys import digest, rng_for
 from augforge.progress import Progress, Silent
 from augforge.report.show import save_png
 from augforge.report.tables import plural
+from augforge.train.heritage import check_not_seen
 from augforge.train.labels.compare import score_label_model
 from augforge.train.run import write_frame, write_json
 from augforge.train.study.arrays import FIGURES, judged_classes
 from augforge.train.study.bootstrap import Estimate, Values, estimate, mean_of_classes
-from augforge.train.study.common import CommonSet, ComparedDataset, common_set
+from augforge.train.study.common import SHOWN, CommonSet, ComparedDataset, common_set
 from augforge.train.study.forest import forest_plot
 from augforge.train.study.learner import ModelTrainer, TitledProgress, train_model, without_validation
 from augforge.train.study.scoring import score_model
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = 10
 """Number of checkpoints in each run, unless the configuration sets ``checkpoint_every``."""
+LONGEST_SEED = 2**63
 FEW_SEEDS, FEW_GROUPS = 5, 10
 """With fewer, the intervals are likely too narrow, and the notes say so."""
 
@@ -73,8 +75,9 @@ def compare(
     if len(datasets) < 2:
         raise TrainError(f"{len(datasets)} dataset to compare; expected two or more. Name them all")
     common = common_set(datasets, source)
+    check_not_seen(config.init, common.groups)
     steps = budget or config.steps or _default_budget(config, datasets[0])
-    all_seeds = [config.seed + k for k in range(seeds)]
+    all_seeds = _all_seeds(config.seed, seeds)
     tables = []
     for seed in all_seeds:
         run_config = _run_config(config, steps, seed)
@@ -88,6 +91,13 @@ def compare(
     save_png(forest_plot(result), out / "compare.png")
     write_json(out / "compare.json", result)
     return result
+
+
+def _all_seeds(first: int, count: int) -> list[int]:
+    """The seeds from the first on; TrainError if they go beyond the longest."""
+    if first + count > LONGEST_SEED:
+        raise TrainError(f"seed is {first}, and {count} seeds go beyond {LONGEST_SEED - 1}. Take a smaller one")
+    return [first + k for k in range(count)]
 
 
 def _default_budget(config: TrainConfig, dataset: Dataset) -> int:
@@ -117,7 +127,7 @@ def _train_and_score(
     edited label the model is kept and only scored again.
     """
     dataset = compared.dataset
-    config_digest = digest(config.model_dump(mode="json"))[:8]
+    config_digest = digest(config.identity())[:8]
     run_folder = out / "runs" / f"{dataset.name}-{dataset.version[:8]}-seed{config.seed}-{config_digest}"
     table = run_folder / f"judged-{_images_digest(common)[:8]}.parquet"
     if not table.exists():
@@ -141,9 +151,10 @@ def _summarise(
 ) -> dict[str, Any]:
     """The result of a comparison, JSON-like: each dataset's figures and their difference to the first one's."""
     figure = "balanced_accuracy" if "given" in scores.columns else "dice"
-    classes = judged_classes(scores, common, figure)
+    classes = judged_classes(scores, common, figure, config.weights.regions)
     rng = rng_for("compare", [each.dataset.version for each in common.compared], seeds, common.names)
     observed, resampled = map(_with_mean_first, FIGURES[figure](scores, common, seeds, classes, rng))
+    never = never_predicted(scores, [each.label for each in common.compared], classes)
     covered = {label: float(mean) for label, mean in scores.group_by("dataset").agg(pl.col("covered").mean()).rows()}
     result = {
         "steps": steps,
@@ -158,13 +169,20 @@ def _summarise(
                 **_dataset_facts(compared, steps, config),
                 "left_out": common.left_out[compared.label],
                 "covered": covered[compared.label],
-                **_figure_and_difference(observed, resampled, d, classes, figure),
+                **_figure_and_difference(observed, resampled, d, classes, figure, never),
             }
             for d, compared in enumerate(common.compared)
         ],
         "warnings": [*common.warnings, *_size_warning(common.compared, config)],
     }
     return {**result, "notes": [*_notes(result)]}
+
+
+def never_predicted(scores: pl.DataFrame, labels: Sequence[str], classes: Sequence[str]) -> list[set[str]]:
+    """For each dataset, the classes or labels that none of its models predicted in any image."""
+    predicted = scores.group_by("dataset", "class").agg(pl.col("predicted").sum()).filter(pl.col("predicted") > 0)
+    found = set(predicted.select("dataset", "class").iter_rows())
+    return [{name for name in classes if (label, name) not in found} for label in labels]
 
 
 def _with_mean_first(values: Values) -> Values:
@@ -181,7 +199,7 @@ def _dataset_facts(compared: ComparedDataset, steps: int, config: TrainConfig) -
 
 
 def _figure_and_difference(
-    observed: Values, resampled: Values, d: int, classes: Sequence[str], figure: str
+    observed: Values, resampled: Values, d: int, classes: Sequence[str], figure: str, never: Sequence[set[str]]
 ) -> dict[str, Any]:
     """The figure of dataset `d`, and how much higher it is than the first one's; the first one has no difference.
 
@@ -191,6 +209,7 @@ def _figure_and_difference(
         d: index of the dataset.
         classes: the C names.
         figure: its key.
+        never: of each dataset, the classes that its models never predict.
     """
     columns = range(len(classes) + 1)
     own = [estimate(observed[d, k], resampled[:, d, k]) for k in columns]
@@ -198,7 +217,12 @@ def _figure_and_difference(
     higher, higher_resampled = observed[d] - observed[0], resampled[:, d] - resampled[:, 0]
     differences = [estimate(higher[k], higher_resampled[:, k]) if d else None for k in columns]
     entries = [_entry(figure, *pair) for pair in zip(own, differences, strict=True)]
-    return {"mean": entries[0], "by_class": dict(zip(classes, entries[1:], strict=True))}
+    by_class = dict(zip(classes, entries[1:], strict=True))
+    for name, entry in by_class.items():
+        entry["never_predicted"] = name in never[d]
+        if entry["difference"] is not None:  # an interval of width 0 would look certain, and nothing was compared
+            entry["difference"]["never_predicted"] = name in never[d] & never[0]
+    return {"mean": entries[0], "by_class": by_class}
 
 
 def _entry(figure: str, own: Estimate, difference: Estimate | None) -> dict[str, Any]:
@@ -236,6 +260,8 @@ def _notes(result: dict[str, Any]) -> Iterator[str]:
         groups = plural(result["groups"], "group")
         yield f"{groups} say little of how patients vary: intervals are likely too narrow."
     for entry in result["datasets"]:
+        if never := [name for name, each in entry["by_class"].items() if each["never_predicted"]]:
+            yield f"The models of {entry['label']} never predict {some(never, SHOWN)}, in no image."
         if entry["left_out"]:
             images = plural(entry["left_out"], "image")
             yield f"{entry['label']} holds back {images} more, which not all datasets do; no model is scored on them."

@@ -18,12 +18,8 @@ from augforge.keys import digest
 from augforge.progress import Progress, Silent
 from augforge.report.tables import pairs, table
 from augforge.train.evaluation.scores import Truth, dice, none_if_nan, overlap, truth_of
-from augforge.train.labels.crossval import (
-    finish_labels,
-    labelled_fold,
-    render_label_crossval,
-    score_label_fold,
-)
+from augforge.train.heritage import check_not_seen
+from augforge.train.labels.crossval import finish_labels, labelled_fold, render_label_crossval, score_label_fold
 from augforge.train.prediction.table import (
     ClassPrediction,
     ImagePrediction,
@@ -61,6 +57,11 @@ class FoldFiles(NamedTuple):
 
     scores: Path
     predictions: Path
+
+    @property
+    def run(self) -> str:
+        """The name of the run's folder."""
+        return self.scores.parent.name
 
 
 def crossval(
@@ -106,6 +107,7 @@ def crossval(
     """
     all_folds = folds_by(dataset, by, config.label_groups) if by else folds_of(dataset, folds, split_seed)
     config = without_validation(without_group(config, by))
+    check_not_seen(config.init, [group for fold in all_folds for group in fold.groups])
     learns = learns_labels(config, dataset)
     all_folds = [labelled_fold(fold) for fold in all_folds] if learns else all_folds
     files = []
@@ -116,18 +118,21 @@ def crossval(
     write_frame(out / "samples.parquet", samples)
     if learns:
         result = finish_labels(dataset, all_folds, config.threshold, [each.predictions for each in files], out, propose)
-        return _write_result(result, by, all_folds, out)
+        return _write_result(result, by, all_folds, files, out)
     _merge_predictions(files, out / "predictions.parquet")
     sources = source_table(samples)
     write_table(sources, out / "label_quality.csv")
     if propose:
         propose_drops(sources, out / "review.yaml", propose)
-    return _write_result(_summarise(dataset, all_folds, samples, sources, out, propose), by, all_folds, out)
+    return _write_result(_summarise(dataset, all_folds, samples, sources, out, propose), by, all_folds, files, out)
 
 
-def _write_result(result: dict[str, Any], by: str | None, folds: Sequence[Fold], out: Path) -> dict[str, Any]:
-    """Write ``crossval.json``, with what was held out by, and what could not be trained on for that."""
-    result = {**result, "by": by, "warnings": [*warnings_of(folds)] if by else []}
+def _write_result(
+    result: dict[str, Any], by: str | None, folds: Sequence[Fold], files: Sequence[FoldFiles], out: Path
+) -> dict[str, Any]:
+    """Write ``crossval.json``, with the folds' runs, what was held out by, and what was not trained on for that."""
+    entries = [{**entry, "run": each.run} for entry, each in zip(result["folds"], files, strict=True)]
+    result = {**result, "folds": entries, "by": by, "warnings": [*warnings_of(folds)] if by else []}
     write_json(out / "crossval.json", result)
     return result
 
@@ -141,7 +146,7 @@ def _train_and_score(
     """The files of a fold; both training and scoring are skipped if an earlier call has done them."""
     dataset = fold.train
     held_out = [] if fold.value is None else [fold.value]
-    fold_digest = digest(config.model_dump(mode="json"), dataset.version, sorted(fold.groups), *held_out)[:8]
+    fold_digest = digest(config.identity(), dataset.version, sorted(fold.groups), *held_out)[:8]
     run_folder = out / f"fold{fold.number}-{fold_digest}"
     files = FoldFiles(run_folder / "judged.parquet", run_folder / "predictions.parquet")
     if not files.scores.exists():
@@ -179,7 +184,7 @@ def _predict_held_out(
     """Predictions of the held-out samples; once a prediction is consumed, its scores are appended to `rows`."""
     sources = fold.held_out.index["lineage"].struct.field("roots").list.first().struct.field("name").to_list()
     for source, sample, prediction in zip(sources, fold.held_out, model.predict(iter(fold.held_out)), strict=True):
-        truth = truth_of(sample, fold.held_out.classes, model.outputs)
+        truth = truth_of(sample, fold.held_out.classes, model.outputs, model.regions)
         scorer = _SampleScorer(truth, model)
         yield encode_image(sample.name, f"{sample.name}.png", scorer.score_classes(prediction))
         scores = zip(model.outputs, scorer.dice(), scorer.quality.tolist(), strict=True)
@@ -284,12 +289,10 @@ def render_crossval(result: dict[str, Any], console: Console) -> None:
         scores = (_number(row["quality"]), _number(row["dice"]), Text(row["worst_class"]), _number(row["worst_dice"]))
         worst.add_row(Text(row["name"]), *scores)
     console.print(worst, "", sep="\n")
-    files = {
-        "predictions": result["predictions"],
-        "label quality": result["label_quality"],
-        "proposed drops": result["review"],
-    }
-    console.print(pairs({label: path for label, path in files.items() if path}))
+    for warning in result["warnings"]:
+        console.print(Text(f"Warning: {warning}", "yellow"))
+    keys = {"predictions": "predictions", "label quality": "label_quality", "proposed drops": "review"}
+    console.print(pairs({label: result[key] for label, key in keys.items() if result[key]}))
 
 
 def _number(value: float | None) -> str:

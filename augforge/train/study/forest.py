@@ -23,6 +23,8 @@ _SUPERSAMPLING = 4
 """Factor by which lines are drawn larger and then scaled down, which smooths them."""
 
 Entry = dict[str, Any]
+NEVER = "never predicted"
+"""Stands for the interval of a class of which neither dataset's models predict a pixel: nothing was compared."""
 
 
 def forest_plot(result: dict[str, Any]) -> Picture:
@@ -76,12 +78,14 @@ def _row(name: str, entries: Sequence[Entry], span: tuple[float, float], labels:
     if name == "mean":
         _line(pen, (0, height - 0.5, width, height - 0.5), AXIS, 1)
     for place, entry in enumerate(entries):
-        if entry["value"] is not None:
+        if entry["value"] is not None and not entry.get("never_predicted"):
             _interval(pen, entry, span, labels, _ROW / 2 + _LANE * (place + 0.5), _colour(place))
     picture = np.array(canvas.resize((width, height), Image.Resampling.LANCZOS))
     _write_text(picture, name, 0, (height - _LANE) // 2, INK)
     for place, entry in enumerate(entries):
         text = "-" if entry["value"] is None else _format_difference(entry["value"])
+        if entry.get("never_predicted"):
+            _write_text(picture, NEVER, labels + GAP // 2, _ROW // 2 + _LANE * place, _colour(place))
         _write_text(picture, text, labels + _PLOT + GAP // 2, _ROW // 2 + _LANE * place, _colour(place))
     return picture
 
@@ -186,6 +190,10 @@ def _cells(value: float, values: Entry) -> Iterator[Text]:
     difference = values["difference"]
     if difference["value"] is None:
         yield from map(Text, ("-", "-", "-", "-"))
+        return
+    if difference.get("never_predicted"):
+        yield from (Text(f"{value:.4f}"), Text(_format_difference(difference["value"])), Text(NEVER, "yellow"))
+        yield Text("-")
         return
     style = "green" if difference["low"] > 0 else "red" if difference["high"] < 0 else ""
     yield Text(f"{value:.4f}")

@@ -41,12 +41,14 @@ class TrainedModel:
         outputs: the classes that it predicts, in order.
         threshold: probability from which a pixel is a class.
         predict: predictions of samples, in order; of a classifier they are `LabelPrediction`.
+        regions: classes that only weighed pixels in training.
         groups: of the labels that a classifier predicts.
     """
 
     outputs: tuple[str, ...]
     threshold: float
     predict: Callable[[Iterable[Sample]], Iterator[Any]]
+    regions: tuple[str, ...] = ()
     groups: tuple[LabelGroup, ...] = ()
 
 
@@ -89,4 +91,4 @@ def train_model(
     run = TrainingRun.open(out)
     if run.spec.task == "classification":
         return TrainedModel((), config.threshold, label_predictor(run, "last").predict, groups=run.spec.groups)
-    return TrainedModel(run.outputs, config.threshold, run.predictor("last").predict)
+    return TrainedModel(run.outputs, config.threshold, run.predictor("last").predict, run.spec.regions)

@@ -46,7 +46,7 @@ def score_model(model: TrainedModel, compared: ComparedDataset, common: CommonSe
         roots = [view.root for view in views]
         shown = zip(islice(predictions, len(roots)), views, strict=True)  # a prediction for each sample that shows it
         parts = [exchange_back(prediction, view.exchange, model.outputs) for prediction, view in shown]
-        truth = truth_of(raw, common.classes, model.outputs)
+        truth = truth_of(raw, common.classes, model.outputs, model.regions)
         masks = (layer >= model.threshold for layer in blend(parts, roots))
         predicted = bitmask.from_masks(masks, len(model.outputs))
         overlaps = overlap(predicted, truth.planes, len(model.outputs), truth.ignore)
