@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from augforge.ops.sides import Sides
 from augforge.store.values import Frozen, SidePairs
 
 if TYPE_CHECKING:
+    from augforge.ops.sides import Sides
     from augforge.store.manifest import Manifest
 
 
@@ -21,6 +21,8 @@ class SidesEntry(Frozen):
 
 def sides_of(manifest: Manifest) -> Sides:
     """The sides that a version was built with; nothing for one that was made before augforge knew sides."""
+    from augforge.ops.sides import Sides  # loader processes import this module, and need no op
+
     entry = manifest.sides
     return Sides() if entry is None else Sides(entry.stated, entry.found, entry.neutral)
 

@@ -8,7 +8,6 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from augforge.errors import shorten
-from augforge.ops.sides import check_pairs
 from augforge.sample import SPLITS
 
 SHARD_PATH = r"shards/[^/\\\x00-\x1f]+\.parquet"
@@ -35,6 +34,8 @@ def _check_apart(value: list[str]) -> list[str]:
 
 
 def _check_pairs(value: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    from augforge.ops.sides import check_pairs  # loader processes import this module, and need no op
+
     check_pairs(value, "sides")
     return value
 

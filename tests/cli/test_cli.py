@@ -25,8 +25,18 @@ from augforge.store.dataset import open_dataset
 from augforge.store.manifest import read_manifest, versions
 
 COMMANDS = ["build", "outliers", "inspect", "verify", "show", "files", "export", "gc", "ops", "sources", "exports"]
-COMMANDS += ["log", "diff", "trace", "explain", "tag", "checkout", "repair", "pack", "check"]
-COMMANDS += ["sample-data", "train", "evaluate", "predict", "tune-thresholds", "ensemble", "crossval", "compare", "runs"]
+COMMANDS += ["log", "diff", "trace", "explain", "tag", "checkout", "repair", "pack", "check", "runs"]
+COMMANDS += [
+    "sample-data",
+    "train",
+    "evaluate",
+    "predict",
+    "tune-thresholds",
+    "ensemble",
+    "crossval",
+    "compare",
+    "runs",
+]
 
 
 def run(*arguments: str | Path) -> str:

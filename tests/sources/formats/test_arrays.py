@@ -193,6 +193,11 @@ def test_broken_batches(tmp_path: Path, content: Any, part: str) -> None:
     assert rejected(CIFAR, tmp_path) == [("data_batch_1", "broken image")]
 
 
+def test_an_escape_that_python_does_not_know_is_no_warning(tmp_path: Path) -> None:
+    (tmp_path / "batch").write_bytes(b"(dS'\\c'\nI1\ns.")
+    assert read_pickle(tmp_path / "batch") == {"\\c": 1}
+
+
 @settings(deadline=None, max_examples=300)
 @given(data=st.data())
 def test_no_changed_pickle_crashes(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:

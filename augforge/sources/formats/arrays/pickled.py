@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import pickletools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +46,9 @@ _BYTE_TYPES = {"u1", "|u1", "uint8"}
 def read_pickle(path: Path) -> dict[str, Any]:
     """The dict in a pickle file of texts, numbers, lists and arrays of bytes. Raises SourceError naming the file."""
     try:
-        found = _Machine().run(read_bytes(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes in texts that Python does not know
+            found = _Machine().run(read_bytes(path))
     except (
         _Refused,
         ValueError,
