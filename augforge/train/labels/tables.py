@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.text import Text
 
 from augforge.report.tables import pairs, plural, table
-from augforge.train.prediction.remaining import render_preparation
 
 _COLUMNS = {
     "AUROC": "auroc",
@@ -19,7 +18,6 @@ _COLUMNS = {
     "recall": "recall",
 }
 _KINDS = {"single": "one of", "multi": "any of"}
-_MAX_SKIPPED_SHOWN = 10
 
 
 def render_labels(result: Mapping[str, Any], console: Console) -> None:
@@ -49,8 +47,8 @@ def _facts(group: Mapping[str, Any], samples: int) -> dict[str, str | Text]:
     return facts | ({"all labels right": format_score(group["exact_match"])} if group["task"] == "multi" else {})
 
 
-def render_label_predictions(result: Mapping[str, Any], console: Console) -> None:
-    """Print the result of predicting labels, or of joining predictions of labels."""
+def render_label_counts(result: Mapping[str, Any], console: Console) -> None:
+    """Print for each predicted label how many images have it."""
     shown = table("label", "threshold", "images", "mean probability", right=3)
     for entry in result["classes"]:
         threshold = "highest" if entry["threshold"] is None else f"{entry['threshold']:.2f}"
@@ -59,14 +57,6 @@ def render_label_predictions(result: Mapping[str, Any], console: Console) -> Non
             Text(entry["name"]), threshold, f"{entry['images']:,}", mean, style="" if entry["images"] else "yellow"
         )
     console.print(shown, "", sep="\n")
-    render_preparation(result, console)
-    skipped = result.get("skipped", [])
-    for entry in skipped[:_MAX_SKIPPED_SHOWN]:
-        console.print(Text(f"skipped {entry['name']}: {entry['reason']}", "yellow"))
-    if len(skipped) > _MAX_SKIPPED_SHOWN:
-        console.print(Text(f"... and {len(skipped) - _MAX_SKIPPED_SHOWN:,} more", "yellow"))
-    written = [result[key] for key in ("predictions", "csv", "overlays") if result.get(key)]
-    console.print(Text(f"{plural(result['images'], 'image')}: {', '.join(written)}"), soft_wrap=True)
 
 
 def _sort_key(value: float | None) -> float:

@@ -22,7 +22,7 @@ from augforge.progress import Progress, Silent
 from augforge.report.show import save_png, show_samples
 from augforge.report.tables import plural, table
 from augforge.sample import Image, Sample
-from augforge.train.labels.tables import render_label_predictions
+from augforge.train.labels.tables import render_label_counts
 from augforge.train.mirrored import exchange_back
 from augforge.train.prediction.blend import blend, covered_pixels
 from augforge.train.prediction.inference import Layer, Prediction, Window
@@ -246,14 +246,8 @@ def _draw_overlay(image: ImagePrediction, picture: Image, header: TableHeader, f
 
 def render_predictions(result: dict[str, Any], console: Console) -> None:
     """Print the result of `predict` or `ensemble`."""
-    if result.get("task") == "classification":
-        render_label_predictions(result, console)
-        return
-    classes = table("class", "threshold", "images", "pixels", right=3)
-    for entry in result["classes"]:
-        numbers = (f"{entry['threshold']:.2f}", f"{entry['images']:,}", f"{entry['pixels']:,}")
-        classes.add_row(Text(entry["name"]), *numbers, style="" if entry["images"] else "yellow")
-    console.print(classes, "", sep="\n")
+    render = render_label_counts if result.get("task") == "classification" else _render_class_counts
+    render(result, console)
     render_preparation(result, console)
     skipped = result.get("skipped", [])
     for entry in skipped[:_MAX_SKIPPED_SHOWN]:
@@ -262,3 +256,11 @@ def render_predictions(result: dict[str, Any], console: Console) -> None:
         console.print(Text(f"... and {len(skipped) - _MAX_SKIPPED_SHOWN:,} more", "yellow"))
     written = [result[key] for key in ("predictions", "csv", "overlays") if result.get(key)]
     console.print(Text(f"{plural(result['images'], 'image')}: {', '.join(written)}"), soft_wrap=True)
+
+
+def _render_class_counts(result: Mapping[str, Any], console: Console) -> None:
+    classes = table("class", "threshold", "images", "pixels", right=3)
+    for entry in result["classes"]:
+        numbers = (f"{entry['threshold']:.2f}", f"{entry['images']:,}", f"{entry['pixels']:,}")
+        classes.add_row(Text(entry["name"]), *numbers, style="" if entry["images"] else "yellow")
+    console.print(classes, "", sep="\n")
