@@ -246,7 +246,7 @@ def test_a_dataset_of_the_same_steps_is_not_prepared_twice(data: Path) -> None:
     found, steps, [warning] = state(run, other)
     assert (found, steps) == ("different", [])
     assert "prepared by pad, and" in warning and "taken as they are" in warning
-    assert state(run_on(raw), raw) == ("already", [], [])
+    assert state(run_on(raw), raw) == ("none", [], [])
     assert state(run_on(raw)) == ("none", [], [])
 
 

@@ -80,7 +80,7 @@ def remaining_steps(
     own = None if dataset is None else Preparation.of_dataset(dataset)
     alike = [each for each in recorded if own is not None and _same(own, each)]
     if own is not None and alike:
-        return Remaining("already", told=tuple(_differences(own, alike[0])))
+        return Remaining("already" if own.steps else "none", told=tuple(_differences(own, alike[0])))
     unknown = [each.unknown for each in recorded if each.unknown]
     if unknown:
         return Remaining("unknown", told=(f"{unknown[0].rstrip('.')}. {_TAKEN_AS_IS}",))
