@@ -19,13 +19,13 @@ from augforge.report.show import save_png
 from augforge.store.dataset import Dataset
 from augforge.train.checkpoint import Checkpoint, TrainState, load_checkpoint, save_checkpoint, save_weights
 from augforge.train.config import TrainConfig
-from augforge.train.data.batch import Batch, images_to_device, to_device
+from augforge.train.data.batch import Batch, images_to_device, targets_to_device
 from augforge.train.evaluation.pictures import curves
 from augforge.train.evaluation.totals import figure_name
 from augforge.train.finetune import initial_network
 from augforge.train.guards import check_finite, check_processes, explain_torch_errors, stop_on_signals
 from augforge.train.journal import Journal, read_journal
-from augforge.train.labels.losses import LabelLosses, build_losses
+from augforge.train.labels.losses import build_losses
 from augforge.train.net.accelerator import build_accelerator, shares_of_step, track, tracked
 from augforge.train.net.device import Precision, choose_device, choose_precision, make_repeatable
 from augforge.train.net.mixstyle import attach_mixstyle
@@ -176,10 +176,7 @@ class Trainer:
         """How much of a step each loss of a batch is a mean of; None if the batch is the whole step."""
         if self.config.optimizer.accumulate * self.accelerator.num_processes == 1:
             return None
-        if isinstance(self.losses, LabelLosses):
-            return self.losses.amounts(batch.labels.to(self.accelerator.device))
-        _, target, counted, weights = self._inputs(batch)
-        return self.losses.amounts(target, counted, weights)
+        return self.losses.amounts(**self._targets(batch))
 
     def _backward(self, batch: Batch, share: Tensor | None, is_last: bool) -> dict[str, float]:
         """Add a batch's gradients and return its losses. Processes exchange gradients once per step, with the last."""
@@ -192,21 +189,19 @@ class Trainer:
 
     def _forward(self, batch: Batch, share: Tensor | None) -> dict[str, Tensor]:
         """The losses of a batch by name, times their share of the step, with their sum as ``loss``."""
-        if isinstance(self.losses, LabelLosses):
-            device = self.accelerator.device
-            with self.accelerator.autocast():
-                logits = self.model(images_to_device(batch, device, self.run.input.channels))
-            return self.losses(logits, batch.labels.to(device), share)
-        images, target, counted, weights = self._inputs(batch)
+        images = images_to_device(batch, self.accelerator.device, self.run.input.channels)
         with self.accelerator.autocast():
             logits = self.model(images)
-        return self.losses(logits, target, counted, weights, share)
+        return self.losses(logits, **self._targets(batch), shares=share)
 
-    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Images, targets, what counts, and how much it counts, on the device."""
-        device, classes, regions = self.accelerator.device, self.data.training.classes, self.run.spec.regions
-        images, target, counted = to_device(batch, classes, device, self.run.input.channels, regions)
-        return images, target, counted, None if batch.weights is None else batch.weights[:, None].to(device)
+    def _targets(self, batch: Batch) -> dict[str, Any]:
+        """What the losses take besides logits, on the device: label vectors; or masks, what counts, and how much."""
+        device = self.accelerator.device
+        if self.run.spec.task == "classification":
+            return {"labels": batch.labels.to(device)}
+        target, counted = targets_to_device(batch, self.data.training.classes, device, self.run.spec.regions)
+        weights = None if batch.weights is None else batch.weights[:, None].to(device)
+        return {"target": target, "counted": counted, "weights": weights}
 
     def _record(self, kind: str, values: dict[str, Any]) -> None:
         """Write a row of the journal, and note its length, at which `_open_journal` cuts it when the run resumes."""

@@ -192,7 +192,7 @@ def test_memory_that_runs_out_is_reported(hands: Path, tmp_path: Path, monkeypat
     def full(*arguments: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
 
-    monkeypatch.setattr("augforge.train.loop.to_device", full)
+    monkeypatch.setattr("augforge.train.loop.images_to_device", full)
     with pytest.raises(TrainError, match=r"memory ran out.*data.batch_size.*--resume"):
         train([hands], config(), tmp_path / "run")
 

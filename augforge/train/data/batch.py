@@ -83,8 +83,16 @@ def to_device(
         (N, C, H, W), or (N, C, 1, 1) if no class is `ignore`: the pixels that count.
     """
     batch = batch.to(device)
-    target, counted = unpack(batch.planes, batch.known, classes, regions)
-    return images_to_device(batch, device, channels), target.float(), counted
+    return images_to_device(batch, device, channels), *targets_to_device(batch, classes, device, regions)
+
+
+def targets_to_device(
+    batch: Batch, classes: Sequence[str], device: torch.device | str, regions: Sequence[str] = ()
+) -> tuple[Tensor, Tensor]:
+    """Target and counted pixels of a batch, as `to_device` gives them, without its images."""
+    planes, known = (each.to(device, non_blocking=True) for each in (batch.planes, batch.known))
+    target, counted = unpack(planes, known, classes, regions)
+    return target.float(), counted
 
 
 def unpack(planes: Any, known: Any, classes: Sequence[str], regions: Sequence[str] = ()) -> tuple[Any, Any]:
