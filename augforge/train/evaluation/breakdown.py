@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from augforge import bitmask
 from augforge.bitmask import Planes
-from augforge.train.evaluation.scores import clear_pixels
+from augforge.train.evaluation.scores import clear_pixels, share_of
 
 _CHUNK = 1 << 18  # pixels that are unpacked at a time; float32 counts exactly up to 2**24
 _MAX_PAIRS = 10
@@ -72,11 +72,11 @@ class Breakdown:
     ) -> dict[str, Any]:
         partners = sorted(np.flatnonzero(self.confusion[c]).tolist(), key=lambda d: -self.confusion[c, d])
         return {
-            "confused": _share(confused, true),
-            "confused_with": {self.outputs[d]: _share(int(self.confusion[c, d]), true) for d in partners},
-            "under_predicted": _share(missed - confused, true),
-            "over_predicted": _share(false, predicted),
-            "over_on_background": _share(on_background, predicted),
+            "confused": share_of(confused, true),
+            "confused_with": {self.outputs[d]: share_of(int(self.confusion[c, d]), true) for d in partners},
+            "under_predicted": share_of(missed - confused, true),
+            "over_predicted": share_of(false, predicted),
+            "over_on_background": share_of(on_background, predicted),
         }
 
     def _most_confused(self) -> list[dict[str, Any]]:
@@ -118,7 +118,3 @@ def _flags(pixels: NDArray[np.uint8], classes: int) -> NDArray[np.float32]:
     """Unpack the planes of n pixels (P, n) to 0 or 1 for each class: (C, n)."""
     planes = np.moveaxis(pixels[:, None], 0, -1)
     return np.concatenate(list(bitmask.to_masks(planes, classes))).astype(np.float32)
-
-
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from augforge import bitmask
 from augforge.bitmask import Planes
-from augforge.train.evaluation.scores import Truth, mean_known, none_if_nan
+from augforge.train.evaluation.scores import Truth, mean_of, none_if_nan
 
 BINS = 10
 _MARGIN = 0.1
@@ -60,7 +60,7 @@ class Calibration:
             reliability: by bin ``pixels``, ``probability`` (mean) and ``frequency`` (share that is the class).
         """
         classes = [_class_calibration(*self.table[:, c]) for c in range(self.table.shape[1])]
-        means = {key: mean_known(np.array([each[key] for each in classes], float)) for key in ("ece", "brier")}
+        means = {key: mean_of(classes, key) for key in ("ece", "brier")}
         return {**means, "classes": classes}
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from augforge import bitmask
 from augforge.bitmask import Planes
@@ -50,9 +49,3 @@ class Overlaps:
             "dice": 2 * both / (predicted + true),
             "iou": both / (predicted + true - both),
         }
-
-
-def mean_of_pairs(pairs: Sequence[dict[str, Any]], key: str) -> float | None:
-    """The mean of a figure over the pairs; None if there are none."""
-    values: NDArray[np.float64] = np.array([pair[key] for pair in pairs])
-    return float(values.mean()) if len(values) else None

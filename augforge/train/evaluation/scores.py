@@ -6,7 +6,7 @@ planes. Pixels of the class ``ignore`` are cleared from both, and scores of a cl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,6 +128,16 @@ def mean_known(values: NDArray[Any]) -> float | None:
     """The mean of all values that are not NaN; None if there are none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else None
+
+
+def mean_of(entries: Iterable[Mapping[str, Any]], key: str) -> float | None:
+    """The mean of a figure over all entries that have it, and not None or NaN; None if there are none."""
+    return mean_known(np.array([each[key] for each in entries], float))
+
+
+def share_of(part: int, whole: int) -> float | None:
+    """The share of a part in the whole; None if there is nothing to take a share of."""
+    return part / whole if whole else None
 
 
 def none_if_nan(value: float) -> float | None:

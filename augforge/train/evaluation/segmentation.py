@@ -17,7 +17,7 @@ from augforge.train.evaluation import pictures
 from augforge.train.evaluation.boundary import boundary
 from augforge.train.evaluation.breakdown import Breakdown
 from augforge.train.evaluation.calibration import Calibration
-from augforge.train.evaluation.scores import PerClass, mean_known, none_if_nan, truth_of
+from augforge.train.evaluation.scores import PerClass, mean_known, mean_of, none_if_nan, truth_of
 from augforge.train.evaluation.totals import FIGURES, Scores
 from augforge.train.run import write_frame
 
@@ -98,7 +98,7 @@ class SegmentationMetrics:
             name: {**score["classes"][name], **outline, **breakdown, **reliability}
             for name, outline, breakdown, reliability in columns
         }
-        means = {key: mean_known(np.array([each[key] for each in outlines], float)) for key in ("surface_dice", "hd95")}
+        means = {key: mean_of(outlines, key) for key in ("surface_dice", "hd95")}
         return {
             **{key: score[key] for key in FIGURES},
             **means,

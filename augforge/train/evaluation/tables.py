@@ -10,7 +10,7 @@ from rich.text import Text
 
 from augforge.report.tables import pairs, plural, table
 from augforge.train.evaluation.totals import FIGURES
-from augforge.train.labels.tables import render_labels
+from augforge.train.labels.tables import format_score, render_labels, sort_key
 from augforge.train.prediction.remaining import preparation_line
 
 _LOW_DICE = 0.7
@@ -37,10 +37,10 @@ def _render_segmentation(result: Mapping[str, Any], console: Console) -> None:
     shown = table("class", "Dice", "IoU", "surf", "HD95", "miss", "over", right=6)
     shown.columns[0].no_wrap = True
     shown.add_column("confused", no_wrap=True, overflow="ellipsis")
-    for name, each in sorted(result["classes"].items(), key=lambda entry: _sort_key(entry[1]["dice"])):
+    for name, each in sorted(result["classes"].items(), key=lambda entry: sort_key(entry[1]["dice"])):
         shown.add_row(
             Text(name),
-            *(_format_score(each[key]) for key in ("dice", "iou", "surface_dice")),
+            *(format_score(each[key]) for key in ("dice", "iou", "surface_dice")),
             _format_pixels(each["hd95"]),
             *(_format_percent(each[key]) for key in ("under_predicted", "over_predicted")),
             Text(f"{_format_percent(each['confused']):>4} {next(iter(each['confused_with']), '')}"),
@@ -49,17 +49,17 @@ def _render_segmentation(result: Mapping[str, Any], console: Console) -> None:
     console.print(shown, "", sep="\n")
     tolerance = f"outlines within {result['surface_tolerance']:g} pixels"
     facts: dict[str, str | Text] = {
-        "mean Dice": Text(_format_score(result["mean_dice"]), "bold"),
-        "mean IoU": _format_score(result["mean_iou"]),
+        "mean Dice": Text(format_score(result["mean_dice"]), "bold"),
+        "mean IoU": format_score(result["mean_iou"]),
         "present": _format_pair(result, "present", "where the class is"),
         "pooled": _format_pair(result, "pooled", "over all pixels of the set"),
-        "with background": _format_score(result["pooled_dice_background"])
-        + f" Dice, {_format_score(result['pooled_iou_background'])} IoU",
-        "mIoU": _format_score(result["miou"]) + ("  of exclusive classes and background" if result["miou"] else ""),
+        "with background": format_score(result["pooled_dice_background"])
+        + f" Dice, {format_score(result['pooled_iou_background'])} IoU",
+        "mIoU": format_score(result["miou"]) + ("  of exclusive classes and background" if result["miou"] else ""),
         "overlaps": _format_overlaps(result),
-        "surface Dice": f"{_format_score(result['surface_dice'])}  {tolerance}",
+        "surface Dice": f"{format_score(result['surface_dice'])}  {tolerance}",
         "HD95": f"{_format_pixels(result['hd95'])} pixels",
-        "ECE, Brier": f"{_format_score(result['ece'])}, {_format_score(result['brier'])}",
+        "ECE, Brier": f"{format_score(result['ece'])}, {format_score(result['brier'])}",
         "worst": Text(", ".join(f"{each['name']} {each['mean_dice']:.3f}" for each in result["worst"][:3])),
     }
     if result["monitor"] in FIGURES:
@@ -69,7 +69,7 @@ def _render_segmentation(result: Mapping[str, Any], console: Console) -> None:
 
 def _format_pair(result: Mapping[str, Any], key: str, meaning: str) -> str:
     """Dice and IoU of one kind, and what kind that is."""
-    values = (_format_score(result[f"{key}_{name}"]) for name in ("dice", "iou"))
+    values = (format_score(result[f"{key}_{name}"]) for name in ("dice", "iou"))
     return "{} Dice, {} IoU  ".format(*values) + meaning
 
 
@@ -79,23 +79,14 @@ def _format_overlaps(result: Mapping[str, Any]) -> str:
     if not found:
         return "-"
     worst = min(found, key=lambda pair: pair["dice"])
-    pair = f"{' and '.join(worst['classes'])} {_format_score(worst['dice'])}"
-    return f"{_format_score(result['overlap_dice'])} Dice of {plural(len(found), 'pair')} of classes; worst {pair}"
-
-
-def _sort_key(value: float | None) -> float:
-    """Sort unknown scores last."""
-    return 2.0 if value is None else value
+    pair = f"{' and '.join(worst['classes'])} {format_score(worst['dice'])}"
+    return f"{format_score(result['overlap_dice'])} Dice of {plural(len(found), 'pair')} of classes; worst {pair}"
 
 
 def _style(dice: float | None) -> str:
     if dice is None:
         return "dim"
     return "yellow" if dice < _LOW_DICE else ""
-
-
-def _format_score(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
 
 
 def _format_percent(value: float | None) -> str:

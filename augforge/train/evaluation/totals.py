@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from augforge import bitmask
 from augforge.bitmask import Planes
 from augforge.train.evaluation.confusion import Confusion, Layers
-from augforge.train.evaluation.overlaps import Overlaps, mean_of_pairs
-from augforge.train.evaluation.scores import PerClass, Truth, dice, iou, mean_known, none_if_nan, overlap
+from augforge.train.evaluation.overlaps import Overlaps
+from augforge.train.evaluation.scores import PerClass, Truth, dice, iou, mean_known, mean_of, none_if_nan, overlap
 
 FIGURES = {
     "mean_dice": "mean Dice",
@@ -161,8 +161,8 @@ class Scores:
         return Score(
             **means,
             miou=self.confusion.miou(),
-            overlap_dice=mean_of_pairs(pairs, "dice"),
-            overlap_iou=mean_of_pairs(pairs, "iou"),
+            overlap_dice=mean_of(pairs, "dice"),
+            overlap_iou=mean_of(pairs, "iou"),
             overlaps=pairs,
             images=self.images,
             classes=classes,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augforge.train.evaluation.scores import mean_known, none_if_nan
+from augforge.train.evaluation.scores import mean_of, none_if_nan, share_of
 from augforge.train.labels.groups import (
     Flags,
     LabelGroup,
@@ -76,18 +76,14 @@ def group_scores(
     exact = float((true == predicted).all(axis=1).mean()) if len(true) else None
     accuracy = (float((true == predicted).mean()) if len(true) else None) if group.multi else exact
     balanced = "balanced_accuracy" if group.multi else "recall"
-    means = {f"mean_{key}": _mean(figures, key) for key in ("auroc", "average_precision", "f1")}
+    means = {f"mean_{key}": mean_of(figures.values(), key) for key in ("auroc", "average_precision", "f1")}
     return {
         "accuracy": accuracy,
         "exact_match": exact,
-        "balanced_accuracy": _mean(figures, balanced),
+        "balanced_accuracy": mean_of(figures.values(), balanced),
         **means,
         "confusion": None if group.multi else (true.T.astype(int) @ predicted.astype(int)).tolist(),
     }
-
-
-def _mean(figures: Mapping[str, Mapping[str, Any]], key: str) -> float | None:
-    return mean_known(np.array([each[key] for each in figures.values()], float))
 
 
 def label_figures(probability: NDArray[Any], true: Flags, predicted: Flags) -> dict[str, Any]:
@@ -100,21 +96,17 @@ def label_figures(probability: NDArray[Any], true: Flags, predicted: Flags) -> d
     """
     hits, positive, said = (int(np.count_nonzero(each)) for each in (true & predicted, true, predicted))
     negative = len(true) - positive
-    recall, specificity = _share(hits, positive), _share(negative - (said - hits), negative)
+    recall, specificity = share_of(hits, positive), share_of(negative - (said - hits), negative)
     return {
         "auroc": none_if_nan(auroc(probability, true)),
         "average_precision": none_if_nan(average_precision(probability, true)),
-        "precision": _share(hits, said),
+        "precision": share_of(hits, said),
         "recall": recall,
-        "f1": _share(2 * hits, positive + said),
+        "f1": share_of(2 * hits, positive + said),
         "balanced_accuracy": None if recall is None or specificity is None else (recall + specificity) / 2,
         "samples": positive,
         "predicted": said,
     }
-
-
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
 
 
 def auroc(scores: NDArray[np.floating[Any]], true: Flags) -> float:

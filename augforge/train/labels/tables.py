@@ -26,7 +26,7 @@ def render_labels(result: Mapping[str, Any], console: Console) -> None:
         title = f"{name}: {_KINDS[group['task']]} {plural(len(group['labels']), 'label')}"
         shown = table("label", *_COLUMNS, "samples", right=len(_COLUMNS) + 1, title=title)
         classes = [(label, result["classes"][label]) for label in group["labels"]]
-        for label, each in sorted(classes, key=lambda entry: _sort_key(entry[1]["auroc"])):
+        for label, each in sorted(classes, key=lambda entry: sort_key(entry[1]["auroc"])):
             scores = (format_score(each[key]) for key in _COLUMNS.values())
             shown.add_row(Text(label), *scores, f"{each['samples']:,}", style="" if each["samples"] else "yellow")
         console.print(shown, "", sep="\n")
@@ -59,7 +59,7 @@ def render_label_counts(result: Mapping[str, Any], console: Console) -> None:
     console.print(shown, "", sep="\n")
 
 
-def _sort_key(value: float | None) -> float:
+def sort_key(value: float | None) -> float:
     """Sort unknown scores last."""
     return 2.0 if value is None else value
 
