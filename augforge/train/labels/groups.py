@@ -38,6 +38,11 @@ class LabelGroup:
     labels: tuple[str, ...]
     multi: bool = False
 
+    @property
+    def kind(self) -> Kind:
+        """What the configuration calls it as a `task`."""
+        return "multi" if self.multi else "single"
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LabelGroup:
         """What `dataclasses.asdict` gives, undone."""

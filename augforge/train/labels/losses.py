@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from augforge.errors import TrainError, nearest
 from augforge.train.labels.groups import Kind, LabelGroup, Vectors, labelled_rows, labels_of, slices
-from augforge.train.net.losses import Losses
+from augforge.train.net.losses import Losses, focal_factor, smooth
 from augforge.train.net.pixels import class_weights
 
 if TYPE_CHECKING:
@@ -73,17 +73,13 @@ def _bce(weights: Weights, logits: Tensor, target: Tensor) -> Tensor:
 
 def _focal_sigmoid(weights: Weights, logits: Tensor, target: Tensor) -> Tensor:
     """Focal loss of each label (Lin et al. 2017), for soft targets as quality focal loss (Li et al. 2020)."""
-    error = (logits.sigmoid() - _smooth(weights, target)).abs().clamp_min(1e-6)
-    return _mean(weights, _entropy(weights, logits, target) * error**weights.config.gamma)
+    factor = focal_factor(logits, smooth(target, weights.config.smoothing), weights.config.gamma)
+    return _mean(weights, _entropy(weights, logits, target) * factor)
 
 
 def _entropy(weights: Weights, logits: Tensor, target: Tensor) -> Tensor:
-    smooth = _smooth(weights, target)
-    return F.binary_cross_entropy_with_logits(logits, smooth, pos_weight=weights.positive, reduction="none")
-
-
-def _smooth(weights: Weights, target: Tensor) -> Tensor:
-    return target * (1 - 2 * weights.config.smoothing) + weights.config.smoothing
+    soft = smooth(target, weights.config.smoothing)
+    return F.binary_cross_entropy_with_logits(logits, soft, pos_weight=weights.positive, reduction="none")
 
 
 def _mean(weights: Weights, values: Tensor) -> Tensor:
@@ -144,7 +140,7 @@ class LabelLosses:
     def _add(self, config: LossConfig, groups: Sequence[LabelGroup], truth: Vectors) -> None:
         _check_config(config, groups)
         chosen = [pair for pair in slices(groups) if config.group in (None, pair[0].name)]
-        found = [(group, part, term) for group, part in chosen if (term := _TERMS.get((config.name, _kind(group))))]
+        found = [(group, part, term) for group, part in chosen if (term := _TERMS.get((config.name, group.kind)))]
         if not found:
             raise TrainError(
                 f"loss: {config.name} is not for the labels of {chosen[0][0].name}. {_remedy(chosen[0][0])}"
@@ -221,16 +217,12 @@ def _configs_for(configs: Sequence[LossConfig], groups: Sequence[LabelGroup]) ->
 
     if tuple(configs) != TrainConfig().loss:
         return configs
-    return [LossConfig(name=name) for name in dict.fromkeys(_DEFAULT[_kind(group)] for group in groups)]
-
-
-def _kind(group: LabelGroup) -> Kind:
-    return "multi" if group.multi else "single"
+    return [LossConfig(name=name) for name in dict.fromkeys(_DEFAULT[group.kind] for group in groups)]
 
 
 def _remedy(group: LabelGroup) -> str:
     kind, others = ("any number is true", "task: single") if group.multi else ("exactly one is true", "task: multi")
-    names = " or ".join(name for name, of in _TERMS if of == _kind(group))
+    names = " or ".join(name for name, of in _TERMS if of == group.kind)
     return f"As {kind} of them, take {names}; or judge them otherwise: {others}"
 
 

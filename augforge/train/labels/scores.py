@@ -42,7 +42,7 @@ def label_scores(
         own, holds, said = probabilities[rows, part], true[rows, part], predicted[rows, part]
         figures = {name: label_figures(own[:, c], holds[:, c], said[:, c]) for c, name in enumerate(group.labels)}
         by_group[group.name] = {
-            "task": "multi" if group.multi else "single",
+            "task": group.kind,
             "labels": list(group.labels),
             "labelled": int(rows.sum()),
             **group_scores(group, holds, said, figures),

@@ -95,8 +95,14 @@ class Losses:
         return Pixels.of(logits, target, counted, weights, self._class_weights, self._exclusive)
 
 
-def _smooth(target: Tensor, smoothing: float) -> Tensor:
+def smooth(target: Tensor, smoothing: float) -> Tensor:
+    """Targets 0 to 1 of what is judged by itself, with label smoothing: from `smoothing` to 1 - `smoothing`."""
     return target * (1 - 2 * smoothing) + smoothing
+
+
+def focal_factor(logits: Tensor, target: Tensor, gamma: float) -> Tensor:
+    """What focal loss multiplies BCE with, for soft targets as quality focal loss (Li et al. 2020): |p - t|^gamma."""
+    return (logits.sigmoid() - target).abs().clamp_min(1e-6) ** gamma  # for gamma < 1, the gradient at 0 is infinite
 
 
 def _mean(values: Tensor, weighting: Tensor) -> Tensor:
@@ -114,7 +120,7 @@ def _bce(config: LossConfig) -> Term:
     """Binary cross entropy."""
 
     def value(pixels: Pixels) -> Tensor:
-        target = _smooth(pixels.target, config.smoothing)
+        target = smooth(pixels.target, config.smoothing)
         return _mean(F.binary_cross_entropy_with_logits(pixels.logits, target, reduction="none"), pixels.weighting)
 
     return Term(value, _weighted)
@@ -124,12 +130,9 @@ def _focal(config: LossConfig) -> Term:
     """Focal loss (Lin et al. 2017), for soft targets as quality focal loss (Li et al. 2020): |p - t|^gamma BCE."""
 
     def value(pixels: Pixels) -> Tensor:
-        target = _smooth(pixels.target, config.smoothing)
+        target = smooth(pixels.target, config.smoothing)
         entropy = F.binary_cross_entropy_with_logits(pixels.logits, target, reduction="none")
-        error = (
-            (pixels.logits.sigmoid() - target).abs().clamp_min(1e-6)
-        )  # for gamma below 1, the gradient at 0 would be infinite
-        return _mean(entropy * error**config.gamma, pixels.weighting)
+        return _mean(entropy * focal_factor(pixels.logits, target, config.gamma), pixels.weighting)
 
     return Term(value, _weighted)
 
