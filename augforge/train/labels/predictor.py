@@ -19,7 +19,7 @@ from augforge.train.data.inputspec import InputSpec
 from augforge.train.labels.groups import LabelGroup, labels_of, slices
 from augforge.train.net.device import Precision, autocast, choose_device
 from augforge.train.prediction.preparing import prepare_whole
-from augforge.train.prediction.tta import Pairs, build_views, side_warnings
+from augforge.train.prediction.tta import Pairs, average_views, build_views, side_warnings
 from augforge.train.preparation import PreparedStep
 
 if TYPE_CHECKING:
@@ -76,10 +76,8 @@ class LabelPredictor:
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
         """Normalised images (N, channels, h, w) to probabilities, float32 (N, L), the mean of all views."""
-        images = images.to(self.device)
         # A view turns maps of probabilities back; those of a whole image are maps of one pixel.
-        maps = [view.undo(self._forward(view.transform(images))[..., None, None], (1, 1)) for view in self._views]
-        return sum(maps[1:], maps[0])[..., 0, 0] / len(maps)
+        return average_views(self._forward, images.to(self.device), self._views, (1, 1))[..., 0, 0]
 
     def pairs(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, LabelPrediction]]:
         """Each sample with its prediction, in order; at most `batch_size` samples are read ahead."""
@@ -97,7 +95,7 @@ class LabelPredictor:
     def _forward(self, images: Tensor) -> Tensor:
         with autocast(self.device, self.precision):
             logits: Tensor = self.network(images)
-        return activate(logits.float(), self.groups)
+        return activate(logits.float(), self.groups)[..., None, None]
 
 
 def activate(logits: Tensor, groups: Sequence[LabelGroup]) -> Tensor:

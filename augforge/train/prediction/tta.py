@@ -72,9 +72,11 @@ def side_warnings(
     return warn_of_found_sides((sides or Sides()).complete(outputs).among(outputs), "--tta exchanges", "--swap none")
 
 
-def average_views(network: Callable[[Tensor], Tensor], images: Tensor, views: Sequence[View]) -> Tensor:
-    """The mean prediction of all views: images (N, ch, h, w) to probabilities (N, C, h, w)."""
-    size = images.shape[2:]
+def average_views(
+    network: Callable[[Tensor], Tensor], images: Tensor, views: Sequence[View], size: Sequence[int] | None = None
+) -> Tensor:
+    """The mean prediction of all views: images (N, ch, h, w) to probabilities (N, C, h, w), or of another size."""
+    size = images.shape[2:] if size is None else size
     total = views[0].undo(network(views[0].transform(images)), size)
     for view in views[1:]:
         total = total + view.undo(network(view.transform(images)), size)
