@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from augforge.errors import TrainError, some
 from augforge.train.checkpoint import load_weights
 from augforge.train.net.parts import freeze
-from augforge.train.net.pretrained import is_file, needs_gray
+from augforge.train.net.pretrained import is_file, sum_colours
 
 if TYPE_CHECKING:
     from augforge.train.run import Log, TrainingRun
@@ -69,7 +69,7 @@ def begin_with(network: nn.Module, run: TrainingRun, before: TrainingRun) -> lis
     given, own = load_weights(file), network.state_dict()
     names, names_before = _predicted(run), _predicted(before)
     rows = set() if names == names_before else _rows_of_classes(run, len(names)) & {*own} & {*given}
-    exact = {key: value for key, value in _gray(given, own).items() if key in own and key not in rows}
+    exact = {key: value for key, value in sum_colours(given, own).items() if key in own and key not in rows}
     fitting = {key: value for key, value in exact.items() if value.shape == own[key].shape}
     common = tuple(name for name in names if name in names_before)
     for key in rows:
@@ -110,14 +110,6 @@ def _rows_by_name(own: Tensor, given: Tensor, names: Sequence[str], before: Sequ
         if name in before and given.shape[1:] == own.shape[1:] and len(given) == len(before):
             filled[row] = given[before.index(name)]
     return filled
-
-
-def _gray(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights with a first layer of three channels summed to one where the network takes one."""
-    return {
-        key: value.sum(1, keepdim=True) if key in own and needs_gray(own[key], value) else value
-        for key, value in given.items()
-    }
 
 
 def _differences(run: TrainingRun, before: TrainingRun) -> list[str]:

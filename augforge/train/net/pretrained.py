@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, cast
@@ -112,12 +113,8 @@ def _classifier_layers(model: nn.Module) -> tuple[str, ...]:
 
 
 def _load_state(model: nn.Module, state: State, encoder: str, file: Path) -> None:
-    own = model.state_dict()
-    gray = {
-        key: value.sum(1, keepdim=True) for key, value in state.items() if key in own and needs_gray(own[key], value)
-    }
     try:
-        model.load_state_dict({**state, **gray})
+        model.load_state_dict(sum_colours(state, model.state_dict()))
     except RuntimeError as caught:
         lines = [line.strip() for line in str(caught).splitlines()[1:5]]
         short = "; ".join(line if len(line) <= 160 else line[:157] + "..." for line in lines)
@@ -126,6 +123,14 @@ def _load_state(model: nn.Module, state: State, encoder: str, file: Path) -> Non
         ) from None
 
 
-def needs_gray(own: Tensor, given: Tensor) -> bool:
-    """Whether a layer of one channel gets weights of three, which are then summed as SMP and timm do."""
+def sum_colours(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> State:
+    """Weights by name, those of three channels summed, as SMP and timm do, where the network's own have one."""
+    return {
+        key: value.sum(1, keepdim=True) if key in own and _needs_gray(own[key], value) else value
+        for key, value in given.items()
+    }
+
+
+def _needs_gray(own: Tensor, given: Tensor) -> bool:
+    """Whether a layer of one channel gets weights of three."""
     return given.ndim == 4 and own.shape == (given.shape[0], 1, *given.shape[2:]) and given.shape[1] == 3
