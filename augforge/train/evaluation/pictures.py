@@ -163,13 +163,14 @@ def confusion(classes: Mapping[str, Mapping[str, Any]]) -> Picture:
     columns = [*names, "right", "under-predicted", "over: background", "over: other classes"]
     shares = np.array([_shares(name, classes[name], names) for name in names])
     texts = [[_format_percent(share) for share in row] for row in shares.tolist()]
+    heat = heat_colours(shares, np.array([CONFUSED] * len(names) + [TRUE, MISSED, FALSE, FALSE]))
     notes = [
         "left: true class; above: the class predicted in its place; in percent of the true pixels, blank for none",
         "over: of the pixels predicted as the class, the percent that are background, or other classes",
     ]
     if len(names) < len(classes):
         notes.append(f"{len(names)} of {len(classes)} classes, those with the most errors")
-    return with_header("errors by class", notes, cells(names, columns, texts, _heat_colours(shares, len(names))))
+    return with_header("errors by class", notes, cells(names, columns, texts, heat))
 
 
 def label_confusion(confusion: Mapping[str, Any]) -> Picture:
@@ -184,11 +185,9 @@ def label_confusion(confusion: Mapping[str, Any]) -> Picture:
     names = [confusion["labels"][k] for k in kept]
     shares = table[np.ix_(kept, kept)] / np.maximum(table[kept].sum(1, keepdims=True), 1)
     texts = [[_format_percent(share) for share in row] for row in shares.tolist()]
-    strength = np.sqrt(shares)[..., None]
-    right = np.eye(len(kept), dtype=bool)[..., None]
-    colours = np.array(PANEL) * (1 - strength) + np.where(right, TRUE, CONFUSED) * strength
+    heat = heat_colours(shares, np.where(np.eye(len(kept), dtype=bool)[..., None], TRUE, CONFUSED))
     notes = ["left: true class; above: predicted class; in percent of the true pixels, blank for none"]
-    return with_header("confusion", notes, cells(names, names, texts, np.rint(colours).astype(np.uint8)))
+    return with_header("confusion", notes, cells(names, names, texts, heat))
 
 
 def with_header(title: str, notes: Sequence[str], body: Picture | None) -> Picture:
@@ -215,10 +214,14 @@ def _format_percent(share: float) -> str:
     return f"{share:.1%}"[:-1] if share < 0.0995 else f"{share:.0%}"[:-1]
 
 
-def _heat_colours(shares: NDArray[np.float64], classes: int) -> NDArray[np.uint8]:
-    """Colours by the square root of the share, so that one percent is visible beside fifty."""
+def heat_colours(shares: NDArray[np.float64], colours: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Colours by the square root of the share, so that one percent is visible beside fifty.
+
+    Args:
+        shares: of each cell; NaN for an empty one.
+        colours: of a share of 1, of a shape that broadcasts to (rows, columns, 3).
+    """
     strength = np.sqrt(np.nan_to_num(np.clip(shares, 0, 1)))[..., None]
-    colours = np.array([CONFUSED] * classes + [TRUE, MISSED, FALSE, FALSE])
     heat = np.array(PANEL) * (1 - strength) + colours * strength
     heat[np.isnan(shares)] = BACKGROUND
     return np.asarray(np.rint(heat), np.uint8)

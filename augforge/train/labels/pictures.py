@@ -11,8 +11,16 @@ from augforge.report.colours import Colour
 from augforge.report.overlay import as_rgb, scale_to_fit
 from augforge.report.paint import INK, MUTED, Picture, Span, stack, text_flow, text_line
 from augforge.sample import Sample
-from augforge.train.evaluation.charts import PANEL, cells
-from augforge.train.evaluation.pictures import FALSE, MAX_CLASSES, MISSED, TRUE, picture_size, with_header
+from augforge.train.evaluation.charts import cells
+from augforge.train.evaluation.pictures import (
+    FALSE,
+    MAX_CLASSES,
+    MISSED,
+    TRUE,
+    heat_colours,
+    picture_size,
+    with_header,
+)
 from augforge.train.labels.groups import Flags
 
 _LIKELY = 5
@@ -70,11 +78,9 @@ def confusion_picture(name: str, labels: Sequence[str], counts: NDArray[np.int64
     kept = np.sort(np.argsort(-wrong, kind="stable")[:MAX_CLASSES])
     shown, names = counts[np.ix_(kept, kept)], [labels[c] for c in kept.tolist()]
     shares = shown / np.maximum(counts.sum(axis=1)[kept], 1)[:, None]
-    diagonal = np.eye(len(names), dtype=bool)[..., None]
-    strength = np.sqrt(shares)[..., None]
-    heat = np.array(PANEL) * (1 - strength) + np.where(diagonal, TRUE, FALSE) * strength
+    heat = heat_colours(shares, np.where(np.eye(len(names), dtype=bool)[..., None], TRUE, FALSE))
     texts = [[f"{n}" if n else "" for n in row] for row in shown.tolist()]
     notes = ["left: true label; above: predicted label; numbers of samples, coloured by their share of the true label"]
     if len(names) < len(labels):
         notes.append(f"{len(names)} of {len(labels)} labels, those with the most errors")
-    return with_header(f"confusion: {name}", notes, cells(names, names, texts, np.rint(heat).astype(np.uint8)))
+    return with_header(f"confusion: {name}", notes, cells(names, names, texts, heat))
