@@ -83,8 +83,10 @@ def evaluate_labels(
             for part in labelled
         ]
     )
-    predictors = [label_predictor(run, steps=each.steps, **options) for each in remaining]
-    predictions = chain.from_iterable(each.predict(part) for each, part in zip(predictors, labelled, strict=True))
+    predictor = label_predictor(run, **options)
+    predictions = chain.from_iterable(
+        predictor.with_steps(each.steps).predict(part) for each, part in zip(remaining, labelled, strict=True)
+    )
     probabilities = np.array(_advance(predictions, progress), np.float64).reshape(truth.shape)
     losses = sample_losses(run.spec.groups, probabilities, truth)
     ids = pl.concat([part.index.select(*ID_COLUMNS, "label") for part in labelled])
@@ -101,7 +103,7 @@ def evaluate_labels(
         "labelled": len(truth),
         "thresholds": {label: thresholds[label] for label in judged_alone},
         "worst": drawn,
-        "warnings": [*dict.fromkeys(text for each in predictors for text in each.warnings)],
+        "warnings": predictor.warnings,
     }
 
 

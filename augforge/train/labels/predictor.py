@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,12 @@ class LabelPredictor:
         self.outputs, self._steps = labels_of(groups), tuple(steps)
         self._views = build_views(tta, self.outputs, swap, sides)
         self.warnings = side_warnings(tta, self.outputs, swap, sides)
+
+    def with_steps(self, steps: Sequence[PreparedStep]) -> LabelPredictor:
+        """A predictor of the same network that takes images through other preparing steps first."""
+        other = copy(self)
+        other._steps = tuple(steps)
+        return other
 
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
