@@ -89,10 +89,11 @@ def _perform_job(context: WorkerContext, job: Job, writer: BatchWriter) -> None:
 
 def _hash_pictures(job: Job, items: Sequence[TracedSample], writer: BatchWriter) -> None:
     """Record the hashes of those inputs whose pictures are to be compared with other splits'."""
-    from augforge.sources.plausibility.pictures import picture_hash  # most jobs hash nothing
+    hashed = [item for given, item in zip(job.inputs, items, strict=True) if given.hash_picture]
+    if hashed:
+        from augforge.sources.plausibility.pictures import picture_hash  # most jobs hash nothing
 
-    for given, item in zip(job.inputs, items, strict=True):
-        if given.hash_picture:
+        for item in hashed:
             writer.record(PICTURE, item.id, picture_hash(item.sample.image))
 
 
