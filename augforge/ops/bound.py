@@ -11,6 +11,7 @@ import numpy as np
 
 from augforge.catalogue import empty_instance, plugin_file
 from augforge.errors import PlanError
+from augforge.keys import rng_for
 from augforge.ops.core import OPS, Context, Drawn, Features, Op, OpParams
 from augforge.ops.sides import Exchange, Sides, Swap, exchange_of
 from augforge.sample import Drop, Sample
@@ -108,6 +109,10 @@ class BoundOp:
         """What chance hashes of the params: all that was declared but the sides, which change no draw."""
         declared = self.params.declared()
         return {key: value for key, value in declared.items() if key != "swap" or self.op.mirror is None}
+
+    def rng(self, seed: int, names: Sequence[str], copy: int) -> np.random.Generator:
+        """The chance of one call: of a recipe's seed, the names of its inputs, and which copy of them it makes."""
+        return rng_for(seed, self.name, self.occurrence, self.drawn_from(), names, copy)
 
     def _said_exchange(self) -> Exchange:
         """What is exchanged, or before the sides are known what the params say."""
