@@ -46,9 +46,9 @@ class LabelRules:
             return VolumeClasses(self, {}, ClassTable(scan.source.classes or NO_CLASSES, []), {})
         labels = self._find_labels(scan, self.files, images)
         if self.by == "value":
-            found = (value for listed in labels[""].values() for value in listed.facts["values"])
-            there = {str(value) for value in found}
-            meaning = {str(value): label for value, label in self.values.labels_by_value(map(int, there)).items()}
+            found = {value for listed in labels[""].values() for value in listed.facts["values"]}
+            there = {*map(str, found)}
+            meaning = {str(value): label for value, label in self.values.labels_by_value(found).items()}
         else:
             there, meaning = {*labels}, {label: label for label in labels}
         table = class_table_of_scan(scan, meaning.values(), scan.root / self.files.naming.folder)
