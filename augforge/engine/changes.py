@@ -69,7 +69,7 @@ class RecipeSteps:
 
 def _sides_exchanged_by(recipe: Recipe) -> Sequence[Pair]:
     """The sides of the source that steps exchange which say nothing of it themselves."""
-    said = (step.bound.exchange for step in recipe.steps if getattr(step.bound.params, "swap", ()) is None)
+    said = (step.bound.exchange for step in recipe.steps if step.bound.swap is None)
     return next((each.classes + each.labels for each in said if each), ())
 
 

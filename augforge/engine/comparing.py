@@ -34,10 +34,8 @@ def compare_pictures(opened: Opened, pipeline: Pipeline, outcome: Outcome, dry: 
         PlanError: the recipe is strict, or stops at leaks, and pictures are nearly the same.
     """
     rows = _compared_rows(opened, outcome)
-    if not dry:
-        with suppress(
-            UnreadableSamples, TaskError
-        ):  # the result of its tasks is known, so that the build needs no file
+    if not dry:  # what can no longer be read is no error: the result of its tasks is known
+        with suppress(UnreadableSamples, TaskError):
             pipeline.hash_pictures(rows)
     complete = not any(lacks_hash(opened.pool, row) for row in rows)
     splits = {row.name: row.split for row in rows}

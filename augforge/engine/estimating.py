@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from augforge import bitmask
 from augforge.engine.finished import Finished
@@ -13,7 +14,6 @@ from augforge.engine.pipeline import PNG, Pipeline
 from augforge.engine.worker import TracedSample, load_input, run_task
 from augforge.keys import hash64
 from augforge.planning.rows import Row, Task
-from augforge.store.codec import Encoding
 
 ROW_BYTES, GROUP_BYTES, GROUP_PAYLOAD = 150, 5000, 4_000_000
 """Rough number of bytes that a shard needs besides images and masks: for a sample (names, compressed lineage), and for
@@ -39,7 +39,7 @@ def estimate_bytes(finished: Finished, pipeline: Pipeline) -> int:
     stored = [pool.payloads[key] for row in rows if (key := (row.id, str(finished.encoding))) in pool.payloads]
     known = sum(payload.image_bytes + payload.masks_bytes for payload in stored)
     new = [row for row in rows if (row.id, str(finished.encoding)) not in pool.payloads]
-    payload = known + (_Trial.of(finished, pipeline).bytes_of(new) if new else 0)
+    payload = known + (_Trial(finished, pipeline).bytes_of(new) if new else 0)
     groups = max(len({row.split for row in rows}), payload / GROUP_PAYLOAD)
     return round(payload + len(rows) * ROW_BYTES + groups * GROUP_BYTES)
 
@@ -49,30 +49,32 @@ class _Trial:
     """Makes some samples of a plan in memory.
 
     Attributes:
-        context: class table, seed and source.
-        encoding: of the finished samples.
         finished: the plan.
-        pipeline: makes the inputs of jobs.
-        tasks: all tasks of the plan, by their ids.
-        densities: bytes a pixel of the sources' files, by the samples' names.
+        pipeline: that gave it; makes the inputs of jobs.
         made: results of tasks that were tried.
+        read_pixels: how many pixels the tries have read.
     """
 
-    context: WorkerContext
-    encoding: Encoding
     finished: Finished
     pipeline: Pipeline
-    tasks: Mapping[str, Task]
-    densities: Mapping[str, float]
     made: dict[str, list[TracedSample]] = field(default_factory=dict)
     read_pixels: int = 0
 
-    @classmethod
-    def of(cls, finished: Finished, pipeline: Pipeline) -> _Trial:
-        """A trial of a dry run's plan."""
-        tasks = {id: task for id, (task, _) in pipeline.plan[1].items()}
-        densities = {record.name: record.bytes / (record.width * record.height) for record in finished.listing.records}
-        return cls(finished.opened.worker_context(), finished.encoding, finished, pipeline, tasks, densities)
+    @cached_property
+    def context(self) -> WorkerContext:
+        """Class table, seed and source."""
+        return self.finished.opened.worker_context()
+
+    @cached_property
+    def tasks(self) -> Mapping[str, Task]:
+        """All tasks of the plan, by their ids."""
+        return {id: task for id, (task, _) in self.pipeline.plan[1].items()}
+
+    @cached_property
+    def densities(self) -> Mapping[str, float]:
+        """Bytes a pixel of the sources' files, by the samples' names."""
+        records = self.finished.listing.records
+        return {record.name: record.bytes / (record.width * record.height) for record in records}
 
     def bytes_of(self, rows: Sequence[Row]) -> float:
         """The bytes of samples that are not stored yet."""
@@ -135,9 +137,8 @@ class _Trial:
             if task is not None and not any(row.foreseen for row in rows):
                 items = [item for item in items if item.sample.name in names]
             chosen = sorted(items, key=lambda item: hash64("estimate", item.sample.name))[:_MOST_ENCODED]
-            encoded = sum(
-                len(self.encoding.encode(item.sample.image)) + len(bitmask.encode(item.sample.masks)) for item in chosen
-            )
+            encode = self.finished.encoding.encode
+            encoded = sum(len(encode(item.sample.image)) + len(bitmask.encode(item.sample.masks)) for item in chosen)
         except (Exception, SystemExit):
             return None
         return encoded * len(items) / len(chosen) if chosen else 0.0

@@ -167,7 +167,7 @@ def _find_sides(recipe: Recipe, listing: Listing) -> Iterator[Finding]:
     """Pairs that are exchanged only because of their names, and sides that a step's ``swap`` passes over."""
     if not listing.sides.pairs:  # to find out what may mirror takes time
         return
-    swaps = [getattr(step.bound.params, "swap", None) for step in recipe.steps if step.bound.may_mirror]
+    swaps = [step.bound.swap for step in recipe.steps if step.bound.may_mirror]
     found = listing.sides.found
     if found and None in swaps:
         yield Finding(

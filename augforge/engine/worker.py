@@ -17,7 +17,7 @@ from augforge.engine.jobs import BatchResult, Failure, Job, JobInput, Unreadable
 from augforge.engine.measuring import StepError, describe_pixels, failing_in, features_key, measure_features
 from augforge.engine.outcome import PICTURE
 from augforge.errors import AugforgeError, SourceError, StorageError
-from augforge.keys import Id, digest, rng_for
+from augforge.keys import Id, digest
 from augforge.lineage import Lineage, extend_lineage
 from augforge.planning.identity import call_id, drawn_copies, input_passes, output_id, output_name
 from augforge.planning.rows import Task, common_metadata
@@ -89,10 +89,11 @@ def _perform_job(context: WorkerContext, job: Job, writer: BatchWriter) -> None:
 
 def _hash_pictures(job: Job, items: Sequence[TracedSample], writer: BatchWriter) -> None:
     """Record the hashes of those inputs whose pictures are to be compared with other splits'."""
-    from augforge.sources.plausibility.pictures import picture_hash  # most jobs hash nothing
+    hashed = [item for given, item in zip(job.inputs, items, strict=True) if given.hash_picture]
+    if hashed:
+        from augforge.sources.plausibility.pictures import picture_hash  # most jobs hash nothing
 
-    for given, item in zip(job.inputs, items, strict=True):
-        if given.hash_picture:
+        for item in hashed:
             writer.record(PICTURE, item.id, picture_hash(item.sample.image))
 
 
@@ -199,7 +200,7 @@ def _call_step(
     with failing_in(bound.label):
         rng = None
         if bound.op.draw is not None:
-            rng = rng_for(context.seed, bound.name, bound.occurrence, bound.drawn_from(), names, copy)
+            rng = bound.rng(context.seed, names, copy)
         made = bound.call(inputs, context.op_context(bound), rng)
         if rng is not None:
             record["drawn"] = made.drawn

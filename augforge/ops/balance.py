@@ -11,12 +11,12 @@ from pydantic import Field
 from augforge.ops.combine import (
     ClassWeights,
     check_weighted_classes,
-    measure_contents,
     register_class_weights,
     resolve_weights,
     shown_labels,
 )
 from augforge.ops.core import Context, Examples, OpParams, Size, op
+from augforge.ops.filters.select import measure_contents
 from augforge.sample import Drop, Sample
 
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from augforge.catalogue import empty_instance, plugin_file
 from augforge.errors import PlanError
+from augforge.keys import rng_for
 from augforge.ops.core import OPS, Context, Drawn, Features, Op, OpParams
-from augforge.ops.sides import Exchange, Sides, exchange_of
+from augforge.ops.sides import Exchange, Sides, Swap, exchange_of
 from augforge.sample import Drop, Sample
 
 
@@ -93,6 +94,12 @@ class BoundOp:
         """Whether any output may be mirrored with these params, as far as the op says so."""
         return self.op.mirror is not None and self.op.mirror.may(self.params)
 
+    @property
+    def swap(self) -> Swap | None:
+        """What the step itself says of sides; None if nothing, and for an op that never mirrors."""
+        said: Swap | None = getattr(self.params, "swap", None) if self.op.mirror is not None else None
+        return said
+
     def declared(self) -> dict[str, Any]:
         """What ids hold of the params: those that differ from their defaults, and what mirrored outputs exchange."""
         exchanged = self._said_exchange().declared()
@@ -103,10 +110,14 @@ class BoundOp:
         declared = self.params.declared()
         return {key: value for key, value in declared.items() if key != "swap" or self.op.mirror is None}
 
+    def rng(self, seed: int, names: Sequence[str], copy: int) -> np.random.Generator:
+        """The chance of one call: of a recipe's seed, the names of its inputs, and which copy of them it makes."""
+        return rng_for(seed, self.name, self.occurrence, self.drawn_from(), names, copy)
+
     def _said_exchange(self) -> Exchange:
         """What is exchanged, or before the sides are known what the params say."""
-        said = getattr(self.params, "swap", None)
-        return Exchange(() if said in (None, "none") else said) if self.exchange is None else self.exchange
+        said = () if self.swap is None or self.swap == "none" else self.swap
+        return Exchange(said) if self.exchange is None else self.exchange
 
     def settle_sides(self, sides: Sides, ctx: Context) -> BoundOp:
         """The same op, which knows what its mirrored outputs exchange.
@@ -114,8 +125,7 @@ class BoundOp:
         Raises:
             PlanError: it may mirror, and nobody says what is to become of names that look like sides.
         """
-        swap = getattr(self.params, "swap", None) if self.op.mirror is not None else None
-        exchange = exchange_of(swap, sides, ctx.classes, ctx.labels)
+        exchange = exchange_of(self.swap, sides, ctx.classes, ctx.labels)
         if exchange.refusal and self.may_mirror:
             raise PlanError(exchange.refusal)
         return replace(self, exchange=exchange)

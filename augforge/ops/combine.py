@@ -18,7 +18,7 @@ from augforge import bitmask
 from augforge.bitmask import Planes
 from augforge.errors import PlanError
 from augforge.ops.core import Candidate, Context, Features, Op
-from augforge.ops.filters.select import class_areas, label_values
+from augforge.ops.filters.select import measure_contents
 from augforge.sample import IGNORE, Box, Label, Sample
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -101,12 +101,6 @@ def fit_class_weights(rule: ClassWeights, candidates: Sequence[Candidate]) -> di
         return {name: _power_of_two(known[name] / len(found)) for name, found in sorted(shares.items())}
     largest = max((median(found) for found in shares.values()), default=1.0)
     return {name: _power_of_two(largest / median(found)) for name, found in sorted(shares.items())}
-
-
-def measure_contents(sample: Sample, ctx: Context) -> dict[str, Any]:
-    """What weights depend on: the pixels of each class, and the values of labels if the data has any."""
-    labels = {"label": label_values(sample, ctx)} if ctx.labels else {}
-    return {"area": class_areas(sample, ctx), **labels}
 
 
 def register_class_weights(op: Op[Any]) -> None:

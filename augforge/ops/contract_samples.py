@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from augforge import bitmask
 from augforge.bitmask import Planes
 from augforge.errors import PlanError
-from augforge.keys import canonical_json, digest, rng_for
+from augforge.keys import canonical_json, digest
 from augforge.ops.bound import BoundOp
 from augforge.ops.core import Candidate, Context, Op, OpParams
 from augforge.ops.sides import Sides
@@ -164,11 +164,10 @@ class Call:
 
     def drawn(self) -> Any:
         """What the op draws, anew at each call; None if it draws nothing."""
-        op, params = self.case.op, self.case.params
-        if op.draw is None:
+        if self.case.op.draw is None:
             return None
-        rng = rng_for(SEED, op.name, 0, params.declared(), [sample.name for sample in self.inputs], self.copy)
-        return op.draw(rng, self.inputs, params, self.context)
+        rng = self.case.bound.rng(SEED, [sample.name for sample in self.inputs], self.copy)
+        return self.case.op.draw(rng, self.inputs, self.case.params, self.context)
 
     def results(self, inputs: Sequence[Sample] | None = None) -> list[Sample | Drop]:
         """What the op makes of its inputs, or of others with the same draw."""

@@ -16,7 +16,7 @@ from augforge import bitmask
 from augforge.ops.combine import keep_jointly_known, match_channels
 from augforge.ops.conditions import check_syntax
 from augforge.ops.core import Candidate, Context, Examples, Features, OpParams, WhenFewer, op
-from augforge.ops.filters.select import class_areas
+from augforge.ops.filters.select import measure_class_areas
 from augforge.ops.mixing import count_two_images, whole_box
 from augforge.sample import IDENTITY, Box, Image, Placement, Sample
 
@@ -119,7 +119,7 @@ def draw_shifts(rng: np.random.Generator, inputs: Sequence[Sample], params: Copy
     """Draw a shift for each chosen class, as shares of width and height; with `class_balanced` one class first."""
     names = list(params.classes)
     if params.class_balanced:
-        weights = _class_weights(measure_areas(inputs[1], params, ctx), params, ctx.fitted)
+        weights = _class_weights(measure_class_areas(inputs[1], params, ctx), params, ctx.fitted)
         chances = np.array([weights[name] for name in names])
         names = [names[int(rng.choice(len(names), p=chances / chances.sum()))]] if chances.any() else []
     if params.min_visible:
@@ -129,10 +129,7 @@ def draw_shifts(rng: np.random.Generator, inputs: Sequence[Sample], params: Copy
     return {"classes": names, "shifts": shifts} if params.class_balanced else {"shifts": shifts}
 
 
-@copy_paste.measures(reads=())
-def measure_areas(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
-    """Measure the pixels of each class."""
-    return {"area": class_areas(sample, ctx)}
+copy_paste.measures(reads=())(measure_class_areas)
 
 
 @copy_paste.fits

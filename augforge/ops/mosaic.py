@@ -16,12 +16,12 @@ from augforge.ops.combine import (
     heaviest_weight,
     keep_jointly_known,
     match_channels,
-    measure_contents,
     mix_labels,
     paste,
     tile_boxes,
 )
 from augforge.ops.core import Candidate, Context, Examples, OpParams, Size, WhenFewer, op
+from augforge.ops.filters.select import measure_contents
 from augforge.ops.geometry import (
     Fill,
     Length,

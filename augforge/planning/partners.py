@@ -51,9 +51,8 @@ class Partners:
                 f"{bound.name} draws partners from {len(self._names)} samples, and none of them has a weight above 0. "
                 "Add samples, or change what chooses or weighs them"
             )
-        if (
-            usable <= len(self._slots) and self._when_fewer == "refuse"
-        ):  # one more than the slots, since the anchor may be one of the usable samples
+        # One more than the slots is needed, since the anchor may be one of the usable samples.
+        if usable <= len(self._slots) and self._when_fewer == "refuse":
             raise PlanError(
                 f"{bound.name} draws {len(self._slots)} partners for each sample, so it needs "
                 f"{len(self._slots) + 1} samples of a weight above 0, but there are {usable}. "

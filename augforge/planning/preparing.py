@@ -45,7 +45,7 @@ def _obstacle(step: Step, sides: bool) -> str:
         return f"its condition chooses among the samples of a recipe: {step.where}"
     if step.copies > 1:
         return f"it makes {step.copies} copies of a sample"
-    swap = getattr(step.bound.params, "swap", ())
+    swap = step.bound.swap
     if step.bound.may_mirror and (sides if swap is None else swap not in ((), "none")):
         return "it exchanges classes, which cannot be undone in the prediction"
     return ""

@@ -355,6 +355,21 @@ def test_an_op_that_mirrors_takes_swap(ops: None) -> None:
         exchanges_sides()(plain)
 
 
+def test_a_parameter_of_that_name_means_no_sides_where_an_op_never_mirrors(ops: None) -> None:
+    class Plain(OpParams):
+        """A number that is called swap."""
+
+        swap: int = Field(1, description="how many")
+
+    @op("plain", Plain, version=1, role="augment")
+    def plain(inputs: Sequence[Sample], drawn: None, params: Plain, ctx: Context) -> Iterator[Sample]:
+        yield inputs[0]
+
+    step = bound("plain", swap=3)
+    assert step.swap is None
+    assert step.declared() == step.drawn_from() == {"swap": 3}
+
+
 @pytest.mark.parametrize("name", ["hflip", "vflip", "transpose90", "affine"])
 def test_swap_is_checked(name: str) -> None:
     with pytest.raises(ValidationError, match="swap names 'a' twice"):

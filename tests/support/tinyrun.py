@@ -1,4 +1,4 @@
-"""A network and settings small enough for tests: half a million weights, 64 pixels, no loading processes."""
+"""A network and settings small enough for tests: half a million weights, 64 pixels, no loading processes; and kills."""
 
 from __future__ import annotations
 
@@ -22,3 +22,22 @@ def config(*overrides: str) -> TrainConfig:
 def settings(*overrides: str) -> list[str]:
     """Overrides as the command line takes them."""
     return [part for override in overrides for part in ("--set", override)]
+
+
+class Stop(BaseException):
+    """What a kill looks like from inside."""
+
+
+class StopAt:
+    """Progress that ends the run before it can write anything more."""
+
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def start(self, label: str, total: int) -> None:
+        pass
+
+    def advance(self, count: int) -> None:
+        self.left -= count
+        if self.left == 0 and count:
+            raise Stop

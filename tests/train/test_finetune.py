@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tinyrun import config
+from tinyrun import Stop, StopAt, config
 from toybox import made
 
 from augforge.errors import TrainError
@@ -175,25 +175,6 @@ FIRST_KEYS = {
     "schedule": "name warmup final every factor patience",
 }
 FIRST_TOP = "seed precision device threads channels_last compile ema swa validate_every checkpoint_every threshold"
-
-
-class Stop(BaseException):
-    """What a kill looks like from inside."""
-
-
-class StopAt:
-    """Progress that ends the run before it can write anything more."""
-
-    def __init__(self, step: int) -> None:
-        self.left = step
-
-    def start(self, label: str, total: int) -> None:
-        pass
-
-    def advance(self, count: int) -> None:
-        self.left -= count
-        if self.left == 0 and count:
-            raise Stop
 
 
 def make_old(run: Path) -> None:

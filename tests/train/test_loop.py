@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tinyrun import config
+from tinyrun import Stop, StopAt, config
 from toybox import made, put_hand, tiny_hands
 
 from augforge.errors import AugforgeError, TrainError
@@ -33,25 +33,6 @@ def hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_phantom(folder / "data", persons=4, size=96, seed=3)
     made(folder, folder / "data", (), split="{val: [ID002]}")
     return folder / "out"
-
-
-class Stop(BaseException):
-    """What a kill looks like from inside."""
-
-
-class StopAt:
-    """Progress that ends the run before it can write anything more."""
-
-    def __init__(self, step: int) -> None:
-        self.left = step
-
-    def start(self, label: str, total: int) -> None:
-        pass
-
-    def advance(self, count: int) -> None:
-        self.left -= count
-        if self.left == 0 and count:
-            raise Stop
 
 
 def steps_of(folder: Path) -> list[dict[str, Any]]:

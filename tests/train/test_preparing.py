@@ -89,6 +89,7 @@ def masks(image: ImagePrediction) -> np.ndarray:
         (["{op: normalise_intensity}", CLAHE], "{size: 64}"),
         ([f"{{op: rotate, angles: [24], fit: expand, {EVERYWHERE}}}"], "{size: 96}"),
         ([f"{{op: rotate, {EVERYWHERE}}}", f"{{op: rotate, {EVERYWHERE}}}"], "{}"),
+        ([f"{{op: affine, swap: none, angle_range: [-40, 40], {EVERYWHERE}}}"], "{}"),
         (["{op: sliding_window, size: 64, stride: 40}"], "{}"),
         ([f"{{op: hflip, {EVERYWHERE}}}", "{op: sliding_window, size: 64, min_pixels: 30}"], "{size: 32}"),
     ],

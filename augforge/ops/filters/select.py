@@ -28,6 +28,12 @@ def class_areas(sample: Sample, ctx: Context) -> dict[str, int | None]:
     return {name: int(areas[i]) if known[i] else None for i, name in enumerate(ctx.classes)}
 
 
+def measure_contents(sample: Sample, ctx: Context) -> dict[str, Any]:
+    """The pixels of each class, and the values of labels if the data has any."""
+    labels = {"label": label_values(sample, ctx)} if ctx.labels else {}
+    return {"area": class_areas(sample, ctx), **labels}
+
+
 class ClassFilter(FilterParams):
     """Parameters of filters that look at some classes or all."""
 
@@ -133,8 +139,7 @@ def where(candidates: Sequence[Candidate], params: Where, ctx: Context) -> list[
 def measure_columns(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:
     """Measure the columns that a condition may name besides the sample's own."""
     channels = 1 if sample.image.ndim == 2 else sample.image.shape[2]
-    labels = {"label": label_values(sample, ctx)} if ctx.labels else {}
-    return {"area": class_areas(sample, ctx), "channels": channels, "dtype": str(sample.image.dtype), **labels}
+    return {**measure_contents(sample, ctx), "channels": channels, "dtype": str(sample.image.dtype)}
 
 
 def measure_class_areas(sample: Sample, params: Any, ctx: Context) -> dict[str, Any]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from augforge.errors import SourceError, some
 from augforge.sources.listing import Finding, Record
-from augforge.sources.scan.tables import key_text, read_table
+from augforge.sources.scan.tables import Table, key_text, read_table
 
 if TYPE_CHECKING:
     from augforge.sources.scan.scanning import Scan
@@ -56,9 +56,8 @@ class NumericColumns:
         """A finding for each column that is numeric but for a few samples, with the rows where these values stand."""
         for name, column in self.columns.items():
             if column.is_odd:
-                rows = [_row(scan, name, value) for _, value in column.others[:_SHOWN]]
-                shown = [f"{value!r} of {sample}" for sample, value in column.others]
-                shown[:_SHOWN] = [text + row for text, row in zip(shown, rows, strict=False)]
+                rows = _rows(scan, name, [value for _, value in column.others[:_SHOWN]])
+                shown = [f"{value!r} of {sample}{rows.get(value, '')}" for sample, value in column.others]
                 yield Finding(
                     ODD_VALUES,
                     f"metadata column '{name}' holds numbers in {column.numbers} samples, but {some(shown, _SHOWN)}: "
@@ -68,20 +67,23 @@ class NumericColumns:
                 )
 
 
-def _row(scan: Scan, column: str, value: str) -> str:
-    """Where a value stands in a table of the source, `` (people.csv:17)``; nothing if it is in none."""
+def _rows(scan: Scan, column: str, values: Collection[str]) -> dict[str, str]:
+    """Where values stand first in the tables of the source, `` (people.csv:17)``; without those that are in none."""
+    found: dict[str, str] = {}
+    for place, table in _tables(scan):
+        with suppress(SourceError):
+            at = table.column(column)
+            for line, cells in zip(table.lines, table.rows, strict=True):
+                if (value := key_text(cells[at])) in values:
+                    found.setdefault(value, f" ({place}:{line})")
+    return found
+
+
+def _tables(scan: Scan) -> Iterator[tuple[str, Table]]:
+    """The tables of the source, or of the sources that it unites, with their places; without those that are broken."""
     sources = [member.source for member in getattr(scan.source, "members", ())] or [scan.source]
     for source in sources:
         for place in (source.join.table if source.join else None, getattr(source, "table", None)):
             if isinstance(place, str):
                 with suppress(SourceError):
-                    table = read_table(source.root / place)
-                    at = table.column(column)
-                    found = [
-                        line
-                        for line, cells in zip(table.lines, table.rows, strict=True)
-                        if key_text(cells[at]) == value
-                    ]
-                    if found:
-                        return f" ({place}:{found[0]})"
-    return ""
+                    yield place, read_table(source.root / place)

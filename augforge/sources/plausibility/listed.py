@@ -72,8 +72,11 @@ class Census:
         yield from tables.find_alike((*classes, *labels), tables.CLASSES_ALIKE, "classes")
         if len(self.looks) < self.images:  # rare, so the names are read again
             yield from tables.find_alike((record.name for record in records), tables.NAMES_ALIKE, "names")
-        told = {name: names for name, names in scan.covered.items() if name not in scan.told_to_fill}
-        covered = {name: [n for n in names if n not in scan.bad_names] for name, names in told.items()}
+        covered = {
+            class_: [name for name in names if name not in scan.bad_names]
+            for class_, names in scan.covered.items()
+            if class_ not in scan.told_to_fill
+        }
         yield from tables.find_covering(covered, self.images)
         yield from self.groups.findings()
         yield from self.columns.findings(scan)

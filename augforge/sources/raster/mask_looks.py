@@ -59,7 +59,7 @@ def mask_look(path: Path, threshold: int = 0) -> dict[str, Any] | None:
         data = read_bytes(path)
         header = parse_header(data, path)
         pixels, alpha = one_class_pixels(data, header, path)
-        palette = palette_colours(data, header, path)
+        palette = palette_colours(data, path)
     except SourceError:
         return None
     counts = histogram(pixels)

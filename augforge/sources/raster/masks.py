@@ -81,9 +81,9 @@ def one_class_pixels(data: bytes, header: Header, path: Path) -> tuple[NDArray[A
     return pixels[..., :3].max(axis=2), pixels[..., 3] if pixels.shape[2] == 4 else None
 
 
-def palette_colours(data: bytes, header: Header, path: Path) -> NDArray[np.uint8] | None:
+def palette_colours(data: bytes, path: Path) -> NDArray[np.uint8] | None:
     """The colours (N, 3) of a PNG's palette, red first; None for any other image."""
-    if header.kind != "png" or data[_COLOUR_TYPE] != _PALETTE:
+    if not _has_palette(data):
         return None
     body = next((bytes(body) for kind, body in png_chunks(data, path) if kind == b"PLTE"), None)
     return None if body is None else np.frombuffer(body, np.uint8).reshape(-1, 3)
@@ -93,9 +93,12 @@ def palette_in(path: Path) -> NDArray[np.uint8] | None:
     """`palette_colours` of a file that was read as a mask before, of which only the head is looked at."""
     with path.open("rb") as file:
         head = file.read(_COLOUR_TYPE + 1)
-        if not head.startswith(PNG_MAGIC) or head[-1] != _PALETTE:
-            return None
-        return palette_colours(head + file.read(), Header(1, 1, 3, 8, kind="png"), path)
+        return palette_colours(head + file.read(), path) if _has_palette(head) else None
+
+
+def _has_palette(data: bytes) -> bool:
+    """Whether an image, whose header was read before, is a PNG with a palette."""
+    return data.startswith(PNG_MAGIC) and data[_COLOUR_TYPE] == _PALETTE
 
 
 def mask_facts(path: Path, threshold: int = 0) -> list[Any]:

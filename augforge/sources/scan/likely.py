@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,18 +121,18 @@ def clear_hint(source: Source) -> str:
     return hint if any(hint.endswith(f"'format: {name}'.") for name in _CLEAR) else ""
 
 
-def unread_images(refused: Iterable[Refused]) -> dict[str, int]:
-    """How many of the refused files are images that are not read, by their suffixes."""
-    suffixes = (os.path.splitext(row.detail)[1].lower() for row in refused if row.reason == "not an image")  # noqa: PTH122
-    return dict(Counter(suffix for suffix in suffixes if suffix in _UNREAD))
+def unread_images(refused: Iterable[Refused]) -> set[str]:
+    """The suffixes of the refused files that are images of a kind that is not read."""
+    suffixes = {os.path.splitext(row.detail)[1].lower() for row in refused if row.reason == "not an image"}  # noqa: PTH122
+    return suffixes.intersection(_UNREAD)
 
 
-def report_unread(scan: ScanReport, unread: Iterable[str]) -> None:
+def report_unread(scan: ScanReport, unread: Collection[str]) -> None:
     """Tell of images that are left out since their kind, given by suffixes, is not read."""
-    if suffixes := [*unread]:
+    if unread:
         names = sorted(row.detail for row in scan.refused if is_unread(row.detail))
         fact = f"{len(names)} images are left out, such as {names[0]}, since their kind is not read"
-        scan.find("images of a kind that is not read", fact, conversion_of(suffixes), names)
+        scan.find("images of a kind that is not read", fact, conversion_of(unread), names)
 
 
 def conversion_of(suffixes: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from augforge.errors import TrainError
-from augforge.report.tables import pairs, table
+from augforge.report.tables import table
 from augforge.train.data.trainingset import label_vectors
 from augforge.train.labels.groups import (
     LabelGroup,
@@ -27,11 +27,11 @@ from augforge.train.labels.groups import (
 from augforge.train.labels.scores import label_scores
 from augforge.train.labels.table import LabelHeader, LabelRow, LabelTable, write_labels
 from augforge.train.labels.tables import format_score
-from augforge.train.study.quality import least_derived, propose_drops, softmin, write_table
+from augforge.train.study.folds import mean_and_sd
+from augforge.train.study.quality import least_derived, softmin
 
 if TYPE_CHECKING:
     from augforge.progress import Progress
-    from augforge.store.dataset import Dataset
     from augforge.train.study.folds import Fold
     from augforge.train.study.learner import TrainedModel
 
@@ -49,7 +49,6 @@ SAMPLE_COLUMNS = {
 """Columns of a table with a row for each sample and label. `quality` is the probability that the model gives to what
 the label says; null for labels of a single group that the sample does not have."""
 _FIGURES = ("accuracy", "balanced_accuracy", "mean_average_precision", "mean_auroc", "mean_f1")
-_FILES = {"predictions": "predictions.parquet", "label_quality": "label_quality.csv"}
 _BY_LABEL = ("auroc", "average_precision", "precision", "recall", "f1")
 
 
@@ -74,10 +73,9 @@ def score_label_fold(fold: Fold, model: TrainedModel, out: Path, progress: Progr
     write_labels(out, header := LabelHeader(groups, thresholds, made_by), rows)
     said = np.array([row.probabilities for row in rows], np.float64)
     qualities = label_qualities(groups, said, truth)
-    sources = held_out.index["lineage"].struct.field("roots").list.first().struct.field("name").to_list()
     frame = []
     for source, row, group, given, quality in zip(
-        sources, rows, held_out.index["group"].to_list(), truth.tolist(), qualities.tolist(), strict=True
+        fold.sources, rows, held_out.index["group"].to_list(), truth.tolist(), qualities.tolist(), strict=True
     ):
         names = header.predicted(row.probabilities)
         values = zip(header.labels, given, row.probabilities.tolist(), quality, strict=True)
@@ -165,68 +163,36 @@ def labelled_fold(fold: Fold) -> Fold:
     return replace(fold, held_out=held_out)
 
 
-def finish_labels(
-    dataset: Dataset, folds: Sequence[Fold], threshold: float, predictions: Sequence[Path], out: Path, propose: int
+def summarise_labels(
+    folds: Sequence[Fold], threshold: float, predictions: Path, samples: pl.DataFrame
 ) -> dict[str, Any]:
-    """Write the joined tables of a cross-validation of labels, and return its result (see `_summarise`).
-
-    Args:
-        dataset, folds: what was cross-validated.
-        threshold: of labels that are judged by themselves.
-        predictions: the table of each fold.
-        out: folder with ``samples.parquet``.
-        propose: number of source images in ``review.yaml``.
-    """
-    samples = pl.read_parquet(out / "samples.parquet", glob=False)
-    merge_label_tables(predictions, out / "predictions.parquet")
-    sources = label_source_table(samples)
-    write_table(sources, out / "label_quality.csv")
-    if propose:
-        propose_drops(sources, out / "review.yaml", propose, why_to_drop)
-    groups = LabelTable(predictions[0]).header.groups
-    result = _summarise(dataset, folds, groups, threshold, samples)
-    paths = {name: str(out / file) for name, file in _FILES.items()}
-    return {
-        **result,
-        "sources": sources.height,
-        **paths,
-        "review": str(out / "review.yaml") if propose else None,
-        "worst": sources.head(max(10, propose)).to_dicts(),
-    }
-
-
-def _summarise(
-    dataset: Dataset, folds: Sequence[Fold], groups: Sequence[LabelGroup], threshold: float, samples: pl.DataFrame
-) -> dict[str, Any]:
-    """The result of a cross-validation, JSON-like.
+    """The figures of a cross-validation of labels, JSON-like.
 
     ``folds`` has the figures of each fold, ``mean`` their mean and standard deviation over folds, ``by_label`` the
     same for each label, and ``pooled`` the figures of all out-of-fold predictions together (see `label_scores`).
+
+    Args:
+        folds: what was cross-validated.
+        threshold: of labels that are judged by themselves.
+        predictions: the table of all folds' predictions.
+        samples: with `SAMPLE_COLUMNS`.
     """
+    groups = LabelTable(predictions).header.groups
     counted = least_derived(samples)
     scores = [_scores(counted.filter(pl.col("fold") == fold.number), groups, threshold) for fold in folds]
     return {
         "task": "classification",
-        "dataset": {"name": dataset.name, "folder": str(dataset.folder), "version": dataset.version},
         "figure": main_figure(groups),
         "folds": [
-            {
-                "fold": fold.number,
-                **({} if fold.value is None else {"held_out": fold.value}),
-                "groups": len(fold.groups),
-                "train": len(fold.train),
-                "held": len(fold.held_out),
-                **{key: each[key] for key in _FIGURES},
-            }
+            {**fold.describe(), **{key: each[key] for key in _FIGURES}}
             for fold, each in zip(folds, scores, strict=True)
         ],
-        "mean": {key: spread([each[key] for each in scores]) for key in _FIGURES},
+        "mean": {key: _spread([each[key] for each in scores]) for key in _FIGURES},
         "by_label": {
-            label: {key: spread([each["classes"][label][key] for each in scores]) for key in _BY_LABEL}
+            label: {key: _spread([each["classes"][label][key] for each in scores]) for key in _BY_LABEL}
             for label in labels_of(groups)
         },
         "pooled": _scores(counted, groups, threshold),
-        "samples": samples["name"].n_unique(),
     }
 
 
@@ -237,11 +203,8 @@ def _scores(samples: pl.DataFrame, groups: Sequence[LabelGroup], threshold: floa
     return label_scores(said, given, groups, (threshold,) * len(labels))
 
 
-def spread(values: Sequence[float | None]) -> dict[str, float | None]:
-    """Mean and standard deviation over folds, of those in which a figure is defined."""
-    known = np.array([value for value in values if value is not None])
-    sd = float(known.std(ddof=1)) if len(known) > 1 else None
-    return {"value": float(known.mean()) if len(known) else None, "sd": sd}
+def _spread(values: Sequence[float | None]) -> dict[str, float | None]:
+    return dict(zip(("value", "sd"), mean_and_sd(values), strict=True))
 
 
 def render_label_crossval(result: Mapping[str, Any], console: Console) -> None:
@@ -263,7 +226,3 @@ def render_label_crossval(result: Mapping[str, Any], console: Console) -> None:
     for row in result["worst"]:
         worst.add_row(Text(row["name"]), f"{row['quality']:.4f}", Text(row["given"]), Text(row["predicted"]))
     console.print(worst, "", sep="\n")
-    for warning in result["warnings"]:
-        console.print(Text(f"Warning: {warning}", "yellow"))
-    keys_of = {"predictions": "predictions", "label quality": "label_quality", "proposed drops": "review"}
-    console.print(pairs({name: result[key] for name, key in keys_of.items() if result[key]}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from augforge.train.labels.table import (
     write_label_csv,
     write_labels,
 )
+from augforge.train.prediction.reading import align_tables
 from augforge.train.prediction.submission import ImageName, use_file_names
 
 Probabilities = NDArray[np.float64]
@@ -117,7 +117,7 @@ def _join(
     progress: Progress,
 ) -> Iterator[LabelRow]:
     orders = [[member.header.labels.index(label) for label in header.labels] for member in members]
-    for rows in _align(members):
+    for rows in align_tables(members):
         total = np.zeros(len(header.labels))
         for row, member, order, share in zip(rows, members, orders, shares, strict=True):
             total += share * values(member.header, row.probabilities.astype(np.float64))[order]
@@ -141,16 +141,3 @@ _METHODS: dict[str, Callable[[LabelHeader, Probabilities], Probabilities]] = {
     "mean": lambda header, probabilities: probabilities,
     "vote": _votes,
 }
-
-
-def _align(members: Sequence[LabelTable]) -> Iterator[Sequence[LabelRow]]:
-    """All members' predictions of each image; TrainError if they are not of the same images."""
-    for rows in zip_longest(*members):
-        first = min((row for row in rows if row is not None), key=lambda row: row.name)
-        for member, row in zip(members, rows, strict=True):
-            if row is None or row.name != first.name:
-                raise TrainError(
-                    f"{member.path} has no image {first.name}, which another table has. Predict the same images with "
-                    "each model"
-                )
-        yield rows

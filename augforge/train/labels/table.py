@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from augforge.errors import TrainError
 from augforge.files import replacing
 from augforge.train.labels.groups import LabelGroup, labels_of, predicted_labels, slices
+from augforge.train.prediction.reading import read_rows
 from augforge.train.prediction.submission import ImageName, use_file_names
 
 _FORMAT = 1
@@ -171,21 +172,13 @@ class LabelTable:
 
     def __iter__(self) -> Iterator[LabelRow]:
         labels = self.header.labels
-        for row in self._read():
+        for row in read_rows(self.path, _ROWS_PER_GROUP):
             probabilities = np.array([row["probability"][label] for label in labels], np.float32)
             yield LabelRow(row["name"], row["file"], row["width"], row["height"], probabilities)
 
     def files(self) -> Iterator[str]:
         """The images' files, in order."""
-        return (row["file"] for row in self._read(["file"]))
-
-    def _read(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-        try:
-            with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
-                for batch in file.iter_batches(_ROWS_PER_GROUP, columns=columns):
-                    yield from batch.to_pylist()
-        except (OSError, pa.ArrowException) as error:
-            raise TrainError(f"{self.path} is damaged ({str(error).splitlines()[0]}). Predict again") from None
+        return (row["file"] for row in read_rows(self.path, _ROWS_PER_GROUP, ["file"]))
 
 
 def write_label_csv(table: Path, out: Path, image_name: ImageName = "auto") -> None:

@@ -19,6 +19,7 @@ from augforge.train.data.trainingset import label_vectors
 from augforge.train.labels.groups import Flags, select_labels, slices, true_labels
 from augforge.train.labels.predictor import label_predictor
 from augforge.train.prediction.remaining import remaining_steps, render_preparation
+from augforge.train.prediction.tuning import write_thresholds
 
 if TYPE_CHECKING:
     from augforge.train.run import TrainingRun
@@ -54,7 +55,6 @@ def tune_label_thresholds(
         TrainError: no group is judged label by label, no sample, or a grid beyond 0 to 1.
     """
     from augforge.train.labels.evaluation import check_labels
-    from augforge.train.run import write_json
 
     if not any(group.multi for group in run.spec.groups):
         raise TrainError(
@@ -74,22 +74,17 @@ def tune_label_thresholds(
         rows.append(each.probabilities)
         progress.advance(1)
     classes = tune(run, np.array(rows), true_labels(run.spec.groups, truth), grid)
-    tuned = [entry for entry in classes if entry["tuned"]]
-    result = {
-        "run": str(run.folder),
-        "task": "classification",
-        "dataset": dataset.name,
-        "version": dataset.version,
-        "split": split,
-        "images": len(part),
-        "mean_f1": {key: _mean([entry[key] for entry in tuned]) for key in ("before", "after")},
-        "preparation": remaining.report(),
-        "warnings": [*predictor.warnings, *remaining.warnings()],
-        "classes": classes,
-        "thresholds": {entry["name"]: entry["threshold"] for entry in classes},
-    }
-    write_json(run.folder / "thresholds.json", result)
-    return result
+    return write_thresholds(
+        run,
+        part,
+        split,
+        "mean_f1",
+        classes,
+        "tuned",
+        task="classification",
+        preparation=remaining.report(),
+        warnings=[*predictor.warnings, *remaining.warnings()],
+    )
 
 
 def tune(
@@ -123,10 +118,6 @@ def _f1(predicted: Flags, true: Flags) -> float:
     """2 TP / (positive + predicted); 0 if there are neither."""
     both = np.count_nonzero(predicted) + np.count_nonzero(true)
     return float(2 * np.count_nonzero(predicted & true) / both) if both else 0.0
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return float(np.mean(values)) if values else None
 
 
 def render_label_thresholds(result: Mapping[str, Any], console: Console) -> None:

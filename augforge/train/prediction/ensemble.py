@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -15,6 +14,7 @@ from augforge.progress import Progress, Silent
 from augforge.sample import Box
 from augforge.train.labels.ensemble import ensemble_labels
 from augforge.train.labels.table import holds_labels
+from augforge.train.prediction.reading import align_tables
 from augforge.train.prediction.submission import ImageName, use_file_names, write_csv
 from augforge.train.prediction.table import (
     ImagePrediction,
@@ -200,15 +200,10 @@ def _class_thresholds(
 
 
 def _align(members: Sequence[Predictions]) -> Iterator[Sequence[ImagePrediction]]:
-    """All members' predictions of each image; TrainError if they are not of the same images."""
-    for images in zip_longest(*members):
-        first = min((image for image in images if image is not None), key=lambda image: image.name)
+    """All members' predictions of each image; TrainError if they are not of the same images and sizes."""
+    for images in align_tables(members):
+        first = images[0]
         for member, image in zip(members, images, strict=True):
-            if image is None or image.name != first.name:
-                raise TrainError(
-                    f"{member.path} has no image {first.name}, which another table has. Predict the same images with "
-                    "each model"
-                )
             if (image.width, image.height) != (first.width, first.height):
                 raise TrainError(
                     f"{member.path}: image {image.name} has {image.width}x{image.height} pixels, elsewhere "

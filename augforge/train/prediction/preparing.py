@@ -11,7 +11,6 @@ import numpy as np
 
 from augforge import bitmask
 from augforge.errors import AugforgeError, TrainError, some
-from augforge.keys import rng_for
 from augforge.lineage import Lineage, Root
 from augforge.ops.bound import BoundOp
 from augforge.ops.core import Context
@@ -175,9 +174,8 @@ class Preparer:
     def _apply(self, step: _Step, sample: Sample, root: Root) -> list[View]:
         """What a step makes of a sample, in which an image lies as `root` says; nothing if it would drop it."""
         bound, recorded = step.bound, step.recorded
-        chance = (recorded.seed, bound.name, bound.occurrence, bound.params.declared(), [sample.name], 0)
         try:
-            made = [*bound.call([sample], step.context, rng_for(*chance)).results]
+            made = [*bound.call([sample], step.context, bound.rng(recorded.seed, [sample.name], 0)).results]
         except (AugforgeError, ValueError) as error:
             raise TrainError(
                 f"image '{sample.name}' cannot be prepared by {recorded.label}: {error}. Correct it, or take images as "

@@ -38,6 +38,7 @@ from augforge.export.csv_table import rle_text
 from augforge.files import replacing
 from augforge.sample import Box
 from augforge.sources.raster.runs import parse_runs, runs_mask
+from augforge.train.prediction.reading import read_rows
 
 _FORMAT = 1
 _ROWS_PER_GROUP = 1024
@@ -247,20 +248,13 @@ class Predictions:
         return int(self._rows // len(self.header.classes))
 
     def __iter__(self) -> Iterator[ImagePrediction]:
-        for name, rows in groupby(self._read(), key=lambda row: row["name"]):
+        for name, rows in groupby(read_rows(self.path, _ROWS_PER_GROUP), key=lambda row: row["name"]):
             yield self._image(name, list(rows))
 
     def files(self) -> Iterator[str]:
         """The images' files, in order."""
-        return (file for file, _ in groupby(self._read(["file"]), key=lambda row: str(row["file"])))
-
-    def _read(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-        try:
-            with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
-                for batch in file.iter_batches(_ROWS_PER_GROUP, columns=columns):
-                    yield from batch.to_pylist()
-        except (OSError, pa.ArrowException) as error:
-            raise TrainError(f"{self.path} is damaged ({str(error).splitlines()[0]}). Predict again") from None
+        rows = read_rows(self.path, _ROWS_PER_GROUP, ["file"])
+        return (file for file, _ in groupby(rows, key=lambda row: str(row["file"])))
 
     def _image(self, name: str, rows: Sequence[Mapping[str, Any]]) -> ImagePrediction:
         if tuple(row["class"] for row in rows) != self.header.classes:

@@ -18,6 +18,7 @@ from augforge.store.dataset import Dataset
 from augforge.train.evaluation.scores import Truth, dice, truth_of
 from augforge.train.labels.thresholds import render_label_thresholds, tune_label_thresholds
 from augforge.train.prediction.remaining import remaining_steps, render_preparation
+from augforge.train.prediction.tuning import write_thresholds
 
 if TYPE_CHECKING:
     from augforge.train.prediction.inference import Layer
@@ -63,8 +64,6 @@ def tune_thresholds(
     Raises:
         TrainError: an empty split, a class table that does not fit, or a grid beyond 0 to 1.
     """
-    from augforge.train.run import write_json
-
     if not run.outputs:
         return tune_label_thresholds(run, dataset, split, grid, progress, as_is=as_is, **options)
     part = dataset.split(split)
@@ -77,21 +76,16 @@ def tune_thresholds(
         tuning.add(prediction.layers(), truth_of(sample, part.classes, run.outputs, run.spec.regions))
         progress.advance(1)
     classes = tuning.classes(run.config.threshold)
-    tuned = [entry for entry in classes if entry["positive"]]
-    result = {
-        "run": str(run.folder),
-        "dataset": dataset.name,
-        "version": dataset.version,
-        "split": split,
-        "images": len(part),
-        "mean_dice": {key: _mean([entry[key] for entry in tuned]) for key in ("before", "after")},
-        "preparation": remaining.report(),
-        "warnings": [*predictor.warnings, *remaining.warnings()],
-        "classes": classes,
-        "thresholds": {entry["name"]: entry["threshold"] for entry in classes},
-    }
-    write_json(run.folder / "thresholds.json", result)
-    return result
+    return write_thresholds(
+        run,
+        part,
+        split,
+        "mean_dice",
+        classes,
+        "positive",
+        preparation=remaining.report(),
+        warnings=[*predictor.warnings, *remaining.warnings()],
+    )
 
 
 class ThresholdTuner:
@@ -147,10 +141,6 @@ class ThresholdTuner:
     def _best(self, dices: NDArray[np.float64], default: float) -> int:
         best = np.flatnonzero(dices >= dices.max() - 1e-9)
         return int(min(best, key=lambda i: abs(self.grid[i] - default)))
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return float(np.mean(values)) if values else None
 
 
 def render_thresholds(result: dict[str, Any], console: Console) -> None:

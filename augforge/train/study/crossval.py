@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,7 +19,15 @@ from augforge.progress import Progress, Silent
 from augforge.report.tables import pairs, table
 from augforge.train.evaluation.scores import Truth, dice, none_if_nan, overlap, truth_of
 from augforge.train.heritage import check_not_seen
-from augforge.train.labels.crossval import finish_labels, labelled_fold, render_label_crossval, score_label_fold
+from augforge.train.labels.crossval import (
+    label_source_table,
+    labelled_fold,
+    merge_label_tables,
+    render_label_crossval,
+    score_label_fold,
+    summarise_labels,
+    why_to_drop,
+)
 from augforge.train.prediction.table import (
     ClassPrediction,
     ImagePrediction,
@@ -31,7 +39,7 @@ from augforge.train.prediction.table import (
 from augforge.train.run import write_frame, write_json
 from augforge.train.rundata import learns_labels
 from augforge.train.study.bootstrap import mean_of_classes
-from augforge.train.study.folds import Fold, folds_by, folds_of, warnings_of, without_group
+from augforge.train.study.folds import Fold, folds_by, folds_of, mean_and_sd, warnings_of, without_group
 from augforge.train.study.learner import ModelTrainer, TitledProgress, TrainedModel, train_model, without_validation
 from augforge.train.study.quality import class_quality, least_derived, propose_drops, source_table, write_table
 
@@ -116,15 +124,28 @@ def crossval(
         files.append(_train_and_score(fold, config, out, titled, train_model))
     samples = pl.concat([pl.read_parquet(each.scores, glob=False) for each in files])
     write_frame(out / "samples.parquet", samples)
-    if learns:
-        result = finish_labels(dataset, all_folds, config.threshold, [each.predictions for each in files], out, propose)
-        return _write_result(result, by, all_folds, files, out)
-    _merge_predictions(files, out / "predictions.parquet")
-    sources = source_table(samples)
-    write_table(sources, out / "label_quality.csv")
+    predictions, quality, review = (out / name for name in ("predictions.parquet", "label_quality.csv", "review.yaml"))
+    (merge_label_tables if learns else _merge_predictions)([each.predictions for each in files], predictions)
+    sources = (label_source_table if learns else source_table)(samples)
+    write_table(sources, quality)
     if propose:
-        propose_drops(sources, out / "review.yaml", propose)
-    return _write_result(_summarise(dataset, all_folds, samples, sources, out, propose), by, all_folds, files, out)
+        propose_drops(sources, review, propose, why_to_drop if learns else None)
+    figures = (
+        summarise_labels(all_folds, config.threshold, predictions, samples)
+        if learns
+        else _summarise(all_folds, samples)
+    )
+    result = {
+        "dataset": {"name": dataset.name, "folder": str(dataset.folder), "version": dataset.version},
+        **figures,
+        "samples": samples["name"].n_unique(),
+        "sources": sources.height,
+        "predictions": str(predictions),
+        "label_quality": str(quality),
+        "review": str(review) if propose else None,
+        "worst": sources.head(max(10, propose)).to_dicts(),
+    }
+    return _write_result(result, by, all_folds, files, out)
 
 
 def _write_result(
@@ -182,8 +203,7 @@ def _predict_held_out(
     fold: Fold, model: TrainedModel, rows: list[tuple[Any, ...]], progress: Progress
 ) -> Iterator[ImagePrediction]:
     """Predictions of the held-out samples; once a prediction is consumed, its scores are appended to `rows`."""
-    sources = fold.held_out.index["lineage"].struct.field("roots").list.first().struct.field("name").to_list()
-    for source, sample, prediction in zip(sources, fold.held_out, model.predict(iter(fold.held_out)), strict=True):
+    for source, sample, prediction in zip(fold.sources, fold.held_out, model.predict(iter(fold.held_out)), strict=True):
         truth = truth_of(sample, fold.held_out.classes, model.outputs, model.regions)
         scorer = _SampleScorer(truth, model)
         yield encode_image(sample.name, f"{sample.name}.png", scorer.score_classes(prediction))
@@ -217,9 +237,9 @@ class _SampleScorer:
         return dices
 
 
-def _merge_predictions(files: Sequence[FoldFiles], out: Path) -> None:
+def _merge_predictions(paths: Sequence[Path], out: Path) -> None:
     """Write the predictions of all folds as one table."""
-    tables = [Predictions(each.predictions) for each in files]
+    tables = [Predictions(path) for path in paths]
     header = replace(tables[0].header, made_by={"crossval": tables[0].header.made_by["crossval"]})
     write_predictions(out, header, heapq.merge(*tables, key=lambda image: image.name))
 
@@ -227,34 +247,15 @@ def _merge_predictions(files: Sequence[FoldFiles], out: Path) -> None:
 # ---- the result ------------------------------------------------------------------------------------------------------
 
 
-def _summarise(
-    dataset: Dataset, folds: Sequence[Fold], samples: pl.DataFrame, sources: pl.DataFrame, out: Path, propose: int
-) -> dict[str, Any]:
+def _summarise(folds: Sequence[Fold], samples: pl.DataFrame) -> dict[str, Any]:
     classes = samples["class"].unique(maintain_order=True).to_list()
     counted = least_derived(samples)
     scores = np.array([_class_means(counted.filter(pl.col("fold") == fold.number), classes) for fold in folds])
     means = mean_of_classes(scores)
     return {
-        "dataset": {"name": dataset.name, "folder": str(dataset.folder), "version": dataset.version},
-        "folds": [
-            {
-                "fold": fold.number,
-                **({} if fold.value is None else {"held_out": fold.value}),
-                "groups": len(fold.groups),
-                "train": len(fold.train),
-                "held": len(fold.held_out),
-                "dice": none_if_nan(mean),
-            }
-            for fold, mean in zip(folds, means, strict=True)
-        ],
+        "folds": [{**fold.describe(), "dice": none_if_nan(mean)} for fold, mean in zip(folds, means, strict=True)],
         "mean": _spread(means),
         "by_class": {name: _spread(scores[:, c]) for c, name in enumerate(classes)},
-        "samples": samples["name"].n_unique(),
-        "sources": sources.height,
-        "predictions": str(out / "predictions.parquet"),
-        "label_quality": str(out / "label_quality.csv"),
-        "review": str(out / "review.yaml") if propose else None,
-        "worst": sources.head(max(10, propose)).to_dicts(),
     }
 
 
@@ -263,18 +264,20 @@ def _class_means(samples: pl.DataFrame, classes: Sequence[str]) -> list[float]:
     return [np.nan if (mean := means.get(name)) is None else mean for name in classes]
 
 
-def _spread(values: Any) -> dict[str, float | None]:
-    """Mean and standard deviation over folds."""
-    known = values[np.isfinite(values)]
-    sd = float(known.std(ddof=1)) if len(known) > 1 else None
-    return {"dice": float(known.mean()) if len(known) else None, "sd": sd}
+def _spread(values: Iterable[float]) -> dict[str, float | None]:
+    return dict(zip(("dice", "sd"), mean_and_sd(values), strict=True))
 
 
 def render_crossval(result: dict[str, Any], console: Console) -> None:
     """Print the result of `crossval`."""
-    if result.get("task") == "classification":
-        render_label_crossval(result, console)
-        return
+    (render_label_crossval if result.get("task") == "classification" else _render_classes)(result, console)
+    for warning in result["warnings"]:
+        console.print(Text(f"Warning: {warning}", "yellow"))
+    keys = {"predictions": "predictions", "label quality": "label_quality", "proposed drops": "review"}
+    console.print(pairs({label: result[key] for label, key in keys.items() if result[key]}))
+
+
+def _render_classes(result: Mapping[str, Any], console: Console) -> None:
     folds = table("fold", "groups", "trained on", "judged", "Dice", right=4)
     for entry in result["folds"]:
         counts = (f"{entry[key]:,}" for key in ("groups", "train", "held"))
@@ -289,10 +292,6 @@ def render_crossval(result: dict[str, Any], console: Console) -> None:
         scores = (_number(row["quality"]), _number(row["dice"]), Text(row["worst_class"]), _number(row["worst_dice"]))
         worst.add_row(Text(row["name"]), *scores)
     console.print(worst, "", sep="\n")
-    for warning in result["warnings"]:
-        console.print(Text(f"Warning: {warning}", "yellow"))
-    keys = {"predictions": "predictions", "label quality": "label_quality", "proposed drops": "review"}
-    console.print(pairs({label: result[key] for label, key in keys.items() if result[key]}))
 
 
 def _number(value: float | None) -> str:

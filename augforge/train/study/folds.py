@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from augforge.errors import TrainError, nearest
@@ -37,6 +38,21 @@ class Fold:
     train: Dataset
     held_out: Dataset
     value: str | None = None
+
+    @property
+    def sources(self) -> list[str]:
+        """The name of the source image that each held-out sample shows."""
+        return self.held_out.index["lineage"].struct.field("roots").list.first().struct.field("name").to_list()
+
+    def describe(self) -> dict[str, Any]:
+        """Its number, what is held out by value, and its numbers of groups and samples, JSON-like."""
+        return {
+            "fold": self.number,
+            **({} if self.value is None else {"held_out": self.value}),
+            "groups": len(self.groups),
+            "train": len(self.train),
+            "held": len(self.held_out),
+        }
 
 
 def folds_of(dataset: Dataset, folds: int, seed: int = 0) -> list[Fold]:
@@ -167,6 +183,14 @@ def without_group(config: TrainConfig, by: str | None) -> TrainConfig:
     task = config.task
     kept = {name: kind for name, kind in task.items() if name != by} if isinstance(task, dict) else task
     return config.model_copy(update={"label_groups": others, "task": kept})
+
+
+def mean_and_sd(values: Iterable[float | None]) -> tuple[float | None, float | None]:
+    """Mean and standard deviation over folds, of those in which a figure is defined: neither None nor NaN."""
+    given = np.array([np.nan if value is None else value for value in values], float)
+    known = given[np.isfinite(given)]
+    sd = float(known.std(ddof=1)) if len(known) > 1 else None
+    return (float(known.mean()) if len(known) else None), sd
 
 
 def warnings_of(folds: Sequence[Fold]) -> Iterator[str]:

@@ -110,13 +110,14 @@ def report_boxes(scan: Scan, annotated: Mapping[str, AnnotatedImage]) -> None:
 
 def _report_boxes_apart(scan: Scan, annotated: Mapping[str, AnnotatedImage]) -> None:
     """Tell of polygons that lie elsewhere than their ``bbox``, as after images were resized, if more than a few do."""
-    boxes = {
-        file.sample_name(place): (file.place, BoxCounts(*facts["boxes"])) for place, (file, facts) in annotated.items()
-    }
-    found = sorted(name for name, (_, counts) in boxes.items() if counts.apart)
-    every = BoxCounts.sum(counts.facts() for _, counts in boxes.values())
+    every = BoxCounts.sum(facts["boxes"] for _, facts in annotated.values())
     if every.apart and every.apart >= _FEW * every.beside:
-        places = sorted({boxes[name][0] for name in found})
+        apart = {
+            file.sample_name(place): file.place
+            for place, (file, facts) in annotated.items()
+            if BoxCounts(*facts["boxes"]).apart
+        }
+        found, places = sorted(apart), sorted({*apart.values()})
         corners = every.apart_fitting >= _MOST * every.apart
         why = ", as the boxes are written as two corners, [x0, y0, x1, y1]" if corners else ""
         scan.find(
@@ -131,15 +132,15 @@ def _report_boxes_apart(scan: Scan, annotated: Mapping[str, AnnotatedImage]) -> 
 
 def _report_corners(scan: Scan, annotated: Mapping[str, AnnotatedImage]) -> None:
     """Tell of boxes that are drawn, and that seem to be written as two corners, file by file."""
-    by_file: dict[str, dict[str, BoxCounts]] = {}
+    by_file: dict[str, dict[str, Sequence[int]]] = {}
     for place, (file, facts) in annotated.items():
-        by_file.setdefault(file.place, {})[file.sample_name(place)] = BoxCounts(*facts["boxes"])
+        by_file.setdefault(file.place, {})[file.sample_name(place)] = facts["boxes"]
     for place, boxes in by_file.items():
-        every = BoxCounts.sum(counts.facts() for counts in boxes.values())
+        every = BoxCounts.sum(boxes.values())
         many = every.leaving >= _MANY * every.drawn and every.corners >= _MOST * every.drawn
         several = every.leaving >= _FEW * every.drawn and every.corners == every.drawn > 1
         if every.leaving and (many or several):
-            names = sorted(name for name, counts in boxes.items() if counts.leaving)
+            names = sorted(name for name, counts in boxes.items() if BoxCounts(*counts).leaving)
             scan.find(
                 "boxes written as corners",
                 f"{place}: {every.leaving} of {plural(every.drawn, 'box')} reach out of their images, such as in "

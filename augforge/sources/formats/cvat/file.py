@@ -133,11 +133,11 @@ def _add_annotation(image: dict[str, Any], outlines: Outlines, element: Element,
 
 def _add_shape(image: dict[str, Any], outlines: Outlines, element: Element, label: str, where: str) -> None:
     kind = element.tag
-    shape, box = SHAPES[kind](element, where, image["size"])
-    if isinstance(shape, str):
+    found = SHAPES[kind](element, where, image["size"])
+    if isinstance(found, tuple):
+        runs, box = found
         outlines.add_box(box, where)
-    elif kind != "polygon" or outlines.degenerates.admit_ring(shape, where):
-        outlines.add_ring(label, shape, where)
-    else:
-        return
-    image["shapes"].append([label, kind, shape])
+        image["shapes"].append([label, kind, runs])
+    elif kind != "polygon" or outlines.degenerates.admit_ring(found, where):
+        outlines.add_ring(label, found, where)
+        image["shapes"].append([label, kind, found])

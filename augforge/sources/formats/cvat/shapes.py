@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from augforge.errors import SourceError
 from augforge.sources.raster import rle
-from augforge.sources.raster.outlines import Box, box_of
+from augforge.sources.raster.outlines import Box
 from augforge.sources.raster.shapes import Ring, flat_ring, rectangle
 from augforge.sources.scan.documents import MAX_PIXEL
 from augforge.sources.scan.images import MAX_PIXELS
@@ -24,8 +24,8 @@ from augforge.sources.scan.images import MAX_PIXELS
 Size: TypeAlias = tuple[int, int]
 """Width and height in pixels."""
 
-Drawn: TypeAlias = tuple[Ring | str, Box]
-"""A ring or compressed run lengths, and the box around the whole shape, which may reach out of the image."""
+Pixels: TypeAlias = tuple[str, Box]
+"""Compressed run lengths, and the box around the whole shape, which may reach out of the image."""
 
 _EDGE = 1e-9
 """Pixels by which a centre may lie outside of an edge, since sines and cosines are rounded."""
@@ -54,16 +54,12 @@ def _whole(element: Element, name: str, where: str) -> int:
     return int(value)
 
 
-def _polygon(element: Element, where: str, size: Size) -> Drawn:
+def _polygon(element: Element, where: str, size: Size) -> Ring:
     try:
         points = [float(value) for pair in element.get("points", "").split(";") for value in _pair(pair)]
     except ValueError:
         raise SourceError(f"{where}: points are no list 'x,y;x,y;...' of pixels. Export it again.") from None
-    return _with_box(flat_ring(points, where))
-
-
-def _with_box(ring: Ring) -> Drawn:
-    return ring, box_of(zip(ring[::2], ring[1::2], strict=True))
+    return flat_ring(points, where)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -71,12 +67,12 @@ def _pair(text: str) -> tuple[str, str]:
     return x, y
 
 
-def _box(element: Element, where: str, size: Size) -> Drawn:
+def _box(element: Element, where: str, size: Size) -> Ring | Pixels:
     """A box as the ring of its edges; if it is turned, the run lengths of its pixels."""
     x0, y0, x1, y1 = (number(element, name, where) for name in ("xtl", "ytl", "xbr", "ybr"))
     x0, x1, y0, y1 = min(x0, x1), max(x0, x1), min(y0, y1), max(y0, y1)
     if not (angle := _rotation(element, where)):
-        return _with_box(rectangle(x0, y0, x1, y1))
+        return rectangle(x0, y0, x1, y1)
     cx, cy, half, across_half = (x0 + x1) / 2, (y0 + y1) / 2, (x1 - x0) / 2, (y1 - y0) / 2
     along, across = _axes(size, cx, cy, angle)
     inside = (abs(along) <= half + _EDGE) & (abs(across) <= across_half + _EDGE)
@@ -102,7 +98,7 @@ def _axes(size: Size, cx: float, cy: float, angle: float) -> tuple[NDArray[np.fl
     return along, (y - cy) * math.cos(angle) - (x - cx) * math.sin(angle)
 
 
-def _ellipse(element: Element, where: str, size: Size) -> Drawn:
+def _ellipse(element: Element, where: str, size: Size) -> Pixels:
     """The run lengths of the pixels whose centres lie in an ellipse."""
     cx, cy, rx, ry = (number(element, name, where) for name in ("cx", "cy", "rx", "ry"))
     if not (rx > 0 and ry > 0):
@@ -114,7 +110,7 @@ def _ellipse(element: Element, where: str, size: Size) -> Drawn:
     return rle.encode((along / rx) ** 2 + (across / ry) ** 2 <= 1), box
 
 
-def _mask(element: Element, where: str, size: Size) -> Drawn:
+def _mask(element: Element, where: str, size: Size) -> Pixels:
     """The run lengths of a mask, which CVAT writes along the rows of a box, beginning with zeros."""
     left, top, width, height = (_whole(element, name, where) for name in ("left", "top", "width", "height"))
     words = [word.strip() for word in element.get("rle", "").split(",")]
@@ -130,10 +126,10 @@ def _mask(element: Element, where: str, size: Size) -> Drawn:
     return rle.encode(whole), (left, top, left + width, top + height)
 
 
-SHAPES: Mapping[str, Callable[[Element, str, Size], Drawn]] = {
+SHAPES: Mapping[str, Callable[[Element, str, Size], Ring | Pixels]] = {
     "polygon": _polygon,
     "box": _box,
     "ellipse": _ellipse,
     "mask": _mask,
 }
-"""For each kind of annotation with an area, what gives its shape and the box around it. Raises SourceError."""
+"""For each kind of annotation with an area, what gives its ring or its pixels. Raises SourceError."""

@@ -46,9 +46,9 @@ class LabelRules:
             return VolumeClasses(self, {}, ClassTable(scan.source.classes or NO_CLASSES, []), {})
         labels = self._find_labels(scan, self.files, images)
         if self.by == "value":
-            found = (value for listed in labels[""].values() for value in listed.facts["values"])
-            there = {str(value) for value in found}
-            meaning = {str(value): label for value, label in self.values.labels_by_value(map(int, there)).items()}
+            found = {value for listed in labels[""].values() for value in listed.facts["values"]}
+            there = {*map(str, found)}
+            meaning = {str(value): label for value, label in self.values.labels_by_value(found).items()}
         else:
             there, meaning = {*labels}, {label: label for label in labels}
         table = class_table_of_scan(scan, meaning.values(), scan.root / self.files.naming.folder)
@@ -119,25 +119,24 @@ class VolumeClasses:
     def covering(self, own: Mapping[str, Labels], numbers: range) -> Iterator[tuple[int, str]]:
         """Number of a slice and the class that covers all of it, in the label volumes of an image."""
         for label, found in own.items():
-            for number, value in found.facts.get("covering", ()):
-                class_ = self.names.get(str(value) if self.rules.by == "value" else label)
+            shown = enumerate(found.facts.get("shown", ()))
+            for number, value in ((number, values[0]) for number, values in shown if len(values) == 1):
+                class_ = self._class_of(label, value) if value else None
                 if class_ is not None and number in numbers:
                     yield number, class_
 
-    def classes_in(self, own: Mapping[str, Labels], k: int, nothing: str | None) -> list[str] | None:
-        """The classes in slice ``k`` of label volumes; None if that is not known, as of DICOM segments.
-
-        ``nothing`` is the digest of a slice without labels, where a folder names the class.
-        """
-        found: list[str | None] = []
-        for label, volume in own.items():
-            if nothing is not None:
-                found += [self.names[label]] if volume.facts["slices"][k] != nothing else []
-            elif "shown" in volume.facts:
-                found += [self.names.get(str(value)) for value in volume.facts["shown"][k]]
-            else:
-                return None
+    def classes_in(self, own: Mapping[str, Labels], k: int) -> list[str] | None:
+        """The classes in slice ``k`` of label volumes; None if that is not known, as of DICOM segments."""
+        if not all("shown" in volume.facts for volume in own.values()):
+            return None
+        found = (self._class_of(label, value) for label, volume in own.items() for value in volume.facts["shown"][k])
         return [name for name in found if name is not None]
+
+    def _class_of(self, label: str, value: int) -> str | None:
+        """The class of a value in a label volume, whose folder names the class of all but 0 if values do not."""
+        if self.rules.by == "value":
+            return self.names.get(str(value))
+        return self.names[label] if value else None
 
     def _missing(self, name: str) -> Iterator[str]:
         return (label for label, found in self.labels.items() if name not in found)

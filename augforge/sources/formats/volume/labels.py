@@ -29,24 +29,21 @@ def label_kind(turn: Turn) -> str:
 def label_facts(path: Path, turn: Turn) -> dict[str, Any]:
     """Facts of a label volume for the listing, JSON-like: the ``values`` that occur, and a digest of each slice.
 
-    ``shown`` has the values that occur in each slice, ``covering`` slice and value where a value other than 0 covers
-    every pixel of a slice. The volume is decoded for that. Raises SourceError if it is broken, or holds values that
-    are no labels.
+    ``shown`` has the values that occur in each slice. The volume is decoded for that. Raises SourceError if it is
+    broken, or holds values that are no labels.
     """
     values = turn(read_labels(path).values)
     counts = np.zeros(1 << 16, np.int64)
-    slices, shown, covering = [], [], []
-    for number, cut in enumerate(values):
+    slices, shown = [], []
+    for cut in values:
         occurs = np.bincount(cut.reshape(-1), minlength=1 << 16)
         counts += occurs
         shown.append(np.flatnonzero(occurs).tolist())
         slices.append(slice_digest(cut))
-        if len(shown[-1]) == 1 and shown[-1] != [0]:
-            covering.append([number, shown[-1][0]])
     found = np.flatnonzero(counts).tolist()
     if len(found) > 1000:
         raise SourceError(f"{path} holds {len(found)} values; expected one for each class. Is it an image?")
-    return {"values": found, "slices": slices, "shown": shown, "covering": covering}
+    return {"values": found, "slices": slices, "shown": shown}
 
 
 def slice_digest(cut: NDArray[Any]) -> str:

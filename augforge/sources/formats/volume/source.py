@@ -237,7 +237,7 @@ ROOT/                          source.path
                     "slice": k,
                 },
                 size=(width, height),
-                drawn=labels.classes_in(own, k, nothing),
+                drawn=labels.classes_in(own, k),
             )
             yield replace(record, metadata={"slice": k})
 
