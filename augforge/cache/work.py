@@ -159,7 +159,7 @@ class BatchWriter:
 def read_batches(folder: Path, made_by: dict[str, str]) -> Iterator[Batch]:
     """All finished batches in a folder that were made by the same libraries, in the order of their names."""
     for path in sorted(folder.glob("*.json")):
-        batch = _from_json(path)
+        batch = read_batch(path)
         if batch is not None and batch.made_by == made_by:
             yield batch
 
@@ -210,7 +210,7 @@ def _checked_text(path: Path) -> str | None:
     return text if stated == _text_digest(content) + '"}' else None
 
 
-def _from_json(path: Path) -> Batch | None:
+def read_batch(path: Path) -> Batch | None:
     """A batch from its JSON file; None if it is damaged or its payloads are cut off: its tasks run again."""
     text = _checked_text(path)
     if text is None:

@@ -74,6 +74,29 @@ Overrides = Annotated[
     typer.Option("--set", help="Change the recipe: source.path=../data, steps.0.p=0.5. May be repeated."),
 ]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Worker processes; -1 for one per core.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        help="Workers; -1 for one per core. By default this process, or all workers of a cluster. With 1 the work is "
+        "done in this process.",
+    ),
+]
+Backend = Annotated[
+    str | None,
+    typer.Option(
+        help="Where workers run: serial, loky (processes of this machine), dask, ray. Default: $AUGFORGE_BACKEND, else "
+        "loky."
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="Of a dask scheduler (tcp://host:8786) or a ray cluster (host:6379, auto). Default: $AUGFORGE_ADDRESS, "
+        "else one is started on this machine."
+    ),
+]
 Rename = Annotated[
     bool, typer.Option("--rename", help="Go on with a dataset of another name, which gets that of the recipe.")
 ]

@@ -11,7 +11,7 @@ from typing import Any
 
 from augforge.cache.work import DamagedPayload, Payload
 from augforge.catalogue import load_plugin
-from augforge.engine import execute
+from augforge.engine.backends import choose_backend
 from augforge.engine.comparing import compare_pictures
 from augforge.engine.estimating import estimate_bytes
 from augforge.engine.findings import Accepted
@@ -79,7 +79,9 @@ def build(
     recipe: str | Path,
     out: str | Path | None = None,
     *,
-    jobs: int = 1,
+    jobs: int | None = None,
+    backend: str | None = None,
+    address: str | None = None,
     overrides: Sequence[str] = (),
     dry_run: bool = False,
     reuse: bool = True,
@@ -95,7 +97,9 @@ def build(
     Args:
         recipe: the YAML file.
         out: folder of the dataset, default ``datasets/<name>``.
-        jobs: worker processes, -1 for one per core; the result is the same for any number.
+        jobs: worker processes, -1 for one per core; the result is the same for any number. None is this process, or all
+            workers of a cluster.
+        backend, address: where they run; see `augforge.engine.backends.choose_backend`.
         overrides: ``key.path=value`` strings that change the recipe.
         dry_run: plan only, and say what would be made.
         reuse: take over what earlier versions and interrupted builds made.
@@ -120,22 +124,22 @@ def build(
     if register:
         check_registrable(loaded)
     folder = dataset_folder(out, loaded.name)
-    jobs, progress = execute.worker_count(jobs), progress or Silent()
+    chosen, progress = choose_backend(jobs, backend, address), progress or Silent()
     check_folder(folder, loaded.name, rename)
     if dry_run:
         opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash, remember=False)
         reusable = dict(opened.pool.payloads)
-        pipeline = opened.pipeline(opened.recipe.steps, jobs, progress)
+        pipeline = opened.pipeline(opened.recipe.steps, 1, progress)
         outcome = opened.make_samples(pipeline, dry=True)
         return _foreseen_summary(compare_pictures(opened, pipeline, outcome, dry=True), pipeline, reusable)
-    with writer_lock(folder), writing(folder):
+    with writer_lock(folder), writing(folder), chosen.started() as workers:
         remove_leftovers(folder)
         try:
             opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash)
             reusable = dict(opened.pool.payloads)  # taken now, since the build adds what it makes to the pool
-            finished, written = _make(opened, jobs, progress)
+            finished, written = _make(opened, workers, progress)
         except TaskError as error:
-            _log(folder, loaded, jobs, failures=[asdict(failure) for failure in error.failures])
+            _log(folder, loaded, workers, failures=[asdict(failure) for failure in error.failures])
             raise
         summary = _summary(finished, reusable)
         manifest = _publish(finished, written, summary)
@@ -144,7 +148,7 @@ def build(
     _log(
         folder,
         loaded,
-        jobs,
+        workers,
         version=summary.version,
         made=summary.made,
         reused=summary.reused,

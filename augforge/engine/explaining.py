@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from augforge.engine import execute
+from augforge.engine.backends import worker_count
 from augforge.engine.comparing import compare_pictures
 from augforge.engine.findings import Accepted
 from augforge.engine.foresight import PlannedWork, Planner
@@ -83,7 +83,7 @@ def explain_opened(opened: Opened, jobs: int = 1) -> Explanation:
         SourceError, PlanError, DatasetError: as a build would, before any work or before its commit.
     """
     loaded, folder = opened.recipe, opened.folder
-    pipeline = opened.pipeline(loaded.steps, execute.worker_count(jobs), Silent())
+    pipeline = opened.pipeline(loaded.steps, worker_count(jobs), Silent())
     outcome = opened.make_samples(pipeline, dry=True)
     finished = compare_pictures(opened, pipeline, outcome, dry=True)
     before = current_dataset(finished)

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from augforge.cache.filecache import FileCache
 from augforge.cache.work import PLACES, Payload, read_batches
+from augforge.engine.backends import on_cluster
 from augforge.engine.findings import Findings, brings_twins_together, gather_findings
 from augforge.engine.jobs import WorkerContext, step_errors
 from augforge.engine.named import check_named, placed, placed_columns
@@ -20,11 +22,11 @@ from augforge.engine.registering import with_registered_licence
 from augforge.engine.sides import settle_steps, with_sides
 from augforge.engine.sourcetable import SourceTable, source_table
 from augforge.errors import DatasetError, SourceError
-from augforge.files import file_sha256
+from augforge.files import file_sha256, is_url
 from augforge.planning.steps import Step
 from augforge.progress import Progress
 from augforge.recipe.recipe import Recipe, Verdict
-from augforge.sources import Listing
+from augforge.sources import Listing, Source
 from augforge.store.codec import library_versions
 from augforge.store.index import read_index
 from augforge.store.manifest import Manifest, read_manifest, versions
@@ -33,6 +35,19 @@ from augforge.store.versions import is_table_intact
 
 OWN_FILES = {"work", "shards", "index", "versions", "README.md", ".lock", "log.jsonl"}
 """What a build that was stopped before its manifest may leave in a dataset's folder."""
+
+
+def _with_absolute_paths(source: Source) -> Source:
+    """A source, or a union of some, that reads the same files from any current folder."""
+
+    def absolute(path: str) -> str:
+        return path if is_url(path) else str(Path(path).absolute())
+
+    members = getattr(source, "sources", None)
+    changes: dict[str, Any] = {"path": absolute(source.path)}
+    if isinstance(members, list):
+        changes["sources"] = [{**each, "path": absolute(each["path"])} if "path" in each else each for each in members]
+    return source.model_copy(update=changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +76,10 @@ class Opened:
 
     def worker_context(self) -> WorkerContext:
         """What all jobs of the build share."""
-        listing, source = self.listing, self.recipe.source
-        return WorkerContext(
-            source, listing.classes, listing.labels, self.recipe.seed, self.folder / "work", self.libraries
-        )
+        listing, source, folder = self.listing, self.recipe.source, self.folder / "work"
+        if on_cluster():  # whose workers run in other folders
+            source, folder = _with_absolute_paths(source), folder.absolute()
+        return WorkerContext(source, listing.classes, listing.labels, self.recipe.seed, folder, self.libraries)
 
     def pipeline(self, steps: Sequence[Step], jobs: int, progress: Progress) -> Pipeline:
         """The recipe's pipeline, of all its steps or of the first ones."""

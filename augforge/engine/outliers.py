@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from augforge.engine import execute
+from augforge.engine.backends import choose_backend
 from augforge.engine.opening import Opened, check_folder, dataset_folder, open_recipe
 from augforge.engine.outcome import Finding
 from augforge.engine.pipeline import Pipeline
@@ -78,7 +78,9 @@ def find_outliers(
     recipe: str | Path,
     out: str | Path | None = None,
     *,
-    jobs: int = 1,
+    jobs: int | None = None,
+    backend: str | None = None,
+    address: str | None = None,
     overrides: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Outliers:
@@ -87,7 +89,7 @@ def find_outliers(
     Args:
         recipe: the YAML file.
         out: folder of its dataset, whose work area keeps the measurements; default ``datasets/<name>``.
-        jobs: worker processes.
+        jobs, backend, address: worker processes and where they run, as for `augforge.engine.builder.build`.
         overrides: ``key.path=value`` strings that change the recipe.
         progress: is told how far the work is.
 
@@ -100,10 +102,11 @@ def find_outliers(
         raise PlanError(f"{recipe} has no filter. Add one, such as {{op: metal}}; augforge ops lists them")
     folder = dataset_folder(out, loaded.name)
     check_folder(folder, loaded.name)
-    with writer_lock(folder, "outliers"):
+    chosen = choose_backend(jobs, backend, address)
+    with writer_lock(folder, "outliers"), chosen.started() as workers:
         opened = open_recipe(loaded, folder)
         steps = opened.recipe.steps[: filters[-1].index]
-        pipeline = opened.pipeline(steps, execute.worker_count(jobs), progress or Silent())
+        pipeline = opened.pipeline(steps, workers, progress or Silent())
         outcome = opened.make_samples(pipeline, encode=False)
     unreadable = {row.name for row in outcome.refused}
     names = tuple(row.name for row in opened.table.rows if row.name not in unreadable)

@@ -13,8 +13,10 @@ import augforge
 from augforge.cache.work import remove_batch
 from augforge.catalogue import origin_of
 from augforge.engine import execute
+from augforge.engine.backends import on_cluster
 from augforge.engine.findings import finding_entries
 from augforge.engine.finished import Finished, index_rows, shard_columns, stage_rows
+from augforge.engine.jobs import library_check
 from augforge.errors import DatasetError
 from augforge.files import file_sha256, temporary_path, writing
 from augforge.keys import digest
@@ -64,10 +66,12 @@ def write_shards(finished: Finished, jobs: int, progress: Progress) -> VersionSh
         path = finished.folder / known["path"]
         if is_intact(path, known["bytes"], known["sha256"], finished.opened.files):
             done[plan.key] = Shard.from_json(known)
-    missing = [(plan, finished.folder) for plan in plans if plan.key not in done]
+    folder = finished.folder.absolute() if on_cluster() else finished.folder
+    missing = [(plan, folder) for plan in plans if plan.key not in done]
     if missing:
         progress.start("shards", len(missing))
-    for key, shard in execute.map_unordered(_write_shard, missing, jobs):
+    check = library_check(finished.opened.libraries)
+    for key, shard in execute.map_unordered(_write_shard, missing, jobs, _name_shard, check):
         done[key] = shard
         finished.pool.ledger.put([("shard", key, shard.to_json())])
         finished.opened.files.remember(finished.folder / shard.path, "sha256", shard.sha256)
@@ -78,6 +82,10 @@ def write_shards(finished: Finished, jobs: int, progress: Progress) -> VersionSh
 def _write_shard(arguments: tuple[ShardPlan, Path]) -> tuple[str, Shard]:
     plan, folder = arguments
     return plan.key, write_shard(plan, folder)
+
+
+def _name_shard(arguments: tuple[ShardPlan, Path]) -> str:
+    return f"the shard with {arguments[0].rows[0].columns['name']}"
 
 
 def _shard_row(finished: Finished, row: Row) -> ShardRow:
