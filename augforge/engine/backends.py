@@ -26,7 +26,7 @@ ADDRESS_VARIABLE = "AUGFORGE_ADDRESS"
 CONNECT_SECONDS = 30
 """How long a cluster may take to answer, and to have its first worker."""
 RETRIES = 3
-"""How often dask and ray give a task that a worker was lost with to another worker."""
+"""How often dask gives a task to another worker, and ray starts a worker again, when a worker is lost."""
 _PARENT_POLL = 0.5
 """Seconds between two looks of a worker at whether its parent still lives."""
 
@@ -215,7 +215,7 @@ def _start_ray(jobs: int | None, address: str | None) -> Iterator[Backend]:
         return
     import ray
     from ray.exceptions import RayActorError, WorkerCrashedError
-    from ray.util.joblib import register_ray
+    from ray.util.joblib.ray_backend import RayBackend
 
     own = not ray.is_initialized()
     if own:
@@ -225,11 +225,10 @@ def _start_ray(jobs: int | None, address: str | None) -> Iterator[Backend]:
         except (OSError, ValueError, RuntimeError) as error:
             raise _unreachable("ray", address, error) from error
     try:
-        register_ray()
         count = _at_most(jobs, int(ray.cluster_resources().get("CPU", 0)))
-        remote = {"max_restarts": RETRIES, "max_task_retries": RETRIES}
-        config = {"backend": "ray", "ray_remote_args": remote}
-        yield Backend("ray", count, config, (RayActorError, WorkerCrashedError), True)
+        joblib_backend = RayBackend(ray_remote_args={"max_restarts": RETRIES})
+        joblib_backend.supports_return_generator = True  # it calls back for each result, which is all that it takes
+        yield Backend("ray", count, {"backend": joblib_backend}, (RayActorError, WorkerCrashedError), True)
     finally:
         if own:
             ray.shutdown()

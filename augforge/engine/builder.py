@@ -16,7 +16,7 @@ from augforge.engine.comparing import compare_pictures
 from augforge.engine.estimating import estimate_bytes
 from augforge.engine.findings import Accepted
 from augforge.engine.finished import Finished
-from augforge.engine.opening import Opened, check_folder, dataset_folder, open_recipe
+from augforge.engine.opening import Opened, check_folder, dataset_storage, open_recipe
 from augforge.engine.outcome import Outcome
 from augforge.engine.pipeline import Pipeline
 from augforge.engine.publish import VersionShards, commit, write_shards, write_version
@@ -30,8 +30,8 @@ from augforge.progress import Progress, Silent
 from augforge.recipe.recipe import Recipe, load_recipe
 from augforge.sources.listing import Finding
 from augforge.store.contents import remove_leftovers
-from augforge.store.log import append_entry
 from augforge.store.manifest import Manifest
+from augforge.store.storage import Storage
 from augforge.store.tables import count_reasons
 
 
@@ -96,7 +96,7 @@ def build(
 
     Args:
         recipe: the YAML file.
-        out: folder of the dataset, default ``datasets/<name>``.
+        out: folder of the dataset, default ``datasets/<name>``; or a URL that fsspec writes to, ``s3://bucket/hands``.
         jobs: worker processes, -1 for one per core; the result is the same for any number. None is this process, or all
             workers of a cluster.
         backend, address: where they run; see `augforge.engine.backends.choose_backend`.
@@ -123,11 +123,13 @@ def build(
     loaded = replace(loaded, strict=True) if strict else loaded
     if register:
         check_registrable(loaded)
-    folder = dataset_folder(out, loaded.name)
+    storage = dataset_storage(out, loaded.name)
+    folder = storage.folder
+    storage.pull()
     chosen, progress = choose_backend(jobs, backend, address), progress or Silent()
     check_folder(folder, loaded.name, rename)
     if dry_run:
-        opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash, remember=False)
+        opened = open_recipe(loaded, storage, reuse=reuse, rehash=rehash, remember=False)
         reusable = dict(opened.pool.payloads)
         pipeline = opened.pipeline(opened.recipe.steps, 1, progress)
         outcome = opened.make_samples(pipeline, dry=True)
@@ -135,18 +137,18 @@ def build(
     with writer_lock(folder), writing(folder), chosen.started() as workers:
         remove_leftovers(folder)
         try:
-            opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash)
+            opened = open_recipe(loaded, storage, reuse=reuse, rehash=rehash)
             reusable = dict(opened.pool.payloads)  # taken now, since the build adds what it makes to the pool
             finished, written = _make(opened, workers, progress)
         except TaskError as error:
-            _log(folder, loaded, workers, failures=[asdict(failure) for failure in error.failures])
+            _log(storage, loaded, workers, failures=[asdict(failure) for failure in error.failures])
             raise
         summary = _summary(finished, reusable)
         manifest = _publish(finished, written, summary)
         remove_leftovers(folder)  # again: workers of a build that was killed live for a moment longer than it did
     summary.seconds = time.monotonic() - started
     _log(
-        folder,
+        storage,
         loaded,
         workers,
         version=summary.version,
@@ -198,7 +200,7 @@ def _summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Su
     return Summary(
         name=finished.recipe.name,
         version="",
-        folder=str(finished.folder),
+        folder=finished.opened.storage.place,
         dry=True,  # as for a dry run; `_publish` fills in what only a written version has
         samples=len(outcome.rows),
         splits=dict(sorted(Counter(split for row in outcome.rows for split in row.splits).items())),
@@ -239,7 +241,7 @@ def _step_counts(recipe: Recipe, outcome: Outcome) -> list[dict[str, Any]]:
     ]
 
 
-def _log(folder: Path, recipe: Recipe, jobs: int, **entries: Any) -> None:
+def _log(storage: Storage, recipe: Recipe, jobs: int, **entries: Any) -> None:
     """Append to the log what a version does not record: time, recipe's path, overrides, duration.
 
     A failed build has `failures` with tracebacks, and no version.
@@ -252,4 +254,4 @@ def _log(folder: Path, recipe: Recipe, jobs: int, **entries: Any) -> None:
         "jobs": jobs,
         **entries,
     }
-    append_entry(folder, line)
+    storage.append_log(line)

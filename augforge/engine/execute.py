@@ -18,9 +18,6 @@ from augforge.errors import AugforgeError, shorten
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-MAX_LOSSES = 3
-"""So many times a backend may lose workers, with batches that are then made again, before the build stops."""
-
 
 def map_unordered(
     function: Callable[[Item], Result],
@@ -42,7 +39,7 @@ def map_unordered(
         check: importable; called by each worker of a cluster before its first item, to raise if it is not fit.
 
     Raises:
-        AugforgeError: an item ended its worker twice (usually memory), or workers were lost again and again.
+        AugforgeError: an item ended its worker twice, usually because memory ran out.
     """
     backend = active_backend(jobs)
     few = not backend.is_cluster and len(items) <= 2 * jobs  # not worth starting processes for
@@ -51,17 +48,13 @@ def map_unordered(
         return
     call = _Call(function, check if backend.is_cluster else None)
     left = dict(enumerate(items))
-    for _ in range(MAX_LOSSES):
+    while left:  # each round finishes all of them, or tries those alone that a lost worker may have had
         begun = yield from _run_there(backend, call, left, jobs)
-        if not left:
-            return
         for number in sorted(begun & left.keys()):
             alone = {number: left.pop(number)}
             yield from _run_there(backend, call, alone, jobs)
             if alone:
                 raise _lost_worker(name(alone[number]))
-    if left:
-        raise _lost_worker(name(next(iter(left.values()))))
 
 
 def _lost_worker(name: str) -> AugforgeError:

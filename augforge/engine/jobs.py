@@ -37,7 +37,7 @@ class WorkerContext:
         source: the adapter, to load source samples.
         classes, labels: the class table and the label names.
         seed: the recipe's.
-        folder: the work area.
+        folder: the work area, a folder or a URL.
         libraries: versions of the libraries that decide pixels.
     """
 
@@ -45,7 +45,7 @@ class WorkerContext:
     classes: tuple[str, ...]
     labels: tuple[str, ...]
     seed: int
-    folder: Path
+    folder: Path | str
     libraries: dict[str, str]
 
     def op_context(self, bound: BoundOp) -> Context:

@@ -53,7 +53,7 @@ class Pool:
         """
         self.payloads = {key: payload for key, payload in self.payloads.items() if payload.file != file}
         for batch in self.batches:
-            if batch.path is not None and str(batch.path.with_suffix(".bin")) == file:
+            if batch.payload_file == file:
                 remove_batch(batch)
 
     def remove_new_batches(self) -> None:

@@ -18,14 +18,13 @@ from augforge.engine.findings import finding_entries
 from augforge.engine.finished import Finished, index_rows, shard_columns, stage_rows
 from augforge.engine.jobs import library_check
 from augforge.errors import DatasetError
-from augforge.files import file_sha256, temporary_path, writing
+from augforge.files import file_sha256, is_url, temporary_path, writing
 from augforge.keys import digest
 from augforge.planning.rows import Row
 from augforge.progress import Progress
 from augforge.recipe.recipe import Recipe, verdicts_json
 from augforge.sources.licences import Licence
 from augforge.store import index as index_store
-from augforge.store.card import write_card
 from augforge.store.manifest import (
     FORMAT_VERSION,
     FileEntry,
@@ -40,10 +39,10 @@ from augforge.store.manifest import (
     table_path,
     tags_digest,
     version_of,
-    write_manifest,
 )
-from augforge.store.shard import Shard, ShardPlan, ShardRow, is_intact, plan_shards, write_shard
+from augforge.store.shard import Shard, ShardPlan, ShardRow, plan_shards, write_shard
 from augforge.store.sides import SidesEntry
+from augforge.store.storage import Storage, open_storage
 from augforge.store.tables import count_reasons
 
 
@@ -59,32 +58,36 @@ def write_shards(finished: Finished, jobs: int, progress: Progress) -> VersionSh
     """Write the shards that do not exist yet; the others are taken as they are if their digest is right."""
     plans = list(plan_shards((_shard_row(finished, row) for row in finished.outcome.rows), str(finished.encoding)))
     done: dict[str, Shard] = {}
+    storage = finished.opened.storage
     for plan in plans:
         known = finished.pool.ledger.get("shard", plan.key)
         if known is None:
             continue
-        path = finished.folder / known["path"]
-        if is_intact(path, known["bytes"], known["sha256"], finished.opened.files):
+        if storage.has(known["path"], known["bytes"], known["sha256"], finished.opened.files):
             done[plan.key] = Shard.from_json(known)
-    folder = finished.folder.absolute() if on_cluster() else finished.folder
-    missing = [(plan, folder) for plan in plans if plan.key not in done]
+    place = finished.folder.absolute() if on_cluster() and not is_url(storage.place) else storage.place
+    missing = [(plan, place) for plan in plans if plan.key not in done]
     if missing:
         progress.start("shards", len(missing))
     check = library_check(finished.opened.libraries)
     for key, shard in execute.map_unordered(_write_shard, missing, jobs, _name_shard, check):
         done[key] = shard
         finished.pool.ledger.put([("shard", key, shard.to_json())])
-        finished.opened.files.remember(finished.folder / shard.path, "sha256", shard.sha256)
+        if (finished.folder / shard.path).exists():
+            finished.opened.files.remember(finished.folder / shard.path, "sha256", shard.sha256)
         progress.advance(1)
     return VersionShards(tuple((plan, done[plan.key]) for plan in plans), len(missing))
 
 
-def _write_shard(arguments: tuple[ShardPlan, Path]) -> tuple[str, Shard]:
-    plan, folder = arguments
-    return plan.key, write_shard(plan, folder)
+def _write_shard(arguments: tuple[ShardPlan, Path | str]) -> tuple[str, Shard]:
+    plan, place = arguments
+    storage = open_storage(place)
+    shard = write_shard(plan, storage.folder)
+    storage.deliver(shard.path)
+    return plan.key, shard
 
 
-def _name_shard(arguments: tuple[ShardPlan, Path]) -> str:
+def _name_shard(arguments: tuple[ShardPlan, Path | str]) -> str:
     return f"the shard with {arguments[0].rows[0].columns['name']}"
 
 
@@ -155,7 +158,7 @@ def _write_tables(
         "ledger": finished.pool.ledger.save,
     }
     before = _manifests_of(finished.folder, version)
-    return [_write_table(finished.folder, version, table, write, before) for table, write in writers.items()]
+    return [_write_table(finished.opened.storage, version, table, write, before) for table, write in writers.items()]
 
 
 def _manifests_of(folder: Path, version: str) -> list[Manifest]:
@@ -168,7 +171,7 @@ def _manifests_of(folder: Path, version: str) -> list[Manifest]:
 
 
 def _write_table(
-    folder: Path, version: str, table: str, write: Callable[[Path], None], before: Sequence[Manifest]
+    storage: Storage, version: str, table: str, write: Callable[[Path], None], before: Sequence[Manifest]
 ) -> FileEntry:
     """Write a table of a version, and say what the manifest has to say of it.
 
@@ -176,7 +179,7 @@ def _write_table(
     later. Then the new table gets a name of its own, and the old one stays for whoever reads it, until `augforge gc`.
     Only a table that is not what a manifest says of it is replaced.
     """
-    path = table_path(version, table)
+    folder, path = storage.folder, table_path(version, table)
     new = temporary_path(folder / path)
     with writing(new):
         try:
@@ -189,6 +192,7 @@ def _write_table(
             new.replace(folder / path)
         finally:
             new.unlink(missing_ok=True)
+    storage.deliver(path)
     return FileEntry(path=path, bytes=(folder / path).stat().st_size, sha256=sha256)
 
 
@@ -232,8 +236,7 @@ def commit(finished: Finished, manifest: Manifest) -> bool:
     """
     path = finished.folder / "manifest.yaml"
     unchanged = path.exists() and read_manifest(finished.folder).version == manifest.version
-    write_manifest(finished.folder, manifest)
-    write_card(finished.folder, manifest)
+    finished.opened.storage.commit(manifest)
     finished.opened.files.save()
     # A batch of intermediate samples stays: no shard holds them, and the next build may need their pixels.
     stored = {(row.id, str(finished.encoding)) for row in finished.outcome.rows}
