@@ -56,7 +56,9 @@ def main() -> None:
 @app.command(cls=Command)
 def build(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")],
-    out: Annotated[Path | None, out_option("Folder of the dataset; datasets/NAME by default.")] = None,
+    out: Annotated[
+        str | None, out_option("Folder of the dataset, or a URL such as s3://bucket/hands; datasets/NAME by default.")
+    ] = None,
     jobs: Workers = None,
     backend: Backend = None,
     address: Address = None,
@@ -108,10 +110,10 @@ def build(
 def outliers(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe with filters.")],
     dataset: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
             metavar="DATASET",
-            help="Folder of the recipe's dataset, where measurements are kept; datasets/NAME by default.",
+            help="Folder or URL of the recipe's dataset, where measurements are kept; datasets/NAME by default.",
         ),
     ] = None,
     out: Annotated[

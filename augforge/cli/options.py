@@ -174,13 +174,13 @@ def datasets_of(shards: list[str] | None, datasets: list[str] | None) -> list[st
     return exactly_one("DATASET", [*(shards or ()), *(datasets or ())] or None)
 
 
-def outliers_places(dataset: Path | None, outs: list[Path]) -> tuple[Path | None, Path | None]:
+def outliers_places(dataset: str | None, outs: list[Path]) -> tuple[str | None, Path | None]:
     """The dataset's folder and the contact sheet of ``augforge outliers``, whose ``--out`` once meant the folder."""
     sheets = [path for path in outs if path.suffix.lower() in _PICTURES]
     folders = [path for path in outs if path not in sheets]
     if folders:
         terminal.notice(f"--out {folders[-1]} is no .png or .jpg file: it is used as the argument DATASET, as before")
-    folder = exactly_one("DATASET", dataset, folders[-1] if folders else None) if dataset or folders else None
+    folder = exactly_one("DATASET", dataset, str(folders[-1]) if folders else None) if dataset or folders else None
     return folder, sheets[-1] if sheets else None
 
 

@@ -134,7 +134,7 @@ def build(
         pipeline = opened.pipeline(opened.recipe.steps, 1, progress)
         outcome = opened.make_samples(pipeline, dry=True)
         return _foreseen_summary(compare_pictures(opened, pipeline, outcome, dry=True), pipeline, reusable)
-    with writer_lock(folder), writing(folder), chosen.started() as workers:
+    with storage.named(), writer_lock(folder), writing(folder), chosen.started() as workers:
         remove_leftovers(folder)
         try:
             opened = open_recipe(loaded, storage, reuse=reuse, rehash=rehash)

@@ -196,11 +196,6 @@ def dataset_storage(out: str | Path | None, name: str) -> Storage:
     return open_storage(out if out is not None else Path("datasets") / name)
 
 
-def dataset_folder(out: str | Path | None, name: str) -> Path:
-    """The folder of a dataset: the one asked for, or ``datasets/<name>``."""
-    return Path(out).expanduser() if out is not None else Path("datasets") / name
-
-
 def check_folder(folder: Path, name: str, rename: bool = False) -> None:
     """Raise DatasetError unless the folder is new, empty, left by an interrupted build, or holds this dataset.
 

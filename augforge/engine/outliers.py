@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from augforge.engine.backends import choose_backend
-from augforge.engine.opening import Opened, check_folder, dataset_folder, open_recipe
+from augforge.engine.opening import Opened, check_folder, dataset_storage, open_recipe
 from augforge.engine.outcome import Finding
 from augforge.engine.pipeline import Pipeline
 from augforge.errors import AugforgeError, PlanError
@@ -88,7 +88,7 @@ def find_outliers(
 
     Args:
         recipe: the YAML file.
-        out: folder of its dataset, whose work area keeps the measurements; default ``datasets/<name>``.
+        out: folder or URL of its dataset, whose work area keeps the measurements; default ``datasets/<name>``.
         jobs, backend, address: worker processes and where they run, as for `augforge.engine.builder.build`.
         overrides: ``key.path=value`` strings that change the recipe.
         progress: is told how far the work is.
@@ -100,11 +100,12 @@ def find_outliers(
     filters = [step for step in loaded.steps if step.bound.op.role == "filter"]
     if not filters:
         raise PlanError(f"{recipe} has no filter. Add one, such as {{op: metal}}; augforge ops lists them")
-    folder = dataset_folder(out, loaded.name)
-    check_folder(folder, loaded.name)
+    storage = dataset_storage(out, loaded.name)
+    storage.pull()
+    check_folder(storage.folder, loaded.name)
     chosen = choose_backend(jobs, backend, address)
-    with writer_lock(folder, "outliers"), chosen.started() as workers:
-        opened = open_recipe(loaded, folder)
+    with writer_lock(storage.folder, "outliers"), chosen.started() as workers:
+        opened = open_recipe(loaded, storage)
         steps = opened.recipe.steps[: filters[-1].index]
         pipeline = opened.pipeline(steps, workers, progress or Silent())
         outcome = opened.make_samples(pipeline, encode=False)

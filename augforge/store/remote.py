@@ -18,10 +18,11 @@ from filelock import FileLock
 from augforge.errors import DatasetError
 from augforge.files import file_sha256, is_url, make_folder, remove_temporary_files, replacing, writing
 from augforge.keys import digest
+from augforge.store.log import LOG
 from augforge.store.manifest import Manifest, read_manifest
 from augforge.store.tags import TAGS, is_version_prefix, resolve_tag
 from augforge.urls.access import naming
-from augforge.urls.reading import download, exists, list_names, size_of
+from augforge.urls.reading import download, exists, list_names, read_object, size_of
 
 
 def cache_folder() -> Path:
@@ -112,6 +113,21 @@ class Remote:
             self._copy_path(path).unlink(missing_ok=True)
         return there
 
+    def fetch_texts(self) -> list[str]:
+        """Bring the copies of all manifests, tags and log up to date: those that are gone go here too.
+
+        Returns:
+            The versions that there are, sorted.
+        """
+        with self._naming("versions"):
+            names = self.list_versions() if exists(self.url_of("versions")) else []
+        for copy in (self.folder / "versions").glob("*.yaml"):
+            if copy.stem not in names:
+                copy.unlink()
+        for path in ("manifest.yaml", TAGS, LOG, *(f"versions/{name}.yaml" for name in names)):
+            self.fetch_anew(path)
+        return names
+
     def list_versions(self) -> list[str]:
         """All versions that have a manifest, sorted by name."""
         with self._naming("versions"):
@@ -175,7 +191,7 @@ class Remote:
         copy = self._copy_path(path)
         if sha256 is None:
             with replacing(copy) as temporary, self._naming(path):
-                download(self.url_of(path), temporary)
+                temporary.write_bytes(read_object(self.url_of(path)))
             return
         part = copy.with_name(f".{copy.name}.{sha256[:8]}.part")
         for went_on in (part.exists(), False):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,9 @@ from augforge.store.log import LOG, append_entry
 from augforge.store.manifest import Manifest, read_manifest, write_manifest
 from augforge.store.remote import Remote, cache_folder
 from augforge.store.shard import is_intact
-from augforge.store.tags import TAGS
 from augforge.urls.access import naming
-from augforge.urls.reading import exists, list_objects, read_if_there
-from augforge.urls.writing import AnotherCommit, check_writable, put_file, put_object, replace_object
+from augforge.urls.reading import list_objects, read_if_there
+from augforge.urls.writing import AnotherCommit, check_writable, put_file, replace_object
 
 MANIFEST = "manifest.yaml"
 LOG_ATTEMPTS = 5
@@ -55,6 +54,11 @@ class Storage:
         """Where a file of the dataset is read from: a path or a URL."""
         return str(self.folder / path)
 
+    def size_of(self, path: str) -> int | None:
+        """Size in bytes of a file of the dataset; None if it is not there."""
+        file = self.folder / path
+        return file.stat().st_size if file.exists() else None
+
     def has(self, path: str, size: int, sha256: str, files: FileCache) -> bool:
         """Whether a shard is there as the manifest states it; it is hashed unless it is known to be untouched."""
         return is_intact(self.folder / path, size, sha256, files)
@@ -66,6 +70,20 @@ class Storage:
         """Make a version the current one; all that it names was delivered."""
         write_manifest(self.folder, manifest)
         write_card(self.folder, manifest)
+        self.announce(manifest.version)
+
+    def announce(self, version: str) -> None:
+        """See that the version whose manifest and card are in `folder` is the dataset's current one."""
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Let errors name the dataset's place where they name the folder that mirrors it."""
+        try:
+            yield
+        except DatasetError as error:
+            if type(error) is not DatasetError or self.place == str(self.folder):
+                raise
+            raise DatasetError(str(error).replace(str(self.folder), self.place)) from None
 
     def append_log(self, entry: Mapping[str, Any]) -> None:
         """Append an entry to the dataset's log."""
@@ -97,20 +115,14 @@ class UrlStorage(Storage):
         """
         mirror = Remote(self.place, self.folder)
         self._sizes = None
-        with naming(self.place):
-            names = set(mirror.list_versions()) if exists(self.locate("versions")) else set()
-        for path in (self.folder / "versions").glob("*.yaml"):
-            if path.stem not in names:
-                path.unlink()
-        found = [
-            mirror.fetch_anew(path) for path in (MANIFEST, TAGS, LOG, *(f"versions/{name}.yaml" for name in names))
-        ]
-        self._before = (self.folder / MANIFEST).read_bytes() if found[0] else None
-        if not found[0] and (foreign := self._foreign_names()):
+        names = mirror.fetch_texts()
+        there = (self.folder / MANIFEST).exists()
+        self._before = (self.folder / MANIFEST).read_bytes() if there else None
+        if not there and (foreign := self._foreign_names()):
             raise DatasetError(
                 f"{self.place} is not empty and holds no dataset, but {', '.join(foreign[:3])}. Choose another URL"
             )
-        for name in sorted(names):
+        for name in names:
             with suppress(DatasetError):  # an older version that cannot be read costs time, never a build
                 self._pull_tables(mirror, read_manifest(self.folder, name))
 
@@ -127,12 +139,16 @@ class UrlStorage(Storage):
         """The URL of a file of the dataset."""
         return f"{self.place}/{path}"
 
-    def has(self, path: str, size: int, sha256: str, files: FileCache) -> bool:
-        """Whether there is an object of this name, which is that of its content, and of this size."""
+    def size_of(self, path: str) -> int | None:
+        """Size in bytes of an object of the dataset, as it was when `pull` was called; None if there was none."""
         if self._sizes is None:
             with naming(self.place):
                 self._sizes = list_objects(self.place)
-        return self._sizes.get(path) == size
+        return self._sizes.get(path)
+
+    def has(self, path: str, size: int, sha256: str, files: FileCache) -> bool:
+        """Whether there is an object of this name, which is that of its content, and of this size."""
+        return self.size_of(path) == size
 
     def deliver(self, path: str) -> None:
         """Send a file; a shard is deleted here then, since nothing on this machine needs it."""
@@ -141,15 +157,14 @@ class UrlStorage(Storage):
         if path.startswith("shards/"):
             (self.folder / path).unlink()
 
-    def commit(self, manifest: Manifest) -> None:
-        """Make a version the current one, unless somebody else has done that since `pull`.
+    def announce(self, version: str) -> None:
+        """Send the manifest, unless somebody else has made another version current since `pull`; then the card.
 
         Raises:
-            DatasetError: another build has committed meanwhile; or the URL cannot be written.
+            DatasetError: another command has.
+            StorageError: the URL cannot be written.
         """
-        write_manifest(self.folder, manifest)
-        write_card(self.folder, manifest)
-        self.deliver(f"versions/{manifest.version}.yaml")
+        self.deliver(f"versions/{version}.yaml")
         text = (self.folder / MANIFEST).read_bytes()
         try:
             with naming(self.locate(MANIFEST), deed="written"):
@@ -176,9 +191,3 @@ class UrlStorage(Storage):
                     if not attempts_left:
                         raise
         return None
-
-
-def put_tags(storage: Storage) -> None:
-    """Send the tags that were written in the folder."""
-    if isinstance(storage, UrlStorage):
-        put_object(storage.locate(TAGS), (storage.folder / TAGS).read_bytes())

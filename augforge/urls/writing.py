@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from augforge.errors import DatasetError
+from augforge.files import is_running
 from augforge.urls.access import attempt, open_file_system, protocol_of
 from augforge.urls.reading import read_if_there
 
@@ -156,6 +157,8 @@ def _take_over(file_system: Any, there: str, url: str, note: bytes) -> None:
         owner = json.loads(read_if_there(url) or b"{}")
         age = time.time() - float(owner["since"])
         name = "{user} on {host}, process {pid}".format(**owner)
+        if owner["host"] == platform.node() and not is_running(int(owner["pid"])):
+            age = LOCK_SECONDS
     except (ValueError, LookupError, TypeError):
         age, name = 0.0, "somebody"
     if age < LOCK_SECONDS:
