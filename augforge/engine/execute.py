@@ -75,7 +75,7 @@ def _run_there(backend: Backend, call: _Call, left: dict[int, Any], jobs: int) -
     def tasks() -> Iterator[Any]:
         for number, item in list(left.items()):
             begun.add(number)
-            yield joblib.delayed(call)(number, item)
+            yield joblib.delayed(call)(_Parcel(number, item))
 
     with joblib.parallel_config(**backend.config):
         parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch="2*n_jobs")
@@ -99,11 +99,20 @@ class _Call:
     def __init__(self, function: Callable[[Any], Any], check: Callable[[], None] | None) -> None:
         self._function, self._check = function, check
 
-    def __call__(self, number: int, item: Any) -> tuple[int, Any]:
+    def __call__(self, parcel: _Parcel) -> tuple[int, Any]:
         """The item's number and the result."""
         if self._check is not None:
             self._check()
-        return number, _single_threaded(self._function, item)
+        return parcel.number, _single_threaded(self._function, parcel.item)
+
+
+class _Parcel:
+    """An item on its way to a worker. Closed, since dask would search an open one for results of other tasks."""
+
+    __slots__ = ("item", "number")
+
+    def __init__(self, number: int, item: Any) -> None:
+        self.number, self.item = number, item
 
 
 def _run_here(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

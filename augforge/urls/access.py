@@ -57,7 +57,8 @@ def _time_limits(protocol: str) -> dict[str, Any]:
     """Limits for a server that stops answering. They are for silence, so large files may take as long as they need."""
     seconds = float(os.environ.get(TIMEOUT_VARIABLE) or 30)
     if protocol in ("s3", "s3a"):
-        return {"config_kwargs": {"connect_timeout": min(seconds, 10), "read_timeout": seconds}}
+        config = {"connect_timeout": min(seconds, 10), "read_timeout": seconds, "retries": {"max_attempts": 1}}
+        return {"config_kwargs": config}  # `attempt` and s3fs try again, so the client below them need not
     if protocol in ("http", "https"):
         import aiohttp
 

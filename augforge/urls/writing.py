@@ -124,7 +124,11 @@ def _put_if_unchanged(file_system: Any, there: str, url: str, data: bytes, befor
     if now != before:
         raise AnotherCommit(f"{url} was written by somebody else meanwhile")
     condition = {"IfNoneMatch": "*"} if mark is None else {"IfMatch": mark}
-    file_system.pipe_file(there, data, **condition)
+    try:
+        file_system.pipe_file(there, data, **condition)
+    except FileExistsError:  # between comparing and writing; or an earlier attempt of this one, as above
+        if read_if_there(url) != data:
+            raise AnotherCommit(f"{url} was written by somebody else meanwhile") from None
 
 
 def _mark(file_system: Any, there: str) -> str:

@@ -70,7 +70,7 @@ def test_a_copy_is_the_version_and_the_next_one_takes_what_is_new(places: Places
 
 def test_a_copy_that_was_stopped_goes_on(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = places
-    real, done = copying._copy, []
+    real, done = copying._copy, list[str]()
 
     def stop_after_two(*arguments: Any) -> None:
         if len(done) == 2:
