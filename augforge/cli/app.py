@@ -67,6 +67,9 @@ def build(
     register: Annotated[bool, typer.Option("--register", help="Add the result to ./data_manifest.yaml.")] = False,
     rename: Rename = False,
     strict: Strict = False,
+    cache_mb: Annotated[
+        int, typer.Option("--cache-mb", min=0, help="Megabytes of source samples that each worker keeps.")
+    ] = 512,
     as_json: Json = False,
 ) -> None:
     """Build the dataset that a recipe describes.
@@ -93,6 +96,7 @@ def build(
             register=register,
             rename=rename,
             strict=strict,
+            cache_mb=cache_mb,
             progress=progress,
         )
     terminal.output(asdict(summary), as_json, lambda console: render_summary(summary, console))

@@ -22,6 +22,7 @@ from augforge.engine.pipeline import Pipeline
 from augforge.engine.publish import VersionShards, commit, write_shards, write_version
 from augforge.engine.registering import check_registrable
 from augforge.engine.registering import register as register_dataset
+from augforge.engine.sourcecache import DEFAULT_MB
 from augforge.engine.versioning import current_dataset, foresee_version
 from augforge.errors import TaskError
 from augforge.files import writer_lock, writing
@@ -87,6 +88,7 @@ def build(
     register: bool = False,
     rename: bool = False,
     strict: bool = False,
+    cache_mb: int = DEFAULT_MB,
     plugins: Sequence[str | Path] = (),
     progress: Progress | None = None,
 ) -> Summary:
@@ -104,6 +106,7 @@ def build(
         register: enter source and dataset into ``data_manifest.yaml`` in the current folder.
         rename: build over a dataset of another name. The new version has the recipe's name, older ones keep theirs.
         strict: findings that the recipe does not accept stop the build before any work, as its own key ``strict`` says.
+        cache_mb: megabytes of source samples that each worker keeps, for tasks with several inputs.
         progress: is told how far the work is.
 
     Raises:
@@ -132,6 +135,7 @@ def build(
         remove_leftovers(folder)
         try:
             opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash)
+            opened = replace(opened, cache_bytes=cache_mb << 20)
             reusable = dict(opened.pool.payloads)  # taken now, since the build adds what it makes to the pool
             finished, written = _make(opened, jobs, progress)
         except TaskError as error:

@@ -150,15 +150,14 @@ def decode_png(data: bytes | memoryview) -> Image | None:
     Never takes more memory than the picture that the header promises and the size of the data make possible.
     """
     view = memoryview(data)
-    chunks = _read_chunks(view)
-    if chunks is None:
+    if len(view) < _HEADER_END or view[:_HEADER_AT] != _BEGINNING:
         return None
-    width, height, bits, colour, *methods = _HEADER.unpack(chunks[0])
+    width, height, bits, colour, *methods = _HEADER.unpack_from(view, _HEADER_AT)
     if bits not in {8, 16} or colour not in _CHANNELS or any(methods) or not _is_size_allowed(width, height):
         return None
     channels = _CHANNELS[colour]
     step = channels * bits // 8
-    lines = _inflate(chunks[1], height, width * step + 1)
+    lines = _read_lines(view, height, width * step + 1)
     if lines is None:
         return None
     pixels = _undo_filters(lines, step)
@@ -167,54 +166,28 @@ def decode_png(data: bytes | memoryview) -> Image | None:
     return pixels.reshape((height, width) if channels == 1 else (height, width, channels))
 
 
+_BEGINNING = _MAGIC + b"\0\0\0\rIHDR"
+_HEADER_AT = len(_BEGINNING)
+_HEADER_END = _HEADER_AT + _HEADER.size + 4
+
+
 def _is_size_allowed(width: int, height: int) -> bool:
     """Whether OpenCV would read a picture of this size too: its limits on sides and pixels."""
     return 0 < width <= 1 << 20 and 0 < height <= 1 << 20 and width * height <= 1 << 30
 
 
-_HARMLESS = frozenset(
-    b"tEXt zTXt iTXt tIME pHYs eXIf gAMA cHRM sRGB iCCP cICP bKGD sBIT".split(),
-)
-"""Chunks that change no stored value. One that is not among them, such as tRNS or acTL, may."""
-
-
-def _read_chunks(view: memoryview) -> tuple[memoryview, memoryview | bytes] | None:
-    """Header and compressed pixels; None unless the chunks are those of an ordinary PNG, in order and undamaged."""
-    found: list[tuple[bytes, memoryview]] = []
-    at = len(_MAGIC)
-    while at + 12 <= len(view):
-        length = int.from_bytes(view[at : at + 4], "big")
-        kind, body, end = bytes(view[at + 4 : at + 8]), view[at + 8 : at + 8 + length], at + 12 + length
-        if end > len(view) or _checksum(kind, body) != int.from_bytes(view[end - 4 : end], "big"):
-            return None
-        if kind not in _HARMLESS:
-            found.append((kind, body))
-        at = end
-    kinds = [kind for kind, _ in found]
-    pixels = [body for kind, body in found if kind == b"IDAT"]
-    if view[: len(_MAGIC)] != _MAGIC or at != len(view) or not pixels:
-        return None
-    if kinds != [b"IHDR", *[b"IDAT"] * len(pixels), b"IEND"] or len(found[0][1]) != _HEADER.size:
-        return None
-    return found[0][1], pixels[0] if len(pixels) == 1 else b"".join(pixels)
-
-
-_MOST_EXPANSION = 1032
-"""Bytes that a byte of deflate can stand for at most."""
 _WORTH_PYTHON = 1 << 17
 """Bytes from which on this is faster than OpenCV, whose loops need no Python."""
-_LOOK_AHEAD = 8
+_MOST_EXPANSION = 1032
+"""Bytes that a byte of deflate can stand for at most."""
 
 
-def _inflate(data: memoryview | bytes, height: int, length: int) -> Rows | None:
-    """The filtered lines, (height, 1 + bytes of a row); None if there are more or fewer, or if OpenCV is faster."""
-    if not _WORTH_PYTHON <= height * length <= _MOST_EXPANSION * len(data):
+def _read_lines(view: memoryview, height: int, length: int) -> Rows | None:
+    """The filtered lines, (height, length); None if there are more or fewer, or if OpenCV undoes the filters faster."""
+    data = _read_stream(view, length) if height * length >= _WORTH_PYTHON else None
+    if data is None or height * length > _MOST_EXPANSION * len(data):
         return None
     try:
-        ahead = min(_LOOK_AHEAD, height) * length  # most files with slow filters have one in the first rows
-        first = isal_zlib.decompressobj().decompress(data[: ahead + 1024], ahead)
-        if max(first[::length], default=0) > UP:
-            return None
         stream = isal_zlib.decompressobj()
         lines = stream.decompress(data, height * length)
         if not stream.eof:  # the checksum at the end may need another call
@@ -227,13 +200,51 @@ def _inflate(data: memoryview | bytes, height: int, length: int) -> Rows | None:
     return None if filtered[:, 0].max() > UP else filtered
 
 
+_HARMLESS = frozenset(b"tEXt zTXt iTXt tIME pHYs eXIf gAMA cHRM sRGB iCCP cICP bKGD sBIT".split())
+"""Chunks that change no stored value. One that is not among them, such as tRNS or acTL, may."""
+
+
+def _read_stream(view: memoryview, length: int) -> memoryview | bytes | None:
+    """The compressed lines; None unless the chunks are those of an ordinary PNG, in order and undamaged."""
+    kinds: list[bytes] = []
+    parts: list[memoryview] = []
+    at = len(_MAGIC)
+    while at + 12 <= len(view):
+        size = int.from_bytes(view[at : at + 4], "big")
+        kind, body, end = bytes(view[at + 4 : at + 8]), view[at + 8 : at + 8 + size], at + 12 + size
+        if end > len(view) or _checksum(kind, body) != int.from_bytes(view[end - 4 : end], "big"):
+            return None
+        if kind == b"IDAT":
+            if not parts and _begins_slowly(body, length):
+                return None
+            parts.append(body)
+        if kind not in _HARMLESS:
+            kinds.append(kind)
+        at = end
+    if at != len(view) or not parts or kinds != [b"IHDR", *[b"IDAT"] * len(parts), b"IEND"]:
+        return None
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+_LOOK_AHEAD = 1 << 14
+
+
+def _begins_slowly(data: memoryview, length: int) -> bool:
+    """Whether a filter is Average or Paeth in the first lines: where one line has it, most have."""
+    try:
+        lines = isal_zlib.decompressobj().decompress(data[:_LOOK_AHEAD], 64 * length)
+    except IsalError:  # type: ignore[misc]
+        return True  # damaged, which is OpenCV's to say
+    return max(lines[::length], default=0) > UP
+
+
 def _undo_filters(lines: Rows, step: int) -> Rows:
     """The bytes of the picture, from lines that begin with the number of their filter."""
     kinds, filtered = lines[:, 0], lines[:, 1:]
     left = kinds == SUB
     if left.all():
         return _add_left(np.ascontiguousarray(filtered), step)
-    rows = filtered.copy()
+    rows: Rows = filtered.copy()
     if left.any():
         rows[left] = _add_left(filtered[left], step)
     for y in np.flatnonzero(kinds[1:] == UP) + 1:  # in order: each needs the row above as it is in the end
