@@ -70,6 +70,8 @@ def test_masks_round_trip(pair: tuple[NDArray[np.bool_], bitmask.Planes]) -> Non
     masks = list(bitmask.to_masks(planes, len(stack)))
     assert {mask.dtype for mask in masks} == {np.dtype(np.uint8)}
     assert (np.stack(masks) == stack).all()
+    whole = bitmask.to_stack(planes, len(stack))
+    assert whole.dtype == np.uint8 and whole.flags.c_contiguous and (whole == stack).all()
     for c in {0, np.int64(len(stack) // 2), len(stack) - 1}:
         assert bitmask.class_mask(planes, c).dtype == np.uint8
         assert (bitmask.class_mask(planes, c) == stack[c]).all()
@@ -283,6 +285,27 @@ def test_encode_round_trip(pair: tuple[NDArray[np.bool_], bitmask.Planes]) -> No
     for form in (data, memoryview(data)):
         decoded = bitmask.decode(form, stack.shape[1], stack.shape[2], len(stack))
         assert (decoded == planes).all() and np.moveaxis(decoded, -1, 0).flags.c_contiguous
+        believed = bitmask.decode(form, stack.shape[1], stack.shape[2], len(stack), verified=True)
+        assert (believed == planes).all() and np.moveaxis(believed, -1, 0).flags.c_contiguous
+        assert data == bitmask.encode(believed)
+
+
+@pytest.mark.parametrize("options", [{"write_checksum": False}, {"write_checksum": True, "level": 19}])
+def test_frames_of_other_writers_are_decoded(options: dict[str, Any]) -> None:
+    planes = bitmask.from_masks(list(random_stack(4, 29, 20, 30)))
+    data = zstandard.ZstdCompressor(**options).compress(bitmask.planar(planes).tobytes())
+    for verified in (False, True):
+        assert (bitmask.decode(data, 20, 30, 29, verified) == planes).all()
+
+
+def test_a_verified_frame_is_not_summed_again_and_its_end_is_still_missed() -> None:
+    planes = bitmask.from_masks(list(random_stack(3, 29, 20, 30)))
+    data = bitmask.encode(planes)
+    other_sum = data[:-1] + bytes([data[-1] ^ 1])
+    assert (bitmask.decode(other_sum, 20, 30, 29, verified=True) == planes).all()
+    for damaged in (data[:-9], data[:3], b"", b"not zstd at all"):
+        with pytest.raises(ValueError, match="mask frame"):
+            bitmask.decode(damaged, 20, 30, 29, verified=True)
 
 
 def test_decoded_planes_work_everywhere_and_are_read_only() -> None:
