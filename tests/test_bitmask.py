@@ -494,6 +494,21 @@ def test_shrink_keeps_half_of_the_area(
     assert made.flags.c_contiguous or (width, height) == (old_width, old_height)
 
 
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+@pytest.mark.parametrize("strip", [1, 500, 1 << 20])
+def test_shrink_of_small_classes_in_a_large_picture(strip: int, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strips and columns without a bit are left out: those with one, at every border, are not."""
+    monkeypatch.setattr("augforge.bitmask.shrinking._STRIP", strip)
+    stack = np.zeros((29, 48, 64), bool)
+    for c, (y, x) in {0: (0, 0), 5: (46, 62), 9: (0, 60), 17: (45, 1), 18: (20, 31), 28: (15, 16)}.items():
+        stack[c, y : y + 3, x : x + 4] = True
+    for classes in (29, 70):
+        planes = LAYOUTS[layout](bitmask.from_masks([*stack, *stack, *stack][:classes]))
+        for width, height in ((32, 24), (16, 48), (8, 6)):
+            expected = half_of_the_area(np.concatenate([stack] * 3)[:classes], width, height)
+            np.testing.assert_array_equal(bitmask.shrink(planes, width, height), bitmask.from_masks(list(expected)))
+
+
 @pytest.mark.parametrize("size", [(64, 48), (32, 24), (16, 12), (50, 37), (91, 70), (1, 1), (96, 24)])
 def test_shrink_commutes_with_flips_and_transposition(size: tuple[int, int]) -> None:
     stack = crowded(3, 29, 96, 128) & (np.indices((96, 128)).sum(axis=0) > 40)
