@@ -47,7 +47,7 @@ def empty(height: int, width: int, classes: int) -> Planes:
 
 def planar(planes: Planes) -> NDArray[np.uint8]:
     """(H, W, P) of any memory layout as contiguous (P, H, W); not copied if the memory is planar already."""
-    view = np.moveaxis(_check_planes(planes, -1, "(H, W, P)"), -1, 0)
+    view = _check_planes(planes, -1, "(H, W, P)").transpose(2, 0, 1)
     if view.strides[-1] == 1 or len(view) == 1:
         return np.ascontiguousarray(view)
     layers = np.empty(view.shape, np.uint8)
@@ -64,7 +64,7 @@ def planar_of(planes: Planes, classes: int) -> NDArray[np.uint8]:
 
 def interleave(layers: NDArray[np.uint8]) -> Planes:
     """(P, H, W) of any memory layout as C-contiguous (H, W, P); not copied if the memory is interleaved already."""
-    view = np.moveaxis(_check_planes(layers, 0, "(P, H, W)"), 0, -1)
+    view = _check_planes(layers, 0, "(P, H, W)").transpose(1, 2, 0)
     if view.strides[-1] == 1 or len(layers) == 1:
         return np.ascontiguousarray(view)
     return np.asarray(cv2.merge(list(layers)), np.uint8)
@@ -206,7 +206,7 @@ def decode(data: bytes | memoryview, height: int, width: int, classes: int, veri
         content = _decompress_verified(data, size) if verified else _decompress(data)
     except zstandard.ZstdError as error:
         raise ValueError(f"mask frame of {len(data)} bytes is damaged: {error}; expected {expected} inside") from error
-    return np.moveaxis(content.reshape(shape), 0, -1)
+    return content.reshape(shape).transpose(1, 2, 0)
 
 
 def _decompress(data: bytes | memoryview) -> NDArray[np.uint8]:
