@@ -115,7 +115,7 @@ def load_input(context: WorkerContext, given: JobInput, *, shared: bool = False)
         return TracedSample(replace(sample, **planned), row.id, row.lineage)
     assert given.payload is not None and given.facts is not None
     image, masks = given.payload.read_checked(given.facts["payload"], row.name)
-    planes = bitmask.decode(masks, row.height, row.width, len(context.classes))
+    planes = bitmask.decode(masks, row.height, row.width, len(context.classes), verified=True)
     label = given.facts["label"]
     sample = Sample(
         name=row.name,
