@@ -176,7 +176,7 @@ class TrainingRun:
     def predictor(self, weights: WeightsName = "best", **options: Any) -> Predictor:
         """A predictor of this run's model on the best device here.
 
-        ``options`` are Predictor's own: batch_size, tta, window, swap, steps.
+        ``options`` are Predictor's own: batch_size, tta, window, swap.
         """
         from augforge.train.net.device import choose_device, choose_precision
         from augforge.train.prediction.inference import Predictor

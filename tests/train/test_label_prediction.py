@@ -18,6 +18,7 @@ from PIL import Image
 from torch import nn
 
 from augforge.errors import TrainError
+from augforge.ops.core import OPS
 from augforge.store.dataset import Dataset
 from augforge.train.config import TrainConfig
 from augforge.train.data.inputspec import InputSpec
@@ -30,6 +31,7 @@ from augforge.train.prediction.ensemble import ensemble
 from augforge.train.prediction.inference import Window
 from augforge.train.prediction.predict import predict
 from augforge.train.prediction.thresholds import tune_thresholds
+from augforge.train.preparation import Preparation, PreparedStep
 
 SIDES = (LabelGroup("side", ("left", "right")),)
 GRAYS = (LabelGroup("gray", ("bright", "dark"), multi=True),)
@@ -149,6 +151,23 @@ def test_windows_of_an_image_get_their_mean(tmp_path: Path) -> None:
     frame = pl.read_parquet(tmp_path / "p.parquet")
     assert frame["name"].to_list() == sorted(rows) and frame["width"].to_list() == [64] * 4
     assert [row["bright"] for row in frame["probability"]] == pytest.approx([gray(3 * n) for n in range(4)], abs=1e-6)
+
+
+def test_what_happens_while_images_are_prepared_is_told(tmp_path: Path, images: Path) -> None:
+    """A classifier finds no masks to turn images by, and the step would drop them: told of those of all batches."""
+    for name, value in {"c": 120, "P1/d": 7}.items():
+        Image.fromarray(np.full((40, 40), value, np.uint8)).save(images / f"{name}.png")
+    params = {"axis": {"from": ["a"], "to": ["b"]}, "fallback": "drop"}
+    version = OPS["rotate_normalise"].version
+    step = PreparedStep("upright", "rotate_normalise", version, "", 0, params, None, ("a", "b"), 0)
+    prepared = run(tmp_path / "run", preparations=(Preparation("d", "v", (step,)),))
+    found = predict(prepared, images, tmp_path / "p.parquet", batch_size=1)
+    assert [text.partition(";")[0].partition(" to turn")[0] for text in found["warnings"]] == [
+        "no classes",
+        "a preparing step would have dropped the image",
+    ]
+    assert all(text.endswith(": P1/b, P1/d, a, c") for text in found["warnings"])
+    assert predict(prepared, images, tmp_path / "q.parquet", as_is=True)["warnings"] == []
 
 
 def test_windows_are_refused(tmp_path: Path, images: Path) -> None:
