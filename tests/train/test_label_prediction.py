@@ -258,8 +258,38 @@ def test_equal_votes_for_alternatives_go_to_the_likelier(tmp_path: Path) -> None
     assert joined(tmp_path / "v.parquet") == [["left"]], "more votes outdo any probability"
     with pytest.raises(TrainError, match="so there is no threshold"):
         ensemble([a, b], tmp_path / "v.parquet", threshold=0.4)
-    with pytest.raises(TrainError, match="class weights are for masks"):
-        ensemble([a, b], tmp_path / "v.parquet", class_weights={"left": [1, 2]})
+
+
+def probabilities(out: Path) -> list[list[Any]]:
+    return [list(row.values()) for row in pl.read_parquet(out)["probability"]]
+
+
+def test_tables_weigh_label_by_label(tmp_path: Path) -> None:
+    out = tmp_path / "m.parquet"
+    turned = (LabelGroup("gray", ("dark", "bright"), multi=True),)
+    a = write(tmp_path / "a.parquet", GRAYS, [[0.2, 0.9]], 0.4)
+    b = write(tmp_path / "b.parquet", turned, [[0.5, 0.8]], 0.6)
+    found = ensemble([a, b], out, "mean", weights=[3, 1], class_weights={"dark": [0, 5], "bright": [1, 1]})
+    assert found["class_weights"] == {"dark": [0, 1], "bright": [0.5, 0.5]}
+    np.testing.assert_allclose(probabilities(out), [[0.5, 0.5]], atol=1e-6)
+    assert LabelTable(out).header.thresholds == (0.5, 0.6)
+    assert joined(out) == [["bright"]]
+    ensemble([a, a, b], out, class_weights={"dark": [1, 1, 3]})
+    np.testing.assert_allclose(probabilities(out), [[1 / 3, 0.4]], atol=1e-6)
+
+
+def test_weighed_alternatives_sum_to_one(tmp_path: Path) -> None:
+    out = tmp_path / "m.parquet"
+    a = write(tmp_path / "a.parquet", SIDES, [[0.6, 0.4], [0, 1]])
+    b = write(tmp_path / "b.parquet", SIDES, [[0.2, 0.8], [1, 0]])
+    ensemble([a, b], out, "mean", class_weights={"left": [1, 0]})
+    np.testing.assert_allclose(probabilities(out), [[0.6 / 1.2, 0.6 / 1.2], [0.0, 1.0]], atol=1e-6)
+    ensemble([a, b], out, "mean", class_weights={"left": [1, 0], "right": [0, 1]})
+    np.testing.assert_allclose(probabilities(out), [[0.6 / 1.4, 0.8 / 1.4], [0.5, 0.5]], atol=1e-6)
+    ensemble([a, b], out, class_weights={"left": [3, 1], "right": [3, 1]})
+    assert joined(out) == [["left"], ["right"]]
+    with pytest.raises(TrainError, match=r"class weights name 'lefd', .* Did you mean 'left'\?"):
+        ensemble([a, b], out, class_weights={"lefd": [1, 2]})
 
 
 def test_tables_that_do_not_fit_are_refused(tmp_path: Path) -> None:
