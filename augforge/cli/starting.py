@@ -1,0 +1,116 @@
+"""Commands to begin with: a recipe for a folder of data, what its steps do, and what editors need to know of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from augforge.cli import terminal
+from augforge.cli.options import Json, out_option
+
+if TYPE_CHECKING:
+    from augforge.recipe.first import FirstRecipe
+    from augforge.sources.detecting.matching import Match
+
+
+def init(
+    place: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="Folder of annotated images, or a COCO .json, data.yaml, .xml or table."),
+    ] = Path(),
+    out: Annotated[
+        Path | None, out_option("The recipe to write; - for standard output.", "NAME.yaml in this folder")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the dataset; by default that of the folder.")] = "",
+    format: Annotated[
+        str | None, typer.Option(metavar="FORMAT", help="The format of the data, if it is not to be found out.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; take the likeliest.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over a recipe that is there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Look at a folder of data, find its format, and write a recipe that builds.
+
+    Says which format it is and why, how many classes, groups and splits there are, and writes a recipe with comments
+    on what can be changed. In a terminal it asks where several formats fit; with **--yes**, in CI, or without a
+    terminal it takes the likeliest one. Where none fits, the nearest three are shown with what is missing.
+    """
+    from augforge.recipe.starting import STANDARD_OUTPUT, start_recipe, summary_json
+
+    with terminal.interruptible("nothing was written"):
+        choose = None if yes or as_json or not _may_ask() else _ask
+        first, target = start_recipe(place, out, name=name, format=format, choose=choose, force=force)
+    if target == STANDARD_OUTPUT and not as_json:
+        typer.echo(first.text, nl=False)
+    else:
+        data = summary_json(first, target)
+        terminal.output(data, as_json, lambda console: _print_found(first, target))
+
+
+@contextmanager
+def recipe_of(place: Path, dry_run: bool = False) -> Iterator[Path]:
+    """The recipe at a place, or the one for the data that lies there; for a dry run one that is gone afterwards."""
+    from augforge.recipe.starting import is_data, recipe_for
+
+    if not is_data(place):
+        yield place
+    elif dry_run:
+        with TemporaryDirectory(prefix="augforge-") as folder:
+            yield recipe_for(place, Path(folder))
+    else:
+        recipe = recipe_for(place)
+        terminal.remark(f"{place} is data: {recipe} is the recipe for it")
+        yield recipe
+
+
+def _may_ask() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty() and not os.environ.get("CI")
+
+
+def _ask(what: str, matches: Sequence[Match]) -> Match:
+    """Ask on the terminal which of several is meant."""
+    from augforge.recipe.first import describe
+
+    typer.echo(f"Several {what} are possible:", err=True)
+    for number, each in enumerate(matches, 1):
+        assert each.listing is not None
+        place = f"{each.root}: " if what == "data sets" else ""
+        text = f"  {number}  {place}{each.format}, {describe(each.listing)}; {each.why}"
+        terminal.remark(text)
+    number = 0
+    while not 0 < number <= len(matches):
+        number = typer.prompt("Which one", default=1, type=int, err=True)
+    return matches[number - 1]
+
+
+def _print_found(first: FirstRecipe, target: Path) -> None:
+    from augforge.recipe.first import describe
+
+    match, listing, console = first.match, first.listing, terminal.console()
+    names = listing.labels or listing.classes
+    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    splits = ", ".join(f"{split} {count}" for split, count in first.splits.items())
+    rows = {
+        "format": f"{match.format}: {match.why}",
+        "data": f"{match.root}: {describe(listing)}",
+        "labels" if listing.labels else "classes": shown,
+        "groups": f"{first.groups} to be split" if first.groups else "the data names all splits itself",
+        "own splits": splits if set(first.splits) - {"train"} else "none; the recipe holds a fifth back for val",
+        "findings": "; ".join(finding.kind for finding in listing.all_findings),
+        "refused": f"{len(listing.refused)} files that are not used" if listing.refused else "",
+    }
+    for key, text in rows.items():
+        if text:
+            console.print(f"{key:<11} {terminal.escape(text)}", soft_wrap=True)
+    file = terminal.escape(str(target))
+    console.print(f"wrote {file}. Next: augforge preview {file}, then augforge build {file}", soft_wrap=True)
+
+
+COMMANDS: list[Callable[..., None]] = [init]
