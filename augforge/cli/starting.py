@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from augforge.cli import terminal
-from augforge.cli.options import Json, out_option
+from augforge.cli.options import Json, Overrides, out_option
 
 if TYPE_CHECKING:
     from augforge.recipe.first import FirstRecipe
@@ -113,4 +113,36 @@ def _print_found(first: FirstRecipe, target: Path) -> None:
     console.print(f"wrote {file}. Next: augforge preview {file}, then augforge build {file}", soft_wrap=True)
 
 
-COMMANDS: list[Callable[..., None]] = [init]
+def preview(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")],
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="SAMPLE", help="Source samples to show; by default some of train.")
+    ] = None,
+    out: Annotated[Path, out_option("The picture to write, PNG or JPEG.")] = Path("preview.png"),
+    step: Annotated[int | None, typer.Option(min=1, help="Show this step alone, counted from 1.")] = None,
+    samples: Annotated[int, typer.Option(min=1, max=12, help="How many samples are shown.")] = 3,
+    seed: Annotated[int, typer.Option(help="Another number chooses other samples.")] = 0,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Draw what each step of a recipe does to a few samples: before and after, masks on top.
+
+    Nothing is built, and nothing is written beside the picture. The steps act as in a build, with the same chance; but
+    what is found out about all of train, such as a filter's threshold, comes from the few samples here.
+    """
+    from augforge.engine.previewing import preview_recipe
+    from augforge.report.preview import preview_json, preview_sheet
+    from augforge.report.show import save_png
+
+    with terminal.interruptible("nothing was written"), recipe_of(recipe, dry_run=True) as file:
+        found = preview_recipe(
+            file, overrides=overrides or (), names=names or (), samples=samples, seed=seed, step=step
+        )
+    picture = preview_sheet(found)
+    save_png(picture, out)
+    data = {**preview_json(found), "picture": str(out)}
+    size = f"{picture.shape[1]}x{picture.shape[0]}"
+    terminal.output(data, as_json, lambda console: console.print(f"wrote {terminal.escape(str(out))} ({size})"))
+
+
+COMMANDS: list[Callable[..., None]] = [init, preview]
