@@ -16,6 +16,7 @@ from augforge.cli import pages as cli_pages
 from augforge.cli import starting as cli_starting
 from augforge.cli import studies as cli_studies
 from augforge.cli import terminal
+from augforge.cli.completion import complete_exports, complete_samples
 from augforge.cli.entry import run_app
 from augforge.cli.everywhere import Debug, Plugins, use_common_options, with_common_options
 from augforge.cli.options import (
@@ -173,7 +174,12 @@ def inspect(dataset: DatasetPlace, version: Version = None, as_json: Json = Fals
 def show(
     dataset: DatasetPlace,
     samples: Annotated[
-        list[str] | None, typer.Argument(metavar="SAMPLE", help="Names of samples; without any, a contact sheet.")
+        list[str] | None,
+        typer.Argument(
+            metavar="SAMPLE",
+            help="Names of samples; without any, a contact sheet.",
+            autocompletion=complete_samples,
+        ),
     ] = None,
     out: Annotated[Path | None, out_option("The picture to write, PNG or JPEG.", "show.png")] = None,
     old_output: OldOutput = None,
@@ -200,7 +206,9 @@ def show(
 @app.command(cls=Command)
 def export(
     dataset: DatasetPlace,
-    to: Annotated[str, typer.Option(help="The format, as augforge exports lists them.")],
+    to: Annotated[
+        str, typer.Option(help="The format, as augforge exports lists them.", autocompletion=complete_exports)
+    ],
     out: NewFolder = None,
     old_out: OldFolder = None,
     split: Annotated[list[str] | None, typer.Option(help="Only this split. May be repeated.")] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -13,11 +14,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from augforge.cli import terminal
+from augforge.cli.completion import complete_formats
 from augforge.cli.options import Json, Overrides, out_option
 
 if TYPE_CHECKING:
     from augforge.recipe.first import FirstRecipe
     from augforge.sources.detecting.matching import Match
+
+_KINDS = ("recipe", "train", "review")
 
 
 def init(
@@ -30,7 +34,12 @@ def init(
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the dataset; by default that of the folder.")] = "",
     format: Annotated[
-        str | None, typer.Option(metavar="FORMAT", help="The format of the data, if it is not to be found out.")
+        str | None,
+        typer.Option(
+            metavar="FORMAT",
+            help="The format of the data, if it is not to be found out.",
+            autocompletion=complete_formats,
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; take the likeliest.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Write over a recipe that is there.")] = False,
@@ -145,4 +154,38 @@ def preview(
     terminal.output(data, as_json, lambda console: console.print(f"wrote {terminal.escape(str(out))} ({size})"))
 
 
-COMMANDS: list[Callable[..., None]] = [init, preview]
+def schema(
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="recipe, train or review.", autocompletion=lambda: _KINDS)
+    ],
+    out: Annotated[Path | None, out_option("The file to write.", "standard output")] = None,
+) -> None:
+    """Print the JSON Schema of recipes, training configurations or review files, for editors and other checkers.
+
+    Draft 2020-12, with the options of every format and the parameters of every op; a plugin's too, with **--plugin**.
+    An editor that knows YAML completes and checks a file whose first line is
+    **# yaml-language-server: $schema=recipe.schema.json** once that file lies beside it:
+    **augforge schema recipe > recipe.schema.json**.
+    """
+    from augforge.errors import nearest
+    from augforge.recipe.schema import config_schema, recipe_schema, review_schema
+
+    if kind not in _KINDS:
+        raise typer.BadParameter(f"'{kind}' is none of {', '.join(_KINDS)}.{nearest(kind, _KINDS)}", param_hint="KIND")
+    if kind == "train":
+        from augforge.train.config import TrainConfig
+
+        found = config_schema(TrainConfig)
+    else:
+        found = recipe_schema() if kind == "recipe" else review_schema()
+    text = json.dumps(found, ensure_ascii=False, indent=1) + "\n"
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        from augforge.files import replacing
+
+        with replacing(out) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+COMMANDS: list[Callable[..., None]] = [init, preview, schema]
