@@ -81,7 +81,7 @@ def _perform_job(context: WorkerContext, job: Job, writer: BatchWriter) -> None:
     counts: Counter[str] = Counter()
     for made in run_task(context, job.task, items, counts):
         if isinstance(made, TracedSample):
-            outputs.append(_ledger_entry(made))
+            outputs.append(ledger_entry(made))
             _store(context, job, made, writer)
         else:
             rejected.append(made)
@@ -231,7 +231,7 @@ def _trace_output(
     return TracedSample(replace(made, name=new, placements=(), mark="", notes={}), output_id(call, new), lineage)
 
 
-def _ledger_entry(item: TracedSample) -> dict[str, Any]:
+def ledger_entry(item: TracedSample) -> dict[str, Any]:
     """A task's output as the ledger keeps it."""
     sample = item.sample
     return {
