@@ -1,12 +1,13 @@
 """Charts as inline SVG without colours of their own: the page's style sheet gives them those of its theme.
 
 Pygal draws. Its scripts, style sheets and comments are taken out, so that a page holds nothing but shapes and texts,
-and each bar says its value when it is pointed at. The numbers stand in a table below each chart, for screen readers and for
-people who want to copy them.
+and each bar says its value when it is pointed at. The numbers stand in a table below each chart, for screen readers
+and for people who want to copy them.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -46,8 +47,7 @@ class Chart:
 
 def draw_bars(title: str, names: Sequence[str], series: Mapping[str, Sequence[float]]) -> Chart:
     """One bar for each name, in which the series stand one behind the other."""
-    import pygal
-
+    pygal = _import_pygal()
     height = 70 + _ROW * max(2, len(names))
     chart = pygal.HorizontalStackedBar(height=height, **_options(series))
     chart.x_labels = [_short(name) for name in reversed(names)]  # Pygal begins at the bottom
@@ -58,13 +58,24 @@ def draw_bars(title: str, names: Sequence[str], series: Mapping[str, Sequence[fl
 
 def draw_histogram(title: str, edges: Sequence[float], series: Mapping[str, Sequence[float]]) -> Chart:
     """How many values lie between neighbouring edges; one more edge than values."""
-    import pygal
-
+    pygal = _import_pygal()
     names = [_bin_name(low, high) for low, high in pairwise(edges)]
     every = -(-len(names) // _FEW)
     chart = pygal.StackedBar(height=_HEIGHT, spacing=2, show_minor_x_labels=False, **_options(series))
     chart.x_labels = [name.partition(" to ")[0] for name in names]
     chart.x_labels_major_every = every
+    for label, values in series.items():
+        chart.add(visible(label), list(values))
+    return _finish(title, chart, names, series)
+
+
+def draw_lines(title: str, edges: Sequence[float], series: Mapping[str, Sequence[float]]) -> Chart:
+    """The same as a line for each series, to compare shares: those of a histogram stand one on top of the other."""
+    pygal = _import_pygal()
+    names = [_bin_name(low, high) for low, high in pairwise(edges)]
+    chart = pygal.Line(height=_HEIGHT, show_dots=False, show_minor_x_labels=False, **_options(series))
+    chart.x_labels = [name.partition(" to ")[0] for name in names]
+    chart.x_labels_major_every = -(-len(names) // _FEW)
     for label, values in series.items():
         chart.add(visible(label), list(values))
     return _finish(title, chart, names, series)
@@ -78,8 +89,7 @@ def _bin_name(low: float, high: float) -> str:
 
 def draw_boxes(title: str, names: Sequence[str], quantiles: Sequence[Sequence[float]]) -> Chart:
     """For each name five quantiles, of 5, 25, 50, 75 and 95 %, as a box with whiskers."""
-    import pygal
-
+    pygal = _import_pygal()
     chart = pygal.Box(
         height=300, box_mode="extremes", x_label_rotation=60 if len(names) > _SERIES else 0, **_options({"": ()})
     )
@@ -93,10 +103,16 @@ def draw_boxes(title: str, names: Sequence[str], quantiles: Sequence[Sequence[fl
     return _finish(title, chart, names, numbers, series=())
 
 
-def _options(series: Mapping[str, Any]) -> dict[str, Any]:
-    from pygal.style import Style
+def _import_pygal() -> Any:
+    """Pygal, without the finder for its plugins that it leaves in Python's: each later import would warn about it."""
+    import pygal
 
-    style = Style(colors=("#888",), value_colors=("#000",))
+    sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
+    return pygal
+
+
+def _options(series: Mapping[str, Any]) -> dict[str, Any]:
+    style = _import_pygal().style.Style(colors=("#888",), value_colors=("#000",))
     return {
         "width": _WIDTH,
         "style": style,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from augforge.report.inspect import class_counts
 from augforge.store.dataset import Dataset
 
 GRID = 24
@@ -17,8 +16,8 @@ GRID = 24
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-def class_facts(dataset: Dataset) -> list[dict[str, Any]]:
-    """One dict per class: what `inspect` counts, with sizes and positions.
+def class_facts(dataset: Dataset, counts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One dict per class: what `counts`, those of `class_counts`, say of it, with sizes and positions.
 
     ``side`` has quantiles of the square root of the share of the image that the class covers, in percent, over the
     samples that show it; ``side_per_split`` the medians; ``heat`` the share of those samples whose box covers each cell
@@ -34,7 +33,7 @@ def class_facts(dataset: Dataset) -> list[dict[str, Any]]:
             **_sides(areas[counted["name"]].fill_null(0).to_numpy(), pixels, splits),
             "heat": position_map(boxes[counted["name"]], index["width"], index["height"]),
         }
-        for counted in class_counts(index, dataset.classes)
+        for counted in counts
     ]
 
 
@@ -57,7 +56,7 @@ def position_map(boxes: pl.Series, width: pl.Series, height: pl.Series) -> list[
     if not present.any():
         return None
     size = np.stack([width.filter(present).to_numpy(), height.filter(present).to_numpy()], axis=1).astype(float)
-    corners = np.array(boxes.filter(present).to_list(), float).reshape(-1, 2, 2) / size[:, None] * GRID
+    corners = boxes.filter(present).explode().to_numpy().reshape(-1, 2, 2) / size[:, None] * GRID
     first = np.ceil(corners[:, 0] - 0.5).astype(int)
     last = np.ceil(corners[:, 1] - 0.5).astype(int)  # the end: no cell of it is covered
     middle = np.clip(corners.mean(axis=1).astype(int), 0, GRID - 1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from augforge.report.html.charts import Chart, draw_bars, draw_boxes, draw_histogram
+from augforge.report.html.charts import Chart, draw_bars, draw_boxes, draw_histogram, draw_lines
 from augforge.report.html.columns import bin_edges
 from augforge.report.html.pixels import BINS, Pixels
 
@@ -62,7 +62,7 @@ def _intensity_charts(pixels: Pixels) -> list[Chart]:
     edges = np.linspace(0, 100, BINS + 1).tolist()
     shares = {split: (100 * counts / max(1, counts.sum())).tolist() for split, counts in pixels.intensities.items()}
     title = f"Intensities of {len(pixels.tiles)} samples: percent of the pixels, by percent of the range of the type"
-    return [draw_histogram(title, edges, shares)] if shares else []
+    return [draw_lines(title, edges, shares)] if shares else []
 
 
 def _column_chart(column: Mapping[str, Any]) -> Chart:

@@ -15,15 +15,14 @@ _MOST = 40
 """Groups that a table names."""
 
 
-def group_facts(dataset: Dataset) -> dict[str, Any]:
-    """How the groups are spread.
+def group_facts(index: pl.DataFrame, sides: pl.DataFrame) -> dict[str, Any]:
+    """How the groups of an index are spread; `sides` are those of `class_sides`.
 
     Returns:
         JSON-like. ``count`` and ``per_split`` count groups; ``samples`` are the numbers of samples of each;
         ``largest`` names those with the most samples; ``leaks`` are groups whose images show in several splits, and
         ``twins`` pixels that do; ``unusual`` are the groups whose classes differ most in size from everybody's median.
     """
-    index = dataset.index
     sizes = index.group_by("group").agg(pl.len().alias("samples"), pl.col("split").unique().sort())
     largest = sizes.sort("samples", "group", descending=[True, False])
     return {
@@ -33,7 +32,7 @@ def group_facts(dataset: Dataset) -> dict[str, Any]:
         "largest": largest.head(_MOST).to_dicts(),
         "leaks": _leaks(index),
         "twins": _twins(index),
-        "unusual": _unusual(dataset),
+        "unusual": _unusual(sides),
     }
 
 
@@ -71,9 +70,9 @@ def _side(name: str) -> pl.Expr:
     return pl.when(area > 0).then(100 * share.sqrt())
 
 
-def _unusual(dataset: Dataset) -> list[dict[str, Any]]:
+def _unusual(sides: pl.DataFrame) -> list[dict[str, Any]]:
     """For each group the class whose mean size is farthest from the median group's, as a factor; the farthest first."""
-    means = class_sides(dataset).group_by("group", "class").agg(pl.col("side").mean())
+    means = sides.group_by("group", "class").agg(pl.col("side").mean())
     factors = means.with_columns(
         factor=pl.col("side") / pl.col("side").median().over("class"), groups=pl.len().over("class")
     ).filter(pl.col("groups") > 2)
@@ -83,9 +82,9 @@ def _unusual(dataset: Dataset) -> list[dict[str, Any]]:
     return shown.select("group", "class", "side", "factor").to_dicts()
 
 
-def side_facts(dataset: Dataset) -> list[dict[str, Any]]:
+def side_facts(dataset: Dataset, sides: pl.DataFrame) -> list[dict[str, Any]]:
     """One dict for each pair of left and right classes: in how many samples they show, and how large they are."""
-    sizes = class_sides(dataset).group_by("class").agg(pl.len().alias("samples"), pl.col("side").median())
+    sizes = sides.group_by("class").agg(pl.len().alias("samples"), pl.col("side").median())
     by_class: Mapping[str, Any] = {row["class"]: row for row in sizes.iter_rows(named=True)}
     nothing = {"samples": 0, "side": None}
     pairs = [pair for pair in complete_sides(dataset.manifest).pairs if {*pair} <= {*dataset.classes}]
