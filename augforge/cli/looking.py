@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from augforge.cli import terminal
-from augforge.cli.options import Json, Version, out_option
+from augforge.cli.options import Jobs, Json, Overrides, Version, out_option
 
 if TYPE_CHECKING:
     from augforge.report.html.page import Report
+    from augforge.report.review.cases import Case
     from augforge.store.dataset import Dataset
 
 Place = Annotated[
@@ -105,4 +106,66 @@ def tell_address(url: str, as_json: bool) -> None:
     )
 
 
-COMMANDS: list[Callable[..., None]] = [report]
+def review(
+    place: Place,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            help="The review file; by default the one that the recipe names, or review.yaml beside the recipe."
+        ),
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--dataset", help="Folder of the recipe's dataset; datasets/NAME by default.")
+    ] = None,
+    crossval: Annotated[
+        list[Path] | None, typer.Option(help="Also the labels that a cross-validation doubts. May be repeated.")
+    ] = None,
+    run: Annotated[
+        list[Path] | None, typer.Option(help="Also the worst predictions of an evaluated run. May be repeated.")
+    ] = None,
+    worst: Annotated[int, typer.Option(min=1, help="How many of each --crossval and --run.")] = 50,
+    every: Annotated[bool, typer.Option("--all", help="Also source images that nothing speaks against.")] = False,
+    port: Port = 0,
+    browser: Browser = True,
+    jobs: Jobs = 1,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Judge source images in the browser: keep or drop, with a reason, into the review file of a recipe.
+
+    Shown are the source images that filters flag, that findings of a build name, that the review file names already,
+    and with **--crossval** and **--run** those that models disagree with; there the labels and the prediction change
+    by a key. Verdicts are written at once, one entry at a time; comments in the file stay. If somebody else gave a
+    verdict on the same image meanwhile, the page shows both.
+
+    The page is served on 127.0.0.1, at an address with a token, until Ctrl+C. On another machine: **augforge review
+    RECIPE --no-browser --port 8765** there, and `ssh -L 8765:127.0.0.1:8765 HOST` here; then open the address that
+    was printed. Needs `pip install 'augforge[review]'`.
+    """
+    from augforge.report.review.app import review_app
+    from augforge.report.review.opening import open_desk
+    from augforge.report.web.serving import listen, require_server, serve
+
+    require_server("augforge review")
+    with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("nothing was written"):
+        suspects = _suspects(crossval or (), run or (), worst)
+        desk = open_desk(
+            place, file, folder, suspects, every=every, jobs=jobs, overrides=overrides or (), progress=progress
+        )
+    address = listen(port)
+    if desk.note:
+        terminal.remark(desk.note)
+    serve(review_app(desk), address, lambda url: tell_address(url, as_json), browser=browser)
+
+
+def _suspects(crossval: Sequence[Path], run: Sequence[Path], worst: int) -> list[Case]:
+    """The source images that models disagree with; the trainer is imported only where it is asked for."""
+    if not crossval and not run:
+        return []
+    from augforge.train.suspects import doubted_labels, worst_predictions
+
+    doubted = [case for folder in crossval for case in doubted_labels(folder, worst)]
+    return doubted + [case for folder in run for case in worst_predictions(folder, worst)]
+
+
+COMMANDS: list[Callable[..., None]] = [report, review]

@@ -51,9 +51,7 @@ def test_the_token_opens_the_page(client: TestClient) -> None:
     assert found.headers["x-frame-options"] == "DENY"
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/other-token/", f"/{KEY}x/", f"/{KEY[:-1]}/", f"/x/{KEY}/", f"//{KEY}/"]
-)
+@pytest.mark.parametrize("path", ["/", "/other-token/", f"/{KEY}x/", f"/{KEY[:-1]}/", f"/x/{KEY}/", f"//{KEY}/"])
 def test_without_the_token_there_is_nothing(client: TestClient, path: str) -> None:
     assert client.get(BASE + path).status_code == 404
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augforge import bitmask
+from augforge.ops.geometry import sample_planes
 from augforge.report.colours import colour_of
 from augforge.report.overlay import as_rgb, scale_to_fit
 from augforge.sample import Sample
@@ -73,7 +74,12 @@ def encode_heat(shares: Sequence[Sequence[float]]) -> str:
     return "data:image/png;base64," + base64.b64encode(data.tobytes()).decode("ascii")
 
 
-def _outlines(planes: bitmask.Planes, classes: int) -> Any:
+def outlines_of(planes: bitmask.Planes, classes: int, width: int, height: int) -> list[Outline]:
+    """The outlines of planes of any size, in pixels of a picture of this width and height."""
+    return list(_outlines(sample_planes(planes, width, height), classes))
+
+
+def _outlines(planes: bitmask.Planes, classes: int) -> Iterator[Outline]:
     for c, (rows, columns), mask in bitmask.regions(planes, classes):
         contours, _ = cv2.findContours(
             mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(columns.start, rows.start)
