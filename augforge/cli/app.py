@@ -11,6 +11,7 @@ import typer
 from augforge.cli import checking as cli_checking
 from augforge.cli import history as cli_history
 from augforge.cli import keeping as cli_keeping
+from augforge.cli import looking as cli_looking
 from augforge.cli import models as cli_models
 from augforge.cli import pages as cli_pages
 from augforge.cli import starting as cli_starting
@@ -260,7 +261,7 @@ def files(dataset: DatasetPlace, version: Version = None) -> None:
         typer.echo(place)
 
 
-for module in (cli_starting, cli_keeping, cli_pages, cli_history, cli_checking, cli_models, cli_studies):
+for module in (cli_starting, cli_looking, cli_keeping, cli_pages, cli_history, cli_checking, cli_models, cli_studies):
     for command in module.COMMANDS:
         app.command(cls=Command)(command)
 for registered in app.registered_commands:
