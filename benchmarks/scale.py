@@ -55,7 +55,8 @@ def main() -> None:
     parser.add_argument("--one", nargs=4, metavar=("PHASE", "FOLDER", "RECIPE", "JOBS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one is not None:
-        measure(options.one[0], *map(Path, options.one[1:3]), int(options.one[3]))
+        phase, folder, recipe, jobs = options.one
+        measure(phase, Path(folder), Path(recipe), int(jobs))
         return
     with tempfile.TemporaryDirectory() as scratch:
         found = list(run_all(options, options.folder or Path(scratch)))
@@ -96,6 +97,7 @@ def make(place: Path, images: int, classes: int, mosaic: bool) -> Path:
     text = RECIPE.format(data=place / "data", classes=", ".join(f"c{i}" for i in range(classes)))
     text = text.replace("source:\n", 'source:\n  group: {regex: "/(p[0-9]+)-"}\n')
     recipe.write_text(text.replace("output:", f"{MOSAIC}output:") if mosaic else text)
+    time.sleep(3)  # files as young as that are looked at again by the next build
     return recipe
 
 

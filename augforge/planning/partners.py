@@ -103,9 +103,9 @@ class Partners:
 class _Rings:
     """Candidates on rings of 2**64 points: a draw is a point of one ring, and takes the nearest candidate behind it.
 
-    The distance is the candidate's rank, so that an added candidate changes only the draws that it wins, as in consistent
-    hashing (Karger et al. 1997); with weights the distance is divided by them. A candidate is drawn in proportion to
-    the gaps before it, which several rings even out.
+    The distance is the candidate's rank, so that an added candidate changes only the draws that it wins, as in
+    consistent hashing (Karger et al. 1997); with weights the distance is divided by them. A candidate is drawn in
+    proportion to the gaps before it, which several rings even out.
 
     Args:
         hashes: of the candidates, uint64 (N,).

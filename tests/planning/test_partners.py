@@ -238,5 +238,7 @@ def test_on_rings_candidates_are_drawn_alike_and_by_weight() -> None:
 
 @pytest.mark.usefixtures("on_rings")
 def test_on_rings_samples_come_again_when_all_were_drawn() -> None:
-    found = Partners(BoundOp("mosaic", OPS["mosaic"].params(grid=(1, 7), fewer="repeat")), NAMES[:3], 21).of(NAMES[0], 0)
+    found = Partners(BoundOp("mosaic", OPS["mosaic"].params(grid=(1, 7), fewer="repeat")), NAMES[:3], 21).of(
+        NAMES[0], 0
+    )
     assert found is not None and len(found) == 7 and {*found} == {*NAMES[:3]}
