@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from augforge.cache.work import DamagedPayload, Payload
+from augforge.cache.work import DamagedPayload
 from augforge.catalogue import load_plugin
 from augforge.engine import execute
 from augforge.engine.comparing import compare_pictures
@@ -84,10 +84,9 @@ def build(
     check_folder(folder, loaded.name, rename)
     if dry_run:
         opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash, remember=False)
-        reusable = dict(opened.pool.payloads)
         pipeline = opened.pipeline(opened.recipe.steps, jobs, progress)
         outcome = opened.make_samples(pipeline, dry=True)
-        return _foreseen_summary(compare_pictures(opened, pipeline, outcome, dry=True), pipeline, reusable)
+        return _foreseen_summary(compare_pictures(opened, pipeline, outcome, dry=True), pipeline)
     with writer_lock(folder), writing(folder):
         remove_leftovers(folder)
         last = find_unchanged(loaded, folder) if reuse and not rehash else None
@@ -117,12 +116,11 @@ def _build_all(
     """List, make and publish. What was finished before a task failed is kept, and the log says what failed."""
     try:
         opened = open_recipe(recipe, folder, reuse=reuse, rehash=rehash)
-        reusable = dict(opened.pool.payloads)  # taken now, since the build adds what it makes to the pool
         finished, written = _make(opened, jobs, progress)
     except TaskError as error:
         _log(folder, recipe, jobs, failures=[asdict(failure) for failure in error.failures])
         raise
-    summary = _summary(finished, reusable)
+    summary = _summary(finished)
     manifest = _publish(finished, written, summary)
     remove_leftovers(folder)  # again: workers of a build that was killed live for a moment longer than it did
     return summary, manifest
@@ -152,18 +150,17 @@ def _publish(finished: Finished, written: VersionShards, summary: Summary) -> Ma
     return manifest
 
 
-def _foreseen_summary(finished: Finished, pipeline: Pipeline, reusable: dict[tuple[str, str], Payload]) -> Summary:
+def _foreseen_summary(finished: Finished, pipeline: Pipeline) -> Summary:
     """The summary of a dry run: with the version that would come of it, if that is known."""
-    summary, found = _summary(finished, reusable), foresee_version(finished, current_dataset(finished))
+    summary, found = _summary(finished), foresee_version(finished, current_dataset(finished))
     summary.bytes = estimate_bytes(finished, pipeline)
     summary.version, summary.unchanged, summary.version_note = found.version or "", found.unchanged, found.note
     return summary
 
 
-def _summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Summary:
-    outcome, table = finished.outcome, finished.opened.table
-    keys = [(row.id, str(finished.encoding)) for row in outcome.rows]
-    reused = sum(key in reusable and finished.pool.payloads.get(key) == reusable[key] for key in keys)
+def _summary(finished: Finished) -> Summary:
+    outcome, table, encoding = finished.outcome, finished.opened.table, str(finished.encoding)
+    reused = sum(finished.pool.payloads.is_earlier((row.id, encoding)) for row in outcome.rows)
     return Summary(
         name=finished.recipe.name,
         version="",
