@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from augforge.cache.filecache import FileCache
 from augforge.cache.work import PLACES, Payload, read_batches
@@ -27,7 +28,6 @@ from augforge.progress import Progress
 from augforge.recipe.recipe import Recipe, Verdict
 from augforge.sources import Listing
 from augforge.store.codec import library_versions
-from augforge.store.index import read_index
 from augforge.store.manifest import Manifest, read_manifest, versions
 from augforge.store.shard import is_intact
 from augforge.store.versions import is_table_intact
@@ -234,7 +234,11 @@ def _add_shards(pool: Pool, folder: Path, manifest: Manifest, files: FileCache) 
     if file_sha256(index_path) != manifest.index_sha256:  # reading it might even crash Polars
         return
     sound = {s.path for s in manifest.shards if is_intact(folder / s.path, s.bytes, s.sha256, files)}
-    columns = ["id", "shard", *PLACES]
-    for sample_id, shard, *place in read_index(index_path).select(columns).iter_rows():
-        if shard in sound:
-            pool.payloads[sample_id, manifest.encoding] = Payload(str(folder / shard), *place)
+    paths = {shard: str(folder / shard) for shard in sound}
+    with pq.ParquetFile(index_path) as index:
+        for batch in index.iter_batches(8192, columns=["id", "shard", *PLACES]):
+            rows = zip(*(batch[name].to_pylist() for name in ("id", "shard", *PLACES)), strict=True)
+            found = [
+                ((id, manifest.encoding), Payload(paths[shard], *place)) for id, shard, *place in rows if shard in paths
+            ]
+            pool.payloads.update(found, earlier=True)
