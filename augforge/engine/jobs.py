@@ -14,6 +14,7 @@ from typing import Any
 
 import augforge
 from augforge.cache.work import Batch, Payload, read_batch
+from augforge.engine.sourcecache import DEFAULT_MB
 from augforge.errors import AugforgeError, DatasetError, SourceError, TaskError
 from augforge.ops.bound import BoundOp
 from augforge.ops.core import Context
@@ -39,6 +40,7 @@ class WorkerContext:
         seed: the recipe's.
         folder: the work area, a folder or a URL.
         libraries: versions of the libraries that decide pixels.
+        cache_bytes: of source samples that a worker keeps at most.
     """
 
     source: Source
@@ -47,6 +49,7 @@ class WorkerContext:
     seed: int
     folder: Path | str
     libraries: dict[str, str]
+    cache_bytes: int = DEFAULT_MB << 20
 
     def op_context(self, bound: BoundOp) -> Context:
         """What an op may know besides its inputs."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from augforge.cache.filecache import FileCache
 from augforge.cache.work import PLACES, Payload, read_batches
@@ -20,6 +21,7 @@ from augforge.engine.outcome import Outcome, Pool
 from augforge.engine.pipeline import Pipeline
 from augforge.engine.registering import with_registered_licence
 from augforge.engine.sides import settle_steps, with_sides
+from augforge.engine.sourcecache import DEFAULT_MB
 from augforge.engine.sourcetable import SourceTable, source_table
 from augforge.errors import DatasetError, SourceError
 from augforge.files import file_sha256, is_url
@@ -28,7 +30,6 @@ from augforge.progress import Progress
 from augforge.recipe.recipe import Recipe, Verdict
 from augforge.sources import Listing, Source
 from augforge.store.codec import library_versions
-from augforge.store.index import read_index
 from augforge.store.manifest import Manifest, read_manifest, versions
 from augforge.store.storage import Storage, open_storage
 from augforge.store.versions import is_table_intact
@@ -63,6 +64,7 @@ class Opened:
         libraries: versions of the libraries that decide pixels.
         files: facts of source files and shards.
         findings: what is implausible about source and splits.
+        cache_bytes: of source samples that each worker keeps at most.
     """
 
     recipe: Recipe
@@ -73,6 +75,7 @@ class Opened:
     libraries: dict[str, str]
     files: FileCache
     findings: Findings = field(default_factory=Findings)
+    cache_bytes: int = DEFAULT_MB << 20
 
     @property
     def folder(self) -> Path:
@@ -84,7 +87,15 @@ class Opened:
         listing, source, work = self.listing, self.recipe.source, self.storage.work
         if on_cluster():  # whose workers run in other folders
             source, work = _with_absolute_paths(source), work if isinstance(work, str) else work.absolute()
-        return WorkerContext(source, listing.classes, listing.labels, self.recipe.seed, work, self.libraries)
+        return WorkerContext(
+            source,
+            listing.classes,
+            listing.labels,
+            self.recipe.seed,
+            work,
+            self.libraries,
+            self.cache_bytes,
+        )
 
     def pipeline(self, steps: Sequence[Step], jobs: int, progress: Progress) -> Pipeline:
         """The recipe's pipeline, of all its steps or of the first ones."""
@@ -196,6 +207,11 @@ def dataset_storage(out: str | Path | None, name: str) -> Storage:
     return open_storage(out if out is not None else Path("datasets") / name)
 
 
+def dataset_folder(out: str | Path | None, name: str) -> Path:
+    """The folder of a dataset: the one asked for, or ``datasets/<name>``."""
+    return Path(out).expanduser() if out is not None else Path("datasets") / name
+
+
 def check_folder(folder: Path, name: str, rename: bool = False) -> None:
     """Raise DatasetError unless the folder is new, empty, left by an interrupted build, or holds this dataset.
 
@@ -247,7 +263,11 @@ def _add_shards(pool: Pool, storage: Storage, manifest: Manifest, files: FileCac
     if file_sha256(index_path) != manifest.index_sha256:  # reading it might even crash Polars
         return
     sound = {s.path for s in manifest.shards if storage.has(s.path, s.bytes, s.sha256, files)}
-    columns = ["id", "shard", *PLACES]
-    for sample_id, shard, *place in read_index(index_path).select(columns).iter_rows():
-        if shard in sound:
-            pool.payloads[sample_id, manifest.encoding] = Payload(storage.locate(shard), *place)
+    paths = {shard: storage.locate(shard) for shard in sound}
+    with pq.ParquetFile(index_path) as index:
+        for batch in index.iter_batches(8192, columns=["id", "shard", *PLACES]):
+            rows = zip(*(batch[name].to_pylist() for name in ("id", "shard", *PLACES)), strict=True)
+            found = [
+                ((id, manifest.encoding), Payload(paths[shard], *place)) for id, shard, *place in rows if shard in paths
+            ]
+            pool.payloads.update(found, earlier=True)

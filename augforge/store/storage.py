@@ -40,7 +40,10 @@ class Storage:
         folder: where files are written and small ones read on this machine.
         place: of the dataset, as messages name it.
         work: the work area, a folder or a URL.
+        is_far: whether it lies behind a URL.
     """
+
+    is_far = False
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -97,6 +100,8 @@ class UrlStorage(Storage):
     written there and sent away at once. Objects appear whole, and in the order of a local commit: shards and tables,
     then ``versions/<version>.yaml``, then ``manifest.yaml``, if it is still the one that this process has read.
     """
+
+    is_far = True
 
     def __init__(self, url: str) -> None:
         check_writable(url)
