@@ -28,11 +28,12 @@ from typing import Any, BinaryIO
 import xxhash
 
 from augforge.cache.ledger import Entry
-from augforge.errors import DatasetError, StorageError, first_line
+from augforge.cache.places import files_in, read_pair, read_place, size_of_place
+from augforge.errors import DatasetError
 from augforge.files import is_url, open_regular, remove_temporary_files, write_text, writing
 from augforge.keys import canonical_json
 from augforge.urls.access import naming
-from augforge.urls.reading import Range, list_objects, read_if_there, read_ranges, size_if_there
+from augforge.urls.reading import Range
 from augforge.urls.writing import put_file, remove_objects
 
 SCRATCH = "scratch-"
@@ -56,7 +57,9 @@ class Payload:
     def read(self) -> tuple[bytes, bytes]:
         """The encoded image and the encoded masks; DatasetError if the file ends before they do."""
         if is_url(self.file):
-            return _read_far(self)
+            return read_pair(
+                self.file, Range(self.image_offset, self.image_bytes), Range(self.masks_offset, self.masks_bytes)
+            )
         with open_regular(Path(self.file)) as stream:
             image = _read_at(stream, self.image_offset, self.image_bytes)
             return image, _read_at(stream, self.masks_offset, self.masks_bytes)
@@ -86,29 +89,6 @@ class DamagedPayload(DatasetError):
 def payload_digest(image: bytes, masks: bytes) -> str:
     """64-bit xxHashes of encoded image and masks, 32 hexadecimal digits together: they show damage before a shard."""
     return xxhash.xxh3_64(image).hexdigest() + xxhash.xxh3_64(masks).hexdigest()
-
-
-def _read_far(payload: Payload) -> tuple[bytes, bytes]:
-    """The encoded image and masks of a payload behind a URL, in one request if they lie side by side.
-
-    Raises:
-        DatasetError: the object is gone, or ends before they do.
-        StorageError: the store does not answer, so that nothing is known of the payload.
-    """
-    image = Range(payload.image_offset, payload.image_bytes)
-    masks = Range(payload.masks_offset, payload.masks_bytes)
-    side_by_side = image.end == masks.start
-    ranges = [Range(image.start, image.length + masks.length)] if side_by_side else [image, masks]
-    try:
-        data = b"".join(read_ranges(payload.file, ranges))
-    except (FileNotFoundError, EOFError) as error:
-        raise DatasetError(f"{payload.file} is missing, or was cut off ({first_line(error)})") from error
-    except Exception as error:  # each file system raises what its client raises
-        raise StorageError(
-            f"{payload.file} cannot be read ({type(error).__name__}: {first_line(error)}). Check the network, then run "
-            "the same command again"
-        ) from error
-    return data[: image.length], data[image.length :]
 
 
 def _read_at(stream: BinaryIO, offset: int, length: int) -> bytes:
@@ -213,18 +193,10 @@ class BatchWriter:
 
 def read_batches(work: Path | str, made_by: dict[str, str]) -> Iterator[Batch]:
     """All finished batches in a work area that were made by the same libraries, in the order of their names."""
-    for path in _index_files(work):
+    for path in files_in(work, ".json"):
         batch = read_batch(path)
         if batch is not None and batch.made_by == made_by:
             yield batch
-
-
-def _index_files(work: Path | str) -> Sequence[Path | str]:
-    """The JSON files in a work area, sorted."""
-    if not is_url(work):
-        return sorted(Path(work).glob("*.json"))
-    with naming(str(work)):
-        return [f"{work}/{name}" for name in sorted(list_objects(str(work))) if name.endswith(".json")]
 
 
 def sweep(folder: Path) -> None:
@@ -268,18 +240,10 @@ def _text_digest(text: str) -> str:
     return xxhash.xxh3_128(text.encode()).hexdigest()
 
 
-def _read_file(path: Path | str) -> bytes:
-    """The bytes of a file, or of what is behind a URL, where nothing has none. DatasetError if it does not answer."""
-    if isinstance(path, Path):
-        return path.read_bytes()
-    with naming(path):
-        return read_if_there(path) or b""
-
-
 def _checked_text(path: Path | str) -> str | None:
     """The text of a batch's JSON file; None if it is not the one that was written."""
     try:
-        text = _read_file(path).decode()
+        text = read_place(path).decode()
     except (OSError, ValueError):
         return None
     content, _, stated = text.rpartition(_DIGEST)
@@ -299,7 +263,7 @@ def read_batch(path: Path | str) -> Batch | None:
         data: dict[str, Any] = json.loads(text)
         # The folder may have been moved since, so the path in the JSON file is not used.
         file = f"{str(path).removesuffix('.json')}.bin"
-        size = _file_size(file)
+        size = size_of_place(file)
         payloads = {(i, e): Payload(**{**p, "file": file}) for i, e, p in data["payloads"]}
         entries: Sequence[Entry] = [(kind, key, value) for kind, key, value in data["entries"]]
     except (OSError, ValueError, KeyError, TypeError):
@@ -307,11 +271,3 @@ def read_batch(path: Path | str) -> Batch | None:
     if any(p.masks_offset + p.masks_bytes > size for p in payloads.values()):
         return None
     return Batch(data["made_by"], list(entries), payloads, path)
-
-
-def _file_size(file: str) -> int:
-    """Size in bytes of a file or of what is behind a URL, where nothing has 0; OSError if there is no file."""
-    if not is_url(file):
-        return Path(file).stat().st_size
-    with naming(file):
-        return size_if_there(file)
