@@ -267,18 +267,6 @@ def export(
     terminal.output(asdict(done), as_json, lambda console: render_export_summary(done, console))
 
 
-@app.command(cls=Command)
-def files(dataset: DatasetPlace, version: Version = None) -> None:
-    """Print the shards of a dataset's current version, one path or URL per line.
-
-    For tools that take lists of files: shards/ may hold files of older versions too.
-    """
-    from augforge.store.remote import shard_locations
-
-    for place in shard_locations(dataset, version):
-        typer.echo(place)
-
-
 for module in (cli_starting, cli_looking, cli_keeping, cli_pages, cli_history, cli_checking, cli_models, cli_studies):
     for command in module.COMMANDS:
         app.command(cls=Command)(command)
