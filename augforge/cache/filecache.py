@@ -162,8 +162,8 @@ def _checksum(*texts: Any) -> str:
     return xxhash.xxh3_64(repr(texts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _stamp(file: Path) -> str:
-    stat = file.stat()
+def _stamp(file: Path | str) -> str:
+    stat = os.stat(file)  # noqa: PTH116 - of a text: a Path of each file of each sample would cost more than the call
     if not S_ISREG(stat.st_mode):  # reading a pipe or a device may wait forever
         raise OSError(EINVAL, "it is no regular file", str(file))
     return f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}"
@@ -171,10 +171,10 @@ def _stamp(file: Path) -> str:
 
 def changed_files(stamps: Iterable[tuple[str, str]]) -> list[str]:
     """Paths of the files that are no longer as their stamp says, or that vanished."""
-    return [path for path, stamp in stamps if not _is_unchanged(Path(path), stamp)]
+    return [path for path, stamp in stamps if not _is_unchanged(path, stamp)]
 
 
-def _is_unchanged(file: Path, stamp: str) -> bool:
+def _is_unchanged(file: str, stamp: str) -> bool:
     try:
         return _stamp(file) == stamp
     except OSError:

@@ -21,6 +21,7 @@ from augforge.engine.pipeline import Pipeline
 from augforge.engine.publish import VersionShards, commit, write_shards, write_version
 from augforge.engine.registering import check_registrable
 from augforge.engine.registering import register as register_dataset
+from augforge.engine.sourcecache import DEFAULT_MB
 from augforge.engine.summary import Summary
 from augforge.engine.unchanged import find_unchanged, remember_build
 from augforge.engine.versioning import current_dataset, foresee_version
@@ -47,6 +48,7 @@ def build(
     register: bool = False,
     rename: bool = False,
     strict: bool = False,
+    cache_mb: int = DEFAULT_MB,
     plugins: Sequence[str | Path] = (),
     progress: Progress | None = None,
 ) -> Summary:
@@ -64,6 +66,7 @@ def build(
         register: enter source and dataset into ``data_manifest.yaml`` in the current folder.
         rename: build over a dataset of another name. The new version has the recipe's name, older ones keep theirs.
         strict: findings that the recipe does not accept stop the build before any work, as its own key ``strict`` says.
+        cache_mb: megabytes of source samples that each worker keeps, for tasks with several inputs.
         progress: is told how far the work is.
 
     Raises:
@@ -93,7 +96,7 @@ def build(
         if last is not None:
             summary, manifest = last
         else:
-            summary, manifest = _build_all(loaded, folder, reuse, rehash, jobs, progress)
+            summary, manifest = _build_all(loaded, folder, reuse, rehash, cache_mb, jobs, progress)
             remember_build(loaded, folder, summary, began_ns)
     summary.seconds = time.monotonic() - started
     _log(
@@ -111,11 +114,12 @@ def build(
 
 
 def _build_all(
-    recipe: Recipe, folder: Path, reuse: bool, rehash: bool, jobs: int, progress: Progress
+    recipe: Recipe, folder: Path, reuse: bool, rehash: bool, cache_mb: int, jobs: int, progress: Progress
 ) -> tuple[Summary, Manifest]:
     """List, make and publish. What was finished before a task failed is kept, and the log says what failed."""
     try:
         opened = open_recipe(recipe, folder, reuse=reuse, rehash=rehash)
+        opened = replace(opened, cache_bytes=cache_mb << 20)
         finished, written = _make(opened, jobs, progress)
     except TaskError as error:
         _log(folder, recipe, jobs, failures=[asdict(failure) for failure in error.failures])

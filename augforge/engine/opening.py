@@ -19,6 +19,7 @@ from augforge.engine.outcome import Outcome, Pool
 from augforge.engine.pipeline import Pipeline
 from augforge.engine.registering import with_registered_licence
 from augforge.engine.sides import settle_steps, with_sides
+from augforge.engine.sourcecache import DEFAULT_MB
 from augforge.engine.sourcetable import SourceTable, source_table
 from augforge.errors import DatasetError, SourceError
 from augforge.files import file_sha256
@@ -48,6 +49,7 @@ class Opened:
         libraries: versions of the libraries that decide pixels.
         files: facts of source files and shards.
         findings: what is implausible about source and splits.
+        cache_bytes: of source samples that each worker keeps at most.
     """
 
     recipe: Recipe
@@ -58,12 +60,19 @@ class Opened:
     libraries: dict[str, str]
     files: FileCache
     findings: Findings = field(default_factory=Findings)
+    cache_bytes: int = DEFAULT_MB << 20
 
     def worker_context(self) -> WorkerContext:
         """What all jobs of the build share."""
         listing, source = self.listing, self.recipe.source
         return WorkerContext(
-            source, listing.classes, listing.labels, self.recipe.seed, self.folder / "work", self.libraries
+            source,
+            listing.classes,
+            listing.labels,
+            self.recipe.seed,
+            self.folder / "work",
+            self.libraries,
+            self.cache_bytes,
         )
 
     def pipeline(self, steps: Sequence[Step], jobs: int, progress: Progress) -> Pipeline:
