@@ -27,6 +27,7 @@ from augforge.recipe.recipe import Recipe, verdicts_json
 from augforge.sources.licences import Licence
 from augforge.store import index as index_store
 from augforge.store.card import write_card
+from augforge.store.cutting import cut_shards
 from augforge.store.manifest import (
     FORMAT_VERSION,
     FileEntry,
@@ -43,7 +44,7 @@ from augforge.store.manifest import (
     version_of,
     write_manifest,
 )
-from augforge.store.shard import Shard, ShardPlan, ShardRow, cut_shards, is_intact, plan_shard, write_shard
+from augforge.store.shard import Shard, ShardPlan, ShardRow, is_intact, plan_shard, write_shard
 from augforge.store.sides import SidesEntry
 from augforge.store.tables import count_reasons
 
