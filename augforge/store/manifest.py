@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from augforge.errors import DatasetError, shorten
+from augforge.errors import DatasetError, nearest, shorten, some
 from augforge.files import sync_folder, write_text
 from augforge.keys import canonical_json, digest
 from augforge.store.sides import SidesEntry
@@ -242,6 +242,16 @@ def write_manifest(folder: Path, manifest: Manifest, make_current: bool = True) 
         write_text(folder / "manifest.yaml", text)
 
 
+def _datasets_near(folder: Path) -> str:
+    """The datasets in a folder that is none itself, or the one beside it whose name is nearest; else how to build."""
+    inner = sorted(str(path.parent) for path in folder.glob("*/manifest.yaml"))
+    if inner:
+        return f" It holds datasets: {some(inner)}. Give one of them"
+    beside = [path.parent.name for path in folder.parent.glob("*/manifest.yaml")] if not folder.exists() else []
+    hint = nearest(folder.name, beside)
+    return hint if "Did you mean" in hint else " Build one: augforge build RECIPE"
+
+
 def read_manifest(folder: Path, version: str | None = None) -> Manifest:
     """Read the current manifest of a dataset, or that of another version.
 
@@ -260,7 +270,7 @@ def read_manifest(folder: Path, version: str | None = None) -> Manifest:
     if not path.exists():
         if versions(folder):
             raise DatasetError(f"{path} is missing, but other files of a dataset are there. {_repair_advice(folder)}")
-        raise DatasetError(f"{folder} holds no manifest.yaml, so it is no dataset. Build one: augforge build RECIPE")
+        raise DatasetError(f"{folder} holds no manifest.yaml, so it is no dataset.{_datasets_near(folder)}")
     if not path.is_file():
         raise DatasetError(f"{path} is no regular file; expected a manifest. Get the dataset again from where it came")
     file = read_yaml(path, DatasetError, MAX_BYTES)
