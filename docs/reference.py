@@ -35,8 +35,8 @@ MACHINES = """\
 With `--json` the result is JSON on standard output. Standard error then holds one JSON object a line, or nothing:
 `{"notice": TEXT}` for what does not stop the command, and as the last line, if the command fails,
 `{"error": {"code", "message", "file", "line", "docs", ...}}`. `file` and `line` are null unless the message begins with
-a place in a file; `docs` is the section of [errors.md](errors.md) on the code, which people see in brackets at the end
-of a message; `task_error` has `failures` (sample, step, message) too, and `--debug` adds `traceback`. Codes stay as they
+a place in a file; `docs` is the section of [errors.md](errors.md) on the code, which people see in brackets at its
+end; `task_error` has `failures` (sample, step, message) too, and `--debug` adds `traceback`. Codes stay as they
 are, messages may change:
 
 | code | exit | what went wrong |

@@ -62,8 +62,8 @@ def test_yaml_errors_are_in_plain_words(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "such as '{name: mine, source: {format: coco, path: data}}'; got nothing"),
-        ("- name: t\n", "got a list"),
+        ("", "such as '{name: mine, source: {format: coco, path: data}}', got nothing"),
+        ("- name: t\n", "got [{'name': 't'}]"),
         (f"{SOURCE}steps: [hflip]\n", "r.yaml:3: steps.0: expected keys and values, such as {op: hflip}, got 'hflip'"),
         (f"{SOURCE}steps: [{{op: hflip, on: [vall]}}]\n", "got 'vall'. Did you mean 'val'?"),
         (f"{SOURCE}output: {{image: pmg}}\n", "got 'pmg'. Did you mean 'png'?"),
@@ -158,5 +158,5 @@ def test_extras_are_named_for_a_checkout_too() -> None:
 
 
 def test_yaml_of_machines_says_what_it_is() -> None:
-    with pytest.raises(RecipeError, match="such as 'a: 1'; got nothing"):
+    with pytest.raises(RecipeError, match="such as 'a: 1', got nothing"):
         parse_yaml(json.dumps(None), "x", RecipeError, form="a: 1")

@@ -197,8 +197,7 @@ class Source(BaseModel, ABC):
         if name is not None and name not in classes:
             raise SourceError(
                 f"{where}: label '{label}' is not in classes.{nearest(name, classes)} "
-                f"Map it: 'class_map: {{{label}: CLASS}}', or null to leave it out; '\"*\": null' leaves out "
-                "all others."
+                f"Map it: 'class_map: {{{label}: CLASS}}', or null to leave it out; '\"*\": null' drops all others."
             )
         return name
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from augforge.errors import DatasetError, nearest, shorten, some
+from augforge.errors import DatasetError, shorten
 from augforge.files import sync_folder, write_text
 from augforge.keys import canonical_json, digest
 from augforge.store.sides import SidesEntry
@@ -242,16 +242,6 @@ def write_manifest(folder: Path, manifest: Manifest, make_current: bool = True) 
         write_text(folder / "manifest.yaml", text)
 
 
-def _datasets_near(folder: Path) -> str:
-    """The datasets in a folder that is none itself, or the one beside it whose name is nearest; else how to build."""
-    inner = sorted(str(path.parent) for path in folder.glob("*/manifest.yaml"))
-    if inner:
-        return f" It holds datasets: {some(inner)}. Give one of them"
-    beside = [path.parent.name for path in folder.parent.glob("*/manifest.yaml")] if not folder.exists() else []
-    hint = nearest(folder.name, beside)
-    return hint if "Did you mean" in hint else " Build one: augforge build RECIPE"
-
-
 def read_manifest(folder: Path, version: str | None = None) -> Manifest:
     """Read the current manifest of a dataset, or that of another version.
 
@@ -263,14 +253,14 @@ def read_manifest(folder: Path, version: str | None = None) -> Manifest:
         DatasetError: there is no dataset, no such version, or the manifest cannot be read.
     """
     # A process that loads data unpickles manifests and reads none, so it does not load the YAML library.
-    from augforge.store.versions import find_version
+    from augforge.store.versions import datasets_near, find_version
     from augforge.yamlfile import read_yaml
 
     path = folder / ("manifest.yaml" if version is None else f"versions/{find_version(folder, version)}.yaml")
     if not path.exists():
         if versions(folder):
             raise DatasetError(f"{path} is missing, but other files of a dataset are there. {_repair_advice(folder)}")
-        raise DatasetError(f"{folder} holds no manifest.yaml, so it is no dataset.{_datasets_near(folder)}")
+        raise DatasetError(f"{folder} holds no manifest.yaml, so it is no dataset.{datasets_near(folder)}")
     if not path.is_file():
         raise DatasetError(f"{path} is no regular file; expected a manifest. Get the dataset again from where it came")
     file = read_yaml(path, DatasetError, MAX_BYTES)

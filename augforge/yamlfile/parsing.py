@@ -68,8 +68,7 @@ def parse_yaml(
         node, data = _load(text)
         if not isinstance(data, dict):
             such = f", such as '{form}'" if form else ""
-            got = "nothing" if data is None else f"a list, {shorten(data)}" if isinstance(data, list) else shorten(data)
-            raise error(f"{name}:1: expected keys and values at the top{such}; got {got}")
+            raise error(f"{name}:1: expected keys and values at the top{such}, got {shorten(data)}")
         file.places[()] = f"{name}:{node.start_mark.line + 1}"
         file.data.update(_plain(node, data, (), file))
     except MarkedYAMLError as caught:
