@@ -16,6 +16,7 @@ from augforge.ops.mosaic import Mosaic
 from augforge.recipe.recipe import Recipe, load_recipe
 from augforge.sources.class_lists import HAND_BONES
 
+FORM = "{name: mine, source: {format: coco, path: data}}"
 HEAD = "name: a\nsource: {format: hand-bone, path: x}\n"
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 JARGON = re.compile(
@@ -332,11 +333,11 @@ STEP = HEAD + "steps:\n  - op: hflip\n  - {op: OP,\n     KEY}\n"
         ),
         (
             "",
-            "1: expected keys and values at the top, such as '{name: mine, source: {format: coco, path: data}}', got nothing",
+            f"1: expected keys and values at the top, such as '{FORM}', got nothing",
         ),
         (
             "- a\n",
-            "1: expected keys and values at the top, such as '{name: mine, source: {format: coco, path: data}}', got ['a']",
+            f"1: expected keys and values at the top, such as '{FORM}', got ['a']",
         ),
     ],
 )
