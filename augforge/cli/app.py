@@ -11,6 +11,7 @@ import typer
 from augforge.cli import checking as cli_checking
 from augforge.cli import history as cli_history
 from augforge.cli import keeping as cli_keeping
+from augforge.cli import looking as cli_looking
 from augforge.cli import models as cli_models
 from augforge.cli import pages as cli_pages
 from augforge.cli import starting as cli_starting
@@ -73,6 +74,9 @@ def build(
     register: Annotated[bool, typer.Option("--register", help="Add the result to ./data_manifest.yaml.")] = False,
     rename: Rename = False,
     strict: Strict = False,
+    cache_mb: Annotated[
+        int, typer.Option("--cache-mb", min=0, help="Megabytes of source samples that each worker keeps.")
+    ] = 512,
     as_json: Json = False,
 ) -> None:
     """Build the dataset that a recipe describes.
@@ -106,6 +110,7 @@ def build(
             register=register,
             rename=rename,
             strict=strict,
+            cache_mb=cache_mb,
             progress=progress,
         )
     terminal.output(asdict(summary), as_json, lambda console: render_summary(summary, console))
@@ -256,7 +261,7 @@ def files(dataset: DatasetPlace, version: Version = None) -> None:
         typer.echo(place)
 
 
-for module in (cli_starting, cli_keeping, cli_pages, cli_history, cli_checking, cli_models, cli_studies):
+for module in (cli_starting, cli_looking, cli_keeping, cli_pages, cli_history, cli_checking, cli_models, cli_studies):
     for command in module.COMMANDS:
         app.command(cls=Command)(command)
 for registered in app.registered_commands:

@@ -219,7 +219,7 @@ def ensemble(
     class_weight: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="CLASS=X,X", help="Weights of the tables for one class, as Pisiform=3,1. May be repeated."
+            metavar="CLASS=X,X", help="Weights of the tables for one class or label, as Pisiform=3,1. May be repeated."
         ),
     ] = None,
     threshold: Annotated[

@@ -31,11 +31,16 @@ def read_yaml(path: Path, error: type[AugforgeError], max_bytes: int = MAX_BYTES
 
     Messages show the ``form``, such as ``name: mine``, where the file holds no keys and values.
     """
+    return parse_yaml(read_yaml_text(path, error, max_bytes), str(path), error, max_bytes, form)
+
+
+def read_yaml_text(path: Path, error: type[AugforgeError], max_bytes: int = MAX_BYTES) -> str:
+    """The text of a YAML file of at most `max_bytes`; `error` is raised if it cannot be read, or is no UTF-8."""
     try:
         if path.is_file() and path.stat().st_size > max_bytes:
             raise _too_large(str(path), path.stat().st_size, max_bytes, error)
         with path.open("rb") as stream:  # a device may have no end, and no size either
-            text = stream.read(max_bytes + 1).decode("utf-8")
+            return stream.read(max_bytes + 1).decode("utf-8")
     except FileNotFoundError:
         raise error(f"{path}: no such file; expected a YAML file.{_near(path)} Check the path") from None
     except OSError as caught:
@@ -43,7 +48,6 @@ def read_yaml(path: Path, error: type[AugforgeError], max_bytes: int = MAX_BYTES
     except UnicodeDecodeError as caught:
         line, byte = caught.object.count(b"\n", 0, caught.start) + 1, caught.object[caught.start]
         raise error(f"{path}:{line}: byte 0x{byte:02x} is not UTF-8. Save the file as UTF-8") from None
-    return parse_yaml(text, str(path), error, max_bytes, form)
 
 
 def _near(path: Path) -> str:
