@@ -102,7 +102,9 @@ def _serve_report(made: Report, shown: Dataset, port: int, browser: bool, as_jso
 def tell_address(url: str, as_json: bool) -> None:
     """Print where a page is served; the address has the token in it, and is for the person who started it alone."""
     terminal.output(
-        {"url": url}, as_json, lambda console: console.print(f"{url}\nCtrl+C ends it.", soft_wrap=True, markup=False)
+        {"url": url},
+        as_json,
+        lambda console: console.print(url, "Ctrl+C ends it.", sep="\n", soft_wrap=True, markup=False),
     )
 
 
