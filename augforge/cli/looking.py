@@ -13,7 +13,7 @@ from augforge.cli.options import Jobs, Json, Overrides, Version, out_option
 
 if TYPE_CHECKING:
     from augforge.report.html.page import Report
-    from augforge.report.review.cases import Case
+    from augforge.report.review.case import Case
     from augforge.store.dataset import Dataset
 
 Place = Annotated[

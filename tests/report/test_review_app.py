@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from reviewing import case_of, sample_of
 from starlette.testclient import TestClient
 from toybox import tiny_hands, write_recipe
 from typer.testing import CliRunner
@@ -22,7 +23,7 @@ from augforge.errors import DatasetError
 from augforge.progress import Silent
 from augforge.recipe.recipe import Verdict, load_recipe
 from augforge.report.review.app import review_app
-from augforge.report.review.cases import Case, Reason, View, merge_cases
+from augforge.report.review.case import Case, View, merge_cases
 from augforge.report.review.desk import Desk
 from augforge.report.review.opening import open_desk
 from augforge.report.web.guard import Guard
@@ -41,18 +42,6 @@ def recipe_fixture(tmp_path: Path) -> Path:
 def desk_of(place: Path, folder: Path | None = None, suspects: Sequence[Case] = (), **options: Any) -> Desk:
     found = {"every": False, "jobs": 1, "overrides": (), "progress": Silent(), **options}
     return open_desk(str(place), found.pop("file", None), folder, suspects, **found)
-
-
-def sample_of(name: str) -> Sample:
-    masks = np.zeros((1, 40, 60), np.uint8)
-    masks[0, 10:30, 5:25] = 1
-    planes = bitmask.from_masks(masks)
-    return Sample(name, np.full((40, 60), 90, np.uint8), planes, bitmask.all_bits(1), "g", "train")
-
-
-def case_of(name: str, **view: Any) -> Case:
-    shown = View(lambda: sample_of(name), ("bone",), **view)
-    return Case(name, "g", "train", (Reason("metal", "ring", 3.5),), shown)
 
 
 @pytest.fixture(name="desk")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import uvicorn
-from test_review_app import case_of
+from reviewing import case_of
 from webpages import HOSTILE, browser_page
 
 from augforge import bitmask

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 from fakelearner import FakeLearner, Masks
-from test_evaluate import FakeRun, toy
 from toybox import made
 
 from augforge import bitmask
 from augforge.errors import TrainError
 from augforge.phantom import write_phantom
 from augforge.sample import Sample
-from augforge.store.dataset import Dataset, open_dataset
+from augforge.store.dataset import Dataset
 from augforge.train.config import TrainConfig
-from augforge.train.evaluation.evaluate import evaluate
-from augforge.train.run import TrainingRun
 from augforge.train.study.crossval import crossval
-from augforge.train.suspects import doubted_labels, worst_predictions
-
-__all__ = ["toy"]
+from augforge.train.suspects import doubted_labels
 
 CONFIG = TrainConfig.model_validate({"data": {"size": 64}, "epochs": 3})
 
@@ -60,28 +53,3 @@ def test_doubted_labels_come_worst_first_with_what_was_predicted(dataset: Datase
 def test_a_folder_that_is_no_cross_validation_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(TrainError, match=r"is no cross-validation\. Make one: augforge crossval"):
         doubted_labels(tmp_path, 3)
-
-
-def test_worst_predictions_are_those_of_the_lowest_dice(
-    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = FakeRun(
-        tmp_path / "run", lambda masks, sample: np.roll(masks, 9, axis=2) if "scan1" in sample.name else masks
-    )
-    monkeypatch.setattr(TrainingRun, "open", lambda folder: run)
-    with pytest.raises(TrainError, match=r"was not evaluated yet\. Do it first: augforge evaluate"):
-        worst_predictions(run.folder, 5)
-    result = evaluate(run.folder, [toy], worst=0)
-    table = pl.read_parquet(Path(result["folder"]) / "samples.parquet").select("name", "mean_dice")
-    scored = table.with_columns(pl.col("mean_dice").fill_nan(None)).drop_nulls()
-    expected = scored.sort("mean_dice", "name")["name"].to_list()
-    cases = worst_predictions(run.folder, 2)
-    assert [case.name for case in cases] == expected[:2]
-    assert cases[0].view.predict is not None and cases[0].view.predicted_classes == run.outputs
-    sample: Any = cases[0].view.load()
-    assert sample.name == open_dataset(toy).by_name(cases[0].name).name
-    predicted = bitmask.to_masks(cases[0].view.predict(), 2)
-    truth = [bitmask.class_mask(sample.masks, c) for c in (2, 0)]  # the order of the run's outputs
-    shift = 9 if "scan1" in sample.name else 0
-    for found, mask in zip(predicted, truth, strict=True):
-        assert np.array_equal(found, np.roll(mask, shift, axis=1))

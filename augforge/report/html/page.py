@@ -76,7 +76,9 @@ def write_report(report: Report, path: Path) -> None:
 
 def render_report(report: Report) -> str:
     """The page as text."""
-    return render_page("report.html.j2", "report.js", report=report, facts=report.facts, **_choices(report))
+    return render_page(
+        "report.html.j2", "report.js", report=report, facts=report.facts, families=report.families, **_choices(report)
+    )
 
 
 def _choices(report: Report) -> dict[str, Any]:
@@ -116,19 +118,23 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "number": lambda value: f"{value:,.4g}" if isinstance(value, float) else f"{value:,}",
-        "percent": _percent,
-        "name": visible,
-        "human_bytes": human_bytes,
-        "some": _some,
-    }
-    environment.globals |= {
-        "heat": encode_heat,
-        "colour": class_colour,
-        "plural": plural,
-        "describe_position": describe_position,
-    }
+    environment.filters.update(
+        {
+            "number": lambda value: f"{value:,.4g}" if isinstance(value, float) else f"{value:,}",
+            "percent": _percent,
+            "name": visible,
+            "human_bytes": human_bytes,
+            "some": _some,
+        }
+    )
+    environment.globals.update(
+        {
+            "heat": encode_heat,
+            "colour": class_colour,
+            "plural": plural,
+            "describe_position": describe_position,
+        }
+    )
     return environment
 
 
