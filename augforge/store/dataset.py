@@ -160,7 +160,8 @@ class Dataset(OldNames):
         height, width = table.sizes[i].tolist()
         try:
             picture = decode_image(image, (height, width))
-            planes = bitmask.decode(masks, height, width, len(self.manifest.classes))
+            verified = self._files.verifies(table)
+            planes = bitmask.decode(masks, height, width, len(self.manifest.classes), verified)
         except ValueError as error:
             raise DatasetError(
                 f"sample '{table.names[i]}' in {self.folder / table.shard[i]} cannot be decoded: {error}. "

@@ -128,7 +128,7 @@ def _predict_by(run: Any) -> Callable[[Dataset, Sample], Planes]:
 
     @cache
     def predictor(dataset: Dataset) -> Any:
-        return remaining_steps(run, dataset).predictor(run)
+        return remaining_steps(run, dataset).prepare_for(run.predictor())
 
     def predict(dataset: Dataset, sample: Sample) -> Planes:
         (prediction,) = predictor(dataset).predict(iter([sample]))
