@@ -103,6 +103,11 @@ def render_page(template: str, script: str, **values: Any) -> str:
     return page.render(style=asset("page.css"), script=code, script_digest=digest, **values)
 
 
+def render_fragment(template: str, **values: Any) -> str:
+    """A template of this package without style sheet and script, as notebooks show it."""
+    return _environment().get_template(template).render(**values)
+
+
 @cache
 def asset(name: str) -> str:
     """A file beside the templates, without spaces at its ends: browsers compare a script's digest byte by byte."""
