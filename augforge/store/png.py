@@ -204,6 +204,19 @@ _HARMLESS = frozenset(b"tEXt zTXt iTXt tIME pHYs eXIf gAMA cHRM sRGB iCCP cICP b
 """Chunks that change no stored value. One that is not among them, such as tRNS or acTL, may."""
 
 
+def strip_png(data: bytes) -> bytes | None:
+    """A PNG without the chunks that are not its pixels; None if it has a colour profile."""
+    kept, at = [_MAGIC], len(_MAGIC)
+    while at + 12 <= len(data):
+        kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if kind in {b"iCCP", b"cICP"}:
+            return None
+        if kind not in _HARMLESS:
+            kept.append(data[at:end])
+        at = end
+    return b"".join(kept)
+
+
 def _read_stream(view: memoryview, length: int) -> memoryview | bytes | None:
     """The compressed lines; None unless the chunks are those of an ordinary PNG, in order and undamaged."""
     kinds: list[bytes] = []
