@@ -100,7 +100,7 @@ _FILTERS: dict[int, Callable[[Rows, int, Rows], None]] = {UP: _subtract_above, S
 _METHODS = [(kind, strategy) for kind in _FILTERS for strategy in (zlib_ng.Z_HUFFMAN_ONLY, zlib_ng.Z_RLE)]
 """Filters with strategies of zlib, the quickest to write and to read first."""
 _WORTH_TIME = 1.07
-"""A quicker method may take so many times the bytes of the best one."""
+"""A quicker method may take so many times the bytes of the best one, or as many as OpenCV's."""
 
 
 def _choose_method(rows: Rows, step: int) -> tuple[int, int]:
@@ -109,12 +109,9 @@ def _choose_method(rows: Rows, step: int) -> tuple[int, int]:
         return UP, zlib_ng.Z_RLE
     bands = _bands(rows)
     filtered = {kind: _filtered_bands(bands, step, kind) for kind in _FILTERS}
-    least = min(len(_compress(data, zlib_ng.Z_RLE)) for data in filtered.values())
-    return next(
-        (kind, strategy)
-        for kind, strategy in _METHODS
-        if len(_compress(filtered[kind], strategy)) <= least * _WORTH_TIME
-    )
+    by_runs = {kind: len(_compress(data, zlib_ng.Z_RLE)) for kind, data in filtered.items()}
+    allowed = max(min(by_runs.values()) * _WORTH_TIME, by_runs[SUB])  # Sub with run lengths is how OpenCV writes
+    return next((kind, strategy) for kind, strategy in _METHODS if len(_compress(filtered[kind], strategy)) <= allowed)
 
 
 _SMALL = 1 << 14
