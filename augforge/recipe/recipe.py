@@ -31,7 +31,11 @@ class Output(Strict):
 
     size: int | tuple[int, int] | None = Field(None, description="a last resize: one number, or [width, height]")
     fit: Literal["letterbox", "stretch"] = Field("letterbox", description="how `size` is reached")
-    image: Literal["png", "jpeg"] = Field("png", description="png is lossless; jpeg is smaller")
+    image: Literal["png", "jpeg", "keep"] = Field(
+        "png",
+        description="png is lossless; jpeg is smaller; keep leaves source images that no step changed in their own "
+        "files, without metadata, and makes a PNG of every other one",
+    )
     quality: Annotated[int, Field(ge=1, le=100)] | None = Field(None, description="of jpeg, default 95")
 
     @model_validator(mode="after")
@@ -43,7 +47,7 @@ class Output(Strict):
     @property
     def encoding(self) -> Encoding:
         """How samples are encoded."""
-        return Encoding.jpeg(self.quality or 95) if self.image == "jpeg" else Encoding.png()
+        return Encoding.jpeg(self.quality or 95) if self.image == "jpeg" else Encoding(self.image)
 
 
 class Verdict(Strict):
