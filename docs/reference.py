@@ -18,11 +18,12 @@ from augforge.errors import AugforgeError
 from augforge.planning.splits import Split
 from augforge.planning.steps import StepKeys
 from augforge.recipe.recipe import Accept, Output, RecipeKeys, ReviewFile, Verdict
-from augforge.report.fields import describe_fields, flow
+from augforge.report.fields import describe_fields
 from augforge.sources import SOURCES, Source
 from augforge.sources.licences import Licence
 from augforge.sources.options import GroupBy, Join, MetadataColumns
 from augforge.train.config import TrainConfig
+from augforge.yamlfile import flow
 
 FOLDER = Path(__file__).parent
 WRITTEN = "Written by `make docs` from the code; change the code, not this page.\n"

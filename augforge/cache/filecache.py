@@ -140,6 +140,23 @@ def forget_files(cache: Path, files: Iterable[Path]) -> None:
         db.executemany("DELETE FROM checked_facts WHERE substr(path, -length(?1)) = ?1", ends)
 
 
+def has_stored(cache: Path, files: Iterable[tuple[Path, str, Any]]) -> bool:
+    """Whether a cache's file says for each of several files, as they are now, that a kind of result has this value.
+
+    It reads these results alone, where a `FileCache` copies all of them.
+    """
+    query = "SELECT value, checksum FROM checked_facts WHERE path = ? AND kind = ? AND stamp = ?"
+    try:
+        with closing(sqlite3.connect(f"{cache.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            for file, kind, value in files:
+                key, text = (str(file.absolute()), kind, _stamp(file)), json.dumps(value)
+                if db.execute(query, key).fetchone() != (text, _checksum(*key, text)):
+                    return False
+    except (OSError, sqlite3.Error):
+        return False
+    return True
+
+
 def _checksum(*texts: Any) -> str:
     """Checksum of a stored result and of what it is stored under."""
     return xxhash.xxh3_64(repr(texts).encode("utf-8", "surrogatepass")).hexdigest()

@@ -103,6 +103,11 @@ class Batch:
     payloads: dict[tuple[str, str], Payload] = field(default_factory=dict)
     path: Path | None = None
 
+    @property
+    def payload_file(self) -> str | None:
+        """The file of its payloads, as they name it."""
+        return None if self.path is None else str(self.path.with_suffix(".bin"))
+
 
 class BatchWriter:
     """Writes a batch as a context manager: payloads as they are added, the JSON file when the block succeeds.

@@ -14,6 +14,13 @@ import typer
 from typer.core import TyperCommand
 
 from augforge.cli import terminal
+from augforge.cli.completion import (
+    complete_classes,
+    complete_datasets,
+    complete_exports,
+    complete_formats,
+    complete_ops,
+)
 from augforge.errors import TrainError
 
 if TYPE_CHECKING:
@@ -65,7 +72,9 @@ OldShard = Annotated[
     typer.Option("--shards", hidden=True, callback=_notice_callback("--shards DATASET", "the argument DATASET")),
 ]
 NewFolder = Annotated[Path | None, out_option("Folder to write; must be new or empty. Required.")]
-DatasetPlace = Annotated[str, typer.Argument(metavar="DATASET", help="Folder or URL of a dataset.")]
+DatasetPlace = Annotated[
+    str, typer.Argument(metavar="DATASET", help="Folder or URL of a dataset.", autocompletion=complete_datasets)
+]
 Version = Annotated[
     str | None, typer.Option(help="A version other than the current one: its tag, or the beginning of its name.")
 ]
@@ -80,17 +89,24 @@ Rename = Annotated[
 Strict = Annotated[
     bool, typer.Option("--strict", help="What is implausible and not accepted by the recipe is an error.")
 ]
-PageName = Annotated[
-    str | None, typer.Argument(metavar="NAME", help="The one to show; without a name, all are listed.")
-]
+_PAGE = "The one to show; without a name, all are listed."
+OpName = Annotated[str | None, typer.Argument(metavar="NAME", help=_PAGE, autocompletion=complete_ops)]
+FormatName = Annotated[str | None, typer.Argument(metavar="NAME", help=_PAGE, autocompletion=complete_formats)]
+ExportName = Annotated[str | None, typer.Argument(metavar="NAME", help=_PAGE, autocompletion=complete_exports)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run.")]
 Shards = Annotated[
     list[str] | None, typer.Option(metavar="DATASET [DATASET]...", help="Another way to name the datasets.")
 ]
-OneDataset = Annotated[str | None, typer.Argument(metavar="DATASET", help="A dataset: folder or URL. Required.")]
-Datasets = Annotated[list[str] | None, typer.Argument(metavar="DATASET", help="One or more datasets: folders or URLs.")]
+OneDataset = Annotated[
+    str | None,
+    typer.Argument(metavar="DATASET", help="A dataset: folder or URL. Required.", autocompletion=complete_datasets),
+]
+Datasets = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="DATASET", help="One or more datasets: folders or URLs.", autocompletion=complete_datasets),
+]
 Split = Annotated[str, typer.Option(help="The split whose samples are used.")]
 Tta = Annotated[
     list[str] | None,
@@ -103,7 +119,8 @@ Swap = Annotated[
     list[str] | None,
     typer.Option(
         help="Classes or labels that mirrored views exchange, such as left-lung:right-lung, or none; by default the "
-        "sides that the run was trained with. May be repeated."
+        "sides that the run was trained with. May be repeated.",
+        autocompletion=complete_classes,
     ),
 ]
 Csv = Annotated[

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from augforge.cache.work import Batch, Payload
+from augforge.engine.sourcecache import DEFAULT_MB
 from augforge.errors import AugforgeError, DatasetError, SourceError, TaskError
 from augforge.ops.bound import BoundOp
 from augforge.ops.core import Context
@@ -33,6 +34,7 @@ class WorkerContext:
         seed: the recipe's.
         folder: the work area.
         libraries: versions of the libraries that decide pixels.
+        cache_bytes: of source samples that a worker keeps at most.
     """
 
     source: Source
@@ -41,6 +43,7 @@ class WorkerContext:
     seed: int
     folder: Path
     libraries: dict[str, str]
+    cache_bytes: int = DEFAULT_MB << 20
 
     def op_context(self, bound: BoundOp) -> Context:
         """What an op may know besides its inputs."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from augforge.cache.filecache import FileCache
 from augforge.cache.work import PLACES, Payload, read_batches
@@ -18,6 +19,7 @@ from augforge.engine.outcome import Outcome, Pool
 from augforge.engine.pipeline import Pipeline
 from augforge.engine.registering import with_registered_licence
 from augforge.engine.sides import settle_steps, with_sides
+from augforge.engine.sourcecache import DEFAULT_MB
 from augforge.engine.sourcetable import SourceTable, source_table
 from augforge.errors import DatasetError, SourceError
 from augforge.files import file_sha256
@@ -26,7 +28,6 @@ from augforge.progress import Progress
 from augforge.recipe.recipe import Recipe, Verdict
 from augforge.sources import Listing
 from augforge.store.codec import library_versions
-from augforge.store.index import read_index
 from augforge.store.manifest import Manifest, read_manifest, versions
 from augforge.store.shard import is_intact
 from augforge.store.versions import is_table_intact
@@ -48,6 +49,7 @@ class Opened:
         libraries: versions of the libraries that decide pixels.
         files: facts of source files and shards.
         findings: what is implausible about source and splits.
+        cache_bytes: of source samples that each worker keeps at most.
     """
 
     recipe: Recipe
@@ -58,12 +60,19 @@ class Opened:
     libraries: dict[str, str]
     files: FileCache
     findings: Findings = field(default_factory=Findings)
+    cache_bytes: int = DEFAULT_MB << 20
 
     def worker_context(self) -> WorkerContext:
         """What all jobs of the build share."""
         listing, source = self.listing, self.recipe.source
         return WorkerContext(
-            source, listing.classes, listing.labels, self.recipe.seed, self.folder / "work", self.libraries
+            source,
+            listing.classes,
+            listing.labels,
+            self.recipe.seed,
+            self.folder / "work",
+            self.libraries,
+            self.cache_bytes,
         )
 
     def pipeline(self, steps: Sequence[Step], jobs: int, progress: Progress) -> Pipeline:
@@ -225,7 +234,11 @@ def _add_shards(pool: Pool, folder: Path, manifest: Manifest, files: FileCache) 
     if file_sha256(index_path) != manifest.index_sha256:  # reading it might even crash Polars
         return
     sound = {s.path for s in manifest.shards if is_intact(folder / s.path, s.bytes, s.sha256, files)}
-    columns = ["id", "shard", *PLACES]
-    for sample_id, shard, *place in read_index(index_path).select(columns).iter_rows():
-        if shard in sound:
-            pool.payloads[sample_id, manifest.encoding] = Payload(str(folder / shard), *place)
+    paths = {shard: str(folder / shard) for shard in sound}
+    with pq.ParquetFile(index_path) as index:
+        for batch in index.iter_batches(8192, columns=["id", "shard", *PLACES]):
+            rows = zip(*(batch[name].to_pylist() for name in ("id", "shard", *PLACES)), strict=True)
+            found = [
+                ((id, manifest.encoding), Payload(paths[shard], *place)) for id, shard, *place in rows if shard in paths
+            ]
+            pool.payloads.update(found, earlier=True)

@@ -12,7 +12,7 @@ from augforge.planning.rows import Row
 from augforge.store import index as index_store
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.store.manifest import ShardEntry, rejected_digest, tags_digest, version_of
-from augforge.store.shard import ShardRow, plan_shards
+from augforge.store.shard import ShardRow, cut_shards, plan_shard
 
 _NOWHERE = Payload("", 0, 0, 0, 0)
 DEPENDS = "depends on pixels"
@@ -76,7 +76,8 @@ def _known_shards(finished: Finished) -> list[ShardEntry] | None:
     if not all(finished.pool.has_facts(row.id, finished.encoding) for row in rows):
         return None
     found = []
-    for plan in plan_shards((_shard_row(finished, row) for row in rows), str(finished.encoding)):
+    for split, part in cut_shards(rows):
+        plan = plan_shard(split, [_shard_row(finished, row) for row in part], str(finished.encoding))
         shard = ledger.get("shard", plan.key)
         if shard is None:
             return None

@@ -166,6 +166,11 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: with file, line, expectation and the nearest known name.
     """
     path = Path(path).expanduser()
+    if path.is_dir() or path.suffix.lower() in (".json", ".xml", ".csv"):
+        raise RecipeError(
+            f"{path} is {'a folder' if path.is_dir() else 'data'}; expected a recipe, a YAML file. If it is your data, "
+            f"write a recipe for it: augforge init {path}"
+        )
     file = read_yaml(path, RecipeError)
     source = _without_path(file.data.get("source"))
     declared = deepcopy({**file.data, "source": source})  # --set changes the data in place

@@ -16,6 +16,7 @@ import zstandard
 from augforge import bitmask
 from augforge.bitmask import Planes
 from augforge.sample import Image
+from augforge.store.png import decode_png, encode_png
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Encoding:
 
     @classmethod
     def png(cls) -> Encoding:
-        """PNG with OpenCV's default compression."""
+        """PNG, as `augforge.store.png` writes it."""
         return cls()
 
     @classmethod
@@ -48,10 +49,12 @@ class Encoding:
 
         ValueError for JPEG of 16 bits or with alpha, which it cannot hold, or if OpenCV fails.
         """
-        if not self.lossless and (image.dtype != np.uint8 or image.shape[2:] == (4,)):
+        if self.lossless:
+            return encode_png(image)
+        if image.dtype != np.uint8 or image.shape[2:] == (4,):
             raise ValueError(f"jpeg cannot hold {image.dtype} {image.shape}; set `output.image: png`")
-        flags = [] if self.lossless else [cv2.IMWRITE_JPEG_QUALITY, self.quality]
-        done, data = cv2.imencode(f".{self.format}", _swap_red_and_blue(image), flags)
+        flags = [cv2.IMWRITE_JPEG_QUALITY, self.quality]
+        done, data = cv2.imencode(".jpeg", _swap_red_and_blue(image), flags)
         if not done:
             raise ValueError(f"{self.format} could not encode {image.dtype} {image.shape}")
         return data.tobytes()
@@ -73,6 +76,9 @@ def decode_image(data: bytes | memoryview, size: tuple[int, int] | None = None) 
     """
     if size is not None:
         check_image_size(data, *size)
+    plain = decode_png(data)
+    if plain is not None:
+        return plain
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:  # no bytes at all, or a size beyond OpenCV's limit
@@ -141,6 +147,7 @@ def library_versions() -> dict[str, str]:
         "numpy": np.__version__,
         "opencv": cv2.__version__,
         "pillow": PIL.__version__,
+        "zlib-ng": version("zlib-ng"),
         "zstandard": zstandard.__version__,
         "cpu": _cpu(),
     }

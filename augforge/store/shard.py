@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +19,7 @@ from augforge.cache.filecache import FileCache
 from augforge.cache.work import Payload
 from augforge.errors import DatasetError, shorten
 from augforge.files import file_sha256, make_folder, sync_file, temporary_path, writing
-from augforge.keys import digest
+from augforge.keys import canonical_json, digest_of_texts
 from augforge.sample import SPLITS
 
 SHARD_FORMAT = 1
@@ -84,6 +84,16 @@ class ShardRow:
         """The sample's id, 32 hexadecimal digits."""
         return str(self.columns["id"])
 
+    @property
+    def split(self) -> str:
+        """The sample's split."""
+        return str(self.columns["split"])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return (self.columns["width"], self.columns["height"])
+
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
@@ -124,28 +134,57 @@ class Shard:
         return cls(**{**data, "offsets": tuple(map(tuple, data["offsets"]))})
 
 
+class Cut(Protocol):
+    """What is cut into shards: rows that are to be written, or rows of a plan."""
+
+    @property
+    def id(self) -> str:
+        """The sample's id, 32 hexadecimal digits."""
+
+    @property
+    def split(self) -> str:
+        """The sample's split."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+
+
+Row = TypeVar("Row", bound=Cut)
+
+
 def plan_shards(rows: Iterable[ShardRow], encoding: str) -> Iterator[ShardPlan]:
-    """Sort the rows of each split by id and cut them into shards.
+    """Sort the rows of each split by id, cut them into shards, and plan each; see `cut_shards` and `plan_shard`."""
+    for split, part in cut_shards(rows):
+        yield plan_shard(split, part, encoding)
+
+
+def cut_shards(rows: Iterable[Row]) -> Iterator[tuple[str, list[Row]]]:
+    """Sort the rows of each split by id, and cut them into shards: the split and the rows of each.
 
     An id's last digits decide whether a shard ends after it, and not a count of rows. So a changed, new or removed row
     changes one shard (or splits one, or joins two), and versions share all others. `mean_rows` gives the mean length.
 
     Args:
         rows: of all splits, in any order.
-        encoding: of the payloads; it enters the shards' keys.
     """
-    by_split: dict[str, list[ShardRow]] = {}
+    by_split: dict[str, list[Row]] = {}
     for row in rows:
-        by_split.setdefault(row.columns["split"], []).append(row)
-    mean = mean_rows([row.columns["width"] * row.columns["height"] for part in by_split.values() for row in part])
+        by_split.setdefault(row.split, []).append(row)
+    mean = mean_rows([row.size[0] * row.size[1] for part in by_split.values() for row in part])
     stray = by_split.keys() - set(SPLITS)
     if stray:  # it would become part of a path
         raise DatasetError(f"there is a sample in the split {shorten(min(stray))}; expected {', '.join(SPLITS)}")
     for split in sorted(by_split):
         for part in _cut_by_id(sorted(by_split[split], key=lambda row: row.id), mean):
-            content = json.dumps([[row.columns, row.digest] for row in part], default=lambda value: value.hex())
-            key = digest("shard", SHARD_FORMAT, pa.__version__, encoding, json.loads(content))
-            yield ShardPlan(split, tuple(part), key)
+            yield split, part
+
+
+def plan_shard(split: str, rows: Sequence[ShardRow], encoding: str) -> ShardPlan:
+    """A shard of these rows, and its key; ``encoding`` is that of the payloads, and enters the key."""
+    content = (canonical_json([{**row.columns, "known": row.columns["known"].hex()}, row.digest]) for row in rows)
+    parts = ("shard", SHARD_FORMAT, pa.__version__, encoding)
+    return ShardPlan(split, tuple(rows), digest_of_texts(*map(canonical_json, parts), f"[{','.join(content)}]"))
 
 
 def mean_rows(pixels: Sequence[int]) -> int:
@@ -164,8 +203,8 @@ def mean_rows(pixels: Sequence[int]) -> int:
     return below * 2 if wanted > 1.5 * below else below
 
 
-def _cut_by_id(rows: Sequence[ShardRow], mean: int) -> Iterator[list[ShardRow]]:
-    part: list[ShardRow] = []
+def _cut_by_id(rows: Sequence[Row], mean: int) -> Iterator[list[Row]]:
+    part: list[Row] = []
     for row in rows:
         part.append(row)
         if int(row.id[-8:], 16) % mean == 0:  # true of one id in `mean`, as ids are digests

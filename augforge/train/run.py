@@ -176,7 +176,7 @@ class TrainingRun:
     def predictor(self, weights: WeightsName = "best", **options: Any) -> Predictor:
         """A predictor of this run's model on the best device here.
 
-        ``options`` are Predictor's own: batch_size, tta, window, swap, steps.
+        ``options`` are Predictor's own: batch_size, tta, window, swap.
         """
         from augforge.train.net.device import choose_device, choose_precision
         from augforge.train.prediction.inference import Predictor
@@ -253,11 +253,11 @@ def check_folder(run: TrainingRun, resume: bool, log: Log) -> None:
 
 
 def _decisive_settings(run: TrainingRun) -> dict[str, Any]:
-    """All settings by key but those that no result depends on: paths of datasets, loading processes, checkpoints."""
+    """All settings by key but those that no result depends on: paths of datasets, loading, checkpoints, trackers."""
     spec = {**asdict(run.spec), "datasets": [f"{each['name']} {each['version']}" for each in run.datasets]}
     spec["sides"] = sorted(run.spec.sides.pairs) if run.spec.sides else []  # declared or found, they do the same
     keys = _flatten({**run.config.model_dump(mode="json"), **spec})
-    return {key: value for key, value in keys.items() if key not in ("data.workers", "checkpoint_every")}
+    return {key: value for key, value in keys.items() if key not in ("data.workers", "checkpoint_every", "trackers")}
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

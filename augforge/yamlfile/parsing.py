@@ -28,11 +28,16 @@ _MAX_BITS = 128
 
 def read_yaml(path: Path, error: type[AugforgeError], max_bytes: int = MAX_BYTES) -> YamlFile:
     """Parse a YAML file of at most `max_bytes`; `error` is raised, with file and line, for what is wrong with it."""
+    return parse_yaml(read_yaml_text(path, error, max_bytes), str(path), error, max_bytes)
+
+
+def read_yaml_text(path: Path, error: type[AugforgeError], max_bytes: int = MAX_BYTES) -> str:
+    """The text of a YAML file of at most `max_bytes`; `error` is raised if it cannot be read, or is no UTF-8."""
     try:
         if path.is_file() and path.stat().st_size > max_bytes:
             raise _too_large(str(path), path.stat().st_size, max_bytes, error)
         with path.open("rb") as stream:  # a device may have no end, and no size either
-            text = stream.read(max_bytes + 1).decode("utf-8")
+            return stream.read(max_bytes + 1).decode("utf-8")
     except FileNotFoundError:
         raise error(f"{path}: no such file; expected a YAML file. Check the path") from None
     except OSError as caught:
@@ -40,7 +45,6 @@ def read_yaml(path: Path, error: type[AugforgeError], max_bytes: int = MAX_BYTES
     except UnicodeDecodeError as caught:
         line, byte = caught.object.count(b"\n", 0, caught.start) + 1, caught.object[caught.start]
         raise error(f"{path}:{line}: byte 0x{byte:02x} is not UTF-8. Save the file as UTF-8") from None
-    return parse_yaml(text, str(path), error, max_bytes)
 
 
 def _too_large(name: str, size: int, most: int, error: type[AugforgeError]) -> AugforgeError:

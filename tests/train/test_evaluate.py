@@ -92,16 +92,21 @@ class FakeRun:
     preparations: tuple[Any, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    loaded: int = 0
+
     def predictor(self, **options: Any) -> FakeRun:
-        self.asked = options
+        self.asked, self.loaded = options, self.loaded + 1
         return self
 
-    def predict(self, samples: Iterable[Sample]) -> Iterator[Prediction]:
+    def with_steps(self, *steps_and_notes: Any) -> FakeRun:
+        return self
+
+    def pairs(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, Prediction]]:
         for sample in samples:
             masks = np.stack([bitmask.class_mask(sample.masks, c) for c in (2, 0)]).astype(np.float32)
             seen = self.answer(masks, sample) * 0.8 + 0.1
             box = (0, 0, SIZE, SIZE)
-            yield Prediction(sample.name, seen.astype(np.float32), IDENTITY, box, SIZE, SIZE)
+            yield sample, Prediction(sample.name, seen.astype(np.float32), IDENTITY, box, SIZE, SIZE)
 
 
 @pytest.fixture
@@ -244,8 +249,12 @@ def test_as_many_of_the_worst_as_asked_for_and_no_stale_ones(
     }
 
 
-def test_several_datasets_are_judged_together(judged: Callable[..., dict[str, Any]], toy: Path) -> None:
-    found = judged(paths=[toy, toy])
+def test_several_datasets_are_judged_together_by_a_network_that_is_loaded_once(
+    judged: Callable[..., dict[str, Any]], toy: Path, tmp_path: Path
+) -> None:
+    run = FakeRun(tmp_path / "run")
+    found = judged(run, paths=[toy, toy])
+    assert run.loaded == 1
     assert found["samples"] == 8
     assert found["classes"]["lung"]["images"] == 8
     assert Path(found["folder"]).name.count("toy-") == 2

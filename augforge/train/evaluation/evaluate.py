@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import tee
 from pathlib import Path
 from typing import Any
 
@@ -136,16 +135,12 @@ def _evaluate_segmentation(
     options: Any,
 ) -> list[str]:
     """Evaluate all samples; what a person should know of how they were predicted."""
-    warnings: list[str] = []
-    for part, steps in zip(parts, remaining, strict=True):
-        to_predict, to_compare = tee(part)  # the predictor reads a batch ahead
-        predictor = steps.predictor(run, **options)
-        warnings += predictor.warnings
-        predictions = predictor.predict(to_predict)
-        for i, (sample, prediction) in enumerate(zip(to_compare, predictions, strict=True)):
+    predictor = run.predictor(**options)
+    for part, each in zip(parts, remaining, strict=True):
+        for i, (sample, prediction) in enumerate(each.prepare_for(predictor).pairs(part)):
             metrics.add(part, i, sample, prediction)
             progress.advance(1)
-    return warnings
+    return predictor.warnings
 
 
 def _training_warnings(run: TrainingRun, parts: Sequence[Dataset]) -> list[str]:

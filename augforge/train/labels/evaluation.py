@@ -85,7 +85,7 @@ def evaluate_labels(
     )
     predictor = label_predictor(run, **options)
     predictions = chain.from_iterable(
-        predictor.with_steps(each.steps).predict(part) for each, part in zip(remaining, labelled, strict=True)
+        each.prepare_for(predictor).predict(part) for each, part in zip(remaining, labelled, strict=True)
     )
     probabilities = np.array(_advance(predictions, progress), np.float64).reshape(truth.shape)
     losses = sample_losses(run.spec.groups, probabilities, truth)
