@@ -16,7 +16,7 @@ from augforge.ops.geometry import width_height
 from augforge.ops.sides import warn_of_found_sides
 from augforge.sample import IGNORE
 from augforge.store.dataset import Dataset, open_dataset
-from augforge.train.config import STRIDE, TrainConfig
+from augforge.train.config import STRIDE, ModelConfig, TrainConfig
 from augforge.train.data.inputspec import InputSpec, RunSpec
 from augforge.train.data.loading import TrainingBatches
 from augforge.train.data.online import online_steps
@@ -84,6 +84,7 @@ class RunData:
             *_shared_group_warnings(train, self.validation),
             *differing(self.preparations),
             *unused_weights(config.model.weights),
+            *(_unused_architecture(config.model) if groups else ()),
         ]
 
     def _derive_groups(self) -> tuple[tuple[LabelGroup, ...], list[str]]:
@@ -178,6 +179,15 @@ _VAL_REMEDY = (
     "Give the recipe a split, such as split: {val: 0.2}, and build again; or train without validation: "
     "--set validate_every=0"
 )
+
+
+def _unused_architecture(model: ModelConfig) -> Iterator[str]:
+    """A warning if an architecture for masks is named where labels are learnt: runs begun before go on with it."""
+    if model.architecture != ModelConfig().architecture and not model.factory:
+        yield (
+            f"model.architecture {model.architecture} is for masks: labels are predicted by model.encoder "
+            f"{model.encoder} alone"
+        )
 
 
 def _refuse_mask_settings(config: TrainConfig) -> None:

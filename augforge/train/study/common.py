@@ -178,7 +178,7 @@ def _check_same(table: Literal["classes", "labels"], compared: Sequence[Compared
             )
             raise TrainError(
                 f"{other.label} {facts}, compared to the {table} of {first.label}; models of different {table} cannot "
-                "be compared. Build both with the same `source.classes`"
+                f"be compared. Build both with the same {table} in `source`"
             )
 
 
