@@ -44,16 +44,19 @@ def _run_folders(folder: Path) -> Iterator[Path]:
 def _describe(folder: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {"run": str(folder), **dict.fromkeys(_KEYS)}
     try:
-        run = TrainingRun.open(folder)
+        return facts | _read(TrainingRun.open(folder))
     except TrainError as error:
         return {**facts, "unreadable": str(error)}
+
+
+def _read(run: TrainingRun) -> dict[str, Any]:
+    folder = run.folder
     summary = run.summary() if (folder / "summary.json").exists() else {}
     rows = read_journal(folder) if (folder / "metrics.jsonl").exists() else []
     monitor = run.spec.monitor
     scores = [(row[monitor], row["step"]) for row in rows if row.get(monitor) is not None]
     score, step = max(scores, key=lambda pair: (pair[0], -pair[1]), default=(None, None))
     return {
-        **facts,
         "task": run.spec.task,
         "datasets": [f"{each['name']} {each['version']}" for each in run.datasets],
         "architecture": run.config.model.factory or run.config.model.architecture,

@@ -75,11 +75,21 @@ def side_warnings(
 def average_views(
     network: Callable[[Tensor], Tensor], images: Tensor, views: Sequence[View], size: Sequence[int] | None = None
 ) -> Tensor:
-    """The mean prediction of all views: images (N, ch, h, w) to probabilities (N, C, h, w), or of another size."""
+    """The mean prediction of all views: images (N, ch, h, w) to probabilities (N, C, h, w), or of another size.
+
+    Raises:
+        TrainError: a probability is no number. It would be taken for absent, or for the first of alternatives.
+    """
     size = images.shape[2:] if size is None else size
     total = views[0].undo(network(views[0].transform(images)), size)
     for view in views[1:]:
         total = total + view.undo(network(view.transform(images)), size)
+    if not total.isfinite().all():
+        raise TrainError(
+            "the network gives probabilities that are no numbers (NaN): its weights are damaged, its training "
+            "diverged, or numbers overflow in half precision. Take other weights of the run, such as --weights last, "
+            "or train with precision: fp32, or anew with a lower rate"
+        )
     return total / len(views)
 
 
