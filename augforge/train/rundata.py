@@ -20,7 +20,7 @@ from augforge.train.config import STRIDE, ModelConfig, TrainConfig
 from augforge.train.data.inputspec import InputSpec, RunSpec
 from augforge.train.data.loading import TrainingBatches
 from augforge.train.data.online import online_steps
-from augforge.train.data.trainingset import TrainingSet, label_vectors
+from augforge.train.data.trainingset import TrainingSet, check_same_tables, label_vectors
 from augforge.train.finetune import unused_weights
 from augforge.train.labels.groups import LabelGroup, absent_label_warnings, derive_groups, labels_of, main_figure
 from augforge.train.net.model import encoder_normalisation
@@ -62,6 +62,7 @@ class RunData:
         train_and_val: TrainAndVal | None = None,
     ) -> None:
         opened = [each if isinstance(each, Dataset) else open_dataset(each) for each in datasets]
+        check_same_tables(opened)
         validates = bool(config.validate_every)
         train = [train_and_val[0]] if train_and_val else [_split(dataset, "train") for dataset in opened]
         val = [train_and_val[1]] if train_and_val else [_split(dataset, "val") for dataset in opened]

@@ -78,10 +78,10 @@ def evaluate(
         metrics = SegmentationMetrics(run.outputs, run.thresholds, surface_tolerance, worst, run.spec.regions)
         own = _evaluate_segmentation(run, parts, remaining, metrics, progress, options)
         result = {"monitor": run.spec.monitor, **metrics.write(folder)}
-    warnings = [*dict.fromkeys(own), *_training_warnings(run, parts), *_tuning_warning(run, parts, split)]
-    warnings += dict.fromkeys(text for each in remaining for text in each.warnings())
+    warnings = [*own, *_training_warnings(run, parts), *_tuning_warning(run, parts, split)]
+    warnings += (text for each in remaining for text in each.warnings())
     facts = _describe(run, parts, split, remaining)
-    report = {**facts, **result, "warnings": warnings, "folder": str(folder)}
+    report = {**facts, **result, "warnings": [*dict.fromkeys(warnings)], "folder": str(folder)}
     write_json(folder / "evaluation.json", report)
     return report
 
