@@ -48,7 +48,8 @@ class ModelConfig(_Strict):
     factory: str | None = Field(
         None,
         description="a network of your own instead: package.module:function, called with channels, outputs and "
-        "options; it maps (N, channels, H, W) to logits (N, outputs, H, W), or to a list of such for deep supervision",
+        "options; it maps (N, channels, H, W) to logits (N, outputs, H, W), or to a list of such for deep supervision; "
+        "of labels to logits (N, outputs)",
     )
 
     @field_validator("factory")
