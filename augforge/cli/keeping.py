@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from augforge.cli import terminal
-from augforge.cli.options import DatasetPlace, Jobs, Json, Version
+from augforge.cli.options import DatasetFolder, DatasetPlace, Jobs, Json, Version
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,7 +73,7 @@ def _print_lines(lines: list[str], console: Console) -> None:
 
 
 def repair(
-    dataset: DatasetPlace,
+    dataset: DatasetFolder,
     version: Version = None,
     every: Every = False,
     source: Annotated[
@@ -119,7 +119,7 @@ def _print_repair(data: dict[str, Any], faults: list[Fault], console: Console) -
 
 
 def gc(
-    dataset: DatasetPlace,
+    dataset: DatasetFolder,
     keep: Annotated[
         int | None,
         typer.Option(min=1, help="How many versions to keep, the newest, beside those with a tag; all without it."),

@@ -75,6 +75,9 @@ NewFolder = Annotated[Path | None, out_option("Folder to write; must be new or e
 DatasetPlace = Annotated[
     str, typer.Argument(metavar="DATASET", help="Folder or URL of a dataset.", autocompletion=complete_datasets)
 ]
+DatasetFolder = Annotated[
+    str, typer.Argument(metavar="DATASET", help="Folder of a dataset.", autocompletion=complete_datasets)
+]
 Version = Annotated[
     str | None, typer.Option(help="A version other than the current one: its tag, or the beginning of its name.")
 ]

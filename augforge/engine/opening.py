@@ -265,7 +265,7 @@ def _add_shards(pool: Pool, storage: Storage, manifest: Manifest, files: FileCac
     sound = {s.path for s in manifest.shards if storage.has(s.path, s.bytes, s.sha256, files)}
     paths = {shard: storage.locate(shard) for shard in sound}
     with pq.ParquetFile(index_path) as index:
-        for batch in index.iter_batches(8192, columns=["id", "shard", *PLACES]):
+        for batch in index.iter_batches(1024, columns=["id", "shard", *PLACES], use_threads=False):
             rows = zip(*(batch[name].to_pylist() for name in ("id", "shard", *PLACES)), strict=True)
             found = [
                 ((id, manifest.encoding), Payload(paths[shard], *place)) for id, shard, *place in rows if shard in paths

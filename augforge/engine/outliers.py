@@ -96,7 +96,7 @@ def find_outliers(
     Raises:
         PlanError: the recipe has no filter.
     """
-    loaded = load_recipe(recipe, overrides)
+    loaded = load_recipe(recipe, overrides, review_to_come=True)
     filters = [step for step in loaded.steps if step.bound.op.role == "filter"]
     if not filters:
         raise PlanError(f"{recipe} has no filter. Add one, such as {{op: metal}}; augforge ops lists them")

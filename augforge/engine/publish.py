@@ -28,6 +28,7 @@ from augforge.progress import Progress
 from augforge.recipe.recipe import Recipe, verdicts_json
 from augforge.sources.licences import Licence
 from augforge.store import index as index_store
+from augforge.store.cutting import cut_shards
 from augforge.store.manifest import (
     FORMAT_VERSION,
     FileEntry,
@@ -43,7 +44,7 @@ from augforge.store.manifest import (
     tags_digest,
     version_of,
 )
-from augforge.store.shard import Shard, ShardPlan, ShardRow, cut_shards, plan_shard, write_shard
+from augforge.store.shard import Shard, ShardPlan, ShardRow, plan_shard, write_shard
 from augforge.store.sides import SidesEntry
 from augforge.store.storage import Storage, open_storage
 from augforge.store.tables import count_reasons

@@ -10,9 +10,10 @@ from augforge.cache.work import Payload
 from augforge.engine.finished import Finished, shard_columns
 from augforge.planning.rows import Row
 from augforge.store import index as index_store
+from augforge.store.cutting import cut_shards
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.store.manifest import ShardEntry, rejected_digest, tags_digest, version_of
-from augforge.store.shard import ShardRow, cut_shards, plan_shard
+from augforge.store.shard import ShardRow, plan_shard
 
 _NOWHERE = Payload("", 0, 0, 0, 0)
 DEPENDS = "depends on pixels"
