@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from toybox import MOSAIC, copy_tree, put_unreadable_pixels, rejected, shas, write_recipe
 
-from augforge.engine import pipeline, publish
+from augforge.engine import performing, pipeline, publish
 from augforge.engine.builder import build
 from augforge.phantom import write_phantom
 
@@ -23,16 +23,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def in_waves(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Three jobs at a time, and one shard; the list grows by the jobs of each wave."""
     sizes: list[int] = []
-    perform = pipeline.perform_jobs
+    perform = performing.perform_jobs
 
-    def performing(*arguments: Any) -> None:
+    def counting(*arguments: Any) -> None:
         sizes.append(len(arguments[3]))
         perform(*arguments)
 
     monkeypatch.setattr(pipeline, "_WAVE_JOBS", 3)
     monkeypatch.setattr(pipeline, "_WAVE_JOBS_OF_WORKER", 0)
     monkeypatch.setattr(publish, "_WAVE_ROWS", 1)
-    monkeypatch.setattr(pipeline, "perform_jobs", performing)
+    monkeypatch.setattr(pipeline, "perform_jobs", counting)
     return sizes
 
 
