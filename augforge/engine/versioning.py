@@ -37,7 +37,8 @@ class NextVersion:
 
 def current_dataset(finished: Finished) -> Dataset | None:
     """The current version of the dataset that is planned; None if there is none. DatasetError if it is damaged."""
-    return open_dataset(finished.folder) if (finished.folder / "manifest.yaml").exists() else None
+    there = (finished.folder / "manifest.yaml").exists()
+    return open_dataset(finished.opened.storage.place) if there else None
 
 
 def foresee_version(finished: Finished, before: Dataset | None) -> NextVersion:
