@@ -135,37 +135,4 @@ def _check_written_out(path: Path, name: str, most: int) -> None:
                 lengths = pc.binary_length(chunk.dictionary).take(chunk.indices)
                 total += pc.sum(lengths).as_py() or 0
     if total > most:
-        raise ValueError(f"its columns claim {total} bytes unpacked, from {size}; expected at most {most}")
-
-
-def _chunks(metadata: pq.FileMetaData) -> Iterator[tuple[int, Any]]:
-    """Rows of its group, and each column chunk."""
-    for index in range(metadata.num_row_groups):
-        group = metadata.row_group(index)
-        for column in range(group.num_columns):
-            yield group.num_rows, group.column(column)
-
-
-def _large_if_written_out(metadata: pq.FileMetaData, most: int) -> list[str]:
-    """Columns of texts that are stored once and named by each row, and might be large if each row has its copy."""
-    return list(
-        dict.fromkeys(
-            chunk.path_in_schema
-            for rows, chunk in _chunks(metadata)
-            if chunk.physical_type == "BYTE_ARRAY" and _DICTIONARIES & set(chunk.encodings)
-            if "." not in chunk.path_in_schema and rows * chunk.total_uncompressed_size > most
-        )
-    )
-
-
-def _check_written_out(path: Path, name: str, most: int) -> None:
-    with _open(path, read_dictionary=[name]) as file:
-        column = file.read(columns=[name], use_threads=False)[name]
-    total = 0
-    for chunk in column.chunks:
-        if not pa.types.is_dictionary(chunk.type):
-            return
-        lengths = pc.binary_length(chunk.dictionary).take(chunk.indices)
-        total += pc.sum(lengths).as_py() or 0
-    if total > most:
         raise ValueError(f"its column '{name}' takes {total} bytes unpacked; expected at most {most}")
