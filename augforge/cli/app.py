@@ -44,7 +44,7 @@ app = typer.Typer(
     name="augforge",
     help="Turn annotated images into versioned training sets.\n\n"
     "A recipe (YAML) says where the images are, what to do with them, and how to store the result: "
-    "**augforge build recipes/mosaic.yaml**. For a folder of data, **augforge init FOLDER** writes one. No data at hand? "
+    "**augforge build recipes/mosaic.yaml**. For a folder of data, **augforge init FOLDER** writes one. No data? "
     "**augforge sample-data -o data/hands**.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -9,10 +9,11 @@ from typing import Any
 from augforge.cache.filecache import FileCache
 from augforge.errors import AugforgeError, RecipeError, SourceError
 from augforge.files import replacing
-from augforge.recipe.first import FirstRecipe, describe, name_for, relative_path, write_first_recipe
-from augforge.recipe.recipe import load_recipe
+from augforge.recipe.first import FirstRecipe, describe, name_for, relative_path, usual_name, write_first_recipe
+from augforge.recipe.recipe import RecipeKeys, load_recipe
 from augforge.sources.detecting.matching import Match
 from augforge.sources.detecting.sets import Found, find_sets
+from augforge.yamlfile import parse_yaml
 
 Choose = Callable[[str, Sequence[Match]], Match]
 """Asks which of several matches is meant; the first argument says what they are."""
@@ -27,6 +28,7 @@ def start_recipe(
     name: str = "",
     format: str | None = None,
     choose: Choose | None = None,
+    ask_name: Callable[[str], str] | None = None,
     force: bool = False,
 ) -> tuple[FirstRecipe, Path]:
     """Find out what lies at a place, and write a recipe for it.
@@ -38,6 +40,7 @@ def start_recipe(
         format: the format, if it is known.
         choose: asks a person where several formats fit, or the folder holds several data sets. Without it the
             likeliest format is taken, and several data sets are an error.
+        ask_name: asks a person for the name, and is given the usual one.
         force: write over a file that is there.
 
     Returns:
@@ -45,20 +48,20 @@ def start_recipe(
 
     Raises:
         SourceError: no format fits, with the nearest three and what is missing; or there are several data sets.
-        RecipeError: the file is there already.
+        RecipeError: the file is there already, or the name cannot name a folder.
     """
     cache = FileCache()
     found = find_sets(place, cache, format)
     found, match = _chosen(found, choose, cache)
-    first = write_first_recipe(found, match, "", "", name, cache)  # for the name, which the file has by default
-    target = out or Path(f"{first.name}.yaml")
+    name = name or (ask_name or str)(usual_name(match))
+    target = out or Path(f"{name}.yaml")
     folder = Path() if target == STANDARD_OUTPUT else target.parent
-    path = relative_path(match.root, folder)
-    shown = f"{first.name}.yaml" if target == STANDARD_OUTPUT else str(target)
-    first = write_first_recipe(found, match, path, shown, name, cache)
+    shown = f"{name}.yaml" if target == STANDARD_OUTPUT else str(target)
+    first = write_first_recipe(found, match, relative_path(match.root, folder), shown, name, cache)
+    written = parse_yaml(first.text, shown, RecipeError)
+    written.check(RecipeKeys, written.data)  # a person may have asked for a name that names no folder
     if target != STANDARD_OUTPUT:
         _write(first.text, target, force)
-        load_recipe(target)
     return first, target
 
 

@@ -135,6 +135,13 @@ def test_a_format_may_be_given(tmp_path: Path) -> None:
         start_recipe(tmp_path / "mine", tmp_path / "s.yaml", format="coco")
 
 
+def test_a_name_that_names_no_folder_writes_nothing(tmp_path: Path) -> None:
+    coco_one_file(tmp_path / "mine")
+    with pytest.raises(RecipeError, match="cannot name a folder"):
+        start_recipe(tmp_path / "mine", tmp_path / "r.yaml", name="my/set")
+    assert not (tmp_path / "r.yaml").exists()
+
+
 def test_no_folder_and_an_empty_one(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no such file or folder"):
         start_recipe(tmp_path / "none")
