@@ -30,6 +30,7 @@ def start_recipe(
     choose: Choose | None = None,
     ask_name: Callable[[str], str] | None = None,
     force: bool = False,
+    keep: bool = False,
 ) -> tuple[FirstRecipe, Path]:
     """Find out what lies at a place, and write a recipe for it.
 
@@ -42,6 +43,7 @@ def start_recipe(
             likeliest format is taken, and several data sets are an error.
         ask_name: asks a person for the name, and is given the usual one.
         force: write over a file that is there.
+        keep: take a recipe that is there as it is, if it reads the same data.
 
     Returns:
         The recipe, and the file that it was written to.
@@ -60,7 +62,7 @@ def start_recipe(
     first = write_first_recipe(found, match, relative_path(match.root, folder), shown, name, cache)
     written = parse_yaml(first.text, shown, RecipeError)
     written.check(RecipeKeys, written.data)  # a person may have asked for a name that names no folder
-    if target != STANDARD_OUTPUT:
+    if target != STANDARD_OUTPUT and not (keep and target.is_file() and _reads(target, place)):
         _write(first.text, target, force)
     return first, target
 
@@ -87,9 +89,7 @@ def recipe_for(place: Path, folder: Path = Path()) -> Path:
     target = Path(f"{name_for(place if place.is_dir() else place.parent)}.yaml")
     if target.is_file() and _reads(target, place):
         return target
-    if folder == Path():
-        return start_recipe(place)[1]
-    return start_recipe(place, folder / target)[1]
+    return start_recipe(place, keep=True)[1] if folder == Path() else start_recipe(place, folder / target)[1]
 
 
 def _reads(recipe: Path, place: Path) -> bool:

@@ -162,6 +162,15 @@ def test_a_folder_that_is_built_twice_keeps_its_recipe(tmp_path: Path, monkeypat
         recipe_for(Path("mine"))
 
 
+def test_a_folder_within_a_folder_is_built_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    coco_one_file(tmp_path / "mine/export/v3")
+    monkeypatch.chdir(tmp_path)
+    recipe = recipe_for(Path("mine"))
+    recipe.write_text(recipe.read_text().replace("seed: 0", "seed: 5"))
+    assert recipe_for(Path("mine")) == recipe
+    assert load_recipe(recipe).seed == 5
+
+
 @pytest.mark.parametrize(
     ("folder", "name"),
     [("nuts", "nuts"), ("nuts/coco", "nuts-coco"), ("my scans (2)", "my-scans-2"), ("쥐", "dataset"), ("_x", "x")],
