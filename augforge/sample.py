@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:  # for annotations alone: planning knows samples, and must not load OpenCV
+    import PIL.Image
+
     from augforge.bitmask import Planes
     from augforge.lineage import SampleLineage
 
@@ -127,6 +130,19 @@ class Sample:
             raise ValueError(f"sample '{self.name}' was not read from a dataset, and only there lineage is stored")
         return self.read_lineage()
 
+    def plot(self, classes: Sequence[str] | None = None, *, legend: bool = True) -> PIL.Image.Image:
+        """A picture of the sample with its classes in colour, which a notebook shows and `save` writes.
+
+        Args:
+            classes: names of the classes, such as those of the dataset; by default their numbers.
+            legend: a title and a legend around the picture; without them it has the pixels of the image.
+        """
+        picture: PIL.Image.Image = notebook().plot_sample(self, classes, legend=legend)
+        return picture
+
+    def _repr_html_(self) -> str:
+        return str(notebook().sample_html(self))
+
     def derive(
         self,
         image: Image,
@@ -160,6 +176,11 @@ class Drop:
     """An op's refusal to make a sample; ``reason`` is a few words, by which refusals are counted."""
 
     reason: str
+
+
+def notebook() -> Any:
+    """The module that shows samples and datasets in notebooks; named and imported late, since readers draw nothing."""
+    return import_module("augforge.report.notebook")
 
 
 def check_image(image: NDArray[Any]) -> None:

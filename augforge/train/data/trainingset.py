@@ -28,10 +28,8 @@ class TrainingSet:
     def __init__(self, datasets: Sequence[Dataset]) -> None:
         if not sum(map(len, datasets)):
             raise TrainError("there is no sample to train on; expected a dataset with a split 'train'")
-        first = datasets[0]
-        for other in datasets[1:]:
-            _check_same_tables(first, other)
-        self.classes, self.labels = first.classes, first.labels
+        check_same_tables(datasets)
+        self.classes, self.labels = datasets[0].classes, datasets[0].labels
         self.sides = _united_sides(datasets)
         self._parts = list(datasets)
         self._ends = np.cumsum([len(part) for part in self._parts])
@@ -100,6 +98,12 @@ class TrainingSet:
 def label_vectors(dataset: Dataset) -> NDArray[np.float64]:
     """The label vectors of a dataset's samples, (N, labels), NaN where a label is unknown; all must have one."""
     return np.array(dataset.index["label"].to_list(), np.float64).reshape(len(dataset), len(dataset.labels))
+
+
+def check_same_tables(datasets: Sequence[Dataset]) -> None:
+    """Raise TrainError unless all datasets have the same classes and labels, in the same order."""
+    for other in datasets[1:]:
+        _check_same_tables(datasets[0], other)
 
 
 def _check_same_tables(first: Dataset, other: Dataset) -> None:

@@ -18,6 +18,8 @@ Kind = Literal["single", "multi"]
 
 ONLY_GROUP = "label"
 """Name of the one group, where the configuration names none."""
+_TRUE = 0.5
+"""Weight from which a label holds, where labels are soft."""
 _ROUNDING = 1e-3  # mixed labels are float32 shares of areas
 _FEW = 0.1
 """If fewer samples than this share decide that labels are no alternatives, they may be mistakes, and one is named."""
@@ -189,7 +191,7 @@ def settle_unknown(groups: Sequence[LabelGroup], truth: Vectors) -> Vectors:
 
 def true_labels(groups: Sequence[LabelGroup], truth: Vectors) -> Flags:
     """Which labels hold, (N, L): the highest of a single group, and those of at least 0.5 of others."""
-    flags = truth >= 0.5
+    flags = truth >= _TRUE
     for group, part in slices(groups):
         if not group.multi:
             flags[:, part] = _highest(truth[:, part]) & (truth[:, part].sum(axis=1, keepdims=True) > 0)
@@ -238,7 +240,7 @@ def absent_label_warnings(groups: Sequence[LabelGroup], truth: Vectors) -> Itera
             f"no training sample has the label {some(absent, _SHOWN)}: the network learns that none ever has. Leave "
             "it out with class_map, or add samples"
         )
-    always = [label for label, least in zip(labels_of(groups), low, strict=True) if 0 < least < np.inf]
+    always = [label for label, least in zip(labels_of(groups), low, strict=True) if _TRUE <= least < np.inf]
     if always:
         yield f"all training samples have the label {some(always, _SHOWN)}: the network learns that it is always there"
     partly = [label for label, column in zip(labels_of(groups), known.T, strict=True) if not column.all()]

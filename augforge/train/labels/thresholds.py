@@ -69,7 +69,7 @@ def tune_label_thresholds(
     progress = progress or Silent()
     progress.start("tune thresholds", len(part))
     remaining, rows = remaining_steps(run, part, as_is=as_is), []
-    predictor = label_predictor(run, steps=remaining.steps, **options)
+    predictor = remaining.prepare_for(label_predictor(run, **options))
     for each in predictor.predict(part):
         rows.append(each.probabilities)
         progress.advance(1)
