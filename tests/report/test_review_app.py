@@ -95,7 +95,7 @@ def test_a_dataset_stands_for_its_recipe(recipe: Path, tmp_path: Path, monkeypat
     build(recipe, tmp_path / "out", overrides=["seed=5"])
     assert [case.name for case in desk_of(tmp_path / "out").cases] == ["ID002/image0000000000002"]
     recipe.rename(tmp_path / "other.yaml")
-    with pytest.raises(DatasetError, match=r"which is gone. Name the recipe: augforge review RECIPE --dataset"):
+    with pytest.raises(DatasetError, match=r"which is not there\. .*name the recipe: augforge review RECIPE --dataset"):
         desk_of(tmp_path / "out")
 
 
