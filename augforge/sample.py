@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -32,6 +33,11 @@ NO_CLASSES = (IGNORE,)
 """The class table of samples that have labels and no masks: a table cannot be empty, and nobody knows this class."""
 
 IDENTITY: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+
+
+def weights_or_none(label: Label) -> list[float | None]:
+    """The entries of a label vector as JSON has them: None for one that is unknown."""
+    return [None if math.isnan(weight) else weight for weight in label.tolist()]
 
 
 def is_reflection(matrix: Matrix) -> bool:
@@ -73,7 +79,7 @@ class Sample:
         known: uint8 (P,), one bit per class, set if somebody labelled it: absent and unlabelled are different.
         group: what must stay in one split, usually the patient.
         split: ``train``, ``val`` or ``test``.
-        label: float32 (L,) classification vector, or None.
+        label: float32 (L,) classification vector, NaN for a label that is unknown here, or None.
         metadata: JSON-like values of the sample, such as the patient's age.
         placements: where the op's inputs went; set by `derive`, read by lineage.
         mark: distinguishes several outputs of one op in their names, such as ``@512,0``.

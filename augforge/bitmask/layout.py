@@ -206,7 +206,7 @@ def decode(data: bytes | memoryview, height: int, width: int, classes: int, veri
         content = _decompress_verified(data, size) if verified else _decompress(data)
     except zstandard.ZstdError as error:
         raise ValueError(f"mask frame of {len(data)} bytes is damaged: {error}; expected {expected} inside") from error
-    return content.reshape(shape).transpose(1, 2, 0)
+    return np.asarray(content.reshape(shape).transpose(1, 2, 0), np.uint8)
 
 
 def _decompress(data: bytes | memoryview) -> NDArray[np.uint8]:
