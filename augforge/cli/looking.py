@@ -60,7 +60,7 @@ def report(
     """
     from augforge.report.html.facts import gather_facts
     from augforge.report.html.opening import open_against, open_shown
-    from augforge.report.html.page import make_report, write_report
+    from augforge.report.html.page import make_report, report_dataset
 
     if serve:
         require_no_file(out)
@@ -73,9 +73,7 @@ def report(
     if path is None:
         facts = gather_facts(shown, before)
     else:
-        made = make_report(shown, before, thumbnails, note=note)
-        write_report(made, path)
-        facts = made.facts
+        facts = report_dataset(shown, path, before, thumbnails=thumbnails, note=note)
     if note:
         terminal.remark(note)
     terminal.output(
