@@ -23,6 +23,7 @@ from augforge.engine.publish import VersionShards, commit, write_shards, write_v
 from augforge.engine.registering import check_registrable
 from augforge.engine.registering import register as register_dataset
 from augforge.engine.sourcecache import DEFAULT_MB
+from augforge.engine.starting import workers_starting
 from augforge.engine.versioning import current_dataset, foresee_version
 from augforge.errors import TaskError
 from augforge.files import writer_lock, writing
@@ -134,7 +135,9 @@ def build(
     with writer_lock(folder), writing(folder):
         remove_leftovers(folder)
         try:
-            opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash)
+            # A first build has work for them; of a later one that is not known before it is planned.
+            with workers_starting(1 if (folder / "manifest.yaml").exists() else jobs):
+                opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash)
             opened = replace(opened, cache_bytes=cache_mb << 20)
             reusable = dict(opened.pool.payloads)  # taken now, since the build adds what it makes to the pool
             finished, written = _make(opened, jobs, progress)

@@ -1,0 +1,44 @@
+"""Starting worker processes while the source is listed: Python and its libraries take most of a second in each."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
+
+from augforge.engine import execute
+from augforge.errors import AugforgeError
+
+
+@contextmanager
+def workers_starting(jobs: int) -> Iterator[None]:
+    """Start worker processes beside what the block does; they are ready when it ends.
+
+    If the block fails, nobody waits for them: they end by themselves after a while, as idle workers do.
+
+    Args:
+        jobs: number of processes; 1 starts none.
+    """
+    thread = threading.Thread(target=copy_context().run, args=(_start_workers, jobs), daemon=True)
+    if jobs > 1:
+        thread.start()
+    yield
+    if jobs > 1:
+        thread.join()
+
+
+def _start_workers(jobs: int) -> None:
+    """Let every worker import what tasks need; one that fails will say so again when it has work."""
+    try:
+        for _ in execute.map_unordered(import_worker, range(2 * jobs + 1), jobs):
+            pass
+    except AugforgeError:
+        return
+
+
+def import_worker(_number: int) -> None:
+    """Import what performs tasks, in a worker process."""
+    from augforge.engine import worker
+
+    assert worker
