@@ -8,24 +8,26 @@ from contextlib import contextmanager
 from contextvars import copy_context
 
 from augforge.engine import execute
+from augforge.engine.backends import on_cluster
 from augforge.errors import AugforgeError
 
 
 @contextmanager
 def workers_starting(jobs: int) -> Iterator[None]:
-    """Start worker processes beside what the block does; they are ready when it ends.
+    """Start worker processes of this machine beside what the block does; they are ready when it ends.
 
-    If the block fails, nobody waits for them: they end by themselves after a while, as idle workers do.
+    The workers of a cluster run already. If the block fails, nobody waits: idle workers end by themselves after a while.
 
     Args:
         jobs: number of processes; 1 starts none.
     """
+    if jobs == 1 or on_cluster():
+        yield
+        return
     thread = threading.Thread(target=copy_context().run, args=(_start_workers, jobs), daemon=True)
-    if jobs > 1:
-        thread.start()
+    thread.start()
     yield
-    if jobs > 1:
-        thread.join()
+    thread.join()
 
 
 def _start_workers(jobs: int) -> None:

@@ -82,7 +82,7 @@ def _perform_job(context: WorkerContext, job: Job, writer: BatchWriter) -> None:
     counts: Counter[str] = Counter()
     for made in run_task(context, job.task, items, counts):
         if isinstance(made, TracedSample):
-            outputs.append(_ledger_entry(made))
+            outputs.append(ledger_entry(made))
             _store(context, job, made, writer)
         else:
             rejected.append(made)
@@ -116,7 +116,7 @@ def load_input(context: WorkerContext, given: JobInput, *, shared: bool = False)
         return TracedSample(replace(sample, **planned), row.id, row.lineage)
     assert given.payload is not None and given.facts is not None
     image, masks = given.payload.read_checked(given.facts["payload"], row.name)
-    planes = bitmask.decode(masks, row.height, row.width, len(context.classes))
+    planes = bitmask.decode(masks, row.height, row.width, len(context.classes), verified=True)
     label = given.facts["label"]
     sample = Sample(
         name=row.name,
@@ -232,7 +232,7 @@ def _trace_output(
     return TracedSample(replace(made, name=new, placements=(), mark="", notes={}), output_id(call, new), lineage)
 
 
-def _ledger_entry(item: TracedSample) -> dict[str, Any]:
+def ledger_entry(item: TracedSample) -> dict[str, Any]:
     """A task's output as the ledger keeps it."""
     sample = item.sample
     return {

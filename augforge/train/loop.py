@@ -26,11 +26,12 @@ from augforge.train.finetune import initial_network
 from augforge.train.guards import check_finite, check_processes, explain_torch_errors, stop_on_signals
 from augforge.train.journal import Journal, read_journal
 from augforge.train.labels.losses import build_losses
-from augforge.train.net.accelerator import build_accelerator, shares_of_step, track, tracked
+from augforge.train.net.accelerator import build_accelerator, shares_of_step
 from augforge.train.net.device import Precision, choose_device, choose_precision, make_repeatable
 from augforge.train.net.mixstyle import attach_mixstyle
 from augforge.train.net.optim import Schedule, build_average, build_optimizer, snapshot_after
 from augforge.train.net.parts import rates_by_part, train_mode
+from augforge.train.net.trackers import track, tracked
 from augforge.train.run import Log, TrainingRun, check_folder, keep_monitor, write_json, write_summary
 from augforge.train.rundata import RunData, TrainAndVal
 from augforge.train.validation import validate
@@ -208,7 +209,7 @@ class Trainer:
         if self.journal is not None:
             self.journal.write(kind, self.state.step, values)
             self.state = replace(self.state, metrics=self.journal.size)
-            track(self.accelerator, kind, values, self.state.step)
+            track(self.accelerator, self.config.trackers, kind, values, self.state.step)
 
     # ---- validation ----
 

@@ -46,7 +46,7 @@ network that is being trained, at that moment: it differs from epoch to epoch an
 made once, ahead of training, could only hold maps of some other, finished network. The labels would then say what that
 network looked at, would need its weights to be repeated, and would not be SnapMix. Where masks are there, the honest
 offline relative is `cutmix`: its masks say exactly what shows. For soft labels by evidence, use SnapMix in the
-training loop.
+training loop. [ADR 25](../adr/0025-no-snapmix-offline.md) has all reasons.
 """
 
 

@@ -30,6 +30,7 @@ from augforge.train.evaluation.tables import render_evaluation
 from augforge.train.labels.groups import LabelGroup
 from augforge.train.prediction.inference import Prediction, Window
 from augforge.train.run import TrainingRun
+from augforge.train.suspects import worst_predictions
 
 OUTPUTS = ("heart", "lung")
 SIZE = 64
@@ -92,16 +93,21 @@ class FakeRun:
     preparations: tuple[Any, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    loaded: int = 0
+
     def predictor(self, **options: Any) -> FakeRun:
-        self.asked = options
+        self.asked, self.loaded = options, self.loaded + 1
         return self
 
-    def predict(self, samples: Iterable[Sample]) -> Iterator[Prediction]:
+    def with_steps(self, *steps_and_notes: Any) -> FakeRun:
+        return self
+
+    def pairs(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, Prediction]]:
         for sample in samples:
             masks = np.stack([bitmask.class_mask(sample.masks, c) for c in (2, 0)]).astype(np.float32)
             seen = self.answer(masks, sample) * 0.8 + 0.1
             box = (0, 0, SIZE, SIZE)
-            yield Prediction(sample.name, seen.astype(np.float32), IDENTITY, box, SIZE, SIZE)
+            yield sample, Prediction(sample.name, seen.astype(np.float32), IDENTITY, box, SIZE, SIZE)
 
 
 @pytest.fixture
@@ -244,8 +250,12 @@ def test_as_many_of_the_worst_as_asked_for_and_no_stale_ones(
     }
 
 
-def test_several_datasets_are_judged_together(judged: Callable[..., dict[str, Any]], toy: Path) -> None:
-    found = judged(paths=[toy, toy])
+def test_several_datasets_are_judged_together_by_a_network_that_is_loaded_once(
+    judged: Callable[..., dict[str, Any]], toy: Path, tmp_path: Path
+) -> None:
+    run = FakeRun(tmp_path / "run")
+    found = judged(run, paths=[toy, toy])
+    assert run.loaded == 1
     assert found["samples"] == 8
     assert found["classes"]["lung"]["images"] == 8
     assert Path(found["folder"]).name.count("toy-") == 2
@@ -364,3 +374,31 @@ def test_what_a_classifier_cannot_be_asked(
         judged(FakeClassifier(tmp_path / "run"), [levels], window=Window((32, 32)))
     with pytest.raises(TrainError, match=r"has the labels none; expected .* bright, dark"):
         judged(FakeClassifier(tmp_path / "run"), [toy])
+
+
+# ---- what a review shows of it --------------------------------------------------------------------------------
+
+
+def test_worst_predictions_are_those_of_the_lowest_dice(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = FakeRun(
+        tmp_path / "run", lambda masks, sample: np.roll(masks, 9, axis=2) if "scan1" in sample.name else masks
+    )
+    monkeypatch.setattr(TrainingRun, "open", lambda folder: run)
+    with pytest.raises(TrainError, match=r"was not evaluated yet\. Do it first: augforge evaluate"):
+        worst_predictions(run.folder, 5)
+    result = evaluate(run.folder, [toy], worst=0)
+    table = pl.read_parquet(Path(result["folder"]) / "samples.parquet").select("name", "mean_dice")
+    scored = table.with_columns(pl.col("mean_dice").fill_nan(None)).drop_nulls()
+    expected = scored.sort("mean_dice", "name")["name"].to_list()
+    cases = worst_predictions(run.folder, 2)
+    assert [case.name for case in cases] == expected[:2]
+    assert cases[0].view.predict is not None and cases[0].view.predicted_classes == run.outputs
+    sample: Any = cases[0].view.load()
+    assert sample.name == open_dataset(toy).by_name(cases[0].name).name
+    predicted = bitmask.to_masks(cases[0].view.predict(), 2)
+    truth = [bitmask.class_mask(sample.masks, c) for c in (2, 0)]  # the order of the run's outputs
+    shift = 9 if "scan1" in sample.name else 0
+    for found, mask in zip(predicted, truth, strict=True):
+        assert np.array_equal(found, np.roll(mask, shift, axis=1))

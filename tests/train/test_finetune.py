@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,10 +21,12 @@ from augforge.phantom import write_phantom
 from augforge.train.checkpoint import load_weights
 from augforge.train.config import OptimizerConfig, TrainConfig, load_config
 from augforge.train.finetune import unused_weights
+from augforge.train.heritage import datasets_seen
 from augforge.train.journal import read_journal
 from augforge.train.loop import train
 from augforge.train.net.optim import build_optimizer
 from augforge.train.net.parts import freeze, parameter_groups, train_mode
+from augforge.train.net.trackers import check_trackers, track
 from augforge.train.run import TrainingRun
 from augforge.train.runs import list_runs
 from augforge.yamlfile import dump_yaml
@@ -305,6 +309,15 @@ def test_longer_seeds_are_refused() -> None:
         load_config(None, ["seed=99999999999999999999"])
 
 
+def test_runs_that_began_with_each_other_are_each_read_once(folder: Path, tmp_path: Path) -> None:
+    """A run of an old name, trained anew with the run that began with it, closes a ring."""
+    for name, other in (("a", "b"), ("b", "a")):
+        shutil.copytree(folder / "run", tmp_path / name)
+        text = (tmp_path / name / "config.yaml").read_text()
+        (tmp_path / name / "config.yaml").write_text(text.replace("init:", f"init: {tmp_path / other}"))
+    assert len([*datasets_seen(TrainingRun.open(tmp_path / "a"))]) == 3  # its own, that of b, and that of a once more
+
+
 def test_all_runs_below_a_folder(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "run", tmp_path / "deep/er/run")
     (tmp_path / "broken").mkdir()
@@ -347,13 +360,44 @@ def test_trackers_get_losses_and_scores(folder: Path, tmp_path: Path, monkeypatc
         def log(self, values: dict[str, float], step: int | None = None, **kwargs: Any) -> None:
             logged.append((values, step))
 
-    monkeypatch.setattr("augforge.train.net.accelerator.find_spec", lambda name: True)
+    monkeypatch.setattr("augforge.train.net.trackers.find_spec", lambda name: SimpleNamespace(origin=name))
     monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "mlflow", Tracker)
     monkeypatch.setattr(accelerate.accelerator, "filter_trackers", lambda names, folder: names)
     train([folder / "out"], config("steps=2", "trackers=[mlflow]"), tmp_path / "run")
     names = {name for values, _ in logged for name in values}
     assert {"step/loss", "step/lr", "validation/mean_dice", "validation/classes/Radius"} <= names
     assert [step for values, step in logged if "step/loss" in values] == [1, 2]
+
+
+def test_a_folder_that_a_tracker_left_is_no_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "mlflow").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(TrainError, match="mlflow needs its package"):
+        check_trackers(["mlflow"])
+
+
+def test_names_of_classes_are_such_as_mlflow_takes() -> None:
+    logged: dict[str, float] = {}
+    accelerator: Any = SimpleNamespace(log=lambda values, step: logged.update(values))
+    odd = {"left lung (outer)": 0.1, "a+b": 0.2, "a#b": 0.3, "a/b": 0.4, "Handwurzel-ü": 0.5, "absent": None}
+    track(accelerator, ["mlflow"], "validation", {"miou": 0.5, "classes": odd}, 1)
+    assert all(re.fullmatch(r"[/\w.\- ]+", name) for name in logged)  # as mlflow.utils.validation has it
+    assert [*logged.values()] == [0.5, 0.1, 0.2, 0.3, 0.4, 0.5]
+    assert "validation/classes/Handwurzel-ü" in logged
+
+
+def test_a_tracker_that_fails_is_told_with_the_remedy_and_may_be_left_out(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise ConnectionError("No API key configured")
+
+    monkeypatch.setattr("augforge.train.net.trackers.find_spec", lambda name: SimpleNamespace(origin=name))
+    monkeypatch.setattr("accelerate.accelerator.filter_trackers", lambda names, folder: names or [])
+    monkeypatch.setattr("accelerate.Accelerator.init_trackers", fail)
+    with pytest.raises(TrainError, match=r"No API key configured \(ConnectionError\).*WANDB_MODE=offline.*--resume"):
+        train([folder / "out"], config(*SHORT, "trackers=[wandb]"), tmp_path / "run")
+    assert train([folder / "out"], config(*SHORT), tmp_path / "run", resume=True)["steps"] == 2
 
 
 def test_the_figure_that_chooses_the_best_suits_the_data(folder: Path, tmp_path: Path) -> None:

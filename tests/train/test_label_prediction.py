@@ -18,6 +18,7 @@ from PIL import Image
 from torch import nn
 
 from augforge.errors import TrainError
+from augforge.ops.core import OPS
 from augforge.store.dataset import Dataset
 from augforge.train.config import TrainConfig
 from augforge.train.data.inputspec import InputSpec
@@ -30,6 +31,7 @@ from augforge.train.prediction.ensemble import ensemble
 from augforge.train.prediction.inference import Window
 from augforge.train.prediction.predict import predict
 from augforge.train.prediction.thresholds import tune_thresholds
+from augforge.train.preparation import Preparation, PreparedStep
 
 SIDES = (LabelGroup("side", ("left", "right")),)
 GRAYS = (LabelGroup("gray", ("bright", "dark"), multi=True),)
@@ -151,6 +153,23 @@ def test_windows_of_an_image_get_their_mean(tmp_path: Path) -> None:
     assert [row["bright"] for row in frame["probability"]] == pytest.approx([gray(3 * n) for n in range(4)], abs=1e-6)
 
 
+def test_what_happens_while_images_are_prepared_is_told(tmp_path: Path, images: Path) -> None:
+    """A classifier finds no masks to turn images by, and the step would drop them: told of those of all batches."""
+    for name, value in {"c": 120, "P1/d": 7}.items():
+        Image.fromarray(np.full((40, 40), value, np.uint8)).save(images / f"{name}.png")
+    params = {"axis": {"from": ["a"], "to": ["b"]}, "fallback": "drop"}
+    version = OPS["rotate_normalise"].version
+    step = PreparedStep("upright", "rotate_normalise", version, "", 0, params, None, ("a", "b"), 0)
+    prepared = run(tmp_path / "run", preparations=(Preparation("d", "v", (step,)),))
+    found = predict(prepared, images, tmp_path / "p.parquet", batch_size=1)
+    assert [text.partition(";")[0].partition(" to turn")[0] for text in found["warnings"]] == [
+        "no classes",
+        "a preparing step would have dropped the image",
+    ]
+    assert all(text.endswith(": P1/b, P1/d, a, c") for text in found["warnings"])
+    assert predict(prepared, images, tmp_path / "q.parquet", as_is=True)["warnings"] == []
+
+
 def test_windows_are_refused(tmp_path: Path, images: Path) -> None:
     with pytest.raises(TrainError, match="without windows"):
         predict(run(tmp_path / "run"), images, tmp_path / "p.parquet", window=Window((32, 32)))
@@ -167,7 +186,9 @@ def test_the_threshold_of_the_highest_f1_nearest_to_the_configured_one(tmp_path:
     said = np.array([[0.1, 0.1, 0.2], [0.32, 0.2, 0.3], [0.46, 0.9, 0.4], [0.9, 0.95, 0.5]], np.float32)
     true = np.array([[0, 1, 0], [0, 0, 0], [1, 1, 0], [1, 0, 0]], bool)
     groups = (LabelGroup("found", ("a", "b", "never"), multi=True),)
-    entries = tune(run(tmp_path / "run", groups=groups), said, true, (0.05, 0.35, 0.4, 0.45, 0.5, 0.95))
+    entries = tune(
+        run(tmp_path / "run", groups=groups), said, true, np.ones_like(true), (0.05, 0.35, 0.4, 0.45, 0.5, 0.95)
+    )
     assert [entry["threshold"] for entry in entries] == [0.45, 0.05, 0.5]
     assert entries[0]["before"] == pytest.approx(2 / 3) and entries[0]["after"] == 1
     assert entries[1]["after"] == pytest.approx(2 * 2 / (2 + 4))
@@ -239,8 +260,38 @@ def test_equal_votes_for_alternatives_go_to_the_likelier(tmp_path: Path) -> None
     assert joined(tmp_path / "v.parquet") == [["left"]], "more votes outdo any probability"
     with pytest.raises(TrainError, match="so there is no threshold"):
         ensemble([a, b], tmp_path / "v.parquet", threshold=0.4)
-    with pytest.raises(TrainError, match="class weights are for masks"):
-        ensemble([a, b], tmp_path / "v.parquet", class_weights={"left": [1, 2]})
+
+
+def probabilities(out: Path) -> list[list[Any]]:
+    return [list(row.values()) for row in pl.read_parquet(out)["probability"]]
+
+
+def test_tables_weigh_label_by_label(tmp_path: Path) -> None:
+    out = tmp_path / "m.parquet"
+    turned = (LabelGroup("gray", ("dark", "bright"), multi=True),)
+    a = write(tmp_path / "a.parquet", GRAYS, [[0.2, 0.9]], 0.4)
+    b = write(tmp_path / "b.parquet", turned, [[0.5, 0.8]], 0.6)
+    found = ensemble([a, b], out, "mean", weights=[3, 1], class_weights={"dark": [0, 5], "bright": [1, 1]})
+    assert found["class_weights"] == {"dark": [0, 1], "bright": [0.5, 0.5]}
+    np.testing.assert_allclose(probabilities(out), [[0.5, 0.5]], atol=1e-6)
+    assert LabelTable(out).header.thresholds == (0.5, 0.6)
+    assert joined(out) == [["bright"]]
+    ensemble([a, a, b], out, class_weights={"dark": [1, 1, 3]})
+    np.testing.assert_allclose(probabilities(out), [[1 / 3, 0.4]], atol=1e-6)
+
+
+def test_weighed_alternatives_sum_to_one(tmp_path: Path) -> None:
+    out = tmp_path / "m.parquet"
+    a = write(tmp_path / "a.parquet", SIDES, [[0.6, 0.4], [0, 1]])
+    b = write(tmp_path / "b.parquet", SIDES, [[0.2, 0.8], [1, 0]])
+    ensemble([a, b], out, "mean", class_weights={"left": [1, 0]})
+    np.testing.assert_allclose(probabilities(out), [[0.6 / 1.2, 0.6 / 1.2], [0.0, 1.0]], atol=1e-6)
+    ensemble([a, b], out, "mean", class_weights={"left": [1, 0], "right": [0, 1]})
+    np.testing.assert_allclose(probabilities(out), [[0.6 / 1.4, 0.8 / 1.4], [0.5, 0.5]], atol=1e-6)
+    ensemble([a, b], out, class_weights={"left": [3, 1], "right": [3, 1]})
+    assert joined(out) == [["left"], ["right"]]
+    with pytest.raises(TrainError, match=r"class weights name 'lefd', .* Did you mean 'left'\?"):
+        ensemble([a, b], out, class_weights={"lefd": [1, 2]})
 
 
 def test_tables_that_do_not_fit_are_refused(tmp_path: Path) -> None:

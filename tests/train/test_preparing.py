@@ -27,7 +27,7 @@ from augforge.train.evaluation.evaluate import evaluate
 from augforge.train.prediction.ensemble import ensemble
 from augforge.train.prediction.inference import Window
 from augforge.train.prediction.predict import predict
-from augforge.train.prediction.preparing import Preparer, View, prepare_whole
+from augforge.train.prediction.preparing import PassNotes, Preparer, View, whole_preparer
 from augforge.train.prediction.remaining import remaining_steps
 from augforge.train.prediction.table import ImagePrediction, Predictions
 from augforge.train.prediction.thresholds import tune_thresholds
@@ -158,7 +158,7 @@ def test_an_axis_between_classes_is_found_by_a_first_pass(data: Path) -> None:
     result, found = predicted(run, data / "images")
     assert result["preparation"]["first_pass"] == {"images": 3, "found": 3}
     assert result["warnings"] == []
-    views = remaining_steps(run).predictor(run).preparer
+    views = remaining_steps(run).prepare_for(run.predictor())._prepare
     assert views is not None
     for number, name in enumerate(("P0/shape", "P1/shape", "P2/shape")):
         root = Root.from_json(dataset.where(pl.col("name") == name).index["lineage"][0]["roots"][0])
@@ -413,19 +413,19 @@ def test_thresholds_are_tuned_on_prepared_samples(dim: Path) -> None:
 def test_a_classifier_sees_prepared_images_with_their_labels(dim: Path) -> None:
     steps = Preparation.of_dataset(built(dim, [STRETCH, UPRIGHT])).steps
     sample = replace(sample_of(shapes(64, 64, 1) // 3), label=np.array([1.0], np.float32))
-    [prepared] = prepare_whole([sample], steps)
+    prepared = whole_preparer(steps, PassNotes())(sample)
     assert prepared.image.max() == 255
     assert prepared.label is not None and prepared.label.tolist() == [1]
     windows = Preparation.of_dataset(built(dim, ["{op: sliding_window, size: 48}"], "windows")).steps
     with pytest.raises(TrainError, match=r"cut into 4 windows"):
-        [*prepare_whole([sample], windows)]
+        whole_preparer(windows, PassNotes())(sample)
 
 
 def test_predictions_of_views_come_in_order_whatever_the_batch(data: Path) -> None:
     steps = Preparation.of_dataset(built(data, ["{op: sliding_window, size: 48, stride: 32}"])).steps
     samples: list[Sample] = [sample_of(shapes(*size, number), f"s{number}") for number, size in enumerate(SIZES)]
     for batch_size in (1, 2, 64):
-        network = predictor(Bright(), CLASSES, spec(64, 64, 3), batch_size=batch_size, steps=steps)
+        network = predictor(Bright(), CLASSES, spec(64, 64, 3), batch_size=batch_size).with_steps(steps, PassNotes())
         for sample, prediction in zip(samples, network.predict(iter(samples)), strict=True):
             assert (prediction.name, prediction.width, prediction.height) == (sample.name, sample.width, sample.height)
             seen = np.stack([*prediction.layers()], axis=-1) >= 0.5

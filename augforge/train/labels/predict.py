@@ -65,7 +65,7 @@ def predict_labels(
     """
     inputs = list_inputs(images, split, on_error)
     remaining = remaining_steps(run, inputs.dataset, as_is=as_is)
-    predictor = label_predictor(run, steps=remaining.steps, **options)
+    predictor = remaining.prepare_for(label_predictor(run, **options))
     if csv is not None:  # reported now, not after hours of predicting
         check_csv_labels(run.labels)
         use_file_names((target.file for target in inputs.targets), image_name)

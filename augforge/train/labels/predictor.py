@@ -19,7 +19,7 @@ from augforge.sample import Sample
 from augforge.train.data.inputspec import InputSpec
 from augforge.train.labels.groups import LabelGroup, labels_of, slices
 from augforge.train.net.device import Precision, autocast, choose_device
-from augforge.train.prediction.preparing import prepare_whole
+from augforge.train.prediction.preparing import PassNotes, whole_preparer
 from augforge.train.prediction.tta import Pairs, average_views, build_views, side_warnings
 from augforge.train.preparation import PreparedStep
 
@@ -51,7 +51,6 @@ class LabelPredictor:
         batch_size: images at a time.
         tta: test-time augmentations whose probabilities are averaged with the plain ones; see `tta.build_views`.
         swap, sides: pairs of labels that mirrored views exchange; see `tta.build_views`.
-        steps: by which images are prepared first; see `prepare_whole`.
     """
 
     def __init__(
@@ -66,18 +65,17 @@ class LabelPredictor:
         tta: Sequence[str] = (),
         swap: Pairs | None = None,
         sides: Sides | None = None,
-        steps: Sequence[PreparedStep] = (),
     ) -> None:
         self.network, self.groups, self.spec = network.to(device).eval(), tuple(groups), spec
         self.device, self.precision, self.batch_size = device, precision, batch_size
-        self.outputs, self._steps = labels_of(groups), tuple(steps)
+        self.outputs, self._prepare = labels_of(groups), whole_preparer((), PassNotes())
         self._views = build_views(tta, self.outputs, swap, sides)
         self.warnings = side_warnings(tta, self.outputs, swap, sides)
 
-    def with_steps(self, steps: Sequence[PreparedStep]) -> LabelPredictor:
-        """A predictor of the same network that takes images through other preparing steps first."""
+    def with_steps(self, steps: Sequence[PreparedStep], notes: PassNotes) -> LabelPredictor:
+        """A predictor of the same network that takes samples through preparing steps first; see `whole_preparer`."""
         other = copy(self)
-        other._steps = tuple(steps)
+        other._prepare = whole_preparer(steps, notes)
         return other
 
     @torch.inference_mode()
@@ -90,7 +88,7 @@ class LabelPredictor:
         """Each sample with its prediction, in order; at most `batch_size` samples are read ahead."""
         stream = iter(samples)
         while batch := list(islice(stream, self.batch_size)):
-            prepared = prepare_whole(batch, self._steps)
+            prepared = map(self._prepare, batch)
             images = torch.stack([self.spec.pixels(self.spec.fit(sample).image) for sample in prepared])
             for sample, row in zip(batch, self.probabilities(images).cpu().numpy(), strict=True):
                 yield sample, LabelPrediction(sample.name, row)

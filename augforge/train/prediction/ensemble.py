@@ -15,6 +15,7 @@ from augforge.sample import Box
 from augforge.train.labels.ensemble import ensemble_labels
 from augforge.train.labels.table import holds_labels
 from augforge.train.prediction.reading import align_tables
+from augforge.train.prediction.shares import normalise_weights, shares_by_class
 from augforge.train.prediction.submission import ImageName, use_file_names, write_csv
 from augforge.train.prediction.table import (
     ImagePrediction,
@@ -58,7 +59,7 @@ def ensemble(
             two tables of equal weight must agree. ``mean``: if the weighted mean of the probabilities reaches the
             threshold; probabilities that were not kept, up to 0.3 or 0.6 of a class's threshold, count as 0.
         weights: of each table, above 0; equal by default.
-        class_weights: of each table for a class, by its name, where they are others; 0 leaves a table out.
+        class_weights: of each table for a class or label, by its name, where they are others; 0 leaves a table out.
         threshold: of vote, the share of the weight from which a pixel is the class (at least, not more than); of mean,
             the probability, by default the weighted mean of the tables' own thresholds for the class.
         csv, image_name: a contest's CSV to write in addition; see `predict`.
@@ -74,15 +75,14 @@ def ensemble(
     if out.resolve() in [path.resolve() for path in tables]:
         raise TrainError(f"{out} is one of the tables to join and would be overwritten. Choose another name: -o")
     _check_options(len(tables), method, threshold)
-    shares = _normalise_weights(weights, len(tables))
+    shares = normalise_weights(weights, len(tables))
     if any(map(holds_labels, tables)):
-        if class_weights:
-            raise TrainError("class weights are for masks, and these tables hold labels. Leave --class-weight out")
         options: dict[str, Any] = {"threshold": threshold, "csv": csv, "image_name": image_name}
+        options["class_weights"] = class_weights
         return ensemble_labels(tables, out, method, shares, **options, progress=progress)
     members = [Predictions(path) for path in tables]
     _check(members, method, threshold, probabilities)
-    by_class = _shares_by_class(members[0].header.classes, shares, class_weights or {})
+    by_class = shares_by_class(members[0].header.classes, shares, class_weights or {})
     limits = _class_thresholds(members, by_class, method, threshold)
     if csv is not None:
         use_file_names(members[0].files(), image_name)
@@ -127,34 +127,6 @@ def _join_images(
         classes = ((layer >= minimum, threshold, layer if keep else None) for layer, minimum, threshold in layers)
         yield encode_image(images[0].name, images[0].file, classes)
         progress.advance(1)
-
-
-def _normalise_weights(weights: Sequence[float] | None, tables: int) -> list[float]:
-    """The weights scaled to sum to 1."""
-    given = np.ones(tables) if weights is None else np.array(weights, np.float64)
-    if len(given) != tables or not (np.isfinite(given).all() and (given > 0).all()):
-        listed = ", ".join(f"{weight:g}" for weight in given)
-        raise TrainError(f"weights are {listed}; expected a number above 0 for each of the {tables} tables")
-    return [float(share) for share in given / given.sum()]
-
-
-def _shares_by_class(
-    classes: Sequence[str], shares: Sequence[float], class_weights: Mapping[str, Sequence[float]]
-) -> dict[str, Sequence[float]]:
-    """The share of each table for each class; TrainError for a class that there is not, or weights that do not fit."""
-    by_class: dict[str, Sequence[float]] = dict.fromkeys(classes, shares)
-    for name, given in class_weights.items():
-        if name not in by_class:
-            raise TrainError(f"class weights name '{name}', which the tables do not hold.{nearest(name, classes)}")
-        weights = np.array(given, np.float64)
-        if len(weights) != len(shares) or not np.isfinite(weights).all() or weights.min() < 0 or not weights.sum():
-            listed = ", ".join(f"{weight:g}" for weight in given)
-            raise TrainError(
-                f"class weights of {name} are {listed}; expected a number for each of the {len(shares)} tables, 0 or "
-                "more, and not all 0"
-            )
-        by_class[name] = [float(share) for share in weights / weights.sum()]
-    return by_class
 
 
 def _check_options(tables: int, method: Method, threshold: float | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -25,7 +26,7 @@ from augforge.train.data.inputspec import InputSpec
 from augforge.train.net.device import Precision, autocast
 from augforge.train.net.pixels import decide_exclusive
 from augforge.train.prediction.blend import blend
-from augforge.train.prediction.preparing import Preparer, View
+from augforge.train.prediction.preparing import PassNotes, Preparer, View
 from augforge.train.prediction.tta import Pairs, average_views, build_views, side_warnings
 from augforge.train.preparation import PreparedStep
 
@@ -137,8 +138,6 @@ class Predictor:
         window: predict by sliding windows instead of the whole image at once.
         swap, sides: pairs of classes that mirrored views exchange; see `tta.build_views`.
         exclusive: whether classes exclude each other: then the most probable one reaches 0.5; see `decide_exclusive`.
-        steps: preparing steps that samples go through first; see `preparing`. Predictions are of the samples all the
-            same, at their own pixels.
 
     Attributes:
         warnings: what a person should know of its views.
@@ -158,13 +157,21 @@ class Predictor:
         swap: Pairs | None = None,
         sides: Sides | None = None,
         exclusive: bool = False,
-        steps: Sequence[PreparedStep] = (),
     ) -> None:
         self.model, self.outputs, self.spec = model.to(device).eval(), outputs, spec
         self.device, self.precision, self._exclusive = device, precision, exclusive
         self.batch_size, self.window, self._views = batch_size, window, build_views(tta, outputs, swap, sides)
         self.warnings = side_warnings(tta, outputs, swap, sides)
-        self.preparer = Preparer(steps, outputs, self._predict_views) if steps else None
+        self._prepare: Preparer | None = None
+
+    def with_steps(self, steps: Sequence[PreparedStep], notes: PassNotes) -> Predictor:
+        """A predictor of the same network that takes samples through preparing steps first; see `preparing`.
+
+        Predictions are of the samples all the same, at their own pixels. `notes` get what happens on the way.
+        """
+        other = copy(self)
+        other._prepare = Preparer(steps, self.outputs, other._predict_views, notes) if steps else None
+        return other
 
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
@@ -173,7 +180,7 @@ class Predictor:
 
     def predict(self, samples: Iterable[Sample]) -> Iterator[Prediction]:
         """A prediction of each sample, in order, for its own pixels; at most `batch_size` samples are read ahead."""
-        if self.preparer is None:
+        if self._prepare is None:
             yield from self._predict_prepared(samples)
             return
         prepared: deque[list[View]] = deque()
@@ -183,7 +190,7 @@ class Predictor:
                 prepared.append(prepare(sample))
                 yield from (view.sample for view in prepared[-1])
 
-        predictions = self._predict_prepared(views(self.preparer))
+        predictions = self._predict_prepared(views(self._prepare))
         for first in predictions:  # asking for it prepared its sample; the predictions of its other views follow
             roots = [view.root for view in prepared.popleft()]
             yield _in_image([first, *islice(predictions, len(roots) - 1)], roots)

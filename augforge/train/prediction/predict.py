@@ -112,7 +112,8 @@ def predict(
     inputs = list_inputs(images, split, on_error)
     own_window = None if window == run.window else window
     remaining = remaining_steps(run, inputs.dataset, as_is=as_is, tiled=own_window is not None)
-    predictor = remaining.predictor(run, **{key: value for key, value in options.items() if value is not None})
+    given = {key: value for key, value in options.items() if value is not None}
+    predictor = remaining.prepare_for(run.predictor(**given))
     if csv is not None:  # names that are not unique should be reported now, not after hours of predicting
         use_file_names((target.file for target in inputs.targets), image_name)
     header = TableHeader(run.outputs, run.thresholds, describe_origin(run, inputs, remaining, tta), probabilities)

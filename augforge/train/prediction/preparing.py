@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -68,9 +68,7 @@ class PassNotes:
     def warnings(self) -> Iterator[str]:
         """What a person should know of the images."""
         facts = {
-            "the first pass found no classes to turn by, or in several places; the step's fallback held": (
-                self.without_classes
-            ),
+            "no classes to turn by were found, or in several places; the step's fallback held": (self.without_classes),
             "a preparing step would have dropped the image; it went on as it was before": self.dropped,
             "a preparing step moves pixels as no matrix does, so predictions are off by over a pixel": self.inexact,
         }
@@ -91,6 +89,7 @@ class Preparer:
         steps: in order.
         outputs: the classes that the model predicts.
         predict: predicts the image that some views show, at its own pixels.
+        notes: get what happens to the images; preparers may share them.
     """
 
     def __init__(
@@ -98,9 +97,11 @@ class Preparer:
         steps: Sequence[PreparedStep],
         outputs: Sequence[str],
         predict: Callable[[Sequence[View]], Prediction],
+        notes: PassNotes | None = None,
     ) -> None:
         self._steps = [_Step(each, each.bound(), Context(each.classes, fitted=each.fitted)) for each in steps]
-        self._outputs, self._predict, self.notes = tuple(outputs), predict, PassNotes()
+        self._outputs, self._predict = tuple(outputs), predict
+        self.notes = PassNotes() if notes is None else notes
 
     def __call__(self, sample: Sample) -> list[View]:
         """What the model is to see of a sample, one view or several windows.
@@ -193,21 +194,23 @@ class Preparer:
         return View(replace(made, name=sample.name, **bare), root.transform(made.placements[0]))
 
 
-def prepare_whole(samples: Iterable[Sample], steps: Sequence[PreparedStep]) -> Iterator[Sample]:
-    """Samples after preparing steps, for a model that judges whole images, with their labels.
+def whole_preparer(steps: Sequence[PreparedStep], notes: PassNotes) -> Callable[[Sample], Sample]:
+    """A function that takes samples through preparing steps for a model that judges whole images; labels stay.
 
-    Raises:
-        TrainError: a step cuts an image into several.
+    It raises TrainError if a step cuts an image into several.
     """
-    prepare = Preparer(steps, (), _no_first_pass)
-    for sample in samples:
+    prepare = Preparer(steps, (), _no_first_pass, notes)
+
+    def prepare_whole(sample: Sample) -> Sample:
         views = prepare(sample)
         if len(views) > 1:
             raise TrainError(
                 f"image '{sample.name}' is cut into {len(views)} windows by its preparation, and a classifier judges "
                 "whole images. Take images as they are: --as-is"
             )
-        yield replace(views[0].sample, label=sample.label)
+        return replace(views[0].sample, label=sample.label)
+
+    return prepare_whole
 
 
 def _no_first_pass(views: Sequence[View]) -> Prediction:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from rich.console import Console
 from rich.text import Text
 
 from augforge.errors import TrainError
+from augforge.train.prediction.preparing import PassNotes
 from augforge.train.preparation import Preparation, PreparedStep
 
 if TYPE_CHECKING:
     from augforge.store.dataset import Dataset
-    from augforge.train.prediction.inference import Predictor
-    from augforge.train.prediction.preparing import PassNotes
     from augforge.train.run import TrainingRun
 
 State = Literal["applied", "already", "none", "as-is", "unknown", "different"]
+P = TypeVar("P", bound="Preparing")
+
+
+class Preparing(Protocol):
+    """What predicts samples, of masks or of labels, and can prepare them first."""
+
+    def with_steps(self: P, steps: Sequence[PreparedStep], notes: PassNotes) -> P:
+        """One that takes samples through preparing steps first, and notes what happens."""
 
 
 @dataclass(slots=True)
@@ -32,32 +39,30 @@ class Remaining:
             are taken as they are.
         steps: in order.
         told: what a person should know before images are predicted.
-        notes: what happened to the images; of the predictor.
+        notes: what happened to the images of all predictors that `prepare_for` gave.
     """
 
     state: State
     steps: tuple[PreparedStep, ...] = ()
     told: tuple[str, ...] = ()
-    notes: PassNotes | None = None
+    notes: PassNotes = field(default_factory=PassNotes)
 
-    def predictor(self, run: TrainingRun, **options: Any) -> Predictor:
-        """A predictor of the run's model that takes samples through the steps; ``options`` are its own."""
-        predictor = run.predictor(**(options if not self.steps else {**options, "steps": self.steps}))
-        self.notes = predictor.preparer.notes if self.steps and predictor.preparer else None
-        return predictor
+    def prepare_for(self, predictor: P) -> P:
+        """The predictor, which takes samples through the steps first; what happens there is noted here."""
+        return predictor.with_steps(self.steps, self.notes)
 
     def report(self) -> dict[str, Any]:
         """JSON-like: state and steps, and of how many images a first pass of the model found the classes."""
         steps = [{"step": each.label, "op": str(each), "params": each.params} for each in self.steps]
         report: dict[str, Any] = {"state": self.state, "steps": steps}
-        if self.notes is None or not self.notes.first_pass:
+        if not self.notes.first_pass:
             return report
         images = len(self.notes.first_pass)
         return {**report, "first_pass": {"images": images, "found": images - len(self.notes.without_classes)}}
 
     def warnings(self) -> list[str]:
         """What a person should know."""
-        return [*self.told, *(() if self.notes is None else self.notes.warnings())]
+        return [*self.told, *self.notes.warnings()]
 
 
 def remaining_steps(

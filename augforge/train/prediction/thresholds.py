@@ -71,7 +71,7 @@ def tune_thresholds(
     progress = progress or Silent()
     progress.start("tune thresholds", len(part))
     remaining = remaining_steps(run, part, as_is=as_is)
-    predictor = remaining.predictor(run, **options)
+    predictor = remaining.prepare_for(run.predictor(**options))
     for sample, prediction in predictor.pairs(part):
         tuning.add(prediction.layers(), truth_of(sample, part.classes, run.outputs, run.spec.regions))
         progress.advance(1)
