@@ -16,7 +16,7 @@ from augforge.errors import AugforgeError
 def workers_starting(jobs: int) -> Iterator[None]:
     """Start worker processes of this machine beside what the block does; they are ready when it ends.
 
-    The workers of a cluster run already. If the block fails, nobody waits: idle workers end by themselves after a while.
+    The workers of a cluster run already. If the block fails, nobody waits for these: idle, they end after a while.
 
     Args:
         jobs: number of processes; 1 starts none.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def test_nobody_waits_for_workers_when_listing_fails(monkeypatch: pytest.MonkeyP
     def stay(_jobs: int) -> None:
         release.wait(30)
 
-    release = starting.threading.Event()
+    release = threading.Event()
     monkeypatch.setattr(starting, "_start_workers", stay)
     with pytest.raises(SourceError), workers_starting(2):
         raise SourceError("broken")
