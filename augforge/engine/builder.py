@@ -93,10 +93,7 @@ def build(
     chosen, progress = choose_backend(jobs, backend, address), progress or Silent()
     check_folder(folder, loaded.name, rename)
     if dry_run:
-        opened = open_recipe(loaded, storage, reuse=reuse, rehash=rehash, remember=False)
-        pipeline = opened.pipeline(opened.recipe.steps, 1, progress)
-        outcome = opened.make_samples(pipeline, dry=True)
-        return _foreseen_summary(compare_pictures(opened, pipeline, outcome, dry=True), pipeline)
+        return _plan_all(loaded, storage, reuse, rehash, progress)
     with storage.named(), writer_lock(folder), writing(folder), chosen.started() as workers:
         remove_leftovers(folder)
         last = find_unchanged(loaded, folder) if reuse and not rehash and not storage.is_far else None
@@ -119,6 +116,14 @@ def build(
     if register:
         register_dataset(loaded, manifest)
     return summary
+
+
+def _plan_all(recipe: Recipe, storage: Storage, reuse: bool, rehash: bool, progress: Progress) -> Summary:
+    """List and plan, without a trace in the dataset's folder."""
+    opened = open_recipe(recipe, storage, reuse=reuse, rehash=rehash, remember=False)
+    pipeline = opened.pipeline(opened.recipe.steps, 1, progress)
+    outcome = opened.make_samples(pipeline, dry=True)
+    return _foreseen_summary(compare_pictures(opened, pipeline, outcome, dry=True), pipeline)
 
 
 def _build_all(
