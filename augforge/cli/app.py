@@ -23,6 +23,7 @@ from augforge.cli.everywhere import Debug, Plugins, use_common_options, with_com
 from augforge.cli.options import (
     Address,
     Backend,
+    CacheMb,
     Command,
     DatasetPlace,
     Json,
@@ -81,9 +82,7 @@ def build(
     register: Annotated[bool, typer.Option("--register", help="Add the result to ./data_manifest.yaml.")] = False,
     rename: Rename = False,
     strict: Strict = False,
-    cache_mb: Annotated[
-        int, typer.Option("--cache-mb", min=0, help="Megabytes of source samples that each worker keeps.")
-    ] = 512,
+    cache_mb: CacheMb = 512,
     as_json: Json = False,
 ) -> None:
     """Build the dataset that a recipe describes.
